@@ -1,0 +1,204 @@
+"""Knows every setting of a node, with its unit, its default and its formula."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from gossipreg.errors import ConfigError
+from gossipreg.model import Address, is_name
+
+#: The port that a node listens on, UDP and TCP, unless told otherwise.
+DEFAULT_PORT: Final = 7940
+
+#: Where an agent answers HTTP unless told otherwise.
+DEFAULT_HTTP: Final = "127.0.0.1:8500"
+
+KEY_BYTES: Final = 32
+
+
+def _positive(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value > 0:
+        raise ConfigError(f"protocol.{attribute.name}: {value!r} is not a number above 0")
+
+
+def _not_negative(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value >= 0:
+        raise ConfigError(f"protocol.{attribute.name}: {value!r} is not a number of at least 0")
+
+
+def _setting(default: Any, doc: str, *, zero: bool = False) -> Any:
+    """One protocol knob; ``doc`` goes into the configuration page."""
+    return attrs.field(default=default, validator=_not_negative if zero else _positive, metadata={"doc": doc})
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """The protocol's knobs. Durations are in seconds. Every node of a cluster should have the same."""
+
+    probe_interval: float = _setting(
+        1.0, "Time between probes of a node, T (SWIM §3). Stretched to T x (local health + 1)."
+    )
+    probe_timeout: float = _setting(
+        0.5, "How long an ack may take before others are asked to ping. Stretched like the interval."
+    )
+    indirect_probes: int = _setting(3, "How many members are asked to ping one that did not answer, k (SWIM §3.1).")
+    nack_fraction: float = _setting(
+        0.8, "Share of the patience in a ping-req after which a helper without an ack sends a nack (Lifeguard §IV-A)."
+    )
+    suspicion_alpha: float = _setting(
+        4.0, "Shortest suspicion = alpha x max(1, log10(members)) x probe_interval (Lifeguard §IV-B)."
+    )
+    suspicion_beta: float = _setting(6.0, "Longest suspicion = beta x the shortest; each confirmation shortens it.")
+    suspicion_confirmations: int = _setting(
+        3, "Independent confirmations K that bring a suspicion to its shortest: max - (max - min) ln(C+1)/ln(K+1)."
+    )
+    local_health_max: int = _setting(8, "Highest local health score; 0 turns local health off.", zero=True)
+    gossip_fanout: int = _setting(3, "Members that a fresh rumor is sent to at each of its rounds.")
+    gossip_rounds: int = _setting(7, "Rounds in which a rumor is sent: one at once, then after gossip_gap x 2^i.")
+    gossip_gap: float = _setting(0.01, "First gap between two rounds of one rumor; each next gap is twice as long.")
+    gossip_coalesce: float = _setting(0.002, "How long a fresh rumor waits for others to share its packet.", zero=True)
+    piggyback_rounds: int = _setting(6, "How often a rumor also rides on probes and acks that go out anyway.", zero=True)
+    reconcile_settle: float = _setting(
+        1.0, "How long fingerprints must have differed before two nodes compare: longer than gossip needs."
+    )
+    reconcile_gap: float = _setting(1.0, "Least time between two comparisons that one node starts.")
+    reconnect_interval: float = _setting(
+        5.0, "Time between tries to reach one failed member or silent seed, jittered by a half; heals partitions."
+    )
+    join_retry: float = _setting(0.25, "First wait before the seeds are tried again while nobody was reached; doubles.")
+    join_retry_max: float = _setting(5.0, "Longest wait between tries of the seeds while nobody was reached.")
+    stream_patience: float = _setting(5.0, "How long a stream may be silent before it is given up.")
+    remember_failed: float = _setting(86_400.0, "How long a failed member is remembered and tried again.")
+    remember_left: float = _setting(3_600.0, "How long a departed member is remembered, so that old rumors cannot revive it.")
+    drain_time: float = _setting(0.5, "Time between the announcement that a node drains and that it leaves.", zero=True)
+    leave_linger: float = _setting(0.7, "Time for the departure to spread before the sockets close.", zero=True)
+    lag_tolerance: float = _setting(
+        0.25, "A node that wakes later than this after a timer was due was itself stopped: it extends its verdicts."
+    )
+
+
+def _checked_name(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value not in (None, "") and not is_name(str(value)):
+        raise ConfigError(
+            f"{attribute.name}: {value!r} is not a name: use 1 to 63 letters, digits and inner '.', '_', '-'"
+        )
+
+
+def _checked_cluster(_: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    if not is_name(value):
+        raise ConfigError(
+            f"{attribute.name}: {value!r} is not a name: use 1 to 63 letters, digits and inner '.', '_', '-'"
+        )
+
+
+def _checked_address(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value is not None:
+        try:
+            Address.parse(value, default_port=DEFAULT_PORT)
+        except ConfigError as error:
+            raise ConfigError(f"{attribute.name}: {error}") from None
+
+
+def _checked_join(_: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for seed in value:
+        _checked_address(_, attribute, seed)
+
+
+def _checked_log_format(_: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    if value not in ("text", "json"):
+        raise ConfigError(f"{attribute.name}: {value!r} is neither text nor json")
+
+
+def _seeds(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _optional_path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def _option(default: Any, doc: str, *, validator: Any = None, converter: Any = None) -> Any:
+    return attrs.field(default=default, validator=validator, converter=converter, metadata={"doc": doc})
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """What a user tells a node. Raises ``ConfigError``, naming the setting, for a value that cannot be used."""
+
+    name: str | None = _option(
+        None,
+        "This member's name, unique in the cluster. Default: the host's name, with -PORT unless the port is 7940.",
+        validator=_checked_name,
+    )
+    cluster: str = _option(
+        "default", "The cluster's name. Nodes of differently named clusters never merge.", validator=_checked_cluster
+    )
+    bind: str = _option(
+        f"127.0.0.1:{DEFAULT_PORT}", "Address to listen on, UDP and TCP; port 0 takes any free one.", validator=_checked_address
+    )
+    advertise: str | None = _option(
+        None, "Address that others reach this node at, if not the one it binds.", validator=_checked_address
+    )
+    join: tuple[str, ...] = _option(
+        (),
+        "Seeds: addresses or host names of members to join. Every address of a name is tried, again at every retry.",
+        validator=_checked_join,
+        converter=_seeds,
+    )
+    zone: str = _option("", "Where this node is; the default zone of its instances.", validator=_checked_name)
+    key: str | None = attrs.field(
+        default=None,
+        repr=False,
+        metadata={"doc": "Key that seals the gossip: 32 bytes in base64, as `gossipreg keygen` prints."},
+    )
+    key_file: Path | None = _option(None, "File that holds the key.", converter=_optional_path)
+    insecure: bool = _option(False, "Allow gossip in clear beyond loopback.")
+    data_dir: Path | None = _option(
+        None,
+        "Directory in which name, peers and registrations outlive a crash. Default: none are kept.",
+        converter=_optional_path,
+    )
+    protocol: Settings = attrs.field(factory=Settings, metadata={"doc": "The protocol's knobs; see below."})
+
+
+@attrs.frozen(kw_only=True)
+class AgentConfig(Config):
+    """What a user tells a standalone agent: a node's settings and its doors'."""
+
+    http: str = _option(DEFAULT_HTTP, "Address for the HTTP API: HOST:PORT, or off.")
+    log_format: str = _option(
+        "text",
+        "How log lines are written on standard error: text or json.",
+        validator=_checked_log_format,
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.http != "off":
+            try:
+                Address.parse(self.http)
+            except ConfigError as error:
+                raise ConfigError(f"http: {error}, or say off") from None
+
+
+def parse_key(text: str, *, where: str) -> bytes:
+    """The 32 bytes of a key written in base64. Raises ``ConfigError`` that says ``where`` the key was, not what it was."""
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise ConfigError(f"{where}: the key is not base64: make one with `gossipreg keygen`") from None
+    if len(key) != KEY_BYTES:
+        raise ConfigError(
+            f"{where}: the key has {len(key)} bytes, not {KEY_BYTES}: make one with `gossipreg keygen`"
+        )
+    return key
+
+
+def key_id(key: bytes) -> str:
+    """A short public name of a key (hex), safe to log and compare."""
+    return hashlib.blake2b(key, digest_size=4, person=b"gossipreg key").hexdigest()

@@ -1,0 +1,1 @@
+"""The same node for programs that are not trio."""

@@ -1,0 +1,51 @@
+"""Knows every way gossipreg can say no: one tree, each leaf a sentence that names the thing and the remedy."""
+
+from __future__ import annotations
+
+
+class GossipregError(Exception):
+    """Something a user can mend; ``str(error)`` is one line that says what and how."""
+
+
+class ConfigError(GossipregError):
+    """A setting that cannot be used: unknown, malformed, or unsafe as it stands."""
+
+
+class InsecureError(ConfigError):
+    """Gossip in clear was asked for beyond loopback, without saying ``--insecure``."""
+
+
+class BindError(GossipregError):
+    """The address to listen on cannot be had."""
+
+
+class StorageError(GossipregError):
+    """The data directory cannot be read or written."""
+
+
+class InvalidInstance(GossipregError):
+    """An instance that cannot be registered; the sentence names the field."""
+
+
+class RecordTooLarge(InvalidInstance):
+    """An instance whose packed record is over the limit; the sentence gives both sizes in bytes."""
+
+
+class NoInstance(GossipregError):
+    """No instance of the service can be called now."""
+
+
+class UnknownInstance(GossipregError):
+    """This node owns no instance of that id."""
+
+
+class NameConflict(GossipregError):
+    """Another live member holds this node's name, and has held it for longer."""
+
+
+class NodeClosed(GossipregError):
+    """The node has left or was closed."""
+
+
+class AgentUnreachable(GossipregError):
+    """No agent answers at the given HTTP address."""

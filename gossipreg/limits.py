@@ -1,0 +1,71 @@
+"""Knows how much is too much: every bound with its unit and its reason.
+
+A bound on what a *user* gives is refused with a sentence where it is given; a bound on what a *peer* sends
+is counted and dropped where it arrives. Nothing is allocated before its bound is checked.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Largest datagram payload sent, sealed (bytes). Below 1500 (Ethernet) less IPv6, UDP and a tunnel's header, so
+#: that a packet is never fragmented: losing one fragment loses the packet.
+PACKET_BYTES_MAX: Final = 1400
+
+#: Largest datagram read (bytes). A peer of a later version may send more than we do; jumbo frames are 9000.
+RECEIVE_BYTES_MAX: Final = 9216
+
+#: Largest record accepted, packed (bytes). A record is held by every node: 64 KiB x 10,000 records is
+#: 640 MiB each, about what a host can spare for a registry. Refused at `register`, never in the middle.
+RECORD_BYTES_MAX: Final = 65_536
+
+#: Largest record that travels inside gossip (bytes). A larger one is announced by its digest and fetched over a
+#: stream, so that one big record cannot fill a packet that could have carried ten small ones.
+INLINE_RECORD_BYTES_MAX: Final = 900
+
+#: Largest frame on a stream (bytes): one record of full size and its head, or a batch of small ones.
+FRAME_BYTES_MAX: Final = 262_144
+
+#: Where a batch of records is cut into the next frame (bytes); a full-size record may still follow.
+FRAME_BYTES_SOFT: Final = FRAME_BYTES_MAX - RECORD_BYTES_MAX - 4096
+
+#: Members remembered, dead ones included. 16 times the largest cluster we plan for (about 200 bytes each).
+MEMBERS_MAX: Final = 65_536
+
+#: Records of one owner, buried ones included. An agent for a large host has thousands; a hundred thousand is a bug.
+RECORDS_PER_OWNER_MAX: Final = 100_000
+
+#: Owners whose records are kept before their membership rumor arrives (rumors and records travel apart).
+ORPHAN_OWNERS_MAX: Final = 256
+
+#: Length of a member name, service, zone or role; of an instance id; of a host (characters). DNS labels stop at 63.
+NAME_CHARS_MAX: Final = 63
+ID_CHARS_MAX: Final = 255
+HOST_CHARS_MAX: Final = 255
+
+#: Length of a tag, a meta key or a meta value (characters). Proxies are configured through tags of some hundreds.
+TAG_CHARS_MAX: Final = 1024
+META_KEY_CHARS_MAX: Final = 128
+
+#: Tags on one instance, and entries in its meta: each is shown, filtered and compared by people.
+TAGS_MAX: Final = 256
+META_ENTRIES_MAX: Final = 1024
+
+#: Weight of an instance: 0 is drained. DNS SRV carries 16 bits, shared with x256 scaling for HAProxy.
+WEIGHT_MAX: Final = 65_535
+
+#: Rumors waiting to be spread by one node. Beyond it the oldest is dropped and left to reconciliation.
+RUMOR_QUEUE_MAX: Final = 4096
+
+#: Packets to one peer in one flush. A burst beyond it waits for the next gap, so that probes are not starved.
+FLUSH_PACKETS_MAX: Final = 4
+
+#: Streams open at once: those that we opened, and those that peers opened to us.
+STREAMS_OUT_MAX: Final = 32
+STREAMS_IN_MAX: Final = 128
+
+#: Life ids whose send counters are remembered by the seal (each 1 KiB at most). Only keyholders can add one.
+SEAL_LIVES_MAX: Final = 8192
+
+#: Watchers of one node (in-process and over HTTP together).
+WATCHERS_MAX: Final = 4096

@@ -1,0 +1,266 @@
+"""Knows the nouns that users hold: instances, members, what changed, and how a node describes itself.
+
+All are frozen and safe to keep, compare and hand to any thread.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.errors import ConfigError, InvalidInstance
+
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_ID: Final = re.compile(r"[!-~]+")
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` can name a member, service, zone or role: letters, digits and inner ``. _ -``."""
+    return len(text) <= limits.NAME_CHARS_MAX and _NAME.fullmatch(text) is not None
+
+
+class Address(NamedTuple):
+    """Where a socket listens: an IP address as text, and a port. It prints as ``host:port``, IPv6 in brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str, *, default_port: int | None = None) -> Address:
+        """Read ``HOST:PORT``, ``[V6]:PORT`` or, with ``default_port``, a bare ``HOST``.
+
+        The host may be a name: whoever needs an IP address resolves it. Raises ``ConfigError`` naming ``text``.
+        """
+        host, colon, port = text.rpartition(":")
+        if text.startswith("[") and text.endswith("]"):
+            host, colon, port = text, "", ""
+        elif not colon:
+            host, port = text, ""
+        elif ":" in host and not (host.startswith("[") and host.endswith("]")):
+            host, colon, port = text, "", ""  # a bare IPv6 address
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon and default_port is not None:
+            port = str(default_port)
+        if not host or len(host) > limits.HOST_CHARS_MAX or any(c.isspace() or c in "[]/" for c in host):
+            raise ConfigError(f"cannot read {text!r} as an address: write HOST:PORT, for example 127.0.0.1:7940")
+        if not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+            raise ConfigError(f"cannot read the port of {text!r}: write HOST:PORT with a port from 0 to 65535")
+        return cls(host, int(port))
+
+
+class Status(enum.IntEnum):
+    """What the cluster believes of one life of a member. The order is the gravity: the graver claim wins."""
+
+    ALIVE = 0
+    SUSPECT = 1
+    FAILED = 2
+    LEFT = 3
+
+    @property
+    def is_present(self) -> bool:
+        """Whether such a member still takes part: it is probed, told things, and its instances are served."""
+        return self <= Status.SUSPECT
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Health(enum.StrEnum):
+    """Whether an instance can serve."""
+
+    PASSING = "passing"
+    CRITICAL = "critical"
+
+    @property
+    def can_serve(self) -> bool:
+        """Whether a lookup returns such an instance without being asked for all."""
+        return self is Health.PASSING
+
+
+@attrs.frozen
+class Member:
+    """One member as this node sees it."""
+
+    name: str
+    address: Address
+    status: Status
+    generation: int  # ms since the epoch at boot
+    incarnation: int
+    zone: str = ""
+    draining: bool = False
+
+
+def _text_map(value: Mapping[str, str]) -> Mapping[str, str]:
+    return dict(value)
+
+
+@attrs.frozen(kw_only=True)
+class Instance:
+    """One callable copy of a service: what its owner registered, and how it stands now.
+
+    ``weight`` is its share of the picks among its service's instances; 0 means drained. ``meta`` is not to be
+    changed in place: register the instance again.
+    """
+
+    id: str
+    service: str
+    host: str
+    port: int
+    tags: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    meta: Mapping[str, str] = attrs.field(factory=dict, converter=_text_map, hash=False)
+    weight: int = 1
+    role: str | None = None
+    zone: str = ""
+    health: Health = Health.PASSING
+    owner: str = ""
+
+    @property
+    def address(self) -> Address:
+        """Where to call it."""
+        return Address(self.host, self.port)
+
+    def check(self) -> None:
+        """Raise ``InvalidInstance``, naming the field, unless every field is within its type and limits."""
+        _check_name("service", self.service)
+        if not isinstance(self.id, str) or len(self.id) > limits.ID_CHARS_MAX or not _ID.fullmatch(self.id):
+            raise InvalidInstance(
+                f"id: {_shown(self.id)} is not an id: use 1 to {limits.ID_CHARS_MAX} printable ASCII characters, no spaces"
+            )
+        _check_host(self.host)
+        _check_range("port", self.port, 1, 65_535)
+        _check_range("weight", self.weight, 0, limits.WEIGHT_MAX)
+        if self.role is not None:
+            _check_name("role", self.role)
+        if self.zone != "":
+            _check_name("zone", self.zone)
+        _check_tags(self.tags)
+        _check_meta(self.meta)
+
+
+def _shown(value: object) -> str:
+    """``value`` as it goes into a sentence: its repr, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _check_name(field: str, value: object) -> None:
+    if not isinstance(value, str) or not is_name(value):
+        raise InvalidInstance(
+            f"{field}: {_shown(value)} is not a name: use 1 to {limits.NAME_CHARS_MAX} letters, digits and inner '.', '_', '-'"
+        )
+
+
+def _check_host(value: object) -> None:
+    if (
+        not isinstance(value, str)
+        or not 0 < len(value) <= limits.HOST_CHARS_MAX
+        or not value.isascii()
+        or any(c.isspace() or c in "[]/" for c in value)
+    ):
+        raise InvalidInstance(f"host: {_shown(value)} is not a host name or an IP address")
+
+
+def _check_range(field: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise InvalidInstance(f"{field}: {_shown(value)} is not a whole number from {low} to {high}")
+
+
+def _check_tags(tags: object) -> None:
+    if not isinstance(tags, tuple) or len(tags) > limits.TAGS_MAX:
+        raise InvalidInstance(f"tags: at most {limits.TAGS_MAX} strings are allowed")
+    for tag in tags:
+        if not isinstance(tag, str) or not 0 < len(tag) <= limits.TAG_CHARS_MAX:
+            raise InvalidInstance(f"tags: {_shown(tag)} is not a string of 1 to {limits.TAG_CHARS_MAX} characters")
+
+
+def _check_meta(meta: object) -> None:
+    if not isinstance(meta, dict) or len(meta) > limits.META_ENTRIES_MAX:
+        raise InvalidInstance(f"meta: at most {limits.META_ENTRIES_MAX} entries are allowed")
+    for key, value in meta.items():
+        if not isinstance(key, str) or not 0 < len(key) <= limits.META_KEY_CHARS_MAX:
+            raise InvalidInstance(
+                f"meta: {_shown(key)} is not a key: use a string of 1 to {limits.META_KEY_CHARS_MAX} characters"
+            )
+        if not isinstance(value, str):
+            raise InvalidInstance(f"meta: the value of {_shown(key)} is {_shown(value)}, not a string")
+
+
+@attrs.frozen
+class ServiceChange:
+    """One step of a watch: the first is the snapshot (everything is ``added``), the rest are diffs.
+
+    ``instances`` is always the whole healthy set after the step, so a watcher may ignore the diff. Steps may be
+    merged when the watcher is slow; none is lost in the sense that the diffs always lead to ``instances``.
+    """
+
+    service: str
+    index: int
+    instances: tuple[Instance, ...]
+    added: tuple[Instance, ...]
+    changed: tuple[Instance, ...]
+    removed: tuple[Instance, ...]
+    snapshot: bool
+
+
+@attrs.frozen
+class Snapshot:
+    """Everything a node sees at one moment: where a stream of events starts."""
+
+    members: tuple[Member, ...]
+    instances: tuple[Instance, ...]
+
+
+@attrs.frozen
+class InstanceEvent:
+    """A healthy instance came, changed, or went (because it was removed or can no longer serve)."""
+
+    kind: Literal["added", "changed", "removed"]
+    instance: Instance
+
+
+@attrs.frozen
+class MemberEvent:
+    """A member came into view, or the belief about it changed. ``left`` is also said of one forgotten."""
+
+    kind: Literal["joined", "suspect", "alive", "failed", "left"]
+    member: Member
+
+
+Event = Snapshot | InstanceEvent | MemberEvent
+
+
+@attrs.frozen
+class ServiceCount:
+    """How many instances a service has, and how many of them can serve."""
+
+    instances: int
+    healthy: int
+
+
+@attrs.frozen(kw_only=True)
+class NodeInfo:
+    """How a node describes itself."""
+
+    name: str
+    cluster: str
+    address: Address
+    generation: int  # ms since the epoch at boot
+    incarnation: int
+    zone: str
+    local_health: int  # 0 is well; each step stretches its probes' interval and timeout (Lifeguard §IV-A)
+    isolated: bool  # hears nobody, so it judges nobody
+    reachable: float  # share of the remembered, not departed, other members that are alive; 1.0 when alone
+    draining: bool
+    fingerprint: int  # 64 bits; equal states, equal fingerprints
+    members: Mapping[str, int]  # by status
+    services: int
+    instances: int
+    counters: Mapping[str, int]  # what was sent, received, and dropped and why

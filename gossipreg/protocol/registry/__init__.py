@@ -1,0 +1,1 @@
+"""Pure: what the members offer. Records, their versions, how copies are compared and mended, and the view."""

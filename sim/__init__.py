@@ -1,0 +1,1 @@
+"""Simulates clusters of the production engine on a virtual clock and network."""
