@@ -63,7 +63,9 @@ class Settings:
     gossip_rounds: int = _setting(7, "Rounds in which a rumor is sent: one at once, then after gossip_gap x 2^i.")
     gossip_gap: float = _setting(0.01, "First gap between two rounds of one rumor; each next gap is twice as long.")
     gossip_coalesce: float = _setting(0.002, "How long a fresh rumor waits for others to share its packet.", zero=True)
-    piggyback_rounds: int = _setting(6, "How often a rumor also rides on probes and acks that go out anyway.", zero=True)
+    piggyback_rounds: int = _setting(
+        6, "How often a rumor also rides on probes and acks that go out anyway.", zero=True
+    )
     reconcile_settle: float = _setting(
         1.0, "How long fingerprints must have differed before two nodes compare: longer than gossip needs."
     )
@@ -75,7 +77,9 @@ class Settings:
     join_retry_max: float = _setting(5.0, "Longest wait between tries of the seeds while nobody was reached.")
     stream_patience: float = _setting(5.0, "How long a stream may be silent before it is given up.")
     remember_failed: float = _setting(86_400.0, "How long a failed member is remembered and tried again.")
-    remember_left: float = _setting(3_600.0, "How long a departed member is remembered, so that old rumors cannot revive it.")
+    remember_left: float = _setting(
+        3_600.0, "How long a departed member is remembered, so that old rumors cannot revive it."
+    )
     drain_time: float = _setting(0.5, "Time between the announcement that a node drains and that it leaves.", zero=True)
     leave_linger: float = _setting(0.7, "Time for the departure to spread before the sockets close.", zero=True)
     lag_tolerance: float = _setting(
@@ -140,7 +144,9 @@ class Config:
         "default", "The cluster's name. Nodes of differently named clusters never merge.", validator=_checked_cluster
     )
     bind: str = _option(
-        f"127.0.0.1:{DEFAULT_PORT}", "Address to listen on, UDP and TCP; port 0 takes any free one.", validator=_checked_address
+        f"127.0.0.1:{DEFAULT_PORT}",
+        "Address to listen on, UDP and TCP; port 0 takes any free one.",
+        validator=_checked_address,
     )
     advertise: str | None = _option(
         None, "Address that others reach this node at, if not the one it binds.", validator=_checked_address
@@ -187,15 +193,13 @@ class AgentConfig(Config):
 
 
 def parse_key(text: str, *, where: str) -> bytes:
-    """The 32 bytes of a key written in base64. Raises ``ConfigError`` that says ``where`` the key was, not what it was."""
+    """The 32 bytes of a key written in base64. ``ConfigError`` says ``where`` the key was, not what it was."""
     try:
         key = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
         raise ConfigError(f"{where}: the key is not base64: make one with `gossipreg keygen`") from None
     if len(key) != KEY_BYTES:
-        raise ConfigError(
-            f"{where}: the key has {len(key)} bytes, not {KEY_BYTES}: make one with `gossipreg keygen`"
-        )
+        raise ConfigError(f"{where}: the key has {len(key)} bytes, not {KEY_BYTES}: make one with `gossipreg keygen`")
     return key
 
 

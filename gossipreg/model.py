@@ -132,7 +132,7 @@ class Instance:
         _check_name("service", self.service)
         if not isinstance(self.id, str) or len(self.id) > limits.ID_CHARS_MAX or not _ID.fullmatch(self.id):
             raise InvalidInstance(
-                f"id: {_shown(self.id)} is not an id: use 1 to {limits.ID_CHARS_MAX} printable ASCII characters, no spaces"
+                f"id: {_shown(self.id)} is not an id: use 1 to {limits.ID_CHARS_MAX} printable ASCII characters"
             )
         _check_host(self.host)
         _check_range("port", self.port, 1, 65_535)
@@ -154,7 +154,8 @@ def _shown(value: object) -> str:
 def _check_name(field: str, value: object) -> None:
     if not isinstance(value, str) or not is_name(value):
         raise InvalidInstance(
-            f"{field}: {_shown(value)} is not a name: use 1 to {limits.NAME_CHARS_MAX} letters, digits and inner '.', '_', '-'"
+            f"{field}: {_shown(value)} is not a name: "
+            f"use 1 to {limits.NAME_CHARS_MAX} letters, digits and inner '.', '_', '-'"
         )
 
 
