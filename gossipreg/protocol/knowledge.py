@@ -1,0 +1,199 @@
+"""Knows what this node knows: members and records merged, fingerprinted, viewed, and queued to be told on.
+
+The one place where the converged state changes. A claim comes in (`believe`, `take`, `learn`), is weighed against
+what is held, and if it is news it goes into the tables, the fingerprint and the rumor mill in one step, so that the
+three cannot disagree.
+
+An owner's records count in the fingerprint only while the owner is known in the life that made them and has not left
+(`_filed`): rumors and records travel apart, and a record may arrive before its owner's rumor does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.config import Settings
+from gossipreg.model import Status
+from gossipreg.protocol.membership.members import Members
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.payload import BadPayload
+from gossipreg.protocol.registry.records import Head, Record
+from gossipreg.protocol.registry.registry import Change, Registry, announcement, is_inline
+from gossipreg.protocol.registry.table import Table, Verdict
+from gossipreg.protocol.registry.view import View
+from gossipreg.protocol.spreading.dissemination import Dissemination, Topic
+from gossipreg.protocol.spreading.fingerprint import Fingerprint
+from gossipreg.protocol.wire.messages import pack
+
+#: How long the records of an owner that nobody has introduced are kept (seconds).
+_ORPHAN_SECONDS = 60.0
+
+
+@attrs.define
+class Knowledge:
+    """Members, registry, view, fingerprint and rumor mill of one node."""
+
+    settings: Settings
+    members: Members
+    registry: Registry
+    view: View
+    counters: Counter[str]
+    fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
+    mill: Dissemination = attrs.field(init=False)
+    own: Rumor | None = None  # this node's claim, which stands for it in its own view even before it is announced
+    _filed: dict[str, int] = attrs.field(factory=dict)  # owner -> generation whose records are in the fingerprint
+    _orphans: dict[str, float] = attrs.field(factory=dict)  # owner that nobody introduced -> since when
+
+    def __attrs_post_init__(self) -> None:
+        self.mill = Dissemination(self.settings)
+
+    # Who is here
+
+    def believe(self, rumor: Rumor, now: float, *, spread: bool) -> Rumor | None:
+        """Take ``rumor``, which is news, as the truth; returns what was believed before."""
+        before = self.members.put(rumor, now)
+        held = self.members.get(rumor.name)
+        assert held is not None, "it was just put there"
+        self.fingerprint.replace(before, held)
+        if spread:
+            self.mill.add(Topic.MEMBERSHIP, rumor.name, pack(rumor), now)
+        table = self.registry.table(rumor.name)
+        if table is not None:
+            if table.generation < rumor.generation or rumor.status is Status.LEFT:
+                self.drop_table(rumor.name)
+            else:
+                self.registry.touch(rumor.name)
+                self._file(rumor.name)
+        return before
+
+    def expect(self, rumor: Rumor) -> bool:
+        """Whether there is a use and room for ``rumor`` about a member that is not known."""
+        if rumor.age >= self.members.memory(rumor.status):
+            self.counters["rumors_too_old"] += 1
+            return False
+        if not self.members.has_room():
+            self.counters["rumors_over_member_limit"] += 1
+            return False
+        return True
+
+    # What they offer
+
+    def judge(self, owner: str, generation: int, id: str, version: int) -> Verdict:  # noqa: A002
+        """What would become of such a record."""
+        if owner == self.members.own_name:
+            table = self.registry.table(owner)
+            if table is None or table.generation != generation or version > table.head.version:
+                return Verdict.DEAD
+            return table.judge(id, version)
+        if not self._admits(owner, generation):
+            return Verdict.DEAD
+        return self.registry.judge(owner, generation, id, version)
+
+    def _admits(self, owner: str, generation: int) -> bool:
+        """Whether records of this life of ``owner`` may be held."""
+        member = self.members.get(owner)
+        if member is not None and generation <= member.generation:
+            return generation == member.generation and member.status is not Status.LEFT
+        return owner in self._orphans or len(self._orphans) < limits.ORPHAN_OWNERS_MAX
+
+    def take(self, record: Record, now: float, *, spread: bool) -> bool:
+        """Take a record that `judge` called news; False when its payload is junk."""
+        self._make_way(record.owner, record.generation, now)
+        try:
+            change = self.registry.apply(record)
+        except BadPayload:
+            self.counters["records_with_bad_payload"] += 1
+            return False
+        self._refile(record.owner, change)
+        if spread:
+            self.spread(record, now)
+        return True
+
+    def spread(self, record: Record, now: float) -> None:
+        """Tell others of a record: the record itself, or where to fetch it."""
+        data = pack(record if is_inline(record) else announcement(record))
+        self.mill.add(Topic.INSTANCES, (record.owner, record.id), data, now)
+
+    def learn(self, head: Head, now: float) -> None:
+        """Take the word of a peer about an owner's whole table."""
+        if head.owner == self.members.own_name or not self._admits(head.owner, head.generation):
+            return
+        table = self.registry.table(head.owner)
+        if table is not None and head.generation < table.generation:
+            return
+        self._make_way(head.owner, head.generation, now)
+        self._refile(head.owner, self.registry.learn(head))
+
+    def remake(self, record: Record, change: Change) -> None:
+        """File what this node has just said itself."""
+        self._refile(record.owner, change)
+
+    def _make_way(self, owner: str, generation: int, now: float) -> None:
+        """Drop the table of an owner's past life, and mark an owner that nobody introduced."""
+        table = self.registry.table(owner)
+        if table is not None and table.generation < generation:
+            self.drop_table(owner)
+        member = self.members.get(owner)
+        if member is None or member.generation != generation:
+            self._orphans.setdefault(owner, now)
+
+    def drop_table(self, owner: str) -> None:
+        """Forget what ``owner`` offers."""
+        if owner in self._filed:
+            table = self.registry.table(owner)
+            assert table is not None, "what is filed is held"
+            del self._filed[owner]
+            self._toggle_all(table, present=False)
+        self.registry.drop(owner)
+        self._orphans.pop(owner, None)
+
+    def _file(self, owner: str) -> None:
+        """Count an owner's records in the fingerprint from now on, if it is known in the life that made them."""
+        table = self.registry.table(owner)
+        member = self.members.get(owner)
+        if table is None or member is None or member.generation != table.generation or owner in self._filed:
+            return
+        self._filed[owner] = table.generation
+        self._orphans.pop(owner, None)
+        self._toggle_all(table, present=True)
+
+    def _toggle_all(self, table: Table, *, present: bool) -> None:
+        entries = [*table, *([table.head] if table.head.version else [])]
+        for entry in entries:
+            self.fingerprint.replace(None if present else entry, entry if present else None)
+
+    def _refile(self, owner: str, change: Change) -> None:
+        if owner not in self._filed:
+            self._file(owner)
+            return
+        for record in change.went:
+            self.fingerprint.replace(record, None)
+        for record in change.came:
+            self.fingerprint.replace(None, record)
+        if change.head_before != change.head_after:
+            before = change.head_before if change.head_before.version else None
+            self.fingerprint.replace(before, change.head_after)
+
+    # What it looks like, and what can be forgotten
+
+    def refresh(self) -> list[str]:
+        """Bring the view up to date; returns the services that look different."""
+        dirty = self.registry.take_dirty()
+        return self.view.refresh(dirty, self.registry, self._standing) if dirty else []
+
+    def _standing(self, owner: str, generation: int) -> Rumor | None:
+        member = self.own if owner == self.members.own_name else self.members.get(owner)
+        return member if member is not None and member.generation == generation else None
+
+    def sweep(self, now: float) -> list[Rumor]:
+        """Forget members whose time is over, and records that nobody vouched for; returns the members."""
+        forgotten = self.members.forget(now)
+        for rumor in forgotten:
+            self.drop_table(rumor.name)
+            self.fingerprint.replace(rumor, None)
+        for owner in [owner for owner, since in self._orphans.items() if now - since > _ORPHAN_SECONDS]:
+            self.drop_table(owner)
+        return forgotten

@@ -1,0 +1,110 @@
+"""Knows who is under suspicion and when a suspicion becomes a verdict.
+
+The prober says who did not answer; peers say whom they suspect; here both become timers, and the end of a timer a
+verdict, provided that this node is fit to give one:
+
+- *a verdict needs a witness*: since the suspicion began, somebody else than the accused was heard, or the accused's
+  own kernel refused us. In a cluster of two there is no witness, so there the longest timeout must do;
+- a node that was cut off, or was itself stopped, begins its suspicions anew when it is back.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import attrs
+
+from gossipreg.config import Settings
+from gossipreg.model import Status
+from gossipreg.protocol.membership.hearing import Hearing
+from gossipreg.protocol.membership.local_health import LocalHealth
+from gossipreg.protocol.membership.members import Members
+from gossipreg.protocol.membership.probe import Prober
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.suspicion import Suspicion
+
+#: Probe intervals (stretched) of silence after which a node calls itself isolated. It is pinged about once in each.
+_SILENT_PERIODS = 3
+
+
+@attrs.define
+class Detector:
+    """The prober, the suspicions, and what this node's own ears are worth."""
+
+    settings: Settings
+    members: Members
+    prober: Prober
+    health: LocalHealth
+    hearing: Hearing
+    _suspicions: dict[str, Suspicion] = attrs.field(factory=dict)
+
+    @classmethod
+    def create(cls, settings: Settings, members: Members, dice: Random, now: float) -> Detector:
+        """A detector that begins to probe within its first interval, so that nodes started together do not in step."""
+        health = LocalHealth(settings.local_health_max)
+        prober = Prober(settings, members, health, now + dice.random() * settings.probe_interval)
+        return cls(settings, members, prober, health, Hearing(now))
+
+    @property
+    def deadline(self) -> float:
+        """When something is due (seconds)."""
+        verdict = min((suspicion.deadline for suspicion in self._suspicions.values()), default=float("inf"))
+        return min(self.prober.deadline, verdict)
+
+    def is_isolated(self, now: float) -> bool:
+        """Whether nobody has been heard for so long that the fault is more likely here than everywhere else."""
+        return self.hearing.silence(now) > self.health.stretch(_SILENT_PERIODS * self.settings.probe_interval)
+
+    def heard(self, life: int, now: float) -> None:
+        """A packet of the member ``life`` came in."""
+        if self._suspicions and self.is_isolated(now):
+            for suspicion in self._suspicions.values():
+                suspicion.renew(now)
+        self.hearing.heard(life, now)
+
+    # Suspicions
+
+    def suspected(self, rumor: Rumor, now: float, *, refused: bool) -> None:
+        """The member is believed suspect from now on, on the word of the rumor's accuser."""
+        members = self.members.present_count
+        self._suspicions[rumor.name] = Suspicion.start(self.settings, members, rumor.accuser, now, refused=refused)
+
+    def cleared(self, name: str) -> None:
+        """The member is believed anything but suspect."""
+        self._suspicions.pop(name, None)
+
+    def confirm(self, name: str, accuser: int, *, refused: bool = False) -> bool:
+        """One more voice against a suspect; True when it is a new one that others should hear of."""
+        suspicion = self._suspicions.get(name)
+        if suspicion is None or accuser == 0:
+            return False
+        suspicion.refused = suspicion.refused or refused
+        return suspicion.confirm(accuser)
+
+    def answered(self, name: str, now: float) -> None:
+        """The suspect has answered us, late perhaps: it gets its full time to refute."""
+        suspicion = self._suspicions.get(name)
+        if suspicion is not None:
+            suspicion.renew(now)
+
+    def verdicts(self, now: float) -> list[Rumor]:
+        """The suspects whose time is over, and about whom this node is fit to judge."""
+        overdue = [name for name, suspicion in self._suspicions.items() if now >= suspicion.deadline]
+        judged = []
+        for name in overdue:
+            suspicion = self._suspicions[name]
+            rumor = self.members.get(name)
+            assert rumor is not None, "a suspect is a member"
+            assert rumor.status is Status.SUSPECT, "a suspicion ends when its member is cleared"
+            pair = self.members.present_count == 2
+            if pair or suspicion.refused or self.hearing.has_witness(rumor.life, suspicion.started):
+                judged.append(rumor)
+            else:
+                suspicion.put_off(now + self.settings.probe_interval)
+        return judged
+
+    def postpone(self, seconds: float) -> None:
+        """This node was itself stopped for ``seconds``: nobody is judged for what was not heard meanwhile."""
+        self.prober.postpone(seconds)
+        for suspicion in self._suspicions.values():
+            suspicion.postpone(seconds)

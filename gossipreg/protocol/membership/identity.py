@@ -1,0 +1,153 @@
+"""Knows who this node is: its life, how it answers accusations, and how it keeps or yields its name.
+
+Theory of operation. Nobody else may speak for a member, so all that others can do is accuse, and all that the
+member need do is answer with a higher incarnation (SWIM §4.2). A later *life* of the same name supersedes an
+earlier one at once: that is how a restart is believed without anybody waiting for the old life to time out.
+
+The price is that two live processes under one name would supersede each other. They are told apart by asking:
+
+- A node that joins stays *quiet*: it does not announce itself until a member has told it who is known. If its own
+  name is among them, alive at another address, it sends that life a `Contest`. An answer means that the name is
+  held: the newcomer stops, and the cluster never saw it. Silence or a refusal means that it was our own past.
+- Two lives that grew up on two sides of a split meet when it heals. Whoever hears a later life of its own name at
+  another address contests it; the one that booted earlier keeps the name (ties: the lower life id).
+
+Who keeps the name takes a generation above all that it has heard of, and so supersedes what the other has said.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from gossipreg.config import Settings
+from gossipreg.model import Address, Status
+from gossipreg.protocol.membership.rumor import Rumor, life_id
+
+
+@attrs.frozen
+class Contest:
+    """Said to another life of one's own name: "I am alive, and this is since when I hold the name"."""
+
+    name: str
+    life: int
+    born: int  # ms since the epoch at boot, whatever generation was taken since
+    settled: bool  # whether this life was ever announced
+
+
+class Answer(enum.Enum):
+    """What a node does about a rumor that bears its own name."""
+
+    IGNORE = "ignore"
+    REFUTE = "refute"  # same life, accused: answer with a higher incarnation
+    RECLAIM = "reclaim"  # a later life that cannot be anyone's: take a still later generation
+    CONTEST = "contest"  # a later life that may be somebody: ask it
+
+
+@attrs.define
+class Identity:
+    """This node's own claim, and the contests for its name that are open."""
+
+    settings: Settings
+    name: str
+    born: int
+    address: Address
+    zone: str
+    generation: int = attrs.field(init=False)
+    incarnation: int = 0
+    draining: bool = False
+    left: bool = False
+    settled: bool = False
+    _life: int = attrs.field(init=False)
+    _contested: Rumor | None = None
+    _contests_left: int = 0
+    _contest_at: float = float("inf")
+
+    def __attrs_post_init__(self) -> None:
+        self.generation = self.born
+        self._life = life_id(self.name, self.generation, self.address)
+
+    @property
+    def life(self) -> int:
+        """This life's id."""
+        return self._life
+
+    def rumor(self) -> Rumor:
+        """What this node says of itself."""
+        status = Status.LEFT if self.left else Status.ALIVE
+        return Rumor(
+            self.name, self.generation, self.incarnation, status, self.address, self.zone, draining=self.draining
+        )
+
+    def judge(self, rumor: Rumor) -> Answer:
+        """What to do about ``rumor``, which bears this node's name."""
+        if self.left or rumor.generation < self.generation:
+            return Answer.IGNORE
+        if rumor.generation == self.generation and rumor.address == self.address:
+            if rumor.incarnation > self.incarnation:
+                return Answer.REFUTE  # our own voice from before a crash without disk in the same millisecond
+            accused = rumor.incarnation == self.incarnation and rumor.status > Status.ALIVE
+            return Answer.REFUTE if accused else Answer.IGNORE
+        if rumor.address == self.address or not rumor.status.is_present:
+            return Answer.RECLAIM
+        return Answer.CONTEST
+
+    def refute(self, rumor: Rumor) -> None:
+        """Outbid an accusation of this life."""
+        self.incarnation = max(self.incarnation, rumor.incarnation) + 1
+
+    def reclaim(self, rumor: Rumor) -> None:
+        """Take a generation later than any that was heard of."""
+        self.generation = max(self.generation, rumor.generation) + 1
+        self.incarnation = 0
+        self._life = life_id(self.name, self.generation, self.address)
+        self.close_contest()
+
+    def drain(self) -> None:
+        """Say that no new work is wanted."""
+        self.draining = True
+        self.incarnation += 1
+
+    # Contests
+
+    @property
+    def deadline(self) -> float:
+        """When the open contest is to be repeated or given up (seconds), or infinity."""
+        return self._contest_at
+
+    @property
+    def contested(self) -> Rumor | None:
+        """The other life whose answer is awaited."""
+        return self._contested
+
+    def contest(self) -> Contest:
+        """What is said to the other life."""
+        return Contest(self.name, self._life, self.born, self.settled)
+
+    def open_contest(self, rumor: Rumor, now: float) -> bool:
+        """Start to ask the life in ``rumor``; False when it is being asked already."""
+        if self._contested is not None and self._contested.rank >= rumor.rank:
+            return False
+        self._contested = rumor
+        self._contests_left = 3
+        self._contest_at = now
+        return True
+
+    def next_try(self, now: float) -> bool:
+        """Whether to ask once more; False when the other life has had its chances."""
+        assert self._contested is not None, "no contest is open"
+        self._contests_left -= 1
+        self._contest_at = now + self.settings.probe_timeout
+        return self._contests_left >= 0
+
+    def close_contest(self) -> None:
+        """Stop asking."""
+        self._contested = None
+        self._contest_at = float("inf")
+
+    def yields_to(self, other: Contest) -> bool:
+        """Whether ``other`` keeps the name. Both sides come to the same answer."""
+        if self.settled != other.settled:
+            return other.settled
+        return (other.born, other.life) < (self.born, self._life)

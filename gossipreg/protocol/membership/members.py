@@ -1,0 +1,148 @@
+"""Knows what this node believes of every other member, and in which order to probe them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.config import Settings
+from gossipreg.model import Address, Status
+from gossipreg.protocol.membership.rumor import Rumor
+
+
+@attrs.define
+class Members:
+    """The rumors believed, one a member, this node's own among them; merging is taking the greater.
+
+    ``present`` (alive or suspect others) is kept as a list with positions, so that a random choice costs the same
+    at any size. Probing goes round-robin through a shuffled list, a newcomer entering at a random place: so each
+    member is probed within two rounds at the most (SWIM §4.3).
+    """
+
+    settings: Settings
+    dice: Random
+    own_name: str
+    _rumors: dict[str, Rumor] = attrs.field(factory=dict)
+    _names: dict[int, str] = attrs.field(factory=dict)  # life id -> name
+    _present: list[str] = attrs.field(factory=list)
+    _position: dict[str, int] = attrs.field(factory=dict)
+    _order: list[str] = attrs.field(factory=list)
+    _cursor: int = 0
+    _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
+
+    def __len__(self) -> int:
+        return len(self._rumors)
+
+    def __iter__(self) -> Iterator[Rumor]:
+        return iter(self._rumors.values())
+
+    def get(self, name: str) -> Rumor | None:
+        """What is believed of ``name``."""
+        return self._rumors.get(name)
+
+    def by_life(self, life: int) -> Rumor | None:
+        """The rumor about the life with this id, if it is the one believed in."""
+        name = self._names.get(life)
+        return None if name is None else self._rumors[name]
+
+    @property
+    def present(self) -> Sequence[str]:
+        """Names of the other members that are alive or suspect."""
+        return self._present
+
+    @property
+    def present_count(self) -> int:
+        """How many take part, this node included."""
+        return len(self._present) + 1
+
+    def has_room(self) -> bool:
+        """Whether another member may be remembered."""
+        return len(self._rumors) < limits.MEMBERS_MAX
+
+    def put(self, rumor: Rumor, now: float) -> Rumor | None:
+        """Believe ``rumor`` from now on; returns what was believed before. The caller has checked that it is news."""
+        before = self._rumors.get(rumor.name)
+        if before is None or before.life != rumor.life:
+            if before is not None:
+                self._names.pop(before.life, None)
+            self._names[rumor.life] = rumor.name
+        self._rumors[rumor.name] = attrs.evolve(rumor, age=0) if rumor.age else rumor
+        if rumor.name != self.own_name:
+            self._seat(rumor.name, present=rumor.status.is_present)
+        if rumor.status.is_present:
+            self._since.pop(rumor.name, None)
+        elif before is None or before.status != rumor.status or not before.is_same_life(rumor):
+            self._since[rumor.name] = now - rumor.age
+        return before
+
+    def _seat(self, name: str, *, present: bool) -> None:
+        position = self._position.get(name)
+        if present and position is None:
+            self._position[name] = len(self._present)
+            self._present.append(name)
+            self._order.insert(self.dice.randrange(len(self._order) + 1), name)
+        elif not present and position is not None:
+            last = self._present.pop()
+            del self._position[name]
+            if last != name:
+                self._present[position] = last
+                self._position[last] = position
+            place = self._order.index(name)
+            del self._order[place]
+            if place < self._cursor:
+                self._cursor -= 1
+
+    def next_target(self) -> Rumor | None:
+        """The next member to probe, or None when there is nobody."""
+        if not self._order:
+            return None
+        if self._cursor >= len(self._order):
+            self.dice.shuffle(self._order)
+            self._cursor = 0
+        name = self._order[self._cursor]
+        self._cursor += 1
+        return self._rumors[name]
+
+    def sample(self, count: int, *, without: str | None = None) -> list[Rumor]:
+        """Up to ``count`` distinct present others, drawn at random."""
+        pool = self._present
+        if count >= len(pool):
+            chosen = [name for name in pool if name != without]
+        elif without in self._position:
+            chosen = [name for name in self.dice.sample(pool, min(len(pool), count + 1)) if name != without][:count]
+        else:
+            chosen = self.dice.sample(pool, count)
+        return [self._rumors[name] for name in chosen]
+
+    def failed(self) -> list[Rumor]:
+        """The members that failed and are still remembered."""
+        return [self._rumors[name] for name in self._since if self._rumors[name].status is Status.FAILED]
+
+    def with_age(self, rumor: Rumor, now: float) -> Rumor:
+        """``rumor`` with the time since its member failed or left, as it is told to one who may not know it."""
+        since = self._since.get(rumor.name)
+        return rumor if since is None else attrs.evolve(rumor, age=max(0, int(now - since)))
+
+    def memory(self, status: Status) -> float:
+        """How long a member of this status is remembered (seconds)."""
+        if status.is_present:
+            return float("inf")
+        return self.settings.remember_left if status is Status.LEFT else self.settings.remember_failed
+
+    def forget(self, now: float) -> list[Rumor]:
+        """Drop the members whose time is over, and return them."""
+        gone = [n for n, since in self._since.items() if now - since >= self.memory(self._rumors[n].status)]
+        forgotten = []
+        for name in gone:
+            rumor = self._rumors.pop(name)
+            self._names.pop(rumor.life, None)
+            del self._since[name]
+            forgotten.append(rumor)
+        return forgotten
+
+    def present_addresses(self) -> dict[Address, str]:
+        """Where the present others are."""
+        return {self._rumors[name].address: name for name in self._present}

@@ -1,0 +1,256 @@
+"""Knows how one node finds out that another does not answer: pings, indirect pings, nacks, and a stream beside them.
+
+Theory of operation (SWIM §3.1, Lifeguard §IV-A). Time is cut into periods. At the start of each, the next member of
+the round is pinged. If no ack came by the probe timeout, k others are asked to ping it, and a stream to it is opened
+in parallel, for networks that carry TCP but lose UDP. If nothing came by the end of the period, the probe was missed.
+
+    |-- ping ------ timeout |-- ping-req to k, stream ------------- period ends |   missed, or answered
+                            |------ 0.8 of the patience: helpers without an ack send a nack
+
+A helper that sends neither ack nor nack was probably not heard by *us*: so missed nacks count against our own health,
+and a node in bad health stretches both its timeout and its period.
+
+The prober decides nothing about membership: it says `Missed` and `Answered`, and its owner draws the conclusions.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import attrs
+
+from gossipreg.config import Settings
+from gossipreg.model import Address
+from gossipreg.protocol.membership.local_health import LocalHealth
+from gossipreg.protocol.membership.members import Members
+from gossipreg.protocol.membership.rumor import Rumor
+
+#: Probes and relays remembered, so that a late ack still counts. A relay costs about 200 bytes.
+_OPEN_MAX = 1024
+
+_NEVER = float("inf")
+
+
+@attrs.frozen
+class Ping:
+    """Asks the life ``target`` (0: whoever is there) for an ack."""
+
+    seq: int
+    target: int
+    fingerprint: int
+
+
+@attrs.frozen
+class Ack:
+    """Answers a ping; ``subject`` is the life that answered when somebody else passes its ack on, else 0."""
+
+    seq: int
+    subject: int
+    fingerprint: int
+
+
+@attrs.frozen
+class Nack:
+    """Says "I asked, and have no ack yet": the helper is well, whatever the target is."""
+
+    seq: int
+
+
+@attrs.frozen
+class PingReq:
+    """Asks a helper to ping the life ``target`` and to nack at a share of ``patience`` (ms)."""
+
+    seq: int
+    target: int
+    patience: int
+
+
+@attrs.frozen
+class Say:
+    """A message to be sent to a member's address; ``about`` names whose rumor must ride along (Lifeguard's buddy)."""
+
+    to: Address
+    message: Ping | Ack | Nack | PingReq
+    about: str | None = None
+
+
+@attrs.frozen
+class TryStream:
+    """A ping is to be sent to the member over a stream as well."""
+
+    target: Rumor
+    seq: int
+
+
+@attrs.frozen
+class Missed:
+    """The probe of ``target`` got no ack; ``refused`` when its kernel said that nobody listens there."""
+
+    target: Rumor
+    refused: bool
+
+
+@attrs.frozen
+class Answered:
+    """The life ``target`` acked; ``late`` when its period was over; ``rtt`` in seconds, for a direct ack."""
+
+    target: Rumor
+    late: bool
+    rtt: float | None
+
+
+Finding = Say | TryStream | Missed | Answered
+
+
+@attrs.define
+class _Probe:
+    seq: int
+    target: Rumor
+    started: float
+    timeout_at: float
+    ends_at: float
+    helpers: int = 0
+    nacks: int = 0
+    acked: bool = False
+    refused: bool = False
+    asked: bool = False
+    over: bool = False
+
+
+@attrs.frozen
+class _Relay:
+    origin: Address
+    origin_seq: int
+    target: int
+    nack_at: float
+
+
+@attrs.define
+class Prober:
+    """The probe under way, those just over, and the pings made for others."""
+
+    settings: Settings
+    members: Members
+    health: LocalHealth
+    next_period: float
+    _seq: int = 0
+    _current: _Probe | None = None
+    _probes: OrderedDict[int, _Probe] = attrs.field(factory=OrderedDict)
+    _relays: OrderedDict[int, _Relay] = attrs.field(factory=OrderedDict)
+
+    @property
+    def deadline(self) -> float:
+        """When `wake` is wanted (seconds)."""
+        nack_at = min((relay.nack_at for relay in self._relays.values()), default=_NEVER)
+        probe = self._current
+        if probe is None:
+            return min(nack_at, self.next_period)
+        waits = not probe.acked and not probe.asked
+        return min(nack_at, probe.timeout_at if waits else probe.ends_at)
+
+    def _next_seq(self) -> int:
+        self._seq = self._seq % 0xFFFF_FFFF + 1
+        return self._seq
+
+    def wake(self, fingerprint: int, now: float) -> list[Finding]:
+        """End, widen or begin what is due."""
+        found: list[Finding] = []
+        self._nack_overdue(found, now)
+        probe = self._current
+        if probe is not None:
+            if not probe.acked and not probe.asked and now >= probe.timeout_at:
+                self._ask_others(probe, found, now)
+            if now >= probe.ends_at:
+                self._end(probe, found)
+                self.next_period = max(probe.ends_at, now - self.settings.probe_interval)
+        if self._current is None and now >= self.next_period:
+            self._begin(fingerprint, found, now)
+        return found
+
+    def _begin(self, fingerprint: int, found: list[Finding], now: float) -> None:
+        target = self.members.next_target()
+        if target is None:
+            self.next_period = now + self.settings.probe_interval
+            return
+        seq = self._next_seq()
+        timeout = self.health.stretch(self.settings.probe_timeout)
+        probe = _Probe(seq, target, now, now + timeout, now + self.health.stretch(self.settings.probe_interval))
+        self._current = self._probes[seq] = probe
+        while len(self._probes) > _OPEN_MAX:
+            self._probes.popitem(last=False)
+        found.append(Say(target.address, Ping(seq, target.life, fingerprint), about=target.name))
+
+    def _ask_others(self, probe: _Probe, found: list[Finding], now: float) -> None:
+        probe.asked = True
+        patience = int(1000 * max(0.0, probe.ends_at - now))
+        helpers = self.members.sample(self.settings.indirect_probes, without=probe.target.name)
+        probe.helpers = len(helpers)
+        found += (Say(helper.address, PingReq(probe.seq, probe.target.life, patience)) for helper in helpers)
+        found.append(TryStream(probe.target, probe.seq))
+
+    def _end(self, probe: _Probe, found: list[Finding]) -> None:
+        probe.over = True
+        self._current = None
+        if not probe.acked:
+            self.health.worse(1 + max(0, probe.helpers - probe.nacks))
+            found.append(Missed(probe.target, probe.refused))
+
+    def _nack_overdue(self, found: list[Finding], now: float) -> None:
+        overdue = [seq for seq, relay in self._relays.items() if now >= relay.nack_at]
+        for seq in overdue:
+            relay = self._relays[seq]
+            found.append(Say(relay.origin, Nack(relay.origin_seq)))
+            self._relays[seq] = attrs.evolve(relay, nack_at=_NEVER)
+
+    def acked(self, ack: Ack, sender: int, now: float) -> list[Finding]:
+        """Take an ack from the life ``sender``."""
+        subject = ack.subject or sender
+        relay = self._relays.get(ack.seq)
+        if relay is not None and relay.target == subject:
+            del self._relays[ack.seq]
+            return [Say(relay.origin, Ack(relay.origin_seq, subject, ack.fingerprint))]
+        probe = self._probes.get(ack.seq)
+        if probe is None or probe.acked or probe.target.life != subject:
+            return []
+        probe.acked = True
+        if not probe.over:
+            self.health.better()
+        rtt = now - probe.started if subject == sender and not probe.over else None
+        return [Answered(probe.target, probe.over, rtt)]
+
+    def nacked(self, nack: Nack) -> None:
+        """A helper is well but has no ack."""
+        probe = self._probes.get(nack.seq)
+        if probe is not None and not probe.over:
+            probe.nacks = min(probe.nacks + 1, probe.helpers)
+
+    def refused(self, seq: int) -> None:
+        """The stream beside probe ``seq`` was refused by the target's kernel."""
+        probe = self._probes.get(seq)
+        if probe is not None and not probe.acked:
+            probe.refused = True
+
+    def ping_for(self, request: PingReq, origin: Address, fingerprint: int, now: float) -> list[Finding]:
+        """Ping on behalf of the member at ``origin``. Only members that we know are pinged: nobody is our puppet."""
+        target = self.members.by_life(request.target)
+        if target is None or len(self._relays) >= _OPEN_MAX:
+            return [Say(origin, Nack(request.seq))]
+        seq = self._next_seq()
+        patience = min(request.patience / 1000, self.health.stretch(self.settings.probe_interval) * 10)
+        self._relays[seq] = _Relay(origin, request.seq, request.target, now + patience * self.settings.nack_fraction)
+        return [Say(target.address, Ping(seq, target.life, fingerprint))]
+
+    def expire(self, now: float) -> None:
+        """Forget relays that were nacked long ago, and probes too old for a late ack to mean anything."""
+        for seq in [seq for seq, relay in self._relays.items() if relay.nack_at == _NEVER]:
+            del self._relays[seq]
+        oldest = now - 10 * self.settings.probe_interval * (self.settings.local_health_max + 1)
+        while self._probes and (first := next(iter(self._probes.values()))).over and first.started < oldest:
+            self._probes.popitem(last=False)
+
+    def postpone(self, seconds: float) -> None:
+        """Void what this node could not have heard: it was itself stopped for ``seconds``."""
+        probe = self._current
+        if probe is not None:
+            probe.timeout_at += seconds
+            probe.ends_at += seconds

@@ -1,0 +1,72 @@
+"""Knows one claim about one member, and which of two claims is to be believed."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+
+import attrs
+
+from gossipreg.model import Address, Member, Status
+
+
+@attrs.frozen
+class Rumor:
+    """One node's word about one member: the unit that membership gossip carries.
+
+    Rumors about a member form a chain: the later life wins, then the higher incarnation, then the graver status.
+    Only the member itself raises its incarnation, so it can always answer back and nobody can answer for it.
+    Departs from SWIM §4.2, where a confirmed death outranks every incarnation: here a restarted node is a later
+    life, and is believed at once. What remains breaks ties, so that any two rumors about a member are ordered and
+    merging is taking the greater: commutative, associative, idempotent.
+    """
+
+    name: str
+    generation: int  # ms since the epoch at boot
+    incarnation: int
+    status: Status
+    address: Address
+    zone: str = ""
+    draining: bool = False
+    accuser: int = attrs.field(default=0, eq=False)  # life id of who says suspect; 0 when nobody in particular
+    age: int = attrs.field(default=0, eq=False)  # seconds since a member failed or left; tells when to forget it
+
+    @cached_property
+    def rank(self) -> tuple[int, int, int, Address, bool, str]:
+        """What orders the rumors about one member."""
+        return (self.generation, self.incarnation, self.status, self.address, self.draining, self.zone)
+
+    @cached_property
+    def life(self) -> int:
+        """64 bits that stand for this life of this member at this address, on the wire and in tables."""
+        return life_id(self.name, self.generation, self.address)
+
+    @cached_property
+    def digest(self) -> int:
+        """64 bits that stand for this claim in a fingerprint."""
+        text = f"{self.name}\0{self.generation}\0{self.incarnation}\0{self.status:d}\0{self.address}\0{self.zone}"
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"member").digest())
+
+    def supersedes(self, other: Rumor) -> bool:
+        """Whether this is news to one who believes ``other``. Equal rumors are none; that is what ends gossip."""
+        assert self.name == other.name, "rumors about different members"
+        return self.rank > other.rank
+
+    def is_same_life(self, other: Rumor) -> bool:
+        """Whether both speak of one life of the member."""
+        return self.generation == other.generation and self.address == other.address
+
+    def graver(self, status: Status, accuser: int = 0) -> Rumor:
+        """The same claim with a graver status: what one may say of somebody else."""
+        assert status > self.status, "only the member itself may go back to a milder status"
+        return attrs.evolve(self, status=status, accuser=accuser, age=0)
+
+    def as_member(self) -> Member:
+        """The claim as users see it."""
+        return Member(self.name, self.address, self.status, self.generation, self.incarnation, self.zone, self.draining)
+
+
+def life_id(name: str, generation: int, address: Address) -> int:
+    """64 bits that stand for one life of one member; 0 is never used, it means "whoever is there"."""
+    text = f"{name}\0{generation}\0{address}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"life").digest()) or 1

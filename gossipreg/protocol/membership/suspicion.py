@@ -1,0 +1,83 @@
+"""Knows how long one accused member still has: a suspicion that shrinks as others confirm it.
+
+Lifeguard §IV-B: a suspicion starts with its longest timeout and shrinks with each independent confirmation, so a
+node that is slow to hear refutations (and so hears no confirmations either) gives the accused the most time:
+
+    timeout = max(Min, Max - (Max - Min) ln(C + 1) / ln(K + 1))
+    Min = alpha x max(1, log10(n)) x probe interval,   Max = beta x Min
+
+Ours beyond the paper: K is never more than the members that could confirm. A refusal by the accused's own kernel
+is worth all confirmations: the host is there, the process is not. And the end of a suspicion is a verdict only if
+there was a witness (see `hearing`); otherwise it is put off.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from gossipreg.config import Settings
+
+
+@attrs.define
+class Suspicion:
+    """One suspicion of one life of a member, as held by this node. Times are in seconds."""
+
+    started: float
+    shortest: float
+    longest: float
+    confirmations_wanted: int
+    refused: bool = False
+    not_before: float = 0.0
+    _accusers: list[int] = attrs.field(factory=list)
+
+    @classmethod
+    def start(cls, settings: Settings, members: int, accuser: int, now: float, *, refused: bool = False) -> Suspicion:
+        """Begin to suspect in a cluster of ``members`` present, on the word of the life ``accuser``."""
+        shortest = settings.suspicion_alpha * max(1.0, math.log10(max(1, members))) * settings.probe_interval
+        wanted = max(0, min(settings.suspicion_confirmations, members - 2))
+        suspicion = cls(now, shortest, shortest * settings.suspicion_beta, wanted, refused=refused)
+        suspicion._accusers.append(accuser)
+        return suspicion
+
+    @property
+    def confirmations(self) -> int:
+        """How many others than the first accuser have said the same."""
+        return len(self._accusers) - 1
+
+    @property
+    def timeout(self) -> float:
+        """How long the suspicion lasts, as confirmed so far."""
+        if self.refused:
+            return self.shortest
+        if self.confirmations_wanted == 0:
+            return self.longest
+        share = math.log(self.confirmations + 1) / math.log(self.confirmations_wanted + 1)
+        return max(self.shortest, self.longest - (self.longest - self.shortest) * share)
+
+    @property
+    def deadline(self) -> float:
+        """When it ends."""
+        return max(self.started + self.timeout, self.not_before)
+
+    def confirm(self, accuser: int) -> bool:
+        """Count ``accuser``'s word; True when it is a new voice that still shortens the suspicion."""
+        if accuser in self._accusers or self.confirmations >= self.confirmations_wanted:
+            return False
+        self._accusers.append(accuser)
+        return True
+
+    def renew(self, now: float) -> None:
+        """Start over: the accused has just answered us, or we were cut off, so what was said before is in doubt."""
+        self.started = now
+        self.refused = False
+        del self._accusers[1:]
+
+    def postpone(self, seconds: float) -> None:
+        """Give the accused the time in which this node itself was not listening."""
+        self.started += seconds
+
+    def put_off(self, until: float) -> None:
+        """No verdict without a witness: look again at ``until``."""
+        self.not_before = until

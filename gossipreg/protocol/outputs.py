@@ -1,0 +1,75 @@
+"""Knows the nouns that the engine returns: what its driver is to do, and what happened."""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.model import Address
+from gossipreg.protocol.membership.rumor import Rumor
+
+
+@attrs.frozen
+class Transmit:
+    """Send a datagram."""
+
+    data: bytes
+    to: Address
+
+
+@attrs.frozen
+class OpenStream:
+    """Connect to ``to``, send ``frame`` when connected, and hand what comes back to `Engine.stream_frame`.
+
+    If the stream is silent for ``patience`` seconds, close it. However it ends, tell `Engine.stream_ended` once.
+    """
+
+    stream: int
+    to: Address
+    frame: bytes
+    patience: float
+
+
+@attrs.frozen
+class SendFrame:
+    """Send a frame on a stream that is open; one that is not open any more is nothing to worry about."""
+
+    stream: int
+    frame: bytes
+
+
+@attrs.frozen
+class CloseStream:
+    """Close a stream after what was sent on it; it has served its purpose."""
+
+    stream: int
+
+
+@attrs.frozen
+class SeekSeeds:
+    """Resolve the seeds' names afresh and hand the addresses to `Engine.seeds`."""
+
+
+@attrs.frozen
+class MemberChanged:
+    """What is believed of a member changed. ``after`` is None when it was forgotten."""
+
+    before: Rumor | None
+    after: Rumor | None
+
+
+@attrs.frozen
+class InstancesChanged:
+    """These services look different now."""
+
+    services: tuple[str, ...]
+
+
+@attrs.frozen
+class NameContested:
+    """Another live member bears this node's name. ``yielding``: this node must stop, the other holds the name."""
+
+    other: Address
+    yielding: bool
+
+
+Output = Transmit | OpenStream | SendFrame | CloseStream | SeekSeeds | MemberChanged | InstancesChanged | NameContested

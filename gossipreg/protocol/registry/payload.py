@@ -1,0 +1,64 @@
+"""Knows how an instance is packed by its owner, and read back by everybody else.
+
+Packed once, where it is born; every other node keeps and passes on the very same bytes. So fields that a later
+version adds survive a walk through nodes of this one, and a record's digest means the same everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgpack
+
+from gossipreg import limits
+from gossipreg.errors import InvalidInstance
+from gossipreg.model import Instance
+
+_KEYS: Final = ("service", "host", "port", "tags", "meta", "weight", "role", "zone")
+
+
+class BadPayload(Exception):
+    """Bytes that are not a packed instance."""
+
+
+def pack_instance(instance: Instance) -> bytes:
+    """The offer as its owner states it: without id, owner and health, which are known from elsewhere."""
+    offer = {
+        "service": instance.service,
+        "host": instance.host,
+        "port": instance.port,
+        "tags": instance.tags,
+        "meta": instance.meta,
+        "weight": instance.weight,
+        "role": instance.role,
+        "zone": instance.zone,
+    }
+    packed: bytes = msgpack.packb(offer)
+    return packed
+
+
+def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:  # noqa: A002 - the field's name
+    """The instance that ``owner`` packed. Raises `BadPayload` for anything else, whatever the bytes."""
+    try:
+        offer = msgpack.unpackb(
+            payload,
+            raw=False,
+            strict_map_key=True,
+            max_map_len=limits.META_ENTRIES_MAX,
+            max_array_len=limits.TAGS_MAX,
+        )
+    except (ValueError, msgpack.UnpackException) as error:
+        raise BadPayload(str(error)) from None
+    if not isinstance(offer, dict) or not all(key in offer for key in _KEYS):
+        raise BadPayload("not an offer")
+    tags: Any = offer["tags"]
+    meta: Any = offer["meta"]
+    if not isinstance(tags, list) or not isinstance(meta, dict):
+        raise BadPayload("tags or meta of another shape")
+    fields = {key: offer[key] for key in _KEYS}
+    instance = Instance(id=id, owner=owner, **fields)
+    try:
+        instance.check()
+    except InvalidInstance as error:
+        raise BadPayload(str(error)) from None
+    return instance

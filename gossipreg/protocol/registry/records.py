@@ -1,0 +1,85 @@
+"""Knows what an owner says about its instances: records, announcements of large ones, and the owner's head."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+
+import attrs
+
+from gossipreg.model import Instance
+from gossipreg.protocol.registry.payload import unpack_instance
+
+
+def record_digest(owner: str, generation: int, id: str, version: int, payload: bytes) -> int:  # noqa: A002
+    """64 bits that stand for one record, what it says included."""
+    head = f"{owner}\0{generation}\0{id}\0{version}\0".encode()
+    return int.from_bytes(hashlib.blake2b(head + payload, digest_size=8, person=b"record").digest())
+
+
+@attrs.frozen
+class Record:
+    """One version of one instance, or (without payload) its removal. Only its owner makes records about it.
+
+    ``head`` is the xor of the digests of all that the owner offered as of this version: whoever holds records with
+    the same xor holds the owner's whole table, and knows that he does.
+    """
+
+    owner: str
+    generation: int
+    version: int  # the owner's counter in this generation, from 1
+    id: str
+    head: int
+    payload: bytes | None
+
+    @cached_property
+    def digest(self) -> int:
+        """64 bits that stand for this record in a fingerprint."""
+        assert self.payload is not None, "a removal is in no fingerprint"
+        return record_digest(self.owner, self.generation, self.id, self.version, self.payload)
+
+    @cached_property
+    def instance(self) -> Instance:
+        """What is offered. Raises `BadPayload` when the bytes are no instance."""
+        assert self.payload is not None, "a removal offers nothing"
+        return unpack_instance(self.payload, id=self.id, owner=self.owner)
+
+
+@attrs.frozen
+class Announcement:
+    """Stands in gossip for a record too large to travel there; whoever lacks it fetches it from whoever said so."""
+
+    owner: str
+    generation: int
+    version: int
+    id: str
+    head: int
+    digest: int
+    size: int  # bytes of the payload
+
+
+@attrs.frozen
+class Head:
+    """What is known of an owner's whole table as of ``version``: its xor, and ids that are no longer in it."""
+
+    owner: str
+    generation: int
+    version: int
+    head: int
+    gone: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> int:
+        """64 bits that stand for "the table was heard of up to this version" in a fingerprint."""
+        text = f"{self.owner}\0{self.generation}\0{self.version}"
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"head").digest())
+
+
+@attrs.frozen
+class Fetch:
+    """Asks a peer over a stream for a record that it announced."""
+
+    owner: str
+    generation: int
+    version: int
+    id: str

@@ -1,0 +1,156 @@
+"""Knows every owner's table, which instances each service has, and how this node's own records are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.model import Instance
+from gossipreg.protocol.registry.payload import pack_instance
+from gossipreg.protocol.registry.records import Announcement, Head, Record, record_digest
+from gossipreg.protocol.registry.table import Table, Verdict
+
+
+@attrs.frozen
+class Change:
+    """What a record or a head did to the tables: records that came, records that went, heads before and after."""
+
+    came: tuple[Record, ...]
+    went: tuple[Record, ...]
+    head_before: Head
+    head_after: Head
+
+
+@attrs.define
+class Registry:
+    """All tables, one an owner: when it begins a new life, the table of the past one is dropped whole."""
+
+    own_name: str
+    _tables: dict[str, Table] = attrs.field(factory=dict)
+    _services: dict[str, dict[tuple[str, str], Record]] = attrs.field(factory=dict)  # service -> (id, owner) -> record
+    _dirty: dict[str, None] = attrs.field(factory=dict)  # services to look at again, in order of change
+
+    def __len__(self) -> int:
+        return sum(len(records) for records in self._services.values())
+
+    @property
+    def owners(self) -> Iterator[Table]:
+        """Every table held."""
+        return iter(self._tables.values())
+
+    def table(self, owner: str) -> Table | None:
+        """What ``owner`` offers."""
+        return self._tables.get(owner)
+
+    def offers(self, service: str) -> dict[tuple[str, str], Record]:
+        """The records of a service by (id, owner), whatever the state of their owners. Not to be changed."""
+        return self._services.get(service, {})
+
+    # What peers say
+
+    def judge(self, owner: str, generation: int, id: str, version: int) -> Verdict:  # noqa: A002
+        """What would become of such a record."""
+        table = self._tables.get(owner)
+        if table is None or generation > table.generation:
+            return Verdict.NEWS if version > 0 else Verdict.DEAD
+        if generation < table.generation:
+            return Verdict.DEAD
+        return table.judge(id, version)
+
+    def apply(self, record: Record) -> Change:
+        """Take a record that `judge` called news. Raises `BadPayload`, nothing touched, when it is no instance."""
+        came = () if record.payload is None else (record,)
+        if came:
+            record.instance  # noqa: B018 - decoded before anything is touched
+        table = self._table_for(record.owner, record.generation)
+        head = table.head
+        before = table.apply(record)
+        went = () if before is None else (before,)
+        self._index(came=came, went=went)
+        return Change(came, went, head, table.head)
+
+    def learn(self, head: Head) -> Change:
+        """Take the word of a peer about an owner's whole table."""
+        table = self._table_for(head.owner, head.generation)
+        before = table.head
+        went = tuple(table.learn(head))
+        self._index(came=(), went=went)
+        return Change((), went, before, table.head)
+
+    def _table_for(self, owner: str, generation: int) -> Table:
+        table = self._tables.get(owner)
+        if table is None:
+            table = self._tables[owner] = Table(owner, generation)
+        assert table.generation == generation, "the table of another life is dropped first"
+        return table
+
+    def drop(self, owner: str) -> None:
+        """Forget an owner's table: it left, was forgotten, or began a new life."""
+        table = self._tables.pop(owner, None)
+        if table is not None:
+            self._index(came=(), went=tuple(table))
+
+    def _index(self, *, came: tuple[Record, ...], went: tuple[Record, ...]) -> None:
+        for record in went:
+            service = record.instance.service
+            offers = self._services[service]
+            del offers[record.id, record.owner]
+            if not offers:
+                del self._services[service]
+            self._dirty[service] = None
+        for record in came:
+            service = record.instance.service
+            self._services.setdefault(service, {})[record.id, record.owner] = record
+            self._dirty[service] = None
+
+    # What to look at again
+
+    def touch(self, owner: str) -> None:
+        """An owner's standing changed: its services must be looked at again."""
+        for record in self._tables.get(owner, ()):
+            self._dirty[record.instance.service] = None
+
+    def take_dirty(self) -> list[str]:
+        """The services that may look different since this was last asked, in order of change."""
+        dirty = list(self._dirty)
+        self._dirty.clear()
+        return dirty
+
+    # What this node says
+
+    def offer(self, instance: Instance, generation: int) -> tuple[Record, Change]:
+        """Make the next version of one of this node's own instances. The caller has checked it and its size."""
+        return self._say(generation, instance.id, pack_instance(instance))
+
+    def bury(self, id: str, generation: int) -> tuple[Record, Change]:  # noqa: A002
+        """Make the removal of one of this node's own instances."""
+        return self._say(generation, id, None)
+
+    def _say(self, generation: int, id: str, payload: bytes | None) -> tuple[Record, Change]:  # noqa: A002
+        table = self._table_for(self.own_name, generation)
+        version = table.head.version + 1
+        xor = table.xor
+        held = table.get(id)
+        if held is not None:
+            xor ^= held.digest
+        if payload is not None:
+            xor ^= record_digest(self.own_name, generation, id, version, payload)
+        record = Record(self.own_name, generation, version, id, xor, payload)
+        change = self.apply(record)
+        assert table.is_whole, "an owner knows all that it said"
+        return record, change
+
+
+def announcement(record: Record) -> Announcement:
+    """What stands for ``record`` in gossip when it is too large to travel there."""
+    assert record.payload is not None, "a removal is never too large"
+    return Announcement(
+        record.owner, record.generation, record.version, record.id, record.head, record.digest, len(record.payload)
+    )
+
+
+def is_inline(record: Record) -> bool:
+    """Whether ``record`` is small enough to travel in gossip."""
+    return record.payload is None or len(record.payload) <= limits.INLINE_RECORD_BYTES_MAX

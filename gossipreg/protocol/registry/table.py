@@ -1,0 +1,120 @@
+"""Knows what one life of one owner offers, as far as this node has heard, and whether that is all.
+
+Theory of operation. An owner counts its changes: each makes a record with the next version. Records travel by
+gossip and arrive in any order, or never. A removal must not be undone by an older record that arrives late, so
+removals have to be remembered; but a registry that remembers every removal grows for ever, and one that forgets
+them after a while brings back the dead when a node sleeps for longer than the while.
+
+So each record also carries the *head*: the xor of the digests of everything that the owner offers as of that
+version. When what we hold has the xor of the highest head that we heard of, we hold exactly the owner's table: the
+version is our *floor*. Then whatever is at or below the floor and not in our hands is dead for certain; no removal
+needs to be remembered any more, however late an old record comes, and however long its bearer slept.
+
+Departs from design §4.4, where the owner raises the floor as it collects tombstones: see docs/decisions/0002.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.protocol.registry.records import Head, Record
+
+
+class Verdict(enum.Enum):
+    """What became of a record or an announcement."""
+
+    NEWS = "news"
+    KNOWN = "known"  # held already, or superseded by what is held
+    DEAD = "dead"  # at or below the floor and not held: buried since
+    FULL = "full"  # over the limit of records for one owner
+
+
+@attrs.define
+class Table:
+    """The records of one life of one owner."""
+
+    owner: str
+    generation: int
+    floor: int = 0  # version up to which nothing is missing and nothing is left over
+    _live: dict[str, Record] = attrs.field(factory=dict)
+    _buried: dict[str, int] = attrs.field(factory=dict)  # id -> version of its removal; only above the floor
+    _xor: int = 0
+    _head_version: int = 0
+    _head_xor: int = 0
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._live.values())
+
+    def get(self, id: str) -> Record | None:  # noqa: A002
+        """The record of an instance that is offered."""
+        return self._live.get(id)
+
+    @property
+    def head(self) -> Head:
+        """The highest head heard of."""
+        return Head(self.owner, self.generation, self._head_version, self._head_xor)
+
+    @property
+    def xor(self) -> int:
+        """The xor of the digests of all that is held."""
+        return self._xor
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing that the owner is known to have said is missing."""
+        return self.floor == self._head_version
+
+    def judge(self, id: str, version: int) -> Verdict:  # noqa: A002
+        """What `apply` would say of such a record."""
+        held = self._live.get(id)
+        if held is not None:
+            return Verdict.NEWS if version > held.version else Verdict.KNOWN
+        if version <= self.floor:
+            return Verdict.DEAD
+        buried = self._buried.get(id)
+        if buried is not None:
+            return Verdict.NEWS if version > buried else Verdict.DEAD
+        if len(self._live) + len(self._buried) >= limits.RECORDS_PER_OWNER_MAX:
+            return Verdict.FULL
+        return Verdict.NEWS
+
+    def apply(self, record: Record) -> Record | None:
+        """Take a record that `judge` called news; returns the one that it replaces or buries, if any."""
+        before = self._live.pop(record.id, None)
+        if before is not None:
+            self._xor ^= before.digest
+        if record.payload is None:
+            self._buried[record.id] = record.version
+        else:
+            self._buried.pop(record.id, None)
+            self._live[record.id] = record
+            self._xor ^= record.digest
+        self._raise_head(record.version, record.head)
+        return before
+
+    def learn(self, head: Head) -> list[Record]:
+        """Take the word of one who holds the whole table as of ``head``; returns what is thereby buried."""
+        buried = []
+        for id_ in head.gone:
+            held = self._live.get(id_)
+            if held is not None and held.version <= head.version:
+                del self._live[id_]
+                self._xor ^= held.digest
+                self._buried[id_] = head.version
+                buried.append(held)
+        self._raise_head(head.version, head.head)
+        return buried
+
+    def _raise_head(self, version: int, xor: int) -> None:
+        if version > self._head_version:
+            self._head_version, self._head_xor = version, xor
+        if self._xor == self._head_xor and self._head_version > self.floor:
+            self.floor = self._head_version
+            self._buried.clear()

@@ -1,0 +1,77 @@
+"""Knows the talk by which two nodes find and mend what gossip missed, at a cost that follows the difference.
+
+Theory of operation (design §4.5). The two sides take turns on a stream; a turn is some messages and an `End`.
+
+    opener    Compare: the 256 sums of its buckets                                            (2 KiB)
+    accepter  for each bucket that differs: what is in it by digest (Listing),
+              or, where the opener's is empty, the entries themselves                         (9 bytes an entry)
+    opener    the entries that the accepter lacks, and Want: the digests it lacks itself
+    accepter  the entries wanted, and corrections of what was stale
+    opener    corrections of what was stale, or nothing: the stream is closed
+
+An entry is a rumor, a head or a record, told in the same words as in gossip. Each side merges what it is told as it
+would merge gossip, so nothing that goes wrong on the way (a cut stream, states that moved meanwhile) does any harm.
+A joiner is a node all of whose buckets are empty: it gets everything in one turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from gossipreg.protocol.spreading.fingerprint import BUCKETS, Entry, Fingerprint
+
+
+@attrs.frozen
+class Compare:
+    """The sums of the opener's buckets."""
+
+    sums: tuple[int, ...]
+
+
+@attrs.frozen
+class Listing:
+    """The digests of the entries in one bucket."""
+
+    bucket: int
+    digests: tuple[int, ...]
+
+
+@attrs.frozen
+class Want:
+    """Asks for the entries with these digests in one bucket."""
+
+    bucket: int
+    digests: tuple[int, ...]
+
+
+@attrs.frozen
+class End:
+    """The speaker's turn is over."""
+
+
+def answer_compare(state: Fingerprint, compare: Compare) -> Iterator[Entry | Listing]:
+    """What the accepter says to the opener's sums."""
+    assert len(compare.sums) == BUCKETS, "decoding has checked the number of sums"
+    for bucket, (ours, theirs) in enumerate(zip(state.sums, compare.sums, strict=True)):
+        if ours == theirs:
+            continue
+        if theirs == 0:
+            yield from state.lacking(bucket, ())
+        else:
+            yield Listing(bucket, state.digests(bucket))
+
+
+def answer_listing(state: Fingerprint, listing: Listing) -> Iterator[Entry | Want]:
+    """What the opener says to a listing of one of the accepter's buckets."""
+    theirs = frozenset(listing.digests)
+    yield from state.lacking(listing.bucket, theirs)
+    unknown = state.unknown(listing.bucket, listing.digests)
+    if unknown:
+        yield Want(listing.bucket, unknown)
+
+
+def answer_want(state: Fingerprint, want: Want) -> Iterator[Entry]:
+    """The entries that are still there."""
+    yield from state.find(want.bucket, want.digests)

@@ -1,0 +1,174 @@
+"""Knows which streams are open and what for: probes, reconciliations, joins, fetches, contests."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.model import Address
+from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.records import Fetch, Head
+from gossipreg.protocol.spreading.reconcile import (
+    Compare,
+    End,
+    Listing,
+    Want,
+    answer_compare,
+    answer_listing,
+    answer_want,
+)
+from gossipreg.protocol.wire.messages import SENDER_BYTES, Message, pack
+
+
+class Purpose(enum.Enum):
+    """Why a stream was opened by this node."""
+
+    PROBE = "probe"
+    JOIN = "join"
+    RECONCILE = "reconcile"
+    FETCH = "fetch"
+    CONTEST = "contest"
+
+
+@attrs.define
+class Talk:
+    """One stream. For those that a peer opened, the purpose is None."""
+
+    purpose: Purpose | None
+    to: Address
+    about: object = None  # the probe's sequence number, or the (owner, id) fetched
+    spoken: bool = False  # whether anything was said in this turn
+    compared: bool = False  # whether this turn asked for a comparison
+
+
+@attrs.frozen
+class Wanted:
+    """A large record that was announced and is not here yet."""
+
+    generation: int
+    version: int
+    sources: tuple[Address, ...]
+
+
+@attrs.define
+class Talks:
+    """The streams that this node opened (positive numbers) and those that peers opened (negative numbers)."""
+
+    _talks: dict[int, Talk] = attrs.field(factory=dict)
+    _last: int = 0
+    _wanted: dict[tuple[str, str], Wanted] = attrs.field(factory=dict)
+
+    def open(self, purpose: Purpose, to: Address, about: object = None) -> int | None:
+        """The number of a new stream; None when too many are open."""
+        if sum(1 for stream in self._talks if stream > 0) >= limits.STREAMS_OUT_MAX:
+            return None
+        self._last += 1
+        self._talks[self._last] = Talk(purpose, to, about)
+        return self._last
+
+    def is_open(self, purpose: Purpose, to: Address | None = None) -> bool:
+        """Whether a stream for ``purpose`` (to ``to``) is open."""
+        return any(t.purpose is purpose and (to is None or t.to == to) for t in self._talks.values())
+
+    def get(self, stream: int, source: Address) -> Talk | None:
+        """The talk on a stream; one that a peer opens begins with its first frame."""
+        talk = self._talks.get(stream)
+        if talk is None and stream < 0:
+            talk = self._talks[stream] = Talk(None, source)
+        return talk
+
+    def end(self, stream: int) -> Talk | None:
+        """The stream is closed, or is to be; returns what it was for."""
+        return self._talks.pop(stream, None)
+
+    # Large records on their way
+
+    def want(self, key: tuple[str, str], generation: int, version: int, source: Address) -> bool:
+        """Note who has a large record; True when nobody was known to have it yet, so it is to be fetched now."""
+        wanted = self._wanted.get(key)
+        if wanted is not None and (wanted.generation, wanted.version) == (generation, version):
+            if source not in wanted.sources and len(wanted.sources) < _SOURCES_MAX:
+                self._wanted[key] = attrs.evolve(wanted, sources=(*wanted.sources, source))
+            return False
+        if wanted is None and len(self._wanted) >= limits.RUMOR_QUEUE_MAX:
+            return False
+        self._wanted[key] = Wanted(generation, version, (source,))
+        return True
+
+    def next_source(self, key: tuple[str, str]) -> tuple[Wanted, Address] | None:
+        """Who to fetch a wanted record from next; each is asked once. None when it is not wanted, or nobody is left."""
+        wanted = self._wanted.pop(key, None)
+        if wanted is None or not wanted.sources:
+            return None
+        source, *others = wanted.sources
+        self._wanted[key] = attrs.evolve(wanted, sources=tuple(others))
+        return wanted, source
+
+    def got(self, key: tuple[str, str]) -> None:
+        """A record arrived, by whatever way."""
+        self._wanted.pop(key, None)
+
+
+#: Peers remembered as having one large record; the first of them nearly always serves.
+_SOURCES_MAX = 4
+
+
+Question = Compare | Listing | Want | Fetch | End
+
+
+def answers(question: Question, knowledge: Knowledge, now: float) -> list[bytes]:
+    """What this node says in a talk to a peer's question."""
+    said: Iterable[Message]
+    match question:
+        case Compare():
+            said = answer_compare(knowledge.fingerprint, question)
+        case Listing():
+            said = answer_listing(knowledge.fingerprint, question)
+        case Want():
+            said = answer_want(knowledge.fingerprint, question)
+        case Fetch():
+            said = _answer_fetch(question, knowledge)
+        case End():
+            said = ()
+    members = knowledge.members
+    return [pack(members.with_age(entry, now) if isinstance(entry, Rumor) else entry) for entry in said]
+
+
+def _answer_fetch(fetch: Fetch, knowledge: Knowledge) -> Iterable[Message]:
+    table = knowledge.registry.table(fetch.owner)
+    if table is not None and table.generation == fetch.generation:
+        record = table.get(fetch.id)
+        if record is not None:
+            yield record
+        elif table.is_whole:
+            yield attrs.evolve(table.head, gone=(fetch.id,))
+
+
+def corrections(stale: dict[str, list[str]], knowledge: Knowledge) -> list[bytes]:
+    """What to say to one who still holds records that are no more, by owner; only whole tables can vouch for it."""
+    heads: list[Head] = []
+    for owner, ids in stale.items():
+        table = knowledge.registry.table(owner)
+        if table is not None and table.is_whole:
+            heads.append(attrs.evolve(table.head, gone=tuple(ids)))
+    return [pack(head) for head in heads]
+
+
+def frames(sender: bytes, messages: Iterable[bytes]) -> list[bytes]:
+    """``messages`` cut into frames, each with the sender in front and within the limit of a frame."""
+    cut: list[bytes] = []
+    parts: list[bytes] = []
+    size = SENDER_BYTES
+    for message in messages:
+        if parts and size + len(message) > limits.FRAME_BYTES_SOFT:
+            cut.append(sender + b"".join(parts))
+            parts, size = [], SENDER_BYTES
+        parts.append(message)
+        size += len(message)
+    if parts:
+        cut.append(sender + b"".join(parts))
+    return cut

@@ -1,0 +1,284 @@
+"""Knows how messages are written as bytes, and which bytes are messages.
+
+A packet, or a frame on a stream, is the sender's life id and then any number of messages. A message is a msgpack
+array: a kind, then fields in a fixed order. Readers skip kinds that they do not know and fields beyond those that
+they know, so that nodes of two versions can live in one cluster; whatever else is wrong is `Junk`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+import msgpack
+
+from gossipreg import limits
+from gossipreg.model import Address, Status, is_name
+from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
+from gossipreg.protocol.spreading.fingerprint import BUCKETS
+from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
+
+Message = (
+    Ping
+    | Ack
+    | Nack
+    | PingReq
+    | Rumor
+    | Contest
+    | Record
+    | Announcement
+    | Head
+    | Fetch
+    | Compare
+    | Listing
+    | Want
+    | End
+)
+
+#: Bytes of the sender's life id at the start of every packet and frame.
+SENDER_BYTES: Final = 8
+
+#: Digests in one listing, so that a listing with its head fits a frame (9 bytes each).
+DIGESTS_MAX: Final = 16_384
+
+#: Messages read from one packet or frame; a frame full of the smallest has fewer.
+MESSAGES_MAX: Final = 65_536
+
+
+class Junk(Exception):
+    """Bytes that are no packet; the text says why."""
+
+
+# Readers of one field each. Whatever a peer sends passes through exactly one of these.
+
+
+def _whole(bits: int) -> Callable[[Any], int]:
+    top = 1 << bits
+
+    def read(value: Any) -> int:
+        if type(value) is not int or not 0 <= value < top:
+            raise Junk(f"not a whole number of {bits} bits")
+        return value
+
+    return read
+
+
+_u8, _u16, _u32, _u64 = _whole(8), _whole(16), _whole(32), _whole(64)
+#: Generations, incarnations and versions: 53 bits last for 285,000 years of milliseconds, and survive JSON.
+_count = _whole(53)
+
+
+def _name(value: Any) -> str:
+    if type(value) is not str or not is_name(value):
+        raise Junk("not a name")
+    return value
+
+
+def _zone(value: Any) -> str:
+    return "" if value == "" else _name(value)
+
+
+def _id(value: Any) -> str:
+    if type(value) is not str or not 0 < len(value) <= limits.ID_CHARS_MAX:
+        raise Junk("not an id")
+    return value
+
+
+def _host(value: Any) -> str:
+    if type(value) is not str or not 0 < len(value) <= limits.HOST_CHARS_MAX or not value.isascii():
+        raise Junk("not a host")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise Junk("not a flag")
+    return value
+
+
+def _status(value: Any) -> Status:
+    if type(value) is not int or not Status.ALIVE <= value <= Status.LEFT:
+        raise Junk("not a status")
+    return Status(value)
+
+
+def _payload(value: Any) -> bytes | None:
+    if value is not None and (type(value) is not bytes or not 0 < len(value) <= limits.RECORD_BYTES_MAX):
+        raise Junk("not a payload")
+    return value
+
+
+def _list_of(read: Callable[[Any], Any], most: int) -> Callable[[Any], tuple[Any, ...]]:
+    def read_list(value: Any) -> tuple[Any, ...]:
+        if type(value) is not list or len(value) > most:
+            raise Junk("not a list within its limit")
+        return tuple(map(read, value))
+
+    return read_list
+
+
+_digests = _list_of(_u64, DIGESTS_MAX)
+
+
+def _sums(value: Any) -> tuple[int, ...]:
+    if type(value) is not bytes or len(value) != 8 * BUCKETS:
+        raise Junk("not the sums of all buckets")
+    return struct.unpack(f">{BUCKETS}Q", value)
+
+
+@attrs.frozen
+class _Form:
+    """How one kind of message is laid out: its number, its class, its fields' readers in order."""
+
+    number: int
+    noun: type
+    fields: tuple[tuple[str, Callable[[Any], Any]], ...]
+
+
+#: The numbers are never reused, and fields are only ever added at the end.
+_FORMS: Final = (
+    _Form(1, Ping, (("seq", _u32), ("target", _u64), ("fingerprint", _u64))),
+    _Form(2, Ack, (("seq", _u32), ("subject", _u64), ("fingerprint", _u64))),
+    _Form(3, Nack, (("seq", _u32),)),
+    _Form(4, PingReq, (("seq", _u32), ("target", _u64), ("patience", _u32))),
+    _Form(6, Contest, (("name", _name), ("life", _u64), ("born", _count), ("settled", _flag))),
+    _Form(
+        7,
+        Record,
+        (
+            ("owner", _name),
+            ("generation", _count),
+            ("version", _count),
+            ("id", _id),
+            ("head", _u64),
+            ("payload", _payload),
+        ),
+    ),
+    _Form(
+        8,
+        Announcement,
+        (
+            ("owner", _name),
+            ("generation", _count),
+            ("version", _count),
+            ("id", _id),
+            ("head", _u64),
+            ("digest", _u64),
+            ("size", _u32),
+        ),
+    ),
+    _Form(
+        9,
+        Head,
+        (
+            ("owner", _name),
+            ("generation", _count),
+            ("version", _count),
+            ("head", _u64),
+            ("gone", _list_of(_id, limits.RECORDS_PER_OWNER_MAX)),
+        ),
+    ),
+    _Form(11, Listing, (("bucket", _u8), ("digests", _digests))),
+    _Form(12, Want, (("bucket", _u8), ("digests", _digests))),
+    _Form(13, Fetch, (("owner", _name), ("generation", _count), ("version", _count), ("id", _id))),
+    _Form(14, End, ()),
+)
+_BY_NUMBER: Final = {form.number: form for form in _FORMS}
+_BY_NOUN: Final = {form.noun: form for form in _FORMS}
+
+# Two kinds whose fields are not one to one.
+_RUMOR: Final = 5
+_RUMOR_FIELDS: Final = 11  # its number included
+_COMPARE: Final = 10
+
+_pack = msgpack.Packer(autoreset=True).pack
+
+
+def pack(message: Message) -> bytes:
+    """One message as bytes."""
+    if isinstance(message, Rumor):
+        host, port = message.address
+        fields: list[Any] = [_RUMOR, message.name, message.generation, message.incarnation, int(message.status)]
+        fields += (host, port, message.zone, message.draining, message.accuser, message.age)
+    elif isinstance(message, Compare):
+        fields = [_COMPARE, struct.pack(f">{BUCKETS}Q", *message.sums)]
+    else:
+        form = _BY_NOUN[type(message)]
+        fields = [form.number, *(getattr(message, name) for name, _ in form.fields)]
+    packed: bytes = _pack(fields)
+    return packed
+
+
+def pack_sender(life: int) -> bytes:
+    """What every packet and frame starts with."""
+    return life.to_bytes(SENDER_BYTES)
+
+
+def unpack(data: bytes) -> tuple[int, list[Message]]:
+    """The sender's life id and the messages of a packet or frame. Raises `Junk`, whatever the bytes."""
+    if len(data) < SENDER_BYTES:
+        raise Junk("too short")
+    unpacker = msgpack.Unpacker(
+        raw=False,
+        use_list=True,
+        max_buffer_size=limits.FRAME_BYTES_MAX,
+        max_str_len=limits.FRAME_BYTES_MAX,
+        max_bin_len=limits.FRAME_BYTES_MAX,
+        max_array_len=limits.RECORDS_PER_OWNER_MAX,
+        max_map_len=0,
+        max_ext_len=0,
+    )
+    messages: list[Message] = []
+    try:
+        unpacker.feed(memoryview(data)[SENDER_BYTES:])
+        for fields in unpacker:
+            message = _message(fields)
+            if message is not None:
+                messages.append(message)
+        if unpacker.tell() != len(data) - SENDER_BYTES:
+            raise Junk("cut off in the middle of a message")
+    except (ValueError, msgpack.UnpackException) as error:
+        raise Junk(f"not msgpack: {error}") from None
+    return int.from_bytes(data[:SENDER_BYTES]), messages
+
+
+def _message(fields: Any) -> Message | None:
+    """The message with these fields; None for a kind that a later version may have added."""
+    if type(fields) is not list or not fields or type(fields[0]) is not int:
+        raise Junk("not a message")
+    if fields[0] == _RUMOR:
+        return _rumor(fields)
+    if fields[0] == _COMPARE:
+        if len(fields) < 2:
+            raise Junk("fields are missing")
+        return Compare(_sums(fields[1]))
+    form = _BY_NUMBER.get(fields[0])
+    if form is None:
+        return None
+    if len(fields) <= len(form.fields):
+        raise Junk("fields are missing")
+    values = [read(value) for (_, read), value in zip(form.fields, fields[1:], strict=False)]
+    message: Message = form.noun(*values)
+    return message
+
+
+def _rumor(fields: list[Any]) -> Rumor:
+    if len(fields) < _RUMOR_FIELDS:
+        raise Junk("fields are missing")
+    _, name, generation, incarnation, status, host, port, zone, draining, accuser, age = fields[:11]
+    return Rumor(
+        _name(name),
+        _count(generation),
+        _count(incarnation),
+        _status(status),
+        Address(_host(host), _u16(port)),
+        _zone(zone),
+        _flag(draining),
+        _u64(accuser),
+        _u32(age),
+    )
