@@ -64,8 +64,8 @@ FLUSH_PACKETS_MAX: Final = 4
 STREAMS_OUT_MAX: Final = 32
 STREAMS_IN_MAX: Final = 128
 
-#: Life ids whose send counters are remembered by the seal (each 1 KiB at most). Only keyholders can add one.
-SEAL_LIVES_MAX: Final = 8192
+#: Life ids whose send counters are remembered by the seal (about 3 KiB each). Only keyholders can add one.
+SEAL_LIVES_MAX: Final = 4096
 
 #: Watchers of one node (in-process and over HTTP together).
 WATCHERS_MAX: Final = 4096

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 import attrs
@@ -98,6 +98,10 @@ class Member:
     draining: bool = False
 
 
+def _text_tuple(value: Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
 def _text_map(value: Mapping[str, str]) -> Mapping[str, str]:
     return dict(value)
 
@@ -114,7 +118,7 @@ class Instance:
     service: str
     host: str
     port: int
-    tags: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    tags: tuple[str, ...] = attrs.field(default=(), converter=_text_tuple)
     meta: Mapping[str, str] = attrs.field(factory=dict, converter=_text_map, hash=False)
     weight: int = 1
     role: str | None = None

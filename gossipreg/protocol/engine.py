@@ -134,9 +134,10 @@ class Engine:
         has_seeds: bool,
         packet_room: int,
         now: float,
+        counters: Counter[str] | None = None,
     ) -> Engine:
         """The engine of a node born in the millisecond ``generation``; alone until it is told of others."""
-        counters: Counter[str] = Counter()
+        counters = Counter() if counters is None else counters
         identity = Identity(settings, name, generation, address, zone)
         members = Members(settings, dice, name)
         knowledge = Knowledge(settings, members, Registry(name), View(generation), counters)
@@ -237,6 +238,10 @@ class Engine:
         table = self.knowledge.registry.table(self.identity.name)
         record = None if table is None else table.get(id)
         return None if record is None else record.instance
+
+    def own_count(self) -> int:
+        """How many instances this node offers."""
+        return len(self.knowledge.registry.table(self.identity.name) or ())
 
     def drain(self, now: float) -> list[Output]:
         """Ask for no new work: all own instances weigh 0 from now on, everywhere."""

@@ -39,6 +39,10 @@ class Members:
     def __iter__(self) -> Iterator[Rumor]:
         return iter(self._rumors.values())
 
+    def rumors(self) -> list[Rumor]:
+        """What is believed of everybody, at one moment: safe to call from any thread."""
+        return list(self._rumors.values())
+
     def get(self, name: str) -> Rumor | None:
         """What is believed of ``name``."""
         return self._rumors.get(name)

@@ -1,0 +1,304 @@
+"""Knows which packets to believe: how a payload is sealed into a datagram, and how one is opened or refused.
+
+A sealed packet is ``version | key id | life | counter | AES-256-GCM(send time | payload)``. Three rules make it work:
+
+- **No nonce repeats, however long a key is used.** Each boot of a node draws a random *life*, HKDF turns (key, life)
+  into a subkey of its own, and under one subkey the nonce is a counter that only rises.
+- **A life that we know is judged by its counters.** Each is accepted once, within a sliding window behind the
+  highest. What arrives out of order must also have been sent shortly before the newest, so that the packets a past
+  run of this node opened cannot be fed to the next. The sender's clock is compared with itself only: a clock that is
+  set while the cluster runs cuts nobody off.
+- **A life that we do not know is judged by our clock.** Its first packet is believed only if it is fresh. A life is
+  forgotten only when nothing we opened from it would still be fresh, so forgetting opens no door.
+
+What is left to a listener who records packets: for `FRESHNESS_SECONDS` to show one to a node that has just started,
+or to a member that it was not meant for. UDP may duplicate and stray as well; the protocol above bears both.
+Nothing is remembered of a packet that does not authenticate.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import struct
+from typing import ClassVar, Final, Protocol
+
+import attrs
+
+from gossipreg import config, limits
+
+#: How far the send time of an unknown life's packet may be from our clock (s). NTP keeps hosts within a second of
+#: each other, so 30 forgives a clock that nobody tends; and it is far below the time for which removals and departed
+#: members are remembered (an hour and more), so no replay can bring anything back.
+FRESHNESS_SECONDS: Final = 30.0
+
+#: Width of the replay window (packets). A life counts its packets to *all* members, so the window must span what a
+#: node sends to everybody while one packet is overtaken: 1024 is 100 ms of a burst of 10,000 packets a second, and a
+#: network reorders by a few ms. It costs 160 bytes a life; a packet later than that is lost, as UDP may lose any.
+WINDOW_PACKETS: Final = 1024
+
+#: First byte of a packet: the version, with the high bit for "sealed", so that each kind can name the other.
+_CLEAR: Final = b"\x01"
+_SEALED: Final = b"\x81"
+
+_WINDOW_MASK: Final = (1 << WINDOW_PACKETS) - 1
+_HEADER: Final = struct.Struct(">1s4s8sQ")  # version, key id, life, counter
+_COUNTER_END: Final = 1 << 64
+_SENT_BYTES: Final = 6  # ms since the epoch: enough until the year 10889
+_TAG_BYTES: Final = 16
+_DIGEST_BYTES: Final = 8
+_NONCE_PAD: Final = bytes(4)
+
+
+class Refusal(enum.StrEnum):
+    """Why a packet is not believed. The values name counters."""
+
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    WRONG_VERSION = "wrong_version"
+    IN_CLEAR = "in_clear"  # from a node without a key, and we hold one
+    SEALED = "sealed"  # from a node with a key, and we hold none
+    WRONG_CLUSTER_OR_CORRUPT = "wrong_cluster_or_corrupt"
+    UNKNOWN_KEY = "unknown_key"
+    FORGED = "forged"  # changed on the way, made without the key, or from another cluster that has the same key
+    REFLECTED = "reflected"  # our own packet, sent back to us
+    REPLAYED = "replayed"
+    LATE = "late"  # so far behind its life's newest that it cannot be told from a replay
+    STALE = "stale"  # from an unknown life whose clock and ours differ by too much: an old packet, or a wrong clock
+    TOO_MANY_LIVES = "too_many_lives"
+
+
+@attrs.frozen
+class Refused:
+    """A packet that is to be counted and dropped. ``skew`` (s) is told of stale ones: + if the sender is ahead."""
+
+    reason: Refusal
+    skew: float | None = None
+
+
+class Seal(Protocol):
+    """What stands between a payload and the network. ``wall`` is the time in seconds since the epoch."""
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that sealing adds to a payload."""
+
+    def seal(self, payload: bytes, wall: float) -> bytes:
+        """The packet that carries ``payload``; with it, at most ``limits.PACKET_BYTES_MAX`` bytes."""
+
+    def open(self, packet: bytes, wall: float) -> bytes | Refused:
+        """The payload of ``packet``, or why it is not believed. Never raises, whatever the bytes."""
+
+
+class Cipher:
+    """AES-256-GCM under the subkey that HKDF-SHA256 derives from ``key``, ``salt`` and ``info``."""
+
+    __slots__ = ("_aes", "_invalid")
+
+    def __init__(self, key: bytes, *, salt: bytes, info: bytes) -> None:
+        # Imported here so that a node without a key never loads it.
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
+        assert len(key) == config.KEY_BYTES, f"a key of {len(key)} bytes"
+        self._aes = AESGCM(HKDF(SHA256(), config.KEY_BYTES, salt, info).derive(key))
+        self._invalid = InvalidTag
+
+    def encrypt(self, nonce: bytes, plain: bytes, header: bytes = b"") -> bytes:
+        """``plain`` encrypted, with a tag that also covers ``header``. No ``nonce`` may ever come twice."""
+        return self._aes.encrypt(nonce, plain, header)
+
+    def decrypt(self, nonce: bytes, sealed: bytes, header: bytes = b"") -> bytes | None:
+        """What was encrypted, or ``None`` if any of the three is not what it was then."""
+        try:
+            return self._aes.decrypt(nonce, sealed, header)
+        except self._invalid:
+            return None
+
+
+#: What a first byte that is not ours says of a packet.
+_FOREIGN: Final = {b"": Refusal.TOO_SHORT, _CLEAR: Refusal.IN_CLEAR, _SEALED: Refusal.SEALED}
+
+
+def _misfit(packet: bytes, version: bytes, overhead: int) -> Refusal | None:
+    """Why ``packet`` needs no closer look, if so."""
+    if packet[:1] != version:
+        return _FOREIGN.get(packet[:1], Refusal.WRONG_VERSION)
+    if len(packet) < overhead:
+        return Refusal.TOO_SHORT
+    if len(packet) > limits.RECEIVE_BYTES_MAX:
+        return Refusal.TOO_LONG
+    return None
+
+
+@attrs.define(eq=False)
+class ClearSeal:
+    """No secrecy and no proof of origin: only that two clusters never merge, and that flipped bits are noticed.
+
+    A packet is ``version | blake2b-64(payload), keyed by the cluster's name | payload``.
+    """
+
+    overhead: ClassVar[int] = 1 + _DIGEST_BYTES
+
+    cluster: str
+    _digest: hashlib.blake2b = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        assert self.cluster, "an empty name would key nothing"
+        key = self.cluster.encode()
+        self._digest = hashlib.blake2b(key=key, digest_size=_DIGEST_BYTES, person=b"gossipreg packet")
+
+    def seal(self, payload: bytes, wall: float) -> bytes:  # noqa: ARG002 (a seal is told the time; this one needs none)
+        """The packet that carries ``payload``."""
+        assert len(payload) + self.overhead <= limits.PACKET_BYTES_MAX, f"a payload of {len(payload)} bytes"
+        return _CLEAR + self._digest_of(payload) + payload
+
+    def open(self, packet: bytes, wall: float) -> bytes | Refused:  # noqa: ARG002
+        """The payload of ``packet``, or why it is not believed."""
+        if (refusal := _misfit(packet, _CLEAR, self.overhead)) is not None:
+            return Refused(refusal)
+        payload = packet[self.overhead :]
+        if packet[1 : self.overhead] != self._digest_of(payload):
+            return Refused(Refusal.WRONG_CLUSTER_OR_CORRUPT)
+        return payload
+
+    def _digest_of(self, payload: bytes) -> bytes:
+        digest = self._digest.copy()
+        digest.update(payload)
+        return digest.digest()
+
+
+@attrs.define(eq=False)
+class _Life:
+    """One life of a sender, as far as its packets tell."""
+
+    cipher: Cipher
+    highest: int  # counter
+    sent: float  # when the highest was sent, s, by the sender's clock
+    recent: float  # the latest of the times when its packets came and when they say that they were sent, s
+    seen: int = 1  # bit i: the packet `highest - i` was opened
+
+    def refusal(self, counter: int) -> Refusal | None:
+        """Why a packet with ``counter`` is refused before it is even decrypted, if so."""
+        age = self.highest - counter
+        if age < 0:
+            return None
+        if age >= WINDOW_PACKETS:
+            return Refusal.LATE
+        return Refusal.REPLAYED if self.seen >> age & 1 else None
+
+    def accept(self, counter: int, sent: float, wall: float) -> bool:
+        """Enter an authentic packet that ``refusal`` let through; whether it was sent recently enough."""
+        ahead = counter - self.highest
+        if ahead > 0:
+            self.seen = (self.seen << ahead | 1) & _WINDOW_MASK if ahead < WINDOW_PACKETS else 1
+            self.highest = counter
+            self.sent = sent
+        elif sent < self.sent - FRESHNESS_SECONDS:
+            return False
+        else:
+            self.seen |= 1 << -ahead
+        self.recent = max(self.recent, sent, wall)
+        return True
+
+
+@attrs.define(eq=False)
+class AesGcmSeal:
+    """Packets that only holders of ``key`` can read and make, each believed once.
+
+    ``life``: 8 random bytes, drawn anew at every boot. Packets carry the id of their key, and lives are known by (key
+    id, life), so that further keys can be accepted beside the primary one.
+    """
+
+    overhead: ClassVar[int] = _HEADER.size + _SENT_BYTES + _TAG_BYTES
+
+    key: bytes = attrs.field(repr=False)
+    cluster: str
+    life: bytes
+    _key_id: bytes = attrs.field(init=False)
+    _cipher: Cipher = attrs.field(init=False, repr=False)
+    _counter: int = attrs.field(init=False, default=0)
+    _lives: dict[bytes, _Life] = attrs.field(init=False, factory=dict, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        assert len(self.life) == 8, f"a life of {len(self.life)} bytes"
+        self._key_id = bytes.fromhex(config.key_id(self.key))
+        self._cipher = self._cipher_of(self.life)
+
+    def seal(self, payload: bytes, wall: float) -> bytes:
+        """The packet that carries ``payload``, stamped with ``wall`` (s) and the next counter of this life."""
+        assert len(payload) + self.overhead <= limits.PACKET_BYTES_MAX, f"a payload of {len(payload)} bytes"
+        assert self._counter < _COUNTER_END, "a nonce would repeat"
+        header = _HEADER.pack(_SEALED, self._key_id, self.life, self._counter)
+        self._counter += 1
+        sent = int(wall * 1000).to_bytes(_SENT_BYTES, "big")
+        return header + self._cipher.encrypt(_nonce(header), sent + payload, self._authenticated(header))
+
+    def open(self, packet: bytes, wall: float) -> bytes | Refused:
+        """The payload of ``packet``, or why it is not believed. What is cheap to notice is looked at first."""
+        if (refusal := _misfit(packet, _SEALED, self.overhead)) is not None:
+            return Refused(refusal)
+        _, key_id, life_id, counter = _HEADER.unpack_from(packet)
+        if (refusal := self._stranger(key_id, life_id)) is not None:
+            return Refused(refusal)
+        life = self._lives.get(key_id + life_id)
+        if life is None:
+            return self._meet(key_id + life_id, packet, wall)
+        if (refusal := life.refusal(counter)) is not None:
+            return Refused(refusal)
+        if (opened := self._decrypt(life.cipher, packet)) is None:
+            return Refused(Refusal.FORGED)
+        sent, payload = opened
+        return payload if life.accept(counter, sent, wall) else Refused(Refusal.LATE)
+
+    def _stranger(self, key_id: bytes, life_id: bytes) -> Refusal | None:
+        if key_id != self._key_id:
+            return Refusal.UNKNOWN_KEY
+        return Refusal.REFLECTED if life_id == self.life else None
+
+    def _meet(self, known_as: bytes, packet: bytes, wall: float) -> bytes | Refused:
+        """Open the first packet of a life, and remember the life if it is believed."""
+        _, _, life_id, counter = _HEADER.unpack_from(packet)
+        cipher = self._cipher_of(life_id)
+        if (opened := self._decrypt(cipher, packet)) is None:
+            return Refused(Refusal.FORGED)
+        sent, payload = opened
+        if abs(sent - wall) > FRESHNESS_SECONDS:
+            return Refused(Refusal.STALE, skew=sent - wall)
+        if not self._make_room(wall):
+            return Refused(Refusal.TOO_MANY_LIVES)
+        self._lives[known_as] = _Life(cipher, highest=counter, sent=sent, recent=max(sent, wall))
+        return payload
+
+    def _make_room(self, wall: float) -> bool:
+        """Forget the life unheard for longest if there are too many; not if a packet of it might still be fresh.
+
+        This looks at every life, but only when a keyholder shows a new one; so hearing a known one moves nothing.
+        """
+        if len(self._lives) < limits.SEAL_LIVES_MAX:
+            return True
+        oldest = min(self._lives, key=lambda life: self._lives[life].recent)
+        if self._lives[oldest].recent >= wall - FRESHNESS_SECONDS:
+            return False
+        del self._lives[oldest]
+        return True
+
+    def _cipher_of(self, life_id: bytes) -> Cipher:
+        return Cipher(self.key, salt=life_id, info=b"gossipreg packet" + self.cluster.encode())
+
+    def _authenticated(self, header: bytes) -> bytes:
+        return header + self.cluster.encode()
+
+    def _decrypt(self, cipher: Cipher, packet: bytes) -> tuple[float, bytes] | None:
+        """When ``packet`` was sent (s, by the sender's clock) and its payload, if it is authentic."""
+        header = packet[: _HEADER.size]
+        plain = cipher.decrypt(_nonce(header), packet[_HEADER.size :], self._authenticated(header))
+        if plain is None:
+            return None
+        return int.from_bytes(plain[:_SENT_BYTES], "big") / 1000, plain[_SENT_BYTES:]
+
+
+def _nonce(header: bytes) -> bytes:
+    return _NONCE_PAD + header[-8:]

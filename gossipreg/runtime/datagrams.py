@@ -1,0 +1,87 @@
+"""Knows how packets get in and out: a plain non-blocking UDP socket, drained in bounded batches, sealed both ways."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import attrs
+import trio
+
+from gossipreg import limits
+from gossipreg.model import Address
+from gossipreg.protocol.wire.sealing import Refused, Seal
+
+log = logging.getLogger(__name__)
+
+#: Packets taken in one batch before timers get their turn. At 20 us each, 20 ms.
+_BATCH_MAX = 1024
+
+#: Least time between two warnings about one peer's clock (seconds).
+_SKEW_WARNING_SECONDS = 60.0
+
+#: Peers whose clock warnings are told apart.
+_SKEW_PEERS_MAX = 256
+
+
+@attrs.define
+class Datagrams:
+    """One UDP socket and the seal in front of it. What cannot be sent, opened or believed is counted and dropped."""
+
+    socket: socket.socket
+    seal: Seal
+    counters: Counter[str]
+    _warned: dict[str, float] = attrs.field(factory=dict)
+
+    async def wait(self) -> None:
+        """Return when there may be something to `receive`."""
+        await trio.lowlevel.wait_readable(self.socket)
+
+    def receive(self) -> Iterator[tuple[bytes, Address]]:
+        """The packets that are there now, opened, at most a batch of them."""
+        wall = time.time()
+        for _ in range(_BATCH_MAX):
+            try:
+                packet, name = self.socket.recvfrom(limits.RECEIVE_BYTES_MAX + 1)
+            except BlockingIOError:
+                return
+            except OSError as error:  # an ICMP error of an earlier packet, handed to us late
+                self.counters[f"receive_error_{error.errno}"] += 1
+                continue
+            source = Address(name[0], name[1])
+            payload = self.seal.open(packet, wall)
+            if isinstance(payload, Refused):
+                self.counters[f"packets_{payload.reason}"] += 1
+                if payload.skew is not None:
+                    self._warn_of_skew(source, payload.skew)
+            else:
+                yield payload, source
+
+    def send(self, payload: bytes, to: Address) -> None:
+        """Seal and send, or count why not: gossip repeats what is lost."""
+        packet = self.seal.seal(payload, time.time())
+        self.counters["packets_sent"] += 1
+        self.counters["bytes_sent"] += len(packet)
+        try:
+            self.socket.sendto(packet, tuple(to))
+        except BlockingIOError:
+            self.counters["packets_over_send_buffer"] += 1
+        except (OSError, OverflowError) as error:  # no route, a firewall, an address of the wrong family
+            self.counters[f"send_error_{getattr(error, 'errno', None) or 'address'}"] += 1
+
+    def _warn_of_skew(self, source: Address, skew: float) -> None:
+        now = time.monotonic()
+        if now - self._warned.get(source.host, -_SKEW_WARNING_SECONDS) < _SKEW_WARNING_SECONDS:
+            return
+        if len(self._warned) >= _SKEW_PEERS_MAX:
+            self._warned.clear()
+        self._warned[source.host] = now
+        log.warning(
+            "packets from %s are refused: its clock is %.0f s %s ours; synchronise both clocks",
+            source,
+            abs(skew),
+            "ahead of" if skew > 0 else "behind",
+        )

@@ -1,0 +1,144 @@
+"""Knows how to run an engine on trio: hand in what is readable, wake it when something is due, do what it returns.
+
+The socket is drained before any timer fires, so that an ack that has arrived always counts; and the engine is told
+how late it was woken, so that a node that was itself stopped accuses nobody for it (design §4.2, "own lag").
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+
+from gossipreg.errors import GossipregError, NameConflict
+from gossipreg.model import Address, Status
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.outputs import (
+    CloseStream,
+    InstancesChanged,
+    MemberChanged,
+    NameContested,
+    OpenStream,
+    Output,
+    SeekSeeds,
+    SendFrame,
+    Transmit,
+)
+from gossipreg.runtime.changes import Changes
+from gossipreg.runtime.datagrams import Datagrams
+from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.streams import Streams
+
+log = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class Driver:
+    """One engine, its sockets, and the loop that keeps them going."""
+
+    engine: Engine
+    datagrams: Datagrams
+    seeds: Seeds
+    changes: Changes
+    cluster: str
+    key: bytes | None = attrs.field(repr=False)
+    nursery: trio.Nursery
+    on_failure: Callable[[GossipregError], None] | None = None
+    streams: Streams = attrs.field(init=False)
+    _sleep: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    def __attrs_post_init__(self) -> None:
+        self.streams = Streams(
+            self.cluster,
+            self.key,
+            self.engine.settings.stream_patience,
+            self.engine.counters,
+            self.frame,
+            self.ended,
+            self.nursery,
+        )
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Accept streams until cancelled."""
+        await self.streams.serve(listener)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        while True:
+            due = self.engine.deadline()
+            with trio.CancelScope(deadline=due) as self._sleep:
+                await self.datagrams.wait()
+            for payload, source in self.datagrams.receive():
+                self.perform(self.engine.receive(payload, source, trio.current_time()))
+            now = trio.current_time()
+            self.perform(self.engine.wake(now, late=max(0.0, now - due)))
+
+    def frame(self, stream: int, frame: bytes, source: Address) -> None:
+        """A frame came in on a stream."""
+        self.perform(self.engine.stream_frame(stream, frame, source, trio.current_time()))
+        self._settle_up()
+
+    def ended(self, stream: int, refused: bool) -> None:
+        """A stream is over."""
+        self.perform(self.engine.stream_ended(stream, trio.current_time(), refused=refused))
+        self._settle_up()
+
+    def say(self, outputs: Sequence[Output]) -> None:
+        """Do what one of the user's verbs returned."""
+        self.perform(outputs)
+        self._settle_up()
+
+    def _settle_up(self) -> None:
+        """Something happened outside the loop: what is due may be due sooner now, and the view may look different."""
+        self._sleep.deadline = min(self._sleep.deadline, self.engine.deadline(), trio.current_time())
+
+    def perform(self, outputs: Sequence[Output]) -> None:
+        """Do what the engine returned, in its order."""
+        for output in outputs:
+            match output:
+                case Transmit():
+                    self.datagrams.send(output.data, output.to)
+                case OpenStream():
+                    self.streams.open(output)
+                case SendFrame():
+                    self.streams.send(output.stream, output.frame)
+                case CloseStream():
+                    self.streams.close(output.stream)
+                case SeekSeeds():
+                    self.nursery.start_soon(self._seek)
+                case MemberChanged():
+                    self._tell_of_member(output)
+                case InstancesChanged():
+                    self.changes.write(("service", name) for name in output.services)
+                case NameContested():
+                    self._contested(output)
+
+    async def _seek(self) -> None:
+        addresses = await self.seeds.resolve(ipv6=":" in self.engine.identity.address.host)
+        self.say(self.engine.seeds(addresses, trio.current_time()))
+
+    def _tell_of_member(self, change: MemberChanged) -> None:
+        known = change.after or change.before
+        assert known is not None, "a change is of something"
+        self.changes.write([("member", known.name)])
+        if change.after is None:
+            log.info("member %s is forgotten", known.name)
+        elif change.before is None or change.before.status is not known.status:
+            level = logging.WARNING if known.status in (Status.SUSPECT, Status.FAILED) else logging.INFO
+            log.log(level, "member %s at %s is %s", known.name, known.address, known.status)
+
+    def _contested(self, contest: NameContested) -> None:
+        name = self.engine.identity.name
+        if contest.yielding:
+            assert self.on_failure is not None, "whoever runs a driver hears of its failure"
+            self.on_failure(
+                NameConflict(
+                    f"the name {name!r} is held by the member at {contest.other}, which is older: "
+                    "stop that one, or give this node another --name"
+                )
+            )
+        else:
+            log.warning("another node at %s claims our name %r; it is told to stop", contest.other, name)

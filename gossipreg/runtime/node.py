@@ -1,0 +1,214 @@
+"""Knows what a program does with a node: register, look up, pick, watch, leave."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import attrs
+import trio
+
+from gossipreg.errors import NodeClosed, NoInstance
+from gossipreg.model import Address, Instance, Member, NodeInfo, ServiceCount, Status
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching
+from gossipreg.runtime.life import Life
+from gossipreg.runtime.watches import Events, Watch
+
+
+@attrs.define(eq=False)
+class Node:
+    """One member of the cluster, living in this process. Get one from `open_node`.
+
+    ``lookup``, ``pick``, ``members``, ``services``, ``index`` and ``own`` answer from memory and may be called from
+    any thread; the rest belongs to the trio task tree that opened the node.
+    """
+
+    _life: Life
+    _engine: Engine = attrs.field(init=False)
+    _dice: random.Random = attrs.field(init=False, factory=random.Random)
+
+    def __attrs_post_init__(self) -> None:
+        self._engine = self._life.engine
+
+    # What it is
+
+    @property
+    def cluster(self) -> str:
+        """The cluster's name."""
+        return self._life.cluster
+
+    @property
+    def name(self) -> str:
+        """This member's name."""
+        return self._engine.identity.name
+
+    @property
+    def address(self) -> Address:
+        """Where others reach this node."""
+        return self._engine.identity.address
+
+    def info(self) -> NodeInfo:
+        """This node about itself."""
+        engine = self._engine
+        identity = engine.identity
+        others = [rumor for rumor in engine.members.rumors() if rumor.name != identity.name]
+        there = [rumor for rumor in others if rumor.status is not Status.LEFT]
+        alive = sum(1 for rumor in there if rumor.status is Status.ALIVE)
+        by_status = Counter(str(member.status) for member in self.members())
+        counts = engine.view.counts()
+        return NodeInfo(
+            name=identity.name,
+            cluster=self._life.cluster,
+            address=identity.address,
+            generation=identity.generation,
+            incarnation=identity.incarnation,
+            zone=identity.zone,
+            local_health=engine.local_health,
+            isolated=engine.is_isolated(trio.current_time()),
+            reachable=alive / len(there) if there else 1.0,
+            draining=identity.draining or identity.left,
+            fingerprint=engine.fingerprint,
+            members={str(status): by_status[str(status)] for status in Status},
+            services=len(counts),
+            instances=sum(count.instances for count in counts.values()),
+            counters=dict(sorted(self._life.counters.items())),
+        )
+
+    # What it sees
+
+    def lookup(
+        self,
+        service: str,
+        *,
+        healthy: bool = True,
+        tag: str | None = None,
+        zone: str | None = None,
+        role: str | None = None,
+    ) -> tuple[Instance, ...]:
+        """The instances of ``service`` that can serve (all, with ``healthy=False``), sorted by id; from memory."""
+        view = self._engine.view.service(service)
+        instances = view.healthy if healthy else view.instances
+        if tag is None and zone is None and role is None:
+            return instances
+        return matching(instances, tag=tag, zone=zone, role=role)
+
+    def pick(
+        self, service: str, *, tag: str | None = None, zone: str | None = None, role: str | None = None
+    ) -> Instance:
+        """One healthy instance, drawn with the odds of its weight. Raises ``NoInstance``."""
+        view = self._engine.view.service(service)
+        if tag is None and zone is None and role is None:
+            picked = by_weight(view, self._dice)
+        else:
+            picked = by_weight_among(matching(view.healthy, tag=tag, zone=zone, role=role), self._dice)
+        if picked is None:
+            raise NoInstance(_nobody(service, view.instances, view.healthy, tag=tag, zone=zone, role=role))
+        return picked
+
+    def index(self, service: str) -> int:
+        """A number that grows whenever any lookup of ``service`` may answer differently; it never falls."""
+        return self._engine.view.service(service).index
+
+    def services(self) -> Mapping[str, ServiceCount]:
+        """Every service that has instances."""
+        return self._engine.view.counts()
+
+    def members(self) -> tuple[Member, ...]:
+        """Every member that is remembered, this node included, sorted by name."""
+        rumors = {rumor.name: rumor for rumor in self._engine.members.rumors()}
+        rumors[self.name] = self._engine.identity.rumor()
+        return tuple(rumors[name].as_member() for name in sorted(rumors))
+
+    def own(self, id: str) -> Instance | None:  # noqa: A002 - the word users know it by
+        """This node's own registration of that id."""
+        return self._engine.own(id)
+
+    def watch(self, service: str) -> Watch:
+        """The service's healthy instances over time: first a snapshot, then diffs."""
+        self._life.check_open()
+        return Watch(service, self._engine.view, self._life.changes, lambda: self._life.failure)
+
+    def events(self, service: str | None = None) -> Events:
+        """Members and instances over time, in batches: first a ``Snapshot``, then what changed."""
+        self._life.check_open()
+        return Events(
+            service, self._engine.view, self._member, self.members, self._life.changes, lambda: self._life.failure
+        )
+
+    def _member(self, name: str) -> Member | None:
+        rumor: Rumor | None = self._engine.members.get(name)
+        if name == self.name:
+            rumor = self._engine.identity.rumor()
+        return None if rumor is None else rumor.as_member()
+
+    async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
+        """The healthy instances of ``service``, as soon as there are ``at_least`` so many."""
+        async for change in self.watch(service):
+            if len(change.instances) >= at_least:
+                return change.instances
+        raise NodeClosed(f"node {self.name!r} closed while waiting for {service!r}")
+
+    # What it offers
+
+    async def register(
+        self,
+        service: str,
+        *,
+        port: int,
+        host: str | None = None,
+        tags: Sequence[str] = (),
+        meta: Mapping[str, str] | None = None,
+        weight: int = 1,
+        zone: str | None = None,
+        role: str | None = None,
+        id: str | None = None,  # noqa: A002 - the word users know it by
+    ) -> Instance:
+        """Offer an instance, or replace this node's own one of the same id; returns it as registered.
+
+        ``host`` is this node's own unless given, ``zone`` likewise. The default id is made of service, member (or
+        the given host) and port, so that registering again replaces. With a data directory the registration is on
+        disk when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``.
+        """
+        instance = Instance(
+            id=f"{service}-{host or self.name}-{port}" if id is None else id,
+            service=service,
+            host=self.address.host if host is None else host,
+            port=port,
+            tags=tags,
+            meta={} if meta is None else meta,
+            weight=weight,
+            zone=self._engine.identity.zone if zone is None else zone,
+            role=role,
+            owner=self.name,
+        )
+        await self._life.register(instance)
+        return instance
+
+    async def deregister(self, id: str) -> None:  # noqa: A002
+        """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
+        await self._life.deregister(id)
+
+    # How it ends
+
+    async def leave(self) -> None:
+        """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""
+        await self._life.leave()
+
+    async def wait_closed(self) -> None:
+        """Return when the node has left or was closed. Raises ``NameConflict`` if it had to yield its name."""
+        await self._life.wait_closed()
+
+
+def _nobody(service: str, instances: tuple[Instance, ...], healthy: tuple[Instance, ...], **filters: str | None) -> str:
+    """Why nothing could be picked."""
+    if not instances:
+        return f"no instance of {service!r} is registered"
+    if not healthy:
+        return f"none of the {len(instances)} instances of {service!r} can serve now"
+    asked = ", ".join(f"{name}={value}" for name, value in filters.items() if value is not None)
+    if asked and not matching(healthy, tag=filters["tag"], zone=filters["zone"], role=filters["role"]):
+        return f"none of the {len(healthy)} healthy instances of {service!r} has {asked}"
+    return f"every healthy instance of {service!r} is drained (weight 0)"

@@ -1,0 +1,164 @@
+"""Knows how a node is opened: key, sockets, disk, engine, and the tasks that keep it going."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from gossipreg import limits
+from gossipreg.config import DEFAULT_PORT, Config, parse_key
+from gossipreg.errors import ConfigError
+from gossipreg.model import Address, is_name
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
+from gossipreg.runtime.changes import Changes
+from gossipreg.runtime.datagrams import Datagrams
+from gossipreg.runtime.driver import Driver
+from gossipreg.runtime.life import Life
+from gossipreg.runtime.node import Node
+from gossipreg.runtime.persistence import Keeper, Saved
+from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.sockets import Sockets, check_safety, open_sockets, resolve_bind
+
+
+@asynccontextmanager
+async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
+    """Start a node: bind, join in the background, answer at once. On leaving the block the node leaves the cluster.
+
+    Raises ``ConfigError``, ``InsecureError``, ``BindError`` or ``StorageError`` when it cannot start. If the node has
+    to stop in the middle because its name is held by another, the block is cancelled and ``NameConflict`` raised.
+    """
+    config = config or Config()
+    key = _key_of(config)
+    bind = resolve_bind(config.bind)
+    check_safety(bind, config, sealed=key is not None)
+    keeper = None if config.data_dir is None else await Keeper.open(config.data_dir)
+    try:
+        saved = None if keeper is None else await keeper.load()
+        sockets = open_sockets(bind, config.advertise)
+        try:
+            async with _living(config, key, sockets, keeper, saved) as life:
+                yield Node(life)
+        finally:
+            sockets.close()
+    finally:
+        if keeper is not None:
+            with trio.CancelScope(shield=True):
+                await keeper.close()
+
+
+@asynccontextmanager
+async def _living(
+    config: Config, key: bytes | None, sockets: Sockets, keeper: Keeper | None, saved: Saved | None
+) -> AsyncIterator[Life]:
+    name = _name_of(config, saved, sockets.address)
+    generation = max(time.time_ns() // 1_000_000, saved.generation + 1 if saved else 0)
+    if keeper is not None:
+        await keeper.set_identity(name, generation)
+    error: BaseException | None = None
+    async with trio.open_nursery() as outer:
+
+        async def live(task_status: trio.TaskStatus[Life]) -> None:
+            """The node's own tasks, in a nursery of their own: when the node has left, the user's block goes on."""
+            async with trio.open_nursery() as nursery:
+                life = _born(
+                    config=config,
+                    key=key,
+                    sockets=sockets,
+                    keeper=keeper,
+                    seeds=Seeds(config.join, saved.peers if saved else ()),
+                    name=name,
+                    generation=generation,
+                    nursery=nursery,
+                )
+                if saved is not None:
+                    life.restore(saved)
+                nursery.start_soon(life.driver.run)
+                nursery.start_soon(life.driver.serve, sockets.tcp)
+                if keeper is not None:
+                    nursery.start_soon(life.keep_peers, keeper)
+                task_status.started(life)
+            if life.failure is not None:
+                outer.cancel_scope.cancel()
+
+        life = await outer.start(live)
+        try:
+            yield life
+        except BaseException as raised:  # noqa: BLE001 - raised again below, outside of the nursery's exception group
+            error = raised
+        with trio.CancelScope(shield=True):
+            await life.leave()
+    if life.failure is not None:
+        raise life.failure
+    if error is not None:
+        raise error
+
+
+def _born(
+    *,
+    config: Config,
+    key: bytes | None,
+    sockets: Sockets,
+    keeper: Keeper | None,
+    seeds: Seeds,
+    name: str,
+    generation: int,
+    nursery: trio.Nursery,
+) -> Life:
+    counters: Counter[str] = Counter()
+    seal: Seal = ClearSeal(config.cluster) if key is None else AesGcmSeal(key, config.cluster, os.urandom(8))
+    engine = Engine.create(
+        name=name,
+        generation=generation,
+        address=sockets.address,
+        zone=config.zone,
+        settings=config.protocol,
+        dice=random.Random(os.urandom(16)),
+        has_seeds=bool(seeds),
+        packet_room=limits.PACKET_BYTES_MAX - seal.overhead,
+        now=trio.current_time(),
+        counters=counters,
+    )
+    changes = Changes()
+    driver = Driver(engine, Datagrams(sockets.udp, seal, counters), seeds, changes, config.cluster, key, nursery)
+    life = Life(config.cluster, engine, driver, changes, counters, keeper)
+    driver.on_failure = life.close
+    return life
+
+
+def _key_of(config: Config) -> bytes | None:
+    if config.key is not None and config.key_file is not None:
+        raise ConfigError("key and key_file: give one of them, not both")
+    if config.key is not None:
+        return parse_key(config.key, where="key")
+    return None if config.key_file is None else _read_key(config.key_file)
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        text = path.read_text("ascii")
+    except OSError as error:
+        raise ConfigError(f"key_file: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"key_file: {path} holds no key: make one with `gossipreg keygen`") from None
+    return parse_key(text, where=f"key_file {path}")
+
+
+def _name_of(config: Config, saved: Saved | None, address: Address) -> str:
+    if config.name:
+        return config.name
+    if saved is not None and saved.name:
+        return saved.name
+    host = socket.gethostname().split(".")[0]
+    name = host if address.port == DEFAULT_PORT else f"{host}-{address.port}"
+    if not is_name(name):
+        raise ConfigError(f"name: this host's name {host!r} cannot name a member: pass --name")
+    return name

@@ -1,0 +1,416 @@
+"""Knows what outlives a crash of an agent: its name, generation, peers and registrations, in one checked file.
+
+The file is an SQLite database that is synced at every commit: a write that returned is on the disk, and one that did
+not has happened wholly or not at all. Beyond that, nothing in the data directory is trusted:
+
+- A database lands in the directory complete, by a rename. So one that is there and is not whole was damaged, however
+  little is left of it; it is set aside under another name, and a new one is begun.
+- Every row carries a checksum over its key and its body. A row that fails it is moved to the table ``set_aside``.
+- Both are told in `Saved.warnings`; neither stops the agent.
+- A lock that the kernel drops with the process that holds it keeps a second agent out.
+
+The journal is a rollback journal, not a write-ahead log. SQLite takes the first damaged frame of such a log for its
+end: one flipped bit, and all that was committed since the last checkpoint is gone without a word. A rollback journal
+holds nothing that matters once its transaction is done; here it costs a second sync a commit, shared by all who wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import hashlib
+import itertools
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+
+from gossipreg.errors import StorageError
+from gossipreg.model import Address
+
+if TYPE_CHECKING:
+    import sqlite3  # loaded by `Store.open` only: most embedded nodes keep nothing
+
+DATABASE: Final = "gossipreg.db"
+LOCK: Final = "gossipreg.lock"
+
+#: Raised when the table changes. Every version keeps the row that tells it where `_damage` looks.
+_SCHEMA: Final = 1
+_TABLE: Final = """
+    CREATE TABLE entries (
+        kind TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, checksum BLOB NOT NULL, PRIMARY KEY (kind, id)
+    )
+"""
+_SETTINGS: Final = (
+    "locking_mode = EXCLUSIVE",  # a reader must not hold up a registration
+    "journal_mode = PERSIST",  # to overwrite the head of a file is quicker than to remove it
+    "synchronous = FULL",
+    "cell_size_check = ON",
+)
+
+#: What SQLite says when the trouble is the place, the disk or another program, not what the file holds.
+_NOT_IN_THE_FILE: Final = tuple(
+    f"SQLITE_{name}" for name in ("PERM", "BUSY", "LOCKED", "NOMEM", "IOERR", "FULL", "CANTOPEN")
+)
+
+
+@attrs.frozen(kw_only=True)
+class Saved:
+    """What an earlier run of the agent left. ``warnings`` are sentences for the log: what was damaged, where it is."""
+
+    name: str | None = None
+    generation: int = 0  # ms since the epoch; the last that was used, so the next must be higher
+    peers: tuple[Address, ...] = ()
+    instances: Mapping[str, bytes] = attrs.field(factory=dict)  # packed, by id
+    warnings: tuple[str, ...] = ()
+
+
+@attrs.define(eq=False)
+class Store:
+    """The data directory of one running agent. Every method blocks, and raises ``StorageError`` if the disk fails.
+
+    A write is durable when its method returns or, within a `transaction`, when that ends.
+    """
+
+    _directory: Path
+    _connection: sqlite3.Connection
+    _lock: int  # file descriptor
+    _warnings: tuple[str, ...]
+
+    @classmethod
+    def open(cls, directory: Path) -> Store:
+        """Take ``directory`` for this process; it is made if missing, for its owner only.
+
+        Raises ``StorageError`` if another process has it, if it cannot be written, or if a later version wrote it.
+        """
+        with _explained(directory), contextlib.ExitStack() as undo:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            undo.callback(os.close, lock)
+            _take(lock, directory)
+            connection, warnings = _open_database(directory / DATABASE)
+            undo.pop_all()
+        return cls(directory, connection, lock, warnings)
+
+    def close(self) -> None:
+        """Give the directory up. Nothing else may be called after this."""
+        with _explained(self._directory):
+            try:
+                self._connection.close()
+            finally:
+                os.close(self._lock)
+
+    def load(self) -> Saved:
+        """Everything saved that is whole; rows that are not are moved to the table ``set_aside``."""
+        found: dict[bytes, dict[bytes, bytes]] = defaultdict(dict)
+        warnings = list(self._warnings)
+        with self.transaction():
+            rows = self._connection.execute("SELECT rowid, kind, id, body, checksum FROM entries").fetchall()
+            for rowid, kind, key, body, checksum in rows:
+                if _is_whole(kind, key, body, checksum):
+                    found[kind][key] = body
+                else:
+                    self._set_row_aside(rowid)
+                    row = f"{_shown(kind)} {_shown(key)}".rstrip()
+                    warnings.append(f"{self._directory / DATABASE}: a damaged row ({row}) is now in table set_aside")
+        identity = json.loads(found[b"identity"].get(b"", b"{}"))
+        return Saved(
+            name=identity.get("name"),
+            generation=identity.get("generation", 0),
+            peers=tuple(Address(host, port) for host, port in json.loads(found[b"peers"].get(b"", b"[]"))),
+            instances={key.decode(): body for key, body in found[b"instance"].items()},
+            warnings=tuple(warnings),
+        )
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Within it, writes are made all together when it ends, or none of them if it fails."""
+        with _explained(self._directory):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite itself rolls back when the disk is full
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def put_instance(self, instance_id: str, payload: bytes) -> None:
+        """Save a registration, packed, in place of any other of that id."""
+        self._put("instance", instance_id, payload)
+
+    def drop_instance(self, instance_id: str) -> None:
+        """Forget a registration, if there is one of that id."""
+        with _explained(self._directory):
+            self._connection.execute("DELETE FROM entries WHERE kind = 'instance' AND id = ?", (instance_id,))
+
+    def set_identity(self, name: str, generation: int) -> None:
+        """Save who this run of the agent is. ``generation``: ms since the epoch at its boot."""
+        self._put("identity", "", json.dumps({"name": name, "generation": generation}).encode())
+
+    def set_peers(self, addresses: Iterable[Address]) -> None:
+        """Save where members were lately alive, in place of what was saved before."""
+        self._put("peers", "", json.dumps(list(addresses)).encode())
+
+    def _put(self, kind: str, key: str, body: bytes) -> None:
+        checksum = _checksum(kind.encode(), key.encode(), body)
+        with _explained(self._directory):
+            self._connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", (kind, key, body, checksum))
+
+    def _set_row_aside(self, rowid: int) -> None:
+        self._connection.execute("CREATE TABLE IF NOT EXISTS set_aside (kind, id, body, checksum)")
+        copied = "INSERT INTO set_aside SELECT kind, id, body, checksum FROM entries WHERE rowid = ?"
+        self._connection.execute(copied, (rowid,))
+        self._connection.execute("DELETE FROM entries WHERE rowid = ?", (rowid,))
+
+
+@attrs.define
+class _Batch:
+    """Writes that share one commit, and what came of it."""
+
+    writes: list[Callable[[], None]] = attrs.field(factory=list)
+    durable: bool = False
+    failure: str = ""
+
+
+@attrs.define(eq=False)
+class Keeper:
+    """A store that many tasks may use at once; the blocking is done in a thread, one call at a time.
+
+    Writes that are asked for while another is being synced share the next sync, so that a thousand registrations
+    at once cost a few. Each method returns when its own write is durable, or raises ``StorageError``. Writes are made
+    in the order in which they were asked for. One that is cancelled may still be made.
+    """
+
+    _store: Store
+    _turn: trio.Lock = attrs.field(init=False, factory=trio.Lock)
+    _batch: _Batch = attrs.field(init=False, factory=_Batch)
+
+    @classmethod
+    async def open(cls, directory: Path) -> Keeper:
+        """See `Store.open`."""
+        return cls(await trio.to_thread.run_sync(Store.open, directory))
+
+    async def load(self) -> Saved:
+        """See `Store.load`."""
+        async with self._turn:
+            return await trio.to_thread.run_sync(self._store.load)
+
+    async def put(self, instance_id: str, payload: bytes) -> None:
+        """See `Store.put_instance`."""
+        await self._write(functools.partial(self._store.put_instance, instance_id, payload))
+
+    async def drop(self, instance_id: str) -> None:
+        """See `Store.drop_instance`."""
+        await self._write(functools.partial(self._store.drop_instance, instance_id))
+
+    async def set_identity(self, name: str, generation: int) -> None:
+        """See `Store.set_identity`."""
+        await self._write(functools.partial(self._store.set_identity, name, generation))
+
+    async def set_peers(self, addresses: Iterable[Address]) -> None:
+        """See `Store.set_peers`."""
+        await self._write(functools.partial(self._store.set_peers, tuple(addresses)))
+
+    async def close(self) -> None:
+        """Give the directory up, even if cancelled; writes asked for before this are made first."""
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                await trio.to_thread.run_sync(self._store.close)
+
+    async def _write(self, write: Callable[[], None]) -> None:
+        batch = self._batch
+        batch.writes.append(write)
+        async with self._turn:
+            if batch is self._batch:  # the first of a batch to get its turn commits for all
+                self._batch = _Batch()
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._commit, batch)
+        if batch.failure:
+            raise StorageError(batch.failure)
+        assert batch.durable
+
+    def _commit(self, batch: _Batch) -> None:
+        try:
+            with self._store.transaction():
+                for write in batch.writes:
+                    write()
+        except StorageError as error:
+            batch.failure = str(error)
+        else:
+            batch.durable = True
+
+
+def _checksum(kind: bytes, key: bytes, body: bytes) -> bytes:
+    digest = hashlib.blake2b(b"%d %d " % (len(kind), len(key)), digest_size=16, person=b"gossipreg row")
+    for part in (kind, key, body):
+        digest.update(part)
+    return digest.digest()
+
+
+def _is_whole(kind: object, key: object, body: object, checksum: object) -> bool:
+    """Whether a row is as it was written. Damage can change even the types of its values."""
+    if not (isinstance(kind, bytes) and isinstance(key, bytes) and isinstance(body, bytes)):
+        return False
+    return checksum == _checksum(kind, key, body)
+
+
+def _shown(value: object) -> str:
+    """A damaged value as it goes into a sentence."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return ascii(text[:80])[1:-1]
+
+
+@contextlib.contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    """Turn what the disk or SQLite says into one sentence with its remedy."""
+    import sqlite3  # noqa: PLC0415 (see above)
+
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise StorageError(f"cannot use the data directory {directory}: {reason}: {_remedy(error)}") from error
+
+
+def _remedy(error: Exception) -> str:
+    code = _code(error)
+    if code.startswith("SQLITE_FULL") or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space on its disk"
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return "start the agent again, and it sets the damaged file aside"
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return f"close the program that reads {DATABASE}"
+    return "make it a directory that this user can write, or give another --data-dir"
+
+
+def _code(error: Exception) -> str:
+    """The name of SQLite's result code; nothing if the error is not its own."""
+    return getattr(error, "sqlite_errorname", "")
+
+
+def _take(lock: int, directory: Path) -> None:
+    """Lock the open lock file, and write into it who did."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(lock, 20).decode(errors="replace") or "unknown"
+        raise StorageError(
+            f"the data directory {directory} is in use by process {holder}: "
+            "stop that agent, or give this one another --data-dir"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+
+
+def _open_database(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
+    """A database that is whole: the one at ``path`` or, with warnings, a new one in its place."""
+    warnings: list[str] = []
+    for _ in range(2):
+        if not path.exists():
+            if _journal(path).exists():  # SQLite would roll it back into the new database
+                warnings.append(_set_aside(path, "only its journal is left"))
+            _create(path)
+        with contextlib.ExitStack() as undo:
+            connection = _connect(path)
+            undo.callback(connection.close)
+            damage = _damage(connection, path)
+            if damage is None:
+                undo.pop_all()
+                return connection, tuple(warnings)
+        warnings.append(_set_aside(path, damage))
+    raise StorageError(f"cannot use the data directory {path.parent}: even a new {path.name} is damaged: {damage}")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    import sqlite3  # noqa: PLC0415
+
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.text_factory = bytes  # damaged text need not be UTF-8
+    return connection
+
+
+def _damage(connection: sqlite3.Connection, path: Path) -> str | None:
+    """Make ``connection`` ready, and tell what is wrong with the database if anything is.
+
+    Raises ``StorageError`` if a later version wrote it, and what SQLite raises if the cause is not in the file.
+    """
+    import sqlite3  # noqa: PLC0415
+
+    try:
+        for setting in _SETTINGS:
+            connection.execute(f"PRAGMA {setting}")
+        (finding,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if finding != b"ok":
+            return _shown(finding)
+        row = connection.execute("SELECT kind, id, body, checksum FROM entries WHERE kind = 'schema'").fetchone()
+        if row is None or not _is_whole(*row):
+            return "its schema version cannot be read"
+        if int(row[2]) > _SCHEMA:
+            raise StorageError(f"{path} was written by a later gossipreg: upgrade this one, or give another --data-dir")
+        connection.execute(f"PRAGMA user_version = {_SCHEMA}")  # a write: better refused now than at a registration
+    except UnicodeDecodeError:  # SQLite quotes damaged names in what it says
+        return "its tables are not readable"
+    except sqlite3.DatabaseError as error:
+        if _is_elsewhere(error, path):
+            raise
+        return str(error)
+    return None
+
+
+def _is_elsewhere(error: Exception, path: Path) -> bool:
+    """Whether SQLite could not get at the file, rather than got at it and found it damaged."""
+    code = _code(error)
+    if code.startswith("SQLITE_READONLY"):  # also said of a file whose damaged head asks for a later SQLite
+        return not os.access(path, os.W_OK)
+    return code.startswith(_NOT_IN_THE_FILE)
+
+
+def _create(path: Path) -> None:
+    """Put an empty database at ``path``: whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    for leftover in (new, _journal(new)):
+        leftover.unlink(missing_ok=True)
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # SQLite alone would let others read it
+    with contextlib.closing(_connect(new)) as connection:
+        version = str(_SCHEMA).encode()
+        connection.execute(_TABLE)
+        row = ("schema", "", version, _checksum(b"schema", b"", version))
+        connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)
+    new.rename(path)
+    _sync_directory(path.parent)
+
+
+def _set_aside(path: Path, damage: str) -> str:
+    """Rename the database and its journal; the sentence that tells it.
+
+    The database goes first: left behind without its journal by a crash, it could look whole.
+    """
+    names = (path.with_name(f"{path.name}.corrupt-{n}") for n in itertools.count(1))
+    aside = next(name for name in names if not name.exists() and not _journal(name).exists())
+    for old, new in ((path, aside), (_journal(path), _journal(aside))):
+        if old.exists():
+            old.rename(new)
+    _sync_directory(path.parent)
+    return f"{path} is damaged ({damage}): it was set aside under the name {aside.name}, and a new one begun"
+
+
+def _journal(path: Path) -> Path:
+    """The file beside a database in which SQLite keeps what a transaction overwrites."""
+    return path.with_name(path.name + "-journal")
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make renames within ``directory`` outlive a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

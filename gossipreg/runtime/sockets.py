@@ -1,0 +1,128 @@
+"""Knows how a node gets its two sockets: one UDP, one TCP, on the same port, where it is safe to listen."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+
+import attrs
+
+from gossipreg.config import DEFAULT_PORT, Config
+from gossipreg.errors import BindError, ConfigError, InsecureError
+from gossipreg.model import Address
+
+#: Bytes of arriving datagrams that the kernel keeps while we are busy: about 3,000 packets. A stall of a second in a
+#: cluster of a thousand is survived without loss. Asked for; the kernel may give less.
+_RECEIVE_BUFFER = 4 * 1024 * 1024
+
+#: Tries to find a port that is free for both UDP and TCP.
+_PORT_TRIES = 20
+
+_BACKLOG = 128
+
+
+@attrs.frozen
+class Sockets:
+    """A bound pair, non-blocking, and the address that others are told."""
+
+    udp: socket.socket
+    tcp: socket.socket
+    address: Address
+
+    def close(self) -> None:
+        """Give the port back."""
+        self.udp.close()
+        self.tcp.close()
+
+
+def check_safety(bind: Address, config: Config, *, sealed: bool) -> None:
+    """Raise ``InsecureError`` for gossip in clear beyond loopback, unless it was asked for."""
+    if sealed or config.insecure or ipaddress.ip_address(bind.host).is_loopback:
+        return
+    raise InsecureError(
+        f"cannot bind {bind} without a key: run `gossipreg keygen > key` and pass --key-file key, "
+        "or --insecure on a trusted network"
+    )
+
+
+def resolve_bind(text: str) -> Address:
+    """The address to bind: an IP address, or a host name of this machine. Raises ``ConfigError``."""
+    wanted = Address.parse(text, default_port=DEFAULT_PORT)
+    try:
+        found = socket.getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise ConfigError(f"bind: {wanted.host!r} is no address of this machine: {error.strerror}") from None
+    return Address(str(found[0][4][0]), wanted.port)
+
+
+def open_sockets(bind: Address, advertise: str | None) -> Sockets:
+    """Bind both sockets. Raises ``BindError`` or ``ConfigError``."""
+    for last in (*[False] * (_PORT_TRIES - 1), True):
+        udp = _bound(bind, socket.SOCK_DGRAM)
+        port = int(udp.getsockname()[1])
+        try:
+            tcp = _bound(Address(bind.host, port), socket.SOCK_STREAM)
+        except BindError:
+            udp.close()
+            if bind.port == 0 and not last:
+                continue  # the free UDP port is taken for TCP: draw another
+            raise
+        break
+    tcp.listen(_BACKLOG)
+    try:
+        return Sockets(udp, tcp, _advertised(Address(bind.host, port), advertise))
+    except BaseException:
+        udp.close()
+        tcp.close()
+        raise
+
+
+def _bound(address: Address, kind: socket.SocketKind) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    made = socket.socket(family, kind)
+    try:
+        if kind is socket.SOCK_STREAM:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart must not wait for TIME_WAIT
+        else:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        made.setblocking(False)
+        made.bind(tuple(address))
+    except OSError as error:
+        made.close()
+        protocol = "TCP" if kind is socket.SOCK_STREAM else "UDP"
+        remedy = {
+            errno.EADDRINUSE: "stop the other program, or pass another --bind HOST:PORT",
+            errno.EADDRNOTAVAIL: "pass --bind with an address of this machine",
+            errno.EACCES: "pass --bind with a port above 1023",
+        }.get(error.errno or 0, "pass another --bind HOST:PORT")
+        raise BindError(f"cannot bind {address} for {protocol}: {error.strerror}: {remedy}") from None
+    return made
+
+
+def _advertised(bound: Address, advertise: str | None) -> Address:
+    """What others are told: what was asked for, or the bound address, or (bound to all) the one towards the world."""
+    if advertise is not None:
+        wanted = Address.parse(advertise, default_port=bound.port)
+        try:
+            found = socket.getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_DGRAM)
+        except OSError as error:
+            raise ConfigError(f"advertise: cannot resolve {wanted.host!r}: {error.strerror}") from None
+        return Address(str(found[0][4][0]), wanted.port or bound.port)
+    if not ipaddress.ip_address(bound.host).is_unspecified:
+        return bound
+    host = _outgoing_host(bound.host)
+    if host is None:
+        raise ConfigError(f"advertise: bound to {bound.host}, and no route leads out: pass --advertise HOST[:PORT]")
+    return Address(host, bound.port)
+
+
+def _outgoing_host(unspecified: str) -> str | None:
+    """The address that a packet to the world would leave from; asking the routing table sends nothing."""
+    family, elsewhere = (socket.AF_INET6, "2001:db8::1") if ":" in unspecified else (socket.AF_INET, "192.0.2.1")
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((elsewhere, 9))
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])

@@ -1,0 +1,168 @@
+"""Knows how streams are opened, accepted and spoken on trio: who reads, who writes, and when to give up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+import trio
+
+from gossipreg import limits
+from gossipreg.model import Address
+from gossipreg.protocol.outputs import OpenStream
+from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec, StreamRefused
+
+log = logging.getLogger(__name__)
+
+#: Frames that wait for a slow reader before its stream is given up; 64 MiB at the very most.
+_OUTBOX_FRAMES = 256
+
+_READ_BYTES = 65_536
+
+OnFrame = Callable[[int, bytes, Address], None]
+OnEnd = Callable[[int, bool], None]
+
+
+@attrs.define(eq=False)
+class _Line:
+    """One open stream: its codec, what is still to be sent, and how to stop it."""
+
+    number: int
+    peer: Address
+    codec: StreamCodec
+    outbox: trio.MemorySendChannel[bytes]
+    to_send: trio.MemoryReceiveChannel[bytes]
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    ready: trio.Event = attrs.field(factory=trio.Event)
+
+
+@attrs.define
+class Streams:
+    """Every stream of a node, by number: positive ones it opened, negative ones it accepted."""
+
+    cluster: str
+    key: bytes | None = attrs.field(repr=False)
+    patience: float  # seconds of silence after which an accepted stream is closed
+    counters: Counter[str]
+    on_frame: OnFrame
+    on_end: OnEnd
+    nursery: trio.Nursery
+    _lines: dict[int, _Line] = attrs.field(factory=dict)
+    _accepted: int = 0
+
+    def open(self, opening: OpenStream) -> None:
+        """Connect in the background; `on_end` is called exactly once, however it goes."""
+        self.nursery.start_soon(self._call, opening)
+
+    def send(self, number: int, frame: bytes) -> None:
+        """Queue a frame; a stream that is gone, or too slow to take it, is nothing to wait for."""
+        line = self._lines.get(number)
+        if line is None:
+            return
+        try:
+            line.outbox.send_nowait(frame)
+        except trio.WouldBlock:
+            self.counters["streams_too_slow"] += 1
+            line.scope.cancel()
+
+    def close(self, number: int) -> None:
+        """Close a stream after what was queued on it."""
+        line = self._lines.get(number)
+        if line is not None:
+            line.outbox.close()
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Accept streams for ever."""
+        trio_listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        await trio.serve_listeners(self._accept, [trio_listener])
+
+    async def _call(self, opening: OpenStream) -> None:
+        refused = False
+        try:
+            stream = await self._connect(opening)
+            if stream is not None:
+                async with stream:
+                    line = self._line(opening.stream, opening.to, opened_by_us=True)
+                    line.outbox.send_nowait(opening.frame)
+                    await self._speak(line, stream, opening.patience)
+        except ConnectionRefusedError:
+            refused = True
+        finally:
+            self._lines.pop(opening.stream, None)
+            self.on_end(opening.stream, refused)
+
+    async def _connect(self, opening: OpenStream) -> trio.SocketStream | None:
+        """A connection, or None. Raises ``ConnectionRefusedError`` when the peer's kernel says that nobody listens."""
+        with trio.move_on_after(opening.patience):
+            try:
+                return await trio.open_tcp_stream(*opening.to)
+            except OSError as error:
+                if isinstance(error.__cause__, ConnectionRefusedError):
+                    self.counters["streams_refused"] += 1
+                    raise error.__cause__ from None
+        self.counters["streams_not_connected"] += 1
+        return None
+
+    async def _accept(self, stream: trio.SocketStream) -> None:
+        if sum(1 for number in self._lines if number < 0) >= limits.STREAMS_IN_MAX:
+            self.counters["streams_over_limit"] += 1
+            return
+        try:
+            name = stream.socket.getpeername()
+        except OSError:  # gone before we looked
+            return
+        self._accepted -= 1
+        line = self._line(self._accepted, Address(name[0], name[1]), opened_by_us=False)
+        try:
+            await self._speak(line, stream, self.patience)
+        finally:
+            del self._lines[line.number]
+            self.on_end(line.number, False)
+
+    def _line(self, number: int, peer: Address, *, opened_by_us: bool) -> _Line:
+        codec = StreamCodec(self.cluster, self.key, os.urandom(NONCE_BYTES), opened_by_us)
+        line = self._lines[number] = _Line(number, peer, codec, *trio.open_memory_channel[bytes](_OUTBOX_FRAMES))
+        return line
+
+    async def _speak(self, line: _Line, stream: trio.SocketStream, patience: float) -> None:
+        """Read and write side by side until either is done."""
+        with line.scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(self._write, line, stream, patience))
+                await self._read(line, stream, patience)
+                nursery.cancel_scope.cancel()
+
+    async def _write(self, line: _Line, stream: trio.SocketStream, patience: float) -> None:
+        try:
+            await stream.send_all(line.codec.hello())
+            await line.ready.wait()
+            async for frame in line.to_send:
+                with trio.fail_after(patience):
+                    await stream.send_all(line.codec.frame(frame))
+        except (trio.BrokenResourceError, trio.TooSlowError):
+            self.counters["streams_broken"] += 1
+        line.scope.cancel()
+
+    async def _read(self, line: _Line, stream: trio.SocketStream, patience: float) -> None:
+        try:
+            while True:
+                with trio.fail_after(patience):
+                    data = await stream.receive_some(_READ_BYTES)
+                if not data:
+                    return
+                frames = line.codec.feed(data)
+                if line.codec.ready:
+                    line.ready.set()
+                for frame in frames:
+                    self.on_frame(line.number, frame, line.peer)
+        except StreamRefused as refusal:
+            self.counters[f"streams_{refusal.reason}"] += 1
+        except trio.TooSlowError:
+            self.counters["streams_silent"] += 1
+        except trio.BrokenResourceError:
+            self.counters["streams_broken"] += 1

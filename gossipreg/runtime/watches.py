@@ -1,0 +1,178 @@
+"""Knows how a watcher is told what changed: it compares what it saw last with what is there now.
+
+So there is no queue between the node and a watcher: a slow one skips what came and went meanwhile, and one that is
+dropped leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, Literal, Self
+
+import attrs
+
+from gossipreg.errors import GossipregError
+from gossipreg.model import Event, Instance, InstanceEvent, Member, MemberEvent, ServiceChange, Snapshot, Status
+from gossipreg.protocol.registry.view import View
+from gossipreg.runtime.changes import Changes
+
+MemberKind = Literal["joined", "suspect", "alive", "failed", "left"]
+
+_KINDS: Final[dict[Status, MemberKind]] = {
+    Status.ALIVE: "alive",
+    Status.SUSPECT: "suspect",
+    Status.FAILED: "failed",
+    Status.LEFT: "left",
+}
+
+
+@attrs.frozen
+class _Diff:
+    added: tuple[Instance, ...]
+    changed: tuple[Instance, ...]
+    removed: tuple[Instance, ...]
+
+    @classmethod
+    def between(cls, before: Iterable[Instance], after: Iterable[Instance]) -> _Diff:
+        old = {(instance.owner, instance.id): instance for instance in before}
+        new = {(instance.owner, instance.id): instance for instance in after}
+        return cls(
+            added=tuple(instance for key, instance in new.items() if key not in old),
+            changed=tuple(instance for key, instance in new.items() if key in old and old[key] != instance),
+            removed=tuple(instance for key, instance in old.items() if key not in new),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+    def events(self) -> list[Event]:
+        return [
+            *(InstanceEvent("added", instance) for instance in self.added),
+            *(InstanceEvent("changed", instance) for instance in self.changed),
+            *(InstanceEvent("removed", instance) for instance in self.removed),
+        ]
+
+
+@attrs.define(eq=False)
+class Watch:
+    """One service's healthy instances over time: ``async for change in node.watch("orders")``.
+
+    The first change is the snapshot. Ends when the node closes; raises what closed it, if that was an error.
+    """
+
+    service: str
+    _view: View
+    _changes: Changes
+    _failure: Callable[[], GossipregError | None]
+    _seen: tuple[Instance, ...] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ServiceChange:
+        while True:
+            if self._changes.closed:
+                raise self._failure() or StopAsyncIteration
+            step = self._step()
+            if step is not None:
+                return step
+            await self._changes.wait_for(("service", self.service))
+
+    def _step(self) -> ServiceChange | None:
+        view = self._view.service(self.service)
+        snapshot = self._seen is None
+        diff = _Diff.between(self._seen or (), view.healthy)
+        if not (snapshot or diff):
+            return None
+        self._seen = view.healthy
+        return ServiceChange(
+            self.service, view.index, view.healthy, diff.added, diff.changed, diff.removed, snapshot=snapshot
+        )
+
+
+@attrs.define(eq=False)
+class Events:
+    """Everything over time, in batches: first a `Snapshot` alone, then what came, changed and went.
+
+    With a ``service``, only its instances are told of; members always are. Ends when the node closes; raises what
+    closed it, if that was an error.
+    """
+
+    service: str | None
+    _view: View
+    _member: Callable[[str], Member | None]
+    _members: Callable[[], tuple[Member, ...]]
+    _changes: Changes
+    _failure: Callable[[], GossipregError | None]
+    _position: int | None = None
+    _seen_members: dict[str, Member] = attrs.field(factory=dict)
+    _seen: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def aclose(self) -> None:
+        """Nothing is held that would have to be given back."""
+
+    async def __anext__(self) -> tuple[Event, ...]:
+        if self._position is None:
+            return (self._snapshot(),)
+        while True:
+            if self._changes.closed:
+                raise self._failure() or StopAsyncIteration
+            batch = self._catch_up(self._position)
+            self._position = self._changes.position
+            if batch:
+                return tuple(batch)
+            await self._changes.wait(self._position)
+
+    def _snapshot(self) -> Snapshot:
+        self._position = self._changes.position
+        members = self._members()
+        self._seen_members = {member.name: member for member in members}
+        self._seen = {name: view.healthy for name, view in self._view.services.items() if self._wants(name)}
+        return Snapshot(members, tuple(instance for name in sorted(self._seen) for instance in self._seen[name]))
+
+    def _wants(self, service: str) -> bool:
+        return self.service is None or service == self.service
+
+    def _catch_up(self, position: int) -> list[Event]:
+        entries = self._changes.since(position)
+        if entries is None:
+            services = dict.fromkeys([*self._seen, *self._view.services])
+            members = dict.fromkeys([*self._seen_members, *(member.name for member in self._members())])
+        else:
+            services = dict.fromkeys(name for kind, name in entries if kind == "service")
+            members = dict.fromkeys(name for kind, name in entries if kind == "member")
+        batch = [event for name in members for event in self._member_events(name)]
+        for service in services:
+            if self._wants(service):
+                batch += self._instance_events(service)
+        return batch
+
+    def _instance_events(self, service: str) -> list[Event]:
+        before = self._seen.pop(service, ())
+        after = self._view.service(service).healthy
+        if after:
+            self._seen[service] = after
+        return _Diff.between(before, after).events()
+
+    def _member_events(self, name: str) -> list[Event]:
+        before = self._seen_members.pop(name, None)
+        after = self._member(name)
+        if after is not None:
+            self._seen_members[name] = after
+        kind = _transition(before, after)
+        told = after or before
+        return [] if kind is None or told is None else [MemberEvent(kind, told)]
+
+
+def _transition(before: Member | None, after: Member | None) -> MemberKind | None:
+    """What is to be said of a member; None when nothing that a watcher could see has changed."""
+    if after is None:
+        return "left" if before is not None and before.status.is_present else None
+    if before is None or (before.generation, before.address) != (after.generation, after.address):
+        return "joined" if after.status is Status.ALIVE else _KINDS[after.status]
+    if before.status is after.status and before.draining == after.draining:
+        return None
+    return _KINDS[after.status]

@@ -1,0 +1,1 @@
+"""Tests of bytes to messages and back, and of the seals around them."""

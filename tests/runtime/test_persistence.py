@@ -1,0 +1,440 @@
+"""What the data directory promises: nothing acknowledged is lost, and no damage goes unnoticed or stops the agent."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from gossipreg.errors import StorageError
+from gossipreg.model import Address
+from gossipreg.runtime import persistence
+from gossipreg.runtime.persistence import DATABASE, LOCK, Keeper, Saved, Store
+
+PEERS = (Address("127.0.0.1", 7940), Address("::1", 7941))
+INSTANCES = {f"orders-{number}": b"payload %d " % number * 25 for number in range(40)}
+FULL = Saved(name="a", generation=17, peers=PEERS, instances=INSTANCES)
+
+
+def fill(directory: Path) -> None:
+    """Save what `FULL` says."""
+    with contextlib.closing(Store.open(directory)) as store, store.transaction():
+        store.set_identity("a", 17)
+        store.set_peers(PEERS)
+        for instance_id, payload in INSTANCES.items():
+            store.put_instance(instance_id, payload)
+
+
+def reopened(directory: Path) -> Saved:
+    with contextlib.closing(Store.open(directory)) as store:
+        return store.load()
+
+
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+@contextlib.contextmanager
+def behind_the_back(directory: Path) -> Iterator[sqlite3.Connection]:
+    """The database while no agent runs, to change what it must not trust."""
+    with contextlib.closing(sqlite3.connect(directory / DATABASE)) as connection, connection:
+        yield connection
+
+
+def refusal(directory: Path) -> str:
+    with pytest.raises(StorageError) as refused:
+        Store.open(directory)
+    assert "\n" not in str(refused.value)
+    assert str(directory) in str(refused.value)
+    return str(refused.value)
+
+
+def test_a_new_directory_is_made_for_its_owner_only_and_holds_nothing(tmp_path: Path) -> None:
+    directory = tmp_path / "var" / "gossipreg"
+    assert reopened(directory) == Saved()
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    for path in directory.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+
+
+def test_what_was_saved_is_there_again(tmp_path: Path) -> None:
+    fill(tmp_path)
+    assert reopened(tmp_path) == FULL
+
+
+def test_the_last_word_counts(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with contextlib.closing(Store.open(tmp_path)) as store:
+        store.set_identity("b", 18)
+        store.set_peers(PEERS[1:])
+        store.put_instance("orders-0", b"changed")
+        store.drop_instance("orders-1")
+        store.drop_instance("never there")
+    kept = {instance_id: INSTANCES[instance_id] for instance_id in INSTANCES if instance_id != "orders-1"}
+    expected = Saved(name="b", generation=18, peers=PEERS[1:], instances=kept | {"orders-0": b"changed"})
+    assert reopened(tmp_path) == expected
+
+
+def test_a_write_is_in_the_files_when_it_returns(tmp_path: Path) -> None:
+    with contextlib.closing(Store.open(tmp_path / "data")) as store:
+        store.put_instance("orders-0", b"payload")
+        shutil.copytree(tmp_path / "data", tmp_path / "as after a crash")
+    assert reopened(tmp_path / "as after a crash") == Saved(instances={"orders-0": b"payload"})
+
+
+def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with contextlib.closing(Store.open(tmp_path)) as store:
+        with contextlib.suppress(ZeroDivisionError), store.transaction():
+            store.put_instance("orders-0", b"payload")
+            raise ZeroDivisionError
+        assert store.load() == Saved()
+
+
+def test_importing_the_module_does_not_load_sqlite() -> None:
+    program = "import sys, gossipreg.runtime.persistence; print('sqlite3' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert shown.stdout == "False\n"
+
+
+# Who may have the directory
+
+
+def test_a_second_agent_is_refused_and_told_who_has_the_directory(tmp_path: Path) -> None:
+    with contextlib.closing(Store.open(tmp_path)):
+        assert f"in use by process {os.getpid()}: stop that agent" in refusal(tmp_path)
+    assert reopened(tmp_path) == Saved()
+
+
+def test_a_lock_file_left_by_a_dead_process_does_not_lock(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text("4194304999")
+    assert reopened(tmp_path) == Saved()
+    assert (tmp_path / LOCK).read_text() == str(os.getpid())
+
+
+def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("not a directory")
+    assert "make it a directory that this user can write" in refusal(tmp_path / "data")
+
+
+@contextlib.contextmanager
+def as_an_ordinary_user() -> Iterator[None]:
+    """Root may write anywhere; for the time being, be nobody."""
+    euid = os.geteuid()
+    if euid == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(euid)
+
+
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with as_an_ordinary_user():
+        assert "Permission denied: make it a directory that this user can write" in refusal(tmp_path / "data")
+    tmp_path.chmod(0o700)
+
+
+def test_a_database_that_may_not_be_written_is_refused_and_not_taken_for_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    content = bytearray((tmp_path / DATABASE).read_bytes())
+    content[18] = 3  # a head that asks for a later SQLite has the same effect as a file that is read-only
+    (tmp_path / DATABASE).write_bytes(content)
+    assert "make it a directory that this user can write" in refusal(tmp_path)
+    assert (tmp_path / DATABASE).read_bytes() == content
+
+
+def test_a_database_that_another_program_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, timeout=0))
+        assert f"close the program that reads {DATABASE}" in refusal(tmp_path)
+    assert reopened(tmp_path) == FULL
+
+
+def test_a_database_of_a_later_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with behind_the_back(tmp_path) as connection:
+        checksum = persistence._checksum(b"schema", b"", b"99")
+        connection.execute("UPDATE entries SET body = ?, checksum = ? WHERE kind = 'schema'", (b"99", checksum))
+    assert "upgrade this one" in refusal(tmp_path)
+    assert not any("corrupt" in name for name in names(tmp_path))
+
+
+# Damage
+
+
+def test_a_row_that_fails_its_checksum_is_kept_aside_with_a_warning(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with behind_the_back(tmp_path) as connection:
+        connection.execute("UPDATE entries SET body = x'00' WHERE id = 'orders-0'")
+        connection.execute("UPDATE entries SET body = 17 WHERE id = 'orders-1'")
+        connection.execute("UPDATE entries SET id = CAST(x'ff27' AS TEXT) WHERE id = 'orders-2'")
+        connection.execute("UPDATE entries SET checksum = x'00' WHERE kind IN ('identity', 'peers')")
+    with contextlib.closing(Store.open(tmp_path)) as store:
+        saved = store.load()
+        assert store.load().warnings == (), "told once"
+    kept = {instance_id: INSTANCES[instance_id] for instance_id in list(INSTANCES)[3:]}
+    assert (saved.name, saved.generation, saved.peers, saved.instances) == (None, 0, (), kept)
+    assert len(saved.warnings) == 5
+    assert any("(instance orders-0)" in warning for warning in saved.warnings)
+    with behind_the_back(tmp_path) as connection:
+        connection.text_factory = bytes
+        aside = connection.execute("SELECT kind, id, body FROM set_aside ORDER BY id").fetchall()
+    assert [row[1] for row in aside] == [b"", b"", b"orders-0", b"orders-1", b"\xff'"]
+    assert aside[2] == (b"instance", b"orders-0", b"\0")
+
+
+def damaged(directory: Path, content: bytes) -> Saved:
+    """What is loaded after the database was replaced by ``content``; never an exception."""
+    for path in directory.iterdir():
+        path.unlink()
+    (directory / DATABASE).write_bytes(content)
+    saved = reopened(directory)
+    set_aside = [path for path in directory.iterdir() if path.name.startswith(f"{DATABASE}.corrupt-")]
+    for path in set_aside:
+        assert path.read_bytes() == content
+        assert any(path.name in warning for warning in saved.warnings)
+    assert saved.warnings or saved == FULL, "a loss without a warning"
+    for instance_id, payload in saved.instances.items():
+        assert INSTANCES[instance_id] == payload
+    with contextlib.closing(Store.open(directory)) as store:
+        assert store.load() == attrs.evolve(saved, warnings=()), "told once"
+        store.put_instance("orders-new", b"it goes on")
+    assert reopened(directory).instances == {**saved.instances, "orders-new": b"it goes on"}
+    return saved
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> bytes:
+    """The bytes of a whole database."""
+    fill(tmp_path)
+    return (tmp_path / DATABASE).read_bytes()
+
+
+def test_a_truncated_database_is_set_aside(tmp_path: Path, content: bytes) -> None:
+    dice = random.Random(1)
+    for length in [0, 1, 15, 16, 99, 100, 512, 4096, 8192, *dice.sample(range(len(content)), 30)]:
+        saved = damaged(tmp_path, content[:length])
+        assert (saved.name, saved.instances, len(saved.warnings)) == (None, {}, 1), length
+
+
+def test_any_flipped_bit_is_harmless_or_warned_of(tmp_path: Path, content: bytes) -> None:
+    dice = random.Random(2)
+    bits = [byte * 8 + dice.randrange(8) for byte in range(100)]  # the database's head
+    warned = 0
+    for bit in bits + dice.sample(range(len(content) * 8), 150):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        warned += bool(damaged(tmp_path, bytes(flipped)).warnings)
+    assert warned > 50
+
+
+def test_overwritten_blocks_are_harmless_or_warned_of(tmp_path: Path, content: bytes) -> None:
+    dice = random.Random(3)
+    for _ in range(60):
+        start, length = dice.randrange(len(content)), dice.choice([4, 64, 512, 4096])
+        changed = bytearray(content)
+        block = dice.choice([bytes(length), dice.randbytes(length)])
+        changed[start : start + length] = block[: len(content) - start]
+        damaged(tmp_path, bytes(changed))
+
+
+def test_damage_that_even_sqlite_cannot_put_into_words_is_warned_of(tmp_path: Path, content: bytes) -> None:
+    (warning,) = damaged(tmp_path, content.replace(b"CREATE", b"CR\xe5ATE")).warnings
+    assert "its tables are not readable" in warning
+
+
+def test_something_else_under_the_databases_name_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_text("not a database, but long enough to be taken for one\n" * 100)
+    assert len(reopened(tmp_path).warnings) == 1
+    with contextlib.closing(sqlite3.connect(tmp_path / f"{DATABASE}.foreign")) as foreign, foreign:
+        foreign.execute("CREATE TABLE entries (kind, id, body, checksum)")
+    (tmp_path / f"{DATABASE}.foreign").replace(tmp_path / DATABASE)
+    assert "its schema version cannot be read" in reopened(tmp_path).warnings[0]
+    assert {f"{DATABASE}.corrupt-1", f"{DATABASE}.corrupt-2"} < names(tmp_path)
+
+
+def test_a_journal_without_its_database_is_set_aside_before_it_can_do_harm(tmp_path: Path) -> None:
+    fill(tmp_path)
+    (tmp_path / DATABASE).unlink()
+    assert "only its journal is left" in reopened(tmp_path).warnings[0]
+    (tmp_path / DATABASE).write_bytes(b"")
+    reopened(tmp_path)
+    assert {f"{DATABASE}.corrupt-1-journal", f"{DATABASE}.corrupt-2"} < names(tmp_path)
+
+
+def test_what_a_crash_left_of_making_a_database_is_not_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / f"{DATABASE}.new").write_bytes(b"half")
+    (tmp_path / f"{DATABASE}.new-journal").write_bytes(b"half")
+    assert reopened(tmp_path) == Saved()
+    assert not any(".new" in name for name in names(tmp_path))
+
+
+def test_a_disk_that_spoils_even_a_new_database_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(persistence, "_create", lambda path: path.write_bytes(b"spoiled"))
+    assert "even a new gossipreg.db is damaged" in refusal(tmp_path)
+
+
+def test_damage_that_is_met_while_running_is_told_with_the_remedy(tmp_path: Path) -> None:
+    with contextlib.closing(Store.open(tmp_path)) as store, store.transaction():
+        for number in range(4000):  # more than SQLite keeps in memory
+            store.put_instance(f"orders-{number}", bytes(1000))
+    with contextlib.closing(Store.open(tmp_path)) as store:
+        with (tmp_path / DATABASE).open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * 4_000_000)
+        with pytest.raises(StorageError, match="start the agent again, and it sets the damaged file aside"):
+            store.load()
+    assert len(reopened(tmp_path).warnings) == 1
+
+
+# Many tasks, one disk
+
+
+def commits(keeper: Keeper) -> list[str]:
+    """A list that grows by one at every commit."""
+    seen: list[str] = []
+    keeper._store._connection.set_trace_callback(lambda sql: seen.append(sql) if sql == "COMMIT" else None)
+    return seen
+
+
+async def test_writes_that_come_together_share_a_commit(tmp_path: Path) -> None:
+    keeper = await Keeper.open(tmp_path)
+    seen = commits(keeper)
+    async with trio.open_nursery() as nursery:
+        for number in range(500):
+            nursery.start_soon(keeper.put, f"orders-{number}", b"payload %d" % number)
+    assert len(seen) <= 3
+    assert await keeper.load() == Saved(instances={f"orders-{number}": b"payload %d" % number for number in range(500)})
+    await keeper.close()
+
+
+async def test_every_kind_of_write_is_kept_in_the_order_it_was_asked_for(tmp_path: Path) -> None:
+    keeper = await Keeper.open(tmp_path)
+    await keeper.set_identity("a", 17)
+    await keeper.set_peers(iter(PEERS))
+    await keeper.put("orders-0", b"first")
+    await keeper.put("orders-0", b"second")
+    await keeper.put("orders-1", b"short-lived")
+    await keeper.drop("orders-1")
+    await keeper.close()
+    assert reopened(tmp_path) == Saved(name="a", generation=17, peers=PEERS, instances={"orders-0": b"second"})
+
+
+async def test_on_a_full_disk_every_writer_of_the_commit_is_told_and_the_store_goes_on(tmp_path: Path) -> None:
+    keeper = await Keeper.open(tmp_path)
+    refused: list[str] = []
+
+    async def put(number: int) -> None:
+        try:
+            await keeper.put(f"orders-{number}", bytes(10_000))
+        except StorageError as error:
+            refused.append(str(error))
+
+    keeper._store._connection.execute("PRAGMA max_page_count = 10")
+    async with trio.open_nursery() as nursery:
+        for number in range(20):
+            nursery.start_soon(put, number)
+    assert len(refused) == 20
+    assert all(sentence.endswith("database or disk is full: free some space on its disk") for sentence in refused)
+    keeper._store._connection.execute("PRAGMA max_page_count = 1000")
+    await put(20)
+    assert list((await keeper.load()).instances) == ["orders-20"]
+    await keeper.close()
+
+
+async def test_a_writer_that_is_cancelled_leaves_the_others_their_commit(tmp_path: Path) -> None:
+    keeper = await Keeper.open(tmp_path)
+    async with trio.open_nursery() as nursery, keeper._turn:
+        with trio.move_on_after(0):
+            await keeper.put("orders-0", b"cancelled while it waits")
+        nursery.start_soon(keeper.put, "orders-1", b"payload")
+        await trio.testing.wait_all_tasks_blocked()
+    assert (await keeper.load()).instances["orders-1"] == b"payload"
+    await keeper.close()
+
+
+async def test_closing_waits_for_the_writes_and_cannot_be_cancelled(tmp_path: Path) -> None:
+    keeper = await Keeper.open(tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.put, "orders-0", b"payload")
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await keeper.close()
+    assert reopened(tmp_path) == Saved(instances={"orders-0": b"payload"})
+    with pytest.raises(StorageError):
+        await keeper.put("orders-1", b"too late")
+
+
+# Sudden death
+
+REGISTER_FOREVER = """
+import os, sys, trio
+from pathlib import Path
+from gossipreg.runtime.persistence import Keeper
+
+async def register(keeper, task):
+    for turn in range(1_000_000):
+        instance_id = f"{sys.argv[2]}-{task}-{turn}"
+        await keeper.put(instance_id, instance_id.encode() * 20)
+        os.write(1, f"+{instance_id}\\n".encode())
+        if turn % 5 == task:
+            os.write(1, f"?{instance_id}\\n".encode())
+            await keeper.drop(instance_id)
+            os.write(1, f"-{instance_id}\\n".encode())
+
+async def main():
+    keeper = await Keeper.open(Path(sys.argv[1]))
+    async with trio.open_nursery() as nursery:
+        for task in range(4):
+            nursery.start_soon(register, keeper, task)
+
+trio.run(main)
+"""
+
+
+def test_nothing_acknowledged_is_missing_after_a_kill_at_any_moment(tmp_path: Path) -> None:
+    dice = random.Random(4)
+    acknowledged: set[str] = set()
+    dropped: set[str] = set()
+    for attempt in range(15):
+        command = [sys.executable, "-c", REGISTER_FOREVER, str(tmp_path), str(attempt)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            told = [child.stdout.readline() for _ in range(dice.randrange(1, 120))]
+            child.kill()
+            told += child.stdout.readlines()
+        assert child.returncode == -signal.SIGKILL
+        for line in told:
+            verb, instance_id = line[0], line[1:].rstrip("\n")
+            if verb == "+":
+                acknowledged.add(instance_id)
+            else:
+                acknowledged.discard(instance_id)
+            if verb == "-":
+                dropped.add(instance_id)
+        saved = reopened(tmp_path)
+        assert saved.warnings == ()
+        assert acknowledged <= saved.instances.keys()
+        assert not dropped & saved.instances.keys()
+        assert all(payload == instance_id.encode() * 20 for instance_id, payload in saved.instances.items())
