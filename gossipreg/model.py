@@ -178,11 +178,18 @@ def _check_range(field: str, value: object, low: int, high: int) -> None:
         raise InvalidInstance(f"{field}: {_shown(value)} is not a whole number from {low} to {high}")
 
 
+def _is_text(value: object, low: int, high: int) -> bool:
+    """Whether ``value`` is a string of ``low`` to ``high`` characters that can be written as UTF-8."""
+    if not isinstance(value, str) or not low <= len(value) <= high:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def _check_tags(tags: object) -> None:
     if not isinstance(tags, tuple) or len(tags) > limits.TAGS_MAX:
         raise InvalidInstance(f"tags: at most {limits.TAGS_MAX} strings are allowed")
     for tag in tags:
-        if not isinstance(tag, str) or not 0 < len(tag) <= limits.TAG_CHARS_MAX:
+        if not _is_text(tag, 1, limits.TAG_CHARS_MAX):
             raise InvalidInstance(f"tags: {_shown(tag)} is not a string of 1 to {limits.TAG_CHARS_MAX} characters")
 
 
@@ -190,12 +197,12 @@ def _check_meta(meta: object) -> None:
     if not isinstance(meta, dict) or len(meta) > limits.META_ENTRIES_MAX:
         raise InvalidInstance(f"meta: at most {limits.META_ENTRIES_MAX} entries are allowed")
     for key, value in meta.items():
-        if not isinstance(key, str) or not 0 < len(key) <= limits.META_KEY_CHARS_MAX:
+        if not _is_text(key, 1, limits.META_KEY_CHARS_MAX):
             raise InvalidInstance(
                 f"meta: {_shown(key)} is not a key: use a string of 1 to {limits.META_KEY_CHARS_MAX} characters"
             )
-        if not isinstance(value, str):
-            raise InvalidInstance(f"meta: the value of {_shown(key)} is {_shown(value)}, not a string")
+        if not _is_text(value, 0, limits.RECORD_BYTES_MAX):
+            raise InvalidInstance(f"meta: the value of {_shown(key)} is {_shown(value)}, not a string of text")
 
 
 @attrs.frozen

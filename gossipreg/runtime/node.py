@@ -197,6 +197,11 @@ class Node:
         """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""
         await self._life.leave()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the node has left or was closed."""
+        return self._life.is_closed
+
     async def wait_closed(self) -> None:
         """Return when the node has left or was closed. Raises ``NameConflict`` if it had to yield its name."""
         await self._life.wait_closed()

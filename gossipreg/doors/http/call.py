@@ -1,0 +1,53 @@
+"""Knows what a handler is handed: one request that found its route, and the room it may act in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from gossipreg.doors.http.answers import Refusal, shown
+from gossipreg.doors.http.lookups import Lookups
+from gossipreg.doors.http.registry import Registry
+from gossipreg.doors.http.request import Request
+
+_YES_OR_NO = {"": True, "true": True, "1": True, "false": False, "0": False}
+
+
+@attrs.frozen
+class Room:
+    """What the handlers share: the node, its cached lookups, and the way to make it leave."""
+
+    node: Registry
+    leave: Callable[[], None]
+    lookups: Lookups
+
+
+@attrs.frozen
+class Call:
+    """One request to one handler. ``argument`` is what the path's capitals stand for, decoded; else empty."""
+
+    room: Room
+    request: Request
+    argument: str
+    query: Mapping[str, str]
+
+    @property
+    def node(self) -> Registry:
+        """The node that is asked."""
+        return self.room.node
+
+    def flag(self, name: str) -> bool:
+        """A yes-or-no of the query; its bare name is a yes. Raises a 400 ``Refusal`` for anything else."""
+        text = self.query.get(name, "false")
+        try:
+            return _YES_OR_NO[text]
+        except KeyError:
+            raise Refusal(400, f"{name}: {shown(text)} is neither true, false, 1 nor 0") from None
+
+    def text(self, name: str) -> str | None:
+        """A text of the query, if it is there. Raises a 400 ``Refusal`` if it is there but empty."""
+        text = self.query.get(name)
+        if text == "":
+            raise Refusal(400, f"{name}: is empty: write {name}=VALUE, or leave it out")
+        return text

@@ -1,0 +1,279 @@
+"""Knows one client's connection: requests in, answers out, one after the other.
+
+Theory of operation. h11 holds the protocol's state, so this file only asks it what is allowed next. A connection waits
+for a request (a minute), reads it to its end (ten seconds from its first byte), and answers it, before it looks at the
+next; a client that sends many at once is read no faster than it is answered. One deadline serves all of this: it is
+moved as the work goes on, and h11's state tells what was being waited for when it passed.
+
+Whoever polls sends the very same bytes again and again. What was exactly one GET once is exactly one GET whenever it
+comes on an idle connection, so it is answered without being parsed: h11 is left as idle as it was before. That makes
+the commonest request of all, "who serves `orders` now?", more than twice as cheap.
+
+A request that cannot be read is answered with what is wrong, and is the last: nobody knows where the next would begin.
+An event stream is also the last, and the only time when two tasks share a connection: one writes, the other waits for
+the client to go.
+
+Before we close, we say that no more will come and read what is still under way. A kernel that closes a socket with
+bytes unread resets it, and the client loses the very answer that tells it what was wrong.
+
+What goes wrong here ends this connection and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import http
+import logging
+import math
+import time
+from email.utils import formatdate
+from typing import Final
+
+import attrs
+import h11
+import trio
+
+from gossipreg.doors.http import limits
+from gossipreg.doors.http.answers import Answer, Refusal
+from gossipreg.doors.http.door import Door
+from gossipreg.doors.http.events import EventStream
+from gossipreg.doors.http.request import Request, body_too_large, head_too_large, target_too_long
+
+log = logging.getLogger(__name__)
+
+_REASONS: Final = {status.value: status.phrase.encode("ascii") for status in http.HTTPStatus}
+_JSON: Final = (b"content-type", b"application/json")
+_CLOSE: Final = (b"connection", b"close")
+_STREAM: Final = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"), _CLOSE)
+
+
+def _h11() -> h11.Connection:
+    return h11.Connection(h11.SERVER, max_incomplete_event_size=limits.HEAD_BYTES_MAX)
+
+
+@attrs.define(eq=False)
+class Connection:
+    """Serves one stream to its end. ``event_streams`` is what all connections share: room for so many streams."""
+
+    _stream: trio.abc.HalfCloseableStream
+    _door: Door
+    _event_streams: trio.Semaphore
+    _http: h11.Connection = attrs.field(init=False, factory=_h11)
+    _patience: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    _is_head: bool = attrs.field(init=False, default=False)  # a HEAD request: its answer goes without a body
+    _poll: tuple[bytes, Request] | None = attrs.field(init=False, default=None)  # the last whole GET
+
+    async def run(self) -> None:
+        """Answer requests until either side has had enough. Raises nothing."""
+        async with self._stream:
+            try:
+                await self._part(await self._serve())
+            except* trio.BrokenResourceError as gone:
+                log.debug("a client went in the middle: %r", gone.exceptions)
+            except* Exception:
+                log.exception("an HTTP request could not be answered, by a mistake of ours")
+                await self._apologize()
+
+    async def turn_away(self, refusal: Refusal) -> None:
+        """Answer whatever is asked with ``refusal``, without waiting to hear it. Raises nothing."""
+        async with self._stream:
+            try:
+                await self._part(refusal.answer)
+            except trio.BrokenResourceError as gone:
+                log.debug("a client went before it was turned away: %r", gone)
+
+    async def _serve(self) -> Answer | None:
+        """Answer requests until there will be no more; returns what is left to be said, if anything."""
+        try:
+            with self._patience:
+                while await self._exchange():
+                    pass
+                return None
+        except Refusal as refusal:
+            return refusal.answer
+        if self._http.our_state is h11.SEND_RESPONSE or (self._http.our_state is h11.IDLE and self._has_begun):
+            return Answer.error(408, f"the request was not complete after {limits.REQUEST_SECONDS:g} s")
+        return None
+
+    async def _exchange(self) -> bool:
+        """Answer one request; whether there may be another. Raises ``Refusal`` if it cannot be read."""
+        data = b""
+        if not self._has_begun:
+            data = await self._begin()
+            if self._poll is not None and data == self._poll[0]:
+                await self._answer_again(self._poll[1])
+                return True
+            self._http.receive_data(data)
+        self._wait_for(limits.REQUEST_SECONDS)
+        request = await self._read()
+        self._wait_for(math.inf)
+        if request is None:
+            return False
+        reply = await self._door.answer(request)
+        if isinstance(reply, EventStream):
+            await self._tell(reply)
+            return False
+        await self._answer(reply)
+        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            return False
+        if request.is_bare_get and data.endswith(b"\r\n\r\n") and not self._has_begun:
+            self._poll = (data, request)
+        self._http.start_next_cycle()
+        return True
+
+    async def _answer_again(self, request: Request) -> None:
+        self._wait_for(math.inf)
+        reply = await self._door.answer(request)
+        assert isinstance(reply, Answer), "what was answered once is a stream now"
+        await self._send(_raw(reply))
+
+    def _wait_for(self, seconds: float) -> None:
+        self._patience.deadline = trio.current_time() + seconds
+
+    # Reading
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether some of the next request is here already."""
+        return bool(self._http.trailing_data[0])
+
+    async def _begin(self) -> bytes:
+        """Wait for the first bytes of a request; none if there will be none."""
+        is_new = self._http.their_http_version is None
+        self._wait_for(limits.REQUEST_SECONDS if is_new else limits.IDLE_SECONDS)
+        return bytes(await self._stream.receive_some(limits.RECEIVE_BYTES))
+
+    async def _read(self) -> Request | None:
+        """Read one request to its end. Raises ``Refusal`` if it is malformed or too large."""
+        self._is_head = False
+        try:
+            head = await self._next_event()
+            if not isinstance(head, h11.Request):
+                return None
+            self._is_head = head.method == b"HEAD"
+            request = Request.of(head)
+            body = bytearray()
+            while isinstance(event := await self._next_event(), h11.Data):
+                body += event.data
+                if len(body) > limits.BODY_BYTES_MAX:
+                    raise body_too_large()
+        except h11.RemoteProtocolError as error:
+            raise self._malformed(error) from None
+        return attrs.evolve(request, body=bytes(body)) if body else request
+
+    async def _next_event(self) -> h11.Event:
+        while not isinstance(event := self._http.next_event(), h11.Event):
+            assert event is h11.NEED_DATA, "asked for more than one request"
+            if self._http.they_are_waiting_for_100_continue:
+                await self._stream.send_all(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+            self._http.receive_data(bytes(await self._stream.receive_some(limits.RECEIVE_BYTES)))
+        return event
+
+    def _malformed(self, error: h11.RemoteProtocolError) -> Refusal:
+        has_no_end = error.error_status_hint == 431
+        if has_no_end and self._http.our_state is h11.IDLE:
+            return head_too_large() if b"\n" in self._http.trailing_data[0] else target_too_long()
+        status = 400 if has_no_end else error.error_status_hint
+        return Refusal(status, f"this is not HTTP/1.1 that can be read: {str(error)[:200]}")
+
+    # Writing
+
+    async def _answer(self, answer: Answer, *, last: bool = False) -> None:
+        headers = _headers(answer)
+        if last:
+            headers.append(_CLOSE)
+        data = self._http.send(_head(answer.status, headers))
+        if answer.body and not self._is_head:
+            data += self._http.send(h11.Data(data=answer.body))
+        await self._send(data + self._http.send(h11.EndOfMessage()))
+
+    async def _tell(self, events: EventStream) -> None:
+        """Send events for as long as there are any and the client is there. The answer begins with the first."""
+        if self._is_head:
+            await self._send(self._http.send(_stream_head()) + self._http.send(h11.EndOfMessage()))
+            return
+        try:
+            self._event_streams.acquire_nowait()
+        except trio.WouldBlock:
+            limit = limits.EVENT_STREAMS_MAX
+            await self._answer(Answer.error(503, f"{limit} event streams are open, which is the limit"), last=True)
+            return
+        ended = False
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_gone, nursery.cancel_scope)
+                await events.run(self._send_part)
+                ended = True
+                nursery.cancel_scope.cancel()
+        finally:
+            self._event_streams.release()
+        if not ended:
+            return
+        if self._http.our_state is h11.SEND_RESPONSE:
+            await self._answer(Answer.error(503, "this node has left and is closed"), last=True)
+        else:
+            await self._send(self._http.send(h11.EndOfMessage()))
+
+    async def _send_part(self, data: bytes) -> None:
+        head = self._http.send(_stream_head()) if self._http.our_state is h11.SEND_RESPONSE else b""
+        await self._send(head + self._http.send(h11.Data(data=data)))
+
+    async def _until_gone(self, scope: trio.CancelScope) -> None:
+        try:
+            while await self._stream.receive_some(limits.RECEIVE_BYTES):
+                pass  # nothing more can be asked on this connection, as we said in its head
+        except trio.BrokenResourceError as gone:
+            log.debug("a client of events is gone: %r", gone)
+        scope.cancel()
+
+    async def _send(self, data: bytes) -> None:
+        """Hand ``data`` to the client, which has so long for each piece."""
+        for start in range(0, len(data), limits.SEND_BYTES):
+            self._wait_for(limits.TAKE_SECONDS)
+            await self._stream.send_all(data[start : start + limits.SEND_BYTES])
+        self._wait_for(math.inf)
+
+    # Ending
+
+    async def _part(self, last_word: Answer | None) -> None:
+        """Say what is left to say and that no more will come, and read what is still under way."""
+        with trio.move_on_after(limits.LINGER_SECONDS):
+            if last_word is not None:
+                await self._answer(last_word, last=True)
+            await self._stream.send_eof()
+            while await self._stream.receive_some(limits.RECEIVE_BYTES):
+                pass
+
+    async def _apologize(self) -> None:
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            try:
+                await self._part(Answer.error(500, "this node made a mistake: its log says more"))
+            except trio.BrokenResourceError as gone:
+                log.debug("a client went before it was told: %r", gone)
+
+
+def _head(status: int, headers: list[tuple[bytes, bytes]]) -> h11.Response:
+    return h11.Response(status_code=status, headers=headers, reason=_REASONS[status])
+
+
+def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:
+    headers = [_date(int(time.time())), *answer.headers]
+    if answer.body:
+        headers += [_JSON, (b"content-length", b"%d" % len(answer.body))]
+    return headers
+
+
+def _raw(answer: Answer) -> bytes:
+    """The whole answer to a GET, as h11 would write it."""
+    lines = [b"HTTP/1.1 %d %b" % (answer.status, _REASONS[answer.status])]
+    lines += [b"%b: %b" % header for header in _headers(answer)]
+    return b"\r\n".join([*lines, b"", answer.body])
+
+
+def _stream_head() -> h11.Response:
+    return _head(200, [_date(int(time.time())), *_STREAM])
+
+
+@functools.lru_cache(maxsize=1)
+def _date(second: int) -> tuple[bytes, bytes]:
+    return (b"date", formatdate(second, usegmt=True).encode("ascii"))

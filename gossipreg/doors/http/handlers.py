@@ -1,0 +1,81 @@
+"""Knows what each route does: one short function each, from a call to its answer."""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.doors.http import render
+from gossipreg.doors.http.answers import Answer, Refusal
+from gossipreg.doors.http.call import Call
+from gossipreg.doors.http.events import EventStream
+from gossipreg.doors.http.lookups import Lookup
+from gossipreg.doors.http.registration import Registration
+from gossipreg.doors.http.registry import Registry
+
+
+async def health(call: Call) -> Answer:
+    """Whether this node is up; load balancers and supervisors ask this."""
+    info = call.node.info()
+    status, word = (503, "leaving") if info.draining else (200, "ok")
+    return Answer.of(status, {"status": word, **render.node(info)})
+
+
+async def node(call: Call) -> Answer:
+    """This node about itself."""
+    return Answer.of(200, render.node(call.node.info()))
+
+
+async def members(call: Call) -> Answer:
+    """Every member that this node remembers."""
+    return Answer.of(200, render.members(call.node.members()))
+
+
+async def services(call: Call) -> Answer:
+    """Every service, with how many instances it has."""
+    return Answer.of(200, render.services(call.node.services()))
+
+
+async def lookup(call: Call) -> Answer:
+    """The instances of one service that can serve now."""
+    asked = Lookup(
+        service=call.argument,
+        healthy=not call.flag("all"),
+        tag=call.text("tag"),
+        zone=call.text("zone"),
+        role=call.text("role"),
+    )
+    return Answer(200, call.room.lookups.body(asked))
+
+
+async def register(call: Call) -> Answer:
+    """Register an instance with this node, or replace the one it has under that id."""
+    if not call.request.announces_body:
+        raise Refusal(411, "an instance is expected as JSON: send it as the body, with a Content-Length")
+    wanted = Registration.parse(call.request.body)
+    before = _own_ids(call.node, wanted)
+    registered = await call.node.register(**attrs.asdict(wanted, recurse=False))
+    return Answer.of(200 if registered.id in before else 201, render.instance(registered))
+
+
+def _own_ids(node: Registry, wanted: Registration) -> set[str]:
+    """The ids under which ``node`` may already have what is ``wanted`` now: the one it names, or any it could get."""
+    if wanted.id is not None:
+        return set() if node.own(wanted.id) is None else {wanted.id}
+    return {each.id for each in node.lookup(wanted.service, healthy=False) if each.owner == node.name}
+
+
+async def deregister(call: Call) -> Answer:
+    """Remove an instance that this node registered."""
+    await call.node.deregister(call.argument)
+    return Answer(204)
+
+
+async def events(call: Call) -> EventStream:
+    """What happens, as it happens."""
+    return EventStream(call.node, call.text("service"))
+
+
+async def leave(call: Call) -> Answer:
+    """Have this node drain, announce that it goes, and close."""
+    call.room.leave()
+    return Answer.of(202, {"status": "leaving"})

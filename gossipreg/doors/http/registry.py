@@ -1,0 +1,87 @@
+"""Knows what the HTTP door needs of a node, and nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Protocol
+
+from gossipreg.model import Event, Instance, Member, NodeInfo, ServiceCount
+
+
+class Batches(Protocol):
+    """Events in batches, for ``async for``; to be closed when they are not wanted any more."""
+
+    def __aiter__(self) -> AsyncIterator[tuple[Event, ...]]: ...
+
+    def aclose(self) -> Awaitable[object]:
+        """Give back what the iteration holds."""
+        ...
+
+
+class Registry(Protocol):
+    """The part of a node that the door calls. What changes or follows the node raises ``NodeClosed`` at its end."""
+
+    @property
+    def name(self) -> str:
+        """The member's name, which is the owner of what is registered here."""
+        ...
+
+    def lookup(
+        self,
+        service: str,
+        *,
+        healthy: bool = True,
+        tag: str | None = None,
+        zone: str | None = None,
+        role: str | None = None,
+    ) -> tuple[Instance, ...]:
+        """The service's instances that pass the filters; none for an unknown service."""
+        ...
+
+    def index(self, service: str) -> int:
+        """The service's change index: it never falls, and rises whenever any lookup of the service may differ."""
+        ...
+
+    def services(self) -> Mapping[str, ServiceCount]:
+        """Every service that has an instance."""
+        ...
+
+    def members(self) -> tuple[Member, ...]:
+        """Every member that is remembered, this node included."""
+        ...
+
+    def info(self) -> NodeInfo:
+        """This node about itself."""
+        ...
+
+    def own(self, id: str) -> Instance | None:  # noqa: A002 - the word users know it by
+        """This node's own registration of that id."""
+        ...
+
+    async def register(
+        self,
+        service: str,
+        *,
+        port: int,
+        host: str | None = None,
+        tags: Sequence[str] = (),
+        meta: Mapping[str, str] | None = None,
+        weight: int = 1,
+        zone: str | None = None,
+        role: str | None = None,
+        id: str | None = None,  # noqa: A002
+    ) -> Instance:
+        """Register an instance, in place of this node's own one of that id. Raises ``InvalidInstance``."""
+        ...
+
+    async def deregister(self, id: str) -> None:  # noqa: A002
+        """Remove this node's own instance. Raises ``UnknownInstance``."""
+        ...
+
+    def events(self, service: str | None = None) -> Batches:
+        """Batches of events: first a ``Snapshot`` alone, then what changes. Ends, or raises, when the node closes."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Return when the node is closed. Raises what closed it, if that was an error."""
+        ...

@@ -1,0 +1,96 @@
+"""Knows how each noun looks in JSON; the only place that does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, assert_never
+
+from gossipreg.model import Event, Instance, InstanceEvent, Member, MemberEvent, NodeInfo, ServiceCount, Snapshot
+
+Json = dict[str, Any]
+
+
+def instance(value: Instance) -> Json:
+    """One instance, as registered and as it stands."""
+    return {
+        "id": value.id,
+        "service": value.service,
+        "host": value.host,
+        "port": value.port,
+        "tags": value.tags,
+        "meta": value.meta,
+        "weight": value.weight,
+        "role": value.role,
+        "zone": value.zone,
+        "health": value.health,
+        "owner": value.owner,
+    }
+
+
+def lookup(index: int, instances: Iterable[Instance]) -> Json:
+    """The answer to a lookup."""
+    return {"index": index, "instances": [instance(each) for each in instances]}
+
+
+def services(counts: Mapping[str, ServiceCount]) -> Json:
+    """Every service with its counts, in the order of their names."""
+    return {
+        "services": {
+            name: {"instances": count.instances, "healthy": count.healthy} for name, count in sorted(counts.items())
+        }
+    }
+
+
+def member(value: Member) -> Json:
+    """One member as this node sees it."""
+    return {
+        "name": value.name,
+        "address": str(value.address),
+        "status": str(value.status),
+        "generation": value.generation,
+        "incarnation": value.incarnation,
+        "zone": value.zone,
+        "draining": value.draining,
+    }
+
+
+def members(values: Iterable[Member]) -> Json:
+    """Every member."""
+    return {"members": [member(each) for each in values]}
+
+
+def node(info: NodeInfo) -> Json:
+    """A node about itself. The fingerprint is 16 hexadecimal digits: JSON readers round 64-bit numbers."""
+    return {
+        "name": info.name,
+        "cluster": info.cluster,
+        "address": str(info.address),
+        "generation": info.generation,
+        "incarnation": info.incarnation,
+        "zone": info.zone,
+        "local_health": info.local_health,
+        "isolated": info.isolated,
+        "reachable": info.reachable,
+        "draining": info.draining,
+        "fingerprint": f"{info.fingerprint:016x}",
+        "members": dict(info.members),
+        "services": info.services,
+        "instances": info.instances,
+        "counters": dict(info.counters),
+    }
+
+
+def event(value: Event) -> tuple[str, Json]:
+    """An event's name on the stream, and its data."""
+    match value:
+        case Snapshot():
+            return "snapshot", {
+                "members": [member(each) for each in value.members],
+                "instances": [instance(each) for each in value.instances],
+            }
+        case InstanceEvent():
+            return f"instance-{value.kind}", instance(value.instance)
+        case MemberEvent():
+            return f"member-{value.kind}", member(value.member)
+        case _:
+            assert_never(value)

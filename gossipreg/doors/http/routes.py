@@ -1,0 +1,80 @@
+"""Knows every path the door answers at, and who answers there. The documentation is checked against this table."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import attrs
+
+from gossipreg.doors.http import handlers
+from gossipreg.doors.http.answers import Answer, Refusal, shown
+from gossipreg.doors.http.call import Call
+from gossipreg.doors.http.events import EventStream
+from gossipreg.doors.http.request import decoded
+
+Reply = Answer | EventStream
+
+
+@attrs.frozen
+class Route:
+    """One thing to do at one path. A last segment in capitals stands for any text: it is the handler's argument."""
+
+    method: str
+    path: str
+    handler: Callable[[Call], Awaitable[Reply]]
+    query: tuple[str, ...] = ()
+
+    @property
+    def takes_argument(self) -> bool:
+        """Whether the path ends in a placeholder."""
+        return self.path.rpartition("/")[2].isupper()
+
+    def check_query(self, query: Mapping[str, str]) -> None:
+        """Raise a 400 ``Refusal`` for a parameter that this route does not know."""
+        for name in query:
+            if name not in self.query:
+                known = f"it knows {', '.join(self.query)}" if self.query else "it knows none"
+                raise Refusal(400, f"{self.path} has no query parameter {shown(name)}: {known}")
+
+
+ROUTES: Final = (
+    Route("GET", "/healthz", handlers.health),
+    Route("GET", "/api/v1/node", handlers.node),
+    Route("GET", "/api/v1/members", handlers.members),
+    Route("GET", "/api/v1/services", handlers.services),
+    Route("GET", "/api/v1/services/NAME", handlers.lookup, query=("all", "tag", "zone", "role")),
+    Route("PUT", "/api/v1/instances", handlers.register),
+    Route("DELETE", "/api/v1/instances/ID", handlers.deregister),
+    Route("GET", "/api/v1/events", handlers.events, query=("service",)),
+    Route("POST", "/api/v1/leave", handlers.leave),
+)
+
+
+def find(method: str, path: str) -> tuple[Route, str]:
+    """The route for a request and its decoded argument. HEAD goes where GET goes.
+
+    Raises a ``Refusal``: 404 where there is nothing at ``path``, 405 where it is not for ``method``.
+    """
+    methods, argument = _AT.get(path), ""
+    if methods is None:
+        parent, _, segment = path.rpartition("/")
+        methods, argument = _BELOW.get(parent), segment
+        if methods is None or not segment:
+            raise Refusal(404, f"there is nothing at {shown(path)}: the API begins at /api/v1/node")
+    route = methods.get("GET" if method == "HEAD" else method)
+    if route is None:
+        allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
+        raise Refusal(405, f"{path} is not for {shown(method)}: use {allowed}", ((b"allow", allowed.encode("ascii")),))
+    return route, decoded(argument)
+
+
+def _table(routes: list[tuple[str, Route]]) -> Mapping[str, Mapping[str, Route]]:
+    table: dict[str, dict[str, Route]] = {}
+    for path, route in routes:
+        table.setdefault(path, {})[route.method] = route
+    return table
+
+
+_AT: Final = _table([(route.path, route) for route in ROUTES if not route.takes_argument])
+_BELOW: Final = _table([(route.path.rpartition("/")[0], route) for route in ROUTES if route.takes_argument])

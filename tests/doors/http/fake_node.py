@@ -1,0 +1,207 @@
+"""A registry without a cluster: what a node answers, from memory, changed only by what a test tells it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Literal
+
+import attrs
+import trio
+
+from gossipreg.errors import NodeClosed, UnknownInstance
+from gossipreg.model import (
+    Address,
+    Event,
+    Health,
+    Instance,
+    InstanceEvent,
+    Member,
+    MemberEvent,
+    NodeInfo,
+    ServiceCount,
+    Snapshot,
+    Status,
+)
+
+
+def member(name: str, port: int, status: Status = Status.ALIVE) -> Member:
+    return Member(
+        name=name,
+        address=Address("127.0.0.1", port),
+        status=status,
+        generation=1_700_000_000_000,
+        incarnation=0,
+        zone="north",
+    )
+
+
+@attrs.define(eq=False)
+class FakeNode:
+    """It owns what is registered with it; ``hold`` gives it what others own. Closed, it still answers what it knew."""
+
+    name: str = "alpha"
+    address: Address = Address("127.0.0.1", 7940)
+    cluster: str = "default"
+    draining: bool = False
+    lookups: int = 0
+    _instances: dict[tuple[str, str], Instance] = attrs.field(factory=dict)  # by owner and id
+    _members: dict[str, Member] = attrs.field(factory=dict)
+    _changes: Counter[str] = attrs.field(factory=Counter)  # of each service
+    _closed: trio.Event = attrs.field(factory=trio.Event)
+    _listeners: dict[trio.MemorySendChannel[tuple[Event, ...]], str | None] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._members[self.name] = member(self.name, self.address.port)
+
+    # What the door calls
+
+    def lookup(
+        self,
+        service: str,
+        *,
+        healthy: bool = True,
+        tag: str | None = None,
+        zone: str | None = None,
+        role: str | None = None,
+    ) -> tuple[Instance, ...]:
+        self.lookups += 1
+        return tuple(
+            each
+            for each in self._sorted()
+            if each.service == service
+            and (each.health.can_serve or not healthy)
+            and (tag is None or tag in each.tags)
+            and (zone is None or zone == each.zone)
+            and (role is None or role == each.role)
+        )
+
+    def index(self, service: str) -> int:
+        return 1 + self._changes[service]
+
+    def services(self) -> Mapping[str, ServiceCount]:
+        every = Counter(each.service for each in self._sorted())
+        healthy = Counter(each.service for each in self._sorted() if each.health.can_serve)
+        return {service: ServiceCount(count, healthy[service]) for service, count in every.items()}
+
+    def members(self) -> tuple[Member, ...]:
+        return tuple(self._members[name] for name in sorted(self._members))
+
+    def info(self) -> NodeInfo:
+        return NodeInfo(
+            name=self.name,
+            cluster=self.cluster,
+            address=self.address,
+            generation=1_700_000_000_000,
+            incarnation=0,
+            zone="north",
+            local_health=0,
+            isolated=False,
+            reachable=1.0,
+            draining=self.draining,
+            fingerprint=0x0123456789ABCDEF,
+            members=Counter(str(each.status) for each in self._members.values()),
+            services=len(self.services()),
+            instances=len(self._instances),
+            counters={"packets_sent": 12, "packets_received": 11},
+        )
+
+    def own(self, id: str) -> Instance | None:  # noqa: A002
+        return self._instances.get((self.name, id))
+
+    async def register(
+        self,
+        service: str,
+        *,
+        port: int,
+        host: str | None = None,
+        tags: Sequence[str] = (),
+        meta: Mapping[str, str] | None = None,
+        weight: int = 1,
+        zone: str | None = None,
+        role: str | None = None,
+        id: str | None = None,  # noqa: A002
+    ) -> Instance:
+        self._check_open()
+        instance = Instance(
+            id=f"{service}-{self.name}-{port}" if id is None else id,
+            service=service,
+            host=self.address.host if host is None else host,
+            port=port,
+            tags=tuple(tags),
+            meta={} if meta is None else meta,
+            weight=weight,
+            role=role,
+            zone="north" if zone is None else zone,
+            owner=self.name,
+        )
+        instance.check()
+        self.hold(instance)
+        return instance
+
+    async def deregister(self, id: str) -> None:  # noqa: A002
+        self._check_open()
+        if (self.name, id) not in self._instances:
+            raise UnknownInstance(f"this node owns no instance {id!r}")
+        self.drop(self._instances[self.name, id])
+
+    async def events(self, service: str | None = None) -> AsyncGenerator[tuple[Event, ...], None]:
+        self._check_open()
+        into, out_of = trio.open_memory_channel[tuple[Event, ...]](100)
+        self._listeners[into] = service
+        try:
+            yield (Snapshot(self.members(), tuple(i for i in self._sorted() if service in (None, i.service))),)
+            async with out_of:
+                async for batch in out_of:
+                    yield batch
+        finally:
+            del self._listeners[into]
+            into.close()
+
+    async def wait_closed(self) -> None:
+        await self._closed.wait()
+
+    # What a test tells it
+
+    @property
+    def listeners(self) -> int:
+        return len(self._listeners)
+
+    def hold(self, instance: Instance) -> None:
+        """See ``instance`` come or change, whoever owns it."""
+        key = (instance.owner, instance.id)
+        kind: Literal["changed", "added"] = "changed" if key in self._instances else "added"
+        self._instances[key] = instance
+        self._tell(InstanceEvent(kind, instance))
+
+    def drop(self, instance: Instance) -> None:
+        del self._instances[instance.owner, instance.id]
+        self._tell(InstanceEvent("removed", instance))
+
+    def fail_checks(self, instance: Instance) -> None:
+        self.hold(attrs.evolve(instance, health=Health.CRITICAL))
+
+    def see(self, kind: Literal["joined", "suspect", "alive", "failed", "left"], seen: Member) -> None:
+        self._members[seen.name] = seen
+        self._publish(MemberEvent(kind, seen), None)
+
+    def close(self) -> None:
+        self._closed.set()
+        for channel in self._listeners:
+            channel.close()
+
+    def _tell(self, event: InstanceEvent) -> None:
+        self._changes[event.instance.service] += 1
+        self._publish(event, event.instance.service)
+
+    def _publish(self, event: Event, service: str | None) -> None:
+        for channel, wanted in self._listeners.items():
+            if service is None or wanted in (None, service):
+                channel.send_nowait((event,))
+
+    def _sorted(self) -> list[Instance]:
+        return [self._instances[key] for key in sorted(self._instances)]
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise NodeClosed(f"node {self.name} is closed")
