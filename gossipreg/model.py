@@ -6,6 +6,7 @@ All are frozen and safe to keep, compare and hand to any thread.
 from __future__ import annotations
 
 import enum
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple
@@ -47,6 +48,8 @@ class Address(NamedTuple):
         elif ":" in host and not (host.startswith("[") and host.endswith("]")):
             host, colon, port = text, "", ""  # a bare IPv6 address
         host = host.removeprefix("[").removesuffix("]")
+        if ":" in host and not _is_ipv6(host):
+            raise ConfigError(f"cannot read {text!r} as an address: write HOST:PORT, for example 127.0.0.1:7940")
         if not colon and default_port is not None:
             port = str(default_port)
         if not host or len(host) > limits.HOST_CHARS_MAX or any(c.isspace() or c in "[]/" for c in host):
@@ -54,6 +57,14 @@ class Address(NamedTuple):
         if not (port.isascii() and port.isdigit() and int(port) <= 65_535):
             raise ConfigError(f"cannot read the port of {text!r}: write HOST:PORT with a port from 0 to 65535")
         return cls(host, int(port))
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class Status(enum.IntEnum):

@@ -1,1 +1,1 @@
-"""Simulates clusters of the production engine on a virtual clock and network."""
+"""Clusters of the production protocol on a virtual clock and network: partitions, pauses and liars, from a seed."""

@@ -1,0 +1,99 @@
+"""Knows the `gossipreg` command: what its subcommands are, and how every failure is said in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NoReturn
+
+import click
+
+from gossipreg.cli.agent import agent
+from gossipreg.cli.demo import demo
+from gossipreg.cli.keygen import keygen
+from gossipreg.cli.members import info, leave, members
+from gossipreg.cli.page import Sections
+from gossipreg.cli.services import deregister, lookup, register, services
+from gossipreg.cli.watch import watch
+from gossipreg.errors import ConfigError, GossipregError
+
+_SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
+    "Run": (agent, demo, keygen),
+    "Ask the agent": (lookup, services, members, watch, info),
+    "Tell the agent": (register, deregister, leave),
+}
+
+
+@click.group(
+    cls=Sections,
+    sections=_SECTIONS,
+    invoke_without_command=True,
+)
+@click.version_option(package_name="gossipreg", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """A service registry with no registry server.
+
+    Every host runs an agent; agents find each other, watch each other, and gossip what they offer. Any of them
+    answers, from its own memory, which healthy instances of a service can be called now.
+
+    Examples:
+      gossipreg demo
+      gossipreg agent --join 10.0.0.6
+      gossipreg register orders --port 8080
+      gossipreg lookup orders
+
+    Exit status: 0 done, 1 failed, 2 wrong usage or setting, 130 interrupted.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command line (by default the process's own) and exit with its status."""
+    try:
+        status = cli.main(arguments, prog_name="gossipreg", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough. Python flushes standard output once more at exit; let that go nowhere. The status
+        # is the one that click gives when the pipe breaks earlier.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except click.ClickException as error:
+        _fail(_usage(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except (GossipregError, ExceptionGroup) as error:
+        _fail(*_failure(error))
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(sentence: str, status: int) -> NoReturn:
+    print(f"gossipreg: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _usage(error: click.ClickException) -> str:
+    """A wrong command line in one line, with the page that has the right one."""
+    sentence = error.format_message().rstrip(".")
+    sentence = sentence[:1].lower() + sentence[1:]
+    context = getattr(error, "ctx", None)
+    return f"{sentence} (see {context.command_path} --help)" if context else sentence
+
+
+def _failure(error: GossipregError | ExceptionGroup[Exception]) -> tuple[str, int]:
+    """What went wrong and the exit status. An error that no user can mend is raised again, with its traceback."""
+    leaves = list(_leaves(error))
+    sentences = [leaf for leaf in leaves if isinstance(leaf, GossipregError)]
+    if len(sentences) < len(leaves):
+        raise error
+    return str(sentences[0]), 2 if isinstance(sentences[0], ConfigError) else 1
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

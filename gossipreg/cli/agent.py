@@ -1,0 +1,81 @@
+"""Knows the command that runs a member of the cluster, and its flags: agent."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from gossipreg.cli.logs import write_logs
+from gossipreg.cli.page import command
+from gossipreg.cli.settings import FILE_VARIABLE, SETTINGS, load, misspelt
+
+_log = logging.getLogger("gossipreg.agent")
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_METAVARS: Final = {
+    "name": "NAME",
+    "cluster": "NAME",
+    "bind": "HOST:PORT",
+    "advertise": "HOST:PORT",
+    "join": "HOST:PORT",
+    "zone": "NAME",
+    "key_file": "FILE",
+    "data_dir": "DIR",
+    "http": "HOST:PORT|off",
+    "log_format": "text|json",
+}
+
+
+def _setting_flags(command: _Command) -> _Command:
+    """Give the command one option for each setting that has a flag; its help is the setting's own."""
+    for key, setting in reversed(list(SETTINGS.items())):
+        if setting.flag is not None:
+            command = click.option(
+                setting.flag,
+                key,
+                metavar=_METAVARS.get(key),
+                is_flag=setting.default is False,
+                multiple=setting.default == (),
+                help=setting.doc + (f"  [default: {setting.default}]" if setting.default else ""),
+            )(command)
+    return command
+
+
+@command()
+@_setting_flags
+@click.option(
+    "--config",
+    "file",
+    metavar="FILE",
+    envvar=FILE_VARIABLE,
+    type=click.Path(path_type=Path),
+    help="TOML file with any of these settings and the protocol's.",
+)
+def agent(file: Path | None, **flags: Any) -> None:
+    """Run a member of the cluster, with an HTTP API for this host.
+
+    A setting is taken from its flag, else from the environment (GOSSIPREG_BIND, GOSSIPREG_JOIN=a,b,
+    GOSSIPREG_PROTOCOL_PROBE_INTERVAL, ...), else from the file, else it is the default.
+
+    When it is ready it says so in one line on standard output, with the addresses it got. SIGTERM or Ctrl-C makes
+    it drain, say goodbye and exit with 0; a second one stops it at once, with 1.
+
+    Examples:
+      gossipreg agent
+      gossipreg agent --name web-1 --bind 10.0.0.5:7940 --join 10.0.0.6 --key-file key
+      gossipreg agent --config agent.toml --http off
+    """
+    config = load(flags, os.environ, file)
+    write_logs(config.log_format)
+    for variable, meant in misspelt(os.environ):
+        _log.warning("the variable %s is not known and was ignored: did you mean %s?", variable, meant)
+
+    from gossipreg.cli.serving import run  # noqa: PLC0415 -- with trio: the other commands start without it
+
+    run(config)

@@ -1,0 +1,147 @@
+"""Knows how an agent is asked over HTTP, and what to say when it does not answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import attrs
+
+from gossipreg.errors import AgentUnreachable, ConfigError, GossipregError
+from gossipreg.model import Address
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection, HTTPResponse
+
+#: How long an agent may take to answer, or to be silent in the middle of an answer (seconds).
+PATIENCE: Final = 5.0
+
+#: How long a stream of events may be silent (seconds). An agent says something every 15 s, if only a comment: twice
+#: as long means that the connection is dead though nobody has said so.
+SILENCE: Final = 30.0
+
+
+@attrs.frozen
+class Agent:
+    """The HTTP API of one agent. Each call is one request on a connection of its own.
+
+    Raises ``AgentUnreachable`` when nobody answers, and ``GossipregError`` with the agent's own sentence when it
+    refuses.
+    """
+
+    address: Address
+
+    @classmethod
+    def at(cls, text: str) -> Self:
+        """The agent at ``HOST:PORT`` or ``http://HOST:PORT``. Raises ``ConfigError``."""
+        try:
+            return cls(Address.parse(text.removeprefix("http://").removesuffix("/")))
+        except ConfigError:
+            raise ConfigError(f"--http: {text!r} is no agent's address: write HOST:PORT or http://HOST:PORT") from None
+
+    def get(self, *path: str, **query: str | None) -> Any:
+        """The JSON document at ``/api/v1/path...``; a query of None is not asked."""
+        return self._ask("GET", self._target(path, query))
+
+    def put(self, *path: str, body: Any) -> Any:
+        """Store ``body``; returns what the agent made of it."""
+        return self._ask("PUT", self._target(path), json.dumps(body).encode())
+
+    def post(self, *path: str) -> Any:
+        """Ask for something to be done."""
+        return self._ask("POST", self._target(path), b"")
+
+    def delete(self, *path: str) -> Any:
+        """Remove what is at the path."""
+        return self._ask("DELETE", self._target(path))
+
+    def events(self, service: str | None = None) -> Iterator[tuple[str, Any]]:
+        """Names and data of events as they happen, a snapshot first; ends when the agent or the way to it does."""
+        from http.client import HTTPException  # noqa: PLC0415
+
+        connection = self._connection(SILENCE)
+        try:
+            answer = self._answer(connection, "GET", self._target(("events",), {"service": service}))
+            if not str(answer.headers["Content-Type"]).startswith("text/event-stream"):
+                raise self._stranger()
+            yield from _events_in(answer)
+        except (OSError, HTTPException):
+            return
+        finally:
+            connection.close()
+
+    @staticmethod
+    def _target(path: tuple[str, ...], query: dict[str, str | None] | None = None) -> str:
+        from urllib.parse import quote, urlencode  # noqa: PLC0415
+
+        asked = urlencode({key: value for key, value in (query or {}).items() if value is not None})
+        return "/api/v1/" + "/".join(quote(part, safe="") for part in path) + (f"?{asked}" if asked else "")
+
+    def _connection(self, patience: float) -> HTTPConnection:
+        from http.client import HTTPConnection  # noqa: PLC0415 -- 30 ms that the agent itself does not need
+
+        return HTTPConnection(self.address.host, self.address.port, timeout=patience)
+
+    def _ask(self, method: str, target: str, body: bytes | None = None) -> Any:
+        from http.client import HTTPException  # noqa: PLC0415
+
+        connection = self._connection(PATIENCE)
+        try:
+            text = self._answer(connection, method, target, body).read()
+        except (OSError, HTTPException) as error:
+            raise AgentUnreachable(f"the agent at {self.address} broke off its answer: {error}") from None
+        finally:
+            connection.close()
+        return self._document(text) if text else None
+
+    def _answer(self, connection: HTTPConnection, method: str, target: str, body: bytes | None = None) -> HTTPResponse:
+        """The head of a good answer; its body is still to be read."""
+        from http.client import HTTPException  # noqa: PLC0415
+
+        try:
+            connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
+            answer = connection.getresponse()
+        except TimeoutError:
+            patience = f"{connection.timeout:g} s"
+            raise AgentUnreachable(f"the agent at {self.address} does not answer within {patience}") from None
+        except OSError:
+            raise AgentUnreachable(
+                f'no agent answers at {self.address}: start one with "gossipreg agent", '
+                "or name another with --http HOST:PORT"
+            ) from None
+        except HTTPException:
+            raise self._stranger() from None
+        if answer.status >= 400:
+            raise self._refusal(answer.status, answer.read(), f"{method} {target}")
+        return answer
+
+    def _refusal(self, status: int, text: bytes, request: str) -> GossipregError:
+        try:
+            return GossipregError(str(json.loads(text)["error"]))
+        except (ValueError, KeyError, TypeError):
+            return GossipregError(f"{self.address} answered {request} with {status}: is it a gossipreg agent?")
+
+    def _document(self, text: bytes) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise self._stranger() from None
+
+    def _stranger(self) -> AgentUnreachable:
+        return AgentUnreachable(f"what answers at {self.address} is not an agent: name one with --http HOST:PORT")
+
+
+def _events_in(answer: HTTPResponse) -> Iterator[tuple[str, Any]]:
+    """The events of a ``text/event-stream``: fields a line, an empty line after each event, comments between."""
+    name, data = "", ""
+    while line := answer.readline().decode():
+        field, _, value = line.rstrip("\r\n").partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            data += value
+        elif not line.strip() and name:
+            yield name, json.loads(data)
+            name, data = "", ""

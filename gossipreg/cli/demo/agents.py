@@ -1,0 +1,97 @@
+"""Knows the demo's agents: real `gossipreg agent` processes on loopback, of which nothing is left in the end."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import select
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import attrs
+
+from gossipreg.cli.client import Agent
+from gossipreg.config import KEY_BYTES
+from gossipreg.errors import GossipregError
+
+#: How long an agent may take to say that it is ready (seconds): its interpreter starts beside fifteen others.
+_READY_PATIENCE: Final = 15.0
+
+
+@attrs.frozen
+class Running:
+    """One agent that said that it was ready."""
+
+    name: str
+    process: subprocess.Popen[str]
+    gossip: str
+    agent: Agent
+
+
+class Agents:
+    """Starts, kills and restarts agents that share a key; on exit all are gone, with everything they wrote."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="gossipreg-demo-")
+        self._processes: list[subprocess.Popen[str]] = []
+        self._key_file = self._home / "key"
+        self._key_file.touch(mode=0o600)
+        self._key_file.write_text(base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode())
+
+    @property
+    def _home(self) -> Path:
+        return Path(self._directory.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+        self._directory.cleanup()
+
+    def start(self, name: str, seed: str | None) -> subprocess.Popen[str]:
+        """Start an agent, a new one or a new life of an old one, that joins at ``seed``; do not wait for it."""
+        command = [sys.executable, "-m", "gossipreg", "agent", "--name", name, "--cluster", "demo"]
+        command += ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-format", "json"]
+        command += ["--key-file", str(self._key_file), "--data-dir", str(self._home / name)]
+        if seed is not None:
+            command += ["--join", seed]
+        with self._log(name).open("w") as log:
+            process = subprocess.Popen(  # noqa: S603 -- our own program, our own arguments
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # so that Ctrl-C is for the demo, which then ends the agents
+            )
+        self._processes.append(process)
+        return process
+
+    def ready(self, name: str, process: subprocess.Popen[str]) -> Running:
+        """Wait for the ready line. Raises ``GossipregError`` with the agent's last word if it does not come."""
+        assert process.stdout is not None
+        if not select.select([process.stdout], [], [], _READY_PATIENCE)[0]:
+            raise GossipregError(f"{name} was not ready within {_READY_PATIENCE:g} s: {self._last_word(name)}")
+        line = process.stdout.readline()
+        if not line:
+            raise GossipregError(f"{name} ended before it was ready: {self._last_word(name)}")
+        ready: dict[str, Any] = json.loads(line)
+        return Running(name, process, ready["gossip"], Agent.at(ready["http"]))
+
+    def _last_word(self, name: str) -> str:
+        lines = self._log(name).read_text().splitlines()
+        return lines[-1].removeprefix("gossipreg: ") if lines else "it said nothing"
+
+    def _log(self, name: str) -> Path:
+        return self._home / f"{name}.log"

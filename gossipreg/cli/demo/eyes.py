@@ -1,0 +1,134 @@
+"""Knows what every agent of the demo sees, by its own event stream, and the moment it came to see it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import attrs
+
+from gossipreg.cli.client import Agent
+from gossipreg.errors import AgentUnreachable
+
+
+@attrs.define
+class Sight:
+    """What one agent sees: members by name, healthy instances by id, and whom it ever suspected."""
+
+    members: dict[str, Any] = attrs.field(factory=dict)
+    instances: dict[str, Any] = attrs.field(factory=dict)
+    suspected: set[str] = attrs.field(factory=set)
+    moment: float = 0.0  # of the last change (time.perf_counter)
+
+    def apply(self, event: str, data: Any) -> None:
+        """Follow one event of the agent's stream."""
+        self.moment = time.perf_counter()
+        if event == "snapshot":
+            self.members = {member["name"]: member for member in data["members"]}
+            self.instances = {instance["id"]: instance for instance in data["instances"]}
+        elif event == "instance-removed":
+            self.instances.pop(data["id"], None)
+        elif event.startswith("instance"):
+            self.instances[data["id"]] = data
+        else:
+            self.members[data["name"]] = data
+            if event == "member-suspect":
+                self.suspected.add(data["name"])
+
+    def lists(self, ids: Iterable[str]) -> bool:
+        """Whether all these instances are in its lookups."""
+        return self.instances.keys() >= set(ids)
+
+    def lists_none(self, ids: Iterable[str]) -> bool:
+        """Whether none of these instances is in its lookups."""
+        return self.instances.keys().isdisjoint(ids)
+
+    def drained(self, ids: Iterable[str]) -> bool:
+        """Whether none of these instances is given work."""
+        return all(self.instances[key]["weight"] == 0 for key in ids if key in self.instances)
+
+    def sees_alive(self, name: str) -> bool:
+        """Whether this member is alive and well to it."""
+        return self.status(name) == "alive"
+
+    def sees_failed(self, name: str) -> bool:
+        """Whether this member has failed, to it."""
+        return self.status(name) == "failed"
+
+    def status(self, name: str) -> str:
+        """What the agent believes of a member; nothing if it has never heard of it."""
+        return str(self.members[name]["status"]) if name in self.members else ""
+
+
+class NotSeen(Exception):
+    """Some agents did not come to see what they should have, in the time they had."""
+
+    def __init__(self, what: str, names: Iterable[str]) -> None:
+        super().__init__(what, ", ".join(sorted(names)))
+        self.what, self.names = self.args
+
+
+class Eyes:
+    """Follows every agent's events in a thread each, and waits for what they are to show."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._sights: dict[str, Sight] = {}
+
+    def follow(self, name: str, agent: Agent) -> None:
+        """Follow this agent from now on, until it ends."""
+        sight = Sight()
+        with self._changed:
+            self._sights[name] = sight
+        threading.Thread(target=self._follow, args=(agent, sight), daemon=True).start()
+
+    def until(
+        self, names: Iterable[str], expected: Mapping[str, Callable[[Sight], bool]], patience: float
+    ) -> Iterator[tuple[str, float]]:
+        """Wait until each of these agents has seen everything that is ``expected``, by what it is called.
+
+        Gives each, as it comes true, with the moment (``time.perf_counter``) that the last agent saw it. Raises
+        ``NotSeen`` for the first that some had not seen after ``patience`` seconds.
+        """
+        deadline = time.perf_counter() + patience
+        blind = {what: set(names) for what in expected}
+        last = dict.fromkeys(expected, 0.0)
+        while blind:
+            with self._changed:
+                self._look(expected, blind, last)
+                while all(blind.values()):
+                    if not self._changed.wait(deadline - time.perf_counter()):
+                        raise NotSeen(*next(iter(blind.items())))
+                    self._look(expected, blind, last)
+            for what in sorted((what for what in blind if not blind[what]), key=last.__getitem__):
+                del blind[what]
+                yield what, last[what]
+
+    def _look(
+        self, expected: Mapping[str, Callable[[Sight], bool]], blind: Mapping[str, set[str]], last: dict[str, float]
+    ) -> None:
+        """Take those that see it now off the ``blind``, and note when the ``last`` of them came to."""
+        for what, names in blind.items():
+            for name in tuple(names):
+                sight = self._sights[name]
+                if sight.moment and expected[what](sight):
+                    names.remove(name)
+                    last[what] = max(last[what], sight.moment)
+
+    def of(self, name: str) -> Sight:
+        """A copy of what an agent sees now."""
+        with self._changed:
+            sight = self._sights.get(name, Sight())
+            return attrs.evolve(
+                sight, members=dict(sight.members), instances=dict(sight.instances), suspected=set(sight.suspected)
+            )
+
+    def _follow(self, agent: Agent, sight: Sight) -> None:
+        with suppress(AgentUnreachable):  # an agent that is not there sees nothing, and is waited for in vain
+            for event, data in agent.events():
+                with self._changed:
+                    sight.apply(event, data)
+                    self._changed.notify_all()

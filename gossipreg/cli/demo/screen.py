@@ -1,0 +1,162 @@
+"""Knows how the demo looks: a live picture on a terminal, lines of text in a pipe, a document in JSON."""
+
+from __future__ import annotations
+
+import json
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final, Self
+
+import attrs
+
+from gossipreg.cli import show
+from gossipreg.cli.demo.eyes import Eyes
+from gossipreg.cli.demo.story import OBSERVER, Line
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+
+#: How long nothing must have been told before the live picture is drawn again (seconds).
+_CALM: Final = 0.25
+
+
+class Screen(ABC):
+    """Where the story is told, as a context manager: the story is over, well or not, when it exits."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    @abstractmethod
+    def tell(self, line: Line) -> None:
+        """Show the next line."""
+
+    @abstractmethod
+    def sum_up(self, sentence: str) -> None:
+        """Show the last word of a story that went well."""
+
+
+class Plain(Screen):
+    """One line of text after another, each as soon as it is known."""
+
+    def tell(self, line: Line) -> None:
+        """Print it."""
+        print(line, flush=True)
+
+    def sum_up(self, sentence: str) -> None:
+        """Print it, set apart."""
+        print(f"\n{sentence}", flush=True)
+
+
+class Document(Screen):
+    """Nothing until the end, then one JSON document."""
+
+    def __init__(self) -> None:
+        self._lines: list[Line] = []
+
+    def tell(self, line: Line) -> None:
+        """Keep it."""
+        self._lines.append(line)
+
+    def sum_up(self, sentence: str) -> None:
+        """Print the whole story."""
+        print(json.dumps({"story": [attrs.asdict(line) for line in self._lines], "summary": sentence}, indent=2))
+
+
+class Live(Screen):
+    """Two tables of what the observer sees at this moment, and below them the story as far as it got.
+
+    Drawing takes the interpreter from the threads that measure. So it is done with each line, before the clock of the
+    next act starts, and beyond that only while nothing has happened for a moment.
+    """
+
+    def __init__(self, eyes: Eyes) -> None:
+        from rich.live import Live as RichLive  # noqa: PLC0415 -- only where there is a terminal
+
+        self._eyes = eyes
+        self._lines: list[Line] = []
+        self._summary = ""
+        self._console = show.console()
+        self._live = RichLive(console=self._console, get_renderable=self._picture, auto_refresh=False, transient=True)
+        self._told, self._over = threading.Event(), threading.Event()
+        self._painter = threading.Thread(target=self._paint_when_calm, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        self._painter.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._told.set()
+        self._painter.join()
+        tables = self._tables()
+        self._live.stop()
+        self._console.print(tables, "")
+        for line in self._lines:
+            self._console.print(_drawn(line), soft_wrap=True)
+        if self._summary:
+            self._console.print(f"\n{self._summary}", soft_wrap=True)
+
+    def tell(self, line: Line) -> None:
+        """Add it to the picture."""
+        self._lines.append(line)
+        self._live.refresh()
+        self._told.set()
+
+    def sum_up(self, sentence: str) -> None:
+        """Keep it for the end."""
+        self._summary = sentence
+
+    def _paint_when_calm(self) -> None:
+        while not self._over.is_set():
+            if self._told.wait(_CALM):
+                self._told.clear()
+            else:
+                self._live.refresh()
+
+    def _picture(self) -> Group:
+        from rich.console import Group  # noqa: PLC0415
+
+        tables = self._tables()
+        taken = len(self._console.render_lines(tables))
+        room = max(1, self._console.height - taken - 2)
+        return Group(tables, "", *(_drawn(line) for line in self._lines[-room:]))
+
+    def _tables(self) -> Table:
+        """Members on the left, instances on the right."""
+        from rich.table import Table  # noqa: PLC0415
+
+        sight = self._eyes.of(OBSERVER)
+        members = show.Table(
+            (f"as {OBSERVER} sees it", "status", "address"),
+            [
+                (member["name"], show.state_of(member), member["address"])
+                for _, member in sorted(sight.members.items(), key=lambda item: (len(item[0]), item[0]))
+            ],
+        )
+        instances = show.Table(
+            ("service", "instance", "call it at", "on"),
+            [
+                (instance["service"], instance["id"], show.address_of(instance), instance["owner"])
+                for _, instance in sorted(sight.instances.items())
+            ],
+        )
+        side_by_side = Table.grid(padding=(0, 6))
+        side_by_side.add_row(show.rich_table(members), show.rich_table(instances))
+        return side_by_side
+
+
+def _drawn(line: Line) -> Text:
+    """A line of the story in colour: acts stand out, and so do the measured times."""
+    from rich.text import Text  # noqa: PLC0415
+
+    if line.took is None:
+        return Text(str(line), style="bold")
+    said, _, measured = str(line).rpartition(" after ")
+    return Text.assemble(f"{said} after ", (measured, "bold cyan"))

@@ -1,0 +1,192 @@
+"""Knows the demo's acts: what is done to the cluster, what is waited for, and how long each took."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+import attrs
+
+from gossipreg.cli.demo.agents import Agents, Running
+from gossipreg.cli.demo.eyes import Eyes, NotSeen, Sight
+from gossipreg.cli.show import address_of
+from gossipreg.cli.times import duration
+from gossipreg.errors import GossipregError
+
+#: The whole demo is over in this time, or has failed (seconds).
+TIME_MAX: Final = 30.0
+
+#: Longest for the cluster to form, and for what gossip spreads at once, to be seen by the last agent (seconds).
+_FORM_PATIENCE, _SPREAD_PATIENCE = 10.0, 5.0
+
+#: Longest for a killed process to be noticed by the last agent (seconds).
+_NOTICE_PATIENCE: Final = 20.0
+
+#: Whom the acts befall. The first agent is spared: the screen shows what it sees.
+OBSERVER, LEAVER, VICTIM = "web-1", "web-2", "web-3"
+
+
+@attrs.frozen
+class Line:
+    """One line of the story: an act, or a measured consequence of the act before it."""
+
+    at: float  # seconds since the story began
+    text: str
+    took: float | None = None  # seconds since the act
+
+    def __str__(self) -> str:
+        return f"{self.at:8.3f} s  " + (self.text if self.took is None else f"  {self.text} {duration(self.took)}")
+
+
+class Story:
+    """Plays the acts one after another on real agents, and tells each line as it is measured.
+
+    Raises ``GossipregError`` saying who had not seen what, if something did not happen in its time.
+    """
+
+    def __init__(self, nodes: int, agents: Agents, eyes: Eyes, tell: Callable[[Line], None]) -> None:
+        self._names = [f"web-{number}" for number in range(1, nodes + 1)]
+        self._agents, self._eyes, self._tell = agents, eyes, tell
+        self._running: dict[str, Running] = {}
+        self._began = self._act_began = time.perf_counter()
+
+    def play(self) -> None:
+        """All the acts: assemble, register, look up, kill, leave, restart."""
+        self._assemble()
+        self._register()
+        self._look_up(asked=self._names[-1])
+        lost = self._kill(VICTIM)
+        self._leave(LEAVER)
+        self._restart(VICTIM, lost)
+
+    def _assemble(self) -> None:
+        first, *others = self._names
+        self._act(f"starting {first} … {others[-1]}")
+        self._meet(self._agents.ready(first, self._agents.start(first, None)))
+        starting = [(name, self._agents.start(name, self._running[first].gossip)) for name in others]
+        for name, process in starting:
+            self._meet(self._agents.ready(name, process))
+        ready = time.perf_counter()
+        self._measured(f"{self._everyone} is ready, interpreter start included, after", ready)
+        self._act_began = ready
+        self._wait(
+            {f"{self._everyone} sees all others after another": lambda sight: all(map(sight.sees_alive, self._names))},
+            _FORM_PATIENCE,
+        )
+
+    def _register(self) -> None:
+        names = self._names
+        places = [("orders", name) for name in names[:3]] + [("billing", name) for name in (*names[2:5], names[0])[:3]]
+        for port, (service, name) in enumerate(places, 9101):
+            key = f"{service}-{name.removeprefix('web-')}"
+            self._act(f"{name} registers {key}")
+            self._running[name].agent.put("instances", body={"service": service, "port": port, "id": key})
+            self._wait({f"visible on {self._everyone} after": partial(Sight.lists, ids=[key])}, _SPREAD_PATIENCE)
+
+    def _look_up(self, asked: str) -> None:
+        self._act(f"{asked} is asked for orders")
+        found = self._running[asked].agent.get("services", "orders")["instances"]
+        self._measured(f"answers {', '.join(address_of(instance) for instance in found)} after", time.perf_counter())
+
+    def _kill(self, name: str) -> list[str]:
+        """Kill the process; the ids of the instances that it owned."""
+        lost = self._owned_by(name)
+        victim = self._running.pop(name)
+        self._act(f"{name} is killed (SIGKILL), with its {' and '.join(lost)}")
+        victim.process.kill()
+        self._wait(
+            {
+                f"gone from {self._lookups}": partial(Sight.lists_none, ids=lost),
+                f"failed for {self._everyone} after": partial(Sight.sees_failed, name=name),
+            },
+            _NOTICE_PATIENCE,
+        )
+        self._confirm_gone(lost)
+        return lost
+
+    def _leave(self, name: str) -> None:
+        lost = self._owned_by(name)
+        leaver = self._running.pop(name)
+        self._act(f"{name} is asked to leave, with its {' and '.join(lost)}")
+        leaver.agent.post("leave")
+        self._wait(
+            {
+                f"drained (weight 0) in {self._lookups}": partial(Sight.drained, ids=lost),
+                f"gone from {self._lookups}": partial(Sight.lists_none, ids=lost),
+            },
+            _SPREAD_PATIENCE,
+        )
+        self._confirm_gone(lost)
+        status, moment = self._ended(leaver)
+        suspicious = [other for other in self._running if name in self._eyes.of(other).suspected]
+        doubt = f"suspected by {', '.join(suspicious)}" if suspicious else "suspected by nobody"
+        self._measured(f"{doubt}, its process ends with exit status {status} after", moment)
+
+    def _restart(self, name: str, lost: list[str]) -> None:
+        self._act(f"{name} is started again, with the data directory of its past life")
+        back = self._agents.ready(name, self._agents.start(name, self._running[OBSERVER].gossip))
+        self._meet(back)
+        self._measured("ready, interpreter start included, after", time.perf_counter())
+        self._wait(
+            {
+                f"alive for {self._everyone} after": partial(Sight.sees_alive, name=name),
+                f"{' and '.join(lost)} back in {self._lookups}": partial(Sight.lists, ids=lost),
+            },
+            _FORM_PATIENCE,
+        )
+
+    @property
+    def _everyone(self) -> str:
+        return f"the last of {len(self._running)} agents"
+
+    @property
+    def _lookups(self) -> str:
+        return f"the last of {len(self._running)} lookups after"
+
+    def _confirm_gone(self, lost: list[str]) -> None:
+        """Ask every agent again what the event streams have told, in plain lookups."""
+        for name, running in self._running.items():
+            for service in running.agent.get("services")["services"]:
+                listed = {instance["id"] for instance in running.agent.get("services", service)["instances"]}
+                if listed & set(lost):
+                    raise GossipregError(f"{name} said that {' and '.join(lost)} had gone, and still lists them")
+
+    def _ended(self, leaver: Running) -> tuple[int, float]:
+        """The exit status of a process that is about to end, and the moment it did."""
+        patience = self._patience(_SPREAD_PATIENCE)
+        try:
+            return leaver.process.wait(patience), time.perf_counter()
+        except subprocess.TimeoutExpired:
+            raise GossipregError(f"{leaver.name} was asked to leave, and runs {duration(patience)} later") from None
+
+    def _meet(self, running: Running) -> None:
+        self._running[running.name] = running
+        self._eyes.follow(running.name, running.agent)
+
+    def _owned_by(self, name: str) -> list[str]:
+        instances = self._eyes.of(OBSERVER).instances.values()
+        return sorted(instance["id"] for instance in instances if instance["owner"] == name)
+
+    def _act(self, text: str) -> None:
+        self._tell(Line(time.perf_counter() - self._began, text))
+        self._act_began = time.perf_counter()  # after the telling, which may have drawn a screen
+
+    def _measured(self, text: str, moment: float) -> None:
+        self._tell(Line(moment - self._began, text, moment - self._act_began))
+
+    def _wait(self, expected: Mapping[str, Callable[[Sight], bool]], patience: float) -> None:
+        """Tell each of these as the last running agent comes to see it."""
+        patience = self._patience(patience)
+        try:
+            for text, moment in self._eyes.until(self._running, expected, patience):
+                self._measured(text, max(moment, self._act_began))
+        except NotSeen as unseen:
+            what = unseen.what.rpartition(" after")[0]
+            raise GossipregError(f"not within {duration(patience)}: {what} (not so for {unseen.names})") from None
+
+    def _patience(self, patience: float) -> float:
+        """As long as that, unless the whole demo must be over sooner."""
+        return max(0.0, min(patience, self._began + TIME_MAX - time.perf_counter()))

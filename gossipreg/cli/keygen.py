@@ -1,0 +1,52 @@
+"""Knows how a key is made and put where nobody else can read it: keygen."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+import click
+
+from gossipreg.cli import show
+from gossipreg.cli.asking import as_json
+from gossipreg.cli.page import command
+from gossipreg.config import KEY_BYTES, key_id
+from gossipreg.errors import GossipregError
+
+
+@command()
+@click.option(
+    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write it to a new file that only you can read."
+)
+@as_json
+def keygen(out: Path | None, *, as_json: bool) -> None:
+    """Make a fresh key to seal a cluster's gossip with.
+
+    It is 32 bytes in base64. Every member needs the same. With --out the answer is the key's id, which is safe to
+    show and compare; a file that exists is never overwritten.
+
+    Examples:
+      gossipreg keygen --out gossip.key
+      gossipreg keygen
+    """
+    import secrets  # noqa: PLC0415 -- no other command needs it
+
+    key = secrets.token_bytes(KEY_BYTES)
+    text = base64.b64encode(key).decode()
+    if out is None:
+        show.say(text, {"key": text, "id": key_id(key)}, as_json=as_json)
+    else:
+        _write_once(out, text)
+        show.say(f"key {key_id(key)} written to {out}", {"file": str(out), "id": key_id(key)}, as_json=as_json)
+
+
+def _write_once(path: Path, text: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text + "\n")
+    except FileExistsError:
+        raise GossipregError(f"{path} exists and is not overwritten: name another file, or remove it first") from None
+    except OSError as error:
+        raise GossipregError(f"cannot write {path}: {error.strerror}") from None

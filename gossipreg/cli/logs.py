@@ -1,0 +1,50 @@
+"""Knows how an agent's log lines are written on standard error: text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any, Final
+
+from gossipreg.cli.times import utc
+
+#: What every log record carries; the rest was given by the caller as ``extra``.
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class _Text(logging.Formatter):
+    """``2026-03-01 12:00:00.123 warning gossipreg.runtime.node: the sentence``, in local time."""
+
+    default_msec_format = "%s.%03d"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(level)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's own name
+        record.level = record.levelname.lower()
+        return super().formatMessage(record)
+
+
+class _Json(logging.Formatter):
+    """One object a line: time (UTC), level, logger, message, whatever was given as extra, and a traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": utc(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD and key not in line}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def write_logs(form: str) -> None:
+    """Send every log line of this process to standard error, as ``text`` or ``json``."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Json() if form == "json" else _Text())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)

@@ -1,0 +1,57 @@
+"""Knows the commands about the cluster's members and the agent itself: members, info, leave."""
+
+from __future__ import annotations
+
+from gossipreg.cli import show
+from gossipreg.cli.asking import asks_agent
+from gossipreg.cli.client import Agent
+from gossipreg.cli.page import command
+
+
+@command()
+@asks_agent
+def members(agent: Agent, *, as_json: bool) -> None:
+    """List the members of the cluster.
+
+    Columns when piped, tab-separated, "-" for nothing:
+      name, address, status (alive, suspect, failed, left), zone, started,
+      incarnation, draining
+
+    Examples:
+      gossipreg members
+      gossipreg members --json
+      gossipreg members | cut -f1,3
+    """
+    document = agent.get("members")
+    show.write(show.members(document), document, as_json=as_json)
+
+
+@command()
+@asks_agent
+def info(agent: Agent, *, as_json: bool) -> None:
+    """Show how the agent describes itself, and what it has counted.
+
+    Piped, each line is a name and a value with a tab between.
+
+    Examples:
+      gossipreg info
+      gossipreg info --http 10.0.0.5:8500 --json
+    """
+    document = agent.get("node")
+    show.write(show.facts(document), document, as_json=as_json)
+
+
+@command()
+@asks_agent
+def leave(agent: Agent, *, as_json: bool) -> None:
+    """Make the agent drain, say goodbye and stop.
+
+    Returns as soon as the agent has agreed; it stops a second or so later.
+
+    Examples:
+      gossipreg leave
+      gossipreg leave --http 127.0.0.1:8501
+    """
+    name = agent.get("node")["name"]
+    agent.post("leave")
+    show.say(f"{name} is leaving", {"leaving": name}, as_json=as_json)

@@ -1,0 +1,123 @@
+"""Knows the commands about services and their instances: services, lookup, register, deregister."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gossipreg import limits
+from gossipreg.cli import show
+from gossipreg.cli.asking import asks_agent
+from gossipreg.cli.client import Agent
+from gossipreg.cli.page import command
+
+
+@command()
+@asks_agent
+def services(agent: Agent, *, as_json: bool) -> None:
+    """List the services, and how many of their instances can serve.
+
+    Columns when piped, tab-separated:
+      service, healthy, instances
+
+    Examples:
+      gossipreg services
+      gossipreg services --json
+    """
+    document = agent.get("services")
+    show.write(show.services(document), document, as_json=as_json)
+    if not document["services"]:
+        show.note("no service is registered")
+
+
+@command()
+@click.argument("name")
+@click.option("--all", "every", is_flag=True, help="Also those that cannot serve now.")
+@click.option("--tag", metavar="TAG", help="Only those that carry this tag.")
+@click.option("--zone", metavar="NAME", help="Only those in this zone.")
+@click.option("--role", metavar="NAME", help="Only those in this role.")
+@asks_agent
+def lookup(
+    agent: Agent, name: str, *, as_json: bool, every: bool, tag: str | None, zone: str | None, role: str | None
+) -> None:
+    """List the instances of a service that can be called now.
+
+    Finding none is an answer, not a failure: the listing is empty, a note says so on standard error, and the exit
+    status is 0.
+
+    Columns when piped, tab-separated, "-" for nothing:
+      address, id, health, weight, role, zone, owner, tags, meta
+
+    Examples:
+      gossipreg lookup orders
+      gossipreg lookup orders --zone eu-1 --tag canary
+      gossipreg lookup orders | cut -f1
+      gossipreg lookup orders --all --json
+    """
+    document = agent.get("services", name, all="true" if every else None, tag=tag, zone=zone, role=role)
+    show.write(show.instances(document), document, as_json=as_json)
+    if not document["instances"]:
+        show.note(f"no {'' if every else 'healthy '}instance of {name}{_such(tag, zone, role)}")
+
+
+@command()
+@click.argument("name")
+@click.option("--port", type=click.IntRange(1, 65_535), required=True, help="Port that it listens on.")
+@click.option("--host", metavar="HOST", help="Host or address to call it at.  [default: the agent's own]")
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="A label to find it by; repeatable.")
+@click.option("--meta", "pairs", metavar="KEY=VALUE", multiple=True, help="Anything callers should know; repeatable.")
+@click.option(
+    "--weight", type=click.IntRange(0, limits.WEIGHT_MAX), help="Its share of the picks; 0 is drained.  [default: 1]"
+)
+@click.option("--role", metavar="NAME", help="Its role, such as primary or replica.")
+@click.option("--zone", metavar="NAME", help="Where it is.  [default: the agent's zone]")
+@click.option("--id", metavar="ID", help="Its id; registering an id again replaces the instance.  [default: made up]")
+@asks_agent
+def register(
+    agent: Agent, name: str, *, as_json: bool, tags: tuple[str, ...], pairs: tuple[str, ...], **given: Any
+) -> None:
+    """Register an instance of a service with the agent.
+
+    The agent owns it from now on: every member sees it within moments, and it goes when it is deregistered or when
+    its agent leaves or fails. The answer is the instance, in the columns of lookup.
+
+    Examples:
+      gossipreg register orders --port 8080
+      gossipreg register orders --port 8080 --id orders-1 --tag v2 --meta owner=team-a
+      gossipreg register db --host 10.0.0.9 --port 5432 --role primary --weight 10
+    """
+    body = {"service": name, "tags": list(tags), "meta": _meta(pairs)}
+    body |= {key: value for key, value in given.items() if value is not None}
+    instance = agent.put("instances", body=body)
+    show.write(show.instances({"instances": [instance]}), instance, as_json=as_json)
+
+
+@command()
+@click.argument("id")
+@asks_agent
+def deregister(agent: Agent, id: str, *, as_json: bool) -> None:  # noqa: A002 -- click names it after the argument
+    """Remove an instance that the agent owns.
+
+    Examples:
+      gossipreg deregister orders-1
+    """
+    agent.delete("instances", id)
+    show.say(f"deregistered {id}", {"deregistered": id}, as_json=as_json)
+
+
+def _such(tag: str | None, zone: str | None, role: str | None) -> str:
+    """The filters of a lookup, as they go into a sentence."""
+    filters = {"tag": tag, "zone": zone, "role": role}
+    said = ", ".join(f"{name} {value}" for name, value in filters.items() if value is not None)
+    return f" with {said}" if said else ""
+
+
+def _meta(pairs: tuple[str, ...]) -> dict[str, str]:
+    meta = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--meta")
+        meta[key] = value
+    return meta

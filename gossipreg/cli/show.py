@@ -1,0 +1,196 @@
+"""Knows how answers are written: a table on a terminal, tab-separated lines in a pipe, a JSON document on request.
+
+What comes from the cluster was written by others: nothing in it can break a line, a column or a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from gossipreg.cli.times import local
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+#: How a word looks on a terminal, wherever it stands.
+STYLES: Final[Mapping[str, str]] = {
+    "alive": "green",
+    "passing": "green",
+    "suspect": "yellow",
+    "draining": "yellow",
+    "failed": "bold red",
+    "critical": "bold red",
+    "left": "dim",
+    "-": "dim",
+}
+
+#: Columns of an event on a terminal (characters): time, event, id or name, state, address, service, owner, weight.
+_EVENT_WIDTHS: Final = (12, 16, 18, 8, 21, 10, 10, 1)
+
+
+@attrs.frozen
+class Table:
+    """Rows of text below the names of their columns; an empty cell is shown as ``-``."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def members(document: Any) -> Table:
+    """The table of ``GET /api/v1/members``, or of the members in a snapshot."""
+    return Table(
+        ("name", "address", "status", "zone", "started", "incarnation", "draining"),
+        [
+            (
+                member["name"],
+                member["address"],
+                member["status"],
+                member["zone"],
+                local(member["generation"] / 1000),
+                str(member["incarnation"]),
+                "draining" if state_of(member) == "draining" else "",
+            )
+            for member in document["members"]
+        ],
+    )
+
+
+def services(document: Any) -> Table:
+    """The table of ``GET /api/v1/services``."""
+    return Table(
+        ("service", "healthy", "instances"),
+        [(name, str(count["healthy"]), str(count["instances"])) for name, count in document["services"].items()],
+    )
+
+
+def instances(document: Any) -> Table:
+    """The table of ``GET /api/v1/services/NAME``, or of one instance in a list."""
+    return Table(
+        ("address", "id", "health", "weight", "role", "zone", "owner", "tags", "meta"),
+        [
+            (
+                address_of(instance),
+                instance["id"],
+                instance["health"],
+                str(instance["weight"]),
+                instance["role"] or "",
+                instance["zone"],
+                instance["owner"],
+                ",".join(instance["tags"]),
+                ",".join(f"{key}={value}" for key, value in instance["meta"].items()),
+            )
+            for instance in document["instances"]
+        ],
+    )
+
+
+def facts(document: Mapping[str, Any]) -> Table:
+    """One row for each fact of ``GET /api/v1/node``; those in groups have the group's name before them."""
+    rows: list[tuple[str, ...]] = []
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            rows += [(f"{key}.{inner}", _plain(number)) for inner, number in value.items()]
+        else:
+            rows.append((key, local(value / 1000) if key == "generation" else _plain(value)))
+    return Table(("fact", "value"), rows)
+
+
+def event(name: str, data: Mapping[str, Any]) -> tuple[str, ...]:
+    """One line of a watch: time, event, id or name, state, address, service, owner, weight."""
+    about = (
+        (data["id"], data["health"], address_of(data), data["service"], data["owner"], str(data["weight"]))
+        if name.startswith("instance")
+        else (data["name"], state_of(data), data["address"], "", "", "")
+    )
+    return (local(time.time()), name, *about)
+
+
+def write(table: Table, document: Any, *, as_json: bool) -> None:
+    """Write an answer: the ``document`` if JSON was asked for, else the table in the way that standard output needs."""
+    if as_json:
+        print(json.dumps(document, indent=2))
+    elif not sys.stdout.isatty():
+        for row in table.rows:
+            print("\t".join(map(clean, row)))
+    elif table.rows:
+        console().print(rich_table(table))
+
+
+def say(sentence: str, document: Any, *, as_json: bool) -> None:
+    """Write a short answer: the ``document`` if JSON was asked for, else the sentence."""
+    print(json.dumps(document, indent=2) if as_json else clean(sentence))
+
+
+def write_event(name: str, data: Mapping[str, Any]) -> None:
+    """Write one line of a watch at once: aligned on a terminal, with the time of day only, else tab-separated."""
+    row = event(name, data)
+    if sys.stdout.isatty():
+        from rich.text import Text  # noqa: PLC0415
+
+        time_of_day = row[0].split()[1]
+        cells = [clean(cell).ljust(width) for cell, width in zip((time_of_day, *row[1:]), _EVENT_WIDTHS, strict=True)]
+        while cells[-1].strip() == "-":
+            cells.pop()
+        line = Text("  ").join(Text(cell, _style(cell.strip())) for cell in cells)
+        console().print(line, soft_wrap=True)
+    else:
+        print("\t".join(map(clean, row)), flush=True)
+
+
+def note(text: str) -> None:
+    """Tell the person at the keyboard something that is not part of the answer."""
+    print(f"gossipreg: {clean(text)}", file=sys.stderr, flush=True)
+
+
+def console() -> Console:
+    """The terminal. Imported only when there is one: scripts and pipes need not wait for it."""
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(highlight=False)
+
+
+def rich_table(table: Table) -> RichTable:
+    """The table as it looks on a terminal."""
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table as RichTable  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for column in table.columns:
+        drawn.add_column(column, overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(clean(cell), _style(clean(cell))) for cell in row))
+    return drawn
+
+
+def address_of(instance: Mapping[str, Any]) -> str:
+    """Where to call an instance: ``host:port``, IPv6 in brackets."""
+    host = instance["host"]
+    return f"[{host}]:{instance['port']}" if ":" in host else f"{host}:{instance['port']}"
+
+
+def state_of(member: Mapping[str, Any]) -> str:
+    """A member's status, or that it is about to leave."""
+    return "draining" if member["draining"] and member["status"] == "alive" else str(member["status"])
+
+
+def clean(text: str) -> str:
+    """``text`` on one line and harmless to a terminal; nothing is ``-``."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) or "-"
+
+
+def _style(cell: str) -> str:
+    return STYLES.get(cell, "")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

@@ -1,0 +1,51 @@
+"""What tests of the command line share: a way to run it, and a fake agent to run it against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import attrs
+import pytest
+
+from gossipreg.cli import main
+from tests.cli.fake_agent import FakeAgent
+
+
+@attrs.frozen
+class Ran:
+    """How one command line ended, and what it wrote."""
+
+    status: object
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOSSIPREG_HTTP", "GOSSIPREG_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run a command line in this process, with its output in a pipe."""
+
+    def run_it(*arguments: str) -> Ran:
+        with pytest.raises(SystemExit) as exited:
+            main(arguments)
+        out, err = capsys.readouterr()
+        return Ran(exited.value.code, out, err)
+
+    return run_it
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeAgent]:
+    with FakeAgent() as agent:
+        yield agent
+
+
+@pytest.fixture
+def ask(run: Callable[..., Ran], fake: FakeAgent) -> Callable[..., Ran]:
+    """Run a command line that asks the fake agent."""
+    return lambda *arguments: run(*arguments, "--http", fake.address)

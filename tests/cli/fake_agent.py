@@ -1,0 +1,159 @@
+"""An agent's HTTP API with nothing behind it: it answers from what a test gave it, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+MEMBER = {
+    "name": "web-1",
+    "address": "127.0.0.1:7940",
+    "status": "alive",
+    "generation": 1_700_000_000_123,
+    "incarnation": 2,
+    "zone": "eu-1",
+    "draining": False,
+}
+
+INSTANCE = {
+    "id": "orders-1",
+    "service": "orders",
+    "host": "127.0.0.1",
+    "port": 8080,
+    "tags": ["v2", "canary"],
+    "meta": {"team": "a"},
+    "weight": 3,
+    "role": "primary",
+    "zone": "eu-1",
+    "health": "passing",
+    "owner": "web-1",
+}
+
+NODE = {
+    "name": "web-1",
+    "cluster": "default",
+    "address": "127.0.0.1:7940",
+    "generation": 1_700_000_000_123,
+    "incarnation": 2,
+    "zone": "",
+    "local_health": 0,
+    "isolated": False,
+    "reachable": 1.0,
+    "draining": False,
+    "fingerprint": "00000000deadbeef",
+    "members": {"alive": 2, "failed": 1},
+    "services": 1,
+    "instances": 1,
+    "counters": {"packets_sent": 7},
+}
+
+
+class FakeAgent:
+    """Serves on a free port of loopback, in threads of its own, for the length of a ``with`` block."""
+
+    def __init__(self, instances: Sequence[Any] = (INSTANCE,), members: Sequence[Any] = (MEMBER,)) -> None:
+        self.instances = {instance["id"]: instance for instance in instances}
+        self.members = list(members)
+        #: One list of (event, data) for each stream that is opened; the last is followed by silence, the others end.
+        #: ("pause", seconds) is no event but silence.
+        self.streams: list[list[tuple[str, Any]]] = []
+        self.requests: list[tuple[str, str, Any]] = []
+        #: What to answer instead of an answer: status, content type and body.
+        self.instead: tuple[int, str, bytes] | None = None
+        self.closing = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
+        self._server.daemon_threads = False
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def answer(self, method: str, path: Sequence[str], query: dict[str, str], body: Any) -> tuple[int, Any]:
+        match (method, *path):
+            case ("GET", "node"):
+                return 200, NODE
+            case ("GET", "members"):
+                return 200, {"members": self.members}
+            case ("GET", "services"):
+                names = sorted({instance["service"] for instance in self.instances.values()})
+                return 200, {"services": {name: {"instances": 3, "healthy": 2} for name in names}}
+            case ("GET", "services", name):
+                found = [instance for instance in self.instances.values() if instance["service"] == name]
+                return 200, {"index": 4, "instances": found}
+            case ("PUT", "instances"):
+                if body["service"] == "no good":
+                    return 400, {"error": "service: 'no good' is not a name"}
+                instance = INSTANCE | {"id": "made-up"} | body
+                self.instances[instance["id"]] = instance
+                return 201, instance
+            case ("DELETE", "instances", key) if key in self.instances:
+                del self.instances[key]
+                return 204, None
+            case ("DELETE", "instances", key):
+                return 404, {"error": f"this node owns no instance {key!r}"}
+            case ("POST", "leave"):
+                return 202, {"status": "leaving"}
+        return 404, {"error": "there is nothing here"}
+
+
+def _handler_for(agent: FakeAgent) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            path = [unquote(part) for part in url.path.removeprefix("/api/v1/").split("/")]
+            query = {key: values[0] for key, values in parse_qs(url.query).items()}
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            agent.requests.append((self.command, self.path, body))
+            if agent.instead is not None:
+                self._send(*agent.instead)
+            elif path == ["events"]:
+                self._stream()
+            else:
+                status, document = agent.answer(self.command, path, query, body)
+                self._send(status, "application/json", b"" if document is None else json.dumps(document).encode())
+
+        do_PUT = do_DELETE = do_POST = do_GET  # noqa: N815 -- the names that http.server calls
+
+        def _send(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def _stream(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(b": hello\n\n")
+            with suppress(ConnectionError):  # the client may hang up at any time
+                for event, data in agent.streams.pop(0):
+                    if event == "pause":
+                        agent.closing.wait(data)
+                        continue
+                    self.wfile.write(f"event: {event}\ndata: {json.dumps(data)}\n\n".encode())
+            if not agent.streams:
+                agent.closing.wait()
+
+        def log_message(self, *_: object) -> None:
+            """The test reads ``requests``."""
+
+    return Handler

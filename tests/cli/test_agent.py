@@ -1,0 +1,205 @@
+"""Real agents: they say when they are ready, obey signals, and fail in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from gossipreg.cli.client import Agent
+from tests.cli.conftest import Ran
+
+#: How long anything here may take before the test has failed (seconds).
+PATIENCE = 20.0
+
+
+@attrs.frozen
+class Started:
+    process: subprocess.Popen[str]
+    ready: dict[str, Any]
+
+    @property
+    def agent(self) -> Agent:
+        return Agent.at(self.ready["http"])
+
+    def members(self) -> dict[str, str]:
+        return {member["name"]: member["status"] for member in self.agent.get("members")["members"]}
+
+    def ended(self) -> tuple[int, list[str]]:
+        """The exit status and the lines on standard error."""
+        _, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, err.splitlines()
+
+
+Starter = Callable[..., Started]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "gossipreg", "agent", "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", *arguments]
+
+
+def fails(*arguments: str) -> Ran:
+    """How an agent ends that cannot start."""
+    ran = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return Ran(ran.returncode, ran.stdout, ran.stderr)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def start() -> Iterator[Starter]:
+    """Start an agent and wait until it is ready; in the end all are gone."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start_one(*arguments: str) -> Started:
+        process = subprocess.Popen(
+            command("--log-format", "json", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        return Started(process, json.loads(line))
+
+    yield start_one
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_the_ready_line_is_a_sentence_with_the_addresses_it_got() -> None:
+    with subprocess.Popen(
+        command("--name", "web-1", "--cluster", "shop"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.kill()
+    assert re.fullmatch(
+        r"gossipreg agent web-1 ready: gossip 127\.0\.0\.1:[1-9]\d+, http 127\.0\.0\.1:[1-9]\d+, cluster shop\n", line
+    )
+
+
+def test_the_ready_line_is_an_object_where_the_log_is_json(start: Starter) -> None:
+    ready = start("--name", "web-1").ready
+    assert (ready.pop("ready"), ready.pop("name"), ready.pop("cluster")) == (True, "web-1", "default")
+    assert set(ready) == {"gossip", "http"}
+
+
+def test_http_can_be_off(start: Starter) -> None:
+    assert start("--http", "off").ready["http"] is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_makes_it_leave_and_exit_with_0(start: Starter, number: signal.Signals) -> None:
+    stays = start("--name", "stays")
+    goes = start("--name", "goes", "--join", stays.ready["gossip"])
+    goes.agent.put("instances", body={"service": "orders", "port": 80})
+    wait_for(lambda: stays.members() == {"goes": "alive", "stays": "alive"})
+    goes.process.send_signal(number)
+    assert goes.ended()[0] == 0
+    assert stays.members() == {"goes": "left", "stays": "alive"}
+    assert stays.agent.get("services", "orders")["instances"] == []
+
+
+def test_a_second_signal_stops_it_at_once_with_1(start: Starter) -> None:
+    peer = start("--name", "peer")
+    started = start("--name", "web-1", "--join", peer.ready["gossip"])
+    wait_for(lambda: len(started.members()) == 2)
+    started.process.terminate()
+    wait_for(lambda: bool(started.agent.get("node")["draining"]))
+    started.process.terminate()
+    status, lines = started.ended()
+    assert status == 1
+    assert "while leaving: stopping at once" in lines[-1]
+
+
+def test_it_leaves_when_asked_over_http(start: Starter, run: Callable[..., Ran]) -> None:
+    started = start("--name", "web-1")
+    assert run("leave", "--http", started.ready["http"]).out == "web-1 is leaving\n"
+    assert started.ended()[0] == 0
+
+
+def test_the_commands_speak_to_a_real_agent(start: Starter, run: Callable[..., Ran]) -> None:
+    started = start("--name", "web-1", "--zone", "eu-1")
+
+    def ask(*arguments: str) -> str:
+        ran = run(*arguments, "--http", started.ready["http"])
+        assert ran.status == 0, ran.err
+        return ran.out
+
+    row = ask("register", "orders", "--port", "8080", "--id", "orders-1", "--tag", "v2", "--meta", "a=b")
+    assert row == "127.0.0.1:8080\torders-1\tpassing\t1\t-\teu-1\tweb-1\tv2\ta=b\n"
+    assert ask("lookup", "orders", "--tag", "v2", "--zone", "eu-1") == row
+    assert ask("lookup", "orders", "--tag", "v3") == ""
+    assert ask("services") == "orders\t1\t1\n"
+    assert ask("members").startswith(f"web-1\t{started.ready['gossip']}\talive\teu-1\t")
+    assert "services\t1\n" in ask("info")
+    assert ask("deregister", "orders-1") == "deregistered orders-1\n"
+    assert ask("lookup", "orders") == ""
+
+
+def test_a_restart_comes_back_with_its_name_and_its_registrations(start: Starter, tmp_path: Path) -> None:
+    first = start("--name", "web-1", "--data-dir", str(tmp_path))
+    first.agent.put("instances", body={"service": "orders", "port": 80})
+    first.process.kill()
+    first.ended()
+    again = start("--data-dir", str(tmp_path))
+    assert again.ready["name"] == "web-1"
+    assert [each["port"] for each in again.agent.get("services", "orders")["instances"]] == [80]
+
+
+def test_the_younger_of_two_agents_of_one_name_stops_with_a_sentence(start: Starter) -> None:
+    elder = start("--name", "web-1")
+    younger = start("--name", "web-1", "--join", elder.ready["gossip"])
+    status, lines = younger.ended()
+    assert status == 1
+    assert lines[-1].startswith("gossipreg: ")
+    assert "web-1" in lines[-1]
+    assert elder.members() == {"web-1": "alive"}
+
+
+def test_an_http_address_that_is_taken_is_one_line_and_leaves_no_failed_member_behind(start: Starter) -> None:
+    elder = start("--name", "elder")
+    ran = fails("--name", "late", "--join", elder.ready["gossip"], "--http", elder.ready["http"])
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.splitlines()[-1].startswith(f"gossipreg: cannot listen on {elder.ready['http']} for HTTP")
+    assert elder.members().get("late", "left") == "left"
+
+
+def test_a_gossip_address_that_is_taken_is_one_line(start: Starter) -> None:
+    elder = start("--name", "elder")
+    ran = fails("--bind", elder.ready["gossip"])
+    assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert elder.ready["gossip"] in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--bind", "0.0.0.0:0"), "--insecure"),
+        (("--key-file", "missing.key"), "missing.key"),
+        (("--key-file", os.devnull), os.devnull),
+        (("--join", "a:b"), "--join"),
+        (("--http", "here"), "--http"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_one_line_and_status_2(arguments: tuple[str, ...], named: str) -> None:
+    ran = fails(*arguments)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert ran.err.startswith("gossipreg: ")
+    assert named in ran.err

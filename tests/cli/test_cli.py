@@ -1,0 +1,129 @@
+"""The command as a whole: its help, its version, its exit statuses, and one line for every failure."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+
+import click
+import pytest
+
+from gossipreg.cli import cli
+from tests.cli.conftest import Ran
+from tests.cli.fake_agent import FakeAgent
+
+
+def test_alone_it_shows_its_help(run: Callable[..., Ran]) -> None:
+    assert run() == run("--help")
+    assert run().out.startswith("Usage: gossipreg ")
+
+
+def test_the_help_lists_every_command_once_with_a_sentence_that_fits(run: Callable[..., Ran]) -> None:
+    described = [line.split(maxsplit=1) for line in run("--help").out.split("Run:")[1].splitlines() if line[:2] == "  "]
+    assert sorted(name for name, _ in described) == sorted(cli.commands)
+    assert all(sentence.endswith(".") and not sentence.endswith("...") for _, sentence in described)
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_every_page_of_help_has_examples_kept_as_written(run: Callable[..., Ran], name: str) -> None:
+    ran = run(name, "--help")
+    assert ran.status == 0
+    assert f"\n  Examples:\n    gossipreg {name}" in ran.out
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_every_option_says_what_it_is_for(name: str) -> None:
+    options = [each for each in cli.commands[name].params if isinstance(each, click.Option)]
+    assert all(option.help and option.help[0].isupper() for option in options)
+
+
+def test_the_version_is_the_packages(run: Callable[..., Ran]) -> None:
+    assert run("--version").out == f"gossipreg {version('gossipreg')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start", "page"),
+    [
+        (("--nope",), "no such option", "gossipreg --help"),
+        (("memebrs",), "no such command 'memebrs'", "gossipreg --help"),
+        (("agent", "--bnid", "x"), "no such option", "gossipreg agent --help"),
+        (("lookup",), "missing argument 'NAME'", "gossipreg lookup --help"),
+        (
+            ("demo", "--nodes", "2"),
+            "invalid value for '--nodes': 2 is not in the range 3<=x<=16",
+            "gossipreg demo --help",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(
+    run: Callable[..., Ran], arguments: tuple[str, ...], start: str, page: str
+) -> None:
+    ran = run(*arguments)
+    assert ran.status == 2
+    assert ran.err.startswith(f"gossipreg: {start}")
+    assert ran.err.endswith(f" (see {page})\n")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("agent", "--bind", "here:there"), "--bind: cannot read the port of 'here:there'"),
+        (("agent", "--log-format", "xml"), "--log-format: 'xml' is neither text nor json"),
+        (("agent", "--config", "missing.toml"), "cannot read missing.toml: No such file or directory"),
+        (("members", "--http", "nowhere"), "--http: 'nowhere' is no agent's address"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_status_2(
+    run: Callable[..., Ran], arguments: tuple[str, ...], sentence: str
+) -> None:
+    ran = run(*arguments)
+    assert ran.status == 2
+    assert ran.err.startswith(f"gossipreg: {sentence}")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("members",), ("lookup", "orders"), ("register", "a", "--port", "1"), ("leave",)])
+def test_without_an_agent_every_command_says_so_in_one_line(run: Callable[..., Ran], command: tuple[str, ...]) -> None:
+    with FakeAgent() as fake:
+        pass
+    assert run(*command, "--http", fake.address) == Ran(
+        1,
+        "",
+        f'gossipreg: no agent answers at {fake.address}: start one with "gossipreg agent", '
+        "or name another with --http HOST:PORT\n",
+    )
+
+
+def test_the_agent_to_ask_can_be_named_by_the_environment(
+    run: Callable[..., Ran], fake: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOSSIPREG_HTTP", f"http://{fake.address}")
+    assert run("members").status == 0
+
+
+def test_a_reader_that_has_gone_is_no_reason_to_complain(fake: FakeAgent) -> None:
+    command = [sys.executable, "-m", "gossipreg", "members", "--http", fake.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], {"trio", "rich", "http.client", "cattrs", "cryptography", "msgpack"}),
+        (["agent", "--config", "missing.toml"], {"trio", "rich", "http.client"}),
+    ],
+)
+def test_what_a_command_does_not_need_is_not_imported(arguments: list[str], unwanted: set[str]) -> None:
+    program = (
+        "import sys; from gossipreg.cli import main\ntry: main(sys.argv[1:])\nfinally: print(*sys.modules, sep='\\n')"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert unwanted.isdisjoint(ran.stdout.splitlines())

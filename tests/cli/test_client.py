@@ -1,0 +1,102 @@
+"""The client asks an agent over HTTP, and has one sentence for each way in which that can fail."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from gossipreg.cli.client import Agent
+from gossipreg.errors import AgentUnreachable, ConfigError, GossipregError
+from tests.cli.fake_agent import INSTANCE, MEMBER, FakeAgent
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8500", "http://127.0.0.1:8500", "http://127.0.0.1:8500/"])
+def test_an_agent_is_named_by_its_address_or_its_url(text: str) -> None:
+    assert str(Agent.at(text).address) == "127.0.0.1:8500"
+
+
+@pytest.mark.parametrize("text", ["", "8500", "off", "https://localhost:8500", "http://localhost:8500/ui", "a:b"])
+def test_what_is_no_address_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--http: .* write HOST:PORT"):
+        Agent.at(text)
+
+
+def test_text_in_paths_and_queries_arrives_as_it_was(fake: FakeAgent) -> None:
+    Agent.at(fake.address).get("services", "a/b ?", tag="x&y", zone=None)
+    assert fake.requests == [("GET", "/api/v1/services/a%2Fb%20%3F?tag=x%26y", None)]
+
+
+def test_an_agent_that_refuses_is_quoted(fake: FakeAgent) -> None:
+    with pytest.raises(GossipregError, match=r"^this node owns no instance 'nix'$"):
+        Agent.at(fake.address).delete("instances", "nix")
+
+
+def test_a_closed_port_is_said_with_its_remedy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with pytest.raises(AgentUnreachable) as refused:
+        Agent.at(address).get("node")
+    assert str(refused.value) == (
+        f'no agent answers at {address}: start one with "gossipreg agent", or name another with --http HOST:PORT'
+    )
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"220 mail.example ESMTP\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+def test_a_listener_that_is_no_agent_is_called_so(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(AgentUnreachable, match=r"(agent answers|is not an agent|broke off its answer)"):
+            Agent.at(f"127.0.0.1:{server.getsockname()[1]}").get("node")
+        thread.join()
+
+
+@pytest.mark.parametrize("path", ["node", "events"])
+def test_a_web_server_that_is_no_agent_is_called_so(fake: FakeAgent, path: str) -> None:
+    agent = Agent.at(fake.address)
+    fake.instead = (200, "text/html", b"<h1>It works!</h1>")
+    with pytest.raises(AgentUnreachable, match="is not an agent"):
+        list(agent.events()) if path == "events" else agent.get(path)
+    fake.instead = (404, "text/html", b"<h1>Not found</h1>")
+    with pytest.raises(GossipregError, match=f"answered GET /api/v1/{path} with 404: is it a gossipreg agent"):
+        list(agent.events()) if path == "events" else agent.get(path)
+
+
+def test_a_stream_may_be_silent_for_longer_than_an_answer_may_take(
+    fake: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gossipreg.cli.client.PATIENCE", 0.02)
+    fake.streams = [[("instance-added", INSTANCE), ("pause", 0.1), ("instance-removed", INSTANCE)], []]
+    assert [event for event, _ in Agent.at(fake.address).events()] == ["instance-added", "instance-removed"]
+
+
+def test_a_stream_that_is_silent_for_too_long_has_ended(fake: FakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipreg.cli.client.SILENCE", 0.05)
+    fake.streams = [[("instance-added", INSTANCE)]]
+    assert [event for event, _ in Agent.at(fake.address).events()] == ["instance-added"]
+
+
+def test_an_agent_that_takes_too_long_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipreg.cli.client.PATIENCE", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        agent = Agent.at(f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(AgentUnreachable, match=r"does not answer within 0\.05 s"):
+            agent.get("node")
+
+
+def test_events_come_in_order_until_the_stream_ends(fake: FakeAgent) -> None:
+    snapshot = {"members": [MEMBER], "instances": []}
+    fake.streams = [[("snapshot", snapshot), ("instance-added", INSTANCE)], []]
+    assert list(Agent.at(fake.address).events("orders")) == [("snapshot", snapshot), ("instance-added", INSTANCE)]
+    assert fake.requests == [("GET", "/api/v1/events?service=orders", None)]

@@ -1,0 +1,38 @@
+"""The commands about members and the agent answer in a table, in columns for scripts, and in JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from gossipreg.cli.times import local
+from tests.cli.conftest import Ran
+from tests.cli.fake_agent import MEMBER, NODE, FakeAgent
+
+
+def test_members_are_tab_separated_in_a_pipe(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    fake.members.append(MEMBER | {"name": "web-2", "zone": "", "draining": True})
+    started = local(1_700_000_000.123)
+    assert ask("members").out.splitlines() == [
+        f"web-1\t127.0.0.1:7940\talive\teu-1\t{started}\t2\t-",
+        f"web-2\t127.0.0.1:7940\talive\t-\t{started}\t2\tdraining",
+    ]
+
+
+def test_json_is_the_document_of_the_api(ask: Callable[..., Ran]) -> None:
+    assert json.loads(ask("members", "--json").out) == {"members": [MEMBER]}
+    assert json.loads(ask("info", "--json").out) == NODE
+
+
+def test_info_has_a_fact_a_line(ask: Callable[..., Ran]) -> None:
+    facts = dict(line.split("\t") for line in ask("info").out.splitlines())
+    assert facts["name"] == "web-1"
+    assert facts["isolated"] == "no"
+    assert facts["members.failed"] == "1"
+    assert facts["counters.packets_sent"] == "7"
+
+
+def test_leave_names_the_agent_that_agreed_to(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    assert ask("leave").out == "web-1 is leaving\n"
+    assert fake.requests[-1] == ("POST", "/api/v1/leave", None)
+    assert json.loads(ask("leave", "--json").out) == {"leaving": "web-1"}

@@ -1,0 +1,101 @@
+"""The commands about services find, register and remove instances."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.cli.conftest import Ran
+from tests.cli.fake_agent import INSTANCE, FakeAgent
+
+
+def test_services_are_counted(ask: Callable[..., Ran]) -> None:
+    assert ask("services").out == "orders\t2\t3\n"
+    assert json.loads(ask("services", "--json").out) == {"services": {"orders": {"instances": 3, "healthy": 2}}}
+
+
+def test_that_there_are_none_is_a_note(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    fake.instances.clear()
+    assert ask("services") == Ran(0, "", "gossipreg: no service is registered\n")
+
+
+def test_a_lookup_begins_with_the_address_to_call(ask: Callable[..., Ran]) -> None:
+    assert ask("lookup", "orders").out == (
+        "127.0.0.1:8080\torders-1\tpassing\t3\tprimary\teu-1\tweb-1\tv2,canary\tteam=a\n"
+    )
+    assert json.loads(ask("lookup", "orders", "--json").out) == {"index": 4, "instances": [INSTANCE]}
+
+
+def test_a_lookup_passes_its_filters_on(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    ask("lookup", "orders", "--all", "--tag", "v2", "--zone", "eu-1", "--role", "primary")
+    assert fake.requests[-1][1] == "/api/v1/services/orders?all=true&tag=v2&zone=eu-1&role=primary"
+
+
+def test_a_lookup_that_finds_none_is_empty_with_a_note_and_no_failure(ask: Callable[..., Ran]) -> None:
+    assert ask("lookup", "nobody") == Ran(0, "", "gossipreg: no healthy instance of nobody\n")
+    assert ask("lookup", "nobody", "--tag", "a", "--role", "b").err == (
+        "gossipreg: no healthy instance of nobody with tag a, role b\n"
+    )
+    assert ask("lookup", "nobody", "--all").err == "gossipreg: no instance of nobody\n"
+
+
+def test_what_others_wrote_breaks_neither_lines_nor_columns_nor_terminals(
+    fake: FakeAgent, ask: Callable[..., Ran]
+) -> None:
+    fake.instances["x"] = INSTANCE | {"id": "x", "tags": ["a\tb\nc\x1b[31m"], "meta": {}, "host": "::1", "role": None}
+    assert ask("lookup", "orders").out.splitlines()[1].split("\t") == [
+        "[::1]:8080", "x", "passing", "3", "-", "eu-1", "web-1", r"a\tb\nc\x1b[31m", "-",
+    ]  # fmt: skip
+
+
+def test_register_sends_what_was_given_and_no_more(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    assert ask("register", "orders", "--port", "8080").status == 0
+    assert fake.requests[-1] == (
+        "PUT",
+        "/api/v1/instances",
+        {"service": "orders", "port": 8080, "tags": [], "meta": {}},
+    )
+    options = "--port 9 --host db --tag a --tag b --meta k=v=w --meta e= --weight 0 --role primary --zone z --id db-1"
+    assert json.loads(ask("register", "db", *options.split(), "--json").out)["id"] == "db-1"
+    assert fake.requests[-1][2] == {
+        "service": "db",
+        "port": 9,
+        "host": "db",
+        "tags": ["a", "b"],
+        "meta": {"k": "v=w", "e": ""},
+        "weight": 0,
+        "role": "primary",
+        "zone": "z",
+        "id": "db-1",
+    }
+
+
+def test_register_answers_in_the_columns_of_lookup(ask: Callable[..., Ran]) -> None:
+    assert ask("register", "orders", "--port", "8080").out.startswith("127.0.0.1:8080\tmade-up\tpassing\t")
+
+
+def test_the_agents_own_sentence_says_what_it_refused(ask: Callable[..., Ran]) -> None:
+    assert ask("register", "no good", "--port", "1") == Ran(1, "", "gossipreg: service: 'no good' is not a name\n")
+    assert ask("deregister", "nix") == Ran(1, "", "gossipreg: this node owns no instance 'nix'\n")
+
+
+def test_deregister_says_what_has_gone(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    assert ask("deregister", "orders-1") == Ran(0, "deregistered orders-1\n", "")
+    assert not fake.instances
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--port", "0"), "invalid value for '--port': 0 is not in the range 1<=x<=65535"),
+        (("--port", "80", "--meta", "novalue"), "invalid value for --meta: 'novalue' is not KEY=VALUE"),
+        (("--port", "80", "--weight", "-1"), "invalid value for '--weight': -1 is not in the range 0<=x<=65535"),
+        ((), "missing option '--port'"),
+    ],
+)
+def test_a_wrong_option_is_one_line_with_the_page_to_read(
+    run: Callable[..., Ran], options: tuple[str, ...], sentence: str
+) -> None:
+    assert run("register", "orders", *options) == Ran(2, "", f"gossipreg: {sentence} (see gossipreg register --help)\n")
