@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from random import Random
 from typing import Final
 
 import attrs
+
+from sim.dice import Dice
 
 #: Nanoseconds in a second.
 SECOND: Final = 1_000_000_000
@@ -51,9 +52,9 @@ class World:
         """Let ``event`` happen in ``delay`` (ns)."""
         self.at(self.now + delay, event)
 
-    def dice(self, *purpose: object) -> Random:
+    def dice(self, *purpose: object) -> Dice:
         """The stream of dice for one purpose, the same whatever else draws from others."""
-        return Random("|".join(map(str, (self.seed, *purpose))))
+        return Dice.of(self.seed, *purpose)
 
     def run(self, until: int) -> None:
         """Let everything happen up to and including ``until`` (ns)."""

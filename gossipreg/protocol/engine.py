@@ -364,9 +364,9 @@ class Engine:
             return
         if voice.in_talk and rumor.status is Status.FAILED and held is not None and held.status.is_present:
             # The verdict of the other side of a split: here the member may be well, so it gets the chance to refute.
-            if held.status is Status.SUSPECT and held.is_same_life(rumor) and held.incarnation >= rumor.incarnation:
-                return
             rumor = attrs.evolve(rumor, status=Status.SUSPECT, accuser=voice.sender)
+            if not rumor.supersedes(held):
+                return
         self._believe(rumor, now, spread=self._is_worth_telling(voice))
         revived = held is not None and held.status is Status.FAILED and rumor.status is Status.ALIVE
         if revived and not voice.in_talk:
@@ -415,7 +415,9 @@ class Engine:
         if source is None:
             return
         wanted, address = source
-        self._open(Purpose.FETCH, address, [Fetch(key[0], wanted.generation, wanted.version, key[1]), End()], about=key)
+        fetch = Fetch(key[0], wanted.generation, wanted.version, key[1])
+        if not self._open(Purpose.FETCH, address, [fetch, End()], about=key):
+            self.talks.got(key)
 
     # Talks
 
@@ -426,9 +428,9 @@ class Engine:
         if talk is None:
             return []
         voice, messages = self._read(frame, source, stream, now)
-        if not messages:
-            self.talks.end(stream)
-            return [CloseStream(stream)]
+        if not voice.sender:
+            self._close(stream)
+            return self._drain_out()
         ended = False
         for message in messages:
             talk.compared = talk.compared or isinstance(message, Compare)
@@ -449,9 +451,17 @@ class Engine:
             talk.spoken = talk.compared = False
         self._out += (SendFrame(stream, frame) for frame in frames(self._sender, replies))
         if closing:
-            self._unequal_since = None
-            self.talks.end(stream)
-            self._out.append(CloseStream(stream))
+            if talk.purpose in (Purpose.JOIN, Purpose.RECONCILE):
+                self._unequal_since = None
+            self._close(stream)
+
+    def _close(self, stream: int) -> None:
+        """Close a stream that has served its purpose, or cannot any more."""
+        talk = self.talks.end(stream)
+        self._out.append(CloseStream(stream))
+        if talk is not None and talk.purpose is Purpose.FETCH:
+            assert isinstance(talk.about, tuple), "a fetch is known by owner and id"
+            self._fetch(talk.about)
 
     def stream_ended(self, stream: int, now: float, *, refused: bool = False) -> list[Output]:
         """A stream was closed, by whomever; ``refused`` when the peer's kernel said that nobody listens there."""
@@ -466,13 +476,15 @@ class Engine:
             self._uncontested(now)
         return self._drain_out()
 
-    def _open(self, purpose: Purpose, to: Address, messages: Sequence[Message], about: object = None) -> None:
+    def _open(self, purpose: Purpose, to: Address, messages: Sequence[Message], about: object = None) -> bool:
+        """Open a stream; False when too many are open."""
         stream = self.talks.open(purpose, to, about)
         if stream is None:
             self.counters["streams_over_limit"] += 1
-            return
+            return False
         [frame] = frames(self._sender, map(pack, messages))
         self._out.append(OpenStream(stream, to, frame, self.settings.stream_patience))
+        return True
 
     def _open_talk(self, purpose: Purpose, to: Address) -> None:
         self._open(purpose, to, [Compare(self.knowledge.fingerprint.sums), End()])
@@ -569,8 +581,9 @@ class Engine:
         yielding = self.identity.yields_to(contest)
         contested = self.identity.contested
         self._out.append(NameContested(voice.source if contested is None else contested.address, yielding))
-        if voice.in_talk:
-            voice.replies.append(pack(self.identity.contest()))
+        if voice.stream is not None:
+            if voice.stream < 0:  # who asked needs no answer to its answer
+                voice.replies.append(pack(self.identity.contest()))
         elif now - self._told.get(contest.life, -_NEVER) >= _TELL_SECONDS:
             self._told[contest.life] = now
             self._send(voice.source, pack(self.identity.contest()))
@@ -587,7 +600,7 @@ class Engine:
         """
         if late > self.settings.lag_tolerance:
             self.counters["lags"] += 1
-            self.detector.postpone(late)
+            self.detector.postpone(late, now)
         if not self.identity.left:
             self._watch_over(now)
         self._flush(now)

@@ -85,9 +85,8 @@ class Knowledge:
         """What would become of such a record."""
         if owner == self.members.own_name:
             table = self.registry.table(owner)
-            if table is None or table.generation != generation or version > table.head.version:
-                return Verdict.DEAD
-            return table.judge(id, version)
+            held = table.get(id) if table is not None and table.generation == generation else None
+            return Verdict.DEAD if held is None else Verdict.KNOWN  # nobody has news of us
         if not self._admits(owner, generation):
             return Verdict.DEAD
         return self.registry.judge(owner, generation, id, version)

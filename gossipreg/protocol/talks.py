@@ -11,7 +11,7 @@ from gossipreg import limits
 from gossipreg.model import Address
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.registry.records import Fetch, Head
+from gossipreg.protocol.registry.records import Fetch
 from gossipreg.protocol.spreading.reconcile import (
     Compare,
     End,
@@ -109,7 +109,7 @@ class Talks:
         return wanted, source
 
     def got(self, key: tuple[str, str]) -> None:
-        """A record arrived, by whatever way."""
+        """Want a record no more: it arrived, by whatever way, or cannot be fetched now."""
         self._wanted.pop(key, None)
 
 
@@ -144,18 +144,18 @@ def _answer_fetch(fetch: Fetch, knowledge: Knowledge) -> Iterable[Message]:
         record = table.get(fetch.id)
         if record is not None:
             yield record
-        elif table.is_whole:
-            yield attrs.evolve(table.head, gone=(fetch.id,))
+        else:
+            yield from table.obituaries([fetch.id])
 
 
 def corrections(stale: dict[str, list[str]], knowledge: Knowledge) -> list[bytes]:
-    """What to say to one who still holds records that are no more, by owner; only whole tables can vouch for it."""
-    heads: list[Head] = []
+    """What to say to one who still holds records that are no more, by owner."""
+    said: list[bytes] = []
     for owner, ids in stale.items():
         table = knowledge.registry.table(owner)
-        if table is not None and table.is_whole:
-            heads.append(attrs.evolve(table.head, gone=tuple(ids)))
-    return [pack(head) for head in heads]
+        if table is not None:
+            said += map(pack, table.obituaries(ids))
+    return said
 
 
 def frames(sender: bytes, messages: Iterable[bytes]) -> list[bytes]:

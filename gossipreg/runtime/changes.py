@@ -65,5 +65,11 @@ class Changes:
 
     async def wait_for(self, entry: Entry) -> None:
         """Return once ``entry`` changes, or nothing will any more."""
-        if not self.closed:
-            await self._bells.setdefault(entry, trio.Event()).wait()
+        if self.closed:
+            return
+        bell = self._bells.setdefault(entry, trio.Event())
+        try:
+            await bell.wait()
+        finally:
+            if self._bells.get(entry) is bell and not bell.statistics().tasks_waiting:
+                del self._bells[entry]  # everybody gave up before it rang

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from gossipreg.errors import GossipregError, NodeClosed
+from gossipreg.errors import GossipregError, NodeClosed, StorageError
 from gossipreg.model import Address, Instance
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.payload import pack_instance, unpack_instance
@@ -93,12 +93,20 @@ class Life:
     async def keep_peers(self, keeper: Keeper) -> None:
         """Note on disk who is there, so that a restart finds back without its seeds."""
         noted: list[Address] = []
+        failing = False
         while True:
             await trio.sleep(_PEERS_INTERVAL)
             peers = sorted(self.engine.members.present_addresses())[:_PEERS_KEPT]
-            if peers and peers != noted:
+            if not peers or peers == noted:
+                continue
+            try:
                 await keeper.set_peers(peers)
-                noted = peers
+            except StorageError as error:  # a full disk must not stop a node that serves
+                if not failing:
+                    log.warning("the peers are not noted on disk: %s", error)
+                failing = True
+            else:
+                noted, failing = peers, False
 
     # How it ends
 

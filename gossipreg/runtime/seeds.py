@@ -37,10 +37,11 @@ class Seeds:
         wanted = Address.parse(name, default_port=DEFAULT_PORT)
         try:
             answers = await trio.socket.getaddrinfo(wanted.host, wanted.port, type=trio.socket.SOCK_DGRAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             if name not in self._unresolved:
                 self._unresolved.add(name)
-                log.warning("cannot resolve the seed %s: %s; it is tried again", name, error.strerror)
+                reason = error.strerror if isinstance(error, OSError) else "not a host name"
+                log.warning("cannot resolve the seed %s: %s; it is tried again", name, reason)
             return ()
         self._unresolved.discard(name)
         return [Address(str(answer[4][0]), wanted.port) for answer in answers]

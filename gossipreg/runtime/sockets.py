@@ -50,10 +50,18 @@ def resolve_bind(text: str) -> Address:
     """The address to bind: an IP address, or a host name of this machine. Raises ``ConfigError``."""
     wanted = Address.parse(text, default_port=DEFAULT_PORT)
     try:
-        found = socket.getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_DGRAM)
+        return Address(_first_ip(wanted.host), wanted.port)
     except OSError as error:
         raise ConfigError(f"bind: {wanted.host!r} is no address of this machine: {error.strerror}") from None
-    return Address(str(found[0][4][0]), wanted.port)
+
+
+def _first_ip(host: str) -> str:
+    """The first IP address of ``host``. Raises ``OSError``, for what can be no host name, too."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except UnicodeError:  # an empty label, or one of more than 63 characters
+        raise OSError(errno.EINVAL, "not a host name") from None
+    return str(found[0][4][0])
 
 
 def open_sockets(bind: Address, advertise: str | None) -> Sockets:
@@ -105,10 +113,9 @@ def _advertised(bound: Address, advertise: str | None) -> Address:
     if advertise is not None:
         wanted = Address.parse(advertise, default_port=bound.port)
         try:
-            found = socket.getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_DGRAM)
+            return Address(_first_ip(wanted.host), wanted.port or bound.port)
         except OSError as error:
             raise ConfigError(f"advertise: cannot resolve {wanted.host!r}: {error.strerror}") from None
-        return Address(str(found[0][4][0]), wanted.port or bound.port)
     if not ipaddress.ip_address(bound.host).is_unspecified:
         return bound
     host = _outgoing_host(bound.host)

@@ -39,6 +39,7 @@ class _Line:
     to_send: trio.MemoryReceiveChannel[bytes]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     ready: trio.Event = attrs.field(factory=trio.Event)
+    closing: bool = False  # nothing more is taken or said, but what was queued is still sent
 
 
 @attrs.define
@@ -62,18 +63,20 @@ class Streams:
     def send(self, number: int, frame: bytes) -> None:
         """Queue a frame; a stream that is gone, or too slow to take it, is nothing to wait for."""
         line = self._lines.get(number)
-        if line is None:
+        if line is None or line.closing:
             return
         try:
             line.outbox.send_nowait(frame)
         except trio.WouldBlock:
             self.counters["streams_too_slow"] += 1
+            line.closing = True
             line.scope.cancel()
 
     def close(self, number: int) -> None:
         """Close a stream after what was queued on it."""
         line = self._lines.get(number)
         if line is not None:
+            line.closing = True
             line.outbox.close()
 
     async def serve(self, listener: socket.socket) -> None:
@@ -100,11 +103,12 @@ class Streams:
         """A connection, or None. Raises ``ConnectionRefusedError`` when the peer's kernel says that nobody listens."""
         with trio.move_on_after(opening.patience):
             try:
-                return await trio.open_tcp_stream(*opening.to)
+                return await _connected(opening.to)
+            except ConnectionRefusedError:
+                self.counters["streams_refused"] += 1
+                raise
             except OSError as error:
-                if isinstance(error.__cause__, ConnectionRefusedError):
-                    self.counters["streams_refused"] += 1
-                    raise error.__cause__ from None
+                log.debug("no stream to %s: %s", opening.to, error)
         self.counters["streams_not_connected"] += 1
         return None
 
@@ -130,17 +134,21 @@ class Streams:
         return line
 
     async def _speak(self, line: _Line, stream: trio.SocketStream, patience: float) -> None:
-        """Read and write side by side until either is done."""
+        """Greet, then read and write side by side until either is done."""
         with line.scope:
+            try:
+                await stream.send_all(line.codec.hello())  # first, so that a stranger learns why it is refused
+            except trio.BrokenResourceError:
+                self.counters["streams_broken"] += 1
+                return
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partial(self._write, line, stream, patience))
                 await self._read(line, stream, patience)
                 nursery.cancel_scope.cancel()
 
     async def _write(self, line: _Line, stream: trio.SocketStream, patience: float) -> None:
+        await line.ready.wait()
         try:
-            await stream.send_all(line.codec.hello())
-            await line.ready.wait()
             async for frame in line.to_send:
                 with trio.fail_after(patience):
                     await stream.send_all(line.codec.frame(frame))
@@ -149,20 +157,35 @@ class Streams:
         line.scope.cancel()
 
     async def _read(self, line: _Line, stream: trio.SocketStream, patience: float) -> None:
+        deadline = trio.current_time() + patience
         try:
             while True:
-                with trio.fail_after(patience):
+                with trio.fail_at(deadline):
                     data = await stream.receive_some(_READ_BYTES)
                 if not data:
                     return
                 frames = line.codec.feed(data)
-                if line.codec.ready:
+                if line.codec.ready:  # until then the time runs on: nobody keeps a place by dripping bytes
                     line.ready.set()
+                    deadline = trio.current_time() + patience
                 for frame in frames:
-                    self.on_frame(line.number, frame, line.peer)
+                    if not line.closing:
+                        self.on_frame(line.number, frame, line.peer)
         except StreamRefused as refusal:
             self.counters[f"streams_{refusal.reason}"] += 1
         except trio.TooSlowError:
             self.counters["streams_silent"] += 1
         except trio.BrokenResourceError:
             self.counters["streams_broken"] += 1
+
+
+async def _connected(to: Address) -> trio.SocketStream:
+    """A connection to an IP address. Raises ``OSError`` as the kernel says it: what kind of error it is, is news."""
+    family = trio.socket.AF_INET6 if ":" in to.host else trio.socket.AF_INET
+    made = trio.socket.socket(family, trio.socket.SOCK_STREAM)
+    try:
+        await made.connect(tuple(to))
+    except BaseException:
+        made.close()
+        raise
+    return trio.SocketStream(made)

@@ -1,7 +1,7 @@
 """Knows how to play a handful of engines against each other on a virtual clock, with a network that can be broken.
 
-Small on purpose: one latency, cuts and losses by direction, processes that crash and restart. Whatever happens is
-written down as lines, so that a scene can be compared with its script.
+Small on purpose: one latency, cuts and losses by direction, processes that freeze, crash and restart. Whatever
+happens is written down as lines, so that a scene can be compared with its script.
 """
 
 from __future__ import annotations
@@ -34,36 +34,61 @@ LATENCY = 0.001
 #: 2026-01-01 in ms: when the stage's clock shows 0.
 EPOCH = 1_767_225_600_000
 
+#: Bytes of a datagram before it is sealed.
+PACKET_ROOM = limits.PACKET_BYTES_MAX - 50
+
+#: Datagrams that wait for a frozen process before its kernel drops the next ones.
+_INBOX_MAX = 256
+
+_NEVER = float("inf")
+
+
+@attrs.define(eq=False)
+class Line:
+    """One actor's end of a stream."""
+
+    peer: Actor
+    number: int  # what the peer calls it
+    patience: float
+    heard_at: float
+
 
 @attrs.define(eq=False)
 class Actor:
-    """One life of one node."""
+    """One life of one node. Its handle on stage is its name, unless two bear one name."""
 
-    name: str
+    handle: str
     address: Address
     engine: Engine
     seeds: tuple[Address, ...]
-    streams: dict[int, tuple[Actor, int]] = attrs.field(factory=dict)  # own number -> peer and its number
+    lines: dict[int, Line] = attrs.field(factory=dict)  # streams, by own number
     accepted: int = 0
     alive: bool = True
-    woken_at: float = float("inf")
+    frozen: bool = False
+    inbox: list[Callable[[], None]] = attrs.field(factory=list)  # what came while it was frozen
+    woken_at: float = _NEVER
     yielded: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the cluster calls it."""
+        return self.engine.identity.name
 
 
 @attrs.define
 class Stage:
-    """Actors by name, a heap of what happens next, and the record of what happened."""
+    """Actors by handle, a heap of what happens next, and the record of what happened."""
 
     settings: Settings = attrs.field(factory=Settings)
     seed: int = 1
     now: float = 0.0
     actors: dict[str, Actor] = attrs.field(factory=dict)
-    cuts: dict[tuple[str, str], None] = attrs.field(factory=dict)  # (from, to) names whose packets are lost
+    cuts: dict[tuple[str, str], None] = attrs.field(factory=dict)  # (from, to) handles whose packets are lost
     loss: float = 0.0
     lines: list[str] = attrs.field(factory=list)
     listeners: list[Callable[[Actor, Output], None]] = attrs.field(factory=list)
     packets: int = 0
-    bytes: int = 0
+    sent_bytes: int = 0
     _by_address: dict[Address, Actor] = attrs.field(factory=dict)
     _heap: list[tuple[float, int, Callable[[], None]]] = attrs.field(factory=list)
     _serial: int = 0
@@ -71,35 +96,63 @@ class Stage:
 
     # What a director can do
 
-    def start(self, name: str, *, seeds: Iterable[str] = (), port: int | None = None, zone: str = "") -> Actor:
-        """Begin a life of ``name``, at its old port unless another is given."""
-        old = self.actors.get(name)
+    def start(
+        self,
+        handle: str,
+        *,
+        seeds: Iterable[str] = (),
+        port: int | None = None,
+        zone: str = "",
+        name: str | None = None,
+        clock_off: float = 0.0,
+    ) -> Actor:
+        """Begin a life of ``handle``, at its old port unless another is given.
+
+        ``name`` is what it calls itself, if not its handle; ``clock_off`` is how far its wall clock is off (seconds).
+        """
+        old = self.actors.get(handle)
+        assert old is None or not old.alive, f"{handle} is on stage already"
         if port is None:
             port = old.address.port if old else 7000 + len(self._by_address)
         address = Address("10.0.0.1", port)
+        there = self._by_address.get(address)
+        assert there is None or not there.alive, f"{address} is taken"
         self._births += 1
         engine = Engine.create(
-            name=name,
-            generation=EPOCH + int(self.now * 1000) + self._births,
+            name=name or handle,
+            generation=EPOCH + int((self.now + clock_off) * 1000) + self._births,
             address=address,
             zone=zone,
             settings=self.settings,
-            dice=Random(f"{self.seed} {name} {self._births}"),
+            dice=Random(f"{self.seed} {handle} {self._births}"),
             has_seeds=bool(tuple(seeds)),
-            packet_room=limits.PACKET_BYTES_MAX - 50,
+            packet_room=PACKET_ROOM,
             now=self.now,
         )
-        actor = Actor(name, address, engine, tuple(self.actors[seed].address for seed in seeds))
-        self.actors[name] = self._by_address[address] = actor
+        actor = Actor(handle, address, engine, tuple(self.actors[seed].address for seed in seeds))
+        self.actors[handle] = self._by_address[address] = actor
         self._schedule(actor)
         return actor
 
-    def crash(self, name: str) -> None:
-        """End the process: its kernel refuses from now on."""
-        actor = self.actors[name]
+    def crash(self, handle: str) -> None:
+        """End the process: its kernel ends its streams, and refuses from now on."""
+        actor = self.actors[handle]
         actor.alive = False
-        for number in list(actor.streams):
+        for number in list(actor.lines):
             self._hang_up(actor, number)
+
+    def freeze(self, handle: str) -> None:
+        """Stop the process, as SIGSTOP does: its kernel still takes what comes, until its buffers are full."""
+        self.actors[handle].frozen = True
+
+    def thaw(self, handle: str) -> None:
+        """Let a frozen process go on: it reads what has come, and then learns how late it is."""
+        actor = self.actors[handle]
+        due = actor.engine.deadline()
+        while actor.inbox:
+            actor.inbox.pop(0)()
+        actor.frozen = False
+        self._perform(actor, actor.engine.wake(self.now, late=max(0.0, self.now - due)))
 
     def cut(self, one: Iterable[str], other: Iterable[str], *, both_ways: bool = True) -> None:
         """Lose what is sent from ``one`` to ``other``."""
@@ -114,15 +167,14 @@ class Stage:
         """Lose nothing any more."""
         self.cuts.clear()
 
-    def register(self, name: str, service: str, *, port: int = 80, id: str | None = None, **fields: object) -> None:
-        """Offer an instance at ``name``."""
-        instance = Instance(id=id or f"{service}-{name}", service=service, host="10.0.0.1", port=port, **fields)  # type: ignore[arg-type]
-        actor = self.actors[name]
-        self._perform(actor, actor.engine.register(instance, self.now))
+    def register(self, handle: str, service: str, *, port: int = 80, as_id: str = "", **fields: object) -> None:
+        """Offer an instance at ``handle``."""
+        instance = Instance(id=as_id or f"{service}-{handle}", service=service, host="10.0.0.1", port=port, **fields)  # type: ignore[arg-type]
+        self.do(handle, lambda engine, now: engine.register(instance, now))
 
-    def do(self, name: str, verb: Callable[[Engine, float], list[Output]]) -> None:
-        """Let ``name`` do something else."""
-        actor = self.actors[name]
+    def do(self, handle: str, verb: Callable[[Engine, float], list[Output]]) -> None:
+        """Let ``handle`` do something else."""
+        actor = self.actors[handle]
         self._perform(actor, verb(actor.engine, self.now))
 
     def advance(self, seconds: float) -> None:
@@ -153,17 +205,25 @@ class Stage:
         return len({actor.engine.fingerprint for actor in self.alive}) <= 1
 
     def statuses(self, subject: str) -> dict[str, str]:
-        """What each that runs believes of ``subject``."""
-        rumors = {actor.name: actor.engine.members.get(subject) for actor in self.alive if actor.name != subject}
-        return {name: "unknown" if rumor is None else str(rumor.status) for name, rumor in rumors.items()}
+        """What each that runs believes of the name ``subject``."""
+        rumors = {actor.handle: actor.engine.members.get(subject) for actor in self.alive if actor.name != subject}
+        return {handle: "unknown" if rumor is None else str(rumor.status) for handle, rumor in rumors.items()}
 
     def all_see(self, subject: str, status: Status) -> bool:
         """Whether all others that run believe ``subject`` to be ``status``."""
         return set(self.statuses(subject).values()) <= {str(status)}
 
-    def lookup(self, name: str, service: str) -> list[str]:
-        """The ids of the healthy instances that ``name`` would answer."""
-        return [instance.id for instance in self.actors[name].engine.view.service(service).healthy]
+    def lookup(self, handle: str, service: str) -> list[str]:
+        """The ids of the healthy instances that ``handle`` would answer."""
+        return [instance.id for instance in self.actors[handle].engine.view.service(service).healthy]
+
+    def passes(self, sender: Actor, receiver: Actor) -> bool:
+        """Whether the network carries anything from ``sender`` to ``receiver``."""
+        return (sender.handle, receiver.handle) not in self.cuts
+
+    def at(self, address: Address) -> Actor | None:
+        """Who had ``address`` last."""
+        return self._by_address.get(address)
 
     # How it works
 
@@ -179,16 +239,25 @@ class Stage:
 
     def _wake(self, actor: Actor, due: float) -> None:
         if actor.alive and actor.woken_at == due:
-            actor.woken_at = float("inf")
-            self._perform(actor, actor.engine.wake(self.now))
+            actor.woken_at = _NEVER
+            if not actor.frozen:
+                self._perform(actor, actor.engine.wake(self.now))
+                assert actor.engine.deadline() > self.now, "an engine that was woken has done all that was due"
 
-    def _passes(self, sender: Actor, receiver: Actor) -> bool:
-        return (sender.name, receiver.name) not in self.cuts
+    def _hand_over(self, actor: Actor, event: Callable[[], None]) -> None:
+        """Let something come in at ``actor``, now or when it is thawed."""
+        if actor.alive and actor.frozen:
+            actor.inbox.append(event)
+        elif actor.alive:
+            event()
+
+    def _take(self, actor: Actor, outputs: list[Output]) -> None:
+        """Do what follows from something that came in; one who is being thawed reads everything before it wakes."""
+        self._perform(actor, outputs if actor.frozen else outputs + actor.engine.wake(self.now))
 
     def _perform(self, actor: Actor, outputs: list[Output]) -> None:
         for output in outputs:
-            for listener in self.listeners:
-                listener(actor, output)
+            self._show(actor, output)
             match output:
                 case Transmit():
                     self._transmit(actor, output)
@@ -201,82 +270,117 @@ class Stage:
                 case SeekSeeds():
                     self._perform(actor, actor.engine.seeds(actor.seeds, self.now))
                 case NameContested():
-                    self._write(actor, f"name contested by {output.other}{', yields' if output.yielding else ''}")
+                    self.write(actor, f"name contested by {output.other}{', yields' if output.yielding else ''}")
                     if output.yielding:
                         actor.yielded = True
-                        self.crash(actor.name) if self.actors[actor.name] is actor else setattr(actor, "alive", False)
+                        self.crash(actor.handle)
                 case MemberChanged():
                     self._write_member(actor, output)
                 case InstancesChanged():
                     for service in output.services:
-                        ids = [instance.id for instance in actor.engine.view.service(service).healthy]
-                        self._write(actor, f"{service}: {' '.join(ids) or 'nobody'}")
+                        self.write(actor, f"{service}: {' '.join(self.lookup(actor.handle, service)) or 'nobody'}")
         self._schedule(actor)
 
-    def _write(self, actor: Actor, text: str) -> None:
-        self.lines.append(f"{self.now:8.3f}  {actor.name:4} {text}")
+    def _show(self, actor: Actor, output: Output) -> None:
+        for listener in self.listeners:
+            listener(actor, output)
+
+    def write(self, actor: Actor, text: str) -> None:
+        """Put down what ``actor`` does now."""
+        self.lines.append(f"{self.now:8.3f}  {actor.handle:3} {text}")
 
     def _write_member(self, actor: Actor, change: MemberChanged) -> None:
         if change.after is None:
             assert change.before is not None
-            self._write(actor, f"forgets {change.before.name}")
+            self.write(actor, f"forgets {change.before.name}")
         elif change.after.name != actor.name:
-            self._write(actor, f"sees {change.after.name} {change.after.status} {change.after.incarnation}")
+            after = change.after
+            new_life = change.before is not None and not change.before.is_same_life(after)
+            said = [after.name, str(after.status), f"({'new life, ' if new_life else ''}{after.incarnation})"]
+            self.write(actor, f"sees {' '.join(said)}{', draining' if after.draining else ''}")
 
     def _transmit(self, actor: Actor, packet: Transmit) -> None:
-        assert len(packet.data) <= limits.PACKET_BYTES_MAX - 50, "a packet is within its room"
+        assert len(packet.data) <= PACKET_ROOM, "a packet is within its room"
         self.packets += 1
-        self.bytes += len(packet.data)
+        self.sent_bytes += len(packet.data)
         if self.loss and Random(f"{self.seed} {self.packets}").random() < self.loss:
             return
 
         def arrive() -> None:
             receiver = self._by_address.get(packet.to)
-            if receiver is not None and receiver.alive and self._passes(actor, receiver):
-                outputs = receiver.engine.receive(packet.data, actor.address, self.now)
-                self._perform(receiver, outputs + receiver.engine.wake(self.now))
+            if receiver is None or not self.passes(actor, receiver) or len(receiver.inbox) >= _INBOX_MAX:
+                return
+            self._hand_over(receiver, lambda: read(receiver))
+
+        def read(receiver: Actor) -> None:
+            self._take(receiver, receiver.engine.receive(packet.data, actor.address, self.now))
 
         self._at(self.now + LATENCY, arrive)
+
+    # Streams
 
     def _open(self, actor: Actor, opening: OpenStream) -> None:
         receiver = self._by_address.get(opening.to)
 
         def fail(*, refused: bool) -> None:
-            if actor.alive:
-                self._perform(actor, actor.engine.stream_ended(opening.stream, self.now, refused=refused))
+            self._hand_over(actor, lambda: self._ended(actor, opening.stream, refused=refused))
 
-        if receiver is None or not self._passes(actor, receiver) or not self._passes(receiver, actor):
+        if receiver is None or not self.passes(actor, receiver) or not self.passes(receiver, actor):
             self._at(self.now + opening.patience, lambda: fail(refused=False))
         elif not receiver.alive:
             self._at(self.now + 2 * LATENCY, lambda: fail(refused=True))
         else:
             receiver.accepted -= 1
-            actor.streams[opening.stream] = (receiver, receiver.accepted)
-            receiver.streams[receiver.accepted] = (actor, opening.stream)
+            patience = opening.patience
+            actor.lines[opening.stream] = Line(receiver, receiver.accepted, patience, self.now)
+            receiver.lines[receiver.accepted] = Line(actor, opening.stream, patience, self.now)
+            self._mind_silence(actor, opening.stream)
+            self._mind_silence(receiver, receiver.accepted)
             self._send(actor, opening.stream, opening.frame)
+
+    def _mind_silence(self, actor: Actor, stream: int) -> None:
+        """Close a stream on which nothing has come for too long."""
+        line = actor.lines[stream]
+        since = line.heard_at
+
+        def check() -> None:
+            if actor.lines.get(stream) is line and line.heard_at == since:
+                self._hand_over(actor, lambda: self._hang_up(actor, stream))
+
+        self._at(since + line.patience, check)
 
     def _send(self, actor: Actor, stream: int, frame: bytes) -> None:
         assert len(frame) <= limits.FRAME_BYTES_MAX, "a frame is within its limit"
-        self.bytes += len(frame)
+        self.sent_bytes += len(frame)
+        line = actor.lines.get(stream)
+        if line is None:
+            return
 
         def arrive() -> None:
-            if stream not in actor.streams:
-                return
-            receiver, number = actor.streams[stream]
-            if receiver.alive and self._passes(actor, receiver):
-                outputs = receiver.engine.stream_frame(number, frame, actor.address, self.now)
-                self._perform(receiver, outputs + receiver.engine.wake(self.now))
+            if self.passes(actor, line.peer):
+                self._hand_over(line.peer, read)
+
+        def read() -> None:
+            receiver, there = line.peer, line.peer.lines.get(line.number)
+            if there is not None:
+                there.heard_at = self.now
+                self._mind_silence(receiver, line.number)
+                self._take(receiver, receiver.engine.stream_frame(line.number, frame, actor.address, self.now))
 
         self._at(self.now + 2 * LATENCY, arrive)
 
     def _hang_up(self, actor: Actor, stream: int) -> None:
-        if stream not in actor.streams:
+        """Close a stream at one end; the other end hears of it after what was sent before."""
+        line = actor.lines.pop(stream, None)
+        if line is None:
             return
-        peer, number = actor.streams.pop(stream)
-        peer.streams.pop(number, None)
+        self._hand_over(actor, lambda: self._ended(actor, stream))
 
         def arrive() -> None:
-            if peer.alive:
-                self._perform(peer, peer.engine.stream_ended(number, self.now))
+            if self.passes(actor, line.peer) and line.peer.lines.pop(line.number, None) is not None:
+                self._hand_over(line.peer, lambda: self._ended(line.peer, line.number))
 
         self._at(self.now + 3 * LATENCY, arrive)
+
+    def _ended(self, actor: Actor, stream: int, *, refused: bool = False) -> None:
+        self._take(actor, actor.engine.stream_ended(stream, self.now, refused=refused))

@@ -103,8 +103,8 @@ class Detector:
                 suspicion.put_off(now + self.settings.probe_interval)
         return judged
 
-    def postpone(self, seconds: float) -> None:
+    def postpone(self, seconds: float, now: float) -> None:
         """This node was itself stopped for ``seconds``: nobody is judged for what was not heard meanwhile."""
         self.prober.postpone(seconds)
         for suspicion in self._suspicions.values():
-            suspicion.postpone(seconds)
+            suspicion.postpone(seconds, now)

@@ -42,7 +42,7 @@ class Answer(enum.Enum):
     IGNORE = "ignore"
     REFUTE = "refute"  # same life, accused: answer with a higher incarnation
     RECLAIM = "reclaim"  # a later life that cannot be anyone's: take a still later generation
-    CONTEST = "contest"  # a later life that may be somebody: ask it
+    CONTEST = "contest"  # another life that may be somebody: ask it
 
 
 @attrs.define
@@ -82,8 +82,12 @@ class Identity:
 
     def judge(self, rumor: Rumor) -> Answer:
         """What to do about ``rumor``, which bears this node's name."""
-        if self.left or rumor.generation < self.generation:
+        if self.left:
             return Answer.IGNORE
+        if rumor.generation < self.generation:
+            # Ours is the later life and would supersede that one, which is right only if that one is over.
+            may_live = not self.settled and rumor.status.is_present and rumor.address != self.address
+            return Answer.CONTEST if may_live else Answer.IGNORE
         if rumor.generation == self.generation and rumor.address == self.address:
             if rumor.incarnation > self.incarnation:
                 return Answer.REFUTE  # our own voice from before a crash without disk in the same millisecond

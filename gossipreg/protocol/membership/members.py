@@ -87,7 +87,10 @@ class Members:
         if present and position is None:
             self._position[name] = len(self._present)
             self._present.append(name)
-            self._order.insert(self.dice.randrange(len(self._order) + 1), name)
+            place = self.dice.randrange(len(self._order) + 1)
+            self._order.insert(place, name)
+            if place < self._cursor:
+                self._cursor += 1
         elif not present and position is not None:
             last = self._present.pop()
             del self._position[name]

@@ -192,7 +192,8 @@ class Prober:
         probe.over = True
         self._current = None
         if not probe.acked:
-            self.health.worse(1 + max(0, probe.helpers - probe.nacks))
+            if not probe.refused:  # a kernel that refuses us was heard: there is nothing wrong with our ears
+                self.health.worse(1 + max(0, probe.helpers - probe.nacks))
             found.append(Missed(probe.target, probe.refused))
 
     def _nack_overdue(self, found: list[Finding], now: float) -> None:

@@ -43,8 +43,8 @@ class Rumor:
 
     @cached_property
     def digest(self) -> int:
-        """64 bits that stand for this claim in a fingerprint."""
-        text = f"{self.name}\0{self.generation}\0{self.incarnation}\0{self.status:d}\0{self.address}\0{self.zone}"
+        """64 bits that stand for this claim, all that ranks it included, in a fingerprint."""
+        text = "\0".join(map(str, (self.name, *self.rank)))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"member").digest())
 
     def supersedes(self, other: Rumor) -> bool:

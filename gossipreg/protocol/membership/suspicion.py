@@ -74,9 +74,9 @@ class Suspicion:
         self.refused = False
         del self._accusers[1:]
 
-    def postpone(self, seconds: float) -> None:
-        """Give the accused the time in which this node itself was not listening."""
-        self.started += seconds
+    def postpone(self, seconds: float, now: float) -> None:
+        """Give the accused the ``seconds`` before ``now`` in which this node itself was not listening."""
+        self.started = min(self.started + seconds, now)
 
     def put_off(self, until: float) -> None:
         """No verdict without a witness: look again at ``until``."""

@@ -48,13 +48,16 @@ def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:  # noqa
             max_array_len=limits.TAGS_MAX,
         )
     except (ValueError, msgpack.UnpackException) as error:
-        raise BadPayload(str(error)) from None
+        raise BadPayload(f"not msgpack: {error}") from None
     if not isinstance(offer, dict) or not all(key in offer for key in _KEYS):
         raise BadPayload("not an offer")
     tags: Any = offer["tags"]
     meta: Any = offer["meta"]
     if not isinstance(tags, list) or not isinstance(meta, dict):
         raise BadPayload("tags or meta of another shape")
+    leaves = [*tags, *meta.values(), *(offer[key] for key in _KEYS if key not in ("tags", "meta"))]
+    if any(isinstance(leaf, list | dict) for leaf in leaves):
+        raise BadPayload("nested too deep")  # deeper than an error message could be about
     fields = {key: offer[key] for key in _KEYS}
     instance = Instance(id=id, owner=owner, **fields)
     try:

@@ -16,7 +16,7 @@ Departs from design §4.4, where the owner raises the floor as it collects tombs
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 
@@ -41,8 +41,9 @@ class Table:
     generation: int
     floor: int = 0  # version up to which nothing is missing and nothing is left over
     _live: dict[str, Record] = attrs.field(factory=dict)
-    _buried: dict[str, int] = attrs.field(factory=dict)  # id -> version of its removal; only above the floor
+    _buried: dict[str, Record] = attrs.field(factory=dict)  # removals by id; only those above the floor
     _xor: int = 0
+    _floor_xor: int = 0
     _head_version: int = 0
     _head_xor: int = 0
 
@@ -80,7 +81,7 @@ class Table:
             return Verdict.DEAD
         buried = self._buried.get(id)
         if buried is not None:
-            return Verdict.NEWS if version > buried else Verdict.DEAD
+            return Verdict.NEWS if version > buried.version else Verdict.DEAD
         if len(self._live) + len(self._buried) >= limits.RECORDS_PER_OWNER_MAX:
             return Verdict.FULL
         return Verdict.NEWS
@@ -91,7 +92,7 @@ class Table:
         if before is not None:
             self._xor ^= before.digest
         if record.payload is None:
-            self._buried[record.id] = record.version
+            self._buried[record.id] = record
         else:
             self._buried.pop(record.id, None)
             self._live[record.id] = record
@@ -100,14 +101,14 @@ class Table:
         return before
 
     def learn(self, head: Head) -> list[Record]:
-        """Take the word of one who holds the whole table as of ``head``; returns what is thereby buried."""
+        """Take the word of one who held the whole table as of ``head``; returns what is thereby buried."""
         buried = []
-        for id_ in head.gone:
+        for id_ in head.gone if head.version > self.floor else ():
             held = self._live.get(id_)
             if held is not None and held.version <= head.version:
                 del self._live[id_]
                 self._xor ^= held.digest
-                self._buried[id_] = head.version
+                self._buried[id_] = Record(self.owner, self.generation, head.version, id_, head.head, None)
                 buried.append(held)
         self._raise_head(head.version, head.head)
         return buried
@@ -116,5 +117,16 @@ class Table:
         if version > self._head_version:
             self._head_version, self._head_xor = version, xor
         if self._xor == self._head_xor and self._head_version > self.floor:
-            self.floor = self._head_version
+            self.floor, self._floor_xor = self._head_version, self._head_xor
             self._buried.clear()
+
+    def obituaries(self, ids: Iterable[str]) -> list[Head | Record]:
+        """What to tell one who holds records with these ids that are dead here, so that it buries them too.
+
+        A table that is not whole may never become so (its owner crashed before all its words got out), but what it
+        knows, it knows: that an id was gone as of the floor, and what was removed since.
+        """
+        dead = [id_ for id_ in ids if id_ not in self._live]
+        removals: list[Head | Record] = [self._buried[id_] for id_ in dead if id_ in self._buried]
+        gone = tuple(id_ for id_ in dead if id_ not in self._buried)
+        return [Head(self.owner, self.generation, self.floor, self._floor_xor, gone), *removals]

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.spreading.fingerprint import BUCKETS, Entry, Fingerprint
 
 
@@ -54,13 +55,15 @@ class End:
 def answer_compare(state: Fingerprint, compare: Compare) -> Iterator[Entry | Listing]:
     """What the accepter says to the opener's sums."""
     assert len(compare.sums) == BUCKETS, "decoding has checked the number of sums"
+    lacking: list[Entry] = []
     for bucket, (ours, theirs) in enumerate(zip(state.sums, compare.sums, strict=True)):
         if ours == theirs:
             continue
         if theirs == 0:
-            yield from state.lacking(bucket, ())
+            lacking += state.lacking(bucket, ())
         else:
             yield Listing(bucket, state.digests(bucket))
+    yield from sorted(lacking, key=lambda entry: not isinstance(entry, Rumor))  # who is here, before what they offer
 
 
 def answer_listing(state: Fingerprint, listing: Listing) -> Iterator[Entry | Want]:

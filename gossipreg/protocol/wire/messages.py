@@ -7,8 +7,10 @@ they know, so that nodes of two versions can live in one cluster; whatever else 
 
 from __future__ import annotations
 
+import ipaddress
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 import attrs
@@ -46,8 +48,11 @@ SENDER_BYTES: Final = 8
 #: Digests in one listing, so that a listing with its head fits a frame (9 bytes each).
 DIGESTS_MAX: Final = 16_384
 
-#: Messages read from one packet or frame; a frame full of the smallest has fewer.
-MESSAGES_MAX: Final = 65_536
+#: Length of the longest IP address as text (characters): an IPv4 one inside an IPv6 one.
+_IP_CHARS_MAX: Final = 45
+
+#: Messages read from one packet or frame; a frame of the smallest that are ever sent in numbers has fewer.
+MESSAGES_MAX: Final = 16_384
 
 
 class Junk(Exception):
@@ -90,9 +95,19 @@ def _id(value: Any) -> str:
 
 
 def _host(value: Any) -> str:
-    if type(value) is not str or not 0 < len(value) <= limits.HOST_CHARS_MAX or not value.isascii():
-        raise Junk("not a host")
+    # A name instead of an address would have us ask a name server on a peer's word, and wait for it.
+    if type(value) is not str or len(value) > _IP_CHARS_MAX or not _is_ip_address(value):
+        raise Junk("not an IP address")
     return value
+
+
+@lru_cache(maxsize=4096)
+def _is_ip_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text  # a scope means something on the host that wrote it only
 
 
 def _flag(value: Any) -> bool:
@@ -229,18 +244,20 @@ def unpack(data: bytes) -> tuple[int, list[Message]]:
         max_buffer_size=limits.FRAME_BYTES_MAX,
         max_str_len=limits.FRAME_BYTES_MAX,
         max_bin_len=limits.FRAME_BYTES_MAX,
-        max_array_len=limits.RECORDS_PER_OWNER_MAX,
-        max_map_len=0,
-        max_ext_len=0,
+        max_array_len=min(limits.RECORDS_PER_OWNER_MAX, len(data)),  # a list is allocated before it is read
     )
     messages: list[Message] = []
     try:
         unpacker.feed(memoryview(data)[SENDER_BYTES:])
-        for fields in unpacker:
+        end = 0
+        for count, fields in enumerate(unpacker):
+            if count >= MESSAGES_MAX:
+                raise Junk("too many messages")
             message = _message(fields)
             if message is not None:
                 messages.append(message)
-        if unpacker.tell() != len(data) - SENDER_BYTES:
+            end = unpacker.tell()  # asked now: what is left in the middle of a message counts as read, too
+        if end != len(data) - SENDER_BYTES:
             raise Junk("cut off in the middle of a message")
     except (ValueError, msgpack.UnpackException) as error:
         raise Junk(f"not msgpack: {error}") from None

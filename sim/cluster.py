@@ -1,0 +1,287 @@
+"""Knows a whole cluster: its processes, the streams between them, and the truth that no node can see."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+from random import Random
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.config import Settings
+from gossipreg.model import Address, Instance
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.outputs import (
+    CloseStream,
+    NameContested,
+    OpenStream,
+    Output,
+    SeekSeeds,
+    SendFrame,
+    Transmit,
+)
+from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
+from sim.network import Constant, Latency, Network
+from sim.process import Clock, Process
+from sim.world import World, ns
+
+#: What an end of a stream costs in a process's buffer (bytes).
+_END_BYTES = 64
+
+#: How soon a stalled frame is tried again (ns).
+_STALL = ns(0.4)
+
+Observer = Callable[[Process, Output], None]
+
+
+@attrs.define(eq=False)
+class _Stream:
+    """One connection: who holds which end, and when the last frame arrives each way (frames stay in order)."""
+
+    ends: tuple[tuple[Process, int], tuple[Process, int]]
+    clear_at: dict[str, int] = attrs.field(factory=dict)  # receiver's name -> ns
+    open: bool = True
+
+    def other(self, process: Process) -> tuple[Process, int]:
+        """The far end."""
+        (one, _), there = self.ends
+        return there if one is process else self.ends[0]
+
+
+@attrs.define
+class Cluster:
+    """Processes by name, wired together. Everything that happens is shown to the observers first."""
+
+    world: World
+    settings: Settings = attrs.field(factory=Settings)
+    latency: Latency = Constant(0.0005)
+    key: bytes | None = attrs.field(default=None, repr=False)
+    name: str = "sim"
+    network: Network = attrs.field(init=False)
+    processes: dict[str, Process] = attrs.field(factory=dict)
+    observers: list[Observer] = attrs.field(factory=list)
+    touched: list[Callable[[Process], None]] = attrs.field(factory=list)
+    counters: Counter[str] = attrs.field(factory=Counter)
+    _at: dict[Address, Process] = attrs.field(factory=dict)
+    _down: dict[str, None] = attrs.field(factory=dict)  # hosts that do not even refuse
+    _disks: dict[str, dict[str, Instance]] = attrs.field(factory=dict)
+    _generations: dict[str, int] = attrs.field(factory=dict)
+    _seeds: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    _zones: dict[str, str] = attrs.field(factory=dict)
+    _streams: dict[tuple[Process, int], _Stream] = attrs.field(factory=dict)
+    _accepted: Counter[str] = attrs.field(factory=Counter)
+    _births: Counter[str] = attrs.field(factory=Counter)
+    _clocks: dict[str, Clock] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.network = Network(self.world, self.latency)
+
+    # Nodes come and go
+
+    def start(
+        self, name: str, *, seeds: Iterable[str] = (), zone: str = "", port: int | None = None, disk: bool = False
+    ) -> Process:
+        """Begin a life of ``name``; a later one keeps zone, seeds and port unless told otherwise.
+
+        With ``disk`` it comes back with its generation and what was registered through it.
+        """
+        old = self.processes.get(name)
+        assert old is None or not old.alive, "one life at a time"
+        self._seeds[name] = tuple(seeds) or self._seeds.get(name, ())
+        self._zones[name] = zone or self._zones.get(name, "")
+        self._births[name] += 1
+        life = self._births[name]
+        address = Address(_host(len(self._clocks), self._clocks, name), port or (old.address.port if old else 7940))
+        clock = self._clocks.setdefault(name, Clock())
+        generation = int(clock.wall(self.world) * 1000)
+        if disk:
+            generation = max(generation, self._generations.get(name, 0) + 1)
+        self._generations[name] = generation
+        seal = self._seal(name, life)
+        engine = Engine.create(
+            name=name,
+            generation=generation,
+            address=address,
+            zone=self._zones[name],
+            settings=self.settings,
+            dice=Random(self.world.dice("node", name, life).bits()),
+            has_seeds=bool(self._seeds[name]),
+            packet_room=limits.PACKET_BYTES_MAX - seal.overhead,
+            now=clock.steady(self.world),
+        )
+        process = Process(name, address, engine, seal, self.world, clock, self._perform)
+        self.processes[name] = self._at[address] = process
+        self._down.pop(name, None)
+        for instance in self._disks.get(name, {}).values() if disk else ():
+            process.do(partial(_register, instance))
+        process.schedule()
+        return process
+
+    def _seal(self, name: str, life: int) -> Seal:
+        if self.key is None:
+            return ClearSeal(self.name)
+        return AesGcmSeal(self.key, self.name, self.world.dice("seal", name, life).bits().to_bytes(8))
+
+    def crash(self, name: str, *, host: bool = False) -> None:
+        """End a process: its kernel closes its streams and refuses new ones; or, with its ``host``, falls silent."""
+        process = self.processes[name]
+        process.kill()
+        if host:
+            self._down[name] = None
+        for held, number in [end for end in self._streams if end[0] is process]:
+            stream = self._streams.pop((held, number))
+            if not host:
+                self._end_far(stream, process)
+
+    def clock(self, name: str) -> Clock:
+        """The clocks of ``name``'s host, to be set wrong."""
+        return self._clocks[name]
+
+    @property
+    def alive(self) -> list[Process]:
+        """The processes that run, stopped ones included."""
+        return [process for process in self.processes.values() if process.alive]
+
+    # What users do
+
+    def register(self, name: str, instance: Instance) -> None:
+        """Offer an instance at ``name``."""
+        self._disks.setdefault(name, {})[instance.id] = instance
+        self.processes[name].do(partial(_register, instance))
+
+    def deregister(self, name: str, instance_id: str) -> None:
+        """Withdraw it."""
+        self._disks.get(name, {}).pop(instance_id, None)
+        self.processes[name].do(lambda engine, now: engine.deregister(instance_id, now))
+
+    def offered(self) -> dict[str, dict[str, Instance]]:
+        """The truth: what each live node's own engine offers now, by node and id."""
+        return {
+            process.name: {record.id: record.instance for record in table}
+            for process in self.alive
+            if (table := process.engine.knowledge.registry.table(process.name)) is not None
+        }
+
+    # What engines want
+
+    def _perform(self, process: Process, outputs: list[Output]) -> None:
+        for output in outputs:
+            for observer in self.observers:
+                observer(process, output)
+            match output:
+                case Transmit():
+                    self._transmit(process, output)
+                case OpenStream():
+                    self._open(process, output)
+                case SendFrame():
+                    self._send(process, output.stream, output.frame)
+                case CloseStream():
+                    self._close(process, output.stream)
+                case SeekSeeds():
+                    addresses = [self.processes[seed].address for seed in self._seeds[process.name]]
+                    process.act(process.engine.seeds(addresses, process.now))
+                case NameContested(yielding=True):
+                    self.crash(process.name)
+        for touch in self.touched:
+            touch(process)
+
+    def _transmit(self, process: Process, output: Transmit) -> None:
+        receiver = self._at.get(output.to)
+        packet = process.seal.seal(output.data, process.clock.wall(self.world))
+        self.counters["packets"] += 1
+        self.counters["bytes"] += len(packet)
+        if receiver is None:
+            return
+        for delay, data in self.network.carry(process.name, receiver.name, packet):
+            self.world.after(delay, partial(self._deliver, data, process.address, output.to))
+
+    def _deliver(self, data: bytes, source: Address, to: Address) -> None:
+        receiver = self._at[to]
+        if receiver.name not in self._down:
+            receiver.packet(data, source)
+            receiver.schedule()
+
+    # Streams
+
+    def _open(self, process: Process, opening: OpenStream) -> None:
+        receiver = self._at.get(opening.to)
+        there = None if receiver is None else self.network.carry_frame(process.name, receiver.name, b"\0" * 40)
+        back = None if receiver is None else self.network.carry_frame(receiver.name, process.name, b"\0" * 40)
+        if receiver is None or receiver.name in self._down or there is None or back is None:
+            self.world.after(ns(opening.patience), partial(self._ended, process, opening.stream, refused=False))
+        elif not receiver.alive:
+            self.world.after(there + back, partial(self._ended, process, opening.stream, refused=True))
+        else:
+            self._accepted[receiver.name] -= 1
+            number = self._accepted[receiver.name]
+            stream = _Stream(((process, opening.stream), (receiver, number)))
+            self._streams[process, opening.stream] = self._streams[receiver, number] = stream
+            self.world.after(there + back, partial(self._send, process, opening.stream, opening.frame))
+            self.world.after(ns(opening.patience) * 4, partial(self._give_up, process, opening.stream))
+
+    def _send(self, process: Process, number: int, frame: bytes) -> None:
+        stream = self._streams.get((process, number))
+        if stream is None:
+            return
+        self.counters["frames"] += 1
+        self.counters["bytes"] += len(frame)
+        self._push(stream, process, frame)
+
+    def _push(self, stream: _Stream, process: Process, frame: bytes) -> None:
+        receiver, far = stream.other(process)
+        if (receiver, far) not in self._streams:
+            return
+        delay = self.network.carry_frame(process.name, receiver.name, frame)
+        if delay is None:
+            self.world.after(_STALL, partial(self._push, stream, process, frame))
+            return
+        arrives = max(self.world.now + delay, stream.clear_at.get(receiver.name, 0))
+        stream.clear_at[receiver.name] = arrives
+        self.world.at(arrives, partial(self._frame, receiver, far, frame, process.address))
+
+    def _frame(self, receiver: Process, number: int, frame: bytes, source: Address) -> None:
+        def arrive() -> None:
+            if (receiver, number) in self._streams:
+                receiver.act(receiver.engine.stream_frame(number, frame, source, receiver.now))
+
+        receiver.call(len(frame), arrive)
+        receiver.schedule()
+
+    def _close(self, process: Process, number: int) -> None:
+        stream = self._streams.pop((process, number), None)
+        if stream is not None:
+            self._end_far(stream, process)
+
+    def _give_up(self, process: Process, number: int) -> None:
+        if (process, number) in self._streams:
+            self._close(process, number)
+            self._ended(process, number, refused=False)
+
+    def _end_far(self, stream: _Stream, process: Process) -> None:
+        """Tell the far end, after what is still under way to it, if the word gets through."""
+        receiver, number = stream.other(process)
+        delay = self.network.carry_frame(process.name, receiver.name, b"\0" * 40)
+        if delay is None:
+            delay = ns(self.settings.stream_patience)
+        when = max(self.world.now + delay, stream.clear_at.get(receiver.name, 0))
+        self.world.at(when, partial(self._hung_up, receiver, number))
+
+    def _hung_up(self, process: Process, number: int) -> None:
+        if self._streams.pop((process, number), None) is not None:
+            self._ended(process, number, refused=False)
+
+    def _ended(self, process: Process, number: int, *, refused: bool) -> None:
+        process.call(_END_BYTES, lambda: process.act(process.engine.stream_ended(number, process.now, refused=refused)))
+        process.schedule()
+
+
+def _register(instance: Instance, engine: Engine, now: float) -> list[Output]:
+    return engine.register(instance, now)
+
+
+def _host(count: int, known: dict[str, Clock], name: str) -> str:
+    """An address of its own for each host, in the range set aside for benchmarks (RFC 2544)."""
+    number = list(known).index(name) if name in known else count
+    return f"198.18.{number // 256}.{number % 256}"

@@ -1,0 +1,63 @@
+"""Knows how chance is drawn: small streams, one for each purpose, the same on every Python and every run."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Final
+
+import attrs
+
+_MASK: Final = (1 << 64) - 1
+
+
+def _mixed(state: int) -> int:
+    """One step of SplitMix64 (Steele, Lea, Flood 2014): 64 well-mixed bits from a counter."""
+    state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+    state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK
+    return state ^ (state >> 31)
+
+
+@attrs.define
+class Dice:
+    """One stream of chance. Eight bytes of state, so that each of a million links can have its own."""
+
+    _state: int
+
+    @classmethod
+    def of(cls, *purpose: object) -> Dice:
+        """The stream for ``purpose``: equal purposes, equal streams; others are unrelated."""
+        text = "|".join(map(str, purpose))
+        return cls(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"gossipreg dice").digest()))
+
+    def bits(self) -> int:
+        """64 random bits."""
+        self._state = (self._state + 0x9E3779B97F4A7C15) & _MASK
+        return _mixed(self._state)
+
+    def random(self) -> float:
+        """A number from 0 up to, not including, 1."""
+        return (self.bits() >> 11) * 2.0**-53
+
+    def below(self, count: int) -> int:
+        """A whole number from 0 up to, not including, ``count``."""
+        assert count > 0, "there must be something to draw from"
+        return int(self.random() * count)
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return self.random() < probability
+
+    def exponential(self, mean: float) -> float:
+        """A waiting time of this mean."""
+        return -mean * math.log(1.0 - self.random())
+
+    def normal(self) -> float:
+        """A number of the standard normal distribution (Box-Muller)."""
+        radius = math.sqrt(-2.0 * math.log(1.0 - self.random()))
+        return radius * math.cos(2.0 * math.pi * self.random())
+
+    def sample(self, names: list[str], count: int) -> list[str]:
+        """``count`` of ``names``, each at most once, in the order drawn."""
+        pool = list(names)
+        return [pool.pop(self.below(len(pool))) for _ in range(min(count, len(pool)))]

@@ -1,0 +1,169 @@
+"""Knows what becomes of each packet and each frame: how long it takes, how often it arrives, whether it is spoilt.
+
+One verdict a packet. The conditions that hold on a link are found once and kept until a fault begins or ends; each
+link draws from dice of its own for each condition, so that removing a fault leaves every other draw as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from sim.dice import Dice
+from sim.world import World, ns
+
+#: What a kernel waits before it sends a lost segment again (ns); it doubles up to the most.
+_RETRANSMIT = ns(0.2)
+_RETRANSMIT_MAX = ns(3.2)
+
+
+class Latency(Protocol):
+    """How long one way takes."""
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:
+        """The time on the way (ns)."""
+
+
+@attrs.frozen
+class Constant:
+    """Always the same."""
+
+    seconds: float
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+        """The time on the way (ns)."""
+        return ns(self.seconds)
+
+
+@attrs.frozen
+class Exponential:
+    """A least time and an exponential tail."""
+
+    least: float
+    mean: float
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+        """The time on the way (ns)."""
+        return ns(self.least + dice.exponential(self.mean))
+
+
+@attrs.frozen
+class Lognormal:
+    """What long paths look like: a median and a spread (the standard deviation of the logarithm)."""
+
+    median: float
+    sigma: float
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+        """The time on the way (ns)."""
+        return ns(self.median * 2.718281828459045 ** (self.sigma * dice.normal()))
+
+
+@attrs.frozen
+class Empirical:
+    """Drawn from what was measured (seconds)."""
+
+    samples: tuple[float, ...]
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+        """The time on the way (ns)."""
+        return ns(self.samples[dice.below(len(self.samples))])
+
+
+@attrs.frozen
+class Regions:
+    """One latency inside a zone, another between two."""
+
+    zone_of: Callable[[str], str]
+    inside: Latency
+    between: Latency
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:
+        """The time on the way (ns)."""
+        here = self.zone_of(sender) == self.zone_of(receiver)
+        return (self.inside if here else self.between).draw(sender, receiver, dice)
+
+
+@attrs.define
+class Parcel:
+    """One packet on its way: the copies that will arrive, each with its delay (ns) and its bytes."""
+
+    copies: list[tuple[int, bytes]]
+
+    def lose(self) -> None:
+        """Nothing arrives."""
+        self.copies.clear()
+
+
+class Condition(Protocol):
+    """Something that holds on some links for a while."""
+
+    def covers(self, sender: str, receiver: str) -> bool:
+        """Whether it holds from ``sender`` to ``receiver``."""
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:
+        """Do to a packet what it does."""
+
+
+@attrs.define
+class Network:
+    """Every link between the nodes, under the conditions of the moment."""
+
+    world: World
+    latency: Latency
+    _conditions: list[tuple[str, Condition]] = attrs.field(factory=list)
+    _found: dict[tuple[str, str], list[tuple[Condition, Dice]]] = attrs.field(factory=dict)
+    _dice: dict[tuple[str, str, str], Dice] = attrs.field(factory=dict)
+
+    def begin(self, name: str, condition: Condition) -> None:
+        """Let a condition hold from now on."""
+        self._conditions.append((name, condition))
+        self._found.clear()
+
+    def end(self, name: str) -> None:
+        """Let the conditions of this name hold no longer."""
+        self._conditions = [(named, condition) for named, condition in self._conditions if named != name]
+        self._found.clear()
+
+    def _dice_for(self, purpose: str, link: tuple[str, str]) -> Dice:
+        key = (purpose, *link)
+        dice = self._dice.get(key)
+        if dice is None:
+            dice = self._dice[key] = self.world.dice(purpose, *link)
+        return dice
+
+    def _holding(self, link: tuple[str, str]) -> list[tuple[Condition, Dice]]:
+        holding = self._found.get(link)
+        if holding is None:
+            holding = self._found[link] = [
+                (condition, self._dice_for(name, link))
+                for name, condition in self._conditions
+                if condition.covers(*link)
+            ]
+        return holding
+
+    def carry(self, sender: str, receiver: str, packet: bytes) -> Sequence[tuple[int, bytes]]:
+        """What arrives of a packet: delays (ns) and bytes, one of each for every copy."""
+        link = (sender, receiver)
+        delay = self.latency.draw(sender, receiver, self._dice_for("latency", link))
+        parcel = Parcel([(delay, packet)])
+        for condition, dice in self._holding(link):
+            condition.touch(parcel, link, dice, self.world.now)
+        return parcel.copies
+
+    def carry_frame(self, sender: str, receiver: str, frame: bytes) -> int | None:
+        """How long a frame takes on an open stream (ns); None when nothing gets through now.
+
+        A kernel sends again what is lost and drops what is spoilt, so to a stream both are delays.
+        """
+        waited = 0
+        pause = _RETRANSMIT
+        while waited <= _RETRANSMIT_MAX:
+            for delay, data in self.carry(sender, receiver, frame):
+                if data == frame:
+                    return waited + delay
+            waited += pause
+            pause = min(_RETRANSMIT_MAX, 2 * pause)
+        return None

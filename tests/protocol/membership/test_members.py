@@ -1,0 +1,170 @@
+"""Who is believed to be here, in which order they are probed, and when they are forgotten."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg import limits
+from gossipreg.config import Settings
+from gossipreg.model import Status
+from gossipreg.protocol.membership.members import Members
+from tests.protocol.making import BORN, address, crowd, law, rumor
+
+
+def members(count: int = 0, *, seed: int = 1) -> Members:
+    """``a`` among ``count`` others."""
+    who = Members(Settings(), Random(seed), "a")
+    who.put(rumor("a", port=7000), 0.0)
+    for other in crowd(count):
+        who.put(other, 0.0)
+    return who
+
+
+def without(who: Members, name: str, status: Status = Status.FAILED, now: float = 0.0, age: int = 0) -> None:
+    held = who.get(name)
+    assert held is not None
+    who.put(attrs.evolve(held, status=status, age=age), now)
+
+
+def test_putting_a_rumor_returns_what_was_believed_before() -> None:
+    who = members()
+    assert who.put(rumor("b"), 0.0) is None
+    assert who.put(rumor("b", Status.SUSPECT), 0.0) == rumor("b")
+    assert who.get("b") == rumor("b", Status.SUSPECT)
+    assert [rumor.name for rumor in who] == ["a", "b"] == [rumor.name for rumor in who.rumors()]
+    assert len(who) == 2
+
+
+def test_a_member_is_found_by_the_life_believed_in_and_by_no_other() -> None:
+    who = members()
+    old, new = rumor("b"), rumor("b", generation=BORN + 5, port=7002)
+    who.put(old, 0.0)
+    assert who.by_life(old.life) is old
+    who.put(new, 0.0)
+    assert who.by_life(old.life) is None
+    assert who.by_life(new.life) is new
+
+
+def test_we_are_present_but_not_among_the_others() -> None:
+    who = members(2)
+    assert list(who.present) == ["m0", "m1"]
+    assert who.present_count == 3
+    assert who.present_addresses() == {address(7100): "m0", address(7101): "m1"}
+
+
+def test_the_failed_and_the_departed_are_not_present_until_they_are_back() -> None:
+    who = members(3)
+    without(who, "m0", Status.FAILED)
+    without(who, "m2", Status.LEFT)
+    assert list(who.present) == ["m1"]
+    assert [rumor.name for rumor in who.failed()] == ["m0"]
+    who.put(rumor("m0", incarnation=1, port=7100), 0.0)
+    assert set(who.present) == {"m0", "m1"}
+    assert who.failed() == []
+
+
+def test_alone_there_is_nobody_to_probe_or_to_sample() -> None:
+    assert members().next_target() is None
+    assert members().sample(3) == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 17])
+def test_everybody_is_probed_within_two_rounds_less_one(count: int) -> None:
+    who = members(count)
+    last = dict.fromkeys(who.present, 0)
+    for period in range(1, 40 * count):
+        target = who.next_target()
+        assert target is not None
+        assert period - last[target.name] <= 2 * count - 1
+        last[target.name] = period
+    assert min(last.values()) > 36 * count
+
+
+@law
+@given(st.lists(st.sampled_from(["probe", "join", "fail"]), max_size=60), st.integers(0, 99))
+def test_whoever_comes_or_goes_nobody_is_probed_twice_in_a_round_or_left_out(events: list[str], seed: int) -> None:
+    who = members(4, seed=seed)
+    newcomers = iter(crowd(99)[4:])
+    due, probed = set(who.present), set[str]()  # who must be probed in this round yet, and who was
+    for event in events:
+        if event == "join":
+            who.put(next(newcomers), 0.0)
+        elif event == "fail" and who.present:
+            name = Random(f"{seed} {len(who)}").choice(list(who.present))
+            without(who, name)
+            due.discard(name)
+        elif event == "probe" and who.present:
+            target = who.next_target()
+            assert target is not None
+            if not due and target.name in probed:  # the round is over, newcomers included
+                due, probed = set(who.present), set()
+            assert target.name not in probed
+            probed.add(target.name)
+            due.discard(target.name)
+
+
+@law
+@given(st.integers(0, 8), st.integers(0, 8), st.integers(0, 9))
+def test_a_sample_is_of_distinct_present_others(count: int, wanted: int, excluded: int) -> None:
+    who = members(count)
+    if count > 2:
+        without(who, "m1")
+    name = f"m{excluded}"
+    chosen = [rumor.name for rumor in who.sample(wanted, without=name)]
+    pool = set(who.present) - {name}
+    assert len(set(chosen)) == len(chosen) == min(wanted, len(pool))
+    assert set(chosen) <= pool
+
+
+@pytest.mark.parametrize("excluded", [None, "m9"])
+def test_a_sample_prefers_nobody(excluded: str | None) -> None:
+    who = members(10, seed=7)
+    drawn = Counter(rumor.name for _ in range(3000) for rumor in who.sample(3, without=excluded))
+    pool = 10 if excluded is None else 9
+    expected = 9000 / pool
+    assert len(drawn) == pool
+    assert sum((count - expected) ** 2 / expected for count in drawn.values()) < 27.9  # p = 0.001 at 9 degrees
+
+
+def test_the_failed_are_remembered_longer_than_the_departed() -> None:
+    who = members(2)
+    without(who, "m0", Status.FAILED, now=10.0)
+    without(who, "m1", Status.LEFT, now=10.0)
+    assert who.forget(3609.9) == []
+    assert [rumor.name for rumor in who.forget(3610.0)] == ["m1"]
+    assert [rumor.name for rumor in who.forget(86_410.0)] == ["m0"]
+    assert len(who) == 1
+    assert who.by_life(rumor("m0", port=7100).life) is None
+
+
+def test_the_present_are_never_forgotten() -> None:
+    assert members(3).forget(1e12) == []
+
+
+def test_the_time_since_a_member_failed_travels_with_its_rumor() -> None:
+    who = members(1)
+    without(who, "m0", Status.FAILED, now=100.0, age=40)
+    held = who.get("m0")
+    assert held is not None
+    assert held.age == 0
+    assert who.with_age(held, 110.5).age == 50
+    assert who.with_age(rumor("a"), 110.5).age == 0
+
+
+def test_hearing_again_that_a_member_failed_does_not_make_it_fail_later() -> None:
+    who = members(1)
+    without(who, "m0", Status.FAILED, now=100.0)
+    who.put(rumor("m0", Status.FAILED, incarnation=1, port=7100), 500.0)
+    assert [rumor.age for rumor in (who.with_age(held, 600.0) for held in who.failed())] == [500]
+
+
+def test_there_is_room_for_so_many_members_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MEMBERS_MAX", 3)
+    assert members(1).has_room()
+    assert not members(2).has_room()

@@ -1,0 +1,296 @@
+"""How a probe goes: ping, then others and a stream beside them, then the end of the period."""
+
+from __future__ import annotations
+
+from random import Random
+
+import attrs
+import pytest
+
+from gossipreg.config import Settings
+from gossipreg.model import Status
+from gossipreg.protocol.membership.local_health import LocalHealth
+from gossipreg.protocol.membership.members import Members
+from gossipreg.protocol.membership.probe import (
+    Ack,
+    Answered,
+    Finding,
+    Missed,
+    Nack,
+    Ping,
+    PingReq,
+    Prober,
+    Say,
+    TryStream,
+)
+from gossipreg.protocol.membership.rumor import Rumor
+from tests.protocol.making import address, crowd, rumor
+
+FINGERPRINT = 99
+
+
+@attrs.define
+class Probing:
+    """A prober among ``others``, its health, and the probe that it starts at 1.0."""
+
+    others: list[Rumor]
+    health: LocalHealth
+    prober: Prober
+    begun: list[Finding] = attrs.field(factory=list)
+
+    @property
+    def target(self) -> Rumor:
+        [say] = self.begun
+        assert isinstance(say, Say)
+        return next(other for other in self.others if other.address == say.to)
+
+    @property
+    def seq(self) -> int:
+        [say] = self.begun
+        assert isinstance(say, Say)
+        assert isinstance(say.message, Ping)
+        return say.message.seq
+
+    def wake(self, now: float) -> list[Finding]:
+        return self.prober.wake(FINGERPRINT, now)
+
+
+def probing(count: int = 5, *, health: int = 0, **settings: float) -> Probing:
+    knobs = Settings(**settings)  # type: ignore[arg-type]
+    members = Members(knobs, Random(3), "a")
+    others = crowd(count)
+    for other in others:
+        members.put(other, 0.0)
+    score = LocalHealth(8, health)
+    one = Probing(others, score, Prober(knobs, members, score, next_period=1.0))
+    one.begun = one.wake(1.0)
+    return one
+
+
+def test_nothing_is_said_before_the_period_begins() -> None:
+    one = probing()
+    prober = Prober(one.prober.settings, one.prober.members, one.health, next_period=1.0)
+    assert prober.deadline == 1.0
+    assert prober.wake(FINGERPRINT, 0.99) == []
+
+
+def test_a_period_begins_with_a_ping_that_brings_the_rumor_about_its_target() -> None:
+    one = probing()
+    assert one.begun == [Say(one.target.address, Ping(1, one.target.life, FINGERPRINT), about=one.target.name)]
+    assert one.prober.deadline == 1.5
+
+
+def test_alone_it_looks_again_after_a_period() -> None:
+    one = probing(0)
+    assert one.begun == []
+    assert one.prober.deadline == 2.0
+
+
+def test_an_ack_in_time_ends_the_probe_and_mends_the_health() -> None:
+    one = probing(health=2)
+    assert one.prober.deadline == 2.5
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.2) == [
+        Answered(one.target, late=False, rtt=pytest.approx(0.2))  # type: ignore[arg-type]
+    ]
+    assert one.health.score == 1
+    assert one.prober.deadline == 4.0
+    assert one.wake(3.9) == []
+    [next_ping] = one.wake(4.0)
+    assert isinstance(next_ping, Say)
+
+
+def test_an_ack_counts_once() -> None:
+    one = probing()
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.2)
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.3) == []
+
+
+def test_an_ack_from_somebody_else_or_for_another_ping_is_not_the_targets() -> None:
+    one = probing()
+    stranger = next(other for other in one.others if other != one.target)
+    assert one.prober.acked(Ack(one.seq, 0, 0), stranger.life, 1.2) == []
+    assert one.prober.acked(Ack(one.seq + 1, 0, 0), one.target.life, 1.2) == []
+
+
+def test_without_an_ack_others_are_asked_and_a_stream_is_tried() -> None:
+    one = probing()
+    asked = one.wake(1.5)
+    assert asked.pop() == TryStream(one.target, one.seq)
+    assert len(asked) == 3
+    for say in asked:
+        assert isinstance(say, Say)
+        assert say.to != one.target.address
+        assert say.message == PingReq(one.seq, one.target.life, 500)
+    assert one.prober.deadline == 2.0
+    assert one.wake(1.6) == []
+
+
+def test_a_helpers_ack_saves_the_target_but_tells_nothing_of_the_round_trip() -> None:
+    one = probing()
+    one.wake(1.5)
+    helper = next(other for other in one.others if other != one.target)
+    [answered] = one.prober.acked(Ack(one.seq, one.target.life, 0), helper.life, 1.6)
+    assert answered == Answered(one.target, late=False, rtt=None)
+    assert not any(isinstance(finding, Missed) for finding in one.wake(2.0))
+
+
+def test_nobody_answering_is_a_miss_and_every_missing_nack_is_our_own_fault() -> None:
+    one = probing()
+    one.wake(1.5)
+    one.prober.nacked(Nack(one.seq))
+    missed, begun = one.wake(2.0)
+    assert missed == Missed(one.target, refused=False)
+    assert isinstance(begun, Say)
+    assert one.health.score == 1 + 2
+
+
+def test_more_nacks_than_helpers_are_no_merit() -> None:
+    one = probing(2)
+    one.wake(1.5)
+    for _ in range(5):
+        one.prober.nacked(Nack(one.seq))
+    one.prober.nacked(Nack(77))
+    one.wake(2.0)
+    assert one.health.score == 1
+
+
+def test_a_refusal_is_told_with_the_miss() -> None:
+    one = probing(1)
+    one.wake(1.5)
+    one.prober.refused(one.seq)
+    one.prober.refused(77)
+    assert one.wake(2.0)[0] == Missed(one.target, refused=True)
+
+
+def test_an_ack_voids_a_refusal() -> None:
+    one = probing(1)
+    one.wake(1.5)
+    one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.6)
+    one.prober.refused(one.seq)
+    assert not any(isinstance(finding, Missed) for finding in one.wake(2.0))
+
+
+def test_a_late_ack_is_told_but_is_no_merit() -> None:
+    one = probing(health=1)
+    one.wake(2.0)
+    one.wake(3.0)
+    assert one.health.score == 5
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 3.5) == [Answered(one.target, late=True, rtt=None)]
+    one.prober.nacked(Nack(one.seq))
+    assert one.health.score == 5
+
+
+def test_a_node_in_bad_health_gives_more_time() -> None:
+    one = probing(health=3)
+    assert one.prober.deadline == 3.0
+    [*asked, _] = one.wake(3.0)
+    assert all(isinstance(say, Say) and isinstance(say.message, PingReq) for say in asked)
+    assert asked[0].message.patience == 2000  # type: ignore[union-attr]
+    assert one.prober.deadline == 5.0
+
+
+def test_a_node_that_overslept_starts_one_probe_and_not_all_that_it_missed() -> None:
+    one = probing()
+    one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.1)
+    assert len(one.wake(60.0)) == 1
+    assert one.prober.deadline == 60.5
+
+
+def test_a_node_that_was_stopped_gives_its_target_the_time_back() -> None:
+    one = probing()
+    one.prober.postpone(10.0)
+    assert one.wake(11.0) == []
+    assert one.prober.deadline == 11.5
+    alone = probing(0)
+    alone.prober.postpone(10.0)
+    assert alone.prober.deadline == 2.0
+
+
+# For others
+
+
+def test_a_helper_pings_and_passes_the_ack_on() -> None:
+    one = probing(2)
+    target = next(other for other in one.others if other != one.target)
+    origin = address(9000)
+    [say] = one.prober.ping_for(PingReq(44, target.life, 500), origin, FINGERPRINT, 2.0)
+    assert say == Say(target.address, Ping(2, target.life, FINGERPRINT))
+    assert one.prober.acked(Ack(2, 0, 5), target.life, 2.1) == [Say(origin, Ack(44, target.life, 5))]
+    assert one.prober.acked(Ack(2, 0, 5), target.life, 2.2) == []
+
+
+def test_a_helper_without_an_ack_says_so_once_in_time_and_still_passes_on_a_late_one() -> None:
+    one = probing(2)
+    one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.1)
+    target, origin = one.others[0], address(9000)
+    one.prober.ping_for(PingReq(44, target.life, 500), origin, FINGERPRINT, 1.2)
+    assert one.prober.deadline == pytest.approx(1.6)
+    assert one.wake(1.6) == [Say(origin, Nack(44))]
+    assert one.prober.deadline == 2.0
+    assert one.wake(1.7) == []
+    assert one.prober.acked(Ack(2, 0, 5), target.life, 1.8) == [Say(origin, Ack(44, target.life, 5))]
+
+
+def test_a_helper_pings_nobody_whom_it_does_not_know() -> None:
+    one = probing(2)
+    origin = address(9000)
+    assert one.prober.ping_for(PingReq(44, 123, 500), origin, FINGERPRINT, 2.0) == [Say(origin, Nack(44))]
+
+
+def test_a_helper_takes_on_only_so_much_and_forgets_it_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipreg.protocol.membership.probe._OPEN_MAX", 2)
+    one = probing(2)
+    target, origin = one.others[0], address(9000)
+    ask = PingReq(44, target.life, 0xFFFF_FFFF)
+
+    def pinged(now: float) -> bool:
+        [say] = one.prober.ping_for(ask, origin, FINGERPRINT, now)
+        assert isinstance(say, Say)
+        return isinstance(say.message, Ping)
+
+    assert [pinged(2.0), pinged(2.0), pinged(2.0)] == [True, True, False]
+    one.wake(12.0)  # no patience is believed beyond ten periods
+    one.prober.expire(12.0)
+    assert pinged(12.0)
+
+
+# What is remembered
+
+
+def test_probes_are_remembered_for_late_acks_but_not_for_ever() -> None:
+    one = probing(1)
+    for period in range(2, 300):
+        one.wake(float(period))
+    one.prober.expire(95.0)
+    assert one.prober.acked(Ack(1, 0, 0), one.target.life, 95.0) == []
+    fresh = probing(1)
+    fresh.wake(50.0)
+    fresh.prober.expire(90.0)
+    assert fresh.prober.acked(Ack(1, 0, 0), fresh.target.life, 90.0) != []
+
+
+def test_only_so_many_probes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipreg.protocol.membership.probe._OPEN_MAX", 2)
+    one = probing(1, local_health_max=0)
+    one.health.worst = 0
+    for tenths in range(10, 100):
+        one.wake(tenths / 10)
+    assert one.prober.acked(Ack(1, 0, 0), one.target.life, 10.0) == []
+
+
+def test_sequence_numbers_start_over_before_they_outgrow_the_wire() -> None:
+    one = probing(1)
+    one.prober._seq = 0xFFFF_FFFE
+    one.wake(2.0)
+    begun = [f for now in (3.0, 4.0, 5.0, 6.0) for f in one.wake(now) if isinstance(f, Say)]
+    seqs = [say.message.seq for say in begun if isinstance(say.message, Ping)]
+    assert 1 in seqs
+    assert max(seqs) <= 0xFFFF_FFFF
+
+
+def test_the_target_may_be_a_suspect() -> None:
+    one = probing(0)
+    one.prober.members.put(rumor("m0", Status.SUSPECT), 1.5)
+    [say] = one.wake(2.0)
+    assert isinstance(say, Say)
+    assert say.about == "m0"

@@ -1,0 +1,104 @@
+"""How long an accused member has."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg.config import Settings
+from gossipreg.protocol.membership.suspicion import Suspicion
+from tests.protocol.making import law
+
+
+def suspicion(members: int = 10, *, refused: bool = False, **settings: float) -> Suspicion:
+    return Suspicion.start(Settings(**settings), members, 1, 100.0, refused=refused)  # type: ignore[arg-type]
+
+
+@law
+@given(
+    members=st.integers(1, 10_000),
+    alpha=st.floats(0.5, 10),
+    beta=st.floats(1, 10),
+    wanted=st.integers(1, 6),
+    accusers=st.lists(st.integers(1, 9)),
+)
+def test_it_lasts_as_long_as_the_formula_says(
+    members: int, alpha: float, beta: float, wanted: int, accusers: list[int]
+) -> None:
+    one = suspicion(members, suspicion_alpha=alpha, suspicion_beta=beta, suspicion_confirmations=wanted)
+    for accuser in accusers:
+        one.confirm(accuser)
+    shortest = alpha * max(1.0, math.log10(members))
+    longest = beta * shortest
+    k = max(0, min(wanted, members - 2))
+    c = min(k, len({1, *accusers}) - 1)
+    expected = max(shortest, longest - (longest - shortest) * math.log(c + 1) / math.log(k + 1)) if k else longest
+    assert one.timeout == pytest.approx(expected)
+    assert one.deadline == pytest.approx(100.0 + expected)
+
+
+def test_each_new_voice_shortens_it_until_there_are_enough() -> None:
+    one = suspicion()
+    lengths = [one.timeout]
+    for accuser in (2, 3, 4):
+        assert one.confirm(accuser)
+        lengths.append(one.timeout)
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[0] == 24.0
+    assert lengths[-1] == 4.0
+    assert not one.confirm(5)
+
+
+def test_a_voice_counts_once() -> None:
+    one = suspicion()
+    assert not one.confirm(1)
+    assert one.confirm(2)
+    assert not one.confirm(2)
+    assert one.confirmations == 1
+
+
+def test_it_waits_for_no_more_voices_than_there_can_be() -> None:
+    trio = suspicion(3)
+    assert trio.confirm(2)
+    assert trio.timeout == trio.shortest
+
+
+def test_a_pair_has_nobody_to_confirm_and_takes_the_longest_time() -> None:
+    assert suspicion(2).timeout == suspicion(2).longest
+    assert not suspicion(2).confirm(2)
+
+
+def test_a_refusal_is_worth_all_voices() -> None:
+    assert suspicion(2, refused=True).timeout == 4.0
+
+
+def test_renewed_it_starts_over_with_the_first_accuser_alone() -> None:
+    one = suspicion(refused=True)
+    one.confirm(2)
+    one.renew(110.0)
+    assert one.confirmations == 0
+    assert one.deadline == 134.0
+    assert one.confirm(2)
+
+
+def test_postponed_it_gives_back_the_time_in_which_we_did_not_listen() -> None:
+    one = suspicion()
+    one.postpone(50.0, now=155.0)
+    assert one.deadline == 174.0
+
+
+def test_postponed_it_does_not_start_in_the_future() -> None:
+    one = suspicion()
+    one.postpone(50.0, now=100.0)  # it began just now, after we were back
+    assert one.deadline == 124.0
+
+
+def test_put_off_it_ends_no_earlier_than_said() -> None:
+    one = suspicion(refused=True)
+    one.put_off(103.0)
+    assert one.deadline == 104.0
+    one.put_off(105.0)
+    assert one.deadline == 105.0

@@ -1,0 +1,122 @@
+"""How an instance travels: packed once, read back by anybody, and never an error but `BadPayload`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg import limits
+from gossipreg.model import Instance
+from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
+from tests.protocol.making import instance, law
+
+names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", fullmatch=True)
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+
+instances = st.builds(
+    Instance,
+    id=st.from_regex(r"[!-~]{1,20}", fullmatch=True),
+    service=names,
+    host=st.one_of(names, st.just("::1")),
+    port=st.integers(1, 65_535),
+    tags=st.lists(texts.filter(bool), max_size=4).map(tuple),
+    meta=st.dictionaries(texts.filter(bool), texts, max_size=4),
+    weight=st.integers(0, limits.WEIGHT_MAX),
+    role=st.one_of(st.none(), names),
+    zone=st.one_of(st.just(""), names),
+)
+
+anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), texts, st.binary(max_size=9)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+def read(payload: bytes) -> Instance | None:
+    """The instance, or None if it is none; whatever else happens fails the test."""
+    try:
+        return unpack_instance(payload, id="x", owner="b")
+    except BadPayload as bad:
+        assert str(bad)
+        return None
+
+
+def offer(**changed: object) -> dict[str, Any]:
+    fields: dict[str, Any] = msgpack.unpackb(pack_instance(instance("x")))
+    return {**fields, **changed}
+
+
+@law
+@given(instances)
+def test_what_was_packed_is_read_back(one: Instance) -> None:
+    one.check()
+    read_back = unpack_instance(pack_instance(one), id=one.id, owner="b")
+    assert read_back == instance(**{f: getattr(one, f) for f in offer()}, id_=one.id, owner="b")
+
+
+@law
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_instance_or_none(payload: bytes) -> None:
+    read(payload)
+
+
+@law
+@given(instances, st.data())
+def test_a_real_payload_with_some_bytes_changed_is_an_instance_or_none(one: Instance, data: st.DataObject) -> None:
+    changed = bytearray(pack_instance(one))
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    found = read(bytes(changed))
+    if found is not None:
+        found.check()
+
+
+@law
+@given(st.sampled_from(sorted(offer())), anything)
+def test_an_offer_with_any_field_replaced_by_anything_is_an_instance_or_none(field: str, value: object) -> None:
+    found = read(msgpack.packb(offer(**{field: value})))
+    if found is not None:
+        found.check()
+
+
+@law
+@given(st.dictionaries(texts, anything, max_size=3))
+def test_fields_that_a_later_version_adds_are_skipped(later: dict[str, Any]) -> None:
+    assert read(msgpack.packb({**later, **offer()})) == instance("x", owner="b")
+
+
+@pytest.mark.parametrize("field", ["host", "service", "port", "weight", "role", "zone", "tags", "meta"])
+@pytest.mark.parametrize("depth", [10, 500, 1000, 1020, 5000])
+def test_an_offer_nested_however_deep_is_none(field: str, depth: int) -> None:
+    fields = offer()
+    del fields[field]
+    packed = bytearray(msgpack.packb(fields))
+    packed[0] += 1  # a map with one more entry
+    deep = b"\x91" * depth + b"\xc0"
+    value = b"\x81\xa1k" + deep if field == "meta" else deep
+    assert read(bytes(packed) + msgpack.packb(field) + value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {},
+        {"service": "orders"},
+        offer(tags="blue"),
+        offer(tags=["t"] * (limits.TAGS_MAX + 1)),
+        offer(meta=[]),
+        offer(meta={str(n): "" for n in range(limits.META_ENTRIES_MAX + 1)}),
+        offer(meta={b"k": "v"}),
+        offer(weight=True),
+        offer(port=0),
+        offer(service=""),
+    ],
+)
+def test_what_is_out_of_its_type_or_bounds_is_none(value: object) -> None:
+    assert read(msgpack.packb(value)) is None

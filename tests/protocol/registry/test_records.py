@@ -1,0 +1,53 @@
+"""What an owner says, and by which digests it is compared."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from gossipreg.protocol.registry.payload import BadPayload
+from gossipreg.protocol.registry.records import Head, Record, record_digest
+from tests.protocol.making import BORN, history, instance
+
+
+def test_every_part_of_a_record_is_in_its_digest() -> None:
+    [record] = history([("x", 1)]).said
+    assert record.payload is not None
+    others = [
+        attrs.evolve(record, owner="c"),
+        attrs.evolve(record, generation=BORN + 1),
+        attrs.evolve(record, id="y"),
+        attrs.evolve(record, version=2),
+        attrs.evolve(record, payload=record.payload + b"!"),
+    ]
+    assert len({record.digest, *(other.digest for other in others)}) == 6
+    assert record.digest == record_digest("b", BORN, "x", 1, record.payload)
+
+
+def test_the_head_that_a_record_carries_is_the_same_claim_whoever_bears_it() -> None:
+    [record] = history([("x", 1)]).said
+    assert attrs.evolve(record, head=7).digest == record.digest
+
+
+def test_a_head_stands_for_the_version_heard_of() -> None:
+    head = Head("b", BORN, 3, 99)
+    assert head.digest == attrs.evolve(head, gone=("x",)).digest
+    assert len({head.digest, *(attrs.evolve(head, **c).digest for c in ({"version": 4}, {"owner": "c"}))}) == 3  # type: ignore[arg-type]
+
+
+def test_a_record_offers_an_instance_of_its_owner() -> None:
+    [record] = history([("x", 3)]).said
+    assert record.instance == instance("x", weight=3, owner="b")
+
+
+def test_a_removal_offers_nothing_and_is_in_no_fingerprint() -> None:
+    removal = history([("x", 1), ("x", None)]).said[1]
+    with pytest.raises(AssertionError, match="offers nothing"):
+        _ = removal.instance
+    with pytest.raises(AssertionError, match="fingerprint"):
+        _ = removal.digest
+
+
+def test_junk_in_a_record_is_found_when_it_is_read() -> None:
+    with pytest.raises(BadPayload):
+        _ = Record("b", BORN, 1, "x", 0, b"\xc1").instance

@@ -1,0 +1,214 @@
+"""What is known of one owner's table, whatever arrived of it and in whatever order."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg import limits
+from gossipreg.protocol.registry.records import Head, Record
+from gossipreg.protocol.registry.table import Table, Verdict
+from tests.protocol.making import BORN, History, histories, history, law
+
+Entry = Record | Head
+
+
+def empty() -> Table:
+    return Table("b", BORN)
+
+
+def tell(table: Table, entry: Entry) -> Verdict | None:
+    """Let a table hear something, as a node does."""
+    if isinstance(entry, Head):
+        table.learn(entry)
+        return None
+    verdict = table.judge(entry.id, entry.version)
+    if verdict is Verdict.NEWS:
+        table.apply(entry)
+    return verdict
+
+
+def told(entries: list[Record] | tuple[Record, ...]) -> Table:
+    table = empty()
+    for entry in entries:
+        tell(table, entry)
+    return table
+
+
+def offered_as_of(past: History, version: int) -> dict[str, Record]:
+    """What the owner offered right after it said ``version``."""
+    offered: dict[str, Record] = {}
+    for record in past.said:
+        if record.version <= version:
+            offered.pop(record.id, None)
+            if record.payload is not None:
+                offered[record.id] = record
+    return offered
+
+
+def held(table: Table) -> dict[str, Record]:
+    return {record.id: record for record in table}
+
+
+def talk(one: Table, other: Table) -> None:
+    """What a comparison of two nodes does to what they hold of an owner."""
+    for sender, receiver in ((one, other), (other, one)):
+        receiver.learn(sender.head)
+        for record in list(sender):
+            if tell(receiver, record) is Verdict.DEAD:
+                for entry in receiver.obituaries([record.id]):
+                    tell(sender, entry)
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> tuple[History, list[Record]]:
+    """An owner's life, and what arrives of it somewhere: in any order, some of it twice, some of it never."""
+    past = draw(histories().filter(lambda past: bool(past.said)))
+    return past, draw(st.lists(st.sampled_from(past.said), max_size=2 * len(past.said)))
+
+
+# Laws
+
+
+@law
+@given(arrivals())
+def test_any_arrivals_and_a_final_talk_end_in_the_owners_table(case: tuple[History, list[Record]]) -> None:
+    past, came = case
+    table, owners = told(came), told(past.said)
+    talk(table, owners)
+    assert held(table) == held(owners) == {record.id: record for record in past.offered}
+    assert table.head == owners.head
+    assert table.is_whole
+
+
+@law
+@given(arrivals())
+def test_a_buried_record_is_never_shown_again(case: tuple[History, list[Record]]) -> None:
+    past, came = case
+    table = empty()
+    buried: dict[str, int] = {}
+    for record in [*came, *past.said, *came]:
+        if tell(table, record) is Verdict.NEWS and record.payload is None:
+            buried[record.id] = record.version
+        assert all(shown.version > buried.get(shown.id, 0) for shown in table)
+        as_of_floor = offered_as_of(past, table.floor)
+        assert all(shown == as_of_floor.get(shown.id) for shown in table if shown.version <= table.floor)
+
+
+@law
+@given(arrivals())
+def test_a_table_that_calls_itself_whole_is_the_owners(case: tuple[History, list[Record]]) -> None:
+    past, came = case
+    table = empty()
+    for record in came:
+        tell(table, record)
+        if table.is_whole:
+            assert held(table) == offered_as_of(past, table.head.version)
+            assert table.head.head == table.xor
+
+
+@law
+@given(arrivals(), st.integers(0, 99))
+def test_two_that_missed_different_things_agree_after_a_talk_even_without_the_owner(
+    case: tuple[History, list[Record]], seed: int
+) -> None:
+    past, came = case
+    one, other = told(came), told(Random(seed).choices(past.said, k=len(came)))
+    talk(one, other)
+    assert held(one) == held(other)
+    assert one.head == other.head
+
+
+@law
+@given(arrivals())
+def test_arrivals_are_idempotent(case: tuple[History, list[Record]]) -> None:
+    _, came = case
+    table = told(came)
+    before = held(table), table.head, table.floor
+    for record in came:
+        assert tell(table, record) is not Verdict.NEWS or record.payload is None
+    assert (held(table), table.head, table.floor) == before
+
+
+# Cases
+
+
+def test_a_removal_that_comes_first_still_counts() -> None:
+    offer, removal = history([("x", 1), ("x", None)]).said
+    table = told([removal])
+    assert table.judge("x", offer.version) is Verdict.DEAD
+    assert len(table) == 0
+
+
+def test_a_newer_version_replaces_an_older_and_not_the_other_way_round() -> None:
+    first, second = history([("x", 1), ("x", 2)]).said
+    table = told([first, second])
+    assert table.get("x") == second
+    assert table.judge("x", first.version) is Verdict.KNOWN
+    assert table.judge("x", second.version) is Verdict.KNOWN
+
+
+def test_a_whole_table_knows_the_dead_without_remembering_them() -> None:
+    past = history([("x", 1), ("y", 1), ("x", None)])
+    table = told(past.said)
+    assert table.is_whole
+    assert table.judge("x", 1) is Verdict.DEAD
+    assert not table._buried
+
+
+def test_a_table_with_a_gap_is_not_whole_but_keeps_its_floor() -> None:
+    first, _, third = history([("x", 1), ("y", 1), ("z", 1)]).said
+    table = told([first, third])
+    assert not table.is_whole
+    assert table.floor == 1
+    assert table.judge("y", 2) is Verdict.NEWS
+
+
+def test_an_id_may_be_offered_again_after_its_removal() -> None:
+    past = history([("x", 1), ("x", None), ("x", 2)])
+    assert held(told(past.said)) == {"x": past.said[2]}
+
+
+def test_a_head_buries_what_it_calls_gone_and_nothing_newer() -> None:
+    past = history([("x", 1), ("y", 1), ("x", None), ("x", 2)])
+    behind = told(past.said[:2])
+    assert behind.learn(Head("b", BORN, 3, past.said[2].head, gone=("x", "nobody"))) == [past.said[0]]
+    assert behind.is_whole
+    ahead = told([past.said[3]])
+    assert ahead.learn(Head("b", BORN, 3, past.said[2].head, gone=("x",))) == []
+    assert held(ahead) == {"x": past.said[3]}
+
+
+def test_a_head_below_our_floor_teaches_us_nothing() -> None:
+    past = history([("x", 1), ("y", 1)])
+    table = told(past.said)
+    assert table.learn(Head("b", BORN, 1, past.said[0].head, gone=("x",))) == []
+    assert table.is_whole
+    assert set(held(table)) == {"x", "y"}
+
+
+def test_an_obituary_never_names_what_is_offered() -> None:
+    table = told(history([("x", 1), ("y", 1), ("y", None)]).said)
+    assert table.obituaries(["x", "y"]) == [Head("b", BORN, 3, table.head.head, gone=("y",))]
+
+
+def test_a_table_with_a_gap_passes_removals_on_one_by_one() -> None:
+    past = history([("x", 1), ("y", 1), ("z", 1), ("x", None), ("w", 1)])
+    x, y, _, removal, w = past.said
+    table = told([x, y, removal, w])  # z is missing
+    floor, obituary = table.obituaries(["x", "v"])
+    assert floor == Head("b", BORN, 2, y.head, gone=("v",))
+    assert obituary == removal
+
+
+def test_an_owner_may_have_so_many_records_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RECORDS_PER_OWNER_MAX", 2)
+    x, y, w, again, removal = history([("x", 1), ("y", 1), ("w", 1), ("x", 2), ("w", None)]).said
+    table = told([x, y])
+    assert tell(table, w) is Verdict.FULL
+    assert tell(table, again) is Verdict.NEWS
+    assert tell(table, removal) is Verdict.FULL
+    assert table.head.version == again.version

@@ -1,0 +1,174 @@
+"""What lookups answer, and when it counts as a change."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg.model import Health, ServiceCount, Status
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.registry import Registry
+from gossipreg.protocol.registry.view import View
+from tests.protocol.making import BORN, instance, law, rumor
+
+
+@attrs.define
+class Seen:
+    """A view over what owner ``b`` and owner ``c`` offer."""
+
+    view: View = attrs.field(factory=lambda: View(BORN))
+    registry: Registry = attrs.field(factory=lambda: Registry("b"))
+    standing: dict[str, Rumor] = attrs.field(factory=lambda: {"b": rumor("b")})
+
+    def look(self) -> list[str]:
+        found = lambda owner, generation: self.standing.get(owner)  # noqa: E731
+        return self.view.refresh(self.registry.take_dirty(), self.registry, found)
+
+    def stand(self, **changed: object) -> list[str]:
+        self.standing["b"] = attrs.evolve(self.standing["b"], **changed)  # type: ignore[arg-type]
+        self.registry.touch("b")
+        return self.look()
+
+    def offer(self, id_: str, **fields: object) -> list[str]:
+        self.registry.offer(instance(id_, **fields), BORN)
+        return self.look()
+
+    def bury(self, id_: str) -> list[str]:
+        self.registry.bury(id_, BORN)
+        return self.look()
+
+    def ids(self, service: str = "orders") -> list[str]:
+        return [instance.id for instance in self.view.service(service).healthy]
+
+
+def test_a_service_that_nobody_offers_is_empty() -> None:
+    view = View(BORN).service("orders")
+    assert (view.index, view.instances, view.healthy, view.shares) == (BORN, (), (), ())
+
+
+def test_instances_are_in_order_with_running_weights() -> None:
+    seen = Seen()
+    seen.offer("y", weight=3)
+    seen.offer("x", weight=2)
+    view = seen.view.service("orders")
+    assert [instance.id for instance in view.instances] == ["x", "y"]
+    assert view.shares == (2, 5)
+
+
+@pytest.mark.parametrize(("status", "health"), [(Status.ALIVE, True), (Status.SUSPECT, True), (Status.FAILED, False)])
+def test_an_owners_standing_is_its_instances_health(status: Status, health: bool) -> None:
+    seen = Seen()
+    seen.offer("x")
+    seen.stand(status=status)
+    [shown] = seen.view.service("orders").instances
+    assert shown.health.can_serve is health
+    assert seen.ids() == (["x"] if health else [])
+
+
+def test_one_who_left_or_is_not_known_offers_nothing() -> None:
+    seen = Seen()
+    seen.offer("x")
+    assert seen.stand(status=Status.LEFT) == ["orders"]
+    assert seen.view.service("orders").instances == ()
+    seen.standing.clear()
+    seen.registry.touch("b")
+    assert seen.look() == []
+
+
+def test_one_who_drains_is_shown_with_weight_zero() -> None:
+    seen = Seen()
+    seen.offer("x", weight=7)
+    assert seen.stand(draining=True) == ["orders"]
+    assert [instance.weight for instance in seen.view.service("orders").healthy] == [0]
+    assert seen.view.service("orders").shares == (0,)
+
+
+def test_what_looks_the_same_is_no_change() -> None:
+    seen = Seen()
+    assert seen.offer("x") == ["orders"]
+    before = seen.view.service("orders")
+    assert seen.offer("x") == []
+    assert seen.stand(status=Status.SUSPECT) == []
+    assert seen.view.service("orders") is before
+
+
+def test_what_was_handed_out_never_changes() -> None:
+    seen = Seen()
+    seen.offer("x")
+    before = seen.view.service("orders")
+    services = seen.view.services
+    seen.offer("y")
+    assert [instance.id for instance in before.instances] == ["x"]
+    with pytest.raises(TypeError):
+        services["orders"] = before  # type: ignore[index]
+
+
+def test_a_service_that_lost_its_last_instance_keeps_its_index_but_is_not_counted() -> None:
+    seen = Seen()
+    seen.offer("x")
+    index = seen.view.service("orders").index
+    seen.bury("x")
+    assert seen.view.service("orders").index > index
+    assert seen.view.counts() == {}
+
+
+def test_services_are_counted_with_those_that_can_serve() -> None:
+    seen = Seen()
+    seen.offer("x")
+    seen.offer("y", service="billing")
+    seen.stand(status=Status.FAILED)
+    assert list(seen.view.counts().items()) == [("billing", ServiceCount(1, 0)), ("orders", ServiceCount(1, 0))]
+
+
+def test_a_failed_owners_instances_are_critical() -> None:
+    seen = Seen()
+    seen.offer("x")
+    seen.stand(status=Status.FAILED)
+    assert [instance.health for instance in seen.view.service("orders").instances] == [Health.CRITICAL]
+
+
+def test_empty_services_are_forgotten_in_the_end_but_no_index_ever_falls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipreg.protocol.registry.view._EMPTY_MAX", 4)
+    seen = Seen()
+    indices: dict[str, int] = {}
+    for number in range(20):
+        name = f"s{number % 11}"
+        for step in (seen.offer, seen.bury):
+            step("x", service=name) if step == seen.offer else step("x")
+            now = seen.view.service(name).index
+            assert now > indices.get(name, 0)
+            indices[name] = now
+    assert len(seen.view.services) <= 5
+    assert all(seen.view.service(name).index >= index for name, index in indices.items())
+
+
+@law
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("offer"), st.sampled_from("xy"), st.integers(0, 2)),
+            st.tuples(st.just("bury"), st.sampled_from("xy"), st.just(0)),
+            st.tuples(st.just("stand"), st.sampled_from(Status), st.integers(0, 1)),
+        )
+    )
+)
+def test_the_index_grows_with_each_visible_change_and_with_no_other(steps: list[tuple[str, object, int]]) -> None:
+    seen = Seen()
+    before = seen.view.service("orders")
+    for verb, what, number in steps:
+        table = seen.registry.table("b")
+        if verb == "offer":
+            changed = seen.offer(str(what), weight=number)
+        elif verb == "stand":
+            changed = seen.stand(status=what, draining=bool(number))
+        elif table is not None and table.get(str(what)):
+            changed = seen.bury(str(what))
+        else:
+            continue
+        after = seen.view.service("orders")
+        differs = after.instances != before.instances
+        assert changed == (["orders"] if differs else [])
+        assert (after.index > before.index) == differs
+        before = after

@@ -1,0 +1,293 @@
+"""Which bytes are messages: all that we write, all that a later version may write, and nothing else; never an error."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import attrs
+import msgpack
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gossipreg import limits
+from gossipreg.model import Address
+from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
+from gossipreg.protocol.spreading.fingerprint import BUCKETS
+from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
+from gossipreg.protocol.wire.messages import (
+    DIGESTS_MAX,
+    MESSAGES_MAX,
+    SENDER_BYTES,
+    Junk,
+    Message,
+    pack,
+    pack_sender,
+    unpack,
+)
+from tests.protocol.making import law, packet, rumor, rumors
+
+names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", fullmatch=True)
+u8, u32, u64 = (st.integers(0, 2**bits - 1) for bits in (8, 32, 64))
+counts = st.integers(0, 2**53 - 1)
+ids = st.text(min_size=1, max_size=20)
+digests = st.lists(u64, max_size=5).map(tuple)
+
+messages: st.SearchStrategy[Message] = st.one_of(
+    st.builds(Ping, u32, u64, u64),
+    st.builds(Ack, u32, u64, u64),
+    st.builds(Nack, u32),
+    st.builds(PingReq, u32, u64, u32),
+    rumors(names),
+    st.builds(Rumor, names, counts, counts, st.just(0), st.builds(Address, st.just("2001:db8::1"), st.just(65_535))),
+    st.builds(Contest, names, u64, counts, st.booleans()),
+    st.builds(Record, names, counts, counts, ids, u64, st.one_of(st.none(), st.binary(min_size=1, max_size=50))),
+    st.builds(Announcement, names, counts, counts, ids, u64, u64, u32),
+    st.builds(Head, names, counts, counts, u64, st.lists(ids, max_size=4).map(tuple)),
+    st.builds(Fetch, names, counts, counts, ids),
+    st.builds(Compare, st.lists(u64, min_size=BUCKETS, max_size=BUCKETS).map(tuple)),
+    st.builds(Listing, u8, digests),
+    st.builds(Want, u8, digests),
+    st.just(End()),
+)
+
+#: Anything that msgpack can say, as a later version may.
+anything = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**63), 2**64 - 1),
+        st.floats(),
+        st.text(max_size=9),
+        st.binary(max_size=9),
+        st.builds(msgpack.ExtType, st.integers(0, 127), st.binary(max_size=9)),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=4), inner, max_size=4)),
+    max_leaves=8,
+)
+
+
+def read(data: bytes) -> list[Message] | None:
+    """The messages, or None for junk; whatever else happens fails the test."""
+    try:
+        return unpack(data)[1]
+    except Junk as junk:
+        assert str(junk)
+        return None
+
+
+def fields_of(message: Message) -> list[Any]:
+    """The message as its bytes say it."""
+    fields: list[Any] = msgpack.unpackb(pack(message), use_list=True)
+    return fields
+
+
+@law
+@given(u64, st.lists(messages, max_size=6))
+def test_what_was_packed_is_unpacked(sender: int, said: list[Message]) -> None:
+    assert unpack(packet(sender, *said)) == (sender, said)
+
+
+@law
+@given(rumors(names))
+def test_who_accuses_and_how_long_ago_it_was_travel_too(said: Rumor) -> None:
+    [heard] = unpack(packet(1, said))[1]
+    assert isinstance(heard, Rumor)
+    assert (heard.accuser, heard.age) == (said.accuser, said.age)
+
+
+@law
+@given(st.binary(max_size=300))
+@example(b"")
+@example(b"1234567")
+def test_any_bytes_are_messages_or_junk(data: bytes) -> None:
+    read(data)
+    read(pack_sender(1) + data)
+
+
+@law
+@given(st.lists(messages, min_size=1, max_size=3), st.data())
+def test_a_real_packet_with_some_bytes_changed_is_messages_or_junk(said: list[Message], data: st.DataObject) -> None:
+    changed = bytearray(packet(1, *said))
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(u8)
+    read(bytes(changed))
+
+
+@law
+@given(messages, st.data())
+def test_a_message_with_any_field_replaced_by_anything_is_a_message_or_junk(
+    said: Message, data: st.DataObject
+) -> None:
+    fields = fields_of(said)
+    fields[data.draw(st.integers(0, len(fields) - 1))] = data.draw(anything)
+    read(pack_sender(1) + msgpack.packb(fields))
+
+
+@law
+@given(messages, messages, st.data())
+def test_a_packet_cut_off_in_a_message_is_junk(first: Message, second: Message, data: st.DataObject) -> None:
+    whole = packet(1, first, second)
+    end = data.draw(st.integers(SENDER_BYTES + len(pack(first)) + 1, len(whole) - 1))
+    assert read(whole[:end]) is None
+
+
+def test_a_packet_without_messages_is_none_but_not_junk() -> None:
+    assert unpack(pack_sender(5)) == (5, [])
+
+
+# What a later version may send
+
+
+@law
+@given(messages, st.lists(anything, min_size=1, max_size=3))
+def test_fields_beyond_those_we_know_are_skipped(said: Message, later: list[Any]) -> None:
+    assert unpack(pack_sender(1) + msgpack.packb(fields_of(said) + later))[1] == [said]
+
+
+@law
+@given(messages, st.integers(15, 2**63), st.lists(anything, max_size=3))
+def test_kinds_that_we_do_not_know_are_skipped(said: Message, kind: int, fields: list[Any]) -> None:
+    assert unpack(packet(1, said) + msgpack.packb([kind, *fields]) + pack(said))[1] == [said, said]
+
+
+@law
+@given(messages)
+def test_a_message_that_lacks_a_field_is_junk(said: Message) -> None:
+    fields = fields_of(said)
+    if len(fields) > 1:
+        assert read(pack_sender(1) + msgpack.packb(fields[:-1])) is None
+
+
+# Bounds
+
+
+@pytest.mark.parametrize("depth", [2, 100, 1000, 1020, 5000, 200_000])
+@pytest.mark.parametrize("opening", [b"\x91", b"\xdd\x00\x00\x00\x01", b"\x81\xa1k"])
+def test_deep_nesting_raises_nothing_but_junk(depth: int, opening: bytes) -> None:
+    deep = opening * depth + b"\xc0"
+    assert read(pack_sender(1) + deep) is None
+    assert read(pack_sender(1) + b"\x92\x63" + deep) in ([], None)
+
+
+@pytest.mark.parametrize(
+    "huge",
+    [
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\xc9\xff\xff\xff\xff\x01",
+        b"\xdd\x00\x01\x86\xa0" * 1000,
+        b"\x9f",
+        b"\xc1",
+        b"\x92\x0e\xd9\x02\xff\xff",
+        b"\x92\x0e\xd7\xff" + b"\xff" * 8,
+    ],
+)
+def test_lengths_and_bytes_that_lie_are_junk(huge: bytes) -> None:
+    assert read(pack_sender(1) + huge) is None
+
+
+def test_more_than_a_frame_is_junk() -> None:
+    record = Record("b", 1, 1, "x", 0, bytes(limits.RECORD_BYTES_MAX))
+    assert unpack(packet(1, record, record, record))[1] == [record] * 3
+    assert read(packet(1, record, record, record, record)) is None
+
+
+def test_a_record_over_its_limit_is_junk() -> None:
+    assert read(packet(1, Record("b", 1, 1, "x", 0, bytes(limits.RECORD_BYTES_MAX + 1)))) is None
+    assert read(packet(1, Record("b", 1, 1, "x", 0, b""))) is None
+
+
+def test_more_messages_than_anybody_has_to_say_are_junk() -> None:
+    assert read(packet(1, *[End()] * MESSAGES_MAX)) == [End()] * MESSAGES_MAX
+    assert read(packet(1, *[End()] * (MESSAGES_MAX + 1))) is None
+
+
+def test_a_listing_fits_a_frame_and_a_longer_one_is_junk() -> None:
+    full = packet(1, Listing(0, (2**64 - 1,) * DIGESTS_MAX))
+    assert len(full) < limits.FRAME_BYTES_MAX
+    assert read(full) is not None
+    assert read(packet(1, Listing(0, (1,) * (DIGESTS_MAX + 1)))) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {},
+        None,
+        7,
+        [None],
+        ["1", 2, 3, 4],
+        [True, 2, 3, 4],
+        [1],
+        [1, -1, 0, 0],
+        [1, 2**32, 0, 0],
+        [1, 1.0, 0, 0],
+        [1, True, 0, 0],
+        [6, "", 1, 1, True],
+        [6, "-b", 1, 1, True],
+        [6, "b" * 64, 1, 1, True],
+        [6, b"b", 1, 1, True],
+        [6, "b", 1, 1, 1],
+        [6, "b", 1, 2**53, True],
+        [7, "b", 1, 1, "", 0, None],
+        [7, "b", 1, 1, "x" * 256, 0, None],
+        [7, "b", 1, 1, "x", 0, "text"],
+        [9, "b", 1, 1, 0, "x"],
+        [9, "b", 1, 1, 0, [1]],
+        [10],
+        [10, b"\0" * (8 * BUCKETS - 1)],
+        [10, "\0" * 8 * BUCKETS],
+        [11, 256, []],
+        [5, "b", 1, 0, 4, "10.0.0.1", 1, "", False, 0, 0],
+        [5, "b", 1, 0, True, "10.0.0.1", 1, "", False, 0, 0],
+        [5, "b", 1, 0, 0, "example.org", 1, "", False, 0, 0],
+        [5, "b", 1, 0, 0, "fe80::1%eth0", 1, "", False, 0, 0],
+        [5, "b", 1, 0, 0, "1" * 1000, 1, "", False, 0, 0],
+        [5, "b", 1, 0, 0, 167772161, 1, "", False, 0, 0],
+        [5, "b", 1, 0, 0, "10.0.0.1", 65_536, "", False, 0, 0],
+        [5, "b", 1, 0, 0, "10.0.0.1", 1, "-", False, 0, 0],
+        [5, "b", 1, 0, 0, "10.0.0.1", 1, None, False, 0, 0],
+        [5, "b", 1, 0, 0, "10.0.0.1", 1, "", 0, 0, 0],
+        [5, "b", 1, 0, 0, "10.0.0.1", 1, "", False, 0],
+    ],
+)
+def test_what_is_out_of_its_type_or_bounds_is_junk(value: object) -> None:
+    assert read(pack_sender(1) + msgpack.packb(value)) is None
+
+
+def test_one_bad_message_spoils_its_packet() -> None:
+    assert read(packet(1, Nack(1)) + msgpack.packb([3, "x"])) is None
+
+
+# Layout
+
+
+def test_the_bytes_are_those_that_other_versions_know() -> None:
+    """Numbers are never reused and fields are only added at the end: if this fails, old nodes are locked out."""
+    zone = attrs.evolve(rumor("b", zone="z", accuser=9, age=4), draining=True)
+    layout = {
+        Ping(1, 2, 3): [1, 1, 2, 3],
+        Ack(1, 2, 3): [2, 1, 2, 3],
+        Nack(1): [3, 1],
+        PingReq(1, 2, 3): [4, 1, 2, 3],
+        zone: [5, "b", zone.generation, 0, 0, "10.0.0.1", 7001, "z", True, 9, 4],
+        Contest("b", 1, 2, settled=True): [6, "b", 1, 2, True],
+        Record("b", 1, 2, "x", 3, b"p"): [7, "b", 1, 2, "x", 3, b"p"],
+        Announcement("b", 1, 2, "x", 3, 4, 5): [8, "b", 1, 2, "x", 3, 4, 5],
+        Head("b", 1, 2, 3, ("x",)): [9, "b", 1, 2, 3, ["x"]],
+        Compare(tuple(range(BUCKETS))): [10, struct.pack(f">{BUCKETS}Q", *range(BUCKETS))],
+        Listing(1, (2, 3)): [11, 1, [2, 3]],
+        Want(1, (2, 3)): [12, 1, [2, 3]],
+        Fetch("b", 1, 2, "x"): [13, "b", 1, 2, "x"],
+        End(): [14],
+    }
+    assert list(map(fields_of, layout)) == list(layout.values())  # type: ignore[arg-type]
+    assert pack_sender(258) == b"\0\0\0\0\0\0\1\2"
