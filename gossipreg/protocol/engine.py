@@ -265,7 +265,7 @@ class Engine:
 
     def seeds(self, addresses: Sequence[Address], now: float) -> list[Output]:
         """Try the seeds at ``addresses``: all while nobody was reached, else one that is not among the present."""
-        present = self.members.present_addresses()
+        present = self.members.present_addresses() if self.identity.settled else {}
         tried = [a for a in dict.fromkeys(addresses) if a != self.identity.address and a not in present]
         self.dice.shuffle(tried)
         for address in tried[: 1 if present else _SEEDS_AT_ONCE]:
@@ -328,7 +328,7 @@ class Engine:
             case Announcement():
                 self._hear_announcement(message, voice)
             case Head():
-                self.knowledge.learn(message, now)
+                self._hear_head(message, now)
             case _:
                 if voice.in_talk:
                     voice.replies += answers(message, self.knowledge, now)
@@ -391,15 +391,32 @@ class Engine:
             self.detector.cleared(rumor.name)
         self._out.append(MemberChanged(before, rumor))
 
+    def _hear_of_shared_generation(self, said: Record | Head, now: float) -> bool:
+        """Whether ``said`` is of our name and generation but not by us; then take a later generation.
+
+        Two lives that reclaim their name above the same rumor at the same time come to share one.
+        """
+        if self.identity.left or not self.knowledge.is_foreign(said):
+            return False
+        self._reclaim(said.generation, now)
+        return True
+
     def _hear_record(self, record: Record, voice: _Voice, now: float) -> None:
+        if self._hear_of_shared_generation(record, now):
+            return
         verdict = self.knowledge.judge(record.owner, record.generation, record.id, record.version)
         if verdict is Verdict.NEWS:
             if self.knowledge.take(record, now, spread=self._is_worth_telling(voice)):
                 self.talks.got((record.owner, record.id))
         elif verdict is Verdict.DEAD and voice.in_talk:
-            voice.stale.setdefault(record.owner, []).append(record.id)
+            if record.owner != self.identity.name or self.identity.settled:  # else it may be a namesake's, and alive
+                voice.stale.setdefault(record.owner, []).append(record.id)
         elif verdict is Verdict.FULL:
             self.counters["records_over_owner_limit"] += 1
+
+    def _hear_head(self, head: Head, now: float) -> None:
+        if not self._hear_of_shared_generation(head, now):
+            self.knowledge.learn(head, now)
 
     def _hear_announcement(self, said: Announcement, voice: _Voice) -> None:
         if said.size > limits.RECORD_BYTES_MAX or voice.member is None:
@@ -437,7 +454,8 @@ class Engine:
             ended = ended or isinstance(message, End)
             self._hear(message, voice, now)
         voice.replies += corrections(voice.stale, self.knowledge)
-        if ended and (talk.purpose is Purpose.JOIN or (talk.purpose is None and not talk.compared)):
+        told_all = ended and not talk.spoken and not voice.replies
+        if told_all and (talk.is_comparison or (talk.purpose is None and not talk.compared)):
             voice.replies += self._introduce(now)
         self._reply(stream, talk, voice.replies, ended=ended)
         return self._drain_out()
@@ -451,7 +469,7 @@ class Engine:
             talk.spoken = talk.compared = False
         self._out += (SendFrame(stream, frame) for frame in frames(self._sender, replies))
         if closing:
-            if talk.purpose in (Purpose.JOIN, Purpose.RECONCILE):
+            if talk.is_comparison:
                 self._unequal_since = None
             self._close(stream)
 
@@ -536,18 +554,18 @@ class Engine:
                 self.counters["refutations"] += 1
                 self._announce(now)
             case Answer.RECLAIM:
-                self._reclaim(rumor, now)
+                self._reclaim(rumor.generation, now)
             case Answer.CONTEST:
                 self.identity.open_contest(rumor, now)
             case Answer.IGNORE:
                 pass
 
-    def _reclaim(self, rumor: Rumor, now: float) -> None:
-        """Begin a generation above what was heard under our name, and offer everything again in it."""
+    def _reclaim(self, generation: int, now: float) -> None:
+        """Begin a generation above the one heard of under our name, and offer everything again in it."""
         table = self.knowledge.registry.table(self.identity.name)
         instances = [record.instance for record in table or ()]
         self.knowledge.drop_table(self.identity.name)
-        self.identity.reclaim(rumor)
+        self.identity.reclaim(generation)
         self._announce(now)
         for instance in instances:
             record, change = self.knowledge.registry.offer(instance, self.identity.generation)
@@ -571,7 +589,7 @@ class Engine:
         other = self.identity.contested
         if other is None:
             return
-        self._reclaim(other, now)
+        self._reclaim(other.generation, now)
         if not self.identity.settled:
             self._settle(now)
 
@@ -658,7 +676,7 @@ class Engine:
 
     def _reconnect(self, now: float) -> None:
         """Try to reach one failed member and the seeds: that is how a split heals by itself."""
-        alone = not self.members.present
+        alone = not self.members.present or not self.identity.settled
         wait = self._join_wait if alone and self.has_seeds else self.settings.reconnect_interval
         self._reconnect_at = now + wait * (0.75 + self.dice.random() / 2)
         self._join_wait = min(self.settings.join_retry_max, 2 * self._join_wait) if alone else self.settings.join_retry

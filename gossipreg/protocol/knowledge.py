@@ -91,6 +91,16 @@ class Knowledge:
             return Verdict.DEAD
         return self.registry.judge(owner, generation, id, version)
 
+    def is_foreign(self, said: Record | Head) -> bool:
+        """Whether ``said`` bears this node's name and generation although this node never said it."""
+        if said.owner != self.members.own_name or self.own is None or said.generation != self.own.generation:
+            return False
+        table = self.registry.table(said.owner)
+        if said.version > (0 if table is None else table.head.version):
+            return True
+        held = table.get(said.id) if table is not None and isinstance(said, Record) and said.payload else None
+        return held is not None and held.version == said.version and held.digest != said.digest
+
     def _admits(self, owner: str, generation: int) -> bool:
         """Whether records of this life of ``owner`` may be held."""
         member = self.members.get(owner)

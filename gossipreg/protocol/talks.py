@@ -44,6 +44,11 @@ class Talk:
     spoken: bool = False  # whether anything was said in this turn
     compared: bool = False  # whether this turn asked for a comparison
 
+    @property
+    def is_comparison(self) -> bool:
+        """Whether this node opened it to compare states: at its end it has been told all that the peer knows."""
+        return self.purpose in (Purpose.JOIN, Purpose.RECONCILE)
+
 
 @attrs.frozen
 class Wanted:

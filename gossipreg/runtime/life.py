@@ -123,16 +123,17 @@ class Life:
             raise NodeClosed(f"node {self.name!r} is closed: open a new one")
 
     async def leave(self) -> None:
-        """Ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""
+        """Ask for no new work, say goodbye, wait until that has spread, close. If cancelled, call it again."""
         async with self._leaving:
             if self.is_closed:
                 return
-            settings = self.engine.settings
+            settings, identity = self.engine.settings, self.engine.identity
             has_peers = bool(self.engine.members.present)
-            if has_peers and self.engine.own_count():
+            if has_peers and self.engine.own_count() and not identity.draining and not identity.left:
                 self.driver.say(self.engine.drain(trio.current_time()))
                 await trio.sleep(settings.drain_time)
-            self.driver.say(self.engine.leave(trio.current_time()))
+            if not identity.left:
+                self.driver.say(self.engine.leave(trio.current_time()))
             if has_peers:
                 await trio.sleep(settings.leave_linger)
             self.close()

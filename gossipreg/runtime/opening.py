@@ -69,6 +69,7 @@ async def _living(
         async def live(task_status: trio.TaskStatus[Life]) -> None:
             """The node's own tasks, in a nursery of their own: when the node has left, the user's block goes on."""
             async with trio.open_nursery() as nursery:
+                nursery.cancel_scope.shield = True  # when the user's block is cancelled there is a goodbye to be said
                 life = _born(
                     config=config,
                     key=key,
@@ -94,8 +95,11 @@ async def _living(
             yield life
         except BaseException as raised:  # noqa: BLE001 - raised again below, outside of the nursery's exception group
             error = raised
-        with trio.CancelScope(shield=True):
-            await life.leave()
+        try:
+            with trio.CancelScope(shield=True):
+                await life.leave()
+        finally:
+            life.close()
     if life.failure is not None:
         raise life.failure
     if error is not None:

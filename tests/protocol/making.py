@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from random import Random
+from typing import Any
 
 import attrs
 from hypothesis import settings
@@ -65,8 +66,8 @@ def rumors(name: st.SearchStrategy[str] = st.just("b")) -> st.SearchStrategy[Rum
     )
 
 
-def instance(id_: str = "orders-1", service: str = "orders", **fields: object) -> Instance:
-    return attrs.evolve(Instance(id=id_, service=service, host="10.0.0.1", port=80), **fields)  # type: ignore[arg-type]
+def instance(id_: str = "orders-1", **fields: Any) -> Instance:
+    return attrs.evolve(Instance(id=id_, service="orders", host="10.0.0.1", port=80), **fields)
 
 
 @attrs.frozen
@@ -101,9 +102,9 @@ def histories(max_steps: int = 12) -> st.SearchStrategy[History]:
     return steps.map(history)
 
 
-def engine(name: str = "a", *, has_seeds: bool = False, now: float = 0.0, **fields: object) -> Engine:
+def engine(name: str = "a", *, has_seeds: bool = False, now: float = 0.0, **fields: Any) -> Engine:
     """An engine on its own, settled unless it has seeds."""
-    given: dict[str, object] = {
+    given: dict[str, Any] = {
         "generation": BORN,
         "address": address(7000),
         "zone": "",
@@ -111,7 +112,7 @@ def engine(name: str = "a", *, has_seeds: bool = False, now: float = 0.0, **fiel
         "dice": Random(1),
         "packet_room": 1350,
     }
-    return Engine.create(name=name, has_seeds=has_seeds, now=now, **{**given, **fields})  # type: ignore[arg-type]
+    return Engine.create(name=name, has_seeds=has_seeds, now=now, **{**given, **fields})
 
 
 def packet(sender: Rumor | int, *messages: Message) -> bytes:

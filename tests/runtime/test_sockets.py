@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import chain, repeat
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_the_port_is_free_again_after_closing() -> None:
 
 
 def test_another_port_is_drawn_when_the_first_is_free_for_one_protocol_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    refusals = iter([True, True, False])
+    refusals = chain([True, True], repeat(False))
     bound = module._bound
 
     def bound_unless_refused(address: Address, kind: socket.SocketKind) -> socket.socket:

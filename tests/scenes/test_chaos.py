@@ -98,13 +98,23 @@ class Chaos(RuleBasedStateMachine):
         self.stage.crash(name)
         self.offered[name].clear()
 
-    @precondition(lambda self: len(self.stage.alive) < len(self.cast))
+    @precondition(lambda self: len(self.stage.alive) < len(self.stage.actors))
     @rule(data=st.data(), new_address=st.booleans(), clock_off=st.sampled_from([0, 0, -3600]))
     def restart(self, data: st.DataObject, new_address: bool, clock_off: float) -> None:
-        name = self.draw(data, (name for name in self.cast if not self.stage.actors[name].alive))
+        name = self.draw(data, (actor.handle for actor in self.stage.actors.values() if not actor.alive))
         port = 8000 + self.stage._births if new_address else None
-        others = [other for other in self.cast if other != name]
-        self.stage.start(name, seeds=others, port=port, clock_off=clock_off)
+        others = [other for other in self.stage.actors if other != name]
+        called = self.stage.actors[name].name
+        self.stage.start(name, seeds=others, port=port, clock_off=clock_off, name=called)
+        self.offered[name] = set()
+
+    @precondition(lambda self: "namesake" not in self.stage.actors)
+    @rule(data=st.data(), clock_off=st.sampled_from([0, 3600]))
+    def usurp(self, data: st.DataObject, clock_off: float) -> None:
+        """Start another node of a name that is taken."""
+        called = self.draw(data, self.cast)
+        self.stage.start("namesake", seeds=self.cast, port=9000, clock_off=clock_off, name=called)
+        self.offered["namesake"] = set()
 
     @precondition(lambda self: len(self.running()) > 1)
     @rule(data=st.data(), lingers=st.booleans())
@@ -123,8 +133,9 @@ class Chaos(RuleBasedStateMachine):
 
     @rule(data=st.data(), both_ways=st.booleans())
     def cut(self, data: st.DataObject, both_ways: bool) -> None:
-        one = set(data.draw(st.lists(st.sampled_from(self.cast), min_size=1, max_size=len(self.cast) - 1)))
-        self.stage.cut(sorted(one), sorted(set(self.cast) - one), both_ways=both_ways)
+        everybody = sorted(self.stage.actors)
+        one = set(data.draw(st.lists(st.sampled_from(everybody), min_size=1, max_size=len(everybody) - 1)))
+        self.stage.cut(sorted(one), sorted(set(everybody) - one), both_ways=both_ways)
 
     @rule()
     def heal(self) -> None:
@@ -179,7 +190,10 @@ class Chaos(RuleBasedStateMachine):
         for actor in stage.alive:
             if actor.frozen:
                 stage.thaw(actor.handle)
+        stage.advance(1.0)  # what is under way arrives
         stage.until(self.is_settled, within=SETTLED_WITHIN, step=1.0)
+        stage.advance(10.0)
+        assert self.is_settled(), "what has settled stays so"
 
     def believes(self, actor: Actor, name: str) -> bool:
         rumor = actor.engine.members.get(name)
@@ -189,7 +203,9 @@ class Chaos(RuleBasedStateMachine):
         """Whether everybody that runs knows everybody else, and what they offer, and believes in nobody else."""
         stage = self.stage
         here = {actor.name for actor in stage.alive}
-        offered = set().union(*(self.offered[name] for name in here))
+        offered = set().union(*(self.offered[actor.handle] for actor in stage.alive))
+        if len(here) < len(stage.alive):
+            return False  # two of one name
         return stage.agree() and all(
             all(self.believes(actor, name) for name in here - {actor.name})
             and set(actor.engine.members.present) == here - {actor.name}

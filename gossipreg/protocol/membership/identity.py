@@ -101,9 +101,9 @@ class Identity:
         """Outbid an accusation of this life."""
         self.incarnation = max(self.incarnation, rumor.incarnation) + 1
 
-    def reclaim(self, rumor: Rumor) -> None:
-        """Take a generation later than any that was heard of."""
-        self.generation = max(self.generation, rumor.generation) + 1
+    def reclaim(self, generation: int) -> None:
+        """Take a generation later than ours and than the ``generation`` that was heard of."""
+        self.generation = max(self.generation, generation) + 1
         self.incarnation = 0
         self._life = life_id(self.name, self.generation, self.address)
         self.close_contest()

@@ -85,7 +85,7 @@ def test_what_it_says_after_its_answer_stands_against_what_was_said(said: Rumor)
             who.refute(said)
             assert who.rumor().supersedes(said)
         case Answer.RECLAIM | Answer.CONTEST:
-            who.reclaim(said)
+            who.reclaim(said.generation)
             assert who.rumor().supersedes(said)
             assert who.contested is None
         case Answer.IGNORE:
@@ -96,7 +96,7 @@ def test_a_reclaimed_name_is_a_new_life() -> None:
     who = identity()
     before = who.life
     who.incarnation = 4
-    who.reclaim(rumor(generation=BORN + 7))
+    who.reclaim(BORN + 7)
     assert (who.generation, who.incarnation, who.born) == (BORN + 8, 0, BORN)
     assert who.life == who.rumor().life != before
 
@@ -135,7 +135,7 @@ def test_of_two_namesakes_exactly_one_yields(born: int, other_born: int, settled
 
 def test_the_older_keeps_the_name_whatever_generations_were_taken_since() -> None:
     older, younger = identity(), identity(born=BORN + 1, port=7999)
-    older.reclaim(rumor(generation=BORN + 50))
+    older.reclaim(BORN + 50)
     assert younger.yields_to(older.contest())
     assert not older.yields_to(younger.contest())
 

@@ -41,8 +41,7 @@ def read(payload: bytes) -> Instance | None:
     """The instance, or None if it is none; whatever else happens fails the test."""
     try:
         return unpack_instance(payload, id="x", owner="b")
-    except BadPayload as bad:
-        assert str(bad)
+    except BadPayload:
         return None
 
 

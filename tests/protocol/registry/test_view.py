@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 from hypothesis import given
@@ -31,7 +33,7 @@ class Seen:
         self.registry.touch("b")
         return self.look()
 
-    def offer(self, id_: str, **fields: object) -> list[str]:
+    def offer(self, id_: str, **fields: Any) -> list[str]:
         self.registry.offer(instance(id_, **fields), BORN)
         return self.look()
 

@@ -75,8 +75,7 @@ def read(data: bytes) -> list[Message] | None:
     """The messages, or None for junk; whatever else happens fails the test."""
     try:
         return unpack(data)[1]
-    except Junk as junk:
-        assert str(junk)
+    except Junk:
         return None
 
 
@@ -120,9 +119,7 @@ def test_a_real_packet_with_some_bytes_changed_is_messages_or_junk(said: list[Me
 
 @law
 @given(messages, st.data())
-def test_a_message_with_any_field_replaced_by_anything_is_a_message_or_junk(
-    said: Message, data: st.DataObject
-) -> None:
+def test_a_message_with_any_field_replaced_by_anything_is_a_message_or_junk(said: Message, data: st.DataObject) -> None:
     fields = fields_of(said)
     fields[data.draw(st.integers(0, len(fields) - 1))] = data.draw(anything)
     read(pack_sender(1) + msgpack.packb(fields))

@@ -1,0 +1,192 @@
+"""When rumors are sent and for how long, and who shares the room in a packet."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg import limits
+from gossipreg.config import Settings
+from gossipreg.protocol.spreading.dissemination import Dissemination, Topic
+from tests.protocol.making import law
+
+ROOM = 1342
+M, R = Topic.MEMBERSHIP, Topic.INSTANCES
+
+
+def mill(**settings: float) -> Dissemination:
+    return Dissemination(Settings(**settings))  # type: ignore[arg-type]
+
+
+def run(one: Dissemination, *, until: float, members: int = 64, room: int = ROOM) -> list[tuple[float, list[bytes]]]:
+    """Wake the mill whenever it wants; returns when what was sent."""
+    sent = []
+    while one.deadline <= until:
+        now = one.deadline
+        sent += [(now, packet) for packet in one.flush(room, members, now)]
+        assert one.deadline > now
+    return sent
+
+
+def test_with_nothing_to_spread_there_is_nothing_to_do() -> None:
+    assert mill().deadline == float("inf")
+    assert mill().flush(ROOM, 64, 1.0) == []
+    assert mill().ride(ROOM, 1.0) == []
+
+
+def test_a_rumor_is_sent_at_once_and_then_after_gaps_that_double() -> None:
+    one = mill()
+    one.add(M, "b", b"news", 10.0)
+    times = [round(now - 10.0, 3) for now, _ in run(one, until=20.0)]
+    assert times == [0.002, 0.012, 0.032, 0.072, 0.152, 0.312, 0.632]
+
+
+@pytest.mark.parametrize(("members", "rounds"), [(1, 4), (2, 4), (8, 6), (16, 7), (4000, 7)])
+def test_small_clusters_need_fewer_rounds(members: int, rounds: int) -> None:
+    one = mill()
+    one.add(M, "b", b"news", 0.0)
+    assert one.rounds(members) == rounds
+    assert len(run(one, until=20.0, members=members)) == rounds
+
+
+def test_a_newer_rumor_about_the_same_thing_takes_the_olders_place() -> None:
+    one = mill()
+    one.add(M, "b", b"old", 0.0)
+    one.add(M, "b", b"new", 0.001)
+    one.add(R, "b", b"other", 0.001)
+    assert len(one) == 2
+    assert {data for _, packet in run(one, until=9.0) for data in packet} == {b"new", b"other"}
+
+
+def test_rumors_of_one_moment_share_a_packet() -> None:
+    one = mill()
+    for number in range(5):
+        one.add(M, number, bytes([number]), number * 0.0005)
+    [(_, first), *_] = run(one, until=1.0)
+    assert sorted(first) == [bytes([number]) for number in range(5)]
+
+
+@law
+@given(
+    st.lists(st.tuples(st.sampled_from(Topic), st.integers(0, 50), st.integers(1, 300)), max_size=60),
+    st.integers(300, 1400),
+    st.integers(1, 5000),
+)
+def test_budgets_hold_whatever_is_to_be_said(rumors: list[tuple[Topic, int, int]], room: int, members: int) -> None:
+    one = mill()
+    for serial, (topic, about, size) in enumerate(rumors):
+        one.add(topic, about, serial.to_bytes(2) + bytes(size), serial * 0.001)
+    sent: Counter[bytes] = Counter()
+    while one.deadline < float("inf"):
+        now = one.deadline
+        packets = one.flush(room, members, now)
+        assert len(packets) <= limits.FLUSH_PACKETS_MAX
+        for packet in packets:
+            assert packet
+            assert sum(map(len, packet)) <= room
+            sent.update(packet)
+        assert one.deadline > now
+    assert max(sent.values(), default=0) <= one.rounds(members)
+    latest = {(topic, about): serial for serial, (topic, about, _) in enumerate(rumors)}
+    assert {int.from_bytes(data[:2]) for data in sent} == set(latest.values())
+
+
+@law
+@given(st.lists(st.integers(1, 400), max_size=30), st.integers(0, 1400))
+def test_riders_fit_and_ride_only_so_often(sizes: list[int], room: int) -> None:
+    one = mill()
+    for serial, size in enumerate(sizes):
+        one.add(Topic(serial % 2), serial, serial.to_bytes(2) + bytes(size), 0.0)
+    rides: Counter[bytes] = Counter()
+    for _ in range(50):
+        riders = one.ride(room, 0.001)
+        assert sum(map(len, riders)) <= room
+        rides.update(riders)
+    assert set(rides.values()) <= {6}
+
+
+def test_a_rumor_that_had_its_rounds_and_its_rides_is_forgotten() -> None:
+    one = mill()
+    one.add(M, "b", b"news", 0.0)
+    run(one, until=1.0)
+    assert len(one) == 1
+    assert [one.ride(ROOM, 1.0) for _ in range(7)] == [[b"news"]] * 6 + [[]]
+    assert len(one) == 0
+
+
+def test_a_rumor_that_rode_enough_is_forgotten_after_its_last_round() -> None:
+    one = mill()
+    one.add(M, "b", b"news", 0.0)
+    for _ in range(6):
+        assert one.ride(ROOM, 0.001) == [b"news"]
+    assert one.ride(ROOM, 0.001) == []
+    assert len(run(one, until=1.0)) == 7
+    assert len(one) == 0
+
+
+def test_a_rumor_that_finds_no_ride_is_forgotten_after_a_while() -> None:
+    one = mill()
+    one.add(M, "b", b"old", 0.0)
+    run(one, until=1.0)
+    one.add(M, "c", b"new", 9.9)
+    assert one.ride(0, 9.9) == []
+    assert len(one) == 2
+    assert one.ride(0, 10.1) == []
+    assert len(one) == 1
+    run(one, until=12.0)
+    assert one.ride(0, 30.0) == []
+    assert len(one) == 0
+
+
+def test_rides_can_be_turned_off() -> None:
+    one = mill(piggyback_rounds=0)
+    one.add(M, "b", b"news", 0.0)
+    assert one.ride(ROOM, 0.0) == []
+    run(one, until=1.0)
+    assert len(one) == 0
+
+
+def test_the_queue_drops_its_oldest_and_never_outgrows_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RUMOR_QUEUE_MAX", 10)
+    one = mill()
+    for number in range(25):
+        one.add(M, number, bytes([number]), 0.0)
+        assert len(one) <= 10
+    assert one.dropped == 15
+    one.add(M, 20, b"again", 0.0)
+    assert one.dropped == 15
+    [(_, packet), *_] = run(one, until=0.01)
+    assert sorted(packet) == sorted([*map(bytes, ([n] for n in range(15, 25) if n != 20)), b"again"])
+
+
+def test_neither_topic_starves_the_other() -> None:
+    one = mill()
+    for number in range(500):
+        one.add(M, number, b"m" * 60, 0.0)
+    for number in range(3):
+        one.add(R, number, b"r" * 60, 0.0)
+    [first, *_] = one.flush(ROOM, 64, 0.002)
+    assert first[:6] == [b"m" * 60, b"r" * 60] * 3
+    assert set(one.ride(200, 0.002)) == {b"m" * 60, b"r" * 60}
+
+
+def test_the_newest_come_first() -> None:
+    one = mill()
+    for number in range(100):
+        one.add(R, number, bytes([number]) * 100, 0.0)
+    [first, *_] = one.flush(1000, 64, 0.002)
+    assert [data[0] for data in first] == list(range(99, 89, -1))
+
+
+def test_a_burst_is_spread_over_several_flushes_but_nobody_is_left_out() -> None:
+    one = mill()
+    for number in range(100):
+        one.add(R, number, bytes([number]) * 100, 0.0)
+    first = one.flush(1000, 64, 0.002)
+    assert [len(packet) for packet in first] == [10, 10, 10, 10]
+    rest = run(one, until=1.0, room=1000)
+    sent = {data[0] for packet in first for data in packet} | {data[0] for _, packet in rest for data in packet}
+    assert sent == set(range(100))

@@ -1,0 +1,231 @@
+"""The driver hands everything in before it wakes the engine, tells it how late it is, and does what it returns."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from gossipreg.config import Settings
+from gossipreg.errors import GossipregError, NameConflict
+from gossipreg.model import Address, Status
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.outputs import (
+    CloseStream,
+    InstancesChanged,
+    MemberChanged,
+    NameContested,
+    OpenStream,
+    Output,
+    SeekSeeds,
+    SendFrame,
+    Transmit,
+)
+from gossipreg.protocol.wire.sealing import ClearSeal
+from gossipreg.runtime.changes import Changes
+from gossipreg.runtime.datagrams import Datagrams
+from gossipreg.runtime.driver import Driver
+from gossipreg.runtime.seeds import Seeds
+
+ANN = Rumor("ann", 1, 0, Status.ALIVE, Address("10.0.0.1", 7940))
+
+
+@attrs.frozen
+class FakeIdentity:
+    name: str
+    address: Address
+
+
+@attrs.define(eq=False)
+class FakeEngine:
+    """Notes what it is told, in order, and returns what it is to return."""
+
+    address: Address
+    heard: trio.MemorySendChannel[tuple[Any, ...]]
+    due: float = math.inf
+    settings: Settings = attrs.field(factory=Settings)
+    counters: Counter[str] = attrs.field(factory=Counter)
+    returns: dict[str, list[Output]] = attrs.field(factory=dict)
+
+    @property
+    def identity(self) -> FakeIdentity:
+        return FakeIdentity("me", self.address)
+
+    def deadline(self) -> float:
+        return self.due
+
+    def receive(self, data: bytes, source: Address, now: float) -> list[Output]:
+        return self._note("receive", data)
+
+    def wake(self, now: float, *, late: float) -> list[Output]:
+        self.due = math.inf
+        return self._note("wake", late)
+
+    def seeds(self, addresses: Sequence[Address], now: float) -> list[Output]:
+        return self._note("seeds", list(addresses))
+
+    def stream_frame(self, stream: int, frame: bytes, source: Address, now: float) -> list[Output]:
+        return self._note("frame", stream > 0, frame)
+
+    def stream_ended(self, stream: int, now: float, *, refused: bool) -> list[Output]:
+        return self._note("ended", stream > 0, refused)
+
+    def _note(self, verb: str, *what: Any) -> list[Output]:
+        self.heard.send_nowait((verb, *what))
+        return self.returns.pop(verb, [])
+
+
+@attrs.define(eq=False)
+class Rig:
+    """A driver on a fake engine, with a real socket, and one to speak to it."""
+
+    driver: Driver
+    engine: FakeEngine
+    events: trio.MemoryReceiveChannel[tuple[Any, ...]]
+    other: socket.socket
+    failures: list[GossipregError] = attrs.field(factory=list)
+
+    async def heard(self) -> tuple[Any, ...]:
+        with trio.fail_after(5):
+            return await self.events.receive()
+
+    def send(self, payload: bytes) -> None:
+        """Have a packet arrive."""
+        self.other.sendto(ClearSeal("shop").seal(payload, 0.0), self.engine.address)
+
+
+@pytest.fixture
+async def rig(nursery: trio.Nursery) -> AsyncIterator[Rig]:
+    """A driver that does not run yet."""
+    tell, events = trio.open_memory_channel[tuple[Any, ...]](1000)
+    with socket.socket(type=socket.SOCK_DGRAM) as own, socket.socket(type=socket.SOCK_DGRAM) as other:
+        for each in (own, other):
+            each.setblocking(False)
+            each.bind(("127.0.0.1", 0))
+        engine = FakeEngine(Address(*own.getsockname()), tell)
+        as_engine: Any = engine
+        datagrams = Datagrams(own, ClearSeal("shop"), engine.counters)
+        driver = Driver(as_engine, datagrams, Seeds(("10.0.0.9:1",)), Changes(), "shop", None, nursery)
+        made = Rig(driver, engine, events, other)
+        driver.on_failure = made.failures.append
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+async def test_all_that_can_be_read_is_handed_in_before_anything_that_is_due(rig: Rig, nursery: trio.Nursery) -> None:
+    rig.send(b"one")
+    rig.send(b"two")
+    rig.engine.due = -math.inf
+    nursery.start_soon(rig.driver.run)
+    assert [await rig.heard() for _ in range(2)] == [("receive", b"one"), ("receive", b"two")]
+    assert (await rig.heard())[0] == "wake"
+
+
+async def test_the_engine_is_told_how_late_it_is_woken(rig: Rig, nursery: trio.Nursery) -> None:
+    rig.engine.due = trio.current_time() - 3
+    nursery.start_soon(rig.driver.run)
+    verb, late = await rig.heard()
+    assert (verb, late) == ("wake", pytest.approx(3, abs=1))
+
+
+async def test_a_packet_that_comes_early_makes_nobody_late(rig: Rig, nursery: trio.Nursery) -> None:
+    nursery.start_soon(rig.driver.run)
+    rig.engine.due = math.inf
+    await trio.testing.wait_all_tasks_blocked()
+    rig.send(b"early")
+    assert [await rig.heard(), await rig.heard()] == [("receive", b"early"), ("wake", 0.0)]
+
+
+async def test_the_engine_is_woken_when_something_is_due(rig: Rig, nursery: trio.Nursery) -> None:
+    rig.engine.due = trio.current_time() + 0.01
+    nursery.start_soon(rig.driver.run)
+    assert (await rig.heard())[0] == "wake"
+    assert rig.engine.due <= trio.current_time() or rig.engine.due == math.inf
+
+
+async def test_what_a_user_does_wakes_the_engine_at_once(rig: Rig, nursery: trio.Nursery) -> None:
+    nursery.start_soon(rig.driver.run)
+    await trio.testing.wait_all_tasks_blocked()
+    rig.driver.say([])
+    assert (await rig.heard())[0] == "wake"
+
+
+async def test_packets_are_sent_sealed(rig: Rig) -> None:
+    to = Address(*rig.other.getsockname())
+    rig.driver.perform([Transmit(b"hello", to)])
+    await trio.lowlevel.wait_readable(rig.other)
+    assert ClearSeal("shop").open(rig.other.recv(100), 0.0) == b"hello"
+
+
+async def test_streams_are_opened_spoken_on_and_closed(rig: Rig, nursery: trio.Nursery) -> None:
+    with socket.socket() as listener:
+        listener.setblocking(False)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        rig.engine.returns["frame"] = [SendFrame(-1, b"answer")]
+        nursery.start_soon(rig.driver.serve, listener)
+        rig.driver.perform([OpenStream(1, Address(*listener.getsockname()), b"question", 5.0)])
+        assert await rig.heard() == ("frame", False, b"question")
+        rig.engine.returns["frame"] = [CloseStream(1)]
+        assert await rig.heard() == ("frame", True, b"answer")
+        ends = {await rig.heard(), await rig.heard()}
+        assert ends == {("ended", True, False), ("ended", False, False)}
+
+
+async def test_seeds_are_looked_up_when_they_are_sought(rig: Rig) -> None:
+    rig.driver.perform([SeekSeeds()])
+    assert await rig.heard() == ("seeds", [Address("10.0.0.9", 1)])
+
+
+async def test_what_changed_is_written_down_for_watchers(rig: Rig) -> None:
+    failed = ANN.graver(Status.FAILED)
+    rig.driver.perform([InstancesChanged(("orders", "stock")), MemberChanged(ANN, failed), MemberChanged(failed, None)])
+    assert rig.driver.changes.since(0) == [("service", "orders"), ("service", "stock"), ("member", "ann")]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "level", "message"),
+    [
+        (None, ANN, logging.INFO, "member ann at 10.0.0.1:7940 is alive"),
+        (ANN, ANN.graver(Status.SUSPECT), logging.WARNING, "member ann at 10.0.0.1:7940 is suspect"),
+        (ANN, ANN.graver(Status.FAILED), logging.WARNING, "member ann at 10.0.0.1:7940 is failed"),
+        (ANN, ANN.graver(Status.LEFT), logging.INFO, "member ann at 10.0.0.1:7940 is left"),
+        (ANN.graver(Status.LEFT), None, logging.INFO, "member ann is forgotten"),
+    ],
+)
+async def test_every_turn_of_a_member_is_logged(
+    before: Rumor | None, after: Rumor | None, level: int, message: str, rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    rig.driver.perform([MemberChanged(before, after)])
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(level, message)]
+
+
+async def test_a_refutation_that_changes_no_status_is_not_logged(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    rig.driver.perform([MemberChanged(ANN, attrs.evolve(ANN, incarnation=1))])
+    assert caplog.messages == []
+
+
+async def test_who_must_yield_its_name_fails_with_a_sentence(rig: Rig) -> None:
+    rig.driver.perform([NameContested(Address("10.0.0.2", 7940), yielding=True)])
+    [failure] = rig.failures
+    assert isinstance(failure, NameConflict)
+    assert str(failure) == (
+        "the name 'me' is held by the member at 10.0.0.2:7940, which is older: "
+        "stop that one, or give this node another --name"
+    )
+
+
+async def test_who_keeps_its_name_only_says_so(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.driver.perform([NameContested(Address("10.0.0.2", 7940), yielding=False)])
+    assert rig.failures == []
+    assert caplog.messages == ["another node at 10.0.0.2:7940 claims our name 'me'; it is told to stop"]

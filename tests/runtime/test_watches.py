@@ -1,0 +1,303 @@
+"""Watchers compare what they saw with what there is: a snapshot, then diffs that always lead to the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg.errors import GossipregError, NameConflict
+from gossipreg.model import Address, Event, Health, Instance, InstanceEvent, Member, MemberEvent, Snapshot, Status
+from gossipreg.protocol.registry.view import ServiceView, View
+from gossipreg.runtime import changes as changes_module
+from gossipreg.runtime.changes import Changes
+from gossipreg.runtime.watches import Events, Watch
+
+
+def instance(
+    number: int, *, service: str = "orders", weight: int = 1, owner: str = "ann", sick: bool = False
+) -> Instance:
+    health = Health.CRITICAL if sick else Health.PASSING
+    return Instance(
+        id=f"i-{number}", service=service, host="10.0.0.1", port=80, weight=weight, owner=owner, health=health
+    )
+
+
+def member(name: str, status: Status = Status.ALIVE, **changes: Any) -> Member:
+    return attrs.evolve(Member(name, Address("10.0.0.1", 1), status, generation=1, incarnation=0), **changes)
+
+
+@attrs.define
+class Board:
+    """What there is to see, changed by hand."""
+
+    view: View = attrs.field(factory=lambda: View(0))
+    changes: Changes = attrs.field(factory=Changes)
+    members: dict[str, Member] = attrs.field(factory=dict)
+    failure: GossipregError | None = None
+
+    def offer(self, *instances: Instance, service: str = "orders") -> None:
+        """The service has just these instances from now on."""
+        healthy = tuple(each for each in instances if each.health.can_serve)
+        index = self.view.service(service).index + 1
+        self.view._services[service] = ServiceView(index, instances, healthy, ())
+        self.changes.write([("service", service)])
+
+    def believe(self, *members: Member) -> None:
+        """This is believed of these members from now on."""
+        for each in members:
+            self.members[each.name] = each
+        self.changes.write([("member", each.name) for each in members])
+
+    def forget(self, name: str) -> None:
+        """The member is remembered no more."""
+        del self.members[name]
+        self.changes.write([("member", name)])
+
+    def watch(self, service: str = "orders") -> Watch:
+        return Watch(service, self.view, self.changes, lambda: self.failure)
+
+    def events(self, service: str | None = None) -> Events:
+        everybody = lambda: tuple(self.members.values())  # noqa: E731 - two short looks at the same dict
+        return Events(service, self.view, self.members.get, everybody, self.changes, lambda: self.failure)
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board()
+
+
+# One service
+
+
+async def test_the_first_step_is_a_snapshot_even_of_nothing(board: Board) -> None:
+    change = await anext(board.watch())
+    assert (change.snapshot, change.service, change.instances, change.added) == (True, "orders", (), ())
+
+
+async def test_later_steps_say_what_came_changed_and_went_and_the_whole_of_it(board: Board) -> None:
+    board.offer(instance(1), instance(2))
+    watch = board.watch()
+    snapshot = await anext(watch)
+    assert (snapshot.snapshot, snapshot.added) == (True, (instance(1), instance(2)))
+    board.offer(instance(2, weight=9), instance(3))
+    step = await anext(watch)
+    assert (step.snapshot, step.added, step.changed, step.removed) == (
+        False,
+        (instance(3),),
+        (instance(2, weight=9),),
+        (instance(1),),
+    )
+    assert step.instances == (instance(2, weight=9), instance(3))
+    assert step.index > snapshot.index
+
+
+async def test_an_instance_that_can_no_longer_serve_has_gone_for_a_watcher(board: Board) -> None:
+    board.offer(instance(1))
+    watch = board.watch()
+    await anext(watch)
+    board.offer(instance(1, sick=True))
+    assert (await anext(watch)).removed == (instance(1),)
+    board.offer(instance(1))
+    assert (await anext(watch)).added == (instance(1),)
+
+
+async def test_the_same_id_at_two_owners_is_two_instances(board: Board) -> None:
+    board.offer(instance(1))
+    watch = board.watch()
+    await anext(watch)
+    board.offer(instance(1), instance(1, owner="bob"))
+    assert (await anext(watch)).added == (instance(1, owner="bob"),)
+
+
+async def test_a_slow_watcher_skips_what_came_and_went_meanwhile(board: Board) -> None:
+    board.offer(instance(1))
+    watch = board.watch()
+    await anext(watch)
+    board.offer(instance(1), instance(2))
+    board.offer(instance(1))
+    board.offer(instance(3))
+    step = await anext(watch)
+    assert (step.added, step.removed) == ((instance(3),), (instance(1),))
+
+
+async def test_what_does_not_concern_a_watcher_does_not_wake_it(board: Board, nursery: trio.Nursery) -> None:
+    watch = board.watch()
+    await anext(watch)
+    steps: list[Sequence[Instance]] = []
+
+    async def take_one() -> None:
+        steps.append((await anext(watch)).instances)
+
+    nursery.start_soon(take_one)
+    await trio.testing.wait_all_tasks_blocked()
+    board.offer(instance(1, service="stock"), service="stock")
+    board.offer(instance(1, sick=True))
+    board.believe(member("ann"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert steps == []
+    board.offer(instance(1))
+    await trio.testing.wait_all_tasks_blocked()
+    assert steps == [(instance(1),)]
+
+
+async def test_a_watch_ends_when_the_node_closes_and_says_what_closed_it(board: Board) -> None:
+    watch, other = board.watch(), board.watch()
+    await anext(watch)
+    board.changes.close()
+    assert [step async for step in watch] == []
+    board.failure = NameConflict("another has the name")
+    with pytest.raises(NameConflict):
+        await anext(other)
+
+
+instances = st.builds(instance, st.integers(1, 4), weight=st.integers(1, 2), sick=st.booleans())
+tables = st.lists(instances, unique_by=lambda each: each.id).map(tuple)
+
+
+@given(history=st.lists(tables, min_size=1), pace=st.data())
+def test_the_diffs_always_lead_to_what_is_there(history: list[tuple[Instance, ...]], pace: st.DataObject) -> None:
+    async def follow() -> None:
+        board = Board()
+        watch, events = board.watch(), board.events()
+        seen: dict[str, Instance] = {}
+        told: dict[str, Instance] = {}
+        await anext(watch)
+        await anext(events)
+        for table in history:
+            board.offer(*table)
+            if pace.draw(st.booleans()):
+                with trio.move_on_after(0):
+                    step = await anext(watch)
+                    _apply(seen, [*step.added, *step.changed], step.removed)
+                    assert set(seen.values()) == set(step.instances)
+                with trio.move_on_after(0):
+                    for event in await anext(events):
+                        assert isinstance(event, InstanceEvent)
+                        gone = event.kind == "removed"
+                        _apply(told, () if gone else [event.instance], [event.instance] if gone else ())
+                healthy = {each.id: each for each in table if each.health.can_serve}
+                assert seen == told == healthy
+
+    trio.run(follow)
+
+
+def _apply(seen: dict[str, Instance], here: Iterable[Instance], gone: Iterable[Instance]) -> None:
+    for each in gone:
+        del seen[each.id]
+    seen |= {each.id: each for each in here}
+
+
+# Everything
+
+
+async def batch(events: Events) -> list[tuple[str, str]]:
+    """The next batch: kinds and names."""
+    return [_brief(event) for event in await anext(events)]
+
+
+def _brief(event: Event) -> tuple[str, str]:
+    match event:
+        case InstanceEvent():
+            return event.kind, event.instance.id
+        case MemberEvent():
+            return event.kind, event.member.name
+        case Snapshot():
+            return "snapshot", f"{len(event.members)} members, {len(event.instances)} instances"
+
+
+async def test_events_begin_with_a_snapshot_of_members_and_healthy_instances(board: Board) -> None:
+    board.believe(member("ann"), member("bob", Status.FAILED))
+    board.offer(instance(1), instance(2, sick=True))
+    board.offer(instance(3, service="stock"), service="stock")
+    [snapshot] = await anext(board.events())
+    assert snapshot == Snapshot(
+        (member("ann"), member("bob", Status.FAILED)), (instance(1), instance(3, service="stock"))
+    )
+
+
+async def test_events_of_one_service_leave_out_the_others_but_no_member(board: Board) -> None:
+    board.offer(instance(3, service="stock"), service="stock")
+    events = board.events("orders")
+    assert await batch(events) == [("snapshot", "0 members, 0 instances")]
+    board.offer(instance(3, service="stock", weight=2), service="stock")
+    board.offer(instance(1))
+    board.believe(member("ann"))
+    assert sorted(await batch(events)) == [("added", "i-1"), ("joined", "ann")]
+
+
+async def test_every_turn_of_a_member_has_its_word(board: Board) -> None:
+    events = board.events()
+    await anext(events)
+    turns = [
+        (member("ann"), "joined"),
+        (member("ann", Status.SUSPECT), "suspect"),
+        (member("ann"), "alive"),
+        (member("ann", Status.FAILED), "failed"),
+        (member("ann", incarnation=1), "alive"),
+        (member("ann", incarnation=2, draining=True), "alive"),
+        (member("ann", generation=2), "joined"),
+        (member("ann", generation=2, address=Address("10.0.0.2", 1)), "joined"),
+        (member("ann", Status.LEFT, generation=3), "left"),
+    ]
+    for turn, word in turns:
+        board.believe(turn)
+        assert await batch(events) == [(word, "ann")]
+
+
+async def test_what_nobody_could_see_is_not_told(board: Board, nursery: trio.Nursery) -> None:
+    board.believe(member("ann"), member("bob", Status.FAILED))
+    events = board.events()
+    await anext(events)
+    board.believe(member("ann", incarnation=7))
+    board.forget("bob")
+    board.offer(instance(1, sick=True))
+    board.believe(member("cid"))
+    assert await batch(events) == [("joined", "cid")]
+
+
+async def test_a_present_member_that_is_forgotten_has_left(board: Board) -> None:
+    board.believe(member("ann"))
+    events = board.events()
+    await anext(events)
+    board.forget("ann")
+    assert await batch(events) == [("left", "ann")]
+
+
+async def test_one_that_fell_far_behind_looks_at_everything_again(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board.believe(member("ann"), member("bob"))
+    board.offer(instance(1))
+    events = board.events()
+    await anext(events)
+    board.believe(member("ann", Status.FAILED))
+    board.forget("bob")
+    board.offer(instance(2))
+    board.offer(instance(3, service="stock"), service="stock")
+    for _ in range(changes_module._KEPT):
+        board.changes.write([("member", "ann")])
+    assert sorted(await batch(events)) == [
+        ("added", "i-2"),
+        ("added", "i-3"),
+        ("failed", "ann"),
+        ("left", "bob"),
+        ("removed", "i-1"),
+    ]
+
+
+async def test_events_end_when_the_node_closes_and_say_what_closed_it(board: Board) -> None:
+    events, other = board.events(), board.events()
+    await anext(events)
+    await anext(other)
+    board.changes.close()
+    assert [each async for each in events] == []
+    board.failure = NameConflict("another has the name")
+    with pytest.raises(NameConflict):
+        await anext(other)

@@ -1,0 +1,27 @@
+"""Golden scripts: each scene is a sentence, commands, and what the cluster then does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.scenes.player import Scene
+
+SCENES = sorted(Path(__file__).parent.glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", SCENES, ids=lambda path: path.stem)
+def test_the_scene_goes_as_written(path: Path, request: pytest.FixtureRequest) -> None:
+    scene = Scene.load(path)
+    if request.config.getoption("--record-scenes"):
+        scene.record()
+    else:
+        assert scene.play() == scene.expected
+
+
+@pytest.mark.parametrize("path", SCENES, ids=lambda path: path.stem)
+def test_a_scene_says_what_it_shows(path: Path) -> None:
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("# ")
+    assert first.endswith(".")
