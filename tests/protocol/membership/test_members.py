@@ -88,25 +88,31 @@ def test_everybody_is_probed_within_two_rounds_less_one(count: int) -> None:
 
 @law
 @given(st.lists(st.sampled_from(["probe", "join", "fail"]), max_size=60), st.integers(0, 99))
-def test_whoever_comes_or_goes_nobody_is_probed_twice_in_a_round_or_left_out(events: list[str], seed: int) -> None:
+def test_whoever_comes_or_goes_nobody_is_favoured_or_left_out(events: list[str], seed: int) -> None:
     who = members(4, seed=seed)
     newcomers = iter(crowd(99)[4:])
-    due, probed = set(who.present), set[str]()  # who must be probed in this round yet, and who was
+    periods_without = dict.fromkeys(who.present, 0)
+    peak = len(who.present)
+    between: list[str] = []  # who was probed, in order
     for event in events:
         if event == "join":
-            who.put(next(newcomers), 0.0)
+            newcomer = next(newcomers)
+            who.put(newcomer, 0.0)
+            periods_without[newcomer.name] = 0
         elif event == "fail" and who.present:
             name = Random(f"{seed} {len(who)}").choice(list(who.present))
             without(who, name)
-            due.discard(name)
+            del periods_without[name]
         elif event == "probe" and who.present:
             target = who.next_target()
             assert target is not None
-            if not due and target.name in probed:  # the round is over, newcomers included
-                due, probed = set(who.present), set()
-            assert target.name not in probed
-            probed.add(target.name)
-            due.discard(target.name)
+            if target.name in between:  # since then at most the rest of one round and the start of the next
+                since = between[len(between) - between[::-1].index(target.name) :]
+                assert max(map(since.count, since), default=0) <= 2
+            between.append(target.name)
+            periods_without = {name: periods + 1 for name, periods in periods_without.items()} | {target.name: 0}
+        peak = max(peak, len(who.present))
+        assert max(periods_without.values(), default=0) <= 2 * peak
 
 
 @law
