@@ -100,6 +100,7 @@ class Dissemination:
         left = room
         waiting: list[_Item] = []
         for item in _taking_turns(due):
+            assert len(item.data) <= room, "what is too large for a packet is announced, not gossiped"
             if len(item.data) > left and len(packets) < limits.FLUSH_PACKETS_MAX:
                 packets.append([])
                 left = room
