@@ -89,10 +89,7 @@ class Identity:
             may_live = not self.settled and rumor.status.is_present and rumor.address != self.address
             return Answer.CONTEST if may_live else Answer.IGNORE
         if rumor.generation == self.generation and rumor.address == self.address:
-            if rumor.incarnation > self.incarnation:
-                return Answer.REFUTE  # our own voice from before a crash without disk in the same millisecond
-            accused = rumor.incarnation == self.incarnation and rumor.status > Status.ALIVE
-            return Answer.REFUTE if accused else Answer.IGNORE
+            return Answer.REFUTE if rumor.supersedes(self.rumor()) else Answer.IGNORE
         if rumor.address == self.address or not rumor.status.is_present:
             return Answer.RECLAIM
         return Answer.CONTEST

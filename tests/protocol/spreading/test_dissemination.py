@@ -105,7 +105,7 @@ def test_riders_fit_and_ride_only_so_often(sizes: list[int], room: int) -> None:
         riders = one.ride(room, 0.001)
         assert sum(map(len, riders)) <= room
         rides.update(riders)
-    assert set(rides.values()) <= {6}
+    assert max(rides.values(), default=0) <= 6
 
 
 def test_a_rumor_that_had_its_rounds_and_its_rides_is_forgotten() -> None:
