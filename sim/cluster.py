@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
@@ -30,6 +30,9 @@ from sim.world import World, ns
 #: What an end of a stream costs in a process's buffer (bytes).
 _END_BYTES = 64
 
+#: What a kernel sends to begin or end a stream: a segment with nothing in it.
+_BARE = bytes(40)
+
 #: How soon a stalled frame is tried again (ns).
 _STALL = ns(0.4)
 
@@ -38,11 +41,11 @@ Observer = Callable[[Process, Output], None]
 
 @attrs.define(eq=False)
 class _Stream:
-    """One connection: who holds which end, and when the last frame arrives each way (frames stay in order)."""
+    """One connection: who holds which end, and what is on its way to whom (frames stay in order)."""
 
     ends: tuple[tuple[Process, int], tuple[Process, int]]
-    clear_at: dict[str, int] = attrs.field(factory=dict)  # receiver's name -> ns
-    open: bool = True
+    clear_at: dict[str, int] = attrs.field(factory=dict)  # receiver's name -> ns, when the last frame arrives
+    stalled: dict[str, deque[bytes | None]] = attrs.field(factory=dict)  # receiver's name -> frames; None: the end
 
     def other(self, process: Process) -> tuple[Process, int]:
         """The far end."""
@@ -63,6 +66,7 @@ class Cluster:
     processes: dict[str, Process] = attrs.field(factory=dict)
     observers: list[Observer] = attrs.field(factory=list)
     touched: list[Callable[[Process], None]] = attrs.field(factory=list)
+    taps: list[Callable[[bytes, Address], None]] = attrs.field(factory=list)  # shown every packet and where it goes
     counters: Counter[str] = attrs.field(factory=Counter)
     _at: dict[Address, Process] = attrs.field(factory=dict)
     _down: dict[str, None] = attrs.field(factory=dict)  # hosts that do not even refuse
@@ -74,6 +78,7 @@ class Cluster:
     _accepted: Counter[str] = attrs.field(factory=Counter)
     _births: Counter[str] = attrs.field(factory=Counter)
     _clocks: dict[str, Clock] = attrs.field(factory=dict)
+    _past: Counter[str] = attrs.field(factory=Counter)  # what ended lives have counted
 
     def __attrs_post_init__(self) -> None:
         self.network = Network(self.world, self.latency)
@@ -89,12 +94,14 @@ class Cluster:
         """
         old = self.processes.get(name)
         assert old is None or not old.alive, "one life at a time"
+        if old is not None:
+            self._past.update(_counted(old))
         self._seeds[name] = tuple(seeds) or self._seeds.get(name, ())
         self._zones[name] = zone or self._zones.get(name, "")
         self._births[name] += 1
         life = self._births[name]
         address = Address(_host(len(self._clocks), self._clocks, name), port or (old.address.port if old else 7940))
-        clock = self._clocks.setdefault(name, Clock())
+        clock = self.clock(name)
         generation = int(clock.wall(self.world) * 1000)
         if disk:
             generation = max(generation, self._generations.get(name, 0) + 1)
@@ -134,15 +141,32 @@ class Cluster:
             stream = self._streams.pop((held, number))
             if not host:
                 self._end_far(stream, process)
+            else:
+                self._give_up_far(stream, process)
 
     def clock(self, name: str) -> Clock:
         """The clocks of ``name``'s host, to be set wrong."""
-        return self._clocks[name]
+        return self._clocks.setdefault(name, Clock())
+
+    def living(self, name: str) -> Process | None:
+        """The process of ``name`` that runs, stopped or not; None if none does."""
+        process = self.processes.get(name)
+        return process if process is not None and process.alive else None
 
     @property
     def alive(self) -> list[Process]:
         """The processes that run, stopped ones included."""
         return [process for process in self.processes.values() if process.alive]
+
+    def name_at(self, address: Address) -> str | None:
+        """Who lives, or last lived, at ``address``."""
+        process = self._at.get(address)
+        return None if process is None else process.name
+
+    @property
+    def tally(self) -> Counter[str]:
+        """What all processes and their engines have counted, in this life and those before."""
+        return sum(map(_counted, self.processes.values()), self._past.copy())
 
     # What users do
 
@@ -180,7 +204,7 @@ class Cluster:
                 case CloseStream():
                     self._close(process, output.stream)
                 case SeekSeeds():
-                    addresses = [self.processes[seed].address for seed in self._seeds[process.name]]
+                    addresses = [self.processes[s].address for s in self._seeds[process.name] if s in self.processes]
                     process.act(process.engine.seeds(addresses, process.now))
                 case NameContested(yielding=True):
                     self.crash(process.name)
@@ -192,23 +216,29 @@ class Cluster:
         packet = process.seal.seal(output.data, process.clock.wall(self.world))
         self.counters["packets"] += 1
         self.counters["bytes"] += len(packet)
+        for tap in self.taps:
+            tap(packet, output.to)
         if receiver is None:
             return
         for delay, data in self.network.carry(process.name, receiver.name, packet):
             self.world.after(delay, partial(self._deliver, data, process.address, output.to))
 
     def _deliver(self, data: bytes, source: Address, to: Address) -> None:
-        receiver = self._at[to]
-        if receiver.name not in self._down:
+        receiver = self._at.get(to)
+        if receiver is not None and receiver.name not in self._down:
             receiver.packet(data, source)
             receiver.schedule()
+
+    def inject(self, packet: bytes, to: Address) -> None:
+        """Let a packet that nobody sends now arrive at ``to``, from an address that is nobody's."""
+        self._deliver(packet, Address("198.18.255.254", 1), to)
 
     # Streams
 
     def _open(self, process: Process, opening: OpenStream) -> None:
         receiver = self._at.get(opening.to)
-        there = None if receiver is None else self.network.carry_frame(process.name, receiver.name, b"\0" * 40)
-        back = None if receiver is None else self.network.carry_frame(receiver.name, process.name, b"\0" * 40)
+        there = None if receiver is None else self.network.carry_frame(process.name, receiver.name, _BARE)
+        back = None if receiver is None else self.network.carry_frame(receiver.name, process.name, _BARE)
         if receiver is None or receiver.name in self._down or there is None or back is None:
             self.world.after(ns(opening.patience), partial(self._ended, process, opening.stream, refused=False))
         elif not receiver.alive:
@@ -229,17 +259,30 @@ class Cluster:
         self.counters["bytes"] += len(frame)
         self._push(stream, process, frame)
 
-    def _push(self, stream: _Stream, process: Process, frame: bytes) -> None:
+    def _push(self, stream: _Stream, process: Process, frame: bytes | None) -> None:
+        """Send a frame, or the end, behind all that waits before it."""
+        receiver, _ = stream.other(process)
+        stalled = stream.stalled.setdefault(receiver.name, deque())
+        stalled.append(frame)
+        if len(stalled) == 1:
+            self._flow(stream, process)
+
+    def _flow(self, stream: _Stream, process: Process) -> None:
         receiver, far = stream.other(process)
-        if (receiver, far) not in self._streams:
-            return
-        delay = self.network.carry_frame(process.name, receiver.name, frame)
-        if delay is None:
-            self.world.after(_STALL, partial(self._push, stream, process, frame))
-            return
-        arrives = max(self.world.now + delay, stream.clear_at.get(receiver.name, 0))
-        stream.clear_at[receiver.name] = arrives
-        self.world.at(arrives, partial(self._frame, receiver, far, frame, process.address))
+        stalled = stream.stalled[receiver.name]
+        while stalled and (receiver, far) in self._streams:
+            frame = stalled[0]
+            delay = self.network.carry_frame(process.name, receiver.name, _BARE if frame is None else frame)
+            if delay is None:
+                self.world.after(_STALL, partial(self._flow, stream, process))
+                return
+            stalled.popleft()
+            arrives = max(self.world.now + delay, stream.clear_at.get(receiver.name, 0))
+            stream.clear_at[receiver.name] = arrives
+            if frame is None:
+                self.world.at(arrives, partial(self._hung_up, receiver, far))
+            else:
+                self.world.at(arrives, partial(self._frame, receiver, far, frame, process.address))
 
     def _frame(self, receiver: Process, number: int, frame: bytes, source: Address) -> None:
         def arrive() -> None:
@@ -260,21 +303,29 @@ class Cluster:
             self._ended(process, number, refused=False)
 
     def _end_far(self, stream: _Stream, process: Process) -> None:
-        """Tell the far end, after what is still under way to it, if the word gets through."""
-        receiver, number = stream.other(process)
-        delay = self.network.carry_frame(process.name, receiver.name, b"\0" * 40)
-        if delay is None:
-            delay = ns(self.settings.stream_patience)
-        when = max(self.world.now + delay, stream.clear_at.get(receiver.name, 0))
-        self.world.at(when, partial(self._hung_up, receiver, number))
+        """Tell the far end, after what is still under way to it; if the word is lost, it loses patience."""
+        self._push(stream, process, None)
+        self._give_up_far(stream, process)
+
+    def _give_up_far(self, stream: _Stream, process: Process) -> None:
+        self.world.after(ns(self.settings.stream_patience), partial(self._hung_up, *stream.other(process)))
 
     def _hung_up(self, process: Process, number: int) -> None:
-        if self._streams.pop((process, number), None) is not None:
-            self._ended(process, number, refused=False)
+        def arrive() -> None:
+            if self._streams.pop((process, number), None) is not None:
+                process.act(process.engine.stream_ended(number, process.now))
+
+        if (process, number) in self._streams:
+            process.call(_END_BYTES, arrive)
+            process.schedule()
 
     def _ended(self, process: Process, number: int, *, refused: bool) -> None:
         process.call(_END_BYTES, lambda: process.act(process.engine.stream_ended(number, process.now, refused=refused)))
         process.schedule()
+
+
+def _counted(process: Process) -> Counter[str]:
+    return process.counters + process.engine.counters
 
 
 def _register(instance: Instance, engine: Engine, now: float) -> list[Output]:

@@ -30,6 +30,10 @@ class Dice:
         text = "|".join(map(str, purpose))
         return cls(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"gossipreg dice").digest()))
 
+    def fork(self) -> Dice:
+        """A stream of its own, at the price of one draw from this one however much is drawn from it."""
+        return Dice(self.bits())
+
     def bits(self) -> int:
         """64 random bits."""
         self._state = (self._state + 0x9E3779B97F4A7C15) & _MASK

@@ -150,7 +150,8 @@ class Network:
         delay = self.latency.draw(sender, receiver, self._dice_for("latency", link))
         parcel = Parcel([(delay, packet)])
         for condition, dice in self._holding(link):
-            condition.touch(parcel, link, dice, self.world.now)
+            # Dice of its own for each packet: what one condition does to it changes no later draw of another.
+            condition.touch(parcel, link, dice.fork(), self.world.now)
         return parcel.copies
 
     def carry_frame(self, sender: str, receiver: str, frame: bytes) -> int | None:

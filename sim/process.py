@@ -19,12 +19,15 @@ import attrs
 
 from gossipreg.model import Address
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.outputs import Output, Transmit
+from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFrame, Transmit
 from gossipreg.protocol.wire.sealing import Refused, Seal
 from sim.world import EPOCH_MS, SECOND, World
 
 #: What a kernel keeps for a process that does not read (bytes): our driver asks for so much.
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+
+#: What waits to be sent while a process is blocked.
+_SENDING: Final = (Transmit, OpenStream, SendFrame, CloseStream)
 
 Arrival = Callable[[], None]
 
@@ -33,12 +36,18 @@ Arrival = Callable[[], None]
 class Clock:
     """A host's two clocks as functions of true time: one steady but for drift, one that may be wrong and may jump."""
 
-    drift: float = 0.0  # seconds gained a second
     skew: float = 0.0  # seconds that the wall clock is ahead
+    drift: float = 0.0  # seconds gained a second, since `_since`
+    _since: float = 0.0  # true seconds
+    _shown: float = 0.0  # what the steady clock showed then
 
     def steady(self, world: World) -> float:
         """What the host's steady clock shows (seconds)."""
-        return world.seconds * (1.0 + self.drift)
+        return self._shown + (world.seconds - self._since) * (1.0 + self.drift)
+
+    def run_at(self, drift: float, world: World) -> None:
+        """Gain ``drift`` seconds a second from now on; the steady clock does not jump."""
+        self._shown, self._since, self.drift = self.steady(world), world.seconds, drift
 
     def wall(self, world: World) -> float:
         """What the host's wall clock shows (seconds since the epoch)."""
@@ -46,7 +55,7 @@ class Clock:
 
     def true_time(self, steady: float) -> float:
         """When, in true seconds, the steady clock shows ``steady``."""
-        return steady / (1.0 + self.drift)
+        return self._since + (steady - self._shown) / (1.0 + self.drift)
 
 
 @attrs.define(eq=False)
@@ -81,17 +90,14 @@ class Process:
 
     def packet(self, data: bytes, source: Address) -> None:
         """A packet reaches the socket."""
-        self._arrive(len(data), lambda: self._open(data, source))
+        if self.alive and self._inbox_bytes + len(data) > RECEIVE_BUFFER:
+            self.counters["kernel_drops"] += 1
+        else:
+            self.call(len(data), lambda: self._open(data, source))
 
     def call(self, size: int, arrival: Arrival) -> None:
         """Something else reaches the process (a frame, the end of a stream); it waits in line like a packet."""
-        self._arrive(size, arrival)
-
-    def _arrive(self, size: int, arrival: Arrival) -> None:
         if not self.alive:
-            return
-        if self._inbox_bytes + size > RECEIVE_BUFFER:
-            self.counters["kernel_drops"] += 1
             return
         self._inbox.append((size, arrival))
         self._inbox_bytes += size
@@ -150,6 +156,11 @@ class Process:
             self._wake_at = when
             self.world.at(when, lambda: self._alarm(when))
 
+    def rewind(self) -> None:
+        """Set the alarm anew: the clock runs otherwise than it did."""
+        self._wake_at = None
+        self.schedule()
+
     def _alarm(self, when: int) -> None:
         if self._wake_at != when:
             return
@@ -167,14 +178,15 @@ class Process:
     def act(self, outputs: list[Output]) -> None:
         """Do what the engine returned; what would be sent waits while the process is blocked."""
         if self.blocked:
-            sent = [output for output in outputs if isinstance(output, Transmit)]
-            self._held += sent
-            outputs = [output for output in outputs if not isinstance(output, Transmit)]
+            self._held += [output for output in outputs if isinstance(output, _SENDING)]
+            outputs = [output for output in outputs if not isinstance(output, _SENDING)]
         self.perform(self, outputs)
 
     def do(self, verb: Callable[[Engine, float], list[Output]]) -> None:
-        """Let the user of this node say something."""
-        if self.alive:
+        """Let the user of this node say something; a stopped process hears it when it goes on."""
+        if self.frozen:
+            self.call(0, lambda: self.act(verb(self.engine, self.now)))
+        elif self.alive:
             self.act(verb(self.engine, self.now))
             self.schedule()
 
@@ -196,16 +208,16 @@ class Process:
     def unblock(self) -> None:
         """Let them go on: first what waited to be sent, then what waited to be read."""
         self.blocked = False
-        held, self._held = self._held, []
-        if not self.frozen:
-            self.perform(self, held)
         self._resume()
 
     def _resume(self) -> None:
-        if self.alive and not self.frozen and not self.blocked:
-            self._wake_at = None
+        if not self.alive or self.frozen:
+            return
+        if not self.blocked:
+            held, self._held = self._held, []
+            self.perform(self, held)
             self._work()
-            self.schedule()
+        self.rewind()
 
     def kill(self) -> None:
         """End the process."""

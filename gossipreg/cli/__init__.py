@@ -15,6 +15,7 @@ from gossipreg.cli.keygen import keygen
 from gossipreg.cli.members import info, leave, members
 from gossipreg.cli.page import Sections
 from gossipreg.cli.services import deregister, lookup, register, services
+from gossipreg.cli.sim import sim
 from gossipreg.cli.watch import watch
 from gossipreg.errors import ConfigError, GossipregError
 
@@ -22,6 +23,7 @@ _SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
     "Run": (agent, demo, keygen),
     "Ask the agent": (lookup, services, members, watch, info),
     "Tell the agent": (register, deregister, leave),
+    "Try it out": (sim,),
 }
 
 

@@ -1,0 +1,1 @@
+"""What must hold, one class each. Oracles see the truth that no node can see."""

@@ -1,0 +1,34 @@
+"""Knows oracle 1: what is believed of a member never falls back."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from gossipreg.protocol.outputs import MemberChanged, Output
+from sim.oracles.oracle import Oracle
+from sim.process import Process
+
+
+@attrs.define
+class Ranks(Oracle):
+    """Stored (generation, incarnation, gravity) only rises; in one incarnation alive → suspect → failed → left."""
+
+    law: ClassVar[str] = "what is believed of a member never falls back"
+
+    _ranks: dict[tuple[Process, str], tuple[int, int, int]] = attrs.field(factory=dict)
+
+    def see(self, process: Process, output: Output) -> None:
+        """Compare each new belief with the last one of this observer about this subject."""
+        if not isinstance(output, MemberChanged):
+            return
+        if output.after is None:
+            assert output.before is not None, "only what was known is forgotten"
+            self._ranks.pop((process, output.before.name), None)
+            return
+        after = output.after
+        rank = (after.generation, after.incarnation, int(after.status))
+        before = self._ranks.get((process, after.name), (-1, -1, -1))
+        self.check(process, rank > before or after.name == process.name, f"{after.name} fell from {before} to {rank}")
+        self._ranks[process, after.name] = rank

@@ -1,0 +1,72 @@
+"""Knows what happened, in order: a hash that two equal runs share, and the steps that a report is drawn from."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import attrs
+
+from gossipreg.protocol.outputs import (
+    InstancesChanged,
+    MemberChanged,
+    NameContested,
+    OpenStream,
+    Output,
+    SendFrame,
+    Transmit,
+)
+from sim.process import Process
+
+
+@attrs.frozen
+class Step:
+    """Something that a node came to believe, or that was done to it."""
+
+    at: int  # ns
+    node: str
+    what: str
+    about: str
+    detail: str = ""
+
+
+@attrs.define
+class Trace:
+    """The running hash of everything that every node did, and the steps worth showing."""
+
+    steps: list[Step] = attrs.field(factory=list)
+    _hash: Any = attrs.field(factory=lambda: hashlib.blake2b(digest_size=16))
+
+    @property
+    def digest(self) -> str:
+        """The hash so far (hex): equal runs, equal hashes, whatever the Python and its hash seed."""
+        digest: str = self._hash.hexdigest()
+        return digest
+
+    def note(self, at: int, node: str, what: str, about: str = "", detail: str = "") -> None:
+        """Something was done to a node, or a phase began."""
+        self._hash.update(f"{at} {node} {what} {about} {detail}\n".encode())
+        self.steps.append(Step(at, node, what, about, detail))
+
+    def see(self, process: Process, output: Output) -> None:
+        """A node's engine returned ``output``."""
+        at = process.world.now
+        match output:
+            case Transmit():
+                self._hash.update(f"{at} {process.name} {output.to} ".encode() + output.data)
+            case MemberChanged(before, after):
+                known = after or before
+                assert known is not None, "a change is of something"
+                was = "unknown" if before is None else str(before.status)
+                status = "forgotten" if after is None else str(after.status)
+                self.note(at, process.name, status, known.name, f"{was} {known.generation} {known.incarnation}")
+            case InstancesChanged():
+                for service in output.services:
+                    view = process.engine.view.service(service)
+                    self.note(at, process.name, "service", service, f"{len(view.healthy)} {len(view.instances)}")
+            case NameContested():
+                self.note(at, process.name, "contested", str(output.other), str(output.yielding))
+            case OpenStream() | SendFrame():
+                self._hash.update(f"{at} {process.name} {output.stream} ".encode() + output.frame)
+            case _:
+                self._hash.update(f"{at} {process.name} {type(output).__name__}\n".encode())

@@ -1,0 +1,47 @@
+"""Small clusters and scenarios for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gossipreg.config import Settings
+from gossipreg.model import Status
+from sim.cluster import Cluster
+from sim.scenario import Fault, Scenario, Workload
+from sim.world import World, ns
+
+#: Seconds in which a small cluster has come together.
+TOGETHER = 3.0
+
+
+def scenario(*faults: Fault, **parts: Any) -> Scenario:
+    """A short play of four nodes with these faults."""
+    defaults: dict[str, Any] = {
+        "name": "test",
+        "title": "A test",
+        "nodes": 4,
+        "warmup": 3.0,
+        "duration": 8.0,
+        "workload": Workload(churn=1.0),
+    }
+    return Scenario(**(defaults | parts), faults=faults)
+
+
+def cluster(nodes: int = 3, *, seed: int = 1, settings: Settings | None = None) -> Cluster:
+    """A cluster of n0, n1 and so on that has come together."""
+    made = Cluster(World(seed), settings or Settings())
+    for number in range(nodes):
+        made.start(f"n{number}", seeds=["n0"] if number else [])
+    made.world.run(ns(TOGETHER))
+    return made
+
+
+def run_for(made: Cluster, seconds: float) -> None:
+    """Let ``seconds`` go by."""
+    made.world.run(made.world.now + ns(seconds))
+
+
+def believed(made: Cluster, observer: str, subject: str) -> Status | None:
+    """What ``observer`` believes of ``subject``."""
+    rumor = made.processes[observer].engine.members.get(subject)
+    return None if rumor is None else rumor.status

@@ -1,0 +1,1 @@
+"""The oracles see what is wrong, and nothing else."""

@@ -1,0 +1,51 @@
+"""Knows what of docs/simulator.md comes from the code, and writes it: python -m tests.sim.simulator_page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sim.play import ORACLES, play
+from sim.scenario import KINDS, load
+from sim.summary import as_lines
+
+PAGE = Path(__file__).parents[2] / "docs" / "simulator.md"
+
+
+def kinds() -> Iterator[str]:
+    """One row for each kind of fault."""
+    for name, kind in KINDS.items():
+        needs, takes = (", ".join(f"`{key}`" for key in keys) for keys in (kind.needs, kind.takes))
+        yield f"| `{name}` | {kind.does} | {needs} | {takes} |".replace("|  |", "| |").replace("|  |", "| |")
+
+
+def oracles() -> Iterator[str]:
+    """One row for each oracle."""
+    for oracle in ORACLES:
+        yield f"| `{oracle.__name__}` | {oracle.law} |"
+
+
+def with_tables(text: str) -> str:
+    """The page with these tables as they should be."""
+    for head, rows in (
+        ("| kind | what it does | must have | may have |\n| --- | --- | --- | --- |\n", kinds()),
+        ("| oracle | the law |\n| --- | --- |\n", oracles()),
+    ):
+        table = head + "".join(f"{row}\n" for row in rows)
+        text = re.sub(re.escape(head) + r"(?:\|.*\n)*", table.replace("\\", r"\\"), text)
+    return text
+
+
+def with_tour(text: str) -> str:
+    """The page with what the run of the tour says now; its speed stays as it was, for no two runs have the same."""
+    page = "\n".join(as_lines(play(load("split-brain"), 1), 1.0, ""))
+    head = "$ gossipreg sim run split-brain --seed 1\n"
+    before, _, rest = text.partition(head)
+    told, fence, after = rest.partition("\n```\n")
+    [speed] = re.findall(r"^  speed .*$", told, re.MULTILINE) or [""]
+    return before + head + re.sub(r"^  speed .*$", speed, page, flags=re.MULTILINE) + fence + after
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_tour(with_tables(PAGE.read_text())))

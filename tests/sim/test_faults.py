@@ -1,0 +1,107 @@
+"""Faults: whom they strike, when they begin, that they end with the heal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gossipreg.config import Settings
+from sim.dice import Dice
+from sim.faults import chosen
+from sim.play import Outcome, play
+from sim.scenario import KINDS, Fault
+from tests.sim.making import scenario
+
+
+def marks_at(outcome: Outcome, what: str) -> list[float]:
+    """When something happened, in seconds after the faults began to count."""
+    return [step.at / 1e9 - outcome.scenario.warmup for step in outcome.trace.steps if step.what == what]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("*",), ["n0", "n1", "n2", "n3", "n4", "n5"]),
+        (("n3", "n1", "n3"), ["n3", "n1"]),
+        (("first:2", "last:1"), ["n0", "n1", "n5"]),
+        (("zone:zone-1",), ["n1", "n3", "n5"]),
+        (("last:99",), ["n0", "n1", "n2", "n3", "n4", "n5"]),
+    ],
+)
+def test_nodes_are_named_in_words(words: tuple[str, ...], names: list[str]) -> None:
+    assert chosen(words, scenario(nodes=6, zones=2), Dice.of("any")) == names
+
+
+def test_random_nodes_come_from_the_dice() -> None:
+    drawn = {tuple(chosen(("random:2",), scenario(nodes=6), Dice.of("any", seed))) for seed in range(50)}
+    assert all(len(set(names)) == 2 for names in drawn)
+    assert len(drawn) > 10
+
+
+def test_a_condition_begins_and_ends_on_time_and_at_the_latest_with_the_heal() -> None:
+    outcome = play(scenario(Fault(kind="cut", at=1, lasts=2), Fault(kind="cut", at=4, lasts=99)), 1)
+    assert marks_at(outcome, "cut begins") == [1, 4]
+    assert marks_at(outcome, "cut ends") == [3, 8]
+
+
+def test_who_crashed_is_back_by_the_heal() -> None:
+    faults = [
+        Fault(kind="churn", every=1, seconds=99, nodes=("last:2",)),
+        Fault(kind="restart", nodes=("n1",), at=7, seconds=99),
+        Fault(kind="crash", nodes=("n0",), at=1, lasts=99),
+    ]
+    outcome = play(scenario(*faults), 1)
+    assert outcome.is_good
+    assert marks_at(outcome, "start") == [8, 8, 8, 8]
+
+
+def test_nodes_restart_one_after_the_other() -> None:
+    outcome = play(scenario(Fault(kind="restart", every=2, seconds=1, nodes=("first:3",))), 1)
+    assert outcome.is_good
+    assert marks_at(outcome, "crash") == [0, 2, 4]
+    assert marks_at(outcome, "start") == [1, 3, 5]
+
+
+def test_pauses_alternate_until_the_heal() -> None:
+    outcome = play(scenario(Fault(kind="freeze", off=2, on=1, nodes=("n1",))), 1)
+    assert marks_at(outcome, "freeze") == [0, 3, 6]
+    assert marks_at(outcome, "unfreeze") == [2, 5, 8]
+
+
+def test_who_leaves_is_not_missed() -> None:
+    outcome = play(scenario(Fault(kind="leave", nodes=("n3",), at=1)), 1)
+    assert outcome.is_good
+    assert outcome.marks["left"] == 4
+    assert "suspect" not in outcome.marks
+
+
+def test_a_swizzle_frees_all_that_it_clogged() -> None:
+    outcome = play(scenario(Fault(kind="swizzle", every=3), nodes=6, duration=10), 1)
+    assert outcome.is_good
+    assert outcome.marks["suspect"]
+
+
+_EXAMPLES = {
+    "probability": 0.3,
+    "off": 1.0,
+    "on": 1.0,
+    "every": 2.0,
+    "seconds": 0.3,
+    "drift": 0.02,
+    "rate": 20_000.0,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sealed", [False, True], ids=["clear", "sealed"])
+def test_a_small_cluster_lives_through_every_kind_of_fault(kind: str, sealed: bool) -> None:
+    keys: dict[str, Any] = {key: _EXAMPLES[key] for key in KINDS[kind].needs}
+    fault = Fault(kind=kind, nodes=("last:2",), lasts=4, **keys)
+    outcome = play(scenario(fault, sealed=sealed, settings=Settings(suspicion_alpha=2.0)), 3)
+    assert outcome.is_good, (outcome.violations[:3], outcome.healed_in)
+
+
+def test_a_fault_among_packets_for_nobody_known_does_no_harm() -> None:
+    faults = [Fault(kind="replay", every=0.1), Fault(kind="bit-flips", probability=0.3), Fault(kind="forge", every=0.1)]
+    assert play(scenario(*faults, Fault(kind="restart", nodes=("n3",), port=8001, seconds=1)), 2).is_good

@@ -1,0 +1,118 @@
+"""A play: three acts, a verdict, and a reason for each verdict that is not good."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+import pytest
+
+import sim.play
+from gossipreg.config import Settings
+from gossipreg.protocol.outputs import MemberChanged, Output
+from sim.oracles.oracle import Oracle
+from sim.play import heal_bound, marks_of, play
+from sim.process import Process
+from sim.scenario import Fault
+from sim.summary import as_document, as_lines
+from sim.trace import Step, Trace
+from tests.sim.making import scenario
+
+
+def told(outcome: sim.play.Outcome) -> str:
+    return "\n".join(as_lines(outcome, 0.5, "gossipreg sim run test --seed 1"))
+
+
+def test_a_quiet_cluster_is_good_and_its_summary_ends_with_the_hash() -> None:
+    outcome = play(scenario(), 1)
+    assert outcome.is_good
+    assert set(outcome.marks) >= {"faults", "heal", "agreement", "alive"}
+    assert outcome.seconds == pytest.approx(14.0, abs=0.2)
+    assert all(outcome.checks.values())
+    text = told(outcome)
+    assert "phases   warm-up to 3 s, faults to 11 s" in text
+    assert "x real time" in text
+    assert f"bound {outcome.bound:.2f} s" in text
+    assert text.endswith(f"good: all that must hold held\ntrace hash {outcome.digest}")
+
+
+def test_seeds_may_start_after_those_who_ask_for_them() -> None:
+    outcome = play(scenario(seeds=3, together=False, stagger=0.7, warmup=0.0), 1)
+    assert outcome.is_good, outcome.healed_in
+
+
+def test_a_cluster_that_cannot_heal_is_not_live() -> None:
+    outcome = play(scenario(Fault(kind="cut", nodes=("n0",), permanent=True), quiet=5.0), 1)
+    assert outcome.healed_in is None
+    assert not outcome.is_good
+    assert "not live: not all agree; bound" in told(outcome)
+    assert "\nagain: gossipreg sim run test --seed 1\n" in told(outcome)
+
+
+def test_a_run_that_did_not_show_what_it_is_for_is_vacuous() -> None:
+    outcome = play(scenario(sometimes=("alive", "contested")), 1)
+    assert outcome.missing == ("contested",)
+    assert not outcome.is_good
+    assert "vacuous: the run did not show contested, which its scenario is for" in told(outcome)
+
+
+@attrs.define
+class Nobody(Oracle):
+    """A law that every cluster breaks."""
+
+    law: ClassVar[str] = "nobody knows anybody"
+
+    def see(self, process: Process, output: Output) -> None:
+        if isinstance(output, MemberChanged):
+            self.check(process, False, "knows somebody")
+
+
+def test_violations_are_listed_counted_and_say_when_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sim.play, "ORACLES", (Nobody,))
+    outcome = play(scenario(nodes=6), 1)
+    assert not outcome.is_good
+    assert len(outcome.violations) == outcome.checks["Nobody"] == 36
+    text = told(outcome)
+    assert "36 checks   36 violations   nobody knows anybody" in text
+    assert "violation: 0.000 s  Nobody  n0: knows somebody" in text
+    assert "violation: and 16 more" in text
+    document = as_document(outcome, 0.5, "again")
+    assert document["violations"][0] == {"at_ns": 0, "oracle": "Nobody", "node": "n0", "text": "knows somebody"}
+    assert document["good"] is False
+
+
+@attrs.define
+class Raising(Oracle):
+    """An oracle with a mistake of its own."""
+
+    def after(self, process: Process) -> None:
+        raise ZeroDivisionError
+
+
+def test_what_raises_in_a_play_says_in_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sim.play, "ORACLES", (Raising,))
+    with pytest.raises(ZeroDivisionError) as error:
+        play(scenario(), 8)
+    assert error.value.__notes__ == ["in scenario test, seed 8, at 0.000000 s"]
+
+
+def test_the_bound_grows_with_what_it_is_made_of() -> None:
+    usual = heal_bound(Settings(), 9)
+    assert heal_bound(Settings(reconnect_interval=60.0), 9) > usual
+    assert heal_bound(Settings(suspicion_beta=12.0), 9) > usual
+    assert heal_bound(Settings(), 1000) > usual
+
+
+def test_marks_tell_a_refutation_from_a_revival() -> None:
+    steps = [
+        Step(1, "a", "suspect", "b", "alive 1 0"),
+        Step(2, "a", "alive", "b", "suspect 1 1"),
+        Step(3, "a", "alive", "c", "failed 1 2"),
+    ]
+    assert marks_of(Trace(steps), {"lags": 2, "verdicts": 0}) == {
+        "alive": 2,
+        "lags": 2,
+        "refuted": 1,
+        "revived": 1,
+        "suspect": 1,
+    }

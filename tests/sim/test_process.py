@@ -1,0 +1,249 @@
+"""What can be wrong with a process, and how the rest of the cluster sees it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import cast
+
+import attrs
+import pytest
+
+from gossipreg.model import Address, Instance, Status
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFrame, Transmit
+from sim.cluster import Cluster
+from sim.conditions import Cut, Links
+from sim.process import Clock, Process
+from sim.world import World, ns
+from tests.sim.making import believed, cluster, run_for
+
+
+@attrs.define
+class Watched:
+    """What one node did, and when (seconds)."""
+
+    name: str
+    did: list[tuple[float, Output]] = attrs.field(factory=list)
+
+    def see(self, process: Process, output: Output) -> None:
+        if process.name == self.name:
+            self.did.append((process.world.seconds, output))
+
+    @property
+    def sends(self) -> list[float]:
+        return [at for at, output in self.did if isinstance(output, Transmit | OpenStream | SendFrame)]
+
+
+def watch(made: Cluster, name: str) -> Watched:
+    watched = Watched(name)
+    made.observers.append(watched.see)
+    return watched
+
+
+@attrs.define
+class Ears:
+    """An engine that only notes what its streams bring."""
+
+    frames: list[bytes] = attrs.field(factory=list)
+    ended: list[tuple[int, bool]] = attrs.field(factory=list)
+    counters: Counter[str] = attrs.field(factory=Counter)
+
+    def receive(self, data: bytes, source: Address, now: float) -> list[Output]:
+        return []
+
+    def wake(self, now: float, *, late: float) -> list[Output]:
+        return []
+
+    def deadline(self) -> float:
+        return float("inf")
+
+    def stream_frame(self, stream: int, frame: bytes, source: Address, now: float) -> list[Output]:
+        self.frames.append(frame)
+        return []
+
+    def stream_ended(self, stream: int, now: float, *, refused: bool = False) -> list[Output]:
+        self.ended.append((stream, refused))
+        return []
+
+
+def cluster_with_ears() -> tuple[Cluster, Ears]:
+    """A cluster of n1, n2 and, in place of n0's engine, ears."""
+    made, ears = cluster(), Ears()
+    made.observers.clear()
+    made.processes["n0"].engine = cast("Engine", ears)
+    return made, ears
+
+
+def test_a_cluster_comes_together() -> None:
+    made = cluster(4)
+    assert {believed(made, a, b) for a in made.processes for b in made.processes} == {Status.ALIVE}
+    assert len({process.engine.fingerprint for process in made.alive}) == 1
+
+
+def test_a_frozen_process_does_nothing_and_what_arrives_waits_for_it() -> None:
+    made = cluster()
+    watched, frozen = watch(made, "n2"), made.processes["n2"]
+    received = frozen.engine.counters["packets_received"]
+    frozen.freeze()
+    run_for(made, 3)
+    assert watched.did == []
+    assert frozen.engine.counters["packets_received"] == received
+    frozen.thaw()
+    assert frozen.engine.counters["packets_received"] > received
+    assert watched.sends[0] == made.world.seconds
+
+
+def test_a_process_that_was_frozen_is_told_how_late_it_was_woken_and_accuses_nobody() -> None:
+    made = cluster()
+    frozen = made.processes["n2"]
+    frozen.freeze()
+    run_for(made, 4)
+    frozen.thaw()
+    assert frozen.engine.counters["lags"] == 1
+    run_for(made, 4)
+    assert frozen.engine.counters["verdicts"] == 0
+    assert {believed(made, a, b) for a in made.processes for b in made.processes} == {Status.ALIVE}
+
+
+def test_what_a_user_says_to_a_frozen_process_is_heard_when_it_goes_on() -> None:
+    made = cluster()
+    made.processes["n1"].freeze()
+    made.register("n1", Instance(id="a", service="s", host="198.18.0.1", port=80))
+    assert made.offered().get("n1", {}) == {}
+    made.processes["n1"].thaw()
+    assert list(made.offered()["n1"]) == ["a"]
+
+
+def test_a_blocked_process_runs_its_timers_but_sends_nothing_and_hears_nothing() -> None:
+    made = cluster()
+    watched, blocked = watch(made, "n2"), made.processes["n2"]
+    received = blocked.engine.counters["packets_received"]
+    blocked.block()
+    run_for(made, 3)
+    assert watched.sends == []
+    assert blocked.engine.counters["packets_received"] == received
+    assert blocked.engine.counters["probes_missed"] > 0
+    blocked.unblock()
+    assert watched.sends[0] == made.world.seconds
+    assert blocked.engine.counters["packets_received"] > received
+
+
+def test_a_process_that_is_blocked_and_frozen_sends_what_waited_when_both_are_over() -> None:
+    made = cluster()
+    watched, process = watch(made, "n2"), made.processes["n2"]
+    process.block()
+    run_for(made, 3)
+    process.freeze()
+    process.unblock()
+    assert watched.sends == []
+    process.thaw()
+    assert watched.sends[0] == made.world.seconds
+
+
+def test_a_slow_process_takes_its_time_over_each_thing_that_arrives() -> None:
+    made = cluster(2)
+    slow = made.processes["n1"]
+    slow.service = ns(0.5)
+    heard = slow.counters["packets_wrong_version"]
+    for _ in range(3):
+        slow.packet(b"\xff" * 60, Address("198.18.255.254", 1))
+    counts = []
+    for _ in range(4):
+        run_for(made, 0.5)
+        counts.append(slow.counters["packets_wrong_version"] - heard)
+    assert counts[0] <= 1
+    assert counts == sorted(counts)
+    run_for(made, 3)
+    assert slow.counters["packets_wrong_version"] - heard == 3
+
+
+def test_a_dead_process_refuses_streams_at_once() -> None:
+    made, ears = cluster_with_ears()
+    made.crash("n2")
+    made.processes["n0"].act([OpenStream(900, made.processes["n2"].address, b"hello", 5.0)])
+    run_for(made, 0.01)
+    assert ears.ended == [(900, True)]
+
+
+def test_a_dead_host_is_silent_until_patience_ends() -> None:
+    made, ears = cluster_with_ears()
+    made.crash("n2", host=True)
+    made.processes["n0"].act([OpenStream(900, made.processes["n2"].address, b"hello", 5.0)])
+    run_for(made, 4.9)
+    assert ears.ended == []
+    run_for(made, 0.2)
+    assert ears.ended == [(900, False)]
+
+
+@pytest.mark.parametrize(("host", "silence"), [(False, 0.01), (True, 4.9)])
+def test_the_end_of_a_process_ends_its_streams_soon_that_of_a_host_only_with_patience(
+    host: bool, silence: float
+) -> None:
+    made, ears = cluster_with_ears()
+    made.processes["n2"].act([OpenStream(900, made.processes["n0"].address, b"hello", 5.0)])
+    run_for(made, 0.1)
+    assert len(ears.frames) == 1
+    made.crash("n2", host=host)
+    run_for(made, silence - 0.005)
+    assert host is False or ears.ended == []
+    run_for(made, 0.2)
+    assert [refused for _, refused in ears.ended] == [False]
+
+
+def test_a_process_that_comes_back_without_its_disk_is_a_later_life_with_nothing_registered() -> None:
+    made = cluster()
+    made.register("n2", Instance(id="a", service="s", host="198.18.0.2", port=80))
+    run_for(made, 1)
+    before = made.processes["n2"].engine.identity.generation
+    made.crash("n2")
+    made.start("n2")
+    run_for(made, 8)
+    assert made.processes["n2"].engine.identity.generation > before
+    assert believed(made, "n0", "n2") is Status.ALIVE
+    assert made.processes["n0"].engine.view.service("s").instances == ()
+
+
+def test_with_its_disk_it_comes_back_with_what_was_registered() -> None:
+    made = cluster()
+    made.register("n2", Instance(id="a", service="s", host="198.18.0.2", port=80))
+    made.crash("n2", host=True)
+    run_for(made, 1)
+    made.start("n2", disk=True)
+    run_for(made, 8)
+    assert [instance.id for instance in made.processes["n0"].engine.view.service("s").healthy] == ["a"]
+
+
+def test_frames_of_a_stream_stay_in_order_across_a_stall_and_the_end_comes_last() -> None:
+    made, ears = cluster_with_ears()
+    n2 = made.processes["n2"]
+    n2.act([OpenStream(900, made.processes["n0"].address, b"1", 5.0)])
+    run_for(made, 0.1)
+    made.network.begin("cut", Cut(Links(("n2",), ("n0",))))
+    n2.act([SendFrame(900, b"2")])
+    run_for(made, 0.1)
+    made.network.end("cut")
+    n2.act([SendFrame(900, b"3"), CloseStream(900)])
+    assert ears.frames == [b"1"]
+    run_for(made, 1)
+    assert ears.frames == [b"1", b"2", b"3"]
+    assert len(ears.ended) == 1
+
+
+@pytest.mark.parametrize("drift", [0.01, -0.01])
+def test_a_clock_that_drifts_does_not_jump(drift: float) -> None:
+    world, clock = World(1), Clock()
+    world.run(ns(100))
+    clock.run_at(drift, world)
+    assert clock.steady(world) == 100
+    world.run(ns(200))
+    assert clock.steady(world) == pytest.approx(200 + 100 * drift)
+    assert clock.true_time(clock.steady(world)) == pytest.approx(200)
+    clock.run_at(0.0, world)
+    world.run(ns(300))
+    assert clock.steady(world) == pytest.approx(300 + 100 * drift)
+
+
+def test_a_wrong_wall_clock_leaves_the_steady_clock_alone() -> None:
+    world = World(1)
+    assert Clock(skew=3600).wall(world) - Clock().wall(world) == 3600
+    assert Clock(skew=3600).steady(world) == Clock().steady(world)

@@ -1,0 +1,139 @@
+"""Scenario files: what they may say, and one line that helps for what they may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from gossipreg.config import Settings
+from sim.scenario import KINDS, Fault, Scenario, ScenarioError, Wiring, Workload, load, parse, shipped
+
+HEAD = 'title = "A test"\nnodes = 4\n'
+
+
+def read(text: str) -> Scenario:
+    return parse(HEAD + text, name="test", where="test.toml")
+
+
+def test_a_file_says_all_that_a_scenario_is() -> None:
+    made = read(
+        """
+        zones = 2
+        sealed = true
+        sometimes = ["suspect"]
+        [wiring]
+        kind = "lognormal"
+        sigma = 0.3
+        [workload]
+        churn = 2
+        [settings]
+        probe_interval = 0.5
+        [[fault]]
+        kind = "cut"
+        at = 5
+        lasts = 20
+        nodes = "zone:zone-1"
+        both_ways = false
+        """
+    )
+    assert made == Scenario(
+        name="test",
+        title="A test",
+        nodes=4,
+        zones=2,
+        sealed=True,
+        sometimes=("suspect",),
+        wiring=Wiring(kind="lognormal", sigma=0.3),
+        workload=Workload(churn=2.0),
+        settings=Settings(probe_interval=0.5),
+        faults=(Fault(kind="cut", name="cut-1", at=5.0, lasts=20.0, nodes=("zone:zone-1",), both_ways=False),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("node = 3", "test.toml: no key 'node': did you mean 'nodes'? Allowed: duration, nodes, quiet"),
+        ("duration = -1", "test.toml: duration: -1 is not a number from 0 to 1.25e+09"),
+        ("duration = 1e6", "test.toml: duration: 1000000.0 is not a number from 0 to 604800"),
+        ("duration = nan", "test.toml: duration: nan is not a number from 0 to 1.25e+09"),
+        ('duration = "long"', "test.toml: duration: 'long' is not a number"),
+        ("sealed = 1", "test.toml: sealed: 1 is not true or false"),
+        ("zones = 5", "test.toml: zones: 5 is not a number from 1 to 4"),
+        ("seeds = 0", "test.toml: seeds: 0 is not a number from 1 to 4"),
+        ("seeds = true", "test.toml: seeds: True is not a whole number"),
+        ("sometimes = [1]", "test.toml: sometimes: [1] is not a list of strings"),
+        ("fault = 3", "test.toml: write faults as [[fault]] tables"),
+        ("wiring = 3", "test.toml: [wiring] write it as a table"),
+        ('[wiring]\nkind = "constnat"', "test.toml: [wiring] kind 'constnat': did you mean 'constant'? Allowed: const"),
+        ("[workload]\nchrun = 1", "test.toml: [workload] no key 'chrun': did you mean 'churn'? Allowed: churn, inst"),
+        ("[settings]\nprobe_intervall = 1", "test.toml: [settings] no key 'probe_intervall': did you mean 'probe_int"),
+        ("[settings]\nprobe_interval = 0", "test.toml: protocol.probe_interval: 0.0 is not a number above 0"),
+        ('[[fault]]\nkind = "los"', "test.toml: fault 1: kind 'los': did you mean 'loss'? Allowed: bit-flips, block"),
+        ("[[fault]]\nat = 1", "test.toml: fault 1: kind None: allowed: bit-flips, block"),
+        ('[[fault]]\nkind = "cut"\nrate = 3', "test.toml: fault 1 (cut): no key 'rate': did you mean 'at'? Allowed: a"),
+        ('[[fault]]\nkind = "loss"', "test.toml: fault loss-1: the key 'probability' is missing: a loss needs it"),
+        ('[[fault]]\nkind = "loss"\nprobability = 2', "test.toml: fault loss-1: probability: 2.0 is not a number from"),
+        ('[[fault]]\nkind = "cut"\nat = 60', "test.toml: fault cut-1: at: 60 is not before the heal, at duration = 60"),
+        (
+            '[[fault]]\nkind = "cut"\nnodes = "n4"',
+            "test.toml: fault cut-1: 'n4' names nobody: write n0 to n3, *, zone:",
+        ),
+        ('[[fault]]\nkind = "cut"\nto = "first:0"', "test.toml: fault cut-1: 'first:0' names nobody: write n0 to n3"),
+        ('[[fault]]\nkind = "slow"\nseconds = -1', "test.toml: fault 1 (slow): seconds: -1 is not a number from 0 to"),
+        ('[[fault]]\nkind = "clock-drift"\ndrift = -1', "test.toml: fault clock-drift-1: drift: -1.0 would stop the"),
+        ('[[fault]]\nkind="cut"\nname="a"\n[[fault]]\nkind="cut"\nname="a"', "test.toml: name: two faults have the sa"),
+        ("nodes = 3", "test.toml: Cannot overwrite a value (at "),
+    ],
+)
+def test_a_mistake_gets_one_line_that_names_the_file_the_key_and_what_is_allowed(text: str, sentence: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        read(text)
+    assert str(error.value).startswith(sentence)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(ScenarioError, match=r"^test.toml: the key 'title' is missing$"):
+        parse("nodes = 3", name="test", where="test.toml")
+
+
+@pytest.mark.parametrize("nodes", [0, 4097])
+def test_a_cluster_has_at_least_one_node_and_no_more_than_fit(nodes: int) -> None:
+    with pytest.raises(ScenarioError, match=rf"^test.toml: nodes: {nodes} is not a number from 1 to 4096$"):
+        parse(f'title = "x"\nnodes = {nodes}', name="test", where="test.toml")
+
+
+def test_a_misspelt_scenario_gets_the_nearest_and_all() -> None:
+    with pytest.raises(ScenarioError, match=r"^no scenario 'split-brian': did you mean 'split-brain'.* churn, "):
+        load("split-brian")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"^cannot read .*none.toml: No such file or directory$"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "odd.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ScenarioError, match=r"odd.toml: not a text file$"):
+        load(tmp_path / "odd.toml")
+
+
+def test_every_key_that_a_kind_of_fault_has_is_a_faults() -> None:
+    fields = {field.name for field in attrs.fields(Fault)}
+    for kind in KINDS.values():
+        assert {*kind.needs, *kind.takes} <= fields
+
+
+def test_a_fault_keeps_its_name_when_others_are_taken_away() -> None:
+    made = read('[[fault]]\nkind="cut"\n[[fault]]\nkind="cut"\n[[fault]]\nkind="leave"\n')
+    assert [fault.name for fault in made.faults] == ["cut-1", "cut-2", "leave-1"]
+    assert [fault.name for fault in attrs.evolve(made, faults=made.faults[1:]).faults] == ["cut-2", "leave-1"]
+
+
+def test_the_shipped_scenarios_are_the_promised_ones_and_can_be_loaded() -> None:
+    promised = """steady cold-start churn rolling-restart mass-restart split-brain three-way-split one-way-partition
+        flip-flop lossy-10 lossy-30 lossy-80 slow-node frozen-node long-split clock-jump seed-loss wan-regions
+        registration-storm forged-packets replayed-packets"""
+    assert set(promised.split()) <= set(shipped())
+    assert all(load(name).sometimes for name in shipped()), "each says what it must have shown"
