@@ -30,7 +30,6 @@ from gossipreg.protocol.membership.identity import Answer, Contest, Identity
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import (
     Ack,
-    Answered,
     Finding,
     Missed,
     Nack,
@@ -557,8 +556,6 @@ class Engine:
                 self._reclaim(rumor.generation, now)
             case Answer.CONTEST:
                 self.identity.open_contest(rumor, now)
-            case Answer.IGNORE:
-                pass
 
     def _reclaim(self, generation: int, now: float) -> None:
         """Begin a generation above the one heard of under our name, and offer everything again in it."""
@@ -652,7 +649,7 @@ class Engine:
                     )
                 case Missed():
                     self._accuse(finding, now)
-                case Answered():
+                case _:
                     self.detector.answered(finding.target.name, now)
 
     def _say(self, finding: Say, now: float) -> None:

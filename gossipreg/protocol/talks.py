@@ -137,7 +137,7 @@ def answers(question: Question, knowledge: Knowledge, now: float) -> list[bytes]
             said = answer_want(knowledge.fingerprint, question)
         case Fetch():
             said = _answer_fetch(question, knowledge)
-        case End():
+        case _:
             said = ()
     members = knowledge.members
     return [pack(members.with_age(entry, now) if isinstance(entry, Rumor) else entry) for entry in said]

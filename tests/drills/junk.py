@@ -1,0 +1,149 @@
+"""Knows how to make junk: what real nodes said to each other, bruised, cut, spliced, replayed, or plain noise."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import attrs
+import pytest
+import trio
+
+from gossipreg import Config, Settings, open_node
+from gossipreg.model import Address
+from gossipreg.protocol.wire.sealing import Seal
+from gossipreg.runtime.datagrams import Datagrams
+from gossipreg.runtime.driver import Driver
+
+#: The host that every address in a recording has. It is left as it is, so that no junk leads to other machines.
+_HOST: Final = b"127.0.0.1"
+
+#: Bytes that stand at interesting places: msgpack's heads of long strings, lists and numbers, and the ends of ranges.
+_NASTY: Final = bytes((0x00, 0x01, 0x7F, 0x80, 0x81, 0xC0, 0xC4, 0xC6, 0xCB, 0xCF, 0xD3, 0xD9, 0xDB, 0xDD, 0xDF, 0xFF))
+
+
+@attrs.define
+class Recording:
+    """What some real nodes said to each other, before it was sealed."""
+
+    payloads: list[bytes] = attrs.field(factory=list)
+    frames: list[bytes] = attrs.field(factory=list)
+
+
+async def record(monkeypatch: pytest.MonkeyPatch) -> Recording:
+    """Have real nodes live through a join, registrations small and large, a removal, a crash and a goodbye."""
+    heard = Recording()
+    send, frame = Datagrams.send, Driver.frame
+
+    def tapped_send(self: Datagrams, payload: bytes, to: Address) -> None:
+        heard.payloads.append(payload)
+        send(self, payload, to)
+
+    def tapped_frame(self: Driver, stream: int, data: bytes, source: Address) -> None:
+        heard.frames.append(data)
+        frame(self, stream, data, source)
+
+    with monkeypatch.context() as tap:
+        tap.setattr(Datagrams, "send", tapped_send)
+        tap.setattr(Driver, "frame", tapped_frame)
+        await _live()
+    return heard
+
+
+async def _live() -> None:
+    settings = Settings(probe_interval=0.1, probe_timeout=0.05, drain_time=0.1, leave_linger=0.1)
+
+    def config(name: str, *seeds: str) -> Config:
+        return Config(name=name, bind="127.0.0.1:0", cluster="recorded", join=seeds, protocol=settings)
+
+    async with open_node(config("a")) as a, open_node(config("b", str(a.address))) as b:
+        seed = str(a.address)
+        async with open_node(config("c", seed)) as c, open_node(config("d", seed)) as d:
+            await a.register("orders", port=80, tags=("v1",), meta={"team": "x"})
+            await b.register("orders", port=81, meta={"large": "x" * 5_000})
+            await c.register("stock", port=82, role="primary")
+            await d.register("orders", port=83)
+            await a.wait_for("orders", at_least=3)
+            await a.deregister("orders-a-80")
+            with trio.move_on_after(10 * settings.probe_interval):
+                await trio.sleep_forever()
+            c._life.close()  # as if it had crashed
+            async for change in a.watch("stock"):
+                if not change.instances:
+                    break
+
+
+@attrs.define
+class Junk:
+    """Packets by the million, the same for the same dice."""
+
+    recording: Recording
+    seal: Callable[[], Seal]  # a new sender's, each time
+    dice: random.Random
+    _packets: list[bytes] = attrs.field(init=False, factory=list)
+    _seals: list[Seal] = attrs.field(init=False, factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self._seals = [self.seal() for _ in range(8)]
+
+    def packets(self) -> Iterator[bytes]:
+        """Noise, real packets, the same again, and what is left of them after a hard way."""
+        real = [self.sealed(payload) for payload in self.recording.payloads]
+        kinds = (self._noise, self._noise_with_a_head, *[self._bruised] * 4, self._spliced, self._real)
+        while True:
+            yield self.dice.choice(kinds)(real)
+
+    def insider_packets(self) -> Iterator[bytes]:
+        """What a member would send whose memory is failing: nonsense, but properly sealed."""
+        while True:
+            payload = self.bruised(self.dice.choice(self.recording.payloads))
+            yield self.sealed(payload[:1200])
+
+    def insider_frames(self) -> Iterator[bytes]:
+        """The same, for streams."""
+        while True:
+            yield self.bruised(self.dice.choice(self.recording.frames))
+
+    def bruised(self, data: bytes) -> bytes:
+        """``data`` with some bytes changed, dropped, doubled or cut off; hosts stay whole."""
+        parts = data.split(_HOST)
+        for _ in range(self.dice.choice((1, 1, 2, 5))):
+            place = self.dice.randrange(len(parts))
+            parts[place] = self._bruise(parts[place])
+        return _HOST.join(parts)
+
+    def sealed(self, payload: bytes) -> bytes:
+        """``payload`` as one of the senders would send it."""
+        return self.dice.choice(self._seals).seal(payload, time.time())
+
+    def _bruise(self, part: bytes) -> bytes:
+        at, dice = self.dice.randrange(len(part) + 1), self.dice
+        match dice.randrange(5):
+            case 0:
+                return part[:at] + dice.randbytes(1) + part[at + 1 :]
+            case 1:
+                return part[:at] + bytes((dice.choice(_NASTY),)) + part[at + 1 :]
+            case 2:
+                return part[:at] + part[at + dice.randrange(1, 9) :]
+            case 3:
+                return part[:at] + part[at - dice.randrange(1, 40) :]
+            case _:
+                return part[:at]
+
+    def _noise(self, _: list[bytes]) -> bytes:
+        return self.dice.randbytes(self.dice.choice((0, 1, 8, 9, 52, 53, 100, 1400, 1500, 9217)))
+
+    def _noise_with_a_head(self, real: list[bytes]) -> bytes:
+        return self.dice.choice(real)[: self.dice.randrange(60)] + self.dice.randbytes(self.dice.randrange(200))
+
+    def _bruised(self, real: list[bytes]) -> bytes:
+        return self._bruise(self.dice.choice(real))
+
+    def _spliced(self, real: list[bytes]) -> bytes:
+        one, other = self.dice.choice(real), self.dice.choice(real)
+        return one[: self.dice.randrange(len(one))] + other[self.dice.randrange(len(other)) :]
+
+    def _real(self, real: list[bytes]) -> bytes:
+        return self.dice.choice(real)

@@ -1,0 +1,49 @@
+"""A cluster that is started all at once is whole within seconds."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.drills.agents import Agents, Measured, fixed_address, open_agents
+from tests.drills.lengths import scaled
+from tests.drills.waiting import eventually, gathered
+
+_AGENTS = scaled(16, 64)
+_ROUNDS = scaled(1, 10)
+
+#: From the last ready line until every view is full and all are equal (seconds).
+_WHOLE_WITHIN = 5.0
+
+#: Processor time that an agent may have used when it is ready (seconds).
+_CPU_UNTIL_READY = 0.5
+
+
+@pytest.mark.parametrize("round_", range(_ROUNDS))
+async def test_agents_started_at_once_have_full_and_equal_views_soon_after_the_last_is_ready(
+    round_: int, tmp_path: Path, measured: Measured
+) -> None:
+    seed = fixed_address()
+    async with open_agents(tmp_path) as place:
+        first = partial(place.start, "node-0", bind=seed)
+        others = [partial(place.start, f"node-{number}", join=[seed]) for number in range(1, _AGENTS)]
+        agents = await gathered([first, *others])
+
+        async def check_all_are_whole() -> None:
+            fingerprints = set()
+            for agent in agents:
+                node = await agent.node()
+                assert node["members"]["alive"] == _AGENTS, agent.name
+                fingerprints.add(node["fingerprint"])
+            assert len(fingerprints) == 1
+
+        took = await eventually(check_all_are_whole, within=_WHOLE_WITHIN)
+    measured(f"cold start {round_}: {_AGENTS} agents whole {took:.2f} s after the last was ready")
+
+
+async def test_an_agent_is_ready_after_little_work(agents: Agents, measured: Measured) -> None:
+    used = [(await agents.start(name)).cpu for name in "abc"]
+    measured(f"processor time until ready: {used} s")
+    assert min(used) < _CPU_UNTIL_READY

@@ -1,0 +1,388 @@
+"""The verbs of one node: what it returns to its user, to time, and to the members that it hears."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg import limits
+from gossipreg.config import Settings
+from gossipreg.errors import InvalidInstance, NodeClosed, RecordTooLarge, UnknownInstance
+from gossipreg.model import Status
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.outputs import (
+    InstancesChanged,
+    MemberChanged,
+    OpenStream,
+    Output,
+    SeekSeeds,
+    Transmit,
+)
+from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
+from gossipreg.protocol.spreading.fingerprint import BUCKETS
+from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
+from gossipreg.protocol.wire.messages import Message, unpack
+from tests.protocol.making import BORN, address, engine, history, instance, introduce, law, packet, rumor, said_to
+
+A = rumor("a", port=7000)
+B = rumor("b", port=7001)
+C = rumor("c", port=7002)
+
+
+def among(*members: Rumor, **fields: Any) -> Engine:
+    """A settled engine ``a`` that knows ``members`` and has nothing left to spread."""
+    node = engine("a", **fields)
+    introduce(node, *members)
+    node.wake(0.0)
+    while node.knowledge.mill.deadline < 5.0:
+        node._flush(node.knowledge.mill.deadline)
+    for _ in range(10):
+        node.knowledge.mill.ride(1000, 0.0)
+    node._drain_out()
+    return node
+
+
+def transmitted(outputs: list[Output]) -> list[Message]:
+    return [message for output in outputs if isinstance(output, Transmit) for message in unpack(output.data)[1]]
+
+
+def changes(outputs: list[Output]) -> list[tuple[str, str]]:
+    return [(o.after.name, str(o.after.status)) for o in outputs if isinstance(o, MemberChanged) and o.after]
+
+
+def opened(outputs: list[Output]) -> list[OpenStream]:
+    return [output for output in outputs if isinstance(output, OpenStream)]
+
+
+# Whatever comes in
+
+few_lives = st.sampled_from([A.life, B.life, C.life, 7])
+few_names = st.sampled_from("abc")
+few_generations = st.integers(BORN - 1, BORN + 1)
+few_numbers = st.integers(0, 3)
+few_ids = st.sampled_from("xy")
+few_rumors = st.builds(
+    lambda name, generation, incarnation, status, moved, accuser, age: rumor(
+        name,
+        status,
+        generation=generation,
+        incarnation=incarnation,
+        port=7000 + "abc".index(name) + (50 if moved else 0),
+        accuser=accuser,
+        age=age,
+    ),
+    few_names,
+    few_generations,
+    few_numbers,
+    st.sampled_from(Status),
+    st.booleans(),
+    few_lives,
+    st.sampled_from([0, 10**6]),
+)
+said_records = st.sampled_from(
+    [
+        attrs.evolve(record, owner=owner, generation=generation)
+        for owner in "abc"
+        for generation in (BORN, BORN + 1)
+        for record in history([("x", 1), ("y", 1), ("x", None), ("y", 2)], owner=owner, generation=generation).said
+    ]
+)
+few_messages: st.SearchStrategy[Message] = st.one_of(
+    st.builds(Ping, few_numbers, few_lives, few_numbers),
+    st.builds(Ack, few_numbers, st.one_of(st.just(0), few_lives), few_numbers),
+    st.builds(Nack, few_numbers),
+    st.builds(PingReq, few_numbers, few_lives, st.sampled_from([0, 500, 2**32 - 1])),
+    few_rumors,
+    st.builds(Contest, few_names, few_lives, few_generations, st.booleans()),
+    said_records,
+    st.builds(Record, few_names, few_generations, few_numbers, few_ids, few_numbers, st.sampled_from([None, b"junk"])),
+    st.builds(
+        Announcement,
+        few_names,
+        few_generations,
+        few_numbers,
+        few_ids,
+        few_numbers,
+        few_numbers,
+        st.sampled_from([1000, 2**20]),
+    ),
+    st.builds(Head, few_names, few_generations, few_numbers, few_numbers, st.lists(few_ids, max_size=2).map(tuple)),
+    st.builds(Fetch, few_names, few_generations, few_numbers, few_ids),
+    st.builds(Compare, st.sampled_from([(0,) * BUCKETS, (1,) * BUCKETS])),
+    st.builds(Listing, st.integers(0, 255), st.sampled_from([(), (1, 2)])),
+    st.builds(Want, st.integers(0, 255), st.sampled_from([(), (1, 2)])),
+    st.just(End()),
+)
+packets = st.builds(lambda life, said: packet(life, *said), few_lives, st.lists(few_messages, max_size=4))
+steps = st.one_of(
+    st.tuples(st.just("packet"), packets),
+    st.tuples(st.just("frame"), st.tuples(st.integers(-2, 3), packets)),
+    st.tuples(st.just("end"), st.tuples(st.integers(-2, 3), st.booleans())),
+    st.tuples(st.just("wait"), st.sampled_from([0.01, 1.0, 60.0])),
+    st.tuples(st.just("register"), few_ids),
+    st.tuples(st.just("deregister"), few_ids),
+    st.tuples(st.just("drain"), st.none()),
+    st.tuples(st.just("leave"), st.none()),
+    st.tuples(st.just("seeds"), st.none()),
+)
+
+
+def do(node: Engine, step: tuple[str, object], now: float) -> list[Output]:
+    """Let one thing happen."""
+    match step:
+        case ("packet", bytes(data)):
+            return node.receive(data, B.address, now)
+        case ("frame", (int(stream), bytes(data))):
+            return node.stream_frame(stream, data, B.address, now)
+        case ("end", (int(stream), bool(refused))):
+            return node.stream_ended(stream, now, refused=refused)
+        case ("register", str(id_)):
+            return node.register(instance(id_), now)
+        case ("deregister", str(id_)) if node.own(id_):
+            return node.deregister(id_, now)
+        case ("drain", _):
+            return node.drain(now)
+        case ("leave", _):
+            return node.leave(now)
+        case ("seeds", _):
+            return node.seeds([B.address, C.address], now)
+        case _:
+            return []
+
+
+@law
+@given(st.lists(steps, max_size=25), st.booleans())
+def test_whatever_comes_in_nothing_is_raised_and_nothing_is_left_undone(
+    happened: list[tuple[str, object]], has_seeds: bool
+) -> None:
+    node = engine("a", has_seeds=has_seeds)
+    now = 0.0
+    ranks: dict[str, Rumor] = {}
+    for step in happened:
+        if isinstance(step[1], float):
+            now += step[1]
+        try:
+            outputs = do(node, step, now)
+        except NodeClosed:
+            assert node.identity.left
+            outputs = []
+        outputs += node.wake(now)
+        assert not node._out, "every verb returns all its outputs"
+        assert node.deadline() > now, "what was due is done"
+        for output in outputs:
+            if isinstance(output, Transmit):
+                assert len(output.data) <= node.packet_room
+                unpack(output.data)
+            elif isinstance(output, MemberChanged) and output.after:
+                before = ranks.get(output.after.name)
+                assert before is None or output.before is None or output.after.supersedes(before)
+                ranks[output.after.name] = output.after
+
+
+@law
+@given(st.binary(max_size=200))
+def test_any_bytes_are_taken(data: bytes) -> None:
+    node = engine("a")
+    node.receive(data, B.address, 0.0)
+    node.stream_frame(-1, data, B.address, 0.0)
+
+
+def test_junk_and_our_own_echo_are_counted_and_dropped() -> None:
+    node = among(B)
+    assert node.receive(b"\xc1" * 20, B.address, 1.0) == []
+    assert node.receive(packet(A, Ping(1, 0, 0)), A.address, 1.0) == []
+    assert node.counters["junk_packets"] == 1
+    assert node.counters["own_packets"] == 1
+    assert node.counters["packets_received"] == 3
+
+
+def test_counters_may_be_shared() -> None:
+    counters: Counter[str] = Counter()
+    engine("a", counters=counters).receive(b"", B.address, 0.0)
+    assert counters["junk_packets"] == 1
+
+
+# What the user wants
+
+
+def test_a_registration_is_seen_here_at_once_and_told_on() -> None:
+    node = among(B)
+    outputs = node.register(instance("x"), 6.0)
+    assert outputs == [InstancesChanged(("orders",))]
+    assert [one.id for one in node.view.service("orders").healthy] == ["x"]
+    assert node.own("x") == instance("x", owner="a")
+    assert node.own_count() == 1
+    [record] = {said for said in said_to(node.wake(6.01), B.address) if isinstance(said, Record)}
+    assert record.instance == instance("x", owner="a")
+
+
+def test_a_deregistration_too() -> None:
+    node = among(B)
+    node.register(instance("x"), 6.0)
+    assert node.deregister("x", 6.0) == [InstancesChanged(("orders",))]
+    assert node.own("x") is None
+    [removal] = {said for said in said_to(node.wake(6.01), B.address) if isinstance(said, Record)}
+    assert removal.payload is None
+
+
+def test_what_cannot_be_offered_is_refused_in_a_sentence_and_changes_nothing() -> None:
+    node = engine("a")
+    before = node.fingerprint
+    with pytest.raises(InvalidInstance, match="port: 0"):
+        node.register(instance("x", port=0), 1.0)
+    with pytest.raises(RecordTooLarge, match=r"'x': its record has \d+ bytes, 65536 are allowed"):
+        node.register(instance("x", meta={"k": "v" * limits.RECORD_BYTES_MAX}), 1.0)
+    with pytest.raises(UnknownInstance, match="owns no instance 'x'"):
+        node.deregister("x", 1.0)
+    assert node.fingerprint == before
+    assert node.own("x") is None
+    assert node.own_count() == 0
+
+
+def test_the_largest_record_is_accepted() -> None:
+    node = engine("a")
+    node.register(instance("x", meta={"k": "v" * (limits.RECORD_BYTES_MAX - 200)}), 1.0)
+    assert node.own_count() == 1
+
+
+def test_draining_asks_for_no_new_work() -> None:
+    node = among(B)
+    node.register(instance("x"), 6.0)
+    outputs = node.drain(6.0)
+    assert InstancesChanged(("orders",)) in outputs
+    assert [one.weight for one in node.view.service("orders").healthy] == [0]
+    told = said_to(node.wake(6.01), B.address)
+    assert attrs.evolve(A, incarnation=1, draining=True) in told
+
+
+def test_one_who_leaves_says_so_and_does_nothing_more() -> None:
+    node = among(B)
+    node.register(instance("x"), 6.0)
+    assert InstancesChanged(("orders",)) in node.leave(6.0)
+    told = []
+    while node.deadline() < float("inf"):
+        told += said_to(node.wake(node.deadline()), B.address)
+    assert attrs.evolve(A, status=Status.LEFT) in told
+    for step in (("register", "y"), ("drain", None), ("leave", None)):
+        with pytest.raises(NodeClosed, match="has left the cluster"):
+            do(node, step, 9.0)
+    with pytest.raises(NodeClosed):
+        node.deregister("x", 9.0)
+
+
+def test_one_who_has_left_still_answers_pings_but_starts_nothing() -> None:
+    node = among(B)
+    node.leave(6.0)
+    assert Ack(4, 0, node.fingerprint) in transmitted(node.receive(packet(B, Ping(4, 0, 1)), B.address, 6.1))
+    assert opened(node.receive(packet(B, Ping(5, 0, 1)), B.address, 9.0)) == []
+    assert node.identity.judge(attrs.evolve(A, status=Status.FAILED)).value == "ignore"
+
+
+# Seeds
+
+
+def test_a_node_without_seeds_is_there_from_the_start() -> None:
+    node = engine("a")
+    assert changes(node.wake(0.0)) == [("a", "alive")]
+
+
+def test_a_node_with_seeds_is_quiet_until_it_has_been_told_who_is_here() -> None:
+    node = engine("a", has_seeds=True)
+    node.register(instance("x"), 0.0)
+    assert [one.id for one in node.view.service("orders").healthy] == ["x"]
+    assert node.deadline() == 0.0
+    outputs = node.wake(0.0)
+    assert [output for output in outputs if isinstance(output, SeekSeeds)]
+    assert changes(outputs) == []
+    [opening] = opened(node.seeds([B.address], 0.0))
+    assert unpack(opening.frame)[1] == [Compare((0,) * BUCKETS), End()]
+    outputs = node.stream_frame(opening.stream, packet(B, B, End()), B.address, 0.1)
+    assert changes(outputs) == [("b", "alive"), ("a", "alive")]
+
+
+def test_it_tries_a_few_seeds_at_once_each_once_and_never_itself() -> None:
+    node = engine("a", has_seeds=True)
+    seeds = [A.address, *(address(port) for port in range(1, 9)), address(1)]
+    first = {opening.to for opening in opened(node.seeds(seeds, 0.0))}
+    assert len(first) == 4
+    assert A.address not in first
+    again = {opening.to for _ in range(30) for opening in opened(node.seeds(seeds, 0.0))}
+    assert again.isdisjoint(first)
+
+
+def test_one_who_is_its_own_only_seed_settles() -> None:
+    node = engine("a", has_seeds=True)
+    assert changes(node.seeds([A.address], 0.0)) == [("a", "alive")]
+    assert node.seeds([A.address], 1.0) == []
+
+
+def test_one_who_is_settled_tries_one_seed_that_is_not_present() -> None:
+    node = among(B, has_seeds=True)
+    node.seeds([A.address], 0.0)
+    openings = opened(node.seeds([B.address, address(1), address(2)], 1.0))
+    assert len(openings) == 1
+    assert openings[0].to in (address(1), address(2))
+
+
+def test_one_who_is_not_settled_asks_again_whom_it_knows_already() -> None:
+    node = engine("a", has_seeds=True)
+    introduce(node, B)
+    assert [opening.to for opening in opened(node.seeds([B.address, address(1)], 1.0))].count(B.address) == 1
+
+
+def test_while_nobody_is_reached_the_seeds_are_tried_at_growing_gaps() -> None:
+    node = engine("a", has_seeds=True, settings=Settings(probe_interval=1000.0))
+    tries: list[float] = []
+    while len(tries) < 12:
+        now = node.deadline()
+        if any(isinstance(output, SeekSeeds) for output in node.wake(now)):
+            tries.append(now)
+    gaps = [after - before for before, after in pairwise(tries)]
+    assert 0.18 < gaps[0] < 0.32
+    assert all(3.75 <= gap <= 6.25 for gap in gaps[5:])
+
+
+def test_seeds_and_one_of_the_failed_are_tried_for_ever() -> None:
+    node = among(B, C)
+    introduce(node, attrs.evolve(C, status=Status.FAILED))
+    tried = []
+    for tenths in range(10, 400):
+        tried += [m for m in said_to(node.wake(tenths / 10), C.address) if isinstance(m, Ping) and m.seq == 0]
+    assert 5 <= len(tried) <= 9
+
+
+# Being heard
+
+
+def test_a_node_that_should_hear_somebody_and_hears_nobody_is_isolated() -> None:
+    node = among(B)
+    assert not node.is_isolated(2.0)
+    assert node.is_isolated(4.0)
+    assert not engine("a").is_isolated(99.0), "there is nobody to be heard"
+    assert engine("a", has_seeds=True).is_isolated(99.0)
+    introduce(node, attrs.evolve(B, status=Status.LEFT))
+    assert not node.is_isolated(99.0)
+
+
+def test_its_health_is_that_of_its_ears() -> None:
+    node = among(B)
+    assert node.local_health == 0
+    node.receive(packet(B, attrs.evolve(A, status=Status.SUSPECT)), B.address, 6.0)
+    assert node.local_health == 1
+
+
+def test_members_are_forgotten_when_their_time_is_over() -> None:
+    node = among(B)
+    introduce(node, attrs.evolve(B, status=Status.LEFT), now=10.0)
+    outputs = node.wake(3620.0)
+    assert MemberChanged(attrs.evolve(B, status=Status.LEFT), None) in outputs
+    assert len(node.members) == 1

@@ -1,0 +1,261 @@
+"""Members, records, fingerprint, view and rumors: changed in one step, so that they cannot disagree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg import limits
+from gossipreg.config import Settings
+from gossipreg.model import Status
+from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.membership.members import Members
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.records import Head, Record
+from gossipreg.protocol.registry.registry import Registry
+from gossipreg.protocol.registry.table import Verdict
+from gossipreg.protocol.registry.view import View
+from gossipreg.protocol.spreading.fingerprint import Fingerprint
+from tests.protocol.making import BORN, history, law, rumor
+
+
+def knowing(*members: Rumor) -> Knowledge:
+    settings = Settings()
+    one = Knowledge(settings, Members(settings, Random(1), "a"), Registry("a"), View(BORN), Counter())
+    one.own = rumor("a", port=7000)
+    for member in members:
+        one.believe(member, 0.0, spread=False)
+    return one
+
+
+def hear(one: Knowledge, entry: Rumor | Record | Head, now: float = 0.0) -> None:
+    """Take an entry as the engine does."""
+    if isinstance(entry, Rumor):
+        held = one.members.get(entry.name)
+        if one.expect(entry) if held is None else entry.supersedes(held):
+            one.believe(entry, now, spread=True)
+    elif isinstance(entry, Head):
+        one.learn(entry, now)
+    elif one.judge(entry.owner, entry.generation, entry.id, entry.version) is Verdict.NEWS:
+        one.take(entry, now, spread=True)
+
+
+def recomputed(one: Knowledge) -> int:
+    """The fingerprint, from nothing."""
+    fresh = Fingerprint()
+    for member in one.members:
+        fresh.replace(None, member)
+        table = one.registry.table(member.name)
+        if table is not None and table.generation == member.generation and member.status is not Status.LEFT:
+            for record in table:
+                fresh.replace(None, record)
+            if table.head.version:
+                fresh.replace(None, table.head)
+    return fresh.total
+
+
+def shown(one: Knowledge) -> list[str]:
+    one.refresh()
+    return [instance.id for instance in one.view.service("orders").instances]
+
+
+PAST = history([("x", 1), ("y", 2), ("x", None), ("x", 3), ("y", None)])
+LATER = history([("x", 5), ("z", 1)], generation=BORN + 1)
+ENTRIES: list[Rumor | Record | Head] = [
+    *PAST.said,
+    *LATER.said,
+    Head("b", BORN, 3, PAST.said[2].head, gone=("x",)),
+    Head("b", BORN, 5, 0, gone=("x", "y")),
+    *(rumor("b", status) for status in Status),
+    *(rumor("b", status, generation=BORN + 1, port=7005) for status in Status),
+    rumor("b", incarnation=1),
+]
+
+
+@law
+@given(st.lists(st.sampled_from(ENTRIES), max_size=25), st.sampled_from([0.0, 30.0]))
+def test_whatever_is_heard_the_parts_agree(heard: list[Rumor | Record | Head], step: float) -> None:
+    one = knowing()
+    for number, entry in enumerate(heard):
+        hear(one, entry, number * step)
+        assert one.fingerprint.total == recomputed(one)
+    one.sweep(1e6)
+    assert one.fingerprint.total == recomputed(one)
+    member, table = one.members.get("b"), one.registry.table("b")
+    holds = member is not None and table is not None and table.generation == member.generation
+    assert shown(one) == (sorted(record.id for record in table or ()) if holds else [])
+
+
+# Rumors and records travel apart
+
+
+def test_records_wait_for_their_owner_to_be_introduced() -> None:
+    one = knowing()
+    hear(one, PAST.said[0])
+    assert shown(one) == []
+    assert one.fingerprint.total == 0
+    hear(one, rumor("b"))
+    assert shown(one) == ["x"]
+    assert one.fingerprint.total == recomputed(one)
+
+
+def test_records_that_nobody_vouches_for_are_dropped_after_a_minute() -> None:
+    one = knowing()
+    hear(one, PAST.said[0], 100.0)
+    hear(one, PAST.said[1], 150.0)
+    one.sweep(160.0)
+    assert one.registry.table("b") is not None
+    one.sweep(160.1)
+    assert one.registry.table("b") is None
+
+
+def test_records_whose_owner_was_introduced_are_kept() -> None:
+    one = knowing()
+    hear(one, PAST.said[0], 100.0)
+    hear(one, rumor("b"), 101.0)
+    one.sweep(1000.0)
+    assert shown(one) == ["x"]
+
+
+def test_only_so_many_owners_are_kept_that_nobody_introduced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ORPHAN_OWNERS_MAX", 2)
+    one = knowing()
+    for owner in ("b", "c", "d"):
+        hear(one, history([("x", 1)], owner=owner).said[0])
+    assert [table.owner for table in one.registry.owners] == ["b", "c"]
+    assert one.judge("d", BORN, "x", 1) is Verdict.DEAD
+    assert one.judge("c", BORN, "y", 2) is Verdict.NEWS
+
+
+def test_a_later_life_replaces_what_the_earlier_offered() -> None:
+    one = knowing(rumor("b"))
+    hear(one, PAST.said[1])
+    hear(one, rumor("b", generation=BORN + 1))
+    assert shown(one) == []
+    hear(one, LATER.said[1])
+    hear(one, PAST.said[1])
+    assert shown(one) == ["z"]
+
+
+def test_records_of_a_later_life_may_come_before_its_rumor() -> None:
+    one = knowing(rumor("b"))
+    hear(one, PAST.said[1])
+    hear(one, LATER.said[1])
+    assert shown(one) == []
+    hear(one, rumor("b", generation=BORN + 1))
+    assert shown(one) == ["z"]
+
+
+def test_a_head_of_a_past_life_teaches_nothing() -> None:
+    one = knowing(rumor("b", generation=BORN + 1))
+    hear(one, LATER.said[0])
+    before = one.fingerprint.total
+    hear(one, Head("b", BORN, 9, 9, gone=("x",)))
+    assert one.fingerprint.total == before
+    orphaned = knowing()
+    hear(orphaned, LATER.said[0])
+    hear(orphaned, Head("b", BORN, 9, 9))
+    assert [table.generation for table in orphaned.registry.owners] == [BORN + 1]
+
+
+def test_one_who_left_offers_nothing_any_more() -> None:
+    one = knowing(rumor("b"))
+    hear(one, PAST.said[0])
+    hear(one, rumor("b", Status.LEFT))
+    assert shown(one) == []
+    assert one.judge("b", BORN, "y", 2) is Verdict.DEAD
+
+
+def test_one_who_failed_still_has_its_records() -> None:
+    one = knowing(rumor("b"))
+    hear(one, PAST.said[0])
+    hear(one, rumor("b", Status.FAILED))
+    assert shown(one) == ["x"]
+    assert one.view.service("orders").healthy == ()
+
+
+# What is refused
+
+
+def test_junk_in_a_record_is_counted_and_changes_nothing() -> None:
+    one = knowing(rumor("b"))
+    before = one.fingerprint.total
+    hear(one, Record("b", BORN, 1, "x", 0, b"\xc1"))
+    assert one.counters["records_with_bad_payload"] == 1
+    assert one.fingerprint.total == before
+
+
+def test_what_is_too_old_to_be_remembered_is_not_learned() -> None:
+    one = knowing()
+    assert one.expect(rumor("b", Status.LEFT, age=3599))
+    assert not one.expect(rumor("b", Status.LEFT, age=3600))
+    assert one.expect(rumor("b", Status.FAILED, age=3600))
+    assert one.expect(rumor("b", Status.ALIVE, age=10**9))
+    assert one.counters["rumors_too_old"] == 1
+
+
+def test_there_is_a_limit_to_the_members_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MEMBERS_MAX", 1)
+    one = knowing(rumor("b"))
+    assert not one.expect(rumor("c"))
+    assert one.counters["rumors_over_member_limit"] == 1
+
+
+# Forgetting
+
+
+def test_what_is_forgotten_leaves_no_trace() -> None:
+    one = knowing(rumor("b"))
+    hear(one, PAST.said[0])
+    hear(one, rumor("b", Status.FAILED), 10.0)
+    assert one.sweep(10.0 + 86_400.0) == [rumor("b", Status.FAILED)]
+    assert one.fingerprint.total == 0
+    assert shown(one) == []
+
+
+# This node's own records
+
+
+def own(one: Knowledge, *steps: tuple[str, int]) -> list[Record]:
+    made = []
+    for record in history(steps, owner="a").said:
+        said, change = one.registry.offer(record.instance, BORN)
+        one.remake(said, change)
+        made.append(said)
+    return made
+
+
+def test_own_records_are_shown_before_the_node_is_announced() -> None:
+    one = knowing()
+    own(one, ("x", 1))
+    assert shown(one) == ["x"]
+    assert one.fingerprint.total == 0
+
+
+def test_nobody_has_news_of_us() -> None:
+    one = knowing(rumor("a", port=7000))
+    own(one, ("x", 1), ("y", 1))
+    assert one.judge("a", BORN, "x", 2) is Verdict.KNOWN
+    assert one.judge("a", BORN, "z", 1) is Verdict.DEAD
+    assert one.judge("a", BORN + 1, "x", 1) is Verdict.DEAD
+    one.learn(Head("a", BORN, 9, 9, gone=("x",)), 0.0)
+    assert shown(one) == ["x", "y"]
+
+
+def test_what_bears_our_name_and_generation_but_is_not_ours_is_noticed() -> None:
+    one = knowing()
+    assert one.is_foreign(Head("a", BORN, 1, 0))
+    x, y = own(one, ("x", 1), ("y", 1))
+    ours: list[Record | Head] = [x, y, Head("a", BORN, 2, y.head), Head("a", BORN, 0, 0)]
+    assert not any(map(one.is_foreign, ours))
+    assert not one.is_foreign(attrs.evolve(x, id="z")), "it may be one that we withdrew"
+    assert not one.is_foreign(attrs.evolve(x, payload=None))
+    assert not one.is_foreign(attrs.evolve(x, generation=BORN + 1))
+    assert not one.is_foreign(attrs.evolve(x, owner="b"))
+    assert one.is_foreign(attrs.evolve(x, version=3))
+    assert one.is_foreign(attrs.evolve(x, payload=b"another"))
