@@ -74,7 +74,7 @@ class Settings:
         5.0, "Time between tries to reach one failed member or silent seed, jittered by a half; heals partitions."
     )
     join_retry: float = _setting(0.25, "First wait before the seeds are tried again while nobody was reached; doubles.")
-    join_retry_max: float = _setting(5.0, "Longest wait between tries of the seeds while nobody was reached.")
+    join_retry_max: float = _setting(1.0, "Longest wait between tries of the seeds while nobody was reached.")
     stream_patience: float = _setting(5.0, "How long a stream may be silent before it is given up.")
     remember_failed: float = _setting(86_400.0, "How long a failed member is remembered and tried again.")
     remember_left: float = _setting(

@@ -5,7 +5,7 @@ what is held, and if it is news it goes into the tables, the fingerprint and the
 three cannot disagree.
 
 An owner's records count in the fingerprint only while the owner is known in the life that made them and has not left
-(`_filed`): rumors and records travel apart, and a record may arrive before its owner's rumor does.
+(`_filed`): rumors and records travel apart, and a stranger's record may arrive before its rumor does.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Knowledge:
             self.mill.add(Topic.MEMBERSHIP, rumor.name, pack(rumor), now)
         table = self.registry.table(rumor.name)
         if table is not None:
-            if table.generation < rumor.generation or rumor.status is Status.LEFT:
+            if table.generation != rumor.generation or rumor.status is Status.LEFT:
                 self.drop_table(rumor.name)
             else:
                 self.registry.touch(rumor.name)
@@ -102,9 +102,13 @@ class Knowledge:
         return held is not None and held.version == said.version and held.digest != said.digest
 
     def _admits(self, owner: str, generation: int) -> bool:
-        """Whether records of this life of ``owner`` may be held."""
+        """Whether records of this life of ``owner`` may be held: those of the life believed in, or of a stranger.
+
+        A later life than the one believed in is not taken at a record's word: it may be a newcomer's whose name is
+        taken, and to make room for it would silence the life that is here.
+        """
         member = self.members.get(owner)
-        if member is not None and generation <= member.generation:
+        if member is not None:
             return generation == member.generation and member.status is not Status.LEFT
         return owner in self._orphans or len(self._orphans) < limits.ORPHAN_OWNERS_MAX
 
@@ -141,12 +145,11 @@ class Knowledge:
         self._refile(record.owner, change)
 
     def _make_way(self, owner: str, generation: int, now: float) -> None:
-        """Drop the table of an owner's past life, and mark an owner that nobody introduced."""
+        """Drop the table of a stranger's past life, and mark an owner that nobody introduced."""
         table = self.registry.table(owner)
         if table is not None and table.generation < generation:
             self.drop_table(owner)
-        member = self.members.get(owner)
-        if member is None or member.generation != generation:
+        if self.members.get(owner) is None:
             self._orphans.setdefault(owner, now)
 
     def drop_table(self, owner: str) -> None:

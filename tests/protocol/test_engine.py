@@ -340,7 +340,8 @@ def test_one_who_is_not_settled_asks_again_whom_it_knows_already() -> None:
 
 
 def test_while_nobody_is_reached_the_seeds_are_tried_at_growing_gaps() -> None:
-    node = engine("a", has_seeds=True, settings=Settings(probe_interval=1000.0))
+    patient = Settings(probe_interval=1000.0, join_retry=0.25, join_retry_max=5.0)
+    node = engine("a", has_seeds=True, settings=patient)
     tries: list[float] = []
     while len(tries) < 12:
         now = node.deadline()
@@ -352,7 +353,7 @@ def test_while_nobody_is_reached_the_seeds_are_tried_at_growing_gaps() -> None:
 
 
 def test_seeds_and_one_of_the_failed_are_tried_for_ever() -> None:
-    node = among(B, C)
+    node = among(B, C, settings=Settings(reconnect_interval=5.0))
     introduce(node, attrs.evolve(C, status=Status.FAILED))
     tried = []
     for tenths in range(10, 400):

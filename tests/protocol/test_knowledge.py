@@ -142,11 +142,32 @@ def test_a_later_life_replaces_what_the_earlier_offered() -> None:
     assert shown(one) == ["z"]
 
 
-def test_records_of_a_later_life_may_come_before_its_rumor() -> None:
+def test_a_later_life_is_not_taken_at_a_records_word() -> None:
+    """It may be a newcomer's whose name is taken: the life that is here must not be silenced by it."""
     one = knowing(rumor("b"))
     hear(one, PAST.said[1])
     hear(one, LATER.said[1])
-    assert shown(one) == []
+    hear(one, Head("b", BORN + 1, 9, 9))
+    assert shown(one) == ["y"]
+    hear(one, rumor("b", generation=BORN + 1))
+    hear(one, LATER.said[1])
+    assert shown(one) == ["z"]
+
+
+def test_records_of_a_life_that_is_not_the_one_introduced_are_dropped() -> None:
+    one = knowing()
+    hear(one, LATER.said[1])
+    hear(one, rumor("b"))
+    assert one.registry.table("b") is None
+    hear(one, PAST.said[1])
+    assert shown(one) == ["y"]
+
+
+def test_of_a_strangers_lives_the_latest_is_kept() -> None:
+    one = knowing()
+    hear(one, PAST.said[1])
+    hear(one, LATER.said[1])
+    hear(one, PAST.said[1])
     hear(one, rumor("b", generation=BORN + 1))
     assert shown(one) == ["z"]
 

@@ -6,7 +6,7 @@ from random import Random
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gossipreg import limits
@@ -265,6 +265,7 @@ def test_a_fetch_is_answered_with_the_record_or_with_what_became_of_it() -> None
 
 @law
 @given(st.lists(st.integers(1, limits.RECORD_BYTES_MAX), max_size=12))
+@example([limits.RECORD_BYTES_MAX] * 4)
 def test_messages_are_cut_into_frames_within_the_limit(sizes: list[int]) -> None:
     messages = [pack(Record("b", 1, number + 1, "x", 0, bytes(size))) for number, size in enumerate(sizes)]
     sender = bytes(SENDER_BYTES)

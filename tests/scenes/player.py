@@ -15,7 +15,7 @@ A script begins with a comment that says what it shows. Up to ``---`` there is o
     lose 30%                  of all packets
     heal                      nothing is lost any more
     advance 1.5s
-    show ping ack by a b      write down the messages of these kinds that these nodes send, or all do
+    show ping ack by a b      write down the messages of these kinds that these nodes send, or all do; show: no more
     look orders               write down who answers what
     minds                     write down who believes what of whom
 
@@ -25,7 +25,7 @@ written anew by ``pytest --record-scenes``; read the difference before you commi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import attrs
@@ -60,9 +60,11 @@ class Scene:
         script, _, expected = path.read_text().partition(_RULER)
         return cls(path, script, expected)
 
-    def play(self) -> str:
-        """What happens."""
+    def play(self, transcript: Callable[[bytes], None] | None = None) -> str:
+        """What happens; ``transcript`` is given every output of every engine as bytes."""
         player = Player()
+        if transcript is not None:
+            player.stage.listeners.append(lambda actor, output: transcript(f"{actor.handle} {output}".encode()))
         for line in self.script.splitlines():
             command = line.partition("#")[0].split()
             if command:
@@ -246,5 +248,3 @@ def _options(words: Iterable[str], *names: str) -> dict[str, list[str]]:
 def _seconds(text: str) -> float:
     assert text.endswith("s"), f"{text!r} is not a time: write 1.5s"
     return float(text.removesuffix("s"))
-
-

@@ -1,0 +1,129 @@
+"""How one node keeps or yields its name."""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.outputs import CloseStream, NameContested, OpenStream, Output, SendFrame
+from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.spreading.fingerprint import BUCKETS
+from gossipreg.protocol.spreading.reconcile import Compare, End
+from tests.protocol.making import BORN, address, engine, instance, introduce, packet, said_to
+from tests.protocol.test_engine import A, B, among, changes, opened
+from tests.protocol.test_engine_hearing import believed, hear, hear_in_talk, replies
+
+# Our own name
+
+OTHER = attrs.evolve(A, generation=BORN + 1, address=address(7999))
+
+
+def contested(*, has_seeds: bool = False) -> tuple[Engine, list[Output]]:
+    """A node that has heard of another life of its name, and what it does about it."""
+    node = engine("a", has_seeds=has_seeds)
+    introduce(node, B)
+    hear(node, B, OTHER, now=6.0)
+    assert node.deadline() <= 6.0
+    return node, node.wake(6.0)
+
+
+def test_another_life_of_our_name_is_asked_by_both_ways() -> None:
+    node, outputs = contested()
+    asked = [m for m in said_to(outputs, OTHER.address) if isinstance(m, Contest)]
+    assert asked == [node.identity.contest()] * 2
+    again = node.wake(6.5)
+    assert node.identity.contest() in said_to(again, OTHER.address)
+    assert all(opening.to != OTHER.address for opening in opened(again)), "it is still being asked"
+
+
+def test_if_nobody_answers_it_was_our_own_past() -> None:
+    node, _ = contested()
+    for now in (6.5, 7.0, 7.5):
+        node.wake(now)
+    assert node.identity.generation == BORN + 2
+    assert believed(node, "a").generation == BORN + 2
+    assert node.identity.contested is None
+
+
+def test_if_its_kernel_refuses_too_and_at_once() -> None:
+    node, outputs = contested(has_seeds=True)
+    [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
+    node.stream_ended(stream, 6.01, refused=True)
+    assert node.identity.settled
+    assert node.identity.generation == BORN + 2
+
+
+def test_a_refusal_that_comes_after_the_contest_is_over_changes_nothing() -> None:
+    node, outputs = contested()
+    [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
+    for now in (6.5, 7.0, 7.5):
+        node.wake(now)
+    node.stream_ended(stream, 7.6, refused=True)
+    assert node.identity.generation == BORN + 2
+
+
+def test_the_older_answers_and_keeps_the_name() -> None:
+    node, _ = contested()
+    younger = Contest("a", OTHER.life, BORN + 1, settled=True)
+    outputs = hear(node, OTHER, younger, now=6.1)
+    assert NameContested(OTHER.address, yielding=False) in outputs
+    assert any(isinstance(m, Contest) for m in said_to(outputs, OTHER.address))
+    assert node.identity.generation == BORN + 2
+    again = hear(node, OTHER, younger, now=6.2)
+    assert said_to(again, OTHER.address) == [], "it has just been told"
+
+
+def test_the_younger_yields() -> None:
+    node = among(B)
+    outputs = hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True))
+    assert NameContested(OTHER.address, yielding=True) in outputs
+
+
+def test_who_is_asked_on_a_stream_answers_there_and_who_asked_says_no_more() -> None:
+    node = among(B)
+    younger = Contest("a", OTHER.life, BORN + 1, settled=True)
+    assert replies(hear_in_talk(node, OTHER, younger, End())) == [node.identity.contest(), End()]
+    asking, outputs = contested()
+    [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
+    answered = hear_in_talk(asking, OTHER, younger, End(), stream=stream)
+    assert CloseStream(stream) in answered
+    assert replies(answered) == []
+
+
+def test_contests_for_other_names_or_after_the_end_are_none_of_ours() -> None:
+    node = among(B)
+    assert hear(node, OTHER, Contest("z", OTHER.life, BORN - 1, settled=True)) == []
+    assert hear(node, OTHER, Contest("a", A.life, BORN - 1, settled=True)) == []
+    node.leave(6.0)
+    assert hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True)) == []
+
+
+def test_a_later_life_at_our_own_address_was_ours_and_we_outlive_it() -> None:
+    node = among(B)
+    node.register(instance("x"), 6.0)
+    hear(node, B, attrs.evolve(A, generation=BORN + 10))
+    assert node.identity.generation == BORN + 11
+    told = said_to(node.wake(6.01), B.address)
+    assert {m.generation for m in told if isinstance(m, Record)} == {BORN + 11}
+
+
+def test_one_who_joins_and_is_told_of_a_namesake_stays_quiet() -> None:
+    node = engine("a", has_seeds=True, generation=BORN + 1)
+    [opening] = opened(node.seeds([B.address], 0.0))
+    theirs = attrs.evolve(A, address=address(7999))
+    outputs = node.stream_frame(opening.stream, packet(B, B, theirs, End()), B.address, 0.1)
+    assert ("a", "alive") not in changes(outputs)
+    assert not node.identity.settled
+    assert not [output for output in outputs if isinstance(output, SendFrame)]
+
+
+def test_streams_of_both_sides_count_for_the_same_talk() -> None:
+    node = engine("a", has_seeds=True)
+    [opening] = opened(node.seeds([B.address], 0.0))
+    assert isinstance(opening, OpenStream)
+    unsettled = replies(node.stream_frame(-1, packet(B, Compare((0,) * BUCKETS), End()), B.address, 0.1))
+    assert unsettled == [End()]
+    introduced = replies(node.stream_frame(-1, packet(B, B, End()), B.address, 0.2))
+    assert introduced[0] == node.identity.rumor()
+    assert node.identity.settled

@@ -1,0 +1,183 @@
+"""What one node does on streams: large records, comparisons, frames that are junk."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from gossipreg import limits
+from gossipreg.model import Address, Status
+from gossipreg.protocol.membership.probe import Ack, Ping
+from gossipreg.protocol.outputs import CloseStream, Output, Transmit
+from gossipreg.protocol.registry.records import Announcement, Fetch, Record
+from gossipreg.protocol.registry.registry import announcement
+from gossipreg.protocol.spreading.fingerprint import bucket_of
+from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
+from gossipreg.protocol.talks import Purpose
+from gossipreg.protocol.wire.messages import Message, pack_sender, unpack
+from tests.protocol.making import BORN, engine, instance, introduce, packet, said_to
+from tests.protocol.test_engine import A, B, C, among, opened
+from tests.protocol.test_engine_hearing import D, hear, hear_in_talk, probed, replies
+
+# Large records
+
+
+def large() -> tuple[Record, Announcement]:
+    owner = engine("b", address=B.address)
+    owner.register(instance("x", meta={"k": "v" * 2000}), 0.0)
+    table = owner.knowledge.registry.table("b")
+    assert table is not None
+    [record] = table
+    return record, announcement(record)
+
+
+def test_a_large_record_is_fetched_from_who_announced_it_and_announced_on() -> None:
+    record, said = large()
+    node = among(B, C)
+    [opening] = opened(hear(node, B, said))
+    assert opening.to == B.address
+    assert unpack(opening.frame)[1] == [Fetch("b", BORN, 1, "x"), End()]
+    outputs = node.stream_frame(opening.stream, packet(B, record, End()), B.address, 6.1)
+    assert CloseStream(opening.stream) in outputs
+    assert said in said_to(node.wake(6.2), C.address)
+    assert [one.id for one in node.view.service("orders").healthy] == ["x"]
+    assert opened(hear(node, C, said)) == []
+
+
+@pytest.mark.parametrize("failure", ["it ended", "it had nothing", "it talked junk", "it had junk"])
+def test_when_one_fails_to_hand_it_over_the_next_is_asked(failure: str) -> None:
+    _, said = large()
+    node = among(B, C)
+    [first] = opened(hear(node, B, said))
+    assert opened(hear(node, C, said)) == []
+
+    def fails(stream: int, source: Address) -> list[Output]:
+        if failure == "it ended":
+            return node.stream_ended(stream, 6.1)
+        junk = Record("b", BORN, 1, "x", 0, b"junk")
+        frames = {
+            "it had nothing": packet(B, End()),
+            "it talked junk": b"junk",
+            "it had junk": packet(B, junk, End()),
+        }
+        return node.stream_frame(stream, frames[failure], source, 6.1)
+
+    [second] = opened(fails(first.stream, B.address))
+    assert second.to == C.address
+    assert opened(fails(second.stream, C.address)) == []
+    assert opened(hear(node, B, said)) != [], "once nobody is left it may be announced again"
+
+
+def test_a_fetch_for_which_there_is_no_stream_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, said = large()
+    node = among(B, C)
+    monkeypatch.setattr(limits, "STREAMS_OUT_MAX", 0)
+    assert opened(hear(node, B, said)) == []
+    assert node.counters["streams_over_limit"] == 1
+    monkeypatch.setattr(limits, "STREAMS_OUT_MAX", 1)
+    assert len(opened(hear(node, B, said))) == 1
+
+
+def test_what_is_too_large_or_said_by_a_stranger_or_known_is_not_fetched() -> None:
+    record, said = large()
+    node = among(B)
+    assert hear(node, B, attrs.evolve(said, size=limits.RECORD_BYTES_MAX + 1)) == []
+    assert hear(node, D, said) == []
+    hear_in_talk(node, B, record)
+    assert hear(node, B, said) == []
+
+
+# Comparisons
+
+
+def test_fingerprints_that_differ_for_longer_than_gossip_needs_are_compared() -> None:
+    node = among(B, C)
+    assert opened(hear(node, B, Ping(1, 0, 1), now=10.0)) == []
+    assert opened(hear(node, C, Ack(1, 0, 1), now=10.9)) == []
+    [opening] = opened(hear(node, C, Ack(1, 0, 1), now=11.0))
+    assert opening.to == C.address
+    assert unpack(opening.frame)[1] == [Compare(node.knowledge.fingerprint.sums), End()]
+    assert opened(hear(node, B, Ping(1, 0, 1), now=20.0)) == [], "one comparison at a time"
+    node.stream_ended(opening.stream, 21.0)
+    assert len(opened(hear(node, B, Ping(1, 0, 1), now=22.0))) == 1
+
+
+def test_fingerprints_that_are_equal_again_are_not_compared() -> None:
+    node = among(B)
+    hear(node, B, Ping(1, 0, 1), now=10.0)
+    hear(node, B, Ping(1, 0, node.fingerprint), now=10.5)
+    assert opened(hear(node, B, Ping(1, 0, 1), now=11.0)) == []
+
+
+def test_an_ack_that_was_passed_on_says_nothing_of_its_bearers_state() -> None:
+    node = among(B)
+    hear(node, B, Ping(1, 0, 1), now=10.0)
+    assert opened(hear(node, B, Ack(1, C.life, 1), now=12.0)) == []
+
+
+def test_a_stranger_is_compared_with_where_it_spoke_from() -> None:
+    node = among(B)
+    hear(node, B, Ping(1, 0, 1), now=10.0)
+    [opening] = opened(hear(node, D, Ping(1, 0, 1), now=12.0))
+    assert opening.to == D.address
+
+
+def test_a_probe_over_a_stream_that_ends_is_no_comparison() -> None:
+    node = among(B)
+    probed(node, B, 10.0)
+    [stream] = node.talks._talks
+    hear(node, B, Ping(1, 0, 1), now=10.5)
+    node.stream_frame(stream, packet(B, Ack(1, 0, 1), End()), B.address, 10.6)
+    assert opened(hear(node, B, Ping(1, 0, 1), now=11.6)) != []
+
+
+def test_a_newcomer_announces_itself_when_it_has_been_told_everything_and_not_before() -> None:
+    node = engine("a", has_seeds=True)
+    introduce(node, B)
+    bucket = bucket_of(B)
+    [opening] = opened(node.seeds([C.address], 1.0))
+
+    def told(*said: Message) -> list[Message]:
+        return replies(node.stream_frame(opening.stream, packet(C, *said), C.address, 1.1))
+
+    [want, _] = told(C, Listing(bucket, (B.digest, 7)), End())
+    assert want == Want(bucket, (7,))
+    assert not node.identity.settled
+    assert told(End()) == [node.identity.rumor(), End()]
+    assert node.identity.settled
+
+
+def test_a_newcomer_may_also_be_told_everything_because_its_state_differs() -> None:
+    node = engine("a", has_seeds=True)
+    introduce(node, B)
+    hear(node, B, Ping(1, 0, 1), now=1.0)
+    [opening] = opened(hear(node, B, Ping(1, 0, 1), now=2.0))
+    assert node.talks.is_open(Purpose.RECONCILE)
+    node.stream_frame(opening.stream, packet(B, End()), B.address, 2.1)
+    assert node.identity.settled
+
+
+# Frames
+
+
+def test_a_frame_of_kinds_that_we_do_not_know_does_not_end_the_talk() -> None:
+    node = among(B)
+    outputs = node.stream_frame(-1, pack_sender(B.life) + b"\x92\x63\x01", B.address, 6.0)
+    assert not any(isinstance(output, CloseStream) for output in outputs)
+    assert replies(hear_in_talk(node, B, End())) == [End()]
+
+
+@pytest.mark.parametrize("frame", [b"", b"short", pack_sender(9) + b"\xc1", packet(A, End())])
+def test_junk_on_a_stream_ends_it(frame: bytes) -> None:
+    assert among(B).stream_frame(-1, frame, B.address, 6.0) == [CloseStream(-1)]
+
+
+def test_a_frame_on_a_stream_that_we_closed_is_nothing_to_us() -> None:
+    assert hear_in_talk(among(B), B, Ping(1, 0, 0), stream=77) == []
+
+
+def test_a_suspect_that_talks_is_told_so_although_its_frame_is_junk_to_us() -> None:
+    node = among(B, C)
+    hear(node, C, B.graver(Status.SUSPECT, C.life))
+    outputs = hear_in_talk(node, B)
+    assert [output.to for output in outputs if isinstance(output, Transmit)] == [B.address]
