@@ -13,6 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write down what happens in tests/scenes/*.txt as what is expected; read the difference before you commit",
     )
 
+
 # Machines are shared and noisy: how long an example takes says nothing about whether it holds.
 settings.register_profile("gossipreg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gossipreg")

@@ -270,7 +270,7 @@ class Engine:
         for address in tried[: 1 if present else _SEEDS_AT_ONCE]:
             if not self.talks.is_open(Purpose.JOIN, address):
                 self._open_talk(Purpose.JOIN, address)
-        if not tried and not self.identity.settled and self.identity.contested is None:
+        if addresses and not tried and not self.identity.settled and self.identity.contested is None:
             self._settle(now)  # we are our own only seed
         return self._drain_out()
 

@@ -319,6 +319,12 @@ def test_it_tries_a_few_seeds_at_once_each_once_and_never_itself() -> None:
     assert again.isdisjoint(first)
 
 
+def test_seeds_whose_names_do_not_resolve_are_not_taken_for_ourselves() -> None:
+    one = engine(has_seeds=True)
+    assert one.seeds([], 0.0) == []
+    assert not one.identity.settled
+
+
 def test_one_who_is_its_own_only_seed_settles() -> None:
     node = engine("a", has_seeds=True)
     assert changes(node.seeds([A.address], 0.0)) == [("a", "alive")]
