@@ -1,4 +1,4 @@
-"""Knows the commands that play clusters on a virtual clock: sim run, sim list."""
+"""Knows the command that plays one scenario from a seed: sim run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import time
 
 import click
 
-from gossipreg.cli import show
 from gossipreg.cli.asking import as_json
-from gossipreg.cli.page import Sections, command
+from gossipreg.cli.page import command
 
 
 @command()
@@ -43,36 +42,3 @@ def run(scenario: str, seed: int, *, as_json: bool) -> int:
     else:
         print("\n".join(as_lines(outcome, took, again)))
     return 0 if outcome.is_good else 1
-
-
-@command(name="list")
-@as_json
-def list_(*, as_json: bool) -> None:
-    """List the scenarios that come with the simulator.
-
-    In a pipe each line is a name, how many nodes it has, and what happens in it.
-
-    Examples:
-      gossipreg sim list
-    """
-    from sim.scenario import load, shipped  # noqa: PLC0415
-
-    scenarios = [load(name) for name in shipped()]
-    document = {"scenarios": [{"name": s.name, "nodes": s.nodes, "title": s.title} for s in scenarios]}
-    rows = [(scenario.name, str(scenario.nodes), scenario.title) for scenario in scenarios]
-    show.write(show.Table(("scenario", "nodes", "what happens"), rows), document, as_json=as_json)
-
-
-sim = Sections(
-    name="sim",
-    help="""Play a cluster on a virtual clock and network, from a seed.
-
-    The nodes run the same protocol as real ones, byte for byte. Partitions, losses, pauses, crashes and liars come
-    from a scenario, every die from the seed; what must never be is looked for at every step.
-
-    Examples:
-      gossipreg sim list
-      gossipreg sim run split-brain --seed 1
-    """,
-    sections={"Commands": (run, list_)},
-)

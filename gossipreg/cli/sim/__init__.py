@@ -1,0 +1,21 @@
+"""Knows the group of commands that play clusters on a virtual clock: gossipreg sim ..."""
+
+from __future__ import annotations
+
+from gossipreg.cli.page import Sections
+from gossipreg.cli.sim.list_ import list_
+from gossipreg.cli.sim.run import run
+
+sim = Sections(
+    name="sim",
+    help="""Play a cluster on a virtual clock and network, from a seed.
+
+    The nodes run the same protocol as real ones, byte for byte. Partitions, losses, pauses, crashes and liars come
+    from a scenario, every die from the seed; what must never be is looked for at every step.
+
+    Examples:
+      gossipreg sim list
+      gossipreg sim run split-brain --seed 1
+    """,
+    sections={"Commands": (run, list_)},
+)

@@ -1,0 +1,25 @@
+"""Knows the command that lists the scenarios that come with the simulator: sim list."""
+
+from __future__ import annotations
+
+from gossipreg.cli import show
+from gossipreg.cli.asking import as_json
+from gossipreg.cli.page import command
+
+
+@command(name="list")
+@as_json
+def list_(*, as_json: bool) -> None:
+    """List the scenarios that come with the simulator.
+
+    In a pipe each line is a name, how many nodes it has, and what happens in it.
+
+    Examples:
+      gossipreg sim list
+    """
+    from sim.scenario import load, shipped  # noqa: PLC0415
+
+    scenarios = [load(name) for name in shipped()]
+    document = {"scenarios": [{"name": s.name, "nodes": s.nodes, "title": s.title} for s in scenarios]}
+    rows = [(scenario.name, str(scenario.nodes), scenario.title) for scenario in scenarios]
+    show.write(show.Table(("scenario", "nodes", "what happens"), rows), document, as_json=as_json)
