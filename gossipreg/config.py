@@ -37,6 +37,16 @@ def _setting(default: Any, doc: str, *, zero: bool = False) -> Any:
     return attrs.field(default=default, validator=_not_negative if zero else _positive, metadata={"doc": doc})
 
 
+def _at_least_one(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value >= 1:
+        raise ConfigError(f"protocol.{attribute.name}: {value!r} is not a number of at least 1")
+
+
+def _switch(doc: str) -> Any:
+    """One part of the protocol that can be switched off, as the simulator's profiles of other protocols do."""
+    return attrs.field(default=True, metadata={"doc": f"{doc} Off only to see what it is worth."})
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """The protocol's knobs. Durations are in seconds. Every node of a cluster should have the same."""
@@ -60,8 +70,15 @@ class Settings:
     )
     local_health_max: int = _setting(8, "Highest local health score; 0 turns local health off.", zero=True)
     gossip_fanout: int = _setting(3, "Members that a fresh rumor is sent to at each of its rounds.")
-    gossip_rounds: int = _setting(7, "Rounds in which a rumor is sent: one at once, then after gossip_gap x 2^i.")
-    gossip_gap: float = _setting(0.01, "First gap between two rounds of one rumor; each next gap is twice as long.")
+    gossip_rounds: int = _setting(
+        7, "Rounds in which a rumor is sent: at once, then gossip_gap x gossip_growth^i later."
+    )
+    gossip_gap: float = _setting(0.01, "First gap between two rounds of one rumor.")
+    gossip_growth: float = attrs.field(
+        default=2.0,
+        validator=_at_least_one,
+        metadata={"doc": "How many times as long each next gap is; 1 is the fixed tick of SWIM and its children."},
+    )
     gossip_coalesce: float = _setting(0.002, "How long a fresh rumor waits for others to share its packet.", zero=True)
     piggyback_rounds: int = _setting(
         6, "How often a rumor also rides on probes and acks that go out anyway.", zero=True
@@ -85,6 +102,11 @@ class Settings:
     lag_tolerance: float = _setting(
         0.25, "A node that wakes later than this after a timer was due was itself stopped: it extends its verdicts."
     )
+    buddy: bool = _switch("A ping to a suspect carries the suspicion (Lifeguard §IV-C).")
+    tell_accused: bool = _switch("Whoever is heard from while believed suspect or failed is told so at once.")
+    stream_probe: bool = _switch("A member that misses its direct ping is also probed over a stream.")
+    late_acks: bool = _switch("An ack that comes after its probe has ended gives the suspect its full time again.")
+    verdict_witness: bool = _switch("Nobody is declared failed by a node that hears nobody else (decision 0003).")
 
 
 def _checked_name(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:

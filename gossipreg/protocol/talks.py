@@ -43,11 +43,13 @@ class Talk:
     about: object = None  # the probe's sequence number, or the (owner, id) fetched
     spoken: bool = False  # whether anything was said in this turn
     compared: bool = False  # whether this turn asked for a comparison
+    accepted: bool = False  # whether any turn of a peer's did
+    news: int = 0  # pieces of news that came of it
 
     @property
     def is_comparison(self) -> bool:
-        """Whether this node opened it to compare states: at its end it has been told all that the peer knows."""
-        return self.purpose in (Purpose.JOIN, Purpose.RECONCILE)
+        """Whether it is there to compare states: at its end each side has been told all that the other knows."""
+        return self.accepted or self.purpose in (Purpose.JOIN, Purpose.RECONCILE)
 
 
 @attrs.frozen

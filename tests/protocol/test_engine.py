@@ -44,10 +44,10 @@ def among(*members: Rumor, **fields: Any) -> Engine:
     introduce(node, *members)
     node.wake(0.0)
     while node.knowledge.mill.deadline < 5.0:
-        node._flush(node.knowledge.mill.deadline)
+        node.outbox.flush(node.knowledge.mill.deadline)
     for _ in range(10):
         node.knowledge.mill.ride(1000, 0.0)
-    node._drain_out()
+    node.outbox.take()
     return node
 
 
@@ -176,11 +176,11 @@ def test_whatever_comes_in_nothing_is_raised_and_nothing_is_left_undone(
             assert node.identity.left
             outputs = []
         outputs += node.wake(now)
-        assert not node._out, "every verb returns all its outputs"
+        assert not node.outbox._outputs, "every verb returns all its outputs"
         assert node.deadline() > now, "what was due is done"
         for output in outputs:
             if isinstance(output, Transmit):
-                assert len(output.data) <= node.packet_room
+                assert len(output.data) <= node.outbox.packet_room
                 unpack(output.data)
             elif isinstance(output, MemberChanged) and output.after:
                 before = ranks.get(output.after.name)
@@ -393,3 +393,16 @@ def test_members_are_forgotten_when_their_time_is_over() -> None:
     outputs = node.wake(3620.0)
     assert MemberChanged(attrs.evolve(B, status=Status.LEFT), None) in outputs
     assert len(node.members) == 1
+
+
+def test_a_node_offers_no_more_than_others_would_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RECORDS_PER_OWNER_MAX", 2)
+    node = engine("a")
+    node.register(instance("x"), 0.0)
+    node.register(instance("y"), 0.0)
+    with pytest.raises(InvalidInstance, match=r"^instance 'z': this node offers 2 instances already"):
+        node.register(instance("z"), 0.0)
+    node.register(instance("y", weight=3), 0.0)
+    node.deregister("x", 0.0)
+    node.register(instance("z"), 0.0)
+    assert node.own_count() == 2

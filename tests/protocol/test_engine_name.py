@@ -28,6 +28,13 @@ def contested(*, has_seeds: bool = False) -> tuple[Engine, list[Output]]:
     return node, node.wake(6.0)
 
 
+def test_what_is_no_news_of_ourselves_needs_no_answer() -> None:
+    node = among(B)
+    hear(node, B, node.identity.rumor(), attrs.evolve(OTHER, generation=BORN - 1))
+    assert node.identity.contested is None
+    assert node.identity.incarnation == 0
+
+
 def test_another_life_of_our_name_is_asked_by_both_ways() -> None:
     node, outputs = contested()
     asked = [m for m in said_to(outputs, OTHER.address) if isinstance(m, Contest)]

@@ -15,7 +15,7 @@ from gossipreg.protocol.spreading.fingerprint import bucket_of
 from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
 from gossipreg.protocol.talks import Purpose
 from gossipreg.protocol.wire.messages import Message, pack_sender, unpack
-from tests.protocol.making import BORN, engine, instance, introduce, packet, said_to
+from tests.protocol.making import BORN, engine, instance, introduce, packet, rumor, said_to
 from tests.protocol.test_engine import A, B, C, among, opened
 from tests.protocol.test_engine_hearing import D, hear, hear_in_talk, probed, replies
 
@@ -181,3 +181,20 @@ def test_a_suspect_that_talks_is_told_so_although_its_frame_is_junk_to_us() -> N
     hear(node, C, B.graver(Status.SUSPECT, C.life))
     outputs = hear_in_talk(node, B)
     assert [output.to for output in outputs if isinstance(output, Transmit)] == [B.address]
+
+
+def test_a_stream_on_which_nothing_was_compared_does_not_introduce_a_newcomer() -> None:
+    node = engine("a", has_seeds=True)
+    node.wake(0.0)
+    hear_in_talk(node, B, Fetch("nobody", BORN, 1, "x"), End())
+    assert not node.identity.settled
+
+
+def test_one_long_talk_is_not_gossiped_on_in_full_however_many_frames_it_has() -> None:
+    node = among(B)
+    before = len(node.knowledge.mill)
+    strangers = [rumor(f"stranger-{number}", port=8000 + number) for number in range(200)]
+    hear_in_talk(node, B, *strangers[:100])
+    hear_in_talk(node, B, *strangers[100:])
+    assert len(node.members) >= 202
+    assert len(node.knowledge.mill) - before == 128

@@ -32,8 +32,8 @@ def opened(outputs: list[Output]) -> list[OpenStream]:
 def talk(opener: Engine, accepter: Engine, now: float) -> int:
     """Let ``opener`` compare its state with ``accepter``'s, to the end; returns how many bytes were said."""
     theirs = accepter.identity.rumor()
-    opener._unequal_since = now - 10
-    opener._talk_after = now
+    opener.exchange._unequal_since = now - 10
+    opener.exchange._talk_after = now
     knock = packet(theirs, Ping(1, 0, opener.fingerprint ^ 1))
     [opening] = opened(opener.receive(knock, theirs.address, now))
     ours = opener.identity.address

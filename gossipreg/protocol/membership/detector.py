@@ -57,7 +57,7 @@ class Detector:
 
     def heard(self, life: int, now: float) -> None:
         """A packet of the member ``life`` came in."""
-        if self._suspicions and self.is_isolated(now):
+        if self._suspicions and self.settings.verdict_witness and self.is_isolated(now):
             for suspicion in self._suspicions.values():
                 suspicion.renew(now)
         self.hearing.heard(life, now)
@@ -96,12 +96,16 @@ class Detector:
             rumor = self.members.get(name)
             assert rumor is not None, "a suspect is a member"
             assert rumor.status is Status.SUSPECT, "a suspicion ends when its member is cleared"
-            pair = self.members.present_count == 2
-            if pair or suspicion.refused or self.hearing.has_witness(rumor.life, suspicion.started):
+            if suspicion.refused or self._may_judge(rumor, suspicion):
                 judged.append(rumor)
             else:
                 suspicion.put_off(now + self.settings.probe_interval)
         return judged
+
+    def _may_judge(self, accused: Rumor, suspicion: Suspicion) -> bool:
+        if not self.settings.verdict_witness or self.members.present_count == 2:
+            return True
+        return self.hearing.has_witness(accused.life, suspicion.started)
 
     def postpone(self, seconds: float, now: float) -> None:
         """This node was itself stopped for ``seconds``: nobody is judged for what was not heard meanwhile."""

@@ -178,7 +178,9 @@ class Prober:
         self._current = self._probes[seq] = probe
         while len(self._probes) > _OPEN_MAX:
             self._probes.popitem(last=False)
-        found.append(Say(target.address, Ping(seq, target.life, fingerprint), about=target.name))
+        found.append(
+            Say(target.address, Ping(seq, target.life, fingerprint), about=target.name if self.settings.buddy else None)
+        )
 
     def _ask_others(self, probe: _Probe, found: list[Finding], now: float) -> None:
         probe.asked = True
@@ -186,7 +188,8 @@ class Prober:
         helpers = self.members.sample(self.settings.indirect_probes, without=probe.target.name)
         probe.helpers = len(helpers)
         found += (Say(helper.address, PingReq(probe.seq, probe.target.life, patience)) for helper in helpers)
-        found.append(TryStream(probe.target, probe.seq))
+        if self.settings.stream_probe:
+            found.append(TryStream(probe.target, probe.seq))
 
     def _end(self, probe: _Probe, found: list[Finding]) -> None:
         probe.over = True
@@ -212,6 +215,8 @@ class Prober:
             return [Say(relay.origin, Ack(relay.origin_seq, subject, ack.fingerprint))]
         probe = self._probes.get(ack.seq)
         if probe is None or probe.acked or probe.target.life != subject:
+            return []
+        if probe.over and not self.settings.late_acks:
             return []
         probe.acked = True
         if not probe.over:

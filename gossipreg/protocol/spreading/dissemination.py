@@ -124,7 +124,7 @@ class Dissemination:
     def _next_round(self, item: _Item, members: int, now: float) -> None:
         item.round += 1
         if item.round < self.rounds(members):
-            self._schedule(item, now + self.settings.gossip_gap * 2 ** (item.round - 1))
+            self._schedule(item, now + self.settings.gossip_gap * self.settings.gossip_growth ** (item.round - 1))
             return
         item.due = math.inf
         if item.rides >= self.settings.piggyback_rounds:

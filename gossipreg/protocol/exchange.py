@@ -1,0 +1,109 @@
+"""Knows how this node talks over streams: opens them, takes its turn, fetches, and starts to compare states.
+
+Theory of operation (docs/decisions/0004). A talk goes in turns: each side says what it has to say, then `End`. Who
+opened it speaks first, and closes it when neither has anything left to say. Two nodes whose fingerprints have
+differed for longer than gossip needs compare their states in such a talk, and so does a node that joins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+import attrs
+
+from gossipreg.config import Settings
+from gossipreg.model import Address
+from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.outbox import Outbox
+from gossipreg.protocol.outputs import CloseStream, OpenStream, SendFrame
+from gossipreg.protocol.registry.records import Fetch
+from gossipreg.protocol.spreading.reconcile import Compare, End
+from gossipreg.protocol.talks import Purpose, Talk, Talks, frames
+from gossipreg.protocol.wire.messages import Message, pack
+
+_END = pack(End())
+
+
+@attrs.define
+class Exchange:
+    """The streams of one node and what is said on them."""
+
+    settings: Settings
+    dice: Random
+    knowledge: Knowledge
+    outbox: Outbox
+    talks: Talks = attrs.field(factory=Talks)
+    _unequal_since: float | None = None
+    _talk_after: float = 0.0
+
+    def open(self, purpose: Purpose, to: Address, messages: Sequence[Message], about: object = None) -> bool:
+        """Open a stream; False when too many are open."""
+        stream = self.talks.open(purpose, to, about)
+        if stream is None:
+            self.knowledge.counters["streams_over_limit"] += 1
+            return False
+        [frame] = frames(self.outbox.sender, map(pack, messages))
+        self.outbox.put(OpenStream(stream, to, frame, self.settings.stream_patience))
+        return True
+
+    def open_comparison(self, purpose: Purpose, to: Address) -> None:
+        """Open a stream to compare states."""
+        self.open(purpose, to, [Compare(self.knowledge.fingerprint.sums), End()])
+
+    def reply(self, stream: int, talk: Talk, replies: list[bytes], *, ended: bool) -> None:
+        """Say what there is to say; at the end of the peer's turn end ours, or close when nothing is left to say."""
+        talk.spoken = talk.spoken or bool(replies)
+        closing = ended and stream > 0 and not talk.spoken
+        if ended and not closing:
+            replies.append(_END)
+            talk.spoken = talk.compared = False
+        for frame in frames(self.outbox.sender, replies):
+            self.outbox.put(SendFrame(stream, frame))
+        if closing:
+            if talk.is_comparison:
+                self._unequal_since = None
+            self.close(stream)
+
+    def close(self, stream: int) -> None:
+        """Close a stream that has served its purpose, or cannot any more."""
+        self.outbox.put(CloseStream(stream))
+        self.ended(stream)
+
+    def ended(self, stream: int) -> Talk | None:
+        """A stream is closed, by whomever; returns what it was for."""
+        talk = self.talks.end(stream)
+        if talk is not None and talk.purpose is Purpose.FETCH:
+            assert isinstance(talk.about, tuple), "a fetch is known by owner and id"
+            self.fetch(talk.about)
+        return talk
+
+    def fetch(self, key: tuple[str, str]) -> None:
+        """Fetch a large record from the next peer that has it; if nobody is left, reconciliation will bring it."""
+        source = self.talks.next_source(key)
+        if source is None:
+            return
+        wanted, address = source
+        fetch = Fetch(key[0], wanted.generation, wanted.version, key[1])
+        if not self.open(Purpose.FETCH, address, [fetch, End()], about=key):
+            self.talks.got(key)
+
+    # When states differ
+
+    def met(self, fingerprint: int, peer: Address, now: float, *, may_talk: bool) -> None:
+        """A peer has this ``fingerprint``: compare with it, if ours has differed for longer than gossip needs."""
+        if fingerprint == self.knowledge.fingerprint.total:
+            self._unequal_since = None
+        elif self._unequal_since is None:
+            self._unequal_since = now
+        elif may_talk and self._is_time(now) and not self.talks.is_open(Purpose.RECONCILE):
+            self._talk_after = now + self.settings.reconcile_gap * (0.75 + self.dice.random() / 2)
+            self.open_comparison(Purpose.RECONCILE, peer)
+
+    def _is_time(self, now: float) -> bool:
+        assert self._unequal_since is not None, "states differ"
+        return now - self._unequal_since >= self.settings.reconcile_settle and now >= self._talk_after
+
+    def hurry(self, now: float) -> None:
+        """States are known to differ: compare as soon as possible."""
+        self._unequal_since = now - self.settings.reconcile_settle

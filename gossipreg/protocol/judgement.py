@@ -1,0 +1,112 @@
+"""Knows how claims about other members are weighed: heard, believed, confirmed, and in the end judged.
+
+The detector says who did not answer and whose time is over, peers say what they believe; here it becomes what this
+node believes and tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from gossipreg.model import Status
+from gossipreg.protocol.exchange import Exchange
+from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.membership.detector import Detector
+from gossipreg.protocol.membership.identity import Identity
+from gossipreg.protocol.membership.probe import Finding, Missed, Ping, Say, TryStream
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.outbox import Outbox
+from gossipreg.protocol.outputs import MemberChanged
+from gossipreg.protocol.spreading.dissemination import Topic
+from gossipreg.protocol.spreading.reconcile import End
+from gossipreg.protocol.talks import Purpose
+from gossipreg.protocol.voice import Voice
+from gossipreg.protocol.wire.messages import pack
+
+
+@attrs.define
+class Judgement:
+    """What this node makes of what is said about others."""
+
+    identity: Identity
+    knowledge: Knowledge
+    detector: Detector
+    exchange: Exchange
+    outbox: Outbox
+
+    def hear(self, rumor: Rumor, voice: Voice, now: float) -> None:
+        """A peer says something of a member that is not this node."""
+        held = self.knowledge.members.get(rumor.name)
+        if held is None:
+            if not self.knowledge.expect(rumor):
+                return
+        elif not rumor.supersedes(held):
+            if rumor.rank == held.rank and rumor.status is Status.SUSPECT:
+                self._confirm(held, rumor.accuser, now)
+            return
+        if voice.in_talk and rumor.status is Status.FAILED and held is not None and held.status.is_present:
+            # The verdict of the other side of a split: here the member may be well, so it gets the chance to refute.
+            rumor = attrs.evolve(rumor, status=Status.SUSPECT, accuser=voice.sender)
+            if not rumor.supersedes(held):
+                return
+        self._believe(rumor, now, spread=voice.is_worth_telling(settled=self.identity.settled))
+        revived = held is not None and held.status is Status.FAILED and rumor.status is Status.ALIVE
+        if revived and not voice.in_talk:
+            self.exchange.hurry(now)  # it was away
+
+    def _believe(self, rumor: Rumor, now: float, *, spread: bool, refused: bool = False) -> None:
+        before = self.knowledge.believe(rumor, now, spread=spread)
+        if rumor.status is Status.SUSPECT:
+            self.detector.suspected(rumor, now, refused=refused)
+        else:
+            self.detector.cleared(rumor.name)
+        self.outbox.put(MemberChanged(before, rumor))
+
+    def _confirm(self, held: Rumor, accuser: int, now: float, *, refused: bool = False) -> None:
+        if self.detector.confirm(held.name, accuser, refused=refused):
+            self.knowledge.mill.add(Topic.MEMBERSHIP, held.name, pack(attrs.evolve(held, accuser=accuser)), now)
+
+    # What the detector finds
+
+    def wake(self, now: float) -> None:
+        """Probe, and pass the verdicts that are due."""
+        self.perform(self.detector.prober.wake(self.knowledge.fingerprint.total, now), now)
+        for suspect in self.detector.verdicts(now):
+            self.knowledge.counters["verdicts"] += 1
+            self._believe(suspect.graver(Status.FAILED, self.identity.life), now, spread=True)
+
+    def perform(self, findings: Sequence[Finding], now: float) -> None:
+        """Do what the prober wants done, and draw the conclusions from what it found."""
+        for finding in findings:
+            match finding:
+                case Say():
+                    self._say(finding, now)
+                case TryStream(target, seq):
+                    ping = Ping(seq, target.life, self.knowledge.fingerprint.total)
+                    self.exchange.open(Purpose.PROBE, target.address, [ping, End()], about=seq)
+                case Missed():
+                    self._accuse(finding, now)
+                case _:
+                    self.detector.answered(finding.target.name, now)
+
+    def _say(self, finding: Say, now: float) -> None:
+        message = pack(finding.message)
+        accused = None if finding.about is None else self.knowledge.members.get(finding.about)
+        if accused is not None and accused.status is not Status.ALIVE:
+            # The accusation goes first, so that the ack already carries the refutation.
+            self.outbox.send(finding.to, pack(accused), message, now=now)
+        else:
+            self.outbox.send(finding.to, message, now=now)
+
+    def _accuse(self, missed: Missed, now: float) -> None:
+        held = self.knowledge.members.get(missed.target.name)
+        if held is None or not held.is_same_life(missed.target) or not held.status.is_present:
+            return
+        self.knowledge.counters["probes_missed"] += 1
+        if held.status is Status.SUSPECT:
+            self._confirm(held, self.identity.life, now, refused=missed.refused)
+        else:
+            accusation = held.graver(Status.SUSPECT, self.identity.life)
+            self._believe(accusation, now, spread=True, refused=missed.refused)

@@ -1,0 +1,74 @@
+"""Knows what is to be sent and told: packets, rumors that ride along in them, and what happened.
+
+Everything that a verb of the engine brings about gathers here until the verb returns it.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.config import Settings
+from gossipreg.model import Address
+from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.outputs import Output, Transmit
+from gossipreg.protocol.wire.messages import SENDER_BYTES, pack, pack_sender
+
+#: Least time between two messages that tell a peer, unasked, what is believed of it or of its name (seconds).
+_TELL_SECONDS = 0.5
+
+
+@attrs.define
+class Outbox:
+    """The outputs of the verb under way."""
+
+    settings: Settings
+    knowledge: Knowledge
+    packet_room: int  # bytes of a datagram before it is sealed
+    sender: bytes = b""
+    _outputs: list[Output] = attrs.field(factory=list)
+    _told: dict[int, float] = attrs.field(factory=dict)  # life id -> when it was last told, unasked
+
+    def sign(self, life: int) -> None:
+        """Send in the name of ``life`` from now on."""
+        self.sender = pack_sender(life)
+
+    def put(self, output: Output) -> None:
+        """One more output."""
+        self._outputs.append(output)
+
+    def take(self) -> list[Output]:
+        """The outputs so far, in order; they are the caller's now."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def send(self, to: Address, *messages: bytes, now: float | None = None) -> None:
+        """Send a packet of ``messages``; with ``now``, rumors ride along in what room is left."""
+        data = self.sender + b"".join(messages)
+        if now is not None:
+            data += b"".join(self.knowledge.mill.ride(self.packet_room - len(data), now))
+        self.put(Transmit(data, to))
+
+    def tell(self, life: int, to: Address, message: bytes, now: float) -> None:
+        """Say ``message`` to ``life`` although it did not ask, unless it was told something a moment ago."""
+        if now - self._told.get(life, -_TELL_SECONDS) >= _TELL_SECONDS:
+            self._told[life] = now
+            self.send(to, message)
+
+    def tell_accused(self, accused: Rumor, now: float) -> None:
+        """Tell a member that is there what is believed of it, so that it can refute."""
+        if self.settings.tell_accused:
+            self.tell(accused.life, accused.address, pack(accused), now)
+
+    def flush(self, now: float) -> None:
+        """Send the rumors that are due."""
+        members = self.knowledge.members
+        room = self.packet_room - SENDER_BYTES
+        for packet in self.knowledge.mill.flush(room, members.present_count, now):
+            data = self.sender + b"".join(packet)
+            for target in members.sample(self.settings.gossip_fanout):
+                self.put(Transmit(data, target.address))
+
+    def forget(self, now: float) -> None:
+        """Drop what no longer matters."""
+        self._told = {life: at for life, at in self._told.items() if now - at < _TELL_SECONDS}

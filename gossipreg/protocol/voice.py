@@ -1,0 +1,36 @@
+"""Knows who says something, and where an answer to it goes."""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.model import Address
+from gossipreg.protocol.membership.rumor import Rumor
+
+#: News from one talk that is also gossiped: a talk mends what gossip missed, it must not become a storm itself.
+_TALK_NEWS_MAX = 128
+
+
+@attrs.define
+class Voice:
+    """The sender of one packet or frame, and what is to be said back to it."""
+
+    sender: int  # life id
+    source: Address
+    member: Rumor | None  # the sender, if it is known
+    stream: int | None = None
+    replies: list[bytes] = attrs.field(factory=list)
+    news: int = 0  # pieces of news that it told in a talk
+    stale: dict[str, list[str]] = attrs.field(factory=dict)  # owner -> ids that the sender still holds
+
+    @property
+    def in_talk(self) -> bool:
+        """Whether the message came over a stream, as part of a comparison of states."""
+        return self.stream is not None
+
+    def is_worth_telling(self, *, settled: bool) -> bool:
+        """Whether one more piece of news from here should be gossiped on; what a joiner is told is news to nobody."""
+        if not self.in_talk:
+            return True
+        self.news += 1
+        return settled and self.news <= _TALK_NEWS_MAX

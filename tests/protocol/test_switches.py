@@ -1,0 +1,92 @@
+"""What each part of the protocol is worth: what a node no longer does when the part is switched off."""
+
+from __future__ import annotations
+
+from gossipreg.config import Settings
+from gossipreg.model import Status
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.probe import Ack, Nack, Ping
+from gossipreg.protocol.outputs import MemberChanged, OpenStream, Output, Transmit
+from gossipreg.protocol.spreading.dissemination import Dissemination, Topic
+from tests.protocol.making import engine, introduce, packet, rumor, said_to
+
+B, C = rumor("b"), rumor("c")
+SUSPECT = B.graver(Status.SUSPECT, C.life)
+
+
+def among(settings: Settings) -> Engine:
+    node = engine("a", settings=settings)
+    introduce(node, B, C)
+    return node
+
+
+def probe_of_b(node: Engine) -> tuple[list[Output], Ping, float]:
+    """What the node sends when it first probes ``b``, and when."""
+    now = 0.0
+    while now < 10.0:
+        outputs = node.wake(now)
+        pings = [m for m in said_to(outputs, B.address) if isinstance(m, Ping) and m.target == B.life]
+        if pings:
+            return outputs, pings[0], now
+        now += 0.25
+    raise AssertionError("b was not probed")
+
+
+def test_without_the_buddy_a_ping_to_a_suspect_is_a_ping_as_any_other() -> None:
+    def accused_in_ping(settings: Settings) -> bool:
+        node = among(settings)
+        node.receive(packet(C, SUSPECT), C.address, 0.0)
+        outputs, _, _ = probe_of_b(node)
+        [data] = (o.data for o in outputs if isinstance(o, Transmit) and o.to == B.address and len(o.data) > 8)
+        return SUSPECT in said_to([Transmit(data, B.address)], B.address)
+
+    no_rides = Settings(piggyback_rounds=0, gossip_rounds=1)
+    assert accused_in_ping(no_rides)
+    assert not accused_in_ping(Settings(piggyback_rounds=0, gossip_rounds=1, buddy=False))
+
+
+def test_an_accused_that_is_heard_from_may_be_left_untold() -> None:
+    for told in (True, False):
+        node = among(Settings(tell_accused=told))
+        node.receive(packet(C, SUSPECT), C.address, 0.0)
+        assert (SUSPECT in said_to(node.receive(packet(B, Nack(1)), B.address, 0.1), B.address)) is told
+
+
+def test_a_missed_ping_need_not_be_followed_by_a_stream() -> None:
+    for streams in (True, False):
+        node = among(Settings(stream_probe=streams))
+        _, _, at = probe_of_b(node)
+        assert any(isinstance(output, OpenStream) for output in node.wake(at + 0.5)) is streams
+
+
+def test_a_late_ack_may_count_for_nothing() -> None:
+    for counts in (True, False):
+        node = among(Settings(late_acks=counts, tell_accused=False))
+        _, ping, at = probe_of_b(node)
+        node.wake(at + 0.5)
+        node.wake(at + 1.0)
+        first = node.detector._suspicions["b"].deadline
+        node.receive(packet(B, Ack(ping.seq, 0, 0)), B.address, at + 1.5)
+        assert (node.detector._suspicions["b"].deadline > first) is counts
+
+
+def test_a_verdict_may_be_passed_by_one_who_hears_nobody() -> None:
+    for needed in (True, False):
+        node = among(Settings(verdict_witness=needed))
+        node.receive(packet(C, SUSPECT), C.address, 0.0)
+        changes = [o for second in range(1, 120) for o in node.wake(float(second)) if isinstance(o, MemberChanged)]
+        failed = [change for change in changes if change.after and change.after.status is Status.FAILED]
+        assert bool(failed) is not needed
+        assert node.detector.is_isolated(120.0)
+        node.receive(packet(C, Nack(1)), C.address, 120.0)
+
+
+def test_gaps_need_not_grow() -> None:
+    mill = Dissemination(Settings(gossip_gap=0.2, gossip_growth=1.0, gossip_coalesce=0.0))
+    mill.add(Topic.MEMBERSHIP, "b", b"news", 0.0)
+    rounds = []
+    while mill.deadline < 10.0:
+        now = mill.deadline
+        rounds.append(round(now, 3))
+        mill.flush(100, 64, now)
+    assert rounds == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2]
