@@ -66,7 +66,10 @@ class Settings:
     )
     suspicion_beta: float = _setting(6.0, "Longest suspicion = beta x the shortest; each confirmation shortens it.")
     suspicion_confirmations: int = _setting(
-        3, "Independent confirmations K that bring a suspicion to its shortest: max - (max - min) ln(C+1)/ln(K+1)."
+        3,
+        "Independent confirmations K that bring a suspicion to its shortest: max - (max - min) ln(C+1)/ln(K+1). "
+        "0: it lasts as long as the longest, whoever confirms it.",
+        zero=True,
     )
     local_health_max: int = _setting(8, "Highest local health score; 0 turns local health off.", zero=True)
     gossip_fanout: int = _setting(3, "Members that a fresh rumor is sent to at each of its rounds.")

@@ -140,8 +140,9 @@ class Process:
     # What is due
 
     def _wake(self) -> None:
-        late = max(0.0, self.now - self._due)
-        self.act(self.engine.wake(self.now, late=late))
+        now = self.now
+        if self.engine.is_due(now):
+            self.act(self.engine.wake(now, late=max(0.0, now - self._due)))
 
     def schedule(self) -> None:
         """Ask the world for a wake-up when the engine next wants one."""
@@ -188,6 +189,7 @@ class Process:
             self.call(0, lambda: self.act(verb(self.engine, self.now)))
         elif self.alive:
             self.act(verb(self.engine, self.now))
+            self._wake()  # as the production driver does: what was said is told at once
             self.schedule()
 
     # What can go wrong

@@ -42,7 +42,8 @@ from gossipreg.protocol.spreading.reconcile import Compare, End
 from gossipreg.protocol.standing import Standing
 from gossipreg.protocol.talks import Purpose, Talks, answers, corrections
 from gossipreg.protocol.voice import Voice
-from gossipreg.protocol.wire.messages import Junk, Message, pack, unpack
+from gossipreg.protocol.wire.messages import Junk, Message, pack
+from gossipreg.protocol.wire.reader import Reader
 
 #: Time between sweeps of what can be forgotten (seconds). Memory spans are minutes to a day.
 _SWEEP_SECONDS = 5.0
@@ -64,6 +65,7 @@ class Engine:
     intake: Intake
     exchange: Exchange
     outbox: Outbox
+    reader: Reader
     has_seeds: bool
     _reconnect_at: float
     _sweep_at: float
@@ -83,10 +85,11 @@ class Engine:
         packet_room: int,
         now: float,
         counters: Counter[str] | None = None,
+        reader: Reader | None = None,
     ) -> Engine:
         """The engine of a node born in the millisecond ``generation``; alone until it is told of others.
 
-        ``packet_room`` is what a datagram holds before it is sealed (bytes).
+        ``packet_room`` is what a datagram holds before it is sealed (bytes). Engines of one thread may share a reader.
         """
         counters = Counter() if counters is None else counters
         identity = Identity(settings, name, generation, address, zone)
@@ -107,6 +110,7 @@ class Engine:
             intake=Intake(standing, knowledge, exchange),
             exchange=exchange,
             outbox=outbox,
+            reader=Reader() if reader is None else reader,
             has_seeds=has_seeds,
             reconnect_at=now if has_seeds else now + settings.reconnect_interval,
             sweep_at=now + _SWEEP_SECONDS,
@@ -156,7 +160,7 @@ class Engine:
         return (others or not self.identity.settled) and self.detector.is_isolated(now)
 
     def deadline(self) -> float:
-        """When `wake` is wanted (seconds)."""
+        """When `wake` is wanted next, if nothing happens before (seconds)."""
         if self.identity.left:
             return self.knowledge.mill.deadline
         return min(
@@ -166,6 +170,10 @@ class Engine:
             self._reconnect_at,
             self._sweep_at,
         )
+
+    def is_due(self, now: float) -> bool:
+        """Whether `wake` is wanted at ``now``; when it is not, it would do nothing."""
+        return self.outbox.is_waiting or self.knowledge.registry.is_dirty or self.deadline() <= now
 
     # What the user wants
 
@@ -255,7 +263,7 @@ class Engine:
 
     def _read(self, data: bytes, source: Address, stream: int | None, now: float) -> tuple[Voice, list[Message]]:
         try:
-            sender, messages = unpack(data)
+            sender, messages = self.reader.read(data)
         except Junk:
             self.counters["junk_packets"] += 1
             return Voice(0, source, None, stream), []
@@ -370,8 +378,14 @@ class Engine:
         self._refresh()
         return self.outbox.take()
 
+    def judge(self, now: float) -> list[Output]:
+        """Pass the verdicts that are due and nothing else: what `wake` is to a node whose sending is held up."""
+        self.judgement.judge(now)
+        return self.outbox.take()
+
     def _watch_over(self, now: float) -> None:
-        self.judgement.wake(now)
+        self.judgement.probe(now)
+        self.judgement.judge(now)
         if now >= self.identity.deadline:
             self.standing.ask_namesake(now)
         if now >= self._reconnect_at:

@@ -70,9 +70,12 @@ class Judgement:
 
     # What the detector finds
 
-    def wake(self, now: float) -> None:
-        """Probe, and pass the verdicts that are due."""
+    def probe(self, now: float) -> None:
+        """Ask whom it is time to ask, and accuse whoever has not answered."""
         self.perform(self.detector.prober.wake(self.knowledge.fingerprint.total, now), now)
+
+    def judge(self, now: float) -> None:
+        """Pass the verdicts that are due."""
         for suspect in self.detector.verdicts(now):
             self.knowledge.counters["verdicts"] += 1
             self._believe(suspect.graver(Status.FAILED, self.identity.life), now, spread=True)

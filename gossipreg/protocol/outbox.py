@@ -33,6 +33,11 @@ class Outbox:
         """Send in the name of ``life`` from now on."""
         self.sender = pack_sender(life)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything is left to be taken."""
+        return bool(self._outputs)
+
     def put(self, output: Output) -> None:
         """One more output."""
         self._outputs.append(output)

@@ -74,7 +74,8 @@ class Driver:
             for payload, source in self.datagrams.receive():
                 self.perform(self.engine.receive(payload, source, trio.current_time()))
             now = trio.current_time()
-            self.perform(self.engine.wake(now, late=max(0.0, now - due)))
+            if self.engine.is_due(now):
+                self.perform(self.engine.wake(now, late=max(0.0, now - due)))
 
     def frame(self, stream: int, frame: bytes, source: Address) -> None:
         """A frame came in on a stream."""

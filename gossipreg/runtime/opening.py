@@ -78,6 +78,7 @@ async def _living(
                     seeds=Seeds(config.join, saved.peers if saved else ()),
                     name=name,
                     generation=generation,
+                    dice=random.Random(os.urandom(16)),
                     nursery=nursery,
                 )
                 if saved is not None:
@@ -115,6 +116,7 @@ def _born(
     seeds: Seeds,
     name: str,
     generation: int,
+    dice: random.Random,
     nursery: trio.Nursery,
 ) -> Life:
     counters: Counter[str] = Counter()
@@ -125,7 +127,7 @@ def _born(
         address=sockets.address,
         zone=config.zone,
         settings=config.protocol,
-        dice=random.Random(os.urandom(16)),
+        dice=dice,
         has_seeds=bool(seeds),
         packet_room=limits.PACKET_BYTES_MAX - seal.overhead,
         now=trio.current_time(),

@@ -17,7 +17,8 @@ from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import OpenStream, Output, Transmit
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
-from gossipreg.protocol.wire.messages import Message, pack, pack_sender, unpack
+from gossipreg.protocol.wire.messages import Message, pack, pack_sender
+from gossipreg.protocol.wire.reader import unpack
 
 #: How busy the machine is, is not a law's business.
 law = settings(deadline=None)

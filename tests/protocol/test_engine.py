@@ -30,7 +30,8 @@ from gossipreg.protocol.outputs import (
 from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
-from gossipreg.protocol.wire.messages import Message, unpack
+from gossipreg.protocol.wire.messages import Message
+from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.making import BORN, address, engine, history, instance, introduce, law, packet, rumor, said_to
 
 A = rumor("a", port=7000)
@@ -175,6 +176,8 @@ def test_whatever_comes_in_nothing_is_raised_and_nothing_is_left_undone(
         except NodeClosed:
             assert node.identity.left
             outputs = []
+        if not node.is_due(now):
+            assert node.wake(now) == [], "a wake that is not wanted does nothing"
         outputs += node.wake(now)
         assert not node.outbox._outputs, "every verb returns all its outputs"
         assert node.deadline() > now, "what was due is done"

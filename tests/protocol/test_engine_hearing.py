@@ -15,7 +15,8 @@ from gossipreg.protocol.registry.records import Fetch, Head, Record
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End
 from gossipreg.protocol.talks import Purpose
-from gossipreg.protocol.wire.messages import Message, unpack
+from gossipreg.protocol.wire.messages import Message
+from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.making import BORN, address, engine, history, instance, packet, rumor, said_to
 from tests.protocol.test_engine import A, B, C, among, changes
 

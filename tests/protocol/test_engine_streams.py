@@ -14,7 +14,8 @@ from gossipreg.protocol.registry.registry import announcement
 from gossipreg.protocol.spreading.fingerprint import bucket_of
 from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
 from gossipreg.protocol.talks import Purpose
-from gossipreg.protocol.wire.messages import Message, pack_sender, unpack
+from gossipreg.protocol.wire.messages import Message, pack_sender
+from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.making import BORN, engine, instance, introduce, packet, rumor, said_to
 from tests.protocol.test_engine import A, B, C, among, opened
 from tests.protocol.test_engine_hearing import D, hear, hear_in_talk, probed, replies

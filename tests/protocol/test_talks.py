@@ -19,7 +19,8 @@ from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFram
 from gossipreg.protocol.registry.records import Fetch, Head, Record
 from gossipreg.protocol.spreading.reconcile import End
 from gossipreg.protocol.talks import Purpose, Talks, frames
-from gossipreg.protocol.wire.messages import SENDER_BYTES, pack, unpack
+from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
+from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.making import BORN, address, engine, histories, history, introduce, law, packet, rumor
 
 B = rumor("b")

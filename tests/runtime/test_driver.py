@@ -51,6 +51,7 @@ class FakeEngine:
     address: Address
     heard: trio.MemorySendChannel[tuple[Any, ...]]
     due: float = math.inf
+    dirty: bool = False
     settings: Settings = attrs.field(factory=Settings)
     counters: Counter[str] = attrs.field(factory=Counter)
     returns: dict[str, list[Output]] = attrs.field(factory=dict)
@@ -62,11 +63,14 @@ class FakeEngine:
     def deadline(self) -> float:
         return self.due
 
+    def is_due(self, now: float) -> bool:
+        return self.dirty or self.due <= now
+
     def receive(self, data: bytes, source: Address, now: float) -> list[Output]:
         return self._note("receive", data)
 
     def wake(self, now: float, *, late: float) -> list[Output]:
-        self.due = math.inf
+        self.due, self.dirty = math.inf, False
         return self._note("wake", late)
 
     def seeds(self, addresses: Sequence[Address], now: float) -> list[Output]:
@@ -140,6 +144,7 @@ async def test_a_packet_that_comes_early_makes_nobody_late(rig: Rig, nursery: tr
     nursery.start_soon(rig.driver.run)
     rig.engine.due = math.inf
     await trio.testing.wait_all_tasks_blocked()
+    rig.engine.dirty = True
     rig.send(b"early")
     assert [await rig.heard(), await rig.heard()] == [("receive", b"early"), ("wake", 0.0)]
 
@@ -154,8 +159,18 @@ async def test_the_engine_is_woken_when_something_is_due(rig: Rig, nursery: trio
 async def test_what_a_user_does_wakes_the_engine_at_once(rig: Rig, nursery: trio.Nursery) -> None:
     nursery.start_soon(rig.driver.run)
     await trio.testing.wait_all_tasks_blocked()
+    rig.engine.dirty = True
     rig.driver.say([])
     assert (await rig.heard())[0] == "wake"
+
+
+async def test_the_engine_is_not_woken_when_nothing_is_due(rig: Rig, nursery: trio.Nursery) -> None:
+    nursery.start_soon(rig.driver.run)
+    await trio.testing.wait_all_tasks_blocked()
+    rig.send(b"one")
+    assert await rig.heard() == ("receive", b"one")
+    rig.send(b"two")
+    assert await rig.heard() == ("receive", b"two")
 
 
 async def test_packets_are_sent_sealed(rig: Rig) -> None:

@@ -37,7 +37,8 @@ from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import OpenStream, Output, SendFrame, Transmit
 from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
 from gossipreg.protocol.spreading.reconcile import Compare, Listing, Want
-from gossipreg.protocol.wire.messages import Message, unpack
+from gossipreg.protocol.wire.messages import Message
+from gossipreg.protocol.wire.reader import unpack
 from tests.scenes.stage import Actor, Stage
 
 _RULER = "---\n"

@@ -37,6 +37,7 @@ class Detector:
     health: LocalHealth
     hearing: Hearing
     _suspicions: dict[str, Suspicion] = attrs.field(factory=dict)
+    _soonest: float | None = None  # when the next suspicion ends; None when that must be found out anew
 
     @classmethod
     def create(cls, settings: Settings, members: Members, dice: Random, now: float) -> Detector:
@@ -48,8 +49,14 @@ class Detector:
     @property
     def deadline(self) -> float:
         """When something is due (seconds)."""
-        verdict = min((suspicion.deadline for suspicion in self._suspicions.values()), default=float("inf"))
-        return min(self.prober.deadline, verdict)
+        return min(self.prober.deadline, self.verdict_deadline)
+
+    @property
+    def verdict_deadline(self) -> float:
+        """When the next suspicion ends (seconds), or infinity."""
+        if self._soonest is None:
+            self._soonest = min([suspicion.deadline for suspicion in self._suspicions.values()], default=float("inf"))
+        return self._soonest
 
     def is_isolated(self, now: float) -> bool:
         """Whether nobody has been heard for so long that the fault is more likely here than everywhere else."""
@@ -60,35 +67,44 @@ class Detector:
         if self._suspicions and self.settings.verdict_witness and self.is_isolated(now):
             for suspicion in self._suspicions.values():
                 suspicion.renew(now)
+            self._soonest = None
         self.hearing.heard(life, now)
 
     # Suspicions
 
     def suspected(self, rumor: Rumor, now: float, *, refused: bool) -> None:
         """The member is believed suspect from now on, on the word of the rumor's accuser."""
+        self._soonest = None
         members = self.members.present_count
         self._suspicions[rumor.name] = Suspicion.start(self.settings, members, rumor.accuser, now, refused=refused)
 
     def cleared(self, name: str) -> None:
         """The member is believed anything but suspect."""
-        self._suspicions.pop(name, None)
+        if self._suspicions.pop(name, None) is not None:
+            self._soonest = None
 
     def confirm(self, name: str, accuser: int, *, refused: bool = False) -> bool:
         """One more voice against a suspect; True when it is a new one that others should hear of."""
         suspicion = self._suspicions.get(name)
         if suspicion is None or accuser == 0:
             return False
-        suspicion.refused = suspicion.refused or refused
+        self._soonest = None
+        if refused:
+            suspicion.refuse()
         return suspicion.confirm(accuser)
 
     def answered(self, name: str, now: float) -> None:
         """The suspect has answered us, late perhaps: it gets its full time to refute."""
         suspicion = self._suspicions.get(name)
         if suspicion is not None:
+            self._soonest = None
             suspicion.renew(now)
 
     def verdicts(self, now: float) -> list[Rumor]:
         """The suspects whose time is over, and about whom this node is fit to judge."""
+        if now < self.verdict_deadline:
+            return []
+        self._soonest = None
         overdue = [name for name, suspicion in self._suspicions.items() if now >= suspicion.deadline]
         judged = []
         for name in overdue:
@@ -109,6 +125,7 @@ class Detector:
 
     def postpone(self, seconds: float, now: float) -> None:
         """This node was itself stopped for ``seconds``: nobody is judged for what was not heard meanwhile."""
+        self._soonest = None
         self.prober.postpone(seconds)
         for suspicion in self._suspicions.values():
             suspicion.postpone(seconds, now)

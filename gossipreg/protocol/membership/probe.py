@@ -141,7 +141,7 @@ class Prober:
     @property
     def deadline(self) -> float:
         """When `wake` is wanted (seconds)."""
-        nack_at = min((relay.nack_at for relay in self._relays.values()), default=_NEVER)
+        nack_at = min([relay.nack_at for relay in self._relays.values()]) if self._relays else _NEVER
         probe = self._current
         if probe is None:
             return min(nack_at, self.next_period)

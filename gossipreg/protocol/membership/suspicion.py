@@ -30,6 +30,7 @@ class Suspicion:
     confirmations_wanted: int
     refused: bool = False
     not_before: float = 0.0
+    deadline: float = 0.0  # when it ends; kept, for it is asked far more often than it changes
     _accusers: list[int] = attrs.field(factory=list)
 
     @classmethod
@@ -39,6 +40,7 @@ class Suspicion:
         wanted = max(0, min(settings.suspicion_confirmations, members - 2))
         suspicion = cls(now, shortest, shortest * settings.suspicion_beta, wanted, refused=refused)
         suspicion._accusers.append(accuser)
+        suspicion._set_deadline()
         return suspicion
 
     @property
@@ -56,28 +58,35 @@ class Suspicion:
         share = math.log(self.confirmations + 1) / math.log(self.confirmations_wanted + 1)
         return max(self.shortest, self.longest - (self.longest - self.shortest) * share)
 
-    @property
-    def deadline(self) -> float:
-        """When it ends."""
-        return max(self.started + self.timeout, self.not_before)
+    def _set_deadline(self) -> None:
+        self.deadline = max(self.started + self.timeout, self.not_before)
 
     def confirm(self, accuser: int) -> bool:
         """Count ``accuser``'s word; True when it is a new voice that still shortens the suspicion."""
         if accuser in self._accusers or self.confirmations >= self.confirmations_wanted:
             return False
         self._accusers.append(accuser)
+        self._set_deadline()
         return True
+
+    def refuse(self) -> None:
+        """The accused's own kernel has refused us: as good as all confirmations."""
+        self.refused = True
+        self._set_deadline()
 
     def renew(self, now: float) -> None:
         """Start over: the accused has just answered us, or we were cut off, so what was said before is in doubt."""
         self.started = now
         self.refused = False
         del self._accusers[1:]
+        self._set_deadline()
 
     def postpone(self, seconds: float, now: float) -> None:
         """Give the accused the ``seconds`` before ``now`` in which this node itself was not listening."""
         self.started = min(self.started + seconds, now)
+        self._set_deadline()
 
     def put_off(self, until: float) -> None:
         """No verdict without a witness: look again at ``until``."""
         self.not_before = until
+        self._set_deadline()

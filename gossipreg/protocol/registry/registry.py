@@ -112,6 +112,11 @@ class Registry:
         for record in self._tables.get(owner, ()):
             self._dirty[record.instance.service] = None
 
+    @property
+    def is_dirty(self) -> bool:
+        """Whether any service may look different."""
+        return bool(self._dirty)
+
     def take_dirty(self) -> list[str]:
         """The services that may look different since this was last asked, in order of change."""
         dirty = list(self._dirty)

@@ -6,8 +6,9 @@ a few members drawn at random, and whoever learns it does the same. So news cros
 of a few ms, the later rounds are there for packets that were lost, and when nothing is new nothing is sent. Rumors
 also ride on probes and acks that go out anyway.
 
-Two kinds of rumor (who is here, what they offer) take turns in each packet, newest first, so that a storm of one
-cannot starve the other. What a full queue has to drop is left to reconciliation.
+Two kinds of rumor (who is here, what they offer) take turns in each packet, least told first and newest among those,
+so that a storm of one cannot starve the other, nor repeats what has not been said at all. What a full queue has to
+drop is left to reconciliation.
 """
 
 from __future__ import annotations
@@ -93,9 +94,9 @@ class Dissemination:
 
     def flush(self, room: int, members: int, now: float) -> list[list[bytes]]:
         """The packets' worth of rumors due now, each of at most ``room`` bytes; all go to the same few members."""
-        due = self._take_due(now + self.settings.gossip_coalesce)
-        if not due:
+        if self.deadline > now:
             return []
+        due = self._take_due(now + self.settings.gossip_coalesce)  # what is due in a moment shares the packet
         packets: list[list[bytes]] = [[]]
         left = room
         waiting: list[_Item] = []
@@ -135,7 +136,7 @@ class Dissemination:
         heapq.heappush(self._agenda, (due, item.serial, item.key))
 
     def ride(self, room: int, now: float) -> list[bytes]:
-        """Rumors that fit into ``room`` bytes of a packet that goes out anyway, newest first."""
+        """Rumors that fit into ``room`` bytes of a packet that goes out anyway, drawn from the newest."""
         self._expire(now)
         riders: list[bytes] = []
         for item in _taking_turns(list(islice(reversed(self._items.values()), _RIDERS_CONSIDERED))):
@@ -157,10 +158,16 @@ class Dissemination:
             del self._items[item.key]
 
 
+def _told_and_age(item: _Item) -> tuple[int, int]:
+    return item.round + item.rides, -item.serial
+
+
 def _taking_turns(items: list[_Item]) -> list[_Item]:
-    """``items`` newest first, one topic after the other for as long as both have some."""
+    """``items`` least told first, then newest, one topic after the other for as long as both have some."""
+    if len(items) < 2:
+        return items
     by_topic: dict[Topic, list[_Item]] = {}
-    for item in sorted(items, key=lambda item: item.serial, reverse=True):
+    for item in sorted(items, key=_told_and_age):
         by_topic.setdefault(item.key[0], []).append(item)
     queues = [by_topic[topic] for topic in sorted(by_topic)]
     mixed: list[_Item] = []

@@ -234,38 +234,21 @@ def pack_sender(life: int) -> bytes:
     return life.to_bytes(SENDER_BYTES)
 
 
-def unpack(data: bytes) -> tuple[int, list[Message]]:
-    """The sender's life id and the messages of a packet or frame. Raises `Junk`, whatever the bytes."""
-    if len(data) < SENDER_BYTES:
-        raise Junk("too short")
-    unpacker = msgpack.Unpacker(
-        raw=False,
-        use_list=True,
-        max_buffer_size=limits.FRAME_BYTES_MAX,
-        max_str_len=limits.FRAME_BYTES_MAX,
-        max_bin_len=limits.FRAME_BYTES_MAX,
-        max_array_len=min(limits.RECORDS_PER_OWNER_MAX, len(data)),  # a list is allocated before it is read
-    )
-    messages: list[Message] = []
+def message_of(raw: bytes) -> Message | None:
+    """The message with these bytes; None for a kind that a later version may have added. Raises `Junk`."""
     try:
-        unpacker.feed(memoryview(data)[SENDER_BYTES:])
-        end = 0
-        for count, fields in enumerate(unpacker):
-            if count >= MESSAGES_MAX:
-                raise Junk("too many messages")
-            message = _message(fields)
-            if message is not None:
-                messages.append(message)
-            end = unpacker.tell()  # asked now: what is left in the middle of a message counts as read, too
-        if end != len(data) - SENDER_BYTES:
-            raise Junk("cut off in the middle of a message")
+        fields = msgpack.unpackb(
+            raw,
+            max_str_len=limits.FRAME_BYTES_MAX,
+            max_bin_len=limits.FRAME_BYTES_MAX,
+            max_array_len=min(limits.RECORDS_PER_OWNER_MAX, len(raw)),  # a list is allocated before it is read
+        )
     except (ValueError, msgpack.UnpackException) as error:
         raise Junk(f"not msgpack: {error}") from None
-    return int.from_bytes(data[:SENDER_BYTES]), messages
+    return _message(fields)
 
 
 def _message(fields: Any) -> Message | None:
-    """The message with these fields; None for a kind that a later version may have added."""
     if type(fields) is not list or not fields or type(fields[0]) is not int:
         raise Junk("not a message")
     if fields[0] == _RUMOR:

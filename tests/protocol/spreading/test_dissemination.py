@@ -190,3 +190,14 @@ def test_a_burst_is_spread_over_several_flushes_but_nobody_is_left_out() -> None
     rest = run(one, until=1.0, room=1000)
     sent = {data[0] for packet in first for data in packet} | {data[0] for _, packet in rest for data in packet}
     assert sent == set(range(100))
+
+
+def test_what_was_never_told_goes_before_repeats() -> None:
+    one = mill()
+    for number in range(40):
+        one.add(M, f"old {number}", bytes([number]) * 100, 0.0)
+    while one.deadline < 0.05:
+        one.flush(1000, 64, one.deadline)
+    one.add(M, "new", b"new", 0.1)
+    packets = one.flush(1000, 64, 0.1 + Settings().gossip_coalesce)
+    assert packets[0][0] == b"new"

@@ -19,16 +19,8 @@ from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
-from gossipreg.protocol.wire.messages import (
-    DIGESTS_MAX,
-    MESSAGES_MAX,
-    SENDER_BYTES,
-    Junk,
-    Message,
-    pack,
-    pack_sender,
-    unpack,
-)
+from gossipreg.protocol.wire.messages import DIGESTS_MAX, MESSAGES_MAX, SENDER_BYTES, Junk, Message, pack, pack_sender
+from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.making import law, packet, rumor, rumors
 
 names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", fullmatch=True)

@@ -1,0 +1,91 @@
+"""Knows which messages were read lately, so that what is heard twenty times is decoded once.
+
+Gossip is repetitive on purpose: each rumor reaches each node some twenty times. To find where a message ends costs a
+tenth of decoding it, and the same bytes are the same message; so its bytes are looked up first. Nodes that share a
+reader, as those of a simulator may, share the messages too, and with them the tables that these fill.
+"""
+
+from __future__ import annotations
+
+import attrs
+import msgpack
+
+from gossipreg import limits
+from gossipreg.protocol.wire.messages import MESSAGES_MAX, SENDER_BYTES, Junk, Message, message_of
+
+#: Messages remembered, half of them for certain. What is being gossiped at one moment is hundreds, even in a storm.
+READ_MAX = 2048
+
+#: Lengths worth remembering (bytes): longer than an ack, which never comes twice; no longer than a packet, for what
+#: comes over a stream comes once.
+_WORTH_REMEMBERING = range(26, limits.PACKET_BYTES_MAX + 1)
+
+_KNOWN_TO_NOBODY = object()  # a kind of message that a later version may have added
+
+
+def _new_unpacker() -> msgpack.Unpacker:
+    return msgpack.Unpacker(
+        max_buffer_size=limits.FRAME_BYTES_MAX,
+        max_str_len=limits.FRAME_BYTES_MAX,
+        max_bin_len=limits.FRAME_BYTES_MAX,
+        max_array_len=limits.RECORDS_PER_OWNER_MAX,
+    )
+
+
+@attrs.define
+class Reader:
+    """Reads packets and frames; equal bytes give the very same message."""
+
+    _young: dict[bytes, object] = attrs.field(factory=dict)
+    _old: dict[bytes, object] = attrs.field(factory=dict)
+    _unpacker: msgpack.Unpacker = attrs.field(factory=_new_unpacker)
+
+    def read(self, data: bytes) -> tuple[int, list[Message]]:
+        """The sender's life id and the messages of a packet or frame. Raises `Junk`, whatever the bytes."""
+        if len(data) < SENDER_BYTES:
+            raise Junk("too short")
+        try:
+            return int.from_bytes(data[:SENDER_BYTES]), self._messages(data)
+        except Junk:
+            self._unpacker = _new_unpacker()  # the old one may be waiting for the rest
+            raise
+
+    def _messages(self, data: bytes) -> list[Message]:
+        messages: list[Message] = []
+        unpacker = self._unpacker
+        start = SENDER_BYTES
+        base = start - unpacker.tell()
+        try:
+            unpacker.feed(memoryview(data)[start:])
+            for _ in range(MESSAGES_MAX + 1):
+                if start == len(data):
+                    return messages
+                unpacker.skip()
+                end = base + unpacker.tell()
+                raw = data[start:end]
+                message = self._young.get(raw) or self._recall(raw)
+                if message is not _KNOWN_TO_NOBODY:
+                    messages.append(message)  # type: ignore[arg-type]
+                start = end
+        except msgpack.OutOfData:
+            raise Junk("cut off in the middle of a message") from None
+        except (ValueError, msgpack.UnpackException) as error:
+            raise Junk(f"not msgpack: {error}") from None
+        raise Junk("too many messages")
+
+    def _recall(self, raw: bytes) -> object:
+        message = self._old.get(raw)
+        if message is None:
+            message = message_of(raw)
+            if message is None:
+                message = _KNOWN_TO_NOBODY
+        if len(raw) in _WORTH_REMEMBERING:
+            if len(self._young) >= READ_MAX // 2:
+                self._old, self._young = self._young, {}
+            self._young[raw] = message
+        return message
+
+
+def unpack(data: bytes) -> tuple[int, list[Message]]:
+    """Read one packet or frame, and remember nothing. Raises `Junk`, whatever the bytes."""
+    return Reader().read(data)
