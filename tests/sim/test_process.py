@@ -54,6 +54,9 @@ class Ears:
     def wake(self, now: float, *, late: float) -> list[Output]:
         return []
 
+    def is_due(self, now: float) -> bool:
+        return False
+
     def deadline(self) -> float:
         return float("inf")
 
