@@ -58,18 +58,22 @@ class Engine:
 
     settings: Settings
     dice: Random
+    identity: Identity
     knowledge: Knowledge
     detector: Detector
     standing: Standing
     judgement: Judgement
     intake: Intake
     exchange: Exchange
+    talks: Talks
     outbox: Outbox
     reader: Reader
+    counters: Counter[str]
     has_seeds: bool
     _reconnect_at: float
     _sweep_at: float
     _join_wait: float
+    _due: float | None = None  # the deadline, until a verb may have moved it
 
     @classmethod
     def create(
@@ -103,14 +107,17 @@ class Engine:
         return cls(
             settings=settings,
             dice=dice,
+            identity=identity,
             knowledge=knowledge,
             detector=detector,
             standing=standing,
             judgement=Judgement(identity, knowledge, detector, exchange, outbox),
             intake=Intake(standing, knowledge, exchange),
             exchange=exchange,
+            talks=exchange.talks,
             outbox=outbox,
             reader=Reader() if reader is None else reader,
+            counters=counters,
             has_seeds=has_seeds,
             reconnect_at=now if has_seeds else now + settings.reconnect_interval,
             sweep_at=now + _SWEEP_SECONDS,
@@ -118,21 +125,6 @@ class Engine:
         )
 
     # What can be read
-
-    @property
-    def identity(self) -> Identity:
-        """Who this node is."""
-        return self.standing.identity
-
-    @property
-    def talks(self) -> Talks:
-        """The streams that are open."""
-        return self.exchange.talks
-
-    @property
-    def counters(self) -> Counter[str]:
-        """How often what happened."""
-        return self.knowledge.counters
 
     @property
     def members(self) -> Members:
@@ -161,8 +153,11 @@ class Engine:
 
     def deadline(self) -> float:
         """When `wake` is wanted next, if nothing happens before (seconds)."""
-        if self.identity.left:
-            return self.knowledge.mill.deadline
+        if self._due is None:
+            self._due = self.knowledge.mill.deadline if self.identity.left else self._next_duty()
+        return self._due
+
+    def _next_duty(self) -> float:
         return min(
             self.detector.deadline,
             self.knowledge.mill.deadline,
@@ -174,6 +169,11 @@ class Engine:
     def is_due(self, now: float) -> bool:
         """Whether `wake` is wanted at ``now``; when it is not, it would do nothing."""
         return self.outbox.is_waiting or self.knowledge.registry.is_dirty or self.deadline() <= now
+
+    def _done(self) -> list[Output]:
+        """What the verb returns that now ends."""
+        self._due = None
+        return self.outbox.take()
 
     # What the user wants
 
@@ -196,7 +196,7 @@ class Engine:
         self.knowledge.remake(record, change)
         self.knowledge.spread(record, now)
         self._refresh()
-        return self.outbox.take()
+        return self._done()
 
     def deregister(self, id: str, now: float) -> list[Output]:  # noqa: A002
         """Withdraw one of this node's own instances. Raises `UnknownInstance`, `NodeClosed`."""
@@ -207,7 +207,7 @@ class Engine:
         self.knowledge.remake(record, change)
         self.knowledge.spread(record, now)
         self._refresh()
-        return self.outbox.take()
+        return self._done()
 
     def own(self, id: str) -> Instance | None:  # noqa: A002
         """This node's own instance of that id, as it was registered."""
@@ -225,7 +225,7 @@ class Engine:
         self.identity.drain()
         self.standing.announce(now)
         self._refresh()
-        return self.outbox.take()
+        return self._done()
 
     def leave(self, now: float) -> list[Output]:
         """Say goodbye. The engine should be woken for a while yet, so that the word spreads."""
@@ -233,7 +233,7 @@ class Engine:
         self.identity.left = True
         self.standing.announce(now)
         self._refresh()
-        return self.outbox.take()
+        return self._done()
 
     def _check_open(self) -> None:
         if self.identity.left:
@@ -249,7 +249,7 @@ class Engine:
                 self.exchange.open_comparison(Purpose.JOIN, address)
         if addresses and not tried and not self.identity.settled and self.identity.contested is None:
             self.standing.settle(now)  # we are our own only seed
-        return self.outbox.take()
+        return self._done()
 
     # What peers say
 
@@ -259,7 +259,7 @@ class Engine:
         voice, messages = self._read(data, source, None, now)
         for message in messages:
             self._hear(message, voice, now)
-        return self.outbox.take()
+        return self._done()
 
     def _read(self, data: bytes, source: Address, stream: int | None, now: float) -> tuple[Voice, list[Message]]:
         try:
@@ -330,7 +330,7 @@ class Engine:
         voice, messages = self._read(frame, source, stream, now)
         if not voice.sender:
             self.exchange.close(stream)
-            return self.outbox.take()
+            return self._done()
         voice.news = talk.news
         ended = False
         for message in messages:
@@ -344,7 +344,7 @@ class Engine:
         if told_all and talk.is_comparison and not talk.compared:
             voice.replies += self.standing.introduce(now)
         self.exchange.reply(stream, talk, voice.replies, ended=ended)
-        return self.outbox.take()
+        return self._done()
 
     def stream_ended(self, stream: int, now: float, *, refused: bool = False) -> list[Output]:
         """A stream was closed, by whomever; ``refused`` when the peer's kernel said that nobody listens there."""
@@ -355,7 +355,7 @@ class Engine:
                 self.detector.prober.refused(talk.about)
             elif talk.purpose is Purpose.CONTEST:
                 self.standing.uncontested(now)
-        return self.outbox.take()
+        return self._done()
 
     def _compare(self, theirs: int, voice: Voice, now: float) -> None:
         peer = voice.source if voice.member is None else voice.member.address
@@ -376,12 +376,12 @@ class Engine:
             self._watch_over(now)
         self.outbox.flush(now)
         self._refresh()
-        return self.outbox.take()
+        return self._done()
 
     def judge(self, now: float) -> list[Output]:
         """Pass the verdicts that are due and nothing else: what `wake` is to a node whose sending is held up."""
         self.judgement.judge(now)
-        return self.outbox.take()
+        return self._done()
 
     def _watch_over(self, now: float) -> None:
         self.judgement.probe(now)
