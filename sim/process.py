@@ -51,7 +51,11 @@ class Clock:
 
     def wall(self, world: World) -> float:
         """What the host's wall clock shows (seconds since the epoch)."""
-        return EPOCH_MS / 1000 + self.steady(world) + self.skew
+        return self.wall_at(self.steady(world))
+
+    def wall_at(self, steady: float) -> float:
+        """What the wall clock shows when the steady one shows ``steady`` (both in seconds)."""
+        return EPOCH_MS / 1000 + steady + self.skew
 
     def true_time(self, steady: float) -> float:
         """When, in true seconds, the steady clock shows ``steady``."""
@@ -90,7 +94,10 @@ class Process:
 
     def packet(self, data: bytes, source: Address) -> None:
         """A packet reaches the socket."""
-        if self.alive and self._inbox_bytes + len(data) > RECEIVE_BUFFER:
+        if self.alive and not (self._inbox or self.service or self.frozen or self.blocked):
+            self._open(data, source)
+            self._wake()
+        elif self.alive and self._inbox_bytes + len(data) > RECEIVE_BUFFER:
             self.counters["kernel_drops"] += 1
         else:
             self.call(len(data), lambda: self._open(data, source))
@@ -104,11 +111,12 @@ class Process:
         self._work()
 
     def _open(self, data: bytes, source: Address) -> None:
-        payload = self.seal.open(data, self.clock.wall(self.world))
+        now = self.now
+        payload = self.seal.open(data, self.clock.wall_at(now))
         if isinstance(payload, Refused):
             self.counters[f"packets_{payload.reason}"] += 1
         else:
-            self.act(self.engine.receive(payload, source, self.now))
+            self.act(self.engine.receive(payload, source, now))
 
     def _work(self) -> None:
         """Handle what has arrived and what is due, unless something stands in the way."""
@@ -148,10 +156,13 @@ class Process:
         """Ask the world for a wake-up when the engine next wants one."""
         if not self.alive or self.frozen:
             return
-        self._due = self.engine.deadline()
-        if self._due == float("inf"):
+        due = self.engine.deadline()
+        if due == self._due and self._wake_at is not None and self._wake_at > self.world.now:
+            return  # the alarm is set
+        self._due = due
+        if due == float("inf"):
             return
-        when = int(self.clock.true_time(self._due) * SECOND) + 1  # a nanosecond late rather than a rounding early
+        when = int(self.clock.true_time(due) * SECOND) + 1  # a nanosecond late rather than a rounding early
         when = max(when, self.world.now)
         if self._wake_at is None or when < self._wake_at or self._wake_at < self.world.now:
             self._wake_at = when

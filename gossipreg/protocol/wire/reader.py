@@ -36,6 +36,7 @@ def _new_unpacker() -> msgpack.Unpacker:
 class Reader:
     """Reads packets and frames; equal bytes give the very same message."""
 
+    room: int = READ_MAX  # messages remembered
     _young: dict[bytes, object] = attrs.field(factory=dict)
     _old: dict[bytes, object] = attrs.field(factory=dict)
     _unpacker: msgpack.Unpacker = attrs.field(factory=_new_unpacker)
@@ -80,7 +81,7 @@ class Reader:
             if message is None:
                 message = _KNOWN_TO_NOBODY
         if len(raw) in _WORTH_REMEMBERING:
-            if len(self._young) >= READ_MAX // 2:
+            if len(self._young) >= self.room // 2:
                 self._old, self._young = self._young, {}
             self._young[raw] = message
         return message
