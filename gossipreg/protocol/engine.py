@@ -36,7 +36,7 @@ from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output, SeekSeeds, Transmit
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.records import Announcement, Head, Record
-from gossipreg.protocol.registry.registry import Registry
+from gossipreg.protocol.registry.registry import Change, Registry
 from gossipreg.protocol.registry.view import View
 from gossipreg.protocol.spreading.reconcile import Compare, End
 from gossipreg.protocol.standing import Standing
@@ -193,8 +193,7 @@ class Engine:
                 "allowed: deregister some, or register it at another node"
             )
         record, change = self.knowledge.registry.offer(instance, self.identity.generation)
-        self.knowledge.remake(record, change)
-        self.knowledge.spread(record, now)
+        self._say_own(record, change, now)
         self._refresh()
         return self._done()
 
@@ -204,10 +203,14 @@ class Engine:
         if self.own(id) is None:
             raise UnknownInstance(f"this node owns no instance {id!r}: ask the node that registered it")
         record, change = self.knowledge.registry.bury(id, self.identity.generation)
-        self.knowledge.remake(record, change)
-        self.knowledge.spread(record, now)
+        self._say_own(record, change, now)
         self._refresh()
         return self._done()
+
+    def _say_own(self, record: Record, change: Change, now: float) -> None:
+        self.knowledge.remake(record, change)
+        if self.identity.settled:  # else everything is said when it settles
+            self.knowledge.spread(record, now)
 
     def own(self, id: str) -> Instance | None:  # noqa: A002
         """This node's own instance of that id, as it was registered."""

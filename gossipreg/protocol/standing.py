@@ -106,7 +106,8 @@ class Standing:
         for instance in instances:
             record, change = self.knowledge.registry.offer(instance, self.identity.generation)
             self.knowledge.remake(record, change)
-            self.knowledge.spread(record, now)
+            if self.identity.settled:
+                self.knowledge.spread(record, now)
 
     # Contests
 
