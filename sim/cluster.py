@@ -22,9 +22,11 @@ from gossipreg.protocol.outputs import (
     SendFrame,
     Transmit,
 )
+from gossipreg.protocol.wire.reader import Reader
 from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
 from sim.network import Constant, Latency, Network
 from sim.process import Clock, Process
+from sim.wire import Bare, spoilt
 from sim.world import World, ns
 
 #: What an end of a stream costs in a process's buffer (bytes).
@@ -33,10 +35,26 @@ _END_BYTES = 64
 #: What a kernel sends to begin or end a stream: a segment with nothing in it.
 _BARE = bytes(40)
 
+#: Messages remembered by the reader that all nodes share: with a thousand nodes each has its own news.
+_READ_MAX = 65_536
+
 #: How soon a stalled frame is tried again (ns).
 _STALL = ns(0.4)
 
 Observer = Callable[[Process, Output], None]
+
+
+@attrs.frozen
+class Passage:
+    """What became of one packet, or of one frame on a stream, between two nodes."""
+
+    sender: str
+    receiver: str
+    sent: int  # ns
+    data: bytes  # what the sender's engine said, before it was sealed; empty for the beginning or end of a stream
+    arrivals: tuple[int, ...]  # ns, one of each copy that arrives whole
+    culprit: str  # the condition that let none arrive whole, or ""
+    on_stream: bool
 
 
 @attrs.define(eq=False)
@@ -62,11 +80,14 @@ class Cluster:
     latency: Latency = Constant(0.0005)
     key: bytes | None = attrs.field(default=None, repr=False)
     name: str = "sim"
+    bare: bool = False  # whether packets go unsealed (see `sim.wire`)
     network: Network = attrs.field(init=False)
     processes: dict[str, Process] = attrs.field(factory=dict)
     observers: list[Observer] = attrs.field(factory=list)
     touched: list[Callable[[Process], None]] = attrs.field(factory=list)
     taps: list[Callable[[bytes, Address], None]] = attrs.field(factory=list)  # shown every packet and where it goes
+    carried: list[Callable[[Passage], None]] = attrs.field(factory=list)  # shown what becomes of each packet and frame
+    ended: list[Callable[[Process], None]] = attrs.field(factory=list)  # shown every process that dies
     counters: Counter[str] = attrs.field(factory=Counter)
     _at: dict[Address, Process] = attrs.field(factory=dict)
     _down: dict[str, None] = attrs.field(factory=dict)  # hosts that do not even refuse
@@ -79,6 +100,7 @@ class Cluster:
     _births: Counter[str] = attrs.field(factory=Counter)
     _clocks: dict[str, Clock] = attrs.field(factory=dict)
     _past: Counter[str] = attrs.field(factory=Counter)  # what ended lives have counted
+    _reader: Reader = attrs.field(factory=lambda: Reader(_READ_MAX))  # shared, and so is what was read
 
     def __attrs_post_init__(self) -> None:
         self.network = Network(self.world, self.latency)
@@ -117,6 +139,7 @@ class Cluster:
             has_seeds=bool(self._seeds[name]),
             packet_room=limits.PACKET_BYTES_MAX - seal.overhead,
             now=clock.steady(self.world),
+            reader=self._reader,
         )
         process = Process(name, address, engine, seal, self.world, clock, self._perform)
         self.processes[name] = self._at[address] = process
@@ -127,6 +150,8 @@ class Cluster:
         return process
 
     def _seal(self, name: str, life: int) -> Seal:
+        if self.bare:
+            return Bare(ClearSeal.overhead if self.key is None else AesGcmSeal.overhead)
         if self.key is None:
             return ClearSeal(self.name)
         return AesGcmSeal(self.key, self.name, self.world.dice("seal", name, life).bits().to_bytes(8))
@@ -135,6 +160,8 @@ class Cluster:
         """End a process: its kernel closes its streams and refuses new ones; or, with its ``host``, falls silent."""
         process = self.processes[name]
         process.kill()
+        for told in self.ended:
+            told(process)
         if host:
             self._down[name] = None
         for held, number in [end for end in self._streams if end[0] is process]:
@@ -220,8 +247,22 @@ class Cluster:
             tap(packet, output.to)
         if receiver is None:
             return
-        for delay, data in self.network.carry(process.name, receiver.name, packet):
+        copies = self.network.carry(process.name, receiver.name, packet)
+        if self.bare:
+            copies = [(delay, data if data is packet else spoilt(data)) for delay, data in copies]
+        if self.carried:
+            whole = [self.world.now + delay for delay, data in copies if data is packet]
+            self._show(process, receiver, output.data, whole, self.network.culprit, on_stream=False)
+        for delay, data in copies:
             self.world.after(delay, partial(self._deliver, data, process.address, output.to))
+
+    def _show(
+        self, sender: Process, receiver: Process, data: bytes, arrivals: list[int], culprit: str, *, on_stream: bool
+    ) -> None:
+        culprit = "" if arrivals else culprit
+        passage = Passage(sender.name, receiver.name, self.world.now, data, tuple(arrivals), culprit, on_stream)
+        for told in self.carried:
+            told(passage)
 
     def _deliver(self, data: bytes, source: Address, to: Address) -> None:
         receiver = self._at.get(to)
@@ -238,8 +279,11 @@ class Cluster:
     def _open(self, process: Process, opening: OpenStream) -> None:
         receiver = self._at.get(opening.to)
         there = None if receiver is None else self.network.carry_frame(process.name, receiver.name, _BARE)
+        culprit = self.network.culprit
         back = None if receiver is None else self.network.carry_frame(receiver.name, process.name, _BARE)
         if receiver is None or receiver.name in self._down or there is None or back is None:
+            if self.carried and receiver is not None:
+                self._show(process, receiver, opening.frame, [], culprit or self.network.culprit, on_stream=True)
             self.world.after(ns(opening.patience), partial(self._ended, process, opening.stream, refused=False))
         elif not receiver.alive:
             self.world.after(there + back, partial(self._ended, process, opening.stream, refused=True))
@@ -274,11 +318,15 @@ class Cluster:
             frame = stalled[0]
             delay = self.network.carry_frame(process.name, receiver.name, _BARE if frame is None else frame)
             if delay is None:
+                if self.carried:
+                    self._show(process, receiver, frame or b"", [], self.network.culprit, on_stream=True)
                 self.world.after(_STALL, partial(self._flow, stream, process))
                 return
             stalled.popleft()
             arrives = max(self.world.now + delay, stream.clear_at.get(receiver.name, 0))
             stream.clear_at[receiver.name] = arrives
+            if self.carried:
+                self._show(process, receiver, frame or b"", [arrives], "", on_stream=True)
             if frame is None:
                 self.world.at(arrives, partial(self._hung_up, receiver, far))
             else:

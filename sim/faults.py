@@ -8,6 +8,7 @@ from functools import partial
 
 import attrs
 
+from gossipreg import limits
 from gossipreg.model import Address
 from gossipreg.protocol.wire.sealing import AesGcmSeal
 from sim.cluster import Cluster
@@ -281,7 +282,9 @@ class Faults:
             packet = real[:place] + changed + real[place + 1 :]
             if which == 2:
                 seal = AesGcmSeal(dice.bits().to_bytes(8) * 4, self.cluster.name, dice.bits().to_bytes(8))
-                packet = seal.seal(real, EPOCH_MS / 1000 + self.cluster.world.seconds)
+                packet = seal.seal(
+                    real[: limits.PACKET_BYTES_MAX - seal.overhead], EPOCH_MS / 1000 + self.cluster.world.seconds
+                )
         self.trace.note(self.cluster.world.now, "", "forge", str(to), str(which))
         self.cluster.inject(packet, to)
 

@@ -113,8 +113,9 @@ class Network:
 
     world: World
     latency: Latency
+    culprit: str = ""  # the condition that kept the last packet or frame from arriving whole; "" when none did
     _conditions: list[tuple[str, Condition]] = attrs.field(factory=list)
-    _found: dict[tuple[str, str], list[tuple[Condition, Dice]]] = attrs.field(factory=dict)
+    _found: dict[tuple[str, str], list[tuple[str, Condition, Dice]]] = attrs.field(factory=dict)
     _dice: dict[tuple[str, str, str], Dice] = attrs.field(factory=dict)
 
     def begin(self, name: str, condition: Condition) -> None:
@@ -134,11 +135,11 @@ class Network:
             dice = self._dice[key] = self.world.dice(purpose, *link)
         return dice
 
-    def _holding(self, link: tuple[str, str]) -> list[tuple[Condition, Dice]]:
+    def _holding(self, link: tuple[str, str]) -> list[tuple[str, Condition, Dice]]:
         holding = self._found.get(link)
         if holding is None:
             holding = self._found[link] = [
-                (condition, self._dice_for(name, link))
+                (name, condition, self._dice_for(name, link))
                 for name, condition in self._conditions
                 if condition.covers(*link)
             ]
@@ -149,9 +150,12 @@ class Network:
         link = (sender, receiver)
         delay = self.latency.draw(sender, receiver, self._dice_for("latency", link))
         parcel = Parcel([(delay, packet)])
-        for condition, dice in self._holding(link):
+        self.culprit = ""
+        for name, condition, dice in self._holding(link):
             # Dice of its own for each packet: what one condition does to it changes no later draw of another.
             condition.touch(parcel, link, dice.fork(), self.world.now)
+            if not self.culprit and not any(data is packet for _, data in parcel.copies):
+                self.culprit = name
         return parcel.copies
 
     def carry_frame(self, sender: str, receiver: str, frame: bytes) -> int | None:

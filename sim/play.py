@@ -1,34 +1,41 @@
 """Knows how a scenario is played: warm-up, faults, heal, quiet; and what came of it.
 
-Safety must hold at every step. After the heal liveness must hold within a bound that is computed, not guessed:
-
-    one reconnect try (1.25 x its interval) or the longest wait between joins
-    + the settling time before a talk + the gap between talks + the stream's patience (a talk cut short by the fault)
-    + the longest suspicion under way + two rounds of probes + dissemination
+Safety must hold at every step. After the heal all must agree within a bound (`sim.agreement`). A play in which
+something feeds itself is stopped, and is wrong.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import attrs
 
-from gossipreg.config import Settings
-from gossipreg.model import Instance, Status
+from gossipreg.model import Instance
+from sim.agreement import Agreement, heal_bound, kept_apart
 from sim.cluster import Cluster
 from sim.faults import Faults
 from sim.network import Constant, Exponential, Latency, Lognormal, Regions
+from sim.oracles.claims import Answers, Claims
+from sim.oracles.healing import Healing
+from sim.oracles.idle import IdleLoad
+from sim.oracles.jury import Jury
 from sim.oracles.limits import Bounds
+from sim.oracles.memory import Memory
+from sim.oracles.mistakes import FalsePositives, Quality
 from sim.oracles.oracle import Oracle, Violation
+from sim.oracles.probing import Completeness, FirstProbe
 from sim.oracles.ranks import Ranks
 from sim.oracles.records import NoResurrection, SingleWriter
-from sim.process import Process
+from sim.oracles.restarts import Restarts
+from sim.oracles.spreading import Spreading
+from sim.oracles.stage import Stage
+from sim.oracles.storms import Storm, events_cap
+from sim.oracles.suspicions import SuspicionTimes
 from sim.scenario import Scenario, Wiring
 from sim.trace import Trace
-from sim.world import SECOND, World, ns
+from sim.world import SECOND, Endless, World, ns
 
 #: How often the cluster is looked at for liveness (ns).
 _LOOK = ns(0.05)
@@ -36,7 +43,26 @@ _LOOK = ns(0.05)
 #: How long an agreement must last to be one (ns): what is still under way could undo it.
 _HOLD = ns(3.0)
 
-ORACLES: tuple[type[Oracle], ...] = (Ranks, SingleWriter, NoResurrection, Bounds)
+#: What judges every play, in the order of docs/simulator.md.
+ORACLES: tuple[type[Oracle], ...] = (
+    Ranks,
+    SingleWriter,
+    Claims,
+    NoResurrection,
+    Memory,
+    Answers,
+    Restarts,
+    Bounds,
+    Storm,
+    Completeness,
+    FirstProbe,
+    SuspicionTimes,
+    FalsePositives,
+    Spreading,
+    Healing,
+    IdleLoad,
+    Quality,
+)
 
 
 @attrs.frozen
@@ -49,6 +75,7 @@ class Outcome:
     violations: tuple[Violation, ...]
     checks: dict[str, int]  # by oracle
     laws: dict[str, str]  # by oracle
+    notes: dict[str, str]  # by oracle: what it measured, or why it did not judge; "" when there is nothing to say
     healed_in: float | None  # seconds after the heal until all agreed; None when they never did
     bound: float  # seconds within which they had to
     missing: tuple[str, ...]  # marks that the scenario promises and the run did not make
@@ -67,22 +94,6 @@ class Outcome:
         return healed and not self.violations and not self.missing
 
 
-def heal_bound(settings: Settings, nodes: int) -> float:
-    """Within how many seconds of the heal all must agree."""
-    suspicion = settings.suspicion_alpha * max(1.0, math.log10(max(1, nodes))) * settings.probe_interval
-    spreading: float = 2 * settings.gossip_gap * 2**settings.gossip_rounds
-    period = settings.probe_interval * (settings.local_health_max + 1)
-    return (
-        1.25 * max(settings.reconnect_interval, settings.join_retry_max)
-        + settings.reconcile_settle
-        + 1.25 * settings.reconcile_gap
-        + settings.stream_patience
-        + suspicion * settings.suspicion_beta
-        + 2 * period
-        + spreading
-    )
-
-
 def latency_of(wiring: Wiring, scenario: Scenario) -> Latency:
     """The latency that a scenario's wiring describes."""
     kinds: dict[str, Latency] = {
@@ -96,9 +107,14 @@ def latency_of(wiring: Wiring, scenario: Scenario) -> Latency:
     return Regions(scenario.zone_of, inside, Lognormal(wiring.between_zones, wiring.sigma))
 
 
-def play(scenario: Scenario, seed: int) -> Outcome:
-    """Play ``scenario`` with the dice of ``seed``."""
+def play(scenario: Scenario, seed: int, *, attach: Callable[[Cluster], None] | None = None) -> Outcome:
+    """Play ``scenario`` with the dice of ``seed``.
+
+    ``attach`` is given the cluster before anything happens in it, to hook recorders, or planted mistakes, there.
+    """
     plays = _Play(scenario, seed)
+    if attach is not None:
+        attach(plays.cluster)
     try:
         return plays.run()
     except Exception as error:
@@ -112,45 +128,68 @@ class _Play:
     seed: int
     world: World = attrs.field(init=False)
     cluster: Cluster = attrs.field(init=False)
+    stage: Stage = attrs.field(init=False)
+    jury: Jury = attrs.field(init=False)
     trace: Trace = attrs.field(factory=Trace)
-    oracles: list[Oracle] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         scenario = self.scenario
         self.world = World(self.seed)
         key = self.world.dice("key").bits().to_bytes(8) * 4 if scenario.sealed else None
-        self.cluster = Cluster(self.world, scenario.settings, latency_of(scenario.wiring, scenario), key, scenario.name)
-        self.oracles = [oracle(self.cluster) for oracle in ORACLES]
-        self.cluster.observers += [self.trace.see, *(oracle.see for oracle in self.oracles)]
-        self.cluster.touched += [oracle.after for oracle in self.oracles]
+        self.cluster = Cluster(self.world, scenario.settings, latency_of(scenario.wiring, scenario), key)
+        self.cluster.bare = scenario.wire == "objects"
+        self.stage = Stage(scenario, self.trace, kept_apart(scenario, self.world))
+        self.cluster.observers.append(self.trace.see)
+        self.jury = Jury.of(oracle(self.cluster, self.stage) for oracle in ORACLES)
+        self.jury.watch(self.cluster)
 
     def run(self) -> Outcome:
+        bound = heal_bound(self.scenario)
+        healed_in = None
+        try:
+            healed_in = self._acts(bound)
+        except Endless:
+            self.jury.stopped(events_cap(self.scenario))
+        else:
+            self.stage.healed_in = healed_in
+            self.jury.finish()
+        return self._outcome(healed_in, bound)
+
+    def _acts(self, bound: float) -> float | None:
+        """Play all acts; returns how long after the heal all agreed (seconds), or None if they did not."""
         scenario = self.scenario
         self._begin()
-        start = ns(scenario.warmup)
-        heal = start + ns(scenario.duration)
+        start, heal = self.stage.faults_at, self.stage.heal_at
         faults = Faults(scenario, self.cluster, self.trace, heal)
         faults.plan(start)
         self._plan_churn(start, heal)
-        self.world.run(start)
+        self._run(start)
         self.trace.note(self.world.now, "", "faults")
-        self.world.run(heal)
+        self._run(heal)
         self.trace.note(self.world.now, "", "heal")
-        bound = heal_bound(scenario.settings, scenario.nodes)
-        healed_in = self._wait_for_agreement(heal, min(scenario.quiet, 2 * bound))
-        for oracle in self.oracles:
-            oracle.finish()
+        return self._wait_for_agreement(heal, min(scenario.quiet, 2 * bound))
+
+    def _run(self, until: int) -> None:
+        """Run on, a second at a time, each with as many events as it may have."""
+        cap = events_cap(self.scenario)
+        while self.world.now < until:
+            self.world.events_max = self.world.events + cap
+            self.world.run(min(until, self.world.now + SECOND))
+
+    def _outcome(self, healed_in: float | None, bound: float) -> Outcome:
+        oracles = {type(oracle).__name__: oracle for oracle in self.jury.oracles}
         marks = marks_of(self.trace, self.cluster.tally)
         return Outcome(
-            scenario=scenario,
+            scenario=self.scenario,
             seed=self.seed,
             digest=self.trace.digest,
-            violations=tuple(violation for oracle in self.oracles for violation in oracle.violations),
-            checks={type(oracle).__name__: oracle.checks for oracle in self.oracles},
-            laws={type(oracle).__name__: oracle.law for oracle in self.oracles},
+            violations=self.jury.violations,
+            checks={name: oracle.checks for name, oracle in oracles.items()},
+            laws={name: oracle.law for name, oracle in oracles.items()},
+            notes={name: oracle.note for name, oracle in oracles.items()},
             healed_in=healed_in,
             bound=bound,
-            missing=tuple(mark for mark in scenario.sometimes if mark not in marks),
+            missing=tuple(mark for mark in self.scenario.sometimes if mark not in marks),
             marks=marks,
             events=self.world.events,
             seconds=self.world.seconds,
@@ -208,33 +247,18 @@ class _Play:
 
     def _wait_for_agreement(self, heal: int, most: float) -> float | None:
         """How long after the heal all agreed, and went on to agree for a while (seconds)."""
+        agreement = Agreement(self.cluster, self.stage.outside)
         since: int | None = None
         while since is None or self.world.now - since < _HOLD:
-            if not self._all_agree():
+            if not agreement.holds():
                 since = None
             elif since is None:
                 since = self.world.now
             if since is None and self.world.now - heal > ns(most):
                 return None
-            self.world.run(self.world.now + _LOOK)
+            self._run(self.world.now + _LOOK)
         self.trace.note(since, "", "agreement")
         return (since - heal) / SECOND
-
-    def _all_agree(self) -> bool:
-        """Equal fingerprints; every live node alive for all; every live offer, and nothing else, healthy for all."""
-        alive = [process for process in self.cluster.alive if not process.engine.identity.left]
-        if len({process.engine.fingerprint for process in alive}) > 1:
-            return False
-        truth = sorted(key for name, own in self.cluster.offered().items() for key in ((name, i) for i in own))
-        names = [process.name for process in alive]
-        return all(self._sees_truth(process, names, truth) for process in alive)
-
-    def _sees_truth(self, process: Process, names: list[str], truth: list[tuple[str, str]]) -> bool:
-        members = process.engine.members
-        believed = [rumor.name for rumor in members if rumor.status is Status.ALIVE]
-        views = process.engine.view.services.values()
-        seen = sorted((instance.owner, instance.id) for view in views for instance in view.healthy)
-        return sorted(believed) == sorted(names) and seen == truth
 
 
 def marks_of(trace: Trace, counted: Mapping[str, int] | None = None) -> dict[str, int]:

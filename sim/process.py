@@ -163,7 +163,7 @@ class Process:
         if due == float("inf"):
             return
         when = int(self.clock.true_time(due) * SECOND) + 1  # a nanosecond late rather than a rounding early
-        when = max(when, self.world.now)
+        when = max(when, self.world.now + (due > self.now))  # nor, where clocks drift, the same nanosecond again
         if self._wake_at is None or when < self._wake_at or self._wake_at < self.world.now:
             self._wake_at = when
             self.world.at(when, lambda: self._alarm(when))

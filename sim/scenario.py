@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
 from gossipreg.config import Settings
 from gossipreg.errors import ConfigError
+from sim.wire import WIRES
+
+if TYPE_CHECKING:
+    from sim.play import Outcome
 
 #: Where the scenarios that come with the simulator are.
 SHIPPED: Final = Path(__file__).parent / "scenarios"
@@ -22,6 +27,9 @@ NODES_MAX: Final = 4096
 
 #: Virtual seconds of one phase: a week.
 SECONDS_MAX: Final = 604_800.0
+
+#: Registrations that users make in one scenario, about: each has a port of its own.
+REGISTRATIONS_MAX: Final = 50_000
 
 #: The greatest number that a scenario may have anywhere: a rate of 10 Gbit/s.
 _NUMBER_MAX: Final = 1.25e9
@@ -118,6 +126,10 @@ _ALWAYS: Final = ("kind", "name", "at", "lasts", "nodes")
 _SIGNED: Final = ("clock-skew", "clock-drift")
 
 
+def _words(value: str | Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
 @attrs.frozen(kw_only=True)
 class Fault:
     """One thing that goes wrong: from ``at`` on, for ``lasts`` seconds, on ``nodes`` or on links."""
@@ -126,8 +138,8 @@ class Fault:
     name: str = ""  # what its dice are named after; by default the kind and a number
     at: float = 0.0
     lasts: float = 0.0  # 0: until the heal
-    nodes: tuple[str, ...] = ("*",)
-    to: tuple[str, ...] = ("*",)
+    nodes: tuple[str, ...] = attrs.field(default=("*",), converter=_words)
+    to: tuple[str, ...] = attrs.field(default=("*",), converter=_words)
     both_ways: bool = True
     probability: float = 0.0
     spread: float = 0.05
@@ -157,9 +169,19 @@ def _named(faults: Iterable[Fault]) -> tuple[Fault, ...]:
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """A play in three acts: faults (safety must hold), heal, and quiet (liveness must hold within a bound)."""
+    """A play in three acts: faults (safety must hold), heal, and quiet (liveness must hold within a bound).
 
-    name: str
+    >>> from sim import Fault, Scenario
+    >>> dark = Scenario(title="A zone goes dark", nodes=6, zones=3, warmup=5, duration=20, faults=[
+    ...     Fault(kind="crash-host", nodes="zone:zone-2", at=2, lasts=15)])
+    >>> outcome = dark.play(seed=1)
+    >>> outcome.is_good
+    True
+    >>> outcome.marks["crash-host"], outcome.healed_in < outcome.bound
+    (2, True)
+    """
+
+    name: str = "scenario"
     title: str
     nodes: int
     zones: int = 1
@@ -170,11 +192,12 @@ class Scenario:
     duration: float = 60.0  # seconds that the faults last
     quiet: float = 60.0  # at most so long after the heal, for liveness
     sealed: bool = False
+    wire: str = "bytes"  # one of WIRES
     wiring: Wiring = Wiring()
     workload: Workload = Workload()
     settings: Settings = Settings()
     faults: tuple[Fault, ...] = attrs.field(default=(), converter=_named)
-    sometimes: tuple[str, ...] = ()  # marks without which the run has not shown what it is for
+    sometimes: tuple[str, ...] = attrs.field(default=(), converter=_words)  # marks that the run must make
 
     def __attrs_post_init__(self) -> None:
         """Raise `ScenarioError` for what cannot be played."""
@@ -186,17 +209,39 @@ class Scenario:
         for key in ("warmup", "duration", "quiet", "stagger"):
             if not 0 <= getattr(self, key) <= SECONDS_MAX:
                 raise ScenarioError(f"{key}: {getattr(self, key)} is not a number from 0 to {SECONDS_MAX:.0f}")
-        if self.wiring.kind not in WIRINGS:
-            raise ScenarioError(f"[wiring] kind {self.wiring.kind!r}: {_nearest(self.wiring.kind, list(WIRINGS))}")
-        if len(dict.fromkeys(fault.name for fault in self.faults)) < len(self.faults):
-            raise ScenarioError("name: two faults have the same")
+        self._check_parts()
+        self._check_wire()
+        for name, times in Counter(fault.name for fault in self.faults).items():
+            if times > 1:
+                raise ScenarioError(f"fault {name}: name: {times} faults have it: give each its own")
         for fault in self.faults:
             self._check(fault)
+
+    def _check_parts(self) -> None:
+        if self.wiring.kind not in WIRINGS:
+            raise ScenarioError(f"[wiring] kind {self.wiring.kind!r}: {_nearest(self.wiring.kind, list(WIRINGS))}")
+        for table, part in (("wiring", self.wiring), ("workload", self.workload)):
+            for key, value in attrs.asdict(part).items():
+                _check_number(f"[{table}] {key}", value)
+        registrations = self.workload.instances + self.workload.churn * self.duration
+        if registrations > REGISTRATIONS_MAX:
+            raise ScenarioError(
+                f"[workload] instances + churn x duration: {registrations:.0f} is more than {REGISTRATIONS_MAX}"
+            )
+
+    def _check_wire(self) -> None:
+        if self.wire not in WIRES:
+            raise ScenarioError(f"wire {self.wire!r}: {_nearest(self.wire, list(WIRES))}")
+        liars = [fault.name for fault in self.faults if fault.kind in ("forge", "replay")]
+        if self.wire == "objects" and (self.sealed or liars):
+            what = "sealed = true" if self.sealed else f"fault {liars[0]}"
+            raise ScenarioError(f"wire 'objects': {what} needs packets that are sealed: write wire = \"bytes\"")
 
     def _check(self, fault: Fault) -> None:
         where = f"fault {fault.name}: "
         if fault.kind not in KINDS:
             raise ScenarioError(f"{where}kind {fault.kind!r}: {_nearest(fault.kind, list(KINDS))}")
+        _check_keys(fault, where)
         for key in KINDS[fault.kind].needs:
             if not getattr(fault, key):
                 raise ScenarioError(f"{where}the key {key!r} is missing: a {fault.kind} needs it")
@@ -209,16 +254,22 @@ class Scenario:
             raise ScenarioError(f"{where}drift: {fault.drift} would stop the clock")
         for word in (*fault.nodes, *fault.to):
             if not self._names_somebody(word):
-                allowed = f"n0 to n{self.nodes - 1}, *, zone:zone-0, random:2, first:2 or last:2"
+                allowed = f"n0 to n{self.nodes - 1}, *, zone:zone-0, or random:N, first:N, last:N (N <= {self.nodes})"
                 raise ScenarioError(f"{where}{word!r} names nobody: write {allowed}")
 
     def _names_somebody(self, word: str) -> bool:
         how, _, which = word.partition(":")
         if how in ("random", "first", "last"):
-            return which.isdecimal() and int(which) > 0
+            return which.isdecimal() and 0 < int(which) <= self.nodes
         if how == "zone":
             return which in [self.zone_of(name) for name in self.node_names]
         return word == "*" or word in self.node_names
+
+    def play(self, seed: int = 0) -> Outcome:
+        """What comes of it with the dice of ``seed``; the same seed gives the same outcome, on every machine."""
+        from sim.play import play  # noqa: PLC0415 -- a play needs a scenario; a scenario can be had without a play
+
+        return play(self, seed)
 
     @property
     def node_names(self) -> list[str]:
@@ -228,6 +279,22 @@ class Scenario:
     def zone_of(self, name: str) -> str:
         """Nodes take the zones in turn."""
         return f"zone-{int(name[1:]) % self.zones}"
+
+
+def _check_keys(fault: Fault, where: str) -> None:
+    """Raise `ScenarioError` for a key that its kind does not have, or that is out of range."""
+    allowed = keys_of(fault.kind)
+    for field in attrs.fields(Fault):
+        value = getattr(fault, field.name)
+        if field.name not in allowed and value != field.default:
+            raise ScenarioError(f"{where}no key {field.name!r}: {_nearest(field.name, list(allowed))}")
+        signed = fault.kind in _SIGNED and field.name in ("seconds", "drift")
+        _check_number(f"{where}{field.name}", value, -SECONDS_MAX if signed else 0.0)
+
+
+def keys_of(kind: str) -> tuple[str, ...]:
+    """The keys that a fault of this kind may have."""
+    return (*_ALWAYS, *KINDS[kind].needs, *KINDS[kind].takes)
 
 
 def load(source: str | Path) -> Scenario:
@@ -255,8 +322,12 @@ def parse(text: str, *, name: str, where: str) -> Scenario:
     """The scenario written in TOML. Raises `ScenarioError` naming ``where`` and the key."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what its parser does not foresee
         raise ScenarioError(f"{where}: {error}") from None
+    allowed = ["fault", *(field.name for field in attrs.fields(Scenario) if field.name not in ("name", "faults"))]
+    for key in raw:
+        if key not in allowed:
+            raise ScenarioError(f"{where}: no key {key!r}: {_nearest(key, allowed)}")
     faults = raw.pop("fault", [])
     if not isinstance(faults, list) or not all(isinstance(fault, dict) for fault in faults):
         raise ScenarioError(f"{where}: write faults as [[fault]] tables")
@@ -272,7 +343,7 @@ def _fault(table: dict[str, Any], number: int, where: str) -> Fault:
     kind = table.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ScenarioError(f"{where}: fault {number}: kind {kind!r}: {_nearest(str(kind), list(KINDS))}")
-    allowed = (*_ALWAYS, *KINDS[kind].needs, *KINDS[kind].takes)
+    allowed = keys_of(kind)
     for key in table:
         if key not in allowed:
             raise ScenarioError(f"{where}: fault {number} ({kind}): no key {key!r}: {_nearest(key, list(allowed))}")
@@ -298,7 +369,7 @@ def _built(
     try:
         return made(**values)
     except ConfigError as error:
-        raise ScenarioError(f"{where}: {error}") from None
+        raise ScenarioError(f"{where}: {str(error).replace('protocol.', '[settings] ')}") from None
 
 
 def _converted(value: Any, wanted: str, where: str, least: float) -> Any:
@@ -307,8 +378,7 @@ def _converted(value: Any, wanted: str, where: str, least: float) -> Any:
         case "bool", bool():
             return value
         case ("int", int()) | ("float", int() | float()) if not isinstance(value, bool):
-            if not least <= value <= _NUMBER_MAX:
-                raise ScenarioError(f"{where}: {value!r} is not a number from {least:g} to {_NUMBER_MAX:g}")
+            _check_number(where, value, least)
             return float(value) if wanted == "float" else value
         case "str", str():
             return value
@@ -318,6 +388,12 @@ def _converted(value: Any, wanted: str, where: str, least: float) -> Any:
             return tuple(value)
     shown = {"tuple[str, ...]": "a list of strings", "int": "a whole number", "float": "a number", "str": "a string"}
     raise ScenarioError(f"{where}: {value!r} is not {shown.get(wanted, 'true or false')}")
+
+
+def _check_number(where: str, value: Any, least: float = 0.0) -> None:
+    """Raise `ScenarioError` if ``value`` is a number that is out of range, or none at all (nan)."""
+    if isinstance(value, int | float) and not least <= value <= _NUMBER_MAX:
+        raise ScenarioError(f"{where}: {value!r} is not a number from {least:g} to {_NUMBER_MAX:g}")
 
 
 def _nearest(word: str, allowed: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -21,15 +22,17 @@ def as_lines(outcome: Outcome, took: float, again: str) -> Iterator[str]:
     yield f"  phases   {_phases(outcome)}"
     for fault in scenario.faults:
         yield f"  fault    {fault.name} at {fault.at:g} s, {_span(fault.lasts, permanent=fault.permanent)}"
+    counted = Counter(violation.oracle for violation in outcome.violations)
     for name, checks in outcome.checks.items():
-        wrong = sum(violation.oracle == name for violation in outcome.violations)
-        yield f"  oracle   {name:<15} {checks:>9,} checks   {wrong} violations   {outcome.laws[name]}"
+        yield f"  oracle   {name:<14} {checks:>9,} checks   {counted[name]} violations   {outcome.laws[name]}"
+        if outcome.notes[name]:
+            yield f"           {outcome.notes[name]}"
     yield f"  marks    {', '.join(f'{mark} {times:,}' for mark, times in outcome.marks.items())}"
     yield f"  traffic  {outcome.packets:,} packets, {outcome.frames:,} frames, {outcome.bytes:,} bytes"
     yield f"  speed    {outcome.seconds:.1f} s in {took:.2f} s: {outcome.seconds / took:.0f} x real time"
     yield f"  healed   {_healed(outcome)}"
     yield ""
-    yield from _verdict(outcome, again)
+    yield from verdict(outcome, again)
     yield f"trace hash {outcome.digest}"
 
 
@@ -42,6 +45,7 @@ def as_document(outcome: Outcome, took: float, again: str) -> dict[str, Any]:
         "nodes": outcome.scenario.nodes,
         "faults": [fault.name for fault in outcome.scenario.faults],
         "oracles": outcome.checks,
+        "notes": {name: note for name, note in outcome.notes.items() if note},
         "violations": [_violation(violation) for violation in outcome.violations],
         "marks": outcome.marks,
         "missing_marks": list(outcome.missing),
@@ -82,7 +86,8 @@ def _healed(outcome: Outcome) -> str:
     return f"all agree {outcome.healed_in:.2f} s after the heal; {bound}"
 
 
-def _verdict(outcome: Outcome, again: str) -> Iterator[str]:
+def verdict(outcome: Outcome, again: str) -> Iterator[str]:
+    """Whether all held, or what did not and the command that plays it ``again``."""
     if outcome.is_good:
         yield "good: all that must hold held"
         return
@@ -90,8 +95,6 @@ def _verdict(outcome: Outcome, again: str) -> Iterator[str]:
         yield f"violation: {violation}"
     if len(outcome.violations) > _SHOWN:
         yield f"violation: and {len(outcome.violations) - _SHOWN:,} more"
-    if outcome.healed_in is None or outcome.healed_in > outcome.bound:
-        yield f"not live: {_healed(outcome)}"
     if outcome.missing:
         yield f"vacuous: the run did not show {', '.join(outcome.missing)}, which its scenario is for"
     yield f"again: {again}"

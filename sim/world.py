@@ -23,6 +23,10 @@ EPOCH_MS: Final = 1_767_225_600_000
 Event = Callable[[], None]
 
 
+class Endless(Exception):
+    """More happened than may: what was set going feeds itself and would not have ended."""
+
+
 def ns(seconds: float) -> int:
     """``seconds`` as whole nanoseconds."""
     return round(seconds * SECOND)
@@ -35,6 +39,7 @@ class World:
     seed: int
     now: int = 0  # ns
     events: int = 0  # events that have happened
+    events_max: int = 1 << 62  # events after which a run is given up
     _agenda: list[tuple[int, int, Event]] = attrs.field(factory=list)
     _serial: int = 0
 
@@ -57,10 +62,12 @@ class World:
         return Dice.of(self.seed, *purpose)
 
     def run(self, until: int) -> None:
-        """Let everything happen up to and including ``until`` (ns)."""
+        """Let everything happen up to and including ``until`` (ns). Raises `Endless` at ``events_max``."""
         agenda = self._agenda
         while agenda and agenda[0][0] <= until:
             self.now, _, event = heapq.heappop(agenda)
             self.events += 1
             event()
+            if self.events > self.events_max:
+                raise Endless
         self.now = max(self.now, until)

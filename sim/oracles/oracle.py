@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
+from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import Output
 from sim.cluster import Cluster
+from sim.oracles.stage import Stage
 from sim.process import Process
 from sim.world import SECOND
 
@@ -27,13 +29,19 @@ class Violation:
 
 @attrs.define
 class Oracle:
-    """One law. `see` is shown each output before it is performed, `after` each node after it has done a step."""
+    """One law. `see` is shown each output that it ``wants`` before it is performed, `after` each node after a step.
+
+    A law that the play gives no occasion to judge says so in ``note``; so does one that measures, with what it found.
+    """
 
     law: ClassVar[str] = ""
+    wants: ClassVar[tuple[type[Any], ...]] = ()  # kinds of output
 
     cluster: Cluster
+    stage: Stage
     checks: int = 0
     violations: list[Violation] = attrs.field(factory=list)
+    note: str = ""
 
     def see(self, process: Process, output: Output) -> None:
         """``process`` is about to do ``output``."""
@@ -41,12 +49,25 @@ class Oracle:
     def after(self, process: Process) -> None:
         """``process`` has done a step."""
 
+    def probed(self, process: Process, target: Rumor) -> None:
+        """``process`` has begun to probe ``target``."""
+
     def finish(self) -> None:
-        """The play is over."""
+        """The play is over, and was not stopped."""
+
+    def stopped(self, events: int) -> None:
+        """The play was given up: more than ``events`` happened in one second."""
 
     def check(self, process: Process, holds: bool, text: str) -> None:
-        """Count a check; note what is wrong if it does not hold."""
+        """Count a check; note what is wrong if it does not hold. For texts that are dear to make, see `wrong`."""
         self.checks += 1
         if not holds:
-            world = self.cluster.world
-            self.violations.append(Violation(world.now, type(self).__name__, process.name, text))
+            self.wrong(process.name, text)
+
+    def wrong(self, node: str, text: str) -> None:
+        """Something is wrong at ``node``."""
+        self.violations.append(Violation(self.cluster.world.now, type(self).__name__, node, text))
+
+    def not_applicable(self, why: str) -> None:
+        """The play gave no occasion to judge."""
+        self.note = f"not applicable here: {why}"

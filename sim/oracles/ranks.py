@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
@@ -16,13 +16,13 @@ class Ranks(Oracle):
     """Stored (generation, incarnation, gravity) only rises; in one incarnation alive → suspect → failed → left."""
 
     law: ClassVar[str] = "what is believed of a member never falls back"
+    wants: ClassVar[tuple[type[Any], ...]] = (MemberChanged,)
 
     _ranks: dict[tuple[Process, str], tuple[int, int, int]] = attrs.field(factory=dict)
 
     def see(self, process: Process, output: Output) -> None:
         """Compare each new belief with the last one of this observer about this subject."""
-        if not isinstance(output, MemberChanged):
-            return
+        assert isinstance(output, MemberChanged), "nothing else is wanted"
         if output.after is None:
             assert output.before is not None, "only what was known is forgotten"
             self._ranks.pop((process, output.before.name), None)

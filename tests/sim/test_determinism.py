@@ -82,6 +82,15 @@ def test_the_same_seed_gives_the_same_play_and_another_seed_another() -> None:
     assert one.digest != other.digest
 
 
+def test_both_wires_give_the_same_play() -> None:
+    faults = tuple(fault for fault in STORMY.faults if fault.kind not in ("forge", "replay"))
+    honest = attrs.evolve(STORMY, faults=faults)
+    sealed, bare = play(honest, 5), play(attrs.evolve(honest, wire="objects"), 5)
+    assert bare.digest == sealed.digest
+    assert bare.trace.steps == sealed.trace.steps
+    assert (bare.packets, bare.bytes) == (sealed.packets, sealed.bytes)
+
+
 @pytest.mark.parametrize("seed", ["0", "12345"])
 def test_the_hash_seed_of_python_changes_nothing(seed: str) -> None:
     assert digest_of(sys.executable, SCRIPT, {"PYTHONHASHSEED": seed}) == play(STORMY, 5).digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -55,7 +56,7 @@ def test_a_file_says_all_that_a_scenario_is() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("node = 3", "test.toml: no key 'node': did you mean 'nodes'? Allowed: duration, nodes, quiet"),
+        ("node = 3", "test.toml: no key 'node': did you mean 'nodes'? Allowed: duration, fault, nodes, "),
         ("duration = -1", "test.toml: duration: -1 is not a number from 0 to 1.25e+09"),
         ("duration = 1e6", "test.toml: duration: 1000000.0 is not a number from 0 to 604800"),
         ("duration = nan", "test.toml: duration: nan is not a number from 0 to 1.25e+09"),
@@ -70,7 +71,7 @@ def test_a_file_says_all_that_a_scenario_is() -> None:
         ('[wiring]\nkind = "constnat"', "test.toml: [wiring] kind 'constnat': did you mean 'constant'? Allowed: const"),
         ("[workload]\nchrun = 1", "test.toml: [workload] no key 'chrun': did you mean 'churn'? Allowed: churn, inst"),
         ("[settings]\nprobe_intervall = 1", "test.toml: [settings] no key 'probe_intervall': did you mean 'probe_int"),
-        ("[settings]\nprobe_interval = 0", "test.toml: protocol.probe_interval: 0.0 is not a number above 0"),
+        ("[settings]\nprobe_interval = 0", "test.toml: [settings] probe_interval: 0.0 is not a number above 0"),
         ('[[fault]]\nkind = "los"', "test.toml: fault 1: kind 'los': did you mean 'loss'? Allowed: bit-flips, block"),
         ("[[fault]]\nat = 1", "test.toml: fault 1: kind None: allowed: bit-flips, block"),
         ('[[fault]]\nkind = "cut"\nrate = 3', "test.toml: fault 1 (cut): no key 'rate': did you mean 'at'? Allowed: a"),
@@ -84,7 +85,37 @@ def test_a_file_says_all_that_a_scenario_is() -> None:
         ('[[fault]]\nkind = "cut"\nto = "first:0"', "test.toml: fault cut-1: 'first:0' names nobody: write n0 to n3"),
         ('[[fault]]\nkind = "slow"\nseconds = -1', "test.toml: fault 1 (slow): seconds: -1 is not a number from 0 to"),
         ('[[fault]]\nkind = "clock-drift"\ndrift = -1', "test.toml: fault clock-drift-1: drift: -1.0 would stop the"),
-        ('[[fault]]\nkind="cut"\nname="a"\n[[fault]]\nkind="cut"\nname="a"', "test.toml: name: two faults have the sa"),
+        ('[[fault]]\nkind="cut"\nname="a"\n[[fault]]\nkind="cut"\nname="a"', "test.toml: fault a: name: 2 faults have"),
+        ("[[fault]]\nkind = 3", "test.toml: fault 1: kind 3: allowed: bit-flips, block"),
+        ('[[fault]]\nkind = "cut"\nat = "soon"', "test.toml: fault 1 (cut): at: 'soon' is not a number"),
+        ('[[fault]]\nkind = "cut"\nlasts = -1', "test.toml: fault 1 (cut): lasts: -1 is not a number from 0 to"),
+        ('[[fault]]\nkind = "cut"\nname = 7', "test.toml: fault 1 (cut): name: 7 is not a string"),
+        ('[[fault]]\nkind = "cut"\nboth_ways = 0', "test.toml: fault 1 (cut): both_ways: 0 is not true or false"),
+        (
+            '[[fault]]\nkind = "narrow"\nrate = 9\nbuffer = 1.5',
+            "test.toml: fault 1 (narrow): buffer: 1.5 is not a whole",
+        ),
+        ('[[fault]]\nkind = "cut"\nnodes = [0]', "test.toml: fault 1 (cut): nodes: [0] is not a list of strings"),
+        ('[[fault]]\nkind = "cut"\nnodes = "zone:zone-1"', "test.toml: fault cut-1: 'zone:zone-1' names nobody: write"),
+        ('[[fault]]\nkind = "cut"\nnodes = "random:5"', "test.toml: fault cut-1: 'random:5' names nobody: write n0 to"),
+        ('[[fault]]\nkind = "cut"\nnodes = "randon:2"', "test.toml: fault cut-1: 'randon:2' names nobody: write n0 to"),
+        ('[fault]\nkind = "cut"', "test.toml: write faults as [[fault]] tables"),
+        ("[[wiring]]\nsigma = 1", "test.toml: [wiring] write it as a table"),
+        ("[wiring]\nseconds = -1", "test.toml: [wiring] seconds: -1 is not a number from 0 to"),
+        ("[wiring]\nkind = 3", "test.toml: [wiring] kind: 3 is not a string"),
+        ("[workload]\ninstances = 1.5", "test.toml: [workload] instances: 1.5 is not a whole number"),
+        ("[workload]\nchurn = 1000", "test.toml: [workload] instances + churn x duration: 60001 is more than 50000"),
+        ("[settings]\nbuddy = 1", "test.toml: [settings] buddy: 1 is not true or false"),
+        (
+            "[setings]\nbuddy = true",
+            "test.toml: no key 'setings': did you mean 'settings'? Allowed: duration, fault, nodes",
+        ),
+        (
+            '[[faults]]\nkind = "cut"',
+            "test.toml: no key 'faults': did you mean 'fault'? Allowed: duration, fault, nodes",
+        ),
+        ("duration = \nzones = 2", "test.toml: Invalid value (at line 3, column 12)"),
+        ("duration = 1" + "0" * 5000, "test.toml: Exceeds the limit"),
         ("nodes = 3", "test.toml: Cannot overwrite a value (at "),
     ],
 )
@@ -93,6 +124,37 @@ def test_a_mistake_gets_one_line_that_names_the_file_the_key_and_what_is_allowed
         read(text)
     assert str(error.value).startswith(sentence)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ({"nodes": 0}, "nodes: 0 is not a number from 1 to 4096"),
+        ({"faults": [Fault(kind="cutt")]}, "fault cutt-1: kind 'cutt': did you mean 'cut'? Allowed: bit-flips, block"),
+        (
+            {"faults": [Fault(kind="cut", rate=9)]},
+            "fault cut-1: no key 'rate': did you mean 'at'? Allowed: at, both_ways",
+        ),
+        ({"faults": [Fault(kind="loss")]}, "fault loss-1: the key 'probability' is missing: a loss needs it"),
+        ({"faults": [Fault(kind="cut", lasts=-1)]}, "fault cut-1: lasts: -1 is not a number from 0 to 1.25e+09"),
+        ({"faults": [Fault(kind="cut", nodes="n9")]}, "fault cut-1: 'n9' names nobody: write n0 to n3, *, zone:zone-0"),
+        ({"wiring": Wiring(kind="slow")}, "[wiring] kind 'slow': "),
+        ({"wiring": Wiring(seconds=-1)}, "[wiring] seconds: -1 is not a number from 0 to 1.25e+09"),
+        ({"workload": Workload(churn=float("nan"))}, "[workload] churn: nan is not a number from 0 to 1.25e+09"),
+    ],
+)
+def test_a_mistake_in_python_is_said_as_one_in_a_file_is(parts: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        Scenario(**{"title": "A test", "nodes": 4, **parts})
+    assert str(error.value).startswith(sentence)
+
+
+def test_in_python_a_list_or_a_lone_word_will_do() -> None:
+    made = Scenario(
+        title="A test", nodes=4, faults=[Fault(kind="cut", nodes="n1", to=["n2", "n3"])], sometimes="cut ends"
+    )
+    assert made.faults == (Fault(kind="cut", name="cut-1", nodes=("n1",), to=("n2", "n3")),)
+    assert made.sometimes == ("cut ends",)
 
 
 def test_a_missing_key_is_named() -> None:
@@ -133,7 +195,28 @@ def test_a_fault_keeps_its_name_when_others_are_taken_away() -> None:
 
 def test_the_shipped_scenarios_are_the_promised_ones_and_can_be_loaded() -> None:
     promised = """steady cold-start churn rolling-restart mass-restart split-brain three-way-split one-way-partition
-        flip-flop lossy-10 lossy-30 lossy-80 slow-node frozen-node long-split clock-jump seed-loss wan-regions
+        flip-flop lossy-10 lossy-30 lossy-80 slow-node frozen-node long-split
+        long-split-forgotten lifeguard-threshold lifeguard-interval clock-jump seed-loss wan-regions
         registration-storm forged-packets replayed-packets"""
     assert set(promised.split()) <= set(shipped())
     assert all(load(name).sometimes for name in shipped()), "each says what it must have shown"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"wire": "strings"}, "wire 'strings': allowed: bytes, objects"),
+        (
+            {"wire": "objects", "sealed": True},
+            "wire 'objects': sealed = true needs packets that are sealed: write wire = \"bytes\"",
+        ),
+        (
+            {"wire": "objects", "faults": [Fault(kind="forge", every=1)]},
+            "wire 'objects': fault forge-1 needs packets that are sealed: write wire = \"bytes\"",
+        ),
+    ],
+)
+def test_a_wire_without_seals_is_for_plays_without_liars(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        Scenario(title="t", nodes=3, **fields)
+    assert str(refused.value) == sentence

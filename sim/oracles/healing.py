@@ -1,0 +1,28 @@
+"""Knows oracle 15: after the heal all agree, within a bound that is computed (`sim.agreement`)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from sim.agreement import heal_bound
+from sim.oracles.oracle import Oracle
+
+
+@attrs.define
+class Healing(Oracle):
+    """All live nodes of the core: equal fingerprints, every live offer healthy for all, no phantoms."""
+
+    law: ClassVar[str] = "after the heal all agree within the bound"
+
+    def finish(self) -> None:
+        """Compare when all agreed with when they had to."""
+        healed_in, bound = self.stage.healed_in, heal_bound(self.stage.scenario)
+        self.checks += 1
+        if healed_in is None:
+            self.wrong("", f"not all agree; bound {bound:.2f} s")
+        else:
+            self.note = f"measured {healed_in:.2f} s, bound {bound:.2f} s"
+            if healed_in > bound:
+                self.wrong("", f"all agree only {healed_in:.2f} s after the heal; bound {bound:.2f} s")

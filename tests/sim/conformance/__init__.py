@@ -1,0 +1,1 @@
+"""The simulator's cluster and the production driver, given the same scene, come to believe the same things."""

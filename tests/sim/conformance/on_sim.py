@@ -1,0 +1,95 @@
+"""Knows how a scene is played on the simulator's cluster."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import attrs
+
+from gossipreg.config import Settings
+from gossipreg.protocol.engine import Engine
+from sim.cluster import Cluster
+from sim.conditions import Cut, Links
+from sim.dice import Dice
+from sim.process import Process
+from sim.world import World, ns
+from tests.sim.conformance.diary import Diary
+from tests.sim.conformance.scene import SEED, Scene, address_of, instance_of, latency
+
+
+@attrs.define
+class _Latency:
+    world: World
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:
+        return latency(sender, receiver, self.world.seconds)
+
+
+@attrs.define
+class SimStage:
+    """The simulator's cluster."""
+
+    settings: Settings
+    diary: Diary = attrs.field(factory=Diary)
+    cluster: Cluster = attrs.field(init=False)
+    _seen: dict[tuple[str, str], str] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        world = World(SEED)
+        self.cluster = Cluster(world, self.settings, _Latency(world))
+        self.cluster.touched.append(self._look)
+
+    def _look(self, process: Process) -> None:
+        """Write down what the node believes of others, and which instances it would hand out."""
+        at = process.world.seconds
+        for rumor in process.engine.members:
+            if rumor.name != process.name:
+                self.diary.write(at, process.name, rumor.name, f"{rumor.status} {rumor.generation}")
+        shown = {i.id: "shown" for view in process.engine.view.services.values() for i in view.healthy}
+        before = {about for observer, about in self._seen if observer == process.name}
+        for about in sorted({*shown, *before}):
+            word = shown.get(about, "gone")
+            if self._seen.get((process.name, about), "gone") != word:
+                self._seen[process.name, about] = word
+                self.diary.write(at, process.name, about, word)
+
+    def start(self, name: str, *seeds: str) -> None:
+        self._seen = {key: word for key, word in self._seen.items() if key[0] != name}  # a new life has seen nothing
+        process = self.cluster.start(name, seeds=seeds)
+        assert process.address == address_of(name)
+
+    def offer(self, name: str, service: str) -> None:
+        self.cluster.register(name, instance_of(name, service))
+
+    def withdraw(self, name: str, service: str) -> None:
+        self.cluster.deregister(name, instance_of(name, service).id)
+
+    def crash(self, name: str) -> None:
+        self.cluster.crash(name)
+
+    def silence(self, name: str) -> None:
+        self.cluster.crash(name, host=True)
+
+    def leave(self, name: str) -> None:
+        process, world = self.cluster.processes[name], self.cluster.world
+        process.do(lambda engine, now: engine.drain(now))
+        world.after(ns(self.settings.drain_time), partial(process.do, Engine.leave))
+        gone = self.settings.drain_time + self.settings.leave_linger
+        world.after(ns(gone), partial(self.cluster.crash, name))
+
+    def cut(self, *names: str) -> None:
+        others = [name for name in self.cluster.processes if name not in names]
+        self.cluster.network.begin("cut", Cut(Links(names, others)))
+
+    def mend(self) -> None:
+        self.cluster.network.end("cut")
+
+
+def play_on_sim(scene: Scene, settings: Settings) -> Diary:
+    """What the simulator's nodes come to believe."""
+    stage = SimStage(settings)
+    for at, act in scene.acts:
+        stage.cluster.world.at(ns(at), partial(act, stage))
+    stage.cluster.world.run(ns(scene.ends))
+    stage.diary.packets = stage.cluster.counters["packets"]
+    return stage.diary

@@ -1,0 +1,118 @@
+"""Knows how a scene is played by the production driver on trio's mock clock, with sockets in memory."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from contextlib import closing
+from random import Random
+from typing import cast
+
+import attrs
+import trio
+
+from gossipreg.config import Config, Settings
+from gossipreg.model import Event, InstanceEvent, MemberEvent, Snapshot
+from gossipreg.runtime.life import Life
+from gossipreg.runtime.node import Node
+from gossipreg.runtime.opening import _born
+from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.sockets import Sockets
+from sim.world import EPOCH_MS, World
+from tests.sim.conformance.diary import Diary
+from tests.sim.conformance.memory import DatagramSocket, Factory, Listener, Wires
+from tests.sim.conformance.scene import SEED, Scene, address_of, instance_of
+
+
+@attrs.define
+class TrioStage:
+    """Nodes as `open_node` makes them, but for their sockets, their dice and their generation."""
+
+    settings: Settings
+    nursery: trio.Nursery
+    wires: Wires
+    diary: Diary = attrs.field(factory=Diary)
+    _lives: dict[str, Life] = attrs.field(factory=dict)
+    _births: Counter[str] = attrs.field(factory=Counter)
+
+    def start(self, name: str, *seeds: str) -> None:
+        with self.wires.at(name):
+            self.nursery.start_soon(self._live, name, seeds)
+
+    async def _live(self, name: str, seeds: tuple[str, ...]) -> None:
+        self._births[name] += 1
+        with closing(DatagramSocket(self.wires, name)) as udp, closing(Listener(self.wires, name)) as tcp:
+            async with trio.open_nursery() as nursery:
+                life = self._lives[name] = _born(
+                    config=Config(name=name, cluster="sim", protocol=self.settings),
+                    key=None,
+                    sockets=Sockets(udp, cast("socket.socket", tcp), address_of(name)),
+                    keeper=None,
+                    seeds=Seeds(tuple(str(address_of(seed)) for seed in seeds)),
+                    name=name,
+                    generation=EPOCH_MS + round(trio.current_time() * 1000),
+                    dice=Random(World(SEED).dice("node", name, self._births[name]).bits()),
+                    nursery=nursery,
+                )
+                nursery.start_soon(life.driver.run)
+                nursery.start_soon(trio.serve_listeners, life.driver.streams._accept, [trio.SocketListener(tcp)])
+                nursery.start_soon(self._watch, Node(life))
+
+    async def _watch(self, node: Node) -> None:
+        """Write down what a user of the node is told."""
+        async for batch in node.events():
+            for event in batch:
+                self._note(node.name, event)
+
+    def _note(self, observer: str, event: Event) -> None:
+        at = trio.current_time()
+        match event:
+            case Snapshot():
+                assert [member.name for member in event.members] == [observer]
+            case MemberEvent(member=member) if member.name != observer:
+                self.diary.write(at, observer, member.name, f"{member.status} {member.generation}")
+            case InstanceEvent():
+                self.diary.write(at, observer, event.instance.id, "gone" if event.kind == "removed" else "shown")
+
+    def offer(self, name: str, service: str) -> None:
+        life = self._lives[name]
+        with self.wires.at(name):
+            life.driver.say(life.engine.register(instance_of(name, service), trio.current_time()))
+
+    def withdraw(self, name: str, service: str) -> None:
+        life = self._lives[name]
+        with self.wires.at(name):
+            life.driver.say(life.engine.deregister(instance_of(name, service).id, trio.current_time()))
+
+    def crash(self, name: str) -> None:
+        self._lives[name].close()
+
+    def silence(self, name: str) -> None:
+        self.wires.silent.add(name)
+        self._lives[name].close()
+
+    def leave(self, name: str) -> None:
+        with self.wires.at(name):
+            self.nursery.start_soon(self._lives[name].leave)
+
+    def cut(self, *names: str) -> None:
+        self.wires.cut_off = frozenset(names)
+
+    def mend(self) -> None:
+        self.wires.cut_off = frozenset()
+
+
+async def play_on_trio(scene: Scene, settings: Settings) -> Diary:
+    """What the production driver's nodes come to believe. Needs a clock that jumps."""
+    async with trio.open_nursery() as nursery:
+        wires = Wires()
+        nursery.start_soon(wires.run)
+        trio.socket.set_custom_socket_factory(Factory(wires))
+        stage = TrioStage(settings, nursery, wires)
+        for at, act in sorted(scene.acts, key=lambda timed: timed[0]):
+            await trio.sleep_until(at)
+            act(stage)
+        await trio.sleep_until(scene.ends)
+        stage.diary.packets = wires.sent
+        nursery.cancel_scope.cancel()
+    return stage.diary

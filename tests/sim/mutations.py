@@ -1,0 +1,259 @@
+"""Knows mistakes that such a protocol may have, planted one at a time, to see whether the simulator finds them.
+
+Each is what somebody might really write: a comparison off by its equals sign, a case forgotten, a number not raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+import pytest
+
+from gossipreg.config import Settings
+from gossipreg.model import Status
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.identity import Identity
+from gossipreg.protocol.membership.members import Members
+from gossipreg.protocol.membership.probe import Nack, Prober
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.suspicion import Suspicion
+from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.registry import Registry
+from gossipreg.protocol.registry.table import Table, Verdict
+from gossipreg.protocol.spreading.dissemination import Dissemination
+from gossipreg.protocol.spreading.fingerprint import Entry, Fingerprint
+from sim.scenario import Fault, Scenario, Workload
+
+#: Quick to suspect, to fail and to mend, so that a play of some seconds shows everything.
+_HASTY = Settings(
+    suspicion_alpha=1.0,
+    suspicion_beta=3.0,
+    local_health_max=1,
+    reconnect_interval=2.0,
+    stream_patience=2.0,
+)
+
+#: Packets that are lost, late and doubled, services that come and go, and a split that is long enough for verdicts.
+TANGLE = Scenario(
+    name="tangle",
+    title="A split on a bad network while services come and go, and a restart",
+    nodes=5,
+    seeds=2,
+    warmup=4.0,
+    duration=11.0,
+    quiet=12.0,
+    workload=Workload(churn=4.0),
+    settings=_HASTY,
+    faults=(
+        Fault(kind="loss", probability=0.1),
+        Fault(kind="reorder", probability=0.2, spread=1.5),
+        Fault(kind="duplicate", probability=0.2, spread=1.0),
+        Fault(kind="cut", nodes=("n0", "n1"), at=0.5, lasts=7.0),
+        Fault(kind="restart", nodes=("n3",), at=9.0, seconds=1.0),
+    ),
+    sometimes=("suspect", "failed", "revived", "crash"),
+)
+
+#: Nothing but a split that is long enough for verdicts, while services come and go.
+SPLIT = Scenario(
+    name="split",
+    title="Two and two hear nothing of each other",
+    nodes=4,
+    warmup=4.0,
+    duration=10.0,
+    quiet=11.0,
+    workload=Workload(churn=2.0),
+    settings=_HASTY,
+    faults=(Fault(kind="cut", nodes=("n0", "n1")),),
+    sometimes=("failed", "revived"),
+)
+
+#: A death, and nothing else.
+DEATH = Scenario(
+    name="death",
+    title="A host falls silent for good, and one says goodbye",
+    nodes=5,
+    warmup=8.0,
+    duration=12.0,
+    quiet=20.0,
+    settings=attrs.evolve(_HASTY, remember_left=30.0),
+    faults=(
+        Fault(kind="crash-host", nodes=("n4",), permanent=True),
+        Fault(kind="leave", nodes=("n3",), at=2.0, permanent=True),
+    ),
+    sometimes=("suspect", "failed", "left"),
+)
+
+
+@attrs.frozen
+class Mutation:
+    """One planted mistake, the play that shows it, and by what it must show within so many seeds."""
+
+    name: str
+    plant: Callable[[pytest.MonkeyPatch], None] = attrs.field(repr=False)
+    shown_by: Scenario = attrs.field(repr=False)
+    caught_by: tuple[str, ...]  # any of these oracles; "raised" for an assertion of the protocol's own
+    seeds: int = 3
+
+
+MUTATIONS: list[Mutation] = []
+
+
+def _mutation(shown_by: Scenario, *caught_by: str, seeds: int = 3) -> Callable[[Any], Any]:
+    def keep(plant: Callable[[pytest.MonkeyPatch], None]) -> Callable[[pytest.MonkeyPatch], None]:
+        MUTATIONS.append(Mutation(plant.__name__, plant, shown_by, caught_by, seeds))
+        return plant
+
+    return keep
+
+
+# Who is here
+
+
+@_mutation(DEATH, "Claims")
+def an_accuser_raises_the_incarnation_of_the_accused(patch: pytest.MonkeyPatch) -> None:
+    def graver(self: Rumor, status: Status, accuser: int = 0) -> Rumor:
+        return attrs.evolve(self, status=status, accuser=accuser, incarnation=self.incarnation + 1)
+
+    patch.setattr(Rumor, "graver", graver)
+
+
+@_mutation(DEATH, "SuspicionTimes")
+def a_suspicion_never_expires(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Suspicion, "_set_deadline", lambda self: setattr(self, "deadline", float("inf")))
+
+
+@_mutation(DEATH, "SuspicionTimes")
+def a_suspicion_takes_half_its_time(patch: pytest.MonkeyPatch) -> None:
+    honest = Suspicion.timeout.fget  # type: ignore[attr-defined]
+    patch.setattr(Suspicion, "timeout", property(lambda self: honest(self) / 2))
+
+
+@_mutation(TANGLE, "Answers")
+def the_accused_answers_without_a_higher_incarnation(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Identity, "refute", lambda *_: None)
+
+
+@_mutation(SPLIT, "Healing")
+def nobody_tries_to_reach_the_failed_or_the_seeds_again(patch: pytest.MonkeyPatch) -> None:
+    honest = Engine._reconnect
+
+    def reconnect(self: Engine, now: float) -> None:
+        if not self.identity.settled:
+            honest(self, now)
+        self._reconnect_at = now + 1.0
+
+    patch.setattr(Engine, "_reconnect", reconnect)
+
+
+@_mutation(TANGLE, "Healing", "Restarts")
+def a_later_life_is_no_better_than_a_past_one(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Rumor, "supersedes", lambda self, other: self.rank[1:3] > other.rank[1:3])
+
+
+@_mutation(DEATH, "Healing", "Completeness")
+def a_nack_counts_as_an_ack(patch: pytest.MonkeyPatch) -> None:
+    def nacked(self: Prober, nack: Nack) -> None:
+        probe = self._probes.get(nack.seq)
+        if probe is not None:
+            probe.acked = True
+
+    patch.setattr(Prober, "nacked", nacked)
+
+
+@_mutation(DEATH, "Storm")
+def what_is_known_already_is_news_and_told_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Rumor, "supersedes", lambda self, other: self.rank >= other.rank)
+
+
+@_mutation(DEATH, "Storm")
+def everything_is_news(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Rumor, "supersedes", lambda *_: True)
+
+
+@_mutation(DEATH, "Completeness")
+def who_is_probed_next_is_drawn_at_random(patch: pytest.MonkeyPatch) -> None:
+    def next_target(self: Members) -> Rumor | None:
+        return self._rumors[self.dice.choice(self._present)] if self._present else None
+
+    patch.setattr(Members, "next_target", next_target)
+
+
+@_mutation(DEATH, "Memory")
+def the_departed_are_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Members, "forget", _forget_early)
+
+
+def _forget_early(self: Members, now: float) -> list[Rumor]:
+    gone = [name for name, since in self._since.items() if now - since > 1.0]
+    forgotten = [self._rumors.pop(name) for name in gone]
+    for rumor in forgotten:
+        self._names.pop(rumor.life, None)
+        del self._since[rumor.name]
+    return forgotten
+
+
+# What they offer
+
+
+@_mutation(TANGLE, "NoResurrection", seeds=6)
+def a_removal_is_not_remembered(patch: pytest.MonkeyPatch) -> None:
+    honest = Table.judge
+
+    def judge(self: Table, id: str, version: int) -> Verdict:  # noqa: A002
+        self._buried.pop(id, None)
+        return honest(self, id, version)
+
+    patch.setattr(Table, "judge", judge)
+
+
+@_mutation(TANGLE, "NoResurrection")
+def the_floor_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    honest = Table.judge
+
+    def judge(self: Table, id: str, version: int) -> Verdict:  # noqa: A002
+        floor, self.floor = self.floor, 0
+        verdict = honest(self, id, version)
+        self.floor = floor
+        return verdict
+
+    patch.setattr(Table, "judge", judge)
+
+
+@_mutation(TANGLE, "Storm", "NoResurrection", "raised")
+def every_record_is_news(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Table, "judge", lambda *_: Verdict.NEWS)
+
+
+@_mutation(TANGLE, "Healing", "NoResurrection")
+def a_removed_record_is_still_shown(patch: pytest.MonkeyPatch) -> None:
+    honest = Registry._index
+
+    def index(self: Registry, *, came: Iterable[Record], went: Iterable[Record]) -> None:
+        honest(self, came=tuple(came), went=tuple(went) if came else ())
+
+    patch.setattr(Registry, "_index", index)
+
+
+@_mutation(SPLIT, "Healing", "raised")
+def the_fingerprint_keeps_what_was_removed(patch: pytest.MonkeyPatch) -> None:
+    honest = Fingerprint.replace
+
+    def replace(self: Fingerprint, before: Entry | None, after: Entry | None) -> None:
+        if after is not None:
+            honest(self, before, after)
+
+    patch.setattr(Fingerprint, "replace", replace)
+
+
+@_mutation(DEATH, "Storm", "IdleLoad")
+def a_rumor_has_rounds_without_end(patch: pytest.MonkeyPatch) -> None:
+    honest = Dissemination._next_round
+
+    def next_round(self: Dissemination, item: Any, members: int, now: float) -> None:
+        item.round = min(item.round, 3)
+        honest(self, item, members, now)
+
+    patch.setattr(Dissemination, "_next_round", next_round)

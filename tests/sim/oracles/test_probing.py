@@ -1,0 +1,74 @@
+"""Who is not probed in turn, or whose death nobody looks at for too long, is seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossipreg.protocol.membership.members import Members
+from gossipreg.protocol.membership.rumor import Rumor
+from sim.oracles.probing import Completeness, FirstProbe
+from sim.scenario import Fault
+from tests.sim.making import run_for
+from tests.sim.oracles.watching import texts, watched
+
+
+def test_those_who_probe_in_turn_are_well() -> None:
+    made, completeness = watched(Completeness, nodes=4)
+    run_for(made, 20)
+    completeness.finish()
+    assert completeness.checks > 100
+    assert texts(completeness) == []
+
+
+def test_a_member_that_is_never_probed_again_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, completeness = watched(Completeness, nodes=4)
+    run_for(made, 5)
+
+    def always_the_first(self: Members) -> Rumor | None:
+        return self.get(self.present[0])
+
+    monkeypatch.setattr(Members, "next_target", always_the_first)
+    run_for(made, 10)
+    completeness.finish()
+    assert texts(completeness)
+    assert texts(completeness)[0].endswith("among 3")
+
+
+def test_a_period_that_is_too_long_is_seen_unless_the_process_was_stopped() -> None:
+    made, completeness = watched(Completeness)
+    stopped, excused = watched(Completeness, Fault(kind="freeze", nodes=("n0",)))
+    for cluster in (made, stopped):
+        cluster.processes["n0"].freeze()
+        run_for(cluster, 4)
+        cluster.processes["n0"].thaw()
+        run_for(cluster, 4)
+    assert "for a period of 2.250 s" in texts(completeness)[0]
+    assert texts(excused) == []
+
+
+def first_probes(*times: float) -> FirstProbe:
+    """What the oracle says of these times between deaths and first probes (seconds)."""
+    _made, first = watched(FirstProbe, Fault(kind="crash", nodes=("n0",)))
+    first._times += times
+    first.finish()
+    return first
+
+
+def test_the_dead_have_to_be_probed_soon_on_average() -> None:
+    assert texts(first_probes(0.5, 1.5, 0.9, 1.2, 2.5)) == []
+    assert texts(first_probes(5.0, 5.5, 5.2, 5.3, 5.4))[0].startswith("the dead are first probed after 4.8")
+
+
+def test_a_death_is_timed_from_the_death_to_the_first_probe() -> None:
+    made, first = watched(FirstProbe, nodes=4)
+    made.crash("n3", host=True)
+    run_for(made, 5)
+    assert len(first._times) == 1
+    assert 0 < first._times[0] < 3
+
+
+def test_a_few_deaths_or_other_faults_say_nothing() -> None:
+    assert first_probes(9.0).note == "not applicable here: 1 deaths were probed, 5 are needed"
+    _made, first = watched(FirstProbe, Fault(kind="cut", nodes=("n0",)))
+    first.finish()
+    assert first.note == "not applicable here: who lives is disturbed, too"

@@ -1,0 +1,40 @@
+"""What is believed of a member may rise, and may not fall."""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.model import Address, Status
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.outputs import MemberChanged
+from sim.oracles.ranks import Ranks
+from tests.sim.oracles.watching import texts, watched
+
+RUMOR = Rumor("n9", 1_000, 3, Status.SUSPECT, Address("198.18.0.9", 7940), "")
+
+
+def test_ranks_may_rise_and_a_forgotten_member_may_come_back() -> None:
+    made, ranks = watched(Ranks)
+    n0 = made.processes["n0"]
+    ranks.see(n0, MemberChanged(None, RUMOR))
+    failed = attrs.evolve(RUMOR, status=Status.FAILED)
+    ranks.see(n0, MemberChanged(RUMOR, failed))
+    ranks.see(n0, MemberChanged(failed, None))
+    ranks.see(n0, MemberChanged(None, RUMOR))
+    assert ranks.checks >= 3
+    assert texts(ranks) == []
+
+
+def test_ranks_may_not_fall() -> None:
+    made, ranks = watched(Ranks)
+    n0 = made.processes["n0"]
+    ranks.see(n0, MemberChanged(None, RUMOR))
+    lower = attrs.evolve(RUMOR, status=Status.ALIVE)
+    ranks.see(n0, MemberChanged(RUMOR, lower))
+    ranks.see(n0, MemberChanged(lower, attrs.evolve(RUMOR, incarnation=2)))
+    ranks.see(n0, MemberChanged(lower, attrs.evolve(RUMOR, generation=999, incarnation=9)))
+    assert texts(ranks) == [
+        "n9 fell from (1000, 3, 1) to (1000, 3, 0)",
+        "n9 fell from (1000, 3, 0) to (1000, 2, 1)",
+        "n9 fell from (1000, 2, 1) to (999, 9, 1)",
+    ]

@@ -1,0 +1,47 @@
+"""Who restarts has to be believed to be back."""
+
+from __future__ import annotations
+
+from gossipreg.model import Status
+from sim.cluster import Cluster
+from sim.oracles.restarts import Restarts
+from tests.sim.making import run_for
+from tests.sim.oracles.watching import texts, watched
+
+
+def restarted() -> tuple[Cluster, Restarts]:
+    """A cluster in which n1 was restarted, with seeds that it sought in both lives."""
+    made, restarts = watched(Restarts)
+    run_for(made, 7)
+    made.crash("n1")
+    run_for(made, 0.5)
+    made.start("n1")
+    run_for(made, 3)
+    restarts.stage.healed_in = 0.0
+    return made, restarts
+
+
+def test_a_node_that_is_back_everywhere_is_well() -> None:
+    _made, restarts = restarted()
+    restarts.finish()
+    assert restarts.checks == 3
+    assert texts(restarts) == []
+
+
+def test_a_node_that_stays_dead_for_others_is_seen() -> None:
+    made, restarts = restarted()
+    n0, n1 = made.processes["n0"], made.processes["n1"].engine.identity
+    n0.engine.members.put(n1.rumor().graver(Status.FAILED), n0.now)
+    restarts.finish()
+    expected = f"believes failed in generation {n1.generation} of n1, which is back in generation {n1.generation}"
+    assert texts(restarts) == [expected]
+
+
+def test_without_a_restart_or_an_agreement_there_is_nothing_to_judge() -> None:
+    _made, restarts = watched(Restarts)
+    restarts.finish()
+    assert restarts.note == "not applicable here: nobody restarted"
+    _made, restarts = restarted()
+    restarts.stage.healed_in = None
+    restarts.finish()
+    assert restarts.note == "not applicable here: the cluster did not come to agree"

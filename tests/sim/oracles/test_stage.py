@@ -1,0 +1,39 @@
+"""The acts of a play, and when nothing is meant to go wrong in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sim.oracles.stage import Stage
+from sim.scenario import Fault
+from sim.world import ns
+from tests.sim.making import scenario
+
+
+def test_calm_ends_with_the_first_fault_and_fairness_with_the_first_that_is_not_loss() -> None:
+    stage = Stage(scenario(Fault(kind="loss", probability=0.1, at=1.0), Fault(kind="cut", at=4.0)))
+    assert stage.faults_at == ns(3.0)
+    assert stage.heal_at == ns(11.0)
+    assert stage.calm_from == ns(3.0)
+    assert stage.calm_until == ns(4.0)
+    assert stage.fair_until == ns(7.0)
+    assert Stage(scenario()).calm_until > ns(1e9)
+    assert Stage(scenario(together=False, stagger=0.5)).calm_from == ns(5.0)
+
+
+def test_losses_add_up() -> None:
+    losses = (Fault(kind="loss", probability=0.5), Fault(kind="loss", probability=0.2), Fault(kind="cut"))
+    assert Stage(scenario(*losses)).loss == pytest.approx(0.6)
+
+
+def test_the_longest_parting_is_that_of_the_longest_cut() -> None:
+    assert Stage(scenario()).longest_parting == 0.0
+    assert Stage(scenario(Fault(kind="cut", at=2.0))).longest_parting == 6.0
+    assert (
+        Stage(scenario(Fault(kind="cut", lasts=3.0), Fault(kind="flip-flop", off=4.0, on=1.0))).longest_parting == 4.0
+    )
+
+
+def test_a_process_that_is_stopped_is_not_punctual() -> None:
+    assert Stage(scenario(Fault(kind="loss", probability=0.1))).is_punctual
+    assert not Stage(scenario(Fault(kind="freeze"))).is_punctual

@@ -1,0 +1,46 @@
+"""A small cluster, and an oracle that watches it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from gossipreg.config import Settings
+from gossipreg.model import Instance
+from sim.cluster import Cluster
+from sim.oracles.jury import Jury
+from sim.oracles.oracle import Oracle
+from sim.oracles.stage import Stage
+from sim.scenario import Fault
+from tests.sim.making import cluster, run_for, scenario
+
+_Judge = TypeVar("_Judge", bound=Oracle)
+
+
+def offer(name: str = "a") -> Instance:
+    """An instance of the service s."""
+    return Instance(id=name, service="s", host="198.18.0.1", port=80)
+
+
+def watched(
+    oracle: type[_Judge], *faults: Fault, nodes: int = 3, settings: Settings | None = None, **parts: Any
+) -> tuple[Cluster, _Judge]:
+    """A cluster that an oracle has watched while an instance came, spread, and another came and went.
+
+    ``faults`` and ``parts`` are those of the scenario that the oracle is told of.
+    """
+    made = cluster(nodes, settings=settings)
+    stage = Stage(scenario(*faults, nodes=nodes, settings=settings or Settings(), **parts))
+    watching = oracle(made, stage)
+    Jury.of([watching]).watch(made)
+    made.register("n1", offer("a"))
+    made.register("n1", offer("b"))
+    run_for(made, 1)
+    made.deregister("n1", "b")
+    run_for(made, 1)
+    assert watching.violations == []
+    return made, watching
+
+
+def texts(oracle: Oracle) -> list[str]:
+    """What the oracle found wrong."""
+    return [violation.text for violation in oracle.violations]

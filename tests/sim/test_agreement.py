@@ -1,0 +1,54 @@
+"""When a cluster agrees, who must, and how soon."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossipreg.config import Settings
+from sim.agreement import Agreement, heal_bound, kept_apart
+from sim.scenario import Fault
+from sim.world import World
+from tests.sim.making import cluster, run_for, scenario
+from tests.sim.oracles.watching import offer
+
+
+def test_the_bound_grows_with_what_it_is_made_of() -> None:
+    usual = heal_bound(scenario())
+    assert heal_bound(scenario(settings=Settings(reconnect_interval=60.0))) > usual
+    assert heal_bound(scenario(settings=Settings(stream_patience=9.0))) > usual
+    assert heal_bound(scenario(settings=Settings(gossip_rounds=12))) > usual
+    assert heal_bound(scenario(Fault(kind="crash", lasts=1.0))) == usual
+    assert heal_bound(scenario(Fault(kind="crash", nodes=("n1",), permanent=True))) == pytest.approx(usual + 34.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "apart"),
+    [
+        (Fault(kind="cut", nodes=("n1",), permanent=True), ("n1",)),
+        (Fault(kind="cut", nodes=("n1",)), ()),
+        (Fault(kind="cut", nodes=("first:3",), to=("last:1",), permanent=True), ("n3",)),
+        (Fault(kind="loss", probability=0.1, permanent=True), ()),
+        (Fault(kind="crash", nodes=("n1",), permanent=True), ()),
+    ],
+)
+def test_a_permanent_fault_keeps_the_smaller_side_apart(fault: Fault, apart: tuple[str, ...]) -> None:
+    assert kept_apart(scenario(fault), World(1)) == apart
+
+
+def test_a_cluster_agrees_when_everybody_sees_what_everybody_offers() -> None:
+    made = cluster()
+    assert Agreement(made).holds()
+    made.register("n1", offer())
+    assert not Agreement(made).holds()
+    run_for(made, 1)
+    assert Agreement(made).holds()
+
+
+def test_what_is_believed_of_those_kept_apart_does_not_matter() -> None:
+    made = cluster(4)
+    made.processes["n3"].freeze()
+    run_for(made, 60)
+    assert not Agreement(made).holds()
+    assert Agreement(made, ("n3",)).holds()
+    made.crash("n2", host=True)
+    assert not Agreement(made, ("n3",)).holds()

@@ -1,0 +1,57 @@
+"""What people import from `sim`, and the examples that tell them how."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from types import ModuleType
+
+import attrs
+import pytest
+
+import sim
+import sim.scenario
+from sim import Cluster, Fault, Outcome, Scenario, World, load, ns
+
+
+@pytest.mark.parametrize("module", [sim, sim.scenario], ids=lambda module: module.__name__)
+def test_the_examples_are_true(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted > 3
+    assert results.failed == 0
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    assert all(getattr(sim, name) is not None for name in sim.__all__)
+    with pytest.raises(AttributeError, match=r"^module 'sim' has no attribute 'Senario'$"):
+        sim.Senario  # noqa: B018
+
+
+def test_a_scenario_plays_itself_from_a_seed() -> None:
+    made = Scenario(title="Short", nodes=3, warmup=2, duration=2, faults=[Fault(kind="freeze", nodes="n1", off=1)])
+    outcome = made.play(3)
+    assert isinstance(outcome, Outcome)
+    assert (outcome.scenario, outcome.seed, outcome.is_good) == (made, 3, True)
+    assert made.play(3).digest == outcome.digest != made.play(4).digest
+
+
+def test_a_play_is_the_same_whatever_its_scenario_is_called() -> None:
+    made = Scenario(title="Short", nodes=3, warmup=2, duration=2, faults=[Fault(kind="bit-flips", probability=0.2)])
+    assert made.play(1).digest == attrs.evolve(made, name="a name that is too long for a cluster" * 9).play(1).digest
+
+
+def test_a_shipped_scenario_is_loaded_by_its_name() -> None:
+    assert load("split-brain").name == "split-brain"
+
+
+def test_playing_is_a_module_and_stays_one() -> None:
+    assert isinstance(importlib.import_module("sim.play"), ModuleType)
+    assert isinstance(sim.play, ModuleType)
+
+
+def test_a_cluster_can_be_driven_by_hand() -> None:
+    cluster = Cluster(World(seed=2))
+    cluster.start("a")
+    cluster.start("b", seeds=["a"])
+    cluster.world.run(until=ns(1.0))
+    assert len({process.engine.fingerprint for process in cluster.alive}) == 1

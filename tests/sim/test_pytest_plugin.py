@@ -1,0 +1,147 @@
+"""For tests of one's own: a marker and a fixture, each seed a case, and a failure that says how to see it again."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.sim.simulator_page import PAGE
+
+pytest_plugins = ["pytester"]
+
+Run = Callable[..., pytest.RunResult]
+
+SHORT = """
+import pytest
+from sim import Fault, Scenario
+
+def scenario(**parts):
+    return Scenario(title="Short", nodes=3, warmup=2, duration=2, **parts)
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Write a test file below `SHORT` and run it, with no other plugin than ours."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def run_it(text: str, *options: str) -> pytest.RunResult:
+        pytester.makepyfile(test_mine=SHORT + text)
+        return pytester.runpytest("-p", "sim.pytest_plugin", "--strict-markers", *options)
+
+    return run_it
+
+
+def cases(result: pytest.RunResult) -> list[str]:
+    return re.findall(r"^test_mine\.py::(\S+) PASSED", result.stdout.str(), re.MULTILINE)
+
+
+def test_each_seed_is_a_case_of_its_own(run: Run) -> None:
+    result = run(
+        """
+@pytest.mark.gossipreg_sim(seeds=3)
+def test_it(gossipreg_sim):
+    outcome = gossipreg_sim(scenario())
+    assert outcome.seed == gossipreg_sim.seed
+    assert outcome.is_good
+""",
+        "-v",
+    )
+    assert cases(result) == ["test_it[seed-0]", "test_it[seed-1]", "test_it[seed-2]"]
+
+
+def test_the_seeds_may_be_named(run: Run) -> None:
+    result = run("@pytest.mark.gossipreg_sim(seeds=[7, 4])\ndef test_it(gossipreg_sim): pass", "-v")
+    assert cases(result) == ["test_it[seed-7]", "test_it[seed-4]"]
+
+
+def test_a_test_that_does_not_say_how_many_plays_ten(run: Run) -> None:
+    assert len(cases(run("def test_it(gossipreg_sim): pass", "-v"))) == 10
+
+
+def test_an_option_plays_one_seed_again_and_another_plays_more(run: Run) -> None:
+    text = "@pytest.mark.gossipreg_sim(seeds=2)\ndef test_it(gossipreg_sim): pass"
+    assert cases(run(text, "-v", "--gossipreg-seed", "41")) == ["test_it[seed-41]"]
+    assert len(cases(run(text, "-v", "--gossipreg-seeds", "5"))) == 5
+
+
+def test_a_failure_says_what_was_wrong_and_the_command_that_shows_it_again(run: Run) -> None:
+    text = """
+@pytest.mark.gossipreg_sim(seeds=[5])
+@pytest.mark.parametrize("mark", ["failed"])
+def test_it(gossipreg_sim, mark):
+    gossipreg_sim(scenario(name="mine", sometimes=[mark]))
+"""
+    result = run(text)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "mine, seed 5: Short",
+            "  vacuous: the run did not show failed, which its scenario is for",
+            "  again: pytest 'test_mine.py::test_it[[]seed-5-failed]' --gossipreg-seed 5",
+        ]
+    )
+    assert "Traceback" not in result.stdout.str()
+    again = re.search(r"again: pytest '(.*)' (--.*) (\d+)", result.stdout.str())
+    assert again is not None
+    run(text, again[1], again[2], again[3]).assert_outcomes(failed=1)
+
+
+def test_a_scenario_may_be_a_file_or_one_that_is_shipped(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makefile(".toml", mine='title = "Mine"\nnodes = 2\nwarmup = 1\nduration = 1\n')
+    result = run(
+        """
+@pytest.mark.gossipreg_sim(seeds=1)
+def test_it(gossipreg_sim):
+    assert gossipreg_sim("mine.toml").scenario.name == "mine"
+    assert gossipreg_sim("cold-start").scenario.nodes == 16
+"""
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("(seeds=0)\ndef test_it(gossipreg_sim)", "gossipreg_sim: seeds=0 plays nothing: say how many, or which"),
+        ("(50)\ndef test_it(gossipreg_sim)", "write gossipreg_sim(seeds=50), or gossipreg_sim(seeds=[3, 7])"),
+        ("(seed=5)\ndef test_it(gossipreg_sim)", "write gossipreg_sim(seeds=50), or gossipreg_sim(seeds=[3, 7])"),
+        ("\ndef test_it()", "test_it: marked gossipreg_sim, but plays nothing: take the fixture gossipreg_sim"),
+    ],
+)
+def test_a_mistake_in_the_marker_is_one_line(run: Run, text: str, sentence: str) -> None:
+    result = run(f"@pytest.mark.gossipreg_sim{text}: pass\n")
+    result.assert_outcomes(errors=1)
+    assert sentence in result.stdout.str()
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_the_marker_on_a_class_leaves_its_other_tests_alone(run: Run) -> None:
+    result = run(
+        """
+@pytest.mark.gossipreg_sim(seeds=2)
+class TestMine:
+    def test_it(self, gossipreg_sim): pass
+    def test_other(self): pass
+"""
+    )
+    result.assert_outcomes(passed=3)
+
+
+def test_a_suite_that_does_not_simulate_is_left_alone_and_pays_nothing() -> None:
+    script = """
+import sys, sim.pytest_plugin
+heavy = {name for name in sys.modules if name.split(".")[0] in ("gossipreg", "msgpack", "cryptography", "trio")}
+assert not heavy and not {"sim.cluster", "sim.scenario", "sim.play"} & sys.modules.keys(), heavy
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_example_in_the_documentation_is_good(run: Run) -> None:
+    section = PAGE.read_text().partition("## In your own tests\n")[2].partition("\n## ")[0]
+    [example, *_] = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    run(example, "--gossipreg-seeds", "2").assert_outcomes(passed=2)

@@ -1,0 +1,47 @@
+"""What is installed from a wheel is whole: the scenarios, both commands, and pytest's entry point."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sim.scenario import shipped
+
+ROOT = Path(__file__).parents[2]
+
+MINE = """
+def test_it(gossipreg_sim):
+    assert gossipreg_sim("cold-start").is_good
+"""
+
+
+def run(*command: str | Path, at: Path, path: Path | None = None) -> str:
+    """What the command says; our own packages come from ``path``, those of others from where they always do."""
+    variables = os.environ | {"PYTHONPATH": str(path or ""), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    words = [str(part) for part in command]
+    ran = subprocess.run(words, cwd=at, env=variables, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_has_all_that_the_simulator_needs(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="the wheel is built without the network: pip install hatchling")
+    python, site = sys.executable, tmp_path / "site"
+    run(python, "-m", "pip", "wheel", "-q", ROOT, "--no-deps", "--no-build-isolation", "-w", tmp_path, at=tmp_path)
+    [wheel] = tmp_path.glob("*.whl")
+    run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", site, wheel, at=tmp_path)
+
+    where = run(python, "-c", "import sim; print(sim.__file__)", at=tmp_path, path=site)
+    assert Path(where.strip()).is_relative_to(site)
+    listed = run(python, site / "bin" / "gossipreg", "sim", "list", at=tmp_path, path=site)
+    assert [line.split("\t")[0] for line in listed.splitlines()] == shipped()
+    assert run(python, "-m", "sim", "list", at=tmp_path, path=site) == listed
+    told = run(python, site / "bin" / "gossipreg", "sim", "run", "cold-start", at=tmp_path, path=site)
+    assert "good: all that must hold held" in told
+    (tmp_path / "test_mine.py").write_text(MINE)
+    assert "1 passed" in run(python, "-m", "pytest", "-q", "--gossipreg-seed", "3", at=tmp_path, path=site)
