@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from pathlib import Path
 
 import click
 
+from gossipreg.cli import show
 from gossipreg.cli.asking import as_json
 from gossipreg.cli.page import command
+from gossipreg.cli.sim.options import seed_option
+
+_FILE = click.Path(path_type=Path)
 
 
 @command()
 @click.argument("scenario")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all dice are drawn from.")
+@seed_option
+@click.option("--html", type=_FILE, metavar="FILE", help="Write a page that shows the play at any moment.")
+@click.option("--plot", type=_FILE, metavar="FILE", help="Write figures over time: FILE.svg or FILE.png.")
+@click.option("--save", type=_FILE, metavar="FILE", help='Write a FILE.trace for "sim diff".')
 @as_json
-def run(scenario: str, seed: int, *, as_json: bool) -> int:
+def run(scenario: str, seed: int, *, html: Path | None, plot: Path | None, save: Path | None, as_json: bool) -> int:
     """Play a scenario and say what came of it.
 
     SCENARIO is one that "gossipreg sim list" shows, or a FILE.toml. Faults, heal, quiet: at every step what must never
@@ -24,21 +32,35 @@ def run(scenario: str, seed: int, *, as_json: bool) -> int:
     last line is a hash of all that every node did: the same scenario and seed give the same hash, on every machine.
     Exit status: 0 if all held, 1 if not.
 
+    With --html everything is recorded, and written to one file that any browser opens, without a network: who believes
+    what of whom at any moment, each packet, and figures over time.
+
     Examples:
       gossipreg sim run split-brain --seed 1
       gossipreg sim run my-cluster.toml --seed 7 --json
+      gossipreg sim run split-brain --seed 1 --html split.html
+      gossipreg sim run split-brain --plot split.svg
     """
     from sim.play import play  # noqa: PLC0415 -- what only this command needs
+    from sim.report.recording import record  # noqa: PLC0415
+    from sim.report.show import check_wishes, grant  # noqa: PLC0415
     from sim.scenario import load  # noqa: PLC0415
     from sim.summary import as_document, as_lines  # noqa: PLC0415
 
+    wishes = {"html": html, "plot": plot, "save": save}
+    wanted = {what: path for what, path in wishes.items() if path is not None}
+    check_wishes(wanted)
     loaded = load(scenario)
     began = time.perf_counter()
-    outcome = play(loaded, seed)
+    recording = record(loaded, seed) if wanted else None
+    outcome = play(loaded, seed) if recording is None else recording.outcome
     took = time.perf_counter() - began
     again = f"gossipreg sim run {shlex.quote(scenario)} --seed {seed}"
     if as_json:
         print(json.dumps(as_document(outcome, took, again), indent=2))
     else:
         print("\n".join(as_lines(outcome, took, again)))
+    if recording is not None:
+        for path in grant(wanted, recording, scenario):
+            show.note(f"wrote {path} ({path.stat().st_size / 1000:,.0f} kB)")
     return 0 if outcome.is_good else 1

@@ -1,0 +1,39 @@
+"""Knows the command that holds two plays against each other: sim diff."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from gossipreg.cli.asking import as_json
+from gossipreg.cli.page import command
+
+
+@command()
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@as_json
+def diff(one: str, other: str, *, as_json: bool) -> int:
+    """Say where two plays part, and in which figures they differ.
+
+    A and B are each a SCENARIO or FILE.toml, with :SEED behind it or else seed 0, which is played; or a FILE.trace,
+    which "gossipreg sim run --save FILE.trace" wrote, with this version or another. First comes the first step that
+    only one of them has, with what went before and after; then the figures that differ. Exit status: 0 if the plays
+    are one, 1 if they differ.
+
+    Examples:
+      gossipreg sim diff split-brain:1 split-brain:2
+      gossipreg sim diff rack.toml:1 rack-with-loss.toml:1
+      gossipreg sim run split-brain --seed 1 --save before.trace
+      gossipreg sim diff before.trace split-brain:1
+    """
+    from sim.report import diff as telling  # noqa: PLC0415 -- what only this command needs
+    from sim.report.journal import journal_named  # noqa: PLC0415
+
+    found = telling.difference(journal_named(one), journal_named(other))
+    if as_json:
+        print(json.dumps(telling.as_document(found), indent=2))
+    else:
+        print("\n".join(telling.as_lines(found, (one, other))))
+    return 0 if found.is_none else 1

@@ -1,0 +1,10 @@
+"""Knows the options that several sim commands have."""
+
+from __future__ import annotations
+
+import click
+
+#: ``--seed N``.
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all dice are drawn from."
+)

@@ -1,0 +1,47 @@
+"""Knows the command that says why a node believed what it believed: sim why."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from gossipreg.cli.asking import as_json
+from gossipreg.cli.page import command
+from gossipreg.cli.sim.options import seed_option
+
+
+@command()
+@click.argument("scenario")
+@click.argument("node")
+@click.argument("subject")
+@click.argument("moment", metavar="[T]", type=float, required=False)
+@seed_option
+@as_json
+def why(scenario: str, node: str, subject: str, moment: float | None, seed: int, *, as_json: bool) -> None:
+    """Say why NODE believed what it did of SUBJECT at T.
+
+    The scenario is played again from its seed, and the story told from its beginning: the first ping or ack that was
+    lost, late, or met a node that could not answer, and to which fault; who then suspected, whose verdict it was, and
+    from mouth to mouth how NODE heard of it. One line a step: seconds, who and to whom, what, and what was wrong.
+
+    T is in virtual seconds, as in the report; without it, when NODE first thought its worst of SUBJECT.
+
+    Examples:
+      gossipreg sim why split-brain n0 n7 --seed 1
+      gossipreg sim why split-brain --seed 1 n0 n7 40
+      gossipreg sim why rack.toml n0 n2 31.5 --json
+    """
+    from sim.report import why as telling  # noqa: PLC0415 -- what only this command needs
+    from sim.report.recording import record  # noqa: PLC0415
+    from sim.scenario import load  # noqa: PLC0415
+
+    loaded = load(scenario)
+    telling.check_names(loaded, node, subject)
+    recording = record(loaded, seed)
+    at = telling.worst_belief(recording, node, subject) / 1e9 if moment is None else moment
+    answer = telling.why(recording, node, subject, at)
+    if as_json:
+        print(json.dumps(telling.as_document(answer), indent=2))
+    else:
+        print("\n".join(telling.as_lines(answer)))

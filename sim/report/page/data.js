@@ -1,0 +1,123 @@
+// Knows how the play is packed into this page, and what it looked like at any moment.
+
+const [UNKNOWN, ALIVE, FAILED, LEFT, STALE, DOWN] = [0, 1, 3, 4, 5, 6];
+
+async function inflated(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+// Seven bits to a byte, the lowest first; the high bit says that there is more.
+function varints(bytes) {
+  const numbers = new Float64Array(bytes.length);
+  let count = 0;
+  let number = 0;
+  let scale = 1;
+  for (const byte of bytes) {
+    number += (byte & 0x7f) * scale;
+    scale *= 128;
+    if (byte < 0x80) {
+      numbers[count++] = number;
+      number = 0;
+      scale = 1;
+    }
+  }
+  return numbers.subarray(0, count);
+}
+
+function summed(numbers) {
+  let sum = 0;
+  return numbers.map((number) => (sum += number));
+}
+
+// How many of the rising numbers are at most `limit`.
+function countUpTo(numbers, limit) {
+  let low = 0;
+  let high = numbers.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (numbers[middle] <= limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+async function unpackedPlay(facts) {
+  const raw = {};
+  const columns = Object.entries(facts.columns);
+  const bytes = await Promise.all(columns.map(([, text]) => inflated(text)));
+  columns.forEach(([name], place) => (raw[name] = bytes[place]));
+  const kinds = raw["packets.kind"];
+  const flights = varints(raw["packets.flight"]);
+  const culprits = new Uint16Array(flights.length);
+  const culpritOfLost = varints(raw["packets.culprit"]);
+  let lost = 0;
+  let longest = 0;
+  flights.forEach((flight, place) => {
+    if (flight === 0) culprits[place] = culpritOfLost[lost++];
+    else longest = Math.max(longest, flight - 1);
+  });
+  return {
+    nodes: facts.names.length,
+    heat: {
+      at: summed(varints(raw["heat.at"])),
+      cell: Uint32Array.from(varints(raw["heat.cell"])),
+      state: raw["heat.state"],
+      keyframes: raw["heat.keyframes"],
+      spacing: facts.spacing,
+    },
+    packets: {
+      sent: summed(varints(raw["packets.sent"])),
+      link: Uint32Array.from(varints(raw["packets.link"])),
+      freight: kinds.map((kind) => kind & 7),
+      rumors: kinds.map((kind) => kind >> 3),
+      flight: flights, // µs and one more; 0: lost
+      culprit: culprits,
+      longest,
+    },
+    sizes: varints(raw["sizes"]),
+  };
+}
+
+// The heat map at one moment after another. Going on is cheap, going back starts at a keyframe.
+function heatReader(play) {
+  const { at, cell, state, keyframes, spacing } = play.heat;
+  const size = play.nodes * play.nodes;
+  const cells = new Uint8Array(size).fill(DOWN);
+  let done = 0; // changes that `cells` shows
+  return (moment) => {
+    const wanted = countUpTo(at, moment);
+    const keyframe = Math.min(Math.floor(wanted / spacing), Math.ceil(at.length / spacing) - 1);
+    if (wanted < done || keyframe * spacing > done) {
+      if (at.length) cells.set(keyframes.subarray(keyframe * size, (keyframe + 1) * size));
+      done = Math.max(0, keyframe) * spacing;
+    }
+    for (; done < wanted; done++) cells[cell[done]] = state[done];
+    return cells;
+  };
+}
+
+// The share of pairs of a running observer and another node that are believed as they are; null when nobody runs.
+function shareRight(cells, nodes) {
+  let right = 0;
+  let pairs = 0;
+  for (let observer = 0; observer < nodes; observer++) {
+    if (cells[observer * (nodes + 1)] !== ALIVE) continue;
+    pairs += nodes - 1;
+    for (let subject = 0; subject < nodes; subject++) {
+      if (subject === observer) continue;
+      const state = cells[observer * nodes + subject];
+      const runs = cells[subject * (nodes + 1)] === ALIVE;
+      right += runs ? state === ALIVE : state === UNKNOWN || state === FAILED || state === LEFT;
+    }
+  }
+  return pairs ? right / pairs : null;
+}
+
+// When the cell came to show what it shows at `moment` (µs).
+function shownSince(play, cell, moment) {
+  const { at, cell: cells } = play.heat;
+  for (let place = countUpTo(at, moment) - 1; place >= 0; place--) if (cells[place] === cell) return at[place];
+  return 0;
+}

@@ -1,0 +1,21 @@
+"""How numbers are packed for the page."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.report import packing
+
+NUMBERS = st.lists(st.integers(0, 2**53))
+
+
+@given(NUMBERS)
+def test_numbers_come_back_as_they_were(numbers: list[int]) -> None:
+    assert packing.unvarints(packing.varints(numbers)) == numbers
+    assert packing.unrising(packing.rising(sorted(numbers))) == sorted(numbers)
+
+
+@given(st.binary())
+def test_bytes_come_back_as_they_were(data: bytes) -> None:
+    assert packing.unsqueezed(packing.squeezed(data)) == data
