@@ -1,0 +1,166 @@
+"""Knows the command that looks for a play that fails, drawn from seed after seed: sim fuzz."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from gossipreg.cli import show
+from gossipreg.cli.asking import as_json
+from gossipreg.cli.page import command
+
+if TYPE_CHECKING:
+    from sim.fuzz.failures import Failure
+    from sim.fuzz.sweep import Sweep
+
+#: Seeds of a sweep that is told neither how many nor how long.
+_SEEDS: Final = 100
+
+#: The most nodes in one play: all are played in one process.
+_NODES_MAX: Final = 256
+
+#: Time between two lines of progress where there is no terminal (seconds).
+_TELL_EVERY: Final = 10.0
+
+#: The longest search for a smaller scenario that fails alike (seconds of real time).
+_SHRINK_SECONDS: Final = 60.0
+
+
+def _span(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[int, int]:
+    """Two whole numbers, as in 3-16, or one for both."""
+    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text, re.ASCII)
+    least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= least <= most <= _NODES_MAX:
+        raise click.BadParameter(f"{text!r} is not a number from 1 to {_NODES_MAX}, or two such as 3-16")
+    return least, most
+
+
+@command()
+@click.option("--seeds", type=click.IntRange(min=1), help=f"How many.  [default: {_SEEDS}, unless --minutes is given]")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no play after so long.")
+@click.option("--from", "first", type=click.IntRange(min=0), default=0, show_default=True, help="The first seed.")
+@click.option(
+    "--nodes", metavar="FROM-TO", default="3-16", show_default=True, callback=_span, help="How many in one play."
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes that play.  [default: one for each core]")
+@click.option("--dask", "address", metavar="ADDRESS", help="Play on the Dask cluster of this scheduler instead.")
+@click.option("--patience", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
+              help="The longest that one play may take (seconds).")  # fmt: skip
+@click.option("--shrink", type=click.IntRange(min=0), default=200, show_default=True,
+              help="Plays spent on making a failure small; 0: none.")  # fmt: skip
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("fuzz-failures"),
+              show_default=True, help="Where failing scenarios are written.")  # fmt: skip
+@as_json
+def fuzz(
+    *,
+    seeds: int | None,
+    minutes: float | None,
+    first: int,
+    nodes: tuple[int, int],
+    jobs: int | None,
+    address: str | None,
+    patience: float,
+    shrink: int,
+    out: Path,
+    as_json: bool,
+) -> int:
+    """Draw a scenario from each seed, play it, and make what fails small.
+
+    A seed stands for a cluster and one to six faults, of kinds of which each seed switches about half off; the same on
+    every machine. A failing scenario is written to a file, and the first that fails in its way is made smaller as long
+    as it fails alike. The last line is one hash for all plays. Exit status: 0 if all that must hold held, 1 if not.
+
+    Examples:
+      gossipreg sim fuzz --seeds 500
+      gossipreg sim fuzz --minutes 60 --from 10000 --json
+      gossipreg sim fuzz --seeds 100000 --dask tcp://10.0.0.5:8786
+    """
+    from sim.fuzz.cluster import dasked  # noqa: PLC0415 -- what only this command needs
+    from sim.fuzz.failures import Failure, directory  # noqa: PLC0415
+    from sim.fuzz.pool import pooled  # noqa: PLC0415
+    from sim.fuzz.sweep import Sweep, seeds_from  # noqa: PLC0415
+    from sim.fuzz.verdict import verdict_of  # noqa: PLC0415
+
+    number = _SEEDS if seeds is None and minutes is None else seeds
+    work = partial(verdict_of, nodes=nodes, patience=patience)
+    wanted = seeds_from(first, number, minutes)
+    jobs = jobs or os.cpu_count() or 1
+    verdicts = dasked(work, wanted, address) if address else pooled(work, wanted, jobs, patience)
+    sweep = Sweep(nodes)
+    failures: list[Failure] = []
+    try:
+        with closing(verdicts), _teller(number) as tell:
+            for seed, verdict in verdicts:
+                sweep.add(seed, verdict)
+                if not verdict.is_good:
+                    failures.append(Failure(seed, sweep.drawn(seed), verdict))
+                    failures[-1].written(directory(out))
+                tell(sweep)
+        failures.sort(key=lambda failure: failure.seed)
+        _shrink(failures, out, shrink, patience)
+    except KeyboardInterrupt:
+        show.note(f"interrupted after {len(sweep.verdicts):,} seeds, {len(sweep.failures):,} failures")
+        raise
+    if as_json:
+        print(json.dumps(sweep.as_document() | {"failures": [each.as_document(out) for each in failures]}, indent=2))
+    else:
+        told = [line for failure in failures for line in (*failure.as_lines(out), "")]
+        print("\n".join((*told, *sweep.as_lines())))
+    return 1 if failures else 0
+
+
+def _shrink(failures: Sequence[Failure], out: Path, plays: int, patience: float) -> None:
+    """Make the first of each kind of failure small; the others most likely have the same cause."""
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(out / ".hypothesis"))  # else it would be in the way
+    seen: list[str] = []
+    for failure in failures if plays else ():
+        if failure.verdict.wrong[0] not in seen:
+            seen.append(failure.verdict.wrong[0])
+            show.note(f"shrinking seed {failure.seed}: {failure.verdict.wrong[0]}")
+            failure.written(out, failure.shrunk(plays=plays, seconds=_SHRINK_SECONDS, patience=patience))
+
+
+@contextmanager
+def _teller(number: int | None) -> Iterator[Callable[[Sweep], None]]:
+    """Shows how far a sweep is, on standard error: a bar on a terminal, else a line now and then."""
+    began = time.monotonic()
+    if not sys.stderr.isatty():
+        last = began
+
+        def tell_plainly(sweep: Sweep) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= _TELL_EVERY:
+                last = now
+                show.note(_progress(sweep, number, now - began))
+
+        yield tell_plainly
+        return
+    from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=number)
+
+        def tell(sweep: Sweep) -> None:
+            said = _progress(sweep, number, time.monotonic() - began)
+            bar.update(task, completed=len(sweep.verdicts), description=said)
+
+        yield tell
+
+
+def _progress(sweep: Sweep, number: int | None, took: float) -> str:
+    done = len(sweep.verdicts)
+    of = "" if number is None else f" of {number:,}"
+    return f"{done:,}{of} seeds, {len(sweep.failures):,} failures, {done / took:.2f} seeds/s"

@@ -1,0 +1,71 @@
+"""A failing seed leaves a file that fails in the same way, and the command that shows it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+
+from sim.fuzz.drawing import Drawn, drawn
+from sim.fuzz.failures import Failure, FailuresError, directory
+from sim.fuzz.verdict import Verdict, judged
+from sim.play import play
+from sim.scenario import Fault, load
+from tests.sim.making import scenario
+
+#: A cluster that is given no time to agree after the heal.
+HASTY = scenario(
+    Fault(kind="cut", nodes=("n3",)),
+    Fault(kind="reorder", probability=0.1),
+    name="fuzz-7",
+    zones=2,
+    quiet=0.0,
+)
+
+
+def failure() -> Failure:
+    return Failure(7, Drawn(HASTY, off=("loss", "crash")), judged(HASTY, 7))
+
+
+def test_it_tells_in_full_what_was_drawn_and_what_was_switched_off() -> None:
+    lines = failure().as_lines(Path("out here"))
+    assert lines[0].startswith("seed 7 fails: ")
+    assert "  off      loss, crash" in lines
+    assert '  fault    kind = "cut", name = "cut-1", nodes = ["n3"]' in lines
+    assert lines[-1] == "again: gossipreg sim run 'out here/fuzz-7.toml' --seed 7"
+
+
+def test_its_document_is_json() -> None:
+    document = json.loads(json.dumps(failure().as_document(Path("out"))))
+    assert document["switched_off"] == ["loss", "crash"]
+    assert document["command"] == "gossipreg sim run out/fuzz-7.toml --seed 7"
+    assert document["faults"][0] == {"kind": "cut", "name": "cut-1", "nodes": ["n3"]}
+
+
+def test_the_file_is_the_scenario_and_plays_the_same(tmp_path: Path) -> None:
+    path = failure().written(tmp_path)
+    assert path.read_text().startswith("# Fails with seed 7: ")
+    assert load(path) == attrs.evolve(HASTY, name="fuzz-7")
+    assert play(load(path), 7).digest == failure().verdict.digest
+
+
+def test_what_it_is_shrunk_to_still_fails_in_the_same_way(tmp_path: Path) -> None:
+    small = failure().shrunk(plays=40, seconds=20.0)
+    path = failure().written(tmp_path, small)
+    assert len(small.faults) < 2
+    assert small.nodes < HASTY.nodes
+    assert failure().verdict.wrong[0] in judged(load(path), 7).wrong
+
+
+def test_a_play_that_raises_is_told_with_what_was_drawn() -> None:
+    made = Failure(3, drawn(3), Verdict.without_trace("ValueError in some.py place", "ValueError: no (some.py:3)"))
+    assert made.as_lines(Path())[0] == "seed 3 fails: ValueError in some.py place: ValueError: no (some.py:3)"
+
+
+def test_a_directory_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FailuresError, match=r"^cannot make .*: pass --out another directory$"):
+        directory(tmp_path / "file")
+    assert directory(tmp_path / "new" / "one").is_dir()

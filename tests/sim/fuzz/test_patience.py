@@ -1,0 +1,20 @@
+"""Patience with a play has an end."""
+
+from __future__ import annotations
+
+import pytest
+
+from sim.fuzz.patience import Patience, TookTooLong
+from sim.play import play
+from sim.scenario import Scenario
+
+BRIEF = Scenario(name="brief", title="Brief", nodes=3, warmup=2.0, duration=1.0)
+
+
+def test_a_play_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(TookTooLong):
+        play(BRIEF, 1, attach=Patience(0.0).attach)
+
+
+def test_a_play_that_does_not_is_left_as_it_is() -> None:
+    assert play(BRIEF, 1, attach=Patience(60.0).attach).digest == play(BRIEF, 1).digest

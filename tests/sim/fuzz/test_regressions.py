@@ -1,0 +1,24 @@
+"""What the fuzz once found is found no more: each file is named after its seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim.play import play
+from sim.scenario import load
+
+FILES = sorted((Path(__file__).parents[1] / "regressions").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_what_once_failed_is_good(file: Path) -> None:
+    seed = int(file.stem.rpartition("-")[2])
+    outcome = play(load(file), seed)
+    assert outcome.violations == ()
+    assert outcome.is_good, f"healed in {outcome.healed_in} s; the bound is {outcome.bound} s"
+
+
+def test_there_are_some() -> None:
+    assert FILES

@@ -1,0 +1,121 @@
+"""What fails is made smaller as long as it fails."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sim
+from sim.fuzz.drawing import drawn
+from sim.fuzz.shrinking import shrunk
+from sim.scenario import Fault, Scenario, Wiring, Workload
+
+LARGE = Scenario(
+    name="large",
+    title="Large",
+    nodes=12,
+    zones=3,
+    seeds=3,
+    together=False,
+    warmup=6.0,
+    duration=40.0,
+    sealed=True,
+    wiring=Wiring(kind="exponential", mean=0.02),
+    workload=Workload(instances=3, churn=2.0),
+    faults=(
+        Fault(kind="cut", at=3.0, lasts=10.0, nodes=("n1", "n2"), to=("n7",)),
+        Fault(kind="crash", at=8.5, lasts=5.0, nodes=("n4", "n5", "n11")),
+        Fault(kind="loss", probability=0.3),
+        Fault(kind="freeze", nodes=("n4",), off=5.0),
+    ),
+)
+
+
+def kinds(scenario: Scenario) -> set[str]:
+    return {fault.kind for fault in scenario.faults}
+
+
+def test_what_always_fails_is_one_node_and_nothing_that_goes_wrong() -> None:
+    small = shrunk(LARGE, lambda _: True)
+    assert (small.nodes, small.zones, small.seeds, small.faults) == (1, 1, 1, ())
+    assert (small.together, small.sealed, small.wiring, small.workload) == (
+        True,
+        False,
+        Wiring(),
+        Workload(instances=0),
+    )
+    assert (small.name, small.title, small.settings, small.quiet) == ("large", "Large", LARGE.settings, LARGE.quiet)
+
+
+def test_only_what_the_failure_needs_is_left() -> None:
+    def fails(scenario: Scenario) -> bool:
+        return {"crash", "cut"} <= kinds(scenario) and scenario.nodes >= 9 and scenario.sealed
+
+    small = shrunk(LARGE, fails)
+    assert fails(small)
+    assert kinds(small) == {"crash", "cut"}
+    assert small.nodes == 9
+    [cut, crash] = small.faults
+    assert (cut.name, cut.at, cut.lasts, cut.to) == ("cut-1", 0.0, 1.0, ("n7",))
+    assert (crash.at, crash.lasts, len(crash.nodes), len(cut.nodes)) == (0.0, 1.0, 1, 1)
+    assert (small.warmup, small.duration) == (0.0, 1.0)
+
+
+def test_a_time_that_matters_stays() -> None:
+    def fails(scenario: Scenario) -> bool:
+        return any(fault.kind == "crash" and fault.at + fault.lasts > 12 for fault in scenario.faults)
+
+    small = shrunk(LARGE, fails)
+    [crash] = small.faults
+    assert 12 < crash.at + crash.lasts <= 13.5
+    assert crash.at < small.duration
+
+
+def test_what_can_be_made_no_smaller_stays_as_it_is() -> None:
+    assert shrunk(LARGE, lambda scenario: scenario == LARGE) == LARGE
+
+
+def test_the_search_ends_with_the_plays_that_it_may_spend() -> None:
+    asked: list[Scenario] = []
+
+    def fails(scenario: Scenario) -> bool:
+        asked.append(scenario)
+        return "freeze" in kinds(scenario)
+
+    small = shrunk(LARGE, fails, plays=5)
+    assert len(asked) == 5
+    assert "freeze" in kinds(small)
+
+
+def test_the_search_ends_with_its_time() -> None:
+    def fails(_: Scenario) -> bool:
+        pytest.fail("there was no time to ask")
+
+    assert shrunk(LARGE, fails, seconds=-1.0) == LARGE
+
+
+def test_nobody_is_asked_twice_about_the_same() -> None:
+    asked: list[Scenario] = []
+
+    def fails(scenario: Scenario) -> bool:
+        asked.append(scenario)
+        return "cut" in kinds(scenario)
+
+    shrunk(LARGE, fails)
+    assert len(asked) == len(set(asked))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_drawn_can_be_made_small(seed: int) -> None:
+    scenario = drawn(seed).scenario
+    kind = scenario.faults[0].kind
+    small = shrunk(scenario, lambda candidate: kind in kinds(candidate))
+    assert len(small.faults) == 1
+
+
+def test_hypothesis_is_loaded_only_to_shrink() -> None:
+    script = "import sys, sim.fuzz.failures, sim.fuzz.pool; sys.exit('hypothesis' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(sim.__file__).parent.parent)
