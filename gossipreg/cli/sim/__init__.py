@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from gossipreg.cli.page import Sections
+from gossipreg.cli.sim.diff import diff
+from gossipreg.cli.sim.fuzz import fuzz
 from gossipreg.cli.sim.list_ import list_
+from gossipreg.cli.sim.reproduce import reproduce
 from gossipreg.cli.sim.run import run
+from gossipreg.cli.sim.why import why
 
 sim = Sections(
     name="sim",
@@ -16,6 +20,7 @@ sim = Sections(
     Examples:
       gossipreg sim list
       gossipreg sim run split-brain --seed 1
+      gossipreg sim fuzz --seeds 500
     """,
-    sections={"Commands": (run, list_)},
+    sections={"Commands": (run, why, diff, fuzz, reproduce, list_)},
 )

@@ -1,0 +1,89 @@
+"""Knows the settings that make this protocol behave as the published ones do.
+
+A profile switches off what the others do not have: the witness, the own-lag rule, streams beside probes, telling the
+accused at once, gaps between rounds of gossip that grow. What remains different is listed in docs/simulator.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+
+from gossipreg.config import Settings
+
+#: memberlist as measured in the Lifeguard paper, with all three parts of Lifeguard off: SWIM with suspicion. Full
+#: states are exchanged every 90 s at 128 members; we compare only when they differ.
+_SWIM: Final = Settings(
+    probe_interval=1.0,
+    probe_timeout=0.5,
+    indirect_probes=3,
+    suspicion_alpha=5.0,
+    suspicion_beta=1.0,
+    suspicion_confirmations=0,
+    local_health_max=0,
+    gossip_fanout=3,
+    reconcile_settle=30.0,
+    reconcile_gap=90.0,
+    reconnect_interval=30.0,
+    lag_tolerance=1e9,
+    buddy=False,
+    tell_accused=False,
+    stream_probe=False,
+    late_acks=False,
+    verdict_witness=False,
+)
+
+
+@attrs.frozen
+class Profile:
+    """One protocol, as this one can play it."""
+
+    name: str
+    settings: Settings
+    ticks: bool = True  # rumors are spread on memberlist's tick
+    timers_first: bool = True  # a process that goes on fires what is overdue before it reads what has arrived
+
+
+def _variant(name: str, base: Settings = _SWIM, **changes: Any) -> Profile:
+    return Profile(name, attrs.evolve(base, **changes))
+
+
+def lifeguard(alpha: float, beta: float) -> Profile:
+    """All of Lifeguard, at these multiples of the shortest and the longest suspicion (IV-B)."""
+    return _variant(
+        "Lifeguard",
+        local_health_max=8,
+        suspicion_alpha=alpha,
+        suspicion_beta=beta,
+        suspicion_confirmations=3,
+        buddy=True,
+    )
+
+
+SWIM: Final = _variant("SWIM")
+LHA_PROBE: Final = _variant("LHA-Probe", local_health_max=8)
+LHA_SUSPICION: Final = _variant("LHA-Suspicion", suspicion_beta=6.0, suspicion_confirmations=3)
+BUDDY: Final = _variant("Buddy", buddy=True)
+LIFEGUARD: Final = lifeguard(5.0, 6.0)
+
+#: SWIM's first form: who does not answer is failed at once.
+SWIM_WITHOUT_SUSPICION: Final = _variant("infection", suspicion_alpha=1e-6)
+
+#: What users of memberlist get, with its defaults for a local network: K is the multiplier less 2, nacks come when
+#: the helper's whole patience is over, a probe that fails is tried over TCP.
+MEMBERLIST: Final = _variant(
+    "memberlist",
+    LIFEGUARD.settings,
+    suspicion_alpha=4.0,
+    suspicion_confirmations=2,
+    local_health_max=7,
+    nack_fraction=1.0,
+    stream_probe=True,
+)
+
+#: This protocol with its defaults.
+OURS: Final = Profile("gossipreg", Settings(), ticks=False, timers_first=False)
+
+#: The five that the Lifeguard paper compares, in its order.
+COMPARED: Final = (SWIM, LHA_PROBE, LHA_SUSPICION, BUDDY, LIFEGUARD)

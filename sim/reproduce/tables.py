@@ -1,0 +1,70 @@
+"""Knows how what came out is shown: tables for people, the same as a document for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+
+Cell = str | int | float | None
+
+
+@attrs.frozen
+class Table:
+    """Rows below columns, with what must be known to read them."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    def lines(self) -> Iterator[str]:
+        """As text, the first column to the left and the others to the right."""
+        cells = [self.columns, *(tuple(map(_shown, row)) for row in self.rows)]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(self.columns))]
+        yield self.title
+        for row in cells:
+            first = row[0].ljust(widths[0])
+            yield "  ".join([first, *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        if self.note:
+            yield self.note
+
+    def document(self) -> dict[str, Any]:
+        """As JSON: one object for each row, by column."""
+        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        return {"title": self.title, "rows": rows, "note": self.note}
+
+
+@attrs.frozen
+class Findings:
+    """The tables of one experiment, and how to have them again."""
+
+    experiment: str
+    command: str
+    tables: tuple[Table, ...]
+
+    def lines(self, took: float) -> Iterator[str]:
+        """As text; ``took`` is in seconds of real time."""
+        for table in self.tables:
+            yield from table.lines()
+            yield ""
+        yield f"{took:.0f} s; again: {self.command}"
+
+    def document(self, took: float) -> dict[str, Any]:
+        """As JSON."""
+        tables = [table.document() for table in self.tables]
+        return {"experiment": self.experiment, "command": self.command, "seconds": round(took, 1), "tables": tables}
+
+
+def _shown(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    if isinstance(cell, float):
+        return f"{cell:,.2f}"
+    return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def triple(values: Sequence[float | None]) -> str:
+    """Several values in one cell."""
+    return " / ".join(map(_shown, values))

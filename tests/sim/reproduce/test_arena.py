@@ -1,0 +1,58 @@
+"""Members that know each other from the start, and what is counted of them."""
+
+from __future__ import annotations
+
+from gossipreg.model import Status
+from sim.conditions import Cut, Links
+from sim.reproduce.arena import Arena
+from sim.reproduce.profiles import LIFEGUARD, OURS, SWIM
+
+
+def test_all_know_all_from_the_start() -> None:
+    for profile in (SWIM, OURS):
+        arena = Arena.of(profile, 8, 1)
+        for process in arena.cluster.alive:
+            assert sorted(rumor.name for rumor in process.engine.members) == sorted(arena.names)
+        assert len({process.engine.fingerprint for process in arena.cluster.alive}) == 1
+        assert arena.failures == []
+
+
+def test_in_peace_each_member_sends_two_packets_a_period() -> None:
+    arena = Arena.of(SWIM, 8, 1, quiet=10.0)
+    before = arena.packets
+    arena.rest(20.0)
+    assert 1.9 <= (arena.packets - before) / 8 / 20 <= 2.1
+
+
+def test_a_crash_is_one_failure_for_each_that_sees_it() -> None:
+    arena = Arena.of(SWIM, 8, 1)
+    arena.cluster.crash("n3", host=True)
+    arena.rest(15.0)
+    assert {failure.subject for failure in arena.failures} == {"n3"}
+    assert sorted(failure.observer for failure in arena.failures) == [n for n in sorted(arena.names) if n != "n3"]
+
+
+def test_one_that_was_failed_and_came_back_can_fail_again() -> None:
+    arena = Arena.of(LIFEGUARD, 5, 1)
+    arena.cluster.network.begin("cut", Cut(Links(arena.names, ["n0"])))
+    arena.rest(40.0)
+    once = [f for f in arena.failures if f.observer == "n1" and f.subject == "n0"]
+    arena.cluster.network.end("cut")
+    arena.rest(60.0)
+    back = arena.process("n1").engine.members.get("n0")
+    assert back is not None
+    assert back.status is Status.ALIVE
+    arena.cluster.crash("n0", host=True)
+    arena.rest(40.0)
+    twice = [f for f in arena.failures if f.observer == "n1" and f.subject == "n0"]
+    assert (len(once), len(twice)) == (1, 2)
+
+
+def test_equal_seeds_give_equal_runs() -> None:
+    def run(seed: int) -> tuple[int, int, int]:
+        arena = Arena.of(LIFEGUARD, 8, seed)
+        arena.cluster.crash("n0", host=True)
+        arena.rest(15.0)
+        return arena.packets, arena.bytes, arena.failures[-1].at
+
+    assert run(1) == run(1) != run(2)

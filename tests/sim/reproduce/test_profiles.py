@@ -1,0 +1,40 @@
+"""How the profiles differ."""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.config import Settings
+from sim.reproduce.profiles import BUDDY, COMPARED, LHA_PROBE, LHA_SUSPICION, LIFEGUARD, MEMBERLIST, OURS, SWIM
+
+
+def differences(one: Settings, other: Settings) -> set[str]:
+    return {key for key, value in attrs.asdict(one).items() if value != attrs.asdict(other)[key]}
+
+
+def test_each_part_of_lifeguard_is_swim_with_that_part() -> None:
+    assert differences(SWIM.settings, LHA_PROBE.settings) == {"local_health_max"}
+    assert differences(SWIM.settings, LHA_SUSPICION.settings) == {"suspicion_beta", "suspicion_confirmations"}
+    assert differences(SWIM.settings, BUDDY.settings) == {"buddy"}
+
+
+def test_lifeguard_is_all_its_parts() -> None:
+    parts = [differences(SWIM.settings, part.settings) for part in (LHA_PROBE, LHA_SUSPICION, BUDDY)]
+    assert differences(SWIM.settings, LIFEGUARD.settings) == set.union(*parts)
+
+
+def test_what_is_ours_beyond_the_papers_is_off_in_theirs() -> None:
+    for profile in (*COMPARED, MEMBERLIST):
+        settings = profile.settings
+        assert not any((settings.verdict_witness, settings.late_acks, settings.tell_accused))
+        assert settings.lag_tolerance > 1e6
+        assert profile.ticks
+
+
+def test_ours_is_what_users_get() -> None:
+    assert OURS.settings == Settings()
+
+
+def test_the_profiles_have_names_of_their_own() -> None:
+    profiles = (*COMPARED, MEMBERLIST, OURS)
+    assert len({profile.name for profile in profiles}) == len(profiles)

@@ -1,0 +1,34 @@
+"""The Rapid experiments, small."""
+
+from __future__ import annotations
+
+from sim.reproduce.labour import Order
+from sim.reproduce.profiles import MEMBERLIST, OURS
+from sim.reproduce.rapid import Bootstrap, Plan, Run, Stability, play, reproduce
+
+
+def test_members_that_join_at_once_come_to_see_all() -> None:
+    for profile in (MEMBERLIST, OURS):
+        outcome = play(Run("bootstrap", profile, 12, 60.0, 1))
+        assert isinstance(outcome, Bootstrap)
+        assert outcome.seconds is not None
+        assert 1 <= outcome.sizes <= 12
+
+
+def test_a_cluster_that_does_not_come_together_in_time_is_said_to_have_not() -> None:
+    outcome = play(Run("bootstrap", OURS, 12, 0.0, 1))
+    assert outcome == Bootstrap(0, None)
+
+
+def test_members_that_are_deaf_for_long_are_failed_and_return() -> None:
+    outcome = play(Run("flip-flop", MEMBERLIST, 16, 45.0, 1))
+    assert isinstance(outcome, Stability)
+    assert (outcome.bad, outcome.observers) == (10, 6)
+    assert outcome.swings > 0
+
+
+def test_the_tables_have_a_row_for_each_fault_and_each_protocol() -> None:
+    order = Order(ours=True, seed=0, jobs=1, command="again", progress=lambda _done, _of: None)
+    boots, stays = reproduce(Plan(joiners=(4,), members=12, seconds=2.0), order).tables
+    assert [row[:2] for row in boots.rows] == [("memberlist", 4), ("gossipreg", 4)]
+    assert [row[1] for row in stays.rows] == ["flip-flop", "loss"] * 2

@@ -1,0 +1,32 @@
+"""The SWIM experiments, small."""
+
+from __future__ import annotations
+
+from sim.reproduce.labour import Order
+from sim.reproduce.profiles import SWIM, SWIM_WITHOUT_SUSPICION, Profile
+from sim.reproduce.statistics import mean
+from sim.reproduce.swim import Plan, Run, play, reproduce
+
+
+def test_the_load_is_two_messages_a_member_and_period() -> None:
+    assert 1.9 <= play(Run("load", SWIM, 8, 20.0, 1)) <= 2.1
+
+
+def test_the_first_detection_takes_about_two_periods() -> None:
+    first = mean([play(Run("first", SWIM, 8, 30.0, seed)) for seed in range(20)])
+    assert first is not None
+    assert 1.2 <= first <= 2.6
+
+
+def test_without_suspicion_members_are_lost_to_the_loss_of_packets() -> None:
+    def stable(profile: Profile) -> float:
+        return sum(play(Run("joins", profile, 10, 30.0, seed)) for seed in range(3))
+
+    assert stable(SWIM_WITHOUT_SUSPICION) < stable(SWIM) == 30
+
+
+def test_the_tables_have_a_row_for_each_size_and_each_protocol() -> None:
+    order = Order(ours=True, seed=0, jobs=1, command="again", progress=lambda _done, _of: None)
+    steady, joins = reproduce(Plan(sizes=(4, 6), periods=4, crashes=2, joins=1, watched=2.0), order).tables
+    assert [row[:2] for row in steady.rows] == [("SWIM", 4), ("SWIM", 6), ("gossipreg", 4), ("gossipreg", 6)]
+    assert [row[0] for row in joins.rows] == ["SWIM", "infection", "gossipreg"]
