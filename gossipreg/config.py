@@ -86,6 +86,9 @@ class Settings:
     piggyback_rounds: int = _setting(
         6, "How often a rumor also rides on probes and acks that go out anyway.", zero=True
     )
+    lifelines: int = _setting(
+        3, "Members to which a node holds an idle stream, so that a kernel tells it when they die; 0: none.", zero=True
+    )
     reconcile_settle: float = _setting(
         1.0, "How long fingerprints must have differed before two nodes compare: longer than gossip needs."
     )

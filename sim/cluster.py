@@ -293,7 +293,8 @@ class Cluster:
             stream = _Stream(((process, opening.stream), (receiver, number)))
             self._streams[process, opening.stream] = self._streams[receiver, number] = stream
             self.world.after(there + back, partial(self._send, process, opening.stream, opening.frame))
-            self.world.after(ns(opening.patience) * 4, partial(self._give_up, process, opening.stream))
+            if not opening.idle:
+                self.world.after(ns(opening.patience) * 4, partial(self._give_up, process, opening.stream))
 
     def _send(self, process: Process, number: int, frame: bytes) -> None:
         stream = self._streams.get((process, number))

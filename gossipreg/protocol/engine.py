@@ -27,6 +27,7 @@ from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.intake import Intake
 from gossipreg.protocol.judgement import Judgement
 from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.lifelines import Lifelines
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Contest, Identity
 from gossipreg.protocol.membership.members import Members
@@ -38,9 +39,9 @@ from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.records import Announcement, Head, Record
 from gossipreg.protocol.registry.registry import Change, Registry
 from gossipreg.protocol.registry.view import View
-from gossipreg.protocol.spreading.reconcile import Compare, End
+from gossipreg.protocol.spreading.reconcile import Compare, End, Hold
 from gossipreg.protocol.standing import Standing
-from gossipreg.protocol.talks import Purpose, Talks, answers, corrections
+from gossipreg.protocol.talks import Purpose, Talk, Talks, answers, corrections
 from gossipreg.protocol.voice import Voice
 from gossipreg.protocol.wire.messages import Junk, Message, pack
 from gossipreg.protocol.wire.reader import Reader
@@ -63,6 +64,7 @@ class Engine:
     detector: Detector
     standing: Standing
     judgement: Judgement
+    lifelines: Lifelines
     intake: Intake
     exchange: Exchange
     talks: Talks
@@ -103,6 +105,7 @@ class Engine:
         outbox = Outbox(settings, knowledge, packet_room)
         exchange = Exchange(settings, dice, knowledge, outbox)
         standing = Standing(identity, knowledge, detector.health, exchange, outbox)
+        judgement = Judgement(identity, knowledge, detector, exchange, outbox)
         standing.begin(now, alone=not has_seeds)
         return cls(
             settings=settings,
@@ -111,7 +114,8 @@ class Engine:
             knowledge=knowledge,
             detector=detector,
             standing=standing,
-            judgement=Judgement(identity, knowledge, detector, exchange, outbox),
+            judgement=judgement,
+            lifelines=Lifelines(settings, name, members, exchange, judgement, now),
             intake=Intake(standing, knowledge, exchange),
             exchange=exchange,
             talks=exchange.talks,
@@ -163,6 +167,7 @@ class Engine:
             self.knowledge.mill.deadline,
             self.identity.deadline,
             self._reconnect_at,
+            self.lifelines.deadline,
             self._sweep_at,
         )
 
@@ -289,18 +294,15 @@ class Engine:
             case Nack():
                 self.detector.prober.nacked(message)
             case PingReq():
-                if voice.member is not None:
-                    request = self.detector.prober.ping_for(message, voice.source, self.fingerprint, now)
-                    self.judgement.perform(request, now)
+                self._hear_request(message, voice, now)
             case Rumor():
-                if message.name == self.identity.name:
-                    self.standing.hear_of_self(message, now)
-                else:
-                    self.judgement.hear(message, voice, now)
+                self._hear_rumor(message, voice, now)
             case Contest():
                 self.standing.hear_contest(message, voice, now)
             case Record() | Head() | Announcement():
                 self.intake.hear(message, voice, now)
+            case Hold():
+                self.exchange.hold(voice)
             case _:
                 if voice.in_talk:
                     voice.replies += answers(message, self.knowledge, now)
@@ -314,6 +316,19 @@ class Engine:
         else:
             self.outbox.send(voice.source, ack, now=now)
         self._compare(ping.fingerprint, voice, now)
+
+    def _hear_request(self, request: PingReq, voice: Voice, now: float) -> None:
+        if voice.member is not None:
+            pinging = self.detector.prober.ping_for(request, voice.source, self.fingerprint, now)
+            self.judgement.perform(pinging, now)
+
+    def _hear_rumor(self, rumor: Rumor, voice: Voice, now: float) -> None:
+        if rumor.name == self.identity.name:
+            self.standing.hear_of_self(rumor, now)
+        else:
+            self.judgement.hear(rumor, voice, now)
+            if rumor.refused and rumor.status is Status.SUSPECT:
+                self.lifelines.seconded(rumor, now)
 
     def _hear_ack(self, ack: Ack, voice: Voice, now: float) -> None:
         if voice.member is None:
@@ -333,7 +348,8 @@ class Engine:
         voice, messages = self._read(frame, source, stream, now)
         if not voice.sender:
             self.exchange.close(stream)
-            return self._done()
+            return self._ended(talk, now)
+        talk.answered = True
         voice.news = talk.news
         ended = False
         for message in messages:
@@ -352,12 +368,16 @@ class Engine:
     def stream_ended(self, stream: int, now: float, *, refused: bool = False) -> list[Output]:
         """A stream was closed, by whomever; ``refused`` when the peer's kernel said that nobody listens there."""
         talk = self.exchange.ended(stream)
-        if talk is not None and refused:
-            if talk.purpose is Purpose.PROBE:
-                assert isinstance(talk.about, int), "a probe is known by its sequence number"
-                self.detector.prober.refused(talk.about)
-            elif talk.purpose is Purpose.CONTEST:
-                self.standing.uncontested(now)
+        return self._done() if talk is None else self._ended(talk, now, refused=refused)
+
+    def _ended(self, talk: Talk, now: float, *, refused: bool = False) -> list[Output]:
+        if talk.purpose in (Purpose.LIFELINE, Purpose.KNOCK):
+            self.lifelines.ended(talk, now, refused=refused)
+        elif talk.purpose is Purpose.PROBE and refused:
+            assert isinstance(talk.about, int), "a probe is known by its sequence number"
+            self.detector.prober.refused(talk.about)
+        elif talk.purpose is Purpose.CONTEST and refused:
+            self.standing.uncontested(now)
         return self._done()
 
     def _compare(self, theirs: int, voice: Voice, now: float) -> None:
@@ -389,6 +409,7 @@ class Engine:
     def _watch_over(self, now: float) -> None:
         self.judgement.probe(now)
         self.judgement.judge(now)
+        self.lifelines.wake(now)
         if now >= self.identity.deadline:
             self.standing.ask_namesake(now)
         if now >= self._reconnect_at:

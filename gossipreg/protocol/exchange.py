@@ -16,13 +16,15 @@ from gossipreg.config import Settings
 from gossipreg.model import Address
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.outbox import Outbox
-from gossipreg.protocol.outputs import CloseStream, OpenStream, SendFrame
+from gossipreg.protocol.outputs import CloseStream, KeepStream, OpenStream, SendFrame
 from gossipreg.protocol.registry.records import Fetch
-from gossipreg.protocol.spreading.reconcile import Compare, End
+from gossipreg.protocol.spreading.reconcile import Compare, End, Hold
 from gossipreg.protocol.talks import Purpose, Talk, Talks, frames
+from gossipreg.protocol.voice import Voice
 from gossipreg.protocol.wire.messages import Message, pack
 
 _END = pack(End())
+_HOLD = pack(Hold())
 
 
 @attrs.define
@@ -37,15 +39,17 @@ class Exchange:
     _unequal_since: float | None = None
     _talk_after: float = 0.0
 
-    def open(self, purpose: Purpose, to: Address, messages: Sequence[Message], about: object = None) -> bool:
-        """Open a stream; False when too many are open."""
+    def open(
+        self, purpose: Purpose, to: Address, messages: Sequence[Message], about: object = None, *, idle: bool = False
+    ) -> int | None:
+        """Open a stream, which may be ``idle`` once it is open; its number, or None when too many are open."""
         stream = self.talks.open(purpose, to, about)
         if stream is None:
             self.knowledge.counters["streams_over_limit"] += 1
-            return False
+            return None
         [frame] = frames(self.outbox.sender, map(pack, messages))
-        self.outbox.put(OpenStream(stream, to, frame, self.settings.stream_patience))
-        return True
+        self.outbox.put(OpenStream(stream, to, frame, self.settings.stream_patience, idle))
+        return stream
 
     def open_comparison(self, purpose: Purpose, to: Address) -> None:
         """Open a stream to compare states."""
@@ -64,6 +68,12 @@ class Exchange:
             if talk.is_comparison:
                 self._unequal_since = None
             self.close(stream)
+
+    def hold(self, voice: Voice) -> None:
+        """A peer wants to hold a stream although nothing more is said on it."""
+        if voice.stream is not None and voice.stream < 0:
+            self.outbox.put(KeepStream(voice.stream))
+            voice.replies.append(_HOLD)
 
     def close(self, stream: int) -> None:
         """Close a stream that has served its purpose, or cannot any more."""
@@ -85,7 +95,7 @@ class Exchange:
             return
         wanted, address = source
         fetch = Fetch(key[0], wanted.generation, wanted.version, key[1])
-        if not self.open(Purpose.FETCH, address, [fetch, End()], about=key):
+        if self.open(Purpose.FETCH, address, [fetch, End()], about=key) is None:
             self.talks.got(key)
 
     # When states differ

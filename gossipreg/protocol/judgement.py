@@ -6,7 +6,7 @@ node believes and tells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -44,7 +44,7 @@ class Judgement:
                 return
         elif not rumor.supersedes(held):
             if rumor.rank == held.rank and rumor.status is Status.SUSPECT:
-                self._confirm(held, rumor.accuser, now)
+                self._confirm(held, rumor.accuser, now, refused=rumor.refused)
             return
         if voice.in_talk and rumor.status is Status.FAILED and held is not None and held.status.is_present:
             # The verdict of the other side of a split: here the member may be well, so it gets the chance to refute.
@@ -56,17 +56,28 @@ class Judgement:
         if revived and not voice.in_talk:
             self.exchange.hurry(now)  # it was away
 
-    def _believe(self, rumor: Rumor, now: float, *, spread: bool, refused: bool = False) -> None:
+    def _believe(self, rumor: Rumor, now: float, *, spread: bool) -> None:
         before = self.knowledge.believe(rumor, now, spread=spread)
         if rumor.status is Status.SUSPECT:
-            self.detector.suspected(rumor, now, refused=refused)
+            self.detector.suspected(rumor, now)
         else:
             self.detector.cleared(rumor.name)
         self.outbox.put(MemberChanged(before, rumor))
+        self._condemn_if_proven(rumor, now)
 
     def _confirm(self, held: Rumor, accuser: int, now: float, *, refused: bool = False) -> None:
         if self.detector.confirm(held.name, accuser, refused=refused):
-            self.knowledge.mill.add(Topic.MEMBERSHIP, held.name, pack(attrs.evolve(held, accuser=accuser)), now)
+            voice = attrs.evolve(held, accuser=accuser, refused=refused)
+            self.knowledge.mill.add(Topic.MEMBERSHIP, held.name, pack(voice), now)
+            self._condemn_if_proven(held, now)
+
+    def _condemn_if_proven(self, suspect: Rumor, now: float) -> None:
+        if self.detector.is_proven(suspect.name):
+            self._condemn(suspect, now)
+
+    def _condemn(self, suspect: Rumor, now: float) -> None:
+        self.knowledge.counters["verdicts"] += 1
+        self._believe(suspect.graver(Status.FAILED, self.identity.life), now, spread=True)
 
     # What the detector finds
 
@@ -77,8 +88,7 @@ class Judgement:
     def judge(self, now: float) -> None:
         """Pass the verdicts that are due."""
         for suspect in self.detector.verdicts(now):
-            self.knowledge.counters["verdicts"] += 1
-            self._believe(suspect.graver(Status.FAILED, self.identity.life), now, spread=True)
+            self._condemn(suspect, now)
 
     def perform(self, findings: Sequence[Finding], now: float) -> None:
         """Do what the prober wants done, and draw the conclusions from what it found."""
@@ -90,7 +100,7 @@ class Judgement:
                     ping = Ping(seq, target.life, self.knowledge.fingerprint.total)
                     self.exchange.open(Purpose.PROBE, target.address, [ping, End()], about=seq)
                 case Missed():
-                    self._accuse(finding, now)
+                    self._miss(finding, now)
                 case _:
                     self.detector.answered(finding.target.name, now)
 
@@ -103,13 +113,33 @@ class Judgement:
         else:
             self.outbox.send(finding.to, message, now=now)
 
-    def _accuse(self, missed: Missed, now: float) -> None:
-        held = self.knowledge.members.get(missed.target.name)
-        if held is None or not held.is_same_life(missed.target) or not held.status.is_present:
+    def _miss(self, missed: Missed, now: float) -> None:
+        if self._may_be_accused(missed.target):
+            self.knowledge.counters["probes_missed"] += 1
+            self._accuse(missed.target, now, refused=missed.refused)
+
+    def refused(self, target: Rumor, confidants: Iterable[str], now: float) -> None:
+        """The kernel of ``target`` has refused this node: say so, to the members named ``confidants`` at once."""
+        if not self._may_be_accused(target):
             return
-        self.knowledge.counters["probes_missed"] += 1
+        self.knowledge.counters["refusals"] += 1
+        self._accuse(target, now, refused=True)
+        believed = self.knowledge.members.get(target.name)
+        assert believed is not None, "it has just been accused"
+        word = pack(attrs.evolve(believed, accuser=self.identity.life, refused=True))
+        for name in confidants:
+            confidant = self.knowledge.members.get(name)
+            if confidant is not None:
+                self.outbox.send(confidant.address, word)
+
+    def _may_be_accused(self, target: Rumor) -> bool:
+        held = self.knowledge.members.get(target.name)
+        return held is not None and held.is_same_life(target) and held.status.is_present
+
+    def _accuse(self, target: Rumor, now: float, *, refused: bool) -> None:
+        held = self.knowledge.members.get(target.name)
+        assert held is not None, "only members are accused"
         if held.status is Status.SUSPECT:
-            self._confirm(held, self.identity.life, now, refused=missed.refused)
+            self._confirm(held, self.identity.life, now, refused=refused)
         else:
-            accusation = held.graver(Status.SUSPECT, self.identity.life)
-            self._believe(accusation, now, spread=True, refused=missed.refused)
+            self._believe(held.graver(Status.SUSPECT, self.identity.life, refused=refused), now, spread=True)

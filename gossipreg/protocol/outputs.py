@@ -20,13 +20,22 @@ class Transmit:
 class OpenStream:
     """Connect to ``to``, send ``frame`` when connected, and hand what comes back to `Engine.stream_frame`.
 
-    If the stream is silent for ``patience`` seconds, close it. However it ends, tell `Engine.stream_ended` once.
+    If the stream is silent for ``patience`` seconds, close it; one that is ``idle`` may be silent once it is open.
+    However it ends, tell `Engine.stream_ended` once.
     """
 
     stream: int
     to: Address
     frame: bytes
     patience: float
+    idle: bool = False
+
+
+@attrs.frozen
+class KeepStream:
+    """A stream that a peer opened may be silent from now on."""
+
+    stream: int
 
 
 @attrs.frozen
@@ -72,4 +81,14 @@ class NameContested:
     yielding: bool
 
 
-Output = Transmit | OpenStream | SendFrame | CloseStream | SeekSeeds | MemberChanged | InstancesChanged | NameContested
+Output = (
+    Transmit
+    | OpenStream
+    | KeepStream
+    | SendFrame
+    | CloseStream
+    | SeekSeeds
+    | MemberChanged
+    | InstancesChanged
+    | NameContested
+)

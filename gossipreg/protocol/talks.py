@@ -1,4 +1,4 @@
-"""Knows which streams are open and what for: probes, reconciliations, joins, fetches, contests."""
+"""Knows which streams are open and what for: probes, lifelines, reconciliations, joins, fetches, contests."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Purpose(enum.Enum):
     JOIN = "join"
     RECONCILE = "reconcile"
     FETCH = "fetch"
+    LIFELINE = "lifeline"
+    KNOCK = "knock"
     CONTEST = "contest"
 
 
@@ -40,7 +42,8 @@ class Talk:
 
     purpose: Purpose | None
     to: Address
-    about: object = None  # the probe's sequence number, or the (owner, id) fetched
+    about: object = None  # the probe's sequence number, the (owner, id) fetched, whom a lifeline is held to
+    answered: bool = False  # whether the peer has said anything
     spoken: bool = False  # whether anything was said in this turn
     compared: bool = False  # whether this turn asked for a comparison
     accepted: bool = False  # whether any turn of a peer's did

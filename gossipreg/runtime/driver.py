@@ -19,6 +19,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import (
     CloseStream,
     InstancesChanged,
+    KeepStream,
     MemberChanged,
     NameContested,
     OpenStream,
@@ -104,6 +105,8 @@ class Driver:
                     self.datagrams.send(output.data, output.to)
                 case OpenStream():
                     self.streams.open(output)
+                case KeepStream():
+                    self.streams.keep(output.stream)
                 case SendFrame():
                     self.streams.send(output.stream, output.frame)
                 case CloseStream():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 from collections import Counter
@@ -39,6 +40,7 @@ class _Line:
     to_send: trio.MemoryReceiveChannel[bytes]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     ready: trio.Event = attrs.field(factory=trio.Event)
+    idle: bool = False  # whether it may be silent
     closing: bool = False  # nothing more is taken or said, but what was queued is still sent
 
 
@@ -72,6 +74,12 @@ class Streams:
             line.closing = True
             line.scope.cancel()
 
+    def keep(self, number: int) -> None:
+        """Let a stream, on which a frame has just come in, be silent for as long as it likes."""
+        line = self._lines.get(number)
+        if line is not None:
+            line.idle = True
+
     def close(self, number: int) -> None:
         """Close a stream after what was queued on it."""
         line = self._lines.get(number)
@@ -91,6 +99,7 @@ class Streams:
             if stream is not None:
                 async with stream:
                     line = self._line(opening.stream, opening.to, opened_by_us=True)
+                    line.idle = opening.idle
                     line.outbox.send_nowait(opening.frame)
                     await self._speak(line, stream, opening.patience)
         except ConnectionRefusedError:
@@ -167,10 +176,11 @@ class Streams:
                 frames = line.codec.feed(data)
                 if line.codec.ready:  # until then the time runs on: nobody keeps a place by dripping bytes
                     line.ready.set()
-                    deadline = trio.current_time() + patience
                 for frame in frames:
                     if not line.closing:
                         self.on_frame(line.number, frame, line.peer)
+                if line.codec.ready:
+                    deadline = math.inf if line.idle else trio.current_time() + patience
         except StreamRefused as refusal:
             self.counters[f"streams_{refusal.reason}"] += 1
         except trio.TooSlowError:

@@ -128,7 +128,7 @@ class Quality(Oracle):
             self._mistaken(key, now)
             return
         life, at = self._died.get(after.name, (0, 0))
-        if life == after.life:
+        if life == after.life and output.before is not None:  # else a newcomer is told what others found out
             self._last[life] = (now - at) / SECOND
             self._first.setdefault(life, self._last[life])
 
@@ -144,7 +144,7 @@ class Quality(Oracle):
         parts = []
         if self._first:
             first, last = _mean(self._first.values()), _mean(self._last.values())
-            parts.append(f"detection {first:.2f} s first, {last:.2f} s last ({len(self._first)} deaths)")
+            parts.append(f"detection {first:.3f} s first, {last:.3f} s last ({len(self._first)} deaths)")
         if self._mistakes:
             lasting = f"lasting {_mean(self._durations):.2f} s" if self._durations else "never corrected"
             again = f", again after {_mean(self._recurrences):.2f} s" if self._recurrences else ""

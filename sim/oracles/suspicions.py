@@ -42,7 +42,7 @@ class _Open:
 
 @attrs.define
 class SuspicionTimes(Oracle):
-    """Nobody is failed before its time is over, nor, by one who is fit to judge, much later.
+    """Nobody is failed before its time is over, nor, by one who is fit to judge, much later; if proven, only the dead.
 
     A confirmation may come when the time that it leaves is over already, so a verdict may be as late as the time
     with one confirmation less. Sizes change while suspicions run: the formula is taken for the size at the start.
@@ -76,6 +76,9 @@ class SuspicionTimes(Oracle):
 
     def _judge(self, process: Process, accused: str, opened: _Open) -> None:
         suspicion = opened.suspicion
+        if suspicion.is_proven:
+            self._judge_proof(process, accused)
+            return
         waited = process.now - suspicion.started
         least = min(self._times(process, opened, suspicion.confirmations))
         self.checks += 1
@@ -83,12 +86,18 @@ class SuspicionTimes(Oracle):
             self.wrong(process.name, f"failed {accused} after {waited:.3f} s, before {least:.3f} s were over")
         self._not_late(process, accused, opened)
 
+    def _judge_proof(self, process: Process, accused: str) -> None:
+        living = self.cluster.living(accused)
+        held = process.engine.members.get(accused)
+        lives = living is not None and held is not None and living.engine.identity.life == held.life
+        self.check(process, not lives, f"failed {accused}, whose kernel had refused two, although it runs")
+
     def _not_late(self, process: Process, accused: str, opened: _Open) -> None:
         suspicion = opened.suspicion
         if suspicion.not_before or not self.stage.is_punctual:
             return
         waited = process.now - suspicion.started
-        before = 0 if suspicion.refused else max(0, suspicion.confirmations - 1)
+        before = 0 if suspicion.is_refused else max(0, suspicion.confirmations - 1)
         most = max(self._times(process, opened, before, refused=False)) + process.engine.settings.lag_tolerance
         self.checks += 1
         if waited > most:
@@ -97,7 +106,7 @@ class SuspicionTimes(Oracle):
     @staticmethod
     def _times(process: Process, opened: _Open, confirmations: int, *, refused: bool | None = None) -> Iterator[float]:
         """What the formula says for each size that the cluster may have had."""
-        refused = opened.suspicion.refused if refused is None else refused
+        refused = opened.suspicion.is_refused if refused is None else refused
         for size in range(max(2, opened.members - opened.step[1]), opened.members + opened.step[1] + 1):
             yield suspicion_time(process.engine.settings, size, confirmations, refused=refused)
 

@@ -109,7 +109,7 @@ def engine(name: str = "a", *, has_seeds: bool = False, now: float = 0.0, **fiel
         "generation": BORN,
         "address": address(7000),
         "zone": "",
-        "settings": Settings(),
+        "settings": Settings(lifelines=0),
         "dice": Random(1),
         "packet_room": 1350,
     }

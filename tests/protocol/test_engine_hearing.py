@@ -129,9 +129,15 @@ def test_a_refused_stream_brings_the_verdict_soonest() -> None:
     seq = probed(node, B, 6.0)
     [stream] = (number for number, talk in node.talks._talks.items() if talk.about == seq)
     node.stream_ended(stream, 6.6, refused=True)
-    node.wake(7.0)
-    assert changes(node.wake(10.9)) == []
-    assert ("b", "failed") in changes(node.wake(11.0))
+    assert changes(node.wake(7.0)) == [("b", "suspect"), ("b", "failed")]
+
+
+def test_where_there_are_others_one_refusal_is_not_yet_a_verdict() -> None:
+    node = among(B, C, D)
+    refused = B.graver(Status.SUSPECT, C.life, refused=True)
+    assert changes(hear(node, C, refused)) == [("b", "suspect")]
+    assert changes(hear(node, C, refused)) == []
+    assert changes(hear(node, D, attrs.evolve(refused, accuser=D.life))) == [("b", "failed")]
 
 
 def test_a_stream_that_merely_ended_refuses_nobody() -> None:

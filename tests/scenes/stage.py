@@ -19,6 +19,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import (
     CloseStream,
     InstancesChanged,
+    KeepStream,
     MemberChanged,
     NameContested,
     OpenStream,
@@ -263,6 +264,8 @@ class Stage:
                     self._transmit(actor, output)
                 case OpenStream():
                     self._open(actor, output)
+                case KeepStream():
+                    actor.lines[output.stream].patience = _NEVER
                 case SendFrame():
                     self._send(actor, output.stream, output.frame)
                 case CloseStream():
@@ -270,15 +273,11 @@ class Stage:
                 case SeekSeeds():
                     self._perform(actor, actor.engine.seeds(actor.seeds, self.now))
                 case NameContested():
-                    self.write(actor, f"name contested by {output.other}{', yields' if output.yielding else ''}")
-                    if output.yielding:
-                        actor.yielded = True
-                        self.crash(actor.handle)
+                    self._contested(actor, output)
                 case MemberChanged():
                     self._write_member(actor, output)
                 case InstancesChanged():
-                    for service in output.services:
-                        self.write(actor, f"{service}: {' '.join(self.lookup(actor.handle, service)) or 'nobody'}")
+                    self._write_instances(actor, output)
         self._schedule(actor)
 
     def _show(self, actor: Actor, output: Output) -> None:
@@ -298,6 +297,16 @@ class Stage:
             new_life = change.before is not None and not change.before.is_same_life(after)
             said = [after.name, str(after.status), f"({'new life, ' if new_life else ''}{after.incarnation})"]
             self.write(actor, f"sees {' '.join(said)}{', draining' if after.draining else ''}")
+
+    def _contested(self, actor: Actor, contest: NameContested) -> None:
+        self.write(actor, f"name contested by {contest.other}{', yields' if contest.yielding else ''}")
+        if contest.yielding:
+            actor.yielded = True
+            self.crash(actor.handle)
+
+    def _write_instances(self, actor: Actor, change: InstancesChanged) -> None:
+        for service in change.services:
+            self.write(actor, f"{service}: {' '.join(self.lookup(actor.handle, service)) or 'nobody'}")
 
     def _transmit(self, actor: Actor, packet: Transmit) -> None:
         assert len(packet.data) <= PACKET_ROOM, "a packet is within its room"
@@ -331,9 +340,9 @@ class Stage:
             self._at(self.now + 2 * LATENCY, lambda: fail(refused=True))
         else:
             receiver.accepted -= 1
-            patience = opening.patience
+            patience = _NEVER if opening.idle else opening.patience
             actor.lines[opening.stream] = Line(receiver, receiver.accepted, patience, self.now)
-            receiver.lines[receiver.accepted] = Line(actor, opening.stream, patience, self.now)
+            receiver.lines[receiver.accepted] = Line(actor, opening.stream, opening.patience, self.now)
             self._mind_silence(actor, opening.stream)
             self._mind_silence(receiver, receiver.accepted)
             self._send(actor, opening.stream, opening.frame)
@@ -344,10 +353,11 @@ class Stage:
         since = line.heard_at
 
         def check() -> None:
-            if actor.lines.get(stream) is line and line.heard_at == since:
+            if actor.lines.get(stream) is line and line.heard_at == since and line.patience < _NEVER:
                 self._hand_over(actor, lambda: self._hang_up(actor, stream))
 
-        self._at(since + line.patience, check)
+        if line.patience < _NEVER:
+            self._at(since + line.patience, check)
 
     def _send(self, actor: Actor, stream: int, frame: bytes) -> None:
         assert len(frame) <= limits.FRAME_BYTES_MAX, "a frame is within its limit"

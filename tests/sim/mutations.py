@@ -114,7 +114,7 @@ def _mutation(shown_by: Scenario, *caught_by: str, seeds: int = 3) -> Callable[[
 
 @_mutation(DEATH, "Claims")
 def an_accuser_raises_the_incarnation_of_the_accused(patch: pytest.MonkeyPatch) -> None:
-    def graver(self: Rumor, status: Status, accuser: int = 0) -> Rumor:
+    def graver(self: Rumor, status: Status, accuser: int = 0, **_: bool) -> Rumor:
         return attrs.evolve(self, status=status, accuser=accuser, incarnation=self.incarnation + 1)
 
     patch.setattr(Rumor, "graver", graver)
@@ -123,6 +123,11 @@ def an_accuser_raises_the_incarnation_of_the_accused(patch: pytest.MonkeyPatch) 
 @_mutation(DEATH, "SuspicionTimes")
 def a_suspicion_never_expires(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Suspicion, "_set_deadline", lambda self: setattr(self, "deadline", float("inf")))
+
+
+@_mutation(SPLIT, "SuspicionTimes")
+def a_confirmation_is_taken_for_proof(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Suspicion, "is_proven", property(lambda self: self.confirmations > 0))
 
 
 @_mutation(DEATH, "SuspicionTimes")

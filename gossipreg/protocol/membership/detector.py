@@ -72,11 +72,13 @@ class Detector:
 
     # Suspicions
 
-    def suspected(self, rumor: Rumor, now: float, *, refused: bool) -> None:
+    def suspected(self, rumor: Rumor, now: float) -> None:
         """The member is believed suspect from now on, on the word of the rumor's accuser."""
         self._soonest = None
         members = self.members.present_count
-        self._suspicions[rumor.name] = Suspicion.start(self.settings, members, rumor.accuser, now, refused=refused)
+        self._suspicions[rumor.name] = Suspicion.start(
+            self.settings, members, rumor.accuser, now, refused=rumor.refused
+        )
 
     def cleared(self, name: str) -> None:
         """The member is believed anything but suspect."""
@@ -89,16 +91,20 @@ class Detector:
         if suspicion is None or accuser == 0:
             return False
         self._soonest = None
-        if refused:
-            suspicion.refuse()
-        return suspicion.confirm(accuser)
+        is_new_voice = suspicion.confirm(accuser)
+        return (refused and suspicion.refuse(accuser)) or is_new_voice
+
+    def is_proven(self, name: str) -> bool:
+        """Whether ``name`` is suspected for reasons that leave no doubt."""
+        suspicion = self._suspicions.get(name)
+        return suspicion is not None and suspicion.is_proven
 
     def answered(self, name: str, now: float) -> None:
         """The suspect has answered us, late perhaps: it gets its full time to refute."""
         suspicion = self._suspicions.get(name)
         if suspicion is not None:
             self._soonest = None
-            suspicion.renew(now)
+            suspicion.answered(now)
 
     def verdicts(self, now: float) -> list[Rumor]:
         """The suspects whose time is over, and about whom this node is fit to judge."""
@@ -112,7 +118,7 @@ class Detector:
             rumor = self.members.get(name)
             assert rumor is not None, "a suspect is a member"
             assert rumor.status is Status.SUSPECT, "a suspicion ends when its member is cleared"
-            if suspicion.refused or self._may_judge(rumor, suspicion):
+            if suspicion.is_refused or self._may_judge(rumor, suspicion):
                 judged.append(rumor)
             else:
                 suspicion.put_off(now + self.settings.probe_interval)

@@ -10,6 +10,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.config import Settings
 from gossipreg.model import Address, Status
+from gossipreg.protocol.membership.ring import Ring
 from gossipreg.protocol.membership.rumor import Rumor
 
 
@@ -31,7 +32,11 @@ class Members:
     _position: dict[str, int] = attrs.field(factory=dict)
     _order: list[str] = attrs.field(factory=list)
     _cursor: int = 0
+    ring: Ring = attrs.field(factory=Ring)  # this node and the present others
     _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
+
+    def __attrs_post_init__(self) -> None:
+        self.ring.seat(self.own_name)
 
     def __len__(self) -> int:
         return len(self._rumors)
@@ -85,6 +90,7 @@ class Members:
     def _seat(self, name: str, *, present: bool) -> None:
         position = self._position.get(name)
         if present and position is None:
+            self.ring.seat(name)
             self._position[name] = len(self._present)
             self._present.append(name)
             place = self.dice.randrange(len(self._order) + 1)
@@ -92,6 +98,7 @@ class Members:
             if place < self._cursor:
                 self._cursor += 1
         elif not present and position is not None:
+            self.ring.unseat(name)
             last = self._present.pop()
             del self._position[name]
             if last != name:

@@ -30,6 +30,7 @@ class Rumor:
     draining: bool = False
     accuser: int = attrs.field(default=0, eq=False)  # life id of who says suspect; 0 when nobody in particular
     age: int = attrs.field(default=0, eq=False)  # seconds since a member failed or left; tells when to forget it
+    refused: bool = attrs.field(default=False, eq=False)  # whether the accuser was refused by the member's kernel
 
     @cached_property
     def rank(self) -> tuple[int, int, int, Address, bool, str]:
@@ -56,10 +57,10 @@ class Rumor:
         """Whether both speak of one life of the member."""
         return self.generation == other.generation and self.address == other.address
 
-    def graver(self, status: Status, accuser: int = 0) -> Rumor:
+    def graver(self, status: Status, accuser: int = 0, *, refused: bool = False) -> Rumor:
         """The same claim with a graver status: what one may say of somebody else."""
         assert status > self.status, "only the member itself may go back to a milder status"
-        return attrs.evolve(self, status=status, accuser=accuser, age=0)
+        return attrs.evolve(self, status=status, accuser=accuser, refused=refused, age=0)
 
     def as_member(self) -> Member:
         """The claim as users see it."""

@@ -52,6 +52,11 @@ class End:
     """The speaker's turn is over."""
 
 
+@attrs.frozen
+class Hold:
+    """Asks the peer to leave this stream open although nothing more is said on it; the peer says the same back."""
+
+
 def answer_compare(state: Fingerprint, compare: Compare) -> Iterator[Entry | Listing]:
     """What the accepter says to the opener's sums."""
     assert len(compare.sums) == BUCKETS, "decoding has checked the number of sums"

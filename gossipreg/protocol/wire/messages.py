@@ -23,7 +23,7 @@ from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
-from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
+from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
 
 Message = (
     Ping
@@ -40,6 +40,7 @@ Message = (
     | Listing
     | Want
     | End
+    | Hold
 )
 
 #: Bytes of the sender's life id at the start of every packet and frame.
@@ -202,13 +203,14 @@ _FORMS: Final = (
     _Form(12, Want, (("bucket", _u8), ("digests", _digests))),
     _Form(13, Fetch, (("owner", _name), ("generation", _count), ("version", _count), ("id", _id))),
     _Form(14, End, ()),
+    _Form(15, Hold, ()),
 )
 _BY_NUMBER: Final = {form.number: form for form in _FORMS}
 _BY_NOUN: Final = {form.noun: form for form in _FORMS}
 
 # Two kinds whose fields are not one to one.
 _RUMOR: Final = 5
-_RUMOR_FIELDS: Final = 11  # its number included
+_RUMOR_FIELDS: Final = 12  # its number included
 _COMPARE: Final = 10
 
 _pack = msgpack.Packer(autoreset=True).pack
@@ -219,7 +221,7 @@ def pack(message: Message) -> bytes:
     if isinstance(message, Rumor):
         host, port = message.address
         fields: list[Any] = [_RUMOR, message.name, message.generation, message.incarnation, int(message.status)]
-        fields += (host, port, message.zone, message.draining, message.accuser, message.age)
+        fields += (host, port, message.zone, message.draining, message.accuser, message.age, message.refused)
     elif isinstance(message, Compare):
         fields = [_COMPARE, struct.pack(f">{BUCKETS}Q", *message.sums)]
     else:
@@ -270,7 +272,7 @@ def _message(fields: Any) -> Message | None:
 def _rumor(fields: list[Any]) -> Rumor:
     if len(fields) < _RUMOR_FIELDS:
         raise Junk("fields are missing")
-    _, name, generation, incarnation, status, host, port, zone, draining, accuser, age = fields[:11]
+    _, name, generation, incarnation, status, host, port, zone, draining, accuser, age, refused = fields[:12]
     return Rumor(
         _name(name),
         _count(generation),
@@ -281,4 +283,5 @@ def _rumor(fields: list[Any]) -> Rumor:
         _flag(draining),
         _u64(accuser),
         _u32(age),
+        _flag(refused),
     )

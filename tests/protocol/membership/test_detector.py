@@ -46,9 +46,9 @@ def court(count: int = 4, *, refused: bool = False) -> Court:
         members.put(other, 0.0)
     detector = Detector.create(settings, members, Random(1), 0.0)
     detector.heard(others[-1].life, 9.5)
-    accused = others[0].graver(Status.SUSPECT, 1)
+    accused = others[0].graver(Status.SUSPECT, 1, refused=refused)
     members.put(accused, 10.0)
-    detector.suspected(accused, 10.0, refused=refused)
+    detector.suspected(accused, 10.0)
     return Court(detector, others, accused)
 
 

@@ -72,13 +72,30 @@ def test_a_pair_has_nobody_to_confirm_and_takes_the_longest_time() -> None:
 
 
 def test_a_refusal_is_worth_all_voices() -> None:
-    assert suspicion(2, refused=True).timeout == 4.0
+    assert suspicion(3, refused=True).timeout == 4.0
 
 
-def test_renewed_it_starts_over_with_the_first_accuser_alone() -> None:
+def test_two_refused_are_proof_and_in_a_pair_one_is() -> None:
+    one = suspicion(refused=True)
+    told = [(one.refuse(accuser), one.is_proven) for accuser in (1, 2, 3)]
+    assert told == [(False, False), (True, True), (False, True)]
+    assert one.is_refused
+    assert suspicion(2, refused=True).is_proven
+    assert not suspicion(2).is_proven
+
+
+def test_renewed_it_starts_over_with_the_first_accuser_alone_but_what_a_kernel_said_stands() -> None:
     one = suspicion(refused=True)
     one.confirm(2)
     one.renew(110.0)
+    assert one.confirmations == 0
+    assert one.deadline == 114.0
+
+
+def test_answered_it_starts_over_and_even_a_refusal_is_forgotten() -> None:
+    one = suspicion(refused=True)
+    one.confirm(2)
+    one.answered(110.0)
     assert one.confirmations == 0
     assert one.deadline == 134.0
     assert one.confirm(2)

@@ -18,7 +18,7 @@ from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
-from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
+from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
 from gossipreg.protocol.wire.messages import DIGESTS_MAX, MESSAGES_MAX, SENDER_BYTES, Junk, Message, pack, pack_sender
 from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.making import law, packet, rumor, rumors
@@ -45,6 +45,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Listing, u8, digests),
     st.builds(Want, u8, digests),
     st.just(End()),
+    st.just(Hold()),
 )
 
 #: Anything that msgpack can say, as a later version may.
@@ -139,7 +140,7 @@ def test_fields_beyond_those_we_know_are_skipped(said: Message, later: list[Any]
 
 
 @law
-@given(messages, st.integers(15, 2**63), st.lists(anything, max_size=3))
+@given(messages, st.integers(16, 2**63), st.lists(anything, max_size=3))
 def test_kinds_that_we_do_not_know_are_skipped(said: Message, kind: int, fields: list[Any]) -> None:
     assert unpack(packet(1, said) + msgpack.packb([kind, *fields]) + pack(said))[1] == [said, said]
 
@@ -267,7 +268,7 @@ def test_the_bytes_are_those_that_other_versions_know() -> None:
         Ack(1, 2, 3): [2, 1, 2, 3],
         Nack(1): [3, 1],
         PingReq(1, 2, 3): [4, 1, 2, 3],
-        zone: [5, "b", zone.generation, 0, 0, "10.0.0.1", 7001, "z", True, 9, 4],
+        zone: [5, "b", zone.generation, 0, 0, "10.0.0.1", 7001, "z", True, 9, 4, False],
         Contest("b", 1, 2, settled=True): [6, "b", 1, 2, True],
         Record("b", 1, 2, "x", 3, b"p"): [7, "b", 1, 2, "x", 3, b"p"],
         Announcement("b", 1, 2, "x", 3, 4, 5): [8, "b", 1, 2, "x", 3, 4, 5],
@@ -277,6 +278,7 @@ def test_the_bytes_are_those_that_other_versions_know() -> None:
         Want(1, (2, 3)): [12, 1, [2, 3]],
         Fetch("b", 1, 2, "x"): [13, "b", 1, 2, "x"],
         End(): [14],
+        Hold(): [15],
     }
     assert list(map(fields_of, layout)) == list(layout.values())  # type: ignore[arg-type]
     assert pack_sender(258) == b"\0\0\0\0\0\0\1\2"

@@ -71,9 +71,12 @@ def test_detection_and_mistakes_are_reported() -> None:
     run_for(made, 4)
     quality._first.clear()
     quality._last.clear()
-    quality.see(n0, MemberChanged(None, failed))
+    quality.see(n0, MemberChanged(n1.rumor(), failed))
     run_for(made, 1)
-    quality.see(made.processes["n2"], MemberChanged(None, failed))
+    quality.see(made.processes["n2"], MemberChanged(None, failed))  # a newcomer, who is told: that is no detection
+    quality.see(made.processes["n2"], MemberChanged(n1.rumor(), failed))
     quality.finish()
-    expected = "measured detection 4.00 s first, 5.00 s last (1 deaths); 2 mistakes lasting 2.00 s, again after 3.00 s"
+    expected = (
+        "measured detection 4.000 s first, 5.000 s last (1 deaths); 2 mistakes lasting 2.00 s, again after 3.00 s"
+    )
     assert quality.note == expected

@@ -1,0 +1,126 @@
+"""Knows whose death this node would be told of by a kernel: the members to which it holds an idle stream.
+
+Theory of operation (design §4.2, docs/decisions/0009). A process that is killed says nothing, but its kernel does: it
+ends every stream that the process had, and refuses new ones. So each node holds a lifeline, a stream on which nothing
+is said, to the members that come next after it on a ring (`membership.ring`); each member is thus watched by as many.
+When a lifeline ends and nobody has said that its holder left, the node knocks at once. If the knock is *refused* it
+says so to the others that watch the same member, and they knock, too: two distinct refusals are a verdict, in a few
+milliseconds instead of seconds. If the knock is answered, or simply lost, nothing follows but
+another lifeline; a host that went silent is left to the prober.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.config import Settings
+from gossipreg.protocol.exchange import Exchange
+from gossipreg.protocol.judgement import Judgement
+from gossipreg.protocol.membership.members import Members
+from gossipreg.protocol.membership.probe import Ping
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.spreading.reconcile import End, Hold
+from gossipreg.protocol.talks import Purpose, Talk
+
+#: Least time between two looks at who is to be watched (seconds): while a cluster forms, that changes all the time.
+_LOOK_SECONDS = 1.0
+
+#: Time between two looks when nobody has come or gone: one may have restarted behind a cut link (seconds).
+_REVIEW_SECONDS = 30.0
+
+#: Time until a lifeline that ended, or could not be had, is tried again (seconds).
+_RETRY_SECONDS = 5.0
+
+#: Least time between two first knocks at one life, when others say that they were refused (seconds).
+_SECOND_SECONDS = 1.0
+
+#: Knocks after a lifeline ended, if the first ones are neither refused nor answered (a process takes a while to die).
+_KNOCKS_MAX = 3
+
+
+@attrs.frozen
+class _Knock:
+    """Asks a member whose lifeline ended whether it is there."""
+
+    target: Rumor
+    number: int  # the first knock is 1
+
+
+@attrs.define
+class Lifelines:
+    """The lifelines of one node, and the knocks under way."""
+
+    settings: Settings
+    own_name: str
+    members: Members
+    exchange: Exchange
+    judgement: Judgement
+    _look_at: float
+    _looked_at: int = 0  # the ring's changes, at the last look
+    _retry_at: float = float("inf")
+    _streams: dict[int, int] = attrs.field(factory=dict)  # life watched -> stream
+    _knocked: dict[int, float] = attrs.field(factory=dict)  # life -> when it was last knocked at
+
+    @property
+    def deadline(self) -> float:
+        """When `wake` is wanted (seconds)."""
+        return self._look_at if self.members.ring.changes != self._looked_at else self._retry_at
+
+    def wake(self, now: float) -> None:
+        """Hold the lifelines that are wanted, and no others."""
+        if now < self.deadline:
+            return
+        self._looked_at = self.members.ring.changes
+        self._look_at = now + _LOOK_SECONDS
+        self._retry_at = now + _REVIEW_SECONDS
+        self._knocked = {life: at for life, at in self._knocked.items() if now - at < _SECOND_SECONDS}
+        wanted = {rumor.life: rumor for rumor in self._wanted()}
+        for life in [life for life in self._streams if life not in wanted]:
+            self.exchange.close(self._streams.pop(life))
+        for life, rumor in wanted.items():
+            if life not in self._streams:
+                stream = self.exchange.open(Purpose.LIFELINE, rumor.address, [Hold()], about=rumor, idle=True)
+                if stream is not None:
+                    self._streams[life] = stream
+
+    def _wanted(self) -> list[Rumor]:
+        names = self.members.ring.after(self.own_name, self.settings.lifelines)
+        rumors = [self.members.get(name) for name in names]
+        return [rumor for rumor in rumors if rumor is not None]
+
+    def ended(self, talk: Talk, now: float, *, refused: bool) -> None:
+        """A lifeline or a knock has come to its end."""
+        if isinstance(talk.about, _Knock):
+            if refused:
+                self._refused(talk.about.target, now)
+            elif not talk.answered and talk.about.number < _KNOCKS_MAX:
+                self._knock(talk.about.target, talk.about.number + 1, now)
+            return
+        target = talk.about
+        assert isinstance(target, Rumor), "a lifeline is known by whom it is held to"
+        self._streams.pop(target.life, None)
+        self._retry_at = min(self._retry_at, now + _RETRY_SECONDS)
+        if talk.answered:  # one that never held says nothing, not even when it was refused: that may be a firewall
+            self._knock(target, 1, now)
+
+    def seconded(self, accusation: Rumor, now: float) -> None:
+        """Somebody was refused: whoever is near enough on the ring knocks, too, for two are certain.
+
+        Those that held a lifeline knock anyway, but where several die at once, they may be among the dead.
+        """
+        near = self.members.ring.before(accusation.name, 2 * self.settings.lifelines)
+        if self.own_name in near and now - self._knocked.get(accusation.life, -_SECOND_SECONDS) >= _SECOND_SECONDS:
+            self._knock(accusation, 1, now)
+
+    def _knock(self, target: Rumor, number: int, now: float) -> None:
+        held = self.members.get(target.name)
+        if held is None or held.life != target.life or not held.status.is_present:
+            return
+        self._knocked[target.life] = now
+        ping = Ping(0, target.life, self.exchange.knowledge.fingerprint.total)
+        self.exchange.open(Purpose.KNOCK, target.address, [ping, End()], about=_Knock(target, number))
+
+    def _refused(self, target: Rumor, now: float) -> None:
+        """Tell everybody, and first those that watch the same member, that its kernel has refused us."""
+        watchers = self.members.ring.before(target.name, self.settings.lifelines)
+        self.judgement.refused(target, [name for name in watchers if name != self.own_name], now)

@@ -1,0 +1,52 @@
+"""Knows in which order members watch each other: a ring, in the order of a hash of their names.
+
+Who watches whom must be agreed without a word, must spread the load evenly, and must change little when somebody
+comes or goes. On the ring each member watches those that come next after it, so each is watched by those just before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+
+import attrs
+
+
+def _place_of(name: str) -> tuple[int, str]:
+    digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"ring").digest()
+    return int.from_bytes(digest), name
+
+
+@attrs.define
+class Ring:
+    """Names in the order of their places."""
+
+    changes: int = 0  # how often somebody came or went
+    _places: list[tuple[int, str]] = attrs.field(factory=list)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def seat(self, name: str) -> None:
+        """Let ``name``, which has no seat, take its seat."""
+        place = _place_of(name)
+        self._places.insert(bisect_left(self._places, place), place)
+        self.changes += 1
+
+    def unseat(self, name: str) -> None:
+        """Let ``name``, which has a seat, go."""
+        del self._places[bisect_left(self._places, _place_of(name))]
+        self.changes += 1
+
+    def after(self, name: str, count: int) -> list[str]:
+        """The ``count`` that come next after ``name`` (all others, if they are fewer)."""
+        return self._walk(name, count, 1)
+
+    def before(self, name: str, count: int) -> list[str]:
+        """The ``count`` that come just before ``name``, the nearest first."""
+        return self._walk(name, count, -1)
+
+    def _walk(self, name: str, count: int, step: int) -> list[str]:
+        start = bisect_left(self._places, _place_of(name))
+        steps = range(1, min(count, len(self._places) - 1) + 1)
+        return [self._places[(start + step * number) % len(self._places)][1] for number in steps]

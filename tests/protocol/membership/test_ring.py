@@ -1,0 +1,47 @@
+"""Who watches whom: everybody the next few, so that everybody is watched by as many."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg.protocol.membership.ring import Ring
+from tests.protocol.making import law
+
+names = st.lists(st.text("abcdef", min_size=1, max_size=3), min_size=1, unique=True)
+
+
+def ring(seated: list[str]) -> Ring:
+    made = Ring()
+    for name in seated:
+        made.seat(name)
+    return made
+
+
+@law
+@given(names, st.integers(0, 5))
+def test_each_is_watched_by_those_that_it_does_not_watch_back_unless_all_do(seated: list[str], count: int) -> None:
+    one = ring(seated)
+    for name in seated:
+        watched = one.after(name, count)
+        assert len(set(watched)) == len(watched) == min(count, len(seated) - 1)
+        assert name not in watched
+        assert all(name in one.before(other, count) for other in watched)
+
+
+@law
+@given(names, st.randoms())
+def test_the_order_in_which_they_came_does_not_matter(seated: list[str], dice: object) -> None:
+    other = sorted(seated)
+    assert ring(seated).after(seated[0], 3) == ring(other).after(seated[0], 3)
+
+
+@law
+@given(names)
+def test_who_goes_is_watched_no_more_and_every_change_is_counted(seated: list[str]) -> None:
+    one = ring(seated)
+    gone = seated[-1]
+    one.unseat(gone)
+    assert len(one) == len(seated) - 1
+    assert one.changes == len(seated) + 1
+    assert all(gone not in one.after(name, 9) for name in seated[:-1])
