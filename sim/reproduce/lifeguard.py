@@ -55,7 +55,7 @@ FULL: Final = Grid(
 #: Where most false positives are: blocks longer than a suspicion, with little time between them.
 QUICK: Final = attrs.evolve(
     FULL,
-    anomalous=(4, 16),
+    anomalous=(16,),
     on=(16.384, 32.768),
     off=(0.016, 0.064),
     runs=1,

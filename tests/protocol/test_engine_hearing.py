@@ -267,3 +267,12 @@ def test_what_a_namesake_said_in_our_generation_makes_us_take_a_later_one() -> N
         node.leave(7.0)
         hear_in_talk(node, B, attrs.evolve(foreign, generation=BORN + 1))
         assert node.identity.generation == BORN + 1
+
+
+def test_one_whose_sending_is_held_up_can_still_judge() -> None:
+    node = among(B, C, D)
+    hear(node, C, B.graver(Status.SUSPECT, C.life), now=6.0)
+    for second in range(7, 40):
+        hear(node, D, Nack(1), now=float(second))
+    assert changes(node.judge(40.0)) == [("b", "failed")]
+    assert node.judge(41.0) == []

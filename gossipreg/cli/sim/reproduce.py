@@ -24,7 +24,7 @@ _TELL_EVERY: Final = 30.0
 
 @command()
 @click.argument("experiment", type=click.Choice(_EXPERIMENTS))
-@click.option("--quick", is_flag=True, help="A few runs that show the same: minutes instead of days.")
+@click.option("--quick", is_flag=True, help="A few runs where something happens: minutes instead of days.")
 @click.option("--ours", is_flag=True, help="This protocol with its defaults, too.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes that play.  [default: one for each core]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all dice are drawn from.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gossipreg.model import Status
 from sim.reproduce.arena import Arena
-from sim.reproduce.block import Block
+from sim.reproduce.block import HANDLING, Block
 from sim.reproduce.profiles import OURS, SWIM
 
 
@@ -28,6 +28,7 @@ def test_nothing_is_sent_and_nothing_read_while_it_lasts() -> None:
     assert sent
     during = sent[: len(sent) - sent[::-1].index("n1")]
     assert "n0" not in during
+    arena.rest(0.05)
     assert arena.process("n0").engine.counters["packets_received"] > read, "what waited is read when it ends"
 
 
@@ -41,6 +42,7 @@ def test_one_probe_begins_and_has_failed_when_it_ends() -> None:
 def test_one_that_reads_before_its_timers_fire_suspects_nobody() -> None:
     arena = Arena.of(OURS, 6, 1)
     Block(arena, ["n0"]).hold(3.0)
+    arena.rest(0.05)
     assert suspects(arena, "n0") == []
 
 
@@ -64,6 +66,18 @@ def test_with_time_between_blocks_the_accused_is_heard() -> None:
     assert suspects(arena, "n0") == []
     block.hold(12.0)
     assert all(failure.subject == "n0" for failure in arena.failures if failure.observer != "n0")
+
+
+def test_what_has_waited_is_read_one_by_one_and_may_not_all_be_read_before_the_next_block() -> None:
+    arena = Arena.of(SWIM, 6, 1)
+    block = Block(arena, ["n0"])
+    counters = arena.process("n0").engine.counters
+    block.hold(8.0)
+    before = counters["packets_received"]
+    arena.rest(3.5 * HANDLING)
+    assert counters["packets_received"] == before + 3
+    block.hold(1.0)
+    assert counters["packets_received"] == before + 3
 
 
 def test_cycles_go_on_until_the_time_is_over() -> None:
