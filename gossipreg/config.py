@@ -57,12 +57,15 @@ class Settings:
     probe_timeout: float = _setting(
         0.5, "How long an ack may take before others are asked to ping. Stretched like the interval."
     )
+    probe_timeout_min: float = _setting(
+        0.1, "The least that it may take, where round trips were measured: smoothed + 4 x variation (RFC 6298)."
+    )
     indirect_probes: int = _setting(3, "How many members are asked to ping one that did not answer, k (SWIM §3.1).")
     nack_fraction: float = _setting(
         0.8, "Share of the patience in a ping-req after which a helper without an ack sends a nack (Lifeguard §IV-A)."
     )
     suspicion_alpha: float = _setting(
-        4.0, "Shortest suspicion = alpha x max(1, log10(members)) x probe_interval (Lifeguard §IV-B)."
+        1.5, "Shortest suspicion = alpha x max(1, log10(members)) x probe_interval (Lifeguard §IV-B)."
     )
     suspicion_beta: float = _setting(6.0, "Longest suspicion = beta x the shortest; each confirmation shortens it.")
     suspicion_confirmations: int = _setting(
@@ -74,7 +77,7 @@ class Settings:
     local_health_max: int = _setting(8, "Highest local health score; 0 turns local health off.", zero=True)
     gossip_fanout: int = _setting(3, "Members that a fresh rumor is sent to at each of its rounds.")
     gossip_rounds: int = _setting(
-        7, "Rounds in which a rumor is sent: at once, then gossip_gap x gossip_growth^i later."
+        6, "Rounds in which a rumor is sent: at once, then gossip_gap x gossip_growth^i later."
     )
     gossip_gap: float = _setting(0.01, "First gap between two rounds of one rumor.")
     gossip_growth: float = attrs.field(
@@ -112,6 +115,7 @@ class Settings:
     tell_accused: bool = _switch("Whoever is heard from while believed suspect or failed is told so at once.")
     stream_probe: bool = _switch("A member that misses its direct ping is also probed over a stream.")
     late_acks: bool = _switch("An ack that comes after its probe has ended gives the suspect its full time again.")
+    seconding: bool = _switch("A helper that could not reach a member either confirms its suspicion at once.")
     verdict_witness: bool = _switch("Nobody is declared failed by a node that hears nobody else (decision 0003).")
 
 

@@ -111,6 +111,8 @@ class Agreement:
         offered = self.cluster.offered()
         truth = sorted((process.name, instance) for process in core for instance in offered.get(process.name, ()))
         names = sorted(process.name for process in core)
+        if len(core) == 1 and not core[0].engine.identity.settled:
+            names = []  # it waits for one of its seeds, and has told nobody of itself
         return all(self._sees(process, names, truth) for process in core)
 
     def _sees(self, process: Process, names: list[str], truth: list[tuple[str, str]]) -> bool:

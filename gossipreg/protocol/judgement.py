@@ -15,7 +15,7 @@ from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Identity
-from gossipreg.protocol.membership.probe import Finding, Missed, Ping, Say, TryStream
+from gossipreg.protocol.membership.probe import Finding, Missed, Ping, Say, TryStream, Unreached
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import MemberChanged
@@ -52,6 +52,8 @@ class Judgement:
             if not rumor.supersedes(held):
                 return
         self._believe(rumor, now, spread=voice.is_worth_telling(settled=self.identity.settled))
+        if rumor.status is Status.SUSPECT and self.detector.prober.was_unreached(rumor.life, now):
+            self._second(rumor, now)
         revived = held is not None and held.status is Status.FAILED and rumor.status is Status.ALIVE
         if revived and not voice.in_talk:
             self.exchange.hurry(now)  # it was away
@@ -63,17 +65,25 @@ class Judgement:
         else:
             self.detector.cleared(rumor.name)
         self.outbox.put(MemberChanged(before, rumor))
-        self._condemn_if_proven(rumor, now)
+        self._conclude(rumor, now)
 
     def _confirm(self, held: Rumor, accuser: int, now: float, *, refused: bool = False) -> None:
         if self.detector.confirm(held.name, accuser, refused=refused):
             voice = attrs.evolve(held, accuser=accuser, refused=refused)
             self.knowledge.mill.add(Topic.MEMBERSHIP, held.name, pack(voice), now)
-            self._condemn_if_proven(held, now)
+            self._conclude(held, now)
 
-    def _condemn_if_proven(self, suspect: Rumor, now: float) -> None:
+    def _second(self, suspect: Rumor, now: float) -> None:
+        """This node could not reach the suspect either, on behalf of somebody: that is a voice of its own."""
+        if self.detector.settings.seconding:
+            self._confirm(suspect, self.identity.life, now)
+
+    def _conclude(self, suspect: Rumor, now: float) -> None:
+        """Two speeds: routing reacts to a suspicion that is confirmed, membership to one that is over or proven."""
         if self.detector.is_proven(suspect.name):
             self._condemn(suspect, now)
+        elif self.detector.is_confirmed(suspect.name):
+            self.knowledge.doubt(suspect.name)
 
     def _condemn(self, suspect: Rumor, now: float) -> None:
         self.knowledge.counters["verdicts"] += 1
@@ -101,6 +111,10 @@ class Judgement:
                     self.exchange.open(Purpose.PROBE, target.address, [ping, End()], about=seq)
                 case Missed():
                     self._miss(finding, now)
+                case Unreached(target):
+                    suspect = self.knowledge.members.by_life(target)
+                    if suspect is not None and suspect.status is Status.SUSPECT:
+                        self._second(suspect, now)
                 case _:
                     self.detector.answered(finding.target.name, now)
 

@@ -45,6 +45,7 @@ class Knowledge:
     mill: Dissemination = attrs.field(init=False)
     own: Rumor | None = None  # this node's claim, which stands for it in its own view even before it is announced
     _filed: dict[str, int] = attrs.field(factory=dict)  # owner -> generation whose records are in the fingerprint
+    _doubted: dict[str, None] = attrs.field(factory=dict)  # owners that more than one member could not reach
     _orphans: dict[str, float] = attrs.field(factory=dict)  # owner that nobody introduced -> since when
 
     def __attrs_post_init__(self) -> None:
@@ -58,6 +59,8 @@ class Knowledge:
         held = self.members.get(rumor.name)
         assert held is not None, "it was just put there"
         self.fingerprint.replace(before, held)
+        if rumor.status is not Status.SUSPECT or (before is not None and not before.is_same_life(rumor)):
+            self._doubted.pop(rumor.name, None)
         if spread:
             self.mill.add(Topic.MEMBERSHIP, rumor.name, pack(rumor), now)
         table = self.registry.table(rumor.name)
@@ -68,6 +71,11 @@ class Knowledge:
                 self.registry.touch(rumor.name)
                 self._file(rumor.name)
         return before
+
+    def doubt(self, name: str) -> None:
+        """A member is suspected by more than one: prefer what others offer, until it is cleared or judged."""
+        self._doubted[name] = None
+        self.registry.touch(name)
 
     def expect(self, rumor: Rumor) -> bool:
         """Whether there is a use and room for ``rumor`` about a member that is not known."""
@@ -194,7 +202,7 @@ class Knowledge:
     def refresh(self) -> list[str]:
         """Bring the view up to date; returns the services that look different."""
         dirty = self.registry.take_dirty()
-        return self.view.refresh(dirty, self.registry, self._standing) if dirty else []
+        return self.view.refresh(dirty, self.registry, self._standing, self._doubted) if dirty else []
 
     def _standing(self, owner: str, generation: int) -> Rumor | None:
         member = self.own if owner == self.members.own_name else self.members.get(owner)

@@ -65,8 +65,10 @@ class IdleLoad(Oracle):
         periods = idle / scenario.settings.probe_interval
         if scenario.nodes == 1:
             self.not_applicable("one node has nobody to send to")
-        elif 2 * slowest_way(scenario.wiring, _TAIL) > scenario.settings.probe_timeout:
+        elif 2 * slowest_way(scenario.wiring, _TAIL) > scenario.settings.probe_timeout_min:
             self.not_applicable("an ack may be so late that others are asked")
+        elif any(fault.kind == "clock-drift" for fault in scenario.faults):
+            self.not_applicable("periods are not the same for all")
         elif periods < _PERIODS_NEEDED:
             self.not_applicable(f"nothing was new for {periods:.1f} periods, {_PERIODS_NEEDED:g} are needed")
         else:

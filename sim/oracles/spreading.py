@@ -28,7 +28,7 @@ _STEP: Final = 0.0005
 _GIVEN_UP: Final = 10.0
 
 #: Standard deviations of a latency that the curve allows for.
-_TAIL: Final = 2.5
+_TAIL: Final = 4.0
 
 
 def epidemic(settings: Settings, nodes: int, loss: float, one_way: float) -> float:

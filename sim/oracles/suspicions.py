@@ -71,8 +71,12 @@ class SuspicionTimes(Oracle):
                 self._open[key] = _Open(suspicion, process.now, process.engine.members.present_count, step)
             return
         opened = self._open.pop(key, None)
-        if opened is not None and after.status is Status.FAILED and after.accuser == process.engine.identity.life:
+        if after.status is not Status.FAILED or after.accuser != process.engine.identity.life:
+            return
+        if opened is not None:
             self._judge(process, after.name, opened)
+        else:  # accused and failed in one step: it must have been proven
+            self._judge_proof(process, after.name)
 
     def _judge(self, process: Process, accused: str, opened: _Open) -> None:
         suspicion = opened.suspicion

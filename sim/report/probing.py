@@ -85,7 +85,7 @@ class Probe:
         pings = [
             (message.seq, passage)
             for passage, message in self._said(self.prober, self.target, Ping, 0)
-            if isinstance(message, Ping) and not passage.on_stream and passage.sent <= self.ended
+            if isinstance(message, Ping) and not passage.on_stream and passage.sent < self.ended
         ]
         asked = [m.seq for p, m in self._said(self.prober, "", PingReq, 0) if isinstance(m, PingReq)]
         helped = [each for each in pings if each[0] in asked]

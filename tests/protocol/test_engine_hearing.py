@@ -6,11 +6,12 @@ import attrs
 import pytest
 
 from gossipreg import limits
+from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.outputs import Output, SendFrame
+from gossipreg.protocol.outputs import InstancesChanged, Output, SendFrame
 from gossipreg.protocol.registry.records import Fetch, Head, Record
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End
@@ -276,3 +277,61 @@ def test_one_whose_sending_is_held_up_can_still_judge() -> None:
         hear(node, D, Nack(1), now=float(second))
     assert changes(node.judge(40.0)) == [("b", "failed")]
     assert node.judge(41.0) == []
+
+
+def unreached(node: Engine, target: Rumor, now: float) -> None:
+    """Let ``node`` ping ``target`` in vain, on behalf of another."""
+    hear(node, C, PingReq(7, target.life, 500), now=now)
+    node.wake(now + 0.4)
+
+
+def test_a_helper_that_could_not_reach_a_member_either_seconds_its_suspicion_at_once() -> None:
+    node = among(B, C, D)
+    unreached(node, B, 5.0)
+    suspect = B.graver(Status.SUSPECT, C.life)
+    hear(node, C, suspect, now=5.5)
+    told = [said for said in said_to(node.wake(5.51), D.address) if said == suspect]
+    assert A.life in [rumor.accuser for rumor in told if isinstance(rumor, Rumor)]
+
+
+def test_it_does_so_too_if_the_suspicion_came_first() -> None:
+    node = among(B, C, D)
+    suspect = B.graver(Status.SUSPECT, C.life)
+    hear(node, C, suspect, now=5.0)
+    unreached(node, B, 5.0)
+    assert node.detector.is_confirmed("b")
+
+
+def test_where_nobody_is_to_second_a_suspicion_nobody_does() -> None:
+    node = among(B, C, D, settings=Settings(lifelines=0, seconding=False))
+    hear(node, C, B.graver(Status.SUSPECT, C.life), now=5.0)
+    unreached(node, B, 5.0)
+    assert not node.detector.is_confirmed("b")
+
+
+def test_what_a_doubtful_owner_offers_is_called_only_if_there_is_nothing_better() -> None:
+    node = among(B, C, D)
+    for owner in (B, C):
+        offering = engine(owner.name, address=owner.address)
+        offering.register(instance(f"at-{owner.name}"), 0.0)
+        hear(node, owner, *(offering.knowledge.registry.table(owner.name) or ()), now=5.0)
+    node.wake(5.0)
+    assert ids(node) == ["at-b", "at-c"]
+    suspect = B.graver(Status.SUSPECT, D.life)
+    hear(node, D, suspect, now=5.1)
+    node.wake(5.1)
+    assert ids(node) == ["at-b", "at-c"]
+    hear(node, C, attrs.evolve(suspect, accuser=C.life), now=5.2)
+    assert InstancesChanged(("orders",)) in node.wake(5.2)
+    assert ids(node) == ["at-c"]
+    hear(node, D, C.graver(Status.SUSPECT, D.life), now=5.3)
+    hear(node, D, C.graver(Status.SUSPECT, 77), now=5.3)
+    node.wake(5.3)
+    assert ids(node) == ["at-b", "at-c"], "when all are in doubt, all are tried"
+    hear(node, B, attrs.evolve(B, incarnation=1), now=5.4)
+    node.wake(5.4)
+    assert ids(node) == ["at-b"]
+
+
+def ids(node: Engine) -> list[str]:
+    return [offered.id for offered in node.view.service("orders").healthy]

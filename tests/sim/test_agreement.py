@@ -18,7 +18,7 @@ def test_the_bound_grows_with_what_it_is_made_of() -> None:
     assert heal_bound(scenario(settings=Settings(stream_patience=9.0))) > usual
     assert heal_bound(scenario(settings=Settings(gossip_rounds=12))) > usual
     assert heal_bound(scenario(Fault(kind="crash", lasts=1.0))) == usual
-    assert heal_bound(scenario(Fault(kind="crash", nodes=("n1",), permanent=True))) == pytest.approx(usual + 34.0)
+    assert heal_bound(scenario(Fault(kind="crash", nodes=("n1",), permanent=True))) == pytest.approx(usual + 19.0)
 
 
 @pytest.mark.parametrize(

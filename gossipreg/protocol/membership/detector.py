@@ -94,6 +94,11 @@ class Detector:
         is_new_voice = suspicion.confirm(accuser)
         return (refused and suspicion.refuse(accuser)) or is_new_voice
 
+    def is_confirmed(self, name: str) -> bool:
+        """Whether ``name`` is suspected by more than one member, or, in a pair, by the only other one."""
+        suspicion = self._suspicions.get(name)
+        return suspicion is not None and suspicion.is_confirmed
+
     def is_proven(self, name: str) -> bool:
         """Whether ``name`` is suspected for reasons that leave no doubt."""
         suspicion = self._suspicions.get(name)

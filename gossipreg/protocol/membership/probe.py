@@ -23,10 +23,14 @@ from gossipreg.config import Settings
 from gossipreg.model import Address
 from gossipreg.protocol.membership.local_health import LocalHealth
 from gossipreg.protocol.membership.members import Members
+from gossipreg.protocol.membership.round_trips import RoundTrips
 from gossipreg.protocol.membership.rumor import Rumor
 
 #: Probes and relays remembered, so that a late ack still counts. A relay costs about 200 bytes.
 _OPEN_MAX = 1024
+
+#: For how many periods a ping that was made for somebody else, and not answered, is evidence.
+_UNREACHED_PERIODS = 2
 
 _NEVER = float("inf")
 
@@ -99,7 +103,14 @@ class Answered:
     rtt: float | None
 
 
-Finding = Say | TryStream | Missed | Answered
+@attrs.frozen
+class Unreached:
+    """The life ``target`` did not answer a ping that was made for somebody else."""
+
+    target: int
+
+
+Finding = Say | TryStream | Missed | Answered | Unreached
 
 
 @attrs.define
@@ -109,12 +120,20 @@ class _Probe:
     started: float
     timeout_at: float
     ends_at: float
+    next_at: float  # when the next period begins
     helpers: int = 0
     nacks: int = 0
     acked: bool = False
     refused: bool = False
     asked: bool = False
     over: bool = False
+
+
+def _due(probe: _Probe) -> float:
+    """When something is to be done about a probe: others asked, it ended, or, if it was answered, the next begun."""
+    if probe.acked:
+        return probe.next_at
+    return probe.ends_at if probe.asked else probe.timeout_at
 
 
 @attrs.frozen
@@ -137,6 +156,11 @@ class Prober:
     _current: _Probe | None = None
     _probes: OrderedDict[int, _Probe] = attrs.field(factory=OrderedDict)
     _relays: OrderedDict[int, _Relay] = attrs.field(factory=OrderedDict)
+    _unreached: dict[int, float] = attrs.field(factory=dict)  # life -> when a ping for somebody else had no answer
+    trips: RoundTrips = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.trips = RoundTrips(self.settings.probe_timeout_min, self.settings.probe_timeout)
 
     @property
     def deadline(self) -> float:
@@ -145,8 +169,7 @@ class Prober:
         probe = self._current
         if probe is None:
             return min(nack_at, self.next_period)
-        waits = not probe.acked and not probe.asked
-        return min(nack_at, probe.timeout_at if waits else probe.ends_at)
+        return min(nack_at, _due(probe))
 
     def _next_seq(self) -> int:
         self._seq = self._seq % 0xFFFF_FFFF + 1
@@ -160,9 +183,9 @@ class Prober:
         if probe is not None:
             if not probe.acked and not probe.asked and now >= probe.timeout_at:
                 self._ask_others(probe, found, now)
-            if now >= probe.ends_at:
+            if (probe.acked or probe.asked) and now >= _due(probe):
                 self._end(probe, found)
-                self.next_period = max(probe.ends_at, now - self.settings.probe_interval)
+                self.next_period = max(probe.next_at, now - self.settings.probe_interval)
         if self._current is None and now >= self.next_period:
             self._begin(fingerprint, found, now)
         return found
@@ -173,8 +196,17 @@ class Prober:
             self.next_period = now + self.settings.probe_interval
             return
         seq = self._next_seq()
-        timeout = self.health.stretch(self.settings.probe_timeout)
-        probe = _Probe(seq, target, now, now + timeout, now + self.health.stretch(self.settings.probe_interval))
+        timeout = self.trips.timeout(target.life)
+        patience = timeout + max(0.0, self.settings.probe_interval - self.settings.probe_timeout)
+        stretch = self.health.stretch
+        probe = _Probe(
+            seq,
+            target,
+            now,
+            timeout_at=now + stretch(timeout),
+            ends_at=now + stretch(patience),
+            next_at=now + stretch(self.settings.probe_interval),
+        )
         self._current = self._probes[seq] = probe
         while len(self._probes) > _OPEN_MAX:
             self._probes.popitem(last=False)
@@ -205,10 +237,18 @@ class Prober:
             relay = self._relays[seq]
             found.append(Say(relay.origin, Nack(relay.origin_seq)))
             self._relays[seq] = attrs.evolve(relay, nack_at=_NEVER)
+            self._unreached[relay.target] = now
+            found.append(Unreached(relay.target))
+
+    def was_unreached(self, life: int, now: float) -> bool:
+        """Whether ``life`` has lately not answered a ping that this node made for somebody else."""
+        at = self._unreached.get(life)
+        return at is not None and now - at <= _UNREACHED_PERIODS * self.health.stretch(self.settings.probe_interval)
 
     def acked(self, ack: Ack, sender: int, now: float) -> list[Finding]:
         """Take an ack from the life ``sender``."""
         subject = ack.subject or sender
+        self._unreached.pop(subject, None)
         relay = self._relays.get(ack.seq)
         if relay is not None and relay.target == subject:
             del self._relays[ack.seq]
@@ -221,8 +261,10 @@ class Prober:
         probe.acked = True
         if not probe.over:
             self.health.better()
-        rtt = now - probe.started if subject == sender and not probe.over else None
-        return [Answered(probe.target, probe.over, rtt)]
+        rtt = now - probe.started if subject == sender else None
+        if rtt is not None:
+            self.trips.measured(subject, rtt)
+        return [Answered(probe.target, probe.over, None if probe.over else rtt)]
 
     def nacked(self, nack: Nack) -> None:
         """A helper is well but has no ack."""
@@ -250,6 +292,8 @@ class Prober:
         """Forget relays that were nacked long ago, and probes too old for a late ack to mean anything."""
         for seq in [seq for seq, relay in self._relays.items() if relay.nack_at == _NEVER]:
             del self._relays[seq]
+        self._unreached = {life: at for life, at in self._unreached.items() if self.was_unreached(life, now)}
+        self.trips.keep(lambda life: self.members.by_life(life) is not None)
         oldest = now - 10 * self.settings.probe_interval * (self.settings.local_health_max + 1)
         while self._probes and (first := next(iter(self._probes.values()))).over and first.started < oldest:
             self._probes.popitem(last=False)
@@ -260,3 +304,4 @@ class Prober:
         if probe is not None:
             probe.timeout_at += seconds
             probe.ends_at += seconds
+            probe.next_at += seconds

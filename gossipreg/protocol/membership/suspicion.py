@@ -55,6 +55,11 @@ class Suspicion:
         return bool(self._refusers)
 
     @property
+    def is_confirmed(self) -> bool:
+        """Whether another voice than the first accuser's, or the accused's own kernel, has said the same."""
+        return self.is_refused or self.confirmations >= min(1, self.confirmations_wanted)
+
+    @property
     def is_proven(self) -> bool:
         """Whether it has refused so many that there is nothing to wait for."""
         return len(self._refusers) >= self.refusals_wanted

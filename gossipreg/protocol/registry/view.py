@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Protocol
@@ -72,16 +72,25 @@ class View:
         views = sorted(self._services.copy().items())
         return {name: ServiceCount(len(v.instances), len(v.healthy)) for name, v in views if v.instances}
 
-    def refresh(self, names: Iterable[str], registry: Registry, standing: Standing) -> list[str]:
-        """Look again at the services called ``names``; returns those that look different now."""
+    def refresh(
+        self, names: Iterable[str], registry: Registry, standing: Standing, doubted: Container[str] = ()
+    ) -> list[str]:
+        """Look again at the services called ``names``; returns those that look different now.
+
+        What a ``doubted`` owner offers is called only when there is nothing better: traffic leaves a host that is
+        likely to be dead long before that is certain.
+        """
         changed = []
         for name in names:
             instances = tuple(_visible(registry.offers(name), standing))
             before = self._services.get(name)
-            if instances == (before.instances if before else ()):
+            able = tuple(i for i in instances if i.health.can_serve)
+            healthy = tuple(i for i in able if i.owner not in doubted) or able
+            if before is not None and (instances, healthy) == (before.instances, before.healthy):
+                continue
+            if before is None and not instances:
                 continue
             self._index += 1
-            healthy = tuple(i for i in instances if i.health.can_serve)
             shares = tuple(accumulate(i.weight for i in healthy))
             self._services[name] = ServiceView(self._index, instances, healthy, shares)
             changed.append(name)

@@ -6,6 +6,9 @@ a few members drawn at random, and whoever learns it does the same. So news cros
 of a few ms, the later rounds are there for packets that were lost, and when nothing is new nothing is sent. Rumors
 also ride on probes and acks that go out anyway.
 
+Rounds of several rumors would soon go their separate ways, a packet each. So a packet that goes out takes along what
+has waited for most of its gap: the rounds of a burst fall in step again.
+
 Two kinds of rumor (who is here, what they offer) take turns in each packet, least told first and newest among those,
 so that a storm of one cannot starve the other, nor repeats what has not been said at all. What a full queue has to
 drop is left to reconciliation.
@@ -26,6 +29,9 @@ from gossipreg.config import Settings
 
 #: How many of the newest rumors are looked at to fill one packet; a packet holds about twenty.
 _RIDERS_CONSIDERED = 64
+
+#: The share of its gap that a rumor need not wait if a packet goes out anyway.
+_NEARLY = 0.45
 
 #: For how many probe intervals a rumor may wait for rides after its last round.
 _RIDE_PERIODS = 10
@@ -113,7 +119,21 @@ class Dissemination:
             self._next_round(item, members, now)
         for item in waiting:
             self._schedule(item, now + self.settings.gossip_gap)
+        for item in self._nearly_due(now):
+            if len(item.data) <= left:
+                packets[-1].append(item.data)
+                left -= len(item.data)
+                self._next_round(item, members, now)
         return packets
+
+    def _nearly_due(self, now: float) -> list[_Item]:
+        """Rumors that have waited for most of their gap: they go along where there is room, and save a packet."""
+        newest = islice(reversed(self._items.values()), _RIDERS_CONSIDERED)
+        return _taking_turns([item for item in newest if item.round and item.due - now <= _NEARLY * self._gap(item)])
+
+    def _gap(self, item: _Item) -> float:
+        """The time between the last round of ``item`` and its next (seconds)."""
+        return self.settings.gossip_gap * self.settings.gossip_growth ** (item.round - 1)
 
     def _take_due(self, now: float) -> list[_Item]:
         due: list[_Item] = []
@@ -125,7 +145,7 @@ class Dissemination:
     def _next_round(self, item: _Item, members: int, now: float) -> None:
         item.round += 1
         if item.round < self.rounds(members):
-            self._schedule(item, now + self.settings.gossip_gap * self.settings.gossip_growth ** (item.round - 1))
+            self._schedule(item, now + self._gap(item))
             return
         item.due = math.inf
         if item.rides >= self.settings.piggyback_rounds:

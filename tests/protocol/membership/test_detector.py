@@ -38,7 +38,7 @@ class Court:
 
 
 def court(count: int = 4, *, refused: bool = False) -> Court:
-    settings = Settings()
+    settings = Settings(suspicion_alpha=4.0)
     members = Members(settings, Random(1), "a")
     others = crowd(count)
     members.put(rumor("a", port=7000), 0.0)

@@ -22,6 +22,7 @@ from gossipreg.protocol.membership.probe import (
     Prober,
     Say,
     TryStream,
+    Unreached,
 )
 from gossipreg.protocol.membership.rumor import Rumor
 from tests.protocol.making import address, crowd, rumor
@@ -225,10 +226,13 @@ def test_a_helper_without_an_ack_says_so_once_in_time_and_still_passes_on_a_late
     target, origin = one.others[0], address(9000)
     one.prober.ping_for(PingReq(44, target.life, 500), origin, FINGERPRINT, 1.2)
     assert one.prober.deadline == pytest.approx(1.6)
-    assert one.wake(1.6) == [Say(origin, Nack(44))]
+    assert not one.prober.was_unreached(target.life, 1.6)
+    assert one.wake(1.6) == [Say(origin, Nack(44)), Unreached(target.life)]
+    assert one.prober.was_unreached(target.life, 1.7)
     assert one.prober.deadline == 2.0
     assert one.wake(1.7) == []
     assert one.prober.acked(Ack(2, 0, 5), target.life, 1.8) == [Say(origin, Ack(44, target.life, 5))]
+    assert not one.prober.was_unreached(target.life, 1.8)
 
 
 def test_a_helper_pings_nobody_whom_it_does_not_know() -> None:
@@ -294,3 +298,32 @@ def test_the_target_may_be_a_suspect() -> None:
     [say] = one.wake(2.0)
     assert isinstance(say, Say)
     assert say.about == "m0"
+
+
+def test_one_whose_round_trips_are_known_is_given_less_time() -> None:
+    one = probing(1)
+    now = 1.0
+    one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.001)
+    for period in range(2, 9):
+        assert one.prober.deadline == float(period)
+        [ping] = (said.message for said in one.wake(float(period)) if isinstance(said, Say))
+        now = float(period)
+        assert isinstance(ping, Ping)
+        if period < 8:
+            one.prober.acked(Ack(ping.seq, 0, 0), one.target.life, now + 0.001)
+    assert one.prober.deadline == pytest.approx(now + 0.1), "others are asked soon"
+    one.wake(now + 0.1)
+    assert one.prober.deadline == pytest.approx(now + 0.6), "and have the time that they always had"
+    assert Missed(one.target, refused=False) in one.wake(now + 0.6)
+    assert one.prober.deadline == pytest.approx(now + 1.0), "while the next period begins when it would have begun"
+
+
+def test_a_ping_for_somebody_else_is_no_evidence_for_ever() -> None:
+    one = probing(2)
+    target = one.others[0]
+    one.prober.ping_for(PingReq(44, target.life, 500), address(9000), FINGERPRINT, 1.2)
+    one.wake(1.7)
+    assert one.prober.was_unreached(target.life, 3.6)
+    assert not one.prober.was_unreached(target.life, 13.8)
+    one.prober.expire(13.8)
+    assert not one.prober._unreached

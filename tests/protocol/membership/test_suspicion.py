@@ -14,7 +14,8 @@ from tests.protocol.making import law
 
 
 def suspicion(members: int = 10, *, refused: bool = False, **settings: float) -> Suspicion:
-    return Suspicion.start(Settings(**settings), members, 1, 100.0, refused=refused)  # type: ignore[arg-type]
+    chosen = Settings(**{"suspicion_alpha": 4.0, **settings})  # type: ignore[arg-type]
+    return Suspicion.start(chosen, members, 1, 100.0, refused=refused)
 
 
 @law

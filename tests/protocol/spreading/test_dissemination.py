@@ -18,7 +18,7 @@ M, R = Topic.MEMBERSHIP, Topic.INSTANCES
 
 
 def mill(**settings: float) -> Dissemination:
-    return Dissemination(Settings(**settings))  # type: ignore[arg-type]
+    return Dissemination(Settings(**{"gossip_rounds": 7, **settings}))  # type: ignore[arg-type]
 
 
 def run(one: Dissemination, *, until: float, members: int = 64, room: int = ROOM) -> list[tuple[float, list[bytes]]]:
@@ -201,3 +201,24 @@ def test_what_was_never_told_goes_before_repeats() -> None:
     one.add(M, "new", b"new", 0.1)
     packets = one.flush(1000, 64, 0.1 + Settings().gossip_coalesce)
     assert packets[0][0] == b"new"
+
+
+def test_rounds_that_are_nearly_due_go_along_with_a_packet_that_goes_out_anyway() -> None:
+    one = mill(gossip_coalesce=0.0)
+    one.add(M, "first", b"first", 0.0)
+    one.flush(ROOM, 64, 0.0)
+    one.flush(ROOM, 64, 0.01)
+    one.add(M, "second", b"second", 0.021)
+    assert one.flush(ROOM, 64, 0.021) == [[b"second", b"first"]], "more than half of its gap of 20 ms is over"
+    assert one.deadline == pytest.approx(0.031)
+    one.flush(ROOM, 64, 0.031)
+    one.add(M, "third", b"third", 0.032)
+    assert one.flush(ROOM, 64, 0.032) == [[b"third"]], "the others have been told just now"
+
+
+def test_what_is_nearly_due_takes_no_packet_of_its_own() -> None:
+    one = mill(gossip_coalesce=0.0)
+    one.add(M, "first", b"1" * 60, 0.0)
+    one.flush(100, 64, 0.0)
+    one.add(M, "second", b"2" * 60, 0.009)
+    assert one.flush(100, 64, 0.009) == [[b"2" * 60]]

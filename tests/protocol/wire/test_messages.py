@@ -282,3 +282,8 @@ def test_the_bytes_are_those_that_other_versions_know() -> None:
     }
     assert list(map(fields_of, layout)) == list(layout.values())  # type: ignore[arg-type]
     assert pack_sender(258) == b"\0\0\0\0\0\0\1\2"
+
+
+@pytest.mark.parametrize("host", ["example.com", "10.0.0", "fe80::1%eth0", ""])
+def test_a_name_where_an_address_should_be_is_junk(host: str) -> None:
+    assert read(packet(1, attrs.evolve(rumor("b"), address=Address(host, 1)))) is None

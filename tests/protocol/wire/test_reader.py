@@ -73,3 +73,10 @@ def test_after_junk_it_reads_on() -> None:
     good = packet(1, rumor("b"))
     assert heard(reader, good[:-1]) is None
     assert reader.read(good) == unpack(good)
+
+
+def test_what_was_read_a_while_ago_is_still_the_very_same_message() -> None:
+    reader = Reader(room=4)
+    [first] = reader.read(packet(1, rumor("b")))[1]
+    reader.read(packet(1, rumor("b", incarnation=1), rumor("b", incarnation=2)))
+    assert reader.read(packet(1, rumor("b")))[1][0] is first

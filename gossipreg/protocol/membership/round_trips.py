@@ -1,0 +1,51 @@
+"""Knows how long members take to answer a ping, and so how long to wait for the next answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+
+@attrs.frozen
+class _Trip:
+    smoothed: float  # seconds
+    variation: float  # seconds
+
+
+@attrs.define
+class RoundTrips:
+    """Smoothed round trips and their variation, by life, as TCP keeps them (RFC 6298).
+
+    A timeout that follows from what was measured is a tenth of one that must do for everybody. Missing it costs only
+    that others are asked, too: it accuses nobody.
+    """
+
+    shortest: float  # seconds; a process that is scheduled late is not gone
+    longest: float  # seconds; for those of whom nothing is known
+    _trips: dict[int, _Trip] = attrs.field(factory=dict)
+
+    def measured(self, life: int, seconds: float) -> None:
+        """An ack came so long after its ping."""
+        known = self._trips.get(life)
+        if known is None:
+            self._trips[life] = _Trip(seconds, seconds / 2)
+        else:
+            variation = 0.75 * known.variation + 0.25 * abs(known.smoothed - seconds)
+            self._trips[life] = _Trip(0.875 * known.smoothed + 0.125 * seconds, variation)
+
+    def timeout(self, life: int) -> float:
+        """How long to wait for an ack of ``life`` (seconds)."""
+        trip = self._trips.get(life)
+        if trip is None:
+            return self.longest
+        return min(self.longest, max(self.shortest, trip.smoothed + 4 * trip.variation))
+
+    def smoothed(self, life: int) -> float | None:
+        """The round trip to ``life``, smoothed (seconds); None if none was measured."""
+        trip = self._trips.get(life)
+        return None if trip is None else trip.smoothed
+
+    def keep(self, known: Callable[[int], bool]) -> None:
+        """Forget the lives that are not ``known`` any more."""
+        self._trips = {life: trip for life, trip in self._trips.items() if known(life)}
