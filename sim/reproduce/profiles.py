@@ -1,7 +1,7 @@
 """Knows the settings that make this protocol behave as the published ones do.
 
-A profile switches off what the others do not have: the witness, the own-lag rule, streams beside probes, telling the
-accused at once, gaps between rounds of gossip that grow. What remains different is listed in docs/simulator.md.
+A profile switches off what the others do not have: the witness, the own-lag rule, streams beside probes, lifelines,
+telling the accused at once, adaptive timeouts, seconding, gaps between rounds of gossip that grow. What remains different is listed in docs/simulator.md.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from gossipreg.config import Settings
 _SWIM: Final = Settings(
     probe_interval=1.0,
     probe_timeout=0.5,
+    probe_timeout_min=0.5,
     indirect_probes=3,
     suspicion_alpha=5.0,
     suspicion_beta=1.0,
@@ -31,7 +32,9 @@ _SWIM: Final = Settings(
     tell_accused=False,
     stream_probe=False,
     late_acks=False,
+    seconding=False,
     verdict_witness=False,
+    lifelines=0,
 )
 
 
