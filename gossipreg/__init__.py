@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gossipreg.check import Check, CheckReport
 from gossipreg.config import Config, Settings
 from gossipreg.errors import (
     AgentUnreachable,
@@ -21,6 +22,7 @@ from gossipreg.errors import (
 )
 from gossipreg.model import (
     Address,
+    CheckEvent,
     Event,
     Health,
     Instance,
@@ -44,6 +46,9 @@ __all__ = [
     "Address",
     "AgentUnreachable",
     "BindError",
+    "Check",
+    "CheckEvent",
+    "CheckReport",
     "Config",
     "ConfigError",
     "Event",

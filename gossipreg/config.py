@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,21 @@ DEFAULT_PORT: Final = 7940
 #: Where an agent answers HTTP unless told otherwise.
 DEFAULT_HTTP: Final = "127.0.0.1:8500"
 
+#: Where an agent answers DNS unless told otherwise.
+DEFAULT_DNS: Final = "127.0.0.1:8600"
+
 KEY_BYTES: Final = 32
+
+#: Letters, digits and inner hyphens between dots; a dot at the end may be.
+_DOMAIN: Final = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?"
+)
+
+#: Longest domain (characters). Whole names end at 253, and a member's name before it may have 63.
+_DOMAIN_CHARS_MAX: Final = 128
+
+#: Longest that DNS clients may be told to keep an answer (seconds): a day. RFC 8767 caps a TTL at a week.
+_TTL_MAX: Final = 86_400
 
 
 def _positive(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -111,6 +126,13 @@ class Settings:
     lag_tolerance: float = _setting(
         0.25, "A node that wakes later than this after a timer was due was itself stopped: it extends its verdicts."
     )
+    calm_base: float = _setting(
+        30.0,
+        "How long a member that is failed a second time within calm_memory waits before it is back; doubles; 0: never.",
+        zero=True,
+    )
+    calm_max: float = _setting(120.0, "The longest such wait.")
+    calm_memory: float = _setting(600.0, "For how long a return counts.")
     buddy: bool = _switch("A ping to a suspect carries the suspicion (Lifeguard §IV-C).")
     tell_accused: bool = _switch("Whoever is heard from while believed suspect or failed is told so at once.")
     stream_probe: bool = _switch("A member that misses its direct ping is also probed over a stream.")
@@ -149,6 +171,35 @@ def _checked_join(_: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...
 def _checked_log_format(_: Any, attribute: attrs.Attribute[Any], value: str) -> None:
     if value not in ("text", "json"):
         raise ConfigError(f"{attribute.name}: {value!r} is neither text nor json")
+
+
+def _checked_door(_: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    if value != "off":
+        try:
+            Address.parse(value)
+        except ConfigError as error:
+            raise ConfigError(f"{attribute.name}: {error}, or say off") from None
+
+
+def _checked_domains(_: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    if not value:
+        raise ConfigError(f"{attribute.name}: name at least one domain, or turn the door off with dns = off")
+    for domain in value:
+        if len(domain) > _DOMAIN_CHARS_MAX or not _DOMAIN.fullmatch(domain):
+            raise ConfigError(
+                f"{attribute.name}: {domain!r} is not a domain: use up to {_DOMAIN_CHARS_MAX} characters, "
+                "labels of letters, digits and inner '-' with dots between"
+            )
+
+
+def _checked_ttl(_: Any, attribute: attrs.Attribute[Any], value: int) -> None:
+    if not 0 <= value <= _TTL_MAX:
+        raise ConfigError(f"{attribute.name}: {value!r} is not a number of seconds from 0 to {_TTL_MAX}")
+
+
+def _checked_command_checks(_: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    if value not in ("off", "own", "api"):
+        raise ConfigError(f"{attribute.name}: {value!r} is neither off, own nor api")
 
 
 def _seeds(value: Any) -> tuple[str, ...]:
@@ -202,6 +253,12 @@ class Config:
         "Directory in which name, peers and registrations outlive a crash. Default: none are kept.",
         converter=_optional_path,
     )
+    command_checks: str = _option(
+        "off",
+        "Whether health checks may run commands here: off, own (those of the program itself, and those kept on disk) "
+        "or api (also those registered over HTTP).",
+        validator=_checked_command_checks,
+    )
     protocol: Settings = attrs.field(factory=Settings, metadata={"doc": "The protocol's knobs; see below."})
 
 
@@ -209,19 +266,22 @@ class Config:
 class AgentConfig(Config):
     """What a user tells a standalone agent: a node's settings and its doors'."""
 
-    http: str = _option(DEFAULT_HTTP, "Address for the HTTP API: HOST:PORT, or off.")
+    http: str = _option(DEFAULT_HTTP, "Address for the HTTP API: HOST:PORT, or off.", validator=_checked_door)
+    dns: str = _option(DEFAULT_DNS, "Address for DNS, UDP and TCP: HOST:PORT, or off.", validator=_checked_door)
+    dns_domain: tuple[str, ...] = _option(
+        ("gossipreg", "consul"),
+        "Domains that DNS names are below. Consul's clients expect consul.",
+        validator=_checked_domains,
+        converter=_seeds,
+    )
+    dns_ttl: int = _option(
+        0, "How long DNS clients may keep an answer, in seconds; 0: not at all.", validator=_checked_ttl
+    )
     log_format: str = _option(
         "text",
         "How log lines are written on standard error: text or json.",
         validator=_checked_log_format,
     )
-
-    def __attrs_post_init__(self) -> None:
-        if self.http != "off":
-            try:
-                Address.parse(self.http)
-            except ConfigError as error:
-                raise ConfigError(f"http: {error}, or say off") from None
 
 
 def parse_key(text: str, *, where: str) -> bytes:

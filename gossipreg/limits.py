@@ -69,3 +69,36 @@ SEAL_LIVES_MAX: Final = 4096
 
 #: Watchers of one node (in-process and over HTTP together).
 WATCHERS_MAX: Final = 4096
+
+#: Why an instance is not passing (characters). It travels in its record, so it is one line; the whole output of a
+#: check stays with its owner.
+REASON_CHARS_MAX: Final = 160
+
+#: Checks of one instance, and of all instances of one node. Each is a task of some 10 KiB, and each is run again and
+#: again: ten thousand every ten seconds keep one core busy.
+CHECKS_PER_INSTANCE_MAX: Final = 16
+CHECKS_PER_NODE_MAX: Final = 10_000
+
+#: Checks running at once, each with a descriptor: those that answered in time when they last ran, and those that did
+#: not. Two lanes, so that targets that hang can only hold up each other.
+CHECK_RUNS_MAX: Final = 128
+SLOW_CHECK_RUNS_MAX: Final = 32
+
+#: Checks started in a second. A thousand that are due together, after a start or a stop, start over a second.
+CHECK_STARTS_PER_SECOND: Final = 1000
+
+#: What is kept of a check's last answer, and read of it at all (bytes).
+CHECK_OUTPUT_BYTES_MAX: Final = 1024
+CHECK_READ_BYTES_MAX: Final = 65_536
+
+#: Shortest and longest interval, timeout and time to live (seconds). Below it, the checks would be the load.
+CHECK_SECONDS_MIN: Final = 0.05
+CHECK_SECONDS_MAX: Final = 86_400.0
+
+#: Successes or failures in a row that may be asked for before a check's health changes.
+CHECK_STREAK_MAX: Final = 100
+
+#: Length of a check's URL or address (characters), of its headers together, and of its command line.
+CHECK_TARGET_CHARS_MAX: Final = 2048
+CHECK_HEADERS_CHARS_MAX: Final = 8192
+CHECK_COMMAND_CHARS_MAX: Final = 8192

@@ -85,15 +85,25 @@ class Status(enum.IntEnum):
 
 
 class Health(enum.StrEnum):
-    """Whether an instance can serve."""
+    """Whether an instance can serve. The order is the gravity: of several, the graver counts."""
 
     PASSING = "passing"
+    WARNING = "warning"
     CRITICAL = "critical"
+    MAINTENANCE = "maintenance"
 
     @property
     def can_serve(self) -> bool:
         """Whether a lookup returns such an instance without being asked for all."""
-        return self is Health.PASSING
+        return self is Health.PASSING or self is Health.WARNING
+
+    @property
+    def gravity(self) -> int:
+        """0 for passing, then one more for each that is worse."""
+        return _GRAVITY[self]
+
+
+_GRAVITY: Final = {health: gravity for gravity, health in enumerate(Health)}
 
 
 @attrs.frozen
@@ -136,6 +146,7 @@ class Instance:
     zone: str = ""
     health: Health = Health.PASSING
     owner: str = ""
+    reason: str = ""  # why it is not passing: the check and what it found when its health last changed
 
     @property
     def address(self) -> Address:
@@ -158,6 +169,10 @@ class Instance:
             _check_name("zone", self.zone)
         _check_tags(self.tags)
         _check_meta(self.meta)
+        if not _is_text(self.reason, 0, limits.REASON_CHARS_MAX):
+            raise InvalidInstance(
+                f"reason: {_shown(self.reason)} is not a string of up to {limits.REASON_CHARS_MAX} characters"
+            )
 
 
 def _shown(value: object) -> str:
@@ -257,7 +272,18 @@ class MemberEvent:
     member: Member
 
 
-Event = Snapshot | InstanceEvent | MemberEvent
+@attrs.frozen
+class CheckEvent:
+    """A check of this node's own instance began to flap (fail again and again), or is steady again."""
+
+    kind: Literal["flapping", "steady"]
+    instance: str  # its id
+    service: str
+    check: str
+    health: Health
+
+
+Event = Snapshot | InstanceEvent | MemberEvent | CheckEvent
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ these what they hear. The bound is computed, not guessed; what each term waits f
     + the settling time before a talk + the gap between talks                     to compare what gossip missed
     + the stream's patience                                                       a talk that the fault cut short
     + all rounds of gossip, twice                                                 a refutation, and what it reveals
+    + the longest wait of one that kept being failed                              to say that it is back
     + if somebody stays dead: ten periods and the longest suspicion               to be found out after all
 
 A live member needs no term for its suspicion: whoever hears it while suspecting it says so, and it answers. Nor does
@@ -17,6 +18,7 @@ one that is dead need a whole round of probes: that none of n members probes it 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import attrs
 
@@ -68,6 +70,15 @@ def gossip_span(settings: Settings) -> float:
     """How long after its birth a rumor has its last round (seconds)."""
     gaps = sum(settings.gossip_growth**number for number in range(settings.gossip_rounds - 1))
     return settings.gossip_coalesce + settings.gossip_gap * gaps
+
+
+def longest_calm(processes: Iterable[Process]) -> float:
+    """The longest that any of ``processes``, failed now, waits before it says that it is back (seconds)."""
+    waits = []
+    for process in processes:
+        calm = process.engine.standing.calm
+        waits.append(calm.wait(process.now) if calm.verdict is None else calm.return_at - process.now)
+    return max(waits, default=0.0)
 
 
 def kept_apart(scenario: Scenario, world: World) -> tuple[str, ...]:

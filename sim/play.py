@@ -13,7 +13,7 @@ from functools import partial
 import attrs
 
 from gossipreg.model import Instance
-from sim.agreement import Agreement, heal_bound, kept_apart
+from sim.agreement import Agreement, heal_bound, kept_apart, longest_calm
 from sim.cluster import Cluster
 from sim.faults import Faults
 from sim.network import Constant, Exponential, Latency, Lognormal, Regions
@@ -144,18 +144,17 @@ class _Play:
         self.jury.watch(self.cluster)
 
     def run(self) -> Outcome:
-        bound = heal_bound(self.scenario)
         healed_in = None
         try:
-            healed_in = self._acts(bound)
+            healed_in = self._acts()
         except Endless:
             self.jury.stopped(events_cap(self.scenario))
         else:
             self.stage.healed_in = healed_in
             self.jury.finish()
-        return self._outcome(healed_in, bound)
+        return self._outcome(healed_in)
 
-    def _acts(self, bound: float) -> float | None:
+    def _acts(self) -> float | None:
         """Play all acts; returns how long after the heal all agreed (seconds), or None if they did not."""
         scenario = self.scenario
         self._begin()
@@ -167,7 +166,8 @@ class _Play:
         self.trace.note(self.world.now, "", "faults")
         self._run(heal)
         self.trace.note(self.world.now, "", "heal")
-        return self._wait_for_agreement(heal, min(scenario.quiet, 2 * bound))
+        self.stage.penance = longest_calm(self.cluster.alive)
+        return self._wait_for_agreement(heal, min(scenario.quiet, 2 * heal_bound(scenario)) + self.stage.penance)
 
     def _run(self, until: int) -> None:
         """Run on, a second at a time, each with as many events as it may have."""
@@ -176,7 +176,7 @@ class _Play:
             self.world.events_max = self.world.events + cap
             self.world.run(min(until, self.world.now + SECOND))
 
-    def _outcome(self, healed_in: float | None, bound: float) -> Outcome:
+    def _outcome(self, healed_in: float | None) -> Outcome:
         oracles = {type(oracle).__name__: oracle for oracle in self.jury.oracles}
         marks = marks_of(self.trace, self.cluster.tally)
         return Outcome(
@@ -188,7 +188,7 @@ class _Play:
             laws={name: oracle.law for name, oracle in oracles.items()},
             notes={name: oracle.note for name, oracle in oracles.items()},
             healed_in=healed_in,
-            bound=bound,
+            bound=self.stage.bound,
             missing=tuple(mark for mark in self.scenario.sometimes if mark not in marks),
             marks=marks,
             events=self.world.events,

@@ -10,19 +10,21 @@ from typing import Final, NoReturn
 import click
 
 from gossipreg.cli.agent import agent
+from gossipreg.cli.checks import checks, heartbeat, maintenance
 from gossipreg.cli.demo import demo
 from gossipreg.cli.keygen import keygen
 from gossipreg.cli.members import info, leave, members
 from gossipreg.cli.page import Sections
+from gossipreg.cli.proxy import proxy
 from gossipreg.cli.services import deregister, lookup, register, services
 from gossipreg.cli.sim import sim
 from gossipreg.cli.watch import watch
 from gossipreg.errors import ConfigError, GossipregError
 
 _SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
-    "Run": (agent, demo, keygen),
-    "Ask the agent": (lookup, services, members, watch, info),
-    "Tell the agent": (register, deregister, leave),
+    "Run": (agent, proxy, demo, keygen),
+    "Ask the agent": (lookup, services, checks, members, watch, info),
+    "Tell the agent": (register, deregister, heartbeat, maintenance, leave),
     "Try it out": (sim,),
 }
 

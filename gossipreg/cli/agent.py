@@ -27,7 +27,11 @@ _METAVARS: Final = {
     "zone": "NAME",
     "key_file": "FILE",
     "data_dir": "DIR",
+    "command_checks": "off|own|api",
     "http": "HOST:PORT|off",
+    "dns": "HOST:PORT|off",
+    "dns_domain": "NAME",
+    "dns_ttl": "SECONDS",
     "log_format": "text|json",
 }
 
@@ -41,8 +45,10 @@ def _setting_flags(command: _Command) -> _Command:
                 key,
                 metavar=_METAVARS.get(key),
                 is_flag=setting.default is False,
-                multiple=setting.default == (),
-                help=setting.doc + (f"  [default: {setting.default}]" if setting.default else ""),
+                multiple=isinstance(setting.default, tuple),
+                type=int if isinstance(setting.default, int) and not isinstance(setting.default, bool) else None,
+                default=() if isinstance(setting.default, tuple) else None,
+                help=setting.doc + (f"  [default: {setting.shown_default}]" if setting.default else ""),
             )(command)
     return command
 
@@ -58,7 +64,7 @@ def _setting_flags(command: _Command) -> _Command:
     help="TOML file with any of these settings and the protocol's.",
 )
 def agent(file: Path | None, **flags: Any) -> None:
-    """Run a member of the cluster, with an HTTP API for this host.
+    """Run a member of the cluster, with HTTP and DNS for this host.
 
     A setting is taken from its flag, else from the environment (GOSSIPREG_BIND, GOSSIPREG_JOIN=a,b,
     GOSSIPREG_PROTOCOL_PROBE_INTERVAL, ...), else from the file, else it is the default.
@@ -69,7 +75,7 @@ def agent(file: Path | None, **flags: Any) -> None:
     Examples:
       gossipreg agent
       gossipreg agent --name web-1 --bind 10.0.0.5:7940 --join 10.0.0.6 --key-file key
-      gossipreg agent --config agent.toml --http off
+      gossipreg agent --config agent.toml --http off --dns off
     """
     config = load(flags, os.environ, file)
     write_logs(config.log_format)

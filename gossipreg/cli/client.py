@@ -44,9 +44,9 @@ class Agent:
         """The JSON document at ``/api/v1/path...``; a query of None is not asked."""
         return self._ask("GET", self._target(path, query))
 
-    def put(self, *path: str, body: Any) -> Any:
-        """Store ``body``; returns what the agent made of it."""
-        return self._ask("PUT", self._target(path), json.dumps(body).encode())
+    def put(self, *path: str, body: Any = None, **query: str | None) -> Any:
+        """Store ``body``, if there is one; returns what the agent made of it."""
+        return self._ask("PUT", self._target(path, query), b"" if body is None else json.dumps(body).encode())
 
     def post(self, *path: str) -> Any:
         """Ask for something to be done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from gossipreg import limits
 from gossipreg.cli import show
 from gossipreg.cli.asking import asks_agent
+from gossipreg.cli.checks import checks_given
 from gossipreg.cli.client import Agent
 from gossipreg.cli.page import command
 
@@ -33,7 +35,7 @@ def services(agent: Agent, *, as_json: bool) -> None:
 
 @command()
 @click.argument("name")
-@click.option("--all", "every", is_flag=True, help="Also those that cannot serve now.")
+@click.option("--all", "every", is_flag=True, help="Also those that cannot serve now, and why.")
 @click.option("--tag", metavar="TAG", help="Only those that carry this tag.")
 @click.option("--zone", metavar="NAME", help="Only those in this zone.")
 @click.option("--role", metavar="NAME", help="Only those in this role.")
@@ -47,7 +49,7 @@ def lookup(
     status is 0.
 
     Columns when piped, tab-separated, "-" for nothing:
-      address, id, health, weight, role, zone, owner, tags, meta
+      address, id, health, weight, role, zone, owner, tags, meta, and with --all reason
 
     Examples:
       gossipreg lookup orders
@@ -56,7 +58,7 @@ def lookup(
       gossipreg lookup orders --all --json
     """
     document = agent.get("services", name, all="true" if every else None, tag=tag, zone=zone, role=role)
-    show.write(show.instances(document), document, as_json=as_json)
+    show.write(show.instances(document, reasons=every), document, as_json=as_json)
     if not document["instances"]:
         show.note(f"no {'' if every else 'healthy '}instance of {name}{_such(tag, zone, role)}")
 
@@ -73,22 +75,38 @@ def lookup(
 @click.option("--role", metavar="NAME", help="Its role, such as primary or replica.")
 @click.option("--zone", metavar="NAME", help="Where it is.  [default: the agent's zone]")
 @click.option("--id", metavar="ID", help="Its id; registering an id again replaces the instance.  [default: made up]")
+@click.option("--check", "written", metavar="KIND=TARGET", multiple=True, help="A health check to run; repeatable.")
+@click.option(
+    "--checks", "file", metavar="FILE", type=click.Path(path_type=Path), help="TOML file with tables [[checks]]."
+)
 @asks_agent
 def register(
-    agent: Agent, name: str, *, as_json: bool, tags: tuple[str, ...], pairs: tuple[str, ...], **given: Any
+    agent: Agent,
+    name: str,
+    *,
+    as_json: bool,
+    tags: tuple[str, ...],
+    pairs: tuple[str, ...],
+    written: tuple[str, ...],
+    file: Path | None,
+    **given: Any,
 ) -> None:
     """Register an instance of a service with the agent.
 
     The agent owns it from now on: every member sees it within moments, and it goes when it is deregistered or when
-    its agent leaves or fails. The answer is the instance, in the columns of lookup.
+    its agent leaves or fails. The answer is the instance, in the columns of lookup. With checks it is critical until
+    they have been run.
 
     Examples:
       gossipreg register orders --port 8080
       gossipreg register orders --port 8080 --id orders-1 --tag v2 --meta owner=team-a
       gossipreg register db --host 10.0.0.9 --port 5432 --role primary --weight 10
+      gossipreg register orders --port 8080 --check "http=http://127.0.0.1:8080/health interval=500ms failures=2"
     """
     body = {"service": name, "tags": list(tags), "meta": _meta(pairs)}
     body |= {key: value for key, value in given.items() if value is not None}
+    if written or file:
+        body["checks"] = checks_given(written, file)
     instance = agent.put("instances", body=body)
     show.write(show.instances({"instances": [instance]}), instance, as_json=as_json)
 

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 
 import trio
 
@@ -24,7 +25,7 @@ _log = logging.getLogger("gossipreg.agent")
 def run(config: AgentConfig) -> None:
     """Run an agent until it has left the cluster.
 
-    Raises what ``open_node`` raises, and ``BindError`` for the HTTP address, alone or in an ``ExceptionGroup``.
+    Raises what ``open_node`` raises, and ``BindError`` for a door's address, alone or in an ``ExceptionGroup``.
     """
     trio.run(_serve, config)
 
@@ -36,7 +37,8 @@ async def _serve(config: AgentConfig) -> None:
             nursery.start_soon(_leave_when_told, node, leave)
             nursery.start_soon(_obey, signals, leave)
             http = None if config.http == "off" else await _open_http(node, Address.parse(config.http), leave, nursery)
-            _announce(node, http, as_json=config.log_format == "json")
+            dns = None if config.dns == "off" else await _open_dns(node, config, nursery)
+            _announce(node, http, dns, as_json=config.log_format == "json")
             await node.wait_closed()
             nursery.cancel_scope.cancel()
 
@@ -75,7 +77,16 @@ async def _open_http(node: Node, asked: Address, leave: trio.Event, nursery: tri
     return got
 
 
-def _announce(node: Node, http: Address | None, *, as_json: bool) -> None:
+async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> Address:
+    """Open the DNS door; the address that it got."""
+    from gossipreg.doors.dns import serve_dns  # noqa: PLC0415 -- an agent with `--dns off` does without
+
+    serve = partial(serve_dns, node, Address.parse(config.dns), domains=config.dns_domain, ttl=config.dns_ttl)
+    got: Address = await nursery.start(serve)
+    return got
+
+
+def _announce(node: Node, http: Address | None, dns: Address | None, *, as_json: bool) -> None:
     """Say on standard output that the agent is ready, for whoever started it to read."""
     if as_json:
         ready = {
@@ -83,9 +94,10 @@ def _announce(node: Node, http: Address | None, *, as_json: bool) -> None:
             "name": node.name,
             "gossip": str(node.address),
             "http": None if http is None else str(http),
+            "dns": None if dns is None else str(dns),
             "cluster": node.cluster,
         }
         print(json.dumps(ready), flush=True)
     else:
-        where = f"gossip {node.address}, http {http or 'off'}, cluster {node.cluster}"
+        where = f"gossip {node.address}, http {http or 'off'}, dns {dns or 'off'}, cluster {node.cluster}"
         print(f"gossipreg agent {node.name} ready: {where}", flush=True)

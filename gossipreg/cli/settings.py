@@ -114,6 +114,15 @@ class Setting:
         """The flag of ``gossipreg agent`` that carries it, if one does."""
         return None if self.key in _WITHOUT_FLAG or "." in self.key else f"--{self.key.replace('_', '-')}"
 
+    @property
+    def shown_default(self) -> str:
+        """The default as a person would write it; empty if there is none."""
+        if self.default in (None, "", ()):
+            return ""
+        if isinstance(self.default, tuple):
+            return ",".join(self.default)
+        return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
+
     def checked(self, value: Any, where: str) -> Any:
         """``value``, or a ``ConfigError`` that says where it was written and why it cannot be used."""
         owner = Settings if "." in self.key else AgentConfig

@@ -27,6 +27,9 @@ STYLES: Final[Mapping[str, str]] = {
     "draining": "yellow",
     "failed": "bold red",
     "critical": "bold red",
+    "warning": "yellow",
+    "maintenance": "yellow",
+    "flapping": "yellow",
     "left": "dim",
     "-": "dim",
 }
@@ -70,10 +73,21 @@ def services(document: Any) -> Table:
     )
 
 
-def instances(document: Any) -> Table:
-    """The table of ``GET /api/v1/services/NAME``, or of one instance in a list."""
+def instances(document: Any, *, reasons: bool = False) -> Table:
+    """The table of ``GET /api/v1/services/NAME``, or of one instance in a list; why one is not passing if asked."""
     return Table(
-        ("address", "id", "health", "weight", "role", "zone", "owner", "tags", "meta"),
+        (
+            "address",
+            "id",
+            "health",
+            "weight",
+            "role",
+            "zone",
+            "owner",
+            "tags",
+            "meta",
+            *(["reason"] if reasons else []),
+        ),
         [
             (
                 address_of(instance),
@@ -85,8 +99,30 @@ def instances(document: Any) -> Table:
                 instance["owner"],
                 ",".join(instance["tags"]),
                 ",".join(f"{key}={value}" for key, value in instance["meta"].items()),
+                *([instance.get("reason", "")] if reasons else []),
             )
             for instance in document["instances"]
+        ],
+    )
+
+
+def checks(document: Any) -> Table:
+    """The table of ``GET /api/v1/checks``; of the output, the first line."""
+    return Table(
+        ("instance", "check", "kind", "health", "flapping", "since", "runs", "target", "output"),
+        [
+            (
+                check["instance"],
+                check["name"],
+                check["kind"],
+                check["health"],
+                "flapping" if check["flapping"] else "",
+                f"{check['health_age']:.0f}",
+                str(check["runs"]),
+                check["target"],
+                check["output"].partition("\n")[0] or check["reason"],
+            )
+            for check in document["checks"]
         ],
     )
 
@@ -104,11 +140,12 @@ def facts(document: Mapping[str, Any]) -> Table:
 
 def event(name: str, data: Mapping[str, Any]) -> tuple[str, ...]:
     """One line of a watch: time, event, id or name, state, address, service, owner, weight."""
-    about = (
-        (data["id"], data["health"], address_of(data), data["service"], data["owner"], str(data["weight"]))
-        if name.startswith("instance")
-        else (data["name"], state_of(data), data["address"], "", "", "")
-    )
+    if name.startswith("instance"):
+        about = (data["id"], data["health"], address_of(data), data["service"], data["owner"], str(data["weight"]))
+    elif name.startswith("check"):
+        about = (f"{data['instance']} {data['check']}", data["health"], "", data["service"], "", "")
+    else:
+        about = (data["name"], state_of(data), data["address"], "", "", "")
     return (local(time.time()), name, *about)
 
 

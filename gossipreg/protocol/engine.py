@@ -165,7 +165,7 @@ class Engine:
         return min(
             self.detector.deadline,
             self.knowledge.mill.deadline,
-            self.identity.deadline,
+            self.standing.deadline,
             self._reconnect_at,
             self.lifelines.deadline,
             self._sweep_at,
@@ -410,8 +410,7 @@ class Engine:
         self.judgement.probe(now)
         self.judgement.judge(now)
         self.lifelines.wake(now)
-        if now >= self.identity.deadline:
-            self.standing.ask_namesake(now)
+        self.standing.wake(now)
         if now >= self._reconnect_at:
             self._reconnect(now)
         if now >= self._sweep_at:

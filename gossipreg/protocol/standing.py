@@ -10,8 +10,10 @@ from itertools import islice
 
 import attrs
 
+from gossipreg.model import Status
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.membership.calm import Calm
 from gossipreg.protocol.membership.identity import Answer, Contest, Identity
 from gossipreg.protocol.membership.local_health import LocalHealth
 from gossipreg.protocol.membership.rumor import Rumor
@@ -36,6 +38,24 @@ class Standing:
     health: LocalHealth
     exchange: Exchange
     outbox: Outbox
+    calm: Calm = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.calm = Calm(self.identity.settings)
+
+    @property
+    def deadline(self) -> float:
+        """When `wake` is wanted (seconds)."""
+        return min(self.identity.deadline, self.calm.return_at)
+
+    def wake(self, now: float) -> None:
+        """Ask the namesake again, or come back, if it is time."""
+        if now >= self.identity.deadline:
+            self._ask_namesake(now)
+        if now >= self.calm.return_at:
+            verdict = self.calm.release(now)
+            if self.identity.judge(verdict) is Answer.REFUTE:
+                self._refute(verdict, now)
 
     def begin(self, now: float, *, alone: bool) -> None:
         """Be known to oneself; one that is ``alone`` has nobody to ask whether its name is free."""
@@ -77,14 +97,22 @@ class Standing:
         """Somebody says something of this node's name."""
         match self.identity.judge(rumor):
             case Answer.REFUTE:
-                self.identity.refute(rumor)
-                self.health.worse()
-                self.knowledge.counters["refutations"] += 1
-                self.announce(now)
+                if rumor.status is not Status.FAILED or self.calm.may_answer(rumor, self._failed_share(), now):
+                    self._refute(rumor, now)
             case Answer.RECLAIM:
                 self._reclaim(rumor.generation, now)
             case Answer.CONTEST:
                 self.identity.open_contest(rumor, now)
+
+    def _refute(self, rumor: Rumor, now: float) -> None:
+        self.identity.refute(rumor)
+        self.health.worse()
+        self.knowledge.counters["refutations"] += 1
+        self.announce(now)
+
+    def _failed_share(self) -> float:
+        failed = len(self.knowledge.members.failed())
+        return failed / (failed + self.knowledge.members.present_count)
 
     def hear_of_shared_generation(self, said: Record | Head, now: float) -> bool:
         """Whether ``said`` is of our name and generation but not by us; then take a later generation.
@@ -111,7 +139,7 @@ class Standing:
 
     # Contests
 
-    def ask_namesake(self, now: float) -> None:
+    def _ask_namesake(self, now: float) -> None:
         """Ask the other life of our name whether it is there, or conclude that it is not."""
         other = self.identity.contested
         assert other is not None, "a contest is open"

@@ -12,8 +12,8 @@ import trio
 #: Changes remembered. A watcher that falls further behind looks at everything again; it loses nothing.
 _KEPT = 4096
 
-#: What changed: a service or a member, and its name.
-Entry = tuple[Literal["service", "member"], str]
+#: What changed: a service or a member, and its name; or a check of our own, and its instance's id and its own name.
+Entry = tuple[Literal["service", "member", "check"], str]
 
 
 @attrs.define

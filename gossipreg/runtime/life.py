@@ -10,12 +10,16 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from gossipreg.errors import GossipregError, NodeClosed, StorageError
+from gossipreg.check import Check
+from gossipreg.errors import GossipregError, InvalidInstance, NodeClosed, StorageError, UnknownInstance
 from gossipreg.model import Address, Instance
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.registry.payload import pack_instance, unpack_instance
+from gossipreg.protocol.registry.checks import Finding
 from gossipreg.runtime.changes import Changes
+from gossipreg.runtime.checks.monitor import Monitor
+from gossipreg.runtime.checks.probing import probe
 from gossipreg.runtime.driver import Driver
+from gossipreg.runtime.offers import Offer
 from gossipreg.runtime.persistence import Keeper, Saved
 
 log = logging.getLogger(__name__)
@@ -37,9 +41,18 @@ class Life:
     changes: Changes
     counters: Counter[str]
     keeper: Keeper | None
+    command_checks: str = "off"  # see `Config`
     failure: GossipregError | None = None
+    offers: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what was registered here, by id
+    monitor: Monitor = attrs.field(init=False)
     _leaving: trio.Lock = attrs.field(factory=trio.Lock)
     _closed: trio.Event = attrs.field(factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self.monitor = Monitor(self.driver.nursery, self._probe, self._checked, self._flapped, self._expired)
+
+    async def _probe(self, check: Check) -> Finding | None:
+        return await probe(check, commands=self.command_checks != "off")
 
     @property
     def name(self) -> str:
@@ -48,26 +61,75 @@ class Life:
 
     # What it offers
 
-    async def register(self, instance: Instance) -> None:
-        """Offer ``instance``; with a data directory it is on disk when this returns."""
+    async def register(self, offer: Offer) -> Instance:
+        """Offer an instance; with a data directory it is on disk when this returns. The instance as it stands."""
         self.check_open()
-        before = self.engine.own(instance.id)
-        self.driver.say(self.engine.register(instance, trio.current_time()))
+        offer.check_room()
+        id_ = offer.instance.id
+        self.monitor.make_room(id_, offer.checks)
+        before = self.offers.get(id_)
+        self._offer(offer)
         if self.keeper is not None:
-            with self._undoing(instance.id, before):
-                await self.keeper.put(instance.id, pack_instance(instance))
+            with self._undoing(id_, before):
+                await self.keeper.put(id_, offer.packed())
+        return self.engine.own(id_) or offer.instance
 
     async def deregister(self, id: str) -> None:  # noqa: A002
         """Withdraw an instance; with a data directory it is off the disk when this returns."""
         self.check_open()
-        before = self.engine.own(id)
+        before = self.offers.get(id)
         self.driver.say(self.engine.deregister(id, trio.current_time()))
         if self.keeper is not None:
             with self._undoing(id, before):
                 await self.keeper.drop(id)
+        if self.engine.own(id) is None:  # else it was registered again meanwhile
+            self.offers.pop(id, None)
+            self.monitor.drop(id)
+
+    def offer_of(self, id: str) -> Offer:  # noqa: A002
+        """What was registered here under that id. Raises ``UnknownInstance``."""
+        self.check_open()
+        offer = self.offers.get(id)
+        if offer is None or self.engine.own(id) is None:
+            raise UnknownInstance(f"this node owns no instance {id!r}: ask the node that registered it")
+        return offer
+
+    def _offer(self, offer: Offer) -> None:
+        """Say it, and check it from now on. Nothing is changed if the engine will not have it."""
+        self.driver.say(self.engine.register(self._standing(offer), trio.current_time()))
+        self.offers[offer.instance.id] = offer
+        self.monitor.put(offer.instance.id, offer.checks)
+
+    def _standing(self, offer: Offer) -> Instance:
+        """The instance with the health that its checks give it."""
+        health, reason = self.monitor.standing(offer.instance.id, offer.checks, offer.maintenance)
+        return attrs.evolve(offer.instance, health=health, reason=reason)
+
+    def _checked(self, id: str) -> None:  # noqa: A002
+        """A check of one of our instances has changed: tell everybody, if that changes the instance."""
+        said = self.engine.own(id)
+        if said is not None and not self.engine.identity.left:
+            stands = self._standing(self.offers[id])
+            if stands != said:
+                self.driver.say(self.engine.register(stands, trio.current_time()))
+
+    def _flapped(self, id: str, check: str) -> None:  # noqa: A002
+        self.changes.write([("check", f"{id} {check}")])
+
+    def _expired(self, id: str, check: str) -> None:  # noqa: A002
+        log.warning("instance %s is deregistered: its check %s was critical for too long", id, check)
+        self.driver.nursery.start_soon(self._withdraw, id)
+
+    async def _withdraw(self, id: str) -> None:  # noqa: A002
+        try:
+            await self.deregister(id)
+        except StorageError as error:
+            log.warning("instance %s stays for now: %s", id, error)
+        except (UnknownInstance, NodeClosed):
+            pass  # somebody else was quicker
 
     @contextmanager
-    def _undoing(self, id: str, before: Instance | None) -> Iterator[None]:  # noqa: A002
+    def _undoing(self, id: str, before: Offer | None) -> Iterator[None]:  # noqa: A002
         """What could not be stored did not happen."""
         try:
             yield
@@ -75,9 +137,11 @@ class Life:
             if not self.is_closed:
                 now = trio.current_time()
                 if before is not None:
-                    self.driver.say(self.engine.register(before, now))
+                    self._offer(before)
                 elif self.engine.own(id) is not None:
                     self.driver.say(self.engine.deregister(id, now))
+                    self.offers.pop(id, None)
+                    self.monitor.drop(id)
             raise
 
     # What it keeps
@@ -87,8 +151,10 @@ class Life:
         for warning in saved.warnings:
             log.warning("%s", warning)
         for instance_id, payload in saved.instances.items():
-            instance = unpack_instance(payload, id=instance_id, owner=self.name)
-            self.driver.say(self.engine.register(instance, trio.current_time()))
+            try:
+                self._offer(Offer.unpack(payload, id=instance_id, owner=self.name))
+            except InvalidInstance as error:
+                log.warning("instance %s is not offered again: %s", instance_id, error)
 
     async def keep_peers(self, keeper: Keeper) -> None:
         """Note on disk who is there, so that a restart finds back without its seeds."""
@@ -132,6 +198,7 @@ class Life:
             if has_peers and self.engine.own_count() and not identity.draining and not identity.left:
                 self.driver.say(self.engine.drain(trio.current_time()))
                 await trio.sleep(settings.drain_time)
+            self.monitor.close()
             if not identity.left:
                 self.driver.say(self.engine.leave(trio.current_time()))
             if has_peers:

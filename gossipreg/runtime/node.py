@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 import attrs
 import trio
 
-from gossipreg.errors import NodeClosed, NoInstance
-from gossipreg.model import Address, Instance, Member, NodeInfo, ServiceCount, Status
+from gossipreg.check import Check, CheckReport, Kind, read_checks
+from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance
+from gossipreg.model import Address, CheckEvent, Health, Instance, Member, NodeInfo, ServiceCount, Status
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching
 from gossipreg.runtime.life import Life
+from gossipreg.runtime.offers import Offer
 from gossipreg.runtime.watches import Events, Watch
 
 
@@ -135,8 +138,23 @@ class Node:
         """Members and instances over time, in batches: first a ``Snapshot``, then what changed."""
         self._life.check_open()
         return Events(
-            service, self._engine.view, self._member, self.members, self._life.changes, lambda: self._life.failure
+            service,
+            self._engine.view,
+            self._member,
+            self.members,
+            self._flap,
+            self._life.monitor.flapping,
+            self._life.changes,
+            lambda: self._life.failure,
         )
+
+    def _flap(self, entry: str) -> CheckEvent | None:
+        """What there is to say of a check of our own, named by its instance's id and its own name."""
+        id_, _, name = entry.partition(" ")
+        offer, state = self._life.offers.get(id_), self._life.monitor.state(id_, name)
+        if offer is None or state is None:
+            return None
+        return CheckEvent("flapping" if state.flapping else "steady", id_, offer.instance.service, name, state.health)
 
     def _member(self, name: str) -> Member | None:
         rumor: Rumor | None = self._engine.members.get(name)
@@ -165,13 +183,19 @@ class Node:
         zone: str | None = None,
         role: str | None = None,
         id: str | None = None,  # noqa: A002 - the word users know it by
+        checks: Sequence[Check | Mapping[str, object]] = (),
     ) -> Instance:
         """Offer an instance, or replace this node's own one of the same id; returns it as registered.
 
         ``host`` is this node's own unless given, ``zone`` likewise. The default id is made of service, member (or
-        the given host) and port, so that registering again replaces. With a data directory the registration is on
-        disk when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``.
+        the given host) and port, so that registering again replaces; a check that stays the same then goes on as it
+        stands. Without ``checks`` the instance can serve for as long as this node lives. With a data directory the
+        registration is on disk when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``,
+        ``StorageError``.
         """
+        read = read_checks(list(checks))
+        if self.command_checks == "off" and any(check.kind is Kind.COMMAND for check in read):
+            raise InvalidInstance('checks: commands are off on this node: set command_checks to "own" or "api"')
         instance = Instance(
             id=f"{service}-{host or self.name}-{port}" if id is None else id,
             service=service,
@@ -184,12 +208,59 @@ class Node:
             role=role,
             owner=self.name,
         )
-        await self._life.register(instance)
-        return instance
+        before = self._life.offers.get(instance.id)
+        return await self._life.register(Offer(instance, read, None if before is None else before.maintenance))
 
     async def deregister(self, id: str) -> None:  # noqa: A002
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
         await self._life.deregister(id)
+
+    # How that stands
+
+    @property
+    def command_checks(self) -> str:
+        """Who may have health checks run commands here: see `Config`."""
+        return self._life.command_checks
+
+    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:  # noqa: A002
+        """The checks of this node's own instance of that id, or of all; in the order of registration.
+
+        Raises ``UnknownInstance``, ``NodeClosed``.
+        """
+        self._life.check_open()
+        offers = list(self._life.offers.values()) if id is None else [self._life.offer_of(id)]
+        reports = (self._life.monitor.reports(offer.instance.id, offer.instance.service) for offer in offers)
+        return tuple(report for each in reports for report in each)
+
+    async def heartbeat(
+        self,
+        id: str,  # noqa: A002
+        *,
+        check: str | None = None,
+        health: Health = Health.PASSING,
+        note: str = "",
+    ) -> None:
+        """Say how this node's own instance is, to its ttl check of that name or to all of its ttl checks.
+
+        ``health`` is passing, warning or critical. Raises ``UnknownInstance``, ``NodeClosed``, and
+        ``InvalidInstance`` if no check awaits a heartbeat.
+        """
+        if health is Health.MAINTENANCE:
+            raise InvalidInstance("health: 'maintenance' is not passing, warning or critical: call set_maintenance")
+        self._life.offer_of(id)
+        self._life.monitor.beat(id, check, Finding(health, note or ("" if health is Health.PASSING else "as it says")))
+        await trio.lowlevel.checkpoint()
+
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:  # noqa: A002
+        """Take this node's own instance out, with the ``reason`` that others see, or with None back in.
+
+        It stays out over a restart, and when it is registered again. Its checks go on. Returns it as it stands.
+        Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        """
+        offer = self._life.offer_of(id)
+        if reason is not None:
+            attrs.evolve(offer.instance, reason=reason).check()
+        return await self._life.register(attrs.evolve(offer, maintenance=reason))
 
     # How it ends
 

@@ -135,7 +135,7 @@ def _born(
     )
     changes = Changes()
     driver = Driver(engine, Datagrams(sockets.udp, seal, counters), seeds, changes, config.cluster, key, nursery)
-    life = Life(config.cluster, engine, driver, changes, counters, keeper)
+    life = Life(config.cluster, engine, driver, changes, counters, keeper, config.command_checks)
     driver.on_failure = life.close
     return life
 

@@ -12,7 +12,17 @@ from typing import Final, Literal, Self
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.model import Event, Instance, InstanceEvent, Member, MemberEvent, ServiceChange, Snapshot, Status
+from gossipreg.model import (
+    CheckEvent,
+    Event,
+    Instance,
+    InstanceEvent,
+    Member,
+    MemberEvent,
+    ServiceChange,
+    Snapshot,
+    Status,
+)
 from gossipreg.protocol.registry.view import View
 from gossipreg.runtime.changes import Changes
 
@@ -102,11 +112,14 @@ class Events:
     _view: View
     _member: Callable[[str], Member | None]
     _members: Callable[[], tuple[Member, ...]]
+    _check: Callable[[str], CheckEvent | None]
+    _flapping_now: Callable[[], Iterable[str]]
     _changes: Changes
     _failure: Callable[[], GossipregError | None]
     _position: int | None = None
     _seen_members: dict[str, Member] = attrs.field(factory=dict)
     _seen: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
+    _flapping: dict[str, None] = attrs.field(factory=dict)  # checks that were last told of as flapping
 
     def __aiter__(self) -> Self:
         return self
@@ -141,14 +154,27 @@ class Events:
         if entries is None:
             services = dict.fromkeys([*self._seen, *self._view.services])
             members = dict.fromkeys([*self._seen_members, *(member.name for member in self._members())])
+            checks = dict.fromkeys([*self._flapping, *self._flapping_now()])
         else:
             services = dict.fromkeys(name for kind, name in entries if kind == "service")
             members = dict.fromkeys(name for kind, name in entries if kind == "member")
+            checks = dict.fromkeys(name for kind, name in entries if kind == "check")
         batch = [event for name in members for event in self._member_events(name)]
         for service in services:
             if self._wants(service):
                 batch += self._instance_events(service)
-        return batch
+        return batch + [event for name in checks for event in self._check_events(name)]
+
+    def _check_events(self, name: str) -> list[Event]:
+        """Whether a check flaps, if that is not what was said of it last."""
+        flapped = name in self._flapping
+        self._flapping.pop(name, None)
+        event = self._check(name)
+        if event is None or not self._wants(event.service):
+            return []
+        if event.kind == "flapping":
+            self._flapping[name] = None
+        return [event] if (event.kind == "flapping") is not flapped else []
 
     def _instance_events(self, service: str) -> list[Event]:
         before = self._seen.pop(service, ())

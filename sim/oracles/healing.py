@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import attrs
 
-from sim.agreement import heal_bound
 from sim.oracles.oracle import Oracle
 
 
@@ -18,7 +17,7 @@ class Healing(Oracle):
 
     def finish(self) -> None:
         """Compare when all agreed with when they had to."""
-        healed_in, bound = self.stage.healed_in, heal_bound(self.stage.scenario)
+        healed_in, bound = self.stage.healed_in, self.stage.bound
         self.checks += 1
         if healed_in is None:
             self.wrong("", f"not all agree; bound {bound:.2f} s")

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import attrs
 
+from sim.agreement import heal_bound
 from sim.oracles.holdings import Holdings
 from sim.scenario import Scenario
 from sim.trace import Trace
@@ -32,7 +33,13 @@ class Stage:
     trace: Trace = attrs.field(factory=Trace)
     outside: tuple[str, ...] = ()  # nodes that a permanent fault keeps apart
     holdings: Holdings = attrs.field(factory=Holdings)
+    penance: float = 0.0  # the longest that a node that keeps being failed may wait after the heal (seconds)
     healed_in: float | None = None  # seconds after the heal until all agreed; None as long as they have not
+
+    @property
+    def bound(self) -> float:
+        """Within how many seconds of the heal all must agree."""
+        return heal_bound(self.scenario) + self.penance
 
     @cached_property
     def faults_at(self) -> int:

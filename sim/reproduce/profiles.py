@@ -1,7 +1,8 @@
 """Knows the settings that make this protocol behave as the published ones do.
 
 A profile switches off what the others do not have: the witness, the own-lag rule, streams beside probes, lifelines,
-telling the accused at once, adaptive timeouts, seconding, gaps between rounds of gossip that grow. What remains different is listed in docs/simulator.md.
+telling the accused at once, adaptive timeouts, seconding, gaps between rounds of gossip that grow. What remains
+different is listed in docs/simulator.md.
 """
 
 from __future__ import annotations

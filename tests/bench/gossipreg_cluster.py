@@ -63,7 +63,7 @@ class GossipregCluster(Cluster):
     def spawn(self, name: str, seed: Agent | None) -> Process:
         """Start an agent on free ports."""
         command = [sys.executable, "-m", "gossipreg", "agent", "--name", name, "--cluster", "bench"]
-        command += ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-format", "json"]
+        command += ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dns", "off", "--log-format", "json"]
         if seed is not None:
             command += ["--join", f"127.0.0.1:{seed.gossip}"]
         if self.key_file is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gossipreg.cli.settings import SETTINGS, Setting
 
@@ -26,19 +26,17 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
-def _shown(default: Any) -> str:
-    if default in (None, "", ()):
-        return ""
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+def _shown(setting: Setting) -> str:
+    return f"`{setting.shown_default}`" if setting.shown_default else ""
 
 
 def _agent_row(setting: Setting) -> tuple[str, ...]:
     flag = f"`{setting.flag}`" if setting.flag else ""
-    return f"`{setting.key}`", flag, f"`{setting.variable}`", setting.kind.noun, _shown(setting.default), setting.doc
+    return f"`{setting.key}`", flag, f"`{setting.variable}`", setting.kind.noun, _shown(setting), setting.doc
 
 
 def _protocol_row(setting: Setting) -> tuple[str, ...]:
-    return f"`{setting.name}`", setting.kind.noun, _shown(setting.default), setting.doc
+    return f"`{setting.name}`", setting.kind.noun, _shown(setting), setting.doc
 
 
 _TABLES: Final = {

@@ -35,6 +35,24 @@ INSTANCE = {
     "owner": "web-1",
 }
 
+CHECK = {
+    "instance": "orders-1",
+    "service": "orders",
+    "name": "http",
+    "kind": "http",
+    "target": "http://127.0.0.1:8080/health",
+    "health": "critical",
+    "reason": "500 Internal Server Error",
+    "health_age": 12.345,
+    "flapping": True,
+    "needed": 4,
+    "runs": 120,
+    "run_age": 0.3,
+    "took": 0.002,
+    "output": "500 Internal Server Error\nno database",
+    "settings": {"http": "http://127.0.0.1:8080/health"},
+}
+
 NODE = {
     "name": "web-1",
     "cluster": "default",
@@ -85,7 +103,9 @@ class FakeAgent:
         self._server.server_close()
         self._thread.join()
 
-    def answer(self, method: str, path: Sequence[str], query: dict[str, str], body: Any) -> tuple[int, Any]:
+    def answer(  # noqa: C901 - one case a route
+        self, method: str, path: Sequence[str], query: dict[str, str], body: Any
+    ) -> tuple[int, Any]:
         match (method, *path):
             case ("GET", "node"):
                 return 200, NODE
@@ -108,6 +128,14 @@ class FakeAgent:
                 return 204, None
             case ("DELETE", "instances", key):
                 return 404, {"error": f"this node owns no instance {key!r}"}
+            case ("GET", "checks", *key):
+                return 200, {"checks": [CHECK] if key in ([], [CHECK["instance"]]) else []}
+            case ("PUT", "heartbeats", _):
+                return 204, None
+            case ("PUT", "maintenance", key) if key in self.instances:
+                return 200, self.instances[key] | {"health": "maintenance", "reason": query.get("reason", "")}
+            case ("DELETE", "maintenance", key) if key in self.instances:
+                return 200, self.instances[key]
             case ("POST", "leave"):
                 return 202, {"status": "leaving"}
         return 404, {"error": "there is nothing here"}

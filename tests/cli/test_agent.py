@@ -45,7 +45,8 @@ Starter = Callable[..., Started]
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "gossipreg", "agent", "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", *arguments]
+    free = ("--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0")
+    return [sys.executable, "-m", "gossipreg", "agent", *free, *arguments]
 
 
 def fails(*arguments: str) -> Ran:
@@ -90,18 +91,21 @@ def test_the_ready_line_is_a_sentence_with_the_addresses_it_got() -> None:
         line = process.stdout.readline()
         process.kill()
     assert re.fullmatch(
-        r"gossipreg agent web-1 ready: gossip 127\.0\.0\.1:[1-9]\d+, http 127\.0\.0\.1:[1-9]\d+, cluster shop\n", line
+        r"gossipreg agent web-1 ready: "
+        r"gossip 127\.0\.0\.1:[1-9]\d+, http 127\.0\.0\.1:[1-9]\d+, dns 127\.0\.0\.1:[1-9]\d+, cluster shop\n",
+        line,
     )
 
 
 def test_the_ready_line_is_an_object_where_the_log_is_json(start: Starter) -> None:
     ready = start("--name", "web-1").ready
     assert (ready.pop("ready"), ready.pop("name"), ready.pop("cluster")) == (True, "web-1", "default")
-    assert set(ready) == {"gossip", "http"}
+    assert set(ready) == {"gossip", "http", "dns"}
 
 
-def test_http_can_be_off(start: Starter) -> None:
-    assert start("--http", "off").ready["http"] is None
+@pytest.mark.parametrize("door", ["http", "dns"])
+def test_a_door_can_be_off(start: Starter, door: str) -> None:
+    assert start(f"--{door}", "off").ready[door] is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -173,11 +177,12 @@ def test_the_younger_of_two_agents_of_one_name_stops_with_a_sentence(start: Star
     assert elder.members() == {"web-1": "alive"}
 
 
-def test_an_http_address_that_is_taken_is_one_line_and_leaves_no_failed_member_behind(start: Starter) -> None:
+@pytest.mark.parametrize("door", ["http", "dns"])
+def test_a_door_that_is_taken_is_one_line_and_leaves_no_failed_member_behind(start: Starter, door: str) -> None:
     elder = start("--name", "elder")
-    ran = fails("--name", "late", "--join", elder.ready["gossip"], "--http", elder.ready["http"])
+    ran = fails("--name", "late", "--join", elder.ready["gossip"], f"--{door}", elder.ready[door])
     assert (ran.status, ran.out) == (1, "")
-    assert ran.err.splitlines()[-1].startswith(f"gossipreg: cannot listen on {elder.ready['http']} for HTTP")
+    assert ran.err.splitlines()[-1].startswith(f"gossipreg: cannot listen on {elder.ready[door]} for {door.upper()}")
     assert elder.members().get("late", "left") == "left"
 
 
@@ -196,6 +201,9 @@ def test_a_gossip_address_that_is_taken_is_one_line(start: Starter) -> None:
         (("--key-file", os.devnull), os.devnull),
         (("--join", "a:b"), "--join"),
         (("--http", "here"), "--http"),
+        (("--dns", "here"), "--dns"),
+        (("--dns-domain", "no domain"), "--dns-domain"),
+        (("--dns-ttl", "-1"), "--dns-ttl"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_one_line_and_status_2(arguments: tuple[str, ...], named: str) -> None:

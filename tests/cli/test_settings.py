@@ -66,6 +66,9 @@ def test_every_setting_can_come_from_a_file(tmp_path: Path) -> None:
         insecure = true
         data_dir = "/var/lib/gossipreg"
         http = "off"
+        dns = "127.0.0.1:0"
+        dns_domain = ["shop.internal", "consul."]
+        dns_ttl = 5
         log_format = "json"
         [protocol]
         probe_interval = 2
@@ -84,6 +87,9 @@ def test_every_setting_can_come_from_a_file(tmp_path: Path) -> None:
         insecure=True,
         data_dir=Path("/var/lib/gossipreg"),
         http="off",
+        dns="127.0.0.1:0",
+        dns_domain=("shop.internal", "consul."),
+        dns_ttl=5,
         log_format="json",
         protocol=Settings(probe_interval=2.0, indirect_probes=4),
     )

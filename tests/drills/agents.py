@@ -225,7 +225,8 @@ class Agents:
         """
         named = [] if name is None else ["--name", name]
         joins = [f"--join={seed.gossip if isinstance(seed, Agent) else seed}" for seed in join]
-        arguments = (*named, "--bind", bind, "--http", http, "--log-format", "json", *joins, *flags)
+        doors = ("--http", http, "--dns", "off")
+        arguments = (*named, "--bind", bind, *doors, "--log-format", "json", *joins, *flags)
         log = self.directory / f"{name or 'unnamed'}-{next(self._numbers)}.log"
         with log.open("wb") as stderr:
             process = await trio.lowlevel.open_process(
@@ -307,7 +308,7 @@ class Agents:
         where = [] if "--bind" in flags else ["--bind", "127.0.0.1:0"]
         with trio.fail_after(PATIENCE):
             ended = await trio.run_process(
-                _command(("--name", name, "--http", "127.0.0.1:0", *where, *joins, *flags)),
+                _command(("--name", name, "--http", "127.0.0.1:0", "--dns", "off", *where, *joins, *flags)),
                 env=self._environment(),
                 capture_stdout=True,
                 capture_stderr=True,

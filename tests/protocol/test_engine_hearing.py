@@ -335,3 +335,37 @@ def test_what_a_doubtful_owner_offers_is_called_only_if_there_is_nothing_better(
 
 def ids(node: Engine) -> list[str]:
     return [offered.id for offered in node.view.service("orders").healthy]
+
+
+def test_one_that_is_failed_again_and_again_comes_back_later() -> None:
+    node = among(B, C, D)
+    for incarnation in (0, 1):
+        hear(node, C, attrs.evolve(A, incarnation=incarnation, status=Status.FAILED), now=6.0 + incarnation)
+    assert node.identity.incarnation == 1
+    assert node.standing.deadline == 37.0
+    node.wake(36.9)
+    assert node.identity.incarnation == 1
+    outputs = node.wake(37.0)
+    assert node.identity.incarnation == 2
+    assert ("a", "alive") in changes(outputs)
+
+
+def test_one_that_has_failed_the_others_was_on_one_side_of_a_split_and_is_back_at_once() -> None:
+    node = among(B, C, D)
+    hear(node, C, B.graver(Status.FAILED))
+    hear(node, C, D.graver(Status.FAILED))
+    for incarnation in range(3):
+        hear(node, C, attrs.evolve(A, incarnation=incarnation, status=Status.FAILED))
+    assert node.identity.incarnation == 3
+
+
+def test_one_that_said_something_new_while_it_waited_needs_no_answer_any_more() -> None:
+    node = among(B, C, D)
+    for incarnation in (0, 1):
+        hear(node, C, attrs.evolve(A, incarnation=incarnation, status=Status.FAILED), now=6.0)
+    node.drain(7.0)
+    node.drain(7.0)
+    incarnation = node.identity.incarnation
+    node.wake(36.0)
+    assert node.identity.incarnation == incarnation
+    assert node.standing.deadline == float("inf")

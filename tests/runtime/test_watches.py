@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import pytest
@@ -13,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.errors import GossipregError, NameConflict
-from gossipreg.model import Address, Event, Health, Instance, InstanceEvent, Member, MemberEvent, Snapshot, Status
+from gossipreg.model import (
+    Address,
+    CheckEvent,
+    Event,
+    Health,
+    Instance,
+    InstanceEvent,
+    Member,
+    MemberEvent,
+    Snapshot,
+    Status,
+)
 from gossipreg.protocol.registry.view import ServiceView, View
 from gossipreg.runtime import changes as changes_module
 from gossipreg.runtime.changes import Changes
@@ -40,6 +51,7 @@ class Board:
     view: View = attrs.field(factory=lambda: View(0))
     changes: Changes = attrs.field(factory=Changes)
     members: dict[str, Member] = attrs.field(factory=dict)
+    checks: dict[str, CheckEvent] = attrs.field(factory=dict)
     failure: GossipregError | None = None
 
     def offer(self, *instances: Instance, service: str = "orders") -> None:
@@ -55,6 +67,12 @@ class Board:
             self.members[each.name] = each
         self.changes.write([("member", each.name) for each in members])
 
+    def flap(self, kind: Literal["flapping", "steady"], service: str = "orders") -> CheckEvent:
+        """A check of our own begins or ceases to flap."""
+        event = self.checks["i-1 http"] = CheckEvent(kind, "i-1", service, "http", Health.CRITICAL)
+        self.changes.write([("check", "i-1 http")])
+        return event
+
     def forget(self, name: str) -> None:
         """The member is remembered no more."""
         del self.members[name]
@@ -65,7 +83,16 @@ class Board:
 
     def events(self, service: str | None = None) -> Events:
         everybody = lambda: tuple(self.members.values())  # noqa: E731 - two short looks at the same dict
-        return Events(service, self.view, self.members.get, everybody, self.changes, lambda: self.failure)
+        return Events(
+            service,
+            self.view,
+            self.members.get,
+            everybody,
+            self.checks.get,
+            lambda: [name for name, event in self.checks.items() if event.kind == "flapping"],
+            self.changes,
+            lambda: self.failure,
+        )
 
 
 @pytest.fixture
@@ -208,6 +235,8 @@ def _brief(event: Event) -> tuple[str, str]:
             return event.kind, event.instance.id
         case MemberEvent():
             return event.kind, event.member.name
+        case CheckEvent():
+            return event.kind, event.check
         case Snapshot():
             return "snapshot", f"{len(event.members)} members, {len(event.instances)} instances"
 
@@ -301,3 +330,37 @@ async def test_events_end_when_the_node_closes_and_say_what_closed_it(board: Boa
     board.failure = NameConflict("another has the name")
     with pytest.raises(NameConflict):
         await anext(other)
+
+
+async def test_a_check_that_flaps_is_told_of_once_and_once_when_it_is_steady() -> None:
+    board = Board()
+    events = board.events()
+    await anext(events)
+    flapping = board.flap("flapping")
+    assert await anext(events) == (flapping,)
+    board.flap("flapping")
+    steady = board.flap("steady")
+    assert await anext(events) == (steady,)
+    board.flap("steady")
+    elsewhere = board.flap("flapping", service="billing")
+    assert await anext(events) == (elsewhere,)
+
+
+async def test_a_check_of_another_service_is_not_told_of() -> None:
+    board = Board()
+    events = board.events("orders")
+    await anext(events)
+    board.flap("flapping", service="billing")
+    board.believe(member("bob"))
+    assert [type(event) for event in await anext(events)] == [MemberEvent]
+
+
+async def test_a_watcher_that_fell_far_behind_still_hears_of_flapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes_module, "_KEPT", 2)
+    board = Board()
+    events = board.events()
+    await anext(events)
+    flapping = board.flap("flapping")
+    for number in range(5):
+        board.offer(instance(number), service="stock")
+    assert flapping in await anext(events)

@@ -62,7 +62,7 @@ class Agents:
     def start(self, name: str, seed: str | None) -> subprocess.Popen[str]:
         """Start an agent, a new one or a new life of an old one, that joins at ``seed``; do not wait for it."""
         command = [sys.executable, "-m", "gossipreg", "agent", "--name", name, "--cluster", "demo"]
-        command += ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-format", "json"]
+        command += ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dns", "off", "--log-format", "json"]
         command += ["--key-file", str(self._key_file), "--data-dir", str(self._home / name)]
         if seed is not None:
             command += ["--join", seed]

@@ -15,11 +15,12 @@ def encode(value: Any) -> bytes:
 
 @attrs.frozen
 class Answer:
-    """One whole answer. ``body`` is JSON, or empty where the status says it all."""
+    """One whole answer. ``body`` is of the type ``media``, or empty where the status says it all."""
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    media: bytes = b"application/json"
 
     @classmethod
     def of(cls, status: int, value: Any) -> Answer:

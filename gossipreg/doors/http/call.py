@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -21,6 +22,7 @@ class Room:
     node: Registry
     leave: Callable[[], None]
     lookups: Lookups
+    requests: Counter[tuple[str, str, int]] = attrs.field(factory=Counter)  # answered, by method, route and status
 
 
 @attrs.frozen

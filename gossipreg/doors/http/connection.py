@@ -27,7 +27,7 @@ import logging
 import math
 import time
 from email.utils import formatdate
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 import h11
@@ -35,14 +35,13 @@ import trio
 
 from gossipreg.doors.http import limits
 from gossipreg.doors.http.answers import Answer, Refusal
-from gossipreg.doors.http.door import Door
 from gossipreg.doors.http.events import EventStream
 from gossipreg.doors.http.request import Request, body_too_large, head_too_large, target_too_long
+from gossipreg.doors.http.routes import Reply
 
 log = logging.getLogger(__name__)
 
 _REASONS: Final = {status.value: status.phrase.encode("ascii") for status in http.HTTPStatus}
-_JSON: Final = (b"content-type", b"application/json")
 _CLOSE: Final = (b"connection", b"close")
 _STREAM: Final = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"), _CLOSE)
 
@@ -51,12 +50,19 @@ def _h11() -> h11.Connection:
     return h11.Connection(h11.SERVER, max_incomplete_event_size=limits.HEAD_BYTES_MAX)
 
 
+class Answering(Protocol):
+    """What a connection needs of a door."""
+
+    async def answer(self, request: Request) -> Reply:
+        """The answer to one request. Any exception is a mistake of ours."""
+
+
 @attrs.define(eq=False)
 class Connection:
     """Serves one stream to its end. ``event_streams`` is what all connections share: room for so many streams."""
 
     _stream: trio.abc.HalfCloseableStream
-    _door: Door
+    _door: Answering
     _event_streams: trio.Semaphore
     _http: h11.Connection = attrs.field(init=False, factory=_h11)
     _patience: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
@@ -259,7 +265,7 @@ def _head(status: int, headers: list[tuple[bytes, bytes]]) -> h11.Response:
 def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:
     headers = [_date(int(time.time())), *answer.headers]
     if answer.body:
-        headers += [_JSON, (b"content-length", b"%d" % len(answer.body))]
+        headers += [(b"content-type", answer.media), (b"content-length", b"%d" % len(answer.body))]
     return headers
 
 

@@ -11,7 +11,7 @@ from gossipreg.doors.http.answers import Answer, Refusal
 from gossipreg.doors.http.call import Call, Room
 from gossipreg.doors.http.guard import Guard
 from gossipreg.doors.http.request import Request, split_target
-from gossipreg.doors.http.routes import Reply, find
+from gossipreg.doors.http.routes import Reply, Route, find
 from gossipreg.errors import GossipregError, InvalidInstance, NameConflict, NodeClosed, UnknownInstance
 
 log = logging.getLogger(__name__)
@@ -41,20 +41,28 @@ class Door:
             self._closed = str(error)
 
     async def answer(self, request: Request) -> Reply:
-        """The answer to one request. Any exception is our own mistake."""
+        """The answer to one request, counted. Any exception is our own mistake."""
+        method, path, reply = await self._reply(request)
+        self.room.requests[method, path, reply.status if isinstance(reply, Answer) else 200] += 1
+        return reply
+
+    async def _reply(self, request: Request) -> tuple[str, str, Reply]:
+        """The answer, and the method and the path of the route that gave it; empty where none was found."""
         if self._closed is not None:
-            return Answer.error(503, self._closed)
+            return "", "", Answer.error(503, self._closed)
+        route: Route | None = None
         try:
             request = request.at_our_own_name()
             self.guard.check(request.method, request.authority, request.origin)
             path, query = split_target(request.target)
             route, argument = find(request.method, path)
             route.check_query(query)
-            return await route.handler(Call(self.room, request, argument, query))
+            reply = await route.handler(Call(self.room, request, argument, query))
         except Refusal as refusal:
-            return refusal.answer
+            reply = refusal.answer
         except GossipregError as error:
-            return Answer.error(_status(error), str(error))
+            reply = Answer.error(_status(error), str(error))
+        return ("", "", reply) if route is None else (route.method, route.path, reply)
 
 
 def _status(error: GossipregError) -> int:

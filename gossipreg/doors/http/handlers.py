@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
+from gossipreg.check import Kind, read_checks
 from gossipreg.doors.http import render
-from gossipreg.doors.http.answers import Answer, Refusal
+from gossipreg.doors.http.answers import Answer, Refusal, shown
 from gossipreg.doors.http.call import Call
 from gossipreg.doors.http.events import EventStream
 from gossipreg.doors.http.lookups import Lookup
-from gossipreg.doors.http.registration import Registration
 from gossipreg.doors.http.registry import Registry
+from gossipreg.model import Health
+
+if TYPE_CHECKING:
+    from gossipreg.doors.http.registration import Registration
 
 
 async def health(call: Call) -> Answer:
@@ -51,9 +57,14 @@ async def register(call: Call) -> Answer:
     """Register an instance with this node, or replace the one it has under that id."""
     if not call.request.announces_body:
         raise Refusal(411, "an instance is expected as JSON: send it as the body, with a Content-Length")
+    from gossipreg.doors.http.registration import Registration  # noqa: PLC0415 -- with cattrs: see there
+
     wanted = Registration.parse(call.request.body)
+    checks = read_checks(wanted.checks)
+    if call.node.command_checks != "api" and any(check.kind is Kind.COMMAND for check in checks):
+        raise Refusal(403, "checks: commands are not taken over HTTP: start the agent with --command-checks api")
     before = _own_ids(call.node, wanted)
-    registered = await call.node.register(**attrs.asdict(wanted, recurse=False))
+    registered = await call.node.register(**attrs.asdict(wanted, recurse=False) | {"checks": checks})
     return Answer.of(200 if registered.id in before else 201, render.instance(registered))
 
 
@@ -68,6 +79,38 @@ async def deregister(call: Call) -> Answer:
     """Remove an instance that this node registered."""
     await call.node.deregister(call.argument)
     return Answer(204)
+
+
+async def every_check(call: Call) -> Answer:
+    """The checks of all that this node registered, as they stand."""
+    return Answer.of(200, render.checks(call.node.checks()))
+
+
+async def checks_of(call: Call) -> Answer:
+    """The checks of one instance that this node registered."""
+    return Answer.of(200, render.checks(call.node.checks(call.argument)))
+
+
+async def heartbeat(call: Call) -> Answer:
+    """The service says how it is."""
+    health = call.text("health") or Health.PASSING
+    if health not in ("passing", "warning", "critical"):
+        raise Refusal(400, f"health: {shown(health)} is neither passing, warning nor critical")
+    await call.node.heartbeat(
+        call.argument, check=call.text("check"), health=Health(health), note=call.text("note") or ""
+    )
+    return Answer(204)
+
+
+async def begin_maintenance(call: Call) -> Answer:
+    """Take an instance out, though its checks may pass."""
+    reason = call.text("reason") or ""
+    return Answer.of(200, render.instance(await call.node.set_maintenance(call.argument, reason)))
+
+
+async def end_maintenance(call: Call) -> Answer:
+    """Leave it to the checks of an instance again whether it can serve."""
+    return Answer.of(200, render.instance(await call.node.set_maintenance(call.argument, None)))
 
 
 async def events(call: Call) -> EventStream:

@@ -1,4 +1,7 @@
-"""Knows how to read an instance that a client wants registered, and how to say what is wrong with it."""
+"""Knows how to read an instance that a client wants registered, and how to say what is wrong with it.
+
+Loaded at the first registration: cattrs takes longer to import than the rest of the door.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ class Registration:
     zone: str | None = None
     role: str | None = None
     id: str | None = None
+    checks: list[Any] = attrs.field(factory=list)  # as they came: `read_checks` makes checks of them
 
     @classmethod
     def parse(cls, body: bytes) -> Registration:
@@ -69,6 +73,12 @@ def _text_map(value: Any, _: Any = None) -> dict[str, str]:
     return {_text(key): _text(each) for key, each in value.items()}
 
 
+def _list(value: Any, _: Any = None) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{_shown_json(value)} is not a list of checks")
+    return value
+
+
 def _shown_json(value: Any) -> str:
     """``value`` as its sender knows it: in JSON, cut to a readable length."""
     text = json.dumps(value)
@@ -97,6 +107,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(int, _whole_number)
     converter.register_structure_hook_func(lambda type_: type_ == tuple[str, ...], _texts)
     converter.register_structure_hook_func(lambda type_: type_ == dict[str, str], _text_map)
+    converter.register_structure_hook_func(lambda type_: type_ == list[Any], _list)
     return converter
 
 

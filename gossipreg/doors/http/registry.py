@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Protocol
 
-from gossipreg.model import Event, Instance, Member, NodeInfo, ServiceCount
+from gossipreg.check import Check, CheckReport
+from gossipreg.model import Event, Health, Instance, Member, NodeInfo, ServiceCount
 
 
 class Batches(Protocol):
@@ -70,12 +71,37 @@ class Registry(Protocol):
         zone: str | None = None,
         role: str | None = None,
         id: str | None = None,  # noqa: A002
+        checks: Sequence[Check] = (),
     ) -> Instance:
         """Register an instance, in place of this node's own one of that id. Raises ``InvalidInstance``."""
         ...
 
     async def deregister(self, id: str) -> None:  # noqa: A002
         """Remove this node's own instance. Raises ``UnknownInstance``."""
+        ...
+
+    @property
+    def command_checks(self) -> str:
+        """Who may have health checks run commands here: off, own or api."""
+        ...
+
+    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:  # noqa: A002
+        """The checks of this node's own instance of that id, or of all. Raises ``UnknownInstance``."""
+        ...
+
+    async def heartbeat(
+        self,
+        id: str,  # noqa: A002
+        *,
+        check: str | None = None,
+        health: Health = Health.PASSING,
+        note: str = "",
+    ) -> None:
+        """Say how an own instance is, to its ttl checks. Raises ``UnknownInstance``, ``InvalidInstance``."""
+        ...
+
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:  # noqa: A002
+        """Take an own instance out, or with None back in. Raises ``UnknownInstance``, ``InvalidInstance``."""
         ...
 
     def events(self, service: str | None = None) -> Batches:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
-from gossipreg.model import Event, Instance, InstanceEvent, Member, MemberEvent, NodeInfo, ServiceCount, Snapshot
+from gossipreg.check import CheckReport
+from gossipreg.model import (
+    CheckEvent,
+    Event,
+    Instance,
+    InstanceEvent,
+    Member,
+    MemberEvent,
+    NodeInfo,
+    ServiceCount,
+    Snapshot,
+)
 
 Json = dict[str, Any]
 
@@ -24,6 +35,7 @@ def instance(value: Instance) -> Json:
         "zone": value.zone,
         "health": value.health,
         "owner": value.owner,
+        "reason": value.reason,
     }
 
 
@@ -59,6 +71,33 @@ def members(values: Iterable[Member]) -> Json:
     return {"members": [member(each) for each in values]}
 
 
+def check(value: CheckReport) -> Json:
+    """One check of this node's own. Of its headers only the names are told: their values may be secrets."""
+    asked = value.check
+    return {
+        "instance": value.instance,
+        "service": value.service,
+        "name": asked.name,
+        "kind": asked.kind,
+        "target": asked.target,
+        "health": value.health,
+        "reason": value.reason,
+        "health_age": round(value.health_age, 3),
+        "flapping": value.flapping,
+        "needed": value.needed,
+        "runs": value.runs,
+        "run_age": None if value.run_age is None else round(value.run_age, 3),
+        "took": None if value.took is None else round(value.took, 6),
+        "output": value.output,
+        "settings": {**asked.stated(), "headers": sorted(asked.headers)} if asked.headers else asked.stated(),
+    }
+
+
+def checks(values: Iterable[CheckReport]) -> Json:
+    """Checks of this node's own."""
+    return {"checks": [check(each) for each in values]}
+
+
 def node(info: NodeInfo) -> Json:
     """A node about itself. The fingerprint is 16 hexadecimal digits: JSON readers round 64-bit numbers."""
     return {
@@ -90,6 +129,13 @@ def event(value: Event) -> tuple[str, Json]:
             }
         case InstanceEvent():
             return f"instance-{value.kind}", instance(value.instance)
+        case CheckEvent():
+            return f"check-{value.kind}", {
+                "instance": value.instance,
+                "service": value.service,
+                "check": value.check,
+                "health": value.health,
+            }
         case MemberEvent():
             return f"member-{value.kind}", member(value.member)
         case _:

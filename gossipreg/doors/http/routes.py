@@ -11,6 +11,9 @@ from gossipreg.doors.http import handlers
 from gossipreg.doors.http.answers import Answer, Refusal, shown
 from gossipreg.doors.http.call import Call
 from gossipreg.doors.http.events import EventStream
+from gossipreg.doors.http.http_sd import http_sd
+from gossipreg.doors.http.metrics import metrics
+from gossipreg.doors.http.openapi import openapi
 from gossipreg.doors.http.request import decoded
 
 Reply = Answer | EventStream
@@ -46,7 +49,15 @@ ROUTES: Final = (
     Route("GET", "/api/v1/services/NAME", handlers.lookup, query=("all", "tag", "zone", "role")),
     Route("PUT", "/api/v1/instances", handlers.register),
     Route("DELETE", "/api/v1/instances/ID", handlers.deregister),
+    Route("GET", "/api/v1/checks", handlers.every_check),
+    Route("GET", "/api/v1/checks/ID", handlers.checks_of),
+    Route("PUT", "/api/v1/heartbeats/ID", handlers.heartbeat, query=("check", "health", "note")),
+    Route("PUT", "/api/v1/maintenance/ID", handlers.begin_maintenance, query=("reason",)),
+    Route("DELETE", "/api/v1/maintenance/ID", handlers.end_maintenance),
     Route("GET", "/api/v1/events", handlers.events, query=("service",)),
+    Route("GET", "/api/v1/http_sd", http_sd, query=("service", "healthy")),
+    Route("GET", "/api/v1/openapi.json", openapi),
+    Route("GET", "/metrics", metrics),
     Route("POST", "/api/v1/leave", handlers.leave),
 )
 

@@ -13,7 +13,7 @@ import trio
 from gossipreg.doors.http import limits
 from gossipreg.doors.http.answers import Refusal
 from gossipreg.doors.http.call import Room
-from gossipreg.doors.http.connection import Connection
+from gossipreg.doors.http.connection import Answering, Connection
 from gossipreg.doors.http.door import Door
 from gossipreg.doors.http.guard import Guard
 from gossipreg.doors.http.lookups import Lookups
@@ -53,26 +53,26 @@ async def _listen(address: Address) -> list[trio.SocketListener]:
         raise BindError(f"cannot listen on {address} for HTTP: {reason}: {remedy}") from None
 
 
-def explain(error: OSError) -> tuple[str, str]:
-    """Why an address cannot be had, and what to do about it."""
+def explain(error: OSError, *, flag: str = "--http") -> tuple[str, str]:
+    """Why an address cannot be had, and what to do about it, which is to pass another one with ``flag``."""
     if isinstance(error, socket.gaierror):
-        return "no such host name", "pass --http HOST:PORT with an address of this machine"
+        return "no such host name", f"pass {flag} HOST:PORT with an address of this machine"
     match error.errno:
         case errno.EADDRINUSE:
-            return "address already in use", "stop the other program or pass --http HOST:PORT"
+            return "address already in use", f"stop the other program or pass {flag} HOST:PORT"
         case errno.EADDRNOTAVAIL:
-            return "not an address of this machine", "pass --http HOST:PORT with one that is"
+            return "not an address of this machine", f"pass {flag} HOST:PORT with one that is"
         case errno.EACCES:
-            return "permission denied", "pass --http HOST:PORT with a port above 1023"
+            return "permission denied", f"pass {flag} HOST:PORT with a port above 1023"
         case _:
-            return (error.strerror or str(error)).lower(), "pass --http HOST:PORT"
+            return (error.strerror or str(error)).lower(), f"pass {flag} HOST:PORT"
 
 
 @attrs.define(eq=False)
 class Reception:
     """Lets connections in, up to a limit; says why to some beyond it."""
 
-    door: Door
+    door: Answering
     _event_streams: trio.Semaphore = attrs.field(
         init=False, factory=lambda: trio.Semaphore(limits.EVENT_STREAMS_MAX, max_value=limits.EVENT_STREAMS_MAX)
     )

@@ -1,11 +1,21 @@
-"""Knows how one instance is chosen among those that can serve."""
+"""Knows how one instance is chosen among those that can serve.
+
+Every way of choosing honours the weights exactly: in the long run an instance gets its share. Weight 0 is drained.
+`by_weight` and `by_weight_among`, which `Node.pick` uses, never give a drained one. The others are for callers that
+would rather call a drained instance than none: they fall back on the drained, in equal shares, when nothing else is
+left. What must not be chosen at all is not to be handed in.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from random import Random
+
+import attrs
 
 from gossipreg.model import Instance
 from gossipreg.protocol.registry.view import ServiceView
@@ -38,3 +48,94 @@ def _draw(instances: Sequence[Instance], shares: Sequence[int], dice: Random) ->
     if not shares or shares[-1] == 0:
         return None
     return instances[bisect_right(shares, dice.random() * shares[-1])]
+
+
+#: What an instance is known by to those who choose: a member's id of it.
+Key = tuple[str, str]
+
+#: How long a call to an instance takes at least (seconds); None when that is not known.
+RoundTrip = Callable[[Instance], float | None]
+
+
+def key_of(instance: Instance) -> Key:
+    """What tells ``instance`` from every other."""
+    return instance.owner, instance.id
+
+
+def usable(instances: Sequence[Instance]) -> Sequence[Instance]:
+    """Those that are not drained; all of them, to be taken as weighing 1 each, when all are."""
+    return [instance for instance in instances if instance.weight] or instances
+
+
+def at_random(instances: Sequence[Instance], dice: Random) -> Instance | None:
+    """One of ``instances``, drawn with the odds of its weight, drained ones as a last resort."""
+    instances = usable(instances)
+    return _draw(instances, list(accumulate(each.weight or 1 for each in instances)), dice)
+
+
+@attrs.define
+class RoundRobin:
+    """Each in its turn, the turns of the heavy spread evenly among those of the light (nginx's smooth weighting).
+
+    In any run of as many choices as the weights sum up to, each is chosen exactly as often as it weighs.
+    """
+
+    _credit: dict[Key, int] = attrs.field(factory=dict)
+
+    def choose(self, instances: Sequence[Instance]) -> Instance | None:
+        """The one whose turn it is. Every choice gives each its weight in credit, and the chosen pays for all."""
+        instances = usable(instances)
+        if not instances:
+            return None
+        credit = {key_of(each): self._credit.get(key_of(each), 0) + (each.weight or 1) for each in instances}
+        chosen = max(instances, key=lambda each: credit[key_of(each)])  # the first among equals
+        credit[key_of(chosen)] -= sum(each.weight or 1 for each in instances)
+        self._credit = credit  # whoever is gone is forgotten
+        return chosen
+
+
+def less_loaded(instances: Sequence[Instance], load: Callable[[Instance], int], dice: Random) -> Instance | None:
+    """The better of two drawn by weight: the one with fewer calls under way for its weight, at a tie the first drawn.
+
+    Two choices are enough to keep the longest queue near the average (Mitzenmacher 1996), and choosers that do not
+    know of each other do not all run to the same instance, as they would to the least loaded of all.
+    """
+    first = at_random(instances, dice)
+    if first is None:
+        return None
+    second = at_random([each for each in usable(instances) if each is not first], dice)
+    if second is None:
+        return first
+    return second if load(second) * (first.weight or 1) < load(first) * (second.weight or 1) else first
+
+
+def by_key(instances: Sequence[Instance], key: str) -> Instance | None:
+    """The one that ``key`` belongs to, the same in every process (weighted rendezvous hashing).
+
+    When an instance goes, only its own keys move, to all others by weight; likewise when one comes.
+    """
+    return max(usable(instances), key=lambda instance: _claim(instance, key), default=None)
+
+
+def _claim(instance: Instance, key: str) -> float:
+    """How much ``instance`` wants ``key``: of exponential waits, the one with the highest rate ends first."""
+    claim = f"{instance.owner}\0{instance.id}\0{key}".encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(claim, digest_size=8, person=b"rendezvous").digest()
+    even = (int.from_bytes(digest, "big") + 0.5) / 2**64  # strictly between 0 and 1 but for rounding up
+    return (instance.weight or 1) / -math.log(min(even, 1 - 2**-53))
+
+
+def nearest(instances: Sequence[Instance], zone: str, round_trip: RoundTrip | None = None) -> Sequence[Instance]:
+    """Those to choose among when near is better: in ``zone``; if none is, in the zone that answers soonest; else all.
+
+    Drained instances count only where all are: traffic crosses zones before it goes to what is about to stop.
+    """
+    instances = usable(instances)
+    here = [instance for instance in instances if zone and instance.zone == zone]
+    if here or round_trip is None:
+        return here or instances
+    known = [(seconds, each.zone) for each in instances if (seconds := round_trip(each)) is not None]
+    if not known:
+        return instances
+    _, closest = min(known)
+    return [instance for instance in instances if instance.zone == closest]

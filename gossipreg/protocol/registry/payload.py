@@ -12,7 +12,7 @@ import msgpack
 
 from gossipreg import limits
 from gossipreg.errors import InvalidInstance
-from gossipreg.model import Instance
+from gossipreg.model import Health, Instance
 
 _KEYS: Final = ("service", "host", "port", "tags", "meta", "weight", "role", "zone")
 
@@ -22,8 +22,11 @@ class BadPayload(Exception):
 
 
 def pack_instance(instance: Instance) -> bytes:
-    """The offer as its owner states it: without id, owner and health, which are known from elsewhere."""
-    offer = {
+    """The offer as its owner states it: without id and owner, which are known from elsewhere.
+
+    Health and reason are there only when it is not passing, so that the rest look as they always did.
+    """
+    offer: dict[str, Any] = {
         "service": instance.service,
         "host": instance.host,
         "port": instance.port,
@@ -33,6 +36,8 @@ def pack_instance(instance: Instance) -> bytes:
         "role": instance.role,
         "zone": instance.zone,
     }
+    if instance.health is not Health.PASSING:
+        offer |= {"health": str(instance.health), "reason": instance.reason}
     packed: bytes = msgpack.packb(offer)
     return packed
 
@@ -55,13 +60,22 @@ def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:  # noqa
     meta: Any = offer["meta"]
     if not isinstance(tags, list) or not isinstance(meta, dict):
         raise BadPayload("tags or meta of another shape")
-    leaves = [*tags, *meta.values(), *(offer[key] for key in _KEYS if key not in ("tags", "meta"))]
+    reason = offer.get("reason", "")
+    leaves = [*tags, *meta.values(), reason, *(offer[key] for key in _KEYS if key not in ("tags", "meta"))]
     if any(isinstance(leaf, list | dict) for leaf in leaves):
         raise BadPayload("nested too deep")  # deeper than an error message could be about
     fields = {key: offer[key] for key in _KEYS}
-    instance = Instance(id=id, owner=owner, **fields)
+    instance = Instance(id=id, owner=owner, health=_health(offer), reason=reason, **fields)
     try:
         instance.check()
     except InvalidInstance as error:
         raise BadPayload(str(error)) from None
     return instance
+
+
+def _health(offer: dict[str, Any]) -> Health:
+    """What the owner says of it; a word that only a later version knows is not one for "it can serve"."""
+    try:
+        return Health(offer.get("health", Health.PASSING))
+    except ValueError:
+        return Health.CRITICAL

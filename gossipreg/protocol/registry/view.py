@@ -113,7 +113,7 @@ def _visible(offers: Mapping[tuple[str, str], Record], standing: Standing) -> It
             continue
         instance = record.instance
         if owner.status is Status.FAILED:
-            instance = attrs.evolve(instance, health=Health.CRITICAL)
+            instance = attrs.evolve(instance, health=Health.CRITICAL, reason=f"its owner {record.owner} has failed")
         if owner.draining:
             instance = attrs.evolve(instance, weight=0)
         yield instance

@@ -9,6 +9,7 @@ from typing import Literal
 import attrs
 import trio
 
+from gossipreg.check import Check, CheckReport
 from gossipreg.errors import NodeClosed, UnknownInstance
 from gossipreg.model import (
     Address,
@@ -44,7 +45,10 @@ class FakeNode:
     address: Address = Address("127.0.0.1", 7940)
     cluster: str = "default"
     draining: bool = False
+    command_checks: str = "off"
     lookups: int = 0
+    checked: dict[str, tuple[Check, ...]] = attrs.field(factory=dict)  # by id
+    beats: list[tuple[str, str | None, Health, str]] = attrs.field(factory=list)
     _instances: dict[tuple[str, str], Instance] = attrs.field(factory=dict)  # by owner and id
     _members: dict[str, Member] = attrs.field(factory=dict)
     _changes: Counter[str] = attrs.field(factory=Counter)  # of each service
@@ -121,6 +125,7 @@ class FakeNode:
         zone: str | None = None,
         role: str | None = None,
         id: str | None = None,  # noqa: A002
+        checks: Sequence[Check] = (),
     ) -> Instance:
         self._check_open()
         instance = Instance(
@@ -137,6 +142,7 @@ class FakeNode:
         )
         instance.check()
         self.hold(instance)
+        self.checked[instance.id] = tuple(checks)
         return instance
 
     async def deregister(self, id: str) -> None:  # noqa: A002
@@ -144,6 +150,48 @@ class FakeNode:
         if (self.name, id) not in self._instances:
             raise UnknownInstance(f"this node owns no instance {id!r}")
         self.drop(self._instances[self.name, id])
+
+    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:  # noqa: A002
+        """All pass since three seconds."""
+        if id is not None and self.own(id) is None:
+            raise UnknownInstance(f"this node owns no instance {id!r}")
+        return tuple(
+            CheckReport(
+                instance=each,
+                service=self._instances[self.name, each].service,
+                check=check,
+                health=Health.PASSING,
+                reason="",
+                health_age=3.0,
+                flapping=False,
+                needed=1,
+                runs=4,
+                run_age=0.5,
+                took=0.002,
+                output="200 OK",
+            )
+            for each, checks in self.checked.items()
+            if id in (None, each)
+            for check in checks
+        )
+
+    async def heartbeat(
+        self,
+        id: str,  # noqa: A002
+        *,
+        check: str | None = None,
+        health: Health = Health.PASSING,
+        note: str = "",
+    ) -> None:
+        self.checks(id)
+        self.beats.append((id, check, health, note))
+
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:  # noqa: A002
+        self.checks(id)
+        out = {"health": Health.MAINTENANCE, "reason": reason}
+        back = {"health": Health.PASSING, "reason": ""}
+        self.hold(attrs.evolve(self._instances[self.name, id], **(back if reason is None else out)))
+        return self._instances[self.name, id]
 
     async def events(self, service: str | None = None) -> AsyncGenerator[tuple[Event, ...], None]:
         self._check_open()

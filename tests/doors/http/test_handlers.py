@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from gossipreg import limits
+from gossipreg.doors.http.door import Door
 from gossipreg.errors import NameConflict, StorageError
 from gossipreg.model import Instance, Status
 from tests.doors.http.fake_node import FakeNode, member
@@ -114,6 +115,7 @@ async def test_a_lookup_gives_every_field_of_an_instance(client: httpx.AsyncClie
                 "zone": "",
                 "health": "passing",
                 "owner": "beta",
+                "reason": "",
             }
         ],
     }
@@ -168,7 +170,7 @@ async def test_an_instance_is_registered_as_it_was_written(client: httpx.AsyncCl
     }
     answer = await client.put("/api/v1/instances", json=written)
     assert answer.status_code == 201
-    assert answer.json() == {**written, "health": "passing", "owner": "alpha"}
+    assert answer.json() == {**written, "health": "passing", "owner": "alpha", "reason": ""}
     assert fake.own("host/1:8080") is not None
 
 
@@ -215,6 +217,7 @@ class OustedNode(FakeNode):
 
 async def test_a_node_that_lost_its_name_says_so(nursery: trio.Nursery) -> None:
     door = reception(OustedNode())
+    assert isinstance(door.door, Door)
     await door.door.close_with_node()
     [answer] = await ask(dial(door, nursery), get("/api/v1/members"))
     assert (answer.status, answer.error) == (503, "another alpha is older")

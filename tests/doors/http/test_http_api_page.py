@@ -32,7 +32,7 @@ def rows(section: str) -> dict[str, str]:
 def test_every_route_has_its_section_and_a_link_to_it(route: Route) -> None:
     call = f"`{route.method} {route.path}`"
     assert f"### {call}\n" in PAGE
-    anchor = re.sub(r"[^a-z0-9-]", "", call.lower().replace(" ", "-"))
+    anchor = re.sub(r"[^a-z0-9_-]", "", call.lower().replace(" ", "-"))
     assert f"[{call}](#{anchor})" in PAGE
     for parameter in route.query:
         section = PAGE.split(f"### {call}\n")[1].split("\n### ")[0]
@@ -76,8 +76,8 @@ async def test_the_example_of_a_stream_is_what_is_told(fake: FakeNode) -> None:
 
 
 def test_every_event_is_listed() -> None:
-    kinds = ["instance-added", "instance-changed", "instance-removed", "member-joined", "member-suspect"]
-    kinds += ["member-alive", "member-failed", "member-left"]
+    kinds = ["instance-added", "instance-changed", "instance-removed", "check-flapping", "check-steady"]
+    kinds += ["member-joined", "member-suspect", "member-alive", "member-failed", "member-left"]
     assert list(rows("### `GET /api/v1/events`")) == ["snapshot", *kinds]
 
 

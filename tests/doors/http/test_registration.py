@@ -32,6 +32,7 @@ def test_a_service_and_a_port_are_enough() -> None:
         ('"port": 80, "tags": ["v1", 2]', "tags: 2 is not a string"),
         ('"port": 80, "meta": ["a"]', 'meta: ["a"] is not an object of strings'),
         ('"port": 80, "meta": {"a": 1}', "meta: 1 is not a string"),
+        ('"port": 80, "checks": {"http": "x"}', 'checks: {"http": "x"} is not a list of checks'),
         ('"port": 80, "host": 1', "host: 1 is not a string"),
         ('"port": 80, "weight": null', "weight: null is not a whole number"),
         ('"port": 80, "tags": ["\\ud800"]', 'tags: "\\ud800" holds half a surrogate pair, which is no character'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from random import Random
 
@@ -11,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.model import Instance
-from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching
+from gossipreg.protocol.registry.choose import (
+    RoundRobin,
+    at_random,
+    by_key,
+    by_weight,
+    by_weight_among,
+    less_loaded,
+    matching,
+    nearest,
+)
 from gossipreg.protocol.registry.view import ServiceView
 from tests.protocol.making import instance, law
 
@@ -93,3 +103,132 @@ def test_only_those_that_match_everything_asked_for_are_left() -> None:
     assert matching(everybody, tag=None, zone="east", role="primary") == (primary,)
     assert matching(everybody, tag=None, zone="", role=None) == (plain, blue)
     assert matching(everybody, tag="red", zone=None, role=None) == ()
+
+
+# Ways of choosing that would rather give a drained instance than none
+
+Choose = Callable[[Sequence[Instance]], Instance | None]
+
+
+def randomly() -> Choose:
+    dice = Random(2027)
+    return lambda instances: at_random(instances, dice)
+
+
+def idly() -> Choose:
+    dice = Random(2028)
+    return lambda instances: less_loaded(instances, lambda _: 0, dice)
+
+
+def keyed() -> Choose:
+    keys = (f"customer-{number}" for number in range(10**9))
+    return lambda instances: by_key(instances, next(keys))
+
+
+def nearby() -> Choose:
+    dice = Random(2029)
+    return lambda instances: at_random(nearest(instances, "here", lambda _: 0.01), dice)
+
+
+def in_turn() -> Choose:
+    return RoundRobin().choose
+
+
+WAYS = [randomly, idly, keyed, nearby, in_turn]
+
+
+@pytest.mark.parametrize("weights", [(1, 1), (1, 2, 3), (1, 0, 99, 0), (65_535, 655), (0, 0, 5, 5, 5, 1)])
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_choosing_follows_the_weights(way: Callable[[], Choose], weights: tuple[int, ...]) -> None:
+    choose, instances = way(), weighted(*weights)
+    draws = 10_000
+    found = Counter(chosen.id for _ in range(draws) if (chosen := choose(instances)))
+    assert sum(found.values()) == draws
+    expected = {f"x{n}": draws * weight / sum(weights) for n, weight in enumerate(weights) if weight}
+    assert set(found) <= set(expected)
+    squares = sum((found[name] - mean) ** 2 / mean for name, mean in expected.items())
+    assert squares < CHI_SQUARED[len(expected) - 1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_drained_are_chosen_when_nobody_else_is_left_in_equal_shares(way: Callable[[], Choose]) -> None:
+    choose, instances = way(), weighted(0, 0, 0)
+    found = Counter(chosen.id for _ in range(6_000) if (chosen := choose(instances)))
+    assert sum((found[f"x{n}"] - 2_000) ** 2 / 2_000 for n in range(3)) < CHI_SQUARED[2]
+    assert sum(found.values()) == 6_000
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_among_nobody_nobody_is_chosen_and_a_single_one_always(way: Callable[[], Choose]) -> None:
+    choose, [alone] = way(), weighted(3)
+    assert choose(()) is None
+    assert choose((alone,)) is alone
+
+
+@law
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=6))
+def test_a_full_round_gives_each_exactly_its_weight_and_the_next_is_the_same(weights: list[int]) -> None:
+    turns, instances = RoundRobin(), weighted(*weights)
+    length = sum(weights) or len(weights)
+    rounds = [[chosen.id for _ in range(length) if (chosen := turns.choose(instances))] for _ in range(2)]
+    assert rounds[0] == rounds[1]
+    assert Counter(rounds[0]) == {f"x{n}": w or 1 for n, w in enumerate(weights) if w or not sum(weights)}
+
+
+def test_the_turns_of_the_heavy_are_spread_among_those_of_the_light() -> None:
+    turns, instances = RoundRobin(), weighted(5, 1, 1)
+    assert [chosen.id for _ in range(7) if (chosen := turns.choose(instances))] == [
+        "x0", "x0", "x1", "x0", "x2", "x0", "x0",
+    ]  # fmt: skip
+
+
+def test_an_instance_that_comes_back_has_no_credit_saved_up() -> None:
+    turns, (heavy, light) = RoundRobin(), weighted(9, 1)
+    turns.choose((heavy, light))
+    assert [turns.choose((heavy,)) for _ in range(3)] == [heavy] * 3
+    assert [turns.choose((heavy, light)) for _ in range(10)].count(light) == 1
+
+
+def test_of_two_the_one_with_less_to_do_for_its_weight_is_chosen() -> None:
+    light, heavy = weighted(1, 4)
+    dice = Random(1)
+    busy = {light.id: 1, heavy.id: 3}
+    assert {less_loaded((light, heavy), lambda each: busy[each.id], dice) for _ in range(50)} == {heavy}
+    busy = {light.id: 1, heavy.id: 5}
+    assert {less_loaded((light, heavy), lambda each: busy[each.id], dice) for _ in range(50)} == {light}
+
+
+@law
+@given(st.lists(st.integers(0, 20), min_size=2, max_size=8), st.text(), st.data())
+def test_a_key_moves_only_when_its_own_instance_goes(weights: list[int], key: str, data: st.DataObject) -> None:
+    instances = weighted(*weights)
+    chosen = by_key(instances, key)
+    assert by_key(data.draw(st.permutations(instances)), key) == chosen
+    gone = data.draw(st.sampled_from(instances))
+    left = [each for each in instances if each != gone]
+    if gone != chosen and any(each.weight for each in left) == any(weights):
+        assert by_key(left, key) == chosen
+
+
+def test_keys_belong_to_the_same_instance_in_every_process_for_ever() -> None:
+    instances = weighted(1, 2, 3)
+    owners = [chosen.id for key in ("a", "b", "c", "d") if (chosen := by_key(instances, key))]
+    assert owners == ["x2", "x1", "x1", "x1"]
+
+
+def test_near_is_ones_own_zone_then_the_zone_that_answers_soonest_then_anywhere() -> None:
+    east, west, north = (instance(f"in-{zone}", zone=zone) for zone in ("east", "west", "north"))
+    everybody = (east, west, north)
+    times = {"in-east": 0.050, "in-west": 0.002}
+    assert nearest(everybody, "east") == [east]
+    assert nearest(everybody, "south") == list(everybody)
+    assert nearest(everybody, "") == list(everybody)
+    assert nearest(everybody, "south", lambda each: times.get(each.id)) == [west]
+    assert nearest(everybody, "south", lambda _: None) == list(everybody)
+    assert nearest((), "south", lambda _: 1.0) == ()
+
+
+def test_traffic_crosses_zones_before_it_goes_to_the_drained() -> None:
+    drained, far = instance("drained", zone="here", weight=0), instance("far", zone="there")
+    assert nearest((drained, far), "here") == [far]
+    assert nearest((drained,), "here") == [drained]

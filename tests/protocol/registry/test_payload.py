@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.model import Instance
+from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
 from tests.protocol.making import instance, law
 
@@ -119,3 +120,27 @@ def test_an_offer_nested_however_deep_is_none(field: str, depth: int) -> None:
 )
 def test_what_is_out_of_its_type_or_bounds_is_none(value: object) -> None:
     assert read(msgpack.packb(value)) is None
+
+
+@law
+@given(instances, st.sampled_from(list(Health)), texts)
+def test_health_and_why_travel_with_an_instance(one: Instance, health: Health, reason: str) -> None:
+    told = attrs.evolve(one, health=health, reason=reason)
+    read_back = unpack_instance(pack_instance(told), id=one.id, owner="b")
+    assert (read_back.health, read_back.reason) == (health, "" if health is Health.PASSING else reason)
+
+
+def test_an_instance_that_passes_is_packed_as_it_was_before_there_were_checks() -> None:
+    assert set(offer()) == {"service", "host", "port", "tags", "meta", "weight", "role", "zone"}
+
+
+@pytest.mark.parametrize("health", ["on fire", 3, None, [], {}])
+def test_a_health_that_only_a_later_version_knows_is_not_called(health: object) -> None:
+    one = read(msgpack.packb(offer(health=health)))
+    assert one is not None
+    assert one.health is Health.CRITICAL
+
+
+@pytest.mark.parametrize("reason", [3, None, ["x"], "x" * (limits.REASON_CHARS_MAX + 1)])
+def test_a_reason_that_is_none_is_junk(reason: object) -> None:
+    assert read(msgpack.packb(offer(health="critical", reason=reason))) is None

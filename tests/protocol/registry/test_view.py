@@ -128,7 +128,8 @@ def test_a_failed_owners_instances_are_critical() -> None:
     seen = Seen()
     seen.offer("x")
     seen.stand(status=Status.FAILED)
-    assert [instance.health for instance in seen.view.service("orders").instances] == [Health.CRITICAL]
+    [instance] = seen.view.service("orders").instances
+    assert (instance.health, instance.reason) == (Health.CRITICAL, "its owner b has failed")
 
 
 def test_empty_services_are_forgotten_in_the_end_but_no_index_ever_falls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,297 @@
+"""Knows how a user says what is to be checked about an instance, and how often.
+
+A check belongs to the instance's owner, who runs it and keeps what it answers. Only the health that comes of it
+travels. Everything that can be wrong with a check is found here, when it is made.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.errors import ConfigError, InvalidInstance
+from gossipreg.model import Address, Health, is_name
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VISIBLE: Final = re.compile(r"[\x20-\x7e]*")
+_SAYABLE: Final = re.compile(r"[^\0\ud800-\udfff]*")
+_TARGET: Final = re.compile(rf"[!-~]{{1,{limits.CHECK_TARGET_CHARS_MAX}}}")
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "OPTIONS")
+
+#: Headers that say how long the request is and when it ends: the node writes them itself.
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
+
+
+class Kind(enum.StrEnum):
+    """What is done to find out whether an instance can serve."""
+
+    HTTP = "http"
+    TCP = "tcp"
+    GRPC = "grpc"
+    TTL = "ttl"
+    COMMAND = "command"
+
+
+def _wrong(field: str, value: object, allowed: str) -> InvalidInstance:
+    text = repr(str(value) if isinstance(value, enum.Enum) else value)
+    return InvalidInstance(f"{field}: {text if len(text) <= 80 else f'{text[:77]}...'} is not {allowed}")
+
+
+def _seconds(field: str, value: object) -> float:
+    """A duration, given as a number of seconds or as a text such as ``500ms``."""
+    number = value
+    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
+        number = float(found[1]) * _UNITS[found[2]]
+    low, high = limits.CHECK_SECONDS_MIN, limits.CHECK_SECONDS_MAX
+    if not isinstance(number, int | float) or isinstance(number, bool) or not low <= number <= high:
+        raise _wrong(field, value, f"a number of seconds from {low:g} to {high:g}, or one with a unit such as '500ms'")
+    return float(number)
+
+
+def _interval(value: float | str) -> float:
+    return _seconds("interval", value)
+
+
+def _timeout(value: float | str) -> float:
+    return _seconds("timeout", value)
+
+
+def _ttl(value: float | str | None) -> float | None:
+    return None if value is None else _seconds("ttl", value)
+
+
+def _deregister_after(value: float | str | None) -> float | None:
+    return None if value is None else _seconds("deregister_after", value)
+
+
+def _share(_: Any, field: Any, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 0.5:
+        raise _wrong(field.name, value, "a number from 0 to 0.5")
+
+
+def _streak(_: Any, field: Any, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limits.CHECK_STREAK_MAX:
+        raise _wrong(field.name, value, f"a whole number from 1 to {limits.CHECK_STREAK_MAX}")
+
+
+def _truth(_: Any, field: Any, value: object) -> None:
+    if not isinstance(value, bool):
+        raise _wrong(field.name, value, "true or false")
+
+
+def _initial(value: object) -> Health:
+    if value not in ("passing", "warning", "critical"):
+        raise _wrong("initial", value, "passing, warning or critical")
+    return Health(value)
+
+
+def _statuses(value: object) -> tuple[int, ...]:
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for each in values:
+        if not isinstance(each, int) or isinstance(each, bool) or not 100 <= each <= 599:
+            raise _wrong("status", value, "a status code from 100 to 599, or a list of such")
+    return values
+
+
+def _words(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    words = tuple(value) if isinstance(value, list | tuple) else ()
+    size = sum(len(word) for word in words if isinstance(word, str))
+    if (
+        not words
+        or not all(isinstance(word, str) and _SAYABLE.fullmatch(word) for word in words)
+        or not words[0]
+        or size > limits.CHECK_COMMAND_CHARS_MAX
+    ):
+        raise _wrong("command", value, "a list of a program and its arguments, all strings")
+    return words
+
+
+def _headers(value: object) -> Mapping[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
+        raise InvalidInstance("headers: an object of strings is expected, header names with their values")
+    if sum(len(name) + len(text) for name, text in value.items()) > limits.CHECK_HEADERS_CHARS_MAX:
+        raise InvalidInstance(f"headers: at most {limits.CHECK_HEADERS_CHARS_MAX} characters are allowed together")
+    for name, text in value.items():
+        if not _TOKEN.fullmatch(name):
+            raise _wrong("headers", name, "the name of a header")
+        if name.lower() in _FRAMING:
+            raise InvalidInstance(f"headers: {name} is for the node to write: leave it out")
+        if not _VISIBLE.fullmatch(text) or text != text.strip():
+            raise InvalidInstance(f"headers: the value of {name} is not visible ASCII without spaces around it")
+    return dict(value)
+
+
+@attrs.frozen(kw_only=True)
+class Check:
+    """One way in which the owner finds out whether an instance can serve.
+
+    Exactly one of ``http`` (a URL), ``tcp`` (``HOST:PORT``), ``grpc`` (``HOST:PORT`` or ``HOST:PORT/SERVICE``),
+    ``ttl`` (the service sends a heartbeat at least this often) and ``command`` (a program and its arguments) says what
+    is done. Durations are in seconds, or texts such as ``500ms``. Raises ``InvalidInstance``, naming the field.
+    """
+
+    http: str | None = None
+    tcp: str | None = None
+    grpc: str | None = None
+    ttl: float | None = attrs.field(default=None, converter=_ttl)
+    command: tuple[str, ...] | None = attrs.field(default=None, converter=_words)
+    name: str = attrs.field()  # unique within the instance; its kind unless told
+    interval: float = attrs.field(default=5.0, converter=_interval)  # from one start to the next
+    timeout: float = attrs.field(default=2.0, converter=_timeout)
+    jitter: float = attrs.field(default=0.1, validator=_share)  # share of the interval by which each may be shorter
+    successes: int = attrs.field(default=1, validator=_streak)  # in a row, before it is better than it was
+    failures: int = attrs.field(default=1, validator=_streak)  # in a row, before it is worse than it was
+    initial: Health = attrs.field(default=Health.CRITICAL, converter=_initial)  # until there is a result
+    deregister_after: float | None = attrs.field(default=None, converter=_deregister_after)  # without a break critical
+    method: str = "GET"
+    headers: Mapping[str, str] = attrs.field(factory=dict, converter=_headers, hash=False, repr=False)
+    status: tuple[int, ...] = attrs.field(default=(), converter=_statuses)  # expected; none: any from 200 to 299
+    verify: bool = attrs.field(default=True, validator=_truth)  # the certificate of an https or tls target
+    tls: bool = attrs.field(default=False, validator=_truth)  # for grpc
+
+    @name.default
+    def _name_of_kind(self) -> str:
+        return str(self.kind)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.name, str) or not is_name(self.name):
+            raise _wrong("name", self.name, f"a name of 1 to {limits.NAME_CHARS_MAX} letters, digits and inner . _ -")
+        for field, kinds in _ONLY_FOR.items():
+            if self.kind not in kinds and field in self.stated():
+                raise InvalidInstance(f"{field}: a check of kind {self.kind} has none; it is for {' and '.join(kinds)}")
+        match self.kind:
+            case Kind.HTTP:
+                _check_url(self.http)
+            case Kind.TCP:
+                _check_target("tcp", self.tcp, "HOST:PORT")
+            case Kind.GRPC:
+                _check_target("grpc", self.grpc, "HOST:PORT or HOST:PORT/SERVICE")
+        if self.method not in _METHODS:
+            raise _wrong("method", self.method, f"one of {', '.join(_METHODS)}")
+
+    @property
+    def kind(self) -> Kind:
+        """What is done. Raises ``InvalidInstance`` unless exactly one thing is."""
+        kinds = [kind for kind in Kind if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            said = f"{' and '.join(kinds)} are given" if kinds else "none is given"
+            raise InvalidInstance(f"kind: exactly one of {', '.join(Kind)} says what is checked, and {said}")
+        return kinds[0]
+
+    @property
+    def target(self) -> str:
+        """What is asked, for people: the URL, the address, the program; nothing for a heartbeat."""
+        return self.http or self.tcp or self.grpc or " ".join(self.command or ())
+
+    def stated(self) -> dict[str, Any]:
+        """What was said of it, without what would hold anyway: ``read_check`` makes the same check of it."""
+        return {
+            field.name: str(value) if isinstance(value, Health) else value
+            for field in attrs.fields(Check)
+            if (value := getattr(self, field.name)) != (_DEFAULTS[field.name] if field.name != "name" else self.kind)
+        }
+
+
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    field.name: {} if field.name == "headers" else field.default for field in attrs.fields(Check)
+}
+_FIELDS: Final = tuple(field.name for field in attrs.fields(Check))
+
+_ONLY_FOR: Final[Mapping[str, tuple[Kind, ...]]] = {
+    "method": (Kind.HTTP,),
+    "headers": (Kind.HTTP,),
+    "status": (Kind.HTTP,),
+    "verify": (Kind.HTTP, Kind.GRPC),
+    "tls": (Kind.GRPC,),
+    "interval": (Kind.HTTP, Kind.TCP, Kind.GRPC, Kind.COMMAND),
+    "timeout": (Kind.HTTP, Kind.TCP, Kind.GRPC, Kind.COMMAND),
+    "jitter": (Kind.HTTP, Kind.TCP, Kind.GRPC, Kind.COMMAND),
+}
+
+
+def _check_url(url: object) -> None:
+    if not isinstance(url, str) or not _TARGET.fullmatch(url):
+        raise _wrong("http", url, "a URL such as http://127.0.0.1:8080/health")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise _wrong("http", url, "a URL such as http://127.0.0.1:8080/health") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise _wrong("http", url, "a URL such as http://127.0.0.1:8080/health")
+    if parts.username is not None:
+        raise InvalidInstance("http: the URL holds a user: give an Authorization header, which is not shown to others")
+
+
+def _check_target(field: str, target: object, form: str) -> None:
+    if not isinstance(target, str) or not _TARGET.fullmatch(target):
+        raise _wrong(field, target, form)
+    try:
+        address = Address.parse(target.partition("/")[0] if field == "grpc" else target)
+    except ConfigError:
+        raise _wrong(field, target, form) from None
+    if address.port == 0:
+        raise _wrong(field, target, form)
+
+
+def read_check(value: object) -> Check:
+    """A check as JSON and TOML write it: a table of its fields. Raises ``InvalidInstance``, naming the field."""
+    if isinstance(value, Check):
+        return value
+    if not isinstance(value, Mapping):
+        raise InvalidInstance(f"is {value!r:.80}, not an object such as {{'http': 'http://127.0.0.1:8080/health'}}")
+    for key in value:
+        if key not in _FIELDS:
+            raise InvalidInstance(f"{key!s:.80}: a check has no such field; it has {', '.join(sorted(_FIELDS))}")
+    return Check(**value)
+
+
+def read_checks(values: Iterable[object]) -> tuple[Check, ...]:
+    """The checks of one instance. Raises ``InvalidInstance``, naming place and field: ``checks[0].interval: ...``."""
+    if not isinstance(values, list | tuple):
+        raise InvalidInstance(f"checks: {values!r:.80} is not a list of checks")
+    if len(values) > limits.CHECKS_PER_INSTANCE_MAX:
+        raise InvalidInstance(f"checks: {len(values)} are given, {limits.CHECKS_PER_INSTANCE_MAX} are allowed")
+    return tuple(_read_in_place(values))
+
+
+def _read_in_place(values: Iterable[object]) -> Iterator[Check]:
+    taken: set[str] = set()
+    for place, value in enumerate(values):
+        try:
+            check = read_check(value)
+        except InvalidInstance as error:
+            dot = "." if re.match(r"\w+: ", str(error)) else " "
+            raise InvalidInstance(f"checks[{place}]{dot}{error}") from None
+        if check.name in taken:
+            raise InvalidInstance(f"checks[{place}].name: {check.name!r} is taken: give each check a name of its own")
+        taken.add(check.name)
+        yield check
+
+
+@attrs.frozen(kw_only=True)
+class CheckReport:
+    """One check of this node's own as it stands: what nobody else is told. Ages are in seconds."""
+
+    instance: str  # its id
+    service: str
+    check: Check
+    health: Health
+    reason: str  # why it is not passing, as found when its health last changed
+    health_age: float  # since its health last changed
+    flapping: bool
+    needed: int  # successes in a row that it needs to recover
+    runs: int  # results so far; for a ttl, heartbeats and their lapses
+    run_age: float | None  # since the last result
+    took: float | None  # how long the last run took (seconds)
+    output: str  # what the last one said, cut at `limits.CHECK_OUTPUT_BYTES_MAX`

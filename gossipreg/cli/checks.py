@@ -1,0 +1,146 @@
+"""Knows the commands about health: checks, heartbeat, maintenance; and how a check is written on a command line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from gossipreg.check import read_checks
+from gossipreg.cli import show
+from gossipreg.cli.asking import asks_agent
+from gossipreg.cli.client import Agent
+from gossipreg.cli.page import command
+from gossipreg.errors import InvalidInstance
+
+_TRUTHS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": False, "no": False}
+
+
+@command()
+@click.argument("id", required=False)
+@asks_agent
+def checks(agent: Agent, id: str | None, *, as_json: bool) -> None:  # noqa: A002 -- click names it after the argument
+    """List the health checks that the agent runs.
+
+    With ID, only those of that instance. Others see no more of them than the health of an instance, and a reason.
+
+    Columns when piped, tab-separated, "-" for nothing:
+      instance, check, kind, health, flapping, since (seconds), runs, target, output
+
+    Examples:
+      gossipreg checks
+      gossipreg checks orders-1 --json
+    """
+    document = agent.get("checks", *([] if id is None else [id]))
+    show.write(show.checks(document), document, as_json=as_json)
+    if not document["checks"]:
+        show.note("this agent runs no checks" if id is None else f"{id} has no checks")
+
+
+@command()
+@click.argument("id")
+@click.option("--check", metavar="NAME", help="One check only.  [default: all that have a ttl]")
+@click.option(
+    "--health",
+    type=click.Choice(["passing", "warning", "critical"]),
+    default="passing",
+    help="How it is.  [default: passing]",
+)
+@click.option("--note", metavar="TEXT", help="A few words for people.")
+@asks_agent
+def heartbeat(agent: Agent, id: str, *, as_json: bool, check: str | None, health: str, note: str | None) -> None:  # noqa: A002
+    """Say how an instance is, to its checks with a ttl.
+
+    Examples:
+      gossipreg heartbeat orders-1
+      gossipreg heartbeat orders-1 --health warning --note "disk nearly full"
+    """
+    agent.put("heartbeats", id, check=check, health=health, note=note)
+    show.say(f"{id} says it is {health}", {"instance": id, "health": health}, as_json=as_json)
+
+
+@command()
+@click.argument("id")
+@click.option("--reason", metavar="TEXT", help="A few words that everybody sees.")
+@click.option("--end", is_flag=True, help="Put it back in.")
+@asks_agent
+def maintenance(agent: Agent, id: str, *, as_json: bool, reason: str | None, end: bool) -> None:  # noqa: A002
+    """Take an instance out of all lookups, or put it back in.
+
+    Its checks go on. It stays out over a restart of the agent, and when it is registered again. The answer is the
+    instance, in the columns of lookup --all.
+
+    Examples:
+      gossipreg maintenance orders-1 --reason "new disk"
+      gossipreg maintenance orders-1 --end
+    """
+    if end and reason is not None:
+        raise click.UsageError("--reason goes with the beginning of a maintenance, not with its --end")
+    instance = agent.delete("maintenance", id) if end else agent.put("maintenance", id, reason=reason or None)
+    show.write(show.instances({"instances": [instance]}, reasons=True), instance, as_json=as_json)
+
+
+def checks_given(texts: Sequence[str], file: Path | None) -> list[Any]:
+    """The checks of ``--check`` and ``--checks``, as the HTTP API takes them. Raises ``click.BadParameter``."""
+    given = [_written(text) for text in texts]
+    hint = "--check"
+    if file is not None:
+        given, hint = given + _in_file(file), "--check and --checks" if given else f"--checks {file}"
+    try:
+        return [check.stated() for check in read_checks(given)]
+    except InvalidInstance as error:
+        raise click.BadParameter(str(error), param_hint=hint) from None
+
+
+def _written(text: str) -> dict[str, Any]:
+    """A check as a command line writes it: ``http=http://127.0.0.1:8080/health interval=500ms``."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} cannot be read: {error}", param_hint="--check") from None
+    return dict(_pairs(words, text))
+
+
+def _pairs(words: Sequence[str], text: str) -> Iterator[tuple[str, Any]]:
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(
+                f"{text!r} is not KIND=TARGET with further KEY=VALUE after spaces", param_hint="--check"
+            )
+        yield key, _value(key, value)
+
+
+def _value(key: str, text: str) -> Any:
+    """A value of the type that its key has; one that cannot be read stays text, for the check to refuse."""
+    if key == "command":
+        return shlex.split(text)
+    if key in ("verify", "tls"):
+        return _TRUTHS.get(text, text)
+    if key == "status":
+        return [int(each) if each.isdecimal() else each for each in text.split(",")]
+    if key in ("successes", "failures"):
+        return int(text) if text.isdecimal() else text
+    if key in ("interval", "timeout", "ttl", "deregister_after", "jitter"):
+        with suppress(ValueError):
+            return float(text)
+    return text
+
+
+def _in_file(file: Path) -> list[Any]:
+    import tomllib  # noqa: PLC0415
+
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.BadParameter(f"cannot read {file}: {error.strerror}", param_hint="--checks") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{file} is not TOML: {error}", param_hint="--checks") from None
+    found = document.get("checks")
+    if not isinstance(found, list) or len(document) > 1:
+        raise click.BadParameter(f"{file}: tables [[checks]] are expected, and nothing else", param_hint="--checks")
+    return found

@@ -1,0 +1,151 @@
+"""Knows the command that runs a TCP balancer, and its flags: proxy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from gossipreg.cli.client import Agent
+from gossipreg.cli.logs import write_logs
+from gossipreg.cli.page import command
+from gossipreg.cli.settings import FILE_VARIABLE, SETTINGS, load
+from gossipreg.config import DEFAULT_HTTP
+from gossipreg.errors import ConfigError
+from gossipreg.model import Address
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+#: The settings of an agent that make sense for a balancer too, each with what its flag takes.
+_NODE_FLAGS: Final = {
+    "join": "HOST:PORT",
+    "name": "NAME",
+    "cluster": "NAME",
+    "bind": "HOST:PORT",
+    "advertise": "HOST:PORT",
+    "zone": "NAME",
+    "key_file": "FILE",
+    "insecure": None,
+    "log_format": "text|json",
+}
+
+#: The balancer's own, by flag: the setting of a port that it gives all of them, its type, and what it is.
+_FORWARD_FLAGS: Final[Sequence[tuple[str, type, str | None, str]]] = (
+    ("tag", str, "TAG", "Only to instances with this tag."),
+    ("role", str, "NAME", "Only to instances with this role."),
+    ("connect_timeout", float, "SECONDS", "How long an instance may take to accept.  [default: 1]"),
+    ("tries", int, "N", "How many instances a connection is tried at.  [default: 3]"),
+    ("drain_time", float, "SECONDS", "How long connections to a gone instance may run on.  [default: 30]"),
+    ("idle_timeout", float, "SECONDS", "Cut a connection over which nothing comes for so long.  [default: never]"),
+    ("connections_max", int, "N", "Connections at once on each port.  [default: 4096]"),
+    ("instance_connections_max", int, "N", "Connections at once to one instance.  [default: no limit]"),
+    ("backlog", int, "N", "Connections that the kernel keeps waiting.  [default: 1024]"),
+    ("panic", bool, None, "When no instance can serve, use the last ones that could."),
+    ("proxy_protocol", str, "v1|v2", "Tell instances who calls, by a PROXY protocol header."),
+)
+
+
+def _flags(command: _Command) -> _Command:
+    for key, type_, metavar, doc in reversed(_FORWARD_FLAGS):
+        flag = f"--{key.replace('_', '-')}"
+        command = click.option(flag, key, type=type_, metavar=metavar, is_flag=type_ is bool, help=doc)(command)
+    for key, metavar in reversed(_NODE_FLAGS.items()):
+        setting = SETTINGS[key]
+        command = click.option(
+            str(setting.flag),
+            key,
+            metavar=metavar,
+            is_flag=setting.default is False,
+            multiple=setting.default == (),
+            help=setting.doc,
+        )(command)
+    return command
+
+
+@command()
+@click.option("--listen", metavar="HOST:PORT", multiple=True, help="Address to listen on; repeatable.")
+@click.option("--service", metavar="NAME", multiple=True, help="The service that it leads to: one for each --listen.")
+@click.option(
+    "--forwards",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="TOML file with a [[forward]] for each port, in place of --listen and --service.",
+)
+@click.option(
+    "--http",
+    metavar="HOST:PORT",
+    envvar="GOSSIPREG_HTTP",
+    help=f"The agent to follow; {DEFAULT_HTTP} without --join.  [env: GOSSIPREG_HTTP]",
+)
+@click.option("--metrics", metavar="HOST:PORT", help="Address at which Prometheus finds /metrics.  [default: none]")
+@_flags
+@click.option(
+    "--config",
+    "file",
+    metavar="FILE",
+    envvar=FILE_VARIABLE,
+    type=click.Path(path_type=Path),
+    help="TOML file with the settings of the node, as for an agent.",
+)
+def proxy(
+    *,
+    listen: tuple[str, ...],
+    service: tuple[str, ...],
+    forwards: Path | None,
+    http: str | None,
+    metrics: str | None,
+    file: Path | None,
+    **flags: Any,
+) -> None:
+    """Run a TCP balancer that follows the registry at once.
+
+    It asks an agent (--http), or with --join is a member of the cluster itself and needs none. Each connection goes to
+    the instance with the fewest for its weight; one that cannot be connected to is replaced by another unnoticed.
+    Instances of the balancer's own --zone go first.
+
+    When it is ready it says so in one line on standard output. SIGTERM or Ctrl-C makes it accept no more and exit with
+    0 when the last connection has ended, or the drain time is over; a second one stops it at once, with 1.
+
+    Examples:
+      gossipreg proxy --listen 127.0.0.1:9000 --service orders
+      gossipreg proxy --listen [::]:9000 --service orders --join 10.0.0.6 --key-file key
+      gossipreg proxy --forwards ports.toml --http 127.0.0.1:8501
+    """
+    chosen = {key: flags.pop(key) for key, *_ in _FORWARD_FLAGS}
+    environ = {name: value for name, value in os.environ.items() if name != "GOSSIPREG_HTTP"}
+    config = load(flags, environ, file)
+    write_logs(config.log_format)
+    if config.join and http is not None:
+        raise ConfigError("--http: the balancer is a member itself with --join: give one of them, not both")
+
+    from gossipreg.cli.proxying import run  # noqa: PLC0415 -- with trio: the other commands start without it
+    from gossipreg.doors.proxy.settings import Forward, load_forwards  # noqa: PLC0415
+
+    common = {key: value for key, value in chosen.items() if value is not None and value is not False}
+    common |= {"zone": config.zone} if config.zone else {}
+    if forwards is None:
+        wanted = tuple(Forward(listen=a, service=s, **common) for a, s in _pairs(listen, service))
+    elif listen or service:
+        raise ConfigError("--forwards: names the ports itself: leave --listen and --service out")
+    else:
+        wanted = load_forwards(forwards, common)
+    agent = None if config.join else Agent.at(http or DEFAULT_HTTP).address
+    run(wanted, config, agent, None if metrics is None else _metrics_address(metrics))
+
+
+def _metrics_address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"--metrics: {error}") from None
+
+
+def _pairs(listen: Sequence[str], service: Sequence[str]) -> Sequence[tuple[str, str]]:
+    if not listen:
+        raise ConfigError("--listen: give --listen HOST:PORT and --service NAME for each port, or --forwards FILE")
+    if len(listen) != len(service):
+        raise ConfigError(f"--listen: {len(listen)} ports and {len(service)} --service: give one for each, in order")
+    return tuple(zip(listen, service, strict=True))

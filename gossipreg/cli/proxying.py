@@ -1,0 +1,149 @@
+"""Knows how a balancer runs: from its ready line, through the signals it obeys, to its last connection.
+
+Imported by the command that needs it, when it does: trio takes longer to import than all other commands take to run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+
+from gossipreg.config import AgentConfig, Config
+from gossipreg.doors.proxy import Forward, Proxy, follow_agent, follow_node, serve_metrics
+from gossipreg.model import Address, Event
+from gossipreg.runtime.node import Node
+from gossipreg.runtime.opening import open_node
+
+_log = logging.getLogger("gossipreg.proxy")
+
+#: Where an agent binds unless told otherwise. A balancer often runs beside one, so for it that means any free port.
+_AGENTS_BIND: Final = Config().bind
+
+#: Descriptors for everything but connections: sockets to listen on, gossip, the agent, scrapes.
+_OTHER_DESCRIPTORS: Final = 128
+
+
+def run(forwards: Sequence[Forward], config: AgentConfig, agent: Address | None, metrics: Address | None) -> None:
+    """Run a balancer until it is told to stop, following ``agent``, or a node of its own if there is none.
+
+    Raises ``BindError`` for a port, ``AgentUnreachable``, and what ``open_node`` raises, alone or in a group.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    trio.run(_serve, within(forwards, most), config, agent, metrics)
+
+
+def within(forwards: Sequence[Forward], descriptors: int) -> Sequence[Forward]:
+    """These ports, with no more connections than ``descriptors`` suffice for, two each.
+
+    Callers beyond them wait in the kernel's queue. Were they let in, none would be left to connect them further.
+    """
+    most = max(1, (descriptors - _OTHER_DESCRIPTORS) // 2 // len(forwards))
+    if any(forward.connections_max > most for forward in forwards):
+        _log.warning("%d descriptors: at most %d connections on each port (see ulimit -n)", descriptors, most)
+    return [attrs.evolve(forward, connections_max=min(most, forward.connections_max)) for forward in forwards]
+
+
+async def _serve(
+    forwards: Sequence[Forward], config: AgentConfig, agent: Address | None, metrics: Address | None
+) -> None:
+    proxies = [Proxy(forward) for forward in forwards]
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with AsyncExitStack() as stack:
+            node = await stack.enter_async_context(open_node(_as_node(config, forwards))) if agent is None else None
+            async with trio.open_nursery() as following:
+                await _follow(proxies, node, agent, following)
+                async with trio.open_nursery() as serving:
+                    bound = [await serving.start(proxy.serve) for proxy in proxies]
+                    if metrics is not None:
+                        metrics = await following.start(serve_metrics, proxies, metrics)
+                    following.start_soon(_obey, signals, proxies)
+                    _announce(bound, forwards, node, agent, metrics, as_json=config.log_format == "json")
+                following.cancel_scope.cancel()
+    _log.info("done: %s", _total(proxies))
+
+
+def _as_node(config: AgentConfig, forwards: Sequence[Forward]) -> AgentConfig:
+    """The settings of the balancer's own node: beside an agent's on the same host, and of one name at each start."""
+    port = forwards[0].listen.port
+    name = config.name or (f"{socket.gethostname().split('.')[0]}-proxy-{port}" if port else None)
+    bind = "127.0.0.1:0" if config.bind == _AGENTS_BIND else config.bind
+    return attrs.evolve(config, name=name, bind=bind)
+
+
+async def _follow(proxies: Sequence[Proxy], node: Node | None, agent: Address | None, nursery: trio.Nursery) -> None:
+    """Follow each service once; returns when all that there is has been told."""
+
+    def tell(service: str, events: Sequence[Event]) -> None:
+        for proxy in proxies:
+            if proxy.forward.service == service:
+                proxy.hear(events)
+
+    async with trio.open_nursery() as starting:
+        for service in dict.fromkeys(proxy.forward.service for proxy in proxies):
+            told = partial(tell, service)
+            if node is not None:
+                starting.start_soon(nursery.start, partial(follow_node, node, service, told))
+            else:
+                assert agent is not None, "nobody to follow"
+                starting.start_soon(nursery.start, partial(follow_agent, agent, service, told))
+
+
+async def _obey(signals: AsyncIterator[int], proxies: Sequence[Proxy]) -> None:
+    """The first signal lets the connections end; one that comes meanwhile ends the process there and then."""
+    told = False
+    async for number in signals:
+        name = signal.Signals(number).name
+        if told:
+            _log.warning("%s while connections end: stopping at once", name)
+            os._exit(1)
+        told = True
+        _log.info("%s: accepting no more, %d connections to end", name, sum(proxy.open for proxy in proxies))
+        for proxy in proxies:
+            proxy.stop()
+
+
+def _total(proxies: Sequence[Proxy]) -> str:
+    total: Counter[str] = Counter()
+    for proxy in proxies:
+        total.update(proxy.counters)
+    return ", ".join(f"{name} {count}" for name, count in sorted(total.items())) or "nobody called"
+
+
+def _announce(
+    bound: Sequence[Address],
+    forwards: Sequence[Forward],
+    node: Node | None,
+    agent: Address | None,
+    metrics: Address | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Say on standard output that callers are served, for whoever started it to read."""
+    ports = [(str(address), forward.service) for address, forward in zip(bound, forwards, strict=True)]
+    if as_json:
+        ready = {
+            "ready": True,
+            "forwards": [{"listen": address, "service": service} for address, service in ports],
+            "agent": None if agent is None else str(agent),
+            "name": None if node is None else node.name,
+            "gossip": None if node is None else str(node.address),
+            "metrics": None if metrics is None else str(metrics),
+        }
+        print(json.dumps(ready), flush=True)
+    else:
+        way = f"as member {node.name} at {node.address}" if node is not None else f"by the agent at {agent}"
+        shown = f", metrics {metrics}" if metrics is not None else ""
+        print(f"gossipreg proxy ready: {', '.join(f'{a} to {s}' for a, s in ports)}, {way}{shown}", flush=True)

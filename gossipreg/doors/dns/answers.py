@@ -1,0 +1,63 @@
+"""Knows how a reply becomes bytes, and what is left out when it is too long."""
+
+from __future__ import annotations
+
+import dns.exception
+import dns.flags
+import dns.rcode
+import dns.renderer
+import dns.rrset
+from dns.rdtypes.ANY.SOA import SOA
+
+from gossipreg.doors.dns import limits
+from gossipreg.doors.dns.queries import Question
+from gossipreg.doors.dns.zone import Named, Reply
+
+_ID_BYTES = 2
+_HEADER_BYTES = 12
+_OPT_BYTES = 11
+
+_NOT_OURS = (dns.rcode.REFUSED, dns.rcode.SERVFAIL)
+
+
+def encode(question: Question, reply: Reply, ttl: int) -> bytes:
+    """The answer without its id, the name in lower case.
+
+    Answers that do not fit are left out and the truncation is said, so that the client asks again over TCP. Of the
+    additional records as many are given as fit, without a word (RFC 2181 §9): they can be asked for by name.
+    """
+    flags = dns.flags.QR | (dns.flags.RD if question.wants_recursion else 0) | reply.rcode
+    if reply.rcode not in _NOT_OURS:
+        flags |= dns.flags.AA
+    renderer = dns.renderer.Renderer(id=0, flags=flags, max_size=question.size)
+    renderer.add_question(question.name, question.type_, question.class_)
+    if question.edns:
+        renderer.reserve(_OPT_BYTES)
+    for section, records in ((dns.renderer.ANSWER, reply.answers), (dns.renderer.AUTHORITY, reply.authority)):
+        if not _add_all(renderer, section, records, ttl):
+            renderer.flags |= dns.flags.TC
+            break
+    else:
+        _add_all(renderer, dns.renderer.ADDITIONAL, reply.additional, ttl)
+    if question.edns:
+        renderer.release_reserved()
+        renderer.add_edns(0, 0, limits.QUERY_BYTES_MAX)
+    renderer.write_header()
+    return bytes(renderer.get_wire()[_ID_BYTES:])
+
+
+def respelled(answer: bytes, spelled: bytes) -> bytes:
+    """The answer with the name as the client spelled it; later names that point back at it follow."""
+    start = _HEADER_BYTES - _ID_BYTES
+    return b"".join((answer[:start], spelled, answer[start + len(spelled) :]))
+
+
+def _add_all(renderer: dns.renderer.Renderer, section: int, records: tuple[Named, ...], ttl: int) -> bool:
+    """Add records one by one, in their order; whether all fitted."""
+    try:
+        for name, record in records:
+            lasts = min(ttl, record.minimum) if isinstance(record, SOA) else ttl
+            renderer.add_rrset(section, dns.rrset.from_rdata(name, lasts, record))
+    except dns.exception.TooBig:
+        return False
+    return True

@@ -1,0 +1,59 @@
+"""Knows how much one DNS client may ask for, hold and wait: every bound with its unit and its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Longest query read (bytes). A name, a type and EDNS options take 300; padding (RFC 8467) rounds up to 512.
+QUERY_BYTES_MAX: Final = 1232
+
+#: Longest answer over UDP to a client that does not say how much it takes (RFC 1035 §4.2.1), in bytes.
+UDP_BYTES_PLAIN: Final = 512
+
+#: Longest answer over UDP to a client that says so by EDNS (bytes): the most that HAProxy can be told to take. Longer
+#: ones go over TCP.
+UDP_BYTES_MAX: Final = 8192
+
+#: Longest answer over TCP (bytes): its length is sent in 16 bits.
+TCP_BYTES_MAX: Final = 65_535
+
+#: Queries answered in one batch before the rest of the node gets its turn. Cached 10 us each; with nothing cached, some
+#: 300 us, so 20 ms in all.
+BATCH_MAX: Final = 64
+
+#: Arriving queries that the kernel keeps while we are busy (bytes): about a thousand.
+RECEIVE_BUFFER_BYTES: Final = 1024 * 1024
+
+#: TCP connections at once. They come for what UDP could not carry, ask, and go.
+CONNECTIONS_MAX: Final = 128
+
+#: How long a TCP connection may take for its next query (RFC 7766 §6.2.3 asks for some seconds).
+IDLE_SECONDS: Final = 10.0
+
+#: How long a client may take for one answer over TCP.
+TAKE_SECONDS: Final = 10.0
+
+#: Encoded answers kept (bytes): some thousand services of ordinary size, in several orders each.
+CACHE_BYTES: Final = 16 * 1024 * 1024
+
+#: Questions whose answers are kept. Each takes some 1,000 bytes beside its answers.
+QUESTIONS_MAX: Final = 8192
+
+#: Queries recognised by their very bytes, without being read. Each takes some 200 bytes.
+RECOGNISED_MAX: Final = 16_384
+
+#: Orders of the same records that are handed out in turn.
+ORDERS: Final = 32
+
+#: Answers from one cache entry after which one of its orders is drawn anew. So in the long run each instance comes
+#: first as often as its weight says, though nearly every answer is a copy.
+ANSWERS_PER_DRAW: Final = 256
+
+#: Longest that a client may remember that something is not there (seconds), whatever the TTL of what is there.
+NEGATIVE_TTL_MAX: Final = 5
+
+#: Longest string in a TXT record (bytes, RFC 1035 §3.3); a `key=value` that does not fit is left out.
+TXT_BYTES_MAX: Final = 255
+
+#: Longest TXT record (bytes): what HTTP tells better is left out of it, the last entries of meta first.
+TXT_RECORD_BYTES_MAX: Final = 4096

@@ -1,0 +1,147 @@
+"""Knows what a domain name asks for: a service, a member, an address, or the domain itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+import attrs
+import dns.exception
+import dns.name
+import dns.reversename
+
+_SERVICE = "service"
+_SCALED = "service-x256"
+_KINDS = (_SERVICE, _SCALED, "node", "addr")
+_ZONE_WORDS = ("dc", "zone")  # Consul's word, and ours
+
+
+@attrs.frozen
+class Apex:
+    """The domain itself."""
+
+
+@attrs.frozen
+class Branch:
+    """A name that only has others below it, such as ``service.gossipreg``."""
+
+
+@attrs.frozen
+class NameServer:
+    """This door: ``ns.gossipreg``."""
+
+
+@attrs.frozen
+class Service:
+    """Instances of a service.
+
+    Service names and tags may hold dots, so where one ends is found out by looking: ``readings`` are the pairs of tag
+    (empty: any) and service that the labels can mean, the first that exists is meant.
+    """
+
+    readings: tuple[tuple[str, str], ...]
+    zone: str | None = None
+    scaled: bool = False  # weights times 256, which HAProxy divides by
+
+
+@attrs.frozen
+class Node:
+    """A member."""
+
+    name: str
+
+
+@attrs.frozen
+class Host:
+    """An IP address that is written in the name."""
+
+    address: IPv4Address | IPv6Address
+
+
+@attrs.frozen
+class Reverse:
+    """What is at an IP address."""
+
+    address: IPv4Address | IPv6Address
+
+
+Asked = Apex | Branch | NameServer | Service | Node | Host | Reverse
+
+_FIXED: Final[Mapping[tuple[str, ...], Asked]] = {
+    (): Apex(),
+    ("ns",): NameServer(),
+    **{(word,): Branch() for word in (*_KINDS, *_ZONE_WORDS)},
+}
+
+Domains = tuple[dns.name.Name, ...]
+
+
+def domain_of(name: dns.name.Name, domains: Domains) -> dns.name.Name | None:
+    """The one of ``domains``, the most special first, that ``name`` is in."""
+    return next((domain for domain in domains if name.is_subdomain(domain)), None)
+
+
+def asked_below(name: dns.name.Name, domain: dns.name.Name) -> Asked | None:
+    """What a name inside ``domain`` asks for; None if there can be no such name. ``name`` is in lower case."""
+    try:
+        labels = tuple(label.decode().lower() for label in name.labels[: -len(domain.labels)])
+    except UnicodeDecodeError:
+        return None
+    zone = None
+    if len(labels) >= 2 and labels[-1] in _ZONE_WORDS:
+        end = _rightmost_kind(labels[:-2])
+        if end is None:
+            return Branch()
+        zone = ".".join(labels[end + 1 : -1])
+        labels = labels[: end + 1]
+    return _FIXED.get(labels) or _asked(labels[:-1], labels[-1], zone)
+
+
+def _asked(rest: tuple[str, ...], kind: str, zone: str | None) -> Asked | None:
+    if kind in (_SERVICE, _SCALED):
+        return Service(_readings(rest), zone, scaled=kind == _SCALED)
+    if kind == "node" and zone is None:
+        return Node(".".join(rest))
+    if kind == "addr" and zone is None:
+        return _written_host(rest)
+    return None
+
+
+def asked_in_reverse(name: dns.name.Name) -> Reverse | None:
+    """The address that a name in ``in-addr.arpa`` or ``ip6.arpa`` stands for; None for any other name."""
+    try:
+        return Reverse(ip_address(dns.reversename.to_address(name)))
+    except (dns.exception.DNSException, ValueError):
+        return None
+
+
+def target_name(address: IPv4Address | IPv6Address, port: int, domain: dns.name.Name) -> dns.name.Name:
+    """A name that asks for ``address``: ``8080.7f000001.addr.gossipreg``.
+
+    The port makes it another name for each instance on a host: HAProxy 2.6 gives an address to one only of several SRV
+    records with the same target.
+    """
+    return dns.name.Name((b"%d" % port, address.packed.hex().encode(), b"addr", *domain.labels))
+
+
+def _rightmost_kind(labels: tuple[str, ...]) -> int | None:
+    return next((place for place in reversed(range(len(labels))) if labels[place] in _KINDS), None)
+
+
+def _readings(labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    first, last = labels[0], labels[-1]
+    if len(labels) >= 2 and first.startswith("_") and last.startswith("_"):  # RFC 2782: _service._tag
+        tag = last[1:]
+        return (("" if tag in ("tcp", "udp") else tag, ".".join(labels[:-1])[1:]),)
+    return tuple((".".join(labels[:place]), ".".join(labels[place:])) for place in range(len(labels)))
+
+
+def _written_host(labels: tuple[str, ...]) -> Host | None:
+    *port, written = labels
+    if len(written) not in (8, 32) or len(port) > 1 or not all(label.isdigit() for label in port):
+        return None
+    try:
+        return Host(ip_address(bytes.fromhex(written)))
+    except ValueError:
+        return None

@@ -1,0 +1,126 @@
+"""Knows how the door opens: a UDP socket drained in batches, and TCP for answers that are too long for it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+import trio
+
+from gossipreg.doors.dns import limits
+from gossipreg.doors.dns.directory import Directory
+from gossipreg.doors.dns.door import Door
+from gossipreg.doors.dns.registry import Registry
+from gossipreg.doors.dns.sockets import open_sockets
+from gossipreg.doors.dns.zone import Zone
+from gossipreg.model import Address
+
+log = logging.getLogger(__name__)
+
+_LENGTH_BYTES = 2
+
+
+async def serve_dns(
+    node: Registry,
+    address: Address,
+    *,
+    domains: Sequence[str],
+    ttl: int = 0,
+    counters: Counter[str] | None = None,
+    task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer DNS at ``address``, UDP and TCP, until cancelled; port 0 takes any free one.
+
+    Start it with ``nursery.start``, which gives the address that it really listens on. The names are below each of
+    ``domains``; ``ttl`` (seconds) is how long clients may keep an answer. What comes is counted in ``counters``, under
+    names that begin with ``dns_``. Raises ``BindError`` if the address cannot be had.
+    """
+    sockets = await open_sockets(address)
+    directory = Directory(node)
+    zone = Zone(node, directory, sockets.address, tuple(domains), ttl)
+    door = Door(zone, Counter() if counters is None else counters)
+    with sockets.udp:
+        async with sockets.tcp, trio.open_nursery() as nursery:
+            await nursery.start(directory.follow)
+            nursery.start_soon(serve_udp, sockets.udp, door)
+            task_status.started(sockets.address)
+            await trio.serve_listeners(
+                partial(admit, door, trio.CapacityLimiter(limits.CONNECTIONS_MAX)), [sockets.tcp]
+            )
+
+
+async def serve_udp(udp: socket.socket, door: Door) -> None:
+    """Answer what comes on a non-blocking socket, until cancelled."""
+    while True:
+        await trio.lowlevel.wait_readable(udp)
+        _drain(udp, door)
+
+
+def _drain(udp: socket.socket, door: Door) -> None:
+    """Answer the packets that are there now, at most a batch of them."""
+    for _ in range(limits.BATCH_MAX):
+        try:
+            packet, source = udp.recvfrom(limits.QUERY_BYTES_MAX + 1)
+        except BlockingIOError:
+            return
+        except OSError as error:  # an ICMP error of an earlier answer, handed to us late
+            door.counters[f"dns_receive_error_{error.errno}"] += 1
+            continue
+        answer = door.answer(packet)
+        if answer is not None:
+            try:
+                udp.sendto(answer, source)
+            except OSError as error:  # no room in the send buffer, no route, port 0: the client asks again
+                door.counters[f"dns_send_error_{error.errno}"] += 1
+
+
+async def admit(door: Door, room: trio.CapacityLimiter, stream: trio.abc.Stream) -> None:
+    """Serve one TCP connection to its end, or close it if there are too many. Raises nothing."""
+    async with stream:
+        try:
+            room.acquire_on_behalf_of_nowait(stream)
+        except trio.WouldBlock:
+            door.counters["dns_connections_refused"] += 1
+            return
+        try:
+            await serve_tcp(stream, door)
+        except trio.BrokenResourceError as gone:
+            log.debug("a DNS client went in the middle: %r", gone)
+        finally:
+            room.release_on_behalf_of(stream)
+
+
+async def serve_tcp(stream: trio.abc.Stream, door: Door) -> None:
+    """Answer queries in the order in which they come, until the client goes, idles, or sends what is none."""
+    held = bytearray()
+    while True:
+        packet = None
+        with trio.move_on_after(limits.IDLE_SECONDS):
+            packet = await _next_query(stream, held)
+        answer = None if packet is None else door.answer(packet, tcp=True)
+        if answer is None:
+            return
+        with trio.move_on_after(limits.TAKE_SECONDS) as patience:
+            await stream.send_all(len(answer).to_bytes(_LENGTH_BYTES, "big") + answer)
+        if patience.cancelled_caught:
+            return
+
+
+async def _next_query(stream: trio.abc.Stream, held: bytearray) -> bytes | None:
+    """The next packet; None if there will be none, or one longer than any query. ``held`` is what came after it."""
+    while True:
+        if len(held) >= _LENGTH_BYTES:
+            end = _LENGTH_BYTES + int.from_bytes(held[:_LENGTH_BYTES], "big")
+            if end > _LENGTH_BYTES + limits.QUERY_BYTES_MAX:
+                return None
+            if len(held) >= end:
+                packet = bytes(held[_LENGTH_BYTES:end])
+                del held[:end]
+                return packet
+        more = await stream.receive_some(limits.QUERY_BYTES_MAX)
+        if not more:
+            return None
+        held += more

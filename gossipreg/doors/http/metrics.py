@@ -1,0 +1,143 @@
+"""Knows how a node is shown to Prometheus: every metric's name, its labels, and where its value comes from.
+
+Nothing is counted for Prometheus's sake. A scrape asks the node what it knows and has counted anyway, in a registry of
+its own; so an agent that nobody scrapes pays nothing, and several nodes in one process do not mix.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from gossipreg import __version__
+from gossipreg.doors.http.answers import Answer
+from gossipreg.doors.http.call import Call
+from gossipreg.doors.http.registry import Registry
+from gossipreg.model import Health, NodeInfo
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+#: What the text format that we write is called.
+MEDIA: Final = b"text/plain; version=0.0.4; charset=utf-8"
+
+#: The node's counters that have a metric of their own: the metric, what it counts, and the label's value if it has one.
+_COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
+    "packets_received": ("packets", "in"),
+    "packets_sent": ("packets", "out"),
+    "bytes_received": ("packet_bytes", "in"),
+    "bytes_sent": ("packet_bytes", "out"),
+}
+
+
+async def metrics(call: Call) -> Answer:
+    """What this node sees and has counted, for Prometheus."""
+    return Answer(200, exposition(call.node, call.room.requests), media=MEDIA)
+
+
+def exposition(node: Registry, requests: Mapping[tuple[str, str, int], int]) -> bytes:
+    """All metrics in Prometheus's text format. ``requests``: how many, by method, route and status code."""
+    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # noqa: PLC0415 -- 40 ms
+
+    registry = CollectorRegistry()
+    registry.register(_Collector(node, requests))
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
+
+
+@attrs.frozen(eq=False)
+class _Collector:
+    """One scrape. prometheus-client's own interface is `collect`."""
+
+    node: Registry
+    requests: Mapping[tuple[str, str, int], int]
+
+    def describe(self) -> list[Metric]:
+        """Nothing is asked before the scrape itself."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric but the process's."""
+        info = self.node.info()
+        yield from _of_node(info)
+        yield from _of_services(self.node)
+        yield from _of_counters(info.counters)
+        yield labelled(
+            "http_requests",
+            "HTTP requests answered, by method, route and status code.",
+            ("method", "route", "code"),
+            {(method, route, str(status)): count for (method, route, status), count in self.requests.items()},
+            is_counter=True,
+        )
+
+
+def _of_node(info: NodeInfo) -> Iterator[Metric]:
+    yield labelled(
+        "build_info",
+        "Always 1; the labels say which gossipreg and which Python this is.",
+        ("version", "python"),
+        {(__version__, platform.python_version()): 1},
+    )
+    yield labelled(
+        "node_info",
+        "Always 1; the labels say which member of which cluster this is, and where.",
+        ("name", "cluster", "zone", "address"),
+        {(info.name, info.cluster, info.zone, str(info.address)): 1},
+    )
+    yield _plain("boot_time_seconds", "When this life of the node began, in seconds since 1970.", info.generation / 1e3)
+    yield _plain("incarnation", "How often the node had to deny that it failed, in this life.", info.incarnation)
+    yield _plain("local_health", "0 is well; each step slows the node's judgement of others.", info.local_health)
+    yield _plain("isolated", "1 while the node hears nobody, so that what it says may be old.", info.isolated)
+    yield _plain("reachable_ratio", "Share of the other members that are alive.", info.reachable)
+    yield _plain("draining", "1 while the node is about to leave.", info.draining)
+    members = {(status,): count for status, count in info.members.items()}
+    yield labelled("members", "Members that are remembered, this node included, by status.", ("status",), members)
+
+
+def _of_services(node: Registry) -> Iterator[Metric]:
+    counts: Counter[tuple[str, str]] = Counter()
+    services = sorted(node.services())
+    for service in services:
+        counts.update({(service, str(health)): 0 for health in Health})
+        counts.update((each.service, str(each.health)) for each in node.lookup(service, healthy=False))
+    yield _plain("services", "Services that have an instance.", len(services))
+    yield labelled("instances", "Instances that are known, by service and health.", ("service", "health"), counts)
+
+
+def _of_counters(counters: Mapping[str, int]) -> Iterator[Metric]:
+    named: dict[str, dict[tuple[str, ...], float]] = {"packets": {}, "packet_bytes": {}}
+    rest: dict[tuple[str, ...], float] = {}
+    for name, count in sorted(counters.items()):
+        if name in _COUNTERS:
+            metric, direction = _COUNTERS[name]
+            named[metric][direction,] = count
+        else:
+            rest[name,] = count
+    directions = ("direction",)
+    packets = "Packets of gossip, received (in) and sent (out)."
+    yield labelled("packets", packets, directions, named["packets"], is_counter=True)
+    size = "Bytes of gossip packets, sealed, without IP and UDP headers."
+    yield labelled("packet_bytes", size, directions, named["packet_bytes"], is_counter=True)
+    what = "Whatever else the node has counted, by the name that GET /api/v1/node gives it."
+    yield labelled("events", what, ("event",), rest, is_counter=True)
+
+
+def _plain(name: str, what: str, value: float) -> Metric:
+    return labelled(name, what, (), {(): value})
+
+
+def labelled(
+    name: str, what: str, labels: Sequence[str], values: Mapping[Any, float], *, is_counter: bool = False
+) -> Metric:
+    """One metric, ``gossipreg_`` before its name, with a value for each set of its labels' values."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 -- see `exposition`
+
+    family = CounterMetricFamily if is_counter else GaugeMetricFamily
+    metric = family(f"gossipreg_{name}", what, labels=labels)
+    for of, value in sorted(values.items()):
+        metric.add_metric(of, float(value))
+    return metric

@@ -1,0 +1,254 @@
+"""Knows how the API is described for programs: an OpenAPI document, made from the routes and the nouns themselves.
+
+Paths, methods and query parameters come from the table of routes, and most shapes from the types of the nouns. What
+cannot be read off them, which answers a route gives, is declared here; the tests hold both sides to it.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import inspect
+import types
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
+
+import attrs
+
+from gossipreg import __version__
+from gossipreg.doors.http.answers import Answer, encode
+from gossipreg.doors.http.call import Call
+from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
+
+if TYPE_CHECKING:
+    from gossipreg.doors.http.routes import Route
+
+Json = dict[str, Any]
+
+_TEXT: Final[Json] = {"type": "string"}
+_WHOLE: Final[Json] = {"type": "integer"}
+_NUMBER: Final[Json] = {"type": "number"}
+_BOOLEAN: Final[Json] = {"type": "boolean"}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list(items: Json) -> Json:
+    return {"type": "array", "items": items}
+
+
+def _map(values: Json) -> Json:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _object(**properties: Json) -> Json:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _optional(schema: Json) -> Json:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _enum(values: list[str]) -> Json:
+    return {"type": "string", "enum": values}
+
+
+@attrs.frozen
+class Operation:
+    """What one route takes and gives. ``answers``: the good ones by status code, None for no body."""
+
+    answers: Mapping[int, Json | None]
+    errors: tuple[int, ...] = ()
+    body: str | None = None  # the schema's name
+    media: str = "application/json"
+
+
+_INSTANCE: Final = _ref("Instance")
+
+#: By method and path, as in the table of routes.
+OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
+    ("GET", "/healthz"): Operation({200: _ref("NodeHealth"), 503: _ref("NodeHealth")}),
+    ("GET", "/api/v1/node"): Operation({200: _ref("Node")}),
+    ("GET", "/api/v1/members"): Operation({200: _object(members=_list(_ref("Member")))}),
+    ("GET", "/api/v1/services"): Operation({200: _object(services=_map(_ref("ServiceCount")))}),
+    ("GET", "/api/v1/services/NAME"): Operation({200: _object(index=_WHOLE, instances=_list(_INSTANCE))}, (400,)),
+    ("PUT", "/api/v1/instances"): Operation(
+        {200: _INSTANCE, 201: _INSTANCE}, (400, 403, 411, 413), body="Registration"
+    ),
+    ("DELETE", "/api/v1/instances/ID"): Operation({204: None}, (403, 404)),
+    ("GET", "/api/v1/checks"): Operation({200: _object(checks=_list(_ref("Check")))}),
+    ("GET", "/api/v1/checks/ID"): Operation({200: _object(checks=_list(_ref("Check")))}, (404,)),
+    ("PUT", "/api/v1/heartbeats/ID"): Operation({204: None}, (400, 403, 404)),
+    ("PUT", "/api/v1/maintenance/ID"): Operation({200: _INSTANCE}, (400, 403, 404)),
+    ("DELETE", "/api/v1/maintenance/ID"): Operation({200: _INSTANCE}, (403, 404)),
+    ("GET", "/api/v1/events"): Operation({200: _TEXT}, (400,), media="text/event-stream"),
+    ("GET", "/api/v1/http_sd"): Operation(
+        {200: _list(_object(targets=_list(_TEXT), labels=_map(_TEXT)))},
+        (400,),
+    ),
+    ("GET", "/api/v1/openapi.json"): Operation({200: {"type": "object"}}),
+    ("GET", "/metrics"): Operation({200: _TEXT}, media="text/plain; version=0.0.4; charset=utf-8"),
+    ("POST", "/api/v1/leave"): Operation({202: _object(status=_TEXT)}, (403,)),
+}
+
+#: Query parameters, wherever they are known: what they take, and what they ask for.
+_PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
+    "all": (_BOOLEAN, "Also the instances that cannot serve."),
+    "healthy": (_BOOLEAN, "Only the instances that can serve."),
+    "tag": (_TEXT, "Only what has this tag."),
+    "zone": (_TEXT, "Only what is in this zone."),
+    "role": (_TEXT, "Only what has this role."),
+    "service": (_TEXT, "Only what is about this service."),
+    "check": (_TEXT, "The name of the check; the only one of its kind unless given."),
+    "health": (_enum(["passing", "warning", "critical"]), "How the service is; passing unless given."),
+    "note": (_TEXT, "What is to be shown beside it."),
+    "reason": (_TEXT, "Why, for people."),
+}
+
+#: How fields look in JSON that are of another type inside.
+_AS_RENDERED: Final[Mapping[tuple[type, str], Json]] = {
+    (NodeInfo, "fingerprint"): {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+}
+
+#: What a check of this node's own looks like.
+_CHECK: Final = _object(
+    instance=_TEXT,
+    service=_TEXT,
+    name=_TEXT,
+    kind=_TEXT,
+    target=_TEXT,
+    health=_ref("Health"),
+    reason=_TEXT,
+    health_age=_NUMBER,
+    flapping=_BOOLEAN,
+    needed=_WHOLE,
+    runs=_WHOLE,
+    run_age=_optional(_NUMBER),
+    took=_optional(_NUMBER),
+    output=_TEXT,
+    settings={"type": "object"},
+)
+
+
+async def openapi(_: Call) -> Answer:
+    """This API as an OpenAPI 3.1 document."""
+    return Answer(200, _encoded())
+
+
+@functools.cache
+def _encoded() -> bytes:
+    return encode(document())
+
+
+def document() -> Json:
+    """The whole document."""
+    from gossipreg.doors.http.routes import ROUTES  # noqa: PLC0415 -- this is itself behind one of them
+
+    paths: dict[str, Json] = {}
+    for route in ROUTES:
+        paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "gossipreg",
+            "version": __version__,
+            "description": "What an agent of gossipreg answers over HTTP. Skip fields that you do not know.",
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": _schemas()},
+    }
+
+
+def _path(route: Route) -> str:
+    parent, _, last = route.path.rpartition("/")
+    return f"{parent}/{{{last.lower()}}}" if route.takes_argument else route.path
+
+
+def _operation(route: Route) -> Json:
+    declared = OPERATIONS[route.method, route.path]
+    answers = {str(status): _answer(status, schema, declared.media) for status, schema in declared.answers.items()}
+    for status in declared.errors:
+        answers[str(status)] = _answer(status, _ref("Error"), "application/json")
+    answers["default"] = {**_answer(0, _ref("Error"), "application/json"), "description": "A no, and why."}
+    made: Json = {
+        "operationId": route.handler.__name__,
+        "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0],
+        "parameters": _parameters(route),
+        "responses": answers,
+    }
+    if declared.body is not None:
+        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(declared.body)}}}
+    return made
+
+
+def _parameters(route: Route) -> list[Json]:
+    made = []
+    if route.takes_argument:
+        name = route.path.rpartition("/")[2].lower()
+        made.append({"name": name, "in": "path", "required": True, "schema": _TEXT})
+    for name in route.query:
+        schema, what = _PARAMETERS[name]
+        made.append({"name": name, "in": "query", "description": what, "schema": schema})
+    return made
+
+
+def _answer(status: int, schema: Json | None, media: str) -> Json:
+    made: Json = {"description": "Done." if status < 300 else "It cannot be: the sentence says why."}
+    if schema is not None:
+        made["content"] = {media: {"schema": schema}}
+    return made
+
+
+# Shapes
+
+
+def _schemas() -> dict[str, Json]:
+    from gossipreg.doors.http.registration import Registration  # noqa: PLC0415 -- with cattrs, which it is kept from
+
+    node = _noun(NodeInfo)
+    health = {"status": _enum(["ok", "leaving"]), **node["properties"]}
+    return {
+        "Health": _enum([str(each) for each in Health]),
+        "Status": _enum([str(each) for each in Status]),
+        "Instance": _noun(Instance),
+        "Member": _noun(Member),
+        "ServiceCount": _noun(ServiceCount),
+        "Node": node,
+        "NodeHealth": _object(**health),
+        "Check": _CHECK,
+        "Registration": _request(Registration),
+        "Error": _object(error=_TEXT),
+    }
+
+
+def _request(class_: type[Any]) -> Json:
+    """A noun as clients write it: what has a default may be left out, and what is not known is refused."""
+    required = [each.name for each in attrs.fields(class_) if each.default is attrs.NOTHING]
+    return {**_noun(class_), "required": required, "additionalProperties": False}
+
+
+def _noun(class_: type[Any]) -> Json:
+    """A noun as `render` writes it, every field of it."""
+    hints = get_type_hints(class_)
+    names = [each.name for each in attrs.fields(class_)]
+    properties = {name: _AS_RENDERED.get((class_, name)) or _schema(hints[name]) for name in names}
+    return _object(**properties)
+
+
+def _schema(type_: Any) -> Json:
+    """The schema of a type that occurs in the nouns."""
+    plain = {str: _TEXT, int: _WHOLE, float: _NUMBER, bool: _BOOLEAN, Address: _TEXT, Any: {}}
+    if type_ in plain:
+        return plain[type_]
+    if isinstance(type_, type) and issubclass(type_, enum.Enum):
+        return _ref(type_.__name__)
+    if isinstance(type_, types.UnionType):
+        (inner,) = (each for each in get_args(type_) if each is not type(None))
+        return _optional(_schema(inner))
+    if get_origin(type_) in (tuple, list):
+        return _list(_schema(get_args(type_)[0]))
+    assert issubclass(get_origin(type_), Mapping), f"no schema for {type_}"
+    return _map(_schema(get_args(type_)[1]))

@@ -1,0 +1,48 @@
+"""Knows how long the balancer waits and how much it holds, where users have no say: every bound with its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: How long an instance rests after a failed connect (seconds); doubled by each further failure that is not forgotten.
+#: Long enough that a dead one costs the callers of a busy service next to nothing.
+REST_SECONDS: Final = 0.5
+
+#: Longest rest (seconds): an instance that is back is used again after this at the latest.
+REST_SECONDS_MAX: Final = 10.0
+
+#: Time in which half of what is remembered of failures is forgotten (seconds).
+FORGET_SECONDS: Final = 30.0
+
+#: How long others keep off an instance that is given its first chance after a rest (seconds): one caller tries it.
+TRIAL_SECONDS: Final = 1.0
+
+#: Bytes taken from one side before they are given to the other. So much one slow reader can make us hold, and no more.
+PIECE_BYTES: Final = 65_536
+
+#: Wait after the process ran out of descriptors or memory for another connection (seconds); others may end meanwhile.
+EXHAUSTED_SECONDS: Final = 0.1
+
+#: Time between two log lines about connections that found no instance (seconds).
+COMPLAINT_SECONDS: Final = 10.0
+
+#: How long an agent may take to be reached and to begin its answer (seconds).
+AGENT_PATIENCE_SECONDS: Final = 5.0
+
+#: How long an agent's stream of events may be silent (seconds). It gives a sign of life every 15 s: after twice as
+#: long the connection is dead though nobody has said so.
+AGENT_SILENCE_SECONDS: Final = 30.0
+
+#: First and longest wait before an agent that went away is asked again (seconds); each wait doubles the last.
+AGENT_WAIT_SECONDS: Final = 0.1
+AGENT_WAIT_SECONDS_MAX: Final = 2.0
+
+#: How long an agent that comes back may miss instances that we know of (seconds). One that was restarted begins with
+#: nothing and learns the cluster's state in this time.
+AGENT_SETTLE_SECONDS: Final = 10.0
+
+#: How long a node of our own may look for a service before we open its port without an instance (seconds).
+JOIN_SECONDS: Final = 3.0
+
+#: Most bytes of an agent's event before its end. A snapshot of 10,000 instances is about 3 MB.
+EVENT_BYTES_MAX: Final = 64 * 1024 * 1024

@@ -1,0 +1,288 @@
+"""Knows the node for asyncio programs: FastAPI, aiohttp, scripts. The same verbs; reads are plain calls."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Generic, Self, TypeVar
+
+import attrs
+
+from gossipreg.check import Check, CheckReport
+from gossipreg.config import Config
+from gossipreg.embed.loop import Loop, elsewhere
+from gossipreg.embed.reads import Reads
+from gossipreg.embed.signals import leave_first
+from gossipreg.embed.steps import Steps
+from gossipreg.errors import NodeClosed
+from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange
+
+__all__ = ["Node", "Watch", "leave_first", "lifespan", "open_node"]
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
+    """Start a node: bind, join in the background, answer at once. On leaving the block the node leaves the cluster.
+
+    Raises ``ConfigError``, ``InsecureError``, ``BindError`` or ``StorageError`` when it cannot start. If the node has
+    to stop in the middle because its name is held by another, the block is cancelled and ``NameConflict`` raised.
+    """
+    loop = Loop.start(config or Config())
+    try:
+        await _settled(loop.opened)
+        node = Node(loop)
+        with _Interruption(loop.ended):
+            yield node
+    finally:
+        await _gone(loop)
+        failure = loop.failure()
+        if failure is not None:
+            raise failure
+
+
+def lifespan(
+    config: Config | None, service: str, *, port: int, drain_on_sigterm: bool = False, **fields: Any
+) -> Callable[[object], AbstractAsyncContextManager[dict[str, Any]]]:
+    """An ASGI application's lifespan that offers it as an instance of ``service`` for as long as it serves.
+
+    For ``FastAPI(lifespan=lifespan(...))`` and Starlette; handlers find the node as ``request.state.node``. ``fields``
+    are those of `Node.register`. When the server ends the lifespan the node drains and leaves. By then the server has
+    stopped listening: with ``drain_on_sigterm`` the node leaves first, as `leave_first` has it.
+    """
+
+    @asynccontextmanager
+    async def living(app: object) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001 - whatever application it is
+        async with open_node(config) as node:
+            await node.register(service, port=port, **fields)
+            if drain_on_sigterm and threading.current_thread() is threading.main_thread():
+                leave_first(node)  # no signal ever comes to servers in other threads, as those of test clients are
+            yield {"node": node}
+
+    return living
+
+
+@attrs.define(eq=False)
+class Node(Reads):
+    """One member of the cluster, living in this process. Get one from `open_node`.
+
+    The reads may be called from any thread, the rest from any event loop of this process.
+    """
+
+    async def info(self) -> NodeInfo:
+        """This node about itself."""
+
+        async def info() -> NodeInfo:
+            return self._node.info()
+
+        return await self._done(info)
+
+    def watch(self, service: str) -> Watch[ServiceChange]:
+        """The service's healthy instances over time: first a snapshot, then diffs."""
+        return Watch(Steps(self._loop, self._node.watch(service)))
+
+    def events(self, service: str | None = None) -> Watch[tuple[Event, ...]]:
+        """Members and instances over time, in batches: first a ``Snapshot``, then what changed."""
+        return Watch(Steps(self._loop, self._node.events(service)))
+
+    async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
+        """The healthy instances of ``service``, as soon as there are ``at_least`` so many."""
+        return await self._done(partial(self._node.wait_for, service, at_least=at_least))
+
+    async def register(
+        self,
+        service: str,
+        *,
+        port: int,
+        host: str | None = None,
+        tags: Sequence[str] = (),
+        meta: Mapping[str, str] | None = None,
+        weight: int = 1,
+        zone: str | None = None,
+        role: str | None = None,
+        id: str | None = None,  # noqa: A002 - the word users know it by
+        checks: Sequence[Check | Mapping[str, object]] = (),
+    ) -> Instance:
+        """Offer an instance, or replace this node's own one of the same id; returns it as registered.
+
+        ``host`` is this node's own unless given, ``zone`` likewise. The default id is made of service, member (or
+        the given host) and port, so that registering again replaces; a check that stays the same then goes on as it
+        stands. Without ``checks`` the instance can serve for as long as this node lives. With a data directory the
+        registration is on disk when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``,
+        ``StorageError``.
+        """
+        register = partial(
+            self._node.register,
+            service,
+            port=port,
+            host=host,
+            tags=tags,
+            meta=meta,
+            weight=weight,
+            zone=zone,
+            role=role,
+            id=id,
+            checks=checks,
+        )
+        return await self._done(register)
+
+    async def deregister(self, id: str) -> None:  # noqa: A002
+        """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
+        await self._done(partial(self._node.deregister, id))
+
+    async def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:  # noqa: A002
+        """The checks of this node's own instance of that id, or of all; in the order of registration.
+
+        Raises ``UnknownInstance``, ``NodeClosed``.
+        """
+
+        async def checks() -> tuple[CheckReport, ...]:
+            return self._node.checks(id)
+
+        return await self._done(checks)
+
+    async def heartbeat(
+        self,
+        id: str,  # noqa: A002
+        *,
+        check: str | None = None,
+        health: Health = Health.PASSING,
+        note: str = "",
+    ) -> None:
+        """Say how this node's own instance is, to its ttl check of that name or to all of its ttl checks.
+
+        ``health`` is passing, warning or critical. Raises ``UnknownInstance``, ``NodeClosed``, and
+        ``InvalidInstance`` if no check awaits a heartbeat.
+        """
+        await self._done(partial(self._node.heartbeat, id, check=check, health=health, note=note))
+
+    async def set_maintenance(
+        self,
+        id: str,  # noqa: A002
+        reason: str | None,
+    ) -> Instance:
+        """Take this node's own instance out, with the ``reason`` that others see, or with None back in.
+
+        It stays out over a restart, and when it is registered again. Its checks go on. Returns it as it stands.
+        Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        """
+        return await self._done(partial(self._node.set_maintenance, id, reason))
+
+    async def leave(self) -> None:
+        """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""
+        if not self._loop.is_forked:  # else it is not here, and the process that has it goes on
+            self._loop.stop()
+            await _settled(self._loop.ended)
+
+    async def wait_closed(self) -> None:
+        """Return when the node has left or was closed. Raises ``NameConflict`` if it had to yield its name."""
+        if self._loop.is_forked:
+            raise NodeClosed(elsewhere(self._loop.pid))
+        await _settled(self._loop.ended)
+        self._loop.ended.result()
+
+    async def _done(self, verb: Callable[[], Awaitable[T]]) -> T:
+        future = self._loop.submit(verb)
+        try:
+            await _settled(future)
+        finally:
+            future.cancel()  # when this task is; what is done stays done
+        return future.result()
+
+
+class Watch(Generic[T]):
+    """What changes, over time: ``async for change in node.watch("orders")``, in one task at a time.
+
+    Ends when the node closes; raises what closed it, if that was an error. A timeout or a cancellation loses nothing:
+    the next ``anext`` gives what came meanwhile.
+    """
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+        self._bell: asyncio.Event | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        future = self._steps.next()
+        if not future.done():
+            self._bell = self._bell or _bell_of(future)
+            await self._bell.wait()
+        self._bell = None
+        change = self._steps.result(0)
+        if change is None:
+            raise StopAsyncIteration
+        return change
+
+    async def aclose(self) -> None:
+        """Stop watching: whoever waits for a change is told that there are no more."""
+        self._steps.close()
+
+
+class _Interruption:
+    """Cancels the task that is inside of the block when the node is ended by an error; takes that back at its end."""
+
+    def __init__(self, ended: Future[None]) -> None:
+        self._ended = ended
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self._inside = False
+        self._cancelled = False
+
+    def __enter__(self) -> None:
+        self._inside = True
+        self._ended.add_done_callback(self._tell)
+
+    def __exit__(self, *_: object) -> None:
+        self._inside = False
+        if self._cancelled and self._task is not None:
+            self._task.uncancel()
+
+    def _tell(self, ended: Future[None]) -> None:
+        if ended.exception() is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody is inside
+                self._loop.call_soon_threadsafe(self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._inside and self._task is not None:
+            self._cancelled = self._task.cancel()
+
+
+def _bell_of(future: Future[Any]) -> asyncio.Event:
+    """Rings in the running loop when ``future`` is settled."""
+    loop = asyncio.get_running_loop()
+    bell = asyncio.Event()
+
+    def ring(_: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(bell.set)
+
+    future.add_done_callback(ring)
+    return bell
+
+
+async def _settled(future: Future[Any]) -> None:
+    """Return when ``future`` is settled. A cancellation cancels the waiting, not the future."""
+    if not future.done():
+        await _bell_of(future).wait()
+
+
+async def _gone(loop: Loop) -> None:
+    """Leave, even when cancelled; it takes a second or two. Then the cancellation goes on."""
+    if loop.is_forked:
+        return  # it is not here, and the process that has it goes on
+    loop.stop()
+    cancelled: asyncio.CancelledError | None = None
+    while not loop.ended.done():
+        try:
+            await _settled(loop.ended)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None and loop.failure() is None:
+        raise cancelled

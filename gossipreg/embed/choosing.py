@@ -1,0 +1,196 @@
+"""Knows which instance the next call goes to, given how the last ones went.
+
+A `Chooser` reads any kind of node, and is all that a client library needs: `httpx` here is one that uses it. What it
+learns stays in this process: that a call failed here says little about other callers, and the cluster has its own
+ways to find out who is dead.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Literal, Protocol, get_args
+
+import attrs
+
+from gossipreg.errors import ConfigError, NoInstance
+from gossipreg.model import Instance
+from gossipreg.protocol.registry.choose import (
+    Key,
+    RoundRobin,
+    RoundTrip,
+    at_random,
+    by_key,
+    key_of,
+    less_loaded,
+    nearest,
+)
+
+#: How an instance is chosen among those that may be called.
+Strategy = Literal["random", "round-robin", "least-loaded"]
+
+#: How long an instance is avoided after one failure; doubles with each further one (seconds).
+AVOID_SECONDS: Final = 1.0
+
+#: The longest that it is avoided, however often it fails (seconds).
+AVOID_SECONDS_MAX: Final = 30.0
+
+
+class Registry(Protocol):
+    """Whatever can be asked for instances: a node of any kind."""
+
+    def lookup(
+        self,
+        service: str,
+        *,
+        healthy: bool = True,
+        tag: str | None = None,
+        zone: str | None = None,
+        role: str | None = None,
+    ) -> tuple[Instance, ...]:
+        """The instances of ``service`` that can serve."""
+
+
+def _known(_: object, attribute: attrs.Attribute[Strategy], value: str) -> None:
+    if value not in get_args(Strategy):
+        raise ConfigError(f"{attribute.name}: {value!r} is none of {', '.join(get_args(Strategy))}")
+
+
+@attrs.define
+class _Failures:
+    """How often in a row calls to an instance failed, and until when it is avoided (seconds on the chooser's clock)."""
+
+    in_a_row: int = 0
+    until: float = 0.0
+
+    def add(self, now: float) -> None:
+        if now >= self.until or not self.in_a_row:  # calls that were under way together fail together, and count once
+            self.in_a_row += 1
+            self.until = now + self._length()
+
+    def is_over(self, now: float) -> bool:
+        """Whether it has been tried again for as long as it was avoided: the next failure is a first one."""
+        return now >= self.until + self._length()
+
+    def _length(self) -> float:
+        return float(min(AVOID_SECONDS_MAX, AVOID_SECONDS * 2 ** min(self.in_a_row - 1, 16)))
+
+
+@attrs.define(eq=False)
+class Chooser:
+    """Chooses instances for calls, and hears how the calls went. Any thread may use it.
+
+    ``strategy`` is ``random`` (by weight), ``round-robin`` (by weight, in turn) or ``least-loaded`` (of two drawn by
+    weight, the one with fewer calls of this process under way for its weight); a call with a ``key`` goes to the
+    instance that the key belongs to, whatever the strategy. With a ``zone``, instances elsewhere are chosen only when
+    it has none; ``round_trip`` then tells which other zone is nearest. All ways honour weights; drained instances
+    (weight 0) are called only when a service has no others.
+
+    An instance whose call failed is avoided for a second, then for two, four … up to half a minute as long as it goes
+    on failing; never all of them: when every one is to be avoided, none is.
+    """
+
+    registry: Registry
+    strategy: Strategy = attrs.field(default="random", validator=_known, kw_only=True)
+    zone: str = attrs.field(default="", kw_only=True)
+    round_trip: RoundTrip | None = attrs.field(default=None, kw_only=True)
+    clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True)  # seconds, steady
+    dice: random.Random = attrs.field(factory=random.Random, kw_only=True)
+    _turns: dict[tuple[str | None, ...], RoundRobin] = attrs.field(init=False, factory=dict)
+    _under_way: dict[Key, int] = attrs.field(init=False, factory=dict)
+    _failures: dict[Key, _Failures] = attrs.field(init=False, factory=dict)
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+
+    def choose(
+        self,
+        service: str,
+        *,
+        key: str | None = None,
+        tag: str | None = None,
+        role: str | None = None,
+        excluding: Collection[Instance] = (),
+    ) -> Instance:
+        """The instance to call now, never one of ``excluding``. Raises ``NoInstance``."""
+        there = self.registry.lookup(service, tag=tag, role=role)
+        if excluding:
+            tried = {key_of(instance) for instance in excluding}
+            there = tuple(instance for instance in there if key_of(instance) not in tried)
+        with self._lock:
+            chosen = self._choose((service, tag, role), self._unfailing(there), key, again=bool(excluding))
+        if chosen is None:
+            raise NoInstance(f"no {'other ' if excluding else ''}instance of {service!r} can be called now")
+        return chosen
+
+    @contextmanager
+    def calling(
+        self,
+        service: str,
+        *,
+        key: str | None = None,
+        tag: str | None = None,
+        role: str | None = None,
+        excluding: Collection[Instance] = (),
+    ) -> Iterator[Instance]:
+        """`choose`, for the length of a block: an ``OSError`` or ``TimeoutError`` out of it is a failed call."""
+        instance = self.choose(service, key=key, tag=tag, role=role, excluding=excluding)
+        self.begin(instance)
+        try:
+            yield instance
+        except OSError:  # of which TimeoutError is one
+            self.report_failure(instance)
+            raise
+        else:
+            self.report_success(instance)
+        finally:
+            self.end(instance)
+
+    def begin(self, instance: Instance) -> None:
+        """A call to ``instance`` is under way, until `end`."""
+        with self._lock:
+            self._under_way[key_of(instance)] = self._under_way.get(key_of(instance), 0) + 1
+
+    def end(self, instance: Instance) -> None:
+        """A call to ``instance`` that was begun is over."""
+        with self._lock:
+            left = self._under_way.pop(key_of(instance), 0) - 1
+            if left > 0:
+                self._under_way[key_of(instance)] = left
+
+    def report_failure(self, instance: Instance) -> None:
+        """A call to ``instance`` failed in a way that another instance might not: avoid it for a while."""
+        now = self.clock()
+        with self._lock:
+            self._failures = {each: past for each, past in self._failures.items() if not past.is_over(now)}
+            self._failures.setdefault(key_of(instance), _Failures()).add(now)
+
+    def report_success(self, instance: Instance) -> None:
+        """A call to ``instance`` went well: whatever it did before is forgiven."""
+        with self._lock:
+            self._failures.pop(key_of(instance), None)
+
+    def _unfailing(self, instances: Sequence[Instance]) -> Sequence[Instance]:
+        """Those that are not to be avoided now; all when there would be none, or only drained ones."""
+        if not self._failures:
+            return instances
+        now = self.clock()
+        avoided = {each for each, failures in self._failures.items() if now < failures.until}
+        left = [instance for instance in instances if key_of(instance) not in avoided]
+        return left if any(instance.weight for instance in left) else instances
+
+    def _choose(
+        self, asked: tuple[str | None, ...], instances: Sequence[Instance], key: str | None, *, again: bool
+    ) -> Instance | None:
+        if not instances:
+            return None
+        if self.zone or self.round_trip:
+            instances = nearest(instances, self.zone, self.round_trip)
+        if key is not None:
+            return by_key(instances, key)
+        if self.strategy == "least-loaded":
+            return less_loaded(instances, lambda each: self._under_way.get(key_of(each), 0), self.dice)
+        if self.strategy == "round-robin" and not again:  # another attempt is nobody's turn, or turns would shift
+            return self._turns.setdefault(asked, RoundRobin()).choose(instances)
+        return at_random(instances, self.dice)

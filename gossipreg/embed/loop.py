@@ -1,0 +1,183 @@
+"""Knows how a node lives on a trio loop in a thread of its own, and how other threads have it do things.
+
+The thread answers pings while the program is busy or blocked, which no guest of the program's own loop could. Three
+rules keep it from ever hanging anybody: what is asked of it is a future that it settles whatever happens, every verb
+of a node ends when the node does, and a process that was forked from its own talks to nobody.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+import attrs
+import trio
+
+from gossipreg.config import Config
+from gossipreg.errors import GossipregError, NodeClosed
+from gossipreg.runtime.node import Node
+from gossipreg.runtime.opening import open_node
+
+T = TypeVar("T")
+
+#: How much longer than its goodbyes a node that was never closed may keep an interpreter from ending (seconds).
+_EXIT_PATIENCE = 2.0
+
+
+@attrs.define(eq=False)
+class Loop:
+    """A trio loop with one node on it, from `start` to the end of its thread."""
+
+    config: Config
+    pid: int = attrs.field(init=False, factory=os.getpid)
+    opened: Future[Node] = attrs.field(init=False, factory=Future)  # or why it could not be
+    ended: Future[None] = attrs.field(init=False, factory=Future)  # or what ended it
+    _token: trio.lowlevel.TrioToken | None = attrs.field(init=False, default=None)
+    _nursery: trio.Nursery | None = attrs.field(init=False, default=None)  # where verbs run; None: none are taken
+    _stop: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _stopping: bool = attrs.field(init=False, default=False)
+    _unsettled: set[Future[Any]] = attrs.field(init=False, factory=set)
+
+    @classmethod
+    def start(cls, config: Config) -> Loop:
+        """Open a node in a new thread; ``opened`` is settled when it is there."""
+        loop = cls(config)
+        _running.add(loop)
+        # A daemon: a node that somebody forgot must not keep the interpreter from ending. See `_leave_all`.
+        threading.Thread(target=loop._run, name="gossipreg", daemon=True).start()
+        return loop
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is a fork of the one in which the node lives."""
+        return os.getpid() != self.pid
+
+    def submit(self, verb: Callable[[], Awaitable[T]]) -> Future[T]:
+        """Have ``verb`` done on the loop. Cancelling the future cancels it there; ``NodeClosed`` once it is over."""
+        future: Future[T] = Future()
+        self._unsettled.add(future)
+        future.add_done_callback(self._unsettled.discard)
+        if self.is_forked:
+            future.set_exception(NodeClosed(elsewhere(self.pid)))
+            return future
+        assert self._token is not None, "verbs come after the opening"
+        try:
+            self._token.run_sync_soon(self._begin, verb, future)
+        except trio.RunFinishedError:
+            self._refuse(future)
+        return future
+
+    def stop(self) -> None:
+        """Have the node leave in good order; ``ended`` is settled when it has. Does not wait."""
+        self._stopping = True
+        if self._token is not None and not self.is_forked:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._stop.set)
+
+    def failure(self) -> GossipregError | None:
+        """What ended the node, if it was not asked to end. Our own mistakes are raised."""
+        error = self.ended.exception() if self.ended.done() else None
+        if error is not None and not isinstance(error, GossipregError):
+            raise error
+        return error
+
+    # In the thread
+
+    def _run(self) -> None:
+        failure: BaseException | None = None
+        try:
+            trio.run(self._live)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the node is opened, used or closed
+            failure = error
+        if not self.opened.done():
+            self.opened.set_exception(failure or NodeClosed("the node was stopped before it was open"))
+        _settle(self.ended, failure)
+        for future in list(self._unsettled):
+            self._refuse(future)
+        _running.discard(self)
+
+    async def _live(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        if self._stopping:
+            self._stop.set()  # it could not be told before it had a token
+        async with open_node(self.config) as node, trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self.opened.set_result(node)
+            try:
+                await self._stop.wait()
+                await node.leave()
+            finally:
+                self._nursery = None  # those under way end by themselves, for their node is closed
+
+    def _begin(self, verb: Callable[[], Awaitable[T]], future: Future[T]) -> None:
+        if self._nursery is None:
+            self._refuse(future)
+        else:
+            self._nursery.start_soon(self._perform, verb, future)
+
+    async def _perform(self, verb: Callable[[], Awaitable[T]], future: Future[T]) -> None:
+        with trio.CancelScope() as scope:
+            future.add_done_callback(partial(self._follow, scope))
+            try:
+                result = await verb()
+            except trio.Cancelled:
+                self._refuse(future)
+                raise
+            except Exception as error:  # noqa: BLE001 - it is the caller's
+                _settle(future, error)
+            else:
+                if future.set_running_or_notify_cancel():
+                    future.set_result(result)
+
+    def _follow(self, scope: trio.CancelScope, future: Future[Any]) -> None:
+        """The caller gave up: so does the verb."""
+        if future.cancelled() and self._token is not None:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(scope.cancel)
+
+    def _refuse(self, future: Future[Any]) -> None:
+        error = self.ended.exception() if self.ended.done() else None
+        if not isinstance(error, GossipregError):
+            error = NodeClosed(f"node {self.opened.result().name!r} is closed: open a new one")
+        _settle(future, error)
+
+
+def _settle(future: Future[Any], error: BaseException | None) -> None:
+    if not future.done() and future.set_running_or_notify_cancel():
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+
+def elsewhere(pid: int) -> str:
+    """Why a fork of the process ``pid`` cannot use the node that it opened."""
+    return (
+        f"the node lives in process {pid}, and {os.getpid()} is a fork of that: open one in each worker, after the fork"
+    )
+
+
+#: Every loop of this process that has not ended.
+_running: WeakSet[Loop] = WeakSet()
+
+
+def _leave_all() -> None:
+    """The interpreter ends: nodes that nobody closed say goodbye, in bounded time."""
+    loops = list(_running)
+    for loop in loops:
+        loop.stop()
+    for loop in loops:
+        settings = loop.config.protocol
+        with contextlib.suppress(Exception):
+            loop.ended.result(settings.drain_time + settings.leave_linger + _EXIT_PATIENCE)
+
+
+atexit.register(_leave_all)
+os.register_at_fork(after_in_child=_running.clear)

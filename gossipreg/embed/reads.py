@@ -1,0 +1,112 @@
+"""Knows what a node answers from memory: the same in every kind of program, from any thread, without its loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakSet
+
+import attrs
+
+from gossipreg.embed.loop import Loop, elsewhere
+from gossipreg.errors import NodeClosed
+from gossipreg.model import Address, Instance, Member, ServiceCount
+from gossipreg.runtime.node import Node
+
+
+@attrs.define(eq=False)
+class Reads:
+    """A node that lives on a loop of its own, as far as it can be read."""
+
+    _loop: Loop
+    _node: Node = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._node = self._loop.opened.result()
+        _open.add(self)
+
+    @property
+    def cluster(self) -> str:
+        """The cluster's name."""
+        return self._node.cluster
+
+    @property
+    def name(self) -> str:
+        """This member's name."""
+        return self._node.name
+
+    @property
+    def address(self) -> Address:
+        """Where others reach this node."""
+        return self._node.address
+
+    @property
+    def command_checks(self) -> str:
+        """Who may have health checks run commands here: see `Config`."""
+        return self._node.command_checks
+
+    def lookup(
+        self,
+        service: str,
+        *,
+        healthy: bool = True,
+        tag: str | None = None,
+        zone: str | None = None,
+        role: str | None = None,
+    ) -> tuple[Instance, ...]:
+        """The instances of ``service`` that can serve (all, with ``healthy=False``), sorted by id; from memory."""
+        return self._node.lookup(service, healthy=healthy, tag=tag, zone=zone, role=role)
+
+    def pick(
+        self, service: str, *, tag: str | None = None, zone: str | None = None, role: str | None = None
+    ) -> Instance:
+        """One healthy instance, drawn with the odds of its weight. Raises ``NoInstance``."""
+        return self._node.pick(service, tag=tag, zone=zone, role=role)
+
+    def index(self, service: str) -> int:
+        """A number that grows whenever any lookup of ``service`` may answer differently; it never falls."""
+        return self._node.index(service)
+
+    def services(self) -> Mapping[str, ServiceCount]:
+        """Every service that has instances."""
+        return self._node.services()
+
+    def members(self) -> tuple[Member, ...]:
+        """Every member that is remembered, this node included, sorted by name."""
+        return self._node.members()
+
+    def own(self, id: str) -> Instance | None:  # noqa: A002 - the word users know it by
+        """This node's own registration of that id."""
+        return self._node.own(id)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the node has left or was closed."""
+        return self._loop.is_forked or self._node.is_closed
+
+    def _moved(self) -> None:
+        """This process has just been forked: what was copied of the node is not a node, and gets older and older."""
+        self._node = _Elsewhere(self._loop.pid)  # type: ignore[assignment]
+
+
+class _Elsewhere:
+    """Stands where the node stood, in a fork of its process: so reading costs nobody a look at the process id."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def __getattr__(self, name: str) -> Any:
+        raise NodeClosed(elsewhere(self._pid))
+
+
+_open: WeakSet[Reads] = WeakSet()
+
+
+def _forked() -> None:
+    for reads in list(_open):
+        reads._moved()  # noqa: SLF001 - of this module
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_forked)

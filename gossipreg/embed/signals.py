@@ -1,0 +1,64 @@
+"""Knows how a node leaves before its program hears that it shall end.
+
+A server that is told to end stops listening first and runs its hooks last, so a node that leaves in a hook sends
+callers to a closed port for a while. The other way round nobody notices: goodbye, then the signal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+
+import attrs
+
+from gossipreg.embed.loop import Loop
+from gossipreg.embed.reads import Reads
+from gossipreg.errors import ConfigError
+
+
+def leave_first(node: Reads, signum: int = signal.SIGTERM) -> None:
+    """Have ``node`` leave when ``signum`` comes, and only then let the program have it, by the handler it has now.
+
+    For servers that have set their own handlers when this is called: in a lifespan, or in a hook that runs in the
+    worker. The program goes on meanwhile, and serves who still calls; that takes a second or two. A second signal is
+    passed on at once. Raises ``ConfigError`` outside of the main thread, where nobody can handle signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigError("leave_first: signals are handled in the main thread: call it there")
+    courtesy = _Courtesy(node._loop, signum, signal.getsignal(signum))  # noqa: SLF001 - it is a node's, as we are
+    signal.signal(signum, courtesy.handle)
+
+
+@attrs.define(eq=False)
+class _Courtesy:
+    """A signal that waits for a node to leave."""
+
+    loop: Loop
+    signum: int
+    before: object  # the handler that the program had
+    _waiting: bool = False
+
+    def handle(self, _: int, frame: FrameType | None) -> None:
+        """The signal came: for the first time, again, or from ourselves when the node has left."""
+        if self._waiting or self.loop.is_forked or self.loop.ended.done():
+            self._waiting = False
+            self._pass_on(frame)
+        else:
+            self._waiting = True
+            self.loop.ended.add_done_callback(lambda _: self._left())
+            self.loop.stop()
+
+    def _left(self) -> None:
+        if self._waiting and not self.loop.is_forked:
+            main = threading.main_thread().ident
+            assert main is not None, "the main thread has started"
+            signal.pthread_kill(main, self.signum)  # so that it is handled there, whatever it waits for
+
+    def _pass_on(self, frame: FrameType | None) -> None:
+        if callable(self.before):
+            self.before(self.signum, frame)
+        elif self.before == signal.SIG_DFL:
+            signal.signal(self.signum, signal.SIG_DFL)
+            os.kill(os.getpid(), self.signum)

@@ -1,0 +1,249 @@
+"""Knows the node for programs made of threads: Flask, Django, scripts. Verbs block; reads do not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Generic, Self, TypeVar
+
+import attrs
+
+from gossipreg.check import Check, CheckReport
+from gossipreg.config import Config
+from gossipreg.embed.loop import Loop, elsewhere
+from gossipreg.embed.reads import Reads
+from gossipreg.embed.signals import leave_first
+from gossipreg.embed.steps import Steps
+from gossipreg.errors import GossipregError, NodeClosed
+from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange
+
+__all__ = ["Node", "Watch", "leave_first", "open_node", "start_node"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@contextmanager
+def open_node(config: Config | None = None) -> Iterator[Node]:
+    """Start a node: bind, join in the background, answer at once. On leaving the block the node leaves the cluster.
+
+    Raises ``ConfigError``, ``InsecureError``, ``BindError`` or ``StorageError`` when it cannot start. If the node has
+    to stop in the middle because its name is held by another, its verbs raise ``NameConflict``, and so does leaving
+    the block: a thread cannot be interrupted.
+    """
+    node = start_node(config)
+    try:
+        yield node
+    finally:
+        node.leave()
+        node.check_failure()
+
+
+def start_node(config: Config | None = None) -> Node:
+    """`open_node` for servers that have one hook for the start and another for the end: call ``leave`` in that.
+
+    A node that was not told to leave does so when the interpreter ends. Raises what `open_node` raises.
+    """
+    loop = Loop.start(config or Config())
+    try:
+        loop.opened.result()
+    except BaseException:
+        loop.stop()  # interrupted while opening: nobody would ever close it
+        raise
+    return Node(loop)
+
+
+@attrs.define(eq=False)
+class Node(Reads):
+    """One member of the cluster, living in this process. Get one from `open_node`.
+
+    Every method may be called from any thread. ``timeout`` is in seconds; ``TimeoutError`` says that it was not enough.
+    """
+
+    def info(self) -> NodeInfo:
+        """This node about itself."""
+
+        async def info() -> NodeInfo:
+            return self._node.info()
+
+        return self._done(info)
+
+    def watch(self, service: str) -> Watch[ServiceChange]:
+        """The service's healthy instances over time: first a snapshot, then diffs."""
+        return Watch(Steps(self._loop, self._node.watch(service)))
+
+    def events(self, service: str | None = None) -> Watch[tuple[Event, ...]]:
+        """Members and instances over time, in batches: first a ``Snapshot``, then what changed."""
+        return Watch(Steps(self._loop, self._node.events(service)))
+
+    def wait_for(self, service: str, *, at_least: int = 1, timeout: float | None = None) -> tuple[Instance, ...]:
+        """The healthy instances of ``service``, as soon as there are ``at_least`` so many."""
+        return self._done(partial(self._node.wait_for, service, at_least=at_least), timeout)
+
+    def register(
+        self,
+        service: str,
+        *,
+        port: int,
+        host: str | None = None,
+        tags: Sequence[str] = (),
+        meta: Mapping[str, str] | None = None,
+        weight: int = 1,
+        zone: str | None = None,
+        role: str | None = None,
+        id: str | None = None,  # noqa: A002 - the word users know it by
+        checks: Sequence[Check | Mapping[str, object]] = (),
+        timeout: float | None = None,
+    ) -> Instance:
+        """Offer an instance, or replace this node's own one of the same id; returns it as registered.
+
+        ``host`` is this node's own unless given, ``zone`` likewise. The default id is made of service, member (or
+        the given host) and port, so that registering again replaces; a check that stays the same then goes on as it
+        stands. Without ``checks`` the instance can serve for as long as this node lives. With a data directory the
+        registration is on disk when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``,
+        ``StorageError``.
+        """
+        register = partial(
+            self._node.register,
+            service,
+            port=port,
+            host=host,
+            tags=tags,
+            meta=meta,
+            weight=weight,
+            zone=zone,
+            role=role,
+            id=id,
+            checks=checks,
+        )
+        return self._done(register, timeout)
+
+    def deregister(self, id: str, *, timeout: float | None = None) -> None:  # noqa: A002
+        """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
+        self._done(partial(self._node.deregister, id), timeout)
+
+    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:  # noqa: A002
+        """The checks of this node's own instance of that id, or of all; in the order of registration.
+
+        Raises ``UnknownInstance``, ``NodeClosed``.
+        """
+
+        async def checks() -> tuple[CheckReport, ...]:
+            return self._node.checks(id)
+
+        return self._done(checks)
+
+    def heartbeat(
+        self,
+        id: str,  # noqa: A002
+        *,
+        check: str | None = None,
+        health: Health = Health.PASSING,
+        note: str = "",
+        timeout: float | None = None,
+    ) -> None:
+        """Say how this node's own instance is, to its ttl check of that name or to all of its ttl checks.
+
+        ``health`` is passing, warning or critical. Raises ``UnknownInstance``, ``NodeClosed``, and
+        ``InvalidInstance`` if no check awaits a heartbeat.
+        """
+        self._done(partial(self._node.heartbeat, id, check=check, health=health, note=note), timeout)
+
+    def set_maintenance(
+        self,
+        id: str,  # noqa: A002
+        reason: str | None,
+        *,
+        timeout: float | None = None,
+    ) -> Instance:
+        """Take this node's own instance out, with the ``reason`` that others see, or with None back in.
+
+        It stays out over a restart, and when it is registered again. Its checks go on. Returns it as it stands.
+        Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        """
+        return self._done(partial(self._node.set_maintenance, id, reason), timeout)
+
+    def leave(self, *, timeout: float | None = None) -> None:
+        """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""
+        if self._loop.is_forked:
+            return  # it is not here, and the process that has it goes on
+        self._loop.stop()
+        self._loop.ended.exception(timeout)
+
+    def wait_closed(self, *, timeout: float | None = None) -> None:
+        """Return when the node has left or was closed. Raises ``NameConflict`` if it had to yield its name."""
+        if self._loop.is_forked:
+            raise NodeClosed(elsewhere(self._loop.pid))
+        self._loop.ended.result(timeout)
+
+    def check_failure(self) -> None:
+        """Raise what closed the node, if it was closed by an error."""
+        failure = self._loop.failure()
+        if failure is not None:
+            raise failure
+
+    def _done(self, verb: Callable[[], Awaitable[T]], timeout: float | None = None) -> T:
+        future = self._loop.submit(verb)
+        try:
+            return future.result(timeout)
+        finally:
+            future.cancel()  # after a timeout or Ctrl-C; what is done stays done
+
+
+class Watch(Generic[T]):
+    """What changes, over time: ``for change in node.watch("orders")``, in one thread at a time.
+
+    Ends when the node closes; raises what closed it, if that was an error. A timeout loses nothing: the next call
+    gives what came meanwhile.
+    """
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        change = self._steps.result(None)
+        if change is None:
+            raise StopIteration
+        return change
+
+    def get(self, timeout: float | None = None) -> T:
+        """The next change. Raises ``TimeoutError`` after ``timeout`` seconds, ``NodeClosed`` when there are no more."""
+        change = self._steps.result(timeout)
+        if change is None:
+            raise NodeClosed("nothing more will change: the node is closed, or the watch")
+        return change
+
+    def each(self, callback: Callable[[T], object]) -> Self:
+        """Call ``callback`` with every change from now on, in a thread of its own, until the watch or node is closed.
+
+        What it raises is logged, and it is called again. It may use the node as any other thread may.
+        """
+        threading.Thread(target=self._tell, args=(callback,), name="gossipreg watch", daemon=True).start()
+        return self
+
+    def close(self) -> None:
+        """Stop watching: whoever waits for a change is told that there are no more. From any thread."""
+        self._steps.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _tell(self, callback: Callable[[T], object]) -> None:
+        try:
+            for change in self:
+                try:
+                    callback(change)
+                except Exception:
+                    log.exception("a watch called back, and that failed")
+        except GossipregError as error:
+            log.error("a watch ends: %s", error)  # noqa: TRY400 - a sentence for users

@@ -1,0 +1,145 @@
+"""Knows what a check's results come to: thresholds, flapping, and the health of an instance with several checks.
+
+A single result never speaks for a check; a row of them does. The health of a check moves when ``failures`` results in
+a row were worse than it, or ``successes`` in a row were better, and then to the nearest of that row: a row of warnings
+and criticals is at least a warning.
+
+Flapping. Each fall to critical adds 1 to a score, which halves every 20 intervals (of a ttl: every 20 times to live)
+and never exceeds 8. At a score of 2.5, which is three falls within some ten intervals, the check flaps, until the score
+is below 1. A check that flaps falls as quickly as any other, but needs more to recover: its ``successes``, doubled for
+each whole point of the score, up to eight times. A failure that breaks off such a recovery counts as a fall. So a check
+stays out while it is unsteady, and comes back for certain once it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import takewhile
+from typing import Final
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.check import Check
+from gossipreg.model import Health
+
+_SCORE_MAX: Final = 8.0
+_SCORE_FLAPPING: Final = 2.5
+_SCORE_STEADY: Final = 1.0
+_HALF_LIFE_INTERVALS: Final = 20
+_DOUBLINGS_MAX: Final = 3
+
+
+@attrs.frozen
+class Finding:
+    """What one run of a check found; ``text`` is for people."""
+
+    health: Health  # passing, warning or critical
+    text: str = ""
+
+
+@attrs.define
+class CheckState:
+    """One check as it stands. ``now`` is in seconds, on any clock that does not go back."""
+
+    check: Check
+    since: float  # when its health last changed
+    health: Health
+    reason: str = ""
+    flapping: bool = False
+    _is_new: bool = True  # the reason is that nothing was found yet
+    _row: list[Finding] = attrs.field(factory=list)  # the latest results that were all better, or all worse
+    _score: float = 0.0
+    _scored: float = 0.0  # when the score was last worked out
+
+    @classmethod
+    def begin(cls, check: Check, now: float) -> CheckState:
+        """A check that has not been run."""
+        reason = "" if check.initial is Health.PASSING else "not checked yet"
+        return cls(check, now, check.initial, reason, scored=now)
+
+    def hear(self, finding: Finding, now: float) -> bool:
+        """Take the result of one run; whether the health of the check has changed, or is found at last."""
+        self._decay(now)
+        if finding.health is self.health:
+            if self._is_new:
+                return self._confirm(finding)
+            if self.flapping and self._row and self.health is Health.CRITICAL:
+                self._fall()
+            self._row.clear()
+            return False
+        worse = finding.health.gravity > self.health.gravity
+        if self._row and (self._row[0].health.gravity > self.health.gravity) is not worse:
+            self._row.clear()
+        self._row.append(finding)
+        if len(self._row) < (self.check.failures if worse else self.needed):
+            return False
+        self._move(min(self._row, key=self._distance), now)
+        return True
+
+    def _confirm(self, finding: Finding) -> bool:
+        """It was rightly assumed to be like this; now it is known why. Whether that is news."""
+        self._is_new = False
+        self._row.clear()
+        self.reason = "" if finding.health is Health.PASSING else finding.text
+        return finding.health is not Health.PASSING
+
+    def _distance(self, finding: Finding) -> int:
+        return abs(finding.health.gravity - self.health.gravity)
+
+    def _move(self, finding: Finding, now: float) -> None:
+        distance = self._distance(finding)
+        beyond = takewhile(lambda each: self._distance(each) > distance, reversed(self._row))
+        self._row = list(beyond)  # results that count towards the next move, too
+        if finding.health is Health.CRITICAL:
+            self._fall()
+        self.health, self.since, self._is_new = finding.health, now, False
+        self.reason = "" if finding.health is Health.PASSING else finding.text
+
+    def _fall(self) -> None:
+        self._score = min(_SCORE_MAX, self._score + 1)
+        self.flapping = self.flapping or self._score >= _SCORE_FLAPPING
+
+    def _decay(self, now: float) -> None:
+        half_life = _HALF_LIFE_INTERVALS * (self.check.ttl or self.check.interval)
+        self._score *= 0.5 ** ((now - self._scored) / half_life)
+        self._scored = now
+        self.flapping = self.flapping and self._score >= _SCORE_STEADY
+
+    @property
+    def needed(self) -> int:
+        """Results in a row that it takes to be better than now."""
+        return self.check.successes * (2 ** min(_DOUBLINGS_MAX, int(self._score)) if self.flapping else 1)
+
+    @property
+    def expires(self) -> float | None:
+        """When it will have been critical for too long, if it stays so."""
+        if self.health is not Health.CRITICAL or self.check.deregister_after is None:
+            return None
+        return self.since + self.check.deregister_after
+
+    def excuse(self, seconds: float) -> None:
+        """Nothing could be found out for so long, because this node itself was stopped: that time does not count."""
+        self.since += seconds
+
+
+def combined(states: Iterable[CheckState], maintenance: str | None = None) -> tuple[Health, str]:
+    """The health of an instance with these checks, and why: the gravest counts, and the first of several such.
+
+    ``maintenance`` is why its owner has taken it out, which outranks every check. Without checks an instance lives
+    and dies with its owner.
+    """
+    if maintenance is not None:
+        return Health.MAINTENANCE, _one_line(maintenance)
+    gravest = max(states, key=lambda state: state.health.gravity, default=None)
+    if gravest is None or gravest.health is Health.PASSING:
+        return Health.PASSING, ""
+    return gravest.health, _one_line(
+        f"{gravest.check.name}: {gravest.reason}" if gravest.reason else gravest.check.name
+    )
+
+
+def _one_line(text: str) -> str:
+    """``text`` as it goes into a record: printable, on one line, of bounded length."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limits.REASON_CHARS_MAX]).split())
+    return line if len(line) <= limits.REASON_CHARS_MAX else f"{line[: limits.REASON_CHARS_MAX - 3]}..."

@@ -1,0 +1,1 @@
+"""Runs the health checks of this node's own instances."""

@@ -1,0 +1,88 @@
+"""Knows how an HTTP check is run: one request on a connection of its own, and a look at the status of the answer.
+
+Redirects are not followed and no proxy is used: nothing is asked but the URL that the user wrote.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+import h11
+import trio
+
+from gossipreg import limits
+from gossipreg.check import Check
+from gossipreg.model import Health
+from gossipreg.protocol.registry.checks import Finding
+from gossipreg.runtime.checks.dialing import dial, dial_tls
+
+_HEAD_BYTES_MAX: Final = 16_384
+_PIECE_BYTES: Final = 8192
+
+#: A service that says "too many requests" still serves: as in Consul, that is a warning.
+_TOO_MANY: Final = 429
+
+
+async def run_http(check: Check) -> Finding:
+    """Ask the URL once. Raises ``OSError`` and trio's errors where nobody answers."""
+    assert check.http is not None
+    url = urlsplit(check.http)
+    host = url.hostname or ""
+    if url.scheme == "https":
+        stream: trio.abc.Stream = await dial_tls(host, url.port or 443, verify=check.verify, protocol="http/1.1")
+    else:
+        stream = await dial(host, url.port or 80)
+    try:
+        return await _ask(check, url, stream)
+    except h11.RemoteProtocolError as error:
+        return Finding(Health.CRITICAL, f"what answers does not speak HTTP/1.1: {error}")
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def _ask(check: Check, url: SplitResult, stream: trio.abc.Stream) -> Finding:
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES_MAX)
+    given = {name.lower() for name in check.headers}
+    headers = list(check.headers.items())
+    headers += [(name, value) for name, value in _usual(check, url) if name.lower() not in given]
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    request = connection.send(h11.Request(method=check.method, target=target, headers=headers))
+    end = connection.send(h11.EndOfMessage())
+    assert request is not None
+    assert end is not None
+    await stream.send_all(request + end)
+    body = bytearray()
+    status, words = 0, ""
+    read = 0
+    while True:
+        match connection.next_event():
+            case h11.NEED_DATA:
+                if len(body) >= limits.CHECK_OUTPUT_BYTES_MAX or read >= limits.CHECK_READ_BYTES_MAX:
+                    break  # the status is what counts; the rest of a large body stays where it is
+                received = bytes(await stream.receive_some(_PIECE_BYTES))
+                read += len(received)
+                connection.receive_data(received)
+            case h11.Response(status_code=status, reason=reason):
+                words = f"{status} {reason.decode('latin-1')}".rstrip()
+            case h11.Data(data=data):
+                body += data[: limits.CHECK_OUTPUT_BYTES_MAX - len(body)]
+            case h11.InformationalResponse():
+                pass
+            case _:
+                break
+    if not status:
+        return Finding(Health.CRITICAL, "it hung up without an answer")
+    return Finding(_health(check, status), f"{words}\n{body.decode(errors='replace')}".rstrip())
+
+
+def _usual(check: Check, url: SplitResult) -> list[tuple[str, str]]:
+    length = [("Content-Length", "0")] if check.method in ("POST", "PUT") else []
+    host = url.netloc
+    return [("Host", host), ("User-Agent", "gossipreg"), ("Accept", "*/*"), ("Connection", "close"), *length]
+
+
+def _health(check: Check, status: int) -> Health:
+    if status in check.status if check.status else 200 <= status <= 299:
+        return Health.PASSING
+    return Health.WARNING if status == _TOO_MANY else Health.CRITICAL

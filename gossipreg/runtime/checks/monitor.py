@@ -1,0 +1,273 @@
+"""Knows which checks this node runs, and keeps each going: one task a check, so that none waits for another.
+
+- A check is first run at once, then after a random part of its interval, then at every interval, each shortened by up
+  to its jitter: so those that began together soon do not run together, and none waits for longer than its interval.
+- A run that lasts longer than its interval skips what it missed. Nothing is ever run twice at a time, or caught up on.
+- Runs start at a bounded pace, and hold one of a bounded number of places while they last. There are two sets of
+  places: a check that ran into its timeout takes those of the slow ones from then on, until it answers again.
+- What fell due while this node was stopped is held against nobody: a timeout that ended much too late says nothing,
+  heartbeats are awaited for a whole ttl again, and nobody is deregistered before there was time for another result.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+import attrs
+import trio
+
+from gossipreg import limits
+from gossipreg.check import Check, CheckReport, Kind
+from gossipreg.errors import InvalidInstance
+from gossipreg.model import Health
+from gossipreg.protocol.registry.checks import CheckState, Finding, combined
+from gossipreg.runtime.checks.probing import STOPPED_SECONDS
+
+log = logging.getLogger(__name__)
+
+#: Runs a check once; None when that says nothing about its target.
+Probe = Callable[[Check], Awaitable[Finding | None]]
+
+
+@attrs.define(eq=False)
+class Watched:
+    """One check of one instance, with its task."""
+
+    instance: str  # its id
+    state: CheckState
+    beats_until: float  # a heartbeat is expected before (for a ttl)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    runs: int = 0
+    ran: float | None = None  # when the last result came
+    took: float | None = None
+    output: str = ""
+    slow: bool = False  # it ran into its timeout
+    heartbeat: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # ends when one is missed
+    patience: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # ends when it was critical for too long
+
+    @property
+    def check(self) -> Check:
+        """What it does."""
+        return self.state.check
+
+
+@attrs.define(eq=False)
+class Monitor:
+    """The checks of this node's own instances.
+
+    ``changed(id)`` is called when the health of an instance may be another, ``flapped(id, name)`` when a check begins
+    or ceases to flap, ``expired(id, name)`` when it has been critical for as long as its ``deregister_after``.
+    """
+
+    nursery: trio.Nursery
+    probe: Probe
+    changed: Callable[[str], None]
+    flapped: Callable[[str, str], None]
+    expired: Callable[[str, str], None]
+    dice: random.Random = attrs.field(factory=random.Random)
+    _watched: dict[str, dict[str, Watched]] = attrs.field(init=False, factory=dict)  # by instance and check
+    _count: int = attrs.field(init=False, default=0)
+    _next_start: float = attrs.field(init=False, default=-math.inf)
+    _quick: trio.CapacityLimiter = attrs.field(init=False, factory=lambda: trio.CapacityLimiter(limits.CHECK_RUNS_MAX))
+    _slow: trio.CapacityLimiter = attrs.field(
+        init=False, factory=lambda: trio.CapacityLimiter(limits.SLOW_CHECK_RUNS_MAX)
+    )
+
+    # What is checked
+
+    def make_room(self, instance: str, checks: Sequence[Check]) -> None:
+        """Raise ``InvalidInstance`` if there would be too many checks; nothing has changed then."""
+        count = self._count - len(self._watched.get(instance, ())) + len(checks)
+        if count > limits.CHECKS_PER_NODE_MAX:
+            raise InvalidInstance(
+                f"checks: this node would run {count}, {limits.CHECKS_PER_NODE_MAX} are allowed: "
+                "deregister some, or register them at another node"
+            )
+
+    def put(self, instance: str, checks: Sequence[Check]) -> None:
+        """Run just these checks for the instance from now on. One that it has already goes on as it stands."""
+        before = self._watched.pop(instance, {})
+        after = {check.name: self._keep(before.get(check.name), instance, check) for check in checks}
+        for name, watched in before.items():
+            if after.get(name) is not watched:
+                watched.scope.cancel()
+        if after:
+            self._watched[instance] = after
+        self._count += len(after) - len(before)
+
+    def _keep(self, before: Watched | None, instance: str, check: Check) -> Watched:
+        if before is not None and before.check == check:
+            return before
+        now = trio.current_time()
+        watched = Watched(instance, CheckState.begin(check, now), now + (check.ttl or 0))
+        self.nursery.start_soon(self._live, watched)
+        return watched
+
+    def drop(self, instance: str) -> None:
+        """Check the instance no more."""
+        self.put(instance, ())
+
+    def close(self) -> None:
+        """Check nothing more."""
+        for instance in list(self._watched):
+            self.drop(instance)
+
+    # What it has come to
+
+    def standing(self, instance: str, checks: Sequence[Check], maintenance: str | None) -> tuple[Health, str]:
+        """The health that an instance has, or will have once it is `put` with these checks; and why."""
+        now = trio.current_time()
+        kept = self._watched.get(instance, {})
+        states = [self._state(kept.get(check.name), check, now) for check in checks]
+        return combined(states, maintenance)
+
+    @staticmethod
+    def _state(kept: Watched | None, check: Check, now: float) -> CheckState:
+        return kept.state if kept is not None and kept.check == check else CheckState.begin(check, now)
+
+    def reports(self, instance: str, service: str) -> Iterator[CheckReport]:
+        """The checks of an instance as they stand."""
+        now = trio.current_time()
+        for watched in self._watched.get(instance, {}).values():
+            state = watched.state
+            yield CheckReport(
+                instance=instance,
+                service=service,
+                check=state.check,
+                health=state.health,
+                reason=state.reason,
+                health_age=now - state.since,
+                flapping=state.flapping,
+                needed=state.needed,
+                runs=watched.runs,
+                run_age=None if watched.ran is None else now - watched.ran,
+                took=watched.took,
+                output=watched.output,
+            )
+
+    def state(self, instance: str, check: str) -> CheckState | None:
+        """One check as it stands."""
+        watched = self._watched.get(instance, {}).get(check)
+        return None if watched is None else watched.state
+
+    def flapping(self) -> list[str]:
+        """The checks that flap: the id of the instance, a space, the name of the check."""
+        every = (watched for mine in self._watched.values() for watched in mine.values())
+        return [f"{watched.instance} {watched.check.name}" for watched in every if watched.state.flapping]
+
+    # What the service itself says
+
+    def beat(self, instance: str, name: str | None, finding: Finding) -> None:
+        """A heartbeat, for the check of that name or for every ttl of the instance. Raises ``InvalidInstance``."""
+        now = trio.current_time()
+        for watched in self._meant(instance, name):
+            assert watched.check.ttl is not None
+            watched.beats_until = watched.heartbeat.deadline = now + watched.check.ttl
+            self._hear(watched, finding, now)
+
+    def _meant(self, instance: str, name: str | None) -> list[Watched]:
+        mine = self._watched.get(instance, {})
+        meant = [each for each in mine.values() if name in (None, each.check.name)]
+        ttls = [each for each in meant if each.check.kind is Kind.TTL]
+        if name is not None and not meant:
+            there = ", ".join(mine) or "none"
+            raise InvalidInstance(f"check: {instance!r} has no check {name!r:.80}; it has {there}")
+        if not ttls:
+            said = f"{name!r} is run by the node" if name is not None else "no check of it is a ttl"
+            raise InvalidInstance(f"check: {instance!r} awaits no heartbeat: {said}: register it with a ttl check")
+        return ttls
+
+    # The tasks
+
+    async def _live(self, watched: Watched) -> None:
+        with watched.scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._await_heartbeats if watched.check.kind is Kind.TTL else self._run, watched)
+                if watched.check.deregister_after is not None:
+                    nursery.start_soon(self._await_end, watched)
+
+    async def _run(self, watched: Watched) -> None:
+        check = watched.check
+        begun, gap = trio.current_time(), 0.0
+        while True:
+            await trio.sleep_until(begun + gap)
+            await self._take_turn()
+            async with self._slow if watched.slow else self._quick:
+                begun = trio.current_time()
+                finding = await self.probe(check)
+                ended = trio.current_time()
+            if finding is None:
+                gap = 0.0
+                continue
+            watched.took = ended - begun
+            watched.slow = watched.took >= check.timeout
+            gap = check.interval * (1 - check.jitter * self.dice.random())
+            if not watched.runs:
+                gap *= self.dice.random()
+            if begun + gap < ended:
+                gap += check.interval * math.ceil((ended - begun - gap) / check.interval)
+            self._hear(watched, finding, ended)
+
+    async def _take_turn(self) -> None:
+        """Wait until a run may start."""
+        turn = max(trio.current_time(), self._next_start)
+        self._next_start = turn + 1 / limits.CHECK_STARTS_PER_SECOND
+        await trio.sleep_until(turn)
+
+    async def _await_heartbeats(self, watched: Watched) -> None:
+        ttl = watched.check.ttl
+        assert ttl is not None
+        while True:
+            with trio.CancelScope(deadline=watched.beats_until) as watched.heartbeat:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            stopped = now - watched.beats_until > STOPPED_SECONDS
+            watched.beats_until = now + ttl
+            if not stopped:
+                self._hear(watched, Finding(Health.CRITICAL, f"no heartbeat for {ttl:g} s"), now)
+
+    async def _await_end(self, watched: Watched) -> None:
+        while True:
+            expires = watched.state.expires
+            with trio.CancelScope(deadline=math.inf if expires is None else expires) as watched.patience:
+                await trio.sleep_forever()
+            late = trio.current_time() - watched.patience.deadline
+            if late > STOPPED_SECONDS:
+                watched.state.excuse(late + (watched.check.ttl or watched.check.timeout))
+                continue
+            self.expired(watched.instance, watched.check.name)
+            watched.state.excuse(watched.check.deregister_after or 0)  # if that fails, it is tried again
+
+    def _hear(self, watched: Watched, finding: Finding, now: float) -> None:
+        state = watched.state
+        watched.runs += 1
+        watched.ran = now
+        watched.output = _cut(finding.text)
+        before, flapping = state.health, state.flapping
+        moved = state.hear(attrs.evolve(finding, text=finding.text.partition("\n")[0]), now)
+        if state.flapping is not flapping:
+            self._tell_of_flapping(watched)
+        if moved:
+            watched.patience.deadline = math.inf if state.expires is None else state.expires
+            level = logging.INFO if state.health.gravity < before.gravity else logging.WARNING
+            why = f": {state.reason}" if state.reason else ""
+            log.log(level, "check %s of %s is %s%s", watched.check.name, watched.instance, state.health, why)
+            self.changed(watched.instance)
+
+    def _tell_of_flapping(self, watched: Watched) -> None:
+        name, state = watched.check.name, watched.state
+        if state.flapping:
+            log.warning(
+                "check %s of %s flaps: it recovers after %d successes in a row", name, watched.instance, state.needed
+            )
+        else:
+            log.info("check %s of %s is steady again", name, watched.instance)
+        self.flapped(watched.instance, name)
+
+
+def _cut(text: str) -> str:
+    """``text`` within the bytes that are kept of an output."""
+    return text.encode(errors="replace")[: limits.CHECK_OUTPUT_BYTES_MAX].decode(errors="ignore")

@@ -1,0 +1,73 @@
+"""Knows how one run of any check ends: with a finding, or with none where this node itself was stopped meanwhile."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import Final
+
+import trio
+
+from gossipreg.check import Check, Kind
+from gossipreg.model import Address, Health
+from gossipreg.protocol.registry.checks import Finding
+
+#: A run that took this much longer than its timeout allows was not late: this process was stopped (seconds).
+STOPPED_SECONDS: Final = 0.25
+
+
+async def probe(check: Check, *, commands: bool) -> Finding | None:
+    """Run ``check`` once, within its timeout. None if it says nothing of the target, because this node was stopped."""
+    begun = trio.current_time()
+    finding = Finding(Health.CRITICAL, f"no answer within {check.timeout:g} s")
+    with trio.move_on_after(check.timeout):
+        try:
+            finding = await _run(check, commands=commands)
+        except (OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            finding = Finding(Health.CRITICAL, _sentence(error))
+    stopped = trio.current_time() - begun > check.timeout + STOPPED_SECONDS
+    return None if stopped and finding.health is not Health.PASSING else finding
+
+
+async def _run(check: Check, *, commands: bool) -> Finding:
+    """Each kind is loaded when it is first needed."""
+    match check.kind:
+        case Kind.HTTP:
+            from gossipreg.runtime.checks.http import run_http  # noqa: PLC0415
+
+            return await run_http(check)
+        case Kind.TCP:
+            return await _run_tcp(check)
+        case Kind.GRPC:
+            try:
+                from gossipreg.runtime.checks.grpc import run_grpc  # noqa: PLC0415
+            except ModuleNotFoundError:
+                return Finding(Health.CRITICAL, 'this node cannot speak gRPC: pip install "gossipreg[grpc]"')
+            return await run_grpc(check)
+        case Kind.COMMAND:
+            from gossipreg.runtime.checks.command import run_command  # noqa: PLC0415
+
+            if not commands:
+                return Finding(Health.CRITICAL, "command checks are off on this node: see command_checks")
+            return await run_command(check)
+        case Kind.TTL:
+            raise AssertionError("a heartbeat is awaited, not run")
+
+
+async def _run_tcp(check: Check) -> Finding:
+    from gossipreg.runtime.checks.dialing import dial  # noqa: PLC0415
+
+    assert check.tcp is not None
+    address = Address.parse(check.tcp)
+    await trio.aclose_forcefully(await dial(address.host, address.port))
+    return Finding(Health.PASSING, f"{address} accepts connections")
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, as people say it."""
+    cause = error.__cause__ if isinstance(error, trio.BrokenResourceError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not to be trusted: {cause.verify_message}"
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno:
+        return (os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)).lower()
+    return str(cause or error) or "the connection broke"

@@ -1,0 +1,270 @@
+"""Serf and gossipreg where some members are slow: how often is one taken for failed that nobody touched?
+
+    python tests/bench/anomalies.py                          32 agents, 8 of them hurt: a quarter of an hour
+    python tests/bench/anomalies.py --rounds 1 --acts stop   one round, one act
+    python tests/bench/anomalies.py --nice -15               where the machine has other things to do (needs root)
+
+It needs Linux, the project's `test` extra and the Debian package `serf` (without it gossipreg runs alone). In each
+round each side is started anew, one after the other, and hurt in one of two ways for --seconds:
+
+    stop    the hurt agents are stopped (SIGSTOP) for 1 to 6 s, go on for 1 s, and so forth, each at its own times
+    starve  the hurt agents share one core, at niceness 19, with busy loops at niceness 0; all others have the other
+            cores to themselves (two cores or more are needed)
+
+Then all is well again, and what is still said within --after seconds counts too. A member that is hurt may well be
+taken for failed; one that is not hurt must not be. Every report that a member failed is heard as it is made (gossipreg:
+event stream; Serf: log), and counted by whom it is about and who made it. Both sides are hurt at the same times.
+It takes at most --limit seconds. Progress goes to standard error, the table to standard output. Exit status: 0
+measured, 1 not all measured, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import attrs
+import click
+import trio
+
+if __package__ in (None, ""):  # run as a script: the package is found from the repository's root
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from tests.bench import serf_cluster
+from tests.bench.bytecode import bytecode_kept
+from tests.bench.cluster import Agent, Cluster
+from tests.bench.ears import listen_first
+from tests.bench.figures import Board, ratio_text
+from tests.bench.processes import BenchError, Brood
+from tests.bench.serf import SEALED, SERF, Bench, progress
+from tests.bench.sightings import FAILED, Sightings
+
+ACTS: Final = ("stop", "starve")
+
+#: How long an agent is stopped, and how long it then goes on (seconds).
+STOPPED: Final = (1.0, 6.0)
+GOING: Final = 1.0
+
+_WORST_NICENESS: Final = 19
+
+
+@attrs.frozen
+class Verdict:
+    """``observer`` reported that ``subject`` has failed."""
+
+    observer: str
+    subject: str
+
+
+@attrs.define(eq=False)
+class Verdicts(Sightings):
+    """Every report of a failure, however often it is made."""
+
+    said: list[Verdict] = attrs.field(factory=list)
+
+    def note(self, observer: str, what: str, subject: str, at: float) -> None:
+        """``observer`` sees ``what`` of ``subject``."""
+        if what == FAILED:
+            self.said.append(Verdict(observer, subject))
+
+
+@attrs.frozen
+class Tally:
+    """What was reported in one act: of members that were well, by those that were well and by anybody; of the hurt."""
+
+    well_by_well: int
+    well_by_any: int
+    hurt_by_well: int
+
+    @classmethod
+    def of(cls, said: Sequence[Verdict], hurt: frozenset[str]) -> Tally:
+        """Count what was said."""
+        of_well = [verdict for verdict in said if verdict.subject not in hurt]
+        return cls(
+            well_by_well=sum(verdict.observer not in hurt for verdict in of_well),
+            well_by_any=len(of_well),
+            hurt_by_well=sum(verdict.subject in hurt and verdict.observer not in hurt for verdict in said),
+        )
+
+
+#: Each field of a tally: what it says, and the most that ours may be of Serf's.
+COUNTED: Final = (
+    ("well_by_well", "members that were well, taken for failed by members that were well", 1.0),
+    ("well_by_any", "members that were well, taken for failed by anybody", 1.0),
+    ("hurt_by_well", "hurt members, taken for failed by members that were well", None),
+)
+
+
+async def stop_and_go(agent: Agent, dice: Random) -> None:
+    """Stop an agent and let it go on, over and over, until cancelled."""
+    try:
+        while True:
+            agent.process.popen.send_signal(signal.SIGSTOP)
+            await trio.sleep(dice.uniform(*STOPPED))
+            agent.process.popen.send_signal(signal.SIGCONT)
+            await trio.sleep(GOING)
+    finally:
+        agent.process.popen.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def starved(hurt: Sequence[Agent], well: Sequence[Agent], loops: int) -> Iterator[None]:
+    """Have the hurt share a core with busy loops that go before them, and the others the other cores."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    before = {agent.name: os.getpriority(os.PRIO_PROCESS, agent.process.pid) for agent in hurt}
+    busy = [
+        subprocess.Popen([sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {{{first}}})\nwhile True: pass"])
+        for _ in range(loops)
+    ]
+    try:
+        for agent in well:
+            _place(agent, others)
+        for agent in hurt:
+            _place(agent, [first], _WORST_NICENESS)
+        yield
+    finally:
+        for loop in busy:
+            loop.kill()
+            loop.wait()
+        for agent in hurt:
+            _place(agent, [first, *others], before[agent.name])
+
+
+def _place(agent: Agent, cores: Sequence[int], niceness: int | None = None) -> None:
+    """Bind every thread of an agent to ``cores``, and give it a niceness."""
+    for task in Path(f"/proc/{agent.process.pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
+        if niceness is not None:
+            os.setpriority(os.PRIO_PROCESS, int(task.name), niceness)
+
+
+@attrs.define(eq=False)
+class Anomalies(Bench):
+    """One run: the tallies of each act, by side, one a round."""
+
+    tallies: dict[tuple[str, str], list[Tally]] = attrs.field(factory=dict)
+
+    async def _sides(self) -> None:
+        for number in range(self.options.rounds):
+            sides = self.board.sides if number % 2 == 0 else self.board.sides[::-1]
+            for act, label in product(self.options.acts, sides):
+                with Brood(self.ears, self.options.nice) as brood:
+                    cluster = self._cluster(label, brood)
+                    cluster.sightings = Verdicts()
+                    tally = await self._act(cluster, act, number)
+                    cluster.end()
+                self.tallies.setdefault((act, label), []).append(tally)
+                progress(f"{act}, round {number + 1}, {label}: {tally} [load {os.getloadavg()[0]:.1f}]")
+
+    async def _act(self, cluster: Cluster, act: str, number: int) -> Tally:
+        options = self.options
+        await cluster.start(options.nodes)
+        if await cluster.settle(options.patience) is None:
+            raise BenchError(f"{cluster.label}: views are not full and equal after {options.patience:g} s")
+        for agent in cluster.agents:
+            await cluster.follow(agent)
+        await trio.sleep(options.calm)
+        dice = Random(number)
+        hurt = dice.sample(cluster.agents[1:], options.hurt)
+        assert isinstance(cluster.sightings, Verdicts)
+        early = Tally.of(cluster.sightings.said, frozenset())
+        if early.well_by_any:
+            self.board.notes.append(f"{cluster.label}: {early.well_by_any} reports before anything was done")
+        cluster.sightings.said.clear()
+        if act == "stop":
+            with trio.move_on_after(options.seconds):
+                async with trio.open_nursery() as nursery:
+                    for agent in hurt:
+                        nursery.start_soon(stop_and_go, agent, Random(dice.random()))
+        else:
+            with starved(hurt, [agent for agent in cluster.agents if agent not in hurt], options.loops):
+                await trio.sleep(options.seconds)
+        await trio.sleep(options.after)
+        return Tally.of(cluster.sightings.said, frozenset(agent.name for agent in hurt))
+
+    def table(self) -> str:
+        """All that was counted, in Markdown: the sum of the rounds, and each round."""
+        sides = self.board.sides
+        lines = [f"| act | reports about | {' | '.join(sides)} | ratio | target | |", "|---" * (len(sides) + 5) + "|"]
+        for act, (field, title, most) in product(self.options.acts, COUNTED):
+            counts = {
+                side: [getattr(tally, field) for tally in self.tallies.get((act, side), ())] for side in sides
+            }
+            cells = [f"{sum(each)} ({', '.join(map(str, each))})" for each in counts.values()]
+            ours, peer = sum(counts[SEALED]), sum(counts.get(SERF, ()))
+            ratio = ratio_text(ours / peer) if peer else ""
+            compared = most is not None and SERF in counts
+            verdict = ("met" if ours <= peer else "missed") if compared else ""
+            lines.append(f"| {act} | {title} | {' | '.join(cells)} | {ratio} | {'≤ 1' if compared else ''} | {verdict} |")
+        return "\n".join(lines)
+
+
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    """What the user wants; ends the process with a word about it if it cannot be had."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--nodes", type=int, default=32, metavar="N", help="agents of each kind, 3 to 128 (32)")
+    parser.add_argument("--hurt", type=int, default=8, metavar="C", help="how many of them are hurt (8)")
+    parser.add_argument("--acts", default=",".join(ACTS), metavar="A,B", help=f"how they are hurt ({','.join(ACTS)})")
+    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="how often all is done (2)")
+    parser.add_argument("--seconds", type=float, default=60, metavar="S", help="how long they are hurt (60)")
+    parser.add_argument("--after", type=float, default=15, metavar="S", help="how long reports count after that (15)")
+    parser.add_argument("--calm", type=float, default=10, metavar="S", help="age of a cluster before it is hurt (10)")
+    parser.add_argument("--loops", type=int, default=8, metavar="N", help="busy loops of the act starve (8)")
+    parser.add_argument("--patience", type=float, default=120, metavar="S", help="how long a start may take (120)")
+    parser.add_argument("--limit", type=float, default=3600, metavar="S", help="how long all may take (3600)")
+    parser.add_argument("--nice", type=int, default=0, metavar="N", help="niceness of all agents (0)")
+    parser.add_argument("--skip-serf", action="store_true", help="measure gossipreg alone")
+    options = parser.parse_args(given)
+    if not 3 <= options.nodes <= 128:
+        parser.error("--nodes: from 3 to 128 agents fit on one machine")
+    if not 0 < options.hurt < options.nodes - 1:
+        parser.error("--hurt: at least one member is hurt, and at least two are not")
+    options.acts = options.acts.split(",")
+    if unknown := set(options.acts) - set(ACTS):
+        parser.error(f"--acts: there is no act {', '.join(sorted(unknown))}; there are {', '.join(ACTS)}")
+    if "starve" in options.acts and len(os.sched_getaffinity(0)) < 2:
+        parser.error("--acts: starve needs two cores, one of them for those that are well")
+    if min(options.rounds, options.loops) < 1:
+        parser.error("--rounds and --loops: at least 1 is needed to know anything")
+    return options
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run the benchmark; returns the exit status."""
+    options = arguments(given)
+    why_not = "not asked for" if options.skip_serf else serf_cluster.absent()
+    bench = Anomalies(options, Board([*([SERF] if why_not is None else []), SEALED], peer=SERF, ours=SEALED))
+    if why_not is not None:
+        bench.board.notes.append(f"Serf is left out: {why_not}")
+    if not listen_first():
+        bench.board.notes.append("the observer has no right to real-time priority")
+    before, began = os.getloadavg()[0], time.perf_counter()
+    progress(f"at most {options.limit:g} s; {json.dumps(vars(options))}")
+    with bytecode_kept():
+        trio.run(bench.run)
+    if bench.failure:
+        bench.board.notes.append(bench.failure)
+    click.echo(
+        f"{options.nodes} agents of each kind, {options.hurt} of them hurt for {options.seconds:g} s, "
+        f"{options.rounds} rounds; {len(os.sched_getaffinity(0))} cores, niceness {options.nice}, load before "
+        f"{before:.1f}, after {os.getloadavg()[0]:.1f}; {time.perf_counter() - began:.0f} s in all.\n"
+        f"Sum (each round).\n\n{bench.table()}\n"
+    )
+    for note in bench.board.notes:
+        click.echo(f"- {note}")
+    return 130 if bench.interrupted else 1 if bench.failure else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

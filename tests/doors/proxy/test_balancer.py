@@ -1,0 +1,190 @@
+"""Laws of the choice, and the cases that people ask about."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg.doors.proxy.balancer import Backend, Balancer, key_of
+from gossipreg.doors.proxy.limits import FORGET_SECONDS, REST_SECONDS, REST_SECONDS_MAX, TRIAL_SECONDS
+from gossipreg.model import Instance
+from tests.doors.proxy.making import instance
+
+
+def balancer(*instances: Instance, **options: object) -> Balancer:
+    made = Balancer(Random(1), **options)  # type: ignore[arg-type]
+    made.replace(instances)
+    return made
+
+
+def chosen(made: Balancer, now: float = 0.0) -> Backend:
+    backend = made.choose((), now)
+    assert backend is not None
+    backend.chosen(now)
+    return backend
+
+
+def backend_of(made: Balancer, each: Instance) -> Backend:
+    return made.backends[key_of(each)]
+
+
+names = st.sampled_from("abcdefgh")
+clusters = st.dictionaries(names, st.tuples(st.integers(0, 9), st.sampled_from(["north", "south"])), min_size=1)
+histories = st.lists(st.tuples(names, st.sampled_from(["choose", "end", "fail", "answer"]), st.floats(0, 2)))
+
+
+@given(clusters, histories, st.frozensets(names), st.frozensets(names), st.sampled_from([None, "north"]))
+def test_whatever_happened_somebody_is_chosen_while_anybody_with_a_weight_is_left(
+    cluster: dict[str, tuple[int, str]],
+    history: list[tuple[str, str, float]],
+    suspects: frozenset[str],
+    tried_names: frozenset[str],
+    zone: str | None,
+) -> None:
+    made = Balancer(Random(0), zone=zone)
+    made.replace([instance(name, weight=weight, zone=at) for name, (weight, at) in cluster.items()], suspects)
+    now = 0.0
+    by_name = {backend.instance.owner: backend for backend in made.backends.values()}
+    for name, what, later in history:
+        now += later
+        backend = by_name.get(name)
+        if backend is None:
+            continue
+        if what == "choose":
+            backend.chosen(now)
+        elif what == "end" and backend.in_flight:
+            backend.ended()
+        elif what == "fail":
+            backend.failed(now, now)
+        elif what == "answer":
+            backend.answered()
+    tried = {key for key, backend in made.backends.items() if backend.instance.owner in tried_names}
+    left = [b for key, b in made.backends.items() if key not in tried and b.instance.weight]
+    backend = made.choose(tried, now)
+    if not left:
+        assert backend is None
+        return
+    assert backend in left
+    rested = [each for each in left if not each.is_resting(now)]
+    assert not (rested and backend.is_resting(now)), "one that failed went before one that did not"
+    trusted = [each for each in rested if not each.doubtful]
+    assert not (trusted and backend.doubtful), "a suspect went before one whom nobody suspects"
+    near = [each for each in trusted if zone in (None, each.instance.zone)]
+    assert not near or backend.load == min(each.load for each in near), "it was not the least loaded"
+
+
+@given(st.dictionaries(names, st.integers(1, 50), min_size=2), st.integers(1, 300))
+def test_connections_that_stay_are_spread_in_proportion_to_the_weights(weights: dict[str, int], count: int) -> None:
+    made = balancer(*(instance(name, weight=weight) for name, weight in weights.items()))
+    for _ in range(count):
+        chosen(made)
+    backends = made.backends.values()
+    highest = max(backend.load for backend in backends)
+    assert all(highest <= backend.load + 1 / backend.instance.weight + 1 for backend in backends)
+    for backend in backends:
+        others = [(other.in_flight - 1) / other.instance.weight for other in backends if other.in_flight]
+        assert all(other <= backend.load for other in others), "one more went where there were more for the weight"
+
+
+def test_connections_that_are_over_at_once_are_spread_by_the_weights_too() -> None:
+    made = balancer(instance("a", weight=1), instance("b", weight=3))
+    counts: Counter[str] = Counter()
+    for _ in range(4000):
+        backend = chosen(made)
+        counts[backend.instance.owner] += 1
+        backend.ended()
+    assert counts["b"] / counts["a"] == pytest.approx(3, rel=0.15)
+
+
+def test_an_instance_with_weight_0_gets_nothing_new_and_keeps_what_it_has() -> None:
+    made = balancer(instance("a"))
+    backend = chosen(made)
+    assert made.replace([instance("a", weight=0)]) == []
+    assert made.choose((), 0.0) is None
+    assert backend.in_flight == 1
+
+
+def test_an_instance_that_changes_keeps_its_connections_and_one_that_moves_does_not() -> None:
+    made = balancer(instance("a"))
+    backend = chosen(made)
+    assert made.replace([instance("a", tags=("v2",))]) == []
+    assert backend_of(made, instance("a")) is backend
+    assert made.replace([instance("a", port=9090)]) == [key_of(instance("a"))]
+    assert backend_of(made, instance("a", port=9090)).in_flight == 0
+
+
+def test_one_that_failed_rests_and_is_then_tried_by_one_caller_only() -> None:
+    a, b = instance("a"), instance("b")
+    made = balancer(a, b)
+    backend_of(made, a).failed(0.0, 0.0)
+    backend_of(made, b).chosen(0.0)
+    backend_of(made, b).chosen(0.0)
+    assert chosen(made, REST_SECONDS / 2).instance == b
+    trial = REST_SECONDS + 0.1
+    assert chosen(made, trial).instance == a, "the least loaded, and rested"
+    assert chosen(made, trial).instance == b, "it has not told yet how the trial went"
+    backend_of(made, a).answered()
+    assert chosen(made, trial).instance == a
+
+
+def test_a_trial_that_never_ends_does_not_shut_an_instance_out() -> None:
+    made = balancer(instance("a"), instance("b"))
+    backend_of(made, instance("a")).failed(0.0, 0.0)
+    backend_of(made, instance("a")).chosen(5.0)
+    backend_of(made, instance("b")).chosen(5.0)
+    backend_of(made, instance("b")).chosen(5.0)
+    assert chosen(made, 5.1 + TRIAL_SECONDS).instance.owner == "a"
+
+
+def test_each_failure_makes_the_next_rest_longer_up_to_a_limit() -> None:
+    backend, now, rests = Backend(instance()), 0.0, []
+    for _ in range(12):
+        backend.failed(now, now)
+        rest = next(step / 10 for step in range(1000) if not backend.is_resting(now + step / 10))
+        rests.append(rest)
+        now += rest
+    assert rests[0] == REST_SECONDS
+    assert rests[:4] == sorted(set(rests[:4]))
+    assert REST_SECONDS_MAX / 2 < rests[-1] <= max(rests) <= REST_SECONDS_MAX
+
+
+def test_failures_are_forgotten_with_time() -> None:
+    backend = Backend(instance())
+    for now in range(10):
+        backend.failed(now, now)
+    later = 10 + 20 * FORGET_SECONDS
+    backend.failed(later, later)
+    assert not backend.is_resting(later + REST_SECONDS + 0.01)
+
+
+def test_callers_that_fail_together_count_as_one_failure() -> None:
+    backend = Backend(instance())
+    for number in range(50):
+        backend.failed(0.0, 0.1 + number / 1000)
+    assert not backend.is_resting(0.1 + REST_SECONDS + 0.05)
+
+
+def test_no_more_go_to_an_instance_than_it_may_have() -> None:
+    made = balancer(instance("a"), connections_max=2)
+    chosen(made)
+    chosen(made)
+    assert made.choose((), 0.0) is None
+
+
+def test_without_panic_nothing_is_left_when_nothing_can_serve() -> None:
+    made = balancer(instance("a"))
+    assert made.replace([]) == [key_of(instance("a"))]
+    assert made.choose((), 0.0) is None
+
+
+def test_in_panic_the_last_that_could_serve_are_used_until_one_can_again() -> None:
+    made = balancer(instance("a"), instance("b"), panic=True)
+    assert made.replace([]) == []
+    assert made.in_panic
+    assert chosen(made).instance.owner in "ab"
+    assert made.replace([instance("c")]) == [key_of(instance("a")), key_of(instance("b"))]
+    assert not made.in_panic

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from gossipreg.doors.proxy.settings import Forward, load_forwards
+from gossipreg.errors import ConfigError
+from gossipreg.model import Address
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "ports.toml"
+
+
+def test_a_file_has_a_table_for_each_port_and_the_rest_is_common(file: Path) -> None:
+    file.write_text(
+        '[[forward]]\nlisten = "127.0.0.1:9000"\nservice = "orders"\ntries = 5\nidle_timeout = 60\n'
+        '[[forward]]\nlisten = "[::1]:9001"\nservice = "users"\npanic = true\nproxy_protocol = "v2"\n'
+    )
+    assert load_forwards(file, {"tries": 2, "zone": "north"}) == (
+        Forward(listen="127.0.0.1:9000", service="orders", tries=5, idle_timeout=60.0, zone="north"),
+        Forward(listen=Address("::1", 9001), service="users", tries=2, panic=True, proxy_protocol="v2", zone="north"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("x = 1", "unknown key 'x'"),
+        ("", "there is no port in it"),
+        ("forward = 3", "there is no port in it"),
+        ("[[forward]]\nlisten = '127.0.0.1:1'", "forward 1: service: is missing"),
+        ("[[forward]]\nservice = 'a'", "forward 1: listen: is missing"),
+        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ntry = 1", "forward 1: unknown key 'try': the keys are"),
+        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ntries = '1'", "tries: '1' is not a whole number"),
+        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ntries = true", "tries: True is not a whole number"),
+        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ntries = 0", "tries: 0 is not a number of at least 1"),
+        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a b'", "service: 'a b' is not a name"),
+        ("[[forward]]\nlisten = 'here'\nservice = 'a'", "cannot read the port of 'here'"),
+        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\nproxy_protocol = '3'", "'3' is neither v1 nor v2"),
+        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ndrain_time = nan", "drain_time: nan is not a number"),
+        ("[[forward", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(file: Path, text: str, sentence: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load_forwards(file, {})
+    assert sentence in str(refused.value)
+    assert str(file) in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*: No such file"):
+        load_forwards(file, {})
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert all(field.metadata["doc"] for field in attrs.fields(Forward))

@@ -1,0 +1,94 @@
+"""Health checks of real agents: they survive a kill, they outlive a stop, and a thousand of them are no stampede."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+
+from tests.drills.agents import Agents, Measured, cpu_seconds
+from tests.drills.asking import NoAnswer, ask
+from tests.drills.waiting import eventually
+from tests.runtime.checks.targets import serving
+
+
+async def test_after_a_kill_an_agent_checks_its_instances_again_and_everybody_hears(
+    agents: Agents, tmp_path: Path
+) -> None:
+    async with serving() as target:
+        b = await agents.start("b")
+        a = await agents.start("a", "--data-dir", str(tmp_path / "kept"), join=[b])
+        await a.register("orders", target.port, id="o", checks=[{"http": target.url, "interval": 0.2}])
+
+        async def check_it_serves() -> None:
+            assert await b.ids("orders") == {"o"}
+
+        await eventually(check_it_serves)
+        await a.kill()
+        target.status = 500
+        a = await agents.again(a, join=[b])
+
+        async def check_it_does_not() -> None:
+            found = (await b.get("services/orders?all"))["instances"]
+            assert [(one["health"], one["reason"]) for one in found] == [("critical", "http: 500 It Is So")]
+            assert await b.ids("orders") == set()
+
+        await eventually(check_it_does_not)
+        target.status = 200
+        await eventually(check_it_serves)
+
+
+async def test_an_agent_that_was_stopped_holds_it_against_nobody(agents: Agents) -> None:
+    async with serving() as target:
+        agent = await agents.start("a")
+        checks = [{"http": target.url, "interval": 0.05, "timeout": 0.3}, {"ttl": 0.8, "name": "beat"}]
+        await agent.register("orders", target.port, id="o", checks=checks)
+        beating = trio.CancelScope()
+
+        async def beat() -> None:
+            with beating:
+                while True:
+                    with suppress(NoAnswer):
+                        await ask(agent.http, "PUT", "heartbeats/o")
+                    await trio.sleep(0.1)
+
+        async def check_it_serves() -> None:
+            assert await agent.ids("orders") == {"o"}
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(beat)
+            await eventually(check_it_serves)
+            target.hangs = True  # whatever runs when it is stopped has no answer
+            await trio.sleep(0.1)
+            agent.stop()
+            await trio.sleep(2)
+            target.hangs = False
+            agent.resume()
+            await trio.sleep(1)
+            await check_it_serves()
+            beating.cancel()
+        assert not [line for line in agent.said() if "is critical" in line]
+
+
+async def test_a_thousand_checks_are_a_small_load(agents: Agents, measured: Measured) -> None:
+    async with serving() as target:
+        agent = await agents.start("a")
+        check = {"http": target.url, "interval": 5, "initial": "passing"}
+        async with trio.open_nursery() as nursery:
+            for worker in range(10):
+
+                async def register(worker: int = worker) -> None:
+                    for number in range(100):
+                        await agent.register("orders", 1 + number, id=f"o-{worker}-{number}", checks=[check])
+
+                nursery.start_soon(register)
+        await trio.sleep(6)
+        asked, cpu, begun = len(target.asked), cpu_seconds(agent.process.pid), trio.current_time()
+        await trio.sleep(5)
+        took = trio.current_time() - begun
+        runs = (len(target.asked) - asked) / took
+        used = (cpu_seconds(agent.process.pid) - cpu) / took
+        assert 150 < runs < 300
+        assert target.most < 100
+        measured(f"1000 HTTP checks every 5 s: {runs:.0f} runs/s, {100 * used:.0f} % of a core, at once {target.most}")

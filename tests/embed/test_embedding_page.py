@@ -1,0 +1,212 @@
+"""The programs on the page about embedding do what it says: run as they stand, under the servers that it names."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gossipreg.embed.httpx import AsyncTransport, Transport
+from gossipreg.embed.threads import Node, open_node
+from tests.embed.programs import ROOT
+from tests.embed.seeing import config
+
+PAGE = ROOT / "docs" / "embedding.md"
+
+PROGRAMS = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE))
+
+#: How long a server may take to start, or to end, on a machine that has other things to do (seconds).
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    """The member that sees the servers come and go."""
+    with open_node(config("seer")) as node:
+        yield node
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The page's programs, in files of their names."""
+    for name, text in PROGRAMS.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def run(folder: Path, name: str, **environment: str) -> list[str]:
+    """What the program says until it ends well."""
+    command = [sys.executable, "-W", "error", name]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@contextmanager
+def serving(folder: Path, node: Node, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The server, on a port that is free; ``FD`` in its arguments stands for the socket. Nothing of it is left over."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port, fd = listener.getsockname()[1], listener.fileno()
+        command = [sys.executable, *(each.replace("FD", str(fd)) for each in arguments)]
+        environment = os.environ | {"SEEDS": str(node.address), "PYTHONPATH": str(folder)}
+        if "FD" in " ".join(arguments):
+            environment["PORT"] = str(port)
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment,
+                pass_fds=[fd],
+                stdout=log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+    try:
+        yield process, port
+    except BaseException:
+        sys.stderr.write((folder / "log").read_text())
+        raise
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(PATIENCE)
+
+
+def wait_until_gone(node: Node, count: int = 0) -> None:
+    """Return when ``node`` sees no more than ``count`` shops."""
+    watch = node.watch("shop")
+    while len(watch.get(PATIENCE).instances) > count:
+        pass
+
+
+def assert_it_serves_until_it_is_gone(node: Node, port: int) -> None:
+    """Whoever still calls while the instances drain, and when they have just gone, is answered."""
+    with node.watch("shop") as watch, httpx.Client() as client:
+        while instances := watch.get(PATIENCE).instances:
+            if not any(instance.weight for instance in instances):
+                assert client.get(f"http://127.0.0.1:{port}/").status_code == 200
+        assert client.get(f"http://127.0.0.1:{port}/").status_code == 200
+
+
+def status_of_others(node: Node) -> list[str]:
+    return sorted(str(member.status) for member in node.members() if member.name != node.name)
+
+
+# Scripts
+
+
+def test_the_scripts_say_what_they_do(folder: Path) -> None:
+    assert run(folder, "asyncio_script.py") == ["8080", "1"]
+    assert run(folder, "threads_script.py")[:2] == ["8080", "1"]
+    assert run(folder, "calling.py") == ["no instance of 'shop' can be called now"]
+    assert run(folder, "choosing.py") == ["8080", "8081"]
+
+
+def test_the_scripts_that_read_as_one_page_are_all_of_them() -> None:
+    assert sorted(PROGRAMS) == [
+        "asyncio_script.py",
+        "calling.py",
+        "choosing.py",
+        "fastapi_app.py",
+        "flask_app.py",
+        "gunicorn.conf.py",
+        "threads_script.py",
+        "wsgi_app.py",
+    ]
+
+
+# Servers
+
+UVICORN = ["-m", "uvicorn", "--fd", "FD", "fastapi_app:app"]
+GUNICORN = ["-m", "gunicorn", "--workers", "2", "--bind", "fd://FD", "flask_app:app"]
+
+
+@pytest.mark.slow
+def test_a_fastapi_app_under_uvicorn_is_there_while_it_serves_and_leaves_on_sigterm(folder: Path, node: Node) -> None:
+    with serving(folder, node, *UVICORN) as (server, port):
+        [found] = node.wait_for("shop", timeout=PATIENCE)
+        assert found.port == port
+        with httpx.Client(transport=Transport(node)) as client:
+            assert client.get("http://shop/").json() == [f"127.0.0.1:{port}"]
+        assert asyncio.run(ask_asynchronously(node)) == [f"127.0.0.1:{port}"]
+        server.send_signal(signal.SIGTERM)
+        assert_it_serves_until_it_is_gone(node, port)
+        assert server.wait(PATIENCE) in (0, -signal.SIGTERM)
+    assert status_of_others(node) == ["left"]
+
+
+@pytest.mark.slow
+def test_a_fastapi_app_that_is_killed_is_gone_too(folder: Path, node: Node) -> None:
+    with serving(folder, node, *UVICORN) as (server, _):
+        node.wait_for("shop", timeout=PATIENCE)
+        server.kill()
+        wait_until_gone(node)
+    assert status_of_others(node) == ["failed"]
+
+
+@pytest.mark.slow
+def test_each_worker_of_gunicorn_is_a_member_and_all_leave_on_sigterm(folder: Path, node: Node) -> None:
+    with serving(folder, node, *GUNICORN) as (server, port):
+        found = node.wait_for("shop", at_least=2, timeout=PATIENCE)
+        assert {instance.port for instance in found} == {port}
+        assert len({instance.owner for instance in found}) == 2
+        with httpx.Client(transport=Transport(node)) as client:
+            assert client.get("http://shop/").json() == [f"127.0.0.1:{port}"] * 2
+        server.send_signal(signal.SIGTERM)
+        assert_it_serves_until_it_is_gone(node, port)
+        assert server.wait(PATIENCE) == 0
+    assert status_of_others(node) == ["left", "left"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_gone_and_replaced(folder: Path, node: Node) -> None:
+    with serving(folder, node, *GUNICORN) as (server, _):
+        before = {instance.owner for instance in node.wait_for("shop", at_least=2, timeout=PATIENCE)}
+        os.kill(workers_of(server.pid)[0], signal.SIGKILL)
+        watch = node.watch("shop")
+        while True:
+            owners = {instance.owner for instance in watch.get(PATIENCE).instances}
+            if len(owners) == 2 and len(owners & before) == 1:
+                break
+    assert "failed" in status_of_others(node)
+
+
+@pytest.mark.slow
+def test_a_plain_wsgi_program_is_there_while_it_serves_and_gone_when_it_ends(folder: Path, node: Node) -> None:
+    with serving(folder, node, "wsgi_app.py") as (server, _):
+        [found] = node.wait_for("shop", timeout=PATIENCE)
+        with httpx.Client(transport=Transport(node)) as client:
+            assert client.get("http://shop/").text == f"{found.address}\n"
+        server.send_signal(signal.SIGINT)
+        wait_until_gone(node)
+        server.wait(PATIENCE)
+    assert status_of_others(node) == ["left"]
+
+
+async def ask_asynchronously(node: Node) -> object:
+    async with httpx.AsyncClient(transport=AsyncTransport(node)) as client:
+        return (await client.get("http://shop/")).json()
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that the process has forked."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

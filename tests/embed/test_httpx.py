@@ -1,0 +1,269 @@
+"""Calling services by name with httpx: where requests go, what they look like there, and what is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from random import Random
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+
+from gossipreg import NoInstance
+from gossipreg.embed.choosing import Chooser
+from gossipreg.embed.httpx import AsyncTransport, NobodyToCall, Transport
+from gossipreg.protocol.registry.choose import by_key
+from tests.embed.offering import FakeRegistry, offer
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+A, B, C = offer("a"), offer("b"), offer("c", port=8080)
+
+
+class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that has to be fetched, as that of a real answer."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.content
+
+
+class FakeTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Hands requests to the hosts, bodies unread."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self.hosts = hosts
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self.hosts(request)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return self.hosts(request)
+
+
+@attrs.define
+class Hosts:
+    """The instances as seen from outside: what each answers, and who was asked in which order."""
+
+    answers: dict[str, Answer | int | type[Exception]]
+    asked: list[str] = attrs.field(factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        name = request.url.host.removesuffix(".test")
+        self.asked.append(name)
+        answer = self.answers.get(name, 200)
+        if isinstance(answer, int):
+            return httpx.Response(answer, stream=Body(name.encode()))
+        if isinstance(answer, type):
+            raise answer(f"{name} is not well")
+        return answer(request)
+
+
+def calls(*offers: Any, **options: Any) -> Chooser:
+    return Chooser(FakeRegistry(offers), strategy="round-robin", dice=Random(1), **options)
+
+
+def client(chooser: Chooser, hosts: Hosts, **options: Any) -> httpx.Client:
+    return httpx.Client(transport=Transport(chooser, transport=FakeTransport(hosts), **options))
+
+
+@pytest.fixture
+def hosts() -> Hosts:
+    return Hosts({})
+
+
+def test_a_request_for_a_service_goes_to_one_of_its_instances_after_the_other(hosts: Hosts) -> None:
+    with client(calls(A, B), hosts) as web:
+        assert [web.get("http://orders/1").text for _ in range(4)] == ["a", "b", "a", "b"]
+
+
+def test_what_arrives_is_what_was_sent_and_the_host_is_the_services_name(hosts: Hosts) -> None:
+    seen: list[httpx.Request] = []
+
+    def look(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200)
+
+    hosts.answers["c"] = look
+    with client(calls(C), hosts) as web:
+        answer = web.post("http://orders/path?q=1", json={"a": 1}, headers={"x-one": "1"})
+    [request] = seen
+    assert str(request.url) == "http://c.test:8080/path?q=1"
+    assert (request.method, request.headers["host"], request.headers["x-one"]) == ("POST", "orders", "1")
+    assert request.read() == b'{"a":1}'
+    assert str(answer.request.url) == "http://orders/path?q=1"
+    assert answer.extensions["gossipreg_instance"] == C
+
+
+def test_an_instance_with_an_ipv6_address_can_be_called(hosts: Hosts) -> None:
+    seen: list[str] = []
+    hosts.answers["::1"] = lambda request: seen.append(str(request.url)) or httpx.Response(200)  # type: ignore[func-returns-value]
+    with client(calls(offer("six", host="::1", port=8080)), hosts) as web:
+        web.get("http://orders/")
+    assert seen == ["http://[::1]:8080/"]
+
+
+def test_an_instance_that_speaks_tls_is_called_so_under_the_services_name(hosts: Hosts) -> None:
+    seen: list[httpx.Request] = []
+    hosts.answers["safe"] = lambda request: seen.append(request) or httpx.Response(200)  # type: ignore[func-returns-value]
+    with client(calls(offer("safe", port=443, meta={"scheme": "https"})), hosts) as web:
+        web.get("http://orders/")
+    assert (seen[0].url.scheme, seen[0].url.host, seen[0].extensions["sni_hostname"]) == (
+        "https",
+        "safe.test",
+        "orders",
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["http://orders.example.com/", "http://orders:80/", "http://localhost/", "http://1.2.3.4/"]
+)
+def test_other_hosts_are_left_alone(url: str, hosts: Hosts) -> None:
+    with client(calls(A), hosts) as web:
+        if url != "http://orders:80/":  # port 80 is how http is spelt
+            web.get(url)
+            assert hosts.asked == [httpx.URL(url).host]
+        web.get("http://orders:8080/")
+        assert hosts.asked[-1] == "orders"
+
+
+def test_which_hosts_are_services_can_be_said(hosts: Hosts) -> None:
+    one = offer("one", service="Shop.Orders")
+    with client(calls(one), hosts, services=["Shop.Orders"]) as web:
+        assert web.get("http://shop.orders/").text == "one"
+        assert web.get("http://orders/").text == "orders"
+
+
+def test_when_there_is_nobody_to_call_both_httpx_and_we_say_so(hosts: Hosts) -> None:
+    with client(calls(), hosts) as web:
+        with pytest.raises(NobodyToCall, match=r"^no instance of 'orders' can be called now$") as refused:
+            web.get("http://orders/")
+        assert isinstance(refused.value, NoInstance)
+        assert isinstance(refused.value, httpx.ConnectError)
+        assert str(refused.value.request.url) == "http://orders/"
+
+
+@pytest.mark.parametrize("trouble", [httpx.ConnectError, httpx.ConnectTimeout])
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
+def test_who_cannot_be_reached_is_replaced_by_another_whatever_the_method(
+    trouble: type[Exception], method: str, hosts: Hosts
+) -> None:
+    hosts.answers["a"] = trouble
+    with client(calls(A, B), hosts) as web:
+        assert web.request(method, "http://orders/").text == "b"
+        assert hosts.asked == ["a", "b"]
+        assert {web.request(method, "http://orders/").text for _ in range(5)} == {"b"}, "and is avoided from then on"
+        assert hosts.asked.count("a") == 1
+
+
+TROUBLES = [502, 503, 504, httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+def test_what_may_be_sent_twice_is_sent_to_another(trouble: Any, method: str, hosts: Hosts) -> None:
+    hosts.answers["a"] = trouble
+    with client(calls(A, B), hosts) as web:
+        assert web.request(method, "http://orders/").status_code == 200
+    assert hosts.asked == ["a", "b"]
+
+
+def test_what_may_be_sent_once_is_sent_once(hosts: Hosts) -> None:
+    hosts.answers |= {"a": 503, "b": httpx.ReadTimeout}
+    with client(calls(A, B), hosts) as web:
+        assert web.post("http://orders/").status_code == 503
+        with pytest.raises(httpx.ReadTimeout, match="b is not well"):
+            web.post("http://orders/")
+    assert hosts.asked == ["a", "b"]
+
+
+def test_a_post_with_an_idempotency_key_may_be_sent_twice(hosts: Hosts) -> None:
+    hosts.answers["a"] = 503
+    with client(calls(A, B), hosts) as web:
+        assert web.post("http://orders/", headers={"Idempotency-Key": "7"}).text == "b"
+
+
+def test_a_body_that_can_be_read_once_is_sent_once_but_may_wait_for_a_connection(hosts: Hosts) -> None:
+    def body() -> Iterator[bytes]:
+        yield b"once"
+
+    hosts.answers |= {"a": 503}
+    with client(calls(A, B), hosts) as web:
+        assert web.put("http://orders/", content=body()).status_code == 503
+    hosts.answers |= {"a": httpx.ConnectError}
+    with client(calls(A, B), hosts) as web:
+        assert web.put("http://orders/", content=body()).text == "b"
+
+
+def test_the_last_answer_or_error_is_the_callers(hosts: Hosts) -> None:
+    hosts.answers |= {"a": 503, "b": 504, "c": httpx.ConnectError}
+    with client(calls(A, B), hosts) as web:
+        assert (web.get("http://orders/").status_code, hosts.asked) == (504, ["a", "b"])
+    with client(calls(C), hosts) as web, pytest.raises(httpx.ConnectError, match="c is not well"):
+        web.get("http://orders/")
+
+
+def test_no_more_are_tried_than_was_said(hosts: Hosts) -> None:
+    hosts.answers |= dict.fromkeys("abc", 503)
+    with client(calls(A, B, C), hosts, attempts=2) as web:
+        assert web.get("http://orders/").status_code == 503
+    assert hosts.asked == ["a", "b"]
+
+
+def test_other_answers_are_answers(hosts: Hosts) -> None:
+    hosts.answers["a"] = 500
+    with client(calls(A, B), hosts) as web:
+        assert [web.get("http://orders/").status_code for _ in range(3)] == [500, 200, 500]
+
+
+def test_a_full_pool_is_nobodys_failure_and_not_tried_again(hosts: Hosts) -> None:
+    hosts.answers["a"] = httpx.PoolTimeout
+    chooser = calls(A, B)
+    with client(chooser, hosts) as web, pytest.raises(httpx.PoolTimeout):
+        web.get("http://orders/")
+    assert (hosts.asked, chooser._failures) == (["a"], {})
+
+
+def test_requests_with_a_key_go_to_the_instance_that_it_belongs_to(hosts: Hosts) -> None:
+    owner = by_key((A, B, C), "seven")
+    assert owner is not None
+    with client(calls(A, B, C), hosts, key=lambda request: request.headers.get("x-customer")) as web:
+        assert {web.get("http://orders/", headers={"x-customer": "seven"}).text for _ in range(9)} == {owner.id}
+        assert {web.get("http://orders/").text for _ in range(9)} == {"a", "b", "c"}
+
+
+def test_a_call_is_under_way_until_its_answer_is_closed(hosts: Hosts) -> None:
+    hosts.answers["a"] = 503
+    chooser = calls(A, B)
+    with client(chooser, hosts) as web:
+        with web.stream("GET", "http://orders/") as answer:
+            assert list(chooser._under_way.values()) == [1]
+            answer.read()
+        assert chooser._under_way == {}
+        hosts.answers["a"] = hosts.answers["b"] = lambda _: httpx.Response(200, text="all of it")
+        assert web.get("http://orders/").text == "all of it"
+        assert chooser._under_way == {}
+        hosts.answers["a"] = hosts.answers["b"] = httpx.ReadTimeout
+        with pytest.raises(httpx.ReadTimeout):
+            web.post("http://orders/")
+        assert chooser._under_way == {}
+
+
+async def test_the_async_transport_does_the_same(hosts: Hosts) -> None:
+    hosts.answers |= {"a": httpx.ConnectError, "b": 503}
+    chooser = calls(A, B, C)
+
+    transport = AsyncTransport(chooser, transport=FakeTransport(hosts))
+    async with httpx.AsyncClient(transport=transport) as web:
+        found = await web.get("http://orders/")
+        assert (found.text, hosts.asked) == ("c", ["a", "b", "c"])
+        assert chooser._under_way == {}
+        assert (await web.get("http://orders.example.com/")).status_code == 200
+    with pytest.raises(NobodyToCall):
+        await AsyncTransport(calls()).handle_async_request(httpx.Request("GET", "http://orders/"))

@@ -1,0 +1,62 @@
+"""Who keeps being failed comes back later and later; who was merely on one side of a split does not."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from gossipreg.config import Settings
+from gossipreg.model import Status
+from gossipreg.protocol.membership.calm import Calm
+from tests.protocol.making import rumor
+
+FAILED = rumor("a").graver(Status.FAILED)
+
+
+def calm(**settings: float) -> Calm:
+    return Calm(Settings(**settings))  # type: ignore[arg-type]
+
+
+def test_the_first_return_is_at_once_and_each_further_one_takes_twice_as_long_up_to_a_limit() -> None:
+    one = calm()
+    now = 0.0
+    waits = []
+    for _ in range(6):
+        if one.may_answer(FAILED, 0.0, now):
+            waits.append(0.0)
+        else:
+            waits.append(one.return_at - now)
+            now = one.return_at
+            assert one.release(now) == FAILED
+        now += 1.0
+    assert waits == [0.0, 30.0, 60.0, 120.0, 120.0, 120.0]
+
+
+def test_what_was_long_ago_does_not_count() -> None:
+    one = calm()
+    assert one.may_answer(FAILED, 0.0, 0.0)
+    assert one.wait(599.0) == 30.0
+    assert one.wait(600.0) == 0.0
+    assert one.may_answer(FAILED, 0.0, 600.0)
+    assert one.wait(601.0) == 30.0
+
+
+def test_after_a_split_everybody_returns_at_once() -> None:
+    one = calm()
+    assert all(one.may_answer(FAILED, 0.5, float(now)) for now in range(5))
+
+
+def test_while_it_waits_the_gravest_verdict_is_what_it_will_answer() -> None:
+    one = calm()
+    one.may_answer(FAILED, 0.0, 0.0)
+    assert not one.may_answer(FAILED, 0.0, 1.0)
+    graver = attrs.evolve(FAILED, incarnation=5)
+    assert not one.may_answer(graver, 0.9, 2.0)
+    assert not one.may_answer(FAILED, 0.9, 3.0)
+    assert one.return_at == pytest.approx(31.0)
+    assert one.release(31.0) == graver
+
+
+def test_it_can_be_switched_off() -> None:
+    one = calm(calm_base=0.0)
+    assert all(one.may_answer(FAILED, 0.0, float(now)) for now in range(5))

@@ -1,0 +1,258 @@
+"""One run of a check of each kind: what it asks, what it makes of the answer, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from gossipreg import limits
+from gossipreg.check import Check
+from gossipreg.model import Health
+from gossipreg.protocol.registry.checks import Finding
+from gossipreg.runtime.checks.probing import probe
+from tests.runtime.checks.targets import Target, serving
+
+
+async def run(check: Check, *, commands: bool = False) -> Finding:
+    finding = await probe(check, commands=commands)
+    assert finding is not None
+    return finding
+
+
+def unused_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+# HTTP
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "health"),
+    [
+        (200, (), Health.PASSING),
+        (204, (), Health.PASSING),
+        (301, (), Health.CRITICAL),
+        (429, (), Health.WARNING),
+        (500, (), Health.CRITICAL),
+        (301, (301,), Health.PASSING),
+        (429, (429,), Health.PASSING),
+        (200, (204, 301), Health.CRITICAL),
+    ],
+)
+async def test_the_status_of_the_answer_decides(status: int, expected: tuple[int, ...], health: Health) -> None:
+    async with serving() as target:
+        target.status = status
+        target.body = b"" if status == 204 else target.body
+        finding = await run(Check(http=target.url, status=expected))
+        assert finding.health is health
+        assert finding.text.startswith(f"{status} It Is So")
+
+
+async def test_the_request_is_what_was_asked_for_and_is_closed_behind() -> None:
+    async with serving() as target:
+        check = Check(http=f"{target.url}?deep=1", method="HEAD", headers={"host": "orders.example", "X-Key": "a b"})
+        assert (await run(check)).health is Health.PASSING
+        [head] = target.asked
+        lines = head.decode().splitlines()
+        assert lines[0] == "HEAD /health?deep=1 HTTP/1.1"
+        assert {line.lower() for line in lines[1:] if line} == {
+            "host: orders.example", "x-key: a b", "user-agent: gossipreg", "accept: */*", "connection: close",
+        }  # fmt: skip
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with serving() as target, serving() as elsewhere:
+        target.status, target.headers = 302, b"location: %s\r\n" % elsewhere.url.encode()
+        assert (await run(Check(http=target.url))).text.startswith("302")
+        assert elsewhere.asked == []
+
+
+async def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as target, serving() as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        await run(Check(http=target.url))
+        assert (len(target.asked), len(proxy.asked)) == (1, 0)
+
+
+async def test_a_body_without_end_is_not_read_to_its_end() -> None:
+    async with serving() as target:
+        target.body = b"x" * 50_000_000
+        finding = await run(Check(http=target.url))
+        assert finding.health is Health.PASSING
+        assert len(finding.text) < limits.CHECK_OUTPUT_BYTES_MAX + 100
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "what answers does not speak HTTP/1.1: "),
+        (b"", "what answers does not speak HTTP/1.1: "),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 10_000 + b"\r\n", "what answers does not speak HTTP/1.1: "),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab", "what answers does not speak HTTP/1.1: "),
+    ],
+    ids=["another protocol", "nothing", "a head without end", "cut short"],
+)
+async def test_what_is_no_answer_is_critical(raw: bytes, sentence: str) -> None:
+    async with serving() as target:
+        target.raw = raw
+        finding = await run(Check(http=target.url))
+        assert finding.health is Health.CRITICAL
+        assert finding.text.startswith(sentence)
+
+
+async def test_nobody_there_is_said_in_words() -> None:
+    for check in (Check(http=f"http://127.0.0.1:{unused_port()}/"), Check(tcp=f"127.0.0.1:{unused_port()}")):
+        assert await run(check) == Finding(Health.CRITICAL, "connection refused")
+
+
+async def test_a_name_that_does_not_exist_is_said_in_words() -> None:
+    finding = await run(Check(tcp="no-such-host.invalid:1", timeout=10))
+    assert finding.health is Health.CRITICAL
+    assert "\n" not in finding.text
+
+
+async def test_a_target_that_hangs_is_given_up_and_hung_up_on() -> None:
+    async with serving() as target:
+        target.hangs = True
+        assert await run(Check(http=target.url, timeout=0.05)) == Finding(Health.CRITICAL, "no answer within 0.05 s")
+        with trio.fail_after(5):
+            while target.open:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+
+
+async def test_a_run_that_ended_much_too_late_says_nothing_because_this_node_was_stopped() -> None:
+    async with serving() as target:
+        target.hangs = True
+
+        async def stop() -> None:
+            await target.was_asked.wait()
+            time.sleep(0.4)  # noqa: ASYNC251 - as after SIGSTOP: nothing runs
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            assert await probe(Check(http=target.url, timeout=0.05), commands=False) is None
+
+
+# TLS
+
+
+def certificate(directory: Path) -> ssl.SSLContext:
+    """A server's context with a certificate for 127.0.0.1 that nobody has signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "orders")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = directory / "server.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    return context
+
+
+async def test_a_certificate_that_nobody_signed_is_refused_unless_told(tmp_path: Path) -> None:
+    async def secure(target: Target, **fields: Any) -> Finding:
+        return await run(Check(http=target.url.replace("http:", "https:"), **fields))
+
+    async with serving(certificate(tmp_path)) as target:
+        refused = await secure(target)
+        assert refused.health is Health.CRITICAL
+        assert refused.text.startswith("its certificate is not to be trusted: self-signed certificate")
+        assert (await secure(target, verify=False)).health is Health.PASSING
+
+
+# TCP
+
+
+async def test_to_accept_a_connection_is_enough() -> None:
+    async with serving() as target:
+        finding = await run(Check(tcp=f"localhost:{target.port}"))
+        assert finding == Finding(Health.PASSING, f"localhost:{target.port} accepts connections")
+
+
+# Commands
+
+
+def python(code: str, **fields: Any) -> Check:
+    return Check(command=[sys.executable, "-S", "-c", code], **({"timeout": 20} | fields))
+
+
+@pytest.mark.parametrize(("status", "health"), [(0, Health.PASSING), (1, Health.WARNING), (2, Health.CRITICAL)])
+async def test_the_exit_status_of_a_command_decides(status: int, health: Health) -> None:
+    finding = await run(python(f"print('so so'); raise SystemExit({status})"), commands=True)
+    assert finding == Finding(health, f"exit status {status}\nso so")
+
+
+async def test_a_command_is_not_run_where_that_is_off(tmp_path: Path) -> None:
+    finding = await run(Check(command=["touch", str(tmp_path / "made")]))
+    assert finding == Finding(Health.CRITICAL, "command checks are off on this node: see command_checks")
+    assert not (tmp_path / "made").exists()
+
+
+async def test_a_program_that_is_not_there_is_critical() -> None:
+    finding = await run(Check(command=["/no/such/program"]), commands=True)
+    assert finding == Finding(Health.CRITICAL, "cannot run /no/such/program: No such file or directory")
+
+
+async def test_no_shell_reads_the_command() -> None:
+    finding = await run(Check(command=["/bin/echo", "$HOME; ls"]), commands=True)
+    assert finding.text == "exit status 0\n$HOME; ls"
+
+
+async def test_output_is_bounded_and_its_writer_does_not_wait() -> None:
+    finding = await run(python("print('x' * 5_000_000)"), commands=True)
+    assert finding.health is Health.PASSING
+    assert len(finding.text) <= limits.CHECK_OUTPUT_BYTES_MAX + 20
+
+
+async def test_a_command_that_hangs_is_killed_with_what_it_started(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = f"""
+import os, time
+child = os.fork()
+if child: open({str(pids)!r}, "w").write(f"{{os.getpid()}} {{child}}")
+time.sleep(600)
+"""
+    finding = await run(python(code, timeout=2), commands=True)
+    assert finding == Finding(Health.CRITICAL, "no answer within 2 s")
+    with trio.fail_after(10):
+        for pid in map(int, pids.read_text().split()):
+            while is_running(pid):  # noqa: ASYNC110 - another process tells nobody of its end
+                await trio.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().split()[2] != "Z"
