@@ -257,9 +257,11 @@ class Faults:
         for place, name in enumerate(clogged):
             links = Links(frozenset([name]), frozenset(self.scenario.node_names))
             purpose = f"fault {fault.name} {name}"
-            self.cluster.world.after(place * step, partial(self.cluster.network.begin, purpose, Cut(links)))
+            clogs = self.cluster.world.now + place * step
             back = self._by_heal(self.cluster.world.now + (2 * len(clogged) - place) * step)
-            self.cluster.world.at(back, partial(self.cluster.network.end, purpose))
+            if clogs < back:  # else the heal comes first
+                self.cluster.world.at(clogs, partial(self.cluster.network.begin, purpose, Cut(links)))
+                self.cluster.world.at(back, partial(self.cluster.network.end, purpose))
 
     def _record(self, tape: deque[_Taped], packet: bytes, to: Address, wanted: frozenset[str]) -> None:
         """Keep every packet until the tape is full, then now and then one in place of the oldest."""
