@@ -331,9 +331,8 @@ class Engine:
                 self.lifelines.seconded(rumor, now)
 
     def _hear_ack(self, ack: Ack, voice: Voice, now: float) -> None:
-        if voice.member is None:
-            return
-        self.judgement.perform(self.detector.prober.acked(ack, voice.sender, now), now)
+        if voice.member is not None:
+            self.judgement.perform(self.detector.prober.acked(ack, voice.sender, now), now)
         if not ack.subject:
             self._compare(ack.fingerprint, voice, now)
 

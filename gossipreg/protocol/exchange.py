@@ -23,6 +23,9 @@ from gossipreg.protocol.talks import Purpose, Talk, Talks, frames
 from gossipreg.protocol.voice import Voice
 from gossipreg.protocol.wire.messages import Message, pack
 
+#: For how many periods it is remembered that a peer differed; one in bad health pings every ninth.
+_DIFFERS_PERIODS = 20
+
 _END = pack(End())
 _HOLD = pack(Hold())
 
@@ -36,7 +39,9 @@ class Exchange:
     knowledge: Knowledge
     outbox: Outbox
     talks: Talks = attrs.field(factory=Talks)
-    _unequal_since: float | None = None
+    _unequal_since: float | None = None  # since when no peer was like us
+    _differs_since: float | None = None  # since when one was not while our state stayed as it is
+    _steady: int = 0  # our fingerprint when a peer was last met
     _talk_after: float = 0.0
 
     def open(
@@ -66,7 +71,7 @@ class Exchange:
             self.outbox.put(SendFrame(stream, frame))
         if closing:
             if talk.is_comparison:
-                self._unequal_since = None
+                self._unequal_since = self._differs_since = None
             self.close(stream)
 
     def hold(self, voice: Voice) -> None:
@@ -102,17 +107,30 @@ class Exchange:
 
     def met(self, fingerprint: int, peer: Address, now: float, *, may_talk: bool) -> None:
         """A peer has this ``fingerprint``: compare with it, if ours has differed for longer than gossip needs."""
-        if fingerprint == self.knowledge.fingerprint.total:
+        ours = self.knowledge.fingerprint.total
+        if ours != self._steady:
+            self._steady, self._differs_since = ours, None
+        if fingerprint == ours:
             self._unequal_since = None
-        elif self._unequal_since is None:
+            return
+        if self._unequal_since is None:
             self._unequal_since = now
-        elif may_talk and self._is_time(now) and not self.talks.is_open(Purpose.RECONCILE):
+        if self._differs_since is None or now - self._differs_since > _DIFFERS_PERIODS * self.settings.probe_interval:
+            self._differs_since = now
+        if may_talk and self._is_time(now) and not self.talks.is_open(Purpose.RECONCILE):
             self._talk_after = now + self.settings.reconcile_gap * (0.75 + self.dice.random() / 2)
             self.open_comparison(Purpose.RECONCILE, peer)
 
     def _is_time(self, now: float) -> bool:
+        """Whether states have differed for so long that gossip will not mend it.
+
+        Either nobody was like us for a while; or somebody has differed, and then somebody again, while nothing was
+        news to us: the others may be like us, and one be left out.
+        """
         assert self._unequal_since is not None, "states differ"
-        return now - self._unequal_since >= self.settings.reconcile_settle and now >= self._talk_after
+        assert self._differs_since is not None, "states differ"
+        longest = now - min(self._unequal_since, self._differs_since)
+        return longest >= self.settings.reconcile_settle and now >= self._talk_after
 
     def hurry(self, now: float) -> None:
         """States are known to differ: compare as soon as possible."""

@@ -103,11 +103,35 @@ def test_fingerprints_that_differ_for_longer_than_gossip_needs_are_compared() ->
     assert len(opened(hear(node, B, Ping(1, 0, 1), now=22.0))) == 1
 
 
-def test_fingerprints_that_are_equal_again_are_not_compared() -> None:
-    node = among(B)
+def test_one_who_differs_is_compared_with_although_others_are_like_us() -> None:
+    node = among(B, C)
     hear(node, B, Ping(1, 0, 1), now=10.0)
-    hear(node, B, Ping(1, 0, node.fingerprint), now=10.5)
-    assert opened(hear(node, B, Ping(1, 0, 1), now=11.0)) == []
+    assert opened(hear(node, C, Ping(1, 0, node.fingerprint), now=10.5)) == []
+    assert len(opened(hear(node, B, Ping(2, 0, 1), now=19.0))) == 1
+
+
+def test_one_who_differs_while_there_is_news_is_not_compared_with_for_gossip_will_mend_it() -> None:
+    node = among(B, C)
+    hear(node, B, Ping(1, 0, 1), now=10.0)
+    hear(node, C, Ping(1, 0, node.fingerprint), now=10.5)
+    hear(node, C, attrs.evolve(C, incarnation=1), now=10.6)
+    assert opened(hear(node, B, Ping(2, 0, 1), now=11.5)) == []
+    assert len(opened(hear(node, B, Ping(3, 0, 1), now=12.5))) == 1
+
+
+def test_that_somebody_differed_long_ago_means_nothing() -> None:
+    node = among(B, C)
+    hear(node, B, Ping(1, 0, 1), now=10.0)
+    hear(node, C, Ping(1, 0, node.fingerprint), now=10.5)
+    assert opened(hear(node, B, Ping(2, 0, 1), now=31.0)) == []
+
+
+def test_a_stranger_that_answers_where_a_member_was_is_compared_with() -> None:
+    node = among(B)
+    stranger = attrs.evolve(B, generation=B.generation + 1)
+    assert opened(hear(node, stranger, Ack(1, 0, 1), now=10.0)) == []
+    [opening] = opened(hear(node, stranger, Ack(2, 0, 1), now=11.0))
+    assert opening.to == B.address
 
 
 def test_an_ack_that_was_passed_on_says_nothing_of_its_bearers_state() -> None:
