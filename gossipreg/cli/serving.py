@@ -81,7 +81,14 @@ async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> A
     """Open the DNS door; the address that it got."""
     from gossipreg.doors.dns import serve_dns  # noqa: PLC0415 -- an agent with `--dns off` does without
 
-    serve = partial(serve_dns, node, Address.parse(config.dns), domains=config.dns_domain, ttl=config.dns_ttl)
+    serve = partial(
+        serve_dns,
+        node,
+        Address.parse(config.dns),
+        domains=config.dns_domain,
+        ttl=config.dns_ttl,
+        counters=node.counters,
+    )
     got: Address = await nursery.start(serve)
     return got
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakSet
@@ -79,6 +80,11 @@ class Reads:
     def own(self, id: str) -> Instance | None:  # noqa: A002 - the word users know it by
         """This node's own registration of that id."""
         return self._node.own(id)
+
+    @property
+    def counters(self) -> Counter[str]:
+        """How often what happened; the doors of this node count here, too."""
+        return self._node.counters
 
     @property
     def is_closed(self) -> bool:

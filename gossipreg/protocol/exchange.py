@@ -52,6 +52,7 @@ class Exchange:
         if stream is None:
             self.knowledge.counters["streams_over_limit"] += 1
             return None
+        self.knowledge.counters["streams_opened"] += 1
         [frame] = frames(self.outbox.sender, map(pack, messages))
         self.outbox.put(OpenStream(stream, to, frame, self.settings.stream_patience, idle))
         return stream
@@ -119,6 +120,7 @@ class Exchange:
             self._differs_since = now
         if may_talk and self._is_time(now) and not self.talks.is_open(Purpose.RECONCILE):
             self._talk_after = now + self.settings.reconcile_gap * (0.75 + self.dice.random() / 2)
+            self.knowledge.counters["reconciliations"] += 1
             self.open_comparison(Purpose.RECONCILE, peer)
 
     def _is_time(self, now: float) -> bool:

@@ -156,4 +156,5 @@ class Judgement:
         if held.status is Status.SUSPECT:
             self._confirm(held, self.identity.life, now, refused=refused)
         else:
+            self.knowledge.counters["suspicions"] += 1
             self._believe(held.graver(Status.SUSPECT, self.identity.life, refused=refused), now, spread=True)

@@ -58,6 +58,7 @@ class Datagrams:
                 if payload.skew is not None:
                     self._warn_of_skew(source, payload.skew)
             else:
+                self.counters["bytes_received"] += len(packet)
                 yield payload, source
 
     def send(self, payload: bytes, to: Address) -> None:

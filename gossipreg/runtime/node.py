@@ -269,6 +269,11 @@ class Node:
         await self._life.leave()
 
     @property
+    def counters(self) -> Counter[str]:
+        """How often what happened; the doors of this node count here, too."""
+        return self._life.counters
+
+    @property
     def is_closed(self) -> bool:
         """Whether the node has left or was closed."""
         return self._life.is_closed

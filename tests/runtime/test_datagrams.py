@@ -76,7 +76,7 @@ async def test_what_is_sent_arrives_with_its_source(ends: Ends) -> None:
     assert list(ends.here.receive()) == []
     assert ends.there.counters["packets_sent"] == 2
     assert ends.there.counters["bytes_sent"] == len(b"onetwo") + 2 * ends.there.seal.overhead
-    assert not ends.here.counters
+    assert ends.here.counters == {"bytes_received": ends.there.counters["bytes_sent"]}
 
 
 async def test_what_cannot_be_believed_is_counted_by_its_reason_and_dropped(ends: Ends) -> None:
@@ -86,7 +86,7 @@ async def test_what_cannot_be_believed_is_counted_by_its_reason_and_dropped(ends
     ends.throw(ends.here.seal.seal(b"mine", time.time())[:-1])
     ends.send(b"good")
     assert await ends.heard() == [b"good"]
-    assert ends.here.counters.total() == 4
+    assert sum(times for what, times in ends.here.counters.items() if what.startswith("packets_")) == 4
     assert ends.here.counters["packets_too_short"] == 1
     assert ends.here.counters["packets_wrong_version"] == 1
 
