@@ -181,7 +181,7 @@ class Faults:
         process = self.cluster.living(name)
         if process is not None:
             self.trace.note(self.cluster.world.now, name, "leave")
-            process.do(lambda engine, now: engine.leave(now))
+            process.do(lambda engine, now: [] if engine.identity.left else engine.leave(now))
             self.cluster.world.after(ns(_FAREWELL), partial(self._close, name, process))
 
     def _close(self, name: str, process: Process) -> None:

@@ -27,6 +27,9 @@ _PATIENCE: Final = ns(3.0)
 _STEP: Final = 0.0005
 _GIVEN_UP: Final = 10.0
 
+#: Nodes from which on what is lost here is made good there, so that a mean says something.
+_MANY: Final = 8
+
 #: Standard deviations of a latency that the curve allows for.
 _TAIL: Final = 4.0
 
@@ -85,6 +88,9 @@ class Spreading(RecordOracle):
         scenario = self.stage.scenario
         if len(self._times) < _NEEDED:
             self.not_applicable(f"{len(self._times)} records were born and spread in calm, {_NEEDED} are needed")
+            return
+        if self.stage.loss and scenario.nodes < _MANY:
+            self.not_applicable(f"with losses the curve is one of {_MANY} nodes and more")
             return
         one_way = slowest_way(scenario.wiring, _TAIL)
         expected = 2 * epidemic(scenario.settings, scenario.nodes, self.stage.loss, one_way)

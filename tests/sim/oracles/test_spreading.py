@@ -53,4 +53,4 @@ def test_a_few_records_or_a_loss_beyond_gossip_say_nothing() -> None:
     _made, oracle = watched(Spreading)
     oracle.finish()
     assert oracle.note == "not applicable here: 2 records were born and spread in calm, 20 are needed"
-    assert spreading(9.0, 0.97).note == "not applicable here: gossip alone does not reach everybody at such a loss"
+    assert spreading(9.0, 0.97).note == "not applicable here: with losses the curve is one of 8 nodes and more"
