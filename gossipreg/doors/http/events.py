@@ -27,6 +27,26 @@ def _frame(event: Event) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode("ascii"), encode(data))
 
 
+@attrs.define(eq=False)
+class _Line:
+    """What one client is told: one thing after the other, and a sign of life after a silence."""
+
+    _send: Callable[[bytes], Awaitable[None]]
+    _lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
+    _said_at: float = attrs.field(init=False, factory=trio.current_time)
+
+    async def say(self, frame: bytes) -> None:
+        async with self._lock:
+            await self._send(frame)
+            self._said_at = trio.current_time()
+
+    async def keep_alive(self) -> None:
+        while True:
+            await trio.sleep_until(self._said_at + limits.KEEP_ALIVE_SECONDS)
+            if trio.current_time() >= self._said_at + limits.KEEP_ALIVE_SECONDS:
+                await self.say(KEEP_ALIVE)
+
+
 @attrs.frozen(eq=False)
 class EventStream:
     """An answer that goes on until the node closes or the client has gone."""
@@ -39,21 +59,11 @@ class EventStream:
 
         The next batch is taken from the node only when the last one is sent, so a slow client costs no memory here.
         """
-        outbox, inbox = trio.open_memory_channel[bytes](0)
+        line = _Line(send)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pump, outbox)
-            with suppress(trio.EndOfChannel):
-                frame = await inbox.receive()
-                while True:
-                    await send(frame)
-                    frame = KEEP_ALIVE
-                    # Only the channel may be given up on: a cancelled generator would end for good.
-                    with trio.move_on_after(limits.KEEP_ALIVE_SECONDS):
-                        frame = await inbox.receive()
-
-    async def _pump(self, outbox: trio.MemorySendChannel[bytes]) -> None:
-        async with outbox:
+            nursery.start_soon(line.keep_alive)
             with suppress(NodeClosed, NameConflict):
                 async with aclosing(self.node.events(self.service)) as batches:
                     async for batch in batches:
-                        await outbox.send(frames(batch))
+                        await line.say(frames(batch))
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,490 @@
+"""What it costs to mend a difference, to join a large registry, and to live through churn.
+
+    python -m tests.bench.reconciliation               all parts
+    python -m tests.bench.reconciliation repair        two engines in memory, 10,000 records: bytes against difference
+    python -m tests.bench.reconciliation join          real agents: a node joins a cluster of 10,000 instances
+    python -m tests.bench.reconciliation crowd         simulated: 64 nodes join such a cluster in the same instant
+    python -m tests.bench.reconciliation churn         simulated: 64 nodes, 100 changes a second for 30 s
+
+*Repair*, *crowd* and *churn* run the production engine on virtual time: the same figures on every machine, but for the
+lines that say otherwise. Streams are counted before they are sealed, which adds 20 bytes to a frame and two hellos of
+30 bytes to a stream; in the simulator packets are counted sealed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from random import Random
+from typing import Final
+
+import attrs
+import click
+import trio
+
+from gossipreg import limits
+from gossipreg.config import Settings
+from gossipreg.model import Address, Instance
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.outputs import InstancesChanged, OpenStream, Output, SendFrame
+from gossipreg.protocol.talks import Purpose
+from sim.cluster import Cluster
+from sim.process import Process
+from sim.world import EPOCH_MS, World, ns
+from tests.bench import http_client
+from tests.bench.cluster import Agent
+from tests.bench.ears import Ears
+from tests.bench.figures import Figure, digits, ratio_text
+from tests.bench.gossipreg_cluster import GossipregCluster
+from tests.bench.processes import BenchError, Brood
+from tests.bench.tables import machine, markdown, verdict
+
+RECORDS: Final = 10_000
+OWNERS: Final = 10
+
+#: What is promised: at so many differing records at most such a share of a full exchange.
+TARGET_DIFFERENCE: Final = 10
+TARGET_SHARE: Final = 1 / 20
+
+#: Within so many seconds a node that joins has everything.
+TARGET_JOIN: Final = 2.0
+
+
+def offer(number: int, *, weight: int = 1) -> Instance:
+    """An instance like those that people register: about a hundred bytes, packed."""
+    return Instance(
+        id=f"orders-{number:05}",
+        service=f"orders-{number % 100}",
+        host=f"10.0.{number // 250}.{number % 250}",
+        port=8080,
+        weight=weight,
+        zone="eu-central-1a",
+        tags=("v2", "canary"),
+        meta={"build": "1423"},
+    )
+
+
+def spread(numbers: range, count: int) -> list[int]:
+    """``count`` of ``numbers``, at equal distances."""
+    return [numbers[place * len(numbers) // count] for place in range(count)]
+
+
+# Repair
+
+
+@attrs.frozen
+class Talk:
+    """What one talk between two engines cost."""
+
+    opener_bytes: int
+    accepter_bytes: int
+    trips: int  # turns of the accepter: times that the opener waited for an answer
+
+    @property
+    def bytes(self) -> int:
+        """Both ways."""
+        return self.opener_bytes + self.accepter_bytes
+
+
+@attrs.define
+class Pair:
+    """Engines that talk whenever they are told to and at no other time: no gossip passes between them."""
+
+    now: float = 1.0
+    _born: int = 0
+
+    def engine(self, name: str) -> Engine:
+        """A new one, settled, alone."""
+        self._born += 1
+        return Engine.create(
+            name=name,
+            generation=EPOCH_MS + self._born,
+            address=Address("198.18.0.1", 7000 + self._born),
+            zone="",
+            settings=Settings(lifelines=0),
+            dice=Random(self._born),
+            has_seeds=False,
+            packet_room=1350,
+            now=self.now,
+        )
+
+    def talk(self, opener: Engine, accepter: Engine) -> Talk:
+        """Have them compare their states until the opener closes the talk."""
+        opener.wake(self.now)
+        opener.exchange.open_comparison(Purpose.RECONCILE, accepter.identity.address)
+        said = {True: 0, False: 0}
+        trips = 0
+        waiting: deque[tuple[bool, int, bytes]] = deque()  # whether the opener says it, the stream, the frame
+
+        def perform(by_opener: bool, outputs: list[Output]) -> None:
+            for output in outputs:
+                match output:
+                    case OpenStream(stream=stream, frame=frame) | SendFrame(stream=stream, frame=frame):
+                        waiting.append((by_opener, stream, frame))
+                        said[by_opener] += len(frame)
+
+        perform(True, opener.wake(self.now))
+        last_said = True
+        while waiting:
+            by_opener, stream, frame = waiting.popleft()
+            hearer, speaker = (accepter, opener) if by_opener else (opener, accepter)
+            trips += last_said and not by_opener
+            last_said = by_opener
+            perform(not by_opener, hearer.stream_frame(-stream, frame, speaker.identity.address, self.now))
+        return Talk(said[True], said[False], trips)
+
+
+@attrs.frozen
+class Repair:
+    """What it cost to mend so many differing records; None: a node that has nothing at all."""
+
+    differing: int | None
+    cost: Talk
+
+
+def repairs(records: int, differences: list[int]) -> list[Repair]:
+    """Measure each, on the same two engines, one after the other."""
+    pair = Pair()
+    up_to_date, behind = pair.engine("up-to-date"), pair.engine("behind")
+    owners = [pair.engine(f"owner-{number}") for number in range(OWNERS)]
+    for number in range(records):
+        owners[number % OWNERS].register(offer(number), pair.now)
+    for owner in owners:
+        pair.talk(owner, up_to_date)
+    found = [Repair(None, pair.talk(behind, up_to_date))]
+    for turn, differing in enumerate(differences):
+        changed = spread(range(records), differing) if differing else []
+        for number in changed:
+            owners[number % OWNERS].register(offer(number, weight=2 + turn), pair.now)
+        for owner in owners if changed else ():
+            pair.talk(owner, up_to_date)
+        found.append(Repair(differing, pair.talk(behind, up_to_date)))
+        assert behind.fingerprint == up_to_date.fingerprint, "the talk has mended everything"
+    return found
+
+
+def repair_table(found: list[Repair]) -> str:
+    """The figures as they stand in the documentation."""
+    full = next(each.cost for each in found if each.differing is None)
+    rows = [["differing records", "bytes", "bytes a record", "round trips", "of a full exchange", "target", ""]]
+    for each in sorted(found, key=lambda each: RECORDS * 2 if each.differing is None else each.differing):
+        share = each.cost.bytes / full.bytes
+        held = each.differing == TARGET_DIFFERENCE
+        rows.append(
+            [
+                "all: it has none" if each.differing is None else f"{each.differing:,}",
+                f"{each.cost.bytes:,}",
+                f"{each.cost.bytes / each.differing:,.0f}" if each.differing else "",
+                str(each.cost.trips),
+                "1" if each.differing is None else ratio_text(share),
+                *([f"≤ {ratio_text(TARGET_SHARE)}", verdict(share <= TARGET_SHARE)] if held else ["", ""]),
+            ]
+        )
+    return markdown(rows)
+
+
+def repair(options: argparse.Namespace) -> str:
+    """The first part."""
+    differences = [count for count in (0, 1, 10, 100, 1000) if count <= options.records]
+    found = repairs(options.records, differences)
+    return f"Repair of a state of {options.records:,} records, in memory, exact:\n\n{repair_table(found)}"
+
+
+# Join
+
+
+async def _joins(options: argparse.Namespace) -> list[tuple[float, float]]:
+    ears = Ears()
+    found: list[tuple[float, float]] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ears.listen)
+        with Brood(ears) as brood:
+            cluster = GossipregCluster("gossipreg", ears, brood)
+            await cluster.start(2)
+            await _fill(cluster.agents[0], options.records)
+            await _full(cluster.agents[1], cluster.agents[0])
+            for number in range(options.joins):
+                started = time.perf_counter()
+                process = cluster.spawn(f"joiner-{number}", cluster.agents[0])
+                await process.wait_ready()
+                full = await _full(cluster.agent(process), cluster.agents[0])
+                found.append((full - started, full - process.ready_at))
+                process.popen.kill()
+                brood.reap(process)
+        nursery.cancel_scope.cancel()
+    return found
+
+
+async def _fill(agent: Agent, records: int) -> None:
+    async with http_client.connect(agent.asked) as client:
+        for number in range(records):
+            each = offer(number)
+            body = {name: getattr(each, name) for name in ("id", "service", "host", "port", "zone", "tags", "meta")}
+            await client.ask("PUT", "/api/v1/instances", body | {"tags": list(each.tags), "meta": dict(each.meta)})
+
+
+async def _full(agent: Agent, like: Agent) -> float:
+    """When ``agent`` had all instances that ``like`` has (``time.perf_counter``), looked at every 20 ms."""
+    async with http_client.connect(like.asked) as client:
+        wanted = (await client.ask("GET", "/api/v1/node"))["instances"]
+    with trio.move_on_after(60):
+        async with http_client.connect(agent.asked) as client:
+            while (await client.ask("GET", "/api/v1/node"))["instances"] < wanted:  # noqa: ASYNC110 -- another process's
+                await trio.sleep(0.02)
+        return time.perf_counter()
+    raise BenchError(f"{agent.name} did not have all {wanted} instances after 60 s")
+
+
+def join(options: argparse.Namespace) -> str:
+    """The second part."""
+    found = trio.run(_joins, options)
+    from_start, from_ready = (Figure.of(each) for each in zip(*found, strict=True))
+    rows = [["a node that joins is full", "s", "target", ""]]
+    rows.append(["after its ready line", str(from_ready), "", ""])
+    target = [f"≤ {TARGET_JOIN:g} s", verdict(from_start.middle <= TARGET_JOIN)]
+    rows.append(["after its process was started", str(from_start), *target])
+    return f"Real agents: a third one joins two that hold {options.records:,} instances:\n\n{markdown(rows)}"
+
+
+# Simulated clusters
+
+
+def cluster_of(nodes: int, seed: int) -> Cluster:
+    """A cluster with the simulator's usual wires (0.5 ms), started a little apart and settled."""
+    world = World(seed)
+    cluster = Cluster(world, key=world.dice("key").bits().to_bytes(8) * 4)
+    cluster.bare = True
+    names = [f"n{number}" for number in range(nodes)]
+    for number, name in enumerate(names):
+        cluster.start(name, seeds=names[:1] if number else ())
+        world.run(world.now + ns(0.02))
+    world.run(world.now + ns(5))
+    return cluster
+
+
+def holds(process: Process) -> int:
+    """How many instances a node's lookups know."""
+    return sum(len(view.healthy) for view in process.engine.view.services.values())
+
+
+@attrs.define
+class Streams:
+    """How many streams each node has open that others opened to it, at most."""
+
+    cluster: Cluster
+    most: Counter[str] = attrs.field(factory=Counter)
+
+    def watch(self, process: Process) -> None:
+        """A node has done something."""
+        accepted = sum(number < 0 for number in process.engine.talks._talks)
+        self.most[process.name] = max(self.most[process.name], accepted)
+
+
+def crowd(options: argparse.Namespace) -> str:
+    """The third part."""
+    old = [f"n{number}" for number in range(8)]
+    cluster = cluster_of(len(old), options.seed)
+    world = cluster.world
+    for number in range(options.records):
+        cluster.register(old[number % len(old)], offer(number))
+        if number % 100 == 99:
+            world.run(world.now + ns(0.05))
+    world.run(world.now + ns(10))
+    assert all(holds(process) == options.records for process in cluster.alive), "the old ones know everything"
+    sent = cluster.counters["bytes"]
+    cluster.start("one", seeds=old[:1])
+    world.run(world.now + ns(10))
+    one = cluster.counters["bytes"] - sent
+    streams = Streams(cluster)
+    cluster.touched.append(streams.watch)
+    before, began = cluster.counters.copy(), world.now
+    newcomers = [cluster.start(f"j{number}", seeds=old[:3]) for number in range(options.newcomers)]
+    full: dict[str, float] = {}
+    while len(full) < len(newcomers) and world.now - began < ns(60):
+        world.run(world.now + ns(0.01))
+        for process in newcomers:
+            if process.name not in full and holds(process) == options.records:
+                full[process.name] = (world.now - began) / ns(1)
+    alone = cluster.counters["bytes"] - before["bytes"]
+    world.run(max(world.now, began + ns(10)))
+    in_all = cluster.counters["bytes"] - before["bytes"]
+    prints = {process.engine.fingerprint for process in cluster.alive}
+    rows = [
+        ["what", "value"],
+        ["full, the last one, s", digits(max(full.values())) if len(full) == len(newcomers) else "not in time"],
+        ["full, half of them, s", digits(Figure.of(list(full.values())).middle) if full else "not in time"],
+        ["streams open at one node at once, at most", str(max(streams.most.values()))],
+        ["streams that a node accepts", str(limits.STREAMS_IN_MAX)],
+        ["streams not opened: too many", str(cluster.tally["streams_over_limit"])],
+        ["bytes until the last was full, a newcomer", f"{alone / len(newcomers):,.0f}"],
+        ["bytes in 10 s, a newcomer", f"{in_all / len(newcomers):,.0f}"],
+        ["bytes in 10 s when one node joins alone, by one seed", f"{one:,}"],
+        ["packets in 10 s, a node and second", f"{_rate(cluster, before, 'packets', 10):.1f}"],
+        ["equal fingerprints everywhere after 10 s", "yes" if len(prints) == 1 else f"no: {len(prints)}"],
+        ["members that were well and taken for failed", str(cluster.tally["verdicts"])],
+    ]
+    return (
+        f"Simulated, virtual time (no CPU is counted): {len(newcomers)} nodes join {len(old)} that hold "
+        f"{options.records:,} instances, in the same instant, by three seeds:\n\n{markdown(rows)}"
+    )
+
+
+def _rate(cluster: Cluster, before: Counter[str], what: str, seconds: float) -> float:
+    return (cluster.counters[what] - before[what]) / len(cluster.alive) / seconds
+
+
+# Churn
+
+
+@attrs.define
+class Sightings:
+    """When each change was made, and when the last node saw it."""
+
+    world: World
+    nodes: int
+    taken: list[float] = attrs.field(factory=list)  # seconds, of each change that all have seen
+    _since: dict[str, int] = attrs.field(factory=dict)  # service -> ns, when it was changed
+    _unseen: dict[str, dict[str, None]] = attrs.field(factory=dict)  # service -> nodes that have not seen it
+    made: int = 0
+
+    def change(self, service: str, names: list[str]) -> None:
+        """A change is about to be made to a service that nobody else changes now."""
+        self.made += 1
+        self._since[service] = self.world.now
+        self._unseen[service] = dict.fromkeys(names)
+
+    def see(self, process: Process, output: Output) -> None:
+        """A node's lookups look different."""
+        if not isinstance(output, InstancesChanged):
+            return
+        for service in output.services:
+            unseen = self._unseen.get(service)
+            if unseen is not None and unseen.pop(process.name, True) is None and not unseen:
+                del self._unseen[service]
+                self.taken.append((self.world.now - self._since[service]) / ns(1))
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The least value that ``share`` of all do not exceed."""
+    return sorted(values)[max(0, -int(-share * len(values) // 1) - 1)]
+
+
+def churn(options: argparse.Namespace) -> str:
+    """The fourth part."""
+    cluster = cluster_of(options.nodes, options.seed)
+    world = cluster.world
+    names = [process.name for process in cluster.alive]
+    sightings = Sightings(world, len(names))
+    cluster.observers.append(sightings.see)
+    dice = world.dice("churn")
+    world.run(world.now + ns(10))
+    probes, before, tally = _probes(cluster), cluster.counters.copy(), cluster.tally
+    began, real = world.now, time.perf_counter()
+    for number in range(options.seconds * options.changes):
+        world.at(began + ns(number / options.changes), partial(_change, cluster, sightings, number, names, dice.below))
+    world.run(began + ns(options.seconds))
+    took = time.perf_counter() - real
+    rates = [after - probes[name] for name, after in _probes(cluster).items()]
+    dropped = sum(process.engine.knowledge.mill.dropped for process in cluster.alive)
+    rate = {what: _rate(cluster, before, what, options.seconds) for what in ("packets", "bytes")}
+    after = cluster.tally
+    world.run(world.now + ns(10))
+    seen = sightings.taken
+    rows = [
+        ["what", "value"],
+        ["changes seen by all", f"{len(seen):,} of {sightings.made:,}"],
+        ["seen by the last node, p50, ms", digits(1000 * percentile(seen, 0.5))],
+        ["seen by the last node, p99, ms", digits(1000 * percentile(seen, 0.99))],
+        ["seen by the last node, at most, ms", digits(1000 * max(seen))],
+        ["rumors dropped", str(dropped)],
+        ["probes a node and period, mean", f"{sum(rates) / len(rates) / options.seconds:.2f}"],
+        ["probes a node and period, least", f"{min(rates) / options.seconds:.2f}"],
+        ["probes missed", str(after["probes_missed"] - tally["probes_missed"])],
+        ["members that were well and taken for failed", str(after["verdicts"] - tally["verdicts"])],
+        ["packets a node and second", f"{rate['packets']:.0f}"],
+        ["bytes a node and second", f"{rate['bytes']:,.0f}"],
+        ["equal fingerprints everywhere 10 s later", "yes" if _agree(cluster) else "no"],
+        ["simulated at, times real time (this machine)", digits(options.seconds / took)],
+    ]
+    return (
+        f"Simulated, virtual time (no CPU is counted): {len(names)} nodes, {options.changes} changes a second for "
+        f"{options.seconds} s:\n\n{markdown(rows)}"
+    )
+
+
+def _change(cluster: Cluster, sightings: Sightings, number: int, names: list[str], below: Callable[[int], int]) -> None:
+    """Offer something new; each third change withdraws something that was new two seconds ago instead."""
+    old = number - 201
+    if number % 3 == 2 and old >= 0 and old % 3 == 0:
+        owner, instance = _owner(cluster, f"churn-{old}")
+        if owner is not None:
+            sightings.change(instance, names)
+            cluster.deregister(owner, instance)
+            return
+    owner = names[below(len(names))]
+    sightings.change(f"churn-{number}", names)
+    cluster.register(owner, attrs.evolve(offer(number), id=f"churn-{number}", service=f"churn-{number}"))
+
+
+def _owner(cluster: Cluster, instance: str) -> tuple[str | None, str]:
+    found = next((process.name for process in cluster.alive if process.engine.own(instance) is not None), None)
+    return found, instance
+
+
+def _probes(cluster: Cluster) -> dict[str, int]:
+    """Probes begun so far, by node; pings made for others count too, and there are none while no probe is missed."""
+    return {process.name: process.engine.detector.prober._seq for process in cluster.alive}
+
+
+def _agree(cluster: Cluster) -> bool:
+    return len({process.engine.fingerprint for process in cluster.alive}) == 1
+
+
+PARTS: Final[dict[str, Callable[[argparse.Namespace], str]]] = {
+    "repair": repair,
+    "join": join,
+    "crowd": crowd,
+    "churn": churn,
+}
+
+
+def reports(options: argparse.Namespace) -> Iterator[str]:
+    """What each part has to say, as it is done."""
+    for name in options.parts or PARTS:
+        load = os.getloadavg()[0]
+        said = PARTS[name](options)
+        yield f"`python -m tests.bench.reconciliation {name}`; {machine(load)}\n\n{said}\n"
+
+
+def main() -> int:
+    """Measure and print; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (all)")
+    parser.add_argument("--records", type=int, default=RECORDS, help=f"instances in the registry ({RECORDS})")
+    parser.add_argument("--joins", type=int, default=5, help="joins of real agents (5)")
+    parser.add_argument("--newcomers", type=int, default=64, help="nodes that join at once (64)")
+    parser.add_argument("--nodes", type=int, default=64, help="nodes under churn (64)")
+    parser.add_argument("--changes", type=int, default=100, help="changes a second (100)")
+    parser.add_argument("--seconds", type=int, default=30, help="how long the churn lasts, virtual time (30)")
+    parser.add_argument("--seed", type=int, default=1, help="of the simulator's dice (1)")
+    options = parser.parse_args()
+    unknown = [name for name in options.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    failed = False
+    try:
+        for said in reports(options):
+            click.echo(said)
+    except* BenchError as failure:
+        click.echo(f"reconciliation: {failure.exceptions[0]}", err=True)
+        failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
