@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -20,7 +21,9 @@ from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.checks.probing import probe
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.offers import Offer
-from gossipreg.runtime.persistence import Keeper, Saved
+
+if TYPE_CHECKING:
+    from gossipreg.runtime.persistence import Keeper, Saved
 
 log = logging.getLogger(__name__)
 

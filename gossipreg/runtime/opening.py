@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -24,9 +25,11 @@ from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.life import Life
 from gossipreg.runtime.node import Node
-from gossipreg.runtime.persistence import Keeper, Saved
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.sockets import Sockets, check_safety, open_sockets, resolve_bind
+
+if TYPE_CHECKING:
+    from gossipreg.runtime.persistence import Keeper, Saved
 
 
 @asynccontextmanager
@@ -40,7 +43,7 @@ async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
     key = _key_of(config)
     bind = resolve_bind(config.bind)
     check_safety(bind, config, sealed=key is not None)
-    keeper = None if config.data_dir is None else await Keeper.open(config.data_dir)
+    keeper = None if config.data_dir is None else await _open_keeper(config.data_dir)
     try:
         saved = None if keeper is None else await keeper.load()
         sockets = open_sockets(bind, config.advertise)
@@ -138,6 +141,12 @@ def _born(
     life = Life(config.cluster, engine, driver, changes, counters, keeper, config.command_checks)
     driver.on_failure = life.close
     return life
+
+
+async def _open_keeper(directory: Path) -> Keeper:
+    from gossipreg.runtime.persistence import Keeper  # noqa: PLC0415 -- most embedded nodes keep nothing
+
+    return await Keeper.open(directory)
 
 
 def _key_of(config: Config) -> bytes | None:

@@ -8,8 +8,8 @@ It needs Linux, the project's `test` extra and the Debian package `serf` (withou
 round each side is started anew, one after the other, and hurt in one of two ways for --seconds:
 
     stop    the hurt agents are stopped (SIGSTOP) for 1 to 6 s, go on for 1 s, and so forth, each at its own times
-    starve  the hurt agents share one core, at niceness 19, with busy loops at niceness 0; all others have the other
-            cores to themselves (two cores or more are needed)
+    starve  the hurt agents share one core, at niceness 19, with busy loops at --loops-nice; all others have the other
+            cores (two or more are needed); how much CPU the hurt got all the same is in the notes
 
 Then all is well again, and what is still said within --after seconds counts too. A member that is hurt may well be
 taken for failed; one that is not hurt must not be. Every report that a member failed is heard as it is made (gossipreg:
@@ -28,7 +28,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -45,8 +45,8 @@ from tests.bench import serf_cluster
 from tests.bench.bytecode import bytecode_kept
 from tests.bench.cluster import Agent, Cluster
 from tests.bench.ears import listen_first
-from tests.bench.figures import Board, ratio_text
-from tests.bench.processes import BenchError, Brood
+from tests.bench.figures import Board, Figure, ratio_text
+from tests.bench.processes import BenchError, Brood, cpu_seconds
 from tests.bench.serf import SEALED, SERF, Bench, progress
 from tests.bench.sightings import FAILED, Sightings
 
@@ -98,11 +98,11 @@ class Tally:
         )
 
 
-#: Each field of a tally: what it says, and the most that ours may be of Serf's.
+#: Each field of a tally: what it says, and whether ours are to be fewer than Serf's.
 COUNTED: Final = (
-    ("well_by_well", "members that were well, taken for failed by members that were well", 1.0),
-    ("well_by_any", "members that were well, taken for failed by anybody", 1.0),
-    ("hurt_by_well", "hurt members, taken for failed by members that were well", None),
+    ("well_by_well", "members that were well, taken for failed by members that were well", True),
+    ("well_by_any", "members that were well, taken for failed by anybody", True),
+    ("hurt_by_well", "hurt members, taken for failed by members that were well", False),
 )
 
 
@@ -119,34 +119,56 @@ async def stop_and_go(agent: Agent, dice: Random) -> None:
 
 
 @contextmanager
-def starved(hurt: Sequence[Agent], well: Sequence[Agent], loops: int) -> Iterator[None]:
-    """Have the hurt share a core with busy loops that go before them, and the others the other cores."""
+def starved(hurt: Sequence[Agent], well: Sequence[Agent], loops: int, niceness: int) -> Iterator[None]:
+    """Have the hurt share a core with busy loops that go before them, and the others the other cores.
+
+    Raises ``BenchError`` without the right to such a niceness.
+    """
     first, *others = sorted(os.sched_getaffinity(0))
     before = {agent.name: os.getpriority(os.PRIO_PROCESS, agent.process.pid) for agent in hurt}
-    busy = [
-        subprocess.Popen([sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {{{first}}})\nwhile True: pass"])
-        for _ in range(loops)
-    ]
+    # A loop whose parent is gone ends: should the benchmark itself be killed, none is left.
+    loop = f"import os\nos.sched_setaffinity(0, {{{first}}})\nwhile os.getppid() == {os.getpid()}: pass"
+    busy = [subprocess.Popen([sys.executable, "-c", loop], start_new_session=True) for _ in range(loops)]
     try:
+        for process in busy:
+            _be_nice(process.pid, niceness)
         for agent in well:
             _place(agent, others)
         for agent in hurt:
             _place(agent, [first], _WORST_NICENESS)
         yield
+    except PermissionError:
+        raise BenchError(f"--loops-nice {niceness} takes root: give 0 or more") from None
     finally:
-        for loop in busy:
-            loop.kill()
-            loop.wait()
-        for agent in hurt:
-            _place(agent, [first, *others], before[agent.name])
+        for process in busy:
+            process.kill()
+            process.wait()
+        with suppress(PermissionError):  # to be less nice again takes root; alone on a core it makes no difference
+            for agent in hurt:
+                _place(agent, [first, *others], before[agent.name])
 
 
 def _place(agent: Agent, cores: Sequence[int], niceness: int | None = None) -> None:
     """Bind every thread of an agent to ``cores``, and give it a niceness."""
+    if niceness is not None:
+        _be_nice(agent.process.pid, niceness)
     for task in Path(f"/proc/{agent.process.pid}/task").iterdir():
-        os.sched_setaffinity(int(task.name), cores)
-        if niceness is not None:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(int(task.name), cores)
+
+
+def _be_nice(pid: int, niceness: int) -> None:
+    """Give every thread of a process a niceness, and the process's session too.
+
+    Where the kernel groups tasks by session (autogroup, sched(7)), a thread's niceness counts among those of its own
+    session only; agents have sessions of their own, so that alone would change nothing.
+    """
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(ProcessLookupError):  # it has just ended
             os.setpriority(os.PRIO_PROCESS, int(task.name), niceness)
+    group = Path(f"/proc/{pid}/autogroup")
+    if group.exists():
+        group.write_text(str(niceness))
 
 
 @attrs.define(eq=False)
@@ -188,8 +210,13 @@ class Anomalies(Bench):
                     for agent in hurt:
                         nursery.start_soon(stop_and_go, agent, Random(dice.random()))
         else:
-            with starved(hurt, [agent for agent in cluster.agents if agent not in hurt], options.loops):
+            well = [agent for agent in cluster.agents if agent not in hurt]
+            with starved(hurt, well, options.loops, options.loops_nice):
+                before = [cpu_seconds(agent.process.pid) for agent in hurt]
                 await trio.sleep(options.seconds)
+                got = [cpu_seconds(agent.process.pid) - cpu for agent, cpu in zip(hurt, before, strict=True)]
+            shares = Figure.of([100 * cpu / options.seconds for cpu in got])
+            self.board.notes.append(f"{cluster.label}: starve: CPU of each that was hurt, % of a core: {shares}")
         await trio.sleep(options.after)
         return Tally.of(cluster.sightings.said, frozenset(agent.name for agent in hurt))
 
@@ -197,16 +224,16 @@ class Anomalies(Bench):
         """All that was counted, in Markdown: the sum of the rounds, and each round."""
         sides = self.board.sides
         lines = [f"| act | reports about | {' | '.join(sides)} | ratio | target | |", "|---" * (len(sides) + 5) + "|"]
-        for act, (field, title, most) in product(self.options.acts, COUNTED):
-            counts = {
-                side: [getattr(tally, field) for tally in self.tallies.get((act, side), ())] for side in sides
-            }
+        for act, (field, title, fewer) in product(self.options.acts, COUNTED):
+            counts = {side: [getattr(tally, field) for tally in self.tallies.get((act, side), ())] for side in sides}
             cells = [f"{sum(each)} ({', '.join(map(str, each))})" for each in counts.values()]
             ours, peer = sum(counts[SEALED]), sum(counts.get(SERF, ()))
             ratio = ratio_text(ours / peer) if peer else ""
-            compared = most is not None and SERF in counts
-            verdict = ("met" if ours <= peer else "missed") if compared else ""
-            lines.append(f"| {act} | {title} | {' | '.join(cells)} | {ratio} | {'≤ 1' if compared else ''} | {verdict} |")
+            compared = fewer and SERF in counts
+            verdict = ("met" if ours < peer else "even" if ours == peer else "missed") if compared else ""
+            lines.append(
+                f"| {act} | {title} | {' | '.join(cells)} | {ratio} | {'fewer' if compared else ''} | {verdict} |"
+            )
         return "\n".join(lines)
 
 
@@ -221,6 +248,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--after", type=float, default=15, metavar="S", help="how long reports count after that (15)")
     parser.add_argument("--calm", type=float, default=10, metavar="S", help="age of a cluster before it is hurt (10)")
     parser.add_argument("--loops", type=int, default=8, metavar="N", help="busy loops of the act starve (8)")
+    parser.add_argument("--loops-nice", type=int, default=-5, metavar="N", help="their niceness (-5, needs root)")
     parser.add_argument("--patience", type=float, default=120, metavar="S", help="how long a start may take (120)")
     parser.add_argument("--limit", type=float, default=3600, metavar="S", help="how long all may take (3600)")
     parser.add_argument("--nice", type=int, default=0, metavar="N", help="niceness of all agents (0)")

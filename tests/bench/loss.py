@@ -115,7 +115,7 @@ class Loss(Bench):
             accused += wrongly
             self.board.notes.append(
                 f"{cluster.label}, {percent:g} %, round {number + 1}: {dropped} of {packets} packets were lost "
-                f"({100 * dropped / max(1, packets):.1f} %); members that were well were taken for failed {wrongly} times"
+                f"({100 * dropped / max(1, packets):.1f} %); {wrongly} times one that was well was taken for failed"
             )
             progress(f"{self.board.notes[-1]}; {Figure.of(took)} ms [load {os.getloadavg()[0]:.1f}]")
 
@@ -168,7 +168,7 @@ def main(given: Sequence[str] | None = None) -> int:
     if not options.inside:
         own = ["--net"] if os.geteuid() == 0 else ["--map-root-user", "--net"]
         again = [sys.executable, str(Path(__file__).resolve()), *(sys.argv[1:] if given is None else given), _INSIDE]
-        os.execvp("unshare", ["unshare", *own, "--", *again])  # noqa: S606, S607 -- the program itself, elsewhere
+        os.execvp("unshare", ["unshare", *own, "--", *again])
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     why_not = "not asked for" if options.skip_serf else serf_cluster.absent()
     bench = Loss(options, Board([*([SERF] if why_not is None else []), SEALED], peer=SERF, ours=SEALED))
@@ -183,7 +183,7 @@ def main(given: Sequence[str] | None = None) -> int:
     if bench.failure:
         bench.board.notes.append(bench.failure)
     click.echo(
-        f"A registration (Serf: a tag) seen by the last of {options.nodes} agents: median (lowest to highest, number);\n"
+        f"A registration (Serf: a tag) seen by the last of {options.nodes} agents: median (lowest to highest, n);\n"
         f"{len(os.sched_getaffinity(0))} cores, niceness {options.nice}, load before {before:.1f}, after "
         f"{os.getloadavg()[0]:.1f}; {time.perf_counter() - began:.0f} s in all.\n\n{bench.table()}\n"
     )
