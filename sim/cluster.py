@@ -241,8 +241,9 @@ class Cluster:
     def _transmit(self, process: Process, output: Transmit) -> None:
         receiver = self._at.get(output.to)
         packet = process.seal.seal(output.data, process.clock.wall(self.world))
-        self.counters["packets"] += 1
-        self.counters["bytes"] += len(packet)
+        counters = self.counters
+        counters["packets"] += 1
+        counters["bytes"] += len(packet)
         for tap in self.taps:
             tap(packet, output.to)
         if receiver is None:

@@ -114,9 +114,13 @@ class Network:
     world: World
     latency: Latency
     culprit: str = ""  # the condition that kept the last packet or frame from arriving whole; "" when none did
+    _constant: int | None = attrs.field(init=False)  # ns, where nothing is drawn: dice of its own cost each link 2 us
     _conditions: list[tuple[str, Condition]] = attrs.field(factory=list)
     _found: dict[tuple[str, str], list[tuple[str, Condition, Dice]]] = attrs.field(factory=dict)
     _dice: dict[tuple[str, str, str], Dice] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._constant = ns(self.latency.seconds) if isinstance(self.latency, Constant) else None
 
     def begin(self, name: str, condition: Condition) -> None:
         """Let a condition hold from now on."""
@@ -148,9 +152,13 @@ class Network:
     def carry(self, sender: str, receiver: str, packet: bytes) -> Sequence[tuple[int, bytes]]:
         """What arrives of a packet: delays (ns) and bytes, one of each for every copy."""
         link = (sender, receiver)
-        delay = self.latency.draw(sender, receiver, self._dice_for("latency", link))
-        parcel = Parcel([(delay, packet)])
+        delay = self._constant
+        if delay is None:
+            delay = self.latency.draw(sender, receiver, self._dice_for("latency", link))
         self.culprit = ""
+        if not self._conditions:
+            return [(delay, packet)]
+        parcel = Parcel([(delay, packet)])
         for name, condition, dice in self._holding(link):
             # Dice of its own for each packet: what one condition does to it changes no later draw of another.
             condition.touch(parcel, link, dice.fork(), self.world.now)

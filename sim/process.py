@@ -40,14 +40,21 @@ class Clock:
     drift: float = 0.0  # seconds gained a second, since `_since`
     _since: float = 0.0  # true seconds
     _shown: float = 0.0  # what the steady clock showed then
+    _is_true: bool = attrs.field(init=False)  # it shows true time, which need not be worked out
+
+    def __attrs_post_init__(self) -> None:
+        self._is_true = not (self.drift or self._since or self._shown)
 
     def steady(self, world: World) -> float:
         """What the host's steady clock shows (seconds)."""
+        if self._is_true:
+            return world.now / SECOND
         return self._shown + (world.seconds - self._since) * (1.0 + self.drift)
 
     def run_at(self, drift: float, world: World) -> None:
         """Gain ``drift`` seconds a second from now on; the steady clock does not jump."""
         self._shown, self._since, self.drift = self.steady(world), world.seconds, drift
+        self._is_true = False
 
     def wall(self, world: World) -> float:
         """What the host's wall clock shows (seconds since the epoch)."""
@@ -59,6 +66,8 @@ class Clock:
 
     def true_time(self, steady: float) -> float:
         """When, in true seconds, the steady clock shows ``steady``."""
+        if self._is_true:
+            return steady
         return self._since + (steady - self._shown) / (1.0 + self.drift)
 
 
@@ -95,12 +104,13 @@ class Process:
     def packet(self, data: bytes, source: Address) -> None:
         """A packet reaches the socket."""
         if self.alive and not (self._inbox or self.service or self.frozen or self.blocked):
-            self._open(data, source)
-            self._wake()
+            now = self.now
+            self._open(data, source, now)
+            self._wake(now)
         elif self.alive and self._inbox_bytes + len(data) > RECEIVE_BUFFER:
             self.counters["kernel_drops"] += 1
         else:
-            self.call(len(data), lambda: self._open(data, source))
+            self.call(len(data), lambda: self._open(data, source, self.now))
 
     def call(self, size: int, arrival: Arrival) -> None:
         """Something else reaches the process (a frame, the end of a stream); it waits in line like a packet."""
@@ -110,8 +120,7 @@ class Process:
         self._inbox_bytes += size
         self._work()
 
-    def _open(self, data: bytes, source: Address) -> None:
-        now = self.now
+    def _open(self, data: bytes, source: Address, now: float) -> None:
         payload = self.seal.open(data, self.clock.wall_at(now))
         if isinstance(payload, Refused):
             self.counters[f"packets_{payload.reason}"] += 1
@@ -128,7 +137,7 @@ class Process:
             return
         while self._inbox:
             self._take_one()
-        self._wake()
+        self._wake(self.now)
 
     def _work_off_one(self) -> None:
         self._working = False
@@ -137,7 +146,7 @@ class Process:
         if self._inbox:
             self._take_one()
         if not self._inbox:
-            self._wake()
+            self._wake(self.now)
         self._work() if self._inbox else self.schedule()
 
     def _take_one(self) -> None:
@@ -147,8 +156,7 @@ class Process:
 
     # What is due
 
-    def _wake(self) -> None:
-        now = self.now
+    def _wake(self, now: float) -> None:
         if self.engine.is_due(now):
             self.act(self.engine.wake(now, late=max(0.0, now - self._due)))
 
@@ -180,7 +188,7 @@ class Process:
         if not self.alive or self.frozen:
             return
         if self.blocked or self._working:
-            self._wake()  # timers run while input waits
+            self._wake(self.now)  # timers run while input waits
         else:
             self._work()
         self.schedule()
@@ -200,7 +208,7 @@ class Process:
             self.call(0, lambda: self.act(verb(self.engine, self.now)))
         elif self.alive:
             self.act(verb(self.engine, self.now))
-            self._wake()  # as the production driver does: what was said is told at once
+            self._wake(self.now)  # as the production driver does: what was said is told at once
             self.schedule()
 
     # What can go wrong

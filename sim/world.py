@@ -54,8 +54,9 @@ class World:
         heapq.heappush(self._agenda, (max(when, self.now), self._serial, event))
 
     def after(self, delay: int, event: Event) -> None:
-        """Let ``event`` happen in ``delay`` (ns)."""
-        self.at(self.now + delay, event)
+        """Let ``event`` happen in ``delay`` (ns), or now if that is negative."""
+        self._serial += 1
+        heapq.heappush(self._agenda, (self.now + delay if delay > 0 else self.now, self._serial, event))
 
     def dice(self, *purpose: object) -> Dice:
         """The stream of dice for one purpose, the same whatever else draws from others."""
@@ -63,9 +64,9 @@ class World:
 
     def run(self, until: int) -> None:
         """Let everything happen up to and including ``until`` (ns). Raises `Endless` at ``events_max``."""
-        agenda = self._agenda
+        agenda, pop = self._agenda, heapq.heappop
         while agenda and agenda[0][0] <= until:
-            self.now, _, event = heapq.heappop(agenda)
+            self.now, _, event = pop(agenda)
             self.events += 1
             event()
             if self.events > self.events_max:

@@ -58,13 +58,14 @@ class Panel:
 
 @attrs.frozen
 class Figure:
-    """Charts one below the other over the same time, with the faults behind all of them."""
+    """Charts one below the other over the same time, or whatever ``unit`` says, with the faults behind all of them."""
 
     title: str
     subtitle: str
     end: float  # seconds
     bands: tuple[Band, ...]
     panels: tuple[Panel, ...]
+    unit: str = "s"
 
 
 def written(figure: Figure) -> str:
@@ -114,7 +115,7 @@ def _panel(figure: Figure, panel: Panel, top: float) -> Iterator[str]:
         yield f'<path class="grid" d="M{_LEFT} {y(value)}H{_WIDTH - _RIGHT}"/>'
         yield f'<text class="quiet" text-anchor="end" x="{_LEFT - 6}" y="{y(value) + 4}">{value:,g}</text>'
     for seconds in round_steps(figure.end, 10):
-        unit = " s" if seconds == 0 else ""
+        unit = f" {figure.unit}" if seconds == 0 else ""
         yield f'<text class="quiet" text-anchor="middle" x="{x(seconds)}" y="{floor + 16}">{seconds:g}{unit}</text>'
     for number, series in enumerate(panel.series):
         places = [(x(at), y(value)) for at, value in series.points]

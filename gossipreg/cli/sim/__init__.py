@@ -8,6 +8,7 @@ from gossipreg.cli.sim.fuzz import fuzz
 from gossipreg.cli.sim.list_ import list_
 from gossipreg.cli.sim.reproduce import reproduce
 from gossipreg.cli.sim.run import run
+from gossipreg.cli.sim.scale import scale
 from gossipreg.cli.sim.why import why
 
 sim = Sections(
@@ -22,5 +23,5 @@ sim = Sections(
       gossipreg sim run split-brain --seed 1
       gossipreg sim fuzz --seeds 500
     """,
-    sections={"Commands": (run, why, diff, fuzz, reproduce, list_)},
+    sections={"Commands": (run, why, diff, fuzz, reproduce, scale, list_)},
 )

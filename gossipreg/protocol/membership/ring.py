@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
+from functools import lru_cache
+from typing import Final
 
 import attrs
 
+#: Places remembered: a walk begins at one's own, and engines of one process share what they hold of the others.
+_PLACES_KEPT: Final = 2048
 
+
+@lru_cache(maxsize=_PLACES_KEPT)
 def _place_of(name: str) -> tuple[int, str]:
     digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"ring").digest()
     return int.from_bytes(digest), name

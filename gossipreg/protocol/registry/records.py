@@ -7,7 +7,7 @@ from functools import cached_property
 
 import attrs
 
-from gossipreg.model import Instance
+from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.payload import unpack_instance
 
 
@@ -43,6 +43,11 @@ class Record:
         """What is offered. Raises `BadPayload` when the bytes are no instance."""
         assert self.payload is not None, "a removal offers nothing"
         return unpack_instance(self.payload, id=self.id, owner=self.owner)
+
+    @cached_property
+    def bereft(self) -> Instance:
+        """What is offered, when its owner has failed. Kept: while many fail, a service is looked at again and again."""
+        return attrs.evolve(self.instance, health=Health.CRITICAL, reason=f"its owner {self.owner} has failed")
 
 
 @attrs.frozen

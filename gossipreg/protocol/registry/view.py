@@ -9,7 +9,7 @@ from typing import Protocol
 
 import attrs
 
-from gossipreg.model import Health, Instance, ServiceCount, Status
+from gossipreg.model import Instance, ServiceCount, Status
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
 
@@ -111,9 +111,7 @@ def _visible(offers: Mapping[tuple[str, str], Record], standing: Standing) -> It
         owner = standing(record.owner, record.generation)
         if owner is None or owner.status is Status.LEFT:
             continue
-        instance = record.instance
-        if owner.status is Status.FAILED:
-            instance = attrs.evolve(instance, health=Health.CRITICAL, reason=f"its owner {record.owner} has failed")
+        instance = record.bereft if owner.status is Status.FAILED else record.instance
         if owner.draining:
             instance = attrs.evolve(instance, weight=0)
         yield instance

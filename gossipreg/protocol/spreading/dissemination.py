@@ -157,6 +157,8 @@ class Dissemination:
 
     def ride(self, room: int, now: float) -> list[bytes]:
         """Rumors that fit into ``room`` bytes of a packet that goes out anyway, drawn from the newest."""
+        if not self._items:
+            return []
         self._expire(now)
         riders: list[bytes] = []
         for item in _taking_turns(list(islice(reversed(self._items.values()), _RIDERS_CONSIDERED))):

@@ -1,0 +1,117 @@
+"""How cost and speed are measured as clusters grow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.spreading.dissemination import Dissemination
+from sim.scale import crowd
+from sim.scale.crowd import Crowd, NeverHappened
+from sim.scale.measures import Rest, at_rest, burst, crash, join, parting, registration, silence
+from sim.scale.weight import weigh
+from sim.trace import Trace
+from tests.cli.conftest import Ran
+
+
+@pytest.fixture
+def eight() -> Crowd:
+    return Crowd.gathered(8, 2)
+
+
+def teach(lender: Knowledge, borrower: Knowledge, now: float) -> None:
+    """What `lend` does, row by row: nothing is shared."""
+    own = borrower.members.own_name
+    for rumor in lender.members:
+        if rumor.name != own:
+            borrower.believe(rumor, now, spread=False)
+    for table in lender.registry.owners:
+        for record in table if table.owner != own else ():
+            borrower.take(record, now, spread=False)
+    borrower.refresh()
+    borrower.mill = Dissemination(borrower.settings)
+
+
+def eventful(quiet: float) -> str:
+    """The trace of a crowd to which things happen."""
+    made = Crowd.gathered(8, 2, quiet=quiet)
+    trace = Trace()
+    made.cluster.observers.append(trace.see)
+    rest = at_rest(made, 1.0)
+    registration(made, rest, 1)
+    burst(made, rest, 5)
+    crash(made, 1)
+    silence(made, 4)
+    made.cluster.deregister("n0", "n0-0")
+    made.rest(3.0)
+    parting(made)
+    return trace.digest
+
+
+def test_nodes_that_hold_each_others_tables_do_what_nodes_with_their_own_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = eventful(3.0)
+    monkeypatch.setattr(crowd, "lend", teach)
+    assert eventful(3.0) == shared
+
+
+def test_what_one_node_writes_to_a_lent_table_no_other_sees(eight: Crowd) -> None:
+    eight.cluster.register("n1", eight.instance(1, 2))
+    tables = [process.engine.knowledge.registry.table("n1") for process in eight.cluster.alive]
+    assert [table and len(table) for table in tables] == [2, 3, 2, 2, 2, 2, 2, 2]
+
+
+def test_a_crowd_agrees_from_the_start_and_has_nothing_to_tell(eight: Crowd) -> None:
+    assert eight.agrees()
+    rest = at_rest(eight, 5.0)
+    assert rest.packets == pytest.approx(2.0, abs=0.1)
+    assert rest.bytes < 100
+
+
+def test_a_crowd_agrees_again_after_all_that_is_measured(eight: Crowd) -> None:
+    rest = Rest(1.0, 2.0, 68.0)
+    assert registration(eight, rest, 1).seconds < 0.1
+    assert burst(eight, rest, 10).seconds < 0.5
+    assert join(eight, rest).bytes > 0
+    assert crash(eight, 1) < 1.0
+    avoided, failed = silence(eight, 4)
+    assert 0 < avoided < failed
+    split, healed = parting(eight)
+    assert split > healed > 0
+    assert eight.agrees()
+    assert len(eight.names) == 7
+
+
+def test_what_does_not_happen_is_not_waited_for_for_ever(eight: Crowd) -> None:
+    with pytest.raises(NeverHappened, match="8 nodes: not over"):
+        eight.until(lambda: False, 0.1)
+
+
+def test_what_a_node_knows_of_one_more_weighs_about_a_kilobyte() -> None:
+    weight = weigh(50, 4)
+    assert 300 < weight.member_bytes < 3_000
+    assert 300 < weight.instance_bytes < 3_000
+
+
+def test_the_command_prints_tables_and_draws_curves(run: Callable[..., Ran], tmp_path: Path) -> None:
+    ran = run("scale", "--nodes", "12", "--instances", "1", "--plots", str(tmp_path), "--json")
+    assert ran.status == 0, ran.err
+    document = json.loads(ran.out)
+    assert document["command"] == "gossipreg sim scale --nodes 12 --instances 1"
+    assert [table["rows"][0].get("nodes", 12) for table in document["tables"]] == [12, 12, 12, 12]
+    drawn = sorted(path.name for path in tmp_path.iterdir())
+    assert drawn == ["scale-deaths.svg", "scale-news.svg", "scale-rest.svg"]
+    for name in drawn:
+        ET.fromstring((tmp_path / name).read_bytes())
+
+
+@pytest.mark.parametrize("bad", [["--nodes", "11"], ["--instances", "0"], ["--plots", "no/such/folder"], ["64"]])
+def test_what_cannot_be_measured_is_one_line_and_status_2(run: Callable[..., Ran], bad: list[str]) -> None:
+    ran = run("scale", *bad)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("gossipreg: ")
+    assert ran.err.count("\n") == 1
