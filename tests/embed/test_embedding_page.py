@@ -99,7 +99,7 @@ def wait_until_gone(node: Node, count: int = 0) -> None:
 
 
 def interrupt(server: subprocess.Popen[str]) -> None:
-    """Press Ctrl-C, again if need be: wsgiref takes one that comes while it writes an answer for that answer's error."""
+    """Press Ctrl-C, again if need be: while wsgiref writes an answer it takes it for an error of the answer."""
     for _ in range(3):
         server.send_signal(signal.SIGINT)
         try:
