@@ -80,11 +80,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load the node, and trio with it, when first asked for: command-line tools that need neither start sooner."""
     if name == "Node":
-        from gossipreg.runtime.node import Node  # noqa: PLC0415
+        from gossipreg.runtime.node import Node
 
         return Node
     if name == "open_node":
-        from gossipreg.runtime.opening import open_node  # noqa: PLC0415
+        from gossipreg.runtime.opening import open_node
 
         return open_node
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -202,7 +203,7 @@ def _checked_command_checks(_: Any, attribute: attrs.Attribute[Any], value: str)
         raise ConfigError(f"{attribute.name}: {value!r} is neither off, own nor api")
 
 
-def _seeds(value: Any) -> tuple[str, ...]:
+def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
@@ -234,11 +235,14 @@ class Config:
     advertise: str | None = _option(
         None, "Address that others reach this node at, if not the one it binds.", validator=_checked_address
     )
-    join: tuple[str, ...] = _option(
-        (),
-        "Seeds: addresses or host names of members to join. Every address of a name is tried, again at every retry.",
+    join: tuple[str, ...] = attrs.field(  # not by `_option`, which would hide from type checkers that a list will do
+        default=(),
         validator=_checked_join,
-        converter=_seeds,
+        converter=_texts,
+        metadata={
+            "doc": "Seeds: addresses or host names of members to join. Every address of a name is tried, again at "
+            "every retry."
+        },
     )
     zone: str = _option("", "Where this node is; the default zone of its instances.", validator=_checked_name)
     key: str | None = attrs.field(
@@ -272,7 +276,7 @@ class AgentConfig(Config):
         ("gossipreg", "consul"),
         "Domains that DNS names are below. Consul's clients expect consul.",
         validator=_checked_domains,
-        converter=_seeds,
+        converter=_texts,
     )
     dns_ttl: int = _option(
         0, "How long DNS clients may keep an answer, in seconds; 0: not at all.", validator=_checked_ttl

@@ -76,8 +76,8 @@ class Player:
         that cannot be played.
         """
         __tracebackhide__ = True
-        from sim.scenario import Scenario, load  # noqa: PLC0415 -- what only tests that simulate need
-        from sim.summary import verdict  # noqa: PLC0415
+        from sim.scenario import Scenario, load  # what only tests that simulate need
+        from sim.summary import verdict
 
         played = scenario if isinstance(scenario, Scenario) else load(scenario)
         outcome = played.play(self.seed)

@@ -267,7 +267,7 @@ class Scenario:
 
     def play(self, seed: int = 0) -> Outcome:
         """What comes of it with the dice of ``seed``; the same seed gives the same outcome, on every machine."""
-        from sim.play import play  # noqa: PLC0415 -- a play needs a scenario; a scenario can be had without a play
+        from sim.play import play  # a play needs a scenario; a scenario can be had without a play
 
         return play(self, seed)
 

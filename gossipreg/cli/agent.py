@@ -82,6 +82,6 @@ def agent(file: Path | None, **flags: Any) -> None:
     for variable, meant in misspelt(os.environ):
         _log.warning("the variable %s is not known and was ignored: did you mean %s?", variable, meant)
 
-    from gossipreg.cli.serving import run  # noqa: PLC0415 -- with trio: the other commands start without it
+    from gossipreg.cli.serving import run  # with trio: the other commands start without it
 
     run(config)

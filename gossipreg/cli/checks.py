@@ -23,7 +23,7 @@ _TRUTHS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": False,
 @command()
 @click.argument("id", required=False)
 @asks_agent
-def checks(agent: Agent, id: str | None, *, as_json: bool) -> None:  # noqa: A002 -- click names it after the argument
+def checks(agent: Agent, id: str | None, *, as_json: bool) -> None:
     """List the health checks that the agent runs.
 
     With ID, only those of that instance. Others see no more of them than the health of an instance, and a reason.
@@ -52,7 +52,7 @@ def checks(agent: Agent, id: str | None, *, as_json: bool) -> None:  # noqa: A00
 )
 @click.option("--note", metavar="TEXT", help="A few words for people.")
 @asks_agent
-def heartbeat(agent: Agent, id: str, *, as_json: bool, check: str | None, health: str, note: str | None) -> None:  # noqa: A002
+def heartbeat(agent: Agent, id: str, *, as_json: bool, check: str | None, health: str, note: str | None) -> None:
     """Say how an instance is, to its checks with a ttl.
 
     Examples:
@@ -68,7 +68,7 @@ def heartbeat(agent: Agent, id: str, *, as_json: bool, check: str | None, health
 @click.option("--reason", metavar="TEXT", help="A few words that everybody sees.")
 @click.option("--end", is_flag=True, help="Put it back in.")
 @asks_agent
-def maintenance(agent: Agent, id: str, *, as_json: bool, reason: str | None, end: bool) -> None:  # noqa: A002
+def maintenance(agent: Agent, id: str, *, as_json: bool, reason: str | None, end: bool) -> None:
     """Take an instance out of all lookups, or put it back in.
 
     Its checks go on. It stays out over a restart of the agent, and when it is registered again. The answer is the
@@ -132,7 +132,7 @@ def _value(key: str, text: str) -> Any:
 
 
 def _in_file(file: Path) -> list[Any]:
-    import tomllib  # noqa: PLC0415
+    import tomllib
 
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))

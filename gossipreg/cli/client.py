@@ -58,7 +58,7 @@ class Agent:
 
     def events(self, service: str | None = None) -> Iterator[tuple[str, Any]]:
         """Names and data of events as they happen, a snapshot first; ends when the agent or the way to it does."""
-        from http.client import HTTPException  # noqa: PLC0415
+        from http.client import HTTPException
 
         connection = self._connection(SILENCE)
         try:
@@ -73,18 +73,18 @@ class Agent:
 
     @staticmethod
     def _target(path: tuple[str, ...], query: dict[str, str | None] | None = None) -> str:
-        from urllib.parse import quote, urlencode  # noqa: PLC0415
+        from urllib.parse import quote, urlencode
 
         asked = urlencode({key: value for key, value in (query or {}).items() if value is not None})
         return "/api/v1/" + "/".join(quote(part, safe="") for part in path) + (f"?{asked}" if asked else "")
 
     def _connection(self, patience: float) -> HTTPConnection:
-        from http.client import HTTPConnection  # noqa: PLC0415 -- 30 ms that the agent itself does not need
+        from http.client import HTTPConnection  # 30 ms that the agent itself does not need
 
         return HTTPConnection(self.address.host, self.address.port, timeout=patience)
 
     def _ask(self, method: str, target: str, body: bytes | None = None) -> Any:
-        from http.client import HTTPException  # noqa: PLC0415
+        from http.client import HTTPException
 
         connection = self._connection(PATIENCE)
         try:
@@ -97,7 +97,7 @@ class Agent:
 
     def _answer(self, connection: HTTPConnection, method: str, target: str, body: bytes | None = None) -> HTTPResponse:
         """The head of a good answer; its body is still to be read."""
-        from http.client import HTTPException  # noqa: PLC0415
+        from http.client import HTTPException
 
         try:
             connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})

@@ -30,7 +30,7 @@ def keygen(out: Path | None, *, as_json: bool) -> None:
       gossipreg keygen --out gossip.key
       gossipreg keygen
     """
-    import secrets  # noqa: PLC0415 -- no other command needs it
+    import secrets  # no other command needs it
 
     key = secrets.token_bytes(KEY_BYTES)
     text = base64.b64encode(key).decode()

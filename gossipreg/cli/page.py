@@ -16,14 +16,14 @@ _VERBATIM: Final = "\b\n"
 class Page(click.Command):
     """A command whose help keeps every paragraph with an indented line in it, such as its examples, as written."""
 
-    def __init__(self, *, help: str, **options: Any) -> None:  # noqa: A002 -- click's own name
+    def __init__(self, *, help: str, **options: Any) -> None:
         super().__init__(help=_kept(help), **options)
 
 
 class Sections(click.Group):
     """A group whose help lists its commands under headings, in the order given."""
 
-    def __init__(self, *, help: str, sections: Mapping[str, Sequence[click.Command]], **options: Any) -> None:  # noqa: A002
+    def __init__(self, *, help: str, sections: Mapping[str, Sequence[click.Command]], **options: Any) -> None:
         commands = [command for section in sections.values() for command in section]
         super().__init__(help=_kept(help), commands=commands, **options)
         self._sections = sections

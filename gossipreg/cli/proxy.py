@@ -121,8 +121,8 @@ def proxy(
     if config.join and http is not None:
         raise ConfigError("--http: the balancer is a member itself with --join: give one of them, not both")
 
-    from gossipreg.cli.proxying import run  # noqa: PLC0415 -- with trio: the other commands start without it
-    from gossipreg.doors.proxy.settings import Forward, load_forwards  # noqa: PLC0415
+    from gossipreg.cli.proxying import run  # with trio: the other commands start without it
+    from gossipreg.doors.proxy.settings import Forward, load_forwards
 
     common = {key: value for key, value in chosen.items() if value is not None and value is not False}
     common |= {"zone": config.zone} if config.zone else {}

@@ -114,7 +114,7 @@ def register(
 @command()
 @click.argument("id")
 @asks_agent
-def deregister(agent: Agent, id: str, *, as_json: bool) -> None:  # noqa: A002 -- click names it after the argument
+def deregister(agent: Agent, id: str, *, as_json: bool) -> None:
     """Remove an instance that the agent owns.
 
     Examples:

@@ -64,7 +64,7 @@ async def _leave_when_told(node: Node, leave: trio.Event) -> None:
 
 async def _open_http(node: Node, asked: Address, leave: trio.Event, nursery: trio.Nursery) -> Address:
     """Open the HTTP door; the address that it got."""
-    from gossipreg.doors.http import serve_http  # noqa: PLC0415 -- an agent with `--http off` does without
+    from gossipreg.doors.http import serve_http  # an agent with `--http off` does without
 
     def leave_when_asked() -> None:
         _log.info("asked over HTTP: leaving")
@@ -79,7 +79,7 @@ async def _open_http(node: Node, asked: Address, leave: trio.Event, nursery: tri
 
 async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> Address:
     """Open the DNS door; the address that it got."""
-    from gossipreg.doors.dns import serve_dns  # noqa: PLC0415 -- an agent with `--dns off` does without
+    from gossipreg.doors.dns import serve_dns  # an agent with `--dns off` does without
 
     serve = partial(
         serve_dns,

@@ -176,7 +176,7 @@ def misspelt(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def nearest(word: str, words: Iterable[str], likeness: float = 0.6) -> str | None:
     """The one of ``words`` that ``word`` was probably meant to be, if any comes near."""
-    from difflib import get_close_matches  # noqa: PLC0415 -- needed only on the way to an error
+    from difflib import get_close_matches  # needed only on the way to an error
 
     matches = get_close_matches(word, sorted(words), n=1, cutoff=likeness)
     return matches[0] if matches else None
@@ -205,7 +205,7 @@ def _from_file(file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _toml(file: Path) -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415 -- most agents run without a file
+    import tomllib  # most agents run without a file
 
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))

@@ -169,7 +169,7 @@ def write_event(name: str, data: Mapping[str, Any]) -> None:
     """Write one line of a watch at once: aligned on a terminal, with the time of day only, else tab-separated."""
     row = event(name, data)
     if sys.stdout.isatty():
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text
 
         time_of_day = row[0].split()[1]
         cells = [clean(cell).ljust(width) for cell, width in zip((time_of_day, *row[1:]), _EVENT_WIDTHS, strict=True)]
@@ -188,16 +188,16 @@ def note(text: str) -> None:
 
 def console() -> Console:
     """The terminal. Imported only when there is one: scripts and pipes need not wait for it."""
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     return Console(highlight=False)
 
 
 def rich_table(table: Table) -> RichTable:
     """The table as it looks on a terminal."""
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table as RichTable  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
 
     drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for column in table.columns:

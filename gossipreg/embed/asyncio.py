@@ -105,7 +105,7 @@ class Node(Reads):
         weight: int = 1,
         zone: str | None = None,
         role: str | None = None,
-        id: str | None = None,  # noqa: A002 - the word users know it by
+        id: str | None = None,
         checks: Sequence[Check | Mapping[str, object]] = (),
     ) -> Instance:
         """Offer an instance, or replace this node's own one of the same id; returns it as registered.
@@ -131,11 +131,11 @@ class Node(Reads):
         )
         return await self._done(register)
 
-    async def deregister(self, id: str) -> None:  # noqa: A002
+    async def deregister(self, id: str) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
         await self._done(partial(self._node.deregister, id))
 
-    async def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:  # noqa: A002
+    async def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
         """The checks of this node's own instance of that id, or of all; in the order of registration.
 
         Raises ``UnknownInstance``, ``NodeClosed``.
@@ -148,7 +148,7 @@ class Node(Reads):
 
     async def heartbeat(
         self,
-        id: str,  # noqa: A002
+        id: str,
         *,
         check: str | None = None,
         health: Health = Health.PASSING,
@@ -163,7 +163,7 @@ class Node(Reads):
 
     async def set_maintenance(
         self,
-        id: str,  # noqa: A002
+        id: str,
         reason: str | None,
     ) -> Instance:
         """Take this node's own instance out, with the ``reason`` that others see, or with None back in.

@@ -77,7 +77,7 @@ class Reads:
         """Every member that is remembered, this node included, sorted by name."""
         return self._node.members()
 
-    def own(self, id: str) -> Instance | None:  # noqa: A002 - the word users know it by
+    def own(self, id: str) -> Instance | None:
         """This node's own registration of that id."""
         return self._node.own(id)
 

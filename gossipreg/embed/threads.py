@@ -95,7 +95,7 @@ class Node(Reads):
         weight: int = 1,
         zone: str | None = None,
         role: str | None = None,
-        id: str | None = None,  # noqa: A002 - the word users know it by
+        id: str | None = None,
         checks: Sequence[Check | Mapping[str, object]] = (),
         timeout: float | None = None,
     ) -> Instance:
@@ -122,11 +122,11 @@ class Node(Reads):
         )
         return self._done(register, timeout)
 
-    def deregister(self, id: str, *, timeout: float | None = None) -> None:  # noqa: A002
+    def deregister(self, id: str, *, timeout: float | None = None) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
         self._done(partial(self._node.deregister, id), timeout)
 
-    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:  # noqa: A002
+    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
         """The checks of this node's own instance of that id, or of all; in the order of registration.
 
         Raises ``UnknownInstance``, ``NodeClosed``.
@@ -139,7 +139,7 @@ class Node(Reads):
 
     def heartbeat(
         self,
-        id: str,  # noqa: A002
+        id: str,
         *,
         check: str | None = None,
         health: Health = Health.PASSING,
@@ -155,7 +155,7 @@ class Node(Reads):
 
     def set_maintenance(
         self,
-        id: str,  # noqa: A002
+        id: str,
         reason: str | None,
         *,
         timeout: float | None = None,

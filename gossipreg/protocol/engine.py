@@ -202,7 +202,7 @@ class Engine:
         self._refresh()
         return self._done()
 
-    def deregister(self, id: str, now: float) -> list[Output]:  # noqa: A002
+    def deregister(self, id: str, now: float) -> list[Output]:
         """Withdraw one of this node's own instances. Raises `UnknownInstance`, `NodeClosed`."""
         self._check_open()
         if self.own(id) is None:
@@ -217,7 +217,7 @@ class Engine:
         if self.identity.settled:  # else everything is said when it settles
             self.knowledge.spread(record, now)
 
-    def own(self, id: str) -> Instance | None:  # noqa: A002
+    def own(self, id: str) -> Instance | None:
         """This node's own instance of that id, as it was registered."""
         table = self.knowledge.registry.table(self.identity.name)
         record = None if table is None else table.get(id)

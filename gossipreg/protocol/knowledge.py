@@ -89,7 +89,7 @@ class Knowledge:
 
     # What they offer
 
-    def judge(self, owner: str, generation: int, id: str, version: int) -> Verdict:  # noqa: A002
+    def judge(self, owner: str, generation: int, id: str, version: int) -> Verdict:
         """What would become of such a record."""
         if owner == self.members.own_name:
             table = self.registry.table(owner)

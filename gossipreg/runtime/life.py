@@ -77,7 +77,7 @@ class Life:
                 await self.keeper.put(id_, offer.packed())
         return self.engine.own(id_) or offer.instance
 
-    async def deregister(self, id: str) -> None:  # noqa: A002
+    async def deregister(self, id: str) -> None:
         """Withdraw an instance; with a data directory it is off the disk when this returns."""
         self.check_open()
         before = self.offers.get(id)
@@ -89,7 +89,7 @@ class Life:
             self.offers.pop(id, None)
             self.monitor.drop(id)
 
-    def offer_of(self, id: str) -> Offer:  # noqa: A002
+    def offer_of(self, id: str) -> Offer:
         """What was registered here under that id. Raises ``UnknownInstance``."""
         self.check_open()
         offer = self.offers.get(id)
@@ -108,7 +108,7 @@ class Life:
         health, reason = self.monitor.standing(offer.instance.id, offer.checks, offer.maintenance)
         return attrs.evolve(offer.instance, health=health, reason=reason)
 
-    def _checked(self, id: str) -> None:  # noqa: A002
+    def _checked(self, id: str) -> None:
         """A check of one of our instances has changed: tell everybody, if that changes the instance."""
         said = self.engine.own(id)
         if said is not None and not self.engine.identity.left:
@@ -116,14 +116,14 @@ class Life:
             if stands != said:
                 self.driver.say(self.engine.register(stands, trio.current_time()))
 
-    def _flapped(self, id: str, check: str) -> None:  # noqa: A002
+    def _flapped(self, id: str, check: str) -> None:
         self.changes.write([("check", f"{id} {check}")])
 
-    def _expired(self, id: str, check: str) -> None:  # noqa: A002
+    def _expired(self, id: str, check: str) -> None:
         log.warning("instance %s is deregistered: its check %s was critical for too long", id, check)
         self.driver.nursery.start_soon(self._withdraw, id)
 
-    async def _withdraw(self, id: str) -> None:  # noqa: A002
+    async def _withdraw(self, id: str) -> None:
         try:
             await self.deregister(id)
         except StorageError as error:
@@ -132,7 +132,7 @@ class Life:
             pass  # somebody else was quicker
 
     @contextmanager
-    def _undoing(self, id: str, before: Offer | None) -> Iterator[None]:  # noqa: A002
+    def _undoing(self, id: str, before: Offer | None) -> Iterator[None]:
         """What could not be stored did not happen."""
         try:
             yield

@@ -125,7 +125,7 @@ class Node:
         rumors[self.name] = self._engine.identity.rumor()
         return tuple(rumors[name].as_member() for name in sorted(rumors))
 
-    def own(self, id: str) -> Instance | None:  # noqa: A002 - the word users know it by
+    def own(self, id: str) -> Instance | None:
         """This node's own registration of that id."""
         return self._engine.own(id)
 
@@ -182,7 +182,7 @@ class Node:
         weight: int = 1,
         zone: str | None = None,
         role: str | None = None,
-        id: str | None = None,  # noqa: A002 - the word users know it by
+        id: str | None = None,
         checks: Sequence[Check | Mapping[str, object]] = (),
     ) -> Instance:
         """Offer an instance, or replace this node's own one of the same id; returns it as registered.
@@ -211,7 +211,7 @@ class Node:
         before = self._life.offers.get(instance.id)
         return await self._life.register(Offer(instance, read, None if before is None else before.maintenance))
 
-    async def deregister(self, id: str) -> None:  # noqa: A002
+    async def deregister(self, id: str) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
         await self._life.deregister(id)
 
@@ -222,7 +222,7 @@ class Node:
         """Who may have health checks run commands here: see `Config`."""
         return self._life.command_checks
 
-    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:  # noqa: A002
+    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
         """The checks of this node's own instance of that id, or of all; in the order of registration.
 
         Raises ``UnknownInstance``, ``NodeClosed``.
@@ -234,7 +234,7 @@ class Node:
 
     async def heartbeat(
         self,
-        id: str,  # noqa: A002
+        id: str,
         *,
         check: str | None = None,
         health: Health = Health.PASSING,
@@ -251,7 +251,7 @@ class Node:
         self._life.monitor.beat(id, check, Finding(health, note or ("" if health is Health.PASSING else "as it says")))
         await trio.lowlevel.checkpoint()
 
-    async def set_maintenance(self, id: str, reason: str | None) -> Instance:  # noqa: A002
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:
         """Take this node's own instance out, with the ``reason`` that others see, or with None back in.
 
         It stays out over a restart, and when it is registered again. Its checks go on. Returns it as it stands.

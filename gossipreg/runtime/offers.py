@@ -43,7 +43,7 @@ class Offer:
         return body
 
     @classmethod
-    def unpack(cls, body: bytes, *, id: str, owner: str) -> Offer:  # noqa: A002 - the field's name
+    def unpack(cls, body: bytes, *, id: str, owner: str) -> Offer:
         """What an earlier run of the node kept. Raises ``InvalidInstance`` for a check that is not known here."""
         kept = msgpack.unpackb(body)
         checks = read_checks(kept.get("checks", []))

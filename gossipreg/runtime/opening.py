@@ -144,7 +144,7 @@ def _born(
 
 
 async def _open_keeper(directory: Path) -> Keeper:
-    from gossipreg.runtime.persistence import Keeper  # noqa: PLC0415 -- most embedded nodes keep nothing
+    from gossipreg.runtime.persistence import Keeper  # most embedded nodes keep nothing
 
     return await Keeper.open(directory)
 

@@ -271,7 +271,7 @@ def _shown(value: object) -> str:
 @contextlib.contextmanager
 def _explained(directory: Path) -> Iterator[None]:
     """Turn what the disk or SQLite says into one sentence with its remedy."""
-    import sqlite3  # noqa: PLC0415 (see above)
+    import sqlite3
 
     try:
         yield
@@ -330,7 +330,7 @@ def _open_database(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    import sqlite3  # noqa: PLC0415
+    import sqlite3
 
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.text_factory = bytes  # damaged text need not be UTF-8
@@ -342,7 +342,7 @@ def _damage(connection: sqlite3.Connection, path: Path) -> str | None:
 
     Raises ``StorageError`` if a later version wrote it, and what SQLite raises if the cause is not in the file.
     """
-    import sqlite3  # noqa: PLC0415
+    import sqlite3
 
     try:
         for setting in _SETTINGS:

@@ -44,8 +44,8 @@ def shrunk(
 
     Asks at most so many times, and for no longer than so many ``seconds`` of real time.
     """
-    from hypothesis import HealthCheck, Phase, Verbosity, find, settings  # noqa: PLC0415 -- only to shrink
-    from hypothesis.errors import NoSuchExample  # noqa: PLC0415
+    from hypothesis import HealthCheck, Phase, Verbosity, find, settings  # only to shrink
+    from hypothesis.errors import NoSuchExample
 
     quiet = settings(
         max_examples=_DRAWS,
@@ -104,7 +104,7 @@ class _Asked:
 
 def simpler(scenario: Scenario) -> st.SearchStrategy[Scenario]:
     """Scenarios that are ``scenario`` but for what is left out of them."""
-    from hypothesis import strategies as st  # noqa: PLC0415
+    from hypothesis import strategies as st
 
     @st.composite
     def scenarios(draw: Draw) -> Scenario:

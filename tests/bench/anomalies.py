@@ -46,7 +46,7 @@ from tests.bench.bytecode import bytecode_kept
 from tests.bench.cluster import Agent, Cluster
 from tests.bench.ears import listen_first
 from tests.bench.figures import Board, Figure, ratio_text
-from tests.bench.processes import BenchError, Brood, cpu_seconds
+from tests.bench.processes import BenchError, Brood, be_nice, cpu_seconds
 from tests.bench.serf import SEALED, SERF, Bench, progress
 from tests.bench.sightings import FAILED, Sightings
 
@@ -131,7 +131,7 @@ def starved(hurt: Sequence[Agent], well: Sequence[Agent], loops: int, niceness: 
     busy = [subprocess.Popen([sys.executable, "-c", loop], start_new_session=True) for _ in range(loops)]
     try:
         for process in busy:
-            _be_nice(process.pid, niceness)
+            be_nice(process.pid, niceness)
         for agent in well:
             _place(agent, others)
         for agent in hurt:
@@ -151,24 +151,10 @@ def starved(hurt: Sequence[Agent], well: Sequence[Agent], loops: int, niceness: 
 def _place(agent: Agent, cores: Sequence[int], niceness: int | None = None) -> None:
     """Bind every thread of an agent to ``cores``, and give it a niceness."""
     if niceness is not None:
-        _be_nice(agent.process.pid, niceness)
+        be_nice(agent.process.pid, niceness)
     for task in Path(f"/proc/{agent.process.pid}/task").iterdir():
         with suppress(ProcessLookupError):  # it has just ended
             os.sched_setaffinity(int(task.name), cores)
-
-
-def _be_nice(pid: int, niceness: int) -> None:
-    """Give every thread of a process a niceness, and the process's session too.
-
-    Where the kernel groups tasks by session (autogroup, sched(7)), a thread's niceness counts among those of its own
-    session only; agents have sessions of their own, so that alone would change nothing.
-    """
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(ProcessLookupError):  # it has just ended
-            os.setpriority(os.PRIO_PROCESS, int(task.name), niceness)
-    group = Path(f"/proc/{pid}/autogroup")
-    if group.exists():
-        group.write_text(str(niceness))
 
 
 @attrs.define(eq=False)

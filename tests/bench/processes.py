@@ -73,6 +73,20 @@ class Process:
             raise BenchError(f"{self.name} ended before it was ready: {words[-1]}")
 
 
+def be_nice(pid: int, niceness: int) -> None:
+    """Give every thread of a process a niceness, and the process's session too.
+
+    Where the kernel groups tasks by session (autogroup, sched(7)), a thread's niceness counts among those of its own
+    session only; agents have sessions of their own, so that alone would change nothing.
+    """
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(ProcessLookupError):  # it has just ended
+            os.setpriority(os.PRIO_PROCESS, int(task.name), niceness)
+    group = Path(f"/proc/{pid}/autogroup")
+    if group.exists():
+        group.write_text(str(niceness))
+
+
 class Brood:
     """Every process of a benchmark, and the directory they write to. On exit all are gone, whatever happened.
 
@@ -87,8 +101,7 @@ class Brood:
         # Should the benchmark itself be killed, the kernel ends its agents.
         setpriv = shutil.which("setpriv")
         self._leash = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
-        if nice:
-            self._leash += ["nice", "-n", str(nice), "--"]
+        self._nice = nice
 
     @property
     def home(self) -> Path:
@@ -122,6 +135,8 @@ class Brood:
                 env=self._environment,
                 start_new_session=True,  # so that Ctrl-C is for the benchmark, which then ends the agents
             )
+        if self._nice:
+            be_nice(popen.pid, self._nice)
         process = Process(name, log, popen, on_line)
         self._processes.append(process)
         assert popen.stdout is not None

@@ -54,6 +54,7 @@ if __package__ in (None, ""):  # run as a script: the package is found from the 
 
 from tests.bench import serf_cluster
 from tests.bench.acts import Acts, Plan
+from tests.bench.bytecode import bytecode_kept
 from tests.bench.cluster import Cluster
 from tests.bench.ears import Ears, Lateness, listen_first
 from tests.bench.figures import GROUPS, Board
@@ -204,7 +205,8 @@ def main(given: Sequence[str] | None = None) -> int:
         bench.board.notes.append("the observer has no right to real-time priority: its stamps may be late, see below")
     progress(f"at most {options.limit:g} s; {json.dumps(about)}")
     began = time.perf_counter()
-    trio.run(bench.run)
+    with bytecode_kept():
+        trio.run(bench.run)
     about["seconds"] = round(time.perf_counter() - began)
     if bench.failure:
         bench.board.notes.append(bench.failure)

@@ -8,7 +8,7 @@ from gossipreg.model import Instance
 from gossipreg.protocol.registry.choose import matching
 
 
-def offer(id: str, service: str = "orders", **fields: object) -> Instance:  # noqa: A002
+def offer(id: str, service: str = "orders", **fields: object) -> Instance:
     """An instance on a host of its own name."""
     return Instance(**{"id": id, "service": service, "host": f"{id}.test", "port": 80, "owner": id} | fields)  # type: ignore[arg-type]
 

@@ -207,7 +207,7 @@ def _forget_early(self: Members, now: float) -> list[Rumor]:
 def a_removal_is_not_remembered(patch: pytest.MonkeyPatch) -> None:
     honest = Table.judge
 
-    def judge(self: Table, id: str, version: int) -> Verdict:  # noqa: A002
+    def judge(self: Table, id: str, version: int) -> Verdict:
         self._buried.pop(id, None)
         return honest(self, id, version)
 
@@ -218,7 +218,7 @@ def a_removal_is_not_remembered(patch: pytest.MonkeyPatch) -> None:
 def the_floor_is_ignored(patch: pytest.MonkeyPatch) -> None:
     honest = Table.judge
 
-    def judge(self: Table, id: str, version: int) -> Verdict:  # noqa: A002
+    def judge(self: Table, id: str, version: int) -> Verdict:
         floor, self.floor = self.floor, 0
         verdict = honest(self, id, version)
         self.floor = floor

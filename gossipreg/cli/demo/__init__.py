@@ -35,9 +35,9 @@ def demo(nodes: int, *, as_json: bool) -> None:
       gossipreg demo --nodes 12
       gossipreg demo --json
     """
-    from gossipreg.cli.demo.agents import Agents  # noqa: PLC0415 -- what only this command needs
-    from gossipreg.cli.demo.eyes import Eyes  # noqa: PLC0415
-    from gossipreg.cli.demo.story import Story  # noqa: PLC0415
+    from gossipreg.cli.demo.agents import Agents  # what only this command needs
+    from gossipreg.cli.demo.eyes import Eyes
+    from gossipreg.cli.demo.story import Story
 
     began = time.perf_counter()
     eyes = Eyes()
@@ -49,7 +49,7 @@ def demo(nodes: int, *, as_json: bool) -> None:
 
 
 def _screen(eyes: Eyes, *, as_json: bool) -> Screen:
-    from gossipreg.cli.demo.screen import Document, Live, Plain  # noqa: PLC0415
+    from gossipreg.cli.demo.screen import Document, Live, Plain
 
     if as_json:
         return Document()

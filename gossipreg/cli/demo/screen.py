@@ -76,7 +76,7 @@ class Live(Screen):
     """
 
     def __init__(self, eyes: Eyes) -> None:
-        from rich.live import Live as RichLive  # noqa: PLC0415 -- only where there is a terminal
+        from rich.live import Live as RichLive  # only where there is a terminal
 
         self._eyes = eyes
         self._lines: list[Line] = []
@@ -121,7 +121,7 @@ class Live(Screen):
                 self._live.refresh()
 
     def _picture(self) -> Group:
-        from rich.console import Group  # noqa: PLC0415
+        from rich.console import Group
 
         tables = self._tables()
         taken = len(self._console.render_lines(tables))
@@ -130,7 +130,7 @@ class Live(Screen):
 
     def _tables(self) -> Table:
         """Members on the left, instances on the right."""
-        from rich.table import Table  # noqa: PLC0415
+        from rich.table import Table
 
         sight = self._eyes.of(OBSERVER)
         members = show.Table(
@@ -154,7 +154,7 @@ class Live(Screen):
 
 def _drawn(line: Line) -> Text:
     """A line of the story in colour: acts stand out, and so do the measured times."""
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text
 
     if line.took is None:
         return Text(str(line), style="bold")

@@ -85,11 +85,11 @@ def fuzz(
       gossipreg sim fuzz --minutes 60 --from 10000 --json
       gossipreg sim fuzz --seeds 100000 --dask tcp://10.0.0.5:8786
     """
-    from sim.fuzz.cluster import dasked  # noqa: PLC0415 -- what only this command needs
-    from sim.fuzz.failures import Failure, directory  # noqa: PLC0415
-    from sim.fuzz.pool import pooled  # noqa: PLC0415
-    from sim.fuzz.sweep import Sweep, seeds_from  # noqa: PLC0415
-    from sim.fuzz.verdict import verdict_of  # noqa: PLC0415
+    from sim.fuzz.cluster import dasked  # what only this command needs
+    from sim.fuzz.failures import Failure, directory
+    from sim.fuzz.pool import pooled
+    from sim.fuzz.sweep import Sweep, seeds_from
+    from sim.fuzz.verdict import verdict_of
 
     number = _SEEDS if seeds is None and minutes is None else seeds
     work = partial(verdict_of, nodes=nodes, patience=patience)
@@ -146,8 +146,8 @@ def _teller(number: int | None) -> Iterator[Callable[[Sweep], None]]:
 
         yield tell_plainly
         return
-    from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console  # only where there is a terminal
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

@@ -41,8 +41,8 @@ def reproduce(experiment: str, *, quick: bool, ours: bool, jobs: int | None, see
       gossipreg sim reproduce swim --quick --json
       gossipreg sim reproduce rapid --jobs 8
     """
-    from sim.reproduce import lifeguard, rapid, swim  # noqa: PLC0415 -- what only this command needs
-    from sim.reproduce.labour import Order  # noqa: PLC0415
+    from sim.reproduce import lifeguard, rapid, swim  # what only this command needs
+    from sim.reproduce.labour import Order
 
     flags = [*(["--quick"] if quick else []), *(["--ours"] if ours else []), *(["--seed", str(seed)] if seed else [])]
     again = " ".join(["gossipreg sim reproduce", experiment, *flags])
@@ -77,8 +77,8 @@ def _teller() -> Iterator[Callable[[int, int], None]]:
 
         yield tell_plainly
         return
-    from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console  # only where there is a terminal
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("runs"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

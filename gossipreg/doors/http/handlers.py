@@ -57,7 +57,7 @@ async def register(call: Call) -> Answer:
     """Register an instance with this node, or replace the one it has under that id."""
     if not call.request.announces_body:
         raise Refusal(411, "an instance is expected as JSON: send it as the body, with a Content-Length")
-    from gossipreg.doors.http.registration import Registration  # noqa: PLC0415 -- with cattrs: see there
+    from gossipreg.doors.http.registration import Registration  # with cattrs: see there
 
     wanted = Registration.parse(call.request.body)
     checks = read_checks(wanted.checks)

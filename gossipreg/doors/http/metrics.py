@@ -41,7 +41,7 @@ async def metrics(call: Call) -> Answer:
 
 def exposition(node: Registry, requests: Mapping[tuple[str, str, int], int]) -> bytes:
     """All metrics in Prometheus's text format. ``requests``: how many, by method, route and status code."""
-    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # noqa: PLC0415 -- 40 ms
+    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # 40 ms
 
     registry = CollectorRegistry()
     registry.register(_Collector(node, requests))
@@ -134,7 +134,7 @@ def labelled(
     name: str, what: str, labels: Sequence[str], values: Mapping[Any, float], *, is_counter: bool = False
 ) -> Metric:
     """One metric, ``gossipreg_`` before its name, with a value for each set of its labels' values."""
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 -- see `exposition`
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # see `exposition`
 
     family = CounterMetricFamily if is_counter else GaugeMetricFamily
     metric = family(f"gossipreg_{name}", what, labels=labels)

@@ -55,7 +55,7 @@ class Registry(Protocol):
         """This node about itself."""
         ...
 
-    def own(self, id: str) -> Instance | None:  # noqa: A002 - the word users know it by
+    def own(self, id: str) -> Instance | None:
         """This node's own registration of that id."""
         ...
 
@@ -70,13 +70,13 @@ class Registry(Protocol):
         weight: int = 1,
         zone: str | None = None,
         role: str | None = None,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
         checks: Sequence[Check] = (),
     ) -> Instance:
         """Register an instance, in place of this node's own one of that id. Raises ``InvalidInstance``."""
         ...
 
-    async def deregister(self, id: str) -> None:  # noqa: A002
+    async def deregister(self, id: str) -> None:
         """Remove this node's own instance. Raises ``UnknownInstance``."""
         ...
 
@@ -85,13 +85,13 @@ class Registry(Protocol):
         """Who may have health checks run commands here: off, own or api."""
         ...
 
-    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:  # noqa: A002
+    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
         """The checks of this node's own instance of that id, or of all. Raises ``UnknownInstance``."""
         ...
 
     async def heartbeat(
         self,
-        id: str,  # noqa: A002
+        id: str,
         *,
         check: str | None = None,
         health: Health = Health.PASSING,
@@ -100,7 +100,7 @@ class Registry(Protocol):
         """Say how an own instance is, to its ttl checks. Raises ``UnknownInstance``, ``InvalidInstance``."""
         ...
 
-    async def set_maintenance(self, id: str, reason: str | None) -> Instance:  # noqa: A002
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:
         """Take an own instance out, or with None back in. Raises ``UnknownInstance``, ``InvalidInstance``."""
         ...
 

@@ -67,7 +67,7 @@ class _Door:
 
 def exposition(proxies: Sequence[Proxy], now: float) -> bytes:
     """All metrics in Prometheus's text format."""
-    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # noqa: PLC0415 -- 40 ms
+    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # 40 ms
 
     registry = CollectorRegistry()
     registry.register(_Collector(proxies, now))

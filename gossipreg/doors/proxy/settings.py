@@ -88,7 +88,7 @@ def load_forwards(file: Path, common: Mapping[str, Any]) -> tuple[Forward, ...]:
 
     Raises ``ConfigError`` that names the file, the port by its number, and the key.
     """
-    import tomllib  # noqa: PLC0415 -- most balancers run without a file
+    import tomllib  # most balancers run without a file
 
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))

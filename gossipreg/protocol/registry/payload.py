@@ -42,7 +42,7 @@ def pack_instance(instance: Instance) -> bytes:
     return packed
 
 
-def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:  # noqa: A002 - the field's name
+def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:
     """The instance that ``owner`` packed. Raises `BadPayload` for anything else, whatever the bytes."""
     try:
         offer = msgpack.unpackb(

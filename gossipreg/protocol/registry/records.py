@@ -11,7 +11,7 @@ from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.payload import unpack_instance
 
 
-def record_digest(owner: str, generation: int, id: str, version: int, payload: bytes) -> int:  # noqa: A002
+def record_digest(owner: str, generation: int, id: str, version: int, payload: bytes) -> int:
     """64 bits that stand for one record, what it says included."""
     head = f"{owner}\0{generation}\0{id}\0{version}\0".encode()
     return int.from_bytes(hashlib.blake2b(head + payload, digest_size=8, person=b"record").digest())

@@ -50,7 +50,7 @@ class Registry:
 
     # What peers say
 
-    def judge(self, owner: str, generation: int, id: str, version: int) -> Verdict:  # noqa: A002
+    def judge(self, owner: str, generation: int, id: str, version: int) -> Verdict:
         """What would become of such a record."""
         table = self._tables.get(owner)
         if table is None or generation > table.generation:
@@ -129,11 +129,11 @@ class Registry:
         """Make the next version of one of this node's own instances. The caller has checked it and its size."""
         return self._say(generation, instance.id, pack_instance(instance))
 
-    def bury(self, id: str, generation: int) -> tuple[Record, Change]:  # noqa: A002
+    def bury(self, id: str, generation: int) -> tuple[Record, Change]:
         """Make the removal of one of this node's own instances."""
         return self._say(generation, id, None)
 
-    def _say(self, generation: int, id: str, payload: bytes | None) -> tuple[Record, Change]:  # noqa: A002
+    def _say(self, generation: int, id: str, payload: bytes | None) -> tuple[Record, Change]:
         table = self._table_for(self.own_name, generation)
         version = table.head.version + 1
         xor = table.xor

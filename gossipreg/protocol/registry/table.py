@@ -53,7 +53,7 @@ class Table:
     def __iter__(self) -> Iterator[Record]:
         return iter(self._live.values())
 
-    def get(self, id: str) -> Record | None:  # noqa: A002
+    def get(self, id: str) -> Record | None:
         """The record of an instance that is offered."""
         return self._live.get(id)
 
@@ -72,7 +72,7 @@ class Table:
         """Whether nothing that the owner is known to have said is missing."""
         return self.floor == self._head_version
 
-    def judge(self, id: str, version: int) -> Verdict:  # noqa: A002
+    def judge(self, id: str, version: int) -> Verdict:
         """What `apply` would say of such a record."""
         held = self._live.get(id)
         if held is not None:

@@ -97,10 +97,10 @@ class Cipher:
 
     def __init__(self, key: bytes, *, salt: bytes, info: bytes) -> None:
         # Imported here so that a node without a key never loads it.
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
-        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
         assert len(key) == config.KEY_BYTES, f"a key of {len(key)} bytes"
         self._aes = AESGCM(HKDF(SHA256(), config.KEY_BYTES, salt, info).derive(key))

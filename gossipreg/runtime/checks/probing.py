@@ -33,19 +33,19 @@ async def _run(check: Check, *, commands: bool) -> Finding:
     """Each kind is loaded when it is first needed."""
     match check.kind:
         case Kind.HTTP:
-            from gossipreg.runtime.checks.http import run_http  # noqa: PLC0415
+            from gossipreg.runtime.checks.http import run_http
 
             return await run_http(check)
         case Kind.TCP:
             return await _run_tcp(check)
         case Kind.GRPC:
             try:
-                from gossipreg.runtime.checks.grpc import run_grpc  # noqa: PLC0415
+                from gossipreg.runtime.checks.grpc import run_grpc
             except ModuleNotFoundError:
                 return Finding(Health.CRITICAL, 'this node cannot speak gRPC: pip install "gossipreg[grpc]"')
             return await run_grpc(check)
         case Kind.COMMAND:
-            from gossipreg.runtime.checks.command import run_command  # noqa: PLC0415
+            from gossipreg.runtime.checks.command import run_command
 
             if not commands:
                 return Finding(Health.CRITICAL, "command checks are off on this node: see command_checks")
@@ -55,7 +55,7 @@ async def _run(check: Check, *, commands: bool) -> Finding:
 
 
 async def _run_tcp(check: Check) -> Finding:
-    from gossipreg.runtime.checks.dialing import dial  # noqa: PLC0415
+    from gossipreg.runtime.checks.dialing import dial
 
     assert check.tcp is not None
     address = Address.parse(check.tcp)

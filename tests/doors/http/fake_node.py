@@ -110,7 +110,7 @@ class FakeNode:
             counters={"packets_sent": 12, "packets_received": 11},
         )
 
-    def own(self, id: str) -> Instance | None:  # noqa: A002
+    def own(self, id: str) -> Instance | None:
         return self._instances.get((self.name, id))
 
     async def register(
@@ -124,7 +124,7 @@ class FakeNode:
         weight: int = 1,
         zone: str | None = None,
         role: str | None = None,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
         checks: Sequence[Check] = (),
     ) -> Instance:
         self._check_open()
@@ -145,13 +145,13 @@ class FakeNode:
         self.checked[instance.id] = tuple(checks)
         return instance
 
-    async def deregister(self, id: str) -> None:  # noqa: A002
+    async def deregister(self, id: str) -> None:
         self._check_open()
         if (self.name, id) not in self._instances:
             raise UnknownInstance(f"this node owns no instance {id!r}")
         self.drop(self._instances[self.name, id])
 
-    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:  # noqa: A002
+    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
         """All pass since three seconds."""
         if id is not None and self.own(id) is None:
             raise UnknownInstance(f"this node owns no instance {id!r}")
@@ -177,7 +177,7 @@ class FakeNode:
 
     async def heartbeat(
         self,
-        id: str,  # noqa: A002
+        id: str,
         *,
         check: str | None = None,
         health: Health = Health.PASSING,
@@ -186,7 +186,7 @@ class FakeNode:
         self.checks(id)
         self.beats.append((id, check, health, note))
 
-    async def set_maintenance(self, id: str, reason: str | None) -> Instance:  # noqa: A002
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:
         self.checks(id)
         out = {"health": Health.MAINTENANCE, "reason": reason}
         back = {"health": Health.PASSING, "reason": ""}

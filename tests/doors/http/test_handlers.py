@@ -198,7 +198,7 @@ async def test_registering_again_without_an_id_replaces_the_instance_too(client:
 
 
 class FullNode(FakeNode):
-    async def deregister(self, id: str) -> None:  # noqa: A002
+    async def deregister(self, id: str) -> None:
         raise StorageError("data_dir: no space left")
 
 
