@@ -54,6 +54,12 @@ META_ENTRIES_MAX: Final = 1024
 #: Weight of an instance: 0 is drained. DNS SRV carries 16 bits, shared with x256 scaling for HAProxy.
 WEIGHT_MAX: Final = 65_535
 
+#: Highest fencing term of a primary: 53 bits survive JSON.
+TERM_MAX: Final = 2**53 - 1
+
+#: Sealed credentials of one instance (bytes): a user, a password, a certificate or two. Every node holds them.
+SEALED_BYTES_MAX: Final = 16_384
+
 #: Rumors waiting to be spread by one node. Beyond it the oldest is dropped and left to reconciliation.
 RUMOR_QUEUE_MAX: Final = 4096
 

@@ -103,6 +103,10 @@ class Health(enum.StrEnum):
         return _GRAVITY[self]
 
 
+#: The role that at most one instance of a service is seen in, and the one in which those are seen that it supersedes.
+PRIMARY: Final = "primary"
+FENCED: Final = "fenced"
+
 _GRAVITY: Final = {health: gravity for gravity, health in enumerate(Health)}
 
 
@@ -131,8 +135,9 @@ def _text_map(value: Mapping[str, str]) -> Mapping[str, str]:
 class Instance:
     """One callable copy of a service: what its owner registered, and how it stands now.
 
-    ``weight`` is its share of the picks among its service's instances; 0 means drained. ``meta`` is not to be
-    changed in place: register the instance again.
+    ``weight`` is its share of the picks among its service's instances; 0 means drained. ``term`` orders those that
+    claim to be ``primary``: the highest is, the others are seen as ``fenced``. ``meta`` is not to be changed in place:
+    register the instance again.
     """
 
     id: str
@@ -143,10 +148,13 @@ class Instance:
     meta: Mapping[str, str] = attrs.field(factory=dict, converter=_text_map, hash=False)
     weight: int = 1
     role: str | None = None
+    term: int = 0
     zone: str = ""
     health: Health = Health.PASSING
     owner: str = ""
     reason: str = ""  # why it is not passing: the check and what it found when its health last changed
+    sealed: bytes = attrs.field(default=b"", repr=False)  # its credentials, for those who hold the credential key
+    stale: bool = False  # last known: its owner cannot be asked any more
 
     @property
     def address(self) -> Address:
@@ -165,6 +173,9 @@ class Instance:
         _check_range("weight", self.weight, 0, limits.WEIGHT_MAX)
         if self.role is not None:
             _check_name("role", self.role)
+        if self.role == FENCED:
+            raise InvalidInstance(f"role: {FENCED!r} is how superseded primaries are shown: choose another word")
+        _check_range("term", self.term, 0, limits.TERM_MAX)
         if self.zone != "":
             _check_name("zone", self.zone)
         _check_tags(self.tags)
@@ -173,6 +184,8 @@ class Instance:
             raise InvalidInstance(
                 f"reason: {_shown(self.reason)} is not a string of up to {limits.REASON_CHARS_MAX} characters"
             )
+        if not isinstance(self.sealed, bytes) or len(self.sealed) > limits.SEALED_BYTES_MAX:
+            raise InvalidInstance(f"credentials: sealed they take more than {limits.SEALED_BYTES_MAX} bytes")
 
 
 def _shown(value: object) -> str:

@@ -95,6 +95,7 @@ class Node(Reads):
         weight: int = 1,
         zone: str | None = None,
         role: str | None = None,
+        term: int = 0,
         id: str | None = None,
         checks: Sequence[Check | Mapping[str, object]] = (),
         timeout: float | None = None,
@@ -117,6 +118,7 @@ class Node(Reads):
             weight=weight,
             zone=zone,
             role=role,
+            term=term,
             id=id,
             checks=checks,
         )

@@ -182,6 +182,7 @@ class Node:
         weight: int = 1,
         zone: str | None = None,
         role: str | None = None,
+        term: int = 0,
         id: str | None = None,
         checks: Sequence[Check | Mapping[str, object]] = (),
     ) -> Instance:
@@ -206,6 +207,7 @@ class Node:
             weight=weight,
             zone=self._engine.identity.zone if zone is None else zone,
             role=role,
+            term=term,
             owner=self.name,
         )
         before = self._life.offers.get(instance.id)

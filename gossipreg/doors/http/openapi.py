@@ -109,6 +109,7 @@ _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
 
 #: How fields look in JSON that are of another type inside.
 _AS_RENDERED: Final[Mapping[tuple[type, str], Json]] = {
+    (Instance, "sealed"): _BOOLEAN,
     (NodeInfo, "fingerprint"): {"type": "string", "pattern": "^[0-9a-f]{16}$"},
 }
 

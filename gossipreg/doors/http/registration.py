@@ -27,6 +27,7 @@ class Registration:
     weight: int = 1
     zone: str | None = None
     role: str | None = None
+    term: int = 0
     id: str | None = None
     checks: list[Any] = attrs.field(factory=list)  # as they came: `read_checks` makes checks of them
 

@@ -70,6 +70,7 @@ class Registry(Protocol):
         weight: int = 1,
         zone: str | None = None,
         role: str | None = None,
+        term: int = 0,
         id: str | None = None,
         checks: Sequence[Check] = (),
     ) -> Instance:

@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 
 def instance(value: Instance) -> Json:
-    """One instance, as registered and as it stands."""
+    """One instance, as registered and as it stands. Of its credentials it is told only whether there are any."""
     return {
         "id": value.id,
         "service": value.service,
@@ -32,10 +32,13 @@ def instance(value: Instance) -> Json:
         "meta": value.meta,
         "weight": value.weight,
         "role": value.role,
+        "term": value.term,
         "zone": value.zone,
         "health": value.health,
         "owner": value.owner,
         "reason": value.reason,
+        "sealed": bool(value.sealed),
+        "stale": value.stale,
     }
 
 

@@ -15,6 +15,7 @@ from gossipreg.errors import InvalidInstance
 from gossipreg.model import Health, Instance
 
 _KEYS: Final = ("service", "host", "port", "tags", "meta", "weight", "role", "zone")
+_SELDOM: Final = ("reason", "term", "sealed")
 
 
 class BadPayload(Exception):
@@ -24,7 +25,7 @@ class BadPayload(Exception):
 def pack_instance(instance: Instance) -> bytes:
     """The offer as its owner states it: without id and owner, which are known from elsewhere.
 
-    Health and reason are there only when it is not passing, so that the rest look as they always did.
+    What most instances do not have is left out, so that their records stay as short, and the same, as ever.
     """
     offer: dict[str, Any] = {
         "service": instance.service,
@@ -38,6 +39,10 @@ def pack_instance(instance: Instance) -> bytes:
     }
     if instance.health is not Health.PASSING:
         offer |= {"health": str(instance.health), "reason": instance.reason}
+    if instance.term:
+        offer["term"] = instance.term
+    if instance.sealed:
+        offer["sealed"] = instance.sealed
     packed: bytes = msgpack.packb(offer)
     return packed
 
@@ -60,12 +65,12 @@ def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:
     meta: Any = offer["meta"]
     if not isinstance(tags, list) or not isinstance(meta, dict):
         raise BadPayload("tags or meta of another shape")
-    reason = offer.get("reason", "")
-    leaves = [*tags, *meta.values(), reason, *(offer[key] for key in _KEYS if key not in ("tags", "meta"))]
+    extra = {key: offer[key] for key in _SELDOM if key in offer}
+    leaves = [*tags, *meta.values(), *extra.values(), *(offer[key] for key in _KEYS if key not in ("tags", "meta"))]
     if any(isinstance(leaf, list | dict) for leaf in leaves):
         raise BadPayload("nested too deep")  # deeper than an error message could be about
     fields = {key: offer[key] for key in _KEYS}
-    instance = Instance(id=id, owner=owner, health=_health(offer), reason=reason, **fields)
+    instance = Instance(id=id, owner=owner, health=_health(offer), **fields, **extra)
     try:
         instance.check()
     except InvalidInstance as error:

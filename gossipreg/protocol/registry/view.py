@@ -12,6 +12,7 @@ import attrs
 from gossipreg.model import Instance, ServiceCount, Status
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
+from gossipreg.protocol.registry.roles import fenced
 
 #: Services without instances whose change index is remembered one by one (about 200 bytes each).
 _EMPTY_MAX = 4096
@@ -82,7 +83,7 @@ class View:
         """
         changed = []
         for name in names:
-            instances = tuple(_visible(registry.offers(name), standing))
+            instances = fenced(tuple(_visible(registry.offers(name), standing)), doubted)
             before = self._services.get(name)
             able = tuple(i for i in instances if i.health.can_serve)
             healthy = tuple(i for i in able if i.owner not in doubted) or able

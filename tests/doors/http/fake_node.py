@@ -124,6 +124,7 @@ class FakeNode:
         weight: int = 1,
         zone: str | None = None,
         role: str | None = None,
+        term: int = 0,
         id: str | None = None,
         checks: Sequence[Check] = (),
     ) -> Instance:
@@ -137,6 +138,7 @@ class FakeNode:
             meta={} if meta is None else meta,
             weight=weight,
             role=role,
+            term=term,
             zone="north" if zone is None else zone,
             owner=self.name,
         )

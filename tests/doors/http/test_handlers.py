@@ -112,10 +112,13 @@ async def test_a_lookup_gives_every_field_of_an_instance(client: httpx.AsyncClie
                 "meta": {},
                 "weight": 1,
                 "role": None,
+                "term": 0,
                 "zone": "",
                 "health": "passing",
                 "owner": "beta",
                 "reason": "",
+                "sealed": False,
+                "stale": False,
             }
         ],
     }
@@ -166,11 +169,13 @@ async def test_an_instance_is_registered_as_it_was_written(client: httpx.AsyncCl
         "meta": {"team": "a"},
         "weight": 3,
         "role": "primary",
+        "term": 7,
         "zone": "south",
     }
     answer = await client.put("/api/v1/instances", json=written)
     assert answer.status_code == 201
-    assert answer.json() == {**written, "health": "passing", "owner": "alpha", "reason": ""}
+    standing = {"health": "passing", "owner": "alpha", "reason": "", "sealed": False, "stale": False}
+    assert answer.json() == {**written, **standing}
     assert fake.own("host/1:8080") is not None
 
 

@@ -1,0 +1,41 @@
+"""Knows who of those that claim to be a service's primary is seen as it: at most one, the same on all nodes that agree.
+
+A claim carries a fencing term, and the highest term wins, also over those that could serve when it cannot: whoever
+took a term over was meant to be succeeded by a higher one only. So a primary that was cut off and comes back with its
+old term is not called again, on either side of a healed split. Nothing is elected here (docs/roles.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+import attrs
+
+from gossipreg.model import FENCED, PRIMARY, Instance
+
+
+def fenced(instances: tuple[Instance, ...], doubted: Container[str] = ()) -> tuple[Instance, ...]:
+    """``instances`` of one service with all claims to be primary but one shown as `FENCED`.
+
+    Of equal terms, one that can serve, and whose owner is not ``doubted``, goes first, then the first by owner and id.
+    """
+    claims = [instance for instance in instances if instance.role == PRIMARY]
+    if len(claims) < 2:
+        return instances
+    primary = min(claims, key=lambda each: _rank(each, doubted))
+    return tuple(
+        attrs.evolve(each, role=FENCED) if each.role == PRIMARY and each is not primary else each for each in instances
+    )
+
+
+def _rank(claim: Instance, doubted: Container[str]) -> tuple[int, bool, bool, str, str]:
+    return -claim.term, not claim.health.can_serve, claim.owner in doubted, claim.owner, claim.id
+
+
+def contenders(instances: Iterable[Instance]) -> tuple[Instance, ...]:
+    """Those of a service's healthy ``instances`` that claim to be its primary, the one that is seen as it first.
+
+    More than one is a split that is healing, a failover under way, or a mistake.
+    """
+    claims = [instance for instance in instances if instance.role in (PRIMARY, FENCED)]
+    return tuple(sorted(claims, key=lambda each: each.role != PRIMARY))
