@@ -10,15 +10,18 @@ from gossipreg.errors import (
     AgentUnreachable,
     BindError,
     ConfigError,
+    CredentialsUnavailable,
     GossipregError,
     InsecureError,
     InvalidInstance,
+    InvalidPolicy,
     NameConflict,
     NodeClosed,
     NoInstance,
     RecordTooLarge,
     StorageError,
     UnknownInstance,
+    UnknownPolicy,
 )
 from gossipreg.model import (
     Address,
@@ -30,11 +33,13 @@ from gossipreg.model import (
     Member,
     MemberEvent,
     NodeInfo,
+    RoleEvent,
     ServiceChange,
     ServiceCount,
     Snapshot,
     Status,
 )
+from gossipreg.policy import Maintenance, Policy, Split, WeightOverride
 
 if TYPE_CHECKING:
     from gossipreg.runtime.node import Node
@@ -51,6 +56,7 @@ __all__ = [
     "CheckReport",
     "Config",
     "ConfigError",
+    "CredentialsUnavailable",
     "Event",
     "GossipregError",
     "Health",
@@ -58,6 +64,8 @@ __all__ = [
     "Instance",
     "InstanceEvent",
     "InvalidInstance",
+    "InvalidPolicy",
+    "Maintenance",
     "Member",
     "MemberEvent",
     "NameConflict",
@@ -65,14 +73,19 @@ __all__ = [
     "Node",
     "NodeClosed",
     "NodeInfo",
+    "Policy",
     "RecordTooLarge",
+    "RoleEvent",
     "ServiceChange",
     "ServiceCount",
     "Settings",
     "Snapshot",
+    "Split",
     "Status",
     "StorageError",
     "UnknownInstance",
+    "UnknownPolicy",
+    "WeightOverride",
     "open_node",
 ]
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.errors import ConfigError
-from gossipreg.model import Address, is_name
+from gossipreg.model import Address, is_name, place
 
 #: The port that a node listens on, UDP and TCP, unless told otherwise.
 DEFAULT_PORT: Final = 7940
@@ -23,6 +23,12 @@ DEFAULT_HTTP: Final = "127.0.0.1:8500"
 
 #: Where an agent answers DNS unless told otherwise.
 DEFAULT_DNS: Final = "127.0.0.1:8600"
+
+#: The tables of an agent's file that are no settings: each defines a service that it offers.
+SERVICES: Final = "services"
+
+#: The dialects that there are: `gossipreg.doors.dialects` has a package for each.
+DIALECTS: Final = ("consul", "eureka", "envoy", "traefik")
 
 KEY_BYTES: Final = 32
 
@@ -101,6 +107,13 @@ class Settings:
         validator=_at_least_one,
         metadata={"doc": "How many times as long each next gap is; 1 is the fixed tick of SWIM and its children."},
     )
+    gossip_tree: bool = _switch("The first round of a rumor goes down a tree of all members, from whoever said it.")
+    gossip_tree_gap: float = _setting(
+        0.05, "First gap of a rumor that went down a tree: the rounds to come must not hold the first one up."
+    )
+    gossip_echoes: int = _setting(
+        6, "How often a rumor is heard again for one of its rounds to be left out; 0: none is.", zero=True
+    )
     gossip_coalesce: float = _setting(0.002, "How long a fresh rumor waits for others to share its packet.", zero=True)
     piggyback_rounds: int = _setting(
         6, "How often a rumor also rides on probes and acks that go out anyway.", zero=True
@@ -118,9 +131,10 @@ class Settings:
     join_retry: float = _setting(0.25, "First wait before the seeds are tried again while nobody was reached; doubles.")
     join_retry_max: float = _setting(1.0, "Longest wait between tries of the seeds while nobody was reached.")
     stream_patience: float = _setting(5.0, "How long a stream may be silent before it is given up.")
-    remember_failed: float = _setting(86_400.0, "How long a failed member is remembered and tried again.")
-    remember_left: float = _setting(
-        3_600.0, "How long a departed member is remembered, so that old rumors cannot revive it."
+    remember_departed: float = _setting(
+        86_400.0,
+        "How long a member that failed is remembered and tried again; one that left, a little longer (5 %), so that "
+        "nobody who takes it for failed can bring it back.",
     )
     drain_time: float = _setting(0.5, "Time between the announcement that a node drains and that it leaves.", zero=True)
     leave_linger: float = _setting(0.7, "Time for the departure to spread before the sockets close.", zero=True)
@@ -182,6 +196,14 @@ def _checked_door(_: Any, attribute: attrs.Attribute[Any], value: str) -> None:
             raise ConfigError(f"{attribute.name}: {error}, or say off") from None
 
 
+def _checked_http(_: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    if value != "off":
+        try:
+            place(value)
+        except ConfigError as error:
+            raise ConfigError(f"{attribute.name}: {error}, or say off") from None
+
+
 def _checked_domains(_: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
     if not value:
         raise ConfigError(f"{attribute.name}: name at least one domain, or turn the door off with dns = off")
@@ -196,6 +218,14 @@ def _checked_domains(_: Any, attribute: attrs.Attribute[Any], value: tuple[str, 
 def _checked_ttl(_: Any, attribute: attrs.Attribute[Any], value: int) -> None:
     if not 0 <= value <= _TTL_MAX:
         raise ConfigError(f"{attribute.name}: {value!r} is not a number of seconds from 0 to {_TTL_MAX}")
+
+
+def _checked_dialects(_: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    if value == ("off",):
+        return
+    for name in value:
+        if name not in DIALECTS:
+            raise ConfigError(f"{attribute.name}: {name!r} is none of {', '.join(DIALECTS)}; off alone means none")
 
 
 def _checked_command_checks(_: Any, attribute: attrs.Attribute[Any], value: str) -> None:
@@ -251,16 +281,32 @@ class Config:
         metadata={"doc": "Key that seals the gossip: 32 bytes in base64, as `gossipreg keygen` prints."},
     )
     key_file: Path | None = _option(None, "File that holds the key.", converter=_optional_path)
-    insecure: bool = _option(False, "Allow gossip in clear beyond loopback.")
+    insecure: bool = _option(False, "Allow gossip in clear, and HTTP without tokens, beyond loopback.")
+    credential_key: str | None = attrs.field(
+        default=None,
+        repr=False,
+        metadata={"doc": "Key that seals and opens credentials of instances: another one, written like `key`."},
+    )
+    credential_key_file: Path | None = _option(
+        None,
+        "File that holds it. It may hold several, one a line: the first seals, all open.",
+        converter=_optional_path,
+    )
     data_dir: Path | None = _option(
         None,
         "Directory in which name, peers and registrations outlive a crash. Default: none are kept.",
         converter=_optional_path,
     )
+    snapshot: Path | None = _option(
+        None,
+        "File that keeps what could be called lately. A node that starts while it can reach nobody answers from it, "
+        "marked stale. Default: none.",
+        converter=_optional_path,
+    )
     command_checks: str = _option(
         "off",
-        "Whether health checks may run commands here: off, own (those of the program itself, and those kept on disk) "
-        "or api (also those registered over HTTP).",
+        "Whether health checks may run commands here: off, own (those of the program itself, of files that define "
+        "services, and those kept on disk) or api (also those registered over HTTP).",
         validator=_checked_command_checks,
     )
     protocol: Settings = attrs.field(factory=Settings, metadata={"doc": "The protocol's knobs; see below."})
@@ -270,7 +316,21 @@ class Config:
 class AgentConfig(Config):
     """What a user tells a standalone agent: a node's settings and its doors'."""
 
-    http: str = _option(DEFAULT_HTTP, "Address for the HTTP API: HOST:PORT, or off.", validator=_checked_door)
+    http: str = _option(
+        DEFAULT_HTTP, "Address for the HTTP API: HOST:PORT, unix:/path, or off.", validator=_checked_http
+    )
+    tokens_file: Path | None = _option(
+        None,
+        "TOML file with the tokens of those who may use the HTTP API, and what each is for; read again on SIGHUP. "
+        "Default: whoever reaches it may do everything.",
+        converter=_optional_path,
+    )
+    dialects: tuple[str, ...] = _option(
+        DIALECTS,
+        "Whose clients the HTTP door understands, beside those of its own API; off: nobody's.",
+        validator=_checked_dialects,
+        converter=_texts,
+    )
     dns: str = _option(DEFAULT_DNS, "Address for DNS, UDP and TCP: HOST:PORT, or off.", validator=_checked_door)
     dns_domain: tuple[str, ...] = _option(
         ("gossipreg", "consul"),
@@ -280,6 +340,12 @@ class AgentConfig(Config):
     )
     dns_ttl: int = _option(
         0, "How long DNS clients may keep an answer, in seconds; 0: not at all.", validator=_checked_ttl
+    )
+    services_dir: Path | None = _option(
+        None,
+        "Directory whose *.toml files define services that this agent offers, in tables [[services]]; read again on "
+        "SIGHUP.",
+        converter=_optional_path,
     )
     log_format: str = _option(
         "text",

@@ -31,12 +31,24 @@ class RecordTooLarge(InvalidInstance):
     """An instance whose packed record is over the limit; the sentence gives both sizes in bytes."""
 
 
+class InvalidPolicy(GossipregError):
+    """A policy that cannot be set; the sentence names the field."""
+
+
+class UnknownPolicy(GossipregError):
+    """No policy of that key is in force."""
+
+
 class NoInstance(GossipregError):
     """No instance of the service can be called now."""
 
 
 class UnknownInstance(GossipregError):
     """This node owns no instance of that id."""
+
+
+class CredentialsUnavailable(GossipregError):
+    """An instance's credentials cannot be sealed or read here; the sentence says which key is missing."""
 
 
 class NameConflict(GossipregError):
@@ -49,3 +61,7 @@ class NodeClosed(GossipregError):
 
 class AgentUnreachable(GossipregError):
     """No agent answers at the given HTTP address."""
+
+
+class TemplateError(GossipregError):
+    """A template that cannot be rendered; the sentence names the file and the line."""

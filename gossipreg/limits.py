@@ -43,6 +43,9 @@ NAME_CHARS_MAX: Final = 63
 ID_CHARS_MAX: Final = 255
 HOST_CHARS_MAX: Final = 255
 
+#: Length of a socket file's path (bytes). Linux has room for 108, the last of them a zero; others for 104.
+SOCKET_PATH_BYTES_MAX: Final = 103
+
 #: Length of a tag, a meta key or a meta value (characters). Proxies are configured through tags of some hundreds.
 TAG_CHARS_MAX: Final = 1024
 META_KEY_CHARS_MAX: Final = 128
@@ -59,6 +62,24 @@ TERM_MAX: Final = 2**53 - 1
 
 #: Sealed credentials of one instance (bytes): a user, a password, a certificate or two. Every node holds them.
 SEALED_BYTES_MAX: Final = 16_384
+
+#: Names among the credentials of one instance.
+CREDENTIALS_MAX: Final = 64
+
+#: Credential keys that one node opens with: the present one and those that are being replaced.
+CREDENTIAL_KEYS_MAX: Final = 16
+
+#: Shares of one split. Each is a version or a zone that somebody watches.
+SPLIT_SHARES_MAX: Final = 64
+
+#: Policies in force, removals remembered, and one of them packed (bytes). Every node holds them all, and a policy must
+#: fit a packet: there is no fetching of large ones.
+POLICIES_MAX: Final = 4096
+POLICIES_REMOVED_MAX: Final = 1024
+POLICY_BYTES_MAX: Final = 900
+
+#: Key of a policy (characters): a kind, a service and an id.
+POLICY_KEY_CHARS_MAX: Final = 32 + NAME_CHARS_MAX + ID_CHARS_MAX
 
 #: Rumors waiting to be spread by one node. Beyond it the oldest is dropped and left to reconciliation.
 RUMOR_QUEUE_MAX: Final = 4096
@@ -103,6 +124,9 @@ CHECK_SECONDS_MAX: Final = 86_400.0
 
 #: Successes or failures in a row that may be asked for before a check's health changes.
 CHECK_STREAK_MAX: Final = 100
+
+#: Largest snapshot of what could be called lately (bytes): ten thousand instances take 3 MB.
+SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024
 
 #: Length of a check's URL or address (characters), of its headers together, and of its command line.
 CHECK_TARGET_CHARS_MAX: Final = 2048

@@ -9,6 +9,7 @@ import enum
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import attrs
@@ -57,6 +58,31 @@ class Address(NamedTuple):
         if not (port.isascii() and port.isdigit() and int(port) <= 65_535):
             raise ConfigError(f"cannot read the port of {text!r}: write HOST:PORT with a port from 0 to 65535")
         return cls(host, int(port))
+
+
+@attrs.frozen
+class SocketFile:
+    """Where a socket listens for this machine only: a file. It prints as ``unix:/path``."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+    @classmethod
+    def parse(cls, text: str) -> SocketFile:
+        """Read ``unix:/path``. Raises ``ConfigError`` naming ``text``."""
+        path = text.removeprefix("unix:")
+        if path == text or not path.startswith("/") or "\0" in path:
+            raise ConfigError(f"cannot read {text!r} as a socket file: write unix:/path, from the root on")
+        if len(path.encode()) > limits.SOCKET_PATH_BYTES_MAX:
+            raise ConfigError(f"the path of {text!r} is over {limits.SOCKET_PATH_BYTES_MAX} bytes: sockets need less")
+        return cls(Path(path))
+
+
+def place(text: str) -> Address | SocketFile:
+    """Read ``HOST:PORT`` or ``unix:/path``. Raises ``ConfigError`` naming ``text``."""
+    return SocketFile.parse(text) if text.startswith("unix:") else Address.parse(text)
 
 
 def _is_ipv6(host: str) -> bool:
@@ -296,7 +322,20 @@ class CheckEvent:
     health: Health
 
 
-Event = Snapshot | InstanceEvent | MemberEvent | CheckEvent
+@attrs.frozen
+class RoleEvent:
+    """Several healthy instances of a service claim to be its primary, or other ones than before; or no longer.
+
+    ``primary`` is the one that is seen as it: None if that cannot serve, or if none claims to be it any more.
+    """
+
+    kind: Literal["contested", "settled"]
+    service: str
+    primary: Instance | None
+    contenders: tuple[Instance, ...]  # the primary first, the others are seen as fenced
+
+
+Event = Snapshot | InstanceEvent | MemberEvent | CheckEvent | RoleEvent
 
 
 @attrs.frozen
@@ -320,7 +359,9 @@ class NodeInfo:
     local_health: int  # 0 is well; each step stretches its probes' interval and timeout (Lifeguard §IV-A)
     isolated: bool  # hears nobody, so it judges nobody
     reachable: float  # share of the remembered, not departed, other members that are alive; 1.0 when alone
-    draining: bool
+    draining: bool  # asks for no new work
+    leaving: bool  # and is about to go
+    serving_last_known: bool  # answers from its snapshot what it knows nothing of: it has reached nobody yet
     fingerprint: int  # 64 bits; equal states, equal fingerprints
     members: Mapping[str, int]  # by status
     services: int

@@ -29,6 +29,7 @@ from sim.oracles.probing import Completeness, FirstProbe
 from sim.oracles.ranks import Ranks
 from sim.oracles.records import NoResurrection, SingleWriter
 from sim.oracles.restarts import Restarts
+from sim.oracles.returns import Returns
 from sim.oracles.spreading import Spreading
 from sim.oracles.stage import Stage
 from sim.oracles.storms import Storm, events_cap
@@ -51,6 +52,7 @@ ORACLES: tuple[type[Oracle], ...] = (
     NoResurrection,
     Memory,
     Answers,
+    Returns,
     Restarts,
     Bounds,
     Storm,

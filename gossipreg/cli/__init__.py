@@ -11,20 +11,24 @@ import click
 
 from gossipreg.cli.agent import agent
 from gossipreg.cli.checks import checks, heartbeat, maintenance
+from gossipreg.cli.credentials import credentials
 from gossipreg.cli.demo import demo
 from gossipreg.cli.keygen import keygen
-from gossipreg.cli.members import info, leave, members
+from gossipreg.cli.members import drain, info, leave, members
 from gossipreg.cli.page import Sections
+from gossipreg.cli.policies import policy, weight
 from gossipreg.cli.proxy import proxy
+from gossipreg.cli.render import render
 from gossipreg.cli.services import deregister, lookup, register, services
 from gossipreg.cli.sim import sim
+from gossipreg.cli.top import top
 from gossipreg.cli.watch import watch
 from gossipreg.errors import ConfigError, GossipregError
 
 _SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
-    "Run": (agent, proxy, demo, keygen),
-    "Ask the agent": (lookup, services, checks, members, watch, info),
-    "Tell the agent": (register, deregister, heartbeat, maintenance, leave),
+    "Run": (agent, proxy, render, demo, keygen),
+    "Ask the agent": (lookup, services, checks, credentials, members, top, watch, info),
+    "Tell the agent": (register, deregister, heartbeat, maintenance, weight, policy, drain, leave),
     "Try it out": (sim,),
 }
 

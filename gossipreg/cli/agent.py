@@ -26,12 +26,17 @@ _METAVARS: Final = {
     "join": "HOST:PORT",
     "zone": "NAME",
     "key_file": "FILE",
+    "credential_key_file": "FILE",
     "data_dir": "DIR",
+    "snapshot": "FILE",
     "command_checks": "off|own|api",
-    "http": "HOST:PORT|off",
+    "http": "HOST:PORT|unix:/PATH|off",
+    "tokens_file": "FILE",
+    "dialects": "NAME|off",
     "dns": "HOST:PORT|off",
     "dns_domain": "NAME",
     "dns_ttl": "SECONDS",
+    "services_dir": "DIR",
     "log_format": "text|json",
 }
 
@@ -61,27 +66,36 @@ def _setting_flags(command: _Command) -> _Command:
     metavar="FILE",
     envvar=FILE_VARIABLE,
     type=click.Path(path_type=Path),
-    help="TOML file with any of these settings and the protocol's.",
+    help="TOML file with any of these settings, the protocol's, and services.",
 )
-def agent(file: Path | None, **flags: Any) -> None:
+@click.option("--check-config", is_flag=True, help="Only say whether all of it can be used: start nothing.")
+def agent(file: Path | None, *, check_config: bool, **flags: Any) -> None:
     """Run a member of the cluster, with HTTP and DNS for this host.
 
     A setting is taken from its flag, else from the environment (GOSSIPREG_BIND, GOSSIPREG_JOIN=a,b,
     GOSSIPREG_PROTOCOL_PROBE_INTERVAL, ...), else from the file, else it is the default.
 
     When it is ready it says so in one line on standard output, with the addresses it got. SIGTERM or Ctrl-C makes
-    it drain, say goodbye and exit with 0; a second one stops it at once, with 1.
+    it drain, say goodbye and exit with 0; a second one stops it at once, with 1. SIGHUP makes it read the services
+    that its files define again, in tables [[services]].
 
     Examples:
       gossipreg agent
       gossipreg agent --name web-1 --bind 10.0.0.5:7940 --join 10.0.0.6 --key-file key
       gossipreg agent --config agent.toml --http off --dns off
+      gossipreg agent --services-dir services.d
+      gossipreg agent --services-dir services.d --check-config
     """
     config = load(flags, os.environ, file)
+    if check_config:
+        from gossipreg.cli.serving import check
+
+        click.echo(check(config, file))
+        return
     write_logs(config.log_format)
     for variable, meant in misspelt(os.environ):
         _log.warning("the variable %s is not known and was ignored: did you mean %s?", variable, meant)
 
     from gossipreg.cli.serving import run  # with trio: the other commands start without it
 
-    run(config)
+    run(config, file)

@@ -1,31 +1,77 @@
-"""Knows the two options that every command about a running agent shares: which agent, and in what form it answers."""
+"""Knows the options that commands about a running agent share: which agent, who asks, and in what form it answers."""
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 import click
 
 from gossipreg.cli.client import Agent
 from gossipreg.config import DEFAULT_HTTP
+from gossipreg.errors import ConfigError
+
+#: The variable that holds a token. There is no flag for one: everybody on the machine reads command lines with ``ps``.
+TOKEN_VARIABLE = "GOSSIPREG_TOKEN"  # noqa: S105 -- its name
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _http = click.option(
     "--http",
+    "--agent",
     "agent",
     metavar="HOST:PORT",
-    envvar="GOSSIPREG_HTTP",
+    envvar=["GOSSIPREG_AGENT", "GOSSIPREG_HTTP"],
     default=DEFAULT_HTTP,
     show_default=True,
     callback=lambda _context, _parameter, text: Agent.at(text),
-    help="The agent to ask; http://HOST:PORT will do.  [env: GOSSIPREG_HTTP]",
+    help="The agent to ask; http://HOST:PORT and unix:/path will do.  [env: GOSSIPREG_AGENT, GOSSIPREG_HTTP]",
+)
+
+token_file = click.option(
+    "--token-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help=f"File that holds the token to ask with, if the agent wants one.  [env: {TOKEN_VARIABLE}, the token itself]",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
 
 
+def http(command: _Command) -> _Command:
+    """Give a command ``--http`` and ``--token-file``, as its one parameter ``agent``."""
+
+    @functools.wraps(command)
+    def with_token(*arguments: Any, agent: Agent, **options: Any) -> Any:
+        return command(*arguments, agent=attrs.evolve(agent, token=token(options.pop("token_file"))), **options)
+
+    return _http(token_file(with_token))  # type: ignore[return-value]
+
+
 def asks_agent(command: _Command) -> _Command:
-    """Give a command ``--http`` and ``--json``, as its parameters ``agent`` and ``as_json``."""
-    return _http(as_json(command))
+    """Give a command ``--http``, ``--token-file`` and ``--json``, as its parameters ``agent`` and ``as_json``."""
+    return http(as_json(command))
+
+
+def token(file: Path | None) -> str | None:
+    """The token in ``file``, else the one in the environment, if any. Raises ``ConfigError``; quotes no token."""
+    if file is None:
+        text, where = os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE
+        if not text:
+            return None
+    else:
+        where = f"--token-file {file}"
+        try:
+            text = file.read_text("utf-8")
+        except OSError as error:
+            raise ConfigError(f"cannot read {file}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{where}: holds no token") from None
+    found = text.strip()
+    if not found or not all("!" <= each <= "~" for each in found):
+        raise ConfigError(f"{where}: holds no token: one is printable ASCII characters without a space")
+    return found

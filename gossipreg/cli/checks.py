@@ -15,7 +15,9 @@ from gossipreg.cli import show
 from gossipreg.cli.asking import asks_agent
 from gossipreg.cli.client import Agent
 from gossipreg.cli.page import command
-from gossipreg.errors import InvalidInstance
+from gossipreg.cli.policies import put_policy, remove_policy
+from gossipreg.errors import ConfigError, InvalidInstance
+from gossipreg.runtime.toml import read_toml
 
 _TRUTHS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": False, "no": False}
 
@@ -67,21 +69,31 @@ def heartbeat(agent: Agent, id: str, *, as_json: bool, check: str | None, health
 @click.argument("id")
 @click.option("--reason", metavar="TEXT", help="A few words that everybody sees.")
 @click.option("--end", is_flag=True, help="Put it back in.")
+@click.option("--service", metavar="NAME", help="Whoever owns it: by a policy about this service.")
 @asks_agent
-def maintenance(agent: Agent, id: str, *, as_json: bool, reason: str | None, end: bool) -> None:
+def maintenance(agent: Agent, id: str, *, as_json: bool, reason: str | None, end: bool, service: str | None) -> None:
     """Take an instance out of all lookups, or put it back in.
 
     Its checks go on. It stays out over a restart of the agent, and when it is registered again. The answer is the
     instance, in the columns of lookup --all.
 
+    That is for the agent's own instances. With --service it is a policy, which every node obeys, about an instance of
+    anybody's; the answer is then in the columns of policy list. Each is ended as it was begun.
+
     Examples:
       gossipreg maintenance orders-1 --reason "new disk"
       gossipreg maintenance orders-1 --end
+      gossipreg maintenance orders-7 --service orders --reason "new disk"
     """
     if end and reason is not None:
         raise click.UsageError("--reason goes with the beginning of a maintenance, not with its --end")
+    if service is not None and end:
+        return remove_policy(agent, f"maintenance:{service}:{id}", as_json=as_json)
+    if service is not None:
+        body = {"service": service, "instance": id, "maintenance": reason or ""}
+        return put_policy(agent, body, as_json=as_json)
     instance = agent.delete("maintenance", id) if end else agent.put("maintenance", id, reason=reason or None)
-    show.write(show.instances({"instances": [instance]}, reasons=True), instance, as_json=as_json)
+    return show.write(show.instances({"instances": [instance]}, reasons=True), instance, as_json=as_json)
 
 
 def checks_given(texts: Sequence[str], file: Path | None) -> list[Any]:
@@ -132,14 +144,10 @@ def _value(key: str, text: str) -> Any:
 
 
 def _in_file(file: Path) -> list[Any]:
-    import tomllib
-
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise click.BadParameter(f"cannot read {file}: {error.strerror}", param_hint="--checks") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{file} is not TOML: {error}", param_hint="--checks") from None
+        document = read_toml(file)
+    except ConfigError as error:
+        raise click.BadParameter(str(error), param_hint="--checks") from None
     found = document.get("checks")
     if not isinstance(found, list) or len(document) > 1:
         raise click.BadParameter(f"{file}: tables [[checks]] are expected, and nothing else", param_hint="--checks")

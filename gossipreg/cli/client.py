@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import attrs
 
 from gossipreg.errors import AgentUnreachable, ConfigError, GossipregError
-from gossipreg.model import Address
+from gossipreg.model import Address, SocketFile, place
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
@@ -30,15 +30,18 @@ class Agent:
     refuses.
     """
 
-    address: Address
+    address: Address | SocketFile
+    token: str | None = attrs.field(default=None, repr=False)
 
     @classmethod
     def at(cls, text: str) -> Self:
-        """The agent at ``HOST:PORT`` or ``http://HOST:PORT``. Raises ``ConfigError``."""
+        """The agent at ``HOST:PORT``, ``http://HOST:PORT`` or ``unix:/path``. Raises ``ConfigError``."""
         try:
-            return cls(Address.parse(text.removeprefix("http://").removesuffix("/")))
+            return cls(place(text.removeprefix("http://").removesuffix("/")))
         except ConfigError:
-            raise ConfigError(f"--http: {text!r} is no agent's address: write HOST:PORT or http://HOST:PORT") from None
+            raise ConfigError(
+                f"--http: {text!r} is no agent's address: write HOST:PORT, http://HOST:PORT or unix:/path"
+            ) from None
 
     def get(self, *path: str, **query: str | None) -> Any:
         """The JSON document at ``/api/v1/path...``; a query of None is not asked."""
@@ -81,7 +84,14 @@ class Agent:
     def _connection(self, patience: float) -> HTTPConnection:
         from http.client import HTTPConnection  # 30 ms that the agent itself does not need
 
-        return HTTPConnection(self.address.host, self.address.port, timeout=patience)
+        if isinstance(self.address, Address):
+            return HTTPConnection(self.address.host, self.address.port, timeout=patience)
+        import socket
+
+        connection = HTTPConnection("localhost", timeout=patience)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(patience)
+        return connection
 
     def _ask(self, method: str, target: str, body: bytes | None = None) -> Any:
         from http.client import HTTPException
@@ -99,12 +109,19 @@ class Agent:
         """The head of a good answer; its body is still to be read."""
         from http.client import HTTPException
 
+        headers = {"Content-Type": "application/json"} if body else {}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
         try:
-            connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
+            if isinstance(self.address, SocketFile):
+                connection.sock.connect(str(self.address.path))
+            connection.request(method, target, body, headers)
             answer = connection.getresponse()
         except TimeoutError:
             patience = f"{connection.timeout:g} s"
             raise AgentUnreachable(f"the agent at {self.address} does not answer within {patience}") from None
+        except PermissionError:
+            raise AgentUnreachable(f"{self.address} is not yours to open: run this as the agent's own user") from None
         except OSError:
             raise AgentUnreachable(
                 f'no agent answers at {self.address}: start one with "gossipreg agent", '
@@ -117,8 +134,9 @@ class Agent:
         return answer
 
     def _refusal(self, status: int, text: bytes, request: str) -> GossipregError:
+        remedy = " (GOSSIPREG_TOKEN or --token-file FILE will do that)" if status == 401 else ""
         try:
-            return GossipregError(str(json.loads(text)["error"]))
+            return GossipregError(f"{json.loads(text)['error']}{remedy}")
         except (ValueError, KeyError, TypeError):
             return GossipregError(f"{self.address} answered {request} with {status}: is it a gossipreg agent?")
 

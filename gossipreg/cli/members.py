@@ -1,6 +1,8 @@
-"""Knows the commands about the cluster's members and the agent itself: members, info, leave."""
+"""Knows the commands about the cluster's members and the agent itself: members, info, drain, leave."""
 
 from __future__ import annotations
+
+import click
 
 from gossipreg.cli import show
 from gossipreg.cli.asking import asks_agent
@@ -39,6 +41,25 @@ def info(agent: Agent, *, as_json: bool) -> None:
     """
     document = agent.get("node")
     show.write(show.facts(document), document, as_json=as_json)
+
+
+@command()
+@click.option("--end", is_flag=True, help="Ask for work again.")
+@asks_agent
+def drain(agent: Agent, *, as_json: bool, end: bool) -> None:
+    """Have nobody send new work to what the agent offers.
+
+    All its instances weigh 0, for everybody, within moments; what they have begun goes on. The agent itself stays, and
+    answers as before. A restart of it ends this, too.
+
+    Examples:
+      gossipreg drain
+      gossipreg drain --end
+    """
+    name = agent.get("node")["name"]
+    answer = agent.delete("drain") if end else agent.put("drain")
+    sentence = f"{name} asks for work again" if end else f"{name} drains: what it offers gets no new work"
+    show.say(sentence, answer, as_json=as_json)
 
 
 @command()

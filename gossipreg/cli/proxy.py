@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import attrs
 import click
 
+from gossipreg.cli.asking import token, token_file
 from gossipreg.cli.client import Agent
 from gossipreg.cli.logs import write_logs
 from gossipreg.cli.page import command
@@ -44,6 +46,9 @@ _FORWARD_FLAGS: Final[Sequence[tuple[str, type, str | None, str]]] = (
     ("instance_connections_max", int, "N", "Connections at once to one instance.  [default: no limit]"),
     ("backlog", int, "N", "Connections that the kernel keeps waiting.  [default: 1024]"),
     ("panic", bool, None, "When no instance can serve, use the last ones that could."),
+    ("panic_threshold", float, "SHARE", "Of fewer that can be reached, use also those lost at once.  [default: never]"),
+    ("slow_start", float, "SECONDS", "How long the share of a new instance grows.  [default: 0]"),
+    ("sticky", str, "source", "Keep each caller at one instance, by its address."),
     ("proxy_protocol", str, "v1|v2", "Tell instances who calls, by a PROXY protocol header."),
 )
 
@@ -76,10 +81,12 @@ def _flags(command: _Command) -> _Command:
 )
 @click.option(
     "--http",
+    "--agent",
     metavar="HOST:PORT",
-    envvar="GOSSIPREG_HTTP",
-    help=f"The agent to follow; {DEFAULT_HTTP} without --join.  [env: GOSSIPREG_HTTP]",
+    envvar=["GOSSIPREG_AGENT", "GOSSIPREG_HTTP"],
+    help=f"The agent to follow; {DEFAULT_HTTP} without --join.  [env: GOSSIPREG_AGENT, GOSSIPREG_HTTP]",
 )
+@token_file
 @click.option("--metrics", metavar="HOST:PORT", help="Address at which Prometheus finds /metrics.  [default: none]")
 @_flags
 @click.option(
@@ -96,6 +103,7 @@ def proxy(
     service: tuple[str, ...],
     forwards: Path | None,
     http: str | None,
+    token_file: Path | None,
     metrics: str | None,
     file: Path | None,
     **flags: Any,
@@ -132,7 +140,7 @@ def proxy(
         raise ConfigError("--forwards: names the ports itself: leave --listen and --service out")
     else:
         wanted = load_forwards(forwards, common)
-    agent = None if config.join else Agent.at(http or DEFAULT_HTTP).address
+    agent = None if config.join else attrs.evolve(Agent.at(http or DEFAULT_HTTP), token=token(token_file))
     run(wanted, config, agent, None if metrics is None else _metrics_address(metrics))
 
 

@@ -20,6 +20,7 @@ from typing import Final
 import attrs
 import trio
 
+from gossipreg.cli.client import Agent
 from gossipreg.config import AgentConfig, Config
 from gossipreg.doors.proxy import Forward, Proxy, follow_agent, follow_node, serve_metrics
 from gossipreg.model import Address, Event
@@ -35,7 +36,7 @@ _AGENTS_BIND: Final = Config().bind
 _OTHER_DESCRIPTORS: Final = 128
 
 
-def run(forwards: Sequence[Forward], config: AgentConfig, agent: Address | None, metrics: Address | None) -> None:
+def run(forwards: Sequence[Forward], config: AgentConfig, agent: Agent | None, metrics: Address | None) -> None:
     """Run a balancer until it is told to stop, following ``agent``, or a node of its own if there is none.
 
     Raises ``BindError`` for a port, ``AgentUnreachable``, and what ``open_node`` raises, alone or in a group.
@@ -57,7 +58,7 @@ def within(forwards: Sequence[Forward], descriptors: int) -> Sequence[Forward]:
 
 
 async def _serve(
-    forwards: Sequence[Forward], config: AgentConfig, agent: Address | None, metrics: Address | None
+    forwards: Sequence[Forward], config: AgentConfig, agent: Agent | None, metrics: Address | None
 ) -> None:
     proxies = [Proxy(forward) for forward in forwards]
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -83,22 +84,23 @@ def _as_node(config: AgentConfig, forwards: Sequence[Forward]) -> AgentConfig:
     return attrs.evolve(config, name=name, bind=bind)
 
 
-async def _follow(proxies: Sequence[Proxy], node: Node | None, agent: Address | None, nursery: trio.Nursery) -> None:
-    """Follow each service once; returns when all that there is has been told."""
+async def _follow(proxies: Sequence[Proxy], node: Node | None, agent: Agent | None, nursery: trio.Nursery) -> None:
+    """Follow each service once, at each threshold; returns when all that there is has been told."""
 
-    def tell(service: str, events: Sequence[Event]) -> None:
+    def tell(service: str, panic: float, events: Sequence[Event]) -> None:
         for proxy in proxies:
-            if proxy.forward.service == service:
+            if (proxy.forward.service, proxy.forward.panic_threshold) == (service, panic):
                 proxy.hear(events)
 
     async with trio.open_nursery() as starting:
-        for service in dict.fromkeys(proxy.forward.service for proxy in proxies):
-            told = partial(tell, service)
+        for service, panic in dict.fromkeys((each.forward.service, each.forward.panic_threshold) for each in proxies):
+            told = partial(tell, service, panic)
             if node is not None:
-                starting.start_soon(nursery.start, partial(follow_node, node, service, told))
+                starting.start_soon(nursery.start, partial(follow_node, node, service, told, panic=panic))
             else:
                 assert agent is not None, "nobody to follow"
-                starting.start_soon(nursery.start, partial(follow_agent, agent, service, told))
+                follow = partial(follow_agent, agent.address, service, told, panic=panic, token=agent.token)
+                starting.start_soon(nursery.start, follow)
 
 
 async def _obey(signals: AsyncIterator[int], proxies: Sequence[Proxy]) -> None:
@@ -126,7 +128,7 @@ def _announce(
     bound: Sequence[Address],
     forwards: Sequence[Forward],
     node: Node | None,
-    agent: Address | None,
+    agent: Agent | None,
     metrics: Address | None,
     *,
     as_json: bool,
@@ -137,13 +139,17 @@ def _announce(
         ready = {
             "ready": True,
             "forwards": [{"listen": address, "service": service} for address, service in ports],
-            "agent": None if agent is None else str(agent),
+            "agent": None if agent is None else str(agent.address),
             "name": None if node is None else node.name,
             "gossip": None if node is None else str(node.address),
             "metrics": None if metrics is None else str(metrics),
         }
         print(json.dumps(ready), flush=True)
     else:
-        way = f"as member {node.name} at {node.address}" if node is not None else f"by the agent at {agent}"
+        if agent is None:
+            assert node is not None, "a member, or somebody to follow"
+            way = f"as member {node.name} at {node.address}"
+        else:
+            way = f"by the agent at {agent.address}"
         shown = f", metrics {metrics}" if metrics is not None else ""
         print(f"gossipreg proxy ready: {', '.join(f'{a} to {s}' for a, s in ports)}, {way}{shown}", flush=True)

@@ -12,6 +12,7 @@ from gossipreg.cli import show
 from gossipreg.cli.asking import asks_agent
 from gossipreg.cli.checks import checks_given
 from gossipreg.cli.client import Agent
+from gossipreg.cli.credentials import credentials_in
 from gossipreg.cli.page import command
 
 
@@ -39,9 +40,23 @@ def services(agent: Agent, *, as_json: bool) -> None:
 @click.option("--tag", metavar="TAG", help="Only those that carry this tag.")
 @click.option("--zone", metavar="NAME", help="Only those in this zone.")
 @click.option("--role", metavar="NAME", help="Only those in this role.")
+@click.option(
+    "--panic",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    help="When many owners failed at once, and fewer than this share can be reached: also those that were lost.",
+)
 @asks_agent
 def lookup(
-    agent: Agent, name: str, *, as_json: bool, every: bool, tag: str | None, zone: str | None, role: str | None
+    agent: Agent,
+    name: str,
+    *,
+    as_json: bool,
+    every: bool,
+    tag: str | None,
+    zone: str | None,
+    role: str | None,
+    panic: float | None,
 ) -> None:
     """List the instances of a service that can be called now.
 
@@ -54,13 +69,17 @@ def lookup(
     Examples:
       gossipreg lookup orders
       gossipreg lookup orders --zone eu-1 --tag canary
+      gossipreg lookup orders --panic 0.5
       gossipreg lookup orders | cut -f1
       gossipreg lookup orders --all --json
     """
-    document = agent.get("services", name, all="true" if every else None, tag=tag, zone=zone, role=role)
+    asked = {"tag": tag, "zone": zone, "role": role, "panic": None if panic is None else f"{panic:g}"}
+    document = agent.get("services", name, all="true" if every else None, **asked)
     show.write(show.instances(document, reasons=every), document, as_json=as_json)
     if not document["instances"]:
         show.note(f"no {'' if every else 'healthy '}instance of {name}{_such(tag, zone, role)}")
+    elif stale := sum(1 for each in document["instances"] if each.get("stale") and not every):
+        show.note(f"{stale} of them stale: known from before, and not reached now")
 
 
 @command()
@@ -73,11 +92,24 @@ def lookup(
     "--weight", type=click.IntRange(0, limits.WEIGHT_MAX), help="Its share of the picks; 0 is drained.  [default: 1]"
 )
 @click.option("--role", metavar="NAME", help="Its role, such as primary or replica.")
+@click.option(
+    "--term",
+    metavar="N|next",
+    callback=lambda _context, _parameter, text: _term(text),
+    help="Its term as the primary: the highest is called; next: above all that the agent knows.  [default: 0]",
+)
 @click.option("--zone", metavar="NAME", help="Where it is.  [default: the agent's zone]")
 @click.option("--id", metavar="ID", help="Its id; registering an id again replaces the instance.  [default: made up]")
 @click.option("--check", "written", metavar="KIND=TARGET", multiple=True, help="A health check to run; repeatable.")
 @click.option(
     "--checks", "file", metavar="FILE", type=click.Path(path_type=Path), help="TOML file with tables [[checks]]."
+)
+@click.option(
+    "--credentials-file",
+    "secrets",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="TOML or JSON file with what a client needs to log in; the agent seals it.",
 )
 @asks_agent
 def register(
@@ -89,6 +121,7 @@ def register(
     pairs: tuple[str, ...],
     written: tuple[str, ...],
     file: Path | None,
+    secrets: Path | None,
     **given: Any,
 ) -> None:
     """Register an instance of a service with the agent.
@@ -100,13 +133,15 @@ def register(
     Examples:
       gossipreg register orders --port 8080
       gossipreg register orders --port 8080 --id orders-1 --tag v2 --meta owner=team-a
-      gossipreg register db --host 10.0.0.9 --port 5432 --role primary --weight 10
+      gossipreg register db --host 10.0.0.9 --port 5432 --role primary --term next --credentials-file db.toml
       gossipreg register orders --port 8080 --check "http=http://127.0.0.1:8080/health interval=500ms failures=2"
     """
     body = {"service": name, "tags": list(tags), "meta": _meta(pairs)}
     body |= {key: value for key, value in given.items() if value is not None}
     if written or file:
         body["checks"] = checks_given(written, file)
+    if secrets is not None:
+        body["credentials"] = credentials_in(secrets)
     instance = agent.put("instances", body=body)
     show.write(show.instances({"instances": [instance]}), instance, as_json=as_json)
 
@@ -129,6 +164,14 @@ def _such(tag: str | None, zone: str | None, role: str | None) -> str:
     filters = {"tag": tag, "zone": zone, "role": role}
     said = ", ".join(f"{name} {value}" for name, value in filters.items() if value is not None)
     return f" with {said}" if said else ""
+
+
+def _term(text: str | None) -> int | str | None:
+    if text is None or text == "next":
+        return text
+    if not text.isdecimal() or int(text) > limits.TERM_MAX:
+        raise click.BadParameter(f"{text!r} is neither next nor a whole number up to {limits.TERM_MAX}")
+    return int(text)
 
 
 def _meta(pairs: tuple[str, ...]) -> dict[str, str]:

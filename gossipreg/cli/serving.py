@@ -9,52 +9,132 @@ import json
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from gossipreg.config import AgentConfig
-from gossipreg.model import Address
+from gossipreg.errors import ConfigError, GossipregError
+from gossipreg.model import Address, SocketFile, place
+from gossipreg.runtime.definitions import DefinitionFiles, Placed, by_id, define
 from gossipreg.runtime.node import Node
-from gossipreg.runtime.opening import open_node
+from gossipreg.runtime.opening import check_start, open_node
+
+if TYPE_CHECKING:
+    from gossipreg.doors.http.access import Access
 
 _log = logging.getLogger("gossipreg.agent")
 
+#: Reads something again on SIGHUP. What it raises is logged, and all stays as it was.
+Reload = Callable[[], Awaitable[None]]
 
-def run(config: AgentConfig) -> None:
-    """Run an agent until it has left the cluster.
 
-    Raises what ``open_node`` raises, and ``BindError`` for a door's address, alone or in an ``ExceptionGroup``.
+def run(config: AgentConfig, file: Path | None = None) -> None:
+    """Run an agent until it has left the cluster, offering what ``file`` and the services' directory define.
+
+    Raises ``ConfigError`` for a file that cannot be used, what ``open_node`` raises, and ``BindError`` for a door's
+    address, alone or in an ``ExceptionGroup``.
     """
-    trio.run(_serve, config)
+    files = _files(config, file)
+    trio.run(_serve, config, files, _defined(files, config), _access(config))
 
 
-async def _serve(config: AgentConfig) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+def check(config: AgentConfig, file: Path | None = None) -> str:
+    """Say that an agent could start with this, as far as files can tell. Raises ``ConfigError``."""
+    check_start(config)
+    _access(config)
+    count = len(_defined(_files(config, file), config))
+    return f"ok, with {count} service{'s' if count > 1 else ''} defined" if count else "ok"
+
+
+def _files(config: AgentConfig, file: Path | None) -> DefinitionFiles:
+    return DefinitionFiles(file, config.services_dir, commands=config.command_checks != "off")
+
+
+def _defined(files: DefinitionFiles, config: AgentConfig) -> tuple[Placed, ...]:
+    """What the files define. Raises ``ConfigError`` for the first thing that is wrong."""
+    found = files.read()
+    for error in found.wrong:
+        raise error
+    by_id(found.placed, config.name or socket.gethostname().split(".")[0])
+    if config.credential_key is None and config.credential_key_file is None:
+        for where, definition in found.placed:
+            if definition.credentials:
+                raise ConfigError(f"{where}: credentials: there is no key to seal them: set credential_key_file")
+    return found.placed
+
+
+def _access(config: AgentConfig) -> Access | None:
+    """Who may use the HTTP API; None if there is none. Raises ``ConfigError``."""
+    if config.http == "off":
+        return None
+    from gossipreg.doors.http.access import Access  # an agent with `--http off` does without
+    from gossipreg.doors.http.server import check_safety
+
+    access = Access() if config.tokens_file is None else Access.from_file(config.tokens_file)
+    check_safety(place(config.http), access, insecure=config.insecure)
+    return access
+
+
+async def _serve(config: AgentConfig, files: DefinitionFiles, placed: Sequence[Placed], access: Access | None) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with open_node(config) as node, trio.open_nursery() as nursery:
+            for error in await define(node, placed):
+                raise error
             leave = trio.Event()
+            reloads: list[Reload] = [partial(_define_again, node, files)]
             nursery.start_soon(_leave_when_told, node, leave)
-            nursery.start_soon(_obey, signals, leave)
-            http = None if config.http == "off" else await _open_http(node, Address.parse(config.http), leave, nursery)
+            nursery.start_soon(_obey, signals, leave, reloads, nursery)
+            if access is not None:
+                reloads.append(partial(trio.to_thread.run_sync, access.reload))
+            http = None if access is None else await _open_http(node, config, access, leave, nursery)
             dns = None if config.dns == "off" else await _open_dns(node, config, nursery)
             _announce(node, http, dns, as_json=config.log_format == "json")
             await node.wait_closed()
             nursery.cancel_scope.cancel()
 
 
-async def _obey(signals: AsyncIterator[int], leave: trio.Event) -> None:
+async def _obey(
+    signals: AsyncIterator[int], leave: trio.Event, reloads: Sequence[Reload], nursery: trio.Nursery
+) -> None:
     """The first signal asks the node to leave; one that comes while it leaves ends the process there and then.
 
     That is as safe as being killed, which an agent must survive anyway: what it keeps on disk is whole at all times.
+    SIGHUP only has files read again, unless it says that the terminal has gone in which the agent was started.
     """
+    turn, in_terminal = trio.Lock(), os.isatty(0)
     async for number in signals:
         name = signal.Signals(number).name
-        if leave.is_set():
+        if number == signal.SIGHUP and not (in_terminal and not os.isatty(0)):
+            nursery.start_soon(_reload, reloads, turn)
+        elif leave.is_set():
             _log.warning("%s while leaving: stopping at once", name)
             os._exit(1)
-        _log.info("%s: leaving", name)
-        leave.set()
+        else:
+            _log.info("%s: leaving", name)
+            leave.set()
+
+
+async def _reload(reloads: Sequence[Reload], turn: trio.Lock) -> None:
+    """Read everything again that is read again; one that fails is in nobody's way."""
+    async with turn:
+        for reload in reloads:
+            try:
+                await reload()
+            except GossipregError as error:
+                _log.error("%s", error)
+        _log.info("SIGHUP: files are read again")
+
+
+async def _define_again(node: Node, files: DefinitionFiles) -> None:
+    """Offer what the files define now; a file that is wrong stands for what it said before."""
+    found = await trio.to_thread.run_sync(files.read)
+    for error in (*found.wrong, *await define(node, found.placed)):
+        _log.error("%s (what was defined there before stays)", error)
 
 
 async def _leave_when_told(node: Node, leave: trio.Event) -> None:
@@ -62,19 +142,44 @@ async def _leave_when_told(node: Node, leave: trio.Event) -> None:
     await node.leave()
 
 
-async def _open_http(node: Node, asked: Address, leave: trio.Event, nursery: trio.Nursery) -> Address:
+async def _open_http(
+    node: Node, config: AgentConfig, access: Access, leave: trio.Event, nursery: trio.Nursery
+) -> Address | SocketFile:
     """Open the HTTP door; the address that it got."""
-    from gossipreg.doors.http import serve_http  # an agent with `--http off` does without
+    from gossipreg.doors.dialects import load  # an agent with `--http off` does without
+    from gossipreg.doors.http import serve_http
+
+    _make_room()
 
     def leave_when_asked() -> None:
         _log.info("asked over HTTP: leaving")
         leave.set()
 
-    async def serve(*, task_status: trio.TaskStatus[Address]) -> None:
-        await serve_http(node, asked, leave=leave_when_asked, task_status=task_status)
-
-    got: Address = await nursery.start(serve)
+    serve = partial(
+        serve_http,
+        node,
+        place(config.http),
+        leave=leave_when_asked,
+        access=access,
+        insecure=config.insecure,
+        dialects=load(config.dialects) if config.dialects != ("off",) else (),
+    )
+    got: Address | SocketFile = await nursery.start(serve)
     return got
+
+
+def _make_room() -> None:
+    """Have as many descriptors as the HTTP door may need, or say what there is room for."""
+    from gossipreg.doors.http.capacity import DESCRIPTORS, Capacity, ask_for_descriptors
+
+    descriptors = ask_for_descriptors()
+    if descriptors < DESCRIPTORS:
+        room = Capacity.within(descriptors)
+        _log.warning(
+            "%d descriptors where %d may be needed (see ulimit -Hn): room for %d connections, %d event streams and %d "
+            "blocking reads over HTTP",
+            *(descriptors, DESCRIPTORS, room.connections, room.event_streams.most, room.waiting.most),
+        )
 
 
 async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> Address:
@@ -93,7 +198,7 @@ async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> A
     return got
 
 
-def _announce(node: Node, http: Address | None, dns: Address | None, *, as_json: bool) -> None:
+def _announce(node: Node, http: Address | SocketFile | None, dns: Address | None, *, as_json: bool) -> None:
     """Say on standard output that the agent is ready, for whoever started it to read."""
     if as_json:
         ready = {

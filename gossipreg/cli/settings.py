@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import attrs
 
-from gossipreg.config import AgentConfig, Settings
+from gossipreg.config import SERVICES, AgentConfig, Settings
 from gossipreg.errors import ConfigError
+from gossipreg.runtime.toml import read_toml
 
 #: What the name of every environment variable starts with.
 PREFIX: Final = "GOSSIPREG_"
@@ -25,7 +26,7 @@ FILE_VARIABLE: Final = f"{PREFIX}CONFIG"
 
 #: Settings without a flag: a key on the command line is read by everybody with ``ps``, and a page of protocol flags
 #: by nobody.
-_WITHOUT_FLAG: Final = frozenset({"key"})
+_WITHOUT_FLAG: Final = frozenset({"key", "credential_key"})
 
 
 @attrs.frozen
@@ -197,27 +198,18 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
 
 
 def _from_file(file: Path) -> Iterator[tuple[str, Any]]:
-    for key, value in _flat(_toml(file), file):
+    for key, value in _flat(read_toml(file), file):
         if key not in SETTINGS:
             raise ConfigError(f"{file}: unknown key {key!r}: {_hint(key)}")
         setting, where = SETTINGS[key], f"{file}: {key}"
         yield key, setting.checked(_read(setting, setting.kind.from_file, value, where), where)
 
 
-def _toml(file: Path) -> dict[str, Any]:
-    import tomllib  # most agents run without a file
-
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not TOML: {error}") from None
-
-
 def _flat(table: Mapping[str, Any], file: Path) -> Iterator[tuple[str, Any]]:
-    """The file's keys with their tables' names before them. A setting is never a table itself."""
+    """The file's settings with their tables' names before them. A setting is never a table itself."""
     for key, value in table.items():
+        if key == SERVICES:
+            continue
         if key != "protocol":
             yield key, value
         elif isinstance(value, dict):
@@ -227,14 +219,16 @@ def _flat(table: Mapping[str, Any], file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _hint(key: str) -> str:
-    meant = nearest(key, SETTINGS)
+    meant = nearest(key, [*SETTINGS, SERVICES])
     if meant is not None:
         return f"did you mean {meant!r}?"
-    return f"the keys are {', '.join(key for key in SETTINGS if '.' not in key)}, and those of [protocol]"
+    keys = ", ".join(key for key in SETTINGS if "." not in key)
+    return f"the keys are {keys}, those of [protocol], and tables [[{SERVICES}]]"
 
 
 def _read(setting: Setting, reader: Callable[[Any], Any], value: Any, where: str) -> Any:
     try:
         return reader(value)
     except (TypeError, ValueError):
-        raise ConfigError(f"{where}: {value!r} is not {setting.kind.noun}") from None
+        shown = "it" if setting.key in _WITHOUT_FLAG else repr(value)  # a key is shown to nobody
+        raise ConfigError(f"{where}: {shown} is not {setting.kind.noun}") from None

@@ -127,6 +127,33 @@ def checks(document: Any) -> Table:
     )
 
 
+def policies(document: Any) -> Table:
+    """The table of ``GET /api/v1/policies``."""
+    return Table(
+        ("key", "service", "instance", "rule", "set by", "at"),
+        [
+            (
+                policy["key"],
+                policy["service"],
+                policy.get("instance", ""),
+                _rule(policy),
+                policy["writer"],
+                local(policy["at"]),
+            )
+            for policy in document["policies"]
+        ],
+    )
+
+
+def _rule(policy: Mapping[str, Any]) -> str:
+    if policy["kind"] == "split":
+        shares = ", ".join(f"{label}={share}" for label, share in policy["shares"].items())
+        return f"split {shares} by {policy['by']}"
+    if policy["kind"] == "weight":
+        return f"weight {policy['weight']}"
+    return f"{policy['kind']}: {policy.get('reason', '')}".removesuffix(": ")
+
+
 def facts(document: Mapping[str, Any]) -> Table:
     """One row for each fact of ``GET /api/v1/node``; those in groups have the group's name before them."""
     rows: list[tuple[str, ...]] = []
@@ -140,13 +167,21 @@ def facts(document: Mapping[str, Any]) -> Table:
 
 def event(name: str, data: Mapping[str, Any]) -> tuple[str, ...]:
     """One line of a watch: time, event, id or name, state, address, service, owner, weight."""
+    return (local(time.time()), name, *about(name, data))
+
+
+def about(name: str, data: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
+    """What an event is about: id or name, state, address, service, owner, weight."""
     if name.startswith("instance"):
-        about = (data["id"], data["health"], address_of(data), data["service"], data["owner"], str(data["weight"]))
-    elif name.startswith("check"):
-        about = (f"{data['instance']} {data['check']}", data["health"], "", data["service"], "", "")
-    else:
-        about = (data["name"], state_of(data), data["address"], "", "", "")
-    return (local(time.time()), name, *about)
+        return (data["id"], data["health"], address_of(data), data["service"], data["owner"], str(data["weight"]))
+    if name.startswith("check"):
+        return (f"{data['instance']} {data['check']}", data["health"], "", data["service"], "", "")
+    if name.startswith("role"):
+        primary = data["primary"]
+        where = "" if primary is None else address_of(primary)
+        ids = ",".join(each["id"] for each in data["contenders"])
+        return (ids, name.partition("-")[2], where, data["service"], "" if primary is None else primary["owner"], "")
+    return (data["name"], state_of(data), data["address"], "", "", "")
 
 
 def write(table: Table, document: Any, *, as_json: bool) -> None:

@@ -20,6 +20,7 @@ from gossipreg.embed.signals import leave_first
 from gossipreg.embed.steps import Steps
 from gossipreg.errors import NodeClosed
 from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange
+from gossipreg.policy import Policy, Rule
 
 __all__ = ["Node", "Watch", "leave_first", "lifespan", "open_node"]
 
@@ -86,13 +87,20 @@ class Node(Reads):
         """The service's healthy instances over time: first a snapshot, then diffs."""
         return Watch(Steps(self._loop, self._node.watch(service)))
 
-    def events(self, service: str | None = None) -> Watch[tuple[Event, ...]]:
-        """Members and instances over time, in batches: first a ``Snapshot``, then what changed."""
-        return Watch(Steps(self._loop, self._node.events(service)))
+    def events(self, service: str | None = None, *, panic: float = 0.0) -> Watch[tuple[Event, ...]]:
+        """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
+
+        With ``panic``, of the instances that `lookup` gives with it.
+        """
+        return Watch(Steps(self._loop, self._node.events(service, panic=panic)))
 
     async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
         """The healthy instances of ``service``, as soon as there are ``at_least`` so many."""
         return await self._done(partial(self._node.wait_for, service, at_least=at_least))
+
+    async def wait_changed(self, service: str | None, index: int) -> None:
+        """Return when `index` gives another number than ``index``. Raises ``NodeClosed``, or what closed the node."""
+        await self._done(partial(self._node.wait_changed, service, index))
 
     async def register(
         self,
@@ -108,14 +116,16 @@ class Node(Reads):
         term: int = 0,
         id: str | None = None,
         checks: Sequence[Check | Mapping[str, object]] = (),
+        credentials: Mapping[str, str] | None = None,
     ) -> Instance:
         """Offer an instance, or replace this node's own one of the same id; returns it as registered.
 
         ``host`` is this node's own unless given, ``zone`` likewise. The default id is made of service, member (or
         the given host) and port, so that registering again replaces; a check that stays the same then goes on as it
-        stands. Without ``checks`` the instance can serve for as long as this node lives. With a data directory the
-        registration is on disk when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``,
-        ``StorageError``.
+        stands. Without ``checks`` the instance can serve for as long as this node lives. ``credentials``, what a
+        client needs to log in, are sealed under the credential key. With a data directory the registration is on disk
+        when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and
+        ``CredentialsUnavailable`` for credentials without a credential key.
         """
         register = partial(
             self._node.register,
@@ -130,6 +140,7 @@ class Node(Reads):
             term=term,
             id=id,
             checks=checks,
+            credentials=credentials,
         )
         return await self._done(register)
 
@@ -174,6 +185,28 @@ class Node(Reads):
         Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         return await self._done(partial(self._node.set_maintenance, id, reason))
+
+    async def set_policy(self, rule: Rule) -> Policy:
+        """Have every node obey ``rule``, in place of any of its key; returns it as it is in force now.
+
+        Raises ``InvalidPolicy``, ``NodeClosed``, and ``StorageError`` if it is in force but not on this node's disk.
+        """
+        return await self._done(partial(self._node.set_policy, rule))
+
+    async def remove_policy(self, key: str) -> None:
+        """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
+        await self._done(partial(self._node.remove_policy, key))
+
+    async def drain(self) -> None:
+        """Ask for no new work, and stay: all that this node offers weighs 0, everywhere, until `undrain`.
+
+        Nothing else changes for it. A restart ends it. Idempotent. Raises ``NodeClosed``.
+        """
+        await self._done(self._node.drain)
+
+    async def undrain(self) -> None:
+        """Ask for work again: everything weighs what it was registered with. Idempotent. Raises ``NodeClosed``."""
+        await self._done(self._node.undrain)
 
     async def leave(self) -> None:
         """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""

@@ -50,13 +50,19 @@ class Registry(Protocol):
         tag: str | None = None,
         zone: str | None = None,
         role: str | None = None,
+        panic: float | None = None,
     ) -> tuple[Instance, ...]:
-        """The instances of ``service`` that can serve."""
+        """The instances of ``service`` that can serve; below that share of them, also those that were lost."""
 
 
 def _known(_: object, attribute: attrs.Attribute[Strategy], value: str) -> None:
     if value not in get_args(Strategy):
         raise ConfigError(f"{attribute.name}: {value!r} is none of {', '.join(get_args(Strategy))}")
+
+
+def _a_share(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{attribute.name}: {value!r} is not a share from 0 to 1")
 
 
 @attrs.define
@@ -91,12 +97,16 @@ class Chooser:
 
     An instance whose call failed is avoided for a second, then for two, four … up to half a minute as long as it goes
     on failing; never all of them: when every one is to be avoided, none is.
+
+    With ``panic``, a share from 0 to 1, those that were lost when many owners failed at once are chosen, too, while
+    fewer than that share can be reached; 0: never.
     """
 
     registry: Registry
     strategy: Strategy = attrs.field(default="random", validator=_known, kw_only=True)
     zone: str = attrs.field(default="", kw_only=True)
     round_trip: RoundTrip | None = attrs.field(default=None, kw_only=True)
+    panic: float = attrs.field(default=0.0, validator=_a_share, kw_only=True)
     clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True)  # seconds, steady
     dice: random.Random = attrs.field(factory=random.Random, kw_only=True)
     _turns: dict[tuple[str | None, ...], RoundRobin] = attrs.field(init=False, factory=dict)
@@ -114,7 +124,7 @@ class Chooser:
         excluding: Collection[Instance] = (),
     ) -> Instance:
         """The instance to call now, never one of ``excluding``. Raises ``NoInstance``."""
-        there = self.registry.lookup(service, tag=tag, role=role)
+        there = self.registry.lookup(service, tag=tag, role=role, panic=self.panic)
         if excluding:
             tried = {key_of(instance) for instance in excluding}
             there = tuple(instance for instance in there if key_of(instance) not in tried)

@@ -39,6 +39,7 @@ class Loop:
     pid: int = attrs.field(init=False, factory=os.getpid)
     opened: Future[Node] = attrs.field(init=False, factory=Future)  # or why it could not be
     ended: Future[None] = attrs.field(init=False, factory=Future)  # or what ended it
+    _node: Node | None = attrs.field(init=False, default=None)
     _token: trio.lowlevel.TrioToken | None = attrs.field(init=False, default=None)
     _nursery: trio.Nursery | None = attrs.field(init=False, default=None)  # where verbs run; None: none are taken
     _stop: trio.Event = attrs.field(init=False, factory=trio.Event)
@@ -81,6 +82,11 @@ class Loop:
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._stop.set)
 
+    def disown(self) -> None:
+        """This process is a fork: let go of what was copied of the node's sockets and locks."""
+        if self._node is not None:
+            self._node._life.disown()  # noqa: SLF001 - whoever runs a node may end it
+
     def failure(self) -> GossipregError | None:
         """What ended the node, if it was not asked to end. Our own mistakes are raised."""
         error = self.ended.exception() if self.ended.done() else None
@@ -108,7 +114,7 @@ class Loop:
         if self._stopping:
             self._stop.set()  # it could not be told before it had a token
         async with open_node(self.config) as node, trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._nursery, self._node = nursery, node
             self.opened.set_result(node)
             try:
                 await self._stop.wait()
@@ -179,5 +185,12 @@ def _leave_all() -> None:
             loop.ended.result(settings.drain_time + settings.leave_linger + _EXIT_PATIENCE)
 
 
+def _forked() -> None:
+    """No node lives in a process that was just forked."""
+    for loop in list(_running):
+        loop.disown()
+    _running.clear()
+
+
 atexit.register(_leave_all)
-os.register_at_fork(after_in_child=_running.clear)
+os.register_at_fork(after_in_child=_forked)

@@ -13,6 +13,7 @@ import attrs
 from gossipreg.embed.loop import Loop, elsewhere
 from gossipreg.errors import NodeClosed
 from gossipreg.model import Address, Instance, Member, ServiceCount
+from gossipreg.policy import Policy
 from gossipreg.runtime.node import Node
 
 
@@ -55,18 +56,32 @@ class Reads:
         tag: str | None = None,
         zone: str | None = None,
         role: str | None = None,
+        panic: float | None = None,
     ) -> tuple[Instance, ...]:
-        """The instances of ``service`` that can serve (all, with ``healthy=False``), sorted by id; from memory."""
-        return self._node.lookup(service, healthy=healthy, tag=tag, zone=zone, role=role)
+        """The instances of ``service`` that can serve (all, with ``healthy=False``), sorted by id; from memory.
+
+        With ``panic``, a share from 0 to 1: when fewer of them can be reached because many owners failed at once, also
+        those that were lost, marked stale.
+        """
+        return self._node.lookup(service, healthy=healthy, tag=tag, zone=zone, role=role, panic=panic)
 
     def pick(
-        self, service: str, *, tag: str | None = None, zone: str | None = None, role: str | None = None
+        self,
+        service: str,
+        *,
+        tag: str | None = None,
+        zone: str | None = None,
+        role: str | None = None,
+        panic: float | None = None,
     ) -> Instance:
-        """One healthy instance, drawn with the odds of its weight. Raises ``NoInstance``."""
-        return self._node.pick(service, tag=tag, zone=zone, role=role)
+        """One of what `lookup` gives, drawn with the odds of its weight. Raises ``NoInstance``."""
+        return self._node.pick(service, tag=tag, zone=zone, role=role, panic=panic)
 
-    def index(self, service: str) -> int:
-        """A number that grows whenever any lookup of ``service`` may answer differently; it never falls."""
+    def index(self, service: str | None = None) -> int:
+        """A number that grows whenever any lookup of ``service`` may answer differently; it never falls.
+
+        Without a service: whenever anything has changed, be it a service, a member or a policy.
+        """
         return self._node.index(service)
 
     def services(self) -> Mapping[str, ServiceCount]:
@@ -80,6 +95,21 @@ class Reads:
     def own(self, id: str) -> Instance | None:
         """This node's own registration of that id."""
         return self._node.own(id)
+
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force, sorted by key."""
+        return self._node.policies()
+
+    def credentials(self, instance: Instance) -> Mapping[str, str]:
+        """What a client needs to log in to ``instance``. Raises ``CredentialsUnavailable`` that says why not."""
+        return self._node.credentials(instance)
+
+    def next_term(self, service: str) -> int:
+        """One more than the highest term that this node has seen among the instances of ``service``.
+
+        For an instance that is made the primary. Two nodes that are asked at once give the same: docs/roles.md.
+        """
+        return self._node.next_term(service)
 
     @property
     def counters(self) -> Counter[str]:

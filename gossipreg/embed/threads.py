@@ -19,6 +19,7 @@ from gossipreg.embed.signals import leave_first
 from gossipreg.embed.steps import Steps
 from gossipreg.errors import GossipregError, NodeClosed
 from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange
+from gossipreg.policy import Policy, Rule
 
 __all__ = ["Node", "Watch", "leave_first", "open_node", "start_node"]
 
@@ -76,13 +77,20 @@ class Node(Reads):
         """The service's healthy instances over time: first a snapshot, then diffs."""
         return Watch(Steps(self._loop, self._node.watch(service)))
 
-    def events(self, service: str | None = None) -> Watch[tuple[Event, ...]]:
-        """Members and instances over time, in batches: first a ``Snapshot``, then what changed."""
-        return Watch(Steps(self._loop, self._node.events(service)))
+    def events(self, service: str | None = None, *, panic: float = 0.0) -> Watch[tuple[Event, ...]]:
+        """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
+
+        With ``panic``, of the instances that `lookup` gives with it.
+        """
+        return Watch(Steps(self._loop, self._node.events(service, panic=panic)))
 
     def wait_for(self, service: str, *, at_least: int = 1, timeout: float | None = None) -> tuple[Instance, ...]:
         """The healthy instances of ``service``, as soon as there are ``at_least`` so many."""
         return self._done(partial(self._node.wait_for, service, at_least=at_least), timeout)
+
+    def wait_changed(self, service: str | None, index: int, *, timeout: float | None = None) -> None:
+        """Return when `index` gives another number than ``index``. Raises ``NodeClosed``, or what closed the node."""
+        self._done(partial(self._node.wait_changed, service, index), timeout)
 
     def register(
         self,
@@ -98,15 +106,17 @@ class Node(Reads):
         term: int = 0,
         id: str | None = None,
         checks: Sequence[Check | Mapping[str, object]] = (),
+        credentials: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Instance:
         """Offer an instance, or replace this node's own one of the same id; returns it as registered.
 
         ``host`` is this node's own unless given, ``zone`` likewise. The default id is made of service, member (or
         the given host) and port, so that registering again replaces; a check that stays the same then goes on as it
-        stands. Without ``checks`` the instance can serve for as long as this node lives. With a data directory the
-        registration is on disk when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``,
-        ``StorageError``.
+        stands. Without ``checks`` the instance can serve for as long as this node lives. ``credentials``, what a
+        client needs to log in, are sealed under the credential key. With a data directory the registration is on disk
+        when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and
+        ``CredentialsUnavailable`` for credentials without a credential key.
         """
         register = partial(
             self._node.register,
@@ -121,6 +131,7 @@ class Node(Reads):
             term=term,
             id=id,
             checks=checks,
+            credentials=credentials,
         )
         return self._done(register, timeout)
 
@@ -168,6 +179,28 @@ class Node(Reads):
         Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         return self._done(partial(self._node.set_maintenance, id, reason), timeout)
+
+    def set_policy(self, rule: Rule, *, timeout: float | None = None) -> Policy:
+        """Have every node obey ``rule``, in place of any of its key; returns it as it is in force now.
+
+        Raises ``InvalidPolicy``, ``NodeClosed``, and ``StorageError`` if it is in force but not on this node's disk.
+        """
+        return self._done(partial(self._node.set_policy, rule), timeout)
+
+    def remove_policy(self, key: str, *, timeout: float | None = None) -> None:
+        """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
+        self._done(partial(self._node.remove_policy, key), timeout)
+
+    def drain(self, *, timeout: float | None = None) -> None:
+        """Ask for no new work, and stay: all that this node offers weighs 0, everywhere, until `undrain`.
+
+        Nothing else changes for it. A restart ends it. Idempotent. Raises ``NodeClosed``.
+        """
+        self._done(self._node.drain, timeout)
+
+    def undrain(self, *, timeout: float | None = None) -> None:
+        """Ask for work again: everything weighs what it was registered with. Idempotent. Raises ``NodeClosed``."""
+        self._done(self._node.undrain, timeout)
 
     def leave(self, *, timeout: float | None = None) -> None:
         """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""

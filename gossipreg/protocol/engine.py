@@ -6,7 +6,9 @@ its outputs, so none can be left undrained. The driver hands in every packet tha
 sleeps until `deadline` or the next packet; one sleep serves every timer.
 
     receive, stream_frame, stream_ended      what peers say
-    register, deregister, drain, leave       what the user wants
+    register, deregister                     what the user wants
+    drain, undrain, leave
+    set_policy, remove_policy, recall
     seeds                                    where to look for others
     wake                                     what is due
 """
@@ -14,17 +16,26 @@ sleeps until `deadline` or the next packet; one sleep serves every timer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 
 import attrs
 
 from gossipreg import limits
 from gossipreg.config import Settings
-from gossipreg.errors import InvalidInstance, NodeClosed, RecordTooLarge, UnknownInstance
+from gossipreg.errors import (
+    InvalidInstance,
+    InvalidPolicy,
+    NodeClosed,
+    RecordTooLarge,
+    UnknownInstance,
+    UnknownPolicy,
+)
 from gossipreg.model import Address, Instance, Status
+from gossipreg.policy import Rule
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.intake import Intake
+from gossipreg.protocol.joining import Joining
 from gossipreg.protocol.judgement import Judgement
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.lifelines import Lifelines
@@ -34,11 +45,13 @@ from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outbox import Outbox
-from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output, SeekSeeds, Transmit
+from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output, PoliciesChanged, Transmit
+from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.payload import pack_instance
+from gossipreg.protocol.registry.policies import Word, pack_rule
 from gossipreg.protocol.registry.records import Announcement, Head, Record
 from gossipreg.protocol.registry.registry import Change, Registry
-from gossipreg.protocol.registry.view import View
+from gossipreg.protocol.registry.view import INDEXES_PER_MS, View
 from gossipreg.protocol.spreading.reconcile import Compare, End, Hold
 from gossipreg.protocol.standing import Standing
 from gossipreg.protocol.talks import Purpose, Talk, Talks, answers, corrections
@@ -48,9 +61,6 @@ from gossipreg.protocol.wire.reader import Reader
 
 #: Time between sweeps of what can be forgotten (seconds). Memory spans are minutes to a day.
 _SWEEP_SECONDS = 5.0
-
-#: Seeds tried at once while nobody was reached.
-_SEEDS_AT_ONCE = 4
 
 
 @attrs.define
@@ -71,10 +81,8 @@ class Engine:
     outbox: Outbox
     reader: Reader
     counters: Counter[str]
-    has_seeds: bool
-    _reconnect_at: float
+    joining: Joining
     _sweep_at: float
-    _join_wait: float
     _due: float | None = None  # the deadline, until a verb may have moved it
 
     @classmethod
@@ -101,7 +109,14 @@ class Engine:
         identity = Identity(settings, name, generation, address, zone)
         members = Members(settings, dice, name)
         detector = Detector.create(settings, members, dice, now)
-        knowledge = Knowledge(settings, members, Registry(name), View(generation), counters)
+        knowledge = Knowledge(
+            settings,
+            members,
+            Registry(name),
+            View(generation * INDEXES_PER_MS),
+            counters,
+            Clock.started(name, generation, now),
+        )
         outbox = Outbox(settings, knowledge, packet_room)
         exchange = Exchange(settings, dice, knowledge, outbox)
         standing = Standing(identity, knowledge, detector.health, exchange, outbox)
@@ -122,10 +137,19 @@ class Engine:
             outbox=outbox,
             reader=Reader() if reader is None else reader,
             counters=counters,
-            has_seeds=has_seeds,
-            reconnect_at=now if has_seeds else now + settings.reconnect_interval,
+            joining=Joining(
+                settings,
+                dice,
+                identity,
+                members,
+                standing,
+                exchange,
+                outbox,
+                has_seeds=has_seeds,
+                deadline=now if has_seeds else now + settings.reconnect_interval,
+                wait=settings.join_retry,
+            ),
             sweep_at=now + _SWEEP_SECONDS,
-            join_wait=settings.join_retry,
         )
 
     # What can be read
@@ -166,7 +190,7 @@ class Engine:
             self.detector.deadline,
             self.knowledge.mill.deadline,
             self.standing.deadline,
-            self._reconnect_at,
+            self.joining.deadline,
             self.lifelines.deadline,
             self._sweep_at,
         )
@@ -227,10 +251,56 @@ class Engine:
         """How many instances this node offers."""
         return len(self.knowledge.registry.table(self.identity.name) or ())
 
+    def set_policy(self, rule: Rule, now: float) -> list[Output]:
+        """Have ``rule`` obeyed everywhere, in place of any of its key. Raises `InvalidPolicy`, `NodeClosed`."""
+        self._check_open()
+        rule.check()
+        policies = self.knowledge.policies
+        if policies.rule(rule.key) is None and len(policies) >= limits.POLICIES_MAX:
+            raise InvalidPolicy(
+                f"policy {rule.key}: {len(policies)} are in force, as many as are allowed: remove some, see "
+                "`gossipreg policy list`"
+            )
+        return self._say_word(rule.key, pack_rule(rule), now)
+
+    def remove_policy(self, key: str, now: float) -> list[Output]:
+        """Have nobody obey the policy of that key any more. Raises `UnknownPolicy`, `NodeClosed`."""
+        self._check_open()
+        if self.knowledge.policies.rule(key) is None:
+            raise UnknownPolicy(f"no policy {key!r:.80} is in force: see `gossipreg policy list`")
+        return self._say_word(key, None, now)
+
+    def _say_word(self, key: str, payload: bytes | None, now: float) -> list[Output]:
+        self.knowledge.say_word(key, payload, now)
+        self.outbox.put(PoliciesChanged((key,)))
+        self._refresh()
+        return self._done()
+
+    def recall(self, words: Iterable[Word], now: float) -> list[Output]:
+        """Know again what was known before a restart."""
+        for word in words:
+            self.knowledge.hear_word(word, now, spread=False)
+        self._refresh()
+        return self._done()
+
+    def forget_recalled(self) -> list[Output]:
+        """Answer nothing any more that was known before this node began."""
+        self.knowledge.forget_recalled()
+        self._refresh()
+        return self._done()
+
     def drain(self, now: float) -> list[Output]:
         """Ask for no new work: all own instances weigh 0 from now on, everywhere."""
         self._check_open()
         self.identity.drain()
+        self.standing.announce(now)
+        self._refresh()
+        return self._done()
+
+    def undrain(self, now: float) -> list[Output]:
+        """Ask for work again: all own instances weigh what they were registered with."""
+        self._check_open()
+        self.identity.undrain()
         self.standing.announce(now)
         self._refresh()
         return self._done()
@@ -248,15 +318,8 @@ class Engine:
             raise NodeClosed(f"node {self.identity.name!r} has left the cluster: open a new one")
 
     def seeds(self, addresses: Sequence[Address], now: float) -> list[Output]:
-        """Try the seeds at ``addresses``: all while nobody was reached, else one that is not among the present."""
-        present = self.members.present_addresses() if self.identity.settled else {}
-        tried = [a for a in dict.fromkeys(addresses) if a != self.identity.address and a not in present]
-        self.dice.shuffle(tried)
-        for address in tried[: 1 if present else _SEEDS_AT_ONCE]:
-            if not self.talks.is_open(Purpose.JOIN, address):
-                self.exchange.open_comparison(Purpose.JOIN, address)
-        if addresses and not tried and not self.identity.settled and self.identity.contested is None:
-            self.standing.settle(now)  # we are our own only seed
+        """Try the seeds at ``addresses``: a few while nobody was reached, else one that is not among the present."""
+        self.joining.try_seeds(addresses, now)
         return self._done()
 
     # What peers say
@@ -301,6 +364,8 @@ class Engine:
                 self.standing.hear_contest(message, voice, now)
             case Record() | Head() | Announcement():
                 self.intake.hear(message, voice, now)
+            case Word():
+                self.intake.hear_word(message, voice, now)
             case Hold():
                 self.exchange.hold(voice)
             case _:
@@ -348,7 +413,7 @@ class Engine:
         if not voice.sender:
             self.exchange.close(stream)
             return self._ended(talk, now)
-        talk.answered = True
+        talk.frames += 1
         voice.news = talk.news
         ended = False
         for message in messages:
@@ -362,6 +427,8 @@ class Engine:
         if told_all and talk.is_comparison and not talk.compared:
             voice.replies += self.standing.introduce(now)
         self.exchange.reply(stream, talk, voice.replies, ended=ended)
+        if talk.purpose in (Purpose.GREET, Purpose.JOIN):
+            self.joining.go_on()
         return self._done()
 
     def stream_ended(self, stream: int, now: float, *, refused: bool = False) -> list[Output]:
@@ -377,6 +444,8 @@ class Engine:
             self.detector.prober.refused(talk.about)
         elif talk.purpose is Purpose.CONTEST and refused:
             self.standing.uncontested(now)
+        elif talk.purpose in (Purpose.GREET, Purpose.JOIN):
+            self.joining.go_on()
         return self._done()
 
     def _compare(self, theirs: int, voice: Voice, now: float) -> None:
@@ -410,24 +479,10 @@ class Engine:
         self.judgement.judge(now)
         self.lifelines.wake(now)
         self.standing.wake(now)
-        if now >= self._reconnect_at:
-            self._reconnect(now)
+        self.joining.wake(now)
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_SECONDS
             self._sweep(now)
-
-    def _reconnect(self, now: float) -> None:
-        """Try to reach one failed member and the seeds: that is how a split heals by itself."""
-        alone = not self.members.present or not self.identity.settled
-        wait = self._join_wait if alone and self.has_seeds else self.settings.reconnect_interval
-        self._reconnect_at = now + wait * (0.75 + self.dice.random() / 2)
-        self._join_wait = min(self.settings.join_retry_max, 2 * self._join_wait) if alone else self.settings.join_retry
-        failed = self.members.failed()
-        if failed:
-            lost = failed[self.dice.randrange(len(failed))]
-            self.outbox.send(lost.address, pack(lost), pack(Ping(0, lost.life, self.fingerprint)), now=now)
-        if self.has_seeds:
-            self.outbox.put(SeekSeeds())
 
     def _sweep(self, now: float) -> None:
         self.detector.prober.expire(now)
@@ -436,6 +491,8 @@ class Engine:
             self.outbox.put(MemberChanged(rumor, None))
 
     def _refresh(self) -> None:
+        if self.view.recalled and self.identity.settled and self.members.present:
+            self.knowledge.forget_recalled()
         changed = self.knowledge.refresh()
         if changed:
             self.outbox.put(InstancesChanged(tuple(changed)))

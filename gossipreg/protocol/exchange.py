@@ -59,7 +59,15 @@ class Exchange:
 
     def open_comparison(self, purpose: Purpose, to: Address) -> None:
         """Open a stream to compare states."""
-        self.open(purpose, to, [Compare(self.knowledge.fingerprint.sums), End()])
+        self.open(purpose, to, self._comparison())
+
+    def compare(self, stream: int) -> None:
+        """Compare states on a stream that is open."""
+        for frame in frames(self.outbox.sender, map(pack, self._comparison())):
+            self.outbox.put(SendFrame(stream, frame))
+
+    def _comparison(self) -> list[Message]:
+        return [Compare(self.knowledge.fingerprint.sums), End()]
 
     def reply(self, stream: int, talk: Talk, replies: list[bytes], *, ended: bool) -> None:
         """Say what there is to say; at the end of the peer's turn end ours, or close when nothing is left to say."""
@@ -118,10 +126,15 @@ class Exchange:
             self._unequal_since = now
         if self._differs_since is None or now - self._differs_since > _DIFFERS_PERIODS * self.settings.probe_interval:
             self._differs_since = now
-        if may_talk and self._is_time(now) and not self.talks.is_open(Purpose.RECONCILE):
+        if may_talk and self._is_time(now) and not self._is_comparing():
             self._talk_after = now + self.settings.reconcile_gap * (0.75 + self.dice.random() / 2)
             self.knowledge.counters["reconciliations"] += 1
             self.open_comparison(Purpose.RECONCILE, peer)
+
+    def _is_comparing(self) -> bool:
+        """Whether a talk is under way that mends the difference; a seed that was merely called may never answer."""
+        told = any(talk.answered for _, talk in self.talks.of(Purpose.JOIN))
+        return told or self.talks.is_open(Purpose.RECONCILE)
 
     def _is_time(self, now: float) -> bool:
         """Whether states have differed for so long that gossip will not mend it.

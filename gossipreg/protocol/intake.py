@@ -1,4 +1,4 @@
-"""Knows how records that peers send are weighed: taken, fetched, or answered with the word that they are no more."""
+"""Knows how what peers say of instances and policies is weighed: taken, fetched, or answered that it is no more."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import attrs
 from gossipreg import limits
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.outputs import PoliciesChanged
+from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Announcement, Head, Record
 from gossipreg.protocol.registry.table import Verdict
+from gossipreg.protocol.spreading.dissemination import Topic
 from gossipreg.protocol.standing import Standing
 from gossipreg.protocol.voice import Voice
 
@@ -24,7 +27,7 @@ class Intake:
     def hear(self, said: Record | Head | Announcement, voice: Voice, now: float) -> None:
         """A peer sends a record, says where to fetch one, or speaks of an owner's whole table."""
         if isinstance(said, Announcement):
-            self._hear_announcement(said, voice)
+            self._hear_announcement(said, voice, now)
         elif self.standing.hear_of_shared_generation(said, now):
             pass
         elif isinstance(said, Head):
@@ -36,18 +39,39 @@ class Intake:
         identity = self.standing.identity
         verdict = self.knowledge.judge(record.owner, record.generation, record.id, record.version)
         if verdict is Verdict.NEWS:
-            if self.knowledge.take(record, now, spread=voice.is_worth_telling(settled=identity.settled)):
+            spread = voice.is_worth_telling(settled=identity.settled)
+            if self.knowledge.take(record, now, spread=spread, heard_from=voice.name):
                 self.exchange.talks.got((record.owner, record.id))
         elif verdict is Verdict.DEAD and voice.in_talk:
             if record.owner != identity.name or identity.settled:  # else it may be a namesake's, and alive
                 voice.stale.setdefault(record.owner, []).append(record.id)
+        elif verdict is Verdict.KNOWN and not voice.in_talk:
+            self._heard_again(record, now)
         elif verdict is Verdict.FULL:
             self.knowledge.counters["records_over_owner_limit"] += 1
 
-    def _hear_announcement(self, said: Announcement, voice: Voice) -> None:
+    def _heard_again(self, said: Record | Announcement, now: float) -> None:
+        table = self.knowledge.registry.table(said.owner)
+        held = None if table is None else table.get(said.id)
+        if held is not None and held.version == said.version:
+            self.knowledge.heard_again(Topic.INSTANCES, (said.owner, said.id), now)
+
+    def hear_word(self, word: Word, voice: Voice, now: float) -> None:
+        """A peer says what is to be done about a service."""
+        if self.knowledge.policies.is_news(word):
+            spread = voice.is_worth_telling(settled=self.standing.identity.settled)
+            if self.knowledge.hear_word(word, now, spread=spread, heard_from=voice.name):
+                self.exchange.outbox.put(PoliciesChanged((word.key,)))
+        elif not voice.in_talk and word == self.knowledge.policies.get(word.key):
+            self.knowledge.heard_again(Topic.POLICIES, word.key, now)
+
+    def _hear_announcement(self, said: Announcement, voice: Voice, now: float) -> None:
         if said.size > limits.RECORD_BYTES_MAX or voice.member is None:
             return
-        if self.knowledge.judge(said.owner, said.generation, said.id, said.version) is Verdict.NEWS:
+        verdict = self.knowledge.judge(said.owner, said.generation, said.id, said.version)
+        if verdict is Verdict.KNOWN:
+            self._heard_again(said, now)
+        if verdict is Verdict.NEWS:
             key = (said.owner, said.id)
             if self.exchange.talks.want(key, said.generation, said.version, voice.member.address):
                 self.exchange.fetch(key)

@@ -45,21 +45,24 @@ class Judgement:
         elif not rumor.supersedes(held):
             if rumor.rank == held.rank and rumor.status is Status.SUSPECT:
                 self._confirm(held, rumor.accuser, now, refused=rumor.refused)
+            elif rumor.rank == held.rank and not voice.in_talk:
+                self.knowledge.heard_again(Topic.MEMBERSHIP, rumor.name, now)
             return
         if voice.in_talk and rumor.status is Status.FAILED and held is not None and held.status.is_present:
             # The verdict of the other side of a split: here the member may be well, so it gets the chance to refute.
             rumor = attrs.evolve(rumor, status=Status.SUSPECT, accuser=voice.sender)
             if not rumor.supersedes(held):
                 return
-        self._believe(rumor, now, spread=voice.is_worth_telling(settled=self.identity.settled))
+        spread = voice.is_worth_telling(settled=self.identity.settled)
+        self._believe(rumor, now, spread=spread, heard_from=voice.name)
         if rumor.status is Status.SUSPECT and self.detector.prober.was_unreached(rumor.life, now):
             self._second(rumor, now)
         revived = held is not None and held.status is Status.FAILED and rumor.status is Status.ALIVE
         if revived and not voice.in_talk:
             self.exchange.hurry(now)  # it was away
 
-    def _believe(self, rumor: Rumor, now: float, *, spread: bool) -> None:
-        before = self.knowledge.believe(rumor, now, spread=spread)
+    def _believe(self, rumor: Rumor, now: float, *, spread: bool, heard_from: str | None = None) -> None:
+        before = self.knowledge.believe(rumor, now, spread=spread, heard_from=heard_from)
         if rumor.status is Status.SUSPECT:
             self.detector.suspected(rumor, now)
         else:
@@ -143,8 +146,8 @@ class Judgement:
         word = pack(attrs.evolve(believed, accuser=self.identity.life, refused=True))
         for name in confidants:
             confidant = self.knowledge.members.get(name)
-            if confidant is not None:
-                self.outbox.send(confidant.address, word)
+            assert confidant is not None, "who has a seat on the ring is known"
+            self.outbox.send(confidant.address, word)
 
     def _may_be_accused(self, target: Rumor) -> bool:
         held = self.knowledge.members.get(target.name)

@@ -11,6 +11,7 @@ An owner's records count in the fingerprint only while the owner is known in the
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 
 import attrs
 
@@ -19,7 +20,9 @@ from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.payload import BadPayload
+from gossipreg.protocol.registry.policies import Policies, Word
 from gossipreg.protocol.registry.records import Head, Record
 from gossipreg.protocol.registry.registry import Change, Registry, announcement, is_inline
 from gossipreg.protocol.registry.table import Table, Verdict
@@ -41,6 +44,8 @@ class Knowledge:
     registry: Registry
     view: View
     counters: Counter[str]
+    clock: Clock
+    policies: Policies = attrs.field(factory=Policies)
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
     mill: Dissemination = attrs.field(init=False)
     own: Rumor | None = None  # this node's claim, which stands for it in its own view even before it is announced
@@ -53,7 +58,7 @@ class Knowledge:
 
     # Who is here
 
-    def believe(self, rumor: Rumor, now: float, *, spread: bool) -> Rumor | None:
+    def believe(self, rumor: Rumor, now: float, *, spread: bool, heard_from: str | None = None) -> Rumor | None:
         """Take ``rumor``, which is news, as the truth; returns what was believed before."""
         before = self.members.put(rumor, now)
         held = self.members.get(rumor.name)
@@ -62,7 +67,8 @@ class Knowledge:
         if rumor.status is not Status.SUSPECT or (before is not None and not before.is_same_life(rumor)):
             self._doubted.pop(rumor.name, None)
         if spread:
-            self.mill.add(Topic.MEMBERSHIP, rumor.name, pack(rumor), now)
+            said_by = rumor.name if rumor.status is Status.ALIVE else None
+            self._tell(Topic.MEMBERSHIP, rumor.name, pack(rumor), now, said_by=said_by, heard_from=heard_from)
         table = self.registry.table(rumor.name)
         if table is not None:
             if table.generation != rumor.generation or rumor.status is Status.LEFT:
@@ -120,7 +126,7 @@ class Knowledge:
             return generation == member.generation and member.status is not Status.LEFT
         return owner in self._orphans or len(self._orphans) < limits.ORPHAN_OWNERS_MAX
 
-    def take(self, record: Record, now: float, *, spread: bool) -> bool:
+    def take(self, record: Record, now: float, *, spread: bool, heard_from: str | None = None) -> bool:
         """Take a record that `judge` called news; False when its payload is junk."""
         self._make_way(record.owner, record.generation, now)
         try:
@@ -130,13 +136,30 @@ class Knowledge:
             return False
         self._refile(record.owner, change)
         if spread:
-            self.spread(record, now)
+            self.spread(record, now, heard_from)
         return True
 
-    def spread(self, record: Record, now: float) -> None:
+    def spread(self, record: Record, now: float, heard_from: str | None = None) -> None:
         """Tell others of a record: the record itself, or where to fetch it."""
         data = pack(record if is_inline(record) else announcement(record))
-        self.mill.add(Topic.INSTANCES, (record.owner, record.id), data, now)
+        about = (record.owner, record.id)
+        self._tell(Topic.INSTANCES, about, data, now, said_by=record.owner, heard_from=heard_from)
+
+    def _tell(
+        self, topic: Topic, about: Hashable, data: bytes, now: float, *, said_by: str | None, heard_from: str | None
+    ) -> None:
+        """Spread a rumor: down the tree of whoever said it, if it was heard from above; else the tree has a hole."""
+        origin, wait = None, 0.0
+        if said_by == self.members.own_name:
+            origin, wait = said_by, self.settings.gossip_coalesce
+        elif said_by is not None and heard_from is not None:
+            fanout = self.settings.gossip_fanout
+            origin = said_by if self.members.is_above_us(heard_from, said_by, fanout) else None
+        self.mill.add(topic, about, data, now, origin=origin, wait=wait)
+
+    def heard_again(self, topic: Topic, about: Hashable, now: float) -> None:
+        """A peer tells what this node knows already."""
+        self.mill.heard_again(topic, about, self.members.present_count, now)
 
     def learn(self, head: Head, now: float) -> None:
         """Take the word of a peer about an owner's whole table."""
@@ -197,12 +220,56 @@ class Knowledge:
             before = change.head_before if change.head_before.version else None
             self.fingerprint.replace(before, change.head_after)
 
+    # What is to be done about it
+
+    def hear_word(self, word: Word, now: float, *, spread: bool, heard_from: str | None = None) -> bool:
+        """Take what somebody says about a policy, if it is news; whether it was."""
+        if not self.policies.is_news(word):
+            return False
+        if not self.clock.hear(word.stamp, now):
+            self.counters["policies_from_the_future"] += 1
+            return False
+        try:
+            self._take_word(word)
+        except BadPayload:
+            self.counters["policies_with_bad_payload"] += 1
+            return False
+        if spread:
+            self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=heard_from)
+        return True
+
+    def say_word(self, key: str, payload: bytes | None, now: float) -> None:
+        """Make a later word about ``key`` than any that was heard, and spread it."""
+        stamp = self.clock.stamp(now)
+        word = Word(key, stamp.ms, stamp.counter, stamp.writer, payload)
+        assert self.policies.is_news(word), "what is said now is later than all that was heard"
+        self._take_word(word)
+        self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=None)
+
+    def _take_word(self, word: Word) -> None:
+        before = self.policies.get(word.key)
+        for each in self.policies.take(word):
+            self.fingerprint.replace(each, None)
+        self.fingerprint.replace(None, word)
+        for rule in (word.rule, None if before is None else before.rule):
+            if rule is not None:
+                self.registry.touch_service(rule.service)
+
     # What it looks like, and what can be forgotten
 
     def refresh(self) -> list[str]:
         """Bring the view up to date; returns the services that look different."""
         dirty = self.registry.take_dirty()
-        return self.view.refresh(dirty, self.registry, self._standing, self._doubted) if dirty else []
+        if not dirty:
+            return []
+        return self.view.refresh(
+            dirty, self.registry, self._standing, self._doubted, self.policies.of, since=self.members.since
+        )
+
+    def forget_recalled(self) -> None:
+        """The cluster was reached: what was known before this node began counts no more."""
+        for service in self.view.forget_recalled():
+            self.registry.touch_service(service)
 
     def _standing(self, owner: str, generation: int) -> Rumor | None:
         member = self.own if owner == self.members.own_name else self.members.get(owner)

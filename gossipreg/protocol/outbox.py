@@ -69,9 +69,11 @@ class Outbox:
         """Send the rumors that are due."""
         members = self.knowledge.members
         room = self.packet_room - SENDER_BYTES
-        for packet in self.knowledge.mill.flush(room, members.present_count, now):
-            data = self.sender + b"".join(packet)
-            for target in members.sample(self.settings.gossip_fanout):
+        fanout = self.settings.gossip_fanout
+        for parcel in self.knowledge.mill.flush(room, members.present_count, now):
+            data = self.sender + b"".join(parcel.rumors)
+            origin = parcel.origin
+            for target in members.sample(fanout) if origin is None else members.below_us(origin, fanout):
                 self.put(Transmit(data, target.address))
 
     def forget(self, now: float) -> None:

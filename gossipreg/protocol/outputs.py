@@ -74,6 +74,13 @@ class InstancesChanged:
 
 
 @attrs.frozen
+class PoliciesChanged:
+    """The last word about these keys is another one now."""
+
+    keys: tuple[str, ...]
+
+
+@attrs.frozen
 class NameContested:
     """Another live member bears this node's name. ``yielding``: this node must stop, the other holds the name."""
 
@@ -90,5 +97,6 @@ Output = (
     | SeekSeeds
     | MemberChanged
     | InstancesChanged
+    | PoliciesChanged
     | NameContested
 )

@@ -97,12 +97,20 @@ class Standing:
         """Somebody says something of this node's name."""
         match self.identity.judge(rumor):
             case Answer.REFUTE:
-                if rumor.status is not Status.FAILED or self.calm.may_answer(rumor, self._failed_share(), now):
-                    self._refute(rumor, now)
+                self._hear_accusation(rumor, now)
             case Answer.RECLAIM:
                 self._reclaim(rumor.generation, now)
             case Answer.CONTEST:
                 self.identity.open_contest(rumor, now)
+            case Answer.IGNORE if rumor.status is Status.FAILED and rumor.life == self.identity.life:
+                self.calm.note_return(rumor, now)
+
+    def _hear_accusation(self, rumor: Rumor, now: float) -> None:
+        waits = self.calm.verdict is not None
+        if self.calm.may_answer(rumor, self._failed_share(), now):
+            self._refute(rumor, now)
+        elif not waits:
+            self.knowledge.counters["returns_put_off"] += 1
 
     def _refute(self, rumor: Rumor, now: float) -> None:
         self.identity.refute(rumor)

@@ -28,6 +28,7 @@ class Purpose(enum.Enum):
     """Why a stream was opened by this node."""
 
     PROBE = "probe"
+    GREET = "greet"
     JOIN = "join"
     RECONCILE = "reconcile"
     FETCH = "fetch"
@@ -43,11 +44,16 @@ class Talk:
     purpose: Purpose | None
     to: Address
     about: object = None  # the probe's sequence number, the (owner, id) fetched, whom a lifeline is held to
-    answered: bool = False  # whether the peer has said anything
+    frames: int = 0  # that the peer has said something in
     spoken: bool = False  # whether anything was said in this turn
     compared: bool = False  # whether this turn asked for a comparison
     accepted: bool = False  # whether any turn of a peer's did
     news: int = 0  # pieces of news that came of it
+
+    @property
+    def answered(self) -> bool:
+        """Whether the peer has said anything."""
+        return self.frames > 0
 
     @property
     def is_comparison(self) -> bool:
@@ -83,6 +89,10 @@ class Talks:
     def is_open(self, purpose: Purpose, to: Address | None = None) -> bool:
         """Whether a stream for ``purpose`` (to ``to``) is open."""
         return any(t.purpose is purpose and (to is None or t.to == to) for t in self._talks.values())
+
+    def of(self, purpose: Purpose) -> list[tuple[int, Talk]]:
+        """The streams for ``purpose``, the first opened first."""
+        return [(stream, talk) for stream, talk in self._talks.items() if talk.purpose is purpose]
 
     def get(self, stream: int, source: Address) -> Talk | None:
         """The talk on a stream; one that a peer opens begins with its first frame."""

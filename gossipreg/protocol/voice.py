@@ -24,6 +24,11 @@ class Voice:
     stale: dict[str, list[str]] = attrs.field(factory=dict)  # owner -> ids that the sender still holds
 
     @property
+    def name(self) -> str | None:
+        """The sender's name, if it is known and gossips; what is told in a talk comes by no tree."""
+        return None if self.member is None or self.in_talk else self.member.name
+
+    @property
     def in_talk(self) -> bool:
         """Whether the message came over a stream, as part of a comparison of states."""
         return self.stream is not None

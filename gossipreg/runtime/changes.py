@@ -12,8 +12,9 @@ import trio
 #: Changes remembered. A watcher that falls further behind looks at everything again; it loses nothing.
 _KEPT = 4096
 
-#: What changed: a service or a member, and its name; or a check of our own, and its instance's id and its own name.
-Entry = tuple[Literal["service", "member", "check"], str]
+#: What changed: a service or a member, and its name; a policy, and its key; or a check of our own, and its instance's
+#: id and its own name.
+Entry = tuple[Literal["service", "member", "policy", "check"], str]
 
 
 @attrs.define

@@ -24,6 +24,7 @@ from gossipreg.protocol.outputs import (
     NameContested,
     OpenStream,
     Output,
+    PoliciesChanged,
     SeekSeeds,
     SendFrame,
     Transmit,
@@ -65,6 +66,11 @@ class Driver:
     async def serve(self, listener: socket.socket) -> None:
         """Accept streams until cancelled."""
         await self.streams.serve(listener)
+
+    def disown(self) -> None:
+        """Close this process's copies of all sockets, in a fork of the one whose they are; nobody else notices."""
+        self.datagrams.disown()
+        self.streams.disown()
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -117,6 +123,8 @@ class Driver:
                     self._tell_of_member(output)
                 case InstancesChanged():
                     self.changes.write(("service", name) for name in output.services)
+                case PoliciesChanged():
+                    self.changes.write(("policy", key) for key in output.keys)
                 case NameContested():
                     self._contested(output)
 

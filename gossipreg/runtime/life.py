@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,8 +16,12 @@ import trio
 from gossipreg.check import Check
 from gossipreg.errors import GossipregError, InvalidInstance, NodeClosed, StorageError, UnknownInstance
 from gossipreg.model import Address, Instance
+from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.checks import Finding
+from gossipreg.protocol.registry.credentials import NONCE_BYTES, Keyring
+from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.wire.messages import Junk, message_of, pack
 from gossipreg.runtime.changes import Changes
 from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.checks.probing import probe
@@ -44,9 +50,12 @@ class Life:
     changes: Changes
     counters: Counter[str]
     keeper: Keeper | None
-    command_checks: str = "off"  # see `Config`
+    command_checks: str  # see `Config`
+    keyring: Keyring
     failure: GossipregError | None = None
+    leaving: bool = attrs.field(init=False, default=False)  # it drains in order to leave, or has left
     offers: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what was registered here, by id
+    _awaited: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what files defined before the restart
     monitor: Monitor = attrs.field(init=False)
     _leaving: trio.Lock = attrs.field(factory=trio.Lock)
     _closed: trio.Event = attrs.field(factory=trio.Event)
@@ -67,6 +76,7 @@ class Life:
     async def register(self, offer: Offer) -> Instance:
         """Offer an instance; with a data directory it is on disk when this returns. The instance as it stands."""
         self.check_open()
+        offer = self._sealed(offer)
         offer.check_room()
         id_ = offer.instance.id
         self.monitor.make_room(id_, offer.checks)
@@ -89,6 +99,53 @@ class Life:
             self.offers.pop(id, None)
             self.monitor.drop(id)
 
+    async def define(self, offers: Iterable[Offer]) -> dict[str, GossipregError]:
+        """Offer just these of all that files define, and leave alone what was registered otherwise.
+
+        What stands as it is wanted is not touched. Returns what went wrong, by id: there, all stays as it was.
+        """
+        wanted = {offer.instance.id: offer for offer in offers}
+        failed: dict[str, GossipregError] = {}
+
+        async def attempt(id: str, act: Callable[[], Awaitable[object]]) -> None:
+            try:
+                await act()
+            except GossipregError as error:
+                failed[id] = error
+
+        async with trio.open_nursery() as nursery:  # side by side, so that they share what syncing the disk costs
+            for id_, said in wanted.items():
+                nursery.start_soon(attempt, id_, partial(self._define, said))
+        async with trio.open_nursery() as nursery:
+            for id_ in [id_ for id_, offer in self.offers.items() if offer.defined and id_ not in wanted]:
+                nursery.start_soon(attempt, id_, partial(self.deregister, id_))
+            for id_ in self._awaited.keys() - wanted:
+                if self.keeper is not None:
+                    nursery.start_soon(attempt, id_, partial(self.keeper.drop, id_))
+        self._awaited = {id_: offer for id_, offer in self._awaited.items() if id_ in failed}
+        return failed
+
+    async def _define(self, said: Offer) -> None:
+        before = self._before(said.instance.id)
+        maintenance = None if before is None else before.maintenance
+        offer = attrs.evolve(self._sealed(said), maintenance=maintenance, defined=True)
+        if offer != self.offers.get(said.instance.id):
+            await self.register(offer)
+
+    def _before(self, id: str) -> Offer | None:
+        """What was last offered under that id, in this life or the one before."""
+        return self.offers.get(id) or self._awaited.get(id)
+
+    def _sealed(self, offer: Offer) -> Offer:
+        """The offer with its credentials in its instance, where nobody can read them who lacks the key."""
+        if not offer.credentials:
+            return offer
+        offer.instance.check()
+        before = self._before(offer.instance.id)
+        held = b"" if before is None else before.instance.sealed
+        sealed = self.keyring.seal(offer.credentials, offer.instance, os.urandom(NONCE_BYTES), held)
+        return attrs.evolve(offer, instance=attrs.evolve(offer.instance, sealed=sealed), credentials={})
+
     def offer_of(self, id: str) -> Offer:
         """What was registered here under that id. Raises ``UnknownInstance``."""
         self.check_open()
@@ -98,9 +155,12 @@ class Life:
         return offer
 
     def _offer(self, offer: Offer) -> None:
-        """Say it, and check it from now on. Nothing is changed if the engine will not have it."""
-        self.driver.say(self.engine.register(self._standing(offer), trio.current_time()))
+        """Say it, unless it is as it was, and check it from now on. If the engine will not have it nothing changes."""
+        stands = self._standing(offer)
+        if stands != self.engine.own(offer.instance.id):
+            self.driver.say(self.engine.register(stands, trio.current_time()))
         self.offers[offer.instance.id] = offer
+        self._awaited.pop(offer.instance.id, None)
         self.monitor.put(offer.instance.id, offer.checks)
 
     def _standing(self, offer: Offer) -> Instance:
@@ -150,14 +210,75 @@ class Life:
     # What it keeps
 
     def restore(self, saved: Saved) -> None:
-        """Offer again what was registered before the restart."""
+        """Offer again what was registered before the restart; what files defined, only once they do so again."""
         for warning in saved.warnings:
             log.warning("%s", warning)
+        self.driver.say(self.engine.recall(_words(saved.policies.values()), trio.current_time()))
         for instance_id, payload in saved.instances.items():
             try:
-                self._offer(Offer.unpack(payload, id=instance_id, owner=self.name))
+                offer = Offer.unpack(payload, id=instance_id, owner=self.name)
+                if offer.defined:
+                    self._awaited[instance_id] = offer
+                else:
+                    self._offer(offer)
             except InvalidInstance as error:
                 log.warning("instance %s is not offered again: %s", instance_id, error)
+
+    async def renew_credentials(self) -> None:
+        """Seal anew what an earlier run sealed with a key that is being replaced."""
+        for offer in [offer for offer in self.offers.values() if self.keyring.supersedes(offer.instance)]:
+            try:
+                await self.register(attrs.evolve(offer, credentials=self.keyring.open(offer.instance)))
+            except GossipregError as error:
+                log.warning("the credentials of %s stay sealed as they were: %s", offer.instance.id, error)
+
+    async def set_policy(self, rule: Rule) -> None:
+        """Have a rule obeyed everywhere; with a data directory it is on disk when this returns."""
+        self.check_open()
+        self.driver.say(self.engine.set_policy(rule, trio.current_time()))
+        await self._note_own_policy(rule.key, "is in force")
+
+    async def remove_policy(self, key: str) -> None:
+        """Have a rule obeyed no more; with a data directory that is on disk when this returns."""
+        self.check_open()
+        self.driver.say(self.engine.remove_policy(key, trio.current_time()))
+        await self._note_own_policy(key, "is removed")
+
+    async def _note_own_policy(self, key: str, what_became: str) -> None:
+        try:
+            await self._note_policy(key)
+        except StorageError as error:  # everybody has been told: it cannot be undone quietly
+            raise StorageError(f"policy {key} {what_became}, but this node has not noted it: {error}") from None
+
+    async def _note_policy(self, key: str) -> None:
+        word = self.engine.knowledge.policies.get(key)
+        if self.keeper is not None and word is not None:
+            await self.keeper.put_policy(key, pack(word))
+        else:
+            await trio.lowlevel.checkpoint()
+
+    async def keep_policies(self) -> None:
+        """Note on disk what others set and remove, so that policies outlive even the end of all agents."""
+        position, failing = self.changes.position, False
+        while not self.changes.closed:
+            await self.changes.wait(position)
+            entries = self.changes.since(position)
+            position = self.changes.position
+            policies = self.engine.knowledge.policies
+            keys = (
+                [word.key for word in policies]
+                if entries is None
+                else [key for kind, key in entries if kind == "policy"]
+            )
+            try:
+                for key in keys:
+                    await self._note_policy(key)
+            except StorageError as error:  # a full disk must not stop a node that serves
+                if not failing:
+                    log.warning("policies are not noted on disk: %s", error)
+                failing = True
+            else:
+                failing = False
 
     async def keep_peers(self, keeper: Keeper) -> None:
         """Note on disk who is there, so that a restart finds back without its seeds."""
@@ -179,6 +300,26 @@ class Life:
 
     # How it ends
 
+    def disown(self) -> None:
+        """Let go of all that a fork copied of it, in the child and without a word: it lives on in the parent.
+
+        Else the kernel would hide the parent's death from its peers, and keep its port and its data directory taken,
+        for as long as the child lives.
+        """
+        if not self.is_closed:
+            self.driver.disown()
+            if self.keeper is not None:
+                self.keeper.disown()
+
+    def set_draining(self, *, draining: bool) -> None:
+        """Ask for no new work, or for work again."""
+        self.check_open()
+        if self.leaving and not draining:
+            raise NodeClosed(f"node {self.name!r} is leaving: it takes no work any more")
+        if draining != self.engine.identity.draining:
+            verb = self.engine.drain if draining else self.engine.undrain
+            self.driver.say(verb(trio.current_time()))
+
     @property
     def is_closed(self) -> bool:
         """Whether it is over."""
@@ -196,6 +337,7 @@ class Life:
         async with self._leaving:
             if self.is_closed:
                 return
+            self.leaving = True
             settings, identity = self.engine.settings, self.engine.identity
             has_peers = bool(self.engine.members.present)
             if has_peers and self.engine.own_count() and not identity.draining and not identity.left:
@@ -221,3 +363,15 @@ class Life:
         await self._closed.wait()
         if self.failure is not None:
             raise self.failure
+
+
+def _words(packed: Iterable[bytes]) -> Iterator[Word]:
+    """What an earlier run of the node kept of policies. A later version's word that cannot be read here is left out."""
+    for body in packed:
+        try:
+            word = message_of(body)
+        except Junk as error:
+            log.warning("a policy on disk is not used: %s", error)
+            continue
+        if isinstance(word, Word):
+            yield word

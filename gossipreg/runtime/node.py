@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -12,12 +13,14 @@ import trio
 from gossipreg.check import Check, CheckReport, Kind, read_checks
 from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance
 from gossipreg.model import Address, CheckEvent, Health, Instance, Member, NodeInfo, ServiceCount, Status
+from gossipreg.policy import Policy, Rule
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching
+from gossipreg.protocol.registry.panic import Lost
 from gossipreg.runtime.life import Life
-from gossipreg.runtime.offers import Offer
+from gossipreg.runtime.offers import Definition
 from gossipreg.runtime.watches import Events, Watch
 
 
@@ -35,6 +38,7 @@ class Node:
 
     def __attrs_post_init__(self) -> None:
         self._engine = self._life.engine
+        self._life.counters["panicked_lookups"] += 0  # other threads count it: they must not be who adds it
 
     # What it is
 
@@ -73,10 +77,12 @@ class Node:
             isolated=engine.is_isolated(trio.current_time()),
             reachable=alive / len(there) if there else 1.0,
             draining=identity.draining or identity.left,
+            leaving=self._life.leaving,
             fingerprint=engine.fingerprint,
             members={str(status): by_status[str(status)] for status in Status},
             services=len(counts),
             instances=sum(count.instances for count in counts.values()),
+            serving_last_known=bool(engine.view.recalled),
             counters=dict(sorted(self._life.counters.items())),
         )
 
@@ -90,30 +96,59 @@ class Node:
         tag: str | None = None,
         zone: str | None = None,
         role: str | None = None,
+        panic: float | None = None,
     ) -> tuple[Instance, ...]:
-        """The instances of ``service`` that can serve (all, with ``healthy=False``), sorted by id; from memory."""
+        """The instances of ``service`` that can serve (all, with ``healthy=False``), sorted by id; from memory.
+
+        With ``panic``, a share from 0 to 1: when fewer of them can be reached because many owners failed at once, also
+        those that were lost, marked stale.
+        """
         view = self._engine.view.service(service)
         instances = view.healthy if healthy else view.instances
+        if panic and healthy and view.lost is not None and view.lost.share < panic:
+            instances = self._panicked(view.lost)
         if tag is None and zone is None and role is None:
             return instances
         return matching(instances, tag=tag, zone=zone, role=role)
 
     def pick(
-        self, service: str, *, tag: str | None = None, zone: str | None = None, role: str | None = None
+        self,
+        service: str,
+        *,
+        tag: str | None = None,
+        zone: str | None = None,
+        role: str | None = None,
+        panic: float | None = None,
     ) -> Instance:
-        """One healthy instance, drawn with the odds of its weight. Raises ``NoInstance``."""
+        """One of what `lookup` gives, drawn with the odds of its weight. Raises ``NoInstance``."""
         view = self._engine.view.service(service)
-        if tag is None and zone is None and role is None:
+        if tag is None and zone is None and role is None and not panic:
             picked = by_weight(view, self._dice)
         else:
-            picked = by_weight_among(matching(view.healthy, tag=tag, zone=zone, role=role), self._dice)
+            picked = by_weight_among(self.lookup(service, tag=tag, zone=zone, role=role, panic=panic), self._dice)
         if picked is None:
             raise NoInstance(_nobody(service, view.instances, view.healthy, tag=tag, zone=zone, role=role))
         return picked
 
-    def index(self, service: str) -> int:
-        """A number that grows whenever any lookup of ``service`` may answer differently; it never falls."""
-        return self._engine.view.service(service).index
+    def _panicked(self, lost: Lost) -> tuple[Instance, ...]:
+        self._life.counters["panicked_lookups"] += 1
+        return lost.instances
+
+    def index(self, service: str | None = None) -> int:
+        """A number that grows whenever any lookup of ``service`` may answer differently; it never falls.
+
+        Without a service: whenever anything has changed, be it a service, a member or a policy.
+        """
+        return self._life.changes.position if service is None else self._engine.view.service(service).index
+
+    async def wait_changed(self, service: str | None, index: int) -> None:
+        """Return when `index` gives another number than ``index``. Raises ``NodeClosed``, or what closed the node."""
+        changes = self._life.changes
+        while not changes.closed and self.index(service) == index:
+            await (changes.wait(index) if service is None else changes.wait_for(("service", service)))
+        await trio.lowlevel.checkpoint()
+        if self.index(service) == index:
+            raise self._life.failure or NodeClosed(f"node {self.name!r} is closed")
 
     def services(self) -> Mapping[str, ServiceCount]:
         """Every service that has instances."""
@@ -129,13 +164,27 @@ class Node:
         """This node's own registration of that id."""
         return self._engine.own(id)
 
+    def credentials(self, instance: Instance) -> Mapping[str, str]:
+        """What a client needs to log in to ``instance``. Raises ``CredentialsUnavailable`` that says why not."""
+        return self._life.keyring.open(instance)
+
+    def next_term(self, service: str) -> int:
+        """One more than the highest term that this node has seen among the instances of ``service``.
+
+        For an instance that is made the primary. Two nodes that are asked at once give the same: docs/roles.md.
+        """
+        return self._engine.view.service(service).term + 1
+
     def watch(self, service: str) -> Watch:
         """The service's healthy instances over time: first a snapshot, then diffs."""
         self._life.check_open()
         return Watch(service, self._engine.view, self._life.changes, lambda: self._life.failure)
 
-    def events(self, service: str | None = None) -> Events:
-        """Members and instances over time, in batches: first a ``Snapshot``, then what changed."""
+    def events(self, service: str | None = None, *, panic: float = 0.0) -> Events:
+        """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
+
+        With ``panic``, of the instances that `lookup` gives with it.
+        """
         self._life.check_open()
         return Events(
             service,
@@ -146,6 +195,7 @@ class Node:
             self._life.monitor.flapping,
             self._life.changes,
             lambda: self._life.failure,
+            panic=panic,
         )
 
     def _flap(self, entry: str) -> CheckEvent | None:
@@ -185,33 +235,39 @@ class Node:
         term: int = 0,
         id: str | None = None,
         checks: Sequence[Check | Mapping[str, object]] = (),
+        credentials: Mapping[str, str] | None = None,
     ) -> Instance:
         """Offer an instance, or replace this node's own one of the same id; returns it as registered.
 
         ``host`` is this node's own unless given, ``zone`` likewise. The default id is made of service, member (or
         the given host) and port, so that registering again replaces; a check that stays the same then goes on as it
-        stands. Without ``checks`` the instance can serve for as long as this node lives. With a data directory the
-        registration is on disk when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``,
-        ``StorageError``.
+        stands. Without ``checks`` the instance can serve for as long as this node lives. ``credentials``, what a
+        client needs to log in, are sealed under the credential key. With a data directory the registration is on disk
+        when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and
+        ``CredentialsUnavailable`` for credentials without a credential key.
         """
         read = read_checks(list(checks))
         if self.command_checks == "off" and any(check.kind is Kind.COMMAND for check in read):
             raise InvalidInstance('checks: commands are off on this node: set command_checks to "own" or "api"')
-        instance = Instance(
-            id=f"{service}-{host or self.name}-{port}" if id is None else id,
+        definition = Definition(
             service=service,
-            host=self.address.host if host is None else host,
             port=port,
+            host=host,
+            id=id,
             tags=tags,
             meta={} if meta is None else meta,
             weight=weight,
-            zone=self._engine.identity.zone if zone is None else zone,
+            zone=zone,
             role=role,
             term=term,
-            owner=self.name,
+            checks=read,
+            credentials={} if credentials is None else credentials,
         )
-        before = self._life.offers.get(instance.id)
-        return await self._life.register(Offer(instance, read, None if before is None else before.maintenance))
+        offer = definition.offer(member=self.name, host=self.address.host, zone=self._engine.identity.zone)
+        before = self._life.offers.get(offer.instance.id)
+        return await self._life.register(
+            attrs.evolve(offer, maintenance=None if before is None else before.maintenance)
+        )
 
     async def deregister(self, id: str) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
@@ -264,7 +320,40 @@ class Node:
             attrs.evolve(offer.instance, reason=reason).check()
         return await self._life.register(attrs.evolve(offer, maintenance=reason))
 
+    # What is to be done everywhere
+
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force, sorted by key."""
+        return self._engine.knowledge.policies.in_force
+
+    async def set_policy(self, rule: Rule) -> Policy:
+        """Have every node obey ``rule``, in place of any of its key; returns it as it is in force now.
+
+        Raises ``InvalidPolicy``, ``NodeClosed``, and ``StorageError`` if it is in force but not on this node's disk.
+        """
+        await self._life.set_policy(rule)
+        word = self._engine.knowledge.policies.get(rule.key)
+        policy = None if word is None else word.policy
+        return policy or Policy(rule, self.name, time.time())  # else somebody has removed it in this very moment
+
+    async def remove_policy(self, key: str) -> None:
+        """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
+        await self._life.remove_policy(key)
+
     # How it ends
+
+    async def drain(self) -> None:
+        """Ask for no new work, and stay: all that this node offers weighs 0, everywhere, until `undrain`.
+
+        Nothing else changes for it. A restart ends it. Idempotent. Raises ``NodeClosed``.
+        """
+        self._life.set_draining(draining=True)
+        await trio.lowlevel.checkpoint()
+
+    async def undrain(self) -> None:
+        """Ask for work again: everything weighs what it was registered with. Idempotent. Raises ``NodeClosed``."""
+        self._life.set_draining(draining=False)
+        await trio.lowlevel.checkpoint()
 
     async def leave(self) -> None:
         """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""

@@ -1,7 +1,11 @@
-"""Knows what this node was asked to offer: the instance as it was registered, its checks, whether it is taken out."""
+"""Knows what this node was asked to offer: the instance as it was registered, its checks, whether it is taken out.
+
+A `Definition` is what a program or a file said of an instance; an `Offer` is what that came to on this node.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -16,6 +20,45 @@ from gossipreg.protocol.registry.payload import pack_instance, unpack_instance
 _WORST: Final[Any] = {"health": Health.MAINTENANCE, "reason": "\U0001f600" * limits.REASON_CHARS_MAX}
 
 
+@attrs.frozen(kw_only=True)
+class Definition:
+    """What is said of an instance to be offered. What it leaves open, None, is for the node to fill in."""
+
+    service: str
+    port: int
+    host: str | None = None
+    id: str | None = None
+    tags: Sequence[str] = ()
+    meta: Mapping[str, str] = attrs.field(factory=dict)
+    weight: int = 1
+    zone: str | None = None
+    role: str | None = None
+    term: int = 0
+    checks: tuple[Check, ...] = ()
+    credentials: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+    def id_on(self, member: str) -> str:
+        """Its id on that member: of service, member (or the given host) and port, so that saying it again replaces."""
+        return f"{self.service}-{self.host or member}-{self.port}" if self.id is None else self.id
+
+    def offer(self, *, member: str, host: str, zone: str) -> Offer:
+        """What ``member`` offers by it, at its own ``host`` and in its own ``zone`` unless they were given."""
+        instance = Instance(
+            id=self.id_on(member),
+            service=self.service,
+            host=host if self.host is None else self.host,
+            port=self.port,
+            tags=self.tags,
+            meta=self.meta,
+            weight=self.weight,
+            zone=zone if self.zone is None else self.zone,
+            role=self.role,
+            term=self.term,
+            owner=member,
+        )
+        return Offer(instance, self.checks, credentials=self.credentials)
+
+
 @attrs.frozen
 class Offer:
     """One registration of this node's own. Its health is not part of it: that is for the checks to say."""
@@ -23,6 +66,8 @@ class Offer:
     instance: Instance
     checks: tuple[Check, ...] = ()
     maintenance: str | None = None  # why it is taken out, if it is
+    defined: bool = False  # by a file, which is asked again after a restart
+    credentials: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # until they are sealed into the instance
 
     def check_room(self) -> None:
         """Raise ``RecordTooLarge`` if its record could not say what the checks may find."""
@@ -36,9 +81,11 @@ class Offer:
     def packed(self) -> bytes:
         """As it is kept on disk: the record, with what only its owner knows beside it."""
         packed = pack_instance(self.instance)
-        if not self.checks and self.maintenance is None:
+        if not self.checks and self.maintenance is None and not self.defined:
             return packed
-        mine = {"checks": [check.stated() for check in self.checks], "maintenance": self.maintenance}
+        mine: dict[str, Any] = {"checks": [check.stated() for check in self.checks], "maintenance": self.maintenance}
+        if self.defined:
+            mine["defined"] = True
         body: bytes = msgpack.packb(msgpack.unpackb(packed) | mine)
         return body
 
@@ -47,4 +94,5 @@ class Offer:
         """What an earlier run of the node kept. Raises ``InvalidInstance`` for a check that is not known here."""
         kept = msgpack.unpackb(body)
         checks = read_checks(kept.get("checks", []))
-        return cls(unpack_instance(body, id=id, owner=owner), checks, kept.get("maintenance"))
+        instance = unpack_instance(body, id=id, owner=owner)
+        return cls(instance, checks, kept.get("maintenance"), defined=kept.get("defined", False))

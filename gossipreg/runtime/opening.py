@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -19,6 +19,8 @@ from gossipreg.config import DEFAULT_PORT, Config, parse_key
 from gossipreg.errors import ConfigError
 from gossipreg.model import Address, is_name
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.registry.credentials import Keyring
+from gossipreg.protocol.registry.view import INDEXES_PER_MS
 from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
 from gossipreg.runtime.changes import Changes
 from gossipreg.runtime.datagrams import Datagrams
@@ -27,9 +29,29 @@ from gossipreg.runtime.life import Life
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.sockets import Sockets, check_safety, open_sockets, resolve_bind
+from gossipreg.runtime.watches import warn_of_contests
 
 if TYPE_CHECKING:
+    from gossipreg.runtime.last_known import LastKnown
     from gossipreg.runtime.persistence import Keeper, Saved
+
+
+class _Keys(NamedTuple):
+    """The keys of a node, as its configuration gives them."""
+
+    gossip: bytes | None
+    credentials: Keyring
+
+    @classmethod
+    def of(cls, config: Config) -> _Keys:
+        """Raises ``ConfigError``."""
+        key = _key_of(config)
+        return cls(key, _keyring_of(config, key))
+
+
+def check_start(config: Config) -> None:
+    """Raise what `open_node` would, as far as settings and the files that they name can tell; nothing is opened."""
+    check_safety(resolve_bind(config.bind), config, sealed=_Keys.of(config).gossip is not None)
 
 
 @asynccontextmanager
@@ -40,15 +62,16 @@ async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
     to stop in the middle because its name is held by another, the block is cancelled and ``NameConflict`` raised.
     """
     config = config or Config()
-    key = _key_of(config)
+    keys = _Keys.of(config)
     bind = resolve_bind(config.bind)
-    check_safety(bind, config, sealed=key is not None)
+    check_safety(bind, config, sealed=keys.gossip is not None)
+    last_known = None if config.snapshot is None else await _open_last_known(config.snapshot, config.cluster)
     keeper = None if config.data_dir is None else await _open_keeper(config.data_dir)
     try:
         saved = None if keeper is None else await keeper.load()
         sockets = open_sockets(bind, config.advertise)
         try:
-            async with _living(config, key, sockets, keeper, saved) as life:
+            async with _living(config, keys, sockets, keeper, saved, last_known=last_known) as life:
                 yield Node(life)
         finally:
             sockets.close()
@@ -60,7 +83,13 @@ async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
 
 @asynccontextmanager
 async def _living(
-    config: Config, key: bytes | None, sockets: Sockets, keeper: Keeper | None, saved: Saved | None
+    config: Config,
+    keys: _Keys,
+    sockets: Sockets,
+    keeper: Keeper | None,
+    saved: Saved | None,
+    *,
+    last_known: LastKnown | None,
 ) -> AsyncIterator[Life]:
     name = _name_of(config, saved, sockets.address)
     generation = max(time.time_ns() // 1_000_000, saved.generation + 1 if saved else 0)
@@ -75,7 +104,7 @@ async def _living(
                 nursery.cancel_scope.shield = True  # when the user's block is cancelled there is a goodbye to be said
                 life = _born(
                     config=config,
-                    key=key,
+                    keys=keys,
                     sockets=sockets,
                     keeper=keeper,
                     seeds=Seeds(config.join, saved.peers if saved else ()),
@@ -86,10 +115,16 @@ async def _living(
                 )
                 if saved is not None:
                     life.restore(saved)
+                if last_known is not None:
+                    last_known.begin(life)
+                    nursery.start_soon(last_known.keep, life)
                 nursery.start_soon(life.driver.run)
+                nursery.start_soon(warn_of_contests, life.engine.view, life.changes)
                 nursery.start_soon(life.driver.serve, sockets.tcp)
                 if keeper is not None:
                     nursery.start_soon(life.keep_peers, keeper)
+                    nursery.start_soon(life.keep_policies)
+                    nursery.start_soon(life.renew_credentials)
                 task_status.started(life)
             if life.failure is not None:
                 outer.cancel_scope.cancel()
@@ -113,7 +148,7 @@ async def _living(
 def _born(
     *,
     config: Config,
-    key: bytes | None,
+    keys: _Keys,
     sockets: Sockets,
     keeper: Keeper | None,
     seeds: Seeds,
@@ -123,6 +158,7 @@ def _born(
     nursery: trio.Nursery,
 ) -> Life:
     counters: Counter[str] = Counter()
+    key = keys.gossip
     seal: Seal = ClearSeal(config.cluster) if key is None else AesGcmSeal(key, config.cluster, os.urandom(8))
     engine = Engine.create(
         name=name,
@@ -136,11 +172,17 @@ def _born(
         now=trio.current_time(),
         counters=counters,
     )
-    changes = Changes()
+    changes = Changes(generation * INDEXES_PER_MS)
     driver = Driver(engine, Datagrams(sockets.udp, seal, counters), seeds, changes, config.cluster, key, nursery)
-    life = Life(config.cluster, engine, driver, changes, counters, keeper, config.command_checks)
+    life = Life(config.cluster, engine, driver, changes, counters, keeper, config.command_checks, keys.credentials)
     driver.on_failure = life.close
     return life
+
+
+async def _open_last_known(path: Path, cluster: str) -> LastKnown:
+    from gossipreg.runtime.last_known import LastKnown  # likewise
+
+    return await LastKnown.open(path, cluster)
 
 
 async def _open_keeper(directory: Path) -> Keeper:
@@ -154,17 +196,40 @@ def _key_of(config: Config) -> bytes | None:
         raise ConfigError("key and key_file: give one of them, not both")
     if config.key is not None:
         return parse_key(config.key, where="key")
-    return None if config.key_file is None else _read_key(config.key_file)
+    if config.key_file is None:
+        return None
+    return parse_key(_text_of_keys("key_file", config.key_file), where=f"key_file {config.key_file}")
 
 
-def _read_key(path: Path) -> bytes:
+def _keyring_of(config: Config, gossip_key: bytes | None) -> Keyring:
+    """The credential keys that a configuration gives, if any. Raises ``ConfigError``."""
+    text, file = config.credential_key, config.credential_key_file
+    if text is not None and file is not None:
+        raise ConfigError("credential_key and credential_key_file: give one of them, not both")
+    if text is not None:
+        where, lines = "credential_key", [text]
+    elif file is not None:
+        where = f"credential_key_file {file}"
+        lines = [line for line in _text_of_keys("credential_key_file", file).splitlines() if line.strip()]
+    else:
+        return Keyring(config.cluster)
+    if not 1 <= len(lines) <= limits.CREDENTIAL_KEYS_MAX:
+        raise ConfigError(f"{where}: {len(lines)} keys are not 1 to {limits.CREDENTIAL_KEYS_MAX}, one a line")
+    keys = tuple(parse_key(line, where=where) for line in lines)
+    if gossip_key in keys:
+        raise ConfigError(
+            f"{where}: it holds the key of the gossip, which all members have: make another with `gossipreg keygen`"
+        )
+    return Keyring(config.cluster, keys)
+
+
+def _text_of_keys(setting: str, path: Path) -> str:
     try:
-        text = path.read_text("ascii")
+        return path.read_text("ascii")
     except OSError as error:
-        raise ConfigError(f"key_file: cannot read {path}: {error.strerror}") from None
+        raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"key_file: {path} holds no key: make one with `gossipreg keygen`") from None
-    return parse_key(text, where=f"key_file {path}")
+        raise ConfigError(f"{setting}: {path} holds no key: make one with `gossipreg keygen`") from None
 
 
 def _name_of(config: Config, saved: Saved | None, address: Address) -> str:

@@ -1,4 +1,4 @@
-"""Knows what outlives a crash of an agent: its name, generation, peers and registrations, in one checked file.
+"""Knows what outlives a crash of an agent: name, generation, peers, registrations, policies, in one checked file.
 
 The file is an SQLite database that is synced at every commit: a write that returned is on the disk, and one that did
 not has happened wholly or not at all. Beyond that, nothing in the data directory is trusted:
@@ -69,6 +69,7 @@ class Saved:
     generation: int = 0  # ms since the epoch; the last that was used, so the next must be higher
     peers: tuple[Address, ...] = ()
     instances: Mapping[str, bytes] = attrs.field(factory=dict)  # packed, by id
+    policies: Mapping[str, bytes] = attrs.field(factory=dict)  # the last word about each, packed, by key
     warnings: tuple[str, ...] = ()
 
 
@@ -107,6 +108,10 @@ class Store:
             finally:
                 os.close(self._lock)
 
+    def disown(self) -> None:
+        """Let go of this process's copy of the lock, in a fork of the one that has the directory."""
+        os.close(self._lock)
+
     def load(self) -> Saved:
         """Everything saved that is whole; rows that are not are moved to the table ``set_aside``."""
         found: dict[bytes, dict[bytes, bytes]] = defaultdict(dict)
@@ -126,6 +131,7 @@ class Store:
             generation=identity.get("generation", 0),
             peers=tuple(Address(host, port) for host, port in json.loads(found[b"peers"].get(b"", b"[]"))),
             instances={key.decode(): body for key, body in found[b"instance"].items()},
+            policies={key.decode(): body for key, body in found[b"policy"].items()},
             warnings=tuple(warnings),
         )
 
@@ -150,6 +156,10 @@ class Store:
         """Forget a registration, if there is one of that id."""
         with _explained(self._directory):
             self._connection.execute("DELETE FROM entries WHERE kind = 'instance' AND id = ?", (instance_id,))
+
+    def put_policy(self, key: str, word: bytes) -> None:
+        """Save the last word about a policy, packed, in place of the one before."""
+        self._put("policy", key, word)
 
     def set_identity(self, name: str, generation: int) -> None:
         """Save who this run of the agent is. ``generation``: ms since the epoch at its boot."""
@@ -211,6 +221,10 @@ class Keeper:
         """See `Store.drop_instance`."""
         await self._write(functools.partial(self._store.drop_instance, instance_id))
 
+    async def put_policy(self, key: str, word: bytes) -> None:
+        """See `Store.put_policy`."""
+        await self._write(functools.partial(self._store.put_policy, key, word))
+
     async def set_identity(self, name: str, generation: int) -> None:
         """See `Store.set_identity`."""
         await self._write(functools.partial(self._store.set_identity, name, generation))
@@ -218,6 +232,10 @@ class Keeper:
     async def set_peers(self, addresses: Iterable[Address]) -> None:
         """See `Store.set_peers`."""
         await self._write(functools.partial(self._store.set_peers, tuple(addresses)))
+
+    def disown(self) -> None:
+        """See `Store.disown`."""
+        self._store.disown()
 
     async def close(self) -> None:
         """Give the directory up, even if cancelled; writes asked for before this are made first."""

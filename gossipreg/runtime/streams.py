@@ -9,6 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from weakref import WeakSet
 
 import attrs
 import trio
@@ -57,6 +58,7 @@ class Streams:
     nursery: trio.Nursery
     _lines: dict[int, _Line] = attrs.field(factory=dict)
     _accepted: int = 0
+    _sockets: WeakSet[trio.socket.SocketType] = attrs.field(factory=WeakSet)
 
     def open(self, opening: OpenStream) -> None:
         """Connect in the background; `on_end` is called exactly once, however it goes."""
@@ -87,10 +89,17 @@ class Streams:
             line.closing = True
             line.outbox.close()
 
+    def disown(self) -> None:
+        """Close this process's copies of all sockets, in a fork of the one whose they are; nobody else notices."""
+        for each in list(self._sockets):
+            if each.fileno() != -1:
+                os.close(each.detach())  # not `close`: that is for the process on whose loop they are
+
     async def serve(self, listener: socket.socket) -> None:
         """Accept streams for ever."""
-        trio_listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-        await trio.serve_listeners(self._accept, [trio_listener])
+        ours = trio.socket.from_stdlib_socket(listener)
+        self._sockets.add(ours)
+        await trio.serve_listeners(self._accept, [trio.SocketListener(ours)])
 
     async def _call(self, opening: OpenStream) -> None:
         refused = False
@@ -112,7 +121,7 @@ class Streams:
         """A connection, or None. Raises ``ConnectionRefusedError`` when the peer's kernel says that nobody listens."""
         with trio.move_on_after(opening.patience):
             try:
-                return await _connected(opening.to)
+                return await self._connected(opening.to)
             except ConnectionRefusedError:
                 self.counters["streams_refused"] += 1
                 raise
@@ -121,7 +130,20 @@ class Streams:
         self.counters["streams_not_connected"] += 1
         return None
 
+    async def _connected(self, to: Address) -> trio.SocketStream:
+        """A connection to an IP address. Raises ``OSError`` as the kernel says it: which it is, is news."""
+        family = trio.socket.AF_INET6 if ":" in to.host else trio.socket.AF_INET
+        made = trio.socket.socket(family, trio.socket.SOCK_STREAM)
+        self._sockets.add(made)
+        try:
+            await made.connect(tuple(to))
+        except BaseException:
+            made.close()
+            raise
+        return trio.SocketStream(made)
+
     async def _accept(self, stream: trio.SocketStream) -> None:
+        self._sockets.add(stream.socket)
         if sum(1 for number in self._lines if number < 0) >= limits.STREAMS_IN_MAX:
             self.counters["streams_over_limit"] += 1
             return
@@ -187,15 +209,3 @@ class Streams:
             self.counters["streams_silent"] += 1
         except trio.BrokenResourceError:
             self.counters["streams_broken"] += 1
-
-
-async def _connected(to: Address) -> trio.SocketStream:
-    """A connection to an IP address. Raises ``OSError`` as the kernel says it: what kind of error it is, is news."""
-    family = trio.socket.AF_INET6 if ":" in to.host else trio.socket.AF_INET
-    made = trio.socket.socket(family, trio.socket.SOCK_STREAM)
-    try:
-        await made.connect(tuple(to))
-    except BaseException:
-        made.close()
-        raise
-    return trio.SocketStream(made)

@@ -6,6 +6,7 @@ dropped leaves nothing behind.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Final, Literal, Self
 
@@ -13,18 +14,23 @@ import attrs
 
 from gossipreg.errors import GossipregError
 from gossipreg.model import (
+    PRIMARY,
     CheckEvent,
     Event,
     Instance,
     InstanceEvent,
     Member,
     MemberEvent,
+    RoleEvent,
     ServiceChange,
     Snapshot,
     Status,
 )
+from gossipreg.protocol.registry.roles import contenders
 from gossipreg.protocol.registry.view import View
 from gossipreg.runtime.changes import Changes
+
+log = logging.getLogger(__name__)
 
 MemberKind = Literal["joined", "suspect", "alive", "failed", "left"]
 
@@ -100,12 +106,71 @@ class Watch:
         )
 
 
+@attrs.define
+class Contests:
+    """Services of which several healthy instances claim to be the primary, as was last told of them."""
+
+    _view: View
+    _told: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
+
+    def look(self, service: str) -> RoleEvent | None:
+        """What there is to tell of the service now."""
+        before = self._told.pop(service, ())
+        now = contenders(self._view.service(service).healthy)
+        primary = now[0] if now and now[0].role == PRIMARY else None
+        if len(now) > 1:
+            self._told[service] = now
+            return None if _claims(now) == _claims(before) else RoleEvent("contested", service, primary, now)
+        return RoleEvent("settled", service, primary, now) if before else None
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Those that were last told of as contested."""
+        return tuple(self._told)
+
+
+def _claims(contending: Iterable[Instance]) -> list[tuple[str, str, int, str | None]]:
+    return [(each.owner, each.id, each.term, each.role) for each in contending]
+
+
+async def warn_of_contests(view: View, changes: Changes) -> None:
+    """Tell the log of every service that several claim to be the primary of, until the node closes."""
+    contests, position = Contests(view), 0
+    while not changes.closed:
+        entries = changes.since(position)
+        position = changes.position
+        services = (
+            dict.fromkeys([*contests.services, *view.services])
+            if entries is None
+            else [name for kind, name in entries if kind == "service"]
+        )
+        for service in services:
+            event = contests.look(service)
+            if event is not None:
+                _log_contest(event)
+        await changes.wait(position)
+
+
+def _log_contest(event: RoleEvent) -> None:
+    named = [f"{each.id} of {each.owner} (term {each.term})" for each in event.contenders[:4]]
+    if event.kind == "settled":
+        log.info("%s is contested no more: its primary is %s", event.service, named[0] if event.primary else "nobody")
+        return
+    log.warning(
+        "%d instances of %s claim to be its primary: %s: %s is called; register the others as replicas",
+        len(event.contenders),
+        event.service,
+        ", ".join(named),
+        event.primary.id if event.primary else "none of them",
+    )
+
+
 @attrs.define(eq=False)
 class Events:
     """Everything over time, in batches: first a `Snapshot` alone, then what came, changed and went.
 
-    With a ``service``, only its instances are told of; members always are. Ends when the node closes; raises what
-    closed it, if that was an error.
+    With a ``service``, only its instances are told of; members always are. ``panic``: as `Node.lookup` has it. Ends
+    when the node closes; raises what closed it, if that was an error.
     """
 
     service: str | None
@@ -120,6 +185,11 @@ class Events:
     _seen_members: dict[str, Member] = attrs.field(factory=dict)
     _seen: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
     _flapping: dict[str, None] = attrs.field(factory=dict)  # checks that were last told of as flapping
+    _panic: float = 0.0
+    _contests: Contests = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._contests = Contests(self._view)
 
     def __aiter__(self) -> Self:
         return self
@@ -143,7 +213,11 @@ class Events:
         self._position = self._changes.position
         members = self._members()
         self._seen_members = {member.name: member for member in members}
-        self._seen = {name: view.healthy for name, view in self._view.services.items() if self._wants(name)}
+        self._seen = {
+            name: view.to_call(self._panic) for name, view in self._view.services.items() if self._wants(name)
+        }
+        for name in self._seen:
+            self._contests.look(name)  # the snapshot tells of those: they are in it, as fenced
         return Snapshot(members, tuple(instance for name in sorted(self._seen) for instance in self._seen[name]))
 
     def _wants(self, service: str) -> bool:
@@ -163,6 +237,8 @@ class Events:
         for service in services:
             if self._wants(service):
                 batch += self._instance_events(service)
+                contest = self._contests.look(service)
+                batch += [] if contest is None else [contest]
         return batch + [event for name in checks for event in self._check_events(name)]
 
     def _check_events(self, name: str) -> list[Event]:
@@ -178,7 +254,7 @@ class Events:
 
     def _instance_events(self, service: str) -> list[Event]:
         before = self._seen.pop(service, ())
-        after = self._view.service(service).healthy
+        after = self._view.service(service).to_call(self._panic)
         if after:
             self._seen[service] = after
         return _Diff.between(before, after).events()

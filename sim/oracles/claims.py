@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import attrs
-import msgpack
 
-from gossipreg.model import Status
 from gossipreg.protocol.outputs import MemberChanged, Output
-from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
-from gossipreg.protocol.wire.sealing import Refused, Seal
+from sim.oracles.ears import Accusation, Ears
 from sim.oracles.oracle import Oracle
 from sim.process import Process
-
-#: Where in a packed rumor these fields are, and the bytes before its name: head, kind, head of the name.
-_GENERATION, _INCARNATION, _STATUS, _HOST, _PORT = 2, 3, 4, 5, 6
-_BEFORE_NAME: Final = 3
-
-_ACCUSED: Final = (int(Status.SUSPECT), int(Status.FAILED))
 
 
 @attrs.define
@@ -58,61 +48,27 @@ class Answers(Oracle):
 
     law: ClassVar[str] = "who hears itself accused answers in the same step"
 
-    _heard: list[tuple[int, int]] = attrs.field(factory=list)  # (generation, incarnation) of accusations in this step
+    _ears: Ears = attrs.field(init=False)
+    _heard: list[Accusation] = attrs.field(factory=list)  # in this step
+
+    def __attrs_post_init__(self) -> None:
+        self._ears = Ears(lambda _, accusation: self._heard.append(accusation))
 
     def after(self, process: Process) -> None:
         """Compare the accusations of this step with what the accused says of itself now."""
-        if type(process.seal) is not _Ear:
-            process.seal = _Ear(process.seal, process, self._hear)
+        self._ears.lend(process)
         if not self._heard:
             return
         identity = process.engine.standing.identity
         now = (identity.generation, identity.incarnation)
         for accusation in self._heard:
             self.checks += 1
-            waits = process.engine.standing.calm.verdict is not None  # it keeps being failed, and takes its time
-            if now <= accusation and not identity.left and not waits:
-                self.wrong(process.name, f"heard itself accused in {accusation}, and is still in {now}")
+            waits = process.engine.standing.calm.verdict is not None  # whether it may is for `Returns` to say
+            if now <= accusation.claim and not identity.left and not waits:
+                self.wrong(process.name, f"heard itself accused in {accusation.claim}, and is still in {now}")
         self._heard.clear()
-
-    def _hear(self, process: Process, fields: list[Any]) -> None:
-        """A rumor about ``process`` has reached it."""
-        own = process.engine.standing.identity
-        of_this_life = fields[_GENERATION] == own.generation and tuple(fields[_HOST : _PORT + 1]) == own.address
-        if fields[_STATUS] in _ACCUSED and of_this_life:
-            self._heard.append((fields[_GENERATION], fields[_INCARNATION]))
 
     def finish(self) -> None:
         """Say so if nobody was accused."""
         if not self.checks:
             self.not_applicable("nobody heard itself accused")
-
-
-@attrs.define(eq=False)
-class _Ear:
-    """A process's seal, and somebody who listens for what comes out of it about that very process."""
-
-    inner: Seal
-    process: Process
-    tell: Callable[[Process, list[Any]], None]
-    overhead: int = attrs.field(init=False)
-    seal: Callable[..., bytes] = attrs.field(init=False)
-    _sign: bytes = attrs.field(init=False)  # how a rumor about the process begins
-
-    def __attrs_post_init__(self) -> None:
-        self.overhead = self.inner.overhead
-        self.seal = self.inner.seal
-        own = self.process.engine.standing.identity.rumor()
-        self._sign = pack(own)[: _BEFORE_NAME + len(own.name)]
-
-    def open(self, packet: bytes, wall: float) -> bytes | Refused:
-        """Open a packet, and look whether the process is spoken of; nothing is decoded unless it is."""
-        payload = self.inner.open(packet, wall)
-        if type(payload) is bytes and self._sign in payload:
-            at = payload.find(self._sign, SENDER_BYTES)
-            while at >= 0:
-                unpacker = msgpack.Unpacker()
-                unpacker.feed(payload[at:])
-                self.tell(self.process, next(unpacker))
-                at = payload.find(self._sign, at + 1)
-        return payload

@@ -51,11 +51,10 @@ class Memory(Oracle):
 
     def finish(self) -> None:
         """Flag a scenario in which what is forgotten may be heard of again."""
-        settings = self.stage.scenario.settings
+        kept = self.stage.scenario.settings.remember_departed
         needed = self.stage.longest_parting + heal_bound(self.stage.scenario)
-        kept, knob = min((settings.remember_failed, "remember_failed"), (settings.remember_left, "remember_left"))
         if kept < needed:
-            self.note = f"flagged: {knob} {kept:g} s is less than parting and heal bound, {needed:.0f} s"
+            self.note = f"flagged: remember_departed {kept:g} s is less than parting and heal bound, {needed:.0f} s"
         elif not self.checks:
             self.not_applicable("nobody was forgotten")
 

@@ -94,6 +94,8 @@ class Spreading(RecordOracle):
             return
         one_way = slowest_way(scenario.wiring, _TAIL)
         expected = 2 * epidemic(scenario.settings, scenario.nodes, self.stage.loss, one_way)
+        if self.stage.loss and scenario.settings.gossip_tree:
+            expected += 2 * scenario.settings.gossip_tree_gap  # the tree has holes, and until then few are at random
         if math.isinf(expected):
             self.not_applicable("gossip alone does not reach everybody at such a loss")
             return

@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from gossipreg.protocol.spreading.dissemination import Dissemination, Key, Topic
+from gossipreg.protocol.spreading.dissemination import Dissemination, Key, Parcel, Topic
 from gossipreg.protocol.wire.messages import pack
 from sim.process import Process
 
@@ -45,7 +45,16 @@ class Ticks(Dissemination):
         """The next tick (seconds), or infinity when there is nothing to tell."""
         return self.next_tick if self._told else math.inf
 
-    def add(self, topic: Topic, about: Hashable, data: bytes, now: float) -> None:
+    def add(
+        self,
+        topic: Topic,
+        about: Hashable,
+        data: bytes,
+        now: float,
+        *,
+        origin: str | None = None,  # noqa: ARG002 - memberlist tells members at random
+        wait: float = 0.0,  # noqa: ARG002 - it has its tick
+    ) -> None:
         """Spread ``data``, the packed rumor, in place of what was said about the same thing."""
         if not self._told and self.next_tick < now:
             self._pass_ticks(now)  # with nothing to tell they went by
@@ -55,13 +64,13 @@ class Ticks(Dissemination):
     def _pass_ticks(self, now: float) -> None:
         self.next_tick += TICK * math.ceil((now - self.next_tick) / TICK)
 
-    def flush(self, room: int, members: int, now: float) -> list[list[bytes]]:
+    def flush(self, room: int, members: int, now: float) -> list[Parcel]:
         """What this tick tells to the same few members."""
         if now < self.deadline:
             return []
         self._pass_ticks(now)
         self.most = _RETRANSMIT * math.ceil(math.log10(members + 1))
-        return [self._take(room, self.settings.gossip_fanout)]
+        return [Parcel(None, self._take(room, self.settings.gossip_fanout))]
 
     def ride(self, room: int, now: float) -> list[bytes]:  # noqa: ARG002
         """Rumors that fit into ``room`` bytes of a packet that goes out anyway."""

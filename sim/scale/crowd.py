@@ -19,6 +19,7 @@ from gossipreg.model import Instance, Status
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output
+from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.view import View
 from sim.cluster import Cluster
@@ -77,7 +78,9 @@ class Crowd:
         """What one would know who had heard everything; nobody's, so that all may hold it."""
         settings = self.cluster.settings
         index = max(process.engine.identity.generation for process in processes)
-        knowledge = Knowledge(settings, Members(settings, Random(0), ""), Registry(""), View(index), Counter())
+        knowledge = Knowledge(
+            settings, Members(settings, Random(0), ""), Registry(""), View(index), Counter(), Clock("", index)
+        )
         for process in processes:
             knowledge.believe(process.engine.identity.rumor(), 0.0, spread=False)
             for record in process.engine.knowledge.registry.table(process.name) or ():

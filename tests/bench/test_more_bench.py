@@ -58,9 +58,21 @@ def test_watchers_are_timed_from_the_registration() -> None:
 
 
 def test_only_the_promised_number_of_watchers_has_a_target() -> None:
-    _, _, few, many = cells(watchers_table({10: [Heard(1, 2, 3, 1)], 1000: [Heard(100, 200, 251, 180)]}))
-    assert few[-2:] == ["", ""]
-    assert many[-2:] == ["≤ 250 ms", "missed"]
+    few, many, late = [Heard(1, 2, 3, 1)], [Heard(100, 200, 251, 180)], [Heard(100, 200, 499, 180)]
+    found = {
+        (10, 0): {"watchers": few, "readers": []},
+        (1000, 0): {"watchers": many, "readers": []},
+        (0, 1000): {"watchers": [], "readers": late},
+        (1000, 1000): {"watchers": many, "readers": late},
+    }
+    targets = [(row[0], *row[-2:]) for row in cells(watchers_table(found))[2:]]
+    assert targets == [
+        ("10 watchers", "", ""),
+        ("1,000 watchers", "≤ 250 ms", "missed"),
+        ("1,000 readers", "≤ 500 ms", "met"),
+        ("1,000 watchers beside 1,000 readers", "", ""),
+        ("1,000 readers beside 1,000 watchers", "", ""),
+    ]
 
 
 def test_differing_records_lie_at_equal_distances() -> None:

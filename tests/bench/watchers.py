@@ -1,12 +1,10 @@
-"""How soon the last of many watchers of one agent has a registration: `python -m tests.bench.watchers`.
+"""How soon the last of many clients of one agent has a registration: `python -m tests.bench.watchers`.
 
-All watchers are server-sent event streams over HTTP from one agent, held by one process with one epoll: a client that
-costs next to nothing. In each round an instance is registered over one more connection; the time runs from the sending
-of that request to the moment in which each watcher's socket has the event. That moment is taken when epoll says so,
-before anything is read.
-
-An agent lets in only so many event streams (docs/http-api.md). Where more are asked for than that, its limit is raised
-for the benchmark, and the table says so.
+Two kinds of clients, both over HTTP and all held by one process with one epoll, which costs next to nothing: watchers
+hold a stream of server-sent events, readers a blocking read of the service that changes (`?index=...&wait=5m`). In each
+round an instance is registered over one more connection; the time runs from the sending of that request to the moment
+in which each client's socket has the event or the answer. That moment is taken when epoll says so, before anything is
+read. Readers are asked to wait again after each round, and the next begins when the agent has nothing left to do.
 """
 
 from __future__ import annotations
@@ -14,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import resource
 import select
 import socket
 import statistics
@@ -26,93 +26,117 @@ import attrs
 import click
 import trio
 
-from gossipreg.doors.http import limits
 from tests.bench import http_client
 from tests.bench.ears import Ears
 from tests.bench.figures import Figure
 from tests.bench.processes import BenchError, Brood, Process, cpu_seconds
 from tests.bench.tables import machine, markdown, verdict
 
-#: What is promised: so many watchers have a registration within so long (ms).
-TARGET_WATCHERS: Final = 1000
-TARGET_MS: Final = 250.0
+#: What is promised: so many of a kind have a registration within so long (ms), the other kind being there or not.
+TARGET_CLIENTS: Final = 1000
+TARGETS_MS: Final = {"watchers": 250.0, "readers": 500.0}
 
 _HOST: Final = "127.0.0.1"
 _READ_BYTES: Final = 65_536
 _PATIENCE: Final = 30.0  # seconds, for all to hear something
-
-#: Starts an agent whose door lets in as many event streams as its first argument says, if that is more than usual.
-_LAUNCH: Final = """\
-import sys
-from gossipreg.doors.http import limits
-streams = int(sys.argv.pop(1))
-limits.EVENT_STREAMS_MAX = max(limits.EVENT_STREAMS_MAX, streams)
-limits.CONNECTIONS_MAX = max(limits.CONNECTIONS_MAX, streams + 64)
-from gossipreg.cli import main
-sys.exit(main())
-"""
+_QUIET: Final = 0.1  # seconds in which an agent that has nothing to do uses next to no CPU
+_INDEX: Final = re.compile(rb'"index":(\d+)')
 
 
 @attrs.define(eq=False)
-class Watchers:
-    """Event streams of one agent, by file descriptor."""
+class Crowd:
+    """Watchers and readers of one agent, by file descriptor."""
 
     port: int
+    watchers: dict[int, socket.socket] = attrs.field(factory=dict)
+    readers: dict[int, socket.socket] = attrs.field(factory=dict)
     _epoll: select.epoll = attrs.field(factory=select.epoll)
-    _streams: dict[int, socket.socket] = attrs.field(factory=dict)
+    _index: int = 0  # the one that readers know
 
-    def grow(self, count: int) -> None:
+    def watch(self, count: int) -> None:
         """Open streams until there are ``count``, each with its snapshot read. Raises ``BenchError`` if one is not."""
-        ask = f"GET /api/v1/events HTTP/1.1\r\nHost: {_HOST}:{self.port}\r\n\r\n".encode()
-        while len(self._streams) < count:
-            stream = socket.create_connection((_HOST, self.port))
-            stream.settimeout(_PATIENCE)
-            stream.sendall(ask)
+        while len(self.watchers) < count:
+            stream = self._connect()
+            stream.sendall(self._get("/api/v1/events"))
             begun = b""
             while b"event: snapshot" not in begun or not begun.endswith(b"\n\n\r\n"):
                 said = stream.recv(_READ_BYTES)
                 begun += said
                 if not said or b"503 Service" in begun:
-                    raise BenchError(f"watcher {len(self._streams) + 1} was not let in: {begun[-200:]!r}")
-            self._streams[stream.fileno()] = stream
+                    raise BenchError(f"watcher {len(self.watchers) + 1} was not let in: {begun[-200:]!r}")
+            self.watchers[stream.fileno()] = stream
             self._epoll.register(stream.fileno(), select.EPOLLIN)
 
-    def hear(self, word: bytes) -> list[float]:
+    def read(self, count: int) -> None:
+        """Open connections for readers until there are ``count``."""
+        while len(self.readers) < count:
+            stream = self._connect()
+            stream.sendall(self._get("/api/v1/services/changing"))
+            self._index = max(self._index, _index_in(stream.recv(_READ_BYTES)))
+            self.readers[stream.fileno()] = stream
+            self._epoll.register(stream.fileno(), select.EPOLLIN)
+
+    def wait(self) -> None:
+        """Have all readers wait for a change."""
+        ask = self._get(f"/api/v1/services/changing?index={self._index}&wait=5m")
+        for stream in self.readers.values():
+            stream.sendall(ask)
+
+    def hear(self, word: bytes) -> dict[str, list[float]]:
         """When each had ``word`` (``time.perf_counter``). Raises ``BenchError`` if one has it not in time."""
-        rests = dict.fromkeys(self._streams, b"")
-        heard: list[float] = []
+        rests = dict.fromkeys([*self.watchers, *self.readers], b"")
+        heard: dict[str, list[float]] = {"watchers": [], "readers": []}
         patience = time.perf_counter() + _PATIENCE
         while rests:
-            ready = self._epoll.poll(1.0, len(self._streams))
+            ready = self._epoll.poll(1.0, len(rests))
             at = time.perf_counter()
             if at > patience:
-                raise BenchError(f"{len(rests)} of {len(self._streams)} watchers did not hear of a registration")
+                raise BenchError(f"{len(rests)} of {len(self.watchers) + len(self.readers)} heard nothing")
             for fd, _ in ready:
                 said = os.read(fd, _READ_BYTES)
                 if not said:
-                    raise BenchError("the agent ended the stream of a watcher")
-                if fd in rests and word in (said_all := rests[fd] + said):
-                    heard.append(at)
+                    raise BenchError("the agent broke off")
+                if fd not in rests:
+                    continue
+                rests[fd] += said
+                if word in rests[fd]:
+                    heard["readers" if fd in self.readers else "watchers"].append(at)
+                    if fd in self.readers:
+                        self._index = _index_in(rests[fd])
                     del rests[fd]
-                elif fd in rests:
-                    rests[fd] = said_all[-len(word) :]
         return heard
 
     def close(self) -> None:
         """Close all."""
-        for stream in self._streams.values():
+        for stream in [*self.watchers.values(), *self.readers.values()]:
             stream.close()
         self._epoll.close()
+
+    def _get(self, target: str) -> bytes:
+        return f"GET {target} HTTP/1.1\r\nHost: {_HOST}:{self.port}\r\n\r\n".encode()
+
+    def _connect(self) -> socket.socket:
+        stream = socket.create_connection((_HOST, self.port))
+        stream.settimeout(_PATIENCE)
+        return stream
+
+
+def _index_in(said: bytes) -> int:
+    """The index of a lookup's answer. Raises ``BenchError`` for what is none."""
+    found = _INDEX.search(said)
+    if found is None or not said.endswith(b"}"):
+        raise BenchError(f"a reader was not answered: {said[-200:]!r}")
+    return int(found[1])
 
 
 @attrs.frozen
 class Heard:
-    """What came of one round: from the registration to the first, the middle and the last watcher, in ms."""
+    """What came of one round for one kind: from the registration to the first, the middle and the last, in ms."""
 
     first: float
     middle: float
     last: float
-    cpu: float  # what the agent used until then
+    cpu: float  # what the agent used until all had heard
 
     @classmethod
     def of(cls, begun: float, heard: Sequence[float], cpu: float) -> Heard:
@@ -121,9 +145,13 @@ class Heard:
         return cls(first, middle, last, 1000 * cpu)
 
 
+#: What came of all rounds: by how many watchers and readers there were, for each kind.
+Found = dict[tuple[int, int], dict[str, list[Heard]]]
+
+
 def register(connection: socket.socket, port: int, name: str) -> None:
-    """Ask for an instance of that id; the answer is left for `answered`."""
-    body = json.dumps({"id": name, "service": name, "port": 8080})
+    """Have the one instance be different; the answer is left for `answered`."""
+    body = json.dumps({"id": "changing", "service": "changing", "port": 8080, "meta": {"round": name}})
     head = f"PUT /api/v1/instances HTTP/1.1\r\nHost: {_HOST}:{port}\r\nContent-Length: {len(body)}\r\n\r\n"
     connection.sendall(f"{head}{body}".encode())
 
@@ -131,63 +159,89 @@ def register(connection: socket.socket, port: int, name: str) -> None:
 def answered(connection: socket.socket) -> None:
     """Read the answer, which is small."""
     said = connection.recv(_READ_BYTES)
-    if not said.startswith(b"HTTP/1.1 201"):
+    if not said.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")):
         raise BenchError(f"the agent did not register an instance: {said[:200]!r}")
 
 
-def one_round(watchers: Watchers, connection: socket.socket, agent: Process, name: str) -> Heard:
-    """Register an instance and hear all watchers."""
+def settle(agent: Process) -> None:
+    """Return when the agent has nothing left to do."""
+    before = cpu_seconds(agent.pid)
+    patience = time.perf_counter() + _PATIENCE
+    while time.perf_counter() < patience:
+        time.sleep(_QUIET)
+        now = cpu_seconds(agent.pid)
+        if now - before <= _QUIET / 5:
+            return
+        before = now
+    raise BenchError("the agent does not come to rest")
+
+
+def one_round(crowd: Crowd, connection: socket.socket, agent: Process, name: str) -> dict[str, Heard]:
+    """Have the readers wait, register, and hear all."""
+    crowd.wait()
+    settle(agent)
     cpu = cpu_seconds(agent.pid)
     begun = time.perf_counter()
-    register(connection, watchers.port, name)
-    heard = watchers.hear(f'"{name}"'.encode())
+    register(connection, crowd.port, name)
+    heard = crowd.hear(f'"{name}"'.encode())
     cpu = cpu_seconds(agent.pid) - cpu
     answered(connection)
-    return Heard.of(begun, heard, cpu)
+    return {kind: Heard.of(begun, moments, cpu) for kind, moments in heard.items() if moments}
 
 
-def take_turns(agent: Process, port: int, counts: Sequence[int], rounds: int) -> dict[int, list[Heard]]:
-    """All rounds, for each number of watchers."""
-    watchers = Watchers(port)
-    found: dict[int, list[Heard]] = {}
-    try:
-        with socket.create_connection((_HOST, port)) as connection:
-            for count in counts:
-                watchers.grow(count)
-                one_round(watchers, connection, agent, f"warm-{count}")
-                found[count] = [
-                    one_round(watchers, connection, agent, f"round-{count}-{number}") for number in range(rounds)
-                ]
-    finally:
-        watchers.close()
+def take_turns(agent: Process, port: int, counts: Sequence[tuple[int, int]], rounds: int) -> Found:
+    """All rounds, for each number of watchers and readers."""
+    found: Found = {}
+    with socket.create_connection((_HOST, port)) as connection:
+        for count in counts:
+            crowd = Crowd(port)
+            try:
+                crowd.watch(count[0])
+                crowd.read(count[1])
+                one_round(crowd, connection, agent, f"warm-{count}")
+                found[count] = {"watchers": [], "readers": []}
+                for number in range(rounds):
+                    for kind, heard in one_round(crowd, connection, agent, f"round-{count}-{number}").items():
+                        found[count][kind].append(heard)
+            finally:
+                crowd.close()
+            settle(agent)
     return found
 
 
-def table(found: dict[int, list[Heard]]) -> str:
+def table(found: Found) -> str:
     """The figures as they stand in the documentation."""
-    rows = [["watchers", "first, ms", "half of them, ms", "last, ms", "agent's CPU, ms", "target", ""]]
-    for count, rounds in found.items():
-        figures = [Figure.of([getattr(heard, what) for heard in rounds]) for what in ("first", "middle", "last", "cpu")]
-        held = count == TARGET_WATCHERS
-        target = [f"≤ {TARGET_MS:g} ms", verdict(figures[2].middle <= TARGET_MS)] if held else ["", ""]
-        rows.append([f"{count:,}", *map(str, figures), *target])
+    rows = [["clients", "first, ms", "half of them, ms", "last, ms", "agent's CPU, ms", "target", ""]]
+    for (watchers, readers), kinds in found.items():
+        for kind, rounds in kinds.items():
+            if not rounds:
+                continue
+            figures = [
+                Figure.of([getattr(each, what) for each in rounds]) for what in ("first", "middle", "last", "cpu")
+            ]
+            count, others = (watchers, readers) if kind == "watchers" else (readers, watchers)
+            beside = f" beside {others:,} {'readers' if kind == 'watchers' else 'watchers'}" if others else ""
+            limit = TARGETS_MS[kind]
+            held = count == TARGET_CLIENTS and not others
+            target = [f"≤ {limit:g} ms", verdict(figures[2].middle <= limit)] if held else ["", ""]
+            rows.append([f"{count:,} {kind}{beside}", *map(str, figures), *target])
     return markdown(rows)
 
 
-async def measure(counts: Sequence[int], rounds: int) -> dict[int, list[Heard]]:
+async def measure(counts: Sequence[tuple[int, int]], rounds: int) -> Found:
     """Start an agent, watch it, and register."""
     ears = Ears()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ears.listen)
         with Brood(ears) as brood:
-            agent, port = await _start(brood, max(counts))
+            agent, port = await _start(brood)
             found = await trio.to_thread.run_sync(take_turns, agent, port, counts, rounds)
         nursery.cancel_scope.cancel()
     return found
 
 
-async def _start(brood: Brood, streams: int) -> tuple[Process, int]:
-    command = [sys.executable, "-c", _LAUNCH, str(streams), "agent", "--name", "watched", "--bind", f"{_HOST}:0"]
+async def _start(brood: Brood) -> tuple[Process, int]:
+    command = [sys.executable, "-m", "gossipreg", "agent", "--name", "watched", "--bind", f"{_HOST}:0"]
     command += ["--http", f"{_HOST}:0", "--dns", "off", "--log-format", "json"]
     ports: list[int] = []
 
@@ -198,19 +252,24 @@ async def _start(brood: Brood, streams: int) -> tuple[Process, int]:
     agent = brood.start("watched", command, on_line)
     await agent.wait_ready()
     async with http_client.connect(ports[0]) as client:  # the first registration imports what the others use
-        await client.ask("PUT", "/api/v1/instances", {"id": "first", "service": "watched", "port": 8080})
+        await client.ask("PUT", "/api/v1/instances", {"id": "changing", "service": "changing", "port": 8080})
     return agent, ports[0]
 
 
 def main() -> int:
     """Measure and print; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--watchers", default="1,100,250,1000", help="how many, one row each (1,100,250,1000)")
-    parser.add_argument("--rounds", type=int, default=15, help="registrations for each number of watchers (15)")
+    usual = "1+0,100+0,1000+0,0+1,0+100,0+1000,1000+1000"
+    parser.add_argument("--clients", default=usual, help=f"watchers+readers, and so on ({usual})")
+    parser.add_argument("--rounds", type=int, default=15, help="registrations for each number of clients (15)")
     options = parser.parse_args()
-    counts = sorted({int(count) for count in options.watchers.split(",")})
+    counts = [
+        (int(first), int(second)) for first, _, second in (each.partition("+") for each in options.clients.split(","))
+    ]
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     load = os.getloadavg()[0]
-    found: dict[int, list[Heard]] = {}
+    found: Found = {}
     try:
         found = trio.run(measure, counts, options.rounds)
     except* BenchError as failed:
@@ -218,11 +277,10 @@ def main() -> int:
     if not found:
         return 1
     click.echo(
-        f"`python -m tests.bench.watchers`: from the sending of a registration to the event at so many streams of one "
-        f"agent, median (lowest to highest) of {options.rounds} rounds; {machine(load)}.\n\n{table(found)}"
+        f"`python -m tests.bench.watchers`: from the sending of a registration to the event or the answer at so many "
+        f"clients of one agent, median (lowest to highest) of {options.rounds} rounds; {machine(load)}."
+        f"\n\n{table(found)}"
     )
-    if counts[-1] > limits.EVENT_STREAMS_MAX:
-        click.echo(f"\n- above {limits.EVENT_STREAMS_MAX} event streams with the agent's limit raised for the run")
     return 0
 
 

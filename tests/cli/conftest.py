@@ -22,7 +22,7 @@ class Ran:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GOSSIPREG_HTTP", "GOSSIPREG_CONFIG"):
+    for name in ("GOSSIPREG_HTTP", "GOSSIPREG_AGENT", "GOSSIPREG_TOKEN", "GOSSIPREG_CONFIG"):
         monkeypatch.delenv(name, raising=False)
 
 

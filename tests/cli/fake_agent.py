@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -53,6 +53,13 @@ CHECK = {
     "settings": {"http": "http://127.0.0.1:8080/health"},
 }
 
+CREDENTIALS: dict[str, Any] = {
+    "id": "pg-1",
+    "service": "pg",
+    "owner": "web-1",
+    "credentials": {"user": "app", "password": "hunter2"},
+}
+
 NODE = {
     "name": "web-1",
     "cluster": "default",
@@ -72,16 +79,30 @@ NODE = {
 }
 
 
+def policy_of(body: Any) -> dict[str, Any]:
+    """A policy as it is shown, of one as it is asked for."""
+    about = {"service": body["service"], "writer": "web-1", "at": 1_700_000_000.123}
+    if "split" in body:
+        key = f"split:{body['service']}"
+        return {"key": key, "kind": "split", **about, "by": body["by"], "shares": body["split"]}
+    kind, said = ("weight", "weight") if "weight" in body else ("maintenance", "reason")
+    key = f"{kind}:{body['service']}:{body['instance']}"
+    return {"key": key, "kind": kind, **about, "instance": body["instance"], said: body[kind]}
+
+
 class FakeAgent:
     """Serves on a free port of loopback, in threads of its own, for the length of a ``with`` block."""
 
     def __init__(self, instances: Sequence[Any] = (INSTANCE,), members: Sequence[Any] = (MEMBER,)) -> None:
         self.instances = {instance["id"]: instance for instance in instances}
         self.members = list(members)
+        self.policies: dict[str, Any] = {}
         #: One list of (event, data) for each stream that is opened; the last is followed by silence, the others end.
         #: ("pause", seconds) is no event but silence.
-        self.streams: list[list[tuple[str, Any]]] = []
+        self.streams: list[Iterable[tuple[str, Any]]] = []
         self.requests: list[tuple[str, str, Any]] = []
+        #: The `Authorization` of each request that had one.
+        self.authorizations: list[str] = []
         #: What to answer instead of an answer: status, content type and body.
         self.instead: tuple[int, str, bytes] | None = None
         self.closing = threading.Event()
@@ -130,12 +151,29 @@ class FakeAgent:
                 return 404, {"error": f"this node owns no instance {key!r}"}
             case ("GET", "checks", *key):
                 return 200, {"checks": [CHECK] if key in ([], [CHECK["instance"]]) else []}
+            case ("GET", "credentials", "pg-1"):
+                return 200, CREDENTIALS | {"credentials": dict(CREDENTIALS["credentials"])}
+            case ("GET", "credentials", key):
+                return 404, {"error": f"'pg' has no instance {key!r}"}
             case ("PUT", "heartbeats", _):
                 return 204, None
             case ("PUT", "maintenance", key) if key in self.instances:
                 return 200, self.instances[key] | {"health": "maintenance", "reason": query.get("reason", "")}
             case ("DELETE", "maintenance", key) if key in self.instances:
                 return 200, self.instances[key]
+            case ("GET", "policies"):
+                return 200, {"policies": [self.policies[key] for key in sorted(self.policies)]}
+            case ("PUT", "policies"):
+                policy = policy_of(body)
+                self.policies[policy["key"]] = policy
+                return 200, policy
+            case ("DELETE", "policies", key) if key in self.policies:
+                del self.policies[key]
+                return 204, None
+            case ("DELETE", "policies", key):
+                return 404, {"error": f"no policy {key!r} is in force: see `gossipreg policy list`"}
+            case ("PUT" | "DELETE", "drain"):
+                return 200, {"draining": method == "PUT"}
             case ("POST", "leave"):
                 return 202, {"status": "leaving"}
         return 404, {"error": "there is nothing here"}
@@ -150,6 +188,8 @@ def _handler_for(agent: FakeAgent) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
             agent.requests.append((self.command, self.path, body))
+            if "Authorization" in self.headers:
+                agent.authorizations.append(self.headers["Authorization"])
             if agent.instead is not None:
                 self._send(*agent.instead)
             elif path == ["events"]:

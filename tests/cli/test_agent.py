@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 
 from gossipreg.cli.client import Agent
 from tests.cli.conftest import Ran
+from tests.cli.terminals import terminal
 
 #: How long anything here may take before the test has failed (seconds).
 PATIENCE = 20.0
@@ -120,6 +122,15 @@ def test_a_signal_makes_it_leave_and_exit_with_0(start: Starter, number: signal.
     assert stays.agent.get("services", "orders")["instances"] == []
 
 
+def test_it_leaves_when_its_terminal_is_closed() -> None:
+    with terminal(*command()[3:], "--name", "web-1") as window:
+        window.until("gossipreg agent web-1 ready: [^\n]*\n")
+        window.process.send_signal(signal.SIGHUP)
+        window.until("SIGHUP: files are read again")
+        window.hang_up()
+        assert window.process.wait(PATIENCE) == 0
+
+
 def test_a_second_signal_stops_it_at_once_with_1(start: Starter) -> None:
     peer = start("--name", "peer")
     started = start("--name", "web-1", "--join", peer.ready["gossip"])
@@ -165,6 +176,94 @@ def test_a_restart_comes_back_with_its_name_and_its_registrations(start: Starter
     again = start("--data-dir", str(tmp_path))
     assert again.ready["name"] == "web-1"
     assert [each["port"] for each in again.agent.get("services", "orders")["instances"]] == [80]
+
+
+def test_files_define_services_and_are_read_again_on_sighup(start: Starter, tmp_path: Path) -> None:
+    def define(name: str, port: int) -> None:
+        (tmp_path / f"{name}.toml").write_text(f'[[services]]\nservice = "{name}"\nport = {port}\n')
+
+    def ports(name: str) -> list[int]:
+        return [each["port"] for each in started.agent.get("services", name)["instances"]]
+
+    define("orders", 80)
+    started = start("--services-dir", str(tmp_path))
+    assert ports("orders") == [80]  # from the first moment
+    define("orders", 81)
+    define("billing", 90)
+    started.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: ports("orders") == [81] and ports("billing") == [90])
+    (tmp_path / "orders.toml").unlink()
+    (tmp_path / "billing.toml").write_text("[[services")
+    started.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: ports("orders") == [])
+    assert ports("billing") == [90]
+    started.process.terminate()
+    status, lines = started.ended()
+    assert status == 0
+    errors = [json.loads(line)["message"] for line in lines if '"level": "error"' in line]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"{tmp_path / 'billing.toml'} is not TOML: ")
+    assert errors[0].endswith("(what was defined there before stays)")
+
+
+def test_services_with_credentials_want_a_key_that_seals_them(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text('[[services]]\nservice = "pg"\nport = 80\ncredentials = { password = "hunter2" }\n')
+    sentence = f"gossipreg: {file}: service 1: credentials: there is no key to seal them: set credential_key_file\n"
+    assert fails("--services-dir", str(tmp_path)) == Ran(2, "", sentence)
+    assert fails("--services-dir", str(tmp_path), "--check-config") == Ran(2, "", sentence)
+    (tmp_path / "key").write_text(base64.b64encode(b"k" * 32).decode())
+    keyed = ("--services-dir", str(tmp_path), "--credential-key-file", str(tmp_path / "key"))
+    assert fails(*keyed, "--check-config") == Ran(0, "ok, with 1 service defined\n", "")
+    file.write_text('[[services]]\nservice = "pg"\nport = 80\ncredentials = { password = ["hunter2"] }\n')
+    sentence = f"gossipreg: {file}: service 1: credentials: a value in it is not a string of text\n"
+    assert fails(*keyed) == Ran(2, "", sentence)
+
+
+def test_services_that_are_wrong_are_one_line_and_status_2(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[[services]]\nservice = "orders"\nport = 0\n')
+    sentence = f"gossipreg: {tmp_path / 'a.toml'}: service 1: port: 0 is not a whole number from 1 to 65535\n"
+    assert fails("--services-dir", str(tmp_path)) == Ran(2, "", sentence)
+    assert fails("--services-dir", str(tmp_path), "--check-config") == Ran(2, "", sentence)
+    (tmp_path / "a.toml").write_text('[[services]]\nservice = "orders"\nport = 80\n')
+    assert fails("--services-dir", str(tmp_path), "--check-config") == Ran(0, "ok, with 1 service defined\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--key-file", "missing"), ("--tokens-file", "missing"), ("--bind", "0.0.0.0"), ("--dns-ttl", "-1")]
+)
+def test_a_configuration_is_checked_without_a_start(arguments: tuple[str, ...]) -> None:
+    ran = fails(*arguments, "--check-config")
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+
+
+def test_what_one_agent_is_told_is_obeyed_by_another(start: Starter, run: Callable[..., Ran]) -> None:
+    one = start("--name", "one")
+    other = start("--name", "other", "--join", one.ready["gossip"])
+
+    def ask(*arguments: str) -> list[list[str]]:
+        ran = run(*arguments, "--http", one.ready["http"])
+        assert ran.status == 0, ran.err
+        return [line.split("\t") for line in ran.out.splitlines()]
+
+    def weights() -> dict[str, int]:
+        found = other.agent.get("services", "orders", all="true")["instances"]
+        return {each["id"]: each["weight"] for each in found if each["health"] == "passing"}
+
+    ask("register", "orders", "--port", "80", "--id", "orders-1", "--weight", "2")
+    other.agent.put("instances", body={"service": "orders", "port": 81, "id": "orders-2"})
+    wait_for(lambda: weights() == {"orders-1": 2, "orders-2": 1})
+    ask("weight", "orders-2", "7", "--service", "orders")
+    wait_for(lambda: weights() == {"orders-1": 2, "orders-2": 7})
+    ask("maintenance", "orders-2", "--service", "orders", "--reason", "new disk")
+    wait_for(lambda: weights() == {"orders-1": 2})
+    assert [row[0] for row in ask("policy", "list")] == ["maintenance:orders:orders-2", "weight:orders:orders-2"]
+    ask("maintenance", "orders-2", "--service", "orders", "--end")
+    ask("weight", "orders-2", "--service", "orders", "--clear")
+    ask("drain")
+    wait_for(lambda: weights() == {"orders-1": 0, "orders-2": 1})
+    ask("drain", "--end")
+    wait_for(lambda: weights() == {"orders-1": 2, "orders-2": 1})
 
 
 def test_the_younger_of_two_agents_of_one_name_stops_with_a_sentence(start: Starter) -> None:

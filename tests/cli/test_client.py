@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 
+import attrs
 import pytest
 
 from gossipreg.cli.client import Agent
@@ -17,7 +19,24 @@ def test_an_agent_is_named_by_its_address_or_its_url(text: str) -> None:
     assert str(Agent.at(text).address) == "127.0.0.1:8500"
 
 
-@pytest.mark.parametrize("text", ["", "8500", "off", "https://localhost:8500", "http://localhost:8500/ui", "a:b"])
+def test_an_agent_is_named_by_its_socket_file() -> None:
+    assert str(Agent.at("unix:/run/gossipreg/http").address) == "unix:/run/gossipreg/http"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "unix:",
+        "unix:relative",
+        "unix:/" + "x" * 103,
+        "",
+        "8500",
+        "off",
+        "https://localhost:8500",
+        "http://localhost:8500/ui",
+        "a:b",
+    ],
+)
 def test_what_is_no_address_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^--http: .* write HOST:PORT"):
         Agent.at(text)
@@ -31,6 +50,27 @@ def test_text_in_paths_and_queries_arrives_as_it_was(fake: FakeAgent) -> None:
 def test_an_agent_that_refuses_is_quoted(fake: FakeAgent) -> None:
     with pytest.raises(GossipregError, match=r"^this node owns no instance 'nix'$"):
         Agent.at(fake.address).delete("instances", "nix")
+
+
+def test_a_token_is_shown_to_the_agent_and_to_nobody_else(fake: FakeAgent) -> None:
+    agent = attrs.evolve(Agent.at(fake.address), token="a-token-that-is-secret")
+    agent.get("node")
+    assert fake.authorizations == ["Bearer a-token-that-is-secret"]
+    assert "secret" not in repr(agent)
+
+
+def test_an_agent_that_asks_for_a_token_is_quoted_with_the_way_to_give_one(fake: FakeAgent) -> None:
+    fake.instead = (401, "application/json", b'{"error": "this agent asks for a token: send it"}')
+    with pytest.raises(GossipregError) as refused:
+        Agent.at(fake.address).get("node")
+    assert str(refused.value) == (
+        "this agent asks for a token: send it (GOSSIPREG_TOKEN or --token-file FILE will do that)"
+    )
+
+
+def test_a_socket_file_that_is_not_there_is_said_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(AgentUnreachable, match=r'^no agent answers at unix:.*/s: start one with "gossipreg agent"'):
+        Agent.at(f"unix:{tmp_path}/s").get("node")
 
 
 def test_a_closed_port_is_said_with_its_remedy() -> None:

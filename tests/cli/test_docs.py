@@ -13,6 +13,8 @@ import pytest
 
 from gossipreg.cli import cli
 from gossipreg.cli.settings import SETTINGS, load
+from gossipreg.doors.http.access import Access
+from gossipreg.runtime.definitions import DefinitionFiles
 from tests.cli.configuration_page import PAGE, with_tables
 
 DOCS = PAGE.parent
@@ -34,7 +36,7 @@ def commands_in(text: str) -> Iterator[list[str]]:
         while "gossipreg" in words:
             words = words[words.index("gossipreg") + 1 :]
             end = next((place for place, word in enumerate(words) if set(word) <= set("|&;<>()")), len(words))
-            yield words[:end]
+            yield ["1" if word.startswith("$") else word for word in words[:end]]
 
 
 def examples() -> Iterator[tuple[str, list[str]]]:
@@ -48,12 +50,15 @@ def examples() -> Iterator[tuple[str, list[str]]]:
         yield from ((f"{name} --help", arguments) for arguments in commands_in(command.help.partition("Examples:")[2]))
 
 
-def parse(arguments: list[str]) -> None:
+def parse(arguments: list[str], group: click.Group = cli, parent: click.Context | None = None) -> None:
     """Let click read the arguments; nothing is run. Raises ``click.UsageError``."""
-    with cli.make_context("gossipreg", arguments[:1]) as group:
-        name, command, rest = cli.resolve_command(group, arguments)
+    with group.make_context(group.name, arguments[:1], parent=parent) as context:
+        name, command, rest = group.resolve_command(context, arguments)
         assert command is not None
-        command.make_context(name, rest, parent=group)
+        if isinstance(command, click.Group) and rest:
+            parse(rest, command, context)
+        else:
+            command.make_context(name, rest, parent=context)
 
 
 @pytest.mark.parametrize(("where", "arguments"), [pytest.param(*each, id=shlex.join(each[1])) for each in examples()])
@@ -72,7 +77,15 @@ def test_every_command_has_its_section_with_all_its_options_and_no_others(name: 
     )
     documented = set(re.findall(r"^\| `(--[a-z-]+)", sections[name], re.MULTILINE))
     options = {each.opts[0] for each in cli.commands[name].params if isinstance(each, click.Option)}
-    assert documented == options - {"--http", "--json"} | ({"--http"} if name == "agent" else set())
+    assert documented == options - {"--http", "--token-file", "--json"} | ({"--http"} if name == "agent" else set())
+
+
+@pytest.mark.parametrize("group", [name for name, each in cli.commands.items() if isinstance(each, click.Group)])
+def test_the_section_of_a_group_names_all_its_commands(group: str) -> None:
+    command = cli.commands[group]
+    assert isinstance(command, click.Group)
+    section = CLI_PAGE.read_text().split(f"\n## `gossipreg {group}`\n")[1].split("\n## ")[0]
+    assert set(re.findall(rf"^\| `{group} (\w+)", section, re.MULTILINE)) == set(command.commands)
 
 
 def test_the_tables_of_settings_are_up_to_date() -> None:
@@ -84,6 +97,14 @@ def test_every_setting_is_in_a_table() -> None:
     assert rows >= {setting.name for setting in SETTINGS.values()}
 
 
+def test_the_example_of_tokens_can_be_read(tmp_path: Path) -> None:
+    [block] = [each for each in blocks(DOCS / "http-api.md", "toml") if "[[tokens]]" in each]
+    file = tmp_path / "tokens.toml"
+    file.write_text(block)
+    file.chmod(0o600)
+    assert [token.name for token in Access.from_file(file).tokens] == ["dashboard", "ci"]
+
+
 def test_the_configuration_files_in_the_docs_can_be_loaded(tmp_path: Path) -> None:
     file = tmp_path / "agent.toml"
     found = list(blocks(PAGE, "toml"))
@@ -92,3 +113,4 @@ def test_the_configuration_files_in_the_docs_can_be_loaded(tmp_path: Path) -> No
         file.write_text(block)
         assert tomllib.loads(block)
         load({}, {}, file)
+        assert DefinitionFiles(file, None, commands=False).read().wrong == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,15 @@ def test_a_lookup_begins_with_the_address_to_call(ask: Callable[..., Ran]) -> No
 def test_a_lookup_passes_its_filters_on(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
     ask("lookup", "orders", "--all", "--tag", "v2", "--zone", "eu-1", "--role", "primary")
     assert fake.requests[-1][1] == "/api/v1/services/orders?all=true&tag=v2&zone=eu-1&role=primary"
+
+
+def test_a_lookup_in_a_panic_says_how_many_are_stale(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    fake.instances["x"] = INSTANCE | {"id": "x", "stale": True}
+    assert ask("lookup", "orders", "--panic", "0.5").err == (
+        "gossipreg: 1 of them stale: known from before, and not reached now\n"
+    )
+    assert fake.requests[-1][1] == "/api/v1/services/orders?panic=0.5"
+    assert ask("lookup", "orders", "--panic", "50").status == 2
 
 
 def test_a_lookup_that_finds_none_is_empty_with_a_note_and_no_failure(ask: Callable[..., Ran]) -> None:
@@ -99,3 +109,64 @@ def test_a_wrong_option_is_one_line_with_the_page_to_read(
     run: Callable[..., Ran], options: tuple[str, ...], sentence: str
 ) -> None:
     assert run("register", "orders", *options) == Ran(2, "", f"gossipreg: {sentence} (see gossipreg register --help)\n")
+
+
+# Credentials and terms
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("pg.toml", 'user = "app"\npassword = "hunter2"\n'), ("pg.json", '{"user": "app", "password": "hunter2"}')],
+)
+def test_credentials_are_read_from_a_file_and_not_written(
+    fake: FakeAgent, ask: Callable[..., Ran], tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    ran = ask("register", "pg", "--port", "5432", "--credentials-file", str(tmp_path / name))
+    assert fake.requests[-1][2]["credentials"] == {"user": "app", "password": SECRET}
+    assert (ran.status, SECRET in ran.out + ran.err) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hunter2",
+        "[hunter2",
+        'password = ["hunter2"]',
+        '{"password": "hunter2"',
+        '{"hunter2": 1}',
+        "",
+        "{}",
+        '"\\hunter2"',
+    ],
+)
+def test_a_file_that_holds_no_credentials_is_named_and_not_quoted(
+    ask: Callable[..., Ran], tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "pg"
+    file.write_text(text)
+    ran = ask("register", "pg", "--port", "5432", "--credentials-file", str(file))
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert str(file) in ran.err
+    assert 'write user = "...", one a line' in ran.err
+    assert SECRET not in ran.err
+
+
+def test_a_file_of_credentials_that_is_not_there_is_named(ask: Callable[..., Ran], tmp_path: Path) -> None:
+    ran = ask("register", "pg", "--port", "5432", "--credentials-file", str(tmp_path / "none"))
+    assert (ran.status, "No such file or directory" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(("given", "sent"), [("7", 7), ("next", "next")])
+def test_a_term_is_a_number_or_the_next(fake: FakeAgent, ask: Callable[..., Ran], given: str, sent: int | str) -> None:
+    ask("register", "pg", "--port", "5432", "--role", "primary", "--term", given)
+    assert fake.requests[-1][2]["term"] == sent
+
+
+@pytest.mark.parametrize("wrong", ["-1", "newest", "1.5", "9007199254740992"])
+def test_any_other_term_is_refused(ask: Callable[..., Ran], wrong: str) -> None:
+    ran = ask("register", "pg", "--port", "5432", f"--term={wrong}")
+    assert ran.status == 2
+    assert f"'{wrong}' is neither next nor a whole number up to 9007199254740991" in ran.err

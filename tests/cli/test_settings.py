@@ -69,6 +69,7 @@ def test_every_setting_can_come_from_a_file(tmp_path: Path) -> None:
         dns = "127.0.0.1:0"
         dns_domain = ["shop.internal", "consul."]
         dns_ttl = 5
+        services_dir = "services.d"
         log_format = "json"
         [protocol]
         probe_interval = 2
@@ -90,6 +91,7 @@ def test_every_setting_can_come_from_a_file(tmp_path: Path) -> None:
         dns="127.0.0.1:0",
         dns_domain=("shop.internal", "consul."),
         dns_ttl=5,
+        services_dir=Path("services.d"),
         log_format="json",
         protocol=Settings(probe_interval=2.0, indirect_probes=4),
     )
@@ -155,7 +157,13 @@ def test_a_bad_key_of_a_file_is_named_with_the_file(tmp_path: Path, text: str, s
 
 
 def test_a_key_that_resembles_none_is_answered_with_the_list(tmp_path: Path) -> None:
-    assert refusal(file=toml(tmp_path, "xyzzy = 1")).endswith("and those of [protocol]")
+    assert refusal(file=toml(tmp_path, "xyzzy = 1")).endswith("those of [protocol], and tables [[services]]")
+
+
+def test_services_in_the_file_are_no_settings(tmp_path: Path) -> None:
+    file = toml(tmp_path, 'zone = "eu-1"\n[[services]]\nservice = "orders"\nport = 80\n')
+    assert load({}, {}, file) == AgentConfig(zone="eu-1")
+    assert "did you mean 'services'?" in refusal(file=toml(tmp_path, '[[servces]]\nservice = "orders"\n'))
 
 
 def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
@@ -210,4 +218,4 @@ def test_a_variable_that_resembles_a_setting_is_pointed_out_and_others_are_left_
 def test_every_setting_has_a_variable_of_its_own_and_only_secrets_and_protocol_knobs_lack_a_flag() -> None:
     assert len({setting.variable for setting in SETTINGS.values()}) == len(SETTINGS)
     without = {key for key, setting in SETTINGS.items() if setting.flag is None}
-    assert without == {"key"} | {key for key in SETTINGS if key.startswith("protocol.")}
+    assert without == {"key", "credential_key"} | {key for key in SETTINGS if key.startswith("protocol.")}

@@ -78,3 +78,12 @@ def test_a_table_without_rows_is_nothing() -> None:
 def test_an_empty_cell_is_a_dash_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     show.write(show.Table(("a", "b"), [("", "x")]), None, as_json=False)
     assert capsys.readouterr().out == "-\tx\n"
+
+
+def test_a_contested_role_is_one_line_with_all_who_claim_it(capsys: pytest.CaptureFixture[str]) -> None:
+    other = INSTANCE | {"id": "orders-2", "role": "fenced"}
+    show.write_event("role-contested", {"service": "orders", "primary": INSTANCE, "contenders": [INSTANCE, other]})
+    show.write_event("role-settled", {"service": "orders", "primary": None, "contenders": []})
+    first, second = [line.split("\t")[1:] for line in capsys.readouterr().out.splitlines()]
+    assert first == ["role-contested", "orders-1,orders-2", "contested", "127.0.0.1:8080", "orders", "web-1", "-"]
+    assert second == ["role-settled", "-", "settled", "-", "orders", "-", "-"]

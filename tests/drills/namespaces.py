@@ -27,6 +27,11 @@ needs_namespaces = pytest.mark.skipif(
 )
 
 
+needs_firewall = pytest.mark.skipif(
+    shutil.which("iptables") is None or shutil.which("ss") is None, reason="a firewall needs iptables and iproute2"
+)
+
+
 @attrs.frozen
 class Side:
     """One namespace."""
@@ -58,6 +63,12 @@ class Cable:
         else:
             for side, other in ((self.left, self.right), (self.right, self.left)):
                 _ip("-n", side.namespace, "neigh", "del", other.gossip_host, "dev", "cable")
+
+    def reject(self, port: int) -> None:
+        """Have the left side's firewall refuse the right side streams to ``port``; those that it has are ended."""
+        rule = ("-p", "tcp", "--source", self.right.gossip_host, "--dport", str(port))
+        _in(self.left, "iptables", "-A", "INPUT", *rule, "-j", "REJECT", "--reject-with", "tcp-reset")
+        _in(self.right, "ss", "-K", "dst", self.left.gossip_host, "dport", "=", str(port))
 
     def _neighbours(self, hardware: str) -> None:
         for side, other in ((self.left, self.right), (self.right, self.left)):
@@ -104,5 +115,13 @@ def _furnish(side: Side, here: str) -> None:
     _ip("link", "set", side.way_in, "up")
 
 
+def _in(side: Side, *command: str) -> None:
+    _ip("netns", "exec", side.namespace, *command)
+
+
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+    _run("ip", *arguments)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)

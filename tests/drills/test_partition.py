@@ -53,6 +53,36 @@ async def test_two_halves_that_lost_each_other_find_back_with_all_that_was_regis
             assert await asked(left + right, lambda agent: agent.all_ids("orders")) == [ids] * 6
 
 
+@pytest.mark.netns
+@needs_namespaces
+async def test_primaries_on_both_sides_of_a_split_end_as_one(tmp_path: Path) -> None:
+    with cable() as network:
+        async with open_agents(tmp_path, _SETTINGS) as agents:
+            seed = await _start(agents, network.left, "left-1")
+            left = [seed, await _start(agents, network.left, "left-2", seed)]
+            right = [await _start(agents, network.right, f"right-{number}", seed) for number in (1, 2)]
+            await seed.register("pg", 5432, id="old", role="primary", term="next")
+            await agents.agree(left + right, offers={"pg": {"old"}})
+
+            network.cut("silent")
+            for side, there in ((left, {"old"}), (right, set[str]())):
+                await agents.agree(side, offers={"pg": there}, within=_WITHIN)
+            await right[0].register("pg", 5432, id="new", role="primary", term="next")
+            await agents.agree(right, offers={"pg": {"new"}}, within=_WITHIN)
+            assert await asked(left + right, _primaries) == [[("old", 1)]] * 2 + [[("new", 2)]] * 2
+
+            network.mend("silent")
+            await agents.agree(left + right, offers={"pg": {"old", "new"}}, within=_WITHIN)
+            assert await asked(left + right, _primaries) == [[("new", 2)]] * 4
+            for agent in left + right:
+                assert any("2 instances of pg claim to be its primary: new of right-1" in line for line in agent.said())
+
+
+async def _primaries(agent: Agent) -> list[tuple[str, int]]:
+    found = (await agent.get("services/pg?role=primary"))["instances"]
+    return [(each["id"], each["term"]) for each in found]
+
+
 async def _start(agents: Agents, side: Side, name: str, *join: Agent) -> Agent:
     bind, http = f"{side.gossip_host}:0", f"{side.http_host}:0"
     return await agents.start(name, "--insecure", join=join, bind=bind, http=http, namespace=side.namespace)

@@ -27,6 +27,8 @@ class FakeRegistry:
         tag: str | None = None,
         zone: str | None = None,
         role: str | None = None,
+        panic: float | None = None,
     ) -> tuple[Instance, ...]:
-        found = (each for each in self.instances if each.service == service and each.health.can_serve >= healthy)
+        able = (each for each in self.instances if each.service == service and each.health.can_serve >= healthy)
+        found = (each for each in able if panic or not each.stale)
         return matching(found, tag=tag, zone=zone, role=role)

@@ -48,6 +48,20 @@ def test_a_strategy_that_does_not_exist_is_refused_with_those_that_do() -> None:
         Chooser(FakeRegistry(), strategy="best")  # type: ignore[arg-type]
 
 
+def test_below_its_threshold_it_chooses_what_was_lost_too_and_avoids_what_fails() -> None:
+    lost = offer("b", stale=True)
+    assert set(choices(chooser(A, lost))) == {"a"}
+    calls = Chooser(FakeRegistry((A, lost)), panic=0.5, clock=Clock(), dice=Random(1))
+    assert set(choices(calls)) == {"a", "b"}
+    calls.report_failure(lost)
+    assert set(choices(calls)) == {"a"}
+
+
+def test_a_threshold_is_a_share() -> None:
+    with pytest.raises(ConfigError, match=r"^panic: 50 is not a share from 0 to 1$"):
+        Chooser(FakeRegistry(), panic=50)
+
+
 def test_when_there_is_nobody_the_refusal_names_the_service() -> None:
     with pytest.raises(NoInstance, match=r"^no instance of 'orders' can be called now$"):
         chooser().choose("orders")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -18,15 +17,10 @@ import pytest
 
 from gossipreg.embed.httpx import AsyncTransport, Transport
 from gossipreg.embed.threads import Node, open_node
-from tests.embed.programs import ROOT
+from tests.embed.pages import PATIENCE, programs_of, run
 from tests.embed.seeing import config
 
-PAGE = ROOT / "docs" / "embedding.md"
-
-PROGRAMS = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE))
-
-#: How long a server may take to start, or to end, on a machine that has other things to do (seconds).
-PATIENCE = 30.0
+PROGRAMS = programs_of("embedding.md")
 
 
 @pytest.fixture
@@ -42,22 +36,6 @@ def folder(tmp_path: Path) -> Path:
     for name, text in PROGRAMS.items():
         (tmp_path / name).write_text(text)
     return tmp_path
-
-
-def run(folder: Path, name: str, **environment: str) -> list[str]:
-    """What the program says until it ends well."""
-    command = [sys.executable, "-W", "error", name]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
 
 
 @contextmanager

@@ -133,6 +133,13 @@ def test_other_hosts_are_left_alone(url: str, hosts: Hosts) -> None:
         assert hosts.asked[-1] == "orders"
 
 
+def test_in_a_panic_what_was_lost_is_called_and_a_call_that_fails_is_tried_elsewhere(hosts: Hosts) -> None:
+    hosts.answers["b"] = httpx.ConnectTimeout
+    with client(calls(A, offer("b", stale=True), panic=0.6), hosts) as web:
+        assert [web.get("http://orders/").text for _ in range(4)] == ["a"] * 4
+    assert hosts.asked == ["a", "b", "a", "a", "a"]
+
+
 def test_which_hosts_are_services_can_be_said(hosts: Hosts) -> None:
     one = offer("one", service="Shop.Orders")
     with client(calls(one), hosts, services=["Shop.Orders"]) as web:

@@ -15,8 +15,12 @@ import attrs
 import pytest
 import trio
 
+from tests.drills.agents import fixed_address
 from tests.drills.waiting import eventually
 from tests.peers.clusters import Cluster, open_cluster
+from tests.peers.results import record
+from tests.peers.stage import Front as HttpFront
+from tests.peers.stage import adapted, open_stage, running, version_of, written
 
 pytestmark = [
     pytest.mark.peer,
@@ -124,3 +128,31 @@ async def test_it_follows_instances_and_weights(tmp_path: Path, nursery: trio.Nu
         await eventually(partial(front.serves, {"": 1}))
         await beta.register("orders", port=ports["one"], id="one")
         await eventually(partial(front.serves, {"one": 1}))
+
+
+async def test_it_follows_agents_as_the_page_says_and_goes_on_when_its_own_is_gone(tmp_path: Path) -> None:
+    front = HttpFront(fixed_address())
+    async with open_stage(tmp_path) as stage:
+        places = {"127.0.0.1:8600": stage.dns, "127.0.0.1:9000": front.address}
+        (tmp_path / "haproxy.cfg").write_text(adapted(written("dialects/haproxy.md", "haproxy"), places))
+        await stage.offer(stage.beta, "one", weight=3)
+        await stage.offer(stage.gamma, "two")
+        await stage.reaches_alpha("one", "two")
+        async with running(tmp_path / "haproxy.log", "haproxy", "-db", "-f", tmp_path / "haproxy.cfg"):
+            await front.reaches("one", "two")
+            shares = await front.share(40)
+            assert shares == {"one": 30, "two": 10}
+            await stage.gamma.kill()
+            seconds = await front.reaches("one")
+            await stage.offer(stage.beta, "three")
+            await front.reaches("one", "three")
+            await stage.alpha.kill()
+            await trio.sleep(3)  # three queries without an answer
+            await front.reaches("one", "three")
+    record(
+        client="HAProxy",
+        version=await version_of("haproxy", "-v"),
+        dialect="DNS",
+        did="follows SRV records: weights 30:10 for 3:1, survives its agent",
+        seconds=seconds,
+    )

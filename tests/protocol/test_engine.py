@@ -132,6 +132,7 @@ steps = st.one_of(
     st.tuples(st.just("register"), few_ids),
     st.tuples(st.just("deregister"), few_ids),
     st.tuples(st.just("drain"), st.none()),
+    st.tuples(st.just("undrain"), st.none()),
     st.tuples(st.just("leave"), st.none()),
     st.tuples(st.just("seeds"), st.none()),
 )
@@ -152,6 +153,8 @@ def do(node: Engine, step: tuple[str, object], now: float) -> list[Output]:
             return node.deregister(id_, now)
         case ("drain", _):
             return node.drain(now)
+        case ("undrain", _):
+            return node.undrain(now)
         case ("leave", _):
             return node.leave(now)
         case ("seeds", _):
@@ -267,6 +270,16 @@ def test_draining_asks_for_no_new_work() -> None:
     assert attrs.evolve(A, incarnation=1, draining=True) in told
 
 
+def test_one_who_drained_may_ask_for_work_again() -> None:
+    node = among(B)
+    node.register(instance("x", weight=3), 6.0)
+    node.drain(6.0)
+    node.wake(6.01)
+    assert InstancesChanged(("orders",)) in node.undrain(7.0)
+    assert [one.weight for one in node.view.service("orders").healthy] == [3]
+    assert attrs.evolve(A, incarnation=2) in said_to(node.wake(7.01), B.address)
+
+
 def test_one_who_leaves_says_so_and_does_nothing_more() -> None:
     node = among(B)
     node.register(instance("x"), 6.0)
@@ -275,7 +288,7 @@ def test_one_who_leaves_says_so_and_does_nothing_more() -> None:
     while node.deadline() < float("inf"):
         told += said_to(node.wake(node.deadline()), B.address)
     assert attrs.evolve(A, status=Status.LEFT) in told
-    for step in (("register", "y"), ("drain", None), ("leave", None)):
+    for step in (("register", "y"), ("drain", None), ("undrain", None), ("leave", None)):
         with pytest.raises(NodeClosed, match="has left the cluster"):
             do(node, step, 9.0)
     with pytest.raises(NodeClosed):
@@ -370,6 +383,32 @@ def test_seeds_and_one_of_the_failed_are_tried_for_ever() -> None:
     assert 5 <= len(tried) <= 9
 
 
+# What was known before
+
+
+def recalling() -> Engine:
+    """A newcomer that answers what it knew in its last life."""
+    node = engine("a", has_seeds=True)
+    node.view.recall({"orders": (instance("x", owner="b"),)})
+    return node
+
+
+def test_what_was_known_before_is_answered_until_it_is_to_be_forgotten() -> None:
+    node = recalling()
+    node.wake(1.0)
+    assert [one.id for one in node.view.service("orders").healthy] == ["x"]
+    assert node.forget_recalled() == [InstancesChanged(("orders",))]
+    assert node.view.service("orders").healthy == ()
+
+
+def test_once_the_cluster_is_reached_what_was_known_before_counts_no_more() -> None:
+    node = recalling()
+    [opening] = opened(node.seeds([B.address], 1.0))
+    node.stream_frame(opening.stream, packet(B, B, End()), B.address, 1.1)
+    assert InstancesChanged(("orders",)) in node.wake(1.2)
+    assert node.view.service("orders").healthy == ()
+
+
 # Being heard
 
 
@@ -393,7 +432,7 @@ def test_its_health_is_that_of_its_ears() -> None:
 def test_members_are_forgotten_when_their_time_is_over() -> None:
     node = among(B)
     introduce(node, attrs.evolve(B, status=Status.LEFT), now=10.0)
-    outputs = node.wake(3620.0)
+    outputs = node.wake(10.0 + 25.3 * 3600)
     assert MemberChanged(attrs.evolve(B, status=Status.LEFT), None) in outputs
     assert len(node.members) == 1
 

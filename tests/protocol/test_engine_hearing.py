@@ -178,6 +178,28 @@ def test_one_who_is_told_that_it_failed_refutes() -> None:
     assert node.counters["refutations"] == 1
 
 
+def test_one_who_is_told_so_again_waits_before_it_refutes_and_refutes_no_suspicion_meanwhile() -> None:
+    node = among(B)
+    hear(node, B, A.graver(Status.FAILED, B.life))
+    again = attrs.evolve(A, incarnation=1)
+    for status in (Status.FAILED, Status.SUSPECT, Status.FAILED):
+        assert hear(node, B, again.graver(status, B.life), now=7.0) == []
+    assert node.counters["returns_put_off"] == 1
+    node.wake(36.9)
+    assert believed(node, "a").incarnation == 1
+    node.wake(37.0)
+    assert believed(node, "a").incarnation == 2
+
+
+def test_a_verdict_that_it_has_outbid_before_it_heard_of_it_counts_as_a_return_all_the_same() -> None:
+    node = among(B)
+    hear(node, B, A.graver(Status.SUSPECT, B.life))
+    assert node.standing.calm.wait(6.0) == 0.0
+    for _ in range(3):
+        hear(node, B, A.graver(Status.FAILED, B.life))
+    assert node.standing.calm.wait(6.0) == 30.0
+
+
 def test_a_verdict_heard_by_gossip_is_believed_and_one_heard_in_a_talk_is_a_suspicion() -> None:
     node = among(B, C)
     hear(node, B, C.graver(Status.FAILED))

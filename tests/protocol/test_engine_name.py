@@ -55,10 +55,13 @@ def test_if_nobody_answers_it_was_our_own_past() -> None:
 
 def test_if_its_kernel_refuses_too_and_at_once() -> None:
     node, outputs = contested(has_seeds=True)
+    node.register(instance("x"), 6.0)
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
     node.stream_ended(stream, 6.01, refused=True)
     assert node.identity.settled
     assert node.identity.generation == BORN + 2
+    [offered] = {said for said in said_to(node.wake(6.1), B.address) if isinstance(said, Record)}
+    assert (offered.id, offered.generation) == ("x", BORN + 2)
 
 
 def test_a_refusal_that_comes_after_the_contest_is_over_changes_nothing() -> None:

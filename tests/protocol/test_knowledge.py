@@ -16,6 +16,7 @@ from gossipreg.model import Status
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.records import Head, Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.table import Verdict
@@ -26,7 +27,7 @@ from tests.protocol.making import BORN, history, law, rumor
 
 def knowing(*members: Rumor) -> Knowledge:
     settings = Settings()
-    one = Knowledge(settings, Members(settings, Random(1), "a"), Registry("a"), View(BORN), Counter())
+    one = Knowledge(settings, Members(settings, Random(1), "a"), Registry("a"), View(BORN), Counter(), Clock("a", BORN))
     one.own = rumor("a", port=7000)
     for member in members:
         one.believe(member, 0.0, spread=False)
@@ -213,9 +214,9 @@ def test_junk_in_a_record_is_counted_and_changes_nothing() -> None:
 
 def test_what_is_too_old_to_be_remembered_is_not_learned() -> None:
     one = knowing()
-    assert one.expect(rumor("b", Status.LEFT, age=3599))
-    assert not one.expect(rumor("b", Status.LEFT, age=3600))
-    assert one.expect(rumor("b", Status.FAILED, age=3600))
+    assert one.expect(rumor("b", Status.FAILED, age=86_399))
+    assert one.expect(rumor("b", Status.LEFT, age=86_400))
+    assert not one.expect(rumor("b", Status.FAILED, age=86_400))
     assert one.expect(rumor("b", Status.ALIVE, age=10**9))
     assert one.counters["rumors_too_old"] == 1
 

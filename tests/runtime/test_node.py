@@ -133,7 +133,7 @@ async def test_picks_follow_the_weights(node: Node) -> None:
     ],
 )
 async def test_when_nothing_can_be_picked_the_reason_is_said(
-    offered: list[dict[str, Any]], asked: dict[str, str], sentence: str, node: Node
+    offered: list[dict[str, Any]], asked: dict[str, Any], sentence: str, node: Node
 ) -> None:
     for port, more in enumerate(offered, start=1):
         await node.register("orders", port=port, **more)
@@ -253,6 +253,29 @@ async def test_who_waits_learns_that_the_node_has_closed(nursery: trio.Nursery) 
 
 
 # How it ends
+
+
+async def test_a_node_that_drains_gets_no_new_work_from_anybody_until_it_asks_for_it_again() -> None:
+    async def weights(node: Node, wanted: int) -> None:
+        async for change in node.watch("orders"):
+            if [instance.weight for instance in change.instances] == [wanted]:
+                return
+
+    with trio.fail_after(PATIENCE):
+        async with open_node(config("ann")) as node, open_node(config("bob", node)) as other:
+            await other.register("orders", port=80, weight=3)
+            await weights(node, 3)
+            await other.drain()
+            await other.drain()
+            await weights(node, 0)
+            assert other.info().draining
+            await other.undrain()
+            await other.undrain()
+            await weights(node, 3)
+            assert not other.info().draining
+            await other.leave()
+            with pytest.raises(NodeClosed):
+                await other.undrain()
 
 
 async def test_leaving_twice_or_from_two_places_is_leaving_once() -> None:

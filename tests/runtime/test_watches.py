@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from gossipreg.errors import GossipregError, NameConflict
 from gossipreg.model import (
+    FENCED,
+    PRIMARY,
     Address,
     CheckEvent,
     Event,
@@ -22,13 +24,14 @@ from gossipreg.model import (
     InstanceEvent,
     Member,
     MemberEvent,
+    RoleEvent,
     Snapshot,
     Status,
 )
 from gossipreg.protocol.registry.view import ServiceView, View
 from gossipreg.runtime import changes as changes_module
 from gossipreg.runtime.changes import Changes
-from gossipreg.runtime.watches import Events, Watch
+from gossipreg.runtime.watches import Events, Watch, warn_of_contests
 
 
 def instance(
@@ -237,6 +240,8 @@ def _brief(event: Event) -> tuple[str, str]:
             return event.kind, event.member.name
         case CheckEvent():
             return event.kind, event.check
+        case RoleEvent():
+            return event.kind, ",".join(each.id for each in event.contenders)
         case Snapshot():
             return "snapshot", f"{len(event.members)} members, {len(event.instances)} instances"
 
@@ -364,3 +369,109 @@ async def test_a_watcher_that_fell_far_behind_still_hears_of_flapping(monkeypatc
     for number in range(5):
         board.offer(instance(number), service="stock")
     assert flapping in await anext(events)
+
+
+# Who is the primary
+
+
+def claim(number: int, term: int = 0, *, sick: bool = False, role: str = FENCED) -> Instance:
+    """An instance that claims to be primary: fenced, unless the view sees it as what it claims to be."""
+    return attrs.evolve(instance(number, owner=f"m{number}", sick=sick), role=role, term=term)
+
+
+def primary(number: int, term: int = 0, *, sick: bool = False) -> Instance:
+    return claim(number, term, sick=sick, role=PRIMARY)
+
+
+async def told(events: Events) -> list[RoleEvent]:
+    """What the next batch says of roles."""
+    return [event for event in await anext(events) if isinstance(event, RoleEvent)]
+
+
+async def test_a_service_with_two_that_claim_to_be_its_primary_is_told_of_and_when_it_has_one_again(
+    board: Board,
+) -> None:
+    board.offer(primary(1, 1))
+    events = board.events()
+    await anext(events)
+    board.offer(claim(1, 1), primary(2, 2))
+    assert await told(events) == [RoleEvent("contested", "orders", primary(2, 2), (primary(2, 2), claim(1, 1)))]
+    board.offer(claim(1, 1), attrs.evolve(primary(2, 2), weight=9))
+    assert await told(events) == []
+    board.offer(claim(1, 1), primary(2, 2), claim(3))
+    assert [event.kind for event in await told(events)] == ["contested"]
+    board.offer(instance(1, owner="m1"), primary(2, 2))
+    assert await told(events) == [RoleEvent("settled", "orders", primary(2, 2), (primary(2, 2),))]
+    board.offer(instance(1, owner="m1"), attrs.evolve(primary(2, 2), weight=3))
+    assert await told(events) == []
+
+
+async def test_a_claim_that_cannot_serve_contests_nothing(board: Board) -> None:
+    events = board.events()
+    await anext(events)
+    board.offer(claim(1, 1, sick=True), primary(2, 2))
+    assert await told(events) == []
+
+
+async def test_those_below_a_primary_that_cannot_serve_have_none(board: Board) -> None:
+    events = board.events()
+    await anext(events)
+    board.offer(primary(1, 3), claim(2, 2), claim(3, 1))
+    await anext(events)
+    board.offer(primary(1, 3, sick=True), claim(2, 2), claim(3, 1))
+    assert await told(events) == [RoleEvent("contested", "orders", None, (claim(2, 2), claim(3, 1)))]
+    board.offer(primary(1, 3, sick=True), claim(2, 2))
+    assert await told(events) == [RoleEvent("settled", "orders", None, (claim(2, 2),))]
+
+
+async def test_a_contest_that_was_there_before_the_snapshot_is_told_of_when_it_ends(board: Board) -> None:
+    board.offer(claim(1, 1), primary(2, 2))
+    events = board.events()
+    await anext(events)
+    board.offer(claim(1, 1), attrs.evolve(primary(2, 2), weight=9))
+    assert await told(events) == []
+    board.offer(primary(2, 2))
+    assert [event.kind for event in await told(events)] == ["settled"]
+
+
+async def test_a_contest_of_another_service_is_not_told_of(board: Board) -> None:
+    events = board.events("stock")
+    await anext(events)
+    board.offer(claim(1, 1), primary(2, 2))
+    board.offer(instance(1, service="stock"), service="stock")
+    assert await batch(events) == [("added", "i-1")]
+
+
+async def test_a_watcher_that_fell_far_behind_is_told_how_a_contest_stands(board: Board) -> None:
+    events = board.events()
+    await anext(events)
+    board.offer(claim(1, 1), primary(2, 2))
+    for _ in range(changes_module._KEPT + 1):
+        board.changes.write([("service", "stock")])
+    assert [event.kind for event in await told(events)] == ["contested"]
+    board.offer()
+    for _ in range(changes_module._KEPT + 1):
+        board.changes.write([("service", "stock")])
+    assert await told(events) == [RoleEvent("settled", "orders", None, ())]
+
+
+async def test_a_contest_and_its_end_are_in_the_log(
+    board: Board, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    nursery.start_soon(warn_of_contests, board.view, board.changes)
+    for offered in [(primary(1, 1),), (claim(1, 1), primary(2, 2)), (claim(1, 1), primary(2, 2)), (primary(2, 2),), ()]:
+        board.offer(*offered)
+        await trio.testing.wait_all_tasks_blocked()
+    contested = (
+        "2 instances of orders claim to be its primary: i-2 of m2 (term 2), i-1 of m1 (term 1): "
+        "i-2 is called; register the others as replicas"
+    )
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "WARNING",
+            contested,
+        ),
+        ("INFO", "orders is contested no more: its primary is i-2 of m2 (term 2)"),
+    ]
+    board.changes.close()

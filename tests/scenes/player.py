@@ -4,7 +4,7 @@ A script begins with a comment that says what it shows. Up to ``---`` there is o
 
     cluster a b c             nodes that have found each other; the clock shows 0
     start d join a            options: port N, as NAME (what it calls itself), clock -3600s
-    register a orders         options: id ID, weight N, bytes N (of meta)
+    register a orders         options: id ID, weight N, bytes N (of meta), role NAME, term N
     deregister a orders-a
     drain a, leave a          as the node is asked to
     crash a                   as kill -9 does
@@ -30,7 +30,7 @@ from pathlib import Path
 
 import attrs
 
-from gossipreg.model import Address
+from gossipreg.model import Address, Instance
 from gossipreg.protocol.membership.identity import Contest
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
@@ -117,12 +117,14 @@ class Player:
     do_restart = do_start
 
     def do_register(self, handle: str, service: str, *words: str) -> None:
-        options = _options(words, "id", "weight", "bytes")
+        options = _options(words, "id", "weight", "bytes", "role", "term")
         self.stage.register(
             handle,
             service,
             as_id=options.get("id", [""])[0],
             weight=int(options.get("weight", ["1"])[0]),
+            role=options.get("role", [None])[0],
+            term=int(options.get("term", ["0"])[0]),
             meta={"blob": "#" * int(options["bytes"][0])} if "bytes" in options else {},
         )
 
@@ -165,8 +167,8 @@ class Player:
 
     def do_look(self, service: str) -> None:
         for actor in self.stage.alive:
-            weights = actor.engine.view.service(service).healthy
-            answer = " ".join(f"{i.id}{'' if i.weight == 1 else f'*{i.weight}'}" for i in weights)
+            instances = actor.engine.view.service(service).healthy
+            answer = " ".join(_told_of(instance) for instance in instances)
             self.stage.write(actor, f"answers {service}: {answer or 'nobody'}")
 
     def do_minds(self) -> None:
@@ -232,6 +234,13 @@ class Player:
     def _who(self, life: int) -> str:
         handles = [actor.handle for actor in self.stage.actors.values() if actor.engine.identity.life == life]
         return handles[0] if handles else "somebody"
+
+
+def _told_of(instance: Instance) -> str:
+    """Its id, its weight if that says something, its role if it has one and the term of that."""
+    weight = "" if instance.weight == 1 else f"*{instance.weight}"
+    role = "" if instance.role is None else f"({instance.role} {instance.term})"
+    return f"{instance.id}{weight}{role}"
 
 
 def _options(words: Iterable[str], *names: str) -> dict[str, list[str]]:

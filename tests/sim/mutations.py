@@ -13,7 +13,8 @@ import pytest
 
 from gossipreg.config import Settings
 from gossipreg.model import Status
-from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.joining import Joining
+from gossipreg.protocol.membership.calm import Calm
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import Nack, Prober
@@ -78,12 +79,25 @@ DEATH = Scenario(
     warmup=8.0,
     duration=12.0,
     quiet=20.0,
-    settings=attrs.evolve(_HASTY, remember_left=30.0),
+    settings=attrs.evolve(_HASTY, remember_departed=30.0),
     faults=(
         Fault(kind="crash-host", nodes=("n4",), permanent=True),
         Fault(kind="leave", nodes=("n3",), at=2.0, permanent=True),
     ),
     sometimes=("suspect", "failed", "left"),
+)
+
+#: Two of many that hear nothing now and then.
+FLAPPING = Scenario(
+    name="flapping",
+    title="What reaches two members is lost now and then",
+    nodes=12,
+    warmup=4.0,
+    duration=40.0,
+    quiet=20.0,
+    settings=attrs.evolve(_HASTY, calm_base=8.0, calm_max=16.0),
+    faults=(Fault(kind="flip-flop", to=("last:2",), both_ways=False, off=8.0, on=4.0),),
+    sometimes=("failed", "revived", "returns_put_off"),
 )
 
 
@@ -141,16 +155,32 @@ def the_accused_answers_without_a_higher_incarnation(patch: pytest.MonkeyPatch) 
     patch.setattr(Identity, "refute", lambda *_: None)
 
 
+@_mutation(FLAPPING, "Returns")
+def who_keeps_being_failed_waits_half_its_time(patch: pytest.MonkeyPatch) -> None:
+    honest = Calm.wait
+    patch.setattr(Calm, "wait", lambda self, now: honest(self, now) / 2)
+
+
+@_mutation(FLAPPING, "Returns", seeds=6)
+def who_waits_to_come_back_still_refutes_suspicions(patch: pytest.MonkeyPatch) -> None:
+    honest = Calm.may_answer
+
+    def may_answer(self: Calm, accusation: Rumor, failed_share: float, now: float) -> bool:
+        return accusation.status is Status.SUSPECT or honest(self, accusation, failed_share, now)
+
+    patch.setattr(Calm, "may_answer", may_answer)
+
+
 @_mutation(SPLIT, "Healing")
 def nobody_tries_to_reach_the_failed_or_the_seeds_again(patch: pytest.MonkeyPatch) -> None:
-    honest = Engine._reconnect
+    honest = Joining.wake
 
-    def reconnect(self: Engine, now: float) -> None:
+    def wake(self: Joining, now: float) -> None:
         if not self.identity.settled:
             honest(self, now)
-        self._reconnect_at = now + 1.0
+        self.deadline = max(self.deadline, now + 1.0)
 
-    patch.setattr(Engine, "_reconnect", reconnect)
+    patch.setattr(Joining, "wake", wake)
 
 
 @_mutation(TANGLE, "Healing", "Restarts")

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
+from gossipreg.doors.http.access import Access
 from gossipreg.doors.http.answers import Refusal, shown
+from gossipreg.doors.http.frames import Frames
 from gossipreg.doors.http.lookups import Lookups
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.request import Request
+
+if TYPE_CHECKING:
+    from gossipreg.doors.dialects.dialect import Dialect
 
 _YES_OR_NO = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 
 @attrs.frozen
 class Room:
-    """What the handlers share: the node, its cached lookups, and the way to make it leave."""
+    """What the handlers share: the node, its cached lookups, the way to make it leave, who may do what, dialects."""
 
     node: Registry
     leave: Callable[[], None]
     lookups: Lookups
+    access: Access = attrs.field(factory=Access)
+    dialects: tuple[Dialect, ...] = ()
+    frames: Frames = attrs.field(factory=Frames)
     requests: Counter[tuple[str, str, int]] = attrs.field(factory=Counter)  # answered, by method, route and status
 
 
@@ -46,6 +55,17 @@ class Call:
             return _YES_OR_NO[text]
         except KeyError:
             raise Refusal(400, f"{name}: {shown(text)} is neither true, false, 1 nor 0") from None
+
+    def share(self, name: str) -> float:
+        """A share of the query, from 0 to 1; 0 if it is not there. Raises a 400 ``Refusal`` for anything else."""
+        text = self.query.get(name, "0")
+        try:
+            share = float(text)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise Refusal(400, f"{name}: {shown(text)} is not a share from 0 to 1")
+        return share
 
     def text(self, name: str) -> str | None:
         """A text of the query, if it is there. Raises a 400 ``Refusal`` if it is there but empty."""

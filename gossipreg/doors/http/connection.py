@@ -7,11 +7,12 @@ moved as the work goes on, and h11's state tells what was being waited for when 
 
 Whoever polls sends the very same bytes again and again. What was exactly one GET once is exactly one GET whenever it
 comes on an idle connection, so it is answered without being parsed: h11 is left as idle as it was before. That makes
-the commonest request of all, "who serves `orders` now?", more than twice as cheap.
+the commonest request of all, "who serves `orders` now?", more than twice as cheap. Its answer, also the first, is
+written without h11: nothing of it but the request's name is new.
 
 A request that cannot be read is answered with what is wrong, and is the last: nobody knows where the next would begin.
-An event stream is also the last, and the only time when two tasks share a connection: one writes, the other waits for
-the client to go.
+An event stream is also the last. That, and an answer that is waited for, are the only times when two tasks share a
+connection: one writes or waits for what there is to be said, the other for the client to go.
 
 Before we close, we say that no more will come and read what is still under way. A kernel that closes a socket with
 bytes unread resets it, and the client loses the very answer that tells it what was wrong.
@@ -26,6 +27,7 @@ import http
 import logging
 import math
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final, Protocol
 
@@ -33,11 +35,14 @@ import attrs
 import h11
 import trio
 
-from gossipreg.doors.http import limits
+from gossipreg.doors.http import limits, naming
 from gossipreg.doors.http.answers import Answer, Refusal
+from gossipreg.doors.http.capacity import Capacity
 from gossipreg.doors.http.events import EventStream
+from gossipreg.doors.http.naming import new_name
 from gossipreg.doors.http.request import Request, body_too_large, head_too_large, target_too_long
 from gossipreg.doors.http.routes import Reply
+from gossipreg.doors.http.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -53,20 +58,22 @@ def _h11() -> h11.Connection:
 class Answering(Protocol):
     """What a connection needs of a door."""
 
-    async def answer(self, request: Request) -> Reply:
-        """The answer to one request. Any exception is a mistake of ours."""
+    async def answer(self, request: Request, name: bytes) -> Reply:
+        """The answer to one request, which is called ``name`` in the log. Any exception is a mistake of ours."""
 
 
 @attrs.define(eq=False)
 class Connection:
-    """Serves one stream to its end. ``event_streams`` is what all connections share: room for so many streams."""
+    """Serves one stream to its end. ``room`` is what all connections share."""
 
     _stream: trio.abc.HalfCloseableStream
     _door: Answering
-    _event_streams: trio.Semaphore
+    _room: Capacity
     _http: h11.Connection = attrs.field(init=False, factory=_h11)
     _patience: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    _is_new: bool = attrs.field(init=False, default=True)  # nothing has been asked yet
     _is_head: bool = attrs.field(init=False, default=False)  # a HEAD request: its answer goes without a body
+    _name: bytes = attrs.field(init=False, default=b"")  # what the request is called; empty until it is read
     _poll: tuple[bytes, Request] | None = attrs.field(init=False, default=None)  # the last whole GET
 
     async def run(self) -> None:
@@ -77,7 +84,9 @@ class Connection:
             except* trio.BrokenResourceError as gone:
                 log.debug("a client went in the middle: %r", gone.exceptions)
             except* Exception:
-                log.exception("an HTTP request could not be answered, by a mistake of ours")
+                called = self._name.decode("ascii")
+                extra = {"request_id": called}
+                log.exception("the request %s could not be answered, by a mistake of ours", called, extra=extra)
                 await self._apologize()
 
     async def turn_away(self, refusal: Refusal) -> None:
@@ -107,36 +116,83 @@ class Connection:
         if not self._has_begun:
             data = await self._begin()
             if self._poll is not None and data == self._poll[0]:
-                await self._answer_again(self._poll[1])
-                return True
+                return await self._answer_again(self._poll[1])
             self._http.receive_data(data)
         self._wait_for(limits.REQUEST_SECONDS)
         request = await self._read()
         self._wait_for(math.inf)
         if request is None:
             return False
-        reply = await self._door.answer(request)
+        is_poll = request.is_bare_get and data.endswith(b"\r\n\r\n") and self._is_idle_but_for_us
+        self._name = request.name or new_name()
+        reply = await self._door.answer(request, self._name)
         if isinstance(reply, EventStream):
             await self._tell(reply)
             return False
-        await self._answer(reply)
+        if is_poll:
+            self._poll = (data, request)
+            self._http = _h11()  # as idle as it would be: the answer is written without it
+            self._wait_for(limits.TAKE_SECONDS)
+            return await self._answer_poll(reply)
+        return await self._answer_once(reply)
+
+    async def _answer_once(self, reply: Answer | Waiting) -> bool:
+        answer = await self._awaited(reply) if isinstance(reply, Waiting) else reply
+        if answer is None:
+            return False
+        await self._answer(answer)
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
-        if request.is_bare_get and data.endswith(b"\r\n\r\n") and not self._has_begun:
-            self._poll = (data, request)
         self._http.start_next_cycle()
         return True
 
-    async def _answer_again(self, request: Request) -> None:
-        self._wait_for(math.inf)
-        reply = await self._door.answer(request)
-        assert isinstance(reply, Answer), "what was answered once is a stream now"
-        await self._send(_raw(reply))
+    async def _answer_again(self, request: Request) -> bool:
+        self._wait_for(limits.TAKE_SECONDS)
+        self._name = request.name or new_name()
+        reply = await self._door.answer(request, self._name)
+        assert not isinstance(reply, EventStream), "what was answered once is a stream now"
+        return await self._answer_poll(reply)
+
+    async def _answer_poll(self, reply: Answer | Waiting) -> bool:
+        """Answer what was exactly one GET; the client has `TAKE_SECONDS` already. To move a deadline is not cheap."""
+        answer: Answer | None
+        if isinstance(reply, Waiting):
+            self._wait_for(math.inf)
+            answer = await self._awaited(reply)
+            if answer is None:
+                return False
+            self._wait_for(limits.TAKE_SECONDS)
+        else:
+            answer = reply
+        data = _raw(answer, self._name)
+        if len(data) <= limits.SEND_BYTES:
+            await self._stream.send_all(data)
+        else:
+            await self._send(data)
+        return True
+
+    async def _awaited(self, reply: Waiting) -> Answer | None:
+        """The answer when it is there; None if the client is gone before that."""
+        try:
+            with self._room.waiting.one():
+                answer = None
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._until_gone, nursery.cancel_scope, self._http.receive_data)
+                    answer = await reply.answer()
+                    nursery.cancel_scope.cancel()
+                return answer
+        except Refusal as full:
+            return full.answer
 
     def _wait_for(self, seconds: float) -> None:
         self._patience.deadline = trio.current_time() + seconds
 
     # Reading
+
+    @property
+    def _is_idle_but_for_us(self) -> bool:
+        """Whether the client has asked one thing, no more as yet, and may go on."""
+        return self._http.their_state is h11.DONE and not self._has_begun
 
     @property
     def _has_begun(self) -> bool:
@@ -145,13 +201,12 @@ class Connection:
 
     async def _begin(self) -> bytes:
         """Wait for the first bytes of a request; none if there will be none."""
-        is_new = self._http.their_http_version is None
-        self._wait_for(limits.REQUEST_SECONDS if is_new else limits.IDLE_SECONDS)
+        self._wait_for(limits.REQUEST_SECONDS if self._is_new else limits.IDLE_SECONDS)
         return bytes(await self._stream.receive_some(limits.RECEIVE_BYTES))
 
     async def _read(self) -> Request | None:
         """Read one request to its end. Raises ``Refusal`` if it is malformed or too large."""
-        self._is_head = False
+        self._is_new, self._is_head, self._name = False, False, b""
         try:
             head = await self._next_event()
             if not isinstance(head, h11.Request):
@@ -185,7 +240,7 @@ class Connection:
     # Writing
 
     async def _answer(self, answer: Answer, *, last: bool = False) -> None:
-        headers = _headers(answer)
+        headers = _headers(answer, self._name or new_name())
         if last:
             headers.append(_CLOSE)
         data = self._http.send(_head(answer.status, headers))
@@ -196,23 +251,18 @@ class Connection:
     async def _tell(self, events: EventStream) -> None:
         """Send events for as long as there are any and the client is there. The answer begins with the first."""
         if self._is_head:
-            await self._send(self._http.send(_stream_head()) + self._http.send(h11.EndOfMessage()))
-            return
-        try:
-            self._event_streams.acquire_nowait()
-        except trio.WouldBlock:
-            limit = limits.EVENT_STREAMS_MAX
-            await self._answer(Answer.error(503, f"{limit} event streams are open, which is the limit"), last=True)
+            await self._send(self._http.send(_stream_head(self._name)) + self._http.send(h11.EndOfMessage()))
             return
         ended = False
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._until_gone, nursery.cancel_scope)
-                await events.run(self._send_part)
-                ended = True
-                nursery.cancel_scope.cancel()
-        finally:
-            self._event_streams.release()
+            with self._room.event_streams.one():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._until_gone, nursery.cancel_scope, _forget)
+                    await events.run(self._send_part)
+                    ended = True
+                    nursery.cancel_scope.cancel()
+        except Refusal as full:
+            await self._answer(full.answer, last=True)
         if not ended:
             return
         if self._http.our_state is h11.SEND_RESPONSE:
@@ -221,15 +271,20 @@ class Connection:
             await self._send(self._http.send(h11.EndOfMessage()))
 
     async def _send_part(self, data: bytes) -> None:
-        head = self._http.send(_stream_head()) if self._http.our_state is h11.SEND_RESPONSE else b""
+        head = self._http.send(_stream_head(self._name)) if self._http.our_state is h11.SEND_RESPONSE else b""
         await self._send(head + self._http.send(h11.Data(data=data)))
 
-    async def _until_gone(self, scope: trio.CancelScope) -> None:
+    async def _until_gone(self, scope: trio.CancelScope, keep: Callable[[bytes], None]) -> None:
+        """Cancel ``scope`` when the client says that no more will come; ``keep`` what it says until then."""
+        said = 0
         try:
-            while await self._stream.receive_some(limits.RECEIVE_BYTES):
-                pass  # nothing more can be asked on this connection, as we said in its head
+            while data := await self._stream.receive_some(limits.RECEIVE_BYTES):
+                keep(bytes(data))
+                said += len(data)
+                if keep is not _forget and said > limits.HEAD_BYTES_MAX:
+                    return  # who asks so much ahead will not go soon, and nothing more is to be kept
         except trio.BrokenResourceError as gone:
-            log.debug("a client of events is gone: %r", gone)
+            log.debug("a client that was waiting is gone: %r", gone)
         scope.cancel()
 
     async def _send(self, data: bytes) -> None:
@@ -258,26 +313,39 @@ class Connection:
                 log.debug("a client went before it was told: %r", gone)
 
 
+def _forget(_: bytes) -> None:
+    """Nothing more can be asked on this connection, as we said in its head."""
+
+
 def _head(status: int, headers: list[tuple[bytes, bytes]]) -> h11.Response:
     return h11.Response(status_code=status, headers=headers, reason=_REASONS[status])
 
 
-def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:
-    headers = [_date(int(time.time())), *answer.headers]
+def _headers(answer: Answer, name: bytes) -> list[tuple[bytes, bytes]]:
+    headers = [_date(int(time.time())), (naming.HEADER, name), *answer.headers]
     if answer.body:
         headers += [(b"content-type", answer.media), (b"content-length", b"%d" % len(answer.body))]
     return headers
 
 
-def _raw(answer: Answer) -> bytes:
+def _raw(answer: Answer, name: bytes) -> bytes:
     """The whole answer to a GET, as h11 would write it."""
-    lines = [b"HTTP/1.1 %d %b" % (answer.status, _REASONS[answer.status])]
-    lines += [b"%b: %b" % header for header in _headers(answer)]
-    return b"\r\n".join([*lines, b"", answer.body])
+    headers = answer.headers
+    if answer.body:
+        headers += ((b"content-type", answer.media), (b"content-length", b"%d" % len(answer.body)))
+    return b"%bx-request-id: %b\r\n\r\n%b" % (_raw_head(answer.status, headers, int(time.time())), name, answer.body)
 
 
-def _stream_head() -> h11.Response:
-    return _head(200, [_date(int(time.time())), *_STREAM])
+@functools.lru_cache(maxsize=64)
+def _raw_head(status: int, headers: tuple[tuple[bytes, bytes], ...], second: int) -> bytes:
+    """The beginning of an answer: the same for all that are polled or waited for in this second."""
+    lines = [b"HTTP/1.1 %d %b" % (status, _REASONS[status])]
+    lines += [b"%b: %b" % header for header in (_date(second), *headers)]
+    return b"\r\n".join([*lines, b""])
+
+
+def _stream_head(name: bytes) -> h11.Response:
+    return _head(200, [_date(int(time.time())), (naming.HEADER, name), *_STREAM])
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+import time
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from gossipreg.doors.http import journal
 from gossipreg.doors.http.answers import Answer, Refusal
 from gossipreg.doors.http.call import Call, Room
 from gossipreg.doors.http.guard import Guard
 from gossipreg.doors.http.request import Request, split_target
 from gossipreg.doors.http.routes import Reply, Route, find
-from gossipreg.errors import GossipregError, InvalidInstance, NameConflict, NodeClosed, UnknownInstance
+from gossipreg.doors.http.waiting import Waiting
+from gossipreg.errors import (
+    CredentialsUnavailable,
+    GossipregError,
+    InvalidInstance,
+    InvalidPolicy,
+    NameConflict,
+    NodeClosed,
+    UnknownInstance,
+    UnknownPolicy,
+)
+
+if TYPE_CHECKING:
+    from gossipreg.doors.dialects.dialect import Dialect
 
 log = logging.getLogger(__name__)
 
 _STATUS: Final[tuple[tuple[type[GossipregError], int], ...]] = (
     (InvalidInstance, 400),
+    (InvalidPolicy, 400),
     (UnknownInstance, 404),
+    (UnknownPolicy, 404),
+    (CredentialsUnavailable, 409),
     (NodeClosed, 503),
     (NameConflict, 503),
 )
@@ -31,6 +49,10 @@ class Door:
     room: Room
     guard: Guard
     _closed: str | None = attrs.field(init=False, default=None)  # why, once it is
+    _dialects: tuple[tuple[str, Dialect], ...] = attrs.field(init=False)  # by the beginning of their paths
+
+    def __attrs_post_init__(self) -> None:
+        self._dialects = tuple((f"{prefix}/", each) for each in self.room.dialects for prefix in each.prefixes)
 
     async def close_with_node(self) -> None:
         """Wait until the node is closed, and from then on say only that: what it knows ages from that moment."""
@@ -40,11 +62,30 @@ class Door:
         except GossipregError as error:
             self._closed = str(error)
 
-    async def answer(self, request: Request) -> Reply:
-        """The answer to one request, counted. Any exception is our own mistake."""
+    async def answer(self, request: Request, name: bytes) -> Reply:
+        """The answer to one request, counted and logged. Any exception is our own mistake."""
+        began = time.perf_counter()
         method, path, reply = await self._reply(request)
-        self.room.requests[method, path, reply.status if isinstance(reply, Answer) else 200] += 1
-        return reply
+        if not isinstance(reply, Waiting):
+            status = reply.status if isinstance(reply, Answer) else 200
+            self._ended(request, name, (method, path, status), began)
+            return reply
+
+        async def later() -> Answer:
+            try:
+                answer = await reply.answer()
+            except (Refusal, GossipregError) as error:
+                answer = _no(error)
+            self._ended(request, name, (method, path, answer.status), began)
+            return answer
+
+        return Waiting(later)
+
+    def _ended(self, request: Request, name: bytes, outcome: tuple[str, str, int], began: float) -> None:
+        self.room.requests[outcome] += 1
+        level = journal.level(*outcome)
+        if journal.log.isEnabledFor(level):
+            journal.write(level, name, outcome, time.perf_counter() - began, self.room.access.holder(request.token))
 
     async def _reply(self, request: Request) -> tuple[str, str, Reply]:
         """The answer, and the method and the path of the route that gave it; empty where none was found."""
@@ -54,18 +95,26 @@ class Door:
         try:
             request = request.at_our_own_name()
             self.guard.check(request.method, request.authority, request.origin)
+            for prefix, dialect in self._dialects:
+                if request.target.startswith(prefix):
+                    pattern, reply = await dialect.answer(request, self.room)
+                    return (request.method, pattern, reply) if pattern else ("", "", reply)
             path, query = split_target(request.target)
             route, argument = find(request.method, path)
+            if route.scope is not None:
+                self.room.access.check(request.token, route.scope)
             route.check_query(query)
             reply = await route.handler(Call(self.room, request, argument, query))
-        except Refusal as refusal:
-            reply = refusal.answer
-        except GossipregError as error:
-            reply = Answer.error(_status(error), str(error))
+        except (Refusal, GossipregError) as error:
+            reply = _no(error)
         return ("", "", reply) if route is None else (route.method, route.path, reply)
 
 
-def _status(error: GossipregError) -> int:
+def _no(error: Refusal | GossipregError) -> Answer:
+    return error.answer if isinstance(error, Refusal) else Answer.error(status_of(error), str(error))
+
+
+def status_of(error: GossipregError) -> int:
     """The code for a no of the node's; 500 for one that the client has no part in, such as a full disk."""
     for type_, status in _STATUS:
         if isinstance(error, type_):

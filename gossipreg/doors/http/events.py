@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 
 import attrs
 import trio
 
-from gossipreg.doors.http import limits, render
-from gossipreg.doors.http.answers import encode
+from gossipreg.doors.http import limits
+from gossipreg.doors.http.frames import Frames
 from gossipreg.doors.http.registry import Registry
 from gossipreg.errors import NameConflict, NodeClosed
-from gossipreg.model import Event
 
 KEEP_ALIVE = b": keep-alive\n\n"
-
-
-def frames(batch: Iterable[Event]) -> bytes:
-    """A batch of events as it goes over the wire."""
-    return b"".join(_frame(event) for event in batch)
-
-
-def _frame(event: Event) -> bytes:
-    name, data = render.event(event)
-    return b"event: %b\ndata: %b\n\n" % (name.encode("ascii"), encode(data))
 
 
 @attrs.define(eq=False)
@@ -53,6 +42,8 @@ class EventStream:
 
     node: Registry
     service: str | None = None
+    panic: float = 0.0
+    frames: Frames = attrs.field(factory=Frames)  # shared by all streams of a door
 
     async def run(self, send: Callable[[bytes], Awaitable[None]]) -> None:
         """Send the node's events, and a sign of life when there are none. Sends nothing if the node is closed.
@@ -63,7 +54,7 @@ class EventStream:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(line.keep_alive)
             with suppress(NodeClosed, NameConflict):
-                async with aclosing(self.node.events(self.service)) as batches:
+                async with aclosing(self.node.events(self.service, panic=self.panic)) as batches:
                     async for batch in batches:
-                        await line.say(frames(batch))
+                        await line.say(self.frames.of(batch))
             nursery.cancel_scope.cancel()

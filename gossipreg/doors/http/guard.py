@@ -14,7 +14,7 @@ import attrs
 
 from gossipreg.doors.http.answers import Refusal, shown
 from gossipreg.errors import ConfigError
-from gossipreg.model import Address
+from gossipreg.model import Address, SocketFile
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -23,13 +23,18 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Guard:
     """Checks requests for a door that was asked to listen on ``asked`` and listens on ``bound``."""
 
-    asked: Address
-    bound: Address
+    asked: Address | SocketFile
+    bound: Address | SocketFile
     on_loopback: bool = attrs.field(init=False)
+    _ours: tuple[str, ...] = attrs.field(init=False)
+
+    @_ours.default
+    def _(self) -> tuple[str, ...]:
+        return tuple(each.host.lower() for each in (self.asked, self.bound) if isinstance(each, Address))
 
     @on_loopback.default
     def _(self) -> bool:
-        return ip_address(self.bound.host.partition("%")[0]).is_loopback
+        return isinstance(self.bound, Address) and ip_address(self.bound.host.partition("%")[0]).is_loopback
 
     def check(self, method: str, authority: str | None, origin: str | None) -> None:
         """Raise a 403 ``Refusal`` unless the request may have come from a program of its own will.
@@ -39,12 +44,13 @@ class Guard:
         if origin is not None and method not in _SAFE_METHODS:
             raise Refusal(403, f"a page of {shown(origin)} may not change anything here: leave the Origin header out")
         if self.on_loopback and authority is not None and not self._is_ours(authority):
+            assert isinstance(self.bound, Address)
             raise Refusal(
                 403, f"{shown(authority)} is not this machine: ask for {self.bound}, or localhost:{self.bound.port}"
             )
 
     def _is_ours(self, authority: str) -> bool:
-        return _names_loopback(authority) or _host(authority) in (self.asked.host.lower(), self.bound.host)
+        return _names_loopback(authority) or _host(authority) in self._ours
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,11 +8,13 @@ import attrs
 
 from gossipreg.check import Kind, read_checks
 from gossipreg.doors.http import render
-from gossipreg.doors.http.answers import Answer, Refusal, shown
+from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
 from gossipreg.doors.http.call import Call
 from gossipreg.doors.http.events import EventStream
 from gossipreg.doors.http.lookups import Lookup
 from gossipreg.doors.http.registry import Registry
+from gossipreg.doors.http.waiting import Waiting
+from gossipreg.doors.http.waits import reply
 from gossipreg.model import Health
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 async def health(call: Call) -> Answer:
     """Whether this node is up; load balancers and supervisors ask this."""
     info = call.node.info()
-    status, word = (503, "leaving") if info.draining else (200, "ok")
+    status, word = (503, "leaving") if info.leaving else (200, "draining" if info.draining else "ok")
     return Answer.of(status, {"status": word, **render.node(info)})
 
 
@@ -31,17 +33,17 @@ async def node(call: Call) -> Answer:
     return Answer.of(200, render.node(call.node.info()))
 
 
-async def members(call: Call) -> Answer:
+async def members(call: Call) -> Answer | Waiting:
     """Every member that this node remembers."""
-    return Answer.of(200, render.members(call.node.members()))
+    return reply(call, None, lambda: encode(render.members(call.node.members())))
 
 
-async def services(call: Call) -> Answer:
+async def services(call: Call) -> Answer | Waiting:
     """Every service, with how many instances it has."""
-    return Answer.of(200, render.services(call.node.services()))
+    return reply(call, None, lambda: encode(render.services(call.node.services())))
 
 
-async def lookup(call: Call) -> Answer:
+async def lookup(call: Call) -> Answer | Waiting:
     """The instances of one service that can serve now."""
     asked = Lookup(
         service=call.argument,
@@ -49,8 +51,9 @@ async def lookup(call: Call) -> Answer:
         tag=call.text("tag"),
         zone=call.text("zone"),
         role=call.text("role"),
+        panic=call.share("panic"),
     )
-    return Answer(200, call.room.lookups.body(asked))
+    return reply(call, asked.service, lambda: call.room.lookups.body(asked))
 
 
 async def register(call: Call) -> Answer:
@@ -64,7 +67,9 @@ async def register(call: Call) -> Answer:
     if call.node.command_checks != "api" and any(check.kind is Kind.COMMAND for check in checks):
         raise Refusal(403, "checks: commands are not taken over HTTP: start the agent with --command-checks api")
     before = _own_ids(call.node, wanted)
-    registered = await call.node.register(**attrs.asdict(wanted, recurse=False) | {"checks": checks})
+    term = call.node.next_term(wanted.service) if wanted.term == "next" else wanted.term
+    fields = attrs.asdict(wanted, recurse=False) | {"checks": checks, "term": term}
+    registered = await call.node.register(**fields)
     return Answer.of(200 if registered.id in before else 201, render.instance(registered))
 
 
@@ -115,7 +120,19 @@ async def end_maintenance(call: Call) -> Answer:
 
 async def events(call: Call) -> EventStream:
     """What happens, as it happens."""
-    return EventStream(call.node, call.text("service"))
+    return EventStream(call.node, call.text("service"), call.share("panic"), call.room.frames)
+
+
+async def drain(call: Call) -> Answer:
+    """Have everybody send this node's instances no new work, and stay."""
+    await call.node.drain()
+    return Answer.of(200, {"draining": True})
+
+
+async def undrain(call: Call) -> Answer:
+    """Have everybody send work again."""
+    await call.node.undrain()
+    return Answer.of(200, {"draining": False})
 
 
 async def leave(call: Call) -> Answer:

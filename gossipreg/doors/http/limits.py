@@ -6,14 +6,30 @@ from typing import Final
 
 from gossipreg.limits import RECORD_BYTES_MAX
 
-#: Connections at once. A process usually gets 1024 descriptors; the other half is for gossip and health checks.
-CONNECTIONS_MAX: Final = 512
+#: Connections at once: all that may stay, and 512 that ask and go. Each costs a descriptor and some 20 KiB: 90 MiB.
+CONNECTIONS_MAX: Final = 4608
+
+#: Connections at once where a process may have hardly any descriptors: with fewer, it is of no use to anybody.
+CONNECTIONS_MIN: Final = 64
+
+#: Descriptors that are left for the rest of an agent: streams of gossip, health checks, DNS, files.
+OTHER_DESCRIPTORS: Final = 512
 
 #: Connections beyond those that are told why they are refused; any further one is closed without a word.
 REFUSALS_MAX: Final = 64
 
-#: Event streams at once. They stay for hours: the rest of the connections is kept for those who ask and go.
-EVENT_STREAMS_MAX: Final = 256
+#: Event streams at once. They stay for hours. A thousand are told of a change within a quarter of a second.
+EVENT_STREAMS_MAX: Final = 2048
+
+#: Blocking reads at once, and none but these two kinds stay: the rest of the connections is for those who ask and go.
+WAITING_MAX: Final = 2048
+
+#: How long a blocking read waits unless it says so, and at most (seconds): what Consul's clients count on.
+WAIT_SECONDS: Final = 300.0
+WAIT_SECONDS_MAX: Final = 600.0
+
+#: A blocking read may wait so many times its time longer: one sixteenth, as Consul's clients allow for.
+WAIT_JITTER: Final = 16
 
 #: Longest request line and headers (bytes). Browsers with fat cookies send 8 KiB; nobody else comes near.
 HEAD_BYTES_MAX: Final = 16_384
@@ -47,3 +63,13 @@ KEEP_ALIVE_SECONDS: Final = 15.0
 
 #: Encoded lookup answers kept (bytes): some thousand services of ordinary size.
 LOOKUP_CACHE_BYTES: Final = 8 * 1024 * 1024
+
+#: Encoded events kept (bytes): some thousand of ordinary size. Watchers want the same within the same second.
+FRAME_CACHE_BYTES: Final = 1024 * 1024
+
+#: Tokens of one agent. Each is a person's or a program's, and each request is compared with all.
+TOKENS_MAX: Final = 256
+
+#: Shortest and longest token (characters). Fewer than 16 can be guessed; more than 512 are no token.
+TOKEN_CHARS_MIN: Final = 16
+TOKEN_CHARS_MAX: Final = 512

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 from gossipreg.doors.http import limits, render
@@ -18,6 +20,7 @@ class Lookup:
     tag: str | None = None
     zone: str | None = None
     role: str | None = None
+    panic: float = 0.0  # see `Node.lookup`
 
 
 @attrs.define(eq=False)
@@ -32,6 +35,7 @@ class Lookups:
     _bytes_max: int = limits.LOOKUP_CACHE_BYTES
     _kept: dict[Lookup, tuple[int, bytes]] = attrs.field(init=False, factory=dict)
     _bytes: int = attrs.field(init=False, default=0)
+    _shared: dict[str, tuple[int, bytes]] = attrs.field(init=False, factory=dict)
 
     def body(self, asked: Lookup) -> bytes:
         """The lookup's answer in JSON, as the node sees it now."""
@@ -40,13 +44,25 @@ class Lookups:
         if kept is not None and kept[0] == index:
             return kept[1]
         instances = self._node.lookup(
-            asked.service, healthy=asked.healthy, tag=asked.tag, zone=asked.zone, role=asked.role
+            asked.service,
+            healthy=asked.healthy,
+            tag=asked.tag,
+            zone=asked.zone,
+            role=asked.role,
+            panic=asked.panic,
         )
         body = encode(render.lookup(index, instances))
         self._forget(asked)
-        if instances and len(body) <= self._bytes_max:
+        if instances and len(body) <= self._bytes_max and not asked.panic:  # the node counts answers in a panic
             self._keep(asked, index, body)
         return body
+
+    def shared(self, target: str, index: int, make: Callable[[], bytes]) -> bytes:
+        """What all who waited for the same thing are answered: it is made once for each ``index`` of everything."""
+        if self._shared.get(target, (None, b""))[0] != index:
+            self._shared = {known: kept for known, kept in self._shared.items() if kept[0] == index}
+            self._shared[target] = (index, make())
+        return self._shared[target][1]
 
     def _keep(self, asked: Lookup, index: int, body: bytes) -> None:
         while self._bytes + len(body) > self._bytes_max:

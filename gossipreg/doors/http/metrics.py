@@ -93,7 +93,12 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
     yield _plain("local_health", "0 is well; each step slows the node's judgement of others.", info.local_health)
     yield _plain("isolated", "1 while the node hears nobody, so that what it says may be old.", info.isolated)
     yield _plain("reachable_ratio", "Share of the other members that are alive.", info.reachable)
-    yield _plain("draining", "1 while the node is about to leave.", info.draining)
+    yield _plain(
+        "serving_last_known",
+        "1 while the node, which has reached nobody yet, answers from its snapshot.",
+        info.serving_last_known,
+    )
+    yield _plain("draining", "1 while the node asks for no new work.", info.draining)
     members = {(status,): count for status, count in info.members.items()}
     yield labelled("members", "Members that are remembered, this node included, by status.", ("status",), members)
 

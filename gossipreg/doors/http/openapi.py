@@ -19,6 +19,7 @@ from gossipreg import __version__
 from gossipreg.doors.http.answers import Answer, encode
 from gossipreg.doors.http.call import Call
 from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
+from gossipreg.policy import KINDS
 
 if TYPE_CHECKING:
     from gossipreg.doors.http.routes import Route
@@ -83,6 +84,12 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("PUT", "/api/v1/heartbeats/ID"): Operation({204: None}, (400, 403, 404)),
     ("PUT", "/api/v1/maintenance/ID"): Operation({200: _INSTANCE}, (400, 403, 404)),
     ("DELETE", "/api/v1/maintenance/ID"): Operation({200: _INSTANCE}, (403, 404)),
+    ("GET", "/api/v1/credentials/ID"): Operation(
+        {200: _object(id=_TEXT, service=_TEXT, owner=_TEXT, credentials=_map(_TEXT))}, (400, 403, 404, 409)
+    ),
+    ("GET", "/api/v1/policies"): Operation({200: _object(policies=_list(_ref("Policy")))}),
+    ("PUT", "/api/v1/policies"): Operation({200: _ref("Policy")}, (400, 403, 411, 413), body="PolicyWanted"),
+    ("DELETE", "/api/v1/policies/KEY"): Operation({204: None}, (403, 404)),
     ("GET", "/api/v1/events"): Operation({200: _TEXT}, (400,), media="text/event-stream"),
     ("GET", "/api/v1/http_sd"): Operation(
         {200: _list(_object(targets=_list(_TEXT), labels=_map(_TEXT)))},
@@ -90,6 +97,8 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ),
     ("GET", "/api/v1/openapi.json"): Operation({200: {"type": "object"}}),
     ("GET", "/metrics"): Operation({200: _TEXT}, media="text/plain; version=0.0.4; charset=utf-8"),
+    ("PUT", "/api/v1/drain"): Operation({200: _object(draining=_BOOLEAN)}, (403,)),
+    ("DELETE", "/api/v1/drain"): Operation({200: _object(draining=_BOOLEAN)}, (403,)),
     ("POST", "/api/v1/leave"): Operation({202: _object(status=_TEXT)}, (403,)),
 }
 
@@ -100,17 +109,36 @@ _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
     "tag": (_TEXT, "Only what has this tag."),
     "zone": (_TEXT, "Only what is in this zone."),
     "role": (_TEXT, "Only what has this role."),
+    "panic": (
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "When fewer than this share can be reached because many owners failed at once: also what was lost, as stale.",
+    ),
     "service": (_TEXT, "Only what is about this service."),
+    "owner": (_TEXT, "Only what this member registered."),
     "check": (_TEXT, "The name of the check; the only one of its kind unless given."),
     "health": (_enum(["passing", "warning", "critical"]), "How the service is; passing unless given."),
     "note": (_TEXT, "What is to be shown beside it."),
     "reason": (_TEXT, "Why, for people."),
+    "index": ({"type": "integer", "minimum": 0}, "Answer when the index is not this one any more; 0: at once."),
+    "wait": ({"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h)?$"}, "How long to wait for that; 5m unless given."),
+}
+
+#: How a token is shown, where one is asked for.
+_SECURITY: Final[Json] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "token": {"type": "apiKey", "in": "header", "name": "X-Gossipreg-Token"},
 }
 
 #: How fields look in JSON that are of another type inside.
 _AS_RENDERED: Final[Mapping[tuple[type, str], Json]] = {
     (Instance, "sealed"): _BOOLEAN,
     (NodeInfo, "fingerprint"): {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+}
+
+#: How fields look that clients write otherwise than they are read.
+_AS_WRITTEN: Final[Mapping[str, Json]] = {
+    "term": {"oneOf": [_WHOLE, _enum(["next"])]},
+    "credentials": {**_map(_TEXT), "writeOnly": True},
 }
 
 #: What a check of this node's own looks like.
@@ -159,7 +187,7 @@ def document() -> Json:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas(), "securitySchemes": _SECURITY},
     }
 
 
@@ -171,7 +199,9 @@ def _path(route: Route) -> str:
 def _operation(route: Route) -> Json:
     declared = OPERATIONS[route.method, route.path]
     answers = {str(status): _answer(status, schema, declared.media) for status, schema in declared.answers.items()}
-    for status in declared.errors:
+    if "index" in route.query:
+        answers["200"]["headers"] = {"X-Gossipreg-Index": {"description": "For the next read.", "schema": _WHOLE}}
+    for status in (*declared.errors, *((401, 403) if route.scope is not None else ())):
         answers[str(status)] = _answer(status, _ref("Error"), "application/json")
     answers["default"] = {**_answer(0, _ref("Error"), "application/json"), "description": "A no, and why."}
     made: Json = {
@@ -180,6 +210,9 @@ def _operation(route: Route) -> Json:
         "parameters": _parameters(route),
         "responses": answers,
     }
+    if route.scope is not None:
+        made["description"] = f"Where tokens are asked for: one that is for {route.scope}."
+        made["security"] = [{name: []} for name in _SECURITY] + [{}]
     if declared.body is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(declared.body)}}}
     return made
@@ -210,7 +243,7 @@ def _schemas() -> dict[str, Json]:
     from gossipreg.doors.http.registration import Registration  # with cattrs, which it is kept from
 
     node = _noun(NodeInfo)
-    health = {"status": _enum(["ok", "leaving"]), **node["properties"]}
+    health = {"status": _enum(["ok", "draining", "leaving"]), **node["properties"]}
     return {
         "Health": _enum([str(each) for each in Health]),
         "Status": _enum([str(each) for each in Status]),
@@ -220,22 +253,47 @@ def _schemas() -> dict[str, Json]:
         "Node": node,
         "NodeHealth": _object(**health),
         "Check": _CHECK,
+        "Policy": {"oneOf": [_policy(kind) for kind in KINDS]},
+        "PolicyWanted": {"oneOf": [_wanted(kind) for kind in KINDS]},
         "Registration": _request(Registration),
         "Error": _object(error=_TEXT),
     }
 
 
+def _policy(kind: str) -> Json:
+    """A policy as it is shown."""
+    about = {"key": _TEXT, "kind": _enum([kind]), "service": _TEXT, "writer": _TEXT, "at": _NUMBER}
+    return _object(**about, **_RULES[kind])
+
+
+def _wanted(kind: str) -> Json:
+    """A policy as clients write it: what it is to be is under its kind's name."""
+    said = {"shares": "split", "reason": "maintenance"}
+    fields = {"service": _TEXT, **{said.get(name, name): schema for name, schema in _RULES[kind].items()}}
+    required = [name for name in fields if name != "by"]
+    return {**_object(**fields), "required": required, "additionalProperties": False}
+
+
+#: What rules of each kind say beside their service.
+_RULES: Final[Mapping[str, Mapping[str, Json]]] = {
+    "split": {"by": _enum(["tag", "zone"]), "shares": _map(_WHOLE)},
+    "weight": {"instance": _TEXT, "weight": _WHOLE},
+    "maintenance": {"instance": _TEXT, "reason": _TEXT},
+}
+
+
 def _request(class_: type[Any]) -> Json:
     """A noun as clients write it: what has a default may be left out, and what is not known is refused."""
     required = [each.name for each in attrs.fields(class_) if each.default is attrs.NOTHING]
-    return {**_noun(class_), "required": required, "additionalProperties": False}
+    return {**_noun(class_, _AS_WRITTEN), "required": required, "additionalProperties": False}
 
 
-def _noun(class_: type[Any]) -> Json:
-    """A noun as `render` writes it, every field of it."""
+def _noun(class_: type[Any], known: Mapping[str, Json] | None = None) -> Json:
+    """A noun as `render` writes it, every field of it; some may be ``known`` already."""
     hints = get_type_hints(class_)
     names = [each.name for each in attrs.fields(class_)]
-    properties = {name: _AS_RENDERED.get((class_, name)) or _schema(hints[name]) for name in names}
+    known = known or {name: schema for (owner, name), schema in _AS_RENDERED.items() if owner is class_}
+    properties = {name: known.get(name) or _schema(hints[name]) for name in names}
     return _object(**properties)
 
 

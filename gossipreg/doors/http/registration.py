@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, Literal, NewType, cast, get_type_hints
 
 import attrs
 from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
 
 from gossipreg.doors.http.answers import Refusal, shown
+
+#: Stands for a term above all that the node knows.
+NEXT: Final = "next"
+
+Term = int | Literal["next"]
+
+#: Names and values that no sentence may quote.
+Secrets = NewType("Secrets", dict[str, str])
 
 
 @attrs.frozen
@@ -27,9 +35,10 @@ class Registration:
     weight: int = 1
     zone: str | None = None
     role: str | None = None
-    term: int = 0
+    term: Term = 0
     id: str | None = None
     checks: list[Any] = attrs.field(factory=list)  # as they came: `read_checks` makes checks of them
+    credentials: Secrets = attrs.field(factory=lambda: Secrets({}), repr=False)
 
     @classmethod
     def parse(cls, body: bytes) -> Registration:
@@ -74,6 +83,20 @@ def _text_map(value: Any, _: Any = None) -> dict[str, str]:
     return {_text(key): _text(each) for key, each in value.items()}
 
 
+def _term(value: Any, _: Any = None) -> Term:
+    if value == NEXT:
+        return NEXT
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f'{_shown_json(value)} is neither a whole number nor "{NEXT}"')
+    return value
+
+
+def _secrets(value: Any, _: Any = None) -> Secrets:
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        raise TypeError("it is not an object of strings")
+    return cast("Secrets", value)
+
+
 def _list(value: Any, _: Any = None) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError(f"{_shown_json(value)} is not a list of checks")
@@ -109,6 +132,8 @@ def _converter() -> Converter:
     converter.register_structure_hook_func(lambda type_: type_ == tuple[str, ...], _texts)
     converter.register_structure_hook_func(lambda type_: type_ == dict[str, str], _text_map)
     converter.register_structure_hook_func(lambda type_: type_ == list[Any], _list)
+    converter.register_structure_hook_func(lambda type_: type_ == Term, _term)
+    converter.register_structure_hook(Secrets, _secrets)
     return converter
 
 

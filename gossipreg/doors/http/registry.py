@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gossipreg.check import Check, CheckReport
 from gossipreg.model import Event, Health, Instance, Member, NodeInfo, ServiceCount
+from gossipreg.policy import Policy, Rule
 
 
 class Batches(Protocol):
@@ -35,12 +36,20 @@ class Registry(Protocol):
         tag: str | None = None,
         zone: str | None = None,
         role: str | None = None,
+        panic: float | None = None,
     ) -> tuple[Instance, ...]:
-        """The service's instances that pass the filters; none for an unknown service."""
+        """The service's instances that pass the filters; none for an unknown service. ``panic``: see `Node.lookup`."""
         ...
 
-    def index(self, service: str) -> int:
-        """The service's change index: it never falls, and rises whenever any lookup of the service may differ."""
+    def index(self, service: str | None = None) -> int:
+        """The service's change index: it never falls, and rises whenever any lookup of the service may differ.
+
+        Without a service, that of everything: services, members and policies.
+        """
+        ...
+
+    async def wait_changed(self, service: str | None, index: int) -> None:
+        """Return when `index` gives another number than ``index``. Raises ``NodeClosed``."""
         ...
 
     def services(self) -> Mapping[str, ServiceCount]:
@@ -73,8 +82,12 @@ class Registry(Protocol):
         term: int = 0,
         id: str | None = None,
         checks: Sequence[Check] = (),
+        credentials: Mapping[str, str] | None = None,
     ) -> Instance:
-        """Register an instance, in place of this node's own one of that id. Raises ``InvalidInstance``."""
+        """Register an instance, in place of this node's own one of that id. Raises ``InvalidInstance``.
+
+        ``credentials`` are sealed before anything else is done. Raises ``CredentialsUnavailable`` without a key.
+        """
         ...
 
     async def deregister(self, id: str) -> None:
@@ -105,7 +118,35 @@ class Registry(Protocol):
         """Take an own instance out, or with None back in. Raises ``UnknownInstance``, ``InvalidInstance``."""
         ...
 
-    def events(self, service: str | None = None) -> Batches:
+    def credentials(self, instance: Instance) -> Mapping[str, str]:
+        """What a client needs to log in to an instance. Raises ``CredentialsUnavailable``."""
+        ...
+
+    def next_term(self, service: str) -> int:
+        """A term above all that were seen among the instances of a service."""
+        ...
+
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force, sorted by key."""
+        ...
+
+    async def set_policy(self, rule: Rule) -> Policy:
+        """Have every node obey a rule, in place of any of its key. Raises ``InvalidPolicy``."""
+        ...
+
+    async def remove_policy(self, key: str) -> None:
+        """Have nobody obey a policy any more. Raises ``UnknownPolicy``."""
+        ...
+
+    async def drain(self) -> None:
+        """Ask for no new work, and stay."""
+        ...
+
+    async def undrain(self) -> None:
+        """Ask for work again."""
+        ...
+
+    def events(self, service: str | None = None, *, panic: float = 0.0) -> Batches:
         """Batches of events: first a ``Snapshot`` alone, then what changes. Ends, or raises, when the node closes."""
         ...
 

@@ -14,6 +14,7 @@ from gossipreg.model import (
     Member,
     MemberEvent,
     NodeInfo,
+    RoleEvent,
     ServiceCount,
     Snapshot,
 )
@@ -114,6 +115,8 @@ def node(info: NodeInfo) -> Json:
         "isolated": info.isolated,
         "reachable": info.reachable,
         "draining": info.draining,
+        "leaving": info.leaving,
+        "serving_last_known": info.serving_last_known,
         "fingerprint": f"{info.fingerprint:016x}",
         "members": dict(info.members),
         "services": info.services,
@@ -138,6 +141,12 @@ def event(value: Event) -> tuple[str, Json]:
                 "service": value.service,
                 "check": value.check,
                 "health": value.health,
+            }
+        case RoleEvent():
+            return f"role-{value.kind}", {
+                "service": value.service,
+                "primary": None if value.primary is None else instance(value.primary),
+                "contenders": [instance(each) for each in value.contenders],
             }
         case MemberEvent():
             return f"member-{value.kind}", member(value.member)

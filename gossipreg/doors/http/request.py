@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 import h11
 
-from gossipreg.doors.http import limits
+from gossipreg.doors.http import limits, naming
 from gossipreg.doors.http.answers import Refusal, shown
 
 
@@ -23,11 +23,14 @@ class Request:
     origin: str | None = None  # the page that the request came from, if a browser sent it for one
     announces_body: bool = False
     body: bytes = b""
+    token: str | None = attrs.field(default=None, repr=False)  # what the client shows to be let in
+    name: bytes | None = None  # what the client calls it, if that can be repeated: the X-Request-Id header
+    headers: Sequence[tuple[bytes, bytes]] = attrs.field(default=(), repr=False, eq=False)  # names in lower case
 
     @classmethod
     def of(cls, head: h11.Request) -> Self:
         """The request that begins with ``head``. Raises a ``Refusal`` if that says that it is too large."""
-        authority = origin = None
+        authority = origin = token = called = None
         announces_body = False
         size = len(head.target)
         if size > limits.TARGET_BYTES_MAX:
@@ -38,6 +41,12 @@ class Request:
                 authority = value.decode("latin-1")
             elif name == b"origin":
                 origin = value.decode("latin-1")
+            elif name == naming.HEADER:
+                called = value if naming.is_sane(value) else None
+            elif name == b"authorization":
+                token = token or _bearer(value)
+            elif name == b"x-gossipreg-token":
+                token = value.decode("latin-1")
             elif name == b"transfer-encoding":
                 announces_body = True
             elif name == b"content-length":
@@ -46,7 +55,20 @@ class Request:
                     raise body_too_large()
         if size > limits.HEAD_BYTES_MAX:
             raise head_too_large()
-        return cls(head.method.decode("ascii"), head.target.decode("ascii"), authority, origin, announces_body)
+        return cls(
+            method=head.method.decode("ascii"),
+            target=head.target.decode("ascii"),
+            authority=authority,
+            origin=origin,
+            announces_body=announces_body,
+            token=token,
+            name=called,
+            headers=head.headers,
+        )
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that name, which is in lower case."""
+        return next((value.decode("latin-1") for each, value in self.headers if each == name), None)
 
     @property
     def is_bare_get(self) -> bool:
@@ -64,6 +86,12 @@ class Request:
         if url.scheme != "http":
             return self
         return attrs.evolve(self, target=url._replace(scheme="", netloc="").geturl() or "/", authority=url.netloc)
+
+
+def _bearer(value: bytes) -> str | None:
+    """The token of an ``Authorization`` header, if it holds one."""
+    scheme, _, token = value.decode("latin-1").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def split_target(target: str) -> tuple[str, Mapping[str, str]]:

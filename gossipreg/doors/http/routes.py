@@ -7,16 +7,20 @@ from typing import Final
 
 import attrs
 
-from gossipreg.doors.http import handlers
+from gossipreg.doors.http import handlers, waits
+from gossipreg.doors.http.access import Scope
 from gossipreg.doors.http.answers import Answer, Refusal, shown
 from gossipreg.doors.http.call import Call
+from gossipreg.doors.http.credentials import credentials
 from gossipreg.doors.http.events import EventStream
 from gossipreg.doors.http.http_sd import http_sd
 from gossipreg.doors.http.metrics import metrics
 from gossipreg.doors.http.openapi import openapi
+from gossipreg.doors.http.policies import policies, remove_policy, set_policy
 from gossipreg.doors.http.request import decoded
+from gossipreg.doors.http.waiting import Waiting
 
-Reply = Answer | EventStream
+Reply = Answer | EventStream | Waiting
 
 
 @attrs.frozen
@@ -27,6 +31,7 @@ class Route:
     path: str
     handler: Callable[[Call], Awaitable[Reply]]
     query: tuple[str, ...] = ()
+    scope: Scope | None = Scope.READ  # what a token must be for; None: everybody may
 
     @property
     def takes_argument(self) -> bool:
@@ -42,23 +47,29 @@ class Route:
 
 
 ROUTES: Final = (
-    Route("GET", "/healthz", handlers.health),
+    Route("GET", "/healthz", handlers.health, scope=None),
     Route("GET", "/api/v1/node", handlers.node),
-    Route("GET", "/api/v1/members", handlers.members),
-    Route("GET", "/api/v1/services", handlers.services),
-    Route("GET", "/api/v1/services/NAME", handlers.lookup, query=("all", "tag", "zone", "role")),
-    Route("PUT", "/api/v1/instances", handlers.register),
-    Route("DELETE", "/api/v1/instances/ID", handlers.deregister),
+    Route("GET", "/api/v1/members", handlers.members, query=waits.QUERY),
+    Route("GET", "/api/v1/services", handlers.services, query=waits.QUERY),
+    Route("GET", "/api/v1/services/NAME", handlers.lookup, query=("all", "tag", "zone", "role", "panic", *waits.QUERY)),
+    Route("PUT", "/api/v1/instances", handlers.register, scope=Scope.WRITE),
+    Route("DELETE", "/api/v1/instances/ID", handlers.deregister, scope=Scope.WRITE),
     Route("GET", "/api/v1/checks", handlers.every_check),
     Route("GET", "/api/v1/checks/ID", handlers.checks_of),
-    Route("PUT", "/api/v1/heartbeats/ID", handlers.heartbeat, query=("check", "health", "note")),
-    Route("PUT", "/api/v1/maintenance/ID", handlers.begin_maintenance, query=("reason",)),
-    Route("DELETE", "/api/v1/maintenance/ID", handlers.end_maintenance),
-    Route("GET", "/api/v1/events", handlers.events, query=("service",)),
+    Route("PUT", "/api/v1/heartbeats/ID", handlers.heartbeat, query=("check", "health", "note"), scope=Scope.WRITE),
+    Route("PUT", "/api/v1/maintenance/ID", handlers.begin_maintenance, query=("reason",), scope=Scope.WRITE),
+    Route("DELETE", "/api/v1/maintenance/ID", handlers.end_maintenance, scope=Scope.WRITE),
+    Route("GET", "/api/v1/credentials/ID", credentials, query=("service", "owner"), scope=Scope.CREDENTIALS),
+    Route("GET", "/api/v1/policies", policies, query=waits.QUERY),
+    Route("PUT", "/api/v1/policies", set_policy, scope=Scope.WRITE),
+    Route("DELETE", "/api/v1/policies/KEY", remove_policy, scope=Scope.WRITE),
+    Route("GET", "/api/v1/events", handlers.events, query=("service", "panic")),
     Route("GET", "/api/v1/http_sd", http_sd, query=("service", "healthy")),
     Route("GET", "/api/v1/openapi.json", openapi),
     Route("GET", "/metrics", metrics),
-    Route("POST", "/api/v1/leave", handlers.leave),
+    Route("PUT", "/api/v1/drain", handlers.drain, scope=Scope.OPERATOR),
+    Route("DELETE", "/api/v1/drain", handlers.undrain, scope=Scope.OPERATOR),
+    Route("POST", "/api/v1/leave", handlers.leave, scope=Scope.OPERATOR),
 )
 
 

@@ -2,70 +2,99 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import socket
 from collections.abc import Callable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from gossipreg.doors.http import limits
+from gossipreg.doors.http.access import Access
 from gossipreg.doors.http.answers import Refusal
 from gossipreg.doors.http.call import Room
+from gossipreg.doors.http.capacity import Capacity
 from gossipreg.doors.http.connection import Answering, Connection
 from gossipreg.doors.http.door import Door
 from gossipreg.doors.http.guard import Guard
+from gossipreg.doors.http.listening import listen, listen_at_file
 from gossipreg.doors.http.lookups import Lookups
 from gossipreg.doors.http.registry import Registry
-from gossipreg.errors import BindError
-from gossipreg.model import Address
+from gossipreg.errors import InsecureError
+from gossipreg.model import Address, SocketFile
+
+if TYPE_CHECKING:
+    from gossipreg.doors.dialects.dialect import Dialect
 
 log = logging.getLogger(__name__)
 
 
 async def serve_http(
     node: Registry,
-    address: Address,
+    address: Address | SocketFile,
     *,
     leave: Callable[[], None],
-    task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+    access: Access | None = None,
+    insecure: bool = False,
+    dialects: tuple[Dialect, ...] = (),
+    task_status: trio.TaskStatus[Address | SocketFile] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer HTTP at ``address`` until cancelled; port 0 takes any free one. Start it with ``nursery.start``.
 
     Starts with the address that it really listens on. ``leave`` is called, and must return at once, whenever a client
-    asks the node to leave. Raises ``BindError`` if the address cannot be had.
+    asks the node to leave. ``access`` says who may do what; all may, unless it is given. ``dialects`` answer at
+    paths of their own. Raises ``BindError`` if the address cannot be had, and ``InsecureError`` if all may come from
+    beyond this machine, unless it is ``insecure``.
     """
-    listeners = await _listen(address)
-    bound = Address(*listeners[0].socket.getsockname()[:2])
-    door = Door(Room(node, leave, Lookups(node)), Guard(asked=address, bound=bound))
+    access = Access() if access is None else access
+    room = Room(node, leave, Lookups(node), access, dialects)
+    if isinstance(address, SocketFile):
+        with listen_at_file(address) as listener:
+            await _serve(Door(room, Guard(asked=address, bound=address)), [listener], address, task_status)
+        return
+    listeners = await listen(address)
+    bound = [Address(*listener.socket.getsockname()[:2]) for listener in listeners]
+    try:
+        for each in bound:
+            check_safety(each, access, asked=address, insecure=insecure)
+    except InsecureError:
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
+        raise
+    await _serve(Door(room, Guard(asked=address, bound=bound[0])), listeners, bound[0], task_status)
+
+
+def check_safety(
+    address: Address | SocketFile, access: Access, *, asked: Address | SocketFile | None = None, insecure: bool
+) -> None:
+    """Raise ``InsecureError`` where all may come from beyond this machine, unless that is wanted.
+
+    Of a host that is a name, nothing is known until it is listened at: it passes.
+    """
+    if insecure or not access.is_open or isinstance(address, SocketFile):
+        return
+    try:
+        is_local = ip_address(address.host.partition("%")[0]).is_loopback
+    except ValueError:
+        return
+    if not is_local:
+        raise InsecureError(
+            f"cannot answer HTTP at {asked or address} to whoever asks: pass --tokens-file FILE with the tokens of "
+            "those who may, or --insecure on a trusted network"
+        )
+
+
+async def _serve(
+    door: Door,
+    listeners: list[trio.SocketListener],
+    bound: Address | SocketFile,
+    task_status: trio.TaskStatus[Address | SocketFile],
+) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(door.close_with_node)
         task_status.started(bound)
         await trio.serve_listeners(Reception(door).admit, listeners)
-
-
-async def _listen(address: Address) -> list[trio.SocketListener]:
-    try:
-        return await trio.open_tcp_listeners(address.port, host=address.host)
-    except OSError as error:
-        reason, remedy = explain(error)
-        raise BindError(f"cannot listen on {address} for HTTP: {reason}: {remedy}") from None
-
-
-def explain(error: OSError, *, flag: str = "--http") -> tuple[str, str]:
-    """Why an address cannot be had, and what to do about it, which is to pass another one with ``flag``."""
-    if isinstance(error, socket.gaierror):
-        return "no such host name", f"pass {flag} HOST:PORT with an address of this machine"
-    match error.errno:
-        case errno.EADDRINUSE:
-            return "address already in use", f"stop the other program or pass {flag} HOST:PORT"
-        case errno.EADDRNOTAVAIL:
-            return "not an address of this machine", f"pass {flag} HOST:PORT with one that is"
-        case errno.EACCES:
-            return "permission denied", f"pass {flag} HOST:PORT with a port above 1023"
-        case _:
-            return (error.strerror or str(error)).lower(), f"pass {flag} HOST:PORT"
 
 
 @attrs.define(eq=False)
@@ -73,25 +102,23 @@ class Reception:
     """Lets connections in, up to a limit; says why to some beyond it."""
 
     door: Answering
-    _event_streams: trio.Semaphore = attrs.field(
-        init=False, factory=lambda: trio.Semaphore(limits.EVENT_STREAMS_MAX, max_value=limits.EVENT_STREAMS_MAX)
-    )
+    _room: Capacity = attrs.field(init=False, factory=Capacity.now)
     _open: int = attrs.field(init=False, default=0)
 
     async def admit(self, stream: trio.abc.HalfCloseableStream) -> None:
         """Serve one connection to its end, or turn it away."""
         self._open += 1
         try:
-            connection = Connection(stream, self.door, self._event_streams)
-            if self._open <= limits.CONNECTIONS_MAX:
+            connection = Connection(stream, self.door, self._room)
+            if self._open <= self._room.connections:
                 await connection.run()
-            elif self._open <= limits.CONNECTIONS_MAX + limits.REFUSALS_MAX:
-                await connection.turn_away(_too_many())
+            elif self._open <= self._room.connections + limits.REFUSALS_MAX:
+                await connection.turn_away(_too_many(self._room.connections))
             else:
                 await trio.aclose_forcefully(stream)
         finally:
             self._open -= 1
 
 
-def _too_many() -> Refusal:
-    return Refusal(503, f"{limits.CONNECTIONS_MAX} connections are open, which is the limit: close one or try later")
+def _too_many(limit: int) -> Refusal:
+    return Refusal(503, f"{limit} connections are open, which is the limit: close one or try later")

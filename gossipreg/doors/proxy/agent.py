@@ -13,7 +13,18 @@ import trio
 
 from gossipreg.doors.proxy.limits import AGENT_PATIENCE_SECONDS, EVENT_BYTES_MAX
 from gossipreg.errors import AgentUnreachable, ConfigError
-from gossipreg.model import Address, Event, Health, Instance, InstanceEvent, Member, MemberEvent, Snapshot, Status
+from gossipreg.model import (
+    Address,
+    Event,
+    Health,
+    Instance,
+    InstanceEvent,
+    Member,
+    MemberEvent,
+    Snapshot,
+    SocketFile,
+    Status,
+)
 
 _READ_BYTES: Final = 65_536
 
@@ -22,17 +33,19 @@ _READ_BYTES: Final = 65_536
 class AgentEvents:
     """One stream of events of an agent. Every failure is an ``AgentUnreachable``."""
 
-    address: Address
+    address: Address | SocketFile
     _stream: trio.SocketStream
     _http: h11.Connection
     _text: bytes = b""
 
     @classmethod
-    async def open(cls, address: Address, service: str) -> Self:
-        """Ask the agent at ``address`` for the events of one service."""
+    async def open(
+        cls, address: Address | SocketFile, service: str, token: str | None = None, panic: float = 0.0
+    ) -> Self:
+        """Ask the agent at ``address`` for the events of one service, with ``token`` if there is one."""
         with trio.move_on_after(AGENT_PATIENCE_SECONDS):
             try:
-                stream = await trio.open_tcp_stream(*address)
+                stream = await _connect(address)
             except OSError:
                 raise AgentUnreachable(
                     f'no agent answers at {address}: start one with "gossipreg agent", name another with '
@@ -40,7 +53,7 @@ class AgentEvents:
                 ) from None
             events = cls(address, stream, h11.Connection(h11.CLIENT))
             try:
-                await events._ask(service)
+                await events._ask(service, token, panic)
             except BaseException:
                 await trio.aclose_forcefully(stream)
                 raise
@@ -67,9 +80,13 @@ class AgentEvents:
             if len(self._text) > EVENT_BYTES_MAX:
                 raise self._broken("one event is too large")
 
-    async def _ask(self, service: str) -> None:
-        headers = [("Host", str(self.address)), ("Accept", "text/event-stream")]
-        request = h11.Request(method="GET", target=f"/api/v1/events?service={quote(service, safe='')}", headers=headers)
+    async def _ask(self, service: str, token: str | None, panic: float) -> None:
+        host = str(self.address) if isinstance(self.address, Address) else "localhost"
+        headers = [("Host", host), ("Accept", "text/event-stream")]
+        headers += [] if token is None else [("Authorization", f"Bearer {token}")]
+        threshold = f"&panic={panic:g}" if panic else ""
+        target = f"/api/v1/events?service={quote(service, safe='')}{threshold}"
+        request = h11.Request(method="GET", target=target, headers=headers)
         asked = self._http.send(request) + self._http.send(h11.EndOfMessage())
         try:
             await self._stream.send_all(asked)
@@ -78,6 +95,11 @@ class AgentEvents:
         answer = await self._next()
         assert isinstance(answer, h11.Response), answer
         kind = dict(answer.headers).get(b"content-type", b"")
+        if answer.status_code in (401, 403):
+            raise AgentUnreachable(
+                f"the agent at {self.address} wants a token that is for read: put it in GOSSIPREG_TOKEN, or in a file: "
+                "--token-file FILE"
+            )
         if answer.status_code == 503:
             raise self._broken("it is closed or has no room for another stream")
         if answer.status_code != 200 or not kind.startswith(b"text/event-stream"):
@@ -108,6 +130,12 @@ class AgentEvents:
         return AgentUnreachable(f"the stream of events of the agent at {self.address} broke off: {why}")
 
 
+async def _connect(address: Address | SocketFile) -> trio.SocketStream:
+    if isinstance(address, Address):
+        return await trio.open_tcp_stream(*address)
+    return await trio.open_unix_socket(str(address.path))
+
+
 def _event(name: str, data: bytes) -> Event | None:
     """The event of that name; None for one that a later agent may tell."""
     subject, _, kind = name.partition("-")
@@ -122,7 +150,9 @@ def _event(name: str, data: bytes) -> Event | None:
 
 
 def _instance(data: dict[str, Any]) -> Instance:
-    return Instance(**{**_known(Instance, data), "health": Health(data["health"])})
+    told = _known(Instance, data) | {"health": Health(data["health"])}
+    told.pop("sealed", None)  # whether there are credentials: they themselves are not told, and nobody here asks
+    return Instance(**told)
 
 
 def _member(data: dict[str, Any]) -> Member:

@@ -14,7 +14,7 @@ from gossipreg.doors.proxy import limits
 from gossipreg.doors.proxy.agent import AgentEvents
 from gossipreg.doors.proxy.roster import Roster
 from gossipreg.errors import AgentUnreachable, NodeClosed
-from gossipreg.model import Address, Event, Instance, InstanceEvent, Snapshot
+from gossipreg.model import Address, Event, Instance, InstanceEvent, Snapshot, SocketFile
 from gossipreg.runtime.node import Node
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,14 @@ Tell = Callable[[Sequence[Event]], None]
 
 
 async def follow_node(
-    node: Node, service: str, tell: Tell, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    node: Node,
+    service: str,
+    tell: Tell,
+    *,
+    panic: float = 0.0,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Tell what ``node`` sees of ``service`` until the node closes.
+    """Tell what ``node`` sees of ``service``, with that ``panic`` threshold, until the node closes.
 
     Starts when there is an instance, or when a node that joins had time enough to learn of one.
     """
@@ -38,22 +43,28 @@ async def follow_node(
                 await node.wait_for(service)
             task_status.started()
 
-        async for batch in node.events(service):
+        async for batch in node.events(service, panic=panic):
             tell(batch)
 
 
 async def follow_agent(
-    address: Address, service: str, tell: Tell, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    address: Address | SocketFile,
+    service: str,
+    tell: Tell,
+    *,
+    panic: float = 0.0,
+    token: str | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Tell what the agent at ``address`` sees of ``service``, for ever. Starts when it has told what there is.
+    """Tell what the agent at ``address`` sees of ``service``, with that ``panic`` threshold, for ever.
 
-    Raises ``AgentUnreachable`` if it is not there at first. When it goes away later, what it told last stands, and it
-    is asked again until it answers.
+    Starts when it has told what there is. Raises ``AgentUnreachable`` if it is not there at first. When it goes away
+    later, what it told last stands, and it is asked again until it answers.
     """
     seen, met, wait = Roster(), False, limits.AGENT_WAIT_SECONDS
     while True:
         try:
-            async with await AgentEvents.open(address, service) as events:
+            async with await AgentEvents.open(address, service, token, panic) as events:
                 if met:
                     log.info("the agent at %s answers again", address)
                 resumed = Resumed(seen)

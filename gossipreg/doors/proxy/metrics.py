@@ -10,9 +10,10 @@ import trio
 
 from gossipreg.doors.http.answers import Answer, Refusal, shown
 from gossipreg.doors.http.guard import Guard
+from gossipreg.doors.http.listening import explain
 from gossipreg.doors.http.metrics import MEDIA, labelled
 from gossipreg.doors.http.request import Request, split_target
-from gossipreg.doors.http.server import Reception, explain
+from gossipreg.doors.http.server import Reception
 from gossipreg.doors.proxy.balancer import Backend
 from gossipreg.doors.proxy.proxy import Proxy
 from gossipreg.errors import BindError
@@ -49,7 +50,7 @@ class _Door:
     proxies: Sequence[Proxy]
     guard: Guard
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request, name: bytes) -> Answer:  # noqa: ARG002 -- for a log that is not kept here
         """The metrics, or why not."""
         try:
             request = request.at_our_own_name()
@@ -98,9 +99,9 @@ class _Collector:
         yield self._count("exhausted", "Times that descriptors, ports or memory ran out here.", "exhausted")
 
     def _states(self, proxy: Proxy) -> Mapping[str, float]:
-        states = dict.fromkeys(("ready", "resting", "suspect", "drained"), 0.0)
+        states = dict.fromkeys(("ready", "warming", "resting", "suspect", "drained"), 0.0)
         for backend in proxy.balancer.backends.values():
-            states[_state(backend, self.now)] += 1
+            states[_state(backend, self.now, proxy.forward.slow_start)] += 1
         return states
 
     def _each(self, name: str, what: str, value: Callable[[Proxy], float], *, is_counter: bool = False) -> Metric:
@@ -135,9 +136,11 @@ def _bytes(proxy: Proxy) -> Mapping[str, float]:
     return {"in": proxy.counters["bytes_in"], "out": proxy.counters["bytes_out"]}
 
 
-def _state(backend: Backend, now: float) -> str:
+def _state(backend: Backend, now: float, slow_start: float) -> str:
     if not backend.instance.weight:
         return "drained"
     if backend.is_resting(now):
         return "resting"
-    return "suspect" if backend.doubtful else "ready"
+    if backend.doubtful:
+        return "suspect"
+    return "ready" if backend.warmth(now, slow_start) == 1 else "warming"

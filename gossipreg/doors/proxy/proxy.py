@@ -25,7 +25,7 @@ from typing import Final
 import attrs
 import trio
 
-from gossipreg.doors.http.server import explain
+from gossipreg.doors.http.listening import explain
 from gossipreg.doors.proxy import limits
 from gossipreg.doors.proxy.balancer import Backend, Balancer, Key, key_of
 from gossipreg.doors.proxy.header import header
@@ -67,7 +67,9 @@ class Proxy:
     def __attrs_post_init__(self) -> None:
         forward = self.forward
         self.roster = Roster(forward.tag, forward.role)
-        self.balancer = Balancer(self.dice, forward.zone, forward.instance_connections_max, forward.panic)
+        self.balancer = Balancer(
+            self.dice, forward.zone, forward.instance_connections_max, forward.panic, forward.slow_start
+        )
         self._room = trio.Semaphore(forward.connections_max)
 
     # What it is told
@@ -78,8 +80,9 @@ class Proxy:
         were, was_in_panic = len(self.balancer.backends), self.balancer.in_panic
         # An instance that is this very port would call itself until all descriptors are used up.
         instances = [each for each in self.roster.instances if each.address not in self._own]
-        gone = self.balancer.replace(instances, self.roster.suspects)
-        self._limit(gone, trio.current_time() + self.forward.drain_time)
+        now = trio.current_time()
+        gone = self.balancer.replace(instances, self.roster.suspects, now)
+        self._limit(gone, now + self.forward.drain_time)
         back = [key for key in self._gone if key in self.balancer.backends]
         self._limit(back, math.inf)
         self._gone = (self._gone | set(gone)) & self._scopes.keys() - set(back)
@@ -172,8 +175,8 @@ class Proxy:
             self._room.release()
 
     async def _lead(self, caller: trio.socket.SocketType) -> None:
-        greeting = self._greeting(caller)
-        reached = None if greeting is None else await self._reach(greeting)
+        names = self._names(caller)
+        reached = None if names is None else await self._reach(*names)
         if reached is None:
             return
         backend, instance = reached
@@ -199,12 +202,17 @@ class Proxy:
 
     # Connecting
 
-    async def _reach(self, greeting: bytes) -> tuple[Backend, trio.socket.SocketType] | None:
+    async def _reach(
+        self, caller: Address | None, called: Address | None
+    ) -> tuple[Backend, trio.socket.SocketType] | None:
         """A connection to an instance, which counts as in flight; None if none could be had."""
+        version, sticky = self.forward.proxy_protocol, self.forward.sticky
+        greeting = b"" if version is None or caller is None or called is None else header(version, caller, called)
+        source = None if sticky is None or caller is None else caller.host
         tried: set[Key] = set()
         for _ in range(self.forward.tries):
             began = trio.current_time()
-            backend = self.balancer.choose(tried, began)
+            backend = self.balancer.choose(tried, began, source)
             if backend is None:
                 break
             tried.add(key_of(backend.instance))
@@ -246,16 +254,14 @@ class Proxy:
             backend.ended()
             raise
 
-    def _greeting(self, caller: trio.socket.SocketType) -> bytes | None:
-        """What an instance is told before the caller speaks; None if the caller is gone already."""
-        version = self.forward.proxy_protocol
-        if version is None:
-            return b""
+    def _names(self, caller: trio.socket.SocketType) -> tuple[Address | None, Address | None] | None:
+        """Where the caller is and whom it called, if anybody wants to know; None if it is gone already."""
+        if self.forward.proxy_protocol is None and self.forward.sticky is None:
+            return None, None
         try:
-            names = caller.getpeername(), caller.getsockname()
+            return Address(*caller.getpeername()[:2]), Address(*caller.getsockname()[:2])
         except OSError:
             return None
-        return header(version, *(Address(*name[:2]) for name in names))
 
     def _complain(self, sentence: str, *values: object) -> None:
         now = trio.current_time()

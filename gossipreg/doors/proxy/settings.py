@@ -10,6 +10,7 @@ import attrs
 
 from gossipreg.errors import ConfigError
 from gossipreg.model import Address, is_name
+from gossipreg.runtime.toml import read_toml
 
 
 def _address(value: str | Address) -> Address:
@@ -34,6 +35,16 @@ def _at_least(low: float) -> Any:
 def _checked_version(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
     if value not in (None, "v1", "v2"):
         raise ConfigError(f"{attribute.name}: {value!r} is neither v1 nor v2")
+
+
+def _checked_share(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{attribute.name}: {value!r} is not a share from 0 to 1")
+
+
+def _checked_sticky(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value not in (None, "source"):
+        raise ConfigError(f"{attribute.name}: {value!r} is not source, the only thing that callers can be told by")
 
 
 def _option(default: Any, doc: str, validator: Any = None) -> Any:
@@ -67,6 +78,18 @@ class Forward:
     )
     backlog: int = _option(1024, "Connections that the kernel keeps waiting.", _at_least(1))
     panic: bool = _option(False, "When no instance can serve, use the last ones that could.")
+    panic_threshold: float = _option(
+        0.0,
+        "When fewer than this share of the instances can be reached because many owners failed at once, use also those "
+        "that were lost; 0 is never.",
+        _checked_share,
+    )
+    slow_start: float = _option(
+        0.0, "Seconds in which the share of a new instance grows from nothing to its own; 0 is at once.", _at_least(0)
+    )
+    sticky: str | None = _option(
+        None, "Keep each caller at one instance: by source, the address that it calls from.", _checked_sticky
+    )
     proxy_protocol: str | None = _option(
         None, "Tell the instance who calls, by a PROXY protocol header: v1 (text) or v2.", _checked_version
     )
@@ -88,14 +111,7 @@ def load_forwards(file: Path, common: Mapping[str, Any]) -> tuple[Forward, ...]:
 
     Raises ``ConfigError`` that names the file, the port by its number, and the key.
     """
-    import tomllib  # most balancers run without a file
-
-    try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not TOML: {error}") from None
+    document = read_toml(file)
     tables = document.pop("forward", None)
     if document:
         raise ConfigError(f"{file}: unknown key {min(document)!r}: write [[forward]] and the settings of a port below")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import attrs
 
 from gossipreg.config import Settings
+from gossipreg.model import Status
 from gossipreg.protocol.membership.rumor import Rumor
 
 _NEVER = float("inf")
@@ -29,6 +30,7 @@ class Calm:
     return_at: float = _NEVER
     verdict: Rumor | None = None  # what is to be answered then
     _returns: list[float] = attrs.field(factory=list)
+    _answered: tuple[int, int] = (0, 0)  # (generation, incarnation) above that of the last verdict answered
 
     def wait(self, now: float) -> float:
         """How long a member that is failed now has to wait (seconds)."""
@@ -37,16 +39,22 @@ class Calm:
             return 0.0
         return min(self.settings.calm_max, self.settings.calm_base * 2.0 ** (lately - 1))
 
-    def may_answer(self, verdict: Rumor, failed_share: float, now: float) -> bool:
-        """Whether ``verdict``, that this member failed, is answered at once; otherwise at `return_at`."""
+    def may_answer(self, accusation: Rumor, failed_share: float, now: float) -> bool:
+        """Whether ``accusation`` is answered at once; otherwise `return_at`, together with the verdict that stands.
+
+        A mere suspicion is answered, but not by one that waits: to refute it would refute the verdict, too, which who
+        suspects has not heard of yet.
+        """
         if self.verdict is not None:
-            self.verdict = max(self.verdict, verdict, key=lambda rumor: rumor.rank)
+            self.verdict = max(self.verdict, accusation, key=lambda rumor: rumor.rank)
             return False
+        if accusation.status is not Status.FAILED:
+            return True
         wait = 0.0 if failed_share >= _SPLIT_SHARE else self.wait(now)
         if wait:
-            self.verdict, self.return_at = verdict, now + wait
+            self.verdict, self.return_at = accusation, now + wait
             return False
-        self._note_return(now)
+        self.note_return(accusation, now)
         return True
 
     def release(self, now: float) -> Rumor:
@@ -54,8 +62,12 @@ class Calm:
         verdict = self.verdict
         assert verdict is not None, "somebody waits"
         self.verdict, self.return_at = None, _NEVER
-        self._note_return(now)
+        self.note_return(verdict, now)
         return verdict
 
-    def _note_return(self, now: float) -> None:
-        self._returns = [*(at for at in self._returns if now - at < self.settings.calm_memory), now]
+    def note_return(self, verdict: Rumor, now: float) -> None:
+        """This member has outbid ``verdict``, perhaps before it heard of it, by refuting the suspicion."""
+        above = (verdict.generation, verdict.incarnation + 1)
+        if above > self._answered:
+            self._answered = above
+            self._returns = [*(at for at in self._returns if now - at < self.settings.calm_memory), now]

@@ -26,6 +26,10 @@ from gossipreg.protocol.membership.suspicion import Suspicion
 #: Probe intervals (stretched) of silence after which a node calls itself isolated. It is pinged about once in each.
 _SILENT_PERIODS = 3
 
+#: Probe intervals of silence after which its suspicions begin anew. These are not stretched: it was deaf for so long,
+#: however well it thinks of itself, and the first voice that it hears again is no witness to what went before.
+_DEAF_PERIODS = 5
+
 
 @attrs.define
 class Detector:
@@ -64,11 +68,14 @@ class Detector:
 
     def heard(self, life: int, now: float) -> None:
         """A packet of the member ``life`` came in."""
-        if self._suspicions and self.settings.verdict_witness and self.is_isolated(now):
+        if self._suspicions and self.settings.verdict_witness and self._was_deaf(now):
             for suspicion in self._suspicions.values():
                 suspicion.renew(now)
             self._soonest = None
         self.hearing.heard(life, now)
+
+    def _was_deaf(self, now: float) -> bool:
+        return self.hearing.silence(now) > _DEAF_PERIODS * self.settings.probe_interval
 
     # Suspicions
 

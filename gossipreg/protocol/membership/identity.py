@@ -110,6 +110,11 @@ class Identity:
         self.draining = True
         self.incarnation += 1
 
+    def undrain(self) -> None:
+        """Say that work is wanted again: the higher incarnation outranks what was said while draining."""
+        self.draining = False
+        self.incarnation += 1
+
     # Contests
 
     @property

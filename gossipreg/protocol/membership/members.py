@@ -13,6 +13,10 @@ from gossipreg.model import Address, Status
 from gossipreg.protocol.membership.ring import Ring
 from gossipreg.protocol.membership.rumor import Rumor
 
+#: How much longer than the failed those are remembered that left. Behind a split one who leaves is failed, a little
+#: later; if it were forgotten there first, where it is known to have left, it would be brought back as failed.
+_LEFT_LONGER = 1.05
+
 
 @attrs.define
 class Members:
@@ -131,9 +135,27 @@ class Members:
             chosen = self.dice.sample(pool, count)
         return [self._rumors[name] for name in chosen]
 
+    def has_seat(self, name: str) -> bool:
+        """Whether ``name`` is this node or a present other."""
+        return name in self._position or name == self.own_name
+
+    def is_above_us(self, name: str, origin: str, fanout: int) -> bool:
+        """Whether this node is told first by ``name`` what ``origin`` says."""
+        return self.has_seat(origin) and self.ring.above(self.own_name, origin, fanout) == name
+
+    def below_us(self, origin: str, fanout: int) -> list[Rumor]:
+        """Whom this node tells first what ``origin`` says; nobody, if ``origin`` has gone meanwhile."""
+        if not self.has_seat(origin):
+            return []
+        return [self._rumors[name] for name in self.ring.below(self.own_name, origin, fanout)]
+
     def failed(self) -> list[Rumor]:
         """The members that failed and are still remembered."""
         return [self._rumors[name] for name in self._since if self._rumors[name].status is Status.FAILED]
+
+    def since(self, name: str) -> float | None:
+        """When ``name`` failed or left (seconds); None if it did neither, or is not known."""
+        return self._since.get(name)
 
     def with_age(self, rumor: Rumor, now: float) -> Rumor:
         """``rumor`` with the time since its member failed or left, as it is told to one who may not know it."""
@@ -144,7 +166,7 @@ class Members:
         """How long a member of this status is remembered (seconds)."""
         if status.is_present:
             return float("inf")
-        return self.settings.remember_left if status is Status.LEFT else self.settings.remember_failed
+        return self.settings.remember_departed * (_LEFT_LONGER if status is Status.LEFT else 1.0)
 
     def forget(self, now: float) -> list[Rumor]:
         """Drop the members whose time is over, and return them."""

@@ -52,6 +52,27 @@ class Ring:
         """The ``count`` that come just before ``name``, the nearest first."""
         return self._walk(name, count, -1)
 
+    def below(self, name: str, root: str, fanout: int) -> list[str]:
+        """Whom ``name`` tells what ``root`` says, if each tells ``fanout`` others: its children in a tree of all.
+
+        The tree is a heap laid on the ring from ``root`` on. Both have a seat.
+        """
+        rank = self._rank(name, root)
+        children = range(fanout * rank + 1, min(fanout * rank + fanout + 1, len(self)))
+        return [self._at(child, root) for child in children]
+
+    def above(self, name: str, root: str, fanout: int) -> str | None:
+        """Who tells ``name`` what ``root`` says in that tree; nobody, if they are one."""
+        rank = self._rank(name, root)
+        return self._at((rank - 1) // fanout, root) if rank else None
+
+    def _rank(self, name: str, root: str) -> int:
+        start = bisect_left(self._places, _place_of(root))
+        return (bisect_left(self._places, _place_of(name)) - start) % len(self)
+
+    def _at(self, rank: int, root: str) -> str:
+        return self._places[(bisect_left(self._places, _place_of(root)) + rank) % len(self)][1]
+
     def _walk(self, name: str, count: int, step: int) -> list[str]:
         start = bisect_left(self._places, _place_of(name))
         steps = range(1, min(count, len(self._places) - 1) + 1)

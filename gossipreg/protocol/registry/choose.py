@@ -114,15 +114,15 @@ def by_key(instances: Sequence[Instance], key: str) -> Instance | None:
 
     When an instance goes, only its own keys move, to all others by weight; likewise when one comes.
     """
-    return max(usable(instances), key=lambda instance: _claim(instance, key), default=None)
+    return max(usable(instances), key=lambda instance: claim(instance, key, instance.weight or 1), default=None)
 
 
-def _claim(instance: Instance, key: str) -> float:
+def claim(instance: Instance, key: str, weight: float) -> float:
     """How much ``instance`` wants ``key``: of exponential waits, the one with the highest rate ends first."""
-    claim = f"{instance.owner}\0{instance.id}\0{key}".encode("utf-8", "surrogatepass")
-    digest = hashlib.blake2b(claim, digest_size=8, person=b"rendezvous").digest()
+    text = f"{instance.owner}\0{instance.id}\0{key}".encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(text, digest_size=8, person=b"rendezvous").digest()
     even = (int.from_bytes(digest, "big") + 0.5) / 2**64  # strictly between 0 and 1 but for rounding up
-    return (instance.weight or 1) / -math.log(min(even, 1 - 2**-53))
+    return weight / -math.log(min(even, 1 - 2**-53))
 
 
 def nearest(instances: Sequence[Instance], zone: str, round_trip: RoundTrip | None = None) -> Sequence[Instance]:

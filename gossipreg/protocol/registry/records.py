@@ -47,7 +47,13 @@ class Record:
     @cached_property
     def bereft(self) -> Instance:
         """What is offered, when its owner has failed. Kept: while many fail, a service is looked at again and again."""
-        return attrs.evolve(self.instance, health=Health.CRITICAL, reason=f"its owner {self.owner} has failed")
+        reason = f"its owner {self.owner} has failed"
+        return attrs.evolve(self.instance, health=Health.CRITICAL, reason=reason, stale=True)
+
+    @cached_property
+    def last_known(self) -> Instance:
+        """What is offered, when its owner has failed and it is called all the same. Kept for the same reason."""
+        return attrs.evolve(self.instance, stale=True)
 
 
 @attrs.frozen

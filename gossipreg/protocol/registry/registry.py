@@ -112,6 +112,10 @@ class Registry:
         for record in self._tables.get(owner, ()):
             self._dirty[record.instance.service] = None
 
+    def touch_service(self, service: str) -> None:
+        """What is to be done about a service changed: it must be looked at again."""
+        self._dirty[service] = None
+
     @property
     def is_dirty(self) -> bool:
         """Whether any service may look different."""

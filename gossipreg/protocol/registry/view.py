@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Protocol
@@ -10,9 +10,17 @@ from typing import Protocol
 import attrs
 
 from gossipreg.model import Instance, ServiceCount, Status
+from gossipreg.policy import Rule
+from gossipreg.protocol.registry.panic import Lost, Since, lost_at_once
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.roles import fenced
+from gossipreg.protocol.registry.ruling import ruled, split
+
+#: Indexes that a node may use up for each ms of its life, so that those of its next life are higher than all of them.
+#: A node that learns of ten thousand services at once and restarts a second later is far below it, and an index stays
+#: below 2**53, which JSON's readers take, until the year 2255.
+INDEXES_PER_MS = 1000
 
 #: Services without instances whose change index is remembered one by one (about 200 bytes each).
 _EMPTY_MAX = 4096
@@ -20,12 +28,22 @@ _EMPTY_MAX = 4096
 
 @attrs.frozen
 class ServiceView:
-    """One service at one moment: every instance, those that can serve, and their running total of weights."""
+    """One service at one moment: every instance, those that can serve, and their running total of weights.
+
+    ``lost`` is what to call in a panic, if that is anything else.
+    """
 
     index: int
     instances: tuple[Instance, ...] = ()
     healthy: tuple[Instance, ...] = ()
     shares: tuple[int, ...] = ()
+    lost: Lost | None = None
+
+    def to_call(self, panic: float) -> tuple[Instance, ...]:
+        """Those that can serve; if fewer than that share can be reached, also what was lost at once."""
+        return self.lost.instances if self.lost is not None and self.lost.share < panic else self.healthy
+
+    term: int = 0  # the highest that was seen of it so far
 
 
 class Owner(Protocol):
@@ -43,18 +61,30 @@ class Owner(Protocol):
 #: Finds the standing of an owner, by name, in the generation whose records are held; None when it is not known.
 Standing = Callable[[str, int], Owner | None]
 
+#: Finds the rules about a service, by key.
+Rules = Callable[[str], Mapping[str, Rule]]
+
+
+def _never(_owner: str) -> float | None:
+    return None
+
+
+def _no_rules(_service: str) -> Mapping[str, Rule]:
+    return {}
+
 
 @attrs.define
 class View:
     """What this node answers, service by service. Replaced, never changed: reading needs no lock.
 
     The index of a service grows at each change that a reader of that service could see, and at no other. It starts
-    from the node's birth in ms, so that it does not fall when the node restarts.
+    from the node's birth, in `INDEXES_PER_MS`, so that it does not fall when the node restarts.
     """
 
     _index: int
     _services: dict[str, ServiceView] = attrs.field(factory=dict)
     _vanished: ServiceView = attrs.field(init=False)
+    _recalled: Mapping[str, tuple[Instance, ...]] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._vanished = ServiceView(self._index)
@@ -73,8 +103,37 @@ class View:
         views = sorted(self._services.copy().items())
         return {name: ServiceCount(len(v.instances), len(v.healthy)) for name, v in views if v.instances}
 
+    # What was known before this node began
+
+    @property
+    def recalled(self) -> Mapping[str, tuple[Instance, ...]]:
+        """What is answered about services of which nothing else is known, until it is forgotten."""
+        return self._recalled
+
+    def recall(self, services: Mapping[str, tuple[Instance, ...]]) -> None:
+        """Answer this, which can all serve, about each of these services as long as nothing else is known of it."""
+        self._recalled = services
+        for name, instances in services.items():
+            if not self.service(name).instances:
+                self._put(name, instances, instances, None)
+
+    def forget_recalled(self) -> list[str]:
+        """From now on, what is not known is not answered; returns the services to look at again."""
+        names = list(self._recalled)
+        self._recalled = {}
+        return names
+
+    # What is known now
+
     def refresh(
-        self, names: Iterable[str], registry: Registry, standing: Standing, doubted: Container[str] = ()
+        self,
+        names: Iterable[str],
+        registry: Registry,
+        standing: Standing,
+        doubted: Collection[str] = (),
+        rules_of: Rules = _no_rules,
+        *,
+        since: Since = _never,
     ) -> list[str]:
         """Look again at the services called ``names``; returns those that look different now.
 
@@ -83,21 +142,39 @@ class View:
         """
         changed = []
         for name in names:
-            instances = fenced(tuple(_visible(registry.offers(name), standing)), doubted)
+            rules = rules_of(name)
+            offers = registry.offers(name)
+            instances = fenced(tuple(_visible(offers, standing, rules)), doubted) or self._recalled.get(name, ())
             before = self._services.get(name)
             able = tuple(i for i in instances if i.health.can_serve)
             healthy = tuple(i for i in able if i.owner not in doubted) or able
-            if before is not None and (instances, healthy) == (before.instances, before.healthy):
+            lost = None if len(healthy) == len(instances) else lost_at_once(instances, healthy, offers, since)
+            if rules:
+                healthy = split(healthy, rules.values())
+                lost = lost and attrs.evolve(lost, instances=split(lost.instances, rules.values()))
+                weighed = {(i.id, i.owner): i for i in healthy}
+                instances = tuple(weighed.get((i.id, i.owner), i) for i in instances)
+            if doubted:
+                instances = tuple(_doubtful(i) if i.owner in doubted and i.health.can_serve else i for i in instances)
+            if before is not None and (instances, healthy, lost) == (before.instances, before.healthy, before.lost):
                 continue
             if before is None and not instances:
                 continue
-            self._index += 1
-            shares = tuple(accumulate(i.weight for i in healthy))
-            self._services[name] = ServiceView(self._index, instances, healthy, shares)
+            self._put(name, instances, healthy, lost)
             changed.append(name)
         if len(self._services) > _EMPTY_MAX:
             self._drop_empty()
         return changed
+
+    def _put(
+        self, name: str, instances: tuple[Instance, ...], healthy: tuple[Instance, ...], lost: Lost | None
+    ) -> None:
+        self._index += 1
+        shares = tuple(accumulate(i.weight for i in healthy))
+        term = max((i.term for i in instances), default=0)
+        self._services[name] = ServiceView(
+            self._index, instances, healthy, shares, lost, max(term, self.service(name).term)
+        )
 
     def _drop_empty(self) -> None:
         empty = [name for name, view in self._services.items() if not view.instances]
@@ -105,14 +182,23 @@ class View:
             self._vanished = ServiceView(max(self._vanished.index, self._services.pop(name).index))
 
 
-def _visible(offers: Mapping[tuple[str, str], Record], standing: Standing) -> Iterable[Instance]:
-    """The instances whose owner is known in that very life, with what the owner's standing makes of them."""
+def _doubtful(instance: Instance) -> Instance:
+    """``instance`` as those see it who ask for all: with why it is not among those to be called, or only as a last."""
+    return attrs.evolve(instance, reason=instance.reason or f"its owner {instance.owner} is suspected")
+
+
+def _visible(
+    offers: Mapping[tuple[str, str], Record], standing: Standing, rules: Mapping[str, Rule]
+) -> Iterable[Instance]:
+    """The instances whose owner is known in that very life, with what rules and the owner's standing make of them."""
     for key in sorted(offers):
         record = offers[key]
         owner = standing(record.owner, record.generation)
         if owner is None or owner.status is Status.LEFT:
             continue
         instance = record.bereft if owner.status is Status.FAILED else record.instance
+        if rules:
+            instance = ruled(instance, rules)
         if owner.draining:
             instance = attrs.evolve(instance, weight=0)
         yield instance

@@ -1,17 +1,19 @@
 """Knows which fresh rumors are still to be spread, when, and how to share the room in a packet fairly.
 
-Theory of operation (design §4.3). A rumor is not sent on a fixed tick but when it is born or learned: at once (well,
-after a couple of ms, so that others may share the packet), then again after gaps that double. Each time it goes to
-a few members drawn at random, and whoever learns it does the same. So news crosses the cluster in about log(n) hops
-of a few ms, the later rounds are there for packets that were lost, and when nothing is new nothing is sent. Rumors
-also ride on probes and acks that go out anyway.
+Theory of operation (design §4.3; docs/decisions/0018). A rumor is not sent on a fixed tick but when it is born or
+learned: at once (well, after a couple of ms, so that others may share the packet), then again after gaps that double.
+The first round goes down a tree that needs no word to be agreed on, since all know the same members: each gets the news
+once, in log3(n) hops, and nobody is busy with what he knows already. The later rounds go to a few members drawn at
+random; they are there for packets that were lost and for members that the tree missed. Whoever keeps hearing a rumor
+that he tells need not tell it as often: others do. Rumors also ride on probes and acks that go out anyway. When nothing
+is new nothing is sent.
 
 Rounds of several rumors would soon go their separate ways, a packet each. So a packet that goes out takes along what
 has waited for most of its gap: the rounds of a burst fall in step again.
 
-Two kinds of rumor (who is here, what they offer) take turns in each packet, least told first and newest among those,
-so that a storm of one cannot starve the other, nor repeats what has not been said at all. What a full queue has to
-drop is left to reconciliation.
+Three kinds of rumor (who is here, what they offer, what is to be done about it) take turns in each packet, least told
+first and newest among those, so that a storm of one cannot starve the others, nor repeats what has not been said at
+all. What a full queue has to drop is left to reconciliation.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ _RIDERS_CONSIDERED = 64
 #: The share of its gap that a rumor need not wait if a packet goes out anyway.
 _NEARLY = 0.45
 
+#: Trees that one flush may use. When many talk at once, as at a mass start, packets shared by all of it are cheaper.
+_TREES_MAX = 2
+
 #: For how many probe intervals a rumor may wait for rides after its last round.
 _RIDE_PERIODS = 10
 
@@ -42,9 +47,18 @@ class Topic(enum.IntEnum):
 
     MEMBERSHIP = 0
     INSTANCES = 1
+    POLICIES = 2
 
 
 Key = tuple[Topic, Hashable]
+
+
+@attrs.frozen
+class Parcel:
+    """Rumors that share a packet: for those below this node in the tree of ``origin``, or for a few at random."""
+
+    origin: str | None
+    rumors: list[bytes]
 
 
 @attrs.define
@@ -54,8 +68,11 @@ class _Item:
     serial: int
     due: float
     born: float
+    origin: str | None
     round: int = 0
     rides: int = 0
+    by_tree: bool = False  # whether its first round went down a tree
+    echoes: int = 0  # heard again since it was last told less often for it
 
 
 @attrs.define
@@ -82,15 +99,20 @@ class Dissemination:
             heapq.heappop(self._agenda)
         return math.inf
 
-    def add(self, topic: Topic, about: Hashable, data: bytes, now: float) -> None:
-        """Spread ``data``, the packed rumor, from now on."""
+    def add(
+        self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str | None = None, wait: float = 0.0
+    ) -> None:
+        """Spread ``data``, the packed rumor, in ``wait`` seconds; ``origin`` is the member that first said it.
+
+        What is said here waits for more to share its packets; what was heard has come with its company.
+        """
         key = (topic, about)
         self._items.pop(key, None)  # re-inserted at the end: insertion order is age
         if len(self._items) >= limits.RUMOR_QUEUE_MAX:
             del self._items[next(iter(self._items))]
             self.dropped += 1
         self._serial += 1
-        item = _Item(key, data, self._serial, now + self.settings.gossip_coalesce, now)
+        item = _Item(key, data, self._serial, now + wait, now, origin)
         self._items[key] = item
         heapq.heappush(self._agenda, (item.due, item.serial, key))
 
@@ -98,33 +120,63 @@ class Dissemination:
         """How many rounds a rumor gets in a cluster of ``members``: enough for log2 n hops and some losses."""
         return min(self.settings.gossip_rounds, 3 + math.ceil(math.log2(max(2, members))))
 
-    def flush(self, room: int, members: int, now: float) -> list[list[bytes]]:
-        """The packets' worth of rumors due now, each of at most ``room`` bytes; all go to the same few members."""
+    def heard_again(self, topic: Topic, about: Hashable, members: int, now: float) -> None:
+        """Somebody else tells what is being spread about this, too: so often, and one round can be left out."""
+        item = self._items.get((topic, about))
+        if item is None or item.due == math.inf or not item.round or not self.settings.gossip_echoes:
+            return
+        item.echoes += 1
+        if item.echoes >= self.settings.gossip_echoes:
+            item.echoes = 0
+            self._next_round(item, members, now)
+
+    def flush(self, room: int, members: int, now: float) -> list[Parcel]:
+        """The packets' worth of rumors due now, each of at most ``room`` bytes."""
         if self.deadline > now:
             return []
         due = self._take_due(now + self.settings.gossip_coalesce)  # what is due in a moment shares the packet
-        packets: list[list[bytes]] = [[]]
+        parcels: list[Parcel] = []
+        for origin, items in self._by_tree(due).items():
+            parcels += self._packed(origin, items, room, members, now)
+        if parcels and parcels[-1].origin is None:
+            self._top_up(parcels[-1], room, members, now)
+        return parcels
+
+    def _by_tree(self, due: list[_Item]) -> dict[str | None, list[_Item]]:
+        """What is due by the tree that it goes down; last what goes to members at random."""
+        fresh = dict.fromkeys(item.origin for item in due if not item.round and item.origin is not None)
+        trees: dict[str | None, list[_Item]] = {}
+        if self.settings.gossip_tree and len(fresh) <= _TREES_MAX:
+            trees.update((origin, []) for origin in fresh)
+        at_random: list[_Item] = []
+        for item in due:
+            (at_random if item.round else trees.get(item.origin, at_random)).append(item)
+        return trees | ({None: at_random} if at_random else {})
+
+    def _packed(self, origin: str | None, items: list[_Item], room: int, members: int, now: float) -> list[Parcel]:
+        parcels = [Parcel(origin, [])]
         left = room
-        waiting: list[_Item] = []
-        for item in _taking_turns(due):
+        for item in _taking_turns(items):
             assert len(item.data) <= room, "what is too large for a packet is announced, not gossiped"
-            if len(item.data) > left and len(packets) < limits.FLUSH_PACKETS_MAX:
-                packets.append([])
+            if len(item.data) > left and len(parcels) < limits.FLUSH_PACKETS_MAX:
+                parcels.append(Parcel(origin, []))
                 left = room
             if len(item.data) > left:
-                waiting.append(item)
+                self._schedule(item, now + self.settings.gossip_gap)
                 continue
-            packets[-1].append(item.data)
+            parcels[-1].rumors.append(item.data)
             left -= len(item.data)
+            item.by_tree = item.by_tree or origin is not None
             self._next_round(item, members, now)
-        for item in waiting:
-            self._schedule(item, now + self.settings.gossip_gap)
+        return parcels
+
+    def _top_up(self, parcel: Parcel, room: int, members: int, now: float) -> None:
+        left = room - sum(map(len, parcel.rumors))
         for item in self._nearly_due(now):
             if len(item.data) <= left:
-                packets[-1].append(item.data)
+                parcel.rumors.append(item.data)
                 left -= len(item.data)
                 self._next_round(item, members, now)
-        return packets
 
     def _nearly_due(self, now: float) -> list[_Item]:
         """Rumors that have waited for most of their gap: they go along where there is room, and save a packet."""
@@ -133,13 +185,17 @@ class Dissemination:
 
     def _gap(self, item: _Item) -> float:
         """The time between the last round of ``item`` and its next (seconds)."""
+        if item.by_tree and item.round == 1:
+            return self.settings.gossip_tree_gap
         return self.settings.gossip_gap * self.settings.gossip_growth ** (item.round - 1)
 
     def _take_due(self, now: float) -> list[_Item]:
         due: list[_Item] = []
         while self.deadline <= now:
             _, _, key = heapq.heappop(self._agenda)
-            due.append(self._items[key])
+            item = self._items[key]
+            item.due = -math.inf  # it may stand on the agenda twice, having been put off to the very same moment
+            due.append(item)
         return due
 
     def _next_round(self, item: _Item, members: int, now: float) -> None:

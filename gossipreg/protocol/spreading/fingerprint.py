@@ -8,12 +8,13 @@ from collections.abc import Collection
 import attrs
 
 from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Head, Record
 
 #: How finely two states are compared before entries are named. 2 KiB in all; 10,000 entries make 39 a bucket.
 BUCKETS = 256
 
-Entry = Rumor | Head | Record
+Entry = Rumor | Head | Record | Word
 
 
 def bucket_of(entry: Entry) -> int:
@@ -22,6 +23,8 @@ def bucket_of(entry: Entry) -> int:
         key = f"m\0{entry.name}"
     elif isinstance(entry, Head):
         key = f"h\0{entry.owner}"
+    elif isinstance(entry, Word):
+        key = f"p\0{entry.key}"
     else:
         key = f"r\0{entry.owner}\0{entry.id}"
     return zlib.crc32(key.encode()) % BUCKETS

@@ -21,6 +21,7 @@ from gossipreg.model import Address, Status, is_name
 from gossipreg.protocol.membership.identity import Contest
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
@@ -41,6 +42,7 @@ Message = (
     | Want
     | End
     | Hold
+    | Word
 )
 
 #: Bytes of the sender's life id at the start of every packet and frame.
@@ -129,6 +131,18 @@ def _payload(value: Any) -> bytes | None:
     return value
 
 
+def _rule_payload(value: Any) -> bytes | None:
+    if value is not None and (type(value) is not bytes or not 0 < len(value) <= limits.POLICY_BYTES_MAX):
+        raise Junk("not a packed rule")
+    return value
+
+
+def _policy_key(value: Any) -> str:
+    if type(value) is not str or not 0 < len(value) <= limits.POLICY_KEY_CHARS_MAX or not value.isascii():
+        raise Junk("not the key of a policy")
+    return value
+
+
 def _list_of(read: Callable[[Any], Any], most: int) -> Callable[[Any], tuple[Any, ...]]:
     def read_list(value: Any) -> tuple[Any, ...]:
         if type(value) is not list or len(value) > most:
@@ -204,6 +218,17 @@ _FORMS: Final = (
     _Form(13, Fetch, (("owner", _name), ("generation", _count), ("version", _count), ("id", _id))),
     _Form(14, End, ()),
     _Form(15, Hold, ()),
+    _Form(
+        16,
+        Word,
+        (
+            ("key", _policy_key),
+            ("ms", _count),
+            ("counter", _u16),
+            ("writer", _name),
+            ("payload", _rule_payload),
+        ),
+    ),
 )
 _BY_NUMBER: Final = {form.number: form for form in _FORMS}
 _BY_NOUN: Final = {form.noun: form for form in _FORMS}

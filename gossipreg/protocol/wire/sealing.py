@@ -26,6 +26,7 @@ from typing import ClassVar, Final, Protocol
 import attrs
 
 from gossipreg import config, limits
+from gossipreg.protocol.cipher import Cipher
 
 #: How far the send time of an unknown life's packet may be from our clock (s). NTP keeps hosts within a second of
 #: each other, so 30 forgives a clock that nobody tends; and it is far below the time for which removals and departed
@@ -88,34 +89,6 @@ class Seal(Protocol):
 
     def open(self, packet: bytes, wall: float) -> bytes | Refused:
         """The payload of ``packet``, or why it is not believed. Never raises, whatever the bytes."""
-
-
-class Cipher:
-    """AES-256-GCM under the subkey that HKDF-SHA256 derives from ``key``, ``salt`` and ``info``."""
-
-    __slots__ = ("_aes", "_invalid")
-
-    def __init__(self, key: bytes, *, salt: bytes, info: bytes) -> None:
-        # Imported here so that a node without a key never loads it.
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-        from cryptography.hazmat.primitives.hashes import SHA256
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-        assert len(key) == config.KEY_BYTES, f"a key of {len(key)} bytes"
-        self._aes = AESGCM(HKDF(SHA256(), config.KEY_BYTES, salt, info).derive(key))
-        self._invalid = InvalidTag
-
-    def encrypt(self, nonce: bytes, plain: bytes, header: bytes = b"") -> bytes:
-        """``plain`` encrypted, with a tag that also covers ``header``. No ``nonce`` may ever come twice."""
-        return self._aes.encrypt(nonce, plain, header)
-
-    def decrypt(self, nonce: bytes, sealed: bytes, header: bytes = b"") -> bytes | None:
-        """What was encrypted, or ``None`` if any of the three is not what it was then."""
-        try:
-            return self._aes.decrypt(nonce, sealed, header)
-        except self._invalid:
-            return None
 
 
 #: What a first byte that is not ours says of a packet.

@@ -26,7 +26,7 @@ from typing import ClassVar, Final, Protocol
 import attrs
 
 from gossipreg import config, limits
-from gossipreg.protocol.wire.sealing import Cipher
+from gossipreg.protocol.cipher import Cipher
 
 #: Random bytes that each side puts into its hello.
 NONCE_BYTES: Final = 16

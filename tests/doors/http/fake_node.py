@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from gossipreg.check import Check, CheckReport
-from gossipreg.errors import NodeClosed, UnknownInstance
+from gossipreg.errors import CredentialsUnavailable, NodeClosed, UnknownInstance, UnknownPolicy
 from gossipreg.model import (
     Address,
     Event,
@@ -24,6 +24,7 @@ from gossipreg.model import (
     Snapshot,
     Status,
 )
+from gossipreg.policy import Policy, Rule
 
 
 def member(name: str, port: int, status: Status = Status.ALIVE) -> Member:
@@ -44,14 +45,20 @@ class FakeNode:
     name: str = "alpha"
     address: Address = Address("127.0.0.1", 7940)
     cluster: str = "default"
+    generation: int = 1_700_000_000_000
     draining: bool = False
+    leaving: bool = False
     command_checks: str = "off"
     lookups: int = 0
     checked: dict[str, tuple[Check, ...]] = attrs.field(factory=dict)  # by id
+    rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
+    secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
     beats: list[tuple[str, str | None, Health, str]] = attrs.field(factory=list)
     _instances: dict[tuple[str, str], Instance] = attrs.field(factory=dict)  # by owner and id
     _members: dict[str, Member] = attrs.field(factory=dict)
     _changes: Counter[str] = attrs.field(factory=Counter)  # of each service
+    _everything: int = 0  # changes of whatever it be
+    _bell: trio.Event = attrs.field(factory=trio.Event)
     _closed: trio.Event = attrs.field(factory=trio.Event)
     _listeners: dict[trio.MemorySendChannel[tuple[Event, ...]], str | None] = attrs.field(factory=dict)
 
@@ -68,6 +75,7 @@ class FakeNode:
         tag: str | None = None,
         zone: str | None = None,
         role: str | None = None,
+        panic: float | None = None,
     ) -> tuple[Instance, ...]:
         self.lookups += 1
         return tuple(
@@ -75,13 +83,20 @@ class FakeNode:
             for each in self._sorted()
             if each.service == service
             and (each.health.can_serve or not healthy)
+            and (panic or not each.stale or not healthy)
             and (tag is None or tag in each.tags)
             and (zone is None or zone == each.zone)
             and (role is None or role == each.role)
         )
 
-    def index(self, service: str) -> int:
-        return 1 + self._changes[service]
+    def index(self, service: str | None = None) -> int:
+        return 1 + (self._everything if service is None else self._changes[service])
+
+    async def wait_changed(self, service: str | None, index: int) -> None:
+        while self.index(service) == index:
+            if self._closed.is_set():
+                raise NodeClosed(f"node {self.name} is closed")
+            await self._bell.wait()
 
     def services(self) -> Mapping[str, ServiceCount]:
         every = Counter(each.service for each in self._sorted())
@@ -96,13 +111,15 @@ class FakeNode:
             name=self.name,
             cluster=self.cluster,
             address=self.address,
-            generation=1_700_000_000_000,
+            generation=self.generation,
             incarnation=0,
             zone="north",
             local_health=0,
             isolated=False,
             reachable=1.0,
             draining=self.draining,
+            leaving=self.leaving,
+            serving_last_known=False,
             fingerprint=0x0123456789ABCDEF,
             members=Counter(str(each.status) for each in self._members.values()),
             services=len(self.services()),
@@ -127,6 +144,7 @@ class FakeNode:
         term: int = 0,
         id: str | None = None,
         checks: Sequence[Check] = (),
+        credentials: Mapping[str, str] | None = None,
     ) -> Instance:
         self._check_open()
         instance = Instance(
@@ -141,11 +159,39 @@ class FakeNode:
             term=term,
             zone="north" if zone is None else zone,
             owner=self.name,
+            sealed=b"sealed" if credentials else b"",
         )
         instance.check()
+        self.secrets[instance.id] = credentials or {}
         self.hold(instance)
         self.checked[instance.id] = tuple(checks)
         return instance
+
+    def credentials(self, instance: Instance) -> Mapping[str, str]:
+        """What was registered here; what others own is sealed with a key that it has not."""
+        if instance.owner != self.name:
+            raise CredentialsUnavailable("sealed with a key which is not here")
+        return self.secrets[instance.id]
+
+    def next_term(self, service: str) -> int:
+        return 1 + max((each.term for each in self.lookup(service, healthy=False)), default=0)
+
+    def policies(self) -> tuple[Policy, ...]:
+        """Those set here, all by one writer at one moment."""
+        return tuple(Policy(self.rules[key], self.name, 1767225600.0) for key in sorted(self.rules))
+
+    async def set_policy(self, rule: Rule) -> Policy:
+        self._check_open()
+        rule.check()
+        self.rules[rule.key] = rule
+        self._ring()
+        return Policy(rule, self.name, 1767225600.0)
+
+    async def remove_policy(self, key: str) -> None:
+        self._check_open()
+        if self.rules.pop(key, None) is None:
+            raise UnknownPolicy(f"no policy {key!r} is in force: see `gossipreg policy list`")
+        self._ring()
 
     async def deregister(self, id: str) -> None:
         self._check_open()
@@ -195,7 +241,18 @@ class FakeNode:
         self.hold(attrs.evolve(self._instances[self.name, id], **(back if reason is None else out)))
         return self._instances[self.name, id]
 
-    async def events(self, service: str | None = None) -> AsyncGenerator[tuple[Event, ...], None]:
+    async def drain(self) -> None:
+        self.draining = True
+
+    async def undrain(self) -> None:
+        self.draining = False
+
+    async def events(
+        self,
+        service: str | None = None,
+        *,
+        panic: float = 0.0,
+    ) -> AsyncGenerator[tuple[Event, ...], None]:
         self._check_open()
         into, out_of = trio.open_memory_channel[tuple[Event, ...]](100)
         self._listeners[into] = service
@@ -235,8 +292,14 @@ class FakeNode:
         self._members[seen.name] = seen
         self._publish(MemberEvent(kind, seen), None)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a change."""
+        return self._bell.statistics().tasks_waiting
+
     def close(self) -> None:
         self._closed.set()
+        self._bell.set()
         for channel in self._listeners:
             channel.close()
 
@@ -244,7 +307,13 @@ class FakeNode:
         self._changes[event.instance.service] += 1
         self._publish(event, event.instance.service)
 
+    def _ring(self) -> None:
+        self._everything += 1
+        self._bell.set()
+        self._bell = trio.Event()
+
     def _publish(self, event: Event, service: str | None) -> None:
+        self._ring()
         for channel, wanted in self._listeners.items():
             if service is None or wanted in (None, service):
                 channel.send_nowait((event,))

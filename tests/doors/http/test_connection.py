@@ -147,6 +147,7 @@ BAD = {
     "a body too large": (put(b"").replace(b"Length: 0", b"Length: 131073"), 413),
     "chunks too large": (get("/", "Transfer-Encoding: chunked") + b"20001\r\n" + b" " * 131_073, 413),
     "no body": (b"PUT /api/v1/instances HTTP/1.1\r\nHost: localhost\r\n\r\n", 411),
+    "no policy": (b"PUT /api/v1/policies HTTP/1.1\r\nHost: localhost\r\n\r\n", 411),
 }
 
 
@@ -318,7 +319,9 @@ async def test_a_stream_that_cannot_begin_by_a_mistake_of_ours_is_answered_so(ca
 
 
 class BreakingNode(FakeNode):
-    async def events(self, service: str | None = None) -> AsyncGenerator[tuple[Event, ...], None]:
+    async def events(
+        self, service: str | None = None, *, panic: float | None = None
+    ) -> AsyncGenerator[tuple[Event, ...], None]:
         yield (Snapshot((), ()),)
         raise RuntimeError("the secret reason")
 

@@ -39,6 +39,8 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
         "isolated": False,
         "reachable": 1.0,
         "draining": False,
+        "leaving": False,
+        "serving_last_known": False,
         "fingerprint": "0123456789abcdef",
         "members": {"alive": 1},
         "services": 1,
@@ -54,10 +56,18 @@ async def test_a_running_node_is_healthy(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_leaving_node_is_not_healthy_but_still_answers(client: httpx.AsyncClient, fake: FakeNode) -> None:
-    fake.draining = True
+    fake.draining = fake.leaving = True
     health = await client.get("/healthz")
     assert (health.status_code, health.json()["status"]) == (503, "leaving")
     assert (await client.get("/api/v1/services/orders")).status_code == 200
+
+
+async def test_a_node_drains_and_asks_for_work_again_and_is_well_meanwhile(client: httpx.AsyncClient) -> None:
+    assert (await client.put("/api/v1/drain")).json() == {"draining": True}
+    health = await client.get("/healthz")
+    assert (health.status_code, health.json()["status"], health.json()["draining"]) == (200, "draining", True)
+    assert (await client.delete("/api/v1/drain")).json() == {"draining": False}
+    assert (await client.get("/healthz")).json()["status"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -144,12 +154,33 @@ async def test_a_lookup_can_be_narrowed_by_zone_and_role(client: httpx.AsyncClie
     assert [each["id"] for each in answer.json()["instances"]] == ["o3"]
 
 
+@pytest.mark.parametrize(("query", "found"), [("?panic=0.5", ["o3"]), ("?panic=0", []), ("", [])])
+async def test_what_was_lost_is_given_in_a_panic(
+    client: httpx.AsyncClient, fake: FakeNode, query: str, found: list[str]
+) -> None:
+    fake.hold(Instance(id="o3", service="orders", host="h", port=3, owner="gone", stale=True))
+    answer = await client.get(f"/api/v1/services/orders{query}")
+    assert [each["id"] for each in answer.json()["instances"] if each["stale"]] == found
+
+
+async def test_answers_in_a_panic_are_asked_of_the_node_each_time(client: httpx.AsyncClient, fake: FakeNode) -> None:
+    for _ in range(3):
+        await client.get("/api/v1/services/orders?panic=0.5")
+    assert fake.lookups == 3
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
+        ("panic=2", "panic: '2' is not a share from 0 to 1"),
+        ("panic=nan", "panic: 'nan' is not a share from 0 to 1"),
+        ("panic=half", "panic: 'half' is not a share from 0 to 1"),
         ("all=maybe", "all: 'maybe' is neither true, false, 1 nor 0"),
         ("tag=", "tag: is empty: write tag=VALUE, or leave it out"),
-        ("tags=v1", "/api/v1/services/NAME has no query parameter 'tags': it knows all, tag, zone, role"),
+        (
+            "tags=v1",
+            "/api/v1/services/NAME has no query parameter 'tags': it knows all, tag, zone, role, panic, index, wait",
+        ),
         ("tag=v1&tag=v2", "the query gives 'tag' twice"),
         ("tag=%ff", "the query 'tag=%ff' is not UTF-8 under its percent signs"),
     ],

@@ -77,6 +77,7 @@ async def test_the_example_of_a_stream_is_what_is_told(fake: FakeNode) -> None:
 
 def test_every_event_is_listed() -> None:
     kinds = ["instance-added", "instance-changed", "instance-removed", "check-flapping", "check-steady"]
+    kinds += ["role-contested", "role-settled"]
     kinds += ["member-joined", "member-suspect", "member-alive", "member-failed", "member-left"]
     assert list(rows("### `GET /api/v1/events`")) == ["snapshot", *kinds]
 

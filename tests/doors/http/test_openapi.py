@@ -48,8 +48,18 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("GET", "/api/v1/services/orders?all", None, 200),
     ("DELETE", "/api/v1/maintenance/a", None, 200),
     ("DELETE", "/api/v1/maintenance/nobody", None, 404),
+    ("PUT", "/api/v1/policies", {"service": "orders", "split": {"v1": 9, "v2": 1}}, 200),
+    ("PUT", "/api/v1/policies", {"service": "orders", "instance": "a", "weight": 5}, 200),
+    ("PUT", "/api/v1/policies", {"service": "orders", "instance": "a", "maintenance": "disk"}, 200),
+    ("PUT", "/api/v1/policies", {"service": "orders", "split": {}}, 400),
+    ("PUT", "/api/v1/policies", {"x": "y" * 200_000}, 413),
+    ("GET", "/api/v1/policies", None, 200),
+    ("DELETE", "/api/v1/policies/split:orders", None, 204),
+    ("DELETE", "/api/v1/policies/split:orders", None, 404),
     ("DELETE", "/api/v1/instances/nobody", None, 404),
     ("DELETE", "/api/v1/instances/a", None, 204),
+    ("PUT", "/api/v1/drain", None, 200),
+    ("DELETE", "/api/v1/drain", None, 200),
     ("POST", "/api/v1/leave", None, 202),
 ]
 
@@ -117,6 +127,19 @@ def test_every_parameter_is_in_the_document_and_no_other() -> None:
         )
 
 
+def test_what_asks_for_a_token_says_so_and_for_which() -> None:
+    for route in ROUTES:
+        told = operation(route.method, route.path)
+        if route.scope is None:
+            assert "security" not in told
+        else:
+            assert str(route.scope) in told["description"]
+            assert [name for each in told["security"] for name in each] == list(
+                DOCUMENT["components"]["securitySchemes"]
+            )
+            assert {"401", "403"} <= set(told["responses"])
+
+
 def test_every_operation_has_a_name_of_its_own_and_a_sentence() -> None:
     told = [each for methods in DOCUMENT["paths"].values() for each in methods.values()]
     assert len({each["operationId"] for each in told}) == len(told)
@@ -153,14 +176,15 @@ def test_every_answer_that_is_told_of_is_asked_for_above_or_in_the_tests_below()
         for methods in DOCUMENT["paths"].values()
         for each in methods.values()
         for status in each["responses"]
-        if status not in ("default", "403", "411")  # 403 of every route below; 411 with the handlers: httpx cannot
+        if status not in ("default", "401", "403", "411")  # 401, 403 below; 411 with the handlers: httpx cannot
     }
     asked = {(operation(method, path)["operationId"], status) for method, path, _, status in CALLS}
-    assert told - asked == {("health", 503), ("events", 200)}
+    elsewhere = {("credentials", status) for status in (200, 400, 404, 409)}  # for a token: test_credentials
+    assert told - asked == {("health", 503), ("events", 200)} | elsewhere
 
 
 async def test_a_node_that_leaves_is_told_of_as_well(fake: FakeNode, client: httpx.AsyncClient) -> None:
-    fake.draining = True
+    fake.draining = fake.leaving = True
     answer = await client.get("/healthz")
     told = operation("GET", "/healthz")["responses"][str(answer.status_code)]
     assert list(valid(told["content"]["application/json"]["schema"], answer.json())) == []

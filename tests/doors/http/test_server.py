@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from gossipreg.doors.http import limits, serve_http
-from gossipreg.doors.http.server import explain
+from gossipreg.doors.http.listening import explain
 from gossipreg.errors import BindError
 from gossipreg.model import Address
 from tests.doors.http.fake_node import FakeNode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -188,3 +189,130 @@ def test_in_panic_the_last_that_could_serve_are_used_until_one_can_again() -> No
     assert chosen(made).instance.owner in "ab"
     assert made.replace([instance("c")]) == [key_of(instance("a")), key_of(instance("b"))]
     assert not made.in_panic
+
+
+# New instances
+
+LONG_AGO = -1000.0
+
+
+def warming(slow_start: float = 10.0, *, new: Instance = instance("b"), **options: object) -> Balancer:  # noqa: B008 - immutable
+    """A balancer with an old instance ``a``, and a new one that came at 0."""
+    made = Balancer(Random(1), slow_start=slow_start, **options)  # type: ignore[arg-type]
+    made.replace([instance("a")], now=LONG_AGO)
+    made.replace([instance("a"), new], now=0.0)
+    return made
+
+
+def share(made: Balancer, name: str, now: float, *, under_way: bool = False, count: int = 4000) -> float:
+    """Which part of short connections goes to an instance, alone or beside one that stays at the other."""
+    if under_way:
+        backend_of(made, instance("a")).chosen(now)
+    counts: Counter[str] = Counter()
+    for _ in range(count):
+        backend = chosen(made, now)
+        counts[backend.instance.owner] += 1
+        backend.ended()
+    return counts[name] / count
+
+
+@pytest.mark.parametrize(("now", "part"), [(0.0, 0.0), (1.0, 0.05), (5.0, 0.25), (9.0, 0.45), (10.0, 0.5), (99.0, 0.5)])
+def test_the_share_of_a_new_instance_grows_evenly_up_to_its_own(now: float, part: float) -> None:
+    assert share(warming(), "b", now) == pytest.approx(part, abs=0.025)
+
+
+def test_a_new_instance_is_not_flooded_because_it_has_no_connections_yet() -> None:
+    assert share(warming(), "b", 2.0, under_way=True) == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_new_instance_serves_everything_where_nothing_else_is_left() -> None:
+    made = warming()
+    made.replace([instance("b")], now=0.0)
+    assert chosen(made, 0.0).instance.owner == "b"
+
+
+def test_one_in_another_zone_goes_before_a_new_one_next_door() -> None:
+    made = warming(new=instance("b", zone="north"), zone="north")
+    assert share(made, "b", 0.0, count=100) == pytest.approx(0.0, abs=0.02)
+
+
+def test_whoever_comes_while_we_are_still_learning_is_not_new() -> None:
+    made = Balancer(Random(1), slow_start=10)
+    made.replace([instance("a")], now=0.0)
+    made.replace([instance("a"), instance("b")], now=1.0)
+    assert share(made, "b", 1.0) == pytest.approx(0.5, abs=0.03)
+
+
+def test_one_that_comes_back_is_new_and_one_that_changes_is_not() -> None:
+    made = warming()
+    made.replace([instance("a"), instance("b", tags=("v2",))], now=50.0)
+    assert share(made, "b", 50.0) == pytest.approx(0.5, abs=0.03)
+    made.replace([instance("a")], now=60.0)
+    made.replace([instance("a"), instance("b")], now=61.0)
+    assert share(made, "b", 61.0, count=100) < 0.03
+
+
+# Callers that stick
+
+
+def homes(made: Balancer, now: float = 0.0, callers: int = 600) -> dict[str, str]:
+    """Which instance each of many callers belongs to."""
+    found = {}
+    for number in range(callers):
+        backend = made.choose((), now, f"10.0.{number // 250}.{number % 250}")
+        assert backend is not None
+        found[f"{number}"] = backend.instance.owner
+    return found
+
+
+def test_a_caller_stays_where_it_is_and_all_balancers_agree() -> None:
+    one, other = (Balancer(Random(seed)) for seed in (1, 2))
+    for made in (one, other):
+        made.replace([instance(name) for name in "abc"])
+    before = homes(one)
+    backend_of(one, instance("a")).in_flight = 50
+    assert homes(one) == before == homes(other)
+
+
+def test_callers_are_spread_by_weight() -> None:
+    counts = Counter(homes(balancer(instance("a", weight=1), instance("b", weight=3)), callers=2000).values())
+    assert counts["b"] / counts["a"] == pytest.approx(3, rel=0.2)
+
+
+def test_when_an_instance_goes_only_its_callers_move_and_they_return_when_it_does() -> None:
+    made = balancer(*(instance(name) for name in "abc"))
+    before = homes(made)
+    made.replace([instance("a"), instance("b")])
+    without = homes(made)
+    assert all(without[caller] == home for caller, home in before.items() if home != "c")
+    assert {without[caller] for caller, home in before.items() if home == "c"} == {"a", "b"}
+    made.replace([instance(name) for name in "abc"])
+    assert homes(made) == before
+
+
+def test_a_caller_goes_elsewhere_while_its_instance_rests_is_doubted_full_or_tried() -> None:
+    made = balancer(instance("a"), instance("b"), connections_max=1)
+    home = made.choose((), 0.0, "10.0.0.1")
+    assert home is not None
+    key = key_of(home.instance)
+    other = next(each for each in made.backends.values() if each is not home)
+    assert made.choose({key}, 0.0, "10.0.0.1") is other
+    home.chosen(0.0)
+    assert made.choose((), 0.0, "10.0.0.1") is other
+    home.ended()
+    home.failed(0.0, 0.0)
+    assert made.choose((), 0.0, "10.0.0.1") is other
+    home.answered()
+    made.replace([instance("a"), instance("b")], [home.instance.owner])
+    assert made.choose((), 0.0, "10.0.0.1") is other
+    made.replace([instance("a"), instance("b")])
+    assert made.choose((), 0.0, "10.0.0.1") is home
+
+
+def test_callers_move_to_a_new_instance_one_by_one_and_none_goes_back_and_forth() -> None:
+    made = warming()
+    moved = [{caller for caller, home in homes(made, now).items() if home == "b"} for now in (0.0, 2.5, 5.0, 10.0)]
+    assert all(before <= after for before, after in pairwise(moved))
+    assert [len(each) / 600 for each in moved] == [
+        pytest.approx(part / (1 + part), abs=0.05) for part in (0.0, 0.25, 0.5, 1.0)
+    ]

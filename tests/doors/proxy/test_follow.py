@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 
 import pytest
@@ -19,6 +20,7 @@ from gossipreg.model import Address, Event, Instance, Snapshot, Status
 from tests.doors.http.fake_node import FakeNode, member
 from tests.doors.proxy.conftest import until
 from tests.doors.proxy.making import added, instance, removed, snapshot
+from tests.runtime.nodes import config
 
 
 async def open_agent(nursery: trio.Nursery, node: FakeNode, port: int = 0) -> Address:
@@ -144,6 +146,25 @@ async def test_a_node_of_our_own_is_followed(nursery: trio.Nursery) -> None:
         assert roster.instances == (first,)
         second = await node.register("orders", port=2)
         await until(lambda: roster.instances == (first, second))
+
+
+async def test_what_was_lost_at_once_is_told_to_whoever_has_a_threshold(nursery: trio.Nursery) -> None:
+    async with AsyncExitStack() as stack:
+        ann = await stack.enter_async_context(open_node(config("ann")))
+        bob = await stack.enter_async_context(open_node(config("bob", ann)))
+        for port, node in enumerate((ann, bob), 1):
+            await node.register("orders", port=port)
+        await ann.wait_for("orders", at_least=2)
+        agent = await nursery.start(partial(serve_http, ann, Address("127.0.0.1", 0), leave=lambda: None))
+        plain, panicking, asking = Roster(), Roster(), Roster()
+        await nursery.start(partial(follow_node, ann, "orders", plain.hear))
+        await nursery.start(partial(follow_node, ann, "orders", panicking.hear, panic=0.6))
+        await nursery.start(partial(follow_agent, agent, "orders", asking.hear, panic=0.6))
+        bob._life.close()
+        await until(lambda: len(plain.instances) == 1)
+        for roster in (panicking, asking):
+            await until(lambda roster=roster: [each.stale for each in roster.instances] == [False, True])  # type: ignore[misc]
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_agent_that_dies_without_a_word_is_missed(

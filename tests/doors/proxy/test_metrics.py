@@ -69,6 +69,13 @@ async def test_instances_are_shown_by_how_they_stand(stage: Stage) -> None:
         assert value(samples, "instances", proxy, state=state) == 1
 
 
+async def test_an_instance_that_warms_up_is_shown_as_that(stage: Stage) -> None:
+    proxy, _ = await stage.proxy(instance("a"), slow_start=3600.0)
+    proxy.balancer.replace([instance("a"), instance("b")], now=trio.current_time() + 60)
+    samples = await scrape(stage.nursery, [proxy])
+    assert value(samples, "instances", proxy, state="warming") == value(samples, "instances", proxy, state="ready") == 1
+
+
 async def test_the_names_on_the_page_are_those_that_are_exported(stage: Stage) -> None:
     proxy, _ = await stage.proxy()
     exported = {

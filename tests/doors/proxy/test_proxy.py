@@ -35,6 +35,18 @@ async def ends(stream: trio.SocketStream) -> str:
         return "whole"
 
 
+async def call_from(host: str, address: Address) -> str:
+    """What is said to a caller at that address of this host."""
+    with trio.socket.socket() as caller:
+        await caller.bind((host, 0))
+        await caller.connect(tuple(address))
+        caller.shutdown(socket.SHUT_WR)
+        said = b""
+        while part := await caller.recv(100):
+            said += part
+        return said.decode()
+
+
 # Who is chosen
 
 
@@ -49,6 +61,30 @@ async def test_what_is_told_holds_from_the_next_connection_on(stage: Stage) -> N
     assert await call(address) == "a"
     proxy.hear([added(b), removed(a)])
     assert {await call(address) for _ in range(5)} == {"b"}
+
+
+async def test_a_caller_that_sticks_reaches_the_same_instance_until_that_goes(stage: Stage) -> None:
+    instances = [await stage.named(name, id=name) for name in "abc"]
+    proxy, address = await stage.proxy(*instances, sticky="source")
+    homes = {f"127.0.1.{number}": await call_from(f"127.0.1.{number}", address) for number in range(1, 20)}
+    assert set(homes.values()) == {"a", "b", "c"}
+    assert {source: await call_from(source, address) for source in homes} == homes
+    proxy.hear([removed(instances[2])])
+    after = {source: await call_from(source, address) for source in homes}
+    assert {source: home for source, home in after.items() if homes[source] != "c"} == {
+        source: home for source, home in homes.items() if home != "c"
+    }
+    assert "c" not in after.values()
+
+
+async def test_a_new_instance_gets_its_share_by_and_by(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipreg.doors.proxy.balancer.JOIN_SECONDS", 0.0)
+    a, b = await stage.named("a"), await stage.named("b")
+    proxy, address = await stage.proxy(a, slow_start=3600.0)
+    proxy.hear([added(b)])
+    assert {await call(address) for _ in range(20)} == {"a"}
+    proxy.hear([removed(a)])
+    assert await call(address) == "b"
 
 
 async def test_an_instance_of_a_suspect_is_used_only_when_there_is_no_other(stage: Stage) -> None:

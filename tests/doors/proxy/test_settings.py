@@ -19,10 +19,21 @@ def test_a_file_has_a_table_for_each_port_and_the_rest_is_common(file: Path) -> 
     file.write_text(
         '[[forward]]\nlisten = "127.0.0.1:9000"\nservice = "orders"\ntries = 5\nidle_timeout = 60\n'
         '[[forward]]\nlisten = "[::1]:9001"\nservice = "users"\npanic = true\nproxy_protocol = "v2"\n'
+        'panic_threshold = 0.5\nslow_start = 30\nsticky = "source"\n'
     )
     assert load_forwards(file, {"tries": 2, "zone": "north"}) == (
         Forward(listen="127.0.0.1:9000", service="orders", tries=5, idle_timeout=60.0, zone="north"),
-        Forward(listen=Address("::1", 9001), service="users", tries=2, panic=True, proxy_protocol="v2", zone="north"),
+        Forward(
+            listen=Address("::1", 9001),
+            service="users",
+            tries=2,
+            panic=True,
+            proxy_protocol="v2",
+            zone="north",
+            panic_threshold=0.5,
+            slow_start=30.0,
+            sticky="source",
+        ),
     )
 
 
@@ -42,6 +53,8 @@ def test_a_file_has_a_table_for_each_port_and_the_rest_is_common(file: Path) -> 
         ("[[forward]]\nlisten = 'here'\nservice = 'a'", "cannot read the port of 'here'"),
         ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\nproxy_protocol = '3'", "'3' is neither v1 nor v2"),
         ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ndrain_time = nan", "drain_time: nan is not a number"),
+        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\nsticky = 'cookie'", "'cookie' is not source"),
+        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\npanic_threshold = 50", "50.0 is not a share from 0 to 1"),
         ("[[forward", "is not TOML"),
     ],
 )

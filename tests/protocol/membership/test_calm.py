@@ -8,9 +8,14 @@ import pytest
 from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.membership.calm import Calm
+from gossipreg.protocol.membership.rumor import Rumor
 from tests.protocol.making import rumor
 
 FAILED = rumor("a").graver(Status.FAILED)
+
+
+def failed(incarnation: int) -> Rumor:
+    return attrs.evolve(FAILED, incarnation=incarnation)
 
 
 def calm(**settings: float) -> Calm:
@@ -21,13 +26,13 @@ def test_the_first_return_is_at_once_and_each_further_one_takes_twice_as_long_up
     one = calm()
     now = 0.0
     waits = []
-    for _ in range(6):
-        if one.may_answer(FAILED, 0.0, now):
+    for number in range(6):
+        if one.may_answer(failed(number), 0.0, now):
             waits.append(0.0)
         else:
             waits.append(one.return_at - now)
             now = one.return_at
-            assert one.release(now) == FAILED
+            assert one.release(now) == failed(number)
         now += 1.0
     assert waits == [0.0, 30.0, 60.0, 120.0, 120.0, 120.0]
 
@@ -37,8 +42,18 @@ def test_what_was_long_ago_does_not_count() -> None:
     assert one.may_answer(FAILED, 0.0, 0.0)
     assert one.wait(599.0) == 30.0
     assert one.wait(600.0) == 0.0
-    assert one.may_answer(FAILED, 0.0, 600.0)
+    assert one.may_answer(failed(1), 0.0, 600.0)
     assert one.wait(601.0) == 30.0
+
+
+def test_one_verdict_counts_once_and_one_that_was_outbid_unheard_counts_too() -> None:
+    one = calm()
+    one.note_return(failed(3), 1.0)
+    one.note_return(failed(3), 2.0)
+    one.note_return(failed(2), 3.0)
+    assert one.wait(4.0) == 30.0
+    one.note_return(attrs.evolve(failed(0), generation=FAILED.generation + 1), 5.0)
+    assert one.wait(6.0) == 60.0
 
 
 def test_after_a_split_everybody_returns_at_once() -> None:
@@ -50,11 +65,21 @@ def test_while_it_waits_the_gravest_verdict_is_what_it_will_answer() -> None:
     one = calm()
     one.may_answer(FAILED, 0.0, 0.0)
     assert not one.may_answer(FAILED, 0.0, 1.0)
-    graver = attrs.evolve(FAILED, incarnation=5)
+    graver = failed(5)
     assert not one.may_answer(graver, 0.9, 2.0)
     assert not one.may_answer(FAILED, 0.9, 3.0)
     assert one.return_at == pytest.approx(31.0)
     assert one.release(31.0) == graver
+
+
+def test_a_suspicion_is_answered_at_once_but_not_by_one_that_waits() -> None:
+    suspected = rumor("a").graver(Status.SUSPECT)
+    one = calm()
+    assert all(one.may_answer(suspected, 0.0, float(now)) for now in range(5)), "and it is no return"
+    assert one.may_answer(FAILED, 0.0, 5.0)
+    assert not one.may_answer(FAILED, 0.0, 6.0)
+    assert not one.may_answer(suspected, 0.0, 7.0)
+    assert one.release(36.0) == FAILED
 
 
 def test_it_can_be_switched_off() -> None:

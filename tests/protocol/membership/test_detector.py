@@ -145,6 +145,16 @@ def test_a_node_that_was_cut_off_begins_its_suspicions_anew() -> None:
     assert one.judged(54.0) == [one.accused]
 
 
+def test_however_unwell_it_thinks_itself_the_first_voice_after_a_silence_is_no_witness_to_what_went_before() -> None:
+    one = court()
+    one.detector.health.worse(8)
+    one.hear(1, 33.0)
+    assert not one.detector.is_isolated(33.0)
+    one.hear(1, 34.0, 56.9)
+    assert one.judged(34.5) == []
+    assert one.judged(57.0) == [one.accused]
+
+
 def test_a_node_that_was_itself_stopped_gives_the_accused_the_time_back() -> None:
     one = court()
     one.hear(1, 10.5, 12.5)

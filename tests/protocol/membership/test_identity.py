@@ -25,6 +25,10 @@ def test_it_says_what_it_is() -> None:
     assert who.life == who.rumor().life
     who.drain()
     assert who.rumor() == rumor(zone="east", incarnation=1, draining=True)
+    said = who.rumor()
+    who.undrain()
+    assert who.rumor() == rumor(zone="east", incarnation=2)
+    assert who.rumor().supersedes(said)
     who.left = True
     assert who.rumor().status is Status.LEFT
 

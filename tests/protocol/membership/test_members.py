@@ -138,13 +138,13 @@ def test_a_sample_prefers_nobody(excluded: str | None) -> None:
     assert sum((count - expected) ** 2 / expected for count in drawn.values()) < 27.9  # p = 0.001 at 9 degrees
 
 
-def test_the_failed_are_remembered_longer_than_the_departed() -> None:
+def test_who_left_is_remembered_longer_than_who_was_failed_behind_a_split_just_after() -> None:
     who = members(2)
-    without(who, "m0", Status.FAILED, now=10.0)
+    without(who, "m0", Status.FAILED, now=60.0)
     without(who, "m1", Status.LEFT, now=10.0)
-    assert who.forget(3609.9) == []
-    assert [rumor.name for rumor in who.forget(3610.0)] == ["m1"]
-    assert [rumor.name for rumor in who.forget(86_410.0)] == ["m0"]
+    assert who.forget(86_459.0) == []
+    assert [rumor.name for rumor in who.forget(86_460.0)] == ["m0"]
+    assert [rumor.name for rumor in who.forget(90_730.0)] == ["m1"]
     assert len(who) == 1
     assert who.by_life(rumor("m0", port=7100).life) is None
 

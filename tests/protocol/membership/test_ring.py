@@ -45,3 +45,18 @@ def test_who_goes_is_watched_no_more_and_every_change_is_counted(seated: list[st
     assert len(one) == len(seated) - 1
     assert one.changes == len(seated) + 1
     assert all(gone not in one.after(name, 9) for name in seated[:-1])
+
+
+@law
+@given(names, st.integers(1, 4))
+def test_the_tree_of_everybody_reaches_all_others_once_and_who_is_above_is_agreed(
+    seated: list[str], fanout: int
+) -> None:
+    one = ring(seated)
+    for root in seated[:3]:
+        told = [name for teller in seated for name in one.below(teller, root, fanout)]
+        assert sorted(told) == sorted(set(seated) - {root})
+        assert one.above(root, root, fanout) is None
+        for teller in seated:
+            assert len(one.below(teller, root, fanout)) <= fanout
+            assert all(one.above(name, root, fanout) == teller for name in one.below(teller, root, fanout))

@@ -59,6 +59,11 @@ def test_what_was_packed_is_read_back(one: Instance) -> None:
     assert read_back == instance(**{f: getattr(one, f) for f in offer()}, id_=one.id, owner="b")
 
 
+def test_sealed_credentials_and_a_term_travel_along() -> None:
+    one = instance("x", owner="b", sealed=b"sealed", term=7, role="primary")
+    assert unpack_instance(pack_instance(one), id="x", owner="b") == one
+
+
 @law
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_instance_or_none(payload: bytes) -> None:

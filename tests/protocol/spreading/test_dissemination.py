@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from gossipreg import limits
 from gossipreg.config import Settings
-from gossipreg.protocol.spreading.dissemination import Dissemination, Topic
+from gossipreg.protocol.spreading.dissemination import Dissemination, Parcel, Topic
 from tests.protocol.making import law
 
 ROOM = 1342
@@ -21,25 +22,35 @@ def mill(**settings: float) -> Dissemination:
     return Dissemination(Settings(**{"gossip_rounds": 7, **settings}))  # type: ignore[arg-type]
 
 
+def say(one: Dissemination, topic: Topic, about: Hashable, data: bytes, now: float, origin: str | None = None) -> None:
+    """As if it were said here."""
+    one.add(topic, about, data, now, origin=origin, wait=one.settings.gossip_coalesce)
+
+
+def flushed(one: Dissemination, room: int, members: int, now: float) -> list[list[bytes]]:
+    """The packets that go out now, whomever to."""
+    return [parcel.rumors for parcel in one.flush(room, members, now)]
+
+
 def run(one: Dissemination, *, until: float, members: int = 64, room: int = ROOM) -> list[tuple[float, list[bytes]]]:
     """Wake the mill whenever it wants; returns when what was sent."""
     sent = []
     while one.deadline <= until:
         now = one.deadline
-        sent += [(now, packet) for packet in one.flush(room, members, now)]
+        sent += [(now, packet) for packet in flushed(one, room, members, now)]
         assert one.deadline > now
     return sent
 
 
 def test_with_nothing_to_spread_there_is_nothing_to_do() -> None:
     assert mill().deadline == float("inf")
-    assert mill().flush(ROOM, 64, 1.0) == []
+    assert flushed(mill(), ROOM, 64, 1.0) == []
     assert mill().ride(ROOM, 1.0) == []
 
 
 def test_a_rumor_is_sent_at_once_and_then_after_gaps_that_double() -> None:
     one = mill()
-    one.add(M, "b", b"news", 10.0)
+    say(one, M, "b", b"news", 10.0)
     times = [round(now - 10.0, 3) for now, _ in run(one, until=20.0)]
     assert times == [0.002, 0.012, 0.032, 0.072, 0.152, 0.312, 0.632]
 
@@ -47,16 +58,16 @@ def test_a_rumor_is_sent_at_once_and_then_after_gaps_that_double() -> None:
 @pytest.mark.parametrize(("members", "rounds"), [(1, 4), (2, 4), (8, 6), (16, 7), (4000, 7)])
 def test_small_clusters_need_fewer_rounds(members: int, rounds: int) -> None:
     one = mill()
-    one.add(M, "b", b"news", 0.0)
+    say(one, M, "b", b"news", 0.0)
     assert one.rounds(members) == rounds
     assert len(run(one, until=20.0, members=members)) == rounds
 
 
 def test_a_newer_rumor_about_the_same_thing_takes_the_olders_place() -> None:
     one = mill()
-    one.add(M, "b", b"old", 0.0)
-    one.add(M, "b", b"new", 0.001)
-    one.add(R, "b", b"other", 0.001)
+    say(one, M, "b", b"old", 0.0)
+    say(one, M, "b", b"new", 0.001)
+    say(one, R, "b", b"other", 0.001)
     assert len(one) == 2
     assert {data for _, packet in run(one, until=9.0) for data in packet} == {b"new", b"other"}
 
@@ -64,7 +75,7 @@ def test_a_newer_rumor_about_the_same_thing_takes_the_olders_place() -> None:
 def test_rumors_of_one_moment_share_a_packet() -> None:
     one = mill()
     for number in range(5):
-        one.add(M, number, bytes([number]), number * 0.0005)
+        say(one, M, number, bytes([number]), number * 0.0005)
     [(_, first), *_] = run(one, until=1.0)
     assert sorted(first) == [bytes([number]) for number in range(5)]
 
@@ -78,11 +89,11 @@ def test_rumors_of_one_moment_share_a_packet() -> None:
 def test_budgets_hold_whatever_is_to_be_said(rumors: list[tuple[Topic, int, int]], room: int, members: int) -> None:
     one = mill()
     for serial, (topic, about, size) in enumerate(rumors):
-        one.add(topic, about, serial.to_bytes(2) + bytes(size), serial * 0.001)
+        say(one, topic, about, serial.to_bytes(2) + bytes(size), serial * 0.001)
     sent: Counter[bytes] = Counter()
     while one.deadline < float("inf"):
         now = one.deadline
-        packets = one.flush(room, members, now)
+        packets = flushed(one, room, members, now)
         assert len(packets) <= limits.FLUSH_PACKETS_MAX
         for packet in packets:
             assert packet
@@ -99,7 +110,7 @@ def test_budgets_hold_whatever_is_to_be_said(rumors: list[tuple[Topic, int, int]
 def test_riders_fit_and_ride_only_so_often(sizes: list[int], room: int) -> None:
     one = mill()
     for serial, size in enumerate(sizes):
-        one.add(Topic(serial % 2), serial, serial.to_bytes(2) + bytes(size), 0.0)
+        say(one, Topic(serial % 2), serial, serial.to_bytes(2) + bytes(size), 0.0)
     rides: Counter[bytes] = Counter()
     for _ in range(50):
         riders = one.ride(room, 0.001)
@@ -110,7 +121,7 @@ def test_riders_fit_and_ride_only_so_often(sizes: list[int], room: int) -> None:
 
 def test_a_rumor_that_had_its_rounds_and_its_rides_is_forgotten() -> None:
     one = mill()
-    one.add(M, "b", b"news", 0.0)
+    say(one, M, "b", b"news", 0.0)
     run(one, until=1.0)
     assert len(one) == 1
     assert [one.ride(ROOM, 1.0) for _ in range(7)] == [[b"news"]] * 6 + [[]]
@@ -119,7 +130,7 @@ def test_a_rumor_that_had_its_rounds_and_its_rides_is_forgotten() -> None:
 
 def test_a_rumor_that_rode_enough_is_forgotten_after_its_last_round() -> None:
     one = mill()
-    one.add(M, "b", b"news", 0.0)
+    say(one, M, "b", b"news", 0.0)
     for _ in range(6):
         assert one.ride(ROOM, 0.001) == [b"news"]
     assert one.ride(ROOM, 0.001) == []
@@ -129,9 +140,9 @@ def test_a_rumor_that_rode_enough_is_forgotten_after_its_last_round() -> None:
 
 def test_a_rumor_that_finds_no_ride_is_forgotten_after_a_while() -> None:
     one = mill()
-    one.add(M, "b", b"old", 0.0)
+    say(one, M, "b", b"old", 0.0)
     run(one, until=1.0)
-    one.add(M, "c", b"new", 9.9)
+    say(one, M, "c", b"new", 9.9)
     assert one.ride(0, 9.9) == []
     assert len(one) == 2
     assert one.ride(0, 10.1) == []
@@ -143,7 +154,7 @@ def test_a_rumor_that_finds_no_ride_is_forgotten_after_a_while() -> None:
 
 def test_rides_can_be_turned_off() -> None:
     one = mill(piggyback_rounds=0)
-    one.add(M, "b", b"news", 0.0)
+    say(one, M, "b", b"news", 0.0)
     assert one.ride(ROOM, 0.0) == []
     run(one, until=1.0)
     assert len(one) == 0
@@ -153,10 +164,10 @@ def test_the_queue_drops_its_oldest_and_never_outgrows_its_limit(monkeypatch: py
     monkeypatch.setattr(limits, "RUMOR_QUEUE_MAX", 10)
     one = mill()
     for number in range(25):
-        one.add(M, number, bytes([number]), 0.0)
+        say(one, M, number, bytes([number]), 0.0)
         assert len(one) <= 10
     assert one.dropped == 15
-    one.add(M, 20, b"again", 0.0)
+    say(one, M, 20, b"again", 0.0)
     assert one.dropped == 15
     [(_, packet), *_] = run(one, until=0.01)
     assert sorted(packet) == sorted([*map(bytes, ([n] for n in range(15, 25) if n != 20)), b"again"])
@@ -165,10 +176,10 @@ def test_the_queue_drops_its_oldest_and_never_outgrows_its_limit(monkeypatch: py
 def test_neither_topic_starves_the_other() -> None:
     one = mill()
     for number in range(500):
-        one.add(M, number, b"m" * 60, 0.0)
+        say(one, M, number, b"m" * 60, 0.0)
     for number in range(3):
-        one.add(R, number, b"r" * 60, 0.0)
-    [first, *_] = one.flush(ROOM, 64, 0.002)
+        say(one, R, number, b"r" * 60, 0.0)
+    [first, *_] = flushed(one, ROOM, 64, 0.002)
     assert first[:6] == [b"m" * 60, b"r" * 60] * 3
     assert set(one.ride(200, 0.002)) == {b"m" * 60, b"r" * 60}
 
@@ -176,16 +187,16 @@ def test_neither_topic_starves_the_other() -> None:
 def test_the_newest_come_first() -> None:
     one = mill()
     for number in range(100):
-        one.add(R, number, bytes([number]) * 100, 0.0)
-    [first, *_] = one.flush(1000, 64, 0.002)
+        say(one, R, number, bytes([number]) * 100, 0.0)
+    [first, *_] = flushed(one, 1000, 64, 0.002)
     assert [data[0] for data in first] == list(range(99, 89, -1))
 
 
 def test_a_burst_is_spread_over_several_flushes_but_nobody_is_left_out() -> None:
     one = mill()
     for number in range(100):
-        one.add(R, number, bytes([number]) * 100, 0.0)
-    first = one.flush(1000, 64, 0.002)
+        say(one, R, number, bytes([number]) * 100, 0.0)
+    first = flushed(one, 1000, 64, 0.002)
     assert [len(packet) for packet in first] == [10, 10, 10, 10]
     rest = run(one, until=1.0, room=1000)
     sent = {data[0] for packet in first for data in packet} | {data[0] for _, packet in rest for data in packet}
@@ -195,30 +206,125 @@ def test_a_burst_is_spread_over_several_flushes_but_nobody_is_left_out() -> None
 def test_what_was_never_told_goes_before_repeats() -> None:
     one = mill()
     for number in range(40):
-        one.add(M, f"old {number}", bytes([number]) * 100, 0.0)
+        say(one, M, f"old {number}", bytes([number]) * 100, 0.0)
     while one.deadline < 0.05:
-        one.flush(1000, 64, one.deadline)
-    one.add(M, "new", b"new", 0.1)
-    packets = one.flush(1000, 64, 0.1 + Settings().gossip_coalesce)
+        flushed(one, 1000, 64, one.deadline)
+    say(one, M, "new", b"new", 0.1)
+    packets = flushed(one, 1000, 64, 0.1 + Settings().gossip_coalesce)
     assert packets[0][0] == b"new"
 
 
 def test_rounds_that_are_nearly_due_go_along_with_a_packet_that_goes_out_anyway() -> None:
     one = mill(gossip_coalesce=0.0)
-    one.add(M, "first", b"first", 0.0)
-    one.flush(ROOM, 64, 0.0)
-    one.flush(ROOM, 64, 0.01)
-    one.add(M, "second", b"second", 0.021)
-    assert one.flush(ROOM, 64, 0.021) == [[b"second", b"first"]], "more than half of its gap of 20 ms is over"
+    say(one, M, "first", b"first", 0.0)
+    flushed(one, ROOM, 64, 0.0)
+    flushed(one, ROOM, 64, 0.01)
+    say(one, M, "second", b"second", 0.021)
+    assert flushed(one, ROOM, 64, 0.021) == [[b"second", b"first"]], "more than half of its gap of 20 ms is over"
     assert one.deadline == pytest.approx(0.031)
-    one.flush(ROOM, 64, 0.031)
-    one.add(M, "third", b"third", 0.032)
-    assert one.flush(ROOM, 64, 0.032) == [[b"third"]], "the others have been told just now"
+    flushed(one, ROOM, 64, 0.031)
+    say(one, M, "third", b"third", 0.032)
+    assert flushed(one, ROOM, 64, 0.032) == [[b"third"]], "the others have been told just now"
 
 
 def test_what_is_nearly_due_takes_no_packet_of_its_own() -> None:
     one = mill(gossip_coalesce=0.0)
-    one.add(M, "first", b"1" * 60, 0.0)
-    one.flush(100, 64, 0.0)
-    one.add(M, "second", b"2" * 60, 0.009)
-    assert one.flush(100, 64, 0.009) == [[b"2" * 60]]
+    say(one, M, "first", b"1" * 60, 0.0)
+    flushed(one, 100, 64, 0.0)
+    say(one, M, "second", b"2" * 60, 0.009)
+    assert flushed(one, 100, 64, 0.009) == [[b"2" * 60]]
+
+
+# Trees and echoes
+
+
+def test_the_first_round_goes_down_the_tree_of_its_origin_and_the_rest_to_members_at_random() -> None:
+    one = mill()
+    say(one, R, "x", b"news", 0.0, "owner")
+    went = {}
+    while one.deadline < 9.0:
+        now = one.deadline
+        went[round(now, 3)] = one.flush(ROOM, 64, now)
+    assert went.pop(0.002) == [Parcel("owner", [b"news"])]
+    assert list(went) == [0.052, 0.072, 0.112, 0.192, 0.352, 0.672], "after a longer first gap"
+    assert set(map(str, went.values())) == {str([Parcel(None, [b"news"])])}
+
+
+def test_what_goes_down_a_tree_does_not_share_a_packet_with_the_rest() -> None:
+    one = mill()
+    say(one, R, "x", b"tree", 0.0, "owner")
+    say(one, M, "b", b"random", 0.0)
+    assert one.flush(ROOM, 64, 0.002) == [Parcel("owner", [b"tree"]), Parcel(None, [b"random"])]
+
+
+def test_when_many_talk_at_once_all_share_packets() -> None:
+    one = mill()
+    for owner in "abc":
+        say(one, R, owner, owner.encode(), 0.0, owner)
+    [parcel] = one.flush(ROOM, 64, 0.002)
+    assert parcel.origin is None
+    assert sorted(parcel.rumors) == [b"a", b"b", b"c"]
+
+
+def test_trees_can_be_turned_off() -> None:
+    one = mill(gossip_tree=False)
+    say(one, R, "x", b"news", 0.0, "owner")
+    assert one.flush(ROOM, 64, 0.002) == [Parcel(None, [b"news"])]
+    assert one.deadline == pytest.approx(0.012)
+
+
+def test_what_is_heard_goes_on_without_waiting() -> None:
+    one = mill()
+    one.add(R, "x", b"news", 5.0, origin="owner")
+    assert one.flush(ROOM, 64, 5.0) == [Parcel("owner", [b"news"])]
+
+
+def test_who_keeps_hearing_what_he_tells_tells_it_less_often() -> None:
+    one = mill()
+    say(one, R, "x", b"news", 0.0)
+    told = []
+    while one.deadline < 9.0:
+        now = one.deadline
+        told += flushed(one, ROOM, 64, now)
+        for _ in range(6):
+            one.heard_again(R, "x", 64, now)
+    assert len(told) == 4, "every round but the last lets one be left out"
+
+
+def test_hearing_what_was_never_told_leaves_nothing_out() -> None:
+    one = mill()
+    say(one, R, "x", b"news", 0.0)
+    for _ in range(60):
+        one.heard_again(R, "x", 64, 0.001)
+        one.heard_again(R, "unknown", 64, 0.001)
+    assert one.deadline == pytest.approx(0.002)
+
+
+def test_echoes_may_count_for_nothing() -> None:
+    one = mill(gossip_echoes=0)
+    say(one, R, "x", b"news", 0.0)
+    flushed(one, ROOM, 64, 0.002)
+    for _ in range(60):
+        one.heard_again(R, "x", 64, 0.003)
+    assert one.deadline == pytest.approx(0.012)
+
+
+def test_a_rumor_that_is_everywhere_before_its_last_round_is_forgotten() -> None:
+    one = mill(gossip_echoes=1, piggyback_rounds=0)
+    say(one, R, "x", b"news", 0.0)
+    flushed(one, ROOM, 64, 0.002)
+    for _ in range(6):
+        one.heard_again(R, "x", 64, 0.003)
+    assert len(one) == 0
+    assert one.deadline == float("inf")
+
+
+def test_a_round_that_was_put_off_to_the_very_same_moment_is_told_once() -> None:
+    one = mill(gossip_tree_gap=0.02, gossip_coalesce=0.0)
+    one.add(R, "x", b"news", 0.0, origin="owner")
+    one.flush(ROOM, 64, 0.0)
+    one.add(M, "b", b"company", 0.0)
+    one._items[R, "x"].due = 0.0
+    one._schedule(one._items[R, "x"], 0.02)
+    assert flushed(one, ROOM, 64, 0.0) == [[b"company"]]
+    assert sorted(flushed(one, ROOM, 64, 0.02)[0]) == [b"company", b"news"]

@@ -16,6 +16,7 @@ from gossipreg.model import Address
 from gossipreg.protocol.membership.identity import Contest
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
@@ -46,6 +47,14 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Want, u8, digests),
     st.just(End()),
     st.just(Hold()),
+    st.builds(
+        Word,
+        st.text("abc:-1", min_size=1),
+        counts,
+        st.integers(0, 2**16 - 1),
+        names,
+        st.one_of(st.none(), st.binary(min_size=1, max_size=50)),
+    ),
 )
 
 #: Anything that msgpack can say, as a later version may.
@@ -140,7 +149,7 @@ def test_fields_beyond_those_we_know_are_skipped(said: Message, later: list[Any]
 
 
 @law
-@given(messages, st.integers(16, 2**63), st.lists(anything, max_size=3))
+@given(messages, st.integers(17, 2**63), st.lists(anything, max_size=3))
 def test_kinds_that_we_do_not_know_are_skipped(said: Message, kind: int, fields: list[Any]) -> None:
     assert unpack(packet(1, said) + msgpack.packb([kind, *fields]) + pack(said))[1] == [said, said]
 
@@ -236,21 +245,35 @@ def test_a_listing_fits_a_frame_and_a_longer_one_is_junk() -> None:
         [10, b"\0" * (8 * BUCKETS - 1)],
         [10, "\0" * 8 * BUCKETS],
         [11, 256, []],
-        [5, "b", 1, 0, 4, "10.0.0.1", 1, "", False, 0, 0],
-        [5, "b", 1, 0, True, "10.0.0.1", 1, "", False, 0, 0],
-        [5, "b", 1, 0, 0, "example.org", 1, "", False, 0, 0],
-        [5, "b", 1, 0, 0, "fe80::1%eth0", 1, "", False, 0, 0],
-        [5, "b", 1, 0, 0, "1" * 1000, 1, "", False, 0, 0],
-        [5, "b", 1, 0, 0, 167772161, 1, "", False, 0, 0],
-        [5, "b", 1, 0, 0, "10.0.0.1", 65_536, "", False, 0, 0],
-        [5, "b", 1, 0, 0, "10.0.0.1", 1, "-", False, 0, 0],
-        [5, "b", 1, 0, 0, "10.0.0.1", 1, None, False, 0, 0],
-        [5, "b", 1, 0, 0, "10.0.0.1", 1, "", 0, 0, 0],
-        [5, "b", 1, 0, 0, "10.0.0.1", 1, "", False, 0],
+        [5, "b", 1, 0, 4, "10.0.0.1", 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, True, "10.0.0.1", 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "example.org", 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "fe80::1%eth0", 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "1" * 1000, 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, 167772161, 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "10.0.0.1", 65_536, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "10.0.0.1", 1, "-", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "10.0.0.1", 1, None, False, 0, 0, False],
+        [5, "b", 1, 0, 0, "10.0.0.1", 1, "", 0, 0, 0, False],
+        [5, "b", 1, 0, 0, "10.0.0.1", 1, "", False, 0, 0, 0],
+        [5, "b", 1, 0, 0, "10.0.0.1", 1, "", False, 0, 0],
+        [16, "", 1, 2, "b", b"p"],
+        [16, "split:ördérs", 1, 2, "b", b"p"],
+        [16, "split:orders", 1, 2, "b", b""],
+        [16, "split:orders", 1, 2, "b", "p"],
     ],
 )
 def test_what_is_out_of_its_type_or_bounds_is_junk(value: object) -> None:
     assert read(pack_sender(1) + msgpack.packb(value)) is None
+
+
+def test_a_rumor_and_a_word_like_those_but_in_bounds_are_none() -> None:
+    for value in (
+        [5, "b", 1, 0, 0, "10.0.0.1", 1, "", False, 0, 0, False],
+        [16, "split:orders", 1, 2, "b", b"p"],
+        [16, "split:orders", 1, 2, "b", None],
+    ):
+        assert read(pack_sender(1) + msgpack.packb(value)) is not None
 
 
 def test_one_bad_message_spoils_its_packet() -> None:
@@ -279,6 +302,7 @@ def test_the_bytes_are_those_that_other_versions_know() -> None:
         Fetch("b", 1, 2, "x"): [13, "b", 1, 2, "x"],
         End(): [14],
         Hold(): [15],
+        Word("split:orders", 1, 2, "b", b"p"): [16, "split:orders", 1, 2, "b", b"p"],
     }
     assert list(map(fields_of, layout)) == list(layout.values())  # type: ignore[arg-type]
     assert pack_sender(258) == b"\0\0\0\0\0\0\1\2"

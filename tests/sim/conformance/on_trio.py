@@ -15,7 +15,7 @@ from gossipreg.config import Config, Settings
 from gossipreg.model import Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.runtime.life import Life
 from gossipreg.runtime.node import Node
-from gossipreg.runtime.opening import _born
+from gossipreg.runtime.opening import _born, _Keys
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.sockets import Sockets
 from sim.world import EPOCH_MS, World
@@ -45,7 +45,7 @@ class TrioStage:
             async with trio.open_nursery() as nursery:
                 life = self._lives[name] = _born(
                     config=Config(name=name, cluster="sim", protocol=self.settings),
-                    key=None,
+                    keys=_Keys.of(Config()),
                     sockets=Sockets(udp, cast("socket.socket", tcp), address_of(name)),
                     keeper=None,
                     seeds=Seeds(tuple(str(address_of(seed)) for seed in seeds)),

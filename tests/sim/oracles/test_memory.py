@@ -12,7 +12,7 @@ from sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 
-SHORT = Settings(remember_failed=4.0, remember_left=50.0)
+SHORT = Settings(remember_departed=4.0)
 
 
 def test_forgetting_a_member_before_its_time_is_seen() -> None:
@@ -26,13 +26,13 @@ def test_forgetting_a_member_before_its_time_is_seen() -> None:
     left = attrs.evolve(failed, status=Status.LEFT)
     memory.see(n1, MemberChanged(failed, left))
     memory.see(n0, MemberChanged(left, None))
-    assert texts(memory) == ["forgot n1 after 0.0 s, not 50 s"]
+    assert texts(memory) == ["forgot n1 after 0.0 s, not 4.2 s"]
 
 
 def test_a_split_that_outlives_memory_is_flagged() -> None:
     _made, memory = watched(Memory, Fault(kind="cut", nodes=("n0",)), settings=SHORT)
     memory.finish()
-    assert memory.note.startswith("flagged: remember_failed 4 s is less than parting and heal bound")
+    assert memory.note.startswith("flagged: remember_departed 4 s is less than parting and heal bound")
 
 
 def test_where_nobody_is_forgotten_memory_is_not_judged() -> None:

@@ -1,0 +1,62 @@
+"""Knows the command that shows what a client needs to log in to an instance, and how a file says it: credentials."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import click
+
+from gossipreg.cli import show
+from gossipreg.cli.asking import asks_agent
+from gossipreg.cli.client import Agent
+from gossipreg.cli.page import command
+
+_HIDDEN: Final = "********"
+
+
+@command()
+@click.argument("id")
+@click.option("--service", metavar="NAME", required=True, help="The service that it is an instance of.")
+@click.option("--owner", metavar="NAME", help="The member that registered it, where several have that id.")
+@click.option("--show", "shown", is_flag=True, help="Write the values, too, for whoever looks over your shoulder.")
+@asks_agent
+def credentials(agent: Agent, id: str, *, as_json: bool, service: str, owner: str | None, shown: bool) -> None:
+    """Show what a client needs to log in to an instance.
+
+    The agent gives it for a token with the scope "credentials" only, and must hold the credential key. Values are
+    hidden unless --show asks for them; in JSON they are then null.
+
+    Columns when piped, tab-separated:
+      name, value
+
+    Examples:
+      gossipreg credentials db-1 --service db
+      gossipreg credentials db-1 --service db --show --token-file token
+    """
+    document = agent.get("credentials", id, service=service, owner=owner)
+    if not shown:
+        document["credentials"] = dict.fromkeys(document["credentials"])
+    rows = [(name, _HIDDEN if value is None else value) for name, value in document["credentials"].items()]
+    show.write(show.Table(("name", "value"), rows), document, as_json=as_json)
+
+
+def credentials_in(file: Path) -> dict[str, str]:
+    """The names and values in a TOML or JSON file. Raises ``click.BadParameter``; quotes nothing of the file."""
+    import tomllib  # most commands read no file
+
+    try:
+        text = file.read_text("utf-8")
+        found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except OSError as error:
+        raise _refused(f"cannot read {file}: {error.strerror}") from None
+    except (ValueError, RecursionError):  # whose own words may quote a character of a password
+        raise _refused(f'{file} is neither TOML nor JSON: write user = "...", one a line') from None
+    if not found or not all(isinstance(value, str) for value in found.values()):
+        raise _refused(f'{file} holds something else than names with strings: write user = "...", one a line')
+    return dict(found)
+
+
+def _refused(sentence: str) -> click.BadParameter:
+    return click.BadParameter(sentence, param_hint="--credentials-file")

@@ -1,0 +1,156 @@
+"""Knows the commands about what is to be everywhere: policy list, set and remove; weight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gossipreg import limits
+from gossipreg.cli import show
+from gossipreg.cli.asking import asks_agent
+from gossipreg.cli.client import Agent
+from gossipreg.cli.page import Sections, command
+
+_WEIGHT = click.IntRange(0, limits.WEIGHT_MAX)
+
+
+@command("list")
+@asks_agent
+def list_(agent: Agent, *, as_json: bool) -> None:
+    """List the policies in force, with who set each and when.
+
+    Columns when piped, tab-separated, "-" for nothing:
+      key, service, instance, rule, set by, at (local time)
+
+    Examples:
+      gossipreg policy list
+      gossipreg policy list --json
+    """
+    document = agent.get("policies")
+    show.write(show.policies(document), document, as_json=as_json)
+    if not document["policies"]:
+        show.note("no policy is in force")
+
+
+@command("set")
+@click.argument("service")
+@click.option(
+    "--split", "shares", metavar="LABEL=SHARE", multiple=True, help="A share of the load, for a tag; repeatable."
+)
+@click.option("--by", type=click.Choice(["tag", "zone"]), help="What the labels of a split are.  [default: tag]")
+@click.option("--instance", metavar="ID", help="The instance that --weight or --maintenance is about.")
+@click.option("--weight", type=_WEIGHT, help="What it weighs, whatever its owner says; 0 is drained.")
+@click.option("--maintenance", metavar="REASON", help="Take it out, whatever its checks say; everybody sees why.")
+@asks_agent
+def set_(
+    agent: Agent,
+    service: str,
+    *,
+    as_json: bool,
+    shares: tuple[str, ...],
+    by: str | None,
+    instance: str | None,
+    weight: int | None,
+    maintenance: str | None,
+) -> None:
+    """Have every node obey a policy, in place of the one about the same.
+
+    It says how the load of SERVICE is split, or with --instance what one of its instances weighs, or that it is taken
+    out. Any agent takes it, whoever owns the instances, and every other obeys it within moments. Shares are in
+    proportion to each other. The answer is the policy, in the columns of policy list.
+
+    Examples:
+      gossipreg policy set orders --split v1=90 --split v2=10
+      gossipreg policy set orders --split eu-1=1 --split eu-2=1 --by zone
+      gossipreg policy set orders --instance orders-1 --weight 5
+      gossipreg policy set orders --instance orders-1 --maintenance "new disk"
+    """
+    wanted = [option for option in (shares, weight, maintenance) if option not in (None, ())]
+    if len(wanted) != 1:
+        raise click.UsageError("give one of --split, --weight and --maintenance")
+    if (instance is None) == (not shares):
+        raise click.UsageError("--instance goes with --weight and --maintenance, and they with it")
+    if by is not None and not shares:
+        raise click.UsageError("--by goes with --split")
+    if shares:
+        rule: dict[str, Any] = {"split": _shares(shares), "by": by or "tag"}
+    else:
+        rule = {"instance": instance} | ({"weight": weight} if weight is not None else {"maintenance": maintenance})
+    put_policy(agent, {"service": service, **rule}, as_json=as_json)
+
+
+@command("remove")
+@click.argument("key")
+@asks_agent
+def remove(agent: Agent, key: str, *, as_json: bool) -> None:
+    """Have a policy obeyed no more, by the key that policy list shows.
+
+    Examples:
+      gossipreg policy remove split:orders
+      gossipreg policy remove weight:orders:orders-1
+    """
+    remove_policy(agent, key, as_json=as_json)
+
+
+policy = Sections(
+    name="policy",
+    help="""Say what is to be on every node: splits, weights, maintenance.
+
+    A policy is about a service or one of its instances. Any agent takes one, every node obeys it within moments, and it
+    outlives whoever set it. Of two about the same, the later counts.
+
+    Examples:
+      gossipreg policy list
+      gossipreg policy set orders --split v1=90 --split v2=10
+      gossipreg policy remove split:orders
+    """,
+    sections={"Commands": (list_, set_, remove)},
+)
+
+
+@command()
+@click.argument("id")
+@click.argument("weight", type=_WEIGHT, required=False)
+@click.option("--service", metavar="NAME", required=True, help="The service that it is an instance of.")
+@click.option("--clear", is_flag=True, help="Leave it to its owner again.")
+@asks_agent
+def weight(agent: Agent, id: str, weight: int | None, *, as_json: bool, service: str, clear: bool) -> None:
+    """Change what an instance weighs, whoever owns it.
+
+    A short form of policy set: every node obeys it within moments. 0 drains it.
+
+    Examples:
+      gossipreg weight orders-1 5 --service orders
+      gossipreg weight orders-1 --clear --service orders
+    """
+    if clear == (weight is not None):
+        raise click.UsageError("give either a weight or --clear")
+    if clear:
+        remove_policy(agent, f"weight:{service}:{id}", as_json=as_json)
+    else:
+        put_policy(agent, {"service": service, "instance": id, "weight": weight}, as_json=as_json)
+
+
+def put_policy(agent: Agent, body: Any, *, as_json: bool) -> None:
+    """Set a policy, and show it as it is in force."""
+    policy = agent.put("policies", body=body)
+    show.write(show.policies({"policies": [policy]}), policy, as_json=as_json)
+
+
+def remove_policy(agent: Agent, key: str, *, as_json: bool) -> None:
+    """Remove a policy, and say so."""
+    agent.delete("policies", key)
+    show.say(f"removed {key}", {"removed": key}, as_json=as_json)
+
+
+def _shares(texts: tuple[str, ...]) -> dict[str, int]:
+    shares: dict[str, int] = {}
+    for text in texts:
+        label, _, share = text.rpartition("=")
+        if not (label and share.isascii() and share.isdecimal()):
+            raise click.BadParameter(f"{text!r} is not LABEL=SHARE, such as v1=90", param_hint="--split")
+        if label in shares:
+            raise click.BadParameter(f"{label!r} has two shares: give it one", param_hint="--split")
+        shares[label] = int(share)
+    return shares

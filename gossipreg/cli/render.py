@@ -1,0 +1,85 @@
+"""Knows the command that keeps a configuration file true to the registry, and its flags: render."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from gossipreg.cli.asking import http
+from gossipreg.cli.client import Agent
+from gossipreg.cli.logs import write_logs
+from gossipreg.cli.page import command as page_command
+from gossipreg.errors import ConfigError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+
+
+def _seconds(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
+    read = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|)", text)
+    if read is None:
+        raise click.BadParameter(f"{text!r} is not a number of seconds, nor one with a unit such as 500ms")
+    return float(read[1]) * _UNITS[read[2]]
+
+
+@page_command()
+@click.argument("template", type=click.Path(path_type=Path))
+@click.option("--out", "file", metavar="FILE", type=click.Path(path_type=Path), help="The file to keep.")
+@click.option("--exec", "line", metavar="CMD", help="Run by the shell when the file has changed.")
+@click.option("--once", is_flag=True, help="Render once and end; without --out, to standard output.")
+@click.option(
+    "--interval-min",
+    "interval",
+    metavar="SECONDS",
+    default="1s",
+    show_default=True,
+    callback=_seconds,
+    help="Time from one rendering to the next, at least; 500ms will do.",
+)
+@click.option("--allow-empty", is_flag=True, help="Believe at once an agent that may know too little.")
+@http
+def render(
+    agent: Agent,
+    template: Path,
+    *,
+    file: Path | None,
+    line: str | None,
+    once: bool,
+    interval: float,
+    allow_empty: bool,
+) -> None:
+    """Keep a configuration file true to the registry, from a template.
+
+    The template is jinja2's. It sees services, instances(SERVICE, tag=, zone=, role=, all=), members and policies. The
+    file is replaced whenever what comes out has changed, in one step; then the command is run. The first of several
+    changes is rendered at once, those that follow within --interval-min together.
+
+    While the agent is away, or the template cannot be rendered, the file stays as it is. If the agent has just been
+    started, or hears nobody, a service is not believed to have lost all its instances. SIGHUP renders anew; SIGTERM
+    or Ctrl-C ends.
+
+    Examples:
+      gossipreg render upstream.j2 --out /etc/nginx/conf.d/orders.conf --exec "nginx -s reload"
+      gossipreg render hosts.j2 --once
+    """
+    if file is None and not once:
+        raise click.UsageError("--out FILE is missing: name the file to keep, or print the text with --once")
+    if file is None and line is not None:
+        raise click.UsageError("--exec goes with --out FILE: without one nothing is changed")
+    try:
+        from gossipreg.cli.rendering import keep, render_once, show  # with jinja2, which only this command needs
+    except ModuleNotFoundError as error:
+        if error.name != "jinja2":
+            raise
+        raise ConfigError('render needs jinja2, which is not installed: pip install "gossipreg[render]"') from None
+    write_logs("text")
+    from gossipreg.doors.render.command import Command
+
+    command = None if line is None else Command(line)
+    if file is None:
+        show(agent, template)
+    elif once:
+        render_once(agent, template, file, command, allow_empty=allow_empty)
+    else:
+        keep(agent, template, file, command, interval=interval, allow_empty=allow_empty)

@@ -1,0 +1,131 @@
+"""Knows how a file is kept rendered: from the agent's first answer, through what it tells, to the signal that ends it.
+
+Imported by the command that needs it, when it does, for jinja2 takes long to import and may be missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from gossipreg.cli.client import Agent
+from gossipreg.doors.render.command import Command
+from gossipreg.doors.render.known import Known
+from gossipreg.doors.render.rendering import LOOK_SECONDS, HeldBack, Rendering, Update
+from gossipreg.doors.render.template import Template
+from gossipreg.errors import AgentUnreachable, GossipregError, TemplateError
+
+_log = logging.getLogger("gossipreg.render")
+
+#: First and longest wait before an agent that went away is tried again (seconds); each wait doubles the last.
+_WAIT: Final = 0.1
+_WAIT_MAX: Final = 5.0
+
+#: Time between two renderings of which the first changed nothing (seconds), so that a busy cluster costs little.
+_PAUSE: Final = 0.1
+
+
+def show(agent: Agent, template: Path) -> None:
+    """Write what comes out of ``template`` to standard output. Raises ``TemplateError`` and ``AgentUnreachable``."""
+    print(_read(template).render(Known(agent.get)), end="")
+
+
+def render_once(agent: Agent, template: Path, file: Path, command: Command | None, *, allow_empty: bool) -> None:
+    """Render once. Whatever goes wrong is raised as a ``GossipregError``."""
+    rendering = Rendering(agent.get, _read(template), file, command, allow_empty)
+    rendering.update()
+    if not rendering.tell():
+        raise GossipregError(f"{file} is written, but its command failed: see above")
+
+
+def keep(
+    agent: Agent, template: Path, file: Path, command: Command | None, *, interval: float, allow_empty: bool
+) -> None:
+    """Keep ``file`` rendered until a signal ends it. Raises ``TemplateError`` for what cannot be read at first."""
+    Keeper(agent, Rendering(agent.get, _read(template), file, command, allow_empty), interval).run()
+
+
+def _read(file: Path) -> Template:
+    template = Template(file.absolute())
+    template.check()
+    return template
+
+
+@attrs.define(eq=False)
+class Keeper:
+    """Renders at once when something has changed, and if that changed the file not again for the interval."""
+
+    _agent: Agent
+    _rendering: Rendering
+    _interval: float
+    _changed: threading.Event = attrs.field(init=False, factory=threading.Event)
+    _ended: threading.Event = attrs.field(init=False, factory=threading.Event)
+    _said: str = attrs.field(init=False, default="")  # the last complaint, which is made once
+
+    def run(self) -> None:
+        """Go on until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        signal.signal(signal.SIGHUP, lambda *_: self._changed.set())
+        threading.Thread(target=self._follow, name="follow", daemon=True).start()
+        look = False
+        while not self._ended.is_set():
+            rang = self._changed.wait(LOOK_SECONDS if look else None)
+            self._changed.clear()
+            if self._ended.is_set():
+                return
+            update = self._render(retry=rang)
+            look = update.look_again
+            done_something = update.is_new or self._rendering.is_command_due
+            self._ended.wait(self._interval if done_something else min(self._interval, _PAUSE))
+
+    def _render(self, *, retry: bool) -> Update:
+        """Render, and say what is wrong. A command that failed is run again with ``retry``."""
+        try:
+            update = self._rendering.update()
+        except TemplateError as error:
+            self._complain(logging.ERROR, f"{error}; what was written stays")
+            return Update(is_new=False, look_again=False)
+        except AgentUnreachable:
+            return Update(is_new=False, look_again=True)  # `_follow` says so, and when it answers again
+        except GossipregError as error:
+            self._complain(logging.WARNING if isinstance(error, HeldBack) else logging.ERROR, str(error))
+            return Update(is_new=False, look_again=True)
+        self._said = ""
+        if update.is_new or retry:
+            self._rendering.tell()
+        return update
+
+    def _complain(self, level: int, sentence: str) -> None:
+        if sentence != self._said:
+            _log.log(level, sentence)
+        self._said = sentence
+
+    def _follow(self) -> None:
+        """Ring whenever the agent tells something, over one stream of events after another."""
+        there, wait = True, _WAIT
+        while True:
+            lost = f"the agent at {self._agent.address} has gone"
+            try:
+                for _ in self._agent.events():
+                    if not there:
+                        _log.info("the agent at %s answers", self._agent.address)
+                    there, wait = True, _WAIT
+                    self._changed.set()
+            except GossipregError as error:
+                lost = str(error)
+            if there:
+                _log.warning("%s; what was written stays until it answers", lost)
+                there = False
+            time.sleep(wait)
+            wait = min(2 * wait, _WAIT_MAX)
+
+    def _end(self, *_: object) -> None:
+        self._ended.set()
+        self._changed.set()

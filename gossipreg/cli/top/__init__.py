@@ -1,0 +1,101 @@
+"""Knows the command that shows the cluster on a live screen: top."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any, Final
+
+from gossipreg.cli import show
+from gossipreg.cli.asking import asks_agent
+from gossipreg.cli.client import Agent
+from gossipreg.cli.page import command
+
+#: Least time between two pictures, and longest (seconds): ages grow though nothing happens.
+_FRAME: Final = 0.05
+_TICK: Final = 1.0
+
+
+@command()
+@asks_agent
+def top(agent: Agent, *, as_json: bool) -> None:
+    """Show the cluster as the agent sees it, on a live screen.
+
+    Members with their status and for how long, services with how many of their instances are healthy now and at the
+    worst moment of each of the last seconds, and what has happened, as it happens. What is amiss comes first. q or
+    Ctrl-C ends it.
+
+    Piped, or with --json, it is what there is now, once. Columns, tab-separated:
+      agent, name, state (alive, draining, isolated), cluster, reachable (0 to 1)
+      member, name, status, address, zone
+      service, name, healthy, instances
+
+    Examples:
+      gossipreg top
+      gossipreg top --json
+    """
+    node, services = agent.get("node"), agent.get("services")
+    if as_json or not sys.stdout.isatty() or show.console().is_dumb_terminal:
+        document = {"node": node, **agent.get("members"), **services}
+        show.write(_once(document), document, as_json=as_json)
+    else:
+        _live(agent, node, services["services"])
+
+
+def _once(document: Any) -> show.Table:
+    node = document["node"]
+    state = "isolated" if node["isolated"] else "draining" if node["draining"] else "alive"
+    rows = [("agent", node["name"], state, node["cluster"], f"{node['reachable']:g}")]
+    rows += [
+        ("member", member["name"], show.state_of(member), member["address"], member["zone"])
+        for member in document["members"]
+    ]
+    rows += [
+        ("service", name, str(count["healthy"]), str(count["instances"]), "")
+        for name, count in document["services"].items()
+    ]
+    return show.Table(("what", "name", "state", "where", "more"), rows)
+
+
+def _live(agent: Agent, node: Any, services: Any) -> None:
+    import signal
+    from select import select
+
+    from rich.console import Group
+    from rich.live import Live
+
+    from gossipreg.cli.top.board import Board
+    from gossipreg.cli.top.feed import Feed
+    from gossipreg.cli.top.keys import keyboard
+    from gossipreg.cli.top.picture import picture
+
+    board, console = Board(), show.console()
+    board.learn(node, services, time.time())
+    feed = Feed(agent, board)
+
+    def draw() -> Group:
+        size, plain = console.size, console.options.ascii_only
+        with feed.lock:
+            return Group(*picture(board, time.time(), size.width, size.height, plain=plain))
+
+    signal.signal(signal.SIGWINCH, lambda *_: feed.ring())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with (
+        keyboard() as keys,
+        feed,
+        Live(console=console, screen=True, auto_refresh=False, get_renderable=draw) as live,
+    ):
+        listening = [feed.news] if keys is None else [feed.news, keys]
+        try:
+            while True:
+                feed.hush()
+                if board.is_known:
+                    live.refresh()
+                drawn = time.monotonic()
+                ready, _, _ = select(listening, [], [], _TICK)
+                if keys is not None and keys in ready and b"q" in os.read(keys, 1024).lower():
+                    return
+                time.sleep(max(0.0, _FRAME - (time.monotonic() - drawn)))
+        except KeyboardInterrupt:
+            return

@@ -1,0 +1,126 @@
+"""Knows what `gossipreg top` has to show: what the agent sees now, since when, and what has happened lately.
+
+Moments are seconds since the epoch; whoever calls says what time it is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import attrs
+
+#: Events, and samples of each service, that are kept: more than the tallest and the widest screen can show.
+_EVENTS: Final = 500
+_SAMPLES: Final = 300
+
+
+class Happened(NamedTuple):
+    """One event of the agent's stream, and when it was heard."""
+
+    at: float
+    name: str
+    data: Mapping[str, Any]
+
+
+@attrs.define
+class Seen:
+    """One member as the agent sees it, and since when it does so; None if that was before anybody looked."""
+
+    member: Mapping[str, Any]
+    since: float | None
+
+
+@attrs.define
+class Watched:
+    """One service: who can serve, how many there are, and how few could serve at the worst in each second."""
+
+    total: int = 0
+    healthy: set[tuple[str, str]] = attrs.field(factory=set)  # owner and id
+    samples: deque[tuple[int, int]] = attrs.field(factory=lambda: deque(maxlen=_SAMPLES))  # healthy, of how many
+    worst: int | None = None  # since the last sample
+
+    def count(self) -> None:
+        """Note that the number of the healthy has changed."""
+        self.worst = len(self.healthy) if self.worst is None else min(self.worst, len(self.healthy))
+        self.total = max(self.total, len(self.healthy))
+
+    def sample(self, total: int) -> None:
+        """Note how many there are and, once they are known, the worst moment of the second that is over."""
+        self.total = max(total, len(self.healthy))
+        if self.worst is not None:
+            self.samples.append((self.worst, max(self.total, self.worst)))
+            self.worst = len(self.healthy)
+
+
+@attrs.define
+class Board:
+    """Everything that is shown. It is told of events as they come, and once a second of the rest."""
+
+    node: Mapping[str, Any] = attrs.field(factory=dict)
+    members: dict[str, Seen] = attrs.field(factory=dict)
+    services: dict[str, Watched] = attrs.field(factory=dict)
+    events: deque[Happened] = attrs.field(factory=lambda: deque(maxlen=_EVENTS))
+    packets: float | None = None  # a second, both ways
+    bytes: float | None = None
+    failed: dict[str, str] = attrs.field(factory=dict)  # why the "events" or the "node" are not known now, if so
+    _has_begun: bool = False  # there was a snapshot
+    _asked: float | None = None  # when the counters were last read
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is something to show: everything, or why not."""
+        return self._has_begun or bool(self.failed)
+
+    def hear(self, name: str, data: Mapping[str, Any], now: float) -> None:
+        """Follow one event of the agent's stream."""
+        if name == "snapshot":
+            self._begin(data)
+            return
+        self.events.append(Happened(now, name, data))
+        if name.startswith("member-"):
+            self.members[data["name"]] = Seen(data, now)
+        elif name.startswith("instance-"):
+            service = self.services.setdefault(data["service"], Watched())
+            key = (data["owner"], data["id"])
+            (service.healthy.discard if name == "instance-removed" else service.healthy.add)(key)
+            service.count()
+
+    def _begin(self, data: Mapping[str, Any]) -> None:
+        """Everything that there is now. Who is as before is so since then."""
+        self.failed.pop("events", None)
+        self._has_begun = True
+        before, self.members = self.members, {}
+        for member in data["members"]:
+            seen = before.get(member["name"])
+            same = seen is not None and seen.member["status"] == member["status"]
+            self.members[member["name"]] = Seen(member, seen.since if seen is not None and same else None)
+        for service in self.services.values():
+            service.healthy.clear()
+        for instance in data["instances"]:
+            service = self.services.setdefault(instance["service"], Watched())
+            service.healthy.add((instance["owner"], instance["id"]))
+        for service in self.services.values():
+            service.count()
+
+    def learn(self, node: Mapping[str, Any], services: Mapping[str, Any], now: float) -> None:
+        """What the agent says of itself, and how many instances each service has: once a second."""
+        self.failed.pop("node", None)
+        self.packets = self._rate("packets", node, now)
+        self.bytes = self._rate("bytes", node, now)
+        self.node, self._asked = node, now
+        for name in [*self.services.keys() - services.keys()]:
+            del self.services[name]
+        for name, count in services.items():
+            service = self.services.setdefault(name, Watched())
+            if self._has_begun and service.worst is None:
+                service.count()  # it has nobody who can serve: no event tells of it
+            service.sample(count["instances"])
+
+    def _rate(self, what: str, node: Mapping[str, Any], now: float) -> float | None:
+        if self._asked is None or now <= self._asked or node["generation"] != self.node["generation"]:
+            return None
+        ways = [f"{what}_{way}" for way in ("sent", "received")]
+        counted = sum(node["counters"].get(way, 0) - self.node["counters"].get(way, 0) for way in ways)
+        return float(counted) / (now - self._asked)

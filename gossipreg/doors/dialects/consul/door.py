@@ -1,0 +1,147 @@
+"""Knows how a Consul client's request becomes an answer: its token, its route, and what is said about the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Final
+
+import attrs
+
+from gossipreg.doors.dialects.consul import agent, catalog
+from gossipreg.doors.dialects.consul.ask import Ask, Memory, no
+from gossipreg.doors.dialects.consul.shelf import Shelf
+from gossipreg.doors.dialects.dialect import Paths, Query, split
+from gossipreg.doors.http.access import Scope
+from gossipreg.doors.http.answers import Answer, Refusal
+from gossipreg.doors.http.call import Room
+from gossipreg.doors.http.request import Request
+from gossipreg.doors.http.waiting import Waiting
+from gossipreg.errors import GossipregError
+
+Reply = Answer | Waiting
+Handler = Callable[[Ask], Awaitable[Reply]]
+
+
+def _missing(sentence: str) -> Handler:
+    async def refuse(_ask: Ask) -> Reply:
+        raise Refusal(501, sentence)
+
+    return refuse
+
+
+_STORE = (
+    "gossipreg has no key-value store: that takes consensus, and so servers. Settings of an instance go into its Meta; "
+    "keep what needs a store in one: etcd, ZooKeeper, or your database."
+)
+_LOCKS = (
+    "gossipreg has no sessions and no locks: those take consensus. Give the primary's role and a term to an instance "
+    "(Meta.role, Meta.term), or lock in etcd, ZooKeeper or your database."
+)
+_ACL = "gossipreg has no ACLs: an agent's tokens and what each is for are in its --tokens-file."
+_MESH = "gossipreg is no service mesh: it says who offers what, and proxies of your own choice follow it."
+_EVENTS = "gossipreg fires no user events: follow what happens at /api/v1/events."
+_SERVERS = "gossipreg has no servers to operate: see `gossipreg members`, or /api/v1/node."
+_QUERIES = "gossipreg keeps no prepared queries: execute one by a service's name, or ask for the service with a filter."
+_CATALOG = (
+    "gossipreg has no catalog beside its agents: every instance belongs to the agent that looks after it. Register at "
+    "that agent, with PUT /v1/agent/service/register."
+)
+
+_READ, _WRITE, _OPERATOR = Scope.READ, Scope.WRITE, Scope.OPERATOR
+
+#: What there is, by method and path, with what a token must be for.
+_ROUTES: Final[tuple[tuple[str, str, Handler, Scope], ...]] = (
+    ("GET", "/v1/health/service/{name}", catalog.health_service, _READ),
+    ("GET", "/v1/health/checks/{name}", catalog.health_checks, _READ),
+    ("GET", "/v1/health/node/{node}", catalog.health_node, _READ),
+    ("GET", "/v1/health/state/{state}", catalog.health_state, _READ),
+    ("GET", "/v1/catalog/services", catalog.catalog_services, _READ),
+    ("GET", "/v1/catalog/service/{name}", catalog.catalog_service, _READ),
+    ("GET", "/v1/catalog/nodes", catalog.catalog_nodes, _READ),
+    ("GET", "/v1/catalog/node/{node}", catalog.catalog_node, _READ),
+    ("GET", "/v1/catalog/node-services/{node}", catalog.catalog_node_services, _READ),
+    ("GET", "/v1/catalog/datacenters", catalog.datacenters, _READ),
+    ("GET", "/v1/status/leader", catalog.leader, _READ),
+    ("GET", "/v1/status/peers", catalog.peers, _READ),
+    ("GET", "/v1/query/{query}/execute", catalog.execute, _READ),
+    ("GET", "/v1/agent/self", agent.itself, _READ),
+    ("GET", "/v1/agent/members", agent.members, _READ),
+    ("GET", "/v1/agent/services", agent.services, _READ),
+    ("GET", "/v1/agent/service/{id}", agent.service, _READ),
+    ("GET", "/v1/agent/checks", agent.checks, _READ),
+    ("GET", "/v1/agent/health/service/id/{id}", agent.health_by_id, _READ),
+    ("GET", "/v1/agent/health/service/name/{name}", agent.health_by_name, _READ),
+    ("PUT", "/v1/agent/service/register", agent.register_service, _WRITE),
+    ("PUT", "/v1/agent/service/deregister/{id}", agent.deregister_service, _WRITE),
+    ("PUT", "/v1/agent/service/maintenance/{id}", agent.service_maintenance, _WRITE),
+    ("PUT", "/v1/agent/check/register", agent.register_check, _WRITE),
+    ("PUT", "/v1/agent/check/deregister/{id}", agent.deregister_check, _WRITE),
+    ("PUT", "/v1/agent/check/pass/{id}", agent.pass_check, _WRITE),
+    ("PUT", "/v1/agent/check/warn/{id}", agent.warn_check, _WRITE),
+    ("PUT", "/v1/agent/check/fail/{id}", agent.fail_check, _WRITE),
+    ("PUT", "/v1/agent/check/update/{id}", agent.update_check, _WRITE),
+    ("PUT", "/v1/agent/maintenance", agent.maintenance, _OPERATOR),
+    ("PUT", "/v1/agent/leave", agent.leave, _OPERATOR),
+)
+
+#: What there is not, and what to use instead.
+_ABSENT: Final = {
+    "/v1/kv": _STORE,
+    "/v1/kv/{key...}": _STORE,
+    "/v1/txn": _STORE,
+    "/v1/snapshot": _STORE,
+    "/v1/session/{what...}": _LOCKS,
+    "/v1/acl/{what...}": _ACL,
+    "/v1/agent/token/{what...}": _ACL,
+    "/v1/connect/{what...}": _MESH,
+    "/v1/agent/connect/{what...}": _MESH,
+    "/v1/health/connect/{what...}": _MESH,
+    "/v1/health/ingress/{what...}": _MESH,
+    "/v1/catalog/connect/{what...}": _MESH,
+    "/v1/config": _MESH,
+    "/v1/config/{what...}": _MESH,
+    "/v1/discovery-chain/{what...}": _MESH,
+    "/v1/event/{what...}": _EVENTS,
+    "/v1/operator/{what...}": _SERVERS,
+    "/v1/coordinate/{what...}": _SERVERS,
+    "/v1/agent/join/{what...}": "an agent joins by --join: start it with the address of any member.",
+    "/v1/agent/force-leave/{what...}": "who has failed is forgotten by itself, and is back at once when it returns.",
+    "/v1/query": _QUERIES,
+    "/v1/query/{what...}": _QUERIES,
+    "/v1/catalog/register": _CATALOG,
+    "/v1/catalog/deregister": _CATALOG,
+}
+
+_METHODS: Final = ("GET", "PUT", "POST", "DELETE")
+
+_PATHS: Final = Paths[tuple[Handler, Scope]](
+    [(method, path, (handler, scope)) for method, path, handler, scope in _ROUTES]
+    + [(method, path, (_missing(why), _READ)) for path, why in _ABSENT.items() for method in _METHODS]
+)
+
+
+@attrs.define(eq=False)
+class Consul:
+    """Answers under ``/v1``."""
+
+    prefixes: ClassVar[tuple[str, ...]] = ("/v1",)
+    _memory: Memory | None = attrs.field(init=False, default=None)  # from the first request on
+
+    async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
+        """See `Dialect`."""
+        pattern = ""
+        try:
+            path, query = split(request.target)
+            found = _PATHS.find(request.method, path)
+            pattern = found.pattern
+            handler, scope = found.handler
+            room.access.check(_token(request, query), scope)
+            self._memory = self._memory or Memory(Shelf(room.node))
+            return pattern, await handler(Ask(room, request, query, found.arguments, self._memory))
+        except (Refusal, GossipregError) as error:
+            return pattern, no(error)
+
+
+def _token(request: Request, query: Query) -> str | None:
+    """What the client shows to be let in, in any of the places that Consul looks at."""
+    return request.header(b"x-consul-token") or request.token or query.first("token") or None

@@ -1,0 +1,247 @@
+"""Knows what Eureka answers at which path, in which form, and how it says no: by its status, and a sentence of text."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import attrs
+import trio
+
+from gossipreg.doors.dialects.dialect import Paths, Query, refused, split
+from gossipreg.doors.dialects.eureka.apps import Apps
+from gossipreg.doors.dialects.eureka.leases import Leases
+from gossipreg.doors.dialects.eureka.overrides import Overrides
+from gossipreg.doors.dialects.eureka.posted import Posted
+from gossipreg.doors.dialects.eureka.shown import STATUSES, Shown
+from gossipreg.doors.dialects.eureka.trees import Form, Malformed, read, whole_number
+from gossipreg.doors.http.access import Scope
+from gossipreg.doors.http.answers import Answer, Refusal, shown
+from gossipreg.doors.http.call import Room
+from gossipreg.doors.http.registry import Registry
+from gossipreg.doors.http.request import Request
+from gossipreg.doors.http.routes import Reply
+from gossipreg.errors import GossipregError
+from gossipreg.model import Instance
+
+#: Where its clients look, by default: Spring's, and those of Netflix.
+_ROOTS: Final = ("/eureka", "/eureka/v2")
+
+#: Instances written before others have their turn: some 5 ms.
+_WRITTEN_AT_ONCE: Final = 50
+
+
+@attrs.frozen
+class Asked:
+    """One request: what its path names, the rest of it, and the form that its client reads."""
+
+    names: Mapping[str, str]
+    query: Query
+    body: bytes
+    form: Form
+    check: Callable[[Scope], None]  # raises a `Refusal` unless the client may do that
+
+    @property
+    def app(self) -> str:
+        """The application, which Eureka's clients write as they like."""
+        return self.names["app"].upper()
+
+    @property
+    def id(self) -> str:
+        """The instance."""
+        return self.names["id"]
+
+
+@attrs.frozen
+class Desk:
+    """What Eureka does, for one node."""
+
+    apps: Apps
+    leases: Leases
+    overrides: Overrides
+
+    @classmethod
+    def of(cls, node: Registry) -> Desk:
+        """For ``node``."""
+        overrides = Overrides(node)
+        return cls(Apps(node, trio.current_time), Leases(node, overrides), overrides)
+
+    # What there is
+
+    async def everything(self, asked: Asked) -> Answer:
+        """All applications."""
+        await self._write(asked.form)
+        return _document(asked.form, self.apps.everything(asked.form))
+
+    async def delta(self, asked: Asked) -> Answer:
+        """What changed in the last minutes."""
+        await self._write(asked.form)
+        return _document(asked.form, self.apps.changes(asked.form))
+
+    async def _write(self, form: Form) -> None:
+        """Write what is new, a part at a time: the first answer of a large registry takes a second, and others wait."""
+        for number, instance in enumerate(self.apps.unwritten(form), start=1):
+            instance.written(form)
+            if number % _WRITTEN_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def app(self, asked: Asked) -> Answer:
+        """One application."""
+        app = self.apps.app(asked.app)
+        if app is None:
+            raise Refusal(404, f"there is no application {shown(asked.app)}")
+        return _document(asked.form, asked.form.alone("application", app.written(asked.form)))
+
+    async def instance(self, asked: Asked) -> Answer:
+        """One instance of an application, or the first that has such an id in any."""
+        return _document(asked.form, asked.form.alone("instance", self._found(asked).written(asked.form)))
+
+    async def vip(self, asked: Asked) -> Answer:
+        """The instances with a virtual address."""
+        return _document(asked.form, self.apps.at_address("vipAddress", asked.names["vip"], asked.form))
+
+    async def secure_vip(self, asked: Asked) -> Answer:
+        """The instances with a secure virtual address."""
+        return _document(asked.form, self.apps.at_address("secureVipAddress", asked.names["vip"], asked.form))
+
+    # What clients do
+
+    async def register(self, asked: Asked) -> Answer:
+        """Register an instance, or replace it. Clients take no other status than 204 for a success."""
+        await self.leases.register(Posted.read(asked.app, read(asked.body), time.time_ns() // 1_000_000))
+        return Answer(204)
+
+    async def renew(self, asked: Asked) -> Answer:
+        """The client is there; at a 404 it registers its instance again."""
+        await self.leases.renew(asked.app, asked.id, whole_number(asked.query.first("lastDirtyTimestamp")))
+        return Answer(200)
+
+    async def cancel(self, asked: Asked) -> Answer:
+        """The client takes its instance back."""
+        await self.leases.cancel(asked.app, asked.id)
+        return Answer(200)
+
+    async def change_metadata(self, asked: Asked) -> Answer:
+        """Add what the query says to an instance's metadata."""
+        await self.leases.change(asked.app, asked.id, dict(asked.query.pairs))
+        return Answer(200)
+
+    async def set_status(self, asked: Asked) -> Answer:
+        """Have an instance shown with a status, whatever its client says, and not be called."""
+        status = asked.query.first("value").upper()
+        if status not in STATUSES:
+            raise Refusal(400, f"value: {shown(status)} is none of {', '.join(STATUSES)}")
+        await self.overrides.set(self._to_override(asked), status)
+        return Answer(200)
+
+    async def clear_status(self, asked: Asked) -> Answer:
+        """Leave an instance's status to its client again."""
+        instance = self._to_override(asked)
+        await self.overrides.lift(instance.service, instance.id)
+        return Answer(200)
+
+    def _to_override(self, asked: Asked) -> Instance:
+        """The instance that is meant. One that another node owns is for operators only, as in the native API."""
+        found = self._found(asked)
+        if found.source.owner != self.leases.node.name:
+            asked.check(Scope.OPERATOR)
+        return found.source
+
+    def _found(self, asked: Asked) -> Shown:
+        """The instance that is named. Raises a 404 ``Refusal``."""
+        if "app" in asked.names:
+            app = self.apps.app(asked.app)
+            found = None if app is None else app.instances.get(asked.id)
+        else:
+            found = self.apps.instance(asked.id)
+        if found is None:
+            raise Refusal(404, f"there is no instance {shown(asked.id)}")
+        return found
+
+
+Handler = Callable[[Desk, Asked], Awaitable[Answer]]
+
+_ROUTES: Final[tuple[tuple[str, str, Scope, Handler], ...]] = (
+    ("GET", "apps", Scope.READ, Desk.everything),
+    ("GET", "apps/delta", Scope.READ, Desk.delta),
+    ("GET", "apps/{app}", Scope.READ, Desk.app),
+    ("GET", "apps/{app}/{id}", Scope.READ, Desk.instance),
+    ("GET", "instances/{id}", Scope.READ, Desk.instance),
+    ("GET", "vips/{vip}", Scope.READ, Desk.vip),
+    ("GET", "svips/{vip}", Scope.READ, Desk.secure_vip),
+    ("POST", "apps/{app}", Scope.WRITE, Desk.register),
+    ("PUT", "apps/{app}/{id}", Scope.WRITE, Desk.renew),
+    ("DELETE", "apps/{app}/{id}", Scope.WRITE, Desk.cancel),
+    ("PUT", "apps/{app}/{id}/metadata", Scope.WRITE, Desk.change_metadata),
+    ("PUT", "apps/{app}/{id}/status", Scope.WRITE, Desk.set_status),
+    ("DELETE", "apps/{app}/{id}/status", Scope.WRITE, Desk.clear_status),
+)
+
+_PATHS: Final = Paths(
+    (method, f"{root}/{path}", (scope, handler)) for root in _ROOTS for method, path, scope, handler in _ROUTES
+)
+
+
+@attrs.define(eq=False)
+class Eureka:
+    """Answers Eureka's clients with what its door's node knows."""
+
+    prefixes: tuple[str, ...] = ("/eureka",)
+    _desk: Desk | None = attrs.field(init=False, default=None)
+
+    async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
+        """The pattern of the path that was found, and the answer."""
+        pattern, handler = "", None
+        try:
+            path, query = split(request.target)
+            found = _PATHS.find(request.method, path)
+            pattern, (scope, handler) = found.pattern, found.handler
+            token = _token(request)
+
+            def check(scope: Scope) -> None:
+                room.access.check(token, scope)
+
+            check(scope)
+            form = Form.accepted(request.header(b"accept"))
+            return pattern, await handler(self._at(room), Asked(found.arguments, query, request.body, form, check))
+        except (Malformed, Refusal, GossipregError) as error:
+            no = _no(error)
+            # Netflix's client reads an instance from whatever comes with the answer to a renewal, and if that is
+            # anything else, does not even see that it is to register again.
+            return pattern, attrs.evolve(no, body=b"") if handler is Desk.renew else no
+
+    def _at(self, room: Room) -> Desk:
+        """What is kept between requests; nothing is, as long as there are none."""
+        if self._desk is None:
+            self._desk = Desk.of(room.node)
+        return self._desk
+
+
+def _token(request: Request) -> str | None:
+    """What the client shows to be let in: a token of ours, or what stands in the URL that it was given.
+
+    Eureka's clients can send no more than that: ``http://any:TOKEN@host``. The user's name means nothing.
+    """
+    scheme, _, text = (request.header(b"authorization") or "").partition(" ")
+    if scheme.lower() != "basic":
+        return request.token
+    try:
+        user, _, password = base64.b64decode(text.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        return request.token
+    return password or user
+
+
+def _document(form: Form, body: bytes) -> Answer:
+    return Answer(200, body, media=form.value)
+
+
+def _no(error: Malformed | Refusal | GossipregError) -> Answer:
+    """A status, which is all that clients read of a no, and a sentence for people."""
+    status, sentence = (400, str(error)) if isinstance(error, Malformed) else refused(error)
+    headers = error.answer.headers if isinstance(error, Refusal) else ()
+    if status == 401:
+        headers = ((b"www-authenticate", b'Basic realm="gossipreg"'),)
+    return Answer(status, sentence.encode("utf-8", "replace"), headers, b"text/plain; charset=utf-8")

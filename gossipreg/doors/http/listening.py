@@ -1,0 +1,100 @@
+"""Knows how a door listens, at an address or at a socket file, and why it cannot."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import trio
+
+from gossipreg.errors import BindError
+from gossipreg.model import Address, SocketFile
+
+#: Connections that the kernel keeps until we accept them: a thousand clients that come back at once.
+_BACKLOG = 1024
+
+
+async def listen(asked: Address) -> list[trio.SocketListener]:
+    """Listeners at ``asked``; port 0 takes any free one. Raises ``BindError`` if it cannot be had."""
+    try:
+        return await trio.open_tcp_listeners(asked.port, host=asked.host, backlog=_BACKLOG)
+    except OSError as error:
+        reason, remedy = explain(error)
+        raise BindError(f"cannot listen on {asked} for HTTP: {reason}: {remedy}") from None
+
+
+def explain(error: OSError, *, flag: str = "--http") -> tuple[str, str]:
+    """Why an address cannot be had, and what to do about it, which is to pass another one with ``flag``."""
+    if isinstance(error, socket.gaierror):
+        return "no such host name", f"pass {flag} HOST:PORT with an address of this machine"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "address already in use", f"stop the other program or pass {flag} HOST:PORT"
+        case errno.EADDRNOTAVAIL:
+            return "not an address of this machine", f"pass {flag} HOST:PORT with one that is"
+        case errno.EACCES:
+            return "permission denied", f"pass {flag} HOST:PORT with a port above 1023"
+        case _:
+            return (error.strerror or str(error)).lower(), f"pass {flag} HOST:PORT"
+
+
+@contextmanager
+def listen_at_file(asked: SocketFile) -> Iterator[trio.SocketListener]:
+    """A listener at a socket file that only its owner may open; the file is gone afterwards.
+
+    A socket that nobody listens at any more, as a killed process leaves it, is replaced. Raises ``BindError``.
+    """
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _bind(opened, asked.path)
+        os.chmod(asked.path, 0o600)  # before anybody can connect, which takes `listen`
+        made = os.stat(asked.path)
+    except OSError as error:
+        opened.close()
+        reason = (error.strerror or str(error)).lower()
+        raise BindError(f"cannot listen on {asked} for HTTP: {reason}: pass --http unix:PATH with another") from None
+    except BindError:
+        opened.close()
+        raise
+    opened.setblocking(False)
+    opened.listen(_BACKLOG)
+    try:
+        yield trio.SocketListener(trio.socket.from_stdlib_socket(opened))
+    finally:
+        opened.close()
+        with suppress(OSError):  # somebody else has tidied up
+            if os.path.samestat(os.stat(asked.path), made):
+                asked.path.unlink()
+
+
+def _bind(opened: socket.socket, path: Path) -> None:
+    try:
+        opened.bind(str(path))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        _clear(path)
+        opened.bind(str(path))
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket file at which nobody listens. Raises ``BindError`` for any other file."""
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        raise BindError(f"cannot listen on unix:{path} for HTTP: there is another file: remove it or name another")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except BlockingIOError:
+            pass  # its queue is full: somebody is there, and busy
+    raise BindError(
+        f"cannot listen on unix:{path} for HTTP: another program listens there: stop it or pass --http unix:PATH"
+    )

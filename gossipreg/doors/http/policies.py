@@ -1,0 +1,76 @@
+"""Knows how cluster-wide policies are listed, set and removed over HTTP, and how they look in JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
+from gossipreg.doors.http.call import Call
+from gossipreg.doors.http.waiting import Waiting
+from gossipreg.doors.http.waits import reply
+from gossipreg.policy import Maintenance, Policy, Rule, Split, WeightOverride
+
+_KINDS: Final = {"split": {"by"}, "weight": {"instance"}, "maintenance": {"instance"}}
+
+_HOW: Final = 'give "service", and "split" (with "by"), or "instance" with "weight" or "maintenance"'
+
+
+async def policies(call: Call) -> Answer | Waiting:
+    """Every policy in force: what it is about, who set it, and when."""
+    return reply(call, None, lambda: encode({"policies": [render(each) for each in call.node.policies()]}))
+
+
+async def set_policy(call: Call) -> Answer:
+    """Have every node obey a rule, in place of any of its key."""
+    if not call.request.announces_body:
+        raise Refusal(411, "a policy is expected as JSON: send it as the body, with a Content-Length")
+    return Answer.of(200, render(await call.node.set_policy(parse(call.request.body))))
+
+
+async def remove_policy(call: Call) -> Answer:
+    """Have nobody obey a policy any more."""
+    await call.node.remove_policy(call.argument)
+    return Answer(204)
+
+
+def render(policy: Policy) -> dict[str, Any]:
+    """One policy; ``at`` is in seconds since the epoch."""
+    rule = policy.rule
+    return {
+        "key": policy.key,
+        "kind": rule.kind,
+        "service": rule.service,
+        **rule.stated(),
+        "writer": policy.writer,
+        "at": policy.at,
+    }
+
+
+def parse(body: bytes) -> Rule:
+    """The rule that a client wants obeyed. Raises a 400 ``Refusal``; limits are for the node to check."""
+    try:
+        wanted = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"the body is not JSON that can be read: {error}") from None
+    if not isinstance(wanted, dict):
+        raise Refusal(400, f"the body is not an object: {_HOW}")
+    kinds = [kind for kind in _KINDS if kind in wanted]
+    if len(kinds) != 1:
+        raise Refusal(400, f"the body says {' and '.join(kinds) or 'nothing of what is to be'}: {_HOW}")
+    (kind,) = kinds
+    for name in wanted.keys() - {"service", kind, *_KINDS[kind]}:
+        raise Refusal(400, f"{shown(name)}: a {kind} has no such field: {_HOW}")
+    return _rule(kind, wanted)
+
+
+def _rule(kind: str, wanted: dict[str, Any]) -> Rule:
+    service = wanted.get("service", "")
+    if kind == "split":
+        if not isinstance(wanted["split"], dict):
+            raise Refusal(400, 'split: is not an object of shares: write {"v1": 90, "v2": 10}')
+        return Split(service, wanted["split"], wanted.get("by", "tag"))
+    instance = wanted.get("instance", "")
+    if kind == "weight":
+        return WeightOverride(service, instance, wanted["weight"])
+    return Maintenance(service, instance, wanted["maintenance"])

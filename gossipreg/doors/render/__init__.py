@@ -1,0 +1,1 @@
+"""Files rendered from templates: how whatever reads a configuration file follows the registry."""

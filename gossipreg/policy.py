@@ -1,0 +1,151 @@
+"""Knows cluster-wide policies: how a service's load is split, what an instance weighs, what is taken out, and by whom.
+
+A rule says what is to be; a policy is a rule with who set it and when. Any node may set one, all nodes obey it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Literal, get_args
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.errors import InvalidPolicy
+from gossipreg.model import is_name
+
+By = Literal["tag", "zone"]
+
+
+def _shares(value: Mapping[str, int]) -> Mapping[str, int]:
+    return dict(value)
+
+
+@attrs.frozen
+class Split:
+    """How the load of ``service`` is shared between those with one tag (or in one zone) and those with another.
+
+    Shares are in proportion to each other. Within one, instances share by their weights; who is in several counts in
+    the first, who is in none gets nothing. A share that nobody can serve goes to the others.
+    """
+
+    kind: ClassVar[str] = "split"
+    service: str
+    shares: Mapping[str, int] = attrs.field(converter=_shares, hash=False)
+    by: By = "tag"
+
+    @property
+    def key(self) -> str:
+        """What it is about: a later rule with the same key takes its place."""
+        return f"{self.kind}:{self.service}"
+
+    def check(self) -> None:
+        """Raise ``InvalidPolicy``, naming the field, unless it can be obeyed."""
+        _check_service(self.service)
+        if self.by not in get_args(By):
+            raise InvalidPolicy(f"by: {self.by!r} is neither tag nor zone")
+        if not 1 <= len(self.shares) <= limits.SPLIT_SHARES_MAX:
+            raise InvalidPolicy(f"split: give 1 to {limits.SPLIT_SHARES_MAX} shares, as in v1=90 v2=10")
+        for label, share in self.shares.items():
+            if not isinstance(label, str) or not 0 < len(label) <= limits.TAG_CHARS_MAX:
+                raise InvalidPolicy(f"split: {label!r:.80} is not a {self.by}")
+            _check_whole(f"split: the share of {label!r:.80}", share, limits.WEIGHT_MAX)
+        if not any(self.shares.values()):
+            raise InvalidPolicy("split: at least one share must be greater than 0: take instances out by maintenance")
+
+    def stated(self) -> dict[str, Any]:
+        """Its fields beside kind and service."""
+        return {"by": self.by, "shares": dict(self.shares)}
+
+
+@attrs.frozen
+class WeightOverride:
+    """What the instance of that id weighs, whatever its owner says."""
+
+    kind: ClassVar[str] = "weight"
+    service: str
+    instance: str
+    weight: int
+
+    @property
+    def key(self) -> str:
+        """What it is about."""
+        return f"{self.kind}:{self.service}:{self.instance}"
+
+    def check(self) -> None:
+        """Raise ``InvalidPolicy``, naming the field, unless it can be obeyed."""
+        _check_service(self.service)
+        _check_instance(self.instance)
+        _check_whole("weight", self.weight, limits.WEIGHT_MAX)
+
+    def stated(self) -> dict[str, Any]:
+        """Its fields beside kind and service."""
+        return {"instance": self.instance, "weight": self.weight}
+
+
+@attrs.frozen
+class Maintenance:
+    """Takes the instance of that id out, whatever its checks say."""
+
+    kind: ClassVar[str] = "maintenance"
+    service: str
+    instance: str
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        """What it is about."""
+        return f"{self.kind}:{self.service}:{self.instance}"
+
+    def check(self) -> None:
+        """Raise ``InvalidPolicy``, naming the field, unless it can be obeyed."""
+        _check_service(self.service)
+        _check_instance(self.instance)
+        if not isinstance(self.reason, str) or len(self.reason) > limits.REASON_CHARS_MAX:
+            raise InvalidPolicy(f"reason: give a text of up to {limits.REASON_CHARS_MAX} characters")
+        try:
+            self.reason.encode()
+        except UnicodeEncodeError:
+            raise InvalidPolicy("reason: it holds half a surrogate pair, which is no character") from None
+
+    def stated(self) -> dict[str, Any]:
+        """Its fields beside kind and service."""
+        return {"instance": self.instance, "reason": self.reason}
+
+
+Rule = Split | WeightOverride | Maintenance
+
+KINDS: Final[Mapping[str, type[Rule]]] = {each.kind: each for each in (Split, WeightOverride, Maintenance)}
+
+
+@attrs.frozen
+class Policy:
+    """A rule that is in force, the member that set it, and when (seconds since the epoch, by the setter's clock)."""
+
+    rule: Rule
+    writer: str
+    at: float
+
+    @property
+    def key(self) -> str:
+        """What it is about: `Node.remove_policy` takes it."""
+        return self.rule.key
+
+
+def _check_service(value: object) -> None:
+    if not isinstance(value, str) or not is_name(value):
+        raise InvalidPolicy(f"service: {value!r:.80} is not a service's name")
+
+
+def _check_instance(value: object) -> None:
+    if (
+        not isinstance(value, str)
+        or not 0 < len(value) <= limits.ID_CHARS_MAX
+        or not all("!" <= character <= "~" for character in value)
+    ):
+        raise InvalidPolicy(f"instance: {value!r:.80} is not an id: use the one that `gossipreg lookup` shows")
+
+
+def _check_whole(field: str, value: object, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise InvalidPolicy(f"{field}: {value!r:.80} is not a whole number from 0 to {most}")

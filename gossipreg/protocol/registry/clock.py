@@ -1,0 +1,59 @@
+"""Knows the order of what nodes say although their clocks differ: a hybrid logical clock.
+
+After Kulkarni et al., "Logical Physical Clocks" (OPODIS 2014): a stamp is at least the wall clock's milliseconds and
+greater than every stamp heard before, so what is said in answer to something is later than it on every node, and what
+is said independently is in the order of the wall clocks, as well as these agree.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+#: How far ahead of our own wall clock a stamp may be (milliseconds: a day). Beyond it nobody could take back what was
+#: said, not even by saying it again.
+AHEAD_MAX = 86_400_000
+
+_COUNTER_MAX = 2**16 - 1
+
+
+@attrs.frozen(order=True)
+class Stamp:
+    """When something was said: milliseconds since the epoch, a counter within them, and the member that said it."""
+
+    ms: int
+    counter: int
+    writer: str
+
+
+@attrs.define
+class Clock:
+    """The hybrid clock of one node. ``offset`` is what makes the node's steady clock a wall clock (milliseconds)."""
+
+    writer: str
+    offset: float
+    _latest: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def started(cls, writer: str, epoch: int, now: float) -> Clock:
+        """The clock of a node to which ``now`` (seconds, steady) is the millisecond ``epoch`` since the epoch."""
+        return cls(writer, epoch - now * 1000)
+
+    def wall(self, now: float) -> int:
+        """Milliseconds since the epoch."""
+        return int(now * 1000 + self.offset)
+
+    def stamp(self, now: float) -> Stamp:
+        """A stamp greater than all that was stamped or heard here."""
+        ms, counter = self._latest
+        if self.wall(now) > ms:
+            self._latest = (self.wall(now), 0)
+        else:
+            self._latest = (ms, counter + 1) if counter < _COUNTER_MAX else (ms + 1, 0)
+        return Stamp(*self._latest, self.writer)
+
+    def hear(self, stamp: Stamp, now: float) -> bool:
+        """Note a peer's stamp; False, and nothing noted, for one from a future that is too far."""
+        if stamp.ms > self.wall(now) + AHEAD_MAX:
+            return False
+        self._latest = max(self._latest, (stamp.ms, stamp.counter))
+        return True

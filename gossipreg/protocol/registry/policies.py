@@ -1,0 +1,179 @@
+"""Knows the policies that this node has heard of: per key the last word, also where that was to remove it.
+
+Theory of operation (docs/decisions/0014). Any node may write. Of two words about one key the one with the later stamp
+counts, of equal stamps (two writers under one name) the greater digest; so words merge in any order to the same end.
+A removal is a word like any other and is kept, or an old rule that somebody slept over would come back: the latest
+`limits.POLICIES_REMOVED_MAX` of them, which is a function of what was said and not of when it was heard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Final
+
+import attrs
+import msgpack
+
+from gossipreg import limits
+from gossipreg.errors import InvalidPolicy
+from gossipreg.policy import KINDS, Maintenance, Policy, Rule, Split, WeightOverride
+from gossipreg.protocol.registry.clock import Stamp
+from gossipreg.protocol.registry.payload import BadPayload
+
+_FIELDS: Final = {Split: ("shares", "by"), WeightOverride: ("instance", "weight"), Maintenance: ("instance", "reason")}
+
+
+@attrs.frozen
+class Word:
+    """What was last said about one key: a packed rule or, without payload, that there is to be none."""
+
+    key: str
+    ms: int
+    counter: int
+    writer: str
+    payload: bytes | None
+
+    @property
+    def stamp(self) -> Stamp:
+        """When it was said, and by whom."""
+        return Stamp(self.ms, self.counter, self.writer)
+
+    @cached_property
+    def digest(self) -> int:
+        """64 bits that stand for this word in a fingerprint."""
+        head = f"{self.key}\0{self.ms}\0{self.counter}\0{self.writer}\0{self.payload is None}\0".encode()
+        return int.from_bytes(hashlib.blake2b(head + (self.payload or b""), digest_size=8, person=b"policy").digest())
+
+    @cached_property
+    def rule(self) -> Rule | None:
+        """The rule; None for a removal, and for a kind that only a later version knows. Raises `BadPayload`."""
+        return None if self.payload is None else unpack_rule(self.payload, self.key)
+
+    @property
+    def policy(self) -> Policy | None:
+        """The rule with who set it and when."""
+        return None if self.rule is None else Policy(self.rule, self.writer, self.ms / 1000)
+
+    def outranks(self, other: Word) -> bool:
+        """Whether this word counts, and not the ``other`` one about the same key."""
+        return (self.stamp, self.digest) > (other.stamp, other.digest)
+
+
+def pack_rule(rule: Rule) -> bytes:
+    """A rule as its writer states it. Raises `InvalidPolicy` if it is too large to travel."""
+    packed: bytes = msgpack.packb({"kind": rule.kind, "service": rule.service, **rule.stated()})
+    if len(packed) > limits.POLICY_BYTES_MAX:
+        raise InvalidPolicy(
+            f"policy {rule.key:.80}: it takes {len(packed)} bytes, {limits.POLICY_BYTES_MAX} are allowed: name fewer "
+            "shares, or shorter ones"
+        )
+    return packed
+
+
+def unpack_rule(payload: bytes, key: str) -> Rule | None:
+    """The rule that somebody packed about ``key``; None for a kind that is not known here. Raises `BadPayload`."""
+    try:
+        stated = msgpack.unpackb(payload, raw=False, strict_map_key=True, max_map_len=limits.SPLIT_SHARES_MAX)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise BadPayload(f"not msgpack: {error}") from None
+    if not isinstance(stated, dict) or not isinstance(stated.get("kind"), str):
+        raise BadPayload("not a rule")
+    kind = KINDS.get(stated["kind"])
+    if kind is None:
+        return None
+    rule = _rule(kind, stated)
+    if rule.key != key:
+        raise BadPayload("a rule about something else")
+    return rule
+
+
+def _rule(kind: type[Rule], stated: dict[str, Any]) -> Rule:
+    fields: dict[str, Any] = {name: stated.get(name) for name in ("service", *_FIELDS[kind])}
+    try:
+        rule = kind(**fields)
+        rule.check()
+    except (InvalidPolicy, TypeError, ValueError) as error:
+        raise BadPayload(str(error)) from None
+    return rule
+
+
+@attrs.define
+class Policies:
+    """The last word about every key."""
+
+    _words: dict[str, Word] = attrs.field(factory=dict)
+    _by_service: dict[str, dict[str, Rule]] = attrs.field(factory=dict)  # service -> key -> rule
+    _standing: int = 0  # words that are no removals
+
+    def __iter__(self) -> Iterator[Word]:
+        """Every word, removals included, sorted by key. It may be asked for from any thread."""
+        return iter([word for _, word in sorted(self._words.copy().items())])
+
+    def get(self, key: str) -> Word | None:
+        """What was last said about ``key``."""
+        return self._words.get(key)
+
+    def rule(self, key: str) -> Rule | None:
+        """The rule of that key, if one is in force."""
+        word = self._words.get(key)
+        return None if word is None else word.rule
+
+    @property
+    def in_force(self) -> tuple[Policy, ...]:
+        """The policies, sorted by key."""
+        return tuple(word.policy for word in self if word.policy is not None)
+
+    def of(self, service: str) -> dict[str, Rule]:
+        """The rules about a service, by key. Not to be changed."""
+        return self._by_service.get(service, {})
+
+    def __len__(self) -> int:
+        return self._standing
+
+    def is_news(self, word: Word) -> bool:
+        """Whether ``word`` is to be taken: it outranks what is held, and there is room for it.
+
+        There is twice the room that users are given, for those who set the last one at the same moment elsewhere.
+        """
+        held = self._words.get(word.key)
+        if held is not None:
+            return word.outranks(held)
+        return len(self) < 2 * limits.POLICIES_MAX if word.payload is not None else self._would_keep(word)
+
+    def _removed(self) -> list[Word]:
+        """The removals, the oldest first."""
+        removed = (word for word in self._words.values() if word.payload is None)
+        return sorted(removed, key=lambda word: (word.stamp, word.digest))
+
+    def _would_keep(self, removal: Word) -> bool:
+        removed = self._removed()
+        return len(removed) < limits.POLICIES_REMOVED_MAX or removal.outranks(removed[0])
+
+    def take(self, word: Word) -> list[Word]:
+        """Take a word that is news; returns those that it replaces or pushes out. Raises `BadPayload`, unchanged."""
+        rule = word.rule
+        gone = []
+        held = self._words.get(word.key)
+        if held is not None:
+            self._drop(held)
+            gone.append(held)
+        self._words[word.key] = word
+        self._standing += word.payload is not None
+        if rule is not None:
+            self._by_service.setdefault(rule.service, {})[rule.key] = rule
+        if word.payload is None:
+            for oldest in self._removed()[: -limits.POLICIES_REMOVED_MAX]:
+                self._drop(oldest)
+                gone.append(oldest)
+        return gone
+
+    def _drop(self, word: Word) -> None:
+        del self._words[word.key]
+        self._standing -= word.payload is not None
+        if word.rule is not None:
+            rules = self._by_service[word.rule.service]
+            del rules[word.key]
+            if not rules:
+                del self._by_service[word.rule.service]

@@ -1,0 +1,160 @@
+"""Knows how services are defined in files, and keeps what a node offers in step with them.
+
+The agent's own file and those of a directory may hold tables ``[[services]]``, each an instance with the fields of a
+registration. Nothing is remembered of what was read but the files that were right: what is to be done follows from what
+the files say now and what the node offers now, so reading them again is always safe.
+
+- What files define is marked in what the node keeps on disk. So a definition that went while the agent was down is not
+  brought back, and nothing that was registered by anybody else is ever taken for one that went.
+- A file that is wrong stands for what it said when it was last right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import attrs
+
+from gossipreg.check import Kind, read_checks
+from gossipreg.config import SERVICES
+from gossipreg.errors import ConfigError, InvalidInstance
+from gossipreg.protocol.registry.credentials import packed
+from gossipreg.runtime.node import Node
+from gossipreg.runtime.offers import Definition
+from gossipreg.runtime.toml import read_toml
+
+_FIELDS: Final = tuple(field.name for field in attrs.fields(Definition))
+
+
+class Placed(NamedTuple):
+    """A definition, and where it stands: its file and the number of its table, for people."""
+
+    where: str
+    definition: Definition
+
+
+class Read(NamedTuple):
+    """What the files say, and what is wrong with those that cannot be used: one sentence each."""
+
+    placed: tuple[Placed, ...]
+    wrong: tuple[ConfigError, ...]
+
+
+@attrs.define
+class DefinitionFiles:
+    """The files that define services: the agent's own, if it has one, and each ``*.toml`` of a directory.
+
+    ``commands``: whether their checks may run commands.
+    """
+
+    file: Path | None
+    directory: Path | None
+    commands: bool
+    _right: dict[Path, tuple[Placed, ...]] = attrs.field(init=False, factory=dict)  # as when last right
+
+    def read(self) -> Read:
+        """What they say now. It blocks on the disk."""
+        wrong: list[ConfigError] = []
+        now: dict[Path, tuple[Placed, ...]] = {}
+        files = [] if self.file is None else [self.file]
+        try:
+            files += self._listed()
+        except ConfigError as error:
+            wrong.append(error)
+            now = {file: placed for file, placed in self._right.items() if file != self.file}
+        for file in files:
+            try:
+                now[file] = tuple(self._placed(file))
+            except ConfigError as error:
+                wrong.append(error)
+                now[file] = self._right.get(file, ())
+        self._right = now
+        return Read(tuple(placed for each in now.values() for placed in each), tuple(wrong))
+
+    def _listed(self) -> Iterator[Path]:
+        if self.directory is None:
+            return
+        try:
+            names = sorted(each.name for each in self.directory.iterdir())
+        except OSError as error:
+            raise ConfigError(
+                f"services_dir: cannot read {self.directory}: {error.strerror}: make it a directory of TOML files"
+            ) from None
+        yield from (self.directory / name for name in names if name.endswith(".toml") and name[0] != ".")
+
+    def _placed(self, file: Path) -> Iterator[Placed]:
+        document = read_toml(file)
+        if file != self.file and document.keys() - {SERVICES}:
+            unknown = min(document.keys() - {SERVICES})
+            raise ConfigError(f"{file}: unknown key {unknown!r}: write [[services]], and below it service and port")
+        tables = document.get(SERVICES, [])
+        if not isinstance(tables, list):
+            raise ConfigError(f"{file}: {SERVICES}: is not a list of tables: write [[services]] above each")
+        for number, table in enumerate(tables, 1):
+            where = f"{file}: service {number}"
+            try:
+                yield Placed(where, self._definition(table))
+            except InvalidInstance as error:
+                raise ConfigError(f"{where}: {error}") from None
+
+    def _definition(self, table: object) -> Definition:
+        """What a table says, with everything that can be found wrong with it found. Raises ``InvalidInstance``."""
+        if not isinstance(table, Mapping):
+            raise InvalidInstance(f"{table!r:.80} is not a table: write [[services]], and below it service and port")
+        for name in table:
+            if name not in _FIELDS:
+                raise InvalidInstance(f"{name!s:.80}: a service has no such field; it has {', '.join(_FIELDS)}")
+        for name in ("service", "port"):
+            if name not in table:
+                raise InvalidInstance(f"{name}: is missing")
+        definition = Definition(**{**table, **dict(_collections(table))})
+        if not self.commands and any(check.kind is Kind.COMMAND for check in definition.checks):
+            raise InvalidInstance('checks: commands are off on this node: set command_checks to "own" or "api"')
+        offer = definition.offer(member="member", host="127.0.0.1", zone="")
+        offer.instance.check()
+        offer.check_room()
+        return definition
+
+
+def _collections(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The fields that hold several things, checked as far as their nouns take anything that can be iterated over."""
+    if not isinstance(tags := table.get("tags", []), list):
+        raise InvalidInstance(f"tags: {tags!r:.80} is not a list of strings")
+    if not isinstance(meta := table.get("meta", {}), Mapping):
+        raise InvalidInstance(f"meta: {meta!r:.80} is not a table of strings")
+    if not isinstance(credentials := table.get("credentials", {}), Mapping):
+        raise InvalidInstance("credentials: is not a table of strings")  # and is not quoted: it may be a password
+    packed(credentials)
+    yield "tags", tags
+    yield "meta", meta
+    yield "checks", read_checks(table.get("checks", []))
+
+
+def by_id(placed: Sequence[Placed], member: str) -> dict[str, Placed]:
+    """The definitions by the ids that they get on this member. Raises ``ConfigError`` when two share one."""
+    found: dict[str, Placed] = {}
+    for each in placed:
+        first = found.setdefault(each.definition.id_on(member), each)
+        if first is not each:
+            raise ConfigError(
+                f"{each.where}: id: {each.definition.id_on(member)!r} is that of {first.where} too: "
+                "give each an id of its own"
+            )
+    return found
+
+
+async def define(node: Node, placed: Sequence[Placed]) -> list[ConfigError]:
+    """Have ``node`` offer just this of all that files define; what was registered otherwise is left alone.
+
+    What has not changed goes on as it stands, checks and maintenance too. Returns what is wrong with those that it
+    cannot offer: they stay as they were. Raises ``ConfigError``, and has done nothing, when two share an id.
+    """
+    life = node._life  # noqa: SLF001 -- for agents only: a verb of the node would have to be one of embedded nodes, too
+    wanted = by_id(placed, node.name)
+    host, zone = node.address.host, life.engine.identity.zone
+    failed = await life.define(
+        [each.definition.offer(member=node.name, host=host, zone=zone) for each in wanted.values()]
+    )
+    return [ConfigError(f"{wanted[id].where if id in wanted else id}: {error}") for id, error in failed.items()]

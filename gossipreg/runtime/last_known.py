@@ -1,0 +1,287 @@
+"""Knows the snapshot: a file with what could be called lately, for a node that starts while it can reach nobody.
+
+It is read once, at the start. What it holds is answered, marked stale, about services that the node knows nothing of,
+until it has reached a member; then it is dropped for good, for what the cluster does not know is gone. It is written
+whenever what could be called has changed, though not more often than every few seconds; and only while the node is in
+touch with others, so that an outage does not wear the file away.
+
+A file that is not whole, or of another cluster, is set aside under another name: nothing in it is trusted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import attrs
+import msgpack
+import trio
+
+from gossipreg import limits
+from gossipreg.errors import StorageError
+from gossipreg.model import FENCED, PRIMARY, Health, Instance
+from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
+from gossipreg.protocol.registry.roles import fenced
+
+if TYPE_CHECKING:
+    from gossipreg.runtime.life import Life
+
+log = logging.getLogger(__name__)
+
+#: Least time between two writes (seconds): a busy cluster changes all the time, and this is for emergencies.
+WRITE_SECONDS: Final = 2.0
+
+#: Least time between two looks at whether anything is to be written (seconds).
+_LOOK_SECONDS: Final = 0.1
+
+#: When the file is written again though nothing has changed (seconds): its age tells when the cluster was last seen.
+RENEW_SECONDS: Final = 600.0
+
+#: How old what it says may become (seconds). Addresses are given to others; after a day in which nobody was reached a
+#: wrong one is likelier than a right one.
+AGE_SECONDS_MAX: Final = 86_400.0
+
+#: Below which share of the instances that can be reached those that were lost at once are kept in the file.
+_PANIC: Final = 0.5
+
+#: What the file begins with; the number is raised when the rest is not to be read as before.
+_MAGIC: Final = b"gossipreg last known 1\n"
+_DIGEST_BYTES: Final = 32
+
+Services = Mapping[str, tuple[Instance, ...]]
+
+
+@attrs.frozen
+class Known:
+    """What a file said: who could be called, marked stale, and since when that is not certain any more."""
+
+    services: Services
+    written: float  # unix seconds
+
+
+@attrs.define(eq=False)
+class LastKnown:
+    """The snapshot of one node."""
+
+    path: Path
+    cluster: str
+    _known: Known | None = None
+    _kept: Services = attrs.field(init=False, factory=dict)  # what is in the file that this node wrote
+    _kept_at: float = attrs.field(init=False, default=-float("inf"))
+    _failing: bool = attrs.field(init=False, default=False)
+
+    @classmethod
+    async def open(cls, path: Path, cluster: str) -> Self:
+        """Read the file, if there is one. Raises ``StorageError`` if it cannot be read or its directory is missing."""
+        return cls(path, cluster, await trio.to_thread.run_sync(_read, path, cluster, time.time()))
+
+    def begin(self, life: Life) -> None:
+        """Have ``life``, which knows nothing yet, answer what the file said."""
+        known, self._known = self._known, None
+        if known is None:
+            return
+        others = {name: _without(instances, life.name) for name, instances in known.services.items()}
+        services = {name: instances for name, instances in others.items() if instances}
+        if services:
+            life.engine.view.recall(services)
+            age = max(0.0, time.time() - known.written)
+            log.warning(
+                "until a member is reached, %s is answered from: services %d, age %s",
+                self.path,
+                len(services),
+                _span(age),
+            )
+            life.driver.nursery.start_soon(self._end, life, AGE_SECONDS_MAX - age)
+
+    async def _end(self, life: Life, seconds: float) -> None:
+        """Tell when the file is not answered from any more: a member was reached, or it has become too old."""
+        with trio.move_on_after(seconds) as in_time:
+            await _changes_until(life, lambda: not life.engine.view.recalled)
+        if in_time.cancelled_caught:
+            life.driver.say(life.engine.forget_recalled())
+            log.warning("%s is not answered from any more: it is %s old", self.path, _span(AGE_SECONDS_MAX))
+        elif not life.is_closed:
+            log.info("a member was reached: %s is not answered from any more", self.path)
+
+    async def keep(self, life: Life) -> None:
+        """Write what can be called whenever it has changed, until cancelled; and once more then."""
+        try:
+            while not life.changes.closed:
+                position = life.changes.position
+                await trio.sleep(WRITE_SECONDS if await self._note(life) else _LOOK_SECONDS)
+                with trio.move_on_after(RENEW_SECONDS):
+                    await life.changes.wait(position)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._note(life)
+
+    async def _note(self, life: Life) -> bool:
+        """Write the file if it is due; whether it was."""
+        engine, now = life.engine, trio.current_time()
+        if engine.view.recalled or not engine.members.present or engine.is_isolated(now):
+            return False  # what is seen now is less than there is
+        services = _callable(life)
+        if services == self._kept and now - self._kept_at < RENEW_SECONDS:
+            return False
+        try:
+            await trio.to_thread.run_sync(_write, self.path, self.cluster, life.name, services)
+        except OSError as error:  # a full disk must not stop a node that serves
+            if not self._failing:
+                log.warning("the snapshot %s is not written: %s", self.path, error.strerror)
+            self._failing = True
+        else:
+            self._kept, self._kept_at, self._failing = services, now, False
+        return True
+
+
+async def _changes_until(life: Life, condition: Callable[[], bool]) -> None:
+    while not condition() and not life.changes.closed:
+        await life.changes.wait(life.changes.position)
+
+
+def _callable(life: Life) -> dict[str, tuple[Instance, ...]]:
+    """What could be called of others, by service: this node's own it offers again by itself."""
+    found = {}
+    for name, view in sorted(life.engine.view.services.items()):
+        lost = view.lost
+        instances = lost.instances if lost is not None and lost.share < _PANIC else view.healthy
+        if others := _without(instances, life.name):
+            found[name] = others
+    return found
+
+
+def _without(instances: tuple[Instance, ...], owner: str) -> tuple[Instance, ...]:
+    return tuple(each for each in instances if each.owner != owner)
+
+
+# The file
+
+
+def _write(path: Path, cluster: str, member: str, services: Services) -> None:
+    """Put it at ``path``, wholly or not at all. Raises ``OSError``."""
+    body = _packed(path, cluster, services)
+    new = path.with_name(f"{path.name}.new-{member}")  # others may keep theirs at the same path
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(_MAGIC + _digest(body) + body)
+            file.flush()
+            os.fsync(descriptor)
+        new.rename(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def _packed(path: Path, cluster: str, services: Services) -> bytes:
+    said: dict[str, list[tuple[str, str, bytes]]] = {}
+    room = limits.SNAPSHOT_BYTES_MAX - len(_MAGIC) - _DIGEST_BYTES - 1024
+    for name, instances in services.items():
+        rows = [(each.id, each.owner, pack_instance(_as_claimed(each))) for each in instances]
+        room -= len(name) + 16 + sum(len(id) + len(owner) + len(payload) + 16 for id, owner, payload in rows)
+        if room < 0:
+            log.warning("the snapshot %s is full: %d services are not in it", path, len(services) - len(said))
+            break
+        said[name] = rows
+    packed: bytes = msgpack.packb({"cluster": cluster, "written": time.time(), "services": said})
+    return packed
+
+
+def _as_claimed(instance: Instance) -> Instance:
+    """The instance in the role that it claims, which alone can be read back."""
+    return attrs.evolve(instance, role=PRIMARY) if instance.role == FENCED else instance
+
+
+def _read(path: Path, cluster: str, now: float) -> Known | None:
+    """What the file says, if it is of use. Raises ``StorageError``."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limits.SNAPSHOT_BYTES_MAX + 1)
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise StorageError(f"snapshot: there is no directory {path.parent}: make it, or name another") from None
+        return None
+    except OSError as error:
+        remedy = "make it a file that this user can read and write, or name another"
+        raise StorageError(f"snapshot: cannot read {path}: {error.strerror}: {remedy}") from None
+    try:
+        known = _unpacked(data, cluster)
+    except _Unusable as flaw:
+        _set_aside(path, str(flaw))
+        return None
+    if now - known.written > AGE_SECONDS_MAX:
+        log.info("the snapshot %s is not used: it is %s old", path, _span(now - known.written))
+        return None
+    return known
+
+
+class _Unusable(Exception):
+    """What is wrong with a file."""
+
+
+def _unpacked(data: bytes, cluster: str) -> Known:
+    body = data[len(_MAGIC) + _DIGEST_BYTES :]
+    if len(data) > limits.SNAPSHOT_BYTES_MAX:
+        raise _Unusable("it is too large")
+    if not data.startswith(_MAGIC):
+        raise _Unusable("it is no snapshot, or of another version")
+    if data[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES] != _digest(body):
+        raise _Unusable("it is damaged")
+    try:
+        said = msgpack.unpackb(body)
+        if said["cluster"] != cluster:
+            raise _Unusable(f"it is of the cluster {said['cluster']!r}")
+        services = {name: _instances(rows) for name, rows in said["services"].items()}
+        return Known({name: instances for name, instances in services.items() if instances}, float(said["written"]))
+    except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
+        raise _Unusable("it is of another version") from None
+
+
+def _instances(rows: list[tuple[str, str, bytes]]) -> tuple[Instance, ...]:
+    """The instances that can be read here, as they are shown."""
+    found = []
+    for id_, owner, payload in rows:
+        with contextlib.suppress(BadPayload):
+            read = unpack_instance(payload, id=id_, owner=owner)
+            found.append(attrs.evolve(read, health=Health.PASSING, reason="", stale=True))
+    return fenced(tuple(sorted(found, key=lambda each: (each.id, each.owner))))
+
+
+def _set_aside(path: Path, flaw: str) -> None:
+    names = (path.with_name(f"{path.name}.aside-{n}") for n in itertools.count(1))
+    aside = next(name for name in names if not name.exists())
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return  # another node that shares it was quicker
+    except OSError as error:
+        raise StorageError(f"snapshot: cannot set {path} aside, for {flaw}: {error.strerror}: remove it") from None
+    log.warning("the snapshot %s is not used (%s): it was set aside under the name %s", path, flaw, aside.name)
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES, person=b"gossipreg known").digest()
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a rename within ``directory`` outlive a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,168 @@
+"""Queries that wait for their answer to change."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import trio
+
+from gossipreg.doors.dialects.consul.shelf import Asked, Shelf
+from gossipreg.model import Instance
+from tests.doors.dialects.consul.asking import Client, Said
+from tests.doors.http.fake_node import FakeNode
+
+WEB = Instance(id="web-1", service="web", host="10.0.0.1", port=80, tags=("v2",), owner="alpha")
+DB = Instance(id="db-1", service="db", host="10.0.0.2", port=5432, owner="alpha")
+
+
+@pytest.fixture
+def node() -> FakeNode:
+    node = FakeNode()
+    node.hold(WEB)
+    node.hold(DB)
+    return node
+
+
+@pytest.fixture
+def client(node: FakeNode) -> Client:
+    return Client(node)
+
+
+class Waiter:
+    """Asks in the background."""
+
+    def __init__(self, client: Client, path: str, nursery: trio.Nursery) -> None:
+        self.said: Said | None = None
+        self._client, self._path = client, path
+        nursery.start_soon(self._run)
+
+    async def _run(self) -> None:
+        self.said = await self._client.ask("GET", self._path)
+
+
+async def settled() -> None:
+    await trio.testing.wait_all_tasks_blocked()
+
+
+PATHS = ["health/service/web", "catalog/service/web", "catalog/services", "health/state/any", "health/checks/web"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_an_index_of_zero_or_an_old_one_is_answered_at_once(client: Client, path: str) -> None:
+    with trio.fail_after(1):
+        index = (await client.ask("GET", f"{path}?index=0&wait=525s")).index
+        assert (await client.ask("GET", f"{path}?index={index - 1}&wait=525s")).index == index
+        assert (await client.ask("GET", f"{path}?index={index + 1}&wait=525s")).index == index
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_query_waits_until_its_own_result_changes(
+    node: FakeNode, client: Client, path: str, nursery: trio.Nursery
+) -> None:
+    index = (await client.ask("GET", path)).index
+    waiter = Waiter(client, f"{path}?index={index}", nursery)
+    await settled()
+    node.hold(attrs.evolve(WEB, tags=("v2", "v3")))
+    await settled()
+    assert waiter.said is not None
+    assert waiter.said.index > index
+    assert "v3" in waiter.said.text
+
+
+@pytest.mark.parametrize(
+    ("path", "changed"),
+    [
+        ("health/service/web", attrs.evolve(DB, tags=("new",))),
+        ("health/service/web?tag=v2", attrs.evolve(WEB, id="web-2", tags=("v1",))),
+        ("health/service/web?filter=Service.ID==web-1", attrs.evolve(WEB, id="web-2")),
+        ("catalog/services", attrs.evolve(DB, weight=7)),
+        ("health/state/critical", attrs.evolve(DB, tags=("new",))),
+        ("health/service/nobody", attrs.evolve(DB, tags=("new",))),
+    ],
+)
+async def test_what_a_query_does_not_show_does_not_wake_it(
+    node: FakeNode, client: Client, path: str, changed: Instance, nursery: trio.Nursery
+) -> None:
+    index = (await client.ask("GET", path)).index
+    waiter = Waiter(client, f"{path}{'&' if '?' in path else '?'}index={index}", nursery)
+    await settled()
+    node.hold(changed)
+    await settled()
+    assert waiter.said is None
+    assert (await client.ask("GET", path)).index == index
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_first_instance_of_a_service_wakes_it_and_the_last_one_that_goes(
+    node: FakeNode, client: Client, nursery: trio.Nursery
+) -> None:
+    index = (await client.ask("GET", "health/service/new")).index
+    waiter = Waiter(client, f"health/service/new?index={index}", nursery)
+    await settled()
+    new = Instance(id="new-1", service="new", host="10.0.0.1", port=80, owner="alpha")
+    node.hold(new)
+    await settled()
+    assert waiter.said is not None
+    waiter = Waiter(client, f"health/service/new?index={waiter.said.index}", nursery)
+    await settled()
+    node.drop(new)
+    await settled()
+    assert waiter.said is not None
+    assert waiter.said.json == []
+
+
+async def test_after_the_time_the_whole_state_comes_with_the_same_index(client: Client, autojump_clock: object) -> None:
+    before = await client.ask("GET", "health/service/web")
+    started = trio.current_time()
+    said = await client.ask("GET", f"health/service/web?index={before.index}&wait=1m30s")
+    assert said == before
+    assert 90 <= trio.current_time() - started <= 90 * (1 + 1 / 16) + 0.001
+
+
+@pytest.mark.parametrize(("query", "seconds"), [("", 300), ("&wait=0s", 300), ("&wait=2h", 600)])
+async def test_five_minutes_are_waited_unless_told_and_never_more_than_ten(
+    client: Client, query: str, seconds: float, autojump_clock: object
+) -> None:
+    index = (await client.ask("GET", "catalog/services")).index
+    started = trio.current_time()
+    await client.ask("GET", f"catalog/services?index={index}{query}")
+    assert seconds <= trio.current_time() - started <= seconds * (1 + 1 / 16) + 0.001
+
+
+@pytest.mark.parametrize("query", ["index=-1", "index=abc", "index=1&wait=soon"])
+async def test_an_index_or_a_time_that_is_none_is_refused(client: Client, query: str) -> None:
+    assert (await client.ask("GET", f"health/service/web?{query}")).status == 400
+
+
+async def test_who_waits_while_the_node_closes_is_told(node: FakeNode, client: Client, nursery: trio.Nursery) -> None:
+    index = (await client.ask("GET", "health/service/web")).index
+    waiter = Waiter(client, f"health/service/web?index={index}", nursery)
+    await settled()
+    node.close()
+    await settled()
+    assert waiter.said is not None
+    assert waiter.said.status == 503
+
+
+async def test_a_thousand_that_wait_share_one_serialisation(
+    node: FakeNode, client: Client, nursery: trio.Nursery
+) -> None:
+    index = (await client.ask("GET", "health/service/web")).index
+    waiters = [Waiter(client, f"health/service/web?index={index}&wait=60s", nursery) for _ in range(1000)]
+    await settled()
+    before = node.lookups
+    node.hold(attrs.evolve(WEB, weight=5))
+    await settled()
+    assert all(waiter.said is not None and waiter.said.index > index for waiter in waiters)
+    assert len({id(waiter.said.body) for waiter in waiters if waiter.said is not None}) == 1
+    assert node.lookups - before == 2  # one for all instances, one for those that lookups return
+
+
+def test_an_index_that_is_kept_no_more_does_not_fall(node: FakeNode) -> None:
+    shelf = Shelf(node)
+    asked = Asked("web", "web", lambda: "x" * 5_000_000)
+    first = shelf.read(asked)
+    for number in range(3):
+        shelf.read(Asked("web", number, lambda: "y" * 5_000_000))
+    node.hold(attrs.evolve(WEB, weight=5))
+    assert shelf.read(asked).index > first.index

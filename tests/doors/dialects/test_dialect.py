@@ -1,0 +1,134 @@
+"""What all dialects share: paths, queries, and their place at the door."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+import pytest
+
+from gossipreg.config import DIALECTS
+from gossipreg.doors.dialects import load
+from gossipreg.doors.dialects.dialect import Paths, Query, refused, split
+from gossipreg.doors.http.answers import Answer, Refusal
+from gossipreg.doors.http.call import Room
+from gossipreg.doors.http.door import Door
+from gossipreg.doors.http.guard import Guard
+from gossipreg.doors.http.lookups import Lookups
+from gossipreg.doors.http.request import Request
+from gossipreg.errors import InvalidInstance, NodeClosed, StorageError, UnknownInstance
+from gossipreg.model import Address
+from tests.doors.http.fake_node import FakeNode
+
+PATHS = Paths(
+    [
+        ("GET", "/v1/kv/{key...}", "kv"),
+        ("PUT", "/v1/check/pass/{id}", "pass"),
+        ("GET", "/v1/{what}/state/{state}", "state"),
+        ("GET", "/v1/health/state/any", "any"),
+        ("POST", "/v1/health/state/any", "post"),
+    ]
+)
+
+
+def test_a_path_is_found_with_what_its_placeholders_stand_for() -> None:
+    found = PATHS.find("PUT", "/v1/check/pass/service%3Aweb%2F1")
+    assert (found.handler, found.pattern) == ("pass", "/v1/check/pass/{id}")
+    assert found.arguments == {"id": "service:web/1"}
+
+
+def test_words_come_before_placeholders_and_an_open_end_takes_the_rest() -> None:
+    assert PATHS.find("GET", "/v1/health/state/any").handler == "any"
+    assert PATHS.find("GET", "/v1/health/state/critical").arguments == {"what": "health", "state": "critical"}
+    assert PATHS.find("GET", "/v1/kv/a/b/c").arguments == {"key": "a/b/c"}
+
+
+def test_a_last_slash_means_nothing_and_head_goes_where_get_goes() -> None:
+    assert PATHS.find("HEAD", "/v1/health/state/any/").handler == "any"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/v1//state/any", 404),
+        ("GET", "/v1/check/pass/web", 405),
+        ("PUT", "/v1/health/state/any", 405),
+        ("PUT", "/v1/check/pass/%ff", 400),
+    ],
+)
+def test_what_is_not_there_is_refused(method: str, path: str, status: int) -> None:
+    with pytest.raises(Refusal) as refusal:
+        PATHS.find(method, path)
+    assert refusal.value.answer.status == status
+
+
+def test_a_method_that_is_not_meant_is_told_which_are() -> None:
+    with pytest.raises(Refusal) as refusal:
+        PATHS.find("PUT", "/v1/health/state/any")
+    assert refusal.value.answer.headers == ((b"allow", b"GET, POST, HEAD"),)
+
+
+def test_a_query_may_repeat_a_name_and_leave_out_a_value() -> None:
+    path, query = split("/v1/x?tag=a&stale&tag=b%3D1&passing=False")
+    assert path == "/v1/x"
+    assert query.all("tag") == ("a", "b=1")
+    assert query.first("tag") == "a"
+    assert (query.flag("stale"), query.flag("passing"), query.flag("pretty")) == (True, False, False)
+    assert "stale" in query
+    assert split("/v1/x") == ("/v1/x", Query())
+
+
+def test_a_query_that_is_not_utf8_is_refused() -> None:
+    with pytest.raises(Refusal, match="not UTF-8"):
+        split("/v1/x?tag=%ff")
+
+
+def test_every_no_has_its_status_and_its_sentence() -> None:
+    assert refused(Refusal(403, "no")) == (403, "no")
+    assert refused(InvalidInstance("port: none")) == (400, "port: none")
+    assert refused(UnknownInstance("who?")) == (404, "who?")
+    assert refused(NodeClosed("gone")) == (503, "gone")
+    assert refused(StorageError("full")) == (500, "full")
+
+
+@attrs.frozen
+class Parrot:
+    """Says what it was asked."""
+
+    prefixes: ClassVar[tuple[str, ...]] = ("/parrot",)
+
+    async def answer(self, request: Request, room: Room) -> tuple[str, Answer]:
+        return "/parrot/{word}", Answer(418, request.target.encode(), media=b"text/plain")
+
+
+def door(node: FakeNode) -> Door:
+    at = Address("127.0.0.1", 8500)
+    return Door(Room(node, lambda: None, Lookups(node), dialects=(Parrot(),)), Guard(asked=at, bound=at))
+
+
+async def test_what_lies_below_a_prefix_is_for_its_dialect_and_counted_by_its_pattern() -> None:
+    shop = door(FakeNode())
+    reply = await shop.answer(Request("GET", "/parrot/hello"), b"one")
+    assert isinstance(reply, Answer)
+    assert (reply.status, reply.body) == (418, b"/parrot/hello")
+    assert shop.room.requests["GET", "/parrot/{word}", 418] == 1
+
+
+@pytest.mark.parametrize("target", ["/parrot", "/parrots/hello", "/api/v1/parrot/hello"])
+async def test_nothing_else_is(target: str) -> None:
+    reply = await door(FakeNode()).answer(Request("GET", target), b"one")
+    assert isinstance(reply, Answer)
+    assert reply.status == 404
+
+
+async def test_the_guard_stands_before_every_dialect() -> None:
+    reply = await door(FakeNode()).answer(Request("GET", "/parrot/hello", authority="evil.example"), b"one")
+    assert isinstance(reply, Answer)
+    assert reply.status == 403
+
+
+def test_every_dialect_that_can_be_switched_on_is_there() -> None:
+    prefixes = [prefix for each in load(DIALECTS) for prefix in each.prefixes]
+    assert len(prefixes) == len(set(prefixes)) >= len(DIALECTS)
+    assert not any(prefix.startswith("/api") for prefix in prefixes)

@@ -1,0 +1,100 @@
+"""A fork of a process with a node, as pre-forking servers make them, holds nothing that is the node's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gossipreg import Status
+from gossipreg.embed.threads import Node, open_node
+from gossipreg.model import Address
+from gossipreg.runtime.persistence import Store
+from tests.embed.programs import ROOT
+from tests.embed.seeing import config
+from tests.runtime.nodes import PATIENCE
+
+PARENT = """
+    import os, signal, sys, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads: that is the matter here
+    from gossipreg.embed.threads import start_node
+    from tests.embed.seeing import config
+    seed, directory = sys.argv[1:]
+    node = start_node(config("bob", join=[seed], data_dir=directory))
+    node.register("orders", port=80)
+    node.wait_for("seen", timeout=30)  # so there are streams both ways
+    child = os.fork()
+    if child == 0:
+        sys.stdin.read()  # as long as the test wants it to live
+        os._exit(0)
+    print(node.address, child, flush=True)
+    node.register("forked", port=81)
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    """The peer that watches over the parent."""
+    with open_node(config("ann")) as node:
+        node.register("seen", port=1)
+        yield node
+
+
+@contextmanager
+def forked(node: Node, directory: Path) -> Iterator[tuple[subprocess.Popen[str], Address, int]]:
+    """A process with a node, its address, and its child, which lives as long as the block."""
+    command = [sys.executable, "-c", textwrap.dedent(PARENT), str(node.address), str(directory)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as parent:
+        try:
+            assert parent.stdout is not None
+            address, child = parent.stdout.readline().split()
+            yield parent, Address.parse(address), int(child)
+        finally:
+            parent.kill()  # and with its end of the pipe goes the child's reason to live
+
+
+def inodes_of(pid: int) -> set[str]:
+    """The sockets that a process has."""
+    links = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]
+    return {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
+
+
+def of_network() -> set[str]:
+    """The sockets of this host that have a port."""
+    tables = (Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "udp"))
+    return {line.split()[9] for table in tables for line in table}
+
+
+def test_the_childs_copies_are_closed_and_the_parent_goes_on_as_if_nothing_was(node: Node, tmp_path: Path) -> None:
+    with forked(node, tmp_path) as (parent, _, child):
+        assert len(node.wait_for("forked", timeout=PATIENCE)) == 1
+        assert len(inodes_of(parent.pid) & of_network()) >= 3
+        assert inodes_of(child) & of_network() == set()
+
+
+def test_the_childs_life_hides_nothing_of_the_parents_death(node: Node, tmp_path: Path) -> None:
+    with forked(node, tmp_path) as (parent, address, child):
+        node.wait_for("forked", timeout=PATIENCE)
+        watch = node.watch("orders")
+        watch.get(PATIENCE)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait(PATIENCE)
+        assert watch.get(PATIENCE).instances == ()
+        assert {each.name: each.status for each in node.members()}["bob"] is Status.FAILED
+        assert node.info().counters["refusals"] > 0  # its kernel has said so: the child does not listen in its place
+        os.kill(child, 0)  # it lives
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            with socket.socket(socket.AF_INET, kind) as again:
+                again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind is socket.SOCK_STREAM))
+                again.bind(tuple(address))
+        Store.open(tmp_path).close()

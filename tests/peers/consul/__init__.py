@@ -1,0 +1,1 @@
+"""What real clients of Consul's make of an agent."""

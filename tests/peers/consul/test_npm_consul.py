@@ -1,0 +1,64 @@
+"""The real consul of npm registers, and follows a service with its watch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.peers.consul.programs import Program, set_the_stage
+from tests.peers.results import record
+from tests.peers.stage import adapted, open_stage, running, written
+
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        shutil.which("npm") is None or shutil.which("node") is None,
+        reason="node or npm is not installed (Debian: nodejs npm)",
+    ),
+]
+
+VERSION: Final = "2.0.1"
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that has the client, of the npm registry."""
+    directory = tmp_path_factory.mktemp("npm")
+    command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", f"consul@{VERSION}"]
+    try:
+        done = subprocess.run(command, cwd=directory, capture_output=True, timeout=90, check=False)
+    except subprocess.TimeoutExpired:
+        pytest.skip("npm did not install consul within 90 s")
+    if done.returncode != 0:
+        pytest.skip(f"npm cannot install consul: {done.stderr.decode(errors='replace')[-200:]}")
+    return directory
+
+
+async def test_it_registers_and_watches_as_the_page_says(tmp_path: Path, modules: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        await set_the_stage(stage)
+        places = {"8500": stage.alpha.http.rpartition(":")[2]}
+        file, log = tmp_path / "program.js", tmp_path / "program.log"
+        file.write_text(adapted(written("dialects/consul.md", "js"), places))
+        environment = {**os.environ, "NODE_PATH": str(modules / "node_modules"), "NODE_NO_WARNINGS": "1"}
+        async with running(log, "node", file, env=environment):
+            program = Program(log, stage)
+            seconds = await program.is_put_through(weight=3, role="primary")
+            await stage.alpha.kill()
+            again = await stage.agents.start("alpha", join=[stage.beta], bind=stage.alpha.gossip, http=stage.alpha.http)
+            await stage.agents.agree([again, stage.beta])
+            await stage.offer(stage.beta, "four")
+            await program.finds({"three": 2, "four": 1})
+    record(
+        client="consul (npm)",
+        version=VERSION,
+        dialect="Consul",
+        did="registers with weight and role in Meta, renews by ttl; watch() goes on when its killed agent is back",
+        seconds=seconds,
+    )

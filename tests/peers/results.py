@@ -1,0 +1,54 @@
+"""What real clients did, as a table: `python -m tests.peers.results FILE` writes it into docs/dialects/README.md.
+
+A test says what its client did with `record`; run the tests with GOSSIPREG_PEER_RESULTS=FILE to keep it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "dialects" / "README.md"
+
+#: Names the file that results are appended to, one JSON object a line.
+VARIABLE: Final = "GOSSIPREG_PEER_RESULTS"
+
+_MARKED: Final = re.compile(r"(<!-- peers: made by tests -->\n).*?(?=\n?<!-- end -->)", re.DOTALL)
+
+
+def record(*, client: str, version: str, dialect: str, did: str, seconds: float | None = None) -> None:
+    """Keep what a client did, if anybody wants it: ``seconds`` is how long it took to see a change."""
+    row = {"client": client, "version": version, "dialect": dialect, "did": did, "seconds": seconds}
+    file = os.environ.get(VARIABLE)
+    if file:
+        with Path(file).open("a") as results:
+            results.write(f"{json.dumps(row)}\n")
+
+
+def table(rows: Iterable[dict[str, Any]]) -> str:
+    """The rows in Markdown, sorted by dialect and client; of a client's repeated row the last counts."""
+    latest = {(row["dialect"], row["client"], row["did"]): row for row in rows}
+    lines = ["| client | version | dialect | what it did | change seen after |", "|---|---|---|---|---|"]
+    for _, row in sorted(latest.items()):
+        seen = "" if row["seconds"] is None else f"{row['seconds']:.2f} s"
+        cells = (row["client"], row["version"], row["dialect"], row["did"], seen)
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def with_table(page: str, rows: Iterable[dict[str, Any]]) -> str:
+    """The page with the rows between its marks."""
+    made = table(rows)
+    text, count = _MARKED.subn(lambda found: f"{found[1]}\n{made}\n", page)
+    assert count == 1, "the page has no marks for the table"
+    return text
+
+
+if __name__ == "__main__":
+    kept = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
+    PAGE.write_text(with_table(PAGE.read_text(), kept))

@@ -1,0 +1,42 @@
+"""What real clients did becomes a table of the docs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.peers.results import PAGE, VARIABLE, record, with_table
+
+
+def test_what_was_recorded_stands_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "results"
+    monkeypatch.setenv(VARIABLE, str(file))
+    record(client="vmagent", version="1.79.5", dialect="Consul", did="scrapes", seconds=3.0)
+    record(client="py-consul", version="1.8.0", dialect="Consul", did="registers | renews")
+    record(client="vmagent", version="1.79.5", dialect="Consul", did="scrapes", seconds=0.256)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    page = with_table("before\n<!-- peers: made by tests -->\nold\n<!-- end -->\nafter\n", rows)
+    assert page.splitlines() == [
+        "before",
+        "<!-- peers: made by tests -->",
+        "",
+        "| client | version | dialect | what it did | change seen after |",
+        "|---|---|---|---|---|",
+        "| py-consul | 1.8.0 | Consul | registers \\| renews |  |",
+        "| vmagent | 1.79.5 | Consul | scrapes | 0.26 s |",
+        "",
+        "<!-- end -->",
+        "after",
+    ]
+    assert with_table(page, rows) == page
+
+
+def test_nothing_is_kept_unless_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    record(client="dig", version="9", dialect="DNS", did="asks")
+
+
+def test_the_page_has_room_for_the_table() -> None:
+    assert with_table(PAGE.read_text(), [])

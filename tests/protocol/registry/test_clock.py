@@ -1,0 +1,44 @@
+"""Tests of the order of what nodes say although their clocks differ."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg.protocol.registry.clock import AHEAD_MAX, Clock, Stamp
+from tests.protocol.making import BORN, law
+
+
+def test_a_stamp_is_the_wall_clocks_time() -> None:
+    clock = Clock.started("a", BORN, 100.0)
+    assert clock.stamp(101.5) == Stamp(BORN + 1500, 0, "a")
+
+
+def test_stamps_of_one_millisecond_are_counted() -> None:
+    clock = Clock("a", BORN)
+    assert [clock.stamp(0.0) for _ in range(3)] == [Stamp(BORN, n, "a") for n in range(3)]
+
+
+def test_a_full_counter_borrows_from_the_next_millisecond() -> None:
+    clock = Clock("a", BORN)
+    clock.hear(Stamp(BORN, 2**16 - 1, "b"), 0.0)
+    assert clock.stamp(0.0) == Stamp(BORN + 1, 0, "a")
+
+
+def test_a_stamp_from_too_far_a_future_is_not_believed() -> None:
+    clock = Clock("a", BORN)
+    assert not clock.hear(Stamp(BORN + AHEAD_MAX + 1, 0, "b"), 0.0)
+    assert clock.stamp(0.0) == Stamp(BORN, 0, "a")
+
+
+@law
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc"), st.integers(0, 3))))
+def test_what_is_said_in_answer_to_something_is_later_than_it(steps: list[tuple[str, str, int]]) -> None:
+    """Clocks that are a second apart, and time that stands still or crawls."""
+    clocks = {name: Clock(name, BORN + 1000 * number) for number, name in enumerate("abc")}
+    now = 0.0
+    for speaker, listener, passed in steps:
+        now += passed / 1000
+        said = clocks[speaker].stamp(now)
+        assert clocks[listener].hear(said, now)
+        assert clocks[listener].stamp(now) > said

@@ -1,0 +1,140 @@
+"""Tests of the last word about every policy."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from random import Random
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg import limits
+from gossipreg.errors import InvalidPolicy
+from gossipreg.policy import Maintenance, Policy, Rule, Split, WeightOverride
+from gossipreg.protocol.registry.payload import BadPayload
+from gossipreg.protocol.registry.policies import Policies, Word, pack_rule, unpack_rule
+from tests.protocol.making import law
+
+RULES: list[Rule] = [
+    Split("orders", {"v1": 90, "v2": 10}),
+    Split("orders", {"north": 1}, by="zone"),
+    WeightOverride("orders", "o1", 5),
+    Maintenance("orders", "o1", "new disk"),
+    Maintenance("search", "s1"),
+]
+
+
+def word(rule: Rule, ms: int = 1, *, counter: int = 0, writer: str = "a", removed: bool = False) -> Word:
+    return Word(rule.key, ms, counter, writer, None if removed else pack_rule(rule))
+
+
+def hear(policies: Policies, *words: Word) -> None:
+    for each in words:
+        if policies.is_news(each):
+            policies.take(each)
+
+
+words = st.builds(
+    word,
+    st.sampled_from(RULES),
+    st.integers(1, 3),
+    counter=st.integers(0, 1),
+    writer=st.sampled_from("ab"),
+    removed=st.booleans(),
+)
+
+
+@law
+@given(st.lists(words, max_size=12), st.randoms(use_true_random=False))
+def test_words_merge_to_the_same_end_in_any_order_and_however_often(said: list[Word], dice: Random) -> None:
+    one, other = Policies(), Policies()
+    hear(one, *said)
+    shuffled = said + said
+    dice.shuffle(shuffled)
+    hear(other, *shuffled)
+    assert list(one) == list(other)
+    assert one.in_force == other.in_force
+    assert {rule.key for rule in one.of("orders").values()} == {
+        each.key for each in one.in_force if each.rule.service == "orders"
+    }
+    assert len(one) == len(one.in_force)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_read_as_it_was_written(rule: Rule) -> None:
+    assert unpack_rule(pack_rule(rule), rule.key) == rule
+
+
+def test_a_policy_says_who_set_it_and_when() -> None:
+    policies = Policies()
+    hear(policies, word(RULES[0], 1_500, writer="b"))
+    assert policies.in_force == (Policy(RULES[0], "b", 1.5),)
+
+
+def test_a_removed_policy_is_in_force_no_more_and_does_not_come_back() -> None:
+    policies = Policies()
+    hear(policies, word(RULES[0], 1), word(RULES[0], 2, removed=True), word(RULES[0], 1))
+    assert policies.in_force == ()
+    assert policies.of("orders") == {}
+    assert policies.rule("split:orders") is None
+
+
+def test_a_kind_that_only_a_later_version_knows_is_kept_and_has_no_effect() -> None:
+    unknown = Word("limit:orders", 1, 0, "a", msgpack.packb({"kind": "limit", "service": "orders", "most": 5}))
+    policies = Policies()
+    hear(policies, unknown)
+    assert list(policies) == [unknown]
+    assert policies.in_force == ()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\xc1",
+        msgpack.packb([]),
+        msgpack.packb({"kind": 1}),
+        msgpack.packb({"kind": "split", "service": "orders", "shares": [], "by": "tag"}),
+        msgpack.packb({"kind": "split", "service": "orders", "shares": {"v1": -1}, "by": "tag"}),
+        msgpack.packb({"kind": "split", "service": "orders", "shares": None, "by": "tag"}),
+        msgpack.packb({"kind": "split", "service": "search", "shares": {"v1": 1}, "by": "tag"}),
+        msgpack.packb({"kind": "weight", "service": "orders", "instance": "o1"}),
+    ],
+)
+def test_bytes_that_are_no_rule_are_refused(payload: bytes) -> None:
+    policies = Policies()
+    with pytest.raises(BadPayload):
+        policies.take(Word("split:orders", 1, 0, "a", payload))
+    assert list(policies) == []
+
+
+@law
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_rule_or_are_refused(payload: bytes) -> None:
+    with suppress(BadPayload):
+        unpack_rule(payload, "split:orders")
+
+
+def test_a_rule_that_does_not_fit_a_packet_is_refused() -> None:
+    with pytest.raises(InvalidPolicy, match="900 are allowed"):
+        pack_rule(Split("orders", {f"{n}{'v' * 60}": 1 for n in range(20)}))
+
+
+def test_the_latest_removals_are_remembered_and_the_rest_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 2)
+    removals = [word(Maintenance("orders", f"o{n}"), ms=n, removed=True) for n in range(1, 5)]
+    forwards, backwards = Policies(), Policies()
+    hear(forwards, *removals)
+    hear(backwards, *reversed(removals))
+    assert [each.ms for each in forwards] == [3, 4]
+    assert list(forwards) == list(backwards)
+
+
+def test_peers_cannot_fill_the_memory_with_policies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_MAX", 1)
+    policies = Policies()
+    hear(policies, *(word(Maintenance("orders", f"o{n}")) for n in range(5)))
+    assert len(policies) == 2
+    hear(policies, word(Maintenance("orders", "o0", "later"), 2))
+    assert policies.rule("maintenance:orders:o0") == Maintenance("orders", "o0", "later")

@@ -1,0 +1,186 @@
+"""What one node makes of policies: its user's, its peers', and those that it kept over a restart."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+
+from gossipreg import limits
+from gossipreg.errors import InvalidPolicy, NodeClosed, UnknownPolicy
+from gossipreg.model import Health
+from gossipreg.policy import Maintenance, Split, WeightOverride
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.outputs import InstancesChanged, Output, PoliciesChanged
+from gossipreg.protocol.registry.clock import AHEAD_MAX
+from gossipreg.protocol.registry.policies import Word, pack_rule
+from gossipreg.protocol.spreading.reconcile import Compare, Listing
+from gossipreg.protocol.wire.messages import pack
+from tests.protocol.making import BORN, engine, instance, said_to
+from tests.protocol.test_engine import B, among
+from tests.protocol.test_engine_hearing import hear, hear_in_talk, replies
+
+SPLIT = Split("orders", {"v1": 90, "v2": 10})
+
+
+def word(ms: int = BORN, *, removed: bool = False, writer: str = "b") -> Word:
+    return Word(SPLIT.key, ms, 0, writer, None if removed else pack_rule(SPLIT))
+
+
+def weights(node: Engine) -> dict[str, int]:
+    return {each.id: each.weight for each in node.view.service("orders").healthy}
+
+
+def offering(node: Engine) -> Engine:
+    """A node that offers one instance of each of two versions."""
+    node.register(instance("x", tags=("v1",)), 6.0)
+    node.register(instance("y", tags=("v2",)), 6.0)
+    return node
+
+
+def policies_changed(outputs: list[Output]) -> list[tuple[str, ...]]:
+    return [output.keys for output in outputs if isinstance(output, PoliciesChanged)]
+
+
+def test_a_policy_is_obeyed_at_once_and_told_on() -> None:
+    node = offering(among(B))
+    outputs = node.set_policy(SPLIT, 6.0)
+    assert weights(node) == {"x": 9, "y": 1}
+    assert policies_changed(outputs) == [("split:orders",)]
+    assert InstancesChanged(("orders",)) in outputs
+    told = said_to(node.wake(6.1), B.address)
+    assert SPLIT in [each.rule for each in told if isinstance(each, Word)]
+
+
+def test_a_peers_policy_is_obeyed_and_told_on() -> None:
+    node = offering(among(B))
+    outputs = hear(node, B, word())
+    assert policies_changed(outputs) == [("split:orders",)]
+    node.wake(6.0)
+    assert weights(node) == {"x": 9, "y": 1}
+    assert word() in said_to(node.wake(6.1), B.address)
+
+
+def test_what_is_known_already_is_no_news() -> None:
+    node = offering(among(B))
+    hear(node, B, word())
+    assert policies_changed(hear(node, B, word())) == []
+    assert policies_changed(hear(node, B, word(BORN - 1, removed=True))) == []
+
+
+def test_a_removed_policy_leaves_the_registered_weights() -> None:
+    node = offering(among(B))
+    node.set_policy(SPLIT, 6.0)
+    node.remove_policy(SPLIT.key, 6.0)
+    assert weights(node) == {"x": 1, "y": 1}
+    assert node.knowledge.policies.in_force == ()
+    with pytest.raises(UnknownPolicy, match="split:orders"):
+        node.remove_policy(SPLIT.key, 6.0)
+
+
+def test_what_is_set_here_outranks_what_was_heard_whatever_the_clocks_say() -> None:
+    node = offering(among(B))
+    hear(node, B, word(BORN + 3_600_000))
+    node.set_policy(Split("orders", {"v2": 1}), 6.0)
+    assert weights(node) == {"x": 0, "y": 1}
+
+
+def test_a_policy_from_the_far_future_is_counted_and_dropped() -> None:
+    node = offering(among(B))
+    assert policies_changed(hear(node, B, word(BORN + AHEAD_MAX + 60_000))) == []
+    assert node.counters["policies_from_the_future"] == 1
+    assert weights(node) == {"x": 1, "y": 1}
+
+
+def test_a_policy_that_cannot_be_read_is_counted_and_dropped() -> None:
+    node = among(B)
+    before = node.fingerprint
+    junk = Word(SPLIT.key, BORN, 0, "b", msgpack.packb({"kind": "split"}))
+    assert policies_changed(hear(node, B, junk)) == []
+    assert node.counters["policies_with_bad_payload"] == 1
+    assert node.fingerprint == before
+
+
+def test_equal_policies_are_equal_fingerprints_whatever_the_order() -> None:
+    out = Word("maintenance:orders:x", BORN, 0, "b", pack_rule(Maintenance("orders", "x", "disk")))
+    one, other = engine(), engine()
+    one.recall([word(), out], 6.0)
+    other.recall([out, word(BORN - 1), word()], 6.0)
+    assert one.fingerprint == other.fingerprint != engine().fingerprint
+
+
+def test_a_policy_that_gossip_missed_is_found_by_comparing() -> None:
+    node, peer = among(B), engine("p")
+    hear(node, B, word())
+    sums = Compare(peer.knowledge.fingerprint.sums)
+    told = replies(hear_in_talk(node, B, sums))
+    assert word() in told or any(isinstance(each, Listing) for each in told)
+    peer.recall([each for each in told if isinstance(each, Word)], 6.0)
+    assert [each.rule for each in peer.knowledge.policies.in_force] == [SPLIT]
+
+
+def test_an_instance_in_maintenance_by_policy_is_in_no_lookup() -> None:
+    node = offering(among(B))
+    node.set_policy(Maintenance("orders", "x", "new disk"), 6.0)
+    assert weights(node) == {"y": 1}
+    out = next(each for each in node.view.service("orders").instances if each.id == "x")
+    assert (out.health, out.reason) == (Health.MAINTENANCE, "new disk")
+
+
+def test_an_owner_that_drains_weighs_nothing_whatever_a_policy_says() -> None:
+    node = offering(among(B))
+    node.set_policy(WeightOverride("orders", "x", 5), 6.0)
+    assert weights(node) == {"x": 5, "y": 1}
+    node.drain(6.0)
+    assert weights(node) == {"x": 0, "y": 0}
+
+
+def test_all_instances_show_the_weight_that_they_have() -> None:
+    node = offering(among(B))
+    node.set_policy(SPLIT, 6.0)
+    assert {each.id: each.weight for each in node.view.service("orders").instances} == {"x": 9, "y": 1}
+
+
+def test_a_policy_for_a_service_that_nobody_offers_waits_for_it() -> None:
+    node = among(B)
+    node.set_policy(SPLIT, 6.0)
+    assert weights(offering(node)) == {"x": 9, "y": 1}
+
+
+def test_policies_kept_over_a_restart_are_not_news_to_anybody() -> None:
+    node = among(B)
+    node.recall([word()], 6.0)
+    assert word() not in said_to(node.wake(6.1), B.address)
+    assert [each.rule for each in node.knowledge.policies.in_force] == [SPLIT]
+
+
+def test_policies_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_MAX", 1)
+    node = among(B)
+    node.set_policy(SPLIT, 6.0)
+    node.set_policy(SPLIT, 6.0)
+    with pytest.raises(InvalidPolicy, match="remove some"):
+        node.set_policy(Maintenance("orders", "x"), 6.0)
+
+
+def test_a_rule_that_cannot_be_obeyed_changes_nothing() -> None:
+    node = among(B)
+    with pytest.raises(InvalidPolicy):
+        node.set_policy(Split("orders", {}), 6.0)
+    assert node.knowledge.policies.in_force == ()
+
+
+def test_a_node_that_has_left_sets_no_policies() -> None:
+    node = among(B)
+    node.leave(6.0)
+    with pytest.raises(NodeClosed):
+        node.set_policy(SPLIT, 6.0)
+
+
+def test_a_policy_takes_few_bytes() -> None:
+    assert len(pack(word())) < 120
+
+
+def test_what_was_kept_twice_over_a_restart_is_known_once() -> None:
+    node = offering(engine("a"))
+    node.recall([word(), word(), word(BORN - 1)], 6.0)
+    assert weights(node) == {"x": 9, "y": 1}

@@ -1,0 +1,135 @@
+"""How a newcomer gets in by several seeds: one tells it everything, and the others step in if that one fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossipreg.model import Address
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.probe import Ack, Ping
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.outputs import CloseStream, Output, SendFrame
+from gossipreg.protocol.spreading.reconcile import Compare, End
+from gossipreg.protocol.wire.messages import Message
+from gossipreg.protocol.wire.reader import unpack
+from tests.protocol.making import engine, introduce, packet
+from tests.protocol.test_engine import B, C, opened
+from tests.protocol.test_engine_hearing import D
+
+SEEDS = {seed.address: seed for seed in (B, C, D)}
+
+
+def newcomer() -> tuple[Engine, dict[Address, int]]:
+    """A newcomer that has greeted its seeds, and its streams to them."""
+    node = engine("a", has_seeds=True)
+    greetings = opened(node.seeds(tuple(SEEDS), 0.0))
+    assert all(unpack(greeting.frame)[1] == [Ping(0, 0, node.fingerprint)] for greeting in greetings)
+    return node, {greeting.to: greeting.stream for greeting in greetings}
+
+
+def says(node: Engine, streams: dict[Address, int], seed: Rumor, *said: Message, now: float = 0.1) -> list[Output]:
+    return node.stream_frame(streams[seed.address], packet(seed, *said), seed.address, now)
+
+
+def answers(node: Engine, streams: dict[Address, int], seed: Rumor, now: float = 0.1) -> list[Output]:
+    return says(node, streams, seed, Ack(0, 0, 1), now=now)
+
+
+def compared(outputs: list[Output], streams: dict[Address, int]) -> list[Address]:
+    """The seeds to which the sums of the newcomer's state go."""
+    asked = [
+        output.stream
+        for output in outputs
+        if isinstance(output, SendFrame) and any(isinstance(said, Compare) for said in unpack(output.frame)[1])
+    ]
+    return [address for address, stream in streams.items() if stream in asked]
+
+
+def test_the_first_seed_that_answers_is_compared_with_and_the_others_wait() -> None:
+    node, streams = newcomer()
+    outputs = answers(node, streams, C)
+    assert compared(outputs, streams) == [C.address]
+    [frame] = [output.frame for output in outputs if isinstance(output, SendFrame)]
+    assert unpack(frame)[1] == [Compare(node.knowledge.fingerprint.sums), End()]
+    assert answers(node, streams, B) == []
+    assert answers(node, streams, D) == []
+
+
+def test_when_it_has_told_everything_those_that_it_knows_are_let_go_and_the_stranger_has_its_turn() -> None:
+    node, streams = newcomer()
+    for seed in (C, B, D):
+        answers(node, streams, seed)
+    says(node, streams, C, B, C, End())
+    assert node.identity.settled
+    outputs = says(node, streams, C, End())
+    assert {output.stream for output in outputs if isinstance(output, CloseStream)} == {
+        streams[B.address],
+        streams[C.address],
+    }
+    assert compared(outputs, streams) == [D.address]
+
+
+@pytest.mark.parametrize("end", ["it ended", "it talked junk"])
+def test_when_it_dies_in_the_middle_the_next_one_that_answered_is_compared_with(end: str) -> None:
+    node, streams = newcomer()
+    answers(node, streams, C)
+    answers(node, streams, B)
+    says(node, streams, C, D)
+    if end == "it ended":
+        outputs = node.stream_ended(streams[C.address], 0.2)
+    else:
+        outputs = node.stream_frame(streams[C.address], b"junk", C.address, 0.2)
+    assert compared(outputs, streams) == [B.address]
+    assert compared(answers(node, streams, D), streams) == []
+
+
+def test_when_it_says_nothing_from_one_try_to_the_next_another_has_its_turn_beside_it() -> None:
+    node, streams = newcomer()
+    answers(node, streams, C)
+    answers(node, streams, B)
+    assert compared(node.seeds(tuple(SEEDS), 0.25), streams) == [], "it has just answered"
+    assert compared(node.seeds(tuple(SEEDS), 0.75), streams) == [B.address]
+
+
+def test_while_it_goes_on_telling_nobody_else_is_asked() -> None:
+    node, streams = newcomer()
+    answers(node, streams, C)
+    answers(node, streams, B)
+    node.stream_ended(streams[D.address], 0.1, refused=True)
+    for now in (0.25, 0.75, 1.75):
+        says(node, streams, C, now=now)
+        assert node.seeds(tuple(SEEDS), now) == []
+
+
+def test_who_answers_after_the_talk_is_compared_with_unless_it_is_known() -> None:
+    node, streams = newcomer()
+    answers(node, streams, C)
+    says(node, streams, C, B, C, End())
+    says(node, streams, C, End())
+    assert answers(node, streams, B, now=0.2) == [CloseStream(streams[B.address])]
+    assert compared(answers(node, streams, D, now=0.2), streams) == [D.address]
+
+
+def test_a_newcomer_that_is_being_told_everything_does_not_also_compare_with_those_it_hears_of() -> None:
+    node, streams = newcomer()
+    answers(node, streams, C)
+    says(node, streams, C, B)
+    introduce(node, B, now=1.0)
+    for now in (1.0, 2.5):
+        assert opened(node.receive(packet(B, Ping(1, 0, 1)), B.address, now)) == []
+    node.stream_ended(streams[C.address], 2.6)
+    assert len(opened(node.receive(packet(B, Ping(1, 0, 1)), B.address, 2.7))) == 1
+
+
+def test_a_lone_seed_is_compared_with_at_once_and_once_at_a_time() -> None:
+    node = engine("a", has_seeds=True)
+    [opening] = opened(node.seeds([C.address], 0.0))
+    assert unpack(opening.frame)[1] == [Compare(node.knowledge.fingerprint.sums), End()]
+    assert node.seeds([C.address], 0.25) == []
+
+
+def test_nobody_is_greeted_twice_at_a_time() -> None:
+    node, streams = newcomer()
+    assert node.seeds(tuple(SEEDS), 0.25) == []
+    node.stream_ended(streams[C.address], 0.3, refused=True)
+    assert [greeting.to for greeting in opened(node.seeds(tuple(SEEDS), 0.75))] == [C.address]

@@ -1,0 +1,64 @@
+"""Down a tree first: whom a node tells what it heard, and what it does when the tree has a hole."""
+
+from __future__ import annotations
+
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.outputs import Output, Transmit
+from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.wire.reader import unpack
+from tests.protocol.making import crowd, history, instance, packet
+from tests.protocol.test_engine import among
+
+CROWD = crowd(30)
+OWNER = CROWD[4]
+[RECORD] = history([("x", 1)], owner=OWNER.name).said
+
+
+def told(outputs: list[Output]) -> list[str]:
+    """Who is told of an instance and of nothing else, as those are not who are being probed; by name."""
+    names = {member.address: member.name for member in CROWD}
+    return [
+        names[each.to]
+        for each in outputs
+        if isinstance(each, Transmit) and all(isinstance(message, Record) for message in unpack(each.data)[1])
+    ]
+
+
+def hear(node: Engine, sender: Rumor, now: float = 6.0) -> list[str]:
+    node.receive(packet(sender, RECORD), sender.address, now)
+    return told(node.wake(now))
+
+
+def above(node: Engine) -> Rumor:
+    name = node.members.ring.above("a", OWNER.name, 3)
+    return next(member for member in CROWD if member.name == name)
+
+
+def test_what_is_said_here_goes_to_those_below_us_first() -> None:
+    node = among(*CROWD)
+    node.register(instance("mine"), 6.0)
+    assert told(node.wake(6.002)) == node.members.ring.below("a", "a", 3)
+
+
+def test_what_comes_from_above_goes_to_those_below_at_once() -> None:
+    node = among(*CROWD)
+    assert hear(node, above(node)) == node.members.ring.below("a", OWNER.name, 3)
+
+
+def test_what_comes_from_elsewhere_goes_to_some_at_random_for_the_tree_has_a_hole() -> None:
+    node = among(*CROWD)
+    elsewhere = next(member for member in CROWD if member not in (above(node), OWNER))
+    below = node.members.ring.below("a", OWNER.name, 3)
+    to = hear(node, elsewhere)
+    assert len(to) == 3
+    assert to != below
+
+
+def test_what_an_owner_who_has_gone_meanwhile_said_waits_for_the_second_round() -> None:
+    node = among(*CROWD)
+    sender = above(node)
+    node.receive(packet(sender, RECORD), sender.address, 6.0)
+    node.members.ring.unseat(OWNER.name)
+    del node.members._position[OWNER.name]
+    assert told(node.wake(6.0)) == []

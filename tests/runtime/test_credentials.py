@@ -1,0 +1,238 @@
+"""A node seals what it is given, carries what it cannot read, and reads what it holds the key for."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from gossipreg import ConfigError, CredentialsUnavailable, Health, Instance, Node, open_node
+from gossipreg.config import AgentConfig, Config, key_id
+from gossipreg.runtime.definitions import Placed, define
+from gossipreg.runtime.offers import Definition
+from gossipreg.runtime.persistence import DATABASE
+from tests.runtime.nodes import PATIENCE, config
+
+LOGIN = {"user": "app", "password": "correct horse"}
+
+
+def text(fill: str) -> str:
+    """A key as it is written."""
+    return base64.b64encode(fill.encode() * 32).decode()
+
+
+GOSSIP, OLD, NEW = text("g"), text("o"), text("n")
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    """A node alone in its cluster, with a credential key."""
+    async with open_node(config("ann", credential_key=OLD)) as node:
+        yield node
+
+
+def version(node: Node) -> int:
+    """How often the node has said something new of what it offers."""
+    table = node._engine.knowledge.registry.table(node.name)
+    return 0 if table is None else table.head.version
+
+
+async def test_who_registers_an_instance_can_read_what_was_given_with_it(node: Node) -> None:
+    made = await node.register("pg", port=5432, credentials=LOGIN)
+    assert node.credentials(made) == LOGIN
+    assert node.credentials(node.pick("pg")) == LOGIN
+    assert b"horse" not in made.sealed
+
+
+async def test_registering_again_with_the_same_credentials_changes_nothing(node: Node) -> None:
+    made = await node.register("pg", port=5432, credentials=LOGIN)
+    index, said = node.index("pg"), version(node)
+    again = await node.register("pg", port=5432, credentials=dict(reversed(LOGIN.items())))
+    assert (again, node.index("pg"), version(node)) == (made, index, said)
+
+
+async def test_registering_again_with_others_is_an_ordinary_update(node: Node) -> None:
+    await node.register("pg", port=5432, credentials=LOGIN)
+    watch = node.watch("pg")
+    await anext(watch)
+    await node.register("pg", port=5432, credentials=LOGIN | {"password": "another"})
+    [changed] = (await anext(watch)).changed
+    assert node.credentials(changed)["password"] == "another"
+
+
+async def test_registering_again_without_takes_them_away(node: Node) -> None:
+    await node.register("pg", port=5432, credentials=LOGIN)
+    made = await node.register("pg", port=5432)
+    assert made.sealed == b""
+    with pytest.raises(CredentialsUnavailable, match=r"^instance 'pg-ann-5432' of 'pg' has no credentials$"):
+        node.credentials(made)
+
+
+async def test_maintenance_and_health_leave_them_as_they_are(node: Node) -> None:
+    made = await node.register("pg", port=5432, credentials=LOGIN, checks=[{"ttl": 60}])
+    out = await node.set_maintenance(made.id, "new disk")
+    back = await node.set_maintenance(made.id, None)
+    await node.heartbeat(made.id)
+    well = node.own(made.id)
+    assert well is not None
+    assert [each.health for each in (made, out, back, well)] == [
+        Health.CRITICAL,
+        Health.MAINTENANCE,
+        Health.CRITICAL,
+        Health.PASSING,
+    ]
+    assert {each.sealed for each in (made, out, back, well)} == {made.sealed}
+    assert node.credentials(out) == LOGIN
+
+
+async def test_without_a_key_credentials_are_refused_and_nothing_is_registered() -> None:
+    async with open_node(config("ann")) as node:
+        with pytest.raises(CredentialsUnavailable, match="set credential_key_file to a file that holds one"):
+            await node.register("pg", port=5432, credentials=LOGIN)
+        assert node.lookup("pg", healthy=False) == ()
+
+
+async def test_a_member_without_the_key_carries_what_it_cannot_read() -> None:
+    with trio.fail_after(PATIENCE):
+        async with (
+            open_node(config("ann", credential_key=OLD)) as ann,
+            open_node(config("bob", ann)) as bob,
+            open_node(config("cid", bob, credential_key=OLD)) as cid,
+        ):
+            await ann.register("pg", port=5432, credentials=LOGIN)
+            [at_bob], [at_cid] = await bob.wait_for("pg"), await cid.wait_for("pg")
+            with pytest.raises(CredentialsUnavailable, match="this node has no credential key"):
+                bob.credentials(at_bob)
+            assert cid.credentials(at_cid) == LOGIN
+
+
+async def test_a_restart_keeps_them_and_the_disk_does_not_show_them(tmp_path: Path) -> None:
+    async def live(**options: str) -> Instance:
+        async with open_node(config("ann", data_dir=tmp_path, **options)) as node:
+            [made] = node.lookup("pg") or [await node.register("pg", port=5432, credentials=LOGIN)]
+            if options:
+                assert node.credentials(made) == LOGIN
+            return made
+
+    first = await live(credential_key=OLD)
+    assert await live() == first  # without the key
+    assert await live(credential_key=OLD) == first
+    assert b"horse" not in (tmp_path / DATABASE).read_bytes()
+
+
+async def test_what_files_define_is_sealed_too_and_reading_them_again_changes_nothing(node: Node) -> None:
+    placed = [Placed("services.toml: service 1", Definition(service="pg", port=5432, credentials=LOGIN))]
+    assert await define(node, placed) == []
+    [made] = node.lookup("pg")
+    assert node.credentials(made) == LOGIN
+    said = version(node)
+    assert await define(node, placed) == []
+    assert version(node) == said
+    assert "horse" not in repr(placed)
+
+
+async def test_what_files_define_stays_as_it_was_when_it_cannot_be_sealed() -> None:
+    async with open_node(config("ann")) as node:
+        await define(node, [Placed("f: service 1", Definition(service="pg", port=5432))])
+        [failed] = await define(node, [Placed("f: service 1", Definition(service="pg", port=5432, credentials=LOGIN))])
+        assert str(failed).startswith("f: service 1: credentials: this node has no credential key")
+        assert len(node.lookup("pg")) == 1
+
+
+# Changing the key
+
+
+async def test_a_key_is_changed_step_by_step_while_all_can_read(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+
+    async def live(*keys: str) -> Instance:
+        file.write_text("\n".join(keys) + "\n\n")
+        async with open_node(config("ann", credential_key_file=file)) as node:
+            made = await node.register("pg", port=5432, credentials=LOGIN)
+            assert node.credentials(made) == LOGIN
+            return made
+
+    before, both, after = await live(OLD), await live(NEW, OLD), await live(NEW)
+    assert before.sealed[:4].hex() == key_id(base64.b64decode(OLD))
+    assert both.sealed[:4] == after.sealed[:4] == bytes.fromhex(key_id(base64.b64decode(NEW)))
+
+
+async def test_what_is_kept_on_disk_is_sealed_anew_when_the_key_is_changed(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+
+    def keys(*texts: str) -> Config:
+        file.write_text("\n".join(texts))
+        return config("ann", data_dir=tmp_path / "kept", credential_key_file=file)
+
+    with trio.fail_after(PATIENCE):
+        async with open_node(keys(OLD)) as node:
+            old = await node.register("pg", port=5432, credentials=LOGIN, meta={"a": "b"}, weight=3)
+        async with open_node(keys(NEW, OLD)) as node:
+            async for change in node.watch("pg"):
+                [new] = change.instances
+                if new.sealed != old.sealed:
+                    break
+            assert attrs.evolve(new, sealed=old.sealed) == old
+            await node.register("other", port=1)  # is on disk when this returns, and so is what was said before
+        async with open_node(keys(NEW)) as node:
+            assert node.credentials(node.pick("pg")) == LOGIN
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"credential_key": OLD, "credential_key_file": "x"}, "credential_key and credential_key_file: give one of"),
+        ({"credential_key": "c2hvcnQ="}, "credential_key: the key has 5 bytes, not 32: make one with"),
+        ({"credential_key": ""}, "credential_key: the key has 0 bytes, not 32"),
+        (
+            {"credential_key": GOSSIP, "key": GOSSIP},
+            "credential_key: it holds the key of the gossip, which all members",
+        ),
+    ],
+)
+async def test_a_key_that_cannot_be_used_is_refused(options: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        async with open_node(config(**options)):
+            pass
+    assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "credential_key_file: cannot read {}: No such file or directory"),
+        (b"\xff", "credential_key_file: {} holds no key: make one with `gossipreg keygen`"),
+        (b"\n\n", "credential_key_file {}: 0 keys are not 1 to 16, one a line"),
+        (f"{OLD}\n".encode() * 17, "credential_key_file {}: 17 keys are not 1 to 16, one a line"),
+        (
+            f"{OLD}\nsecret!\n".encode(),
+            "credential_key_file {}: the key is not base64: make one with `gossipreg keygen`",
+        ),
+    ],
+)
+async def test_a_file_of_keys_that_cannot_be_used_is_named(
+    content: bytes | None, sentence: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError) as refused:
+        async with open_node(config(credential_key_file=file)):
+            pass
+    assert str(refused.value) == sentence.format(file)
+
+
+def test_a_configuration_does_not_show_its_keys() -> None:
+    shown = repr(Config(key=GOSSIP, credential_key=OLD)) + repr(AgentConfig(key=GOSSIP, credential_key=OLD))
+    assert GOSSIP not in shown
+    assert OLD not in shown
+
+
+async def test_an_instance_that_is_shown_does_not_show_them(node: Node) -> None:
+    made = await node.register("pg", port=5432, credentials=LOGIN)
+    assert "sealed" not in repr(made)
+    assert made == attrs.evolve(made)

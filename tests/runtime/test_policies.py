@@ -1,0 +1,121 @@
+"""Policies over real sockets: set at one node, obeyed at another, kept over restarts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import trio
+
+from gossipreg import Health, InvalidPolicy, Maintenance, Node, Split, StorageError, UnknownPolicy, open_node
+from tests.runtime.nodes import PATIENCE, config
+
+SPLIT = Split("orders", {"v1": 90, "v2": 10})
+
+
+async def until_weights(node: Node, wanted: dict[str, int]) -> None:
+    with trio.fail_after(PATIENCE):
+        async for change in node.watch("orders"):
+            if {each.id: each.weight for each in change.instances} == wanted:
+                return
+
+
+async def offer(node: Node) -> None:
+    await node.register("orders", port=80, id="x", tags=["v1"])
+    await node.register("orders", port=81, id="y", tags=["v2"])
+
+
+async def test_a_split_set_at_one_node_is_obeyed_at_another() -> None:
+    async with open_node(config("a")) as one, open_node(config("b", one)) as other:
+        await offer(one)
+        await until_weights(other, {"x": 1, "y": 1})
+        policy = await other.set_policy(SPLIT)
+        assert (policy.rule, policy.writer) == (SPLIT, "b")
+        await until_weights(one, {"x": 9, "y": 1})
+        assert one.policies() == other.policies() == (policy,)
+
+        picks = Counter(one.pick("orders").id for _ in range(10_000))
+        due = {"x": 9_000, "y": 1_000}
+        chi_squared = sum((picks[each] - due[each]) ** 2 / due[each] for each in due)
+        assert chi_squared < 24  # one degree of freedom: a fair draw exceeds it once in a million runs
+
+        await one.remove_policy(policy.key)
+        await until_weights(other, {"x": 1, "y": 1})
+        assert other.policies() == ()
+
+
+async def test_anybodys_instance_can_be_taken_out() -> None:
+    async with open_node(config("a")) as one, open_node(config("b", one)) as other:
+        await offer(one)
+        await until_weights(other, {"x": 1, "y": 1})
+        await other.set_policy(Maintenance("orders", "x", "new disk"))
+        await until_weights(one, {"y": 1})
+        out = next(each for each in one.lookup("orders", healthy=False) if each.id == "x")
+        assert (out.health, out.reason) == (Health.MAINTENANCE, "new disk")
+
+
+async def test_what_cannot_be_set_or_removed_is_refused() -> None:
+    async with open_node(config("a")) as node:
+        with pytest.raises(InvalidPolicy, match="split"):
+            await node.set_policy(Split("orders", {}))
+        with pytest.raises(UnknownPolicy, match="split:orders"):
+            await node.remove_policy("split:orders")
+
+
+async def test_policies_outlive_the_end_of_all_nodes(tmp_path: Path) -> None:
+    """Also one that another node set, which is noted in the background."""
+    mine, theirs = SPLIT, Maintenance("orders", "x", "new disk")
+    async with open_node(config("a", data_dir=tmp_path)) as one:
+        await one.set_policy(mine)
+        async with open_node(config("b", one)) as other:
+            await other.set_policy(theirs)
+            with trio.fail_after(PATIENCE):
+                while theirs.key not in await saved(one):  # noqa: ASYNC110 - what is noted on disk rings no bell
+                    await trio.sleep(0.01)
+    async with open_node(config("a", data_dir=tmp_path)) as again:
+        assert [each.rule for each in again.policies()] == [theirs, mine]
+        assert [each.writer for each in again.policies()] == ["b", "a"]
+
+
+async def saved(node: Node) -> list[str]:
+    """The keys of the policies that a node has on disk."""
+    keeper = node._life.keeper
+    assert keeper is not None
+    return list((await keeper.load()).policies)
+
+
+async def test_a_removed_policy_stays_removed_over_a_restart(tmp_path: Path) -> None:
+    async with open_node(config("a", data_dir=tmp_path)) as node:
+        await node.set_policy(SPLIT)
+        await node.remove_policy(SPLIT.key)
+    async with open_node(config("a", data_dir=tmp_path)) as again:
+        assert again.policies() == ()
+        await again.set_policy(SPLIT)
+        assert [each.rule for each in again.policies()] == [SPLIT]
+
+
+async def test_a_policy_that_the_disk_refuses_is_in_force_and_its_writer_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(key: str, word: bytes) -> None:
+        raise StorageError("free some space on its disk")
+
+    async with open_node(config("a", data_dir=tmp_path)) as node:
+        monkeypatch.setattr("gossipreg.runtime.persistence.Keeper.put_policy", lambda _, key, word: full(key, word))
+        with pytest.raises(StorageError, match="split:orders is in force"):
+            await node.set_policy(SPLIT)
+        assert [each.rule for each in node.policies()] == [SPLIT]
+
+
+async def test_a_policy_on_disk_that_cannot_be_read_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_node(config("a", data_dir=tmp_path)) as node:
+        await node.set_policy(SPLIT)
+        keeper = node._life.keeper
+        assert keeper is not None
+        await keeper.put_policy("split:search", b"\xc1")
+    async with open_node(config("a", data_dir=tmp_path)) as again:
+        assert [each.key for each in again.policies()] == ["split:orders"]
+    assert "a policy on disk is not used" in caplog.text

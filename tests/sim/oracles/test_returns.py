@@ -1,0 +1,69 @@
+"""Whoever keeps being failed waits, as long as it has to and from when it heard; or the oracle sees it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossipreg.config import Settings
+from gossipreg.model import Status
+from gossipreg.protocol.membership.calm import Calm
+from gossipreg.protocol.wire.messages import pack
+from sim.cluster import Cluster
+from sim.oracles.returns import Returns, penance
+from tests.sim.making import run_for
+from tests.sim.oracles.watching import texts, watched
+
+#: So that a wait is short, and comes from the first return on.
+QUICK = Settings(calm_base=4.0, calm_max=8.0)
+
+
+def fail(made: Cluster, status: Status = Status.FAILED) -> None:
+    """Let n0 tell n1, and nobody else, that it is thought to have failed."""
+    n0, n1 = made.processes["n0"], made.processes["n1"]
+    n0.engine.outbox.send(n1.address, pack(n1.engine.identity.rumor().graver(status)))
+    n0.act(n0.engine.outbox.take())
+    run_for(made, 0.01)
+
+
+def test_a_penance_doubles_up_to_a_limit() -> None:
+    assert [penance(QUICK, returns) for returns in range(5)] == [0.0, 4.0, 8.0, 8.0, 8.0]
+
+
+def test_who_waits_as_long_as_it_has_to_is_well() -> None:
+    made, returns = watched(Returns, settings=QUICK)
+    for _ in range(3):
+        fail(made)
+        run_for(made, 9.0)
+    assert returns.checks == 2
+    assert texts(returns) == []
+
+
+def test_who_comes_back_too_soon_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, returns = watched(Returns, settings=QUICK)
+    monkeypatch.setattr(Calm, "wait", lambda self, now: 1.0 if self._returns else 0.0)
+    fail(made)
+    fail(made)
+    run_for(made, 2.0)
+    assert texts(returns) == ["is back 1.000 s after it was failed, not 4 s"]
+
+
+def test_to_have_outbid_a_verdict_unheard_counts_as_a_return() -> None:
+    made, returns = watched(Returns, settings=QUICK)
+    n0, n1 = made.processes["n0"], made.processes["n1"]
+    verdict = pack(n1.engine.identity.rumor().graver(Status.FAILED))
+    fail(made, Status.SUSPECT)
+    n0.engine.outbox.send(n1.address, verdict)
+    n0.act(n0.engine.outbox.take())
+    run_for(made, 0.01)
+    assert returns.checks == 0
+    fail(made)
+    run_for(made, 9.0)
+    assert returns.checks == 1
+    assert texts(returns) == []
+
+
+def test_where_nobody_comes_back_twice_returns_are_not_judged() -> None:
+    made, returns = watched(Returns)
+    fail(made)
+    returns.finish()
+    assert returns.note == "not applicable here: nobody came back twice"

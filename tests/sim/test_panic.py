@@ -1,0 +1,71 @@
+"""A split, as those see it who look up with a panic threshold: each side calls all, and after it nothing is stale."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossipreg.model import Instance
+from gossipreg.protocol.registry.view import ServiceView
+from sim import Cluster, World, ns
+from sim.conditions import Cut, Links
+
+NAMES = [f"n{number}" for number in range(10)]
+FEW, MANY = NAMES[:3], NAMES[3:]
+
+
+def seen(cluster: Cluster, name: str) -> ServiceView:
+    return cluster.processes[name].engine.view.service("orders")
+
+
+def ids(instances: tuple[Instance, ...]) -> list[str]:
+    return [each.id for each in instances]
+
+
+def split(seed: int) -> tuple[Cluster, str]:
+    """Ten nodes that offer one instance each, three of them cut off for a minute; and what was seen over time."""
+    cluster = Cluster(World(seed=seed))
+    for name in NAMES:
+        cluster.start(name, seeds=["n0"])
+        cluster.register(name, Instance(id=name, service="orders", host="10.0.0.1", port=80, owner=name))
+    cluster.world.run(until=ns(5.0))
+    cluster.network.begin("split", Cut(Links(FEW, MANY)))
+    story = []
+    for second in range(6, 66):
+        cluster.world.run(until=ns(float(second)))
+        story += [f"{second} {name} {ids(seen(cluster, name).to_call(0.5))}" for name in NAMES]
+    return cluster, "\n".join(story)
+
+
+@pytest.fixture(scope="module")
+def cut() -> tuple[Cluster, str]:
+    return split(1)
+
+
+def test_the_few_call_all_and_the_many_only_those_they_reach(cut: tuple[Cluster, str]) -> None:
+    cluster, _ = cut
+    for name in FEW:
+        view = seen(cluster, name)
+        assert view.lost is not None
+        assert (view.lost.share, ids(view.healthy), ids(view.to_call(0.5))) == (0.3, FEW, NAMES)
+        assert ids(tuple(each for each in view.to_call(0.5) if each.stale)) == MANY
+    for name in MANY:
+        view = seen(cluster, name)
+        assert view.lost is not None
+        assert (view.lost.share, ids(view.to_call(0.5)), ids(view.to_call(0.8))) == (0.7, MANY, NAMES)
+
+
+def test_while_the_verdicts_come_one_by_one_enough_are_called_all_the_time(cut: tuple[Cluster, str]) -> None:
+    for line in cut[1].splitlines():
+        assert line.count("'n") >= 5, line
+
+
+def test_what_a_panic_answers_hangs_on_the_seed_alone(cut: tuple[Cluster, str]) -> None:
+    assert split(1)[1] == cut[1]
+
+
+def test_after_the_split_nothing_is_stale() -> None:
+    cluster, _ = split(2)
+    cluster.network.end("split")
+    cluster.world.run(until=ns(100.0))
+    for name in NAMES:
+        assert (seen(cluster, name).lost, ids(seen(cluster, name).healthy)) == (None, NAMES)
