@@ -1,4 +1,4 @@
-"""Knows the one cipher that everything is sealed with: packets, streams and credentials, each under a key of its own."""
+"""Knows the one cipher that all is sealed with: packets, streams, credentials, each under a subkey of its own."""
 
 from __future__ import annotations
 

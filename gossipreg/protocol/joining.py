@@ -50,6 +50,11 @@ class Joining:
     def _is_alone(self) -> bool:
         return not self.members.present or not self.identity.settled
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody is missed, so that a try must not wait."""
+        return self._is_alone or self.members.has_failed
+
     def wake(self, now: float) -> None:
         """Try to reach one failed member and the seeds, if it is time: that is how a split heals by itself."""
         if now < self.deadline:

@@ -149,9 +149,10 @@ class Heard:
 Found = dict[tuple[int, int], dict[str, list[Heard]]]
 
 
-def register(connection: socket.socket, port: int, name: str) -> None:
+def register(connection: socket.socket, port: int, name: str, tags: Sequence[str] = ()) -> None:
     """Have the one instance be different; the answer is left for `answered`."""
-    body = json.dumps({"id": "changing", "service": "changing", "port": 8080, "meta": {"round": name}})
+    wanted = {"id": "changing", "service": "changing", "port": 8080, "meta": {"round": name}, "tags": list(tags)}
+    body = json.dumps(wanted)
     head = f"PUT /api/v1/instances HTTP/1.1\r\nHost: {_HOST}:{port}\r\nContent-Length: {len(body)}\r\n\r\n"
     connection.sendall(f"{head}{body}".encode())
 
@@ -234,13 +235,14 @@ async def measure(counts: Sequence[tuple[int, int]], rounds: int) -> Found:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ears.listen)
         with Brood(ears) as brood:
-            agent, port = await _start(brood)
+            agent, port = await start_agent(brood)
             found = await trio.to_thread.run_sync(take_turns, agent, port, counts, rounds)
         nursery.cancel_scope.cancel()
     return found
 
 
-async def _start(brood: Brood) -> tuple[Process, int]:
+async def start_agent(brood: Brood) -> tuple[Process, int]:
+    """An agent with one instance, and the port of its door."""
     command = [sys.executable, "-m", "gossipreg", "agent", "--name", "watched", "--bind", f"{_HOST}:0"]
     command += ["--http", f"{_HOST}:0", "--dns", "off", "--log-format", "json"]
     ports: list[int] = []

@@ -87,6 +87,22 @@ DEATH = Scenario(
     sometimes=("suspect", "failed", "left"),
 )
 
+#: A death that one side of a split takes for a departure, and the other for a failure.
+GOODBYE = Scenario(
+    name="goodbye",
+    title="One says goodbye behind a split that is longer than a short memory",
+    nodes=4,
+    warmup=4.0,
+    duration=16.0,
+    quiet=20.0,
+    settings=attrs.evolve(_HASTY, remember_departed=40.0),
+    faults=(
+        Fault(kind="cut", nodes=("n0", "n1")),
+        Fault(kind="leave", nodes=("n3",), at=5.0, permanent=True),
+    ),
+    sometimes=("failed", "left", "revived"),
+)
+
 #: Two of many that hear nothing now and then.
 FLAPPING = Scenario(
     name="flapping",
@@ -214,6 +230,11 @@ def who_is_probed_next_is_drawn_at_random(patch: pytest.MonkeyPatch) -> None:
         return self._rumors[self.dice.choice(self._present)] if self._present else None
 
     patch.setattr(Members, "next_target", next_target)
+
+
+@_mutation(GOODBYE, "Ranks")
+def who_left_is_forgotten_before_those_who_failed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("gossipreg.protocol.membership.members._LEFT_LONGER", 0.05)
 
 
 @_mutation(DEATH, "Memory")

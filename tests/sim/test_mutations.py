@@ -6,7 +6,7 @@ import pytest
 
 from sim.play import play
 from sim.scenario import Scenario
-from tests.sim.mutations import DEATH, FLAPPING, MUTATIONS, SPLIT, TANGLE, Mutation
+from tests.sim.mutations import DEATH, FLAPPING, GOODBYE, MUTATIONS, SPLIT, TANGLE, Mutation
 
 #: The most seeds that any mutation is given.
 SEEDS = max(mutation.seeds for mutation in MUTATIONS)
@@ -20,7 +20,7 @@ def found_by(scenario: Scenario, seed: int) -> set[str]:
         return {"raised"}
 
 
-@pytest.mark.parametrize("scenario", [TANGLE, SPLIT, DEATH, FLAPPING], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [TANGLE, SPLIT, DEATH, FLAPPING, GOODBYE], ids=lambda scenario: scenario.name)
 def test_without_a_mistake_each_of_these_plays_is_good(scenario: Scenario) -> None:
     for seed in range(SEEDS):
         outcome = play(scenario, seed)

@@ -32,6 +32,11 @@ class Dialect(Protocol):
         """Such as ``("/v1",)``: all paths below them are its own."""
         ...
 
+    @property
+    def routine(self) -> frozenset[tuple[str, str]]:
+        """Methods and patterns of what is no GET and comes as often: heartbeats, polls. Logged as reads are."""
+        ...
+
     async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
         """The pattern of the path, for the counter, empty if there is none; and the answer, errors included.
 

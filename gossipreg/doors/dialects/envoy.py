@@ -114,6 +114,7 @@ class Envoy:
     """Answers polls. An answer's version is made of what it holds: agents that know the same give the same."""
 
     prefixes: tuple[str, ...] = ("/v3",)
+    routine: frozenset[tuple[str, str]] = frozenset({("POST", "/v3/discovery:endpoints")})
     _kept: dict[tuple[Cluster, str | None], tuple[int, Any]] = attrs.field(init=False, factory=dict)
     _told: set[str] = attrs.field(init=False, factory=set)  # versions, while the node is young
 

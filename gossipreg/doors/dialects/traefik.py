@@ -45,6 +45,7 @@ class Traefik:
     """Answers with one document for everything, or for what the query narrows it to."""
 
     prefixes: tuple[str, ...] = ("/traefik",)
+    routine: frozenset[tuple[str, str]] = frozenset()
 
     async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
         """The dynamic configuration. While the node is young it is refused, so Traefik keeps what it has."""

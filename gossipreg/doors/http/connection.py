@@ -27,7 +27,7 @@ import http
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Final, Protocol
 
@@ -74,6 +74,7 @@ class Connection:
     _is_new: bool = attrs.field(init=False, default=True)  # nothing has been asked yet
     _is_head: bool = attrs.field(init=False, default=False)  # a HEAD request: its answer goes without a body
     _name: bytes = attrs.field(init=False, default=b"")  # what the request is called; empty until it is read
+    _ahead: bytes = attrs.field(init=False, default=b"")  # what came while the client waited
     _poll: tuple[bytes, Request] | None = attrs.field(init=False, default=None)  # the last whole GET
 
     async def run(self) -> None:
@@ -137,10 +138,10 @@ class Connection:
         return await self._answer_once(reply)
 
     async def _answer_once(self, reply: Answer | Waiting) -> bool:
-        answer = await self._awaited(reply) if isinstance(reply, Waiting) else reply
-        if answer is None:
+        if isinstance(reply, Answer):
+            await self._answer(reply)
+        elif not await self._answer_late(reply, self._answer):
             return False
-        await self._answer(answer)
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
@@ -155,34 +156,35 @@ class Connection:
 
     async def _answer_poll(self, reply: Answer | Waiting) -> bool:
         """Answer what was exactly one GET; the client has `TAKE_SECONDS` already. To move a deadline is not cheap."""
-        answer: Answer | None
-        if isinstance(reply, Waiting):
-            self._wait_for(math.inf)
-            answer = await self._awaited(reply)
-            if answer is None:
-                return False
-            self._wait_for(limits.TAKE_SECONDS)
-        else:
-            answer = reply
-        data = _raw(answer, self._name)
-        if len(data) <= limits.SEND_BYTES:
-            await self._stream.send_all(data)
-        else:
-            await self._send(data)
-        return True
+        if isinstance(reply, Answer):
+            await self._write(reply)
+            return True
+        return await self._answer_late(reply, self._write)
 
-    async def _awaited(self, reply: Waiting) -> Answer | None:
-        """The answer when it is there; None if the client is gone before that."""
+    async def _answer_late(self, reply: Waiting, say: Callable[[Answer], Awaitable[None]]) -> bool:
+        """Say the answer when it is there; whether the client was still there.
+
+        It is said before the other task is put away: of a thousand who are woken, the last is then answered before
+        the first is tidied up after.
+        """
+        said = False
+        self._wait_for(math.inf)
         try:
             with self._room.waiting.one():
-                answer = None
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._until_gone, nursery.cancel_scope, self._http.receive_data)
+                    nursery.start_soon(self._until_gone, nursery.cancel_scope, self._keep)
                     answer = await reply.answer()
+                    self._wait_for(limits.TAKE_SECONDS)
+                    await say(answer)
+                    said = True
                     nursery.cancel_scope.cancel()
-                return answer
         except Refusal as full:
-            return full.answer
+            await say(full.answer)
+            said = True
+        return said
+
+    def _keep(self, data: bytes) -> None:
+        self._ahead += data
 
     def _wait_for(self, seconds: float) -> None:
         self._patience.deadline = trio.current_time() + seconds
@@ -202,6 +204,12 @@ class Connection:
     async def _begin(self) -> bytes:
         """Wait for the first bytes of a request; none if there will be none."""
         self._wait_for(limits.REQUEST_SECONDS if self._is_new else limits.IDLE_SECONDS)
+        return await self._receive()
+
+    async def _receive(self) -> bytes:
+        if self._ahead:
+            data, self._ahead = self._ahead, b""
+            return data
         return bytes(await self._stream.receive_some(limits.RECEIVE_BYTES))
 
     async def _read(self) -> Request | None:
@@ -227,7 +235,7 @@ class Connection:
             assert event is h11.NEED_DATA, "asked for more than one request"
             if self._http.they_are_waiting_for_100_continue:
                 await self._stream.send_all(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
-            self._http.receive_data(bytes(await self._stream.receive_some(limits.RECEIVE_BYTES)))
+            self._http.receive_data(await self._receive())
         return event
 
     def _malformed(self, error: h11.RemoteProtocolError) -> Refusal:
@@ -247,6 +255,14 @@ class Connection:
         if answer.body and not self._is_head:
             data += self._http.send(h11.Data(data=answer.body))
         await self._send(data + self._http.send(h11.EndOfMessage()))
+
+    async def _write(self, answer: Answer) -> None:
+        """Hand a polled answer to the client, which has its time for that already."""
+        data = _raw(answer, self._name)
+        if len(data) <= limits.SEND_BYTES:
+            await self._stream.send_all(data)
+        else:
+            await self._send(data)
 
     async def _tell(self, events: EventStream) -> None:
         """Send events for as long as there are any and the client is there. The answer begins with the first."""

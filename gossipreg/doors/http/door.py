@@ -51,7 +51,10 @@ class Door:
     _closed: str | None = attrs.field(init=False, default=None)  # why, once it is
     _dialects: tuple[tuple[str, Dialect], ...] = attrs.field(init=False)  # by the beginning of their paths
 
+    _levels: journal.Levels = attrs.field(init=False)
+
     def __attrs_post_init__(self) -> None:
+        self._levels = journal.Levels(frozenset().union(*(each.routine for each in self.room.dialects)))
         self._dialects = tuple((f"{prefix}/", each) for each in self.room.dialects for prefix in each.prefixes)
 
     async def close_with_node(self) -> None:
@@ -81,9 +84,9 @@ class Door:
 
         return Waiting(later)
 
-    def _ended(self, request: Request, name: bytes, outcome: tuple[str, str, int], began: float) -> None:
+    def _ended(self, request: Request, name: bytes, outcome: journal.Outcome, began: float) -> None:
         self.room.requests[outcome] += 1
-        level = journal.level(*outcome)
+        level = self._levels.of(outcome)
         if journal.log.isEnabledFor(level):
             journal.write(level, name, outcome, time.perf_counter() - began, self.room.access.holder(request.token))
 

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import Final
 
+import attrs
+
 log = logging.getLogger(__name__)
 
-#: What changes something and comes as often as reads do, by method and route: it is logged like them.
+#: A request that is answered: its method, the route it took, both empty if there is none, and the status.
+Outcome = tuple[str, str, int]
+
+#: What is no read and comes as often as reads do, by method and route: it is logged like them.
 ROUTINE: Final = frozenset({("PUT", "/api/v1/heartbeats/ID")})
 
 
-@functools.cache  # for each route there are a few answers
-def level(method: str, route: str, status: int) -> int:
-    """How loud: reads and a client's own mistakes in a whisper, changes aloud, what may not or cannot be louder."""
-    if status in (401, 403, 503):
-        return logging.WARNING
-    if status >= 500:
-        return logging.ERROR
-    changes = status < 400 and method not in ("", "GET") and (method, route) not in ROUTINE
-    return logging.INFO if changes else logging.DEBUG
+@attrs.define(eq=False)
+class Levels:
+    """How loud each outcome is; ``routine`` says what dialects have of that."""
+
+    _routine: frozenset[tuple[str, str]] = frozenset()
+    _known: dict[Outcome, int] = attrs.field(init=False, factory=dict)
+
+    def of(self, outcome: Outcome) -> int:
+        """Reads and a client's own mistakes in a whisper, changes aloud, what may not or cannot be louder."""
+        known = self._known.get(outcome)
+        if known is None:
+            known = self._known[outcome] = self._new(*outcome)
+        return known
+
+    def _new(self, method: str, route: str, status: int) -> int:
+        if status in (401, 403, 503):
+            return logging.WARNING
+        if status >= 500:
+            return logging.ERROR
+        reads = method in ("", "GET", "HEAD") or (method, route) in ROUTINE | self._routine
+        return logging.DEBUG if reads or status >= 400 else logging.INFO
 
 
-def write(level: int, name: bytes, outcome: tuple[str, str, int], seconds: float, token: str | None) -> None:
+def write(level: int, name: bytes, outcome: Outcome, seconds: float, token: str | None) -> None:
     """Log one request: how it is called, its method, route and status, and whose token it showed, by its name."""
     method, route, status = outcome
     called, ms = name.decode("ascii"), round(1000 * seconds, 3)

@@ -37,6 +37,7 @@ class Members:
     _order: list[str] = attrs.field(factory=list)
     _cursor: int = 0
     ring: Ring = attrs.field(factory=Ring)  # this node and the present others
+    _failed: dict[str, None] = attrs.field(factory=dict)
     _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
 
     def __attrs_post_init__(self) -> None:
@@ -85,6 +86,10 @@ class Members:
         self._rumors[rumor.name] = attrs.evolve(rumor, age=0) if rumor.age else rumor
         if rumor.name != self.own_name:
             self._seat(rumor.name, present=rumor.status.is_present)
+        if rumor.status is Status.FAILED:
+            self._failed[rumor.name] = None
+        else:
+            self._failed.pop(rumor.name, None)
         if rumor.status.is_present:
             self._since.pop(rumor.name, None)
         elif before is None or before.status != rumor.status or not before.is_same_life(rumor):
@@ -151,7 +156,12 @@ class Members:
 
     def failed(self) -> list[Rumor]:
         """The members that failed and are still remembered."""
-        return [self._rumors[name] for name in self._since if self._rumors[name].status is Status.FAILED]
+        return [self._rumors[name] for name in self._failed]
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether any member is remembered that failed."""
+        return bool(self._failed)
 
     def since(self, name: str) -> float | None:
         """When ``name`` failed or left (seconds); None if it did neither, or is not known."""
@@ -176,6 +186,7 @@ class Members:
             rumor = self._rumors.pop(name)
             self._names.pop(rumor.life, None)
             del self._since[name]
+            self._failed.pop(name, None)
             forgotten.append(rumor)
         return forgotten
 

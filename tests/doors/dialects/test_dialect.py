@@ -97,6 +97,7 @@ class Parrot:
     """Says what it was asked."""
 
     prefixes: ClassVar[tuple[str, ...]] = ("/parrot",)
+    routine: ClassVar[frozenset[tuple[str, str]]] = frozenset()
 
     async def answer(self, request: Request, room: Room) -> tuple[str, Answer]:
         return "/parrot/{word}", Answer(418, request.target.encode(), media=b"text/plain")

@@ -25,6 +25,18 @@ def test_ranks_may_rise_and_a_forgotten_member_may_come_back() -> None:
     assert texts(ranks) == []
 
 
+def test_who_left_and_was_forgotten_may_come_back_in_a_later_life_only() -> None:
+    made, ranks = watched(Ranks)
+    n0 = made.processes["n0"]
+    left = attrs.evolve(RUMOR, status=Status.LEFT)
+    for status in (Status.LEFT, Status.FAILED):
+        ranks.see(n0, MemberChanged(None, left))
+        ranks.see(n0, MemberChanged(left, None))
+        ranks.see(n0, MemberChanged(None, attrs.evolve(RUMOR, status=status)))
+    ranks.see(n0, MemberChanged(None, attrs.evolve(RUMOR, generation=2_000, status=Status.FAILED)))
+    assert texts(ranks) == ["n9 fell from (1000, 3, 3) to (1000, 3, 2)"]
+
+
 def test_ranks_may_not_fall() -> None:
     made, ranks = watched(Ranks)
     n0 = made.processes["n0"]

@@ -125,6 +125,9 @@ class Consul:
     """Answers under ``/v1``."""
 
     prefixes: ClassVar[tuple[str, ...]] = ("/v1",)
+    routine: ClassVar[frozenset[tuple[str, str]]] = frozenset(
+        ("PUT", f"/v1/agent/check/{word}/{{id}}") for word in ("pass", "warn", "fail", "update")
+    )
     _memory: Memory | None = attrs.field(init=False, default=None)  # from the first request on
 
     async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:

@@ -80,13 +80,6 @@ class Desk:
         await self._write(asked.form)
         return _document(asked.form, self.apps.changes(asked.form))
 
-    async def _write(self, form: Form) -> None:
-        """Write what is new, a part at a time: the first answer of a large registry takes a second, and others wait."""
-        for number, instance in enumerate(self.apps.unwritten(form), start=1):
-            instance.written(form)
-            if number % _WRITTEN_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
-
     async def app(self, asked: Asked) -> Answer:
         """One application."""
         app = self.apps.app(asked.app)
@@ -160,6 +153,13 @@ class Desk:
             raise Refusal(404, f"there is no instance {shown(asked.id)}")
         return found
 
+    async def _write(self, form: Form) -> None:
+        """Write what is new, a part at a time: the first answer of a large registry takes a second, and others wait."""
+        for number, instance in enumerate(self.apps.unwritten(form), start=1):
+            instance.written(form)
+            if number % _WRITTEN_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+
 
 Handler = Callable[[Desk, Asked], Awaitable[Answer]]
 
@@ -189,6 +189,7 @@ class Eureka:
     """Answers Eureka's clients with what its door's node knows."""
 
     prefixes: tuple[str, ...] = ("/eureka",)
+    routine: frozenset[tuple[str, str]] = frozenset(("PUT", f"{root}/apps/{{app}}/{{id}}") for root in _ROOTS)
     _desk: Desk | None = attrs.field(init=False, default=None)
 
     async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:

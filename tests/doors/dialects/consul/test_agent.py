@@ -353,14 +353,6 @@ def guarded(tmp_path: Any) -> Client:
     return Client(FakeNode(), Access.from_file(file))
 
 
-async def test_a_token_is_taken_in_every_form(guarded: Client) -> None:
-    token = b"writer-writer-writer"
-    for headers in (((b"x-consul-token", token),), ((b"authorization", b"Bearer " + token),)):
-        said = await guarded.ask("PUT", "agent/service/register", WEB, headers=headers)
-        assert said.status == (200 if headers[0][0] == b"x-consul-token" else 403)  # the door reads the other one
-    assert (await guarded.ask("PUT", f"agent/service/register?token={token.decode()}", WEB)).status == 200
-
-
 async def test_without_the_right_token_permission_is_denied(guarded: Client) -> None:
     assert (await guarded.ask("GET", "catalog/services")).status == 403
     assert (await guarded.ask("GET", "catalog/services?token=somebody-elses-token")).status == 403
