@@ -47,7 +47,7 @@ class Split:
         if not 1 <= len(self.shares) <= limits.SPLIT_SHARES_MAX:
             raise InvalidPolicy(f"split: give 1 to {limits.SPLIT_SHARES_MAX} shares, as in v1=90 v2=10")
         for label, share in self.shares.items():
-            if not isinstance(label, str) or not 0 < len(label) <= limits.TAG_CHARS_MAX:
+            if not isinstance(label, str) or not 0 < len(label) <= limits.TAG_CHARS_MAX or not _is_text(label):
                 raise InvalidPolicy(f"split: {label!r:.80} is not a {self.by}")
             _check_whole(f"split: the share of {label!r:.80}", share, limits.WEIGHT_MAX)
         if not any(self.shares.values()):
@@ -103,10 +103,8 @@ class Maintenance:
         _check_instance(self.instance)
         if not isinstance(self.reason, str) or len(self.reason) > limits.REASON_CHARS_MAX:
             raise InvalidPolicy(f"reason: give a text of up to {limits.REASON_CHARS_MAX} characters")
-        try:
-            self.reason.encode()
-        except UnicodeEncodeError:
-            raise InvalidPolicy("reason: it holds half a surrogate pair, which is no character") from None
+        if not _is_text(self.reason):
+            raise InvalidPolicy("reason: it holds half a surrogate pair, which is no character")
 
     def stated(self) -> dict[str, Any]:
         """Its fields beside kind and service."""
@@ -144,6 +142,10 @@ def _check_instance(value: object) -> None:
         or not all("!" <= character <= "~" for character in value)
     ):
         raise InvalidPolicy(f"instance: {value!r:.80} is not an id: use the one that `gossipreg lookup` shows")
+
+
+def _is_text(value: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _check_whole(field: str, value: object, most: int) -> None:

@@ -24,6 +24,7 @@ import attrs
 
 from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.policy import Maintenance
 from sim.cluster import Cluster
 from sim.faults import chosen
 from sim.process import Process
@@ -115,22 +116,36 @@ class Agreement:
         """Every core node alive for all; every offer of theirs, and no phantom, healthy for all; equal fingerprints.
 
         Fingerprints are compared only if nobody is kept apart: what is believed of such a one may never come to rest.
+        What is known of policies must be the same all the same.
         """
         core = self.core
         if not self.outside and len({process.engine.fingerprint for process in core}) > 1:
             return False
+        if self.outside and any(_words(process) != _words(core[0]) for process in core):
+            return False
         offered = self.cluster.offered()
-        truth = sorted((process.name, instance) for process in core for instance in offered.get(process.name, ()))
+        truth = sorted(
+            (process.name, id, instance.service)
+            for process in core
+            for id, instance in offered.get(process.name, {}).items()
+        )
         names = sorted(process.name for process in core)
         if len(core) == 1 and not core[0].engine.identity.settled:
             names = []  # it waits for one of its seeds, and has told nobody of itself
         return all(self._sees(process, names, truth) for process in core)
 
-    def _sees(self, process: Process, names: list[str], truth: list[tuple[str, str]]) -> bool:
+    def _sees(self, process: Process, names: list[str], truth: list[tuple[str, str, str]]) -> bool:
         outside = self.outside
         believed = [
             rumor.name for rumor in process.engine.members if rumor.status is Status.ALIVE and rumor.name not in outside
         ]
         views = process.engine.view.services.values()
-        seen = [(i.owner, i.id) for view in views for i in view.healthy if i.owner not in outside]
+        seen = [(i.owner, i.id, i.service) for view in views for i in view.healthy if i.owner not in outside]
+        rule = process.engine.knowledge.policies.rule
+        truth = [each for each in truth if rule(f"{Maintenance.kind}:{each[2]}:{each[1]}") is None]
         return sorted(believed) == names and sorted(seen) == truth
+
+
+def _words(process: Process) -> list[int]:
+    """All that it knows of policies."""
+    return [word.digest for word in process.engine.knowledge.policies]

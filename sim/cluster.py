@@ -12,16 +12,19 @@ import attrs
 from gossipreg import limits
 from gossipreg.config import Settings
 from gossipreg.model import Address, Instance
+from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import (
     CloseStream,
     NameContested,
     OpenStream,
     Output,
+    PoliciesChanged,
     SeekSeeds,
     SendFrame,
     Transmit,
 )
+from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.wire.reader import Reader
 from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
 from sim.network import Constant, Latency, Network
@@ -92,6 +95,7 @@ class Cluster:
     _at: dict[Address, Process] = attrs.field(factory=dict)
     _down: dict[str, None] = attrs.field(factory=dict)  # hosts that do not even refuse
     _disks: dict[str, dict[str, Instance]] = attrs.field(factory=dict)
+    _words: dict[str, dict[str, Word]] = attrs.field(factory=dict)  # what each disk has of policies, by key
     _generations: dict[str, int] = attrs.field(factory=dict)
     _seeds: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     _zones: dict[str, str] = attrs.field(factory=dict)
@@ -112,7 +116,7 @@ class Cluster:
     ) -> Process:
         """Begin a life of ``name``; a later one keeps zone, seeds and port unless told otherwise.
 
-        With ``disk`` it comes back with its generation and what was registered through it.
+        With ``disk`` it comes back with its generation, what was registered through it, and the policies it knew.
         """
         old = self.processes.get(name)
         assert old is None or not old.alive, "one life at a time"
@@ -141,9 +145,13 @@ class Cluster:
             now=clock.steady(self.world),
             reader=self._reader,
         )
-        process = Process(name, address, engine, seal, self.world, clock, self._perform)
+        process = Process(name, address, engine, seal, self.world, clock, self._perform, has_disk=disk)
         self.processes[name] = self._at[address] = process
         self._down.pop(name, None)
+        words = self._words.pop(name, {}) if disk else {}
+        self._words[name] = words
+        if words:
+            process.do(partial(_recall, tuple(words.values())))
         for instance in self._disks.get(name, {}).values() if disk else ():
             process.do(partial(_register, instance))
         process.schedule()
@@ -207,6 +215,14 @@ class Cluster:
         self._disks.get(name, {}).pop(instance_id, None)
         self.processes[name].do(lambda engine, now: engine.deregister(instance_id, now))
 
+    def set_policy(self, name: str, rule: Rule) -> None:
+        """Set a policy at ``name``."""
+        self.processes[name].do(lambda engine, now: engine.set_policy(rule, now))
+
+    def remove_policy(self, name: str, key: str) -> None:
+        """Remove it there."""
+        self.processes[name].do(lambda engine, now: engine.remove_policy(key, now))
+
     def offered(self) -> dict[str, dict[str, Instance]]:
         """The truth: what each live node's own engine offers now, by node and id."""
         return {
@@ -233,10 +249,16 @@ class Cluster:
                 case SeekSeeds():
                     addresses = [self.processes[s].address for s in self._seeds[process.name] if s in self.processes]
                     process.act(process.engine.seeds(addresses, process.now))
+                case PoliciesChanged():
+                    self._keep(process, output)
                 case NameContested(yielding=True):
                     self.crash(process.name)
         for touch in self.touched:
             touch(process)
+
+    def _keep(self, process: Process, changed: PoliciesChanged) -> None:
+        words = ((key, process.engine.knowledge.policies.get(key)) for key in changed.keys)
+        self._words[process.name].update((key, word) for key, word in words if word is not None)
 
     def _transmit(self, process: Process, output: Transmit) -> None:
         receiver = self._at.get(output.to)
@@ -380,6 +402,10 @@ def _counted(process: Process) -> Counter[str]:
 
 def _register(instance: Instance, engine: Engine, now: float) -> list[Output]:
     return engine.register(instance, now)
+
+
+def _recall(words: tuple[Word, ...], engine: Engine, now: float) -> list[Output]:
+    return engine.recall(words, now)
 
 
 def _host(count: int, known: dict[str, Clock], name: str) -> str:

@@ -12,7 +12,6 @@ from functools import partial
 
 import attrs
 
-from gossipreg.model import Instance
 from sim.agreement import Agreement, heal_bound, kept_apart, longest_calm
 from sim.cluster import Cluster
 from sim.faults import Faults
@@ -21,10 +20,12 @@ from sim.oracles.claims import Answers, Claims
 from sim.oracles.healing import Healing
 from sim.oracles.idle import IdleLoad
 from sim.oracles.jury import Jury
+from sim.oracles.last_word import LastWord
 from sim.oracles.limits import Bounds
 from sim.oracles.memory import Memory
 from sim.oracles.mistakes import FalsePositives, Quality
 from sim.oracles.oracle import Oracle, Violation
+from sim.oracles.primaries import Primaries
 from sim.oracles.probing import Completeness, FirstProbe
 from sim.oracles.ranks import Ranks
 from sim.oracles.records import NoResurrection, SingleWriter
@@ -36,6 +37,7 @@ from sim.oracles.storms import Storm, events_cap
 from sim.oracles.suspicions import SuspicionTimes
 from sim.scenario import Scenario, Wiring
 from sim.trace import Trace
+from sim.users import Users
 from sim.world import SECOND, Endless, World, ns
 
 #: How often the cluster is looked at for liveness (ns).
@@ -50,6 +52,8 @@ ORACLES: tuple[type[Oracle], ...] = (
     SingleWriter,
     Claims,
     NoResurrection,
+    LastWord,
+    Primaries,
     Memory,
     Answers,
     Returns,
@@ -132,6 +136,7 @@ class _Play:
     cluster: Cluster = attrs.field(init=False)
     stage: Stage = attrs.field(init=False)
     jury: Jury = attrs.field(init=False)
+    users: Users = attrs.field(init=False)
     trace: Trace = attrs.field(factory=Trace)
 
     def __attrs_post_init__(self) -> None:
@@ -144,6 +149,7 @@ class _Play:
         self.cluster.observers.append(self.trace.see)
         self.jury = Jury.of(oracle(self.cluster, self.stage) for oracle in ORACLES)
         self.jury.watch(self.cluster)
+        self.users = Users(scenario, self.cluster)
 
     def run(self) -> Outcome:
         healed_in = None
@@ -163,7 +169,7 @@ class _Play:
         start, heal = self.stage.faults_at, self.stage.heal_at
         faults = Faults(scenario, self.cluster, self.trace, heal)
         faults.plan(start)
-        self._plan_churn(start, heal)
+        self.users.plan(start, heal)
         self._run(start)
         self.trace.note(self.world.now, "", "faults")
         self._run(heal)
@@ -211,39 +217,7 @@ class _Play:
 
     def _start(self, name: str, seeds: list[str]) -> None:
         self.cluster.start(name, seeds=seeds, zone=self.scenario.zone_of(name))
-        for number in range(self.scenario.workload.instances):
-            self.cluster.register(name, self._instance(name, number))
-
-    def _instance(self, name: str, number: int) -> Instance:
-        return Instance(
-            id=f"service-{number % 3}-{name}-{number}",
-            service=f"service-{number % 3}",
-            host=str(self.cluster.processes[name].address.host),
-            port=1024 + number,
-            zone=self.scenario.zone_of(name),
-        )
-
-    def _plan_churn(self, start: int, heal: int) -> None:
-        rate = self.scenario.workload.churn
-        if rate <= 0:
-            return
-        dice = self.world.dice("users")
-        at = start
-        number = self.scenario.workload.instances
-        while (at := at + ns(dice.exponential(1 / rate))) < heal:
-            number += 1
-            name = self.scenario.node_names[dice.below(self.scenario.nodes)]
-            self.world.at(at, partial(self._change, name, number, new=dice.chance(0.6)))
-
-    def _change(self, name: str, number: int, *, new: bool) -> None:
-        process = self.cluster.living(name)
-        if process is None or process.frozen or process.engine.identity.left:
-            return
-        own = self.cluster.offered().get(name, {})
-        if new or not own:
-            self.cluster.register(name, self._instance(name, number))
-        else:
-            self.cluster.deregister(name, next(iter(own)))
+        self.users.arrive(name)
 
     # Liveness
 

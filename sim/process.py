@@ -82,6 +82,7 @@ class Process:
     world: World
     clock: Clock
     perform: Callable[[Process, list[Output]], None]
+    has_disk: bool = False  # whether this life began with what the last one kept
     alive: bool = True
     frozen: bool = False
     blocked: bool = False

@@ -28,7 +28,7 @@ NODES_MAX: Final = 4096
 #: Virtual seconds of one phase: a week.
 SECONDS_MAX: Final = 604_800.0
 
-#: Registrations that users make in one scenario, about: each has a port of its own.
+#: What users do in one scenario, about: each instance has a port of its own.
 REGISTRATIONS_MAX: Final = 50_000
 
 #: The greatest number that a scenario may have anywhere: a rate of 10 Gbit/s.
@@ -62,6 +62,13 @@ class Workload:
 
     instances: int = 1  # offered by each node from its start
     churn: float = 0.0  # registrations and deregistrations a second, in the whole cluster, while faults last
+    policies: float = 0.0  # policies set or removed a second, likewise, of few keys
+    primaries: float = 0.0  # claims a second, likewise, to be the primary of one service, or to be a replica again
+
+    @property
+    def rate(self) -> float:
+        """What users do a second."""
+        return self.churn + self.policies + self.primaries
 
 
 @attrs.frozen
@@ -223,11 +230,10 @@ class Scenario:
         for table, part in (("wiring", self.wiring), ("workload", self.workload)):
             for key, value in attrs.asdict(part).items():
                 _check_number(f"[{table}] {key}", value)
-        registrations = self.workload.instances + self.workload.churn * self.duration
+        registrations = self.workload.instances + self.workload.rate * self.duration
         if registrations > REGISTRATIONS_MAX:
-            raise ScenarioError(
-                f"[workload] instances + churn x duration: {registrations:.0f} is more than {REGISTRATIONS_MAX}"
-            )
+            what = "instances + (churn + policies + primaries) x duration"
+            raise ScenarioError(f"[workload] {what}: {registrations:.0f} is more than {REGISTRATIONS_MAX}")
 
     def _check_wire(self) -> None:
         if self.wire not in WIRES:

@@ -7,12 +7,14 @@ from typing import Any
 
 import attrs
 
+from gossipreg.model import FENCED, PRIMARY
 from gossipreg.protocol.outputs import (
     InstancesChanged,
     MemberChanged,
     NameContested,
     OpenStream,
     Output,
+    PoliciesChanged,
     SendFrame,
     Transmit,
 )
@@ -64,6 +66,14 @@ class Trace:
                 for service in output.services:
                     view = process.engine.view.service(service)
                     self.note(at, process.name, "service", service, f"{len(view.healthy)} {len(view.instances)}")
+                    claims = [each for each in view.instances if each.role in (PRIMARY, FENCED)] if view.term else ()
+                    for claim in claims:
+                        self.note(at, process.name, str(claim.role), claim.id, str(claim.term))
+            case PoliciesChanged():
+                for key in output.keys:
+                    word = process.engine.knowledge.policies.get(key)
+                    what = "policy" if word is not None and word.payload is not None else "policy removed"
+                    self.note(at, process.name, what, key)
             case NameContested():
                 self.note(at, process.name, "contested", str(output.other), str(output.yielding))
             case OpenStream() | SendFrame():

@@ -17,6 +17,7 @@ from gossipreg.policy import Rule
         (Split("orders", {"v1": -1}), "v1"),
         (Split("orders", {"v1": 1.5}), "v1"),  # type: ignore[dict-item]
         (Split("orders", {"": 1}), "split"),
+        (Split("orders", {"\ud800": 1}), "split"),
         (Split("orders", {f"v{n}": 1 for n in range(65)}), "split"),
         (Split("orders", {"v1": 1}, by="owner"), "by"),  # type: ignore[arg-type]
         (WeightOverride("orders", "o 1", 1), "instance"),

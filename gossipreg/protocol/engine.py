@@ -11,6 +11,7 @@ sleeps until `deadline` or the next packet; one sleep serves every timer.
     set_policy, remove_policy, recall
     seeds                                    where to look for others
     wake                                     what is due
+    tell_time                                what the wall clock shows
 """
 
 from __future__ import annotations
@@ -473,6 +474,10 @@ class Engine:
         self.outbox.flush(now)
         self._refresh()
         return self._done()
+
+    def tell_time(self, ms: float, now: float) -> None:
+        """The wall clock shows ``ms`` since the epoch. Untold, it has gone on evenly since the generation."""
+        self.knowledge.clock.set(ms, now)
 
     def judge(self, now: float) -> list[Output]:
         """Pass the verdicts that are due and nothing else: what `wake` is to a node whose sending is held up."""

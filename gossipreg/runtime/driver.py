@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -62,6 +63,11 @@ class Driver:
             self.ended,
             self.nursery,
         )
+        self._tell_time()
+
+    def _tell_time(self) -> None:
+        """A wall clock is set now and then, and the steady one stands still while the machine is suspended."""
+        self.engine.tell_time(time.time() * 1000, trio.current_time())
 
     async def serve(self, listener: socket.socket) -> None:
         """Accept streams until cancelled."""
@@ -78,6 +84,7 @@ class Driver:
             due = self.engine.deadline()
             with trio.CancelScope(deadline=due) as self._sleep:
                 await self.datagrams.wait()
+            self._tell_time()
             for payload, source in self.datagrams.receive():
                 self.perform(self.engine.receive(payload, source, trio.current_time()))
             now = trio.current_time()

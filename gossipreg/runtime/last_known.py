@@ -98,7 +98,7 @@ class LastKnown:
                 len(services),
                 _span(age),
             )
-            life.driver.nursery.start_soon(self._end, life, AGE_SECONDS_MAX - age)
+            life.driver.nursery.start_soon(self._end, life, max(0.0, AGE_SECONDS_MAX - age))
 
     async def _end(self, life: Life, seconds: float) -> None:
         """Tell when the file is not answered from any more: a member was reached, or it has become too old."""

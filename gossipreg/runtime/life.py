@@ -226,11 +226,14 @@ class Life:
 
     async def renew_credentials(self) -> None:
         """Seal anew what an earlier run sealed with a key that is being replaced."""
-        for offer in [offer for offer in self.offers.values() if self.keyring.supersedes(offer.instance)]:
+        for id_ in list(self.offers):
+            offer = self.offers.get(id_)  # it may have been registered anew, or withdrawn, since this began
+            if offer is None or self.engine.own(id_) is None or not self.keyring.supersedes(offer.instance):
+                continue
             try:
                 await self.register(attrs.evolve(offer, credentials=self.keyring.open(offer.instance)))
             except GossipregError as error:
-                log.warning("the credentials of %s stay sealed as they were: %s", offer.instance.id, error)
+                log.warning("the credentials of %s stay sealed as they were: %s", id_, error)
 
     async def set_policy(self, rule: Rule) -> None:
         """Have a rule obeyed everywhere; with a data directory it is on disk when this returns."""
@@ -267,7 +270,7 @@ class Life:
             policies = self.engine.knowledge.policies
             keys = (
                 [word.key for word in policies]
-                if entries is None
+                if entries is None or failing  # what could not be noted is tried again
                 else [key for kind, key in entries if kind == "policy"]
             )
             try:

@@ -93,7 +93,12 @@ def _stage(seed: int, dice: Dice, nodes: tuple[int, int]) -> Scenario:
         quiet=120.0,
         sealed=dice.chance(0.4),
         wiring=_wiring(dice.fork()),
-        workload=Workload(instances=dice.below(4), churn=_among(dice, (0.0, 0.5, 2.0))),
+        workload=Workload(
+            instances=dice.below(4),
+            churn=_among(dice, (0.0, 0.5, 2.0)),
+            policies=_among(dice, (0.0, 0.0, 0.5, 2.0)),
+            primaries=_among(dice, (0.0, 0.0, 0.5)),
+        ),
     )
 
 

@@ -149,7 +149,10 @@ class _Simpler:
             duration=duration,
             wiring=was.wiring if self.keeps() else Wiring(),
             workload=Workload(
-                instances=int(self.at_most(workload.instances)), churn=workload.churn if self.keeps() else 0.0
+                instances=int(self.at_most(workload.instances)),
+                churn=workload.churn if self.keeps() else 0.0,
+                policies=workload.policies if self.keeps() else 0.0,
+                primaries=workload.primaries if self.keeps() else 0.0,
             ),
             faults=tuple(kept),
         )

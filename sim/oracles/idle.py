@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, OpenStream, Output, Transmit
+from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, OpenStream, Output, PoliciesChanged, Transmit
 from sim.agreement import slowest_way
 from sim.oracles.oracle import Oracle
 from sim.process import Process
@@ -26,12 +26,16 @@ _TAIL: Final = 4.0
 _PACKETS: Final = 2.0
 
 
+#: What is told on.
+_NEWS: Final = (MemberChanged, InstancesChanged, PoliciesChanged)
+
+
 @attrs.define
 class IdleLoad(Oracle):
     """In each period a node sends two packets, whatever the size of the cluster, and gossips nothing."""
 
     law: ClassVar[str] = "an idle node sends two packets a period, and no gossip"
-    wants: ClassVar[tuple[type[Any], ...]] = (Transmit, MemberChanged, InstancesChanged, OpenStream)
+    wants: ClassVar[tuple[type[Any], ...]] = (Transmit, *_NEWS, OpenStream)
 
     _idle_from: int = 0
     _idle: int = 0  # ns, without the idle time under way
@@ -48,7 +52,7 @@ class IdleLoad(Oracle):
         if now >= self.stage.calm_until:
             return
         kind = type(output)
-        if kind is MemberChanged or kind is InstancesChanged:
+        if kind in _NEWS:
             if now > self._idle_from:
                 self._idle += now - self._idle_from
                 self._spells += 1

@@ -10,7 +10,7 @@ import attrs
 from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output, Transmit
+from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output, PoliciesChanged, Transmit
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import is_inline
 from gossipreg.protocol.wire.messages import pack
@@ -34,7 +34,7 @@ def events_cap(scenario: Scenario) -> int:
     For each node a thousand, three times what heals and storms were seen to take, and fifty for each thing that may be
     news to it in that second: about twenty packets there, twenty from there, and the timers between.
     """
-    news = scenario.workload.churn + scenario.nodes * (1 + scenario.workload.instances)
+    news = scenario.workload.rate + scenario.nodes * (1 + scenario.workload.instances)
     return scenario.nodes * int(1_000 + 50 * news)
 
 
@@ -60,16 +60,17 @@ class _Followed:
 class Storm(Oracle):
     """No node sends one rumor more often than its rounds and rides allow.
 
-    To count all of them would mean to decode all packets; so one claim of a member and one record are followed at a
-    time, from their births, and found in packets by their bytes. What a run without end would do besides is stopped
-    by the cap on events (`World.run`), and is called a storm as well.
+    To count all of them would mean to decode all packets; so one claim of a member, one record and one policy are
+    followed at a time, from their births, and found in packets by their bytes. What a run without end would do
+    besides is stopped by the cap on events (`World.run`), and is called a storm as well.
     """
 
     law: ClassVar[str] = "a node sends a rumor no more often than its rounds and rides allow"
-    wants: ClassVar[tuple[type[Any], ...]] = (Transmit, MemberChanged, InstancesChanged)
+    wants: ClassVar[tuple[type[Any], ...]] = (Transmit, MemberChanged, InstancesChanged, PoliciesChanged)
 
     _claim: _Followed = attrs.field(factory=_Followed)
     _record: _Followed = attrs.field(factory=_Followed)
+    _word: _Followed = attrs.field(factory=_Followed)
 
     def see(self, process: Process, output: Output) -> None:
         """Look for the followed rumors in what is sent; choose the next ones when they are born."""
@@ -79,6 +80,8 @@ class Storm(Oracle):
                 self._count(process, self._claim)
             if self._record.data and self._record.data in data:
                 self._count(process, self._record)
+            if self._word.data and self._word.data in data:
+                self._count(process, self._word)
         elif type(output) is MemberChanged:
             if output.after is None:  # to one who has forgotten, all of this is new again
                 self._claim, self._record = _Followed(), _Followed()
@@ -88,6 +91,8 @@ class Storm(Oracle):
             came, _ = self.stage.holdings.compare(process, output)
             for record in came[-1:]:
                 self._follow_record(process, record)
+        elif type(output) is PoliciesChanged and self._word.may_change(self.cluster.world.now):
+            self._follow_word(process, output)
 
     def _follow_claim(self, process: Process, claim: Rumor) -> None:
         # An accusation is also told to the accused, whose budget is another; so only what members say of themselves.
@@ -98,6 +103,11 @@ class Storm(Oracle):
         # What was offered before the name was ours is spread once more when it is.
         if record.owner == process.name and is_inline(record) and process.engine.identity.settled:
             self._record.change(pack(record), self.cluster.world.now)
+
+    def _follow_word(self, process: Process, changed: PoliciesChanged) -> None:
+        word = process.engine.knowledge.policies.get(changed.keys[-1])
+        if word is not None and word.writer == process.name:
+            self._word.change(pack(word), self.cluster.world.now)
 
     def _count(self, process: Process, followed: _Followed) -> None:
         self.checks += 1

@@ -21,12 +21,10 @@ measured, 1 not all measured, 2 wrong usage, 130 interrupted.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import product
@@ -35,19 +33,16 @@ from random import Random
 from typing import Final
 
 import attrs
-import click
 import trio
 
 if __package__ in (None, ""):  # run as a script: the package is found from the repository's root
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from tests.bench import serf_cluster
-from tests.bench.bytecode import bytecode_kept
+from tests.bench import contest
 from tests.bench.cluster import Agent, Cluster
-from tests.bench.ears import listen_first
-from tests.bench.figures import Board, Figure, ratio_text
+from tests.bench.contest import SEALED, SERF, Bench, Circumstances, progress
+from tests.bench.figures import Figure, ratio_text
 from tests.bench.processes import BenchError, Brood, be_nice, cpu_seconds
-from tests.bench.serf import SEALED, SERF, Bench, progress
 from tests.bench.sightings import FAILED, Sightings
 
 ACTS: Final = ("stop", "starve")
@@ -168,7 +163,7 @@ class Anomalies(Bench):
             sides = self.board.sides if number % 2 == 0 else self.board.sides[::-1]
             for act, label in product(self.options.acts, sides):
                 with Brood(self.ears, self.options.nice) as brood:
-                    cluster = self._cluster(label, brood)
+                    cluster = self.cluster(label, brood)
                     cluster.sightings = Verdicts()
                     tally = await self._act(cluster, act, number)
                     cluster.end()
@@ -177,11 +172,7 @@ class Anomalies(Bench):
 
     async def _act(self, cluster: Cluster, act: str, number: int) -> Tally:
         options = self.options
-        await cluster.start(options.nodes)
-        if await cluster.settle(options.patience) is None:
-            raise BenchError(f"{cluster.label}: views are not full and equal after {options.patience:g} s")
-        for agent in cluster.agents:
-            await cluster.follow(agent)
+        await self.gather(cluster)
         await trio.sleep(options.calm)
         dice = Random(number)
         hurt = dice.sample(cluster.agents[1:], options.hurt)
@@ -206,7 +197,16 @@ class Anomalies(Bench):
         await trio.sleep(options.after)
         return Tally.of(cluster.sightings.said, frozenset(agent.name for agent in hurt))
 
-    def table(self) -> str:
+    def report(self, circumstances: Circumstances) -> str:
+        """Conditions, table and notes."""
+        options = self.options
+        return (
+            f"{options.nodes} agents of each kind, {options.hurt} of them hurt for {options.seconds:g} s, "
+            f"{options.rounds} rounds; niceness {options.nice}, {circumstances}.\n"
+            f"Sum (each round).\n\n{self._table()}\n\n{self.notes()}"
+        )
+
+    def _table(self) -> str:
         """All that was counted, in Markdown: the sum of the rounds, and each round."""
         sides = self.board.sides
         lines = [f"| act | reports about | {' | '.join(sides)} | ratio | target | |", "|---" * (len(sides) + 5) + "|"]
@@ -225,23 +225,16 @@ class Anomalies(Bench):
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """What the user wants; ends the process with a word about it if it cannot be had."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--nodes", type=int, default=32, metavar="N", help="agents of each kind, 3 to 128 (32)")
+    parser = contest.parser(__doc__, nodes=32, calm=10, limit=3600)
     parser.add_argument("--hurt", type=int, default=8, metavar="C", help="how many of them are hurt (8)")
     parser.add_argument("--acts", default=",".join(ACTS), metavar="A,B", help=f"how they are hurt ({','.join(ACTS)})")
     parser.add_argument("--rounds", type=int, default=2, metavar="N", help="how often all is done (2)")
     parser.add_argument("--seconds", type=float, default=60, metavar="S", help="how long they are hurt (60)")
     parser.add_argument("--after", type=float, default=15, metavar="S", help="how long reports count after that (15)")
-    parser.add_argument("--calm", type=float, default=10, metavar="S", help="age of a cluster before it is hurt (10)")
     parser.add_argument("--loops", type=int, default=8, metavar="N", help="busy loops of the act starve (8)")
     parser.add_argument("--loops-nice", type=int, default=-5, metavar="N", help="their niceness (-5, needs root)")
-    parser.add_argument("--patience", type=float, default=120, metavar="S", help="how long a start may take (120)")
-    parser.add_argument("--limit", type=float, default=3600, metavar="S", help="how long all may take (3600)")
-    parser.add_argument("--nice", type=int, default=0, metavar="N", help="niceness of all agents (0)")
-    parser.add_argument("--skip-serf", action="store_true", help="measure gossipreg alone")
     options = parser.parse_args(given)
-    if not 3 <= options.nodes <= 128:
-        parser.error("--nodes: from 3 to 128 agents fit on one machine")
+    contest.check(parser, options, "rounds", "loops")
     if not 0 < options.hurt < options.nodes - 1:
         parser.error("--hurt: at least one member is hurt, and at least two are not")
     options.acts = options.acts.split(",")
@@ -249,35 +242,12 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--acts: there is no act {', '.join(sorted(unknown))}; there are {', '.join(ACTS)}")
     if "starve" in options.acts and len(os.sched_getaffinity(0)) < 2:
         parser.error("--acts: starve needs two cores, one of them for those that are well")
-    if min(options.rounds, options.loops) < 1:
-        parser.error("--rounds and --loops: at least 1 is needed to know anything")
     return options
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run the benchmark; returns the exit status."""
-    options = arguments(given)
-    why_not = "not asked for" if options.skip_serf else serf_cluster.absent()
-    bench = Anomalies(options, Board([*([SERF] if why_not is None else []), SEALED], peer=SERF, ours=SEALED))
-    if why_not is not None:
-        bench.board.notes.append(f"Serf is left out: {why_not}")
-    if not listen_first():
-        bench.board.notes.append("the observer has no right to real-time priority")
-    before, began = os.getloadavg()[0], time.perf_counter()
-    progress(f"at most {options.limit:g} s; {json.dumps(vars(options))}")
-    with bytecode_kept():
-        trio.run(bench.run)
-    if bench.failure:
-        bench.board.notes.append(bench.failure)
-    click.echo(
-        f"{options.nodes} agents of each kind, {options.hurt} of them hurt for {options.seconds:g} s, "
-        f"{options.rounds} rounds; {len(os.sched_getaffinity(0))} cores, niceness {options.nice}, load before "
-        f"{before:.1f}, after {os.getloadavg()[0]:.1f}; {time.perf_counter() - began:.0f} s in all.\n"
-        f"Sum (each round).\n\n{bench.table()}\n"
-    )
-    for note in bench.board.notes:
-        click.echo(f"- {note}")
-    return 130 if bench.interrupted else 1 if bench.failure else 0
+    return Anomalies.of(arguments(given)).hold()
 
 
 if __name__ == "__main__":

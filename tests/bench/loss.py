@@ -19,32 +19,27 @@ the table to standard output. Exit status: 0 measured, 1 not all measured, 2 wro
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
-import click
 import trio
 
 if __package__ in (None, ""):  # run as a script: the package is found from the repository's root
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from tests.bench import serf_cluster
+from tests.bench import contest
 from tests.bench.acts import Acts, Plan
-from tests.bench.bytecode import bytecode_kept
 from tests.bench.cluster import Cluster
-from tests.bench.ears import listen_first
-from tests.bench.figures import Board, Figure, ratio_text
-from tests.bench.processes import BenchError, Brood
-from tests.bench.serf import SEALED, SERF, Bench, progress
+from tests.bench.contest import SEALED, SERF, Bench, Circumstances, progress
+from tests.bench.figures import Figure, ratio_text
+from tests.bench.processes import Brood
 
 #: Tells the program that it has its namespace.
 _INSIDE: Final = "--inside"
@@ -84,30 +79,23 @@ class Loss(Bench):
         for number in range(self.options.rounds):
             for label in self.board.sides if number % 2 == 0 else self.board.sides[::-1]:
                 with Brood(self.ears, self.options.nice) as brood:
-                    cluster = self._cluster(label, brood)
+                    cluster = self.cluster(label, brood)
                     await self._registrations(cluster, number)
                     cluster.end()
-
-    def _plan(self, groups: frozenset[str]) -> Plan:
-        options = self.options
-        return Plan(options.nodes, groups, options.registrations, 1, 1, 0, options.patience, options.calm, 0)
 
     async def _registrations(self, cluster: Cluster, number: int) -> None:
         options = self.options
         lose(0, ())
-        await cluster.start(options.nodes)
-        if await cluster.settle(options.patience) is None:
-            raise BenchError(f"{cluster.label}: views are not full and equal after {options.patience:g} s")
-        for agent in cluster.agents:
-            await cluster.follow(agent)
-        acts = Acts(cluster, self._plan(frozenset({"registration"})), self.board, self.lateness, progress)
+        await self.gather(cluster)
+        plan = Plan(nodes=options.nodes, patience=options.patience, calm=options.calm)
+        acts = Acts(cluster, plan, self.board, self.lateness, progress)
         accused = 0
         for percent in options.loss:
             lose(percent, [agent.asked for agent in cluster.agents])
             await trio.sleep(options.calm)
             took = self.took.setdefault((percent, cluster.label), [])
             for count in range(options.registrations):
-                began, seen = await acts._offer(acts.dice.choice(cluster.agents), f"loss-{number}-{percent:g}-{count}")
+                began, seen = await acts.offer(acts.dice.choice(cluster.agents), f"loss-{number}-{percent:g}-{count}")
                 took.append(1000 * (seen - began))
                 await trio.sleep(options.pause)
             dropped, packets = lost()
@@ -119,7 +107,14 @@ class Loss(Bench):
             )
             progress(f"{self.board.notes[-1]}; {Figure.of(took)} ms [load {os.getloadavg()[0]:.1f}]")
 
-    def table(self) -> str:
+    def report(self, circumstances: Circumstances) -> str:
+        """Conditions, table and notes."""
+        return (
+            f"A registration (Serf: a tag) seen by the last of {self.options.nodes} agents: median (lowest to highest, "
+            f"n);\nniceness {self.options.nice}, {circumstances}.\n\n{self._table()}\n\n{self.notes()}"
+        )
+
+    def _table(self) -> str:
         """All that was measured, in Markdown."""
         sides = self.board.sides
         lines = [f"| packets lost | unit | {' | '.join(sides)} | ratio |", "|---" * (len(sides) + 3) + "|"]
@@ -133,23 +128,14 @@ class Loss(Bench):
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """What the user wants; ends the process with a word about it if it cannot be had."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--nodes", type=int, default=32, metavar="N", help="agents of each kind, 3 to 128 (32)")
+    parser = contest.parser(__doc__, nodes=32, calm=5, limit=3600)
     parser.add_argument("--loss", default="0,10,30", metavar="P,Q", help="percent of packets lost (0,10,30)")
     parser.add_argument("--rounds", type=int, default=2, metavar="N", help="how often all is done (2)")
     parser.add_argument("--registrations", type=int, default=10, metavar="N", help="how many at each loss (10)")
     parser.add_argument("--pause", type=float, default=1, metavar="S", help="time between two of them (1)")
-    parser.add_argument("--calm", type=float, default=5, metavar="S", help="time before the first of them (5)")
-    parser.add_argument("--patience", type=float, default=120, metavar="S", help="how long one thing may take (120)")
-    parser.add_argument("--limit", type=float, default=3600, metavar="S", help="how long all may take (3600)")
-    parser.add_argument("--nice", type=int, default=0, metavar="N", help="niceness of all agents (0)")
-    parser.add_argument("--skip-serf", action="store_true", help="measure gossipreg alone")
     parser.add_argument(_INSIDE, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(given)
-    if not 3 <= options.nodes <= 128:
-        parser.error("--nodes: from 3 to 128 agents fit on one machine")
-    if min(options.rounds, options.registrations) < 1:
-        parser.error("--rounds and --registrations: at least 1 is needed to know anything")
+    contest.check(parser, options, "rounds", "registrations")
     try:
         options.loss = [float(percent) for percent in options.loss.split(",")]
     except ValueError:
@@ -170,26 +156,7 @@ def main(given: Sequence[str] | None = None) -> int:
         again = [sys.executable, str(Path(__file__).resolve()), *(sys.argv[1:] if given is None else given), _INSIDE]
         os.execvp("unshare", ["unshare", *own, "--", *again])
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    why_not = "not asked for" if options.skip_serf else serf_cluster.absent()
-    bench = Loss(options, Board([*([SERF] if why_not is None else []), SEALED], peer=SERF, ours=SEALED))
-    if why_not is not None:
-        bench.board.notes.append(f"Serf is left out: {why_not}")
-    if not listen_first():
-        bench.board.notes.append("the observer has no right to real-time priority: its stamps may be late")
-    before, began = os.getloadavg()[0], time.perf_counter()
-    progress(f"at most {options.limit:g} s; {json.dumps(vars(options))}")
-    with bytecode_kept():
-        trio.run(bench.run)
-    if bench.failure:
-        bench.board.notes.append(bench.failure)
-    click.echo(
-        f"A registration (Serf: a tag) seen by the last of {options.nodes} agents: median (lowest to highest, n);\n"
-        f"{len(os.sched_getaffinity(0))} cores, niceness {options.nice}, load before {before:.1f}, after "
-        f"{os.getloadavg()[0]:.1f}; {time.perf_counter() - began:.0f} s in all.\n\n{bench.table()}\n"
-    )
-    for note in bench.board.notes:
-        click.echo(f"- {note}")
-    return 130 if bench.interrupted else 1 if bench.failure else 0
+    return Loss.of(options).hold()
 
 
 if __name__ == "__main__":

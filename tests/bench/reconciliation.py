@@ -8,7 +8,7 @@
 
 *Repair*, *crowd* and *churn* run the production engine on virtual time: the same figures on every machine, but for the
 lines that say otherwise. Streams are counted before they are sealed, which adds 20 bytes to a frame and two hellos of
-30 bytes to a stream; in the simulator packets are counted sealed.
+30 bytes to a stream; in the simulator packets are counted sealed (tests/bench/simulated.py).
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ import argparse
 import os
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
 from random import Random
 from typing import Final
 
@@ -27,21 +26,20 @@ import attrs
 import click
 import trio
 
-from gossipreg import limits
 from gossipreg.config import Settings
-from gossipreg.model import Address, Instance
+from gossipreg.model import Address
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.outputs import InstancesChanged, OpenStream, Output, SendFrame
+from gossipreg.protocol.outputs import OpenStream, Output, SendFrame
 from gossipreg.protocol.talks import Purpose
-from sim.cluster import Cluster
-from sim.process import Process
-from sim.world import EPOCH_MS, World, ns
+from sim.world import EPOCH_MS
 from tests.bench import http_client
 from tests.bench.cluster import Agent
 from tests.bench.ears import Ears
-from tests.bench.figures import Figure, digits, ratio_text
+from tests.bench.figures import Figure, ratio_text
 from tests.bench.gossipreg_cluster import GossipregCluster
+from tests.bench.offers import body, offer, spread
 from tests.bench.processes import BenchError, Brood
+from tests.bench.simulated import churn, crowd
 from tests.bench.tables import machine, markdown, verdict
 
 RECORDS: Final = 10_000
@@ -53,25 +51,6 @@ TARGET_SHARE: Final = 1 / 20
 
 #: Within so many seconds a node that joins has everything.
 TARGET_JOIN: Final = 2.0
-
-
-def offer(number: int, *, weight: int = 1) -> Instance:
-    """An instance like those that people register: about a hundred bytes, packed."""
-    return Instance(
-        id=f"orders-{number:05}",
-        service=f"orders-{number % 100}",
-        host=f"10.0.{number // 250}.{number % 250}",
-        port=8080,
-        weight=weight,
-        zone="eu-central-1a",
-        tags=("v2", "canary"),
-        meta={"build": "1423"},
-    )
-
-
-def spread(numbers: range, count: int) -> list[int]:
-    """``count`` of ``numbers``, at equal distances."""
-    return [numbers[place * len(numbers) // count] for place in range(count)]
 
 
 # Repair
@@ -223,9 +202,7 @@ async def _joins(options: argparse.Namespace) -> list[tuple[float, float]]:
 async def _fill(agent: Agent, records: int) -> None:
     async with http_client.connect(agent.asked) as client:
         for number in range(records):
-            each = offer(number)
-            body = {name: getattr(each, name) for name in ("id", "service", "host", "port", "zone", "tags", "meta")}
-            await client.ask("PUT", "/api/v1/instances", body | {"tags": list(each.tags), "meta": dict(each.meta)})
+            await client.ask("PUT", "/api/v1/instances", body(offer(number)))
 
 
 async def _full(agent: Agent, like: Agent) -> float:
@@ -249,200 +226,6 @@ def join(options: argparse.Namespace) -> str:
     target = [f"≤ {TARGET_JOIN:g} s", verdict(from_start.middle <= TARGET_JOIN)]
     rows.append(["after its process was started", str(from_start), *target])
     return f"Real agents: a third one joins two that hold {options.records:,} instances:\n\n{markdown(rows)}"
-
-
-# Simulated clusters
-
-
-def cluster_of(nodes: int, seed: int) -> Cluster:
-    """A cluster with the simulator's usual wires (0.5 ms), started a little apart and settled."""
-    world = World(seed)
-    cluster = Cluster(world, key=world.dice("key").bits().to_bytes(8) * 4)
-    cluster.bare = True
-    names = [f"n{number}" for number in range(nodes)]
-    for number, name in enumerate(names):
-        cluster.start(name, seeds=names[:1] if number else ())
-        world.run(world.now + ns(0.02))
-    world.run(world.now + ns(5))
-    return cluster
-
-
-def holds(process: Process) -> int:
-    """How many instances a node's lookups know."""
-    return sum(len(view.healthy) for view in process.engine.view.services.values())
-
-
-@attrs.define
-class Streams:
-    """How many streams each node has open that others opened to it, at most."""
-
-    cluster: Cluster
-    most: Counter[str] = attrs.field(factory=Counter)
-
-    def watch(self, process: Process) -> None:
-        """A node has done something."""
-        accepted = sum(number < 0 for number in process.engine.talks._talks)
-        self.most[process.name] = max(self.most[process.name], accepted)
-
-
-def crowd(options: argparse.Namespace) -> str:
-    """The third part."""
-    old = [f"n{number}" for number in range(8)]
-    cluster = cluster_of(len(old), options.seed)
-    world = cluster.world
-    for number in range(options.records):
-        cluster.register(old[number % len(old)], offer(number))
-        if number % 100 == 99:
-            world.run(world.now + ns(0.05))
-    world.run(world.now + ns(10))
-    assert all(holds(process) == options.records for process in cluster.alive), "the old ones know everything"
-    sent = cluster.counters["bytes"]
-    cluster.start("one", seeds=old[:1])
-    world.run(world.now + ns(10))
-    one = cluster.counters["bytes"] - sent
-    streams = Streams(cluster)
-    cluster.touched.append(streams.watch)
-    before, began = cluster.counters.copy(), world.now
-    newcomers = [cluster.start(f"j{number}", seeds=old[:3]) for number in range(options.newcomers)]
-    full: dict[str, float] = {}
-    while len(full) < len(newcomers) and world.now - began < ns(60):
-        world.run(world.now + ns(0.01))
-        for process in newcomers:
-            if process.name not in full and holds(process) == options.records:
-                full[process.name] = (world.now - began) / ns(1)
-    alone = cluster.counters["bytes"] - before["bytes"]
-    world.run(max(world.now, began + ns(10)))
-    in_all = cluster.counters["bytes"] - before["bytes"]
-    prints = {process.engine.fingerprint for process in cluster.alive}
-    rows = [
-        ["what", "value"],
-        ["full, the last one, s", digits(max(full.values())) if len(full) == len(newcomers) else "not in time"],
-        ["full, half of them, s", digits(Figure.of(list(full.values())).middle) if full else "not in time"],
-        ["streams open at one node at once, at most", str(max(streams.most.values()))],
-        ["streams that a node accepts", str(limits.STREAMS_IN_MAX)],
-        ["streams not opened: too many", str(cluster.tally["streams_over_limit"])],
-        ["bytes until the last was full, a newcomer", f"{alone / len(newcomers):,.0f}"],
-        ["bytes in 10 s, a newcomer", f"{in_all / len(newcomers):,.0f}"],
-        ["bytes in 10 s when one node joins alone, by one seed", f"{one:,}"],
-        ["packets in 10 s, a node and second", f"{_rate(cluster, before, 'packets', 10):.1f}"],
-        ["equal fingerprints everywhere after 10 s", "yes" if len(prints) == 1 else f"no: {len(prints)}"],
-        ["members that were well and taken for failed", str(cluster.tally["verdicts"])],
-    ]
-    return (
-        f"Simulated, virtual time (no CPU is counted): {len(newcomers)} nodes join {len(old)} that hold "
-        f"{options.records:,} instances, in the same instant, by three seeds:\n\n{markdown(rows)}"
-    )
-
-
-def _rate(cluster: Cluster, before: Counter[str], what: str, seconds: float) -> float:
-    return (cluster.counters[what] - before[what]) / len(cluster.alive) / seconds
-
-
-# Churn
-
-
-@attrs.define
-class Sightings:
-    """When each change was made, and when the last node saw it."""
-
-    world: World
-    nodes: int
-    taken: list[float] = attrs.field(factory=list)  # seconds, of each change that all have seen
-    _since: dict[str, int] = attrs.field(factory=dict)  # service -> ns, when it was changed
-    _unseen: dict[str, dict[str, None]] = attrs.field(factory=dict)  # service -> nodes that have not seen it
-    made: int = 0
-
-    def change(self, service: str, names: list[str]) -> None:
-        """A change is about to be made to a service that nobody else changes now."""
-        self.made += 1
-        self._since[service] = self.world.now
-        self._unseen[service] = dict.fromkeys(names)
-
-    def see(self, process: Process, output: Output) -> None:
-        """A node's lookups look different."""
-        if not isinstance(output, InstancesChanged):
-            return
-        for service in output.services:
-            unseen = self._unseen.get(service)
-            if unseen is not None and unseen.pop(process.name, True) is None and not unseen:
-                del self._unseen[service]
-                self.taken.append((self.world.now - self._since[service]) / ns(1))
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The least value that ``share`` of all do not exceed."""
-    return sorted(values)[max(0, -int(-share * len(values) // 1) - 1)]
-
-
-def churn(options: argparse.Namespace) -> str:
-    """The fourth part."""
-    cluster = cluster_of(options.nodes, options.seed)
-    world = cluster.world
-    names = [process.name for process in cluster.alive]
-    sightings = Sightings(world, len(names))
-    cluster.observers.append(sightings.see)
-    dice = world.dice("churn")
-    world.run(world.now + ns(10))
-    probes, before, tally = _probes(cluster), cluster.counters.copy(), cluster.tally
-    began, real = world.now, time.perf_counter()
-    for number in range(options.seconds * options.changes):
-        world.at(began + ns(number / options.changes), partial(_change, cluster, sightings, number, names, dice.below))
-    world.run(began + ns(options.seconds))
-    took = time.perf_counter() - real
-    rates = [after - probes[name] for name, after in _probes(cluster).items()]
-    dropped = sum(process.engine.knowledge.mill.dropped for process in cluster.alive)
-    rate = {what: _rate(cluster, before, what, options.seconds) for what in ("packets", "bytes")}
-    after = cluster.tally
-    world.run(world.now + ns(10))
-    seen = sightings.taken
-    rows = [
-        ["what", "value"],
-        ["changes seen by all", f"{len(seen):,} of {sightings.made:,}"],
-        ["seen by the last node, p50, ms", digits(1000 * percentile(seen, 0.5))],
-        ["seen by the last node, p99, ms", digits(1000 * percentile(seen, 0.99))],
-        ["seen by the last node, at most, ms", digits(1000 * max(seen))],
-        ["rumors dropped", str(dropped)],
-        ["probes a node and period, mean", f"{sum(rates) / len(rates) / options.seconds:.2f}"],
-        ["probes a node and period, least", f"{min(rates) / options.seconds:.2f}"],
-        ["probes missed", str(after["probes_missed"] - tally["probes_missed"])],
-        ["members that were well and taken for failed", str(after["verdicts"] - tally["verdicts"])],
-        ["packets a node and second", f"{rate['packets']:.0f}"],
-        ["bytes a node and second", f"{rate['bytes']:,.0f}"],
-        ["equal fingerprints everywhere 10 s later", "yes" if _agree(cluster) else "no"],
-        ["simulated at, times real time (this machine)", digits(options.seconds / took)],
-    ]
-    return (
-        f"Simulated, virtual time (no CPU is counted): {len(names)} nodes, {options.changes} changes a second for "
-        f"{options.seconds} s:\n\n{markdown(rows)}"
-    )
-
-
-def _change(cluster: Cluster, sightings: Sightings, number: int, names: list[str], below: Callable[[int], int]) -> None:
-    """Offer something new; each third change withdraws something that was new two seconds ago instead."""
-    old = number - 201
-    if number % 3 == 2 and old >= 0 and old % 3 == 0:
-        owner, instance = _owner(cluster, f"churn-{old}")
-        if owner is not None:
-            sightings.change(instance, names)
-            cluster.deregister(owner, instance)
-            return
-    owner = names[below(len(names))]
-    sightings.change(f"churn-{number}", names)
-    cluster.register(owner, attrs.evolve(offer(number), id=f"churn-{number}", service=f"churn-{number}"))
-
-
-def _owner(cluster: Cluster, instance: str) -> tuple[str | None, str]:
-    found = next((process.name for process in cluster.alive if process.engine.own(instance) is not None), None)
-    return found, instance
-
-
-def _probes(cluster: Cluster) -> dict[str, int]:
-    """Probes begun so far, by node; pings made for others count too, and there are none while no probe is missed."""
-    return {process.name: process.engine.detector.prober._seq for process in cluster.alive}
-
-
-def _agree(cluster: Cluster) -> bool:
-    return len({process.engine.fingerprint for process in cluster.alive}) == 1
 
 
 PARTS: Final[dict[str, Callable[[argparse.Namespace], str]]] = {

@@ -7,8 +7,10 @@ import pytest
 
 from tests.bench.http_reads import OURS, Round, lua, read_wrk
 from tests.bench.http_reads import table as reads_table
+from tests.bench.offers import spread
 from tests.bench.processes import BenchError
-from tests.bench.reconciliation import Repair, Talk, churn, crowd, percentile, repair_table, repairs, spread
+from tests.bench.reconciliation import Repair, Talk, repair_table, repairs
+from tests.bench.simulated import churn, crowd, percentile
 from tests.bench.tables import markdown
 from tests.bench.watchers import Heard
 from tests.bench.watchers import table as watchers_table

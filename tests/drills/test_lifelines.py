@@ -31,11 +31,14 @@ def _streams_to(agent: Agent) -> int:
     return sum(local.endswith(port) and state == _ESTABLISHED for _, local, _, state, *_ in map(str.split, lines))
 
 
-async def _is_watched_by(agent: Agent, count: int) -> None:
-    """Wait until so many hold a lifeline to ``agent``."""
+async def _hold_lifelines(agents: list[Agent]) -> None:
+    """Wait until every one holds a lifeline to every other, and has been told that it is held."""
+    looks: list[list[int]] = []
 
     async def check() -> None:
-        assert _streams_to(agent) == count
+        assert [_streams_to(agent) for agent in agents] == [len(agents) - 1] * len(agents)
+        looks.append(await _counted(agents, "frames_received"))
+        assert looks[-3:] == [looks[-1]] * 3, "frames go to and fro"
 
     await eventually(check)
 
@@ -57,7 +60,7 @@ def _resume(agents: list[Agent]) -> None:
 async def test_one_that_is_back_on_its_port_before_anybody_knocks_is_failed_by_nobody(quick_agents: Agents) -> None:
     agents = await quick_agents.cluster("a", "b", "c", "d")
     *watchers, victim = agents
-    await _is_watched_by(victim, 3)
+    await _hold_lifelines(agents)
     _stop(watchers)
     await victim.kill()
     back = await quick_agents.again(victim)
@@ -97,7 +100,7 @@ async def test_a_stranger_that_took_the_port_of_the_dead_is_not_taken_for_it_nor
 ) -> None:
     agents = await quick_agents.cluster("a", "b", "c", "d")
     *watchers, victim = agents
-    await _is_watched_by(victim, 3)
+    await _hold_lifelines(agents)
     _stop(watchers)
     await victim.kill()
     async with _stranger(Address.parse(victim.gossip)) as heard:
@@ -126,12 +129,12 @@ async def test_a_firewall_that_rejects_one_observer_gets_nobody_failed(tmp_path:
             observer = await _start(agents, network.right, "d", seed)
             everybody = [*watchers, accused, observer]
             await agents.agree(everybody)
-            await _is_watched_by(accused, 3)
+            await _hold_lifelines(everybody)
 
             network.reject(Address.parse(accused.gossip).port)
 
             async def is_refused_and_refuted() -> None:
-                assert await _counted([observer], "refusals") == [1]
+                assert (await _counted([observer], "refusals"))[0] >= 1
                 assert (await _counted([accused], "refutations"))[0] >= 1
 
             await eventually(is_refused_and_refuted)

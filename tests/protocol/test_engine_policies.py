@@ -162,6 +162,18 @@ def test_policies_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         node.set_policy(Maintenance("orders", "x"), 6.0)
 
 
+def test_an_old_removal_that_comes_after_all_that_are_remembered_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
+    node = among(B)
+    hear(node, B, word(BORN))
+    hear(node, B, Word("split:search", BORN + 2, 0, "b", None))
+    before = node.fingerprint
+    assert policies_changed(hear(node, B, word(BORN + 1, removed=True))) == []
+    assert node.fingerprint == before
+
+
 def test_a_rule_that_cannot_be_obeyed_changes_nothing() -> None:
     node = among(B)
     with pytest.raises(InvalidPolicy):

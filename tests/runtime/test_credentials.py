@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from gossipreg import ConfigError, CredentialsUnavailable, Health, Instance, Node, open_node
 from gossipreg.config import AgentConfig, Config, key_id
@@ -180,6 +181,25 @@ async def test_what_is_kept_on_disk_is_sealed_anew_when_the_key_is_changed(tmp_p
             await node.register("other", port=1)  # is on disk when this returns, and so is what was said before
         async with open_node(keys(NEW)) as node:
             assert node.credentials(node.pick("pg")) == LOGIN
+
+
+async def test_what_is_withdrawn_while_others_are_sealed_anew_does_not_come_back(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+
+    def keys(*texts: str) -> Config:
+        file.write_text("\n".join(texts))
+        return config("ann", data_dir=tmp_path / "kept", credential_key_file=file)
+
+    with trio.fail_after(PATIENCE):
+        async with open_node(keys(OLD)) as node:
+            for id_ in ("first", "second"):
+                await node.register("pg", port=5432, id=id_, credentials=LOGIN)
+        async with open_node(keys(NEW, OLD)) as node:
+            await trio.testing.wait_all_tasks_blocked(0.0)  # the first waits for the disk
+            await node.deregister("second")
+            await node.register("other", port=1)
+            await trio.testing.wait_all_tasks_blocked()
+            assert [each.id for each in node.lookup("pg")] == ["first"]
 
 
 @pytest.mark.parametrize(

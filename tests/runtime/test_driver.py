@@ -63,6 +63,9 @@ class FakeEngine:
     def deadline(self) -> float:
         return self.due
 
+    def tell_time(self, ms: float, now: float) -> None:
+        """What the wall clock shows is no matter of the driver's."""
+
     def is_due(self, now: float) -> bool:
         return self.dirty or self.due <= now
 

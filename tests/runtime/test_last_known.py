@@ -16,7 +16,7 @@ import trio.testing
 
 from gossipreg import Config, Health, Instance, StorageError, open_node
 from gossipreg.runtime import last_known
-from gossipreg.runtime.last_known import AGE_SECONDS_MAX, _digest, _read, _write
+from gossipreg.runtime.last_known import AGE_SECONDS_MAX, Known, _digest, _read, _write
 from tests.runtime.nodes import PATIENCE, config
 
 ORDERS = Instance(
@@ -280,6 +280,18 @@ async def test_a_path_that_cannot_be_used_is_a_users_mistake(tmp_path: Path) -> 
 async def test_in_the_end_even_what_was_known_is_too_old(path: Path, nowhere: str, monkeypatch: Any) -> None:
     saved(path, ORDERS)
     monkeypatch.setattr(last_known, "AGE_SECONDS_MAX", 0.5)
+    async with open_node(cut_off(path, nowhere)) as ann:
+        with trio.fail_after(PATIENCE):
+            async for change in ann.watch("orders"):
+                if not change.instances:
+                    break
+        assert not ann.info().serving_last_known
+
+
+async def test_a_file_that_becomes_too_old_while_the_node_starts_is_not_answered_from(
+    path: Path, nowhere: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(last_known, "_read", lambda *_: Known({"orders": (ORDERS,)}, written=0.0))
     async with open_node(cut_off(path, nowhere)) as ann:
         with trio.fail_after(PATIENCE):
             async for change in ann.watch("orders"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from gossipreg import Health, InvalidPolicy, Maintenance, Node, Split, StorageError, UnknownPolicy, open_node
 from tests.runtime.nodes import PATIENCE, config
@@ -95,6 +96,18 @@ async def test_a_removed_policy_stays_removed_over_a_restart(tmp_path: Path) -> 
         assert [each.rule for each in again.policies()] == [SPLIT]
 
 
+async def test_who_started_with_a_clock_that_was_far_behind_believes_the_others_once_it_is_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_node(config("a")) as one:
+        monkeypatch.setattr("time.time_ns", lambda: 86_400 * 10**9)  # at boot
+        async with open_node(config("b", one)) as other:
+            await one.set_policy(SPLIT)
+            with trio.fail_after(PATIENCE):
+                while not other.policies():
+                    await other.wait_changed(None, other.index())
+
+
 async def test_a_policy_that_the_disk_refuses_is_in_force_and_its_writer_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +119,25 @@ async def test_a_policy_that_the_disk_refuses_is_in_force_and_its_writer_is_told
         with pytest.raises(StorageError, match="split:orders is in force"):
             await node.set_policy(SPLIT)
         assert [each.rule for each in node.policies()] == [SPLIT]
+
+
+async def test_what_others_set_while_the_disk_was_full_is_noted_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(key: str, word: bytes) -> None:
+        raise StorageError("free some space on its disk")
+
+    async with open_node(config("a", data_dir=tmp_path)) as one, open_node(config("b", one)) as other:
+        with trio.fail_after(PATIENCE), monkeypatch.context() as patch:
+            patch.setattr("gossipreg.runtime.persistence.Keeper.put_policy", lambda _, key, word: full(key, word))
+            await other.set_policy(SPLIT)
+            while not one.policies():
+                await one.wait_changed(None, one.index())
+            await trio.testing.wait_all_tasks_blocked()
+        await one.register("search", port=80)
+        with trio.fail_after(PATIENCE):
+            while SPLIT.key not in await saved(one):  # noqa: ASYNC110 - what is noted on disk rings no bell
+                await trio.sleep(0.01)
 
 
 async def test_a_policy_on_disk_that_cannot_be_read_is_left_out(

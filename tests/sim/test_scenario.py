@@ -104,7 +104,10 @@ def test_a_file_says_all_that_a_scenario_is() -> None:
         ("[wiring]\nseconds = -1", "test.toml: [wiring] seconds: -1 is not a number from 0 to"),
         ("[wiring]\nkind = 3", "test.toml: [wiring] kind: 3 is not a string"),
         ("[workload]\ninstances = 1.5", "test.toml: [workload] instances: 1.5 is not a whole number"),
-        ("[workload]\nchurn = 1000", "test.toml: [workload] instances + churn x duration: 60001 is more than 50000"),
+        (
+            "[workload]\nchurn = 1000",
+            "test.toml: [workload] instances + (churn + policies + primaries) x duration: 60001 is more than 50000",
+        ),
         ("[settings]\nbuddy = 1", "test.toml: [settings] buddy: 1 is not true or false"),
         (
             "[setings]\nbuddy = true",

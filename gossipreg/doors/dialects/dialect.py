@@ -148,6 +148,11 @@ class Paths(Generic[Handler]):
         patterns = sorted((_Pattern.of(text) for text in table), key=lambda pattern: pattern.rank)
         self._table = [(pattern, table[pattern.text]) for pattern in patterns]
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Every pattern."""
+        return tuple(pattern.text for pattern, _ in self._table)
+
     def find(self, method: str, path: str) -> Found[Handler]:
         """Who answers. HEAD goes where GET goes. Raises a ``Refusal``: 404 for the path, 405 for the method."""
         segments = path.rstrip("/").split("/")[1:]

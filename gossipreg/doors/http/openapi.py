@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hin
 
 import attrs
 
-from gossipreg import __version__
+from gossipreg import __version__, limits
 from gossipreg.doors.http.answers import Answer, encode
 from gossipreg.doors.http.call import Call
 from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
@@ -30,6 +30,14 @@ _TEXT: Final[Json] = {"type": "string"}
 _WHOLE: Final[Json] = {"type": "integer"}
 _NUMBER: Final[Json] = {"type": "number"}
 _BOOLEAN: Final[Json] = {"type": "boolean"}
+_WORD: Final[Json] = {"type": "string", "minLength": 1}
+_NAME: Final[Json] = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+    "maxLength": limits.NAME_CHARS_MAX,
+}
+_ID: Final[Json] = {"type": "string", "pattern": "^[!-~]+$", "maxLength": limits.ID_CHARS_MAX}
+_HOST: Final[Json] = {"type": "string", "pattern": r"^[^\s\[\]/]+$", "maxLength": limits.HOST_CHARS_MAX}
 
 
 def _ref(name: str) -> Json:
@@ -50,6 +58,10 @@ def _object(**properties: Json) -> Json:
 
 def _optional(schema: Json) -> Json:
     return {**schema, "type": [schema["type"], "null"]}
+
+
+def _within(low: int, high: int) -> Json:
+    return {"type": "integer", "minimum": low, "maximum": high}
 
 
 def _enum(values: list[str]) -> Json:
@@ -106,20 +118,20 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
 _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
     "all": (_BOOLEAN, "Also the instances that cannot serve."),
     "healthy": (_BOOLEAN, "Only the instances that can serve."),
-    "tag": (_TEXT, "Only what has this tag."),
-    "zone": (_TEXT, "Only what is in this zone."),
-    "role": (_TEXT, "Only what has this role."),
+    "tag": (_WORD, "Only what has this tag."),
+    "zone": (_WORD, "Only what is in this zone."),
+    "role": (_WORD, "Only what has this role."),
     "panic": (
         {"type": "number", "minimum": 0, "maximum": 1},
         "When fewer than this share can be reached because many owners failed at once: also what was lost, as stale.",
     ),
-    "service": (_TEXT, "Only what is about this service."),
-    "owner": (_TEXT, "Only what this member registered."),
-    "check": (_TEXT, "The name of the check; the only one of its kind unless given."),
+    "service": (_WORD, "Only what is about this service."),
+    "owner": (_WORD, "Only what this member registered."),
+    "check": (_WORD, "The name of the check; the only one of its kind unless given."),
     "health": (_enum(["passing", "warning", "critical"]), "How the service is; passing unless given."),
-    "note": (_TEXT, "What is to be shown beside it."),
-    "reason": (_TEXT, "Why, for people."),
-    "index": ({"type": "integer", "minimum": 0}, "Answer when the index is not this one any more; 0: at once."),
+    "note": (_WORD, "What is to be shown beside it."),
+    "reason": (_WORD, "Why, for people."),
+    "index": (_within(0, 2**63 - 1), "Answer when the index is not this one any more; 0: at once."),
     "wait": ({"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h)?$"}, "How long to wait for that; 5m unless given."),
 }
 
@@ -135,9 +147,21 @@ _AS_RENDERED: Final[Mapping[tuple[type, str], Json]] = {
     (NodeInfo, "fingerprint"): {"type": "string", "pattern": "^[0-9a-f]{16}$"},
 }
 
-#: How fields look that clients write otherwise than they are read.
+#: How fields look that clients write: otherwise than they are read, or within bounds.
 _AS_WRITTEN: Final[Mapping[str, Json]] = {
-    "term": {"oneOf": [_WHOLE, _enum(["next"])]},
+    "service": _NAME,
+    "port": _within(1, 65_535),
+    "host": _optional(_HOST),
+    "tags": {**_list({**_WORD, "maxLength": limits.TAG_CHARS_MAX}), "maxItems": limits.TAGS_MAX},
+    "meta": {
+        **_map(_TEXT),
+        "propertyNames": {"minLength": 1, "maxLength": limits.META_KEY_CHARS_MAX},
+        "maxProperties": limits.META_ENTRIES_MAX,
+    },
+    "weight": _within(0, limits.WEIGHT_MAX),
+    "role": _optional(_NAME),
+    "id": _optional(_ID),
+    "term": {"oneOf": [_within(0, limits.TERM_MAX), _enum(["next"])]},
     "credentials": {**_map(_TEXT), "writeOnly": True},
 }
 
@@ -269,16 +293,24 @@ def _policy(kind: str) -> Json:
 def _wanted(kind: str) -> Json:
     """A policy as clients write it: what it is to be is under its kind's name."""
     said = {"shares": "split", "reason": "maintenance"}
-    fields = {"service": _TEXT, **{said.get(name, name): schema for name, schema in _RULES[kind].items()}}
+    fields = {"service": _NAME, **{said.get(name, name): schema for name, schema in _RULES[kind].items()}}
     required = [name for name in fields if name != "by"]
     return {**_object(**fields), "required": required, "additionalProperties": False}
 
 
 #: What rules of each kind say beside their service.
 _RULES: Final[Mapping[str, Mapping[str, Json]]] = {
-    "split": {"by": _enum(["tag", "zone"]), "shares": _map(_WHOLE)},
-    "weight": {"instance": _TEXT, "weight": _WHOLE},
-    "maintenance": {"instance": _TEXT, "reason": _TEXT},
+    "split": {
+        "by": _enum(["tag", "zone"]),
+        "shares": {
+            **_map(_within(0, limits.WEIGHT_MAX)),
+            "propertyNames": {"minLength": 1, "maxLength": limits.TAG_CHARS_MAX},
+            "minProperties": 1,
+            "maxProperties": limits.SPLIT_SHARES_MAX,
+        },
+    },
+    "weight": {"instance": _ID, "weight": _within(0, limits.WEIGHT_MAX)},
+    "maintenance": {"instance": _ID, "reason": {**_TEXT, "maxLength": limits.REASON_CHARS_MAX}},
 }
 
 

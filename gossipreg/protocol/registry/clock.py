@@ -38,6 +38,10 @@ class Clock:
         """The clock of a node to which ``now`` (seconds, steady) is the millisecond ``epoch`` since the epoch."""
         return cls(writer, epoch - now * 1000)
 
+    def set(self, ms: float, now: float) -> None:
+        """At ``now`` the wall clock shows ``ms`` since the epoch: it was set, or the steady one stood still."""
+        self.offset = ms - now * 1000
+
     def wall(self, now: float) -> int:
         """Milliseconds since the epoch."""
         return int(now * 1000 + self.offset)

@@ -9,6 +9,7 @@ A removal is a word like any other and is kept, or an old rule that somebody sle
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Final
@@ -56,9 +57,10 @@ class Word:
         """The rule with who set it and when."""
         return None if self.rule is None else Policy(self.rule, self.writer, self.ms / 1000)
 
-    def outranks(self, other: Word) -> bool:
-        """Whether this word counts, and not the ``other`` one about the same key."""
-        return (self.stamp, self.digest) > (other.stamp, other.digest)
+    @property
+    def rank(self) -> tuple[int, int, str, int]:
+        """Of two words about one key, that of the higher rank counts."""
+        return self.ms, self.counter, self.writer, self.digest
 
 
 def pack_rule(rule: Rule) -> bytes:
@@ -99,13 +101,17 @@ def _rule(kind: type[Rule], stated: dict[str, Any]) -> Rule:
     return rule
 
 
+def _rank(word: Word) -> tuple[int, int, str, int]:
+    return word.rank
+
+
 @attrs.define
 class Policies:
     """The last word about every key."""
 
     _words: dict[str, Word] = attrs.field(factory=dict)
     _by_service: dict[str, dict[str, Rule]] = attrs.field(factory=dict)  # service -> key -> rule
-    _standing: int = 0  # words that are no removals
+    _removed: list[Word] = attrs.field(factory=list)  # the removals, the oldest first
 
     def __iter__(self) -> Iterator[Word]:
         """Every word, removals included, sorted by key. It may be asked for from any thread."""
@@ -130,7 +136,7 @@ class Policies:
         return self._by_service.get(service, {})
 
     def __len__(self) -> int:
-        return self._standing
+        return len(self._words) - len(self._removed)
 
     def is_news(self, word: Word) -> bool:
         """Whether ``word`` is to be taken: it outranks what is held, and there is room for it.
@@ -138,18 +144,11 @@ class Policies:
         There is twice the room that users are given, for those who set the last one at the same moment elsewhere.
         """
         held = self._words.get(word.key)
-        if held is not None:
-            return word.outranks(held)
-        return len(self) < 2 * limits.POLICIES_MAX if word.payload is not None else self._would_keep(word)
-
-    def _removed(self) -> list[Word]:
-        """The removals, the oldest first."""
-        removed = (word for word in self._words.values() if word.payload is None)
-        return sorted(removed, key=lambda word: (word.stamp, word.digest))
-
-    def _would_keep(self, removal: Word) -> bool:
-        removed = self._removed()
-        return len(removed) < limits.POLICIES_REMOVED_MAX or removal.outranks(removed[0])
+        if held is not None and word.rank <= held.rank:
+            return False
+        if word.payload is None:
+            return len(self._removed) < limits.POLICIES_REMOVED_MAX or word.rank > self._removed[0].rank
+        return held is not None or len(self) < 2 * limits.POLICIES_MAX
 
     def take(self, word: Word) -> list[Word]:
         """Take a word that is news; returns those that it replaces or pushes out. Raises `BadPayload`, unchanged."""
@@ -160,18 +159,19 @@ class Policies:
             self._drop(held)
             gone.append(held)
         self._words[word.key] = word
-        self._standing += word.payload is not None
         if rule is not None:
             self._by_service.setdefault(rule.service, {})[rule.key] = rule
         if word.payload is None:
-            for oldest in self._removed()[: -limits.POLICIES_REMOVED_MAX]:
+            insort(self._removed, word, key=_rank)
+            for oldest in self._removed[: -limits.POLICIES_REMOVED_MAX]:
                 self._drop(oldest)
                 gone.append(oldest)
         return gone
 
     def _drop(self, word: Word) -> None:
         del self._words[word.key]
-        self._standing -= word.payload is not None
+        if word.payload is None:
+            del self._removed[bisect_left(self._removed, word.rank, key=_rank)]
         if word.rule is not None:
             rules = self._by_service[word.rule.service]
             del rules[word.key]

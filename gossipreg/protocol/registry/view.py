@@ -144,7 +144,8 @@ class View:
         for name in names:
             rules = rules_of(name)
             offers = registry.offers(name)
-            instances = fenced(tuple(_visible(offers, standing, rules)), doubted) or self._recalled.get(name, ())
+            instances = fenced(tuple(_visible(offers, standing, rules)), doubted)
+            instances = instances or tuple(ruled(each, rules) for each in self._recalled.get(name, ()))
             before = self._services.get(name)
             able = tuple(i for i in instances if i.health.can_serve)
             healthy = tuple(i for i in able if i.owner not in doubted) or able

@@ -7,7 +7,7 @@ from typing import ClassVar
 import attrs
 import pytest
 
-from gossipreg.config import DIALECTS
+from gossipreg.config import DIALECTS, AgentConfig
 from gossipreg.doors.dialects import load
 from gossipreg.doors.dialects.dialect import Paths, Query, refused, split
 from gossipreg.doors.http.answers import Answer, Refusal
@@ -16,7 +16,7 @@ from gossipreg.doors.http.door import Door
 from gossipreg.doors.http.guard import Guard
 from gossipreg.doors.http.lookups import Lookups
 from gossipreg.doors.http.request import Request
-from gossipreg.errors import InvalidInstance, NodeClosed, StorageError, UnknownInstance
+from gossipreg.errors import ConfigError, InvalidInstance, NodeClosed, StorageError, UnknownInstance
 from gossipreg.model import Address
 from tests.doors.http.fake_node import FakeNode
 
@@ -133,3 +133,15 @@ def test_every_dialect_that_can_be_switched_on_is_there() -> None:
     prefixes = [prefix for each in load(DIALECTS) for prefix in each.prefixes]
     assert len(prefixes) == len(set(prefixes)) >= len(DIALECTS)
     assert not any(prefix.startswith("/api") for prefix in prefixes)
+
+
+def test_dialects_are_all_on_unless_told_and_none_are_by_off() -> None:
+    assert AgentConfig().dialects == DIALECTS
+    assert AgentConfig(dialects=("off",)).dialects == ("off",)
+    assert AgentConfig(dialects=("consul",)).dialects == ("consul",)
+
+
+@pytest.mark.parametrize("names", [("zookeeper",), ("off", "consul")])
+def test_a_dialect_that_there_is_not_cannot_be_switched_on(names: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"dialects: .* is none of consul"):
+        AgentConfig(dialects=names)

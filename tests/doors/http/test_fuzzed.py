@@ -21,6 +21,7 @@ from schemathesis.checks import (
     content_type_conformance,
     negative_data_rejection,
     not_a_server_error,
+    positive_data_acceptance,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -55,6 +56,11 @@ CHECKS = [
     response_schema_conformance,
     negative_data_rejection,
 ]
+
+
+#: What the document allows is done, too, but for bounds that it cannot express: checks, credentials without a key, and
+#: splits all of whose shares are 0.
+ACCEPTING = [each.label for each in OPERATIONS if each.label not in ("PUT /api/v1/instances", "PUT /api/v1/policies")]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +102,8 @@ def test_what_is_asked_by_the_document_is_answered_by_it(
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: schemathesis.Case[Any]) -> None:
         response = case.call(base_url=url, session=session, timeout=10)
-        case.validate_response(response, checks=CHECKS)
+        accepts = [positive_data_acceptance] if operation.label in ACCEPTING else []
+        case.validate_response(response, checks=CHECKS + accepts)
 
     with requests.Session() as session:
         session.trust_env = False

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
 
 from gossipreg import AgentUnreachable, Config, open_node
 from gossipreg.doors.http import serve_http
+from gossipreg.doors.http.access import Access, Scope, Token
 from gossipreg.doors.proxy import follow_agent, follow_node, limits
 from gossipreg.doors.proxy.agent import AgentEvents
 from gossipreg.doors.proxy.follow import Resumed
 from gossipreg.doors.proxy.roster import Roster
-from gossipreg.model import Address, Event, Instance, Snapshot, Status
+from gossipreg.model import Address, Event, Instance, Snapshot, SocketFile, Status
 from tests.doors.http.fake_node import FakeNode, member
 from tests.doors.proxy.conftest import until
 from tests.doors.proxy.making import added, instance, removed, snapshot
@@ -53,6 +56,22 @@ async def test_everything_that_an_agent_tells_is_understood(agent: tuple[FakeNod
             node.close()
             with pytest.raises(AgentUnreachable, match="broke off"):
                 await events.next()
+
+
+async def test_an_agent_with_tokens_is_followed_at_its_socket_file(nursery: trio.Nursery, tmp_path: Path) -> None:
+    node, token = (
+        FakeNode(),
+        Token("proxy", hashlib.sha256(b"a-token-that-is-secret").digest(), frozenset({Scope.READ})),
+    )
+    access = Access((token,))
+    file = await nursery.start(partial(serve_http, node, SocketFile(tmp_path / "s"), leave=lambda: None, access=access))
+    roster = Roster()
+    follow = partial(follow_agent, file, "orders", roster.hear)
+    with pytest.raises(AgentUnreachable, match=r"wants a token that is for read: put it in GOSSIPREG_TOKEN"):
+        await follow()
+    await nursery.start(partial(follow, token="a-token-that-is-secret"))
+    orders = await node.register("orders", port=1)
+    await until(lambda: roster.instances == (orders,))
 
 
 async def test_an_agent_that_is_not_there_is_named_with_a_remedy(agent: tuple[FakeNode, Address]) -> None:

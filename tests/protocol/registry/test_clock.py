@@ -31,6 +31,22 @@ def test_a_stamp_from_too_far_a_future_is_not_believed() -> None:
     assert clock.stamp(0.0) == Stamp(BORN, 0, "a")
 
 
+def test_a_clock_that_was_set_right_believes_what_it_did_not() -> None:
+    clock = Clock("a", 0)
+    present = Stamp(BORN, 0, "b")
+    assert not clock.hear(present, 0.0)
+    clock.set(BORN, 5.0)
+    assert clock.hear(present, 5.0)
+    assert clock.stamp(6.0) == Stamp(BORN + 1000, 0, "a")
+
+
+def test_no_stamp_is_earlier_than_the_last_although_the_clock_was_set_back() -> None:
+    clock = Clock("a", BORN)
+    assert clock.stamp(1.0) == Stamp(BORN + 1000, 0, "a")
+    clock.set(0, 2.0)
+    assert clock.stamp(2.0) == Stamp(BORN + 1000, 1, "a")
+
+
 @law
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc"), st.integers(0, 3))))
 def test_what_is_said_in_answer_to_something_is_later_than_it(steps: list[tuple[str, str, int]]) -> None:

@@ -131,6 +131,29 @@ def test_the_latest_removals_are_remembered_and_the_rest_given_up(monkeypatch: p
     assert list(forwards) == list(backwards)
 
 
+def test_a_removal_that_would_be_given_up_at_once_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
+    policies = Policies()
+    hear(policies, word(RULES[0], 1), word(RULES[4], 3, removed=True))
+    assert not policies.is_news(word(RULES[0], 2, removed=True))
+    hear(policies, word(RULES[0], 4, removed=True))
+    assert [(each.key, each.ms) for each in policies] == [("split:orders", 4)]
+
+
+@law
+@given(st.lists(words, max_size=12))
+def test_what_is_replaced_or_pushed_out_was_held_and_is_held_no_more(said: list[Word]) -> None:
+    policies, held = Policies(), set[Word]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
+        for each in said:
+            if policies.is_news(each):
+                gone = set(policies.take(each))
+                assert gone <= held
+                held = held - gone | {each}
+            assert set(policies) == held
+
+
 def test_peers_cannot_fill_the_memory_with_policies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_MAX", 1)
     policies = Policies()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.model import Health, ServiceCount, Status
+from gossipreg.policy import Maintenance
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.view import View
@@ -200,3 +201,11 @@ def test_what_was_known_before_is_no_answer_where_something_is_known_now() -> No
     seen.view.recall({"orders": (instance("old"),), "users": (instance("u", service="users"),)})
     assert seen.ids() == ["x"]
     assert seen.ids("users") == ["u"]
+
+
+def test_rules_hold_for_what_was_known_before_too() -> None:
+    seen = Seen()
+    seen.view.recall({"orders": (instance("old"), instance("out"))})
+    out = Maintenance("orders", "out")
+    seen.view.refresh(["orders"], seen.registry, lambda owner, generation: None, (), lambda service: {out.key: out})
+    assert seen.ids() == ["old"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 import trio
 
 from gossipreg.doors.dialects.consul.durations import seconds
 from gossipreg.doors.dialects.consul.filters import parse
+from gossipreg.doors.dialects.consul.pieces import Pieces
 from gossipreg.doors.dialects.consul.shapes import Cluster, Json, Seen
 from gossipreg.doors.dialects.consul.shelf import Asked, Kept, Shelf
 from gossipreg.doors.dialects.consul.titles import Titles
@@ -65,9 +66,17 @@ def no(error: Refusal | GossipregError) -> Answer:
 class Memory:
     """What the dialect remembers from request to request; nothing that would be missed."""
 
+    datacenter: str
     shelf: Shelf
+    pieces: Pieces
     titles: Titles = attrs.field(factory=Titles)
     turn: trio.Lock = attrs.field(factory=trio.Lock)  # whoever reads what is there to replace it does so alone
+
+    @classmethod
+    def of(cls, node: Registry) -> Self:
+        """What there is to remember of a node at first."""
+        info = node.info()
+        return cls(info.cluster, Shelf(node, info.generation), Pieces(node))
 
 
 @attrs.frozen
@@ -89,8 +98,7 @@ class Ask:
 
     def cluster(self) -> Cluster:
         """What all rows share, as it is now."""
-        info = self.node.info()
-        return Cluster(info.cluster, {each.name: each for each in self.node.members()})
+        return Cluster(self.memory.datacenter, {each.name: each for each in self.node.members()})
 
     def near(self) -> Callable[[Seen], tuple[bool, bool]] | None:
         """The order in which instances are wanted: those of a node first, then those of its zone."""
@@ -130,12 +138,14 @@ class Ask:
         """
         asked = Asked(service, key, make)
         index, wait = self._index(), self._wait()
+        unsettled = self.memory.shelf.settles_in()
         kept = self.memory.shelf.read(asked)
-        if index != kept.index:
+        if index != kept.index and not unsettled:
             return _catalogued(kept)
 
         async def later() -> Answer:
             try:
+                await trio.sleep(unsettled)
                 return _catalogued(
                     await self.memory.shelf.changed(asked, index, wait * (1 + random.random() / limits.WAIT_JITTER))
                 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from typing import Any, Final
 
 from gossipreg.doors.dialects.consul import shapes
 from gossipreg.doors.dialects.consul.ask import Ask, json, once
 from gossipreg.doors.dialects.consul.shapes import Cluster, Json, Seen
-from gossipreg.doors.http.answers import Answer, Refusal, shown
+from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.model import Address, Instance, Member, Status
 
@@ -117,11 +117,13 @@ async def catalog_services(ask: Ask) -> Reply:
         row = cluster.row(seen)
         return node_meta(row["NodeMeta"]) and keep(row)
 
-    def make() -> dict[str, list[str]]:
+    def make() -> Mapping[str, Iterable[str]]:
         cluster = ask.cluster()
+        if not shaping:
+            return {name: piece.tags for name, piece in ask.memory.pieces.all(cluster).items()}
         tags: dict[str, set[str]] = {}
         for seen in _all_seen(ask, cluster):
-            if not shaping or wanted(cluster, seen):
+            if wanted(cluster, seen):
                 tags.setdefault(seen.instance.service, set()).update(seen.instance.tags)
         return {name: sorted(found) for name, found in tags.items()}
 
@@ -196,8 +198,12 @@ async def health_state(ask: Ask) -> Reply:
     if state not in ("any", *shapes.STATES):
         raise Refusal(400, f"{shown(state)} is none of any, {', '.join(shapes.STATES)}")
 
-    def make() -> list[Json]:
+    shaping = _shaping(ask)
+
+    def make() -> list[Json] | bytes:
         cluster = ask.cluster()
+        if state == "any" and not shaping:
+            return _every_check(ask, cluster)
         metas = {name: cluster.node(member)["Meta"] for name, member in cluster.members.items()}
         return [
             each
@@ -205,16 +211,27 @@ async def health_state(ask: Ask) -> Reply:
             if state in ("any", each["Status"]) and node_meta(metas.get(each["Node"], {})) and keep(each)
         ]
 
-    return ask.answer(None, ("state", state, *_shaping(ask)), make)
+    return ask.answer(None, ("state", state, *shaping), make)
+
+
+def _every_check(ask: Ask, cluster: Cluster) -> bytes:
+    """Every check, written down."""
+    pieces = ask.memory.pieces.all(cluster).values()
+    nodes = map(encode, _node_checks(cluster, {name for piece in pieces for name in piece.avoided}))
+    return b"[%b]" % b",".join([*nodes, *(piece.checks for piece in pieces if piece.checks)])
 
 
 def _checks(ask: Ask, cluster: Cluster) -> list[Json]:
-    """Every check. A node's own fails if it has failed, or if lookups avoid what it offers."""
+    """Every check."""
     every = list(_all_seen(ask, cluster))
-    avoided = {each.instance.owner for each in every if not each.reachable}
-    there = [each for each in cluster.members.values() if each.status is not Status.LEFT]
-    nodes = [shapes.serf(each.name, reachable=shapes.present(each) and each.name not in avoided) for each in there]
+    nodes = _node_checks(cluster, {each.instance.owner for each in every if not each.reachable})
     return nodes + [check for seen in every for check in shapes.own_checks(seen.instance)]
+
+
+def _node_checks(cluster: Cluster, avoided: Container[str]) -> list[Json]:
+    """The checks of nodes themselves: one fails if it has failed, or if lookups avoid what it offers."""
+    there = [each for each in cluster.members.values() if each.status is not Status.LEFT]
+    return [shapes.serf(each.name, reachable=shapes.present(each) and each.name not in avoided) for each in there]
 
 
 def _node(cluster: Cluster, name: str) -> Member | None:

@@ -9,7 +9,6 @@ import attrs
 
 from gossipreg.doors.dialects.consul import agent, catalog
 from gossipreg.doors.dialects.consul.ask import Ask, Memory, no
-from gossipreg.doors.dialects.consul.shelf import Shelf
 from gossipreg.doors.dialects.dialect import Paths, Query, split
 from gossipreg.doors.http.access import Scope
 from gossipreg.doors.http.answers import Answer, Refusal
@@ -85,7 +84,7 @@ _ROUTES: Final[tuple[tuple[str, str, Handler, Scope], ...]] = (
 )
 
 #: What there is not, and what to use instead.
-_ABSENT: Final = {
+ABSENT: Final = {
     "/v1/kv": _STORE,
     "/v1/kv/{key...}": _STORE,
     "/v1/txn": _STORE,
@@ -106,6 +105,9 @@ _ABSENT: Final = {
     "/v1/coordinate/{what...}": _SERVERS,
     "/v1/agent/join/{what...}": "an agent joins by --join: start it with the address of any member.",
     "/v1/agent/force-leave/{what...}": "who has failed is forgotten by itself, and is back at once when it returns.",
+    "/v1/agent/reload": "an agent reads its files again on SIGHUP.",
+    "/v1/agent/metrics": "gossipreg tells its metrics to Prometheus, at /metrics.",
+    "/v1/agent/monitor": "gossipreg logs to its standard error; what happens is told at /api/v1/events.",
     "/v1/query": _QUERIES,
     "/v1/query/{what...}": _QUERIES,
     "/v1/catalog/register": _CATALOG,
@@ -114,9 +116,9 @@ _ABSENT: Final = {
 
 _METHODS: Final = ("GET", "PUT", "POST", "DELETE")
 
-_PATHS: Final = Paths[tuple[Handler, Scope]](
+PATHS: Final = Paths[tuple[Handler, Scope]](
     [(method, path, (handler, scope)) for method, path, handler, scope in _ROUTES]
-    + [(method, path, (_missing(why), _READ)) for path, why in _ABSENT.items() for method in _METHODS]
+    + [(method, path, (_missing(why), _READ)) for path, why in ABSENT.items() for method in _METHODS]
 )
 
 
@@ -135,11 +137,11 @@ class Consul:
         pattern = ""
         try:
             path, query = split(request.target)
-            found = _PATHS.find(request.method, path)
+            found = PATHS.find(request.method, path)
             pattern = found.pattern
             handler, scope = found.handler
             room.access.check(_token(request, query), scope)
-            self._memory = self._memory or Memory(Shelf(room.node))
+            self._memory = self._memory or Memory.of(room.node)
             return pattern, await handler(Ask(room, request, query, found.arguments, self._memory))
         except (Refusal, GossipregError) as error:
             return pattern, no(error)

@@ -21,7 +21,10 @@ from gossipreg.doors.http.answers import Refusal, shown
 from gossipreg.errors import InvalidInstance
 from gossipreg.model import FENCED, is_name
 
-_DEFAULT_ID: Final = "service"
+#: How the id of a check begins that was given none; then comes the instance's.
+DEFAULT_ID: Final = "service:"
+
+_DEFAULT_NAME: Final = "service"
 _NUMBERED: Final = re.compile(r"service\.(\d{1,3})")
 _NUMBER: Final = re.compile(r"\d{1,16}")
 
@@ -216,7 +219,7 @@ def _checks(table: Table, instance: str) -> list[PostedCheck]:
     tables += [Table.of(value, f"Checks[{number}].") for number, value in enumerate(several)]
     found: dict[str, PostedCheck] = {}
     for number, each in enumerate(tables, start=1):
-        default = f"service:{instance}" if len(tables) == 1 else f"service:{instance}:{number}"
+        default = f"{DEFAULT_ID}{instance}" if len(tables) == 1 else f"{DEFAULT_ID}{instance}:{number}"
         posted = read_check(each, each.text("CheckID") or each.text("ID") or default, instance)
         if posted.check.name in found:
             raise Refusal(400, f"{each.where}CheckID: {shown(posted.id)} is there twice")
@@ -295,12 +298,12 @@ def _headers(table: Table) -> dict[str, str]:
 
 def check_name(id_: str, instance: str) -> str:
     """The name of the check that a client knows by ``id_``: our names are unique within an instance only."""
-    default = f"service:{instance}"
+    default = f"{DEFAULT_ID}{instance}"
     if id_ == default:
-        return _DEFAULT_ID
+        return _DEFAULT_NAME
     rest = id_.removeprefix(f"{default}:")
     if rest != id_:
-        return f"{_DEFAULT_ID}.{rest}" if rest.isascii() and rest.isdigit() and len(rest) <= 3 else _plain(rest)
+        return f"{_DEFAULT_NAME}.{rest}" if rest.isascii() and rest.isdigit() and len(rest) <= 3 else _plain(rest)
     return _plain(id_)
 
 
@@ -314,10 +317,10 @@ def _plain(text: str) -> str:
 
 def check_id(name: str, instance: str) -> str:
     """What a check is called if nobody has given it an id: `check_name` leads back to ``name``."""
-    if name == _DEFAULT_ID:
-        return f"service:{instance}"
+    if name == _DEFAULT_NAME:
+        return f"{DEFAULT_ID}{instance}"
     numbered = _NUMBERED.fullmatch(name)
-    return f"service:{instance}:{numbered[1] if numbered else name}"
+    return f"{DEFAULT_ID}{instance}:{numbered[1] if numbered else name}"
 
 
 def _folded(key: object) -> str:

@@ -10,6 +10,7 @@ for: a client is told once too often what it knows.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Final
@@ -17,6 +18,7 @@ from typing import Any, Final
 import attrs
 import trio
 
+from gossipreg.doors.dialects import settling
 from gossipreg.doors.http.answers import encode
 from gossipreg.doors.http.registry import Registry
 
@@ -24,10 +26,18 @@ from gossipreg.doors.http.registry import Registry
 _BYTES_MAX: Final = 8 * 1024 * 1024
 _ANSWERS_MAX: Final = 4096
 
+#: How many times as long as an answer took to make it is left alone before it is made again for those who wait: what is
+#: large and changes all the time keeps this node busy for a tenth of its time at most. Quick ones (seconds) are not.
+_RESTS: Final = 9
+_QUICK: Final = 0.002
+
 
 @attrs.frozen
 class Asked:
-    """One query: the service whose index it hangs on, or None for everything, what makes it one, and its answer."""
+    """One query: the service whose index it hangs on, or None for everything, what makes it one, and its answer.
+
+    That is JSON already, or a document to be written so.
+    """
 
     service: str | None
     key: Hashable
@@ -41,6 +51,7 @@ class Kept:
     body: bytes
     index: int
     seen: int
+    rest: float  # until when (`time.monotonic`) nobody who waits has it made again
 
 
 @attrs.define(eq=False)
@@ -48,12 +59,9 @@ class Shelf:
     """The answers of one node to Consul's clients."""
 
     node: Registry
-    _began: int = attrs.field(init=False)
+    _began: int  # its generation, in ms since the epoch: above all that an earlier life of it has counted
     _kept: OrderedDict[Hashable, Kept] = attrs.field(init=False, factory=OrderedDict)
     _bytes: int = attrs.field(init=False, default=0)
-
-    def __attrs_post_init__(self) -> None:
-        self._began = self.node.info().generation  # ms since the epoch: above all that an earlier life has counted
 
     def read(self, asked: Asked) -> Kept:
         """The answer as it is now."""
@@ -62,16 +70,33 @@ class Shelf:
         if kept is not None and kept.seen == now:
             self._kept.move_to_end(asked.key)
             return kept
-        body = encode(asked.make())
-        kept = Kept(body, now if kept is None or kept.body != body else kept.index, now)
+        begun = time.thread_time()
+        made = asked.make()
+        body = made if isinstance(made, bytes) else encode(made)
+        took = time.thread_time() - begun
+        index = now if kept is None or kept.body != body else kept.index
+        kept = Kept(body, index, now, time.monotonic() + (_RESTS * took if took > _QUICK else 0.0))
         self._keep(asked.key, kept)
         return kept
+
+    def settles_in(self) -> float:
+        """How long it may still take this node to learn what others offer (seconds); 0 if it knows.
+
+        Until then answers wait: a client that was told of nobody by a restarted agent would turn everybody away.
+        A node that knows of no other is alone, or will hear of one at once.
+        """
+        age = abs(time.time() - self._began / 1000)
+        if age >= settling.SETTLE_SECONDS:
+            return 0.0
+        is_alone = len(self.node.members()) == 1
+        return max(0.0, (settling.SETTLE_SECONDS / 10 if is_alone else settling.SETTLE_SECONDS) - age)
 
     async def changed(self, asked: Asked, index: int, seconds: float) -> Kept:
         """The answer once its index is not ``index`` any more, or the time is over (seconds). Raises ``NodeClosed``."""
         with trio.move_on_after(seconds):
             while (kept := self.read(asked)).index == index:
                 await self.node.wait_changed(asked.service, kept.seen - self._offset(asked.service))
+                await trio.sleep(max(0.0, kept.rest - time.monotonic()))
         return self.read(asked)
 
     def _offset(self, service: str | None) -> int:

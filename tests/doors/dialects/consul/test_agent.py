@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import trio
 
 from gossipreg import Config, Node, open_node
-from gossipreg.check import Kind
+from gossipreg.check import CheckReport, Kind
+from gossipreg.doors.dialects import settling
 from gossipreg.doors.dialects.consul.posted import check_id, check_name
 from gossipreg.doors.http.access import Access
 from gossipreg.model import Health
 from tests.doors.dialects.consul.asking import Client
 from tests.doors.http.fake_node import FakeNode
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that has just been started is asked at once."""
+    monkeypatch.setattr(settling, "SETTLE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -131,6 +138,29 @@ async def test_a_check_is_found_by_its_id_after_the_agent_was_restarted(node: No
     assert [each.id for each in node.lookup("web")] == ["web"]
     for id_ in await forgetful.get("agent/checks"):
         await forgetful.put(f"agent/check/pass/{id_}")
+
+
+class AskedNode(FakeNode):
+    """It remembers whose checks it was asked for."""
+
+    asked: ClassVar[list[str | None]] = []
+
+    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
+        self.asked.append(id)
+        return super().checks(id)
+
+
+async def test_a_heartbeat_is_found_without_looking_at_every_check() -> None:
+    node = AskedNode()
+    client = Client(node)
+    for number in range(50):
+        checks = [{"TTL": "1m"}, {"TTL": "1m", "CheckID": f"alive {number}"}]
+        await client.put("agent/service/register", {"Name": "web", "ID": f"web:{number}", "Port": 80, "Checks": checks})
+    node.asked.clear()
+    await client.put("agent/check/pass/service:web:7:1")
+    await client.put("agent/check/pass/alive%208")
+    assert set(node.asked) == {"web:7", "web:8"}
+    assert [beat[:2] for beat in node.beats] == [("web:7", "service.1"), ("web:8", check_name("alive 8", "web:8"))]
 
 
 @pytest.mark.parametrize("name", ["service", "service.2", "http", "web-alive.12ab34cd"])

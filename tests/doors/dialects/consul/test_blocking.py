@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import attrs
 import pytest
 import trio
 
 from gossipreg.doors.dialects.consul.shelf import Asked, Shelf
-from gossipreg.model import Instance
+from gossipreg.doors.dialects.settling import SETTLE_SECONDS
+from gossipreg.model import Instance, NodeInfo
 from tests.doors.dialects.consul.asking import Client, Said
-from tests.doors.http.fake_node import FakeNode
+from tests.doors.http.fake_node import FakeNode, member
 
 WEB = Instance(id="web-1", service="web", host="10.0.0.1", port=80, tags=("v2",), owner="alpha")
 DB = Instance(id="db-1", service="db", host="10.0.0.2", port=5432, owner="alpha")
@@ -158,11 +161,55 @@ async def test_a_thousand_that_wait_share_one_serialisation(
     assert node.lookups - before == 2  # one for all instances, one for those that lookups return
 
 
+async def test_an_answer_that_takes_long_to_make_is_not_made_for_every_change(
+    node: FakeNode, autojump_clock: object, nursery: trio.Nursery
+) -> None:
+    made: list[float] = []
+
+    def make() -> int:
+        made.append(trio.current_time())
+        started = time.thread_time()
+        while time.thread_time() - started < 0.01:
+            pass
+        return len(made)
+
+    shelf, asked = Shelf(node, 0), Asked("web", "web", make)
+    first = shelf.read(asked)
+    nursery.start_soon(shelf.changed, asked, first.index, 60)
+    await settled()
+    for weight in range(100):
+        node.hold(attrs.evolve(WEB, weight=weight))
+        await settled()
+    await trio.sleep(1)
+    assert len(made) == 2
+
+
 def test_an_index_that_is_kept_no_more_does_not_fall(node: FakeNode) -> None:
-    shelf = Shelf(node)
+    shelf = Shelf(node, 1_700_000_000_000)
     asked = Asked("web", "web", lambda: "x" * 5_000_000)
     first = shelf.read(asked)
     for number in range(3):
         shelf.read(Asked("web", number, lambda: "y" * 5_000_000))
     node.hold(attrs.evolve(WEB, weight=5))
     assert shelf.read(asked).index > first.index
+
+
+class YoungNode(FakeNode):
+    """It has just been started."""
+
+    def info(self) -> NodeInfo:
+        return attrs.evolve(super().info(), generation=int(1000 * time.time()))
+
+
+async def test_a_node_that_was_just_started_answers_when_it_knows_what_there_is(autojump_clock: object) -> None:
+    node = YoungNode()
+    node.see("joined", member("beta", 7941))
+    started = trio.current_time()
+    assert (await Client(node).ask("GET", "catalog/services")).status == 200
+    assert SETTLE_SECONDS - 1 < trio.current_time() - started <= SETTLE_SECONDS
+
+
+async def test_one_that_is_alone_answers_soon(autojump_clock: object) -> None:
+    started = trio.current_time()
+    assert (await Client(YoungNode()).ask("GET", "catalog/services")).status == 200
+    assert trio.current_time() - started <= SETTLE_SECONDS / 10

@@ -154,6 +154,23 @@ async def test_checks_are_told_by_service_and_by_state(client: Client) -> None:
     assert (await client.ask("GET", "health/state/sick")).status == 400
 
 
+async def test_what_is_kept_of_each_service_comes_to_the_same_as_looking_at_all(node: FakeNode, client: Client) -> None:
+    async def same() -> None:
+        everything = "filter=Node is not empty"
+        assert await client.get("health/state/any") == await client.get(f"health/state/any?{everything}")
+        assert await client.get("catalog/services") == await client.get(f"catalog/services?{everything}")
+
+    await same()
+    node.hold(attrs.evolve(FAR, health=Health.CRITICAL, stale=True, tags=("v9",)))
+    await same()
+    node.hold(Instance(id="db", service="db", host="10.0.0.3", port=5432, owner="beta"))
+    await same()
+    node.drop(WEB)
+    node.drop(attrs.evolve(FAR, health=Health.CRITICAL, stale=True, tags=("v9",)))
+    await same()
+    assert await client.get("catalog/services") == {"db": []}
+
+
 async def test_a_service_is_a_prepared_query_of_its_own(client: Client) -> None:
     found = await client.get("query/web/execute?near=_agent&limit=1")
     assert (found["Service"], [each["Service"]["ID"] for each in found["Nodes"]]) == ("web", ["web-1"])

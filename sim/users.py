@@ -1,0 +1,140 @@
+"""Knows what the users of a cluster do: they offer instances, withdraw them, set policies and call one the primary.
+
+Each of these draws from dice of its own, so that one can be switched off and the others stay as they are. What two
+users do at the same moment, at two nodes, is what policies and roles must bear; so some of them do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import attrs
+
+from gossipreg.model import PRIMARY, Instance
+from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
+from sim.cluster import Cluster
+from sim.dice import Dice
+from sim.process import Process
+from sim.scenario import Scenario
+from sim.world import ns
+
+#: The service that has a primary.
+STORE = "store"
+
+#: The share of policies and claims that two users make at the same moment.
+_AT_ONCE = 0.3
+
+#: The share of registrations among what churns, of removals among policies, and of replicas among claims.
+_NEW, _REMOVED, _REPLICAS = 0.6, 0.3, 0.25
+
+
+@attrs.define
+class Users:
+    """The users of one play."""
+
+    scenario: Scenario
+    cluster: Cluster
+
+    def arrive(self, name: str) -> None:
+        """Offer at ``name``, which has just started, what it offers from its start."""
+        for number in range(self.scenario.workload.instances):
+            self.cluster.register(name, self._instance(name, number))
+
+    def plan(self, start: int, heal: int) -> None:
+        """Put all that they do between ``start`` and ``heal`` (ns) on the world's agenda."""
+        self._plan_churn(start, heal)
+        dice = self.cluster.world.dice("users", "policies")
+        for at in _moments(self.scenario.workload.policies, dice, start, heal):
+            self._plan_policy(at, dice)
+        dice = self.cluster.world.dice("users", "primaries")
+        for at in _moments(self.scenario.workload.primaries, dice, start, heal):
+            role = "replica" if dice.chance(_REPLICAS) else PRIMARY
+            for name in self._one_or_two(dice):
+                self.cluster.world.at(at, partial(self._claim, name, role))
+
+    def _one_or_two(self, dice: Dice) -> list[str]:
+        return dice.sample(self.scenario.node_names, 2 if dice.chance(_AT_ONCE) else 1)
+
+    def _at_work(self, name: str) -> Process | None:
+        """The process of ``name``, if it does what it is asked to now."""
+        process = self.cluster.living(name)
+        if process is None or process.frozen or process.engine.identity.left:
+            return None
+        return process
+
+    # Instances that come and go
+
+    def _plan_churn(self, start: int, heal: int) -> None:
+        dice = self.cluster.world.dice("users")
+        number = self.scenario.workload.instances
+        for at in _moments(self.scenario.workload.churn, dice, start, heal):
+            number += 1
+            name = self.scenario.node_names[dice.below(self.scenario.nodes)]
+            self.cluster.world.at(at, partial(self._change, name, number, new=dice.chance(_NEW)))
+
+    def _change(self, name: str, number: int, *, new: bool) -> None:
+        if self._at_work(name) is None:
+            return
+        own = self.cluster.offered().get(name, {})
+        if new or not own:
+            self.cluster.register(name, self._instance(name, number))
+        else:
+            self.cluster.deregister(name, next(iter(own)))
+
+    def _instance(self, name: str, number: int) -> Instance:
+        return Instance(
+            id=f"service-{number % 3}-{name}-{number}",
+            service=f"service-{number % 3}",
+            host=str(self.cluster.processes[name].address.host),
+            port=1024 + number,
+            zone=self.scenario.zone_of(name),
+        )
+
+    # Policies
+
+    def _plan_policy(self, at: int, dice: Dice) -> None:
+        """Set or remove one of few, so that writers meet."""
+        which = dice.below(4)
+        for name in self._one_or_two(dice):
+            rule = self._rules(1 + dice.below(9), 1 + dice.below(9))[which]
+            self.cluster.world.at(at, partial(self._rule, name, rule, remove=dice.chance(_REMOVED)))
+
+    def _rules(self, one: int, other: int) -> tuple[Rule, ...]:
+        shares = {"zone-0": one, "zone-1": other}
+        last = self.scenario.node_names[-1]
+        return (
+            Split("service-0", shares, by="zone"),
+            Split("service-1", shares, by="zone"),
+            WeightOverride("service-0", "service-0-n0-0", one),
+            Maintenance("service-0", f"service-0-{last}-0", f"disk {one}"),
+        )
+
+    def _rule(self, name: str, rule: Rule, *, remove: bool) -> None:
+        process = self._at_work(name)
+        if process is None:
+            return
+        if remove and process.engine.knowledge.policies.rule(rule.key) is not None:
+            self.cluster.remove_policy(name, rule.key)
+        elif not remove:
+            self.cluster.set_policy(name, rule)
+
+    # Primaries
+
+    def _claim(self, name: str, role: str) -> None:
+        """Register the store of ``name`` anew: as a replica, or as the primary with the next term, as seen there."""
+        process = self._at_work(name)
+        if process is None:
+            return
+        term = process.engine.view.service(STORE).term + 1 if role == PRIMARY else 0
+        host = str(process.address.host)
+        self.cluster.register(
+            name, Instance(id=f"{STORE}-{name}", service=STORE, host=host, port=1023, role=role, term=term)
+        )
+
+
+def _moments(rate: float, dice: Dice, start: int, heal: int) -> Iterator[int]:
+    """When things happen that happen ``rate`` times a second (ns)."""
+    at = start
+    while rate > 0 and (at := at + ns(dice.exponential(1 / rate))) < heal:
+        yield at
