@@ -77,7 +77,9 @@ def lookup(
     document = agent.get("services", name, all="true" if every else None, **asked)
     show.write(show.instances(document, reasons=every), document, as_json=as_json)
     if not document["instances"]:
-        show.note(f"no {'' if every else 'healthy '}instance of {name}{_such(tag, zone, role)}")
+        others = 0 if every else len(agent.get("services", name, all="true", **asked)["instances"])
+        there = f": --all shows {others} that cannot serve, and why" if others else ""
+        show.note(f"no {'' if every else 'healthy '}instance of {name}{_such(tag, zone, role)}{there}")
     elif stale := sum(1 for each in document["instances"] if each.get("stale") and not every):
         show.note(f"{stale} of them stale: known from before, and not reached now")
 

@@ -34,8 +34,11 @@ STYLES: Final[Mapping[str, str]] = {
     "-": "dim",
 }
 
+#: Columns that are one word each: a table that is too wide for its terminal breaks others first.
+_UNBROKEN: Final = frozenset({"name", "service", "address", "health", "status", "started", "at"})
+
 #: Columns of an event on a terminal (characters): time, event, id or name, state, address, service, owner, weight.
-_EVENT_WIDTHS: Final = (12, 16, 18, 8, 21, 10, 10, 1)
+_EVENT_WIDTHS: Final = (12, 16, 18, 11, 21, 10, 10, 1)
 
 
 @attrs.frozen
@@ -109,7 +112,7 @@ def instances(document: Any, *, reasons: bool = False) -> Table:
 def checks(document: Any) -> Table:
     """The table of ``GET /api/v1/checks``; of the output, the first line."""
     return Table(
-        ("instance", "check", "kind", "health", "flapping", "since", "runs", "target", "output"),
+        ("instance", "check", "kind", "health", "flapping", "since (s)", "runs", "target", "output"),
         [
             (
                 check["instance"],
@@ -192,7 +195,7 @@ def write(table: Table, document: Any, *, as_json: bool) -> None:
         for row in table.rows:
             print("\t".join(map(clean, row)))
     elif table.rows:
-        console().print(rich_table(table))
+        console().print(rich_table(_filled(table)))
 
 
 def say(sentence: str, document: Any, *, as_json: bool) -> None:
@@ -228,6 +231,15 @@ def console() -> Console:
     return Console(highlight=False)
 
 
+def _filled(table: Table) -> Table:
+    """The table without columns in which no row has anything: on a terminal they only take the others' room."""
+    filled = [place for place in range(len(table.columns)) if any(row[place] for row in table.rows)]
+    return Table(
+        tuple(table.columns[place] for place in filled),
+        [tuple(row[place] for place in filled) for row in table.rows],
+    )
+
+
 def rich_table(table: Table) -> RichTable:
     """The table as it looks on a terminal."""
     from rich import box
@@ -235,8 +247,9 @@ def rich_table(table: Table) -> RichTable:
     from rich.text import Text
 
     drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for column in table.columns:
-        drawn.add_column(column, overflow="fold")
+    for column, *cells in zip(table.columns, *table.rows, strict=True):
+        numbers = all(map(str.isdecimal, cells))
+        drawn.add_column(column, overflow="fold", no_wrap=column in _UNBROKEN, justify="right" if numbers else "left")
     for row in table.rows:
         drawn.add_row(*(Text(clean(cell), _style(clean(cell))) for cell in row))
     return drawn

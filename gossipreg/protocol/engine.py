@@ -277,8 +277,7 @@ class Engine:
         return self._say_word(key, None, now)
 
     def _say_word(self, key: str, payload: bytes | None, now: float) -> list[Output]:
-        self.knowledge.say_word(key, payload, now)
-        self.outbox.put(PoliciesChanged((key,)))
+        self.outbox.put(PoliciesChanged(self.knowledge.say_word(key, payload, now)))
         self._refresh()
         return self._done()
 

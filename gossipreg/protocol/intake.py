@@ -60,8 +60,9 @@ class Intake:
         """A peer says what is to be done about a service."""
         if self.knowledge.policies.is_news(word):
             spread = voice.is_worth_telling(settled=self.standing.identity.settled)
-            if self.knowledge.hear_word(word, now, spread=spread, heard_from=voice.name):
-                self.exchange.outbox.put(PoliciesChanged((word.key,)))
+            keys = self.knowledge.hear_word(word, now, spread=spread, heard_from=voice.name)
+            if keys:
+                self.exchange.outbox.put(PoliciesChanged(keys))
         elif not voice.in_talk and word == self.knowledge.policies.get(word.key):
             self.knowledge.heard_again(Topic.POLICIES, word.key, now)
 

@@ -53,16 +53,15 @@ class Judgement:
             rumor = attrs.evolve(rumor, status=Status.SUSPECT, accuser=voice.sender)
             if not rumor.supersedes(held):
                 return
-        spread = voice.is_worth_telling(settled=self.identity.settled)
-        self._believe(rumor, now, spread=spread, heard_from=voice.name)
+        self._believe(rumor, now, spread=voice.is_worth_telling(settled=self.identity.settled))
         if rumor.status is Status.SUSPECT and self.detector.prober.was_unreached(rumor.life, now):
             self._second(rumor, now)
         revived = held is not None and held.status is Status.FAILED and rumor.status is Status.ALIVE
         if revived and not voice.in_talk:
             self.exchange.hurry(now)  # it was away
 
-    def _believe(self, rumor: Rumor, now: float, *, spread: bool, heard_from: str | None = None) -> None:
-        before = self.knowledge.believe(rumor, now, spread=spread, heard_from=heard_from)
+    def _believe(self, rumor: Rumor, now: float, *, spread: bool) -> None:
+        before = self.knowledge.believe(rumor, now, spread=spread)
         if rumor.status is Status.SUSPECT:
             self.detector.suspected(rumor, now)
         else:

@@ -58,7 +58,7 @@ class Knowledge:
 
     # Who is here
 
-    def believe(self, rumor: Rumor, now: float, *, spread: bool, heard_from: str | None = None) -> Rumor | None:
+    def believe(self, rumor: Rumor, now: float, *, spread: bool) -> Rumor | None:
         """Take ``rumor``, which is news, as the truth; returns what was believed before."""
         before = self.members.put(rumor, now)
         held = self.members.get(rumor.name)
@@ -67,8 +67,9 @@ class Knowledge:
         if rumor.status is not Status.SUSPECT or (before is not None and not before.is_same_life(rumor)):
             self._doubted.pop(rumor.name, None)
         if spread:
-            said_by = rumor.name if rumor.status is Status.ALIVE else None
-            self._tell(Topic.MEMBERSHIP, rumor.name, pack(rumor), now, said_by=said_by, heard_from=heard_from)
+            # To some at random: most of it is said while nodes do not know each other yet, and agree on no tree.
+            wait = self.settings.gossip_coalesce if rumor.name == self.members.own_name else 0.0
+            self.mill.add(Topic.MEMBERSHIP, rumor.name, pack(rumor), now, wait=wait)
         table = self.registry.table(rumor.name)
         if table is not None:
             if table.generation != rumor.generation or rumor.status is Status.LEFT:
@@ -146,16 +147,14 @@ class Knowledge:
         self._tell(Topic.INSTANCES, about, data, now, said_by=record.owner, heard_from=heard_from)
 
     def _tell(
-        self, topic: Topic, about: Hashable, data: bytes, now: float, *, said_by: str | None, heard_from: str | None
+        self, topic: Topic, about: Hashable, data: bytes, now: float, *, said_by: str, heard_from: str | None
     ) -> None:
         """Spread a rumor: down the tree of whoever said it, if it was heard from above; else the tree has a hole."""
-        origin, wait = None, 0.0
         if said_by == self.members.own_name:
-            origin, wait = said_by, self.settings.gossip_coalesce
-        elif said_by is not None and heard_from is not None:
-            fanout = self.settings.gossip_fanout
-            origin = said_by if self.members.is_above_us(heard_from, said_by, fanout) else None
-        self.mill.add(topic, about, data, now, origin=origin, wait=wait)
+            self.mill.add(topic, about, data, now, origin=said_by, wait=self.settings.gossip_coalesce)
+        else:
+            above = self.members.is_above_us(heard_from, said_by, self.settings.gossip_fanout)
+            self.mill.add(topic, about, data, now, origin=said_by if above else None)
 
     def heard_again(self, topic: Topic, about: Hashable, now: float) -> None:
         """A peer tells what this node knows already."""
@@ -222,38 +221,41 @@ class Knowledge:
 
     # What is to be done about it
 
-    def hear_word(self, word: Word, now: float, *, spread: bool, heard_from: str | None = None) -> bool:
-        """Take what somebody says about a policy, if it is news; whether it was."""
+    def hear_word(self, word: Word, now: float, *, spread: bool, heard_from: str | None = None) -> tuple[str, ...]:
+        """Take what somebody says about a policy, if it is news; the keys of which the last word is another one now."""
         if not self.policies.is_news(word):
-            return False
+            return ()
         if not self.clock.hear(word.stamp, now):
             self.counters["policies_from_the_future"] += 1
-            return False
+            return ()
         try:
-            self._take_word(word)
+            keys = self._take_word(word)
         except BadPayload:
             self.counters["policies_with_bad_payload"] += 1
-            return False
+            return ()
         if spread:
             self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=heard_from)
-        return True
+        return keys
 
-    def say_word(self, key: str, payload: bytes | None, now: float) -> None:
-        """Make a later word about ``key`` than any that was heard, and spread it."""
+    def say_word(self, key: str, payload: bytes | None, now: float) -> tuple[str, ...]:
+        """Make a later word about ``key`` than any that was heard, and spread it; returns keys as `hear_word` does."""
         stamp = self.clock.stamp(now)
         word = Word(key, stamp.ms, stamp.counter, stamp.writer, payload)
         assert self.policies.is_news(word), "what is said now is later than all that was heard"
-        self._take_word(word)
+        keys = self._take_word(word)
         self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=None)
+        return keys
 
-    def _take_word(self, word: Word) -> None:
+    def _take_word(self, word: Word) -> tuple[str, ...]:
         before = self.policies.get(word.key)
-        for each in self.policies.take(word):
+        gone = self.policies.take(word)
+        for each in gone:
             self.fingerprint.replace(each, None)
         self.fingerprint.replace(None, word)
         for rule in (word.rule, None if before is None else before.rule):
             if rule is not None:
                 self.registry.touch_service(rule.service)
+        return tuple(dict.fromkeys((word.key, *(each.key for each in gone))))
 
     # What it looks like, and what can be forgotten
 

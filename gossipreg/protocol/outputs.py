@@ -75,7 +75,7 @@ class InstancesChanged:
 
 @attrs.frozen
 class PoliciesChanged:
-    """The last word about these keys is another one now."""
+    """The last word about these keys is another one now, or none any more."""
 
     keys: tuple[str, ...]
 

@@ -255,10 +255,12 @@ class Life:
 
     async def _note_policy(self, key: str) -> None:
         word = self.engine.knowledge.policies.get(key)
-        if self.keeper is not None and word is not None:
-            await self.keeper.put_policy(key, pack(word))
-        else:
+        if self.keeper is None:
             await trio.lowlevel.checkpoint()
+        elif word is None:
+            await self.keeper.drop_policy(key)
+        else:
+            await self.keeper.put_policy(key, pack(word))
 
     async def keep_policies(self) -> None:
         """Note on disk what others set and remove, so that policies outlive even the end of all agents."""

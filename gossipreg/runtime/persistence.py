@@ -154,12 +154,15 @@ class Store:
 
     def drop_instance(self, instance_id: str) -> None:
         """Forget a registration, if there is one of that id."""
-        with _explained(self._directory):
-            self._connection.execute("DELETE FROM entries WHERE kind = 'instance' AND id = ?", (instance_id,))
+        self._drop("instance", instance_id)
 
     def put_policy(self, key: str, word: bytes) -> None:
         """Save the last word about a policy, packed, in place of the one before."""
         self._put("policy", key, word)
+
+    def drop_policy(self, key: str) -> None:
+        """Forget the last word about a policy, if there is one."""
+        self._drop("policy", key)
 
     def set_identity(self, name: str, generation: int) -> None:
         """Save who this run of the agent is. ``generation``: ms since the epoch at its boot."""
@@ -173,6 +176,10 @@ class Store:
         checksum = _checksum(kind.encode(), key.encode(), body)
         with _explained(self._directory):
             self._connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", (kind, key, body, checksum))
+
+    def _drop(self, kind: str, key: str) -> None:
+        with _explained(self._directory):
+            self._connection.execute("DELETE FROM entries WHERE kind = ? AND id = ?", (kind, key))
 
     def _set_row_aside(self, rowid: int) -> None:
         self._connection.execute("CREATE TABLE IF NOT EXISTS set_aside (kind, id, body, checksum)")
@@ -224,6 +231,10 @@ class Keeper:
     async def put_policy(self, key: str, word: bytes) -> None:
         """See `Store.put_policy`."""
         await self._write(functools.partial(self._store.put_policy, key, word))
+
+    async def drop_policy(self, key: str) -> None:
+        """See `Store.drop_policy`."""
+        await self._write(functools.partial(self._store.drop_policy, key))
 
     async def set_identity(self, name: str, generation: int) -> None:
         """See `Store.set_identity`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -10,6 +10,9 @@ from gossipreg.protocol.outputs import Output, PoliciesChanged
 from gossipreg.protocol.registry.policies import Word
 from sim.oracles.oracle import Oracle
 from sim.process import Process
+
+#: A generation and a stamp are in whole milliseconds.
+_ROUNDING: Final = 2.0
 
 #: When it was said, and by whom; of two words by one name at one time the digest decides.
 _Rank = tuple[int, int, str, int]
@@ -19,7 +22,8 @@ _Rank = tuple[int, int, str, int]
 class LastWord(Oracle):
     """What a node holds of a key was said by its writer, and gives way only to what was said later.
 
-    What is said by one who has heard of another word, be it about another key, is later than that. When all agree, they
+    What is said by one who has heard of another word, be it about another key, is later than that; and no earlier than
+    the wall clock shows there, so that what was said on both sides of a split is in its order. When all agree, they
     hold the same words and weigh everybody by them alike, and no word is lost that somebody said who lived on or came
     back with its disk. Whoever came back without has taken no word along; if nobody else had it, it is gone.
     """
@@ -30,12 +34,14 @@ class LastWord(Oracle):
     _said: dict[str, dict[int, Word]] = attrs.field(factory=dict)  # writer -> by digest, all that it ever said
     _kept: dict[str, list[Word]] = attrs.field(factory=dict)  # writer -> what the life that lives now must remember
     _lives: dict[str, Process] = attrs.field(factory=dict)
+    _epochs: dict[str, float] = attrs.field(factory=dict)  # of the life that lives now: its wall clock, when at 0 (ms)
     _held: dict[tuple[Process, str], Word] = attrs.field(factory=dict)
 
     def after(self, process: Process) -> None:
         """See who begins a new life, and whether with its disk."""
         if self._lives.get(process.name) is not process:
             self._lives[process.name] = process
+            self._epochs[process.name] = process.engine.identity.generation - 1000 * process.now
             if not process.has_disk:
                 self._kept[process.name] = []
 
@@ -61,6 +67,8 @@ class LastWord(Oracle):
             return
         self._said.setdefault(process.name, {})[word.digest] = word
         self._kept[process.name].append(word)
+        wall = self._epochs[process.name] + 1000 * process.now
+        self.check(process, word.ms >= wall - _ROUNDING, f"says {_named(word)} at {wall:.0f}")
         for other in process.engine.knowledge.policies:
             earlier = other is word or (other.ms, other.counter) < (word.ms, word.counter)
             self.check(process, earlier, f"says {_named(word)} after it heard {_named(other)}")

@@ -13,9 +13,11 @@ import attrs
 import trio
 
 from tests.bench import traffic
+from tests.bench.burst import Burst, Bursts
 from tests.bench.cluster import Agent, Cluster
 from tests.bench.ears import Lateness
 from tests.bench.figures import Board, Figure
+from tests.bench.gossipreg_cluster import GossipregCluster
 from tests.bench.processes import BenchError, Process, cpu_seconds, proportional_bytes, resident_bytes, stop
 from tests.bench.sightings import FAILED, GONE, OFFERED
 
@@ -30,18 +32,21 @@ class Plan:
     """What is to be measured, and how often.
 
     ``patience`` is how long anything may take; ``calm`` how long to wait until what was done has stopped echoing,
-    longer than the gossip of either side goes on; ``age`` how old a cluster is before it is called idle (seconds).
+    longer than the gossip of either side goes on; ``age`` how old a cluster is before it is called idle (seconds);
+    ``burst`` is how many registrations are one burst.
     """
 
     nodes: int
-    groups: frozenset[str]
-    registrations: int
-    hurts: int
-    cold_starts: int
-    idle_seconds: float
     patience: float
     calm: float
-    age: float
+    groups: frozenset[str] = frozenset()
+    registrations: int = 1
+    hurts: int = 1
+    cold_starts: int = 1
+    idle_seconds: float = 0.0
+    age: float = 0.0
+    burst: int = 1
+    bursts: int = 1
 
 
 @attrs.define(eq=False)
@@ -62,7 +67,7 @@ class Acts:
             await self.idle()
         if "memory" in self.plan.groups:
             self.memory()
-        if self.plan.groups & {"registration", "kill", "stop"}:
+        if self.plan.groups & {"registration", "kill", "stop", "burst"}:
             await self._watched()
         self.cluster.end()
 
@@ -76,6 +81,8 @@ class Acts:
             await self.hurt("kill", lambda process: process.popen.kill())
         if "stop" in self.plan.groups:
             await self.hurt("stop", stop)
+        if "burst" in self.plan.groups:
+            await self.burst()
         wrongly = self.cluster.sightings.wrongly_accused
         self._note(
             f"{len({subject for _, subject in wrongly})} members that were well were taken for failed, "
@@ -108,13 +115,12 @@ class Acts:
         """Leave the cluster alone, and count what it does."""
         ready = max(agent.process.ready_at for agent in self.cluster.agents)
         await trio.sleep(max(self.plan.calm, ready + self.plan.age - time.perf_counter()))
-        ports = frozenset(agent.gossip for agent in self.cluster.agents)
         seconds = self.plan.idle_seconds / IDLE_SLICES
         counts: list[traffic.Count] = []
         shares: list[float] = []
         for _ in range(IDLE_SLICES):
             began, before = time.perf_counter(), self._cpu()
-            counts.append(await traffic.count(ports, seconds))
+            counts.append(await traffic.count(self._ports(), seconds))
             shares.append(100 * (self._cpu() - before) / (time.perf_counter() - began) / self.plan.nodes)
         nodes_seconds = self.plan.nodes * seconds
         self._put("idle-bytes", [count.ip_bytes / nodes_seconds for count in counts], slices=True)
@@ -134,13 +140,59 @@ class Acts:
         late: list[float] = []
         for number in range(self.plan.registrations):
             agent = self.dice.choice(self.cluster.agents)
-            began, seen = await self._offer(agent, f"new-{number}")
+            began, seen = await self.offer(agent, f"new-{number}")
             took.append(1000 * (seen - began))
             late.append(self.lateness.take())
             await self._check(f"new-{number}", shown=True)
             await trio.sleep(self.plan.calm / 5)
         self._put("registration", took)
         self._note_lateness("registration", late)
+
+    async def burst(self) -> None:
+        """What one registration sends, and then, where there is such a thing, a burst of them."""
+        await trio.sleep(self.plan.calm)
+        seconds = max(self.plan.calm, self.plan.idle_seconds)
+        rest = await traffic.count(self._ports(), seconds)
+        counts: list[traffic.Count] = []
+        took: list[float] = []
+        for number in range(self.plan.registrations):
+            async with traffic.counting(self._ports()) as counter:
+                counted_from = time.perf_counter()
+                began, seen = await self.offer(self.dice.choice(self.cluster.agents), f"one-{number}")
+                await trio.sleep(self.plan.calm)
+                times = (time.perf_counter() - counted_from) / seconds
+                counts.append(counter.end().beyond(rest, times))
+            took.append(seen - began)
+        self._put("one-packets", [count.packets / self.plan.nodes for count in counts])
+        self._put("one-bytes", [count.ip_bytes / self.plan.nodes for count in counts])
+        if isinstance(self.cluster, GossipregCluster):
+            await self._bursts(self.cluster, rest, seconds, Figure.of(took).middle)
+        else:
+            self._note("there is nothing like a burst of registrations: an agent has one set of tags, 512 bytes in all")
+
+    async def _bursts(self, cluster: GossipregCluster, rest: traffic.Count, seconds: float, alone: float) -> None:
+        """Bursts through one agent after the other, each beside what is registered already."""
+        for agent in cluster.agents:
+            cluster.unfollow(agent)
+        bursts = Bursts(cluster, self.plan.burst, self.plan.patience, self.plan.calm, rest, seconds)
+        found: list[Burst] = []
+        late: list[float] = []
+        for number in range(self.plan.bursts):
+            told, other = self.dice.sample(cluster.agents, 2)
+            self.lateness.take()
+            found.append(await bursts.one(number, told, other))
+            late.append(self.lateness.take())
+        self._put("burst-seen", [burst.seen for burst in found])
+        self._put("burst-answered", [burst.answered for burst in found])
+        self._put("burst-packets", [burst.count.packets / self.plan.nodes for burst in found])
+        self._put("burst-bytes", [burst.count.ip_bytes / self.plan.nodes / 1024 for burst in found])
+        self._put("burst-beside", [1000 * burst.beside for burst in found])
+        self._put("burst-slower", [burst.beside / alone for burst in found])
+        self._note(
+            f"burst: {self.plan.burst} instances each, over one connection, pipelined; one that was alone was seen by "
+            f"the last after {1000 * alone:.1f} ms (median), with packets counted meanwhile as in a burst"
+        )
+        self._note_lateness("burst", late)
 
     async def hurt(self, group: str, act: Callable[[Process], None]) -> None:
         """One agent that offers something is hurt: until the last of the others has noticed. Then it is replaced."""
@@ -181,7 +233,7 @@ class Acts:
         self.cluster.sightings.forget()
         return subject
 
-    async def _offer(self, agent: Agent, key: str) -> tuple[float, float]:
+    async def offer(self, agent: Agent, key: str) -> tuple[float, float]:
         """When the agent was told, and when the last one showed it. The connection is made before."""
         self.cluster.sightings.forget()
         observers = [each.name for each in self.cluster.agents]
@@ -200,6 +252,9 @@ class Acts:
                         f"{self.cluster.label}: {agent.name} told that {key} was {'there' if shown else 'gone'}, "
                         "but answers otherwise"
                     )
+
+    def _ports(self) -> frozenset[int]:
+        return frozenset(agent.gossip for agent in self.cluster.agents)
 
     def _cpu(self) -> float:
         return sum(cpu_seconds(agent.process.pid) for agent in self.cluster.agents)

@@ -8,6 +8,7 @@ the way to the others. Beside it: from the moment the owner knew.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 from contextlib import AsyncExitStack
@@ -16,6 +17,7 @@ import trio
 
 from gossipreg import Check, Config, Node, open_node
 from tests.bench.figures import Figure
+from tests.bench.tables import machine, markdown
 from tests.runtime.checks.targets import serving
 
 
@@ -70,13 +72,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--interval", type=float, default=0.5, help="of the check, in seconds")
     given = parser.parse_args()
+    load = os.getloadavg()[0]
     gone, told, back = trio.run(measure, given.rounds, given.interval)
-    sys.stdout.write(
-        f"a check every {1000 * given.interval:g} ms, 3 nodes; in ms\n"
-        f"fails, gone from the last lookup:     {gone}\n"
-        f"its owner knows, gone from the last:  {told}\n"
-        f"recovers, back in the last lookup:    {back}\n"
-    )
+    rows = [
+        ["what", "unit", "median (lowest to highest, number)"],
+        ["the service fails, until it is gone from the last lookup", "ms", str(gone)],
+        ["its owner knows, until it is gone from the last lookup", "ms", str(told)],
+        ["the service recovers, until it is back in the last lookup", "ms", str(back)],
+    ]
+    sys.stdout.write(f"A check every {1000 * given.interval:g} ms, 3 nodes; {machine(load)}.\n\n{markdown(rows)}\n")
 
 
 if __name__ == "__main__":

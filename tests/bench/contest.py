@@ -56,6 +56,12 @@ def check(made: argparse.ArgumentParser, options: argparse.Namespace, *counts: s
             made.error(f"--{name}: at least 1 is needed to know anything")
 
 
+def _word(failures: BaseExceptionGroup[BenchError]) -> str:
+    """What the first of them says."""
+    first = failures.exceptions[0]
+    return _word(first) if isinstance(first, BaseExceptionGroup) else str(first)
+
+
 @attrs.frozen
 class Circumstances:
     """What a run's figures depend on besides the programs: the load before it, and how long it took (seconds)."""
@@ -127,8 +133,8 @@ class Bench(abc.ABC):
                 nursery.start_soon(self.lateness.watch)
                 try:
                     await self._sides()
-                except BenchError as error:
-                    self.failure = str(error)
+                except* BenchError as failures:
+                    self.failure = _word(failures)
                 nursery.cancel_scope.cancel()
         if time_left.cancelled_caught:
             self.failure = f"not done after {limit:g} s: ask for less, or raise --limit"
@@ -143,10 +149,7 @@ class Bench(abc.ABC):
         """Run, and print what came out; returns the exit status."""
         if not listen_first():
             self.board.notes.append("the observer has no right to real-time priority: its stamps may be late")
-        told = {
-            name: sorted(value) if isinstance(value, frozenset) else value for name, value in vars(self.options).items()
-        }
-        progress(f"at most {self.options.limit:g} s; {json.dumps(told)}")
+        progress(f"at most {self.options.limit:g} s; {json.dumps(vars(self.options), default=sorted)}")
         load, began = os.getloadavg()[0], time.perf_counter()
         with bytecode_kept():
             trio.run(self.run)

@@ -60,7 +60,7 @@ class Row:
     def target(self) -> str:
         """What the design asks for."""
         if self.at_most is not None:
-            return f"≤ {self.at_most:g} {self.unit}"
+            return f"≤ {self.at_most:g} {self.unit}".rstrip()
         return f"≤ {ratio_text(self.at_most_ratio)}" if self.at_most_ratio is not None else ""
 
     def verdict(self, ours: Figure | None, ratio: float | None) -> str:
@@ -89,6 +89,19 @@ ROWS: Final = (
     Row("cold-views", "cold", "cold start: last ready line to full, equal views", "s", at_most=2),
     Row("cold-ready", "cold", "cold start: first process started to last ready line", "s"),
     Row("cold-cpu", "cold", "CPU of one agent until it is ready", "s"),
+    Row("one-packets", "burst", "a registration (Serf: a tag): packets a node, beyond those of rest", "", at_most=20),
+    Row("one-bytes", "burst", "a registration (Serf: a tag): traffic a node, beyond that of rest", "B"),
+    Row("burst-seen", "burst", "a burst of registrations through one agent, all seen by the last", "s"),
+    Row("burst-answered", "burst", "a burst: the agent has answered them all", "s"),
+    Row("burst-packets", "burst", "a burst: packets a node, beyond those of rest", ""),
+    Row("burst-bytes", "burst", "a burst: traffic a node, beyond that of rest", "KiB"),
+    Row(
+        "burst-beside",
+        "burst",
+        "in the middle of a burst: one through another agent, seen by the last",
+        "ms",
+    ),
+    Row("burst-slower", "burst", "the same, beside one that is alone (times as long)", ""),
 )
 
 GROUPS: Final = tuple(dict.fromkeys(row.group for row in ROWS))

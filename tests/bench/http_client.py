@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -30,17 +31,50 @@ class HttpClient:
         """The JSON document that is the answer. Raises ``BenchError`` for a refusal."""
         content = b"" if body is None else json.dumps(body).encode()
         await self.stream.send_all(_request(self._protocol, self.port, method, target, content))
+        text = await self._answer(f"{method} {target}")
+        self._protocol.start_next_cycle()
+        return json.loads(text)
+
+    async def ask_all(
+        self, method: str, target: str, bodies: Sequence[Any], on_answer: Callable[[int], None] = lambda _: None
+    ) -> float:
+        """Ask so often without waiting for answers in between; returns the moment of the first byte (perf_counter).
+
+        ``on_answer`` is told how many answers there are. Nothing can be asked afterwards. Raises ``BenchError`` for
+        the first refusal, in a group of exceptions.
+        """
+        protocols = [h11.Connection(h11.CLIENT) for _ in bodies]
+        texts = [json.dumps(body).encode() for body in bodies]
+        asked = b"".join(
+            _request(protocol, self.port, method, target, text) for protocol, text in zip(protocols, texts, strict=True)
+        )
+        began = time.perf_counter()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.stream.send_all, asked)
+                rest = b""
+                for number, self._protocol in enumerate(protocols, 1):
+                    if rest:  # nothing would mean that the connection has ended
+                        self._protocol.receive_data(rest)
+                    await self._answer(f"{method} {target}")
+                    rest, _ = self._protocol.trailing_data
+                    on_answer(number)
+        except* (trio.BrokenResourceError, h11.RemoteProtocolError) as broken:
+            raise BenchError(f"the agent at 127.0.0.1:{self.port} broke off its answers: {broken}") from None
+        return began
+
+    async def _answer(self, asked: str) -> bytes:
+        """The body of the next answer. Raises ``BenchError`` for a refusal."""
         status, parts = 0, []
         while not isinstance(event := await self._next(), h11.EndOfMessage):
             if isinstance(event, h11.Response):
                 status = event.status_code
             elif isinstance(event, h11.Data):
                 parts.append(bytes(event.data))
-        self._protocol.start_next_cycle()
         text = b"".join(parts)
         if not 200 <= status < 300:
-            raise BenchError(f"the agent at 127.0.0.1:{self.port} answered {method} {target} with {status}: {text!r}")
-        return json.loads(text)
+            raise BenchError(f"the agent at 127.0.0.1:{self.port} answered {asked} with {status}: {text!r}")
+        return text
 
     async def _next(self) -> h11.Event:
         while (event := self._protocol.next_event()) is h11.NEED_DATA:

@@ -285,7 +285,7 @@ def _measured(rows: list[Row], ways: Mapping[str, Address], rounds: int) -> dict
 
 
 def _table(rows: list[Row], figures: Mapping[str, Mapping[str, Figure]], ways: list[str]) -> str:
-    lines = [["what", "unit", *ways, "gossipreg / HAProxy"], ["---"] * (3 + len(ways))]
+    lines = [["what", "unit", *ways, "ratio"], ["---"] * (3 + len(ways))]
     for row in rows:
         found = figures[row.title]
         ratio = digits(found["gossipreg"].middle / found["HAProxy"].middle) if "HAProxy" in found else ""

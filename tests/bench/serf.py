@@ -6,9 +6,9 @@
     python tests/bench/serf.py --nice -15                       where the machine has other things to do (needs root)
 
 It needs Linux, the project's `test` extra, the Debian package `serf` (without it the Serf side is skipped, with a word
-about it), and root or CAP_NET_RAW for the rows `idle` and `burst`. The two sides run one after the other, never at once, so that
-neither takes the other's CPU. Serf has its LAN profile and runs in clear; gossipreg is sealed, and for the idle rows
-once more in clear. What is measured, and between which moments:
+about it), and root or CAP_NET_RAW for the rows `idle` and `burst`. The two sides run one after the other, never at
+once, so that neither takes the other's CPU. Serf has its LAN profile and runs in clear; gossipreg is sealed, and for
+the idle rows once more in clear. What is measured, and between which moments:
 
     registration  an agent is told something new (Serf: a tag over RPC; gossipreg: an instance over HTTP), from the
                   moment the request is sent, over an open connection, until the last agent shows it
@@ -130,7 +130,7 @@ class Beside(Bench):
             f"{versions}, Python {about['python']}, Linux {about['kernel']}.\n"
             "Median (lowest to highest, number of values); idle rows: mean (over slices of time)."
         )
-        return "\n\n".join([head, self.board.table(), self.notes()]).rstrip()
+        return f"{head}\n\n{self.board.table()}\n\n{self.notes()}".rstrip()
 
     def _conditions(self, circumstances: Circumstances) -> dict[str, Any]:
         """What the figures depend on."""

@@ -302,4 +302,4 @@ def test_a_row_that_does_not_exist_is_named_with_those_that_do() -> None:
     with bench("--rows", "memory,speed") as running:
         _, err = running.communicate(timeout=20)
     assert running.returncode == 2
-    assert "there is no row speed; there are registration, kill, stop, idle, memory, cold" in err
+    assert "there is no row speed; there are registration, kill, stop, idle, memory, cold, burst" in err

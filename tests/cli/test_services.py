@@ -51,6 +51,12 @@ def test_a_lookup_that_finds_none_is_empty_with_a_note_and_no_failure(ask: Calla
     assert ask("lookup", "nobody", "--all").err == "gossipreg: no instance of nobody\n"
 
 
+def test_a_lookup_that_finds_none_points_at_those_that_cannot_serve(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    fake.instances["x"] = INSTANCE | {"id": "x", "service": "ill", "health": "critical"}
+    said = ask("lookup", "ill").err
+    assert said == "gossipreg: no healthy instance of ill: --all shows 1 that cannot serve, and why\n"
+
+
 def test_what_others_wrote_breaks_neither_lines_nor_columns_nor_terminals(
     fake: FakeAgent, ask: Callable[..., Ran]
 ) -> None:

@@ -40,6 +40,21 @@ def test_a_table_has_headings_and_colours() -> None:
     assert "\x1b[32malive" in written()
 
 
+def test_a_table_on_a_terminal_has_no_column_that_says_nothing() -> None:
+    bare = INSTANCE | {"tags": [], "meta": {}, "role": None}
+    with terminal() as written:
+        show.write(show.instances({"instances": [bare]}), None, as_json=False)
+    assert "owner" in written()
+    assert not {"role", "tags", "meta"} & set(written().split())
+
+
+def test_addresses_are_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    with terminal() as written:
+        show.write(show.instances({"instances": [INSTANCE]}), None, as_json=False)
+    assert "127.0.0.1:8080" in written()
+
+
 def test_json_is_json_on_a_terminal_too() -> None:
     with terminal() as written:
         show.write(show.members({"members": [MEMBER]}), {"a": 1}, as_json=True)
@@ -66,7 +81,9 @@ def test_a_watched_line_has_the_time_of_day_and_no_empty_end() -> None:
     with terminal() as written:
         show.write_event("member-left", MEMBER | {"status": "left"})
     line = re.sub(r"\x1b\[[0-9;]*m", "", written())
-    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}  member-left       web-1 {13}  left      127\.0\.0\.1:7940 *\n", line)
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d\.\d{3}  member-left       web-1 {13}  left         127\.0\.0\.1:7940 *\n", line
+    )
 
 
 def test_a_table_without_rows_is_nothing() -> None:

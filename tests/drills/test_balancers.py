@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,10 @@ import trio
 from tests.drills.agents import Measured, fixed_address
 from tests.drills.asking import NoAnswer
 from tests.peers.stage import Front, Stage, adapted, fetch, open_stage, running, serve_name, written
+
+WITH_HAPROXY: Final = pytest.mark.skipif(
+    shutil.which("haproxy") is None, reason="haproxy is not installed (Debian: haproxy)"
+)
 
 #: Callers at once, and the pause of each between two requests (seconds).
 _CALLERS: Final = 4
@@ -33,10 +37,8 @@ class Load:
         """Ask, and ask again."""
         while True:
             began, name = trio.current_time(), ""
-            try:
+            with suppress(NoAnswer):
                 name = await fetch(self.address, "/")
-            except NoAnswer:
-                pass
             self.answers.append((began, name))
             await trio.sleep(_PAUSE)
 
@@ -63,21 +65,15 @@ async def proxy(stage: Stage, directory: Path, front: str) -> AsyncIterator[None
         yield
 
 
+Balancer = Callable[[Stage, Path, str], AbstractAsyncContextManager[None]]
+
+
 @pytest.mark.parametrize(
     "balancer",
-    [
-        pytest.param(
-            haproxy,
-            marks=[
-                pytest.mark.peer,
-                pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed (Debian: haproxy)"),
-            ],
-        ),
-        proxy,
-    ],
+    [pytest.param(haproxy, id="haproxy", marks=[pytest.mark.peer, WITH_HAPROXY]), pytest.param(proxy, id="proxy")],
 )
 async def test_a_second_after_an_owner_is_killed_nobody_is_sent_to_what_it_offered_and_no_request_fails(
-    balancer: Callable[..., AsyncIterator[None]], tmp_path: Path, measured: Measured, nursery: trio.Nursery
+    request: pytest.FixtureRequest, balancer: Balancer, tmp_path: Path, measured: Measured, nursery: trio.Nursery
 ) -> None:
     """Of what it offers, one dies with it, as with an embedded node, and one lives on and would still answer."""
     dying = trio.CancelScope()
@@ -108,7 +104,7 @@ async def test_a_second_after_an_owner_is_killed_nobody_is_sent_to_what_it_offer
     assert len(later) > 100, "there was hardly any load"
     assert set(later) == {"staying"}
     measured(
-        f"{balancer.__name__}, owner killed: last request to what it offered after "
+        f"{request.node.callspec.id}, owner killed: last request to what it offered after "
         f"{1000 * load.last('orphan', killed):.0f} ms, last failed one after {1000 * load.last('', killed):.0f} ms; "
         f"{len(later) / 2:.0f} requests/s"
     )

@@ -1,4 +1,7 @@
-"""Health checks of real agents: they survive a kill, they outlive a stop, and a thousand of them are no stampede."""
+"""Health checks of real agents.
+
+What fails leaves every lookup at once; checks survive a kill, outlive a stop, and a thousand of them are no stampede.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from tests.drills.agents import Agents, Measured, cpu_seconds
+from tests.drills.agents import Agent, Agents, Measured, cpu_seconds
 from tests.drills.asking import NoAnswer, ask
 from tests.drills.waiting import eventually
 from tests.runtime.checks.targets import serving
@@ -37,6 +40,48 @@ async def test_after_a_kill_an_agent_checks_its_instances_again_and_everybody_he
         await eventually(check_it_does_not)
         target.status = 200
         await eventually(check_it_serves)
+
+
+async def test_a_service_whose_health_turns_500_leaves_every_lookup_within_an_interval_and_a_moment(
+    agents: Agents, measured: Measured
+) -> None:
+    """The moment is 100 ms on a machine with nothing else to do; here there may be other work, so five times that."""
+    cluster, interval, ids = await agents.cluster("a", "b", "c", "d", "e"), 0.5, {f"o-{number}" for number in range(8)}
+    async with serving() as target, trio.open_nursery() as nursery:
+        gone: dict[str, dict[str, float]] = {agent.name: {} for agent in cluster}  # when its events said so, by id
+
+        async def follow(agent: Agent) -> None:
+            async for name, data in agent.events():
+                if name == "instance-removed":
+                    gone[agent.name][data["id"]] = trio.current_time()
+
+        for agent in cluster:
+            nursery.start_soon(follow, agent)
+        for id_ in ids:  # each is checked at moments of its own
+            await cluster[0].register(
+                "orders", target.port, id=id_, checks=[{"http": target.url, "interval": interval}]
+            )
+
+        async def check_all_serve() -> None:
+            for agent in cluster:
+                assert await agent.ids("orders") == ids
+
+        async def check_all_are_gone() -> None:
+            assert {frozenset(each) for each in gone.values()} == {frozenset(ids)}
+
+        await eventually(check_all_serve)
+        await trio.sleep(2 * interval)
+        target.status, since = 500, trio.current_time()
+        await eventually(check_all_are_gone)
+        for agent in cluster:
+            assert await agent.ids("orders") == set()
+        nursery.cancel_scope.cancel()
+    took = sorted(max(each[id_] for each in gone.values()) - since for id_ in ids)
+    assert took[-1] < interval + 0.5
+    measured(
+        f"/health turns 500, checked every {1000 * interval:.0f} ms: gone from the last of {len(cluster)} lookups "
+        f"after {', '.join(f'{1000 * each:.0f}' for each in took)} ms (one figure for each instance)"
+    )
 
 
 async def test_an_agent_that_was_stopped_holds_it_against_nobody(agents: Agents) -> None:

@@ -162,6 +162,14 @@ def test_policies_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         node.set_policy(Maintenance("orders", "x"), 6.0)
 
 
+def test_a_removal_that_pushes_another_out_tells_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
+    node = among(B)
+    hear(node, B, word(removed=True))
+    pushing = Word("split:search", BORN + 1, 0, "b", None)
+    assert policies_changed(hear(node, B, pushing)) == [("split:search", "split:orders")]
+
+
 def test_an_old_removal_that_comes_after_all_that_are_remembered_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -288,6 +288,12 @@ def test_a_file_of_services_holds_nothing_else(files: Files, text: str, sentence
     assert files.wrong().startswith(f"{path}: {sentence}")
 
 
+@pytest.mark.parametrize("value", ["8" * 5000, "[" * 5000 + "]" * 5000], ids=["long", "deep"])
+def test_a_file_that_python_cannot_read_is_named(files: Files, value: str) -> None:
+    path = files.write("a.toml", f"{ORDERS}x = {value}\n")
+    assert files.wrong().startswith(f"{path} is not TOML: ")
+
+
 def test_commands_are_for_agents_that_allow_them(files: Files) -> None:
     files.write("a.toml", f'{ORDERS}checks = [{{ command = ["true"] }}]\n')
     assert files.files.read().wrong == ()

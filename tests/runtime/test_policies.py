@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from gossipreg import Health, InvalidPolicy, Maintenance, Node, Split, StorageError, UnknownPolicy, open_node
+from gossipreg import Health, InvalidPolicy, Maintenance, Node, Split, StorageError, UnknownPolicy, limits, open_node
 from tests.runtime.nodes import PATIENCE, config
 
 SPLIT = Split("orders", {"v1": 90, "v2": 10})
@@ -137,6 +137,17 @@ async def test_what_others_set_while_the_disk_was_full_is_noted_later(
         await one.register("search", port=80)
         with trio.fail_after(PATIENCE):
             while SPLIT.key not in await saved(one):  # noqa: ASYNC110 - what is noted on disk rings no bell
+                await trio.sleep(0.01)
+
+
+async def test_a_removal_that_is_given_up_is_on_disk_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
+    async with open_node(config("a", data_dir=tmp_path)) as node:
+        for rule in (SPLIT, Maintenance("orders", "x")):
+            await node.set_policy(rule)
+            await node.remove_policy(rule.key)
+        with trio.fail_after(PATIENCE):
+            while await saved(node) != ["maintenance:orders:x"]:  # noqa: ASYNC110 - what is noted on disk rings no bell
                 await trio.sleep(0.01)
 
 

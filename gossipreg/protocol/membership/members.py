@@ -144,9 +144,9 @@ class Members:
         """Whether ``name`` is this node or a present other."""
         return name in self._position or name == self.own_name
 
-    def is_above_us(self, name: str, origin: str, fanout: int) -> bool:
+    def is_above_us(self, name: str | None, origin: str, fanout: int) -> bool:
         """Whether this node is told first by ``name`` what ``origin`` says."""
-        return self.has_seat(origin) and self.ring.above(self.own_name, origin, fanout) == name
+        return name is not None and self.has_seat(origin) and self.ring.above(self.own_name, origin, fanout) == name
 
     def below_us(self, origin: str, fanout: int) -> list[Rumor]:
         """Whom this node tells first what ``origin`` says; nobody, if ``origin`` has gone meanwhile."""

@@ -4,8 +4,8 @@ Sealed they are ``key id (4) | nonce (12) | AES-256-GCM(length (2) | msgpack of 
 
 - The key is the credential key, not that of the gossip: whoever may gossip may not, for that, log in everywhere. HKDF
   turns it into a subkey of this purpose and cluster.
-- What is sealed belongs to one instance: cluster, service, owner and id are authenticated with it. Copied into the
-  record of another instance, by whoever can write one, it cannot be opened.
+- What is sealed belongs to one instance at one place: cluster, service, owner, id, host and port are authenticated with
+  it. Copied into another record, or into one that leads elsewhere, by whoever can write one, it cannot be opened.
 - Zeros fill it up to a multiple of `_BLOCK_BYTES`, so its size does not tell how long a password is.
 - The nonce is random. 2^32 seals under one key are safe (NIST SP 800-38D, 8.3); the same credentials are not sealed
   twice, so that is 2^32 changes of a password.
@@ -107,8 +107,9 @@ class Keyring:
 
     def _belongs(self, instance: Instance) -> bytes:
         """What ties sealed credentials to one instance."""
-        whose: bytes = msgpack.packb([self.cluster, instance.service, instance.owner, instance.id])
-        return whose
+        whose = [self.cluster, instance.service, instance.owner, instance.id, instance.host, instance.port]
+        packed: bytes = msgpack.packb(whose)
+        return packed
 
     @staticmethod
     def _cipher(key: bytes) -> Cipher:

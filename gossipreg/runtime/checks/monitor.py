@@ -177,7 +177,9 @@ class Monitor:
             raise InvalidInstance(f"check: {instance!r} has no check {name!r:.80}; it has {there}")
         if not ttls:
             said = f"{name!r} is run by the node" if name is not None else "no check of it is a ttl"
-            raise InvalidInstance(f"check: {instance!r} awaits no heartbeat: {said}: register it with a ttl check")
+            raise InvalidInstance(
+                f"check: {instance!r} awaits no heartbeat, since {said}: register it with a ttl check"
+            )
         return ttls
 
     # The tasks

@@ -56,6 +56,8 @@ def test_what_was_sealed_is_what_is_opened(credentials: dict[str, str]) -> None:
         ("shop", {"service": "pg2"}),
         ("shop", {"owner": "eve"}),
         ("shop", {"id": "pg-2"}),
+        ("shop", {"host": "10.0.0.66"}),
+        ("shop", {"port": 5433}),
         ("shop", {"id": "1", "owner": "annpg-"}),
     ],
 )

@@ -262,8 +262,8 @@ async def test_a_service_may_say_itself_that_it_is_not_well(watcher: Watcher, au
 async def test_a_heartbeat_that_nobody_awaits_is_refused(watcher: Watcher, autojump_clock: MockClock) -> None:
     watcher.monitor.put("o", [tcp()])
     for name, sentence in (
-        (None, "check: 'o' awaits no heartbeat: no check of it is a ttl"),
-        ("tcp", "check: 'o' awaits no heartbeat: 'tcp' is run by the node"),
+        (None, "check: 'o' awaits no heartbeat, since no check of it is a ttl"),
+        ("tcp", "check: 'o' awaits no heartbeat, since 'tcp' is run by the node"),
         ("nix", "check: 'o' has no check 'nix'; it has tcp"),
     ):
         with pytest.raises(InvalidInstance, match=sentence):

@@ -31,11 +31,11 @@ def name_at(host: str) -> str:
 def latency(sender: str, receiver: str, now: float) -> int:
     """One way (ns), for what is sent at ``now`` (seconds).
 
-    The order of arrivals is never left to chance: no two sums of links are alike, and paths grow longer by five
+    The order of arrivals is never left to chance: no two sums of links are alike, and paths grow longer by forty
     microseconds a second. Else what one node concludes some seconds after it had told another of its suspicion would
     reach that one in the very instant in which it concludes the same.
     """
-    return ns(0.0005) + 7919 * int(sender[1:]) + 104_729 * int(receiver[1:]) + ns(now * 5e-6)
+    return ns(0.0005) + 7919 * int(sender[1:]) + 104_729 * int(receiver[1:]) + ns(now * 4e-5)
 
 
 def instance_of(owner: str, service: str) -> Instance:

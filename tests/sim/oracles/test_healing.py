@@ -16,4 +16,4 @@ def test_agreement_in_time_is_well_and_too_late_or_never_is_seen() -> None:
     healing.finish()
     healing.stage.healed_in = None
     healing.finish()
-    assert texts(healing) == ["all agree only 40.00 s after the heal; bound 31.23 s", "not all agree; bound 31.13 s"]
+    assert texts(healing) == ["all agree only 40.00 s after the heal; bound 31.23 s", "not all agree; bound 31.23 s"]

@@ -1,0 +1,299 @@
+"""Puts the table of docs/benchmarks.md together, from what the commands have printed: `python -m tests.bench.page`.
+
+The page keeps what each command printed, as it was printed, below the command and a line that says when and on what
+machine that was. The table at its head is made of those prints and of nothing else; the tests hold it to that. So after
+a run: paste what was printed in the place of the old, change the line above it, and run this.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from tests.bench.tables import markdown
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+
+_TABLE: Final = re.compile(r"(?<=<!-- the table -->\n).*?(?=\n<!-- its end -->)", re.DOTALL)
+_PRINT: Final = re.compile(
+    r"^### `(?P<command>[^`]+)`\n\n(?P<when>[^\n]+)\n\n(?P<said>.*?)(?=^##|\Z)", re.DOTALL | re.MULTILINE
+)
+
+_SERF: Final = "python tests/bench/serf.py --nodes 64"
+_LOSS: Final = "python tests/bench/loss.py --nice -15"
+_ANOMALIES: Final = "python tests/bench/anomalies.py --nice -15"
+_STARTUP: Final = "python tests/bench/startup.py"
+_RECONCILIATION: Final = "python -m tests.bench.reconciliation"
+_READS: Final = "python -m tests.bench.reads"
+_HTTP: Final = "python -m tests.bench.http_reads"
+_DNS: Final = "python tests/bench/dns_door.py"
+_PROXY: Final = "python tests/bench/proxy.py"
+_WATCHERS: Final = "python -m tests.bench.watchers"
+_CONSUL: Final = "python -m tests.bench.consul_watchers"
+_CHECKS: Final = "python -m tests.bench.checks"
+
+#: The middle of a figure, and what else it says of itself.
+_SPREAD: Final = "median (lowest to highest, number)"
+
+
+@attrs.frozen
+class Cell:
+    """Where a figure stands in a print: the beginning of its row, and its column."""
+
+    row: str
+    column: str
+
+
+@attrs.frozen
+class Line:
+    """A line of the table: ``told`` is the command that prints it, ``more`` what narrows that down to this line."""
+
+    what: str
+    told: str
+    ours: Cell
+    peer: str = ""
+    theirs: Cell | None = None
+    ratio: Cell | None = None
+    unit: str = ""
+    more: str = ""
+
+    @property
+    def judged(self) -> str:
+        """The row that has the target and whether it is met."""
+        return (self.ratio or self.ours).row
+
+
+def _serf(what: str, row: str, group: str) -> Line:
+    return Line(
+        what, _SERF, Cell(row, "gossipreg"), "Serf", Cell(row, "Serf"), Cell(row, "ratio"), more=f" --rows {group}"
+    )
+
+
+def _burst(what: str, row: str) -> Line:
+    return Line(what, _SERF, Cell(row, "gossipreg"), more=" --rows burst")
+
+
+def _loss(percent: int) -> Line:
+    row = f"{percent} % |"
+    what = f"a registration, seen by the last of 32, {percent} % of packets lost"
+    return Line(
+        what, _LOSS, Cell(row, "gossipreg"), "Serf", Cell(row, "Serf"), Cell(row, "ratio"), more=f" --loss {percent}"
+    )
+
+
+def _anomaly(act: str, how: str) -> Line:
+    row = f"{act} | members that were well, taken for failed by anybody"
+    what = f"8 of 32 {how}: reports that one of the others failed, sum (each round)"
+    return Line(
+        what, _ANOMALIES, Cell(row, "gossipreg"), "Serf", Cell(row, "Serf"), Cell(row, "ratio"), more=f" --acts {act}"
+    )
+
+
+def _proxy(what: str, row: str) -> Line:
+    return Line(what, _PROXY, Cell(row, "gossipreg"), "HAProxy", Cell(row, "HAProxy"), Cell(row, "ratio"))
+
+
+def _read(what: str, row: str) -> Line:
+    return Line(what, _READS, Cell(row, "a second"), "a dict", Cell("dict", "a second"), Cell(row, "beside a dict"))
+
+
+def _dns(kind: str) -> Line:
+    row = f"{kind} |"
+    return Line(
+        f"DNS answers a second, {kind}",
+        _DNS,
+        Cell(row, "answers/s"),
+        "a bare UDP echo",
+        Cell("echo", "answers/s"),
+        Cell(row, "of the echo"),
+    )
+
+
+def _simulated(what: str, row: str, part: str, unit: str = "") -> Line:
+    return Line(f"simulated: {what}", f"{_RECONCILIATION} {part}", Cell(row, "value"), unit=unit)
+
+
+LINES: Final = (
+    _serf("a registration (Serf: a tag), seen by the last of 64", "a registration (Serf: a tag), seen", "registration"),
+    _serf("`kill -9`: gone from the last lookup (Serf: failed)", "`kill -9`: gone", "kill"),
+    _serf("`kill -9`: failed everywhere", "`kill -9`: failed", "kill"),
+    _serf("SIGSTOP: the last lookup prefers others (Serf: failed)", "SIGSTOP: gone", "stop"),
+    _serf("SIGSTOP: failed everywhere", "SIGSTOP: failed", "stop"),
+    _serf("idle traffic a node, whole IP packets, sealed", "idle traffic a node, IP packets whole", "idle"),
+    _serf("idle packets a node", "idle packets a node", "idle"),
+    _serf("idle CPU a node, of one core", "idle CPU a node", "idle"),
+    _serf("memory a node, resident", "memory a node, resident", "memory"),
+    _serf("memory a node, shared pages divided", "memory a node, shared", "memory"),
+    _serf("cold start of 64: last ready line to full, equal views", "cold start: last ready", "cold"),
+    _serf("cold start of 64: first process to last ready line", "cold start: first process", "cold"),
+    _serf("CPU of one of 64 agents until it is ready", "CPU of one agent", "cold"),
+    _serf("packets a node for one registration (Serf: a tag)", "a registration (Serf: a tag): packets", "burst"),
+    _serf("traffic a node for one registration (Serf: a tag)", "a registration (Serf: a tag): traffic", "burst"),
+    _burst("1,000 registrations in a burst, all seen by the last of 64", "a burst of registrations"),
+    _burst("the same: packets a node", "a burst: packets"),
+    _burst("the same: traffic a node", "a burst: traffic"),
+    _burst("one by another agent in the middle of it, seen by the last", "in the middle of a burst"),
+    _burst("the same, as many times as one that is alone takes", "the same, beside one"),
+    *map(_loss, (0, 10, 30)),
+    _anomaly("stop", "stopped and let go on, over and over"),
+    _anomaly("starve", "short of CPU"),
+    Line(
+        "repair of 10 differing of 10,000 records, bytes",
+        f"{_RECONCILIATION} repair",
+        Cell("10 |", "bytes"),
+        "a full exchange",
+        Cell("all", "bytes"),
+        Cell("10 |", "of a full exchange"),
+        unit="B",
+    ),
+    Line(
+        "repair of 1,000 differing of 10,000 records, bytes",
+        f"{_RECONCILIATION} repair",
+        Cell("1,000 |", "bytes"),
+        "a full exchange",
+        Cell("all", "bytes"),
+        Cell("1,000 |", "of a full exchange"),
+        unit="B",
+    ),
+    Line(
+        "a node joins two that hold 10,000 instances: process to full",
+        f"{_RECONCILIATION} join",
+        Cell("after its process was started", "s"),
+        unit="s",
+    ),
+    _simulated("64 join 8 that hold 10,000 at once, the last is full", "full, the last one", "crowd", "s"),
+    _simulated("the same: bytes a newcomer", "bytes until the last was full", "crowd", "B"),
+    _simulated("100 changes a second on 64 nodes, seen by the last, p99", "seen by the last node, p99", "churn", "ms"),
+    _simulated("the same: probes a node and period, least", "probes a node and period, least", "churn"),
+    Line("CPU of one agent until it is ready, sealed", _STARTUP, Cell("agent, sealed: CPU until ready", _SPREAD)),
+    Line("a node in a program that has trio: CPU added", _STARTUP, Cell("a node in a program that has trio", _SPREAD)),
+    Line("a node in a program, resident", _STARTUP, Cell("open node: resident", _SPREAD)),
+    _read("`lookup` in the program, a second", "lookup |"),
+    _read("`pick` in the program, a second", "pick |"),
+    Line(
+        "lookups over HTTP, requests a second",
+        _HTTP,
+        Cell("gossipreg", "requests/s"),
+        "etcd",
+        Cell("etcd |", "requests/s"),
+        Cell("etcd |", "ours to it"),
+    ),
+    Line(
+        "the same, beside etcd's serializable reads",
+        _HTTP,
+        Cell("gossipreg", "requests/s"),
+        "etcd",
+        Cell("etcd, serializable", "requests/s"),
+        Cell("etcd, serializable", "ours to it"),
+    ),
+    Line(
+        "1,000 event watchers of one agent, the last has it", _WATCHERS, Cell("1,000 watchers |", "last, ms"), unit="ms"
+    ),
+    Line(
+        "1,000 blocking reads of one agent, the last has it", _WATCHERS, Cell("1,000 readers |", "last, ms"), unit="ms"
+    ),
+    Line(
+        "1,000 blocked Consul queries of one service, the last has it",
+        _CONSUL,
+        Cell("1,000 on `health/service` |", "last, ms"),
+        unit="ms",
+    ),
+    Line(
+        "1,000 blocked Consul queries of everything, the last has it",
+        _CONSUL,
+        Cell("1,000 on `health/state/any`", "last, ms"),
+        unit="ms",
+    ),
+    _dns("A"),
+    _dns("SRV"),
+    _proxy("balancer: requests a second on 32 kept connections", "requests on"),
+    _proxy("balancer: requests a second, each on its own connection", "requests, each"),
+    _proxy("balancer: latency of one caller, median", "latency of one caller, median"),
+    _proxy("balancer: bytes there and back on one connection", "bytes there"),
+    Line(
+        "a service fails its check: its owner knows until gone from the last of 3",
+        _CHECKS,
+        Cell("its owner knows", _SPREAD),
+    ),
+)
+
+
+@attrs.frozen
+class Print:
+    """What one command printed, and when that was."""
+
+    when: str
+    rows: tuple[dict[str, str], ...]
+
+    @classmethod
+    def of(cls, when: str, said: str) -> Print:
+        """Read every table in ``said``: each row by column, the whole row by ""."""
+        rows: list[dict[str, str]] = []
+        head: list[str] = []
+        for line in said.splitlines():
+            if not line.startswith("|"):
+                head = []
+                continue
+            cells = [cell.strip() for cell in line[1:-1].split("|")]
+            if not head:
+                head = [cell or "verdict" for cell in cells]
+            elif set(cells[0]) != {"-"}:
+                rows.append(dict(zip(head, cells, strict=True)) | {"": " | ".join(cells)})
+        return cls(when, tuple(rows))
+
+    def row(self, begins: str) -> dict[str, str]:
+        """The first row that begins so, by column; nothing if there is none."""
+        return next((row for row in self.rows if row[""].startswith(begins)), {})
+
+    def cell(self, where: Cell | None, unit: str = "") -> str:
+        """A figure with its unit; nothing if it was not printed."""
+        row = {} if where is None else self.row(where.row)
+        found = row.get(where.column, "") if where is not None else ""
+        return f"{found} {row.get('unit') or unit}".strip() if found else ""
+
+
+def prints(page: str) -> dict[str, Print]:
+    """By command: what the page says that it printed."""
+    return {found["command"]: Print.of(found["when"], found["said"]) for found in _PRINT.finditer(page)}
+
+
+def table(page: str) -> str:
+    """The table, as the prints on ``page`` have it."""
+    said = prints(page)
+    rows = [["ratio", "target", "", "what", "beside", "gossipreg", "measured", "command"]]
+    for line in LINES:
+        found = said[line.told]
+        judged = found.row(line.judged)
+        ours = found.cell(line.ours, line.unit)
+        theirs = found.cell(line.theirs, line.unit)
+        ratio = found.row(line.ratio.row).get(line.ratio.column, "") if line.ratio is not None else ""
+        rows.append(
+            [
+                ratio,
+                judged.get("target", ""),
+                judged.get("verdict", ""),
+                line.what,
+                f"{line.peer} {theirs}" if theirs else "",
+                ours or "not yet",
+                found.when.partition(".")[0] if ours else "",
+                f"`{line.told}{line.more}`",
+            ]
+        )
+    return markdown(rows)
+
+
+def renewed(page: str) -> str:
+    """``page`` with its table made anew."""
+    return _TABLE.sub(lambda _: table(page), page, count=1)
+
+
+def main() -> None:
+    """Make the table of the page anew."""
+    PAGE.write_text(renewed(PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()

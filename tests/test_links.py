@@ -1,0 +1,71 @@
+"""No link in the documentation is dead, and every page can be found from the front door."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+_FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+
+
+def links(page: Path) -> Iterator[str]:
+    """The targets of the page's links and pictures, outside of code."""
+    text = re.sub(r"`[^`\n]*`", "", _FENCE.sub("", page.read_text()))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        yield str(target)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of the page's headings, as the usual renderers make them."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.+)$", _FENCE.sub("", page.read_text()), re.MULTILINE):
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").strip().lower()
+        anchor = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        repeats = sum(1 for each in found if each == anchor or re.fullmatch(re.escape(anchor) + r"-\d+", each))
+        found.add(f"{anchor}-{repeats}" if repeats else anchor)
+    return found
+
+
+def local_links() -> Iterator[tuple[Path, str]]:
+    for page in PAGES:
+        yield from ((page, link) for link in links(page) if not re.match(r"\w+:", link))
+
+
+@pytest.mark.parametrize(
+    ("page", "link"), [pytest.param(*each, id=f"{each[0].relative_to(ROOT)}: {each[1]}") for each in local_links()]
+)
+def test_a_link_leads_somewhere(page: Path, link: str) -> None:
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path).resolve() if path else page
+    assert target.exists(), "no such file"
+    assert target.is_relative_to(ROOT), "it leads out of the repository"
+    if anchor:
+        assert anchor in anchors(target)
+
+
+def test_every_page_can_be_reached_from_the_front_door() -> None:
+    reached = {ROOT / "README.md"}
+    fresh = set(reached)
+    while fresh:
+        page = fresh.pop()
+        for link in links(page):
+            target = (page.parent / link.partition("#")[0]).resolve()
+            if target.suffix == ".md" and target.exists() and target not in reached:
+                reached.add(target)
+                fresh.add(target)
+    assert set(PAGES) <= reached
+
+
+def test_the_index_has_every_page() -> None:
+    index = {(DOCS / link.partition("#")[0]).resolve() for link in links(DOCS / "README.md")}
+    assert {page for page in DOCS.glob("*.md") if page.name != "README.md"} <= index
+    for folder in ("decisions", "dialects"):
+        inner = {(DOCS / folder / link.partition("#")[0]).resolve() for link in links(DOCS / folder / "README.md")}
+        assert {page for page in (DOCS / folder).glob("*.md") if page.name != "README.md"} <= inner
