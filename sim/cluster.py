@@ -257,8 +257,13 @@ class Cluster:
             touch(process)
 
     def _keep(self, process: Process, changed: PoliciesChanged) -> None:
-        words = ((key, process.engine.knowledge.policies.get(key)) for key in changed.keys)
-        self._words[process.name].update((key, word) for key, word in words if word is not None)
+        disk = self._words[process.name]
+        for key in changed.keys:
+            word = process.engine.knowledge.policies.get(key)
+            if word is None:
+                disk.pop(key, None)
+            else:
+                disk[key] = word
 
     def _transmit(self, process: Process, output: Transmit) -> None:
         receiver = self._at.get(output.to)

@@ -272,7 +272,8 @@ class Engine:
     def remove_policy(self, key: str, now: float) -> list[Output]:
         """Have nobody obey the policy of that key any more. Raises `UnknownPolicy`, `NodeClosed`."""
         self._check_open()
-        if self.knowledge.policies.rule(key) is None:
+        word = self.knowledge.policies.get(key)
+        if word is None or word.payload is None:
             raise UnknownPolicy(f"no policy {key!r:.80} is in force: see `gossipreg policy list`")
         return self._say_word(key, None, now)
 

@@ -228,11 +228,7 @@ class Knowledge:
         if not self.clock.hear(word.stamp, now):
             self.counters["policies_from_the_future"] += 1
             return ()
-        try:
-            keys = self._take_word(word)
-        except BadPayload:
-            self.counters["policies_with_bad_payload"] += 1
-            return ()
+        keys = self._take_word(word)
         if spread:
             self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=heard_from)
         return keys

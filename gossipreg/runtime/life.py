@@ -275,15 +275,15 @@ class Life:
                 if entries is None or failing  # what could not be noted is tried again
                 else [key for kind, key in entries if kind == "policy"]
             )
+            was_failing, failing = failing, False
             try:
-                for key in keys:
-                    await self._note_policy(key)
-            except StorageError as error:  # a full disk must not stop a node that serves
-                if not failing:
-                    log.warning("policies are not noted on disk: %s", error)
+                async with trio.open_nursery() as nursery:  # all at once, so that they share a sync
+                    for key in keys:
+                        nursery.start_soon(self._note_policy, key)
+            except* StorageError as errors:  # a full disk must not stop a node that serves
+                if not was_failing:
+                    log.warning("policies are not noted on disk: %s", errors.exceptions[0])
                 failing = True
-            else:
-                failing = False
 
     async def keep_peers(self, keeper: Keeper) -> None:
         """Note on disk who is there, so that a restart finds back without its seeds."""

@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from gossipreg import limits
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
     from gossipreg.runtime.persistence import Keeper, Saved
 
 
-class _Keys(NamedTuple):
+@attrs.frozen
+class _Keys:
     """The keys of a node, as its configuration gives them."""
 
-    gossip: bytes | None
+    gossip: bytes | None = attrs.field(repr=False)
     credentials: Keyring
 
     @classmethod

@@ -22,6 +22,10 @@ SOMETIMES: Final = (
     *("packets_wrong_cluster_or_corrupt", "packets_forged", "packets_replayed", "packets_late", "packets_stale"),
     *("crash", "crash-host", "start", "leave", "freeze", "unfreeze", "block", "unblock", "slow", "clock", "drift"),
     *("forge", "replay"),
+    "policy",
+    "policy removed",
+    "primary",
+    "fenced",
     *(f"{kind} begins" for kind in KINDS if "to" in KINDS[kind].takes),
 )
 

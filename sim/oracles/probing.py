@@ -79,6 +79,8 @@ class Completeness(Oracle):
         found.began = now
         slack = engine.settings.lag_tolerance + engine.settings.probe_interval  # nobody there: it looks again later
         found.length = engine.detector.health.stretch(engine.settings.probe_interval) + slack
+        if not engine.members.present:  # the verdict was on the last of them
+            found.length = math.inf
 
     def _judge(self, process: Process, target: str, found: _Round) -> None:
         self.checks += 1

@@ -33,7 +33,7 @@ class Plan:
 
     ``patience`` is how long anything may take; ``calm`` how long to wait until what was done has stopped echoing,
     longer than the gossip of either side goes on; ``age`` how old a cluster is before it is called idle (seconds);
-    ``burst`` is how many registrations are one burst.
+    ``burst`` is how many registrations are one burst, over so many ``connections``.
     """
 
     nodes: int
@@ -47,6 +47,7 @@ class Plan:
     age: float = 0.0
     burst: int = 1
     bursts: int = 1
+    connections: int = 1
 
 
 @attrs.define(eq=False)
@@ -174,10 +175,11 @@ class Acts:
         """Bursts through one agent after the other, each beside what is registered already."""
         for agent in cluster.agents:
             cluster.unfollow(agent)
-        bursts = Bursts(cluster, self.plan.burst, self.plan.patience, self.plan.calm, rest, seconds)
+        plan = self.plan
+        bursts = Bursts(cluster, plan.burst, plan.connections, plan.patience, plan.calm, rest, seconds)
         found: list[Burst] = []
         late: list[float] = []
-        for number in range(self.plan.bursts):
+        for number in range(plan.bursts):
             told, other = self.dice.sample(cluster.agents, 2)
             self.lateness.take()
             found.append(await bursts.one(number, told, other))
@@ -189,8 +191,8 @@ class Acts:
         self._put("burst-beside", [1000 * burst.beside for burst in found])
         self._put("burst-slower", [burst.beside / alone for burst in found])
         self._note(
-            f"burst: {self.plan.burst} instances each, over one connection, pipelined; one that was alone was seen by "
-            f"the last after {1000 * alone:.1f} ms (median), with packets counted meanwhile as in a burst"
+            f"burst: {plan.burst} instances each, pipelined over {plan.connections} connections; one that was alone "
+            f"was seen by the last after {1000 * alone:.1f} ms (median), with packets counted meanwhile as in a burst"
         )
         self._note_lateness("burst", late)
 

@@ -215,7 +215,7 @@ class Anomalies(Bench):
             cells = [f"{sum(each)} ({', '.join(map(str, each))})" for each in counts.values()]
             ours, peer = sum(counts[SEALED]), sum(counts.get(SERF, ()))
             ratio = ratio_text(ours / peer) if peer else ""
-            compared = fewer and SERF in counts
+            compared = fewer and bool(counts[SEALED] and counts.get(SERF))
             verdict = ("met" if ours < peer else "even" if ours == peer else "missed") if compared else ""
             lines.append(
                 f"| {act} | {title} | {' | '.join(cells)} | {ratio} | {'fewer' if compared else ''} | {verdict} |"

@@ -1,9 +1,9 @@
 """Knows what a burst of registrations through one agent costs, and how much it holds up another agent's.
 
-All requests are sent over one connection at once, nobody waits for an answer in between, as a client does that
-pipelines. When half of them are answered, one more instance is registered through another agent. Time runs from the
-first byte until the last agent has shown the last of the instances; packets and bytes are counted until the echoes are
-over, and what the cluster sends at rest in as long a time is taken off.
+All requests are sent at once, over one connection or several, and nobody waits for an answer in between, as a client
+does that pipelines. When half of them are answered, one more instance is registered through another agent. Time runs
+from the first byte until the last agent has shown the last of the instances; packets and bytes are counted until the
+echoes are over, and what the cluster sends at rest in as long a time is taken off.
 
 What the agents show is only put aside, with the moment of each piece, until everything is there: to understand a
 thousand events of each of 64 agents meanwhile would take the agents' CPU from them.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import attrs
@@ -21,7 +22,7 @@ import trio
 from tests.bench import http_client, traffic
 from tests.bench.cluster import Agent
 from tests.bench.gossipreg_cluster import GossipregCluster
-from tests.bench.http_client import EventStream
+from tests.bench.http_client import EventStream, HttpClient
 from tests.bench.offers import body, offer
 from tests.bench.processes import BenchError
 from tests.bench.traffic import Count
@@ -91,6 +92,7 @@ class Bursts:
 
     cluster: GossipregCluster
     size: int
+    connections: int
     patience: float  # seconds
     calm: float  # seconds, longer than echoes last
     rest: Count  # what all of the cluster sends at rest
@@ -149,6 +151,8 @@ class Bursts:
         """The moments of the first byte, of the last answer, and of the one beside them."""
         half = trio.Event()
         moments: dict[str, float] = {}
+        begun: list[float] = []
+        answered = [0] * self.connections
 
         async def alone() -> None:
             async with http_client.connect(other.asked) as client:
@@ -156,15 +160,24 @@ class Bursts:
                 moments["beside"] = time.perf_counter()
                 await client.ask("PUT", "/api/v1/instances", body(attrs.evolve(offer(0), id=beside, service="beside")))
 
-        def on_answer(count: int) -> None:
-            if count >= len(bodies) / 2:
-                half.set()
+        async def share(connection: int, client: HttpClient) -> None:
+            def on_answer(count: int) -> None:
+                answered[connection] = count
+                if sum(answered) >= len(bodies) / 2:
+                    half.set()
 
-        async with http_client.connect(told.asked) as client, trio.open_nursery() as nursery:
-            nursery.start_soon(alone)
-            began = await client.ask_all("PUT", "/api/v1/instances", bodies, on_answer)
-            answered = time.perf_counter()
-        return began, answered, moments["beside"]
+            begun.append(
+                await client.ask_all("PUT", "/api/v1/instances", bodies[connection :: self.connections], on_answer)
+            )
+            moments["answered"] = time.perf_counter()
+
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(http_client.connect(told.asked)) for _ in answered]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(alone)
+                for connection, client in enumerate(clients):
+                    nursery.start_soon(share, connection, client)
+        return min(begun), moments["answered"], moments["beside"]
 
     async def _check(self, number: int, wanted: set[str]) -> None:
         """Do not trust the news alone: lookups of every agent must give all."""

@@ -38,7 +38,7 @@ import attrs
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.bench.figures import Figure, digits
+from tests.bench.figures import Figure, digits, ratio_text
 
 Address = tuple[str, int]
 
@@ -288,7 +288,7 @@ def _table(rows: list[Row], figures: Mapping[str, Mapping[str, Figure]], ways: l
     lines = [["what", "unit", *ways, "ratio"], ["---"] * (3 + len(ways))]
     for row in rows:
         found = figures[row.title]
-        ratio = digits(found["gossipreg"].middle / found["HAProxy"].middle) if "HAProxy" in found else ""
+        ratio = ratio_text(found["gossipreg"].middle / found["HAProxy"].middle) if "HAProxy" in found else ""
         lines.append([row.title, row.unit, *[str(found[way]) for way in ways], ratio])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

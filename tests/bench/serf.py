@@ -68,11 +68,12 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cold-starts", type=int, default=3, metavar="N", help="how often all are started (3)")
     parser.add_argument("--burst", type=int, default=1000, metavar="N", help="registrations in one burst (1000)")
     parser.add_argument("--bursts", type=int, default=3, metavar="N", help="how many bursts (3)")
+    parser.add_argument("--connections", type=int, default=1, metavar="N", help="connections of a burst (1)")
     parser.add_argument("--idle-seconds", type=float, default=20, metavar="S", help="how long idle lasts (20)")
     parser.add_argument("--age", type=float, metavar="S", help="age of a cluster that is called idle (130 for 64)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(given)
-    contest.check(parser, options, "registrations", "hurts", "cold-starts", "burst", "bursts")
+    contest.check(parser, options, "registrations", "hurts", "cold-starts", "burst", "bursts", "connections")
     if options.age is None:
         options.age = idle_age(options.nodes)
     options.groups = frozenset(options.rows.split(","))
@@ -117,6 +118,7 @@ class Beside(Bench):
             age=options.age,
             burst=options.burst,
             bursts=options.bursts,
+            connections=options.connections,
         )
 
     def report(self, circumstances: Circumstances) -> str:

@@ -206,6 +206,12 @@ def test_a_packet_counts_with_its_headers_and_apart_from_them() -> None:
     assert traffic.count_of(udp, {7000}) is None
 
 
+def test_what_is_sent_at_rest_is_taken_off_a_count() -> None:
+    assert traffic.Count(100, 5000, 3000).beyond(traffic.Count(10, 500, 300), times=2.5) == traffic.Count(
+        75, 3750, 2250
+    )
+
+
 def test_the_ports_of_a_process_are_found_without_being_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(type=socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", 0))
@@ -271,6 +277,19 @@ def test_it_measures_real_agents_and_leaves_nothing_behind(home: Path) -> None:
     assert rows.keys() == {row.key for row in ROWS if row.group in groups}
     assert 0 < rows["registration"] < 1000
     assert 10 < rows["memory-rss"] < 200
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not may_count_packets(), reason="counting packets needs CAP_NET_RAW")
+def test_a_burst_is_seen_by_all_and_holds_up_another_registration_by_some_finite_time(home: Path) -> None:
+    with bench("--skip-serf", "--json", "--rows", "burst", "--calm", "1", "--burst", "30", "--bursts", "1") as running:
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    rows = {row["key"]: row["figures"]["gossipreg"]["middle"] for row in json.loads(out)["rows"]}
+    assert rows.keys() == {row.key for row in ROWS if row.group == "burst"}
+    assert 0 < rows["burst-seen"] < math.inf
+    assert 0 < rows["burst-beside"] < math.inf
+    assert rows["one-packets"] < rows["burst-packets"]
 
 
 @pytest.mark.slow

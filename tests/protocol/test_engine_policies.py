@@ -91,13 +91,15 @@ def test_a_policy_from_the_far_future_is_counted_and_dropped() -> None:
     assert weights(node) == {"x": 1, "y": 1}
 
 
-def test_a_policy_that_cannot_be_read_is_counted_and_dropped() -> None:
-    node = among(B)
-    before = node.fingerprint
-    junk = Word(SPLIT.key, BORN, 0, "b", msgpack.packb({"kind": "split"}))
-    assert policies_changed(hear(node, B, junk)) == []
-    assert node.counters["policies_with_bad_payload"] == 1
-    assert node.fingerprint == before
+def test_a_policy_that_cannot_be_read_here_has_no_effect_is_told_on_and_can_be_removed() -> None:
+    node = offering(among(B))
+    unread = Word(SPLIT.key, BORN, 0, "b", msgpack.packb({"kind": "split"}))
+    assert policies_changed(hear(node, B, unread)) == [(SPLIT.key,)]
+    assert unread in said_to(node.wake(6.1), B.address)
+    assert weights(node) == {"x": 1, "y": 1}
+    node.remove_policy(SPLIT.key, 6.2)
+    with pytest.raises(UnknownPolicy):
+        node.remove_policy(SPLIT.key, 6.2)
 
 
 def test_equal_policies_are_equal_fingerprints_whatever_the_order() -> None:

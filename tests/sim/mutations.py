@@ -12,14 +12,19 @@ import attrs
 import pytest
 
 from gossipreg.config import Settings
-from gossipreg.model import Status
+from gossipreg.model import Instance, Status
+from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.joining import Joining
+from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.calm import Calm
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import Nack, Prober
+from gossipreg.protocol.membership.ring import Ring
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.membership.suspicion import Suspicion
+from gossipreg.protocol.registry.clock import Clock
+from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.table import Table, Verdict
@@ -114,6 +119,63 @@ FLAPPING = Scenario(
     settings=attrs.evolve(_HASTY, calm_base=8.0, calm_max=16.0),
     faults=(Fault(kind="flip-flop", to=("last:2",), both_ways=False, off=8.0, on=4.0),),
     sometimes=("failed", "revived", "returns_put_off"),
+)
+
+
+#: Policies that both sides of a split set, and one whose clock is ahead since its restart.
+WORDS = Scenario(
+    name="words",
+    title="Everybody sets the same policies and claims to be the primary, in a split and with a clock that is ahead",
+    nodes=5,
+    seeds=2,
+    warmup=4.0,
+    duration=10.0,
+    quiet=12.0,
+    workload=Workload(churn=1.0, policies=3.0, primaries=2.0),
+    settings=_HASTY,
+    faults=(
+        Fault(kind="clock-skew", nodes=("n4",), seconds=20.0),
+        Fault(kind="restart", nodes=("n4",), at=0.2, seconds=1.0, disk=True),
+        Fault(kind="cut", nodes=("n0", "n1"), at=2.0),
+        Fault(kind="cut", nodes=("n3",), at=3.0),
+        Fault(kind="restart", nodes=("n0",), at=7.5, seconds=0.5, disk=True),
+        Fault(kind="restart", nodes=("n3",), at=8.5, seconds=1.0, disk=True),
+    ),
+    sometimes=("policy", "policy removed", "primary", "fenced", "failed", "revived", "crash"),
+)
+
+#: The same while all clocks agree, so that two say something at the very same time.
+AT_ONCE = attrs.evolve(WORDS, name="at-once", faults=WORDS.faults[2:])
+
+#: Policies that nobody has but who set them, and their disks.
+ALONE = Scenario(
+    name="alone",
+    title="Nobody hears anybody, and those who have set policies restart with their disks",
+    nodes=4,
+    seeds=2,
+    warmup=3.0,
+    duration=8.0,
+    quiet=12.0,
+    workload=Workload(policies=1.5),
+    settings=_HASTY,
+    faults=(
+        Fault(kind="cut"),
+        Fault(kind="restart", nodes=("n1", "n2", "n3"), at=7.0, seconds=0.5, disk=True),
+    ),
+    sometimes=("policy", "crash"),
+)
+
+#: Much news in calm, told at random only after half a second: until then it is the tree that tells.
+NEWS = Scenario(
+    name="news",
+    title="Services come and go in calm",
+    nodes=24,
+    seeds=2,
+    warmup=4.0,
+    duration=12.0,
+    quiet=12.0,
+    workload=Workload(churn=8.0),
+    settings=attrs.evolve(_HASTY, gossip_tree_gap=0.5),
 )
 
 
@@ -247,6 +309,7 @@ def _forget_early(self: Members, now: float) -> list[Rumor]:
     forgotten = [self._rumors.pop(name) for name in gone]
     for rumor in forgotten:
         self._names.pop(rumor.life, None)
+        self._failed.pop(rumor.name, None)
         del self._since[rumor.name]
     return forgotten
 
@@ -313,3 +376,100 @@ def a_rumor_has_rounds_without_end(patch: pytest.MonkeyPatch) -> None:
         honest(self, item, members, now)
 
     patch.setattr(Dissemination, "_next_round", next_round)
+
+
+@_mutation(NEWS, "Spreading")
+def the_last_below_each_in_the_tree_is_told_nothing(patch: pytest.MonkeyPatch) -> None:
+    def below(self: Ring, name: str, root: str, fanout: int) -> list[str]:
+        rank = self._rank(name, root)
+        children = range(fanout * rank + 1, min(fanout * rank + fanout, len(self)))
+        return [self._at(child, root) for child in children]
+
+    patch.setattr(Ring, "below", below)
+
+
+@_mutation(NEWS, "Spreading")
+def the_tree_has_a_wrong_root_and_an_echo_counts_twice(patch: pytest.MonkeyPatch) -> None:
+    def below(self: Ring, name: str, root: str, fanout: int) -> list[str]:
+        rank = self._rank(name, root)
+        children = range(fanout * rank + 1, min(fanout * rank + fanout + 1, len(self)))
+        return [self._at(child, name) for child in children]
+
+    honest = Dissemination.heard_again
+
+    def heard_again(self: Dissemination, topic: Any, about: Any, members: int, now: float) -> None:
+        honest(self, topic, about, members, now)
+        honest(self, topic, about, members, now)
+
+    patch.setattr(Ring, "below", below)
+    patch.setattr(Dissemination, "heard_again", heard_again)
+
+
+# What is to be done about it
+
+
+@_mutation(AT_ONCE, "Healing")
+def of_two_words_said_at_once_none_counts(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Word, "rank", property(lambda self: (self.ms, self.counter, "", 0)))
+
+
+@_mutation(AT_ONCE, "LastWord")
+def a_removal_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
+    honest = Knowledge._take_word
+
+    def take_word(self: Knowledge, word: Word) -> tuple[str, ...]:
+        held = self.policies.get(word.key)
+        if word.payload is not None or held is None:
+            return honest(self, word)
+        self.policies._drop(held)
+        self.fingerprint.replace(held, None)
+        return (word.key,)
+
+    patch.setattr(Knowledge, "_take_word", take_word)
+
+
+@_mutation(WORDS, "LastWord", "raised")
+def the_clock_is_not_advanced_by_what_is_heard(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Clock, "hear", lambda *_: True)
+
+
+@_mutation(AT_ONCE, "LastWord")
+def the_clock_only_counts(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Clock, "wall", lambda *_: 0)
+
+
+@_mutation(ALONE, "LastWord")
+def policies_on_disk_are_not_recalled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Engine, "recall", lambda *_: [])
+
+
+@_mutation(AT_ONCE, "LastWord")
+def policies_do_not_count_in_the_fingerprint(patch: pytest.MonkeyPatch) -> None:
+    honest = Fingerprint.replace
+
+    def replace(self: Fingerprint, before: Entry | None, after: Entry | None) -> None:
+        if not isinstance(before, Word) and not isinstance(after, Word):
+            honest(self, before, after)
+
+    patch.setattr(Fingerprint, "replace", replace)
+
+
+@_mutation(WORDS, "Primaries")
+def every_claim_to_be_the_primary_is_believed(patch: pytest.MonkeyPatch) -> None:
+    def unfenced(instances: tuple[Instance, ...], _doubted: object = ()) -> tuple[Instance, ...]:
+        return instances
+
+    patch.setattr("gossipreg.protocol.registry.view.fenced", unfenced)
+
+
+@_mutation(WORDS, "Primaries")
+def terms_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("gossipreg.protocol.registry.roles._rank", lambda claim, _doubted: (claim.owner, claim.id))
+
+
+@_mutation(WORDS, "Primaries", seeds=6)
+def who_can_serve_goes_before_a_higher_term(patch: pytest.MonkeyPatch) -> None:
+    def rank(claim: Instance, _doubted: object) -> tuple[bool, int, str, str]:
+        return not claim.health.can_serve, -claim.term, claim.owner, claim.id
+
+    patch.setattr("gossipreg.protocol.registry.roles._rank", rank)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossipreg.config import Settings
+from gossipreg.policy import Maintenance
 from sim.agreement import Agreement, heal_bound, kept_apart
 from sim.scenario import Fault
 from sim.world import World
@@ -52,3 +53,16 @@ def test_what_is_believed_of_those_kept_apart_does_not_matter() -> None:
     assert Agreement(made, ("n3",)).holds()
     made.crash("n2", host=True)
     assert not Agreement(made, ("n3",)).holds()
+
+
+def test_what_is_taken_out_by_a_policy_is_seen_nowhere_and_all_agree_on_that() -> None:
+    made = cluster()
+    made.register("n1", offer())
+    run_for(made, 1)
+    made.set_policy("n2", Maintenance("s", "a", "new disk"))
+    assert not Agreement(made).holds()
+    assert not Agreement(made, ("n1",)).holds()
+    run_for(made, 1)
+    assert Agreement(made).holds()
+    assert Agreement(made, ("n1",)).holds()
+    assert made.processes["n0"].engine.view.service("s").healthy == ()

@@ -6,10 +6,13 @@ import pytest
 
 from sim.play import play
 from sim.scenario import Scenario
-from tests.sim.mutations import DEATH, FLAPPING, GOODBYE, MUTATIONS, SPLIT, TANGLE, Mutation
+from tests.sim.mutations import MUTATIONS, Mutation
 
 #: The most seeds that any mutation is given.
 SEEDS = max(mutation.seeds for mutation in MUTATIONS)
+
+#: The plays that show them.
+PLAYS = list(dict.fromkeys(mutation.shown_by for mutation in MUTATIONS))
 
 
 def found_by(scenario: Scenario, seed: int) -> set[str]:
@@ -20,7 +23,7 @@ def found_by(scenario: Scenario, seed: int) -> set[str]:
         return {"raised"}
 
 
-@pytest.mark.parametrize("scenario", [TANGLE, SPLIT, DEATH, FLAPPING, GOODBYE], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", PLAYS, ids=lambda scenario: scenario.name)
 def test_without_a_mistake_each_of_these_plays_is_good(scenario: Scenario) -> None:
     for seed in range(SEEDS):
         outcome = play(scenario, seed)

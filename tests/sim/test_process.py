@@ -10,6 +10,7 @@ import pytest
 
 from gossipreg.config import Settings
 from gossipreg.model import Address, Instance, Status
+from gossipreg.policy import Split
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFrame, Transmit
 from sim.cluster import Cluster
@@ -215,6 +216,25 @@ def test_with_its_disk_it_comes_back_with_what_was_registered() -> None:
     made.start("n2", disk=True)
     run_for(made, 8)
     assert [instance.id for instance in made.processes["n0"].engine.view.service("s").healthy] == ["a"]
+
+
+@pytest.mark.parametrize("disk", [True, False])
+def test_policies_are_on_disk_whoever_set_them(disk: bool) -> None:
+    made = cluster(2)
+    made.set_policy("n0", Split("s", {"v1": 1}))
+    made.set_policy("n1", Split("t", {"v1": 1}))
+    run_for(made, 1)
+    made.remove_policy("n0", "split:t")
+    run_for(made, 1)
+    made.crash("n0")
+    made.crash("n1")
+    made.start("n0", disk=disk)
+    run_for(made, 1)
+    words = {word.key: word.payload is not None for word in made.processes["n0"].engine.knowledge.policies}
+    assert words == ({"split:s": True, "split:t": False} if disk else {})
+    made.crash("n0")
+    made.start("n0", disk=True)
+    assert len(list(made.processes["n0"].engine.knowledge.policies)) == len(words)
 
 
 def test_frames_of_a_stream_stay_in_order_across_a_stall_and_the_end_comes_last() -> None:

@@ -49,8 +49,17 @@ class Word:
 
     @cached_property
     def rule(self) -> Rule | None:
-        """The rule; None for a removal, and for a kind that only a later version knows. Raises `BadPayload`."""
-        return None if self.payload is None else unpack_rule(self.payload, self.key)
+        """The rule; None for a removal, and for what only a later version understands, or nobody.
+
+        That is kept and told on all the same: were it refused, those who have it and those who refuse it would compare
+        their states for ever.
+        """
+        if self.payload is None:
+            return None
+        try:
+            return unpack_rule(self.payload, self.key)
+        except BadPayload:
+            return None
 
     @property
     def policy(self) -> Policy | None:
@@ -74,8 +83,8 @@ def pack_rule(rule: Rule) -> bytes:
     return packed
 
 
-def unpack_rule(payload: bytes, key: str) -> Rule | None:
-    """The rule that somebody packed about ``key``; None for a kind that is not known here. Raises `BadPayload`."""
+def unpack_rule(payload: bytes, key: str) -> Rule:
+    """The rule that somebody packed about ``key``. Raises `BadPayload` for anything else, whatever the bytes."""
     try:
         stated = msgpack.unpackb(payload, raw=False, strict_map_key=True, max_map_len=limits.SPLIT_SHARES_MAX)
     except (ValueError, msgpack.UnpackException) as error:
@@ -84,7 +93,7 @@ def unpack_rule(payload: bytes, key: str) -> Rule | None:
         raise BadPayload("not a rule")
     kind = KINDS.get(stated["kind"])
     if kind is None:
-        return None
+        raise BadPayload("a kind that is not known here")
     rule = _rule(kind, stated)
     if rule.key != key:
         raise BadPayload("a rule about something else")
@@ -151,7 +160,7 @@ class Policies:
         return held is not None or len(self) < 2 * limits.POLICIES_MAX
 
     def take(self, word: Word) -> list[Word]:
-        """Take a word that is news; returns those that it replaces or pushes out. Raises `BadPayload`, unchanged."""
+        """Take a word that is news; returns those that it replaces or pushes out."""
         rule = word.rule
         gone = []
         held = self._words.get(word.key)

@@ -180,7 +180,8 @@ class View:
     def _drop_empty(self) -> None:
         empty = [name for name, view in self._services.items() if not view.instances]
         for name in empty[: max(0, len(empty) - _EMPTY_MAX // 2)]:
-            self._vanished = ServiceView(max(self._vanished.index, self._services.pop(name).index))
+            self._vanished = ServiceView(max(self._vanished.index, self._services[name].index))
+            del self._services[name]  # after that: no reader may see the index fall
 
 
 def _doubtful(instance: Instance) -> Instance:

@@ -66,11 +66,9 @@ def test_what_was_sealed_for_one_instance_cannot_be_opened_as_anothers(cluster: 
     assert "they were sealed for another instance, or changed" in why_not(Keyring(cluster, (OLD,)), moved)
 
 
-def test_where_it_listens_and_how_it_is_may_change_without_sealing_anew() -> None:
-    moved = attrs.evolve(
-        carrying(), host="10.0.0.9", port=1, weight=0, role="primary", term=3, zone="z", meta={"a": "b"}
-    )
-    assert ring.open(moved) == LOGIN
+def test_how_it_is_may_change_without_sealing_anew() -> None:
+    changed = attrs.evolve(carrying(), weight=0, role="primary", term=3, zone="z", meta={"a": "b"})
+    assert ring.open(changed) == LOGIN
 
 
 @given(st.integers(0, 287), st.integers(1, 255))

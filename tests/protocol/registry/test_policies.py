@@ -15,6 +15,8 @@ from gossipreg.errors import InvalidPolicy
 from gossipreg.policy import Maintenance, Policy, Rule, Split, WeightOverride
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.policies import Policies, Word, pack_rule, unpack_rule
+from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
+from gossipreg.protocol.wire.sealing import AesGcmSeal
 from tests.protocol.making import law
 
 RULES: list[Rule] = [
@@ -102,11 +104,16 @@ def test_a_kind_that_only_a_later_version_knows_is_kept_and_has_no_effect() -> N
         msgpack.packb({"kind": "weight", "service": "orders", "instance": "o1"}),
     ],
 )
-def test_bytes_that_are_no_rule_are_refused(payload: bytes) -> None:
-    policies = Policies()
+def test_bytes_that_are_no_rule_are_refused_as_one_and_kept_as_a_word(payload: bytes) -> None:
     with pytest.raises(BadPayload):
-        policies.take(Word("split:orders", 1, 0, "a", payload))
-    assert list(policies) == []
+        unpack_rule(payload, "split:orders")
+    policies = Policies()
+    unread = Word("split:orders", 1, 0, "a", payload)
+    hear(policies, unread)
+    assert list(policies) == [unread], "a later version may understand it, and all must hold the same"
+    assert policies.in_force == ()
+    hear(policies, word(RULES[0], 2))
+    assert policies.rule("split:orders") == RULES[0]
 
 
 @law
@@ -119,6 +126,13 @@ def test_any_bytes_are_a_rule_or_are_refused(payload: bytes) -> None:
 def test_a_rule_that_does_not_fit_a_packet_is_refused() -> None:
     with pytest.raises(InvalidPolicy, match="900 are allowed"):
         pack_rule(Split("orders", {f"{n}{'v' * 60}": 1 for n in range(20)}))
+
+
+def test_the_longest_word_fits_a_sealed_packet() -> None:
+    names = "n" * limits.NAME_CHARS_MAX
+    longest = Word("k" * limits.POLICY_KEY_CHARS_MAX, 2**53, 2**16 - 1, names, bytes(limits.POLICY_BYTES_MAX))
+    seal = AesGcmSeal(bytes(32), names, bytes(8))
+    assert SENDER_BYTES + len(pack(longest)) + seal.overhead <= limits.PACKET_BYTES_MAX
 
 
 def test_the_latest_removals_are_remembered_and_the_rest_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

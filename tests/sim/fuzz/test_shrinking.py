@@ -24,7 +24,7 @@ LARGE = Scenario(
     duration=40.0,
     sealed=True,
     wiring=Wiring(kind="exponential", mean=0.02),
-    workload=Workload(instances=3, churn=2.0),
+    workload=Workload(instances=3, churn=2.0, policies=1.0, primaries=0.5),
     faults=(
         Fault(kind="cut", at=3.0, lasts=10.0, nodes=("n1", "n2"), to=("n7",)),
         Fault(kind="crash", at=8.5, lasts=5.0, nodes=("n4", "n5", "n11")),

@@ -62,7 +62,12 @@ def scenarios(draw: Any) -> Scenario:
         quiet=draw(times),
         sealed=draw(st.booleans()),
         wiring=Wiring(kind=draw(st.sampled_from(WIRINGS)), seconds=draw(times), mean=draw(times), sigma=draw(times)),
-        workload=Workload(instances=draw(st.integers(0, 9)), churn=draw(st.floats(0, 9))),
+        workload=Workload(
+            instances=draw(st.integers(0, 9)),
+            churn=draw(st.floats(0, 9)),
+            policies=draw(st.floats(0, 9)),
+            primaries=draw(st.floats(0, 9)),
+        ),
         settings=Settings(probe_interval=draw(chances), indirect_probes=draw(st.integers(1, 9))),
         faults=tuple(draw(st.lists(faults(nodes), max_size=4))),
         sometimes=tuple(draw(st.lists(texts, max_size=3))),

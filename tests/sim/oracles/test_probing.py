@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from gossipreg.model import Status
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.rumor import Rumor
 from sim.oracles.probing import Completeness, FirstProbe
 from sim.scenario import Fault
-from tests.sim.making import run_for
+from tests.sim.making import believed, run_for
 from tests.sim.oracles.watching import texts, watched
 
 
@@ -44,6 +45,21 @@ def test_a_period_that_is_too_long_is_seen_unless_the_process_was_stopped() -> N
         run_for(cluster, 4)
     assert "for a period of 2.250 s" in texts(completeness)[0]
     assert texts(excused) == []
+
+
+def test_who_is_alone_since_the_verdict_on_the_last_one_that_it_probed_need_not_hurry() -> None:
+    made, completeness = watched(Completeness, nodes=2)
+    n0 = made.processes["n0"]
+    n1 = n0.engine.members.get("n1")
+    assert n1 is not None
+    made.crash("n1", host=True)
+    run_for(made, 60)
+    completeness.probed(n0, n1)
+    run_for(made, 5)
+    made.start("n1")
+    run_for(made, 5)
+    assert believed(made, "n0", "n1") is Status.ALIVE
+    assert texts(completeness) == []
 
 
 def first_probes(*times: float) -> FirstProbe:

@@ -1,0 +1,66 @@
+"""The page of benchmarks says what the commands printed, and the commands are there."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+
+import pytest
+
+from tests.bench.figures import GROUPS
+from tests.bench.page import LINES, PAGE, prints, renewed, table
+
+COMMANDS = sorted({f"{line.told}{line.more}" for line in LINES})
+
+
+def test_the_table_is_made_of_what_is_printed_on_the_page() -> None:
+    page = PAGE.read_text()
+    assert renewed(page) == page, "python -m tests.bench.page makes it anew"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_exists_and_knows_what_it_is_told(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = re.fullmatch(r"python (?:-m tests\.bench\.(\w+)|tests/bench/(\w+)\.py)(?P<told>.*)", command)
+    assert found is not None, command
+    module = importlib.import_module(f"tests.bench.{found[1] or found[2]}")
+    monkeypatch.setattr(sys, "argv", [module.__name__, *found["told"].split(), "--help"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 0
+    known = capsys.readouterr().out
+    for word in re.findall(r"--[\w-]+|(?<!\S)[a-z]\w+$", found["told"]):
+        assert re.search(rf"{word}\b", known), f"{command}: there is no {word}"
+
+
+@pytest.mark.parametrize("rows", [line.more.split() for line in LINES if "--rows" in line.more])
+def test_each_group_of_rows_exists(rows: list[str]) -> None:
+    assert rows[1] in GROUPS
+
+
+def test_each_print_has_a_line_in_the_table() -> None:
+    assert prints(PAGE.read_text()).keys() == {line.told for line in LINES}
+
+
+def test_a_figure_that_was_not_printed_is_none_yet() -> None:
+    page = "".join(f"### `{command}`\n\nNot yet.\n\n" for command in {line.told for line in LINES})
+    assert table(page).count("not yet") == len(LINES)
+
+
+def test_a_print_tells_its_figure_its_target_and_whether_that_is_met() -> None:
+    said = "| what | unit | Serf | gossipreg | ratio | target | |\n|---|---|---|---|---|---|---|\n"
+    said += "| `kill -9`: gone from | s | 9.0 (8.0 to 9.9, n=3) | 0.1 | 1/90 | ≤ 1/40 | met |\n"
+    page = "".join(f"### `{command}`\n\nToday. Rain.\n\n{said}\n" for command in {line.told for line in LINES})
+    row = next(row for row in table(page).splitlines() if "gone from" in row)
+    assert [cell.strip() for cell in row[1:-1].split("|")] == [
+        "1/90",
+        "≤ 1/40",
+        "met",
+        "`kill -9`: gone from the last lookup (Serf: failed)",
+        "Serf 9.0 (8.0 to 9.9, n=3) s",
+        "0.1 s",
+        "Today",
+        "`python tests/bench/serf.py --nodes 64 --rows kill`",
+    ]

@@ -1,0 +1,84 @@
+"""Two primaries in one view, one with a lower term, and one for each node, are seen."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from gossipreg.model import FENCED, PRIMARY, Instance
+from gossipreg.protocol.outputs import InstancesChanged
+from sim.cluster import Cluster
+from sim.oracles.primaries import Primaries
+from sim.process import Process
+from tests.sim.making import run_for
+from tests.sim.oracles.watching import offer, texts, watched
+
+
+def claim(name: str, term: int) -> Instance:
+    return attrs.evolve(offer(name), role=PRIMARY, term=term)
+
+
+def contested() -> tuple[Cluster, Primaries]:
+    """Three nodes; n0 claims to be the primary of s, then n2 with a higher term."""
+    made, primaries = watched(Primaries)
+    made.register("n0", claim("one", 1))
+    run_for(made, 1)
+    made.register("n2", claim("two", 2))
+    run_for(made, 1)
+    primaries.stage.healed_in = 1.0
+    return made, primaries
+
+
+def show(process: Process, roles: dict[str, str]) -> None:
+    """Let a node show these instances of s in these roles, all of a sudden."""
+    services = process.engine.view._services
+    shown = tuple(attrs.evolve(each, role=roles.get(each.id)) for each in services["s"].instances)
+    services["s"] = attrs.evolve(services["s"], instances=shown)
+
+
+def test_one_primary_everywhere_is_well() -> None:
+    _made, primaries = contested()
+    primaries.finish()
+    assert primaries.checks > 10
+    assert texts(primaries) == []
+
+
+@pytest.mark.parametrize(
+    ("roles", "said"),
+    [
+        ({"one": PRIMARY, "two": PRIMARY}, "shows one in term 1 and two in term 2 as the primary of s"),
+        ({"one": PRIMARY, "two": FENCED}, "shows one in term 1 as the primary of s, not term 2"),
+        ({"one": FENCED, "two": FENCED}, "shows nobody as the primary of s"),
+    ],
+)
+def test_two_none_or_one_of_a_lower_term_is_seen(roles: dict[str, str], said: str) -> None:
+    made, primaries = contested()
+    n1 = made.processes["n1"]
+    show(n1, roles)
+    primaries.see(n1, InstancesChanged(("s",)))
+    assert texts(primaries)[0] == said
+
+
+def test_another_primary_on_another_node_is_seen_unless_somebody_is_kept_apart() -> None:
+    made, primaries = contested()
+    show(made.processes["n1"], {"one": PRIMARY, "two": FENCED})
+    primaries.stage.outside = ("n2",)
+    primaries.finish()
+    assert texts(primaries) == []
+    primaries.stage.outside = ()
+    primaries.finish()
+    assert texts(primaries) == ["shows [('s', 'n0', 'one', 1)] as primaries, and n0 [('s', 'n2', 'two', 2)]"]
+
+
+def test_a_service_of_replicas_only_needs_no_primary() -> None:
+    made, primaries = watched(Primaries)
+    made.register("n0", attrs.evolve(offer("one"), role="replica", term=3))
+    run_for(made, 1)
+    primaries.finish()
+    assert texts(primaries) == []
+
+
+def test_where_nobody_claims_it_nothing_is_judged() -> None:
+    _made, primaries = watched(Primaries)
+    primaries.finish()
+    assert primaries.note == "not applicable here: nobody claimed to be a primary"
