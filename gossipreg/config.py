@@ -153,7 +153,7 @@ class Settings:
     stream_probe: bool = _switch("A member that misses its direct ping is also probed over a stream.")
     late_acks: bool = _switch("An ack that comes after its probe has ended gives the suspect its full time again.")
     seconding: bool = _switch("A helper that could not reach a member either confirms its suspicion at once.")
-    verdict_witness: bool = _switch("Nobody is declared failed by a node that hears nobody else (decision 0003).")
+    verdict_witness: bool = _switch("Nobody is declared failed by a node that hears nobody else (decision 0005).")
 
 
 def _checked_name(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:

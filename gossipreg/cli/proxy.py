@@ -155,5 +155,7 @@ def _pairs(listen: Sequence[str], service: Sequence[str]) -> Sequence[tuple[str,
     if not listen:
         raise ConfigError("--listen: give --listen HOST:PORT and --service NAME for each port, or --forwards FILE")
     if len(listen) != len(service):
-        raise ConfigError(f"--listen: {len(listen)} ports and {len(service)} --service: give one for each, in order")
+        raise ConfigError(
+            f"{len(listen)} --listen and {len(service)} --service: give one --service for each --listen, in order"
+        )
     return tuple(zip(listen, service, strict=True))

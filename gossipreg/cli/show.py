@@ -176,7 +176,8 @@ def event(name: str, data: Mapping[str, Any]) -> tuple[str, ...]:
 def about(name: str, data: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
     """What an event is about: id or name, state, address, service, owner, weight."""
     if name.startswith("instance"):
-        return (data["id"], data["health"], address_of(data), data["service"], data["owner"], str(data["weight"]))
+        health = "" if name == "instance-removed" else data["health"]  # what it was no longer matters
+        return (data["id"], health, address_of(data), data["service"], data["owner"], str(data["weight"]))
     if name.startswith("check"):
         return (f"{data['instance']} {data['check']}", data["health"], "", data["service"], "", "")
     if name.startswith("role"):

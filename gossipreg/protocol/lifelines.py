@@ -23,7 +23,7 @@ from gossipreg.protocol.spreading.reconcile import End, Hold
 from gossipreg.protocol.talks import Purpose, Talk
 
 #: Least time between two looks at who is to be watched (seconds): while a cluster forms, that changes all the time.
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.3
 
 #: Time between two looks when nobody has come or gone: one may have restarted behind a cut link (seconds).
 _REVIEW_SECONDS = 30.0

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import attrs
 
+from tests.bench.tables import markdown
+
 
 @attrs.frozen
 class Figure:
@@ -145,12 +147,7 @@ class Board:
             lines.append(
                 [row.title, row.unit, *cells, ratio_cell, row.target, row.verdict(found.get(self.ours), ratio)]
             )
-        widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(lines[0]))]
-        lines.insert(1, ["-" * width for width in widths])
-        return "\n".join(
-            "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-            for line in lines
-        )
+        return markdown(lines)
 
     def json(self) -> dict[str, Any]:
         """Everything, for programs."""

@@ -1,6 +1,6 @@
 """Serf and gossipreg side by side: N agents of each on one machine's loopback, measured in one run.
 
-    python tests/bench/serf.py                                  64 agents, every row: a quarter of an hour
+    python tests/bench/serf.py                                  64 agents, every row: some twenty minutes
     python tests/bench/serf.py --nodes 16 --rows idle,kill      fewer agents, some rows
     python tests/bench/serf.py --skip-serf --json               gossipreg alone, for programs
     python tests/bench/serf.py --nice -15                       where the machine has other things to do (needs root)
@@ -61,7 +61,7 @@ IDLE_GROUPS = frozenset({"idle", "memory"})
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """What the user wants; ends the process with a word about it if it cannot be had."""
-    parser = contest.parser(__doc__, nodes=64, calm=5, limit=1800)
+    parser = contest.parser(__doc__, nodes=64, calm=5, limit=2700)
     parser.add_argument("--rows", default=",".join(GROUPS), metavar="A,B", help=f"what to measure ({','.join(GROUPS)})")
     parser.add_argument("--registrations", type=int, default=10, metavar="N", help="how many are timed (10)")
     parser.add_argument("--hurts", type=int, default=3, metavar="N", help="agents killed, and agents stopped (3)")

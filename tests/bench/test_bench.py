@@ -282,7 +282,8 @@ def test_it_measures_real_agents_and_leaves_nothing_behind(home: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not may_count_packets(), reason="counting packets needs CAP_NET_RAW")
 def test_a_burst_is_seen_by_all_and_holds_up_another_registration_by_some_finite_time(home: Path) -> None:
-    with bench("--skip-serf", "--json", "--rows", "burst", "--calm", "1", "--burst", "30", "--bursts", "1") as running:
+    told = ("--calm", "1", "--burst", "30", "--bursts", "1", "--connections", "2")
+    with bench("--skip-serf", "--json", "--rows", "burst", *told) as running:
         out, err = running.communicate(timeout=60)
     assert running.returncode == 0, err
     rows = {row["key"]: row["figures"]["gossipreg"]["middle"] for row in json.loads(out)["rows"]}

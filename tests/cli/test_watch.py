@@ -37,7 +37,7 @@ def test_a_line_for_everything_there_and_for_every_change_until_ctrl_c(fake: Fak
             ["member-present", "web-1", "alive", "127.0.0.1:7940", "-", "-", "-"],
             ["instance-present", "orders-1", "passing", "127.0.0.1:8080", "orders", "web-1", "3"],
             ["member-failed", "web-1", "failed", "127.0.0.1:7940", "-", "-", "-"],
-            ["instance-removed", "orders-1", "passing", "127.0.0.1:8080", "orders", "web-1", "3"],
+            ["instance-removed", "orders-1", "-", "127.0.0.1:8080", "orders", "web-1", "3"],
         ]
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0

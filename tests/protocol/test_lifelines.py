@@ -173,12 +173,12 @@ def test_one_that_restarts_while_it_is_knocked_at_is_not_accused() -> None:
     assert statuses(node.stream_ended(knock.stream, 5.001, refused=True)) == []
 
 
-def test_lines_follow_the_ring_but_not_more_than_once_a_second() -> None:
+def test_lines_follow_the_ring_but_not_more_than_thrice_a_second() -> None:
     node, opened = watching(CROWD[0])
     assert [line.to for line in opened] == [CROWD[0].address]
-    introduce(node, *CROWD[1:], now=0.2)
-    assert lines(node, node.wake(0.5)) == []
-    outputs = node.wake(1.0)
+    introduce(node, *CROWD[1:], now=0.1)
+    assert lines(node, node.wake(0.2)) == []
+    outputs = node.wake(0.3)
     wanted = node.members.ring.after("a", 2)
     assert {holder(line).name for line in lines(node, outputs)} == set(wanted) - {"b"}
     assert (CloseStream(opened[0].stream) in outputs) == ("b" not in wanted)

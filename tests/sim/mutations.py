@@ -388,7 +388,7 @@ def the_last_below_each_in_the_tree_is_told_nothing(patch: pytest.MonkeyPatch) -
     patch.setattr(Ring, "below", below)
 
 
-@_mutation(NEWS, "Spreading")
+@_mutation(NEWS, "Spreading", seeds=6)
 def the_tree_has_a_wrong_root_and_an_echo_counts_twice(patch: pytest.MonkeyPatch) -> None:
     def below(self: Ring, name: str, root: str, fanout: int) -> list[str]:
         rank = self._rank(name, root)
@@ -408,7 +408,7 @@ def the_tree_has_a_wrong_root_and_an_echo_counts_twice(patch: pytest.MonkeyPatch
 # What is to be done about it
 
 
-@_mutation(AT_ONCE, "Healing")
+@_mutation(AT_ONCE, "Healing", seeds=6)
 def of_two_words_said_at_once_none_counts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Word, "rank", property(lambda self: (self.ms, self.counter, "", 0)))
 
@@ -443,7 +443,7 @@ def policies_on_disk_are_not_recalled(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "recall", lambda *_: [])
 
 
-@_mutation(AT_ONCE, "LastWord")
+@_mutation(AT_ONCE, "LastWord", seeds=6)
 def policies_do_not_count_in_the_fingerprint(patch: pytest.MonkeyPatch) -> None:
     honest = Fingerprint.replace
 

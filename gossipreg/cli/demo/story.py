@@ -25,6 +25,10 @@ _FORM_PATIENCE, _SPREAD_PATIENCE = 10.0, 5.0
 #: Longest for a killed process to be noticed by the last agent (seconds).
 _NOTICE_PATIENCE: Final = 20.0
 
+#: How long after the last agent is ready all are surely watched: each node looks three times a second to whom it is to
+#: hold lifelines (seconds). Who is killed before that is found out by probes, after some seconds.
+_WATCHED_AFTER: Final = 0.6
+
 #: Whom the acts befall. The first agent is spared: the screen shows what it sees.
 OBSERVER, LEAVER, VICTIM = "web-1", "web-2", "web-3"
 
@@ -51,13 +55,14 @@ class Story:
         self._names = [f"web-{number}" for number in range(1, nodes + 1)]
         self._agents, self._eyes, self._tell = agents, eyes, tell
         self._running: dict[str, Running] = {}
-        self._began = self._act_began = time.perf_counter()
+        self._began = self._act_began = self._ready = time.perf_counter()
 
     def play(self) -> None:
         """All the acts: assemble, register, look up, kill, leave, restart."""
         self._assemble()
         self._register()
         self._look_up(asked=self._names[-1])
+        self._let_lifelines_be_held()
         lost = self._kill(VICTIM)
         self._leave(LEAVER)
         self._restart(VICTIM, lost)
@@ -69,9 +74,9 @@ class Story:
         starting = [(name, self._agents.start(name, self._running[first].gossip)) for name in others]
         for name, process in starting:
             self._meet(self._agents.ready(name, process))
-        ready = time.perf_counter()
-        self._measured(f"{self._everyone} is ready, interpreter start included, after", ready)
-        self._act_began = ready
+        self._ready = time.perf_counter()
+        self._measured(f"{self._everyone} is ready, interpreter start included, after", self._ready)
+        self._act_began = self._ready
         self._wait(
             {f"{self._everyone} sees all others after another": lambda sight: all(map(sight.sees_alive, self._names))},
             _FORM_PATIENCE,
@@ -90,6 +95,10 @@ class Story:
         self._act(f"{asked} is asked for orders")
         found = self._running[asked].agent.get("services", "orders")["instances"]
         self._measured(f"answers {', '.join(address_of(instance) for instance in found)} after", time.perf_counter())
+
+    def _let_lifelines_be_held(self) -> None:
+        self._act("nothing is done until who came last is watched, too")
+        time.sleep(max(0.0, self._ready + _WATCHED_AFTER - time.perf_counter()))
 
     def _kill(self, name: str) -> list[str]:
         """Kill the process; the ids of the instances that it owned."""

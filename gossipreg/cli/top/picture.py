@@ -154,8 +154,6 @@ def _event(at: float, name: str, data: Mapping[str, Any], width: int) -> Text:
     subject, state, address, service, owner, weight = show.about(name, data)
     weighs = f"weight {weight}" if name == "instance-changed" else ""  # as a rule it is what has changed
     rest = "  ".join(show.clean(each) for each in (weighs, service, address, owner) if each)
-    if name == "instance-removed":
-        state = ""  # what it was no longer matters
     when, style = local(at).split()[1], show.STYLES.get(state, "")
     cells = [(when, "dim"), (name, ""), (subject, ""), (state, style), (rest, "dim")]
     widths = [12, 16, 18, 11, max(0, width - 12 - 16 - 18 - 11 - 8)]

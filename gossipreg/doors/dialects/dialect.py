@@ -37,6 +37,10 @@ class Dialect(Protocol):
         """Methods and patterns of what is no GET and comes as often: heartbeats, polls. Logged as reads are."""
         ...
 
+    def token(self, request: Request) -> str | None:
+        """What a request that found its pattern shows to be let in, wherever the dialect's clients put it."""
+        ...
+
     async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
         """The pattern of the path, for the counter, empty if there is none; and the answer, errors included.
 

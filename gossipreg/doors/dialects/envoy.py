@@ -118,6 +118,13 @@ class Envoy:
     _kept: dict[tuple[Cluster, str | None], tuple[int, Any]] = attrs.field(init=False, factory=dict)
     _told: set[str] = attrs.field(init=False, factory=set)  # versions, while the node is young
 
+    def token(self, request: Request) -> str | None:
+        """That of the header, or the one in the body."""
+        try:
+            return request.token or Poll.parse(request.body).token
+        except Refusal:
+            return None
+
     async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
         """The endpoints of the clusters that are asked for, or 304 if those are known."""
         pattern = ""

@@ -47,6 +47,10 @@ class Traefik:
     prefixes: tuple[str, ...] = ("/traefik",)
     routine: frozenset[tuple[str, str]] = frozenset()
 
+    def token(self, request: Request) -> str | None:
+        """As everywhere."""
+        return request.token
+
     async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
         """The dynamic configuration. While the node is young it is refused, so Traefik keeps what it has."""
         pattern = ""

@@ -88,7 +88,12 @@ class Door:
         self.room.requests[outcome] += 1
         level = self._levels.of(outcome)
         if journal.log.isEnabledFor(level):
-            journal.write(level, name, outcome, time.perf_counter() - began, self.room.access.holder(request.token))
+            holder = self.room.access.holder(self._token(request, outcome[1]))
+            journal.write(level, name, outcome, time.perf_counter() - began, holder)
+
+    def _token(self, request: Request, path: str) -> str | None:
+        """The token that a request for the route of that path has shown."""
+        return next((each.token(request) for prefix, each in self._dialects if path.startswith(prefix)), request.token)
 
     async def _reply(self, request: Request) -> tuple[str, str, Reply]:
         """The answer, and the method and the path of the route that gave it; empty where none was found."""

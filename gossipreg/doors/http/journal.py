@@ -33,6 +33,8 @@ class Levels:
     def _new(self, method: str, route: str, status: int) -> int:
         if status in (401, 403, 503):
             return logging.WARNING
+        if status == 501:  # what a dialect does not have is nobody's failure, but worth knowing when one moves here
+            return logging.INFO
         if status >= 500:
             return logging.ERROR
         reads = method in ("", "GET", "HEAD") or (method, route) in ROUTINE | self._routine

@@ -114,10 +114,13 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("POST", "/api/v1/leave"): Operation({202: _object(status=_TEXT)}, (403,)),
 }
 
+#: A yes or a no in a query; its bare name is a yes.
+_FLAG: Final[Json] = {"type": ["boolean", "string"], "enum": [True, False, "", "true", "false", "1", "0"]}
+
 #: Query parameters, wherever they are known: what they take, and what they ask for.
 _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
-    "all": (_BOOLEAN, "Also the instances that cannot serve."),
-    "healthy": (_BOOLEAN, "Only the instances that can serve."),
+    "all": (_FLAG, "Also the instances that cannot serve."),
+    "healthy": (_FLAG, "Only the instances that can serve."),
     "tag": (_WORD, "Only what has this tag."),
     "zone": (_WORD, "Only what is in this zone."),
     "role": (_WORD, "Only what has this role."),

@@ -101,7 +101,7 @@ class Proxy:
         elif were and not are:
             log.warning("no instance of %s can serve", service)
         elif are and (not were or (was_in_panic and not self.balancer.in_panic)):
-            log.info("%d instances of %s can serve", are, service)
+            log.info("%s: %d can serve", service, are)
 
     def stop(self) -> None:
         """Accept no more, and cut in the drain time what has not ended by then. `serve` returns after that."""

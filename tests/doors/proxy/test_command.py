@@ -46,7 +46,7 @@ ORDERS = ("--listen", "127.0.0.1:0", "--service", "orders")
     ("arguments", "sentence"),
     [
         ((), "--listen: give --listen HOST:PORT and --service NAME for each port, or --forwards FILE"),
-        (("--listen", "a:1"), "--listen: 1 ports and 0 --service: give one for each, in order"),
+        (("--listen", "a:1"), "1 --listen and 0 --service: give one --service for each --listen, in order"),
         (("--listen", "here", "--service", "a"), "cannot read the port of 'here'"),
         ((*ORDERS, "--metrics", "here"), "--metrics: cannot read the port of 'here'"),
         ((*ORDERS, "--tries", "0"), "tries: 0 is not a number of at least 1"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import pytest
 
 from gossipreg.config import Settings
+from gossipreg.policy import Split
 from sim.oracles.spreading import Spreading, epidemic
 from sim.scenario import Fault
 from tests.sim.making import run_for
@@ -47,6 +49,24 @@ def test_a_record_is_timed_from_its_birth_to_the_last_node(number: int) -> None:
     run_for(made, 1)
     assert len(oracle._times) == 2 + number
     assert all(0 < time < 0.1 for time in oracle._times)
+
+
+def test_a_policy_is_timed_as_well() -> None:
+    made, oracle = watched(Spreading, warmup=60.0)
+    run_for(made, 2)
+    made.set_policy("n0", Split("s", {"v1": 1}))
+    run_for(made, 1)
+    assert len(oracle._times) == 2 + 1
+    assert 0 < oracle._times[-1] < 0.1
+
+
+def test_an_instance_that_is_offered_again_is_not_timed_for_it_may_look_as_it_did() -> None:
+    made, oracle = watched(Spreading, warmup=60.0)
+    run_for(made, 2)
+    for weight in (2, 1):
+        made.register("n1", attrs.evolve(offer("a"), weight=weight))
+        run_for(made, 1)
+    assert len(oracle._times) == 2
 
 
 def test_a_few_records_or_a_loss_beyond_gossip_say_nothing() -> None:

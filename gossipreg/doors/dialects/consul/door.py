@@ -132,6 +132,10 @@ class Consul:
     )
     _memory: Memory | None = attrs.field(init=False, default=None)  # from the first request on
 
+    def token(self, request: Request) -> str | None:
+        """See `Dialect`."""
+        return _token(request, split(request.target)[1])
+
     async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
         """See `Dialect`."""
         pattern = ""

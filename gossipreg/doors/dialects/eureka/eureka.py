@@ -192,6 +192,10 @@ class Eureka:
     routine: frozenset[tuple[str, str]] = frozenset(("PUT", f"{root}/apps/{{app}}/{{id}}") for root in _ROOTS)
     _desk: Desk | None = attrs.field(init=False, default=None)
 
+    def token(self, request: Request) -> str | None:
+        """See `Dialect`."""
+        return _token(request)
+
     async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
         """The pattern of the path that was found, and the answer."""
         pattern, handler = "", None
