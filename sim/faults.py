@@ -172,6 +172,9 @@ class Faults:
             self.cluster.crash(name, host=host)
 
     def _start(self, name: str, *, disk: bool, port: int | None = None) -> None:
+        leaving = self.cluster.living(name)
+        if leaving is not None and leaving.engine.identity.left:
+            self._close(name, leaving)
         if name in self.cluster.processes and not self.cluster.living(name):
             self.trace.note(self.cluster.world.now, name, "start")
             self.cluster.start(name, disk=disk, port=port)

@@ -64,6 +64,7 @@ async def test_it_follows_eds_as_the_page_says(tmp_path: Path) -> None:
         client="Envoy",
         version=await version_of(ENVOY, "--version"),
         dialect="Envoy EDS",
-        did="follows EDS: weights 30:10 for 3:1, drains, zones by priority, survives its agent",
+        did="follows EDS: drains, zones by priority, survives its agent",
+        weights="30:10 for 3:1",
         seconds=seconds,
     )

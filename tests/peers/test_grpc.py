@@ -75,5 +75,6 @@ async def test_it_follows_by_dns_as_the_page_says(tmp_path: Path) -> None:
         version=grpc.__version__,
         dialect="DNS",
         did="follows addresses of `dns:///`, when a connection ends",
+        weights="do not reach it",
         seconds=seconds,
     )

@@ -153,6 +153,7 @@ async def test_it_follows_agents_as_the_page_says_and_goes_on_when_its_own_is_go
         client="HAProxy",
         version=await version_of("haproxy", "-v"),
         dialect="DNS",
-        did="follows SRV records: weights 30:10 for 3:1, survives its agent",
+        did="follows SRV records, survives its agent",
+        weights="30:10 for 3:1",
         seconds=seconds,
     )

@@ -75,6 +75,7 @@ async def test_it_follows_by_a_rendered_file(tmp_path: Path) -> None:
         client="nginx",
         version=await version_of("nginx", "-v"),
         dialect="rendered file",
-        did="follows `gossipreg render`: weights 30:10 for 3:1, nobody left is 502",
+        did="follows `gossipreg render`, nobody left is 502",
+        weights="30:10 for 3:1",
         seconds=seconds,
     )

@@ -15,17 +15,17 @@ def test_what_was_recorded_stands_in_the_page(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv(VARIABLE, str(file))
     record(client="vmagent", version="1.79.5", dialect="Consul", did="scrapes", seconds=3.0)
     record(client="py-consul", version="1.8.0", dialect="Consul", did="registers | renews")
-    record(client="vmagent", version="1.79.5", dialect="Consul", did="scrapes", seconds=0.256)
+    record(client="vmagent", version="1.79.5", dialect="Consul", did="scrapes", weights="none", seconds=0.256)
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     page = with_table("before\n<!-- peers: made by tests -->\nold\n<!-- end -->\nafter\n", rows)
     assert page.splitlines() == [
         "before",
         "<!-- peers: made by tests -->",
         "",
-        "| client | version | dialect | what it did | change seen after |",
-        "|---|---|---|---|---|",
-        "| py-consul | 1.8.0 | Consul | registers \\| renews |  |",
-        "| vmagent | 1.79.5 | Consul | scrapes | 0.26 s |",
+        "| client | version | dialect | what it did | weights | change seen after |",
+        "|---|---|---|---|---|---|",
+        "| py-consul | 1.8.0 | Consul | registers \\| renews |  |  |",
+        "| vmagent | 1.79.5 | Consul | scrapes | none | 0.26 s |",
         "",
         "<!-- end -->",
         "after",

@@ -48,6 +48,7 @@ async def test_it_follows_the_http_provider_as_the_page_says(tmp_path: Path) -> 
         client="Traefik",
         version=await version_of(TRAEFIK, "version"),
         dialect="Traefik http provider",
-        did="follows services: weights 30:10 for 3:1, routers by labels and by rule, survives its agent",
+        did="follows services: routers by labels and by rule, survives its agent",
+        weights="30:10 for 3:1",
         seconds=seconds,
     )

@@ -50,7 +50,7 @@ TANGLE = Scenario(
     warmup=4.0,
     duration=11.0,
     quiet=12.0,
-    workload=Workload(churn=4.0),
+    workload=Workload(churn=8.0),
     settings=_HASTY,
     faults=(
         Fault(kind="loss", probability=0.1),

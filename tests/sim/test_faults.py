@@ -69,6 +69,12 @@ def test_pauses_alternate_until_the_heal() -> None:
     assert marks_at(outcome, "unfreeze") == [2, 5, 8]
 
 
+def test_who_is_to_come_back_while_it_still_says_goodbye_comes_back() -> None:
+    outcome = play(scenario(Fault(kind="leave", nodes=("n3",), at=1, lasts=0.5)), 1)
+    assert outcome.is_good
+    assert outcome.marks["leave"] == outcome.marks["start"] == 1
+
+
 def test_who_leaves_is_not_missed() -> None:
     outcome = play(scenario(Fault(kind="leave", nodes=("n3",), at=1)), 1)
     assert outcome.is_good

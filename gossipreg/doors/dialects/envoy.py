@@ -88,6 +88,8 @@ class Poll:
             value = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise Refusal(400, f"the body is not JSON that can be read: {error}") from None
+        if value is None:  # elsewhere null says that there is nothing, as in all JSON that is made of the protocol
+            raise Refusal(400, "the body: null is not an object")
         request = _table(value, "the body")
         kind = _either(request, "type_url", TYPE)
         if kind != TYPE:

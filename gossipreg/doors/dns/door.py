@@ -14,7 +14,9 @@ Only names that exist are kept: nobody can fill the cache by asking for ones tha
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
+from typing import Final
 
 import attrs
 import dns.rcode
@@ -26,6 +28,10 @@ from gossipreg.doors.dns.zone import Reply, Zone
 
 log = logging.getLogger(__name__)
 
+#: From one lot to the next. Of all steps, that of the golden ratio leaves any number of lots in a row spread most
+#: evenly, so that the few orders that are kept share the first place out as the weights say, as nearly as so few can.
+_GOLDEN: Final = (math.sqrt(5) - 1) / 2
+
 _REFUSED = Reply(dns.rcode.REFUSED)
 _FAILED = Reply(dns.rcode.SERVFAIL)
 
@@ -35,6 +41,7 @@ class Entry:
     """The answers to one question: the same records in different orders."""
 
     question: Question
+    lot: float  # from 0 up to 1: decides who comes first in the next order
     orders: list[bytes] = attrs.field(factory=list)
     read: tuple[tuple[str, int], ...] = ()
     epoch: int = 0
@@ -72,7 +79,7 @@ class Door:
             self.counters[f"dns_junk_{query.reason}"] += 1
             return query.reply
         question = query.question
-        entry = self._kept.get(question) or Entry(question)
+        entry = self._kept.get(question) or Entry(question, self.zone.dice.random())
         answer = self._take(entry)
         if query.is_plain and not tcp and question in self._kept:
             if len(self._recognised) >= limits.RECOGNISED_MAX:
@@ -105,7 +112,8 @@ class Door:
     def _draw(self, entry: Entry) -> bytes:
         """Put an answer together, and keep it if the name exists."""
         question = entry.question
-        reply = self._reply(question)
+        reply = self._reply(question, entry.lot)
+        entry.lot = (entry.lot + _GOLDEN) % 1.0
         answer = encode(question, reply, self.zone.ttl)
         if reply.rcode != dns.rcode.NOERROR:
             return answer
@@ -113,12 +121,12 @@ class Door:
         self._keep(entry, answer)
         return answer
 
-    def _reply(self, question: Question) -> Reply:
+    def _reply(self, question: Question, lot: float) -> Reply:
         if self.zone.directory.is_closed:
             return _FAILED
         if not is_internet(question):
             return _REFUSED
-        return self.zone.reply(question.name, question.type_)
+        return self.zone.reply(question.name, question.type_, lot)
 
     def _keep(self, entry: Entry, answer: bytes) -> None:
         if self._bytes + len(answer) > limits.CACHE_BYTES or len(self._kept) >= limits.QUESTIONS_MAX:

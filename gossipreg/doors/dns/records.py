@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import accumulate
 from random import Random
 
 import dns.exception
@@ -43,12 +45,19 @@ def ip_of(host: str) -> IP | None:
         return None
 
 
-def by_weight(instances: Iterable[Instance], dice: Random) -> list[Instance]:
+def by_weight(instances: Sequence[Instance], dice: Random, lot: float) -> list[Instance]:
     """The instances in an order drawn by weight: each comes before the others with the odds of its weight.
 
-    Efraimidis and Spirakis, "Weighted random sampling with a reservoir": sort by exponential waiting times.
+    The first, which is the one that most clients call, is the one on whose weight ``lot``, from 0 up to 1, falls when
+    all are laid side by side: so lots that are spread evenly share the first place out by weight. The others are sorted
+    by exponential waiting times (Efraimidis and Spirakis, "Weighted random sampling with a reservoir").
     """
-    return sorted(instances, key=lambda instance: dice.expovariate(instance.weight))
+    if not instances:
+        return []
+    ends = list(accumulate(instance.weight for instance in instances))
+    first = bisect(ends, lot * ends[-1], hi=len(ends) - 1)
+    others = (*instances[:first], *instances[first + 1 :])
+    return [instances[first], *sorted(others, key=lambda instance: dice.expovariate(instance.weight))]
 
 
 def address(ip: IP) -> dns.rdata.Rdata:

@@ -61,8 +61,8 @@ class Zone:
         """How long a client may remember that something is not there (seconds)."""
         return min(self.ttl, limits.NEGATIVE_TTL_MAX)
 
-    def reply(self, name: dns.name.Name, type_: dns.rdatatype.RdataType) -> Reply:
-        """What is to be said about ``name``, which is in lower case."""
+    def reply(self, name: dns.name.Name, type_: dns.rdatatype.RdataType, lot: float) -> Reply:
+        """What is to be said about ``name``, in lower case. ``lot``, from 0 up to 1, decides who comes first."""
         domain = names.domain_of(name, self._domains)
         if domain is None:
             return self._in_reverse(name, type_)
@@ -70,7 +70,7 @@ class Zone:
             return Reply(dns.rcode.REFUSED)
         asked = names.asked_below(name, domain)
         if isinstance(asked, names.Service):
-            return self._service(name, domain, type_, asked)
+            return self._service(name, domain, type_, asked, lot)
         if isinstance(asked, names.Apex):
             return self._apex(domain, type_)
         there = self._there(asked)
@@ -99,7 +99,12 @@ class Zone:
         return attrs.evolve(reply, additional=((server, records.address(self._own_ip())),))
 
     def _service(
-        self, name: dns.name.Name, domain: dns.name.Name, type_: dns.rdatatype.RdataType, asked: names.Service
+        self,
+        name: dns.name.Name,
+        domain: dns.name.Name,
+        type_: dns.rdatatype.RdataType,
+        asked: names.Service,
+        lot: float,
     ) -> Reply:
         read: dict[str, int] = {}
         offered: list[Instance] = []
@@ -112,8 +117,8 @@ class Zone:
                 break
         if not offered:
             return attrs.evolve(self._nobody(domain), read=tuple(read.items()))
-        able = (each for each in offered if each.health.can_serve and each.weight > 0)
-        reply = self._offered(name, domain, type_, records.by_weight(able, self.dice), scaled=asked.scaled)
+        able = [each for each in offered if each.health.can_serve and each.weight > 0]
+        reply = self._offered(name, domain, type_, records.by_weight(able, self.dice, lot), scaled=asked.scaled)
         return attrs.evolve(reply, read=tuple(read.items()))
 
     def _offered(

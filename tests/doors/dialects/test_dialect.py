@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import ClassVar
 
 import attrs
@@ -99,6 +101,9 @@ class Parrot:
     prefixes: ClassVar[tuple[str, ...]] = ("/parrot",)
     routine: ClassVar[frozenset[tuple[str, str]]] = frozenset()
 
+    def token(self, request: Request) -> str | None:
+        return request.target.rpartition("/")[2]
+
     async def answer(self, request: Request, room: Room) -> tuple[str, Answer]:
         return "/parrot/{word}", Answer(418, request.target.encode(), media=b"text/plain")
 
@@ -133,6 +138,19 @@ def test_every_dialect_that_can_be_switched_on_is_there() -> None:
     prefixes = [prefix for each in load(DIALECTS) for prefix in each.prefixes]
     assert len(prefixes) == len(set(prefixes)) >= len(DIALECTS)
     assert not any(prefix.startswith("/api") for prefix in prefixes)
+
+
+@pytest.mark.parametrize("on", [(), ("envoy",), ("consul", "eureka")], ids=lambda on: "+".join(on) or "off")
+def test_what_is_switched_off_is_not_imported(on: tuple[str, ...]) -> None:
+    """Of a whole agent's modules, in an interpreter of its own."""
+    program = (
+        "import sys, gossipreg.cli.serving\nfrom gossipreg.doors.dialects import load\n"
+        "load(sys.argv[1:])\nprint(*sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, *on], capture_output=True, text=True, check=True)
+    package = "gossipreg.doors.dialects."
+    loaded = {each.removeprefix(package).partition(".")[0] for each in ran.stdout.split() if each.startswith(package)}
+    assert loaded & set(DIALECTS) == set(on)
 
 
 def test_dialects_are_all_on_unless_told_and_none_are_by_off() -> None:

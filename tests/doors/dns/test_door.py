@@ -77,12 +77,22 @@ def test_a_cookie_changes_nothing(desk: Desk) -> None:
     assert desk.node.lookups == 1
 
 
-def test_every_instance_comes_first_as_often_as_it_weighs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ANSWERS_PER_DRAW", 2)
-    desk.offer("10.0.0.1", weight=3)
-    desk.offer("10.0.0.2", weight=1)
-    firsts = Counter(desk.records(NAME)[0] for _ in range(2000))
-    assert 2.5 < firsts["10.0.0.1"] / firsts["10.0.0.2"] < 3.6
+@pytest.mark.parametrize("weights", [(9, 1), (3, 1), (5, 3, 2), (1, 1, 1, 1)])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_instance_comes_first_as_often_as_it_weighs(desk: Desk, weights: tuple[int, ...], seed: int) -> None:
+    desk.door.zone.dice.seed(seed)
+    due = {}
+    for number, weight in enumerate(weights, 1):
+        desk.offer(f"10.0.0.{number}", weight=weight)
+        due[number] = 10_000 * weight / sum(weights)
+    query = dns.message.make_query(NAME, "A").to_wire()
+    firsts = Counter[int]()
+    for _ in range(10_000):
+        answer = desk.door.answer(query)
+        assert answer is not None
+        firsts[answer[answer.index(b"\x0a\x00\x00") + 3]] += 1
+    chi_squared = sum((firsts[number] - due[number]) ** 2 / due[number] for number in due)
+    assert chi_squared < 24  # with one degree of freedom a fair draw exceeds it once in a million runs
 
 
 def test_nearly_every_answer_in_an_order_is_a_copy(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import re
@@ -13,6 +14,8 @@ import pytest
 import trio
 
 from gossipreg.cli.logs import _Json
+from gossipreg.config import DIALECTS
+from gossipreg.doors.dialects import load
 from gossipreg.doors.http import journal, serve_http
 from gossipreg.doors.http.access import Access
 from gossipreg.doors.http.journal import Levels
@@ -117,6 +120,7 @@ async def test_a_change_is_logged_with_all_that_is_known_of_it(
         ("GET", "/api/v1/node", 401, logging.WARNING),
         ("GET", "/healthz", 503, logging.WARNING),
         ("PUT", "/api/v1/instances", 500, logging.ERROR),
+        ("GET", "/v1/kv/{key...}", 501, logging.INFO),
     ],
 )
 def test_a_line_is_as_loud_as_what_it_says(method: str, route: str, status: int, level: int) -> None:
@@ -141,6 +145,56 @@ async def test_a_token_is_logged_by_its_name_only(
     assert [vars(each)["token"] for each in (read, refused, unknown)] == ["dashboard", "dashboard", None]
     assert READER not in caplog.text
     assert "somebody" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "body"),
+    [
+        ("PUT", "/v1/kv/a", {"X-Consul-Token": READER}, ""),
+        ("GET", "/v1/catalog/services", {"X-Consul-Token": READER}, ""),
+        ("GET", f"/v1/catalog/services?token={READER}", {}, ""),
+        ("PUT", "/v1/agent/leave", {"X-Consul-Token": READER}, ""),
+        ("GET", "/eureka/apps", {"Authorization": f"Basic {base64.b64encode(f'any:{READER}'.encode()).decode()}"}, ""),
+        (
+            "POST",
+            "/v3/discovery:endpoints",
+            {},
+            f'{{"node": {{"metadata": {{"gossipreg": {{"token": "{READER}"}}}}}}}}',
+        ),
+        ("GET", "/traefik/v1/config", {"Authorization": f"Bearer {READER}"}, ""),
+    ],
+)
+async def test_a_token_is_known_wherever_a_dialects_clients_put_it(
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    body: str,
+    tmp_path: Path,
+    fake: FakeNode,
+    nursery: trio.Nursery,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, LOGGER)
+    access = Access.from_file(written(tmp_path / "tokens.toml", TOKENS))
+    serve = partial(serve_http, fake, Address("127.0.0.1", 0), leave=lambda: None, access=access)
+    bound = await nursery.start(partial(serve, dialects=load(DIALECTS)))
+    async with httpx.AsyncClient(base_url=f"http://{bound}", trust_env=False) as client:
+        await client.request(method, target, headers=headers, content=body or None)
+    [line] = lines(caplog)
+    assert vars(line)["token"] == "dashboard"
+    assert READER not in caplog.text
+
+
+async def test_a_body_that_cannot_be_read_shows_no_token(
+    fake: FakeNode, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, LOGGER)
+    serve = partial(serve_http, fake, Address("127.0.0.1", 0), leave=lambda: None, dialects=load(["envoy"]))
+    bound = await nursery.start(serve)
+    async with httpx.AsyncClient(base_url=f"http://{bound}", trust_env=False) as client:
+        answer = await client.post("/v3/discovery:endpoints", content="{")
+    [line] = lines(caplog)
+    assert (answer.status_code, vars(line)["token"]) == (400, None)
 
 
 async def test_one_who_waits_is_logged_when_he_is_answered(

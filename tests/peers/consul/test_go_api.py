@@ -59,6 +59,7 @@ async def test_it_registers_and_discovers_as_the_page_says(tmp_path: Path, progr
         client="consul/api (Go)",
         version=VERSION,
         dialect="Consul",
-        did="registers and renews by ttl; follows a service by blocking queries, with weights",
+        did="registers and renews by ttl; follows a service by blocking queries",
+        weights="registered, and told to the program",
         seconds=seconds,
     )

@@ -60,5 +60,6 @@ async def test_it_registers_and_watches_as_the_page_says(tmp_path: Path, modules
         version=VERSION,
         dialect="Consul",
         did="registers with weight and role in Meta, renews by ttl; watch() goes on when its killed agent is back",
+        weights="registered, and told to the program",
         seconds=seconds,
     )

@@ -44,6 +44,7 @@ async def test_it_registers_and_discovers_as_the_page_says(tmp_path: Path, numbe
         client=f"py-consul ({kind})",
         version=importlib.metadata.version("py-consul"),
         dialect="Consul",
-        did="registers and renews by ttl; follows a service by blocking queries, with weights",
+        did="registers and renews by ttl; follows a service by blocking queries",
+        weights="registered, and told to the program",
         seconds=seconds,
     )

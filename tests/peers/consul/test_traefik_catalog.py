@@ -45,6 +45,7 @@ async def test_it_follows_the_catalog_as_the_page_says(tmp_path: Path) -> None:
         client="Traefik",
         version=await version_of(TRAEFIK, "version"),
         dialect="Consul",
-        did="consulCatalog with watch: routers by tags, no weights; keeps what it knows when its agent is away",
+        did="consulCatalog with watch: routers by tags; keeps what it knows when its agent is away",
+        weights="not used",
         seconds=max(killed, came),
     )

@@ -87,4 +87,11 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path, 
             seconds = await eventually(lambda: finds("two"), within=5)
         await shows(alpha, "ORDERS", {})
     did = "registers, renews and discovers; its agent killed, it registers with the next one; takes its instance back"
-    record(client="eureka-js-client", version=VERSION, dialect="eureka", did=did, seconds=seconds)
+    record(
+        client="eureka-js-client",
+        version=VERSION,
+        dialect="Eureka",
+        did=did,
+        weights="taken from its metadata",
+        seconds=seconds,
+    )

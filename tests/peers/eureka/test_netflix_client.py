@@ -130,4 +130,11 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path, 
     did = (
         "registers, renews and discovers by deltas; its agent killed, it registers with the next one; cancels its lease"
     )
-    record(client="Netflix eureka-client", version=VERSION, dialect="eureka", did=did, seconds=seconds)
+    record(
+        client="Netflix eureka-client",
+        version=VERSION,
+        dialect="Eureka",
+        did=did,
+        weights="taken from its metadata",
+        seconds=seconds,
+    )

@@ -107,4 +107,11 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path) 
         await shows(alpha, "ORDERS", {id_: "DOWN"}, within=6)
     version = importlib.metadata.version("py-eureka-client")
     did = "registers, renews, discovers by deltas and calls; its agent killed, it registers with the next one"
-    record(client="py-eureka-client", version=version, dialect="eureka", did=did, seconds=seconds)
+    record(
+        client="py-eureka-client",
+        version=version,
+        dialect="Eureka",
+        did=did,
+        weights="taken from its metadata; not used in its own calls",
+        seconds=seconds,
+    )

@@ -7,6 +7,7 @@ from functools import partial
 import attrs
 
 from gossipreg.config import Settings
+from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
 from sim.cluster import Cluster
 from sim.conditions import Cut, Links
@@ -63,6 +64,12 @@ class SimStage:
 
     def withdraw(self, name: str, service: str) -> None:
         self.cluster.deregister(name, instance_of(name, service).id)
+
+    def rule(self, name: str, rule: Rule) -> None:
+        self.cluster.set_policy(name, rule)
+
+    def unrule(self, name: str, key: str) -> None:
+        self.cluster.remove_policy(name, key)
 
     def crash(self, name: str) -> None:
         self.cluster.crash(name)

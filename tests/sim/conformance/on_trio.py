@@ -13,6 +13,7 @@ import trio
 
 from gossipreg.config import Config, Settings
 from gossipreg.model import Event, InstanceEvent, MemberEvent, Snapshot
+from gossipreg.policy import Rule
 from gossipreg.runtime.life import Life
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import _born, _Keys
@@ -83,6 +84,16 @@ class TrioStage:
         life = self._lives[name]
         with self.wires.at(name):
             life.driver.say(life.engine.deregister(instance_of(name, service).id, trio.current_time()))
+
+    def rule(self, name: str, rule: Rule) -> None:
+        life = self._lives[name]
+        with self.wires.at(name):
+            life.driver.say(life.engine.set_policy(rule, trio.current_time()))
+
+    def unrule(self, name: str, key: str) -> None:
+        life = self._lives[name]
+        with self.wires.at(name):
+            life.driver.say(life.engine.remove_policy(key, trio.current_time()))
 
     def crash(self, name: str) -> None:
         self._lives[name].close()

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import attrs
 
 from gossipreg.model import Address, Instance
+from gossipreg.policy import Rule
 from sim.world import ns
 from tests.sim.conformance.diary import Diary
 
@@ -56,6 +57,12 @@ class Stage(Protocol):
 
     def withdraw(self, name: str, service: str) -> None:
         """Take it back."""
+
+    def rule(self, name: str, rule: Rule) -> None:
+        """Set a policy at ``name``."""
+
+    def unrule(self, name: str, key: str) -> None:
+        """Remove it there."""
 
     def crash(self, name: str) -> None:
         """End a process; its kernel refuses and closes."""

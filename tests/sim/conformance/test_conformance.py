@@ -6,6 +6,7 @@ import pytest
 from trio.testing import MockClock
 
 from gossipreg.config import Settings
+from gossipreg.policy import Maintenance
 from tests.sim.conformance.on_sim import play_on_sim
 from tests.sim.conformance.on_trio import play_on_trio
 from tests.sim.conformance.scene import Scene, scene
@@ -31,6 +32,17 @@ SCENES = [
         (21.0, lambda stage: stage.offer("n6", "mail")),
         (40.0, lambda stage: stage.mend()),
         ends=70.0,
+    ),
+    scene(
+        "both sides of a split take somebody out, and one takes it back",
+        6,
+        (4.0, lambda stage: stage.cut("n0", "n1", "n2")),
+        (5.0, lambda stage: stage.rule("n1", Maintenance("web", "web-n4"))),
+        (5.5, lambda stage: stage.rule("n4", Maintenance("web", "web-n4", "new disk"))),
+        (6.0, lambda stage: stage.rule("n0", Maintenance("web", "web-n2"))),
+        (9.0, lambda stage: stage.unrule("n5", "maintenance:web:web-n4")),
+        (25.0, lambda stage: stage.mend()),
+        ends=55.0,
     ),
     scene("a node leaves", 5, (4.0, lambda stage: stage.leave("n4")), ends=12.0),
     scene(

@@ -45,3 +45,13 @@ def test_without_a_restart_or_an_agreement_there_is_nothing_to_judge() -> None:
     restarts.stage.healed_in = None
     restarts.finish()
     assert restarts.note == "not applicable here: the cluster did not come to agree"
+
+
+def test_who_waits_alone_for_its_seeds_is_not_judged() -> None:
+    made, restarts = restarted()
+    for name in ("n0", "n1", "n2"):
+        made.crash(name)
+    made.start("n1")
+    run_for(made, 3)
+    restarts.finish()
+    assert restarts.note == "not applicable here: who restarted waits for one of its seeds, alone"

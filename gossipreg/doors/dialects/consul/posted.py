@@ -247,8 +247,9 @@ def _what(table: Table) -> dict[str, Any]:
     """What is done, and how often: the first kind that is given counts, as it does in Consul."""
     args = table.texts("Args") or table.texts("ScriptArgs")
     timeout = table.seconds("Timeout")
-    if table.text("TTL") or isinstance(table.get("TTL"), int):
-        return {"ttl": table.seconds("TTL")}
+    ttl = table.seconds("TTL")
+    if ttl is not None:
+        return {"ttl": ttl}
     interval = table.seconds("Interval")
     if interval is None:
         raise Refusal(400, f"{table.where}Interval: is missing: say how often to look, or give a TTL")

@@ -59,13 +59,13 @@ class Shelf:
     """The answers of one node to Consul's clients."""
 
     node: Registry
-    _began: int  # its generation, in ms since the epoch: above all that an earlier life of it has counted
+    _began: int  # its generation, in ms since the epoch
     _kept: OrderedDict[Hashable, Kept] = attrs.field(init=False, factory=OrderedDict)
     _bytes: int = attrs.field(init=False, default=0)
 
     def read(self, asked: Asked) -> Kept:
         """The answer as it is now."""
-        now = self._index(asked.service)
+        now = self.node.index(asked.service)
         kept = self._kept.get(asked.key)
         if kept is not None and kept.seen == now:
             self._kept.move_to_end(asked.key)
@@ -95,16 +95,9 @@ class Shelf:
         """The answer once its index is not ``index`` any more, or the time is over (seconds). Raises ``NodeClosed``."""
         with trio.move_on_after(seconds):
             while (kept := self.read(asked)).index == index:
-                await self.node.wait_changed(asked.service, kept.seen - self._offset(asked.service))
+                await self.node.wait_changed(asked.service, kept.seen)
                 await trio.sleep(max(0.0, kept.rest - time.monotonic()))
         return self.read(asked)
-
-    def _offset(self, service: str | None) -> int:
-        """A service's index has begun at the node's birth already; that of everything begins at 0."""
-        return self._began if service is None else 0
-
-    def _index(self, service: str | None) -> int:
-        return self.node.index(service) + self._offset(service)
 
     def _keep(self, key: Hashable, kept: Kept) -> None:
         before = self._kept.pop(key, None)

@@ -91,6 +91,14 @@ async def test_keys_are_read_however_they_are_written(node: Node, client: Client
     assert list(await client.get("agent/checks")) == ["service:web:1", "service:web:2", "service:web:3"]
 
 
+@pytest.mark.parametrize("ttl", ["1m30s", "90000ms", 90_000_000_000])
+async def test_a_ttl_is_a_text_or_nanoseconds(ttl: object) -> None:
+    fake = FakeNode()
+    said = await Client(fake).ask("PUT", "agent/service/register", {**WEB, "Check": {"TTL": ttl}})
+    assert said.status == 200, said
+    assert [each.ttl for each in fake.checked["web"]] == [90.0]
+
+
 async def test_a_check_begins_critical_and_follows_what_the_service_says(node: Node, client: Client) -> None:
     await client.put("agent/service/register", {"Name": "web", "Port": 80, "Check": TTL})
     assert node.lookup("web") == ()
