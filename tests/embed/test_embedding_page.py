@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gossipreg import MemberEvent
 from gossipreg.embed.httpx import AsyncTransport, Transport
 from gossipreg.embed.threads import Node, open_node
 from tests.embed.pages import PATIENCE, programs_of, run
@@ -172,12 +173,16 @@ def test_a_worker_that_is_killed_is_gone_and_replaced(folder: Path, node: Node) 
     with serving(folder, node, *GUNICORN) as (server, _):
         before = {instance.owner for instance in node.wait_for("shop", at_least=2, timeout=PATIENCE)}
         os.kill(workers_of(server.pid)[0], signal.SIGKILL)
-        watch = node.watch("shop")
-        while True:
-            owners = {instance.owner for instance in watch.get(PATIENCE).instances}
-            if len(owners) == 2 and len(owners & before) == 1:
-                break
-    assert "failed" in status_of_others(node)
+        changes = node.events()
+        killed: set[str] = set()
+        after = set(before)
+        while not killed or len(after - killed) < 2:
+            for event in changes.get(PATIENCE):
+                if isinstance(event, MemberEvent) and event.kind == "failed":
+                    killed.add(event.member.name)
+            after = {instance.owner for instance in node.lookup("shop")}
+    assert len(killed) == 1
+    assert killed < before
 
 
 @pytest.mark.slow

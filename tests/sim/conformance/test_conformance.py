@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+import trio
 from trio.testing import MockClock
 
 from gossipreg.config import Settings
 from gossipreg.policy import Maintenance
+from gossipreg.runtime import driver
+from sim.world import EPOCH_MS
 from tests.sim.conformance.on_sim import play_on_sim
 from tests.sim.conformance.on_trio import play_on_trio
 from tests.sim.conformance.scene import Scene, scene
@@ -66,8 +71,9 @@ CLOSE = 1e-5
 
 @pytest.mark.parametrize("played", SCENES, ids=lambda played: str(played.title))
 async def test_the_driver_and_the_simulator_agree_on_who_believes_what_and_when(
-    played: Scene, autojump_clock: MockClock
+    played: Scene, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(driver, "time", SimpleNamespace(time=lambda: EPOCH_MS / 1000 + trio.current_time()))
     simulated = play_on_sim(played, SETTINGS)
     real = await play_on_trio(played, SETTINGS)
     assert real.packets == simulated.packets > 100
