@@ -206,3 +206,11 @@ def test_what_was_kept_twice_over_a_restart_is_known_once() -> None:
     node = offering(engine("a"))
     node.recall([word(), word(), word(BORN - 1)], 6.0)
     assert weights(node) == {"x": 9, "y": 1}
+
+
+def test_a_node_that_began_with_a_wrong_clock_is_shut_out_only_until_it_is_told_the_time() -> None:
+    node = offering(among(B))
+    late = word(BORN + 2 * AHEAD_MAX)
+    assert policies_changed(hear(node, B, late)) == []
+    node.tell_time(BORN + 2 * AHEAD_MAX, 6.0)
+    assert policies_changed(hear(node, B, late)) == [("split:orders",)]
