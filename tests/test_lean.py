@@ -18,7 +18,6 @@ from gossipreg.config import KEY_BYTES
 HEAVY = frozenset(
     {
         "asyncio",
-        "cattrs",
         "click",
         "cryptography",
         "dns",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import attrs
 
 from gossipreg.check import Kind, read_checks
@@ -12,13 +10,11 @@ from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
 from gossipreg.doors.http.call import Call
 from gossipreg.doors.http.events import EventStream
 from gossipreg.doors.http.lookups import Lookup
+from gossipreg.doors.http.registration import Registration
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.doors.http.waits import reply
 from gossipreg.model import Health
-
-if TYPE_CHECKING:
-    from gossipreg.doors.http.registration import Registration
 
 
 async def health(call: Call) -> Answer:
@@ -60,8 +56,6 @@ async def register(call: Call) -> Answer:
     """Register an instance with this node, or replace the one it has under that id."""
     if not call.request.announces_body:
         raise Refusal(411, "an instance is expected as JSON: send it as the body, with a Content-Length")
-    from gossipreg.doors.http.registration import Registration  # with cattrs: see there
-
     wanted = Registration.parse(call.request.body)
     checks = read_checks(wanted.checks)
     if call.node.command_checks != "api" and any(check.kind is Kind.COMMAND for check in checks):

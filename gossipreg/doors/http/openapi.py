@@ -18,6 +18,7 @@ import attrs
 from gossipreg import __version__, limits
 from gossipreg.doors.http.answers import Answer, encode
 from gossipreg.doors.http.call import Call
+from gossipreg.doors.http.registration import Registration
 from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
 from gossipreg.policy import KINDS
 
@@ -267,8 +268,6 @@ def _answer(status: int, schema: Json | None, media: str) -> Json:
 
 
 def _schemas() -> dict[str, Json]:
-    from gossipreg.doors.http.registration import Registration  # with cattrs, which it is kept from
-
     node = _noun(NodeInfo)
     health = {"status": _enum(["ok", "draining", "leaving"]), **node["properties"]}
     return {

@@ -1,16 +1,12 @@
-"""Knows how to read an instance that a client wants registered, and how to say what is wrong with it.
-
-Loaded at the first registration: cattrs takes longer to import than the rest of the door.
-"""
+"""Knows how to read an instance that a client wants registered, and how to say what is wrong with it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, Final, Literal, NewType, cast, get_type_hints
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Literal, NewType, cast
 
 import attrs
-from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
 
 from gossipreg.doors.http.answers import Refusal, shown
 
@@ -49,13 +45,14 @@ class Registration:
             raise Refusal(400, f"the body is not JSON that can be read: {error}") from None
         if not isinstance(value, dict):
             raise Refusal(400, f"the body is {_shown_json(value)}, not an object with the fields {', '.join(_FIELDS)}")
-        try:
-            return _CONVERTER.structure(value, cls)
-        except ClassValidationError as error:
-            raise Refusal(400, "; ".join(_sentences(error))) from None
+        read: dict[str, Any] = {}
+        wrong = [*_read_into(read, value), *_strangers(value)]
+        if wrong:
+            raise Refusal(400, "; ".join(wrong))
+        return cls(**read)
 
 
-def _text(value: Any, _: Any = None) -> str:
+def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{_shown_json(value)} is not a string")
     try:
@@ -65,25 +62,29 @@ def _text(value: Any, _: Any = None) -> str:
     return value
 
 
-def _whole_number(value: Any, _: Any = None) -> int:
+def _whole_number(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{_shown_json(value)} is not a whole number")
     return value
 
 
-def _texts(value: Any, _: Any = None) -> tuple[str, ...]:
+def _or_null(read: Callable[[Any], object]) -> Callable[[Any], object]:
+    return lambda value: None if value is None else read(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError(f"{_shown_json(value)} is not a list of strings")
     return tuple(_text(each) for each in value)
 
 
-def _text_map(value: Any, _: Any = None) -> dict[str, str]:
+def _text_map(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise TypeError(f"{_shown_json(value)} is not an object of strings")
     return {_text(key): _text(each) for key, each in value.items()}
 
 
-def _term(value: Any, _: Any = None) -> Term:
+def _term(value: Any) -> Term:
     if value == NEXT:
         return NEXT
     if not isinstance(value, int) or isinstance(value, bool):
@@ -91,13 +92,13 @@ def _term(value: Any, _: Any = None) -> Term:
     return value
 
 
-def _secrets(value: Any, _: Any = None) -> Secrets:
+def _secrets(value: Any) -> Secrets:
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
         raise TypeError("it is not an object of strings")
     return cast("Secrets", value)
 
 
-def _list(value: Any, _: Any = None) -> list[Any]:
+def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError(f"{_shown_json(value)} is not a list of checks")
     return value
@@ -109,33 +110,40 @@ def _shown_json(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _sentences(error: ClassValidationError) -> Iterator[str]:
-    """One sentence per field that cannot be used, each naming its field."""
-    fields, others = error.group_exceptions()
-    for problem, note in fields:
-        match problem:
-            case KeyError():
-                yield f"{note.name}: is missing"
-            case _:
-                yield f"{note.name}: {problem}"
-    for other in others:
-        assert isinstance(other, ForbiddenExtraKeysError), other
-        unknown = ", ".join(shown(name) for name in sorted(other.extra_fields))
-        yield f"{unknown}: an instance has no such field; it has {', '.join(_FIELDS)}"
+#: How each field is read: strictly, for what is of the wrong type is refused rather than turned into the right one.
+_READERS: Final[Mapping[str, Callable[[Any], object]]] = {
+    "service": _text,
+    "port": _whole_number,
+    "host": _or_null(_text),
+    "tags": _texts,
+    "meta": _text_map,
+    "weight": _whole_number,
+    "zone": _or_null(_text),
+    "role": _or_null(_text),
+    "term": _term,
+    "id": _or_null(_text),
+    "checks": _list,
+    "credentials": _secrets,
+}
+
+_FIELDS: Final = tuple(field.name for field in attrs.fields(Registration))
+_REQUIRED: Final = tuple(field.name for field in attrs.fields(Registration) if field.default is attrs.NOTHING)
 
 
-def _converter() -> Converter:
-    """Strict: what is of the wrong type is refused, where cattrs would rather turn it into the right one."""
-    converter = Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(str, _text)
-    converter.register_structure_hook(int, _whole_number)
-    converter.register_structure_hook_func(lambda type_: type_ == tuple[str, ...], _texts)
-    converter.register_structure_hook_func(lambda type_: type_ == dict[str, str], _text_map)
-    converter.register_structure_hook_func(lambda type_: type_ == list[Any], _list)
-    converter.register_structure_hook_func(lambda type_: type_ == Term, _term)
-    converter.register_structure_hook(Secrets, _secrets)
-    return converter
+def _read_into(read: dict[str, Any], value: dict[str, Any]) -> Iterator[str]:
+    """Read the known fields of ``value``; one sentence for each that cannot be used, naming it."""
+    for name in _FIELDS:
+        if name not in value:
+            if name in _REQUIRED:
+                yield f"{name}: is missing"
+            continue
+        try:
+            read[name] = _READERS[name](value[name])
+        except (TypeError, ValueError) as error:
+            yield f"{name}: {error}"
 
 
-_FIELDS: Final = tuple(get_type_hints(Registration))
-_CONVERTER: Final = _converter()
+def _strangers(value: dict[str, Any]) -> Iterator[str]:
+    """One sentence for all fields of ``value`` that an instance does not have, if there are any."""
+    if unknown := sorted(value.keys() - set(_FIELDS)):
+        yield f"{', '.join(map(shown, unknown))}: an instance has no such field; it has {', '.join(_FIELDS)}"
