@@ -31,6 +31,7 @@ from gossipreg.protocol.outputs import (
     Transmit,
 )
 from gossipreg.runtime.changes import Changes
+from gossipreg.runtime.contests import Contests
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.streams import Streams
@@ -51,6 +52,7 @@ class Driver:
     nursery: trio.Nursery
     on_failure: Callable[[GossipregError], None] | None = None
     streams: Streams = attrs.field(init=False)
+    _contests: Contests = attrs.field(init=False)
     _sleep: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
@@ -63,6 +65,7 @@ class Driver:
             self.ended,
             self.nursery,
         )
+        self._contests = Contests(self.engine.view)
         self._tell_time()
 
     def _tell_time(self) -> None:
@@ -130,6 +133,7 @@ class Driver:
                     self._tell_of_member(output)
                 case InstancesChanged():
                     self.changes.write(("service", name) for name in output.services)
+                    self._contests.warn(output.services)
                 case PoliciesChanged():
                     self.changes.write(("policy", key) for key in output.keys)
                 case NameContested():

@@ -30,7 +30,6 @@ from gossipreg.runtime.life import Life
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.sockets import Sockets, check_safety, open_sockets, resolve_bind
-from gossipreg.runtime.watches import warn_of_contests
 
 if TYPE_CHECKING:
     from gossipreg.runtime.last_known import LastKnown
@@ -121,7 +120,6 @@ async def _living(
                     last_known.begin(life)
                     nursery.start_soon(last_known.keep, life)
                 nursery.start_soon(life.driver.run)
-                nursery.start_soon(warn_of_contests, life.engine.view, life.changes)
                 nursery.start_soon(life.driver.serve, sockets.tcp)
                 if keeper is not None:
                     nursery.start_soon(life.keep_peers, keeper)

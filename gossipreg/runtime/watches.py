@@ -6,7 +6,6 @@ dropped leaves nothing behind.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Final, Literal, Self
 
@@ -14,23 +13,19 @@ import attrs
 
 from gossipreg.errors import GossipregError
 from gossipreg.model import (
-    PRIMARY,
     CheckEvent,
     Event,
     Instance,
     InstanceEvent,
     Member,
     MemberEvent,
-    RoleEvent,
     ServiceChange,
     Snapshot,
     Status,
 )
-from gossipreg.protocol.registry.roles import contenders
 from gossipreg.protocol.registry.view import View
 from gossipreg.runtime.changes import Changes
-
-log = logging.getLogger(__name__)
+from gossipreg.runtime.contests import Contests
 
 MemberKind = Literal["joined", "suspect", "alive", "failed", "left"]
 
@@ -104,65 +99,6 @@ class Watch:
         return ServiceChange(
             self.service, view.index, view.healthy, diff.added, diff.changed, diff.removed, snapshot=snapshot
         )
-
-
-@attrs.define
-class Contests:
-    """Services of which several healthy instances claim to be the primary, as was last told of them."""
-
-    _view: View
-    _told: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
-
-    def look(self, service: str) -> RoleEvent | None:
-        """What there is to tell of the service now."""
-        before = self._told.pop(service, ())
-        now = contenders(self._view.service(service).healthy)
-        primary = now[0] if now and now[0].role == PRIMARY else None
-        if len(now) > 1:
-            self._told[service] = now
-            return None if _claims(now) == _claims(before) else RoleEvent("contested", service, primary, now)
-        return RoleEvent("settled", service, primary, now) if before else None
-
-    @property
-    def services(self) -> tuple[str, ...]:
-        """Those that were last told of as contested."""
-        return tuple(self._told)
-
-
-def _claims(contending: Iterable[Instance]) -> list[tuple[str, str, int, str | None]]:
-    return [(each.owner, each.id, each.term, each.role) for each in contending]
-
-
-async def warn_of_contests(view: View, changes: Changes) -> None:
-    """Tell the log of every service that several claim to be the primary of, until the node closes."""
-    contests, position = Contests(view), 0
-    while not changes.closed:
-        entries = changes.since(position)
-        position = changes.position
-        services = (
-            dict.fromkeys([*contests.services, *view.services])
-            if entries is None
-            else [name for kind, name in entries if kind == "service"]
-        )
-        for service in services:
-            event = contests.look(service)
-            if event is not None:
-                _log_contest(event)
-        await changes.wait(position)
-
-
-def _log_contest(event: RoleEvent) -> None:
-    named = [f"{each.id} of {each.owner} (term {each.term})" for each in event.contenders[:4]]
-    if event.kind == "settled":
-        log.info("%s is contested no more: its primary is %s", event.service, named[0] if event.primary else "nobody")
-        return
-    log.warning(
-        "%d instances of %s claim to be its primary: %s: %s is called; register the others as replicas",
-        len(event.contenders),
-        event.service,
-        ", ".join(named),
-        event.primary.id if event.primary else "none of them",
-    )
 
 
 @attrs.define(eq=False)

@@ -16,7 +16,7 @@ import trio.testing
 
 from gossipreg.config import Settings
 from gossipreg.errors import GossipregError, NameConflict
-from gossipreg.model import Address, Status
+from gossipreg.model import PRIMARY, Address, Instance, Status
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import (
     CloseStream,
@@ -29,6 +29,7 @@ from gossipreg.protocol.outputs import (
     SendFrame,
     Transmit,
 )
+from gossipreg.protocol.registry.view import ServiceView, View
 from gossipreg.protocol.wire.sealing import ClearSeal
 from gossipreg.runtime.changes import Changes
 from gossipreg.runtime.datagrams import Datagrams
@@ -53,6 +54,7 @@ class FakeEngine:
     due: float = math.inf
     dirty: bool = False
     settings: Settings = attrs.field(factory=Settings)
+    view: View = attrs.field(factory=lambda: View(0))
     counters: Counter[str] = attrs.field(factory=Counter)
     returns: dict[str, list[Output]] = attrs.field(factory=dict)
 
@@ -207,6 +209,18 @@ async def test_what_changed_is_written_down_for_watchers(rig: Rig) -> None:
     failed = ANN.graver(Status.FAILED)
     rig.driver.perform([InstancesChanged(("orders", "stock")), MemberChanged(ANN, failed), MemberChanged(failed, None)])
     assert rig.driver.changes.since(0) == [("service", "orders"), ("service", "stock"), ("member", "ann")]
+
+
+async def test_two_that_claim_to_be_the_primary_are_in_the_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    both = tuple(
+        Instance(id=f"i-{number}", service="orders", host="10.0.0.1", port=80, owner=f"m{number}", role=PRIMARY)
+        for number in (1, 2)
+    )
+    rig.engine.view._services["orders"] = ServiceView(1, both, both)
+    rig.driver.perform([InstancesChanged(("orders", "stock"))])
+    assert [record.getMessage()[:49] for record in caplog.records] == [
+        "2 instances of orders claim to be its primary: i-"
+    ]
 
 
 @pytest.mark.parametrize(

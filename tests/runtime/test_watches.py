@@ -31,7 +31,7 @@ from gossipreg.model import (
 from gossipreg.protocol.registry.view import ServiceView, View
 from gossipreg.runtime import changes as changes_module
 from gossipreg.runtime.changes import Changes
-from gossipreg.runtime.watches import Events, Watch, warn_of_contests
+from gossipreg.runtime.watches import Events, Watch
 
 
 def instance(
@@ -453,25 +453,3 @@ async def test_a_watcher_that_fell_far_behind_is_told_how_a_contest_stands(board
     for _ in range(changes_module._KEPT + 1):
         board.changes.write([("service", "stock")])
     assert await told(events) == [RoleEvent("settled", "orders", None, ())]
-
-
-async def test_a_contest_and_its_end_are_in_the_log(
-    board: Board, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    nursery.start_soon(warn_of_contests, board.view, board.changes)
-    for offered in [(primary(1, 1),), (claim(1, 1), primary(2, 2)), (claim(1, 1), primary(2, 2)), (primary(2, 2),), ()]:
-        board.offer(*offered)
-        await trio.testing.wait_all_tasks_blocked()
-    contested = (
-        "2 instances of orders claim to be its primary: i-2 of m2 (term 2), i-1 of m1 (term 1): "
-        "i-2 is called; register the others as replicas"
-    )
-    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        (
-            "WARNING",
-            contested,
-        ),
-        ("INFO", "orders is contested no more: its primary is i-2 of m2 (term 2)"),
-    ]
-    board.changes.close()

@@ -38,12 +38,11 @@ class ServiceView:
     healthy: tuple[Instance, ...] = ()
     shares: tuple[int, ...] = ()
     lost: Lost | None = None
+    term: int = 0  # the highest that was seen of it so far
 
     def to_call(self, panic: float) -> tuple[Instance, ...]:
         """Those that can serve; if fewer than that share can be reached, also what was lost at once."""
         return self.lost.instances if self.lost is not None and self.lost.share < panic else self.healthy
-
-    term: int = 0  # the highest that was seen of it so far
 
 
 class Owner(Protocol):
