@@ -82,6 +82,11 @@ class Settings:
     probe_timeout_min: float = _setting(
         0.1, "The least that it may take, where round trips were measured: smoothed + 4 x variation (RFC 6298)."
     )
+    probe_early: float = _setting(
+        0.5,
+        "Share of its interval by which a probe may begin sooner when a ping has woken the node anyway; 0: never.",
+        zero=True,
+    )
     indirect_probes: int = _setting(3, "How many members are asked to ping one that did not answer, k (SWIM §3.1).")
     nack_fraction: float = _setting(
         0.8, "Share of the patience in a ping-req after which a helper without an ack sends a nack (Lifeguard §IV-A)."

@@ -386,6 +386,8 @@ class Engine:
             self.outbox.put(Transmit(self.outbox.sender + ack, voice.source))  # a stranger gets no more than it gave
         else:
             self.outbox.send(voice.source, ack, now=now)
+            if not self.identity.left:
+                self.judgement.pinged(now)
         self._compare(ping.fingerprint, voice, now)
 
     def _hear_request(self, request: PingReq, voice: Voice, now: float) -> None:

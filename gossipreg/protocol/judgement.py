@@ -97,6 +97,10 @@ class Judgement:
         """Ask whom it is time to ask, and accuse whoever has not answered."""
         self.perform(self.detector.prober.wake(self.knowledge.fingerprint.total, now), now)
 
+    def pinged(self, now: float) -> None:
+        """Ask whom it will soon be time to ask, since this node is awake."""
+        self.perform(self.detector.prober.pinged(self.knowledge.fingerprint.total, now), now)
+
     def judge(self, now: float) -> None:
         """Pass the verdicts that are due."""
         for suspect in self.detector.verdicts(now):

@@ -1,8 +1,8 @@
 """Knows the settings that make this protocol behave as the published ones do.
 
 A profile switches off what the others do not have: the witness, the own-lag rule, streams beside probes, lifelines,
-telling the accused at once, adaptive timeouts, seconding, gaps between rounds of gossip that grow. What remains
-different is listed in docs/simulator.md.
+telling the accused at once, adaptive timeouts, seconding, probes along with an ack, gaps between rounds of gossip that
+grow. What remains different is listed in docs/simulator.md.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _SWIM: Final = Settings(
     probe_interval=1.0,
     probe_timeout=0.5,
     probe_timeout_min=0.5,
+    probe_early=0.0,
     indirect_probes=3,
     suspicion_alpha=5.0,
     suspicion_beta=1.0,

@@ -10,6 +10,9 @@ in parallel, for networks that carry TCP but lose UDP. If nothing came by the en
 A helper that sends neither ack nor nack was probably not heard by *us*: so missed nacks count against our own health,
 and a node in bad health stretches both its timeout and its period.
 
+To wake up costs an idle node more than what it then does. So who is woken by a ping, and well, begins the probe that
+would soon be due along with its ack (docs/decisions/0020). The periods stay where they are: as many probes are made.
+
 The prober decides nothing about membership: it says `Missed` and `Answered`, and its owner draws the conclusions.
 """
 
@@ -190,6 +193,21 @@ class Prober:
             self._begin(fingerprint, found, now)
         return found
 
+    def pinged(self, fingerprint: int, now: float) -> list[Finding]:
+        """A ping has woken this node: if all is well, begin the probe that would soon be due."""
+        probe = self._current
+        if self.health.score or (probe is not None and not probe.acked):
+            return []
+        begins = self.next_period if probe is None else probe.next_at
+        if not begins - self.settings.probe_early * self.settings.probe_interval <= now < begins:
+            return []
+        found: list[Finding] = []
+        if probe is not None:
+            self._end(probe, found)
+            self.next_period = begins
+        self._begin(fingerprint, found, now)
+        return found
+
     def _begin(self, fingerprint: int, found: list[Finding], now: float) -> None:
         target = self.members.next_target()
         if target is None:
@@ -205,7 +223,7 @@ class Prober:
             now,
             timeout_at=now + stretch(timeout),
             ends_at=now + stretch(patience),
-            next_at=now + stretch(self.settings.probe_interval),
+            next_at=max(now, self.next_period) + stretch(self.settings.probe_interval),
         )
         self._current = self._probes[seq] = probe
         while len(self._probes) > _OPEN_MAX:

@@ -100,6 +100,52 @@ def test_an_ack_in_time_ends_the_probe_and_mends_the_health() -> None:
     assert isinstance(next_ping, Say)
 
 
+def answered(one: Probing) -> Probing:
+    """The same, with its probe answered; the next is due at 2.0."""
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.2)
+    return one
+
+
+def test_who_is_woken_by_a_ping_begins_the_probe_that_would_soon_be_due() -> None:
+    one = answered(probing())
+    assert one.prober.pinged(FINGERPRINT, 1.49) == []
+    [ping] = one.prober.pinged(FINGERPRINT, 1.5)
+    assert isinstance(ping, Say)
+    assert ping.message == Ping(2, next(o.life for o in one.others if o.address == ping.to), FINGERPRINT)
+    assert one.prober.deadline == 2.0  # its timeout
+
+
+def test_an_early_probe_moves_none_of_the_later_ones() -> None:
+    one = answered(probing())
+    [ping] = one.prober.pinged(FINGERPRINT, 1.5)
+    assert isinstance(ping, Say)
+    assert one.prober.acked(Ack(2, 0, 0), next(o.life for o in one.others if o.address == ping.to), 1.51)
+    assert one.prober.deadline == 3.0
+    assert one.prober.pinged(FINGERPRINT, 2.49) == []
+
+
+def test_the_first_probe_may_be_early_too() -> None:
+    one = probing()
+    prober = Prober(one.prober.settings, one.prober.members, one.health, next_period=1.0)
+    assert len(prober.pinged(FINGERPRINT, 0.6)) == 1
+
+
+def test_nothing_is_early_while_a_probe_has_no_answer() -> None:
+    assert probing().prober.pinged(FINGERPRINT, 1.9) == []
+
+
+def test_nothing_is_early_when_this_node_is_not_well() -> None:
+    assert answered(probing(health=3)).prober.pinged(FINGERPRINT, 3.9) == []
+
+
+def test_what_is_overdue_is_left_to_the_wake_that_knows_how_late_it_is() -> None:
+    assert answered(probing()).prober.pinged(FINGERPRINT, 2.0) == []
+
+
+def test_probes_keep_to_their_time_if_they_are_told_to() -> None:
+    assert answered(probing(probe_early=0)).prober.pinged(FINGERPRINT, 1.99) == []
+
+
 def test_an_ack_counts_once() -> None:
     one = probing()
     assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.2)
