@@ -13,9 +13,11 @@ from typing import Final
 
 import attrs
 
+from tests.bench.picture import Bar, drawn
 from tests.bench.tables import markdown
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+PICTURE: Final = PAGE.parent / "pictures" / "benchmarks.svg"
 
 _TABLE: Final = re.compile(r"(?<=<!-- the table -->\n).*?(?=\n<!-- its end -->)", re.DOTALL)
 _PRINT: Final = re.compile(
@@ -34,6 +36,9 @@ _PROXY: Final = "python tests/bench/proxy.py"
 _WATCHERS: Final = "python -m tests.bench.watchers"
 _CONSUL: Final = "python -m tests.bench.consul_watchers"
 _CHECKS: Final = "python -m tests.bench.checks"
+
+#: What the name of a line says where more is better; else less is.
+_MORE: Final = "a second"
 
 #: The middle of a figure, and what else it says of itself.
 _SPREAD: Final = "median (lowest to highest, number)"
@@ -212,7 +217,7 @@ LINES: Final = (
     _proxy("balancer: requests a second on 32 kept connections", "requests on"),
     _proxy("balancer: requests a second, each on its own connection", "requests, each"),
     _proxy("balancer: latency of one caller, median", "latency of one caller, median"),
-    _proxy("balancer: bytes there and back on one connection", "bytes there"),
+    _proxy("balancer: bytes a second, there and back on one connection", "bytes there"),
     Line(
         "a service fails its check: its owner knows until gone from the last of 3",
         _CHECKS,
@@ -285,14 +290,28 @@ def table(page: str) -> str:
     return markdown(rows)
 
 
+def bars(page: str) -> list[Bar]:
+    """The lines of the table that have a ratio, to be drawn."""
+    said = prints(page)
+    made = []
+    for line in LINES:
+        found = said[line.told]
+        ratio = "" if line.ratio is None else found.row(line.ratio.row).get(line.ratio.column, "")
+        if ratio:
+            made.append(Bar(line.what, ratio, found.row(line.judged).get("target", ""), more=_MORE in line.what))
+    return made
+
+
 def renewed(page: str) -> str:
     """``page`` with its table made anew."""
     return _TABLE.sub(lambda _: table(page), page, count=1)
 
 
 def main() -> None:
-    """Make the table of the page anew."""
-    PAGE.write_text(renewed(PAGE.read_text()))
+    """Make the table of the page and the picture anew."""
+    page = PAGE.read_text()
+    PAGE.write_text(renewed(page))
+    PICTURE.write_text(drawn(bars(page)))
 
 
 if __name__ == "__main__":

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.peers.consul.programs import Program, set_the_stage
+from tests.peers.npm import install, needs_node
 from tests.peers.results import record
 from tests.peers.stage import adapted, open_stage, running, written
 
 pytestmark = [
     pytest.mark.peer,
     pytest.mark.slow,
-    pytest.mark.skipif(
-        shutil.which("npm") is None or shutil.which("node") is None,
-        reason="node or npm is not installed (Debian: nodejs npm)",
-    ),
+    needs_node,
 ]
 
 VERSION: Final = "2.0.1"
@@ -29,15 +25,7 @@ VERSION: Final = "2.0.1"
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that has the client, of the npm registry."""
-    directory = tmp_path_factory.mktemp("npm")
-    command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", f"consul@{VERSION}"]
-    try:
-        done = subprocess.run(command, cwd=directory, capture_output=True, timeout=90, check=False)
-    except subprocess.TimeoutExpired:
-        pytest.skip("npm did not install consul within 90 s")
-    if done.returncode != 0:
-        pytest.skip(f"npm cannot install consul: {done.stderr.decode(errors='replace')[-200:]}")
-    return directory
+    return install("consul", VERSION, tmp_path_factory.mktemp("npm"))
 
 
 async def test_it_registers_and_watches_as_the_page_says(tmp_path: Path, modules: Path) -> None:

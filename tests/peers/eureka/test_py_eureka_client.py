@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills.agents import Agent, open_agents
+from tests.drills.agents import open_agents
 from tests.drills.waiting import eventually
-from tests.peers.eureka.views import owner, shows
+from tests.peers.eureka.application import is_put_through
+from tests.peers.eureka.views import shows
 from tests.peers.results import record
 from tests.peers.stage import adapted, open_stage, running, written
 
@@ -74,11 +75,10 @@ async def test_the_password_in_its_url_is_a_token(tmp_path: Path) -> None:
 
 async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path) -> None:
     async with open_stage(tmp_path) as stage:
-        alpha, beta, gamma = stage.alpha, stage.beta, stage.gamma
-        await stage.offer(gamma, "one", service="billing")
+        await stage.offer(stage.gamma, "one", service="billing")
         places = {
-            "127.0.0.1:8500": beta.http,
-            "10.0.0.6:8500": alpha.http,
+            "127.0.0.1:8500": stage.beta.http,
+            "10.0.0.6:8500": stage.alpha.http,
             "renewal_interval_in_secs=5": "renewal_interval_in_secs=1",
             "duration_in_secs=15": "duration_in_secs=3",
         }
@@ -89,22 +89,9 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path) 
         async def calls(name: str) -> None:
             assert f"said {name}" in log.read_text().splitlines()[-3:]
 
-        async def is_owned_by(agent: Agent) -> None:
-            assert await owner(alpha, "orders", id_) == agent.name
-
         async with running(log, sys.executable, program):
-            await eventually(lambda: is_owned_by(beta), within=10)
-            await shows(gamma, "ORDERS", {id_: "UP"})
-            [found] = (await alpha.get("services/orders"))["instances"]
-            assert (found["weight"], found["host"], found["port"]) == (3, "127.0.0.1", 8080)
-            await eventually(lambda: calls("one"), within=5)
-            await beta.kill()
-            await eventually(lambda: is_owned_by(alpha), within=10)
-            await shows(gamma, "ORDERS", {id_: "UP"})
-            await stage.offer(gamma, "two", service="billing")
-            await gamma.deregister("one")
-            seconds = await eventually(lambda: calls("two"), within=5)
-        await shows(alpha, "ORDERS", {id_: "DOWN"}, within=6)
+            seconds = await is_put_through(stage, id_, calls)
+        await shows(stage.alpha, "ORDERS", {id_: "DOWN"}, within=6)
     version = importlib.metadata.version("py-eureka-client")
     did = "registers, renews, discovers by deltas and calls; its agent killed, it registers with the next one"
     record(

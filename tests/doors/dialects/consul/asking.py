@@ -16,19 +16,12 @@ from gossipreg.doors.http.lookups import Lookups
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.request import Request
 from gossipreg.doors.http.waiting import Waiting
+from tests.doors.http import wire
 
 
 @attrs.frozen
-class Said:
+class Said(wire.Said):
     """One answer."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
     @property
     def text(self) -> str:
