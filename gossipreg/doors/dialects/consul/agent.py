@@ -40,19 +40,7 @@ async def register_service(ask: Ask) -> Answer:
         if there is not None and not ask.query.flag("replace-existing-checks"):
             checks = {report.check.name: report.check for report in ask.node.checks(posted.id)}
         checks |= {each.check.name: each.check for each in posted.checks}
-        await ask.node.register(
-            posted.name,
-            id=posted.id,
-            port=posted.port,
-            host=posted.host,
-            tags=posted.tags,
-            meta=posted.meta,
-            weight=posted.weight,
-            role=posted.role,
-            term=posted.term,
-            zone=posted.zone,
-            checks=tuple(checks.values()),
-        )
+        await _offer(ask, posted, checks)
         ask.memory.titles.keep(ask.node, posted.id, posted.checks)
     return plain(200)
 
@@ -115,7 +103,7 @@ async def register_check(ask: Ask) -> Answer:
     async with ask.memory.turn:
         there = _changeable(ask, service)
         checks = {report.check.name: report.check for report in ask.node.checks(service)}
-        await _replace(ask, there, {**checks, posted.check.name: posted.check})
+        await _offer(ask, there, {**checks, posted.check.name: posted.check})
         ask.memory.titles.keep(ask.node, service, (posted,))
     return plain(200)
 
@@ -127,7 +115,7 @@ async def deregister_check(ask: Ask) -> Answer:
         there = _changeable(ask, report.instance)
         checks = {each.check.name: each.check for each in ask.node.checks(report.instance)}
         del checks[report.check.name]
-        await _replace(ask, there, checks)
+        await _offer(ask, there, checks)
     return plain(200)
 
 
@@ -187,19 +175,19 @@ def _changeable(ask: Ask, id_: str) -> Instance:
     return there
 
 
-async def _replace(ask: Ask, instance: Instance, checks: Mapping[str, Check]) -> None:
-    """Offer the same with other checks."""
+async def _offer(ask: Ask, said: PostedService | Instance, checks: Mapping[str, Check]) -> None:
+    """Offer what was posted, or what is offered already, with these checks."""
     await ask.node.register(
-        instance.service,
-        id=instance.id,
-        port=instance.port,
-        host=instance.host,
-        tags=instance.tags,
-        meta=instance.meta,
-        weight=instance.weight,
-        role=instance.role,
-        term=instance.term,
-        zone=instance.zone,
+        said.service,
+        id=said.id,
+        port=said.port,
+        host=said.host,
+        tags=said.tags,
+        meta=said.meta,
+        weight=said.weight,
+        role=said.role,
+        term=said.term,
+        zone=said.zone,
         checks=tuple(checks.values()),
     )
 

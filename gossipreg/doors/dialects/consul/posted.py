@@ -155,7 +155,7 @@ class PostedService:
     """An instance as a client of Consul's registers it. Limits are for the node to check."""
 
     id: str
-    name: str
+    service: str
     port: int
     host: str | None
     tags: tuple[str, ...]
@@ -186,7 +186,7 @@ class PostedService:
         meta = table.map("Meta")
         return cls(
             id=id_,
-            name=name,
+            service=name,
             port=port,
             host=table.text("Address") or None,
             tags=table.texts("Tags"),
