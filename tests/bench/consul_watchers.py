@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import resource
 import select
 import socket
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import attrs
@@ -26,6 +26,7 @@ import trio
 
 from tests.bench.ears import Ears
 from tests.bench.figures import Figure
+from tests.bench.measuring import measured, open_as_many_files_as_allowed
 from tests.bench.processes import BenchError, Brood, Process, cpu_seconds
 from tests.bench.tables import machine, markdown, verdict
 from tests.bench.watchers import Heard, answered, register, settle, start_agent
@@ -184,14 +185,9 @@ def main() -> int:
         kind, _, numbers = each.partition(":")
         count, _, others = numbers.partition("+")
         counts.append((kind, int(count), int(others)))
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    open_as_many_files_as_allowed()
     load = os.getloadavg()[0]
-    found: Found = {}
-    try:
-        found = trio.run(measure, counts, options.rounds)
-    except* BenchError as failed:
-        click.echo(f"consul_watchers: {failed.exceptions[0]}", err=True)
+    found = measured("consul_watchers", partial(measure, counts, options.rounds))
     if not found:
         return 1
     click.echo(

@@ -36,6 +36,7 @@ from tests.bench import http_client
 from tests.bench.ears import Ears
 from tests.bench.figures import Figure, ratio_text
 from tests.bench.gossipreg_cluster import GossipregCluster
+from tests.bench.measuring import measured
 from tests.bench.processes import BenchError, Brood, Process, cpu_seconds
 from tests.bench.tables import machine, markdown, verdict
 
@@ -235,11 +236,7 @@ def main() -> int:
         click.echo("http_reads: wrk is missing, and nothing is measured without it: apt-get install wrk", err=True)
         return 1
     load = os.getloadavg()[0]
-    found: dict[str, list[Round]] = {}
-    try:
-        found = trio.run(measure, options)
-    except* BenchError as failed:
-        click.echo(f"http_reads: {failed.exceptions[0]}", err=True)
+    found = measured("http_reads", partial(measure, options))
     if not found:
         return 1
     click.echo(

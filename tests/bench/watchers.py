@@ -13,13 +13,13 @@ import argparse
 import json
 import os
 import re
-import resource
 import select
 import socket
 import statistics
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import attrs
@@ -29,6 +29,7 @@ import trio
 from tests.bench import http_client
 from tests.bench.ears import Ears
 from tests.bench.figures import Figure
+from tests.bench.measuring import measured, open_as_many_files_as_allowed
 from tests.bench.processes import BenchError, Brood, Process, cpu_seconds
 from tests.bench.tables import machine, markdown, verdict
 
@@ -268,14 +269,9 @@ def main() -> int:
     counts = [
         (int(first), int(second)) for first, _, second in (each.partition("+") for each in options.clients.split(","))
     ]
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    open_as_many_files_as_allowed()
     load = os.getloadavg()[0]
-    found: Found = {}
-    try:
-        found = trio.run(measure, counts, options.rounds)
-    except* BenchError as failed:
-        click.echo(f"watchers: {failed.exceptions[0]}", err=True)
+    found = measured("watchers", partial(measure, counts, options.rounds))
     if not found:
         return 1
     click.echo(
