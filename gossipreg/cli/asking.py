@@ -49,7 +49,7 @@ def http(command: _Command) -> _Command:
     def with_token(*arguments: Any, agent: Agent, **options: Any) -> Any:
         return command(*arguments, agent=attrs.evolve(agent, token=token(options.pop("token_file"))), **options)
 
-    return _http(token_file(with_token))  # type: ignore[return-value] -- click takes a command's type away
+    return _http(token_file(with_token))  # type: ignore[return-value]  # click takes a command's type away
 
 
 def asks_agent(command: _Command) -> _Command:

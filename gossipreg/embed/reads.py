@@ -123,7 +123,7 @@ class Reads:
 
     def _moved(self) -> None:
         """This process has just been forked: what was copied of the node is not a node, and gets older and older."""
-        self._node = _Elsewhere(self._loop.pid)  # type: ignore[assignment] -- all of it fails
+        self._node = _Elsewhere(self._loop.pid)  # type: ignore[assignment]  # all of it fails
 
 
 class _Elsewhere:

@@ -6,7 +6,7 @@ dropped leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, Literal, Self
 
 import attrs
@@ -44,9 +44,11 @@ class _Diff:
     removed: tuple[Instance, ...]
 
     @classmethod
-    def between(cls, before: Iterable[Instance], after: Iterable[Instance]) -> _Diff:
-        old = {(instance.owner, instance.id): instance for instance in before}
-        new = {(instance.owner, instance.id): instance for instance in after}
+    def between(cls, before: Collection[Instance], after: Collection[Instance]) -> _Diff:
+        # Nodes hand out the same instance for as long as it is the same, and most are: those need no closer look.
+        kept = set(map(id, before)) & set(map(id, after))
+        old = {(each.owner, each.id): each for each in before if id(each) not in kept}
+        new = {(each.owner, each.id): each for each in after if id(each) not in kept}
         return cls(
             added=tuple(instance for key, instance in new.items() if key not in old),
             changed=tuple(instance for key, instance in new.items() if key in old and old[key] != instance),

@@ -143,9 +143,9 @@ def _event(name: str, data: bytes) -> Event | None:
         whole = json.loads(data)
         return Snapshot(tuple(map(_member, whole["members"])), tuple(map(_instance, whole["instances"])))
     if subject == "instance" and kind in ("added", "changed", "removed"):
-        return InstanceEvent(kind, _instance(json.loads(data)))  # type: ignore[arg-type] -- one of the kinds
+        return InstanceEvent(kind, _instance(json.loads(data)))  # type: ignore[arg-type]  # one of the kinds
     if subject == "member" and kind in ("joined", "suspect", "alive", "failed", "left"):
-        return MemberEvent(kind, _member(json.loads(data)))  # type: ignore[arg-type] -- one of the kinds
+        return MemberEvent(kind, _member(json.loads(data)))  # type: ignore[arg-type]  # one of the kinds
     return None
 
 

@@ -143,11 +143,11 @@ class View:
         for name in names:
             rules = rules_of(name)
             offers = registry.offers(name)
-            instances = fenced(tuple(_visible(offers, standing, rules)), doubted)
+            instances = fenced(_visible(offers, standing, rules), doubted)
             instances = instances or tuple(ruled(each, rules) for each in self._recalled.get(name, ()))
             before = self._services.get(name)
-            able = tuple(i for i in instances if i.health.can_serve)
-            healthy = tuple(i for i in able if i.owner not in doubted) or able
+            able = tuple([i for i in instances if i.health.can_serve])
+            healthy = (tuple([i for i in able if i.owner not in doubted]) if doubted else able) or able
             lost = None if len(healthy) == len(instances) else lost_at_once(instances, healthy, offers, since)
             if rules:
                 healthy = split(healthy, rules.values())
@@ -170,8 +170,8 @@ class View:
         self, name: str, instances: tuple[Instance, ...], healthy: tuple[Instance, ...], lost: Lost | None
     ) -> None:
         self._index += 1
-        shares = tuple(accumulate(i.weight for i in healthy))
-        term = max((i.term for i in instances), default=0)
+        shares = tuple(accumulate([i.weight for i in healthy]))
+        term = max([i.term for i in instances], default=0)
         self._services[name] = ServiceView(
             self._index, instances, healthy, shares, lost, max(term, self.service(name).term)
         )
@@ -190,11 +190,15 @@ def _doubtful(instance: Instance) -> Instance:
 
 def _visible(
     offers: Mapping[tuple[str, str], Record], standing: Standing, rules: Mapping[str, Rule]
-) -> Iterable[Instance]:
+) -> tuple[Instance, ...]:
     """The instances whose owner is known in that very life, with what rules and the owner's standing make of them."""
+    seen: list[Instance] = []
+    owners: dict[str, Owner | None] = {}  # of each, one life's records are held
     for key in sorted(offers):
         record = offers[key]
-        owner = standing(record.owner, record.generation)
+        if record.owner not in owners:
+            owners[record.owner] = standing(record.owner, record.generation)
+        owner = owners[record.owner]
         if owner is None or owner.status is Status.LEFT:
             continue
         instance = record.bereft if owner.status is Status.FAILED else record.instance
@@ -202,4 +206,5 @@ def _visible(
             instance = ruled(instance, rules)
         if owner.draining:
             instance = attrs.evolve(instance, weight=0)
-        yield instance
+        seen.append(instance)
+    return tuple(seen)

@@ -66,7 +66,7 @@ class Reader:
                 raw = data[start:end]
                 message = self._young.get(raw) or self._recall(raw)
                 if message is not _KNOWN_TO_NOBODY:
-                    messages.append(message)  # type: ignore[arg-type] -- what is left
+                    messages.append(message)  # type: ignore[arg-type]  # what is left
                 start = end
         except msgpack.OutOfData:
             raise Junk("cut off in the middle of a message") from None
