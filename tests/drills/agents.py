@@ -85,7 +85,6 @@ class Agent:
     log: Path
     gossip: str
     http: str
-    cpu: float  # seconds of user and system time that it had used when its ready line was read
 
     # Asking
 
@@ -251,7 +250,6 @@ class Agents:
             log=log,
             gossip=ready["gossip"],
             http=ready["http"],
-            cpu=cpu_seconds(process.pid),
         )
 
     async def start_all(
