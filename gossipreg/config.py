@@ -120,6 +120,11 @@ class Settings:
         6, "How often a rumor is heard again for one of its rounds to be left out; 0: none is.", zero=True
     )
     gossip_coalesce: float = _setting(0.002, "How long a fresh rumor waits for others to share its packet.", zero=True)
+    gossip_company: float = _setting(
+        0.25,
+        "The longest that it waits for them on a node that is kept from the CPU; 0: never longer than otherwise.",
+        zero=True,
+    )
     piggyback_rounds: int = _setting(
         6, "How often a rumor also rides on probes and acks that go out anyway.", zero=True
     )

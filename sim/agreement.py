@@ -70,7 +70,8 @@ def slowest_way(wiring: Wiring, deviations: float) -> float:
 def gossip_span(settings: Settings) -> float:
     """How long after its birth a rumor has its last round (seconds)."""
     gaps = sum(settings.gossip_growth**number for number in range(settings.gossip_rounds - 1))
-    return settings.gossip_coalesce + settings.gossip_tree_gap * settings.gossip_tree + settings.gossip_gap * gaps
+    held_back = max(settings.gossip_coalesce, settings.gossip_company)
+    return held_back + settings.gossip_tree_gap * settings.gossip_tree + settings.gossip_gap * gaps
 
 
 def longest_calm(processes: Iterable[Process]) -> float:

@@ -151,7 +151,7 @@ class Knowledge:
     ) -> None:
         """Spread a rumor: down the tree of whoever said it, if it was heard from above; else the tree has a hole."""
         if said_by == self.members.own_name:
-            self.mill.add(topic, about, data, now, origin=said_by, wait=self.settings.gossip_coalesce)
+            self.mill.say(topic, about, data, now, origin=said_by)
         else:
             above = self.members.is_above_us(heard_from, said_by, self.settings.gossip_fanout)
             self.mill.add(topic, about, data, now, origin=said_by if above else None)

@@ -28,6 +28,7 @@ _SWIM: Final = Settings(
     gossip_fanout=3,
     gossip_tree=False,
     gossip_echoes=0,
+    gossip_company=0.0,
     reconcile_settle=30.0,
     reconcile_gap=90.0,
     reconnect_interval=30.0,

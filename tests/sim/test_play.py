@@ -32,7 +32,7 @@ def test_a_quiet_cluster_is_good_and_its_summary_ends_with_the_hash() -> None:
     assert all(outcome.checks[name] or outcome.notes[name] for name in outcome.checks)
     text = told(outcome)
     assert "not applicable here: nobody restarted" in text
-    assert "measured 0.00 s, bound 31.23 s" in text
+    assert "measured 0.00 s, bound 31.73 s" in text
     assert "phases   warm-up to 3 s, faults to 11 s" in text
     assert "x real time" in text
     assert f"bound {outcome.bound:.2f} s" in text

@@ -1,12 +1,12 @@
 """Knows which fresh rumors are still to be spread, when, and how to share the room in a packet fairly.
 
 Theory of operation (design §4.3; docs/decisions/0018). A rumor is not sent on a fixed tick but when it is born or
-learned: at once (well, after a couple of ms, so that others may share the packet), then again after gaps that double.
-The first round goes down a tree that needs no word to be agreed on, since all know the same members: each gets the news
-once, in log3(n) hops, and nobody is busy with what he knows already. The later rounds go to a few members drawn at
-random; they are there for packets that were lost and for members that the tree missed. Whoever keeps hearing a rumor
-that he tells need not tell it as often: others do. Rumors also ride on probes and acks that go out anyway. When nothing
-is new nothing is sent.
+learned: at once (well, after a couple of ms, so that others may share the packet: company.py), then again after gaps
+that double. The first round goes down a tree that needs no word to be agreed on, since all know the same members: each
+gets the news once, in log3(n) hops, and nobody is busy with what he knows already. The later rounds go to a few members
+drawn at random; they are there for packets that were lost and for members that the tree missed. Whoever keeps hearing a
+rumor that he tells need not tell it as often: others do. Rumors also ride on probes and acks that go out anyway. When
+nothing is new nothing is sent.
 
 Rounds of several rumors would soon go their separate ways, a packet each. So a packet that goes out takes along what
 has waited for most of its gap: the rounds of a burst fall in step again.
@@ -28,6 +28,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.config import Settings
+from gossipreg.protocol.spreading.company import Company
 
 #: How many of the newest rumors are looked at to fill one packet; a packet holds about twenty.
 _RIDERS_CONSIDERED = 64
@@ -82,8 +83,12 @@ class Dissemination:
     settings: Settings
     _items: dict[Key, _Item] = attrs.field(factory=dict)
     _agenda: list[tuple[float, int, Key]] = attrs.field(factory=list)  # heap of (due, serial, key); stale ones skipped
+    _company: Company = attrs.field(init=False)
     _serial: int = 0
     dropped: int = 0  # rumors pushed out of a full queue
+
+    def __attrs_post_init__(self) -> None:
+        self._company = Company(self.settings.gossip_coalesce, self.settings.gossip_company)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -99,13 +104,14 @@ class Dissemination:
             heapq.heappop(self._agenda)
         return math.inf
 
+    def say(self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str) -> None:
+        """Spread ``data``, a packed rumor that this node is the first to tell: with more of them, if more come."""
+        self.add(topic, about, data, now, origin=origin, wait=self._company.departure(now) - now)
+
     def add(
         self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str | None = None, wait: float = 0.0
     ) -> None:
-        """Spread ``data``, the packed rumor, in ``wait`` seconds; ``origin`` is the member that first said it.
-
-        What is said here waits for more to share its packets; what was heard has come with its company.
-        """
+        """Spread ``data``, a packed rumor, in ``wait`` seconds; ``origin`` is the member that first said it."""
         key = (topic, about)
         self._items.pop(key, None)  # re-inserted at the end: insertion order is age
         if len(self._items) >= limits.RUMOR_QUEUE_MAX:
@@ -134,6 +140,7 @@ class Dissemination:
         """The packets' worth of rumors due now, each of at most ``room`` bytes."""
         if self.deadline > now:
             return []
+        self._company.sent(now)
         due = self._take_due(now + self.settings.gossip_coalesce)  # what is due in a moment shares the packet
         parcels: list[Parcel] = []
         for origin, items in self._by_tree(due).items():
