@@ -71,8 +71,10 @@ class Question:
 
     def script(self) -> str:
         """The same for wrk."""
-        body = "" if self.body is None else json.dumps(self.body)
-        return f"wrk.method = {json.dumps(self.method)}\nwrk.body = {lua(body)}\n"
+        lines = [f"wrk.method = {json.dumps(self.method)}"]
+        if self.body is not None:  # an empty one would be announced, which nobody does who asks by GET
+            lines.append(f"wrk.body = {lua(json.dumps(self.body))}")
+        return "".join(f"{line}\n" for line in lines)
 
 
 def lua(text: str) -> str:
