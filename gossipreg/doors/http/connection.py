@@ -119,6 +119,8 @@ class Connection:
             if self._poll is not None and data == self._poll[0]:
                 return await self._answer_again(self._poll[1])
             self._http.receive_data(data)
+        else:
+            await trio.lowlevel.checkpoint()  # who asks ahead lets others have their turn
         self._wait_for(limits.REQUEST_SECONDS)
         request = await self._read()
         self._wait_for(math.inf)
@@ -148,14 +150,13 @@ class Connection:
         return True
 
     async def _answer_again(self, request: Request) -> bool:
-        self._wait_for(limits.TAKE_SECONDS)
         self._name = request.name or new_name()
         reply = await self._door.answer(request, self._name)
         assert not isinstance(reply, EventStream), "what was answered once is a stream now"
         return await self._answer_poll(reply)
 
     async def _answer_poll(self, reply: Answer | Waiting) -> bool:
-        """Answer what was exactly one GET; the client has `TAKE_SECONDS` already. To move a deadline is not cheap."""
+        """Answer what was exactly one GET, in what is left of the client's time to be idle or to take it."""
         if isinstance(reply, Answer):
             await self._write(reply)
             return True
@@ -189,6 +190,12 @@ class Connection:
     def _wait_for(self, seconds: float) -> None:
         self._patience.deadline = trio.current_time() + seconds
 
+    def _wait_for_more(self) -> None:
+        """Give the client its time to be idle, unless it has nearly that much: to move a deadline is not cheap."""
+        left = self._patience.deadline - trio.current_time()
+        if not limits.IDLE_SECONDS - limits.IDLE_LEEWAY_SECONDS <= left <= limits.IDLE_SECONDS:
+            self._wait_for(limits.IDLE_SECONDS)
+
     # Reading
 
     @property
@@ -203,7 +210,10 @@ class Connection:
 
     async def _begin(self) -> bytes:
         """Wait for the first bytes of a request; none if there will be none."""
-        self._wait_for(limits.REQUEST_SECONDS if self._is_new else limits.IDLE_SECONDS)
+        if self._is_new:
+            self._wait_for(limits.REQUEST_SECONDS)
+        else:
+            self._wait_for_more()
         return await self._receive()
 
     async def _receive(self) -> bytes:
@@ -257,7 +267,7 @@ class Connection:
         await self._send(data + self._http.send(h11.EndOfMessage()))
 
     async def _write(self, answer: Answer) -> None:
-        """Hand a polled answer to the client, which has its time for that already."""
+        """Hand a polled answer to the client, which has its time for that already, or gets it for each piece."""
         data = _raw(answer, self._name)
         if len(data) <= limits.SEND_BYTES:
             await self._stream.send_all(data)

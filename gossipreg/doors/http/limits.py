@@ -49,6 +49,9 @@ SEND_BYTES: Final = 65_536
 #: How long a connection may be silent between two requests. Most clients drop theirs sooner.
 IDLE_SECONDS: Final = 60.0
 
+#: By how much that may be less for a client that has just asked something (seconds): nobody counts on the last of it.
+IDLE_LEEWAY_SECONDS: Final = 1.0
+
 #: How long a request may take from its first byte to its last, and a new connection until its first.
 REQUEST_SECONDS: Final = 10.0
 

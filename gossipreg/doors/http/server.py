@@ -20,6 +20,7 @@ from gossipreg.doors.http.door import Door
 from gossipreg.doors.http.guard import Guard
 from gossipreg.doors.http.listening import listen, listen_at_file
 from gossipreg.doors.http.lookups import Lookups
+from gossipreg.doors.http.prompt import PromptStream
 from gossipreg.doors.http.registry import Registry
 from gossipreg.errors import InsecureError
 from gossipreg.model import Address, SocketFile
@@ -94,7 +95,7 @@ async def _serve(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(door.close_with_node)
         task_status.started(bound)
-        await trio.serve_listeners(Reception(door).admit, listeners)
+        await trio.serve_listeners(Reception(door).greet, listeners)
 
 
 @attrs.define(eq=False)
@@ -104,6 +105,10 @@ class Reception:
     door: Answering
     _room: Capacity = attrs.field(init=False, factory=Capacity.now)
     _open: int = attrs.field(init=False, default=0)
+
+    async def greet(self, stream: trio.SocketStream) -> None:
+        """Serve a client of the kernel's."""
+        await self.admit(PromptStream(stream))
 
     async def admit(self, stream: trio.abc.HalfCloseableStream) -> None:
         """Serve one connection to its end, or turn it away."""

@@ -249,6 +249,40 @@ async def test_an_idle_connection_is_kept_for_a_minute(fake: FakeNode, autojump_
         await stream.aclose()
 
 
+async def test_the_time_to_be_idle_is_not_given_anew_for_each_of_many_polls(
+    fake: FakeNode, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        stream = dial(reception(fake), nursery)
+        for _ in range(200):
+            await trio.sleep(0.4)
+            await stream.send_all(get("/api/v1/services/orders"))
+            await read_until(stream, b"]}")
+        began = trio.current_time()
+        assert await read_all(stream) == b""
+        idle = trio.current_time() - began
+        assert limits.IDLE_SECONDS - limits.IDLE_LEEWAY_SECONDS <= idle <= limits.IDLE_SECONDS
+        await stream.aclose()
+
+
+async def test_who_asks_ahead_lets_others_have_their_turn(fake: FakeNode, address: Address) -> None:
+    seen: set[int] = set()
+
+    async def other() -> None:
+        while True:
+            seen.add(fake.lookups)
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        async with await trio.open_tcp_stream(address.host, address.port) as stream:
+            said = await ask(stream, *(get(f"/api/v1/services/s{number}") for number in range(20)))
+        nursery.cancel_scope.cancel()
+    assert len(said) == fake.lookups == 20
+    # Turns are in random order within a round: two may pass between two of the other's, and no more.
+    assert max(after - before for before, after in itertools.pairwise(sorted(seen))) <= 2
+
+
 async def test_a_client_that_does_not_take_its_answer_is_let_go(
     fake: FakeNode, autojump_clock: trio.testing.MockClock
 ) -> None:
