@@ -92,7 +92,7 @@ class Bench(abc.ABC):
         """One with Serf if it is there and wanted, else without and with a note; with gossipreg in clear if wanted."""
         why_not = "not asked for" if options.skip_serf else serf_cluster.absent()
         sides = [*([SERF] if why_not is None else []), SEALED, *([CLEAR] if in_clear else [])]
-        bench = cls(options, Board(sides, peer=SERF, ours=SEALED))
+        bench = cls(options, Board(sides, peer=SERF, ours=SEALED, agents=options.nodes))
         if why_not is not None:
             bench.board.notes.append(f"Serf is left out: {why_not}")
             progress(bench.board.notes[-1])

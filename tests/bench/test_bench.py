@@ -71,6 +71,14 @@ def test_without_a_peer_there_is_no_ratio_and_no_verdict_on_it() -> None:
     assert (row["ratio"], row["verdict"]) == (None, "")
 
 
+def test_more_agents_may_have_another_target() -> None:
+    for agents, target, verdict in ((64, "≤ 2 s", "missed"), (128, "≤ 5 s", "met")):
+        board = Board(["gossipreg"], peer="Serf", ours="gossipreg", agents=agents)
+        board.put("cold-views", "gossipreg", Figure.of([3.5]))
+        (row,) = board.json()["rows"]
+        assert (row["target"], row["verdict"]) == (target, verdict)
+
+
 # Who saw what when
 
 
