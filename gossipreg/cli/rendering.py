@@ -57,7 +57,7 @@ def _read(file: Path) -> Template:
     return template
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Keeper:
     """Renders at once when something has changed, and if that changed the file not again for the interval."""
 

@@ -68,7 +68,7 @@ def lifespan(
     return living
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Node(Reads):
     """One member of the cluster, living in this process. Get one from `open_node`.
 

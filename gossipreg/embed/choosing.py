@@ -65,7 +65,7 @@ def _a_share(_: object, attribute: attrs.Attribute[float], value: float) -> None
         raise ConfigError(f"{attribute.name}: {value!r} is not a share from 0 to 1")
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Failures:
     """How often in a row calls to an instance failed, and until when it is avoided (seconds on the chooser's clock)."""
 
@@ -85,7 +85,7 @@ class _Failures:
         return float(min(AVOID_SECONDS_MAX, AVOID_SECONDS * 2 ** min(self.in_a_row - 1, 16)))
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Chooser:
     """Chooses instances for calls, and hears how the calls went. Any thread may use it.
 

@@ -52,7 +52,7 @@ def no_key(request: httpx.Request) -> str | None:  # noqa: ARG001 - one way to f
     return None
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Names:
     """Which hosts are services, and of what name: URLs are in lower case, services need not be."""
 
@@ -70,7 +70,7 @@ class _Names:
         return None if "." in url.host or ":" in url.host or url.host in ("", "localhost") else url.host
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Trip:
     """One request on its way, from instance to instance."""
 

@@ -31,7 +31,7 @@ T = TypeVar("T")
 _EXIT_PATIENCE = 2.0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Loop:
     """A trio loop with one node on it, from `start` to the end of its thread."""
 

@@ -17,7 +17,7 @@ from gossipreg.policy import Policy
 from gossipreg.runtime.node import Node
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Reads:
     """A node that lives on a loop of its own, as far as it can be read."""
 

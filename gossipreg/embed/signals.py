@@ -31,7 +31,7 @@ def leave_first(node: Reads, signum: int = signal.SIGTERM) -> None:
     signal.signal(signum, courtesy.handle)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Courtesy:
     """A signal that waits for a node to leave."""
 

@@ -58,7 +58,7 @@ def start_node(config: Config | None = None) -> Node:
     return Node(loop)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Node(Reads):
     """One member of the cluster, living in this process. Get one from `open_node`.
 

@@ -69,7 +69,7 @@ _SWEEP_SECONDS = 5.0
 _CHORES_WAIT = 5.0
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Engine:
     """One node's protocol. Not safe for threads, except that `knowledge.view` may be read from any."""
 

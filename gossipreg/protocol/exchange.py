@@ -30,7 +30,7 @@ _END = pack(End())
 _HOLD = pack(Hold())
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Exchange:
     """The streams of one node and what is said on them."""
 

@@ -16,7 +16,7 @@ from gossipreg.protocol.standing import Standing
 from gossipreg.protocol.voice import Voice
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Intake:
     """What this node makes of what is said about instances."""
 

@@ -30,7 +30,7 @@ from gossipreg.protocol.wire.messages import pack
 _SEEDS_AT_ONCE = 4
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Joining:
     """The tries of one node to reach others, and when the next one is due (seconds)."""
 

@@ -26,7 +26,7 @@ from gossipreg.protocol.voice import Voice
 from gossipreg.protocol.wire.messages import pack
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Judgement:
     """What this node makes of what is said about others."""
 

@@ -35,7 +35,7 @@ from gossipreg.protocol.wire.messages import pack
 _ORPHAN_SECONDS = 60.0
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Knowledge:
     """Members, registry, view, fingerprint and rumor mill of one node."""
 

@@ -46,7 +46,7 @@ class _Knock:
     number: int  # the first knock is 1
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Lifelines:
     """The lifelines of one node, and the knocks under way."""
 

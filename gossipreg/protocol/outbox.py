@@ -18,7 +18,7 @@ from gossipreg.protocol.wire.messages import SENDER_BYTES, pack, pack_sender
 _TELL_SECONDS = 0.5
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Outbox:
     """The outputs of the verb under way."""
 

@@ -29,7 +29,7 @@ from gossipreg.protocol.wire.messages import pack
 _RESPREAD_MAX = 64
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Standing:
     """This node's identity, and what follows from it."""
 

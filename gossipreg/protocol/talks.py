@@ -37,7 +37,7 @@ class Purpose(enum.Enum):
     CONTEST = "contest"
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Talk:
     """One stream. For those that a peer opened, the purpose is None."""
 
@@ -70,7 +70,7 @@ class Wanted:
     sources: tuple[Address, ...]
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Talks:
     """The streams that this node opened (positive numbers) and those that peers opened (negative numbers)."""
 

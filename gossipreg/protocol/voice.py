@@ -11,7 +11,7 @@ from gossipreg.protocol.membership.rumor import Rumor
 _TALK_NEWS_MAX = 128
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Voice:
     """The sender of one packet or frame, and what is to be said back to it."""
 

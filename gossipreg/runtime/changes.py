@@ -17,7 +17,7 @@ _KEPT = 4096
 Entry = tuple[Literal["service", "member", "policy", "check"], str]
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Changes:
     """A running list of what changed, with a bell for all of it and one for each thing that somebody waits for.
 

@@ -14,7 +14,7 @@ from gossipreg.protocol.registry.view import View
 log = logging.getLogger(__name__)
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Contests:
     """Services of which several healthy instances claim to be the primary, as was last told of them."""
 

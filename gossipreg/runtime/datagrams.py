@@ -28,7 +28,7 @@ _SKEW_WARNING_SECONDS = 60.0
 _SKEW_PEERS_MAX = 256
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Datagrams:
     """One UDP socket and the seal in front of it. What cannot be sent, opened or believed is counted and dropped."""
 

@@ -42,7 +42,7 @@ class Read(NamedTuple):
     wrong: tuple[ConfigError, ...]
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class DefinitionFiles:
     """The files that define services: the agent's own, if it has one, and each ``*.toml`` of a directory.
 

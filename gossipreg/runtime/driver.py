@@ -39,7 +39,7 @@ from gossipreg.runtime.streams import Streams
 log = logging.getLogger(__name__)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Driver:
     """One engine, its sockets, and the loop that keeps them going."""
 

@@ -66,7 +66,7 @@ class Known:
     written: float  # unix seconds
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class LastKnown:
     """The snapshot of one node."""
 

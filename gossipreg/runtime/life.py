@@ -40,7 +40,7 @@ _PEERS_KEPT = 64
 _PEERS_INTERVAL = 5.0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Life:
     """An engine with its driver, from opening to closing."""
 

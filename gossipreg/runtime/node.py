@@ -24,7 +24,7 @@ from gossipreg.runtime.offers import Definition
 from gossipreg.runtime.watches import Events, Watch
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Node:
     """One member of the cluster, living in this process. Get one from `open_node`.
 

@@ -73,7 +73,7 @@ class Saved:
     warnings: tuple[str, ...] = ()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Store:
     """The data directory of one running agent. Every method blocks, and raises ``StorageError`` if the disk fails.
 
@@ -188,7 +188,7 @@ class Store:
         self._connection.execute("DELETE FROM entries WHERE rowid = ?", (rowid,))
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Batch:
     """Writes that share one commit, and what came of it."""
 
@@ -197,7 +197,7 @@ class _Batch:
     failure: str = ""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Keeper:
     """A store that many tasks may use at once; the blocking is done in a thread, one call at a time.
 

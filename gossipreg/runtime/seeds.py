@@ -14,7 +14,7 @@ from gossipreg.model import Address
 log = logging.getLogger(__name__)
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Seeds:
     """The seeds that a user named, and the peers remembered from before a restart."""
 

@@ -30,7 +30,7 @@ OnFrame = Callable[[int, bytes, Address], None]
 OnEnd = Callable[[int, bool], None]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Line:
     """One open stream: its codec, what is still to be sent, and how to stop it."""
 
@@ -45,7 +45,7 @@ class _Line:
     closing: bool = False  # nothing more is taken or said, but what was queued is still sent
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Streams:
     """Every stream of a node, by number: positive ones it opened, negative ones it accepted."""
 

@@ -66,7 +66,7 @@ class _Diff:
         ]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Watch:
     """One service's healthy instances over time: ``async for change in node.watch("orders")``.
 
@@ -103,7 +103,7 @@ class Watch:
         )
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Events:
     """Everything over time, in batches: first a `Snapshot` alone, then what came, changed and went.
 

@@ -14,7 +14,7 @@ from gossipreg.cli.client import Agent
 from gossipreg.errors import AgentUnreachable
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Sight:
     """What one agent sees: members by name, healthy instances by id, and whom it ever suspected."""
 

@@ -24,7 +24,7 @@ class Happened(NamedTuple):
     data: Mapping[str, Any]
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Seen:
     """One member as the agent sees it, and since when it does so; None if that was before anybody looked."""
 
@@ -32,7 +32,7 @@ class Seen:
     since: float | None
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Watched:
     """One service: who can serve, how many there are, and how few could serve at the worst in each second."""
 
@@ -54,7 +54,7 @@ class Watched:
             self.worst = len(self.healthy)
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Board:
     """Everything that is shown. It is told of events as they come, and once a second of the rest."""
 

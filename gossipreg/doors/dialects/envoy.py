@@ -111,7 +111,7 @@ class Poll:
         )
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Envoy:
     """Answers polls. An answer's version is made of what it holds: agents that know the same give the same."""
 

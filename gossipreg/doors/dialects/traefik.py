@@ -40,7 +40,7 @@ def dialect() -> Traefik:
     return Traefik()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Traefik:
     """Answers with one document for everything, or for what the query narrows it to."""
 

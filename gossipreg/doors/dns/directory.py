@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 _NONE: Final[Mapping[str, str]] = {}
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Directory:
     """Follows the node's events. ``epoch`` grows whenever any answer that was made from it may differ.
 

@@ -36,7 +36,7 @@ _REFUSED = Reply(dns.rcode.REFUSED)
 _FAILED = Reply(dns.rcode.SERVFAIL)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Entry:
     """The answers to one question: the same records in different orders."""
 
@@ -49,7 +49,7 @@ class Entry:
     turn: int = 0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Door:
     """Answers packets. ``counters`` are of queries, by what became of them."""
 

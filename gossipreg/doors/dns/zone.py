@@ -39,7 +39,7 @@ def _domains(texts: tuple[str, ...]) -> names.Domains:
     return tuple(sorted((dns.name.from_text(text.lower()) for text in texts), key=len, reverse=True))
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Zone:
     """Answers questions from the node's view. ``ttl`` is in seconds; ``door`` is where this door listens."""
 

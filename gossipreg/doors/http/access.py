@@ -48,7 +48,7 @@ class Token:
     scopes: frozenset[Scope]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Access:
     """The tokens of a door. Where there are none, all may do everything but read credentials."""
 

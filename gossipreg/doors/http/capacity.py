@@ -16,7 +16,7 @@ from gossipreg.doors.http.answers import Refusal
 DESCRIPTORS: Final = limits.CONNECTIONS_MAX + limits.REFUSALS_MAX + limits.OTHER_DESCRIPTORS
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Capacity:
     """Room for connections, and among them for event streams and for those who wait."""
 
@@ -41,7 +41,7 @@ class Capacity:
         return cls.within(soft_limit())
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Places:
     """Room for so many of a kind."""
 

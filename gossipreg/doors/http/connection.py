@@ -62,7 +62,7 @@ class Answering(Protocol):
         """The answer to one request, which is called ``name`` in the log. Any exception is a mistake of ours."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Connection:
     """Serves one stream to its end. ``room`` is what all connections share."""
 

@@ -42,7 +42,7 @@ _STATUS: Final[tuple[tuple[type[GossipregError], int], ...]] = (
 )
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Door:
     """Answers requests with what its room's node says."""
 

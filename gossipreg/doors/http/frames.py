@@ -17,7 +17,7 @@ def frame(event: Event) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode("ascii"), encode(data))
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Frames:
     """The last events in their encoded form.
 

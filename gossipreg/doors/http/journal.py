@@ -16,7 +16,7 @@ Outcome = tuple[str, str, int]
 ROUTINE: Final = frozenset({("PUT", "/api/v1/heartbeats/ID")})
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Levels:
     """How loud each outcome is; ``routine`` says what dialects have of that."""
 

@@ -23,7 +23,7 @@ class Lookup:
     panic: float = 0.0  # see `Node.lookup`
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Lookups:
     """Lookups in their encoded form, each kept for as long as its service's index stands.
 

@@ -20,7 +20,7 @@ import trio
 _PIECE_BYTES: Final = 65_536
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class PromptStream(trio.abc.HalfCloseableStream):
     """A stream of trio's, read and written without it where nothing needs to be waited for."""
 

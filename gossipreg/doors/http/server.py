@@ -98,7 +98,7 @@ async def _serve(
         await trio.serve_listeners(Reception(door).greet, listeners)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Reception:
     """Lets connections in, up to a limit; says why to some beyond it."""
 

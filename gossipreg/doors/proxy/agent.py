@@ -29,7 +29,7 @@ from gossipreg.model import (
 _READ_BYTES: Final = 65_536
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class AgentEvents:
     """One stream of events of an agent. Every failure is an ``AgentUnreachable``."""
 

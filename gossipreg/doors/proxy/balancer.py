@@ -41,7 +41,7 @@ def key_of(instance: Instance) -> Key:
 _COLD = 0.001
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Backend:
     """One instance as the balancer knows it."""
 
@@ -91,7 +91,7 @@ class Backend:
         self._rests_until = now + min(REST_SECONDS_MAX, REST_SECONDS * 2 ** (self._failures - 1))
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Balancer:
     """The instances of one service, and whose turn it is."""
 

@@ -97,7 +97,7 @@ async def _next(events: AgentEvents, resumed: Resumed) -> list[Event]:
             return gone
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Resumed:
     """What an agent tells on a new stream, set against what was ``seen`` before.
 

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Proxy:
     """Leads callers of one port to the instances of one service, as far as it was told of them.
 

@@ -36,7 +36,7 @@ def reset(connection: trio.socket.SocketType) -> None:
     connection.close()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Relay:
     """A caller's connection and an instance's. ``idle`` is how long both may be silent (seconds; 0: for ever)."""
 

@@ -10,7 +10,7 @@ from gossipreg.model import Event, Instance, InstanceEvent, MemberEvent, Snapsho
 from gossipreg.protocol.registry.choose import matching
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Roster:
     """What has been told so far. Fed with everything that a node's events of one service say, in order."""
 

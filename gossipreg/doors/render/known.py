@@ -75,7 +75,7 @@ class _Late(Sequence[Any]):
         return len(self._list)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Known:
     """What one rendering was told. Each thing is asked once, when the template first wants it."""
 

@@ -31,7 +31,7 @@ class HeldBack(GossipregError):
     """A service would be empty, and the agent may only not have heard of its instances."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Life:
     """One life of the agent that is asked: how long it has been there, and whom it has ever known."""
 
@@ -62,7 +62,7 @@ class Update:
     look_again: bool  # whether something else may come out though no event tells of it
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Rendering:
     """One file, made from one template, and the command that is run when it has changed."""
 

@@ -22,7 +22,7 @@ _NEVER = float("inf")
 _SPLIT_SHARE = 0.25
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Calm:
     """The returns of one life, and the one that it waits for. Times are in seconds."""
 

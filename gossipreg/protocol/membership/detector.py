@@ -31,7 +31,7 @@ _SILENT_PERIODS = 3
 _DEAF_PERIODS = 5
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Detector:
     """The prober, the suspicions, and what this node's own ears are worth."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import attrs
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Hearing:
     """The last two distinct lives that were heard from, and when (seconds)."""
 

@@ -45,7 +45,7 @@ class Answer(enum.Enum):
     CONTEST = "contest"  # another life that may be somebody: ask it
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Identity:
     """This node's own claim, and the contests for its name that are open."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class LocalHealth:
     """A score from 0 (well) to ``worst``. Probes take ``score + 1`` times as long to start and to give up.
 

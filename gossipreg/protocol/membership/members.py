@@ -18,7 +18,7 @@ from gossipreg.protocol.membership.rumor import Rumor
 _LEFT_LONGER = 1.05
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Members:
     """The rumors believed, one a member, this node's own among them; merging is taking the greater.
 

@@ -116,7 +116,7 @@ class Unreached:
 Finding = Say | TryStream | Missed | Answered | Unreached
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Probe:
     seq: int
     target: Rumor
@@ -147,7 +147,7 @@ class _Relay:
     nack_at: float
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Prober:
     """The probe under way, those just over, and the pings made for others."""
 

@@ -23,7 +23,7 @@ def _place_of(name: str) -> tuple[int, str]:
     return int.from_bytes(digest), name
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Ring:
     """Names in the order of their places."""
 

@@ -13,7 +13,7 @@ class _Trip:
     variation: float  # seconds
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class RoundTrips:
     """Smoothed round trips and their variation, by life, as TCP keeps them (RFC 6298).
 

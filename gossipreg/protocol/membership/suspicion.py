@@ -23,7 +23,7 @@ from gossipreg.config import Settings
 _REFUSALS = 2
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Suspicion:
     """One suspicion of one life of a member, as held by this node. Times are in seconds."""
 

@@ -38,7 +38,7 @@ class Finding:
     text: str = ""
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class CheckState:
     """One check as it stands. ``now`` is in seconds, on any clock that does not go back."""
 

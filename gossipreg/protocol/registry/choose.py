@@ -73,7 +73,7 @@ def at_random(instances: Sequence[Instance], dice: Random) -> Instance | None:
     return _draw(instances, list(accumulate(each.weight or 1 for each in instances)), dice)
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class RoundRobin:
     """Each in its turn, the turns of the heavy spread evenly among those of the light (nginx's smooth weighting).
 

@@ -25,7 +25,7 @@ class Stamp:
     writer: str
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Clock:
     """The hybrid clock of one node. ``offset`` is what makes the node's steady clock a wall clock (milliseconds)."""
 

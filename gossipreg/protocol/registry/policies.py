@@ -114,7 +114,7 @@ def _rank(word: Word) -> tuple[int, int, str, int]:
     return word.rank
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Policies:
     """The last word about every key."""
 

@@ -23,7 +23,7 @@ class Change:
     head_after: Head
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Registry:
     """All tables, one an owner: when it begins a new life, the table of the past one is dropped whole."""
 

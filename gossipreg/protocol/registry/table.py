@@ -33,7 +33,7 @@ class Verdict(enum.Enum):
     FULL = "full"  # over the limit of records for one owner
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Table:
     """The records of one life of one owner."""
 

@@ -72,7 +72,7 @@ def _no_rules(_service: str) -> Mapping[str, Rule]:
     return {}
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class View:
     """What this node answers, service by service. Replaced, never changed: reading needs no lock.
 

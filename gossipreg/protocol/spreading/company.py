@@ -14,7 +14,7 @@ import math
 import attrs
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Company:
     """The next departure of what this node says. ``least`` and ``most`` are how long one is held back (seconds)."""
 

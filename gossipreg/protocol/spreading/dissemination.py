@@ -62,7 +62,7 @@ class Parcel:
     rumors: list[bytes]
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Item:
     key: Key
     data: bytes
@@ -76,7 +76,7 @@ class _Item:
     echoes: int = 0  # heard again since it was last told less often for it
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Dissemination:
     """The rumors being spread, at most one about a thing: a newer one takes the older one's place."""
 

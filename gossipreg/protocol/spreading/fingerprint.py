@@ -30,7 +30,7 @@ def bucket_of(entry: Entry) -> int:
     return zlib.crc32(key.encode()) % BUCKETS
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Fingerprint:
     """The entries of the converged state, filed by digest. The sum is an xor, so it is kept, never recomputed."""
 

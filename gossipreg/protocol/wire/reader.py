@@ -32,7 +32,7 @@ def _new_unpacker() -> msgpack.Unpacker:
     )
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Reader:
     """Reads packets and frames; equal bytes give the very same message."""
 

@@ -106,7 +106,7 @@ def _misfit(packet: bytes, version: bytes, overhead: int) -> Refusal | None:
     return None
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class ClearSeal:
     """No secrecy and no proof of origin: only that two clusters never merge, and that flipped bits are noticed.
 
@@ -143,7 +143,7 @@ class ClearSeal:
         return digest.digest()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Life:
     """One life of a sender, as far as its packets tell."""
 
@@ -177,7 +177,7 @@ class _Life:
         return True
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class AesGcmSeal:
     """Packets that only holders of ``key`` can read and make, each believed once.
 

@@ -116,7 +116,7 @@ class _CipherFrames:
         return self._cipher.decrypt(place, sealed)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class StreamCodec:
     """One end of one stream. Send its `hello` at once; `frame` waits until it is `ready`, by being fed.
 

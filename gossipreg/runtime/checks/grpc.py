@@ -36,7 +36,7 @@ _STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UN
 _CODES: Final = {"5": "NOT_FOUND: the server knows no such service", "12": "UNIMPLEMENTED: it has no health service"}
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Reply:
     """What has come of the answer so far."""
 

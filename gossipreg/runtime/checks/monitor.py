@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 Probe = Callable[[Check], Awaitable[Finding | None]]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Watched:
     """One check of one instance, with its task."""
 
@@ -54,7 +54,7 @@ class Watched:
         return self.state.check
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Monitor:
     """The checks of this node's own instances.
 

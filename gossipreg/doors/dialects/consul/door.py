@@ -122,7 +122,7 @@ PATHS: Final = Paths[tuple[Handler, Scope]](
 )
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Consul:
     """Answers under ``/v1``."""
 

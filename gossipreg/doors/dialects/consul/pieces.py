@@ -23,7 +23,7 @@ class Piece:
     avoided: frozenset[str]  # members whose instances lookups leave alone
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Pieces:
     """Every service that there is."""
 

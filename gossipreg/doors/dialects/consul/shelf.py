@@ -54,7 +54,7 @@ class Kept:
     rest: float  # until when (`time.monotonic`) nobody who waits has it made again
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Shelf:
     """The answers of one node to Consul's clients."""
 

@@ -19,7 +19,7 @@ from gossipreg.doors.http.registry import Registry
 _KEPT_LEAST: Final = 1024
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Titles:
     """What the checks of each instance were called, by the instance's id and the check's own name."""
 

@@ -17,7 +17,7 @@ from gossipreg.doors.dialects.eureka.trees import Form, Tree, text_of
 from gossipreg.doors.http.registry import Registry
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class App:
     """One application: its instances by id. Replaced, never changed."""
 
@@ -38,7 +38,7 @@ class App:
         return form.application(self.name, [each.written(form) for each in self.instances.values()])
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Apps:
     """All applications of a node. ``clock`` gives seconds that never go back."""
 

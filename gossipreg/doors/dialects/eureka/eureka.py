@@ -184,7 +184,7 @@ _PATHS: Final = Paths(
 )
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Eureka:
     """Answers Eureka's clients with what its door's node knows."""
 

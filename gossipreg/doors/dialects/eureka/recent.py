@@ -29,7 +29,7 @@ class Change:
     at: float
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Recent:
     """The changes of the last minutes, one of each instance, the latest last.
 

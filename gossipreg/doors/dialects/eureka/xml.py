@@ -67,7 +67,7 @@ def read_xml(body: bytes) -> Tree:
     return reading.document
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Element:
     inner: dict[str, Value]
     said: list[str] = attrs.field(factory=list)
@@ -82,7 +82,7 @@ class _Element:
         return self.inner
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Reading:
     document: Tree = attrs.field(factory=dict)
     _open: list[_Element] = attrs.field(factory=list)
