@@ -178,6 +178,7 @@ class Connection:
                     self._wait_for(limits.TAKE_SECONDS)
                     await say(answer)
                     said = True
+                    await trio.lowlevel.checkpoint()  # the others' answers first
                     nursery.cancel_scope.cancel()
         except Refusal as full:
             await say(full.answer)
