@@ -25,6 +25,8 @@ _PRINT: Final = re.compile(
 )
 
 _SERF: Final = "python tests/bench/serf.py --nodes 64"
+_COLD: Final = "python tests/bench/serf.py --nodes 128 --rows cold"
+_IDLE: Final = "python tests/bench/serf.py --nodes {} --rows idle"
 _LOSS: Final = "python tests/bench/loss.py --nice -15"
 _ANOMALIES: Final = "python tests/bench/anomalies.py --nice -15"
 _STARTUP: Final = "python tests/bench/startup.py"
@@ -71,10 +73,12 @@ class Line:
         return (self.ratio or self.ours).row
 
 
+def _beside_serf(what: str, told: str, row: str, more: str = "") -> Line:
+    return Line(what, told, Cell(row, "gossipreg"), "Serf", Cell(row, "Serf"), Cell(row, "ratio"), more=more)
+
+
 def _serf(what: str, row: str, group: str) -> Line:
-    return Line(
-        what, _SERF, Cell(row, "gossipreg"), "Serf", Cell(row, "Serf"), Cell(row, "ratio"), more=f" --rows {group}"
-    )
+    return _beside_serf(what, _SERF, row, f" --rows {group}")
 
 
 def _burst(what: str, row: str) -> Line:
@@ -82,19 +86,14 @@ def _burst(what: str, row: str) -> Line:
 
 
 def _loss(percent: int) -> Line:
-    row = f"{percent} % |"
     what = f"a registration, seen by the last of 32, {percent} % of packets lost"
-    return Line(
-        what, _LOSS, Cell(row, "gossipreg"), "Serf", Cell(row, "Serf"), Cell(row, "ratio"), more=f" --loss {percent}"
-    )
+    return _beside_serf(what, _LOSS, f"{percent} % |", f" --loss {percent}")
 
 
 def _anomaly(act: str, how: str) -> Line:
     row = f"{act} | members that were well, taken for failed by anybody"
     what = f"8 of 32 {how}: reports that one of the others failed, sum (each round)"
-    return Line(
-        what, _ANOMALIES, Cell(row, "gossipreg"), "Serf", Cell(row, "Serf"), Cell(row, "ratio"), more=f" --acts {act}"
-    )
+    return _beside_serf(what, _ANOMALIES, row, f" --acts {act}")
 
 
 def _proxy(what: str, row: str) -> Line:
@@ -130,10 +129,16 @@ LINES: Final = (
     _serf("idle traffic a node, whole IP packets, sealed", "idle traffic a node, IP packets whole", "idle"),
     _serf("idle packets a node", "idle packets a node", "idle"),
     _serf("idle CPU a node, of one core", "idle CPU a node", "idle"),
+    *(
+        _beside_serf(f"idle {what} a node, {nodes} nodes", _IDLE.format(nodes), row)
+        for what, row in (("traffic", "idle traffic a node, IP packets whole"), ("CPU", "idle CPU a node"))
+        for nodes in (16, 128)
+    ),
     _serf("memory a node, resident", "memory a node, resident", "memory"),
     _serf("memory a node, shared pages divided", "memory a node, shared", "memory"),
     _serf("cold start of 64: last ready line to full, equal views", "cold start: last ready", "cold"),
     _serf("cold start of 64: first process to last ready line", "cold start: first process", "cold"),
+    _beside_serf("cold start of 128: last ready line to full, equal views", _COLD, "cold start: last ready"),
     _serf("CPU of one of 64 agents until it is ready", "CPU of one agent", "cold"),
     _serf("packets a node for one registration (Serf: a tag)", "a registration (Serf: a tag): packets", "burst"),
     _serf("traffic a node for one registration (Serf: a tag)", "a registration (Serf: a tag): traffic", "burst"),
@@ -187,7 +192,7 @@ LINES: Final = (
         Cell("etcd |", "ours to it"),
     ),
     Line(
-        "the same, beside etcd's serializable reads",
+        "the same a second, beside etcd's serializable reads",
         _HTTP,
         Cell("gossipreg", "requests/s"),
         "etcd",
@@ -291,13 +296,13 @@ def table(page: str) -> str:
 
 
 def bars(page: str) -> list[Bar]:
-    """The lines of the table that have a ratio, to be drawn."""
+    """The lines of the table that have a ratio, to be drawn; none beside some is on no scale of tenfolds."""
     said = prints(page)
     made = []
     for line in LINES:
         found = said[line.told]
         ratio = "" if line.ratio is None else found.row(line.ratio.row).get(line.ratio.column, "")
-        if ratio:
+        if ratio not in ("", "0"):
             made.append(Bar(line.what, ratio, found.row(line.judged).get("target", ""), more=_MORE in line.what))
     return made
 

@@ -90,8 +90,9 @@ def _grid(floor: int) -> Iterator[str]:
 
 def _bar(bar: Bar, top: int) -> Iterator[str]:
     ends = sorted((_x(0), _x(bar.tenfolds)))
+    outermost = ends if bar.aim is None else sorted((*ends, _x(bar.aim)))  # the figure is not written over the stroke
     kind = "better" if bar.tenfolds < 0 else "worse"
-    where, anchor = (ends[0] - 6, "end") if bar.tenfolds < 0 else (ends[1] + 6, "start")
+    where, anchor = (outermost[0] - 6, "end") if bar.tenfolds < 0 else (outermost[-1] + 6, "start")
     words = re.sub(r"`", "", bar.what)
     yield f'<text text-anchor="end" x="{_LEFT}" y="{top + 14}">{escape(words)}</text>'
     yield f'<rect class="{kind}" x="{ends[0]}" y="{top + 4}" width="{round(ends[1] - ends[0], 1)}" height="13" rx="2"/>'
