@@ -192,7 +192,7 @@ LINES: Final = (
         Cell("etcd |", "ours to it"),
     ),
     Line(
-        "the same a second, beside etcd's serializable reads",
+        "lookups over HTTP, requests a second, etcd's serializable",
         _HTTP,
         Cell("gossipreg", "requests/s"),
         "etcd",
