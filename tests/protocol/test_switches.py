@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gossipreg.config import Settings
-from gossipreg.model import Status
+from gossipreg.model import Instance, Status
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping
 from gossipreg.protocol.outputs import MemberChanged, OpenStream, Output
@@ -91,3 +93,13 @@ def test_gaps_need_not_grow() -> None:
         rounds.append(round(now, 3))
         mill.flush(100, 64, now)
     assert rounds == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+
+
+def test_a_node_that_was_late_may_hold_nothing_back() -> None:
+    for most, hold in ((0.25, 2), (0.0, 1)):
+        settings = Settings(gossip_company=most, gossip_rounds=1)
+        node = among(settings)
+        node.register(Instance(id="x", service="s", host="h", port=1), 0.0)
+        node.wake(1.0)
+        node.register(Instance(id="y", service="s", host="h", port=1), 1.0)
+        assert node.knowledge.mill.deadline == pytest.approx(1.0 + hold * settings.gossip_coalesce)

@@ -3,7 +3,7 @@
 Theory of operation. trio's own stream asks the kernel for bytes before it waits for them, and has every other task
 take a turn for each piece that it reads or writes. A client that polls says nothing before it has its answer: to ask
 first is in vain. And an answer that the kernel takes whole needs no turn of anybody. So here a piece is waited for,
-then read; it is written, and only what was not taken is waited for. That halves what a polled answer costs in trio.
+then read; it is written, and only what was not taken is waited for. So an answer costs a turn and a system call less.
 
 Whoever reads has waited, so each exchange has its turn. Whoever only writes must see to it that others have theirs.
 """

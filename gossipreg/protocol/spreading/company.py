@@ -21,26 +21,26 @@ class Company:
     least: float
     most: float
     _hold: float = attrs.field(init=False)  # for how long the next departure is held back
-    _aboard: int = 0  # what is waiting for it
+    _is_awaited: bool = False
     _leaves: float = -math.inf  # when it leaves, or the last one left
 
     def __attrs_post_init__(self) -> None:
         self._hold = self.least
 
     def departure(self, now: float) -> float:
-        """When to send what is said at ``now``; it may be over, if nobody has sent what was due."""
-        if not self._aboard:
+        """When to send what is said at ``now`` (seconds); it may be over, if nobody has sent what was due."""
+        if not self._is_awaited:
             if now >= self._leaves + self.most:
                 self._hold = self.least
             self._leaves = now + self._hold
-        self._aboard += 1
+        self._is_awaited = True
         return self._leaves
 
     def sent(self, now: float) -> None:
         """All that is due within ``least`` of ``now`` is sent."""
-        if not self._aboard or self._leaves > now + self.least:
+        if not self._is_awaited or self._leaves > now + self.least:
             return
         is_late = now - self._leaves > self.least
         self._hold = max(self.least, min(2 * self._hold, self.most) if is_late else self._hold / 2)
-        self._aboard = 0
+        self._is_awaited = False
         self._leaves = now

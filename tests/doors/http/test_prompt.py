@@ -11,6 +11,9 @@ import trio
 import trio.testing
 
 from gossipreg.doors.http.prompt import PromptStream
+from gossipreg.doors.http.server import Reception
+from tests.doors.http.fake_node import FakeNode
+from tests.doors.http.wire import reception
 
 MANY = bytes(range(256)) * (1 << 14)  # more than the kernel takes at once
 
@@ -93,6 +96,18 @@ async def test_a_client_that_broke_off_breaks_the_stream(ends: tuple[PromptStrea
     theirs.close()
     with pytest.raises(trio.BrokenResourceError, match="the connection broke: Connection reset by peer"):
         await ours.receive_some()
+
+
+async def test_the_kernels_clients_are_served_by_it(ends: tuple[PromptStream, socket.socket]) -> None:
+    served: list[object] = []
+
+    class Watched(Reception):
+        async def admit(self, stream: trio.abc.HalfCloseableStream) -> None:
+            served.append(stream)
+
+    ours, _theirs = ends
+    await Watched(reception(FakeNode()).door).greet(ours._stream)
+    assert isinstance(served[0], PromptStream)
 
 
 async def test_a_closed_stream_says_so_to_all_who_use_it(ends: tuple[PromptStream, socket.socket]) -> None:

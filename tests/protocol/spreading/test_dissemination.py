@@ -328,3 +328,14 @@ def test_a_round_that_was_put_off_to_the_very_same_moment_is_told_once() -> None
     one._schedule(one._items[R, "x"], 0.02)
     assert flushed(one, ROOM, 64, 0.0) == [[b"company"]]
     assert sorted(flushed(one, ROOM, 64, 0.02)[0]) == [b"company", b"news"]
+
+
+def test_after_news_that_was_sent_late_more_is_held_back_and_what_is_heard_is_not() -> None:
+    one = mill(gossip_rounds=1)
+    one.say(Topic.INSTANCES, "x", b"x", 0.0, origin="a")
+    assert one.deadline == Settings().gossip_coalesce
+    flushed(one, ROOM, 64, 0.1)
+    one.say(Topic.INSTANCES, "y", b"y", 0.1, origin="a")
+    assert one.deadline == pytest.approx(0.1 + 2 * Settings().gossip_coalesce)
+    one.add(Topic.INSTANCES, "z", b"z", 0.1, origin="b")
+    assert one.deadline == 0.1
