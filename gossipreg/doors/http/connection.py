@@ -73,6 +73,7 @@ class Connection:
     _patience: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     _is_new: bool = attrs.field(init=False, default=True)  # nothing has been asked yet
     _is_head: bool = attrs.field(init=False, default=False)  # a HEAD request: its answer goes without a body
+    _is_last: bool = attrs.field(init=False, default=False)  # no request may follow this one
     _name: bytes = attrs.field(init=False, default=b"")  # what the request is called; empty until it is read
     _ahead: bytes = attrs.field(init=False, default=b"")  # what came while the client waited
     _poll: tuple[bytes, Request] | None = attrs.field(init=False, default=None)  # the last whole GET
@@ -121,6 +122,8 @@ class Connection:
             self._http.receive_data(data)
         else:
             await trio.lowlevel.checkpoint()  # who asks ahead lets others have their turn
+        if self._http.trailing_data[0][:1] == b"\r" and not await self._skip_empty_lines():
+            return True
         self._wait_for(limits.REQUEST_SECONDS)
         request = await self._read()
         self._wait_for(math.inf)
@@ -217,6 +220,18 @@ class Connection:
             self._wait_for_more()
         return await self._receive()
 
+    async def _skip_empty_lines(self) -> bool:
+        """Ignore empty lines before a request (RFC 9112 §2.2); whether anything of a request is here after them."""
+        ahead, closed = self._http.trailing_data
+        while (rest := _without_empty_lines(ahead)) == b"\r" and not closed:  # half of one
+            self._wait_for(limits.REQUEST_SECONDS)
+            data = await self._receive()
+            ahead, closed = rest + data, not data
+        self._http = _h11()  # nothing else has begun, and the old one's buffer cannot be cut
+        for data in [*([rest] if rest else []), *([b""] if closed else [])]:
+            self._http.receive_data(data)
+        return bool(rest) or closed
+
     async def _receive(self) -> bytes:
         if self._ahead:
             data, self._ahead = self._ahead, b""
@@ -225,13 +240,14 @@ class Connection:
 
     async def _read(self) -> Request | None:
         """Read one request to its end. Raises ``Refusal`` if it is malformed or too large."""
-        self._is_new, self._is_head, self._name = False, False, b""
+        self._is_new, self._is_head, self._is_last, self._name = False, False, False, b""
         try:
             head = await self._next_event()
             if not isinstance(head, h11.Request):
                 return None
             self._is_head = head.method == b"HEAD"
             request = Request.of(head)
+            self._is_last = request.is_ambiguous
             body = bytearray()
             while isinstance(event := await self._next_event(), h11.Data):
                 body += event.data
@@ -260,7 +276,7 @@ class Connection:
 
     async def _answer(self, answer: Answer, *, last: bool = False) -> None:
         headers = _headers(answer, self._name or new_name())
-        if last:
+        if last or self._is_last:
             headers.append(_CLOSE)
         data = self._http.send(_head(answer.status, headers))
         if answer.body and not self._is_head:
@@ -338,6 +354,13 @@ class Connection:
                 await self._part(Answer.error(500, "this node made a mistake: its log says more"))
             except trio.BrokenResourceError as gone:
                 log.debug("a client went before it was told: %r", gone)
+
+
+def _without_empty_lines(data: bytes) -> bytes:
+    start = 0
+    while data.startswith(b"\r\n", start):
+        start += 2
+    return data[start:]
 
 
 def _forget(_: bytes) -> None:

@@ -102,7 +102,7 @@ class Door:
         route: Route | None = None
         try:
             request = request.at_our_own_name()
-            self.guard.check(request.method, request.authority, request.origin)
+            self.guard.check(request)
             for prefix, dialect in self._dialects:
                 if request.target.startswith(prefix):
                     pattern, reply = await dialect.answer(request, self.room)

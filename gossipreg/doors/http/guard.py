@@ -1,8 +1,10 @@
-"""Knows which requests a browser was tricked into sending.
+"""The guard against browsers: refuses requests that a web page of another site has sent.
 
-Two doors stand open on a developer's machine. A page may point its own host name at 127.0.0.1 and read our answers as
-if they were its own (DNS rebinding): so a door on loopback answers only to loopback's names. And a page may send a
-request without being allowed to read the answer: so nothing that carries an ``Origin`` may change anything.
+A page can attack a registry on its visitor's machine in two ways. It may point its own host name at 127.0.0.1 and read
+the answers as if they were its own (DNS rebinding): so on loopback only loopback's names are answered. And it may send
+requests without being allowed to read the answers: so no request with an ``Origin`` may change anything, and a page of
+another origin may not even ask, since some answers cost much. Browsers leave ``Origin`` out of a plain GET, as for an
+image, but say with ``Sec-Fetch-Site`` where it comes from (W3C Fetch Metadata). A person who follows a link is let in.
 """
 
 from __future__ import annotations
@@ -13,10 +15,14 @@ from ipaddress import ip_address
 import attrs
 
 from gossipreg.doors.http.answers import Refusal, shown
+from gossipreg.doors.http.request import Request
 from gossipreg.errors import ConfigError
 from gossipreg.model import Address, SocketFile
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+#: Values of ``Sec-Fetch-Site`` that a page of another origin brings about: "same-site" is another port of this machine.
+_FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 
 
 @attrs.frozen
@@ -36,13 +42,15 @@ class Guard:
     def _(self) -> bool:
         return isinstance(self.bound, Address) and ip_address(self.bound.host.partition("%")[0]).is_loopback
 
-    def check(self, method: str, authority: str | None, origin: str | None) -> None:
-        """Raise a 403 ``Refusal`` unless the request may have come from a program of its own will.
-
-        ``authority`` is what the request calls us, ``origin`` the page that sent it; ``None`` where it does not say.
-        """
-        if origin is not None and method not in _SAFE_METHODS:
+    def check(self, request: Request) -> None:
+        """Raise a 403 ``Refusal`` if the request names another host, or a page of another site has sent it."""
+        authority, origin = request.authority, request.origin
+        if origin is not None and request.method not in _SAFE_METHODS:
             raise Refusal(403, f"a page of {shown(origin)} may not change anything here: leave the Origin header out")
+        if origin is not None and not _is_same_origin(origin, authority):
+            raise Refusal(403, f"a page of {shown(origin)} may not ask here: leave the Origin header out")
+        if request.fetch_site in _FOREIGN_SITES and request.fetch_dest != "document":
+            raise Refusal(403, f"a page of another site may not ask here (Sec-Fetch-Site: {request.fetch_site})")
         if self.on_loopback and authority is not None and not self._is_ours(authority):
             assert isinstance(self.bound, Address)
             raise Refusal(
@@ -51,6 +59,12 @@ class Guard:
 
     def _is_ours(self, authority: str) -> bool:
         return _names_loopback(authority) or _host(authority) in self._ours
+
+
+def _is_same_origin(origin: str, authority: str | None) -> bool:
+    """Whether ``origin`` is where the request was sent to: an agent's own page may ask."""
+    scheme, separator, host = origin.partition("://")
+    return separator != "" and scheme in ("http", "https") and authority is not None and host == authority
 
 
 @functools.lru_cache(maxsize=64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Final, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
@@ -11,6 +11,14 @@ import h11
 
 from gossipreg.doors.http import limits, naming
 from gossipreg.doors.http.answers import Refusal, shown
+
+#: Headers that every request is looked through for.
+_READ: Final = frozenset(
+    {
+        *(b"host", b"origin", b"sec-fetch-site", b"sec-fetch-dest", b"authorization", b"x-gossipreg-token"),
+        *(naming.HEADER, b"transfer-encoding", b"content-length", b"content-encoding"),
+    }
+)
 
 
 @attrs.frozen
@@ -21,7 +29,10 @@ class Request:
     target: str
     authority: str | None = None  # what the client calls us: the Host header
     origin: str | None = None  # the page that the request came from, if a browser sent it for one
+    fetch_site: str | None = None  # how that page relates to us, as a browser says it: the Sec-Fetch-Site header
+    fetch_dest: str | None = None  # what the browser makes of the answer: the Sec-Fetch-Dest header
     announces_body: bool = False
+    is_ambiguous: bool = False  # both a Content-Length and a Transfer-Encoding: nothing may follow (RFC 9112 §6.1)
     body: bytes = b""
     token: str | None = attrs.field(default=None, repr=False)  # what the client shows to be let in
     name: bytes | None = None  # what the client calls it, if that can be repeated: the X-Request-Id header
@@ -29,40 +40,45 @@ class Request:
 
     @classmethod
     def of(cls, head: h11.Request) -> Self:
-        """The request that begins with ``head``. Raises a ``Refusal`` if that says that it is too large."""
-        authority = origin = token = called = None
-        announces_body = False
+        """The request that begins with ``head``.
+
+        Raises a ``Refusal``: 413, 414 or 431 for what is too large, 505 for another version than HTTP/1, and 415 for a
+        body that is compressed.
+        """
+        if head.http_version[:1] != b"1":
+            raise unknown_version(head.http_version)
         size = len(head.target)
         if size > limits.TARGET_BYTES_MAX:
             raise target_too_long()
+        said: dict[bytes, bytes] = {}
         for name, value in head.headers:
             size += len(name) + len(value)
-            if name == b"host":
-                authority = value.decode("latin-1")
-            elif name == b"origin":
-                origin = value.decode("latin-1")
-            elif name == naming.HEADER:
-                called = value if naming.is_sane(value) else None
-            elif name == b"authorization":
-                token = token or _bearer(value)
-            elif name == b"x-gossipreg-token":
-                token = value.decode("latin-1")
-            elif name == b"transfer-encoding":
-                announces_body = True
-            elif name == b"content-length":
-                announces_body = True
-                if int(value) > limits.BODY_BYTES_MAX:
-                    raise body_too_large()
+            if name in _READ:
+                said[name] = value
         if size > limits.HEAD_BYTES_MAX:
             raise head_too_large()
+        announces_body = b"content-length" in said or b"transfer-encoding" in said
+        if int(said.get(b"content-length", 0)) > limits.BODY_BYTES_MAX:
+            raise body_too_large()
+        coding = said.get(b"content-encoding", b"").strip().lower()
+        if announces_body and coding not in (b"", b"identity"):
+            raise compressed(coding.decode("latin-1"))
+
+        def text(name: bytes) -> str | None:
+            return said[name].decode("latin-1") if name in said else None
+
+        called = said.get(naming.HEADER)
         return cls(
             method=head.method.decode("ascii"),
             target=head.target.decode("ascii"),
-            authority=authority,
-            origin=origin,
+            authority=text(b"host"),
+            origin=text(b"origin"),
+            fetch_site=text(b"sec-fetch-site"),
+            fetch_dest=text(b"sec-fetch-dest"),
             announces_body=announces_body,
-            token=token,
-            name=called,
+            is_ambiguous=b"content-length" in said and b"transfer-encoding" in said,
+            token=text(b"x-gossipreg-token") or _bearer(text(b"authorization")),
+            name=called if called is not None and naming.is_sane(called) else None,
             headers=head.headers,
         )
 
@@ -88,9 +104,9 @@ class Request:
         return attrs.evolve(self, target=url._replace(scheme="", netloc="").geturl() or "/", authority=url.netloc)
 
 
-def _bearer(value: bytes) -> str | None:
+def _bearer(value: str | None) -> str | None:
     """The token of an ``Authorization`` header, if it holds one."""
-    scheme, _, token = value.decode("latin-1").partition(" ")
+    scheme, _, token = (value or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
@@ -117,6 +133,20 @@ def decoded(segment: str) -> str:
         return unquote(segment, errors="strict")
     except UnicodeDecodeError:
         raise Refusal(400, f"the path segment {shown(segment)} is not UTF-8 under its percent signs") from None
+
+
+def unknown_version(version: bytes) -> Refusal:
+    """The refusal of a request in a version of HTTP other than 1.0 and 1.1 (RFC 9110 §15.6.6)."""
+    return Refusal(505, f"HTTP/{version.decode('ascii')} is not spoken here: send the request as HTTP/1.1")
+
+
+def compressed(coding: str) -> Refusal:
+    """The refusal of a body with a content coding, which could unpack to any size (RFC 9110 §15.5.16)."""
+    return Refusal(
+        415,
+        f"the body's Content-Encoding {shown(coding)} is not read here: send it uncompressed",
+        ((b"accept-encoding", b"identity"),),
+    )
 
 
 def head_too_large() -> Refusal:

@@ -54,7 +54,7 @@ class _Door:
         """The metrics, or why not."""
         try:
             request = request.at_our_own_name()
-            self.guard.check(request.method, request.authority, request.origin)
+            self.guard.check(request)
             path, _ = split_target(request.target)
         except Refusal as refusal:
             return refusal.answer

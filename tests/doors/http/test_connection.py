@@ -89,6 +89,53 @@ async def test_a_body_may_come_in_chunks(fake: FakeNode) -> None:
     assert answer.status == 201
 
 
+async def test_a_client_is_told_which_coding_is_read(fake: FakeNode) -> None:
+    async with trio.open_nursery() as nursery:
+        [answer] = await ask(dial(reception(fake), nursery), put(b"\x1f\x8b", "Content-Encoding: gzip"))
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+async def test_a_body_may_be_called_uncompressed_and_a_request_without_one_anything(fake: FakeNode) -> None:
+    async with trio.open_nursery() as nursery:
+        said = await ask(
+            dial(reception(fake), nursery),
+            get("/healthz", "Content-Encoding: gzip"),
+            put(b'{"service": "orders", "port": 80}', "Content-Encoding: identity"),
+        )
+    assert [each.status for each in said] == [200, 201]
+
+
+async def test_nothing_is_read_after_a_request_with_two_lengths_of_two_kinds(fake: FakeNode) -> None:
+    # What a proxy in front takes for the body may hold a request of somebody else's (RFC 9112 §6.1, §11.2).
+    body = b"0\r\n\r\n" + put(b'{"service": "smuggled", "port": 1}')
+    request = get("/healthz", "Transfer-Encoding: chunked", f"Content-Length: {len(body)}") + body
+    async with trio.open_nursery() as nursery:
+        stream = dial(reception(fake), nursery)
+        await stream.send_all(request)
+        [answer] = answers(await read_all(stream))
+        await stream.aclose()
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert fake.services() == {}
+
+
+@pytest.mark.parametrize("lines", [1, 3, 1000])
+@pytest.mark.parametrize("cut", [None, 1, 2, 3])
+async def test_empty_lines_before_a_request_are_ignored(fake: FakeNode, lines: int, cut: int | None) -> None:
+    request = b"\r\n" * lines + get("/healthz")
+    async with trio.open_nursery() as nursery:
+        stream = dial(reception(fake), nursery)
+        await stream.send_all(put(b'{"service": "orders", "port": 80}') + request[:cut])
+        await trio.testing.wait_all_tasks_blocked()
+        said = await ask(stream, request[len(request) if cut is None else cut :], request)
+    assert [each.status for each in said] == [201, 200, 200]
+
+
+async def test_a_client_that_says_nothing_but_empty_lines_is_closed_without_a_word(fake: FakeNode) -> None:
+    for said in (b"\r\n", b"\r\n\r\n"):
+        async with trio.open_nursery() as nursery:
+            assert await ask(dial(reception(fake), nursery), said) == [], said
+
+
 async def test_an_offer_to_speak_something_else_is_not_taken(fake: FakeNode) -> None:
     upgrade = get("/healthz", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
     async with trio.open_nursery() as nursery:
@@ -125,7 +172,12 @@ LONG = "x" * limits.HEAD_BYTES_MAX
 BAD = {
     "garbage": (b"\x00\x01\x02\x03\r\n\r\n", 400),
     "a TLS handshake": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
-    "an empty line": (b"\r\n\r\n", 400),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+    "a later version": (get("/healthz").replace(b"HTTP/1.1", b"HTTP/3.0"), 505),
+    "an earlier version": (get("/healthz").replace(b"HTTP/1.1", b"HTTP/0.9"), 505),
+    "a compressed body": (put(b"\x1f\x8b", "Content-Encoding: gzip"), 415),
+    "a body compressed twice": (put(b"", "Content-Encoding: br, gzip"), 415),
+    "half an empty line": (b"\rGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "an SSH greeting": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", 400),
     "no host": (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
     "two hosts": (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
@@ -390,6 +442,8 @@ FRAGMENTS = [
         b"Origin: x\r\n",
         b"Content-Length: 5\r\n",
         b"Expect: 100-continue\r\n",
+        b"Content-Encoding: gzip\r\n",
+        b" HTTP/2.0\r\n",
     ),
     *(
         b"Transfer-Encoding: chunked\r\n",
