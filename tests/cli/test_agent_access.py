@@ -121,4 +121,4 @@ def test_an_agent_with_too_few_descriptors_says_what_it_has_room_for(most: int, 
         assert not sentences
     else:
         [sentence] = sentences
-        assert "2048 descriptors where 5184 may be needed (see ulimit -Hn): room for 1472 connections, " in sentence
+        assert "2048 descriptors where 9792 may be needed (see ulimit -Hn): room for 1472 connections, " in sentence

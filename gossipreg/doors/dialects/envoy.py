@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
@@ -148,9 +149,9 @@ class Envoy:
         if not poll.wait:
             return Answer(304)
 
-        async def later() -> Answer:
+        async def later(most: float = math.inf) -> Answer:
             about = poll.clusters[0].service if len(poll.clusters) == 1 else None
-            with trio.move_on_after(poll.wait):
+            with trio.move_on_after(min(poll.wait, most)):
                 while True:
                     index = node.index(about)
                     news = self._news(poll, node)

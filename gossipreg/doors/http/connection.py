@@ -26,6 +26,7 @@ import functools
 import http
 import logging
 import math
+import random
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
@@ -37,7 +38,7 @@ import trio
 
 from gossipreg.doors.http import limits, naming
 from gossipreg.doors.http.answers import Answer, Refusal
-from gossipreg.doors.http.capacity import Capacity
+from gossipreg.doors.http.capacity import Capacity, Seat
 from gossipreg.doors.http.events import EventStream
 from gossipreg.doors.http.naming import new_name
 from gossipreg.doors.http.request import Request, body_too_large, head_too_large, target_too_long
@@ -64,11 +65,13 @@ class Answering(Protocol):
 
 @attrs.define(eq=False, repr=False)
 class Connection:
-    """Serves one stream to its end. ``room`` is what all connections share."""
+    """Serves one stream to its end. ``room`` is shared by all connections, ``source`` says which it is counted with."""
 
     _stream: trio.abc.HalfCloseableStream
     _door: Answering
     _room: Capacity
+    _source: str = ""
+    seat: Seat = attrs.field(init=False)
     _http: h11.Connection = attrs.field(init=False, factory=_h11)
     _patience: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     _is_new: bool = attrs.field(init=False, default=True)  # nothing has been asked yet
@@ -77,12 +80,22 @@ class Connection:
     _name: bytes = attrs.field(init=False, default=b"")  # what the request is called; empty until it is read
     _ahead: bytes = attrs.field(init=False, default=b"")  # what came while the client waited
     _poll: tuple[bytes, Request] | None = attrs.field(init=False, default=None)  # the last whole GET
+    _gives_way: bool = attrs.field(init=False, default=False)  # its place was given to another connection
+
+    def __attrs_post_init__(self) -> None:
+        self.seat = Seat(self._source, self._give_way)
+
+    def _give_way(self) -> None:
+        self._gives_way = True
+        self._patience.cancel()
 
     async def run(self) -> None:
         """Answer requests until either side has had enough. Raises nothing."""
         async with self._stream:
             try:
-                await self._part(await self._serve())
+                last_word = await self._serve()
+                if not self._gives_way:  # else it ends at once, so that its descriptor is free
+                    await self._part(last_word)
             except* trio.BrokenResourceError as gone:
                 log.debug("a client went in the middle: %r", gone.exceptions)
             except* Exception:
@@ -115,6 +128,7 @@ class Connection:
     async def _exchange(self) -> bool:
         """Answer one request; whether there may be another. Raises ``Refusal`` if it cannot be read."""
         data = b""
+        self._room.connections.awaits(self.seat)
         if not self._has_begun:
             data = await self._begin()
             if self._poll is not None and data == self._poll[0]:
@@ -126,6 +140,7 @@ class Connection:
             return True
         self._wait_for(limits.REQUEST_SECONDS)
         request = await self._read()
+        self._room.connections.has_request(self.seat)
         self._wait_for(math.inf)
         if request is None:
             return False
@@ -153,6 +168,7 @@ class Connection:
         return True
 
     async def _answer_again(self, request: Request) -> bool:
+        self._room.connections.has_request(self.seat)
         self._name = request.name or new_name()
         reply = await self._door.answer(request, self._name)
         assert not isinstance(reply, EventStream), "what was answered once is a stream now"
@@ -173,19 +189,16 @@ class Connection:
         """
         said = False
         self._wait_for(math.inf)
-        try:
-            with self._room.waiting.one():
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._until_gone, nursery.cancel_scope, self._keep)
-                    answer = await reply.answer()
-                    self._wait_for(limits.TAKE_SECONDS)
-                    await say(answer)
-                    said = True
-                    await trio.lowlevel.checkpoint()  # the others' answers first
-                    nursery.cancel_scope.cancel()
-        except Refusal as full:
-            await say(full.answer)
-            said = True
+        most = math.inf if self._room.waiting.has_room else limits.POLL_SECONDS * (1 + random.random() / 2)
+        with self._room.waiting.one():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_gone, nursery.cancel_scope, self._keep)
+                answer = await reply.answer(most)
+                self._wait_for(limits.TAKE_SECONDS)
+                await say(answer)
+                said = True
+                await trio.lowlevel.checkpoint()  # the others' answers first
+                nursery.cancel_scope.cancel()
         return said
 
     def _keep(self, data: bytes) -> None:
@@ -278,27 +291,31 @@ class Connection:
         headers = _headers(answer, self._name or new_name())
         if last or self._is_last:
             headers.append(_CLOSE)
-        data = self._http.send(_head(answer.status, headers))
+        parts = [self._http.send(_head(answer.status, headers))]
         if answer.body and not self._is_head:
-            data += self._http.send(h11.Data(data=answer.body))
-        await self._send(data + self._http.send(h11.EndOfMessage()))
+            parts += self._passed_on(answer.body)
+        await self._send(*parts, self._http.send(h11.EndOfMessage()))
+
+    def _passed_on(self, data: bytes) -> list[bytes]:
+        """``data`` as part of the answer, not copied, whoever else is sent it."""
+        return list(self._http.send_with_data_passthrough(h11.Data(data=data)) or ())
 
     async def _write(self, answer: Answer) -> None:
         """Hand a polled answer to the client, which has its time for that already, or gets it for each piece."""
-        data = _raw(answer, self._name)
-        if len(data) <= limits.SEND_BYTES:
-            await self._stream.send_all(data)
+        head = _raw_answer_head(answer, self._name)
+        if len(head) + len(answer.body) <= limits.SEND_BYTES:
+            await self._stream.send_all(head + answer.body)
         else:
-            await self._send(data)
+            await self._send(head, answer.body)
 
     async def _tell(self, events: EventStream) -> None:
         """Send events for as long as there are any and the client is there. The answer begins with the first."""
         if self._is_head:
-            await self._send(self._http.send(_stream_head(self._name)) + self._http.send(h11.EndOfMessage()))
+            await self._send(self._http.send(_stream_head(self._name)), self._http.send(h11.EndOfMessage()))
             return
         ended = False
         try:
-            with self._room.event_streams.one():
+            with self._room.event_streams.one(self.seat):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._until_gone, nursery.cancel_scope, _forget)
                     await events.run(self._send_part)
@@ -315,7 +332,7 @@ class Connection:
 
     async def _send_part(self, data: bytes) -> None:
         head = self._http.send(_stream_head(self._name)) if self._http.our_state is h11.SEND_RESPONSE else b""
-        await self._send(head + self._http.send(h11.Data(data=data)))
+        await self._send(head, *self._passed_on(data))
 
     async def _until_gone(self, scope: trio.CancelScope, keep: Callable[[bytes], None]) -> None:
         """Cancel ``scope`` when the client says that no more will come; ``keep`` what it says until then."""
@@ -330,12 +347,23 @@ class Connection:
             log.debug("a client that was waiting is gone: %r", gone)
         scope.cancel()
 
-    async def _send(self, data: bytes) -> None:
-        """Hand ``data`` to the client, which has so long for each piece."""
+    async def _send(self, *parts: bytes) -> None:
+        """Hand ``parts`` to the client, which has so long for each piece of them."""
+        size = sum(map(len, parts))
+        if size <= limits.SEND_BYTES:
+            self._wait_for(limits.TAKE_SECONDS)
+            await self._stream.send_all(b"".join(parts))
+        else:
+            with self._room.outgoing.one(self.seat, max(parts, key=len)):
+                for part in parts:
+                    await self._send_in_pieces(memoryview(part))
+        self._wait_for(math.inf)
+
+    async def _send_in_pieces(self, data: memoryview) -> None:
         for start in range(0, len(data), limits.SEND_BYTES):
             self._wait_for(limits.TAKE_SECONDS)
             await self._stream.send_all(data[start : start + limits.SEND_BYTES])
-        self._wait_for(math.inf)
+            await trio.lowlevel.checkpoint()  # others have their turn, however fast this client is
 
     # Ending
 
@@ -378,12 +406,12 @@ def _headers(answer: Answer, name: bytes) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _raw(answer: Answer, name: bytes) -> bytes:
-    """The whole answer to a GET, as h11 would write it."""
+def _raw_answer_head(answer: Answer, name: bytes) -> bytes:
+    """The head of an answer to a GET, as h11 would write it."""
     headers = answer.headers
     if answer.body:
         headers += ((b"content-type", answer.media), (b"content-length", b"%d" % len(answer.body)))
-    return b"%bx-request-id: %b\r\n\r\n%b" % (_raw_head(answer.status, headers, int(time.time())), name, answer.body)
+    return b"%bx-request-id: %b\r\n\r\n" % (_raw_head(answer.status, headers, int(time.time())), name)
 
 
 @functools.lru_cache(maxsize=64)

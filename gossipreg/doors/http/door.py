@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -74,9 +75,9 @@ class Door:
             self._ended(request, name, (method, path, status), began)
             return reply
 
-        async def later() -> Answer:
+        async def later(most: float = math.inf) -> Answer:
             try:
-                answer = await reply.answer()
+                answer = await reply.answer(most)
             except (Refusal, GossipregError) as error:
                 answer = _no(error)
             self._ended(request, name, (method, path, answer.status), began)

@@ -6,8 +6,8 @@ from typing import Final
 
 from gossipreg.limits import RECORD_BYTES_MAX
 
-#: Connections at once: all that may stay, and 512 that ask and go. Each costs a descriptor and some 20 KiB: 90 MiB.
-CONNECTIONS_MAX: Final = 4608
+#: Connections at once: all that may stay, and 1024 that ask and go. Each costs a descriptor and some 20 KiB: 180 MiB.
+CONNECTIONS_MAX: Final = 9216
 
 #: Connections at once where a process may have hardly any descriptors: with fewer, it is of no use to anybody.
 CONNECTIONS_MIN: Final = 64
@@ -21,8 +21,12 @@ REFUSALS_MAX: Final = 64
 #: Event streams at once. They stay for hours. A thousand are told of a change within a quarter of a second.
 EVENT_STREAMS_MAX: Final = 2048
 
-#: Blocking reads at once, and none but these two kinds stay: the rest of the connections is for those who ask and go.
-WAITING_MAX: Final = 2048
+#: Blocking reads at once that wait as long as they ask to. Prometheus makes one for each service. Any further one is
+#: answered after `POLL_SECONDS`, so the rest of the connections is for clients that ask and go.
+WAITING_MAX: Final = 6144
+
+#: How long a blocking read beyond `WAITING_MAX` waits (seconds), and up to half as long again: its client then polls.
+POLL_SECONDS: Final = 2.0
 
 #: How long a blocking read waits unless it says so, and at most (seconds): what Consul's clients count on.
 WAIT_SECONDS: Final = 300.0
@@ -45,6 +49,10 @@ RECEIVE_BYTES: Final = HEAD_BYTES_MAX
 
 #: Bytes written at once: the piece of an answer that a client must take within `TAKE_SECONDS`.
 SEND_BYTES: Final = 65_536
+
+#: Answers and snapshots longer than `SEND_BYTES` on their way at once (bytes, each counted once however many clients
+#: take it). Beyond that, the client that has been taking one for longest is let go: 512 slow ones cost 64 KiB each.
+UNSENT_BYTES_MAX: Final = 32 * 1024 * 1024
 
 #: How long a connection may be silent between two requests. Most clients drop theirs sooner.
 IDLE_SECONDS: Final = 60.0

@@ -14,7 +14,7 @@ from gossipreg.doors.http import limits
 from gossipreg.doors.http.access import Access
 from gossipreg.doors.http.answers import Refusal
 from gossipreg.doors.http.call import Room
-from gossipreg.doors.http.capacity import Capacity
+from gossipreg.doors.http.capacity import Capacity, source_of
 from gossipreg.doors.http.connection import Answering, Connection
 from gossipreg.doors.http.door import Door
 from gossipreg.doors.http.guard import Guard
@@ -100,29 +100,37 @@ async def _serve(
 
 @attrs.define(eq=False, repr=False)
 class Reception:
-    """Lets connections in, up to a limit; says why to some beyond it."""
+    """Accepts connections while there is room; of those beyond, some are told why not."""
 
     door: Answering
     _room: Capacity = attrs.field(init=False, factory=Capacity.now)
-    _open: int = attrs.field(init=False, default=0)
+    _refusing: int = attrs.field(init=False, default=0)
 
     async def greet(self, stream: trio.SocketStream) -> None:
         """Serve a client of the kernel's."""
-        await self.admit(PromptStream(stream))
-
-    async def admit(self, stream: trio.abc.HalfCloseableStream) -> None:
-        """Serve one connection to its end, or turn it away."""
-        self._open += 1
         try:
-            connection = Connection(stream, self.door, self._room)
-            if self._open <= self._room.connections:
+            peer = stream.socket.getpeername()
+        except OSError:  # it is gone
+            await trio.aclose_forcefully(stream)
+            return
+        await self.admit(PromptStream(stream), source_of(peer[0]) if isinstance(peer, tuple) else "")
+
+    async def admit(self, stream: trio.abc.HalfCloseableStream, source: str = "") -> None:
+        """Serve one connection to its end, or turn it away. ``source`` is what it shares room with."""
+        connection = Connection(stream, self.door, self._room, source)
+        if self._room.connections.take(connection.seat):
+            try:
                 await connection.run()
-            elif self._open <= self._room.connections + limits.REFUSALS_MAX:
-                await connection.turn_away(_too_many(self._room.connections))
-            else:
-                await trio.aclose_forcefully(stream)
-        finally:
-            self._open -= 1
+            finally:
+                self._room.connections.leave(connection.seat)
+        elif self._refusing < limits.REFUSALS_MAX:
+            self._refusing += 1
+            try:
+                await connection.turn_away(_too_many(self._room.connections.most))
+            finally:
+                self._refusing -= 1
+        else:
+            await trio.aclose_forcefully(stream)
 
 
 def _too_many(limit: int) -> Refusal:

@@ -6,6 +6,7 @@ another node, so what the client knows is worth nothing here. It is told the tru
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Callable
@@ -55,8 +56,8 @@ def reply(call: Call, service: str | None, body: Callable[[], bytes]) -> Answer 
 
 
 def _later(call: Call, service: str | None, body: Callable[[], bytes], index: int, seconds: float) -> Waiting:
-    async def later() -> Answer:
-        await changed(call.node, service, index, seconds)
+    async def later(most: float = math.inf) -> Answer:
+        await changed(call.node, service, index, min(seconds, most))
         now = call.node.index(service)
         return _answer(now, body() if service is not None else call.room.lookups.shared(call.request.target, now, body))
 

@@ -40,7 +40,7 @@ async def serve_metrics(
         raise BindError(f"cannot listen on {address} for metrics: {reason}: {remedy}") from None
     bound = Address(*listeners[0].socket.getsockname()[:2])
     task_status.started(bound)
-    await trio.serve_listeners(Reception(_Door(proxies, Guard(asked=address, bound=bound))).admit, listeners)
+    await trio.serve_listeners(Reception(_Door(proxies, Guard(asked=address, bound=bound))).greet, listeners)
 
 
 @attrs.frozen(eq=False)

@@ -3,16 +3,29 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 
+import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gossipreg.doors.http import limits
 from gossipreg.doors.http.answers import Refusal
-from gossipreg.doors.http.capacity import DESCRIPTORS, Capacity, Places, ask_for_descriptors, soft_limit
+from gossipreg.doors.http.capacity import (
+    DESCRIPTORS,
+    Capacity,
+    Connections,
+    EventStreams,
+    Outgoing,
+    Seat,
+    ask_for_descriptors,
+    soft_limit,
+    source_of,
+)
 
 
 def rooms(descriptors: int) -> tuple[int, int, int]:
     room = Capacity.within(descriptors)
-    return room.connections, room.event_streams.most, room.waiting.most
+    return room.connections.most, room.event_streams.most, room.waiting.most
 
 
 @pytest.mark.parametrize("descriptors", [DESCRIPTORS, DESCRIPTORS + 1, 2**31])
@@ -24,8 +37,9 @@ def test_with_enough_descriptors_the_limits_hold(descriptors: int) -> None:
 def test_with_fewer_all_shrink_by_the_same_share_and_the_rest_is_left(descriptors: int) -> None:
     connections, streams, waiting = rooms(descriptors)
     assert connections + limits.REFUSALS_MAX + limits.OTHER_DESCRIPTORS <= descriptors
-    assert 0 < streams == waiting < connections
+    assert 0 < streams < waiting < connections
     assert streams / connections == pytest.approx(limits.EVENT_STREAMS_MAX / limits.CONNECTIONS_MAX, abs=0.02)
+    assert waiting / connections == pytest.approx(limits.WAITING_MAX / limits.CONNECTIONS_MAX, abs=0.02)
     assert streams + waiting < connections
 
 
@@ -40,15 +54,134 @@ def test_a_thousand_watchers_and_a_thousand_who_wait_find_room_and_others_beside
     assert connections >= streams + waiting + 512
 
 
-def test_places_are_given_back() -> None:
-    places = Places("event streams", 1)
-    for _ in range(3):
-        with places.one(), pytest.raises(Refusal, match="1 event streams are open, which is the limit"), places.one():
+@attrs.define(eq=False)
+class Clients:
+    """Seats that note who has given way."""
+
+    gone: list[str] = attrs.field(factory=list)
+
+    def seat(self, name: str) -> Seat:
+        """A seat called ``name``; its source is what comes before its dash."""
+        return Seat(name.partition("-")[0], lambda: self.gone.append(name))
+
+
+def test_the_connection_that_was_idle_for_longest_gives_way_to_a_newcomer() -> None:
+    clients, connections = Clients(), Connections(3)
+    seats = {name: clients.seat(name) for name in ("a-1", "a-2", "a-3")}
+    for seat in seats.values():
+        assert connections.take(seat)
+    connections.awaits(seats["a-2"])
+    connections.awaits(seats["a-1"])
+    assert connections.take(clients.seat("a-4"))
+    assert connections.take(clients.seat("a-5"))
+    assert clients.gone == ["a-2", "a-1"]
+
+
+def test_no_connection_that_is_answered_gives_way() -> None:
+    clients, connections = Clients(), Connections(1)
+    first = clients.seat("a-1")
+    assert connections.take(first)
+    connections.awaits(first)
+    connections.has_request(first)
+    assert not connections.take(clients.seat("b-1"))
+    connections.leave(first)
+    assert connections.take(clients.seat("b-1"))
+    assert clients.gone == []
+
+
+def test_the_source_that_holds_most_gives_way_first() -> None:
+    clients, connections = Clients(), Connections(4)
+    for name in ("modest-1", "greedy-1", "greedy-2", "greedy-3"):
+        seat = clients.seat(name)
+        assert connections.take(seat)
+        connections.awaits(seat)
+    assert connections.take(clients.seat("new-1"))
+    assert clients.gone == ["greedy-1"]
+
+
+def test_a_source_that_holds_most_gets_nothing_from_others() -> None:
+    clients, connections = Clients(), Connections(3)
+    modest = clients.seat("modest-1")
+    for seat in (modest, clients.seat("greedy-1"), clients.seat("greedy-2")):
+        assert connections.take(seat)
+    connections.awaits(modest)
+    assert not connections.take(clients.seat("greedy-3"))
+    assert connections.take(clients.seat("new-1"))
+    assert clients.gone == ["modest-1"]
+
+
+def test_a_connection_that_gave_way_is_counted_no_more() -> None:
+    clients, connections = Clients(), Connections(1)
+    first, second = clients.seat("a-1"), clients.seat("b-1")
+    assert connections.take(first)
+    connections.awaits(first)
+    assert connections.take(second)
+    connections.awaits(first)  # it has not noticed yet
+    connections.leave(first)
+    assert not connections.take(clients.seat("c-1"))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["take", "leave"])), max_size=60))
+def test_event_streams_are_shared_fairly_and_never_exceed_their_number(steps: list[tuple[str, str]]) -> None:
+    clients, places, held = Clients(), EventStreams(6), list[tuple[str, object]]()
+    for number, (source, step) in enumerate(steps):
+        if step == "leave" and held:
+            held.pop(0)[1].__exit__(None, None, None)  # type: ignore[attr-defined]
+        elif step == "take":
+            place = places.one(clients.seat(f"{source}-{number}"))
+            try:
+                place.__enter__()
+            except Refusal:
+                counts = [sum(len(each) for name, each in places._held.items() if name == one) for one in "abcd"]
+                assert counts["abcd".index(source)] + 1 >= max(counts)
+            else:
+                held.append((source, place))
+        assert places._taken == sum(map(len, places._held.values())) <= 6
+
+
+def test_an_event_stream_too_many_is_refused_to_the_source_that_has_them() -> None:
+    clients, places = Clients(), EventStreams(2)
+    with places.one(clients.seat("a-1")), places.one(clients.seat("a-2")):
+        with (
+            pytest.raises(Refusal, match="2 event streams are open, which is the limit"),
+            places.one(clients.seat("a-3")),
+        ):
             pass
-    with pytest.raises(ZeroDivisionError), places.one():
-        raise ZeroDivisionError
-    with places.one():
+        with places.one(clients.seat("b-1")):
+            assert clients.gone == ["a-1"]
+
+
+def test_what_many_clients_take_is_counted_once() -> None:
+    clients, outgoing = Clients(), Outgoing(100)
+    data = bytes(100)
+    with outgoing.one(clients.seat("a-1"), data), outgoing.one(clients.seat("a-2"), data):
         pass
+    assert (clients.gone, outgoing._bytes, outgoing._takers) == ([], 0, {})
+
+
+def test_the_slowest_client_gives_way_when_long_answers_take_too_much_memory() -> None:
+    clients, outgoing = Clients(), Outgoing(100)
+    with outgoing.one(clients.seat("a-1"), bytes(60)), outgoing.one(clients.seat("a-2"), bytes(40)):
+        assert clients.gone == []
+        with outgoing.one(clients.seat("a-3"), bytes(41)):
+            assert clients.gone == ["a-1"]
+        with outgoing.one(clients.seat("a-4"), bytes(200)):
+            assert clients.gone == ["a-1", "a-2"]
+    assert outgoing._bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "source"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8::1", "2001:db8::"),
+        ("2001:db8::ffff:1", "2001:db8::"),
+        ("fe80::1%eth0", "fe80::"),
+    ],
+)
+def test_a_client_is_counted_with_its_network(host: str, source: str) -> None:
+    assert source_of(host) == source
 
 
 @pytest.fixture

@@ -182,6 +182,38 @@ async def test_a_client_that_takes_no_events_is_let_go(fake: FakeNode, autojump_
     assert fake.listeners == 0
 
 
+async def test_slow_readers_of_one_snapshot_share_it_and_the_slowest_gives_way_where_there_are_too_many(
+    fake: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(400):
+        await fake.register("orders", port=80, id=f"{number}", meta={"filling": "x" * 400})
+    door = reception(fake)
+    outgoing = door._room.outgoing
+    async with trio.open_nursery() as nursery:
+        clients = []
+        for _ in range(5):
+            ours, theirs = trio.testing.lockstep_stream_pair()
+            nursery.start_soon(door.admit, theirs)
+            nursery.start_soon(ours.send_all, get("/api/v1/events"))
+            clients.append(ours)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(outgoing._taking) == 5
+        assert len({id(each) for each in outgoing._taking.values()}) == 1
+        size = outgoing._bytes
+        assert size > 2 * limits.SEND_BYTES
+        outgoing.most = size
+        await fake.deregister("7")
+        ours, theirs = trio.testing.lockstep_stream_pair()
+        nursery.start_soon(door.admit, theirs)
+        nursery.start_soon(ours.send_all, get("/api/v1/events"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(outgoing._taking) == 1
+        assert outgoing._bytes < size
+        with pytest.raises(trio.BrokenResourceError):
+            await clients[0].send_all(b"x")
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_stream_too_many_is_told_so_and_room_is_made_again(
     fake: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:

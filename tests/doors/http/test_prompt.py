@@ -99,15 +99,17 @@ async def test_a_client_that_broke_off_breaks_the_stream(ends: tuple[PromptStrea
 
 
 async def test_the_kernels_clients_are_served_by_it(ends: tuple[PromptStream, socket.socket]) -> None:
-    served: list[object] = []
+    served: list[tuple[object, str]] = []
 
     class Watched(Reception):
-        async def admit(self, stream: trio.abc.HalfCloseableStream) -> None:
-            served.append(stream)
+        async def admit(self, stream: trio.abc.HalfCloseableStream, source: str = "") -> None:
+            served.append((stream, source))
 
     ours, _theirs = ends
     await Watched(reception(FakeNode()).door).greet(ours._stream)
-    assert isinstance(served[0], PromptStream)
+    [(stream, source)] = served
+    assert isinstance(stream, PromptStream)
+    assert source == "127.0.0.1"
 
 
 async def test_a_closed_stream_says_so_to_all_who_use_it(ends: tuple[PromptStream, socket.socket]) -> None:

@@ -14,7 +14,7 @@ from gossipreg.doors.http.listening import explain
 from gossipreg.errors import BindError
 from gossipreg.model import Address
 from tests.doors.http.fake_node import FakeNode
-from tests.doors.http.wire import answers, ask, dial, get, read_all, reception
+from tests.doors.http.wire import answers, ask, dial, get, read_all, read_until, reception
 
 
 async def test_port_0_takes_a_free_port_and_says_which(address: Address, client: httpx.AsyncClient) -> None:
@@ -69,6 +69,7 @@ async def test_a_connection_too_many_is_told_so_and_room_is_made_again(
     door = reception(fake)
     async with trio.open_nursery() as nursery:
         first = dial(door, nursery)
+        await first.send_all(get("/api/v1/services/orders?index=1"))  # it is busy: it waits
         await trio.testing.wait_all_tasks_blocked()
         second = dial(door, nursery)
         await trio.testing.wait_all_tasks_blocked()
@@ -78,11 +79,30 @@ async def test_a_connection_too_many_is_told_so_and_room_is_made_again(
         assert refusal.error == "1 connections are open, which is the limit: close one or try later"
         assert await read_all(third) == b""
         await second.aclose()
-        [answer] = await ask(first, get("/healthz"))
-        assert answer.status == 200
+        await fake.register("orders", port=80)
+        await read_until(first, b"]}")
+        await first.aclose()
         await trio.testing.wait_all_tasks_blocked()
         [answer] = await ask(dial(door, nursery), get("/healthz"))
         assert answer.status == 200
+
+
+async def test_idle_connections_keep_no_client_out(fake: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS_MAX", 2)
+    door = reception(fake)
+    async with trio.open_nursery() as nursery:
+        silent, kept, half = (dial(door, nursery) for _ in range(3))
+        await trio.testing.wait_all_tasks_blocked()
+        assert await read_all(silent) == b""  # nothing was ever asked there
+        await kept.send_all(get("/healthz"))
+        await trio.testing.wait_all_tasks_blocked()
+        await half.send_all(get("/healthz")[:10])
+        await trio.testing.wait_all_tasks_blocked()
+        newcomer = dial(door, nursery)
+        [answer] = await ask(newcomer, get("/healthz"))
+        assert answer.status == 200
+        assert await read_all(half) == b""
+        assert [each.status for each in await ask(kept, get("/healthz"))] == [200, 200]
 
 
 async def test_it_stops_when_it_is_cancelled_whatever_is_open(fake: FakeNode) -> None:

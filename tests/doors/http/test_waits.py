@@ -181,22 +181,37 @@ async def test_the_same_question_asked_again_may_have_to_wait(fake: FakeNode, nu
     await stream.aclose()
 
 
-async def test_one_too_many_is_told_so_and_room_is_made_again(
-    fake: FakeNode, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+async def test_one_too_many_is_held_briefly_and_answered_so_that_its_client_polls(
+    fake: FakeNode, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     monkeypatch.setattr(limits, "WAITING_MAX", 1)
     door = reception(fake)
-    first, second = (Waiter(door, nursery, "/api/v1/services/orders?index=1") for _ in range(2))
-    await first.begin()
-    await second.begin()
-    answer = await second.hear()
-    assert (answer.status, answer.error) == (503, "1 blocking reads are open, which is the limit")
-    await first.stream.aclose()
-    await trio.testing.wait_all_tasks_blocked()
-    await second.begin()
-    await fake.register("orders", port=80)
-    assert (await second.hear()).status == 200
-    await second.stream.aclose()
+    async with trio.open_nursery() as nursery:
+        first, second = (Waiter(door, nursery, "/api/v1/services/orders?index=1&wait=60s") for _ in range(2))
+        await first.begin()
+        began = trio.current_time()
+        await second.begin()
+        answer = await second.hear()
+        assert (answer.status, answer.json) == (200, {"index": 1, "instances": []})
+        assert limits.POLL_SECONDS <= trio.current_time() - began <= 1.5 * limits.POLL_SECONDS
+        await first.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        await second.begin()
+        assert (await second.hear()).status == 200
+        assert trio.current_time() - began >= 60
+        await second.stream.aclose()
+
+
+async def test_one_too_many_hears_of_a_change_while_it_is_held(fake: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WAITING_MAX", 0)
+    door = reception(fake)
+    async with trio.open_nursery() as nursery:
+        waiter = Waiter(door, nursery, "/api/v1/services/orders?index=1")
+        await waiter.begin()
+        await fake.register("orders", port=80)
+        assert (await waiter.hear()).json["index"] == 2
+        await waiter.stream.aclose()
 
 
 async def test_a_thousand_who_wait_for_one_service_are_served_by_one_lookup(

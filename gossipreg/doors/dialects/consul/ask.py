@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Callable, Hashable, Mapping
@@ -143,12 +144,11 @@ class Ask:
         if index != kept.index and not unsettled:
             return _catalogued(kept)
 
-        async def later() -> Answer:
+        async def later(most: float = math.inf) -> Answer:
+            seconds_left = min(wait * (1 + random.random() / limits.WAIT_JITTER), most)
             try:
                 await trio.sleep(unsettled)
-                return _catalogued(
-                    await self.memory.shelf.changed(asked, index, wait * (1 + random.random() / limits.WAIT_JITTER))
-                )
+                return _catalogued(await self.memory.shelf.changed(asked, index, seconds_left))
             except GossipregError as error:
                 return no(error)
 
