@@ -124,7 +124,7 @@ class Process:
     def _open(self, data: bytes, source: Address, now: float) -> None:
         payload = self.seal.open(data, self.clock.wall_at(now))
         if isinstance(payload, Refused):
-            self.counters[f"packets_{payload.reason}"] += 1
+            self.counters[payload.reason.counter] += 1
         else:
             self.act(self.engine.receive(payload, source, now))
 

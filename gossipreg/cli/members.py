@@ -33,7 +33,8 @@ def members(agent: Agent, *, as_json: bool) -> None:
 def info(agent: Agent, *, as_json: bool) -> None:
     """Show how the agent describes itself, and what it has counted.
 
-    Piped, each line is a name and a value with a tab between.
+    Piped, each line is a name and a value with a tab between. Counters at 0
+    are left out.
 
     Examples:
       gossipreg info

@@ -158,11 +158,16 @@ def _rule(policy: Mapping[str, Any]) -> str:
 
 
 def facts(document: Mapping[str, Any]) -> Table:
-    """One row for each fact of ``GET /api/v1/node``; those in groups have the group's name before them."""
+    """One row for each fact of ``GET /api/v1/node``; those in groups have the group's name before them.
+
+    Counters at 0 are left out: there are many, and most count what should not happen.
+    """
     rows: list[tuple[str, ...]] = []
     for key, value in document.items():
         if isinstance(value, Mapping):
-            rows += [(f"{key}.{inner}", _plain(number)) for inner, number in value.items()]
+            rows += [
+                (f"{key}.{inner}", _plain(number)) for inner, number in value.items() if number or key != "counters"
+            ]
         else:
             rows.append((key, local(value / 1000) if key == "generation" else _plain(value)))
     return Table(("fact", "value"), rows)

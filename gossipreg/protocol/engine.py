@@ -25,6 +25,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.config import Settings
+from gossipreg.counters import Count
 from gossipreg.errors import (
     InvalidInstance,
     InvalidPolicy,
@@ -332,7 +333,7 @@ class Engine:
 
     def receive(self, data: bytes, source: Address, now: float) -> list[Output]:
         """Take a datagram, its seal already opened. Junk is counted and dropped."""
-        self.counters["packets_received"] += 1
+        self.counters[Count.PACKETS_RECEIVED] += 1
         voice, messages = self._read(data, source, None, now)
         for message in messages:
             self._hear(message, voice, now)
@@ -342,10 +343,10 @@ class Engine:
         try:
             sender, messages = self.reader.read(data)
         except Junk:
-            self.counters["junk_packets"] += 1
+            self.counters[Count.JUNK_PACKETS] += 1
             return Voice(0, source, None, stream), []
         if sender == self.identity.life:
-            self.counters["own_packets"] += 1
+            self.counters[Count.OWN_PACKETS] += 1
             return Voice(0, source, None, stream), []
         member = self.members.by_life(sender)
         if member is not None:
@@ -413,7 +414,7 @@ class Engine:
 
     def stream_frame(self, stream: int, frame: bytes, source: Address, now: float) -> list[Output]:
         """Take a frame of a stream: a positive number was given by `OpenStream`, a negative one is a peer's."""
-        self.counters["frames_received"] += 1
+        self.counters[Count.FRAMES_RECEIVED] += 1
         talk = self.talks.get(stream, source)
         if talk is None:
             return []
@@ -469,7 +470,7 @@ class Engine:
         (SIGSTOP, a long collection, a starved CPU) judges nobody for what it could not have heard meanwhile.
         """
         if late > self.settings.lag_tolerance:
-            self.counters["lags"] += 1
+            self.counters[Count.LAGS] += 1
             self.detector.postpone(late, now)
         if not self.identity.left:
             self._watch_over(now)

@@ -13,6 +13,7 @@ from random import Random
 import attrs
 
 from gossipreg.config import Settings
+from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.outbox import Outbox
@@ -50,9 +51,9 @@ class Exchange:
         """Open a stream, which may be ``idle`` once it is open; its number, or None when too many are open."""
         stream = self.talks.open(purpose, to, about)
         if stream is None:
-            self.knowledge.counters["streams_over_limit"] += 1
+            self.knowledge.counters[Count.STREAMS_OVER_LIMIT] += 1
             return None
-        self.knowledge.counters["streams_opened"] += 1
+        self.knowledge.counters[Count.STREAMS_OPENED] += 1
         [frame] = frames(self.outbox.sender, map(pack, messages))
         self.outbox.put(OpenStream(stream, to, frame, self.settings.stream_patience, idle))
         return stream
@@ -128,7 +129,7 @@ class Exchange:
             self._differs_since = now
         if may_talk and self._is_time(now) and not self._is_comparing():
             self._talk_after = now + self.settings.reconcile_gap * (0.75 + self.dice.random() / 2)
-            self.knowledge.counters["reconciliations"] += 1
+            self.knowledge.counters[Count.RECONCILIATIONS] += 1
             self.open_comparison(Purpose.RECONCILE, peer)
 
     def _is_comparing(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from gossipreg import limits
+from gossipreg.counters import Count
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.outputs import PoliciesChanged
@@ -48,7 +49,7 @@ class Intake:
         elif verdict is Verdict.KNOWN and not voice.in_talk:
             self._heard_again(record, now)
         elif verdict is Verdict.FULL:
-            self.knowledge.counters["records_over_owner_limit"] += 1
+            self.knowledge.counters[Count.RECORDS_OVER_OWNER_LIMIT] += 1
 
     def _heard_again(self, said: Record | Announcement, now: float) -> None:
         table = self.knowledge.registry.table(said.owner)

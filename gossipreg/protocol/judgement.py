@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
+from gossipreg.counters import Count
 from gossipreg.model import Status
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.knowledge import Knowledge
@@ -88,7 +89,7 @@ class Judgement:
             self.knowledge.doubt(suspect.name)
 
     def _condemn(self, suspect: Rumor, now: float) -> None:
-        self.knowledge.counters["verdicts"] += 1
+        self.knowledge.counters[Count.VERDICTS] += 1
         self._believe(suspect.graver(Status.FAILED, self.identity.life), now, spread=True)
 
     # What the detector finds
@@ -135,14 +136,14 @@ class Judgement:
 
     def _miss(self, missed: Missed, now: float) -> None:
         if self._may_be_accused(missed.target):
-            self.knowledge.counters["probes_missed"] += 1
+            self.knowledge.counters[Count.PROBES_MISSED] += 1
             self._accuse(missed.target, now, refused=missed.refused)
 
     def refused(self, target: Rumor, confidants: Iterable[str], now: float) -> None:
         """The kernel of ``target`` has refused this node: say so, to the members named ``confidants`` at once."""
         if not self._may_be_accused(target):
             return
-        self.knowledge.counters["refusals"] += 1
+        self.knowledge.counters[Count.REFUSALS] += 1
         self._accuse(target, now, refused=True)
         believed = self.knowledge.members.get(target.name)
         assert believed is not None, "it has just been accused"
@@ -162,5 +163,5 @@ class Judgement:
         if held.status is Status.SUSPECT:
             self._confirm(held, self.identity.life, now, refused=refused)
         else:
-            self.knowledge.counters["suspicions"] += 1
+            self.knowledge.counters[Count.SUSPICIONS] += 1
             self._believe(held.graver(Status.SUSPECT, self.identity.life, refused=refused), now, spread=True)

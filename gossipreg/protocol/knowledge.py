@@ -17,6 +17,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.config import Settings
+from gossipreg.counters import Count
 from gossipreg.model import Status
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.rumor import Rumor
@@ -87,10 +88,10 @@ class Knowledge:
     def expect(self, rumor: Rumor) -> bool:
         """Whether there is a use and room for ``rumor`` about a member that is not known."""
         if rumor.age >= self.members.memory(rumor.status):
-            self.counters["rumors_too_old"] += 1
+            self.counters[Count.RUMORS_TOO_OLD] += 1
             return False
         if not self.members.has_room():
-            self.counters["rumors_over_member_limit"] += 1
+            self.counters[Count.RUMORS_OVER_MEMBER_LIMIT] += 1
             return False
         return True
 
@@ -133,7 +134,7 @@ class Knowledge:
         try:
             change = self.registry.apply(record)
         except BadPayload:
-            self.counters["records_with_bad_payload"] += 1
+            self.counters[Count.RECORDS_WITH_BAD_PAYLOAD] += 1
             return False
         self._refile(record.owner, change)
         if spread:
@@ -226,7 +227,7 @@ class Knowledge:
         if not self.policies.is_news(word):
             return ()
         if not self.clock.hear(word.stamp, now):
-            self.counters["policies_from_the_future"] += 1
+            self.counters[Count.POLICIES_FROM_THE_FUTURE] += 1
             return ()
         keys = self._take_word(word)
         if spread:

@@ -10,6 +10,7 @@ from itertools import islice
 
 import attrs
 
+from gossipreg.counters import Count
 from gossipreg.model import Status
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.knowledge import Knowledge
@@ -110,12 +111,12 @@ class Standing:
         if self.calm.may_answer(rumor, self._failed_share(), now):
             self._refute(rumor, now)
         elif not waits:
-            self.knowledge.counters["returns_put_off"] += 1
+            self.knowledge.counters[Count.RETURNS_PUT_OFF] += 1
 
     def _refute(self, rumor: Rumor, now: float) -> None:
         self.identity.refute(rumor)
         self.health.worse()
-        self.knowledge.counters["refutations"] += 1
+        self.knowledge.counters[Count.REFUTATIONS] += 1
         self.announce(now)
 
     def _failed_share(self) -> float:

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from gossipreg import limits
+from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.wire.sealing import Refused, Seal
 
@@ -54,30 +55,30 @@ class Datagrams:
                 packet, name = self.socket.recvfrom(limits.RECEIVE_BYTES_MAX + 1)
             except BlockingIOError:
                 return
-            except OSError as error:  # an ICMP error of an earlier packet, handed to us late
-                self.counters[f"receive_error_{error.errno}"] += 1
+            except OSError:  # an ICMP error of an earlier packet, handed to us late
+                self.counters[Count.RECEIVE_ERRORS] += 1
                 continue
             source = Address(name[0], name[1])
             payload = self.seal.open(packet, wall)
             if isinstance(payload, Refused):
-                self.counters[f"packets_{payload.reason}"] += 1
+                self.counters[payload.reason.counter] += 1
                 if payload.skew is not None:
                     self._warn_of_skew(source, payload.skew)
             else:
-                self.counters["bytes_received"] += len(packet)
+                self.counters[Count.BYTES_RECEIVED] += len(packet)
                 yield payload, source
 
     def send(self, payload: bytes, to: Address) -> None:
         """Seal and send, or count why not: gossip repeats what is lost."""
         packet = self.seal.seal(payload, time.time())
-        self.counters["packets_sent"] += 1
-        self.counters["bytes_sent"] += len(packet)
+        self.counters[Count.PACKETS_SENT] += 1
+        self.counters[Count.BYTES_SENT] += len(packet)
         try:
             self.socket.sendto(packet, tuple(to))
         except BlockingIOError:
-            self.counters["packets_over_send_buffer"] += 1
-        except (OSError, OverflowError) as error:  # no route, a firewall, an address of the wrong family
-            self.counters[f"send_error_{getattr(error, 'errno', None) or 'address'}"] += 1
+            self.counters[Count.PACKETS_OVER_SEND_BUFFER] += 1
+        except (OSError, OverflowError):  # no route, a firewall, an address of the wrong family
+            self.counters[Count.SEND_ERRORS] += 1
 
     def _warn_of_skew(self, source: Address, skew: float) -> None:
         now = time.monotonic()

@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from gossipreg.check import Check, CheckReport, Kind, read_checks
+from gossipreg.counters import Count
 from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance
 from gossipreg.model import Address, CheckEvent, Health, Instance, Member, NodeInfo, ServiceCount, Status
 from gossipreg.policy import Policy, Rule
@@ -38,7 +39,6 @@ class Node:
 
     def __attrs_post_init__(self) -> None:
         self._engine = self._life.engine
-        self._life.counters["panicked_lookups"] += 0  # other threads count it: they must not be who adds it
 
     # What it is
 
@@ -83,7 +83,7 @@ class Node:
             services=len(counts),
             instances=sum(count.instances for count in counts.values()),
             serving_last_known=bool(engine.view.recalled),
-            counters=dict(sorted(self._life.counters.items())),
+            counters={str(name): self._life.counters[name] for name in Count},
         )
 
     # What it sees
@@ -131,7 +131,7 @@ class Node:
         return picked
 
     def _panicked(self, lost: Lost) -> tuple[Instance, ...]:
-        self._life.counters["panicked_lookups"] += 1
+        self._life.counters[Count.PANICKED_LOOKUPS] += 1
         return lost.instances
 
     def index(self, service: str | None = None) -> int:

@@ -6,7 +6,6 @@ import os
 import random
 import socket
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import trio
 
 from gossipreg import limits
 from gossipreg.config import DEFAULT_PORT, Config, parse_key
+from gossipreg.counters import all_at_zero
 from gossipreg.errors import ConfigError
 from gossipreg.model import Address, is_name
 from gossipreg.protocol.engine import Engine
@@ -157,7 +157,7 @@ def _born(
     dice: random.Random,
     nursery: trio.Nursery,
 ) -> Life:
-    counters: Counter[str] = Counter()
+    counters = all_at_zero()
     key = keys.gossip
     seal: Seal = ClearSeal(config.cluster) if key is None else AesGcmSeal(key, config.cluster, os.urandom(8))
     engine = Engine.create(

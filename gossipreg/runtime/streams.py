@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from gossipreg import limits
+from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.outputs import OpenStream
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec, StreamRefused
@@ -72,7 +73,7 @@ class Streams:
         try:
             line.outbox.send_nowait(frame)
         except trio.WouldBlock:
-            self.counters["streams_too_slow"] += 1
+            self.counters[Count.STREAMS_TOO_SLOW] += 1
             line.closing = True
             line.scope.cancel()
 
@@ -123,11 +124,11 @@ class Streams:
             try:
                 return await self._connected(opening.to)
             except ConnectionRefusedError:
-                self.counters["streams_refused"] += 1
+                self.counters[Count.STREAMS_REFUSED] += 1
                 raise
             except OSError as error:
                 log.debug("no stream to %s: %s", opening.to, error)
-        self.counters["streams_not_connected"] += 1
+        self.counters[Count.STREAMS_NOT_CONNECTED] += 1
         return None
 
     async def _connected(self, to: Address) -> trio.SocketStream:
@@ -145,7 +146,7 @@ class Streams:
     async def _accept(self, stream: trio.SocketStream) -> None:
         self._sockets.add(stream.socket)
         if sum(1 for number in self._lines if number < 0) >= limits.STREAMS_IN_MAX:
-            self.counters["streams_over_limit"] += 1
+            self.counters[Count.STREAMS_OVER_LIMIT] += 1
             return
         try:
             name = stream.socket.getpeername()
@@ -170,7 +171,7 @@ class Streams:
             try:
                 await stream.send_all(line.codec.hello())  # first, so that a stranger learns why it is refused
             except trio.BrokenResourceError:
-                self.counters["streams_broken"] += 1
+                self.counters[Count.STREAMS_BROKEN] += 1
                 return
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partial(self._write, line, stream, patience))
@@ -184,7 +185,7 @@ class Streams:
                 with trio.fail_after(patience):
                     await stream.send_all(line.codec.frame(frame))
         except (trio.BrokenResourceError, trio.TooSlowError):
-            self.counters["streams_broken"] += 1
+            self.counters[Count.STREAMS_BROKEN] += 1
         line.scope.cancel()
 
     async def _read(self, line: _Line, stream: trio.SocketStream, patience: float) -> None:
@@ -204,8 +205,8 @@ class Streams:
                 if line.codec.ready:
                     deadline = math.inf if line.idle else trio.current_time() + patience
         except StreamRefused as refusal:
-            self.counters[f"streams_{refusal.reason}"] += 1
+            self.counters[refusal.reason.counter] += 1
         except trio.TooSlowError:
-            self.counters["streams_silent"] += 1
+            self.counters[Count.STREAMS_SILENT] += 1
         except trio.BrokenResourceError:
-            self.counters["streams_broken"] += 1
+            self.counters[Count.STREAMS_BROKEN] += 1

@@ -75,7 +75,7 @@ NODE = {
     "members": {"alive": 2, "failed": 1},
     "services": 1,
     "instances": 1,
-    "counters": {"packets_sent": 7},
+    "counters": {"packets_sent": 7, "verdicts": 0},
 }
 
 

@@ -108,16 +108,16 @@ async def test_a_burst_is_taken_in_bounded_batches(ends: Ends, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("address", "counter"),
+    "address",
     [
-        (Address("127.0.0.1", 0), "send_error_22"),
-        (Address("::1", 7940), f"send_error_{socket.EAI_ADDRFAMILY}"),
-        (Address("127.0.0.1", 70_000), "send_error_address"),
+        Address("127.0.0.1", 0),  # EINVAL
+        Address("::1", 7940),  # of another family than the socket
+        Address("127.0.0.1", 70_000),  # no port: an OverflowError
     ],
 )
-def test_what_cannot_be_sent_is_counted_by_its_reason(ends: Ends, address: Address, counter: str) -> None:
+def test_what_cannot_be_sent_is_counted(ends: Ends, address: Address) -> None:
     ends.here.send(b"lost", address)
-    assert ends.here.counters[counter] == 1
+    assert ends.here.counters["send_errors"] == 1
 
 
 @attrs.define
@@ -149,7 +149,7 @@ def test_a_full_send_buffer_loses_the_packet_and_is_counted() -> None:
 def test_an_error_of_an_earlier_packet_is_counted_and_the_next_is_read() -> None:
     end = failing(ConnectionRefusedError(111, "refused"), OSError(113, "no route"))
     assert list(end.receive()) == []
-    assert end.counters == {"receive_error_111": 1, "receive_error_113": 1}
+    assert end.counters == {"receive_errors": 2}
 
 
 # Clocks

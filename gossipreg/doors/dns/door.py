@@ -21,6 +21,7 @@ from typing import Final
 import attrs
 import dns.rcode
 
+from gossipreg.counters import Count
 from gossipreg.doors.dns import limits
 from gossipreg.doors.dns.answers import encode, respelled
 from gossipreg.doors.dns.queries import Junk, Question, is_internet, read
@@ -68,15 +69,15 @@ class Door:
                     return packet[:2] + self._take(entry)
             return self._read(packet, tcp=tcp)
         except Exception:
-            self.counters["dns_mistakes"] += 1
-            if self.counters["dns_mistakes"] == 1:  # the next packet may be the same
+            self.counters[Count.DNS_MISTAKES] += 1
+            if self.counters[Count.DNS_MISTAKES] == 1:  # the next packet may be the same
                 log.exception("a DNS query could not be answered, by a mistake of ours: %s", packet.hex())
             return None
 
     def _read(self, packet: bytes, *, tcp: bool) -> bytes | None:
         query = read(packet, tcp=tcp)
         if isinstance(query, Junk):
-            self.counters[f"dns_junk_{query.reason}"] += 1
+            self.counters[query.reason] += 1
             return query.reply
         question = query.question
         entry = self._kept.get(question) or Entry(question, self.zone.dice.random())
@@ -89,7 +90,7 @@ class Door:
 
     def _take(self, entry: Entry) -> bytes:
         """The next of the entry's answers, as the node sees it now."""
-        self.counters["dns_answers"] += 1
+        self.counters[Count.DNS_ANSWERS] += 1
         if not self._stands(entry):
             self._forget(entry)
             return self._draw(entry)

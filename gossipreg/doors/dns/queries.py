@@ -14,6 +14,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.wire
 
+from gossipreg.counters import Count
 from gossipreg.doors.dns import limits
 
 _HEADER = struct.Struct("!HHHHHH")
@@ -45,23 +46,23 @@ class Query:
 class Junk:
     """A packet that cannot be answered, what it is counted as, and the whole of what it deserves, if anything."""
 
-    reason: str
+    reason: Count
     reply: bytes | None = None
 
 
 def read(packet: bytes, *, tcp: bool) -> Query | Junk:
     """Read a packet, whatever it holds. Raises nothing."""
     if len(packet) < _HEADER.size or len(packet) > limits.QUERY_BYTES_MAX:
-        return Junk("size")
+        return Junk(Count.DNS_JUNK_SIZE)
     _, flags, *counts = _HEADER.unpack_from(packet)
     if flags & dns.flags.QR:
-        return Junk("not_a_query")  # answering answers could go on for ever
+        return Junk(Count.DNS_JUNK_NOT_A_QUERY)  # answering answers could go on for ever
     if dns.opcode.from_flags(flags) != dns.opcode.QUERY:
-        return Junk("opcode", _refusal(packet, dns.rcode.NOTIMP))
+        return Junk(Count.DNS_JUNK_OPCODE, _refusal(packet, dns.rcode.NOTIMP))
     try:
         return _read(packet, flags, counts, tcp=tcp)
     except dns.exception.DNSException:
-        return Junk("malformed", _refusal(packet, dns.rcode.FORMERR))
+        return Junk(Count.DNS_JUNK_MALFORMED, _refusal(packet, dns.rcode.FORMERR))
 
 
 def _read(packet: bytes, flags: int, counts: list[int], *, tcp: bool) -> Query | Junk:
@@ -73,7 +74,7 @@ def _read(packet: bytes, flags: int, counts: list[int], *, tcp: bool) -> Query |
     type_, class_ = parser.get_struct("!HH")
     edns = _read_edns(parser, additional)
     if edns is not None and edns.version:
-        return Junk("edns_version", _refusal(packet, dns.rcode.BADVERS))
+        return Junk(Count.DNS_JUNK_EDNS_VERSION, _refusal(packet, dns.rcode.BADVERS))
     name = spelled.canonicalize()
     wire = spelled.to_wire()
     assert wire is not None

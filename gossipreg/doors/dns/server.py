@@ -10,6 +10,7 @@ from functools import partial
 
 import trio
 
+from gossipreg.counters import Count
 from gossipreg.doors.dns import limits
 from gossipreg.doors.dns.directory import Directory
 from gossipreg.doors.dns.door import Door
@@ -66,15 +67,15 @@ def _drain(udp: socket.socket, door: Door) -> None:
             packet, source = udp.recvfrom(limits.QUERY_BYTES_MAX + 1)
         except BlockingIOError:
             return
-        except OSError as error:  # an ICMP error of an earlier answer, handed to us late
-            door.counters[f"dns_receive_error_{error.errno}"] += 1
+        except OSError:  # an ICMP error of an earlier answer, handed to us late
+            door.counters[Count.DNS_RECEIVE_ERRORS] += 1
             continue
         answer = door.answer(packet)
         if answer is not None:
             try:
                 udp.sendto(answer, source)
-            except OSError as error:  # no room in the send buffer, no route, port 0: the client asks again
-                door.counters[f"dns_send_error_{error.errno}"] += 1
+            except OSError:  # no room in the send buffer, no route, port 0: the client asks again
+                door.counters[Count.DNS_SEND_ERRORS] += 1
 
 
 async def admit(door: Door, room: trio.CapacityLimiter, stream: trio.abc.Stream) -> None:
@@ -83,7 +84,7 @@ async def admit(door: Door, room: trio.CapacityLimiter, stream: trio.abc.Stream)
         try:
             room.acquire_on_behalf_of_nowait(stream)
         except trio.WouldBlock:
-            door.counters["dns_connections_refused"] += 1
+            door.counters[Count.DNS_CONNECTIONS_REFUSED] += 1
             return
         try:
             await serve_tcp(stream, door)

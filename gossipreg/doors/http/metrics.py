@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from gossipreg import __version__
+from gossipreg.counters import Count
 from gossipreg.doors.http.answers import Answer
 from gossipreg.doors.http.call import Call
 from gossipreg.doors.http.registry import Registry
@@ -27,10 +28,10 @@ MEDIA: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 #: The node's counters that have a metric of their own: the metric, what it counts, and the label's value if it has one.
 _COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
-    "packets_received": ("packets", "in"),
-    "packets_sent": ("packets", "out"),
-    "bytes_received": ("packet_bytes", "in"),
-    "bytes_sent": ("packet_bytes", "out"),
+    Count.PACKETS_RECEIVED: ("packets", "in"),
+    Count.PACKETS_SENT: ("packets", "out"),
+    Count.BYTES_RECEIVED: ("packet_bytes", "in"),
+    Count.BYTES_SENT: ("packet_bytes", "out"),
 }
 
 

@@ -15,6 +15,7 @@ from gossipreg.doors.http.metrics import MEDIA, labelled
 from gossipreg.doors.http.request import Request, split_target
 from gossipreg.doors.http.server import Reception
 from gossipreg.doors.proxy.balancer import Backend
+from gossipreg.doors.proxy.counters import ForwardCount
 from gossipreg.doors.proxy.proxy import Proxy
 from gossipreg.errors import BindError
 from gossipreg.model import Address
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 _LABELS: Final = ("listen", "service")
 
 #: How a connection that was accepted can end.
-_OUTCOMES: Final = ("finished", "drained", "idle", "no_instance", "not_connected")
+_OUTCOMES: Final = (
+    ForwardCount.FINISHED,
+    ForwardCount.DRAINED,
+    ForwardCount.IDLE,
+    ForwardCount.NO_INSTANCE,
+    ForwardCount.NOT_CONNECTED,
+)
 
 
 async def serve_metrics(
@@ -92,11 +99,11 @@ class _Collector:
         yield self._each("open", "Connections that are being served.", lambda proxy: proxy.open)
         yield self._each("panic", "1 while the last known instances are used.", lambda proxy: proxy.balancer.in_panic)
         yield self._by("instances", "Instances, by how they stand.", "state", self._states)
-        yield self._count("accepted", "Connections that were let in.", "accepted")
+        yield self._count(ForwardCount.ACCEPTED)
         yield self._by("ended", "Connections that are over, by how they ended.", "outcome", _outcomes, is_counter=True)
         yield self._by("bytes", "Bytes from callers (in) and to them (out).", "direction", _bytes, is_counter=True)
-        yield self._count("connects_failed", "Single tries of an instance that failed.", "connects_failed")
-        yield self._count("exhausted", "Times that descriptors, ports or memory ran out here.", "exhausted")
+        yield self._count(ForwardCount.CONNECTS_FAILED)
+        yield self._count(ForwardCount.EXHAUSTED)
 
     def _states(self, proxy: Proxy) -> Mapping[str, float]:
         states = dict.fromkeys(("ready", "warming", "resting", "suspect", "drained"), 0.0)
@@ -108,8 +115,8 @@ class _Collector:
         values = {_labels(proxy): value(proxy) for proxy in self.proxies}
         return labelled(f"proxy_{name}", what, _LABELS, values, is_counter=is_counter)
 
-    def _count(self, name: str, what: str, counter: str) -> Metric:
-        return self._each(name, what, lambda proxy: proxy.counters[counter], is_counter=True)
+    def _count(self, counter: ForwardCount) -> Metric:
+        return self._each(counter, counter.help, lambda proxy: proxy.counters[counter], is_counter=True)
 
     def _by(
         self,
@@ -129,11 +136,11 @@ def _labels(proxy: Proxy) -> tuple[str, str]:
 
 
 def _outcomes(proxy: Proxy) -> Mapping[str, float]:
-    return {outcome: proxy.counters[outcome] for outcome in _OUTCOMES}
+    return {str(outcome): proxy.counters[outcome] for outcome in _OUTCOMES}
 
 
 def _bytes(proxy: Proxy) -> Mapping[str, float]:
-    return {"in": proxy.counters["bytes_in"], "out": proxy.counters["bytes_out"]}
+    return {"in": proxy.counters[ForwardCount.BYTES_IN], "out": proxy.counters[ForwardCount.BYTES_OUT]}
 
 
 def _state(backend: Backend, now: float, slow_start: float) -> str:

@@ -28,6 +28,7 @@ import trio
 from gossipreg.doors.http.listening import explain
 from gossipreg.doors.proxy import limits
 from gossipreg.doors.proxy.balancer import Backend, Balancer, Key, key_of
+from gossipreg.doors.proxy.counters import ForwardCount
 from gossipreg.doors.proxy.header import header
 from gossipreg.doors.proxy.relay import Relay, reset, send_all, tune
 from gossipreg.doors.proxy.roster import Roster
@@ -43,11 +44,7 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 
 @attrs.define(eq=False, repr=False)
 class Proxy:
-    """Leads callers of one port to the instances of one service, as far as it was told of them.
-
-    ``counters``: accepted, finished, connects_failed, no_instance, not_connected, idle, drained, exhausted, bytes_in,
-    bytes_out.
-    """
+    """Leads callers of one port to the instances of one service, as far as it was told of them."""
 
     forward: Forward
     dice: Random = attrs.field(factory=Random)
@@ -147,7 +144,7 @@ class Proxy:
             except OSError as error:
                 self._room.release()
                 if error.errno in _EXHAUSTED:
-                    self.counters["exhausted"] += 1
+                    self.counters[ForwardCount.EXHAUSTED] += 1
                     self._complain("cannot accept more connections: %s", error.strerror)
                     await trio.sleep(limits.EXHAUSTED_SECONDS)
                 continue  # anything else is a caller that went before it was let in
@@ -162,7 +159,7 @@ class Proxy:
                 callers.start_soon(self._serve, trio.socket.from_stdlib_socket(waiting.accept()[0]))
 
     async def _serve(self, caller: trio.socket.SocketType) -> None:
-        self.counters["accepted"] += 1
+        self.counters[ForwardCount.ACCEPTED] += 1
         self.open += 1
         try:
             tune(caller)
@@ -192,7 +189,8 @@ class Proxy:
         finally:
             backend.ended()
             self._forget(key, scope)
-        self.counters["drained" if scope.cancelled_caught else "idle" if relay.timed_out else "finished"] += 1
+        ended = ForwardCount.IDLE if relay.timed_out else ForwardCount.FINISHED
+        self.counters[ForwardCount.DRAINED if scope.cancelled_caught else ended] += 1
 
     def _forget(self, key: Key, scope: trio.CancelScope) -> None:
         scopes = self._scopes[key]
@@ -220,19 +218,19 @@ class Proxy:
                 instance = await self._attempt(backend, greeting, began)
             except (OSError, trio.TooSlowError) as error:
                 if getattr(error, "errno", None) in _EXHAUSTED:
-                    self.counters["exhausted"] += 1
+                    self.counters[ForwardCount.EXHAUSTED] += 1
                     self._complain("cannot make more connections: %s", error)
                     return None
-                self.counters["connects_failed"] += 1
+                self.counters[ForwardCount.CONNECTS_FAILED] += 1
                 backend.failed(began, trio.current_time())
             else:
                 backend.answered()
                 return backend, instance
         if tried:
-            self.counters["not_connected"] += 1
+            self.counters[ForwardCount.NOT_CONNECTED] += 1
             self._complain("none of %d instances of %s could be connected to", len(tried), self.forward.service)
         else:
-            self.counters["no_instance"] += 1
+            self.counters[ForwardCount.NO_INSTANCE] += 1
             self._complain("a connection found no instance of %s with room", self.forward.service)
         return None
 

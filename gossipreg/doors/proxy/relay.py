@@ -16,6 +16,7 @@ from typing import Final
 import attrs
 import trio
 
+from gossipreg.doors.proxy.counters import ForwardCount
 from gossipreg.doors.proxy.limits import PIECE_BYTES
 
 #: Close with a reset: linger for no time.
@@ -70,7 +71,7 @@ class Relay:
         with self._breaking():
             while piece := await self.caller.recv(PIECE_BYTES):
                 self._moved()
-                self.counters["bytes_in"] += len(piece)
+                self.counters[ForwardCount.BYTES_IN] += len(piece)
                 await send_all(self.instance, piece)
             self.instance.shutdown(socket.SHUT_WR)
 
@@ -78,7 +79,7 @@ class Relay:
         with self._breaking():
             while piece := await self.instance.recv(PIECE_BYTES):
                 self._moved()
-                self.counters["bytes_out"] += len(piece)
+                self.counters[ForwardCount.BYTES_OUT] += len(piece)
                 await send_all(self.caller, piece)
             self.caller.shutdown(socket.SHUT_WR)
 

@@ -26,6 +26,7 @@ from typing import ClassVar, Final, Protocol
 import attrs
 
 from gossipreg import config, limits
+from gossipreg.counters import Count
 from gossipreg.protocol.cipher import Cipher
 
 #: How far the send time of an unknown life's packet may be from our clock (s). NTP keeps hosts within a second of
@@ -52,7 +53,7 @@ _NONCE_PAD: Final = bytes(4)
 
 
 class Refusal(enum.StrEnum):
-    """Why a packet is not believed. The values name counters."""
+    """Why a packet is not believed; each has a counter."""
 
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
@@ -67,6 +68,11 @@ class Refusal(enum.StrEnum):
     LATE = "late"  # so far behind its life's newest that it cannot be told from a replay
     STALE = "stale"  # from an unknown life whose clock and ours differ by too much: an old packet, or a wrong clock
     TOO_MANY_LIVES = "too_many_lives"
+
+    @property
+    def counter(self) -> Count:
+        """What such packets are counted as."""
+        return Count[f"PACKETS_{self.name}"]
 
 
 @attrs.frozen

@@ -26,6 +26,7 @@ from typing import ClassVar, Final, Protocol
 import attrs
 
 from gossipreg import config, limits
+from gossipreg.counters import Count
 from gossipreg.protocol.cipher import Cipher
 
 #: Random bytes that each side puts into its hello.
@@ -43,7 +44,7 @@ _PERSON: Final = b"gossipreg stream"
 
 
 class StreamRefusal(enum.StrEnum):
-    """Why a stream is closed. The values name counters."""
+    """Why a stream is closed; each has a counter."""
 
     NOT_GOSSIPREG = "not_gossipreg"
     WRONG_VERSION = "wrong_version"
@@ -55,6 +56,11 @@ class StreamRefusal(enum.StrEnum):
     FRAME_TOO_SHORT = "frame_too_short"
     FRAME_TOO_LONG = "frame_too_long"
     FORGED = "forged"  # a frame that this peer did not send here, now, or in this order
+
+    @property
+    def counter(self) -> Count:
+        """What such streams are counted as."""
+        return Count[f"STREAMS_{self.name}"]
 
 
 class StreamRefused(Exception):

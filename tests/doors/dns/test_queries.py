@@ -64,17 +64,17 @@ def test_a_record_that_is_not_known_is_skipped() -> None:
 
 @pytest.mark.parametrize("packet", [b"", WIRE[:11], WIRE + bytes(limits.QUERY_BYTES_MAX)])
 def test_too_short_or_too_long_is_dropped(packet: bytes) -> None:
-    assert junk(packet) == ("size", None)
+    assert junk(packet) == ("dns_junk_size", None)
 
 
 def test_an_answer_is_dropped() -> None:
-    assert junk(dns.message.make_response(QUERY).to_wire()) == ("not_a_query", None)
+    assert junk(dns.message.make_response(QUERY).to_wire()) == ("dns_junk_not_a_query", None)
 
 
 def test_other_operations_are_not_implemented() -> None:
     update = dns.message.Message()
     update.set_opcode(dns.opcode.NOTIFY)
-    assert junk(update.to_wire()) == ("opcode", "NOTIMP")
+    assert junk(update.to_wire()) == ("dns_junk_opcode", "NOTIMP")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_other_operations_are_not_implemented() -> None:
     ],
 )
 def test_what_cannot_be_read_is_a_format_error(packet: bytes) -> None:
-    assert junk(packet) == ("malformed", "FORMERR")
+    assert junk(packet) == ("dns_junk_malformed", "FORMERR")
 
 
 def test_a_pointer_back_into_the_header_is_a_name_as_good_as_any() -> None:
@@ -109,7 +109,7 @@ def test_a_pointer_back_into_the_header_is_a_name_as_good_as_any() -> None:
 
 def test_a_later_version_of_edns_is_told_ours() -> None:
     packet = counted(WIRE, 1, 0, 0, 1) + b"\0\0\x29\x04\xd0\0\x01\0\0\0\0"
-    assert junk(packet) == ("edns_version", "BADVERS")
+    assert junk(packet) == ("dns_junk_edns_version", "BADVERS")
 
 
 def test_a_refusal_keeps_what_the_client_must_find_again() -> None:

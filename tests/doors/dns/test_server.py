@@ -179,10 +179,10 @@ def test_what_cannot_be_received_or_sent_is_counted(desk: Desk) -> None:
     query = dns.message.make_query("gossipreg", "SOA").to_wire()
     server._drain(Failing(query, b"junk"), desk.door)  # type: ignore[arg-type]
     assert desk.door.counters == {
-        f"dns_receive_error_{errno.ECONNREFUSED}": 1,
+        "dns_receive_errors": 1,
         "dns_junk_size": 1,
         "dns_answers": 1,
-        f"dns_send_error_{errno.EAGAIN}": 1,
+        "dns_send_errors": 1,
     }
 
 

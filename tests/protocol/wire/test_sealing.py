@@ -340,3 +340,7 @@ def test_a_node_without_a_key_never_loads_the_cryptography_library() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert shown.stdout == "False\n"
+
+
+def test_every_refusal_has_a_counter() -> None:
+    assert [each.counter for each in Refusal] == [f"packets_{each}" for each in Refusal]

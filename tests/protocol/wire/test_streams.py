@@ -253,3 +253,7 @@ def test_no_more_than_one_unfinished_frame_is_kept(key: bytes | None) -> None:
         frame = here.frame(bytes(1000))
     refusal(there, b"\xff" * 100)
     assert len(there._buffer) == 0
+
+
+def test_every_refusal_has_a_counter() -> None:
+    assert [each.counter for each in StreamRefusal] == [f"streams_{each}" for each in StreamRefusal]

@@ -1,0 +1,168 @@
+"""The counters of a node: every event that is counted, with its name, its unit and what it means.
+
+Code counts with a member of `Count`, never with a string, so that a counter cannot exist without its help text.
+A node starts with all of them at 0 (`all_at_zero`): an event that has not happened yet can be told from one that this
+version does not count. The members are strings: ``counters["verdicts"]`` reads what `Count.VERDICTS` has counted.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from typing import Self
+
+
+class Described(enum.StrEnum):
+    """A name that counters are kept under, with its ``unit`` and its ``help``: one sentence."""
+
+    unit: str
+    help: str
+
+    def __new__(cls, name: str, unit: str, help_: str) -> Self:  # noqa: D102 -- the class says it
+        made = str.__new__(cls, name)
+        made._value_ = name
+        made.unit = unit
+        made.help = help_
+        return made
+
+
+class Count(Described):
+    """What a node and its frontends count. The names are public: HTTP and Prometheus show them."""
+
+    # Packets
+
+    PACKETS_RECEIVED = "packets_received", "packets", "Gossip packets that were believed and read."
+    PACKETS_SENT = "packets_sent", "packets", "Gossip packets handed to the kernel, those that it refused included."
+    BYTES_RECEIVED = "bytes_received", "bytes", "Size of the packets that were believed, sealed, without IP and UDP."
+    BYTES_SENT = "bytes_sent", "bytes", "Size of the packets sent, sealed, without IP and UDP headers."
+    PACKETS_OVER_SEND_BUFFER = (
+        "packets_over_send_buffer",
+        "packets",
+        "Packets dropped because the kernel's send buffer was full.",
+    )
+    SEND_ERRORS = "send_errors", "packets", "Packets that the kernel refused to send, such as for want of a route."
+    RECEIVE_ERRORS = "receive_errors", "errors", "Errors that the kernel reported instead of a packet (ICMP)."
+    JUNK_PACKETS = "junk_packets", "packets", "Packets and frames that passed the seal, and could not be read."
+    OWN_PACKETS = "own_packets", "packets", "Packets that this node itself had sent, and that came back to it."
+
+    # Packets that are not believed: one for each `Refusal`
+
+    PACKETS_TOO_SHORT = "packets_too_short", "packets", "Packets refused: shorter than any of ours."
+    PACKETS_TOO_LONG = "packets_too_long", "packets", "Packets refused: longer than this node reads."
+    PACKETS_WRONG_VERSION = "packets_wrong_version", "packets", "Packets refused: not gossip, or of another version."
+    PACKETS_IN_CLEAR = "packets_in_clear", "packets", "Packets refused: in clear, and this node holds a key."
+    PACKETS_SEALED = "packets_sealed", "packets", "Packets refused: sealed, and this node holds no key."
+    PACKETS_WRONG_CLUSTER_OR_CORRUPT = (
+        "packets_wrong_cluster_or_corrupt",
+        "packets",
+        "Packets in clear refused: from a cluster of another name, or changed on the way.",
+    )
+    PACKETS_UNKNOWN_KEY = "packets_unknown_key", "packets", "Packets refused: sealed with another key."
+    PACKETS_FORGED = (
+        "packets_forged",
+        "packets",
+        "Packets refused: changed on the way, made without the key, or of another cluster with the same key.",
+    )
+    PACKETS_REFLECTED = "packets_reflected", "packets", "Packets refused: sealed by this node, and sent back to it."
+    PACKETS_REPLAYED = "packets_replayed", "packets", "Packets refused: received before."
+    PACKETS_LATE = (
+        "packets_late",
+        "packets",
+        "Packets refused: so far behind the sender's newest that they may be replays.",
+    )
+    PACKETS_STALE = (
+        "packets_stale",
+        "packets",
+        "Packets refused: sent too long ago, or by a clock that differs too much from this one.",
+    )
+    PACKETS_TOO_MANY_LIVES = (
+        "packets_too_many_lives",
+        "packets",
+        "Packets refused: from more senders than are told apart.",
+    )
+
+    # Streams
+
+    FRAMES_RECEIVED = "frames_received", "frames", "Frames read from streams of gossip."
+    STREAMS_OPENED = "streams_opened", "streams", "Streams that this node set out to open."
+    STREAMS_REFUSED = "streams_refused", "streams", "Streams not opened: the peer's kernel said that nobody listens."
+    STREAMS_NOT_CONNECTED = "streams_not_connected", "streams", "Streams not opened for any other reason, or in time."
+    STREAMS_OVER_LIMIT = "streams_over_limit", "streams", "Streams not opened or not accepted: too many are open."
+    STREAMS_TOO_SLOW = "streams_too_slow", "streams", "Streams closed: the peer did not take what was queued for it."
+    STREAMS_SILENT = "streams_silent", "streams", "Streams closed: the peer was silent for too long."
+    STREAMS_BROKEN = "streams_broken", "streams", "Streams that broke off."
+
+    # Streams that are not believed: one for each `StreamRefusal`
+
+    STREAMS_NOT_GOSSIPREG = "streams_not_gossipreg", "streams", "Streams closed: the peer does not speak gossip."
+    STREAMS_WRONG_VERSION = "streams_wrong_version", "streams", "Streams closed: the peer speaks another version."
+    STREAMS_IN_CLEAR = "streams_in_clear", "streams", "Streams closed: the peer holds no key, and this node does."
+    STREAMS_SEALED = "streams_sealed", "streams", "Streams closed: the peer holds a key, and this node does not."
+    STREAMS_UNKNOWN_KEY = "streams_unknown_key", "streams", "Streams closed: the peer holds another key."
+    STREAMS_WRONG_CLUSTER_OR_CORRUPT = (
+        "streams_wrong_cluster_or_corrupt",
+        "streams",
+        "Streams in clear closed: the peer's cluster has another name, or the hello was changed on the way.",
+    )
+    STREAMS_REFLECTED = "streams_reflected", "streams", "Streams closed: this node's own hello came back."
+    STREAMS_FRAME_TOO_SHORT = "streams_frame_too_short", "streams", "Streams closed: a frame was shorter than any."
+    STREAMS_FRAME_TOO_LONG = "streams_frame_too_long", "streams", "Streams closed: a frame was longer than allowed."
+    STREAMS_FORGED = "streams_forged", "streams", "Streams closed: a frame was changed, repeated or out of order."
+
+    # Membership
+
+    PROBES_MISSED = "probes_missed", "probes", "Probes of other members that got no answer."
+    REFUSALS = "refusals", "refusals", "Times that a member's kernel said that nobody listens there any more."
+    SUSPICIONS = "suspicions", "suspicions", "Suspicions that this node was the first to raise, as far as it knew."
+    VERDICTS = "verdicts", "verdicts", "Members that this node declared failed."
+    REFUTATIONS = "refutations", "times", "Times that this node said it is alive because others doubted it."
+    RETURNS_PUT_OFF = "returns_put_off", "times", "Times that this node waits before it says so, as it flapped."
+    LAGS = "lags", "times", "Times that this node itself was stopped, and gave others more time."
+    RUMORS_TOO_OLD = "rumors_too_old", "updates", "Updates about unknown members that are long gone: dropped."
+    RUMORS_OVER_MEMBER_LIMIT = (
+        "rumors_over_member_limit",
+        "updates",
+        "Updates about members dropped: as many as allowed are remembered.",
+    )
+
+    # Registry
+
+    RECONCILIATIONS = "reconciliations", "comparisons", "Comparisons of all state that this node began."
+    RECORDS_OVER_OWNER_LIMIT = (
+        "records_over_owner_limit",
+        "records",
+        "Records dropped: their owner has as many as allowed, or too many unknown owners' are held.",
+    )
+    RECORDS_WITH_BAD_PAYLOAD = "records_with_bad_payload", "records", "Records dropped: they describe no instance."
+    POLICIES_FROM_THE_FUTURE = (
+        "policies_from_the_future",
+        "policies",
+        "Policies dropped: set by a clock that is too far ahead of this one.",
+    )
+    PANICKED_LOOKUPS = (
+        "panicked_lookups",
+        "lookups",
+        "Lookups and picks answered with instances that were lost at once (panic threshold).",
+    )
+
+    # DNS
+
+    DNS_ANSWERS = "dns_answers", "answers", "Answers to DNS queries, over UDP and TCP."
+    DNS_MISTAKES = "dns_mistakes", "queries", "DNS queries left without an answer by a mistake of ours; see the log."
+    DNS_SEND_ERRORS = "dns_send_errors", "answers", "Answers over UDP that the kernel refused to send."
+    DNS_RECEIVE_ERRORS = "dns_receive_errors", "errors", "Errors that the kernel reported instead of a query (ICMP)."
+    DNS_CONNECTIONS_REFUSED = (
+        "dns_connections_refused",
+        "connections",
+        "DNS connections closed at once: too many are open.",
+    )
+    DNS_JUNK_SIZE = "dns_junk_size", "queries", "DNS packets dropped: shorter or longer than any query."
+    DNS_JUNK_NOT_A_QUERY = "dns_junk_not_a_query", "queries", "DNS packets dropped: answers, not queries."
+    DNS_JUNK_OPCODE = "dns_junk_opcode", "queries", "DNS packets that ask for something else than records."
+    DNS_JUNK_MALFORMED = "dns_junk_malformed", "queries", "DNS queries that cannot be read."
+    DNS_JUNK_EDNS_VERSION = "dns_junk_edns_version", "queries", "DNS queries of a later version of EDNS."
+
+
+def all_at_zero() -> Counter[str]:
+    """The counters of a node that starts: every one is there."""
+    return Counter(dict.fromkeys(Count, 0))
