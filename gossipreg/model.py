@@ -357,7 +357,7 @@ class NodeInfo:
     incarnation: int
     zone: str
     local_health: int  # 0 is well; each step stretches its probes' interval and timeout (Lifeguard §IV-A)
-    isolated: bool  # hears nobody, so it judges nobody
+    isolated: bool  # has heard no member for 4 probe intervals, so it judges none
     reachable: float  # share of the remembered, not departed, other members that are alive; 1.0 when alone
     draining: bool  # asks for no new work
     leaving: bool  # and is about to go

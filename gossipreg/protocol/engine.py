@@ -182,9 +182,16 @@ class Engine:
         return self.detector.health.score
 
     def is_isolated(self, now: float) -> bool:
-        """Whether this node hears nobody although there should be somebody."""
-        others = any(rumor.status is not Status.LEFT for rumor in self.members if rumor.name != self.identity.name)
-        return (others or not self.identity.settled) and self.detector.is_isolated(now)
+        """Whether this node hears no member although there should be one.
+
+        True from 4 probe intervals after the last packet or frame of a member, false again with the next one.
+        """
+        misses = self.members.present or self.members.has_failed or not self.identity.settled
+        return bool(misses) and self.detector.is_isolated(now)
+
+    def silence(self, now: float) -> float:
+        """How long no member has been heard (seconds)."""
+        return self.detector.hearing.silence(now)
 
     def deadline(self) -> float:
         """When `wake` is wanted next, if nothing happens before (seconds)."""
@@ -350,6 +357,8 @@ class Engine:
             return Voice(0, source, None, stream), []
         member = self.members.by_life(sender)
         if member is not None:
+            if self.detector.is_isolated(now):
+                self.exchange.hurry(now)  # what was said meanwhile was not heard here, nor what was said here there
             self.detector.heard(sender, now)
             if member.status in (Status.SUSPECT, Status.FAILED):
                 self.outbox.tell_accused(member, now)

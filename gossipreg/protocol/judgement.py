@@ -97,6 +97,8 @@ class Judgement:
     def probe(self, now: float) -> None:
         """Ask whom it is time to ask, and accuse whoever has not answered."""
         self.perform(self.detector.prober.wake(self.knowledge.fingerprint.total, now), now)
+        for target in self.detector.recheck(now):
+            self.outbox.send(target.address, pack(Ping(0, target.life, self.knowledge.fingerprint.total)))
 
     def pinged(self, now: float) -> None:
         """Ask whom it will soon be time to ask, since this node is awake."""

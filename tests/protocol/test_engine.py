@@ -414,8 +414,9 @@ def test_once_the_cluster_is_reached_what_was_known_before_counts_no_more() -> N
 
 def test_a_node_that_should_hear_somebody_and_hears_nobody_is_isolated() -> None:
     node = among(B)
-    assert not node.is_isolated(2.0)
-    assert node.is_isolated(4.0)
+    assert not node.is_isolated(4.0)
+    assert node.is_isolated(4.1)
+    assert node.silence(4.1) == 4.1
     assert not engine("a").is_isolated(99.0), "there is nobody to be heard"
     assert engine("a", has_seeds=True).is_isolated(99.0)
     introduce(node, attrs.evolve(B, status=Status.LEFT))

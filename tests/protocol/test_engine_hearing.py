@@ -11,7 +11,7 @@ from gossipreg.model import Status
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.outputs import InstancesChanged, Output, SendFrame
+from gossipreg.protocol.outputs import InstancesChanged, OpenStream, Output, SendFrame
 from gossipreg.protocol.registry.records import Fetch, Head, Record
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End
@@ -47,18 +47,18 @@ def believed(node: Engine, name: str) -> Rumor:
 
 def test_a_stranger_gets_a_bare_ack_and_a_member_gets_what_is_new_with_it() -> None:
     node = among(B)
-    node.register(instance("x"), 6.0)
-    [bare] = said_to(hear(node, D, Ping(4, 0, 1)), D.address)
+    node.register(instance("x"), 1.0)
+    [bare] = said_to(hear(node, D, Ping(4, 0, 1), now=1.0), D.address)
     assert bare == Ack(4, 0, node.fingerprint)
-    ack, news = said_to(hear(node, B, Ping(5, 0, 1)), B.address)
+    ack, news = said_to(hear(node, B, Ping(5, 0, 1), now=1.0), B.address)
     assert ack == Ack(5, 0, node.fingerprint)
     assert isinstance(news, Record)
 
 
 def test_an_ack_from_a_stranger_means_nothing() -> None:
     node = among(B)
-    [ping] = (m for m in said_to(node.wake(6.0), B.address) if isinstance(m, Ping))
-    hear(node, D, Ack(ping.seq, B.life, 0), now=6.1)
+    [ping] = (m for m in said_to(node.wake(1.0), B.address) if isinstance(m, Ping))
+    hear(node, D, Ack(ping.seq, B.life, 0), now=1.1)
     assert node.detector.prober._current is not None
     assert not node.detector.prober._current.acked
 
@@ -391,3 +391,27 @@ def test_one_that_said_something_new_while_it_waited_needs_no_answer_any_more() 
     node.wake(36.0)
     assert node.identity.incarnation == incarnation
     assert node.standing.deadline == float("inf")
+
+
+# When nobody is heard
+
+
+def test_a_node_that_hears_no_member_pings_some_before_it_calls_itself_isolated() -> None:
+    node = among(B, C)
+    node.detector.prober.next_period = 1e9
+    assert node.deadline() <= 2.0
+    outputs = node.wake(2.0)
+    for member in (B, C):
+        assert said_to(outputs, member.address) == [Ping(0, member.life, node.fingerprint)]
+    hear(node, C, Ack(0, 0, node.fingerprint), now=2.1)
+    assert not node.is_isolated(6.1)
+    assert node.is_isolated(6.2)
+
+
+def test_a_node_that_was_isolated_compares_with_the_first_member_that_is_unlike_it() -> None:
+    node = among(B, C)
+    outputs = node.receive(packet(B, Ping(1, 0, node.fingerprint ^ 1)), B.address, 3.9)
+    assert not [o for o in outputs if isinstance(o, OpenStream)]
+    node = among(B, C)
+    outputs = node.receive(packet(B, Ping(1, 0, node.fingerprint ^ 1)), B.address, 4.1)
+    assert [o.to for o in outputs if isinstance(o, OpenStream)] == [B.address]

@@ -7,7 +7,9 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.model import Address, Status
+from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.probe import Ack, Ping
+from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import CloseStream, Output, Transmit
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record
 from gossipreg.protocol.registry.registry import announcement
@@ -91,8 +93,15 @@ def test_what_is_too_large_or_said_by_a_stranger_or_known_is_not_fetched() -> No
 # Comparisons
 
 
+def hearing(*members: Rumor) -> Engine:
+    """A settled engine ``a`` that has just heard the first of its ``members``, at 9.5."""
+    node = among(*members)
+    node.detector.heard(members[0].life, 9.5)
+    return node
+
+
 def test_fingerprints_that_differ_for_longer_than_gossip_needs_are_compared() -> None:
-    node = among(B, C)
+    node = hearing(B, C)
     assert opened(hear(node, B, Ping(1, 0, 1), now=10.0)) == []
     assert opened(hear(node, C, Ack(1, 0, 1), now=10.9)) == []
     [opening] = opened(hear(node, C, Ack(1, 0, 1), now=11.0))
@@ -104,14 +113,14 @@ def test_fingerprints_that_differ_for_longer_than_gossip_needs_are_compared() ->
 
 
 def test_one_who_differs_is_compared_with_although_others_are_like_us() -> None:
-    node = among(B, C)
+    node = hearing(B, C)
     hear(node, B, Ping(1, 0, 1), now=10.0)
     assert opened(hear(node, C, Ping(1, 0, node.fingerprint), now=10.5)) == []
     assert len(opened(hear(node, B, Ping(2, 0, 1), now=19.0))) == 1
 
 
 def test_one_who_differs_while_there_is_news_is_not_compared_with_for_gossip_will_mend_it() -> None:
-    node = among(B, C)
+    node = hearing(B, C)
     hear(node, B, Ping(1, 0, 1), now=10.0)
     hear(node, C, Ping(1, 0, node.fingerprint), now=10.5)
     hear(node, C, attrs.evolve(C, incarnation=1), now=10.6)
@@ -120,14 +129,15 @@ def test_one_who_differs_while_there_is_news_is_not_compared_with_for_gossip_wil
 
 
 def test_that_somebody_differed_long_ago_means_nothing() -> None:
-    node = among(B, C)
+    node = hearing(B, C)
     hear(node, B, Ping(1, 0, 1), now=10.0)
-    hear(node, C, Ping(1, 0, node.fingerprint), now=10.5)
+    for at in range(11, 31):
+        assert opened(hear(node, C, Ping(1, 0, node.fingerprint), now=float(at))) == []
     assert opened(hear(node, B, Ping(2, 0, 1), now=31.0)) == []
 
 
 def test_a_stranger_that_answers_where_a_member_was_is_compared_with() -> None:
-    node = among(B)
+    node = hearing(B)
     stranger = attrs.evolve(B, generation=B.generation + 1)
     assert opened(hear(node, stranger, Ack(1, 0, 1), now=10.0)) == []
     [opening] = opened(hear(node, stranger, Ack(2, 0, 1), now=11.0))
@@ -135,20 +145,20 @@ def test_a_stranger_that_answers_where_a_member_was_is_compared_with() -> None:
 
 
 def test_an_ack_that_was_passed_on_says_nothing_of_its_bearers_state() -> None:
-    node = among(B)
+    node = hearing(B)
     hear(node, B, Ping(1, 0, 1), now=10.0)
     assert opened(hear(node, B, Ack(1, C.life, 1), now=12.0)) == []
 
 
 def test_a_stranger_is_compared_with_where_it_spoke_from() -> None:
-    node = among(B)
+    node = hearing(B)
     hear(node, B, Ping(1, 0, 1), now=10.0)
     [opening] = opened(hear(node, D, Ping(1, 0, 1), now=12.0))
     assert opening.to == D.address
 
 
 def test_a_probe_over_a_stream_that_ends_is_no_comparison() -> None:
-    node = among(B)
+    node = hearing(B)
     probed(node, B, 10.0)
     [stream] = node.talks._talks
     hear(node, B, Ping(1, 0, 1), now=10.5)

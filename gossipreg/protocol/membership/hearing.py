@@ -26,7 +26,12 @@ class Hearing:
 
     def silence(self, now: float) -> float:
         """How long nobody has been heard (seconds)."""
-        return now - max(self.started, self._last[1])
+        return now - self.last
+
+    @property
+    def last(self) -> float:
+        """When a member was last heard, or when this node began (seconds)."""
+        return max(self.started, self._last[1])
 
     def has_witness(self, accused: int, since: float) -> bool:
         """Whether anybody but the life ``accused`` was heard after ``since``."""

@@ -36,6 +36,7 @@ class Members:
     _position: dict[str, int] = attrs.field(factory=dict)
     _order: list[str] = attrs.field(factory=list)
     _cursor: int = 0
+    _rechecked: int = 0  # in ``present``, where the next member is that is pinged because none was heard
     ring: Ring = attrs.field(factory=Ring)  # this node and the present others
     _failed: dict[str, None] = attrs.field(factory=dict)
     _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
@@ -128,6 +129,11 @@ class Members:
         name = self._order[self._cursor]
         self._cursor += 1
         return self._rumors[name]
+
+    def next_rechecked(self) -> Rumor:
+        """The next present member in turn; it must not be asked where there is none."""
+        self._rechecked = (self._rechecked + 1) % len(self._present)
+        return self._rumors[self._present[self._rechecked]]
 
     def sample(self, count: int, *, without: str | None = None) -> list[Rumor]:
         """Up to ``count`` distinct present others, drawn at random."""

@@ -72,6 +72,7 @@ def test_a_suspect_whose_time_is_over_is_judged_if_another_was_heard() -> None:
 def test_the_next_deadline_is_the_first_of_a_probe_and_a_verdict() -> None:
     one = court()
     assert one.detector.deadline < 1.0
+    one.hear(1, 10.5, 33.5)
     one.detector.prober.next_period = 1e9
     assert one.detector.deadline == 34.0
 
@@ -130,12 +131,31 @@ def test_one_who_is_cleared_is_not_judged() -> None:
     assert one.judged(1000.0) == []
 
 
-def test_a_node_that_hears_nobody_for_three_periods_is_isolated() -> None:
+def test_a_node_that_hears_no_member_for_four_periods_is_isolated_however_well_it_thinks_of_itself() -> None:
+    for steps in (0, 8):
+        one = court()
+        one.detector.health.worse(steps)
+        assert not one.detector.is_isolated(13.5)
+        assert one.detector.is_isolated(13.6)
+        one.hear(1, 13.6)
+        assert not one.detector.is_isolated(13.6)
+
+
+def test_members_are_pinged_in_every_period_of_a_silence_before_it_counts() -> None:
     one = court()
-    assert not one.detector.is_isolated(12.5)
-    assert one.detector.is_isolated(12.6)
-    one.detector.health.worse(2)
-    assert not one.detector.is_isolated(12.6)
+    one.detector.prober.next_period = 1e9
+    asked = [tick / 10 for tick in range(96, 160) if one.detector.recheck(tick / 10)]
+    assert asked == [11.5, 12.5, 13.5, 14.5, 15.5]
+    one.hear(1, 16.0)
+    assert one.detector.deadline == 18.0
+    assert one.detector.recheck(17.9) == []
+    assert {each.name for each in one.detector.recheck(18.0)} < {"m0", "m1", "m2", "m3"}
+
+
+def test_where_no_member_is_present_none_is_pinged() -> None:
+    one = court(1)
+    one.exclude(0)
+    assert one.detector.recheck(100.0) == []
 
 
 def test_a_node_that_was_cut_off_begins_its_suspicions_anew() -> None:
