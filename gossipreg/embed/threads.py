@@ -183,7 +183,8 @@ class Node(Reads):
     def set_policy(self, rule: Rule, *, timeout: float | None = None) -> Policy:
         """Have every node obey ``rule``, in place of any of its key; returns it as it is in force now.
 
-        Raises ``InvalidPolicy``, ``NodeClosed``, and ``StorageError`` if it is in force but not on this node's disk.
+        With a data directory it is on disk before anybody is told. Raises ``InvalidPolicy``, ``NodeClosed``, and
+        ``StorageError`` if the disk refuses it: then it is in force nowhere.
         """
         return self._done(partial(self._node.set_policy, rule), timeout)
 

@@ -54,7 +54,7 @@ from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.policies import Word, pack_rule
 from gossipreg.protocol.registry.records import Announcement, Head, Record
 from gossipreg.protocol.registry.registry import Change, Registry
-from gossipreg.protocol.registry.view import INDEXES_PER_MS, View
+from gossipreg.protocol.registry.view import View, first_index
 from gossipreg.protocol.spreading.reconcile import Compare, End, Hold
 from gossipreg.protocol.standing import Standing
 from gossipreg.protocol.talks import Purpose, Talk, Talks, answers, corrections
@@ -107,10 +107,12 @@ class Engine:
         now: float,
         counters: Counter[str] | None = None,
         reader: Reader | None = None,
+        index: int = 0,
     ) -> Engine:
         """The engine of a node born in the millisecond ``generation``; alone until it is told of others.
 
         ``packet_room`` is what a datagram holds before it is sealed (bytes). Engines of one thread may share a reader.
+        ``index`` is below every index that the view gives, if an earlier life is known to have gone so far.
         """
         counters = Counter() if counters is None else counters
         identity = Identity(settings, name, generation, address, zone)
@@ -120,7 +122,7 @@ class Engine:
             settings,
             members,
             Registry(name),
-            View(generation * INDEXES_PER_MS),
+            View(max(first_index(generation), index)),
             counters,
             Clock.started(name, generation, now),
         )
@@ -267,6 +269,14 @@ class Engine:
 
     def set_policy(self, rule: Rule, now: float) -> list[Output]:
         """Have ``rule`` obeyed everywhere, in place of any of its key. Raises `InvalidPolicy`, `NodeClosed`."""
+        return self.say_word(self.word_of(rule, now), now)
+
+    def remove_policy(self, key: str, now: float) -> list[Output]:
+        """Have nobody obey the policy of that key any more. Raises `UnknownPolicy`, `NodeClosed`."""
+        return self.say_word(self.word_of_removal(key, now), now)
+
+    def word_of(self, rule: Rule, now: float) -> Word:
+        """What is to be said to set ``rule``: to be stored, then given to `say_word`. Raises as `set_policy` does."""
         self._check_open()
         rule.check()
         policies = self.knowledge.policies
@@ -275,18 +285,22 @@ class Engine:
                 f"policy {rule.key}: {len(policies)} are in force, as many as are allowed: remove some, see "
                 "`gossipreg policy list`"
             )
-        return self._say_word(rule.key, pack_rule(rule), now)
+        return self.knowledge.new_word(rule.key, pack_rule(rule), now)
 
-    def remove_policy(self, key: str, now: float) -> list[Output]:
-        """Have nobody obey the policy of that key any more. Raises `UnknownPolicy`, `NodeClosed`."""
+    def word_of_removal(self, key: str, now: float) -> Word:
+        """What is to be said to remove the policy of that key. Raises as `remove_policy` does."""
         self._check_open()
         word = self.knowledge.policies.get(key)
         if word is None or word.payload is None:
             raise UnknownPolicy(f"no policy {key!r:.80} is in force: see `gossipreg policy list`")
-        return self._say_word(key, None, now)
+        return self.knowledge.new_word(key, None, now)
 
-    def _say_word(self, key: str, payload: bytes | None, now: float) -> list[Output]:
-        self.outbox.put(PoliciesChanged(self.knowledge.say_word(key, payload, now)))
+    def say_word(self, word: Word, now: float) -> list[Output]:
+        """Spread a word of this node's own, unless a later one about its policy was heard since it was made."""
+        self._check_open()
+        keys = self.knowledge.say_word(word, now)
+        if keys:
+            self.outbox.put(PoliciesChanged(keys))
         self._refresh()
         return self._done()
 

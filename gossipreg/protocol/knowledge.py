@@ -234,11 +234,15 @@ class Knowledge:
             self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=heard_from)
         return keys
 
-    def say_word(self, key: str, payload: bytes | None, now: float) -> tuple[str, ...]:
-        """Make a later word about ``key`` than any that was heard, and spread it; returns keys as `hear_word` does."""
+    def new_word(self, key: str, payload: bytes | None, now: float) -> Word:
+        """A later word about ``key`` than any that was heard; it counts once it is given to `say_word`."""
         stamp = self.clock.stamp(now)
-        word = Word(key, stamp.ms, stamp.counter, stamp.writer, payload)
-        assert self.policies.is_news(word), "what is said now is later than all that was heard"
+        return Word(key, stamp.ms, stamp.counter, stamp.writer, payload)
+
+    def say_word(self, word: Word, now: float) -> tuple[str, ...]:
+        """Take and spread a word of our own, unless a later one was heard since; returns keys as `hear_word` does."""
+        if not self.policies.is_news(word):
+            return ()
         keys = self._take_word(word)
         self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=None)
         return keys

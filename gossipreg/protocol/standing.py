@@ -21,6 +21,7 @@ from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import MemberChanged, NameContested
 from gossipreg.protocol.registry.records import Head, Record
+from gossipreg.protocol.registry.view import first_index
 from gossipreg.protocol.spreading.reconcile import End
 from gossipreg.protocol.talks import Purpose
 from gossipreg.protocol.voice import Voice
@@ -139,6 +140,7 @@ class Standing:
         instances = [record.instance for record in table or ()]
         self.knowledge.drop_table(self.identity.name)
         self.identity.reclaim(generation)
+        self.knowledge.view.raise_to(first_index(self.identity.generation))
         self.announce(now)
         for instance in instances:
             record, change = self.knowledge.registry.offer(instance, self.identity.generation)

@@ -43,6 +43,14 @@ class Changes:
         self._any.set()
         self._any = trio.Event()
 
+    def raise_to(self, position: int) -> None:
+        """Go on from ``position``, unless it is there already; watchers then look at everything again."""
+        if position > self.position:
+            self._entries.clear()
+            self.position = position
+            self._any.set()
+            self._any = trio.Event()
+
     def close(self) -> None:
         """Nothing will change any more."""
         self.closed = True

@@ -30,6 +30,7 @@ from gossipreg.protocol.outputs import (
     SendFrame,
     Transmit,
 )
+from gossipreg.protocol.registry.view import first_index
 from gossipreg.runtime.changes import Changes
 from gossipreg.runtime.contests import Contests
 from gossipreg.runtime.datagrams import Datagrams
@@ -163,6 +164,8 @@ class Driver:
     def _tell_of_member(self, change: MemberChanged) -> None:
         known = change.after or change.before
         assert known is not None, "a change is of something"
+        if known.name == self.engine.identity.name:  # it may have taken a later generation
+            self.changes.raise_to(first_index(known.generation))
         self.changes.write([("member", known.name)])
         if change.after is None:
             log.info("member %s is forgotten", known.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from gossipreg.check import Check
-from gossipreg.errors import GossipregError, InvalidInstance, NodeClosed, StorageError, UnknownInstance
+from gossipreg.errors import GossipregError, NodeClosed, StorageError, UnknownInstance
 from gossipreg.model import Address, Instance
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
@@ -27,9 +27,10 @@ from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.checks.probing import probe
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.offers import Offer
+from gossipreg.runtime.saved import INSTANCE, POLICY, Place, Saved
 
 if TYPE_CHECKING:
-    from gossipreg.runtime.persistence import Keeper, Saved
+    from gossipreg.runtime.persistence import Keeper
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,10 @@ _PEERS_KEPT = 64
 
 #: Time between looks at whether the remembered peers are still right (seconds).
 _PEERS_INTERVAL = 5.0
+
+#: How far ahead of the view's indexes the one on disk is: many times what a node could use up between two looks at it,
+#: and as much as a generation is given for a second, so that a restart need not be later than its clock for it.
+_INDEXES_AHEAD = 1_000_000
 
 
 @attrs.define(eq=False, repr=False)
@@ -57,7 +62,9 @@ class Life:
     offers: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what was registered here, by id
     _awaited: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what files defined before the restart
     monitor: Monitor = attrs.field(init=False)
+    _index_noted: int = attrs.field(init=False, default=0)  # on disk; below 0 when that failed
     _leaving: trio.Lock = attrs.field(factory=trio.Lock)
+    _policies_turn: trio.Lock = attrs.field(factory=trio.Lock)  # what is held of policies, and what is on disk
     _closed: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
@@ -209,20 +216,44 @@ class Life:
 
     # What it keeps
 
-    def restore(self, saved: Saved) -> None:
-        """Offer again what was registered before the restart; what files defined, only once they do so again."""
+    def restore(self, saved: Saved) -> list[Place]:
+        """Offer again what was registered before the restart; what files defined, only once they do so again.
+
+        Returns the rows that cannot be used. Whatever a row holds, the agent starts without it.
+        """
         for warning in saved.warnings:
             log.warning("%s", warning)
-        self.driver.say(self.engine.recall(_words(saved.policies.values()), trio.current_time()))
-        for instance_id, payload in saved.instances.items():
+        unusable: list[Place] = []
+        words = []
+        for key, body in saved.policies.items():
             try:
-                offer = Offer.unpack(payload, id=instance_id, owner=self.name)
-                if offer.defined:
-                    self._awaited[instance_id] = offer
-                else:
-                    self._offer(offer)
-            except InvalidInstance as error:
-                log.warning("instance %s is not offered again: %s", instance_id, error)
+                words.append(_word(key, body))
+            except Junk as flaw:
+                log.warning("policy %s on disk is not used: %s", key, flaw)
+                unusable.append((POLICY, key))
+        self.driver.say(self.engine.recall(words, trio.current_time()))
+        for id_, body in saved.instances.items():
+            try:
+                self._offer_again(Offer.unpack(body, id=id_, owner=self.name))
+            except Exception as flaw:  # noqa: BLE001 - today's checks refuse it, or no version could ever read it
+                log.warning("instance %s is not offered again: %s", id_, flaw)
+                unusable.append((INSTANCE, id_))
+        return unusable
+
+    def _offer_again(self, offer: Offer) -> None:
+        if offer.defined:
+            self._awaited[offer.instance.id] = offer
+        else:
+            self._offer(offer)
+
+    async def set_aside(self, unusable: Sequence[Place]) -> None:
+        """Move rows that cannot be used out of the way, where they are kept."""
+        if self.keeper is None or not unusable:
+            return
+        try:
+            await self.keeper.set_aside(unusable)
+        except StorageError as error:  # they stay where they are, and are told of again at the next start
+            log.warning("what cannot be used is not set aside: %s", error)
 
     async def renew_credentials(self) -> None:
         """Seal anew what an earlier run sealed with a key that is being replaced."""
@@ -236,28 +267,32 @@ class Life:
                 log.warning("the credentials of %s stay sealed as they were: %s", id_, error)
 
     async def set_policy(self, rule: Rule) -> None:
-        """Have a rule obeyed everywhere; with a data directory it is on disk when this returns."""
+        """Have a rule obeyed everywhere; with a data directory it is on disk before anybody is told.
+
+        Raises ``StorageError`` if the disk refuses it: then nothing has changed anywhere.
+        """
         self.check_open()
-        self.driver.say(self.engine.set_policy(rule, trio.current_time()))
-        await self._note_own_policy(rule.key, "is in force")
+        await self._say_word(partial(self.engine.word_of, rule))
 
     async def remove_policy(self, key: str) -> None:
-        """Have a rule obeyed no more; with a data directory that is on disk when this returns."""
+        """Have a rule obeyed no more; otherwise as `set_policy`."""
         self.check_open()
-        self.driver.say(self.engine.remove_policy(key, trio.current_time()))
-        await self._note_own_policy(key, "is removed")
+        await self._say_word(partial(self.engine.word_of_removal, key))
 
-    async def _note_own_policy(self, key: str, what_became: str) -> None:
-        try:
-            await self._note_policy(key)
-        except StorageError as error:  # everybody has been told: it cannot be undone quietly
-            raise StorageError(f"policy {key} {what_became}, but this node has not noted it: {error}") from None
+    async def _say_word(self, word_at: Callable[[float], Word]) -> None:
+        """Say a word about a policy once it is on disk: one that everybody has heard cannot be taken back."""
+        with trio.CancelScope(shield=True):  # a word on disk that was never said would come into force at a restart
+            async with self._policies_turn:
+                word = word_at(trio.current_time())
+                if self.keeper is not None:
+                    await self.keeper.put_policy(word.key, pack(word))
+                self.check_open()
+                self.driver.say(self.engine.say_word(word, trio.current_time()))
 
     async def _note_policy(self, key: str) -> None:
         word = self.engine.knowledge.policies.get(key)
-        if self.keeper is None:
-            await trio.lowlevel.checkpoint()
-        elif word is None:
+        assert self.keeper is not None, "without a disk nothing is noted"
+        if word is None:
             await self.keeper.drop_policy(key)
         else:
             await self.keeper.put_policy(key, pack(word))
@@ -277,13 +312,35 @@ class Life:
             )
             was_failing, failing = failing, False
             try:
-                async with trio.open_nursery() as nursery:  # all at once, so that they share a sync
+                # In turns with what is said here, or an older word could be written over one that is about to be said.
+                # All at once, so that they share a sync.
+                async with self._policies_turn, trio.open_nursery() as nursery:
                     for key in keys:
                         nursery.start_soon(self._note_policy, key)
             except* StorageError as errors:  # a full disk must not stop a node that serves
                 if not was_failing:
                     log.warning("policies are not noted on disk: %s", errors.exceptions[0])
                 failing = True
+
+    async def note_identity(self, keeper: Keeper) -> None:
+        """Note on disk who this is, and an index that no lookup has been given yet, nor will be for a while."""
+        index = max(self.engine.view.highest, self.changes.position)
+        if index + _INDEXES_AHEAD // 2 < self._index_noted:
+            return
+        try:
+            await keeper.set_identity(self.name, self.engine.identity.born, index + _INDEXES_AHEAD)
+        except StorageError as error:  # a full disk must not keep a node from starting, nor stop one that serves
+            if self._index_noted >= 0:
+                log.warning("this life of the node is not noted on disk: %s", error)
+            self._index_noted = -1
+        else:
+            self._index_noted = index + _INDEXES_AHEAD
+
+    async def keep_identity(self, keeper: Keeper) -> None:
+        """Keep what is noted on disk ahead of the indexes that lookups are given."""
+        while True:
+            await trio.sleep(_PEERS_INTERVAL)
+            await self.note_identity(keeper)
 
     async def keep_peers(self, keeper: Keeper) -> None:
         """Note on disk who is there, so that a restart finds back without its seeds."""
@@ -370,13 +427,9 @@ class Life:
             raise self.failure
 
 
-def _words(packed: Iterable[bytes]) -> Iterator[Word]:
-    """What an earlier run of the node kept of policies. A later version's word that cannot be read here is left out."""
-    for body in packed:
-        try:
-            word = message_of(body)
-        except Junk as error:
-            log.warning("a policy on disk is not used: %s", error)
-            continue
-        if isinstance(word, Word):
-            yield word
+def _word(key: str, body: bytes) -> Word:
+    """What an earlier run of the node kept of a policy. Raises ``Junk``."""
+    word = message_of(body)
+    if not isinstance(word, Word) or word.key != key:
+        raise Junk("it says something else")
+    return word

@@ -21,7 +21,7 @@ from gossipreg.errors import ConfigError
 from gossipreg.model import Address, is_name
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.credentials import Keyring
-from gossipreg.protocol.registry.view import INDEXES_PER_MS
+from gossipreg.protocol.registry.view import first_index
 from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
 from gossipreg.runtime.changes import Changes
 from gossipreg.runtime.datagrams import Datagrams
@@ -33,7 +33,8 @@ from gossipreg.runtime.sockets import Sockets, check_safety, open_sockets, resol
 
 if TYPE_CHECKING:
     from gossipreg.runtime.last_known import LastKnown
-    from gossipreg.runtime.persistence import Keeper, Saved
+    from gossipreg.runtime.persistence import Keeper
+    from gossipreg.runtime.saved import Saved
 
 
 @attrs.frozen
@@ -94,8 +95,7 @@ async def _living(
 ) -> AsyncIterator[Life]:
     name = _name_of(config, saved, sockets.address)
     generation = max(time.time_ns() // 1_000_000, saved.generation + 1 if saved else 0)
-    if keeper is not None:
-        await keeper.set_identity(name, generation)
+    index = max(first_index(generation), saved.index if saved else 0)
     error: BaseException | None = None
     async with trio.open_nursery() as outer:
 
@@ -111,11 +111,14 @@ async def _living(
                     seeds=Seeds(config.join, saved.peers if saved else ()),
                     name=name,
                     generation=generation,
+                    index=index,
                     dice=random.Random(os.urandom(16)),
                     nursery=nursery,
                 )
+                if keeper is not None:
+                    await life.note_identity(keeper)
                 if saved is not None:
-                    life.restore(saved)
+                    await life.set_aside(life.restore(saved))
                 if last_known is not None:
                     last_known.begin(life)
                     nursery.start_soon(last_known.keep, life)
@@ -123,6 +126,7 @@ async def _living(
                 nursery.start_soon(life.driver.serve, sockets.tcp)
                 if keeper is not None:
                     nursery.start_soon(life.keep_peers, keeper)
+                    nursery.start_soon(life.keep_identity, keeper)
                     nursery.start_soon(life.keep_policies)
                     nursery.start_soon(life.renew_credentials)
                 task_status.started(life)
@@ -154,6 +158,7 @@ def _born(
     seeds: Seeds,
     name: str,
     generation: int,
+    index: int,
     dice: random.Random,
     nursery: trio.Nursery,
 ) -> Life:
@@ -171,8 +176,9 @@ def _born(
         packet_room=limits.PACKET_BYTES_MAX - seal.overhead,
         now=trio.current_time(),
         counters=counters,
+        index=index,
     )
-    changes = Changes(generation * INDEXES_PER_MS)
+    changes = Changes(engine.view.highest)
     driver = Driver(engine, Datagrams(sockets.udp, seal, counters), seeds, changes, config.cluster, key, nursery)
     life = Life(config.cluster, engine, driver, changes, counters, keeper, config.command_checks, keys.credentials)
     driver.on_failure = life.close

@@ -5,8 +5,10 @@ not has happened wholly or not at all. Beyond that, nothing in the data director
 
 - A database lands in the directory complete, by a rename. So one that is there and is not whole was damaged, however
   little is left of it; it is set aside under another name, and a new one is begun.
-- Every row carries a checksum over its key and its body. A row that fails it is moved to the table ``set_aside``.
-- Both are told in `Saved.warnings`; neither stops the agent.
+- A database of a later version, or of another user, is set aside likewise.
+- Every row carries a checksum over its key and its body. A row that fails it is moved to the table ``set_aside``, and
+  so is one that is whole, but that this version cannot use.
+- All that is told in `Saved.warnings`, and none of it stops the agent.
 - A lock that the kernel drops with the process that holds it keeps a second agent out.
 
 The journal is a rollback journal, not a write-ahead log. SQLite takes the first damaged frame of such a log for its
@@ -24,7 +26,6 @@ import hashlib
 import itertools
 import json
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,17 @@ import trio
 
 from gossipreg.errors import StorageError
 from gossipreg.model import Address
+from gossipreg.runtime.saved import (
+    CHECKS,
+    DRAIN,
+    IDENTITY,
+    INSTANCE,
+    PEERS,
+    POLICY,
+    Place,
+    Saved,
+    SavedRows,
+)
 
 if TYPE_CHECKING:
     import sqlite3  # loaded by `Store.open` only: most embedded nodes keep nothing
@@ -61,18 +73,6 @@ _NOT_IN_THE_FILE: Final = tuple(
 )
 
 
-@attrs.frozen(kw_only=True)
-class Saved:
-    """What an earlier run of the agent left. ``warnings`` are sentences for the log: what was damaged, where it is."""
-
-    name: str | None = None
-    generation: int = 0  # ms since the epoch; the last that was used, so the next must be higher
-    peers: tuple[Address, ...] = ()
-    instances: Mapping[str, bytes] = attrs.field(factory=dict)  # packed, by id
-    policies: Mapping[str, bytes] = attrs.field(factory=dict)  # the last word about each, packed, by key
-    warnings: tuple[str, ...] = ()
-
-
 @attrs.define(eq=False, repr=False)
 class Store:
     """The data directory of one running agent. Every method blocks, and raises ``StorageError`` if the disk fails.
@@ -89,7 +89,8 @@ class Store:
     def open(cls, directory: Path) -> Store:
         """Take ``directory`` for this process; it is made if missing, for its owner only.
 
-        Raises ``StorageError`` if another process has it, if it cannot be written, or if a later version wrote it.
+        Raises ``StorageError`` if another process has it, or if it cannot be written. A database that cannot be used is
+        set aside under another name, and a new one begun.
         """
         with _explained(directory), contextlib.ExitStack() as undo:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,27 +114,34 @@ class Store:
         os.close(self._lock)
 
     def load(self) -> Saved:
-        """Everything saved that is whole; rows that are not are moved to the table ``set_aside``."""
-        found: dict[bytes, dict[bytes, bytes]] = defaultdict(dict)
-        warnings = list(self._warnings)
-        with self.transaction():
+        """Everything saved that can be used; rows that cannot are moved to the table ``set_aside``."""
+        found, unusable, warnings = SavedRows(), [], list(self._warnings)
+        with _explained(self._directory):
             rows = self._connection.execute("SELECT rowid, kind, id, body, checksum FROM entries").fetchall()
-            for rowid, kind, key, body, checksum in rows:
-                if _is_whole(kind, key, body, checksum):
-                    found[kind][key] = body
-                else:
+        for rowid, kind, key, body, checksum in rows:
+            whole = _is_whole(kind, key, body, checksum)
+            flaw = found.read(kind, key, body) if whole else "it is damaged"
+            if flaw is not None:
+                unusable.append(rowid)
+                row = f"{_shown(kind)} {_shown(key)}".rstrip()
+                warnings.append(
+                    f"{self._directory / DATABASE}: a row that cannot be used ({row}) is set aside in the table "
+                    f"set_aside: {_shown(flaw)}"
+                )
+        try:
+            with self.transaction():
+                for rowid in unusable:
                     self._set_row_aside(rowid)
-                    row = f"{_shown(kind)} {_shown(key)}".rstrip()
-                    warnings.append(f"{self._directory / DATABASE}: a damaged row ({row}) is now in table set_aside")
-        identity = json.loads(found[b"identity"].get(b"", b"{}"))
-        return Saved(
-            name=identity.get("name"),
-            generation=identity.get("generation", 0),
-            peers=tuple(Address(host, port) for host, port in json.loads(found[b"peers"].get(b"", b"[]"))),
-            instances={key.decode(): body for key, body in found[b"instance"].items()},
-            policies={key.decode(): body for key, body in found[b"policy"].items()},
-            warnings=tuple(warnings),
-        )
+        except StorageError as error:  # a full disk: they stay where they are, and are not used
+            warnings.append(str(error))
+        return found.saved(warnings)
+
+    def set_aside(self, places: Iterable[Place]) -> None:
+        """Move rows that are whole, but of no use to this version, to the table ``set_aside``."""
+        with _explained(self._directory):
+            for place in places:
+                for (rowid,) in self._connection.execute("SELECT rowid FROM entries WHERE kind = ? AND id = ?", place):
+                    self._set_row_aside(rowid)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -150,27 +158,48 @@ class Store:
 
     def put_instance(self, instance_id: str, payload: bytes) -> None:
         """Save a registration, packed, in place of any other of that id."""
-        self._put("instance", instance_id, payload)
+        self._put(INSTANCE, instance_id, payload)
 
     def drop_instance(self, instance_id: str) -> None:
-        """Forget a registration, if there is one of that id."""
-        self._drop("instance", instance_id)
+        """Forget a registration and how its checks stood, if there is one of that id."""
+        self._drop(INSTANCE, instance_id)
+        self._drop(CHECKS, instance_id)
+
+    def put_checks(self, rows: Mapping[str, bytes | None]) -> None:
+        """Save how ttl checks stand, packed, by the ids of their instances; None: forget it."""
+        for instance_id, body in rows.items():
+            if body is None:
+                self._drop(CHECKS, instance_id)
+            else:
+                self._put(CHECKS, instance_id, body)
 
     def put_policy(self, key: str, word: bytes) -> None:
         """Save the last word about a policy, packed, in place of the one before."""
-        self._put("policy", key, word)
+        self._put(POLICY, key, word)
 
     def drop_policy(self, key: str) -> None:
         """Forget the last word about a policy, if there is one."""
-        self._drop("policy", key)
+        self._drop(POLICY, key)
 
-    def set_identity(self, name: str, generation: int) -> None:
-        """Save who this run of the agent is. ``generation``: ms since the epoch at its boot."""
-        self._put("identity", "", json.dumps({"name": name, "generation": generation}).encode())
+    def set_identity(self, name: str, generation: int, index: int = 0) -> None:
+        """Save who this run of the agent is.
+
+        ``generation``: ms since the epoch at its boot. ``index``: what no index of a lookup will exceed before this is
+        called again.
+        """
+        said = {"name": name, "generation": generation, "index": index}
+        self._put(IDENTITY, "", json.dumps(said).encode())
+
+    def set_drained(self, reason: str | None) -> None:
+        """Save why this node asks for no new work; None: it takes work."""
+        if reason is None:
+            self._drop(DRAIN, "")
+        else:
+            self._put(DRAIN, "", json.dumps({"reason": reason}).encode())
 
     def set_peers(self, addresses: Iterable[Address]) -> None:
         """Save where members were lately alive, in place of what was saved before."""
-        self._put("peers", "", json.dumps(list(addresses)).encode())
+        self._put(PEERS, "", json.dumps(list(addresses)).encode())
 
     def _put(self, kind: str, key: str, body: bytes) -> None:
         checksum = _checksum(kind.encode(), key.encode(), body)
@@ -236,9 +265,21 @@ class Keeper:
         """See `Store.drop_policy`."""
         await self._write(functools.partial(self._store.drop_policy, key))
 
-    async def set_identity(self, name: str, generation: int) -> None:
+    async def put_checks(self, rows: Mapping[str, bytes | None]) -> None:
+        """See `Store.put_checks`."""
+        await self._write(functools.partial(self._store.put_checks, rows))
+
+    async def set_aside(self, places: Iterable[Place]) -> None:
+        """See `Store.set_aside`."""
+        await self._write(functools.partial(self._store.set_aside, tuple(places)))
+
+    async def set_identity(self, name: str, generation: int, index: int = 0) -> None:
         """See `Store.set_identity`."""
-        await self._write(functools.partial(self._store.set_identity, name, generation))
+        await self._write(functools.partial(self._store.set_identity, name, generation, index))
+
+    async def set_drained(self, reason: str | None) -> None:
+        """See `Store.set_drained`."""
+        await self._write(functools.partial(self._store.set_drained, reason))
 
     async def set_peers(self, addresses: Iterable[Address]) -> None:
         """See `Store.set_peers`."""
@@ -335,14 +376,17 @@ def _take(lock: int, directory: Path) -> None:
             f"the data directory {directory} is in use by process {holder}: "
             "stop that agent, or give this one another --data-dir"
         ) from None
-    os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
+    with contextlib.suppress(OSError):  # the lock is what counts: a full disk must not keep an agent from starting
+        os.ftruncate(lock, 0)
+        os.write(lock, str(os.getpid()).encode())
 
 
 def _open_database(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
     """A database that is whole: the one at ``path`` or, with warnings, a new one in its place."""
     warnings: list[str] = []
     for _ in range(2):
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK):
+            warnings.append(_set_aside(path, "this user may not read and write it"))
         if not path.exists():
             if _journal(path).exists():  # SQLite would roll it back into the new database
                 warnings.append(_set_aside(path, "only its journal is left"))
@@ -367,9 +411,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _damage(connection: sqlite3.Connection, path: Path) -> str | None:
-    """Make ``connection`` ready, and tell what is wrong with the database if anything is.
+    """Make ``connection`` ready, and tell why the database cannot be used, if it cannot.
 
-    Raises ``StorageError`` if a later version wrote it, and what SQLite raises if the cause is not in the file.
+    Raises what SQLite raises if the cause is not in the file.
     """
     import sqlite3
 
@@ -383,15 +427,29 @@ def _damage(connection: sqlite3.Connection, path: Path) -> str | None:
         if row is None or not _is_whole(*row):
             return "its schema version cannot be read"
         if int(row[2]) > _SCHEMA:
-            raise StorageError(f"{path} was written by a later gossipreg: upgrade this one, or give another --data-dir")
-        connection.execute(f"PRAGMA user_version = {_SCHEMA}")  # a write: better refused now than at a registration
-    except UnicodeDecodeError:  # SQLite quotes damaged names in what it says
+            return "a later gossipreg wrote it: to use it again, upgrade and put it back"
+        _try_to_write(connection)
+    except ValueError:  # SQLite quotes damaged names in what it says
         return "its tables are not readable"
     except sqlite3.DatabaseError as error:
         if _is_elsewhere(error, path):
             raise
         return str(error)
     return None
+
+
+def _try_to_write(connection: sqlite3.Connection) -> None:
+    """Raise now what a registration would: a wrong place is a mistake to be told at the start.
+
+    A full disk is not. The agent can still read what it has to offer, and says at each write that nothing is kept.
+    """
+    import sqlite3
+
+    try:
+        connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+    except sqlite3.OperationalError as error:
+        if not _code(error).startswith("SQLITE_FULL"):
+            raise
 
 
 def _is_elsewhere(error: Exception, path: Path) -> bool:
@@ -428,7 +486,7 @@ def _set_aside(path: Path, damage: str) -> str:
         if old.exists():
             old.rename(new)
     _sync_directory(path.parent)
-    return f"{path} is damaged ({damage}): it was set aside under the name {aside.name}, and a new one begun"
+    return f"{path} cannot be used ({damage}): it was set aside under the name {aside.name}, and a new one begun"
 
 
 def _journal(path: Path) -> Path:

@@ -9,6 +9,7 @@ from gossipreg import limits
 from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import InstancesChanged, OpenStream, Output, SendFrame
@@ -280,16 +281,17 @@ def test_a_newcomer_does_not_speak_for_its_name_before_it_is_announced() -> None
 
 def test_what_a_namesake_said_in_our_generation_makes_us_take_a_later_one() -> None:
     said: list[Record | Head] = [history([("x", 1), ("y", 1)], owner="a").said[1], Head("a", BORN, 7, 7)]
+    later = BORN + RECLAIM_STEP_MS
     for foreign in said:
         node = among(B)
         node.register(instance("mine"), 6.0)
         hear_in_talk(node, B, foreign)
-        assert node.identity.generation == BORN + 1
-        assert believed(node, "a").generation == BORN + 1
+        assert node.identity.generation == later
+        assert believed(node, "a").generation == later
         assert node.own("mine") is not None
         node.leave(7.0)
-        hear_in_talk(node, B, attrs.evolve(foreign, generation=BORN + 1))
-        assert node.identity.generation == BORN + 1
+        hear_in_talk(node, B, attrs.evolve(foreign, generation=later))
+        assert node.identity.generation == later
 
 
 def test_one_whose_sending_is_held_up_can_still_judge() -> None:

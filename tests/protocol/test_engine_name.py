@@ -5,9 +5,10 @@ from __future__ import annotations
 import attrs
 
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS, Contest
 from gossipreg.protocol.outputs import CloseStream, NameContested, OpenStream, Output, SendFrame
 from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.view import first_index
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End
 from tests.protocol.making import BORN, address, engine, instance, introduce, packet, said_to
@@ -48,8 +49,8 @@ def test_if_nobody_answers_it_was_our_own_past() -> None:
     node, _ = contested()
     for now in (6.5, 7.0, 7.5):
         node.wake(now)
-    assert node.identity.generation == BORN + 2
-    assert believed(node, "a").generation == BORN + 2
+    assert node.identity.generation == BORN + 1 + RECLAIM_STEP_MS
+    assert believed(node, "a").generation == BORN + 1 + RECLAIM_STEP_MS
     assert node.identity.contested is None
 
 
@@ -59,9 +60,9 @@ def test_if_its_kernel_refuses_too_and_at_once() -> None:
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
     node.stream_ended(stream, 6.01, refused=True)
     assert node.identity.settled
-    assert node.identity.generation == BORN + 2
+    assert node.identity.generation == BORN + 1 + RECLAIM_STEP_MS
     [offered] = {said for said in said_to(node.wake(6.1), B.address) if isinstance(said, Record)}
-    assert (offered.id, offered.generation) == ("x", BORN + 2)
+    assert (offered.id, offered.generation) == ("x", BORN + 1 + RECLAIM_STEP_MS)
 
 
 def test_a_refusal_that_comes_after_the_contest_is_over_changes_nothing() -> None:
@@ -70,7 +71,7 @@ def test_a_refusal_that_comes_after_the_contest_is_over_changes_nothing() -> Non
     for now in (6.5, 7.0, 7.5):
         node.wake(now)
     node.stream_ended(stream, 7.6, refused=True)
-    assert node.identity.generation == BORN + 2
+    assert node.identity.generation == BORN + 1 + RECLAIM_STEP_MS
 
 
 def test_the_older_answers_and_keeps_the_name() -> None:
@@ -79,7 +80,7 @@ def test_the_older_answers_and_keeps_the_name() -> None:
     outputs = hear(node, OTHER, younger, now=6.1)
     assert NameContested(OTHER.address, yielding=False) in outputs
     assert any(isinstance(m, Contest) for m in said_to(outputs, OTHER.address))
-    assert node.identity.generation == BORN + 2
+    assert node.identity.generation == BORN + 1 + RECLAIM_STEP_MS
     again = hear(node, OTHER, younger, now=6.2)
     assert said_to(again, OTHER.address) == [], "it has just been told"
 
@@ -113,9 +114,23 @@ def test_a_later_life_at_our_own_address_was_ours_and_we_outlive_it() -> None:
     node = among(B)
     node.register(instance("x"), 6.0)
     hear(node, B, attrs.evolve(A, generation=BORN + 10))
-    assert node.identity.generation == BORN + 11
+    assert node.identity.generation == BORN + 10 + RECLAIM_STEP_MS
     told = said_to(node.wake(6.01), B.address)
-    assert {m.generation for m in told if isinstance(m, Record)} == {BORN + 11}
+    assert {m.generation for m in told if isinstance(m, Record)} == {BORN + 10 + RECLAIM_STEP_MS}
+
+
+def test_indexes_do_not_fall_below_those_of_a_past_life_whose_clock_was_ahead_of_ours() -> None:
+    past = 7 * 86_400_000
+    node = among(B)
+    node.register(instance("x"), 6.0)
+    hear(node, B, attrs.evolve(A, generation=BORN + past))
+    first = first_index(BORN + past)
+    million = 1_000_000  # changes that the past life may have seen
+    for service in ("orders", "nobody offers this"):
+        assert node.view.service(service).index >= first + million
+    before = node.view.service("orders").index
+    node.register(instance("y"), 7.0)
+    assert node.view.service("orders").index > before
 
 
 def test_one_who_joins_and_is_told_of_a_namesake_stays_quiet() -> None:

@@ -155,6 +155,20 @@ def test_policies_kept_over_a_restart_are_not_news_to_anybody() -> None:
     assert [each.rule for each in node.knowledge.policies.in_force] == [SPLIT]
 
 
+def test_what_is_to_be_stored_first_is_said_later_unless_it_was_outrun() -> None:
+    node = offering(among(B))
+    mine = node.word_of(SPLIT, 6.0)
+    assert weights(node) == {"x": 1, "y": 1}
+    assert policies_changed(node.say_word(mine, 6.1)) == [("split:orders",)]
+    assert weights(node) == {"x": 9, "y": 1}
+
+    removal = node.word_of_removal(SPLIT.key, 7.0)
+    hear(node, B, word(BORN + 60_000))
+    assert policies_changed(node.say_word(removal, 7.1)) == []
+    assert weights(node) == {"x": 9, "y": 1}
+    assert removal not in said_to(node.wake(7.2), B.address)
+
+
 def test_policies_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_MAX", 1)
     node = among(B)

@@ -24,6 +24,20 @@ def test_each_reader_gets_what_was_written_since_it_last_looked() -> None:
     assert changes.since(changes.position) == []
 
 
+async def test_a_position_is_raised_and_everybody_looks_at_everything_again() -> None:
+    changes = Changes(100)
+    changes.write([ORDERS] * 10)
+    changes.raise_to(105)
+    assert changes.since(109) == [ORDERS], "it is beyond that already"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(changes.wait, 110)
+        await trio.testing.wait_all_tasks_blocked()
+        changes.raise_to(112)
+    assert (changes.position, changes.since(110), changes.since(112)) == (112, None, [])
+    changes.write([ANN])
+    assert changes.since(112) == [ANN]
+
+
 def test_what_changed_twice_is_told_once() -> None:
     changes = Changes()
     changes.write([ORDERS, ANN, ORDERS])

@@ -14,7 +14,8 @@ from gossipreg import BindError, ConfigError, InsecureError, NameConflict, Node,
 from gossipreg.config import Config
 from gossipreg.model import Address
 from gossipreg.runtime import opening as module
-from gossipreg.runtime.persistence import DATABASE, Saved, Store
+from gossipreg.runtime.persistence import DATABASE, Store
+from gossipreg.runtime.saved import Saved
 from tests.runtime.nodes import PATIENCE, QUICK, config
 
 KEY = base64.b64encode(bytes(range(32))).decode()

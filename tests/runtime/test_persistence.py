@@ -23,7 +23,8 @@ import trio.testing
 from gossipreg.errors import StorageError
 from gossipreg.model import Address
 from gossipreg.runtime import persistence
-from gossipreg.runtime.persistence import DATABASE, LOCK, Keeper, Saved, Store
+from gossipreg.runtime.persistence import DATABASE, LOCK, Keeper, Store
+from gossipreg.runtime.saved import Saved
 
 PEERS = (Address("127.0.0.1", 7940), Address("::1", 7941))
 INSTANCES = {f"orders-{number}": b"payload %d " % number * 25 for number in range(40)}
@@ -170,13 +171,104 @@ def test_a_database_that_another_program_holds_is_refused(tmp_path: Path, monkey
     assert reopened(tmp_path) == FULL
 
 
-def test_a_database_of_a_later_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+def rewrite(directory: Path, kind: str, body: bytes, key: str = "") -> None:
+    """Put a row there whose checksum is right, whatever it says."""
+    with behind_the_back(directory) as connection:
+        checksum = persistence._checksum(kind.encode(), key.encode(), body)
+        connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", (kind, key, body, checksum))
+
+
+def rows_aside(directory: Path) -> list[tuple[str, str, bytes]]:
+    with behind_the_back(directory) as connection:
+        return connection.execute("SELECT kind, id, body FROM set_aside ORDER BY kind, id").fetchall()
+
+
+@pytest.mark.parametrize(("version", "why"), [(b"99", "a later gossipreg wrote it"), (b"x", "are not readable")])
+def test_a_database_of_another_version_is_set_aside_whole(tmp_path: Path, version: bytes, why: str) -> None:
     fill(tmp_path)
+    rewrite(tmp_path, "schema", version)
+    content = (tmp_path / DATABASE).read_bytes()
+    [warning] = reopened(tmp_path).warnings
+    assert why in warning
+    assert (tmp_path / f"{DATABASE}.corrupt-1").read_bytes() == content
+
+
+def test_a_database_of_another_user_is_set_aside_where_the_directory_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / DATABASE and access(path, mode))
+    with contextlib.closing(Store.open(tmp_path)) as store:
+        [warning] = store.load().warnings
+    assert "this user may not read and write it" in warning
+    monkeypatch.undo()
+    (tmp_path / f"{DATABASE}.corrupt-1").replace(tmp_path / DATABASE)
+    assert reopened(tmp_path) == FULL, "nothing in it was lost"
+
+
+UNUSABLE = [
+    ("identity", b"{"),
+    ("identity", b"[]"),
+    ("identity", b'{"name": 3}'),
+    ("identity", b'{"name": "a b"}'),
+    ("identity", b'{"generation": "1"}'),
+    ("identity", b'{"generation": -1}'),
+    ("identity", b'{"generation": 9007199254740992}'),
+    ("identity", b'{"index": 1.5}'),
+    ("peers", b'[["127.0.0.1"]]'),
+    ("peers", b'[["127.0.0.1", 70000]]'),
+    ("peers", b"7"),
+    ("peers", b"[" * 100_000),
+    ("drain", b"{}"),
+    ("drain", b'{"reason": 1}'),
+]
+
+
+@pytest.mark.parametrize(("kind", "body"), UNUSABLE, ids=[f"{kind} {body[:40]!r}" for kind, body in UNUSABLE])
+def test_a_row_that_is_whole_and_of_no_use_is_kept_aside_with_a_warning(tmp_path: Path, kind: str, body: bytes) -> None:
+    fill(tmp_path)
+    rewrite(tmp_path, kind, body)
+    saved = reopened(tmp_path)
+    assert len(saved.warnings) == 1
+    assert f"({kind})" in saved.warnings[0]
+    assert saved.instances == INSTANCES, "the others are used"
+    assert rows_aside(tmp_path) == [(kind, "", body)]
+    assert reopened(tmp_path).warnings == (), "told once"
+
+
+def test_a_row_of_a_kind_that_a_later_version_has_stays_where_it_is(tmp_path: Path) -> None:
+    fill(tmp_path)
+    rewrite(tmp_path, "quantum", b"{")
+    assert reopened(tmp_path) == FULL
     with behind_the_back(tmp_path) as connection:
-        checksum = persistence._checksum(b"schema", b"", b"99")
-        connection.execute("UPDATE entries SET body = ?, checksum = ? WHERE kind = 'schema'", (b"99", checksum))
-    assert "upgrade this one" in refusal(tmp_path)
-    assert not any("corrupt" in name for name in names(tmp_path))
+        assert connection.execute("SELECT body FROM entries WHERE kind = 'quantum'").fetchall() == [(b"{",)]
+
+
+def test_rows_that_the_agent_cannot_use_are_set_aside_at_its_word(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with contextlib.closing(Store.open(tmp_path)) as store:
+        store.set_aside([("instance", "orders-0"), ("instance", "never there")])
+    assert rows_aside(tmp_path) == [("instance", "orders-0", INSTANCES["orders-0"])]
+    assert reopened(tmp_path).instances.keys() == INSTANCES.keys() - {"orders-0"}
+
+
+def test_a_full_disk_keeps_nobody_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    rewrite(tmp_path, "peers", b"7")
+    connect = persistence._connect
+
+    def full(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.execute("PRAGMA query_only = 1")  # the nearest to it: what is to be written fails
+        return connection
+
+    monkeypatch.setattr(persistence, "_connect", full)
+    monkeypatch.setattr(persistence, "_code", lambda _error: "SQLITE_FULL")
+    with contextlib.closing(Store.open(tmp_path)) as store:
+        saved = store.load()
+    assert (saved.instances, saved.peers) == (INSTANCES, ())
+    assert "free some space on its disk" in saved.warnings[-1]
 
 
 # Damage
@@ -195,7 +287,7 @@ def test_a_row_that_fails_its_checksum_is_kept_aside_with_a_warning(tmp_path: Pa
     kept = {instance_id: INSTANCES[instance_id] for instance_id in list(INSTANCES)[3:]}
     assert (saved.name, saved.generation, saved.peers, saved.instances) == (None, 0, (), kept)
     assert len(saved.warnings) == 5
-    assert any("(instance orders-0)" in warning for warning in saved.warnings)
+    assert any("(instance orders-0)" in warning and "damaged" in warning for warning in saved.warnings)
     with behind_the_back(tmp_path) as connection:
         connection.text_factory = bytes
         aside = connection.execute("SELECT kind, id, body FROM set_aside ORDER BY id").fetchall()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import trio.testing
 
 from gossipreg import Health, InvalidPolicy, Maintenance, Node, Split, StorageError, UnknownPolicy, limits, open_node
+from gossipreg.protocol.registry.policies import Word
+from gossipreg.runtime.persistence import Keeper
 from tests.runtime.nodes import PATIENCE, config
 
 SPLIT = Split("orders", {"v1": 90, "v2": 10})
@@ -108,17 +111,70 @@ async def test_who_started_with_a_clock_that_was_far_behind_believes_the_others_
                     await other.wait_changed(None, other.index())
 
 
-async def test_a_policy_that_the_disk_refuses_is_in_force_and_its_writer_is_told(
+async def test_what_the_disk_refuses_is_in_force_nowhere_and_its_writer_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(key: str, word: bytes) -> None:
+    async def full(_: Keeper, key: str, word: bytes) -> None:
+        await trio.lowlevel.checkpoint()
         raise StorageError("free some space on its disk")
 
+    async with open_node(config("a", data_dir=tmp_path)) as node, open_node(config("b", node)) as other:
+        with trio.fail_after(PATIENCE):
+            while len(other.members()) < 2:
+                await other.wait_changed(None, other.index())
+        stands = await node.set_policy(SPLIT)
+        with monkeypatch.context() as patch:
+            patch.setattr(Keeper, "put_policy", full)
+            before = node.index(), node._engine.fingerprint
+            for attempt in (
+                node.set_policy(Split("orders", {"v1": 1})),
+                node.set_policy(Maintenance("orders", "x")),
+                node.remove_policy(SPLIT.key),
+            ):
+                with pytest.raises(StorageError, match="free some space"):
+                    await attempt
+            assert node.policies() == (stands,)
+            assert (node.index(), node._engine.fingerprint) == before, "nothing is there to be told"
+        await node.remove_policy(SPLIT.key)
+        assert node.policies() == ()
+    async with open_node(config("a", data_dir=tmp_path)) as again:
+        assert again.policies() == ()
+
+
+async def test_a_policy_is_on_disk_before_anybody_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, seen = Keeper.put_policy, []
+
     async with open_node(config("a", data_dir=tmp_path)) as node:
-        monkeypatch.setattr("gossipreg.runtime.persistence.Keeper.put_policy", lambda _, key, word: full(key, word))
-        with pytest.raises(StorageError, match="split:orders is in force"):
+
+        async def slow(keeper: Keeper, key: str, word: bytes) -> None:
+            seen.append(node.policies())
+            await put(keeper, key, word)
+
+        monkeypatch.setattr(Keeper, "put_policy", slow)
+        with trio.CancelScope() as caller:
+            caller.cancel()  # the client has gone: what is on disk is said all the same, or it would come at a restart
             await node.set_policy(SPLIT)
+        assert seen[0] == ()
         assert [each.rule for each in node.policies()] == [SPLIT]
+
+
+async def test_a_later_word_that_is_heard_while_ours_is_written_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = Keeper.put_policy
+    later: list[Word] = []
+    async with open_node(config("a", data_dir=tmp_path)) as node:
+
+        async def slow(keeper: Keeper, key: str, word: bytes) -> None:
+            await put(keeper, key, word)
+            if not later:
+                now = trio.current_time()
+                later.append(attrs.evolve(node._engine.word_of(Split("orders", {"v1": 1}), now), writer="z"))
+                node._life.driver.say(node._engine.recall(later, now))
+
+        monkeypatch.setattr(Keeper, "put_policy", slow)
+        assert (await node.set_policy(SPLIT)).writer == "z"
+        assert node.policies() == (later[0].policy,)
 
 
 async def test_what_others_set_while_the_disk_was_full_is_noted_later(
@@ -151,7 +207,7 @@ async def test_a_removal_that_is_given_up_is_on_disk_no_more(tmp_path: Path, mon
                 await trio.sleep(0.01)
 
 
-async def test_a_policy_on_disk_that_cannot_be_read_is_left_out(
+async def test_a_policy_on_disk_that_cannot_be_read_is_set_aside(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_node(config("a", data_dir=tmp_path)) as node:
@@ -159,6 +215,9 @@ async def test_a_policy_on_disk_that_cannot_be_read_is_left_out(
         keeper = node._life.keeper
         assert keeper is not None
         await keeper.put_policy("split:search", b"\xc1")
+        await keeper.put_policy("split:other", (await keeper.load()).policies[SPLIT.key])
     async with open_node(config("a", data_dir=tmp_path)) as again:
         assert [each.key for each in again.policies()] == ["split:orders"]
-    assert "a policy on disk is not used" in caplog.text
+        assert await saved(again) == ["split:orders"]
+    assert "policy split:search on disk is not used" in caplog.text
+    assert "policy split:other on disk is not used: it says something else" in caplog.text

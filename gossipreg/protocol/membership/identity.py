@@ -18,12 +18,18 @@ Who keeps the name takes a generation above all that it has heard of, and so sup
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 import attrs
 
 from gossipreg.config import Settings
 from gossipreg.model import Address, Status
 from gossipreg.protocol.membership.rumor import Rumor, life_id
+
+#: How much later a reclaimed generation is than the one heard of (milliseconds). The view's indexes begin with the
+#: generation, a thousand a millisecond: so ours are above those of a past life that saw up to a million changes. A node
+#: that is restarted again and again takes longer than that for each start, so its generation does not run away.
+RECLAIM_STEP_MS: Final = 1000
 
 
 @attrs.frozen
@@ -100,7 +106,7 @@ class Identity:
 
     def reclaim(self, generation: int) -> None:
         """Take a generation later than ours and than the ``generation`` that was heard of."""
-        self.generation = max(self.generation, generation) + 1
+        self.generation = max(self.generation, generation) + RECLAIM_STEP_MS
         self.incarnation = 0
         self._life = life_id(self.name, self.generation, self.address)
         self.close_contest()

@@ -22,6 +22,10 @@ from gossipreg.protocol.registry.ruling import ruled, split
 #: below 2**53, which JSON's readers take, until the year 2255.
 INDEXES_PER_MS = 1000
 
+#: The highest index that a life begins with: 2**53 is the bound of JSON's readers, and below it there is room for 2**45
+#: changes. A generation beyond it (the year 2254) is a clock's fault or a lie.
+_FIRST_INDEX_MAX = 2**53 - 2**45
+
 #: Services without instances whose change index is remembered one by one (about 200 bytes each).
 _EMPTY_MAX = 4096
 
@@ -64,6 +68,11 @@ Standing = Callable[[str, int], Owner | None]
 Rules = Callable[[str], Mapping[str, Rule]]
 
 
+def first_index(generation: int) -> int:
+    """The index that a life of the given ``generation`` (ms since the epoch) begins with."""
+    return min(generation * INDEXES_PER_MS, _FIRST_INDEX_MAX)
+
+
 def _never(_owner: str) -> float | None:
     return None
 
@@ -76,8 +85,9 @@ def _no_rules(_service: str) -> Mapping[str, Rule]:
 class View:
     """What this node answers, service by service. Replaced, never changed: reading needs no lock.
 
-    The index of a service grows at each change that a reader of that service could see, and at no other. It starts
-    from the node's birth, in `INDEXES_PER_MS`, so that it does not fall when the node restarts.
+    The index of a service grows at each change that a reader of that service could see, and when it is raised. It
+    starts from the node's generation, in `INDEXES_PER_MS`, so that it does not fall when the node restarts; a node that
+    has to take a later generation, since its clock was set back, raises it.
     """
 
     _index: int
@@ -101,6 +111,22 @@ class View:
         """How many instances each service has, for services that have any; sorted by name."""
         views = sorted(self._services.copy().items())
         return {name: ServiceCount(len(v.instances), len(v.healthy)) for name, v in views if v.instances}
+
+    # Its indexes
+
+    @property
+    def highest(self) -> int:
+        """The highest index that any service has."""
+        return self._index
+
+    def raise_to(self, index: int) -> None:
+        """Give no index below ``index`` any more, whatever the service: an earlier life may have given those."""
+        if index <= self._index:
+            return
+        self._index = index
+        self._vanished = ServiceView(index)
+        for name, view in self._services.items():
+            self._services[name] = attrs.evolve(view, index=index)
 
     # What was known before this node began
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gossipreg.config import Settings
 from gossipreg.model import Status
-from gossipreg.protocol.membership.identity import Answer, Contest, Identity
+from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS, Answer, Contest, Identity
 from gossipreg.protocol.membership.rumor import Rumor
 from tests.protocol.making import BORN, address, law, rumor, rumors
 
@@ -101,7 +101,7 @@ def test_a_reclaimed_name_is_a_new_life() -> None:
     before = who.life
     who.incarnation = 4
     who.reclaim(BORN + 7)
-    assert (who.generation, who.incarnation, who.born) == (BORN + 8, 0, BORN)
+    assert (who.generation, who.incarnation, who.born) == (BORN + 7 + RECLAIM_STEP_MS, 0, BORN)
     assert who.life == who.rumor().life != before
 
 

@@ -13,7 +13,7 @@ from gossipreg.model import Health, ServiceCount, Status
 from gossipreg.policy import Maintenance
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.registry import Registry
-from gossipreg.protocol.registry.view import View
+from gossipreg.protocol.registry.view import View, first_index
 from tests.protocol.making import BORN, instance, law, rumor
 
 
@@ -49,6 +49,24 @@ class Seen:
 def test_a_service_that_nobody_offers_is_empty() -> None:
     view = View(BORN).service("orders")
     assert (view.index, view.instances, view.healthy, view.shares) == (BORN, (), (), ())
+
+
+def test_an_index_is_raised_and_never_lowered_whoever_offers_the_service() -> None:
+    seen = Seen()
+    seen.offer("x")
+    seen.view.raise_to(BORN - 7)
+    assert seen.view.service("orders").index == seen.view.highest == BORN + 1
+    seen.view.raise_to(BORN + 100)
+    for service in ("orders", "nobody offers this"):
+        assert seen.view.service(service).index == BORN + 100
+    assert seen.ids() == ["x"]
+    assert seen.offer("y") == ["orders"]
+    assert seen.view.service("orders").index == BORN + 101
+
+
+def test_a_generation_beyond_all_reason_leaves_indexes_that_json_can_say() -> None:
+    assert first_index(BORN) == BORN * 1000
+    assert first_index(2**53 - 1) + 10**12 < 2**53
 
 
 def test_instances_are_in_order_with_running_weights() -> None:

@@ -52,6 +52,7 @@ class TrioStage:
                     seeds=Seeds(tuple(str(address_of(seed)) for seed in seeds)),
                     name=name,
                     generation=EPOCH_MS + round(trio.current_time() * 1000),
+                    index=0,
                     dice=Random(World(SEED).dice("node", name, self._births[name]).bits()),
                     nursery=nursery,
                 )
