@@ -62,5 +62,5 @@ class EventStream:
             with suppress(NodeClosed, NameConflict):
                 async with aclosing(self.node.events(self.service, panic=self.panic)) as batches:
                     async for batch in batches:
-                        await line.say(self.frames.of(batch))
+                        await line.say(await self.frames.of(batch))
             nursery.cancel_scope.cancel()

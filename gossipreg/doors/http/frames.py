@@ -1,4 +1,4 @@
-"""Knows events as they go over the wire, each made once for all who are told of it."""
+"""Encoded events: each is made once for all watchers that are told of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import attrs
 
 from gossipreg.doors.http import limits, render
 from gossipreg.doors.http.answers import encode
+from gossipreg.doors.http.lookups import Rows
+from gossipreg.doors.http.slices import Pace, SingleFlight
 from gossipreg.model import Event, InstanceEvent, MemberEvent, Snapshot
 
 
@@ -15,6 +17,16 @@ def frame(event: Event) -> bytes:
     """One event as it goes over the wire."""
     name, data = render.event(event)
     return b"event: %b\ndata: %b\n\n" % (name.encode("ascii"), encode(data))
+
+
+@attrs.frozen
+class _Same:
+    """A snapshot as a key: hashing thousands of instances costs more than comparing those that are the same."""
+
+    snapshot: Snapshot
+
+    def __hash__(self) -> int:
+        return len(self.snapshot.instances)
 
 
 @attrs.define(eq=False, repr=False)
@@ -29,10 +41,27 @@ class Frames:
     _kept: dict[object, tuple[Event, bytes]] = attrs.field(init=False, factory=dict)
     _bytes: int = attrs.field(init=False, default=0)
     _snapshot: tuple[Snapshot | None, bytes] = attrs.field(init=False, default=(None, b""))
+    _rows: Rows = attrs.field(factory=Rows)
+    _flights: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
 
-    def of(self, batch: Iterable[Event]) -> bytes:
+    async def of(self, batch: Iterable[Event]) -> bytes:
         """A batch of events as it goes over the wire."""
-        return b"".join(map(self._frame, batch))
+        return b"".join(
+            [await self._whole(event) if isinstance(event, Snapshot) else self._frame(event) for event in batch]
+        )
+
+    async def _whole(self, snapshot: Snapshot) -> bytes:
+        if self._snapshot[0] != snapshot:
+            return await self._flights.get(_Same(snapshot), lambda: self._made(snapshot))
+        return self._snapshot[1]
+
+    async def _made(self, snapshot: Snapshot) -> bytes:
+        pace = Pace()
+        members = await pace.json_list(map(render.member, snapshot.members))
+        instances = await pace.joined(map(self._rows.of, snapshot.instances))
+        made = b'event: snapshot\ndata: {"members":%b,"instances":%b}\n\n' % (members, instances)
+        self._snapshot = (snapshot, made)
+        return made
 
     def _frame(self, event: Event) -> bytes:
         match event:
@@ -41,10 +70,6 @@ class Frames:
                 return self._one((kind, id(instance)), event)
             case MemberEvent():
                 return self._one(event, event)
-            case Snapshot():
-                if self._snapshot[0] != event:
-                    self._snapshot = (event, frame(event))
-                return self._snapshot[1]
             case _:
                 return frame(event)
 

@@ -12,6 +12,7 @@ from gossipreg.doors.http.events import EventStream
 from gossipreg.doors.http.lookups import Lookup
 from gossipreg.doors.http.registration import Registration
 from gossipreg.doors.http.registry import Registry
+from gossipreg.doors.http.slices import Pace
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.doors.http.waits import reply
 from gossipreg.model import Health
@@ -31,12 +32,22 @@ async def node(call: Call) -> Answer:
 
 async def members(call: Call) -> Answer | Waiting:
     """Every member that this node remembers."""
-    return reply(call, None, lambda: encode(render.members(call.node.members())))
+
+    async def body() -> bytes:
+        return b'{"members":%b}' % await Pace().json_list(map(render.member, call.node.members()))
+
+    return await reply(call, None, body)
 
 
 async def services(call: Call) -> Answer | Waiting:
     """Every service, with how many instances it has."""
-    return reply(call, None, lambda: encode(render.services(call.node.services())))
+
+    async def body() -> bytes:
+        counts = Pace().over(sorted(call.node.services().items()))
+        rows = [b"%b:%b" % (encode(name), encode(render.service(count))) async for name, count in counts]
+        return b'{"services":{%b}}' % b",".join(rows)
+
+    return await reply(call, None, body)
 
 
 async def lookup(call: Call) -> Answer | Waiting:
@@ -49,7 +60,7 @@ async def lookup(call: Call) -> Answer | Waiting:
         role=call.text("role"),
         panic=call.share("panic"),
     )
-    return reply(call, asked.service, lambda: call.room.lookups.body(asked))
+    return await reply(call, asked.service, lambda: call.room.lookups.body(asked))
 
 
 async def register(call: Call) -> Answer:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gossipreg.doors.http.answers import Answer
 from gossipreg.doors.http.call import Call
+from gossipreg.doors.http.slices import Pace
 from gossipreg.model import Instance
 
 #: What every label starts with. Prometheus drops labels in ``__meta_`` after relabelling, so none gets stored unasked.
@@ -19,7 +20,8 @@ async def http_sd(call: Call) -> Answer:
     service = call.text("service")
     names = sorted(call.node.services()) if service is None else [service]
     healthy = call.flag("healthy")
-    return Answer.of(200, list(targets(each for name in names for each in call.node.lookup(name, healthy=healthy))))
+    every = (each for name in names for each in call.node.lookup(name, healthy=healthy))
+    return Answer(200, await Pace().json_list(targets(every)))
 
 
 def targets(instances: Iterable[Instance]) -> Iterator[dict[str, Any]]:

@@ -72,6 +72,13 @@ LINGER_SECONDS: Final = 1.0
 #: Time between two signs of life on an event stream. Proxies and NATs cut what is silent for 30 to 60 s.
 KEEP_ALIVE_SECONDS: Final = 15.0
 
+#: How long one request may work on before all others have their turn (seconds). Five of them and what the kernel adds
+#: keep a turn of the loop under 10 ms.
+SLICE_SECONDS: Final = 0.002
+
+#: Instances kept as JSON (bytes): 30,000 of ordinary size. A list in which one has changed is put together from these.
+ROW_CACHE_BYTES: Final = 8 * 1024 * 1024
+
 #: Encoded lookup answers kept (bytes): some thousand services of ordinary size.
 LOOKUP_CACHE_BYTES: Final = 8 * 1024 * 1024
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
+from gossipreg.doors.http.answers import Answer, Refusal, shown
 from gossipreg.doors.http.call import Call
+from gossipreg.doors.http.slices import Pace
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.doors.http.waits import reply
 from gossipreg.policy import Maintenance, Policy, Rule, Split, WeightOverride
@@ -18,7 +19,11 @@ _HOW: Final = 'give "service", and "split" (with "by"), or "instance" with "weig
 
 async def policies(call: Call) -> Answer | Waiting:
     """Every policy in force: what it is about, who set it, and when."""
-    return reply(call, None, lambda: encode({"policies": [render(each) for each in call.node.policies()]}))
+
+    async def body() -> bytes:
+        return b'{"policies":%b}' % await Pace().json_list(map(render, call.node.policies()))
+
+    return await reply(call, None, body)
 
 
 async def set_policy(call: Call) -> Answer:

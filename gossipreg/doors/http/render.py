@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, assert_never
 
 from gossipreg.check import CheckReport
@@ -43,18 +43,9 @@ def instance(value: Instance) -> Json:
     }
 
 
-def lookup(index: int, instances: Iterable[Instance]) -> Json:
-    """The answer to a lookup."""
-    return {"index": index, "instances": [instance(each) for each in instances]}
-
-
-def services(counts: Mapping[str, ServiceCount]) -> Json:
-    """Every service with its counts, in the order of their names."""
-    return {
-        "services": {
-            name: {"instances": count.instances, "healthy": count.healthy} for name, count in sorted(counts.items())
-        }
-    }
+def service(count: ServiceCount) -> Json:
+    """How many instances one service has."""
+    return {"instances": count.instances, "healthy": count.healthy}
 
 
 def member(value: Member) -> Json:
@@ -68,11 +59,6 @@ def member(value: Member) -> Json:
         "zone": value.zone,
         "draining": value.draining,
     }
-
-
-def members(values: Iterable[Member]) -> Json:
-    """Every member."""
-    return {"members": [member(each) for each in values]}
 
 
 def check(value: CheckReport) -> Json:

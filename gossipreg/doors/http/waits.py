@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -41,7 +41,7 @@ async def changed(node: Registry, service: str | None, index: int, seconds: floa
         await node.wait_changed(service, index)
 
 
-def reply(call: Call, service: str | None, body: Callable[[], bytes]) -> Answer | Waiting:
+async def reply(call: Call, service: str | None, body: Callable[[], Awaitable[bytes]]) -> Answer | Waiting:
     """What the call asks for: ``body``, which is about a service or about everything.
 
     It comes at once, unless the call names the index that there still is: then when that has changed, or after the
@@ -52,14 +52,18 @@ def reply(call: Call, service: str | None, body: Callable[[], bytes]) -> Answer 
         asked, seconds = _asked_index(call), _asked_seconds(call)
         if asked == index:
             return _later(call, service, body, index, seconds)
-    return _answer(index, body())
+    return _answer(index, await body())
 
 
-def _later(call: Call, service: str | None, body: Callable[[], bytes], index: int, seconds: float) -> Waiting:
+def _later(
+    call: Call, service: str | None, body: Callable[[], Awaitable[bytes]], index: int, seconds: float
+) -> Waiting:
     async def later(most: float = math.inf) -> Answer:
         await changed(call.node, service, index, min(seconds, most))
         now = call.node.index(service)
-        return _answer(now, body() if service is not None else call.room.lookups.shared(call.request.target, now, body))
+        if service is not None:
+            return _answer(now, await body())
+        return _answer(now, await call.room.lookups.shared(call.request.target, now, body))
 
     return Waiting(later)
 

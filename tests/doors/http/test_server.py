@@ -91,7 +91,11 @@ async def test_idle_connections_keep_no_client_out(fake: FakeNode, monkeypatch: 
     monkeypatch.setattr(limits, "CONNECTIONS_MAX", 2)
     door = reception(fake)
     async with trio.open_nursery() as nursery:
-        silent, kept, half = (dial(door, nursery) for _ in range(3))
+        silent = dial(door, nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        kept = dial(door, nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        half = dial(door, nursery)
         await trio.testing.wait_all_tasks_blocked()
         assert await read_all(silent) == b""  # nothing was ever asked there
         await kept.send_all(get("/healthz"))

@@ -193,7 +193,7 @@ async def test_one_too_many_is_held_briefly_and_answered_so_that_its_client_poll
         await second.begin()
         answer = await second.hear()
         assert (answer.status, answer.json) == (200, {"index": 1, "instances": []})
-        assert limits.POLL_SECONDS <= trio.current_time() - began <= 1.5 * limits.POLL_SECONDS
+        assert limits.POLL_SECONDS <= trio.current_time() - began <= 1.6 * limits.POLL_SECONDS
         await first.stream.aclose()
         await trio.testing.wait_all_tasks_blocked()
         began = trio.current_time()
@@ -231,18 +231,18 @@ async def test_a_thousand_who_wait_for_one_service_are_served_by_one_lookup(
     assert fake.lookups == before + 1
 
 
-def test_what_is_about_everything_is_made_once_for_all_who_waited(fake: FakeNode) -> None:
+async def test_what_is_about_everything_is_made_once_for_all_who_waited(fake: FakeNode) -> None:
     made: list[int] = []
 
-    def make() -> bytes:
+    async def make() -> bytes:
         made.append(1)
         return encode(len(made))
 
     lookups = Lookups(fake)
-    assert [lookups.shared("/a", 7, make), lookups.shared("/a", 7, make)] == [b"1", b"1"]
-    assert lookups.shared("/b", 7, make) == b"2"
-    assert lookups.shared("/a", 8, make) == b"3"
-    assert lookups.shared("/a", 7, make) == b"4"
+    assert [await lookups.shared("/a", 7, make), await lookups.shared("/a", 7, make)] == [b"1", b"1"]
+    assert await lookups.shared("/b", 7, make) == b"2"
+    assert await lookups.shared("/a", 8, make) == b"3"
+    assert await lookups.shared("/a", 7, make) == b"4"
 
 
 # A real node

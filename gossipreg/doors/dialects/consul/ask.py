@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any, Final, Self
 
 import attrs
@@ -23,6 +23,7 @@ from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
 from gossipreg.doors.http.call import Room
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.request import Request
+from gossipreg.doors.http.slices import Pace
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.errors import GossipregError
 from gossipreg.model import Member
@@ -132,7 +133,9 @@ class Ask:
 
     # What it is answered
 
-    def answer(self, service: str | None, key: Hashable, make: Callable[[], Any]) -> Answer | Waiting:
+    async def answer(
+        self, service: str | None, key: Hashable, make: Callable[[Pace], Awaitable[bytes]]
+    ) -> Answer | Waiting:
         """What ``make`` makes, which hangs on a service or on everything; later, if it shows the index that there is.
 
         ``key`` tells this query from all others. Raises a 400 ``Refusal`` for an index or a time that is none.
@@ -140,7 +143,7 @@ class Ask:
         asked = Asked(service, key, make)
         index, wait = self._index(), self._wait()
         unsettled = self.memory.shelf.settles_in()
-        kept = self.memory.shelf.read(asked)
+        kept = await self.memory.shelf.read(asked)
         if index != kept.index and not unsettled:
             return _catalogued(kept)
 

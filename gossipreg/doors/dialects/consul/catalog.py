@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Final
 
 from gossipreg.doors.dialects.consul import shapes
 from gossipreg.doors.dialects.consul.ask import Ask, json, once
 from gossipreg.doors.dialects.consul.shapes import Cluster, Json, Seen
 from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
+from gossipreg.doors.http.slices import Pace
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.model import Address, Instance, Member, Status
 
@@ -36,7 +38,7 @@ async def health_service(ask: Ask) -> Reply:
     def wanted(entry: Json) -> bool:
         return not passing or shapes.worst(entry["Checks"]) == shapes.PASSING
 
-    return _of_service(
+    return await _of_service(
         ask,
         "entries",
         passing,
@@ -49,7 +51,7 @@ async def health_service(ask: Ask) -> Reply:
 
 async def catalog_service(ask: Ask) -> Reply:
     """The instances of a service, each beside its node."""
-    return _of_service(ask, "rows", shape=Cluster.row, example=_ROW, meta=lambda row: row["NodeMeta"])
+    return await _of_service(ask, "rows", shape=Cluster.row, example=_ROW, meta=lambda row: row["NodeMeta"])
 
 
 async def health_checks(ask: Ask) -> Reply:
@@ -57,20 +59,18 @@ async def health_checks(ask: Ask) -> Reply:
     name = ask.arguments["name"]
     keep, node_meta = ask.filter(_CHECK), ask.node_meta()
 
-    def make() -> list[Json]:
+    async def make(pace: Pace) -> bytes:
         cluster = ask.cluster()
-        return [
-            check
+        return await pace.json_list(
+            check if node_meta(cluster.node_of(seen)["Meta"]) and keep(check) else None
             for seen in _seen(ask, cluster, name)
-            if node_meta(cluster.node_of(seen)["Meta"])
             for check in shapes.own_checks(seen.instance)
-            if keep(check)
-        ]
+        )
 
-    return ask.answer(name, ("checks", name, *_shaping(ask)), make)
+    return await ask.answer(name, ("checks", name, *_shaping(ask)), make)
 
 
-def _of_service(
+async def _of_service(
     ask: Ask,
     *key: Hashable,
     shape: Callable[[Cluster, Seen], Json],
@@ -82,13 +82,17 @@ def _of_service(
     keep, node_meta = ask.filter(example), ask.node_meta()
     tags = {tag.lower() for tag in ask.query.all("tag")}
 
-    def make() -> list[Json]:
+    async def make(pace: Pace) -> bytes:
         cluster, near = ask.cluster(), ask.near()
-        found = [each for each in _seen(ask, cluster, name) if tags <= {tag.lower() for tag in each.instance.tags}]
+        found = [
+            each
+            async for each in pace.over(_seen(ask, cluster, name))
+            if tags <= {tag.lower() for tag in each.instance.tags}
+        ]
         rows = (shape(cluster, each) for each in (sorted(found, key=near) if near is not None else found))
-        return [row for row in rows if wanted(row) and node_meta(meta(row)) and keep(row)]
+        return await pace.json_list(row if wanted(row) and node_meta(meta(row)) and keep(row) else None for row in rows)
 
-    return ask.answer(name, (*key, name, *_shaping(ask)), make)
+    return await ask.answer(name, (*key, name, *_shaping(ask)), make)
 
 
 def _shaping(ask: Ask) -> tuple[tuple[str, str], ...]:
@@ -117,17 +121,17 @@ async def catalog_services(ask: Ask) -> Reply:
         row = cluster.row(seen)
         return node_meta(row["NodeMeta"]) and keep(row)
 
-    def make() -> Mapping[str, Iterable[str]]:
+    async def make(pace: Pace) -> bytes:
         cluster = ask.cluster()
         if not shaping:
-            return {name: piece.tags for name, piece in ask.memory.pieces.all(cluster).items()}
+            return encode({name: piece.tags for name, piece in (await ask.memory.pieces.all(cluster, pace)).items()})
         tags: dict[str, set[str]] = {}
-        for seen in _all_seen(ask, cluster):
+        async for seen in pace.over(_all_seen(ask, cluster)):
             if wanted(cluster, seen):
                 tags.setdefault(seen.instance.service, set()).update(seen.instance.tags)
-        return {name: sorted(found) for name, found in tags.items()}
+        return encode({name: sorted(found) for name, found in tags.items()})
 
-    return ask.answer(None, ("services", *shaping), make)
+    return await ask.answer(None, ("services", *shaping), make)
 
 
 async def catalog_nodes(ask: Ask) -> Reply:
@@ -135,61 +139,69 @@ async def catalog_nodes(ask: Ask) -> Reply:
     keep, node_meta = ask.filter(_NODE), ask.node_meta()
     near = ask.query.first("near").replace("_agent", ask.node.name)
 
-    def make() -> list[Json]:
+    async def make(pace: Pace) -> bytes:
         cluster = ask.cluster()
         there = [each for each in cluster.members.values() if each.status is not Status.LEFT]
         if near in cluster.members:
             zone = cluster.members[near].zone
             there.sort(key=lambda each: (each.name != near, not zone or each.zone != zone, each.name))
-        return [row for row in map(cluster.node, there) if node_meta(row["Meta"]) and keep(row)]
+        rows = map(cluster.node, there)
+        return await pace.json_list(row if node_meta(row["Meta"]) and keep(row) else None for row in rows)
 
-    return ask.answer(None, ("nodes", *_shaping(ask)), make)
+    return await ask.answer(None, ("nodes", *_shaping(ask)), make)
 
 
 async def catalog_node(ask: Ask) -> Reply:
     """One node with what it offers, by id; null if there is none."""
     name = ask.arguments["node"]
 
-    def make() -> Json | None:
+    async def make(pace: Pace) -> bytes:
         cluster = ask.cluster()
         found = _node(cluster, name)
         if found is None:
-            return None
-        offered = (each.instance for each in _all_seen(ask, cluster) if each.instance.owner == found.name)
-        return {"Node": cluster.node(found), "Services": {each.id: shapes.service(each) for each in offered}}
+            return b"null"
+        offered = await _offered(ask, cluster, found, pace)
+        rows = {each.id: shapes.service(each) async for each in pace.over(offered)}
+        return encode({"Node": cluster.node(found), "Services": rows})
 
-    return ask.answer(None, ("node", name), make)
+    return await ask.answer(None, ("node", name), make)
 
 
 async def catalog_node_services(ask: Ask) -> Reply:
     """One node with a list of what it offers."""
     name = ask.arguments["node"]
 
-    def make() -> Json:
+    async def make(pace: Pace) -> bytes:
         cluster = ask.cluster()
         found = _node(cluster, name)
         if found is None:
-            return {"Node": None, "Services": []}
-        offered = (each.instance for each in _all_seen(ask, cluster) if each.instance.owner == found.name)
-        return {"Node": cluster.node(found), "Services": [shapes.service(each) for each in offered]}
+            return encode({"Node": None, "Services": []})
+        offered = await _offered(ask, cluster, found, pace)
+        rows = await pace.json_list(map(shapes.service, offered))
+        return b'{"Node":%b,"Services":%b}' % (encode(cluster.node(found)), rows)
 
-    return ask.answer(None, ("node-services", name), make)
+    return await ask.answer(None, ("node-services", name), make)
+
+
+async def _offered(ask: Ask, cluster: Cluster, node: Member, pace: Pace) -> list[Instance]:
+    """What one node offers."""
+    every = pace.over(_all_seen(ask, cluster))
+    return [each.instance async for each in every if each.instance.owner == node.name]
 
 
 async def health_node(ask: Ask) -> Reply:
     """The checks of one node and of what it offers."""
     name, keep = ask.arguments["node"], ask.filter(_CHECK)
 
-    def make() -> list[Json]:
+    async def make(pace: Pace) -> bytes:
         cluster = ask.cluster()
         found = _node(cluster, name)
-        return (
-            []
-            if found is None
-            else [each for each in _checks(ask, cluster) if each["Node"] == found.name and keep(each)]
-        )
+        if found is None:
+            return b"[]"
+        rows = await _checks(ask, cluster, pace)
+        return await pace.json_list(each if each["Node"] == found.name and keep(each) else None for each in rows)
 
-    return ask.answer(None, ("node-checks", name, *_shaping(ask)), make)
+    return await ask.answer(None, ("node-checks", name, *_shaping(ask)), make)
 
 
 async def health_state(ask: Ask) -> Reply:
@@ -200,32 +212,32 @@ async def health_state(ask: Ask) -> Reply:
 
     shaping = _shaping(ask)
 
-    def make() -> list[Json] | bytes:
+    async def make(pace: Pace) -> bytes:
         cluster = ask.cluster()
         if state == "any" and not shaping:
-            return _every_check(ask, cluster)
+            return await _every_check(ask, cluster, pace)
         metas = {name: cluster.node(member)["Meta"] for name, member in cluster.members.items()}
-        return [
-            each
-            for each in _checks(ask, cluster)
-            if state in ("any", each["Status"]) and node_meta(metas.get(each["Node"], {})) and keep(each)
-        ]
 
-    return ask.answer(None, ("state", state, *shaping), make)
+        def wanted(row: Json) -> bool:
+            return state in ("any", row["Status"]) and node_meta(metas.get(row["Node"], {})) and keep(row)
+
+        return await pace.json_list(each if wanted(each) else None for each in await _checks(ask, cluster, pace))
+
+    return await ask.answer(None, ("state", state, *shaping), make)
 
 
-def _every_check(ask: Ask, cluster: Cluster) -> bytes:
+async def _every_check(ask: Ask, cluster: Cluster, pace: Pace) -> bytes:
     """Every check, written down."""
-    pieces = ask.memory.pieces.all(cluster).values()
+    pieces = (await ask.memory.pieces.all(cluster, pace)).values()
     nodes = map(encode, _node_checks(cluster, {name for piece in pieces for name in piece.avoided}))
     return b"[%b]" % b",".join([*nodes, *(piece.checks for piece in pieces if piece.checks)])
 
 
-def _checks(ask: Ask, cluster: Cluster) -> list[Json]:
-    """Every check."""
-    every = list(_all_seen(ask, cluster))
+async def _checks(ask: Ask, cluster: Cluster, pace: Pace) -> Iterator[Json]:
+    """Every check, each made as it is asked for."""
+    every = [each async for each in pace.over(_all_seen(ask, cluster))]
     nodes = _node_checks(cluster, {each.instance.owner for each in every if not each.reachable})
-    return nodes + [check for seen in every for check in shapes.own_checks(seen.instance)]
+    return chain(nodes, (check for seen in every for check in shapes.own_checks(seen.instance)))
 
 
 def _node_checks(cluster: Cluster, avoided: Container[str]) -> list[Json]:

@@ -11,6 +11,7 @@ import attrs
 from gossipreg.doors.dialects.consul.shapes import Cluster, own_checks
 from gossipreg.doors.http.answers import encode
 from gossipreg.doors.http.registry import Registry
+from gossipreg.doors.http.slices import Pace
 
 
 @attrs.frozen
@@ -30,9 +31,9 @@ class Pieces:
     node: Registry
     _kept: dict[str, Piece] = attrs.field(init=False, factory=dict)
 
-    def all(self, cluster: Cluster) -> dict[str, Piece]:
+    async def all(self, cluster: Cluster, pace: Pace) -> dict[str, Piece]:
         """The pieces by their services' names, as they are now."""
-        self._kept = {name: self._piece(name, cluster) for name in self.node.services()}
+        self._kept = {name: self._piece(name, cluster) async for name in pace.over(self.node.services())}
         return self._kept
 
     def _piece(self, name: str, cluster: Cluster) -> Piece:

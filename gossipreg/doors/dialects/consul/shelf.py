@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Final
 
 import attrs
 import trio
 
 from gossipreg.doors.dialects import settling
-from gossipreg.doors.http.answers import encode
 from gossipreg.doors.http.registry import Registry
+from gossipreg.doors.http.slices import Pace, SingleFlight
 
 #: Answers kept (bytes), and how many: a thousand services of ordinary size.
 _BYTES_MAX: Final = 8 * 1024 * 1024
@@ -36,12 +36,12 @@ _QUICK: Final = 0.002
 class Asked:
     """One query: the service whose index it hangs on, or None for everything, what makes it one, and its answer.
 
-    That is JSON already, or a document to be written so.
+    The answer is JSON, made in slices by `Pace`.
     """
 
     service: str | None
     key: Hashable
-    make: Callable[[], Any]
+    make: Callable[[Pace], Awaitable[bytes]]
 
 
 @attrs.frozen
@@ -62,18 +62,22 @@ class Shelf:
     _began: int  # its generation, in ms since the epoch
     _kept: OrderedDict[Hashable, Kept] = attrs.field(init=False, factory=OrderedDict)
     _bytes: int = attrs.field(init=False, default=0)
+    _flights: SingleFlight[Kept] = attrs.field(init=False, factory=SingleFlight)
 
-    def read(self, asked: Asked) -> Kept:
+    async def read(self, asked: Asked) -> Kept:
         """The answer as it is now."""
         now = self.node.index(asked.service)
         kept = self._kept.get(asked.key)
         if kept is not None and kept.seen == now:
             self._kept.move_to_end(asked.key)
             return kept
-        begun = time.thread_time()
-        made = asked.make()
-        body = made if isinstance(made, bytes) else encode(made)
-        took = time.thread_time() - begun
+        return await self._flights.get((asked.key, now), lambda: self._made(asked, now))
+
+    async def _made(self, asked: Asked, now: int) -> Kept:
+        pace = Pace()
+        body = await asked.make(pace)
+        took = pace.worked
+        kept = self._kept.get(asked.key)
         index = now if kept is None or kept.body != body else kept.index
         kept = Kept(body, index, now, time.monotonic() + (_RESTS * took if took > _QUICK else 0.0))
         self._keep(asked.key, kept)
@@ -94,10 +98,10 @@ class Shelf:
     async def changed(self, asked: Asked, index: int, seconds: float) -> Kept:
         """The answer once its index is not ``index`` any more, or the time is over (seconds). Raises ``NodeClosed``."""
         with trio.move_on_after(seconds):
-            while (kept := self.read(asked)).index == index:
+            while (kept := await self.read(asked)).index == index:
                 await self.node.wait_changed(asked.service, kept.seen)
                 await trio.sleep(max(0.0, kept.rest - time.monotonic()))
-        return self.read(asked)
+        return await self.read(asked)
 
     def _keep(self, key: Hashable, kept: Kept) -> None:
         before = self._kept.pop(key, None)
