@@ -156,6 +156,11 @@ class Count(Described):
         "connections",
         "DNS connections closed at once: too many are open.",
     )
+    DNS_UNPROVEN_TRUNCATED = (
+        "dns_unproven_truncated",
+        "answers",
+        "Answers cut to nothing, to be asked for over TCP: too much was sent to their network over UDP.",
+    )
     DNS_JUNK_SIZE = "dns_junk_size", "queries", "DNS packets dropped: shorter or longer than any query."
     DNS_JUNK_NOT_A_QUERY = "dns_junk_not_a_query", "queries", "DNS packets dropped: answers, not queries."
     DNS_JUNK_OPCODE = "dns_junk_opcode", "queries", "DNS packets that ask for something else than records."

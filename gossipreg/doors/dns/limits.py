@@ -17,6 +17,18 @@ UDP_BYTES_MAX: Final = 8192
 #: Longest answer over TCP (bytes): its length is sent in 16 bits.
 TCP_BYTES_MAX: Final = 65_535
 
+#: Bytes a second that all clients of one network beyond loopback are sent over UDP before they are to ask over TCP, and
+#: for how many seconds' worth they may be sent at once: an HAProxy that follows eight large services; 0.5 Mbit/s.
+UNPROVEN_BYTES_PER_SECOND: Final = 65_536
+UNPROVEN_BURST_SECONDS: Final = 2.0
+
+#: Networks whose share is remembered, those sent to last. Each takes some 200 bytes.
+UNPROVEN_NETWORKS_MAX: Final = 4096
+
+#: Records of a service in one answer, over TCP, which could carry four times as many addresses: to draw and write them
+#: takes 3 ms. The rest is cut, and said to be.
+ANSWER_RECORDS_MAX: Final = 1024
+
 #: Queries answered in one batch before the rest of the node gets its turn. Cached 10 us each; with nothing cached, some
 #: 300 us, so 20 ms in all.
 BATCH_MAX: Final = 64
@@ -38,6 +50,9 @@ CACHE_BYTES: Final = 16 * 1024 * 1024
 
 #: Questions whose answers are kept. Each takes some 1,000 bytes beside its answers.
 QUESTIONS_MAX: Final = 8192
+
+#: Instances that are kept in pools, each in as many as names ask for it. Each takes some 300 bytes: 30 MiB.
+POOLED_INSTANCES_MAX: Final = 100_000
 
 #: Queries recognised by their very bytes, without being read. Each takes some 200 bytes.
 RECOGNISED_MAX: Final = 16_384

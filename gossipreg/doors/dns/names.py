@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -116,13 +117,21 @@ def asked_in_reverse(name: dns.name.Name) -> Reverse | None:
         return None
 
 
-def target_name(address: IPv4Address | IPv6Address, port: int, domain: dns.name.Name) -> dns.name.Name:
-    """A name that asks for ``address``: ``8080.7f000001.addr.gossipreg``.
+def target_wire(address: IPv4Address | IPv6Address, port: int, domain: dns.name.Name) -> bytes:
+    """The wire form of a name that asks for ``address``: ``8080.7f000001.addr.gossipreg``.
 
     The port makes it another name for each instance on a host: HAProxy 2.6 gives an address to one only of several SRV
     records with the same target.
     """
-    return dns.name.Name((b"%d" % port, address.packed.hex().encode(), b"addr", *domain.labels))
+    labels = (b"%d" % port, address.packed.hex().encode(), b"addr")
+    return b"".join(bytes((len(label),)) + label for label in labels) + _wire(domain)
+
+
+@lru_cache(maxsize=16)
+def _wire(domain: dns.name.Name) -> bytes:
+    wire = domain.to_wire()
+    assert wire is not None
+    return wire
 
 
 def _rightmost_kind(labels: tuple[str, ...]) -> int | None:

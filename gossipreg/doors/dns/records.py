@@ -1,30 +1,25 @@
-"""Knows how instances look as DNS records, and in which order they are handed out."""
+"""DNS records: what instances, members and the domain itself look like."""
 
 from __future__ import annotations
 
 import functools
-from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from itertools import accumulate
-from random import Random
 
 import dns.exception
 import dns.name
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
-from dns.rdtypes.ANY.CNAME import CNAME
+from dns.rdtypes.ANY.HINFO import HINFO
 from dns.rdtypes.ANY.NS import NS
 from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.SOA import SOA
 from dns.rdtypes.ANY.TXT import TXT
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
-from dns.rdtypes.IN.SRV import SRV
 
 from gossipreg.doors.dns import limits
-from gossipreg.doors.dns.names import target_name
 from gossipreg.limits import WEIGHT_MAX
 from gossipreg.model import Instance
 
@@ -45,21 +40,6 @@ def ip_of(host: str) -> IP | None:
         return None
 
 
-def by_weight(instances: Sequence[Instance], dice: Random, lot: float) -> list[Instance]:
-    """The instances in an order drawn by weight: each comes before the others with the odds of its weight.
-
-    The first, which is the one that most clients call, is the one on whose weight ``lot``, from 0 up to 1, falls when
-    all are laid side by side: so lots that are spread evenly share the first place out by weight. The others are sorted
-    by exponential waiting times (Efraimidis and Spirakis, "Weighted random sampling with a reservoir").
-    """
-    if not instances:
-        return []
-    ends = list(accumulate(instance.weight for instance in instances))
-    first = bisect(ends, lot * ends[-1], hi=len(ends) - 1)
-    others = (*instances[:first], *instances[first + 1 :])
-    return [instances[first], *sorted(others, key=lambda instance: dice.expovariate(instance.weight))]
-
-
 def address(ip: IP) -> dns.rdata.Rdata:
     """An A or an AAAA record."""
     if isinstance(ip, IPv4Address):
@@ -72,36 +52,14 @@ def addresses(hosts: Iterable[str]) -> list[dns.rdata.Rdata]:
     return [address(ip) for ip in dict.fromkeys(ip_of(host) for host in hosts) if ip is not None]
 
 
-def alias(hosts: Sequence[str]) -> Sequence[dns.rdata.Rdata]:
-    """One CNAME for hosts that are all names: to the first of them that DNS can say."""
-    if any(ip_of(host) is not None for host in hosts):
-        return []
-    names = (_named(host) for host in hosts)
-    return [CNAME(_IN, dns.rdatatype.CNAME, name) for name in names if name is not None][:1]
+def text(instance: Instance) -> dns.rdata.Rdata:
+    """The TXT record of an instance: ``key=value`` strings, as RFC 6763 §6 has them."""
+    return TXT(_IN, dns.rdatatype.TXT, list(_strings(instance)))
 
 
-def servers(
-    instances: Sequence[Instance], domain: dns.name.Name, *, scaled: bool
-) -> tuple[list[dns.rdata.Rdata], dict[dns.name.Name, dns.rdata.Rdata]]:
-    """An SRV record for each instance that has a name or address, and the addresses of their targets."""
-    factor = _factor(instances) if scaled else 1
-    found: dict[tuple[dns.name.Name, int], dns.rdata.Rdata] = {}
-    known: dict[dns.name.Name, dns.rdata.Rdata] = {}
-    for instance in instances:
-        ip = ip_of(instance.host)
-        target = _named(instance.host) if ip is None else target_name(ip, instance.port, domain)
-        if target is None or (target, instance.port) in found:
-            continue
-        weight = max(1, int(instance.weight * factor))
-        found[target, instance.port] = SRV(_IN, dns.rdatatype.SRV, 1, weight, instance.port, target)
-        if ip is not None:
-            known[target] = address(ip)
-    return list(found.values()), known
-
-
-def texts(instances: Iterable[Instance]) -> list[dns.rdata.Rdata]:
-    """A TXT record for each instance: ``key=value`` strings, as RFC 6763 §6 has them."""
-    return [TXT(_IN, dns.rdatatype.TXT, list(_strings(instance))) for instance in instances]
+def minimal_any() -> dns.rdata.Rdata:
+    """What is answered to a question for every type (RFC 8482 §4.2)."""
+    return HINFO(_IN, dns.rdatatype.HINFO, b"RFC8482", b"")
 
 
 def start_of_authority(domain: dns.name.Name, negative_ttl: int) -> dns.rdata.Rdata:
@@ -117,11 +75,11 @@ def name_server(domain: dns.name.Name) -> dns.rdata.Rdata:
 
 def pointers(members: Iterable[str], domain: dns.name.Name) -> list[dns.rdata.Rdata]:
     """A PTR record to each of ``members`` that DNS can say."""
-    names = (_named(f"{member}.node.{domain}") for member in members)
+    names = (named(f"{member}.node.{domain}") for member in members)
     return [PTR(_IN, dns.rdatatype.PTR, name) for name in names if name is not None]
 
 
-def _named(host: str) -> dns.name.Name | None:
+def named(host: str) -> dns.name.Name | None:
     """``host`` as a domain name, or None if DNS cannot say it: an empty label, or one of more than 63 characters."""
     try:
         return dns.name.from_text(host)
@@ -129,7 +87,7 @@ def _named(host: str) -> dns.name.Name | None:
         return None
 
 
-def _factor(instances: Sequence[Instance]) -> float:
+def factor(instances: Sequence[Instance]) -> float:
     """What weights are multiplied by for HAProxy: 256, or less if the heaviest would not fit into 16 bits."""
     heaviest = max((instance.weight for instance in instances), default=1)
     return 256 if heaviest <= _SCALED_MAX else WEIGHT_MAX / heaviest

@@ -14,6 +14,7 @@ from gossipreg.counters import Count
 from gossipreg.doors.dns import limits
 from gossipreg.doors.dns.directory import Directory
 from gossipreg.doors.dns.door import Door
+from gossipreg.doors.dns.reflection import Reflection, truncated
 from gossipreg.doors.dns.registry import Registry
 from gossipreg.doors.dns.sockets import open_sockets
 from gossipreg.doors.dns.zone import Zone
@@ -55,12 +56,13 @@ async def serve_dns(
 
 async def serve_udp(udp: socket.socket, door: Door) -> None:
     """Answer what comes on a non-blocking socket, until cancelled."""
+    reflection = Reflection()
     while True:
         await trio.lowlevel.wait_readable(udp)
-        _drain(udp, door)
+        _drain(udp, door, reflection, trio.current_time())
 
 
-def _drain(udp: socket.socket, door: Door) -> None:
+def _drain(udp: socket.socket, door: Door, reflection: Reflection, now: float) -> None:
     """Answer the packets that are there now, at most a batch of them."""
     for _ in range(limits.BATCH_MAX):
         try:
@@ -72,6 +74,9 @@ def _drain(udp: socket.socket, door: Door) -> None:
             continue
         answer = door.answer(packet)
         if answer is not None:
+            if not reflection.allows(source[0], len(answer), now):
+                door.counters[Count.DNS_UNPROVEN_TRUNCATED] += 1
+                answer = truncated(answer)
             try:
                 udp.sendto(answer, source)
             except OSError:  # no room in the send buffer, no route, port 0: the client asks again

@@ -1,8 +1,10 @@
-"""Knows what there is to say about a name: records, nothing of that type, no such name, or that it is not ours."""
+"""The zone: what there is to say about a name, be it records, nothing of that type, no such name, or not ours."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import ip_address
+from itertools import chain
 from random import Random
 
 import attrs
@@ -13,11 +15,15 @@ import dns.rdatatype
 
 from gossipreg.doors.dns import limits, names, records
 from gossipreg.doors.dns.directory import Directory
+from gossipreg.doors.dns.pools import Piece, Pool
 from gossipreg.doors.dns.registry import Registry
-from gossipreg.model import Address, Instance
+from gossipreg.model import Address, Health, Instance
 
-_A, _AAAA, _ANY = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.ANY
+_ANY = dns.rdatatype.ANY
 _TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
+
+#: Looked up faster than `Health.can_serve` is called: it is asked of every instance of a service after each change.
+_SERVING = frozenset(each for each in Health if each.can_serve)
 
 #: A record's owner and the record.
 Named = tuple[dns.name.Name, dns.rdata.Rdata]
@@ -31,6 +37,7 @@ class Reply:
     answers: tuple[Named, ...] = ()
     authority: tuple[Named, ...] = ()
     additional: tuple[Named, ...] = ()
+    pieces: Iterator[Piece] | None = attrs.field(default=None, eq=False)  # answers that are drawn as far as they fit
     read: tuple[tuple[str, int], ...] = ()
     has_orders: bool = False  # the next one may be in another order
 
@@ -51,6 +58,8 @@ class Zone:
     dice: Random = attrs.field(factory=Random)
     _domains: names.Domains = attrs.field(init=False)
     _first: dns.name.Name = attrs.field(init=False)
+    _pools: dict[tuple[names.Service, dns.name.Name], tuple[int, Pool]] = attrs.field(init=False, factory=dict)
+    _pooled: int = attrs.field(init=False, default=0)  # instances in them
 
     def __attrs_post_init__(self) -> None:
         self._domains = _domains(self.texts)
@@ -93,7 +102,7 @@ class Zone:
     def _apex(self, domain: dns.name.Name, type_: dns.rdatatype.RdataType) -> Reply:
         own = [records.start_of_authority(domain, self.negative_ttl), records.name_server(domain)]
         reply = self._found(domain, domain, type_, own)
-        if type_ not in (_ANY, dns.rdatatype.NS):
+        if type_ is not dns.rdatatype.NS:
             return reply
         server = dns.name.Name((b"ns", *domain.labels))
         return attrs.evolve(reply, additional=((server, records.address(self._own_ip())),))
@@ -106,6 +115,42 @@ class Zone:
         asked: names.Service,
         lot: float,
     ) -> Reply:
+        pool = self._pool(asked, domain)
+        if not pool.exists:
+            return attrs.evolve(self._nobody(domain), read=pool.read)
+        if type_ is _ANY:
+            return attrs.evolve(self._found(name, domain, type_, []), read=pool.read)
+        side = pool.side(type_)
+        pieces = iter(()) if side is None else side.draw(self.dice, lot)
+        first = next(pieces, None)
+        if side is None or first is None:
+            return attrs.evolve(self._found(name, domain, type_, []), read=pool.read)
+        return Reply(pieces=chain((first,), pieces), read=pool.read, has_orders=len(side.instances) > 1)
+
+    def _pool(self, asked: names.Service, domain: dns.name.Name) -> Pool:
+        """The instances that ``asked`` stands for, found out again only if something has changed."""
+        key = (asked, domain)
+        kept = self._pools.get(key)
+        if kept is not None and kept[0] == self.directory.epoch and self._stands(kept[1]):
+            return kept[1]
+        self._forget(key)
+        pool = self._made(asked, domain)
+        if pool.exists:  # what does not exist is not kept: there is no end of it
+            if self._pooled + pool.size > limits.POOLED_INSTANCES_MAX:
+                self._pools.clear()
+                self._pooled = 0
+            self._pools[key] = (self.directory.epoch, pool)
+            self._pooled += pool.size
+        return pool
+
+    def _stands(self, pool: Pool) -> bool:
+        return all(self.node.index(service) == then for service, then in pool.read)
+
+    def _forget(self, key: tuple[names.Service, dns.name.Name]) -> None:
+        kept = self._pools.pop(key, None)
+        self._pooled -= 0 if kept is None else kept[1].size
+
+    def _made(self, asked: names.Service, domain: dns.name.Name) -> Pool:
         read: dict[str, int] = {}
         offered: list[Instance] = []
         for tag, service in asked.readings:
@@ -113,37 +158,11 @@ class Zone:
                 read[spelling] = self.node.index(spelling)
                 offered += self.node.lookup(spelling, healthy=False)
             if offered:
-                offered = [each for each in offered if _is_asked_for(each, tag, asked.zone)]
+                if tag or asked.zone is not None:
+                    offered = [each for each in offered if _is_asked_for(each, tag, asked.zone)]
                 break
-        if not offered:
-            return attrs.evolve(self._nobody(domain), read=tuple(read.items()))
-        able = [each for each in offered if each.health.can_serve and each.weight > 0]
-        reply = self._offered(name, domain, type_, records.by_weight(able, self.dice, lot), scaled=asked.scaled)
-        return attrs.evolve(reply, read=tuple(read.items()))
-
-    def _offered(
-        self,
-        name: dns.name.Name,
-        domain: dns.name.Name,
-        type_: dns.rdatatype.RdataType,
-        instances: list[Instance],
-        *,
-        scaled: bool,
-    ) -> Reply:
-        found: list[dns.rdata.Rdata] = []
-        known: dict[dns.name.Name, dns.rdata.Rdata] = {}
-        hosts = [instance.host for instance in instances]
-        if type_ in (_A, _AAAA, _ANY):
-            found += records.addresses(hosts)
-        if type_ in (_A, _AAAA, dns.rdatatype.CNAME):
-            found += records.alias(hosts)
-        if type_ in (dns.rdatatype.SRV, _ANY):
-            servers, known = records.servers(instances, domain, scaled=scaled)
-            found += servers
-        if type_ in (dns.rdatatype.TXT, _ANY):
-            found += records.texts(instances)
-        reply = self._found(name, domain, type_, found)
-        return attrs.evolve(reply, additional=tuple(known.items()), has_orders=len(instances) > 1)
+        able = [each for each in offered if each.health in _SERVING and each.weight]
+        return Pool(tuple(read.items()), able, domain, asked.scaled, self.ttl, exists=bool(offered))
 
     def _found(
         self,
@@ -152,10 +171,10 @@ class Zone:
         type_: dns.rdatatype.RdataType,
         there: list[dns.rdata.Rdata],
     ) -> Reply:
-        """Those of what is there that are of the type; an alias answers for every type."""
-        fitting = tuple(
-            (name, each) for each in there if type_ in (_ANY, each.rdtype) or each.rdtype is dns.rdatatype.CNAME
-        )
+        """Those of what is there that are of the type. A question for every type gets the least (RFC 8482 §4.2)."""
+        if type_ is _ANY:
+            return Reply(answers=((name, records.minimal_any()),))
+        fitting = tuple((name, each) for each in there if each.rdtype is type_)
         return Reply(answers=fitting) if fitting else Reply(authority=self._soa(domain))
 
     def _nobody(self, domain: dns.name.Name) -> Reply:
@@ -166,6 +185,8 @@ class Zone:
         members = [] if asked is None else self.directory.members_at(str(asked.address))
         if not members or type_ not in (dns.rdatatype.PTR, _ANY):
             return Reply(dns.rcode.REFUSED)
+        if type_ is _ANY:
+            return Reply(answers=((name, records.minimal_any()),))
         return Reply(answers=tuple((name, pointer) for pointer in records.pointers(members, self._first)))
 
     def _soa(self, domain: dns.name.Name) -> tuple[Named, ...]:

@@ -6,6 +6,7 @@ import dns.flags
 import dns.message
 import pytest
 
+from gossipreg.doors.dns import limits
 from tests.doors.dns.desk import Desk, additional, data, is_truncated
 
 NAME = "orders.service.gossipreg"
@@ -61,6 +62,14 @@ def test_more_than_tcp_can_carry_is_cut_and_said(desk: Desk) -> None:
     response = desk.ask(NAME, "TXT", tcp=True)
     assert is_truncated(response)
     assert 10 < len(data(response)) < 20
+
+
+def test_no_answer_has_more_records_than_are_quickly_drawn(desk: Desk) -> None:
+    offer(desk, limits.ANSWER_RECORDS_MAX)
+    assert not is_truncated(desk.ask(NAME, tcp=True))
+    desk.offer("10.99.99.99")
+    response = desk.ask(NAME, tcp=True)
+    assert (len(data(response)), is_truncated(response)) == (limits.ANSWER_RECORDS_MAX, True)
 
 
 @pytest.mark.parametrize("wanted", [True, False])

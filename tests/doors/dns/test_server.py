@@ -18,6 +18,7 @@ import trio
 import trio.testing
 
 from gossipreg.doors.dns import limits, serve_dns, server
+from gossipreg.doors.dns.reflection import Reflection
 from gossipreg.model import Address, Instance
 from tests.doors.dns.desk import Desk
 from tests.doors.http.fake_node import FakeNode
@@ -162,6 +163,8 @@ class Failing:
     def __init__(self, *received: bytes) -> None:
         self.received = list(received)
         self.failures = 1
+        self.host = "127.0.0.1"
+        self.sent: list[bytes] = []
 
     def recvfrom(self, size: int) -> tuple[bytes, object]:
         if self.failures:
@@ -169,15 +172,16 @@ class Failing:
             raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         if not self.received:
             raise BlockingIOError
-        return self.received.pop(), ("127.0.0.1", 9)
+        return self.received.pop(), (self.host, 9)
 
     def sendto(self, answer: bytes, to: object) -> None:
+        self.sent.append(answer)
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def test_what_cannot_be_received_or_sent_is_counted(desk: Desk) -> None:
     query = dns.message.make_query("gossipreg", "SOA").to_wire()
-    server._drain(Failing(query, b"junk"), desk.door)  # type: ignore[arg-type]
+    server._drain(Failing(query, b"junk"), desk.door, Reflection(), 0.0)  # type: ignore[arg-type]
     assert desk.door.counters == {
         "dns_receive_errors": 1,
         "dns_junk_size": 1,
@@ -186,10 +190,26 @@ def test_what_cannot_be_received_or_sent_is_counted(desk: Desk) -> None:
     }
 
 
+def test_a_network_that_was_sent_much_is_told_to_ask_over_tcp(desk: Desk) -> None:
+    for number in range(200):
+        desk.offer(f"10.0.0.{number + 1}")
+    query = dns.message.make_query("orders.service.gossipreg", "SRV", use_edns=0, payload=8192).to_wire()
+    for host, cut in (("127.0.0.1", False), ("192.0.2.1", True)):
+        client = Failing(*[query] * 64)
+        client.failures, client.host = 0, host
+        server._drain(client, desk.door, Reflection(), 0.0)  # type: ignore[arg-type]
+        assert len(client.sent) == 64
+        assert (len(client.sent[-1]) <= len(query)) is cut
+    last = dns.message.from_wire(client.sent[-1])
+    assert dns.message.from_wire(query).is_response(last)
+    assert last.flags & dns.flags.TC
+    assert desk.door.counters["dns_unproven_truncated"] > 40
+
+
 def test_no_more_than_a_batch_is_answered_before_others_get_their_turn(desk: Desk) -> None:
     waiting = Failing(*[b"junk"] * (limits.BATCH_MAX + 1))
     waiting.failures = 0
-    server._drain(waiting, desk.door)  # type: ignore[arg-type]
+    server._drain(waiting, desk.door, Reflection(), 0.0)  # type: ignore[arg-type]
     assert len(waiting.received) == 1
 
 
