@@ -1,0 +1,377 @@
+"""Compares what agents show with the history of what was acknowledged. Pure: records in, violations out.
+
+Some invariants are judged all the time (`Checker.feed`), the others where the client is quiet and every fault is healed
+(`Checker.judge`): then they must come true within a bound, and the run asks again until they do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from tests.chaos.expected import Instance, Policy
+from tests.chaos.history import (
+    Begun,
+    Complained,
+    Died,
+    Done,
+    Ended,
+    Felt,
+    Record,
+    Row,
+    Seen,
+    Settled,
+    Started,
+    Troubled,
+    View,
+    Wiped,
+)
+from tests.chaos.plan import ROLES, SPLIT, Operation
+
+#: Invariants and what each says. All are on unless named in `WAITING`.
+INVARIANTS: Final[Mapping[str, str]] = {
+    "registered": "what was acknowledged and not removed is shown by every agent, as it was registered",
+    "removed": "what was removed is shown by none",
+    "known": "no agent shows what was never registered",
+    "forward": "in one life of an agent, an instance never goes back to an older registration",
+    "own": "an agent's own lookups follow what it acknowledged",
+    "healthy": "every agent shows the health that checks, heartbeats and maintenance come to",
+    "offered": "a plain lookup has those that can serve, and no others",
+    "weights": "weights are those registered, or those of the policy in force; 0 while the owner drains",
+    "policies": "the policies in force are the last that were acknowledged",
+    "members": "every agent that runs is alive in every view, and no other",
+    "fingerprints": "all agents show the same fingerprint",
+    "primary": "no view has two primaries, and the one that it has bears the highest term in it",
+    "runs": "no agent ends by itself, or no longer answers; one that is asked to leave ends with 0, a namesake with 1",
+    "tracebacks": "no agent writes a traceback",
+    "terms": "the terms shown as primary by one agent never decrease, unless it lost its disk",
+    "isolated": "an agent that hears no other says that it is isolated within 5 s",
+    "ttl-restart": "a heartbeat's health outlives a restart of the agent that keeps it",
+}
+
+#: Invariants that are checked only where they are asked for: the product does not promise them yet.
+WAITING: Final = ("terms", "isolated", "ttl-restart")
+
+DEFAULT: Final = frozenset(INVARIANTS) - set(WAITING)
+
+#: How long a host that is cut off may say that it is not (seconds of progress): what is promised, and as much again.
+_ISOLATED_WITHIN: Final = 10.0
+
+#: Instances whose owner restarted this shortly before a removal may be shown once more while the news is on its way.
+_SHUFFLED: Final = 30.0
+
+
+@attrs.frozen(order=True)
+class Violation:
+    """An invariant that does not hold, and how that shows."""
+
+    invariant: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.text} ({INVARIANTS[self.invariant]})"
+
+
+def port_of(op: int) -> int:
+    """The port that the registration of that number has: what is shown tells which one it was."""
+    return 1024 + op % 60_000
+
+
+@attrs.define(eq=False)
+class Checker:
+    """The model of one run."""
+
+    invariants: frozenset[str] = DEFAULT
+    _operations: dict[int, Operation] = attrs.field(factory=dict)
+    _terms: dict[int, int] = attrs.field(factory=dict)  # of claims that were acknowledged, by operation
+    _instances: defaultdict[tuple[str, str], Instance] = attrs.field(factory=lambda: defaultdict(Instance))
+    _policies: defaultdict[str, Policy] = attrs.field(factory=lambda: defaultdict(Policy))
+    _draining: defaultdict[str, set[bool]] = attrs.field(factory=lambda: defaultdict(lambda: {False}))
+    _alive: set[str] = attrs.field(factory=set)
+    _started: dict[str, float] = attrs.field(factory=dict)
+    _skewed: bool = False
+    _cut_off: dict[str, float] = attrs.field(factory=dict)  # host -> since when
+    _shown: dict[tuple[str, str, str], int] = attrs.field(factory=dict)  # observer, owner, id -> latest acknowledged
+    _gone: dict[tuple[str, str, str], int] = attrs.field(factory=dict)  # ... -> registrations below it are removed
+    _removals: dict[tuple[str, str], tuple[int, float]] = attrs.field(factory=dict)  # number, when it was answered
+    _acknowledged: set[int] = attrs.field(factory=set)
+    _primaries: dict[tuple[str, str], int] = attrs.field(factory=dict)  # observer, service -> highest term shown
+
+    def feed(self, record: Record) -> list[Violation]:
+        """Take note of a record, the next in time, and say what it violates."""
+        found: list[Violation] = []
+        match record:
+            case Begun(operation=operation):
+                self._begun(operation)
+            case Done():
+                self._done(record)
+            case Started(host=host, at=at):
+                self._alive.add(host)
+                self._started[host] = at
+            case Ended(host=host, at=at):
+                self._ended(host, at)
+            case Wiped(host=host):
+                self._wiped(host)
+            case Troubled():
+                self._troubled(record)
+            case Seen():
+                found = [*self._seen_rows(record), *self._seen_primaries(record)]
+            case Felt():
+                found = self._felt(record)
+            case Died():
+                found = [Violation("runs", f"{record.host} {record.how}")]
+            case Complained():
+                found = [Violation("tracebacks", f"{record.host} wrote {record.line}")]
+            case Settled():
+                self._settled(record)
+        return self._asked(found)
+
+    def judge(self, views: Sequence[View]) -> list[Violation]:
+        """What is wrong with these views, one for each running agent, while nothing is under way."""
+        found: list[Violation] = []
+        for view in views:
+            found += self._judge_instances(view)
+            found += self._judge_members(view)
+            found += self._judge_policies(view)
+            found += _judge_primaries(view.host, view.rows)
+        found += _judge_agreement(views)
+        return self._asked(found)
+
+    def _asked(self, found: Iterable[Violation]) -> list[Violation]:
+        return [each for each in found if each.invariant in self.invariants]
+
+    # What happened
+
+    def _begun(self, operation: Operation) -> None:
+        self._operations[operation.number] = operation
+        if operation.id:
+            self._instances[_name(operation.host), operation.id].busy += 1
+
+    def _done(self, done: Done) -> None:
+        operation = done.operation
+        host = _name(operation.host)
+        if operation.id:
+            self._instances[host, operation.id].done(done)
+        elif operation.key:
+            self._policies[operation.key].done(done)
+        elif operation.kind == "drain" and done.outcome != "refused":
+            sure = done.outcome == "ok"
+            self._draining[host] = {operation.on} if sure else {*self._draining[host], operation.on}
+        if done.outcome == "ok":
+            self._acknowledged.add(operation.number)
+            if done.term:
+                self._terms[operation.number] = done.term
+            if operation.kind == "deregister" and done.at - self._started.get(host, -math.inf) > _SHUFFLED:
+                self._removals[host, operation.id] = (operation.number, done.at)
+
+    def _ended(self, host: str, at: float) -> None:
+        self._alive.discard(host)
+        self._draining.pop(host, None)
+        for (owner, _), instance in self._instances.items():
+            if owner == host:
+                instance.ended(ttl_survives="ttl-restart" in self.invariants)
+        for policy in self._policies.values():
+            policy.ended(_number(host), at)
+        for remembered in (self._shown, self._gone):
+            for key in [key for key in remembered if key[0] == host]:
+                del remembered[key]
+
+    def _wiped(self, host: str) -> None:
+        for (owner, _), instance in self._instances.items():
+            if owner == host:
+                instance.wiped()
+        for policy in self._policies.values():
+            policy.wiped(_number(host))
+        for key in [key for key in self._primaries if key[0] == host]:
+            del self._primaries[key]
+
+    def _troubled(self, trouble: Troubled) -> None:
+        self._skewed = self._skewed or trouble.skewed
+        for host in trouble.cut_off:
+            if trouble.on:
+                self._cut_off[host] = trouble.at
+            else:
+                self._cut_off.pop(host, None)
+
+    def _settled(self, record: Settled) -> None:
+        rows = {(row.owner, row.id): row for row in record.views[0].rows} if record.views else {}
+        for key, instance in self._instances.items():
+            row = rows.get(key)
+            instance.settled(None if row is None else row.op, {view_row.health for view_row in (row,) if view_row})
+        for name, policy in self._policies.items():
+            policy.settled(record.views[0].policies.get(name) if record.views else None, record.at)
+
+    # What is judged all the time
+
+    def _seen_rows(self, seen: Seen) -> Iterable[Violation]:
+        shown = {(row.owner, row.id): row for row in seen.rows}
+        for row in seen.rows:
+            yield from self._never_registered(seen.host, row)
+            key = (seen.host, row.owner, row.id)
+            if row.op in self._acknowledged and row.op < self._shown.get(key, 0):
+                was = self._shown[key]
+                yield Violation("forward", f"{seen.host} shows {row.id} of {row.owner} by {row.op}, after {was}")
+            if row.op in self._acknowledged and row.op < self._gone.get(key, 0):
+                by = self._gone[key]
+                yield Violation(
+                    "removed", f"{seen.host} shows {row.id} of {row.owner} by {row.op} again; {by} removed it"
+                )
+            if row.op in self._acknowledged:
+                self._shown[key] = max(row.op, self._shown.get(key, 0))
+        for (owner, id_), (number, at) in self._removals.items():
+            if (owner, id_) not in shown and seen.begin > at and self._service(number) == seen.service:
+                self._gone[seen.host, owner, id_] = number
+        yield from self._own_rows(seen, shown)
+
+    def _service(self, number: int) -> str:
+        return self._operations[number].service
+
+    def _never_registered(self, host: str, row: Row) -> Iterable[Violation]:
+        operation = self._operations.get(row.op)
+        if (
+            operation is None
+            or operation.kind != "register"
+            or (_name(operation.host), operation.id, operation.service) != (row.owner, row.id, row.service)
+            or row.port != port_of(row.op)
+        ):
+            yield Violation("known", f"{host} shows {row}, which nobody registered")
+
+    def _own_rows(self, seen: Seen, shown: Mapping[tuple[str, str], Row]) -> Iterable[Violation]:
+        for (owner, id_), instance in self._instances.items():
+            if owner != seen.host or instance.busy or instance.changed >= seen.begin:
+                continue
+            row = shown.get((owner, id_))
+            ops = {state.op for state in instance.states}
+            services = {self._service(op) for op in ops if op is not None}
+            if services <= {seen.service} and (services or row) and (row.op if row else None) not in ops:
+                yield Violation("own", f"{owner} shows {_op(row)} for its own {id_}, expected {_ops(ops)}")
+
+    def _seen_primaries(self, seen: Seen) -> Iterable[Violation]:
+        yield from _judge_primaries(seen.host, seen.rows)
+        for row in seen.rows:
+            if row.role == "primary":
+                key = (seen.host, row.service)
+                highest = self._primaries.get(key, 0)
+                if row.term < highest:
+                    yield Violation(
+                        "terms", f"{seen.host} shows {row.id} as primary of term {row.term}, after {highest}"
+                    )
+                self._primaries[key] = max(highest, row.term)
+
+    def _felt(self, felt: Felt) -> list[Violation]:
+        since = self._cut_off.get(felt.host, math.inf)
+        begun = max(since, self._started.get(felt.host, -math.inf))
+        if felt.begin - begun > _ISOLATED_WITHIN and not felt.isolated:
+            return [
+                Violation("isolated", f"{felt.host} hears nothing for {felt.begin - begun:.1f} s, and does not say so")
+            ]
+        return []
+
+    # What is judged when all is healed
+
+    def _judge_instances(self, view: View) -> Iterable[Violation]:
+        rows = {(row.owner, row.id): row for row in view.rows}
+        for key, instance in self._instances.items():
+            row = rows.pop(key, None)
+            ops = {state.op for state in instance.states}
+            if (row.op if row else None) not in ops:
+                what = "removed" if ops == {None} else "registered"
+                yield Violation(what, f"{view.host} shows {_op(row)} for {key[1]}, expected {_ops(ops)}")
+            elif row is not None:
+                yield from self._judge_row(view, instance, row)
+        for row in rows.values():
+            yield Violation("known", f"{view.host} shows {row}, which nobody registered")
+
+    def _judge_row(self, view: View, instance: Instance, row: Row) -> Iterable[Violation]:
+        yield from self._never_registered(view.host, row)
+        operation = self._operations.get(row.op)
+        if operation is None:
+            return
+        if (term := self._terms.get(row.op)) is not None and row.term != term:
+            yield Violation("registered", f"{view.host} shows {row.id} with term {row.term}, acknowledged was {term}")
+        taken_out = self._policies[f"maintenance:{row.service}:{row.id}"].possible(skewed=self._skewed)
+        healths = set()
+        for state in instance.states:
+            if state.op == row.op:
+                if None in taken_out:
+                    healths.add("maintenance" if state.maintained else state.health)
+                if taken_out - {None}:
+                    healths.add("maintenance")
+        if row.health not in healths:
+            yield Violation(
+                "healthy", f"{view.host} shows {row.id} {row.health}, expected {' or '.join(sorted(healths))}"
+            )
+        if ((row.owner, row.id) in view.offered) != (row.health in ("passing", "warning")):
+            yield Violation("offered", f"{view.host} shows {row.id} {row.health}, and a plain lookup says otherwise")
+        if row.service != SPLIT:
+            yield from self._judge_weight(view, operation, row)
+
+    def _judge_weight(self, view: View, operation: Operation, row: Row) -> Iterable[Violation]:
+        said = self._policies[f"weight:{row.service}:{row.id}"].possible(skewed=self._skewed)
+        weights = {operation.weight if op is None else weight_of(op) for op in said}
+        draining = self._draining[row.owner]
+        expected = {0 if drains else weight for drains in draining for weight in weights}
+        if row.weight not in expected:
+            yield Violation("weights", f"{view.host} shows {row.id} with {row.weight}, expected {sorted(expected)}")
+
+    def _judge_members(self, view: View) -> Iterable[Violation]:
+        alive = {name for name, status in view.members.items() if status == "alive"}
+        if alive != self._alive:
+            odd = {name: view.members.get(name, "unknown") for name in sorted(alive ^ self._alive)}
+            yield Violation("members", f"{view.host} shows {odd}, while {sorted(self._alive)} run")
+
+    def _judge_policies(self, view: View) -> Iterable[Violation]:
+        for key in {*self._policies, *view.policies}:
+            shown = view.policies.get(key)
+            possible = self._policies[key].possible(skewed=self._skewed)
+            if shown not in possible:
+                yield Violation("policies", f"{view.host} has {key} by {shown}, expected {_ops(possible)}")
+
+
+def weight_of(op: int) -> int:
+    """The weight that the policy of that operation gives: it tells which one it was."""
+    return 1000 + op % 60_000
+
+
+def _judge_primaries(host: str, rows: Iterable[Row]) -> Iterable[Violation]:
+    claims = [row for row in rows if row.service == ROLES]
+    primaries = [row for row in claims if row.role == "primary"]
+    if len(primaries) > 1:
+        yield Violation("primary", f"{host} shows {len(primaries)} primaries: {sorted(row.id for row in primaries)}")
+    highest = max((row.term for row in claims), default=0)
+    for row in primaries:
+        if row.term < highest:
+            yield Violation("primary", f"{host} shows {row.id} as primary of term {row.term}, and a term {highest}")
+
+
+def _judge_agreement(views: Sequence[View]) -> Iterable[Violation]:
+    prints = {view.host: view.fingerprint for view in views}
+    if len(set(prints.values())) > 1:
+        yield Violation("fingerprints", f"{prints}")
+    for view in views[1:]:
+        if view.policies != views[0].policies:
+            odd = dict(set(view.policies.items()) ^ set(views[0].policies.items()))
+            yield Violation("policies", f"{view.host} and {views[0].host} differ in {odd}")
+        if sorted(map(str, view.rows)) != sorted(map(str, views[0].rows)):
+            odd_rows = sorted(map(str, set(view.rows) ^ set(views[0].rows)))
+            yield Violation("registered", f"{view.host} and {views[0].host} differ in {'; '.join(odd_rows[:4])}")
+
+
+def _name(number: int) -> str:
+    return f"n{number + 1}"
+
+
+def _number(name: str) -> int:
+    return int(name[1:]) - 1
+
+
+def _op(row: Row | None) -> str:
+    return "nothing" if row is None else f"registration {row.op}"
+
+
+def _ops(ops: Iterable[int | None]) -> str:
+    return " or ".join("nothing" if op is None else f"operation {op}" for op in sorted(ops, key=lambda op: op or 0))

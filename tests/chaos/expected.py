@@ -1,0 +1,152 @@
+"""What may be true after a history: the states that each instance, policy and host may be in.
+
+An acknowledged operation changes a state. One whose outcome is unknown may have done so, and may do so later, until the
+agent's life ends: a request can lie in the socket of an agent that is stopped. So a model is a set of possible states,
+and a view is right if it shows one of them, the same one everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from tests.chaos.history import Done
+from tests.chaos.plan import LONG_TTL, SHORT_TTL, Operation
+
+
+@attrs.frozen
+class State:
+    """One instance, as its owner has it. ``op`` is the registration in force, None where it is not registered."""
+
+    op: int | None = None
+    health: str = ""
+    maintained: bool = False
+
+    def after(self, operation: Operation) -> State:
+        """The state once the operation has happened."""
+        if operation.kind == "register":
+            return State(operation.number, self._health_after(operation), self.maintained and self.op is not None)
+        if operation.kind == "deregister" or self.op is None:
+            return State()
+        if operation.kind == "beat":
+            return attrs.evolve(self, health=operation.health)
+        return attrs.evolve(self, maintained=operation.on)
+
+    def _health_after(self, operation: Operation) -> str:
+        if operation.ttl == LONG_TTL:  # the same check goes on as it stands, a new one is critical until the first beat
+            return self.health if self.op is not None else "critical"
+        return "critical" if operation.ttl == SHORT_TTL else "passing"
+
+
+@attrs.define
+class Instance:
+    """The possible states of one instance of one owner."""
+
+    states: set[State] = attrs.field(factory=lambda: {State()})
+    long_ttl: bool = False
+    busy: int = 0  # operations under way
+    changed: float = -math.inf  # when the last operation ended
+    _late: list[Operation] = attrs.field(factory=list)  # unknown, and may still happen
+
+    def done(self, done: Done) -> None:
+        """An operation on it is over."""
+        self.busy -= 1
+        self.changed = done.at
+        self.long_ttl = self.long_ttl or done.operation.ttl == LONG_TTL
+        if done.outcome == "refused":
+            return
+        changed = {state.after(done.operation) for state in self.states}
+        if done.outcome == "ok":
+            self.states = changed
+        else:
+            self.states |= changed
+            self._late.append(done.operation)
+        self._with_late()
+
+    def ended(self, *, ttl_survives: bool) -> None:
+        """The owner's life is over."""
+        self._late.clear()
+        if self.long_ttl and not ttl_survives:
+            self.states |= {attrs.evolve(state, health="critical") for state in self.states if state.op is not None}
+
+    def wiped(self) -> None:
+        """The owner lost its disk."""
+        self.states = {State()}
+
+    def settled(self, op: int | None, healths: Iterable[str]) -> None:
+        """All agents agreed on this, and all said before is over."""
+        self._late.clear()
+        agreed = {state for state in self.states if state.op == op}
+        closer = {state for state in agreed if state.maintained or state.health in healths}
+        self.states = closer or agreed or self.states
+
+    def _with_late(self) -> None:
+        for _ in self._late:  # in any order, any of them
+            self.states |= {state.after(operation) for operation in self._late for state in self.states}
+
+
+@attrs.define
+class Word:
+    """What an operation said of a policy. ``op`` is its number, None for a removal."""
+
+    op: int | None
+    host: int
+    begin: float
+    end: float  # inf while an unknown one may still happen
+    stamp: float = 0.0  # seconds since the epoch, by the writer's clock; 0: not known
+    sure: bool = True
+
+    def is_before(self, other: Word, *, skewed: bool) -> bool:
+        """Whether the other surely counts in its place, where both have been said.
+
+        ``skewed``: clocks were wrong at some time, so that only stamps and what one host said in turn are in order.
+        """
+        if self.stamp and other.stamp:
+            return other.stamp - self.stamp > _SAME_STAMP
+        in_turn = other.begin > self.end
+        return in_turn and (self.host == other.host or not skewed)
+
+
+#: Stamps are whole milliseconds and a counter that is not shown: nearer than this, their order is not known (seconds).
+_SAME_STAMP: Final = 0.0015
+
+
+@attrs.define
+class Policy:
+    """The words about one key since the last judgement."""
+
+    words: list[Word] = attrs.field(factory=lambda: [Word(None, -1, -math.inf, -math.inf)])
+
+    def done(self, done: Done) -> None:
+        """An operation on it is over."""
+        unknown = done.outcome == "unknown"
+        if done.outcome != "refused":
+            operation = done.operation
+            op = operation.number if operation.kind == "set" else None
+            end = math.inf if unknown else done.at
+            self.words.append(Word(op, operation.host, done.begin, end, done.stamp, sure=not unknown))
+
+    def ended(self, host: int, at: float) -> None:
+        """A host's agent is gone, and what it was asked with it."""
+        for word in self.words:
+            if word.host == host:
+                word.end = min(word.end, at)
+
+    def wiped(self, host: int) -> None:
+        """What it acknowledged since the last judgement may be lost: nothing says whether it had been passed on."""
+        for word in self.words:
+            if word.host == host:
+                word.sure = False
+
+    def possible(self, *, skewed: bool) -> set[int | None]:
+        """The operations that may be in force; None stands for none."""
+        sure = [word for word in self.words if word.sure]
+        return {word.op for word in self.words if not any(word.is_before(other, skewed=skewed) for other in sure)}
+
+    def settled(self, op: int | None, at: float) -> None:
+        """All agents agreed on this."""
+        stamps = [word.stamp for word in self.words if word.op == op and word.op is not None]
+        self.words = [Word(op, -1, -math.inf, at, max(stamps, default=0.0))]

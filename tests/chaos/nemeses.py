@@ -1,0 +1,146 @@
+"""Carries faults out on the ground, and heals them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from tests.chaos.faults import Fault
+from tests.chaos.ground import Ground, Host
+from tests.chaos.history import Died, Ended, Record, Started, Troubled, Wiped
+from tests.chaos.progress import Progress
+
+#: Nemeses that leave one host without any packet, in or out. (Where UDP alone is lost it still hears streams.)
+_CUT_OFF: Final = ("reject",)
+
+#: How long a namesake may take to start, to hear of the other, and to stop (seconds of progress).
+_NAMESAKE_SECONDS: Final = 60.0
+
+
+@attrs.define(eq=False)
+class Nemeses:
+    """Begins and ends faults. What it does to agents' lives is recorded."""
+
+    ground: Ground
+    progress: Progress
+    record: Callable[[Record], None]
+    _at_work: dict[int, Fault] = attrs.field(factory=dict)
+    _numbers: int = 0
+
+    async def begin(self, fault: Fault) -> int:
+        """Let a fault begin; the number that ends it."""
+        self._numbers += 1
+        number = self._numbers
+        self._at_work[number] = fault
+        if fault.rules:
+            self.ground.add_rules(number, fault.rules)
+        for host in self._befallen(fault):
+            await self._begin_at(host, fault)
+        self._troubled(fault, on=True)
+        return number
+
+    async def end(self, number: int) -> None:
+        """Heal the fault of that number, if it is still at work."""
+        fault = self._at_work.pop(number, None)
+        if fault is None:
+            return
+        if fault.rules:
+            self.ground.drop_rules(number)
+        for host in self._befallen(fault):
+            await self._end_at(host, fault)
+        self._troubled(fault, on=False)
+
+    async def heal(self) -> None:
+        """Heal all that is at work."""
+        for number in list(self._at_work):
+            await self.end(number)
+
+    def _befallen(self, fault: Fault) -> list[Host]:
+        return [self.ground.hosts[number] for number in fault.hosts]
+
+    def _troubled(self, fault: Fault, *, on: bool) -> None:
+        names = tuple(host.name for host in self._befallen(fault))
+        cut_off = names if self._cuts_off(fault) else ()
+        self.record(Troubled(self.progress.now, fault.words(), on, names, cut_off, skewed=fault.nemesis == "clock"))
+
+    def _cuts_off(self, fault: Fault) -> bool:
+        if fault.nemesis in ("halves", "few"):
+            return len(fault.hosts) == 1
+        return fault.nemesis in _CUT_OFF
+
+    async def _begin_at(self, host: Host, fault: Fault) -> None:
+        match fault.nemesis:
+            case "kill" | "wipe":
+                await self._down(host)
+                if fault.nemesis == "wipe":
+                    host.wipe()
+                    self.record(Wiped(self.progress.now, host.name))
+            case "restart":
+                await self._leave(host)
+            case "pause":
+                host.pause()
+            case "clock":
+                host.set_clock(fault.amount)
+            case "disk":
+                host.fill()
+            case "descriptors":
+                host.squeeze()
+            case "renumber":
+                self.ground.renumber(host)
+            case "namesake":
+                self.ground.spare.name = host.name
+                self.ground.start(self.ground.spare)
+            case "reject":
+                host.reject()
+
+    async def _end_at(self, host: Host, fault: Fault) -> None:
+        match fault.nemesis:
+            case "kill" | "wipe" | "restart":
+                self.up(host)
+            case "pause":
+                host.resume()
+            case "clock":
+                host.set_clock(0.0)
+            case "disk":
+                host.clear()
+            case "descriptors":
+                host.unsqueeze()
+            case "renumber":
+                await self._leave(host)
+                self.up(host)
+            case "namesake":
+                await self._namesake_ends()
+            case "reject":
+                host.accept()
+
+    async def _leave(self, host: Host) -> None:
+        host.wanted = False
+        if (status := await host.stop()) != 0:
+            self.record(Died(self.progress.now, host.name, f"was asked to leave, and ended with {status}"))
+        self.record(Ended(self.progress.now, host.name))
+
+    async def _down(self, host: Host) -> None:
+        host.wanted = False
+        await host.kill()
+        self.record(Ended(self.progress.now, host.name))
+
+    def up(self, host: Host) -> None:
+        """Start a host's agent."""
+        self.ground.start(host)
+        host.wanted = True
+        self.record(Started(self.progress.now, host.name))
+
+    async def _namesake_ends(self) -> None:
+        """The one that came later should have ended by itself, with status 1."""
+        spare = self.ground.spare
+        until = self.progress.now + _NAMESAKE_SECONDS
+        while spare.runs and self.progress.now < until:
+            await self.progress.sleep(0.2)
+        status = None if spare.process is None else spare.process.poll()
+        if status != 1:
+            how = "did not stop" if status is None else f"ended with {status}"
+            self.record(Died(self.progress.now, spare.name, f"has a namesake that came later, and that {how}"))
+        await spare.kill()
+        spare.wipe()

@@ -1,0 +1,158 @@
+"""What a run will do, drawn from its seed: operations and faults, at offsets from the beginning of their phase.
+
+Nothing here depends on what happens, so that one seed is one plan on every machine. Operations are drawn from what was
+drawn before, not from what agents answered: an operation on an instance that was never accepted is refused, and that is
+in the history too.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import attrs
+
+from tests.chaos.faults import NEMESES, Fault
+
+#: Services, by what is tried on them: a policy that changes every weight, policies on one instance, none, roles.
+SPLIT, TUNED, PLAIN, ROLES = "orders", "billing", "mail", "pg"
+SERVICES: Final = (SPLIT, TUNED, PLAIN, ROLES)
+
+#: Instances that each host registers and removes, over and over, so that what was removed could come back.
+_IDS_PER_HOST: Final = 7
+
+#: A time to live that no run outlasts: the health is what the last heartbeat said (seconds).
+LONG_TTL: Final = 7200.0
+
+#: A time to live without heartbeats: critical as soon as it has passed (seconds).
+SHORT_TTL: Final = 1.0
+
+#: The number of the instance that gets heartbeats, and what they say.
+_BEATEN: Final = 3
+_HEALTHS: Final = ("passing", "passing", "warning", "critical")
+
+KINDS: Final = ("register", "deregister", "beat", "maintain", "set", "remove", "drain")
+_CHANCES: Final = (40, 18, 14, 6, 12, 6, 4)
+
+
+@attrs.frozen
+class Operation:
+    """One thing that the client asks of one host's agent. ``number`` is unique in the run, and rises with time."""
+
+    number: int
+    at: float  # seconds since the beginning of the phase
+    host: int
+    kind: str  # one of `KINDS`
+    id: str = ""
+    service: str = ""
+    weight: int = 1
+    ttl: float = 0.0
+    role: str = ""
+    health: str = ""  # of a heartbeat
+    on: bool = False  # maintenance or draining begins, rather than ends
+    key: str = ""  # of a policy
+
+
+@attrs.frozen
+class Phase:
+    """Faults and operations, then a heal, then a judgement."""
+
+    number: int
+    length: float  # seconds until everything is healed
+    faults: tuple[Fault, ...]
+    operations: tuple[Operation, ...]
+
+
+def draw_phases(
+    seed: int, *, agents: int, nemeses: Sequence[str], rate: float, length: float, mixed: bool = True
+) -> Iterator[Phase]:
+    """Every phase of the run of that seed, without end.
+
+    ``rate``: operations a second, over all hosts. ``length``: seconds of faults in a phase. ``mixed``: a phase may have
+    two or three nemeses at a time; otherwise they take turns, in a drawn order.
+    """
+    rng = random.Random(f"order/{seed}")
+    order: list[str] = []
+    drawer = _Drawer(seed, agents, rate)
+    for number in range(1, 1_000_000):
+        if not order:
+            order = rng.sample(list(nemeses), len(nemeses))
+        chosen = [order.pop()]
+        if mixed and rng.random() < 0.5:
+            others = [each for each in nemeses if _go_together(each, chosen[0])]
+            chosen += rng.sample(others, min(len(others), rng.choice((1, 1, 2))))
+        yield drawer.phase(number, length, chosen)
+
+
+def _go_together(one: str, other: str) -> bool:
+    """Whether two faults may be at work in one phase.
+
+    Two that end or start processes would get in each other's way; with a namesake about, it is not the plan that says
+    which of the two goes.
+    """
+    if one == other or "namesake" in (one, other):
+        return False
+    return not (NEMESES[one].handles_process and NEMESES[other].handles_process)
+
+
+@attrs.define
+class _Drawer:
+    seed: int
+    agents: int
+    rate: float
+    _numbers: int = 0
+    _offered: list[set[int]] = attrs.field(init=False)  # instances that were registered, if all went well, by host
+
+    def __attrs_post_init__(self) -> None:
+        self._offered = [set() for _ in range(self.agents)]
+
+    def phase(self, number: int, length: float, nemeses: Sequence[str]) -> Phase:
+        rng = random.Random(f"phase/{self.seed}/{number}")
+        faults = tuple(fault for name in nemeses for fault in NEMESES[name].draw(rng, self.agents, length))
+        times = sorted(rng.uniform(0.0, length) for _ in range(round(self.rate * length)))
+        operations = tuple(self._operation(rng, at) for at in times)
+        return Phase(number, length, tuple(sorted(faults, key=lambda each: each.at)), operations)
+
+    def _operation(self, rng: random.Random, at: float) -> Operation:
+        self._numbers += 1
+        host = rng.randrange(self.agents)
+        [kind] = rng.choices(KINDS, _CHANCES)
+        details = self._details(rng, kind, host)
+        return Operation(self._numbers, round(at, 3), host, **details)
+
+    def _details(self, rng: random.Random, kind: str, host: int) -> dict[str, Any]:
+        if kind in ("set", "remove"):
+            return {"kind": kind, "key": rng.choice(_keys(self.agents))}
+        if kind == "drain":
+            return {"kind": kind, "on": rng.random() < 0.4}
+        number = _BEATEN if kind == "beat" else rng.randrange(_IDS_PER_HOST)
+        instance = instance_of(host, number)
+        offered = self._offered[host]
+        if kind == "register" or number not in offered:
+            offered.add(number)
+            return {"kind": "register", **instance, "weight": rng.randint(1, 9)}
+        if kind == "beat":
+            return {"kind": kind, "id": instance["id"], "health": rng.choice(_HEALTHS)}
+        if kind == "deregister":
+            offered.remove(number)
+            return {"kind": kind, "id": instance["id"], "service": instance["service"]}
+        return {"kind": kind, "id": instance["id"], "on": rng.random() < 0.5}
+
+
+def instance_of(host: int, number: int) -> dict[str, Any]:
+    """The fixed fields of one of a host's instances: what kind it is goes by its number."""
+    id_ = f"n{host + 1}-{number}"
+    if number == _BEATEN:
+        return {"id": id_, "service": PLAIN, "ttl": LONG_TTL}
+    if number == 4:
+        return {"id": id_, "service": PLAIN, "ttl": SHORT_TTL}
+    if number == 5:
+        return {"id": id_, "service": ROLES, "role": "primary"}
+    return {"id": id_, "service": (SPLIT, TUNED, PLAIN)[number % 3]}
+
+
+def _keys(agents: int) -> list[str]:
+    """The keys of the policies that are set and removed: few, so that writers meet."""
+    tuned = [f"{kind}:{TUNED}:n{host + 1}-1" for kind in ("weight", "maintenance") for host in range(min(agents, 3))]
+    return [f"split:{SPLIT}", f"split:{SPLIT}", *tuned]

@@ -1,0 +1,235 @@
+"""Hosts hear each other through the switch, and nothing of them is left however a run ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.chaos.client import Client
+from tests.chaos.faults import NEMESES, Fault
+from tests.chaos.ground import MARK, Ground, Host, open_ground, why_no_nemesis, why_not
+from tests.chaos.history import Record
+from tests.chaos.nemeses import Nemeses
+from tests.chaos.packets import Rule
+from tests.chaos.progress import Progress
+
+pytestmark = [pytest.mark.netns, pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can be made")]
+
+ROOT = Path(__file__).parent.parent.parent
+
+#: How long what takes moments is waited for (seconds).
+PATIENCE = 120.0
+
+#: Sends datagrams until one is answered, for so many seconds; prints whether one was.
+_ASK = """
+import socket, sys, time
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.settimeout(0.1)
+until = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < until:
+    s.sendto(b"x" * 100, (sys.argv[1], 7940))
+    try:
+        s.recv(200)
+        print("heard")
+        break
+    except OSError:
+        pass
+"""
+
+_ANSWER = """
+import socket
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 7940))
+print("ready", flush=True)
+while True:
+    data, source = s.recvfrom(200)
+    s.sendto(data, source)
+"""
+
+
+def hears(host: Host, other: Host, *, within: float) -> bool:
+    """Whether one host hears the other, which has `_ANSWER` running."""
+    command = host.within(sys.executable, "-c", _ASK, other.address, str(within))
+    return b"heard" in subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE).stdout
+
+
+@contextmanager
+def answering(host: Host) -> Iterator[None]:
+    """Have a host answer every datagram."""
+    command = host.within(sys.executable, "-c", _ANSWER)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield
+        finally:
+            process.kill()
+
+
+def left_of(directory: str) -> set[int]:
+    """The processes that were started for the run of that directory."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes().split(b"\0")
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if f"{MARK}={directory}".encode() in environment and state != "Z":
+            found.add(int(process.name))
+    return found
+
+
+def mounts() -> list[str]:
+    return [line for line in Path("/proc/self/mounts").read_text().splitlines() if "chaos" in line]
+
+
+async def gone(directory: str) -> None:
+    """Wait until no process of the run is left."""
+    with trio.fail_after(PATIENCE):
+        while left_of(directory):  # noqa: ASYNC110 -- other processes'
+            await trio.sleep(0.05)
+
+
+async def test_hosts_hear_each_other_as_the_rules_say_also_at_a_new_address(tmp_path: Path) -> None:
+    async with open_ground(tmp_path, 3, seed=1, settings={}, fake_clocks=False) as ground:
+        one, two, _ = ground.hosts
+        with answering(two):
+            assert hears(one, two, within=PATIENCE)
+            ground.add_rules(1, (Rule(frozenset({0}), frozenset({1}), drop=1.0),))
+            assert not hears(one, two, within=0.3)
+            ground.drop_rules(1)
+            assert hears(one, two, within=PATIENCE)
+            ground.renumber(two)
+            assert hears(one, two, within=PATIENCE)
+            assert ground.carried()["lost"] >= 1
+    assert left_of(str(tmp_path)) == set()
+
+
+async def test_a_ground_that_is_left_by_an_exception_leaves_nothing(tmp_path: Path) -> None:
+    before = mounts()
+
+    async def fail() -> None:
+        async with open_ground(tmp_path, 3, seed=1, settings={}, fake_clocks=False) as ground:
+            assert left_of(str(tmp_path))
+            ground.hosts[0].fill()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert left_of(str(tmp_path)) == set()
+    assert mounts() == before
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_interrupted_or_killed_leaves_no_process_or_mount(by: signal.Signals, tmp_path: Path) -> None:
+    before = mounts()
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "tests.chaos", "--phases", "50", "--agents", "3", "--nemeses", "halves,disk"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as run:
+        try:
+            assert run.stdout is not None
+            while b"phase 1" not in (line := run.stdout.readline()):
+                assert line
+            [directory] = tmp_path.glob("gossipreg-chaos-*")
+            assert left_of(str(directory))
+            run.send_signal(by)
+            rest = run.stdout.read()
+            run.wait(PATIENCE)
+        finally:
+            run.kill()
+    trio.run(gone, str(directory))
+    assert mounts() == before
+    if by is signal.SIGINT:
+        assert run.returncode == 130
+        assert b"nothing is left behind" in rest
+        assert not directory.exists()
+
+
+@pytest.mark.chaos
+async def test_every_nemesis_does_something_and_undoes_it(tmp_path: Path) -> None:
+    """All in one test, since agents take a while to start."""
+    records: list[Record] = []
+    progress = Progress()
+    async with (
+        open_ground(tmp_path, 3, seed=1, settings={}, fake_clocks=True) as ground,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(progress.run)
+        nemeses = Nemeses(ground, progress, records.append)
+        for host in ground.hosts:
+            nemeses.up(host)
+            await answers(host)
+        host = ground.hosts[1]
+        for name in [name for name in NEMESES if not why_no_nemesis(name)]:
+            rules = (Rule(frozenset({0}), frozenset({1}), drop=1.0),)
+            fault = Fault(name, 0.0, 0.0, (1,), rules if name == "halves" else (), 90.0)
+            before = state(ground, host)
+            number = await nemeses.begin(fault)
+            if name not in _BY_RULES and name != "restart":
+                await becomes(before.__ne__, ground, host, f"{name} does nothing")
+            await nemeses.end(number)
+            await answers(host, name)
+            await becomes(partial(undone, before), ground, host, f"{name} is not undone")
+            assert (host.address != before["address"]) == (name == "renumber")
+        nursery.cancel_scope.cancel()
+    assert left_of(str(tmp_path)) == set()
+
+
+#: What is nothing but rules for the switch, as halves are.
+_BY_RULES = {"few", "one-way", "udp", "tcp", "mtu", "loss", "delay", "duplicates", "corruption"}
+
+
+async def becomes(holds: Callable[[dict[str, object]], bool], ground: Ground, host: Host, otherwise: str) -> None:
+    """Wait until something holds of a host's state."""
+    with trio.move_on_after(PATIENCE):
+        while not holds(state(ground, host)):  # noqa: ASYNC110 -- other processes'
+            await trio.sleep(0.05)
+        return
+    pytest.fail(otherwise)
+
+
+async def answers(host: Host, after: str = "its first start") -> None:
+    """Wait until its agent answers."""
+    client = Client(lambda: 0.0, lambda _: None)
+    with trio.move_on_after(PATIENCE):
+        while not await client.answers(host):  # noqa: ASYNC110 -- another process's
+            await trio.sleep(0.05)
+        return
+    pytest.fail(f"{host.name} does not answer after {after}: {host.log.read_text()[-3000:]}")
+
+
+def undone(before: dict[str, object], after: dict[str, object]) -> bool:
+    """Whether all is as it was, but for the address, which stays new."""
+    return {**after, "address": ""} == {**before, "address": ""}
+
+
+def _output(host: Host, *command: str) -> str:
+    return subprocess.run(host.within(*command), check=True, capture_output=True, text=True).stdout
+
+
+def state(ground: Ground, host: Host) -> dict[str, object]:
+    """What nemeses change about a host and the network."""
+    assert host.process is not None
+    running = Path(f"/proc/{host.process.pid}/stat")
+    return {
+        "rules": dict(ground._rules),
+        "runs": host.runs,
+        "stopped": host.runs and " T " in running.read_text(),
+        "files": (host.disk / "filler").exists(),
+        "descriptors": Path(f"/proc/{host.process.pid}/limits").read_text() if host.runs else "",
+        "clock": (host.directory / "clock").read_text(),
+        "address": host.address,
+        "firewall": _output(host, "iptables", "-S", "OUTPUT") if not why_no_nemesis("reject") else "",
+        "namesake": ground.spare.runs,
+    }
