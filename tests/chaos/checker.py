@@ -46,6 +46,7 @@ INVARIANTS: Final[Mapping[str, str]] = {
     "members": "every agent that runs is alive in every view, and no other",
     "fingerprints": "all agents show the same fingerprint",
     "primary": "no view has two primaries, and the one that it has bears the highest term in it",
+    "index": "a service's index at one agent never falls, not even over a restart",
     "runs": "no agent ends by itself, or no longer answers; one that is asked to leave ends with 0, a namesake with 1",
     "tracebacks": "no agent writes a traceback",
     "terms": "the terms shown as primary by one agent never decrease, unless it lost its disk",
@@ -99,6 +100,7 @@ class Checker:
     _gone: dict[tuple[str, str, str], int] = attrs.field(factory=dict)  # ... -> registrations below it are removed
     _removals: dict[tuple[str, str], tuple[int, float]] = attrs.field(factory=dict)  # number, when it was answered
     _acknowledged: set[int] = attrs.field(factory=set)
+    _indexes: dict[tuple[str, str], int] = attrs.field(factory=dict)  # observer, service -> the last one shown
     _primaries: dict[tuple[str, str], int] = attrs.field(factory=dict)  # observer, service -> highest term shown
 
     def feed(self, record: Record) -> list[Violation]:
@@ -119,7 +121,7 @@ class Checker:
             case Troubled():
                 self._troubled(record)
             case Seen():
-                found = [*self._seen_rows(record), *self._seen_primaries(record)]
+                found = [*self._seen_rows(record), *self._seen_primaries(record), *self._seen_index(record)]
             case Felt():
                 found = self._felt(record)
             case Died():
@@ -186,8 +188,12 @@ class Checker:
                 instance.wiped()
         for policy in self._policies.values():
             policy.wiped(_number(host))
-        for key in [key for key in self._primaries if key[0] == host]:
-            del self._primaries[key]
+        for remembered in (
+            self._primaries,
+            self._indexes if self._skewed else {},
+        ):  # an index is from a clock or a disk
+            for key in [key for key in remembered if key[0] == host]:
+                del remembered[key]
 
     def _troubled(self, trouble: Troubled) -> None:
         self._skewed = self._skewed or trouble.skewed
@@ -261,6 +267,13 @@ class Checker:
                         "terms", f"{seen.host} shows {row.id} as primary of term {row.term}, after {highest}"
                     )
                 self._primaries[key] = max(highest, row.term)
+
+    def _seen_index(self, seen: Seen) -> Iterable[Violation]:
+        key = (seen.host, seen.service)
+        was = self._indexes.get(key, 0)
+        if seen.index < was:
+            yield Violation("index", f"{seen.host} gives {seen.service} the index {seen.index}, after {was}")
+        self._indexes[key] = seen.index
 
     def _felt(self, felt: Felt) -> list[Violation]:
         since = self._cut_off.get(felt.host, math.inf)

@@ -101,16 +101,14 @@ class Client:
         term = int(document.get("term", 0)) if operation.kind == "register" else 0
         stamp = float(document.get("at", 0.0)) if operation.kind == "set" else 0.0
         said = str(document.get("error", ""))
-        return Done(
-            self.now(), begin, operation, outcome_of(operation, answer.status), answer.status, said, term, stamp
-        )
+        return Done(self.now(), begin, operation, outcome_of(answer.status), answer.status, said, term, stamp)
 
     async def look(self, host: Host, service: str) -> None:
         """Read what a host shows of one service, and what it feels; an agent that does not answer is passed over."""
         begin = self.now()
         try:
-            rows = await self._rows(host, service, patience=_READ_SECONDS)
-            self.record(Seen(self.now(), begin, host.name, service, rows))
+            rows, index = await self._rows(host, service, patience=_READ_SECONDS)
+            self.record(Seen(self.now(), begin, host.name, service, rows, index))
             begin = self.now()
             node = (await self._read(host, "/api/v1/node", patience=_READ_SECONDS)).document
             self.record(Felt(self.now(), begin, host.name, bool(node["isolated"])))
@@ -131,7 +129,7 @@ class Client:
         rows: list[Row] = []
         offered: set[tuple[str, str]] = set()
         for service in SERVICES:
-            rows += await self._rows(host, service, patience=patience)
+            rows += (await self._rows(host, service, patience=patience))[0]
             plain = (await self._read(host, f"/api/v1/services/{service}", patience=patience)).document
             offered |= {(each["owner"], each["id"]) for each in plain["instances"]}
         members = (await self._read(host, "/api/v1/members", patience=patience)).document["members"]
@@ -146,9 +144,9 @@ class Client:
             policies={each["key"]: op_of_policy(each) for each in policies},
         )
 
-    async def _rows(self, host: Host, service: str, *, patience: float) -> tuple[Row, ...]:
+    async def _rows(self, host: Host, service: str, *, patience: float) -> tuple[tuple[Row, ...], int]:
         answer = await self._read(host, f"/api/v1/services/{service}?all", patience=patience)
-        return tuple(row_of(each) for each in answer.document["instances"])
+        return tuple(row_of(each) for each in answer.document["instances"]), answer.document["index"]
 
     async def _read(self, host: Host, target: str, *, patience: float) -> Answer:
         answer = await ask(host.socket, "GET", target, patience=patience)
@@ -157,15 +155,9 @@ class Client:
         return answer
 
 
-def outcome_of(operation: Operation, status: int) -> Outcome:
-    """What a status says about an operation.
-
-    A policy that could not be stored (5xx) may be in force all the same: everybody has been told. Of the rest the
-    product says that what could not be stored did not happen.
-    """
-    if status < 400:
-        return "ok"
-    return "unknown" if status >= 500 and operation.key else "refused"
+def outcome_of(status: int) -> Outcome:
+    """What a status says about an operation: what was refused, or could not be stored, has not happened."""
+    return "ok" if status < 400 else "refused"
 
 
 def row_of(document: dict[str, Any]) -> Row:

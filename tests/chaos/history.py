@@ -88,6 +88,7 @@ class Seen:
     host: str
     service: str
     rows: tuple[Row, ...]
+    index: int = 0  # of the service, as that agent counts it
 
 
 @attrs.frozen

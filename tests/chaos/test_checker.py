@@ -378,6 +378,18 @@ def test_a_host_that_is_cut_off_and_does_not_say_so_is_found() -> None:
     assert story.feed(Felt(begin + 20, begin + 20, "n1", isolated=False)) == set()
 
 
+def test_an_index_that_falls_is_found_also_over_a_restart() -> None:
+    story = Story()
+
+    def shown(index: int) -> set[str]:
+        return story.feed(Seen(story.pass_(1), story.time, "n2", PLAIN, (), index))
+
+    assert shown(5) == shown(5) == shown(6) == set()
+    assert shown(5) == {"index"}
+    story.feed(Ended(story.pass_(1), "n2"), Started(story.pass_(1), "n2"))
+    assert shown(4) == {"index"}
+
+
 def test_an_agent_that_ends_by_itself_and_a_traceback_are_found() -> None:
     story = Story()
     assert story.feed(Died(1.0, "n1", "ended by itself, with 1")) == {"runs"}

@@ -1,0 +1,52 @@
+"""Real agents keep what they promise under each nemesis alone, and under some at once. Minutes: `pytest -m chaos`."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.chaos.__main__ import told
+from tests.chaos.checker import DEFAULT
+from tests.chaos.faults import NEMESES
+from tests.chaos.ground import why_no_nemesis, why_not
+from tests.chaos.run import QUICK, Result, Wishes, run
+
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.netns,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can be run"),
+]
+
+#: Nemeses under which the product breaks an invariant today: what is not checked, until it is mended.
+KNOWN: dict[str, frozenset[str]] = {"descriptors": frozenset({"tracebacks"})}
+
+
+def say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+async def play(wishes: Wishes) -> Result:
+    """A run whose timeline is shown where the test fails."""
+    result = await run(wishes, say)
+    assert not result.violations, told(result)
+    return result
+
+
+@pytest.mark.parametrize("nemesis", NEMESES)
+async def test_one_nemesis(nemesis: str) -> None:
+    if reason := why_no_nemesis(nemesis):
+        pytest.skip(reason)
+    invariants = DEFAULT - KNOWN.get(nemesis, frozenset())
+    seed = 1 + list(NEMESES).index(nemesis)
+    wishes = Wishes(seed, phases=1, nemeses=(nemesis,), mixed=False, length=12.0, settings=QUICK, invariants=invariants)
+    result = await play(wishes)
+    assert result.outcomes["ok"] >= 10
+
+
+@pytest.mark.parametrize("seed", [1001, 1002])
+async def test_mixed_nemeses(seed: int) -> None:
+    nemeses = tuple(name for name in NEMESES if not why_no_nemesis(name) and name not in KNOWN)
+    result = await play(Wishes(seed, phases=3, nemeses=nemeses, length=20.0))
+    assert result.phases == 3
