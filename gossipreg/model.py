@@ -335,7 +335,19 @@ class RoleEvent:
     contenders: tuple[Instance, ...]  # the primary first, the others are seen as fenced
 
 
-Event = Snapshot | InstanceEvent | MemberEvent | CheckEvent | RoleEvent
+@attrs.frozen
+class NodeEvent:
+    """The node that tells the events has become isolated, or hears a member again.
+
+    ``reachable`` is the share of the other members that it takes for alive.
+    """
+
+    kind: Literal["isolated", "heard"]
+    name: str
+    reachable: float
+
+
+Event = Snapshot | InstanceEvent | MemberEvent | CheckEvent | RoleEvent | NodeEvent
 
 
 @attrs.frozen
@@ -358,6 +370,7 @@ class NodeInfo:
     zone: str
     local_health: int  # 0 is well; each step stretches its probes' interval and timeout (Lifeguard §IV-A)
     isolated: bool  # has heard no member for 4 probe intervals, so it judges none
+    silence: float = 0.0  # seconds since a member was heard; 0.0 where there is none to be heard
     reachable: float  # share of the remembered, not departed, other members that are alive; 1.0 when alone
     draining: bool  # asks for no new work
     leaving: bool  # and is about to go

@@ -10,6 +10,7 @@ import attrs
 from gossipreg.model import FENCED, PRIMARY
 from gossipreg.protocol.outputs import (
     InstancesChanged,
+    IsolationChanged,
     MemberChanged,
     NameContested,
     OpenStream,
@@ -74,6 +75,8 @@ class Trace:
                     word = process.engine.knowledge.policies.get(key)
                     what = "policy" if word is not None and word.payload is not None else "policy removed"
                     self.note(at, process.name, what, key)
+            case IsolationChanged(isolated, silence):
+                self.note(at, process.name, "isolated" if isolated else "heard", process.name, f"{silence:.3f}")
             case NameContested():
                 self.note(at, process.name, "contested", str(output.other), str(output.yielding))
             case OpenStream() | SendFrame():

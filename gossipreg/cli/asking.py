@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import attrs
 import click
 
+from gossipreg.cli import show
 from gossipreg.cli.client import Agent
 from gossipreg.config import DEFAULT_HTTP
 from gossipreg.errors import ConfigError
@@ -55,6 +56,13 @@ def http(command: _Command) -> _Command:
 def asks_agent(command: _Command) -> _Command:
     """Give a command ``--http``, ``--token-file`` and ``--json``, as its parameters ``agent`` and ``as_json``."""
     return http(as_json(command))
+
+
+def note_isolation(agent: Agent, document: Any) -> None:
+    """Say on standard error that what was answered may be stale, if the agent hears no other member."""
+    if document.get("isolated"):
+        silence = agent.get("node").get("silence", 0.0)
+        show.note(f"{agent.address} hears no other member since {silence:.0f} s: the answer may be stale")
 
 
 def token(file: Path | None) -> str | None:

@@ -12,7 +12,7 @@ from gossipreg.errors import AgentUnreachable, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection, HTTPResponse
+    from http.client import HTTPConnection, HTTPMessage, HTTPResponse
 
 #: How long an agent may take to answer, or to be silent in the middle of an answer (seconds).
 PATIENCE: Final = 5.0
@@ -45,19 +45,27 @@ class Agent:
 
     def get(self, *path: str, **query: str | None) -> Any:
         """The JSON document at ``/api/v1/path...``; a query of None is not asked."""
-        return self._ask("GET", self._target(path, query))
+        return self._ask("GET", self._target(path, query))[0]
+
+    def look(self, *path: str, **query: str | None) -> Any:
+        """What `get` returns, and how far it can be relied on, if the agent says so: ``isolated``, ``reachable``."""
+        document, headers = self._ask("GET", self._target(path, query))
+        isolated, reachable = headers["X-Gossipreg-Isolated"], headers["X-Gossipreg-Reachable"]
+        if isolated is not None and reachable is not None:
+            document |= {"isolated": isolated == "true", "reachable": float(reachable)}
+        return document
 
     def put(self, *path: str, body: Any = None, **query: str | None) -> Any:
         """Store ``body``, if there is one; returns what the agent made of it."""
-        return self._ask("PUT", self._target(path, query), b"" if body is None else json.dumps(body).encode())
+        return self._ask("PUT", self._target(path, query), b"" if body is None else json.dumps(body).encode())[0]
 
     def post(self, *path: str) -> Any:
         """Ask for something to be done."""
-        return self._ask("POST", self._target(path), b"")
+        return self._ask("POST", self._target(path), b"")[0]
 
     def delete(self, *path: str) -> Any:
         """Remove what is at the path."""
-        return self._ask("DELETE", self._target(path))
+        return self._ask("DELETE", self._target(path))[0]
 
     def events(self, service: str | None = None) -> Iterator[tuple[str, Any]]:
         """Names and data of events as they happen, a snapshot first; ends when the agent or the way to it does."""
@@ -93,17 +101,19 @@ class Agent:
         connection.sock.settimeout(patience)
         return connection
 
-    def _ask(self, method: str, target: str, body: bytes | None = None) -> Any:
+    def _ask(self, method: str, target: str, body: bytes | None = None) -> tuple[Any, HTTPMessage]:
+        """The document and the headers of an answer."""
         from http.client import HTTPException
 
         connection = self._connection(PATIENCE)
         try:
-            text = self._answer(connection, method, target, body).read()
+            answer = self._answer(connection, method, target, body)
+            text = answer.read()
         except (OSError, HTTPException) as error:
             raise AgentUnreachable(f"the agent at {self.address} broke off its answer: {error}") from None
         finally:
             connection.close()
-        return self._document(text) if text else None
+        return self._document(text) if text else None, answer.headers
 
     def _answer(self, connection: HTTPConnection, method: str, target: str, body: bytes | None = None) -> HTTPResponse:
         """The head of a good answer; its body is still to be read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gossipreg.cli import show
-from gossipreg.cli.asking import asks_agent
+from gossipreg.cli.asking import asks_agent, note_isolation
 from gossipreg.cli.client import Agent
 from gossipreg.cli.page import command
 
@@ -24,8 +24,9 @@ def members(agent: Agent, *, as_json: bool) -> None:
       gossipreg members --json
       gossipreg members | cut -f1,3
     """
-    document = agent.get("members")
+    document = agent.look("members")
     show.write(show.members(document), document, as_json=as_json)
+    note_isolation(agent, document)
 
 
 @command()

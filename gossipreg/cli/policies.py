@@ -8,7 +8,7 @@ import click
 
 from gossipreg import limits
 from gossipreg.cli import show
-from gossipreg.cli.asking import asks_agent
+from gossipreg.cli.asking import asks_agent, note_isolation
 from gossipreg.cli.client import Agent
 from gossipreg.cli.page import Sections, command
 
@@ -27,8 +27,9 @@ def list_(agent: Agent, *, as_json: bool) -> None:
       gossipreg policy list
       gossipreg policy list --json
     """
-    document = agent.get("policies")
+    document = agent.look("policies")
     show.write(show.policies(document), document, as_json=as_json)
+    note_isolation(agent, document)
     if not document["policies"]:
         show.note("no policy is in force")
 

@@ -9,7 +9,7 @@ import click
 
 from gossipreg import limits
 from gossipreg.cli import show
-from gossipreg.cli.asking import asks_agent
+from gossipreg.cli.asking import asks_agent, note_isolation
 from gossipreg.cli.checks import checks_given
 from gossipreg.cli.client import Agent
 from gossipreg.cli.credentials import credentials_in
@@ -28,8 +28,9 @@ def services(agent: Agent, *, as_json: bool) -> None:
       gossipreg services
       gossipreg services --json
     """
-    document = agent.get("services")
+    document = agent.look("services")
     show.write(show.services(document), document, as_json=as_json)
+    note_isolation(agent, document)
     if not document["services"]:
         show.note("no service is registered")
 
@@ -61,7 +62,7 @@ def lookup(
     """List the instances of a service that can be called now.
 
     Finding none is an answer, not a failure: the listing is empty, a note says so on standard error, and the exit
-    status is 0.
+    status is 0. Another note says so if the agent hears no other member, so that what it answers may be stale.
 
     Columns when piped, tab-separated, "-" for nothing:
       address, id, health, weight, role, zone, owner, tags, meta, and with --all reason
@@ -74,8 +75,9 @@ def lookup(
       gossipreg lookup orders --all --json
     """
     asked = {"tag": tag, "zone": zone, "role": role, "panic": None if panic is None else f"{panic:g}"}
-    document = agent.get("services", name, all="true" if every else None, **asked)
+    document = agent.look("services", name, all="true" if every else None, **asked)
     show.write(show.instances(document, reasons=every), document, as_json=as_json)
+    note_isolation(agent, document)
     if not document["instances"]:
         others = 0 if every else len(agent.get("services", name, all="true", **asked)["instances"])
         there = f": --all shows {others} that cannot serve, and why" if others else ""

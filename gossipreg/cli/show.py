@@ -31,6 +31,7 @@ STYLES: Final[Mapping[str, str]] = {
     "maintenance": "yellow",
     "flapping": "yellow",
     "left": "dim",
+    "isolated": "bold red",
     "-": "dim",
 }
 
@@ -190,6 +191,8 @@ def about(name: str, data: Mapping[str, Any]) -> tuple[str, str, str, str, str, 
         where = "" if primary is None else address_of(primary)
         ids = ",".join(each["id"] for each in data["contenders"])
         return (ids, name.partition("-")[2], where, data["service"], "" if primary is None else primary["owner"], "")
+    if name.startswith("node"):
+        return (data["name"], name.partition("-")[2], "", "", "", "")
     return (data["name"], state_of(data), data["address"], "", "", "")
 
 

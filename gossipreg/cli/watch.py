@@ -28,8 +28,8 @@ def watch(agent: Agent, name: str | None, *, as_json: bool) -> None:
 
     With NAME, only what happens to that service. First comes everything that is there now (events instance-present and
     member-present), then each change: instance-added, -changed, -removed, role-contested, -settled, member-joined,
-    -suspect, -alive, -failed, -left. If the agent goes away, watch says so on standard error, comes back to it by
-    itself, and starts with what is there then.
+    -suspect, -alive, -failed, -left, and node-isolated, -heard: whether the agent itself hears others. If the agent
+    goes away, watch says so on standard error, comes back to it by itself, and starts with what is there then.
 
     Columns when piped, tab-separated, "-" for nothing:
       time, event, id or name, state, address, service, owner, weight

@@ -48,6 +48,16 @@ class Reads:
         """Who may have health checks run commands here: see `Config`."""
         return self._node.command_checks
 
+    @property
+    def isolated(self) -> bool:
+        """Whether no member was heard for 4 probe intervals although there should be one: answers may be old."""
+        return self._node.isolated
+
+    @property
+    def reachable(self) -> float:
+        """The share of the other members, those that left aside, that are alive; 1.0 where there is none."""
+        return self._node.reachable
+
     def lookup(
         self,
         service: str,

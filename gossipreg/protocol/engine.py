@@ -48,7 +48,14 @@ from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outbox import Outbox
-from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output, PoliciesChanged, Transmit
+from gossipreg.protocol.outputs import (
+    InstancesChanged,
+    IsolationChanged,
+    MemberChanged,
+    Output,
+    PoliciesChanged,
+    Transmit,
+)
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.policies import Word, pack_rule
@@ -91,6 +98,7 @@ class Engine:
     joining: Joining
     _sweep_at: float
     _due: float | None = None  # the deadline, until a verb may have moved it
+    _isolated: bool = False  # as the driver was last told
 
     @classmethod
     def create(
@@ -188,12 +196,15 @@ class Engine:
 
         True from 4 probe intervals after the last packet or frame of a member, false again with the next one.
         """
-        misses = self.members.present or self.members.has_failed or not self.identity.settled
-        return bool(misses) and self.detector.is_isolated(now)
+        return self._misses_members and self.detector.is_isolated(now)
 
     def silence(self, now: float) -> float:
-        """How long no member has been heard (seconds)."""
-        return self.detector.hearing.silence(now)
+        """How long no member has been heard (seconds); 0 where there is none to be heard."""
+        return self.detector.hearing.silence(now) if self._misses_members else 0.0
+
+    @property
+    def _misses_members(self) -> bool:
+        return bool(self.members.present) or self.members.has_failed or not self.identity.settled
 
     def deadline(self) -> float:
         """When `wake` is wanted next, if nothing happens before (seconds)."""
@@ -373,6 +384,7 @@ class Engine:
         if member is not None:
             if self.detector.is_isolated(now):
                 self.exchange.hurry(now)  # what was said meanwhile was not heard here, nor what was said here there
+                self._note_isolation(isolated=False, now=now)
             self.detector.heard(sender, now)
             if member.status in (Status.SUSPECT, Status.FAILED):
                 self.outbox.tell_accused(member, now)
@@ -516,9 +528,15 @@ class Engine:
         self.lifelines.wake(now)
         self.standing.wake(now)
         self.joining.wake(now)
+        self._note_isolation(isolated=self.is_isolated(now), now=now)
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_SECONDS
             self._sweep(now)
+
+    def _note_isolation(self, *, isolated: bool, now: float) -> None:
+        if isolated is not self._isolated:
+            self._isolated = isolated
+            self.outbox.put(IsolationChanged(isolated, self.silence(now)))
 
     def _sweep(self, now: float) -> None:
         self.detector.prober.expire(now)

@@ -81,6 +81,14 @@ class PoliciesChanged:
 
 
 @attrs.frozen
+class IsolationChanged:
+    """This node is isolated from now on, or no more: no member was heard for ``silence`` seconds."""
+
+    isolated: bool
+    silence: float
+
+
+@attrs.frozen
 class NameContested:
     """Another live member bears this node's name. ``yielding``: this node must stop, the other holds the name."""
 
@@ -98,5 +106,6 @@ Output = (
     | MemberChanged
     | InstancesChanged
     | PoliciesChanged
+    | IsolationChanged
     | NameContested
 )

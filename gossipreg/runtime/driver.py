@@ -20,6 +20,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import (
     CloseStream,
     InstancesChanged,
+    IsolationChanged,
     KeepStream,
     MemberChanged,
     NameContested,
@@ -38,6 +39,9 @@ from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.streams import Streams
 
 log = logging.getLogger(__name__)
+
+#: What happened, of all that an engine returns; the rest is to be done.
+News = MemberChanged | InstancesChanged | PoliciesChanged | IsolationChanged | NameContested
 
 
 @attrs.define(eq=False, repr=False)
@@ -147,15 +151,23 @@ class Driver:
                     self.streams.close(output.stream)
                 case SeekSeeds():
                     self.nursery.start_soon(self._seek)
-                case MemberChanged():
-                    self._tell_of_member(output)
-                case InstancesChanged():
-                    self.changes.write(("service", name) for name in output.services)
-                    self._contests.warn(output.services)
-                case PoliciesChanged():
-                    self.changes.write(("policy", key) for key in output.keys)
-                case NameContested():
-                    self._contested(output)
+                case _:
+                    self._tell(output)
+
+    def _tell(self, news: News) -> None:
+        """Pass on what happened."""
+        match news:
+            case MemberChanged():
+                self._tell_of_member(news)
+            case InstancesChanged():
+                self.changes.write(("service", name) for name in news.services)
+                self._contests.warn(news.services)
+            case PoliciesChanged():
+                self.changes.write(("policy", key) for key in news.keys)
+            case IsolationChanged():
+                self._tell_of_isolation(news)
+            case NameContested():
+                self._contested(news)
 
     async def _seek(self) -> None:
         addresses = await self.seeds.resolve(ipv6=":" in self.engine.identity.address.host)
@@ -172,6 +184,13 @@ class Driver:
         elif change.before is None or change.before.status is not known.status:
             level = logging.WARNING if known.status in (Status.SUSPECT, Status.FAILED) else logging.INFO
             log.log(level, "member %s at %s is %s", known.name, known.address, known.status)
+
+    def _tell_of_isolation(self, change: IsolationChanged) -> None:
+        self.changes.write([("node", self.engine.identity.name)])
+        if change.isolated:
+            log.warning("isolated: no member was heard for %.1f s; what this node answers may be old", change.silence)
+        else:
+            log.info("no more isolated: a member is heard again, after %.1f s", change.silence)
 
     def _contested(self, contest: NameContested) -> None:
         name = self.engine.identity.name

@@ -13,7 +13,17 @@ import trio
 from gossipreg.check import Check, CheckReport, Kind, read_checks
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance
-from gossipreg.model import Address, CheckEvent, Health, Instance, Member, NodeInfo, ServiceCount, Status
+from gossipreg.model import (
+    Address,
+    CheckEvent,
+    Health,
+    Instance,
+    Member,
+    NodeEvent,
+    NodeInfo,
+    ServiceCount,
+    Status,
+)
 from gossipreg.policy import Policy, Rule
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.rumor import Rumor
@@ -36,9 +46,11 @@ class Node:
     _life: Life
     _engine: Engine = attrs.field(init=False)
     _dice: random.Random = attrs.field(init=False, factory=random.Random)
+    _clock: trio.abc.Clock = attrs.field(init=False)  # of the loop that the node lives on, for other threads
 
     def __attrs_post_init__(self) -> None:
         self._engine = self._life.engine
+        self._clock = trio.lowlevel.current_clock()
 
     # What it is
 
@@ -57,13 +69,20 @@ class Node:
         """Where others reach this node."""
         return self._engine.identity.address
 
+    @property
+    def isolated(self) -> bool:
+        """Whether no member was heard for 4 probe intervals although there should be one: answers may be old."""
+        return self._engine.is_isolated(self._clock.current_time())
+
+    @property
+    def reachable(self) -> float:
+        """The share of the other members, those that left aside, that are alive; 1.0 where there is none."""
+        return self._engine.members.reachable
+
     def info(self) -> NodeInfo:
         """This node about itself."""
         engine = self._engine
         identity = engine.identity
-        others = [rumor for rumor in engine.members.rumors() if rumor.name != identity.name]
-        there = [rumor for rumor in others if rumor.status is not Status.LEFT]
-        alive = sum(1 for rumor in there if rumor.status is Status.ALIVE)
         by_status = Counter(str(member.status) for member in self.members())
         counts = engine.view.counts()
         return NodeInfo(
@@ -74,8 +93,9 @@ class Node:
             incarnation=identity.incarnation,
             zone=identity.zone,
             local_health=engine.local_health,
-            isolated=engine.is_isolated(trio.current_time()),
-            reachable=alive / len(there) if there else 1.0,
+            isolated=self.isolated,
+            silence=engine.silence(self._clock.current_time()),
+            reachable=self.reachable,
             draining=identity.draining or identity.left,
             leaving=self._life.leaving,
             fingerprint=engine.fingerprint,
@@ -194,6 +214,7 @@ class Node:
             self._flap,
             self._life.monitor.flapping,
             self._life.changes,
+            lambda: NodeEvent("isolated" if self.isolated else "heard", self.name, self.reachable),
             lambda: self._life.failure,
             panic=panic,
         )

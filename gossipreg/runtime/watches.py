@@ -19,6 +19,7 @@ from gossipreg.model import (
     InstanceEvent,
     Member,
     MemberEvent,
+    NodeEvent,
     ServiceChange,
     Snapshot,
     Status,
@@ -107,8 +108,8 @@ class Watch:
 class Events:
     """Everything over time, in batches: first a `Snapshot` alone, then what came, changed and went.
 
-    With a ``service``, only its instances are told of; members always are. ``panic``: as `Node.lookup` has it. Ends
-    when the node closes; raises what closed it, if that was an error.
+    With a ``service``, only its instances are told of; members, and whether this node is isolated, always are.
+    ``panic``: as `Node.lookup` has it. Ends when the node closes; raises what closed it, if that was an error.
     """
 
     service: str | None
@@ -118,8 +119,10 @@ class Events:
     _check: Callable[[str], CheckEvent | None]
     _flapping_now: Callable[[], Iterable[str]]
     _changes: Changes
+    _node: Callable[[], NodeEvent]
     _failure: Callable[[], GossipregError | None]
     _position: int | None = None
+    _isolated: bool = False  # as was last told
     _seen_members: dict[str, Member] = attrs.field(factory=dict)
     _seen: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
     _flapping: dict[str, None] = attrs.field(factory=dict)  # checks that were last told of as flapping
@@ -171,13 +174,19 @@ class Events:
             services = dict.fromkeys(name for kind, name in entries if kind == "service")
             members = dict.fromkeys(name for kind, name in entries if kind == "member")
             checks = dict.fromkeys(name for kind, name in entries if kind == "check")
-        batch = [event for name in members for event in self._member_events(name)]
+        batch = [*self._node_events(), *(event for name in members for event in self._member_events(name))]
         for service in services:
             if self._wants(service):
                 batch += self._instance_events(service)
                 contest = self._contests.look(service)
                 batch += [] if contest is None else [contest]
         return batch + [event for name in checks for event in self._check_events(name)]
+
+    def _node_events(self) -> list[Event]:
+        """Whether this node is isolated, if that is not what was said of it last; at first it was not."""
+        event = self._node()
+        before, self._isolated = self._isolated, event.kind == "isolated"
+        return [event] if self._isolated is not before else []
 
     def _check_events(self, name: str) -> list[Event]:
         """Whether a check flaps, if that is not what was said of it last."""

@@ -69,6 +69,7 @@ NODE = {
     "zone": "",
     "local_health": 0,
     "isolated": False,
+    "silence": 12.4,
     "reachable": 1.0,
     "draining": False,
     "fingerprint": "00000000deadbeef",
@@ -106,6 +107,8 @@ class FakeAgent:
         #: What to answer instead of an answer: status, content type and body.
         self.instead: tuple[int, str, bytes] | None = None
         self.closing = threading.Event()
+        #: What the headers say of how far its answers can be relied on.
+        self.reliance: dict[str, str] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
         self._server.daemon_threads = False
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -206,6 +209,8 @@ def _handler_for(agent: FakeAgent) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in agent.reliance.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

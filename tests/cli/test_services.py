@@ -29,6 +29,16 @@ def test_a_lookup_begins_with_the_address_to_call(ask: Callable[..., Ran]) -> No
     assert json.loads(ask("lookup", "orders", "--json").out) == {"index": 4, "instances": [INSTANCE]}
 
 
+def test_an_agent_that_hears_no_other_has_its_answers_noted_as_stale(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    fake.reliance = {"X-Gossipreg-Isolated": "true", "X-Gossipreg-Reachable": "0.33"}
+    note = f"gossipreg: {fake.address} hears no other member since 12 s: the answer may be stale\n"
+    for words in (["lookup", "orders"], ["services"], ["members"], ["policy", "list"]):
+        assert ask(*words).err.startswith(note)
+        assert json.loads(ask(*words, "--json").out).items() >= {"isolated": True, "reachable": 0.33}.items()
+    fake.reliance["X-Gossipreg-Isolated"] = "false"
+    assert ask("lookup", "orders").err == ""
+
+
 def test_a_lookup_passes_its_filters_on(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
     ask("lookup", "orders", "--all", "--tag", "v2", "--zone", "eu-1", "--role", "primary")
     assert fake.requests[-1][1] == "/api/v1/services/orders?all=true&tag=v2&zone=eu-1&role=primary"

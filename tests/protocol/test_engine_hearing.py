@@ -12,7 +12,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.outputs import InstancesChanged, OpenStream, Output, SendFrame
+from gossipreg.protocol.outputs import InstancesChanged, IsolationChanged, OpenStream, Output, SendFrame
 from gossipreg.protocol.registry.records import Fetch, Head, Record
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End
@@ -408,6 +408,15 @@ def test_a_node_that_hears_no_member_pings_some_before_it_calls_itself_isolated(
     hear(node, C, Ack(0, 0, node.fingerprint), now=2.1)
     assert not node.is_isolated(6.1)
     assert node.is_isolated(6.2)
+
+
+def test_the_driver_is_told_when_a_node_becomes_isolated_and_when_it_is_no_more() -> None:
+    node = among(B, C)
+    assert IsolationChanged not in map(type, node.wake(4.0))
+    assert IsolationChanged(isolated=True, silence=4.1) in node.wake(4.1)
+    assert IsolationChanged not in map(type, node.wake(5.0))
+    assert IsolationChanged(isolated=False, silence=6.0) in hear(node, B, Nack(1), now=6.0)
+    assert IsolationChanged not in map(type, hear(node, B, Nack(1), now=6.1))
 
 
 def test_a_node_that_was_isolated_compares_with_the_first_member_that_is_unlike_it() -> None:

@@ -24,6 +24,7 @@ from gossipreg.model import (
     InstanceEvent,
     Member,
     MemberEvent,
+    NodeEvent,
     RoleEvent,
     Snapshot,
     Status,
@@ -56,6 +57,7 @@ class Board:
     members: dict[str, Member] = attrs.field(factory=dict)
     checks: dict[str, CheckEvent] = attrs.field(factory=dict)
     failure: GossipregError | None = None
+    isolated: bool = False
 
     def offer(self, *instances: Instance, service: str = "orders") -> None:
         """The service has just these instances from now on."""
@@ -94,6 +96,7 @@ class Board:
             self.checks.get,
             lambda: [name for name, event in self.checks.items() if event.kind == "flapping"],
             self.changes,
+            lambda: NodeEvent("isolated" if self.isolated else "heard", "me", 0.5),
             lambda: self.failure,
         )
 
@@ -242,6 +245,8 @@ def _brief(event: Event) -> tuple[str, str]:
             return event.kind, event.check
         case RoleEvent():
             return event.kind, ",".join(each.id for each in event.contenders)
+        case NodeEvent():
+            return event.kind, event.name
         case Snapshot():
             return "snapshot", f"{len(event.members)} members, {len(event.instances)} instances"
 
@@ -264,6 +269,20 @@ async def test_events_of_one_service_leave_out_the_others_but_no_member(board: B
     board.offer(instance(1))
     board.believe(member("ann"))
     assert sorted(await batch(events)) == [("added", "i-1"), ("joined", "ann")]
+
+
+async def test_that_the_node_is_isolated_is_told_once_and_to_newcomers_after_their_snapshot(board: Board) -> None:
+    first = board.events("orders")
+    await anext(first)
+    board.isolated = True
+    board.changes.write([("node", "me")])
+    assert await batch(first) == [("isolated", "me")]
+    second = board.events()
+    await anext(second)
+    assert await batch(second) == [("isolated", "me")]
+    board.isolated = False
+    board.changes.write([("node", "me")])
+    assert await batch(first) == await batch(second) == [("heard", "me")]
 
 
 async def test_every_turn_of_a_member_has_its_word(board: Board) -> None:

@@ -311,14 +311,14 @@ class Connection:
     async def _tell(self, events: EventStream) -> None:
         """Send events for as long as there are any and the client is there. The answer begins with the first."""
         if self._is_head:
-            await self._send(self._http.send(_stream_head(self._name)), self._http.send(h11.EndOfMessage()))
+            await self._send(self._http.send(_stream_head(self._name, events)), self._http.send(h11.EndOfMessage()))
             return
         ended = False
         try:
             with self._room.event_streams.one(self.seat):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._until_gone, nursery.cancel_scope, _forget)
-                    await events.run(self._send_part)
+                    await events.run(functools.partial(self._send_part, events))
                     ended = True
                     nursery.cancel_scope.cancel()
         except Refusal as full:
@@ -330,8 +330,9 @@ class Connection:
         else:
             await self._send(self._http.send(h11.EndOfMessage()))
 
-    async def _send_part(self, data: bytes) -> None:
-        head = self._http.send(_stream_head(self._name)) if self._http.our_state is h11.SEND_RESPONSE else b""
+    async def _send_part(self, events: EventStream, data: bytes) -> None:
+        begins = self._http.our_state is h11.SEND_RESPONSE
+        head = self._http.send(_stream_head(self._name, events)) if begins else b""
         await self._send(head, *self._passed_on(data))
 
     async def _until_gone(self, scope: trio.CancelScope, keep: Callable[[bytes], None]) -> None:
@@ -422,8 +423,8 @@ def _raw_head(status: int, headers: tuple[tuple[bytes, bytes], ...], second: int
     return b"\r\n".join([*lines, b""])
 
 
-def _stream_head(name: bytes) -> h11.Response:
-    return _head(200, [_date(int(time.time())), (naming.HEADER, name), *_STREAM])
+def _stream_head(name: bytes, events: EventStream) -> h11.Response:
+    return _head(200, [_date(int(time.time())), (naming.HEADER, name), *events.headers, *_STREAM])
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from gossipreg.doors.http import journal
+from gossipreg.doors.http import journal, reliance
 from gossipreg.doors.http.answers import Answer, Refusal
 from gossipreg.doors.http.call import Call, Room
 from gossipreg.doors.http.guard import Guard
@@ -29,6 +29,7 @@ from gossipreg.errors import (
 
 if TYPE_CHECKING:
     from gossipreg.doors.dialects.dialect import Dialect
+
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,9 @@ class Door:
         if not isinstance(reply, Waiting):
             status = reply.status if isinstance(reply, Answer) else 200
             self._ended(request, name, (method, path, status), began)
-            return reply
+            if isinstance(reply, Answer):
+                return self._labelled(reply) if path else reply
+            return attrs.evolve(reply, headers=reliance.headers(self.room.node))
 
         async def later(most: float = math.inf) -> Answer:
             try:
@@ -81,9 +84,15 @@ class Door:
             except (Refusal, GossipregError) as error:
                 answer = _no(error)
             self._ended(request, name, (method, path, answer.status), began)
-            return answer
+            return self._labelled(answer)
 
         return Waiting(later)
+
+    def _labelled(self, answer: Answer) -> Answer:
+        """The answer with how far it can be relied on; a refusal of a client that may not know stays as it is."""
+        if answer.status in (401, 403):
+            return answer
+        return Answer(answer.status, answer.body, (*answer.headers, *reliance.headers(self.room.node)), answer.media)
 
     def _ended(self, request: Request, name: bytes, outcome: journal.Outcome, began: float) -> None:
         self.room.requests[outcome] += 1

@@ -50,6 +50,7 @@ class EventStream:
     service: str | None = None
     panic: float = 0.0
     frames: Frames = attrs.field(factory=Frames)  # shared by all streams of a door
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
     async def run(self, send: Callable[[bytes], Awaitable[None]]) -> None:
         """Send the node's events, and a sign of life when there are none. Sends nothing if the node is closed.

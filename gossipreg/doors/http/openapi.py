@@ -29,6 +29,11 @@ Json = dict[str, Any]
 
 _TEXT: Final[Json] = {"type": "string"}
 _WHOLE: Final[Json] = {"type": "integer"}
+
+_RELIANCE: Final[Json] = {
+    "X-Gossipreg-Isolated": {"description": "Whether the node hears no other.", "schema": {"enum": ["true", "false"]}},
+    "X-Gossipreg-Reachable": {"description": "Share of the others alive.", "schema": {"pattern": "^[01]\\.[0-9]{2}$"}},
+}
 _NUMBER: Final[Json] = {"type": "number"}
 _BOOLEAN: Final[Json] = {"type": "boolean"}
 _WORD: Final[Json] = {"type": "string", "minLength": 1}
@@ -227,8 +232,10 @@ def _path(route: Route) -> str:
 def _operation(route: Route) -> Json:
     declared = OPERATIONS[route.method, route.path]
     answers = {str(status): _answer(status, schema, declared.media) for status, schema in declared.answers.items()}
+    for status in declared.answers:
+        answers[str(status)]["headers"] = dict(_RELIANCE)
     if "index" in route.query:
-        answers["200"]["headers"] = {"X-Gossipreg-Index": {"description": "For the next read.", "schema": _WHOLE}}
+        answers["200"]["headers"] |= {"X-Gossipreg-Index": {"description": "For the next read.", "schema": _WHOLE}}
     for status in (*declared.errors, *((401, 403) if route.scope is not None else ())):
         answers[str(status)] = _answer(status, _ref("Error"), "application/json")
     answers["default"] = {**_answer(0, _ref("Error"), "application/json"), "description": "A no, and why."}

@@ -28,6 +28,16 @@ class Registry(Protocol):
         """The member's name, which is the owner of what is registered here."""
         ...
 
+    @property
+    def isolated(self) -> bool:
+        """Whether it hears no member although there should be one."""
+        ...
+
+    @property
+    def reachable(self) -> float:
+        """The share of the other members that are alive, from 0 to 1."""
+        ...
+
     def lookup(
         self,
         service: str,

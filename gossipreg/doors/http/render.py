@@ -13,6 +13,7 @@ from gossipreg.model import (
     InstanceEvent,
     Member,
     MemberEvent,
+    NodeEvent,
     NodeInfo,
     RoleEvent,
     ServiceCount,
@@ -99,6 +100,7 @@ def node(info: NodeInfo) -> Json:
         "zone": info.zone,
         "local_health": info.local_health,
         "isolated": info.isolated,
+        "silence": round(info.silence, 3),
         "reachable": info.reachable,
         "draining": info.draining,
         "leaving": info.leaving,
@@ -136,5 +138,11 @@ def event(value: Event) -> tuple[str, Json]:
             }
         case MemberEvent():
             return f"member-{value.kind}", member(value.member)
+        case NodeEvent():
+            return f"node-{value.kind}", {
+                "name": value.name,
+                "isolated": value.kind == "isolated",
+                "reachable": round(value.reachable, 4),
+            }
         case _:
             assert_never(value)

@@ -39,6 +39,7 @@ class Members:
     _rechecked: int = 0  # in ``present``, where the next member is that is pinged because none was heard
     ring: Ring = attrs.field(factory=Ring)  # this node and the present others
     _failed: dict[str, None] = attrs.field(factory=dict)
+    _suspect: dict[str, None] = attrs.field(factory=dict)
     _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
 
     def __attrs_post_init__(self) -> None:
@@ -73,6 +74,12 @@ class Members:
         """How many take part, this node included."""
         return len(self._present) + 1
 
+    @property
+    def reachable(self) -> float:
+        """The share of the other members, those that left aside, that are alive; 1.0 where there is none."""
+        there = len(self._present) + len(self._failed)
+        return (len(self._present) - len(self._suspect)) / there if there else 1.0
+
     def has_room(self) -> bool:
         """Whether another member may be remembered."""
         return len(self._rumors) < limits.MEMBERS_MAX
@@ -91,6 +98,10 @@ class Members:
             self._failed[rumor.name] = None
         else:
             self._failed.pop(rumor.name, None)
+        if rumor.status is Status.SUSPECT and rumor.name != self.own_name:
+            self._suspect[rumor.name] = None
+        else:
+            self._suspect.pop(rumor.name, None)
         if rumor.status.is_present:
             self._since.pop(rumor.name, None)
         elif before is None or before.status != rumor.status or not before.is_same_life(rumor):

@@ -48,6 +48,8 @@ class FakeNode:
     generation: int = 1_700_000_000_000
     draining: bool = False
     leaving: bool = False
+    isolated: bool = False
+    reachable: float = 1.0
     command_checks: str = "off"
     lookups: int = 0
     checked: dict[str, tuple[Check, ...]] = attrs.field(factory=dict)  # by id
@@ -115,8 +117,8 @@ class FakeNode:
             incarnation=0,
             zone="north",
             local_health=0,
-            isolated=False,
-            reachable=1.0,
+            isolated=self.isolated,
+            reachable=self.reachable,
             draining=self.draining,
             leaving=self.leaving,
             serving_last_known=False,

@@ -37,6 +37,7 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
         "zone": "north",
         "local_health": 0,
         "isolated": False,
+        "silence": 0.0,
         "reachable": 1.0,
         "draining": False,
         "leaving": False,

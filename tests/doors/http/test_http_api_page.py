@@ -79,6 +79,7 @@ def test_every_event_is_listed() -> None:
     kinds = ["instance-added", "instance-changed", "instance-removed", "check-flapping", "check-steady"]
     kinds += ["role-contested", "role-settled"]
     kinds += ["member-joined", "member-suspect", "member-alive", "member-failed", "member-left"]
+    kinds += ["node-isolated", "node-heard"]
     assert list(rows("### `GET /api/v1/events`")) == ["snapshot", *kinds]
 
 

@@ -174,3 +174,21 @@ def test_there_is_room_for_so_many_members_and_no_more(monkeypatch: pytest.Monke
     monkeypatch.setattr(limits, "MEMBERS_MAX", 3)
     assert members(1).has_room()
     assert not members(2).has_room()
+
+
+def test_reachable_are_the_others_that_are_alive_among_those_that_have_not_left() -> None:
+    members = Members(Settings(), Random(1), "a")
+    members.put(rumor("a", Status.SUSPECT, port=7000), 0.0)
+    assert members.reachable == 1.0
+    others = crowd(4)
+    for other in others:
+        members.put(other, 0.0)
+    assert members.reachable == 1.0
+    members.put(others[0].graver(Status.SUSPECT), 0.0)
+    assert members.reachable == 0.75
+    members.put(others[0].graver(Status.FAILED), 0.0)
+    members.put(others[1].graver(Status.SUSPECT), 0.0)
+    assert members.reachable == 0.5
+    members.put(others[0].graver(Status.LEFT), 0.0)
+    members.put(attrs.evolve(others[1], incarnation=1), 0.0)
+    assert members.reachable == 1.0
