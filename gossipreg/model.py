@@ -380,3 +380,5 @@ class NodeInfo:
     services: int
     instances: int
     counters: Mapping[str, int]  # what was sent, received, and dropped and why
+    paths: Mapping[str, str] = attrs.field(factory=dict)  # by member to which not everything passes: what does
+    troubles: tuple[str, ...] = ()  # what is wrong between this node and its peers, a sentence each

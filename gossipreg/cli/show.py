@@ -169,6 +169,8 @@ def facts(document: Mapping[str, Any]) -> Table:
             rows += [
                 (f"{key}.{inner}", _plain(number)) for inner, number in value.items() if number or key != "counters"
             ]
+        elif isinstance(value, list):
+            rows += [(key, _plain(each)) for each in value]
         else:
             rows.append((key, local(value / 1000) if key == "generation" else _plain(value)))
     return Table(("fact", "value"), rows)

@@ -45,6 +45,7 @@ from gossipreg.protocol.lifelines import Lifelines
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Contest, Identity
 from gossipreg.protocol.membership.members import Members
+from gossipreg.protocol.membership.paths import PathChange, PathMonitor
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outbox import Outbox
@@ -53,6 +54,7 @@ from gossipreg.protocol.outputs import (
     IsolationChanged,
     MemberChanged,
     Output,
+    PathChanged,
     PoliciesChanged,
     Transmit,
 )
@@ -66,7 +68,7 @@ from gossipreg.protocol.spreading.reconcile import Compare, End, Hold
 from gossipreg.protocol.standing import Standing
 from gossipreg.protocol.talks import Purpose, Talk, Talks, answers, corrections
 from gossipreg.protocol.voice import Voice
-from gossipreg.protocol.wire.messages import Junk, Message, pack
+from gossipreg.protocol.wire.messages import SENDER_BYTES, Junk, Message, pack, pack_padded
 from gossipreg.protocol.wire.reader import Reader
 
 #: Time between sweeps of what can be forgotten (seconds). Memory spans are minutes to a day.
@@ -177,6 +179,11 @@ class Engine:
         return self.knowledge.members
 
     @property
+    def paths(self) -> PathMonitor:
+        """Which of packets and streams pass to whom."""
+        return self.outbox.paths
+
+    @property
     def view(self) -> View:
         """What lookups answer."""
         return self.knowledge.view
@@ -218,6 +225,7 @@ class Engine:
             self.knowledge.mill.deadline,
             self.standing.deadline,
             self.lifelines.deadline,
+            self.paths.deadline,
             self.joining.deadline if self.joining.is_urgent else math.inf,
         )
         return min(urgent, min(self.joining.deadline, self._sweep_at) + _CHORES_WAIT)
@@ -229,7 +237,17 @@ class Engine:
     def _done(self) -> list[Output]:
         """What the verb returns that now ends."""
         self._due = None
+        changes = self.paths.changed()
+        if changes:
+            self._tell_of_paths(changes)
         return self.outbox.take()
+
+    def _tell_of_paths(self, changes: list[PathChange]) -> None:
+        self.outbox.fit_paths()
+        for change in changes:
+            member = self.members.by_life(change.life)
+            if member is not None:
+                self.outbox.put(PathChanged(member.name, change.passes, change.size, change.hears))
 
     # What the user wants
 
@@ -386,6 +404,10 @@ class Engine:
                 self.exchange.hurry(now)  # what was said meanwhile was not heard here, nor what was said here there
                 self._note_isolation(isolated=False, now=now)
             self.detector.heard(sender, now)
+            if stream is None:
+                self.paths.packet_heard(sender, now)
+            elif stream > 0:
+                self.paths.stream_answered(sender)
             if member.status in (Status.SUSPECT, Status.FAILED):
                 self.outbox.tell_accused(member, now)
         return Voice(sender, source, member, stream), messages
@@ -441,7 +463,12 @@ class Engine:
 
     def _hear_ack(self, ack: Ack, voice: Voice, now: float) -> None:
         if voice.member is not None:
-            self.judgement.perform(self.detector.prober.acked(ack, voice.sender, now), now)
+            found = self.detector.prober.acked(ack, voice.sender, now)
+            if voice.in_talk and found:
+                self.paths.stream_acked(voice.sender, now)
+            elif not voice.in_talk and not ack.subject:
+                self.paths.packet_acked(voice.sender, ack.seq, now)
+            self.judgement.perform(found, now)
         if not ack.subject:
             self._compare(ack.fingerprint, voice, now)
 
@@ -461,7 +488,10 @@ class Engine:
         voice.news = talk.news
         ended = False
         for message in messages:
-            talk.compared = talk.compared or isinstance(message, Compare)
+            if isinstance(message, Compare):
+                talk.compared = True
+                if voice.member is not None:
+                    self.paths.gossip_missed(voice.sender, now)
             ended = ended or isinstance(message, End)
             self._hear(message, voice, now)
         talk.news = voice.news
@@ -481,6 +511,10 @@ class Engine:
         return self._done() if talk is None else self._ended(talk, now, refused=refused)
 
     def _ended(self, talk: Talk, now: float, *, refused: bool = False) -> list[Output]:
+        if talk.purpose is not None and not talk.answered and not refused:
+            member = self.members.at(talk.to)
+            if member is not None:
+                self.paths.stream_stalled(member.life, now)
         if talk.purpose in (Purpose.LIFELINE, Purpose.KNOCK):
             self.lifelines.ended(talk, now, refused=refused)
         elif talk.purpose is Purpose.PROBE and refused:
@@ -493,8 +527,11 @@ class Engine:
         return self._done()
 
     def _compare(self, theirs: int, voice: Voice, now: float) -> None:
-        peer = voice.source if voice.member is None else voice.member.address
-        self.exchange.met(theirs, peer, now, may_talk=not voice.in_talk and not self.identity.left)
+        if voice.member is None:
+            peer, may_talk = voice.source, not voice.in_talk
+        else:
+            peer, may_talk = voice.member.address, self.identity.settled or not voice.in_talk
+        self.exchange.met(theirs, voice.sender, peer, now, may_talk=may_talk and not self.identity.left)
 
     # What is due
 
@@ -526,6 +563,7 @@ class Engine:
         self.judgement.probe(now)
         self.judgement.judge(now)
         self.lifelines.wake(now)
+        self._test_paths(now)
         self.standing.wake(now)
         self.joining.wake(now)
         self._note_isolation(isolated=self.is_isolated(now), now=now)
@@ -538,7 +576,25 @@ class Engine:
             self._isolated = isolated
             self.outbox.put(IsolationChanged(isolated, self.silence(now)))
 
+    def _test_paths(self, now: float) -> None:
+        for test in self.paths.wake(now):
+            member = self.members.by_life(test.life)
+            if member is None:
+                continue
+            ping = Ping(test.seq, member.life, self.fingerprint)
+            if test.over_stream:
+                self.exchange.open(Purpose.PROBE, member.address, [ping, End()], about=test.seq)
+            elif test.size:
+                self.outbox.send(member.address, pack_padded(ping, test.size - SENDER_BYTES))
+            else:
+                self.outbox.send(member.address, pack(ping))
+
+    def _is_present(self, life: int) -> bool:
+        member = self.members.by_life(life)
+        return member is not None and member.status.is_present
+
     def _sweep(self, now: float) -> None:
+        self.paths.sweep(self._is_present, now)
         self.detector.prober.expire(now)
         self.outbox.forget(now)
         for rumor in self.knowledge.sweep(now):

@@ -12,10 +12,12 @@ from random import Random
 
 import attrs
 
+from gossipreg import limits
 from gossipreg.config import Settings
 from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import CloseStream, KeepStream, OpenStream, SendFrame
 from gossipreg.protocol.registry.records import Fetch
@@ -26,6 +28,9 @@ from gossipreg.protocol.wire.messages import Message, pack
 
 #: For how many periods it is remembered that a peer differed; one in bad health pings every ninth.
 _DIFFERS_PERIODS = 20
+
+#: How much less a TCP segment may hold than a datagram, in a packet of the same size (bytes): headers and options.
+_SEGMENT_LESS = 24
 
 _END = pack(End())
 _HOLD = pack(Hold())
@@ -55,8 +60,17 @@ class Exchange:
             return None
         self.knowledge.counters[Count.STREAMS_OPENED] += 1
         [frame] = frames(self.outbox.sender, map(pack, messages))
-        self.outbox.put(OpenStream(stream, to, frame, self.settings.stream_patience, idle))
+        self.outbox.put(OpenStream(stream, to, frame, self.settings.stream_patience, idle, self._segment(to)))
         return stream
+
+    def _segment(self, to: Address) -> int:
+        """The largest segment that passes to ``to`` (bytes), where large packets are lost; else 0."""
+        paths = self.outbox.paths
+        if paths.least_size == limits.PACKET_BYTES_MAX:
+            return 0
+        member = self.knowledge.members.at(to)
+        size = limits.PACKET_BYTES_MAX if member is None else paths.size(member.life)
+        return size - _SEGMENT_LESS if size < limits.PACKET_BYTES_MAX else 0
 
     def open_comparison(self, purpose: Purpose, to: Address) -> None:
         """Open a stream to compare states."""
@@ -115,8 +129,11 @@ class Exchange:
 
     # When states differ
 
-    def met(self, fingerprint: int, peer: Address, now: float, *, may_talk: bool) -> None:
-        """A peer has this ``fingerprint``: compare with it, if ours has differed for longer than gossip needs."""
+    def met(self, fingerprint: int, life: int, peer: Address, now: float, *, may_talk: bool) -> None:
+        """The peer ``life`` has this ``fingerprint``: compare with it, if ours differs for longer than gossip needs.
+
+        Where packets do not pass, gossip is not waited for; where streams do not, another peer has to do.
+        """
         ours = self.knowledge.fingerprint.total
         if ours != self._steady:
             self._steady, self._differs_since = ours, None
@@ -127,9 +144,12 @@ class Exchange:
             self._unequal_since = now
         if self._differs_since is None or now - self._differs_since > _DIFFERS_PERIODS * self.settings.probe_interval:
             self._differs_since = now
-        if may_talk and self._is_time(now) and not self._is_comparing():
+        passes = self.outbox.paths.passes(life)
+        is_time = self._is_time(now) or (passes is Passes.STREAMS_ONLY and now >= self._talk_after)
+        if may_talk and is_time and passes is not Passes.PACKETS_ONLY and not self._is_comparing():
             self._talk_after = now + self.settings.reconcile_gap * (0.75 + self.dice.random() / 2)
             self.knowledge.counters[Count.RECONCILIATIONS] += 1
+            self.outbox.paths.gossip_missed(life, now)
             self.open_comparison(Purpose.RECONCILE, peer)
 
     def _is_comparing(self) -> bool:

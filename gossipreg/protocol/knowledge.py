@@ -49,6 +49,7 @@ class Knowledge:
     policies: Policies = attrs.field(factory=Policies)
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
     mill: Dissemination = attrs.field(init=False)
+    message_room: int = limits.PACKET_BYTES_MAX  # bytes of the largest message that fits a packet now
     own: Rumor | None = None  # this node's claim, which stands for it in its own view even before it is announced
     _filed: dict[str, int] = attrs.field(factory=dict)  # owner -> generation whose records are in the fingerprint
     _doubted: dict[str, None] = attrs.field(factory=dict)  # owners that more than one member could not reach
@@ -144,6 +145,8 @@ class Knowledge:
     def spread(self, record: Record, now: float, heard_from: str | None = None) -> None:
         """Tell others of a record: the record itself, or where to fetch it."""
         data = pack(record if is_inline(record) else announcement(record))
+        if len(data) > self.message_room:
+            data = pack(announcement(record))
         about = (record.owner, record.id)
         self._tell(Topic.INSTANCES, about, data, now, said_by=record.owner, heard_from=heard_from)
 

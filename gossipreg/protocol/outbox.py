@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import attrs
 
+from gossipreg import limits
 from gossipreg.config import Settings
 from gossipreg.model import Address
 from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.membership.paths import PathMonitor
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import Output, Transmit
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack, pack_sender
@@ -25,9 +27,20 @@ class Outbox:
     settings: Settings
     knowledge: Knowledge
     packet_room: int  # bytes of a datagram before it is sealed
+    paths: PathMonitor = attrs.field(init=False)
     sender: bytes = b""
+    _room: int = attrs.field(init=False)  # bytes of a datagram before it is sealed, as far as the paths pass it
     _outputs: list[Output] = attrs.field(factory=list)
     _told: dict[int, float] = attrs.field(factory=dict)  # life id -> when it was last told, unasked
+
+    def __attrs_post_init__(self) -> None:
+        self.paths = PathMonitor(limits.PACKET_BYTES_MAX - self.packet_room)
+        self.fit_paths()
+
+    def fit_paths(self) -> None:
+        """Send packets of a size that passes to every member, as far as it is known."""
+        self._room = self.paths.least_size - self.paths.overhead
+        self.knowledge.message_room = self._room - SENDER_BYTES
 
     def sign(self, life: int) -> None:
         """Send in the name of ``life`` from now on."""
@@ -51,7 +64,7 @@ class Outbox:
         """Send a packet of ``messages``; with ``now``, rumors ride along in what room is left."""
         data = self.sender + b"".join(messages)
         if now is not None:
-            data += b"".join(self.knowledge.mill.ride(self.packet_room - len(data), now))
+            data += b"".join(self.knowledge.mill.ride(self._room - len(data), now))
         self.put(Transmit(data, to))
 
     def tell(self, life: int, to: Address, message: bytes, now: float) -> None:
@@ -68,7 +81,7 @@ class Outbox:
     def flush(self, now: float) -> None:
         """Send the rumors that are due."""
         members = self.knowledge.members
-        room = self.packet_room - SENDER_BYTES
+        room = self._room - SENDER_BYTES
         fanout = self.settings.gossip_fanout
         for parcel in self.knowledge.mill.flush(room, members.present_count, now):
             data = self.sender + b"".join(parcel.rumors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from gossipreg.model import Address
+from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.membership.rumor import Rumor
 
 
@@ -21,6 +22,7 @@ class OpenStream:
     """Connect to ``to``, send ``frame`` when connected, and hand what comes back to `Engine.stream_frame`.
 
     If the stream is silent for ``patience`` seconds, close it; one that is ``idle`` may be silent once it is open.
+    ``segment``: the largest piece that the kernel may send at a time (bytes; 0: as it finds best).
     However it ends, tell `Engine.stream_ended` once.
     """
 
@@ -29,6 +31,7 @@ class OpenStream:
     frame: bytes
     patience: float
     idle: bool = False
+    segment: int = 0
 
 
 @attrs.frozen
@@ -64,6 +67,16 @@ class MemberChanged:
 
     before: Rumor | None
     after: Rumor | None
+
+
+@attrs.frozen
+class PathChanged:
+    """From now on ``passes`` on the path to ``member``; ``size``, ``hears``: see `paths.PathChange`."""
+
+    member: str
+    passes: Passes
+    size: int
+    hears: bool
 
 
 @attrs.frozen
@@ -104,6 +117,7 @@ Output = (
     | CloseStream
     | SeekSeeds
     | MemberChanged
+    | PathChanged
     | InstancesChanged
     | PoliciesChanged
     | IsolationChanged

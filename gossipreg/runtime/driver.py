@@ -26,6 +26,7 @@ from gossipreg.protocol.outputs import (
     NameContested,
     OpenStream,
     Output,
+    PathChanged,
     PoliciesChanged,
     SeekSeeds,
     SendFrame,
@@ -37,11 +38,12 @@ from gossipreg.runtime.contests import Contests
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.streams import Streams
+from gossipreg.runtime.troubles import log_path
 
 log = logging.getLogger(__name__)
 
 #: What happened, of all that an engine returns; the rest is to be done.
-News = MemberChanged | InstancesChanged | PoliciesChanged | IsolationChanged | NameContested
+News = MemberChanged | PathChanged | InstancesChanged | PoliciesChanged | IsolationChanged | NameContested
 
 
 @attrs.define(eq=False, repr=False)
@@ -159,6 +161,8 @@ class Driver:
         match news:
             case MemberChanged():
                 self._tell_of_member(news)
+            case PathChanged():
+                log_path(news)
             case InstancesChanged():
                 self.changes.write(("service", name) for name in news.services)
                 self._contests.warn(news.services)

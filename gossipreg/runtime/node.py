@@ -32,6 +32,7 @@ from gossipreg.protocol.registry.choose import by_weight, by_weight_among, match
 from gossipreg.protocol.registry.panic import Lost
 from gossipreg.runtime.life import Life
 from gossipreg.runtime.offers import Definition
+from gossipreg.runtime.troubles import path_states, troubles_of
 from gossipreg.runtime.watches import Events, Watch
 
 
@@ -104,6 +105,8 @@ class Node:
             instances=sum(count.instances for count in counts.values()),
             serving_last_known=bool(engine.view.recalled),
             counters={str(name): self._life.counters[name] for name in Count},
+            paths=path_states(engine),
+            troubles=troubles_of(engine),
         )
 
     # What it sees

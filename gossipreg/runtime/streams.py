@@ -122,7 +122,7 @@ class Streams:
         """A connection, or None. Raises ``ConnectionRefusedError`` when the peer's kernel says that nobody listens."""
         with trio.move_on_after(opening.patience):
             try:
-                return await self._connected(opening.to)
+                return await self._connected(opening.to, opening.segment)
             except ConnectionRefusedError:
                 self.counters[Count.STREAMS_REFUSED] += 1
                 raise
@@ -131,12 +131,17 @@ class Streams:
         self.counters[Count.STREAMS_NOT_CONNECTED] += 1
         return None
 
-    async def _connected(self, to: Address) -> trio.SocketStream:
-        """A connection to an IP address. Raises ``OSError`` as the kernel says it: which it is, is news."""
+    async def _connected(self, to: Address, segment: int) -> trio.SocketStream:
+        """A connection to an IP address, with segments of at most ``segment`` bytes unless it is 0.
+
+        Raises ``OSError`` as the kernel says it: which it is, is news.
+        """
         family = trio.socket.AF_INET6 if ":" in to.host else trio.socket.AF_INET
         made = trio.socket.socket(family, trio.socket.SOCK_STREAM)
         self._sockets.add(made)
         try:
+            if segment:
+                made.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_MAXSEG, segment)
             await made.connect(tuple(to))
         except BaseException:
             made.close()

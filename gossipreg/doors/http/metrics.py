@@ -99,6 +99,13 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
         "1 while the node, which has reached nobody yet, answers from its snapshot.",
         info.serving_last_known,
     )
+    paths = Counter(info.paths.values())
+    yield labelled(
+        "impaired_paths",
+        "Members to which not everything passes, by what does: streams_only, packets_only, small_packets.",
+        ("passes",),
+        {(state,): paths[state] for state in ("packets_only", "small_packets", "streams_only")},
+    )
     yield _plain("draining", "1 while the node asks for no new work.", info.draining)
     members = {(status,): count for status, count in info.members.items()}
     yield labelled("members", "Members that are remembered, this node included, by status.", ("status",), members)

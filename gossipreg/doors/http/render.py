@@ -110,6 +110,8 @@ def node(info: NodeInfo) -> Json:
         "services": info.services,
         "instances": info.instances,
         "counters": dict(info.counters),
+        "paths": dict(info.paths),
+        "troubles": list(info.troubles),
     }
 
 

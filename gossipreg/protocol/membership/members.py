@@ -207,6 +207,13 @@ class Members:
             forgotten.append(rumor)
         return forgotten
 
+    def at(self, address: Address) -> Rumor | None:
+        """The present other at ``address``."""
+        for name in self._present:
+            if self._rumors[name].address == address:
+                return self._rumors[name]
+        return None
+
     def present_addresses(self) -> dict[Address, str]:
         """Where the present others are."""
         return {self._rumors[name].address: name for name in self._present}

@@ -164,7 +164,10 @@ class Dissemination:
         parcels = [Parcel(origin, [])]
         left = room
         for item in _taking_turns(items):
-            assert len(item.data) <= room, "what is too large for a packet is announced, not gossiped"
+            if len(item.data) > room:  # queued before it was found that packets of its size are lost
+                del self._items[item.key]
+                self.dropped += 1
+                continue
             if len(item.data) > left and len(parcels) < limits.FLUSH_PACKETS_MAX:
                 parcels.append(Parcel(origin, []))
                 left = room

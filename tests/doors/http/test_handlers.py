@@ -47,6 +47,8 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
         "services": 1,
         "instances": 2,
         "counters": {"packets_sent": 12, "packets_received": 11},
+        "paths": {},
+        "troubles": [],
     }
 
 
