@@ -19,6 +19,7 @@ from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.outputs import OpenStream
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec, StreamRefused
+from gossipreg.runtime.accepting import serve
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Streams:
         """Accept streams for ever."""
         ours = trio.socket.from_stdlib_socket(listener)
         self._sockets.add(ours)
-        await trio.serve_listeners(self._accept, [trio.SocketListener(ours)])
+        await serve(self._accept, [trio.SocketListener(ours)])
 
     async def _call(self, opening: OpenStream) -> None:
         refused = False

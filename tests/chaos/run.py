@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -220,10 +221,9 @@ class Run:
             fresh = log.read()
         complete = fresh[: fresh.rfind(b"\n") + 1]
         self._read[host.name] = self._read.get(host.name, 0) + len(complete)
-        for line in complete.decode(errors="replace").splitlines():
-            if "Traceback" in line:
-                self.record(Complained(self.progress.now, host.name, line[:2000]))
-                return
+        _, found, text = complete.decode(errors="replace").partition("Traceback")
+        if found:
+            self.record(Complained(self.progress.now, host.name, f"{found}{text[:2000]}"))
 
     async def _judged(self, verdict: str) -> None:
         """Ask until every view is right, twice in a row; what is wrong at the bound is a violation."""
@@ -293,4 +293,5 @@ async def run(wishes: Wishes, say: Callable[[str], None], *, keep: bool = False)
 
 def _keep_disks(ground: Ground) -> None:
     for host in ground.hosts:
-        shutil.copytree(host.disk / "data", host.directory / "data", dirs_exist_ok=True, ignore_dangling_symlinks=True)
+        with contextlib.suppress(OSError, shutil.Error):  # a wiped disk has none
+            shutil.copytree(host.disk / "data", host.directory / "data", dirs_exist_ok=True)

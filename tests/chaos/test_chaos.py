@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from tests.chaos.__main__ import told
-from tests.chaos.checker import DEFAULT
 from tests.chaos.faults import NEMESES
 from tests.chaos.ground import why_no_nemesis, why_not
 from tests.chaos.run import QUICK, Result, Wishes, run
@@ -18,9 +17,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can be run"),
 ]
-
-#: Nemeses under which the product breaks an invariant today: what is not checked, until it is mended.
-KNOWN: dict[str, frozenset[str]] = {"descriptors": frozenset({"tracebacks"})}
 
 
 def say(line: str) -> None:
@@ -38,15 +34,14 @@ async def play(wishes: Wishes) -> Result:
 async def test_one_nemesis(nemesis: str) -> None:
     if reason := why_no_nemesis(nemesis):
         pytest.skip(reason)
-    invariants = DEFAULT - KNOWN.get(nemesis, frozenset())
     seed = 1 + list(NEMESES).index(nemesis)
-    wishes = Wishes(seed, phases=1, nemeses=(nemesis,), mixed=False, length=12.0, settings=QUICK, invariants=invariants)
+    wishes = Wishes(seed, phases=1, nemeses=(nemesis,), mixed=False, length=12.0, settings=QUICK)
     result = await play(wishes)
     assert result.outcomes["ok"] >= 10
 
 
 @pytest.mark.parametrize("seed", [1001, 1002])
 async def test_mixed_nemeses(seed: int) -> None:
-    nemeses = tuple(name for name in NEMESES if not why_no_nemesis(name) and name not in KNOWN)
+    nemeses = tuple(name for name in NEMESES if not why_no_nemesis(name))
     result = await play(Wishes(seed, phases=3, nemeses=nemeses, length=20.0))
     assert result.phases == 3

@@ -19,6 +19,7 @@ from gossipreg.doors.dns.registry import Registry
 from gossipreg.doors.dns.sockets import open_sockets
 from gossipreg.doors.dns.zone import Zone
 from gossipreg.model import Address
+from gossipreg.runtime.accepting import serve
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +50,7 @@ async def serve_dns(
             await nursery.start(directory.follow)
             nursery.start_soon(serve_udp, sockets.udp, door)
             task_status.started(sockets.address)
-            await trio.serve_listeners(
-                partial(admit, door, trio.CapacityLimiter(limits.CONNECTIONS_MAX)), [sockets.tcp]
-            )
+            await serve(partial(admit, door, trio.CapacityLimiter(limits.CONNECTIONS_MAX)), [sockets.tcp])
 
 
 async def serve_udp(udp: socket.socket, door: Door) -> None:

@@ -24,6 +24,7 @@ from gossipreg.doors.http.prompt import PromptStream
 from gossipreg.doors.http.registry import Registry
 from gossipreg.errors import InsecureError
 from gossipreg.model import Address, SocketFile
+from gossipreg.runtime.accepting import serve
 
 if TYPE_CHECKING:
     from gossipreg.doors.dialects.dialect import Dialect
@@ -95,7 +96,7 @@ async def _serve(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(door.close_with_node)
         task_status.started(bound)
-        await trio.serve_listeners(Reception(door).greet, listeners)
+        await serve(Reception(door).greet, listeners)
 
 
 @attrs.define(eq=False, repr=False)

@@ -19,6 +19,7 @@ from gossipreg.doors.proxy.counters import ForwardCount
 from gossipreg.doors.proxy.proxy import Proxy
 from gossipreg.errors import BindError
 from gossipreg.model import Address
+from gossipreg.runtime.accepting import serve
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -47,7 +48,7 @@ async def serve_metrics(
         raise BindError(f"cannot listen on {address} for metrics: {reason}: {remedy}") from None
     bound = Address(*listeners[0].socket.getsockname()[:2])
     task_status.started(bound)
-    await trio.serve_listeners(Reception(_Door(proxies, Guard(asked=address, bound=bound))).greet, listeners)
+    await serve(Reception(_Door(proxies, Guard(asked=address, bound=bound))).greet, listeners)
 
 
 @attrs.frozen(eq=False)

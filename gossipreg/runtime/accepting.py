@@ -1,0 +1,76 @@
+"""Accepting connections, also while the process or the host is short of descriptors or memory.
+
+In place of ``trio.serve_listeners``, which logs an error with a traceback ten times a second then.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import trio
+
+StreamT = TypeVar("StreamT", bound=trio.abc.AsyncResource)
+
+log = logging.getLogger(__name__)
+
+#: What the kernel says when it has no room for another connection: the next one may find some.
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+#: How long nothing is accepted after that (seconds): long enough that it costs nothing, short for who waits.
+RETRY_SECONDS: Final = 0.1
+
+#: From one log line about it to the next (seconds).
+COMPLAINT_SECONDS: Final = 60.0
+
+
+async def serve(
+    handler: Callable[[StreamT], Awaitable[object]], listeners: Sequence[trio.abc.Listener[StreamT]]
+) -> None:
+    """Give every connection to ``handler``, each in a task of its own, until cancelled; close it afterwards.
+
+    The listeners are closed in the end. While a connection cannot be accepted for want of descriptors, those that are
+    open are served on. Any other ``OSError`` of a listener is raised.
+    """
+    async with trio.open_nursery() as nursery:
+        for listener in listeners:
+            nursery.start_soon(_accept, listener, handler, nursery)
+
+
+async def _accept(
+    listener: trio.abc.Listener[StreamT],
+    handler: Callable[[StreamT], Awaitable[object]],
+    nursery: trio.Nursery,
+) -> None:
+    complained_at = -math.inf
+    async with listener:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                if trio.current_time() - complained_at >= COMPLAINT_SECONDS:
+                    complained_at = trio.current_time()
+                    log.warning("cannot accept a connection%s: %s; it is tried again", _where(listener), error.strerror)
+                await trio.sleep(RETRY_SECONDS)
+            else:
+                nursery.start_soon(_handle, stream, handler)
+
+
+async def _handle(stream: StreamT, handler: Callable[[StreamT], Awaitable[object]]) -> None:
+    try:
+        await handler(stream)
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+def _where(listener: object) -> str:
+    """The listener's address, for the log."""
+    if not isinstance(listener, trio.SocketListener):
+        return ""
+    name = listener.socket.getsockname()
+    return f" at {name}" if isinstance(name, str) else f" at {name[0]}:{name[1]}"

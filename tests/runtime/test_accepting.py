@@ -1,0 +1,94 @@
+"""A server that is short of descriptors serves on what it has, tries again, and says so once a minute."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from gossipreg.runtime.accepting import COMPLAINT_SECONDS, RETRY_SECONDS, serve
+
+
+@attrs.define(eq=False)
+class FakeStream(trio.abc.AsyncResource):
+    """A connection that was accepted."""
+
+    closed: bool = False
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await trio.lowlevel.checkpoint()
+
+
+@attrs.define(eq=False)
+class FakeListener(trio.abc.Listener[FakeStream]):
+    """Gives what it was told to give, an error number or a connection, and then waits."""
+
+    given: list[int | FakeStream]
+    tries: list[float] = attrs.field(factory=list)
+    closed: bool = False
+
+    async def accept(self) -> FakeStream:
+        self.tries.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        if not self.given:
+            await trio.sleep_forever()
+        match self.given.pop(0):
+            case int(number):
+                raise OSError(number, os.strerror(number))
+            case stream:
+                return stream
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await trio.lowlevel.checkpoint()
+
+
+async def served(listener: FakeListener, seconds: float) -> list[FakeStream]:
+    """The connections that were handled within so many seconds."""
+    handled: list[FakeStream] = []
+
+    async def handle(stream: FakeStream) -> None:
+        await trio.lowlevel.checkpoint()
+        handled.append(stream)
+
+    with trio.move_on_after(seconds):
+        await serve(handle, [listener])
+    return handled
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_a_connection_that_finds_no_descriptor_is_tried_again(number: int, autojump_clock: MockClock) -> None:
+    begin, stream = trio.current_time(), FakeStream()
+    listener = FakeListener([number, number, stream])
+    assert await served(listener, 1.0) == [stream]
+    assert listener.tries[:3] == [pytest.approx(begin + turn * RETRY_SECONDS) for turn in range(3)]
+
+
+async def test_it_is_logged_once_a_minute_without_a_traceback(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = round(2.5 * COMPLAINT_SECONDS / RETRY_SECONDS)
+    with caplog.at_level(logging.INFO):
+        await served(FakeListener([errno.EMFILE] * tries), 3 * COMPLAINT_SECONDS)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+    assert all(record.exc_info is None for record in caplog.records)
+    assert "Too many open files" in caplog.text
+
+
+async def test_connections_and_listeners_are_closed_in_the_end(autojump_clock: MockClock) -> None:
+    stream = FakeStream()
+    listener = FakeListener([stream])
+    await served(listener, 1.0)
+    assert stream.closed
+    assert listener.closed
+
+
+async def test_any_other_error_is_raised(autojump_clock: MockClock) -> None:
+    with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="Bad file")):
+        await served(FakeListener([errno.EBADF]), 1.0)
