@@ -304,7 +304,7 @@ class Config:
     )
     data_dir: Path | None = _option(
         None,
-        "Directory in which name, peers and registrations outlive a crash. Default: none are kept.",
+        "Directory in which all that is set at the node outlives a crash. Default: nothing is kept.",
         converter=_optional_path,
     )
     snapshot: Path | None = _option(

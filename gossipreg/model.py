@@ -206,12 +206,15 @@ class Instance:
             _check_name("zone", self.zone)
         _check_tags(self.tags)
         _check_meta(self.meta)
-        if not _is_text(self.reason, 0, limits.REASON_CHARS_MAX):
-            raise InvalidInstance(
-                f"reason: {_shown(self.reason)} is not a string of up to {limits.REASON_CHARS_MAX} characters"
-            )
+        check_reason(self.reason)
         if not isinstance(self.sealed, bytes) or len(self.sealed) > limits.SEALED_BYTES_MAX:
             raise InvalidInstance(f"credentials: sealed they take more than {limits.SEALED_BYTES_MAX} bytes")
+
+
+def check_reason(reason: object) -> None:
+    """Raise ``InvalidInstance`` unless ``reason`` can be shown as one."""
+    if not _is_text(reason, 0, limits.REASON_CHARS_MAX):
+        raise InvalidInstance(f"reason: {_shown(reason)} is not a string of up to {limits.REASON_CHARS_MAX} characters")
 
 
 def _shown(value: object) -> str:

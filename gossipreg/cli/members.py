@@ -52,7 +52,7 @@ def drain(agent: Agent, *, as_json: bool, end: bool) -> None:
     """Have nobody send new work to what the agent offers.
 
     All its instances weigh 0, for everybody, within moments; what they have begun goes on. The agent itself stays, and
-    answers as before. A restart of it ends this, too.
+    answers as before. With a data directory a restart of it does not end this.
 
     Examples:
       gossipreg drain

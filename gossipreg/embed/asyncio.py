@@ -198,15 +198,24 @@ class Node(Reads):
         """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
         await self._done(partial(self._node.remove_policy, key))
 
-    async def drain(self) -> None:
+    @property
+    def drained(self) -> str | None:
+        """Why this node was told to ask for no new work, which may be empty; None if it was not."""
+        return self._node.drained
+
+    async def drain(self, reason: str = "") -> None:
         """Ask for no new work, and stay: all that this node offers weighs 0, everywhere, until `undrain`.
 
-        Nothing else changes for it. A restart ends it. Idempotent. Raises ``NodeClosed``.
+        Nothing else changes for it. With a data directory it outlives a restart, with its ``reason`` (at most 160
+        characters, for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
-        await self._done(self._node.drain)
+        await self._done(partial(self._node.drain, reason))
 
     async def undrain(self) -> None:
-        """Ask for work again: everything weighs what it was registered with. Idempotent. Raises ``NodeClosed``."""
+        """Ask for work again: everything weighs what it was registered with. Idempotent.
+
+        Raises ``NodeClosed``, ``StorageError``.
+        """
         await self._done(self._node.undrain)
 
     async def leave(self) -> None:

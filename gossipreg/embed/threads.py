@@ -192,15 +192,24 @@ class Node(Reads):
         """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
         self._done(partial(self._node.remove_policy, key), timeout)
 
-    def drain(self, *, timeout: float | None = None) -> None:
+    @property
+    def drained(self) -> str | None:
+        """Why this node was told to ask for no new work, which may be empty; None if it was not."""
+        return self._node.drained
+
+    def drain(self, reason: str = "", *, timeout: float | None = None) -> None:
         """Ask for no new work, and stay: all that this node offers weighs 0, everywhere, until `undrain`.
 
-        Nothing else changes for it. A restart ends it. Idempotent. Raises ``NodeClosed``.
+        Nothing else changes for it. With a data directory it outlives a restart, with its ``reason`` (at most 160
+        characters, for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
-        self._done(self._node.drain, timeout)
+        self._done(partial(self._node.drain, reason), timeout)
 
     def undrain(self, *, timeout: float | None = None) -> None:
-        """Ask for work again: everything weighs what it was registered with. Idempotent. Raises ``NodeClosed``."""
+        """Ask for work again: everything weighs what it was registered with. Idempotent.
+
+        Raises ``NodeClosed``, ``StorageError``.
+        """
         self._done(self._node.undrain, timeout)
 
     def leave(self, *, timeout: float | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,11 +24,13 @@ from gossipreg.protocol.registry.credentials import NONCE_BYTES, Keyring
 from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.wire.messages import Junk, message_of, pack
 from gossipreg.runtime.changes import Changes
+from gossipreg.runtime.checks.kept import UnusableState, unpack
+from gossipreg.runtime.checks.kept import pack as pack_checks
 from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.checks.probing import probe
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.offers import Offer
-from gossipreg.runtime.saved import INSTANCE, POLICY, Place, Saved
+from gossipreg.runtime.saved import CHECKS, INSTANCE, POLICY, Place, Saved
 
 if TYPE_CHECKING:
     from gossipreg.runtime.persistence import Keeper
@@ -39,6 +42,9 @@ _PEERS_KEPT = 64
 
 #: Time between looks at whether the remembered peers are still right (seconds).
 _PEERS_INTERVAL = 5.0
+
+#: Time between two writes of how ttl checks stand (seconds): heartbeats of many services share one sync of the disk.
+_CHECKS_INTERVAL = 0.5
 
 #: How far ahead of the view's indexes the one on disk is: many times what a node could use up between two looks at it,
 #: and as much as a generation is given for a second, so that a restart need not be later than its clock for it.
@@ -59,6 +65,7 @@ class Life:
     keyring: Keyring
     failure: GossipregError | None = None
     leaving: bool = attrs.field(init=False, default=False)  # it drains in order to leave, or has left
+    drained: str | None = attrs.field(init=False, default=None)  # why it was told to ask for no new work, if it was
     offers: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what was registered here, by id
     _awaited: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what files defined before the restart
     monitor: Monitor = attrs.field(init=False)
@@ -129,6 +136,8 @@ class Life:
             for id_ in self._awaited.keys() - wanted:
                 if self.keeper is not None:
                     nursery.start_soon(attempt, id_, partial(self.keeper.drop, id_))
+        for id_ in self._awaited.keys() - failed:
+            self.monitor.forget_recalled(id_)
         self._awaited = {id_: offer for id_, offer in self._awaited.items() if id_ in failed}
         return failed
 
@@ -234,11 +243,30 @@ class Life:
         self.driver.say(self.engine.recall(words, trio.current_time()))
         for id_, body in saved.instances.items():
             try:
-                self._offer_again(Offer.unpack(body, id=id_, owner=self.name))
+                offer = Offer.unpack(body, id=id_, owner=self.name)
+                if id_ in saved.checks and not self._recall_checks(offer, saved.checks[id_]):
+                    unusable.append((CHECKS, id_))
+                self._offer_again(offer)
             except Exception as flaw:  # noqa: BLE001 - today's checks refuse it, or no version could ever read it
                 log.warning("instance %s is not offered again: %s", id_, flaw)
                 unusable.append((INSTANCE, id_))
+                self.monitor.forget_recalled(id_)
+        unusable += [(CHECKS, id_) for id_ in saved.checks if id_ not in saved.instances]
+        if saved.drained is not None:
+            why = f" ({saved.drained})" if saved.drained else ""
+            log.warning("this node still asks for no new work, as before its restart%s: `gossipreg drain --end`", why)
+            self._drain(saved.drained)
         return unusable
+
+    def _recall_checks(self, offer: Offer, body: bytes) -> bool:
+        """Have the offer's ttl checks go on as they stood; False if that cannot be read."""
+        id_, now = offer.instance.id, trio.current_time()
+        try:
+            self.monitor.recall(id_, unpack(body, offer.checks, now, time.time() - now))
+        except UnusableState as flaw:
+            log.warning("the ttl checks of instance %s begin anew: %s", id_, flaw)
+            return False
+        return True
 
     def _offer_again(self, offer: Offer) -> None:
         if offer.defined:
@@ -322,6 +350,29 @@ class Life:
                     log.warning("policies are not noted on disk: %s", errors.exceptions[0])
                 failing = True
 
+    async def keep_checks(self, keeper: Keeper) -> None:
+        """Note on disk how ttl checks stand, soon after they change: no heartbeat waits for the disk."""
+        failing = False
+        while True:
+            await self.monitor.wait_unkept()
+            failing = await self._note_checks(keeper, quietly=failing)
+            await trio.sleep(_CHECKS_INTERVAL)
+
+    async def _note_checks(self, keeper: Keeper, *, quietly: bool) -> bool:
+        """Note on disk how those ttl checks stand that have changed; whether that failed."""
+        unkept = self.monitor.take_unkept()
+        if not unkept:
+            return False
+        offset = time.time() - trio.current_time()
+        try:
+            await keeper.put_checks({id_: pack_checks(states, offset) for id_, states in unkept.items()})
+        except StorageError as error:  # a full disk must not stop a node that serves
+            if not quietly:
+                log.warning("how ttl checks stand is not noted on disk: %s", error)
+            self.monitor.not_kept(unkept)
+            return True
+        return False
+
     async def note_identity(self, keeper: Keeper) -> None:
         """Note on disk who this is, and an index that no lookup has been given yet, nor will be for a while."""
         index = max(self.engine.view.highest, self.changes.position)
@@ -373,13 +424,26 @@ class Life:
             if self.keeper is not None:
                 self.keeper.disown()
 
-    def set_draining(self, *, draining: bool) -> None:
-        """Ask for no new work, or for work again."""
+    async def set_draining(self, reason: str | None) -> None:
+        """Ask for no new work, and note why; or with None ask for work again. With a data directory it outlives this.
+
+        Raises ``NodeClosed``, and ``StorageError`` if the disk refuses it: then nothing has changed.
+        """
         self.check_open()
-        if self.leaving and not draining:
+        if self.leaving and reason is None:
             raise NodeClosed(f"node {self.name!r} is leaving: it takes no work any more")
-        if draining != self.engine.identity.draining:
-            verb = self.engine.drain if draining else self.engine.undrain
+        with trio.CancelScope(shield=True):  # what is on disk is true, whoever has gone meanwhile
+            if self.keeper is not None and reason != self.drained:
+                await self.keeper.set_drained(reason)
+            self.check_open()
+            self._drain(reason)
+        await trio.lowlevel.checkpoint()
+
+    def _drain(self, reason: str | None) -> None:
+        self.drained = reason
+        identity = self.engine.identity
+        if not identity.left and (reason is not None) != identity.draining:
+            verb = self.engine.undrain if reason is None else self.engine.drain
             self.driver.say(verb(trio.current_time()))
 
     @property
@@ -405,6 +469,8 @@ class Life:
             if has_peers and self.engine.own_count() and not identity.draining and not identity.left:
                 self.driver.say(self.engine.drain(trio.current_time()))
                 await trio.sleep(settings.drain_time)
+            if self.keeper is not None:
+                await self._note_checks(self.keeper, quietly=False)
             self.monitor.close()
             if not identity.left:
                 self.driver.say(self.engine.leave(trio.current_time()))

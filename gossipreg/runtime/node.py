@@ -23,6 +23,7 @@ from gossipreg.model import (
     NodeInfo,
     ServiceCount,
     Status,
+    check_reason,
 )
 from gossipreg.policy import Policy, Rule
 from gossipreg.protocol.engine import Engine
@@ -367,18 +368,26 @@ class Node:
 
     # How it ends
 
-    async def drain(self) -> None:
+    @property
+    def drained(self) -> str | None:
+        """Why this node was told to ask for no new work, which may be empty; None if it was not."""
+        return self._life.drained
+
+    async def drain(self, reason: str = "") -> None:
         """Ask for no new work, and stay: all that this node offers weighs 0, everywhere, until `undrain`.
 
-        Nothing else changes for it. A restart ends it. Idempotent. Raises ``NodeClosed``.
+        Nothing else changes for it. With a data directory it outlives a restart, with its ``reason`` (at most 160
+        characters, for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
-        self._life.set_draining(draining=True)
-        await trio.lowlevel.checkpoint()
+        check_reason(reason)
+        await self._life.set_draining(reason)
 
     async def undrain(self) -> None:
-        """Ask for work again: everything weighs what it was registered with. Idempotent. Raises ``NodeClosed``."""
-        self._life.set_draining(draining=False)
-        await trio.lowlevel.checkpoint()
+        """Ask for work again: everything weighs what it was registered with. Idempotent.
+
+        Raises ``NodeClosed``, ``StorageError``.
+        """
+        await self._life.set_draining(None)
 
     async def leave(self) -> None:
         """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""

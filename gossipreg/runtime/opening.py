@@ -127,6 +127,7 @@ async def _living(
                 if keeper is not None:
                     nursery.start_soon(life.keep_peers, keeper)
                     nursery.start_soon(life.keep_identity, keeper)
+                    nursery.start_soon(life.keep_checks, keeper)
                     nursery.start_soon(life.keep_policies)
                     nursery.start_soon(life.renew_credentials)
                 task_status.started(life)

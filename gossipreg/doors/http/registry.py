@@ -148,12 +148,17 @@ class Registry(Protocol):
         """Have nobody obey a policy any more. Raises ``UnknownPolicy``."""
         ...
 
-    async def drain(self) -> None:
-        """Ask for no new work, and stay."""
+    @property
+    def drained(self) -> str | None:
+        """Why it was told to ask for no new work, which may be empty; None if it was not."""
+        ...
+
+    async def drain(self, reason: str = "") -> None:
+        """Ask for no new work, and stay. Raises ``StorageError``, and then nothing has changed."""
         ...
 
     async def undrain(self) -> None:
-        """Ask for work again."""
+        """Ask for work again. Raises ``StorageError``, and then nothing has changed."""
         ...
 
     def events(self, service: str | None = None, *, panic: float = 0.0) -> Batches:

@@ -107,6 +107,11 @@ class CheckState:
         self.flapping = self.flapping and self._score >= _SCORE_STEADY
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing was found yet, so that its health is what it was assumed to be at first."""
+        return self._is_new
+
+    @property
     def needed(self) -> int:
         """Results in a row that it takes to be better than now."""
         return self.check.successes * (2 ** min(_DOUBLINGS_MAX, int(self._score)) if self.flapping else 1)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import trio
@@ -24,6 +24,7 @@ from gossipreg.check import Check, CheckReport, Kind
 from gossipreg.errors import InvalidInstance
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import CheckState, Finding, combined
+from gossipreg.runtime.checks.kept import TtlState
 from gossipreg.runtime.checks.probing import STOPPED_SECONDS
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Watched:
     took: float | None = None
     output: str = ""
     slow: bool = False  # it ran into its timeout
+    broken: bool = False  # running it failed in a way that nobody thought of
     heartbeat: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # ends when one is missed
     patience: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # ends when it was critical for too long
 
@@ -68,6 +70,9 @@ class Monitor:
     flapped: Callable[[str, str], None]
     expired: Callable[[str, str], None]
     dice: random.Random = attrs.field(factory=random.Random)
+    _recalled: dict[str, Mapping[str, TtlState]] = attrs.field(init=False, factory=dict)  # from before a restart
+    _unkept: dict[str, None] = attrs.field(init=False, factory=dict)  # instances whose ttl checks stand otherwise now
+    _unkept_bell: trio.Event = attrs.field(init=False, factory=trio.Event)
     _watched: dict[str, dict[str, Watched]] = attrs.field(init=False, factory=dict)  # by instance and check
     _count: int = attrs.field(init=False, default=0)
     _next_start: float = attrs.field(init=False, default=-math.inf)
@@ -96,13 +101,21 @@ class Monitor:
                 watched.scope.cancel()
         if after:
             self._watched[instance] = after
+        self._recalled.pop(instance, None)
         self._count += len(after) - len(before)
 
     def _keep(self, before: Watched | None, instance: str, check: Check) -> Watched:
         if before is not None and before.check == check:
             return before
         now = trio.current_time()
-        watched = Watched(instance, CheckState.begin(check, now), now + (check.ttl or 0))
+        stood = self._recall(instance, check)
+        watched = (
+            Watched(instance, CheckState.begin(check, now), now + (check.ttl or 0))
+            if stood is None
+            else Watched(instance, stood.state, stood.beats_until, output=stood.output)
+        )
+        if check.kind is Kind.TTL:
+            self._note(instance)
         self.nursery.start_soon(self._live, watched)
         return watched
 
@@ -121,12 +134,14 @@ class Monitor:
         """The health that an instance has, or will have once it is `put` with these checks; and why."""
         now = trio.current_time()
         kept = self._watched.get(instance, {})
-        states = [self._state(kept.get(check.name), check, now) for check in checks]
+        states = [self._state(instance, kept.get(check.name), check, now) for check in checks]
         return combined(states, maintenance)
 
-    @staticmethod
-    def _state(kept: Watched | None, check: Check, now: float) -> CheckState:
-        return kept.state if kept is not None and kept.check == check else CheckState.begin(check, now)
+    def _state(self, instance: str, kept: Watched | None, check: Check, now: float) -> CheckState:
+        if kept is not None and kept.check == check:
+            return kept.state
+        stood = self._recall(instance, check)
+        return CheckState.begin(check, now) if stood is None else stood.state
 
     def reports(self, instance: str, service: str) -> Iterator[CheckReport]:
         """The checks of an instance as they stand."""
@@ -157,6 +172,49 @@ class Monitor:
         """The checks that flap: the id of the instance, a space, the name of the check."""
         every = (watched for mine in self._watched.values() for watched in mine.values())
         return [f"{watched.instance} {watched.check.name}" for watched in every if watched.state.flapping]
+
+    # Over a restart
+
+    def recall(self, instance: str, states: Mapping[str, TtlState]) -> None:
+        """Have ttl checks of an instance go on as they stood before a restart, by name, once it is `put`."""
+        self._recalled[instance] = states
+
+    def forget_recalled(self, instance: str) -> None:
+        """That instance will not be `put`."""
+        self._recalled.pop(instance, None)
+
+    def _recall(self, instance: str, check: Check) -> TtlState | None:
+        stood = self._recalled.get(instance, {}).get(check.name)
+        return stood if stood is not None and stood.state.check == check else None
+
+    def _note(self, instance: str) -> None:
+        self._unkept[instance] = None
+        self._unkept_bell.set()
+
+    async def wait_unkept(self) -> None:
+        """Return once `take_unkept` has something to tell."""
+        await self._unkept_bell.wait()
+
+    def take_unkept(self) -> dict[str, list[TtlState]]:
+        """The ttl checks of those instances of which one has changed since they were last told, by the instance's id.
+
+        A check has changed when a heartbeat came or was missed, too.
+        """
+        names, self._unkept, self._unkept_bell = self._unkept, {}, trio.Event()
+        return {
+            name: [
+                TtlState(each.state, each.beats_until, each.output)
+                for each in self._watched[name].values()
+                if each.check.kind is Kind.TTL
+            ]
+            for name in names
+            if name in self._watched
+        }
+
+    def not_kept(self, instances: Iterable[str]) -> None:
+        """What was told of these could not be kept: tell it again."""
+        for instance in instances:
+            self._note(instance)
 
     # What the service itself says
 
@@ -199,7 +257,7 @@ class Monitor:
             await self._take_turn()
             async with self._slow if watched.slow else self._quick:
                 begun = trio.current_time()
-                finding = await self.probe(check)
+                finding = await self._found(watched)
                 ended = trio.current_time()
             if finding is None:
                 gap = 0.0
@@ -212,6 +270,16 @@ class Monitor:
             if begun + gap < ended:
                 gap += check.interval * math.ceil((ended - begun - gap) / check.interval)
             self._hear(watched, finding, ended)
+
+    async def _found(self, watched: Watched) -> Finding | None:
+        """What one run finds. Whatever goes wrong in it is the check's fault: it must not end the node."""
+        try:
+            return await self.probe(watched.check)
+        except Exception as error:
+            if not watched.broken:
+                log.exception("check %s of %s cannot be run", watched.check.name, watched.instance)
+            watched.broken = True
+            return Finding(Health.CRITICAL, f"it cannot be run: {error}"[: limits.REASON_CHARS_MAX])
 
     async def _take_turn(self) -> None:
         """Wait until a run may start."""
@@ -245,6 +313,8 @@ class Monitor:
 
     def _hear(self, watched: Watched, finding: Finding, now: float) -> None:
         state = watched.state
+        if watched.check.kind is Kind.TTL:
+            self._note(watched.instance)
         watched.runs += 1
         watched.ran = now
         watched.output = _cut(finding.text)

@@ -47,6 +47,7 @@ class FakeNode:
     cluster: str = "default"
     generation: int = 1_700_000_000_000
     draining: bool = False
+    drained: str | None = None
     leaving: bool = False
     isolated: bool = False
     reachable: float = 1.0
@@ -243,11 +244,13 @@ class FakeNode:
         self.hold(attrs.evolve(self._instances[self.name, id], **(back if reason is None else out)))
         return self._instances[self.name, id]
 
-    async def drain(self) -> None:
+    async def drain(self, reason: str = "") -> None:
         self.draining = True
+        self.drained = reason
 
     async def undrain(self) -> None:
         self.draining = False
+        self.drained = None
 
     async def events(
         self,

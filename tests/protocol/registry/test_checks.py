@@ -210,3 +210,11 @@ def test_the_first_result_says_why_a_check_is_critical_and_later_ones_do_not() -
     assert not state.hear(Finding(C, "no answer"), 2.0)
     assert combined([state]) == (C, "tcp: connection refused")
     assert state.since == 0.0
+
+
+def test_a_check_is_new_until_something_was_found() -> None:
+    for health in Health.PASSING, Health.CRITICAL:
+        state = CheckState.begin(Check(ttl=1), 0.0)
+        assert state.is_new
+        state.hear(Finding(health), 1.0)
+        assert not state.is_new

@@ -317,3 +317,24 @@ async def test_nobody_expires_because_this_node_was_stopped(watcher: Watcher, au
     autojump_clock.jump(100)
     await trio.sleep(20)
     assert watcher.expired == []
+
+
+async def test_a_check_that_cannot_even_be_run_is_critical_and_ends_nothing(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(name: str) -> Finding | None:
+        if name == "broken":
+            raise UnicodeError("label empty or too long")
+        return P
+
+    async with trio.open_nursery() as nursery:
+        watcher = Watcher(nursery, broken)
+        checks = [Check(name="broken", tcp="127.0.0.1:1"), Check(name="whole", tcp="127.0.0.1:1")]
+        watcher.monitor.put("o", checks)
+        await trio.sleep(60)
+        [bad, good] = watcher.monitor.reports("o", "orders")
+        assert (bad.health, bad.reason) == (Health.CRITICAL, "it cannot be run: label empty or too long")
+        assert good.health is Health.PASSING
+        assert min(bad.runs, good.runs) > 10
+        nursery.cancel_scope.cancel()
+    assert caplog.text.count("Traceback") == 1

@@ -21,6 +21,10 @@ _NO_REASON: Final = (
     "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
 )
 
+_NO_NODE_REASON: Final = (
+    "Maintenance mode is enabled for this node, but no reason was provided. This is a default message."
+)
+
 #: How Serf counts what a member is.
 _SERF_STATUS: Final = {Status.ALIVE: 1, Status.SUSPECT: 1, Status.LEFT: 3, Status.FAILED: 4}
 
@@ -59,13 +63,13 @@ async def service_maintenance(ask: Ask) -> Answer:
     id_, enable = ask.arguments["id"], _enable(ask)
     if ask.node.own(id_) is None:
         raise Refusal(404, f'Unknown service ID "{id_}". Ensure that the service ID is passed, not the service name.')
-    await ask.node.set_maintenance(id_, _reason(ask) if enable else None)
+    await ask.node.set_maintenance(id_, _reason(ask, _NO_REASON) if enable else None)
     return plain(200)
 
 
 async def maintenance(ask: Ask) -> Answer:
     """Have everybody send this node's instances no new work, or send work again."""
-    await (ask.node.drain() if _enable(ask) else ask.node.undrain())
+    await (ask.node.drain(_reason(ask, _NO_NODE_REASON)) if _enable(ask) else ask.node.undrain())
     return plain(200)
 
 
@@ -82,8 +86,8 @@ def _enable(ask: Ask) -> bool:
     return ask.query.flag("enable")
 
 
-def _reason(ask: Ask) -> str:
-    return (ask.query.first("reason") or _NO_REASON)[: limits.REASON_CHARS_MAX]
+def _reason(ask: Ask, default: str) -> str:
+    return (ask.query.first("reason") or default)[: limits.REASON_CHARS_MAX]
 
 
 # Its checks
@@ -282,6 +286,9 @@ async def checks(ask: Ask) -> Answer:
             "ServiceTags": [] if there is None else list(there.tags),
             "Type": report.check.kind if report.check.kind is not Kind.COMMAND else "script",
         }
+    if ask.node.drained is not None:
+        out = shapes.node_maintenance(ask.node.name, ask.node.drained or _NO_NODE_REASON)
+        rows[out["CheckID"]] = out
     for instance in own.values():
         rows |= {row["CheckID"]: row for row in shapes.own_checks(instance) if row["Type"] == "maintenance"}
     return json({id_: row for id_, row in rows.items() if keep(row)})

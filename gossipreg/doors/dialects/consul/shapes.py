@@ -168,6 +168,11 @@ def serf(node: str, *, reachable: bool) -> Json:
     return _row(node, SERF, "Serf Health Status", status, output)
 
 
+def node_maintenance(node: str, why: str) -> Json:
+    """The check of a node that was taken out."""
+    return _row(node, "_node_maintenance", "Node Maintenance Mode", CRITICAL, "", notes=why, kind="maintenance")
+
+
 def present(member: Member) -> bool:
     """Whether a member is there, for all that its own status tells."""
     return member.status in (Status.ALIVE, Status.SUSPECT)

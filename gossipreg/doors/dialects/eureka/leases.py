@@ -6,6 +6,7 @@ posts there: so clients follow when their node dies, and what the dead one held 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 
 import attrs
@@ -15,8 +16,10 @@ from gossipreg.doors.dialects.eureka.posted import LEASE, STATUS, Posted
 from gossipreg.doors.dialects.eureka.shown import app_of, id_of, kept_of
 from gossipreg.doors.dialects.eureka.trees import Malformed
 from gossipreg.doors.http.registry import Registry
-from gossipreg.errors import InvalidInstance, UnknownInstance
+from gossipreg.errors import InvalidInstance, StorageError, UnknownInstance
 from gossipreg.model import Health, Instance
+
+log = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -75,7 +78,10 @@ class Leases:
         """Remove an instance of this node's. Raises ``UnknownInstance``."""
         instance = self.held(app, id)
         await self.node.deregister(instance.id)
-        await self.overrides.lift(instance.service, instance.id)
+        try:
+            await self.overrides.lift(instance.service, instance.id)
+        except StorageError as error:  # it is gone all the same; the override is lifted when it is registered anew
+            log.warning("the override of %s stays for now: %s", instance.id, error)
 
     async def _beat(self, id: str, posted: Posted) -> None:
         await self.node.heartbeat(id, check=LEASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -217,8 +218,40 @@ async def test_the_maintenance_of_a_node_drains_it(node: Node, client: Client) -
     await client.put("agent/maintenance?enable=true&reason=reboot")
     assert [each.weight for each in node.lookup("web")] == [0]
     assert await client.get("health/service/web?passing") == []
+    out = (await client.get("agent/checks"))["_node_maintenance"]
+    assert (out["Notes"], out["Status"], out["ServiceID"]) == ("reboot", "critical", "")
+    await client.put("agent/maintenance?enable=true")
+    assert "no reason was provided" in (await client.get("agent/checks"))["_node_maintenance"]["Notes"]
     await client.put("agent/maintenance?enable=false")
+    assert "_node_maintenance" not in await client.get("agent/checks")
     assert len(await client.get("health/service/web?passing")) == 1
+
+
+async def test_what_clients_set_outlives_a_restart_of_the_agent(tmp_path: Path) -> None:
+    async with open_node(Config(name="alpha", bind="127.0.0.1:0", data_dir=tmp_path)) as node:
+        client = Client(node)
+        for name in ("web", "api"):
+            check = {"CheckID": f"{name}-alive", "TTL": "60s"}
+            await client.put("agent/service/register", {"Name": name, "Port": 80, "Check": check})
+        await client.put("agent/check/pass/web-alive")
+        await client.put("agent/check/fail/api-alive?note=disk%20full")
+        await client.put("agent/service/maintenance/api?enable=true&reason=new%20disk")
+        await client.put("agent/maintenance?enable=true&reason=reboot")
+    async with open_node(Config(name="alpha", bind="127.0.0.1:0", data_dir=tmp_path)) as node:
+        client = Client(node)
+        checks = await client.get("agent/checks")
+        assert {id_: (row["Status"], row["Notes"] or row["Output"]) for id_, row in checks.items()} == {
+            "service:web:web-alive": ("passing", ""),
+            "service:api:api-alive": ("critical", "disk full"),
+            "_node_maintenance": ("critical", "reboot"),
+            "_service_maintenance:web": ("critical", "its weight is 0: it is drained, or a policy gives it no share"),
+            "_service_maintenance:api": ("critical", "new disk"),
+        }
+        for path in ("agent/maintenance?enable=false", "agent/service/maintenance/api?enable=false"):
+            await client.put(path)
+        await client.put("agent/check/pass/api-alive")
+        for name in ("web", "api"):
+            assert len(await client.get(f"health/service/{name}?passing")) == 1
 
 
 async def test_an_agent_leaves_when_told(client: Client) -> None:

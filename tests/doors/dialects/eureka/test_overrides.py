@@ -7,10 +7,13 @@ import time
 import attrs
 import pytest
 
+from gossipreg.doors.dialects.eureka.leases import Leases
 from gossipreg.doors.dialects.eureka.overrides import Overrides
 from gossipreg.doors.dialects.eureka.shown import reason_of
+from gossipreg.errors import StorageError
 from gossipreg.model import Instance
 from gossipreg.policy import Maintenance, Policy
+from tests.doors.dialects.eureka.posts import posted
 from tests.doors.http.fake_node import FakeNode
 
 HERE = Instance(id="here", service="orders", host="127.0.0.1", port=8080, owner="beta")
@@ -56,3 +59,20 @@ async def test_lifting_what_is_not_set_is_nothing() -> None:
     await Overrides(node).lift("orders", "here")
     await Overrides(node).set(HERE, "UP")
     assert not node.rules
+
+
+async def test_an_instance_is_gone_although_the_disk_refuses_to_lift_its_override(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Full(FakeNode):
+        async def remove_policy(self, key: str) -> None:
+            raise StorageError("free some space on its disk")
+
+    node = Full()
+    leases = Leases(node, Overrides(node))
+    await leases.register(posted())
+    [there] = node.lookup("orders", healthy=False)
+    await leases.overrides.set(there, "OUT_OF_SERVICE")
+    await leases.cancel("ORDERS", there.id)
+    assert node.lookup("orders", healthy=False) == ()
+    assert f"the override of {there.id} stays for now: free some space on its disk" in caplog.text
