@@ -21,6 +21,7 @@ from tests.chaos.history import (
     Done,
     Ended,
     Felt,
+    Leaving,
     Record,
     Row,
     Seen,
@@ -51,11 +52,13 @@ INVARIANTS: Final[Mapping[str, str]] = {
     "tracebacks": "no agent writes a traceback",
     "terms": "the terms shown as primary by one agent never decrease, unless it lost its disk",
     "isolated": "an agent that hears no other says that it is isolated within 5 s",
+    "stays": "hosts that nothing befalls do not call each other failed",
     "ttl-restart": "a heartbeat's health outlives a restart of the agent that keeps it",
 }
 
-#: Invariants that are checked only where they are asked for: the product does not promise them yet.
-WAITING: Final = ("terms", "isolated", "ttl-restart")
+#: Invariants that are checked only where they are asked for: the product does not promise them yet, or (`stays`) keeps
+#: them only where agents get the CPU that they need.
+WAITING: Final = ("terms", "isolated", "stays", "ttl-restart")
 
 DEFAULT: Final = frozenset(INVARIANTS) - set(WAITING)
 
@@ -93,8 +96,10 @@ class Checker:
     _policies: defaultdict[str, Policy] = attrs.field(factory=lambda: defaultdict(Policy))
     _draining: defaultdict[str, set[bool]] = attrs.field(factory=lambda: defaultdict(lambda: {False}))
     _alive: set[str] = attrs.field(factory=set)
+    _leaving: set[str] = attrs.field(factory=set)
     _started: dict[str, float] = attrs.field(factory=dict)
     _skewed: bool = False
+    _befallen: set[str] = attrs.field(factory=set)  # since the last judgement; "" stands for all
     _cut_off: dict[str, float] = attrs.field(factory=dict)  # host -> since when
     _shown: dict[tuple[str, str, str], int] = attrs.field(factory=dict)  # observer, owner, id -> latest acknowledged
     _gone: dict[tuple[str, str, str], int] = attrs.field(factory=dict)  # ... -> registrations below it are removed
@@ -114,6 +119,8 @@ class Checker:
             case Started(host=host, at=at):
                 self._alive.add(host)
                 self._started[host] = at
+            case Leaving(host=host):
+                self._leaving.add(host)
             case Ended(host=host, at=at):
                 self._ended(host, at)
             case Wiped(host=host):
@@ -172,6 +179,7 @@ class Checker:
 
     def _ended(self, host: str, at: float) -> None:
         self._alive.discard(host)
+        self._leaving.discard(host)
         self._draining.pop(host, None)
         for (owner, _), instance in self._instances.items():
             if owner == host:
@@ -197,6 +205,7 @@ class Checker:
 
     def _troubled(self, trouble: Troubled) -> None:
         self._skewed = self._skewed or trouble.skewed
+        self._befallen.update(trouble.hosts or ("",))
         for host in trouble.cut_off:
             if trouble.on:
                 self._cut_off[host] = trouble.at
@@ -204,6 +213,7 @@ class Checker:
                 self._cut_off.pop(host, None)
 
     def _settled(self, record: Settled) -> None:
+        self._befallen.clear()
         rows = {(row.owner, row.id): row for row in record.views[0].rows} if record.views else {}
         for key, instance in self._instances.items():
             row = rows.get(key)
@@ -248,7 +258,7 @@ class Checker:
 
     def _own_rows(self, seen: Seen, shown: Mapping[tuple[str, str], Row]) -> Iterable[Violation]:
         for (owner, id_), instance in self._instances.items():
-            if owner != seen.host or instance.busy or instance.changed >= seen.begin:
+            if owner != seen.host or owner in self._leaving or instance.busy or instance.changed >= seen.begin:
                 continue
             row = shown.get((owner, id_))
             ops = {state.op for state in instance.states}
@@ -276,6 +286,10 @@ class Checker:
         self._indexes[key] = seen.index
 
     def _felt(self, felt: Felt) -> list[Violation]:
+        if not self._befallen & {"", felt.host}:
+            failed = {name for name, status in felt.members.items() if status == "failed"} - self._befallen
+            if failed:
+                return [Violation("stays", f"{felt.host} calls {sorted(failed)} failed, and nothing befell either")]
         since = self._cut_off.get(felt.host, math.inf)
         begun = max(since, self._started.get(felt.host, -math.inf))
         if felt.begin - begun > _ISOLATED_WITHIN and not felt.isolated:

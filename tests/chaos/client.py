@@ -111,7 +111,9 @@ class Client:
             self.record(Seen(self.now(), begin, host.name, service, rows, index))
             begin = self.now()
             node = (await self._read(host, "/api/v1/node", patience=_READ_SECONDS)).document
-            self.record(Felt(self.now(), begin, host.name, bool(node["isolated"])))
+            members = (await self._read(host, "/api/v1/members", patience=_READ_SECONDS)).document["members"]
+            statuses = {each["name"]: each["status"] for each in members}
+            self.record(Felt(self.now(), begin, host.name, bool(node["isolated"]), statuses))
         except (NotAsked, NoAnswer):
             pass
 

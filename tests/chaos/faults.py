@@ -147,6 +147,7 @@ _NEMESES: Final = (
     Nemesis("pause", "SIGSTOP, and SIGCONT later", _on_some("pause", 2), handles_process=True),
     Nemesis("restart", "SIGTERM; started again at once", _at_once("restart"), handles_process=True),
     Nemesis("wipe", "SIGKILL; started again with an empty disk", _on_some("wipe"), handles_process=True),
+    Nemesis("unplugged", "one host is cut off from all others", _around_one("unplugged", _LOST)),
     Nemesis("halves", "two halves that do not hear each other", _halves),
     Nemesis("few", "a minority that is cut off, three times", _few),
     Nemesis("one-way", "all that one host sends, or is sent, is lost", _around_one("one-way", _LOST, ways=1)),

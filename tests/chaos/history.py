@@ -64,6 +64,14 @@ class Started:
 
 
 @attrs.frozen
+class Leaving:
+    """An agent is asked to leave: it takes back what it offers before its life ends."""
+
+    at: float
+    host: str
+
+
+@attrs.frozen
 class Ended:
     """An agent's life is over: nothing it was asked can happen any more."""
 
@@ -93,19 +101,20 @@ class Seen:
 
 @attrs.frozen
 class Felt:
-    """What an agent said about itself."""
+    """What an agent said about itself and the others."""
 
     at: float
     begin: float
     host: str
     isolated: bool
+    members: Mapping[str, str] = attrs.field(factory=dict)  # name -> status
 
 
 @attrs.frozen
 class Troubled:
-    """A fault begins (``on``) or ends. ``cut_off``: hosts that hear and reach no other while it lasts.
+    """A fault begins (``on``) or ends. ``hosts``: those that it befalls; none: it befalls all.
 
-    ``skewed``: hosts whose clock is wrong.
+    ``cut_off``: hosts that hear and reach no other while it lasts. ``skewed``: a clock is wrong.
     """
 
     at: float
@@ -154,7 +163,7 @@ class Settled:
     views: tuple[View, ...]
 
 
-Record = Begun | Done | Started | Ended | Wiped | Seen | Felt | Troubled | Died | Complained | Settled
+Record = Begun | Done | Started | Leaving | Ended | Wiped | Seen | Felt | Troubled | Died | Complained | Settled
 
 
 def _plain(value: Any) -> Any:

@@ -9,11 +9,11 @@ import attrs
 
 from tests.chaos.faults import Fault
 from tests.chaos.ground import Ground, Host
-from tests.chaos.history import Died, Ended, Record, Started, Troubled, Wiped
+from tests.chaos.history import Died, Ended, Leaving, Record, Started, Troubled, Wiped
 from tests.chaos.progress import Progress
 
-#: Nemeses that leave one host without any packet, in or out. (Where UDP alone is lost it still hears streams.)
-_CUT_OFF: Final = ("reject",)
+#: Nemeses that let nothing pass between some hosts and the others.
+_PARTING: Final = ("unplugged", "halves", "few")
 
 #: How long a namesake may take to start, to hear of the other, and to stop (seconds of progress).
 _NAMESAKE_SECONDS: Final = 60.0
@@ -62,13 +62,8 @@ class Nemeses:
 
     def _troubled(self, fault: Fault, *, on: bool) -> None:
         names = tuple(host.name for host in self._befallen(fault))
-        cut_off = names if self._cuts_off(fault) else ()
+        cut_off = names if fault.nemesis in _PARTING and len(names) == 1 else ()
         self.record(Troubled(self.progress.now, fault.words(), on, names, cut_off, skewed=fault.nemesis == "clock"))
-
-    def _cuts_off(self, fault: Fault) -> bool:
-        if fault.nemesis in ("halves", "few"):
-            return len(fault.hosts) == 1
-        return fault.nemesis in _CUT_OFF
 
     async def _begin_at(self, host: Host, fault: Fault) -> None:
         match fault.nemesis:
@@ -117,6 +112,7 @@ class Nemeses:
 
     async def _leave(self, host: Host) -> None:
         host.wanted = False
+        self.record(Leaving(self.progress.now, host.name))
         if (status := await host.stop()) != 0:
             self.record(Died(self.progress.now, host.name, f"was asked to leave, and ended with {status}"))
         self.record(Ended(self.progress.now, host.name))

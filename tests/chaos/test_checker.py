@@ -17,6 +17,7 @@ from tests.chaos.history import (
     Done,
     Ended,
     Felt,
+    Leaving,
     Outcome,
     Row,
     Seen,
@@ -216,6 +217,15 @@ def test_a_lookup_at_the_owner_that_does_not_follow_its_word_is_found() -> None:
     assert story.seen(0, row(kept)) == {"own"}
 
 
+def test_an_owner_that_leaves_shows_its_own_no_more() -> None:
+    story = Story()
+    story.register(0)
+    story.feed(Leaving(story.pass_(1), "n1"))
+    assert story.seen(0) == set()
+    story.feed(Ended(story.pass_(1), "n1"), Started(story.pass_(1), "n1"))
+    assert story.seen(0) == {"own"}
+
+
 def test_a_lookup_that_overlaps_an_operation_may_show_either() -> None:
     story = Story()
     operation = Operation(next(story.numbers), 0.0, 0, "register", id="n1-2", service=PLAIN)
@@ -376,6 +386,21 @@ def test_a_host_that_is_cut_off_and_does_not_say_so_is_found() -> None:
     assert story.feed(Felt(begin + 15, begin + 15, "n2", isolated=False)) == set()
     story.feed(Troubled(begin + 16, "reject", False, ("n1",), ("n1",)))
     assert story.feed(Felt(begin + 20, begin + 20, "n1", isolated=False)) == set()
+
+
+def test_a_host_that_nothing_befell_and_that_another_such_calls_failed_is_found() -> None:
+    story = Story()
+
+    def felt(host: str, members: dict[str, str]) -> set[str]:
+        return story.feed(Felt(story.pass_(1), story.time, host, False, members))
+
+    story.feed(Troubled(story.pass_(1), "halves", True, ("n1",)))
+    assert felt("n2", {"n1": "failed", "n3": "alive"}) == set()
+    assert felt("n1", {"n2": "failed", "n3": "failed"}) == set()
+    assert felt("n2", {"n1": "failed", "n3": "suspect"}) == set()
+    assert felt("n2", {"n1": "failed", "n3": "failed"}) == {"stays"}
+    story.feed(Troubled(story.pass_(1), "loss", True))
+    assert felt("n2", {"n3": "failed"}) == set()
 
 
 def test_an_index_that_falls_is_found_also_over_a_restart() -> None:
