@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import trio
 
-from tests.chaos.checker import DEFAULT, INVARIANTS, WAITING
 from tests.chaos.faults import NEMESES
 from tests.chaos.ground import why_no_nemesis, why_not
+from tests.chaos.invariants import DEFAULT, INVARIANTS, WAITING
 from tests.chaos.run import QUICK, Result, Wishes, run
 
 

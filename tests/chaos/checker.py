@@ -31,53 +31,14 @@ from tests.chaos.history import (
     View,
     Wiped,
 )
+from tests.chaos.invariants import DEFAULT, Violation
 from tests.chaos.plan import ROLES, SPLIT, Operation
-
-#: Invariants and what each says. All are on unless named in `WAITING`.
-INVARIANTS: Final[Mapping[str, str]] = {
-    "registered": "what was acknowledged and not removed is shown by every agent, as it was registered",
-    "removed": "what was removed is shown by none",
-    "known": "no agent shows what was never registered",
-    "forward": "in one life of an agent, an instance never goes back to an older registration",
-    "own": "an agent's own lookups follow what it acknowledged",
-    "healthy": "every agent shows the health that checks, heartbeats and maintenance come to",
-    "offered": "a plain lookup has those that can serve, and no others",
-    "weights": "weights are those registered, or those of the policy in force; 0 while the owner drains",
-    "policies": "the policies in force are the last that were acknowledged",
-    "members": "every agent that runs is alive in every view, and no other",
-    "fingerprints": "all agents show the same fingerprint",
-    "primary": "no view has two primaries, and the one that it has bears the highest term in it",
-    "index": "a service's index at one agent never falls, not even over a restart",
-    "runs": "no agent ends by itself, or no longer answers; one that is asked to leave ends with 0, a namesake with 1",
-    "tracebacks": "no agent writes a traceback",
-    "terms": "the terms shown as primary by one agent never decrease, unless it lost its disk",
-    "isolated": "an agent that hears no other says that it is isolated within 5 s",
-    "stays": "hosts that nothing befalls do not call each other failed",
-    "ttl-restart": "a heartbeat's health outlives a restart of the agent that keeps it",
-}
-
-#: Invariants that are checked only where they are asked for: the product does not promise them yet, or (`stays`) keeps
-#: them only where agents get the CPU that they need.
-WAITING: Final = ("terms", "isolated", "stays", "ttl-restart")
-
-DEFAULT: Final = frozenset(INVARIANTS) - set(WAITING)
 
 #: How long a host that is cut off may say that it is not (seconds of progress): what is promised, and as much again.
 _ISOLATED_WITHIN: Final = 10.0
 
 #: Instances whose owner restarted this shortly before a removal may be shown once more while the news is on its way.
 _SHUFFLED: Final = 30.0
-
-
-@attrs.frozen(order=True)
-class Violation:
-    """An invariant that does not hold, and how that shows."""
-
-    invariant: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.invariant}: {self.text} ({INVARIANTS[self.invariant]})"
 
 
 def port_of(op: int) -> int:
@@ -110,7 +71,19 @@ class Checker:
 
     def feed(self, record: Record) -> list[Violation]:
         """Take note of a record, the next in time, and say what it violates."""
-        found: list[Violation] = []
+        match record:
+            case Seen():
+                return self._asked([*self._seen_rows(record), *self._seen_primaries(record), *self._seen_index(record)])
+            case Felt():
+                return self._asked(self._felt(record))
+            case Died():
+                return self._asked([Violation("runs", f"{record.host} {record.how}")])
+            case Complained():
+                return self._asked([Violation("tracebacks", f"{record.host} wrote {record.line}")])
+        self._note(record)
+        return []
+
+    def _note(self, record: Record) -> None:
         match record:
             case Begun(operation=operation):
                 self._begun(operation)
@@ -127,17 +100,8 @@ class Checker:
                 self._wiped(host)
             case Troubled():
                 self._troubled(record)
-            case Seen():
-                found = [*self._seen_rows(record), *self._seen_primaries(record), *self._seen_index(record)]
-            case Felt():
-                found = self._felt(record)
-            case Died():
-                found = [Violation("runs", f"{record.host} {record.how}")]
-            case Complained():
-                found = [Violation("tracebacks", f"{record.host} wrote {record.line}")]
             case Settled():
                 self._settled(record)
-        return self._asked(found)
 
     def judge(self, views: Sequence[View]) -> list[Violation]:
         """What is wrong with these views, one for each running agent, while nothing is under way."""

@@ -14,12 +14,13 @@ from typing import Final
 import attrs
 import trio
 
-from tests.chaos.checker import DEFAULT, Checker, Violation
+from tests.chaos.checker import Checker
 from tests.chaos.client import Client
 from tests.chaos.faults import NEMESES, Fault
 from tests.chaos.ground import Ground, Host, open_ground
 from tests.chaos.history import Complained, Died, Done, Record, Settled, Troubled, View, Writer
 from tests.chaos.http import NoAnswer, NotAsked
+from tests.chaos.invariants import DEFAULT, Violation
 from tests.chaos.nemeses import Nemeses
 from tests.chaos.plan import SERVICES, Operation, Phase, draw_phases
 from tests.chaos.progress import Progress

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.chaos.checker import DEFAULT, INVARIANTS, Checker, port_of
+from tests.chaos.checker import Checker, port_of
 from tests.chaos.history import (
     Begun,
     Complained,
@@ -27,6 +27,7 @@ from tests.chaos.history import (
     View,
     Wiped,
 )
+from tests.chaos.invariants import DEFAULT, INVARIANTS
 from tests.chaos.plan import LONG_TTL, PLAIN, ROLES, TUNED, Operation
 
 ALL = frozenset(INVARIANTS)
