@@ -61,6 +61,7 @@ class Checker:
     _started: dict[str, float] = attrs.field(factory=dict)
     _skewed: bool = False
     _befallen: set[str] = attrs.field(factory=set)  # since the last judgement; "" stands for all
+    _unkept: set[str] = attrs.field(factory=set)  # since then: disk full, or clock wrong
     _cut_off: dict[str, float] = attrs.field(factory=dict)  # host -> since when
     _shown: dict[tuple[str, str, str], int] = attrs.field(factory=dict)  # observer, owner, id -> latest acknowledged
     _gone: dict[tuple[str, str, str], int] = attrs.field(factory=dict)  # ... -> registrations below it are removed
@@ -144,10 +145,9 @@ class Checker:
     def _ended(self, host: str, at: float) -> None:
         self._alive.discard(host)
         self._leaving.discard(host)
-        self._draining.pop(host, None)
         for (owner, _), instance in self._instances.items():
             if owner == host:
-                instance.ended(ttl_survives="ttl-restart" in self.invariants)
+                instance.ended(at, kept=host not in self._unkept)
         for policy in self._policies.values():
             policy.ended(_number(host), at)
         for remembered in (self._shown, self._gone):
@@ -155,6 +155,7 @@ class Checker:
                 del remembered[key]
 
     def _wiped(self, host: str) -> None:
+        self._draining.pop(host, None)
         for (owner, _), instance in self._instances.items():
             if owner == host:
                 instance.wiped()
@@ -170,6 +171,8 @@ class Checker:
     def _troubled(self, trouble: Troubled) -> None:
         self._skewed = self._skewed or trouble.skewed
         self._befallen.update(trouble.hosts or ("",))
+        if trouble.skewed or trouble.full:
+            self._unkept.update(trouble.hosts)
         for host in trouble.cut_off:
             if trouble.on:
                 self._cut_off[host] = trouble.at
@@ -178,6 +181,7 @@ class Checker:
 
     def _settled(self, record: Settled) -> None:
         self._befallen.clear()
+        self._unkept.clear()
         rows = {(row.owner, row.id): row for row in record.views[0].rows} if record.views else {}
         for key, instance in self._instances.items():
             row = rows.get(key)

@@ -16,6 +16,10 @@ import attrs
 from tests.chaos.history import Done
 from tests.chaos.plan import LONG_TTL, SHORT_TTL, Operation
 
+#: A heartbeat that was answered so shortly before an agent's end may not be on its disk (seconds): what is promised is
+#: half a second.
+_BEAT_SECONDS: Final = 3.0
+
 
 @attrs.frozen
 class State:
@@ -24,11 +28,13 @@ class State:
     op: int | None = None
     health: str = ""
     maintained: bool = False
+    beaten: bool = False  # it has the check that heartbeats speak for
 
     def after(self, operation: Operation) -> State:
         """The state once the operation has happened."""
         if operation.kind == "register":
-            return State(operation.number, self._health_after(operation), self.maintained and self.op is not None)
+            maintained = self.maintained and self.op is not None
+            return State(operation.number, self._health_after(operation), maintained, operation.ttl == LONG_TTL)
         if operation.kind == "deregister" or self.op is None:
             return State()
         if operation.kind == "beat":
@@ -46,18 +52,19 @@ class Instance:
     """The possible states of one instance of one owner."""
 
     states: set[State] = attrs.field(factory=lambda: {State()})
-    long_ttl: bool = False
     busy: int = 0  # operations under way
     changed: float = -math.inf  # when the last operation ended
+    _before_beats: list[tuple[float, frozenset[State]]] = attrs.field(factory=list)  # when, and what was before
     _late: list[Operation] = attrs.field(factory=list)  # unknown, and may still happen
 
     def done(self, done: Done) -> None:
         """An operation on it is over."""
         self.busy -= 1
         self.changed = done.at
-        self.long_ttl = self.long_ttl or done.operation.ttl == LONG_TTL
         if done.outcome == "refused":
             return
+        if done.operation.kind == "beat":
+            self._before_beats.append((done.at, frozenset(self.states)))
         changed = {state.after(done.operation) for state in self.states}
         if done.outcome == "ok":
             self.states = changed
@@ -66,19 +73,29 @@ class Instance:
             self._late.append(done.operation)
         self._with_late()
 
-    def ended(self, *, ttl_survives: bool) -> None:
-        """The owner's life is over."""
+    def ended(self, at: float, *, kept: bool) -> None:
+        """The owner's life is over. What the last heartbeats said may not have been on its disk yet.
+
+        ``kept``: nothing befell its disk or its clock since the last judgement, so that no older ones are lost.
+        """
         self._late.clear()
-        if self.long_ttl and not ttl_survives:
-            self.states |= {attrs.evolve(state, health="critical") for state in self.states if state.op is not None}
+        recent = [states for time, states in self._before_beats if not kept or time > at - _BEAT_SECONDS]
+        healths = {state.health for states in recent for state in states}
+        if not kept:
+            healths.add("critical")
+        beaten = {state for state in self.states if state.beaten}
+        self.states |= {attrs.evolve(state, health=health) for state in beaten for health in healths}
+        self._before_beats.clear()
 
     def wiped(self) -> None:
         """The owner lost its disk."""
         self.states = {State()}
+        self._before_beats.clear()
 
     def settled(self, op: int | None, healths: Iterable[str]) -> None:
         """All agents agreed on this, and all said before is over."""
         self._late.clear()
+        self._before_beats.clear()
         agreed = {state for state in self.states if state.op == op}
         closer = {state for state in agreed if state.maintained or state.health in healths}
         self.states = closer or agreed or self.states

@@ -114,7 +114,8 @@ class Felt:
 class Troubled:
     """A fault begins (``on``) or ends. ``hosts``: those that it befalls; none: it befalls all.
 
-    ``cut_off``: hosts that hear and reach no other while it lasts. ``skewed``: a clock is wrong.
+    ``cut_off``: hosts that hear and reach no other while it lasts. ``skewed``: their clocks are wrong. ``full``: their
+    disks are.
     """
 
     at: float
@@ -123,6 +124,7 @@ class Troubled:
     hosts: tuple[str, ...] = ()
     cut_off: tuple[str, ...] = ()
     skewed: bool = False
+    full: bool = False
 
 
 @attrs.frozen

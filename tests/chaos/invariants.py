@@ -14,9 +14,9 @@ INVARIANTS: Final[Mapping[str, str]] = {
     "known": "no agent shows what was never registered",
     "forward": "in one life of an agent, an instance never goes back to an older registration",
     "own": "an agent's own lookups follow what it acknowledged",
-    "healthy": "every agent shows the health that checks, heartbeats and maintenance come to",
+    "healthy": "every agent shows the health that checks, heartbeats and maintenance come to, also after restarts",
     "offered": "a plain lookup has those that can serve, and no others",
-    "weights": "weights are those registered, or those of the policy in force; 0 while the owner drains",
+    "weights": "weights are those registered, or of the policy in force; 0 while the owner drains, also after restarts",
     "policies": "the policies in force are the last that were acknowledged",
     "members": "every agent that runs is alive in every view, and no other",
     "fingerprints": "all agents show the same fingerprint",
@@ -27,12 +27,11 @@ INVARIANTS: Final[Mapping[str, str]] = {
     "terms": "the terms shown as primary by one agent never decrease, unless it lost its disk",
     "isolated": "an agent that hears no other says that it is isolated within 5 s",
     "stays": "hosts that nothing befalls do not call each other failed",
-    "ttl-restart": "a heartbeat's health outlives a restart of the agent that keeps it",
 }
 
 #: Invariants that are checked only where they are asked for: the product does not promise them yet, or (`stays`) keeps
 #: them only where agents get the CPU that they need.
-WAITING: Final = ("terms", "isolated", "stays", "ttl-restart")
+WAITING: Final = ("terms", "stays")
 
 DEFAULT: Final = frozenset(INVARIANTS) - set(WAITING)
 

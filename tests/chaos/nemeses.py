@@ -63,7 +63,8 @@ class Nemeses:
     def _troubled(self, fault: Fault, *, on: bool) -> None:
         names = tuple(host.name for host in self._befallen(fault))
         cut_off = names if fault.nemesis in _PARTING and len(names) == 1 else ()
-        self.record(Troubled(self.progress.now, fault.words(), on, names, cut_off, skewed=fault.nemesis == "clock"))
+        skewed, full = fault.nemesis == "clock", fault.nemesis == "disk"
+        self.record(Troubled(self.progress.now, fault.words(), on, names, cut_off, skewed, full))
 
     async def _begin_at(self, host: Host, fault: Fault) -> None:
         match fault.nemesis:

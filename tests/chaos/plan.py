@@ -22,8 +22,8 @@ SERVICES: Final = (SPLIT, TUNED, PLAIN, ROLES)
 #: Instances that each host registers and removes, over and over, so that what was removed could come back.
 _IDS_PER_HOST: Final = 7
 
-#: A time to live that no run outlasts: the health is what the last heartbeat said (seconds).
-LONG_TTL: Final = 7200.0
+#: A time to live that no run outlasts: the health is what the last heartbeat said (seconds; the longest there is).
+LONG_TTL: Final = 86_400.0
 
 #: A time to live without heartbeats: critical as soon as it has passed (seconds).
 SHORT_TTL: Final = 1.0

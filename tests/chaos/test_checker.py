@@ -27,7 +27,7 @@ from tests.chaos.history import (
     View,
     Wiped,
 )
-from tests.chaos.invariants import DEFAULT, INVARIANTS
+from tests.chaos.invariants import INVARIANTS
 from tests.chaos.plan import LONG_TTL, PLAIN, ROLES, TUNED, Operation
 
 ALL = frozenset(INVARIANTS)
@@ -245,14 +245,27 @@ def test_another_health_than_the_last_heartbeat_is_found(beat: str, shown: str) 
     assert story.judge(row(beaten, health=shown)) == {"healthy"}
 
 
-def test_a_heartbeat_outlives_a_restart_only_where_that_is_asked_for() -> None:
-    for invariants, expected in ((DEFAULT, set()), (ALL, {"healthy"})):
-        story = Story(invariants)
-        beaten = story.register(0, id="n1-3", ttl=LONG_TTL)
-        story.ask(0, "beat", id="n1-3", health="passing")
-        story.feed(Ended(story.pass_(1), "n1"), Started(story.pass_(1), "n1"))
-        assert story.judge(row(beaten, health="critical")) == expected
-        assert story.judge(row(beaten)) == set()
+def test_a_heartbeat_outlives_a_restart_unless_it_had_only_just_come() -> None:
+    story = Story()
+    beaten = story.register(0, id="n1-3", ttl=LONG_TTL)
+    story.ask(0, "beat", id="n1-3", health="warning")
+    story.pass_(10)
+    story.ask(0, "beat", id="n1-3", health="passing")
+    story.feed(Ended(story.pass_(1), "n1"), Started(story.pass_(1), "n1"))
+    assert story.judge(row(beaten)) == story.judge(row(beaten, health="warning")) == set()
+    assert story.judge(row(beaten, health="critical")) == {"healthy"}
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+def test_a_heartbeat_may_be_lost_with_a_full_disk_or_a_wrong_clock(skewed: bool) -> None:
+    story = Story()
+    beaten = story.register(0, id="n1-3", ttl=LONG_TTL)
+    story.ask(0, "beat", id="n1-3", health="passing")
+    story.pass_(10)
+    story.feed(Troubled(story.pass_(1), "clock or disk", True, ("n1",), skewed=skewed, full=not skewed))
+    story.feed(Ended(story.pass_(1), "n1"), Started(story.pass_(1), "n1"))
+    assert story.judge(row(beaten)) == story.judge(row(beaten, health="critical")) == set()
+    assert story.judge(row(beaten, health="warning")) == {"healthy"}
 
 
 def test_maintenance_that_is_forgotten_is_found_also_after_a_restart() -> None:
@@ -272,13 +285,15 @@ def test_a_healthy_instance_that_is_out_somewhere_is_found() -> None:
     assert story.judge(row(kept), change={"n2": {"offered": frozenset()}}) == {"offered"}
 
 
-def test_a_draining_owner_weighs_nothing_until_it_is_restarted() -> None:
+def test_a_draining_owner_weighs_nothing_until_that_is_ended() -> None:
     story = Story()
     kept = story.register(0, weight=5)
     story.ask(0, "drain", on=True)
     assert story.judge(row(kept)) == {"weights"}
     assert story.judge(row(kept, weight=0)) == set()
     story.feed(Ended(story.pass_(1), "n1"), Started(story.pass_(1), "n1"))
+    assert story.judge(row(kept)) == {"weights"}
+    story.ask(0, "drain", on=False)
     assert story.judge(row(kept)) == set()
 
 
