@@ -18,10 +18,12 @@ from gossipreg.errors import (
     NameConflict,
     NodeClosed,
     NoInstance,
+    NotJoined,
     RecordTooLarge,
     StorageError,
     UnknownInstance,
     UnknownPolicy,
+    UnknownTerm,
 )
 from gossipreg.model import (
     Address,
@@ -37,6 +39,7 @@ from gossipreg.model import (
     RoleEvent,
     ServiceChange,
     ServiceCount,
+    ServiceTerm,
     Snapshot,
     Status,
 )
@@ -75,11 +78,13 @@ __all__ = [
     "NodeClosed",
     "NodeEvent",
     "NodeInfo",
+    "NotJoined",
     "Policy",
     "RecordTooLarge",
     "RoleEvent",
     "ServiceChange",
     "ServiceCount",
+    "ServiceTerm",
     "Settings",
     "Snapshot",
     "Split",
@@ -87,6 +92,7 @@ __all__ = [
     "StorageError",
     "UnknownInstance",
     "UnknownPolicy",
+    "UnknownTerm",
     "WeightOverride",
     "open_node",
 ]

@@ -139,6 +139,13 @@ class Count(Described):
         "policies",
         "Policies dropped: set by a clock that is too far ahead of this one.",
     )
+    TERMS_FROM_THE_FUTURE = (
+        "terms_from_the_future",
+        "terms",
+        "Resets of a service's term dropped: said by a clock that is too far ahead of this one.",
+    )
+    TERMS_MALFORMED = "terms_malformed", "terms", "Terms of services dropped: no node states such a thing."
+    TERMS_OVER_LIMIT = "terms_over_limit", "terms", "Terms dropped: of more services than a node remembers terms of."
     PANICKED_LOOKUPS = (
         "panicked_lookups",
         "lookups",

@@ -39,6 +39,14 @@ class UnknownPolicy(GossipregError):
     """No policy of that key is in force."""
 
 
+class UnknownTerm(GossipregError):
+    """No term of the service was ever stated, so there is none to reset."""
+
+
+class NotJoined(GossipregError):
+    """The node has reached no member yet, so it cannot know what is asked of it."""
+
+
 class NoInstance(GossipregError):
     """No instance of the service can be called now."""
 

@@ -78,6 +78,11 @@ POLICIES_MAX: Final = 4096
 POLICIES_REMOVED_MAX: Final = 1024
 POLICY_BYTES_MAX: Final = 900
 
+#: Services with a term register, and registers that a reset left empty (about 250 bytes each). Every node holds them
+#: all. One for each primary that there ever was, under names that people chose: thousands; more is a mistake.
+TERMS_MAX: Final = 16_384
+TERMS_EMPTY_MAX: Final = 1024
+
 #: Key of a policy (characters): a kind, a service and an id.
 POLICY_KEY_CHARS_MAX: Final = 32 + NAME_CHARS_MAX + ID_CHARS_MAX
 

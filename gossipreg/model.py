@@ -361,6 +361,18 @@ class ServiceCount:
     healthy: int
 
 
+@attrs.frozen
+class ServiceTerm:
+    """The highest fencing term of a service, which outlives the instances that stated it."""
+
+    service: str
+    claimed: int  # by a primary: claims below it are fenced
+    seen: int  # in whatever role: the next term is above it
+    primary: Instance | None  # as it is seen now
+    reset_by: str | None = None  # the member through which an operator last reset it
+    reset_at: float | None = None  # when (seconds since the epoch, by that member's clock)
+
+
 @attrs.frozen(kw_only=True)
 class NodeInfo:
     """How a node describes itself."""

@@ -22,9 +22,11 @@ from gossipreg.protocol.outputs import (
     PoliciesChanged,
     SeekSeeds,
     SendFrame,
+    TermsChanged,
     Transmit,
 )
 from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.reader import Reader
 from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
 from sim.network import Constant, Latency, Network
@@ -96,6 +98,7 @@ class Cluster:
     _down: dict[str, None] = attrs.field(factory=dict)  # hosts that do not even refuse
     _disks: dict[str, dict[str, Instance]] = attrs.field(factory=dict)
     _words: dict[str, dict[str, Word]] = attrs.field(factory=dict)  # what each disk has of policies, by key
+    _terms: dict[str, dict[str, TermRegister]] = attrs.field(factory=dict)  # what each disk has of terms, by service
     _generations: dict[str, int] = attrs.field(factory=dict)
     _seeds: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     _zones: dict[str, str] = attrs.field(factory=dict)
@@ -116,7 +119,8 @@ class Cluster:
     ) -> Process:
         """Begin a life of ``name``; a later one keeps zone, seeds and port unless told otherwise.
 
-        With ``disk`` it comes back with its generation, what was registered through it, and the policies it knew.
+        With ``disk`` it comes back with its generation, what was registered through it, and the policies and terms
+        that it knew. Without it has nothing.
         """
         old = self.processes.get(name)
         assert old is None or not old.alive, "one life at a time"
@@ -149,9 +153,10 @@ class Cluster:
         self.processes[name] = self._at[address] = process
         self._down.pop(name, None)
         words = self._words.pop(name, {}) if disk else {}
-        self._words[name] = words
-        if words:
-            process.do(partial(_recall, tuple(words.values())))
+        terms = self._terms.pop(name, {}) if disk else {}
+        self._words[name], self._terms[name] = words, terms
+        if words or terms:
+            process.do(partial(_recall, tuple(words.values()), tuple(terms.values())))
         for instance in self._disks.get(name, {}).values() if disk else ():
             process.do(partial(_register, instance))
         process.schedule()
@@ -251,6 +256,8 @@ class Cluster:
                     process.act(process.engine.seeds(addresses, process.now))
                 case PoliciesChanged():
                     self._keep(process, output)
+                case TermsChanged():
+                    self._keep_terms(process, output)
                 case NameContested(yielding=True):
                     self.crash(process.name)
         for touch in self.touched:
@@ -264,6 +271,15 @@ class Cluster:
                 disk.pop(key, None)
             else:
                 disk[key] = word
+
+    def _keep_terms(self, process: Process, changed: TermsChanged) -> None:
+        disk = self._terms[process.name]
+        for service in changed.services:
+            register = process.engine.knowledge.terms.get(service)
+            if register is None:
+                disk.pop(service, None)
+            else:
+                disk[service] = register
 
     def _transmit(self, process: Process, output: Transmit) -> None:
         receiver = self._at.get(output.to)
@@ -409,8 +425,8 @@ def _register(instance: Instance, engine: Engine, now: float) -> list[Output]:
     return engine.register(instance, now)
 
 
-def _recall(words: tuple[Word, ...], engine: Engine, now: float) -> list[Output]:
-    return engine.recall(words, now)
+def _recall(words: tuple[Word, ...], terms: tuple[TermRegister, ...], engine: Engine, now: float) -> list[Output]:
+    return engine.recall(words, now, terms=terms)
 
 
 def _host(count: int, known: dict[str, Clock], name: str) -> str:

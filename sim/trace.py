@@ -67,7 +67,8 @@ class Trace:
                 for service in output.services:
                     view = process.engine.view.service(service)
                     self.note(at, process.name, "service", service, f"{len(view.healthy)} {len(view.instances)}")
-                    claims = [each for each in view.instances if each.role in (PRIMARY, FENCED)] if view.term else ()
+                    term = process.engine.knowledge.terms.seen(service)
+                    claims = [each for each in view.instances if each.role in (PRIMARY, FENCED)] if term else ()
                     for claim in claims:
                         self.note(at, process.name, str(claim.role), claim.id, str(claim.term))
             case PoliciesChanged():

@@ -7,10 +7,12 @@ users do at the same moment, at two nodes, is what policies and roles must bear;
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 import attrs
 
+from gossipreg.errors import NotJoined
 from gossipreg.model import PRIMARY, Instance
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
 from sim.cluster import Cluster
@@ -25,8 +27,11 @@ STORE = "store"
 #: The share of policies and claims that two users make at the same moment.
 _AT_ONCE = 0.3
 
-#: The share of registrations among what churns, of removals among policies, and of replicas among claims.
-_NEW, _REMOVED, _REPLICAS = 0.6, 0.3, 0.25
+#: The share of registrations among what churns, and of removals among policies.
+_NEW, _REMOVED = 0.6, 0.3
+
+#: The shares of those who become a replica, and who withdraw, among what is done with primaries: the rest claim.
+_REPLICAS, _WITHDRAWN = 0.2, 0.2
 
 
 @attrs.define
@@ -49,9 +54,12 @@ class Users:
             self._plan_policy(at, dice)
         dice = self.cluster.world.dice("users", "primaries")
         for at in _moments(self.scenario.workload.primaries, dice, start, heal):
-            role = "replica" if dice.chance(_REPLICAS) else PRIMARY
+            share = dice.random()
+            act = (
+                self._withdraw if share < _WITHDRAWN else self._claim if share > _WITHDRAWN + _REPLICAS else self._yield
+            )
             for name in self._one_or_two(dice):
-                self.cluster.world.at(at, partial(self._claim, name, role))
+                self.cluster.world.at(at, partial(act, name))
 
     def _one_or_two(self, dice: Dice) -> list[str]:
         return dice.sample(self.scenario.node_names, 2 if dice.chance(_AT_ONCE) else 1)
@@ -121,16 +129,33 @@ class Users:
 
     # Primaries
 
-    def _claim(self, name: str, role: str) -> None:
-        """Register the store of ``name`` anew: as a replica, or as the primary with the next term, as seen there."""
+    def _claim(self, name: str) -> None:
+        """Register the store of ``name`` anew as the primary with the next term, if one is given there."""
         process = self._at_work(name)
-        if process is None:
-            return
-        term = process.engine.view.service(STORE).term + 1 if role == PRIMARY else 0
+        if process is not None:
+            with suppress(NotJoined):
+                self._offer_store(process, PRIMARY, process.engine.next_term(STORE))
+
+    def _yield(self, name: str) -> None:
+        """Register the store of ``name`` anew as a replica."""
+        process = self._at_work(name)
+        if process is not None:
+            self._offer_store(process, "replica", 0)
+
+    def _offer_store(self, process: Process, role: str, term: int) -> None:
         host = str(process.address.host)
-        self.cluster.register(
-            name, Instance(id=f"{STORE}-{name}", service=STORE, host=host, port=1023, role=role, term=term)
-        )
+        store = Instance(id=_store_of(process.name), service=STORE, host=host, port=1023, role=role, term=term)
+        self.cluster.register(process.name, store)
+
+    def _withdraw(self, name: str) -> None:
+        """Deregister the store of ``name``, if it is offered."""
+        process = self._at_work(name)
+        if process is not None and process.engine.own(_store_of(name)) is not None:
+            self.cluster.deregister(name, _store_of(name))
+
+
+def _store_of(name: str) -> str:
+    return f"{STORE}-{name}"
 
 
 def _moments(rate: float, dice: Dice, start: int, heal: int) -> Iterator[int]:

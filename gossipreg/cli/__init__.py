@@ -19,6 +19,7 @@ from gossipreg.cli.page import Sections
 from gossipreg.cli.policies import policy, weight
 from gossipreg.cli.proxy import proxy
 from gossipreg.cli.render import render
+from gossipreg.cli.roles import role
 from gossipreg.cli.services import deregister, lookup, register, services
 from gossipreg.cli.sim import sim
 from gossipreg.cli.top import top
@@ -28,7 +29,7 @@ from gossipreg.errors import ConfigError, GossipregError
 _SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
     "Run": (agent, proxy, render, demo, keygen),
     "Ask the agent": (lookup, services, checks, credentials, members, top, watch, info),
-    "Tell the agent": (register, deregister, heartbeat, maintenance, weight, policy, drain, leave),
+    "Tell the agent": (register, deregister, heartbeat, maintenance, weight, policy, role, drain, leave),
     "Try it out": (sim,),
 }
 

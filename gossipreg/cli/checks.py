@@ -93,7 +93,8 @@ def maintenance(agent: Agent, id: str, *, as_json: bool, reason: str | None, end
         body = {"service": service, "instance": id, "maintenance": reason or ""}
         return put_policy(agent, body, as_json=as_json)
     instance = agent.delete("maintenance", id) if end else agent.put("maintenance", id, reason=reason or None)
-    return show.write(show.instances({"instances": [instance]}, reasons=True), instance, as_json=as_json)
+    show.write(show.instances({"instances": [instance]}, reasons=True), instance, as_json=as_json)
+    return show.note_on(instance) if end else None
 
 
 def checks_given(texts: Sequence[str], file: Path | None) -> list[Any]:

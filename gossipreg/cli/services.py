@@ -100,7 +100,7 @@ def lookup(
     "--term",
     metavar="N|next",
     callback=lambda _context, _parameter, text: _term(text),
-    help="Its term as the primary: the highest is called; next: above all that the agent knows.  [default: 0]",
+    help="Its term as the primary: the highest is called; next: above all that were ever seen.  [default: 0]",
 )
 @click.option("--zone", metavar="NAME", help="Where it is.  [default: the agent's zone]")
 @click.option("--id", metavar="ID", help="Its id; registering an id again replaces the instance.  [default: made up]")
@@ -131,8 +131,9 @@ def register(
     """Register an instance of a service with the agent.
 
     The agent owns it from now on: every member sees it within moments, and it goes when it is deregistered or when
-    its agent leaves or fails. The answer is the instance, in the columns of lookup. With checks it is critical until
-    they have been run.
+    its agent leaves or fails. The answer is the instance as lookups show it, in the columns of lookup; where it is not
+    called as it was stated, since it is fenced, overridden by a policy, or critical until its checks have been run, a
+    note on standard error says why, which --json has as a field.
 
     Examples:
       gossipreg register orders --port 8080
@@ -148,6 +149,7 @@ def register(
         body["credentials"] = credentials_in(secrets)
     instance = agent.put("instances", body=body)
     show.write(show.instances({"instances": [instance]}), instance, as_json=as_json)
+    show.note_on(instance)
 
 
 @command()

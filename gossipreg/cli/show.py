@@ -149,6 +149,25 @@ def policies(document: Any) -> Table:
     )
 
 
+def roles(document: Any) -> Table:
+    """The table of ``GET /api/v1/roles``."""
+    return Table(
+        ("service", "claimed", "seen", "primary", "owner", "reset by", "at"),
+        [
+            (
+                role["service"],
+                str(role["claimed"]),
+                str(role["seen"]),
+                (role["primary"] or {}).get("id", ""),
+                (role["primary"] or {}).get("owner", ""),
+                role["reset_by"] or "",
+                "" if role["reset_at"] is None else local(role["reset_at"]),
+            )
+            for role in document["roles"]
+        ],
+    )
+
+
 def _rule(policy: Mapping[str, Any]) -> str:
     if policy["kind"] == "split":
         shares = ", ".join(f"{label}={share}" for label, share in policy["shares"].items())
@@ -233,6 +252,12 @@ def write_event(name: str, data: Mapping[str, Any]) -> None:
 def note(text: str) -> None:
     """Tell the person at the keyboard something that is not part of the answer."""
     print(f"gossipreg: {clean(text)}", file=sys.stderr, flush=True)
+
+
+def note_on(instance: Mapping[str, Any]) -> None:
+    """Tell why an instance is not called as it was stated, if the agent says so of what was just written."""
+    if instance.get("note"):
+        note(f"{instance['id']}: {instance['note']}")
 
 
 def console() -> Console:

@@ -12,7 +12,7 @@ import attrs
 
 from gossipreg.embed.loop import Loop, elsewhere
 from gossipreg.errors import NodeClosed
-from gossipreg.model import Address, Instance, Member, ServiceCount
+from gossipreg.model import Address, Instance, Member, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy
 from gossipreg.runtime.node import Node
 
@@ -115,11 +115,24 @@ class Reads:
         return self._node.credentials(instance)
 
     def next_term(self, service: str) -> int:
-        """One more than the highest term that this node has seen among the instances of ``service``.
+        """One more than the highest term that this node has seen of ``service``, be its instances there or gone.
 
         For an instance that is made the primary. Two nodes that are asked at once give the same: docs/roles.md.
+        Raises ``NotJoined`` while the node has reached none of the members that it was told of, for it then knows
+        nothing; and ``InvalidInstance`` if the highest is the greatest that there can be.
         """
         return self._node.next_term(service)
+
+    def note(self, instance: Instance) -> str:
+        """Why ``instance``, which `register` or `set_maintenance` returned, is not called as it was stated.
+
+        Empty if it is. Else: it is fenced, a policy changes its weight, a check has not passed, this node drains.
+        """
+        return self._node.note(instance)
+
+    def terms(self) -> tuple[ServiceTerm, ...]:
+        """The highest term of each service that ever had one, sorted by service."""
+        return self._node.terms()
 
     @property
     def counters(self) -> Counter[str]:

@@ -18,7 +18,7 @@ from gossipreg.embed.reads import Reads
 from gossipreg.embed.signals import leave_first
 from gossipreg.embed.steps import Steps
 from gossipreg.errors import GossipregError, NodeClosed
-from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange
+from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange, ServiceTerm
 from gossipreg.policy import Policy, Rule
 
 __all__ = ["Node", "Watch", "leave_first", "open_node", "start_node"]
@@ -109,7 +109,10 @@ class Node(Reads):
         credentials: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Instance:
-        """Offer an instance, or replace this node's own one of the same id; returns it as registered.
+        """Offer an instance, or replace this node's own one of the same id; returns it as lookups show it now.
+
+        That is with the role that its term leaves it (``fenced`` below a higher one), with the weight that policies
+        give it, and with the health of its checks; `note` says why it is not as it was stated.
 
         ``host`` is this node's own unless given, ``zone`` likewise. The default id is made of service, member (or
         the given host) and port, so that registering again replaces; a check that stays the same then goes on as it
@@ -191,6 +194,15 @@ class Node(Reads):
     def remove_policy(self, key: str, *, timeout: float | None = None) -> None:
         """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
         self._done(partial(self._node.remove_policy, key), timeout)
+
+    def reset_term(self, service: str, *, timeout: float | None = None) -> ServiceTerm:
+        """Have the terms of ``service`` count anew on every node, from the highest that its instances state now.
+
+        The one way down, for a term that was given by mistake: deregister what states it, then reset. Who did it and
+        when stays with the term. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and ``StorageError`` if this
+        node's disk refuses it: then nothing has changed.
+        """
+        return self._done(partial(self._node.reset_term, service), timeout)
 
     @property
     def drained(self) -> str | None:

@@ -8,7 +8,7 @@ sleeps until `deadline` or the next packet; one sleep serves every timer.
     receive, stream_frame, stream_ended      what peers say
     register, deregister                     what the user wants
     drain, undrain, leave
-    set_policy, remove_policy, recall
+    set_policy, remove_policy, reset_term, recall
     seeds                                    where to look for others
     wake                                     what is due
     tell_time                                what the wall clock shows
@@ -30,9 +30,11 @@ from gossipreg.errors import (
     InvalidInstance,
     InvalidPolicy,
     NodeClosed,
+    NotJoined,
     RecordTooLarge,
     UnknownInstance,
     UnknownPolicy,
+    UnknownTerm,
 )
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Rule
@@ -56,6 +58,7 @@ from gossipreg.protocol.outputs import (
     Output,
     PathChanged,
     PoliciesChanged,
+    TermsChanged,
     Transmit,
 )
 from gossipreg.protocol.registry.clock import Clock
@@ -63,6 +66,7 @@ from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.policies import Word, pack_rule
 from gossipreg.protocol.registry.records import Announcement, Head, Record
 from gossipreg.protocol.registry.registry import Change, Registry
+from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.registry.view import View, first_index
 from gossipreg.protocol.spreading.reconcile import Compare, End, Hold
 from gossipreg.protocol.standing import Standing
@@ -240,6 +244,9 @@ class Engine:
         changes = self.paths.changed()
         if changes:
             self._tell_of_paths(changes)
+        services = self.knowledge.terms.take_changed()
+        if services:
+            self.outbox.put(TermsChanged(services))
         return self.outbox.take()
 
     def _tell_of_paths(self, changes: list[PathChange]) -> None:
@@ -266,6 +273,11 @@ class Engine:
                 f"instance {instance.id!r}: this node offers {self.own_count()} instances already, as many as are "
                 "allowed: deregister some, or register it at another node"
             )
+        if instance.term and not self.knowledge.terms.has_room(instance.service):
+            raise InvalidInstance(
+                f"term: {len(self.knowledge.terms)} services have terms already, as many as are allowed: reset those "
+                "that are gone with `gossipreg role reset`"
+            )
         record, change = self.knowledge.registry.offer(instance, self.identity.generation)
         self._say_own(record, change, now)
         self._refresh()
@@ -285,6 +297,7 @@ class Engine:
         self.knowledge.remake(record, change)
         if self.identity.settled:  # else everything is said when it settles
             self.knowledge.spread(record, now)
+        self.knowledge.raise_term(record, now, spread=self.identity.settled)
 
     def own(self, id: str) -> Instance | None:
         """This node's own instance of that id, as it was registered."""
@@ -333,10 +346,58 @@ class Engine:
         self._refresh()
         return self._done()
 
-    def recall(self, words: Iterable[Word], now: float) -> list[Output]:
-        """Know again what was known before a restart."""
+    def next_term(self, service: str) -> int:
+        """One more than the highest term that is known of ``service``. Raises `NotJoined`, `InvalidInstance`.
+
+        A node that was told of others and has reached none of them knows no terms but its own, so it gives none.
+        """
+        self._check_joined(f"give the next term of {service!r}")
+        term = self.knowledge.terms.seen(service) + 1
+        if term > limits.TERM_MAX:
+            raise InvalidInstance(
+                f"term: {service!r} has the highest that there can be, {limits.TERM_MAX}: deregister what states it, "
+                f"then `gossipreg role reset {service}`"
+            )
+        return term
+
+    def reset_term(self, service: str, now: float) -> list[Output]:
+        """Have the terms of ``service`` count anew, from the highest that its instances state now, everywhere.
+
+        Raises `UnknownTerm`, `NotJoined`, `NodeClosed`.
+        """
+        return self.say_reset(self.reset_of(service, now), now)
+
+    def reset_of(self, service: str, now: float) -> TermRegister:
+        """What is to be said to reset the terms of ``service``: to be stored, then given to `say_reset`.
+
+        Raises as `reset_term` does.
+        """
+        self._check_open()
+        self._check_joined(f"reset the term of {service!r}")
+        if self.knowledge.terms.get(service) is None:
+            raise UnknownTerm(f"no term of a service {service!r:.80} is known: see `gossipreg role list`")
+        return self.knowledge.new_reset(service, now)
+
+    def say_reset(self, register: TermRegister, now: float) -> list[Output]:
+        """Spread a reset of this node's own."""
+        self._check_open()
+        self.knowledge.hear_register(register, now, spread=True)
+        self._refresh()
+        return self._done()
+
+    def _check_joined(self, what: str) -> None:
+        if not self.identity.settled:
+            raise NotJoined(
+                f"node {self.identity.name!r} cannot {what}: it has reached no member yet, so it does not know which "
+                "there were: wait until it has joined"
+            )
+
+    def recall(self, words: Iterable[Word], now: float, *, terms: Iterable[TermRegister] = ()) -> list[Output]:
+        """Know again what was known before a restart: policies, and the ``terms`` of services."""
         for word in words:
             self.knowledge.hear_word(word, now, spread=False)
+        for register in terms:
+            self.knowledge.hear_register(register, now, spread=False)
         self._refresh()
         return self._done()
 
@@ -430,6 +491,8 @@ class Engine:
                 self.intake.hear(message, voice, now)
             case Word():
                 self.intake.hear_word(message, voice, now)
+            case TermRegister():
+                self.intake.hear_register(message, voice, now)
             case Hold():
                 self.exchange.hold(voice)
             case _:

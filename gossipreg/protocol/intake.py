@@ -1,4 +1,4 @@
-"""Knows how what peers say of instances and policies is weighed: taken, fetched, or answered that it is no more."""
+"""Knows how what peers say of instances, policies and terms is weighed: taken, fetched, or answered that it is gone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gossipreg.protocol.outputs import PoliciesChanged
 from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Announcement, Head, Record
 from gossipreg.protocol.registry.table import Verdict
+from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.spreading.dissemination import Topic
 from gossipreg.protocol.standing import Standing
 from gossipreg.protocol.voice import Voice
@@ -66,6 +67,15 @@ class Intake:
                 self.exchange.outbox.put(PoliciesChanged(keys))
         elif not voice.in_talk and word == self.knowledge.policies.get(word.key):
             self.knowledge.heard_again(Topic.POLICIES, word.key, now)
+
+    def hear_register(self, said: TermRegister, voice: Voice, now: float) -> None:
+        """A peer says which terms of a service there were."""
+        if said == self.knowledge.terms.get(said.service):
+            if not voice.in_talk:
+                self.knowledge.heard_again(Topic.TERMS, said.service, now)
+        else:
+            spread = voice.is_worth_telling(settled=self.standing.identity.settled)
+            self.knowledge.hear_register(said, now, spread=spread)
 
     def _hear_announcement(self, said: Announcement, voice: Voice, now: float) -> None:
         if said.size > limits.RECORD_BYTES_MAX or voice.member is None:

@@ -18,7 +18,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.config import Settings
 from gossipreg.counters import Count
-from gossipreg.model import Status
+from gossipreg.model import FENCED, PRIMARY, Status
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.clock import Clock
@@ -27,6 +27,7 @@ from gossipreg.protocol.registry.policies import Policies, Word
 from gossipreg.protocol.registry.records import Head, Record
 from gossipreg.protocol.registry.registry import Change, Registry, announcement, is_inline
 from gossipreg.protocol.registry.table import Table, Verdict
+from gossipreg.protocol.registry.terms import TermRegister, Terms
 from gossipreg.protocol.registry.view import View
 from gossipreg.protocol.spreading.dissemination import Dissemination, Topic
 from gossipreg.protocol.spreading.fingerprint import Fingerprint
@@ -47,6 +48,7 @@ class Knowledge:
     counters: Counter[str]
     clock: Clock
     policies: Policies = attrs.field(factory=Policies)
+    terms: Terms = attrs.field(factory=Terms)
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
     mill: Dissemination = attrs.field(init=False)
     message_room: int = limits.PACKET_BYTES_MAX  # bytes of the largest message that fits a packet now
@@ -140,6 +142,7 @@ class Knowledge:
         self._refile(record.owner, change)
         if spread:
             self.spread(record, now, heard_from)
+        self.raise_term(record, now, spread=spread, heard_from=heard_from)
         return True
 
     def spread(self, record: Record, now: float, heard_from: str | None = None) -> None:
@@ -261,6 +264,80 @@ class Knowledge:
                 self.registry.touch_service(rule.service)
         return tuple(dict.fromkeys((word.key, *(each.key for each in gone))))
 
+    # Which terms there were
+
+    def raise_term(self, record: Record, now: float, *, spread: bool, heard_from: str | None = None) -> None:
+        """Raise the register of a service whose instance, just taken or said, states a higher term than any before.
+
+        The register is also told by itself: where the record does not come, since a later one took its place, or comes
+        late, since it is large, the old primary must not be called all the same.
+        """
+        if record.payload is None or not record.instance.term:
+            return
+        service = record.instance.service
+        held = self.terms.get(service)
+        raised = (held or TermRegister(service)).raised(record.instance)
+        if raised != held and self._put_register(raised) and spread:
+            self._tell_register(raised, now, said_by=record.owner, heard_from=heard_from)
+
+    def hear_register(self, said: TermRegister, now: float, *, spread: bool) -> bool:
+        """Merge a register that a peer holds with our own; whether that changed it."""
+        if said.claimed > said.seen or (said.is_empty and said.reset is None):
+            self.counters[Count.TERMS_MALFORMED] += 1
+            return False
+        held = self.terms.get(said.service)
+        merged = said if held is None else held.merged(said)
+        if merged == held:
+            return False
+        if merged.reset is not None and not self.clock.hear(merged.reset, now):
+            self.counters[Count.TERMS_FROM_THE_FUTURE] += 1
+            return False
+        if not self._put_register(merged):
+            return False
+        if spread:
+            self._tell_register(merged, now, said_by=None, heard_from=None)
+        if held is None or held.epoch != merged.epoch:
+            self._claim_again(said.service, now, spread=spread)
+        return True
+
+    def new_reset(self, service: str, now: float) -> TermRegister:
+        """The register that begins a new epoch, in which those terms count that the service's instances state now."""
+        instances = self.view.service(service).instances
+        seen = max([each.term for each in instances], default=0)
+        claimed = max([each.term for each in instances if each.role in (PRIMARY, FENCED)], default=0)
+        stamp = self.clock.stamp(now)
+        return TermRegister(service, stamp.ms, stamp.counter, stamp.writer, claimed, seen)
+
+    def _claim_again(self, service: str, now: float, *, spread: bool) -> None:
+        """After a reset that knew nothing of what this node offers, state its terms once more.
+
+        Only its own: what is held of others may be gone at its owner, and the reset be meant to forget it.
+        """
+        for record in self.registry.table(self.members.own_name) or ():
+            if record.instance.service == service:
+                self.raise_term(record, now, spread=spread)
+
+    def _put_register(self, register: TermRegister) -> bool:
+        if not self.terms.accepts(register):
+            self.counters[Count.TERMS_OVER_LIMIT] += 1
+            return False
+        gone = self.terms.put(register)
+        self.fingerprint.replace(None, register)
+        for each in gone:
+            self.fingerprint.replace(each, None)
+        self.registry.touch_service(register.service)
+        return True
+
+    def _tell_register(
+        self, register: TermRegister, now: float, *, said_by: str | None, heard_from: str | None
+    ) -> None:
+        """Spread a register: along with the record that raised it, or at random where it came by itself."""
+        data = pack(register)
+        if said_by is None:
+            self.mill.add(Topic.TERMS, register.service, data, now)
+        else:
+            self._tell(Topic.TERMS, register.service, data, now, said_by=said_by, heard_from=heard_from)
+
     # What it looks like, and what can be forgotten
 
     def refresh(self) -> list[str]:
@@ -269,7 +346,13 @@ class Knowledge:
         if not dirty:
             return []
         return self.view.refresh(
-            dirty, self.registry, self._standing, self._doubted, self.policies.of, since=self.members.since
+            dirty,
+            self.registry,
+            self._standing,
+            self._doubted,
+            self.policies.of,
+            since=self.members.since,
+            highest_term=self.terms.claimed,
         )
 
     def forget_recalled(self) -> None:

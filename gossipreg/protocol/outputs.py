@@ -102,6 +102,13 @@ class IsolationChanged:
 
 
 @attrs.frozen
+class TermsChanged:
+    """The term registers of these services have other values now."""
+
+    services: tuple[str, ...]
+
+
+@attrs.frozen
 class NameContested:
     """Another live member bears this node's name. ``yielding``: this node must stop, the other holds the name."""
 
@@ -121,5 +128,6 @@ Output = (
     | InstancesChanged
     | PoliciesChanged
     | IsolationChanged
+    | TermsChanged
     | NameContested
 )

@@ -145,6 +145,7 @@ class Standing:
         for instance in instances:
             record, change = self.knowledge.registry.offer(instance, self.identity.generation)
             self.knowledge.remake(record, change)
+            self.knowledge.raise_term(record, now, spread=self.identity.settled)
             if self.identity.settled:
                 self.knowledge.spread(record, now)
 

@@ -30,6 +30,7 @@ from gossipreg.protocol.outputs import (
     PoliciesChanged,
     SeekSeeds,
     SendFrame,
+    TermsChanged,
     Transmit,
 )
 from gossipreg.protocol.registry.view import first_index
@@ -43,7 +44,9 @@ from gossipreg.runtime.troubles import log_path
 log = logging.getLogger(__name__)
 
 #: What happened, of all that an engine returns; the rest is to be done.
-News = MemberChanged | PathChanged | InstancesChanged | PoliciesChanged | IsolationChanged | NameContested
+News = (
+    MemberChanged | PathChanged | InstancesChanged | PoliciesChanged | TermsChanged | IsolationChanged | NameContested
+)
 
 
 @attrs.define(eq=False, repr=False)
@@ -168,6 +171,8 @@ class Driver:
                 self._contests.warn(news.services)
             case PoliciesChanged():
                 self.changes.write(("policy", key) for key in news.keys)
+            case TermsChanged():
+                self.changes.write(("term", service) for service in news.services)
             case IsolationChanged():
                 self._tell_of_isolation(news)
             case NameContested():

@@ -29,6 +29,8 @@ from gossipreg.errors import StorageError
 from gossipreg.model import FENCED, PRIMARY, Health, Instance
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
 from gossipreg.protocol.registry.roles import fenced
+from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.protocol.wire.messages import Junk, message_of, pack
 
 if TYPE_CHECKING:
     from gossipreg.runtime.life import Life
@@ -64,6 +66,7 @@ class Known:
 
     services: Services
     written: float  # unix seconds
+    terms: tuple[TermRegister, ...] = ()  # of all services, also of those that nobody could be called of
 
 
 @attrs.define(eq=False, repr=False)
@@ -74,6 +77,7 @@ class LastKnown:
     cluster: str
     _known: Known | None = None
     _kept: Services = attrs.field(init=False, factory=dict)  # what is in the file that this node wrote
+    _kept_terms: tuple[TermRegister, ...] = attrs.field(init=False, default=())
     _kept_at: float = attrs.field(init=False, default=-float("inf"))
     _failing: bool = attrs.field(init=False, default=False)
 
@@ -87,8 +91,10 @@ class LastKnown:
         known, self._known = self._known, None
         if known is None:
             return
+        life.driver.say(life.engine.recall((), trio.current_time(), terms=known.terms))
         others = {name: _without(instances, life.name) for name, instances in known.services.items()}
-        services = {name: instances for name, instances in others.items() if instances}
+        highest = life.engine.knowledge.terms.claimed
+        services = {name: fenced(instances, term=highest(name)) for name, instances in others.items() if instances}
         if services:
             life.engine.view.recall(services)
             age = max(0.0, time.time() - known.written)
@@ -127,17 +133,17 @@ class LastKnown:
         engine, now = life.engine, trio.current_time()
         if engine.view.recalled or not engine.members.present or engine.is_isolated(now):
             return False  # what is seen now is less than there is
-        services = _callable(life)
-        if services == self._kept and now - self._kept_at < RENEW_SECONDS:
+        services, terms = _callable(life), tuple(engine.knowledge.terms)
+        if (services, terms) == (self._kept, self._kept_terms) and now - self._kept_at < RENEW_SECONDS:
             return False
         try:
-            await trio.to_thread.run_sync(_write, self.path, self.cluster, life.name, services)
+            await trio.to_thread.run_sync(_write, self.path, self.cluster, life.name, services, terms)
         except OSError as error:  # a full disk must not stop a node that serves
             if not self._failing:
                 log.warning("the snapshot %s is not written: %s", self.path, error.strerror)
             self._failing = True
         else:
-            self._kept, self._kept_at, self._failing = services, now, False
+            self._kept, self._kept_terms, self._kept_at, self._failing = services, terms, now, False
         return True
 
 
@@ -164,9 +170,9 @@ def _without(instances: tuple[Instance, ...], owner: str) -> tuple[Instance, ...
 # The file
 
 
-def _write(path: Path, cluster: str, member: str, services: Services) -> None:
+def _write(path: Path, cluster: str, member: str, services: Services, terms: tuple[TermRegister, ...] = ()) -> None:
     """Put it at ``path``, wholly or not at all. Raises ``OSError``."""
-    body = _packed(path, cluster, services)
+    body = _packed(path, cluster, services, terms)
     new = path.with_name(f"{path.name}.new-{member}")  # others may keep theirs at the same path
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -181,7 +187,7 @@ def _write(path: Path, cluster: str, member: str, services: Services) -> None:
     _sync_directory(path.parent)
 
 
-def _packed(path: Path, cluster: str, services: Services) -> bytes:
+def _packed(path: Path, cluster: str, services: Services, terms: tuple[TermRegister, ...]) -> bytes:
     said: dict[str, list[tuple[str, str, bytes]]] = {}
     room = limits.SNAPSHOT_BYTES_MAX - len(_MAGIC) - _DIGEST_BYTES - 1024
     for name, instances in services.items():
@@ -191,7 +197,9 @@ def _packed(path: Path, cluster: str, services: Services) -> bytes:
             log.warning("the snapshot %s is full: %d services are not in it", path, len(services) - len(said))
             break
         said[name] = rows
-    packed: bytes = msgpack.packb({"cluster": cluster, "written": time.time(), "services": said})
+    registers = [pack(register) for register in terms]
+    body = {"cluster": cluster, "written": time.time(), "services": said, "terms": registers}
+    packed: bytes = msgpack.packb(body)
     return packed
 
 
@@ -240,9 +248,25 @@ def _unpacked(data: bytes, cluster: str) -> Known:
         if said["cluster"] != cluster:
             raise _Unusable(f"it is of the cluster {said['cluster']!r}")
         services = {name: _instances(rows) for name, rows in said["services"].items()}
-        return Known({name: instances for name, instances in services.items() if instances}, float(said["written"]))
+        known = {name: instances for name, instances in services.items() if instances}
+        return Known(known, float(said["written"]), _registers(said.get("terms", []), known))
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
         raise _Unusable("it is of another version") from None
+
+
+def _registers(rows: list[bytes], services: Services) -> tuple[TermRegister, ...]:
+    """The term registers that can be read here; a file of an earlier version has only what its instances state."""
+    found: dict[str, TermRegister] = {}
+    for row in rows:
+        with contextlib.suppress(Junk):
+            register = message_of(row)
+            if isinstance(register, TermRegister):
+                found[register.service] = register
+    for name, instances in services.items():
+        for each in instances:
+            if each.term:
+                found[name] = found.get(name, TermRegister(name)).raised(_as_claimed(each))
+    return tuple(found.values())
 
 
 def _instances(rows: list[tuple[str, str, bytes]]) -> tuple[Instance, ...]:

@@ -22,6 +22,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.credentials import NONCE_BYTES, Keyring
 from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, message_of, pack
 from gossipreg.runtime.changes import Changes
 from gossipreg.runtime.checks.kept import UnusableState, unpack
@@ -30,7 +31,7 @@ from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.checks.probing import probe
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.offers import Offer
-from gossipreg.runtime.saved import CHECKS, INSTANCE, POLICY, Place, Saved
+from gossipreg.runtime.saved import CHECKS, INSTANCE, POLICY, TERM, Place, Saved
 
 if TYPE_CHECKING:
     from gossipreg.runtime.persistence import Keeper
@@ -98,8 +99,24 @@ class Life:
         self._offer(offer)
         if self.keeper is not None:
             with self._undoing(id_, before):
-                await self.keeper.put(id_, offer.packed())
-        return self.engine.own(id_) or offer.instance
+                await self.keeper.put(id_, offer.packed(), term=self._term_of(offer))
+        return self.shown(offer.instance)
+
+    def _term_of(self, offer: Offer | None) -> tuple[str, bytes] | None:
+        """The term register that is to be on disk along with a change of ``offer``, if it states a term.
+
+        Noted later it could be lost in a crash, while the instance is gone from the disk: the term would be given anew.
+        """
+        if offer is None or not offer.instance.term:
+            return None
+        register = self.engine.knowledge.terms.get(offer.instance.service)
+        return None if register is None else (register.service, pack(register))
+
+    def shown(self, instance: Instance) -> Instance:
+        """This node's own ``instance`` as lookups answer it: fenced, with the weight that policies leave, and so on."""
+        view = self.engine.view.service(instance.service)
+        seen = (each for each in view.instances if each.owner == self.name and each.id == instance.id)
+        return next(seen, self.engine.own(instance.id) or instance)
 
     async def deregister(self, id: str) -> None:
         """Withdraw an instance; with a data directory it is off the disk when this returns."""
@@ -108,7 +125,7 @@ class Life:
         self.driver.say(self.engine.deregister(id, trio.current_time()))
         if self.keeper is not None:
             with self._undoing(id, before):
-                await self.keeper.drop(id)
+                await self.keeper.drop(id, term=self._term_of(before))
         if self.engine.own(id) is None:  # else it was registered again meanwhile
             self.offers.pop(id, None)
             self.monitor.drop(id)
@@ -240,7 +257,14 @@ class Life:
             except Junk as flaw:
                 log.warning("policy %s on disk is not used: %s", key, flaw)
                 unusable.append((POLICY, key))
-        self.driver.say(self.engine.recall(words, trio.current_time()))
+        registers = []
+        for service, body in saved.terms.items():
+            try:
+                registers.append(_register(service, body))
+            except Junk as flaw:
+                log.warning("the term of %s on disk is not used: %s", service, flaw)
+                unusable.append((TERM, service))
+        self.driver.say(self.engine.recall(words, trio.current_time(), terms=registers))
         for id_, body in saved.instances.items():
             try:
                 offer = Offer.unpack(body, id=id_, owner=self.name)
@@ -325,29 +349,54 @@ class Life:
         else:
             await self.keeper.put_policy(key, pack(word))
 
+    async def reset_term(self, service: str) -> None:
+        """Have a service's terms count anew everywhere, once that is on disk.
+
+        Raises ``StorageError`` if the disk refuses it: then nothing has changed anywhere.
+        """
+        self.check_open()
+        with trio.CancelScope(shield=True):  # as with a policy
+            async with self._policies_turn:
+                register = self.engine.reset_of(service, trio.current_time())
+                if self.keeper is not None:
+                    await self.keeper.put_term(service, pack(register))
+                self.check_open()
+                self.driver.say(self.engine.say_reset(register, trio.current_time()))
+        await trio.lowlevel.checkpoint()
+
+    async def _note_term(self, service: str) -> None:
+        register = self.engine.knowledge.terms.get(service)
+        assert self.keeper is not None, "without a disk nothing is noted"
+        if register is None:
+            await self.keeper.drop_term(service)
+        else:
+            await self.keeper.put_term(service, pack(register))
+
     async def keep_policies(self) -> None:
-        """Note on disk what others set and remove, so that policies outlive even the end of all agents."""
+        """Note on disk what others say of policies and terms, so that these outlive even the end of all agents."""
         position, failing = self.changes.position, False
         while not self.changes.closed:
             await self.changes.wait(position)
             entries = self.changes.since(position)
             position = self.changes.position
-            policies = self.engine.knowledge.policies
-            keys = (
-                [word.key for word in policies]
-                if entries is None or failing  # what could not be noted is tried again
-                else [key for kind, key in entries if kind == "policy"]
-            )
+            knowledge = self.engine.knowledge
+            if entries is None or failing:  # what could not be noted is tried again
+                entries = [
+                    *(("policy", word.key) for word in knowledge.policies),
+                    *(("term", register.service) for register in knowledge.terms),
+                ]
+            notes = {"policy": self._note_policy, "term": self._note_term}
             was_failing, failing = failing, False
             try:
                 # In turns with what is said here, or an older word could be written over one that is about to be said.
                 # All at once, so that they share a sync.
                 async with self._policies_turn, trio.open_nursery() as nursery:
-                    for key in keys:
-                        nursery.start_soon(self._note_policy, key)
+                    for kind, key in entries:
+                        if kind in notes:
+                            nursery.start_soon(notes[kind], key)
             except* StorageError as errors:  # a full disk must not stop a node that serves
                 if not was_failing:
-                    log.warning("policies are not noted on disk: %s", errors.exceptions[0])
+                    log.warning("policies and terms are not noted on disk: %s", errors.exceptions[0])
                 failing = True
 
     async def keep_checks(self, keeper: Keeper) -> None:
@@ -499,3 +548,11 @@ def _word(key: str, body: bytes) -> Word:
     if not isinstance(word, Word) or word.key != key:
         raise Junk("it says something else")
     return word
+
+
+def _register(service: str, body: bytes) -> TermRegister:
+    """What an earlier run of the node kept of the term of a service. Raises ``Junk``."""
+    register = message_of(body)
+    if not isinstance(register, TermRegister) or register.service != service:
+        raise Junk("it says something else")
+    return register

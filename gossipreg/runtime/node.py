@@ -14,6 +14,7 @@ from gossipreg.check import Check, CheckReport, Kind, read_checks
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance
 from gossipreg.model import (
+    PRIMARY,
     Address,
     CheckEvent,
     Health,
@@ -22,6 +23,7 @@ from gossipreg.model import (
     NodeEvent,
     NodeInfo,
     ServiceCount,
+    ServiceTerm,
     Status,
     check_reason,
 )
@@ -31,7 +33,9 @@ from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching
 from gossipreg.protocol.registry.panic import Lost
+from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.runtime.life import Life
+from gossipreg.runtime.notes import note_on
 from gossipreg.runtime.offers import Definition
 from gossipreg.runtime.troubles import path_states, troubles_of
 from gossipreg.runtime.watches import Events, Watch
@@ -193,11 +197,47 @@ class Node:
         return self._life.keyring.open(instance)
 
     def next_term(self, service: str) -> int:
-        """One more than the highest term that this node has seen among the instances of ``service``.
+        """One more than the highest term that this node has seen of ``service``, be its instances there or gone.
 
         For an instance that is made the primary. Two nodes that are asked at once give the same: docs/roles.md.
+        Raises ``NotJoined`` while the node has reached none of the members that it was told of, for it then knows
+        nothing; and ``InvalidInstance`` if the highest is the greatest that there can be.
         """
-        return self._engine.view.service(service).term + 1
+        return self._engine.next_term(service)
+
+    def note(self, instance: Instance) -> str:
+        """Why ``instance``, which `register` or `set_maintenance` returned, is not called as it was stated.
+
+        Empty if it is. Else: it is fenced, a policy changes its weight, a check has not passed, this node drains.
+        """
+        return note_on(instance, self._engine)
+
+    def terms(self) -> tuple[ServiceTerm, ...]:
+        """The highest term of each service that ever had one, sorted by service."""
+        return tuple(self._term(register) for register in self._engine.knowledge.terms)
+
+    def _term(self, register: TermRegister) -> ServiceTerm:
+        instances = self._engine.view.service(register.service).instances
+        primary = next((each for each in instances if each.role == PRIMARY), None)
+        reset = register.reset
+        return ServiceTerm(
+            register.service,
+            register.claimed,
+            register.seen,
+            primary,
+            None if reset is None else reset.writer,
+            None if reset is None else reset.ms / 1000,
+        )
+
+    async def reset_term(self, service: str) -> ServiceTerm:
+        """Have the terms of ``service`` count anew on every node, from the highest that its instances state now.
+
+        The one way down, for a term that was given by mistake: deregister what states it, then reset. Who did it and
+        when stays with the term. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and ``StorageError`` if this
+        node's disk refuses it: then nothing has changed.
+        """
+        await self._life.reset_term(service)
+        return self._term(self._engine.knowledge.terms.get(service) or TermRegister(service))
 
     def watch(self, service: str) -> Watch:
         """The service's healthy instances over time: first a snapshot, then diffs."""
@@ -262,7 +302,10 @@ class Node:
         checks: Sequence[Check | Mapping[str, object]] = (),
         credentials: Mapping[str, str] | None = None,
     ) -> Instance:
-        """Offer an instance, or replace this node's own one of the same id; returns it as registered.
+        """Offer an instance, or replace this node's own one of the same id; returns it as lookups show it now.
+
+        That is with the role that its term leaves it (``fenced`` below a higher one), with the weight that policies
+        give it, and with the health of its checks; `note` says why it is not as it was stated.
 
         ``host`` is this node's own unless given, ``zone`` likewise. The default id is made of service, member (or
         the given host) and port, so that registering again replaces; a check that stays the same then goes on as it

@@ -1,4 +1,4 @@
-"""Knows what outlives a crash of an agent: name, generation, peers, registrations, policies, in one checked file.
+"""What outlives a crash of an agent, in one checked file: name, generation, peers, registrations, policies, terms.
 
 The file is an SQLite database that is synced at every commit: a write that returned is on the disk, and one that did
 not has happened wholly or not at all. Beyond that, nothing in the data directory is trusted:
@@ -42,6 +42,7 @@ from gossipreg.runtime.saved import (
     INSTANCE,
     PEERS,
     POLICY,
+    TERM,
     Place,
     Saved,
     SavedRows,
@@ -181,6 +182,14 @@ class Store:
         """Forget the last word about a policy, if there is one."""
         self._drop(POLICY, key)
 
+    def put_term(self, service: str, register: bytes) -> None:
+        """Save the term register of a service, packed, in place of the one before."""
+        self._put(TERM, service, register)
+
+    def drop_term(self, service: str) -> None:
+        """Forget the term register of a service, if there is one."""
+        self._drop(TERM, service)
+
     def set_identity(self, name: str, generation: int, index: int = 0) -> None:
         """Save who this run of the agent is.
 
@@ -249,13 +258,13 @@ class Keeper:
         async with self._turn:
             return await trio.to_thread.run_sync(self._store.load)
 
-    async def put(self, instance_id: str, payload: bytes) -> None:
-        """See `Store.put_instance`."""
-        await self._write(functools.partial(self._store.put_instance, instance_id, payload))
+    async def put(self, instance_id: str, payload: bytes, *, term: tuple[str, bytes] | None = None) -> None:
+        """See `Store.put_instance`; with a service and its packed term register in ``term``, both or neither."""
+        await self._write(functools.partial(self._store.put_instance, instance_id, payload), term)
 
-    async def drop(self, instance_id: str) -> None:
-        """See `Store.drop_instance`."""
-        await self._write(functools.partial(self._store.drop_instance, instance_id))
+    async def drop(self, instance_id: str, *, term: tuple[str, bytes] | None = None) -> None:
+        """See `Store.drop_instance`; with a service and its packed term register in ``term``, both or neither."""
+        await self._write(functools.partial(self._store.drop_instance, instance_id), term)
 
     async def put_policy(self, key: str, word: bytes) -> None:
         """See `Store.put_policy`."""
@@ -264,6 +273,14 @@ class Keeper:
     async def drop_policy(self, key: str) -> None:
         """See `Store.drop_policy`."""
         await self._write(functools.partial(self._store.drop_policy, key))
+
+    async def put_term(self, service: str, register: bytes) -> None:
+        """See `Store.put_term`."""
+        await self._write(functools.partial(self._store.put_term, service, register))
+
+    async def drop_term(self, service: str) -> None:
+        """See `Store.drop_term`."""
+        await self._write(functools.partial(self._store.drop_term, service))
 
     async def put_checks(self, rows: Mapping[str, bytes | None]) -> None:
         """See `Store.put_checks`."""
@@ -295,8 +312,10 @@ class Keeper:
             async with self._turn:
                 await trio.to_thread.run_sync(self._store.close)
 
-    async def _write(self, write: Callable[[], None]) -> None:
+    async def _write(self, write: Callable[[], None], term: tuple[str, bytes] | None = None) -> None:
         batch = self._batch
+        if term is not None:
+            batch.writes.append(functools.partial(self._store.put_term, *term))
         batch.writes.append(write)
         async with self._turn:
             if batch is self._batch:  # the first of a batch to get its turn commits for all

@@ -21,6 +21,7 @@ DRAIN: Final = "drain"
 INSTANCE: Final = "instance"
 POLICY: Final = "policy"
 CHECKS: Final = "checks"
+TERM: Final = "term"
 
 #: Largest generation or index that is taken from disk: the largest whole number that every reader of JSON takes.
 _NUMBER_MAX: Final = 2**53 - 1
@@ -40,6 +41,7 @@ class Saved:
     peers: tuple[Address, ...] = ()
     instances: Mapping[str, bytes] = attrs.field(factory=dict)  # packed, by id
     policies: Mapping[str, bytes] = attrs.field(factory=dict)  # the last word about each, packed, by key
+    terms: Mapping[str, bytes] = attrs.field(factory=dict)  # term registers, packed, by service
     checks: Mapping[str, bytes] = attrs.field(factory=dict)  # how ttl checks stood, packed, by the instance's id
     warnings: tuple[str, ...] = ()
 
@@ -49,7 +51,7 @@ class SavedRows:
     """The rows that were read so far, each in the shape that this version uses."""
 
     _fields: dict[str, Any] = attrs.field(factory=dict)
-    _bodies: dict[str, dict[str, bytes]] = attrs.field(factory=lambda: {INSTANCE: {}, POLICY: {}, CHECKS: {}})
+    _bodies: dict[str, dict[str, bytes]] = attrs.field(factory=lambda: {INSTANCE: {}, POLICY: {}, TERM: {}, CHECKS: {}})
 
     def read(self, kind: bytes, key: bytes, body: bytes) -> str | None:
         """Take one row whose checksum is right; returns why it is of no use, if it is of none."""
@@ -61,7 +63,7 @@ class SavedRows:
                     self._fields["peers"] = tuple(_peers(json.loads(body)))
                 case "drain":
                     self._fields["drained"] = _text(json.loads(body)["reason"])
-                case "instance" | "policy" | "checks" as known:
+                case "instance" | "policy" | "term" | "checks" as known:
                     self._bodies[known][key.decode()] = body
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             return f"it is of another version: {error}"
@@ -73,6 +75,7 @@ class SavedRows:
             **self._fields,
             instances=self._bodies[INSTANCE],
             policies=self._bodies[POLICY],
+            terms=self._bodies[TERM],
             checks=self._bodies[CHECKS],
             warnings=tuple(warnings),
         )

@@ -98,6 +98,9 @@ class FakeAgent:
         self.instances = {instance["id"]: instance for instance in instances}
         self.members = list(members)
         self.policies: dict[str, Any] = {}
+        self.roles: list[dict[str, Any]] = []
+        #: What the answer to a registration says stands in its way, by id.
+        self.notes: dict[str, str] = {}
         #: One list of (event, data) for each stream that is opened; the last is followed by silence, the others end.
         #: ("pause", seconds) is no event but silence.
         self.streams: list[Iterable[tuple[str, Any]]] = []
@@ -148,7 +151,7 @@ class FakeAgent:
                     return 400, {"error": "service: 'no good' is not a name"}
                 instance = INSTANCE | {"id": "made-up"} | body
                 self.instances[instance["id"]] = instance
-                return 201, instance
+                return 201, instance | {"note": self.notes.get(instance["id"], "")}
             case ("DELETE", "instances", key) if key in self.instances:
                 del self.instances[key]
                 return 204, None
@@ -177,6 +180,11 @@ class FakeAgent:
                 return 204, None
             case ("DELETE", "policies", key):
                 return 404, {"error": f"no policy {key!r} is in force: see `gossipreg policy list`"}
+            case ("GET", "roles"):
+                return 200, {"roles": list(self.roles)}
+            case ("DELETE", "roles", name):
+                found = [role for role in self.roles if role["service"] == name]
+                return (200, found[0]) if found else (404, {"error": f"no term of a service {name!r} is known"})
             case ("PUT" | "DELETE", "drain"):
                 return 200, {"draining": method == "PUT"}
             case ("POST", "leave"):

@@ -290,10 +290,10 @@ async def test_checks_that_this_version_cannot_read_keep_their_instance_out(
 
 @attrs.define
 class FullDisk:
-    async def put(self, instance_id: str, payload: bytes) -> None:
+    async def put(self, instance_id: str, payload: bytes, *, term: object = None) -> None:
         await self.drop(instance_id)
 
-    async def drop(self, instance_id: str) -> None:
+    async def drop(self, instance_id: str, *, term: object = None) -> None:
         await trio.lowlevel.checkpoint()
         raise StorageError("cannot use the data directory: disk full: free some space on its disk")
 

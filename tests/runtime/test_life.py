@@ -25,10 +25,10 @@ class FakeKeeper:
     is_full: bool = True
     peers: trio.MemorySendChannel[list[Address]] | None = None
 
-    async def put(self, instance_id: str, payload: bytes) -> None:
+    async def put(self, instance_id: str, payload: bytes, *, term: object = None) -> None:
         await self._write()
 
-    async def drop(self, instance_id: str) -> None:
+    async def drop(self, instance_id: str, *, term: object = None) -> None:
         await self._write()
 
     async def set_peers(self, addresses: Iterable[Address]) -> None:

@@ -82,6 +82,8 @@ async def test_two_that_ask_for_the_next_term_at_once_get_the_same_and_one_is_th
     """Terms are not an election: the page about roles says what to do about it."""
     with trio.fail_after(PATIENCE):
         async with open_node(config("ann")) as ann, open_node(config("bob", ann)) as bob:
+            await ann.register("other", port=9)
+            await bob.wait_for("other")
             terms = [node.next_term("pg") for node in (ann, bob)]
             assert terms == [1, 1]
             for node, term in zip((ann, bob), terms, strict=True):

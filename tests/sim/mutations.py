@@ -28,6 +28,7 @@ from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.table import Table, Verdict
+from gossipreg.protocol.registry.terms import TermRegister, Terms
 from gossipreg.protocol.spreading.dissemination import Dissemination
 from gossipreg.protocol.spreading.fingerprint import Entry, Fingerprint
 from sim.scenario import Fault, Scenario, Workload
@@ -142,6 +143,26 @@ WORDS = Scenario(
         Fault(kind="restart", nodes=("n3",), at=8.5, seconds=1.0, disk=True),
     ),
     sometimes=("policy", "policy removed", "primary", "fenced", "failed", "revived", "crash"),
+)
+
+#: Primaries that are claimed, given up and withdrawn while nodes leave and are restarted, most without their disks.
+SUCCESSION = Scenario(
+    name="succession",
+    title="Primaries come and go with their instances, with nodes that leave and with restarts that forget",
+    nodes=5,
+    seeds=2,
+    warmup=4.0,
+    duration=14.0,
+    quiet=12.0,
+    workload=Workload(primaries=3.0),
+    settings=_HASTY,
+    faults=(
+        Fault(kind="leave", nodes=("n4",), at=2.0, lasts=4.0),
+        Fault(kind="restart", nodes=("n1", "n2", "n3"), at=4.0, seconds=0.6, every=1.5),
+        Fault(kind="restart", nodes=("n0", "n1"), at=9.5, seconds=0.6, every=1.5, disk=True),
+        Fault(kind="crash", nodes=("n4",), at=12.0, lasts=1.0),
+    ),
+    sometimes=("primary", "fenced", "left", "crash", "start"),
 )
 
 #: The same while all clocks agree, so that two say something at the very same time.
@@ -440,7 +461,7 @@ def the_clock_only_counts(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation(ALONE, "LastWord")
 def policies_on_disk_are_not_recalled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Engine, "recall", lambda *_: [])
+    patch.setattr(Engine, "recall", lambda *_, **__: [])
 
 
 @_mutation(AT_ONCE, "LastWord", seeds=6)
@@ -456,7 +477,7 @@ def policies_do_not_count_in_the_fingerprint(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation(WORDS, "Primaries")
 def every_claim_to_be_the_primary_is_believed(patch: pytest.MonkeyPatch) -> None:
-    def unfenced(instances: tuple[Instance, ...], _doubted: object = ()) -> tuple[Instance, ...]:
+    def unfenced(instances: tuple[Instance, ...], *_: object, **__: object) -> tuple[Instance, ...]:
         return instances
 
     patch.setattr("gossipreg.protocol.registry.view.fenced", unfenced)
@@ -473,3 +494,25 @@ def who_can_serve_goes_before_a_higher_term(patch: pytest.MonkeyPatch) -> None:
         return not claim.health.can_serve, -claim.term, claim.owner, claim.id
 
     patch.setattr("gossipreg.protocol.registry.roles._rank", rank)
+
+
+@_mutation(SUCCESSION, "Primaries")
+def a_term_is_forgotten_with_the_instance_that_stated_it(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Terms, "claimed", lambda *_: 0)
+
+
+@_mutation(SUCCESSION, "Primaries")
+def of_two_registers_the_one_heard_last_counts(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(TermRegister, "merged", lambda _self, other: other)
+
+
+@_mutation(SUCCESSION, "Primaries")
+def the_register_is_raised_by_own_instances_only_and_never_told(patch: pytest.MonkeyPatch) -> None:
+    honest = Knowledge.raise_term
+
+    def raise_term(self: Knowledge, record: Record, now: float, **how: Any) -> None:
+        if record.owner == self.members.own_name:
+            honest(self, record, now, **{**how, "spread": False})
+
+    patch.setattr(Knowledge, "raise_term", raise_term)
+    patch.setattr(Knowledge, "hear_register", lambda *_, **__: False)

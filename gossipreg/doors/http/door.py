@@ -23,8 +23,10 @@ from gossipreg.errors import (
     InvalidPolicy,
     NameConflict,
     NodeClosed,
+    NotJoined,
     UnknownInstance,
     UnknownPolicy,
+    UnknownTerm,
 )
 
 if TYPE_CHECKING:
@@ -38,8 +40,10 @@ _STATUS: Final[tuple[tuple[type[GossipregError], int], ...]] = (
     (InvalidPolicy, 400),
     (UnknownInstance, 404),
     (UnknownPolicy, 404),
+    (UnknownTerm, 404),
     (CredentialsUnavailable, 409),
     (NodeClosed, 503),
+    (NotJoined, 503),
     (NameConflict, 503),
 )
 

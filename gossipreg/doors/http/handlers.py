@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from gossipreg.check import Kind, read_checks
-from gossipreg.doors.http import render
+from gossipreg.doors.http import render, roles
 from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
 from gossipreg.doors.http.call import Call
 from gossipreg.doors.http.events import EventStream
@@ -15,7 +15,7 @@ from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.slices import Pace
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.doors.http.waits import reply
-from gossipreg.model import Health
+from gossipreg.model import Health, Instance
 
 
 async def health(call: Call) -> Answer:
@@ -72,10 +72,16 @@ async def register(call: Call) -> Answer:
     if call.node.command_checks != "api" and any(check.kind is Kind.COMMAND for check in checks):
         raise Refusal(403, "checks: commands are not taken over HTTP: start the agent with --command-checks api")
     before = _own_ids(call.node, wanted)
-    term = call.node.next_term(wanted.service) if wanted.term == "next" else wanted.term
+    term = await roles.next_term(call.node, wanted.service) if wanted.term == "next" else wanted.term
     fields = attrs.asdict(wanted, recurse=False) | {"checks": checks, "term": term}
     registered = await call.node.register(**fields)
-    return Answer.of(200 if registered.id in before else 201, render.instance(registered))
+    return Answer.of(200 if registered.id in before else 201, _written(call.node, registered))
+
+
+def _written(node: Registry, instance: Instance) -> render.Json:
+    """What a write answers: the instance as lookups show it and, if it is not called as it was stated, a note."""
+    note = node.note(instance)
+    return {**render.instance(instance), **({"note": note} if note else {})}
 
 
 def _own_ids(node: Registry, wanted: Registration) -> set[str]:
@@ -115,12 +121,12 @@ async def heartbeat(call: Call) -> Answer:
 async def begin_maintenance(call: Call) -> Answer:
     """Take an instance out, though its checks may pass."""
     reason = call.text("reason") or ""
-    return Answer.of(200, render.instance(await call.node.set_maintenance(call.argument, reason)))
+    return Answer.of(200, _written(call.node, await call.node.set_maintenance(call.argument, reason)))
 
 
 async def end_maintenance(call: Call) -> Answer:
     """Leave it to the checks of an instance again whether it can serve."""
-    return Answer.of(200, render.instance(await call.node.set_maintenance(call.argument, None)))
+    return Answer.of(200, _written(call.node, await call.node.set_maintenance(call.argument, None)))
 
 
 async def events(call: Call) -> EventStream:

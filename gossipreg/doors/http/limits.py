@@ -66,6 +66,10 @@ REQUEST_SECONDS: Final = 10.0
 #: How long a client may take for one piece of an answer: time for any live one, on any link worth the name.
 TAKE_SECONDS: Final = 10.0
 
+#: How long a registration with the next term waits for an agent that has just started to join (seconds): less than
+#: our own clients' patience. A joiner is told everything within some milliseconds of reaching a seed.
+JOIN_SECONDS: Final = 3.0
+
 #: How long a connection is read on after our last answer: closing with bytes unread would destroy that answer.
 LINGER_SECONDS: Final = 1.0
 

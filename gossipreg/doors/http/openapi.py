@@ -108,6 +108,8 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/v1/policies"): Operation({200: _object(policies=_list(_ref("Policy")))}),
     ("PUT", "/api/v1/policies"): Operation({200: _ref("Policy")}, (400, 403, 411, 413), body="PolicyWanted"),
     ("DELETE", "/api/v1/policies/KEY"): Operation({204: None}, (403, 404)),
+    ("GET", "/api/v1/roles"): Operation({200: _object(roles=_list(_ref("Role")))}),
+    ("DELETE", "/api/v1/roles/NAME"): Operation({200: _ref("Role")}, (403, 404)),
     ("GET", "/api/v1/events"): Operation({200: _TEXT}, (400,), media="text/event-stream"),
     ("GET", "/api/v1/http_sd"): Operation(
         {200: _list(_object(targets=_list(_TEXT), labels=_map(_TEXT)))},
@@ -157,7 +159,7 @@ _AS_RENDERED: Final[Mapping[tuple[type, str], Json]] = {
 }
 
 #: How fields look that clients write: otherwise than they are read, or within bounds.
-_AS_WRITTEN: Final[Mapping[str, Json]] = {
+_AS_INSTANCE: Final[Mapping[str, Json]] = {
     "service": _NAME,
     "port": _within(1, 65_535),
     "host": _optional(_HOST),
@@ -280,7 +282,15 @@ def _schemas() -> dict[str, Json]:
     return {
         "Health": _enum([str(each) for each in Health]),
         "Status": _enum([str(each) for each in Status]),
-        "Instance": _noun(Instance),
+        "Instance": _instance(),
+        "Role": _object(
+            service=_TEXT,
+            claimed=_WHOLE,
+            seen=_WHOLE,
+            primary={"oneOf": [_INSTANCE, {"type": "null"}]},
+            reset_by=_optional(_TEXT),
+            reset_at=_optional(_NUMBER),
+        ),
         "Member": _noun(Member),
         "ServiceCount": _noun(ServiceCount),
         "Node": node,
@@ -291,6 +301,13 @@ def _schemas() -> dict[str, Json]:
         "Registration": _request(Registration),
         "Error": _object(error=_TEXT),
     }
+
+
+def _instance() -> Json:
+    """An instance; where a write answers it, perhaps with a note on why it is not called as it was stated."""
+    instance = _noun(Instance)
+    note = {**_TEXT, "description": "Of what was just written: why it is not called as it was stated."}
+    return {**instance, "properties": {**instance["properties"], "note": note}}
 
 
 def _policy(kind: str) -> Json:
@@ -326,7 +343,7 @@ _RULES: Final[Mapping[str, Mapping[str, Json]]] = {
 def _request(class_: type[Any]) -> Json:
     """A noun as clients write it: what has a default may be left out, and what is not known is refused."""
     required = [each.name for each in attrs.fields(class_) if each.default is attrs.NOTHING]
-    return {**_noun(class_, _AS_WRITTEN), "required": required, "additionalProperties": False}
+    return {**_noun(class_, _AS_INSTANCE), "required": required, "additionalProperties": False}
 
 
 def _noun(class_: type[Any], known: Mapping[str, Json] | None = None) -> Json:

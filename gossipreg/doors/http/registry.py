@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from gossipreg.check import Check, CheckReport
-from gossipreg.model import Event, Health, Instance, Member, NodeInfo, ServiceCount
+from gossipreg.model import Event, Health, Instance, Member, NodeInfo, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy, Rule
 
 
@@ -133,7 +133,19 @@ class Registry(Protocol):
         ...
 
     def next_term(self, service: str) -> int:
-        """A term above all that were seen among the instances of a service."""
+        """A term above all that were ever seen of a service. Raises ``NotJoined``, ``InvalidInstance``."""
+        ...
+
+    def terms(self) -> tuple[ServiceTerm, ...]:
+        """The highest term of each service that ever had one, sorted by service."""
+        ...
+
+    async def reset_term(self, service: str) -> ServiceTerm:
+        """Have the terms of a service count anew, from what is stated now. Raises ``UnknownTerm``, ``NotJoined``."""
+        ...
+
+    def note(self, instance: Instance) -> str:
+        """Why an own instance, as it is shown, is not called as it was stated; empty if it is."""
         ...
 
     def policies(self) -> tuple[Policy, ...]:

@@ -18,6 +18,7 @@ from gossipreg.doors.http.metrics import metrics
 from gossipreg.doors.http.openapi import openapi
 from gossipreg.doors.http.policies import policies, remove_policy, set_policy
 from gossipreg.doors.http.request import decoded
+from gossipreg.doors.http.roles import reset_role, roles
 from gossipreg.doors.http.waiting import Waiting
 
 Reply = Answer | EventStream | Waiting
@@ -63,6 +64,8 @@ ROUTES: Final = (
     Route("GET", "/api/v1/policies", policies, query=waits.QUERY),
     Route("PUT", "/api/v1/policies", set_policy, scope=Scope.WRITE),
     Route("DELETE", "/api/v1/policies/KEY", remove_policy, scope=Scope.WRITE),
+    Route("GET", "/api/v1/roles", roles, query=waits.QUERY),
+    Route("DELETE", "/api/v1/roles/NAME", reset_role, scope=Scope.OPERATOR),
     Route("GET", "/api/v1/events", handlers.events, query=("service", "panic")),
     Route("GET", "/api/v1/http_sd", http_sd, query=("service", "healthy")),
     Route("GET", "/api/v1/openapi.json", openapi),

@@ -2,7 +2,8 @@
 
 A claim carries a fencing term, and the highest term wins, also over those that could serve when it cannot: whoever
 took a term over was meant to be succeeded by a higher one only. So a primary that was cut off and comes back with its
-old term is not called again, on either side of a healed split. Nothing is elected here (docs/roles.md).
+old term is not called again, on either side of a healed split; nor once the instance with the highest term is gone, for
+the service's term register remembers it (terms.py). Nothing is elected here (docs/roles.md).
 """
 
 from __future__ import annotations
@@ -14,15 +15,20 @@ import attrs
 from gossipreg.model import FENCED, PRIMARY, Instance
 
 
-def fenced(instances: tuple[Instance, ...], doubted: Container[str] = ()) -> tuple[Instance, ...]:
-    """``instances`` of one service with all claims to be primary but one shown as `FENCED`.
+def fenced(instances: tuple[Instance, ...], doubted: Container[str] = (), *, term: int = 0) -> tuple[Instance, ...]:
+    """``instances`` of one service with all claims to be primary but one, or all, shown as `FENCED`.
 
-    Of equal terms, one that can serve, and whose owner is not ``doubted``, goes first, then the first by owner and id.
+    A claim below ``term``, the highest of the service, is not the primary. Of equal terms, one that can serve, and
+    whose owner is not ``doubted``, goes first, then the first by owner and id.
     """
     claims = [instance for instance in instances if instance.role == PRIMARY]
-    if len(claims) < 2:
+    if not claims:
         return instances
-    primary = min(claims, key=lambda each: _rank(each, doubted))
+    primary: Instance | None = min(claims, key=lambda each: _rank(each, doubted))
+    if primary is not None and primary.term < term:
+        primary = None
+    elif len(claims) == 1:
+        return instances
     return tuple(
         attrs.evolve(each, role=FENCED) if each.role == PRIMARY and each is not primary else each for each in instances
     )

@@ -42,7 +42,6 @@ class ServiceView:
     healthy: tuple[Instance, ...] = ()
     shares: tuple[int, ...] = ()
     lost: Lost | None = None
-    term: int = 0  # the highest that was seen of it so far
 
     def to_call(self, panic: float) -> tuple[Instance, ...]:
         """Those that can serve; if fewer than that share can be reached, also what was lost at once."""
@@ -67,6 +66,9 @@ Standing = Callable[[str, int], Owner | None]
 #: Finds the rules about a service, by key.
 Rules = Callable[[str], Mapping[str, Rule]]
 
+#: Finds the highest term that was ever claimed of a service.
+HighestTerm = Callable[[str], int]
+
 
 def first_index(generation: int) -> int:
     """The index that a life of the given ``generation`` (ms since the epoch) begins with."""
@@ -79,6 +81,10 @@ def _never(_owner: str) -> float | None:
 
 def _no_rules(_service: str) -> Mapping[str, Rule]:
     return {}
+
+
+def _no_term(_service: str) -> int:
+    return 0
 
 
 @attrs.define(eq=False, repr=False)
@@ -159,6 +165,7 @@ class View:
         rules_of: Rules = _no_rules,
         *,
         since: Since = _never,
+        highest_term: HighestTerm = _no_term,
     ) -> list[str]:
         """Look again at the services called ``names``; returns those that look different now.
 
@@ -169,8 +176,9 @@ class View:
         for name in names:
             rules = rules_of(name)
             offers = registry.offers(name)
-            instances = fenced(_visible(offers, standing, rules), doubted)
-            instances = instances or tuple(ruled(each, rules) for each in self._recalled.get(name, ()))
+            visible = _visible(offers, standing, rules)
+            visible = visible or tuple(ruled(each, rules) for each in self._recalled.get(name, ()))
+            instances = fenced(visible, doubted, term=highest_term(name))
             before = self._services.get(name)
             able = tuple([i for i in instances if i.health.can_serve])
             healthy = (tuple([i for i in able if i.owner not in doubted]) if doubted else able) or able
@@ -197,10 +205,7 @@ class View:
     ) -> None:
         self._index += 1
         shares = tuple(accumulate([i.weight for i in healthy]))
-        term = max([i.term for i in instances], default=0)
-        self._services[name] = ServiceView(
-            self._index, instances, healthy, shares, lost, max(term, self.service(name).term)
-        )
+        self._services[name] = ServiceView(self._index, instances, healthy, shares, lost)
 
     def _drop_empty(self) -> None:
         empty = [name for name, view in self._services.items() if not view.instances]

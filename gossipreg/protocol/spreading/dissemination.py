@@ -11,9 +11,9 @@ nothing is new nothing is sent.
 Rounds of several rumors would soon go their separate ways, a packet each. So a packet that goes out takes along what
 has waited for most of its gap: the rounds of a burst fall in step again.
 
-Three kinds of rumor (who is here, what they offer, what is to be done about it) take turns in each packet, least told
-first and newest among those, so that a storm of one cannot starve the others, nor repeats what has not been said at
-all. What a full queue has to drop is left to reconciliation.
+Four kinds of rumor (who is here, what they offer, what is to be done about it, which terms there were) take turns in
+each packet, least told first and newest among those, so that a storm of one cannot starve the others, nor repeats what
+has not been said at all. What a full queue has to drop is left to reconciliation.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Topic(enum.IntEnum):
     MEMBERSHIP = 0
     INSTANCES = 1
     POLICIES = 2
+    TERMS = 3
 
 
 Key = tuple[Topic, Hashable]

@@ -10,11 +10,12 @@ import attrs
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Head, Record
+from gossipreg.protocol.registry.terms import TermRegister
 
 #: How finely two states are compared before entries are named. 2 KiB in all; 10,000 entries make 39 a bucket.
 BUCKETS = 256
 
-Entry = Rumor | Head | Record | Word
+Entry = Rumor | Head | Record | Word | TermRegister
 
 
 def bucket_of(entry: Entry) -> int:
@@ -25,6 +26,8 @@ def bucket_of(entry: Entry) -> int:
         key = f"h\0{entry.owner}"
     elif isinstance(entry, Word):
         key = f"p\0{entry.key}"
+    elif isinstance(entry, TermRegister):
+        key = f"t\0{entry.service}"
     else:
         key = f"r\0{entry.owner}\0{entry.id}"
     return zlib.crc32(key.encode()) % BUCKETS

@@ -3,13 +3,15 @@
 Theory of operation (design §4.5). The two sides take turns on a stream; a turn is some messages and an `End`.
 
     opener    Compare: the 256 sums of its buckets                                            (2 KiB)
-    accepter  for each bucket that differs: what is in it by digest (Listing),
+    accepter  for each bucket that differs: its term registers, and what is in it by digest (Listing),
               or, where the opener's is empty, the entries themselves                         (9 bytes an entry)
     opener    the entries that the accepter lacks, and Want: the digests it lacks itself
     accepter  the entries wanted, and corrections of what was stale
     opener    corrections of what was stale, or nothing: the stream is closed
 
-An entry is a rumor, a head or a record, told in the same words as in gossip. Each side merges what it is told as it
+An entry is a rumor, a head, a record, a policy or a term register, told in the same words as in gossip. Term registers
+go before the records of a turn, and unasked: a node that holds a record without its service's register may show a
+primary that was superseded long ago. Each side merges what it is told as it
 would merge gossip, so nothing that goes wrong on the way (a cut stream, states that moved meanwhile) does any harm.
 A joiner is a node all of whose buckets are empty: it gets everything in one turn.
 """
@@ -21,6 +23,7 @@ from collections.abc import Iterator
 import attrs
 
 from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.spreading.fingerprint import BUCKETS, Entry, Fingerprint
 
 
@@ -60,21 +63,29 @@ class Hold:
 def answer_compare(state: Fingerprint, compare: Compare) -> Iterator[Entry | Listing]:
     """What the accepter says to the opener's sums."""
     assert len(compare.sums) == BUCKETS, "decoding has checked the number of sums"
-    lacking: list[Entry] = []
+    told: list[Entry] = []
+    listings: list[Listing] = []
     for bucket, (ours, theirs) in enumerate(zip(state.sums, compare.sums, strict=True)):
         if ours == theirs:
             continue
         if theirs == 0:
-            lacking += state.lacking(bucket, ())
+            told += state.lacking(bucket, ())
         else:
-            yield Listing(bucket, state.digests(bucket))
-    yield from sorted(lacking, key=lambda entry: not isinstance(entry, Rumor))  # who is here, before what they offer
+            told += [entry for entry in state.lacking(bucket, ()) if isinstance(entry, TermRegister)]
+            listings.append(Listing(bucket, state.digests(bucket)))
+    yield from sorted(told, key=_turn)
+    yield from listings
+
+
+def _turn(entry: Entry) -> int:
+    """Who is here comes first, then which terms there were, then what is offered."""
+    return 0 if isinstance(entry, Rumor) else 1 if isinstance(entry, TermRegister) else 2
 
 
 def answer_listing(state: Fingerprint, listing: Listing) -> Iterator[Entry | Want]:
     """What the opener says to a listing of one of the accepter's buckets."""
     theirs = frozenset(listing.digests)
-    yield from state.lacking(listing.bucket, theirs)
+    yield from sorted(state.lacking(listing.bucket, theirs), key=_turn)
     unknown = state.unknown(listing.bucket, listing.digests)
     if unknown:
         yield Want(listing.bucket, unknown)
@@ -82,4 +93,4 @@ def answer_listing(state: Fingerprint, listing: Listing) -> Iterator[Entry | Wan
 
 def answer_want(state: Fingerprint, want: Want) -> Iterator[Entry]:
     """The entries that are still there."""
-    yield from state.find(want.bucket, want.digests)
+    yield from sorted(state.find(want.bucket, want.digests), key=_turn)

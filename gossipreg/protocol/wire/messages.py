@@ -23,6 +23,7 @@ from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
+from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
 
@@ -43,6 +44,7 @@ Message = (
     | End
     | Hold
     | Word
+    | TermRegister
 )
 
 #: Bytes of the sender's life id at the start of every packet and frame.
@@ -88,6 +90,10 @@ def _name(value: Any) -> str:
 
 
 def _zone(value: Any) -> str:
+    return "" if value == "" else _name(value)
+
+
+def _writer(value: Any) -> str:
     return "" if value == "" else _name(value)
 
 
@@ -227,6 +233,18 @@ _FORMS: Final = (
             ("counter", _u16),
             ("writer", _name),
             ("payload", _rule_payload),
+        ),
+    ),
+    _Form(
+        17,
+        TermRegister,
+        (
+            ("service", _name),
+            ("ms", _count),
+            ("counter", _u16),
+            ("writer", _writer),
+            ("claimed", _count),
+            ("seen", _count),
         ),
     ),
 )

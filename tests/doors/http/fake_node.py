@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from gossipreg.check import Check, CheckReport
-from gossipreg.errors import CredentialsUnavailable, NodeClosed, UnknownInstance, UnknownPolicy
+from gossipreg.errors import CredentialsUnavailable, NodeClosed, NotJoined, UnknownInstance, UnknownPolicy, UnknownTerm
 from gossipreg.model import (
     Address,
     Event,
@@ -21,6 +21,7 @@ from gossipreg.model import (
     MemberEvent,
     NodeInfo,
     ServiceCount,
+    ServiceTerm,
     Snapshot,
     Status,
 )
@@ -56,6 +57,9 @@ class FakeNode:
     checked: dict[str, tuple[Check, ...]] = attrs.field(factory=dict)  # by id
     rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
     secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
+    highest: dict[str, int] = attrs.field(factory=dict)  # term that was ever stated, by service
+    joined: bool = True
+    notes: dict[str, str] = attrs.field(factory=dict)  # by id
     beats: list[tuple[str, str | None, Health, str]] = attrs.field(factory=list)
     _instances: dict[tuple[str, str], Instance] = attrs.field(factory=dict)  # by owner and id
     _members: dict[str, Member] = attrs.field(factory=dict)
@@ -177,7 +181,27 @@ class FakeNode:
         return self.secrets[instance.id]
 
     def next_term(self, service: str) -> int:
-        return 1 + max((each.term for each in self.lookup(service, healthy=False)), default=0)
+        if not self.joined:
+            raise NotJoined(
+                f"node {self.name!r} cannot give the next term of {service!r}: it has reached no member yet"
+            )
+        return 1 + self.highest.get(service, 0)
+
+    def terms(self) -> tuple[ServiceTerm, ...]:
+        return tuple(self._term(service) for service in sorted(self.highest))
+
+    async def reset_term(self, service: str) -> ServiceTerm:
+        if service not in self.highest:
+            raise UnknownTerm(f"no term of a service {service!r} is known: see `gossipreg role list`")
+        self.highest[service] = max((each.term for each in self.lookup(service, healthy=False)), default=0)
+        return attrs.evolve(self._term(service), reset_by=self.name, reset_at=1767225600.0)
+
+    def _term(self, service: str) -> ServiceTerm:
+        primary = next(iter(self.lookup(service, role="primary")), None)
+        return ServiceTerm(service, self.highest[service], self.highest[service], primary)
+
+    def note(self, instance: Instance) -> str:
+        return self.notes.get(instance.id, "")
 
     def policies(self) -> tuple[Policy, ...]:
         """Those set here, all by one writer at one moment."""
@@ -281,6 +305,8 @@ class FakeNode:
 
     def hold(self, instance: Instance) -> None:
         """See ``instance`` come or change, whoever owns it."""
+        if instance.term:
+            self.highest[instance.service] = max(instance.term, self.highest.get(instance.service, 0))
         key = (instance.owner, instance.id)
         kind: Literal["changed", "added"] = "changed" if key in self._instances else "added"
         self._instances[key] = instance

@@ -58,6 +58,10 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("DELETE", "/api/v1/policies/split:orders", None, 404),
     ("DELETE", "/api/v1/instances/nobody", None, 404),
     ("DELETE", "/api/v1/instances/a", None, 204),
+    ("PUT", "/api/v1/instances", {"service": "pg", "port": 1, "role": "primary", "term": 3}, 201),
+    ("GET", "/api/v1/roles", None, 200),
+    ("DELETE", "/api/v1/roles/pg", None, 200),
+    ("DELETE", "/api/v1/roles/nix", None, 404),
     ("PUT", "/api/v1/drain", None, 200),
     ("DELETE", "/api/v1/drain", None, 200),
     ("POST", "/api/v1/leave", None, 202),
@@ -68,7 +72,11 @@ def valid(schema: dict[str, Any], value: Any, where: str = "$") -> Iterator[str]
     """What is wrong with ``value``: as much of JSON Schema as the document uses."""
     if "$ref" in schema:
         schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if "oneOf" in schema and not any(not list(valid(each, value, where)) for each in schema["oneOf"]):
+        yield f"{where}: {value!r} is none of those that it may be"
+        return
     kinds: dict[str, Any] = {
+        "null": type(None),
         "string": str,
         "integer": int,
         "number": (int, float),

@@ -196,16 +196,6 @@ def test_the_index_grows_with_each_visible_change_and_with_no_other(steps: list[
         before = after
 
 
-def test_the_highest_term_is_remembered_after_its_instance_has_gone() -> None:
-    seen = Seen()
-    assert seen.view.service("orders").term == 0
-    seen.offer("x", role="primary", term=7)
-    seen.offer("y", role="replica", term=3)
-    seen.bury("x")
-    seen.bury("y")
-    assert seen.view.service("orders").term == 7
-
-
 def test_where_nothing_was_lost_even_who_panics_calls_those_that_can_serve() -> None:
     seen = Seen()
     seen.offer("x")

@@ -18,6 +18,7 @@ from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
+from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
 from gossipreg.protocol.wire.messages import DIGESTS_MAX, MESSAGES_MAX, SENDER_BYTES, Junk, Message, pack, pack_sender
@@ -55,6 +56,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         names,
         st.one_of(st.none(), st.binary(min_size=1, max_size=50)),
     ),
+    st.builds(TermRegister, names, counts, st.integers(0, 2**16 - 1), st.just("") | names, counts, counts),
 )
 
 #: Anything that msgpack can say, as a later version may.
@@ -149,7 +151,7 @@ def test_fields_beyond_those_we_know_are_skipped(said: Message, later: list[Any]
 
 
 @law
-@given(messages, st.integers(17, 2**63), st.lists(anything, max_size=3))
+@given(messages, st.integers(18, 2**63), st.lists(anything, max_size=3))
 def test_kinds_that_we_do_not_know_are_skipped(said: Message, kind: int, fields: list[Any]) -> None:
     assert unpack(packet(1, said) + msgpack.packb([kind, *fields]) + pack(said))[1] == [said, said]
 
@@ -303,6 +305,7 @@ def test_the_bytes_are_those_that_other_versions_know() -> None:
         End(): [14],
         Hold(): [15],
         Word("split:orders", 1, 2, "b", b"p"): [16, "split:orders", 1, 2, "b", b"p"],
+        TermRegister("pg", 1, 2, "b", 3, 4): [17, "pg", 1, 2, "b", 3, 4],
     }
     assert list(map(fields_of, layout)) == list(layout.values())  # type: ignore[arg-type]
     assert pack_sender(258) == b"\0\0\0\0\0\0\1\2"

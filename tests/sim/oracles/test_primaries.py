@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 import pytest
 
@@ -29,7 +31,7 @@ def contested() -> tuple[Cluster, Primaries]:
     return made, primaries
 
 
-def show(process: Process, roles: dict[str, str]) -> None:
+def show(process: Process, roles: Mapping[str, str | None]) -> None:
     """Let a node show these instances of s in these roles, all of a sudden."""
     services = process.engine.view._services
     shown = tuple(attrs.evolve(each, role=roles.get(each.id)) for each in services["s"].instances)
@@ -48,7 +50,7 @@ def test_one_primary_everywhere_is_well() -> None:
     [
         ({"one": PRIMARY, "two": PRIMARY}, "shows one in term 1 and two in term 2 as the primary of s"),
         ({"one": PRIMARY, "two": FENCED}, "shows one in term 1 as the primary of s, not term 2"),
-        ({"one": FENCED, "two": FENCED}, "shows nobody as the primary of s"),
+        ({"one": FENCED, "two": FENCED}, "shows nobody as the primary of s, not term 2"),
     ],
 )
 def test_two_none_or_one_of_a_lower_term_is_seen(roles: dict[str, str], said: str) -> None:
@@ -67,7 +69,37 @@ def test_another_primary_on_another_node_is_seen_unless_somebody_is_kept_apart()
     assert texts(primaries) == []
     primaries.stage.outside = ()
     primaries.finish()
-    assert texts(primaries) == ["shows [('s', 'n0', 'one', 1)] as primaries, and n0 [('s', 'n2', 'two', 2)]"]
+    shown = "shows [('s', 'n0', 'one', 1)] as primaries"
+    assert texts(primaries) == [
+        f"{shown}, but others have seen higher terms",
+        f"{shown}, and n0 [('s', 'n2', 'two', 2)]",
+    ]
+
+
+def test_a_lower_term_than_a_node_has_shown_is_seen_though_the_higher_is_gone() -> None:
+    made, primaries = contested()
+    made.deregister("n2", "two")
+    run_for(made, 1)
+    assert texts(primaries) == []
+    n1 = made.processes["n1"]
+    show(n1, {"one": PRIMARY})
+    primaries.see(n1, InstancesChanged(("s",)))
+    assert texts(primaries) == ["shows one in term 1 as the primary of s after term 2"]
+
+
+@pytest.mark.parametrize(
+    ("disk", "seen"), [(True, ["shows one in term 1 as the primary of s after term 2"]), (False, [])]
+)
+def test_who_comes_back_without_its_disk_begins_anew(disk: bool, seen: list[str]) -> None:
+    made, primaries = contested()
+    made.crash("n1")
+    made.start("n1", disk=disk)
+    n1 = made.processes["n1"]
+    run_for(made, 1)
+    primaries._shown.pop(("n1", "s"), None) if not disk else None
+    show(n1, {"one": PRIMARY, "two": None})
+    primaries.see(n1, InstancesChanged(("s",)))
+    assert texts(primaries) == seen
 
 
 def test_a_service_of_replicas_only_needs_no_primary() -> None:

@@ -1,0 +1,111 @@
+"""Registers only grow, but for a reset; in whatever order they are merged, the same comes of it."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg import limits
+from gossipreg.model import PRIMARY
+from gossipreg.protocol.registry.terms import TermRegister, Terms
+from tests.protocol.making import instance, law
+
+registers = st.builds(
+    TermRegister,
+    st.just("pg"),
+    st.integers(0, 2),
+    st.integers(0, 1),
+    st.sampled_from(["", "a", "b"]),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+
+
+def claim(term: int, role: str | None = PRIMARY) -> TermRegister:
+    return TermRegister("pg").raised(instance(service="pg", role=role, term=term))
+
+
+@law
+@given(registers, registers, registers)
+def test_merging_is_commutative_associative_and_idempotent(
+    one: TermRegister, two: TermRegister, three: TermRegister
+) -> None:
+    assert one.merged(two) == two.merged(one)
+    assert one.merged(two).merged(three) == one.merged(two.merged(three))
+    assert one.merged(one) == one
+    assert one.merged(two).merged(two) == one.merged(two)
+
+
+@law
+@given(st.lists(registers, min_size=1), st.data())
+def test_whatever_the_order_the_same_comes_of_it(said: list[TermRegister], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(said))
+    assert reduce(TermRegister.merged, said) == reduce(TermRegister.merged, shuffled)
+
+
+@law
+@given(registers, registers)
+def test_without_a_reset_nothing_ever_falls(held: TermRegister, said: TermRegister) -> None:
+    merged = held.merged(said)
+    assert merged.epoch >= held.epoch
+    if merged.epoch == held.epoch:
+        assert merged.claimed >= held.claimed
+        assert merged.seen >= held.seen
+
+
+@law
+@given(registers, registers)
+def test_other_registers_have_other_digests(one: TermRegister, two: TermRegister) -> None:
+    assert (one.digest == two.digest) == (one == two)
+
+
+def test_a_claim_counts_as_such_and_any_other_term_is_only_seen() -> None:
+    assert (claim(7).claimed, claim(7).seen) == (7, 7)
+    assert (claim(7, "replica").claimed, claim(7, None).seen) == (0, 7)
+    assert claim(3).merged(claim(5, "replica")) == TermRegister("pg", claimed=3, seen=5)
+
+
+def test_a_later_reset_outranks_every_term_before_it() -> None:
+    reset = TermRegister("pg", 5, 0, "a", 1, 1)
+    assert claim(9).merged(reset) == reset == reset.merged(claim(9))
+    assert reset.merged(attrs.evolve(reset, counter=1, claimed=0, seen=0)).is_empty
+
+
+def test_what_is_held_can_be_asked_for_by_service() -> None:
+    terms = Terms()
+    assert (terms.get("pg"), terms.claimed("pg"), terms.seen("pg")) == (None, 0, 0)
+    assert terms.put(TermRegister("pg", claimed=1, seen=2)) == []
+    assert terms.put(TermRegister("pg", claimed=3, seen=4)) == [TermRegister("pg", claimed=1, seen=2)]
+    terms.put(TermRegister("a", seen=1))
+    assert (terms.claimed("pg"), terms.seen("pg"), len(terms)) == (3, 4, 2)
+    assert [each.service for each in terms] == ["a", "pg"]
+    assert terms.take_changed() == ("pg", "a")
+    assert terms.take_changed() == ()
+
+
+def test_users_are_given_half_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TERMS_MAX", 1)
+    terms = Terms()
+    terms.put(TermRegister("a", seen=1))
+    assert terms.has_room("a")
+    assert not terms.has_room("b")
+    assert terms.accepts(TermRegister("b", seen=1))
+    terms.put(TermRegister("b", seen=1))
+    assert not terms.accepts(TermRegister("c", seen=1))
+    assert terms.accepts(TermRegister("b", seen=2))
+
+
+def test_of_registers_that_a_reset_left_empty_the_latest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TERMS_EMPTY_MAX", 1)
+    older, newer = TermRegister("a", 1, 0, "n"), TermRegister("b", 2, 0, "n")
+    terms = Terms()
+    assert terms.accepts(older)
+    terms.put(older)
+    assert terms.put(newer) == [older]
+    assert list(terms) == [newer]
+    assert not terms.accepts(older)
+    assert terms.take_changed() == ("a", "b")
