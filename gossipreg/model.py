@@ -373,6 +373,15 @@ class ServiceTerm:
     reset_at: float | None = None  # when (seconds since the epoch, by that member's clock)
 
 
+@attrs.frozen
+class JoinFailure:
+    """Why the last try to join through one seed came to nothing."""
+
+    seed: str  # as the user named it, or its address; with the address where a name has several
+    reason: str  # one word for programs: see `runtime.join_report.Trouble`
+    detail: str  # a sentence for people
+
+
 @attrs.frozen(kw_only=True)
 class NodeInfo:
     """How a node describes itself."""
@@ -387,6 +396,8 @@ class NodeInfo:
     isolated: bool  # has heard no member for 4 probe intervals, so it judges none
     silence: float = 0.0  # seconds since a member was heard; 0.0 where there is none to be heard
     reachable: float  # share of the remembered, not departed, other members that are alive; 1.0 when alone
+    joined: bool = True  # its name is its own and a seed has told it all; also when it was told to be alone
+    join_failures: tuple[JoinFailure, ...] = ()  # until then: the seeds that the last try failed at
     draining: bool  # asks for no new work
     leaving: bool  # and is about to go
     serving_last_known: bool  # answers from its snapshot what it knows nothing of: it has reached nobody yet

@@ -312,6 +312,8 @@ def _style(cell: str) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(map(_plain, value.values()))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)

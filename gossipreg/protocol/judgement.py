@@ -62,6 +62,9 @@ class Judgement:
             self.exchange.hurry(now)  # it was away
 
     def _believe(self, rumor: Rumor, now: float, *, spread: bool) -> None:
+        members = self.knowledge.members
+        if not members.present and not members.has_failed:
+            self.detector.hearing.expect(now)
         before = self.knowledge.believe(rumor, now, spread=spread)
         if rumor.status is Status.SUSPECT:
             self.detector.suspected(rumor, now)

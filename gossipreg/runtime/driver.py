@@ -37,6 +37,7 @@ from gossipreg.protocol.registry.view import first_index
 from gossipreg.runtime.changes import Changes
 from gossipreg.runtime.contests import Contests
 from gossipreg.runtime.datagrams import Datagrams
+from gossipreg.runtime.join_report import JoinReport
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.streams import Streams
 from gossipreg.runtime.troubles import log_path
@@ -62,10 +63,12 @@ class Driver:
     nursery: trio.Nursery
     on_failure: Callable[[GossipregError], None] | None = None
     streams: Streams = attrs.field(init=False)
+    join_report: JoinReport = attrs.field(init=False)
     _contests: Contests = attrs.field(init=False)
     _sleep: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
+        self.join_report = JoinReport(self.cluster, self.seeds, trio.current_time())
         self.streams = Streams(
             self.cluster,
             self.key,
@@ -74,6 +77,7 @@ class Driver:
             self.frame,
             self.ended,
             self.nursery,
+            self.join_report,
         )
         self._contests = Contests(self.engine.view)
         self._tell_time()
@@ -95,6 +99,8 @@ class Driver:
         """Run until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_time)
+            if self.seeds:
+                nursery.start_soon(self.join_report.run)
             while True:
                 await self.datagrams.wait()
                 self._turn()
@@ -180,6 +186,7 @@ class Driver:
 
     async def _seek(self) -> None:
         addresses = await self.seeds.resolve(ipv6=":" in self.engine.identity.address.host)
+        self.join_report.resolved()
         self.say(self.engine.seeds(addresses, trio.current_time()))
 
     def _tell_of_member(self, change: MemberChanged) -> None:
@@ -188,6 +195,8 @@ class Driver:
         if known.name == self.engine.identity.name:  # it may have taken a later generation
             self.changes.raise_to(first_index(known.generation))
         self.changes.write([("member", known.name)])
+        if known.name == self.engine.identity.name:
+            self.join_report.joined.set()  # a node that has not joined says nothing of itself, not even to itself
         if change.after is None:
             log.info("member %s is forgotten", known.name)
         elif change.before is None or change.before.status is not known.status:
@@ -196,6 +205,8 @@ class Driver:
 
     def _tell_of_isolation(self, change: IsolationChanged) -> None:
         self.changes.write([("node", self.engine.identity.name)])
+        if not self.join_report.joined.is_set():
+            return  # why that is so is told by the join report
         if change.isolated:
             log.warning("isolated: no member was heard for %.1f s; what this node answers may be old", change.silence)
         else:

@@ -102,6 +102,8 @@ class Node:
             isolated=self.isolated,
             silence=engine.silence(self._clock.current_time()),
             reachable=self.reachable,
+            joined=identity.settled,
+            join_failures=self._life.driver.join_report.failures,
             draining=identity.draining or identity.left,
             leaving=self._life.leaving,
             fingerprint=engine.fingerprint,

@@ -20,6 +20,7 @@ from gossipreg.model import Address
 from gossipreg.protocol.outputs import OpenStream
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec, StreamRefused
 from gossipreg.runtime.accepting import serve
+from gossipreg.runtime.join_report import JoinReport, Trouble, trouble_of
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class _Line:
     ready: trio.Event = attrs.field(factory=trio.Event)
     idle: bool = False  # whether it may be silent
     closing: bool = False  # nothing more is taken or said, but what was queued is still sent
+    heard: bool = False  # whether a frame came that could be opened
+    trouble: Trouble | None = None  # why this side has broken it off
 
 
 @attrs.define(eq=False, repr=False)
@@ -58,6 +61,7 @@ class Streams:
     on_frame: OnFrame
     on_end: OnEnd
     nursery: trio.Nursery
+    report: JoinReport | None = None  # hears what became of streams
     _lines: dict[int, _Line] = attrs.field(factory=dict)
     _accepted: int = 0
     _sockets: WeakSet[trio.socket.SocketType] = attrs.field(factory=WeakSet)
@@ -113,8 +117,10 @@ class Streams:
                     line.idle = opening.idle
                     line.outbox.send_nowait(opening.frame)
                     await self._speak(line, stream, opening.patience)
+                    self._conclude(line)
         except ConnectionRefusedError:
             refused = True
+            self._failed(opening.to, Trouble.REFUSED)
         finally:
             self._lines.pop(opening.stream, None)
             self.on_end(opening.stream, refused)
@@ -129,6 +135,10 @@ class Streams:
                 raise
             except OSError as error:
                 log.debug("no stream to %s: %s", opening.to, error)
+                self._failed(opening.to, Trouble.UNREACHABLE, f"it cannot be reached: {error.strerror or error}")
+                self.counters[Count.STREAMS_NOT_CONNECTED] += 1
+                return None
+        self._failed(opening.to, Trouble.NO_ANSWER)
         self.counters[Count.STREAMS_NOT_CONNECTED] += 1
         return None
 
@@ -162,6 +172,7 @@ class Streams:
         line = self._line(self._accepted, Address(name[0], name[1]), opened_by_us=False)
         try:
             await self._speak(line, stream, self.patience)
+            self._conclude(line)
         finally:
             del self._lines[line.number]
             self.on_end(line.number, False)
@@ -195,24 +206,54 @@ class Streams:
         line.scope.cancel()
 
     async def _read(self, line: _Line, stream: trio.SocketStream, patience: float) -> None:
-        deadline = trio.current_time() + patience
         try:
-            while True:
-                with trio.fail_at(deadline):
-                    data = await stream.receive_some(_READ_BYTES)
-                if not data:
-                    return
-                frames = line.codec.feed(data)
-                if line.codec.ready:  # until then the time runs on: nobody keeps a place by dripping bytes
-                    line.ready.set()
-                for frame in frames:
-                    if not line.closing:
-                        self.on_frame(line.number, frame, line.peer)
-                if line.codec.ready:
-                    deadline = math.inf if line.idle else trio.current_time() + patience
+            await self._listen(line, stream, patience)
         except StreamRefused as refusal:
             self.counters[refusal.reason.counter] += 1
+            line.trouble = trouble_of(refusal.reason)
         except trio.TooSlowError:
             self.counters[Count.STREAMS_SILENT] += 1
+            line.trouble = Trouble.SILENT if line.codec.ready else Trouble.NOT_GOSSIP
         except trio.BrokenResourceError:
             self.counters[Count.STREAMS_BROKEN] += 1
+
+    async def _listen(self, line: _Line, stream: trio.SocketStream, patience: float) -> None:
+        """Hand in frames until the peer ends the stream. Raises why it was broken off."""
+        deadline = trio.current_time() + patience
+        while True:
+            with trio.fail_at(deadline):
+                data = await stream.receive_some(_READ_BYTES)
+            if not data:
+                return
+            frames = line.codec.feed(data)
+            if line.codec.ready:  # until then the time runs on: nobody keeps a place by dripping bytes
+                line.ready.set()
+            if frames and not line.heard:
+                line.heard = True
+                if self.report is not None and line.number > 0:
+                    self.report.answered(line.peer)
+            for frame in frames:
+                if not line.closing:
+                    self.on_frame(line.number, frame, line.peer)
+            if line.codec.ready:
+                deadline = math.inf if line.idle else trio.current_time() + patience
+
+    # What became of it
+
+    def _failed(self, to: Address, trouble: Trouble, detail: str = "") -> None:
+        if self.report is not None:
+            self.report.failed(to, trouble, detail)
+
+    def _conclude(self, line: _Line) -> None:
+        """A stream is over: report what became of it, if the peer never said anything."""
+        if self.report is None or line.heard:
+            return
+        if line.number < 0:
+            if line.trouble is not None:
+                self.report.refused(line.peer, line.trouble)
+        elif line.trouble is not None:
+            self.report.failed(line.peer, line.trouble)
+        elif not line.closing:
+            # A member that holds the same key refuses the first frame from a cluster of another name, and only that.
+            other = line.codec.ready and self.key is not None
+            self.report.failed(line.peer, Trouble.OTHER_CLUSTER if other else Trouble.CLOSED)

@@ -250,14 +250,17 @@ async def test_a_refutation_that_changes_no_status_is_not_logged(rig: Rig, caplo
 
 async def test_isolation_is_logged_and_told_to_watchers(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        rig.driver.perform(
-            [IsolationChanged(isolated=True, silence=4.04), IsolationChanged(isolated=False, silence=33)]
-        )
+        rig.driver.perform([IsolationChanged(isolated=True, silence=3.0)])
+        assert not caplog.records, "a node that has not joined says why not"
+        rig.driver.join_report.joined.set()
+        rig.driver.perform([IsolationChanged(isolated=True, silence=4.04)])
+        rig.driver.perform([IsolationChanged(isolated=False, silence=33)])
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "isolated: no member was heard for 4.0 s; what this node answers may be old"),
         ("INFO", "no more isolated: a member is heard again, after 33.0 s"),
     ]
     assert rig.driver.changes.since(0) == [("node", "me")]
+    assert rig.driver.changes.position == 3
 
 
 async def test_who_must_yield_its_name_fails_with_a_sentence(rig: Rig) -> None:

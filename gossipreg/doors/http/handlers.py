@@ -25,6 +25,17 @@ async def health(call: Call) -> Answer:
     return Answer.of(status, {"status": word, **render.node(info)})
 
 
+async def ready(call: Call) -> Answer:
+    """Whether what this node answers is the cluster's: it has joined, or was told to be alone, and is not leaving."""
+    info = call.node.info()
+    if info.leaving:
+        return Answer.of(503, {"ready": False, "reason": "this node is leaving"})
+    if not info.joined:
+        why = "; ".join(f"{each.seed}: {each.detail}" for each in info.join_failures) or "no seed has answered"
+        return Answer.of(503, {"ready": False, "reason": f"not joined: {why}"})
+    return Answer.of(200, {"ready": True, "reason": ""})
+
+
 async def node(call: Call) -> Answer:
     """This node about itself."""
     return Answer.of(200, render.node(call.node.info()))

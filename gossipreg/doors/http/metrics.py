@@ -19,6 +19,7 @@ from gossipreg.doors.http.answers import Answer
 from gossipreg.doors.http.call import Call
 from gossipreg.doors.http.registry import Registry
 from gossipreg.model import Health, NodeInfo
+from gossipreg.runtime.join_report import Trouble
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -94,6 +95,11 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
     yield _plain("local_health", "0 is well; each step slows the node's judgement of others.", info.local_health)
     yield _plain("isolated", "1 while the node hears nobody, so that what it says may be old.", info.isolated)
     yield _plain("reachable_ratio", "Share of the other members that are alive.", info.reachable)
+    yield _plain("joined", "1 once the node has joined, or if it was told to be alone.", info.joined)
+    failing = Counter({(str(trouble),): 0 for trouble in Trouble})
+    failing.update((each.reason,) for each in info.join_failures)
+    what = "Seeds that the last try to join failed at, by reason; none once the node has joined."
+    yield labelled("join_failures", what, ("reason",), failing)
     yield _plain(
         "serving_last_known",
         "1 while the node, which has reached nobody yet, answers from its snapshot.",

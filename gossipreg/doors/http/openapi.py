@@ -89,6 +89,7 @@ _INSTANCE: Final = _ref("Instance")
 #: By method and path, as in the table of routes.
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/healthz"): Operation({200: _ref("NodeHealth"), 503: _ref("NodeHealth")}),
+    ("GET", "/readyz"): Operation({200: _ref("Readiness"), 503: _ref("Readiness")}),
     ("GET", "/api/v1/node"): Operation({200: _ref("Node")}),
     ("GET", "/api/v1/members"): Operation({200: _object(members=_list(_ref("Member")))}),
     ("GET", "/api/v1/services"): Operation({200: _object(services=_map(_ref("ServiceCount")))}),
@@ -156,6 +157,7 @@ _SECURITY: Final[Json] = {
 _AS_RENDERED: Final[Mapping[tuple[type, str], Json]] = {
     (Instance, "sealed"): _BOOLEAN,
     (NodeInfo, "fingerprint"): {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    (NodeInfo, "join_failures"): _map(_object(reason=_TEXT, detail=_TEXT)),
 }
 
 #: How fields look that clients write: otherwise than they are read, or within bounds.
@@ -299,6 +301,7 @@ def _schemas() -> dict[str, Json]:
         "Policy": {"oneOf": [_policy(kind) for kind in KINDS]},
         "PolicyWanted": {"oneOf": [_wanted(kind) for kind in KINDS]},
         "Registration": _request(Registration),
+        "Readiness": _object(ready=_BOOLEAN, reason=_TEXT),
         "Error": _object(error=_TEXT),
     }
 

@@ -102,6 +102,8 @@ def node(info: NodeInfo) -> Json:
         "isolated": info.isolated,
         "silence": round(info.silence, 3),
         "reachable": info.reachable,
+        "joined": info.joined,
+        "join_failures": {each.seed: {"reason": each.reason, "detail": each.detail} for each in info.join_failures},
         "draining": info.draining,
         "leaving": info.leaving,
         "serving_last_known": info.serving_last_known,

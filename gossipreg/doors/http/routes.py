@@ -49,6 +49,7 @@ class Route:
 
 ROUTES: Final = (
     Route("GET", "/healthz", handlers.health, scope=None),
+    Route("GET", "/readyz", handlers.ready, scope=None),
     Route("GET", "/api/v1/node", handlers.node),
     Route("GET", "/api/v1/members", handlers.members, query=waits.QUERY),
     Route("GET", "/api/v1/services", handlers.services, query=waits.QUERY),

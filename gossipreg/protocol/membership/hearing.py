@@ -24,6 +24,10 @@ class Hearing:
             self._other = self._last
         self._last = (life, now)
 
+    def expect(self, now: float) -> None:
+        """From ``now`` on there is a member to be heard: what was silent before was nobody."""
+        self.started = now
+
     def silence(self, now: float) -> float:
         """How long nobody has been heard (seconds)."""
         return now - self.last

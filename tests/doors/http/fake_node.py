@@ -17,6 +17,7 @@ from gossipreg.model import (
     Health,
     Instance,
     InstanceEvent,
+    JoinFailure,
     Member,
     MemberEvent,
     NodeInfo,
@@ -50,6 +51,8 @@ class FakeNode:
     draining: bool = False
     drained: str | None = None
     leaving: bool = False
+    joined: bool = True
+    join_failures: tuple[JoinFailure, ...] = ()
     isolated: bool = False
     reachable: float = 1.0
     command_checks: str = "off"
@@ -122,6 +125,8 @@ class FakeNode:
             incarnation=0,
             zone="north",
             local_health=0,
+            joined=self.joined,
+            join_failures=self.join_failures,
             isolated=self.isolated,
             reachable=self.reachable,
             draining=self.draining,

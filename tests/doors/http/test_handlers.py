@@ -10,7 +10,7 @@ import trio.testing
 from gossipreg import limits
 from gossipreg.doors.http.door import Door
 from gossipreg.errors import NameConflict, StorageError
-from gossipreg.model import Instance, Status
+from gossipreg.model import Instance, JoinFailure, Status
 from tests.doors.http.fake_node import FakeNode, member
 from tests.doors.http.wire import ask, dial, get, reception
 
@@ -39,6 +39,8 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
         "isolated": False,
         "silence": 0.0,
         "reachable": 1.0,
+        "joined": True,
+        "join_failures": {},
         "draining": False,
         "leaving": False,
         "serving_last_known": False,
@@ -56,6 +58,22 @@ async def test_a_running_node_is_healthy(client: httpx.AsyncClient) -> None:
     answer = await client.get("/healthz")
     assert answer.status_code == 200
     assert answer.json() == {"status": "ok", **(await client.get("/api/v1/node")).json()}
+
+
+async def test_a_node_is_ready_once_it_has_joined_and_until_it_leaves(
+    client: httpx.AsyncClient, fake: FakeNode
+) -> None:
+    fake.joined = False
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"ready": False, "reason": "not joined: no seed has answered"})
+    fake.join_failures = (JoinFailure("seed", "refused", "nothing listens there"),)
+    assert (await client.get("/readyz")).json()["reason"] == "not joined: seed: nothing listens there"
+    assert (await client.get("/healthz")).status_code == 200
+    fake.joined, fake.draining = True, True
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "reason": ""})
+    fake.leaving = True
+    assert (await client.get("/readyz")).status_code == 503
 
 
 async def test_a_leaving_node_is_not_healthy_but_still_answers(client: httpx.AsyncClient, fake: FakeNode) -> None:
@@ -77,6 +95,7 @@ async def test_a_node_drains_and_asks_for_work_again_and_is_well_meanwhile(clien
     ("method", "path"),
     [
         ("GET", "/healthz"),
+        ("GET", "/readyz"),
         ("GET", "/api/v1/node"),
         ("GET", "/api/v1/members"),
         ("GET", "/api/v1/services"),

@@ -20,6 +20,7 @@ DOCUMENT = document()
 #: Everything a program may be told, by asking for it: how, and the status code. The order matters.
 CALLS: list[tuple[str, str, Any, int]] = [
     ("GET", "/healthz", None, 200),
+    ("GET", "/readyz", None, 200),
     ("GET", "/api/v1/node", None, 200),
     ("GET", "/api/v1/members", None, 200),
     ("PUT", "/api/v1/instances", {"id": "a", "service": "orders", "port": 1, "tags": ["x"], "meta": {"k": "v"}}, 201),
@@ -190,7 +191,7 @@ def test_every_answer_that_is_told_of_is_asked_for_above_or_in_the_tests_below()
     }
     asked = {(operation(method, path)["operationId"], status) for method, path, _, status in CALLS}
     elsewhere = {("credentials", status) for status in (200, 400, 404, 409)}  # for a token: test_credentials
-    assert told - asked == {("health", 503), ("events", 200)} | elsewhere
+    assert told - asked == {("health", 503), ("ready", 503), ("events", 200)} | elsewhere
 
 
 async def test_a_node_that_leaves_is_told_of_as_well(fake: FakeNode, client: httpx.AsyncClient) -> None:

@@ -1,0 +1,183 @@
+"""Join report: why this node has not joined yet, seed by seed, for the log, for `Node.info` and for readiness.
+
+A node joins over streams to its seeds. Each that comes to nothing has a `Trouble`; the last one of each seed is kept
+until the node has joined. A seed that will never do is thus named in the log within `FIRST_SECONDS`, and seldom after.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Iterator, Mapping
+
+import attrs
+import trio
+
+from gossipreg.model import Address, JoinFailure
+from gossipreg.protocol.wire.streams import StreamRefusal
+from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.seldom import Seldom
+
+log = logging.getLogger(__name__)
+
+#: When a join that has not succeeded is logged first, and again, after the node began (seconds). A try ends after
+#: `Settings.stream_patience` (5 s) at the latest, so that by then the reason is known.
+FIRST_SECONDS = 8.0
+SECOND_SECONDS = 60.0
+
+#: Time between two further such warnings (seconds), and between two about one source whose streams were refused.
+SELDOM_SECONDS = 600.0
+
+#: Sources whose refused streams are logged in that time; the rest is only counted.
+_SOURCES_MAX = 64
+
+#: Seeds that are named in one line, and whose failures are kept.
+_NAMED_MAX = 4
+_KEPT_MAX = 64
+
+
+class Trouble(enum.StrEnum):
+    """Why a stream to a seed came to nothing. The values are public: in JSON and as a label of a metric."""
+
+    UNRESOLVED = "unresolved"
+    REFUSED = "refused"
+    NO_ANSWER = "no_answer"
+    UNREACHABLE = "unreachable"
+    NOT_GOSSIP = "not_gossip"
+    CLOSED = "closed"
+    SILENT = "silent"
+    OTHER_KEY = "other_key"
+    IN_CLEAR = "in_clear"
+    SEALED = "sealed"
+    OTHER_CLUSTER = "other_cluster"
+    OTHER_VERSION = "other_version"
+    ITSELF = "itself"
+    CLOCK = "clock"
+    JUNK = "junk"
+
+
+#: What each means to the node that joins.
+_SENTENCES: Mapping[Trouble, str] = {
+    Trouble.UNRESOLVED: "its name does not resolve",
+    Trouble.REFUSED: "nothing listens there: the connection is refused",
+    Trouble.NO_ANSWER: "no answer: the host is down, or a firewall drops what is sent",
+    Trouble.UNREACHABLE: "it cannot be reached",
+    Trouble.NOT_GOSSIP: "what listens there does not speak gossip: is it the HTTP or the DNS port?",
+    Trouble.CLOSED: "it closes the connection at once: it may have too many",
+    Trouble.SILENT: "it takes the connection and then says nothing",
+    Trouble.OTHER_KEY: "it holds another key",
+    Trouble.IN_CLEAR: "it gossips in clear, and this node holds a key",
+    Trouble.SEALED: "its gossip is sealed, and this node holds no key",
+    Trouble.OTHER_CLUSTER: "its cluster has another name than {cluster!r}",
+    Trouble.OTHER_VERSION: "it speaks another version of the protocol",
+    Trouble.ITSELF: "it is this node itself",
+    Trouble.CLOCK: "the clocks differ by more than is allowed",
+    Trouble.JUNK: "what it says cannot be read",
+}
+
+#: What each means to the node that was called; of the others it learns nothing, or only that a client went.
+_CALLED: Mapping[Trouble, str] = {
+    Trouble.NOT_GOSSIP: "it does not speak gossip",
+    Trouble.OTHER_KEY: "it holds another key than this node",
+    Trouble.IN_CLEAR: "it gossips in clear, and this node holds a key",
+    Trouble.SEALED: "its gossip is sealed, and this node holds no key",
+    Trouble.OTHER_CLUSTER: "its cluster has another name than {cluster!r}",
+    Trouble.OTHER_VERSION: "it speaks another version of the protocol",
+}
+
+_OF_REFUSALS: Mapping[StreamRefusal, Trouble] = {
+    StreamRefusal.NOT_GOSSIPREG: Trouble.NOT_GOSSIP,
+    StreamRefusal.WRONG_VERSION: Trouble.OTHER_VERSION,
+    StreamRefusal.IN_CLEAR: Trouble.IN_CLEAR,
+    StreamRefusal.SEALED: Trouble.SEALED,
+    StreamRefusal.UNKNOWN_KEY: Trouble.OTHER_KEY,
+    StreamRefusal.WRONG_CLUSTER_OR_CORRUPT: Trouble.OTHER_CLUSTER,
+    StreamRefusal.REFLECTED: Trouble.ITSELF,
+    StreamRefusal.FORGED: Trouble.OTHER_CLUSTER,  # the key is the same, or the hello had not passed
+}
+
+
+def trouble_of(refusal: StreamRefusal) -> Trouble:
+    """What it means that the first that a peer said was refused for this reason."""
+    return _OF_REFUSALS.get(refusal, Trouble.JUNK)
+
+
+@attrs.define(eq=False, repr=False)
+class JoinReport:
+    """The seeds of one node, and what became of the last try at each."""
+
+    cluster: str
+    seeds: Seeds
+    began: float  # seconds, on the loop's clock
+    joined: trio.Event = attrs.field(factory=trio.Event)
+    _failures: dict[str, JoinFailure] = attrs.field(factory=dict)  # by seed
+    _answered: str | None = None  # the seed that answered last
+    _sources: Seldom = attrs.field(factory=lambda: Seldom(SELDOM_SECONDS, _SOURCES_MAX))
+
+    def failed(self, to: Address, trouble: Trouble, detail: str = "") -> None:
+        """A stream to ``to`` came to nothing; ``detail``, if there is one, says more than the trouble's sentence."""
+        label = self.seeds.label(to)
+        if label is not None and not self.joined.is_set():
+            self._fail(label, trouble, detail)
+
+    def answered(self, to: Address) -> None:
+        """A seed has said something that could be read."""
+        label = self.seeds.label(to)
+        if label is not None:
+            self._failures.pop(label, None)
+            self._answered = label
+
+    def resolved(self) -> None:
+        """The seeds' names were looked up: those without an address have failed, and old addresses are gone."""
+        if not self.joined.is_set():
+            for name, reason in self.seeds.unresolved.items():
+                self._fail(name, Trouble.UNRESOLVED, f"its name does not resolve: {reason}")
+
+    def _fail(self, label: str, trouble: Trouble, detail: str) -> None:
+        self._failures.pop(label, None)
+        self._failures[label] = JoinFailure(label, trouble, detail or _SENTENCES[trouble].format(cluster=self.cluster))
+        if len(self._failures) > _KEPT_MAX:
+            del self._failures[next(iter(self._failures))]
+
+    @property
+    def failures(self) -> tuple[JoinFailure, ...]:
+        """The seeds that the last try failed at, and why; none once the node has joined."""
+        return () if self.joined.is_set() else tuple(self._failures[label] for label in sorted(self._failures))
+
+    @property
+    def reason(self) -> str:
+        """Why the node has not joined, in a sentence."""
+        failures = self.failures
+        if not failures:
+            return "no seed has answered yet"
+        more = len(failures) - _NAMED_MAX
+        named = "; ".join(f"{each.seed}: {each.detail}" for each in failures[:_NAMED_MAX])
+        return f"{named}{f'; and {more} more' if more > 0 else ''}"
+
+    async def run(self) -> None:
+        """Log, seldom, that the node has not joined, until it has; then that it has."""
+        warned = False
+        for moment in _moments():
+            with trio.move_on_at(self.began + moment):
+                await self.joined.wait()
+            if self.joined.is_set():
+                break
+            warned = True
+            log.warning("not joined after %.0f s: %s; trying on", trio.current_time() - self.began, self.reason)
+        through = f" through {self._answered}" if self._answered else ""
+        after = f" after {trio.current_time() - self.began:.0f} s" if warned else ""
+        log.info("joined the cluster %s%s%s", self.cluster, through, after)
+
+    def refused(self, source: Address, trouble: Trouble) -> None:
+        """A peer's stream was refused: say so, once in a while for each host."""
+        sentence = _CALLED.get(trouble)
+        if sentence is not None and self._sources.may_say((source.host, trouble), trio.current_time()):
+            log.warning("a stream from %s is refused: %s", source, sentence.format(cluster=self.cluster))
+
+
+def _moments() -> Iterator[float]:
+    yield FIRST_SECONDS
+    moment = SECOND_SECONDS
+    while True:
+        yield moment
+        moment += SELDOM_SECONDS
