@@ -61,7 +61,6 @@ class FakeNode:
     rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
     secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
     highest: dict[str, int] = attrs.field(factory=dict)  # term that was ever stated, by service
-    joined: bool = True
     notes: dict[str, str] = attrs.field(factory=dict)  # by id
     beats: list[tuple[str, str | None, Health, str]] = attrs.field(factory=list)
     _instances: dict[tuple[str, str], Instance] = attrs.field(factory=dict)  # by owner and id
