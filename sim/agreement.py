@@ -29,10 +29,8 @@ from sim.cluster import Cluster
 from sim.faults import chosen
 from sim.process import Process
 from sim.scenario import Scenario, Wiring
+from sim.spans import DEADLY, is_for_good
 from sim.world import World
-
-#: Kinds of fault that leave a node dead unless they are given a time to last.
-_DEADLY = ("crash", "crash-host", "leave")
 
 #: Periods after which somebody has surely probed a dead member.
 _FOUND_PERIODS = 10
@@ -50,7 +48,7 @@ def heal_bound(scenario: Scenario) -> float:
         + 2 * gossip_span(settings)
         + 20 * slowest_way(scenario.wiring, 2.0)
     )
-    if any(fault.kind in _DEADLY and (fault.permanent or not fault.lasts) for fault in scenario.faults):
+    if any(fault.kind in DEADLY and is_for_good(fault) for fault in scenario.faults):
         shortest = settings.suspicion_alpha * max(1.0, math.log10(scenario.nodes)) * settings.probe_interval
         bound += _FOUND_PERIODS * settings.probe_interval + settings.suspicion_beta * shortest
     return bound
@@ -87,7 +85,7 @@ def kept_apart(scenario: Scenario, world: World) -> tuple[str, ...]:
     """The nodes outside the core: on the smaller side of each permanent fault; nobody, if it lies on all alike."""
     apart: dict[str, None] = {}
     for fault in scenario.faults:
-        if not fault.permanent or fault.kind in _DEADLY:
+        if not fault.permanent or fault.kind in DEADLY:
             continue
         dice = world.dice(f"fault {fault.name}")  # the very dice that the fault itself draws from
         nodes = chosen(fault.nodes, scenario, dice)
@@ -130,21 +128,30 @@ class Agreement:
             for process in core
             for id, instance in offered.get(process.name, {}).items()
         )
+        return self.is_complete() and all(self._sees(process, truth) for process in core)
+
+    def is_complete(self) -> bool:
+        """Whether every core node is alive for all of them, and nobody else is."""
+        core = self.core
         names = sorted(process.name for process in core)
         if len(core) == 1 and not core[0].engine.identity.settled:
             names = []  # it waits for one of its seeds, and has told nobody of itself
-        return all(self._sees(process, names, truth) for process in core)
+        return all(self._believed(process) == names for process in core)
 
-    def _sees(self, process: Process, names: list[str], truth: list[tuple[str, str, str]]) -> bool:
+    def _believed(self, process: Process) -> list[str]:
+        """Whom a process believes alive, by name; nobody who is kept apart."""
         outside = self.outside
-        believed = [
+        return sorted(
             rumor.name for rumor in process.engine.members if rumor.status is Status.ALIVE and rumor.name not in outside
-        ]
+        )
+
+    def _sees(self, process: Process, truth: list[tuple[str, str, str]]) -> bool:
+        outside = self.outside
         views = process.engine.view.services.values()
         seen = [(i.owner, i.id, i.service) for view in views for i in view.healthy if i.owner not in outside]
         rule = process.engine.knowledge.policies.rule
         truth = [each for each in truth if rule(f"{Maintenance.kind}:{each[2]}:{each[1]}") is None]
-        return sorted(believed) == names and sorted(seen) == truth
+        return sorted(seen) == truth
 
 
 def _words(process: Process) -> list[int]:

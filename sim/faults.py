@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +29,7 @@ from sim.dice import Dice
 from sim.network import Condition, Constant, Exponential
 from sim.process import Process
 from sim.scenario import Fault, Scenario
+from sim.spans import is_for_good
 from sim.trace import Trace
 from sim.world import EPOCH_MS, ns
 
@@ -74,6 +76,7 @@ class Faults:
     trace: Trace
     stop_at: int  # ns, when the heal begins
     restarted: list[str] = attrs.field(factory=list)
+    _down_until: dict[str, float] = attrs.field(factory=dict)  # ns: nobody starts the node before, whoever asks
 
     def plan(self, start: int) -> None:
         """Put every fault on the world's agenda; ``start`` (ns) is when the faults begin to count."""
@@ -132,23 +135,24 @@ class Faults:
     # Processes and hosts
 
     def _done_to(self, fault: Fault, nodes: list[str], dice: Dice, begins: int, ends: int) -> None:
-        acts: dict[str, Callable[[str], None]] = {
-            "crash": lambda name: self._crash(name, host=False),
-            "crash-host": lambda name: self._crash(name, host=True),
+        acts: dict[str, Callable[[str, float], None]] = {
+            "crash": lambda name, until: self._crash(name, until, host=False),
+            "crash-host": lambda name, until: self._crash(name, until, host=True),
             "leave": self._leave,
         }
         world = self.cluster.world
+        back_at = math.inf if is_for_good(fault) else ends
         for place, name in enumerate(nodes):
             match fault.kind:
                 case "crash" | "crash-host" | "leave":
-                    world.at(begins, partial(acts[fault.kind], name))
-                    if fault.lasts and not fault.permanent:
+                    world.at(begins, partial(acts[fault.kind], name, back_at))
+                    if not is_for_good(fault):
                         world.at(ends, partial(self._start, name, disk=fault.disk))
                 case "restart":
-                    when = self._by_heal(begins + place * ns(fault.every))
-                    world.at(when, partial(self._crash, name, host=False))
-                    back = partial(self._start, name, disk=fault.disk, port=fault.port or None)
-                    world.at(self._by_heal(when + ns(fault.seconds)), back)
+                    when = begins + place * ns(fault.every)
+                    back = when + ns(fault.seconds)  # before the heal: the scenario has been checked
+                    world.at(when, partial(self._crash, name, back, host=False))
+                    world.at(back, partial(self._start, name, disk=fault.disk, port=fault.port or None))
                 case "freeze" | "block":
                     self._pauses(fault, name, begins, ends)
                 case "slow":
@@ -166,12 +170,19 @@ class Faults:
         if not fault.permanent:
             self.cluster.world.at(ends, partial(turn, 0.0))
 
-    def _crash(self, name: str, *, host: bool) -> None:
+    def _keep_down(self, name: str, until: float) -> None:
+        self._down_until[name] = max(until, self._down_until.get(name, 0))
+
+    def _crash(self, name: str, until: float, *, host: bool) -> None:
+        self._keep_down(name, until)
         if self.cluster.living(name):
             self.trace.note(self.cluster.world.now, name, "crash-host" if host else "crash")
             self.cluster.crash(name, host=host)
 
     def _start(self, name: str, *, disk: bool, port: int | None = None) -> None:
+        """Start the node again, unless another fault keeps it down for longer."""
+        if self.cluster.world.now < self._down_until.get(name, 0):
+            return
         leaving = self.cluster.living(name)
         if leaving is not None and leaving.engine.identity.left:
             self._close(name, leaving)
@@ -180,7 +191,8 @@ class Faults:
             self.cluster.start(name, disk=disk, port=port)
             self.restarted.append(name)
 
-    def _leave(self, name: str) -> None:
+    def _leave(self, name: str, until: float) -> None:
+        self._keep_down(name, until)
         process = self.cluster.living(name)
         if process is not None:
             self.trace.note(self.cluster.world.now, name, "leave")
@@ -249,8 +261,8 @@ class Faults:
 
     def _churn(self, fault: Fault, nodes: list[str], dice: Dice) -> None:
         name = nodes[dice.below(len(nodes))]
-        self._crash(name, host=dice.chance(0.3))
         back = self._by_heal(self.cluster.world.now + ns(fault.seconds))
+        self._crash(name, back, host=dice.chance(0.3))
         self.cluster.world.at(back, partial(self._start, name, disk=fault.disk))
 
     def _swizzle(self, fault: Fault, nodes: list[str], dice: Dice) -> None:

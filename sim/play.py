@@ -15,6 +15,7 @@ import attrs
 from sim.agreement import Agreement, heal_bound, kept_apart, longest_calm
 from sim.cluster import Cluster
 from sim.faults import Faults
+from sim.healing import Heal, Watch
 from sim.network import Constant, Exponential, Latency, Lognormal, Regions
 from sim.oracles.claims import Answers, Claims
 from sim.oracles.healing import Healing
@@ -82,8 +83,9 @@ class Outcome:
     checks: dict[str, int]  # by oracle
     laws: dict[str, str]  # by oracle
     notes: dict[str, str]  # by oracle: what it measured, or why it did not judge; "" when there is nothing to say
-    healed_in: float | None  # seconds after the heal until all agreed; None when they never did
-    bound: float  # seconds within which they had to
+    judged: dict[str, bool]  # by oracle: whether the play gave it occasion to judge
+    heals: tuple[Heal, ...]  # after each spell of faults, and last after the heal, how long until all agreed
+    bound: float  # seconds after the heal within which all had to agree
     missing: tuple[str, ...]  # marks that the scenario promises and the run did not make
     marks: dict[str, int]
     seconds: float  # virtual, from the start to the end
@@ -94,10 +96,24 @@ class Outcome:
     trace: Trace = attrs.field(repr=False)
 
     @property
+    def healed_in(self) -> float | None:
+        """The longest time from the end of faults until all agreed (seconds); None if they do not agree at the end.
+
+        It counts from the end of each fault, or of several that overlap, not only from the heal (`heals`).
+        """
+        if self.heals[-1].took is None:
+            return None
+        return max(heal.took for heal in self.heals if heal.took is not None)
+
+    @property
+    def late(self) -> tuple[Heal, ...]:
+        """What did not heal within its bound."""
+        return tuple(heal for heal in self.heals if not heal.in_time)
+
+    @property
     def is_good(self) -> bool:
         """Whether everything held, and the run has shown what it is for."""
-        healed = self.healed_in is not None and self.healed_in <= self.bound
-        return healed and not self.violations and not self.missing
+        return not self.late and not self.violations and not self.missing
 
 
 def latency_of(wiring: Wiring, scenario: Scenario) -> Latency:
@@ -137,6 +153,7 @@ class _Play:
     stage: Stage = attrs.field(init=False)
     jury: Jury = attrs.field(init=False)
     users: Users = attrs.field(init=False)
+    watch: Watch = attrs.field(init=False)
     trace: Trace = attrs.field(factory=Trace)
 
     def __attrs_post_init__(self) -> None:
@@ -150,17 +167,20 @@ class _Play:
         self.jury = Jury.of(oracle(self.cluster, self.stage) for oracle in ORACLES)
         self.jury.watch(self.cluster)
         self.users = Users(scenario, self.cluster)
+        self.watch = Watch(scenario, Agreement(self.cluster, self.stage.outside))
 
     def run(self) -> Outcome:
         healed_in = None
         try:
             healed_in = self._acts()
         except Endless:
+            self.watch.close(None, self.stage.bound)
             self.jury.stopped(events_cap(self.scenario))
         else:
-            self.stage.healed_in = healed_in
+            self.watch.close(healed_in, self.stage.bound)
+            self.stage.healed_in, self.stage.heals = healed_in, tuple(self.watch.heals)
             self.jury.finish()
-        return self._outcome(healed_in)
+        return self._outcome()
 
     def _acts(self) -> float | None:
         """Play all acts; returns how long after the heal all agreed (seconds), or None if they did not."""
@@ -182,9 +202,16 @@ class _Play:
         cap = events_cap(self.scenario)
         while self.world.now < until:
             self.world.events_max = self.world.events + cap
-            self.world.run(min(until, self.world.now + SECOND))
+            self._run_looking(min(until, self.world.now + SECOND))
 
-    def _outcome(self, healed_in: float | None) -> Outcome:
+    def _run_looking(self, until: int) -> None:
+        """Run on, and look whenever the cluster is to be looked at."""
+        while self.watch.due <= until:
+            self.world.run(max(self.world.now, self.watch.due))
+            self.watch.look()
+        self.world.run(until)
+
+    def _outcome(self) -> Outcome:
         oracles = {type(oracle).__name__: oracle for oracle in self.jury.oracles}
         marks = marks_of(self.trace, self.cluster.tally)
         return Outcome(
@@ -195,7 +222,8 @@ class _Play:
             checks={name: oracle.checks for name, oracle in oracles.items()},
             laws={name: oracle.law for name, oracle in oracles.items()},
             notes={name: oracle.note for name, oracle in oracles.items()},
-            healed_in=healed_in,
+            judged={name: oracle.has_judged for name, oracle in oracles.items()},
+            heals=tuple(self.watch.heals),
             bound=self.stage.bound,
             missing=tuple(mark for mark in self.scenario.sometimes if mark not in marks),
             marks=marks,

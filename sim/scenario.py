@@ -14,6 +14,8 @@ import attrs
 
 from gossipreg.config import Settings
 from gossipreg.errors import ConfigError
+from sim.marks import known_marks
+from sim.sense import problem
 from sim.wire import WIRES
 
 if TYPE_CHECKING:
@@ -73,11 +75,15 @@ class Workload:
 
 @attrs.frozen
 class Kind:
-    """One kind of fault: what it does, the keys that it must have, and those that it may have."""
+    """One kind of fault: what it does, the keys that it must have, those that it may have, and the marks it makes.
+
+    A kind that takes `to` marks its beginning and its end besides.
+    """
 
     does: str
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 #: Each kind of fault. All may have kind, name, at, lasts and nodes; times are in seconds.
@@ -110,22 +116,52 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "bit-flips": Kind("one bit of a packet is wrong", ("probability",), ("to", "both_ways", "permanent")),
     "swizzle": Kind("a third of `nodes` is cut off one after the other, and freed in reverse order", ("every",)),
-    "forge": Kind("one of `nodes` gets a packet that no member sent: junk, spoilt, or under a wrong key", ("every",)),
-    "replay": Kind("one of `nodes` gets a packet again that is at least `seconds` old", ("every",), ("seconds",)),
-    "clock-skew": Kind("the wall clock is wrong by `seconds` (below 0: behind)", ("seconds",), ("permanent",)),
-    "clock-drift": Kind("both clocks gain `drift` seconds a second (below 0: lose)", ("drift",), ("permanent",)),
-    "block": Kind("sending and receiving wait, timers run: for `off`, then well for `on`", (), ("off", "on")),
-    "freeze": Kind("everything stops, as under SIGSTOP: for `off`, then well for `on`", (), ("off", "on")),
-    "slow": Kind("each thing that arrives takes `seconds` to handle", ("seconds",)),
-    "crash": Kind("the process dies; it comes back after `lasts`, if given", (), ("disk", "permanent")),
-    "crash-host": Kind("the host falls silent; it comes back after `lasts`, if given", (), ("disk", "permanent")),
-    "leave": Kind("the node says goodbye; it comes back after `lasts`, if given", (), ("disk", "permanent")),
+    "forge": Kind(
+        "one of `nodes` gets a packet that no member sent: junk, spoilt, or under a wrong key",
+        ("every",),
+        (),
+        ("forge",),
+    ),
+    "replay": Kind(
+        "one of `nodes` gets a packet again that is at least `seconds` old", ("every",), ("seconds",), ("replay",)
+    ),
+    "clock-skew": Kind(
+        "the wall clock is wrong by `seconds` (below 0: behind)", ("seconds",), ("permanent",), ("clock",)
+    ),
+    "clock-drift": Kind(
+        "both clocks gain `drift` seconds a second (below 0: lose)", ("drift",), ("permanent",), ("drift",)
+    ),
+    "block": Kind(
+        "sending and receiving wait, timers run: for `off`, then well for `on`", (), ("off", "on"), ("block", "unblock")
+    ),
+    "freeze": Kind(
+        "everything stops, as under SIGSTOP: for `off`, then well for `on`", (), ("off", "on"), ("freeze", "unfreeze")
+    ),
+    "slow": Kind("each thing that arrives takes `seconds` to handle", ("seconds",), (), ("slow",)),
+    "crash": Kind(
+        "the process dies; it comes back after `lasts`, if given", (), ("disk", "permanent"), ("crash", "start")
+    ),
+    "crash-host": Kind(
+        "the host falls silent; it comes back after `lasts`, if given",
+        (),
+        ("disk", "permanent"),
+        ("crash-host", "start"),
+    ),
+    "leave": Kind(
+        "the node says goodbye; it comes back after `lasts`, if given", (), ("disk", "permanent"), ("leave", "start")
+    ),
     "restart": Kind(
         "`nodes` die and come back `seconds` later, each `every` after the one before",
         ("seconds",),
         ("disk", "port", "every"),
+        ("crash", "start"),
     ),
-    "churn": Kind("one of `nodes` dies and comes back `seconds` later, over and over", ("every", "seconds"), ("disk",)),
+    "churn": Kind(
+        "one of `nodes` dies and comes back `seconds` later, over and over",
+        ("every", "seconds"),
+        ("disk",),
+        ("crash", "crash-host", "start"),
+    ),
 }
 _ALWAYS: Final = ("kind", "name", "at", "lasts", "nodes")
 
@@ -217,12 +253,16 @@ class Scenario:
             if not 0 <= getattr(self, key) <= SECONDS_MAX:
                 raise ScenarioError(f"{key}: {getattr(self, key)} is not a number from 0 to {SECONDS_MAX:.0f}")
         self._check_parts()
+        self._check_starts()
         self._check_wire()
         for name, times in Counter(fault.name for fault in self.faults).items():
             if times > 1:
                 raise ScenarioError(f"fault {name}: name: {times} faults have it: give each its own")
-        for fault in self.faults:
-            self._check(fault)
+        for place, fault in enumerate(self.faults):
+            self._check(fault, self.faults[:place])
+        for mark in self.sometimes:
+            if mark not in (known := known_marks(KINDS)):
+                raise ScenarioError(f"sometimes: no mark {mark!r}: {_nearest(mark, known)}")
 
     def _check_parts(self) -> None:
         if self.wiring.kind not in WIRINGS:
@@ -243,7 +283,14 @@ class Scenario:
             what = "sealed = true" if self.sealed else f"fault {liars[0]}"
             raise ScenarioError(f"wire 'objects': {what} needs packets that are sealed: write wire = \"bytes\"")
 
-    def _check(self, fault: Fault) -> None:
+    def _check_starts(self) -> None:
+        if self.together:
+            return
+        last, heal = (self.nodes - 1) * self.stagger, self.warmup + self.duration
+        if last >= heal > 0:
+            raise ScenarioError(f"stagger: the last node would start at {last:g} s, and the heal comes at {heal:g} s")
+
+    def _check(self, fault: Fault, others: tuple[Fault, ...]) -> None:
         where = f"fault {fault.name}: "
         if fault.kind not in KINDS:
             raise ScenarioError(f"{where}kind {fault.kind!r}: {_nearest(fault.kind, list(KINDS))}")
@@ -251,8 +298,6 @@ class Scenario:
         for key in KINDS[fault.kind].needs:
             if not getattr(fault, key):
                 raise ScenarioError(f"{where}the key {key!r} is missing: a {fault.kind} needs it")
-        if fault.at and fault.at >= self.duration:
-            raise ScenarioError(f"{where}at: {fault.at:g} is not before the heal, at duration = {self.duration:g}")
         for key in ("probability", "spread") if fault.kind == "bursts" else ("probability",):
             if getattr(fault, key) > 1:
                 raise ScenarioError(f"{where}{key}: {getattr(fault, key)} is not a number from 0 to 1")
@@ -262,6 +307,8 @@ class Scenario:
             if not self._names_somebody(word):
                 allowed = f"n0 to n{self.nodes - 1}, *, zone:zone-0, or random:N, first:N, last:N (N <= {self.nodes})"
                 raise ScenarioError(f"{where}{word!r} names nobody: write {allowed}")
+        if said := problem(fault, others, self):
+            raise ScenarioError(f"{where}{said}")
 
     def _names_somebody(self, word: str) -> bool:
         how, _, which = word.partition(":")

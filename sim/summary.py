@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
+from sim.healing import Heal
 from sim.oracles.oracle import Violation
 from sim.play import Outcome
+from sim.scenario import Scenario
 
 #: Violations shown in full; one cause can show at every step after it.
 _SHOWN: Final = 20
@@ -30,7 +33,8 @@ def as_lines(outcome: Outcome, took: float, again: str) -> Iterator[str]:
     yield f"  marks    {', '.join(f'{mark} {times:,}' for mark, times in outcome.marks.items())}"
     yield f"  traffic  {outcome.packets:,} packets, {outcome.frames:,} frames, {outcome.bytes:,} bytes"
     yield f"  speed    {outcome.seconds:.1f} s in {took:.2f} s: {outcome.seconds / took:.0f} x real time"
-    yield f"  healed   {_healed(outcome)}"
+    for heal in outcome.heals:
+        yield f"  healed   {_healed(heal, outcome.scenario)}"
     yield ""
     yield from verdict(outcome, again)
     yield f"trace hash {outcome.digest}"
@@ -50,6 +54,7 @@ def as_document(outcome: Outcome, took: float, again: str) -> dict[str, Any]:
         "marks": outcome.marks,
         "missing_marks": list(outcome.missing),
         "healed_in": outcome.healed_in,
+        "heals": [_heal(heal) for heal in outcome.heals],
         "bound": outcome.bound,
         "events": outcome.events,
         "packets": outcome.packets,
@@ -79,11 +84,17 @@ def _span(lasts: float, *, permanent: bool) -> str:
     return f"for {lasts:g} s" if lasts else "until the heal"
 
 
-def _healed(outcome: Outcome) -> str:
-    bound = f"bound {outcome.bound:.2f} s"
-    if outcome.healed_in is None:
-        return f"not all agree; {bound}"
-    return f"all agree {outcome.healed_in:.2f} s after the heal; {bound}"
+def _heal(heal: Heal) -> dict[str, Any]:
+    return {"at": heal.at, "faults": list(heal.ended), "took": heal.took, "bound": heal.bound, "in_time": heal.in_time}
+
+
+def _healed(heal: Heal, scenario: Scenario) -> str:
+    after = "the heal" if heal.at >= scenario.duration else f"{', '.join(heal.ended)} at {heal.at:g} s"
+    if heal.took is None and heal.until < math.inf:
+        return f"not all agree after {after} before the next fault at {heal.until:g} s; bound {heal.bound:.2f} s"
+    if heal.took is None:
+        return f"not all agree after {after}; bound {heal.bound:.2f} s"
+    return f"all agree {heal.took:.2f} s after {after}; bound {heal.bound:.2f} s"
 
 
 def verdict(outcome: Outcome, again: str) -> Iterator[str]:

@@ -14,7 +14,10 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from sim.dice import Dice
+from sim.fuzz.occasions import occasion_of
 from sim.scenario import KINDS, Fault, Scenario, Wiring, Workload
+from sim.sense import problem
+from sim.spans import DEADLY, end_of_restart, is_for_good
 
 #: Nodes of a drawn scenario, from and to, unless told otherwise.
 NODES: Final = (3, 16)
@@ -51,29 +54,38 @@ VALUES: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
 #: Of the values of a clock, so many of the first may stay for good: sealed packets of a stranger must be fresh.
 _BEARABLE: Final = 2
 
-#: Faults that end a life, for good if they do not say for how long.
-_DEADLY: Final = ("crash", "crash-host", "leave")
-
 _T = TypeVar("_T")
 
 
 @attrs.frozen
 class Drawn:
-    """What a seed stands for: a scenario, and the kinds of fault that were switched off."""
+    """What a seed stands for: a scenario, the kinds of fault that were switched off, and the occasion."""
 
     scenario: Scenario
     off: tuple[str, ...]
+    occasion: str = ""
 
 
 def drawn(seed: int, nodes: tuple[int, int] = NODES) -> Drawn:
     """The scenario of ``seed``, of so many nodes (from, to): the same on every machine and Python."""
-    stage = _stage(seed, Dice.of("fuzz", seed, "stage"), nodes)
+    chance = Dice.of("fuzz", seed, "occasion")
+    occasion = occasion_of(chance)
+    stage = occasion.stage(_stage(seed, Dice.of("fuzz", seed, "stage"), nodes), chance)
     swarm = Dice.of("fuzz", seed, "swarm")
     on = [kind for kind in KINDS if swarm.chance(0.5)] or [_among(swarm, tuple(KINDS))]
-    casting = _Casting(stage)
-    count = 1 + swarm.below(FAULTS_MAX)
-    faults = tuple(casting.fault(_among(swarm, on), Dice.of("fuzz", seed, "fault", number)) for number in range(count))
-    return Drawn(attrs.evolve(stage, faults=faults), tuple(kind for kind in KINDS if kind not in on))
+    faults = occasion.faults(stage, chance)
+    casting = _Casting(stage, dict.fromkeys(name for fault in faults if is_for_good(fault) for name in fault.nodes))
+    wanted = 1 + swarm.below(FAULTS_MAX)
+    number = 0
+    while number < wanted or not faults:
+        fault = casting.fault(_among(swarm, on), Dice.of("fuzz", seed, "fault", number))
+        is_allowed = number >= wanted or occasion.allows(fault, stage)  # rather another occasion than no fault at all
+        if is_allowed and len(faults) < FAULTS_MAX and not problem(fault, faults, stage):
+            faults.append(fault)
+        number += 1
+    kinds = [fault.kind for fault in faults]
+    off = tuple(kind for kind in KINDS if kind not in on and kind not in kinds)
+    return Drawn(attrs.evolve(stage, faults=faults), off, type(occasion).__name__)
 
 
 def _stage(seed: int, dice: Dice, nodes: tuple[int, int]) -> Scenario:
@@ -139,11 +151,22 @@ class _Casting:
             values["both_ways"] = dice.chance(0.7)
             values["to"] = self._struck(dice)
         for_good = dice.chance(0.15)
-        if kind in _DEADLY:
+        if kind in DEADLY:
             values |= self._death(dice, lasts, for_good=for_good or not lasts)
         elif "permanent" in takes and for_good:
             values |= self._lasting(kind, dice)
+        if kind == "restart":
+            return self._in_time(Fault(**(values | {"lasts": 0.0})))
         return Fault(**values)
+
+    def _in_time(self, restart: Fault) -> Fault:
+        """A rolling restart of as many nodes as fit in before the heal: sooner, and of fewer if need be."""
+        names = self.stage.node_names if restart.nodes == ("*",) else list(restart.nodes)
+        room = self.stage.duration - restart.seconds
+        fit = len(names) if not restart.every else min(len(names), 1 + int(room / restart.every))
+        restart = attrs.evolve(restart, nodes=restart.nodes if fit == len(names) else tuple(names[:fit]))
+        late = end_of_restart(restart, self.stage) - self.stage.duration
+        return attrs.evolve(restart, at=restart.at - max(0.0, late))
 
     def _struck(self, dice: Dice) -> tuple[str, ...]:
         """One node, some, or all: by name, so that each can be taken away when the scenario is shrunk."""
@@ -159,16 +182,18 @@ class _Casting:
             return {"lasts": lasts or 5.0}
         victims = dice.sample(mortal, 1 + dice.below(room))
         self.doomed |= dict.fromkeys(victims)
-        return {"lasts": 0.0, "nodes": tuple(victims)}
+        return {"lasts": 0.0, "nodes": tuple(victims), "disk": False}
 
     def _lasting(self, kind: str, dice: Dice) -> dict[str, Any]:
         """What stays wrong after the heal: one link between two nodes that are no seeds, or a clock, a little."""
         if kind.startswith("clock"):
-            return {"permanent": True} | {key: _among(dice, some[:_BEARABLE]) for key, some in VALUES[kind].items()}
+            return {"permanent": True, "lasts": 0.0} | {
+                key: _among(dice, some[:_BEARABLE]) for key, some in VALUES[kind].items()
+            }
         rest = self.stage.node_names[self.stage.seeds :]
         pairs = list(pairwise(dice.sample(rest, len(rest))))
         if not pairs or 2 * self.broken >= self.stage.nodes - 3:
             return {}
         self.broken += 1
         one, other = _among(dice, pairs)
-        return {"permanent": True, "nodes": (one,), "to": (other,)}
+        return {"permanent": True, "lasts": 0.0, "nodes": (one,), "to": (other,)}

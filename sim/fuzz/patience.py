@@ -1,8 +1,9 @@
-"""Knows when a play has taken too long."""
+"""When a play has taken too long: in time of the processor, so that a busy machine makes no failures."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import attrs
 
@@ -16,19 +17,23 @@ class TookTooLong(Exception):
 
 @attrs.define
 class Patience:
-    """Attached to a play, raises `TookTooLong` at the first step after so many seconds of real time.
+    """Attached to a play, raises `TookTooLong` at the first step after so many seconds of the processor.
 
-    It looks between two steps, in whatever thread that is. A single step that never ends has to be ended from outside,
-    with its process (`sim.fuzz.pool`).
+    It looks between two steps, in whatever thread that is, and counts the time of that thread alone. A single step that
+    never ends has to be ended from outside, with its process (`sim.fuzz.pool`).
     """
 
     seconds: float
-    _began: float = attrs.field(factory=time.monotonic)
+    clock: Callable[[], float] = time.thread_time
+    _began: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._began = self.clock()
 
     def attach(self, cluster: Cluster) -> None:
         """Watch the steps of ``cluster``."""
         cluster.touched.append(self._look)
 
     def _look(self, _: Process) -> None:
-        if time.monotonic() - self._began > self.seconds:
+        if self.clock() - self._began > self.seconds:
             raise TookTooLong

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -20,7 +19,7 @@ Work = Callable[[int], Verdict]
 #: Started afresh, not forked: they share nothing with us, whatever threads we have.
 _CONTEXT = multiprocessing.get_context("spawn")
 
-#: How much later than a play's own patience ends a worker is taken to hang (seconds). It may just have started.
+#: How much longer than a play's own patience a worker may compute until it is taken to hang (seconds of CPU time).
 _GRACE = 10.0
 
 #: How long a worker that was told to go may take (seconds).
@@ -32,16 +31,17 @@ def pooled(
 ) -> Generator[tuple[int, Verdict], None, None]:
     """The verdicts on ``seeds`` by ``jobs`` processes, as they come. Close it to end the processes.
 
-    A process that has not answered long after ``patience`` (seconds) is killed: it hangs in a single step.
+    A process that computes for much longer than ``patience`` (seconds of the processor) at one seed hangs in a single
+    step: its kernel ends it. No time of the day counts, so a busy machine ends none.
     ``work`` goes to the processes as it is: it must be a function of a module, or a `partial` of one.
     """
     workers: dict[Connection, _Worker] = {}
     try:
         for _, seed in zip(range(jobs), seeds, strict=False):
-            worker = _Worker.begun(work, seed)
+            worker = _Worker.begun(work, seed, patience)
             workers[worker.pipe] = worker
         while workers:
-            for pipe in wait(list(workers), timeout=_GRACE / 4):
+            for pipe in wait(list(workers)):
                 worker = workers[pipe]  # type: ignore[index]  # what we passed in comes out
                 played, verdict = worker.seed, worker.verdict()
                 following = next(seeds, None)
@@ -49,11 +49,9 @@ def pooled(
                     del workers[worker.pipe]
                     worker.end()
                 if following is not None:
-                    worker = worker.on(following) if worker.alive else _Worker.begun(work, following)
+                    worker = worker.on(following) if worker.alive else _Worker.begun(work, following, patience)
                     workers[worker.pipe] = worker
                 yield played, verdict
-            for worker in workers.values():
-                worker.end_if_longer_than(patience)
     finally:
         for worker in workers.values():
             worker.end()
@@ -66,23 +64,22 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     seed: int
-    began: float = 0.0  # monotonic seconds
+    patience: float
     alive: bool = True
-    too_slow: Verdict | None = None
 
     @classmethod
-    def begun(cls, work: Work, seed: int) -> _Worker:
+    def begun(cls, work: Work, seed: int, patience: float) -> _Worker:
         """A new process."""
         ours, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=_serve, args=(theirs, work), daemon=True)
+        process = _CONTEXT.Process(target=_serve, args=(theirs, work, patience + _GRACE), daemon=True)
         with _uninterrupted():
             process.start()
         theirs.close()  # theirs alone, so that their death is the end of the pipe
-        return cls(process, ours, seed).on(seed)
+        return cls(process, ours, seed, patience).on(seed)
 
     def on(self, seed: int) -> _Worker:
         """The same, at its next seed."""
-        self.seed, self.began = seed, time.monotonic()
+        self.seed = seed
         with suppress(BrokenPipeError):  # died meanwhile: its answer will say so
             self.pipe.send(seed)
         return self
@@ -94,16 +91,10 @@ class _Worker:
         except (EOFError, ConnectionResetError):
             self.alive = False
             self.process.join()
-            return self.too_slow or Verdict.without_trace(
-                "worker died", f"the worker died, {_how(self.process.exitcode)}"
-            )
+            if self.process.exitcode == -signal.SIGPROF:
+                return Verdict.too_slow(self.patience)
+            return Verdict.without_trace("worker died", f"the worker died, {_how(self.process.exitcode)}")
         return verdict
-
-    def end_if_longer_than(self, patience: float) -> None:
-        """End the process if it should have lost its own patience a while ago."""
-        if time.monotonic() - self.began > patience + _GRACE:
-            self.too_slow = Verdict.too_slow(patience)
-            self.process.kill()
 
     def end(self) -> None:
         """End the process, whatever it does."""
@@ -130,8 +121,12 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: Connection, work: Work) -> None:
-    """Play seed after seed until nobody asks any more."""
+def _serve(pipe: Connection, work: Work, limit: float) -> None:
+    """Play seed after seed until nobody asks any more; die of SIGPROF at one that takes longer than ``limit``."""
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            pipe.send(work(pipe.recv()))
+            seed = pipe.recv()
+            signal.setitimer(signal.ITIMER_PROF, limit)  # counts this process's time on the processor only
+            verdict = work(seed)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            pipe.send(verdict)

@@ -8,13 +8,14 @@ what Hypothesis then does to find the least failing choices makes the scenario s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from sim.scenario import Fault, Scenario, Wiring, Workload
+from sim.sense import sensible
 
 if TYPE_CHECKING:
     from hypothesis import strategies as st
@@ -42,7 +43,7 @@ def shrunk(
 ) -> Scenario:
     """The smallest scenario found that ``fails`` as ``scenario`` does; at worst the same one.
 
-    Asks at most so many times, and for no longer than so many ``seconds`` of real time.
+    Asks at most so many times, and for no longer than so many ``seconds`` of the processor.
     """
     from hypothesis import HealthCheck, Phase, Verbosity, find, settings  # only to shrink
     from hypothesis.errors import NoSuchExample
@@ -55,7 +56,7 @@ def shrunk(
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet,
     )
-    asked = _Asked(fails, plays, time.monotonic() + seconds, {scenario: True})
+    asked = _Asked(fails, plays, time.thread_time() + seconds, {scenario: True})
     scenario = _without_the_idle(scenario, asked.fails)
     try:
         return find(simpler(scenario), asked.fails, settings=quiet, random=Random(0))
@@ -66,10 +67,10 @@ def shrunk(
 def _without_the_idle(scenario: Scenario, fails: Callable[[Scenario], bool]) -> Scenario:
     """``scenario`` without what has no part in the failure: a play for each, where a blind search would need many."""
     for plainer in _PLAINER:
-        less = attrs.evolve(scenario, **plainer)
+        less = _with(scenario, scenario.faults, **plainer)
         scenario = less if fails(less) else scenario
     for fault in scenario.faults:
-        less = attrs.evolve(scenario, faults=tuple(other for other in scenario.faults if other != fault))
+        less = _with(scenario, tuple(other for other in scenario.faults if other != fault))
         scenario = less if fails(less) else scenario
     while scenario.duration >= 2 and fails(less := _half(scenario)):
         scenario = less
@@ -78,9 +79,16 @@ def _without_the_idle(scenario: Scenario, fails: Callable[[Scenario], bool]) -> 
 
 def _half(scenario: Scenario) -> Scenario:
     """The first half of the faults' time, and those that begin in it."""
-    duration = scenario.duration // 2
-    faults = tuple(fault for fault in scenario.faults if fault.at < duration)
-    return attrs.evolve(scenario, duration=duration, faults=faults)
+    return _with(scenario, scenario.faults, duration=scenario.duration // 2)
+
+
+def _with(scenario: Scenario, faults: Iterable[Fault], **parts: Any) -> Scenario:
+    """``scenario`` with other ``parts``, and those of ``faults`` that make sense in it."""
+    bare = attrs.evolve(scenario, faults=(), **(parts | {"together": True}))
+    together = parts.get("together", scenario.together)
+    if (bare.nodes - 1) * bare.stagger < bare.warmup + bare.duration:  # else there is no time for one after the other
+        bare = attrs.evolve(bare, together=together)
+    return attrs.evolve(bare, faults=sensible(faults, bare))
 
 
 @attrs.define
@@ -89,13 +97,13 @@ class _Asked:
 
     ask: Callable[[Scenario], bool]
     plays: int  # left
-    until: float  # on the monotonic clock
+    until: float  # on the clock of this thread on the processor (seconds)
     known: dict[Scenario, bool]
 
     def fails(self, candidate: Scenario) -> bool:
         known = self.known.get(candidate)
         if known is None:
-            if self.plays <= 0 or time.monotonic() > self.until:
+            if self.plays <= 0 or time.thread_time() > self.until:
                 return False
             self.plays -= 1
             known = self.known[candidate] = self.ask(candidate)
@@ -138,8 +146,9 @@ class _Simpler:
         duration = self.at_most(was.duration, 1)
         kept = [attrs.evolve(fault, at=min(fault.at, duration - 1)) for fault in kept]
         workload = was.workload
-        return attrs.evolve(
+        return _with(
             was,
+            kept,
             nodes=nodes,
             zones=min(nodes, was.zones) if self.keeps() else 1,
             seeds=min(was.seeds, max(1, nodes - (was.nodes - was.seeds))) if self.keeps() else 1,
@@ -154,7 +163,6 @@ class _Simpler:
                 policies=workload.policies if self.keeps() else 0.0,
                 primaries=workload.primaries if self.keeps() else 0.0,
             ),
-            faults=tuple(kept),
         )
 
     def fault(self, was: Fault, names: list[str]) -> Fault | None:

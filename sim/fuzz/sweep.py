@@ -29,6 +29,9 @@ SOMETIMES: Final = (
     *(f"{kind} begins" for kind in KINDS if "to" in KINDS[kind].takes),
 )
 
+#: An oracle that judges in a smaller share of plays than this has seen too little: the drawing should give it occasion.
+SELDOM: Final = 0.1
+
 
 def seeds_from(first: int, number: int | None, minutes: float | None) -> Iterator[int]:
     """Seeds from ``first`` on: so many, or until so many minutes of real time have gone by, or both."""
@@ -47,6 +50,7 @@ class Sweep:
     verdicts: dict[int, Verdict] = attrs.field(factory=dict)
     kinds: Counter[str] = attrs.field(factory=Counter)  # of faults, as often as they were drawn
     marks: Counter[str] = attrs.field(factory=Counter)  # in how many plays each was made
+    judged: Counter[str] = attrs.field(factory=Counter)  # in how many plays each oracle had occasion to judge
     failures: list[int] = attrs.field(factory=list)  # seeds, in the order in which they ended
 
     def drawn(self, seed: int) -> Drawn:
@@ -58,6 +62,7 @@ class Sweep:
         self.verdicts[seed] = verdict
         self.kinds.update(fault.kind for fault in self.drawn(seed).scenario.faults)
         self.marks.update(verdict.marks.keys())
+        self.judged.update({name: int(has_judged) for name, has_judged in verdict.judged.items()})
         if not verdict.is_good:
             self.failures.append(seed)
 
@@ -71,6 +76,11 @@ class Sweep:
     def never(self) -> list[str]:
         """What some play should have shown, and none did."""
         return [mark for mark in SOMETIMES if mark not in self.marks]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """By oracle, in the order of the oracles: in what share of all plays it had occasion to judge."""
+        return {name: plays / len(self.verdicts) for name, plays in self.judged.items()}
 
     @property
     def virtual(self) -> float:
@@ -90,6 +100,10 @@ class Sweep:
         yield f"faults     {', '.join(f'{kind} {self.kinds[kind]:,}' for kind in KINDS)}"
         yield f"marks      {', '.join(f'{mark} {self.marks[mark]:,}' for mark in SOMETIMES if self.marks[mark])}"
         yield f"never      {', '.join(self.never) or 'none is missing'}"
+        for number, (name, share) in enumerate(self.shares.items()):
+            head = "" if number else "oracles"
+            seldom = "" if share >= SELDOM else f", seldom: less than {SELDOM:.0%}"
+            yield f"{head:<10} {name:<16} judged in {self.judged[name]:>7,} plays, {share:>4.0%}{seldom}"
         yield f"failures   {len(self.failures):,}"
         yield f"all traces {self.digest}"
 
@@ -101,6 +115,7 @@ class Sweep:
             "faults": {kind: self.kinds[kind] for kind in KINDS},
             "marks": dict(sorted(self.marks.items())),
             "never": self.never,
+            "oracles": {name: {"judged": self.judged[name], "share": share} for name, share in self.shares.items()},
             "virtual_seconds": self.virtual,
             "seeds_per_second_and_core": self.per_core,
             "trace_hash": self.digest,

@@ -13,7 +13,7 @@ from sim.fuzz.patience import Patience, TookTooLong
 from sim.play import Outcome, play
 from sim.scenario import Scenario
 
-#: How long one play may take unless told otherwise (seconds of real time).
+#: How long one play may take unless told otherwise (seconds of the processor).
 PATIENCE = 60.0
 
 
@@ -25,6 +25,7 @@ class Verdict:
     wrong: tuple[str, ...] = ()
     said: str = ""  # the first thing that was wrong
     marks: dict[str, int] = attrs.field(factory=dict)
+    judged: dict[str, bool] = attrs.field(factory=dict)  # by oracle: whether it had occasion to judge
     seconds: float = 0.0  # virtual
     took: float = 0.0  # seconds of the processor
 
@@ -40,8 +41,8 @@ class Verdict:
 
     @classmethod
     def too_slow(cls, patience: float, took: float = 0.0) -> Verdict:
-        """That of a play that was ended because it took longer than ``patience`` (seconds)."""
-        return cls.without_trace("slow play", f"took longer than {patience:g} s", took)
+        """That of a play that was ended because it took more than ``patience`` (seconds of the processor)."""
+        return cls.without_trace("slow play", f"took more than {patience:g} s of the processor", took)
 
 
 def verdict_of(seed: int, nodes: tuple[int, int] = NODES, patience: float = PATIENCE) -> Verdict:
@@ -72,11 +73,20 @@ def _of(error: Exception, took: float) -> Verdict:
 def _told(outcome: Outcome, took: float) -> Verdict:
     wrong = dict.fromkeys(violation.oracle for violation in outcome.violations)
     said = [str(violation) for violation in outcome.violations[:1]]
-    if outcome.healed_in is None or outcome.healed_in > outcome.bound:
+    for heal in outcome.late:
         wrong["liveness"] = None
-        after = "never" if outcome.healed_in is None else f"only {outcome.healed_in:.2f} s after the heal"
-        said.append(f"all agree {after}; the bound is {outcome.bound:.2f} s")
+        what = ", ".join(heal.ended) or "the heal"
+        after = f"not after {what}" if heal.took is None else f"only {heal.took:.2f} s after {what}"
+        said.append(f"all agree {after}; the bound is {heal.bound:.2f} s")
     if not outcome.is_good and not wrong:
         wrong["vacuous"] = None
         said.append(f"the run did not show {', '.join(outcome.missing)}")
-    return Verdict(outcome.digest, tuple(wrong), said[0] if said else "", outcome.marks, outcome.seconds, took)
+    return Verdict(
+        digest=outcome.digest,
+        wrong=tuple(wrong),
+        said=said[0] if said else "",
+        marks=outcome.marks,
+        judged=outcome.judged,
+        seconds=outcome.seconds,
+        took=took,
+    )

@@ -42,6 +42,12 @@ class Oracle:
     checks: int = 0
     violations: list[Violation] = attrs.field(factory=list)
     note: str = ""
+    is_applicable: bool = True
+
+    @property
+    def has_judged(self) -> bool:
+        """Whether the play gave it occasion to judge."""
+        return self.checks > 0 and self.is_applicable
 
     def see(self, process: Process, output: Output) -> None:
         """``process`` is about to do ``output``."""
@@ -70,4 +76,5 @@ class Oracle:
 
     def not_applicable(self, why: str) -> None:
         """The play gave no occasion to judge."""
+        self.is_applicable = False
         self.note = f"not applicable here: {why}"

@@ -7,8 +7,10 @@ from functools import cached_property
 import attrs
 
 from sim.agreement import heal_bound
+from sim.healing import Heal
 from sim.oracles.holdings import Holdings
 from sim.scenario import Scenario
+from sim.spans import DEADLY, is_for_good
 from sim.trace import Trace
 from sim.world import ns
 
@@ -35,6 +37,7 @@ class Stage:
     holdings: Holdings = attrs.field(factory=Holdings)
     penance: float = 0.0  # the longest that a node that keeps being failed may wait after the heal (seconds)
     healed_in: float | None = None  # seconds after the heal until all agreed; None as long as they have not
+    heals: tuple[Heal, ...] = ()  # the same after each spell of faults; the last is the heal
 
     @property
     def bound(self) -> float:
@@ -87,7 +90,7 @@ class Stage:
         """For how long at most the scenario keeps a node from the others (seconds)."""
         partings = [0.0]
         for fault in self.scenario.faults:
-            if fault.kind in _PARTINGS:
+            if fault.kind in _PARTINGS and not (fault.kind in DEADLY and is_for_good(fault)):
                 left = self.scenario.duration - fault.at
                 partings.append(min(left, fault.off or fault.lasts or left))
         return max(partings)

@@ -78,7 +78,7 @@ def _about(recording: Recording, left_out: int) -> str:
     outcome, scenario = recording.outcome, recording.scenario
     healed = "the nodes never all agreed after the heal"
     if outcome.healed_in is not None:
-        healed = f"all agreed {outcome.healed_in:.2f} s after the heal"
+        healed = f"all agreed {outcome.healed_in:.2f} s after faults ended, or sooner"
     said = [
         f"{scenario.name}, seed {outcome.seed}",
         f"{scenario.nodes} nodes",

@@ -191,7 +191,7 @@ def test_every_key_that_a_kind_of_fault_has_is_a_faults() -> None:
 
 
 def test_a_fault_keeps_its_name_when_others_are_taken_away() -> None:
-    made = read('[[fault]]\nkind="cut"\n[[fault]]\nkind="cut"\n[[fault]]\nkind="leave"\n')
+    made = read('[[fault]]\nkind="cut"\n[[fault]]\nkind="cut"\n[[fault]]\nkind="leave"\nlasts=1\n')
     assert [fault.name for fault in made.faults] == ["cut-1", "cut-2", "leave-1"]
     assert [fault.name for fault in attrs.evolve(made, faults=made.faults[1:]).faults] == ["cut-2", "leave-1"]
 

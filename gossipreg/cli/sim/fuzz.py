@@ -32,7 +32,7 @@ _NODES_MAX: Final = 256
 #: Time between two lines of progress where there is no terminal (seconds).
 _TELL_EVERY: Final = 10.0
 
-#: The longest search for a smaller scenario that fails alike (seconds of real time).
+#: The longest search for a smaller scenario that fails alike (seconds of CPU time).
 _SHRINK_SECONDS: Final = 60.0
 
 
@@ -55,7 +55,7 @@ def _span(_context: click.Context, _parameter: click.Parameter, text: str) -> tu
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes that play.  [default: one for each core]")
 @click.option("--dask", "address", metavar="ADDRESS", help="Play on the Dask cluster of this scheduler instead.")
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
-              help="The longest that one play may take (seconds).")  # fmt: skip
+              help="The most that one play may take (seconds of CPU time).")  # fmt: skip
 @click.option("--shrink", type=click.IntRange(min=0), default=200, show_default=True,
               help="Plays spent on making a failure small; 0: none.")  # fmt: skip
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("fuzz-failures"),
@@ -78,7 +78,8 @@ def fuzz(
 
     A seed stands for a cluster and one to six faults, of kinds of which each seed switches about half off; the same on
     every machine. A failing scenario is written to a file, and the first that fails in its way is made smaller as long
-    as it fails alike. The last line is one hash for all plays. Exit status: 0 if all that must hold held, 1 if not.
+    as it fails alike. The summary says of each oracle in what share of the plays it had occasion to judge; its last
+    line is one hash for all plays. Exit status: 0 if all that must hold held, 1 if not.
 
     Examples:
       gossipreg sim fuzz --seeds 500

@@ -6,14 +6,19 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import sim
 from sim.fuzz.drawing import FAULTS_MAX, VALUES, drawn
+from sim.fuzz.occasions import OCCASIONS
+from sim.fuzz.sweep import SELDOM
 from sim.fuzz.writing import as_toml
+from sim.play import play
 from sim.scenario import KINDS, Fault
+from sim.spans import end_of_restart
 
 SOME = range(400)
 
@@ -69,6 +74,36 @@ def test_a_clock_that_stays_wrong_for_good_is_not_far_off() -> None:
     lasting = [fault for _, fault in faults() if fault.permanent and fault.kind.startswith("clock")]
     assert lasting
     assert all(abs(fault.seconds) <= 1 and abs(fault.drift) <= 0.01 for fault in lasting)
+
+
+def test_a_rolling_restart_is_over_by_the_heal() -> None:
+    rolling = [(seed, fault) for seed, fault in faults() if fault.kind == "restart"]
+    assert len({fault.every for _, fault in rolling}) > 1
+    assert all(fault.at >= 0 for _, fault in rolling)
+    assert all(end_of_restart(fault, drawn(seed).scenario) <= drawn(seed).scenario.duration for seed, fault in rolling)
+
+
+def test_each_occasion_is_drawn_for_its_share_of_the_seeds() -> None:
+    counted = Counter(drawn(seed).occasion for seed in SOME)
+    for occasion in OCCASIONS:
+        assert occasion.share >= SELDOM + 0.05, "not every play drawn for it has it"
+        assert counted[type(occasion).__name__] / len(SOME) == pytest.approx(occasion.share, abs=0.05)
+    assert counted["Occasion"] / len(SOME) > 0.25
+
+
+#: What each occasion is for.
+FOR = {"ShortMemory": "Memory", "Deaths": "FirstProbe", "CalmOpening": "Spreading", "Flapping": "Returns"}
+
+
+@pytest.mark.parametrize("occasion", FOR)
+def test_what_is_drawn_for_an_occasion_has_it(occasion: str) -> None:
+    seeds = [seed for seed in SOME if drawn(seed, (4, 4)).occasion == occasion][:4]
+    judged = [play(drawn(seed, (4, 4)).scenario, seed).judged[FOR[occasion]] for seed in seeds]
+    assert judged.count(True) >= 3
+
+
+def test_there_is_a_test_for_every_occasion() -> None:
+    assert [*FOR] == [type(occasion).__name__ for occasion in OCCASIONS]
 
 
 SCRIPT = """

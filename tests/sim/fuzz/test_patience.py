@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from sim.fuzz.patience import Patience, TookTooLong
@@ -14,6 +16,17 @@ BRIEF = Scenario(name="brief", title="Brief", nodes=3, warmup=2.0, duration=1.0)
 def test_a_play_that_takes_too_long_is_ended() -> None:
     with pytest.raises(TookTooLong):
         play(BRIEF, 1, attach=Patience(0.0).attach)
+
+
+def test_only_the_time_of_the_processor_counts() -> None:
+    assert Patience(1.0).clock is time.thread_time
+
+
+def test_it_ends_a_play_as_soon_as_its_clock_has_run_so_far() -> None:
+    shown = iter([100.0, 100.0, 102.5])
+    with pytest.raises(TookTooLong):
+        play(BRIEF, 1, attach=Patience(2.0, clock=lambda: next(shown)).attach)
+    assert list(shown) == []
 
 
 def test_a_play_that_does_not_is_left_as_it_is() -> None:

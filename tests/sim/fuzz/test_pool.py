@@ -9,7 +9,7 @@ import pytest
 
 from sim.fuzz import pool
 from sim.fuzz.pool import pooled
-from tests.sim.fuzz.working import brief, deadly, endless, plain
+from tests.sim.fuzz.working import brief, deadly, endless, plain, stopped_for_a_while
 
 
 def test_every_seed_gets_its_verdict() -> None:
@@ -31,12 +31,17 @@ def test_a_process_that_dies_fails_its_seed_and_no_other() -> None:
 
 
 def test_a_process_that_hangs_fails_its_seed_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "_GRACE", 2.0)
-    verdicts = dict(pooled(endless, iter(range(4)), 2, 0.5))
+    monkeypatch.setattr(pool, "_GRACE", 0.0)
+    verdicts = dict(pooled(endless, iter(range(4)), 2, 0.25))
     assert sorted(verdicts) == [0, 1, 2, 3]
     assert [seed for seed, verdict in verdicts.items() if not verdict.is_good] == [2]
     assert verdicts[2].wrong == ("slow play",)
-    assert verdicts[2].said == "took longer than 0.5 s"
+    assert verdicts[2].said == "took more than 0.25 s of the processor"
+
+
+def test_a_process_that_waits_for_the_processor_is_not_taken_to_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_GRACE", 0.0)
+    assert dict(pooled(stopped_for_a_while, iter([1]), 1, 0.2)) == {1: plain(1)}
 
 
 def test_a_sweep_that_is_given_up_leaves_no_process() -> None:

@@ -50,6 +50,17 @@ def test_a_mark_that_no_play_made_is_named() -> None:
     assert f"never      {', '.join(sweep.never)}" in sweep.as_lines()
 
 
+def test_oracles_are_counted_where_they_had_occasion_to_judge_a_new_one_like_the_others() -> None:
+    sweep = Sweep()
+    for seed in range(20):
+        sweep.add(seed, Verdict(digest="", judged={"Ranks": True, "Brandnew": seed == 7}))
+    assert sweep.shares == {"Ranks": 1.0, "Brandnew": 0.05}
+    lines = list(sweep.as_lines())
+    assert "oracles    Ranks            judged in      20 plays, 100%" in lines
+    assert "           Brandnew         judged in       1 plays,   5%, seldom: less than 10%" in lines
+    assert sweep.as_document()["oracles"]["Brandnew"] == {"judged": 1, "share": 0.05}
+
+
 def test_the_rate_is_that_of_one_core() -> None:
     assert round(swept(1, 2).per_core) == 10
     assert Sweep().per_core == 0.0

@@ -10,7 +10,7 @@ import pytest
 from sim.fuzz import verdict as module
 from sim.fuzz.drawing import drawn
 from sim.fuzz.verdict import judged, verdict_of
-from sim.play import play
+from sim.play import ORACLES, play
 from sim.scenario import Fault, Scenario
 from tests.sim.making import scenario
 
@@ -23,6 +23,14 @@ def test_a_good_play_is_good_and_has_the_hash_of_the_play() -> None:
     assert (verdict.is_good, verdict.digest, verdict.marks) == (True, outcome.digest, outcome.marks)
     assert verdict.seconds == outcome.seconds
     assert verdict.took > 0
+
+
+def test_a_verdict_says_which_oracles_had_occasion_to_judge() -> None:
+    judged_here = judged(QUIET, 3).judged
+    assert list(judged_here) == [oracle.__name__ for oracle in ORACLES]
+    assert judged_here["Ranks"]
+    assert not judged_here["Memory"]
+    assert not judged_here["Restarts"]
 
 
 def test_a_verdict_is_small_enough_to_send() -> None:
@@ -53,7 +61,7 @@ def test_an_exception_is_a_failure_named_by_where_it_was_raised(monkeypatch: pyt
 def test_a_play_that_takes_too_long_is_a_failure() -> None:
     verdict = judged(QUIET, 3, patience=0.001)
     assert verdict.wrong == ("slow play",)
-    assert verdict.said == "took longer than 0.001 s"
+    assert verdict.said == "took more than 0.001 s of the processor"
 
 
 def test_a_seed_gives_the_same_verdict_again() -> None:

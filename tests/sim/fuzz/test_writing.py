@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from gossipreg.config import Settings
 from sim.fuzz.drawing import drawn
 from sim.fuzz.writing import as_toml
+from sim.marks import known_marks
 from sim.scenario import KINDS, WIRINGS, Fault, Scenario, Wiring, Workload, load, parse, shipped
+from sim.sense import sensible
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 times = st.floats(0, 1000) | st.integers(0, 1000).map(float)
@@ -49,14 +51,14 @@ def faults(draw: Any, nodes: int) -> Fault:
 def scenarios(draw: Any) -> Scenario:
     """Whatever a file can say."""
     nodes = draw(st.integers(2, 20))
-    return Scenario(
+    made = Scenario(
         name="written",
         title=draw(texts),
         nodes=nodes,
         zones=draw(st.integers(1, nodes)),
         seeds=draw(st.integers(1, nodes)),
         together=draw(st.booleans()),
-        stagger=draw(times),
+        stagger=draw(st.floats(0, 0.5)),
         warmup=draw(times),
         duration=draw(st.floats(10, 100)),
         quiet=draw(times),
@@ -69,9 +71,9 @@ def scenarios(draw: Any) -> Scenario:
             primaries=draw(st.floats(0, 9)),
         ),
         settings=Settings(probe_interval=draw(chances), indirect_probes=draw(st.integers(1, 9))),
-        faults=tuple(draw(st.lists(faults(nodes), max_size=4))),
-        sometimes=tuple(draw(st.lists(texts, max_size=3))),
+        sometimes=tuple(draw(st.lists(st.sampled_from(known_marks(KINDS)), max_size=3))),
     )
+    return attrs.evolve(made, faults=sensible(draw(st.lists(faults(nodes), max_size=4)), made))
 
 
 @given(scenarios())

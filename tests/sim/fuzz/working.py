@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 
 from sim.fuzz.verdict import Verdict, judged
@@ -25,6 +26,12 @@ def endless(seed: int) -> Verdict:
     """Seed 2 hangs in a single step."""
     while seed == 2:
         pass
+    return plain(seed)
+
+
+def stopped_for_a_while(seed: int) -> Verdict:
+    """As on a busy machine: much more time goes by than is spent here."""
+    select.select([], [], [], 0.3)
     return plain(seed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sim.healing import Heal
 from sim.oracles.healing import Healing
 from tests.sim.oracles.watching import texts, watched
 
@@ -17,3 +18,20 @@ def test_agreement_in_time_is_well_and_too_late_or_never_is_seen() -> None:
     healing.stage.healed_in = None
     healing.finish()
     assert texts(healing) == ["all agree only 40.00 s after the heal; bound 31.73 s", "not all agree; bound 31.73 s"]
+
+
+def test_what_did_not_heal_after_a_fault_in_the_middle_is_seen_although_all_is_well_at_the_end() -> None:
+    _made, healing = watched(Healing)
+    healing.stage.healed_in = 0.0
+    healing.stage.heals = (
+        Heal(at=2.0, ended=("cut-1",), took=20.0, bound=30.0),
+        Heal(at=40.0, ended=("cut-2", "loss-1"), took=35.0, bound=30.0),
+        Heal(at=90.0, ended=("cut-3",), took=None, bound=30.0, until=100.0),
+        Heal(at=110.0, ended=("cut-4",), took=None, bound=30.0, until=150.0),
+        Heal(at=160.0, ended=(), took=0.0, bound=30.0),
+    )
+    healing.finish()
+    assert texts(healing) == [
+        "all agree only 35.00 s after cut-2, loss-1; bound 30.00 s",
+        "not all agree after cut-4; bound 30.00 s",
+    ]

@@ -34,6 +34,11 @@ def test_the_longest_parting_is_that_of_the_longest_cut() -> None:
     )
 
 
+def test_who_is_dead_for_good_is_not_kept_from_the_others_for_a_while() -> None:
+    assert Stage(scenario(Fault(kind="crash-host", nodes=("n3",)))).longest_parting == 0.0
+    assert Stage(scenario(Fault(kind="crash-host", nodes=("n3",), lasts=2.0))).longest_parting == 2.0
+
+
 def test_a_process_that_is_stopped_is_not_punctual() -> None:
     assert Stage(scenario(Fault(kind="loss", probability=0.1))).is_punctual
     assert not Stage(scenario(Fault(kind="freeze"))).is_punctual

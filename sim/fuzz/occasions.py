@@ -1,0 +1,159 @@
+"""What a drawn scenario gives an occasion to judge: some laws need more than what faults drawn at random bring about.
+
+Without these occasions nobody is ever forgotten (a memory lasts a day), few hosts die in a cluster in which nothing
+else is wrong, few records are born before the first fault, and hardly anybody is failed twice. A share of the seeds is
+drawn for each, so that every oracle judges in a tenth of all plays and more (`sim.fuzz.sweep` counts).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+import attrs
+
+from gossipreg.config import Settings
+from sim.dice import Dice
+from sim.scenario import Fault, Scenario
+
+#: Quick to suspect, to fail and to mend, so that all of it fits in a play.
+_HASTY: Final = Settings(
+    suspicion_alpha=1.0, suspicion_beta=3.0, local_health_max=1, reconnect_interval=2.0, stream_patience=2.0
+)
+
+
+@attrs.frozen
+class Occasion:
+    """None in particular: any faults, at any time."""
+
+    share: ClassVar[float] = 0.0  # of all seeds
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+        """``stage`` as it must be."""
+        return stage
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:  # noqa: ARG002
+        """The faults that it needs; they are drawn before all others."""
+        return []
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Whether one more fault leaves the occasion what it is."""
+        return True
+
+
+@attrs.frozen
+class ShortMemory(Occasion):
+    """Somebody dies for good, and is forgotten before the play is over."""
+
+    share: ClassVar[float] = 0.16
+
+    #: The memory (seconds): longer than the longest parting and the heal bound on a slow network.
+    MEMORY: ClassVar[float] = 44.0
+    PARTING: ClassVar[float] = 8.0
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+        """Long enough for a memory to end."""
+        return attrs.evolve(stage, duration=70.0, settings=attrs.evolve(_HASTY, remember_departed=self.MEMORY))
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """A death or a departure at the beginning, but not of a seed."""
+        mortal = stage.node_names[stage.seeds :]
+        if not mortal:
+            return []
+        kind = ("crash", "crash-host", "leave")[dice.below(3)]
+        return [Fault(kind=kind, at=dice.below(10) / 2, nodes=(mortal[dice.below(len(mortal))],))]
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Nothing for longer than what the memory allows for."""
+        return not fault.permanent and 0 < fault.lasts <= self.PARTING and fault.off <= self.PARTING
+
+
+@attrs.frozen
+class Deaths(Occasion):
+    """Hosts die one after the other, and nothing is wrong with those that live."""
+
+    share: ClassVar[float] = 0.16
+
+    FAIR: ClassVar[tuple[str, ...]] = ("duplicate", "clock-skew", "crash-host")
+    TURN: ClassVar[float] = 6.0  # seconds from one death to the next; each lasts a second less
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+        """Long enough for some deaths, and one more life than seeds."""
+        return attrs.evolve(stage, duration=40.0)
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """So many deaths that a mean says something."""
+        most = max(1, (stage.nodes - 1) // 3)
+        return [
+            Fault(
+                kind="crash-host",
+                at=self.TURN * turn + dice.below(4) / 4,
+                lasts=self.TURN - 1,
+                nodes=tuple(dice.sample(stage.node_names, 1 + dice.below(most))),
+                disk=dice.chance(0.5),
+            )
+            for turn in range(int(stage.duration / self.TURN))
+        ]
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Nothing that disturbs who lives."""
+        return fault.kind in self.FAIR and fault.kind != "crash-host"
+
+
+@attrs.frozen
+class CalmOpening(Occasion):
+    """Services come and go for a while before anything is worse than packets that are lost at random."""
+
+    share: ClassVar[float] = 0.16
+
+    OPENING: ClassVar[float] = 14.0  # seconds
+    MANY: ClassVar[int] = 8  # nodes from which on the curve holds with losses
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+        """Users who are busy."""
+        workload = attrs.evolve(stage.workload, churn=(4.0, 8.0)[dice.below(2)])
+        return attrs.evolve(stage, warmup=max(stage.warmup, 3.0), duration=30.0, workload=workload)
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """Losses from the start, now and then."""
+        if stage.nodes < self.MANY or dice.chance(0.5):
+            return []
+        return [Fault(kind="loss", probability=(0.02, 0.1, 0.3)[dice.below(3)])]
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Nothing else before the opening is over."""
+        return fault.kind != "loss" and fault.at >= self.OPENING
+
+
+@attrs.frozen
+class Flapping(Occasion):
+    """What is sent to one of them is lost over and over, so that it is failed again and again."""
+
+    share: ClassVar[float] = 0.16
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+        """Long enough to be failed more than twice."""
+        settings = attrs.evolve(_HASTY, calm_base=8.0, calm_max=16.0)
+        return attrs.evolve(stage, duration=40.0, settings=settings)
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """It hears nothing for eight seconds of twelve."""
+        victim = stage.node_names[dice.below(stage.nodes)]
+        return [Fault(kind="flip-flop", to=(victim,), both_ways=False, off=8.0, on=4.0)]
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:
+        """Nothing that is wrong with all."""
+        return "*" not in fault.nodes and len(fault.nodes) <= stage.nodes // 3 and not fault.permanent
+
+
+#: All occasions, in the order in which they are drawn.
+OCCASIONS: Final = (ShortMemory(), Deaths(), CalmOpening(), Flapping())
+
+
+def occasion_of(dice: Dice) -> Occasion:
+    """The occasion that a seed is drawn for."""
+    chance = dice.random()
+    for occasion in OCCASIONS:
+        if chance < occasion.share:
+            return occasion
+        chance -= occasion.share
+    return Occasion()

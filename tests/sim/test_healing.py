@@ -1,0 +1,115 @@
+"""Healing is measured from the end of each fault, not from the end of all of them."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import pytest
+
+from gossipreg.config import Settings
+from sim.healing import Heal, Moment, moments
+from sim.play import play
+from sim.scenario import Fault, Workload
+from tests.sim.making import scenario
+
+#: A split that is long enough for verdicts, in a cluster that is quick to find out and tries the failed again rarely.
+SPLIT = scenario(
+    Fault(kind="cut", nodes=("n0", "n1"), at=0.0, lasts=8.0),
+    duration=40.0,
+    settings=Settings(
+        suspicion_alpha=1.0, suspicion_beta=3.0, local_health_max=1, reconnect_interval=12.0, stream_patience=2.0
+    ),
+)
+
+
+def spans(*faults: Fault) -> list[Moment]:
+    return list(moments(scenario(*faults, duration=40.0)))
+
+
+def test_the_end_of_a_fault_is_a_moment_and_the_heal_is_none() -> None:
+    assert spans(Fault(kind="cut", at=2, lasts=5)) == [Moment(7.0, math.inf, ("cut-1",))]
+    assert spans(Fault(kind="cut", at=2)) == spans(Fault(kind="cut", at=2, lasts=99)) == spans() == []
+
+
+def test_faults_that_overlap_end_together() -> None:
+    one, other = Fault(kind="cut", at=2, lasts=20), Fault(kind="loss", at=5, lasts=2, probability=0.1)
+    assert spans(one, other) == [Moment(22.0, math.inf, ("cut-1", "loss-1"))]
+    assert spans(other, attrs.evolve(one, at=7)) == [Moment(27.0, math.inf, ("loss-1", "cut-1"))]
+
+
+def test_the_next_fault_ends_what_can_be_measured() -> None:
+    assert spans(Fault(kind="cut", at=2, lasts=5), Fault(kind="leave", nodes="n3", at=12, lasts=3)) == [
+        Moment(7.0, 12.0, ("cut-1",)),
+        Moment(15.0, math.inf, ("leave-1",)),
+    ]
+
+
+def test_what_is_never_undone_has_no_end_but_disturbs_what_is_measured() -> None:
+    assert spans(Fault(kind="cut", at=2, lasts=5), Fault(kind="crash", nodes="n3", at=12)) == [
+        Moment(7.0, 12.0, ("cut-1",))
+    ]
+    assert spans(Fault(kind="crash", nodes="n3", at=1), Fault(kind="cut", at=2, lasts=5)) == [
+        Moment(7.0, math.inf, ("cut-1",))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "ends"),
+    [
+        (Fault(kind="restart", at=1, every=2, seconds=3), 10.0),
+        (Fault(kind="restart", at=1, seconds=3), 4.0),
+        (Fault(kind="churn", at=1, lasts=8, every=2, seconds=3), 12.0),
+        (Fault(kind="swizzle", at=1, lasts=8, every=2), 11.0),
+        (Fault(kind="crash", nodes="n3", at=1, lasts=8), 9.0),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Fault) else "",
+)
+def test_a_fault_ends_when_all_that_it_did_is_undone(fault: Fault, ends: float) -> None:
+    assert [moment.at for moment in spans(fault)] == [ends]
+
+
+def test_a_split_that_ended_long_before_the_heal_took_its_time_to_mend() -> None:
+    outcome = play(SPLIT, 1)
+    [split, heal] = outcome.heals
+    assert outcome.is_good
+    assert (split.ended, split.at, heal.at, heal.took) == (("cut-1",), 8.0, 40.0, 0.0)
+    assert split.took is not None
+    assert outcome.healed_in == split.took > 1.0
+    back = max(step.at for step in outcome.trace.steps if step.what == "alive") / 1e9
+    assert -0.06 <= split.took - (back - SPLIT.warmup - 8.0) < 1.0, "not before the last was alive for all"
+
+
+def test_users_who_go_on_meanwhile_do_not_make_it_take_longer() -> None:
+    busy = attrs.evolve(
+        SPLIT, workload=Workload(churn=20.0), faults=(Fault(kind="duplicate", probability=0.1, lasts=8),)
+    )
+    assert play(busy, 1).heals[0].took == 0.0
+
+
+def test_what_the_next_fault_disturbs_is_not_judged_and_does_not_count() -> None:
+    again = attrs.evolve(SPLIT, faults=(*SPLIT.faults, Fault(kind="cut", nodes=("n0", "n1"), at=8.2, lasts=3.0)))
+    outcome = play(again, 1)
+    assert [(heal.ended, heal.took is None) for heal in outcome.heals] == [
+        (("cut-1",), True),
+        (("cut-2",), False),
+        ((), False),
+    ]
+    assert outcome.healed_in == outcome.heals[1].took
+    assert not outcome.late
+
+
+def test_what_is_not_whole_by_the_heal_goes_on_to_be_measured() -> None:
+    late = attrs.evolve(SPLIT, duration=9.0)
+    split, heal = play(late, 1).heals
+    assert split.took is not None
+    assert heal.took is not None
+    assert split.took == pytest.approx(1.0 + heal.took)
+
+
+def test_a_heal_is_in_time_or_not_or_it_was_too_short_to_tell() -> None:
+    assert Heal(1.0, (), took=3.0, bound=3.0).in_time
+    assert not Heal(1.0, (), took=3.1, bound=3.0).in_time
+    assert not Heal(1.0, (), took=None, bound=3.0).in_time
+    assert Heal(1.0, (), took=None, bound=3.0, until=4.0).in_time
+    assert not Heal(1.0, (), took=None, bound=3.0, until=4.5).in_time

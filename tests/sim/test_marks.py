@@ -1,0 +1,38 @@
+"""Marks: what a scenario may ask for is what a run can make."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import gossipreg.protocol
+from sim.marks import counted, known_marks
+from sim.scenario import KINDS, Scenario, ScenarioError
+
+
+def test_whatever_the_protocol_counts_is_a_mark() -> None:
+    sources = Path(gossipreg.protocol.__file__).parent.rglob("*.py")
+    found = {name for source in sources for name in re.findall(r'counters\["(\w+)"\]', source.read_text())}
+    assert found <= {*counted()}
+
+
+def test_every_kind_of_fault_makes_a_mark_but_those_that_are_made_of_others() -> None:
+    for name, kind in KINDS.items():
+        assert kind.marks or "to" in kind.takes or name == "swizzle"
+        assert {*kind.marks} <= {*known_marks(KINDS)}
+
+
+@pytest.mark.parametrize(
+    ("mark", "sentence"),
+    [
+        ("faild", "sometimes: no mark 'faild': did you mean 'failed'? Allowed: agreement, "),
+        ("cut began", "sometimes: no mark 'cut began': did you mean 'cut begins'? Allowed: "),
+        ("", "sometimes: no mark '': allowed: agreement, "),
+    ],
+)
+def test_a_mark_that_no_run_can_make_is_refused_before_the_run(mark: str, sentence: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        Scenario(title="A test", nodes=4, sometimes=("failed", mark))
+    assert str(refused.value).startswith(sentence)
