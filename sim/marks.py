@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from gossipreg.protocol.wire.sealing import Refusal
+from gossipreg.counters import Count
 
 if TYPE_CHECKING:
     from sim.scenario import Kind
@@ -13,17 +13,12 @@ if TYPE_CHECKING:
 #: What nodes come to believe, and the acts of a play.
 _BELIEFS: Final = (
     *("alive", "suspect", "failed", "left", "forgotten", "refuted", "revived", "contested"),
-    *("service", "primary", "fenced", "policy", "policy removed"),
+    *("isolated", "heard", "service", "primary", "fenced", "policy", "policy removed"),
     *("faults", "heal", "agreement"),
 )
 
-#: What nodes and their kernels count.
-_COUNTED: Final = (
-    *("packets_received", "junk_packets", "own_packets", "kernel_drops", "frames_received", "lags"),
-    *("rumors_too_old", "rumors_over_member_limit", "records_over_owner_limit", "records_with_bad_payload"),
-    *("policies_from_the_future", "returns_put_off", "refutations", "streams_over_limit", "streams_opened"),
-    *("reconciliations", "verdicts", "probes_missed", "refusals", "suspicions"),
-)
+#: What the simulator's kernels count.
+_KERNEL: Final = ("kernel_drops",)
 
 
 def known_marks(kinds: Mapping[str, Kind]) -> list[str]:
@@ -38,4 +33,4 @@ def known_marks(kinds: Mapping[str, Kind]) -> list[str]:
 
 def counted() -> list[str]:
     """The names of all that nodes count."""
-    return [*_COUNTED, *(f"packets_{reason}" for reason in Refusal)]
+    return [*Count, *_KERNEL]

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
-import gossipreg.protocol
-from sim.marks import counted, known_marks
+from gossipreg.counters import Count
+from sim.marks import known_marks
 from sim.scenario import KINDS, Scenario, ScenarioError
 
 
-def test_whatever_the_protocol_counts_is_a_mark() -> None:
-    sources = Path(gossipreg.protocol.__file__).parent.rglob("*.py")
-    found = {name for source in sources for name in re.findall(r'counters\["(\w+)"\]', source.read_text())}
-    assert found <= {*counted()}
+def test_whatever_nodes_and_their_kernels_count_is_a_mark() -> None:
+    assert {*Count, "kernel_drops"} <= {*known_marks(KINDS)}
 
 
 def test_every_kind_of_fault_makes_a_mark_but_those_that_are_made_of_others() -> None:

@@ -141,7 +141,24 @@ assert not heavy and not {"sim.cluster", "sim.scenario", "sim.play"} & sys.modul
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_the_example_in_the_documentation_is_good(run: Run) -> None:
+def example() -> str:
+    """The first example of the page about tests of one's own."""
     section = PAGE.read_text().partition("## In your own tests\n")[2].partition("\n## ")[0]
-    [example, *_] = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
-    run(example, "--gossipreg-seeds", "2").assert_outcomes(passed=2)
+    [found, *_] = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    return str(found)
+
+
+def test_the_example_in_the_documentation_is_good(run: Run) -> None:
+    run(example(), "--gossipreg-seeds", "2").assert_outcomes(passed=2)
+
+
+def test_the_example_in_the_documentation_fails_where_the_zone_is_slow_to_come_back(run: Run) -> None:
+    """Though all is well again long before the play is over."""
+    dark, cut = 'kind="crash-host", nodes="zone:zone-2"', 'kind="cut", nodes="zone:zone-2"'
+    slow, hasty = "Settings(reconnect_interval=100, join_retry_max=100, ", "Settings("
+    text = example().replace(dark, cut).replace(hasty, slow).replace("duration=40", "duration=90")
+    text = re.sub(r"    failed = .*\n    assert failed == .*\n", "", text)
+    assert text.count(cut) == text.count(slow) == text.count("duration=90") == text.count("assert") == 1
+    result = run(text, "--gossipreg-seed", "1")
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines([r"E +AssertionError: counted from when the zone had power again.*"])
