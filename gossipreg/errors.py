@@ -11,6 +11,14 @@ class ConfigError(GossipregError):
     """A setting that cannot be used: unknown, malformed, or unsafe as it stands."""
 
 
+class InvalidSetting(ConfigError):
+    """A setting of the wrong type or out of range, or several at odds with each other. ``fields`` are their keys."""
+
+    def __init__(self, sentence: str, fields: tuple[str, ...] = ()) -> None:
+        super().__init__(sentence)
+        self.fields = fields
+
+
 class InsecureError(ConfigError):
     """Gossip in clear was asked for beyond loopback, without saying ``--insecure``."""
 

@@ -96,6 +96,9 @@ FLUSH_PACKETS_MAX: Final = 4
 STREAMS_OUT_MAX: Final = 32
 STREAMS_IN_MAX: Final = 128
 
+#: Members to which one node may hold an idle stream (setting `lifelines`): half of the streams that it may open.
+LIFELINES_MAX: Final = STREAMS_OUT_MAX // 2
+
 #: Life ids whose send counters are remembered by the seal (about 3 KiB each). Only keyholders can add one.
 SEAL_LIVES_MAX: Final = 4096
 

@@ -50,13 +50,13 @@ class Address(NamedTuple):
             host, colon, port = text, "", ""  # a bare IPv6 address
         host = host.removeprefix("[").removesuffix("]")
         if ":" in host and not _is_ipv6(host):
-            raise ConfigError(f"cannot read {text!r} as an address: write HOST:PORT, for example 127.0.0.1:7940")
+            raise ConfigError(f"cannot read {_shown(text)} as an address: write HOST:PORT, for example 127.0.0.1:7940")
         if not colon and default_port is not None:
             port = str(default_port)
         if not host or len(host) > limits.HOST_CHARS_MAX or any(c.isspace() or c in "[]/" for c in host):
-            raise ConfigError(f"cannot read {text!r} as an address: write HOST:PORT, for example 127.0.0.1:7940")
-        if not (port.isascii() and port.isdigit() and int(port) <= 65_535):
-            raise ConfigError(f"cannot read the port of {text!r}: write HOST:PORT with a port from 0 to 65535")
+            raise ConfigError(f"cannot read {_shown(text)} as an address: write HOST:PORT, for example 127.0.0.1:7940")
+        if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535):
+            raise ConfigError(f"cannot read the port of {_shown(text)}: write HOST:PORT with a port from 0 to 65535")
         return cls(host, int(port))
 
 
@@ -73,10 +73,12 @@ class SocketFile:
     def parse(cls, text: str) -> SocketFile:
         """Read ``unix:/path``. Raises ``ConfigError`` naming ``text``."""
         path = text.removeprefix("unix:")
-        if path == text or not path.startswith("/") or "\0" in path:
-            raise ConfigError(f"cannot read {text!r} as a socket file: write unix:/path, from the root on")
+        if path == text or not path.startswith("/") or "\0" in path or not _is_text(path, 0, len(path)):
+            raise ConfigError(f"cannot read {_shown(text)} as a socket file: write unix:/path, from the root on")
         if len(path.encode()) > limits.SOCKET_PATH_BYTES_MAX:
-            raise ConfigError(f"the path of {text!r} is over {limits.SOCKET_PATH_BYTES_MAX} bytes: sockets need less")
+            raise ConfigError(
+                f"the path of {_shown(text)} is over {limits.SOCKET_PATH_BYTES_MAX} bytes: sockets need less"
+            )
         return cls(Path(path))
 
 

@@ -178,7 +178,7 @@ def _make_room() -> None:
         _log.warning(
             "%d descriptors where %d may be needed (see ulimit -Hn): room for %d connections, %d event streams and %d "
             "blocking reads over HTTP",
-            *(descriptors, DESCRIPTORS, room.connections, room.event_streams.most, room.waiting.most),
+            *(descriptors, DESCRIPTORS, room.connections.most, room.event_streams.most, room.waiting.most),
         )
 
 

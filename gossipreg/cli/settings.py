@@ -1,21 +1,22 @@
-"""Knows where an agent's settings come from: flags, then the environment, then a file, then the defaults.
+"""Where an agent's settings come from: flags, then the environment, then a file, then the defaults.
 
-Every value is checked as it is read, by building a configuration of that one value: so the sentence about a bad
-one can say where it was written.
+Every value is checked as it is read, by the kind of its setting, so that the sentence about a bad one says where it was
+written; even one that a better one outranks. All that are bad are named at once, in one line. What must hold between
+settings is checked last, when it is known which values count.
 """
 
 from __future__ import annotations
 
-import math
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
 from gossipreg.config import SERVICES, AgentConfig, Settings
-from gossipreg.errors import ConfigError
+from gossipreg.errors import ConfigError, InvalidSetting
+from gossipreg.fields import Kind
 from gossipreg.runtime.toml import read_toml
 
 #: What the name of every environment variable starts with.
@@ -27,68 +28,6 @@ FILE_VARIABLE: Final = f"{PREFIX}CONFIG"
 #: Settings without a flag: a key on the command line is read by everybody with ``ps``, and a page of protocol flags
 #: by nobody.
 _WITHOUT_FLAG: Final = frozenset({"key", "credential_key"})
-
-
-@attrs.frozen
-class Kind:
-    """One type of setting: what it is called, and how it is read from a file's value and from a variable's text.
-
-    Both readers raise ``ValueError`` or ``TypeError`` for what they cannot read.
-    """
-
-    noun: str
-    from_file: Callable[[Any], Any]
-    from_text: Callable[[str], Any]
-
-
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _finite(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise TypeError
-    return float(value)
-
-
-def _string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _strings(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError
-    return tuple(_string(item) for item in value)
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _spoken_truth(text: str) -> bool:
-    try:
-        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
-    except KeyError:
-        raise ValueError from None
-
-
-_KINDS: Final[Mapping[Any, Kind]] = {
-    str: Kind("a string", _string, str),
-    str | None: Kind("a string", _string, str),
-    Path | None: Kind("a path", _string, str),
-    int: Kind("a whole number", _whole, int),
-    float: Kind("a number", _finite, lambda text: _finite(float(text))),
-    bool: Kind("true or false", _truth, _spoken_truth),
-    tuple[str, ...]: Kind(
-        "a list of strings", _strings, lambda text: tuple(part.strip() for part in text.split(",") if part.strip())
-    ),
-}
 
 
 @attrs.frozen
@@ -124,14 +63,13 @@ class Setting:
             return ",".join(self.default)
         return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
 
-    def checked(self, value: Any, where: str) -> Any:
-        """``value``, or a ``ConfigError`` that says where it was written and why it cannot be used."""
-        owner = Settings if "." in self.key else AgentConfig
-        try:
-            owner(**{self.name: value})
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {str(error).removeprefix(f'{self.key}: ')}") from None
-        return value
+
+class Found(NamedTuple):
+    """A value for a setting, and the place where it was written: a flag, a variable, or a file and its key."""
+
+    key: str
+    value: Any
+    where: str
 
 
 def _settings_of(owner: type[Any], table: str = "") -> Iterator[Setting]:
@@ -140,7 +78,7 @@ def _settings_of(owner: type[Any], table: str = "") -> Iterator[Setting]:
         if types[field.name] is Settings:
             yield from _settings_of(Settings, f"{field.name}.")
         else:
-            yield Setting(table + field.name, _KINDS[types[field.name]], field.default, field.metadata["doc"])
+            yield Setting(table + field.name, field.metadata["kind"], field.default, field.metadata["doc"])
 
 
 #: Every setting of an agent, by its key, in the order of the page that documents them.
@@ -150,14 +88,24 @@ SETTINGS: Final[Mapping[str, Setting]] = {setting.key: setting for setting in _s
 def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None) -> AgentConfig:
     """Put a configuration together. ``flags`` are by name, those not given being None, False or empty.
 
-    Raises ``ConfigError`` that names the flag, the variable or the file and its key.
+    Raises ``ConfigError`` that names the flag, the variable or the file and its key, of all that cannot be used.
     """
-    chosen: dict[str, Any] = {}
-    for layer in (() if file is None else _from_file(file), _from_environment(environ), _from_flags(flags)):
-        chosen.update(layer)
-    protocol = {SETTINGS[key].name: value for key, value in chosen.items() if "." in key}
-    plain = {key: value for key, value in chosen.items() if "." not in key}
-    return AgentConfig(**plain, protocol=Settings(**protocol))
+    found = [*(() if file is None else _from_file(file)), *_from_environment(environ), *_from_flags(flags)]
+    wrong = [
+        f"{each.where}: {sentence}"
+        for each in found
+        if (sentence := SETTINGS[each.key].kind.wrong(each.value)) is not None
+    ]
+    if wrong:
+        raise ConfigError("; ".join(wrong))
+    chosen = {each.key: each for each in found}
+    protocol = {SETTINGS[key].name: each.value for key, each in chosen.items() if "." in key}
+    plain = {key: each.value for key, each in chosen.items() if "." not in key}
+    try:
+        return AgentConfig(**plain, protocol=Settings(**protocol))
+    except InvalidSetting as error:
+        places = ", ".join(chosen[key].where for key in error.fields if key in chosen)
+        raise ConfigError(f"{error} (see {places})") from None
 
 
 def misspelt(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -183,26 +131,23 @@ def nearest(word: str, words: Iterable[str], likeness: float = 0.6) -> str | Non
     return matches[0] if matches else None
 
 
-def _from_flags(flags: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _from_flags(flags: Mapping[str, Any]) -> Iterator[Found]:
     for key, value in flags.items():
         if value is not None and value is not False and value != ():
-            setting = SETTINGS[key]
-            yield key, setting.checked(value, str(setting.flag))
+            yield Found(key, value, str(SETTINGS[key].flag))
 
 
-def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+def _from_environment(environ: Mapping[str, str]) -> Iterator[Found]:
     for key, setting in SETTINGS.items():
         if text := environ.get(setting.variable):
-            value = _read(setting, setting.kind.from_text, text, setting.variable)
-            yield key, setting.checked(value, setting.variable)
+            yield Found(key, setting.kind.from_text(text), setting.variable)
 
 
-def _from_file(file: Path) -> Iterator[tuple[str, Any]]:
+def _from_file(file: Path) -> Iterator[Found]:
     for key, value in _flat(read_toml(file), file):
         if key not in SETTINGS:
             raise ConfigError(f"{file}: unknown key {key!r}: {_hint(key)}")
-        setting, where = SETTINGS[key], f"{file}: {key}"
-        yield key, setting.checked(_read(setting, setting.kind.from_file, value, where), where)
+        yield Found(key, SETTINGS[key].kind.from_file(value), f"{file}: {key}")
 
 
 def _flat(table: Mapping[str, Any], file: Path) -> Iterator[tuple[str, Any]]:
@@ -224,11 +169,3 @@ def _hint(key: str) -> str:
         return f"did you mean {meant!r}?"
     keys = ", ".join(key for key in SETTINGS if "." not in key)
     return f"the keys are {keys}, those of [protocol], and tables [[{SERVICES}]]"
-
-
-def _read(setting: Setting, reader: Callable[[Any], Any], value: Any, where: str) -> Any:
-    try:
-        return reader(value)
-    except (TypeError, ValueError):
-        shown = "it" if setting.key in _WITHOUT_FLAG else repr(value)  # a key is shown to nobody
-        raise ConfigError(f"{where}: {shown} is not {setting.kind.noun}") from None

@@ -199,8 +199,6 @@ async def _open_keeper(directory: Path) -> Keeper:
 
 
 def _key_of(config: Config) -> bytes | None:
-    if config.key is not None and config.key_file is not None:
-        raise ConfigError("key and key_file: give one of them, not both")
     if config.key is not None:
         return parse_key(config.key, where="key")
     if config.key_file is None:
@@ -211,8 +209,6 @@ def _key_of(config: Config) -> bytes | None:
 def _keyring_of(config: Config, gossip_key: bytes | None) -> Keyring:
     """The credential keys that a configuration gives, if any. Raises ``ConfigError``."""
     text, file = config.credential_key, config.credential_key_file
-    if text is not None and file is not None:
-        raise ConfigError("credential_key and credential_key_file: give one of them, not both")
     if text is not None:
         where, lines = "credential_key", [text]
     elif file is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gossipreg.cli.settings import SETTINGS, Setting
+from gossipreg.config import RELATIONS
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -36,7 +37,7 @@ def _agent_row(setting: Setting) -> tuple[str, ...]:
 
 
 def _protocol_row(setting: Setting) -> tuple[str, ...]:
-    return f"`{setting.name}`", setting.kind.noun, _shown(setting), setting.doc
+    return f"`{setting.name}`", setting.kind.noun, setting.kind.range, _shown(setting), setting.doc
 
 
 _TABLES: Final = {
@@ -45,9 +46,10 @@ _TABLES: Final = {
         [_agent_row(setting) for setting in SETTINGS.values() if "." not in setting.key],
     ),
     "protocol": _table(
-        ("key", "type", "default", "what it is"),
+        ("key", "type", "range", "default", "what it is"),
         [_protocol_row(setting) for setting in SETTINGS.values() if "." in setting.key],
     ),
+    "relations": "\n".join(f"- {relation.text}" for relation in RELATIONS),
 }
 
 if __name__ == "__main__":

@@ -53,7 +53,9 @@ async def record(monkeypatch: pytest.MonkeyPatch) -> Recording:
 
 
 async def _live() -> None:
-    settings = Settings(probe_interval=0.1, probe_timeout=0.05, drain_time=0.1, leave_linger=0.1)
+    settings = Settings(
+        probe_interval=0.1, probe_timeout=0.05, probe_timeout_min=0.05, drain_time=0.1, leave_linger=0.1
+    )
 
     def config(name: str, *seeds: str) -> Config:
         return Config(name=name, bind="127.0.0.1:0", cluster="recorded", join=seeds, protocol=settings)

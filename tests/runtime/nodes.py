@@ -13,6 +13,7 @@ PATIENCE: Final = 10.0
 QUICK: Final = Settings(
     probe_interval=0.05,
     probe_timeout=0.025,
+    probe_timeout_min=0.025,
     suspicion_beta=1.5,
     reconcile_settle=0.05,
     reconcile_gap=0.05,

@@ -205,7 +205,7 @@ async def test_what_is_withdrawn_while_others_are_sealed_anew_does_not_come_back
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"credential_key": OLD, "credential_key_file": "x"}, "credential_key and credential_key_file: give one of"),
+        ({"credential_key": OLD, "credential_key_file": "x"}, "credential_key: credential_key_file is given, too"),
         ({"credential_key": "c2hvcnQ="}, "credential_key: the key has 5 bytes, not 32: make one with"),
         ({"credential_key": ""}, "credential_key: the key has 0 bytes, not 32"),
         (

@@ -68,7 +68,7 @@ async def test_of_two_nodes_of_one_name_the_younger_stops_in_the_middle_of_its_b
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"key": KEY, "key_file": "key"}, "key and key_file: give one of them, not both"),
+        ({"key": KEY, "key_file": "key"}, "key: key_file is given, too: give one of them, not both"),
         ({"key": "short"}, "key: the key is not base64: make one with `gossipreg keygen`"),
         ({"key": "c2hvcnQ="}, "key: the key has 5 bytes, not 32: make one with `gossipreg keygen`"),
     ],

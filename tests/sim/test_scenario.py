@@ -71,7 +71,7 @@ def test_a_file_says_all_that_a_scenario_is() -> None:
         ('[wiring]\nkind = "constnat"', "test.toml: [wiring] kind 'constnat': did you mean 'constant'? Allowed: const"),
         ("[workload]\nchrun = 1", "test.toml: [workload] no key 'chrun': did you mean 'churn'? Allowed: churn, inst"),
         ("[settings]\nprobe_intervall = 1", "test.toml: [settings] no key 'probe_intervall': did you mean 'probe_int"),
-        ("[settings]\nprobe_interval = 0", "test.toml: [settings] probe_interval: 0.0 is not a number above 0"),
+        ("[settings]\nprobe_interval = 0", "test.toml: [settings] probe_interval: 0.0 is not a number of sec"),
         ('[[fault]]\nkind = "los"', "test.toml: fault 1: kind 'los': did you mean 'loss'? Allowed: bit-flips, block"),
         ("[[fault]]\nat = 1", "test.toml: fault 1: kind None: allowed: bit-flips, block"),
         ('[[fault]]\nkind = "cut"\nrate = 3', "test.toml: fault 1 (cut): no key 'rate': did you mean 'at'? Allowed: a"),

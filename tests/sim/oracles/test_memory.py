@@ -12,7 +12,7 @@ from sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 
-SHORT = Settings(remember_departed=4.0)
+SHORT = Settings(remember_departed=4.0, reconnect_interval=2.0, suspicion_beta=2.0)
 
 
 def test_forgetting_a_member_before_its_time_is_seen() -> None:

@@ -1,0 +1,102 @@
+"""Settings that are accepted run: no combination that `Settings` lets pass ends a node, or has it send junk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+
+from gossipreg.config import Settings
+from gossipreg.errors import InvalidSetting
+from gossipreg.fields import Number, Switch, Whole
+from gossipreg.model import Instance
+from sim.cluster import Cluster
+from sim.world import Endless, World, ns
+
+#: Events after which a play has shown enough: the shortest intervals make thousands in a second.
+EVENTS_MAX = 3_000
+
+#: Pairs of which the first may not be the greater: drawn in that order, or hardly any draw would be accepted.
+PAIRS = (
+    ("probe_timeout", "probe_interval"),
+    ("probe_timeout_min", "probe_timeout"),
+    ("gossip_coalesce", "gossip_company"),
+    ("join_retry", "join_retry_max"),
+    ("calm_base", "calm_max"),
+    ("calm_max", "calm_memory"),
+)
+
+
+def values(field: attrs.Attribute[Any]) -> st.SearchStrategy[Any]:
+    """What a field may be: its bounds, its default, and anything between."""
+    kind = field.metadata["kind"]
+    match kind:
+        case Switch():
+            return st.booleans()
+        case Whole():
+            low, high = int(kind.low), int(kind.high)
+            return st.sampled_from((low, high, field.default)) | st.integers(low, high)
+        case Number():
+            between = st.floats(kind.low, kind.high, exclude_min=kind.above, allow_subnormal=False)
+            bounds = (*(() if kind.above else (kind.low,)), kind.high, field.default)
+            return st.sampled_from(bounds) | between | st.floats(max(kind.low, 0.001), min(kind.high, 2.0))
+    raise AssertionError(field)
+
+
+@st.composite
+def accepted(draw: st.DrawFn) -> Settings:
+    """Settings of which some are anything, and which are accepted."""
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(Settings)
+    chosen: list[attrs.Attribute[Any]] = draw(
+        st.lists(st.sampled_from(fields), max_size=12, unique_by=lambda field: field.name)
+    )
+    drawn = {field.name: draw(values(field)) for field in chosen}
+    whole: dict[str, Any] = {field.name: field.default for field in fields} | drawn
+    for _ in PAIRS:
+        for less, more in PAIRS:
+            whole[less], whole[more] = sorted((whole[less], whole[more]))
+    try:
+        return Settings(**whole)
+    except InvalidSetting:
+        reject()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(accepted())
+def test_whatever_is_accepted_runs_through_a_join_a_registration_a_death_and_a_departure(knobs: Settings) -> None:
+    made = Cluster(World(1, events_max=EVENTS_MAX), knobs)
+    try:
+        for name in ("a", "b", "c"):
+            made.start(name, seeds=[] if name == "a" else ["a"])
+        made.world.run(ns(2.0))
+        made.register("b", Instance(id="web", service="web", host="127.0.0.1", port=80))
+        made.world.run(ns(4.0))
+        made.crash("c", host=True)
+        made.world.run(ns(8.0))
+        a = made.processes["a"]
+        a.act(a.engine.drain(a.now))
+        a.act(a.engine.leave(a.now))
+        made.world.run(ns(10.0))
+    except Endless:
+        pass
+    assert not made.tally["junk_packets"]
+
+
+@given(st.sampled_from([field.name for field in attrs.fields(Settings)]), st.data())
+def test_a_value_of_any_kind_is_refused_by_name_or_has_the_type_of_the_default(name: str, data: st.DataObject) -> None:
+    numbers = st.integers() | st.floats() | st.sampled_from((0, -1, 1, 10**400, 1e-320, "1", b"1"))
+    value = data.draw(st.none() | st.booleans() | numbers | st.text(max_size=5) | st.lists(st.integers(), max_size=2))
+    knob: dict[str, Any] = {name: value}
+    try:
+        made = Settings(**knob)
+    except InvalidSetting as refused:
+        error = refused
+    else:
+        assert type(getattr(made, name)) is type(getattr(Settings(), name))
+        assert getattr(made, name) == value
+        return
+    assert f"protocol.{name}" in error.fields
+    assert str(error).startswith(f"{error.fields[0]}: ")
+    assert "\n" not in str(error)
