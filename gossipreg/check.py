@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gossipreg import limits
+from gossipreg import hosts, limits
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.model import Address, Health, is_name
 
@@ -26,8 +26,13 @@ _SAYABLE: Final = re.compile(r"[^\0\ud800-\udfff]*")
 _TARGET: Final = re.compile(rf"[!-~]{{1,{limits.CHECK_TARGET_CHARS_MAX}}}")
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "OPTIONS")
 
-#: Headers that say how long the request is and when it ends: the node writes them itself.
-_FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
+#: Headers about the message and the connection, not about what is asked (RFC 9110 §7.6.1): the node writes them itself.
+_FRAMING: Final = frozenset(
+    {
+        *("content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect"),
+        *("keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"),
+    }
+)
 
 
 class Kind(enum.StrEnum):
@@ -121,9 +126,13 @@ def _headers(value: object) -> Mapping[str, str]:
         raise InvalidInstance("headers: an object of strings is expected, header names with their values")
     if sum(len(name) + len(text) for name, text in value.items()) > limits.CHECK_HEADERS_CHARS_MAX:
         raise InvalidInstance(f"headers: at most {limits.CHECK_HEADERS_CHARS_MAX} characters are allowed together")
+    taken: set[str] = set()
     for name, text in value.items():
         if not _TOKEN.fullmatch(name):
             raise _wrong("headers", name, "the name of a header")
+        if name.lower() in taken:
+            raise InvalidInstance(f"headers: {name} is given twice, in different spellings: give it once")
+        taken.add(name.lower())
         if name.lower() in _FRAMING:
             raise InvalidInstance(f"headers: {name} is for the node to write: leave it out")
         if not _VISIBLE.fullmatch(text) or text != text.strip():
@@ -231,6 +240,12 @@ def _check_url(url: object) -> None:
         raise _wrong("http", url, "a URL such as http://127.0.0.1:8080/health")
     if parts.username is not None:
         raise InvalidInstance("http: the URL holds a user: give an Authorization header, which is not shown to others")
+    _check_host("http", url_host(parts.hostname))
+
+
+def url_host(hostname: str) -> str:
+    """The host that a URL's ``hostname`` means: in a URL, the '%' before an interface is written %25 (RFC 6874)."""
+    return hostname.replace("%25", "%", 1) if ":" in hostname else hostname
 
 
 def _check_target(field: str, target: object, form: str) -> None:
@@ -242,6 +257,13 @@ def _check_target(field: str, target: object, form: str) -> None:
         raise _wrong(field, target, form) from None
     if address.port == 0:
         raise _wrong(field, target, form)
+    _check_host(field, address.host)
+
+
+def _check_host(field: str, host: str) -> None:
+    flaw = hosts.flaw(host)
+    if flaw is not None:
+        raise InvalidInstance(f"{field}: the host {host!r:.80} is {flaw}")
 
 
 def read_check(value: object) -> Check:

@@ -152,6 +152,14 @@ class Count(Described):
         "Lookups and picks answered with instances that were lost at once (panic threshold).",
     )
 
+    # The node itself
+
+    TASKS_FAILED = (
+        "tasks_failed",
+        "tasks",
+        "Tasks that failed by a mistake of ours: the log says which. The node goes on without, or tries again.",
+    )
+
     # DNS
 
     DNS_ANSWERS = "dns_answers", "answers", "Answers to DNS queries, over UDP and TCP."

@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 import attrs
 
-from gossipreg import limits
+from gossipreg import hosts, limits
 from gossipreg.errors import ConfigError, InvalidInstance
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -234,13 +234,9 @@ def _check_name(field: str, value: object) -> None:
 
 
 def _check_host(value: object) -> None:
-    if (
-        not isinstance(value, str)
-        or not 0 < len(value) <= limits.HOST_CHARS_MAX
-        or not value.isascii()
-        or any(c.isspace() or c in "[]/" for c in value)
-    ):
-        raise InvalidInstance(f"host: {_shown(value)} is not a host name or an IP address")
+    flaw = hosts.flaw(value) if isinstance(value, str) else "not a host name or an IP address"
+    if flaw is not None:
+        raise InvalidInstance(f"host: {_shown(value)} is {flaw}")
 
 
 def _check_range(field: str, value: object, low: int, high: int) -> None:

@@ -76,7 +76,9 @@ class Life:
     _closed: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
-        self.monitor = Monitor(self.driver.nursery, self._probe, self._checked, self._flapped, self._expired)
+        self.monitor = Monitor(
+            self.driver.nursery, self._probe, self._checked, self._flapped, self._expired, self.counters
+        )
 
     async def _probe(self, check: Check) -> Finding | None:
         return await probe(check, commands=self.command_checks != "off")

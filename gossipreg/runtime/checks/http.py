@@ -12,7 +12,7 @@ import h11
 import trio
 
 from gossipreg import limits
-from gossipreg.check import Check
+from gossipreg.check import Check, url_host
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.runtime.checks.dialing import dial, dial_tls
@@ -28,14 +28,14 @@ async def run_http(check: Check) -> Finding:
     """Ask the URL once. Raises ``OSError`` and trio's errors where nobody answers."""
     assert check.http is not None
     url = urlsplit(check.http)
-    host = url.hostname or ""
+    host = url_host(url.hostname or "")
     if url.scheme == "https":
         stream: trio.abc.Stream = await dial_tls(host, url.port or 443, verify=check.verify, protocol="http/1.1")
     else:
         stream = await dial(host, url.port or 80)
     try:
         return await _ask(check, url, stream)
-    except h11.RemoteProtocolError as error:
+    except h11.ProtocolError as error:
         return Finding(Health.CRITICAL, f"what answers does not speak HTTP/1.1: {error}")
     finally:
         await trio.aclose_forcefully(stream)
@@ -61,6 +61,8 @@ async def _ask(check: Check, url: SplitResult, stream: trio.abc.Stream) -> Findi
                 if len(body) >= limits.CHECK_OUTPUT_BYTES_MAX or read >= limits.CHECK_READ_BYTES_MAX:
                     break  # the status is what counts; the rest of a large body stays where it is
                 received = bytes(await stream.receive_some(_PIECE_BYTES))
+                if not received and not status:
+                    break
                 read += len(received)
                 connection.receive_data(received)
             case h11.Response(status_code=status, reason=reason):
@@ -79,6 +81,8 @@ async def _ask(check: Check, url: SplitResult, stream: trio.abc.Stream) -> Findi
 def _usual(check: Check, url: SplitResult) -> list[tuple[str, str]]:
     length = [("Content-Length", "0")] if check.method in ("POST", "PUT") else []
     host = url.netloc
+    if "%" in host:  # the interface means something on this machine only (RFC 6874 §4)
+        host = host.partition("%")[0] + "]" + host.partition("]")[2]
     return [("Host", host), ("User-Agent", "gossipreg"), ("Accept", "*/*"), ("Connection", "close"), *length]
 
 

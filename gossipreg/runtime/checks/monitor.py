@@ -11,9 +11,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
@@ -26,6 +28,7 @@ from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import CheckState, Finding, combined
 from gossipreg.runtime.checks.kept import TtlState
 from gossipreg.runtime.checks.probing import STOPPED_SECONDS
+from gossipreg.runtime.containment import kept_going, note
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ class Watched:
     took: float | None = None
     output: str = ""
     slow: bool = False  # it ran into its timeout
-    broken: bool = False  # running it failed in a way that nobody thought of
+    failed: bool = False  # a run ended by a mistake of ours, which was logged
     heartbeat: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # ends when one is missed
     patience: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # ends when it was critical for too long
 
@@ -69,6 +72,7 @@ class Monitor:
     changed: Callable[[str], None]
     flapped: Callable[[str, str], None]
     expired: Callable[[str, str], None]
+    counters: Counter[str] = attrs.field(factory=Counter)
     dice: random.Random = attrs.field(factory=random.Random)
     _recalled: dict[str, Mapping[str, TtlState]] = attrs.field(init=False, factory=dict)  # from before a restart
     _unkept: dict[str, None] = attrs.field(init=False, factory=dict)  # instances whose ttl checks stand otherwise now
@@ -243,11 +247,15 @@ class Monitor:
     # The tasks
 
     async def _live(self, watched: Watched) -> None:
+        what = f"check {watched.check.name} of {watched.instance}"
         with watched.scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._await_heartbeats if watched.check.kind is Kind.TTL else self._run, watched)
-                if watched.check.deregister_after is not None:
-                    nursery.start_soon(self._await_end, watched)
+            await kept_going(self.counters, what, functools.partial(self._keep_watching, watched))
+
+    async def _keep_watching(self, watched: Watched) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._await_heartbeats if watched.check.kind is Kind.TTL else self._run, watched)
+            if watched.check.deregister_after is not None:
+                nursery.start_soon(self._await_end, watched)
 
     async def _run(self, watched: Watched) -> None:
         check = watched.check
@@ -257,7 +265,7 @@ class Monitor:
             await self._take_turn()
             async with self._slow if watched.slow else self._quick:
                 begun = trio.current_time()
-                finding = await self._found(watched)
+                finding = await self._probed(watched)
                 ended = trio.current_time()
             if finding is None:
                 gap = 0.0
@@ -271,14 +279,14 @@ class Monitor:
                 gap += check.interval * math.ceil((ended - begun - gap) / check.interval)
             self._hear(watched, finding, ended)
 
-    async def _found(self, watched: Watched) -> Finding | None:
-        """What one run finds. Whatever goes wrong in it is the check's fault: it must not end the node."""
+    async def _probed(self, watched: Watched) -> Finding | None:
+        """What a run finds. A mistake of ours fails the check: nothing is known of its target."""
         try:
             return await self.probe(watched.check)
-        except Exception as error:
-            if not watched.broken:
-                log.exception("check %s of %s cannot be run", watched.check.name, watched.instance)
-            watched.broken = True
+        except Exception as error:  # noqa: BLE001 - it is logged
+            if not watched.failed:  # it will be made at each run
+                watched.failed = True
+                note(self.counters, f"a run of check {watched.check.name} of {watched.instance}", error)
             return Finding(Health.CRITICAL, f"it cannot be run: {error}"[: limits.REASON_CHARS_MAX])
 
     async def _take_turn(self) -> None:

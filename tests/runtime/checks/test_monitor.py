@@ -38,6 +38,7 @@ class Watcher:
     changed: list[str] = attrs.field(factory=list)
     flapped: list[str] = attrs.field(factory=list)
     expired: list[tuple[str, float]] = attrs.field(factory=list)
+    counters: Counter[str] = attrs.field(factory=Counter)
     monitor: Monitor = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -47,6 +48,7 @@ class Watcher:
             self.changed.append,
             lambda id_, _: self.flapped.append(id_),
             lambda id_, _: self.expired.append((id_, trio.current_time())),
+            self.counters,
             random.Random(1),
         )
 
@@ -338,3 +340,44 @@ async def test_a_check_that_cannot_even_be_run_is_critical_and_ends_nothing(
         assert min(bad.runs, good.runs) > 10
         nursery.cancel_scope.cancel()
     assert caplog.text.count("Traceback") == 1
+
+
+async def test_a_mistake_in_a_run_fails_that_check_and_no_other_and_is_logged_once(
+    watcher: Watcher, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, well = tcp("broken"), tcp("well")
+
+    def says(name: str) -> Finding:
+        if name == "broken":
+            raise ZeroDivisionError("unforeseen")
+        return P
+
+    watcher.says = says
+    watcher.monitor.put("a", [broken])
+    watcher.monitor.put("b", [well])
+    await trio.sleep(10)
+    assert watcher.health("a", broken) is Health.CRITICAL
+    assert watcher.health("b", well) is Health.PASSING
+    assert [report.reason for report in watcher.monitor.reports("a", "web")] == ["it cannot be run: unforeseen"]
+    assert len(watcher.times("broken")) > 5
+    assert watcher.counters == {"tasks_failed": 1}
+    assert caplog.text.count("ZeroDivisionError: unforeseen") == 1
+    watcher.says = lambda _: P
+    await trio.sleep(2)
+    assert watcher.health("a", broken) is Health.PASSING
+
+
+async def test_a_check_whose_news_cannot_be_told_is_begun_anew(
+    watcher: Watcher, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: str) -> None:
+        raise ZeroDivisionError("unforeseen")
+
+    watcher.monitor.changed = fail
+    watcher.monitor.put("a", [tcp()])
+    await trio.sleep(1)
+    assert watcher.counters == {"tasks_failed": 1}
+    watcher.monitor.changed = watcher.changed.append
+    await trio.sleep(10)
+    assert len(watcher.times()) > 3
+    assert "check tcp of a failed, by a mistake of ours" in caplog.text

@@ -7,6 +7,7 @@ import socket
 import ssl
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -18,11 +19,15 @@ import trio.testing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gossipreg import limits
 from gossipreg.check import Check
-from gossipreg.model import Health
+from gossipreg.errors import InvalidInstance
+from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
+from gossipreg.runtime.checks import http
 from gossipreg.runtime.checks.probing import probe
 from tests.runtime.checks.targets import Target, serving
 
@@ -76,6 +81,70 @@ async def test_the_request_is_what_was_asked_for_and_is_closed_behind() -> None:
         }  # fmt: skip
 
 
+async def test_an_interface_in_a_url_is_dialled_and_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as target:
+        dialled: list[tuple[str, int]] = []
+        port = int(target.url.rpartition(":")[2].partition("/")[0])
+
+        async def dial(host: str, port: int) -> trio.SocketStream:
+            dialled.append((host, port))
+            return await trio.open_tcp_stream("127.0.0.1", port)
+
+        monkeypatch.setattr(http, "dial", dial)
+        assert (await run(Check(http=f"http://[fe80::1%25eth0]:{port}/health"))).health is Health.PASSING
+        assert dialled == [("fe80::1%eth0", port)]
+        [head] = target.asked
+        assert f"host: [fe80::1]:{port}" in head.decode().lower().splitlines()
+
+
+hostile = st.text(st.characters(codec="latin-1"), max_size=20) | st.sampled_from(
+    ["app..svc", "a" * 64, ".", "%25", "[", "]", "fe80::1%25x", "[::1]", "::", "0.0.0.0", "Host", "host", "\r\n", "a:b"]
+)
+
+
+@given(
+    host=hostile | st.sampled_from(["a", "[::1]", "[fe80::1%25eth0]", "127.0.0.1", "x_y.z."]),
+    port=st.sampled_from(["", ":80", ":0", ":99999", ":x"]),
+    path=hostile.map(lambda text: f"/{text}"),
+    headers=st.dictionaries(hostile, hostile, max_size=3),
+    method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "OPTIONS"]),
+)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_check_that_is_taken_can_be_run(
+    monkeypatch: pytest.MonkeyPatch, host: str, port: str, path: str, headers: dict[str, str], method: str
+) -> None:
+    try:
+        check = Check(http=f"http://{host}{port}{path}", headers=headers, method=method)
+    except InvalidInstance:
+        return
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        resolve_without_asking(host, port)
+        ours, theirs = trio.testing.memory_stream_pair()
+        await theirs.send_eof()
+        return ours
+
+    monkeypatch.setattr(http, "dial", dial)
+    assert trio.run(run, check).text == "it hung up without an answer"
+
+
+@given(target=st.tuples(hostile, st.sampled_from(["", ":80", ":0", ":-1"]), st.sampled_from(["", "/x"])).map("".join))
+@settings(deadline=None)
+def test_a_target_that_is_taken_can_be_looked_up(target: str) -> None:
+    for fields in ({"tcp": target}, {"grpc": target}):
+        try:
+            check = Check(**fields)  # type: ignore[arg-type]
+        except InvalidInstance:
+            continue
+        resolve_without_asking(*Address.parse(check.target.partition("/")[0]))
+
+
+def resolve_without_asking(host: str, port: int) -> None:
+    """Hand a host to the resolver, which raises ``UnicodeError`` for what cannot be one, but ask no name server."""
+    with suppress(socket.gaierror):
+        socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)
+
+
 async def test_a_redirect_is_not_followed() -> None:
     async with serving() as target, serving() as elsewhere:
         target.status, target.headers = 302, b"location: %s\r\n" % elsewhere.url.encode()
@@ -102,7 +171,7 @@ async def test_a_body_without_end_is_not_read_to_its_end() -> None:
     ("raw", "sentence"),
     [
         (b"SSH-2.0-OpenSSH\r\n\r\n", "what answers does not speak HTTP/1.1: "),
-        (b"", "what answers does not speak HTTP/1.1: "),
+        (b"", "it hung up without an answer"),
         (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 10_000 + b"\r\n", "what answers does not speak HTTP/1.1: "),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab", "what answers does not speak HTTP/1.1: "),
     ],

@@ -205,7 +205,10 @@ async def test_a_method_that_is_not_for_a_path_is_refused(client: Client) -> Non
         (b"{}", "Missing instance"),
         (in_json(post(hostName=None)), "Missing hostname"),
         (in_json(post(app=None)), "Missing appName"),
-        (in_json(post(ipAddr="two words")), "host: 'two words' is not a host name or an IP address"),
+        (
+            in_json(post(ipAddr="two words")),
+            "host: 'two words' is not a host name: its parts have 1 to 63 letters, digits, '_' and inner '-'",
+        ),
         (in_json(post(metadata={KEPT: "x"})), f"metadata: the key {KEPT} is taken: choose another"),
     ],
 )
