@@ -28,6 +28,9 @@ from tests.chaos.switch import DEVICE
 #: The environment variable that names the run's directory in every process that is started for it.
 MARK: Final = "GOSSIPREG_CHAOS"
 
+#: The tree whose agents are run: the one that this file is in, whatever is installed.
+_TREE: Final = Path(__file__).parents[2]
+
 #: Size of a host's disk: an agent of a chaos run keeps some hundred KiB on it.
 _DISK: Final = "4m"
 
@@ -123,7 +126,7 @@ class Host:
             *("--dns", "off", "--key-file", str(key), "--data-dir", f"{_MOUNT}/data", "--log-format", "json"),
         )
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GOSSIPREG_")}
-        clean[MARK] = str(self.directory.parent)
+        clean |= {MARK: str(self.directory.parent), "PYTHONPATH": str(_TREE)}
         clean |= {f"GOSSIPREG_PROTOCOL_{name.upper()}": str(value) for name, value in settings.items()}
         if fake_clock and (library := faketime()) is not None:
             clean |= {
