@@ -28,9 +28,10 @@ LONG_TTL: Final = 86_400.0
 #: A time to live without heartbeats: critical as soon as it has passed (seconds).
 SHORT_TTL: Final = 1.0
 
-#: The number of the instance that gets heartbeats, and what they say.
+#: The number of the instance that gets heartbeats, and what they say. Never critical: after some falls a check flaps,
+#: and then needs more successes than it gets here.
 _BEATEN: Final = 3
-_HEALTHS: Final = ("passing", "passing", "warning", "critical")
+_HEALTHS: Final = ("passing", "warning")
 
 KINDS: Final = ("register", "deregister", "beat", "maintain", "set", "remove", "drain")
 _CHANCES: Final = (40, 18, 14, 6, 12, 6, 4)
