@@ -10,19 +10,20 @@ from collections.abc import Sequence
 import trio
 
 from tests.chaos.faults import NEMESES
+from tests.chaos.faults import WAITING as NEMESES_WAITING
 from tests.chaos.ground import why_no_nemesis, why_not
 from tests.chaos.invariants import DEFAULT, INVARIANTS, WAITING
 from tests.chaos.run import QUICK, Result, Wishes, run
 
 
 def _parser() -> argparse.ArgumentParser:
-    listed = [f"  {each.name:<12} {each.what}" for each in NEMESES.values()]
-    listed += ["", "invariants (those with * only where asked for: the product does not promise them yet):"]
+    listed = [f"  {name:<11}{'*' if name in NEMESES_WAITING else ' '}{each.what}" for name, each in NEMESES.items()]
+    listed += ["", "invariants:"]
     listed += [f"  {name:<12}{'*' if name in WAITING else ' '}{what}" for name, what in INVARIANTS.items()]
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
         description="Real agents under seeded faults, judged against what was acknowledged. Needs root.",
-        epilog="nemeses:\n" + "\n".join(listed),
+        epilog="nemeses (here and below, those with * only where they are asked for):\n" + "\n".join(listed),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--minutes", type=float, default=0.0, help="begin no phase later than this")
@@ -66,7 +67,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if reason := why_not():
         parser.error(reason)
-    nemeses = _chosen(parser, arguments.nemeses, list(NEMESES), "nemesis") or list(NEMESES)
+    nemeses = _chosen(parser, arguments.nemeses, list(NEMESES), "nemesis")
+    nemeses = nemeses or [name for name in NEMESES if name not in NEMESES_WAITING]
     for name in list(nemeses):
         if reason := why_no_nemesis(name):
             _say(f"skipped: {name}: {reason}")

@@ -122,8 +122,9 @@ _UDP_LOST: Final = {"drop": 1.0, "protocol": "udp"}
 _TCP_LOST: Final = {"drop": 1.0, "protocol": "tcp"}
 _LONG_LOST: Final = {"drop": 1.0, "longer_than": 600}
 
-#: How far a clock jumps (seconds): beyond the age that packets may have, and beyond what a policy's stamp may be ahead.
-_JUMPS: Final = (90.0, -90.0, 7200.0, -7200.0, 172_800.0)
+#: How far clocks jump (seconds): beyond the age that packets may have, and beyond what a policy's stamp may be ahead.
+_JUMPS: Final = (90.0, -90.0, 7200.0, -7200.0)
+_DAYS: Final = (172_800.0, -172_800.0)
 
 
 def _loss(rng: random.Random) -> dict[str, Any]:
@@ -159,6 +160,7 @@ _NEMESES: Final = (
     Nemesis("duplicates", "packets come twice", _everywhere("duplicates", _duplicates)),
     Nemesis("corruption", "packets are damaged so that checksums hold", _everywhere("corruption", _corruption)),
     Nemesis("clock", "the wall clock of one host jumps, and is set right", _on_some("clock", 1, _JUMPS)),
+    Nemesis("days", "the wall clock of one host is two days off, and is set right", _on_some("days", 1, _DAYS)),
     Nemesis("disk", "the disk of one host is full", _on_some("disk")),
     Nemesis("descriptors", "one agent can open no more files", _on_some("descriptors")),
     Nemesis("renumber", "another address; the agent is restarted later", _on_some("renumber"), handles_process=True),
@@ -167,3 +169,6 @@ _NEMESES: Final = (
 )
 
 NEMESES: Final = {each.name: each for each in _NEMESES}
+
+#: Nemeses that are played only where they are asked for: under these the product does not keep its word yet.
+WAITING: Final = ("days",)

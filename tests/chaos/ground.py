@@ -62,7 +62,7 @@ def why_not() -> str:
 
 def why_no_nemesis(name: str) -> str:
     """Why this nemesis cannot be had here; empty where it can."""
-    if name == "clock" and faketime() is None:
+    if name in ("clock", "days") and faketime() is None:
         return "libfaketime is not installed (Debian: libfaketime)"
     if name == "reject" and shutil.which("iptables") is None:
         return "iptables is not installed (Debian: iptables)"

@@ -25,7 +25,7 @@ INVARIANTS: Final[Mapping[str, str]] = {
     "runs": "no agent ends by itself, or no longer answers; one that is asked to leave ends with 0, a namesake with 1",
     "tracebacks": "no agent writes a traceback",
     "terms": "the terms shown as primary by one agent never decrease, unless it lost its disk",
-    "isolated": "an agent that hears no other says that it is isolated within 5 s",
+    "isolated": "an agent that hears no other says that it is isolated within 10 s",
     "stays": "hosts that nothing befalls do not call each other failed",
 }
 

@@ -15,6 +15,9 @@ from tests.chaos.progress import Progress
 #: Nemeses that let nothing pass between some hosts and the others.
 _PARTING: Final = ("unplugged", "halves", "few")
 
+#: Nemeses that set clocks wrong.
+_CLOCKS: Final = ("clock", "days")
+
 #: How long a namesake may take to start, to hear of the other, and to stop (seconds of progress).
 _NAMESAKE_SECONDS: Final = 60.0
 
@@ -63,7 +66,7 @@ class Nemeses:
     def _troubled(self, fault: Fault, *, on: bool) -> None:
         names = tuple(host.name for host in self._befallen(fault))
         cut_off = names if fault.nemesis in _PARTING and len(names) == 1 else ()
-        skewed, full = fault.nemesis == "clock", fault.nemesis == "disk"
+        skewed, full = fault.nemesis in _CLOCKS, fault.nemesis == "disk"
         self.record(Troubled(self.progress.now, fault.words(), on, names, cut_off, skewed, full))
 
     async def _begin_at(self, host: Host, fault: Fault) -> None:
@@ -77,7 +80,7 @@ class Nemeses:
                 await self._leave(host)
             case "pause":
                 host.pause()
-            case "clock":
+            case "clock" | "days":
                 host.set_clock(fault.amount)
             case "disk":
                 host.fill()
@@ -97,7 +100,7 @@ class Nemeses:
                 self.up(host)
             case "pause":
                 host.resume()
-            case "clock":
+            case "clock" | "days":
                 host.set_clock(0.0)
             case "disk":
                 host.clear()

@@ -16,7 +16,7 @@ import trio
 
 from tests.chaos.checker import Checker
 from tests.chaos.client import Client
-from tests.chaos.faults import NEMESES, Fault
+from tests.chaos.faults import NEMESES, WAITING, Fault
 from tests.chaos.ground import Ground, Host, open_ground
 from tests.chaos.history import Complained, Died, Done, Record, Settled, Troubled, View, Writer
 from tests.chaos.http import NoAnswer, NotAsked
@@ -55,7 +55,7 @@ class Wishes:
     minutes: float = 0.0  # begin no phase later than this; 0: as many as ``phases`` says
     phases: int = 0  # at most so many; 0: as many as the minutes allow
     agents: int = 5
-    nemeses: Sequence[str] = tuple(NEMESES)
+    nemeses: Sequence[str] = tuple(name for name in NEMESES if name not in WAITING)
     mixed: bool = True
     rate: float = 4.0  # operations a second
     length: float = 20.0  # seconds of faults in a phase
@@ -262,7 +262,7 @@ async def run(wishes: Wishes, say: Callable[[str], None], *, keep: bool = False)
     kept = keep
     writer = Writer.open(directory / "history.jsonl")
     try:
-        fake_clocks = "clock" in wishes.nemeses
+        fake_clocks = not {"clock", "days"}.isdisjoint(wishes.nemeses)
         async with open_ground(
             directory, wishes.agents, seed=wishes.seed, settings=wishes.settings, fake_clocks=fake_clocks
         ) as ground:
