@@ -9,6 +9,7 @@ from gossipreg.config import Config, Settings
 from gossipreg.errors import (
     AgentUnreachable,
     BindError,
+    ClockWrong,
     ConfigError,
     CredentialsUnavailable,
     GossipregError,
@@ -58,6 +59,7 @@ __all__ = [
     "Check",
     "CheckEvent",
     "CheckReport",
+    "ClockWrong",
     "Config",
     "ConfigError",
     "CredentialsUnavailable",

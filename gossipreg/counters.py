@@ -104,6 +104,11 @@ class Count(Described):
         "streams",
         "Streams in clear closed: the peer's cluster has another name, or the hello was changed on the way.",
     )
+    STREAMS_CLOCK_SKEW = (
+        "streams_clock_skew",
+        "streams",
+        "Streams closed: the clock of a node that wants to join, or of the seed, is too far from this one.",
+    )
     STREAMS_REFLECTED = "streams_reflected", "streams", "Streams closed: this node's own hello came back."
     STREAMS_FRAME_TOO_SHORT = "streams_frame_too_short", "streams", "Streams closed: a frame was shorter than any."
     STREAMS_FRAME_TOO_LONG = "streams_frame_too_long", "streams", "Streams closed: a frame was longer than allowed."

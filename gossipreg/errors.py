@@ -43,6 +43,10 @@ class InvalidPolicy(GossipregError):
     """A policy that cannot be set; the sentence names the field."""
 
 
+class ClockWrong(GossipregError):
+    """This node's wall clock is so far off that others would refuse what it says; the sentence says by how much."""
+
+
 class UnknownPolicy(GossipregError):
     """No policy of that key is in force."""
 

@@ -405,4 +405,5 @@ class NodeInfo:
     instances: int
     counters: Mapping[str, int]  # what was sent, received, and dropped and why
     paths: Mapping[str, str] = attrs.field(factory=dict)  # by member to which not everything passes: what does
+    clock_skew: float | None = None  # seconds that its wall clock is ahead of its peers'; None when not known
     troubles: tuple[str, ...] = ()  # what is wrong between this node and its peers, a sentence each

@@ -148,6 +148,7 @@ class Cluster:
             packet_room=limits.PACKET_BYTES_MAX - seal.overhead,
             now=clock.steady(self.world),
             reader=self._reader,
+            checks_clocks=self.key is not None,
         )
         process = Process(name, address, engine, seal, self.world, clock, self._perform, has_disk=disk)
         self.processes[name] = self._at[address] = process

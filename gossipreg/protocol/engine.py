@@ -38,6 +38,7 @@ from gossipreg.errors import (
 )
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Rule
+from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.intake import Intake
 from gossipreg.protocol.joining import Joining
@@ -48,6 +49,7 @@ from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Contest, Identity
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.paths import PathChange, PathMonitor
+from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outbox import Outbox
@@ -102,6 +104,7 @@ class Engine:
     reader: Reader
     counters: Counter[str]
     joining: Joining
+    clocks: ClockWatch
     _sweep_at: float
     _due: float | None = None  # the deadline, until a verb may have moved it
     _isolated: bool = False  # as the driver was last told
@@ -122,10 +125,12 @@ class Engine:
         counters: Counter[str] | None = None,
         reader: Reader | None = None,
         index: int = 0,
+        checks_clocks: bool = False,
     ) -> Engine:
         """The engine of a node born in the millisecond ``generation``; alone until it is told of others.
 
         ``packet_room`` is what a datagram holds before it is sealed (bytes). Engines of one thread may share a reader.
+        ``checks_clocks``: see `ClockWatch.keeps_out`.
         ``index`` is below every index that the view gives, if an earlier life is known to have gone so far.
         """
         counters = Counter() if counters is None else counters
@@ -173,6 +178,7 @@ class Engine:
                 wait=settings.join_retry,
             ),
             sweep_at=now + _SWEEP_SECONDS,
+            clocks=ClockWatch(knowledge, outbox, checks_clocks),
         )
 
     # What can be read
@@ -216,6 +222,10 @@ class Engine:
     @property
     def _misses_members(self) -> bool:
         return bool(self.members.present) or self.members.has_failed or not self.identity.settled
+
+    def clock_skew(self, now: float) -> float | None:
+        """How far this node's wall clock is ahead of its peers' (seconds; below 0: behind); None when not known."""
+        return self.clocks.skew(now)
 
     def deadline(self) -> float:
         """When `wake` is wanted next, if nothing happens before (seconds)."""
@@ -327,7 +337,7 @@ class Engine:
                 f"policy {rule.key}: {len(policies)} are in force, as many as are allowed: remove some, see "
                 "`gossipreg policy list`"
             )
-        return self.knowledge.new_word(rule.key, pack_rule(rule), now)
+        return self.clocks.new_word(rule.key, pack_rule(rule), now)
 
     def word_of_removal(self, key: str, now: float) -> Word:
         """What is to be said to remove the policy of that key. Raises as `remove_policy` does."""
@@ -335,7 +345,7 @@ class Engine:
         word = self.knowledge.policies.get(key)
         if word is None or word.payload is None:
             raise UnknownPolicy(f"no policy {key!r:.80} is in force: see `gossipreg policy list`")
-        return self.knowledge.new_word(key, None, now)
+        return self.clocks.new_word(key, None, now)
 
     def say_word(self, word: Word, now: float) -> list[Output]:
         """Spread a word of this node's own, unless a later one about its policy was heard since it was made."""
@@ -395,7 +405,7 @@ class Engine:
     def recall(self, words: Iterable[Word], now: float, *, terms: Iterable[TermRegister] = ()) -> list[Output]:
         """Know again what was known before a restart: policies, and the ``terms`` of services."""
         for word in words:
-            self.knowledge.hear_word(word, now, spread=False)
+            self.knowledge.recall_word(word, now)
         for register in terms:
             self.knowledge.hear_register(register, now, spread=False)
         self._refresh()
@@ -493,20 +503,28 @@ class Engine:
                 self.intake.hear_word(message, voice, now)
             case TermRegister():
                 self.intake.hear_register(message, voice, now)
-            case Hold():
-                self.exchange.hold(voice)
+            case Hold() | WallClock():
+                self._hear_aside(message, voice)
             case _:
                 if voice.in_talk:
                     voice.replies += answers(message, self.knowledge, now)
 
+    def _hear_aside(self, message: Hold | WallClock, voice: Voice) -> None:
+        """A peer says something that is about no member, no instance and no policy."""
+        if isinstance(message, Hold):
+            self.exchange.hold(voice)
+        else:
+            voice.clock = message.ms
+
     def _answer_ping(self, ping: Ping, voice: Voice, now: float) -> None:
         ack = pack(Ack(ping.seq, 0, self.fingerprint))
+        clock = pack(self.outbox.clock(now))
         if voice.in_talk:
-            voice.replies.append(ack)
+            voice.replies += [clock, ack]
         elif voice.member is None:
             self.outbox.put(Transmit(self.outbox.sender + ack, voice.source))  # a stranger gets no more than it gave
         else:
-            self.outbox.send(voice.source, ack, now=now)
+            self.outbox.send(voice.source, clock, ack, now=now)
             if not self.identity.left:
                 self.judgement.pinged(now)
         self._compare(ping.fingerprint, voice, now)
@@ -531,6 +549,7 @@ class Engine:
                 self.paths.stream_acked(voice.sender, now)
             elif not voice.in_talk and not ack.subject:
                 self.paths.packet_acked(voice.sender, ack.seq, now)
+            self.clocks.acked(found, voice, now)
             self.judgement.perform(found, now)
         if not ack.subject:
             self._compare(ack.fingerprint, voice, now)
@@ -557,7 +576,13 @@ class Engine:
                     self.paths.gossip_missed(voice.sender, now)
             ended = ended or isinstance(message, End)
             self._hear(message, voice, now)
+            if isinstance(message, WallClock) and self.clocks.is_refused(voice, talk, now):
+                self.clocks.refuse(stream, voice, talk, now)
+                self.exchange.close(stream)
+                return self._ended(talk, now)
         talk.news = voice.news
+        if stream < 0 and voice.clock is not None:
+            voice.replies.insert(0, pack(self.outbox.clock(now)))
         talk.accepted = talk.accepted or (talk.compared and talk.purpose is None)
         voice.replies += corrections(voice.stale, self.knowledge)
         told_all = ended and not talk.spoken and not voice.replies
@@ -615,7 +640,9 @@ class Engine:
 
     def tell_time(self, ms: float, now: float) -> None:
         """The wall clock shows ``ms`` since the epoch. Untold, it has gone on evenly since the generation."""
-        self.knowledge.clock.set(ms, now)
+        if self.clocks.set(ms, now):
+            self.joining.hurry(now)
+            self._due = None
 
     def judge(self, now: float) -> list[Output]:
         """Pass the verdicts that are due and nothing else: what `wake` is to a node whose sending is held up."""
@@ -660,6 +687,7 @@ class Engine:
         self.paths.sweep(self._is_present, now)
         self.detector.prober.expire(now)
         self.outbox.forget(now)
+        self.clocks.sweep(now)
         for rumor in self.knowledge.sweep(now):
             self.outbox.put(MemberChanged(rumor, None))
 

@@ -72,9 +72,10 @@ class Exchange:
         size = limits.PACKET_BYTES_MAX if member is None else paths.size(member.life)
         return size - _SEGMENT_LESS if size < limits.PACKET_BYTES_MAX else 0
 
-    def open_comparison(self, purpose: Purpose, to: Address) -> None:
-        """Open a stream to compare states."""
-        self.open(purpose, to, self._comparison())
+    def open_comparison(self, purpose: Purpose, to: Address, now: float) -> None:
+        """Open a stream to compare states; a newcomer shows its clock first."""
+        clock = [self.outbox.clock(now)] if purpose is Purpose.JOIN else []
+        self.open(purpose, to, [*clock, *self._comparison()])
 
     def compare(self, stream: int) -> None:
         """Compare states on a stream that is open."""
@@ -150,7 +151,7 @@ class Exchange:
             self._talk_after = now + self.settings.reconcile_gap * (0.75 + self.dice.random() / 2)
             self.knowledge.counters[Count.RECONCILIATIONS] += 1
             self.outbox.paths.gossip_missed(life, now)
-            self.open_comparison(Purpose.RECONCILE, peer)
+            self.open_comparison(Purpose.RECONCILE, peer, now)
 
     def _is_comparing(self) -> bool:
         """Whether a talk is under way that mends the difference; a seed that was merely called may never answer."""

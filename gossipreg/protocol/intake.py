@@ -8,7 +8,7 @@ from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.knowledge import Knowledge
-from gossipreg.protocol.outputs import PoliciesChanged
+from gossipreg.protocol.outputs import PoliciesChanged, PolicyFromFuture
 from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Announcement, Head, Record
 from gossipreg.protocol.registry.table import Verdict
@@ -63,7 +63,10 @@ class Intake:
         if self.knowledge.policies.is_news(word):
             spread = voice.is_worth_telling(settled=self.standing.identity.settled)
             keys = self.knowledge.hear_word(word, now, spread=spread, heard_from=voice.name)
-            if keys:
+            if keys is None:
+                ahead = word.ms / 1000 - self.knowledge.clock.wall(now) / 1000
+                self.exchange.outbox.put(PolicyFromFuture(word.key, word.writer, ahead, restamped=False))
+            elif keys:
                 self.exchange.outbox.put(PoliciesChanged(keys))
         elif not voice.in_talk and word == self.knowledge.policies.get(word.key):
             self.knowledge.heard_again(Topic.POLICIES, word.key, now)

@@ -79,7 +79,7 @@ class Joining:
             self.standing.settle(now)  # we are our own only seed
         if not self._is_being_told():
             self.dice.shuffle(tried)
-            self._try(tried[: 1 if present else _SEEDS_AT_ONCE])
+            self._try(tried[: 1 if present else _SEEDS_AT_ONCE], now)
 
     def _is_being_told(self) -> bool:
         """Whether a seed that is compared with has said something since the last try; if not, the next has its turn."""
@@ -88,15 +88,21 @@ class Joining:
             self._compare_with_next()
         return self._heard > heard
 
-    def _try(self, seeds: Sequence[Address]) -> None:
+    def _try(self, seeds: Sequence[Address], now: float) -> None:
         talks = self.exchange.talks
         if len(seeds) == 1 and not talks.is_open(Purpose.GREET):
             if not talks.is_open(Purpose.JOIN, seeds[0]):
-                self.exchange.open_comparison(Purpose.JOIN, seeds[0])
+                self.exchange.open_comparison(Purpose.JOIN, seeds[0], now)
             return
         for seed in seeds:
             if not talks.is_open(Purpose.GREET, seed) and not talks.is_open(Purpose.JOIN, seed):
-                self.exchange.open(Purpose.GREET, seed, [Ping(0, 0, self.exchange.knowledge.fingerprint.total)])
+                ping = Ping(0, 0, self.exchange.knowledge.fingerprint.total)
+                self.exchange.open(Purpose.GREET, seed, [self.outbox.clock(now), ping])
+
+    def hurry(self, now: float) -> None:
+        """Try at once: what stood in the way may have changed."""
+        if self._is_alone:
+            self.deadline = min(self.deadline, now)
 
     def go_on(self) -> None:
         """A seed has answered, or the talk with one has ended: compare with the next, unless one is compared with."""

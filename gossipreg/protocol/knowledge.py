@@ -52,6 +52,7 @@ class Knowledge:
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
     mill: Dissemination = attrs.field(init=False)
     message_room: int = limits.PACKET_BYTES_MAX  # bytes of the largest message that fits a packet now
+    may_hold_far_words: bool = False  # the wall clock was set back, or a word on disk was from too far a future
     own: Rumor | None = None  # this node's claim, which stands for it in its own view even before it is announced
     _filed: dict[str, int] = attrs.field(factory=dict)  # owner -> generation whose records are in the fingerprint
     _doubted: dict[str, None] = attrs.field(factory=dict)  # owners that more than one member could not reach
@@ -228,17 +229,43 @@ class Knowledge:
 
     # What is to be done about it
 
-    def hear_word(self, word: Word, now: float, *, spread: bool, heard_from: str | None = None) -> tuple[str, ...]:
-        """Take what somebody says about a policy, if it is news; the keys of which the last word is another one now."""
+    def hear_word(
+        self, word: Word, now: float, *, spread: bool, heard_from: str | None = None
+    ) -> tuple[str, ...] | None:
+        """Take what somebody says about a policy, if it is news; the keys of which the last word is another one now.
+
+        None when it is news, and refused for its stamp.
+        """
         if not self.policies.is_news(word):
             return ()
         if not self.clock.hear(word.stamp, now):
             self.counters[Count.POLICIES_FROM_THE_FUTURE] += 1
-            return ()
+            return None
         keys = self._take_word(word)
         if spread:
             self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=heard_from)
         return keys
+
+    def recall_word(self, word: Word, now: float) -> None:
+        """Take a word that was kept on disk. One that is stamped too far ahead counts until it is stamped anew."""
+        if self.policies.is_news(word):
+            if not self.clock.hear(word.stamp, now):
+                self.may_hold_far_words = True
+            self._take_word(word)
+
+    def restamp(self, now: float) -> list[tuple[Word, tuple[str, ...]]]:
+        """Say again, as of now, what is stamped so far ahead that no other node would take it.
+
+        Returns each such word with the keys of which the last word is another one now.
+        """
+        far = [word for word in self.policies if self.clock.is_too_far(word.ms, now)]
+        self.may_hold_far_words = False
+        restamped = []
+        for word in far:
+            anew = self.new_word(word.key, word.payload, now)
+            restamped.append((word, self._take_word(anew)))
+            self._tell(Topic.POLICIES, anew.key, pack(anew), now, said_by=anew.writer, heard_from=None)
+        return restamped
 
     def new_word(self, key: str, payload: bytes | None, now: float) -> Word:
         """A later word about ``key`` than any that was heard; it counts once it is given to `say_word`."""

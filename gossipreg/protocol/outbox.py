@@ -12,6 +12,7 @@ from gossipreg.config import Settings
 from gossipreg.model import Address
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.paths import PathMonitor
+from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import Output, Transmit
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack, pack_sender
@@ -45,6 +46,10 @@ class Outbox:
     def sign(self, life: int) -> None:
         """Send in the name of ``life`` from now on."""
         self.sender = pack_sender(life)
+
+    def clock(self, now: float) -> WallClock:
+        """What this node's wall clock shows."""
+        return WallClock(self.knowledge.clock.wall(now))
 
     @property
     def is_waiting(self) -> bool:

@@ -109,6 +109,38 @@ class TermsChanged:
 
 
 @attrs.frozen
+class PolicyFromFuture:
+    """The policy ``key``, set by the node ``writer``, is stamped ``ahead`` seconds ahead of our wall clock.
+
+    It was heard and refused or, if ``restamped``, was held here and has been said again as of now.
+    """
+
+    key: str
+    writer: str
+    ahead: float
+    restamped: bool
+
+
+@attrs.frozen
+class ClockChanged:
+    """This node's wall clock is off from its peers' by ``skew`` (seconds; + if it is ahead), or right again (None)."""
+
+    skew: float | None
+
+
+@attrs.frozen
+class ClockRefused:
+    """A talk with a node at ``peer`` was ended: its wall clock is ``skew`` seconds ahead of ours (below 0: behind).
+
+    ``joining``: this node wanted to join there; else the other one wanted to join here.
+    """
+
+    peer: Address
+    skew: float
+    joining: bool
+
+
+@attrs.frozen
 class NameContested:
     """Another live member bears this node's name. ``yielding``: this node must stop, the other holds the name."""
 
@@ -129,5 +161,8 @@ Output = (
     | PoliciesChanged
     | IsolationChanged
     | TermsChanged
+    | PolicyFromFuture
+    | ClockChanged
+    | ClockRefused
     | NameContested
 )

@@ -19,6 +19,7 @@ class Voice:
     source: Address
     member: Rumor | None  # the sender, if it is known
     stream: int | None = None
+    clock: int | None = None  # what the sender's wall clock shows (ms since the epoch), if it says so
     replies: list[bytes] = attrs.field(factory=list)
     news: int = 0  # pieces of news that it told in a talk
     stale: dict[str, list[str]] = attrs.field(factory=dict)  # owner -> ids that the sender still holds

@@ -18,6 +18,8 @@ from gossipreg.errors import GossipregError, NameConflict
 from gossipreg.model import Address, Status
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import (
+    ClockChanged,
+    ClockRefused,
     CloseStream,
     InstancesChanged,
     IsolationChanged,
@@ -28,6 +30,7 @@ from gossipreg.protocol.outputs import (
     Output,
     PathChanged,
     PoliciesChanged,
+    PolicyFromFuture,
     SeekSeeds,
     SendFrame,
     TermsChanged,
@@ -37,16 +40,25 @@ from gossipreg.protocol.registry.view import first_index
 from gossipreg.runtime.changes import Changes
 from gossipreg.runtime.contests import Contests
 from gossipreg.runtime.datagrams import Datagrams
-from gossipreg.runtime.join_report import JoinReport
+from gossipreg.runtime.join_report import JoinReport, Trouble
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.streams import Streams
-from gossipreg.runtime.troubles import log_path
+from gossipreg.runtime.troubles import ClockLog, clock_detail, log_path
 
 log = logging.getLogger(__name__)
 
 #: What happened, of all that an engine returns; the rest is to be done.
 News = (
-    MemberChanged | PathChanged | InstancesChanged | PoliciesChanged | TermsChanged | IsolationChanged | NameContested
+    MemberChanged
+    | PathChanged
+    | ClockChanged
+    | ClockRefused
+    | PolicyFromFuture
+    | InstancesChanged
+    | PoliciesChanged
+    | TermsChanged
+    | IsolationChanged
+    | NameContested
 )
 
 
@@ -64,6 +76,7 @@ class Driver:
     on_failure: Callable[[GossipregError], None] | None = None
     streams: Streams = attrs.field(init=False)
     join_report: JoinReport = attrs.field(init=False)
+    clock_log: ClockLog = attrs.field(factory=ClockLog)
     _contests: Contests = attrs.field(init=False)
     _sleep: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
@@ -183,6 +196,10 @@ class Driver:
                 self._tell_of_isolation(news)
             case NameContested():
                 self._contested(news)
+            case ClockRefused(joining=True):
+                self.join_report.failed(news.peer, Trouble.CLOCK, clock_detail(news.skew))
+            case _:
+                self.clock_log.tell(news, trio.current_time())
 
     async def _seek(self) -> None:
         addresses = await self.seeds.resolve(ipv6=":" in self.engine.identity.address.host)

@@ -113,7 +113,8 @@ class Node:
             serving_last_known=bool(engine.view.recalled),
             counters={str(name): self._life.counters[name] for name in Count},
             paths=path_states(engine),
-            troubles=troubles_of(engine),
+            clock_skew=engine.clock_skew(trio.current_time()),
+            troubles=troubles_of(engine, trio.current_time()),
         )
 
     # What it sees

@@ -177,6 +177,7 @@ def _born(
         packet_room=limits.PACKET_BYTES_MAX - seal.overhead,
         now=trio.current_time(),
         counters=counters,
+        checks_clocks=key is not None,
         index=index,
     )
     changes = Changes(engine.view.highest)

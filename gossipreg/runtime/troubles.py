@@ -5,15 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+import attrs
+
 from gossipreg.limits import PACKET_BYTES_MAX
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.paths import Passes
-from gossipreg.protocol.outputs import PathChanged
+from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
+from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PathChanged, PolicyFromFuture
+from gossipreg.runtime.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
 #: Members that one sentence names; of the others it gives the number.
 _NAMED_MAX = 8
+
+#: Least time between two lines about one peer or writer (seconds).
+_AGAIN_SECONDS = 60.0
+
+#: Peers and writers that are told apart.
+_TOLD_MAX = 256
 
 _SENTENCES = {
     Passes.STREAMS_ONLY: "packets do not pass, streams do",
@@ -31,9 +41,20 @@ def path_states(engine: Engine) -> dict[str, str]:
     return dict(sorted(states.items()))
 
 
-def troubles_of(engine: Engine) -> tuple[str, ...]:
-    """What is wrong between this node and its peers, a sentence each."""
-    return tuple(_path_troubles(engine))
+def troubles_of(engine: Engine, now: float) -> tuple[str, ...]:
+    """What is wrong between this node and its peers, a sentence each. ``now``: see `Engine`."""
+    return (*_clock_troubles(engine, now), *_path_troubles(engine))
+
+
+def _clock_troubles(engine: Engine, now: float) -> Iterator[str]:
+    skew = engine.clock_skew(now)
+    if skew is not None and abs(skew) > CLOCK_SKEW_MAX:
+        joined = "" if engine.identity.settled else ": it is not let in until they agree"
+        yield f"the clock is {_apart(skew)} that of the peers{joined}"
+
+
+def _apart(skew: float) -> str:
+    return f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
 
 
 def _path_troubles(engine: Engine) -> Iterator[str]:
@@ -50,6 +71,52 @@ def _path_troubles(engine: Engine) -> Iterator[str]:
 def _list(names: list[str]) -> str:
     more = len(names) - _NAMED_MAX
     return ", ".join(names[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
+@attrs.define(eq=False, repr=False)
+class ClockLog:
+    """Tells of clocks that are off: a change at once, what comes again and again once a minute for each peer."""
+
+    _seldom: Seldom = attrs.field(factory=lambda: Seldom(_AGAIN_SECONDS, _TOLD_MAX))
+
+    def tell(self, news: ClockChanged | ClockRefused | PolicyFromFuture, now: float) -> None:
+        """One line for ``news``, unless it was told lately; ``now`` in seconds, on any steady clock."""
+        match news:
+            case ClockChanged(None):
+                log.info("the clock agrees with those of the peers again")
+            case ClockChanged(skew):
+                assert skew is not None, "the case before"
+                log.warning("the clock is %s that of the peers: set it right", _apart(skew))
+            case PolicyFromFuture(restamped=True):
+                log.warning(
+                    "policy %s of %s was stamped %.0f s ahead of the clock, and so refused by others: it is said again",
+                    news.key,
+                    news.writer,
+                    news.ahead,
+                )
+            case PolicyFromFuture() if self._seldom.may_say(("policy", news.writer), now):
+                log.warning(
+                    "policy %s is refused: %s, which set it, stamped it %.0f s ahead of the clock here; "
+                    "synchronise both clocks, then set it again",
+                    news.key,
+                    news.writer,
+                    news.ahead,
+                )
+            case ClockRefused() if self._seldom.may_say(("newcomer", news.peer.host), now):
+                log.warning(
+                    "a node at %s is not let in: its clock is %s ours, %.0f s are allowed: synchronise both clocks",
+                    news.peer,
+                    _apart(news.skew),
+                    CLOCK_SKEW_MAX,
+                )
+
+
+def clock_detail(skew: float) -> str:
+    """Why a node is not let in by a seed whose clock is ``skew`` seconds ahead of ours (below 0: behind)."""
+    return (
+        f"the clock here is {_apart(-skew)} its clock, {CLOCK_SKEW_MAX:.0f} s are allowed: synchronise both clocks "
+        "(it joins when they agree)"
+    )
 
 
 def log_path(change: PathChanged) -> None:

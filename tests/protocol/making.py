@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gossipreg.config import Settings
 from gossipreg.model import Address, Instance, Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import OpenStream, Output, Transmit
 from gossipreg.protocol.registry.records import Record
@@ -129,11 +130,16 @@ def introduce(to: Engine, *members: Rumor, now: float = 0.0) -> None:
 
 
 def said_to(outputs: Iterable[Output], to: Address) -> list[Message]:
-    """The messages in the datagrams and first frames that go to ``to``."""
+    """The messages in the datagrams and first frames that go to ``to``, but for what clocks show."""
     said: list[Message] = []
     for output in outputs:
         if isinstance(output, Transmit) and output.to == to:
             said += unpack(output.data)[1]
         elif isinstance(output, OpenStream) and output.to == to:
             said += unpack(output.frame)[1]
-    return said
+    return [message for message in said if not isinstance(message, WallClock)]
+
+
+def spoken(data: bytes) -> list[Message]:
+    """The messages of a packet or frame, but for what a clock shows."""
+    return [message for message in unpack(data)[1] if not isinstance(message, WallClock)]

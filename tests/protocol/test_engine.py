@@ -32,7 +32,19 @@ from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
 from gossipreg.protocol.wire.messages import Message
 from gossipreg.protocol.wire.reader import unpack
-from tests.protocol.making import BORN, address, engine, history, instance, introduce, law, packet, rumor, said_to
+from tests.protocol.making import (
+    BORN,
+    address,
+    engine,
+    history,
+    instance,
+    introduce,
+    law,
+    packet,
+    rumor,
+    said_to,
+    spoken,
+)
 
 A = rumor("a", port=7000)
 B = rumor("b", port=7001)
@@ -320,7 +332,7 @@ def test_a_node_with_seeds_is_quiet_until_it_has_been_told_who_is_here() -> None
     assert [output for output in outputs if isinstance(output, SeekSeeds)]
     assert changes(outputs) == []
     [opening] = opened(node.seeds([B.address], 0.0))
-    assert unpack(opening.frame)[1] == [Compare((0,) * BUCKETS), End()]
+    assert spoken(opening.frame) == [Compare((0,) * BUCKETS), End()]
     outputs = node.stream_frame(opening.stream, packet(B, B, End()), B.address, 0.1)
     assert changes(outputs) == [("b", "alive"), ("a", "alive")]
 

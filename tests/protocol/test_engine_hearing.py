@@ -18,15 +18,14 @@ from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End
 from gossipreg.protocol.talks import Purpose
 from gossipreg.protocol.wire.messages import Message
-from gossipreg.protocol.wire.reader import unpack
-from tests.protocol.making import BORN, address, engine, history, instance, packet, rumor, said_to
+from tests.protocol.making import BORN, address, engine, history, instance, packet, rumor, said_to, spoken
 from tests.protocol.test_engine import A, B, C, among, changes
 
 D = rumor("d", port=7003)
 
 
 def replies(outputs: list[Output]) -> list[Message]:
-    return [message for output in outputs if isinstance(output, SendFrame) for message in unpack(output.frame)[1]]
+    return [message for output in outputs if isinstance(output, SendFrame) for message in spoken(output.frame)]
 
 
 def hear(node: Engine, sender: Rumor, *said: Message, now: float = 6.0) -> list[Output]:

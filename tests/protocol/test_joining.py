@@ -11,8 +11,7 @@ from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import CloseStream, Output, SendFrame
 from gossipreg.protocol.spreading.reconcile import Compare, End
 from gossipreg.protocol.wire.messages import Message
-from gossipreg.protocol.wire.reader import unpack
-from tests.protocol.making import engine, introduce, packet
+from tests.protocol.making import engine, introduce, packet, spoken
 from tests.protocol.test_engine import B, C, opened
 from tests.protocol.test_engine_hearing import D
 
@@ -23,7 +22,7 @@ def newcomer() -> tuple[Engine, dict[Address, int]]:
     """A newcomer that has greeted its seeds, and its streams to them."""
     node = engine("a", has_seeds=True)
     greetings = opened(node.seeds(tuple(SEEDS), 0.0))
-    assert all(unpack(greeting.frame)[1] == [Ping(0, 0, node.fingerprint)] for greeting in greetings)
+    assert all(spoken(greeting.frame) == [Ping(0, 0, node.fingerprint)] for greeting in greetings)
     return node, {greeting.to: greeting.stream for greeting in greetings}
 
 
@@ -40,7 +39,7 @@ def compared(outputs: list[Output], streams: dict[Address, int]) -> list[Address
     asked = [
         output.stream
         for output in outputs
-        if isinstance(output, SendFrame) and any(isinstance(said, Compare) for said in unpack(output.frame)[1])
+        if isinstance(output, SendFrame) and any(isinstance(said, Compare) for said in spoken(output.frame))
     ]
     return [address for address, stream in streams.items() if stream in asked]
 
@@ -50,7 +49,7 @@ def test_the_first_seed_that_answers_is_compared_with_and_the_others_wait() -> N
     outputs = answers(node, streams, C)
     assert compared(outputs, streams) == [C.address]
     [frame] = [output.frame for output in outputs if isinstance(output, SendFrame)]
-    assert unpack(frame)[1] == [Compare(node.knowledge.fingerprint.sums), End()]
+    assert spoken(frame) == [Compare(node.knowledge.fingerprint.sums), End()]
     assert answers(node, streams, B) == []
     assert answers(node, streams, D) == []
 
@@ -124,7 +123,7 @@ def test_a_newcomer_that_is_being_told_everything_does_not_also_compare_with_tho
 def test_a_lone_seed_is_compared_with_at_once_and_once_at_a_time() -> None:
     node = engine("a", has_seeds=True)
     [opening] = opened(node.seeds([C.address], 0.0))
-    assert unpack(opening.frame)[1] == [Compare(node.knowledge.fingerprint.sums), End()]
+    assert spoken(opening.frame) == [Compare(node.knowledge.fingerprint.sums), End()]
     assert node.seeds([C.address], 0.25) == []
 
 

@@ -17,6 +17,7 @@ from gossipreg.doors.http.request import Request, split_target
 from gossipreg.doors.http.routes import Reply, Route, find
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.errors import (
+    ClockWrong,
     CredentialsUnavailable,
     GossipregError,
     InvalidInstance,
@@ -41,6 +42,7 @@ _STATUS: Final[tuple[tuple[type[GossipregError], int], ...]] = (
     (UnknownInstance, 404),
     (UnknownPolicy, 404),
     (UnknownTerm, 404),
+    (ClockWrong, 503),
     (CredentialsUnavailable, 409),
     (NodeClosed, 503),
     (NotJoined, 503),

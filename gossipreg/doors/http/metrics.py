@@ -6,6 +6,7 @@ its own; so an agent that nobody scrapes pays nothing, and several nodes in one 
 
 from __future__ import annotations
 
+import math
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,6 +113,8 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
         ("passes",),
         {(state,): paths[state] for state in ("packets_only", "small_packets", "streams_only")},
     )
+    ahead = "Seconds that the node's wall clock is ahead of the median of its peers'; NaN while it has talked to none."
+    yield _plain("clock_skew_seconds", ahead, math.nan if info.clock_skew is None else info.clock_skew)
     yield _plain("draining", "1 while the node asks for no new work.", info.draining)
     members = {(status,): count for status, count in info.members.items()}
     yield labelled("members", "Members that are remembered, this node included, by status.", ("status",), members)

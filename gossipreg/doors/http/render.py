@@ -113,6 +113,7 @@ def node(info: NodeInfo) -> Json:
         "instances": info.instances,
         "counters": dict(info.counters),
         "paths": dict(info.paths),
+        "clock_skew": None if info.clock_skew is None else round(info.clock_skew, 3),
         "troubles": list(info.troubles),
     }
 

@@ -1,6 +1,6 @@
 """Path health: which of packets and streams pass between this node and each other member, and up to which size.
 
-Theory of operation (docs/decisions/0022). A firewall may drop UDP and pass TCP, or the other way round, on one link
+Theory of operation (docs/decisions/0031). A firewall may drop UDP and pass TCP, or the other way round, on one link
 or on all; a tunnel may drop what is large. The member looks alive all the same, because a probe that is answered over
 a stream counts. So every such answer puts the path under test:
 

@@ -46,10 +46,14 @@ class Clock:
         """Milliseconds since the epoch."""
         return int(now * 1000 + self.offset)
 
+    def is_too_far(self, ms: int, now: float) -> bool:
+        """Whether a stamp of the millisecond ``ms`` is of a future that is too far to be believed."""
+        return ms > self.wall(now) + AHEAD_MAX
+
     def stamp(self, now: float) -> Stamp:
-        """A stamp greater than all that was stamped or heard here."""
+        """A stamp greater than all that was stamped or heard here, but for those that are `is_too_far` by now."""
         ms, counter = self._latest
-        if self.wall(now) > ms:
+        if self.wall(now) > ms or self.is_too_far(ms, now):  # the wall clock was set back: nobody would take the latter
             self._latest = (self.wall(now), 0)
         else:
             self._latest = (ms, counter + 1) if counter < _COUNTER_MAX else (ms + 1, 0)
@@ -57,7 +61,7 @@ class Clock:
 
     def hear(self, stamp: Stamp, now: float) -> bool:
         """Note a peer's stamp; False, and nothing noted, for one from a future that is too far."""
-        if stamp.ms > self.wall(now) + AHEAD_MAX:
+        if self.is_too_far(stamp.ms, now):
             return False
         self._latest = max(self._latest, (stamp.ms, stamp.counter))
         return True

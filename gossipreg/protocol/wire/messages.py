@@ -19,6 +19,7 @@ import msgpack
 from gossipreg import limits
 from gossipreg.model import Address, Status, is_name
 from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.policies import Word
@@ -45,6 +46,7 @@ Message = (
     | Hold
     | Word
     | TermRegister
+    | WallClock
 )
 
 #: Bytes of the sender's life id at the start of every packet and frame.
@@ -247,6 +249,7 @@ _FORMS: Final = (
             ("seen", _count),
         ),
     ),
+    _Form(18, WallClock, (("ms", _count),)),
 )
 _BY_NUMBER: Final = {form.number: form for form in _FORMS}
 _BY_NOUN: Final = {form.noun: form for form in _FORMS}

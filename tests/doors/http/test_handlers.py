@@ -50,6 +50,7 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
         "instances": 2,
         "counters": {"packets_sent": 12, "packets_received": 11},
         "paths": {},
+        "clock_skew": None,
         "troubles": [],
     }
 

@@ -43,8 +43,16 @@ def test_a_clock_that_was_set_right_believes_what_it_did_not() -> None:
 def test_no_stamp_is_earlier_than_the_last_although_the_clock_was_set_back() -> None:
     clock = Clock("a", BORN)
     assert clock.stamp(1.0) == Stamp(BORN + 1000, 0, "a")
-    clock.set(0, 2.0)
+    clock.set(BORN - AHEAD_MAX // 2, 2.0)
     assert clock.stamp(2.0) == Stamp(BORN + 1000, 1, "a")
+
+
+def test_a_clock_that_was_set_back_by_more_than_others_believe_starts_anew() -> None:
+    clock = Clock("a", BORN + 2 * AHEAD_MAX)
+    clock.stamp(1.0)
+    clock.set(BORN, 2.0)
+    assert clock.stamp(2.0) == Stamp(BORN, 0, "a")
+    assert clock.stamp(2.0) == Stamp(BORN, 1, "a")
 
 
 @law

@@ -1,0 +1,131 @@
+"""Clock watch: what this node does about wall clocks that are off: its own, those of newcomers, and stamps of policies.
+
+See `membership.peer_clocks` for how the distance is measured, and docs/decisions/0028 for what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from gossipreg.counters import Count
+from gossipreg.errors import ClockWrong
+from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX, PeerClocks
+from gossipreg.protocol.membership.probe import Answered, Finding
+from gossipreg.protocol.outbox import Outbox
+from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PoliciesChanged, PolicyFromFuture, SendFrame
+from gossipreg.protocol.registry.clock import AHEAD_MAX
+from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.talks import Talk
+from gossipreg.protocol.voice import Voice
+from gossipreg.protocol.wire.messages import pack
+
+#: A step of the wall clock against the steady one from which on it counts as set (ms). NTP slews smaller ones.
+_SET_MS = 1000.0
+
+#: How much nearer than `AHEAD_MAX` a stamp of ours must be to the peers' clocks (ms): readings differ a little.
+_AHEAD_MARGIN_MS = 60_000
+
+
+@attrs.define(eq=False, repr=False)
+class ClockWatch:
+    """This node's wall clock beside those of others.
+
+    ``keeps_out``: whether a node whose clock is off is not let in, because its sealed packets would be refused.
+    """
+
+    knowledge: Knowledge
+    outbox: Outbox
+    keeps_out: bool = False
+    readings: PeerClocks = attrs.field(factory=PeerClocks)
+    _is_off: bool = False  # whether this node's clock was last seen to differ from its peers'
+
+    def skew(self, now: float) -> float | None:
+        """How far this node's wall clock is ahead of its peers' (seconds; below 0: behind); None when not known."""
+        return self.readings.skew(self.knowledge.clock.offset, now)
+
+    def set(self, ms: float, now: float) -> bool:
+        """The wall clock shows ``ms`` since the epoch; whether it was set since it was last told."""
+        before = self.knowledge.clock.offset
+        self.knowledge.clock.set(ms, now)
+        moved = self.knowledge.clock.offset - before
+        if abs(moved) <= _SET_MS:
+            return False
+        if moved < 0:
+            self.knowledge.may_hold_far_words = True
+        self.judge(now)
+        return True
+
+    def acked(self, found: Sequence[Finding], voice: Voice, now: float) -> None:
+        """An ack shows its sender's clock; how long ago that was is known if it came in time."""
+        if voice.clock is None:
+            return
+        for each in found:
+            if isinstance(each, Answered) and each.rtt is not None:
+                self.readings.note(voice.sender, voice.clock, now - each.rtt / 2)
+                self.judge(now)
+
+    def judge(self, now: float) -> None:
+        """Say it if this node's clock is found to be off, or right again."""
+        skew = self.skew(now)
+        is_off = skew is not None and abs(skew) > CLOCK_SKEW_MAX
+        if is_off is not self._is_off:
+            self._is_off = is_off
+            self.outbox.put(ClockChanged(skew if is_off else None))
+
+    # Newcomers
+
+    def is_refused(self, voice: Voice, talk: Talk, now: float) -> bool:
+        """Whether a stranger's clock is too far from ours: its packets would be refused, and ours by it.
+
+        A node that wants to join is the stricter by a second, so that both sides come to it.
+        """
+        if not self.keeps_out or voice.member is not None or voice.clock is None:
+            return False
+        most = CLOCK_SKEW_MAX if talk.purpose is None else CLOCK_SKEW_MAX - 1
+        return abs(voice.clock - self.knowledge.clock.wall(now)) > 1000 * most
+
+    def refuse(self, stream: int, voice: Voice, talk: Talk, now: float) -> None:
+        """Tell a stranger whose clock is off what ours shows, so that it can say why the talk ends."""
+        assert voice.clock is not None, "it was refused for what it shows"
+        skew = (voice.clock - self.knowledge.clock.wall(now)) / 1000
+        joining = talk.purpose is not None
+        self.knowledge.counters[Count.STREAMS_CLOCK_SKEW] += 1
+        self.outbox.put(ClockRefused(talk.to if joining else voice.source, skew, joining))
+        if joining:
+            self.readings.note(voice.sender, voice.clock, now)
+            self.judge(now)
+        else:
+            self.outbox.put(SendFrame(stream, self.outbox.sender + pack(self.outbox.clock(now))))
+
+    # Policies
+
+    def new_word(self, key: str, payload: bytes | None, now: float) -> Word:
+        """A word that all nodes will take. Raises `ClockWrong` when our clock is so far off that they would not."""
+        skew = self.skew(now)
+        if skew is not None and 1000 * skew > AHEAD_MAX - _AHEAD_MARGIN_MS:
+            raise ClockWrong(
+                f"policy {key:.80}: this node's clock is {skew:.0f} s ahead of its peers', which would refuse it: set "
+                "the clock right, then try again"
+            )
+        word = self.knowledge.new_word(key, payload, now)
+        held = self.knowledge.policies.get(key)
+        if held is not None and word.rank <= held.rank:
+            raise ClockWrong(
+                f"policy {key:.80}: what {held.writer!r} last said of it is stamped "
+                f"{(held.ms - self.knowledge.clock.wall(now)) / 1000:.0f} s ahead of this node's clock: set the clock "
+                "right, or wait until it is said anew, then try again"
+            )
+        return word
+
+    def sweep(self, now: float) -> None:
+        """Say again what is stamped so far ahead that nobody else would take it, if our clock was the wrong one."""
+        self.judge(now)
+        if not self.knowledge.may_hold_far_words or self._is_off:
+            return
+        for word, keys in self.knowledge.restamp(now):
+            ahead = (word.ms - self.knowledge.clock.wall(now)) / 1000
+            self.outbox.put(PolicyFromFuture(word.key, word.writer, ahead, restamped=True))
+            self.outbox.put(PoliciesChanged(keys))
