@@ -50,10 +50,8 @@ def reset(agent: Agent, service: str, *, as_json: bool) -> None:
     """
     role = agent.delete("roles", service)
     show.write(show.roles({"roles": [role]}), role, as_json=as_json)
-    if role["seen"]:
-        show.note(
-            f"an instance of {service} states term {role['seen']} still: if that is not meant, deregister it first"
-        )
+    if role.get("note"):
+        show.note(role["note"])
 
 
 role = Sections(

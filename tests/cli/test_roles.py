@@ -23,12 +23,10 @@ def test_terms_are_listed_all_or_of_one_service(fake: FakeAgent, ask: Callable[.
 
 
 def test_a_reset_answers_with_the_term_and_says_what_states_one_still(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
-    fake.roles = [RESET, PG]
+    fake.roles = [RESET, PG | {"note": "the term of pg is 4 still"}]
     assert ask("role", "reset", "a") == Ran(0, f"a\t0\t0\t-\t-\tweb-1\t{local(AT)}\n", "")
     assert fake.requests[-1][:2] == ("DELETE", "/api/v1/roles/a")
-    assert ask("role", "reset", "pg").err == (
-        "gossipreg: an instance of pg states term 4 still: if that is not meant, deregister it first\n"
-    )
+    assert ask("role", "reset", "pg").err == "gossipreg: the term of pg is 4 still\n"
     assert ask("role", "reset", "nix") == Ran(1, "", "gossipreg: no term of a service 'nix' is known\n")
 
 

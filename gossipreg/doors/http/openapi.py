@@ -285,14 +285,7 @@ def _schemas() -> dict[str, Json]:
         "Health": _enum([str(each) for each in Health]),
         "Status": _enum([str(each) for each in Status]),
         "Instance": _instance(),
-        "Role": _object(
-            service=_TEXT,
-            claimed=_WHOLE,
-            seen=_WHOLE,
-            primary={"oneOf": [_INSTANCE, {"type": "null"}]},
-            reset_by=_optional(_TEXT),
-            reset_at=_optional(_NUMBER),
-        ),
+        "Role": _role(),
         "Member": _noun(Member),
         "ServiceCount": _noun(ServiceCount),
         "Node": node,
@@ -304,6 +297,20 @@ def _schemas() -> dict[str, Json]:
         "Readiness": _object(ready=_BOOLEAN, reason=_TEXT),
         "Error": _object(error=_TEXT),
     }
+
+
+def _role() -> Json:
+    """The terms of a service; where a reset answers them, perhaps with a note that nothing went down."""
+    role = _object(
+        service=_TEXT,
+        claimed=_WHOLE,
+        seen=_WHOLE,
+        primary={"oneOf": [_INSTANCE, {"type": "null"}]},
+        reset_by=_optional(_TEXT),
+        reset_at=_optional(_NUMBER),
+    )
+    note = {**_TEXT, "description": "Of a reset: why the term is no lower."}
+    return {**role, "properties": {**role["properties"], "note": note}}
 
 
 def _instance() -> Json:

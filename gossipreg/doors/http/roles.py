@@ -29,7 +29,11 @@ async def roles(call: Call) -> Answer | Waiting:
 
 async def reset_role(call: Call) -> Answer:
     """Have a service's terms count anew, from the highest that its instances state now."""
-    return Answer.of(200, role(await call.node.reset_term(call.argument)))
+    service = call.argument
+    before = next((each.seen for each in call.node.terms() if each.service == service), 0)
+    term = await call.node.reset_term(service)
+    note = f"the term of {service} is {term.seen} still, for an instance states it: deregister that first"
+    return Answer.of(200, {**role(term), **({"note": note} if before and term.seen >= before else {})})
 
 
 async def next_term(node: Registry, service: str) -> int:

@@ -29,9 +29,12 @@ async def test_a_reset_says_who_did_it_and_what_was_never_stated_cannot_be_reset
     client: httpx.AsyncClient, fake: FakeNode
 ) -> None:
     fake.hold(OLD)
+    vain = await client.delete("/api/v1/roles/pg")
+    assert vain.json()["note"] == "the term of pg is 6 still, for an instance states it: deregister that first"
     fake.drop(OLD)
     answer = await client.delete("/api/v1/roles/pg")
     assert (answer.status_code, answer.json()["seen"], answer.json()["reset_by"]) == (200, 0, "alpha")
+    assert "note" not in answer.json()
     unknown = await client.delete("/api/v1/roles/orders")
     assert (unknown.status_code, "'orders'" in unknown.json()["error"]) == (404, True)
 

@@ -53,7 +53,11 @@ def id_of(instance: Instance, kept: Tree | None) -> str:
 
 
 def metadata_of(instance: Instance) -> dict[str, str]:
-    """The meta and the fields of an instance as its metadata in Eureka."""
+    """The meta and the fields of an instance as its metadata in Eureka.
+
+    Role and term are shown as they are now, also where the meta has another: clients of Consul's write them there, and
+    a primary that was superseded must be read as such.
+    """
     fields = {
         "weight": str(instance.weight),
         "term": str(instance.term) if instance.term else "",
@@ -62,7 +66,8 @@ def metadata_of(instance: Instance) -> dict[str, str]:
         "tags": ",".join(instance.tags),
     }
     meta = {key: text for key, text in instance.meta.items() if key != KEPT}
-    return {key: text for key, text in fields.items() if text} | meta
+    shown = {key: text for key, text in fields.items() if text}
+    return shown | meta | {key: shown[key] for key in ("role", "term") if key in shown}
 
 
 def reason_of(override: str) -> str:

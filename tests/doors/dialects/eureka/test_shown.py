@@ -9,7 +9,7 @@ import pytest
 
 from gossipreg.doors.dialects.eureka.shown import has_ended, override_of, reason_of, status_of, tree_of
 from gossipreg.doors.dialects.eureka.trees import Tree
-from gossipreg.model import Health, Instance
+from gossipreg.model import FENCED, Health, Instance
 
 ORDERS = Instance(id="orders-1", service="orders", host="127.0.0.1", port=8080, owner="alpha")
 
@@ -62,3 +62,13 @@ def test_a_lease_is_over_when_the_node_that_held_it_has_failed() -> None:
     assert not has_ended(lost, None), "it was registered in another way"
     assert not has_ended(attrs.evolve(lost, health=Health.PASSING), kept), "it is known from before a restart"
     assert not has_ended(attrs.evolve(lost, stale=False), kept), "its lease has lapsed, and may be renewed"
+
+
+def test_a_superseded_primary_is_shown_as_such_whatever_its_meta_says() -> None:
+    """Clients of Consul's write role and term into the meta, where they stay as they were written."""
+    meta = {"role": "primary", "term": "1", "weight": "x"}
+    fenced = Instance(
+        id="pg-1", service="pg", host="10.0.0.1", port=1, role=FENCED, term=1, meta=meta, owner="n", weight=2
+    )
+    tree: Any = tree_of(fenced, None, "UP")
+    assert tree["metadata"] == {"role": FENCED, "term": "1", "weight": "x"}
