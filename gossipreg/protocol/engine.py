@@ -407,7 +407,7 @@ class Engine:
         for word in words:
             self.knowledge.recall_word(word, now)
         for register in terms:
-            self.knowledge.hear_register(register, now, spread=False)
+            self.knowledge.hear_register(register, now, spread=False, kept=True)
         self._refresh()
         return self._done()
 

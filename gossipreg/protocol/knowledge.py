@@ -21,7 +21,7 @@ from gossipreg.counters import Count
 from gossipreg.model import FENCED, PRIMARY, Status
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.registry.clock import Clock
+from gossipreg.protocol.registry.clock import Clock, Stamp
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.policies import Policies, Word
 from gossipreg.protocol.registry.records import Head, Record
@@ -307,8 +307,12 @@ class Knowledge:
         if raised != held and self._put_register(raised) and spread:
             self._tell_register(raised, now, said_by=record.owner, heard_from=heard_from)
 
-    def hear_register(self, said: TermRegister, now: float, *, spread: bool) -> bool:
-        """Merge a register that a peer holds with our own; whether that changed it."""
+    def hear_register(self, said: TermRegister, now: float, *, spread: bool, kept: bool = False) -> bool:
+        """Merge a register that a peer holds, or this node ``kept`` on disk, with our own; whether that changed it.
+
+        A reset from the far future is refused, for nobody could reset it again. One that was taken before is not: to
+        forget its terms, since our clock was set back meanwhile, would be worse.
+        """
         if said.claimed > said.seen or (said.is_empty and said.reset is None):
             self.counters[Count.TERMS_MALFORMED] += 1
             return False
@@ -316,7 +320,8 @@ class Knowledge:
         merged = said if held is None else held.merged(said)
         if merged == held:
             return False
-        if merged.reset is not None and not self.clock.hear(merged.reset, now):
+        is_later = merged.reset is not None and (held is None or merged.epoch != held.epoch)
+        if is_later and not self.clock.hear(Stamp(*merged.epoch), now) and not kept:
             self.counters[Count.TERMS_FROM_THE_FUTURE] += 1
             return False
         if not self._put_register(merged):

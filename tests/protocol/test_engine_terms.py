@@ -270,6 +270,16 @@ def test_a_reset_from_the_far_future_is_counted_and_dropped() -> None:
     assert node.knowledge.terms.get("pg") is None
 
 
+def test_a_reset_that_was_taken_before_our_clock_was_set_back_is_kept_and_its_terms_still_rise() -> None:
+    node = among(B)
+    later = TermRegister("pg", BORN + 2 * AHEAD_MAX, 0, "b", 3, 3)
+    node.recall((), 6.0, terms=[later])
+    assert register_of(node) == later
+    hear(node, B, attrs.evolve(later, claimed=4, seen=4))
+    assert reset_to(node) == (4, 4)
+    assert node.counters["terms_from_the_future"] == 0
+
+
 def test_there_is_nothing_to_reset_where_no_term_was_stated_and_on_a_node_that_left() -> None:
     node = among(B)
     with pytest.raises(UnknownTerm, match="'pg' is known"):
