@@ -59,6 +59,14 @@ class NotJoined(GossipregError):
     """The node has reached no member yet, so it cannot know what is asked of it."""
 
 
+class UnknownMember(GossipregError):
+    """No member of that name is remembered."""
+
+
+class MemberPresent(GossipregError):
+    """The member has not failed, so it cannot be forgotten."""
+
+
 class NoInstance(GossipregError):
     """No instance of the service can be called now."""
 

@@ -401,6 +401,7 @@ class NodeInfo:
     serving_last_known: bool  # answers from its snapshot what it knows nothing of: it has reached nobody yet
     fingerprint: int  # 64 bits; equal states, equal fingerprints
     members: Mapping[str, int]  # by status
+    forgotten: int = 0  # of those that left: how many had failed, and were forgotten by an operator
     services: int
     instances: int
     counters: Mapping[str, int]  # what was sent, received, and dropped and why

@@ -14,7 +14,7 @@ from gossipreg.cli.checks import checks, heartbeat, maintenance
 from gossipreg.cli.credentials import credentials
 from gossipreg.cli.demo import demo
 from gossipreg.cli.keygen import keygen
-from gossipreg.cli.members import drain, info, leave, members
+from gossipreg.cli.members import drain, forget, info, leave, members
 from gossipreg.cli.page import Sections
 from gossipreg.cli.policies import policy, weight
 from gossipreg.cli.proxy import proxy
@@ -29,7 +29,7 @@ from gossipreg.errors import ConfigError, GossipregError
 _SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
     "Run": (agent, proxy, render, demo, keygen),
     "Ask the agent": (lookup, services, checks, credentials, members, top, watch, info),
-    "Tell the agent": (register, deregister, heartbeat, maintenance, weight, policy, role, drain, leave),
+    "Tell the agent": (register, deregister, heartbeat, maintenance, weight, policy, role, drain, forget, leave),
     "Try it out": (sim,),
 }
 

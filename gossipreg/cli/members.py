@@ -65,6 +65,22 @@ def drain(agent: Agent, *, as_json: bool, end: bool) -> None:
 
 
 @command()
+@click.argument("name")
+@asks_agent
+def forget(agent: Agent, name: str, *, as_json: bool) -> None:
+    """Forget a member that failed and will not come back.
+
+    It is gone from every node at once, with what it offered; otherwise it would be remembered, and tried again, for a
+    day. One that is alive or suspect is refused. If it lives after all, behind a split, it is back when it is heard.
+
+    Examples:
+      gossipreg forget web-3
+    """
+    agent.delete("members", name)
+    show.say(f"forgot {name}", {"forgotten": name}, as_json=as_json)
+
+
+@command()
 @asks_agent
 def leave(agent: Agent, *, as_json: bool) -> None:
     """Make the agent drain, say goodbye and stop.

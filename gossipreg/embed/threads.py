@@ -195,6 +195,14 @@ class Node(Reads):
         """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
         self._done(partial(self._node.remove_policy, key), timeout)
 
+    def forget(self, name: str, *, timeout: float | None = None) -> None:
+        """Have a member that failed forgotten on every node at once, with what it offered.
+
+        Nothing happens if it has left. One that lives after all, behind a split, is back when it is heard again.
+        Raises ``UnknownMember``, ``MemberPresent`` for one that is alive or suspect, and ``NodeClosed``.
+        """
+        self._done(partial(self._node.forget, name), timeout)
+
     def reset_term(self, service: str, *, timeout: float | None = None) -> ServiceTerm:
         """Have the terms of ``service`` count anew on every node, from the highest that its instances state now.
 

@@ -7,7 +7,7 @@ sleeps until `deadline` or the next packet; one sleep serves every timer.
 
     receive, stream_frame, stream_ended      what peers say
     register, deregister                     what the user wants
-    drain, undrain, leave
+    drain, undrain, leave, forget
     set_policy, remove_policy, reset_term, recall
     seeds                                    where to look for others
     wake                                     what is due
@@ -29,10 +29,12 @@ from gossipreg.counters import Count
 from gossipreg.errors import (
     InvalidInstance,
     InvalidPolicy,
+    MemberPresent,
     NodeClosed,
     NotJoined,
     RecordTooLarge,
     UnknownInstance,
+    UnknownMember,
     UnknownPolicy,
     UnknownTerm,
 )
@@ -433,6 +435,25 @@ class Engine:
         self._refresh()
         return self._done()
 
+    def forget(self, name: str, now: float) -> list[Output]:
+        """Forget a member that failed, on every node, with what it offers; nothing happens if it has left.
+
+        If it lives after all, behind a split, it hears of that when it is back, and refutes. Raises `UnknownMember`,
+        `MemberPresent`, `NodeClosed`.
+        """
+        self._check_open()
+        held = self.members.get(name)
+        if held is None and name != self.identity.name:
+            raise UnknownMember(f"no member {name!r:.80} is remembered: see `gossipreg members`")
+        if held is None or name == self.identity.name:
+            raise MemberPresent(f"{name!r} is this node itself: have it leave with `gossipreg leave`")
+        if held.status.is_present:
+            raise MemberPresent(f"{name!r} is {held.status}: only a member that failed can be forgotten")
+        if held.status is Status.FAILED:
+            self.judgement.forget(held, now)
+            self._refresh()
+        return self._done()
+
     def leave(self, now: float) -> list[Output]:
         """Say goodbye. The engine should be woken for a while yet, so that the word spreads."""
         self._check_open()
@@ -479,7 +500,7 @@ class Engine:
                 self.paths.packet_heard(sender, now)
             elif stream > 0:
                 self.paths.stream_answered(sender)
-            if member.status in (Status.SUSPECT, Status.FAILED):
+            if member.status in (Status.SUSPECT, Status.FAILED) or member.is_forgotten:
                 self.outbox.tell_accused(member, now)
         return Voice(sender, source, member, stream), messages
 

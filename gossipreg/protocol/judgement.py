@@ -54,6 +54,11 @@ class Judgement:
             rumor = attrs.evolve(rumor, status=Status.SUSPECT, accuser=voice.sender)
             if not rumor.supersedes(held):
                 return
+        if held is not None and rumor.is_forgotten and held.status.is_present and rumor.is_same_life(held):
+            # Forgotten where it was taken for failed; here it may be well, so it gets the chance to refute.
+            rumor = attrs.evolve(rumor, status=Status.SUSPECT)
+            if not rumor.supersedes(held):
+                return
         self._believe(rumor, now, spread=voice.is_worth_telling(settled=self.identity.settled))
         if rumor.status is Status.SUSPECT and self.detector.prober.was_unreached(rumor.life, now):
             self._second(rumor, now)
@@ -94,6 +99,10 @@ class Judgement:
     def _condemn(self, suspect: Rumor, now: float) -> None:
         self.knowledge.counters[Count.VERDICTS] += 1
         self._believe(suspect.graver(Status.FAILED, self.identity.life), now, spread=True)
+
+    def forget(self, failed: Rumor, now: float) -> None:
+        """Have every node take a member that failed for one that left, and drop what it offers."""
+        self._believe(failed.graver(Status.LEFT, self.identity.life), now, spread=True)
 
     # What the detector finds
 

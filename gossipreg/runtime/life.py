@@ -497,6 +497,12 @@ class Life:
             verb = self.engine.undrain if reason is None else self.engine.drain
             self.driver.say(verb(trio.current_time()))
 
+    def forget(self, name: str) -> None:
+        """Have a member that failed forgotten on every node."""
+        self.check_open()
+        self.driver.say(self.engine.forget(name, trio.current_time()))
+        log.info("member %s is forgotten on request", name)
+
     @property
     def is_closed(self) -> bool:
         """Whether it is over."""

@@ -102,6 +102,7 @@ class Node:
             isolated=self.isolated,
             silence=engine.silence(self._clock.current_time()),
             reachable=self.reachable,
+            forgotten=sum(1 for rumor in engine.members.rumors() if rumor.is_forgotten),
             joined=identity.settled,
             join_failures=self._life.driver.join_report.failures,
             draining=identity.draining or identity.left,
@@ -411,6 +412,15 @@ class Node:
     async def remove_policy(self, key: str) -> None:
         """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
         await self._life.remove_policy(key)
+
+    async def forget(self, name: str) -> None:
+        """Have a member that failed forgotten on every node at once, with what it offered.
+
+        Nothing happens if it has left. One that lives after all, behind a split, is back when it is heard again.
+        Raises ``UnknownMember``, ``MemberPresent`` for one that is alive or suspect, and ``NodeClosed``.
+        """
+        self._life.forget(name)
+        await trio.lowlevel.checkpoint()
 
     # How it ends
 

@@ -187,6 +187,10 @@ class FakeAgent:
                 return (200, found[0]) if found else (404, {"error": f"no term of a service {name!r} is known"})
             case ("PUT" | "DELETE", "drain"):
                 return 200, {"draining": method == "PUT"}
+            case ("DELETE", "members", "web-1"):
+                return 409, {"error": "'web-1' is alive: only a member that failed can be forgotten"}
+            case ("DELETE", "members", _):
+                return 204, None
             case ("POST", "leave"):
                 return 202, {"status": "leaving"}
         return 404, {"error": "there is nothing here"}

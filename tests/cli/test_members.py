@@ -45,3 +45,12 @@ def test_leave_names_the_agent_that_agreed_to(fake: FakeAgent, ask: Callable[...
     assert ask("leave").out == "web-1 is leaving\n"
     assert fake.requests[-1] == ("POST", "/api/v1/leave", None)
     assert json.loads(ask("leave", "--json").out) == {"leaving": "web-1"}
+
+
+def test_a_member_that_failed_is_forgotten_and_no_other(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    assert ask("forget", "web-3").out == "forgot web-3\n"
+    assert fake.requests[-1][:2] == ("DELETE", "/api/v1/members/web-3")
+    assert json.loads(ask("forget", "web-3", "--json").out) == {"forgotten": "web-3"}
+    assert ask("forget", "web-1") == Ran(
+        1, "", "gossipreg: 'web-1' is alive: only a member that failed can be forgotten\n"
+    )

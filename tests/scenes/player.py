@@ -7,6 +7,7 @@ A script begins with a comment that says what it shows. Up to ``---`` there is o
     register a orders         options: id ID, weight N, bytes N (of meta), role NAME, term N
     deregister a orders-a
     drain a, leave a          as the node is asked to
+    forget a b                an operator has b forgotten, at a
     crash a                   as kill -9 does
     restart a                 options of start; at its old port, and to its old seeds unless told otherwise
     freeze a, thaw a          as SIGSTOP and SIGCONT do
@@ -131,6 +132,9 @@ class Player:
 
     def do_deregister(self, handle: str, instance: str) -> None:
         self.stage.do(handle, lambda engine, now: engine.deregister(instance, now))
+
+    def do_forget(self, handle: str, name: str) -> None:
+        self.stage.do(handle, lambda engine, now: engine.forget(name, now))
 
     def do_drain(self, handle: str) -> None:
         self.stage.do(handle, lambda engine, now: engine.drain(now))

@@ -50,6 +50,12 @@ async def members(call: Call) -> Answer | Waiting:
     return await reply(call, None, body)
 
 
+async def forget(call: Call) -> Answer:
+    """Have every node forget a member that failed, and what it offered."""
+    await call.node.forget(call.argument)
+    return Answer(204)
+
+
 async def services(call: Call) -> Answer | Waiting:
     """Every service, with how many instances it has."""
 

@@ -117,6 +117,8 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
     yield _plain("clock_skew_seconds", ahead, math.nan if info.clock_skew is None else info.clock_skew)
     yield _plain("draining", "1 while the node asks for no new work.", info.draining)
     members = {(status,): count for status, count in info.members.items()}
+    forgotten = "Of the members that left, those that had failed and were forgotten by an operator."
+    yield _plain("members_forgotten", forgotten, info.forgotten)
     yield labelled("members", "Members that are remembered, this node included, by status.", ("status",), members)
 
 

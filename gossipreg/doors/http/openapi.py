@@ -92,6 +92,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/readyz"): Operation({200: _ref("Readiness"), 503: _ref("Readiness")}),
     ("GET", "/api/v1/node"): Operation({200: _ref("Node")}),
     ("GET", "/api/v1/members"): Operation({200: _object(members=_list(_ref("Member")))}),
+    ("DELETE", "/api/v1/members/NAME"): Operation({204: None}, (403, 404, 409)),
     ("GET", "/api/v1/services"): Operation({200: _object(services=_map(_ref("ServiceCount")))}),
     ("GET", "/api/v1/services/NAME"): Operation({200: _object(index=_WHOLE, instances=_list(_INSTANCE))}, (400,)),
     ("PUT", "/api/v1/instances"): Operation(

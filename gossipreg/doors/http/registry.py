@@ -165,6 +165,10 @@ class Registry(Protocol):
         """Why it was told to ask for no new work, which may be empty; None if it was not."""
         ...
 
+    async def forget(self, name: str) -> None:
+        """Have a failed member forgotten everywhere. Raises ``UnknownMember``, ``MemberPresent``."""
+        ...
+
     async def drain(self, reason: str = "") -> None:
         """Ask for no new work, and stay. Raises ``StorageError``, and then nothing has changed."""
         ...

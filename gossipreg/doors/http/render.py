@@ -109,6 +109,7 @@ def node(info: NodeInfo) -> Json:
         "serving_last_known": info.serving_last_known,
         "fingerprint": f"{info.fingerprint:016x}",
         "members": dict(info.members),
+        "forgotten": info.forgotten,
         "services": info.services,
         "instances": info.instances,
         "counters": dict(info.counters),

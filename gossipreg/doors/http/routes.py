@@ -52,6 +52,7 @@ ROUTES: Final = (
     Route("GET", "/readyz", handlers.ready, scope=None),
     Route("GET", "/api/v1/node", handlers.node),
     Route("GET", "/api/v1/members", handlers.members, query=waits.QUERY),
+    Route("DELETE", "/api/v1/members/NAME", handlers.forget, scope=Scope.OPERATOR),
     Route("GET", "/api/v1/services", handlers.services, query=waits.QUERY),
     Route("GET", "/api/v1/services/NAME", handlers.lookup, query=("all", "tag", "zone", "role", "panic", *waits.QUERY)),
     Route("PUT", "/api/v1/instances", handlers.register, scope=Scope.WRITE),

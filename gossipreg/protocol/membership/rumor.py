@@ -53,6 +53,11 @@ class Rumor:
         assert self.name == other.name, "rumors about different members"
         return self.rank > other.rank
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether an operator has had the member forgotten after it failed; one that left says so itself."""
+        return self.status is Status.LEFT and self.accuser != 0
+
     def is_same_life(self, other: Rumor) -> bool:
         """Whether both speak of one life of the member."""
         return self.generation == other.generation and self.address == other.address

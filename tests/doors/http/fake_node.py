@@ -10,7 +10,16 @@ import attrs
 import trio
 
 from gossipreg.check import Check, CheckReport
-from gossipreg.errors import CredentialsUnavailable, NodeClosed, NotJoined, UnknownInstance, UnknownPolicy, UnknownTerm
+from gossipreg.errors import (
+    CredentialsUnavailable,
+    MemberPresent,
+    NodeClosed,
+    NotJoined,
+    UnknownInstance,
+    UnknownMember,
+    UnknownPolicy,
+    UnknownTerm,
+)
 from gossipreg.model import (
     Address,
     Event,
@@ -271,6 +280,15 @@ class FakeNode:
         back = {"health": Health.PASSING, "reason": ""}
         self.hold(attrs.evolve(self._instances[self.name, id], **(back if reason is None else out)))
         return self._instances[self.name, id]
+
+    async def forget(self, name: str) -> None:
+        self._check_open()
+        if name not in self._members:
+            raise UnknownMember(f"no member {name!r} is remembered: see `gossipreg members`")
+        if self._members[name].status.is_present:
+            raise MemberPresent(f"{name!r} is {self._members[name].status}: only a member that failed can be forgotten")
+        self._members[name] = attrs.evolve(self._members[name], status=Status.LEFT)
+        self._ring()
 
     async def drain(self, reason: str = "") -> None:
         self.draining = True

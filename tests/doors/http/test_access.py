@@ -235,9 +235,12 @@ async def test_every_route_but_those_of_supervisors_asks_for_a_token(
         assert answer.json() == {"error": "this agent asks for a token: send it as Authorization: Bearer TOKEN"}
 
 
+_OPERATORS = ("/api/v1/leave", "/api/v1/drain", "/api/v1/roles/", "/api/v1/members/")
+
+
 def test_what_changes_something_is_for_writers_and_what_ends_it_for_operators() -> None:
     for route in ROUTES:
-        if route.method != "GET" and route.path.startswith(("/api/v1/leave", "/api/v1/drain", "/api/v1/roles/")):
+        if route.method != "GET" and route.path.startswith(_OPERATORS):
             assert route.scope is Scope.OPERATOR
         elif route.method != "GET":
             assert route.scope is Scope.WRITE

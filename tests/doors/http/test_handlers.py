@@ -46,6 +46,7 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
         "serving_last_known": False,
         "fingerprint": "0123456789abcdef",
         "members": {"alive": 1},
+        "forgotten": 0,
         "services": 1,
         "instances": 2,
         "counters": {"packets_sent": 12, "packets_received": 11},
@@ -75,6 +76,16 @@ async def test_a_node_is_ready_once_it_has_joined_and_until_it_leaves(
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "reason": ""})
     fake.leaving = True
     assert (await client.get("/readyz")).status_code == 503
+
+
+async def test_a_member_that_failed_can_be_forgotten_and_no_other(client: httpx.AsyncClient, fake: FakeNode) -> None:
+    fake.see("failed", member("beta", 7941, Status.FAILED))
+    fake.see("alive", member("gamma", 7942))
+    assert (await client.delete("/api/v1/members/beta")).status_code == 204
+    refused = await client.delete("/api/v1/members/gamma")
+    assert refused.status_code == 409
+    assert refused.json() == {"error": "'gamma' is alive: only a member that failed can be forgotten"}
+    assert (await client.delete("/api/v1/members/nobody")).status_code == 404
 
 
 async def test_a_leaving_node_is_not_healthy_but_still_answers(client: httpx.AsyncClient, fake: FakeNode) -> None:

@@ -63,6 +63,8 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("GET", "/api/v1/roles", None, 200),
     ("DELETE", "/api/v1/roles/pg", None, 200),
     ("DELETE", "/api/v1/roles/nix", None, 404),
+    ("DELETE", "/api/v1/members/alpha", None, 409),
+    ("DELETE", "/api/v1/members/nobody", None, 404),
     ("PUT", "/api/v1/drain", None, 200),
     ("DELETE", "/api/v1/drain", None, 200),
     ("POST", "/api/v1/leave", None, 202),
@@ -191,7 +193,7 @@ def test_every_answer_that_is_told_of_is_asked_for_above_or_in_the_tests_below()
     }
     asked = {(operation(method, path)["operationId"], status) for method, path, _, status in CALLS}
     elsewhere = {("credentials", status) for status in (200, 400, 404, 409)}  # for a token: test_credentials
-    assert told - asked == {("health", 503), ("ready", 503), ("events", 200)} | elsewhere
+    assert told - asked == {("health", 503), ("ready", 503), ("forget", 204), ("events", 200)} | elsewhere
 
 
 async def test_a_node_that_leaves_is_told_of_as_well(fake: FakeNode, client: httpx.AsyncClient) -> None:

@@ -73,6 +73,12 @@ async def maintenance(ask: Ask) -> Answer:
     return plain(200)
 
 
+async def force_leave(ask: Ask) -> Answer:
+    """Have every node forget a member that failed; ``?prune`` asks for no more, since what is left is a tombstone."""
+    await ask.node.forget(ask.arguments["node"])
+    return plain(200)
+
+
 async def leave(ask: Ask) -> Answer:
     """Have the node go in good order."""
     ask.room.leave()

@@ -81,6 +81,7 @@ _ROUTES: Final[tuple[tuple[str, str, Handler, Scope], ...]] = (
     ("PUT", "/v1/agent/check/update/{id}", agent.update_check, _WRITE),
     ("PUT", "/v1/agent/maintenance", agent.maintenance, _OPERATOR),
     ("PUT", "/v1/agent/leave", agent.leave, _OPERATOR),
+    ("PUT", "/v1/agent/force-leave/{node}", agent.force_leave, _OPERATOR),
 )
 
 #: What there is not, and what to use instead.
@@ -104,7 +105,6 @@ ABSENT: Final = {
     "/v1/operator/{what...}": _SERVERS,
     "/v1/coordinate/{what...}": _SERVERS,
     "/v1/agent/join/{what...}": "an agent joins by --join: start it with the address of any member.",
-    "/v1/agent/force-leave/{what...}": "who has failed is forgotten by itself, and is back at once when it returns.",
     "/v1/agent/reload": "an agent reads its files again on SIGHUP.",
     "/v1/agent/metrics": "gossipreg tells its metrics to Prometheus, at /metrics.",
     "/v1/agent/monitor": "gossipreg logs to its standard error; what happens is told at /api/v1/events.",

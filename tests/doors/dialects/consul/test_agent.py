@@ -14,9 +14,9 @@ from gossipreg.check import CheckReport, Kind
 from gossipreg.doors.dialects import settling
 from gossipreg.doors.dialects.consul.posted import check_id, check_name
 from gossipreg.doors.http.access import Access
-from gossipreg.model import Health
+from gossipreg.model import Health, Status
 from tests.doors.dialects.consul.asking import Client
-from tests.doors.http.fake_node import FakeNode
+from tests.doors.http.fake_node import FakeNode, member
 
 
 @pytest.fixture(autouse=True)
@@ -211,6 +211,17 @@ async def test_a_service_is_taken_out_back_in_and_away(node: Node, client: Clien
     assert [each.id for each in node.lookup("web")] == ["web"]
     await client.put("agent/service/deregister/web")
     assert node.lookup("web", healthy=False) == ()
+
+
+async def test_a_member_that_failed_is_made_to_leave_and_a_live_one_never() -> None:
+    there = FakeNode()
+    there.see("failed", member("beta", 7941, Status.FAILED))
+    there.see("alive", member("gamma", 7942))
+    client = Client(there)
+    await client.put("agent/force-leave/beta?prune")
+    assert [each.status for each in there.members() if each.name == "beta"] == [Status.LEFT]
+    assert (await client.ask("PUT", "agent/force-leave/gamma")).status == 409
+    assert (await client.ask("PUT", "agent/force-leave/nobody")).status == 404
 
 
 async def test_the_maintenance_of_a_node_drains_it(node: Node, client: Client) -> None:

@@ -1,0 +1,151 @@
+"""A member that failed is forgotten everywhere at once, a live one never, and what is stale brings nobody back."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg.errors import MemberPresent, NodeClosed, UnknownMember
+from gossipreg.model import Status
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.outputs import InstancesChanged
+from gossipreg.protocol.registry.records import Record
+from tests.protocol.making import engine, instance, law, rumors, said_to
+from tests.protocol.test_engine import A, B, C, among, changes
+from tests.protocol.test_engine_hearing import believed, hear, hear_in_talk
+
+FAILED = B.graver(Status.FAILED)
+FORGOTTEN = attrs.evolve(B, status=Status.LEFT, accuser=A.life)
+
+
+def record() -> Record:
+    owner = engine("b", address=B.address)
+    owner.register(instance("x"), 0.0)
+    table = owner.knowledge.registry.table("b")
+    assert table is not None
+    [made] = table
+    return made
+
+
+def with_failed() -> Engine:
+    """``a``, which has seen ``b`` fail that offered an instance."""
+    node = among(B, C)
+    hear(node, B, record())
+    hear(node, C, FAILED)
+    node.wake(6.0)
+    assert [str(each.health) for each in node.view.service("orders").instances] == ["critical"]
+    return node
+
+
+def test_a_member_that_failed_is_forgotten_with_what_it_offered_and_all_are_told() -> None:
+    node = with_failed()
+    outputs = node.forget("b", 7.0)
+    assert changes(outputs) == [("b", "left")]
+    assert InstancesChanged(("orders",)) in outputs
+    assert node.view.service("orders").instances == ()
+    assert node.knowledge.registry.table("b") is None
+    assert FORGOTTEN in said_to(node.wake(7.1), C.address)
+    assert node.members.failed() == []
+
+
+def test_those_who_hear_of_it_forget_as_well_and_all_are_alike() -> None:
+    first, second = with_failed(), with_failed()
+    first.forget("b", 7.0)
+    assert changes(hear(second, C, FORGOTTEN, now=7.1)) == [("b", "left")]
+    assert first.fingerprint == second.fingerprint
+    assert second.knowledge.registry.table("b") is None
+
+
+@pytest.mark.parametrize("held", [B, B.graver(Status.SUSPECT, C.life)])
+def test_a_member_that_is_present_is_not_forgotten(held: Rumor) -> None:
+    node = among(held, C)
+    with pytest.raises(MemberPresent, match=f"'b' is {held.status}: only a member that failed can be forgotten"):
+        node.forget("b", 7.0)
+    assert believed(node, "b").status.is_present
+
+
+def test_who_is_not_there_or_gone_or_this_node_itself_is_told_apart() -> None:
+    node = among(attrs.evolve(B, status=Status.LEFT))
+    with pytest.raises(UnknownMember, match="no member 'nobody' is remembered"):
+        node.forget("nobody", 7.0)
+    for itself in (node, engine("a", has_seeds=True)):
+        with pytest.raises(MemberPresent, match="'a' is this node itself"):
+            itself.forget("a", 7.0)
+    assert node.forget("b", 7.0) == []
+    assert not believed(node, "b").is_forgotten, "it has said goodbye itself"
+    node.leave(8.0)
+    with pytest.raises(NodeClosed):
+        node.forget("b", 9.0)
+
+
+def test_what_a_stale_peer_says_brings_nobody_back() -> None:
+    node = with_failed()
+    node.forget("b", 7.0)
+    node.wake(7.5)
+    for stale in (B, B.graver(Status.SUSPECT, C.life), FAILED, record()):
+        assert changes(hear(node, C, stale, now=8.0)) == []
+        assert changes(hear_in_talk(node, C, stale, now=8.0)) == []
+    assert believed(node, "b").is_forgotten
+    assert node.view.service("orders").instances == ()
+
+
+def test_a_later_life_of_the_name_is_a_new_member() -> None:
+    node = with_failed()
+    node.forget("b", 7.0)
+    assert changes(hear(node, C, attrs.evolve(B, generation=B.generation + 1), now=8.0)) == [("b", "alive")]
+
+
+def test_it_is_remembered_as_long_as_one_that_left_and_then_not_at_all() -> None:
+    node = with_failed()
+    node.forget("b", 7.0)
+    node.wake(7.0 + 1.04 * 86_400)
+    assert believed(node, "b").is_forgotten
+    node.wake(7.0 + 1.06 * 86_400)
+    assert node.members.get("b") is None
+
+
+@pytest.mark.parametrize("hears", [hear, hear_in_talk])
+def test_where_the_member_is_alive_that_it_is_forgotten_is_an_accusation(hears: object) -> None:
+    node = among(B, C)
+    hear(node, B, record())
+    assert changes(hears(node, C, FORGOTTEN, now=7.0)) == [("b", "suspect")]  # type: ignore[operator]
+    node.wake(7.0)
+    assert node.view.service("orders").healthy != ()
+    assert changes(hears(node, C, FORGOTTEN, now=7.1)) == []  # type: ignore[operator]
+    assert changes(hear(node, B, attrs.evolve(B, incarnation=1), now=7.2)) == [("b", "alive")]
+
+
+def test_a_member_that_is_forgotten_and_lives_is_told_so_and_is_back_at_once() -> None:
+    node = with_failed()
+    node.forget("b", 7.0)
+    told = said_to(hear(node, B, now=8.0), B.address)
+    assert told == [FORGOTTEN]
+    lost = engine("b", address=B.address)
+    hear(lost, A, FORGOTTEN)
+    mine = lost.identity.rumor()
+    assert mine.incarnation == 1
+    assert changes(hear(node, B, mine, now=8.1)) == [("b", "alive")]
+
+
+def test_a_member_that_said_goodbye_itself_is_told_nothing() -> None:
+    node = among(B, C)
+    hear(node, B, attrs.evolve(B, status=Status.LEFT))
+    assert said_to(hear(node, B, now=8.0), B.address) == []
+
+
+@law
+@given(st.lists(rumors(), min_size=1, max_size=4))
+def test_a_verdict_and_that_it_is_forgotten_come_to_the_same_end_in_any_order(others: list[Rumor]) -> None:
+    claims = [FAILED, FORGOTTEN, *(attrs.evolve(each, generation=B.generation - each.generation) for each in others)]
+    ends = set()
+    for order in list(permutations(claims))[:24]:
+        held = order[0]
+        for claim in order[1:]:
+            held = claim if claim.supersedes(held) else held
+        ends.add(held)
+    assert ends == {FORGOTTEN}
