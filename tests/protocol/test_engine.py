@@ -386,6 +386,26 @@ def test_while_nobody_is_reached_the_seeds_are_tried_at_growing_gaps() -> None:
     assert all(3.75 <= gap <= 6.25 for gap in gaps[5:])
 
 
+def test_who_is_alone_again_tries_its_seeds_as_eagerly_as_at_first() -> None:
+    patient = Settings(probe_interval=1000.0, join_retry=0.25, join_retry_max=5.0, reconnect_interval=60.0)
+    node = engine("a", has_seeds=True, settings=patient)
+
+    def gaps(count: int) -> list[float]:
+        tries: list[float] = []
+        while len(tries) <= count:
+            now = node.deadline()
+            if any(isinstance(output, SeekSeeds) for output in node.wake(now)):
+                tries.append(now)
+        return [after - before for before, after in pairwise(tries)]
+
+    assert gaps(8)[-1] > 3.75
+    introduce(node, B, now=node.joining.deadline)
+    node.standing.settle(node.joining.deadline)
+    assert gaps(1)[0] > 45
+    introduce(node, attrs.evolve(B, status=Status.LEFT), now=node.joining.deadline)
+    assert 0.18 < gaps(1)[0] < 0.32
+
+
 def test_seeds_and_one_of_the_failed_are_tried_for_ever() -> None:
     node = among(B, C, settings=Settings(reconnect_interval=5.0))
     introduce(node, attrs.evolve(C, status=Status.FAILED))

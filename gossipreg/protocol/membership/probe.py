@@ -188,7 +188,7 @@ class Prober:
                 self._ask_others(probe, found, now)
             if (probe.acked or probe.asked) and now >= _due(probe):
                 self._end(probe, found)
-                self.next_period = max(probe.next_at, now - self.settings.probe_interval)
+                self.next_period = probe.next_at
         if self._current is None and now >= self.next_period:
             self._begin(fingerprint, found, now)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import pairwise
 from random import Random
@@ -189,6 +190,35 @@ def test_in_panic_the_last_that_could_serve_are_used_until_one_can_again() -> No
     assert chosen(made).instance.owner in "ab"
     assert made.replace([instance("c")]) == [key_of(instance("a")), key_of(instance("b"))]
     assert not made.in_panic
+
+
+#: What makes an instance the worse choice, the gravest first.
+WORSE = ("it rests after a failure", "its owner is suspected", "it warms up", "it is in another zone", "it is loaded")
+
+
+@pytest.mark.parametrize(("graver", "lesser"), list(pairwise(WORSE)))
+@pytest.mark.parametrize("best", ["a", "b"])
+def test_a_graver_flaw_outweighs_all_lesser_ones(graver: str, lesser: str, best: str) -> None:
+    worst = "b" if best == "a" else "a"
+    lesser_ones = WORSE[WORSE.index(lesser) :]
+    flaws = {worst: {graver}, best: set(lesser_ones)}
+    zone_of = {name: "south" if "it is in another zone" in has else "north" for name, has in flaws.items()}
+    made = Balancer(Random(1), zone="north", slow_start=1e9)
+    now = 100.0
+    made.replace([instance("z", zone="north")], now=0.0)
+    for name, has in flaws.items():
+        suspects = [each for each, flawed in flaws.items() if "its owner is suspected" in flawed]
+        there = [backend.instance for backend in made.backends.values()]
+        made.replace([*there, instance(name, zone=zone_of[name])], suspects, now)
+        backend = backend_of(made, instance(name, zone=zone_of[name]))
+        backend.new_at = now if "it warms up" in has else -math.inf
+        for _ in range(5 if "it is loaded" in has else 0):
+            backend.chosen(now)
+        if "it rests after a failure" in has:
+            backend.failed(now, now)
+    picked = made.choose({key_of(instance("z", zone="north"))}, now + 0.01)
+    assert picked is not None
+    assert picked.instance.owner == best
 
 
 # New instances

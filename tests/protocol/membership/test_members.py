@@ -115,6 +115,33 @@ def test_whoever_comes_or_goes_nobody_is_favoured_or_left_out(events: list[str],
         assert max(periods_without.values(), default=0) <= 2 * peak
 
 
+@pytest.mark.parametrize("change", ["join", "fail", "both"])
+@pytest.mark.parametrize("probed", [0, 1, 3, 6, 7])
+def test_within_a_round_nobody_is_probed_twice_or_left_out_whoever_comes_or_goes(probed: int, change: str) -> None:
+    for number in range(7):
+        for seed in range(8):
+            who = members(7, seed=seed)
+            done = [target.name for target in (who.next_target() for _ in range(probed)) if target is not None]
+            if change != "join":
+                without(who, f"m{number}")
+            newcomers = crowd(9 + number)[7:] if change != "fail" else []
+            for newcomer in newcomers:
+                who.put(newcomer, 0.0)
+            due = {name for name in who.present if name.startswith("m")} - set(done) - {each.name for each in newcomers}
+            seen: list[str] = []
+            while due - set(seen):
+                target = who.next_target()
+                assert target is not None
+                assert target.name not in {*done, *seen}, "probed twice"
+                seen.append(target.name)
+
+
+def test_each_round_goes_in_an_order_of_its_own() -> None:
+    who = members(7)
+    rounds = {tuple(target.name for target in (who.next_target() for _ in range(7)) if target) for _ in range(20)}
+    assert len(rounds) > 15
+
+
 @law
 @given(st.integers(0, 8), st.integers(0, 8), st.integers(0, 9))
 def test_a_sample_is_of_distinct_present_others(count: int, wanted: int, excluded: int) -> None:

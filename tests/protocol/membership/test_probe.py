@@ -124,6 +124,18 @@ def test_an_early_probe_moves_none_of_the_later_ones() -> None:
     assert one.prober.pinged(FINGERPRINT, 2.49) == []
 
 
+def test_periods_that_passed_while_this_node_was_stopped_are_not_made_up_for() -> None:
+    one = answered(probing())
+    for begun, seq in ((100.0, 2), (101.0, 3)):
+        [ping] = [found for found in one.wake(begun) if isinstance(found, Say)]
+        assert isinstance(ping.message, Ping)
+        assert ping.message.seq == seq
+        target = next(other.life for other in one.others if other.address == ping.to)
+        assert one.prober.acked(Ack(seq, 0, 0), target, begun + 0.01)
+        assert one.prober.deadline == begun + 1.0
+        assert one.wake(begun + 0.99) == []
+
+
 def test_the_first_probe_may_be_early_too() -> None:
     one = probing()
     prober = Prober(one.prober.settings, one.prober.members, one.health, next_period=1.0)

@@ -147,6 +147,27 @@ def test_a_check_that_flaps_is_steady_again_in_the_end() -> None:
     assert (state.flapping, state.needed) == (False, 1)
 
 
+@pytest.mark.parametrize("falls", [4, 5, 8, 200])
+def test_however_often_a_check_fell_eight_times_its_successes_are_enough(falls: int) -> None:
+    state = CheckState.begin(check(successes=3), 0.0)
+    for step in range(falls):
+        for found in (P, P, P, C):
+            state.hear(Finding(found), step / 1000)
+    assert (state.health, state.flapping, state.needed) == (C, True, 24)
+
+
+def test_however_often_a_check_fell_it_is_steady_after_three_half_lives() -> None:
+    """The score is never above 8, and it is steady below 1."""
+    state = CheckState.begin(check(), 0.0)
+    for step in range(1000):
+        state.hear(Finding(C if step % 2 else P), step / 100_000)
+    for second in range(1, 60):
+        state.hear(Finding(P), float(second))
+        assert state.flapping
+    state.hear(Finding(P), 60.1)
+    assert not state.flapping
+
+
 @law
 @given(st.integers(3, 200))
 def test_a_service_that_is_up_every_other_time_is_not_let_in_again_and_again(times: int) -> None:

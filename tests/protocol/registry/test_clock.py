@@ -31,6 +31,21 @@ def test_a_stamp_from_too_far_a_future_is_not_believed() -> None:
     assert clock.stamp(0.0) == Stamp(BORN, 0, "a")
 
 
+def test_a_stamp_from_just_not_too_far_a_future_is_believed() -> None:
+    clock = Clock("a", BORN)
+    assert clock.hear(Stamp(BORN + AHEAD_MAX, 0, "b"), 0.0)
+    assert clock.stamp(0.0) == Stamp(BORN + AHEAD_MAX, 1, "a")
+
+
+def test_an_old_stamp_that_is_heard_late_does_not_take_the_clock_back() -> None:
+    clock = Clock("a", BORN)
+    for old in (Stamp(BORN - 7, 9, "b"), Stamp(BORN + 500, 3, "b"), Stamp(BORN + 500, 1, "b")):
+        latest = clock.stamp(0.0)
+        assert clock.hear(Stamp(BORN + 500, 4, "b"), 0.0)
+        assert clock.hear(old, 0.0)
+        assert clock.stamp(0.0) > max(latest, Stamp(BORN + 500, 4, "a"))
+
+
 def test_a_clock_that_was_set_right_believes_what_it_did_not() -> None:
     clock = Clock("a", 0)
     present = Stamp(BORN, 0, "b")

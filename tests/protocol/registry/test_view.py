@@ -166,6 +166,24 @@ def test_empty_services_are_forgotten_in_the_end_but_no_index_ever_falls(monkeyp
     assert all(seen.view.service(name).index >= index for name, index in indices.items())
 
 
+def test_a_forgotten_service_leaves_the_highest_index_in_whatever_order_they_were_emptied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gossipreg.protocol.registry.view._EMPTY_MAX", 2)
+    seen = Seen()
+    names = ("first", "second", "third", "fourth")
+    for name in names:
+        seen.offer(name, service=name)
+    for name in reversed(names):
+        seen.bury(name)
+    highest = seen.view.highest
+    assert seen.offer("x", service="one-more") == ["one-more"]
+    gone = [name for name in names if name not in seen.view.services]
+    assert gone
+    for name in gone:
+        assert seen.view.service(name).index == highest
+
+
 @law
 @given(
     st.lists(

@@ -270,15 +270,25 @@ async def test_an_agent_leaves_when_told(client: Client) -> None:
     assert client.left == ["leave"]
 
 
-async def test_a_command_is_taken_only_where_commands_are() -> None:
+@pytest.mark.parametrize("allowed", ["off", "own"])
+async def test_a_command_is_not_taken_from_a_client_unless_the_agent_was_told_so(allowed: str) -> None:
+    """``own`` is for the agent's own files."""
+    node = FakeNode(command_checks=allowed)
+    client = Client(node)
     check = {"args": ["/bin/true"], "interval": "10s"}
-    service = {"Name": "web", "Port": 80, "Check": check}
-    careful = FakeNode()
-    said = await Client(careful).ask("PUT", "agent/service/register", service)
-    assert (said.status, careful.own("web")) == (400, None)
+    said = await client.ask("PUT", "agent/service/register", {"Name": "web", "Port": 80, "Check": check})
+    assert (said.status, node.own("web")) == (400, None)
     assert "Scripts are disabled" in said.text
+    await client.put("agent/service/register", {"Name": "web", "Port": 80})
+    said = await client.ask("PUT", "agent/check/register", {"Name": "sly", "ServiceID": "web", **check})
+    assert (said.status, node.checked["web"]) == (400, ())
+    assert "Scripts are disabled" in said.text
+
+
+async def test_a_command_is_taken_where_commands_are() -> None:
+    check = {"args": ["/bin/true"], "interval": "10s"}
     trusting = FakeNode(command_checks="api")
-    await Client(trusting).put("agent/service/register", service)
+    await Client(trusting).put("agent/service/register", {"Name": "web", "Port": 80, "Check": check})
     assert [(each.kind, each.timeout) for each in trusting.checked["web"]] == [(Kind.COMMAND, 30)]
 
 
