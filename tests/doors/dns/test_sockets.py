@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from typing import Any
 
 import pytest
+import trio
 
 from gossipreg.doors.dns import sockets
 from gossipreg.doors.dns.sockets import Sockets, open_sockets
@@ -53,18 +55,46 @@ async def test_an_address_in_use_is_named_with_the_remedy(kind: socket.SocketKin
 
 
 async def test_a_port_that_is_free_for_udp_only_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[tuple[socket.SocketKind, int]] = []
+    bound = sockets._bound
+
+    def bind(family: int, kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+        tries.append((kind, port))
+        if len(tries) == 2:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        return bound(family, kind, host, 0)  # what else listens on this machine is not this test's business
+
+    monkeypatch.setattr(sockets, "_bound", bind)
+    await close(await open_sockets(Address("127.0.0.1", 0)))
+    assert [kind for kind, _ in tries] == [socket.SOCK_DGRAM, socket.SOCK_STREAM] * 2
+    assert [port > 0 for _, port in tries] == [False, True] * 2, "the stream's is to be that of the datagrams"
+
+
+async def test_a_port_that_is_free_for_neither_is_not_looked_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[socket.SocketKind] = []
     bound = sockets._bound
 
     def bind(family: int, kind: socket.SocketKind, host: str, port: int) -> socket.socket:
         tries.append(kind)
-        if tries.count(socket.SOCK_STREAM) == 1 and kind is socket.SOCK_STREAM:
+        if kind is socket.SOCK_STREAM:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-        return bound(family, kind, host, port)
+        return bound(family, kind, host, 0)
 
     monkeypatch.setattr(sockets, "_bound", bind)
-    await close(await open_sockets(Address("127.0.0.1", 0)))
-    assert len(tries) == 4
+    with pytest.raises(BindError, match="address already in use"):
+        await open_sockets(Address("127.0.0.1", 0))
+    assert len(tries) == 2 * sockets._PORT_TRIES
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """Knows no name: what a name server somewhere says, and how long it takes, is not these tests' business."""
+
+    async def getaddrinfo(self, host: Any, *_: Any, **__: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        raise socket.gaierror(socket.EAI_NONAME, f"no {host!r}")
+
+    async def getnameinfo(self, *_: Any) -> Any:
+        raise NotImplementedError
 
 
 @pytest.mark.parametrize(
@@ -76,6 +106,7 @@ async def test_a_port_that_is_free_for_udp_only_is_drawn_anew(monkeypatch: pytes
     ],
 )
 async def test_an_address_that_is_not_ours_is_named(host: str, reason: str) -> None:
+    trio.socket.set_custom_hostname_resolver(Resolver())  # for this run of trio only
     with pytest.raises(BindError, match=f"cannot listen on {host}:8600 for DNS: {reason}: pass --dns HOST:PORT"):
         await open_sockets(Address(host, 8600))
 
