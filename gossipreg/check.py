@@ -280,8 +280,9 @@ def read_check(value: object) -> Check:
 
 def read_checks(values: Iterable[object]) -> tuple[Check, ...]:
     """The checks of one instance. Raises ``InvalidInstance``, naming place and field: ``checks[0].interval: ...``."""
-    if not isinstance(values, list | tuple):
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
         raise InvalidInstance(f"checks: {values!r:.80} is not a list of checks")
+    values = tuple(values)
     if len(values) > limits.CHECKS_PER_INSTANCE_MAX:
         raise InvalidInstance(f"checks: {len(values)} are given, {limits.CHECKS_PER_INSTANCE_MAX} are allowed")
     return tuple(_read_in_place(values))

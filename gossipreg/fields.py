@@ -148,15 +148,18 @@ class Switch(Kind):
 
 @attrs.frozen(eq=False, repr=False)
 class Choice(Kind):
-    """One of a few words."""
+    """One of a few words. ``optional``: None will do."""
 
     options: tuple[str, ...]
+    optional: bool = False
 
     def wrong(self, value: Any) -> str | None:
         """As said."""
-        if isinstance(value, str) and value in self.options:
+        if (value is None and self.optional) or (isinstance(value, str) and value in self.options):
             return None
-        return f"{shown(value)} is neither {', '.join(self.options[:-1])} nor {self.options[-1]}"
+        *others, last = self.options
+        wrong = f"neither {', '.join(others)} nor" if others else "not"
+        return f"{shown(value)} is {wrong} {last}"
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -152,11 +152,16 @@ class Member:
 
 
 def _text_tuple(value: Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+    """A tuple of what should be strings; anything else stays as it is, for `Instance.check` to refuse by name."""
+    if isinstance(value, str):
+        return (value,)
+    listed = isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)  # whatever its type says
+    return tuple(value) if listed else value  # type: ignore[return-value]
 
 
 def _text_map(value: Mapping[str, str]) -> Mapping[str, str]:
-    return dict(value)
+    """Likewise."""
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 @attrs.frozen(kw_only=True)
@@ -192,12 +197,12 @@ class Instance:
     def check(self) -> None:
         """Raise ``InvalidInstance``, naming the field, unless every field is within its type and limits."""
         _check_name("service", self.service)
+        _check_host(self.host)  # first, since the default id is made of them
+        _check_range("port", self.port, 1, 65_535)
         if not isinstance(self.id, str) or len(self.id) > limits.ID_CHARS_MAX or not _ID.fullmatch(self.id):
             raise InvalidInstance(
                 f"id: {_shown(self.id)} is not an id: use 1 to {limits.ID_CHARS_MAX} printable ASCII characters"
             )
-        _check_host(self.host)
-        _check_range("port", self.port, 1, 65_535)
         _check_range("weight", self.weight, 0, limits.WEIGHT_MAX)
         if self.role is not None:
             _check_name("role", self.role)
@@ -252,7 +257,9 @@ def _is_text(value: object, low: int, high: int) -> bool:
 
 
 def _check_tags(tags: object) -> None:
-    if not isinstance(tags, tuple) or len(tags) > limits.TAGS_MAX:
+    if not isinstance(tags, tuple):
+        raise InvalidInstance(f"tags: {_shown(tags)} is not a list of strings")
+    if len(tags) > limits.TAGS_MAX:
         raise InvalidInstance(f"tags: at most {limits.TAGS_MAX} strings are allowed")
     for tag in tags:
         if not _is_text(tag, 1, limits.TAG_CHARS_MAX):
@@ -260,7 +267,9 @@ def _check_tags(tags: object) -> None:
 
 
 def _check_meta(meta: object) -> None:
-    if not isinstance(meta, dict) or len(meta) > limits.META_ENTRIES_MAX:
+    if not isinstance(meta, dict):
+        raise InvalidInstance(f"meta: {_shown(meta)} does not give strings by name")
+    if len(meta) > limits.META_ENTRIES_MAX:
         raise InvalidInstance(f"meta: at most {limits.META_ENTRIES_MAX} entries are allowed")
     for key, value in meta.items():
         if not _is_text(key, 1, limits.META_KEY_CHARS_MAX):

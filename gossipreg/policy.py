@@ -18,7 +18,7 @@ By = Literal["tag", "zone"]
 
 
 def _shares(value: Mapping[str, int]) -> Mapping[str, int]:
-    return dict(value)
+    return dict(value) if isinstance(value, Mapping) else value  # else for `Split.check` to refuse by name
 
 
 @attrs.frozen
@@ -42,8 +42,10 @@ class Split:
     def check(self) -> None:
         """Raise ``InvalidPolicy``, naming the field, unless it can be obeyed."""
         _check_service(self.service)
-        if self.by not in get_args(By):
-            raise InvalidPolicy(f"by: {self.by!r} is neither tag nor zone")
+        if not isinstance(self.by, str) or self.by not in get_args(By):
+            raise InvalidPolicy(f"by: {self.by!r:.80} is neither tag nor zone")
+        if not isinstance(self.shares, dict):
+            raise InvalidPolicy(f"split: {self.shares!r:.80} does not give shares by {self.by}, as in v1=90 v2=10")
         if not 1 <= len(self.shares) <= limits.SPLIT_SHARES_MAX:
             raise InvalidPolicy(f"split: give 1 to {limits.SPLIT_SHARES_MAX} shares, as in v1=90 v2=10")
         for label, share in self.shares.items():
@@ -114,6 +116,14 @@ class Maintenance:
 Rule = Split | WeightOverride | Maintenance
 
 KINDS: Final[Mapping[str, type[Rule]]] = {each.kind: each for each in (Split, WeightOverride, Maintenance)}
+
+
+def check_rule(rule: object) -> None:
+    """Raise ``InvalidPolicy`` for what is no rule, or for one that cannot be obeyed."""
+    if not isinstance(rule, Split | WeightOverride | Maintenance):
+        kinds = ", ".join(each.__name__ for each in KINDS.values())
+        raise InvalidPolicy(f"rule: {rule!r:.80} is none of {kinds}")
+    rule.check()
 
 
 @attrs.frozen

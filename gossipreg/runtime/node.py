@@ -27,7 +27,7 @@ from gossipreg.model import (
     Status,
     check_reason,
 )
-from gossipreg.policy import Policy, Rule
+from gossipreg.policy import Policy, Rule, check_rule
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.checks import Finding
@@ -318,7 +318,7 @@ class Node:
         when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and
         ``CredentialsUnavailable`` for credentials without a credential key.
         """
-        read = read_checks(list(checks))
+        read = read_checks(checks)
         if self.command_checks == "off" and any(check.kind is Kind.COMMAND for check in read):
             raise InvalidInstance('checks: commands are off on this node: set command_checks to "own" or "api"')
         definition = Definition(
@@ -336,6 +336,7 @@ class Node:
             credentials={} if credentials is None else credentials,
         )
         offer = definition.offer(member=self.name, host=self.address.host, zone=self._engine.identity.zone)
+        offer.instance.check()  # before anything is done with what may be of any type
         before = self._life.offers.get(offer.instance.id)
         return await self._life.register(
             attrs.evolve(offer, maintenance=None if before is None else before.maintenance)
@@ -404,6 +405,7 @@ class Node:
         With a data directory it is on disk before anybody is told. Raises ``InvalidPolicy``, ``NodeClosed``, and
         ``StorageError`` if the disk refuses it: then it is in force nowhere.
         """
+        check_rule(rule)
         await self._life.set_policy(rule)
         word = self._engine.knowledge.policies.get(rule.key)
         policy = None if word is None else word.policy

@@ -8,47 +8,29 @@ from typing import Any, Final
 
 import attrs
 
-from gossipreg.errors import ConfigError
+from gossipreg.errors import ConfigError, InvalidSetting
+from gossipreg.fields import Choice, Number, Switch, Text, Whole, check, setting, shown
 from gossipreg.model import Address, is_name
 from gossipreg.runtime.toml import read_toml
 
 
 def _address(value: str | Address) -> Address:
-    return value if isinstance(value, Address) else Address.parse(value)
+    if isinstance(value, Address):
+        return value
+    try:
+        if isinstance(value, str):
+            return Address.parse(value)
+    except ConfigError as error:
+        raise InvalidSetting(f"listen: {error}", ("listen",)) from None
+    raise InvalidSetting(f"listen: {shown(value)} is not a string", ("listen",))
 
 
-def _checked_name(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
-    if value is not None and not is_name(value):
-        raise ConfigError(
-            f"{attribute.name}: {value!r} is not a name: use 1 to 63 letters, digits and inner '.', '_', '-'"
-        )
+def _read_name(text: str) -> None:
+    if not is_name(text):
+        raise ConfigError(f"{shown(text)} is not a name: use 1 to 63 letters, digits and inner '.', '_', '-'")
 
 
-def _at_least(low: float) -> Any:
-    def check(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
-        if not low <= value < float("inf"):
-            raise ConfigError(f"{attribute.name}: {value!r} is not a number of at least {low:g}")
-
-    return check
-
-
-def _checked_version(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
-    if value not in (None, "v1", "v2"):
-        raise ConfigError(f"{attribute.name}: {value!r} is neither v1 nor v2")
-
-
-def _checked_share(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{attribute.name}: {value!r} is not a share from 0 to 1")
-
-
-def _checked_sticky(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
-    if value not in (None, "source"):
-        raise ConfigError(f"{attribute.name}: {value!r} is not source, the only thing that callers can be told by")
-
-
-def _option(default: Any, doc: str, validator: Any = None) -> Any:
-    return attrs.field(default=default, validator=validator, metadata={"doc": doc})
+_DAY: Final = 86_400.0
 
 
 @attrs.frozen(kw_only=True)
@@ -58,47 +40,60 @@ class Forward:
     listen: Address = attrs.field(
         converter=_address, metadata={"doc": "Address to listen on; port 0 takes any free one."}
     )
-    service: str = attrs.field(validator=_checked_name, metadata={"doc": "The service that it leads to."})
-    tag: str | None = _option(None, "Only to instances with this tag.")
-    role: str | None = _option(None, "Only to instances with this role.", _checked_name)
-    zone: str | None = _option(None, "Where the balancer is: instances there go first.", _checked_name)
-    connect_timeout: float = _option(
-        1.0, "How long an instance may take to accept a connection, in seconds.", _at_least(0.001)
+    service: str = setting(Text(_read_name), attrs.NOTHING, "The service that it leads to.")
+    tag: str | None = setting(Text(optional=True), None, "Only to instances with this tag.")
+    role: str | None = setting(Text(_read_name, optional=True), None, "Only to instances with this role.")
+    zone: str | None = setting(
+        Text(_read_name, optional=True), None, "Where the balancer is: instances there go first."
     )
-    tries: int = _option(3, "How many instances a connection is tried at.", _at_least(1))
-    drain_time: float = _option(
-        30.0, "How long connections to an instance that is gone may still run, in seconds.", _at_least(0)
+    connect_timeout: float = setting(
+        Number(0.001, 3600.0, "seconds"), 1.0, "How long an instance may take to accept a connection, in seconds."
     )
-    idle_timeout: float = _option(
-        0.0, "Seconds after which a connection is cut over which nothing comes, either way; 0 is never.", _at_least(0)
+    tries: int = setting(Whole(1, 1000), 3, "How many instances a connection is tried at.")
+    drain_time: float = setting(
+        Number(0.0, _DAY, "seconds"),
+        30.0,
+        "How long connections to an instance that is gone may still run, in seconds.",
     )
-    connections_max: int = _option(4096, "Connections at once; further ones wait to be accepted.", _at_least(1))
-    instance_connections_max: int = _option(
-        0, "Connections to one instance at once; beyond it others are used. 0 is no limit.", _at_least(0)
+    idle_timeout: float = setting(
+        Number(0.0, 30 * _DAY, "seconds"),
+        0.0,
+        "Seconds after which a connection is cut over which nothing comes, either way; 0 is never.",
     )
-    backlog: int = _option(1024, "Connections that the kernel keeps waiting.", _at_least(1))
-    panic: bool = _option(False, "When no instance can serve, use the last ones that could.")
-    panic_threshold: float = _option(
+    connections_max: int = setting(Whole(1, 1_000_000), 4096, "Connections at once; further ones wait to be accepted.")
+    instance_connections_max: int = setting(
+        Whole(0, 1_000_000), 0, "Connections to one instance at once; beyond it others are used. 0 is no limit."
+    )
+    backlog: int = setting(Whole(1, 65_535), 1024, "Connections that the kernel keeps waiting.")
+    panic: bool = setting(Switch(), default=False, doc="When no instance can serve, use the last ones that could.")
+    panic_threshold: float = setting(
+        Number(0.0, 1.0),
         0.0,
         "When fewer than this share of the instances can be reached because many owners failed at once, use also those "
         "that were lost; 0 is never.",
-        _checked_share,
     )
-    slow_start: float = _option(
-        0.0, "Seconds in which the share of a new instance grows from nothing to its own; 0 is at once.", _at_least(0)
+    slow_start: float = setting(
+        Number(0.0, _DAY, "seconds"),
+        0.0,
+        "Seconds in which the share of a new instance grows from nothing to its own; 0 is at once.",
     )
-    sticky: str | None = _option(
-        None, "Keep each caller at one instance: by source, the address that it calls from.", _checked_sticky
+    sticky: str | None = setting(
+        Choice(("source",), optional=True),
+        None,
+        "Keep each caller at one instance: by source, the address that it calls from.",
     )
-    proxy_protocol: str | None = _option(
-        None, "Tell the instance who calls, by a PROXY protocol header: v1 (text) or v2.", _checked_version
+    proxy_protocol: str | None = setting(
+        Choice(("v1", "v2"), optional=True),
+        None,
+        "Tell the instance who calls, by a PROXY protocol header: v1 (text) or v2.",
     )
+
+    def __attrs_post_init__(self) -> None:
+        check(self)
 
 
 #: The settings that a user has a say in for every port alike.
 OPTIONS: Final = tuple(field for field in attrs.fields(Forward) if field.name not in ("listen", "service"))
-
-_NOUNS: Final[Mapping[type, str]] = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
 
 
 def kind(field: attrs.Attribute[Any]) -> type:
@@ -128,18 +123,12 @@ def _forward(where: str, table: Mapping[str, Any], common: Mapping[str, Any]) ->
 
 
 def _checked(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The table's settings, each of the right type. Raises ``ConfigError``."""
+    """The table's settings. Raises ``ConfigError`` for one that there is not, or that is missing."""
     fields = attrs.fields_dict(Forward)
     for name, value in table.items():
         if name not in fields:
             raise ConfigError(f"unknown key {name!r}: the keys are {', '.join(fields)}")
-        wanted = kind(fields[name])
-        if wanted is float and type(value) is int:
-            yield name, float(value)
-        elif type(value) is wanted:
-            yield name, value
-        else:
-            raise ConfigError(f"{name}: {value!r} is not {_NOUNS[wanted]}")
+        yield name, value
     for name in ("listen", "service"):
         if name not in table:
             raise ConfigError(f"{name}: is missing")

@@ -47,9 +47,9 @@ ORDERS = ("--listen", "127.0.0.1:0", "--service", "orders")
     [
         ((), "--listen: give --listen HOST:PORT and --service NAME for each port, or --forwards FILE"),
         (("--listen", "a:1"), "1 --listen and 0 --service: give one --service for each --listen, in order"),
-        (("--listen", "here", "--service", "a"), "cannot read the port of 'here'"),
+        (("--listen", "here", "--service", "a"), "listen: cannot read the port of 'here'"),
         ((*ORDERS, "--metrics", "here"), "--metrics: cannot read the port of 'here'"),
-        ((*ORDERS, "--tries", "0"), "tries: 0 is not a number of at least 1"),
+        ((*ORDERS, "--tries", "0"), "tries: 0 is not a whole number from 1 to 1000"),
         ((*ORDERS, "--proxy-protocol", "v3"), "proxy_protocol: 'v3' is neither v1 nor v2"),
         ((*ORDERS, "--join", "127.0.0.1:1", "--http", "127.0.0.1:2"), "--http: the balancer is a member itself"),
         ((*ORDERS, "--forwards", "x.toml"), "--forwards: names the ports itself"),

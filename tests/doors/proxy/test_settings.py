@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -48,13 +49,19 @@ def test_a_file_has_a_table_for_each_port_and_the_rest_is_common(file: Path) -> 
         ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ntry = 1", "forward 1: unknown key 'try': the keys are"),
         ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ntries = '1'", "tries: '1' is not a whole number"),
         ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ntries = true", "tries: True is not a whole number"),
-        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ntries = 0", "tries: 0 is not a number of at least 1"),
+        (
+            "[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ntries = 0",
+            "tries: 0 is not a whole number from 1 to 1000",
+        ),
         ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a b'", "service: 'a b' is not a name"),
-        ("[[forward]]\nlisten = 'here'\nservice = 'a'", "cannot read the port of 'here'"),
+        ("[[forward]]\nlisten = 'here'\nservice = 'a'", "listen: cannot read the port of 'here'"),
         ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\nproxy_protocol = '3'", "'3' is neither v1 nor v2"),
         ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\ndrain_time = nan", "drain_time: nan is not a number"),
         ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\nsticky = 'cookie'", "'cookie' is not source"),
-        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\npanic_threshold = 50", "50.0 is not a share from 0 to 1"),
+        (
+            "[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\npanic_threshold = 50",
+            "50.0 is not a number from 0",
+        ),
         ("[[forward", "is not TOML"),
     ],
 )
@@ -64,6 +71,35 @@ def test_what_is_wrong_in_a_file_is_named(file: Path, text: str, sentence: str) 
         load_forwards(file, {})
     assert sentence in str(refused.value)
     assert str(file) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"listen": None}, "listen: None is not a string"),
+        ({"listen": "here"}, "listen: cannot read the port of 'here'"),
+        ({"service": None}, "service: None is not a string"),
+        ({"tag": 5}, "tag: 5 is not a string"),
+        ({"role": "a b"}, "role: 'a b' is not a name"),
+        ({"zone": ["a"]}, "zone: ['a'] is not a string"),
+        ({"tries": 1.5}, "tries: 1.5 is not a whole number from 1 to 1000"),
+        ({"tries": True}, "tries: True is not a whole number"),
+        ({"connections_max": 2.5}, "connections_max: 2.5 is not a whole number"),
+        ({"backlog": 10**9}, "backlog: 1000000000 is not a whole number from 1 to 65535"),
+        ({"connect_timeout": "1"}, "connect_timeout: '1' is not a number of seconds from 0.001 to 3600"),
+        ({"connect_timeout": 0}, "connect_timeout: 0.0 is not a number of seconds"),
+        ({"drain_time": float("inf")}, "drain_time: inf is not a number of seconds"),
+        ({"idle_timeout": -1}, "idle_timeout: -1.0 is not a number of seconds"),
+        ({"panic": "no"}, "panic: 'no' is not true or false"),
+        ({"panic_threshold": True}, "panic_threshold: True is not a number from 0 to 1"),
+        ({"sticky": True}, "sticky: True is not source"),
+        ({"proxy_protocol": 1}, "proxy_protocol: 1 is neither v1 nor v2"),
+    ],
+)
+def test_what_is_wrong_in_python_is_named_too(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Forward(**{"listen": "127.0.0.1:0", "service": "a"} | values)
+    assert str(refused.value).startswith(sentence)
 
 
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:
