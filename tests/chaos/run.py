@@ -43,6 +43,9 @@ _TOO_LATE: Final = 5.0
 #: From one look at a host to the next (seconds of progress).
 _LOOK_GAP: Final = 0.6
 
+#: After a longer healing the timeline says what was wrong at last (seconds of progress).
+_SOON: Final = 5.0
+
 #: From one try of a judgement to the next (seconds of progress).
 _JUDGE_GAP: Final = 0.5
 
@@ -230,6 +233,7 @@ class Run:
         """Ask until every view is right, twice in a row; what is wrong at the bound is a violation."""
         begin = self.progress.now
         right: list[View] | None = None
+        last = ""
         while True:
             self._watch_once()
             late = self.progress.now > begin + self.wishes.bound
@@ -237,6 +241,7 @@ class Run:
             if not found and right is not None:
                 break
             right = None if found else views
+            last = f"; last was {min(found)}" if found else last
             if found and late:
                 self.violations += sorted(set(found))
                 raise _Broken
@@ -244,7 +249,7 @@ class Run:
         self.record(Settled(self.progress.now, tuple(views)))
         took = self.progress.now - begin
         self.settled_after.append(took)
-        self.tell(f"{verdict}, {took:.1f} s after the heal")
+        self.tell(f"{verdict}, {took:.1f} s after the heal{last if took > _SOON else ''}")
 
     async def _views(self, *, late: bool) -> tuple[list[View], list[Violation]]:
         views = []
