@@ -68,6 +68,7 @@ class Checker:
     _removals: dict[tuple[str, str], tuple[int, float]] = attrs.field(factory=dict)  # number, when it was answered
     _acknowledged: set[int] = attrs.field(factory=set)
     _indexes: dict[tuple[str, str], int] = attrs.field(factory=dict)  # observer, service -> the last one shown
+    _claimed: dict[int, int] = attrs.field(factory=dict)  # claim under way -> highest term shown before
     _primaries: dict[tuple[str, str], int] = attrs.field(factory=dict)  # observer, service -> highest term shown
 
     def feed(self, record: Record) -> list[Violation]:
@@ -81,6 +82,10 @@ class Checker:
                 return self._asked([Violation("runs", f"{record.host} {record.how}")])
             case Complained():
                 return self._asked([Violation("tracebacks", f"{record.host} wrote {record.line}")])
+            case Done():
+                found = list(self._next_term(record))
+                self._done(record)
+                return self._asked(found)
         self._note(record)
         return []
 
@@ -88,8 +93,6 @@ class Checker:
         match record:
             case Begun(operation=operation):
                 self._begun(operation)
-            case Done():
-                self._done(record)
             case Started(host=host, at=at):
                 self._alive.add(host)
                 self._started[host] = at
@@ -118,12 +121,22 @@ class Checker:
     def _asked(self, found: Iterable[Violation]) -> list[Violation]:
         return [each for each in found if each.invariant in self.invariants]
 
+    def _next_term(self, done: Done) -> Iterable[Violation]:
+        """A claim that asked for the next term got one above all that its agent had shown before."""
+        highest = self._claimed.pop(done.operation.number, 0)
+        if done.outcome == "ok" and done.operation.role and done.term <= highest:
+            host = _name(done.operation.host)
+            yield Violation("terms", f"{host} gave {done.operation.id} the term {done.term}, after {highest} was shown")
+
     # What happened
 
     def _begun(self, operation: Operation) -> None:
         self._operations[operation.number] = operation
+        host = _name(operation.host)
         if operation.id:
-            self._instances[_name(operation.host), operation.id].busy += 1
+            self._instances[host, operation.id].busy += 1
+        if operation.role:
+            self._claimed[operation.number] = self._primaries.get((host, operation.service), 0)
 
     def _done(self, done: Done) -> None:
         operation = done.operation

@@ -392,6 +392,17 @@ def test_a_primary_of_a_lower_term_than_one_shown_before_is_found() -> None:
     assert story.seen(2, row(one, term=1), service=ROLES) == set()
 
 
+def test_a_next_term_that_is_not_above_one_shown_before_is_found() -> None:
+    story = Story()
+    one = story.register(0, id="n1-5", service=ROLES, role="primary", term=4)
+    assert story.seen(1, row(one, term=4), service=ROLES) == set()
+    for term, expected in ((5, set()), (4, {"terms"}), (1, {"terms"})):
+        operation = Operation(next(story.numbers), 0.0, 1, "register", id="n2-5", service=ROLES, role="primary")
+        begin = story.pass_(1)
+        story.feed(Begun(begin, operation))
+        assert story.feed(Done(story.pass_(1), begin, operation, "ok", 200, "", term)) == expected
+
+
 def test_a_host_that_is_cut_off_and_does_not_say_so_is_found() -> None:
     story = Story()
     begin = story.pass_(1)
