@@ -24,7 +24,7 @@ INVARIANTS: Final[Mapping[str, str]] = {
     "index": "a service's index at one agent never falls, not even over a restart",
     "runs": "no agent ends by itself, or no longer answers; one that is asked to leave ends with 0, a namesake with 1",
     "tracebacks": "no agent writes a traceback",
-    "terms": "the terms that one agent shows as primary never decrease, and the next is higher, unless it lost its disk",
+    "terms": "the terms that an agent shows as primary never decrease, and the next is higher, unless it lost its disk",
     "isolated": "an agent that hears no other says that it is isolated within 10 s",
     "stays": "hosts that nothing befalls do not call each other failed",
 }
