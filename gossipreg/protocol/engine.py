@@ -272,6 +272,14 @@ class Engine:
 
     def register(self, instance: Instance, now: float) -> list[Output]:
         """Offer ``instance``, or replace one of its id. Raises `InvalidInstance`, `RecordTooLarge`, `NodeClosed`."""
+        self.check_registration(instance)
+        record, change = self.knowledge.registry.offer(instance, self.identity.generation)
+        self._say_own(record, change, now)
+        self._refresh()
+        return self._done()
+
+    def check_registration(self, instance: Instance) -> None:
+        """Raise what `register` would; nothing has changed then."""
         self._check_open()
         instance.check()
         size = len(pack_instance(instance))
@@ -290,10 +298,6 @@ class Engine:
                 f"term: {len(self.knowledge.terms)} services have terms already, as many as are allowed: reset those "
                 "that are gone with `gossipreg role reset`"
             )
-        record, change = self.knowledge.registry.offer(instance, self.identity.generation)
-        self._say_own(record, change, now)
-        self._refresh()
-        return self._done()
 
     def deregister(self, id: str, now: float) -> list[Output]:
         """Withdraw one of this node's own instances. Raises `UnknownInstance`, `NodeClosed`."""

@@ -72,6 +72,7 @@ class Life:
     monitor: Monitor = attrs.field(init=False)
     _index_noted: int = attrs.field(init=False, default=0)  # on disk; below 0 when that failed
     _leaving: trio.Lock = attrs.field(factory=trio.Lock)
+    _claiming: dict[str, list[int]] = attrs.field(init=False, factory=dict)  # terms that are being written, by service
     _policies_turn: trio.Lock = attrs.field(factory=trio.Lock)  # what is held of policies, and what is on disk
     _closed: trio.Event = attrs.field(factory=trio.Event)
 
@@ -98,11 +99,41 @@ class Life:
         id_ = offer.instance.id
         self.monitor.make_room(id_, offer.checks)
         before = self.offers.get(id_)
+        if self.keeper is not None and (raised := self._raised_by(offer)) is not None:
+            await self._store_and_offer(offer, raised, self.keeper)
+            return self.shown(offer.instance)
         self._offer(offer)
         if self.keeper is not None:
             with self._undoing(id_, before):
                 await self.keeper.put(id_, offer.packed(), term=self._term_of(offer))
         return self.shown(offer.instance)
+
+    def _raised_by(self, offer: Offer) -> TermRegister | None:
+        """The term register of the offer's service once the offer is made, if that raises it."""
+        instance = offer.instance
+        register = self.engine.knowledge.terms.get(instance.service) or TermRegister(instance.service)
+        raised = register.raised(instance) if instance.term else register
+        return None if raised == register else raised
+
+    async def _store_and_offer(self, offer: Offer, raised: TermRegister, keeper: Keeper) -> None:
+        """Make an offer once it is on disk: a term that everybody has heard of cannot be taken back."""
+        self.engine.check_registration(offer.instance)
+        claiming = self._claiming.setdefault(raised.service, [])
+        claiming.append(offer.instance.term)
+        try:
+            with trio.CancelScope(shield=True):  # as with a policy
+                async with self._policies_turn:
+                    await keeper.put(offer.instance.id, offer.packed(), term=(raised.service, pack(raised)))
+                    self.check_open()
+                    self._offer(offer)
+        finally:
+            claiming.remove(offer.instance.term)
+            if not claiming:
+                self._claiming.pop(raised.service, None)
+
+    def next_term(self, service: str) -> int:
+        """A term above all that are known here, those included that are just being written. Raises ``NotJoined``."""
+        return max([self.engine.next_term(service), *(term + 1 for term in self._claiming.get(service, ()))])
 
     def _term_of(self, offer: Offer | None) -> tuple[str, bytes] | None:
         """The term register that is to be on disk along with a change of ``offer``, if it states a term.

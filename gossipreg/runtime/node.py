@@ -207,7 +207,7 @@ class Node:
         Raises ``NotJoined`` while the node has reached none of the members that it was told of, for it then knows
         nothing; and ``InvalidInstance`` if the highest is the greatest that there can be.
         """
-        return self._engine.next_term(service)
+        return self._life.next_term(service)
 
     def note(self, instance: Instance) -> str:
         """Why ``instance``, which `register` or `set_maintenance` returned, is not called as it was stated.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -152,7 +153,47 @@ async def test_a_reset_that_the_disk_refuses_did_not_happen(tmp_path: Path, monk
         assert again.next_term("pg") == 1
 
 
-async def test_a_term_on_disk_that_cannot_be_read_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_claim_that_the_disk_refuses_fences_nobody_and_takes_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: Any, **__: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        raise StorageError("free some space on its disk")
+
+    async with open_node(config("ann", data_dir=tmp_path)) as ann, open_node(config("bob", ann)) as bob:
+        await two_claims(ann, bob)
+        with monkeypatch.context() as patch:
+            patch.setattr("gossipreg.runtime.persistence.Keeper.put", full)
+            before = ann.index(), ann._engine.fingerprint
+            for id_ in ("pg-1", "pg-9"):
+                with pytest.raises(StorageError):
+                    await ann.register("pg", port=9, id=id_, role=PRIMARY, term=9)
+            assert (ann.index(), ann._engine.fingerprint) == before, "nothing is there to be told"
+        await until_roles(ann, {"pg-1": FENCED, "pg-2": PRIMARY})
+        assert ann.next_term("pg") == 3
+
+
+async def test_a_number_is_given_once_though_the_claim_before_is_still_being_written(tmp_path: Path) -> None:
+    async with open_node(config("ann", data_dir=tmp_path)) as ann:
+        given: list[int] = []
+
+        async def claim(number: int) -> None:
+            given.append(ann.next_term("pg"))
+            await ann.register("pg", port=number, id=f"pg-{number}", role=PRIMARY, term=given[-1])
+
+        async with trio.open_nursery() as nursery:
+            for number in range(1, 9):
+                nursery.start_soon(claim, number)
+        assert sorted(given) == list(range(1, 9))
+        assert ann.next_term("pg") == 9
+        assert not ann._life._claiming
+    async with open_node(config("ann", data_dir=tmp_path)) as ann:
+        assert ann.next_term("pg") == 9
+
+
+async def test_a_term_on_disk_that_cannot_be_read_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_node(config("ann", data_dir=tmp_path)) as ann:
         await ann.register("pg", port=1, id="pg-1", role=PRIMARY, term=4)
         keeper = ann._life.keeper
@@ -161,5 +202,8 @@ async def test_a_term_on_disk_that_cannot_be_read_is_left_out(tmp_path: Path, ca
         await keeper.put_term("other", (await keeper.load()).terms["pg"])
     async with open_node(config("ann", data_dir=tmp_path)) as again:
         assert [each.service for each in again.terms()] == ["pg"]
+        keeper = again._life.keeper
+        assert keeper is not None
+        assert set((await keeper.load()).terms) == {"pg"}
     assert "the term of search on disk is not used" in caplog.text
     assert "the term of other on disk is not used: it says something else" in caplog.text
