@@ -33,9 +33,9 @@ def sources(room: str) -> list[Path]:
     return sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
 
 
-def tests_of(room: str) -> list[str]:
-    """The tests of a room: its own, those of the engine, and the scenes."""
-    own = [] if room == "engine" else [TESTS / "protocol" / room]
+def tests_of(rooms: list[str]) -> list[str]:
+    """The tests of these rooms: their own, those of the engine, and the scenes."""
+    own = [TESTS / "protocol" / room for room in rooms if room != "engine"]
     return [str(path) for path in (*own, *sorted((TESTS / "protocol").glob("test_*.py")), TESTS / "scenes")]
 
 
@@ -45,9 +45,9 @@ def explained() -> dict[str, str]:
     return dict(line.split("\t", 1) for line in lines)
 
 
-def tried(mutants: list[Mutant], tests: list[str], *, quiet: bool = False) -> list[Verdict]:
+def tried(mutants: list[Mutant], tests: list[str], budget: float, *, quiet: bool = False) -> list[Verdict]:
     """What becomes of ``mutants``. Raises `SystemExit` with a sentence if the tests fail without them."""
-    made = MutationPlugin(FOLDER, mutants, (lambda _: None) if quiet else lambda line: print(line, flush=True))
+    made = MutationPlugin(FOLDER, mutants, _ignored if quiet else _said, budget)
     options = ["-o", "addopts=", "--capture=no", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler"]
     status = pytest.main([*options, *tests], plugins=[made])
     if made.failed or status not in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
@@ -55,28 +55,48 @@ def tried(mutants: list[Mutant], tests: list[str], *, quiet: bool = False) -> li
     return made.verdicts
 
 
+def _said(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _ignored(_: str) -> None:
+    pass
+
+
 def main() -> None:
     """Try the mutants that the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
-    parser.add_argument("--room", choices=ROOMS, required=True)
-    parser.add_argument("--file", help="only this file of the room, such as ring.py")
-    parser.add_argument("--sample", type=int, help="so many of the mutants, drawn at random; all unless told")
+    parser.add_argument("--room", choices=ROOMS, action="append", help="may be said again; all rooms unless told")
+    parser.add_argument("--file", help="only this file, such as ring.py")
+    parser.add_argument("--sample", type=int, help="so many mutants of each room, drawn at random; all unless told")
     parser.add_argument("--seed", type=int, default=0, help="which sample (default 0)")
     parser.add_argument("--key", help="only mutants whose name has this in it")
+    parser.add_argument("--budget", type=float, default=5.0, help="CPU seconds of tests for one mutant (default 5)")
     asked = parser.parse_args()
-    paths = [path for path in sources(asked.room) if asked.file in (None, path.name)]
+    rooms = asked.room or [*ROOMS]
+    wanted = {room: _wanted(room, asked) for room in rooms}
+    chosen = {room: _sampled(mutants, asked) for room, mutants in wanted.items()}
+    verdicts = tried([mutant for room in rooms for mutant in chosen[room]], tests_of(rooms), asked.budget)
+    for room in rooms:
+        its = [verdict for verdict in verdicts if verdict.mutant in chosen[room]]
+        _said("\n".join(summary(room, its, len(wanted[room]))))
+
+
+def _wanted(room: str, asked: argparse.Namespace) -> list[Mutant]:
+    paths = [path for path in sources(room) if asked.file in (None, path.name)]
     mutants = [mutant for path in paths for mutant in mutants_of(path, str(path.relative_to(FOLDER)))]
-    mutants = [mutant for mutant in mutants if asked.key is None or asked.key in mutant.key]
-    if asked.sample is not None and asked.sample < len(mutants):
-        chosen = sorted(Random(asked.seed).sample(range(len(mutants)), asked.sample))
-    else:
-        chosen = list(range(len(mutants)))
-    verdicts = tried([mutants[number] for number in chosen], tests_of(asked.room))
-    print("\n".join(summary(asked.room, verdicts, len(mutants))))
+    return [mutant for mutant in mutants if asked.key is None or asked.key in mutant.key]
+
+
+def _sampled(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
+    if asked.sample is None or asked.sample >= len(mutants):
+        return mutants
+    return [mutants[number] for number in sorted(Random(asked.seed).sample(range(len(mutants)), asked.sample))]
 
 
 def summary(room: str, verdicts: list[Verdict], total: int) -> list[str]:
-    """The survivors, and the score: the share of those that could be planted, and are not explained, that were killed."""
+    """The survivors, and the score: how many of those that could be planted were killed."""
     reasons = explained()
     counted = [verdict for verdict in verdicts if verdict.how != "invalid"]
     killed = sum(verdict.is_killed for verdict in counted)

@@ -175,10 +175,17 @@ def _of_itself(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
                 yield repr(other_value), _set(node, value=other_value)
         case ast.Return(value=value) if value is not None and not isinstance(value, ast.Constant):
             yield "return None", _set(node, value=ast.Constant(None))
+        case _:
+            yield from _of_choice(node)
+
+
+def _of_choice(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
+    match node:
         case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test) if not isinstance(
             test, ast.Compare | ast.UnaryOp
         ):
-            yield f"not {_said(test)}", _set(node, test=ast.UnaryOp(ast.Not(), test))
+            other = ast.UnaryOp(ast.Not(), test)
+            yield _said(other), _set(node, test=other)
         case ast.Call(func=ast.Name(id=name) as func) if name in _TWINS:
             yield _tried(node, _set(func, id=_TWINS[name]), _set(func, id=name))
 
