@@ -12,7 +12,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.errors import InvalidPolicy
-from gossipreg.model import is_name
+from gossipreg.model import Instance, is_name
 
 By = Literal["tag", "zone"]
 
@@ -59,50 +59,62 @@ class Split:
         """Its fields beside kind and service."""
         return {"by": self.by, "shares": dict(self.shares)}
 
+    def is_about(self, instance: Instance) -> bool:
+        """Whether ``instance`` is one of the service's."""
+        return instance.service == self.service
+
 
 @attrs.frozen
 class WeightOverride:
-    """What the instance of that id weighs, whatever its owner says."""
+    """What the instance of that id weighs, whatever its owner says; with ``owner``, only the one of that member."""
 
     kind: ClassVar[str] = "weight"
     service: str
     instance: str
     weight: int
+    owner: str = ""  # the member whose instance is meant; empty: whoever has one of that id
 
     @property
     def key(self) -> str:
         """What it is about."""
-        return f"{self.kind}:{self.service}:{self.instance}"
+        return key_of(self.kind, self.service, self.instance, self.owner)
 
     def check(self) -> None:
         """Raise ``InvalidPolicy``, naming the field, unless it can be obeyed."""
         _check_service(self.service)
         _check_instance(self.instance)
+        _check_owner(self.owner, self.key)
         _check_whole("weight", self.weight, limits.WEIGHT_MAX)
 
     def stated(self) -> dict[str, Any]:
         """Its fields beside kind and service."""
-        return {"instance": self.instance, "weight": self.weight}
+        return {"instance": self.instance, **_stated(self.owner), "weight": self.weight}
+
+    def is_about(self, instance: Instance) -> bool:
+        """Whether ``instance`` is meant, unless another rule names it together with its owner."""
+        return _is_about(self, instance)
 
 
 @attrs.frozen
 class Maintenance:
-    """Takes the instance of that id out, whatever its checks say."""
+    """Takes the instance of that id out, whatever its checks say; with ``owner``, only the one of that member."""
 
     kind: ClassVar[str] = "maintenance"
     service: str
     instance: str
     reason: str = ""
+    owner: str = ""  # as in `WeightOverride`
 
     @property
     def key(self) -> str:
         """What it is about."""
-        return f"{self.kind}:{self.service}:{self.instance}"
+        return key_of(self.kind, self.service, self.instance, self.owner)
 
     def check(self) -> None:
         """Raise ``InvalidPolicy``, naming the field, unless it can be obeyed."""
         _check_service(self.service)
         _check_instance(self.instance)
+        _check_owner(self.owner, self.key)
         if not isinstance(self.reason, str) or len(self.reason) > limits.REASON_CHARS_MAX:
             raise InvalidPolicy(f"reason: give a text of up to {limits.REASON_CHARS_MAX} characters")
         if not _is_text(self.reason):
@@ -110,7 +122,11 @@ class Maintenance:
 
     def stated(self) -> dict[str, Any]:
         """Its fields beside kind and service."""
-        return {"instance": self.instance, "reason": self.reason}
+        return {"instance": self.instance, **_stated(self.owner), "reason": self.reason}
+
+    def is_about(self, instance: Instance) -> bool:
+        """Whether ``instance`` is meant, unless another rule names it together with its owner."""
+        return _is_about(self, instance)
 
 
 Rule = Split | WeightOverride | Maintenance
@@ -138,6 +154,31 @@ class Policy:
     def key(self) -> str:
         """What it is about: `Node.remove_policy` takes it."""
         return self.rule.key
+
+
+def key_of(kind: str, service: str, instance: str, owner: str = "") -> str:
+    """The key of a rule about an instance. No service's name holds an ``@``, so that no two keys are alike."""
+    return f"{kind}:{service}@{owner}:{instance}" if owner else f"{kind}:{service}:{instance}"
+
+
+def _is_about(rule: WeightOverride | Maintenance, instance: Instance) -> bool:
+    named = (instance.service, instance.id) == (rule.service, rule.instance)
+    return named and rule.owner in ("", instance.owner)
+
+
+def _stated(owner: str) -> dict[str, str]:
+    """The owner as a rule states it; one without is written as before there was any."""
+    return {"owner": owner} if owner else {}
+
+
+def _check_owner(value: object, key: str) -> None:
+    if value != "" and (not isinstance(value, str) or not is_name(value)):
+        raise InvalidPolicy(f"owner: {value!r:.80} is not a member's name: use the one that `gossipreg lookup` shows")
+    if len(key) > limits.POLICY_KEY_CHARS_MAX:
+        raise InvalidPolicy(
+            f"owner: with it the policy's key has {len(key)} characters, {limits.POLICY_KEY_CHARS_MAX} are allowed: "
+            "leave it out"
+        )
 
 
 def _check_service(value: object) -> None:

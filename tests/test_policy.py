@@ -25,6 +25,9 @@ from gossipreg.policy import Rule
         (WeightOverride("orders", "o1", 65_536), "weight"),
         (WeightOverride("", "o1", 1), "service"),
         (Maintenance("orders", "", "why"), "instance"),
+        (Maintenance("orders", "o1", "why", "no name"), "owner"),
+        (WeightOverride("orders", "o1", 1, None), "owner"),  # type: ignore[arg-type]
+        (Maintenance("s" * 63, "i" * 255, "why", "n" * 63), "owner"),
         (Maintenance("orders", "o1", "w" * 161), "reason"),
         (Maintenance("orders", "o1", "\ud800"), "reason"),
     ],
@@ -40,3 +43,9 @@ def test_a_later_rule_about_the_same_takes_the_place_of_an_earlier_one() -> None
     assert Split("orders", {"v1": 1}).key == Split("orders", {"north": 2}, by="zone").key == "split:orders"
     assert WeightOverride("orders", "o1", 1).key == "weight:orders:o1"
     assert Maintenance("orders", "o1").key == "maintenance:orders:o1"
+    assert Maintenance("orders", "o1", owner="web-1").key == "maintenance:orders@web-1:o1"
+
+
+def test_a_rule_without_an_owner_is_stated_as_before_there_was_any() -> None:
+    assert WeightOverride("orders", "o1", 1).stated() == {"instance": "o1", "weight": 1}
+    assert WeightOverride("orders", "o1", 1, "a").stated() == {"instance": "o1", "owner": "a", "weight": 1}

@@ -11,6 +11,7 @@ from gossipreg.cli import show
 from gossipreg.cli.asking import asks_agent, note_isolation
 from gossipreg.cli.client import Agent
 from gossipreg.cli.page import Sections, command
+from gossipreg.policy import key_of
 
 _WEIGHT = click.IntRange(0, limits.WEIGHT_MAX)
 
@@ -41,6 +42,7 @@ def list_(agent: Agent, *, as_json: bool) -> None:
 )
 @click.option("--by", type=click.Choice(["tag", "zone"]), help="What the labels of a split are.  [default: tag]")
 @click.option("--instance", metavar="ID", help="The instance that --weight or --maintenance is about.")
+@click.option("--owner", metavar="NAME", help="The member whose instance is meant, if several have one of that id.")
 @click.option("--weight", type=_WEIGHT, help="What it weighs, whatever its owner says; 0 is drained.")
 @click.option("--maintenance", metavar="REASON", help="Take it out, whatever its checks say; everybody sees why.")
 @asks_agent
@@ -52,6 +54,7 @@ def set_(
     shares: tuple[str, ...],
     by: str | None,
     instance: str | None,
+    owner: str | None,
     weight: int | None,
     maintenance: str | None,
 ) -> None:
@@ -65,6 +68,7 @@ def set_(
       gossipreg policy set orders --split v1=90 --split v2=10
       gossipreg policy set orders --split eu-1=1 --split eu-2=1 --by zone
       gossipreg policy set orders --instance orders-1 --weight 5
+      gossipreg policy set orders --instance orders-1 --owner web-2 --weight 5
       gossipreg policy set orders --instance orders-1 --maintenance "new disk"
     """
     wanted = [option for option in (shares, weight, maintenance) if option not in (None, ())]
@@ -72,12 +76,15 @@ def set_(
         raise click.UsageError("give one of --split, --weight and --maintenance")
     if (instance is None) == (not shares):
         raise click.UsageError("--instance goes with --weight and --maintenance, and they with it")
+    if owner is not None and instance is None:
+        raise click.UsageError("--owner goes with --instance")
     if by is not None and not shares:
         raise click.UsageError("--by goes with --split")
     if shares:
         rule: dict[str, Any] = {"split": _shares(shares), "by": by or "tag"}
     else:
-        rule = {"instance": instance} | ({"weight": weight} if weight is not None else {"maintenance": maintenance})
+        about = {"instance": instance} | ({} if owner is None else {"owner": owner})
+        rule = about | ({"weight": weight} if weight is not None else {"maintenance": maintenance})
     put_policy(agent, {"service": service, **rule}, as_json=as_json)
 
 
@@ -114,9 +121,12 @@ policy = Sections(
 @click.argument("id")
 @click.argument("weight", type=_WEIGHT, required=False)
 @click.option("--service", metavar="NAME", required=True, help="The service that it is an instance of.")
+@click.option("--owner", metavar="NAME", help="The member whose instance is meant, if several have one of that id.")
 @click.option("--clear", is_flag=True, help="Leave it to its owner again.")
 @asks_agent
-def weight(agent: Agent, id: str, weight: int | None, *, as_json: bool, service: str, clear: bool) -> None:
+def weight(
+    agent: Agent, id: str, weight: int | None, *, as_json: bool, service: str, owner: str | None, clear: bool
+) -> None:
     """Change what an instance weighs, whoever owns it.
 
     A short form of policy set: every node obeys it within moments. 0 drains it.
@@ -128,15 +138,21 @@ def weight(agent: Agent, id: str, weight: int | None, *, as_json: bool, service:
     if clear == (weight is not None):
         raise click.UsageError("give either a weight or --clear")
     if clear:
-        remove_policy(agent, f"weight:{service}:{id}", as_json=as_json)
+        remove_policy(agent, key_of("weight", service, id, owner or ""), as_json=as_json)
     else:
-        put_policy(agent, {"service": service, "instance": id, "weight": weight}, as_json=as_json)
+        body = {"service": service, "instance": id, "weight": weight} | ({} if owner is None else {"owner": owner})
+        put_policy(agent, body, as_json=as_json)
 
 
 def put_policy(agent: Agent, body: Any, *, as_json: bool) -> None:
     """Set a policy, and show it as it is in force."""
     policy = agent.put("policies", body=body)
     show.write(show.policies({"policies": [policy]}), policy, as_json=as_json)
+    hits = policy.get("hits")
+    if hits == 0:
+        show.note("no instance that it is about is known yet")
+    elif hits is not None and hits > 1 and "instance" in policy:
+        show.note(f"it is about {hits} instances of that id, of as many owners: name one with --owner NAME")
 
 
 def remove_policy(agent: Agent, key: str, *, as_json: bool) -> None:

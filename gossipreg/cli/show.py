@@ -139,7 +139,7 @@ def policies(document: Any) -> Table:
             (
                 policy["key"],
                 policy["service"],
-                policy.get("instance", ""),
+                policy.get("instance", "") + (f" of {policy['owner']}" if policy.get("owner") else ""),
                 _rule(policy),
                 policy["writer"],
                 local(policy["at"]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gossipreg.model import FENCED, PRIMARY, Health, Instance
-from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
+from gossipreg.policy import KINDS, Maintenance, Rule, Split, WeightOverride, key_of
 from gossipreg.protocol.engine import Engine
 
 
@@ -64,6 +64,8 @@ def _health(instance: Instance, engine: Engine) -> Iterator[str]:
 
 
 def _rules(instance: Instance, engine: Engine) -> list[Rule]:
-    """The policies about ``instance`` or all of its service."""
-    rules = engine.knowledge.policies.of(instance.service).values()
-    return [rule for rule in rules if isinstance(rule, Split) or rule.instance == instance.id]
+    """The policies about ``instance`` or all of its service; of two of a kind, the one that names its owner."""
+    rules = engine.knowledge.policies.of(instance.service)
+    owned = {key_of(kind, instance.service, instance.id, instance.owner): kind for kind in KINDS}
+    outdone = {key_of(kind, instance.service, instance.id) for key, kind in owned.items() if key in rules}
+    return [rule for key, rule in rules.items() if rule.is_about(instance) and key not in outdone]

@@ -87,8 +87,10 @@ def policy_of(body: Any) -> dict[str, Any]:
         key = f"split:{body['service']}"
         return {"key": key, "kind": "split", **about, "by": body["by"], "shares": body["split"]}
     kind, said = ("weight", "weight") if "weight" in body else ("maintenance", "reason")
-    key = f"{kind}:{body['service']}:{body['instance']}"
-    return {"key": key, "kind": kind, **about, "instance": body["instance"], said: body[kind]}
+    owner = body.get("owner")
+    key = f"{kind}:{body['service']}{f'@{owner}' if owner else ''}:{body['instance']}"
+    named = {"instance": body["instance"], "owner": owner}
+    return {"key": key, "kind": kind, **about, **named, said: body[kind], "hits": 1 if owner else 2}
 
 
 class FakeAgent:

@@ -88,3 +88,23 @@ def test_what_makes_no_policy_is_one_line_and_nobody_is_asked(
     assert (ran.status, ran.out, fake.requests) == (2, "", [])
     assert ran.err.startswith(f"gossipreg: {sentence}")
     assert ran.err.count("\n") == 1
+
+
+def test_of_two_instances_of_one_id_the_one_is_meant_whose_owner_is_named(
+    fake: FakeAgent, ask: Callable[..., Ran]
+) -> None:
+    both = ask("weight", "orders-1", "5", "--service", "orders")
+    assert both.err == (
+        "gossipreg: it is about 2 instances of that id, of as many owners: name one with --owner NAME\n"
+    )
+    for words in (
+        ("weight", "orders-1", "5", "--service", "orders", "--owner", "web-2"),
+        ("policy", "set", "orders", "--instance", "orders-1", "--owner", "web-2", "--weight", "5"),
+    ):
+        one = ask(*words)
+        assert one.err == ""
+        assert one.out.split("\t")[:3] == ["weight:orders@web-2:orders-1", "orders", "orders-1 of web-2"]
+    cleared = ask("weight", "orders-1", "--clear", "--service", "orders", "--owner", "web-2")
+    assert cleared.out == "removed weight:orders@web-2:orders-1\n"
+    wrong = ask("policy", "set", "orders", "--split", "v1=1", "--owner", "web-2")
+    assert (wrong.status, "--owner goes with --instance" in wrong.err) == (2, True)

@@ -108,7 +108,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         {200: _object(id=_TEXT, service=_TEXT, owner=_TEXT, credentials=_map(_TEXT))}, (400, 403, 404, 409)
     ),
     ("GET", "/api/v1/policies"): Operation({200: _object(policies=_list(_ref("Policy")))}),
-    ("PUT", "/api/v1/policies"): Operation({200: _ref("Policy")}, (400, 403, 411, 413), body="PolicyWanted"),
+    ("PUT", "/api/v1/policies"): Operation({200: _ref("PolicySet")}, (400, 403, 411, 413), body="PolicyWanted"),
     ("DELETE", "/api/v1/policies/KEY"): Operation({204: None}, (403, 404)),
     ("GET", "/api/v1/roles"): Operation({200: _object(roles=_list(_ref("Role")))}),
     ("DELETE", "/api/v1/roles/NAME"): Operation({200: _ref("Role")}, (403, 404)),
@@ -293,6 +293,7 @@ def _schemas() -> dict[str, Json]:
         "NodeHealth": _object(**health),
         "Check": _CHECK,
         "Policy": {"oneOf": [_policy(kind) for kind in KINDS]},
+        "PolicySet": {"oneOf": [_policy(kind, hits=_WHOLE) for kind in KINDS]},
         "PolicyWanted": {"oneOf": [_wanted(kind) for kind in KINDS]},
         "Registration": _request(Registration),
         "Readiness": _object(ready=_BOOLEAN, reason=_TEXT),
@@ -321,17 +322,17 @@ def _instance() -> Json:
     return {**instance, "properties": {**instance["properties"], "note": note}}
 
 
-def _policy(kind: str) -> Json:
-    """A policy as it is shown."""
+def _policy(kind: str, **more: Json) -> Json:
+    """A policy as it is shown, with ``more`` fields of an answer."""
     about = {"key": _TEXT, "kind": _enum([kind]), "service": _TEXT, "writer": _TEXT, "at": _NUMBER}
-    return _object(**about, **_RULES[kind])
+    return _object(**about, **_RULES[kind], **more)
 
 
 def _wanted(kind: str) -> Json:
     """A policy as clients write it: what it is to be is under its kind's name."""
     said = {"shares": "split", "reason": "maintenance"}
     fields = {"service": _NAME, **{said.get(name, name): schema for name, schema in _RULES[kind].items()}}
-    required = [name for name in fields if name != "by"]
+    required = [name for name in fields if name not in ("by", "owner")]
     return {**_object(**fields), "required": required, "additionalProperties": False}
 
 
@@ -346,8 +347,12 @@ _RULES: Final[Mapping[str, Mapping[str, Json]]] = {
             "maxProperties": limits.SPLIT_SHARES_MAX,
         },
     },
-    "weight": {"instance": _ID, "weight": _within(0, limits.WEIGHT_MAX)},
-    "maintenance": {"instance": _ID, "reason": {**_TEXT, "maxLength": limits.REASON_CHARS_MAX}},
+    "weight": {"instance": _ID, "owner": _optional(_TEXT), "weight": _within(0, limits.WEIGHT_MAX)},
+    "maintenance": {
+        "instance": _ID,
+        "owner": _optional(_TEXT),
+        "reason": {**_TEXT, "maxLength": limits.REASON_CHARS_MAX},
+    },
 }
 
 

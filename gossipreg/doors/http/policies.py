@@ -12,9 +12,9 @@ from gossipreg.doors.http.waiting import Waiting
 from gossipreg.doors.http.waits import reply
 from gossipreg.policy import Maintenance, Policy, Rule, Split, WeightOverride
 
-_KINDS: Final = {"split": {"by"}, "weight": {"instance"}, "maintenance": {"instance"}}
+_KINDS: Final = {"split": {"by"}, "weight": {"instance", "owner"}, "maintenance": {"instance", "owner"}}
 
-_HOW: Final = 'give "service", and "split" (with "by"), or "instance" with "weight" or "maintenance"'
+_HOW: Final = 'give "service", and "split" (with "by"), or "instance" (with "owner") with "weight" or "maintenance"'
 
 
 async def policies(call: Call) -> Answer | Waiting:
@@ -30,7 +30,9 @@ async def set_policy(call: Call) -> Answer:
     """Have every node obey a rule, in place of any of its key."""
     if not call.request.announces_body:
         raise Refusal(411, "a policy is expected as JSON: send it as the body, with a Content-Length")
-    return Answer.of(200, render(await call.node.set_policy(parse(call.request.body))))
+    policy = await call.node.set_policy(parse(call.request.body))
+    there = call.node.lookup(policy.rule.service, healthy=False)
+    return Answer.of(200, render(policy) | {"hits": sum(map(policy.rule.is_about, there))})
 
 
 async def remove_policy(call: Call) -> Answer:
@@ -46,6 +48,7 @@ def render(policy: Policy) -> dict[str, Any]:
         "key": policy.key,
         "kind": rule.kind,
         "service": rule.service,
+        **({} if isinstance(rule, Split) else {"owner": rule.owner or None}),
         **rule.stated(),
         "writer": policy.writer,
         "at": policy.at,
@@ -75,7 +78,7 @@ def _rule(kind: str, wanted: dict[str, Any]) -> Rule:
         if not isinstance(wanted["split"], dict):
             raise Refusal(400, 'split: is not an object of shares: write {"v1": 90, "v2": 10}')
         return Split(service, wanted["split"], wanted.get("by", "tag"))
-    instance = wanted.get("instance", "")
+    instance, owner = wanted.get("instance", ""), wanted.get("owner") or ""
     if kind == "weight":
-        return WeightOverride(service, instance, wanted["weight"])
-    return Maintenance(service, instance, wanted["maintenance"])
+        return WeightOverride(service, instance, wanted["weight"], owner)
+    return Maintenance(service, instance, wanted["maintenance"], owner)

@@ -102,6 +102,8 @@ def unpack_rule(payload: bytes, key: str) -> Rule:
 
 def _rule(kind: type[Rule], stated: dict[str, Any]) -> Rule:
     fields: dict[str, Any] = {name: stated.get(name) for name in ("service", *_FIELDS[kind])}
+    if kind is not Split and "owner" in stated:
+        fields["owner"] = stated["owner"]
     try:
         rule = kind(**fields)
         rule.check()

@@ -9,18 +9,24 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.model import Health, Instance
-from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
+from gossipreg.policy import Maintenance, Rule, Split, WeightOverride, key_of
 
 
 def ruled(instance: Instance, rules: Mapping[str, Rule]) -> Instance:
     """``instance`` with the weight it is given and, if it is taken out, the reason."""
-    weighed = rules.get(f"{WeightOverride.kind}:{instance.service}:{instance.id}")
+    weighed = _rule_about(instance, WeightOverride.kind, rules)
     if isinstance(weighed, WeightOverride):
         instance = attrs.evolve(instance, weight=weighed.weight)
-    out = rules.get(f"{Maintenance.kind}:{instance.service}:{instance.id}")
+    out = _rule_about(instance, Maintenance.kind, rules)
     if isinstance(out, Maintenance):
         instance = attrs.evolve(instance, health=Health.MAINTENANCE, reason=out.reason)
     return instance
+
+
+def _rule_about(instance: Instance, kind: str, rules: Mapping[str, Rule]) -> Rule | None:
+    """The rule of that kind that names the instance: one that names its owner, too, goes first."""
+    named = rules.get(key_of(kind, instance.service, instance.id, instance.owner))
+    return named or rules.get(key_of(kind, instance.service, instance.id))
 
 
 def split(instances: tuple[Instance, ...], rules: Iterable[Rule]) -> tuple[Instance, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gossipreg import Maintenance, Split, WeightOverride
+from gossipreg import Instance, Maintenance, Split, WeightOverride
 from tests.doors.http.fake_node import FakeNode
 
 AT = 1767225600.0
@@ -29,12 +29,23 @@ AT = 1767225600.0
         (
             {"service": "orders", "instance": "o1", "weight": 5},
             WeightOverride("orders", "o1", 5),
-            {"key": "weight:orders:o1", "kind": "weight", "instance": "o1", "weight": 5},
+            {"key": "weight:orders:o1", "kind": "weight", "instance": "o1", "owner": None, "weight": 5},
+        ),
+        (
+            {"service": "orders", "instance": "o1", "owner": "beta", "weight": 5},
+            WeightOverride("orders", "o1", 5, "beta"),
+            {"key": "weight:orders@beta:o1", "kind": "weight", "instance": "o1", "owner": "beta", "weight": 5},
         ),
         (
             {"service": "orders", "instance": "o1", "maintenance": "new disk"},
             Maintenance("orders", "o1", "new disk"),
-            {"key": "maintenance:orders:o1", "kind": "maintenance", "instance": "o1", "reason": "new disk"},
+            {
+                "key": "maintenance:orders:o1",
+                "kind": "maintenance",
+                "instance": "o1",
+                "owner": None,
+                "reason": "new disk",
+            },
         ),
     ],
 )
@@ -43,7 +54,7 @@ async def test_a_policy_is_set_shown_and_removed(
 ) -> None:
     whole = {**shown, "service": "orders", "writer": "alpha", "at": AT}
     answer = await client.put("/api/v1/policies", json=body)
-    assert (answer.status_code, answer.json()) == (200, whole)
+    assert (answer.status_code, answer.json()) == (200, whole | {"hits": 0})
     assert fake.rules == {rule.key: rule}
     assert (await client.get("/api/v1/policies")).json() == {"policies": [whole]}
     assert (await client.delete(f"/api/v1/policies/{rule.key}")).status_code == 204
@@ -62,6 +73,8 @@ async def test_a_policy_is_set_shown_and_removed(
         (b'{"service": "orders", "split": {"v1": "90"}}', "'90' is not a whole number"),
         (b'{"split": {"v1": 90}}', "service: '' is not"),
         (b'{"service": "orders", "weight": 1}', "instance: '' is not"),
+        (b'{"service": "orders", "instance": "o1", "weight": 1, "owner": "no name"}', "owner: 'no name' is not"),
+        (b'{"service": "orders", "split": {"v1": 90}, "owner": "beta"}', "'owner': a split has no such field"),
         (b'{"service": 7, "split": {"v1": 90}}', "service: 7 is not"),
     ],
 )
@@ -72,6 +85,16 @@ async def test_what_cannot_be_set_is_answered_with_a_sentence(
     assert answer.status_code == 400
     assert why in answer.json()["error"]
     assert fake.rules == {}
+
+
+async def test_the_answer_says_how_many_instances_a_policy_is_about(client: httpx.AsyncClient, fake: FakeNode) -> None:
+    for owner in ("beta", "gamma"):
+        fake.hold(Instance(id="o1", service="orders", host="10.0.0.1", port=1, owner=owner))
+    asked = {"service": "orders", "instance": "o1", "weight": 5}
+    assert (await client.put("/api/v1/policies", json=asked)).json()["hits"] == 2
+    assert (await client.put("/api/v1/policies", json=asked | {"owner": "beta"})).json()["hits"] == 1
+    assert (await client.put("/api/v1/policies", json=asked | {"owner": "alpha"})).json()["hits"] == 0
+    assert (await client.put("/api/v1/policies", json={"service": "orders", "split": {"v1": 1}})).json()["hits"] == 2
 
 
 async def test_a_policy_that_is_not_in_force_cannot_be_removed(client: httpx.AsyncClient) -> None:

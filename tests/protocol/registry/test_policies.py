@@ -23,6 +23,8 @@ RULES: list[Rule] = [
     Split("orders", {"v1": 90, "v2": 10}),
     Split("orders", {"north": 1}, by="zone"),
     WeightOverride("orders", "o1", 5),
+    WeightOverride("orders", "o1", 5, "web-1"),
+    Maintenance("orders", "o1", "new disk", "web-1"),
     Maintenance("orders", "o1", "new disk"),
     Maintenance("search", "s1"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,21 @@ def test_an_overridden_weight_is_what_an_instance_weighs() -> None:
 def test_an_instance_in_maintenance_cannot_serve_and_says_why() -> None:
     out = under(instance("o1"), Maintenance("orders", "o1", "new disk"))
     assert (out.health, out.reason) == (Health.MAINTENANCE, "new disk")
+
+
+def test_of_two_instances_of_one_id_the_one_is_ruled_whose_owner_is_named() -> None:
+    ours, theirs = instance("o1"), attrs.evolve(instance("o1"), owner="b")
+    rules = (WeightOverride("orders", "o1", 7, "b"), Maintenance("orders", "o1", "new disk", "b"))
+    assert under(ours, *rules) == ours
+    assert (under(theirs, *rules).weight, under(theirs, *rules).reason) == (7, "new disk")
+    assert [rule.is_about(one) for rule in rules for one in (ours, theirs)] == [False, True, False, True]
+
+
+def test_a_rule_that_names_the_owner_goes_before_one_that_does_not() -> None:
+    rules = (WeightOverride("orders", "o1", 3), WeightOverride("orders", "o1", 7, "b"))
+    assert under(instance("o1"), *rules).weight == 3
+    assert under(attrs.evolve(instance("o1"), owner="b"), *rules).weight == 7
+    assert Split("orders", {"v1": 1}).is_about(instance("o1"))
 
 
 def test_a_split_by_tag_gives_each_version_its_share() -> None:
