@@ -241,7 +241,7 @@ class Run:
             if not found and right is not None:
                 break
             right = None if found else views
-            last = f"; last was {min(found)}" if found else last
+            last = f"; last was {min(found, key=_tells_most)}" if found else last
             if found and late:
                 self.violations += sorted(set(found))
                 raise _Broken
@@ -295,6 +295,11 @@ async def run(wishes: Wishes, say: Callable[[str], None], *, keep: bool = False)
         writer.close()
         if not kept:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _tells_most(violation: Violation) -> tuple[bool, Violation]:
+    """Sort what says where views differ before what says that they do."""
+    return violation.invariant == "fingerprints", violation
 
 
 def _keep_disks(ground: Ground) -> None:
