@@ -159,7 +159,11 @@ async def test_the_program_about_policies_sets_shows_and_removes_them() -> None:
     printed: list[Any] = []
     async with open_node(config()) as node:
         await run(text, node=node, print=lambda *what: printed.append(what))
-        assert [each.key for each in node.policies()] == ["maintenance:orders:orders-1", "weight:orders:orders-1"]
+        assert [each.key for each in node.policies()] == [
+            "maintenance:orders:orders-1",
+            "maintenance:orders@web-2:orders-1",
+            "weight:orders:orders-1",
+        ]
     assert {key for key, *_ in printed} >= {"split:orders"}
 
 
