@@ -416,4 +416,5 @@ class NodeInfo:
     counters: Mapping[str, int]  # what was sent, received, and dropped and why
     paths: Mapping[str, str] = attrs.field(factory=dict)  # by member to which not everything passes: what does
     clock_skew: float | None = None  # seconds that its wall clock is ahead of its peers'; None when not known
+    send_errors: Mapping[str, int] = attrs.field(factory=dict)  # what this host's kernel refused to send, by errno
     troubles: tuple[str, ...] = ()  # what is wrong between this node and its peers, a sentence each

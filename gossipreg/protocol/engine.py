@@ -458,6 +458,15 @@ class Engine:
             self._refresh()
         return self._done()
 
+    def move(self, address: Address, now: float) -> list[Output]:
+        """Be at ``address`` from now on: the host was renumbered. Others are told in a later generation."""
+        self._check_open()
+        self.standing.move(address, now)
+        self.lifelines.restart(now)
+        self.joining.hurry(now)
+        self._refresh()
+        return self._done()
+
     def leave(self, now: float) -> list[Output]:
         """Say goodbye. The engine should be woken for a while yet, so that the word spreads."""
         self._check_open()

@@ -83,6 +83,13 @@ class Lifelines:
                 if stream is not None:
                     self._streams[life] = stream
 
+    def restart(self, now: float) -> None:
+        """Close every lifeline, to be held anew: they end at an address that is no longer ours."""
+        for stream in self._streams.values():
+            self.exchange.close(stream)
+        self._streams.clear()
+        self._retry_at = now
+
     def _wanted(self) -> list[Rumor]:
         names = self.members.ring.after(self.own_name, self.settings.lifelines)
         rumors = [self.members.get(name) for name in names]

@@ -11,7 +11,7 @@ from itertools import islice
 import attrs
 
 from gossipreg.counters import Count
-from gossipreg.model import Status
+from gossipreg.model import Address, Status
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.calm import Calm
@@ -133,6 +133,11 @@ class Standing:
             return False
         self._reclaim(said.generation, now)
         return True
+
+    def move(self, address: Address, now: float) -> None:
+        """Be at another address from now on, and offer everything again from there."""
+        self.identity.address = address
+        self._reclaim(self.identity.generation, now)
 
     def _reclaim(self, generation: int, now: float) -> None:
         """Begin a generation above the one heard of under our name, and offer everything again in it."""

@@ -16,6 +16,7 @@ from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.wire.sealing import Refused, Seal
+from gossipreg.runtime.send_errors import SendErrors
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Datagrams:
     socket: socket.socket
     seal: Seal
     counters: Counter[str]
+    errors: SendErrors = attrs.field(factory=SendErrors)
     _warned: dict[str, float] = attrs.field(factory=dict)
 
     def disown(self) -> None:
@@ -77,8 +79,9 @@ class Datagrams:
             self.socket.sendto(packet, tuple(to))
         except BlockingIOError:
             self.counters[Count.PACKETS_OVER_SEND_BUFFER] += 1
-        except (OSError, OverflowError):  # no route, a firewall, an address of the wrong family
+        except (OSError, OverflowError) as error:  # no route, a firewall, an address of the wrong family
             self.counters[Count.SEND_ERRORS] += 1
+            self.errors.note(error, to)
 
     def _warn_of_skew(self, source: Address, skew: float) -> None:
         now = time.monotonic()

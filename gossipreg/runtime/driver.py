@@ -91,6 +91,7 @@ class Driver:
             self.ended,
             self.nursery,
             self.join_report,
+            self.datagrams.errors,
         )
         self._contests = Contests(self.engine.view)
         self._tell_time()

@@ -31,6 +31,7 @@ from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.checks.probing import probe
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.offers import Offer
+from gossipreg.runtime.own_address import OwnAddress
 from gossipreg.runtime.saved import CHECKS, INSTANCE, POLICY, TERM, Place, Saved
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Life:
     offers: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what was registered here, by id
     _awaited: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what files defined before the restart
     monitor: Monitor = attrs.field(init=False)
+    own_address: OwnAddress | None = attrs.field(init=False, default=None)
     _index_noted: int = attrs.field(init=False, default=0)  # on disk; below 0 when that failed
     _leaving: trio.Lock = attrs.field(factory=trio.Lock)
     _claiming: dict[str, list[int]] = attrs.field(init=False, factory=dict)  # terms that are being written, by service
@@ -533,6 +535,16 @@ class Life:
         self.check_open()
         self.driver.say(self.engine.forget(name, trio.current_time()))
         log.info("member %s is forgotten on request", name)
+
+    async def move(self, address: Address) -> None:
+        """Be at ``address`` from now on, and so what was offered at the old one."""
+        old = self.engine.identity.address
+        self.driver.say(self.engine.move(address, trio.current_time()))
+        for offer in [each for each in self.offers.values() if each.instance.host == old.host]:
+            try:
+                await self.register(attrs.evolve(offer, instance=attrs.evolve(offer.instance, host=address.host)))
+            except GossipregError as error:  # a full disk must not stop a node that serves
+                log.warning("instance %s stays at %s: %s", offer.instance.id, old.host, error)
 
     @property
     def is_closed(self) -> bool:

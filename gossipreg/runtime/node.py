@@ -115,8 +115,14 @@ class Node:
             counters={str(name): self._life.counters[name] for name in Count},
             paths=path_states(engine),
             clock_skew=engine.clock_skew(trio.current_time()),
-            troubles=troubles_of(engine, trio.current_time()),
+            send_errors=dict(sorted(self._life.driver.datagrams.errors.counts.items())),
+            troubles=self._troubles(trio.current_time()),
         )
+
+    def _troubles(self, now: float) -> tuple[str, ...]:
+        address, errors = self._life.own_address, self._life.driver.datagrams.errors
+        local = [None if address is None else address.trouble, errors.trouble]
+        return (*(trouble for trouble in local if trouble), *troubles_of(self._engine, now))
 
     # What it sees
 

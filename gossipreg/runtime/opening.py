@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import random
 import socket
@@ -28,6 +29,7 @@ from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.life import Life
 from gossipreg.runtime.node import Node
+from gossipreg.runtime.own_address import OwnAddress
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.sockets import Sockets, check_safety, open_sockets, resolve_bind
 
@@ -122,6 +124,8 @@ async def _living(
                 if last_known is not None:
                     last_known.begin(life)
                     nursery.start_soon(last_known.keep, life)
+                assert life.own_address is not None, "a life has an address from its birth on"
+                nursery.start_soon(life.own_address.run)
                 nursery.start_soon(life.driver.run)
                 nursery.start_soon(life.driver.serve, sockets.tcp)
                 if keeper is not None:
@@ -184,6 +188,9 @@ def _born(
     driver = Driver(engine, Datagrams(sockets.udp, seal, counters), seeds, changes, config.cluster, key, nursery)
     life = Life(config.cluster, engine, driver, changes, counters, keeper, config.command_checks, keys.credentials)
     driver.on_failure = life.close
+    bound = str(sockets.udp.getsockname()[0])
+    follows = config.advertise is None and ipaddress.ip_address(bound).is_unspecified
+    life.own_address = OwnAddress(bound, sockets.address, follows, life.move)
     return life
 
 

@@ -118,13 +118,13 @@ def _advertised(bound: Address, advertise: str | None) -> Address:
             raise ConfigError(f"advertise: cannot resolve {wanted.host!r}: {error.strerror}") from None
     if not ipaddress.ip_address(bound.host).is_unspecified:
         return bound
-    host = _outgoing_host(bound.host)
+    host = outgoing_host(bound.host)
     if host is None:
         raise ConfigError(f"advertise: bound to {bound.host}, and no route leads out: pass --advertise HOST[:PORT]")
     return Address(host, bound.port)
 
 
-def _outgoing_host(unspecified: str) -> str | None:
+def outgoing_host(unspecified: str) -> str | None:
     """The address that a packet to the world would leave from; asking the routing table sends nothing."""
     family, elsewhere = (socket.AF_INET6, "2001:db8::1") if ":" in unspecified else (socket.AF_INET, "192.0.2.1")
     with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -21,6 +21,7 @@ from gossipreg.protocol.outputs import OpenStream
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec, StreamRefused
 from gossipreg.runtime.accepting import serve
 from gossipreg.runtime.join_report import JoinReport, Trouble, trouble_of
+from gossipreg.runtime.send_errors import SendErrors
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Streams:
     on_end: OnEnd
     nursery: trio.Nursery
     report: JoinReport | None = None  # hears what became of streams
+    errors: SendErrors | None = None  # hears what the kernel refused to connect
     _lines: dict[int, _Line] = attrs.field(factory=dict)
     _accepted: int = 0
     _sockets: WeakSet[trio.socket.SocketType] = attrs.field(factory=WeakSet)
@@ -134,7 +136,8 @@ class Streams:
                 self.counters[Count.STREAMS_REFUSED] += 1
                 raise
             except OSError as error:
-                log.debug("no stream to %s: %s", opening.to, error)
+                if self.errors is not None:
+                    self.errors.note(error, opening.to)
                 self._failed(opening.to, Trouble.UNREACHABLE, f"it cannot be reached: {error.strerror or error}")
                 self.counters[Count.STREAMS_NOT_CONNECTED] += 1
                 return None

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import attrs
 
+from gossipreg.model import Status
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS, Contest
-from gossipreg.protocol.outputs import CloseStream, NameContested, OpenStream, Output, SendFrame
+from gossipreg.protocol.outputs import (
+    CloseStream,
+    MemberChanged,
+    NameContested,
+    OpenStream,
+    Output,
+    SendFrame,
+    Transmit,
+)
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.view import first_index
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End
 from tests.protocol.making import BORN, address, engine, instance, introduce, packet, said_to
-from tests.protocol.test_engine import A, B, among, changes, opened
+from tests.protocol.test_engine import A, B, C, among, changes, opened
 from tests.protocol.test_engine_hearing import believed, hear, hear_in_talk, replies
 
 # Our own name
@@ -152,3 +161,31 @@ def test_streams_of_both_sides_count_for_the_same_talk() -> None:
     introduced = replies(node.stream_frame(-1, packet(B, B, End()), B.address, 0.2))
     assert introduced[0] == node.identity.rumor()
     assert node.identity.settled
+
+
+# Renumbered hosts
+
+
+def test_a_node_that_moves_is_believed_at_its_new_address_with_all_that_it_offers() -> None:
+    node = among(B)
+    node.settings = attrs.evolve(node.settings, lifelines=1)
+    node.lifelines.settings = node.settings
+    introduce(node, C, now=6.0)
+    node.register(instance("x"), 6.0)
+    for tick in range(20):
+        node.wake(6.0 + tick / 10)
+    moved = node.move(address(7999), 8.0)
+    [at] = [output.after for output in moved if isinstance(output, MemberChanged)]
+    assert at is not None
+    assert at.address == address(7999)
+    assert any(isinstance(output, CloseStream) for output in moved), "the lifeline ends at the old address"
+    peer = engine("b", address=B.address)
+    introduce(peer, A)
+    told = [output for tick in range(20) for output in node.wake(8.0 + tick / 10) if isinstance(output, Transmit)]
+    for output in told:
+        peer.receive(output.data, address(7999), 8.5)
+    peer.wake(8.6)
+    seen = peer.members.get("a")
+    assert seen is not None
+    assert (seen.address, seen.status) == (address(7999), Status.ALIVE)
+    assert [one.id for one in peer.view.service("orders").healthy] == ["x"]

@@ -94,13 +94,13 @@ def test_others_are_told_the_bound_address_unless_another_is_advertised() -> Non
 
 
 def test_bound_to_all_addresses_it_tells_the_one_that_leads_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_outgoing_host", {"0.0.0.0": "192.0.2.9"}.get)
+    monkeypatch.setattr(module, "outgoing_host", {"0.0.0.0": "192.0.2.9"}.get)
     with closing(open_sockets(Address("0.0.0.0", 0), None)) as pair:
         assert pair.address == Address("192.0.2.9", pair.udp.getsockname()[1])
 
 
 def test_bound_to_all_addresses_without_a_way_out_it_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_outgoing_host", lambda _: None)
+    monkeypatch.setattr(module, "outgoing_host", lambda _: None)
     with pytest.raises(ConfigError, match=r"pass --advertise HOST\[:PORT\]$"):
         open_sockets(Address("0.0.0.0", 0), None)
 

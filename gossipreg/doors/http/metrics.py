@@ -115,6 +115,9 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
     )
     ahead = "Seconds that the node's wall clock is ahead of the median of its peers'; NaN while it has talked to none."
     yield _plain("clock_skew_seconds", ahead, math.nan if info.clock_skew is None else info.clock_skew)
+    errors = {(name,): count for name, count in info.send_errors.items()}
+    what = "Packets and connections that this host's kernel refused to send, by errno."
+    yield labelled("send_errors", what, ("errno",), errors, is_counter=True)
     yield _plain("draining", "1 while the node asks for no new work.", info.draining)
     members = {(status,): count for status, count in info.members.items()}
     forgotten = "Of the members that left, those that had failed and were forgotten by an operator."

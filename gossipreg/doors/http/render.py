@@ -115,6 +115,7 @@ def node(info: NodeInfo) -> Json:
         "counters": dict(info.counters),
         "paths": dict(info.paths),
         "clock_skew": None if info.clock_skew is None else round(info.clock_skew, 3),
+        "send_errors": dict(info.send_errors),
         "troubles": list(info.troubles),
     }
 

@@ -117,7 +117,7 @@ class _Path:
     def passes(self) -> Passes:
         if self.lost >= _LOST_MAX:
             return Passes.STREAMS_ONLY
-        if self.stalled >= _STALLED_MAX and self.acked_at > self.stalled_at:
+        if self.stalled >= _STALLED_MAX and self.acked_at >= self.stalled_at:
             return Passes.PACKETS_ONLY
         return Passes.SMALL_PACKETS if self.size else Passes.ALL
 
@@ -223,7 +223,8 @@ class PathMonitor:
         path.stalled += 1
         path.stalled_at = min(path.stalled_at, now)
         self._begin_sizing(path, now)  # only its large segments may be lost
-        self._test_at(path, now)
+        if path.stalled == 1:  # else the test itself may have failed, at once, for want of a route
+            self._test_at(path, now)
 
     def gossip_missed(self, life: int, now: float) -> None:
         """States had to be compared with ``life``: perhaps large packets do not pass."""
@@ -255,7 +256,7 @@ class PathMonitor:
             path.asked = True
             return [PathTest(life, self._next_seq())]
         if path.stalled:
-            small = [PathTest(life, self._next_seq())] if path.acked_at <= path.stalled_at else []
+            small = [PathTest(life, self._next_seq())] if path.acked_at < path.stalled_at else []
             return [*small, PathTest(life, self._next_seq(), over_stream=True)]
         if path.sizing is None:
             if not path.size:
@@ -285,7 +286,8 @@ class PathMonitor:
     def _begin_sizing(self, path: _Path, now: float) -> None:
         if path.sizing is None and now >= path.sized_at + _SIZE_SECONDS:
             path.sizing, path.size_lost, path.sized_at = 0, 0, now
-            self._test_at(path, now)
+            if not path.stalled:
+                self._test_at(path, now)
 
     def _plan(self, path: _Path, now: float) -> None:
         """When the path is to be tested next, now that it has been, or was found to pass what was tested."""

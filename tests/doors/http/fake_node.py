@@ -135,6 +135,7 @@ class FakeNode:
             local_health=0,
             joined=self.joined,
             join_failures=self.join_failures,
+            send_errors={"EPERM": 1},
             isolated=self.isolated,
             reachable=self.reachable,
             draining=self.draining,

@@ -52,6 +52,7 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
         "counters": {"packets_sent": 12, "packets_received": 11},
         "paths": {},
         "clock_skew": None,
+        "send_errors": {"EPERM": 1},
         "troubles": [],
     }
 

@@ -100,6 +100,18 @@ def test_a_stream_that_failed_once_and_then_passed_is_forgotten() -> None:
     assert paths.deadline == float("inf")
 
 
+def test_streams_that_fail_at_once_are_not_tried_without_a_pause() -> None:
+    paths = monitor()
+    paths.stream_stalled(LIFE, 0.0)
+    tried = 0
+    for tick in range(1000):
+        for test in paths.wake(tick / 100):
+            tried += 1
+            if test.over_stream:
+                paths.stream_stalled(LIFE, tick / 100)
+    assert tried <= 4
+
+
 def test_streams_that_fail_where_no_packet_is_acknowledged_say_nothing() -> None:
     paths = monitor()
     for now in (0.0, 5.0, 10.0):
