@@ -164,6 +164,7 @@ _NEMESES: Final = (
     Nemesis("disk", "the disk of one host is full", _on_some("disk")),
     Nemesis("descriptors", "one agent can open no more files", _on_some("descriptors")),
     Nemesis("renumber", "another address; the agent is restarted later", _on_some("renumber"), handles_process=True),
+    Nemesis("moved", "another address, under an agent that runs on", _on_some("moved"), handles_process=True),
     Nemesis("namesake", "a second agent takes a name that is taken", _on_some("namesake"), handles_process=True),
     Nemesis("reject", "one host's own firewall rejects all that it sends", _on_some("reject")),
 )
@@ -171,4 +172,4 @@ _NEMESES: Final = (
 NEMESES: Final = {each.name: each for each in _NEMESES}
 
 #: Nemeses that are played only where they are asked for: under these the product does not keep its word yet.
-WAITING: Final[tuple[str, ...]] = ()
+WAITING: Final = ("moved",)

@@ -122,7 +122,7 @@ class Host:
         assert not self.runs
         joins = [f"--join={seed}" for seed in seeds if seed != self.address]
         arguments = (
-            *("--name", self.name, "--bind", f"{self.address}:{_GOSSIP_PORT}", "--http", f"unix:{self.socket}"),
+            *("--name", self.name, "--bind", f"0.0.0.0:{_GOSSIP_PORT}", "--http", f"unix:{self.socket}"),
             *("--dns", "off", "--key-file", str(key), "--data-dir", f"{_MOUNT}/data", "--log-format", "json"),
         )
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GOSSIPREG_")}
@@ -220,6 +220,7 @@ class Host:
         """Give it another address in place of the one it has."""
         self.do("ip", "addr", "flush", "dev", DEVICE)
         self.do("ip", "addr", "add", f"{address}/24", "dev", DEVICE)
+        self.do("ip", "route", "replace", "default", "dev", DEVICE)  # the agent asks it for its own address
         self.address = address
 
     def reject(self) -> None:

@@ -86,7 +86,7 @@ class Nemeses:
                 host.fill()
             case "descriptors":
                 host.squeeze()
-            case "renumber":
+            case "renumber" | "moved":
                 self.ground.renumber(host)
             case "namesake":
                 self.ground.spare.name = host.name
