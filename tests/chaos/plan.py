@@ -81,8 +81,9 @@ def draw_phases(
             order = rng.sample(list(nemeses), len(nemeses))
         chosen = [order.pop()]
         if mixed and rng.random() < 0.5:
-            others = [each for each in nemeses if _go_together(each, chosen[0])]
-            chosen += rng.sample(others, min(len(others), rng.choice((1, 1, 2))))
+            for _ in range(rng.choice((1, 1, 2))):
+                others = [each for each in nemeses if all(_go_together(each, one) for one in chosen)]
+                chosen += rng.sample(others, min(len(others), 1))
         yield drawer.phase(number, length, chosen)
 
 
