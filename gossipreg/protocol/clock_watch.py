@@ -18,6 +18,7 @@ from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PoliciesChanged, PolicyFromFuture, SendFrame
 from gossipreg.protocol.registry.clock import AHEAD_MAX
 from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.talks import Talk
 from gossipreg.protocol.voice import Voice
 from gossipreg.protocol.wire.messages import pack
@@ -100,25 +101,40 @@ class ClockWatch:
         else:
             self.outbox.put(SendFrame(stream, self.outbox.sender + pack(self.outbox.clock(now))))
 
-    # Policies
+    # Policies, and resets of terms
 
     def new_word(self, key: str, payload: bytes | None, now: float) -> Word:
         """A word that all nodes will take. Raises `ClockWrong` when our clock is so far off that they would not."""
-        skew = self.skew(now)
-        if skew is not None and 1000 * skew > AHEAD_MAX - _AHEAD_MARGIN_MS:
-            raise ClockWrong(
-                f"policy {key:.80}: this node's clock is {skew:.0f} s ahead of its peers', which would refuse it: set "
-                "the clock right, then try again"
-            )
+        self._check_skew(f"policy {key:.80}", now)
         word = self.knowledge.new_word(key, payload, now)
         held = self.knowledge.policies.get(key)
         if held is not None and word.rank <= held.rank:
-            raise ClockWrong(
-                f"policy {key:.80}: what {held.writer!r} last said of it is stamped "
-                f"{(held.ms - self.knowledge.clock.wall(now)) / 1000:.0f} s ahead of this node's clock: set the clock "
-                "right, or wait until it is said anew, then try again"
-            )
+            raise self._outranked(f"policy {key:.80}", held.writer, held.ms, now)
         return word
+
+    def new_reset(self, service: str, now: float) -> TermRegister:
+        """A reset of a service's terms that all nodes will take. Raises `ClockWrong` as `new_word` does."""
+        self._check_skew(f"role {service}", now)
+        register = self.knowledge.new_reset(service, now)
+        held = self.knowledge.terms.get(service)
+        if held is not None and register.epoch <= held.epoch:
+            raise self._outranked(f"role {service}", held.writer, held.ms, now)
+        return register
+
+    def _check_skew(self, what: str, now: float) -> None:
+        skew = self.skew(now)
+        if skew is not None and 1000 * skew > AHEAD_MAX - _AHEAD_MARGIN_MS:
+            raise ClockWrong(
+                f"{what}: this node's clock is {skew:.0f} s ahead of its peers', which would refuse it: set the clock "
+                "right, then try again"
+            )
+
+    def _outranked(self, what: str, writer: str, ms: int, now: float) -> ClockWrong:
+        return ClockWrong(
+            f"{what}: what {writer!r} last said of it is stamped "
+            f"{(ms - self.knowledge.clock.wall(now)) / 1000:.0f} s ahead of this node's clock: set the clock right, or "
+            "wait until it is said anew, then try again"
+        )
 
     def sweep(self, now: float) -> None:
         """Say again what is stamped so far ahead that nobody else would take it, if our clock was the wrong one."""
@@ -129,3 +145,6 @@ class ClockWatch:
             ahead = (word.ms - self.knowledge.clock.wall(now)) / 1000
             self.outbox.put(PolicyFromFuture(word.key, word.writer, ahead, restamped=True))
             self.outbox.put(PoliciesChanged(keys))
+        for register in self.knowledge.restamp_terms(now):
+            ahead = (register.ms - self.knowledge.clock.wall(now)) / 1000
+            self.outbox.put(PolicyFromFuture(f"role {register.service}", register.writer, ahead, restamped=True))

@@ -392,7 +392,7 @@ class Engine:
         self._check_joined(f"reset the term of {service!r}")
         if self.knowledge.terms.get(service) is None:
             raise UnknownTerm(f"no term of a service {service!r:.80} is known: see `gossipreg role list`")
-        return self.knowledge.new_reset(service, now)
+        return self.clocks.new_reset(service, now)
 
     def say_reset(self, register: TermRegister, now: float) -> list[Output]:
         """Spread a reset of this node's own."""

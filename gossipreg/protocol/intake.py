@@ -78,7 +78,9 @@ class Intake:
                 self.knowledge.heard_again(Topic.TERMS, said.service, now)
         else:
             spread = voice.is_worth_telling(settled=self.standing.identity.settled)
-            self.knowledge.hear_register(said, now, spread=spread)
+            if self.knowledge.hear_register(said, now, spread=spread) is None:
+                ahead = said.ms / 1000 - self.knowledge.clock.wall(now) / 1000
+                self.exchange.outbox.put(PolicyFromFuture(f"role {said.service}", said.writer, ahead, restamped=False))
 
     def _hear_announcement(self, said: Announcement, voice: Voice, now: float) -> None:
         if said.size > limits.RECORD_BYTES_MAX or voice.member is None:

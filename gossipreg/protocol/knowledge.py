@@ -307,11 +307,11 @@ class Knowledge:
         if raised != held and self._put_register(raised) and spread:
             self._tell_register(raised, now, said_by=record.owner, heard_from=heard_from)
 
-    def hear_register(self, said: TermRegister, now: float, *, spread: bool, kept: bool = False) -> bool:
+    def hear_register(self, said: TermRegister, now: float, *, spread: bool, kept: bool = False) -> bool | None:
         """Merge a register that a peer holds, or this node ``kept`` on disk, with our own; whether that changed it.
 
-        A reset from the far future is refused, for nobody could reset it again. One that was taken before is not: to
-        forget its terms, since our clock was set back meanwhile, would be worse.
+        None: a reset from the far future, which is refused, for nobody could reset it again. One that was taken before
+        is not: to forget its terms, since our clock was set back meanwhile, would be worse.
         """
         if said.claimed > said.seen or (said.is_empty and said.reset is None):
             self.counters[Count.TERMS_MALFORMED] += 1
@@ -321,9 +321,11 @@ class Knowledge:
         if merged == held:
             return False
         is_later = merged.reset is not None and (held is None or merged.epoch != held.epoch)
-        if is_later and not self.clock.hear(Stamp(*merged.epoch), now) and not kept:
-            self.counters[Count.TERMS_FROM_THE_FUTURE] += 1
-            return False
+        if is_later and not self.clock.hear(Stamp(*merged.epoch), now):
+            if not kept:
+                self.counters[Count.TERMS_FROM_THE_FUTURE] += 1
+                return None
+            self.may_hold_far_words = True
         if not self._put_register(merged):
             return False
         if spread:
@@ -339,6 +341,16 @@ class Knowledge:
         claimed = max([each.term for each in instances if each.role in (PRIMARY, FENCED)], default=0)
         stamp = self.clock.stamp(now)
         return TermRegister(service, stamp.ms, stamp.counter, stamp.writer, claimed, seen)
+
+    def restamp_terms(self, now: float) -> list[TermRegister]:
+        """Say the terms again, as of now, whose reset no other node would take; returns what was held of them."""
+        far = [register for register in self.terms if self.clock.is_too_far(register.ms, now)]
+        for register in far:
+            stamp = self.clock.stamp(now)
+            anew = attrs.evolve(register, ms=stamp.ms, counter=stamp.counter, writer=stamp.writer)
+            self._put_register(anew)
+            self._tell_register(anew, now, said_by=stamp.writer, heard_from=None)
+        return far
 
     def _claim_again(self, service: str, now: float, *, spread: bool) -> None:
         """After a reset that knew nothing of what this node offers, state its terms once more.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from gossipreg.errors import ClockWrong
+from gossipreg.model import PRIMARY
 from gossipreg.policy import WeightOverride
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Ping
+from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import (
     ClockChanged,
     ClockRefused,
@@ -20,9 +22,10 @@ from gossipreg.protocol.outputs import (
 )
 from gossipreg.protocol.registry.clock import AHEAD_MAX
 from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.spreading.reconcile import Compare, End
 from gossipreg.protocol.wire.reader import unpack
-from tests.protocol.making import BORN, engine, packet, said_to
+from tests.protocol.making import BORN, engine, instance, packet, said_to
 from tests.protocol.test_engine import B, C, among, opened
 
 RULE = WeightOverride("orders", "x", 3)
@@ -199,3 +202,58 @@ def test_a_peers_policy_from_a_future_is_refused_and_told_of_with_its_writer() -
     word = Word(RULE.key, BORN + 2 * AHEAD_MAX, 0, "b", b"\x80")
     [said] = told(node.receive(packet(B, word), B.address, 6.0))
     assert said == PolicyFromFuture(RULE.key, "b", 2 * 86_400 - 6.0, restamped=False)
+
+
+# Resets of terms
+
+
+def with_term(*members: Rumor) -> Engine:
+    """A node that has an instance with term 3, and no other."""
+    node = among(*members) if members else engine()
+    node.register(instance("pg-1", service="pg", role=PRIMARY, term=3), 0.5)
+    return node
+
+
+def test_a_reset_that_others_would_refuse_is_not_said() -> None:
+    node = with_term(B, C)
+    probe(node, 6.0)
+    node.tell_time(wall(9.0, 2 * 86_400), 9.0)
+    with pytest.raises(ClockWrong, match=r"role pg: this node's clock is 172800 s ahead of its peers'"):
+        node.reset_term("pg", 9.0)
+    node.tell_time(wall(10.0), 10.0)
+    node.reset_term("pg", 10.0)
+    node.tell_time(wall(11.0, -2 * 86_400), 11.0)
+    with pytest.raises(ClockWrong, match=r"'a' last said .* 172799 s ahead of this node's clock"):
+        node.reset_term("pg", 11.0)
+
+
+def test_a_reset_by_a_clock_far_ahead_is_said_again_when_it_is_set_back() -> None:
+    node = with_term()
+    node.tell_time(wall(1.0, 2 * 86_400), 1.0)
+    node.reset_term("pg", 1.0)  # alone, it cannot know
+    node.tell_time(wall(2.0), 2.0)
+    outputs = [output for tick in range(30) for output in node.wake(2.0 + tick)]
+    [said] = told(outputs)
+    assert isinstance(said, PolicyFromFuture)
+    assert (said.key, said.writer, said.restamped) == ("role pg", "a", True)
+    register = node.knowledge.terms.get("pg")
+    assert register is not None
+    assert (register.claimed, register.ms <= wall(32.0)) == (3, True)
+
+
+def test_a_reset_that_disk_kept_of_a_future_counts_and_is_said_again() -> None:
+    node = engine()
+    node.recall((), 0.0, terms=[TermRegister("pg", BORN + 2 * AHEAD_MAX, 0, "a", 3, 3)])
+    assert node.knowledge.terms.claimed("pg") == 3
+    outputs = [output for tick in range(12) for output in node.wake(float(tick))]
+    assert len(told(outputs)) == 1
+    register = node.knowledge.terms.get("pg")
+    assert register is not None
+    assert (register.claimed, register.ms < BORN + 60_000) == (3, True)
+
+
+def test_a_peers_reset_from_a_future_is_refused_and_told_of_with_its_writer() -> None:
+    node = among(B)
+    register = TermRegister("pg", BORN + 2 * AHEAD_MAX, 0, "b")
+    [said] = told(node.receive(packet(B, register), B.address, 6.0))
+    assert said == PolicyFromFuture("role pg", "b", 2 * 86_400 - 6.0, restamped=False)
