@@ -91,6 +91,11 @@ class Count(Described):
     STREAMS_TOO_SLOW = "streams_too_slow", "streams", "Streams closed: the peer did not take what was queued for it."
     STREAMS_SILENT = "streams_silent", "streams", "Streams closed: the peer was silent for too long."
     STREAMS_BROKEN = "streams_broken", "streams", "Streams that broke off."
+    STREAMS_NOT_ACCEPTED = (
+        "streams_not_accepted",
+        "times",
+        "Times that no stream could be accepted for want of descriptors or memory.",
+    )
 
     # Streams that are not believed: one for each `StreamRefusal`
 
@@ -165,6 +170,14 @@ class Count(Described):
         "Tasks that failed by a mistake of ours: the log says which. The node goes on without, or tries again.",
     )
 
+    # HTTP
+
+    HTTP_NOT_ACCEPTED = (
+        "http_not_accepted",
+        "times",
+        "Times that no HTTP connection could be accepted for want of descriptors or memory.",
+    )
+
     # DNS
 
     DNS_ANSWERS = "dns_answers", "answers", "Answers to DNS queries, over UDP and TCP."
@@ -175,6 +188,11 @@ class Count(Described):
         "dns_connections_refused",
         "connections",
         "DNS connections closed at once: too many are open.",
+    )
+    DNS_NOT_ACCEPTED = (
+        "dns_not_accepted",
+        "times",
+        "Times that no DNS connection could be accepted for want of descriptors or memory.",
     )
     DNS_UNPROVEN_TRUNCATED = (
         "dns_unproven_truncated",

@@ -102,9 +102,6 @@ LIFELINES_MAX: Final = STREAMS_OUT_MAX // 2
 #: Life ids whose send counters are remembered by the seal (about 3 KiB each). Only keyholders can add one.
 SEAL_LIVES_MAX: Final = 4096
 
-#: Watchers of one node (in-process and over HTTP together).
-WATCHERS_MAX: Final = 4096
-
 #: Why an instance is not passing (characters). It travels in its record, so it is one line; the whole output of a
 #: check stays with its owner.
 REASON_CHARS_MAX: Final = 160

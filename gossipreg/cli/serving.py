@@ -163,6 +163,7 @@ async def _open_http(
         access=access,
         insecure=config.insecure,
         dialects=load(config.dialects) if config.dialects != ("off",) else (),
+        counters=node.counters,
     )
     got: Address | SocketFile = await nursery.start(serve)
     return got

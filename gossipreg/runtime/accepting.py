@@ -8,10 +8,13 @@ from __future__ import annotations
 import errno
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import trio
+
+from gossipreg.counters import Count
 
 StreamT = TypeVar("StreamT", bound=trio.abc.AsyncResource)
 
@@ -28,22 +31,28 @@ COMPLAINT_SECONDS: Final = 60.0
 
 
 async def serve(
-    handler: Callable[[StreamT], Awaitable[object]], listeners: Sequence[trio.abc.Listener[StreamT]]
+    handler: Callable[[StreamT], Awaitable[object]],
+    listeners: Sequence[trio.abc.Listener[StreamT]],
+    counters: Counter[str],
+    short: Count,
 ) -> None:
     """Give every connection to ``handler``, each in a task of its own, until cancelled; close it afterwards.
 
     The listeners are closed in the end. While a connection cannot be accepted for want of descriptors, those that are
-    open are served on. Any other ``OSError`` of a listener is raised.
+    open are served on, and each try is counted in ``counters`` as ``short``. Any other ``OSError`` of a listener is
+    raised.
     """
     async with trio.open_nursery() as nursery:
         for listener in listeners:
-            nursery.start_soon(_accept, listener, handler, nursery)
+            nursery.start_soon(_accept, listener, handler, nursery, counters, short)
 
 
 async def _accept(
     listener: trio.abc.Listener[StreamT],
     handler: Callable[[StreamT], Awaitable[object]],
     nursery: trio.Nursery,
+    counters: Counter[str],
+    short: Count,
 ) -> None:
     complained_at = -math.inf
     async with listener:
@@ -53,6 +62,7 @@ async def _accept(
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
+                counters[short] += 1
                 if trio.current_time() - complained_at >= COMPLAINT_SECONDS:
                     complained_at = trio.current_time()
                     log.warning("cannot accept a connection%s: %s; it is tried again", _where(listener), error.strerror)

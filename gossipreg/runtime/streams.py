@@ -107,7 +107,7 @@ class Streams:
         """Accept streams for ever."""
         ours = trio.socket.from_stdlib_socket(listener)
         self._sockets.add(ours)
-        await serve(self._accept, [trio.SocketListener(ours)])
+        await serve(self._accept, [trio.SocketListener(ours)], self.counters, Count.STREAMS_NOT_ACCEPTED)
 
     async def _call(self, opening: OpenStream) -> None:
         refused = False

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections import Counter
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
+from gossipreg.counters import Count
 from gossipreg.runtime.accepting import COMPLAINT_SECONDS, RETRY_SECONDS, serve
 
 
@@ -49,7 +51,7 @@ class FakeListener(trio.abc.Listener[FakeStream]):
         await trio.lowlevel.checkpoint()
 
 
-async def served(listener: FakeListener, seconds: float) -> list[FakeStream]:
+async def served(listener: FakeListener, seconds: float, counters: Counter[str] | None = None) -> list[FakeStream]:
     """The connections that were handled within so many seconds."""
     handled: list[FakeStream] = []
 
@@ -58,7 +60,7 @@ async def served(listener: FakeListener, seconds: float) -> list[FakeStream]:
         handled.append(stream)
 
     with trio.move_on_after(seconds):
-        await serve(handle, [listener])
+        await serve(handle, [listener], Counter() if counters is None else counters, Count.STREAMS_NOT_ACCEPTED)
     return handled
 
 
@@ -66,7 +68,9 @@ async def served(listener: FakeListener, seconds: float) -> list[FakeStream]:
 async def test_a_connection_that_finds_no_descriptor_is_tried_again(number: int, autojump_clock: MockClock) -> None:
     begin, stream = trio.current_time(), FakeStream()
     listener = FakeListener([number, number, stream])
-    assert await served(listener, 1.0) == [stream]
+    counters: Counter[str] = Counter()
+    assert await served(listener, 1.0, counters) == [stream]
+    assert counters == {"streams_not_accepted": 2}
     assert listener.tries[:3] == [pytest.approx(begin + turn * RETRY_SECONDS) for turn in range(3)]
 
 

@@ -50,7 +50,8 @@ async def serve_dns(
             await nursery.start(directory.follow)
             nursery.start_soon(serve_udp, sockets.udp, door)
             task_status.started(sockets.address)
-            await serve(partial(admit, door, trio.CapacityLimiter(limits.CONNECTIONS_MAX)), [sockets.tcp])
+            handler = partial(admit, door, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
+            await serve(handler, [sockets.tcp], door.counters, Count.DNS_NOT_ACCEPTED)
 
 
 async def serve_udp(udp: socket.socket, door: Door) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from gossipreg.counters import Count
 from gossipreg.doors.http import limits
 from gossipreg.doors.http.access import Access
 from gossipreg.doors.http.answers import Refusal
@@ -40,20 +42,22 @@ async def serve_http(
     access: Access | None = None,
     insecure: bool = False,
     dialects: tuple[Dialect, ...] = (),
+    counters: Counter[str] | None = None,
     task_status: trio.TaskStatus[Address | SocketFile] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer HTTP at ``address`` until cancelled; port 0 takes any free one. Start it with ``nursery.start``.
 
     Starts with the address that it really listens on. ``leave`` is called, and must return at once, whenever a client
     asks the node to leave. ``access`` says who may do what; all may, unless it is given. ``dialects`` answer at
-    paths of their own. Raises ``BindError`` if the address cannot be had, and ``InsecureError`` if all may come from
-    beyond this machine, unless it is ``insecure``.
+    paths of their own. What the listener counts goes into ``counters``. Raises ``BindError`` if the address cannot be
+    had, and ``InsecureError`` if all may come from beyond this machine, unless it is ``insecure``.
     """
     access = Access() if access is None else access
+    counters = Counter() if counters is None else counters
     room = Room(node, leave, Lookups(node), access, dialects)
     if isinstance(address, SocketFile):
         with listen_at_file(address) as listener:
-            await _serve(Door(room, Guard(asked=address, bound=address)), [listener], address, task_status)
+            await _serve(Door(room, Guard(asked=address, bound=address)), [listener], address, counters, task_status)
         return
     listeners = await listen(address)
     bound = [Address(*listener.socket.getsockname()[:2]) for listener in listeners]
@@ -64,7 +68,7 @@ async def serve_http(
         for listener in listeners:
             await trio.aclose_forcefully(listener)
         raise
-    await _serve(Door(room, Guard(asked=address, bound=bound[0])), listeners, bound[0], task_status)
+    await _serve(Door(room, Guard(asked=address, bound=bound[0])), listeners, bound[0], counters, task_status)
 
 
 def check_safety(
@@ -91,12 +95,13 @@ async def _serve(
     door: Door,
     listeners: list[trio.SocketListener],
     bound: Address | SocketFile,
+    counters: Counter[str],
     task_status: trio.TaskStatus[Address | SocketFile],
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(door.close_with_node)
         task_status.started(bound)
-        await serve(Reception(door).greet, listeners)
+        await serve(Reception(door).greet, listeners, counters, Count.HTTP_NOT_ACCEPTED)
 
 
 @attrs.define(eq=False, repr=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
+from gossipreg.counters import Count
 from gossipreg.doors.http.answers import Answer, Refusal, shown
 from gossipreg.doors.http.guard import Guard
 from gossipreg.doors.http.listening import explain
@@ -48,7 +50,8 @@ async def serve_metrics(
         raise BindError(f"cannot listen on {address} for metrics: {reason}: {remedy}") from None
     bound = Address(*listeners[0].socket.getsockname()[:2])
     task_status.started(bound)
-    await serve(Reception(_Door(proxies, Guard(asked=address, bound=bound))).greet, listeners)
+    reception = Reception(_Door(proxies, Guard(asked=address, bound=bound)))
+    await serve(reception.greet, listeners, Counter(), Count.HTTP_NOT_ACCEPTED)  # which no metric of a balancer shows
 
 
 @attrs.frozen(eq=False)
