@@ -111,6 +111,9 @@ class DatagramSocket(socket.socket):
         self._arrived: deque[tuple[bytes, tuple[str, int]]] = deque()
         wires.datagrams[address_of(name)] = self
 
+    def getsockname(self) -> tuple[str, int]:
+        return tuple(address_of(self._name))
+
     def sendto(self, data: Any, to: Any) -> int:  # type: ignore[override]
         self._wires.sent += 1
         name = name_at(to[0])
