@@ -112,7 +112,8 @@ class DatagramSocket(socket.socket):
         wires.datagrams[address_of(name)] = self
 
     def getsockname(self) -> tuple[str, int]:
-        return tuple(address_of(self._name))
+        own = address_of(self._name)
+        return own.host, own.port
 
     def sendto(self, data: Any, to: Any) -> int:  # type: ignore[override]
         self._wires.sent += 1
