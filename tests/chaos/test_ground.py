@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
 from tests.chaos.client import Client
-from tests.chaos.faults import NEMESES, Fault
+from tests.chaos.faults import NEMESES
 from tests.chaos.ground import MARK, Ground, Host, open_ground, why_no_nemesis, why_not
 from tests.chaos.history import Record
 from tests.chaos.nemeses import Nemeses
@@ -172,11 +174,11 @@ async def test_every_nemesis_does_something_and_undoes_it(tmp_path: Path) -> Non
             await answers(host)
         host = ground.hosts[1]
         for name in [name for name in NEMESES if not why_no_nemesis(name)]:
-            rules = (Rule(frozenset({0}), frozenset({1}), drop=1.0),)
-            fault = Fault(name, 0.0, 0.0, (1,), rules if name == "halves" else (), 90.0)
+            drawn = NEMESES[name].draw(random.Random(1), 3, 1.0)[0]
+            fault = attrs.evolve(drawn, hosts=(1,), amount=90.0)
             before = state(ground, host)
             number = await nemeses.begin(fault)
-            if name not in _BY_RULES and name != "restart":
+            if name != "restart":  # it is all over when its end comes
                 await becomes(before.__ne__, ground, host, f"{name} does nothing")
             await nemeses.end(number)
             await answers(host, name)
@@ -184,10 +186,6 @@ async def test_every_nemesis_does_something_and_undoes_it(tmp_path: Path) -> Non
             assert (host.address != before["address"]) == (name in ("renumber", "moved"))
         nursery.cancel_scope.cancel()
     assert left_of(str(tmp_path)) == set()
-
-
-#: What is nothing but rules for the switch, as halves are.
-_BY_RULES = {"few", "one-way", "udp", "tcp", "mtu", "loss", "delay", "duplicates", "corruption"}
 
 
 async def becomes(holds: Callable[[dict[str, object]], bool], ground: Ground, host: Host, otherwise: str) -> None:
