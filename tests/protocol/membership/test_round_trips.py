@@ -25,6 +25,15 @@ def test_the_first_measurement_counts_as_it_is_and_later_ones_move_it() -> None:
     assert trips.timeout(1) == pytest.approx(0.25)
 
 
+def test_a_measurement_moves_the_average_by_an_eighth_and_the_variation_by_a_quarter() -> None:
+    """As RFC 6298 has it."""
+    trips = RoundTrips(0.001, 10.0)
+    trips.measured(1, 0.1)
+    trips.measured(1, 0.2)
+    assert trips.smoothed(1) == pytest.approx(0.1125)
+    assert trips.timeout(1) == pytest.approx(0.1125 + 4 * (0.75 * 0.05 + 0.25 * 0.1))
+
+
 def test_a_steady_member_is_given_the_least_time_in_the_end() -> None:
     trips = RoundTrips(0.1, 0.5)
     for _ in range(9):

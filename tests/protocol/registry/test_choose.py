@@ -189,6 +189,13 @@ def test_an_instance_that_comes_back_has_no_credit_saved_up() -> None:
     assert [turns.choose((heavy, light)) for _ in range(10)].count(light) == 1
 
 
+def test_one_that_was_about_to_have_its_turn_when_it_went_waits_anew_when_it_is_back() -> None:
+    turns, (heavy, light) = RoundRobin(), weighted(9, 1)
+    assert [turns.choose((heavy, light)) for _ in range(4)] == [heavy] * 4
+    assert turns.choose((heavy,)) == heavy
+    assert [turns.choose((heavy, light)) for _ in range(4)] == [heavy, heavy, heavy, light]
+
+
 def test_of_two_the_one_with_less_to_do_for_its_weight_is_chosen() -> None:
     light, heavy = weighted(1, 4)
     dice = Random(1)

@@ -55,6 +55,14 @@ def test_a_rumor_is_sent_at_once_and_then_after_gaps_that_double() -> None:
     assert times == [0.002, 0.012, 0.032, 0.072, 0.152, 0.312, 0.632]
 
 
+def test_what_has_rounds_left_is_not_dropped_for_its_age() -> None:
+    one = mill()
+    one.add(M, "b", b"news", 0.0, wait=5000.0)
+    assert one.ride(0, 4999.0) == []
+    assert one.deadline == 5000.0
+    assert flushed(one, ROOM, 64, 5000.0) == [[b"news"]]
+
+
 @pytest.mark.parametrize(("members", "rounds"), [(1, 4), (2, 4), (8, 6), (16, 7), (4000, 7)])
 def test_small_clusters_need_fewer_rounds(members: int, rounds: int) -> None:
     one = mill()

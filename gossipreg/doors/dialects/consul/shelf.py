@@ -31,6 +31,9 @@ _ANSWERS_MAX: Final = 4096
 _RESTS: Final = 9
 _QUICK: Final = 0.002
 
+#: A service that nobody can offer, since it is no name.
+_NOBODYS: Final = ""
+
 
 @attrs.frozen
 class Asked:
@@ -78,7 +81,8 @@ class Shelf:
         body = await asked.make(pace)
         took = pace.worked
         kept = self._kept.get(asked.key)
-        index = now if kept is None or kept.body != body else kept.index
+        # What has no instances has the lowest index there is, which is raised when the node takes a later generation.
+        index = now if kept is None or kept.body != body else max(kept.index, self.node.index(_NOBODYS))
         kept = Kept(body, index, now, time.monotonic() + (_RESTS * took if took > _QUICK else 0.0))
         self._keep(asked.key, kept)
         return kept

@@ -217,3 +217,26 @@ async def test_one_that_is_alone_answers_soon(autojump_clock: object) -> None:
     started = trio.current_time()
     assert (await Client(YoungNode()).ask("GET", "catalog/services")).status == 200
     assert trio.current_time() - started <= SETTLE_SECONDS / 10
+
+
+async def test_when_the_node_raises_its_indexes_those_of_answers_that_stay_the_same_rise_too() -> None:
+    """An earlier life of the node gave out higher ones: what is kept from before that was known must not be lower."""
+
+    @attrs.define(eq=False)
+    class Raised(FakeNode):
+        floor: int = 0
+
+        def index(self, service: str | None = None) -> int:
+            return self.floor + super().index(service)
+
+    node = Raised()
+    node.hold(WEB)
+    client = Client(node)
+    paths = ["health/service/web", "catalog/services", "health/service/nobody"]
+    for path in paths:
+        await client.ask("GET", path)
+    node.floor = 1_000
+    for path in paths:
+        assert (await client.ask("GET", path)).index > 1_000
+    node.hold(DB)
+    assert (await client.ask("GET", "health/service/web")).index == 1_001, "it has not changed since"
