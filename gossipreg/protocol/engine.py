@@ -109,7 +109,7 @@ class Engine:
     clocks: ClockWatch
     _sweep_at: float
     _due: float | None = None  # the deadline, until a verb may have moved it
-    _isolated: bool = False  # as the driver was last told
+    isolated: bool = False  # as `is_isolated` was at the last wake or packet, and as the driver was told
 
     @classmethod
     def create(
@@ -696,8 +696,8 @@ class Engine:
             self._sweep(now)
 
     def _note_isolation(self, *, isolated: bool, now: float) -> None:
-        if isolated is not self._isolated:
-            self._isolated = isolated
+        if isolated is not self.isolated:
+            self.isolated = isolated
             self.outbox.put(IsolationChanged(isolated, self.silence(now)))
 
     def _test_paths(self, now: float) -> None:

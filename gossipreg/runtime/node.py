@@ -52,11 +52,9 @@ class Node:
     _life: Life
     _engine: Engine = attrs.field(init=False)
     _dice: random.Random = attrs.field(init=False, factory=random.Random)
-    _clock: trio.abc.Clock = attrs.field(init=False)  # of the loop that the node lives on, for other threads
 
     def __attrs_post_init__(self) -> None:
         self._engine = self._life.engine
-        self._clock = trio.lowlevel.current_clock()
 
     # What it is
 
@@ -78,7 +76,7 @@ class Node:
     @property
     def isolated(self) -> bool:
         """Whether no member was heard for 4 probe intervals although there should be one: answers may be old."""
-        return self._engine.is_isolated(self._clock.current_time())
+        return self._engine.isolated  # which is woken once in an interval: answers carry this, and must not cost more
 
     @property
     def reachable(self) -> float:
@@ -100,7 +98,7 @@ class Node:
             zone=identity.zone,
             local_health=engine.local_health,
             isolated=self.isolated,
-            silence=engine.silence(self._clock.current_time()),
+            silence=engine.silence(trio.current_time()),
             reachable=self.reachable,
             forgotten=sum(1 for rumor in engine.members.rumors() if rumor.is_forgotten),
             joined=identity.settled,

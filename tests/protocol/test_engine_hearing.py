@@ -412,10 +412,14 @@ def test_a_node_that_hears_no_member_pings_some_before_it_calls_itself_isolated(
 def test_the_driver_is_told_when_a_node_becomes_isolated_and_when_it_is_no_more() -> None:
     node = among(B, C)
     assert IsolationChanged not in map(type, node.wake(4.0))
+    said = [node.isolated]
     assert IsolationChanged(isolated=True, silence=4.1) in node.wake(4.1)
+    said.append(node.isolated)
     assert IsolationChanged not in map(type, node.wake(5.0))
     assert IsolationChanged(isolated=False, silence=6.0) in hear(node, B, Nack(1), now=6.0)
+    said.append(node.isolated)
     assert IsolationChanged not in map(type, hear(node, B, Nack(1), now=6.1))
+    assert said == [False, True, False]
 
 
 def test_a_node_that_was_isolated_compares_with_the_first_member_that_is_unlike_it() -> None:

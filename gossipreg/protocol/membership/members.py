@@ -40,6 +40,7 @@ class Members:
     ring: Ring = attrs.field(factory=Ring)  # this node and the present others
     _failed: dict[str, None] = attrs.field(factory=dict)
     _suspect: dict[str, None] = attrs.field(factory=dict)
+    reachable: float = 1.0  # the share of the other members, those that left aside, that are alive; 1.0 where none is
     _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
 
     def __attrs_post_init__(self) -> None:
@@ -74,11 +75,9 @@ class Members:
         """How many take part, this node included."""
         return len(self._present) + 1
 
-    @property
-    def reachable(self) -> float:
-        """The share of the other members, those that left aside, that are alive; 1.0 where there is none."""
+    def _count_reachable(self) -> None:
         there = len(self._present) + len(self._failed)
-        return (len(self._present) - len(self._suspect)) / there if there else 1.0
+        self.reachable = (len(self._present) - len(self._suspect)) / there if there else 1.0
 
     def has_room(self) -> bool:
         """Whether another member may be remembered."""
@@ -106,6 +105,7 @@ class Members:
             self._since.pop(rumor.name, None)
         elif before is None or before.status != rumor.status or not before.is_same_life(rumor):
             self._since[rumor.name] = now - rumor.age
+        self._count_reachable()
         return before
 
     def _seat(self, name: str, *, present: bool) -> None:
@@ -205,6 +205,7 @@ class Members:
             del self._since[name]
             self._failed.pop(name, None)
             forgotten.append(rumor)
+        self._count_reachable()
         return forgotten
 
     def at(self, address: Address) -> Rumor | None:
