@@ -33,9 +33,11 @@ def sources(room: str) -> list[Path]:
     return sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
 
 
-def tests_of(rooms: list[str]) -> list[str]:
+def selected(rooms: list[str], *, only_own: bool = False) -> list[str]:
     """The tests of these rooms: their own, those of the engine, and the scenes."""
     own = [TESTS / "protocol" / room for room in rooms if room != "engine"]
+    if only_own and own:
+        return [str(path) for path in own]
     return [str(path) for path in (*own, *sorted((TESTS / "protocol").glob("test_*.py")), TESTS / "scenes")]
 
 
@@ -73,11 +75,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="which sample (default 0)")
     parser.add_argument("--key", help="only mutants whose name has this in it")
     parser.add_argument("--budget", type=float, default=5.0, help="CPU seconds of tests for one mutant (default 5)")
+    parser.add_argument("--own", action="store_true", help="only tests/protocol/ROOM, without the engine's and scenes")
     asked = parser.parse_args()
     rooms = asked.room or [*ROOMS]
     wanted = {room: _wanted(room, asked) for room in rooms}
     chosen = {room: _sampled(mutants, asked) for room, mutants in wanted.items()}
-    verdicts = tried([mutant for room in rooms for mutant in chosen[room]], tests_of(rooms), asked.budget)
+    verdicts = tried(
+        [mutant for room in rooms for mutant in chosen[room]], selected(rooms, only_own=asked.own), asked.budget
+    )
     for room in rooms:
         its = [verdict for verdict in verdicts if verdict.mutant in chosen[room]]
         _said("\n".join(summary(room, its, len(wanted[room]))))

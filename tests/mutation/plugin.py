@@ -32,6 +32,9 @@ _BESIDE: Final = 2
 #: Memory that a child may take beyond what it has (bytes): a mutant that fills lists without end is noticed by it.
 _MEMORY: Final = 1 << 30
 
+#: Examples that Hypothesis draws for a test that does not say how many: each survivor has to be tried with all of them.
+_EXAMPLES: Final = 30
+
 #: How children end.
 _SURVIVED, _KILLED, _INVALID = 0, 1, 3
 
@@ -72,7 +75,9 @@ class MutationPlugin:
         from hypothesis import Phase, settings  # after pytest, which rewrites its assertions
 
         phases = (Phase.explicit, Phase.generate)
-        settings.register_profile("mutation", database=None, derandomize=True, deadline=None, phases=phases)
+        settings.register_profile(
+            "mutation", database=None, derandomize=True, deadline=None, phases=phases, max_examples=_EXAMPLES
+        )
         settings.load_profile("mutation")
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -209,7 +214,16 @@ def plant(folder: Path, mutant: Mutant, functions: dict[_Place, list[FunctionTyp
                     return False
                 function.__code__ = code
                 planted = True
+    _forget_what_is_cached()
     return planted
+
+
+def _forget_what_is_cached() -> None:
+    """Let functions that remember their answers be called again."""
+    for module in _modules():
+        for thing in list(vars(module).values()):
+            if hasattr(thing, "cache_clear"):
+                thing.cache_clear()
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

@@ -147,3 +147,10 @@ def test_the_older_keeps_the_name_whatever_generations_were_taken_since() -> Non
 def test_one_who_is_announced_keeps_the_name_against_one_who_is_not() -> None:
     newcomer = identity(born=BORN - 1000, settled=False)
     assert newcomer.yields_to(Contest("b", 1, BORN, settled=True))
+
+
+def test_a_contest_that_is_closed_is_due_no_more() -> None:
+    who = identity()
+    who.open_contest(rumor(generation=BORN + 1, port=7999), 10.0)
+    who.close_contest()
+    assert (who.contested, who.deadline) == (None, float("inf"))

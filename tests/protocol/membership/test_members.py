@@ -219,3 +219,12 @@ def test_reachable_are_the_others_that_are_alive_among_those_that_have_not_left(
     members.put(others[0].graver(Status.LEFT), 0.0)
     members.put(attrs.evolve(others[1], incarnation=1), 0.0)
     assert members.reachable == 1.0
+
+
+def test_a_present_other_is_found_at_its_address_and_at_no_other() -> None:
+    who = members(3)
+    for other in crowd(3):
+        assert who.at(other.address) == who.get(other.name)
+    assert who.at(rumor(port=9).address) is None
+    without(who, crowd(3)[1].name)
+    assert who.at(crowd(3)[1].address) is None

@@ -187,3 +187,13 @@ def test_sequence_numbers_start_over() -> None:
     paths.stream_acked(LIFE, 0.0)
     [test] = paths.wake(0.0)
     assert test.seq == 0x8000_0000
+
+
+def test_a_single_stall_is_remembered_for_a_minute() -> None:
+    for swept_at, passes in ((64.0, Passes.PACKETS_ONLY), (66.0, Passes.ALL)):
+        paths = monitor()
+        paths.stream_stalled(LIFE, 5.0)
+        paths.sweep(lambda _: True, swept_at)
+        paths.stream_stalled(LIFE, 67.0)
+        paths.packet_acked(LIFE, 1, 68.0)
+        assert paths.passes(LIFE) is passes, swept_at

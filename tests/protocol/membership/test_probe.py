@@ -260,6 +260,8 @@ def test_a_node_that_was_stopped_gives_its_target_the_time_back() -> None:
     one.prober.postpone(10.0)
     assert one.wake(11.0) == []
     assert one.prober.deadline == 11.5
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 11.2)
+    assert one.prober.deadline == 12.0, "the next period has the time back as well"
     alone = probing(0)
     alone.prober.postpone(10.0)
     assert alone.prober.deadline == 2.0

@@ -97,3 +97,19 @@ def test_nothing_is_held_back_for_longer_than_the_limit_nor_leaves_before_what_w
         before = leaves
         if send:
             company.sent(now)
+
+
+def test_what_leaves_within_a_moment_is_sent_to_the_very_end_of_it() -> None:
+    company = Company(0.25, 2.0)
+    assert company.departure(0.0) == 0.25
+    company.sent(0.0)
+    assert company.departure(0.125) == 0.375, "the first has left; this is another departure"
+
+
+def test_a_departure_that_is_late_by_a_moment_is_still_in_time() -> None:
+    company = Company(0.25, 2.0)
+    assert company.departure(0.0) == 0.25
+    company.sent(0.5)
+    assert company.departure(0.5) == 0.75
+    company.sent(1.125)
+    assert company.departure(1.125) == 1.625, "this one was later, and the next is held back for twice as long"

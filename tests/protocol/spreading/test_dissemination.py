@@ -347,3 +347,19 @@ def test_after_news_that_was_sent_late_more_is_held_back_and_what_is_heard_is_no
     assert one.deadline == pytest.approx(0.1 + 2 * Settings().gossip_coalesce)
     one.add(Topic.INSTANCES, "z", b"z", 0.1, origin="b")
     assert one.deadline == 0.1
+
+
+def test_a_rumor_that_fills_a_packet_is_sent_and_one_that_is_larger_is_dropped_and_counted() -> None:
+    one = mill()
+    say(one, M, "a", bytes(ROOM), 0.0)
+    say(one, M, "b", bytes(ROOM + 1), 0.0)
+    assert flushed(one, ROOM, 64, 1.0) == [[bytes(ROOM)]]
+    assert one.dropped == 1
+    assert len(one) == 1
+
+
+def test_of_two_the_newer_is_told_first() -> None:
+    one = mill()
+    say(one, M, "a", b"older", 0.0)
+    say(one, M, "b", b"newer", 0.0)
+    assert flushed(one, ROOM, 64, 1.0) == [[b"newer", b"older"]]
