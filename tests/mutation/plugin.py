@@ -72,11 +72,17 @@ class MutationPlugin:
 
     def pytest_configure(self) -> None:
         """Let Hypothesis draw the same each time and make nothing smaller: that something fails is all that counts."""
-        from hypothesis import Phase, settings  # after pytest, which rewrites its assertions
+        from hypothesis import HealthCheck, Phase, settings  # after pytest, which rewrites its assertions
 
         phases = (Phase.explicit, Phase.generate)
         settings.register_profile(
-            "mutation", database=None, derandomize=True, deadline=None, phases=phases, max_examples=_EXAMPLES
+            "mutation",
+            database=None,
+            derandomize=True,
+            deadline=None,
+            phases=phases,
+            max_examples=_EXAMPLES,
+            suppress_health_check=list(HealthCheck),  # being watched makes tests slow
         )
         settings.load_profile("mutation")
 
