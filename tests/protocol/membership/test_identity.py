@@ -154,3 +154,18 @@ def test_a_contest_that_is_closed_is_due_no_more() -> None:
     who.open_contest(rumor(generation=BORN + 1, port=7999), 10.0)
     who.close_contest()
     assert (who.contested, who.deadline) == (None, float("inf"))
+
+
+def test_a_new_generation_ends_the_contest_for_the_old_one() -> None:
+    who = identity()
+    who.open_contest(rumor(generation=BORN + 1, port=7999), 10.0)
+    who.reclaim(BORN + 1)
+    assert (who.contested, who.deadline, who.incarnation) == (None, float("inf"), 0)
+
+
+@pytest.mark.parametrize(("ours", "heard", "then"), [(0, 5, 6), (5, 0, 6), (5, 5, 6)])
+def test_a_refutation_outbids_what_was_heard_and_what_was_said_before(ours: int, heard: int, then: int) -> None:
+    who = identity()
+    who.incarnation = ours
+    who.refute(rumor(incarnation=heard))
+    assert who.incarnation == then

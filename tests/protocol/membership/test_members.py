@@ -228,3 +228,23 @@ def test_a_present_other_is_found_at_its_address_and_at_no_other() -> None:
     assert who.at(rumor(port=9).address) is None
     without(who, crowd(3)[1].name)
     assert who.at(crowd(3)[1].address) is None
+
+
+def test_who_failed_is_told_from_who_left_and_since_when() -> None:
+    who = members(3)
+    one, other, *_ = (each.name for each in crowd(3))
+    assert (who.has_failed, who.since(one)) == (False, None)
+    without(who, one, Status.LEFT, now=4.0)
+    assert (who.has_failed, who.since(one)) == (False, 4.0)
+    without(who, other, now=5.0)
+    assert (who.has_failed, who.since(other)) == (True, 5.0)
+
+
+def test_only_the_one_above_in_the_tree_is_above_and_nobody_is_where_the_origin_has_gone() -> None:
+    who = members(3)
+    names = [each.name for each in crowd(3)]
+    assert [who.is_above_us(name, names[0], 1) for name in names].count(True) == 1
+    assert not who.is_above_us(None, names[0], 1)
+    assert not who.is_above_us(names[0], "z", 1)
+    assert who.below_us("z", 1) == []
+    assert not who.has_seat("z")

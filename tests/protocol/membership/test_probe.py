@@ -384,6 +384,17 @@ def test_a_ping_for_somebody_else_is_no_evidence_for_ever() -> None:
     one.prober.ping_for(PingReq(44, target.life, 500), address(9000), FINGERPRINT, 1.2)
     one.wake(1.7)
     assert one.prober.was_unreached(target.life, 3.6)
-    assert not one.prober.was_unreached(target.life, 13.8)
+    assert not one.prober.was_unreached(target.life, 3.8)
+    one.prober.expire(3.6)
+    assert one.prober._unreached
     one.prober.expire(13.8)
     assert not one.prober._unreached
+
+
+def test_a_node_in_bad_health_believes_for_longer_that_it_could_not_reach_somebody() -> None:
+    one = probing(2, health=3)
+    target = one.others[0]
+    one.prober.ping_for(PingReq(44, target.life, 500), address(9000), FINGERPRINT, 1.2)
+    one.wake(1.7)
+    assert one.prober.was_unreached(target.life, 9.6)
+    assert not one.prober.was_unreached(target.life, 9.8)

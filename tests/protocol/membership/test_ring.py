@@ -60,3 +60,7 @@ def test_the_tree_of_everybody_reaches_all_others_once_and_who_is_above_is_agree
         for teller in seated:
             assert len(one.below(teller, root, fanout)) <= fanout
             assert all(one.above(name, root, fanout) == teller for name in one.below(teller, root, fanout))
+
+
+def test_the_places_are_part_of_the_protocol_nodes_of_all_versions_must_agree_on_them() -> None:
+    assert ring(["a", "b", "c", "d", "e", "n0", "n1"]).after("a", 6) == ["b", "e", "c", "n0", "d", "n1"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.model import Member, Status
+from gossipreg.model import Address, Member, Status
 from gossipreg.protocol.membership.rumor import Rumor, life_id
 from tests.protocol.making import BORN, address, law, rumor, rumors
 
@@ -97,3 +97,13 @@ def test_a_life_is_a_name_a_generation_and_an_address() -> None:
 def test_users_see_a_member() -> None:
     claim = rumor(status=Status.SUSPECT, incarnation=2, zone="east", draining=True)
     assert claim.as_member() == Member("b", address(7001), Status.SUSPECT, BORN, 2, "east", draining=True)
+
+
+def test_the_id_of_a_life_is_part_of_the_protocol() -> None:
+    assert life_id("a", 1_767_225_600_000, Address("10.0.0.1", 7940)) == 1_215_287_308_844_748_427
+
+
+def test_a_member_is_forgotten_if_another_says_that_it_left() -> None:
+    assert rumor(status=Status.LEFT, accuser=7).is_forgotten
+    assert not rumor(status=Status.LEFT).is_forgotten
+    assert not rumor(status=Status.FAILED, accuser=7).is_forgotten

@@ -120,3 +120,12 @@ def test_put_off_it_ends_no_earlier_than_said() -> None:
     assert one.deadline == 104.0
     one.put_off(105.0)
     assert one.deadline == 105.0
+
+
+def test_it_is_confirmed_by_one_more_voice_or_by_the_accuseds_kernel() -> None:
+    one = suspicion()
+    assert not one.is_confirmed
+    one.confirm(2)
+    assert one.is_confirmed
+    assert suspicion(refused=True).is_confirmed
+    assert suspicion(2).is_confirmed, "in a pair there is nobody else"

@@ -363,3 +363,13 @@ def test_of_two_the_newer_is_told_first() -> None:
     say(one, M, "a", b"older", 0.0)
     say(one, M, "b", b"newer", 0.0)
     assert flushed(one, ROOM, 64, 1.0) == [[b"newer", b"older"]]
+
+
+def test_what_is_nearly_due_fills_a_packet_to_the_last_byte() -> None:
+    one = mill()
+    say(one, M, "a", bytes(100), 0.0)
+    for now in (0.002, 0.012):
+        assert flushed(one, ROOM, 64, now) == [[bytes(100)]]
+    say(one, M, "b", bytes(ROOM - 100), 0.023)
+    assert flushed(one, ROOM, 64, 0.025) == [[bytes(ROOM - 100), bytes(100)]]
+    assert flushed(one, ROOM, 64, 0.032) == [], "it has had this round"
