@@ -123,8 +123,8 @@ def test_put_off_it_ends_no_earlier_than_said() -> None:
 
 
 def test_it_is_confirmed_by_one_more_voice_or_by_the_accuseds_kernel() -> None:
+    assert not suspicion().is_confirmed
     one = suspicion()
-    assert not one.is_confirmed
     one.confirm(2)
     assert one.is_confirmed
     assert suspicion(refused=True).is_confirmed
