@@ -307,7 +307,7 @@ class Life:
                     unusable.append((CHECKS, id_))
                 self._offer_again(offer)
             except Exception as flaw:  # noqa: BLE001 - today's checks refuse it, or no version could ever read it
-                log.warning("instance %s is not offered again: %s", id_, flaw)
+                log.warning("instance %s is not offered again: %s", id_, str(flaw) or type(flaw).__name__)
                 unusable.append((INSTANCE, id_))
                 self.monitor.forget_recalled(id_)
         unusable += [(CHECKS, id_) for id_ in saved.checks if id_ not in saved.instances]
