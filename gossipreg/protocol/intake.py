@@ -66,7 +66,7 @@ class Intake:
             if keys is None:
                 ahead = word.ms / 1000 - self.knowledge.clock.wall(now) / 1000
                 self.exchange.outbox.put(PolicyFromFuture(word.key, word.writer, ahead, restamped=False))
-            elif keys:
+            else:
                 self.exchange.outbox.put(PoliciesChanged(keys))
         elif not voice.in_talk and word == self.knowledge.policies.get(word.key):
             self.knowledge.heard_again(Topic.POLICIES, word.key, now)

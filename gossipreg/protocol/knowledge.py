@@ -232,12 +232,11 @@ class Knowledge:
     def hear_word(
         self, word: Word, now: float, *, spread: bool, heard_from: str | None = None
     ) -> tuple[str, ...] | None:
-        """Take what somebody says about a policy, if it is news; the keys of which the last word is another one now.
+        """Take what somebody says about a policy, which is news; the keys of which the last word is another one now.
 
-        None when it is news, and refused for its stamp.
+        None when it is refused for its stamp.
         """
-        if not self.policies.is_news(word):
-            return ()
+        assert self.policies.is_news(word), "what is known already is not heard again"
         if not self.clock.hear(word.stamp, now):
             self.counters[Count.POLICIES_FROM_THE_FUTURE] += 1
             return None

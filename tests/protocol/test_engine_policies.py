@@ -67,6 +67,13 @@ def test_what_is_known_already_is_no_news() -> None:
     assert policies_changed(hear(node, B, word(BORN - 1, removed=True))) == []
 
 
+def test_a_joiner_obeys_what_it_is_told_in_a_talk_and_tells_nobody() -> None:
+    node = engine(has_seeds=True)
+    outputs = hear_in_talk(node, B, word())
+    assert policies_changed(outputs) == [("split:orders",)]
+    assert word() not in said_to(node.wake(6.1), B.address)
+
+
 def test_a_removed_policy_leaves_the_registered_weights() -> None:
     node = offering(among(B))
     node.set_policy(SPLIT, 6.0)
