@@ -79,8 +79,7 @@ class Exchange:
 
     def compare(self, stream: int) -> None:
         """Compare states on a stream that is open."""
-        for frame in frames(self.outbox.sender, map(pack, self._comparison())):
-            self.outbox.put(SendFrame(stream, frame))
+        self.say(stream, self._comparison())
 
     def _comparison(self) -> list[Message]:
         return [Compare(self.knowledge.fingerprint.sums), End()]
@@ -98,6 +97,11 @@ class Exchange:
             if talk.is_comparison:
                 self._unequal_since = self._differs_since = None
             self.close(stream)
+
+    def say(self, stream: int, messages: Sequence[Message]) -> None:
+        """Say something on a stream that is open, beside its turns."""
+        for frame in frames(self.outbox.sender, map(pack, messages)):
+            self.outbox.put(SendFrame(stream, frame))
 
     def hold(self, voice: Voice) -> None:
         """A peer wants to hold a stream although nothing more is said on it."""

@@ -38,6 +38,12 @@ _SECOND_SECONDS = 1.0
 _KNOCKS_MAX = 3
 
 
+#: Time between two pings on each lifeline, and how long one may be without an answer (seconds). A firewall that begins
+#: to drop streams ends none of them.
+_ASK_SECONDS = 10.0
+_ANSWER_SECONDS = 5.0
+
+
 @attrs.frozen
 class _Knock:
     """Asks a member whose lifeline ended whether it is there."""
@@ -59,17 +65,45 @@ class Lifelines:
     _looked_at: int = 0  # the ring's changes, at the last look
     _retry_at: float = float("inf")
     _streams: dict[int, int] = attrs.field(factory=dict)  # life watched -> stream
+    _ask_at: float = float("inf")  # when lifelines are pinged next, or those without an answer given up
+    _asked: dict[int, int] = attrs.field(factory=dict)  # stream pinged -> frames that had come on it
     _knocked: dict[int, float] = attrs.field(factory=dict)  # life -> when it was last knocked at
 
     @property
     def deadline(self) -> float:
         """When `wake` is wanted (seconds)."""
+        return min(self._ask_at, self._hold_at)
+
+    @property
+    def _hold_at(self) -> float:
         return self._look_at if self.members.ring.changes != self._looked_at else self._retry_at
 
     def wake(self, now: float) -> None:
-        """Hold the lifelines that are wanted, and no others."""
-        if now < self.deadline:
-            return
+        """Hold the lifelines that are wanted, and no others; ask on each, now and then, whether it still passes."""
+        if now >= self._ask_at:
+            self._ask(now)
+        if now >= self._hold_at:
+            self._hold(now)
+
+    def _ask(self, now: float) -> None:
+        """Ping on every lifeline, or give those up on which nothing came since that was done."""
+        asked, self._asked = self._asked, {}
+        for life, stream in list(self._streams.items()):
+            talk = self.exchange.talks.find(stream)
+            if talk is None or not talk.answered:
+                continue  # it is being opened
+            if asked.get(stream) == talk.frames:
+                del self._streams[life]
+                self.exchange.close(stream)
+                self.exchange.outbox.paths.stream_stalled(life, now)
+                self._retry_at = min(self._retry_at, now)
+            elif not asked:
+                self._asked[stream] = talk.frames
+                self.exchange.say(stream, [Ping(0, life, self.exchange.knowledge.fingerprint.total)])
+        waits = _ANSWER_SECONDS if self._asked else _ASK_SECONDS - _ANSWER_SECONDS
+        self._ask_at = now + waits if self._streams else float("inf")
+
+    def _hold(self, now: float) -> None:
         self._looked_at = self.members.ring.changes
         self._look_at = now + _LOOK_SECONDS
         self._retry_at = now + _REVIEW_SECONDS
@@ -82,6 +116,7 @@ class Lifelines:
                 stream = self.exchange.open(Purpose.LIFELINE, rumor.address, [Hold()], about=rumor, idle=True)
                 if stream is not None:
                     self._streams[life] = stream
+                    self._ask_at = min(self._ask_at, now + _ASK_SECONDS)
 
     def restart(self, now: float) -> None:
         """Close every lifeline, to be held anew: they end at an address that is no longer ours."""

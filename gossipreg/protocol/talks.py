@@ -101,6 +101,10 @@ class Talks:
             talk = self._talks[stream] = Talk(None, source)
         return talk
 
+    def find(self, stream: int) -> Talk | None:
+        """The talk on a stream that is open."""
+        return self._talks.get(stream)
+
     def end(self, stream: int) -> Talk | None:
         """The stream is closed, or is to be; returns what it was for."""
         return self._talks.pop(stream, None)

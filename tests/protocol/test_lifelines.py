@@ -211,3 +211,49 @@ def test_in_a_pair_one_refusal_will_do() -> None:
     outputs = node.stream_ended(knock.stream, 5.001, refused=True)
     assert statuses(outputs) == [(lost.name, Status.SUSPECT), (lost.name, Status.FAILED)]
     assert not node.talks.is_open(Purpose.KNOCK, address(7001))
+
+
+# Lines that pass no more
+
+
+def answers(node: Engine, outputs: list[Output], line: OpenStream, now: float) -> None:
+    """Let the peer answer what it was asked on its line."""
+    for output in outputs:
+        if isinstance(output, SendFrame) and output.stream == line.stream:
+            for said in unpack(output.frame)[1]:
+                if isinstance(said, Ping):
+                    node.stream_frame(line.stream, packet(holder(line), Ack(0, 0, node.fingerprint)), line.to, now)
+
+
+def test_a_line_that_is_answered_is_kept_and_asked_again() -> None:
+    node, [line, _] = watching()
+    held(node, line)
+    asked = 0
+    for tick in range(400):
+        outputs = node.wake(tick / 10)
+        asked += sum(isinstance(output, SendFrame) for output in outputs)
+        answers(node, outputs, line, tick / 10)
+    assert asked == 3
+    assert node.talks.is_open(Purpose.LIFELINE, line.to)
+
+
+def test_a_line_on_which_nothing_passes_any_more_is_given_up_and_opened_anew() -> None:
+    node, [line, other] = watching()
+    held(node, line)
+    held(node, other)
+    closed, again = [], []
+    for tick in range(160):
+        outputs = node.wake(tick / 10)
+        answers(node, outputs, other, tick / 10)
+        closed += [output.stream for output in outputs if isinstance(output, CloseStream)]
+        again += [opening.to for opening in lines(node, outputs)] if tick else []
+    assert closed == [line.stream]
+    assert again == [line.to]
+
+
+def test_without_lines_nothing_is_asked() -> None:
+    node, [line] = watching(CROWD[0], lifelines=1)
+    held(node, line)
+    node.receive(packet(CROWD[0], attrs.evolve(CROWD[0], status=Status.LEFT)), CROWD[0].address, 1.0)
+    for tick in range(200):
+        assert not any(isinstance(output, SendFrame) for output in node.wake(1.0 + tick / 10))
