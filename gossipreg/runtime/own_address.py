@@ -25,12 +25,15 @@ LOOK_SECONDS = 3.0
 
 
 def is_assigned(host: str) -> bool:
-    """Whether a socket can be bound to the IP address ``host``: it is one of this host's."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
+    """Whether a socket can be bound to the IP address ``host``: it is one of this host's.
+
+    Where no socket can be had (EMFILE), nothing speaks against it.
+    """
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind((host, 0))
-        except OSError as error:
-            return error.errno != errno.EADDRNOTAVAIL
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
     return True
 
 

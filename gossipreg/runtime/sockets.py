@@ -127,9 +127,9 @@ def _advertised(bound: Address, advertise: str | None) -> Address:
 def outgoing_host(unspecified: str) -> str | None:
     """The address that a packet to the world would leave from; asking the routing table sends nothing."""
     family, elsewhere = (socket.AF_INET6, "2001:db8::1") if ":" in unspecified else (socket.AF_INET, "192.0.2.1")
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((elsewhere, 9))
-        except OSError:
-            return None
-        return str(probe.getsockname()[0])
+            return str(probe.getsockname()[0])
+    except OSError:  # no route, or no descriptor for the asking
+        return None

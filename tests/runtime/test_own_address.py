@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 
 import attrs
 import pytest
@@ -10,6 +12,7 @@ import trio.testing
 
 from gossipreg.model import Address
 from gossipreg.runtime.own_address import OwnAddress, is_assigned
+from gossipreg.runtime.sockets import outgoing_host
 
 OLD, NEW = "10.0.0.5", "10.0.0.9"
 
@@ -79,3 +82,14 @@ async def test_an_address_that_never_was_this_hosts_is_not_looked_for() -> None:
 def test_which_addresses_are_this_hosts() -> None:
     assert is_assigned("127.0.0.1")
     assert not is_assigned("192.0.2.77")
+
+
+def test_a_process_without_a_free_descriptor_does_not_take_its_address_for_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", exhausted)
+    assert is_assigned("127.0.0.1")
+    assert outgoing_host("0.0.0.0") is None
