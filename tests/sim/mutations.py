@@ -464,7 +464,7 @@ def the_clock_is_not_advanced_by_what_is_heard(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Clock, "hear", lambda *_: True)
 
 
-@_mutation(AT_ONCE, "LastWord")
+@_mutation(AT_ONCE, "raised")
 def the_clock_only_counts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Clock, "wall", lambda *_: 0)
 
