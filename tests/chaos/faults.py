@@ -162,7 +162,7 @@ _NEMESES: Final = (
     Nemesis("clock", "the wall clock of one host jumps, and is set right", _on_some("clock", 1, _JUMPS)),
     Nemesis("days", "the wall clock of one host is two days off, and is set right", _on_some("days", 1, _DAYS)),
     Nemesis("disk", "the disk of one host is full", _on_some("disk")),
-    Nemesis("descriptors", "one agent can open no more files", _on_some("descriptors")),
+    Nemesis("descriptors", "one agent can open no more files, or only two", _on_some("descriptors", 1, (0.0, 2.0))),
     Nemesis("renumber", "another address; the agent is restarted later", _on_some("renumber"), handles_process=True),
     Nemesis("moved", "another address, under an agent that runs on", _on_some("moved"), handles_process=True),
     Nemesis("namesake", "a second agent takes a name that is taken", _on_some("namesake"), handles_process=True),

@@ -203,12 +203,12 @@ class Host:
         """Undo `fill`."""
         (self.disk / "filler").unlink(missing_ok=True)
 
-    def squeeze(self) -> None:
-        """Let its agent open no more descriptors than it has, and two."""
+    def squeeze(self, free: int) -> None:
+        """Let its agent open only so many descriptors more than it has now."""
         if self.process is not None and self.runs:
             taken = len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
             _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
-            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (min(taken + 2, hard), hard))
+            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (min(taken + free, hard), hard))
 
     def unsqueeze(self) -> None:
         """Undo `squeeze`."""

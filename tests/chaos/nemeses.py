@@ -85,7 +85,7 @@ class Nemeses:
             case "disk":
                 host.fill()
             case "descriptors":
-                host.squeeze()
+                host.squeeze(round(fault.amount))
             case "renumber" | "moved":
                 self.ground.renumber(host)
             case "namesake":
