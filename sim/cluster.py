@@ -152,6 +152,7 @@ class Cluster:
             checks_clocks=self.key is not None,
         )
         process = Process(name, address, engine, seal, self.world, clock, self._perform, has_disk=disk)
+        engine.tell_time(1000 * clock.wall(self.world), process.now)
         self.processes[name] = self._at[address] = process
         self._down.pop(name, None)
         words = self._words.pop(name, {}) if disk else {}

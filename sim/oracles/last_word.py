@@ -34,14 +34,12 @@ class LastWord(Oracle):
     _said: dict[str, dict[int, Word]] = attrs.field(factory=dict)  # writer -> by digest, all that it ever said
     _kept: dict[str, list[Word]] = attrs.field(factory=dict)  # writer -> what the life that lives now must remember
     _lives: dict[str, Process] = attrs.field(factory=dict)
-    _epochs: dict[str, float] = attrs.field(factory=dict)  # of the life that lives now: its wall clock, when at 0 (ms)
     _held: dict[tuple[Process, str], Word] = attrs.field(factory=dict)
 
     def after(self, process: Process) -> None:
         """See who begins a new life, and whether with its disk."""
         if self._lives.get(process.name) is not process:
             self._lives[process.name] = process
-            self._epochs[process.name] = process.engine.identity.generation - 1000 * process.now
             if not process.has_disk:
                 self._kept[process.name] = []
 
@@ -67,7 +65,7 @@ class LastWord(Oracle):
             return
         self._said.setdefault(process.name, {})[word.digest] = word
         self._kept[process.name].append(word)
-        wall = self._epochs[process.name] + 1000 * process.now
+        wall = 1000 * process.clock.wall_at(process.now)
         self.check(process, word.ms >= wall - _ROUNDING, f"says {_named(word)} at {wall:.0f}")
         for other in process.engine.knowledge.policies:
             earlier = other is word or (other.ms, other.counter) < (word.ms, word.counter)

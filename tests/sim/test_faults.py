@@ -114,6 +114,7 @@ _EXAMPLES = {
     "seconds": 0.3,
     "drift": 0.02,
     "rate": 20_000.0,
+    "size": 1000,
 }
 
 
