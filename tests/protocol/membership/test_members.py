@@ -248,3 +248,7 @@ def test_only_the_one_above_in_the_tree_is_above_and_nobody_is_where_the_origin_
     assert not who.is_above_us(names[0], "z", 1)
     assert who.below_us("z", 1) == []
     assert not who.has_seat("z")
+
+
+def test_the_present_are_remembered_without_end() -> None:
+    assert members().memory(Status.ALIVE) == members().memory(Status.SUSPECT) == float("inf")

@@ -129,3 +129,7 @@ def test_it_is_confirmed_by_one_more_voice_or_by_the_accuseds_kernel() -> None:
     assert one.is_confirmed
     assert suspicion(refused=True).is_confirmed
     assert suspicion(2).is_confirmed, "in a pair there is nobody else"
+
+
+def test_it_is_counted_in_probe_intervals() -> None:
+    assert suspicion(probe_interval=0.25, probe_timeout=0.2).timeout == pytest.approx(suspicion().timeout / 4)

@@ -239,3 +239,13 @@ def test_a_check_is_new_until_something_was_found() -> None:
         assert state.is_new
         state.hear(Finding(health), 1.0)
         assert not state.is_new
+
+
+def test_a_result_in_the_other_direction_starts_the_row_over() -> None:
+    state = CheckState.begin(Check(tcp="127.0.0.1:1", interval=1, successes=2, failures=2, initial="warning"), 0.0)
+    state.hear(Finding(W), 0.5)
+    assert not state.hear(Finding(P), 1.0)
+    assert not state.hear(Finding(C), 2.0)
+    assert state.health is W
+    assert state.hear(Finding(C), 3.0)
+    assert state.health is C

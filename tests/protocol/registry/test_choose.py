@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -18,6 +19,7 @@ from gossipreg.protocol.registry.choose import (
     by_key,
     by_weight,
     by_weight_among,
+    claim,
     less_loaded,
     matching,
     nearest,
@@ -239,3 +241,15 @@ def test_traffic_crosses_zones_before_it_goes_to_the_drained() -> None:
     drained, far = instance("drained", zone="here", weight=0), instance("far", zone="there")
     assert nearest((drained, far), "here") == [far]
     assert nearest((drained,), "here") == [drained]
+
+
+def test_a_claim_is_a_number_whatever_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Highest:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def digest(self) -> bytes:
+            return bytes([255] * 8)
+
+    monkeypatch.setattr(hashlib, "blake2b", Highest)
+    assert claim(instance("x"), "key", 2.0) > 2.0**53

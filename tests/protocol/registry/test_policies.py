@@ -177,3 +177,21 @@ def test_peers_cannot_fill_the_memory_with_policies(monkeypatch: pytest.MonkeyPa
     assert len(policies) == 2
     hear(policies, word(Maintenance("orders", "o0", "later"), 2))
     assert policies.rule("maintenance:orders:o0") == Maintenance("orders", "o0", "later")
+
+
+def test_a_word_that_is_held_is_no_news() -> None:
+    policies = Policies()
+    said = word(Split("orders", {"blue": 1}))
+    assert policies.is_news(said)
+    policies.take(said)
+    assert not policies.is_news(said)
+
+
+def test_a_policy_may_fill_all_the_room_there_is_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = Split("orders", {"blue": 1})
+    size = len(pack_rule(rule))
+    monkeypatch.setattr(limits, "POLICY_BYTES_MAX", size)
+    assert len(pack_rule(rule)) == size
+    monkeypatch.setattr(limits, "POLICY_BYTES_MAX", size - 1)
+    with pytest.raises(InvalidPolicy):
+        pack_rule(rule)

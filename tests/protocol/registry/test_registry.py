@@ -171,3 +171,12 @@ def test_a_large_record_is_announced_by_its_digest_and_size() -> None:
     said = announcement(large)
     assert (said.owner, said.generation, said.version, said.id, said.head) == ("a", BORN, 2, "y", large.head)
     assert (said.digest, said.size) == (large.digest, len(large.payload))
+
+
+def test_it_is_dirty_from_a_change_until_it_was_asked_what_changed() -> None:
+    registry = Registry("a")
+    assert not registry.is_dirty
+    registry.touch_service("orders")
+    assert registry.is_dirty
+    assert registry.take_dirty() == ["orders"]
+    assert not registry.is_dirty
