@@ -96,12 +96,17 @@ def _changes(tree: ast.Module) -> Iterator[_Change]:
 def _constant(statement: ast.stmt) -> Iterator[_Change]:
     """Another number for a name of the module."""
     match statement:
-        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if _is_number(value):
             for node in ast.walk(value):
                 if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
                     for other in _other_values(node.value):
                         change = _tried(statement.value or value, _set(node, value=other), _set(node, value=node.value))
                         yield "", 0, statement.lineno, f"{name} = {_said(value)} -> {change[0]}", change[1]
+
+
+def _is_number(value: ast.expr) -> bool:
+    arithmetic = ast.Constant | ast.BinOp | ast.UnaryOp | ast.operator | ast.unaryop
+    return all(isinstance(node, arithmetic) for node in ast.walk(value))
 
 
 def _in_functions(node: ast.AST, inside: str) -> Iterator[_Change]:
