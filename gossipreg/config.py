@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -192,52 +192,11 @@ class Settings:
     stream_probe: bool = _switch("A member that misses its direct ping is also probed over a stream.")
     late_acks: bool = _switch("An ack that comes after its probe has ended gives the suspect its full time again.")
     seconding: bool = _switch("A helper that could not reach a member either confirms its suspicion at once.")
-    verdict_witness: bool = _switch("Nobody is declared failed by a node that hears nobody else (decision 0005).")
+    verify_verdicts: bool = _switch("A node pings a suspect itself before it gives, or takes, the verdict.")
+    verdict_witness: bool = _switch("Nobody is declared failed by a node that nobody else answers (decision 0005).")
 
     def __attrs_post_init__(self) -> None:
         check(self, RELATIONS, table="protocol.")
-
-    @classmethod
-    def lan(cls, **changes: Any) -> Settings:
-        """For one data centre, round trips below 100 ms: the defaults. ``changes`` are settings that differ."""
-        return cls(**changes)
-
-    @classmethod
-    def wan(cls, **changes: Any) -> Settings:
-        """For nodes far apart, round trips up to a second: three times as patient, and as slow to find a failure."""
-        return cls(**{**_WAN, **changes})
-
-    @classmethod
-    def local(cls, **changes: Any) -> Settings:
-        """For the processes of one machine: finds a hung one in half the time, and comes together at once."""
-        return cls(**{**_LOCAL, **changes})
-
-
-_WAN: Final[Mapping[str, Any]] = {
-    "probe_interval": 3.0,
-    "probe_timeout": 1.5,
-    "probe_timeout_min": 0.5,
-    "gossip_gap": 0.05,
-    "gossip_tree_gap": 0.25,
-    "reconcile_settle": 3.0,
-    "reconcile_gap": 3.0,
-    "reconnect_interval": 10.0,
-    "join_retry": 1.0,
-    "join_retry_max": 5.0,
-    "stream_patience": 15.0,
-    "leave_linger": 1.5,
-}
-
-_LOCAL: Final[Mapping[str, Any]] = {
-    "probe_interval": 0.5,
-    "probe_timeout": 0.25,
-    "probe_timeout_min": 0.05,
-    "reconcile_settle": 0.5,
-    "reconcile_gap": 0.5,
-    "reconnect_interval": 1.0,
-    "join_retry": 0.1,
-    "join_retry_max": 0.5,
-}
 
 
 def _longest_suspicion(settings: Settings) -> str | None:

@@ -41,6 +41,7 @@ class Count(Described):
         "Packets dropped because the kernel's send buffer was full.",
     )
     SEND_ERRORS = "send_errors", "packets", "Packets that the kernel refused to send, such as for want of a route."
+    PACKETS_UNSENT = "packets_unsent", "packets", "Packets that this host's own kernel rejected: a firewall, no route."
     RECEIVE_ERRORS = "receive_errors", "errors", "Errors that the kernel reported instead of a packet (ICMP)."
     JUNK_PACKETS = "junk_packets", "packets", "Packets and frames that passed the seal, and could not be read."
     OWN_PACKETS = "own_packets", "packets", "Packets that this node itself had sent, and that came back to it."
@@ -127,6 +128,7 @@ class Count(Described):
     VERDICTS = "verdicts", "verdicts", "Members that this node declared failed."
     REFUTATIONS = "refutations", "times", "Times that this node said it is alive because others doubted it."
     RETURNS_PUT_OFF = "returns_put_off", "times", "Times that this node waits before it says so, as it flapped."
+    CORRECTIONS = "corrections", "times", "Times that this node told a peer again that it is alive, or that it waits."
     LAGS = "lags", "times", "Times that this node itself was stopped, and gave others more time."
     RUMORS_TOO_OLD = "rumors_too_old", "updates", "Updates about unknown members that are long gone: dropped."
     RUMORS_OVER_MEMBER_LIMIT = (

@@ -67,7 +67,6 @@ class _Stream:
     """One connection: who holds which end, and what is on its way to whom (frames stay in order)."""
 
     ends: tuple[tuple[Process, int], tuple[Process, int]]
-    segment: int = 0  # the largest piece that is sent at a time (bytes; 0: as large as the frames are)
     clear_at: dict[str, int] = attrs.field(factory=dict)  # receiver's name -> ns, when the last frame arrives
     stalled: dict[str, deque[bytes | None]] = attrs.field(factory=dict)  # receiver's name -> frames; None: the end
 
@@ -96,6 +95,7 @@ class Cluster:
     ended: list[Callable[[Process], None]] = attrs.field(factory=list)  # shown every process that dies
     counters: Counter[str] = attrs.field(factory=Counter)
     _at: dict[Address, Process] = attrs.field(factory=dict)
+    rejecting: dict[str, None] = attrs.field(factory=dict)  # hosts whose own kernel refuses all that they send
     _down: dict[str, None] = attrs.field(factory=dict)  # hosts that do not even refuse
     _disks: dict[str, dict[str, Instance]] = attrs.field(factory=dict)
     _words: dict[str, dict[str, Word]] = attrs.field(factory=dict)  # what each disk has of policies, by key
@@ -285,6 +285,10 @@ class Cluster:
                 disk[service] = register
 
     def _transmit(self, process: Process, output: Transmit) -> None:
+        if process.name in self.rejecting:
+            self.counters["packets_rejected"] += 1
+            process.act(process.engine.unsent(output.to, process.now))
+            return
         receiver = self._at.get(output.to)
         packet = process.seal.seal(output.data, process.clock.wall(self.world))
         counters = self.counters
@@ -324,6 +328,9 @@ class Cluster:
     # Streams
 
     def _open(self, process: Process, opening: OpenStream) -> None:
+        if process.name in self.rejecting:
+            self.world.after(0, partial(self._ended, process, opening.stream, refused=True))
+            return
         receiver = self._at.get(opening.to)
         there = None if receiver is None else self.network.carry_frame(process.name, receiver.name, _BARE)
         culprit = self.network.culprit
@@ -337,7 +344,7 @@ class Cluster:
         else:
             self._accepted[receiver.name] -= 1
             number = self._accepted[receiver.name]
-            stream = _Stream(((process, opening.stream), (receiver, number)), opening.segment)
+            stream = _Stream(((process, opening.stream), (receiver, number)))
             self._streams[process, opening.stream] = self._streams[receiver, number] = stream
             self.world.after(there + back, partial(self._send, process, opening.stream, opening.frame))
             if not opening.idle:
@@ -364,8 +371,7 @@ class Cluster:
         stalled = stream.stalled[receiver.name]
         while stalled and (receiver, far) in self._streams:
             frame = stalled[0]
-            sent = _BARE if frame is None else frame
-            delay = self.network.carry_frame(process.name, receiver.name, sent, segment=stream.segment)
+            delay = self.network.carry_frame(process.name, receiver.name, _BARE if frame is None else frame)
             if delay is None:
                 if self.carried:
                     self._show(process, receiver, frame or b"", [], self.network.culprit, on_stream=True)

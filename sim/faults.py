@@ -22,11 +22,8 @@ from sim.conditions import (
     FlipFlop,
     Links,
     Loss,
-    Mtu,
     Narrow,
     Reordering,
-    TcpLoss,
-    UdpLoss,
 )
 from sim.dice import Dice
 from sim.network import Condition, Constant, Exponential
@@ -109,9 +106,6 @@ class Faults:
             "cut": lambda: Cut(across),
             "flip-flop": lambda: FlipFlop(across, fault.off, fault.on, begins),
             "loss": lambda: Loss(around, fault.probability),
-            "udp-only-loss": lambda: UdpLoss(around, fault.probability),
-            "tcp-only-loss": lambda: TcpLoss(around, fault.probability),
-            "mtu": lambda: Mtu(around, fault.size),
             "bursts": lambda: Bursts(around, fault.probability, fault.spread),
             "duplicate": lambda: Duplication(around, fault.probability, fault.spread),
             "reorder": lambda: Reordering(around, fault.probability, fault.spread),
@@ -164,11 +158,11 @@ class Faults:
                 case "slow":
                     world.at(begins, partial(self._slow, name, ns(fault.seconds)))
                     world.at(ends, partial(self._slow, name, 0))
+                case "output-rejected":
+                    world.at(begins, partial(self._reject, fault, name))
+                    world.at(ends, partial(self._accept, fault, name))
                 case "clock-skew":
                     self._between(fault, partial(self._skew, name), fault.seconds, begins, ends)
-                case "clock-skew-at-start":
-                    self._skew(name, fault.seconds)  # nothing has run yet: before its first life begins
-                    world.at(ends, partial(self._skew, name, 0.0))
                 case "clock-drift":
                     self._between(fault, partial(self._drift, name), fault.drift, begins, ends)
         if fault.kind in ("churn", "swizzle", "forge", "replay"):
@@ -218,12 +212,20 @@ class Faults:
             self.trace.note(self.cluster.world.now, name, "slow", "", str(service))
             process.service = service
 
+    def _reject(self, fault: Fault, name: str) -> None:
+        """Refuse what a node sends, as a firewall on its own host does; what its open streams carry waits."""
+        self.trace.note(self.cluster.world.now, name, "output-rejected")
+        out = Links(frozenset([name]), frozenset(self.scenario.node_names), both_ways=False)
+        self.cluster.rejecting[name] = None
+        self.cluster.network.begin(f"fault {fault.name} {name}", Cut(out))
+
+    def _accept(self, fault: Fault, name: str) -> None:
+        self.cluster.network.end(f"fault {fault.name} {name}")
+        self.cluster.rejecting.pop(name, None)
+
     def _skew(self, name: str, seconds: float) -> None:
         self.trace.note(self.cluster.world.now, name, "clock", "", str(seconds))
         self.cluster.clock(name).skew = seconds
-        process = self.cluster.living(name)
-        if process is not None:
-            process.tell_time()
 
     def _drift(self, name: str, drift: float) -> None:
         self.trace.note(self.cluster.world.now, name, "drift", "", str(drift))

@@ -18,7 +18,6 @@ from sim.faults import Faults
 from sim.healing import Heal, Watch
 from sim.network import Constant, Exponential, Latency, Lognormal, Regions
 from sim.oracles.claims import Answers, Claims
-from sim.oracles.half_open import HalfJoins, OverStreams
 from sim.oracles.healing import Healing
 from sim.oracles.idle import IdleLoad
 from sim.oracles.jury import Jury
@@ -35,6 +34,7 @@ from sim.oracles.restarts import Restarts
 from sim.oracles.returns import Returns
 from sim.oracles.spreading import Spreading
 from sim.oracles.stage import Stage
+from sim.oracles.staying import Stays
 from sim.oracles.storms import Storm, events_cap
 from sim.oracles.suspicions import SuspicionTimes
 from sim.scenario import Scenario, Wiring
@@ -59,6 +59,7 @@ ORACLES: tuple[type[Oracle], ...] = (
     Memory,
     Answers,
     Returns,
+    Stays,
     Restarts,
     Bounds,
     Storm,
@@ -67,8 +68,6 @@ ORACLES: tuple[type[Oracle], ...] = (
     SuspicionTimes,
     FalsePositives,
     Spreading,
-    OverStreams,
-    HalfJoins,
     Healing,
     IdleLoad,
     Quality,

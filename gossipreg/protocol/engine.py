@@ -6,6 +6,7 @@ its outputs, so none can be left undrained. The driver hands in every packet tha
 sleeps until `deadline` or the next packet; one sleep serves every timer.
 
     receive, stream_frame, stream_ended      what peers say
+    unsent                                   what this host's kernel refuses to send
     register, deregister                     what the user wants
     drain, undrain, leave, forget
     set_policy, remove_policy, reset_term, recall
@@ -149,7 +150,7 @@ class Engine:
         )
         outbox = Outbox(settings, knowledge, packet_room)
         exchange = Exchange(settings, dice, knowledge, outbox)
-        standing = Standing(identity, knowledge, detector.health, exchange, outbox)
+        standing = Standing(identity, knowledge, detector, exchange, outbox)
         judgement = Judgement(identity, knowledge, detector, exchange, outbox)
         standing.begin(now, alone=not has_seeds)
         return cls(
@@ -524,7 +525,7 @@ class Engine:
             case Ack():
                 self._hear_ack(message, voice, now)
             case Nack():
-                self.detector.prober.nacked(message)
+                self._hear_nack(message, voice, now)
             case PingReq():
                 self._hear_request(message, voice, now)
             case Rumor():
@@ -570,14 +571,20 @@ class Engine:
 
     def _hear_rumor(self, rumor: Rumor, voice: Voice, now: float) -> None:
         if rumor.name == self.identity.name:
-            self.standing.hear_of_self(rumor, now)
+            self.standing.hear_of_self(rumor, voice, now)
         else:
             self.judgement.hear(rumor, voice, now)
             if rumor.refused and rumor.status is Status.SUSPECT:
                 self.lifelines.seconded(rumor, now)
 
+    def _hear_nack(self, nack: Nack, voice: Voice, now: float) -> None:
+        if voice.member is not None:
+            self.detector.was_answered(voice.sender, now)
+        self.detector.prober.nacked(nack)
+
     def _hear_ack(self, ack: Ack, voice: Voice, now: float) -> None:
         if voice.member is not None:
+            self.detector.was_answered(voice.sender, now)
             found = self.detector.prober.acked(ack, voice.sender, now)
             if voice.in_talk and found:
                 self.paths.stream_acked(voice.sender, now)
@@ -628,12 +635,22 @@ class Engine:
         return self._done()
 
     def stream_ended(self, stream: int, now: float, *, refused: bool = False) -> list[Output]:
-        """A stream was closed, by whomever; ``refused`` when the peer's kernel said that nobody listens there."""
+        """A stream was closed, by whomever; ``refused`` when a kernel said that nobody listens there.
+
+        It may have been this host's own, by a firewall; as long as that refuses packets as well, it proves nothing.
+        """
         talk = self.exchange.ended(stream)
+        refused = refused and not self.detector.is_rejected
         return self._done() if talk is None else self._ended(talk, now, refused=refused)
 
+    def unsent(self, to: Address, now: float) -> list[Output]:
+        """This host's own kernel has refused to send a `Transmit` to ``to``: a firewall, no route, no such network."""
+        self.counters[Count.PACKETS_UNSENT] += 1
+        self.detector.unsent(to, now)
+        return self._done()
+
     def _ended(self, talk: Talk, now: float, *, refused: bool = False) -> list[Output]:
-        if talk.purpose is not None and not talk.answered and not refused:
+        if talk.purpose is not None and not (talk.answered or refused or self.detector.is_rejected):
             member = self.members.at(talk.to)
             if member is not None:
                 self.paths.stream_stalled(member.life, now)

@@ -7,6 +7,7 @@ node believes and tells.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import attrs
 
@@ -25,6 +26,15 @@ from gossipreg.protocol.spreading.reconcile import End
 from gossipreg.protocol.talks import Purpose
 from gossipreg.protocol.voice import Voice
 from gossipreg.protocol.wire.messages import pack
+
+#: For how long after a failed member is back its verdicts over others count as those of another side (seconds).
+_FOREIGN_SECONDS = 60.0
+
+#: Members that are pinged when a verdict waits for a peer to answer. Half of all may be dead.
+_WITNESSES_ASKED = 3
+
+#: Of them, those that were heard or have answered last.
+_NEAREST_ASKED = 2
 
 
 @attrs.define(eq=False, repr=False)
@@ -49,22 +59,46 @@ class Judgement:
             elif rumor.rank == held.rank and not voice.in_talk:
                 self.knowledge.heard_again(Topic.MEMBERSHIP, rumor.name, now)
             return
-        if voice.in_talk and rumor.status is Status.FAILED and held is not None and held.status.is_present:
-            # The verdict of the other side of a split: here the member may be well, so it gets the chance to refute.
-            rumor = attrs.evolve(rumor, status=Status.SUSPECT, accuser=voice.sender)
-            if not rumor.supersedes(held):
-                return
         if held is not None and rumor.is_forgotten and held.status.is_present and rumor.is_same_life(held):
             # Forgotten where it was taken for failed; here it may be well, so it gets the chance to refute.
             rumor = attrs.evolve(rumor, status=Status.SUSPECT)
             if not rumor.supersedes(held):
                 return
-        self._believe(rumor, now, spread=voice.is_worth_telling(settled=self.identity.settled))
+        spread = voice.is_worth_telling(settled=self.identity.settled)
+        if rumor.status is Status.FAILED and held is not None and self._is_in_doubt(rumor, held, voice, now):
+            self._hear_verdict(rumor, held, now, spread=spread)
+            return
+        self._believe(rumor, now, spread=spread)
         if rumor.status is Status.SUSPECT and self.detector.prober.was_unreached(rumor.life, now):
             self._second(rumor, now)
         revived = held is not None and held.status is Status.FAILED and rumor.status is Status.ALIVE
         if revived and not voice.in_talk:
             self.exchange.hurry(now)  # it was away
+
+    def _is_in_doubt(self, verdict: Rumor, held: Rumor, voice: Voice, now: float) -> bool:
+        """Whether a peer's ``verdict`` over a member held to be present must be verified before it is believed.
+
+        Not if the member concedes it itself; nor if two kernels have proven it, unless the accuser was cut off from
+        this node lately: then it may be the network between the two sides that refused.
+        """
+        if not held.status.is_present or verdict.accuser == verdict.life:
+            return False
+        if not self.detector.settings.verify_verdicts:
+            return voice.in_talk
+        accuser = self.knowledge.members.by_life(verdict.accuser)
+        is_credible = accuser is not None and not self.knowledge.members.was_failed(accuser.name, _FOREIGN_SECONDS, now)
+        return voice.in_talk or not verdict.refused or not is_credible
+
+    def _hear_verdict(self, verdict: Rumor, held: Rumor, now: float, *, spread: bool) -> None:
+        """A peer failed a member that is present here: it is suspect, and this node sees for itself."""
+        suspect = attrs.evolve(verdict, status=Status.SUSPECT, refused=False)
+        verifies = self.detector.settings.verify_verdicts
+        if suspect.supersedes(held):
+            self._believe(suspect, now, spread=spread)
+            if verifies:
+                self.detector.hasten(verdict.name)
+        elif verifies:
+            self.detector.concluded(verdict)
 
     def _believe(self, rumor: Rumor, now: float, *, spread: bool) -> None:
         members = self.knowledge.members
@@ -79,6 +113,8 @@ class Judgement:
         self._conclude(rumor, now)
 
     def _confirm(self, held: Rumor, accuser: int, now: float, *, refused: bool = False) -> None:
+        if accuser == self.identity.life:
+            self.detector.tried(held.name)
         if self.detector.confirm(held.name, accuser, refused=refused):
             voice = attrs.evolve(held, accuser=accuser, refused=refused)
             self.knowledge.mill.add(Topic.MEMBERSHIP, held.name, pack(voice), now)
@@ -97,8 +133,10 @@ class Judgement:
             self.knowledge.doubt(suspect.name)
 
     def _condemn(self, suspect: Rumor, now: float) -> None:
+        """Fail ``suspect``. That two kernels have refused goes with the verdict: it needs no more verifying."""
         self.knowledge.counters[Count.VERDICTS] += 1
-        self._believe(suspect.graver(Status.FAILED, self.identity.life), now, spread=True)
+        proven = self.detector.is_proven(suspect.name)
+        self._believe(suspect.graver(Status.FAILED, self.identity.life, refused=proven), now, spread=True)
 
     def forget(self, failed: Rumor, now: float) -> None:
         """Have every node take a member that failed for one that left, and drop what it offers."""
@@ -117,9 +155,27 @@ class Judgement:
         self.perform(self.detector.prober.pinged(self.knowledge.fingerprint.total, now), now)
 
     def judge(self, now: float) -> None:
-        """Pass the verdicts that are due."""
-        for suspect in self.detector.verdicts(now):
-            self._condemn(suspect, now)
+        """Pass the verdicts that are due, and see for this node itself what must be seen for those to come."""
+        due = self.detector.due(now)
+        for verdict in due.verdicts:
+            if verdict.status is Status.FAILED:
+                self._believe(verdict, now, spread=True)
+            else:
+                self._condemn(verdict, now)
+        fingerprint = self.knowledge.fingerprint.total
+        for suspect in due.verify:
+            self.perform(self.detector.prober.ask_suspect(suspect, fingerprint, now), now)
+        if due.lacks_witness:
+            self._seek_witness(now)
+
+    def _seek_witness(self, now: float) -> None:
+        """Ask for an ack: first those that were heard last, for in a split these are on this side."""
+        members = self.knowledge.members
+        nearest = [members.by_life(life) for life in self.detector.hearing.nearest[:_NEAREST_ASKED]]
+        known = {peer.name: peer for peer in nearest if peer is not None and peer.status is Status.ALIVE}
+        known |= {peer.name: peer for peer in members.sample(_WITNESSES_ASKED)}
+        for peer in islice(known.values(), _WITNESSES_ASKED):
+            self.outbox.send(peer.address, pack(Ping(0, peer.life, self.knowledge.fingerprint.total)), now=now)
 
     def perform(self, findings: Sequence[Finding], now: float) -> None:
         """Do what the prober wants done, and draw the conclusions from what it found."""
@@ -137,7 +193,8 @@ class Judgement:
                     if suspect is not None and suspect.status is Status.SUSPECT:
                         self._second(suspect, now)
                 case _:
-                    self.detector.answered(finding.target.name, now)
+                    self.detector.answered(finding.target.name, now, late=finding.late)
+                    self.knowledge.trust(finding.target.name)
 
     def _say(self, finding: Say, now: float) -> None:
         message = pack(finding.message)
@@ -179,3 +236,4 @@ class Judgement:
         else:
             self.knowledge.counters[Count.SUSPICIONS] += 1
             self._believe(held.graver(Status.SUSPECT, self.identity.life, refused=refused), now, spread=True)
+            self.detector.tried(held.name)

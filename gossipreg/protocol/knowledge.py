@@ -99,6 +99,12 @@ class Knowledge:
             return False
         return True
 
+    def trust(self, name: str) -> None:
+        """A member that was doubted has answered this node: what it offers is as good as any."""
+        if name in self._doubted:
+            del self._doubted[name]
+            self.registry.touch(name)
+
     # What they offer
 
     def judge(self, owner: str, generation: int, id: str, version: int) -> Verdict:

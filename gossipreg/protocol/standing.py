@@ -15,13 +15,14 @@ from gossipreg.model import Address, Status
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.calm import Calm
+from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Answer, Contest, Identity
-from gossipreg.protocol.membership.local_health import LocalHealth
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import MemberChanged, NameContested
 from gossipreg.protocol.registry.records import Head, Record
 from gossipreg.protocol.registry.view import first_index
+from gossipreg.protocol.spreading.dissemination import Topic
 from gossipreg.protocol.spreading.reconcile import End
 from gossipreg.protocol.talks import Purpose
 from gossipreg.protocol.voice import Voice
@@ -30,6 +31,20 @@ from gossipreg.protocol.wire.messages import pack
 #: Own records that are also gossiped when a node settles; beyond it the seed and reconciliation carry them.
 _RESPREAD_MAX = 64
 
+#: For how long it is remembered that this node failed others, or could not send (seconds): what they say of it in that
+#: time is no fault of its own. A verdict takes a suspicion to be passed, and some seconds to come across.
+_EXCUSED_SECONDS = 60.0
+
+#: How long a refutation takes to reach everybody (seconds). A peer that does not know it then has missed it.
+_SPREAD_SECONDS = 1.0
+
+#: A node that has lately failed this share of the others was on one side of a split.
+_SPLIT_SHARE = 0.25
+
+#: Likewise one that could not reach so large a share of them, and at least two: it need not have come to verdicts yet.
+_UNREACHED_SHARE = 0.125
+_UNREACHED_LEAST = 2
+
 
 @attrs.define(eq=False, repr=False)
 class Standing:
@@ -37,10 +52,11 @@ class Standing:
 
     identity: Identity
     knowledge: Knowledge
-    health: LocalHealth
+    detector: Detector
     exchange: Exchange
     outbox: Outbox
     calm: Calm = attrs.field(init=False)
+    _refuted_at: float = float("-inf")
 
     def __attrs_post_init__(self) -> None:
         self.calm = Calm(self.identity.settings)
@@ -95,34 +111,85 @@ class Standing:
         table = self.knowledge.registry.table(self.identity.name)
         return [pack(self.identity.rumor()), *map(pack, table or ())]
 
-    def hear_of_self(self, rumor: Rumor, now: float) -> None:
-        """Somebody says something of this node's name."""
+    def hear_of_self(self, rumor: Rumor, voice: Voice, now: float) -> None:
+        """A peer says something of this node's name."""
         match self.identity.judge(rumor):
             case Answer.REFUTE:
-                self._hear_accusation(rumor, now)
+                self._hear_accusation(rumor, voice, now)
             case Answer.RECLAIM:
                 self._reclaim(rumor.generation, now)
             case Answer.CONTEST:
                 self.identity.open_contest(rumor, now)
-            case Answer.IGNORE if rumor.status is Status.FAILED and rumor.life == self.identity.life:
-                self.calm.note_return(rumor, now)
+            case Answer.IGNORE if rumor.life == self.identity.life and not self.identity.left:
+                self._hear_outdated(rumor, voice, now)
 
-    def _hear_accusation(self, rumor: Rumor, now: float) -> None:
-        waits = self.calm.verdict is not None
-        if self.calm.may_answer(rumor, self._failed_share(), now):
+    def _hear_outdated(self, rumor: Rumor, voice: Voice, now: float) -> None:
+        """A peer believes what this node has outbid, or never spread: tell it what this node says now."""
+        if rumor.status not in (Status.SUSPECT, Status.FAILED):
+            return
+        if rumor.status is Status.FAILED and self._is_own_fault(rumor, now):
+            self.calm.note_return(rumor, now)
+        if self.calm.verdict is not None:
+            self._tell(self._concession(), voice, now)
+        elif now - self._refuted_at > _SPREAD_SECONDS:
+            self._tell(self.identity.rumor(), voice, now)
+
+    def _hear_accusation(self, rumor: Rumor, voice: Voice, now: float) -> None:
+        waited = self.calm.verdict
+        if self.calm.may_answer(rumor, now, own_fault=self._is_own_fault(rumor, now)):
             self._refute(rumor, now)
-        elif not waits:
-            self.knowledge.counters[Count.RETURNS_PUT_OFF] += 1
+            return
+        self.knowledge.counters[Count.RETURNS_PUT_OFF] += waited is None
+        verdict = self.calm.verdict
+        assert verdict is not None, "what is not answered waits"
+        if verdict.status is Status.FAILED:
+            concession = self._concession()
+            if waited is None or verdict.rank > waited.rank:
+                self.knowledge.mill.add(Topic.MEMBERSHIP, self.identity.name, pack(concession), now)
+            if rumor.status is Status.SUSPECT:
+                self._tell(concession, voice, now)
+
+    def _concession(self) -> Rumor:
+        """That this node takes its own failure as read, for as long as it waits: no peer need verify that."""
+        verdict = self.calm.verdict
+        assert verdict is not None, "only a node that waits concedes"
+        return attrs.evolve(verdict, accuser=self.identity.life, refused=False, age=0)
+
+    def _tell(self, said: Rumor, voice: Voice, now: float) -> None:
+        if voice.member is not None and not voice.in_talk:
+            self.knowledge.counters[Count.CORRECTIONS] += 1
+            self.outbox.tell(voice.sender, voice.source, pack(said), now)
+
+    def _is_own_fault(self, accusation: Rumor, now: float) -> bool:
+        """Whether it is this node that the others could not reach, and not they that were cut off, or the accuser.
+
+        It is not where this node has failed the accuser itself, or a good part of the others: that was a split, for
+        to fail them it must have been answered by somebody. Nor where its own kernel refused to send: the cause is
+        known, and over. Else it is, if this node was stopped or deaf. If it was neither, it is not where this node
+        could not reach the accuser, or a good part of the others, either; nor where it is answered in time.
+        """
+        members, detector = self.knowledge.members, self.detector
+        accuser = members.by_life(accusation.accuser)
+        name = None if accuser is None else accuser.name
+        if name is not None and members.was_failed(name, _EXCUSED_SECONDS, now):
+            return False
+        if members.failed_share(_EXCUSED_SECONDS, now) >= _SPLIT_SHARE:
+            return False
+        if now - detector.hearing.rejected_at < _EXCUSED_SECONDS:
+            return False
+        if detector.was_out(now):
+            return True
+        unreached = detector.unreached(_EXCUSED_SECONDS, now)
+        if name in unreached or len(unreached) >= max(_UNREACHED_LEAST, _UNREACHED_SHARE * members.present_count):
+            return False
+        return detector.is_unwell(on_probation=self.calm.wait(now) > 0)
 
     def _refute(self, rumor: Rumor, now: float) -> None:
         self.identity.refute(rumor)
-        self.health.worse()
+        self._refuted_at = now
+        self.detector.health.worse()
         self.knowledge.counters[Count.REFUTATIONS] += 1
         self.announce(now)
-
-    def _failed_share(self) -> float:
-        failed = len(self.knowledge.members.failed())
-        return failed / (failed + self.knowledge.members.present_count)
 
     def hear_of_shared_generation(self, said: Record | Head, now: float) -> bool:
         """Whether ``said`` is of our name and generation but not by us; then take a later generation.

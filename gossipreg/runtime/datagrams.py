@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -22,6 +23,12 @@ log = logging.getLogger(__name__)
 
 #: Packets taken in one batch before timers get their turn. At 20 us each, 20 ms.
 _BATCH_MAX = 1024
+
+#: What a kernel says when it will not send to an address now, although nothing is wrong with the packet: a firewall, no
+#: route, no network.
+_REJECTIONS = frozenset(
+    {errno.EPERM, errno.EACCES, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
+)
 
 #: Least time between two warnings about one peer's clock (seconds).
 _SKEW_WARNING_SECONDS = 60.0
@@ -70,8 +77,8 @@ class Datagrams:
                 self.counters[Count.BYTES_RECEIVED] += len(packet)
                 yield payload, source
 
-    def send(self, payload: bytes, to: Address) -> None:
-        """Seal and send, or count why not: gossip repeats what is lost."""
+    def send(self, payload: bytes, to: Address) -> bool:
+        """Seal and send, or count why not: gossip repeats what is lost. False if this host's kernel rejects it."""
         packet = self.seal.seal(payload, time.time())
         self.counters[Count.PACKETS_SENT] += 1
         self.counters[Count.BYTES_SENT] += len(packet)
@@ -82,6 +89,8 @@ class Datagrams:
         except (OSError, OverflowError) as error:  # no route, a firewall, an address of the wrong family
             self.counters[Count.SEND_ERRORS] += 1
             self.errors.note(error, to)
+            return getattr(error, "errno", None) not in _REJECTIONS
+        return True
 
     def _warn_of_skew(self, source: Address, skew: float) -> None:
         now = time.monotonic()

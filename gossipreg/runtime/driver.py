@@ -165,7 +165,7 @@ class Driver:
         for output in outputs:
             match output:
                 case Transmit():
-                    self.datagrams.send(output.data, output.to)
+                    self._transmit(output)
                 case OpenStream():
                     self.streams.open(output)
                 case KeepStream():
@@ -201,6 +201,10 @@ class Driver:
                 self.join_report.failed(news.peer, Trouble.CLOCK, clock_detail(news.skew))
             case _:
                 self.clock_log.tell(news, trio.current_time())
+
+    def _transmit(self, packet: Transmit) -> None:
+        if not self.datagrams.send(packet.data, packet.to):
+            self.perform(self.engine.unsent(packet.to, trio.current_time()))
 
     async def _seek(self) -> None:
         addresses = await self.seeds.resolve(ipv6=":" in self.engine.identity.address.host)

@@ -9,12 +9,14 @@ import attrs
 import msgpack
 
 from gossipreg.model import Status
+from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
 from gossipreg.protocol.wire.sealing import Refused, Seal
 from sim.process import Process
 
 #: Where in a packed rumor these fields are, and the bytes before its name: head, kind, head of the name.
 _GENERATION, _INCARNATION, _STATUS, _HOST, _PORT = 2, 3, 4, 5, 6
+_ACCUSER: Final = 9
 _BEFORE_NAME: Final = 3
 
 _ACCUSED: Final = (int(Status.SUSPECT), int(Status.FAILED))
@@ -26,6 +28,7 @@ class Accusation:
 
     claim: tuple[int, int]  # (generation, incarnation)
     status: Status
+    rumor: Rumor
 
 
 Tell = Callable[[Process, Accusation], None]
@@ -79,4 +82,6 @@ class _Ear:
         own = self.process.engine.standing.identity
         of_this_life = fields[_GENERATION] == own.generation and tuple(fields[_HOST : _PORT + 1]) == own.address
         if fields[_STATUS] in _ACCUSED and of_this_life:
-            self.tell(self.process, Accusation((fields[_GENERATION], fields[_INCARNATION]), Status(fields[_STATUS])))
+            claim, status = (fields[_GENERATION], fields[_INCARNATION]), Status(fields[_STATUS])
+            rumor = attrs.evolve(own.rumor(), incarnation=claim[1], status=status, accuser=fields[_ACCUSER])
+            self.tell(self.process, Accusation(claim, status, rumor))

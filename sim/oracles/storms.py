@@ -45,6 +45,7 @@ class _Followed:
     data: bytes = b""
     since: int = -_FOLLOWED
     sends: Counter[Process] = attrs.field(factory=Counter)
+    corrected: dict[Process, int] = attrs.field(factory=dict)  # how often each node had corrected a peer before
 
     def may_change(self, now: int) -> bool:
         """Whether it was followed for long enough."""
@@ -54,6 +55,7 @@ class _Followed:
         """Follow another one."""
         self.data, self.since = data, now
         self.sends.clear()
+        self.corrected.clear()
 
 
 @attrs.define
@@ -112,7 +114,11 @@ class Storm(Oracle):
     def _count(self, process: Process, followed: _Followed) -> None:
         self.checks += 1
         followed.sends[process] += 1
-        budget = sends_budget(process.engine.settings)
+        # A peer that has missed a refutation, and says so by its accusation, is told; each at most twice a second.
+        corrections = process.engine.counters["corrections"]
+        budget = (
+            sends_budget(process.engine.settings) + corrections - followed.corrected.setdefault(process, corrections)
+        )
         if followed.sends[process] == budget + 1:
             self.wrong(process.name, f"sends one rumor more than {budget} times")
 

@@ -84,7 +84,9 @@ class SuspicionTimes(Oracle):
             self._judge_proof(process, accused)
             return
         waited = process.now - suspicion.started
-        least = min(self._times(process, opened, suspicion.confirmations))
+        # One that began with a peer's verdict takes the shortest time, as one that a kernel refused does.
+        shortest = suspicion.is_refused or suspicion.is_hastened
+        least = min(self._times(process, opened, suspicion.confirmations, refused=shortest))
         self.checks += 1
         if waited < least - _ROUNDING or suspicion.started < opened.since - _ROUNDING:
             self.wrong(process.name, f"failed {accused} after {waited:.3f} s, before {least:.3f} s were over")
@@ -101,8 +103,10 @@ class SuspicionTimes(Oracle):
         if suspicion.not_before or not self.stage.is_punctual:
             return
         waited = process.now - suspicion.started
-        before = 0 if suspicion.is_refused else max(0, suspicion.confirmations - 1)
+        # A confirmation may have left no time to verify, and another one may have come meanwhile.
+        before = 0 if suspicion.is_refused else max(0, suspicion.confirmations - (2 if suspicion.verifies else 1))
         most = max(self._times(process, opened, before, refused=False)) + process.engine.settings.lag_tolerance
+        most += suspicion.patience if suspicion.verifies else 0.0
         self.checks += 1
         if waited > most:
             self.wrong(process.name, f"suspects {accused} for {waited:.3f} s, although {most:.3f} s are over")

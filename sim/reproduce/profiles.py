@@ -1,8 +1,8 @@
 """Knows the settings that make this protocol behave as the published ones do.
 
-A profile switches off what the others do not have: the witness, the own-lag rule, streams beside probes, lifelines,
-telling the accused at once, adaptive timeouts, seconding, probes along with an ack, gaps between rounds of gossip that
-grow. What remains different is listed in docs/simulator.md.
+A profile switches off what the others do not have: the witness, the verifying ping, the own-lag rule, streams beside
+probes, lifelines, telling the accused at once, adaptive timeouts, seconding, probes along with an ack, gaps between
+rounds of gossip that grow. What remains different is listed in docs/simulator.md.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _SWIM: Final = Settings(
     late_acks=False,
     seconding=False,
     verdict_witness=False,
+    verify_verdicts=False,
     lifelines=0,
 )
 
@@ -88,6 +89,7 @@ MEMBERLIST: Final = _variant(
     local_health_max=7,
     nack_fraction=1.0,
     stream_probe=True,
+    calm_base=0.0,
 )
 
 #: This protocol with its defaults.

@@ -408,7 +408,7 @@ def test_who_is_alone_again_tries_its_seeds_as_eagerly_as_at_first() -> None:
 
 def test_seeds_and_one_of_the_failed_are_tried_for_ever() -> None:
     node = among(B, C, settings=Settings(reconnect_interval=5.0))
-    introduce(node, attrs.evolve(C, status=Status.FAILED))
+    introduce(node, attrs.evolve(C, status=Status.FAILED, accuser=C.life))
     tried = []
     for tenths in range(10, 400):
         tried += [m for m in said_to(node.wake(tenths / 10), C.address) if isinstance(m, Ping) and m.seq == 0]

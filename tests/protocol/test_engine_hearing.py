@@ -12,14 +12,15 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.outputs import InstancesChanged, IsolationChanged, OpenStream, Output, SendFrame
+from gossipreg.protocol.outputs import InstancesChanged, IsolationChanged, OpenStream, Output, SendFrame, Transmit
 from gossipreg.protocol.registry.records import Fetch, Head, Record
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End
 from gossipreg.protocol.talks import Purpose
 from gossipreg.protocol.wire.messages import Message
+from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.making import BORN, address, engine, history, instance, packet, rumor, said_to, spoken
-from tests.protocol.test_engine import A, B, C, among, changes
+from tests.protocol.test_engine import A, B, C, among, changes, transmitted
 
 D = rumor("d", port=7003)
 
@@ -34,6 +35,11 @@ def hear(node: Engine, sender: Rumor, *said: Message, now: float = 6.0) -> list[
 
 def hear_in_talk(node: Engine, sender: Rumor, *said: Message, stream: int = -1, now: float = 6.0) -> list[Output]:
     return node.stream_frame(stream, packet(sender, *said), sender.address, now)
+
+
+def conceded(member: Rumor) -> Rumor:
+    """That ``member`` failed, as it concedes itself; nobody verifies that."""
+    return member.graver(Status.FAILED, member.life)
 
 
 def believed(node: Engine, name: str) -> Rumor:
@@ -163,7 +169,7 @@ def test_another_voice_against_a_suspect_is_told_on_once() -> None:
 
 def test_one_who_is_there_is_told_what_is_believed_of_it_but_not_all_the_time() -> None:
     node = among(B, C)
-    failed = B.graver(Status.FAILED)
+    failed = conceded(B)
     hear(node, C, failed)
     assert failed in said_to(hear(node, B, Nack(1), now=7.0), B.address)
     assert said_to(hear(node, B, Nack(1), now=7.4), B.address) == []
@@ -180,10 +186,11 @@ def test_one_who_is_told_that_it_failed_refutes() -> None:
 
 def test_one_who_is_told_so_again_waits_before_it_refutes_and_refutes_no_suspicion_meanwhile() -> None:
     node = among(B)
+    node.detector.health.worse(8)
     hear(node, B, A.graver(Status.FAILED, B.life))
     again = attrs.evolve(A, incarnation=1)
-    for status in (Status.FAILED, Status.SUSPECT, Status.FAILED):
-        assert hear(node, B, again.graver(status, B.life), now=7.0) == []
+    for number, status in enumerate((Status.FAILED, Status.SUSPECT, Status.FAILED)):
+        assert changes(hear(node, B, again.graver(status, B.life), now=7.0 + number / 8)) == []
     assert node.counters["returns_put_off"] == 1
     node.wake(36.9)
     assert believed(node, "a").incarnation == 1
@@ -193,6 +200,7 @@ def test_one_who_is_told_so_again_waits_before_it_refutes_and_refutes_no_suspici
 
 def test_a_verdict_that_it_has_outbid_before_it_heard_of_it_counts_as_a_return_all_the_same() -> None:
     node = among(B)
+    node.detector.health.worse(8)
     hear(node, B, A.graver(Status.SUSPECT, B.life))
     assert node.standing.calm.wait(6.0) == 0.0
     for _ in range(3):
@@ -200,14 +208,114 @@ def test_a_verdict_that_it_has_outbid_before_it_heard_of_it_counts_as_a_return_a
     assert node.standing.calm.wait(6.0) == 30.0
 
 
-def test_a_verdict_heard_by_gossip_is_believed_and_one_heard_in_a_talk_is_a_suspicion() -> None:
+def test_a_peers_verdict_over_a_member_that_is_present_is_a_suspicion_however_it_comes() -> None:
+    for heard in (hear, hear_in_talk):
+        node = among(B, C, D)
+        heard(node, B, C.graver(Status.FAILED, B.life))
+        assert (believed(node, "c").status, believed(node, "c").accuser) == (Status.SUSPECT, B.life)
+        node.detector.prober.next_period = 1e9
+        hear(node, D, Nack(1), now=6.5)
+        [accusation, ping] = said_to(node.wake(7.0), C.address)[:2]
+        assert accusation == believed(node, "c")
+        assert isinstance(ping, Ping)
+        assert changes(node.wake(7.5)) == [("c", "failed")], "the shortest suspicion later"
+
+
+def test_a_suspect_that_answers_itself_is_not_failed_on_a_peers_word() -> None:
+    node = among(B, C, D)
+    node.detector.prober.next_period = 1e9
+    hear(node, B, C.graver(Status.SUSPECT, B.life))
+    hear(node, D, Nack(1), now=6.05)
+    assert changes(hear(node, B, C.graver(Status.FAILED, B.life), now=6.1)) == []
+    ping = next(m for m in said_to(node.wake(6.1), C.address) if isinstance(m, Ping))
+    hear(node, C, Ack(ping.seq, 0, 0), now=6.2)
+    hear(node, D, Nack(1), now=6.2)
+    assert changes(node.wake(10.0)) == []
+    assert believed(node, "c").status is Status.SUSPECT
+
+
+def test_a_peers_verdict_over_a_suspect_is_believed_if_the_suspect_does_not_answer_us_either() -> None:
+    node = among(B, C, D)
+    hear(node, B, C.graver(Status.SUSPECT, B.life))
+    hear(node, D, Nack(1), now=6.05)
+    hear(node, B, C.graver(Status.FAILED, B.life), now=6.1)
+    node.wake(6.1)
+    assert changes(node.wake(6.5)) == []
+    assert changes(node.wake(6.6)) == [("c", "failed")]
+    assert believed(node, "c").accuser == B.life
+
+
+def test_what_a_member_concedes_itself_needs_no_verifying() -> None:
     node = among(B, C)
-    hear(node, B, C.graver(Status.FAILED))
+    hear(node, B, conceded(C))
     assert believed(node, "c").status is Status.FAILED
-    other = among(B, C)
-    hear_in_talk(other, B, C.graver(Status.FAILED))
-    assert (believed(other, "c").status, believed(other, "c").accuser) == (Status.SUSPECT, B.life)
-    assert changes(hear_in_talk(other, B, C.graver(Status.FAILED))) == []
+
+
+def test_a_proven_verdict_is_believed_at_once_unless_the_accuser_was_cut_off_lately() -> None:
+    proven = C.graver(Status.FAILED, B.life, refused=True)
+    node = among(B, C, D)
+    assert changes(hear(node, B, proven)) == [("c", "failed")]
+    node = among(B, C, D)
+    hear(node, D, conceded(B))
+    hear(node, B, attrs.evolve(B, incarnation=1), proven, now=7.0)
+    assert believed(node, "c").status is Status.SUSPECT
+    node = among(C, D)
+    hear(node, D, proven)
+    assert believed(node, "c").status is Status.SUSPECT, "nobody knows the accuser"
+
+
+def test_two_refusals_go_with_the_verdict() -> None:
+    node = among(B, C, D)
+    for accuser in (C, D):
+        hear(node, accuser, B.graver(Status.SUSPECT, accuser.life, refused=True))
+    assert (believed(node, "b").status, believed(node, "b").refused) == (Status.FAILED, True)
+
+
+def test_without_verifying_gossip_is_believed_and_a_talk_is_a_suspicion() -> None:
+    plain = Settings(verify_verdicts=False)
+    node = among(B, C, settings=plain)
+    hear(node, B, C.graver(Status.FAILED, B.life))
+    assert believed(node, "c").status is Status.FAILED
+    other = among(B, C, settings=plain)
+    hear_in_talk(other, B, C.graver(Status.FAILED, B.life))
+    assert believed(other, "c").status is Status.SUSPECT
+    assert changes(hear_in_talk(other, B, C.graver(Status.FAILED, B.life))) == []
+
+
+def test_one_whose_verdict_lacks_a_witness_asks_those_that_it_heard_last_for_an_ack() -> None:
+    others = [rumor(f"m{number}", port=7100 + number) for number in range(9)]
+    node = among(B, C, *others)
+    node.detector.prober.next_period = 1e9
+    hear(node, B, C.graver(Status.SUSPECT, B.life))
+    hear(node, others[3], Ping(1, 0, 0), now=6.1)
+    asked = []
+    for tenths in range(62, 170):
+        outputs = node.wake(tenths / 10)
+        assert changes(outputs) == []
+        asked = [o.to for o in outputs if isinstance(o, Transmit) and unpack(o.data)[1][0].__class__ is Ping]
+        if B.address in asked and others[3].address in asked:
+            break
+    assert len(asked) == 3
+
+
+def test_a_doubtful_member_that_answers_is_as_good_as_any() -> None:
+    node = among(B, C, D)
+    offering = engine(B.name, address=B.address)
+    offering.register(instance("at-b"), 0.0)
+    hear(node, B, *(offering.knowledge.registry.table(B.name) or ()), now=5.0)
+    offering = engine(C.name, address=C.address)
+    offering.register(instance("at-c"), 0.0)
+    hear(node, C, *(offering.knowledge.registry.table(C.name) or ()), now=5.0)
+    for accuser in (C, D):
+        hear(node, accuser, B.graver(Status.SUSPECT, accuser.life))
+    node.wake(6.0)
+    assert ids(node) == ["at-c"]
+    node.judgement.perform(node.detector.prober.ask_suspect(believed(node, "b"), 0, 6.5), 6.5)
+    [_, ping, *_] = said_to(node.outbox.take(), B.address)
+    assert isinstance(ping, Ping)
+    hear(node, B, Ack(ping.seq, 0, 0), now=7.0)
+    node.wake(7.0)
+    assert ids(node) == ["at-b", "at-c"]
 
 
 def test_a_verdict_over_what_is_not_news_is_nothing_to_suspect() -> None:
@@ -232,7 +340,7 @@ def test_what_is_too_old_is_not_believed() -> None:
 
 def test_one_who_is_back_is_compared_with_as_soon_as_possible() -> None:
     node = among(B, C)
-    hear(node, C, B.graver(Status.FAILED))
+    hear(node, C, conceded(B))
     hear(node, B, attrs.evolve(B, incarnation=1), Ping(1, 0, 12345), now=7.0)
     assert node.talks.is_open(Purpose.RECONCILE)
 
@@ -298,6 +406,7 @@ def test_one_whose_sending_is_held_up_can_still_judge() -> None:
     hear(node, C, B.graver(Status.SUSPECT, C.life), now=6.0)
     for second in range(7, 40):
         hear(node, D, Nack(1), now=float(second))
+    assert changes(node.judge(39.5)) == []
     assert changes(node.judge(40.0)) == [("b", "failed")]
     assert node.judge(41.0) == []
 
@@ -360,12 +469,21 @@ def ids(node: Engine) -> list[str]:
     return [offered.id for offered in node.view.service("orders").healthy]
 
 
-def test_one_that_is_failed_again_and_again_comes_back_later() -> None:
+def accuse(
+    node: Engine, incarnation: int, now: float, status: Status = Status.FAILED, accuser: Rumor = C
+) -> list[Output]:
+    said = attrs.evolve(A, incarnation=incarnation, status=status, accuser=accuser.life)
+    return hear(node, accuser, said, now=now)
+
+
+def test_one_that_is_failed_again_and_again_by_its_own_fault_comes_back_later() -> None:
     node = among(B, C, D)
-    for incarnation in (0, 1):
-        hear(node, C, attrs.evolve(A, incarnation=incarnation, status=Status.FAILED), now=6.0 + incarnation)
+    node.detector.health.worse(8)
+    accuse(node, 0, 6.0)
+    outputs = accuse(node, 1, 7.0)
     assert node.identity.incarnation == 1
     assert node.standing.deadline == 37.0
+    assert changes(outputs) == []
     node.wake(36.9)
     assert node.identity.incarnation == 1
     outputs = node.wake(37.0)
@@ -373,17 +491,110 @@ def test_one_that_is_failed_again_and_again_comes_back_later() -> None:
     assert ("a", "alive") in changes(outputs)
 
 
+def test_one_that_waits_concedes_that_it_failed_so_that_nobody_need_verify_it() -> None:
+    node = among(B, C, D)
+    node.detector.health.worse(8)
+    accuse(node, 0, 6.0)
+    accuse(node, 1, 7.0)
+    concession = attrs.evolve(A, incarnation=1, status=Status.FAILED)
+    told = [m for m in transmitted(node.wake(7.1)) if m == concession]
+    assert told
+    assert all(m.accuser == A.life for m in told if isinstance(m, Rumor))
+    assert concession in said_to(accuse(node, 1, 8.0, Status.SUSPECT, D), D.address), "to one that asks"
+    assert concession in said_to(accuse(node, 0, 9.0, Status.SUSPECT, B), B.address), "and to one that knows less"
+
+
+def test_one_that_is_well_comes_back_at_once_however_often() -> None:
+    node = among(B, C, D)
+    for incarnation in range(4):
+        accuse(node, incarnation, 6.0 + incarnation)
+    assert node.identity.incarnation == 4
+
+
 def test_one_that_has_failed_the_others_was_on_one_side_of_a_split_and_is_back_at_once() -> None:
     node = among(B, C, D)
-    hear(node, C, B.graver(Status.FAILED))
-    hear(node, C, D.graver(Status.FAILED))
+    node.detector.health.worse(8)
+    hear(node, C, conceded(B))
+    hear(node, C, conceded(D))
+    hear(node, B, attrs.evolve(B, incarnation=1), now=6.1)
+    hear(node, D, attrs.evolve(D, incarnation=1), now=6.1)
     for incarnation in range(3):
-        hear(node, C, attrs.evolve(A, incarnation=incarnation, status=Status.FAILED))
+        accuse(node, incarnation, 6.2)
     assert node.identity.incarnation == 3
+
+
+def many(count: int = 12) -> tuple[Engine, list[Rumor]]:
+    """A node in poor health among many."""
+    others = [rumor(f"m{number}", port=7100 + number) for number in range(count)]
+    node = among(B, C, *others)
+    node.detector.health.worse(8)
+    return node, others
+
+
+def test_one_that_has_lately_failed_its_accuser_was_cut_off_from_it_and_is_back_at_once() -> None:
+    node, _ = many()
+    hear(node, B, conceded(C))
+    hear(node, C, attrs.evolve(C, incarnation=1), now=6.1)
+    accuse(node, 0, 6.2)
+    accuse(node, 1, 6.3)
+    assert node.identity.incarnation == 2
+    accuse(node, 2, 60.2, accuser=B)
+    accuse(node, 3, 66.2)
+    assert node.identity.incarnation == 3, "a minute later that is no excuse any more"
+
+
+def test_one_whose_own_kernel_refused_to_send_knows_the_cause_and_is_back_at_once() -> None:
+    node, others = many()
+    for other in others[:2]:
+        assert node.unsent(other.address, 6.0) == []
+    for incarnation in range(3):
+        accuse(node, incarnation, 6.1)
+    assert node.identity.incarnation == 3
+    assert node.counters["packets_unsent"] == 2
+
+
+def test_one_that_could_not_reach_the_accuser_or_many_others_was_cut_off_unless_it_heard_nobody() -> None:
+    node, others = many()
+    hear(node, B, C.graver(Status.SUSPECT, B.life))
+    accuse(node, 0, 6.1)
+    accuse(node, 1, 6.2)
+    assert node.identity.incarnation == 2
+    node, others = many()
+    for other in others[:2]:
+        hear(node, B, other.graver(Status.SUSPECT, B.life))
+    accuse(node, 0, 6.1)
+    accuse(node, 1, 6.2)
+    assert node.identity.incarnation == 2
+    node.detector.postpone(1.0, 6.3)  # it was stopped itself
+    accuse(node, 2, 6.3)
+    accuse(node, 3, 6.4)
+    assert node.identity.incarnation == 3
+
+
+def test_a_peer_that_has_missed_our_answer_is_told_it_again() -> None:
+    node = among(B, C, D)
+    accuse(node, 0, 6.0)
+    said = attrs.evolve(A, incarnation=1)
+    assert accuse(node, 0, 6.5, accuser=D) == [], "it may be on its way"
+    assert said_to(accuse(node, 0, 7.5, accuser=D), D.address) == [said]
+    assert accuse(node, 0, 7.6, accuser=D) == []
+    assert accuse(node, 0, 8.5, Status.ALIVE) == [], "that is no accusation"
+    stranger = rumor("x", port=7999)
+    assert accuse(node, 0, 8.5, accuser=stranger) == []
+
+
+def test_a_refused_stream_proves_nothing_while_our_own_kernel_refuses_to_send() -> None:
+    node = among(B)
+    seq = probed(node, B, 6.0)
+    node.unsent(B.address, 6.5)
+    [stream] = (number for number, talk in node.talks._talks.items() if talk.about == seq)
+    node.stream_ended(stream, 6.6, refused=True)
+    assert changes(node.wake(7.0)) == [("b", "suspect")]
 
 
 def test_one_that_said_something_new_while_it_waited_needs_no_answer_any_more() -> None:
     node = among(B, C, D)
+    node.detector.health.worse(8)
     for incarnation in (0, 1):
         hear(node, C, attrs.evolve(A, incarnation=incarnation, status=Status.FAILED), now=6.0)
     node.drain(7.0)

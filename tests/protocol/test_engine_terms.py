@@ -85,7 +85,7 @@ def test_nor_once_its_owner_is_gone_and_forgotten(end: Status) -> None:
     node.register(claim("pg-1", 1), 6.0)
     hear(node, B, *said_by(B, claim("pg-2", 2)))
     assert shown(node)["pg-1"] == FENCED
-    hear(node, B, rumor("b", end, port=7001))
+    hear(node, B, rumor("b", end, port=7001, accuser=B.life if end is Status.FAILED else 0))  # it says so itself
     node.wake(2e5)
     node.wake(4e5)
     assert node.members.get("b") is None

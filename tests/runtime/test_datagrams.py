@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -67,6 +68,30 @@ def loopback() -> socket.socket:
     bound.setblocking(False)
     bound.bind(("127.0.0.1", 0))
     return bound
+
+
+@attrs.define
+class _Refusing:
+    """A socket of a kernel that will not send."""
+
+    error: OSError
+
+    def sendto(self, packet: bytes, to: object) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "sent"),
+    [
+        (PermissionError(errno.EPERM, "its own firewall"), False),
+        (OSError(errno.ENETUNREACH, "no route"), False),
+        (OSError(errno.EMSGSIZE, "too long: nothing that the peer has to do with"), True),
+        (BlockingIOError(errno.EAGAIN, "the buffer is full"), True),
+    ],
+)
+def test_whether_the_kernel_rejects_a_packet_is_told(error: OSError, sent: bool) -> None:
+    end = Datagrams(_Refusing(error), ClearSeal("shop"), Counter())  # type: ignore[arg-type]
+    assert end.send(b"one", Address("10.0.0.1", 7940)) is sent
 
 
 async def test_what_is_sent_arrives_with_its_source(ends: Ends) -> None:

@@ -274,8 +274,8 @@ def who_keeps_being_failed_waits_half_its_time(patch: pytest.MonkeyPatch) -> Non
 def who_waits_to_come_back_still_refutes_suspicions(patch: pytest.MonkeyPatch) -> None:
     honest = Calm.may_answer
 
-    def may_answer(self: Calm, accusation: Rumor, failed_share: float, now: float) -> bool:
-        return accusation.status is Status.SUSPECT or honest(self, accusation, failed_share, now)
+    def may_answer(self: Calm, accusation: Rumor, now: float, *, own_fault: bool) -> bool:
+        return accusation.status is Status.SUSPECT or honest(self, accusation, now, own_fault=own_fault)
 
     patch.setattr(Calm, "may_answer", may_answer)
 

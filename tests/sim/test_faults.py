@@ -100,6 +100,16 @@ def test_who_leaves_is_not_missed() -> None:
     assert "suspect" not in outcome.marks
 
 
+def test_what_a_host_rejects_reaches_nobody_its_connects_are_refused_and_it_knows() -> None:
+    fault = Fault(kind="output-rejected", nodes=("n2",), at=1, lasts=8)
+    outcome = play(scenario(fault, nodes=5, duration=14), 1)
+    assert outcome.is_good
+    assert marks_at(outcome, "output-rejected") == [1]
+    assert outcome.marks["packets_unsent"] > 10
+    seen = {(step.node, step.about) for step in outcome.trace.steps if step.what == "failed"}
+    assert seen == {(name, "n2") for name in ("n0", "n1", "n3", "n4")}, "it fails nobody itself"
+
+
 def test_a_swizzle_frees_all_that_it_clogged() -> None:
     outcome = play(scenario(Fault(kind="swizzle", every=3), nodes=6, duration=10), 1)
     assert outcome.is_good

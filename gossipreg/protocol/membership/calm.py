@@ -1,11 +1,13 @@
-"""Knows how long a member that keeps being failed waits before it says that it is back.
+"""Flap damping: how long a repeatedly failed member waits before it says that it is back (cf. RFC 2439).
 
 A member behind a link that works one way, or only now and then, is failed, answers, is believed, and is failed again:
 the view of everybody swings with it (Rapid's experiment with memberlist). Nobody else may speak for a member, and a
-claim that is greater must be believed, so the calm must come from the member itself. Its first return is at once;
+claim that is greater must be believed, so the damping must come from the member itself. Its first return is at once;
 each further one within `calm_memory` waits twice as long as the one before.
 
-A split is no fault of a member's: who has itself failed a good part of the others returns at once.
+Only a failure that is the member's own fault is damped, or counted; what tells that is in `standing`. Whichever
+message comes first counts: a node with a backlog hears the suspicion only after the verdict was passed, and a return
+is a return whether it answers the one or the other (docs/decisions/0036).
 """
 
 from __future__ import annotations
@@ -17,9 +19,6 @@ from gossipreg.model import Status
 from gossipreg.protocol.membership.rumor import Rumor
 
 _NEVER = float("inf")
-
-#: Whoever has failed this share of the others was on one side of a split.
-_SPLIT_SHARE = 0.25
 
 
 @attrs.define(eq=False, repr=False)
@@ -33,28 +32,27 @@ class Calm:
     _answered: tuple[int, int] = (0, 0)  # (generation, incarnation) above that of the last verdict answered
 
     def wait(self, now: float) -> float:
-        """How long a member that is failed now has to wait (seconds)."""
+        """How long a member that is failed now, by its own fault, has to wait (seconds)."""
         lately = sum(1 for at in self._returns if now - at < self.settings.calm_memory)
         if not lately or not self.settings.calm_base:
             return 0.0
         return min(self.settings.calm_max, self.settings.calm_base * 2.0 ** (lately - 1))
 
-    def may_answer(self, accusation: Rumor, failed_share: float, now: float) -> bool:
+    def may_answer(self, accusation: Rumor, now: float, *, own_fault: bool) -> bool:
         """Whether ``accusation`` is answered at once; otherwise `return_at`, together with the verdict that stands.
 
-        A mere suspicion is answered, but not by one that waits: to refute it would refute the verdict, too, which who
-        suspects has not heard of yet.
+        A member that waits does not answer a mere suspicion either: to refute it would refute the verdict, too, of
+        which the accuser has not heard yet.
         """
         if self.verdict is not None:
             self.verdict = max(self.verdict, accusation, key=lambda rumor: rumor.rank)
             return False
-        if accusation.status is not Status.FAILED:
-            return True
-        wait = 0.0 if failed_share >= _SPLIT_SHARE else self.wait(now)
+        wait = self.wait(now) if own_fault else 0.0
         if wait:
             self.verdict, self.return_at = accusation, now + wait
             return False
-        self.note_return(accusation, now)
+        if own_fault and accusation.status is Status.FAILED:
+            self.note_return(accusation, now)
         return True
 
     def release(self, now: float) -> Rumor:

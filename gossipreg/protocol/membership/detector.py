@@ -3,8 +3,10 @@
 The prober says who did not answer; peers say whom they suspect; here both become timers, and the end of a timer a
 verdict, provided that this node is fit to give one:
 
-- *a verdict needs a witness*: since the suspicion began, somebody else than the accused was heard, or the accused's
-  own kernel refused us. In a cluster of two there is no witness, so there the longest timeout must do;
+- *a verdict needs a witness*: since the suspicion began, a member other than the accused has answered this node, or
+  the accused's own kernel refused us while all others are silent. In a cluster of two there is no witness, so there
+  the longest timeout must do. While this host's own kernel refuses to send, nothing is a witness;
+- *a verdict is verified*: this node itself has pinged the accused shortly before, whoever accused it first;
 - a node that was cut off, or was itself stopped, begins its suspicions anew when it is back.
 """
 
@@ -15,7 +17,7 @@ from random import Random
 import attrs
 
 from gossipreg.config import Settings
-from gossipreg.model import Status
+from gossipreg.model import Address, Status
 from gossipreg.protocol.membership.hearing import Hearing
 from gossipreg.protocol.membership.local_health import LocalHealth
 from gossipreg.protocol.membership.members import Members
@@ -34,9 +36,28 @@ _RECHECK_PERIODS = 2
 #: Members that are pinged then. Of three at 30 % loss each way, one in eight such rounds goes without an answer.
 _RECHECKED = 3
 
+#: Probe intervals of silence after which it takes a failure of its own for its own fault, not stretched either. A
+#: member of a small side of a split hears the others there more often than that.
+_OUT_PERIODS = 7
+
+#: For how long a node that was stopped or deaf takes a failure of its own for its own fault (seconds).
+_UNWELL_SECONDS = 30.0
+
 #: Probe intervals of silence after which its suspicions begin anew. These are not stretched: it was deaf for so long,
 #: however well it thinks of itself, and the first voice that it hears again is no witness to what went before.
 _DEAF_PERIODS = 5
+
+
+@attrs.frozen
+class Due:
+    """What is to be done about suspicions now."""
+
+    verdicts: list[Rumor]  # what is to be believed, on the word of a peer or, if it still says suspect, on our own
+    verify: list[Rumor]  # suspects that this node must ping itself before it gives, or takes, a verdict
+    lacks_witness: bool  # whether a verdict waits for a peer to answer
+
+
+_NOTHING_DUE = Due([], [], lacks_witness=False)
 
 
 @attrs.define(eq=False, repr=False)
@@ -49,7 +70,9 @@ class Detector:
     health: LocalHealth
     hearing: Hearing
     _suspicions: dict[str, Suspicion] = attrs.field(factory=dict)
-    _soonest: float | None = None  # when the next suspicion ends; None when that must be found out anew
+    _soonest: float | None = None  # when the next suspicion is due; None when that must be found out anew
+    _unreached: dict[str, float] = attrs.field(factory=dict)  # name -> when it was last accused, and not answered late
+    _out_until: float = float("-inf")  # when this node last went on after it was stopped, or heard nobody for long
     _rechecked: float = float("-inf")  # when members were last pinged because none was heard
 
     @classmethod
@@ -81,9 +104,9 @@ class Detector:
 
     @property
     def verdict_deadline(self) -> float:
-        """When the next suspicion ends (seconds), or infinity."""
+        """When something is to be done about a suspicion (seconds), or infinity."""
         if self._soonest is None:
-            self._soonest = min([suspicion.deadline for suspicion in self._suspicions.values()], default=float("inf"))
+            self._soonest = min([suspicion.due for suspicion in self._suspicions.values()], default=float("inf"))
         return self._soonest
 
     def is_isolated(self, now: float) -> bool:
@@ -92,23 +115,63 @@ class Detector:
 
     def heard(self, life: int, now: float) -> None:
         """A packet of the member ``life`` came in."""
-        if self._suspicions and self.settings.verdict_witness and self._was_deaf(now):
-            for suspicion in self._suspicions.values():
-                suspicion.renew(now)
-            self._soonest = None
+        if self._is_silent(_DEAF_PERIODS, now):
+            if self._is_silent(_OUT_PERIODS, now):
+                self._out_until = now
+            if self.settings.verdict_witness:
+                for suspicion in self._suspicions.values():
+                    suspicion.renew(now)
+                self._soonest = None
         self.hearing.heard(life, now)
 
-    def _was_deaf(self, now: float) -> bool:
-        return self.hearing.silence(now) > _DEAF_PERIODS * self.settings.probe_interval
+    def _is_silent(self, periods: int, now: float) -> bool:
+        return self.hearing.silence(now) > periods * self.settings.probe_interval
+
+    def was_answered(self, life: int, now: float) -> None:
+        """The member ``life`` has answered a message of this node, so it is a witness."""
+        self.hearing.answered(life, now)
+        if self._suspicions:
+            self._soonest = None
+            for suspicion in self._suspicions.values():
+                suspicion.witnessed(now)
+
+    def unsent(self, to: Address, now: float) -> None:
+        """This host's kernel has refused to send to ``to``."""
+        self.hearing.unsent(to, len(self.members.present), now)
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether this host's own kernel refuses what this node sends, so that no refusal proves anything."""
+        return self.hearing.is_rejected(len(self.members.present))
+
+    def was_out(self, now: float) -> bool:
+        """Whether this node has heard nobody, or was itself stopped, until a moment ago."""
+        return self._is_silent(_OUT_PERIODS, now) or now - self._out_until < _UNWELL_SECONDS
+
+    def is_unwell(self, *, on_probation: bool) -> bool:
+        """Whether this node misses so many acks that the fault is more likely its own; always, if it does not count.
+
+        A node ``on_probation`` has come back after such a fault lately: for it one ack that is missed is enough.
+        """
+        return self.health.score >= min(self.health.worst, 1 if on_probation else (self.health.worst + 1) // 2)
+
+    def unreached(self, lately: float, now: float) -> list[str]:
+        """The members that this node, or a peer of its side, could not reach in the last ``lately`` seconds.
+
+        Without those whose answer came, only late: those this node could reach.
+        """
+        return [name for name, at in self._unreached.items() if now - at < lately]
 
     # Suspicions
 
     def suspected(self, rumor: Rumor, now: float) -> None:
         """The member is believed suspect from now on, on the word of the rumor's accuser."""
         self._soonest = None
+        self._unreached[rumor.name] = now
         members = self.members.present_count
+        patience = min(self.prober.trips.timeout(rumor.life), self.settings.probe_interval)
         self._suspicions[rumor.name] = Suspicion.start(
-            self.settings, members, rumor.accuser, now, refused=rumor.refused
+            self.settings, members, rumor.accuser, now, refused=rumor.refused, patience=patience
         )
 
     def cleared(self, name: str) -> None:
@@ -125,6 +188,22 @@ class Detector:
         is_new_voice = suspicion.confirm(accuser)
         return (refused and suspicion.refuse(accuser)) or is_new_voice
 
+    def tried(self, name: str) -> None:
+        """This node itself has had no answer from the suspect."""
+        suspicion = self._suspicions.get(name)
+        if suspicion is not None:
+            suspicion.tried()
+
+    def concluded(self, verdict: Rumor) -> None:
+        """A peer says that the suspicion of a member has come to its end."""
+        self._soonest = None
+        self._suspicions[verdict.name].concluded(verdict)
+
+    def hasten(self, name: str) -> None:
+        """The suspicion of ``name``, which has just begun, was a peer's verdict."""
+        self._soonest = None
+        self._suspicions[name].hasten()
+
     def is_confirmed(self, name: str) -> bool:
         """Whether ``name`` is suspected by more than one member, or, in a pair, by the only other one."""
         suspicion = self._suspicions.get(name)
@@ -135,39 +214,54 @@ class Detector:
         suspicion = self._suspicions.get(name)
         return suspicion is not None and suspicion.is_proven
 
-    def answered(self, name: str, now: float) -> None:
-        """The suspect has answered us, late perhaps: it gets its full time to refute."""
+    def answered(self, name: str, now: float, *, late: bool) -> None:
+        """The suspect has answered us, ``late`` perhaps: it gets its full time to refute."""
+        if late:
+            self._unreached.pop(name, None)
         suspicion = self._suspicions.get(name)
         if suspicion is not None:
             self._soonest = None
             suspicion.answered(now)
 
-    def verdicts(self, now: float) -> list[Rumor]:
-        """The suspects whose time is over, and about whom this node is fit to judge."""
+    def due(self, now: float) -> Due:
+        """The suspects whose time is over and about whom this node is fit to judge, and what it lacks for others."""
         if now < self.verdict_deadline:
-            return []
+            return _NOTHING_DUE
         self._soonest = None
-        overdue = [name for name, suspicion in self._suspicions.items() if now >= suspicion.deadline]
-        judged = []
-        for name in overdue:
-            suspicion = self._suspicions[name]
+        overdue = [(name, suspicion) for name, suspicion in self._suspicions.items() if now >= suspicion.due]
+        verdicts: list[Rumor] = []
+        verify: list[Rumor] = []
+        lacks_witness = False
+        for name, suspicion in overdue:
             rumor = self.members.get(name)
             assert rumor is not None, "a suspect is a member"
             assert rumor.status is Status.SUSPECT, "a suspicion ends when its member is cleared"
-            if suspicion.is_refused or self._may_judge(rumor, suspicion):
-                judged.append(rumor)
-            else:
+            if not self._may_judge(rumor, suspicion, now):
                 suspicion.put_off(now + self.settings.probe_interval)
-        return judged
+                lacks_witness = True
+            elif not suspicion.is_verified:
+                suspicion.verify(now)
+                verify.append(rumor)
+            else:
+                verdicts.append(suspicion.verdict or rumor)
+        return Due(verdicts, verify, lacks_witness)
 
-    def _may_judge(self, accused: Rumor, suspicion: Suspicion) -> bool:
-        if not self.settings.verdict_witness or self.members.present_count == 2:
+    def _may_judge(self, accused: Rumor, suspicion: Suspicion, now: float) -> bool:
+        if not self.settings.verdict_witness:
             return True
-        return self.hearing.has_witness(accused.life, suspicion.started)
+        if self.is_rejected:
+            return False
+        lately = now - _SILENT_PERIODS * self.settings.probe_interval
+        return (
+            self.members.present_count == 2
+            or self.hearing.has_witness(accused.life, suspicion.started)
+            or (suspicion.is_refused and not self.hearing.has_heard(max(suspicion.started, lately)))
+        )
 
     def postpone(self, seconds: float, now: float) -> None:
         """This node was itself stopped for ``seconds``: nobody is judged for what was not heard meanwhile."""
         self._soonest = None
+        self._out_until = now
         self.prober.postpone(seconds)
         for suspicion in self._suspicions.values():
             suspicion.postpone(seconds, now)

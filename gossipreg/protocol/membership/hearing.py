@@ -1,28 +1,77 @@
-"""Knows when this node last heard from others, and so whether it is fit to judge them.
+"""Evidence that this node hears others and is heard by them, without which it may not judge anybody.
 
-In the Lifeguard experiment nearly all false positives come from observers that were themselves cut off. A node
-that hears nobody cannot tell a dead cluster from a dead network card, so it calls itself isolated and judges no
-one (design §4.2, "a verdict needs a witness").
+In the Lifeguard experiment nearly all false positives come from observers that were themselves cut off. A node that
+hears nobody cannot tell a dead cluster from a dead network card, so it calls itself isolated. A node whose own output
+is lost is worse off: it hears everybody and is answered by nobody. So the witness that a verdict needs is a peer that
+*answered*: an ack or a nack proves both directions (docs/decisions/0005, 0036).
+
+A kernel that refuses to send says so at once. As long as it does, and no peer has answered since, a refused
+connection proves nothing either: it may be this host's own firewall that refuses.
 """
 
 from __future__ import annotations
 
 import attrs
 
+from gossipreg.model import Address
+
+#: Distinct destinations that this host's kernel must refuse to send to, while no peer answers, for the fault to be
+#: here: one alone may be a stale address, or one of the wrong family.
+_REJECTIONS = 2
+
+
+@attrs.define(eq=False, repr=False)
+class _LastTwo:
+    """The last two distinct lives of which something was seen, and when (seconds)."""
+
+    last: tuple[int, float] = (0, -1.0)
+    other: tuple[int, float] = (0, -1.0)
+
+    def note(self, life: int, now: float) -> None:
+        if life != self.last[0]:
+            self.other = self.last
+        self.last = (life, now)
+
+    def has_any_but(self, accused: int, since: float) -> bool:
+        life, at = self.last if self.last[0] != accused else self.other
+        return life != 0 and at > since
+
 
 @attrs.define(eq=False, repr=False)
 class Hearing:
-    """The last two distinct lives that were heard from, and when (seconds)."""
+    """Who was heard from and who answered, lately, and what this host's kernel refused to send. Times in seconds."""
 
     started: float
-    _last: tuple[int, float] = (0, -1.0)
-    _other: tuple[int, float] = (0, -1.0)
+    rejected_at: float = float("-inf")  # when the kernel last refused to send while no peer answered
+    _heard: _LastTwo = attrs.field(factory=_LastTwo)
+    _answered: _LastTwo = attrs.field(factory=_LastTwo)
+    _unsent: dict[Address, None] = attrs.field(factory=dict)  # destinations refused since the last answer
 
     def heard(self, life: int, now: float) -> None:
         """A packet of the member ``life`` came in."""
-        if life != self._last[0]:
-            self._other = self._last
-        self._last = (life, now)
+        self._heard.note(life, now)
+
+    def answered(self, life: int, now: float) -> None:
+        """The member ``life`` has answered a message of this node."""
+        self._answered.note(life, now)
+        self._unsent.clear()
+
+    def unsent(self, to: Address, others: int, now: float) -> None:
+        """The kernel refused to send to ``to``; ``others`` members are present beside this node."""
+        if len(self._unsent) < _REJECTIONS:
+            self._unsent[to] = None
+        if self.is_rejected(others):
+            self.rejected_at = now
+
+    def is_rejected(self, others: int) -> bool:
+        """Whether this host's kernel refuses this node's packets to ``others`` members alike."""
+        return len(self._unsent) >= max(1, min(_REJECTIONS, others))
+
+    @property
+    def nearest(self) -> list[int]:
+        """The lives that are the likeliest to answer now: the last that did, then the last that were heard."""
+        both = (self._answered.last, self._answered.other, self._heard.last, self._heard.other)
+        return list(dict.fromkeys(life for life, _ in sorted(both, key=lambda each: -each[1]) if life))
 
     def expect(self, now: float) -> None:
         """From ``now`` on there is a member to be heard: what was silent before was nobody."""
@@ -35,9 +84,12 @@ class Hearing:
     @property
     def last(self) -> float:
         """When a member was last heard, or when this node began (seconds)."""
-        return max(self.started, self._last[1])
+        return max(self.started, self._heard.last[1])
+
+    def has_heard(self, since: float) -> bool:
+        """Whether anybody was heard after ``since``."""
+        return self._heard.last[1] > since
 
     def has_witness(self, accused: int, since: float) -> bool:
-        """Whether anybody but the life ``accused`` was heard after ``since``."""
-        life, at = self._last if self._last[0] != accused else self._other
-        return life != 0 and at > since
+        """Whether anybody but the life ``accused`` has answered after ``since``."""
+        return self._answered.has_any_but(accused, since)

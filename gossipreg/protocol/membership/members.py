@@ -42,6 +42,7 @@ class Members:
     _suspect: dict[str, None] = attrs.field(factory=dict)
     reachable: float = 1.0  # the share of the other members, those that left aside, that are alive; 1.0 where none is
     _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
+    _back: dict[str, float] = attrs.field(factory=dict)  # name -> when one that had failed was back, in the same life
 
     def __attrs_post_init__(self) -> None:
         self.ring.seat(self.own_name)
@@ -93,6 +94,11 @@ class Members:
         self._rumors[rumor.name] = attrs.evolve(rumor, age=0) if rumor.age else rumor
         if rumor.name != self.own_name:
             self._seat(rumor.name, present=rumor.status.is_present)
+        was_failed = before is not None and before.status is Status.FAILED
+        if was_failed and before is not None and before.is_same_life(rumor) and rumor.status.is_present:
+            self._back[rumor.name] = now
+        elif before is None or not before.is_same_life(rumor):
+            self._back.pop(rumor.name, None)
         if rumor.status is Status.FAILED:
             self._failed[rumor.name] = None
         else:
@@ -175,6 +181,17 @@ class Members:
         """The members that failed and are still remembered."""
         return [self._rumors[name] for name in self._failed]
 
+    def was_failed(self, name: str, lately: float, now: float) -> bool:
+        """Whether this node takes ``name`` for failed, or did so in the last ``lately`` seconds."""
+        return name in self._failed or now - self._back.get(name, float("-inf")) < lately
+
+    def failed_share(self, lately: float, now: float) -> float:
+        """The share of members that failed in the last ``lately`` seconds, or are back since then."""
+        back = {name: at for name, at in self._back.items() if name not in self._failed}
+        times = [*back.values(), *(self._since[name] for name in self._failed)]
+        known = len(self._failed) + self.present_count
+        return sum(1 for at in times if now - at < lately) / known
+
     @property
     def has_failed(self) -> bool:
         """Whether any member is remembered that failed."""
@@ -204,6 +221,7 @@ class Members:
             self._names.pop(rumor.life, None)
             del self._since[name]
             self._failed.pop(name, None)
+            self._back.pop(name, None)
             forgotten.append(rumor)
         self._count_reachable()
         return forgotten

@@ -225,12 +225,23 @@ class Prober:
             ends_at=now + stretch(patience),
             next_at=max(now, self.next_period) + stretch(self.settings.probe_interval),
         )
-        self._current = self._probes[seq] = probe
-        while len(self._probes) > _OPEN_MAX:
-            self._probes.popitem(last=False)
+        self._current = probe
+        self._remember(probe)
         found.append(
             Say(target.address, Ping(seq, target.life, fingerprint), about=target.name if self.settings.buddy else None)
         )
+
+    def _remember(self, probe: _Probe) -> None:
+        self._probes[probe.seq] = probe
+        while len(self._probes) > _OPEN_MAX:
+            self._probes.popitem(last=False)
+
+    def ask_suspect(self, suspect: Rumor, fingerprint: int, now: float) -> list[Finding]:
+        """Ping ``suspect`` beside the probes, to see for oneself; its ack counts like any that comes late."""
+        seq = self._next_seq()
+        self._remember(_Probe(seq, suspect, now, timeout_at=now, ends_at=now, next_at=now, over=True))
+        ping = Ping(seq, suspect.life, fingerprint)
+        return [Say(suspect.address, ping, about=suspect.name if self.settings.buddy else None)]
 
     def _ask_others(self, probe: _Probe, found: list[Finding], now: float) -> None:
         probe.asked = True

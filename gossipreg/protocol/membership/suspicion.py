@@ -7,8 +7,12 @@ node that is slow to hear refutations (and so hears no confirmations either) giv
     Min = alpha x max(1, log10(n)) x probe interval,   Max = beta x Min
 
 Ours beyond the paper: K is never more than the members that could confirm. A refusal by the accused's own kernel
-is worth all confirmations: the host is there, the process is not; two distinct members refused are a verdict. And the
-end of a suspicion is a verdict only if there was a witness (see `hearing`); otherwise it is put off.
+is worth all confirmations: the host is there, the process is not; two distinct members refused are a verdict. The
+end of a suspicion is a verdict only if there was a witness (see `hearing`); otherwise it is put off. And shortly before
+the end this node *verifies*: it pings the accused itself, and an ack begins the suspicion anew (docs/decisions/0036).
+
+    |-- suspected ----------------------- deadline - patience: ping --| deadline: verdict, unless an ack came
+    |-- suspected ------ a peer's verdict: ping --| + patience: that verdict is believed, unless an ack came
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import math
 import attrs
 
 from gossipreg.config import Settings
+from gossipreg.protocol.membership.rumor import Rumor
 
 #: Distinct members that the accused's kernel has refused, to be sure (one may merely be behind a firewall).
 _REFUSALS = 2
@@ -32,17 +37,44 @@ class Suspicion:
     longest: float
     confirmations_wanted: int
     refusals_wanted: int
+    patience: float = 0.0  # how long the accused may take to answer the ping that verifies
+    verifies: bool = False  # whether there is such a ping
     not_before: float = 0.0
     deadline: float = 0.0  # when it ends; kept, for it is asked far more often than it changes
+    due: float = 0.0  # when something is to be done about it: the ping that verifies, or the verdict
+    verdict: Rumor | None = None  # what a peer has concluded already
+    is_hastened: bool = False  # whether a peer is said to have concluded it before this node suspected
+    _tried: bool = False  # whether this node itself has had no answer from the accused, in this suspicion
+    _verified_at: float | None = None  # when the ping that verifies was sent
     _accusers: list[int] = attrs.field(factory=list)
     _refusers: list[int] = attrs.field(factory=list)  # those among them whom the accused's kernel has refused
 
     @classmethod
-    def start(cls, settings: Settings, members: int, accuser: int, now: float, *, refused: bool = False) -> Suspicion:
-        """Begin to suspect in a cluster of ``members`` present, on the word of the life ``accuser``."""
+    def start(
+        cls,
+        settings: Settings,
+        members: int,
+        accuser: int,
+        now: float,
+        *,
+        refused: bool = False,
+        patience: float = 0.0,
+    ) -> Suspicion:
+        """Begin to suspect in a cluster of ``members`` present, on the word of the life ``accuser``.
+
+        The accused may take ``patience`` (seconds) to answer the ping that verifies.
+        """
         shortest = settings.suspicion_alpha * max(1.0, math.log10(max(1, members))) * settings.probe_interval
         wanted = max(0, min(settings.suspicion_confirmations, members - 2))
-        suspicion = cls(now, shortest, shortest * settings.suspicion_beta, wanted, min(_REFUSALS, members - 1))
+        suspicion = cls(
+            now,
+            shortest,
+            shortest * settings.suspicion_beta,
+            wanted,
+            min(_REFUSALS, members - 1),
+            patience=patience,
+            verifies=settings.verify_verdicts,
+        )
         suspicion._accusers.append(accuser)
         if refused:
             suspicion._refusers.append(accuser)
@@ -72,7 +104,7 @@ class Suspicion:
     @property
     def timeout(self) -> float:
         """How long the suspicion lasts, as confirmed so far."""
-        if self._refusers:
+        if self._refusers or self.is_hastened:
             return self.shortest
         if self.confirmations_wanted == 0:
             return self.longest
@@ -81,6 +113,35 @@ class Suspicion:
 
     def _set_deadline(self) -> None:
         self.deadline = max(self.started + self.timeout, self.not_before)
+        ends = self.deadline if self.verdict is None else max(self.started, self.not_before)
+        if self._verified_at is not None:
+            self.due = max(ends, self._verified_at + self.patience)
+        else:
+            self.due = ends - self.patience if self.verifies and self.verdict is None else ends
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether this node has tried the accused itself, as far as a verdict asks for it."""
+        return not self.verifies or self._verified_at is not None or (self._tried and self.verdict is not None)
+
+    def verify(self, now: float) -> None:
+        """This node pings the accused now, to see for itself."""
+        self._verified_at = now
+        self._set_deadline()
+
+    def tried(self) -> None:
+        """This node has had no answer from the accused either."""
+        self._tried = True
+
+    def concluded(self, verdict: Rumor) -> None:
+        """A peer has come to the end of this suspicion: what this node has not seen for itself it looks for now."""
+        self.verdict = verdict
+        self._set_deadline()
+
+    def hasten(self) -> None:
+        """It begins with a peer's verdict: as good as all confirmations."""
+        self.is_hastened = True
+        self._set_deadline()
 
     def confirm(self, accuser: int) -> bool:
         """Count ``accuser``'s word; True when it is a new voice that still shortens the suspicion."""
@@ -106,6 +167,8 @@ class Suspicion:
     def renew(self, now: float) -> None:
         """Start over: we were cut off, so whatever was said before is in doubt, but for what a kernel said."""
         self.started = now
+        self.verdict = self._verified_at = None
+        self.is_hastened = self._tried = False
         del self._accusers[1:]
         self._set_deadline()
 
@@ -115,6 +178,13 @@ class Suspicion:
         self._set_deadline()
 
     def put_off(self, until: float) -> None:
-        """No verdict without a witness: look again at ``until``."""
+        """No verdict without a witness: look again at ``until``, and for oneself as well."""
         self.not_before = until
+        self._verified_at = None
+        self._tried = False
+        self._set_deadline()
+
+    def witnessed(self, now: float) -> None:
+        """There is a witness now: nothing is put off any longer."""
+        self.not_before = min(self.not_before, now)
         self._set_deadline()

@@ -1,4 +1,4 @@
-"""Who keeps being failed comes back later and later; who was merely on one side of a split does not."""
+"""A member that keeps being failed by its own fault comes back later and later; one that is excused does not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_first_return_is_at_once_and_each_further_one_takes_twice_as_long_up
     now = 0.0
     waits = []
     for number in range(6):
-        if one.may_answer(failed(number), 0.0, now):
+        if one.may_answer(failed(number), now, own_fault=True):
             waits.append(0.0)
         else:
             waits.append(one.return_at - now)
@@ -39,10 +39,10 @@ def test_the_first_return_is_at_once_and_each_further_one_takes_twice_as_long_up
 
 def test_what_was_long_ago_does_not_count() -> None:
     one = calm()
-    assert one.may_answer(FAILED, 0.0, 0.0)
+    assert one.may_answer(FAILED, 0.0, own_fault=True)
     assert one.wait(599.0) == 30.0
     assert one.wait(600.0) == 0.0
-    assert one.may_answer(failed(1), 0.0, 600.0)
+    assert one.may_answer(failed(1), 600.0, own_fault=True)
     assert one.wait(601.0) == 30.0
 
 
@@ -56,32 +56,48 @@ def test_one_verdict_counts_once_and_one_that_was_outbid_unheard_counts_too() ->
     assert one.wait(6.0) == 60.0
 
 
-def test_after_a_split_everybody_returns_at_once() -> None:
+def test_what_was_no_fault_of_its_own_is_answered_at_once_and_does_not_count() -> None:
     one = calm()
-    assert all(one.may_answer(FAILED, 0.5, float(now)) for now in range(5))
+    assert all(one.may_answer(failed(now), float(now), own_fault=False) for now in range(5))
+    assert one.wait(5.0) == 0.0
 
 
 def test_while_it_waits_the_gravest_verdict_is_what_it_will_answer() -> None:
     one = calm()
-    one.may_answer(FAILED, 0.0, 0.0)
-    assert not one.may_answer(FAILED, 0.0, 1.0)
+    one.may_answer(FAILED, 0.0, own_fault=True)
+    assert not one.may_answer(FAILED, 1.0, own_fault=True)
     graver = failed(5)
-    assert not one.may_answer(graver, 0.9, 2.0)
-    assert not one.may_answer(FAILED, 0.9, 3.0)
+    assert not one.may_answer(graver, 2.0, own_fault=False)
+    assert not one.may_answer(FAILED, 3.0, own_fault=False)
     assert one.return_at == pytest.approx(31.0)
     assert one.release(31.0) == graver
 
 
+SUSPECTED = rumor("a").graver(Status.SUSPECT)
+
+
 def test_a_suspicion_is_answered_at_once_but_not_by_one_that_waits() -> None:
-    suspected = rumor("a").graver(Status.SUSPECT)
     one = calm()
-    assert all(one.may_answer(suspected, 0.0, float(now)) for now in range(5)), "and it is no return"
-    assert one.may_answer(FAILED, 0.0, 5.0)
-    assert not one.may_answer(FAILED, 0.0, 6.0)
-    assert not one.may_answer(suspected, 0.0, 7.0)
-    assert one.release(36.0) == FAILED
+    assert all(one.may_answer(SUSPECTED, float(now), own_fault=True) for now in range(5)), "and it is no return"
+    assert one.may_answer(FAILED, 5.0, own_fault=True)
+    assert not one.may_answer(failed(1), 6.0, own_fault=True)
+    assert not one.may_answer(SUSPECTED, 7.0, own_fault=False)
+    assert one.release(36.0) == failed(1)
+
+
+def test_one_that_has_returned_waits_with_its_answer_to_a_suspicion_that_is_its_own_fault_too() -> None:
+    one = calm()
+    assert one.may_answer(SUSPECTED, 0.0, own_fault=True)
+    one.note_return(FAILED, 1.0)  # that it had failed it heard later
+    again = attrs.evolve(SUSPECTED, incarnation=1)
+    assert one.may_answer(again, 2.0, own_fault=False), "a suspicion that is no fault of its own is answered"
+    assert not one.may_answer(again, 3.0, own_fault=True)
+    assert not one.may_answer(failed(1), 4.0, own_fault=True)
+    assert one.return_at == 33.0
+    assert one.release(33.0) == failed(1)
+    assert one.wait(33.0) == 60.0
 
 
 def test_it_can_be_switched_off() -> None:
     one = calm(calm_base=0.0)
-    assert all(one.may_answer(FAILED, 0.0, float(now)) for now in range(5))
+    assert all(one.may_answer(FAILED, float(now), own_fault=True) for now in range(5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import attrs
+import pytest
 
 from gossipreg.config import Settings
 from gossipreg.model import Status
@@ -12,6 +13,12 @@ from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.rumor import Rumor
 from tests.protocol.making import crowd, rumor
+
+#: So that whoever does not answer at once does not answer.
+HASTY = Settings(suspicion_alpha=4.0, probe_timeout=0.001, probe_timeout_min=0.001)
+
+#: With half a second to answer the ping that verifies.
+PATIENT = Settings(suspicion_alpha=4.0)
 
 
 @attrs.define
@@ -23,22 +30,24 @@ class Court:
     accused: Rumor
 
     def hear(self, number: int, since: float, until: float = 0.0) -> None:
-        """Hear a member at ``since``, and every second until ``until``."""
+        """Be answered by a member at ``since``, and every second until ``until``."""
         now = since
         while now <= max(since, until):
             self.detector.heard(self.others[number].life, now)
+            self.detector.was_answered(self.others[number].life, now)
             now += 1.0
 
     def judged(self, now: float) -> list[Rumor]:
-        return self.detector.verdicts(now)
+        """The verdicts at ``now``, of a node whose ping that verifies is answered at once or never."""
+        self.detector.due(now)
+        return self.detector.due(now + 0.0011).verdicts
 
     def exclude(self, number: int) -> None:
         failed = self.others[number].graver(Status.FAILED)
         self.detector.members.put(failed, 0.0)
 
 
-def court(count: int = 4, *, refused: bool = False) -> Court:
-    settings = Settings(suspicion_alpha=4.0)
+def court(count: int = 4, *, refused: bool = False, settings: Settings = HASTY) -> Court:
     members = Members(settings, Random(1), "a")
     others = crowd(count)
     members.put(rumor("a", port=7000), 0.0)
@@ -74,21 +83,87 @@ def test_the_next_deadline_is_the_first_of_a_probe_and_a_verdict() -> None:
     assert one.detector.deadline < 1.0
     one.hear(1, 10.5, 33.5)
     one.detector.prober.next_period = 1e9
-    assert one.detector.deadline == 34.0
+    assert one.detector.deadline == pytest.approx(34.0, abs=0.01)
 
 
-def test_without_a_witness_the_verdict_is_put_off() -> None:
-    one = court()
-    one.hear(0, 10.5, 34.5)  # the accused itself
+def test_without_a_witness_the_verdict_is_put_off_until_there_is_one_and_then_verified() -> None:
+    one = court(settings=PATIENT)
+    one.hear(0, 10.5, 33.5)  # the accused itself
+    one.detector.heard(one.others[1].life, 33.4)  # another, which may not hear us
+    due = one.detector.due(33.5)
+    assert (due.verdicts, due.verify, due.lacks_witness) == ([], [], True)
+    one.hear(1, 33.7)
+    assert one.detector.due(33.7).verify == [one.accused]
+    assert one.detector.due(34.1).verdicts == []
+    assert one.detector.due(34.2).verdicts == [one.accused]
+
+
+def test_a_verdict_is_verified_by_a_ping_of_our_own_shortly_before() -> None:
+    one = court(settings=PATIENT)
+    one.hear(1, 10.5, 33.5)
+    assert one.detector.due(33.4).verify == []
+    assert one.detector.due(33.5).verify == [one.accused]
+    one.detector.answered("m0", 33.6, late=True)
     assert one.judged(34.0) == []
-    one.hear(1, 34.6)
-    assert one.judged(34.9) == []
-    assert one.judged(35.0) == [one.accused]
+    one.hear(1, 35.0, 57.0)
+    assert one.detector.due(57.1).verify == [one.accused]
+    assert one.detector.due(57.6).verdicts == [one.accused]
 
 
-def test_the_accuseds_own_kernel_is_witness_enough() -> None:
+def test_where_verdicts_are_not_verified_they_are_passed_at_once() -> None:
+    one = court(settings=Settings(suspicion_alpha=4.0, verify_verdicts=False))
+    one.hear(1, 10.5, 33.5)
+    assert one.detector.due(33.9).verdicts == []
+    assert one.detector.due(34.0).verdicts == [one.accused]
+
+
+def test_a_peers_verdict_is_verified_at_once_and_then_believed() -> None:
+    one = court(settings=PATIENT)
+    one.hear(1, 10.5, 12.5)
+    verdict = one.others[0].graver(Status.FAILED, 2)
+    one.detector.concluded(verdict)
+    assert one.detector.due(13.0).verify == [one.accused]
+    assert one.detector.due(13.4).verdicts == []
+    assert one.detector.due(13.5).verdicts == [verdict]
+
+
+def test_a_peers_verdict_is_believed_at_once_where_this_node_has_tried_itself() -> None:
+    one = court(settings=PATIENT)
+    one.hear(1, 10.5, 12.5)
+    one.detector.tried("m0")
+    one.detector.tried("m1")
+    verdict = one.others[0].graver(Status.FAILED, 2)
+    one.detector.concluded(verdict)
+    assert one.detector.due(13.0).verdicts == [verdict]
+
+
+def test_a_suspicion_that_was_a_peers_verdict_takes_the_shortest_time() -> None:
+    one = court()
+    one.hear(1, 10.5, 13.5)
+    one.detector.hasten("m0")
+    assert one.judged(13.9) == []
+    assert one.judged(14.0) == [one.accused]
+
+
+def test_the_accuseds_own_kernel_is_witness_enough_where_all_others_are_silent() -> None:
     one = court(refused=True)
     assert one.judged(14.0) == [one.accused]
+
+
+def test_a_refusal_proves_nothing_to_one_that_hears_others_and_is_answered_by_none() -> None:
+    one = court(refused=True, settings=PATIENT)
+    one.detector.heard(one.others[1].life, 12.0)
+    assert one.judged(14.0) == []
+    one.hear(1, 14.2)
+    one.detector.due(14.2)
+    assert one.detector.due(14.7).verdicts == [one.accused]
+
+
+def test_nothing_proves_anything_while_our_own_kernel_refuses_to_send() -> None:
+    one = court(1, refused=True)
+    one.detector.unsent(one.others[0].address, 12.0)
+    assert one.detector.is_rejected
+    assert one.judged(14.0) == []
 
 
 def test_in_a_pair_there_is_no_witness_and_the_longest_time_must_do() -> None:
@@ -117,8 +192,8 @@ def test_a_suspect_that_answers_gets_its_full_time_again() -> None:
     one = court()
     one.detector.confirm("m0", 2)
     one.hear(1, 10.5, 43.5)
-    one.detector.answered("m0", 20.0)
-    one.detector.answered("m1", 20.0)
+    one.detector.answered("m0", 20.0, late=False)
+    one.detector.answered("m1", 20.0, late=True)
     assert one.judged(43.9) == []
     assert one.judged(44.0) == [one.accused]
 
@@ -197,3 +272,44 @@ def test_a_pair_left_over_from_a_larger_cluster_judges_like_a_pair() -> None:
     one = court(2)
     one.exclude(1)
     assert one.judged(34.0) == [one.accused]
+
+
+# Whose fault
+
+
+def test_one_that_was_stopped_or_heard_nobody_was_out_until_a_while_ago() -> None:
+    one = court()
+    one.detector._out_until = -60.0  # it began with a silence
+    assert not one.detector.was_out(16.5)
+    assert one.detector.was_out(16.6), "it is out now"
+    one.hear(1, 17.0)
+    one.hear(1, 20.0)
+    assert one.detector.was_out(20.0), "a moment ago"
+    for now in range(21, 47):
+        one.hear(1, float(now))
+    assert one.detector.was_out(46.9)
+    assert not one.detector.was_out(47.0)
+    one.detector.postpone(1.0, 47.0)
+    assert one.detector.was_out(48.0)
+
+
+def test_one_that_misses_many_acks_is_unwell_and_on_probation_one_that_misses_any() -> None:
+    one = court()
+    assert not one.detector.is_unwell(on_probation=True)
+    one.detector.health.worse()
+    assert one.detector.is_unwell(on_probation=True)
+    assert not one.detector.is_unwell(on_probation=False)
+    one.detector.health.worse(3)
+    assert one.detector.is_unwell(on_probation=False)
+    one.detector.health.worst = one.detector.health.score = 0
+    assert one.detector.is_unwell(on_probation=False), "it does not count, so it may be"
+
+
+def test_it_remembers_whom_it_could_not_reach_but_for_those_whose_answer_was_late() -> None:
+    one = court()
+    assert one.detector.unreached(60.0, 20.0) == ["m0"]
+    one.detector.answered("m0", 20.0, late=False)
+    assert one.detector.unreached(60.0, 69.9) == ["m0"]
+    assert one.detector.unreached(60.0, 70.0) == []
+    one.detector.answered("m0", 21.0, late=True)
+    assert one.detector.unreached(60.0, 21.0) == []

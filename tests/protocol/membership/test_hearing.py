@@ -1,4 +1,4 @@
-"""Who was heard last, and so whether anybody can bear witness."""
+"""Which members were heard and which have answered lately, and so whether any can bear witness."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.protocol.membership.hearing import Hearing
-from tests.protocol.making import law
+from tests.protocol.making import address, law
 
 
 def test_silence_counts_from_the_last_word_of_anybody() -> None:
@@ -23,15 +23,23 @@ def test_nobody_is_no_witness() -> None:
 
 def test_the_accused_is_no_witness_in_its_own_cause() -> None:
     hearing = Hearing(0.0)
-    hearing.heard(1, 5.0)
+    hearing.answered(1, 5.0)
     assert not hearing.has_witness(1, 4.0)
     assert hearing.has_witness(2, 4.0)
 
 
 def test_a_witness_from_before_the_suspicion_does_not_count() -> None:
     hearing = Hearing(0.0)
-    hearing.heard(2, 5.0)
+    hearing.answered(2, 5.0)
     assert not hearing.has_witness(1, 5.0)
+
+
+def test_one_that_was_merely_heard_is_no_witness() -> None:
+    hearing = Hearing(0.0)
+    hearing.heard(2, 5.0)
+    assert not hearing.has_witness(1, 4.0)
+    assert hearing.has_heard(4.0)
+    assert not hearing.has_heard(5.0)
 
 
 @law
@@ -44,7 +52,37 @@ def test_it_remembers_enough_to_find_a_witness_against_anybody(
     heard = []
     for life, later in words:
         now += later
-        hearing.heard(life, now)
+        hearing.answered(life, now)
         heard.append((life, now))
     expected = any(life != accused and at > since for life, at in heard)
     assert hearing.has_witness(accused, since) == expected
+
+
+def test_the_likeliest_to_answer_are_those_that_were_heard_last() -> None:
+    hearing = Hearing(0.0)
+    assert hearing.nearest == []
+    hearing.answered(1, 5.0)
+    hearing.heard(2, 6.0)
+    hearing.heard(1, 7.0)
+    hearing.heard(3, 8.0)
+    assert hearing.nearest == [3, 1]
+
+
+def test_a_kernel_that_refuses_two_destinations_rejects_us_until_a_peer_answers() -> None:
+    hearing = Hearing(0.0)
+    hearing.unsent(address(1), 5, 1.0)
+    hearing.unsent(address(1), 5, 2.0)
+    assert not hearing.is_rejected(5), "one may be a stale address"
+    hearing.unsent(address(2), 5, 3.0)
+    hearing.unsent(address(3), 5, 4.0)
+    assert hearing.is_rejected(5)
+    assert hearing.rejected_at == 4.0
+    hearing.answered(1, 5.0)
+    assert not hearing.is_rejected(5)
+
+
+def test_in_a_pair_one_destination_is_all_there_is() -> None:
+    hearing = Hearing(0.0)
+    assert not hearing.is_rejected(0)
+    hearing.unsent(address(1), 1, 1.0)
+    assert hearing.is_rejected(1)

@@ -252,3 +252,30 @@ def test_only_the_one_above_in_the_tree_is_above_and_nobody_is_where_the_origin_
 
 def test_the_present_are_remembered_without_end() -> None:
     assert members().memory(Status.ALIVE) == members().memory(Status.SUSPECT) == float("inf")
+
+
+def test_it_remembers_for_a_while_who_was_failed_and_is_back_in_the_same_life() -> None:
+    who = members(3)
+    failed = rumor("m0", port=7100).graver(Status.FAILED)
+    who.put(failed, 10.0)
+    assert who.was_failed("m0", 60.0, 500.0), "it still is"
+    who.put(attrs.evolve(failed, incarnation=1, status=Status.ALIVE), 500.0)
+    assert who.was_failed("m0", 60.0, 559.0)
+    assert not who.was_failed("m0", 60.0, 560.0)
+    assert not who.was_failed("m1", 60.0, 10.0)
+    who.put(attrs.evolve(failed, generation=BORN + 1, status=Status.ALIVE), 501.0)
+    assert not who.was_failed("m0", 60.0, 502.0), "another life has cut itself off from nobody"
+
+
+def test_the_share_that_failed_lately_counts_those_that_are_back_and_not_those_long_dead() -> None:
+    who = members(3)
+    assert who.failed_share(60.0, 0.0) == 0.0
+    failed = [rumor(name, port=7100 + number).graver(Status.FAILED) for number, name in enumerate(("m0", "m1"))]
+    for each in failed:
+        who.put(each, 10.0)
+    assert who.failed_share(60.0, 20.0) == 0.5
+    who.put(attrs.evolve(failed[0], incarnation=1, status=Status.ALIVE), 60.0)
+    assert who.failed_share(60.0, 69.0) == 0.5
+    assert who.failed_share(60.0, 70.0) == 0.25
+    who.put(attrs.evolve(failed[0], incarnation=1), 80.0)
+    assert who.failed_share(60.0, 100.0) == 0.25, "one that failed again counts once"

@@ -87,6 +87,16 @@ def test_streams_are_tried_again_while_they_do_not_pass() -> None:
     assert streams.count(True) >= 3
 
 
+def test_streams_that_fail_at_once_are_not_tried_again_at_once_for_ever() -> None:
+    """A host without a route, or behind its own firewall, is told so within the same instant."""
+    paths = monitor()
+    paths.stream_stalled(LIFE, 0.0)
+    for _ in range(9):
+        if any(test.over_stream for test in paths.wake(0.0)):
+            paths.stream_stalled(LIFE, 0.0)
+    assert paths.deadline >= 0.25
+
+
 def test_a_stream_that_failed_once_and_then_passed_is_forgotten() -> None:
     paths = monitor()
     paths.stream_stalled(LIFE, 0.0)

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.config import Settings
+from gossipreg.model import Status
 from gossipreg.protocol.membership.suspicion import Suspicion
-from tests.protocol.making import law
+from tests.protocol.making import law, rumor
 
 
 def suspicion(members: int = 10, *, refused: bool = False, **settings: float) -> Suspicion:
@@ -133,3 +134,63 @@ def test_it_is_confirmed_by_one_more_voice_or_by_the_accuseds_kernel() -> None:
 
 def test_it_is_counted_in_probe_intervals() -> None:
     assert suspicion(probe_interval=0.25, probe_timeout=0.2).timeout == pytest.approx(suspicion().timeout / 4)
+
+
+# Verified
+
+
+def verifying(**fields: float) -> Suspicion:
+    """A suspicion from 100.0 on, whose accused may take 0.5 s to answer."""
+    return Suspicion.start(Settings(suspicion_alpha=4.0), 10, 1, 100.0, patience=0.5, **fields)  # type: ignore[arg-type]
+
+
+def verified(one: Suspicion) -> bool:
+    return one.is_verified
+
+
+def test_shortly_before_its_end_the_accused_is_to_be_pinged_and_has_its_time_to_answer() -> None:
+    one = verifying()
+    assert one.due == one.deadline - 0.5
+    assert verified(one) is False
+    one.verify(one.due)
+    assert verified(one) is True
+    assert one.due == one.deadline
+    one.confirm(2)
+    one.confirm(3)
+    one.confirm(4)
+    assert one.deadline == 104.0
+    assert one.due == 124.0, "it was pinged already, and has its time"
+
+
+def test_a_peers_verdict_leaves_no_more_than_the_time_to_answer() -> None:
+    one = verifying()
+    verdict = rumor("b").graver(Status.FAILED, 2)
+    one.concluded(verdict)
+    assert (one.due, one.is_verified) == (100.0, False)
+    one.verify(101.0)
+    assert one.due == 101.5
+    one.answered(101.2)
+    assert one.due == one.deadline - 0.5 == 124.7
+
+
+def test_a_peers_verdict_leaves_no_time_where_this_node_has_had_no_answer_itself() -> None:
+    one = verifying()
+    one.tried()
+    assert not one.is_verified, "of itself it would ask once more"
+    one.concluded(rumor("b").graver(Status.FAILED, 2))
+    assert (one.due, one.is_verified) == (100.0, True)
+
+
+def test_put_off_it_is_to_be_verified_once_more_and_with_a_witness_at_once() -> None:
+    one = verifying()
+    one.verify(123.5)
+    one.put_off(130.0)
+    assert (one.due, one.is_verified) == (129.5, False)
+    one.witnessed(126.0)
+    assert one.due == 125.5
+
+
+def test_hastened_it_takes_the_shortest_time() -> None:
+    one = verifying()
+    one.hasten()
+    assert one.deadline == 104.0

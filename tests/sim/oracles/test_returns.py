@@ -1,15 +1,18 @@
-"""Whoever keeps being failed waits, as long as it has to and from when it heard; or the oracle sees it."""
+"""A node that keeps being failed by its own fault waits, as long as it has to and from when it heard; or it is seen."""
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.membership.calm import Calm
+from gossipreg.protocol.outputs import MemberChanged
 from gossipreg.protocol.wire.messages import pack
 from sim.cluster import Cluster
 from sim.oracles.returns import Returns, penance
+from sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 
@@ -18,8 +21,9 @@ QUICK = Settings(calm_base=4.0, calm_max=8.0)
 
 
 def fail(made: Cluster, status: Status = Status.FAILED) -> None:
-    """Let n0 tell n1, and nobody else, that it is thought to have failed."""
+    """Let n0 tell n1, which is in poor health, and nobody else, that it is thought to have failed."""
     n0, n1 = made.processes["n0"], made.processes["n1"]
+    n1.engine.detector.health.worse(8)
     n0.engine.outbox.send(n1.address, pack(n1.engine.identity.rumor().graver(status)))
     n0.act(n0.engine.outbox.take())
     run_for(made, 0.01)
@@ -44,7 +48,7 @@ def test_who_comes_back_too_soon_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
     fail(made)
     fail(made)
     run_for(made, 2.0)
-    assert texts(returns) == ["is back 1.000 s after it was failed, not 4 s"]
+    assert texts(returns) == ["is back 1.000 s after it was accused, not 4 s"]
 
 
 def test_to_have_outbid_a_verdict_unheard_counts_as_a_return() -> None:
@@ -67,3 +71,32 @@ def test_where_nobody_comes_back_twice_returns_are_not_judged() -> None:
     fail(made)
     returns.finish()
     assert returns.note == "not applicable here: nobody came back twice"
+
+
+def test_one_that_is_well_need_not_wait() -> None:
+    made, returns = watched(Returns, settings=QUICK)
+    n0, n1 = made.processes["n0"], made.processes["n1"]
+    for _ in range(3):
+        n0.engine.outbox.send(n1.address, pack(n1.engine.identity.rumor().graver(Status.FAILED)))
+        n0.act(n0.engine.outbox.take())
+        run_for(made, 0.01)
+    assert n1.engine.identity.incarnation == 3
+    assert returns.checks == 0
+
+
+def test_one_that_answers_only_suspicions_and_is_failed_all_the_same_is_seen_by_others() -> None:
+    """A node with a backlog hears of its suspicion first; that is what its peers see, whatever it has heard."""
+    made, returns = watched(Returns, Fault(kind="slow", nodes=("n1",), seconds=0.1), settings=QUICK)
+    n0, n1 = made.processes["n0"], made.processes["n1"]
+    for seconds in (1.0, 2.0, 0.5, 0.2):
+        run_for(made, seconds)
+        before = n1.engine.identity.rumor()
+        n1.engine.identity.incarnation += 1
+        back = n1.engine.identity.rumor()
+        returns.see(n0, MemberChanged(before.graver(Status.FAILED), back))
+    assert texts(returns) == ["sees n1 return 4 times in 2.7 s"]
+    run_for(made, 4.0)
+    returns.see(n0, MemberChanged(back.graver(Status.FAILED), attrs.evolve(back, incarnation=back.incarnation + 1)))
+    returns.see(n0, MemberChanged(back, back.graver(Status.SUSPECT)))
+    returns.see(n0, MemberChanged(None, back))
+    assert len(texts(returns)) == 1
