@@ -1,0 +1,23 @@
+"""What a node says although nobody asked is not said to one member twice in a moment."""
+
+from __future__ import annotations
+
+from tests.protocol.making import address, engine
+
+
+def test_what_was_told_a_moment_ago_is_not_told_again_whatever_is_tidied_up_meanwhile() -> None:
+    outbox = engine("a").outbox
+    outbox.take()
+    told = []
+    for now in (10.0, 10.25, 10.5):
+        outbox.tell(7, address(), b"accused", now)
+        outbox.forget(now)
+        told.append(len(outbox.take()))
+    assert told == [1, 0, 1]
+
+
+def test_who_was_told_long_ago_is_forgotten() -> None:
+    outbox = engine("a").outbox
+    outbox.tell(7, address(), b"accused", 10.0)
+    outbox.forget(10.5)
+    assert outbox._told == {}
