@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -197,6 +197,48 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         check(self, RELATIONS, table="protocol.")
+
+    @classmethod
+    def lan(cls, **changes: Any) -> Settings:
+        """For one data centre, round trips below 100 ms: the defaults. ``changes`` are settings that differ."""
+        return cls(**changes)
+
+    @classmethod
+    def wan(cls, **changes: Any) -> Settings:
+        """For nodes far apart, round trips up to a second: three times as patient, and as slow to find a failure."""
+        return cls(**{**_WAN, **changes})
+
+    @classmethod
+    def local(cls, **changes: Any) -> Settings:
+        """For the processes of one machine: finds a hung one in half the time, and comes together at once."""
+        return cls(**{**_LOCAL, **changes})
+
+
+_WAN: Final[Mapping[str, Any]] = {
+    "probe_interval": 3.0,
+    "probe_timeout": 1.5,
+    "probe_timeout_min": 0.5,
+    "gossip_gap": 0.05,
+    "gossip_tree_gap": 0.25,
+    "reconcile_settle": 3.0,
+    "reconcile_gap": 3.0,
+    "reconnect_interval": 10.0,
+    "join_retry": 1.0,
+    "join_retry_max": 5.0,
+    "stream_patience": 15.0,
+    "leave_linger": 1.5,
+}
+
+_LOCAL: Final[Mapping[str, Any]] = {
+    "probe_interval": 0.5,
+    "probe_timeout": 0.25,
+    "probe_timeout_min": 0.05,
+    "reconcile_settle": 0.5,
+    "reconcile_gap": 0.5,
+    "reconnect_interval": 1.0,
+    "join_retry": 0.1,
+    "join_retry_max": 0.5,
+}
 
 
 def _longest_suspicion(settings: Settings) -> str | None:

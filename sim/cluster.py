@@ -67,6 +67,7 @@ class _Stream:
     """One connection: who holds which end, and what is on its way to whom (frames stay in order)."""
 
     ends: tuple[tuple[Process, int], tuple[Process, int]]
+    segment: int = 0  # the largest piece that is sent at a time (bytes; 0: as large as the frames are)
     clear_at: dict[str, int] = attrs.field(factory=dict)  # receiver's name -> ns, when the last frame arrives
     stalled: dict[str, deque[bytes | None]] = attrs.field(factory=dict)  # receiver's name -> frames; None: the end
 
@@ -344,7 +345,7 @@ class Cluster:
         else:
             self._accepted[receiver.name] -= 1
             number = self._accepted[receiver.name]
-            stream = _Stream(((process, opening.stream), (receiver, number)))
+            stream = _Stream(((process, opening.stream), (receiver, number)), opening.segment)
             self._streams[process, opening.stream] = self._streams[receiver, number] = stream
             self.world.after(there + back, partial(self._send, process, opening.stream, opening.frame))
             if not opening.idle:
@@ -371,7 +372,8 @@ class Cluster:
         stalled = stream.stalled[receiver.name]
         while stalled and (receiver, far) in self._streams:
             frame = stalled[0]
-            delay = self.network.carry_frame(process.name, receiver.name, _BARE if frame is None else frame)
+            sent = _BARE if frame is None else frame
+            delay = self.network.carry_frame(process.name, receiver.name, sent, segment=stream.segment)
             if delay is None:
                 if self.carried:
                     self._show(process, receiver, frame or b"", [], self.network.culprit, on_stream=True)

@@ -10,6 +10,9 @@ from sim.dice import Dice
 from sim.network import Latency, Parcel
 from sim.world import SECOND, ns
 
+#: Bytes that a kernel sends of a stream at a time, unless it is told to send less.
+_SEGMENT = 1400
+
 
 @attrs.frozen
 class Links:
@@ -68,6 +71,39 @@ class Loss(_OnLinks):
         """Lose the packet, perhaps."""
         if dice.chance(self.probability):
             parcel.lose()
+
+
+@attrs.frozen
+class UdpLoss(Loss):
+    """Each packet is lost with this probability; streams pass."""
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:
+        """Lose the packet, perhaps."""
+        if not parcel.on_stream:
+            super().touch(parcel, link, dice, now)
+
+
+@attrs.frozen
+class TcpLoss(Loss):
+    """Each segment of a stream is lost with this probability; packets pass."""
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:
+        """Lose the segment, perhaps."""
+        if parcel.on_stream:
+            super().touch(parcel, link, dice, now)
+
+
+@attrs.frozen
+class Mtu(_OnLinks):
+    """A black hole for what is larger than ``size`` bytes, packets and segments alike."""
+
+    size: int
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+        """Lose what is too large."""
+        parcel.copies = [
+            (delay, data) for delay, data in parcel.copies if min(len(data), parcel.segment or _SEGMENT) <= self.size
+        ]
 
 
 @attrs.define

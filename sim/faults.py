@@ -22,8 +22,11 @@ from sim.conditions import (
     FlipFlop,
     Links,
     Loss,
+    Mtu,
     Narrow,
     Reordering,
+    TcpLoss,
+    UdpLoss,
 )
 from sim.dice import Dice
 from sim.network import Condition, Constant, Exponential
@@ -106,6 +109,9 @@ class Faults:
             "cut": lambda: Cut(across),
             "flip-flop": lambda: FlipFlop(across, fault.off, fault.on, begins),
             "loss": lambda: Loss(around, fault.probability),
+            "udp-only-loss": lambda: UdpLoss(around, fault.probability),
+            "tcp-only-loss": lambda: TcpLoss(around, fault.probability),
+            "mtu": lambda: Mtu(around, fault.size),
             "bursts": lambda: Bursts(around, fault.probability, fault.spread),
             "duplicate": lambda: Duplication(around, fault.probability, fault.spread),
             "reorder": lambda: Reordering(around, fault.probability, fault.spread),
@@ -163,6 +169,9 @@ class Faults:
                     world.at(ends, partial(self._accept, fault, name))
                 case "clock-skew":
                     self._between(fault, partial(self._skew, name), fault.seconds, begins, ends)
+                case "clock-skew-at-start":
+                    self._skew(name, fault.seconds)  # nothing has run yet: before its first life begins
+                    world.at(ends, partial(self._skew, name, 0.0))
                 case "clock-drift":
                     self._between(fault, partial(self._drift, name), fault.drift, begins, ends)
         if fault.kind in ("churn", "swizzle", "forge", "replay"):
@@ -226,6 +235,9 @@ class Faults:
     def _skew(self, name: str, seconds: float) -> None:
         self.trace.note(self.cluster.world.now, name, "clock", "", str(seconds))
         self.cluster.clock(name).skew = seconds
+        process = self.cluster.living(name)
+        if process is not None:
+            process.tell_time()
 
     def _drift(self, name: str, drift: float) -> None:
         self.trace.note(self.cluster.world.now, name, "drift", "", str(drift))

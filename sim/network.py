@@ -91,6 +91,8 @@ class Parcel:
     """One packet on its way: the copies that will arrive, each with its delay (ns) and its bytes."""
 
     copies: list[tuple[int, bytes]]
+    on_stream: bool = False  # a frame on a stream, or what a kernel sends to begin or end one
+    segment: int = 0  # the largest piece that its sender's kernel sends of it at a time (bytes; 0: as large as it is)
 
     def lose(self) -> None:
         """Nothing arrives."""
@@ -149,7 +151,9 @@ class Network:
             ]
         return holding
 
-    def carry(self, sender: str, receiver: str, packet: bytes) -> Sequence[tuple[int, bytes]]:
+    def carry(
+        self, sender: str, receiver: str, packet: bytes, *, on_stream: bool = False, segment: int = 0
+    ) -> Sequence[tuple[int, bytes]]:
         """What arrives of a packet: delays (ns) and bytes, one of each for every copy."""
         link = (sender, receiver)
         delay = self._constant
@@ -158,7 +162,7 @@ class Network:
         self.culprit = ""
         if not self._conditions:
             return [(delay, packet)]
-        parcel = Parcel([(delay, packet)])
+        parcel = Parcel([(delay, packet)], on_stream, segment)
         for name, condition, dice in self._holding(link):
             # Dice of its own for each packet: what one condition does to it changes no later draw of another.
             condition.touch(parcel, link, dice.fork(), self.world.now)
@@ -166,7 +170,7 @@ class Network:
                 self.culprit = name
         return parcel.copies
 
-    def carry_frame(self, sender: str, receiver: str, frame: bytes) -> int | None:
+    def carry_frame(self, sender: str, receiver: str, frame: bytes, *, segment: int = 0) -> int | None:
         """How long a frame takes on an open stream (ns); None when nothing gets through now.
 
         A kernel sends again what is lost and drops what is spoilt, so to a stream both are delays.
@@ -174,7 +178,7 @@ class Network:
         waited = 0
         pause = _RETRANSMIT
         while waited <= _RETRANSMIT_MAX:
-            for delay, data in self.carry(sender, receiver, frame):
+            for delay, data in self.carry(sender, receiver, frame, on_stream=True, segment=segment):
                 if data == frame:
                     return waited + delay
             waited += pause

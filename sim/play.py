@@ -18,6 +18,7 @@ from sim.faults import Faults
 from sim.healing import Heal, Watch
 from sim.network import Constant, Exponential, Latency, Lognormal, Regions
 from sim.oracles.claims import Answers, Claims
+from sim.oracles.half_open import HalfJoins, OverStreams
 from sim.oracles.healing import Healing
 from sim.oracles.idle import IdleLoad
 from sim.oracles.jury import Jury
@@ -68,6 +69,8 @@ ORACLES: tuple[type[Oracle], ...] = (
     SuspicionTimes,
     FalsePositives,
     Spreading,
+    OverStreams,
+    HalfJoins,
     Healing,
     IdleLoad,
     Quality,

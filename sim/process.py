@@ -212,6 +212,12 @@ class Process:
             self._wake(self.now)  # as the production driver does: what was said is told at once
             self.schedule()
 
+    def tell_time(self) -> None:
+        """Tell the engine what the wall clock shows: it was set. The production driver does so at every turn."""
+        now = self.now
+        self.engine.tell_time(1000 * self.clock.wall_at(now), now)
+        self.schedule()
+
     # What can go wrong
 
     def freeze(self) -> None:

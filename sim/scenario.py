@@ -91,6 +91,13 @@ KINDS: Final[Mapping[str, Kind]] = {
     "cut": Kind("no packet gets through between `nodes` and `to` (the others)", (), ("to", "both_ways", "permanent")),
     "flip-flop": Kind("cut for `off`, whole for `on`, over and over", ("off", "on"), ("to", "both_ways", "permanent")),
     "loss": Kind("each packet is lost with this `probability`", ("probability",), ("to", "both_ways", "permanent")),
+    "udp-only-loss": Kind(
+        "each packet is lost with this `probability`, streams pass", ("probability",), ("to", "both_ways")
+    ),
+    "tcp-only-loss": Kind(
+        "streams lose each segment with this `probability`, packets pass", ("probability",), ("to", "both_ways")
+    ),
+    "mtu": Kind("packets and segments of more than `size` bytes are lost", ("size",), ("to", "both_ways")),
     "bursts": Kind(
         "losses come together: each packet turns a good link bad with `probability`, a bad one good with `spread`",
         ("probability",),
@@ -131,6 +138,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "clock-skew": Kind(
         "the wall clock is wrong by `seconds` (below 0: behind)", ("seconds",), ("permanent",), ("clock",)
     ),
+    "clock-skew-at-start": Kind(
+        "the wall clock is wrong by `seconds` from the first start until the end", ("seconds",)
+    ),
     "clock-drift": Kind(
         "both clocks gain `drift` seconds a second (below 0: lose)", ("drift",), ("permanent",), ("drift",)
     ),
@@ -169,7 +179,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 _ALWAYS: Final = ("kind", "name", "at", "lasts", "nodes")
 
 #: Keys that may be below 0, for these kinds.
-_SIGNED: Final = ("clock-skew", "clock-drift")
+_SIGNED: Final = ("clock-skew", "clock-skew-at-start", "clock-drift")
 
 
 def _words(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -196,6 +206,7 @@ class Fault:
     drift: float = 0.0  # seconds a second
     rate: float = 0.0  # bytes a second
     buffer: int = 65_536  # bytes
+    size: int = 0  # bytes
     disk: bool = False
     port: int = 0
     permanent: bool = False

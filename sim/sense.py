@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Kinds of fault that put a node into a state of which the last to be set holds, so that two at a time on one node
 #: contradict each other. (A node that several faults keep down is down until the last of them ends.)
-_STATES: Final = ("clock-skew", "clock-drift", "slow", "freeze", "block")
+_STATES: Final = ("clock-skew", "clock-skew-at-start", "clock-drift", "slow", "freeze", "block")
 
 #: The shortest time that the simulator's clock can tell from none (seconds).
 _SHORTEST: Final = 1e-9

@@ -218,6 +218,9 @@ def _read(path: Path, cluster: str, now: float) -> Known | None:
             raise StorageError(f"snapshot: there is no directory {path.parent}: make it, or name another") from None
         return None
     except OSError as error:
+        if path.is_file():  # another user's, or on a bad block: the node starts without it
+            _set_aside(path, f"it cannot be read: {error.strerror}")
+            return None
         remedy = "make it a file that this user can read and write, or name another"
         raise StorageError(f"snapshot: cannot read {path}: {error.strerror}: {remedy}") from None
     try:

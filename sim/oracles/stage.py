@@ -9,7 +9,7 @@ import attrs
 from sim.agreement import heal_bound
 from sim.healing import Heal
 from sim.oracles.holdings import Holdings
-from sim.scenario import Scenario
+from sim.scenario import Fault, Scenario
 from sim.spans import DEADLY, is_for_good
 from sim.trace import Trace
 from sim.world import ns
@@ -63,14 +63,17 @@ class Stage:
     @cached_property
     def calm_until(self) -> int:
         """When the first fault begins; without faults, never in a play."""
-        begins = [self.faults_at + ns(fault.at) for fault in self.scenario.faults]
+        begins = [self._begins(fault) for fault in self.scenario.faults]
         return min(begins, default=1 << 62)
 
     @cached_property
     def fair_until(self) -> int:
         """Until when nothing is worse than packets lost at random."""
-        begins = [self.faults_at + ns(f.at) for f in self.scenario.faults if f.kind not in _LOSSES]
+        begins = [self._begins(fault) for fault in self.scenario.faults if fault.kind not in _LOSSES]
         return min(begins, default=1 << 62)
+
+    def _begins(self, fault: Fault) -> int:
+        return 0 if fault.kind == "clock-skew-at-start" else self.faults_at + ns(fault.at)
 
     @cached_property
     def loss(self) -> float:

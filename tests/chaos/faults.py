@@ -172,4 +172,4 @@ _NEMESES: Final = (
 NEMESES: Final = {each.name: each for each in _NEMESES}
 
 #: Nemeses that are played only where they are asked for: under these the product does not keep its word yet.
-WAITING: Final = ("moved",)
+WAITING: Final[tuple[str, ...]] = ()

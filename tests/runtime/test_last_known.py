@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -18,6 +19,7 @@ from gossipreg import Config, Health, Instance, StorageError, open_node
 from gossipreg.runtime import last_known
 from gossipreg.runtime.last_known import AGE_SECONDS_MAX, Known, _digest, _read, _write
 from tests.runtime.nodes import PATIENCE, config
+from tests.syncs import recorded
 
 ORDERS = Instance(
     id="o1",
@@ -245,6 +247,30 @@ def test_a_file_of_another_cluster_is_set_aside_beside_those_before(path: Path) 
         saved(path, ORDERS, cluster="other")
         assert _read(path, "default", 0.0) is None
         assert path.with_name(f"last.aside-{number}").exists()
+
+
+def test_a_file_outlives_a_loss_of_power_whole_or_not_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = recorded(monkeypatch)
+    saved(path, ORDERS)
+    assert [sync.of for sync in synced] == ["file", "directory"]
+    assert [path.name in sync.names for sync in synced] == [False, True]
+    assert [f"{path.name}.new-gus" in sync.names for sync in synced] == [True, False]
+
+
+def test_a_file_that_cannot_be_read_is_set_aside_if_it_can(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved(path, ORDERS)
+    content = path.read_bytes()
+
+    def denied(*_: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", denied)
+        assert _read(path, "default", 0.0) is None
+    assert "is not used (it cannot be read: Permission denied): it was set aside" in caplog.text
+    assert path.with_name("last.aside-1").read_bytes() == content
 
 
 def test_a_file_that_is_too_old_is_not_used(path: Path) -> None:

@@ -25,6 +25,7 @@ from gossipreg.model import Address
 from gossipreg.runtime import persistence
 from gossipreg.runtime.persistence import DATABASE, LOCK, Keeper, Store
 from gossipreg.runtime.saved import Saved
+from tests.syncs import recorded
 
 PEERS = (Address("127.0.0.1", 7940), Address("::1", 7941))
 INSTANCES = {f"orders-{number}": b"payload %d " % number * 25 for number in range(40)}
@@ -97,29 +98,15 @@ def test_a_write_is_in_the_files_when_it_returns(tmp_path: Path) -> None:
     assert reopened(tmp_path / "as after a crash") == Saved(instances={"orders-0": b"payload"})
 
 
-@pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
-    """What the names in a directory were, each time that one was synced."""
-    seen: list[set[str]] = []
-    fsync = os.fsync
-
-    def noting(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            seen.append(set(os.listdir(descriptor)))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noting)
-    return seen
-
-
-def test_renames_outlive_a_loss_of_power(tmp_path: Path, synced: list[set[str]]) -> None:
+def test_renames_outlive_a_loss_of_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that was made, and one that was set aside: its directory is synced after each."""
+    synced = recorded(monkeypatch)
     Store.open(tmp_path).close()
-    assert [DATABASE in names for names in synced] == [True]
     (tmp_path / DATABASE).write_bytes(b"spoiled")
     Store.open(tmp_path).close()
-    assert [DATABASE in names for names in synced] == [True, False, True]
-    assert f"{DATABASE}.corrupt-1" in synced[1]
+    assert [sync.of for sync in synced] == ["directory"] * 3
+    assert [DATABASE in sync.names for sync in synced] == [True, False, True]
+    assert f"{DATABASE}.corrupt-1" in synced[1].names
 
 
 def test_every_commit_is_synced(tmp_path: Path) -> None:

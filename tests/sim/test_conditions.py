@@ -16,8 +16,11 @@ from sim.conditions import (
     FlipFlop,
     Links,
     Loss,
+    Mtu,
     Narrow,
     Reordering,
+    TcpLoss,
+    UdpLoss,
 )
 from sim.network import Condition, Constant, Network
 from sim.world import World, ns
@@ -155,3 +158,20 @@ def test_a_stream_never_delivers_a_spoilt_frame() -> None:
     flipped = network(BitFlips(ALL, 0.5))
     took = [flipped.carry_frame("a", "b", PACKET) for _ in range(100)]
     assert {ns(WAY), ns(WAY + 0.2)} <= set(took)
+
+
+def test_packets_are_lost_while_streams_pass_and_the_other_way_round() -> None:
+    made = network(UdpLoss(ALL, 1.0))
+    assert arrivals(made, 5) == [0] * 5
+    assert made.carry_frame("a", "b", PACKET) == ns(WAY)
+    made = network(TcpLoss(ALL, 1.0))
+    assert arrivals(made, 5) == [1] * 5
+    assert made.carry_frame("a", "b", PACKET) is None
+
+
+def test_what_is_larger_than_the_mtu_is_lost_unless_its_stream_is_cut_into_small_segments() -> None:
+    made = network(Mtu(ALL, 1000))
+    assert len(made.carry("a", "b", bytes(1000))) == 1
+    assert len(made.carry("a", "b", bytes(1001))) == 0
+    assert made.carry_frame("a", "b", bytes(5000)) is None
+    assert made.carry_frame("a", "b", bytes(5000), segment=876) == ns(WAY)

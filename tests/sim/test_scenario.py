@@ -200,6 +200,7 @@ def test_the_shipped_scenarios_are_the_promised_ones_and_can_be_loaded() -> None
     promised = """steady cold-start churn rolling-restart mass-restart split-brain three-way-split one-way-partition
         flip-flop lossy-10 lossy-30 lossy-80 slow-node frozen-node long-split
         long-split-forgotten lifeguard-threshold lifeguard-interval clock-jump seed-loss wan-regions
+        packets-lost streams-lost clock-off-at-start
         registration-storm forged-packets replayed-packets"""
     assert set(promised.split()) <= set(shipped())
     assert all(load(name).sometimes for name in shipped()), "each says what it must have shown"

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from gossipreg.config import Settings
 from gossipreg.errors import InvalidSetting
 from gossipreg.fields import Number, Switch, Whole
-from gossipreg.model import Instance
+from gossipreg.model import Instance, Status
 from sim.cluster import Cluster
+from sim.network import Constant
+from sim.process import Process
 from sim.world import Endless, World, ns
 
 #: Events after which a play has shown enough: the shortest intervals make thousands in a second.
@@ -82,6 +84,44 @@ def test_whatever_is_accepted_runs_through_a_join_a_registration_a_death_and_a_d
     except Endless:
         pass
     assert not made.tally["junk_packets"]
+
+
+def suspicions(knobs: Settings, one_way: float) -> int:
+    """How many a healthy cluster raises in a minute when every packet takes so long (seconds)."""
+    made = Cluster(World(1), knobs, Constant(one_way))
+    for name in ("a", "b", "c", "d"):
+        made.start(name, seeds=[] if name == "a" else ["a"])
+    made.world.run(ns(60.0))
+    return made.tally["suspicions"]
+
+
+def test_far_apart_nodes_need_the_patience_of_a_wan() -> None:
+    assert suspicions(Settings.wan(), 0.6) == 0
+    assert suspicions(Settings.lan(), 0.6) > 0
+
+
+def failed_after(knobs: Settings) -> float:
+    """How long (seconds) a host that went silent is not yet failed everywhere."""
+    made = Cluster(World(1), knobs)
+    for name in ("a", "b", "c", "d"):
+        made.start(name, seeds=[] if name == "a" else ["a"])
+    made.world.run(ns(5.0))
+    made.crash("d", host=True)
+
+    def believed(process: Process) -> Status | None:
+        rumor = process.engine.members.get("d")
+        return None if rumor is None else rumor.status
+
+    while not all(believed(each) is Status.FAILED for each in made.alive):
+        made.world.run(made.world.now + ns(0.1))
+    return made.world.seconds - 5.0
+
+
+def test_on_one_machine_a_silent_process_is_failed_in_less_time() -> None:
+    assert failed_after(Settings.local()) < 0.7 * failed_after(Settings.lan())
+    assert Settings.lan() == Settings()
+    assert Settings.local(gossip_fanout=4).gossip_fanout == 4
+    assert Settings.wan(probe_interval=5).probe_interval == 5.0
 
 
 @given(st.sampled_from([field.name for field in attrs.fields(Settings)]), st.data())

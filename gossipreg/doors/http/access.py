@@ -138,7 +138,9 @@ def _token(table: Mapping[str, Any], where: str) -> Token:
             raise ConfigError(f"{where}: unknown key {key!r}: a token has {', '.join(_FIELDS)}")
     name = table.get("name")
     if not isinstance(name, str) or not is_name(name):
-        raise ConfigError(f"{where}.name: {name!r} is not a name: use 1 to 63 letters, digits and inner '.', '_', '-'")
+        raise ConfigError(
+            f"{where}.name: {name!r:.80} is not a name: use 1 to 63 letters, digits and inner '.', '_', '-'"
+        )
     return Token(name, _digest(table, where), frozenset(_scopes(table.get("scopes"), where)))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gossipreg.doors.render.output import replace
 from gossipreg.errors import StorageError
+from tests.syncs import recorded
 
 
 @pytest.fixture
@@ -44,6 +45,13 @@ def test_who_has_the_old_file_open_goes_on_reading_the_old_text(file: Path) -> N
     with file.open() as opened:
         replace(file, "two, and longer")
         assert opened.read() == "one"
+
+
+def test_what_was_written_outlives_a_loss_of_power(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = recorded(monkeypatch)
+    replace(file, "one")
+    assert [sync.of for sync in synced] == ["file", "directory"]
+    assert [file.name in sync.names for sync in synced] == [False, True]
 
 
 def test_a_link_stays_a_link(file: Path, tmp_path: Path) -> None:

@@ -39,6 +39,16 @@ def test_of_equal_terms_one_whose_owner_is_in_doubt_comes_second() -> None:
     assert roles(claim("1", owner="a"), claim("2", owner="b"), doubted=("a",)) == {"1": FENCED, "2": PRIMARY}
 
 
+def test_of_equal_terms_one_in_doubt_that_can_serve_goes_before_one_that_cannot() -> None:
+    sick = claim("1", owner="a", health=Health.CRITICAL)
+    assert roles(sick, claim("2", owner="b"), doubted=("b",)) == {"1": FENCED, "2": PRIMARY}
+
+
+def test_of_equals_the_first_by_owner_and_then_by_id_is_the_primary() -> None:
+    assert roles(claim("1", owner="b"), claim("2", owner="a")) == {"1": FENCED, "2": PRIMARY}
+    assert roles(claim("2", owner="a"), claim("1", owner="a")) == {"1": PRIMARY, "2": FENCED}
+
+
 def test_replicas_are_left_alone() -> None:
     assert roles(claim("1", 9, role="replica"), claim("2"), claim("3", role="replica")) == {
         "1": "replica",

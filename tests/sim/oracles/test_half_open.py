@@ -1,0 +1,60 @@
+"""The oracles of half-open networks and clocks: they judge what they are for, and see what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossipreg.protocol.clock_watch import ClockWatch
+from gossipreg.protocol.exchange import Exchange
+from sim.play import Outcome
+from sim.scenario import Fault, Scenario, Workload
+
+LOST = Scenario(
+    title="Packets lost",
+    nodes=3,
+    warmup=3,
+    duration=24,
+    workload=Workload(churn=2.0),
+    faults=(Fault(kind="udp-only-loss", probability=1.0),),
+)
+OFF = Scenario(
+    title="A clock off",
+    nodes=3,
+    warmup=3,
+    duration=6,
+    sealed=True,
+    faults=(Fault(kind="clock-skew-at-start", seconds=90, nodes="n2"),),
+)
+
+
+def broken(outcome: Outcome) -> set[str]:
+    return {violation.oracle for violation in outcome.violations}
+
+
+def test_over_streams_news_arrives_in_seconds() -> None:
+    outcome = LOST.play(1)
+    assert outcome.is_good
+    assert outcome.checks["OverStreams"] > 3
+
+
+def test_it_is_seen_when_a_fingerprint_over_a_stream_opens_no_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Exchange, "_is_time", lambda *_: False)
+    monkeypatch.setattr(Exchange, "open_comparison", lambda *_: None)
+    assert "OverStreams" in broken(LOST.play(1))
+
+
+def test_a_node_whose_clock_is_off_stays_out_and_comes_in_at_the_heal() -> None:
+    outcome = OFF.play(1)
+    assert outcome.is_good
+    assert outcome.checks["HalfJoins"] > 0
+    assert outcome.marks["streams_clock_skew"] > 0
+
+
+def test_it_is_seen_when_such_a_node_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClockWatch, "is_refused", lambda *_: False)
+    assert "HalfJoins" in broken(OFF.play(1))
+
+
+def test_other_plays_give_no_occasion() -> None:
+    outcome = Scenario(title="Calm", nodes=2, warmup=2, duration=2).play(1)
+    assert outcome.checks["OverStreams"] == outcome.checks["HalfJoins"] == 0
