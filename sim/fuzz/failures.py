@@ -42,7 +42,8 @@ class Failure:
         scenario = self.drawn.scenario
         return [
             f"seed {self.seed} fails: {', '.join(self.verdict.wrong)}: {self.verdict.said}",
-            f"  stage    {', '.join(keys(scenario, ('name', 'title', 'wiring', 'workload', 'faults')))}",
+            f"  stage    {', '.join(keys(scenario, ('name', 'title', 'wiring', 'workload', 'settings', 'faults')))}",
+            f"  settings {', '.join(keys(scenario.settings)) or 'as by default'}",
             f"  wiring   {', '.join(keys(scenario.wiring)) or 'as by default'}",
             f"  workload {', '.join(keys(scenario.workload)) or 'as by default'}",
             f"  off      {', '.join(self.drawn.off) or 'nothing'}",

@@ -37,6 +37,12 @@ def test_it_tells_in_full_what_was_drawn_and_what_was_switched_off() -> None:
     assert lines[-1] == "again: gossipreg sim run 'out here/fuzz-7.toml' --seed 7"
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_drawn_can_be_told(seed: int) -> None:
+    lines = Failure(seed, drawn(seed), Verdict.without_trace("Ranks", "wrong")).as_lines(Path("out"))
+    assert any(line.startswith("  settings ") for line in lines)
+
+
 def test_its_document_is_json() -> None:
     document = json.loads(json.dumps(failure().as_document(Path("out"))))
     assert document["switched_off"] == ["loss", "crash"]
