@@ -504,6 +504,16 @@ def test_one_that_waits_concedes_that_it_failed_so_that_nobody_need_verify_it() 
     assert concession in said_to(accuse(node, 0, 9.0, Status.SUSPECT, B), B.address), "and to one that knows less"
 
 
+def test_one_that_waits_with_its_answer_to_a_mere_suspicion_concedes_nothing() -> None:
+    node = among(B, C, D)
+    node.detector.health.worse(8)
+    accuse(node, 0, 6.0)
+    accuse(node, 1, 7.0, Status.SUSPECT, C)
+    assert node.counters["returns_put_off"] == 1
+    conceded_of = [m for m in transmitted(node.wake(7.1)) if isinstance(m, Rumor) and m.status is Status.FAILED]
+    assert conceded_of == []
+
+
 def test_one_that_is_well_comes_back_at_once_however_often() -> None:
     node = among(B, C, D)
     for incarnation in range(4):

@@ -19,7 +19,7 @@ from tests.protocol.making import engine, instance, law, rumors, said_to
 from tests.protocol.test_engine import A, B, C, among, changes
 from tests.protocol.test_engine_hearing import believed, hear, hear_in_talk
 
-FAILED = B.graver(Status.FAILED)
+FAILED = B.graver(Status.FAILED, B.life)  # conceded, so it needs no verifying
 FORGOTTEN = attrs.evolve(B, status=Status.LEFT, accuser=A.life)
 
 

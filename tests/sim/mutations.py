@@ -245,7 +245,10 @@ def an_accuser_raises_the_incarnation_of_the_accused(patch: pytest.MonkeyPatch) 
 
 @_mutation(DEATH, "SuspicionTimes")
 def a_suspicion_never_expires(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Suspicion, "_set_deadline", lambda self: setattr(self, "deadline", float("inf")))
+    def set_deadline(self: Suspicion) -> None:
+        self.deadline = self.due = float("inf")
+
+    patch.setattr(Suspicion, "_set_deadline", set_deadline)
 
 
 @_mutation(SPLIT, "SuspicionTimes")

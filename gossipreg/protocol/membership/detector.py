@@ -192,6 +192,7 @@ class Detector:
         """This node itself has had no answer from the suspect."""
         suspicion = self._suspicions.get(name)
         if suspicion is not None:
+            self._soonest = None
             suspicion.tried()
 
     def concluded(self, verdict: Rumor) -> None:
@@ -236,7 +237,10 @@ class Detector:
             rumor = self.members.get(name)
             assert rumor is not None, "a suspect is a member"
             assert rumor.status is Status.SUSPECT, "a suspicion ends when its member is cleared"
-            if not self._may_judge(rumor, suspicion, now):
+            if suspicion.wants_look:
+                suspicion.look(now)
+                verify.append(rumor)
+            elif not self._may_judge(rumor, suspicion, now):
                 suspicion.put_off(now + self.settings.probe_interval)
                 lacks_witness = True
             elif not suspicion.is_verified:

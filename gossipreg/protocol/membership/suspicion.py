@@ -10,8 +10,11 @@ Ours beyond the paper: K is never more than the members that could confirm. A re
 is worth all confirmations: the host is there, the process is not; two distinct members refused are a verdict. The
 end of a suspicion is a verdict only if there was a witness (see `hearing`); otherwise it is put off. And shortly before
 the end this node *verifies*: it pings the accused itself, and an ack begins the suspicion anew (docs/decisions/0036).
+A node that the suspicion reached from others looks once before, when it is confirmed: then a peer's verdict need not
+wait for a ping.
 
-    |-- suspected ----------------------- deadline - patience: ping --| deadline: verdict, unless an ack came
+    |-- suspected -- confirmed: ping ---- deadline - patience: ping --| deadline: verdict, unless an ack came
+    |-- suspected -- confirmed: ping -------| a peer's verdict: believed, unless an ack came
     |-- suspected ------ a peer's verdict: ping --| + patience: that verdict is believed, unless an ack came
 """
 
@@ -45,6 +48,7 @@ class Suspicion:
     verdict: Rumor | None = None  # what a peer has concluded already
     is_hastened: bool = False  # whether a peer is said to have concluded it before this node suspected
     _tried: bool = False  # whether this node itself has had no answer from the accused, in this suspicion
+    _looked_at: float | None = None  # when this node pinged the accused because others had confirmed the suspicion
     _verified_at: float | None = None  # when the ping that verifies was sent
     _accusers: list[int] = attrs.field(factory=list)
     _refusers: list[int] = attrs.field(factory=list)  # those among them whom the accused's kernel has refused
@@ -113,6 +117,9 @@ class Suspicion:
 
     def _set_deadline(self) -> None:
         self.deadline = max(self.started + self.timeout, self.not_before)
+        if self.wants_look:
+            self.due = max(self.started, self.not_before)
+            return
         ends = self.deadline if self.verdict is None else max(self.started, self.not_before)
         if self._verified_at is not None:
             self.due = max(ends, self._verified_at + self.patience)
@@ -124,6 +131,19 @@ class Suspicion:
         """Whether this node has tried the accused itself, as far as a verdict asks for it."""
         return not self.verifies or self._verified_at is not None or (self._tried and self.verdict is not None)
 
+    @property
+    def wants_look(self) -> bool:
+        """Whether others have confirmed the suspicion, and this node has not asked the accused itself."""
+        asked = self._tried or self._looked_at is not None or self._verified_at is not None
+        return self.verifies and self.is_confirmed and self.verdict is None and not asked
+
+    def look(self, now: float) -> None:
+        """This node pings the accused now, so that it knows for itself when a peer's verdict comes."""
+        self._looked_at = now
+        self._set_deadline()
+        if self.due <= now:  # the end is so near that this ping is the one that verifies
+            self.verify(now)
+
     def verify(self, now: float) -> None:
         """This node pings the accused now, to see for itself."""
         self._verified_at = now
@@ -132,10 +152,13 @@ class Suspicion:
     def tried(self) -> None:
         """This node has had no answer from the accused either."""
         self._tried = True
+        self._set_deadline()
 
     def concluded(self, verdict: Rumor) -> None:
         """A peer has come to the end of this suspicion: what this node has not seen for itself it looks for now."""
         self.verdict = verdict
+        if self._verified_at is None:
+            self._verified_at = self._looked_at
         self._set_deadline()
 
     def hasten(self) -> None:
@@ -167,7 +190,7 @@ class Suspicion:
     def renew(self, now: float) -> None:
         """Start over: we were cut off, so whatever was said before is in doubt, but for what a kernel said."""
         self.started = now
-        self.verdict = self._verified_at = None
+        self.verdict = self._looked_at = self._verified_at = None
         self.is_hastened = self._tried = False
         del self._accusers[1:]
         self._set_deadline()

@@ -137,6 +137,27 @@ def test_a_peers_verdict_is_believed_at_once_where_this_node_has_tried_itself() 
     assert one.detector.due(13.0).verdicts == [verdict]
 
 
+def test_a_node_that_has_looked_since_the_suspicion_was_confirmed_believes_a_peers_verdict_at_once() -> None:
+    one = court(settings=PATIENT)
+    one.hear(1, 10.5, 14.5)
+    assert one.detector.due(10.6).verify == []
+    one.detector.confirm("m0", 2)
+    assert one.detector.deadline <= 10.7
+    assert one.detector.due(10.7).verify == [one.accused]
+    assert one.detector.due(10.8).verify == []
+    verdict = one.others[0].graver(Status.FAILED, 2)
+    one.detector.concluded(verdict)
+    assert one.detector.due(11.1).verdicts == []
+    assert one.detector.due(11.2).verdicts == [verdict]
+
+
+def test_a_node_that_has_tried_itself_need_not_look() -> None:
+    one = court(settings=PATIENT)
+    one.detector.tried("m0")
+    one.detector.confirm("m0", 2)
+    assert one.detector.due(11.0).verify == []
+
+
 def test_a_suspicion_that_was_a_peers_verdict_takes_the_shortest_time() -> None:
     one = court()
     one.hear(1, 10.5, 13.5)
@@ -147,11 +168,13 @@ def test_a_suspicion_that_was_a_peers_verdict_takes_the_shortest_time() -> None:
 
 def test_the_accuseds_own_kernel_is_witness_enough_where_all_others_are_silent() -> None:
     one = court(refused=True)
+    assert one.detector.due(10.0).verify == [one.accused]
     assert one.judged(14.0) == [one.accused]
 
 
 def test_a_refusal_proves_nothing_to_one_that_hears_others_and_is_answered_by_none() -> None:
     one = court(refused=True, settings=PATIENT)
+    one.detector.due(10.0)
     one.detector.heard(one.others[1].life, 12.0)
     assert one.judged(14.0) == []
     one.hear(1, 14.2)

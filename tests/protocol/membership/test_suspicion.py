@@ -181,6 +181,52 @@ def test_a_peers_verdict_leaves_no_time_where_this_node_has_had_no_answer_itself
     assert (one.due, one.is_verified) == (100.0, True)
 
 
+def test_confirmed_by_others_the_accused_is_to_be_pinged_at_once_and_again_before_the_end() -> None:
+    one = verifying()
+    assert not one.wants_look
+    one.confirm(2)
+    assert (one.wants_look, one.due) == (True, 100.0)
+    one.look(100.3)
+    assert (one.wants_look, one.due) == (False, one.deadline - 0.5)
+    assert not one.is_verified, "what was seen long before the end is no proof by itself"
+    one.answered(100.4)
+    one.confirm(3)
+    assert one.wants_look, "what was answered is asked anew when others insist"
+
+
+def test_confirmed_shortly_before_its_end_it_is_verified_by_the_same_ping() -> None:
+    one = verifying()
+    one.confirm(2)
+    one.look(one.deadline - 0.2)
+    assert one.is_verified
+    assert one.due == one.deadline + 0.3
+
+
+def test_a_peers_verdict_leaves_no_time_once_this_node_has_looked() -> None:
+    one = verifying()
+    one.confirm(2)
+    one.look(100.3)
+    one.concluded(rumor("b").graver(Status.FAILED, 2))
+    assert one.is_verified
+    assert one.due == pytest.approx(100.8)
+
+
+def test_a_peers_verdict_does_not_outdate_the_ping_that_verifies() -> None:
+    one = verifying()
+    one.confirm(2)
+    one.look(100.3)
+    one.verify(one.due)
+    due = one.due
+    one.concluded(rumor("b").graver(Status.FAILED, 2))
+    assert one.due == due
+
+
+def test_where_nothing_is_verified_nobody_looks() -> None:
+    one = suspicion(verify_verdicts=False)
+    one.confirm(2)
+    assert not one.wants_look
+
+
 def test_put_off_it_is_to_be_verified_once_more_and_with_a_witness_at_once() -> None:
     one = verifying()
     one.verify(123.5)
