@@ -139,7 +139,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "the wall clock is wrong by `seconds` (below 0: behind)", ("seconds",), ("permanent",), ("clock",)
     ),
     "clock-skew-at-start": Kind(
-        "the wall clock is wrong by `seconds` from the first start until the end", ("seconds",)
+        "the wall clock is wrong by `seconds` from the first start until the end", ("seconds",), (), ("clock",)
     ),
     "clock-drift": Kind(
         "both clocks gain `drift` seconds a second (below 0: lose)", ("drift",), ("permanent",), ("drift",)

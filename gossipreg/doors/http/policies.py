@@ -78,7 +78,8 @@ def _rule(kind: str, wanted: dict[str, Any]) -> Rule:
         if not isinstance(wanted["split"], dict):
             raise Refusal(400, 'split: is not an object of shares: write {"v1": 90, "v2": 10}')
         return Split(service, wanted["split"], wanted.get("by", "tag"))
-    instance, owner = wanted.get("instance", ""), wanted.get("owner") or ""
+    instance, owner = wanted.get("instance", ""), wanted.get("owner")
+    owner = "" if owner is None else owner
     if kind == "weight":
         return WeightOverride(service, instance, wanted["weight"], owner)
     return Maintenance(service, instance, wanted["maintenance"], owner)

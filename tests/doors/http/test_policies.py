@@ -74,6 +74,8 @@ async def test_a_policy_is_set_shown_and_removed(
         (b'{"split": {"v1": 90}}', "service: '' is not"),
         (b'{"service": "orders", "weight": 1}', "instance: '' is not"),
         (b'{"service": "orders", "instance": "o1", "weight": 1, "owner": "no name"}', "owner: 'no name' is not"),
+        (b'{"service": "orders", "instance": "o1", "weight": 1, "owner": []}', "owner: [] is not"),
+        (b'{"service": "orders", "instance": "o1", "maintenance": "", "owner": false}', "owner: False is not"),
         (b'{"service": "orders", "split": {"v1": 90}, "owner": "beta"}', "'owner': a split has no such field"),
         (b'{"service": 7, "split": {"v1": 90}}', "service: 7 is not"),
     ],

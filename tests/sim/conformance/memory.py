@@ -23,6 +23,7 @@ import attrs
 import trio
 import trio.testing
 
+from gossipreg.config import Settings
 from gossipreg.model import Address
 from sim.world import SECOND
 from tests.sim.conformance.scene import address_of, latency, name_at
@@ -33,6 +34,9 @@ _STALL = 0.4
 #: How much sooner what is said on a stream arrives than a datagram sent in the same instant (seconds): a stream's
 #: writer is a task that gets its turn after the datagram is out; the simulator sends in the order of the outputs.
 _HEAD_START = 1e-7
+
+#: How long after one end of a connection was closed the other one is told so at the latest (seconds; as simulated).
+_PATIENCE = Settings().stream_patience
 
 #: What one read hands out at most (bytes).
 _READ = 65_536
@@ -251,6 +255,13 @@ class Connection(trio.socket.SocketType):
             self._closed = True
             if self._far is not None:
                 self._put(None)
+                self._wires.after(_PATIENCE, self._give_up_far)
+
+    def _give_up_far(self) -> None:
+        """The far end waits no longer for an end that did not get through."""
+        assert self._far is not None
+        if not self._far._closed:
+            self._far._hear.close()
 
 
 @attrs.frozen

@@ -38,6 +38,7 @@ def faults(draw: Any, nodes: int) -> Fault:
         "probability": chances,
         "spread": chances,
         "buffer": st.integers(1, 10**6),
+        "size": st.integers(1, 65_535),
         "port": st.integers(1, 65535),
         "at": st.floats(0, 10, exclude_max=True),
         "lasts": times,

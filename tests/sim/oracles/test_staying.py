@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
+from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.outputs import MemberChanged
 from sim.cluster import Cluster
@@ -111,3 +112,10 @@ def test_of_a_cut_the_smaller_side_is_the_sick_one_however_it_is_written() -> No
     _made, stays = among(Fault(kind="cut", nodes=("n0", "n1", "n2")))
     assert stays._sick is not None
     assert [sick.names for sick in stays._sick] == [("n3", "n4")]
+
+
+def test_where_members_look_for_the_failed_more_seldom_the_law_promises_nothing() -> None:
+    _, stays = among(SPLIT, settings=Settings(reconnect_interval=5.1))
+    assert stays._sick is None
+    _, stays = among(SPLIT, settings=Settings(reconnect_interval=4.9))
+    assert stays._sick is not None
