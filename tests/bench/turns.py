@@ -62,9 +62,12 @@ QUESTIONS: Final[Mapping[str, str]] = {
 
 @attrs.define(eq=False)
 class Longest(trio.abc.Instrument):
-    """The longest step of any task since it was last asked for (seconds)."""
+    """The longest step of any task since it was last asked for (seconds).
 
-    _began: float = 0.0
+    Only whole steps count: the one in the middle of which the instrument was added is the benchmark's own.
+    """
+
+    _began: float | None = None
     _longest: float = 0.0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
@@ -73,10 +76,12 @@ class Longest(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         del task
-        self._longest = max(self._longest, time.thread_time() - self._began)
+        if self._began is not None:
+            self._longest = max(self._longest, time.thread_time() - self._began)
+        self._began = None
 
     def take(self) -> float:
-        longest, self._longest = self._longest, 0.0
+        longest, self._longest, self._began = self._longest, 0.0, None
         return longest
 
 
