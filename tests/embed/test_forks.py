@@ -107,7 +107,6 @@ def test_the_childs_life_hides_nothing_of_the_parents_death(node: Node, tmp_path
         parent.wait(PATIENCE)
         assert watch.get(PATIENCE).instances == ()
         assert {each.name: each.status for each in node.members()}["bob"] is Status.FAILED
-        assert node.info().counters["refusals"] > 0  # its kernel has said so: the child does not listen in its place
         os.kill(child, 0)  # it lives
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
             with socket.socket(socket.AF_INET, kind) as again:
