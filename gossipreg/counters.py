@@ -89,8 +89,13 @@ class Count(Described):
     STREAMS_REFUSED = "streams_refused", "streams", "Streams not opened: the peer's kernel said that nobody listens."
     STREAMS_NOT_CONNECTED = "streams_not_connected", "streams", "Streams not opened for any other reason, or in time."
     STREAMS_OVER_LIMIT = "streams_over_limit", "streams", "Streams not opened or not accepted: too many are open."
+    STREAMS_GAVE_WAY = (
+        "streams_gave_way",
+        "streams",
+        "Accepted streams closed in favour of one from a source that held fewer; strangers mostly.",
+    )
     STREAMS_TOO_SLOW = "streams_too_slow", "streams", "Streams closed: the peer did not take what was queued for it."
-    STREAMS_SILENT = "streams_silent", "streams", "Streams closed: the peer was silent for too long."
+    STREAMS_SILENT = "streams_silent", "streams", "Streams closed: no whole frame came for too long."
     STREAMS_BROKEN = "streams_broken", "streams", "Streams that broke off."
     STREAMS_NOT_ACCEPTED = (
         "streams_not_accepted",

@@ -92,9 +92,16 @@ RUMOR_QUEUE_MAX: Final = 4096
 #: Packets to one peer in one flush. A burst beyond it waits for the next gap, so that probes are not starved.
 FLUSH_PACKETS_MAX: Final = 4
 
-#: Streams open at once: those that we opened, and those that peers opened to us.
+#: Streams open at once: those that we opened, and those that peers opened to us and proved to hold the key.
 STREAMS_OUT_MAX: Final = 32
 STREAMS_IN_MAX: Final = 128
+
+#: Streams of peers that have proven nothing yet. A member proves itself within two round trips, so a few dozen are
+#: plenty; one more than that makes the oldest of the source that holds most give way.
+STREAMS_UNPROVEN_MAX: Final = 64
+
+#: Longest time from a frame's first byte to its last (seconds): the largest frame over 70 kbit/s.
+FRAME_SECONDS_MAX: Final = 30.0
 
 #: Members to which one node may hold an idle stream (setting `lifelines`): half of the streams that it may open.
 LIFELINES_MAX: Final = STREAMS_OUT_MAX // 2

@@ -1,4 +1,7 @@
-"""Knows how streams are opened, accepted and spoken on trio: who reads, who writes, and when to give up."""
+"""Streams of gossip on trio: opened, accepted, read and written, and given up when no frame comes.
+
+Only an authentic frame is progress. Bytes are not, and neither is a hello: anybody who saw one can repeat its key id.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec, StreamRefu
 from gossipreg.runtime.accepting import serve
 from gossipreg.runtime.join_report import JoinReport, Trouble, trouble_of
 from gossipreg.runtime.send_errors import SendErrors
+from gossipreg.runtime.stream_slots import StreamSlots
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +51,9 @@ class _Line:
     ready: trio.Event = attrs.field(factory=trio.Event)
     idle: bool = False  # whether it may be silent
     closing: bool = False  # nothing more is taken or said, but what was queued is still sent
-    heard: bool = False  # whether a frame came that could be opened
+    heard: bool = False  # whether an authentic frame came
+    deadline: float = math.inf  # when it is given up, unless more comes
+    frame_deadline: float = math.inf  # when the frame that has begun must be whole
     trouble: Trouble | None = None  # why this side has broken it off
 
 
@@ -57,7 +63,7 @@ class Streams:
 
     cluster: str
     key: bytes | None = attrs.field(repr=False)
-    patience: float  # seconds of silence after which an accepted stream is closed
+    patience: float  # seconds without progress after which an accepted stream is closed
     counters: Counter[str]
     on_frame: OnFrame
     on_end: OnEnd
@@ -66,6 +72,7 @@ class Streams:
     errors: SendErrors | None = None  # hears what the kernel refused to connect
     _lines: dict[int, _Line] = attrs.field(factory=dict)
     _accepted: int = 0
+    _slots: StreamSlots = attrs.field(factory=StreamSlots)
     _sockets: WeakSet[trio.socket.SocketType] = attrs.field(factory=WeakSet)
 
     def open(self, opening: OpenStream) -> None:
@@ -81,14 +88,14 @@ class Streams:
             line.outbox.send_nowait(frame)
         except trio.WouldBlock:
             self.counters[Count.STREAMS_TOO_SLOW] += 1
-            line.closing = True
-            line.scope.cancel()
+            self._break_off(line)
 
     def keep(self, number: int) -> None:
         """Let a stream, on which a frame has just come in, be silent for as long as it likes."""
         line = self._lines.get(number)
         if line is not None:
             line.idle = True
+            self._slots.keep(number)
 
     def close(self, number: int) -> None:
         """Close a stream after what was queued on it."""
@@ -164,21 +171,30 @@ class Streams:
 
     async def _accept(self, stream: trio.SocketStream) -> None:
         self._sockets.add(stream.socket)
-        if sum(1 for number in self._lines if number < 0) >= limits.STREAMS_IN_MAX:
-            self.counters[Count.STREAMS_OVER_LIMIT] += 1
-            return
         try:
             name = stream.socket.getpeername()
         except OSError:  # gone before we looked
             return
         self._accepted -= 1
         line = self._line(self._accepted, Address(name[0], name[1]), opened_by_us=False)
+        self._give_way(self._slots.admit(line.number, line.peer.host))
         try:
             await self._speak(line, stream, self.patience)
             self._conclude(line)
         finally:
+            self._slots.release(line.number)
             del self._lines[line.number]
             self.on_end(line.number, False)
+
+    def _give_way(self, number: int | None) -> None:
+        """Close an accepted stream at once, in favour of another."""
+        if number is not None:
+            self.counters[Count.STREAMS_GAVE_WAY] += 1
+            self._break_off(self._lines[number])
+
+    def _break_off(self, line: _Line) -> None:
+        line.closing = True
+        line.scope.cancel()
 
     def _line(self, number: int, peer: Address, *, opened_by_us: bool) -> _Line:
         codec = StreamCodec(self.cluster, self.key, os.urandom(NONCE_BYTES), opened_by_us)
@@ -221,25 +237,55 @@ class Streams:
             self.counters[Count.STREAMS_BROKEN] += 1
 
     async def _listen(self, line: _Line, stream: trio.SocketStream, patience: float) -> None:
-        """Hand in frames until the peer ends the stream. Raises why it was broken off."""
-        deadline = trio.current_time() + patience
+        """Hand in frames until the peer ends the stream. Raises why it was broken off.
+
+        Until its first authentic frame a peer may have sent anything: the hello has ``patience`` seconds, the first
+        frame as many again, and no byte earns more. After that, only whole frames count as progress.
+        """
+        line.deadline = trio.current_time() + patience
         while True:
-            with trio.fail_at(deadline):
+            with trio.fail_at(line.deadline):
                 data = await stream.receive_some(_READ_BYTES)
             if not data:
                 return
+            was_ready, was_mid_frame = line.codec.ready, line.codec.is_mid_frame
             frames = line.codec.feed(data)
-            if line.codec.ready:  # until then the time runs on: nobody keeps a place by dripping bytes
+            if line.codec.ready and not was_ready:
                 line.ready.set()
-            if frames and not line.heard:
-                line.heard = True
-                if self.report is not None and line.number > 0:
-                    self.report.answered(line.peer)
+                line.deadline += patience
+            if frames:
+                self._progressed(line)
             for frame in frames:
                 if not line.closing:
                     self.on_frame(line.number, frame, line.peer)
-            if line.codec.ready:
-                deadline = math.inf if line.idle else trio.current_time() + patience
+            if line.heard:
+                self._set_deadline(line, patience, begun=bool(frames) or not was_mid_frame)
+
+    def _progressed(self, line: _Line) -> None:
+        """An authentic frame came: the peer holds the key."""
+        if line.heard:
+            return
+        line.heard = True
+        if line.number > 0:
+            if self.report is not None:
+                self.report.answered(line.peer)
+            return
+        victim = self._slots.prove(line.number)
+        if victim == line.number:
+            self.counters[Count.STREAMS_OVER_LIMIT] += 1
+            self._break_off(line)
+        else:
+            self._give_way(victim)
+
+    def _set_deadline(self, line: _Line, patience: float, *, begun: bool) -> None:
+        """When the peer is given up; ``begun``: if a frame is on its way, its first byte came just now."""
+        now = trio.current_time()
+        if not line.codec.is_mid_frame:
+            line.deadline = math.inf if line.idle else now + patience
+            return
+        if begun:
+            line.frame_deadline = now + limits.FRAME_SECONDS_MAX
+        line.deadline = min(line.frame_deadline, now + patience)
 
     # What became of it
 

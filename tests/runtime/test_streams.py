@@ -231,19 +231,98 @@ async def test_who_does_not_read_is_given_up(side: MakeSide, monkeypatch: pytest
     assert here.counters == {"streams_too_slow": 1}
 
 
-async def test_streams_over_the_limit_are_turned_away_and_room_comes_back(
+async def test_proven_streams_over_the_limit_are_turned_away_and_room_comes_back(
     side: MakeSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "STREAMS_IN_MAX", 1)
     here = side()
     async with await trio.open_tcp_stream(*here.address) as first:
-        await greeted(first)
+        await first.send_all((await greeted(first)).frame(b"first"))
+        assert (await here.heard())[1] == b"first"
         async with await trio.open_tcp_stream(*here.address) as second:
+            await second.send_all((await greeted(second)).frame(b"second"))
             assert await rest_of(second) == b""
+        await here.end()
     assert here.counters["streams_over_limit"] == 1
     await here.end()
     async with await trio.open_tcp_stream(*here.address) as third:
-        await greeted(third)
+        await third.send_all((await greeted(third)).frame(b"third"))
+        assert (await here.heard())[1] == b"third"
+
+
+# What strangers can hold
+
+
+async def drip(stream: trio.SocketStream, data: bytes) -> None:
+    """Send a byte every two seconds."""
+    for byte in data:
+        await stream.send_all(bytes([byte]))
+        await trio.sleep(2)
+
+
+async def test_a_hello_earns_time_for_one_frame_and_bytes_earn_none(
+    side: MakeSide, autojump_clock: trio.testing.MockClock
+) -> None:
+    here = side(key=KEY, patience=5.0)
+    async with await trio.open_tcp_stream(*here.address) as stream:
+        theirs = await stream.receive_some()
+        await stream.send_all(theirs[:6] + os.urandom(NONCE_BYTES) + theirs[22:])  # the key's id, as it was read
+        with pytest.raises(trio.BrokenResourceError):
+            await drip(stream, b"\0\2\0\0" + bytes(100))
+    await here.end()
+    assert trio.current_time() <= 2 * 5.0 + 2
+    assert here.counters == {"streams_silent": 1}
+
+
+async def test_a_proven_peer_has_so_long_for_each_frame_however_it_drips(
+    side: MakeSide, autojump_clock: trio.testing.MockClock
+) -> None:
+    here = side(patience=5.0)
+    async with await trio.open_tcp_stream(*here.address) as stream:
+        codec = await greeted(stream)
+        await stream.send_all(codec.frame(b"authentic"))
+        number, _ = await here.heard()
+        here.streams.keep(number)  # a lifeline may be silent, not half-way through a frame
+        await trio.sleep(3600)
+        began = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError):
+            await drip(stream, codec.frame(bytes(100)))
+    await here.end()
+    assert trio.current_time() - began <= limits.FRAME_SECONDS_MAX + 2
+    assert here.counters == {"streams_silent": 1}
+
+
+async def test_a_large_frame_over_a_slow_network_arrives(
+    side: MakeSide, autojump_clock: trio.testing.MockClock
+) -> None:
+    here = side(patience=5.0)
+    async with await trio.open_tcp_stream(*here.address) as stream:
+        codec = await greeted(stream)
+        await stream.send_all(codec.frame(b"authentic"))
+        await here.heard()
+        frame = codec.frame(bytes(limits.FRAME_BYTES_MAX))
+        for start in range(0, len(frame), 40_000):
+            await stream.send_all(frame[start : start + 40_000])
+            await trio.sleep(4)
+        number, body = await here.heard()
+        assert len(body) == limits.FRAME_BYTES_MAX
+        here.streams.close(number)
+        await rest_of(stream)
+
+
+async def test_strangers_that_hold_every_place_keep_no_member_out(side: MakeSide) -> None:
+    here, member = side(key=KEY), side(key=KEY)
+    async with trio.open_nursery() as nursery:
+        stack = [await trio.open_tcp_stream(*here.address) for _ in range(limits.STREAMS_UNPROVEN_MAX + 63)]
+        for stream in stack:
+            theirs = await stream.receive_some()
+            await stream.send_all(theirs[:6] + os.urandom(NONCE_BYTES) + theirs[22:])
+        assert here.counters == {"streams_gave_way": 63}
+        member.open(here.address, b"let me in")
+        assert (await here.heard())[1] == b"let me in"
+        assert here.counters == {"streams_gave_way": 64}
+        for stream in stack:
+            nursery.start_soon(trio.aclose_forcefully, stream)
 
 
 async def test_a_peer_that_dies_in_the_middle_is_no_trouble(side: MakeSide) -> None:

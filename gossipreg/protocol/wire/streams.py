@@ -151,6 +151,11 @@ class StreamCodec:
         """Whether the peer's hello was read, so that frames can be sent."""
         return self._seal is not None
 
+    @property
+    def is_mid_frame(self) -> bool:
+        """Whether the first bytes of a frame are here and its last are not."""
+        return self._seal is not None and bool(self._buffer)
+
     def hello(self) -> bytes:
         """What to send first, without waiting for the peer."""
         return _HELLO.pack(_MAGIC, _VERSION, self._kind, self.nonce, self._proof(self.nonce))

@@ -60,6 +60,22 @@ def test_hellos_cross_and_then_frames_pass_both_ways(key: bytes | None) -> None:
     assert here.feed(there.frame(b"pong")) == [b"pong"]
 
 
+@either_key
+def test_a_stream_is_mid_frame_from_the_first_byte_of_a_frame_to_its_last(key: bytes | None) -> None:
+    here, there = opener(key), accepter(key)
+    there.feed(here.hello()[:-1])
+    assert not there.is_mid_frame, "that is a hello"
+    here.feed(there.hello())
+    there.feed(here.hello()[-1:])
+    assert not there.is_mid_frame
+    frame = here.frame(b"body")
+    for byte in frame[:-1]:
+        there.feed(bytes([byte]))
+        assert there.is_mid_frame
+    there.feed(frame[-1:] + here.frame(b"next")[:-1])
+    assert there.is_mid_frame
+
+
 def test_a_stream_in_clear_is_laid_out_as_documented() -> None:
     here, _ = met(None)
     keyed = functools.partial(hashlib.blake2b, key=b"prod", digest_size=8, person=b"gossipreg stream")
