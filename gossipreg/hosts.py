@@ -16,7 +16,8 @@ from gossipreg import limits
 
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-_SCOPE: Final = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+#: The name of a network interface: at most 15 characters on any system. Resolvers take what has ".." for a bad name.
+_SCOPE: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9._~-]{1,15}")
 
 
 @lru_cache(maxsize=8192)

@@ -15,7 +15,7 @@ from gossipreg import limits
 from gossipreg.check import Check, read_checks
 from gossipreg.errors import RecordTooLarge
 from gossipreg.model import Health, Instance
-from gossipreg.protocol.registry.payload import pack_instance, unpack_instance
+from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
 
 _WORST: Final[Any] = {"health": Health.MAINTENANCE, "reason": "\U0001f600" * limits.REASON_CHARS_MAX}
 
@@ -91,8 +91,13 @@ class Offer:
 
     @classmethod
     def unpack(cls, body: bytes, *, id: str, owner: str) -> Offer:
-        """What an earlier run of the node kept. Raises ``InvalidInstance`` for a check that is not known here."""
-        kept = msgpack.unpackb(body)
-        checks = read_checks(kept.get("checks", []))
+        """What an earlier run of the node kept.
+
+        Raises ``InvalidInstance`` for a check that is not known here, and ``BadPayload`` for what is no offer.
+        """
         instance = unpack_instance(body, id=id, owner=owner)
-        return cls(instance, checks, kept.get("maintenance"), defined=kept.get("defined", False))
+        kept = msgpack.unpackb(body)
+        maintenance, defined = kept.get("maintenance"), kept.get("defined", False)
+        if not isinstance(maintenance, str | None) or not isinstance(defined, bool):
+            raise BadPayload("maintenance or defined of another type")
+        return cls(instance, read_checks(kept.get("checks", [])), maintenance, defined=defined)

@@ -66,7 +66,7 @@ async def run_grpc(check: Check) -> Finding:
 
 
 async def _call(stream: trio.abc.Stream, authority: str, service: str, *, scheme: str) -> _Reply:
-    connection = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+    connection = H2Connection(H2Configuration(client_side=True, header_encoding=None))
     connection.initiate_connection()
     number = connection.get_next_available_stream_id()
     connection.send_headers(
@@ -99,7 +99,7 @@ async def _call(stream: trio.abc.Stream, authority: str, service: str, *, scheme
 def _take(reply: _Reply, event: object) -> None:
     match event:
         case ResponseReceived() | TrailersReceived():
-            headers = {str(name): str(value) for name, value in event.headers or ()}
+            headers = {_text(name): _text(value) for name, value in event.headers or ()}
             reply.status = headers.get(":status", reply.status)
             reply.code = headers.get("grpc-status", reply.code)
             reply.message = headers.get("grpc-message", reply.message)
@@ -110,6 +110,11 @@ def _take(reply: _Reply, event: object) -> None:
             reply.ended = True
         case StreamEnded():
             reply.ended = True
+
+
+def _text(data: bytes | str) -> str:
+    """A header as text: what the checked service writes need not be UTF-8."""
+    return data.decode(errors="replace") if isinstance(data, bytes) else data
 
 
 def _finding(reply: _Reply) -> Finding:

@@ -1,0 +1,124 @@
+"""The guided driver: libFuzzer through atheris, in a process of its own, since libFuzzer ends its process.
+
+`run` starts that process and reads what it says at its end. ``python -m tests.fuzz.guided TARGET FLAGS…`` is that
+process: it has atheris instrument the code of gossipreg as it is imported, and hands the target to libFuzzer.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from tests.fuzz.corpus import inputs
+from tests.fuzz.target import Target
+
+_RUNS: Final = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
+_FEATURES: Final = re.compile(r"cov: (\d+) ft: (\d+)")
+
+#: Memory beyond which libFuzzer calls an input an escape (MiB).
+_MEMORY_MB: Final = 2048
+
+
+def is_here() -> bool:
+    """Whether atheris is installed: it has wheels for some platforms and versions of Python only."""
+    return importlib.util.find_spec("atheris") is not None
+
+
+@attrs.frozen
+class Ran:
+    """What a guided run came to. ``escapes`` are inputs that broke the property; ``said`` is the end of its output."""
+
+    inputs: int
+    seconds: float
+    edges: int
+    features: int
+    escapes: tuple[bytes, ...]
+    said: str
+    corpus: tuple[bytes, ...]  # what reached something new, the start included
+
+    @property
+    def is_well(self) -> bool:
+        """Whether libFuzzer ended because it was done."""
+        return not self.escapes and self.inputs > 0
+
+
+def run(target: Target, *, seed: int, inputs_max: int = -1, seconds: float = 0) -> Ran:
+    """Fuzz ``target`` until it had ``inputs_max`` inputs (-1: any number) or for ``seconds`` (0: any time)."""
+    with tempfile.TemporaryDirectory() as directory:
+        here = Path(directory)
+        (here / "corpus").mkdir()
+        (here / "found").mkdir()
+        for number, data in enumerate(inputs(target)):
+            (here / "corpus" / f"start-{number:04}").write_bytes(data)
+        (here / "words").write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
+        flags = [
+            str(here / "corpus"),
+            f"-artifact_prefix={here / 'found'}/",
+            f"-seed={seed or 1}",  # libFuzzer takes 0 for "draw one"
+            f"-runs={inputs_max}",
+            f"-max_total_time={seconds:.0f}",
+            f"-max_len={target.bytes_max}",
+            f"-dict={here / 'words'}",
+            f"-rss_limit_mb={_MEMORY_MB}",
+            "-print_final_stats=1",
+        ]
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.fuzz.guided", target.name, *flags],
+            capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+            cwd=Path(__file__).parents[2],
+            check=False,
+        )
+        took = time.monotonic() - began
+        said = (done.stdout + done.stderr).decode(errors="replace")
+        runs, reached = _RUNS.search(said), _FEATURES.findall(said)
+        return Ran(
+            int(runs[1]) if runs else 0,
+            took,
+            int(reached[-1][0]) if reached else 0,
+            int(reached[-1][1]) if reached else 0,
+            tuple(each.read_bytes() for each in sorted((here / "found").iterdir())),
+            _end(said),
+            tuple(each.read_bytes() for each in sorted((here / "corpus").iterdir())),
+        )
+
+
+def _end(said: str) -> str:
+    """The traceback of an escape, or what was said last."""
+    at = said.find("=== Uncaught Python exception")
+    return said[-2000:] if at < 0 else said[at : at + 4000]
+
+
+def _escaped(word: bytes) -> str:
+    return "".join(chr(each) if 32 <= each < 127 and each not in b'"\\' else f"\\x{each:02x}" for each in word)
+
+
+def main() -> None:
+    """Be the process that libFuzzer ends."""
+    import atheris
+
+    name, *flags = sys.argv[1:]
+    with atheris.instrument_imports(include=["gossipreg"]):
+        from tests.fuzz.targets import load
+
+        target = load(name)
+
+    def one(data: bytes) -> None:
+        target.run(data)
+
+    atheris.Setup([sys.argv[0], *flags], one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

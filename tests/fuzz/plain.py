@@ -1,0 +1,130 @@
+"""The plain driver: mutates the corpus of a target with a seeded generator. It needs nothing but Python.
+
+It is not guided by coverage. It keeps an input whose outcome is new to it and mutates that one, too. The same seed and
+the same number of inputs give the same run on every machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import attrs
+
+from tests.fuzz.corpus import inputs
+from tests.fuzz.target import Target
+
+#: Bytes at the edges of what parsers tell apart: signs, the heads of msgpack's types, the ends of ranges.
+_EDGES: Final = (
+    b"\x00\x01\x09\x0a\x0d\x20\"%&'()+,-./0:;<=>?@[\\]`{|}\x7f"
+    b"\x80\x81\x90\xc0\xc1\xc4\xc6\xcb\xcf\xd3\xd9\xdb\xdd\xdf\xe2\xed\xff"
+)
+
+#: Inputs between two looks at the clock.
+_STRIDE: Final = 64
+
+
+@attrs.frozen
+class Escape:
+    """An input that broke the property of a target."""
+
+    data: bytes
+    error: Exception
+
+
+@attrs.frozen
+class Outcome:
+    """What a run came to."""
+
+    inputs: int
+    seconds: float
+    features: int
+    escape: Escape | None = None
+
+
+@attrs.define
+class Mutator:
+    """Makes inputs of inputs."""
+
+    dice: Random
+    words: tuple[bytes, ...] = ()
+    bytes_max: int = 4096
+
+    def mutated(self, data: bytes, other: bytes) -> bytes:
+        """``data`` changed in one to four places, perhaps with a part of ``other``."""
+        for _ in range(self.dice.choice((1, 1, 2, 4))):
+            data = self.dice.choice(_CHANGES)(self, data, other)
+        return data[: self.bytes_max]
+
+    def _place(self, data: bytes) -> int:
+        return self.dice.randrange(len(data) + 1)
+
+    def _flip(self, data: bytes, _: bytes) -> bytes:
+        at = self._place(data)
+        return data[:at] + bytes(each ^ 1 << self.dice.randrange(8) for each in data[at : at + 1]) + data[at + 1 :]
+
+    def _edge(self, data: bytes, _: bytes) -> bytes:
+        at = self._place(data)
+        return data[:at] + bytes((self.dice.choice(_EDGES),)) + data[at + self.dice.randrange(2) :]
+
+    def _noise(self, data: bytes, _: bytes) -> bytes:
+        at = self._place(data)
+        return data[:at] + self.dice.randbytes(self.dice.randrange(1, 9)) + data[at:]
+
+    def _cut(self, data: bytes, _: bytes) -> bytes:
+        at = self._place(data)
+        return data[:at] + data[at + self.dice.randrange(1, 17) :]
+
+    def _end(self, data: bytes, _: bytes) -> bytes:
+        return data[: self._place(data)]
+
+    def _again(self, data: bytes, _: bytes) -> bytes:
+        at, to = sorted((self._place(data), self._place(data)))
+        return data[:to] + data[at:to] * self.dice.choice((1, 1, 2, 20)) + data[to:]
+
+    def _splice(self, data: bytes, other: bytes) -> bytes:
+        at, to = sorted((self._place(other), self._place(other)))
+        place = self._place(data)
+        return data[:place] + other[at:to] + data[place + self.dice.choice((0, to - at)) :]
+
+    def _word(self, data: bytes, other: bytes) -> bytes:
+        if not self.words:
+            return self._splice(data, other)
+        at = self._place(data)
+        return data[:at] + self.dice.choice(self.words) + data[at:]
+
+
+_CHANGES: Final[tuple[Callable[[Mutator, bytes, bytes], bytes], ...]] = (
+    Mutator._flip,
+    Mutator._edge,
+    Mutator._noise,
+    Mutator._cut,
+    Mutator._end,
+    Mutator._again,
+    Mutator._splice,
+    Mutator._word,
+    Mutator._word,
+)
+
+
+def fuzz(target: Target, *, seed: int, inputs_max: int, seconds: float = float("inf")) -> Outcome:
+    """Run ``target`` on what it begins with and on mutations of that, until either bound or the first escape."""
+    dice = Random(f"{seed} {target.name}")
+    mutator = Mutator(dice, target.words, target.bytes_max)
+    pool = inputs(target)
+    seen: set[str] = set()
+    began = time.monotonic()
+    for number in range(inputs_max):
+        if number % _STRIDE == 0 and time.monotonic() - began >= seconds:
+            return Outcome(number, time.monotonic() - began, len(seen))
+        data = pool[number] if number < len(pool) else mutator.mutated(dice.choice(pool), dice.choice(pool))
+        try:
+            word = target.run(data)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for
+            return Outcome(number + 1, time.monotonic() - began, len(seen), Escape(data, error))
+        if word not in seen:
+            seen.add(word)
+            pool.append(data)
+    return Outcome(inputs_max, time.monotonic() - began, len(seen))

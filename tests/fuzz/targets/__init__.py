@@ -1,0 +1,33 @@
+"""The targets by name, each in the module of its family, which is imported only when one of it is wanted."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+from tests.fuzz.target import Target
+
+_FAMILIES: Final = {
+    "wire": ("packets", "messages", "streams", "engine"),
+    "registry": ("records", "policies", "credentials"),
+    "dns": ("dns",),
+    "http": ("http", "registrations"),
+    "consul": ("consul", "filters"),
+    "eureka": ("eureka-json", "eureka-xml"),
+    "envoy": ("envoy",),
+    "files": ("settings", "instances", "rows", "snapshot"),
+    "checks": ("checks", "check-answers"),
+    "proxy": ("proxy-header",),
+}
+
+_MODULES: Final = {name: family for family, names in _FAMILIES.items() for name in names}
+
+#: Every target's name.
+NAMES: Final = tuple(_MODULES)
+
+
+def load(name: str) -> Target:
+    """The target of that name."""
+    found = import_module(f"tests.fuzz.targets.{_MODULES[name]}").TARGETS
+    target: Target = next(each for each in found if each.name == name)
+    return target

@@ -1,0 +1,82 @@
+"""What anybody sends to the DNS port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import dns.exception
+import dns.message
+
+from gossipreg.doors.dns import limits
+from tests.doors.dns.desk import Desk
+from tests.fuzz.target import Target
+
+_DESK: Final[list[Desk]] = []
+
+
+def _desk() -> Desk:
+    """One desk for all inputs, as an agent has one: what one query leaves behind must not harm the next."""
+    if not _DESK:
+        desk = Desk()
+        for number in range(60):
+            desk.offer(f"10.0.0.{number + 1}", tags=("v1", "v.2"), zone="north", weight=number % 3)
+        desk.offer("2001:db8::1", service="stock", role="primary")
+        desk.join("beta", "10.0.1.1")
+        _DESK.append(desk)
+    return _DESK[0]
+
+
+def _dns(data: bytes) -> str:
+    """First byte: over TCP or UDP."""
+    tcp, packet = data[:1] == b"t", data[1:]
+    door = _desk().door
+    answer = door.answer(packet, tcp=tcp)
+    assert not door.counters["dns_mistakes"], "a mistake of ours"
+    if answer is None:
+        return "nothing"
+    assert answer[:2] == packet[:2], "an answer has the id of its query"
+    assert answer[2] & 0x80, "an answer is one"
+    assert len(answer) <= (limits.TCP_BYTES_MAX if tcp else limits.UDP_BYTES_MAX)
+    try:
+        message = dns.message.from_wire(answer)
+    except dns.exception.DNSException as error:  # a name that dnspython reads and does not write
+        raise AssertionError(f"an answer that cannot be read: {answer.hex()}") from error
+    return f"{message.rcode()} {len(message.answer)} {message.flags:x} {message.edns}"
+
+
+def _dns_seeds() -> Iterator[bytes]:
+    names = (
+        *("orders.service.gossipreg", "v1.orders.service.consul", "_orders._tcp.service.gossipreg", "gossipreg"),
+        *(
+            "beta.node.gossipreg",
+            "0a000001.addr.gossipreg",
+            "1.1.0.10.in-addr.arpa",
+            "orders.service.north.zone.consul",
+        ),
+        *("ns.gossipreg", "nobody.service.gossipreg", "elsewhere.example"),
+    )
+    for name in names:
+        for type_ in ("A", "AAAA", "SRV", "ANY", "SOA", "PTR"):
+            yield b"u" + dns.message.make_query(name, type_, id=7).to_wire()
+    yield b"t" + dns.message.make_query(names[0], "SRV", id=7).to_wire()
+    yield b"u" + dns.message.make_query(names[0], "SRV", id=7, use_edns=0, payload=4096).to_wire()
+    yield b"u" + dns.message.make_query(names[0], "A", id=7, use_edns=1).to_wire()
+    yield (
+        b"u"
+        + dns.message.make_query(
+            names[0], "A", id=7, use_edns=0, options=[dns.edns.GenericOption("COOKIE", b"x" * 8)]
+        ).to_wire()
+    )
+
+
+TARGETS: Final = (
+    Target(
+        "dns",
+        "a query gets no answer, or one that can be read, with its id, within the size",
+        _dns,
+        _dns_seeds,
+        (b"\x07service", b"\x04node", b"\xc0\x0c", b"\x00\x00\x29\x10\x00\x00\x00\x80\x00\x00\x00"),
+        bytes_max=600,
+    ),
+)

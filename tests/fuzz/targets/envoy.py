@@ -1,0 +1,36 @@
+"""What Envoy sends: discovery requests as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from gossipreg.doors.dialects.envoy import WAIT_SECONDS_MAX, Poll
+from gossipreg.doors.http.answers import Refusal
+from tests.fuzz.target import Target, outcome, told
+
+
+def _envoy(data: bytes) -> str:
+    try:
+        poll = Poll.parse(data)
+    except Refusal as error:
+        told(error)
+        return f"{outcome(error)} {str(error)[:24]}"
+    assert 0 <= poll.wait <= WAIT_SECONDS_MAX
+    hash(poll.clusters)
+    return (
+        f"{min(len(poll.clusters), 3)} {bool(poll.version)} {bool(poll.zone)} {poll.own_zone_first} {bool(poll.token)}"
+    )
+
+
+def _seeds() -> Iterator[bytes]:
+    yield b'{"resource_names":["orders","orders|tag=v2|zone=north|role=primary"],"version_info":"1","node":{"id":"e"}}'
+    yield (
+        b'{"resourceNames":[],"typeUrl":"type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment","node":'
+        b'{"locality":{"zone":"north"},"metadata":{"gossipreg":{"priority":"zone","wait":5,"token":"t"}}}}'
+    )
+
+
+TARGETS: Final = (
+    Target("envoy", "a body is a poll, or Refusal", _envoy, _seeds, (b'"node":{', b"|tag=", b"NaN", b"1e9")),
+)

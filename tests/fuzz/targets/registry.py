@@ -1,0 +1,182 @@
+"""What owners and writers pack for all: instances, rules, and sealed credentials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import attrs
+import msgpack
+
+from gossipreg import limits
+from gossipreg.doors.http.answers import Refusal
+from gossipreg.doors.http.policies import parse
+from gossipreg.errors import CredentialsUnavailable, InvalidInstance, InvalidPolicy
+from gossipreg.model import Health, Instance
+from gossipreg.policy import Maintenance, Rule, Split, WeightOverride, check_rule
+from gossipreg.protocol.registry.credentials import Keyring, _unpacked, packed
+from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
+from gossipreg.protocol.registry.policies import Word, pack_rule, unpack_rule
+from tests.fuzz.target import Target, outcome, told
+
+_KEY: Final = bytes(range(32))
+
+
+def _instance(**fields: Any) -> Instance:
+    return Instance(**{"id": "i", "service": "orders", "host": "10.0.0.1", "port": 80, "owner": "b", **fields})
+
+
+# Records
+
+
+def _records(data: bytes) -> str:
+    try:
+        instance = unpack_instance(data, id="i", owner="b")
+    except BadPayload as bad:
+        return f"bad: {str(bad)[:16]}"
+    again = unpack_instance(pack_instance(instance), id="i", owner="b")
+    reason = "" if instance.health is Health.PASSING else instance.reason  # there is none to pack then
+    assert again == attrs.evolve(instance, reason=reason), "an instance that was read packs alike"
+    return f"{instance.health} {bool(instance.tags)} {bool(instance.meta)} {instance.role} {bool(instance.sealed)}"
+
+
+def _record_seeds() -> Iterator[bytes]:
+    yield pack_instance(_instance())
+    yield pack_instance(_instance(tags=("v1", "v2"), meta={"a": "b"}, weight=3, zone="north", role="primary", term=4))
+    yield pack_instance(_instance(health=Health.MAINTENANCE, reason="gone fishing"))
+    yield pack_instance(_instance(sealed=bytes(40)))
+    yield msgpack.packb({**msgpack.unpackb(pack_instance(_instance())), "later": [1], "health": "unheard-of"})
+
+
+# Policies
+
+
+def _policies(data: bytes) -> str:
+    """First byte: a rule as a peer packs it, or as a client writes it."""
+    kind, data = data[:1], data[1:]
+    return _written(data) if kind == b"j" else _packed(data)
+
+
+def _packed(data: bytes) -> str:
+    key, _, payload = data.partition(b"\0")
+    key_text = key.decode("latin-1")
+    try:
+        rule = unpack_rule(payload, key_text)
+    except BadPayload as bad:
+        assert Word(key_text, 1, 0, "b", payload).policy is None, "what cannot be read is held, and shows as nothing"
+        return f"bad: {str(bad)[:16]}"
+    assert unpack_rule(pack_rule(rule), rule.key) == rule, "a rule that was read packs alike"
+    assert rule.key == key_text
+    rule.is_about(_instance())
+    return str(rule.kind)
+
+
+def _written(data: bytes) -> str:
+    try:
+        rule = parse(data)
+        check_rule(rule)
+        payload = pack_rule(rule)
+    except (Refusal, InvalidPolicy) as error:
+        told(error)
+        return outcome(error)
+    assert len(payload) <= limits.POLICY_BYTES_MAX
+    assert unpack_rule(payload, rule.key) == rule, "what a client may set, every node can read"
+    return f"set {rule.kind}"
+
+
+def _rules() -> Iterator[Rule]:
+    yield Split("orders", {"v1": 90, "v2": 10})
+    yield Split("orders", {"north": 1}, "zone")
+    yield WeightOverride("orders", "orders-1", 5)
+    yield WeightOverride("orders", "orders-1", 5, "b")
+    yield Maintenance("orders", "orders-1", "why")
+
+
+def _policy_seeds() -> Iterator[bytes]:
+    for rule in _rules():
+        yield b"p" + rule.key.encode() + b"\0" + pack_rule(rule)
+    yield b'j{"service":"orders","split":{"v1":90,"v2":10},"by":"tag"}'
+    yield b'j{"service":"orders","instance":"orders-1","weight":5,"owner":"b"}'
+    yield b'j{"service":"orders","instance":"orders-1","maintenance":"why"}'
+
+
+# Credentials
+
+
+def _credentials(data: bytes) -> str:
+    """First byte: sealed as they came, packed and then sealed by a keyholder, or as a client writes them."""
+    kind, data = data[:1], data[1:]
+    ring = Keyring("fuzz", (_KEY,))
+    if kind == b"j":
+        return _sealed(ring, data)
+    if kind == b"p":
+        unpacked = _unpacked(data)
+        return "other" if unpacked is None else f"unpacked {min(len(unpacked), 3)}"
+    try:
+        ring.open(_instance(sealed=data))
+    except CredentialsUnavailable as error:
+        return str(error)[-12:]
+    return "opened"
+
+
+def _sealed(ring: Keyring, data: bytes) -> str:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return "not JSON"
+    try:
+        packed(value)
+        sealed = ring.seal(value, _instance(), bytes(12))
+    except InvalidInstance as error:
+        told(error)
+        return outcome(error)
+    assert len(sealed) <= limits.SEALED_BYTES_MAX
+    if not sealed:
+        return "none"
+    assert ring.open(_instance(sealed=sealed)) == dict(sorted(value.items())), "what was sealed opens alike"
+    return "sealed"
+
+
+def _credential_seeds() -> Iterator[bytes]:
+    sealed = Keyring("fuzz", (_KEY,)).seal({"user": "u", "password": "p"}, _instance(), bytes(12))
+    yield b"s" + sealed
+    yield b"s" + sealed[:40]
+    yield b"p" + packed({"user": "u", "password": "p"})
+    yield b'j{"user":"u","password":"p"}'
+    yield b"j{}"
+
+
+_WORDS: Final = (
+    b"\xa7service",
+    b"\xa4host",
+    b"\xa4port",
+    b"\xa4tags",
+    b"\xa4meta",
+    b"\xa6health",
+    b"\xa4term",
+    b"\xc4\x20",
+)
+
+TARGETS: Final = (
+    Target(
+        "records",
+        "a record is read or BadPayload; an instance that was read packs alike",
+        _records,
+        _record_seeds,
+        _WORDS,
+    ),
+    Target(
+        "policies",
+        "a rule is read, or refused by BadPayload, Refusal, InvalidPolicy; what may be set can be read",
+        _policies,
+        _policy_seeds,
+        (b'"split"', b'"weight"', b'"maintenance"', b'"owner"', b'"by"', b'"zone"'),
+    ),
+    Target(
+        "credentials",
+        "credentials open as they were sealed, or CredentialsUnavailable",
+        _credentials,
+        _credential_seeds,
+    ),
+)

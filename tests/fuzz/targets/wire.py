@@ -1,0 +1,297 @@
+"""What peers and outsiders send to the gossip port: packets, the messages in them, streams, and a whole engine."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.errors import NodeClosed
+from gossipreg.model import Status
+from gossipreg.policy import Split
+from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.membership.peer_clocks import WallClock
+from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
+from gossipreg.protocol.outputs import CloseStream, OpenStream, SendFrame, Transmit
+from gossipreg.protocol.registry.policies import Word, pack_rule
+from gossipreg.protocol.registry.records import Announcement, Fetch, Head
+from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.protocol.spreading.fingerprint import BUCKETS
+from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
+from gossipreg.protocol.wire.messages import Junk, Message, message_of, pack, pack_sender
+from gossipreg.protocol.wire.reader import Reader, unpack
+from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Refused, Seal
+from gossipreg.protocol.wire.streams import StreamCodec, StreamRefused
+from tests.fuzz.target import Target
+from tests.protocol.making import BORN, engine, history, rumor
+
+_KEY: Final = bytes(range(32))
+_CLUSTER: Final = "fuzz"
+_WALL: Final = 1_767_225_600.0
+_SENDER: Final = b"sender__"
+
+
+# Packets
+
+
+def _seals() -> tuple[Seal, Seal]:
+    """A sealed and a clear receiver that have met nobody."""
+    return AesGcmSeal(_KEY, _CLUSTER, b"receiver"), ClearSeal(_CLUSTER)
+
+
+def _sealed(payload: bytes) -> bytes:
+    return AesGcmSeal(_KEY, _CLUSTER, _SENDER).seal(payload, _WALL)
+
+
+def _packets(data: bytes) -> str:
+    mode, data = data[:1], data[1:]
+    if mode == b"p":  # a payload that a keyholder seals
+        return _round_trip(data)
+    if mode == b"x":  # a true packet, with these bytes over it
+        return _bruised(data)
+    return " ".join(_refusal(seal.open(data, _WALL)) for seal in _seals())
+
+
+def _refusal(opened: bytes | Refused) -> str:
+    return opened.reason if isinstance(opened, Refused) else "opened"
+
+
+def _round_trip(payload: bytes) -> str:
+    payload = payload[: limits.PACKET_BYTES_MAX - AesGcmSeal.overhead]
+    sealed, clear = _seals()
+    packet = _sealed(payload)
+    assert sealed.open(packet, _WALL) == payload
+    assert isinstance(sealed.open(packet, _WALL), Refused), "a packet is believed once"
+    assert clear.open(ClearSeal(_CLUSTER).seal(payload, _WALL), _WALL) == payload
+    return "round trip"
+
+
+def _bruised(data: bytes) -> str:
+    found = []
+    for seal, true in zip(
+        _seals(), (_sealed(b"a payload"), ClearSeal(_CLUSTER).seal(b"a payload", _WALL)), strict=True
+    ):
+        packet = bytes(a ^ b for a, b in zip(true, data.ljust(len(true), b"\0"), strict=False)) + data[len(true) :]
+        opened = seal.open(packet, _WALL)
+        assert isinstance(opened, Refused) or packet == true, "a changed packet is not believed"
+        found.append(_refusal(opened))
+    return " ".join(found)
+
+
+def _packet_seeds() -> Iterator[bytes]:
+    yield b"r" + _sealed(b"payload")
+    yield b"r" + ClearSeal(_CLUSTER).seal(b"payload", _WALL)
+    yield b"r" + ClearSeal("another").seal(b"payload", _WALL)
+    yield b"r\x81" + bytes(60)
+    yield b"p" + b"a payload"
+    yield b"x"
+    yield b"x\0\0\1"
+
+
+# Messages
+
+
+def messages() -> Iterator[Message]:
+    """One message of each kind, and some that only go together."""
+    b = rumor("b", port=7001)
+    yield Ping(1, b.life, 2**64 - 1)
+    yield Ack(1, b.life, 7)
+    yield Nack(1)
+    yield PingReq(1, b.life, 500)
+    yield b
+    yield rumor("c", Status.SUSPECT, port=7002, accuser=b.life, age=100)
+    yield Contest("a", b.life, BORN, settled=True)
+    yield from history([("x", 1), ("y", 1), ("x", None)]).said
+    yield Announcement("b", BORN, 4, "large", 1, 2, 5_000)
+    yield Head("b", BORN, 3, 1, ("x",))
+    yield Fetch("b", BORN, 1, "x")
+    yield Compare(tuple(range(BUCKETS)))
+    yield Listing(3, (1, 2**64 - 1))
+    yield Want(3, (1,))
+    yield End()
+    yield Hold()
+    rule = Split("orders", {"v1": 90, "v2": 10})
+    yield Word(rule.key, BORN, 0, "b", pack_rule(rule))
+    yield Word(rule.key, BORN + 1, 0, "b", None)
+    yield TermRegister("orders", BORN, 0, "b", 3, 4)
+    yield WallClock(BORN)
+
+
+def _messages(data: bytes) -> str:
+    reader = Reader()
+    try:
+        life, found = reader.read(data)
+    except Junk as junk:
+        assert reader.read(pack_sender(1) + pack(Nack(1))) == (1, [Nack(1)]), "junk leaves no trace"
+        return f"junk: {str(junk)[:20]}"
+    assert reader.read(data) == (life, found), "remembered messages are the same"
+    for each in found:
+        assert message_of(pack(each)) == each, "what was read can be told on"
+    return " ".join(sorted({type(each).__name__ for each in found}))
+
+
+def _message_seeds() -> Iterator[bytes]:
+    for each in messages():
+        yield pack_sender(1) + pack(each)
+    yield pack_sender(1) + b"".join(map(pack, messages()))
+    yield pack_sender(1) + b"\x92\x7f\x01"  # a kind that a later version may have
+
+
+# Streams
+
+_NONCES: Final = (b"o" * 16, b"p" * 16)
+
+
+def _codec(key: bytes | None, *, opener: bool) -> StreamCodec:
+    return StreamCodec(_CLUSTER, key, _NONCES[0 if opener else 1], opened_by_us=opener)
+
+
+def _streams(data: bytes) -> str:
+    """First byte: with or without a key, hello given or not; second: how large the pieces are that it comes in."""
+    mode, piece, data = data[:1] or b"\0", (data[1:2] or b"\1")[0] + 1, data[2:]
+    key = _KEY if mode[0] & 1 else None
+    ours, theirs = _codec(key, opener=False), _codec(key, opener=True)
+    said = None
+    if mode[0] & 4:  # frames that a keyholder sends
+        theirs.feed(ours.hello())
+        said = data.split(b"|")
+        data = theirs.hello() + b"".join(map(theirs.frame, said))
+    elif mode[0] & 2:
+        data = theirs.hello() + data
+    bodies: list[bytes] = []
+    try:
+        for at in range(0, len(data), piece):
+            bodies += ours.feed(data[at : at + piece])
+            assert len(ours._buffer) <= len(data)
+    except StreamRefused as refused:
+        assert not ours._buffer, "what was refused is not kept"
+        return str(refused.reason)
+    assert said is None or bodies == said, "frames come whole and in order"
+    return f"ready {ours.ready} {min(len(bodies), 3)}"
+
+
+def _stream_seeds() -> Iterator[bytes]:
+    for key, bit in ((None, 0), (_KEY, 1)):
+        theirs = _codec(key, opener=True)
+        hello = theirs.hello()
+        theirs.feed(_codec(key, opener=False).hello())
+        yield bytes((bit, 7)) + hello
+        yield bytes((bit, 200)) + hello + theirs.frame(b"one") + theirs.frame(b"two")
+        yield bytes((bit | 2, 3)) + struct.pack(">I", 2**31)
+        yield bytes((bit | 4, 3)) + b"one|two||three"
+
+
+# An engine, and a peer that says what it likes
+
+
+@attrs.define
+class _Script:
+    """Reads an input as what happens, one thing after the other."""
+
+    data: bytes
+    at: int = 0
+
+    def byte(self) -> int:
+        self.at += 1
+        return self.data[self.at - 1] if self.at <= len(self.data) else 0
+
+    def part(self) -> bytes:
+        size = self.byte() << 8 | self.byte()
+        part = self.data[self.at : self.at + size]
+        self.at += size
+        return part
+
+    @property
+    def is_over(self) -> bool:
+        return self.at >= len(self.data)
+
+
+_PEERS: Final = (rumor("b", port=7001), rumor("c", port=7002))
+
+#: Things that happen in one input.
+_STEPS_MAX: Final = 24
+
+#: Datagrams and frames that one packet may bring about. A comparison of states is the most.
+_OUTPUTS_MAX: Final = 2048
+
+
+def _engine(data: bytes) -> str:
+    node, script, now, done = engine("a"), _Script(data), 0.0, set()
+    for peer in _PEERS:
+        node.receive(pack_sender(peer.life) + pack(peer), peer.address, now)
+    for _ in range(_STEPS_MAX):
+        if script.is_over:
+            break
+        op = script.byte()
+        peer = _PEERS[op >> 4 & 1]
+        life = peer.life if op & 0x20 else op
+        try:
+            match op & 7:
+                case 0 | 1 | 2:
+                    outputs = node.receive(pack_sender(life) + script.part(), peer.address, now)
+                case 3 | 4:
+                    outputs = node.stream_frame((op >> 3 & 1) - 1, pack_sender(life) + script.part(), peer.address, now)
+                case 5:
+                    outputs = node.stream_ended((op >> 3 & 1) - 1, now, refused=bool(op & 0x40))
+                case 6:
+                    now += (0.01, 0.3, 1.0, 5.0)[op >> 3 & 3]
+                    outputs = []
+                case _:
+                    outputs = node.register(history([("x", 1)]).offered[0].instance, now) if op & 8 else node.drain(now)
+        except NodeClosed:
+            outputs = []
+        outputs += node.wake(now)
+        assert len(outputs) <= _OUTPUTS_MAX, f"{len(outputs)} outputs at once"
+        assert node.deadline() > now, "what was due is done"
+        for output in outputs:
+            done.add(type(output).__name__)
+            _readable(output, node.outbox.packet_room)
+    return " ".join(sorted(done))
+
+
+def _readable(output: object, room: int) -> None:
+    """Whatever a node packs, every node can read."""
+    match output:
+        case Transmit():
+            assert len(output.data) <= room
+            unpack(output.data)
+        case SendFrame() | OpenStream():
+            assert len(output.frame) <= limits.FRAME_BYTES_MAX
+            unpack(output.frame)
+        case CloseStream():
+            pass
+
+
+def _step(op: int, *said: Message) -> bytes:
+    packed = b"".join(map(pack, said))
+    return bytes((op, len(packed) >> 8, len(packed) & 255)) + packed
+
+
+def _engine_seeds() -> Iterator[bytes]:
+    for each in messages():
+        yield _step(0x20, each) + bytes((0x1E,))
+        yield _step(0x33, each) + bytes((0x1E,))
+    yield b"".join(_step(0x20, each) + bytes((0x16,)) for each in messages())[:4000]
+    yield bytes((0x0F,)) + _step(0x23, Compare((0,) * BUCKETS)) + bytes((0x1E, 0x1E))
+
+
+_HEADS: Final = (b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", b"\xcf\x00\x1f\xff\xff\xff\xff\xff\xff", b"\xc2", b"\xc0")
+
+TARGETS: Final = (
+    Target("packets", "a packet is opened or refused; a changed or repeated one is refused", _packets, _packet_seeds),
+    Target("messages", "messages are read or are Junk; what was read packs alike", _messages, _message_seeds, _HEADS),
+    Target(
+        "streams", "frames come whole and in order, or StreamRefused; nothing is kept then", _streams, _stream_seeds
+    ),
+    Target(
+        "engine",
+        "an engine bears all that peers say, and tells only what can be read",
+        _engine,
+        _engine_seeds,
+        _HEADS,
+        cost=10,
+    ),
+)
