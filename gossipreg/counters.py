@@ -82,6 +82,12 @@ class Count(Described):
         "Packets refused: from more senders than are told apart.",
     )
 
+    PACKETS_OVER_BUDGET = (
+        "packets_over_budget",
+        "packets",
+        "Packets dropped unread: too many came from senders not met before, and each costs a key derivation.",
+    )
+
     # Streams
 
     FRAMES_RECEIVED = "frames_received", "frames", "Frames read from streams of gossip."

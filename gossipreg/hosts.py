@@ -56,3 +56,19 @@ def _flaw_of_address(address: IPv4Address | IPv6Address) -> str | None:
     if meant.is_multicast or meant == IPv4Address("255.255.255.255"):
         return "an address of many machines, not one to call"
     return None
+
+
+def source_of(host: str) -> str:
+    """What all streams and packets of one source have in common: an IPv4 address, or what one host is given, a /64.
+
+    ``host``: an IP address as the kernel writes it; anything else is its own source.
+    """
+    if ":" not in host:
+        return host
+    try:
+        address = IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{IPv6Address(int(address) >> 64 << 64)}/64"

@@ -109,6 +109,17 @@ LIFELINES_MAX: Final = STREAMS_OUT_MAX // 2
 #: Life ids whose send counters are remembered by the seal (about 3 KiB each). Only keyholders can add one.
 SEAL_LIVES_MAX: Final = 4096
 
+#: Subkeys derived for packets of unknown lives: at once and a second, for one source and for all. One takes 25 us, so
+#: junk keeps a core busy for 2.5 % at most, and as much again if it comes under members' addresses. A cluster of a
+#: thousand that meets a node that has just started is met within a second, even if all are behind one address.
+DERIVATIONS_PER_SOURCE_BURST: Final = 1024
+DERIVATIONS_PER_SOURCE_RATE: Final = 256.0
+DERIVATIONS_BURST: Final = 4096
+DERIVATIONS_RATE: Final = 1024.0
+
+#: Sources whose derivations are counted, and sources that something authentic has come from (about 250 bytes each).
+DERIVATION_SOURCES_MAX: Final = 4096
+
 #: Why an instance is not passing (characters). It travels in its record, so it is one line; the whole output of a
 #: check stays with its owner.
 REASON_CHARS_MAX: Final = 160

@@ -122,7 +122,7 @@ class Process:
         self._work()
 
     def _open(self, data: bytes, source: Address, now: float) -> None:
-        payload = self.seal.open(data, self.clock.wall_at(now))
+        payload = self.seal.open(data, self.clock.wall_at(now), source.host)
         if isinstance(payload, Refused):
             self.counters[payload.reason.counter] += 1
         else:

@@ -31,7 +31,10 @@ class Bare:
         """The packet that carries ``payload``."""
         return payload + self._padding
 
-    def open(self, packet: bytes, wall: float) -> bytes | Refused:  # noqa: ARG002 -- as every seal
+    def vouch(self, host: str) -> None:
+        """Nothing costs more from one host than from another."""
+
+    def open(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002 -- as every seal
         """What it carries; what is `spoilt` is refused, as by any seal."""
         if packet.endswith(self._padding):
             return packet[: -self.overhead]

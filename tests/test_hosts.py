@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gossipreg.hosts import flaw
+from gossipreg.hosts import flaw, source_of
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,20 @@ def test_every_address_of_one_machine_is_taken(address: IPv4Address | IPv6Addres
     meant = mapped or address
     several = meant.is_unspecified or meant.is_multicast or meant == IPv4Address("255.255.255.255")
     assert (flaw(str(address)) is None) is not several
+
+
+@pytest.mark.parametrize(
+    ("host", "source"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::2:0:0:1", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("not:an:address", "not:an:address"),
+    ],
+)
+def test_a_source_is_an_address_or_a_network_that_one_host_is_given(host: str, source: str) -> None:
+    assert source_of(host) == source

@@ -68,7 +68,7 @@ class Datagrams:
                 self.counters[Count.RECEIVE_ERRORS] += 1
                 continue
             source = Address(name[0], name[1])
-            payload = self.seal.open(packet, wall)
+            payload = self.seal.open(packet, wall, source.host)
             if isinstance(payload, Refused):
                 self.counters[payload.reason.counter] += 1
                 if payload.skew is not None:

@@ -92,6 +92,7 @@ class Driver:
             self.nursery,
             self.join_report,
             self.datagrams.errors,
+            self.datagrams.seal.vouch,
         )
         self._contests = Contests(self.engine.view)
         self._tell_time()

@@ -14,12 +14,12 @@ A source is an IPv4 address, or a /64 of IPv6, which is what one host is given.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 
 import attrs
 
 from gossipreg import limits
+from gossipreg.hosts import source_of
 
 
 @attrs.define(eq=False, repr=False)
@@ -81,16 +81,6 @@ class StreamSlots:
 
     def _pool(self, *, proven: bool) -> dict[int, _Slot]:
         return {stream: slot for stream, slot in self._slots.items() if slot.proven is proven}
-
-
-def source_of(host: str) -> str:
-    """What the streams and packets of one source have in common; ``host`` is an IP address as the kernel writes it."""
-    if ":" not in host:
-        return host
-    address = ipaddress.IPv6Address(host.partition("%")[0])
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address, 64), strict=False))
 
 
 def _greediest(pool: dict[int, _Slot], newcomer: str) -> tuple[str, int]:

@@ -70,6 +70,7 @@ class Streams:
     nursery: trio.Nursery
     report: JoinReport | None = None  # hears what became of streams
     errors: SendErrors | None = None  # hears what the kernel refused to connect
+    on_proven: Callable[[str], None] | None = None  # is told of hosts that hold the key
     _lines: dict[int, _Line] = attrs.field(factory=dict)
     _accepted: int = 0
     _slots: StreamSlots = attrs.field(factory=StreamSlots)
@@ -266,6 +267,8 @@ class Streams:
         if line.heard:
             return
         line.heard = True
+        if self.on_proven is not None:
+            self.on_proven(line.peer.host)
         if line.number > 0:
             if self.report is not None:
                 self.report.answered(line.peer)

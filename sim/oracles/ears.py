@@ -65,9 +65,13 @@ class _Ear:
         own = self.process.engine.standing.identity.rumor()
         self._sign = pack(own)[: _BEFORE_NAME + len(own.name)]
 
-    def open(self, packet: bytes, wall: float) -> bytes | Refused:
+    def vouch(self, host: str) -> None:
+        """Pass it on."""
+        self.inner.vouch(host)
+
+    def open(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
         """Open a packet, and look whether the process is spoken of; nothing is decoded unless it is."""
-        payload = self.inner.open(packet, wall)
+        payload = self.inner.open(packet, wall, host)
         if type(payload) is bytes and self._sign in payload:
             at = payload.find(self._sign, SENDER_BYTES)
             while at >= 0:

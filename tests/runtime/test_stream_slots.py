@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from gossipreg import limits
-from gossipreg.runtime.stream_slots import StreamSlots, source_of
+from gossipreg.runtime.stream_slots import StreamSlots
 
 
 @pytest.fixture(autouse=True)
@@ -82,21 +82,6 @@ def test_a_proven_stream_is_proven_once() -> None:
     slots = StreamSlots()
     slots.admit(0, "10.0.0.1")
     assert slots.prove(0) is slots.prove(0) is None
-
-
-@pytest.mark.parametrize(
-    ("host", "source"),
-    [
-        ("10.0.0.1", "10.0.0.1"),
-        ("2001:db8::1", "2001:db8::/64"),
-        ("2001:db8::2:0:0:1", "2001:db8::/64"),
-        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
-        ("::ffff:10.0.0.1", "10.0.0.1"),
-        ("fe80::1%eth0", "fe80::/64"),
-    ],
-)
-def test_a_source_is_an_address_or_a_network_that_one_host_is_given(host: str, source: str) -> None:
-    assert source_of(host) == source
 
 
 @given(st.lists(st.tuples(st.sampled_from(["admit", "prove", "keep", "release"]), st.integers(0, 30)), max_size=80))

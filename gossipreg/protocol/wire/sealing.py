@@ -28,6 +28,7 @@ import attrs
 from gossipreg import config, limits
 from gossipreg.counters import Count
 from gossipreg.protocol.cipher import Cipher
+from gossipreg.protocol.wire.derivations import DerivationBudget
 
 #: How far the send time of an unknown life's packet may be from our clock (s). NTP keeps hosts within a second of
 #: each other, so 30 forgives a clock that nobody tends; and it is far below the time for which removals and departed
@@ -68,6 +69,7 @@ class Refusal(enum.StrEnum):
     LATE = "late"  # so far behind its life's newest that it cannot be told from a replay
     STALE = "stale"  # from an unknown life whose clock and ours differ by too much: an old packet, or a wrong clock
     TOO_MANY_LIVES = "too_many_lives"
+    OVER_BUDGET = "over_budget"  # from an unknown life, when too many subkeys were derived for such lately
 
     @property
     def counter(self) -> Count:
@@ -93,8 +95,14 @@ class Seal(Protocol):
     def seal(self, payload: bytes, wall: float) -> bytes:
         """The packet that carries ``payload``; with it, at most ``limits.PACKET_BYTES_MAX`` bytes."""
 
-    def open(self, packet: bytes, wall: float) -> bytes | Refused:
-        """The payload of ``packet``, or why it is not believed. Never raises, whatever the bytes."""
+    def open(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
+        """The payload of ``packet``, or why it is not believed. Never raises, whatever the bytes.
+
+        ``host``: the IP address that it came from, as far as that can be believed.
+        """
+
+    def vouch(self, host: str) -> None:
+        """A stream from ``host`` has proven to hold the key: its packets are not a stranger's."""
 
 
 #: What a first byte that is not ours says of a packet.
@@ -134,7 +142,7 @@ class ClearSeal:
         assert len(payload) + self.overhead <= limits.PACKET_BYTES_MAX, f"a payload of {len(payload)} bytes"
         return _CLEAR + self._digest_of(payload) + payload
 
-    def open(self, packet: bytes, wall: float) -> bytes | Refused:  # noqa: ARG002
+    def open(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002
         """The payload of ``packet``, or why it is not believed."""
         if (refusal := _misfit(packet, _CLEAR, self.overhead)) is not None:
             return Refused(refusal)
@@ -142,6 +150,9 @@ class ClearSeal:
         if packet[1 : self.overhead] != self._digest_of(payload):
             return Refused(Refusal.WRONG_CLUSTER_OR_CORRUPT)
         return payload
+
+    def vouch(self, host: str) -> None:
+        """In clear no sender costs more than another."""
 
     def _digest_of(self, payload: bytes) -> bytes:
         digest = self._digest.copy()
@@ -200,6 +211,7 @@ class AesGcmSeal:
     _cipher: Cipher = attrs.field(init=False, repr=False)
     _counter: int = attrs.field(init=False, default=0)
     _lives: dict[bytes, _Life] = attrs.field(init=False, factory=dict, repr=False)
+    _budget: DerivationBudget = attrs.field(init=False, factory=DerivationBudget)
 
     def __attrs_post_init__(self) -> None:
         assert len(self.life) == 8, f"a life of {len(self.life)} bytes"
@@ -215,7 +227,7 @@ class AesGcmSeal:
         sent = int(wall * 1000).to_bytes(_SENT_BYTES, "big")
         return header + self._cipher.encrypt(_nonce(header), sent + payload, self._authenticated(header))
 
-    def open(self, packet: bytes, wall: float) -> bytes | Refused:
+    def open(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
         """The payload of ``packet``, or why it is not believed. What is cheap to notice is looked at first."""
         if (refusal := _misfit(packet, _SEALED, self.overhead)) is not None:
             return Refused(refusal)
@@ -224,7 +236,7 @@ class AesGcmSeal:
             return Refused(refusal)
         life = self._lives.get(key_id + life_id)
         if life is None:
-            return self._meet(key_id + life_id, packet, wall)
+            return self._meet(key_id + life_id, packet, wall, host)
         if (refusal := life.refusal(counter)) is not None:
             return Refused(refusal)
         if (opened := self._decrypt(life.cipher, packet)) is None:
@@ -232,20 +244,27 @@ class AesGcmSeal:
         sent, payload = opened
         return payload if life.accept(counter, sent, wall) else Refused(Refusal.LATE)
 
+    def vouch(self, host: str) -> None:
+        """A stream from ``host`` has proven to hold the key: its packets are not a stranger's."""
+        self._budget.vouch(host)
+
     def _stranger(self, key_id: bytes, life_id: bytes) -> Refusal | None:
         if key_id != self._key_id:
             return Refusal.UNKNOWN_KEY
         return Refusal.REFLECTED if life_id == self.life else None
 
-    def _meet(self, known_as: bytes, packet: bytes, wall: float) -> bytes | Refused:
+    def _meet(self, known_as: bytes, packet: bytes, wall: float, host: str) -> bytes | Refused:
         """Open the first packet of a life, and remember the life if it is believed."""
         _, _, life_id, counter = _HEADER.unpack_from(packet)
+        if not self._budget.take(host, wall):
+            return Refused(Refusal.OVER_BUDGET)
         cipher = self._cipher_of(life_id)
         if (opened := self._decrypt(cipher, packet)) is None:
             return Refused(Refusal.FORGED)
         sent, payload = opened
         if abs(sent - wall) > FRESHNESS_SECONDS:
             return Refused(Refusal.STALE, skew=sent - wall)
+        self._budget.vouch(host)
         if not self._make_room(wall):
             return Refused(Refusal.TOO_MANY_LIVES)
         self._lives[known_as] = _Life(cipher, highest=counter, sent=sent, recent=max(sent, wall))

@@ -1,0 +1,73 @@
+"""Derivation budget: how many subkeys may be derived for senders that are not known, so that junk costs little.
+
+The header of a sealed packet is in clear, so anybody can make one with the right key id and a random life. Each such
+life costs a key derivation before the packet proves to be forged, 25 us. So derivations are paid from token buckets:
+one for each source, and one for all sources together. The source of a datagram can be forged as well, and a flood under
+many addresses would use up what newcomers need. So sources that something authentic has come from have a bucket for all
+of them that strangers cannot touch; a newcomer joins over a stream, whose source cannot be forged.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.hosts import source_of
+
+
+@attrs.define(eq=False, repr=False)
+class _Bucket:
+    """Tokens that come back with time."""
+
+    size: float
+    rate: float  # a second
+    filled_at: float  # s
+    tokens: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.tokens = self.size
+
+    def fill(self, now: float) -> bool:
+        """Bring it up to ``now``; whether a token is there. A clock that was set back fills nothing."""
+        self.tokens = min(self.size, self.tokens + max(0.0, now - self.filled_at) * self.rate)
+        self.filled_at = now
+        return self.tokens >= 1
+
+
+@attrs.define(eq=False, repr=False)
+class DerivationBudget:
+    """What one node may still derive; ``now`` is any clock in seconds."""
+
+    _sources: dict[str, _Bucket] = attrs.field(factory=dict)  # the longest unused first
+    _vouched: dict[str, None] = attrs.field(factory=dict)  # likewise
+    _all: dict[bool, _Bucket] = attrs.field(factory=dict)  # for vouched sources, and for strangers
+
+    def take(self, host: str, now: float) -> bool:
+        """Whether one more subkey may be derived for a packet from ``host``; if so it is paid for."""
+        source = source_of(host)
+        bucket = self._sources.pop(source, None)
+        if bucket is None:
+            if len(self._sources) >= limits.DERIVATION_SOURCES_MAX:
+                del self._sources[next(iter(self._sources))]
+            bucket = _Bucket(limits.DERIVATIONS_PER_SOURCE_BURST, limits.DERIVATIONS_PER_SOURCE_RATE, now)
+        self._sources[source] = bucket
+        shared = self._shared(source in self._vouched, now)
+        if not (bucket.fill(now) and shared.fill(now)):
+            return False
+        bucket.tokens -= 1
+        shared.tokens -= 1
+        return True
+
+    def vouch(self, host: str) -> None:
+        """Something authentic has come from ``host``."""
+        source = source_of(host)
+        self._vouched.pop(source, None)
+        if len(self._vouched) >= limits.DERIVATION_SOURCES_MAX:
+            del self._vouched[next(iter(self._vouched))]
+        self._vouched[source] = None
+
+    def _shared(self, vouched: bool, now: float) -> _Bucket:
+        bucket = self._all.get(vouched)
+        if bucket is None:
+            bucket = self._all[vouched] = _Bucket(limits.DERIVATIONS_BURST, limits.DERIVATIONS_RATE, now)
+        return bucket
