@@ -38,9 +38,10 @@ _SECOND_SECONDS = 1.0
 _KNOCKS_MAX = 3
 
 
-#: Time between two pings on each lifeline, and how long one may be without an answer (seconds). A firewall that begins
-#: to drop streams ends none of them.
-_ASK_SECONDS = 10.0
+#: Time between two pings on lifelines, one lifeline after the other, and how long a ping may be without an answer
+#: (seconds). A firewall that begins to drop streams ends none of them. All at once, every 10 s, would be 45 % more
+#: packets on an idle cluster.
+_ASK_SECONDS = 30.0
 _ANSWER_SECONDS = 5.0
 
 
@@ -67,6 +68,7 @@ class Lifelines:
     _streams: dict[int, int] = attrs.field(factory=dict)  # life watched -> stream
     _ask_at: float = float("inf")  # when lifelines are pinged next, or those without an answer given up
     _asked: dict[int, int] = attrs.field(factory=dict)  # stream pinged -> frames that had come on it
+    _turn: int = 0  # pings so far, each on the next lifeline
     _knocked: dict[int, float] = attrs.field(factory=dict)  # life -> when it was last knocked at
 
     @property
@@ -86,20 +88,24 @@ class Lifelines:
             self._hold(now)
 
     def _ask(self, now: float) -> None:
-        """Ping on every lifeline, or give those up on which nothing came since that was done."""
+        """Give up the lifelines on which nothing came since they were pinged; then ping the next, or all after that."""
         asked, self._asked = self._asked, {}
-        for life, stream in list(self._streams.items()):
-            talk = self.exchange.talks.find(stream)
-            if talk is None or not talk.answered:
-                continue  # it is being opened
-            if asked.get(stream) == talk.frames:
-                del self._streams[life]
-                self.exchange.close(stream)
-                self.exchange.outbox.paths.stream_stalled(life, now)
-                self._retry_at = min(self._retry_at, now)
-            elif not asked:
-                self._asked[stream] = talk.frames
-                self.exchange.say(stream, [Ping(0, life, self.exchange.knowledge.fingerprint.total)])
+        open_talks = [(life, stream, self.exchange.talks.find(stream)) for life, stream in self._streams.items()]
+        held = [(life, stream, talk.frames) for life, stream, talk in open_talks if talk is not None and talk.answered]
+        stalled = [(life, stream) for life, stream, frames in held if asked.get(stream) == frames]
+        for life, stream in stalled:
+            del self._streams[life]
+            self.exchange.close(stream)
+            self.exchange.outbox.paths.stream_stalled(life, now)
+            self._retry_at = min(self._retry_at, now)
+        if stalled:  # streams may be lost to more than one: look at the others now
+            due = [each for each in held if each[1] not in asked]
+        else:
+            due = [] if asked or not held else [held[self._turn % len(held)]]
+            self._turn += len(due)
+        for life, stream, frames in due:
+            self._asked[stream] = frames
+            self.exchange.say(stream, [Ping(0, life, self.exchange.knowledge.fingerprint.total)])
         waits = _ANSWER_SECONDS if self._asked else _ASK_SECONDS - _ANSWER_SECONDS
         self._ask_at = now + waits if self._streams else float("inf")
 

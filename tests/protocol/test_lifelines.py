@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import attrs
 import pytest
 
@@ -225,16 +227,43 @@ def answers(node: Engine, outputs: list[Output], line: OpenStream, now: float) -
                     node.stream_frame(line.stream, packet(holder(line), Ack(0, 0, node.fingerprint)), line.to, now)
 
 
-def test_a_line_that_is_answered_is_kept_and_asked_again() -> None:
+def test_lines_that_are_answered_are_kept_and_asked_one_after_the_other() -> None:
+    node, [line, other] = watching()
+    held(node, line)
+    held(node, other)
+    asked = []
+    for tick in range(1300):
+        outputs = node.wake(tick / 10)
+        asked += [(output.stream, tick / 10) for output in outputs if isinstance(output, SendFrame)]
+        answers(node, outputs, line, tick / 10)
+        answers(node, outputs, other, tick / 10)
+    assert [stream for stream, _ in asked] == [line.stream, other.stream, line.stream, other.stream]
+    assert [round(later - at) for (_, at), (_, later) in pairwise(asked)] == [30, 30, 30]
+    assert node.talks.is_open(Purpose.LIFELINE, line.to)
+
+
+def test_a_line_that_is_not_open_yet_is_not_asked() -> None:
     node, [line, _] = watching()
     held(node, line)
-    asked = 0
-    for tick in range(400):
+    asked = []
+    for tick in range(700):
         outputs = node.wake(tick / 10)
-        asked += sum(isinstance(output, SendFrame) for output in outputs)
+        asked += [output.stream for output in outputs if isinstance(output, SendFrame)]
         answers(node, outputs, line, tick / 10)
-    assert asked == 3
-    assert node.talks.is_open(Purpose.LIFELINE, line.to)
+    assert asked == [line.stream, line.stream]
+
+
+def test_when_one_line_passes_nothing_the_others_are_asked_at_once() -> None:
+    node, [line, other] = watching()
+    held(node, line)
+    held(node, other)
+    asked, closed = [], []
+    for tick in range(450):
+        outputs = node.wake(tick / 10)
+        asked += [(output.stream, tick / 10) for output in outputs if isinstance(output, SendFrame)]
+        closed += [(output.stream, tick / 10) for output in outputs if isinstance(output, CloseStream)]
+    assert [stream for stream, _ in asked] == [line.stream, other.stream]
+    assert [round(at - asked[0][1]) for _, at in (asked[1], *closed)] == [5, 5, 10]
 
 
 def test_a_line_on_which_nothing_passes_any_more_is_given_up_and_opened_anew() -> None:
@@ -242,7 +271,7 @@ def test_a_line_on_which_nothing_passes_any_more_is_given_up_and_opened_anew() -
     held(node, line)
     held(node, other)
     closed, again = [], []
-    for tick in range(160):
+    for tick in range(400):
         outputs = node.wake(tick / 10)
         answers(node, outputs, other, tick / 10)
         closed += [output.stream for output in outputs if isinstance(output, CloseStream)]
@@ -255,5 +284,5 @@ def test_without_lines_nothing_is_asked() -> None:
     node, [line] = watching(CROWD[0], lifelines=1)
     held(node, line)
     node.receive(packet(CROWD[0], attrs.evolve(CROWD[0], status=Status.LEFT)), CROWD[0].address, 1.0)
-    for tick in range(200):
+    for tick in range(500):
         assert not any(isinstance(output, SendFrame) for output in node.wake(1.0 + tick / 10))
