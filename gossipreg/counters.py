@@ -44,6 +44,11 @@ class Count(Described):
     PACKETS_UNSENT = "packets_unsent", "packets", "Packets that this host's own kernel rejected: a firewall, no route."
     RECEIVE_ERRORS = "receive_errors", "errors", "Errors that the kernel reported instead of a packet (ICMP)."
     JUNK_PACKETS = "junk_packets", "packets", "Packets and frames that passed the seal, and could not be read."
+    JUNK_MESSAGES = (
+        "junk_messages",
+        "messages",
+        "Messages, and items of lists, left out of packets and frames that passed the seal: they could not be read.",
+    )
     OWN_PACKETS = "own_packets", "packets", "Packets that this node itself had sent, and that came back to it."
 
     # Packets that are not believed: one for each `Refusal`
@@ -140,6 +145,11 @@ class Count(Described):
     REFUTATIONS = "refutations", "times", "Times that this node said it is alive because others doubted it."
     RETURNS_PUT_OFF = "returns_put_off", "times", "Times that this node waits before it says so, as it flapped."
     CORRECTIONS = "corrections", "times", "Times that this node told a peer again that it is alive, or that it waits."
+    NAME_CONFLICTS = (
+        "name_conflicts",
+        "times",
+        "Times that an older node was found under the name that this one runs under.",
+    )
     LAGS = "lags", "times", "Times that this node itself was stopped, and gave others more time."
     RUMORS_TOO_OLD = "rumors_too_old", "updates", "Updates about unknown members that are long gone: dropped."
     RUMORS_OVER_MEMBER_LIMIT = (

@@ -89,6 +89,10 @@ POLICY_KEY_CHARS_MAX: Final = 32 + NAME_CHARS_MAX + ID_CHARS_MAX
 #: Rumors waiting to be spread by one node. Beyond it the oldest is dropped and left to reconciliation.
 RUMOR_QUEUE_MAX: Final = 4096
 
+#: Lives that were told something unasked a moment ago, and are not told it again so soon (about 100 bytes each). A peer
+#: can make up as many as it likes; beyond this the one told first may be told again.
+TOLD_MAX: Final = 4096
+
 #: Packets to one peer in one flush. A burst beyond it waits for the next gap, so that probes are not starved.
 FLUSH_PACKETS_MAX: Final = 4
 

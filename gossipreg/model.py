@@ -417,4 +417,5 @@ class NodeInfo:
     paths: Mapping[str, str] = attrs.field(factory=dict)  # by member to which not everything passes: what does
     clock_skew: float | None = None  # seconds that its wall clock is ahead of its peers'; None when not known
     send_errors: Mapping[str, int] = attrs.field(factory=dict)  # what this host's kernel refused to send, by errno
+    name_conflict: Address | None = None  # where an older node is that bears its name, too; see docs/resilience.md
     troubles: tuple[str, ...] = ()  # what is wrong between this node and its peers, a sentence each

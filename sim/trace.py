@@ -12,6 +12,7 @@ from gossipreg.protocol.outputs import (
     InstancesChanged,
     IsolationChanged,
     MemberChanged,
+    NameConflicted,
     NameContested,
     OpenStream,
     Output,
@@ -80,6 +81,8 @@ class Trace:
                 self.note(at, process.name, "isolated" if isolated else "heard", process.name, f"{silence:.3f}")
             case NameContested():
                 self.note(at, process.name, "contested", str(output.other), str(output.yielding))
+            case NameConflicted(other):
+                self.note(at, process.name, "conflict" if other is not None else "conflict over", str(other or ""))
             case OpenStream() | SendFrame():
                 self._hash.update(f"{at} {process.name} {output.stream} ".encode() + output.frame)
             case _:

@@ -501,6 +501,11 @@ class Engine:
         except Junk:
             self.counters[Count.JUNK_PACKETS] += 1
             return Voice(0, source, None, stream), []
+        if self.reader.junk:
+            self.counters[Count.JUNK_MESSAGES] += self.reader.junk
+            self.counters[Count.JUNK_PACKETS] += not messages
+            if self.reader.is_broken and not messages:
+                return Voice(0, source, None, stream), []
         if sender == self.identity.life:
             self.counters[Count.OWN_PACKETS] += 1
             return Voice(0, source, None, stream), []
@@ -660,7 +665,7 @@ class Engine:
             assert isinstance(talk.about, int), "a probe is known by its sequence number"
             self.detector.prober.refused(talk.about)
         elif talk.purpose is Purpose.CONTEST and refused:
-            self.standing.uncontested(now)
+            self.standing.uncontested(now, at=talk.to)
         elif talk.purpose in (Purpose.GREET, Purpose.JOIN):
             self.joining.go_on()
         return self._done()

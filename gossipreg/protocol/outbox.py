@@ -75,6 +75,8 @@ class Outbox:
     def tell(self, life: int, to: Address, message: bytes, now: float) -> None:
         """Say ``message`` to ``life`` although it did not ask, unless it was told something a moment ago."""
         if now - self._told.get(life, -_TELL_SECONDS) >= _TELL_SECONDS:
+            if len(self._told) >= limits.TOLD_MAX:
+                del self._told[next(iter(self._told))]
             self._told[life] = now
             self.send(to, message)
 

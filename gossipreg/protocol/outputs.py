@@ -142,10 +142,17 @@ class ClockRefused:
 
 @attrs.frozen
 class NameContested:
-    """Another live member bears this node's name. ``yielding``: this node must stop, the other holds the name."""
+    """Another live member bears this node's name. ``yielding``: this node wants to join and must stop."""
 
     other: Address
     yielding: bool
+
+
+@attrs.frozen
+class NameConflicted:
+    """An older member at ``other`` bears this node's name, and this node runs on without it; None: no more."""
+
+    other: Address | None
 
 
 Output = (
@@ -165,4 +172,5 @@ Output = (
     | ClockChanged
     | ClockRefused
     | NameContested
+    | NameConflicted
 )

@@ -19,7 +19,7 @@ from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Answer, Contest, Identity
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outbox import Outbox
-from gossipreg.protocol.outputs import MemberChanged, NameContested
+from gossipreg.protocol.outputs import MemberChanged, NameConflicted, NameContested
 from gossipreg.protocol.registry.records import Head, Record
 from gossipreg.protocol.registry.view import first_index
 from gossipreg.protocol.spreading.dissemination import Topic
@@ -46,6 +46,11 @@ _UNREACHED_SHARE = 0.125
 _UNREACHED_LEAST = 2
 
 
+#: For how long a node that was let in may still find that its name is taken, and stop (seconds): two that start at once
+#: under one name may both be let in before either is known.
+_JOINING_SECONDS = 5.0
+
+
 @attrs.define(eq=False, repr=False)
 class Standing:
     """This node's identity, and what follows from it."""
@@ -57,6 +62,7 @@ class Standing:
     outbox: Outbox
     calm: Calm = attrs.field(init=False)
     _refuted_at: float = float("-inf")
+    _joined_until: float = float("-inf")  # until when this node counts as one that joins
 
     def __attrs_post_init__(self) -> None:
         self.calm = Calm(self.identity.settings)
@@ -107,6 +113,7 @@ class Standing:
         """Settle, if the peer has just told us all that it knows and our name is free; returns what to tell it."""
         if self.identity.settled or self.identity.contested is not None:
             return []
+        self._joined_until = now + _JOINING_SECONDS
         self.settle(now)
         table = self.knowledge.registry.table(self.identity.name)
         return [pack(self.identity.rumor()), *map(pack, table or ())]
@@ -211,6 +218,8 @@ class Standing:
         table = self.knowledge.registry.table(self.identity.name)
         instances = [record.instance for record in table or ()]
         self.knowledge.drop_table(self.identity.name)
+        if self.identity.conflict is not None:
+            self.outbox.put(NameConflicted(None))
         self.identity.reclaim(generation)
         self.knowledge.view.raise_to(first_index(self.identity.generation))
         self.announce(now)
@@ -235,26 +244,57 @@ class Standing:
         if not self.exchange.talks.is_open(Purpose.CONTEST):
             self.exchange.open(Purpose.CONTEST, other.address, [contest, End()])
 
-    def uncontested(self, now: float) -> None:
-        """Nobody lives there under our name: it was our own past."""
+    def uncontested(self, now: float, *, at: Address | None = None) -> None:
+        """Nobody lives there, or ``at`` that address, under our name: it was our own past."""
         other = self.identity.contested
-        if other is None:
+        if other is None or (at is not None and at != other.address):
             return
         self._reclaim(other.generation, now)
         if not self.identity.settled:
             self.settle(now)
 
     def hear_contest(self, contest: Contest, voice: Voice, now: float) -> None:
-        """Another life says that it bears our name."""
+        """Another life says that it bears our name: it asks, or it answers our question.
+
+        What answers no question of ours, from where it was put to, is a question at most: else any packet could say so.
+        """
         if contest.name != self.identity.name or contest.life == self.identity.life or self.identity.left:
             return
-        yielding = self.identity.yields_to(contest)
-        contested = self.identity.contested
-        self.outbox.put(NameContested(voice.source if contested is None else contested.address, yielding))
         answer = pack(self.identity.contest())
         if voice.stream is None:
             self.outbox.tell(contest.life, voice.source, answer, now)
         elif voice.stream < 0:  # who asked needs no answer to its answer
             voice.replies.append(answer)
-        if not yielding and contested is not None:
+        other = self.identity.contested
+        if other is None or not self._was_asked(other, voice):
+            if not self.identity.yields_to(contest):
+                self.outbox.put(NameContested(voice.source, yielding=False))
+            return
+        if self.identity.is_asked(contest.life):
+            self._conclude_contest(contest, other, now)
+        elif voice.stream is not None:
+            self.identity.ask(contest.life, now)  # it has begun another life since we heard of it
+
+    def _was_asked(self, other: Rumor, voice: Voice) -> bool:
+        """Whether ``voice`` comes from where ``other`` is: by packet, or on the stream that we opened to it."""
+        if voice.stream is None:
+            return voice.source == other.address
+        talk = self.exchange.talks.find(voice.stream)
+        return talk is not None and talk.purpose is Purpose.CONTEST and talk.to == other.address
+
+    def _conclude_contest(self, contest: Contest, other: Rumor, now: float) -> None:
+        if not self.identity.yields_to(contest):
+            self.outbox.put(NameContested(other.address, yielding=False))
             self.uncontested(now)
+        elif not self.identity.settled or now < self._joined_until:
+            self.outbox.put(NameContested(other.address, yielding=True))
+        else:
+            self._bear_conflict(other, now)
+
+    def _bear_conflict(self, other: Rumor, now: float) -> None:
+        """An older node has the name that this one runs under: report it, go on, and ask again in a while."""
+        if self.identity.conflict != other.address:
+            self.identity.conflict = other.address
+            self.knowledge.counters[Count.NAME_CONFLICTS] += 1
+            self.outbox.put(NameConflicted(other.address))
+        self.identity.ask(other.life, now + self.identity.settings.reconnect_interval)

@@ -25,6 +25,7 @@ from gossipreg.protocol.outputs import (
     IsolationChanged,
     KeepStream,
     MemberChanged,
+    NameConflicted,
     NameContested,
     OpenStream,
     Output,
@@ -42,6 +43,7 @@ from gossipreg.runtime.contests import Contests
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.join_report import JoinReport, Trouble
 from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.seldom import Seldom
 from gossipreg.runtime.streams import Streams
 from gossipreg.runtime.troubles import ClockLog, clock_detail, log_path
 
@@ -58,8 +60,13 @@ News = (
     | PoliciesChanged
     | TermsChanged
     | IsolationChanged
+    | NameConflicted
     | NameContested
 )
+
+
+#: Least time between two lines about others that claim our name (seconds): a peer can make it as many as it likes.
+_AGAIN_SECONDS = 60.0
 
 
 @attrs.define(eq=False, repr=False)
@@ -78,6 +85,7 @@ class Driver:
     join_report: JoinReport = attrs.field(init=False)
     clock_log: ClockLog = attrs.field(factory=ClockLog)
     _contests: Contests = attrs.field(init=False)
+    _seldom: Seldom = attrs.field(factory=lambda: Seldom(_AGAIN_SECONDS, 1))
     _sleep: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
@@ -198,6 +206,8 @@ class Driver:
                 self._tell_of_isolation(news)
             case NameContested():
                 self._contested(news)
+            case NameConflicted():
+                self._conflicted(news)
             case ClockRefused(joining=True):
                 self.join_report.failed(news.peer, Trouble.CLOCK, clock_detail(news.skew))
             case _:
@@ -245,5 +255,17 @@ class Driver:
                     "stop that one, or give this node another --name"
                 )
             )
-        else:
+        elif self._seldom.may_say("contest", trio.current_time()):
             log.warning("another node at %s claims our name %r; it is told to stop", contest.other, name)
+
+    def _conflicted(self, conflict: NameConflicted) -> None:
+        name = self.engine.identity.name
+        if conflict.other is None:
+            log.warning("the name %r is ours again: the other node that had it is gone", name)
+        else:
+            log.error(
+                "the name %r is held by the member at %s, which is older; this node goes on, but the others do not see "
+                "what it offers: stop one of the two, or give this one another --name",
+                name,
+                conflict.other,
+            )

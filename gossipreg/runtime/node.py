@@ -114,6 +114,7 @@ class Node:
             paths=path_states(engine),
             clock_skew=engine.clock_skew(trio.current_time()),
             send_errors=dict(sorted(self._life.driver.datagrams.errors.counts.items())),
+            name_conflict=identity.conflict,
             troubles=self._troubles(trio.current_time()),
         )
 

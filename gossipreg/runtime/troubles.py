@@ -43,7 +43,16 @@ def path_states(engine: Engine) -> dict[str, str]:
 
 def troubles_of(engine: Engine, now: float) -> tuple[str, ...]:
     """What is wrong between this node and its peers, a sentence each. ``now``: see `Engine`."""
-    return (*_clock_troubles(engine, now), *_path_troubles(engine))
+    return (*_name_troubles(engine), *_clock_troubles(engine, now), *_path_troubles(engine))
+
+
+def _name_troubles(engine: Engine) -> Iterator[str]:
+    identity = engine.identity
+    if identity.conflict is not None:
+        yield (
+            f"the name {identity.name!r} is held by the member at {identity.conflict}, which is older: the others do "
+            "not see what this node offers"
+        )
 
 
 def _clock_troubles(engine: Engine, now: float) -> Iterator[str]:

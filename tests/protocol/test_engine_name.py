@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 
-from gossipreg.model import Status
+from gossipreg.model import Address, Status
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS, Contest
+from gossipreg.protocol.membership.probe import Ack, Ping
 from gossipreg.protocol.outputs import (
     CloseStream,
     MemberChanged,
+    NameConflicted,
     NameContested,
     OpenStream,
     Output,
@@ -94,10 +97,91 @@ def test_the_older_answers_and_keeps_the_name() -> None:
     assert said_to(again, OTHER.address) == [], "it has just been told"
 
 
-def test_the_younger_yields() -> None:
-    node = among(B)
-    outputs = hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True))
+def test_a_newcomer_yields_to_one_that_is_announced() -> None:
+    node, _ = contested(has_seeds=True)
+    outputs = hear(node, OTHER, Contest("a", OTHER.life, BORN + 1, settled=True), now=6.1)
     assert NameContested(OTHER.address, yielding=True) in outputs
+
+
+def test_of_two_that_were_let_in_at_once_the_younger_yields() -> None:
+    node = engine("a", has_seeds=True, generation=BORN + 1)
+    [opening] = opened(node.seeds([B.address], 0.0))
+    node.stream_frame(opening.stream, packet(B, B, End()), B.address, 0.1)
+    node.stream_frame(opening.stream, packet(B, End()), B.address, 0.2)
+    assert node.identity.settled
+    other = attrs.evolve(OTHER, generation=BORN + 2)
+    hear(node, B, other, now=1.0)
+    node.wake(1.0)
+    outputs = hear(node, other, Contest("a", other.life, BORN, settled=True), now=1.1)
+    assert NameContested(other.address, yielding=True) in outputs
+
+
+def in_conflict() -> tuple[Engine, list[Output]]:
+    """A running node that has been told, in reply to its question, that an older one has its name."""
+    node, _ = contested()
+    return node, hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True), now=6.1)
+
+
+def test_a_node_that_runs_reports_a_conflict_and_goes_on() -> None:
+    node, outputs = in_conflict()
+    assert [each for each in outputs if isinstance(each, NameContested)] == []
+    assert NameConflicted(OTHER.address) in outputs
+    assert node.identity.conflict == OTHER.address
+    assert node.counters["name_conflicts"] == 1
+    node.register(instance("x"), 6.2)
+    assert [one.id for one in node.view.service("orders").healthy] == ["x"]
+    [pong] = [m for m in said_to(hear(node, B, Ping(7, 0, 0), now=6.3), B.address) if isinstance(m, Ack)]
+    assert pong.seq == 7
+    again = hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True), now=6.9)
+    assert not any(isinstance(each, NameConflicted | NameContested) for each in again), "it is said once"
+
+
+def conflicts(outputs: list[Output]) -> list[Address | None]:
+    return [each.other for each in outputs if isinstance(each, NameConflicted)]
+
+
+def test_a_node_in_conflict_asks_again_and_has_its_name_when_nobody_answers() -> None:
+    node, _ = in_conflict()
+    wait = node.settings.reconnect_interval
+    assert node.standing.deadline == 6.1 + wait
+    assert node.identity.contest() in said_to(node.wake(6.1 + wait), OTHER.address)
+    hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True), now=6.2 + wait)
+    assert node.identity.conflict == OTHER.address
+    assert node.counters["name_conflicts"] == 1
+    outputs: list[Output] = []
+    for tries in range(4):
+        outputs += node.wake(6.2 + 2 * wait + tries * node.settings.probe_timeout)
+    assert conflicts(outputs) == [None]
+    assert node.identity.generation == OTHER.generation + RECLAIM_STEP_MS
+
+
+@pytest.mark.parametrize(
+    ("life", "source"),
+    [(OTHER.life, B.address), (OTHER.life, address(8000)), (OTHER.life + 1, OTHER.address), (0, OTHER.address)],
+)
+def test_a_contest_from_elsewhere_or_of_another_life_is_no_answer(life: int, source: Address) -> None:
+    node, _ = contested(has_seeds=True)
+    outputs = node.receive(packet(OTHER, Contest("a", life, 0, settled=True)), source, 6.1)
+    assert [each for each in outputs if isinstance(each, NameContested)] == []
+    assert node.identity.contested == OTHER
+
+
+@pytest.mark.parametrize("born", [0, BORN - 1, 2**53 - 1])
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_contest_that_was_not_asked_for_ends_nothing(born: int, settled: bool) -> None:
+    for node in (among(B), engine("a", has_seeds=True)):
+        for said in (Contest("a", OTHER.life, born, settled), Contest("a", 1, born, settled)):
+            for outputs in (hear(node, OTHER, said), hear_in_talk(node, OTHER, said, End())):
+                assert NameContested(OTHER.address, yielding=True) not in outputs
+        assert node.identity.conflict is None
+
+
+def test_an_answer_before_the_question_was_sent_is_none() -> None:
+    node = engine("a", has_seeds=True)
+    introduce(node, B)
+    outputs = hear(node, B, OTHER, now=6.0)
+    outputs += hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True), now=6.0)
+    assert NameContested(OTHER.address, yielding=True) not in outputs
 
 
 def test_who_is_asked_on_a_stream_answers_there_and_who_asked_says_no_more() -> None:
@@ -109,6 +193,26 @@ def test_who_is_asked_on_a_stream_answers_there_and_who_asked_says_no_more() -> 
     answered = hear_in_talk(asking, OTHER, younger, End(), stream=stream)
     assert CloseStream(stream) in answered
     assert replies(answered) == []
+
+
+def test_one_that_began_another_life_meanwhile_is_asked_in_that_one() -> None:
+    node, outputs = contested(has_seeds=True)
+    [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
+    reborn = attrs.evolve(OTHER, generation=BORN + 5)
+    answer = Contest("a", reborn.life, BORN - 1, settled=True)
+    outputs = hear_in_talk(node, reborn, answer, End(), stream=stream)
+    assert NameContested(OTHER.address, yielding=True) not in outputs
+    assert node.identity.contest() in said_to(node.wake(6.1), OTHER.address)
+    assert NameContested(OTHER.address, yielding=True) in hear(node, reborn, answer, now=6.2)
+
+
+def test_a_refusal_elsewhere_says_nothing_of_the_namesake() -> None:
+    node, outputs = contested(has_seeds=True)
+    [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
+    moved = attrs.evolve(OTHER, generation=BORN + 2, address=address(7998))
+    hear(node, B, moved, now=6.1)
+    node.stream_ended(stream, 6.2, refused=True)
+    assert node.identity.contested == moved
 
 
 def test_contests_for_other_names_or_after_the_end_are_none_of_ours() -> None:

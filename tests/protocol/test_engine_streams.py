@@ -202,6 +202,14 @@ def test_a_frame_of_kinds_that_we_do_not_know_does_not_end_the_talk() -> None:
     assert replies(hear_in_talk(node, B, End())) == [End()]
 
 
+def test_a_message_that_cannot_be_read_ends_no_talk() -> None:
+    node = among(B)
+    outputs = node.stream_frame(-1, packet(B) + b"\x92\x03\xc0", B.address, 6.0)
+    assert not any(isinstance(output, CloseStream) for output in outputs)
+    assert node.counters["junk_messages"] == 1
+    assert replies(hear_in_talk(node, B, End())) == [End()]
+
+
 @pytest.mark.parametrize("frame", [b"", b"short", pack_sender(9) + b"\xc1", packet(A, End())])
 def test_junk_on_a_stream_ends_it(frame: bytes) -> None:
     assert among(B).stream_frame(-1, frame, B.address, 6.0) == [CloseStream(-1)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from gossipreg import limits
 from tests.protocol.making import address, engine
 
 
@@ -21,3 +24,11 @@ def test_who_was_told_long_ago_is_forgotten() -> None:
     outbox.tell(7, address(), b"accused", 10.0)
     outbox.forget(10.5)
     assert outbox._told == {}
+
+
+def test_what_was_told_is_remembered_of_so_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TOLD_MAX", 2)
+    outbox = engine("a").outbox
+    for life in range(5):
+        outbox.tell(life, address(), b"accused", 10.0)
+    assert list(outbox._told) == [3, 4]

@@ -23,6 +23,7 @@ from gossipreg.protocol.outputs import (
     InstancesChanged,
     IsolationChanged,
     MemberChanged,
+    NameConflicted,
     NameContested,
     OpenStream,
     Output,
@@ -273,7 +274,23 @@ async def test_who_must_yield_its_name_fails_with_a_sentence(rig: Rig) -> None:
     )
 
 
-async def test_who_keeps_its_name_only_says_so(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    rig.driver.perform([NameContested(Address("10.0.0.2", 7940), yielding=False)])
+async def test_who_runs_under_a_name_that_an_older_one_holds_says_so_and_goes_on(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        rig.driver.perform([NameConflicted(Address("10.0.0.2", 7940))])
+        rig.driver.perform([NameConflicted(None)])
+    assert rig.failures == []
+    assert [(record.levelname, record.message.partition(";")[0]) for record in caplog.records] == [
+        ("ERROR", "the name 'me' is held by the member at 10.0.0.2:7940, which is older"),
+        ("WARNING", "the name 'me' is ours again: the other node that had it is gone"),
+    ]
+
+
+async def test_who_keeps_its_name_only_says_so_and_not_again_and_again(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        rig.driver.perform([NameContested(Address("10.0.0.2", 7940), yielding=False)])
     assert rig.failures == []
     assert caplog.messages == ["another node at 10.0.0.2:7940 claims our name 'me'; it is told to stop"]

@@ -70,3 +70,10 @@ def test_clocks_are_told_of_once_a_minute(caplog: pytest.LogCaptureFixture) -> N
 
 def test_why_a_seed_does_not_let_a_node_in_says_by_how_much() -> None:
     assert clock_detail(-90.0).startswith("the clock here is 90 s ahead of its clock, 25 s are allowed")
+
+
+def test_a_name_that_an_older_node_holds_is_a_trouble() -> None:
+    node = engine("a")
+    node.identity.conflict = Address("10.0.0.2", 7940)
+    [trouble] = troubles_of(node, 1.0)
+    assert trouble.startswith("the name 'a' is held by the member at 10.0.0.2:7940, which is older: the others do not")

@@ -21,6 +21,7 @@ from gossipreg.protocol.outputs import (
     InstancesChanged,
     KeepStream,
     MemberChanged,
+    NameConflicted,
     NameContested,
     OpenStream,
     Output,
@@ -274,6 +275,10 @@ class Stage:
                     self._perform(actor, actor.engine.seeds(actor.seeds, self.now))
                 case NameContested():
                     self._contested(actor, output)
+                case NameConflicted(other):
+                    self.write(
+                        actor, "has its name back" if other is None else f"goes on, though {other} is as it is called"
+                    )
                 case MemberChanged():
                     self._write_member(actor, output)
                 case InstancesChanged():

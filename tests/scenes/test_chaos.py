@@ -170,6 +170,7 @@ class Chaos(RuleBasedStateMachine):
     def nobody_talks_junk(self) -> None:
         for actor in self.stage.actors.values():
             assert not actor.engine.counters["junk_packets"]
+            assert not actor.engine.counters["junk_messages"]
             assert not actor.engine.counters["records_with_bad_payload"]
 
     @invariant()

@@ -84,6 +84,7 @@ def test_whatever_is_accepted_runs_through_a_join_a_registration_a_death_and_a_d
     except Endless:
         pass
     assert not made.tally["junk_packets"]
+    assert not made.tally["junk_messages"]
 
 
 def suspicions(knobs: Settings, one_way: float) -> int:

@@ -96,6 +96,8 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
     yield _plain("local_health", "0 is well; each step slows the node's judgement of others.", info.local_health)
     yield _plain("isolated", "1 while the node hears nobody, so that what it says may be old.", info.isolated)
     yield _plain("reachable_ratio", "Share of the other members that are alive.", info.reachable)
+    held = "1 while an older node bears the name that the node runs under: the others do not see what it offers."
+    yield _plain("name_conflict", held, info.name_conflict is not None)
     yield _plain("joined", "1 once the node has joined, or if it was told to be alone.", info.joined)
     failing = Counter({(str(trouble),): 0 for trouble in Trouble})
     failing.update((each.reason,) for each in info.join_failures)

@@ -116,6 +116,7 @@ def node(info: NodeInfo) -> Json:
         "paths": dict(info.paths),
         "clock_skew": None if info.clock_skew is None else round(info.clock_skew, 3),
         "send_errors": dict(info.send_errors),
+        "name_conflict": None if info.name_conflict is None else str(info.name_conflict),
         "troubles": list(info.troubles),
     }
 

@@ -10,7 +10,10 @@ The price is that two live processes under one name would supersede each other. 
   name is among them, alive at another address, it sends that life a `Contest`. An answer means that the name is
   held: the newcomer stops, and the cluster never saw it. Silence or a refusal means that it was our own past.
 - Two lives that grew up on two sides of a split meet when it heals. Whoever hears a later life of its own name at
-  another address contests it; the one that booted earlier keeps the name (ties: the lower life id).
+  another address contests it; the one that booted earlier keeps the name (ties: the lower life id). The other reports
+  the *conflict* and goes on; it asks again now and then, and takes the name when nobody answers any more. A packet
+  ends no node that runs: whoever holds the cluster's key could send it (docs/decisions/0038).
+- Only the answer to a question of our own counts, from the address and of the life that was asked.
 
 Who keeps the name takes a generation above all that it has heard of, and so supersedes what the other has said.
 """
@@ -30,6 +33,9 @@ from gossipreg.protocol.membership.rumor import Rumor, life_id
 #: generation, a thousand a millisecond: so ours are above those of a past life that saw up to a million changes. A node
 #: that is restarted again and again takes longer than that for each start, so its generation does not run away.
 RECLAIM_STEP_MS: Final = 1000
+
+#: How often another life of one's own name is asked before it is taken for gone.
+_TRIES: Final = 3
 
 
 @attrs.frozen
@@ -66,7 +72,9 @@ class Identity:
     left: bool = False
     settled: bool = False
     _life: int = attrs.field(init=False)
+    conflict: Address | None = None  # where an older node is that bears this name while this one is announced, too
     _contested: Rumor | None = None
+    _asked: int = 0  # the life that the question is put to
     _contests_left: int = 0
     _contest_at: float = float("inf")
 
@@ -142,9 +150,18 @@ class Identity:
         if self._contested is not None and self._contested.rank >= rumor.rank:
             return False
         self._contested = rumor
-        self._contests_left = 3
-        self._contest_at = now
+        self.ask(rumor.life, now)
         return True
+
+    def ask(self, life: int, at: float) -> None:
+        """From ``at`` (seconds) on, put the question to ``life``, which is at the address of the contested one."""
+        self._asked = life
+        self._contests_left = _TRIES
+        self._contest_at = at
+
+    def is_asked(self, life: int) -> bool:
+        """Whether an answer of ``life`` is awaited."""
+        return self._contested is not None and life == self._asked and self._contests_left < _TRIES
 
     def next_try(self, now: float) -> bool:
         """Whether to ask once more; False when the other life has had its chances."""
@@ -155,7 +172,7 @@ class Identity:
 
     def close_contest(self) -> None:
         """Stop asking."""
-        self._contested = None
+        self._contested = self.conflict = None
         self._contest_at = float("inf")
 
     def yields_to(self, other: Contest) -> bool:

@@ -2,14 +2,15 @@
 
 A packet, or a frame on a stream, is the sender's life id and then any number of messages. A message is a msgpack
 array: a kind, then fields in a fixed order. Readers skip kinds that they do not know and fields beyond those that
-they know, so that nodes of two versions can live in one cluster; whatever else is wrong is `Junk`.
+they know, so that nodes of two versions can live in one cluster; whatever else is wrong is `Junk`. A message that is
+junk spoils no other: the framing says where the next one begins. Nor does an item of a list spoil its message.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -152,12 +153,25 @@ def _policy_key(value: Any) -> str:
 
 
 def _list_of(read: Callable[[Any], Any], most: int) -> Callable[[Any], tuple[Any, ...]]:
+    """A reader of lists of up to ``most`` items, which leaves out the items that ``read`` cannot read."""
+
     def read_list(value: Any) -> tuple[Any, ...]:
         if type(value) is not list or len(value) > most:
             raise Junk("not a list within its limit")
-        return tuple(map(read, value))
+        try:
+            return tuple(map(read, value))
+        except Junk:
+            return tuple(_readable(read, value))
 
     return read_list
+
+
+def _readable(read: Callable[[Any], Any], values: list[Any]) -> Iterator[Any]:
+    for value in values:
+        try:
+            yield read(value)
+        except Junk:
+            continue
 
 
 _digests = _list_of(_u64, DIGESTS_MAX)
@@ -176,6 +190,7 @@ class _Form:
     number: int
     noun: type
     fields: tuple[tuple[str, Callable[[Any], Any]], ...]
+    items: int = 0  # which of its fields is a list, counted from 1; 0: none
 
 
 #: The numbers are never reused, and fields are only ever added at the end.
@@ -220,9 +235,10 @@ _FORMS: Final = (
             ("head", _u64),
             ("gone", _list_of(_id, limits.RECORDS_PER_OWNER_MAX)),
         ),
+        items=5,
     ),
-    _Form(11, Listing, (("bucket", _u8), ("digests", _digests))),
-    _Form(12, Want, (("bucket", _u8), ("digests", _digests))),
+    _Form(11, Listing, (("bucket", _u8), ("digests", _digests)), items=2),
+    _Form(12, Want, (("bucket", _u8), ("digests", _digests)), items=2),
     _Form(13, Fetch, (("owner", _name), ("generation", _count), ("version", _count), ("id", _id))),
     _Form(14, End, ()),
     _Form(15, Hold, ()),
@@ -292,6 +308,11 @@ def pack_sender(life: int) -> bytes:
 
 def message_of(raw: bytes) -> Message | None:
     """The message with these bytes; None for a kind that a later version may have added. Raises `Junk`."""
+    return read_message(raw)[0]
+
+
+def read_message(raw: bytes) -> tuple[Message | None, int]:
+    """As `message_of`, with how many items of its list could not be read and were left out. Raises `Junk`."""
     try:
         fields = msgpack.unpackb(
             raw,
@@ -304,23 +325,23 @@ def message_of(raw: bytes) -> Message | None:
     return _message(fields)
 
 
-def _message(fields: Any) -> Message | None:
+def _message(fields: Any) -> tuple[Message | None, int]:
     if type(fields) is not list or not fields or type(fields[0]) is not int:
         raise Junk("not a message")
     if fields[0] == _RUMOR:
-        return _rumor(fields)
+        return _rumor(fields), 0
     if fields[0] == _COMPARE:
         if len(fields) < 2:
             raise Junk("fields are missing")
-        return Compare(_sums(fields[1]))
+        return Compare(_sums(fields[1])), 0
     form = _BY_NUMBER.get(fields[0])
     if form is None:
-        return None
+        return None, 0
     if len(fields) <= len(form.fields):
         raise Junk("fields are missing")
     values = [read(value) for (_, read), value in zip(form.fields, fields[1:], strict=False)]
     message: Message = form.noun(*values)
-    return message
+    return message, len(fields[form.items]) - len(values[form.items - 1]) if form.items else 0
 
 
 def _rumor(fields: list[Any]) -> Rumor:

@@ -11,7 +11,7 @@ import attrs
 import msgpack
 
 from gossipreg import limits
-from gossipreg.protocol.wire.messages import MESSAGES_MAX, SENDER_BYTES, Junk, Message, message_of
+from gossipreg.protocol.wire.messages import MESSAGES_MAX, SENDER_BYTES, Junk, Message, read_message
 
 #: Messages remembered, half of them for certain. What is being gossiped at one moment is hundreds, even in a storm.
 READ_MAX = 2048
@@ -21,6 +21,7 @@ READ_MAX = 2048
 _WORTH_REMEMBERING = range(26, limits.PACKET_BYTES_MAX + 1)
 
 _KNOWN_TO_NOBODY = object()  # a kind of message that a later version may have added
+_JUNK = object()
 
 
 def _new_unpacker() -> msgpack.Unpacker:
@@ -37,56 +38,69 @@ class Reader:
     """Reads packets and frames; equal bytes give the very same message."""
 
     room: int = READ_MAX  # messages remembered
+    junk: int = 0  # messages, and items of lists, of what was read last that were left out
+    is_broken: bool = False  # whether what was read last ended in bytes that are no msgpack
     _young: dict[bytes, object] = attrs.field(factory=dict)
     _old: dict[bytes, object] = attrs.field(factory=dict)
     _unpacker: msgpack.Unpacker = attrs.field(factory=_new_unpacker)
 
     def read(self, data: bytes) -> tuple[int, list[Message]]:
-        """The sender's life id and the messages of a packet or frame. Raises `Junk`, whatever the bytes."""
+        """The sender's life id and the messages of a packet or frame; how many were none is in `junk`.
+
+        A message that is none is left out; so is all from where the bytes are no msgpack. Raises `Junk` for bytes that
+        are too short to be a packet; nothing else, whatever the bytes.
+        """
+        self.junk, self.is_broken = 0, False
         if len(data) < SENDER_BYTES:
             raise Junk("too short")
-        try:
-            return int.from_bytes(data[:SENDER_BYTES]), self._messages(data)
-        except Junk:
-            self._unpacker = _new_unpacker()  # the old one may be waiting for the rest
-            raise
-
-    def _messages(self, data: bytes) -> list[Message]:
         messages: list[Message] = []
+        try:
+            self._read_into(messages, data)
+        except (ValueError, msgpack.UnpackException):
+            self.junk += 1
+            self.is_broken = True
+            self._unpacker = _new_unpacker()  # the old one may be waiting for the rest
+        return int.from_bytes(data[:SENDER_BYTES]), messages
+
+    def _read_into(self, messages: list[Message], data: bytes) -> None:
         unpacker = self._unpacker
         start = SENDER_BYTES
         base = start - unpacker.tell()
-        try:
-            unpacker.feed(memoryview(data)[start:])
-            for _ in range(MESSAGES_MAX + 1):
-                if start == len(data):
-                    return messages
-                unpacker.skip()
-                end = base + unpacker.tell()
-                raw = data[start:end]
-                message = self._young.get(raw) or self._recall(raw)
-                if message is not _KNOWN_TO_NOBODY:
-                    messages.append(message)  # type: ignore[arg-type]  # what is left
-                start = end
-        except msgpack.OutOfData:
-            raise Junk("cut off in the middle of a message") from None
-        except (ValueError, msgpack.UnpackException) as error:
-            raise Junk(f"not msgpack: {error}") from None
-        raise Junk("too many messages")
+        unpacker.feed(memoryview(data)[start:])
+        for _ in range(MESSAGES_MAX):
+            if start == len(data):
+                return
+            unpacker.skip()
+            end = base + unpacker.tell()
+            raw = data[start:end]
+            message = self._young.get(raw) or self._recall(raw)
+            if message is _JUNK:
+                self.junk += 1
+            elif message is not _KNOWN_TO_NOBODY:
+                messages.append(message)  # type: ignore[arg-type]  # what is left
+            start = end
+        if start < len(data):
+            raise ValueError("more messages than a frame may have")
 
     def _recall(self, raw: bytes) -> object:
         message = self._old.get(raw)
         if message is None:
-            message = message_of(raw)
-            if message is None:
-                message = _KNOWN_TO_NOBODY
+            message = self._decode(raw)
         if len(raw) in _WORTH_REMEMBERING:
             if len(self._young) >= self.room // 2:
                 self._old, self._young = self._young, {}
             self._young[raw] = message
         return message
 
+    def _decode(self, raw: bytes) -> object:
+        try:
+            message, lost = read_message(raw)
+        except Junk:
+            return _JUNK
+        self.junk += lost
+        return _KNOWN_TO_NOBODY if message is None else message
+
 
 def unpack(data: bytes) -> tuple[int, list[Message]]:
-    """Read one packet or frame, and remember nothing. Raises `Junk`, whatever the bytes."""
+    """Read one packet or frame, and remember nothing. Raises `Junk` for what is too short to be one."""
     return Reader().read(data)

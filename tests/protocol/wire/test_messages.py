@@ -21,8 +21,17 @@ from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Recor
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
-from gossipreg.protocol.wire.messages import DIGESTS_MAX, MESSAGES_MAX, SENDER_BYTES, Junk, Message, pack, pack_sender
-from gossipreg.protocol.wire.reader import unpack
+from gossipreg.protocol.wire.messages import (
+    DIGESTS_MAX,
+    MESSAGES_MAX,
+    SENDER_BYTES,
+    Junk,
+    Message,
+    message_of,
+    pack,
+    pack_sender,
+)
+from gossipreg.protocol.wire.reader import Reader, unpack
 from tests.protocol.making import law, packet, rumor, rumors
 
 names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", fullmatch=True)
@@ -76,11 +85,20 @@ anything = st.recursive(
 
 
 def read(data: bytes) -> list[Message] | None:
-    """The messages, or None for junk; whatever else happens fails the test."""
+    """The messages, or None where there is only junk; whatever else happens fails the test."""
+    reader = Reader()
     try:
-        return unpack(data)[1]
+        _, heard = reader.read(data)
     except Junk:
         return None
+    return heard if heard or not reader.junk else None
+
+
+def read_past_junk(data: bytes) -> tuple[list[Message], int]:
+    """The messages, and how much was left out."""
+    reader = Reader()
+    _, heard = reader.read(data)
+    return heard, reader.junk
 
 
 def fields_of(message: Message) -> list[Any]:
@@ -93,6 +111,12 @@ def fields_of(message: Message) -> list[Any]:
 @given(u64, st.lists(messages, max_size=6))
 def test_what_was_packed_is_unpacked(sender: int, said: list[Message]) -> None:
     assert unpack(packet(sender, *said)) == (sender, said)
+
+
+@law
+@given(messages)
+def test_one_message_is_read_by_itself(said: Message) -> None:
+    assert message_of(pack(said)) == said
 
 
 @law
@@ -131,10 +155,12 @@ def test_a_message_with_any_field_replaced_by_anything_is_a_message_or_junk(said
 
 @law
 @given(messages, messages, st.data())
-def test_a_packet_cut_off_in_a_message_is_junk(first: Message, second: Message, data: st.DataObject) -> None:
+def test_of_a_packet_cut_off_in_a_message_what_came_before_is_read(
+    first: Message, second: Message, data: st.DataObject
+) -> None:
     whole = packet(1, first, second)
     end = data.draw(st.integers(SENDER_BYTES + len(pack(first)) + 1, len(whole) - 1))
-    assert read(whole[:end]) is None
+    assert read_past_junk(whole[:end]) == ([first], 1)
 
 
 def test_a_packet_without_messages_is_none_but_not_junk() -> None:
@@ -196,8 +222,8 @@ def test_lengths_and_bytes_that_lie_are_junk(huge: bytes) -> None:
 
 def test_more_than_a_frame_is_junk() -> None:
     record = Record("b", 1, 1, "x", 0, bytes(limits.RECORD_BYTES_MAX))
-    assert unpack(packet(1, record, record, record))[1] == [record] * 3
-    assert read(packet(1, record, record, record, record)) is None
+    assert read_past_junk(packet(1, record, record, record)) == ([record] * 3, 0)
+    assert read_past_junk(packet(1, record, record, record, record)) == ([], 1)
 
 
 def test_a_record_over_its_limit_is_junk() -> None:
@@ -205,9 +231,9 @@ def test_a_record_over_its_limit_is_junk() -> None:
     assert read(packet(1, Record("b", 1, 1, "x", 0, b""))) is None
 
 
-def test_more_messages_than_anybody_has_to_say_are_junk() -> None:
-    assert read(packet(1, *[End()] * MESSAGES_MAX)) == [End()] * MESSAGES_MAX
-    assert read(packet(1, *[End()] * (MESSAGES_MAX + 1))) is None
+def test_more_messages_than_anybody_has_to_say_are_left_out() -> None:
+    assert read_past_junk(packet(1, *[End()] * MESSAGES_MAX)) == ([End()] * MESSAGES_MAX, 0)
+    assert read_past_junk(packet(1, *[End()] * (MESSAGES_MAX + 2))) == ([End()] * MESSAGES_MAX, 1)
 
 
 def test_a_listing_fits_a_frame_and_a_longer_one_is_junk() -> None:
@@ -242,7 +268,6 @@ def test_a_listing_fits_a_frame_and_a_longer_one_is_junk() -> None:
         [7, "b", 1, 1, "x" * 256, 0, None],
         [7, "b", 1, 1, "x", 0, "text"],
         [9, "b", 1, 1, 0, "x"],
-        [9, "b", 1, 1, 0, [1]],
         [10],
         [10, b"\0" * (8 * BUCKETS - 1)],
         [10, "\0" * 8 * BUCKETS],
@@ -278,8 +303,24 @@ def test_a_rumor_and_a_word_like_those_but_in_bounds_are_none() -> None:
         assert read(pack_sender(1) + msgpack.packb(value)) is not None
 
 
-def test_one_bad_message_spoils_its_packet() -> None:
-    assert read(packet(1, Nack(1)) + msgpack.packb([3, "x"])) is None
+@law
+@given(messages, messages, st.lists(anything, min_size=1, max_size=4))
+def test_a_message_that_cannot_be_read_spoils_no_other(before: Message, after: Message, bad: list[Any]) -> None:
+    """Were the whole packet dropped, one value out of bounds would silence whatever shares packets with it."""
+    spoilt = pack_sender(1) + pack(before) + msgpack.packb([3, "no number", *bad]) + pack(after)
+    assert read_past_junk(spoilt) == ([before, after], 1)
+
+
+@pytest.mark.parametrize(
+    ("packed", "message"),
+    [
+        ([9, "b", 1, 1, 0, ["x", 1, "", "y"]], Head("b", 1, 1, 0, ("x", "y"))),
+        ([11, 1, [2, -1, "x", 3]], Listing(1, (2, 3))),
+        ([12, 1, [None, 3, 2**64 - 1, 1.5]], Want(1, (3, 2**64 - 1))),
+    ],
+)
+def test_an_item_that_cannot_be_read_spoils_no_list(packed: list[Any], message: Message) -> None:
+    assert read_past_junk(pack_sender(1) + msgpack.packb(packed)) == ([message], 2)
 
 
 # Layout

@@ -23,9 +23,9 @@ def spoilt(data: bytes, cut: int, flip: int) -> bytes:
     return bytes(kept)
 
 
-def heard(reader: Reader, data: bytes) -> tuple[int, list[Message]] | None:
+def heard(reader: Reader, data: bytes) -> tuple[int, list[Message], bool] | None:
     try:
-        return reader.read(data)
+        return (*reader.read(data), reader.junk > 0)
     except Junk:
         return None
 
@@ -71,8 +71,16 @@ def test_pings_are_not_remembered_for_none_comes_twice() -> None:
 def test_after_junk_it_reads_on() -> None:
     reader = Reader()
     good = packet(1, rumor("b"))
-    assert heard(reader, good[:-1]) is None
+    assert heard(reader, good[:-1]) == (1, [], True)
     assert reader.read(good) == unpack(good)
+    assert reader.junk == 0
+
+
+def test_junk_is_counted_each_time_although_it_is_decoded_once() -> None:
+    reader = Reader()
+    junk = packet(1, rumor("b")) + msgpack.packb([3, "x" * 40])
+    for _ in range(3):
+        assert heard(reader, junk) == (1, [rumor("b")], True)
 
 
 def test_what_was_read_a_while_ago_is_still_the_very_same_message() -> None:
