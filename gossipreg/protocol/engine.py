@@ -667,6 +667,8 @@ class Engine:
         elif talk.purpose is Purpose.CONTEST and refused:
             self.standing.uncontested(now, at=talk.to)
         elif talk.purpose in (Purpose.GREET, Purpose.JOIN):
+            if talk.purpose is Purpose.JOIN and not self.identity.settled:
+                self.exchange.came_to_nothing(talk.to)
             self.joining.go_on()
         return self._done()
 

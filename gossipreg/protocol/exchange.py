@@ -17,7 +17,7 @@ from gossipreg.config import Settings
 from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.knowledge import Knowledge
-from gossipreg.protocol.membership.paths import Passes
+from gossipreg.protocol.membership.paths import SIZE_MIN, Passes
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import CloseStream, KeepStream, OpenStream, SendFrame
 from gossipreg.protocol.registry.records import Fetch
@@ -31,6 +31,9 @@ _DIFFERS_PERIODS = 20
 
 #: How much less a TCP segment may hold than a datagram, in a packet of the same size (bytes): headers and options.
 _SEGMENT_LESS = 24
+
+#: Strangers remembered with whom a comparison came to nothing; a newcomer has a few seeds.
+_NARROW_MAX = 64
 
 _END = pack(End())
 _HOLD = pack(Hold())
@@ -49,6 +52,7 @@ class Exchange:
     _differs_since: float | None = None  # since when one was not while our state stayed as it is
     _steady: int = 0  # our fingerprint when a peer was last met
     _talk_after: float = 0.0
+    _narrow: dict[Address, None] = attrs.field(factory=dict)  # strangers with whom a comparison came to nothing
 
     def open(
         self, purpose: Purpose, to: Address, messages: Sequence[Message], about: object = None, *, idle: bool = False
@@ -64,13 +68,25 @@ class Exchange:
         return stream
 
     def _segment(self, to: Address) -> int:
-        """The largest segment that passes to ``to`` (bytes), where large packets are lost; else 0."""
+        """The largest segment that passes to ``to`` (bytes), where large packets are lost, or may be; else 0."""
         paths = self.outbox.paths
-        if paths.least_size == limits.PACKET_BYTES_MAX:
+        if paths.least_size == limits.PACKET_BYTES_MAX and not self._narrow:
             return 0
         member = self.knowledge.members.at(to)
-        size = limits.PACKET_BYTES_MAX if member is None else paths.size(member.life)
+        if member is None:
+            size = SIZE_MIN if to in self._narrow else limits.PACKET_BYTES_MAX
+        else:
+            size = paths.size(member.life)
         return size - _SEGMENT_LESS if size < limits.PACKET_BYTES_MAX else 0
+
+    def came_to_nothing(self, to: Address) -> None:
+        """A comparison with the stranger at ``to`` has ended, and it told this node nothing: large segments may be lost.
+
+        A newcomer cannot test the path before it is let in, so its next stream there has segments that pass everywhere.
+        """
+        if len(self._narrow) >= _NARROW_MAX:
+            self._narrow.clear()
+        self._narrow[to] = None
 
     def open_comparison(self, purpose: Purpose, to: Address, now: float) -> None:
         """Open a stream to compare states; a newcomer shows its clock first."""

@@ -220,8 +220,11 @@ class Checker:
             if row.op in self._acknowledged:
                 self._shown[key] = max(row.op, self._shown.get(key, 0))
         for (owner, id_), (number, at) in self._removals.items():
-            if (owner, id_) not in shown and seen.begin > at and self._service(number) == seen.service:
-                self._gone[seen.host, owner, id_] = number
+            key = (seen.host, owner, id_)
+            # Not so what a host has not shown since it was started: it may know nothing yet, and be told old news.
+            is_gone = (owner, id_) not in shown and key in self._shown
+            if is_gone and seen.begin > at and self._service(number) == seen.service:
+                self._gone[key] = number
         yield from self._own_rows(seen, shown)
 
     def _service(self, number: int) -> str:

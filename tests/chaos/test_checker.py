@@ -208,6 +208,19 @@ def test_an_instance_that_is_shown_again_after_its_removal_was_is_found() -> Non
     assert story.seen(1, row(gone)) == {"removed"}
 
 
+def test_what_a_host_did_not_show_since_it_was_started_may_be_old_news_to_it() -> None:
+    story = Story()
+    story.pass_(60)
+    gone = story.register(0)
+    assert story.seen(1, row(gone)) == set()
+    story.feed(Ended(story.pass_(1), "n2"), Started(story.pass_(1), "n2"))
+    story.ask(0, "deregister", id=gone.id, service=PLAIN)
+    assert story.seen(1) == set()  # it has reached no other host yet
+    assert story.seen(1, row(gone)) == set()  # nor has the host that it reached heard of the removal
+    assert story.seen(1) == set()
+    assert story.seen(1, row(gone)) == {"removed"}
+
+
 def test_a_lookup_at_the_owner_that_does_not_follow_its_word_is_found() -> None:
     story = Story()
     kept = story.register(0)

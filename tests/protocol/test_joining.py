@@ -6,6 +6,7 @@ import pytest
 
 from gossipreg.model import Address
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.paths import SIZE_MIN
 from gossipreg.protocol.membership.probe import Ack, Ping
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import CloseStream, Output, SendFrame
@@ -132,3 +133,38 @@ def test_nobody_is_greeted_twice_at_a_time() -> None:
     assert node.seeds(tuple(SEEDS), 0.25) == []
     node.stream_ended(streams[C.address], 0.3, refused=True)
     assert [greeting.to for greeting in opened(node.seeds(tuple(SEEDS), 0.75))] == [C.address]
+
+
+@pytest.mark.parametrize("seeds", [(B,), (B, C)])
+def test_after_a_comparison_that_came_to_nothing_the_next_stream_there_has_segments_that_pass_everywhere(
+    seeds: tuple[Rumor, ...],
+) -> None:
+    addresses = tuple(seed.address for seed in seeds)
+    node = engine("a", has_seeds=True)
+    first = opened(node.seeds(addresses, 0.0))
+    assert {stream.segment for stream in first} == {0}
+    [one] = [stream for stream in first if stream.to == B.address]
+    node.stream_frame(one.stream, packet(B, Ack(0, 0, 1)), B.address, 0.1)  # a small frame passes, what follows is lost
+    node.stream_ended(one.stream, 5.0)
+    again = opened(node.seeds((B.address, D.address), 6.0))
+    assert {stream.to: stream.segment for stream in again} == {B.address: SIZE_MIN - 24, D.address: 0}
+
+
+def test_a_comparison_that_ends_after_this_node_was_let_in_says_nothing_of_segments() -> None:
+    node = engine("a", has_seeds=True)
+    [one] = opened(node.seeds((B.address,), 0.0))
+    node.stream_frame(one.stream, packet(B, B, End()), B.address, 0.1)
+    assert node.identity.settled
+    node.stream_ended(one.stream, 0.2)
+    node.stream_ended(-1, 0.2)
+    assert {stream.segment for stream in opened(node.seeds((D.address,), 60.0))} <= {0}
+
+
+def test_strangers_with_narrow_paths_are_remembered_up_to_a_limit() -> None:
+    node = engine("a", has_seeds=True)
+    for port in range(200):
+        seed = Address("10.9.9.9", 1000 + port)
+        [stream] = opened(node.seeds((seed,), float(10 * port)))
+        node.stream_ended(stream.stream, 10 * port + 5.0)
+        assert len(node.exchange._narrow) <= 64
+    assert seed in node.exchange._narrow

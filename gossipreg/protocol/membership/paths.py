@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
@@ -51,6 +52,9 @@ _STALL_COUNTS = 60.0
 #: Sizes tried (bytes of a datagram): full; IPv6's least MTU less headers; a little above a tunnel in a tunnel; the
 #: largest that every IPv4 host must take (RFC 791: 576 less the longest headers).
 _SIZES = (PACKET_BYTES_MAX, 1200, 900, 508)
+
+#: The size that passes everywhere (bytes).
+SIZE_MIN: Final = _SIZES[-1]
 
 #: The first sequence number of a test: far above those of the prober, which needs decades to get there.
 _FIRST_SEQ = 0x8000_0000
