@@ -80,7 +80,7 @@ class Exchange:
         return size - _SEGMENT_LESS if size < limits.PACKET_BYTES_MAX else 0
 
     def came_to_nothing(self, to: Address) -> None:
-        """A comparison with the stranger at ``to`` has ended, and it told this node nothing: large segments may be lost.
+        """A comparison with the stranger at ``to`` has ended and told this node nothing: large segments may be lost.
 
         A newcomer cannot test the path before it is let in, so its next stream there has segments that pass everywhere.
         """
