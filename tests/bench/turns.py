@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -52,9 +53,11 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "consul, 64 matches": f"/v1/health/service/orders?filter={quote(_FILTER)}",
     "consul, catalog filtered": f"/v1/catalog/services?filter={quote('ServiceMeta.k == no')}",
     "consul, all checks": "/v1/health/state/any",
+    "consul, own services": "/v1/agent/services",
     "eureka, apps": "/eureka/apps",
     "eureka, delta": "/eureka/apps/delta",
     "traefik": "/traefik/v1/config",
+    "envoy": "/v3/discovery:endpoints",
     "DNS, SRV": "SRV",
     "DNS, A": "A",
 }
@@ -137,7 +140,10 @@ def _offer(node: Node, instances: int) -> None:
 def _ask(at: Address, question: str) -> None:
     if question.startswith("/"):
         connection = http.client.HTTPConnection(at.host, at.port, timeout=120)
-        connection.request("GET", question)
+        if question.startswith("/v3"):  # Envoy asks by POST
+            connection.request("POST", question, json.dumps({"resource_names": ["orders"]}))
+        else:
+            connection.request("GET", question)
         answer = connection.getresponse()
         body = answer.read()
         assert answer.status == 200, (question, answer.status, body[:200])

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import aclosing
 from ipaddress import ip_address
+from operator import attrgetter
 from typing import Any, Final, Self
 
 import attrs
@@ -25,6 +27,7 @@ from gossipreg.doors.http.call import Room
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.request import Request
 from gossipreg.doors.http.routes import Reply
+from gossipreg.doors.http.slices import Pace, SingleFlight
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.errors import GossipregError
 from gossipreg.model import Instance, is_name
@@ -35,8 +38,15 @@ TYPE: Final = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignmen
 #: Longest that a poll may be held back (seconds).
 WAIT_SECONDS_MAX: Final = 300.0
 
-#: Assignments kept in their final form: of so many clusters and zones.
-_KEPT_MAX: Final = 4096
+#: Assignments kept in their final form (bytes): of a thousand services of ordinary size. Clusters and zones are the
+#: client's words, so their number bounds nothing.
+KEPT_BYTES_MAX: Final = 8 * 1024 * 1024
+
+#: Largest answer (bytes): a hundred thousand endpoints.
+ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
+
+#: Bytes digested before others may have their turn: a tenth of a millisecond.
+_DIGESTED_AT_ONCE: Final = 65_536
 
 #: The code of gRPC for each of HTTP's that we use; any other is INTERNAL.
 _CODES: Final = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 413: 8, 503: 14}
@@ -66,7 +76,8 @@ class Cluster:
             raise Refusal(400, f"resource_names: {shown(str(name))} is not a string")
         service, *narrowed = name.split("|")
         wanted = dict(part.partition("=")[::2] for part in narrowed)
-        if not is_name(service) or not wanted.keys() <= {"tag", "zone", "role"} or not all(wanted.values()):
+        known = wanted.keys() <= {"tag", "zone", "role"} and len(wanted) == len(narrowed)
+        if not is_name(service) or not known or not all(wanted.values()):
             raise Refusal(400, f"the cluster {shown(name)} is not SERVICE, with |tag=, |zone= or |role= behind it")
         return cls(name, service, **wanted)
 
@@ -103,7 +114,7 @@ class Poll:
         zone = _table(node.get("locality"), "node.locality").get("zone", "")
         wishes = _table(_table(node.get("metadata"), "node.metadata").get("gossipreg"), "node.metadata.gossipreg")
         return cls(
-            tuple(map(Cluster.parse, names)),
+            tuple(dict.fromkeys(map(Cluster.parse, names))),  # each once: what is repeated would be written again
             version,
             str(zone),
             own_zone_first=wishes.get("priority") == "zone",
@@ -118,7 +129,9 @@ class Envoy:
 
     prefixes: tuple[str, ...] = ("/v3",)
     routine: frozenset[tuple[str, str]] = frozenset({("POST", "/v3/discovery:endpoints")})
-    _kept: dict[tuple[Cluster, str | None], tuple[int, Any]] = attrs.field(init=False, factory=dict)
+    _kept: OrderedDict[tuple[Cluster, str | None], tuple[int, bytes]] = attrs.field(init=False, factory=OrderedDict)
+    _bytes: int = attrs.field(init=False, default=0)  # of what is kept
+    _flights: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
     _told: set[str] = attrs.field(init=False, factory=set)  # versions, while the node is young
 
     def token(self, request: Request) -> str | None:
@@ -135,15 +148,15 @@ class Envoy:
             pattern = _PATHS.find(request.method, split(request.target)[0]).pattern
             poll = Poll.parse(request.body)
             room.access.check(request.token or poll.token, Scope.READ)
-            return pattern, self._reply(poll, room.node)
+            return pattern, await self._reply(poll, room.node)
         except (Refusal, GossipregError) as error:
             status, sentence = refused(error)
             headers = error.answer.headers if isinstance(error, Refusal) else ()
             said = {"code": _CODES.get(status, 13), "message": sentence}
             return pattern, Answer(status, encode(said), headers)
 
-    def _reply(self, poll: Poll, node: Registry) -> Reply:
-        news = self._news(poll, node)
+    async def _reply(self, poll: Poll, node: Registry) -> Reply:
+        news = await self._news(poll, node)
         if news is not None:
             return news
         if not poll.wait:
@@ -154,7 +167,7 @@ class Envoy:
             with trio.move_on_after(min(poll.wait, most)):
                 while True:
                     index = node.index(about)
-                    news = self._news(poll, node)
+                    news = await self._news(poll, node)
                     if news is not None:
                         return news
                     await node.wait_changed(about, index)
@@ -162,10 +175,21 @@ class Envoy:
 
         return Waiting(later)
 
-    def _news(self, poll: Poll, node: Registry) -> Answer | None:
-        """What the Envoy does not have; None if there is nothing, or this node may only not have learnt it yet."""
-        resources = [self._assignment(cluster, poll, node) for cluster in poll.clusters]
-        version = hashlib.sha256(encode(resources)).hexdigest()[:16]
+    async def _news(self, poll: Poll, node: Registry) -> Answer | None:
+        """What the Envoy does not have; None if there is nothing, or this node may only not have learnt it yet.
+
+        Raises a 400 ``Refusal`` for more than one answer may hold.
+        """
+        pace, resources, size = Pace(), list[bytes](), 0
+        zone = poll.zone if poll.own_zone_first else None
+        async with aclosing(pace.over(poll.clusters)) as clusters:
+            async for cluster in clusters:
+                resources.append(await self._assignment(cluster, zone, node))
+                size += len(resources[-1])
+                if size > ANSWER_BYTES_MAX:
+                    raise Refusal(400, f"resource_names: they come to over {ANSWER_BYTES_MAX} bytes: ask for fewer")
+        body = b"[%b]" % b",".join(resources)
+        version = await _digest(body, pace)
         if version == poll.version:
             return None
         if is_settling(node.info()):
@@ -174,35 +198,51 @@ class Envoy:
             self._told.add(version)
         else:
             self._told.clear()
-        return Answer.of(200, {"version_info": version, "type_url": TYPE, "resources": resources})
+        head = encode({"version_info": version, "type_url": TYPE})[:-1]
+        return Answer(200, b'%b,"resources":%b}' % (head, body))
 
-    def _assignment(self, cluster: Cluster, poll: Poll, node: Registry) -> Any:
-        zone = poll.zone if poll.own_zone_first else None
+    async def _assignment(self, cluster: Cluster, zone: str | None, node: Registry) -> bytes:
         index = node.index(cluster.service)
         kept = self._kept.get((cluster, zone))
         if kept is not None and kept[0] == index:
+            self._kept.move_to_end((cluster, zone))
             return kept[1]
+        return await self._flights.get((cluster, zone, index), lambda: self._made(cluster, zone, node, index))
+
+    async def _made(self, cluster: Cluster, zone: str | None, node: Registry, index: int) -> bytes:
         instances = node.lookup(cluster.service, tag=cluster.tag, zone=cluster.zone, role=cluster.role)
-        made = {"@type": TYPE, "cluster_name": cluster.name, "endpoints": list(_localities(instances, zone))}
-        if len(self._kept) >= _KEPT_MAX:
-            self._kept.clear()
+        head = encode({"@type": TYPE, "cluster_name": cluster.name})[:-1]
+        made = b'%b,"endpoints":[%b]}' % (head, b",".join(await _localities(instances, zone, Pace())))
         if instances:  # what does not exist is not kept: there is no end of it
+            _, before = self._kept.pop((cluster, zone), (0, b""))
             self._kept[cluster, zone] = (index, made)
+            self._bytes += len(made) - len(before)
+            while len(self._kept) > 1 and self._bytes > KEPT_BYTES_MAX:
+                self._bytes -= len(self._kept.popitem(last=False)[1][1])
         return made
 
 
-def _localities(instances: Iterable[Instance], own_zone: str | None) -> Iterable[Mapping[str, Any]]:
+async def _digest(body: bytes, pace: Pace) -> str:
+    """What an answer with these resources is called: agents that know the same call it the same."""
+    digest, view = hashlib.sha256(), memoryview(body)
+    async for start in pace.over(range(0, len(body), _DIGESTED_AT_ONCE)):
+        digest.update(view[start : start + _DIGESTED_AT_ONCE])
+    return digest.hexdigest()[:16]
+
+
+async def _localities(instances: Iterable[Instance], own_zone: str | None, pace: Pace) -> list[bytes]:
     """The instances by zone. Envoy wants priorities without a gap: if nobody is in its own zone, the others are 0."""
     zones: defaultdict[str, list[Instance]] = defaultdict(list)
-    for instance in instances:
+    async for instance in pace.over(instances):
         if _is_ip(instance.host):  # one name, which Envoy cannot use here, would make it refuse all
             zones[instance.zone].append(instance)
+    written = []
     for zone in sorted(zones):
-        yield {
-            "locality": {"zone": zone},
-            "priority": int(own_zone is not None and own_zone in zones and zone != own_zone),
-            "lb_endpoints": [_endpoint(each) for each in sorted(zones[zone], key=lambda each: (each.id, each.owner))],
-        }
+        priority = int(own_zone is not None and own_zone in zones and zone != own_zone)
+        head = encode({"locality": {"zone": zone}, "priority": priority})[:-1]
+        rows = await pace.json_list(map(_endpoint, sorted(zones[zone], key=attrgetter("id", "owner"))))
+        written.append(b'%b,"lb_endpoints":%b}' % (head, rows))
+    return written
 
 
 def _endpoint(instance: Instance) -> Mapping[str, Any]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 import attrs
@@ -21,6 +22,7 @@ from gossipreg.doors.http.call import Room
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.request import Request
 from gossipreg.doors.http.routes import Reply
+from gossipreg.doors.http.slices import Pace
 from gossipreg.errors import GossipregError
 from gossipreg.model import Instance
 
@@ -28,6 +30,9 @@ _ROUTER: Final = re.compile(r"traefik\.http\.routers\.([^.@]+)\.([a-z.]+)", re.I
 _SERVICE: Final = re.compile(r"traefik\.http\.services\.[^.@]+\.loadbalancer\.([a-z.]+)", re.IGNORECASE)
 
 _TRUE: Final = frozenset({"true", "1", ""})
+
+#: How often a rule may name the service: each time makes the document longer, for every service that there is.
+_RULE_NAMES_MAX: Final = 16
 
 #: What the query may narrow the document by, or add to it.
 PARAMETERS: Final = ("service", "tag", "zone", "rule")
@@ -59,7 +64,7 @@ class Traefik:
             pattern = _PATHS.find(request.method, path).pattern
             room.access.check(request.token, Scope.READ)
             _check(query, room.node)
-            return pattern, Answer(200, encode(configuration(room.node, query)))
+            return pattern, Answer(200, await configuration(room.node, query))
         except (Refusal, GossipregError) as error:
             status, sentence = refused(error)
             headers = error.answer.headers if isinstance(error, Refusal) else ()
@@ -73,51 +78,78 @@ def _check(query: Query, node: Registry) -> None:
         if name not in PARAMETERS:
             raise Refusal(400, f"there is no query parameter {shown(name)}: there are {', '.join(PARAMETERS)}")
     for text in query.all("rule"):
-        if "{service}" not in text:
-            raise Refusal(400, f"rule: {shown(text)} does not say where {{service}} stands in it")
+        if not 1 <= text.count("{service}") <= _RULE_NAMES_MAX:
+            raise Refusal(
+                400,
+                f"rule: {shown(text)} does not say where {{service}} stands in it, up to {_RULE_NAMES_MAX} times",
+            )
 
 
-def configuration(node: Registry, query: Query) -> Mapping[str, Any]:
-    """Every service that there is, or that the query names, and the routers that lead to it."""
-    services: dict[str, Any] = {}
-    routers: dict[str, Any] = {}
+async def configuration(node: Registry, query: Query) -> bytes:
+    """Every service that there is, or that the query names, and the routers that lead to it: JSON, made in slices."""
+    pace = Pace()
+    document = _Document()
     tag, zone = query.first("tag") or None, query.first("zone") or None
-    for name in query.all("service") or sorted(node.services()):
+    names = dict.fromkeys(query.all("service")) or sorted(node.services())
+    steps = (step for name in names for step in document.add(node, name, tag, zone, query.first("rule")))
+    async for _ in pace.over(steps):
+        pass
+    if not document.services:
+        return b"{}"
+    routers = [b"%b:%b" % (encode(name), row) async for name, row in pace.over(document.routers.items())]
+    said = b',"routers":{%b}' % b",".join(routers) if routers else b""
+    return b'{"http":{"services":{%b}%b}}' % (b",".join(document.services), said)
+
+
+@attrs.define(eq=False, repr=False)
+class _Document:
+    """What was written so far: services with their names, and routers by their names."""
+
+    services: list[bytes] = attrs.field(factory=list)
+    routers: dict[str, bytes] = attrs.field(factory=dict)
+
+    def add(self, node: Registry, name: str, tag: str | None, zone: str | None, rule: str) -> Iterator[None]:
+        """Write a service and its routers, one small step after the other."""
         known = node.lookup(name, healthy=False, tag=tag, zone=zone)
-        labels = _labels(known)
-        if known and labels.get("traefik.enable", "true").lower() in _TRUE:
-            services[name] = _service(node.lookup(name, tag=tag, zone=zone), labels)
-            routers |= _routers(name, labels, query.first("rule"))
-    http = {"services": services} | ({"routers": routers} if routers else {})
-    return {"http": http} if services else {}
+        called = node.lookup(name, tag=tag, zone=zone)
+        yield
+        labels: dict[str, str] = {}
+        for instance in sorted(known, key=_ORDER, reverse=True):
+            _hear(instance, labels)
+            yield
+        if not known or labels.get("traefik.enable", "true").lower() not in _TRUE:
+            return
+        settings = {read[1].lower(): value for key, value in labels.items() if (read := _SERVICE.fullmatch(key))}
+        scheme = settings.get("server.scheme", "http")
+        yield
+        servers: list[bytes] = []
+        for instance in sorted(called, key=_ORDER):
+            if instance.weight:
+                servers.append(encode({"url": f"{scheme}://{instance.address}", "weight": instance.weight}))
+            yield
+        self.services.append(b"%b:%b" % (encode(name), _service(servers, settings)))
+        self.routers |= {router: encode(said) for router, said in _routers(name, labels, rule).items()}
 
 
-def _labels(instances: Iterable[Instance]) -> Mapping[str, str]:
-    """What a service's instances say to Traefik. Where they differ, the one with the lowest id is heard."""
-    labels: dict[str, str] = {}
-    for instance in sorted(instances, key=_order, reverse=True):
-        said = [*instance.meta.items(), *(tag.partition("=")[::2] for tag in instance.tags)]
-        labels |= {key: value for key, value in said if key.startswith("traefik.")}
-    return labels
+#: In which order instances are heard and listed.
+_ORDER: Final = attrgetter("id", "owner")
 
 
-def _order(instance: Instance) -> tuple[str, str]:
-    return instance.id, instance.owner
+def _hear(instance: Instance, labels: dict[str, str]) -> None:
+    """Note what an instance says to Traefik. Where several differ, the one with the lowest id is heard, the last."""
+    labels.update((key, value) for key, value in instance.meta.items() if key.startswith("traefik."))
+    labels.update(tag.partition("=")[::2] for tag in instance.tags if tag.startswith("traefik."))
 
 
-def _service(instances: Iterable[Instance], labels: Mapping[str, str]) -> Mapping[str, Any]:
+def _service(servers: Iterable[bytes], settings: Mapping[str, str]) -> bytes:
     """Those that can be called. Nobody left is an empty list, so that Traefik answers 503 rather than 404."""
-    settings = {read[1].lower(): value for key, value in labels.items() if (read := _SERVICE.fullmatch(key))}
-    scheme = settings.get("server.scheme", "http")
-    called = [each for each in sorted(instances, key=_order) if each.weight]
-    balancer: dict[str, Any] = {
-        "servers": [{"url": f"{scheme}://{each.address}", "weight": each.weight} for each in called]
-    }
+    rest: dict[str, Any] = {}
     if "passhostheader" in settings:
-        balancer["passHostHeader"] = settings["passhostheader"].lower() in _TRUE
+        rest["passHostHeader"] = settings["passhostheader"].lower() in _TRUE
     if "serverstransport" in settings:
-        balancer["serversTransport"] = settings["serverstransport"]
-    return {"loadBalancer": balancer}
+        rest["serversTransport"] = settings["serverstransport"]
+    said = b"," + encode(rest)[1:-1] if rest else b""
+    return b'{"loadBalancer":{"servers":[%b]%b}}' % (b",".join(servers), said)
 
 
 def _routers(service: str, labels: Mapping[str, str], rule: str) -> Mapping[str, Any]:

@@ -116,7 +116,7 @@ async def deregister(call: Call) -> Answer:
 
 async def every_check(call: Call) -> Answer:
     """The checks of all that this node registered, as they stand."""
-    return Answer.of(200, render.checks(call.node.checks()))
+    return Answer(200, b'{"checks":%b}' % await Pace().json_list(map(render.check, call.node.checks())))
 
 
 async def checks_of(call: Call) -> Answer:

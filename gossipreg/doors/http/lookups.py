@@ -91,17 +91,20 @@ class Lookups:
             self._keep(asked, index, body)
         return body
 
-    async def shared(self, target: str, index: int, make: Callable[[], Awaitable[bytes]]) -> bytes:
-        """What all clients that waited for the same thing are answered: made once for each ``index`` of everything."""
-        kept = self._shared.get(target)
+    async def shared(self, path: str, index: int, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """What all clients that waited for the same thing are answered: made once for each ``index`` of everything.
+
+        ``path``: of a route, so that there are few of them whatever clients ask.
+        """
+        kept = self._shared.get(path)
         if kept is not None and kept[0] == index:
             return kept[1]
-        return await self._flights.get((target, index), lambda: self._made_shared(target, index, make))
+        return await self._flights.get((path, index), lambda: self._made_shared(path, index, make))
 
-    async def _made_shared(self, target: str, index: int, make: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def _made_shared(self, path: str, index: int, make: Callable[[], Awaitable[bytes]]) -> bytes:
         body = await make()
         self._shared = {known: kept for known, kept in self._shared.items() if kept[0] == index}
-        self._shared[target] = (index, body)
+        self._shared[path] = (index, body)
         return body
 
     def _keep(self, asked: Lookup, index: int, body: bytes) -> None:

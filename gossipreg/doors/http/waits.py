@@ -63,7 +63,8 @@ def _later(
         now = call.node.index(service)
         if service is not None:
             return _answer(now, await body())
-        return _answer(now, await call.room.lookups.shared(call.request.target, now, body))
+        path = call.request.target.partition("?")[0]  # nothing else makes the body: the query only says how to wait
+        return _answer(now, await call.room.lookups.shared(path, now, body))
 
     return Waiting(later)
 

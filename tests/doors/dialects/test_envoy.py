@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from gossipreg.doors.dialects import envoy
 from gossipreg.doors.dialects.envoy import TYPE, dialect
 from gossipreg.doors.http.access import Access, Scope, Token
 from gossipreg.errors import NodeClosed
@@ -235,3 +236,37 @@ async def test_a_poll_that_cannot_be_read_is_refused_in_grpcs_form(body: bytes, 
 async def test_there_is_nothing_else(method: str, target: str, status: int, code: int, desk: Desk) -> None:
     said = await desk.ask(method, target, b"{}")
     assert (said.status, said.document["code"]) == (status, code)
+
+
+async def test_a_name_that_is_repeated_is_answered_once(desk: Desk) -> None:
+    desk.hold("a")
+    said = await poll(desk, "orders", "orders", "orders")
+    assert len(said.document["resources"]) == 1
+
+
+async def test_a_cluster_is_narrowed_once_by_each_word(desk: Desk) -> None:
+    assert (await poll(desk, "orders|tag=a|tag=a")).status == 400
+
+
+async def test_what_one_answer_may_hold_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envoy, "ANSWER_BYTES_MAX", 1000)
+    desk.hold("a")
+    desk.hold("b", tags=("v2",))
+    assert (await poll(desk, "orders")).status == 200
+    said = await poll(desk, "orders", "orders|tag=v2", *[f"orders|zone=z{number}" for number in range(20)])
+    assert said.status == 400
+    assert "ask for fewer" in said.document["message"]
+
+
+async def test_what_is_kept_for_clients_is_bounded_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envoy, "KEPT_BYTES_MAX", 2000)
+    asked = dialect()
+    desk = Desk(asked)
+    desk.hold("a", zone="north")
+    for number in range(50):  # each zone that a client names has an answer of its own
+        assert (await poll(desk, "orders", zone=f"z{number}", priority="zone")).status == 200
+    kept = asked._kept.values()
+    assert sum(len(body) for _, body in kept) == asked._bytes <= 2000
+    desk.hold("a", zone="north", port=81)
+    assert endpoints(await poll(desk, "orders", zone="z49", priority="zone"))[0][2][0][0] == 81
+    assert sum(len(body) for _, body in kept) == asked._bytes

@@ -179,3 +179,19 @@ async def test_what_is_not_understood_is_refused(
     said = await desk.ask(method, target)
     assert said.status == status
     assert sentence in said.document["error"]
+
+
+async def test_a_rule_names_the_service_a_few_times_only(desk: Desk) -> None:
+    desk.hold("a")
+    assert (await ask(desk, f"?rule={'{service}' * 16}")).status == 200
+    said = await ask(desk, f"?rule={'{service}' * 17}")
+    assert said.status == 400
+    assert "up to 16 times" in said.document["error"]
+
+
+async def test_a_service_that_is_named_twice_is_looked_at_once(desk: Desk) -> None:
+    desk.hold("a")
+    once = await http(desk, "?service=orders")
+    before = desk.node.lookups
+    assert await http(desk, "?service=orders" + "&service=orders" * 100) == once
+    assert desk.node.lookups - before == 2

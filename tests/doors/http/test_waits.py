@@ -10,10 +10,13 @@ import trio
 import trio.testing
 
 from gossipreg import Config, open_node
-from gossipreg.doors.http import limits, serve_http
+from gossipreg.doors.http import handlers, limits, serve_http
 from gossipreg.doors.http.answers import encode
+from gossipreg.doors.http.call import Call, Room
 from gossipreg.doors.http.lookups import Lookups
+from gossipreg.doors.http.request import Request
 from gossipreg.doors.http.server import Reception
+from gossipreg.doors.http.waiting import Waiting
 from gossipreg.model import Address
 from tests.doors.http.fake_node import FakeNode, member
 from tests.doors.http.wire import Said, answers, ask, dial, get, put, read_all, read_until, reception
@@ -243,6 +246,21 @@ async def test_what_is_about_everything_is_made_once_for_all_who_waited(fake: Fa
     assert await lookups.shared("/b", 7, make) == b"2"
     assert await lookups.shared("/a", 8, make) == b"3"
     assert await lookups.shared("/a", 7, make) == b"4"
+
+
+async def test_ways_to_wait_are_no_ways_to_have_more_kept(fake: FakeNode) -> None:
+    room = Room(fake, lambda: None, Lookups(fake))
+    index = fake.index()
+    waiting = []
+    for number in range(20):
+        query = {"index": str(index), "wait": f"{number + 1}s"}
+        target = f"/api/v1/services?index={index}&wait={number + 1}s"
+        reply = await handlers.services(Call(room, Request("GET", target), "", query))
+        assert isinstance(reply, Waiting)
+        waiting.append(reply)
+    await fake.register("orders", port=80)
+    assert len({(await reply.answer()).body for reply in waiting}) == 1
+    assert len(room.lookups._shared) == 1
 
 
 # A real node

@@ -38,9 +38,8 @@ def _eureka(data: bytes) -> str:
     again = Posted.of(instance)
     assert again is not None, "what was posted is kept"
     shown = Shown.of(instance, healthy=True)
-    for form in Form:
-        written = shown.written(form, "ADDED")
-        read(form.alone("instance", written))
+    json.loads(Form.JSON.alone("instance", shown.written(Form.JSON, "ADDED")))
+    _parse(Form.XML.alone("instance", shown.written(Form.XML, "ADDED")))
     return f"posted {posted.status} {bool(posted.metadata)}"
 
 
@@ -48,8 +47,11 @@ def _written(tree: Tree) -> None:
     """What was read can be written, in both forms, and is well-formed then."""
     json.loads(json.dumps(tree))
     if tree:
-        parser = expat.ParserCreate()
-        parser.Parse(write_xml("document", tree).encode(), True)
+        _parse(write_xml("document", tree).encode())
+
+
+def _parse(document: bytes) -> None:
+    expat.ParserCreate().Parse(document, True)
 
 
 def _json_seeds() -> Iterator[bytes]:

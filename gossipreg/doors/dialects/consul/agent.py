@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from gossipreg import limits
 from gossipreg.check import Check, CheckReport, Kind
@@ -11,7 +11,8 @@ from gossipreg.doors.dialects.consul import shapes
 from gossipreg.doors.dialects.consul.ask import Ask, json, plain
 from gossipreg.doors.dialects.consul.posted import PostedCheck, PostedService, Table, read_check
 from gossipreg.doors.dialects.consul.shapes import Json
-from gossipreg.doors.http.answers import Answer, Refusal, shown
+from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
+from gossipreg.doors.http.slices import Pace
 from gossipreg.model import Health, Instance, Member, Status
 
 #: The version of Consul's API that this is: its clients compare it.
@@ -236,7 +237,7 @@ async def itself(ask: Ask) -> Answer:
 async def members(ask: Ask) -> Answer:
     """Every member that is remembered."""
     cluster = ask.node.info().cluster
-    return json([_member(each, cluster) for each in ask.node.members()])
+    return Answer(200, await Pace().json_list(_member(each, cluster) for each in ask.node.members()))
 
 
 def _member(member: Member, datacenter: str) -> Json:
@@ -258,14 +259,18 @@ def _member(member: Member, datacenter: str) -> Json:
 async def services(ask: Ask) -> Answer:
     """What this node offers, by id."""
     keep = ask.filter(shapes.service(_ANY))
-    rows = ((each.id, shapes.service(each)) for each in _own(ask))
-    return json({id_: row for id_, row in rows if keep(row)})
+    rows: dict[str, bytes | None] = {}
+    async for each in Pace().over(_own(ask)):
+        row = shapes.service(each)
+        rows[each.id] = encode(row) if keep(row) else None
+    return _by_id(rows)
 
 
 async def service(ask: Ask) -> Answer:
     """One of those."""
     id_ = ask.arguments["id"]
-    found = next((each for each in _own(ask) if each.id == id_), None)
+    mine = ask.node.own(id_)
+    found = None if mine is None else next((each for each in _own(ask, mine.service) if each.id == id_), None)
     if found is None:
         raise Refusal(404, f'unknown service ID: "{id_}"')
     return json(shapes.service(found))
@@ -274,13 +279,14 @@ async def service(ask: Ask) -> Answer:
 async def checks(ask: Ask) -> Answer:
     """The checks that this node runs, by id."""
     keep = ask.filter(shapes.own_checks(_ANY)[0])
-    rows: dict[str, Json] = {}
-    own = {each.id: each for each in _own(ask)}
-    for report in ask.node.checks():
+    rows: dict[str, bytes | None] = {}
+    pace, example = Pace(), shapes.own_checks(_ANY)[0]
+    own = {each.id: each async for each in pace.over(_own(ask))}
+    async for report in pace.over(ask.node.checks()):
         id_, title, notes = ask.memory.titles.of(report)
         there = own.get(report.instance)
-        rows[id_] = {
-            **shapes.own_checks(_ANY)[0],
+        row = {
+            **example,
             "Node": ask.node.name,
             "CheckID": id_,
             "Name": title,
@@ -292,49 +298,58 @@ async def checks(ask: Ask) -> Answer:
             "ServiceTags": [] if there is None else list(there.tags),
             "Type": report.check.kind if report.check.kind is not Kind.COMMAND else "script",
         }
+        rows[id_] = encode(row) if keep(row) else None
     if ask.node.drained is not None:
         out = shapes.node_maintenance(ask.node.name, ask.node.drained or _NO_NODE_REASON)
-        rows[out["CheckID"]] = out
-    for instance in own.values():
-        rows |= {row["CheckID"]: row for row in shapes.own_checks(instance) if row["Type"] == "maintenance"}
-    return json({id_: row for id_, row in rows.items() if keep(row)})
+        rows[out["CheckID"]] = encode(out) if keep(out) else None
+    async for instance in pace.over(own.values()):
+        for row in shapes.own_checks(instance):
+            if row["Type"] == "maintenance":
+                rows[row["CheckID"]] = encode(row) if keep(row) else None
+    return _by_id(rows)
+
+
+def _by_id(rows: Mapping[str, bytes | None]) -> Answer:
+    """An object of ``rows``, which are JSON, by their ids; without those that a filter left out."""
+    return Answer(200, b"{%b}" % b",".join([b"%b:%b" % (encode(id_), row) for id_, row in rows.items() if row]))
 
 
 async def health_by_id(ask: Ask) -> Answer:
     """How one of its instances is, in the status code too."""
     id_ = ask.arguments["id"]
-    found = [each for each in _own(ask) if each.id == id_]
-    return _health(ask, found, f"ServiceId {id_} not found", alone=True)
+    mine = ask.node.own(id_)
+    found = [] if mine is None else [each for each in _own(ask, mine.service) if each.id == id_]
+    return await _health(ask, found, f"ServiceId {id_} not found", alone=True)
 
 
 async def health_by_name(ask: Ask) -> Answer:
     """How its instances of a service are; the worst is in the status code."""
     name = ask.arguments["name"]
-    found = [each for each in _own(ask) if each.service == name]
-    return _health(ask, found, f"ServiceName {name} Not Found", alone=False)
+    return await _health(ask, _own(ask, name), f"ServiceName {name} Not Found", alone=False)
 
 
-def _health(ask: Ask, found: list[Instance], unknown: str, *, alone: bool) -> Answer:
-    if not found:
+async def _health(ask: Ask, found: Iterable[Instance], unknown: str, *, alone: bool) -> Answer:
+    statuses: set[str] = set()
+    rows: list[bytes] = []
+    async for each in Pace().over(found):
+        checks_of = shapes.own_checks(each)
+        status = shapes.worst(checks_of)
+        statuses.add(status)
+        rows.append(encode({"AggregatedStatus": status, "Service": shapes.service(each), "Checks": checks_of}))
+    if not rows:
         raise Refusal(404, unknown)
-    rows: list[dict[str, Any]] = [
-        {
-            "AggregatedStatus": shapes.worst(shapes.own_checks(each)),
-            "Service": shapes.service(each),
-            "Checks": shapes.own_checks(each),
-        }
-        for each in found
-    ]
-    worst = max((row["AggregatedStatus"] for row in rows), key=shapes.STATES.index)
+    worst = max(statuses, key=shapes.STATES.index)
     if ask.query.first("format") == "text":
         return plain(_HTTP_STATUS[worst], worst)
-    return Answer.of(_HTTP_STATUS[worst], rows[0] if alone else rows)
+    return Answer(_HTTP_STATUS[worst], rows[0] if alone else b"[%b]" % b",".join(rows))
 
 
-def _own(ask: Ask) -> list[Instance]:
-    """What this node offers, as everybody sees it."""
-    every = (each for name in ask.node.services() for each in ask.node.lookup(name, healthy=False))
-    return [each for each in every if each.owner == ask.node.name]
+def _own(ask: Ask, service: str | None = None) -> Iterator[Instance]:
+    """What this node offers, of ``service`` or of all, as everybody sees it."""
+    for name in ask.node.services() if service is None else (service,):
+        for each in ask.node.lookup(name, healthy=False):
+            if each.owner == ask.node.name:
+                yield each
 
 
 _ANY: Final = Instance(id="i", service="s", host="127.0.0.1", port=1, zone="z", owner="n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final
 
 from gossipreg.doors.dialects.consul import shapes
@@ -100,7 +100,7 @@ def _shaping(ask: Ask) -> tuple[tuple[str, str], ...]:
     return tuple(pair for pair in ask.query.pairs if pair[0] in ("tag", "near", "node-meta", "filter"))
 
 
-def _seen(ask: Ask, cluster: Cluster, service: str) -> list[Seen]:
+def _seen(ask: Ask, cluster: Cluster, service: str) -> Iterator[Seen]:
     return cluster.seen(ask.node.lookup(service, healthy=False), ask.node.lookup(service))
 
 
@@ -229,7 +229,8 @@ async def health_state(ask: Ask) -> Reply:
 async def _every_check(ask: Ask, cluster: Cluster, pace: Pace) -> bytes:
     """Every check, written down."""
     pieces = (await ask.memory.pieces.all(cluster, pace)).values()
-    nodes = map(encode, _node_checks(cluster, {name for piece in pieces for name in piece.avoided}))
+    checks = _node_checks(cluster, {name for piece in pieces for name in piece.avoided})
+    nodes = [encode(row) async for row in pace.over(checks)]
     return b"[%b]" % b",".join([*nodes, *(piece.checks for piece in pieces if piece.checks)])
 
 
@@ -240,10 +241,11 @@ async def _checks(ask: Ask, cluster: Cluster, pace: Pace) -> Iterator[Json]:
     return chain(nodes, (check for seen in every for check in shapes.own_checks(seen.instance)))
 
 
-def _node_checks(cluster: Cluster, avoided: Container[str]) -> list[Json]:
+def _node_checks(cluster: Cluster, avoided: Container[str]) -> Iterator[Json]:
     """The checks of nodes themselves: one fails if it has failed, or if lookups avoid what it offers."""
-    there = [each for each in cluster.members.values() if each.status is not Status.LEFT]
-    return [shapes.serf(each.name, reachable=shapes.present(each) and each.name not in avoided) for each in there]
+    for each in cluster.members.values():
+        if each.status is not Status.LEFT:
+            yield shapes.serf(each.name, reachable=shapes.present(each) and each.name not in avoided)
 
 
 def _node(cluster: Cluster, name: str) -> Member | None:
@@ -281,18 +283,12 @@ async def execute(ask: Ask) -> Reply:
     limit = ask.query.first("limit") or "0"
     if not limit.isascii() or not limit.isdigit():
         raise Refusal(400, f"limit: {shown(limit)} is not a whole number")
-    cluster, near = ask.cluster(), ask.near()
-    seen = _seen(ask, cluster, name)
+    cluster, near, pace = ask.cluster(), ask.near(), Pace()
+    seen = [each async for each in pace.over(_seen(ask, cluster, name))]
     if not seen:
         raise Refusal(404, f"Query not found: there is no service {shown(name)}, and a query here is a service's name")
-    entries = [cluster.entry(each) for each in (sorted(seen, key=near) if near is not None else seen)]
-    passing = [each for each in entries if shapes.worst(each["Checks"]) == shapes.PASSING]
-    return json(
-        {
-            "Service": name,
-            "Nodes": passing[: int(limit[:6]) or None],
-            "DNS": {"TTL": ""},
-            "Datacenter": cluster.datacenter,
-            "Failovers": 0,
-        }
-    )
+    entries = map(cluster.entry, sorted(seen, key=near) if near is not None else seen)
+    passing = (each for each in entries if shapes.worst(each["Checks"]) == shapes.PASSING)
+    nodes = await pace.json_list(islice(passing, int(limit[:6]) or None))
+    rest = {"DNS": {"TTL": ""}, "Datacenter": cluster.datacenter, "Failovers": 0}
+    return Answer(200, b'{"Service":%b,"Nodes":%b,%b' % (encode(name), nodes, encode(rest)[1:]))

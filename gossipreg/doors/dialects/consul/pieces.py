@@ -6,6 +6,8 @@ one is looked at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 
 from gossipreg.doors.dialects.consul.shapes import Cluster, own_checks
@@ -33,18 +35,31 @@ class Pieces:
 
     async def all(self, cluster: Cluster, pace: Pace) -> dict[str, Piece]:
         """The pieces by their services' names, as they are now."""
-        self._kept = {name: self._piece(name, cluster) async for name in pace.over(self.node.services())}
-        return self._kept
+        pieces: dict[str, Piece] = {}
+        async for _ in pace.over(self._made(cluster, pieces)):
+            pass
+        self._kept = pieces
+        return pieces
 
-    def _piece(self, name: str, cluster: Cluster) -> Piece:
+    def _made(self, cluster: Cluster, into: dict[str, Piece]) -> Iterator[None]:
+        """Put the pieces ``into`` a table, one small step after the other."""
+        for name in self.node.services():
+            kept = self._kept.get(name)
+            if kept is not None and kept.index == self.node.index(name):
+                into[name] = kept
+                yield
+            else:
+                yield from self._piece(name, cluster, into)
+
+    def _piece(self, name: str, cluster: Cluster, into: dict[str, Piece]) -> Iterator[None]:
         index = self.node.index(name)
-        kept = self._kept.get(name)
-        if kept is not None and kept.index == index:
-            return kept
-        found = cluster.seen(self.node.lookup(name, healthy=False), self.node.lookup(name))
-        return Piece(
-            index,
-            tuple(sorted({tag for each in found for tag in each.instance.tags})),
-            b",".join(encode(check) for each in found for check in own_checks(each.instance)),
-            frozenset(each.instance.owner for each in found if not each.reachable),
-        )
+        tags: set[str] = set()
+        checks: list[bytes] = []
+        avoided: set[str] = set()
+        for each in cluster.seen(self.node.lookup(name, healthy=False), self.node.lookup(name)):
+            tags.update(each.instance.tags)
+            checks += map(encode, own_checks(each.instance))
+            if not each.reachable:
+                avoided.add(each.instance.owner)
+            yield
+        into[name] = Piece(index, tuple(sorted(tags)), b",".join(checks), frozenset(avoided))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Any, Final
 
@@ -63,10 +63,15 @@ class Cluster:
     datacenter: str
     members: Mapping[str, Member]
 
-    def seen(self, instances: Iterable[Instance], healthy: Collection[Instance]) -> list[Seen]:
-        """The instances of one service, of which ``healthy`` are returned by lookups."""
+    def seen(self, instances: Collection[Instance], healthy: Collection[Instance]) -> Iterator[Seen]:
+        """The instances of one service, of which ``healthy`` are returned by lookups; each is made when asked for."""
+        if len(healthy) == len(instances):
+            for each in instances:
+                yield Seen(each, self.members.get(each.owner), healthy=True)
+            return
         able = {(each.owner, each.id) for each in healthy}
-        return [Seen(each, self.members.get(each.owner), (each.owner, each.id) in able) for each in instances]
+        for each in instances:
+            yield Seen(each, self.members.get(each.owner), (each.owner, each.id) in able)
 
     # Nodes
 

@@ -23,14 +23,12 @@ from gossipreg.doors.http.call import Room
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.request import Request
 from gossipreg.doors.http.routes import Reply
+from gossipreg.doors.http.slices import Pace
 from gossipreg.errors import GossipregError
 from gossipreg.model import Instance
 
 #: Where its clients look, by default: Spring's, and those of Netflix.
 _ROOTS: Final = ("/eureka", "/eureka/v2")
-
-#: Instances written before others have their turn: some 5 ms.
-_WRITTEN_AT_ONCE: Final = 50
 
 
 @attrs.frozen
@@ -72,32 +70,30 @@ class Desk:
 
     async def everything(self, asked: Asked) -> Answer:
         """All applications."""
-        await self._write(asked.form)
-        return _document(asked.form, self.apps.everything(asked.form))
+        return _document(asked.form, await self.apps.everything(asked.form))
 
     async def delta(self, asked: Asked) -> Answer:
         """What changed in the last minutes."""
-        await self._write(asked.form)
-        return _document(asked.form, self.apps.changes(asked.form))
+        return _document(asked.form, await self.apps.changes(asked.form))
 
     async def app(self, asked: Asked) -> Answer:
         """One application."""
-        app = self.apps.app(asked.app)
+        app = await self.apps.app(asked.app)
         if app is None:
             raise Refusal(404, f"there is no application {shown(asked.app)}")
-        return _document(asked.form, asked.form.alone("application", app.written(asked.form)))
+        return _document(asked.form, asked.form.alone("application", await app.written(asked.form, Pace())))
 
     async def instance(self, asked: Asked) -> Answer:
         """One instance of an application, or the first that has such an id in any."""
-        return _document(asked.form, asked.form.alone("instance", self._found(asked).written(asked.form)))
+        return _document(asked.form, asked.form.alone("instance", (await self._found(asked)).written(asked.form)))
 
     async def vip(self, asked: Asked) -> Answer:
         """The instances with a virtual address."""
-        return _document(asked.form, self.apps.at_address("vipAddress", asked.names["vip"], asked.form))
+        return _document(asked.form, await self.apps.at_address("vipAddress", asked.names["vip"], asked.form))
 
     async def secure_vip(self, asked: Asked) -> Answer:
         """The instances with a secure virtual address."""
-        return _document(asked.form, self.apps.at_address("secureVipAddress", asked.names["vip"], asked.form))
+        return _document(asked.form, await self.apps.at_address("secureVipAddress", asked.names["vip"], asked.form))
 
     # What clients do
 
@@ -126,39 +122,32 @@ class Desk:
         status = asked.query.first("value").upper()
         if status not in STATUSES:
             raise Refusal(400, f"value: {shown(status)} is none of {', '.join(STATUSES)}")
-        await self.overrides.set(self._to_override(asked), status)
+        await self.overrides.set(await self._to_override(asked), status)
         return Answer(200)
 
     async def clear_status(self, asked: Asked) -> Answer:
         """Leave an instance's status to its client again."""
-        instance = self._to_override(asked)
+        instance = await self._to_override(asked)
         await self.overrides.lift(instance.service, instance.id)
         return Answer(200)
 
-    def _to_override(self, asked: Asked) -> Instance:
+    async def _to_override(self, asked: Asked) -> Instance:
         """The instance that is meant. One that another node owns is for operators only, as in the native API."""
-        found = self._found(asked)
+        found = await self._found(asked)
         if found.source.owner != self.leases.node.name:
             asked.check(Scope.OPERATOR)
         return found.source
 
-    def _found(self, asked: Asked) -> Shown:
+    async def _found(self, asked: Asked) -> Shown:
         """The instance that is named. Raises a 404 ``Refusal``."""
         if "app" in asked.names:
-            app = self.apps.app(asked.app)
+            app = await self.apps.app(asked.app)
             found = None if app is None else app.instances.get(asked.id)
         else:
-            found = self.apps.instance(asked.id)
+            found = await self.apps.instance(asked.id)
         if found is None:
             raise Refusal(404, f"there is no instance {shown(asked.id)}")
         return found
-
-    async def _write(self, form: Form) -> None:
-        """Write what is new, a part at a time: the first answer of a large registry takes a second, and others wait."""
-        for number, instance in enumerate(self.apps.unwritten(form), start=1):
-            instance.written(form)
-            if number % _WRITTEN_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
 
 
 Handler = Callable[[Desk, Asked], Awaitable[Answer]]

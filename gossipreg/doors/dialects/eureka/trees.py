@@ -55,18 +55,26 @@ class Form(enum.Enum):
         end = f"</{name}>".encode()
         return part.removesuffix(end) + self.part(key, text) + end
 
-    def application(self, name: str, instances: Iterable[bytes]) -> bytes:
-        """An application as it is written below others, of instances that each are written by themselves."""
-        if self is Form.JSON:
-            return b'{"name":%b,"instance":[%b]}' % (self.part("name", name), b",".join(instances))
-        return b"<application>%b%b</application>" % (self.part("name", name), b"".join(instances))
+    def application(self, name: str, instances: list[bytes]) -> list[bytes]:
+        """An application as it is written below others, of instances that each are written by themselves.
 
-    def applications(self, head: Tree, parts: Iterable[bytes]) -> bytes:
+        In parts, which are not joined here: documents are large, and each copy of one takes milliseconds.
+        """
+        if self is Form.JSON:
+            return [b'{"name":%b,"instance":[' % self.part("name", name), b",".join(instances), b"]}"]
+        return [b"<application>%b" % self.part("name", name), *instances, b"</application>"]
+
+    def applications(self, head: Tree, applications: Iterable[list[bytes]]) -> bytes:
         """The document of applications that each are written by themselves, after what is said of all."""
         if self is Form.JSON:
-            return b'{"applications":%b,"application":[%b]}}' % (self.part("", head)[:-1], b",".join(parts))
-        said = b"".join([self.part(key, value) for key, value in head.items()])
-        return b"<applications>%b%b</applications>" % (said, b"".join(parts))
+            begin, comma, end = b'{"applications":%b,"application":[' % self.part("", head)[:-1], b",", b"]}}"
+        else:
+            said = b"".join([self.part(key, value) for key, value in head.items()])
+            begin, comma, end = b"<applications>%b" % said, b"", b"</applications>"
+        parts = [begin]
+        for number, application in enumerate(applications):
+            parts += [comma, *application] if number else application
+        return b"".join([*parts, end])
 
     def alone(self, name: str, part: bytes) -> bytes:
         """The document that has but one ``part``."""

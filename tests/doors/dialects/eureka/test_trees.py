@@ -80,7 +80,7 @@ def test_applications_are_put_together_of_their_parts(form: Form) -> None:
     found = {"name": "ORDERS", "instance": [{"app": "ORDERS"}, {"app": "ORDERS"}]}
     document = form.applications({"versions__delta": "7"}, [app, app])
     assert read(document)["applications"] == {"versions__delta": "7", "application": [found, found]}
-    assert read(form.alone("application", app)) == {"application": found}
+    assert read(form.alone("application", b"".join(app))) == {"application": found}
 
 
 def test_no_applications_are_an_empty_list() -> None:
