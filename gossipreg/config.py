@@ -504,9 +504,9 @@ def _key_bytes(text: str) -> bytes:
     try:
         key = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
-        raise ConfigError("the key is not base64: make one with `gossipreg keygen`") from None
+        raise ConfigError("the key is not base64: make one with `gossipreg keygen --out FILE`") from None
     if len(key) != KEY_BYTES:
-        raise ConfigError(f"the key has {len(key)} bytes, not {KEY_BYTES}: make one with `gossipreg keygen`")
+        raise ConfigError(f"the key has {len(key)} bytes, not {KEY_BYTES}: make one with `gossipreg keygen --out FILE`")
     return key
 
 

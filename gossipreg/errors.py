@@ -23,6 +23,10 @@ class InsecureError(ConfigError):
     """Gossip in clear was asked for beyond loopback, without saying ``--insecure``."""
 
 
+class UnsafeFile(ConfigError):
+    """A file or directory that others can read or change; the sentence says what to type."""
+
+
 class BindError(GossipregError):
     """The address to listen on cannot be had."""
 

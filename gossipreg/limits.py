@@ -155,6 +155,9 @@ CHECK_STREAK_MAX: Final = 100
 #: Largest snapshot of what could be called lately (bytes): ten thousand instances take 3 MB.
 SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024
 
+#: Largest file of settings, definitions, tokens or keys (bytes). Ten thousand definitions take 2 MB.
+FILE_BYTES_MAX: Final = 16 * 1024 * 1024
+
 #: Length of a check's URL or address (characters), of its headers together, and of its command line.
 CHECK_TARGET_CHARS_MAX: Final = 2048
 CHECK_HEADERS_CHARS_MAX: Final = 8192

@@ -50,7 +50,7 @@ def refusal(made: type[Any], **values: Any) -> str:
         ({"join": {"a": 1}}, "join: {'a': 1} is not a list of strings"),
         ({"join": ["a", "b:c"]}, "join: cannot read the port of 'b:c'"),
         ({"key": 5}, "key: it is not a string"),
-        ({"key": "secret"}, "key: the key is not base64: make one with `gossipreg keygen`"),
+        ({"key": "secret"}, "key: the key is not base64: make one with `gossipreg keygen --out FILE`"),
         ({"credential_key": "c2hvcnQ="}, "credential_key: the key has 5 bytes, not 32"),
         ({"key": KEY, "key_file": "key"}, "key: key_file is given, too: give one of them, not both"),
         (

@@ -15,6 +15,7 @@ from gossipreg.cli import show
 from gossipreg.cli.client import Agent
 from gossipreg.config import DEFAULT_HTTP
 from gossipreg.errors import ConfigError
+from gossipreg.runtime.files import read_secret
 
 #: The variable that holds a token. There is no flag for one: everybody on the machine reads command lines with ``ps``.
 TOKEN_VARIABLE = "GOSSIPREG_TOKEN"  # noqa: S105 -- its name
@@ -74,7 +75,7 @@ def token(file: Path | None) -> str | None:
     else:
         where = f"--token-file {file}"
         try:
-            text = file.read_text("utf-8")
+            text = read_secret(file).decode()
         except OSError as error:
             raise ConfigError(f"cannot read {file}: {error.strerror}") from None
         except UnicodeDecodeError:

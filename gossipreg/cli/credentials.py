@@ -12,6 +12,8 @@ from gossipreg.cli import show
 from gossipreg.cli.asking import asks_agent
 from gossipreg.cli.client import Agent
 from gossipreg.cli.page import command
+from gossipreg.errors import UnsafeFile
+from gossipreg.runtime.files import read_secret
 
 _HIDDEN: Final = "********"
 
@@ -47,8 +49,10 @@ def credentials_in(file: Path) -> dict[str, str]:
     import tomllib  # most commands read no file
 
     try:
-        text = file.read_text("utf-8")
+        text = read_secret(file).decode()
         found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except UnsafeFile:
+        raise
     except OSError as error:
         raise _refused(f"cannot read {file}: {error.strerror}") from None
     except (ValueError, RecursionError):  # whose own words may quote a character of a password

@@ -13,6 +13,7 @@ from gossipreg.cli.asking import as_json
 from gossipreg.cli.page import command
 from gossipreg.config import KEY_BYTES, key_id
 from gossipreg.errors import GossipregError
+from gossipreg.runtime.files import MAKE
 
 
 @command()
@@ -43,7 +44,7 @@ def keygen(out: Path | None, *, as_json: bool) -> None:
 
 def _write_once(path: Path, text: str) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(path, MAKE, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(text + "\n")
     except FileExistsError:

@@ -144,10 +144,15 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[Found]:
 
 
 def _from_file(file: Path) -> Iterator[Found]:
-    for key, value in _flat(read_toml(file), file):
+    for key, value in _flat(read_toml(file, is_secret=_has_secrets), file):
         if key not in SETTINGS:
             raise ConfigError(f"{file}: unknown key {key!r}: {_hint(key)}")
         yield Found(key, SETTINGS[key].kind.from_file(value), f"{file}: {key}")
+
+
+def _has_secrets(document: Mapping[str, Any]) -> bool:
+    """Whether only the agent's user may read the file."""
+    return not document.keys().isdisjoint(("key", "credential_key"))
 
 
 def _flat(table: Mapping[str, Any], file: Path) -> Iterator[tuple[str, Any]]:

@@ -21,6 +21,7 @@ from gossipreg.check import Kind, read_checks
 from gossipreg.config import SERVICES
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.protocol.registry.credentials import packed
+from gossipreg.runtime.files import check_directory
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.offers import Definition
 from gossipreg.runtime.toml import read_toml
@@ -77,6 +78,8 @@ class DefinitionFiles:
         if self.directory is None:
             return
         try:
+            if self.commands:  # a file that anybody can add would run what anybody writes into it
+                check_directory(self.directory)
             names = sorted(each.name for each in self.directory.iterdir())
         except OSError as error:
             raise ConfigError(
@@ -85,7 +88,7 @@ class DefinitionFiles:
         yield from (self.directory / name for name in names if name.endswith(".toml") and name[0] != ".")
 
     def _placed(self, file: Path) -> Iterator[Placed]:
-        document = read_toml(file)
+        document = read_toml(file, is_secret=_has_credentials, trusted=self.commands)
         if file != self.file and document.keys() - {SERVICES}:
             unknown = min(document.keys() - {SERVICES})
             raise ConfigError(f"{file}: unknown key {unknown!r}: write [[services]], and below it service and port")
@@ -116,6 +119,12 @@ class DefinitionFiles:
         offer.instance.check()
         offer.check_room()
         return definition
+
+
+def _has_credentials(document: Mapping[str, Any]) -> bool:
+    """Whether only the agent's user may read the file."""
+    tables = document.get(SERVICES)
+    return isinstance(tables, list) and any("credentials" in table for table in tables if isinstance(table, Mapping))
 
 
 def _collections(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -31,6 +31,7 @@ from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpac
 from gossipreg.protocol.registry.roles import fenced
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, message_of, pack
+from gossipreg.runtime.files import MAKE, read_file
 
 if TYPE_CHECKING:
     from gossipreg.runtime.life import Life
@@ -174,7 +175,8 @@ def _write(path: Path, cluster: str, member: str, services: Services, terms: tup
     """Put it at ``path``, wholly or not at all. Raises ``OSError``."""
     body = _packed(path, cluster, services, terms)
     new = path.with_name(f"{path.name}.new-{member}")  # others may keep theirs at the same path
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    new.unlink(missing_ok=True)  # what a killed process left
+    descriptor = os.open(new, MAKE, 0o600)
     try:
         with open(descriptor, "wb") as file:
             file.write(_MAGIC + _digest(body) + body)
@@ -211,8 +213,8 @@ def _as_claimed(instance: Instance) -> Instance:
 def _read(path: Path, cluster: str, now: float) -> Known | None:
     """What the file says, if it is of use. Raises ``StorageError``."""
     try:
-        with path.open("rb") as file:
-            data = file.read(limits.SNAPSHOT_BYTES_MAX + 1)
+        read = read_file(path, limits.SNAPSHOT_BYTES_MAX)
+        read.check_trusted()
     except FileNotFoundError:
         if not path.parent.is_dir():
             raise StorageError(f"snapshot: there is no directory {path.parent}: make it, or name another") from None
@@ -224,7 +226,7 @@ def _read(path: Path, cluster: str, now: float) -> Known | None:
         remedy = "make it a file that this user can read and write, or name another"
         raise StorageError(f"snapshot: cannot read {path}: {error.strerror}: {remedy}") from None
     try:
-        known = _unpacked(data, cluster)
+        known = _unpacked(read.content, cluster)
     except _Unusable as flaw:
         _set_aside(path, str(flaw))
         return None
@@ -240,8 +242,6 @@ class _Unusable(Exception):
 
 def _unpacked(data: bytes, cluster: str) -> Known:
     body = data[len(_MAGIC) + _DIGEST_BYTES :]
-    if len(data) > limits.SNAPSHOT_BYTES_MAX:
-        raise _Unusable("it is too large")
     if not data.startswith(_MAGIC):
         raise _Unusable("it is no snapshot, or of another version")
     if data[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES] != _digest(body):

@@ -18,7 +18,7 @@ import trio
 from gossipreg import limits
 from gossipreg.config import DEFAULT_PORT, Config, parse_key
 from gossipreg.counters import all_at_zero
-from gossipreg.errors import ConfigError
+from gossipreg.errors import ConfigError, UnsafeFile
 from gossipreg.model import Address, is_name
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.credentials import Keyring
@@ -27,6 +27,7 @@ from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
 from gossipreg.runtime.changes import Changes
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
+from gossipreg.runtime.files import read_secret
 from gossipreg.runtime.life import Life
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.own_address import OwnAddress
@@ -229,18 +230,21 @@ def _keyring_of(config: Config, gossip_key: bytes | None) -> Keyring:
     keys = tuple(parse_key(line, where=where) for line in lines)
     if gossip_key in keys:
         raise ConfigError(
-            f"{where}: it holds the key of the gossip, which all members have: make another with `gossipreg keygen`"
+            f"{where}: it holds the key of the gossip, which all members have: "
+            "make another with `gossipreg keygen --out FILE`"
         )
     return Keyring(config.cluster, keys)
 
 
 def _text_of_keys(setting: str, path: Path) -> str:
     try:
-        return path.read_text("ascii")
+        return read_secret(path).decode("ascii")
+    except UnsafeFile as unsafe:
+        raise UnsafeFile(f"{setting}: {unsafe}") from None
     except OSError as error:
         raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{setting}: {path} holds no key: make one with `gossipreg keygen`") from None
+        raise ConfigError(f"{setting}: {path} holds no key: make one with `gossipreg keygen --out FILE`") from None
 
 
 def _name_of(config: Config, saved: Saved | None, address: Address) -> str:

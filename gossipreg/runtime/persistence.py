@@ -26,6 +26,7 @@ import hashlib
 import itertools
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -33,8 +34,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from gossipreg.errors import StorageError
+from gossipreg.errors import StorageError, UnsafeFile
 from gossipreg.model import Address
+from gossipreg.runtime.files import MAKE, check_directory, check_regular, check_status
 from gossipreg.runtime.saved import (
     CHECKS,
     DRAIN,
@@ -53,6 +55,9 @@ if TYPE_CHECKING:
 
 DATABASE: Final = "gossipreg.db"
 LOCK: Final = "gossipreg.lock"
+
+#: A link in the lock's place would have another file locked and emptied, a pipe would wait for a reader.
+_LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 #: Raised when the table changes. Every version keeps the row that tells it where `_damage` looks.
 _SCHEMA: Final = 1
@@ -90,13 +95,16 @@ class Store:
     def open(cls, directory: Path) -> Store:
         """Take ``directory`` for this process; it is made if missing, for its owner only.
 
-        Raises ``StorageError`` if another process has it, or if it cannot be written. A database that cannot be used is
+        Raises ``StorageError`` if another process has it, or if it cannot be written, and ``UnsafeFile`` if others can
+        change what is in it. A database that cannot be used is
         set aside under another name, and a new one begun.
         """
         with _explained(directory), contextlib.ExitStack() as undo:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            check_directory(directory)
+            lock = os.open(directory / LOCK, _LOCK_FLAGS, 0o600)
             undo.callback(os.close, lock)
+            check_regular(os.fstat(lock))
             _take(lock, directory)
             connection, warnings = _open_database(directory / DATABASE)
             undo.pop_all()
@@ -404,6 +412,7 @@ def _open_database(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
     """A database that is whole: the one at ``path`` or, with warnings, a new one in its place."""
     warnings: list[str] = []
     for _ in range(2):
+        _check_files(path)
         if path.exists() and not os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK):
             warnings.append(_set_aside(path, "this user may not read and write it"))
         if not path.exists():
@@ -419,6 +428,19 @@ def _open_database(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
                 return connection, tuple(warnings)
         warnings.append(_set_aside(path, damage))
     raise StorageError(f"cannot use the data directory {path.parent}: even a new {path.name} is damaged: {damage}")
+
+
+def _check_files(path: Path) -> None:
+    """Raise ``UnsafeFile`` for a link in place of the database or its journal, and for one that others can change."""
+    for file in (path, _journal(path)):
+        try:
+            status = file.lstat()
+        except FileNotFoundError:
+            continue
+        if stat.S_ISLNK(status.st_mode):
+            raise UnsafeFile(f"{file} is a link, and SQLite would follow it: put the file itself there, or remove it")
+        if os.access(file, os.R_OK | os.W_OK):
+            check_status(file, status)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -484,7 +506,7 @@ def _create(path: Path) -> None:
     new = path.with_name(path.name + ".new")
     for leftover in (new, _journal(new)):
         leftover.unlink(missing_ok=True)
-    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # SQLite alone would let others read it
+    os.close(os.open(new, MAKE, 0o600))  # SQLite alone would let others read it
     with contextlib.closing(_connect(new)) as connection:
         version = str(_SCHEMA).encode()
         connection.execute(_TABLE)

@@ -41,7 +41,7 @@ def check_safety(bind: Address, config: Config, *, sealed: bool) -> None:
     if sealed or config.insecure or ipaddress.ip_address(bind.host).is_loopback:
         return
     raise InsecureError(
-        f"cannot bind {bind} without a key: run `gossipreg keygen > key` and pass --key-file key, "
+        f"cannot bind {bind} without a key: run `gossipreg keygen --out key` and pass --key-file key, "
         "or --insecure on a trusted network"
     )
 

@@ -20,6 +20,7 @@ import pytest
 from gossipreg.cli.client import Agent
 from tests.cli.conftest import Ran
 from tests.cli.terminals import terminal
+from tests.hidden import hidden
 
 #: How long anything here may take before the test has failed (seconds).
 PATIENCE = 20.0
@@ -208,11 +209,11 @@ def test_files_define_services_and_are_read_again_on_sighup(start: Starter, tmp_
 
 def test_services_with_credentials_want_a_key_that_seals_them(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
-    file.write_text('[[services]]\nservice = "pg"\nport = 80\ncredentials = { password = "hunter2" }\n')
+    hidden(file, '[[services]]\nservice = "pg"\nport = 80\ncredentials = { password = "hunter2" }\n')
     sentence = f"gossipreg: {file}: service 1: credentials: there is no key to seal them: set credential_key_file\n"
     assert fails("--services-dir", str(tmp_path)) == Ran(2, "", sentence)
     assert fails("--services-dir", str(tmp_path), "--check-config") == Ran(2, "", sentence)
-    (tmp_path / "key").write_text(base64.b64encode(b"k" * 32).decode())
+    hidden(tmp_path / "key", base64.b64encode(b"k" * 32))
     keyed = ("--services-dir", str(tmp_path), "--credential-key-file", str(tmp_path / "key"))
     assert fails(*keyed, "--check-config") == Ran(0, "ok, with 1 service defined\n", "")
     file.write_text('[[services]]\nservice = "pg"\nport = 80\ncredentials = { password = ["hunter2"] }\n')
@@ -310,3 +311,15 @@ def test_a_setting_that_cannot_be_used_is_one_line_and_status_2(arguments: tuple
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert ran.err.startswith("gossipreg: ")
     assert named in ran.err
+
+
+def test_a_key_or_a_data_directory_that_others_can_touch_is_one_line_and_status_2(tmp_path: Path) -> None:
+    key = hidden(tmp_path / "key", base64.b64encode(b"k" * 32))
+    key.chmod(0o644)
+    sentence = f"gossipreg: key_file: {key} is secret, and every user of this machine can open it (mode 0644): "
+    assert fails("--key-file", str(key)) == Ran(2, "", f"{sentence}run chmod 600 {key}\n")
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o775)
+    sentence = f"gossipreg: {data} can be changed by its group (mode 0775): run chmod go-w {data}\n"
+    assert fails("--data-dir", str(data)) == Ran(2, "", sentence)

@@ -10,6 +10,7 @@ import pytest
 from gossipreg.cli import cli
 from tests.cli.conftest import Ran
 from tests.cli.fake_agent import FakeAgent
+from tests.hidden import hidden
 
 TOKEN = "a-token-that-is-secret"
 
@@ -27,7 +28,7 @@ def test_a_token_is_taken_from_a_file_before_the_environment(
 ) -> None:
     monkeypatch.setenv("GOSSIPREG_TOKEN", "another")
     file = tmp_path / "token"
-    file.write_text(f"{TOKEN}\n")
+    hidden(file, f"{TOKEN}\n")
     assert ask("members", "--token-file", str(file)).status == 0
     assert fake.authorizations == [f"Bearer {TOKEN}"]
 
@@ -40,7 +41,7 @@ def test_without_a_token_none_is_shown(ask: Callable[..., Ran], fake: FakeAgent)
 @pytest.mark.parametrize("text", ["", "\n", "two words", "two\nlines", "\x00", "schlüssel"])
 def test_a_file_without_a_token_is_refused_and_not_quoted(ask: Callable[..., Ran], tmp_path: Path, text: str) -> None:
     file = tmp_path / "token"
-    file.write_text(text)
+    hidden(file, text)
     assert ask("members", "--token-file", str(file)) == Ran(
         2,
         "",

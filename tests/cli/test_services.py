@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import Ran
 from tests.cli.fake_agent import INSTANCE, FakeAgent
+from tests.hidden import hidden
 
 
 def test_services_are_counted(ask: Callable[..., Ran]) -> None:
@@ -139,7 +140,7 @@ SECRET = "hunter2"
 def test_credentials_are_read_from_a_file_and_not_written(
     fake: FakeAgent, ask: Callable[..., Ran], tmp_path: Path, name: str, text: str
 ) -> None:
-    (tmp_path / name).write_text(text)
+    hidden(tmp_path / name, text)
     ran = ask("register", "pg", "--port", "5432", "--credentials-file", str(tmp_path / name))
     assert fake.requests[-1][2]["credentials"] == {"user": "app", "password": SECRET}
     assert (ran.status, SECRET in ran.out + ran.err) == (0, False)
@@ -162,7 +163,7 @@ def test_a_file_that_holds_no_credentials_is_named_and_not_quoted(
     ask: Callable[..., Ran], tmp_path: Path, text: str
 ) -> None:
     file = tmp_path / "pg"
-    file.write_text(text)
+    hidden(file, text)
     ran = ask("register", "pg", "--port", "5432", "--credentials-file", str(file))
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert str(file) in ran.err

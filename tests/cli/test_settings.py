@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from gossipreg.cli.settings import SETTINGS, load, misspelt
 from gossipreg.config import AgentConfig, Settings
 from gossipreg.errors import ConfigError
+from tests.hidden import hidden
 
 
 def toml(directory: Path, text: str) -> Path:
     path = directory / "agent.toml"
-    path.write_text(text)
-    return path
+    return hidden(path, text)
 
 
 def refusal(

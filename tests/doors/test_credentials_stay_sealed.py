@@ -35,6 +35,7 @@ from gossipreg.doors.http.routes import ROUTES
 from gossipreg.protocol.wire.sealing import ClearSeal
 from gossipreg.protocol.wire.streams import StreamCodec
 from tests.drills.waiting import eventually
+from tests.hidden import hidden
 from tests.runtime.nodes import config
 
 #: Letters and digits, so that no door's way of escaping text changes it.
@@ -274,9 +275,9 @@ async def registered(doors: list[Doors], directory: Path) -> None:
     assert await ann.ask("PUT", "/api/v1/maintenance/pg-1?reason=disk") == 200
     assert await ann.ask("DELETE", "/api/v1/maintenance/pg-1") == 200
     file = directory / "login.toml"
-    file.write_text(f'user = "app"\npassword = "{SECRET}"\n')
+    hidden(file, f'user = "app"\npassword = "{SECRET}"\n')
     await command(ann, f"register pg --port 5434 --id pg-3 --credentials-file {file} --json")
-    file.write_text(SECRET)
+    hidden(file, SECRET)
     await command(ann, f"register pg --port 5435 --id pg-4 --credentials-file {file}")
 
 

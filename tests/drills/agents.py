@@ -29,6 +29,7 @@ import trio
 from gossipreg.config import KEY_BYTES, parse_key
 from tests.drills.asking import Answer, ask, follow
 from tests.drills.waiting import PATIENCE, T, eventually, gathered
+from tests.hidden import hidden
 
 #: Ports below those that the kernel hands out by itself, so that an address stays free while its agent is down.
 _FIXED_PORTS: Final = range(20_000, 32_000)
@@ -181,7 +182,7 @@ def key_file(directory: Path, name: str) -> str:
     """The file of that name with a key in it, made when it is first asked for."""
     file = directory / name
     if not file.exists():
-        file.write_text(base64.b64encode(os.urandom(KEY_BYTES)).decode())
+        hidden(file, base64.b64encode(os.urandom(KEY_BYTES)))
     return str(file)
 
 

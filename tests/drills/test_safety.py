@@ -14,7 +14,7 @@ async def test_gossip_in_clear_beyond_loopback_is_refused(host: str, agents: Age
     ended = await agents.fails("a", "--bind", f"{host}:0")
     assert (ended.status, ended.out) == (2, "")
     assert ended.err == (
-        f"gossipreg: cannot bind {host}:0 without a key: run `gossipreg keygen > key` and pass --key-file key, "
+        f"gossipreg: cannot bind {host}:0 without a key: run `gossipreg keygen --out key` and pass --key-file key, "
         "or --insecure on a trusted network\n"
     )
 

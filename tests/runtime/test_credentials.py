@@ -16,6 +16,7 @@ from gossipreg.config import AgentConfig, Config, key_id
 from gossipreg.runtime.definitions import Placed, define
 from gossipreg.runtime.offers import Definition
 from gossipreg.runtime.persistence import DATABASE
+from tests.hidden import hidden
 from tests.runtime.nodes import PATIENCE, config
 
 LOGIN = {"user": "app", "password": "correct horse"}
@@ -151,7 +152,7 @@ async def test_a_key_is_changed_step_by_step_while_all_can_read(tmp_path: Path) 
     file = tmp_path / "keys"
 
     async def live(*keys: str) -> Instance:
-        file.write_text("\n".join(keys) + "\n\n")
+        hidden(file, "\n".join(keys) + "\n\n")
         async with open_node(config("ann", credential_key_file=file)) as node:
             made = await node.register("pg", port=5432, credentials=LOGIN)
             assert node.credentials(made) == LOGIN
@@ -166,7 +167,7 @@ async def test_what_is_kept_on_disk_is_sealed_anew_when_the_key_is_changed(tmp_p
     file = tmp_path / "keys"
 
     def keys(*texts: str) -> Config:
-        file.write_text("\n".join(texts))
+        hidden(file, "\n".join(texts))
         return config("ann", data_dir=tmp_path / "kept", credential_key_file=file)
 
     with trio.fail_after(PATIENCE):
@@ -187,7 +188,7 @@ async def test_what_is_withdrawn_while_others_are_sealed_anew_does_not_come_back
     file = tmp_path / "keys"
 
     def keys(*texts: str) -> Config:
-        file.write_text("\n".join(texts))
+        hidden(file, "\n".join(texts))
         return config("ann", data_dir=tmp_path / "kept", credential_key_file=file)
 
     with trio.fail_after(PATIENCE):
@@ -225,12 +226,12 @@ async def test_a_key_that_cannot_be_used_is_refused(options: dict[str, str], sen
     ("content", "sentence"),
     [
         (None, "credential_key_file: cannot read {}: No such file or directory"),
-        (b"\xff", "credential_key_file: {} holds no key: make one with `gossipreg keygen`"),
+        (b"\xff", "credential_key_file: {} holds no key: make one with `gossipreg keygen --out FILE`"),
         (b"\n\n", "credential_key_file {}: 0 keys are not 1 to 16, one a line"),
         (f"{OLD}\n".encode() * 17, "credential_key_file {}: 17 keys are not 1 to 16, one a line"),
         (
             f"{OLD}\nsecret!\n".encode(),
-            "credential_key_file {}: the key is not base64: make one with `gossipreg keygen`",
+            "credential_key_file {}: the key is not base64: make one with `gossipreg keygen --out FILE`",
         ),
     ],
 )
@@ -239,7 +240,7 @@ async def test_a_file_of_keys_that_cannot_be_used_is_named(
 ) -> None:
     file = tmp_path / "keys"
     if content is not None:
-        file.write_bytes(content)
+        hidden(file, content)
     with pytest.raises(ConfigError) as refused:
         async with open_node(config(credential_key_file=file)):
             pass

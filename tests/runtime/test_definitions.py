@@ -433,3 +433,22 @@ async def test_maintenance_outlives_a_restart(files: Files, tmp_path: Path) -> N
     async with open_node(kept) as node:
         await files.apply(node)
         assert [instance.reason for instance in node.lookup("orders", healthy=False)] == ["new disk"]
+
+
+def test_a_file_with_credentials_that_others_can_read_is_wrong(files: Files) -> None:
+    file = files.write("pg.toml", '[[services]]\nservice = "pg"\nport = 5432\ncredentials = { password = "x" }\n')
+    file.chmod(0o644)
+    assert files.wrong().startswith(f"{file} is secret, and every user of this machine can open it (mode 0644): ")
+    file.chmod(0o600)
+    assert files.files.read().wrong == ()
+
+
+def test_where_checks_may_run_commands_nobody_else_may_write_the_files(files: Files) -> None:
+    file = files.write("web.toml", '[[services]]\nservice = "web"\nport = 80\n')
+    file.chmod(0o664)
+    assert DefinitionFiles(None, files.directory, commands=False).read().wrong == ()
+    assert files.wrong().startswith(f"{file} can be changed by its group (mode 0664): ")
+    file.chmod(0o644)
+    assert files.files.read().wrong == ()
+    files.directory.chmod(0o770)
+    assert files.wrong().startswith(f"{files.directory} can be changed by its group (mode 0770): ")

@@ -267,7 +267,7 @@ def test_a_file_that_cannot_be_read_is_set_aside_if_it_can(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", denied)
+        patch.setattr(os, "open", denied)
         assert _read(path, "default", 0.0) is None
     assert "is not used (it cannot be read: Permission denied): it was set aside" in caplog.text
     assert path.with_name("last.aside-1").read_bytes() == content

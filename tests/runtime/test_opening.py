@@ -16,6 +16,7 @@ from gossipreg.model import Address
 from gossipreg.runtime import opening as module
 from gossipreg.runtime.persistence import DATABASE, Store
 from gossipreg.runtime.saved import Saved
+from tests.hidden import hidden
 from tests.runtime.nodes import PATIENCE, QUICK, config
 
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -69,8 +70,8 @@ async def test_of_two_nodes_of_one_name_the_younger_stops_in_the_middle_of_its_b
     ("options", "sentence"),
     [
         ({"key": KEY, "key_file": "key"}, "key: key_file is given, too: give one of them, not both"),
-        ({"key": "short"}, "key: the key is not base64: make one with `gossipreg keygen`"),
-        ({"key": "c2hvcnQ="}, "key: the key has 5 bytes, not 32: make one with `gossipreg keygen`"),
+        ({"key": "short"}, "key: the key is not base64: make one with `gossipreg keygen --out FILE`"),
+        ({"key": "c2hvcnQ="}, "key: the key has 5 bytes, not 32: make one with `gossipreg keygen --out FILE`"),
     ],
 )
 async def test_a_key_that_cannot_be_used_is_refused(options: dict[str, str], sentence: str) -> None:
@@ -84,14 +85,14 @@ async def test_a_key_that_cannot_be_used_is_refused(options: dict[str, str], sen
     ("content", "sentence"),
     [
         (None, "cannot read {}: No such file or directory"),
-        (b"\xff" * 32, "{} holds no key: make one with `gossipreg keygen`"),
-        (b"c2hvcnQ=\n", "{}: the key has 5 bytes, not 32: make one with `gossipreg keygen`"),
+        (b"\xff" * 32, "{} holds no key: make one with `gossipreg keygen --out FILE`"),
+        (b"c2hvcnQ=\n", "{}: the key has 5 bytes, not 32: make one with `gossipreg keygen --out FILE`"),
     ],
 )
 async def test_a_key_file_that_cannot_be_used_is_named(content: bytes | None, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "key"
     if content is not None:
-        file.write_bytes(content)
+        hidden(file, content)
     with pytest.raises(ConfigError) as refused:
         async with open_node(config(key_file=file)):
             pass
@@ -100,7 +101,7 @@ async def test_a_key_file_that_cannot_be_used_is_named(content: bytes | None, se
 
 async def test_a_key_from_a_file_and_the_same_key_are_one(tmp_path: Path) -> None:
     file = tmp_path / "key"
-    file.write_text(f"{KEY}\n")
+    hidden(file, f"{KEY}\n")
     with trio.fail_after(PATIENCE):
         async with open_node(config("a", key=KEY)) as one, open_node(config("b", one, key_file=file)) as other:
             await other.register("orders", port=80)

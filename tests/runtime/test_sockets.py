@@ -148,6 +148,6 @@ def test_beyond_loopback_it_is_sealed_or_known_to_be_insecure(host: str) -> None
     with pytest.raises(InsecureError) as refused:
         check_safety(address, Config(), sealed=False)
     assert str(refused.value) == (
-        f"cannot bind {address} without a key: run `gossipreg keygen > key` and pass --key-file key, "
+        f"cannot bind {address} without a key: run `gossipreg keygen --out key` and pass --key-file key, "
         "or --insecure on a trusted network"
     )

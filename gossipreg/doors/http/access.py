@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -100,7 +99,7 @@ class Access:
 
 
 def _read(file: Path) -> Iterator[Token]:
-    document = read_toml(file)
+    document = read_toml(file, is_secret=_has_tokens_in_clear, trusted=True)
     for key in document:
         if key != "tokens":
             raise ConfigError(f"{file}: unknown key {key!r}: write a [[tokens]] for each token")
@@ -120,16 +119,12 @@ def _read(file: Path) -> Iterator[Token]:
         names.add(token.name)
         digests.add(token.digest)
         yield token
-    if any("token" in table for table in tables):
-        _check_hidden(file)
 
 
-def _check_hidden(file: Path) -> None:
-    """Refuse a file of tokens that every user of the machine can read. Digests may be read: they open nothing."""
-    if file.stat().st_mode & stat.S_IROTH:
-        raise ConfigError(
-            f"{file}: every user of this machine can read these tokens: run chmod o-r {file}, or write token_sha256"
-        )
+def _has_tokens_in_clear(document: Mapping[str, Any]) -> bool:
+    """Whether the file must be hidden. Digests may be read: they open nothing."""
+    tables = document.get("tokens")
+    return isinstance(tables, list) and any("token" in table for table in tables if isinstance(table, dict))
 
 
 def _token(table: Mapping[str, Any], where: str) -> Token:

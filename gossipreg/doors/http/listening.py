@@ -51,9 +51,11 @@ def listen_at_file(asked: SocketFile) -> Iterator[trio.SocketListener]:
     """
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        os.fchmod(opened.fileno(), 0o600)  # Linux gives the file this mode; to change it later could follow a link
         _bind(opened, asked.path)
-        os.chmod(asked.path, 0o600)  # before anybody can connect, which takes `listen`
-        made = os.stat(asked.path)
+        made = os.lstat(asked.path)
+        if stat.S_IMODE(made.st_mode) != 0o600:
+            os.chmod(asked.path, 0o600)  # before anybody can connect, which takes `listen`
     except OSError as error:
         opened.close()
         reason = (error.strerror or str(error)).lower()
@@ -68,7 +70,7 @@ def listen_at_file(asked: SocketFile) -> Iterator[trio.SocketListener]:
     finally:
         opened.close()
         with suppress(OSError):  # somebody else has tidied up
-            if os.path.samestat(os.stat(asked.path), made):
+            if os.path.samestat(os.lstat(asked.path), made):
                 asked.path.unlink()
 
 

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from gossipreg.errors import StorageError
+from gossipreg.runtime.files import FileTooLarge, read_file
 
 
 def replace(file: Path, text: str) -> bool:
@@ -29,7 +30,7 @@ def replace(file: Path, text: str) -> bool:
 
 def _replace(file: Path, content: bytes) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        if file.read_bytes() == content:
+        if _is_just(file, content):
             return False
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".tmp", dir=file.parent)
     try:
@@ -48,6 +49,13 @@ def _replace(file: Path, content: bytes) -> bool:
     finally:
         os.close(folder)
     return True
+
+
+def _is_just(file: Path, content: bytes) -> bool:
+    """Whether that is all there is in the file. Raises ``OSError`` for what is no file: it must not be replaced."""
+    with contextlib.suppress(FileTooLarge):
+        return read_file(file, len(content)).content == content
+    return False
 
 
 def _dress(descriptor: int, file: Path) -> None:

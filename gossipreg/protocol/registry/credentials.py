@@ -58,7 +58,7 @@ class Keyring:
         if not self.keys:
             raise CredentialsUnavailable(
                 "credentials: this node has no credential key to seal them with: set credential_key_file to a file "
-                "that holds one, as `gossipreg keygen` makes"
+                "that holds one, as `gossipreg keygen --out FILE` makes"
             )
         key = self.keys[0]
         if held[:_ID_BYTES] == _id(key) and self._opened(key, instance, held) == body:

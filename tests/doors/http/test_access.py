@@ -133,12 +133,15 @@ def test_a_door_without_a_file_has_nothing_to_read_again() -> None:
 
 
 def test_a_file_that_every_user_can_read_is_refused_unless_it_holds_digests_only(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"every user of this machine can read these tokens: run chmod o-r "):
+    with pytest.raises(ConfigError, match=r"open.toml is secret, and every user .* run chmod 600 "):
         Access.from_file(written(tmp_path / "open.toml", TOKENS, 0o644))
-    Access.from_file(written(tmp_path / "group.toml", TOKENS, 0o640))
+    with pytest.raises(ConfigError, match=r"its group can open it"):
+        Access.from_file(written(tmp_path / "group.toml", TOKENS, 0o640))
     digest = hashlib.sha256(READER.encode()).hexdigest()
     table = f'[[tokens]]\nname = "a"\ntoken_sha256 = "{digest}"\nscopes = ["read"]\n'
     Access.from_file(written(tmp_path / "digests.toml", table, 0o644)).check(READER, Scope.READ)
+    with pytest.raises(ConfigError, match=r"digests.toml can be changed by its group .* run chmod go-w "):
+        Access.from_file(written(tmp_path / "digests.toml", table, 0o664))
 
 
 def entry(**fields: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,12 @@ def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="half a surrogate pair"):
         replace(tmp_path / "file", "\ud800")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_or_a_device_is_neither_waited_for_nor_replaced(file: Path) -> None:
+    os.mkfifo(file)
+    for odd in (file, Path("/dev/null")):
+        with pytest.raises(StorageError, match="it is a pipe, a device or a socket, not a file"):
+            replace(odd, "text")
+    assert stat.S_ISFIFO(file.stat().st_mode)
+    assert list(file.parent.iterdir()) == [file]

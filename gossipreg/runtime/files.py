@@ -1,0 +1,133 @@
+"""Files that a node reads or makes: neither a pipe, nor a link, nor another user can hold it up or mislead it.
+
+What is read must be a regular file, opened without waiting: a FIFO would hold the process until something writes to it.
+What only this user may change, or read, is refused in any other mode, with the command that mends it. What is made is
+made exclusively and through no link. Links to files that are *read* are followed: Kubernetes mounts secrets that way.
+
+Why a secret of root may be read by its group, and what to do in containers: docs/decisions/0039.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import shlex
+import stat
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gossipreg import limits
+from gossipreg.errors import UnsafeFile
+
+_ROOT: Final = 0
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS_READ: Final = stat.S_IRGRP | stat.S_IROTH
+
+#: Flags for a file that is made: it must not be there yet, under whatever name it is a link.
+MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class FileTooLarge(OSError):
+    """A file has more bytes than are read."""
+
+
+class ReadFile(NamedTuple):
+    """A file's content, and what it was like when that was read."""
+
+    path: Path
+    content: bytes
+    status: os.stat_result
+
+    def check_secret(self) -> None:
+        """Raise ``UnsafeFile`` if others may read the file, or if `check_trusted` would."""
+        self._check(secret=True)
+
+    def check_trusted(self) -> None:
+        """Raise ``UnsafeFile`` if anybody but this user and root may change the file or put another in its place."""
+        self._check(secret=False)
+
+    def _check(self, *, secret: bool) -> None:
+        check_status(self.path, self.status, secret=secret)
+        check_parent(self.path)
+
+
+def read_file(path: Path, most: int = limits.FILE_BYTES_MAX) -> ReadFile:
+    """Read a regular file. Raises ``OSError``, also for anything else and for one of more than ``most`` bytes."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        check_regular(status)
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise FileTooLarge(errno.EFBIG, f"it has more than {most} bytes")
+    return ReadFile(path, content, status)
+
+
+def read_secret(path: Path) -> bytes:
+    """What a file holds that only this user may read. Raises ``OSError`` and ``UnsafeFile``."""
+    read = read_file(path)
+    read.check_secret()
+    return read.content
+
+
+def check_regular(status: os.stat_result) -> None:
+    """Raise ``OSError`` for a directory, a pipe, a device or a socket."""
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a device or a socket, not a file")
+
+
+def check_directory(path: Path) -> None:
+    """Raise ``UnsafeFile`` if anybody but this user and root may change what is in a directory, or replace it.
+
+    Raises ``OSError`` if it cannot be looked at.
+    """
+    check_status(path, path.stat())
+    check_parent(path)
+
+
+def check_status(path: Path, status: os.stat_result, *, secret: bool = False) -> None:
+    """Raise ``UnsafeFile`` if this process must not use a file or directory of that ``status``."""
+    found = flaw(path, status, os.geteuid(), secret=secret)
+    if found is not None:
+        raise UnsafeFile(found)
+
+
+def check_parent(path: Path) -> None:
+    """Raise ``UnsafeFile`` if every user may put something else in the place of ``path``."""
+    parent = Path(os.path.realpath(path)).parent
+    mode = parent.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise UnsafeFile(
+            f"every user of this machine can replace {path}: run chmod o-w {shlex.quote(str(parent))}, or move it"
+        )
+
+
+def flaw(path: Path, status: os.stat_result, user: int, *, secret: bool) -> str | None:
+    """Why a process of ``user`` must not use a file or directory of that ``status``: a sentence; None if it may."""
+    mode, owner, name = stat.S_IMODE(status.st_mode), status.st_uid, shlex.quote(str(path))
+    if owner not in (user, _ROOT):
+        each = "-R " if stat.S_ISDIR(status.st_mode) else ""
+        return f"{path} belongs to {_user(owner)}, who can change it: run chown {each}{_user(user)} {name}"
+    if secret and mode & (_OTHERS_READ | _OTHERS_WRITE) & ~_allowed_by_root(owner, user):
+        who = "every user of this machine" if mode & (stat.S_IROTH | stat.S_IWOTH) else "its group"
+        wanted = "640" if _allowed_by_root(owner, user) else "600"
+        return f"{path} is secret, and {who} can open it (mode {mode:04o}): run chmod {wanted} {name}"
+    if mode & _OTHERS_WRITE:
+        who = "every user of this machine" if mode & stat.S_IWOTH else "its group"
+        return f"{path} can be changed by {who} (mode {mode:04o}): run chmod go-w {name}"
+    return None
+
+
+def _allowed_by_root(owner: int, user: int) -> int:
+    """Root may let a group read a secret: that is how systemd and Kubernetes hand one to a service's user."""
+    return stat.S_IRGRP if owner == _ROOT and user != _ROOT else 0
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
