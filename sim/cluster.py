@@ -93,6 +93,7 @@ class Cluster:
     touched: list[Callable[[Process], None]] = attrs.field(factory=list)
     taps: list[Callable[[bytes, Address], None]] = attrs.field(factory=list)  # shown every packet and where it goes
     carried: list[Callable[[Passage], None]] = attrs.field(factory=list)  # shown what becomes of each packet and frame
+    framed: list[Callable[[Process, bytes], None]] = attrs.field(factory=list)  # shown each frame that a process takes
     ended: list[Callable[[Process], None]] = attrs.field(factory=list)  # shown every process that dies
     counters: Counter[str] = attrs.field(factory=Counter)
     _at: dict[Address, Process] = attrs.field(factory=dict)
@@ -392,6 +393,8 @@ class Cluster:
     def _frame(self, receiver: Process, number: int, frame: bytes, source: Address) -> None:
         def arrive() -> None:
             if (receiver, number) in self._streams:
+                for told in self.framed:
+                    told(receiver, frame)
                 receiver.act(receiver.engine.stream_frame(number, frame, source, receiver.now))
 
         receiver.call(len(frame), arrive)

@@ -52,7 +52,7 @@ class Answers(Oracle):
     _heard: list[Accusation] = attrs.field(factory=list)  # in this step
 
     def __attrs_post_init__(self) -> None:
-        self._ears = Ears(lambda _, accusation: self._heard.append(accusation))
+        self._ears = Ears(lambda _, accusation: self._heard.append(accusation), self.cluster)
 
     def after(self, process: Process) -> None:
         """Compare the accusations of this step with what the accused says of itself now."""

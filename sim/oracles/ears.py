@@ -1,4 +1,4 @@
-"""Knows what each node hears said against itself, by listening to its packets as they are opened."""
+"""Ears: what each node hears said against itself, in the packets that it opens and in the frames of its streams."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gossipreg.model import Status
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
 from gossipreg.protocol.wire.sealing import Refused, Seal
+from sim.cluster import Cluster
 from sim.process import Process
 
 #: Where in a packed rumor these fields are, and the bytes before its name: head, kind, head of the name.
@@ -36,16 +37,24 @@ Tell = Callable[[Process, Accusation], None]
 
 @attrs.define
 class Ears:
-    """One listener's ears, one in each process."""
+    """One listener's ears, one in each process of a cluster."""
 
     tell: Tell
-    _lent: dict[Process, None] = attrs.field(factory=dict)
+    cluster: Cluster
+    _lent: dict[Process, _Ear] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.cluster.framed.append(self._frame)
 
     def lend(self, process: Process) -> None:
         """Listen in ``process`` from now on."""
         if process not in self._lent:
-            self._lent[process] = None
-            process.seal = _Ear(process.seal, process, self.tell)
+            self._lent[process] = _Ear(process.seal, process, self.tell)
+            process.seal = self._lent[process]
+
+    def _frame(self, process: Process, frame: bytes) -> None:
+        if process in self._lent:
+            self._lent[process].listen(frame)
 
 
 @attrs.define(eq=False)
@@ -70,16 +79,20 @@ class _Ear:
         self.inner.vouch(host)
 
     def open(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
-        """Open a packet, and look whether the process is spoken of; nothing is decoded unless it is."""
+        """Open a packet, and listen to what is in it."""
         payload = self.inner.open(packet, wall, host)
-        if type(payload) is bytes and self._sign in payload:
-            at = payload.find(self._sign, SENDER_BYTES)
-            while at >= 0:
-                unpacker = msgpack.Unpacker()
-                unpacker.feed(payload[at:])
-                self._weigh(next(unpacker))
-                at = payload.find(self._sign, at + 1)
+        if type(payload) is bytes:
+            self.listen(payload)
         return payload
+
+    def listen(self, payload: bytes) -> None:
+        """Look whether the process is spoken of in a packet's payload, or a frame; nothing is decoded unless it is."""
+        at = payload.find(self._sign, SENDER_BYTES)
+        while at >= 0:
+            unpacker = msgpack.Unpacker()
+            unpacker.feed(payload[at:])
+            self._weigh(next(unpacker))
+            at = payload.find(self._sign, at + 1)
 
     def _weigh(self, fields: list[Any]) -> None:
         """A rumor about the process has reached it."""

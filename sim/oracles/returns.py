@@ -20,9 +20,6 @@ from sim.world import SECOND
 #: Two clocks that tell the same time in floats and in ns (seconds).
 _ROUNDING: Final = 1e-6
 
-#: A return counts for a little less here than there: a node may have heard its verdict over a stream before.
-_EARLIER: Final = 30.0
-
 #: Faults that are a node's own, and keep it from nobody for good.
 _SLOW: Final = ("slow",)
 
@@ -67,7 +64,7 @@ class Returns(Oracle):
     _only_slow: bool = False
 
     def __attrs_post_init__(self) -> None:
-        self._ears = Ears(self._hear)
+        self._ears = Ears(self._hear, self.cluster)
         faults = self.stage.scenario.faults
         self._only_slow = bool(faults) and all(fault.kind in _SLOW for fault in faults)
 
@@ -83,7 +80,7 @@ class Returns(Oracle):
                 self._note(process, accusation.claim)  # outbid before it was heard
             return
         settings, now = process.engine.settings, process.now
-        lately = [at for at in self._returns.get(process, ()) if now - at < settings.calm_memory - _EARLIER]
+        lately = [at for at in self._returns.get(process, ()) if now - at < settings.calm_memory]
         own_fault = _is_own_fault(process, accusation.rumor)
         wait = penance(settings, len(lately)) if own_fault else 0.0
         accused = self._accused.setdefault(process, {}).setdefault(

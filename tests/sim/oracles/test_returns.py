@@ -9,6 +9,8 @@ from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.membership.calm import Calm
 from gossipreg.protocol.outputs import MemberChanged
+from gossipreg.protocol.spreading.reconcile import End
+from gossipreg.protocol.talks import Purpose
 from gossipreg.protocol.wire.messages import pack
 from sim.cluster import Cluster
 from sim.oracles.returns import Returns, penance
@@ -39,6 +41,20 @@ def test_who_waits_as_long_as_it_has_to_is_well() -> None:
         fail(made)
         run_for(made, 9.0)
     assert returns.checks == 2
+    assert texts(returns) == []
+
+
+def test_a_verdict_that_came_over_a_stream_counts_from_then_on() -> None:
+    made, returns = watched(Returns, settings=QUICK)
+    fail(made)
+    n0, n1 = made.processes["n0"], made.processes["n1"]
+    n1.engine.detector.health.worse(8)
+    n0.engine.exchange.open(Purpose.PROBE, n1.address, [n1.engine.identity.rumor().graver(Status.FAILED), End()])
+    n0.act(n0.engine.outbox.take())
+    run_for(made, 1.0)
+    fail(made)
+    run_for(made, 9.0)
+    assert returns.checks == 1
     assert texts(returns) == []
 
 
