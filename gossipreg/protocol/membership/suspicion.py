@@ -11,7 +11,7 @@ is worth all confirmations: the host is there, the process is not; two distinct 
 end of a suspicion is a verdict only if there was a witness (see `hearing`); otherwise it is put off. And shortly before
 the end this node *verifies*: it pings the accused itself, and an ack begins the suspicion anew (docs/decisions/0036).
 A node that the suspicion reached from others looks once before, when it is confirmed: then a peer's verdict need not
-wait for a ping.
+wait for a ping. After an answer a node asks again of itself one probe interval later at the earliest.
 
     |-- suspected -- confirmed: ping ---- deadline - patience: ping --| deadline: verdict, unless an ack came
     |-- suspected -- confirmed: ping -------| a peer's verdict: believed, unless an ack came
@@ -41,6 +41,7 @@ class Suspicion:
     confirmations_wanted: int
     refusals_wanted: int
     patience: float = 0.0  # how long the accused may take to answer the ping that verifies
+    pause: float = 0.0  # from an answer of the accused until this node pings it again of itself, at least
     verifies: bool = False  # whether there is such a ping
     not_before: float = 0.0
     deadline: float = 0.0  # when it ends; kept, for it is asked far more often than it changes
@@ -50,6 +51,7 @@ class Suspicion:
     _tried: bool = False  # whether this node itself has had no answer from the accused, in this suspicion
     _looked_at: float | None = None  # when this node pinged the accused because others had confirmed the suspicion
     _verified_at: float | None = None  # when the ping that verifies was sent
+    _asks_from: float = 0.0  # before that this node does not ping the accused of itself
     _accusers: list[int] = attrs.field(factory=list)
     _refusers: list[int] = attrs.field(factory=list)  # those among them whom the accused's kernel has refused
 
@@ -77,6 +79,7 @@ class Suspicion:
             wanted,
             min(_REFUSALS, members - 1),
             patience=patience,
+            pause=settings.probe_interval,
             verifies=settings.verify_verdicts,
         )
         suspicion._accusers.append(accuser)
@@ -118,13 +121,15 @@ class Suspicion:
     def _set_deadline(self) -> None:
         self.deadline = max(self.started + self.timeout, self.not_before)
         if self.wants_look:
-            self.due = max(self.started, self.not_before)
+            self.due = max(self.started, self.not_before, self._asks_from)
             return
         ends = self.deadline if self.verdict is None else max(self.started, self.not_before)
         if self._verified_at is not None:
             self.due = max(ends, self._verified_at + self.patience)
+        elif self.verifies and self.verdict is None:
+            self.due = max(ends - self.patience, self._asks_from)
         else:
-            self.due = ends - self.patience if self.verifies and self.verdict is None else ends
+            self.due = ends
 
     @property
     def is_verified(self) -> bool:
@@ -183,8 +188,12 @@ class Suspicion:
         return True
 
     def answered(self, now: float) -> None:
-        """The accused has just answered us: start over."""
+        """The accused has just answered us: start over.
+
+        It may answer without refuting, because flap damping has it wait. Then a ping at each answer would never end.
+        """
         self._refusers.clear()
+        self._asks_from = now + self.pause
         self.renew(now)
 
     def renew(self, now: float) -> None:

@@ -191,7 +191,33 @@ def test_confirmed_by_others_the_accused_is_to_be_pinged_at_once_and_again_befor
     assert not one.is_verified, "what was seen long before the end is no proof by itself"
     one.answered(100.4)
     one.confirm(3)
-    assert one.wants_look, "what was answered is asked anew when others insist"
+    assert (one.wants_look, one.due) == (True, 101.4), "asked anew when others insist, but not at once"
+
+
+@pytest.mark.parametrize("fields", [{"members": 2}, {"members": 10, "suspicion_confirmations": 0}])
+def test_where_nobody_need_confirm_one_that_answers_without_refuting_is_not_pinged_at_each_answer(
+    fields: dict[str, int],
+) -> None:
+    """Flap damping has it wait; a ping at each answer kept two nodes busy for as long as that."""
+    members = fields.pop("members")
+    one = Suspicion.start(Settings(**fields), members, 1, 100.0, patience=0.5)  # type: ignore[arg-type]
+    now, pings = 100.0, 0
+    while now < 110.0:
+        one.look(now) if one.wants_look else one.verify(now)
+        pings += 1
+        one.answered(now + 0.001)
+        now = one.due
+    assert pings <= 11
+
+
+def test_nor_is_it_where_a_suspicion_is_no_longer_than_an_answer_may_take() -> None:
+    short = Settings(suspicion_alpha=0.1, suspicion_beta=1.0)
+    one = Suspicion.start(short, 10, 1, 100.0, patience=0.5)
+    one.tried()
+    one.verify(one.due)
+    one.answered(100.1)
+    one.tried()
+    assert one.due == 101.1
 
 
 def test_confirmed_shortly_before_its_end_it_is_verified_by_the_same_ping() -> None:
