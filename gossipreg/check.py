@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ import attrs
 from gossipreg import hosts, limits
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.model import Address, Health, is_name
+from gossipreg.targets import CheckRules
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)")
@@ -201,6 +202,28 @@ class Check:
     def target(self) -> str:
         """What is asked, for people: the URL, the address, the program; nothing for a heartbeat."""
         return self.http or self.tcp or self.grpc or " ".join(self.command or ())
+
+    @property
+    def host(self) -> str | None:
+        """The host that a run of it contacts; None for a heartbeat and a command."""
+        if self.http is not None:
+            return url_host(urlsplit(self.http).hostname or "")
+        target = self.tcp or (self.grpc or "").partition("/")[0]
+        return Address.parse(target).host if target else None
+
+    def flaw(self, rules: CheckRules, own: Collection[str]) -> tuple[str, str] | None:
+        """Why a node with these ``rules`` does not run it for an instance at the hosts ``own``; None if it does.
+
+        A field and what is wrong with it. What a name leads to is judged at each run only.
+        """
+        host = self.host
+        if host is None:
+            return None
+        wrong = rules.host_flaw(host, own)
+        if wrong is not None:
+            return str(self.kind), wrong
+        wrong = rules.header_flaw(self.headers, urlsplit(self.http).netloc if self.http is not None else "")
+        return None if wrong is None else ("headers", wrong)
 
     def stated(self) -> dict[str, Any]:
         """What was said of it, without what would hold anyway: ``read_check`` makes the same check of it."""

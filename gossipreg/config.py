@@ -30,6 +30,7 @@ from gossipreg.fields import (
     shown,
 )
 from gossipreg.model import Address, is_name, place
+from gossipreg.targets import DEFAULT_TARGETS, CheckTargets
 
 #: The port that a node listens on, UDP and TCP, unless told otherwise.
 DEFAULT_PORT: Final = 7940
@@ -52,6 +53,9 @@ KEY_BYTES: Final = 32
 _DOMAIN: Final = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?"
 )
+
+#: The name of a header (RFC 9110 §5.6.2).
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 #: Longest domain (characters). Whole names end at 253, and a member's name before it may have 63.
 _DOMAIN_CHARS_MAX: Final = 128
@@ -334,6 +338,11 @@ def _some_dialects(names: tuple[str, ...]) -> None:
                 raise ConfigError(f"{shown(name)} is none of {', '.join(DIALECTS)}; off alone means none")
 
 
+def _read_header(text: str) -> None:
+    if not _HEADER.fullmatch(text):
+        raise ConfigError(f"{shown(text)} is not the name of a header")
+
+
 def _read_key(text: str) -> None:
     _key_bytes(text)
 
@@ -437,6 +446,17 @@ class Config:
         "off",
         "Whether health checks may run commands here: off, own (those of the program itself, of files that define "
         "services, and those kept on disk) or api (also those registered over HTTP).",
+    )
+    check_targets: tuple[str, ...] = setting(
+        Texts(whole=CheckTargets.parse),
+        DEFAULT_TARGETS,
+        "What health checks may contact: loopback, self (the instance's own host), private (networks), any, networks "
+        "such as 10.0.0.0/8, names such as db.example or *.example; with ! before it, not; off: nothing.",
+    )
+    check_headers: tuple[str, ...] = setting(
+        Texts(read=_read_header),
+        (),
+        "Headers that checks may send although they are guarded: Host, Metadata, Metadata-Flavor and the like.",
     )
     protocol: Settings = attrs.field(
         factory=Settings,

@@ -56,6 +56,7 @@ _TRIED: Final = {
     ("http-api.md", "http"): "tests/doors/http/test_http_api_page.py",
     ("http-api.md", "json"): "tests/doors/http/test_http_api_page.py",
     ("http-api.md", "text"): "tests/doors/http/test_http_api_page.py",
+    ("health-checks.md", "toml"): "tests/test_health_checks_page.py",
     ("http-api.md", "toml"): "tests/cli/test_docs.py",
     ("render.md", "jinja"): "tests/doors/render/test_render_page.py",
     ("resilience.md", "python"): "tests/embed/test_resilience_page.py",

@@ -9,9 +9,11 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.check import Check, Kind
+from gossipreg.cli.settings import load
 from gossipreg.model import Health
+from gossipreg.targets import _BANNED, _NETWORKS_OF, DEFAULT_TARGETS
 
-PAGE = (Path(__file__).parents[1] / "docs" / "health-checks.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "health-checks.md").read_text()  # docs/health-checks.md
 
 
 def rows(heading: str) -> dict[str, str]:
@@ -41,3 +43,23 @@ def test_the_limits_are_those_that_hold() -> None:
         name: float(getattr(limits, name)) for name in listed
     }
     assert {name for name in vars(limits) if name.startswith(("CHECKS_", "CHECK_RUNS"))} <= set(listed)
+
+
+def test_what_may_be_contacted_is_listed_as_it_is() -> None:
+    text = PAGE.split("## What a check may contact\n", 1)[1].split("\n## ", 1)[0]
+    assert f"The default is `{', '.join(DEFAULT_TARGETS)}`." in text
+    listed = rows("What a check may contact")
+    assert set(_NETWORKS_OF) < set(listed)
+    named = re.findall(r"[0-9a-f][0-9a-f.:]+/\d+|::1", listed["loopback"] + listed["private"])
+    assert {each.partition("/")[0] for each in named} == {
+        str(network.network_address) for word in ("loopback", "private") for network in _NETWORKS_OF[word]
+    }
+    for network in _BANNED:
+        assert str(network.network_address if network.num_addresses == 1 else network) in text
+
+
+def test_the_settings_that_are_shown_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    for block in re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE):
+        file.write_text(block)
+        assert "203.0.113.0/24" in load({}, {}, file).check_targets

@@ -30,6 +30,8 @@ _METAVARS: Final = {
     "data_dir": "DIR",
     "snapshot": "FILE",
     "command_checks": "off|own|api",
+    "check_targets": "TARGET",
+    "check_headers": "NAME",
     "http": "HOST:PORT|unix:/PATH|off",
     "tokens_file": "FILE",
     "dialects": "NAME|off",

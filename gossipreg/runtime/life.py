@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from gossipreg.check import Check
-from gossipreg.errors import GossipregError, NodeClosed, StorageError, UnknownInstance
+from gossipreg.errors import GossipregError, InvalidInstance, NodeClosed, StorageError, UnknownInstance
 from gossipreg.model import Address, Instance
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
@@ -29,10 +29,12 @@ from gossipreg.runtime.checks.kept import UnusableState, unpack
 from gossipreg.runtime.checks.kept import pack as pack_checks
 from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.checks.probing import probe
+from gossipreg.runtime.checks.reach import Reach
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.offers import Offer
 from gossipreg.runtime.own_address import OwnAddress
 from gossipreg.runtime.saved import CHECKS, INSTANCE, POLICY, TERM, Place, Saved
+from gossipreg.targets import CheckRules
 
 if TYPE_CHECKING:
     from gossipreg.runtime.persistence import Keeper
@@ -64,6 +66,7 @@ class Life:
     counters: Counter[str]
     keeper: Keeper | None
     command_checks: str  # see `Config`
+    check_rules: CheckRules
     keyring: Keyring
     failure: GossipregError | None = None
     leaving: bool = attrs.field(init=False, default=False)  # it drains in order to leave, or has left
@@ -83,8 +86,14 @@ class Life:
             self.driver.nursery, self._probe, self._checked, self._flapped, self._expired, self.counters
         )
 
-    async def _probe(self, check: Check) -> Finding | None:
-        return await probe(check, commands=self.command_checks != "off")
+    async def _probe(self, id: str, check: Check) -> Finding | None:
+        offer = self.offers.get(id)
+        own = () if offer is None else self._own_hosts(offer.instance)
+        return await probe(check, commands=self.command_checks != "off", reach=Reach(self.check_rules, own))
+
+    def _own_hosts(self, instance: Instance) -> tuple[str, ...]:
+        """The hosts that are its own for an instance: where it is, and where this node is."""
+        return instance.host, self.engine.identity.address.host
 
     @property
     def name(self) -> str:
@@ -101,6 +110,7 @@ class Life:
         id_ = offer.instance.id
         self.monitor.make_room(id_, offer.checks)
         before = self.offers.get(id_)
+        self._check_targets(offer, () if before is None else before.checks)
         if self.keeper is not None and (raised := self._raised_by(offer)) is not None:
             await self._store_and_offer(offer, raised, self.keeper)
             return self.shown(offer.instance)
@@ -109,6 +119,14 @@ class Life:
             with self._undoing(id_, before):
                 await self.keeper.put(id_, offer.packed(), term=self._term_of(offer))
         return self.shown(offer.instance)
+
+    def _check_targets(self, offer: Offer, before: Sequence[Check]) -> None:
+        """Raise ``InvalidInstance`` for a new check that this node would not run; those ``before`` go on as they do."""
+        own = self._own_hosts(offer.instance)
+        for place, check in enumerate(offer.checks):
+            flaw = None if check in before else check.flaw(self.check_rules, own)
+            if flaw is not None:
+                raise InvalidInstance(f"checks[{place}].{flaw[0]}: {flaw[1]}")
 
     def _raised_by(self, offer: Offer) -> TermRegister | None:
         """The term register of the offer's service once the offer is made, if that raises it."""

@@ -33,6 +33,7 @@ from gossipreg.runtime.node import Node
 from gossipreg.runtime.own_address import OwnAddress
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.sockets import Sockets, check_safety, open_sockets, resolve_bind
+from gossipreg.targets import CheckRules
 
 if TYPE_CHECKING:
     from gossipreg.runtime.last_known import LastKnown
@@ -187,7 +188,10 @@ def _born(
     )
     changes = Changes(engine.view.highest)
     driver = Driver(engine, Datagrams(sockets.udp, seal, counters), seeds, changes, config.cluster, key, nursery)
-    life = Life(config.cluster, engine, driver, changes, counters, keeper, config.command_checks, keys.credentials)
+    rules = CheckRules.of(config.check_targets, config.check_headers)
+    life = Life(
+        config.cluster, engine, driver, changes, counters, keeper, config.command_checks, rules, keys.credentials
+    )
     driver.on_failure = life.close
     bound = str(sockets.udp.getsockname()[0])
     follows = config.advertise is None and ipaddress.ip_address(bound).is_unspecified

@@ -34,7 +34,9 @@ async def test_after_a_kill_an_agent_checks_its_instances_again_and_everybody_he
 
         async def check_it_does_not() -> None:
             found = (await b.get("services/orders?all"))["instances"]
-            assert [(one["health"], one["reason"]) for one in found] == [("critical", "http: 500 It Is So")]
+            assert [(one["health"], one["reason"]) for one in found] == [
+                ("critical", "http: 500 Internal Server Error")
+            ]
             assert await b.ids("orders") == set()
 
         await eventually(check_it_does_not)

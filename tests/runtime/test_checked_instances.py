@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -26,6 +28,7 @@ from gossipreg import (
     limits,
     open_node,
 )
+from gossipreg.runtime.checks import dialing
 from tests.runtime.checks.targets import Target, serving
 from tests.runtime.nodes import PATIENCE, config
 
@@ -75,7 +78,7 @@ async def test_a_service_that_fails_its_check_leaves_every_lookup_and_comes_back
         for node in (ann, bob, eve):
             [gone] = await until(node, "orders", is_in(Health.CRITICAL))
             assert node.lookup("orders") == ()
-            assert gone.reason == "http: 500 It Is So"
+            assert gone.reason == "http: 500 Internal Server Error"
         assert len(target.asked) > failed_at, "nobody knew before it was asked"
 
         target.status = 200
@@ -108,7 +111,7 @@ async def test_what_a_check_says_is_not_gossiped_only_what_it_changes(node: Node
         while node.checks("o")[0].runs < runs + 3:  # noqa: ASYNC110 - results that change nothing ring no bell
             await trio.sleep(0.01)
     [report] = node.checks("o")
-    assert report.output == "200 It Is So\nanother answer"
+    assert report.output == "200 OK\nanother answer"
     assert node._engine.knowledge.registry.table("ann").head.version == version  # type: ignore[union-attr]
 
 
@@ -315,3 +318,57 @@ async def test_what_could_not_be_stored_did_not_happen_to_the_checks_either(node
         assert (same.port, same.health) == (80, Health.PASSING)
         assert [report.check for report in node.checks("o")] == [check]
     node._life.keeper = None
+
+
+# What a check may contact
+
+
+@pytest.mark.parametrize(
+    ("check", "sentence"),
+    [
+        ({"http": "http://169.254.169.254/"}, "http: 169.254.169.254 may not be contacted by checks of this node"),
+        ({"tcp": "8.8.8.8:53"}, "tcp: 8.8.8.8 may not be contacted by checks of this node"),
+        ({"grpc": "[::ffff:169.254.0.1]:53"}, "grpc: ::ffff:169.254.0.1 may not be contacted by checks of this node"),
+        ({"http": "http://10.0.0.1/", "headers": {"Metadata": "true"}}, "headers: Metadata may not be sent by checks"),
+    ],
+)
+async def test_a_check_of_what_may_not_be_contacted_is_refused(
+    node: Node, check: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InvalidInstance, match=rf"^checks\[1\]\.{re.escape(sentence)}"):
+        await node.register("orders", port=1, checks=[{"ttl": 10}, check])
+    assert node.lookup("orders", healthy=False) == ()
+
+
+@pytest.fixture
+def _nothing_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_: object) -> trio.SocketStream:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    monkeypatch.setattr(dialing, "_connected", refuse)
+
+
+@pytest.mark.usefixtures("_nothing_leaves")
+async def test_an_instances_own_host_may_be_checked_wherever_it_is(node: Node) -> None:
+    registered = await node.register("db", port=1, host="203.0.113.5", checks=[{"tcp": "203.0.113.5:1", "interval": 9}])
+    assert registered.host == "203.0.113.5"
+
+
+@pytest.mark.usefixtures("_nothing_leaves")
+async def test_a_setting_lets_checks_contact_more(target: Target) -> None:
+    settings = {"check_targets": ["8.8.8.8"], "check_headers": ["Metadata"]}
+    async with open_node(config("ann", **settings)) as node:
+        await node.register("dns", port=1, checks=[{"http": "http://8.8.8.8/", "headers": {"Metadata": "x"}}])
+        with pytest.raises(InvalidInstance, match=r"http: 127\.0\.0\.1 may not be contacted"):
+            await node.register("orders", port=1, checks=[quick(target)])
+
+
+async def test_what_was_registered_under_other_settings_is_kept_and_critical(tmp_path: Path, target: Target) -> None:
+    async with open_node(config("ann", data_dir=tmp_path)) as node:
+        await node.register("orders", port=1, id="o", checks=[quick(target)])
+        await until(node, "orders", is_in(Health.PASSING))
+    async with open_node(config("ann", data_dir=tmp_path, check_targets=["off"])) as node:
+        [out] = await until(node, "orders", lambda every: bool(every) and "see check_targets" in every[0].reason)
+        assert out.health is Health.CRITICAL
+        assert out.reason == "http: 127.0.0.1 may not be contacted by checks of this node: see check_targets"
+        assert (await node.set_maintenance("o", "new disk")).health is Health.MAINTENANCE

@@ -1,13 +1,22 @@
-"""Knows how a check reaches its target: names are looked up where they can hold up nobody else."""
+"""Knows how a check reaches its target: names are looked up where they can hold up nobody else.
+
+Which of a name's addresses may be contacted is judged here, of those that are connected to, and nothing is looked up
+after that: a name that led elsewhere when the check was registered gains nothing (DNS rebinding).
+"""
 
 from __future__ import annotations
 
 import functools
 import socket
 import ssl
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import trio
+
+from gossipreg.runtime.checks.reach import Reach
+from gossipreg.targets import IPAddress, TargetRefused, literal
 
 #: Names looked up at once. A resolver that hangs keeps its thread, even when nobody waits for it any more.
 _LOOKUPS_MAX: Final = 16
@@ -15,22 +24,57 @@ _LOOKUPS_MAX: Final = 16
 _limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("check_lookups")
 
 
-async def dial(host: str, port: int) -> trio.SocketStream:
-    """A connection to the first address of ``host`` that takes one. Raises ``OSError``."""
+async def dial(host: str, port: int, reach: Reach) -> trio.SocketStream:
+    """A connection to the first address of ``host`` that takes one. Raises ``OSError``, ``TargetRefused``."""
     failure = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in await _addresses(host, port):
-        connecting = trio.socket.socket(family, kind, protocol)
+    for found in await _admitted(host, port, reach):
         try:
-            await connecting.connect(address)
+            return await _connected(found)
         except OSError as error:
             failure = error
-            connecting.close()
-        except BaseException:
-            connecting.close()
-            raise
-        else:
-            return trio.SocketStream(connecting)
     raise failure
+
+
+async def _connected(found: Any) -> trio.SocketStream:
+    """A connection to one address, as ``getaddrinfo`` gives it. Raises ``OSError``."""
+    family, kind, protocol, _, address = found
+    connecting = trio.socket.socket(family, kind, protocol)
+    try:
+        await connecting.connect(address)
+    except BaseException:
+        connecting.close()
+        raise
+    return trio.SocketStream(connecting)
+
+
+async def _admitted(host: str, port: int, reach: Reach) -> list[Any]:
+    """Of the addresses of ``host``, as ``getaddrinfo`` gives them, those that may be contacted."""
+    found = await _addresses(host, port)
+    if not found:
+        return []
+    own = [address for each in reach.own if (address := literal(each)) is not None]
+    admitted = _allowed(host, found, reach, own)
+    if not admitted:  # unless a host of its own, whose name is looked up only where that matters, is there too
+        own += await _resolved([each for each in reach.own if literal(each) is None])
+        admitted = _allowed(host, found, reach, own)
+    if not admitted:
+        where = ", ".join(dict.fromkeys(str(address[0]) for *_, address in found))
+        what = "may not be contacted" if literal(host) is not None else "leads to no address that may be contacted"
+        raise TargetRefused(f"{host} {what} by checks of this node: see check_targets\nits addresses are {where}")
+    return admitted
+
+
+def _allowed(host: str, found: Iterable[Any], reach: Reach, own: Collection[IPAddress]) -> list[Any]:
+    return [each for each in found if (address := literal(each[4][0])) and reach.allows(host, address, own)]
+
+
+async def _resolved(names: Iterable[str]) -> list[IPAddress]:
+    """The addresses of ``names``, of those that have any."""
+    addresses: list[IPAddress | None] = []
+    for name in names:
+        with suppress(OSError):
+            addresses += [literal(each[4][0]) for each in await _addresses(name, 0)]
+    return [address for address in addresses if address is not None]
 
 
 async def _addresses(host: str, port: int) -> list[Any]:
@@ -55,10 +99,15 @@ def _limit() -> trio.CapacityLimiter:
         return limiter
 
 
-async def dial_tls(host: str, port: int, *, verify: bool, protocol: str) -> trio.SSLStream[trio.SocketStream]:
-    """A connection under TLS that speaks ``protocol`` (its ALPN name). Raises ``OSError`` and trio's errors."""
+async def dial_tls(
+    host: str, port: int, reach: Reach, *, verify: bool, protocol: str
+) -> trio.SSLStream[trio.SocketStream]:
+    """A connection under TLS that speaks ``protocol`` (its ALPN name).
+
+    Raises ``OSError``, ``TargetRefused`` and trio's errors.
+    """
     context = _context(verify=verify, protocol=protocol)
-    plain = await dial(host, port)
+    plain = await dial(host, port, reach)
     stream = trio.SSLStream(plain, context, server_hostname=host, https_compatible=True)
     try:
         await stream.do_handshake()

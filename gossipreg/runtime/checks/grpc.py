@@ -6,6 +6,7 @@ knows no sockets. It comes with ``pip install "gossipreg[grpc]"``, and is loaded
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import attrs
@@ -27,6 +28,7 @@ from gossipreg.check import Check
 from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.runtime.checks.dialing import dial, dial_tls
+from gossipreg.runtime.checks.reach import Reach
 
 #: What grpc.health.v1 says of a service.
 _SERVING: Final = 1
@@ -34,6 +36,10 @@ _STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UN
 
 #: The codes of gRPC that a health check may well meet.
 _CODES: Final = {"5": "NOT_FOUND: the server knows no such service", "12": "UNIMPLEMENTED: it has no health service"}
+
+
+#: What a status is, in HTTP and in gRPC. Whatever else a target writes there is not repeated to all nodes.
+_NUMBER: Final = re.compile(r"[0-9]{1,3}")
 
 
 @attrs.define(eq=False, repr=False)
@@ -48,19 +54,19 @@ class _Reply:
     ended: bool = False
 
 
-async def run_grpc(check: Check) -> Finding:
+async def run_grpc(check: Check, reach: Reach) -> Finding:
     """Ask once. Raises ``OSError`` and trio's errors where nobody answers."""
     assert check.grpc is not None
     target, _, service = check.grpc.partition("/")
     address = Address.parse(target)
     if check.tls:
-        stream: trio.abc.Stream = await dial_tls(address.host, address.port, verify=check.verify, protocol="h2")
+        stream: trio.abc.Stream = await dial_tls(address.host, address.port, reach, verify=check.verify, protocol="h2")
     else:
-        stream = await dial(address.host, address.port)
+        stream = await dial(address.host, address.port, reach)
     try:
         return _finding(await _call(stream, target, service, scheme="https" if check.tls else "http"))
     except ProtocolError as error:
-        return Finding(Health.CRITICAL, f"what answers does not speak HTTP/2: {error}")
+        return Finding(Health.CRITICAL, f"what answers does not speak HTTP/2\n{error}")
     finally:
         await trio.aclose_forcefully(stream)
 
@@ -121,10 +127,11 @@ def _finding(reply: _Reply) -> Finding:
     if reply.failure:
         return Finding(Health.CRITICAL, reply.failure)
     if reply.status != "200":
-        return Finding(Health.CRITICAL, f"HTTP status {reply.status}")
+        known = reply.status if _NUMBER.fullmatch(reply.status) else "missing"
+        return Finding(Health.CRITICAL, f"HTTP status {known}")
     if reply.code not in ("", "0"):
-        said = reply.message or _CODES.get(reply.code, "")
-        return Finding(Health.CRITICAL, f"gRPC status {reply.code} {said}".rstrip())
+        code = reply.code if _NUMBER.fullmatch(reply.code) else "unknown"
+        return Finding(Health.CRITICAL, f"gRPC status {code} {_CODES.get(code, '')}".rstrip() + f"\n{reply.message}")
     status = _status(bytes(reply.data))
     if status is None:
         return Finding(Health.CRITICAL, "its answer is no HealthCheckResponse")

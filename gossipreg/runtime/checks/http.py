@@ -1,10 +1,12 @@
 """Knows how an HTTP check is run: one request on a connection of its own, and a look at the status of the answer.
 
-Redirects are not followed and no proxy is used: nothing is asked but the URL that the user wrote.
+Redirects are not followed and no proxy is used: nothing is asked but the URL that the user wrote. The first line of a
+finding travels to all nodes, so it holds nothing that the target has said.
 """
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -16,6 +18,7 @@ from gossipreg.check import Check, url_host
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.runtime.checks.dialing import dial, dial_tls
+from gossipreg.runtime.checks.reach import Reach
 
 _HEAD_BYTES_MAX: Final = 16_384
 _PIECE_BYTES: Final = 8192
@@ -24,19 +27,19 @@ _PIECE_BYTES: Final = 8192
 _TOO_MANY: Final = 429
 
 
-async def run_http(check: Check) -> Finding:
+async def run_http(check: Check, reach: Reach) -> Finding:
     """Ask the URL once. Raises ``OSError`` and trio's errors where nobody answers."""
     assert check.http is not None
     url = urlsplit(check.http)
     host = url_host(url.hostname or "")
     if url.scheme == "https":
-        stream: trio.abc.Stream = await dial_tls(host, url.port or 443, verify=check.verify, protocol="http/1.1")
+        stream: trio.abc.Stream = await dial_tls(host, url.port or 443, reach, verify=check.verify, protocol="http/1.1")
     else:
-        stream = await dial(host, url.port or 80)
+        stream = await dial(host, url.port or 80, reach)
     try:
         return await _ask(check, url, stream)
     except h11.ProtocolError as error:
-        return Finding(Health.CRITICAL, f"what answers does not speak HTTP/1.1: {error}")
+        return Finding(Health.CRITICAL, f"what answers does not speak HTTP/1.1\n{error}")
     finally:
         await trio.aclose_forcefully(stream)
 
@@ -53,7 +56,7 @@ async def _ask(check: Check, url: SplitResult, stream: trio.abc.Stream) -> Findi
     assert end is not None
     await stream.send_all(request + end)
     body = bytearray()
-    status, words = 0, ""
+    status = 0
     read = 0
     while True:
         match connection.next_event():
@@ -65,8 +68,8 @@ async def _ask(check: Check, url: SplitResult, stream: trio.abc.Stream) -> Findi
                     break
                 read += len(received)
                 connection.receive_data(received)
-            case h11.Response(status_code=status, reason=reason):
-                words = f"{status} {reason.decode('latin-1')}".rstrip()
+            case h11.Response(status_code=status):
+                pass
             case h11.Data(data=data):
                 body += data[: limits.CHECK_OUTPUT_BYTES_MAX - len(body)]
             case h11.InformationalResponse():
@@ -75,7 +78,15 @@ async def _ask(check: Check, url: SplitResult, stream: trio.abc.Stream) -> Findi
                 break
     if not status:
         return Finding(Health.CRITICAL, "it hung up without an answer")
-    return Finding(_health(check, status), f"{words}\n{body.decode(errors='replace')}".rstrip())
+    return Finding(_health(check, status), f"{_words(status)}\n{body.decode(errors='replace')}".rstrip())
+
+
+def _words(status: int) -> str:
+    """The status as RFC 9110 calls it. What the target calls it is for none but those who may see its output."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
 
 
 def _usual(check: Check, url: SplitResult) -> list[tuple[str, str]]:

@@ -32,8 +32,8 @@ from gossipreg.runtime.containment import kept_going, note
 
 log = logging.getLogger(__name__)
 
-#: Runs a check once; None when that says nothing about its target.
-Probe = Callable[[Check], Awaitable[Finding | None]]
+#: Runs a check of the instance of that id once; None when that says nothing about its target.
+Probe = Callable[[str, Check], Awaitable[Finding | None]]
 
 
 @attrs.define(eq=False, repr=False)
@@ -282,7 +282,7 @@ class Monitor:
     async def _probed(self, watched: Watched) -> Finding | None:
         """What a run finds. A mistake of ours fails the check: nothing is known of its target."""
         try:
-            return await self.probe(watched.check)
+            return await self.probe(watched.instance, watched.check)
         except Exception as error:  # noqa: BLE001 - it is logged
             if not watched.failed:  # it will be made at each run
                 watched.failed = True

@@ -11,39 +11,50 @@ import trio
 from gossipreg.check import Check, Kind
 from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
+from gossipreg.runtime.checks.reach import Reach
+from gossipreg.targets import TargetRefused
 
 #: A run that took this much longer than its timeout allows was not late: this process was stopped (seconds).
 STOPPED_SECONDS: Final = 0.25
 
 
-async def probe(check: Check, *, commands: bool) -> Finding | None:
-    """Run ``check`` once, within its timeout. None if it says nothing of the target, because this node was stopped."""
+async def probe(check: Check, *, commands: bool, reach: Reach) -> Finding | None:
+    """Run ``check`` once, within its timeout. None if it says nothing of the target, because this node was stopped.
+
+    A check that the node does not allow is not run and fails: it was allowed when it was registered, or its name leads
+    elsewhere now.
+    """
+    flaw = check.flaw(reach.rules, reach.own)
+    if flaw is not None:
+        return Finding(Health.CRITICAL, flaw[1])
     begun = trio.current_time()
     finding = Finding(Health.CRITICAL, f"no answer within {check.timeout:g} s")
     with trio.move_on_after(check.timeout):
         try:
-            finding = await _run(check, commands=commands)
+            finding = await _run(check, commands, reach)
+        except TargetRefused as error:
+            finding = Finding(Health.CRITICAL, str(error))
         except (OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             finding = Finding(Health.CRITICAL, _sentence(error))
     stopped = trio.current_time() - begun > check.timeout + STOPPED_SECONDS
     return None if stopped and finding.health is not Health.PASSING else finding
 
 
-async def _run(check: Check, *, commands: bool) -> Finding:
+async def _run(check: Check, commands: bool, reach: Reach) -> Finding:
     """Each kind is loaded when it is first needed."""
     match check.kind:
         case Kind.HTTP:
             from gossipreg.runtime.checks.http import run_http
 
-            return await run_http(check)
+            return await run_http(check, reach)
         case Kind.TCP:
-            return await _run_tcp(check)
+            return await _run_tcp(check, reach)
         case Kind.GRPC:
             try:
                 from gossipreg.runtime.checks.grpc import run_grpc
             except ModuleNotFoundError:
                 return Finding(Health.CRITICAL, 'this node cannot speak gRPC: pip install "gossipreg[grpc]"')
-            return await run_grpc(check)
+            return await run_grpc(check, reach)
         case Kind.COMMAND:
             from gossipreg.runtime.checks.command import run_command
 
@@ -54,12 +65,12 @@ async def _run(check: Check, *, commands: bool) -> Finding:
             raise AssertionError("a heartbeat is awaited, not run")
 
 
-async def _run_tcp(check: Check) -> Finding:
+async def _run_tcp(check: Check, reach: Reach) -> Finding:
     from gossipreg.runtime.checks.dialing import dial
 
     assert check.tcp is not None
     address = Address.parse(check.tcp)
-    await trio.aclose_forcefully(await dial(address.host, address.port))
+    await trio.aclose_forcefully(await dial(address.host, address.port, reach))
     return Finding(Health.PASSING, f"{address} accepts connections")
 
 

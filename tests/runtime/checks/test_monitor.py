@@ -52,7 +52,7 @@ class Watcher:
             random.Random(1),
         )
 
-    async def probe(self, check: Check) -> Finding | None:
+    async def probe(self, _: str, check: Check) -> Finding | None:
         self.ran.append((check.name, trio.current_time()))
         self.running[check.name] += 1
         self.most = max(self.most, self.running.total())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -9,10 +10,12 @@ import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -27,13 +30,15 @@ from gossipreg.check import Check
 from gossipreg.errors import InvalidInstance
 from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
-from gossipreg.runtime.checks import http
+from gossipreg.runtime.checks import dialing, http
 from gossipreg.runtime.checks.probing import probe
+from gossipreg.runtime.checks.reach import Reach
+from gossipreg.targets import DEFAULT_TARGETS, CheckRules, literal
 from tests.runtime.checks.targets import Target, serving
 
 
-async def run(check: Check, *, commands: bool = False) -> Finding:
-    finding = await probe(check, commands=commands)
+async def run(check: Check, *, commands: bool = False, reach: Reach = Reach()) -> Finding:  # noqa: B008 -- frozen
+    finding = await probe(check, commands=commands, reach=reach)
     assert finding is not None
     return finding
 
@@ -66,13 +71,14 @@ async def test_the_status_of_the_answer_decides(status: int, expected: tuple[int
         target.body = b"" if status == 204 else target.body
         finding = await run(Check(http=target.url, status=expected))
         assert finding.health is health
-        assert finding.text.startswith(f"{status} It Is So")
+        assert finding.text.partition("\n")[0] == f"{status} {HTTPStatus(status).phrase}"
 
 
 async def test_the_request_is_what_was_asked_for_and_is_closed_behind() -> None:
     async with serving() as target:
         check = Check(http=f"{target.url}?deep=1", method="HEAD", headers={"host": "orders.example", "X-Key": "a b"})
-        assert (await run(check)).health is Health.PASSING
+        reach = Reach(CheckRules.of(DEFAULT_TARGETS, ["Host"]))
+        assert (await run(check, reach=reach)).health is Health.PASSING
         [head] = target.asked
         lines = head.decode().splitlines()
         assert lines[0] == "HEAD /health?deep=1 HTTP/1.1"
@@ -86,12 +92,14 @@ async def test_an_interface_in_a_url_is_dialled_and_not_told(monkeypatch: pytest
         dialled: list[tuple[str, int]] = []
         port = int(target.url.rpartition(":")[2].partition("/")[0])
 
-        async def dial(host: str, port: int) -> trio.SocketStream:
+        async def dial(host: str, port: int, _: Reach) -> trio.SocketStream:
             dialled.append((host, port))
             return await trio.open_tcp_stream("127.0.0.1", port)
 
         monkeypatch.setattr(http, "dial", dial)
-        assert (await run(Check(http=f"http://[fe80::1%25eth0]:{port}/health"))).health is Health.PASSING
+        reach = Reach(CheckRules.of(["fe80::/10"], ()))
+        check = Check(http=f"http://[fe80::1%25eth0]:{port}/health")
+        assert (await run(check, reach=reach)).health is Health.PASSING
         assert dialled == [("fe80::1%eth0", port)]
         [head] = target.asked
         assert f"host: [fe80::1]:{port}" in head.decode().lower().splitlines()
@@ -118,14 +126,16 @@ def test_a_check_that_is_taken_can_be_run(
     except InvalidInstance:
         return
 
-    async def dial(host: str, port: int) -> trio.abc.Stream:
+    async def dial(host: str, port: int, _: Reach) -> trio.abc.Stream:
         resolve_without_asking(host, port)
         ours, theirs = trio.testing.memory_stream_pair()
         await theirs.send_eof()
         return ours
 
     monkeypatch.setattr(http, "dial", dial)
-    assert trio.run(run, check).text == "it hung up without an answer"
+    finding = trio.run(run, check)
+    refused = check.flaw(CheckRules(), ())
+    assert finding.text == ("it hung up without an answer" if refused is None else refused[1])
 
 
 @given(target=st.tuples(hostile, st.sampled_from(["", ":80", ":0", ":-1"]), st.sampled_from(["", "/x"])).map("".join))
@@ -170,10 +180,10 @@ async def test_a_body_without_end_is_not_read_to_its_end() -> None:
 @pytest.mark.parametrize(
     ("raw", "sentence"),
     [
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "what answers does not speak HTTP/1.1: "),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "what answers does not speak HTTP/1.1\n"),
         (b"", "it hung up without an answer"),
-        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 10_000 + b"\r\n", "what answers does not speak HTTP/1.1: "),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab", "what answers does not speak HTTP/1.1: "),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 10_000 + b"\r\n", "what answers does not speak HTTP/1.1\n"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab", "what answers does not speak HTTP/1.1\n"),
     ],
     ids=["another protocol", "nothing", "a head without end", "cut short"],
 )
@@ -215,7 +225,7 @@ async def test_a_run_that_ended_much_too_late_says_nothing_because_this_node_was
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop)
-            assert await probe(Check(http=target.url, timeout=0.05), commands=False) is None
+            assert await probe(Check(http=target.url, timeout=0.05), commands=False, reach=Reach()) is None
 
 
 # TLS
@@ -325,3 +335,137 @@ def is_running(pid: int) -> bool:
         return False
     stat = Path(f"/proc/{pid}/stat")
     return not stat.exists() or stat.read_text().split()[2] != "Z"
+
+
+# What may be contacted
+
+
+@attrs.define
+class Names:
+    """A resolver whose answers a test decides; each name's answers are given one after the other, the last for good."""
+
+    answers: dict[str, list[str]] = attrs.field(factory=dict)  # by the first label
+    asked: list[str] = attrs.field(factory=list)
+
+    async def addresses(self, host: str, port: int) -> list[Any]:
+        found = [host]
+        if literal(host) is None:
+            self.asked.append(host)
+            answers = self.answers.get(host.partition(".")[0])
+            if answers is None:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            found = (answers.pop(0) if len(answers) > 1 else answers[0]).split()
+        return [each for one in found for each in socket.getaddrinfo(one, port, type=socket.SOCK_STREAM)]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    made = Names()
+    monkeypatch.setattr(dialing, "_addresses", made.addresses)
+    return made
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that were connected to; of those beyond loopback none takes it."""
+    made: list[str] = []
+    connect = dialing._connected
+
+    async def connect_nearby(found: Any) -> trio.SocketStream:
+        address = str(found[4][0])
+        made.append(address)
+        if not address.startswith("127."):
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+        return await connect(found)
+
+    monkeypatch.setattr(dialing, "_connected", connect_nearby)
+    return made
+
+
+def checks_of(host: str, port: int = 1) -> list[Check]:
+    return [
+        Check(http=f"http://{host}:{port}/"),
+        Check(http=f"https://{host}:{port}/"),
+        Check(tcp=f"{host}:{port}"),
+        Check(grpc=f"{host}:{port}"),
+        Check(grpc=f"{host}:{port}", tls=True),
+    ]
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[::ffff:169.254.169.254]", "[fd00:ec2::254]", "8.8.8.8"])
+async def test_an_address_that_may_not_be_contacted_is_not(host: str, connected: list[str]) -> None:
+    for check in checks_of(host):
+        finding = await run(check)
+        assert finding.health is Health.CRITICAL
+        bare = host.strip("[]")
+        assert finding.text == f"{bare} may not be contacted by checks of this node: see check_targets"
+    assert connected == []
+
+
+@pytest.mark.parametrize("kind", range(5))
+async def test_a_name_is_judged_by_what_it_leads_to(kind: int, names: Names, connected: list[str]) -> None:
+    names.answers["metadata"] = ["169.254.169.254 ::ffff:100.100.100.200 8.8.8.8"]
+    check = checks_of("metadata.example")[kind]
+    finding = await run(check)
+    assert finding.health is Health.CRITICAL
+    first, second = finding.text.split("\n")
+    assert (
+        first == "metadata.example leads to no address that may be contacted by checks of this node: see check_targets"
+    )
+    assert second == "its addresses are 169.254.169.254, ::ffff:100.100.100.200, 8.8.8.8"
+    assert connected == []
+
+
+async def test_a_name_that_leads_elsewhere_later_gains_nothing(names: Names, connected: list[str]) -> None:
+    async with serving() as target:
+        names.answers["rebound"] = ["127.0.0.1", "169.254.169.254"]
+        check = Check(http=f"http://rebound.example:{target.port}/")
+        assert (await run(check)).health is Health.PASSING
+        assert connected == ["127.0.0.1"]
+        assert names.asked == ["rebound.example"], "what is judged is what is connected to: it is resolved once"
+        assert (await run(check)).text.startswith("rebound.example leads to no address that may be contacted")
+        assert connected == ["127.0.0.1"]
+
+
+async def test_of_several_addresses_those_that_may_be_contacted_are(names: Names, connected: list[str]) -> None:
+    async with serving() as target:
+        names.answers["both"] = ["169.254.169.254 127.0.0.1"]
+        assert (await run(Check(tcp=f"both.example:{target.port}"))).health is Health.PASSING
+        assert connected == ["127.0.0.1"]
+
+
+async def test_an_instances_own_host_may_be_contacted_by_any_of_its_names(names: Names, connected: list[str]) -> None:
+    names.answers |= {"web": ["203.0.113.5"], "alias": ["203.0.113.5"], "other": ["203.0.113.6"]}
+    reach = Reach(CheckRules(), ("web.example", "10.0.0.1", "gone.example"))
+    for host in ("web.example", "alias.example", "203.0.113.5"):
+        assert (await run(Check(tcp=f"{host}:1"), reach=reach)).text == "connection refused"
+    assert (await run(Check(tcp="other.example:1"), reach=reach)).text.startswith("other.example leads to no address")
+    assert connected == ["203.0.113.5"] * 3
+
+
+@pytest.mark.parametrize("location", ["http://169.254.169.254/latest/", "http://127.0.0.1:1/"])
+async def test_a_redirect_leads_nowhere(location: str, connected: list[str]) -> None:
+    async with serving() as target:
+        for status in (301, 302, 303, 307, 308):
+            target.status, target.headers = status, b"location: %s\r\n" % location.encode()
+            assert (await run(Check(http=target.url))).text.startswith(f"{status} ")
+    assert connected == ["127.0.0.1"] * 5
+    assert len(target.asked) == 5
+
+
+async def test_a_forged_header_is_not_sent() -> None:
+    async with serving() as target:
+        finding = await run(Check(http=target.url, headers={"Metadata-Flavor": "Google"}))
+        assert finding.health is Health.CRITICAL
+        assert finding.text == "Metadata-Flavor may not be sent by checks of this node: see check_headers"
+        assert target.asked == []
+
+
+@pytest.mark.parametrize(
+    "raw", [b"-ERR secret\r\n\r\n", b"HTTP/1.1 403 secret\r\n\r\n", b"HTTP/1.1 200 secret\r\n\r\nsecret"]
+)
+async def test_what_all_nodes_are_told_is_nothing_that_the_target_says(raw: bytes) -> None:
+    async with serving() as target:
+        target.raw = raw
+        finding = await run(Check(http=target.url))
+        assert "secret" not in finding.text.partition("\n")[0]

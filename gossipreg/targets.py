@@ -1,0 +1,270 @@
+"""Check targets: which addresses health checks may contact, and which headers they may send.
+
+An agent opens connections for whoever may register an instance, from its own address (server-side request forgery,
+CWE-918). So an address must be one of those that the setting ``check_targets`` allows. It is judged when a connection
+is about to be made, after its name was resolved: a name may lead elsewhere by then (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+import attrs
+
+from gossipreg import hosts
+from gossipreg.errors import ConfigError
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+
+
+def _networks(*texts: str) -> tuple[IPNetwork, ...]:
+    return tuple(map(ip_network, texts))
+
+
+_LOOPBACK: Final = _networks("127.0.0.0/8", "::1/128")
+
+#: RFC 1918, RFC 6598 (carriers' and clouds' shared space, which Kubernetes gives to pods) and RFC 4193.
+_PRIVATE: Final = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+
+#: Words for networks in the setting.
+_NETWORKS_OF: Final[Mapping[str, tuple[IPNetwork, ...]]] = {
+    "loopback": _LOOPBACK,
+    "private": _PRIVATE,
+    "any": _networks("0.0.0.0/0", "::/0"),
+}
+
+#: The instance's own host, and that of its owner.
+_SELF: Final = "self"
+
+#: Alone: no check may contact anything.
+_OFF: Final = "off"
+
+#: What checks may contact unless told otherwise.
+DEFAULT_TARGETS: Final = ("loopback", _SELF, "private")
+
+#: Never contacted unless an entry lies within one of these: no host, many hosts, or addresses at which clouds give
+#: secrets to whoever asks (link-local, and those of AWS, Google, Azure, Alibaba, Oracle and Scaleway beside it).
+_BANNED: Final = _networks(
+    *("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "::/128", "fe80::/10", "ff00::/8"),
+    *("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
+    *("fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128"),
+)
+
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64: Final = IPv6Network("64:ff9b:1::/48")
+
+#: Where the bytes of an IPv4 address stand in an IPv6 address under a NAT64 prefix of 48, 56, 64 and 96 bits
+#: (RFC 6052 §2.2).
+_EMBEDDED_AT: Final = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
+
+#: Headers that a check may not send unless ``check_headers`` names them: they pretend that the request was sent to
+#: another host, or prove to a cloud's metadata service that it is no forged one.
+_GUARDED: Final = re.compile(
+    r"host|metadata|metadata-.+|x-metadata-.+|x-google-metadata-.+|x-aws-ec2-metadata-.+|x-aliyun-ecs-metadata-.+"
+)
+
+
+class TargetRefused(Exception):
+    """A check would contact what it may not. Its text says why; further lines are for its operator."""
+
+
+def forms_of(address: IPAddress) -> tuple[IPAddress, ...]:
+    """The address that a connection to ``address`` goes to, and the IPv4 addresses that gateways may make of it.
+
+    Those of IPv4-mapped and IPv4-compatible addresses (RFC 4291), 6to4 (RFC 3056), Teredo (RFC 4380), NAT64 (RFC 6052,
+    RFC 8215) and ISATAP (RFC 5214). Under a NAT64 prefix of a network's own none can be told.
+    """
+    if isinstance(address, IPv4Address):
+        return (address,)
+    address = IPv6Address(int(address))  # without the name of an interface
+    if address.ipv4_mapped is not None:
+        return (address.ipv4_mapped,)
+    return (address, *dict.fromkeys(_embedded(address)))
+
+
+def _embedded(address: IPv6Address) -> Iterator[IPv4Address]:
+    number = int(address)
+    low = IPv4Address(number & 0xFFFF_FFFF)
+    if number >> 32 == 0 and number > 1:
+        yield low
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield from address.teredo
+    if address in _NAT64:
+        yield low
+    if address in _LOCAL_NAT64:
+        for places in _EMBEDDED_AT:
+            yield IPv4Address(bytes(address.packed[place] for place in places))
+    if (number >> 32) & 0xFCFF_FFFF == 0x5EFE:
+        yield low
+
+
+def literal(host: str) -> IPAddress | None:
+    """The address that ``host`` is, without the name of an interface; None if it is a name."""
+    try:
+        return ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` looks like this machine: a loopback address, ``localhost``, or a name below that (RFC 6761)."""
+    address = literal(host)
+    if address is not None:
+        return any(form in network for form in forms_of(address)[:1] for network in _LOOPBACK)
+    return _folded(host).rpartition(".")[2] == "localhost"
+
+
+def is_local(host: str, own: Collection[str]) -> bool:
+    """Whether ``host`` is this machine or one of the hosts ``own``, as far as one can tell without resolving it."""
+    return is_loopback(host) or _folded(host) in map(_folded, own) or literal(host) in _literals(own)
+
+
+def _literals(own: Iterable[str]) -> list[IPAddress]:
+    return [address for host in own if (address := literal(host)) is not None]
+
+
+def _folded(host: str) -> str:
+    return host.lower().removesuffix(".")
+
+
+@attrs.frozen
+class CheckTargets:
+    """The addresses and names that checks may contact, as the setting ``check_targets`` gives them.
+
+    An address is allowed if an entry allows it and none denies it. A name that is allowed may lead anywhere but to
+    what is denied or banned. ``_BANNED`` is lifted only by an entry that lies within it: ``any`` does not do so.
+    """
+
+    own_host: bool  # whether an instance's own host is allowed
+    networks: tuple[IPNetwork, ...]
+    names: tuple[str, ...]  # as `_matches` reads them
+    denied_networks: tuple[IPNetwork, ...] = ()
+    denied_names: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, entries: Iterable[str]) -> CheckTargets:
+        """Read the setting: words, addresses, networks and names, with a ``!`` before what is denied.
+
+        Raises ``ConfigError`` for an entry that is none of these.
+        """
+        entries = tuple(entries)
+        if entries == (_OFF,):
+            entries = ()
+        networks: dict[bool, list[IPNetwork]] = {True: [], False: []}
+        names: dict[bool, list[str]] = {True: [], False: []}
+        own_host = False
+        for text in entries:
+            body = text.removeprefix("!")
+            if text == _SELF:
+                own_host = True
+            elif body in _NETWORKS_OF:
+                networks[text == body] += _NETWORKS_OF[body]
+            elif (network := _network(body)) is not None:
+                networks[text == body].append(network)
+            elif _is_name(body):
+                names[text == body].append(_folded(body))
+            else:
+                raise ConfigError(
+                    f"{text!r:.80} is neither a word ({', '.join(_NETWORKS_OF)}, {_SELF}; {_OFF} alone), a network "
+                    "such as 10.0.0.0/8, nor a name such as db.example or *.example; with ! before it, it is denied"
+                )
+        return cls(own_host, tuple(networks[True]), tuple(names[True]), tuple(networks[False]), tuple(names[False]))
+
+    def allows(self, host: str, address: IPAddress, own: Collection[IPAddress]) -> bool:
+        """Whether a check of ``host`` may connect to ``address``; ``own`` are those of the instance's own host."""
+        forms = forms_of(address)
+        if self._denies(host, forms):
+            return False
+        meant = forms[0]
+        return (
+            any(meant in network for network in self.networks)
+            or (self.own_host and any(meant in forms_of(each) for each in own))
+            or any(_matches(host, name) for name in self.names)
+        )
+
+    def may_allow(self, host: str, own: Collection[str]) -> bool:
+        """Whether checks of an instance at one of the hosts ``own`` may ever contact ``host``, unresolved as it is."""
+        address = literal(host)
+        if address is None:
+            return not self._denies(host, ())
+        known = _literals(own)
+        is_unsure = self.own_host and len(known) < len(own)  # a name among them may have that address
+        return self.allows(host, address, [*known, address] if is_unsure else known)
+
+    def _denies(self, host: str, forms: Iterable[IPAddress]) -> bool:
+        if any(_matches(host, name) for name in self.denied_names):
+            return True
+        return any(form in network for form in forms for network in self.denied_networks) or any(
+            self._bans(form) for form in forms
+        )
+
+    def _bans(self, address: IPAddress) -> bool:
+        for banned in _BANNED:
+            if address in banned:
+                return not any(address in each and _within(each, banned) for each in self.networks)
+        return False
+
+
+def _within(inner: IPNetwork, outer: IPNetwork) -> bool:
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+
+
+def _network(text: str) -> IPNetwork | None:
+    """The network that ``text`` is; an IPv4-mapped one as that of IPv4. Raises ``ConfigError`` for a slip in one."""
+    if "%" in text:
+        return None
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        if "has host bits set" in str(error):
+            raise ConfigError(
+                f"{text!r:.80} has bits beyond its mask: write {ip_network(text, strict=False)}"
+            ) from None
+        return None
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    return network if mapped is None or network.prefixlen < 96 else IPv4Network((mapped, network.prefixlen - 96))
+
+
+def _is_name(text: str) -> bool:
+    return _folded(text) not in (_OFF, _SELF) and hosts.flaw(text.removeprefix("*.")) is None and literal(text) is None
+
+
+def _matches(host: str, name: str) -> bool:
+    """Whether ``host`` is ``name``, or below it if that begins with ``*.``."""
+    host = _folded(host)
+    return host.endswith(name[1:]) if name.startswith("*.") else host == name
+
+
+@attrs.frozen
+class CheckRules:
+    """What a node allows its checks: targets, and guarded headers (in lower case) that they may send after all."""
+
+    targets: CheckTargets = attrs.field(factory=lambda: CheckTargets.parse(DEFAULT_TARGETS))
+    headers: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, targets: Iterable[str], headers: Iterable[str]) -> CheckRules:
+        """As the settings ``check_targets`` and ``check_headers`` give them."""
+        return cls(CheckTargets.parse(targets), frozenset(name.lower() for name in headers))
+
+    def host_flaw(self, host: str, own: Collection[str]) -> str | None:
+        """Why checks of an instance at the hosts ``own`` may not contact ``host``; None if they may, once resolved."""
+        if self.targets.may_allow(host, own):
+            return None
+        return f"{host:.80} may not be contacted by checks of this node: see check_targets"
+
+    def header_flaw(self, headers: Mapping[str, str], host: str) -> str | None:
+        """Why a check of ``host`` (with its port, if the URL has one) may not send ``headers``; None if it may."""
+        for name, value in headers.items():
+            folded = name.lower()
+            if folded == "host" and value.lower() == host.lower():
+                continue
+            if _GUARDED.fullmatch(folded) and folded not in self.headers:
+                return f"{name:.80} may not be sent by checks of this node: see check_headers"
+        return None
