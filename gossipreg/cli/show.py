@@ -124,7 +124,7 @@ def checks(document: Any) -> Table:
                 f"{check['health_age']:.0f}",
                 str(check["runs"]),
                 check["target"],
-                check["output"].partition("\n")[0] or check["reason"],
+                (check["output"] or "").partition("\n")[0] or check["reason"],
             )
             for check in document["checks"]
         ],

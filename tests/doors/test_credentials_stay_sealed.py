@@ -30,8 +30,9 @@ from gossipreg.config import DIALECTS
 from gossipreg.doors.dialects import load, settling
 from gossipreg.doors.dns import serve_dns
 from gossipreg.doors.http import serve_http
-from gossipreg.doors.http.access import Access, Scope
+from gossipreg.doors.http.access import Access
 from gossipreg.doors.http.routes import ROUTES
+from gossipreg.doors.http.scopes import Scope
 from gossipreg.protocol.wire.sealing import ClearSeal
 from gossipreg.protocol.wire.streams import StreamCodec
 from tests.drills.waiting import eventually

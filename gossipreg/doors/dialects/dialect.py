@@ -6,7 +6,7 @@ there on all is the dialect's: which token it reads, what it does, and how it sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Generic, Protocol, Self, TypeVar
 from urllib.parse import parse_qsl
 
@@ -17,6 +17,7 @@ from gossipreg.doors.http.call import Room
 from gossipreg.doors.http.door import status_of
 from gossipreg.doors.http.request import Request, decoded
 from gossipreg.doors.http.routes import Reply
+from gossipreg.doors.http.scopes import Action
 from gossipreg.errors import GossipregError
 
 _NO: Final = frozenset({"0", "f", "false", "no", "off"})
@@ -35,6 +36,11 @@ class Dialect(Protocol):
     @property
     def routine(self) -> frozenset[tuple[str, str]]:
         """Methods and patterns of what is no GET and comes as often: heartbeats, polls. Logged as reads are."""
+        ...
+
+    @property
+    def routes(self) -> Sequence[tuple[str, str, Action]]:
+        """Every route: its method, its pattern, and what is done there. It is checked against ``docs/scopes.md``."""
         ...
 
     def token(self, request: Request) -> str | None:
@@ -156,6 +162,13 @@ class Paths(Generic[Handler]):
     def patterns(self) -> tuple[str, ...]:
         """Every pattern."""
         return tuple(pattern.text for pattern, _ in self._table)
+
+    @property
+    def routes(self) -> tuple[tuple[str, str, Handler], ...]:
+        """Every method with its pattern and its handler."""
+        return tuple(
+            (method, pattern.text, handler) for pattern, methods in self._table for method, handler in methods.items()
+        )
 
     def find(self, method: str, path: str) -> Found[Handler]:
         """Who answers. HEAD goes where GET goes. Raises a ``Refusal``: 404 for the path, 405 for the method."""

@@ -21,12 +21,12 @@ import trio
 
 from gossipreg.doors.dialects.dialect import Paths, refused, split
 from gossipreg.doors.dialects.settling import is_settling
-from gossipreg.doors.http.access import Scope
 from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
 from gossipreg.doors.http.call import Room
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.request import Request
 from gossipreg.doors.http.routes import Reply
+from gossipreg.doors.http.scopes import Action
 from gossipreg.doors.http.slices import Pace, SingleFlight
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.errors import GossipregError
@@ -51,7 +51,7 @@ _DIGESTED_AT_ONCE: Final = 65_536
 #: The code of gRPC for each of HTTP's that we use; any other is INTERNAL.
 _CODES: Final = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 413: 8, 503: 14}
 
-_PATHS: Final = Paths([("POST", "/v3/discovery:endpoints", TYPE)])
+_PATHS: Final = Paths([("POST", "/v3/discovery:endpoints", Action.READ_CLUSTER)])
 
 
 def dialect() -> Envoy:
@@ -134,6 +134,11 @@ class Envoy:
     _flights: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
     _told: set[str] = attrs.field(init=False, factory=set)  # versions, while the node is young
 
+    @property
+    def routes(self) -> tuple[tuple[str, str, Action], ...]:
+        """See `Dialect`."""
+        return _PATHS.routes
+
     def token(self, request: Request) -> str | None:
         """That of the header, or the one in the body."""
         try:
@@ -145,9 +150,10 @@ class Envoy:
         """The endpoints of the clusters that are asked for, or 304 if those are known."""
         pattern = ""
         try:
-            pattern = _PATHS.find(request.method, split(request.target)[0]).pattern
+            found = _PATHS.find(request.method, split(request.target)[0])
+            pattern = found.pattern
             poll = Poll.parse(request.body)
-            room.access.check(request.token or poll.token, Scope.READ)
+            room.access.permit(request.token or poll.token, found.handler)
             return pattern, await self._reply(poll, room.node)
         except (Refusal, GossipregError) as error:
             status, sentence = refused(error)

@@ -16,12 +16,12 @@ import attrs
 
 from gossipreg.doors.dialects.dialect import Paths, Query, refused, split
 from gossipreg.doors.dialects.settling import is_settling
-from gossipreg.doors.http.access import Scope
 from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
 from gossipreg.doors.http.call import Room
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.request import Request
 from gossipreg.doors.http.routes import Reply
+from gossipreg.doors.http.scopes import Action
 from gossipreg.doors.http.slices import Pace
 from gossipreg.errors import GossipregError
 from gossipreg.model import Instance
@@ -37,7 +37,7 @@ _RULE_NAMES_MAX: Final = 16
 #: What the query may narrow the document by, or add to it.
 PARAMETERS: Final = ("service", "tag", "zone", "rule")
 
-_PATHS: Final = Paths([("GET", "/traefik/v1/config", "config")])
+_PATHS: Final = Paths([("GET", "/traefik/v1/config", Action.READ_CLUSTER)])
 
 
 def dialect() -> Traefik:
@@ -52,6 +52,11 @@ class Traefik:
     prefixes: tuple[str, ...] = ("/traefik",)
     routine: frozenset[tuple[str, str]] = frozenset()
 
+    @property
+    def routes(self) -> tuple[tuple[str, str, Action], ...]:
+        """See `Dialect`."""
+        return _PATHS.routes
+
     def token(self, request: Request) -> str | None:
         """As everywhere."""
         return request.token
@@ -61,8 +66,9 @@ class Traefik:
         pattern = ""
         try:
             path, query = split(request.target)
-            pattern = _PATHS.find(request.method, path).pattern
-            room.access.check(request.token, Scope.READ)
+            found = _PATHS.find(request.method, path)
+            pattern = found.pattern
+            room.access.permit(request.token, found.handler)
             _check(query, room.node)
             return pattern, Answer(200, await configuration(room.node, query))
         except (Refusal, GossipregError) as error:

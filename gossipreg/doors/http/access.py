@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ import attrs
 
 from gossipreg.doors.http import limits
 from gossipreg.doors.http.answers import Refusal
+from gossipreg.doors.http.scopes import Action, Scope
 from gossipreg.errors import ConfigError
 from gossipreg.model import is_name
 from gossipreg.runtime.toml import read_toml
@@ -27,15 +27,6 @@ _TOKEN: Final = re.compile(r"[!-~]+")
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 _FIELDS: Final = ("name", "token", "token_sha256", "scopes")
 _CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="gossipreg"'),)
-
-
-class Scope(StrEnum):
-    """What a token may be for. None includes another: a token has those that it lists."""
-
-    READ = "read"
-    WRITE = "write"
-    CREDENTIALS = "credentials"
-    OPERATOR = "operator"
 
 
 @attrs.frozen
@@ -49,10 +40,11 @@ class Token:
 
 @attrs.define(eq=False, repr=False)
 class Access:
-    """The tokens of a door. Where there are none, all may do everything but read credentials."""
+    """The tokens of a door. Where there are none, all may do everything but what `_withhold` says."""
 
     tokens: tuple[Token, ...] = ()
     _file: Path | None = None
+    is_exposed: bool = False  # whether clients beyond this machine reach the door
 
     @classmethod
     def from_file(cls, file: Path) -> Access:
@@ -69,11 +61,23 @@ class Access:
         """Whether no token is asked for."""
         return self._file is None and not self.tokens
 
+    def permit(self, token: str | None, action: Action) -> None:
+        """Raise a ``Refusal`` unless ``token`` may be used for ``action``."""
+        if action.scope is not None:
+            self.check(token, action.scope)
+
+    def allows(self, token: str | None, action: Action) -> bool:
+        """Whether ``token`` may be used for ``action``."""
+        try:
+            self.permit(token, action)
+        except Refusal:
+            return False
+        return True
+
     def check(self, token: str | None, scope: Scope) -> None:
         """Raise a ``Refusal`` unless ``token`` is for ``scope``: 401 for none or an unknown one, 403 for another's."""
         if self._file is None and not self.tokens:  # `is_open`, on the way of every request
-            if scope is Scope.CREDENTIALS:
-                raise Refusal(403, "credentials are shown for a token only: start the agent with --tokens-file FILE")
+            self._withhold(scope)
             return
         if token is None:
             raise Refusal(401, "this agent asks for a token: send it as Authorization: Bearer TOKEN", _CHALLENGE)
@@ -83,6 +87,17 @@ class Access:
         if scope not in found.scopes:
             has = ", ".join(sorted(found.scopes))
             raise Refusal(403, f"the token {found.name!r} is for {has}: this needs one that is for {scope}")
+
+    def _withhold(self, scope: Scope) -> None:
+        """Raise a ``Refusal`` for what is for no client that shows nothing."""
+        if scope is Scope.CREDENTIALS:
+            raise Refusal(403, "credentials are shown for a token only: start the agent with --tokens-file FILE")
+        if scope is Scope.CHECKS and self.is_exposed:
+            raise Refusal(
+                403,
+                "beyond this machine, checks of other hosts, and what checks find, are for a token only: "
+                "start the agent with --tokens-file FILE",
+            )
 
     def holder(self, token: str | None) -> str | None:
         """The name of a token, for the log; None if it is unknown."""

@@ -14,6 +14,7 @@ from gossipreg.doors.http.frames import Frames
 from gossipreg.doors.http.lookups import Lookups
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.request import Request
+from gossipreg.doors.http.scopes import Action
 
 if TYPE_CHECKING:
     from gossipreg.doors.dialects.dialect import Dialect
@@ -32,6 +33,11 @@ class Room:
     dialects: tuple[Dialect, ...] = ()
     frames: Frames = attrs.field(factory=Frames)
     requests: Counter[tuple[str, str, int]] = attrs.field(factory=Counter)  # answered, by method, route and status
+
+
+def may_read_status(room: Room, request: Request) -> bool:
+    """Whether the client may know more of the agent than whether it is up."""
+    return room.access.allows(request.token, Action.READ_STATUS)
 
 
 @attrs.frozen

@@ -11,10 +11,10 @@ import attrs
 
 from gossipreg.doors.http import journal, reliance
 from gossipreg.doors.http.answers import Answer, Refusal
-from gossipreg.doors.http.call import Call, Room
+from gossipreg.doors.http.call import Call, Room, may_read_status
 from gossipreg.doors.http.guard import Guard
 from gossipreg.doors.http.request import Request, split_target
-from gossipreg.doors.http.routes import Reply, Route, find
+from gossipreg.doors.http.routes import PROBES, Reply, Route, find
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.errors import (
     ClockWrong,
@@ -85,7 +85,7 @@ class Door:
             status = reply.status if isinstance(reply, Answer) else 200
             self._ended(request, name, (method, path, status), began)
             if isinstance(reply, Answer):
-                return self._labelled(reply) if path else reply
+                return self._labelled(reply, request) if path else reply
             return attrs.evolve(reply, headers=reliance.headers(self.room.node))
 
         async def later(most: float = math.inf) -> Answer:
@@ -94,13 +94,13 @@ class Door:
             except (Refusal, GossipregError) as error:
                 answer = _no(error)
             self._ended(request, name, (method, path, answer.status), began)
-            return self._labelled(answer)
+            return self._labelled(answer, request)
 
         return Waiting(later)
 
-    def _labelled(self, answer: Answer) -> Answer:
-        """The answer with how far it can be relied on; a refusal of a client that may not know stays as it is."""
-        if answer.status in (401, 403):
+    def _labelled(self, answer: Answer, request: Request) -> Answer:
+        """The answer with how far it can be relied on, for a client that may know."""
+        if answer.status in (401, 403) or (request.target in PROBES and not may_read_status(self.room, request)):
             return answer
         return Answer(answer.status, answer.body, (*answer.headers, *reliance.headers(self.room.node)), answer.media)
 
@@ -118,7 +118,8 @@ class Door:
     async def _reply(self, request: Request) -> tuple[str, str, Reply]:
         """The answer, and the method and the path of the route that gave it; empty where none was found."""
         if self._closed is not None:
-            return "", "", Answer.error(503, self._closed)
+            why = self._closed if may_read_status(self.room, request) else "this node is closed"
+            return "", "", Answer.error(503, why)
         route: Route | None = None
         try:
             request = request.at_our_own_name()
@@ -129,8 +130,7 @@ class Door:
                     return (request.method, pattern, reply) if pattern else ("", "", reply)
             path, query = split_target(request.target)
             route, argument = find(request.method, path)
-            if route.scope is not None:
-                self.room.access.check(request.token, route.scope)
+            self.room.access.permit(request.token, route.action)
             route.check_query(query)
             reply = await route.handler(Call(self.room, request, argument, query))
         except (Refusal, GossipregError) as error:

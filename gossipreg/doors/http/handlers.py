@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Iterable
+
 import attrs
 
-from gossipreg.check import Kind, read_checks
+from gossipreg.check import CheckReport, Kind, read_checks
 from gossipreg.doors.http import render, roles
 from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
-from gossipreg.doors.http.call import Call
+from gossipreg.doors.http.call import Call, may_read_status
+from gossipreg.doors.http.checking import outputs_for, permit_checks
 from gossipreg.doors.http.events import EventStream
 from gossipreg.doors.http.lookups import Lookup
 from gossipreg.doors.http.registration import Registration
@@ -19,10 +22,10 @@ from gossipreg.model import Health, Instance
 
 
 async def health(call: Call) -> Answer:
-    """Whether this node is up; load balancers and supervisors ask this."""
+    """Whether this node is up; load balancers and supervisors ask this. The rest is for those who may read it."""
     info = call.node.info()
     status, word = (503, "leaving") if info.leaving else (200, "draining" if info.draining else "ok")
-    return Answer.of(status, {"status": word, **render.node(info)})
+    return Answer.of(status, {"status": word, **(render.node(info) if _may_know(call) else {})})
 
 
 async def ready(call: Call) -> Answer:
@@ -32,8 +35,12 @@ async def ready(call: Call) -> Answer:
         return Answer.of(503, {"ready": False, "reason": "this node is leaving"})
     if not info.joined:
         why = "; ".join(f"{each.seed}: {each.detail}" for each in info.join_failures) or "no seed has answered"
-        return Answer.of(503, {"ready": False, "reason": f"not joined: {why}"})
+        return Answer.of(503, {"ready": False, "reason": f"not joined: {why}" if _may_know(call) else "not joined"})
     return Answer.of(200, {"ready": True, "reason": ""})
+
+
+def _may_know(call: Call) -> bool:
+    return may_read_status(call.room, call.request)
 
 
 async def node(call: Call) -> Answer:
@@ -88,6 +95,7 @@ async def register(call: Call) -> Answer:
     checks = read_checks(wanted.checks)
     if call.node.command_checks != "api" and any(check.kind is Kind.COMMAND for check in checks):
         raise Refusal(403, "checks: commands are not taken over HTTP: start the agent with --command-checks api")
+    permit_checks(call.room.access, call.request.token, call.node, checks, wanted.host)
     before = _own_ids(call.node, wanted)
     term = await roles.next_term(call.node, wanted.service) if wanted.term == "next" else wanted.term
     fields = attrs.asdict(wanted, recurse=False) | {"checks": checks, "term": term}
@@ -116,12 +124,18 @@ async def deregister(call: Call) -> Answer:
 
 async def every_check(call: Call) -> Answer:
     """The checks of all that this node registered, as they stand."""
-    return Answer(200, b'{"checks":%b}' % await Pace().json_list(map(render.check, call.node.checks())))
+    return Answer(200, b'{"checks":%b}' % await _checks(call, call.node.checks()))
 
 
 async def checks_of(call: Call) -> Answer:
     """The checks of one instance that this node registered."""
-    return Answer.of(200, render.checks(call.node.checks(call.argument)))
+    return Answer(200, b'{"checks":%b}' % await _checks(call, call.node.checks(call.argument)))
+
+
+def _checks(call: Call, reports: Iterable[CheckReport]) -> Awaitable[bytes]:
+    """``reports`` in JSON, with the output that the client's token is for."""
+    output = outputs_for(call.room.access, call.request.token)
+    return Pace().json_list(render.check(each, output(each)) for each in reports)
 
 
 async def heartbeat(call: Call) -> Answer:

@@ -194,7 +194,7 @@ _CHECK: Final = _object(
     runs=_WHOLE,
     run_age=_optional(_NUMBER),
     took=_optional(_NUMBER),
-    output=_TEXT,
+    output={**_optional(_TEXT), "description": "null for a token that is not for checks"},
     settings={"type": "object"},
 )
 
@@ -241,7 +241,7 @@ def _operation(route: Route) -> Json:
         answers[str(status)]["headers"] = dict(_RELIANCE)
     if "index" in route.query:
         answers["200"]["headers"] |= {"X-Gossipreg-Index": {"description": "For the next read.", "schema": _WHOLE}}
-    for status in (*declared.errors, *((401, 403) if route.scope is not None else ())):
+    for status in (*declared.errors, *((401, 403) if route.action.scope is not None else ())):
         answers[str(status)] = _answer(status, _ref("Error"), "application/json")
     answers["default"] = {**_answer(0, _ref("Error"), "application/json"), "description": "A no, and why."}
     made: Json = {
@@ -250,8 +250,8 @@ def _operation(route: Route) -> Json:
         "parameters": _parameters(route),
         "responses": answers,
     }
-    if route.scope is not None:
-        made["description"] = f"Where tokens are asked for: one that is for {route.scope}."
+    if route.action.scope is not None:
+        made["description"] = f"Where tokens are asked for: one that is for {route.action.scope}."
         made["security"] = [{name: []} for name in _SECURITY] + [{}]
     if declared.body is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(declared.body)}}}
@@ -290,7 +290,7 @@ def _schemas() -> dict[str, Json]:
         "Member": _noun(Member),
         "ServiceCount": _noun(ServiceCount),
         "Node": node,
-        "NodeHealth": _object(**health),
+        "NodeHealth": {**_object(**health), "required": ["status"]},  # the rest for those who may read it
         "Check": _CHECK,
         "Policy": {"oneOf": [_policy(kind) for kind in KINDS]},
         "PolicySet": {"oneOf": [_policy(kind, hits=_WHOLE) for kind in KINDS]},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, assert_never
 
 from gossipreg.check import CheckReport
@@ -62,8 +61,11 @@ def member(value: Member) -> Json:
     }
 
 
-def check(value: CheckReport) -> Json:
-    """One check of this node's own. Of its headers only the names are told: their values may be secrets."""
+def check(value: CheckReport, output: str | None) -> Json:
+    """One check of this node's own, with its output as far as that is shown.
+
+    Of its headers only the names are told: their values may be secrets.
+    """
     asked = value.check
     return {
         "instance": value.instance,
@@ -79,14 +81,9 @@ def check(value: CheckReport) -> Json:
         "runs": value.runs,
         "run_age": None if value.run_age is None else round(value.run_age, 3),
         "took": None if value.took is None else round(value.took, 6),
-        "output": value.output,
+        "output": output,
         "settings": {**asked.stated(), "headers": sorted(asked.headers)} if asked.headers else asked.stated(),
     }
-
-
-def checks(values: Iterable[CheckReport]) -> Json:
-    """Checks of this node's own."""
-    return {"checks": [check(each) for each in values]}
 
 
 def node(info: NodeInfo) -> Json:

@@ -8,7 +8,6 @@ from typing import Final
 import attrs
 
 from gossipreg.doors.http import handlers, waits
-from gossipreg.doors.http.access import Scope
 from gossipreg.doors.http.answers import Answer, Refusal, shown
 from gossipreg.doors.http.call import Call
 from gossipreg.doors.http.credentials import credentials
@@ -19,6 +18,7 @@ from gossipreg.doors.http.openapi import openapi
 from gossipreg.doors.http.policies import policies, remove_policy, set_policy
 from gossipreg.doors.http.request import decoded
 from gossipreg.doors.http.roles import reset_role, roles
+from gossipreg.doors.http.scopes import Action
 from gossipreg.doors.http.waiting import Waiting
 
 Reply = Answer | EventStream | Waiting
@@ -31,8 +31,8 @@ class Route:
     method: str
     path: str
     handler: Callable[[Call], Awaitable[Reply]]
+    action: Action
     query: tuple[str, ...] = ()
-    scope: Scope | None = Scope.READ  # what a token must be for; None: everybody may
 
     @property
     def takes_argument(self) -> bool:
@@ -48,34 +48,44 @@ class Route:
 
 
 ROUTES: Final = (
-    Route("GET", "/healthz", handlers.health, scope=None),
-    Route("GET", "/readyz", handlers.ready, scope=None),
-    Route("GET", "/api/v1/node", handlers.node),
-    Route("GET", "/api/v1/members", handlers.members, query=waits.QUERY),
-    Route("DELETE", "/api/v1/members/NAME", handlers.forget, scope=Scope.OPERATOR),
-    Route("GET", "/api/v1/services", handlers.services, query=waits.QUERY),
-    Route("GET", "/api/v1/services/NAME", handlers.lookup, query=("all", "tag", "zone", "role", "panic", *waits.QUERY)),
-    Route("PUT", "/api/v1/instances", handlers.register, scope=Scope.WRITE),
-    Route("DELETE", "/api/v1/instances/ID", handlers.deregister, scope=Scope.WRITE),
-    Route("GET", "/api/v1/checks", handlers.every_check),
-    Route("GET", "/api/v1/checks/ID", handlers.checks_of),
-    Route("PUT", "/api/v1/heartbeats/ID", handlers.heartbeat, query=("check", "health", "note"), scope=Scope.WRITE),
-    Route("PUT", "/api/v1/maintenance/ID", handlers.begin_maintenance, query=("reason",), scope=Scope.WRITE),
-    Route("DELETE", "/api/v1/maintenance/ID", handlers.end_maintenance, scope=Scope.WRITE),
-    Route("GET", "/api/v1/credentials/ID", credentials, query=("service", "owner"), scope=Scope.CREDENTIALS),
-    Route("GET", "/api/v1/policies", policies, query=waits.QUERY),
-    Route("PUT", "/api/v1/policies", set_policy, scope=Scope.WRITE),
-    Route("DELETE", "/api/v1/policies/KEY", remove_policy, scope=Scope.WRITE),
-    Route("GET", "/api/v1/roles", roles, query=waits.QUERY),
-    Route("DELETE", "/api/v1/roles/NAME", reset_role, scope=Scope.OPERATOR),
-    Route("GET", "/api/v1/events", handlers.events, query=("service", "panic")),
-    Route("GET", "/api/v1/http_sd", http_sd, query=("service", "healthy")),
-    Route("GET", "/api/v1/openapi.json", openapi),
-    Route("GET", "/metrics", metrics),
-    Route("PUT", "/api/v1/drain", handlers.drain, scope=Scope.OPERATOR),
-    Route("DELETE", "/api/v1/drain", handlers.undrain, scope=Scope.OPERATOR),
-    Route("POST", "/api/v1/leave", handlers.leave, scope=Scope.OPERATOR),
+    Route("GET", "/healthz", handlers.health, Action.PROBE),
+    Route("GET", "/readyz", handlers.ready, Action.PROBE),
+    Route("GET", "/api/v1/node", handlers.node, Action.READ_STATUS),
+    Route("GET", "/api/v1/members", handlers.members, Action.READ_CLUSTER, waits.QUERY),
+    Route("DELETE", "/api/v1/members/NAME", handlers.forget, Action.FORGET),
+    Route("GET", "/api/v1/services", handlers.services, Action.READ_CLUSTER, waits.QUERY),
+    Route(
+        "GET",
+        "/api/v1/services/NAME",
+        handlers.lookup,
+        Action.READ_CLUSTER,
+        ("all", "tag", "zone", "role", "panic", *waits.QUERY),
+    ),
+    Route("PUT", "/api/v1/instances", handlers.register, Action.REGISTER),
+    Route("DELETE", "/api/v1/instances/ID", handlers.deregister, Action.REGISTER),
+    Route("GET", "/api/v1/checks", handlers.every_check, Action.READ_CHECKS),
+    Route("GET", "/api/v1/checks/ID", handlers.checks_of, Action.READ_CHECKS),
+    Route("PUT", "/api/v1/heartbeats/ID", handlers.heartbeat, Action.REPORT_HEALTH, ("check", "health", "note")),
+    Route("PUT", "/api/v1/maintenance/ID", handlers.begin_maintenance, Action.SET_MAINTENANCE, ("reason",)),
+    Route("DELETE", "/api/v1/maintenance/ID", handlers.end_maintenance, Action.SET_MAINTENANCE),
+    Route("GET", "/api/v1/credentials/ID", credentials, Action.READ_CREDENTIALS, ("service", "owner")),
+    Route("GET", "/api/v1/policies", policies, Action.READ_CLUSTER, waits.QUERY),
+    Route("PUT", "/api/v1/policies", set_policy, Action.SET_POLICY),
+    Route("DELETE", "/api/v1/policies/KEY", remove_policy, Action.SET_POLICY),
+    Route("GET", "/api/v1/roles", roles, Action.READ_CLUSTER, waits.QUERY),
+    Route("DELETE", "/api/v1/roles/NAME", reset_role, Action.RESET_ROLE),
+    Route("GET", "/api/v1/events", handlers.events, Action.READ_CLUSTER, ("service", "panic")),
+    Route("GET", "/api/v1/http_sd", http_sd, Action.READ_CLUSTER, ("service", "healthy")),
+    Route("GET", "/api/v1/openapi.json", openapi, Action.READ_STATUS),
+    Route("GET", "/metrics", metrics, Action.READ_STATUS),
+    Route("PUT", "/api/v1/drain", handlers.drain, Action.DRAIN),
+    Route("DELETE", "/api/v1/drain", handlers.undrain, Action.DRAIN),
+    Route("POST", "/api/v1/leave", handlers.leave, Action.LEAVE),
 )
+
+
+#: The paths of what is answered in a word without a token.
+PROBES: Final = frozenset(route.path for route in ROUTES if route.action is Action.PROBE)
 
 
 def find(method: str, path: str) -> tuple[Route, str]:

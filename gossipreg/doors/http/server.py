@@ -27,6 +27,7 @@ from gossipreg.doors.http.registry import Registry
 from gossipreg.errors import InsecureError
 from gossipreg.model import Address, SocketFile
 from gossipreg.runtime.accepting import serve
+from gossipreg.targets import is_loopback
 
 if TYPE_CHECKING:
     from gossipreg.doors.dialects.dialect import Dialect
@@ -61,6 +62,7 @@ async def serve_http(
         return
     listeners = await listen(address)
     bound = [Address(*listener.socket.getsockname()[:2]) for listener in listeners]
+    access.is_exposed = not all(is_loopback(each.host) for each in bound)
     try:
         for each in bound:
             check_safety(each, access, asked=address, insecure=insecure)

@@ -18,6 +18,7 @@ from gossipreg.doors.http.door import Door
 from gossipreg.doors.http.guard import Guard
 from gossipreg.doors.http.lookups import Lookups
 from gossipreg.doors.http.request import Request
+from gossipreg.doors.http.scopes import Action
 from gossipreg.errors import ConfigError, InvalidInstance, NodeClosed, StorageError, UnknownInstance
 from gossipreg.model import Address
 from tests.doors.http.fake_node import FakeNode
@@ -100,6 +101,10 @@ class Parrot:
 
     prefixes: ClassVar[tuple[str, ...]] = ("/parrot",)
     routine: ClassVar[frozenset[tuple[str, str]]] = frozenset()
+
+    @property
+    def routes(self) -> tuple[tuple[str, str, Action], ...]:
+        return (("GET", "/parrot/{word}", Action.READ_CLUSTER),)
 
     def token(self, request: Request) -> str | None:
         return request.target.rpartition("/")[2]

@@ -13,7 +13,8 @@ from trio.testing import MockClock
 
 from gossipreg.doors.dialects import envoy
 from gossipreg.doors.dialects.envoy import TYPE, dialect
-from gossipreg.doors.http.access import Access, Scope, Token
+from gossipreg.doors.http.access import Access, Token
+from gossipreg.doors.http.scopes import Scope
 from gossipreg.errors import NodeClosed
 from gossipreg.model import Health
 from tests.doors.dialects.desk import Desk, Said

@@ -10,7 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from gossipreg.doors.dialects.traefik import dialect
-from gossipreg.doors.http.access import Access, Scope, Token
+from gossipreg.doors.http.access import Access, Token
+from gossipreg.doors.http.scopes import Scope
 from gossipreg.model import Health
 from tests.doors.dialects.desk import Desk, Said
 

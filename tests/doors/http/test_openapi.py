@@ -141,10 +141,10 @@ def test_every_parameter_is_in_the_document_and_no_other() -> None:
 def test_what_asks_for_a_token_says_so_and_for_which() -> None:
     for route in ROUTES:
         told = operation(route.method, route.path)
-        if route.scope is None:
+        if route.action.scope is None:
             assert "security" not in told
         else:
-            assert str(route.scope) in told["description"]
+            assert str(route.action.scope) in told["description"]
             assert [name for each in told["security"] for name in each] == list(
                 DOCUMENT["components"]["securitySchemes"]
             )

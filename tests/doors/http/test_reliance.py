@@ -6,7 +6,7 @@ import pytest
 
 from gossipreg.config import DIALECTS
 from gossipreg.doors.dialects import load
-from gossipreg.doors.http.access import Access, Scope, Token
+from gossipreg.doors.http.access import Access, Token
 from gossipreg.doors.http.answers import Answer
 from gossipreg.doors.http.call import Room
 from gossipreg.doors.http.door import Door
@@ -15,6 +15,7 @@ from gossipreg.doors.http.frames import frame
 from gossipreg.doors.http.guard import Guard
 from gossipreg.doors.http.lookups import Lookups
 from gossipreg.doors.http.request import Request
+from gossipreg.doors.http.scopes import Scope
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.model import Address, Instance, NodeEvent
 from tests.doors.http.fake_node import FakeNode

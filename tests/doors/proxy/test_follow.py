@@ -14,7 +14,8 @@ import trio
 
 from gossipreg import AgentUnreachable, Config, open_node
 from gossipreg.doors.http import serve_http
-from gossipreg.doors.http.access import Access, Scope, Token
+from gossipreg.doors.http.access import Access, Token
+from gossipreg.doors.http.scopes import Scope
 from gossipreg.doors.proxy import follow_agent, follow_node, limits
 from gossipreg.doors.proxy.agent import AgentEvents
 from gossipreg.doors.proxy.follow import Resumed

@@ -12,6 +12,7 @@ from gossipreg.doors.dialects.consul.ask import Ask, json, plain
 from gossipreg.doors.dialects.consul.posted import PostedCheck, PostedService, Table, read_check
 from gossipreg.doors.dialects.consul.shapes import Json
 from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
+from gossipreg.doors.http.checking import outputs_for, permit_checks
 from gossipreg.doors.http.slices import Pace
 from gossipreg.model import Health, Instance, Member, Status
 
@@ -38,7 +39,7 @@ _HTTP_STATUS: Final = {shapes.PASSING: 200, shapes.WARNING: 429, shapes.CRITICAL
 async def register_service(ask: Ask) -> Answer:
     """Offer an instance, in place of the one of that id. Checks that are not named again stay, unless told."""
     posted = PostedService.parse(ask.request.body)
-    _check_commands(ask, posted.checks)
+    _permit_checks(ask, posted.checks, posted.host)
     async with ask.memory.turn:
         there = ask.node.own(posted.id)
         checks: dict[str, Check] = {}
@@ -110,9 +111,9 @@ async def register_check(ask: Ask) -> Answer:
     if not service:
         raise Refusal(400, "ServiceID: is missing: a node has no checks of its own here, they belong to a service")
     posted = read_check(table, table.text("CheckID") or table.text("ID") or title, service)
-    _check_commands(ask, (posted,))
     async with ask.memory.turn:
         there = _changeable(ask, service)
+        _permit_checks(ask, (posted,), there.host)
         checks = {report.check.name: report.check for report in ask.node.checks(service)}
         await _offer(ask, there, {**checks, posted.check.name: posted.check})
         ask.memory.titles.keep(ask.node, service, (posted,))
@@ -171,7 +172,9 @@ def _report(ask: Ask) -> CheckReport:
     return report
 
 
-def _check_commands(ask: Ask, posted: tuple[PostedCheck, ...]) -> None:
+def _permit_checks(ask: Ask, posted: tuple[PostedCheck, ...], host: str | None) -> None:
+    """Raise a ``Refusal`` for checks that this client may not have run for an instance at ``host``."""
+    permit_checks(ask.room.access, ask.token, ask.node, (each.check for each in posted), host)
     if ask.node.command_checks != "api" and any(each.check.kind is Kind.COMMAND for each in posted):
         raise Refusal(400, "Scripts are disabled on this agent: start it with --command-checks api to take Args")
 
@@ -281,6 +284,7 @@ async def checks(ask: Ask) -> Answer:
     keep = ask.filter(shapes.own_checks(_ANY)[0])
     rows: dict[str, bytes | None] = {}
     pace, example = Pace(), shapes.own_checks(_ANY)[0]
+    output = outputs_for(ask.room.access, ask.token)
     own = {each.id: each async for each in pace.over(_own(ask))}
     async for report in pace.over(ask.node.checks()):
         id_, title, notes = ask.memory.titles.of(report)
@@ -292,7 +296,7 @@ async def checks(ask: Ask) -> Answer:
             "Name": title,
             "Status": str(report.health),
             "Notes": notes,
-            "Output": report.output or report.reason,
+            "Output": output(report) or report.reason,
             "ServiceID": report.instance,
             "ServiceName": report.service,
             "ServiceTags": [] if there is None else list(there.tags),

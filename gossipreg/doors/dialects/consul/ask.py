@@ -81,6 +81,11 @@ class Memory:
         return cls(info.cluster, Shelf(node, info.generation), Pieces(node))
 
 
+def token_of(request: Request, query: Query) -> str | None:
+    """What the client shows to be let in, in any of the places that Consul looks at."""
+    return request.header(b"x-consul-token") or request.token or query.first("token") or None
+
+
 @attrs.frozen
 class Ask:
     """One request. ``arguments`` are what the pattern's placeholders stand for."""
@@ -90,6 +95,11 @@ class Ask:
     query: Query
     arguments: Mapping[str, str]
     memory: Memory
+
+    @property
+    def token(self) -> str | None:
+        """What the client shows to be let in."""
+        return token_of(self.request, self.query)
 
     @property
     def node(self) -> Registry:

@@ -8,12 +8,12 @@ from typing import ClassVar, Final
 import attrs
 
 from gossipreg.doors.dialects.consul import agent, catalog
-from gossipreg.doors.dialects.consul.ask import Ask, Memory, no
-from gossipreg.doors.dialects.dialect import Paths, Query, split
-from gossipreg.doors.http.access import Scope
+from gossipreg.doors.dialects.consul.ask import Ask, Memory, no, token_of
+from gossipreg.doors.dialects.dialect import Paths, split
 from gossipreg.doors.http.answers import Answer, Refusal
 from gossipreg.doors.http.call import Room
 from gossipreg.doors.http.request import Request
+from gossipreg.doors.http.scopes import Action
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.errors import GossipregError
 
@@ -46,42 +46,40 @@ _CATALOG = (
     "that agent, with PUT /v1/agent/service/register."
 )
 
-_READ, _WRITE, _OPERATOR = Scope.READ, Scope.WRITE, Scope.OPERATOR
-
-#: What there is, by method and path, with what a token must be for.
-_ROUTES: Final[tuple[tuple[str, str, Handler, Scope], ...]] = (
-    ("GET", "/v1/health/service/{name}", catalog.health_service, _READ),
-    ("GET", "/v1/health/checks/{name}", catalog.health_checks, _READ),
-    ("GET", "/v1/health/node/{node}", catalog.health_node, _READ),
-    ("GET", "/v1/health/state/{state}", catalog.health_state, _READ),
-    ("GET", "/v1/catalog/services", catalog.catalog_services, _READ),
-    ("GET", "/v1/catalog/service/{name}", catalog.catalog_service, _READ),
-    ("GET", "/v1/catalog/nodes", catalog.catalog_nodes, _READ),
-    ("GET", "/v1/catalog/node/{node}", catalog.catalog_node, _READ),
-    ("GET", "/v1/catalog/node-services/{node}", catalog.catalog_node_services, _READ),
-    ("GET", "/v1/catalog/datacenters", catalog.datacenters, _READ),
-    ("GET", "/v1/status/leader", catalog.leader, _READ),
-    ("GET", "/v1/status/peers", catalog.peers, _READ),
-    ("GET", "/v1/query/{query}/execute", catalog.execute, _READ),
-    ("GET", "/v1/agent/self", agent.itself, _READ),
-    ("GET", "/v1/agent/members", agent.members, _READ),
-    ("GET", "/v1/agent/services", agent.services, _READ),
-    ("GET", "/v1/agent/service/{id}", agent.service, _READ),
-    ("GET", "/v1/agent/checks", agent.checks, _READ),
-    ("GET", "/v1/agent/health/service/id/{id}", agent.health_by_id, _READ),
-    ("GET", "/v1/agent/health/service/name/{name}", agent.health_by_name, _READ),
-    ("PUT", "/v1/agent/service/register", agent.register_service, _WRITE),
-    ("PUT", "/v1/agent/service/deregister/{id}", agent.deregister_service, _WRITE),
-    ("PUT", "/v1/agent/service/maintenance/{id}", agent.service_maintenance, _WRITE),
-    ("PUT", "/v1/agent/check/register", agent.register_check, _WRITE),
-    ("PUT", "/v1/agent/check/deregister/{id}", agent.deregister_check, _WRITE),
-    ("PUT", "/v1/agent/check/pass/{id}", agent.pass_check, _WRITE),
-    ("PUT", "/v1/agent/check/warn/{id}", agent.warn_check, _WRITE),
-    ("PUT", "/v1/agent/check/fail/{id}", agent.fail_check, _WRITE),
-    ("PUT", "/v1/agent/check/update/{id}", agent.update_check, _WRITE),
-    ("PUT", "/v1/agent/maintenance", agent.maintenance, _OPERATOR),
-    ("PUT", "/v1/agent/leave", agent.leave, _OPERATOR),
-    ("PUT", "/v1/agent/force-leave/{node}", agent.force_leave, _OPERATOR),
+#: What there is, by method and path.
+_ROUTES: Final[tuple[tuple[str, str, Handler, Action], ...]] = (
+    ("GET", "/v1/health/service/{name}", catalog.health_service, Action.READ_CLUSTER),
+    ("GET", "/v1/health/checks/{name}", catalog.health_checks, Action.READ_CLUSTER),
+    ("GET", "/v1/health/node/{node}", catalog.health_node, Action.READ_CLUSTER),
+    ("GET", "/v1/health/state/{state}", catalog.health_state, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/services", catalog.catalog_services, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/service/{name}", catalog.catalog_service, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/nodes", catalog.catalog_nodes, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/node/{node}", catalog.catalog_node, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/node-services/{node}", catalog.catalog_node_services, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/datacenters", catalog.datacenters, Action.READ_CLUSTER),
+    ("GET", "/v1/status/leader", catalog.leader, Action.READ_CLUSTER),
+    ("GET", "/v1/status/peers", catalog.peers, Action.READ_CLUSTER),
+    ("GET", "/v1/query/{query}/execute", catalog.execute, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/self", agent.itself, Action.READ_STATUS),
+    ("GET", "/v1/agent/members", agent.members, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/services", agent.services, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/service/{id}", agent.service, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/checks", agent.checks, Action.READ_CHECKS),
+    ("GET", "/v1/agent/health/service/id/{id}", agent.health_by_id, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/health/service/name/{name}", agent.health_by_name, Action.READ_CLUSTER),
+    ("PUT", "/v1/agent/service/register", agent.register_service, Action.REGISTER),
+    ("PUT", "/v1/agent/service/deregister/{id}", agent.deregister_service, Action.REGISTER),
+    ("PUT", "/v1/agent/service/maintenance/{id}", agent.service_maintenance, Action.SET_MAINTENANCE),
+    ("PUT", "/v1/agent/check/register", agent.register_check, Action.REGISTER),
+    ("PUT", "/v1/agent/check/deregister/{id}", agent.deregister_check, Action.REGISTER),
+    ("PUT", "/v1/agent/check/pass/{id}", agent.pass_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/check/warn/{id}", agent.warn_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/check/fail/{id}", agent.fail_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/check/update/{id}", agent.update_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/maintenance", agent.maintenance, Action.DRAIN),
+    ("PUT", "/v1/agent/leave", agent.leave, Action.LEAVE),
+    ("PUT", "/v1/agent/force-leave/{node}", agent.force_leave, Action.FORGET),
 )
 
 #: What there is not, and what to use instead.
@@ -116,9 +114,9 @@ ABSENT: Final = {
 
 _METHODS: Final = ("GET", "PUT", "POST", "DELETE")
 
-PATHS: Final = Paths[tuple[Handler, Scope]](
-    [(method, path, (handler, scope)) for method, path, handler, scope in _ROUTES]
-    + [(method, path, (_missing(why), _READ)) for path, why in ABSENT.items() for method in _METHODS]
+PATHS: Final = Paths[tuple[Handler, Action]](
+    [(method, path, (handler, action)) for method, path, handler, action in _ROUTES]
+    + [(method, path, (_missing(why), Action.ABSENT)) for path, why in ABSENT.items() for method in _METHODS]
 )
 
 
@@ -132,9 +130,14 @@ class Consul:
     )
     _memory: Memory | None = attrs.field(init=False, default=None)  # from the first request on
 
+    @property
+    def routes(self) -> tuple[tuple[str, str, Action], ...]:
+        """See `Dialect`."""
+        return tuple((method, pattern, action) for method, pattern, (_, action) in PATHS.routes)
+
     def token(self, request: Request) -> str | None:
         """See `Dialect`."""
-        return _token(request, split(request.target)[1])
+        return token_of(request, split(request.target)[1])
 
     async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
         """See `Dialect`."""
@@ -143,14 +146,9 @@ class Consul:
             path, query = split(request.target)
             found = PATHS.find(request.method, path)
             pattern = found.pattern
-            handler, scope = found.handler
-            room.access.check(_token(request, query), scope)
+            handler, action = found.handler
+            room.access.permit(token_of(request, query), action)
             self._memory = self._memory or Memory.of(room.node)
             return pattern, await handler(Ask(room, request, query, found.arguments, self._memory))
         except (Refusal, GossipregError) as error:
             return pattern, no(error)
-
-
-def _token(request: Request, query: Query) -> str | None:
-    """What the client shows to be let in, in any of the places that Consul looks at."""
-    return request.header(b"x-consul-token") or request.token or query.first("token") or None

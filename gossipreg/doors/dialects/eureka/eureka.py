@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 import attrs
@@ -17,12 +18,12 @@ from gossipreg.doors.dialects.eureka.overrides import Overrides
 from gossipreg.doors.dialects.eureka.posted import Posted
 from gossipreg.doors.dialects.eureka.shown import STATUSES, Shown
 from gossipreg.doors.dialects.eureka.trees import Form, Malformed, read, whole_number
-from gossipreg.doors.http.access import Scope
 from gossipreg.doors.http.answers import Answer, Refusal, shown
 from gossipreg.doors.http.call import Room
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.request import Request
 from gossipreg.doors.http.routes import Reply
+from gossipreg.doors.http.scopes import Action
 from gossipreg.doors.http.slices import Pace
 from gossipreg.errors import GossipregError
 from gossipreg.model import Instance
@@ -39,7 +40,7 @@ class Asked:
     query: Query
     body: bytes
     form: Form
-    check: Callable[[Scope], None]  # raises a `Refusal` unless the client may do that
+    permit: Callable[[Action], None]  # raises a `Refusal` unless the client may do that
 
     @property
     def app(self) -> str:
@@ -132,10 +133,12 @@ class Desk:
         return Answer(200)
 
     async def _to_override(self, asked: Asked) -> Instance:
-        """The instance that is meant. One that another node owns is for operators only, as in the native API."""
+        """The instance that is meant. Where another node owns one of that id, it is a policy as in the native API."""
         found = await self._found(asked)
-        if found.source.owner != self.leases.node.name:
-            asked.check(Scope.OPERATOR)
+        node = self.leases.node
+        known = node.lookup(found.source.service, healthy=False)
+        if any(each.id == found.source.id and each.owner != node.name for each in known):
+            asked.permit(Action.SET_POLICY)
         return found.source
 
     async def _found(self, asked: Asked) -> Shown:
@@ -152,24 +155,24 @@ class Desk:
 
 Handler = Callable[[Desk, Asked], Awaitable[Answer]]
 
-_ROUTES: Final[tuple[tuple[str, str, Scope, Handler], ...]] = (
-    ("GET", "apps", Scope.READ, Desk.everything),
-    ("GET", "apps/delta", Scope.READ, Desk.delta),
-    ("GET", "apps/{app}", Scope.READ, Desk.app),
-    ("GET", "apps/{app}/{id}", Scope.READ, Desk.instance),
-    ("GET", "instances/{id}", Scope.READ, Desk.instance),
-    ("GET", "vips/{vip}", Scope.READ, Desk.vip),
-    ("GET", "svips/{vip}", Scope.READ, Desk.secure_vip),
-    ("POST", "apps/{app}", Scope.WRITE, Desk.register),
-    ("PUT", "apps/{app}/{id}", Scope.WRITE, Desk.renew),
-    ("DELETE", "apps/{app}/{id}", Scope.WRITE, Desk.cancel),
-    ("PUT", "apps/{app}/{id}/metadata", Scope.WRITE, Desk.change_metadata),
-    ("PUT", "apps/{app}/{id}/status", Scope.WRITE, Desk.set_status),
-    ("DELETE", "apps/{app}/{id}/status", Scope.WRITE, Desk.clear_status),
+_ROUTES: Final[tuple[tuple[str, str, Action, Handler], ...]] = (
+    ("GET", "apps", Action.READ_CLUSTER, Desk.everything),
+    ("GET", "apps/delta", Action.READ_CLUSTER, Desk.delta),
+    ("GET", "apps/{app}", Action.READ_CLUSTER, Desk.app),
+    ("GET", "apps/{app}/{id}", Action.READ_CLUSTER, Desk.instance),
+    ("GET", "instances/{id}", Action.READ_CLUSTER, Desk.instance),
+    ("GET", "vips/{vip}", Action.READ_CLUSTER, Desk.vip),
+    ("GET", "svips/{vip}", Action.READ_CLUSTER, Desk.secure_vip),
+    ("POST", "apps/{app}", Action.REGISTER, Desk.register),
+    ("PUT", "apps/{app}/{id}", Action.REPORT_HEALTH, Desk.renew),
+    ("DELETE", "apps/{app}/{id}", Action.REGISTER, Desk.cancel),
+    ("PUT", "apps/{app}/{id}/metadata", Action.REGISTER, Desk.change_metadata),
+    ("PUT", "apps/{app}/{id}/status", Action.SET_MAINTENANCE, Desk.set_status),
+    ("DELETE", "apps/{app}/{id}/status", Action.SET_MAINTENANCE, Desk.clear_status),
 )
 
 _PATHS: Final = Paths(
-    (method, f"{root}/{path}", (scope, handler)) for root in _ROOTS for method, path, scope, handler in _ROUTES
+    (method, f"{root}/{path}", (action, handler)) for root in _ROOTS for method, path, action, handler in _ROUTES
 )
 
 
@@ -181,6 +184,11 @@ class Eureka:
     routine: frozenset[tuple[str, str]] = frozenset(("PUT", f"{root}/apps/{{app}}/{{id}}") for root in _ROOTS)
     _desk: Desk | None = attrs.field(init=False, default=None)
 
+    @property
+    def routes(self) -> tuple[tuple[str, str, Action], ...]:
+        """See `Dialect`."""
+        return tuple((method, pattern, action) for method, pattern, (action, _) in _PATHS.routes)
+
     def token(self, request: Request) -> str | None:
         """See `Dialect`."""
         return _token(request)
@@ -191,15 +199,11 @@ class Eureka:
         try:
             path, query = split(request.target)
             found = _PATHS.find(request.method, path)
-            pattern, (scope, handler) = found.pattern, found.handler
-            token = _token(request)
-
-            def check(scope: Scope) -> None:
-                room.access.check(token, scope)
-
-            check(scope)
+            pattern, (action, handler) = found.pattern, found.handler
+            permit = partial(room.access.permit, _token(request))
+            permit(action)
             form = Form.accepted(request.header(b"accept"))
-            return pattern, await handler(self._at(room), Asked(found.arguments, query, request.body, form, check))
+            return pattern, await handler(self._at(room), Asked(found.arguments, query, request.body, form, permit))
         except (Malformed, Refusal, GossipregError) as error:
             no = _no(error)
             # Netflix's client reads an instance from whatever comes with the answer to a renewal, and if that is

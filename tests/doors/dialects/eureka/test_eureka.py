@@ -12,7 +12,8 @@ from gossipreg.check import Check
 from gossipreg.doors.dialects.eureka.posted import LEASE, STATUS
 from gossipreg.doors.dialects.eureka.shown import KEPT, reason_of
 from gossipreg.doors.dialects.eureka.trees import Tree
-from gossipreg.doors.http.access import Access, Scope, Token
+from gossipreg.doors.http.access import Access, Token
+from gossipreg.doors.http.scopes import Scope
 from gossipreg.model import Health, Instance
 from gossipreg.policy import Maintenance
 from tests.doors.dialects.eureka.conftest import Client, basic

@@ -1,0 +1,31 @@
+"""Checking: who may register which checks over HTTP, and who is shown what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from gossipreg.check import Check, CheckReport, Kind
+from gossipreg.doors.http.access import Access
+from gossipreg.doors.http.registry import Registry
+from gossipreg.doors.http.scopes import Action
+from gossipreg.targets import is_local
+
+
+def permit_checks(access: Access, token: str | None, node: Registry, checks: Iterable[Check], host: str | None) -> None:
+    """Raise a ``Refusal`` if ``token`` may not have an instance at ``host`` (None: the node's own) run ``checks``."""
+    contacted = [check.host for check in checks if check.host is not None]
+    if not contacted:
+        return
+    here = node.info().address.host
+    own = (here,) if host is None else (host, here)
+    if not all(is_local(each, own) for each in contacted):
+        access.permit(token, Action.CHECK_ELSEWHERE)
+
+
+def outputs_for(access: Access, token: str | None) -> Callable[[CheckReport], str | None]:
+    """A function that gives what a check has said, as far as ``token`` is for it; None if it is not.
+
+    What a service says of itself in its heartbeats is for all readers: the node has not fetched it.
+    """
+    is_all = access.allows(token, Action.READ_CHECK_OUTPUT)
+    return lambda report: report.output if is_all or report.check.kind is Kind.TTL else None

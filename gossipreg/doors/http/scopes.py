@@ -1,0 +1,44 @@
+"""Scopes: what a token may be for, and which one each action takes. The one table of all HTTP frontends.
+
+Every route names its action, in the native API as in Consul's, Eureka's, Envoy's and Traefik's: what can be done with a
+token does not depend on whose protocol is spoken. ``docs/scopes.md`` is made from this table and the routers.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+
+
+class Scope(StrEnum):
+    """What a token may be for. None includes another: a token has those that it lists."""
+
+    READ = "read"
+    WRITE = "write"
+    CHECKS = "checks"
+    CREDENTIALS = "credentials"
+    OPERATOR = "operator"
+
+
+class Action(Enum):
+    """What a client may want to do: the scope that its token must have for it, None for no token; and what it is."""
+
+    PROBE = None, "whether the agent is up, or ready: a word and a status code"
+    READ_STATUS = Scope.READ, "the agent about itself: name, counters, metrics"
+    READ_CLUSTER = Scope.READ, "members, services, instances, policies, roles, and what changes of them"
+    READ_CHECKS = Scope.READ, "the checks that the agent runs, and how they stand"
+    READ_CHECK_OUTPUT = Scope.CHECKS, "what the targets of these checks, and commands, have said"
+    READ_CREDENTIALS = Scope.CREDENTIALS, "what it takes to log in to an instance"
+    REGISTER = Scope.WRITE, "register, change and remove instances of this agent"
+    REPORT_HEALTH = Scope.WRITE, "say how an instance of this agent is: heartbeats"
+    SET_MAINTENANCE = Scope.WRITE, "take an instance of this agent out, and put it back in"
+    CHECK_ELSEWHERE = Scope.CHECKS, "register a check that contacts more than loopback and the instance's own host"
+    SET_POLICY = Scope.OPERATOR, "policies; and whatever is about an instance of another agent"
+    DRAIN = Scope.OPERATOR, "have the agent ask for no new work, or for work again"
+    LEAVE = Scope.OPERATOR, "have the agent leave the cluster"
+    FORGET = Scope.OPERATOR, "have a member that failed forgotten everywhere"
+    RESET_ROLE = Scope.OPERATOR, "reset the term of a service"
+    ABSENT = Scope.READ, "what there is not: 501, with what to use instead"
+
+    def __init__(self, scope: Scope | None, what: str) -> None:
+        self.scope = scope
+        self.what = what
