@@ -59,7 +59,8 @@ def run(target: Target, *, seed: int, inputs_max: int = -1, seconds: float = 0) 
         (here / "found").mkdir()
         for number, data in enumerate(inputs(target)):
             (here / "corpus" / f"start-{number:04}").write_bytes(data)
-        (here / "words").write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
+        words = "".join(f'"{_escaped(word)}"\n' for word in target.words)
+        (here / "words").write_text(words)
         flags = [
             str(here / "corpus"),
             f"-artifact_prefix={here / 'found'}/",
@@ -67,7 +68,7 @@ def run(target: Target, *, seed: int, inputs_max: int = -1, seconds: float = 0) 
             f"-runs={inputs_max}",
             f"-max_total_time={seconds:.0f}",
             f"-max_len={target.bytes_max}",
-            f"-dict={here / 'words'}",
+            *([f"-dict={here / 'words'}"] if words else []),  # an empty file is an error to libFuzzer
             f"-rss_limit_mb={_MEMORY_MB}",
             "-print_final_stats=1",
         ]

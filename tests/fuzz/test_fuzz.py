@@ -10,7 +10,7 @@ from tests.fuzz.target import Target
 from tests.fuzz.targets import NAMES, load
 
 #: Inputs that a light target is given by the brief run. All targets together take about a minute.
-_INPUTS = 12_000
+_INPUTS = 8_000
 
 #: Bytes kept for one target: a corpus is read by people.
 _CORPUS_BYTES_MAX = 8192

@@ -109,5 +109,6 @@ TARGETS: Final = (
         _filters,
         _filter_seeds,
         (b" and ", b" or ", b"not ", b"(", b")", b" == ", b" in ", b" is empty", b" contains ", b"Service.Meta", b"["),
+        cost=3,
     ),
 )

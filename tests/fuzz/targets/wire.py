@@ -282,7 +282,14 @@ _HEADS: Final = (b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", b"\xcf\x00\x1f\xff\xff
 
 TARGETS: Final = (
     Target("packets", "a packet is opened or refused; a changed or repeated one is refused", _packets, _packet_seeds),
-    Target("messages", "messages are read or are Junk; what was read packs alike", _messages, _message_seeds, _HEADS),
+    Target(
+        "messages",
+        "messages are read or are Junk; what was read packs alike",
+        _messages,
+        _message_seeds,
+        _HEADS,
+        cost=4,
+    ),
     Target(
         "streams", "frames come whole and in order, or StreamRefused; nothing is kept then", _streams, _stream_seeds
     ),
