@@ -24,6 +24,7 @@ from gossipreg.cli.client import Agent
 from gossipreg.config import AgentConfig, Config
 from gossipreg.doors.proxy import Forward, Proxy, follow_agent, follow_node, serve_metrics
 from gossipreg.model import Address, Event
+from gossipreg.runtime import exposure
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
 
@@ -70,6 +71,7 @@ async def _serve(
                     bound = [await serving.start(proxy.serve) for proxy in proxies]
                     if metrics is not None:
                         metrics = await following.start(serve_metrics, proxies, metrics)
+                    _warn(bound, forwards, agent, metrics)
                     following.start_soon(_obey, signals, proxies)
                     _announce(bound, forwards, node, agent, metrics, as_json=config.log_format == "json")
                 following.cancel_scope.cancel()
@@ -101,6 +103,17 @@ async def _follow(proxies: Sequence[Proxy], node: Node | None, agent: Agent | No
                 assert agent is not None, "nobody to follow"
                 follow = partial(follow_agent, agent.address, service, told, panic=panic, token=agent.token)
                 starting.start_soon(nursery.start, follow)
+
+
+def _warn(bound: Sequence[Address], forwards: Sequence[Forward], agent: Agent | None, metrics: Address | None) -> None:
+    """Warn of what listens beyond this machine, and of a token that leaves it."""
+    ports = zip(bound, forwards, strict=True)
+    exposed = [exposure.of_balancer(address, forward.service) for address, forward in ports]
+    exposed.append(None if metrics is None else exposure.of_metrics(metrics))
+    exposed.append(None if agent is None or agent.token is None else exposure.of_sent_token(agent.address))
+    for sentence in exposed:
+        if sentence is not None:
+            _log.warning("%s", sentence)
 
 
 async def _obey(signals: AsyncIterator[int], proxies: Sequence[Proxy]) -> None:

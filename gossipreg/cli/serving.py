@@ -20,6 +20,7 @@ import trio
 from gossipreg.config import AgentConfig
 from gossipreg.errors import ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
+from gossipreg.runtime import exposure
 from gossipreg.runtime.definitions import DefinitionFiles, Placed, by_id, define
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import check_start, open_node
@@ -93,6 +94,7 @@ async def _serve(config: AgentConfig, files: DefinitionFiles, placed: Sequence[P
                 reloads.append(partial(trio.to_thread.run_sync, access.reload))
             http = None if access is None else await _open_http(node, config, access, leave, nursery)
             dns = None if config.dns == "off" else await _open_dns(node, config, nursery)
+            _warn(node, http, dns, access)
             _announce(node, http, dns, as_json=config.log_format == "json")
             await node.wait_closed()
             nursery.cancel_scope.cancel()
@@ -197,6 +199,17 @@ async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> A
     )
     got: Address = await nursery.start(serve)
     return got
+
+
+def _warn(node: Node, http: Address | SocketFile | None, dns: Address | None, access: Access | None) -> None:
+    """Warn of what listens beyond this machine."""
+    exposed = (
+        None if http is None or access is None else exposure.of_http(http, asks_tokens=not access.is_open),
+        None if dns is None else exposure.of_dns(dns),
+    )
+    for sentence in exposed:
+        if sentence is not None:
+            node.warn(sentence)
 
 
 def _announce(node: Node, http: Address | SocketFile | None, dns: Address | None, *, as_json: bool) -> None:

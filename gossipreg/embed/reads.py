@@ -58,6 +58,13 @@ class Reads:
         """The share of the other members, those that left aside, that are alive; 1.0 where there is none."""
         return self._node.reachable
 
+    def warn(self, sentence: str) -> None:
+        """Log a warning about how this node is set up, once, and show it in `info` for as long as the node lives.
+
+        For what surrounds a node, such as a port beyond loopback. ``sentence`` says what is wrong, and what to do.
+        """
+        self._node.warn(sentence)
+
     def lookup(
         self,
         service: str,

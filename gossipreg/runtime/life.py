@@ -75,6 +75,7 @@ class Life:
     _awaited: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what files defined before the restart
     monitor: Monitor = attrs.field(init=False)
     own_address: OwnAddress | None = attrs.field(init=False, default=None)
+    warnings: dict[str, None] = attrs.field(init=False, factory=dict)  # of how it is set up
     _index_noted: int = attrs.field(init=False, default=0)  # on disk; below 0 when that failed
     _leaving: trio.Lock = attrs.field(factory=trio.Lock)
     _claiming: dict[str, list[int]] = attrs.field(init=False, factory=dict)  # terms that are being written, by service
@@ -99,6 +100,12 @@ class Life:
     def name(self) -> str:
         """The member's name."""
         return self.engine.identity.name
+
+    def warn(self, sentence: str) -> None:
+        """Log a warning about how the node is set up, once, and keep it."""
+        if sentence not in self.warnings:
+            self.warnings[sentence] = None
+            log.warning("%s", sentence)
 
     # What it offers
 

@@ -116,7 +116,15 @@ class Node:
             send_errors=dict(sorted(self._life.driver.datagrams.errors.counts.items())),
             name_conflict=identity.conflict,
             troubles=self._troubles(trio.current_time()),
+            warnings=tuple(self._life.warnings),
         )
+
+    def warn(self, sentence: str) -> None:
+        """Log a warning about how this node is set up, once, and show it in `info` for as long as the node lives.
+
+        For what surrounds a node, such as a port beyond loopback. ``sentence`` says what is wrong, and what to do.
+        """
+        self._life.warn(sentence)
 
     def _troubles(self, now: float) -> tuple[str, ...]:
         address, errors = self._life.own_address, self._life.driver.datagrams.errors

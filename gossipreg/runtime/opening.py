@@ -24,6 +24,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.credentials import Keyring
 from gossipreg.protocol.registry.view import first_index
 from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
+from gossipreg.runtime import exposure
 from gossipreg.runtime.changes import Changes
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
@@ -195,6 +196,8 @@ def _born(
     driver.on_failure = life.close
     bound = str(sockets.udp.getsockname()[0])
     follows = config.advertise is None and ipaddress.ip_address(bound).is_unspecified
+    if key is None and (exposed := exposure.of_gossip(Address(bound, sockets.address.port))) is not None:
+        life.warn(exposed)
     life.own_address = OwnAddress(bound, sockets.address, follows, life.move)
     return life
 

@@ -14,6 +14,7 @@ import pytest
 from gossipreg.cli.client import Agent
 from gossipreg.doors.http.capacity import DESCRIPTORS
 from gossipreg.errors import AgentUnreachable, GossipregError
+from gossipreg.model import Address
 from tests.cli.conftest import Ran
 from tests.cli.test_agent import PATIENCE, Starter, command, fails, start, wait_for
 
@@ -122,3 +123,19 @@ def test_an_agent_with_too_few_descriptors_says_what_it_has_room_for(most: int, 
     else:
         [sentence] = sentences
         assert "2048 descriptors where 9792 may be needed (see ulimit -Hn): room for 1472 connections, " in sentence
+
+
+def test_an_agent_that_others_reach_warns_of_it_once_in_the_log_and_in_info(start: Starter, tmp_path: Path) -> None:
+    file = tokens(tmp_path / "tokens.toml", TOKEN, "read")
+    agent = start("--http", "0.0.0.0:0", "--dns", "0.0.0.0:0", "--tokens-file", str(file))
+    port = agent.agent.address.port  # type: ignore[union-attr]
+    reader = attrs.evolve(agent.agent, address=Address("127.0.0.1", port), token=TOKEN)
+    http, dns = reader.get("node")["warnings"]
+    assert http.startswith(f"HTTP at 0.0.0.0:{port} takes tokens in clear: ")
+    assert dns.startswith("DNS at 0.0.0.0:")
+    os.kill(agent.process.pid, signal.SIGTERM)
+    _, said = agent.ended()
+    logged = "".join(said)
+    assert logged.count(http) == 1
+    assert logged.count(dns) == 1
+    assert logged.count('"level": "warning"') == 2

@@ -73,11 +73,12 @@ def _read(packet: bytes, flags: int, counts: list[int], *, tcp: bool) -> Query |
     spelled = dns.name.from_wire_parser(parser)
     type_, class_ = parser.get_struct("!HH")
     edns = _read_edns(parser, additional)
-    if edns is not None and edns.version:
-        return Junk(Count.DNS_JUNK_EDNS_VERSION, _refusal(packet, dns.rcode.BADVERS))
     name = spelled.canonicalize()
     wire = spelled.to_wire()
     assert wire is not None
+    if edns is not None and edns.version:
+        asked = wire + struct.pack("!HH", type_, class_)
+        return Junk(Count.DNS_JUNK_EDNS_VERSION, _refusal(packet, dns.rcode.BADVERS, asked))
     question = Question(
         name,
         dns.rdatatype.RdataType.make(type_),
@@ -124,10 +125,13 @@ def is_internet(question: Question) -> bool:
     return question.class_ in _CLASSES
 
 
-def _refusal(packet: bytes, rcode: dns.rcode.Rcode) -> bytes:
-    """A bare header, and for a code that does not fit into it, an OPT record."""
+def _refusal(packet: bytes, rcode: dns.rcode.Rcode, asked: bytes = b"") -> bytes:
+    """A bare header with the question ``asked`` if it is known, and for a code that does not fit, an OPT record.
+
+    Resolvers take an answer without their question for a forged one.
+    """
     id_, flags, *_ = _HEADER.unpack_from(packet)
     kept = flags & (0x7800 | dns.flags.RD)  # the opcode goes back as it came
     low, high = rcode & 0xF, rcode >> 4
     opt = b"" if not high else struct.pack("!BHHBBHH", 0, dns.rdatatype.OPT, limits.QUERY_BYTES_MAX, high, 0, 0, 0)
-    return _HEADER.pack(id_, dns.flags.QR | kept | low, 0, 0, 0, 1 if opt else 0) + opt
+    return _HEADER.pack(id_, dns.flags.QR | kept | low, 1 if asked else 0, 0, 0, 1 if opt else 0) + asked + opt

@@ -115,6 +115,7 @@ def node(info: NodeInfo) -> Json:
         "send_errors": dict(info.send_errors),
         "name_conflict": None if info.name_conflict is None else str(info.name_conflict),
         "troubles": list(info.troubles),
+        "warnings": list(info.warnings),
     }
 
 

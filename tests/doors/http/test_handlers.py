@@ -55,6 +55,7 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
         "send_errors": {"EPERM": 1},
         "name_conflict": None,
         "troubles": [],
+        "warnings": [],
     }
 
 
