@@ -1,18 +1,22 @@
 """What a drawn scenario gives an occasion to judge: some laws need more than what faults drawn at random bring about.
 
 Without these occasions nobody is ever forgotten (a memory lasts a day), few hosts die in a cluster in which nothing
-else is wrong, few records are born before the first fault, and hardly anybody is failed twice. A share of the seeds is
-drawn for each, so that every oracle judges in a tenth of all plays and more (`sim.fuzz.sweep` counts).
+else is wrong, few records are born before the first fault, and hardly anybody is failed twice. A minority is seldom
+kept apart while nothing else is wrong. All packets of a link are hardly ever lost for long while its streams pass.
+Clocks that are off from the start are mixed with other wrong clocks. A share of the seeds is drawn for each, so that
+every oracle judges in a tenth of all plays and more (`sim.fuzz.sweep` counts).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 
 from gossipreg.config import Settings
 from sim.dice import Dice
+from sim.oracles.half_open import OverStreams
+from sim.oracles.staying import APART
 from sim.scenario import Fault, Scenario
 
 #: Quick to suspect, to fail and to mend, so that all of it fits in a play.
@@ -44,15 +48,16 @@ class Occasion:
 class ShortMemory(Occasion):
     """Somebody dies for good, and is forgotten before the play is over."""
 
-    share: ClassVar[float] = 0.16
+    share: ClassVar[float] = 0.13
 
     #: The memory (seconds): longer than the longest parting and the heal bound on a slow network.
     MEMORY: ClassVar[float] = 44.0
     PARTING: ClassVar[float] = 8.0
 
     def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
-        """Long enough for a memory to end."""
-        return attrs.evolve(stage, duration=70.0, settings=attrs.evolve(_HASTY, remember_departed=self.MEMORY))
+        """Long enough for a memory to end, and one node that is no seed."""
+        settings = attrs.evolve(_HASTY, remember_departed=self.MEMORY)
+        return attrs.evolve(stage, duration=70.0, seeds=max(1, min(stage.seeds, stage.nodes - 1)), settings=settings)
 
     def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
         """A death or a departure at the beginning, but not of a seed."""
@@ -71,7 +76,7 @@ class ShortMemory(Occasion):
 class Deaths(Occasion):
     """Hosts die one after the other, and nothing is wrong with those that live."""
 
-    share: ClassVar[float] = 0.16
+    share: ClassVar[float] = 0.13
 
     FAIR: ClassVar[tuple[str, ...]] = ("duplicate", "clock-skew", "crash-host")
     TURN: ClassVar[float] = 6.0  # seconds from one death to the next; each lasts a second less
@@ -103,7 +108,7 @@ class Deaths(Occasion):
 class CalmOpening(Occasion):
     """Services come and go for a while before anything is worse than packets that are lost at random."""
 
-    share: ClassVar[float] = 0.16
+    share: ClassVar[float] = 0.15
 
     OPENING: ClassVar[float] = 14.0  # seconds
     MANY: ClassVar[int] = 8  # nodes from which on the curve holds with losses
@@ -128,7 +133,7 @@ class CalmOpening(Occasion):
 class Flapping(Occasion):
     """What is sent to one of them is lost over and over, so that it is failed again and again."""
 
-    share: ClassVar[float] = 0.16
+    share: ClassVar[float] = 0.13
 
     def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
         """Long enough to be failed more than twice."""
@@ -145,8 +150,116 @@ class Flapping(Occasion):
         return "*" not in fault.nodes and len(fault.nodes) <= stage.nodes // 3 and not fault.permanent
 
 
+@attrs.frozen
+class Minorities(Occasion):
+    """After a calm while, a minority is kept apart, or slow, again and again, and nothing else is wrong."""
+
+    share: ClassVar[float] = 0.12
+
+    TURN: ClassVar[float] = 24.0  # seconds from one to the next: a heal, and what comes after it, can be judged
+    LASTS: ClassVar[tuple[float, ...]] = (2.0, 6.0, 12.0)  # seconds; those that are silent are failed after about five
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+        """Idle at first, and long enough for one to three."""
+        return attrs.evolve(stage, warmup=12.0, duration=self.TURN * (1 + dice.below(3)))
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """Each turn some of them, the same ones again or others."""
+        most = max(1, (stage.nodes - 1) // 2)
+        few = tuple(dice.sample(stage.node_names, 1 + dice.below(most)))
+        faults = []
+        for turn in range(int(stage.duration / self.TURN)):
+            if dice.chance(0.5):
+                few = tuple(dice.sample(stage.node_names, 1 + dice.below(most)))
+            kind = APART[dice.below(len(APART))]
+            lasts = self.LASTS[dice.below(len(self.LASTS))]
+            faults.append(Fault(kind=kind, at=turn * self.TURN, lasts=lasts, nodes=few, **self._values(kind, dice)))
+        return faults
+
+    @staticmethod
+    def _values(kind: str, dice: Dice) -> dict[str, Any]:
+        match kind:
+            case "cut":
+                return {"both_ways": dice.chance(0.7)}
+            case "flip-flop":
+                return {
+                    "both_ways": dice.chance(0.7),
+                    "off": (1.0, 3.0)[dice.below(2)],
+                    "on": (1.0, 3.0)[dice.below(2)],
+                }
+            case "slow":
+                return {"seconds": (0.02, 0.1)[dice.below(2)]}
+            case _:
+                return {}
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Nothing else."""
+        return False
+
+
+@attrs.frozen
+class PacketsLost(Occasion):
+    """On some links all packets are lost and streams pass, for long, while services come and go."""
+
+    share: ClassVar[float] = 0.12
+
+    BEGINS: ClassVar[float] = 4.0  # seconds: the latest
+    MORE: ClassVar[float] = 15.0  # seconds in which records can be born that are followed to the end
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+        """Idle at first; long enough for paths to be found out, and for records to get everywhere after that."""
+        workload = attrs.evolve(stage.workload, churn=(0.5, 2.0)[dice.below(2)])
+        needed = OverStreams.known_after(stage.nodes) + OverStreams.bound_among(stage.nodes)
+        return attrs.evolve(stage, warmup=12.0, duration=self.BEGINS + needed + self.MORE, workload=workload)
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """One or two sets of links, until the heal."""
+        faults = []
+        for _ in range(1 + dice.below(2)):
+            nodes = tuple(dice.sample(stage.node_names, 1 + dice.below(stage.nodes)))
+            at = dice.below(2 * int(self.BEGINS)) / 2
+            faults.append(Fault(kind="udp-only-loss", probability=1, at=at, nodes=nodes, both_ways=dice.chance(0.7)))
+        return faults
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Nothing else."""
+        return False
+
+
+@attrs.frozen
+class ClocksOff(Occasion):
+    """Some nodes of a sealed cluster start with a clock that is off by more than allowed; no other clock is wrong."""
+
+    share: ClassVar[float] = 0.12
+
+    OFF: ClassVar[tuple[float, ...]] = (40.0, -40.0, 90.0, -90.0, 3600.0, -3600.0)  # seconds
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+        """With a key: without one clocks are not compared."""
+        return attrs.evolve(stage, sealed=True)
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """At most half of them, until some time or until the heal."""
+        nodes = tuple(dice.sample(stage.node_names, 1 + dice.below(max(1, stage.nodes // 2))))
+        seconds = self.OFF[dice.below(len(self.OFF))]
+        at = dice.below(int(stage.duration)) / 2
+        return [Fault(kind="clock-skew-at-start", seconds=seconds, at=at, lasts=dice.below(20) / 2, nodes=nodes)]
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Anything but clocks."""
+        return not fault.kind.startswith("clock")
+
+
 #: All occasions, in the order in which they are drawn.
-OCCASIONS: Final = (ShortMemory(), Deaths(), CalmOpening(), Flapping())
+OCCASIONS: Final = (
+    ShortMemory(),
+    Deaths(),
+    CalmOpening(),
+    Flapping(),
+    Minorities(),
+    PacketsLost(),
+    ClocksOff(),
+)
 
 
 def occasion_of(dice: Dice) -> Occasion:

@@ -37,10 +37,20 @@ class OverStreams(RecordOracle):
 
     _born: dict[tuple[str, int, str], tuple[int, int]] = attrs.field(factory=dict)  # when (ns), nodes that lack it
 
+    @staticmethod
+    def known_after(nodes: int) -> float:
+        """How many seconds after the first packet is lost so many nodes know which paths pass streams only."""
+        return _FOUND_OUT + _FOUND_OUT_PER_NODE * nodes
+
+    @staticmethod
+    def bound_among(nodes: int) -> float:
+        """Within how many seconds a record is held by all of so many nodes."""
+        return _FIRST_STEP + _STEP * math.ceil(math.log2(max(2, nodes)))
+
     @property
     def bound(self) -> float:
         """Within how many seconds."""
-        return _FIRST_STEP + _STEP * math.ceil(math.log2(max(2, self.stage.scenario.nodes)))
+        return self.bound_among(self.stage.scenario.nodes)
 
     def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:
         """Note births, and who has a record."""
@@ -67,8 +77,7 @@ class OverStreams(RecordOracle):
         faults = self.stage.scenario.faults
         if not faults or any(fault.kind != "udp-only-loss" or fault.probability < 1 for fault in faults):
             return 0, 0
-        known = _FOUND_OUT + _FOUND_OUT_PER_NODE * self.stage.scenario.nodes
-        begins = max(fault.at for fault in faults) + known
+        begins = max(fault.at for fault in faults) + self.known_after(self.stage.scenario.nodes)
         ends = min(fault.at + fault.lasts if fault.lasts else self.stage.scenario.duration for fault in faults)
         return self.stage.faults_at + ns(begins), self.stage.faults_at + ns(ends)
 

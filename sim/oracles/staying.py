@@ -18,7 +18,7 @@ from sim.scenario import Fault
 from sim.world import SECOND, ns
 
 #: Faults that keep some nodes from the others, or others from them, and leave everything else as it is.
-_APART: Final = ("cut", "flip-flop", "output-rejected", "slow", "freeze", "block")
+APART: Final = ("cut", "flip-flop", "output-rejected", "slow", "freeze", "block")
 
 #: Of these the faults after which the nodes that they struck are back at once as well, however often: a split of
 #: which both sides are more than one node, and a host whose own kernel told it what was wrong.
@@ -72,7 +72,7 @@ class Stays(Oracle):
             return None  # the two sides look for each other more seldom than the law takes for granted
         sick = []
         for fault in scenario.faults:
-            if fault.kind not in _APART or fault.permanent:
+            if fault.kind not in APART or fault.permanent:
                 return None
             dice = self.cluster.world.dice(f"fault {fault.name}")  # the very dice that the fault itself draws from
             names = chosen(fault.nodes, scenario, dice)

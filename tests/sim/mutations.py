@@ -11,19 +11,24 @@ from typing import Any
 import attrs
 import pytest
 
+from gossipreg import limits
 from gossipreg.config import Settings
 from gossipreg.model import Instance, Status
+from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.joining import Joining
+from gossipreg.protocol.judgement import Judgement
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.calm import Calm
+from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.members import Members
-from gossipreg.protocol.membership.probe import Nack, Prober
+from gossipreg.protocol.membership.probe import Nack, Ping, Prober, Say
 from gossipreg.protocol.membership.ring import Ring
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.membership.suspicion import Suspicion
 from gossipreg.protocol.registry.clock import Clock
+from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
@@ -31,6 +36,7 @@ from gossipreg.protocol.registry.table import Table, Verdict
 from gossipreg.protocol.registry.terms import TermRegister, Terms
 from gossipreg.protocol.spreading.dissemination import Dissemination
 from gossipreg.protocol.spreading.fingerprint import Entry, Fingerprint
+from gossipreg.protocol.standing import Standing
 from sim.scenario import Fault, Scenario, Workload
 
 #: Quick to suspect, to fail and to mend, so that a play of some seconds shows everything.
@@ -199,6 +205,103 @@ NEWS = Scenario(
     settings=attrs.evolve(_HASTY, gossip_tree_gap=0.5),
 )
 
+#: Two of eight are cut off, and back, again and again: long enough each time to fail and to be failed.
+FEW = Scenario(
+    name="few",
+    title="Two of eight are cut off three times",
+    nodes=8,
+    seeds=2,
+    warmup=4.0,
+    duration=60.0,
+    quiet=20.0,
+    settings=_HASTY,
+    faults=tuple(Fault(kind="cut", nodes=("n6", "n7"), at=20.0 * turn, lasts=8.0) for turn in range(3)),
+    sometimes=("failed", "revived"),
+)
+
+#: One hears all others and is not heard, again and again, because its own kernel refuses to send.
+MUTE = attrs.evolve(
+    FEW,
+    name="mute",
+    title="The kernel of one of six refuses its output three times",
+    nodes=6,
+    faults=tuple(Fault(kind="output-rejected", nodes=("n4",), at=20.0 * turn, lasts=10.0) for turn in range(3)),
+    sometimes=("failed", "revived"),
+)
+
+#: No packet passes between two nodes and the others, while services come and go.
+STREAMS = Scenario(
+    name="streams",
+    title="All packets to and from two nodes are lost, and streams pass",
+    nodes=6,
+    seeds=2,
+    warmup=4.0,
+    duration=40.0,
+    quiet=20.0,
+    workload=Workload(churn=1.0),
+    settings=_HASTY,
+    faults=(Fault(kind="udp-only-loss", nodes=("n4", "n5"), probability=1.0),),
+    sometimes=("udp-only-loss begins",),
+)
+
+#: Clocks that are off from the start, in a sealed cluster.
+CLOCKS = Scenario(
+    name="clocks",
+    title="Two of five start with a clock that is 90 s ahead",
+    nodes=5,
+    seeds=2,
+    warmup=4.0,
+    duration=12.0,
+    quiet=20.0,
+    sealed=True,
+    settings=_HASTY,
+    faults=(Fault(kind="clock-skew-at-start", nodes=("n3", "n4"), seconds=90.0),),
+    sometimes=("clock", "streams_clock_skew"),
+)
+
+#: Records that get around, and nothing else.
+CALM = Scenario(
+    name="calm",
+    title="Three nodes offer a service each",
+    nodes=3,
+    warmup=2.0,
+    duration=2.0,
+    quiet=8.0,
+    settings=_HASTY,
+    sometimes=("service",),
+)
+
+#: Hosts that die in turn, so many that the mean time until their first probe says something.
+DEATHS = Scenario(
+    name="deaths",
+    title="Of twelve hosts four are silent for a while, and then four others",
+    nodes=12,
+    seeds=2,
+    warmup=6.0,
+    duration=98.0,
+    quiet=20.0,
+    faults=tuple(
+        Fault(
+            kind="crash-host", nodes=tuple(f"n{(4 * turn + one) % 12}" for one in range(4)), at=14.0 * turn, lasts=12.0
+        )
+        for turn in range(7)
+    ),
+    sometimes=("failed", "crash-host"),
+)
+
+#: Packets that are lost at random, and nothing else.
+LOSSES = Scenario(
+    name="losses",
+    title="Three packets in ten are lost",
+    nodes=8,
+    seeds=2,
+    warmup=4.0,
+    duration=30.0,
+    quiet=20.0,
+    faults=(Fault(kind="loss", probability=0.3),),
+    sometimes=("loss begins",),
+)
+
 
 @attrs.frozen
 class Mutation:
@@ -348,7 +451,81 @@ def _forget_early(self: Members, now: float) -> list[Rumor]:
     return forgotten
 
 
+@_mutation(FEW, "Stays")
+def every_failure_is_held_against_the_failed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Standing, "_is_own_fault", lambda *_: True)
+
+
+@_mutation(MUTE, "Stays")
+def a_rejection_by_its_own_kernel_is_held_against_the_host(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Standing, "_is_own_fault", lambda *_: True)
+
+
+@_mutation(DEATHS, "FirstProbe")
+def who_was_heard_a_moment_ago_is_not_probed(patch: pytest.MonkeyPatch) -> None:
+    honest, heard, wake = Members.next_target, Detector.heard, Prober.wake
+    last: dict[tuple[Members, int], float] = {}  # when each observer heard each life; under 0, what time it is there
+
+    def hear(self: Detector, life: int, now: float) -> None:
+        last[self.members, life] = now
+        heard(self, life, now)
+
+    def woken(self: Prober, fingerprint: int, now: float) -> Any:
+        last[self.members, 0] = now
+        return wake(self, fingerprint, now)
+
+    def next_target(self: Members) -> Rumor | None:
+        for _ in self.present:
+            target = honest(self)
+            if target is not None and last.get((self, 0), 0.0) - last.get((self, target.life), -6.0) > 6.0:
+                return target
+        return None
+
+    patch.setattr(Detector, "heard", hear)
+    patch.setattr(Prober, "wake", woken)
+    patch.setattr(Members, "next_target", next_target)
+
+
+@_mutation(LOSSES, "FalsePositives")
+def no_other_is_asked_and_no_stream_is_tried(patch: pytest.MonkeyPatch) -> None:
+    def ask_nobody(self: Prober, probe: Any, found: list[Any], now: float) -> None:
+        probe.asked = True
+
+    patch.setattr(Prober, "_ask_others", ask_nobody)
+
+
+# Who is let in, and what passes
+
+
+@_mutation(STREAMS, "OverStreams")
+def a_fingerprint_that_comes_over_a_stream_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    honest = Engine._compare
+
+    def compare(self: Engine, theirs: int, voice: Any, now: float) -> None:
+        if voice.stream is None:
+            honest(self, theirs, voice, now)
+
+    patch.setattr(Engine, "_compare", compare)
+
+
+@_mutation(CLOCKS, "HalfJoins")
+def clocks_of_newcomers_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ClockWatch, "is_refused", lambda *_: False)
+
+
 # What they offer
+
+
+@_mutation(CALM, "SingleWriter")
+def what_is_heard_is_packed_anew_and_a_little_different(patch: pytest.MonkeyPatch) -> None:
+    honest = Knowledge.take
+
+    def take(self: Knowledge, record: Record, now: float, **how: Any) -> bool:
+        if record.payload is not None:
+            record = attrs.evolve(record, payload=pack_instance(attrs.evolve(record.instance, zone="elsewhere")))
+        return honest(self, record, now, **how)
+
+    patch.setattr(Knowledge, "take", take)
 
 
 @_mutation(TANGLE, "NoResurrection", seeds=6, first=5)
@@ -437,6 +614,31 @@ def the_tree_has_a_wrong_root_and_an_echo_counts_twice(patch: pytest.MonkeyPatch
 
     patch.setattr(Ring, "below", below)
     patch.setattr(Dissemination, "heard_again", heard_again)
+
+
+@_mutation(NEWS, "Bounds")
+def a_full_queue_of_rumors_drops_nothing(patch: pytest.MonkeyPatch) -> None:
+    honest = Dissemination.add
+
+    def add(self: Dissemination, *what: Any, **how: Any) -> None:
+        most, limits.RUMOR_QUEUE_MAX = limits.RUMOR_QUEUE_MAX, 1 << 30  # type: ignore[misc]
+        honest(self, *what, **how)
+        limits.RUMOR_QUEUE_MAX = most  # type: ignore[misc]
+
+    patch.setattr(limits, "RUMOR_QUEUE_MAX", 8)  # so that a play of some seconds fills it
+    patch.setattr(Dissemination, "add", add)
+
+
+@_mutation(DEATH, "IdleLoad")
+def each_ping_is_sent_twice(patch: pytest.MonkeyPatch) -> None:
+    honest = Judgement._say
+
+    def say(self: Judgement, finding: Say, now: float) -> None:
+        honest(self, finding, now)
+        if isinstance(finding.message, Ping):
+            honest(self, finding, now)
+
+    patch.setattr(Judgement, "_say", say)
 
 
 # What is to be done about it

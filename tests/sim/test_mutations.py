@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from gossipreg.errors import ClockWrong
-from sim.play import Outcome, play
+from sim.play import ORACLES, Outcome, play
 from sim.scenario import Scenario
 from tests.sim.mutations import MUTATIONS, Mutation
 
@@ -27,6 +27,11 @@ def found_by(scenario: Scenario, seed: int) -> set[str]:
 def without_a_mistake(scenario: Scenario, seed: int) -> Outcome:
     """What comes of a play of the code as it is."""
     return play(scenario, seed)
+
+
+def test_every_oracle_that_judges_has_a_planted_mistake_to_see() -> None:
+    found = {oracle for mutation in MUTATIONS for oracle in mutation.caught_by}
+    assert [oracle.__name__ for oracle in ORACLES if oracle.__name__ not in found] == ["Quality"], "it only reports"
 
 
 @pytest.mark.parametrize("scenario", PLAYS, ids=lambda scenario: scenario.name)

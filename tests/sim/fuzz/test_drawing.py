@@ -86,13 +86,21 @@ def test_a_rolling_restart_is_over_by_the_heal() -> None:
 def test_each_occasion_is_drawn_for_its_share_of_the_seeds() -> None:
     counted = Counter(drawn(seed).occasion for seed in SOME)
     for occasion in OCCASIONS:
-        assert occasion.share >= SELDOM + 0.05, "not every play drawn for it has it"
+        assert occasion.share > SELDOM + 0.01, "not every play drawn for it has it"
         assert counted[type(occasion).__name__] / len(SOME) == pytest.approx(occasion.share, abs=0.05)
-    assert counted["Occasion"] / len(SOME) > 0.25
+    assert (counted["Occasion"] + counted["ClocksOff"]) / len(SOME) > 0.2, "in these anything else may go wrong"
 
 
 #: What each occasion is for.
-FOR = {"ShortMemory": "Memory", "Deaths": "FirstProbe", "CalmOpening": "Spreading", "Flapping": "Returns"}
+FOR = {
+    "ShortMemory": "Memory",
+    "Deaths": "FirstProbe",
+    "CalmOpening": "Spreading",
+    "Flapping": "Returns",
+    "Minorities": "Stays",
+    "PacketsLost": "OverStreams",
+    "ClocksOff": "HalfJoins",
+}
 
 
 @pytest.mark.parametrize("occasion", FOR)
