@@ -6,8 +6,8 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,7 @@ class Life:
     _index_noted: int = attrs.field(init=False, default=0)  # on disk; below 0 when that failed
     _leaving: trio.Lock = attrs.field(factory=trio.Lock)
     _claiming: dict[str, list[int]] = attrs.field(init=False, factory=dict)  # terms that are being written, by service
+    _turns: dict[str, trio.Lock] = attrs.field(init=False, factory=dict)  # instances that are being changed, by id
     _policies_turn: trio.Lock = attrs.field(factory=trio.Lock)  # what is held of policies, and what is on disk
     _closed: trio.Event = attrs.field(factory=trio.Event)
 
@@ -110,8 +111,41 @@ class Life:
     # What it offers
 
     async def register(self, offer: Offer) -> Instance:
-        """Offer an instance; with a data directory it is on disk when this returns. The instance as it stands."""
+        """Offer an instance; with a data directory it is on disk when this returns. The instance as it stands.
+
+        If one of its id is in maintenance, it stays so.
+        """
+        async with self._turn(offer.instance.id):
+            before = self._before(offer.instance.id)
+            return await self._register(attrs.evolve(offer, maintenance=None if before is None else before.maintenance))
+
+    async def change(self, id: str, change: Callable[[Offer], Offer]) -> Instance:
+        """Register anew what ``change`` makes of what is registered under that id. Raises ``UnknownInstance``."""
+        async with self._turn(id):
+            return await self._register(change(self.offer_of(id)))
+
+    @asynccontextmanager
+    async def _turn(self, id: str) -> AsyncIterator[None]:
+        """Change one instance at a time: while a change is being written to disk, the next one of that id waits.
+
+        Otherwise a change that was read before the wait would undo one that was acknowledged during it.
+        """
         self.check_open()
+        turn = self._turns.setdefault(id, trio.Lock())
+        try:
+            turn.acquire_nowait()  # nearly always: without a turn of the event loop
+        except trio.WouldBlock:
+            await turn.acquire()
+        try:
+            self.check_open()
+            yield
+        finally:
+            turn.release()
+            if not turn.locked():
+                self._turns.pop(id, None)
+
+    async def _register(self, offer: Offer) -> Instance:
+        """What `register` does, in its turn."""
         offer = self._sealed(offer)
         offer.check_room()
         id_ = offer.instance.id
@@ -180,15 +214,17 @@ class Life:
 
     async def deregister(self, id: str) -> None:
         """Withdraw an instance; with a data directory it is off the disk when this returns."""
-        self.check_open()
+        async with self._turn(id):
+            await self._deregister(id)
+
+    async def _deregister(self, id: str) -> None:
         before = self.offers.get(id)
         self.driver.say(self.engine.deregister(id, trio.current_time()))
         if self.keeper is not None:
             with self._undoing(id, before):
                 await self.keeper.drop(id, term=self._term_of(before))
-        if self.engine.own(id) is None:  # else it was registered again meanwhile
-            self.offers.pop(id, None)
-            self.monitor.drop(id)
+        self.offers.pop(id, None)
+        self.monitor.drop(id)
 
     async def define(self, offers: Iterable[Offer]) -> dict[str, GossipregError]:
         """Offer just these of all that files define, and leave alone what was registered otherwise.
@@ -211,19 +247,26 @@ class Life:
             for id_ in [id_ for id_, offer in self.offers.items() if offer.defined and id_ not in wanted]:
                 nursery.start_soon(attempt, id_, partial(self.deregister, id_))
             for id_ in self._awaited.keys() - wanted:
-                if self.keeper is not None:
-                    nursery.start_soon(attempt, id_, partial(self.keeper.drop, id_))
+                nursery.start_soon(attempt, id_, partial(self._drop_awaited, id_))
         for id_ in self._awaited.keys() - failed:
             self.monitor.forget_recalled(id_)
         self._awaited = {id_: offer for id_, offer in self._awaited.items() if id_ in failed}
         return failed
 
     async def _define(self, said: Offer) -> None:
-        before = self._before(said.instance.id)
-        maintenance = None if before is None else before.maintenance
-        offer = attrs.evolve(self._sealed(said), maintenance=maintenance, defined=True)
-        if offer != self.offers.get(said.instance.id):
-            await self.register(offer)
+        id_ = said.instance.id
+        async with self._turn(id_):
+            before = self._before(id_)
+            maintenance = None if before is None else before.maintenance
+            offer = attrs.evolve(self._sealed(said), maintenance=maintenance, defined=True)
+            if offer != self.offers.get(id_):
+                await self._register(offer)
+
+    async def _drop_awaited(self, id: str) -> None:
+        """Take off the disk what files defined before the restart, and do no more, unless it was registered since."""
+        async with self._turn(id):
+            if id in self._awaited and self.keeper is not None:
+                await self.keeper.drop(id)
 
     def _before(self, id: str) -> Offer | None:
         """What was last offered under that id, in this life or the one before."""
@@ -374,7 +417,9 @@ class Life:
             if offer is None or self.engine.own(id_) is None or not self.keyring.supersedes(offer.instance):
                 continue
             try:
-                await self.register(attrs.evolve(offer, credentials=self.keyring.open(offer.instance)))
+                await self.change(id_, lambda each: attrs.evolve(each, credentials=self.keyring.open(each.instance)))
+            except UnknownInstance:
+                pass  # it was withdrawn in this very moment
             except GossipregError as error:
                 log.warning("the credentials of %s stay sealed as they were: %s", id_, error)
 
@@ -565,11 +610,18 @@ class Life:
         """Be at ``address`` from now on, and so what was offered at the old one."""
         old = self.engine.identity.address
         self.driver.say(self.engine.move(address, trio.current_time()))
-        for offer in [each for each in self.offers.values() if each.instance.host == old.host]:
+
+        def moved(offer: Offer) -> Offer:
+            at_old = offer.instance.host == old.host
+            return attrs.evolve(offer, instance=attrs.evolve(offer.instance, host=address.host)) if at_old else offer
+
+        for id_ in [id_ for id_, offer in self.offers.items() if offer.instance.host == old.host]:
             try:
-                await self.register(attrs.evolve(offer, instance=attrs.evolve(offer.instance, host=address.host)))
+                await self.change(id_, moved)
+            except UnknownInstance:
+                pass  # it was withdrawn while the ones before it were written to disk
             except GossipregError as error:  # a full disk must not stop a node that serves
-                log.warning("instance %s stays at %s: %s", offer.instance.id, old.host, error)
+                log.warning("instance %s stays at %s: %s", id_, old.host, error)
 
     @property
     def is_closed(self) -> bool:

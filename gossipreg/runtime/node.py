@@ -350,10 +350,7 @@ class Node:
         )
         offer = definition.offer(member=self.name, host=self.address.host, zone=self._engine.identity.zone)
         offer.instance.check()  # before anything is done with what may be of any type
-        before = self._life.offers.get(offer.instance.id)
-        return await self._life.register(
-            attrs.evolve(offer, maintenance=None if before is None else before.maintenance)
-        )
+        return await self._life.register(offer)
 
     async def deregister(self, id: str) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
@@ -401,10 +398,9 @@ class Node:
         It stays out over a restart, and when it is registered again. Its checks go on. Returns it as it stands.
         Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
-        offer = self._life.offer_of(id)
         if reason is not None:
-            attrs.evolve(offer.instance, reason=reason).check()
-        return await self._life.register(attrs.evolve(offer, maintenance=reason))
+            attrs.evolve(self._life.offer_of(id).instance, reason=reason).check()
+        return await self._life.change(id, lambda offer: attrs.evolve(offer, maintenance=reason))
 
     # What is to be done everywhere
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import trio
+import trio.testing
 
-from gossipreg import Address, Node, StorageError, open_node
+from gossipreg import Address, Health, Node, StorageError, open_node
 from gossipreg.runtime import life as module
 from gossipreg.runtime.persistence import Store
 from tests.runtime.nodes import PATIENCE, config
@@ -80,6 +82,79 @@ async def test_what_could_not_be_stored_did_not_happen() -> None:
         keeper.is_full = False
         await node.deregister("one")
         assert node.lookup("orders", healthy=False) == ()
+
+
+@attrs.define
+class SlowKeeper:
+    """A disk whose writes about one instance last until they are let go."""
+
+    held: str
+    on_disk: set[str] = attrs.field(factory=set)
+    writing: trio.Event = attrs.field(factory=trio.Event)
+    go_on: trio.Event = attrs.field(factory=trio.Event)
+
+    async def put(self, instance_id: str, payload: bytes, *, term: object = None) -> None:
+        await self._write(instance_id)
+        self.on_disk.add(instance_id)
+
+    async def drop(self, instance_id: str, *, term: object = None) -> None:
+        await self._write(instance_id)
+        self.on_disk.discard(instance_id)
+
+    async def _write(self, instance_id: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if instance_id == self.held:
+            self.writing.set()
+            await self.go_on.wait()
+
+
+async def test_what_is_withdrawn_while_a_host_is_renumbered_stays_withdrawn() -> None:
+    # Chaos, seed 20261130, phase 8: moving one instance after the other offered again what was withdrawn meanwhile.
+    async with open_node(config("ann")) as node:
+        for id_ in ("first", "later", "kept"):
+            await node.register("orders", port=80, id=id_)
+        keeper = SlowKeeper("first")
+        keep_with(node, keeper)
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(node._life.move, Address("127.0.0.2", node.address.port))
+                await keeper.writing.wait()
+                await node.deregister("later")
+                keeper.go_on.set()
+        assert {each.id: each.host for each in node.lookup("orders")} == {"first": "127.0.0.2", "kept": "127.0.0.2"}
+        assert keeper.on_disk == {"first", "kept"}
+
+
+async def test_what_is_said_of_one_instance_counts_in_the_order_in_which_it_was_said() -> None:
+    async with open_node(config("ann")) as node:
+        await node.register("orders", port=80, id="one")
+        keeper = SlowKeeper("one")
+        keep_with(node, keeper)
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(node.register, "orders", port=80, id="one", weight=9))
+                await keeper.writing.wait()
+                nursery.start_soon(node.set_maintenance, "one", "new disk")
+                await trio.testing.wait_all_tasks_blocked()
+                keeper.go_on.set()
+        [shown] = node.lookup("orders", healthy=False)
+        assert (shown.weight, shown.health, shown.reason) == (9, Health.MAINTENANCE, "new disk")
+
+
+async def test_what_is_registered_and_then_withdrawn_while_it_is_written_is_gone_here_and_on_disk() -> None:
+    async with open_node(config("ann")) as node:
+        keeper = SlowKeeper("one")
+        keep_with(node, keeper)
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(node.register, "pg", port=80, id="one", role="primary", term=3))
+                await keeper.writing.wait()
+                nursery.start_soon(node.deregister, "one")
+                await trio.testing.wait_all_tasks_blocked()
+                keeper.go_on.set()
+        assert node.lookup("pg", healthy=False) == ()
+        assert keeper.on_disk == set()
+        assert node._life._turns == {}
 
 
 async def test_peers_are_noted_when_they_change_and_a_full_disk_is_said_once(
