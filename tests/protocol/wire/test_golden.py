@@ -29,17 +29,23 @@ def fields(message: bytes) -> list[Any]:
     return unpacked
 
 
+def read_again(message: bytes) -> list[Any]:
+    """The fields as today's reader understands them."""
+    said = message_of(message)
+    assert said is not None, "a kind that is read no more"
+    return fields(pack(said))
+
+
 @pytest.mark.parametrize(
     ("release", "message"), golden(), ids=lambda each: each if isinstance(each, str) else each.hex()[:8]
 )
 def test_a_message_of_any_release_means_what_it_meant(release: str, message: bytes) -> None:
     theirs = fields(message)
-    ours = fields(pack(message_of(message)))
-    assert ours[: len(theirs)] == theirs, release
+    assert read_again(message)[: len(theirs)] == theirs, release
 
 
 def test_every_kind_of_message_is_there_with_all_its_fields() -> None:
     kept = {(fields(message)[0], len(fields(message))) for _, message in golden()}
-    today = {(fields(pack(message_of(message)))[0], len(fields(pack(message_of(message))))) for _, message in golden()}
+    today = {(read_again(message)[0], len(read_again(message))) for _, message in golden()}
     assert today <= kept, "a field was added: add a message of this release that has it"
     assert {kind for kind, _ in kept} == set(range(1, 19)), "a kind was added: add a message of it"
