@@ -25,6 +25,7 @@ from gossipreg.config import AgentConfig, Config
 from gossipreg.doors.proxy import Forward, Proxy, follow_agent, follow_node, serve_metrics
 from gossipreg.model import Address, Event
 from gossipreg.runtime import exposure
+from gossipreg.runtime.containment import keep_following
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
 
@@ -98,11 +99,13 @@ async def _follow(proxies: Sequence[Proxy], node: Node | None, agent: Agent | No
         for service, panic in dict.fromkeys((each.forward.service, each.forward.panic_threshold) for each in proxies):
             told = partial(tell, service, panic)
             if node is not None:
-                starting.start_soon(nursery.start, partial(follow_node, node, service, told, panic=panic))
+                follow = partial(follow_node, node, service, told, panic=panic)
+                counters = node.counters
             else:
                 assert agent is not None, "nobody to follow"
                 follow = partial(follow_agent, agent.address, service, told, panic=panic, token=agent.token)
-                starting.start_soon(nursery.start, follow)
+                counters = Counter()
+            starting.start_soon(nursery.start, keep_following, counters, f"following {service}", follow)
 
 
 def _warn(bound: Sequence[Address], forwards: Sequence[Forward], agent: Agent | None, metrics: Address | None) -> None:

@@ -21,6 +21,7 @@ from gossipreg.config import AgentConfig
 from gossipreg.errors import ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
 from gossipreg.runtime import exposure
+from gossipreg.runtime.containment import contained
 from gossipreg.runtime.definitions import DefinitionFiles, Placed, by_id, define
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import check_start, open_node
@@ -89,7 +90,7 @@ async def _serve(config: AgentConfig, files: DefinitionFiles, placed: Sequence[P
             leave = trio.Event()
             reloads: list[Reload] = [partial(_define_again, node, files)]
             nursery.start_soon(_leave_when_told, node, leave)
-            nursery.start_soon(_obey, signals, leave, reloads, nursery)
+            nursery.start_soon(_obey, node, signals, leave, reloads, nursery)
             if access is not None:
                 reloads.append(partial(trio.to_thread.run_sync, access.reload))
             http = None if access is None else await _open_http(node, config, access, leave, nursery)
@@ -101,7 +102,7 @@ async def _serve(config: AgentConfig, files: DefinitionFiles, placed: Sequence[P
 
 
 async def _obey(
-    signals: AsyncIterator[int], leave: trio.Event, reloads: Sequence[Reload], nursery: trio.Nursery
+    node: Node, signals: AsyncIterator[int], leave: trio.Event, reloads: Sequence[Reload], nursery: trio.Nursery
 ) -> None:
     """The first signal asks the node to leave; one that comes while it leaves ends the process there and then.
 
@@ -112,7 +113,7 @@ async def _obey(
     async for number in signals:
         name = signal.Signals(number).name
         if number == signal.SIGHUP and not (in_terminal and not os.isatty(0)):
-            nursery.start_soon(_reload, reloads, turn)
+            nursery.start_soon(contained, node.counters, "SIGHUP", partial(_reload, reloads, turn))
         elif leave.is_set():
             _log.warning("%s while leaving: stopping at once", name)
             os._exit(1)

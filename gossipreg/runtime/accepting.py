@@ -10,11 +10,13 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import trio
 
 from gossipreg.counters import Count
+from gossipreg.runtime.containment import contained
 
 StreamT = TypeVar("StreamT", bound=trio.abc.AsyncResource)
 
@@ -39,7 +41,8 @@ async def serve(
     """Give every connection to ``handler``, each in a task of its own, until cancelled; close it afterwards.
 
     The listeners are closed in the end. While a connection cannot be accepted for want of descriptors, those that are
-    open are served on, and each try is counted in ``counters`` as ``short``. Any other ``OSError`` of a listener is
+    open are served on, and each try is counted in ``counters`` as ``short``. What a handler raises ends its own
+    connection. Any other ``OSError`` of a listener is
     raised.
     """
     async with trio.open_nursery() as nursery:
@@ -68,12 +71,12 @@ async def _accept(
                     log.warning("cannot accept a connection%s: %s; it is tried again", _where(listener), error.strerror)
                 await trio.sleep(RETRY_SECONDS)
             else:
-                nursery.start_soon(_handle, stream, handler)
+                nursery.start_soon(_handle, stream, handler, counters)
 
 
-async def _handle(stream: StreamT, handler: Callable[[StreamT], Awaitable[object]]) -> None:
+async def _handle(stream: StreamT, handler: Callable[[StreamT], Awaitable[object]], counters: Counter[str]) -> None:
     try:
-        await handler(stream)
+        await contained(counters, "a connection", partial(handler, stream))
     finally:
         await trio.aclose_forcefully(stream)
 

@@ -2,19 +2,23 @@
 
 Whatever a user, a peer or an outsider can bring about must be foreseen where it happens. This is for what was not: a
 mistake of ours costs the one check, connection or note that it befell. Only the engine's own invariants end the node:
-it cannot be trusted any more when they do not hold.
+it cannot be trusted any more when they do not hold. So an assertion that fails in a call of the engine is passed on,
+whichever task made the call.
 """
 
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, Protocol
 
+import attrs
 import trio
 
 from gossipreg.counters import Count
+from gossipreg.errors import GossipregError
 
 log = logging.getLogger(__name__)
 
@@ -22,23 +26,44 @@ log = logging.getLogger(__name__)
 #: neither keeps the loop busy nor fills the log.
 RETRY_SECONDS: Final = 5.0
 
+#: How often each mistake was made, by the node's counters and by the place in the code.
+_made: Final[dict[int, Counter[str]]] = {}
+
+_ENGINE: Final = "gossipreg.protocol.engine"
+
+
+def tally(counters: Counter[str], error: BaseException) -> bool:
+    """Count ``error`` as a mistake of ours; whether it is to be logged.
+
+    A client or a peer may be able to have the same one made over and over, so each is logged the first time, the
+    second, the fourth, the eighth. Raises ``error`` if an invariant of the engine did not hold.
+    """
+    leaves = list(_leaves(error))
+    if any(_broke_invariant(leaf) for leaf in leaves):
+        raise error
+    counters[Count.TASKS_FAILED] += 1
+    times = 1
+    for place in dict.fromkeys(map(_place, leaves)):
+        times = _times(counters, place)
+    return times & (times - 1) == 0
+
 
 def note(counters: Counter[str], what: str, error: BaseException) -> None:
-    """Log ``error`` as a mistake in ``what``, and count it."""
-    counters[Count.TASKS_FAILED] += 1
-    log.error("%s failed, by a mistake of ours; the node goes on", what, exc_info=error)
+    """Log ``error`` as a mistake in ``what``, unless it was just logged, and count it; otherwise as `tally`."""
+    if tally(counters, error):
+        log.error("%s failed, by a mistake of ours; the node goes on", what, exc_info=error)
 
 
-async def contained(counters: Counter[str], what: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do ``work``, which is called ``what`` in the log. Raises nothing but cancellation."""
+async def contained(counters: Counter[str], what: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Do ``work``, which is called ``what`` in the log. Raises nothing but cancellation and broken invariants."""
     try:
         await work()
     except* Exception as errors:  # noqa: BLE001 - it is logged
         note(counters, what, errors)
 
 
-async def kept_going(counters: Counter[str], what: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do ``work`` until it returns; begin it anew, after a while, whenever it fails."""
+async def kept_going(counters: Counter[str], what: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Do ``work`` until it returns; begin it anew, after a while, whenever it fails. Raises as `contained` does."""
     while True:
         try:
             await work()
@@ -47,3 +72,87 @@ async def kept_going(counters: Counter[str], what: str, work: Callable[[], Await
         else:
             return
         await trio.sleep(RETRY_SECONDS)
+
+
+class Following(Protocol):
+    """Work that calls ``task_status.started()`` when it has caught up, and then goes on."""
+
+    async def __call__(self, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: D102 - the class says it
+        ...
+
+
+async def keep_following(
+    counters: Counter[str],
+    what: str,
+    work: Following,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """As `kept_going`, for what is begun by ``nursery.start``; raises a ``GossipregError``, which is nobody's mistake.
+
+    Starts when ``work`` does, or when it has failed for the first time: what waits for it must not wait for ever.
+    """
+    started = _Started(task_status)
+    while True:
+        try:
+            await work(task_status=started)
+        except* GossipregError:
+            raise
+        except* Exception as errors:  # noqa: BLE001 - it is logged
+            note(counters, what, errors)
+        else:
+            return
+        started.started()
+        await trio.sleep(RETRY_SECONDS)
+
+
+@attrs.define(eq=False, repr=False)
+class _Started:
+    """A task's status that may be told more than once."""
+
+    _status: trio.TaskStatus[None]
+    _is_told: bool = False
+
+    def started(self, value: None = None) -> None:
+        if not self._is_told:
+            self._is_told = True
+            self._status.started(value)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def _broke_invariant(error: BaseException) -> bool:
+    """Whether an assertion failed in a call of the engine."""
+    if not isinstance(error, AssertionError):
+        return False
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == _ENGINE:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _place(error: BaseException) -> str:
+    """Where in the code an exception was raised, and of what type it is."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} "
+    return f"{where}{type(error).__name__}"
+
+
+def _times(counters: Counter[str], place: str) -> int:
+    """How often the mistake at ``place`` was made by now."""
+    key = id(counters)
+    if key not in _made:
+        _made[key] = Counter()
+        weakref.finalize(counters, _made.pop, key, None)
+    _made[key][place] += 1
+    return _made[key][place]

@@ -17,6 +17,7 @@ from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.wire.sealing import Refused, Seal
+from gossipreg.runtime.containment import note
 from gossipreg.runtime.send_errors import SendErrors
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,11 @@ class Datagrams:
                 self.counters[Count.RECEIVE_ERRORS] += 1
                 continue
             source = Address(name[0], name[1])
-            payload = self.seal.open(packet, wall, source.host)
+            try:
+                payload = self.seal.open(packet, wall, source.host)
+            except Exception as error:  # noqa: BLE001 - it is logged
+                note(self.counters, f"a packet from {source}", error)
+                continue
             if isinstance(payload, Refused):
                 self.counters[payload.reason.counter] += 1
                 if payload.skew is not None:

@@ -39,6 +39,7 @@ from gossipreg.protocol.outputs import (
 )
 from gossipreg.protocol.registry.view import first_index
 from gossipreg.runtime.changes import Changes
+from gossipreg.runtime.containment import contained, kept_going, note
 from gossipreg.runtime.contests import Contests
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.join_report import JoinReport, Trouble
@@ -123,7 +124,7 @@ class Driver:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_time)
             if self.seeds:
-                nursery.start_soon(self.join_report.run)
+                nursery.start_soon(kept_going, self.engine.counters, "the join report", self.join_report.run)
             while True:
                 await self.datagrams.wait()
                 self._turn()
@@ -184,9 +185,12 @@ class Driver:
                 case CloseStream():
                     self.streams.close(output.stream)
                 case SeekSeeds():
-                    self.nursery.start_soon(self._seek)
+                    self.nursery.start_soon(contained, self.engine.counters, "the look for seeds", self._seek)
                 case _:
-                    self._tell(output)
+                    try:
+                        self._tell(output)
+                    except Exception as error:  # noqa: BLE001 - it is logged
+                        note(self.engine.counters, "what is told of a change", error)
 
     def _tell(self, news: News) -> None:
         """Pass on what happened."""

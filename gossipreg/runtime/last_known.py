@@ -11,6 +11,7 @@ A file that is not whole, or of another cluster, is set aside under another name
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import logging
@@ -31,6 +32,7 @@ from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpac
 from gossipreg.protocol.registry.roles import fenced
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, message_of, pack
+from gossipreg.runtime.containment import contained
 from gossipreg.runtime.files import MAKE, read_file
 
 if TYPE_CHECKING:
@@ -105,7 +107,8 @@ class LastKnown:
                 len(services),
                 _span(age),
             )
-            life.driver.nursery.start_soon(self._end, life, max(0.0, AGE_SECONDS_MAX - age))
+            end = functools.partial(self._end, life, max(0.0, AGE_SECONDS_MAX - age))
+            life.driver.nursery.start_soon(contained, life.counters, "the end of the snapshot", end)
 
     async def _end(self, life: Life, seconds: float) -> None:
         """Tell when the file is not answered from any more: a member was reached, or it has become too old."""

@@ -30,6 +30,7 @@ from gossipreg.runtime.checks.kept import pack as pack_checks
 from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.checks.probing import probe
 from gossipreg.runtime.checks.reach import Reach
+from gossipreg.runtime.containment import contained, note
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.offers import Offer
 from gossipreg.runtime.own_address import OwnAddress
@@ -76,6 +77,7 @@ class Life:
     monitor: Monitor = attrs.field(init=False)
     own_address: OwnAddress | None = attrs.field(init=False, default=None)
     warnings: dict[str, None] = attrs.field(init=False, factory=dict)  # of how it is set up
+    _notes_behind: bool = attrs.field(init=False, default=False)  # something of policies or terms may not be on disk
     _index_noted: int = attrs.field(init=False, default=0)  # on disk; below 0 when that failed
     _leaving: trio.Lock = attrs.field(factory=trio.Lock)
     _claiming: dict[str, list[int]] = attrs.field(init=False, factory=dict)  # terms that are being written, by service
@@ -317,7 +319,7 @@ class Life:
 
     def _expired(self, id: str, check: str) -> None:
         log.warning("instance %s is deregistered: its check %s was critical for too long", id, check)
-        self.driver.nursery.start_soon(self._withdraw, id)
+        self.driver.nursery.start_soon(contained, self.counters, f"the withdrawal of {id}", partial(self._withdraw, id))
 
     async def _withdraw(self, id: str) -> None:
         try:
@@ -422,6 +424,8 @@ class Life:
                 pass  # it was withdrawn in this very moment
             except GossipregError as error:
                 log.warning("the credentials of %s stay sealed as they were: %s", id_, error)
+            except Exception as error:  # noqa: BLE001 - it is logged
+                note(self.counters, f"the renewal of the credentials of {id_}", error)
 
     async def set_policy(self, rule: Rule) -> None:
         """Have a rule obeyed everywhere; with a data directory it is on disk before anybody is told.
@@ -479,30 +483,40 @@ class Life:
 
     async def keep_policies(self) -> None:
         """Note on disk what others say of policies and terms, so that these outlive even the end of all agents."""
-        position, failing = self.changes.position, False
+        position = self.changes.position
         while not self.changes.closed:
             await self.changes.wait(position)
             entries = self.changes.since(position)
             position = self.changes.position
             knowledge = self.engine.knowledge
-            if entries is None or failing:  # what could not be noted is tried again
+            if entries is None or self._notes_behind:  # what could not be noted is tried again
                 entries = [
                     *(("policy", word.key) for word in knowledge.policies),
                     *(("term", register.service) for register in knowledge.terms),
                 ]
             notes = {"policy": self._note_policy, "term": self._note_term}
-            was_failing, failing = failing, False
+            was_behind, self._notes_behind = self._notes_behind, True
             try:
                 # In turns with what is said here, or an older word could be written over one that is about to be said.
                 # All at once, so that they share a sync.
                 async with self._policies_turn, trio.open_nursery() as nursery:
                     for kind, key in entries:
                         if kind in notes:
-                            nursery.start_soon(notes[kind], key)
+                            nursery.start_soon(self._noted, f"the note of {kind} {key}", partial(notes[kind], key))
             except* StorageError as errors:  # a full disk must not stop a node that serves
-                if not was_failing:
+                if not was_behind:
                     log.warning("policies and terms are not noted on disk: %s", errors.exceptions[0])
-                failing = True
+            else:
+                self._notes_behind = False
+
+    async def _noted(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
+        """Note one thing on disk; one that cannot be, by a mistake of ours, is in no other's way."""
+        try:
+            await write()
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is logged
+            note(self.counters, what, error)
 
     async def keep_checks(self, keeper: Keeper) -> None:
         """Note on disk how ttl checks stand, soon after they change: no heartbeat waits for the disk."""

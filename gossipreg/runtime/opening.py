@@ -7,8 +7,9 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from gossipreg.protocol.registry.view import first_index
 from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
 from gossipreg.runtime import exposure
 from gossipreg.runtime.changes import Changes
+from gossipreg.runtime.containment import kept_going
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.files import read_secret
@@ -124,19 +126,23 @@ async def _living(
                     await life.note_identity(keeper)
                 if saved is not None:
                     await life.set_aside(life.restore(saved))
+
+                def keep_going(what: str, work: Callable[[], Awaitable[None]]) -> None:
+                    nursery.start_soon(kept_going, life.counters, what, work)
+
                 if last_known is not None:
                     last_known.begin(life)
-                    nursery.start_soon(last_known.keep, life)
+                    keep_going("the snapshot", partial(last_known.keep, life))
                 assert life.own_address is not None, "a life has an address from its birth on"
-                nursery.start_soon(life.own_address.run)
+                keep_going("the look at the own address", life.own_address.run)
                 nursery.start_soon(life.driver.run)
                 nursery.start_soon(life.driver.serve, sockets.tcp)
                 if keeper is not None:
-                    nursery.start_soon(life.keep_peers, keeper)
-                    nursery.start_soon(life.keep_identity, keeper)
-                    nursery.start_soon(life.keep_checks, keeper)
-                    nursery.start_soon(life.keep_policies)
-                    nursery.start_soon(life.renew_credentials)
+                    keep_going("the note of peers", partial(life.keep_peers, keeper))
+                    keep_going("the note of the identity", partial(life.keep_identity, keeper))
+                    keep_going("the note of ttl checks", partial(life.keep_checks, keeper))
+                    keep_going("the note of policies", life.keep_policies)
+                    keep_going("the renewal of credentials", life.renew_credentials)
                 task_status.started(life)
             if life.failure is not None:
                 outer.cancel_scope.cancel()

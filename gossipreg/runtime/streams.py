@@ -23,6 +23,7 @@ from gossipreg.model import Address
 from gossipreg.protocol.outputs import OpenStream
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec, StreamRefused
 from gossipreg.runtime.accepting import serve
+from gossipreg.runtime.containment import contained
 from gossipreg.runtime.join_report import JoinReport, Trouble, trouble_of
 from gossipreg.runtime.send_errors import SendErrors
 from gossipreg.runtime.stream_slots import StreamSlots
@@ -78,7 +79,7 @@ class Streams:
 
     def open(self, opening: OpenStream) -> None:
         """Connect in the background; `on_end` is called exactly once, however it goes."""
-        self.nursery.start_soon(self._call, opening)
+        self.nursery.start_soon(contained, self.counters, f"the stream to {opening.to}", partial(self._call, opening))
 
     def send(self, number: int, frame: bytes) -> None:
         """Queue a frame; a stream that is gone, or too slow to take it, is nothing to wait for."""

@@ -26,6 +26,7 @@ from gossipreg.doors.dns import limits
 from gossipreg.doors.dns.answers import encode, respelled
 from gossipreg.doors.dns.queries import Junk, Question, is_internet, read
 from gossipreg.doors.dns.zone import Reply, Zone
+from gossipreg.runtime.containment import tally
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +69,9 @@ class Door:
                 if entry is not None:
                     return packet[:2] + self._take(entry)
             return self._read(packet, tcp=tcp)
-        except Exception:
+        except Exception as error:
             self.counters[Count.DNS_MISTAKES] += 1
-            if self.counters[Count.DNS_MISTAKES] == 1:  # the next packet may be the same
+            if tally(self.counters, error):
                 log.exception("a DNS query could not be answered, by a mistake of ours: %s", packet.hex())
             return None
 

@@ -28,6 +28,7 @@ import logging
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Final, Protocol
@@ -44,6 +45,7 @@ from gossipreg.doors.http.naming import new_name
 from gossipreg.doors.http.request import Request, body_too_large, head_too_large, target_too_long
 from gossipreg.doors.http.routes import Reply
 from gossipreg.doors.http.waiting import Waiting
+from gossipreg.runtime.containment import tally
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class Connection:
     _door: Answering
     _room: Capacity
     _source: str = ""
+    _counters: Counter[str] = attrs.field(factory=Counter)
     seat: Seat = attrs.field(init=False)
     _http: h11.Connection = attrs.field(init=False, factory=_h11)
     _patience: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
@@ -98,10 +101,11 @@ class Connection:
                     await self._part(last_word)
             except* trio.BrokenResourceError as gone:
                 log.debug("a client went in the middle: %r", gone.exceptions)
-            except* Exception:
-                called = self._name.decode("ascii")
-                extra = {"request_id": called}
-                log.exception("the request %s could not be answered, by a mistake of ours", called, extra=extra)
+            except* Exception as errors:
+                if tally(self._counters, errors):
+                    called = self._name.decode("ascii")
+                    extra = {"request_id": called}
+                    log.exception("the request %s could not be answered, by a mistake of ours", called, extra=extra)
                 await self._apologize()
 
     async def turn_away(self, refusal: Refusal) -> None:

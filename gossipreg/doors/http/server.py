@@ -27,6 +27,7 @@ from gossipreg.doors.http.registry import Registry
 from gossipreg.errors import InsecureError
 from gossipreg.model import Address, SocketFile
 from gossipreg.runtime.accepting import serve
+from gossipreg.runtime.containment import contained
 from gossipreg.targets import is_loopback
 
 if TYPE_CHECKING:
@@ -101,9 +102,9 @@ async def _serve(
     task_status: trio.TaskStatus[Address | SocketFile],
 ) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(door.close_with_node)
+        nursery.start_soon(contained, counters, "the wait for the node's end", door.close_with_node)
         task_status.started(bound)
-        await serve(Reception(door).greet, listeners, counters, Count.HTTP_NOT_ACCEPTED)
+        await serve(Reception(door, counters).greet, listeners, counters, Count.HTTP_NOT_ACCEPTED)
 
 
 @attrs.define(eq=False, repr=False)
@@ -111,6 +112,7 @@ class Reception:
     """Accepts connections while there is room; of those beyond, some are told why not."""
 
     door: Answering
+    counters: Counter[str] = attrs.field(factory=Counter)
     _room: Capacity = attrs.field(init=False, factory=Capacity.now)
     _refusing: int = attrs.field(init=False, default=0)
 
@@ -125,7 +127,7 @@ class Reception:
 
     async def admit(self, stream: trio.abc.HalfCloseableStream, source: str = "") -> None:
         """Serve one connection to its end, or turn it away. ``source`` is what it shares room with."""
-        connection = Connection(stream, self.door, self._room, source)
+        connection = Connection(stream, self.door, self._room, source, self.counters)
         if self._room.connections.take(connection.seat):
             try:
                 await connection.run()

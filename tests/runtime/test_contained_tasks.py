@@ -1,0 +1,218 @@
+"""A mistake in any one task of a node is counted, and the node lives on."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import attrs
+import pytest
+import trio
+
+from gossipreg import Check, Node, WeightOverride, open_node
+from gossipreg.cli import serving
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.registry.credentials import Keyring
+from gossipreg.protocol.wire.sealing import ClearSeal
+from gossipreg.protocol.wire.streams import StreamCodec
+from gossipreg.runtime import life as life_module
+from gossipreg.runtime import own_address
+from gossipreg.runtime.contests import Contests
+from gossipreg.runtime.join_report import JoinReport
+from gossipreg.runtime.last_known import LastKnown
+from gossipreg.runtime.life import Life
+from gossipreg.runtime.own_address import OwnAddress
+from gossipreg.runtime.persistence import Keeper
+from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.streams import Streams
+from tests.runtime.nodes import PATIENCE, config
+
+Patch = pytest.MonkeyPatch
+
+
+def fail(*_: Any, **__: Any) -> NoReturn:
+    raise ZeroDivisionError("unforeseen")
+
+
+async def fail_late(*_: Any, **__: Any) -> NoReturn:
+    await trio.lowlevel.checkpoint()
+    fail()
+
+
+async def counted(node: Node) -> None:
+    """Wait until a mistake was counted, and see that the node goes on."""
+    with trio.fail_after(PATIENCE):
+        while not node.counters["tasks_failed"]:  # noqa: ASYNC110 - a counter tells nobody that it has risen
+            await trio.sleep(0.005)
+        await node.register("alive", port=1, id="alive")
+        assert [each.id for each in node.lookup("alive")] == ["alive"]
+    assert not node.is_closed
+
+
+@attrs.frozen
+class Fault:
+    """A mistake that is planted in one task, and what has that task run."""
+
+    where: Any
+    method: str
+    do: Callable[[Node], Any] | None = None
+    fails: Callable[..., Any] = fail
+    options: dict[str, Any] = attrs.field(factory=dict)
+
+
+async def register_primary(node: Node) -> None:
+    await node.register("pg", port=1, id="pg-1", role="primary", term=1)
+
+
+async def beat(node: Node) -> None:
+    await node.register("web", port=1, id="web", checks=[Check(ttl=60.0)])
+    await node.heartbeat("web")
+
+
+async def set_policy(node: Node) -> None:
+    await node.set_policy(WeightOverride("web", "web-1", 3))
+
+
+async def expire(node: Node) -> None:
+    await node.register("web", port=1, id="web")
+    node._life._expired("web", "ttl")
+
+
+FAULTS = {
+    "look for seeds": Fault(Seeds, "resolve", fails=fail_late),
+    "join report": Fault(JoinReport, "run", fails=fail_late),
+    "outgoing stream": Fault(Streams, "_connected", fails=fail_late),
+    "spoken stream": Fault(StreamCodec, "hello"),
+    "frames": Fault(StreamCodec, "feed"),
+    "packets": Fault(ClearSeal, "open"),
+    "news": Fault(Contests, "warn", register_primary),
+    "own address": Fault(OwnAddress, "run", fails=fail_late),
+    "snapshot": Fault(LastKnown, "_note", fails=fail_late),
+    "note of peers": Fault(Keeper, "set_peers", fails=fail_late),
+    "note of ttl checks": Fault(Keeper, "put_checks", beat, fails=fail_late),
+    "note of policies": Fault(Life, "_note_policy", set_policy, fails=fail_late),
+    "withdrawal": Fault(Life, "deregister", expire, fails=fail_late),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_a_node_outlives_a_mistake_in_a_task(
+    fault: Fault, tmp_path: Path, monkeypatch: Patch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(life_module, "_PEERS_INTERVAL", 0.01)
+    caplog.set_level(logging.CRITICAL)
+    options = {"data_dir": tmp_path / "data", "snapshot": tmp_path / "snapshot"}
+    async with open_node(config("seed")) as seed:
+        with monkeypatch.context() as patch:
+            patch.setattr(fault.where, fault.method, fault.fails)
+            async with open_node(config("ann", seed, **options)) as node:
+                if fault.do is not None:
+                    await fault.do(node)
+                await counted(node)
+                patch.undo()  # so that it can leave in good order
+        assert not seed.is_closed
+
+
+async def test_a_node_outlives_a_mistake_in_its_note_of_the_identity(tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(life_module, "_PEERS_INTERVAL", 0.01)
+    async with open_node(config("ann", data_dir=tmp_path)) as node:
+        monkeypatch.setattr(Life, "note_identity", fail_late)
+        await counted(node)
+
+
+async def test_a_node_outlives_a_mistake_in_its_look_at_its_address(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(own_address, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(OwnAddress, "look", fail_late)
+    monkeypatch.setattr("ipaddress.IPv4Address.is_loopback", property(lambda _: False))
+    async with open_node(config("ann", insecure=True)) as node:
+        await counted(node)
+
+
+async def test_a_node_outlives_a_mistake_in_renewing_credentials(tmp_path: Path, monkeypatch: Patch) -> None:
+    options = {"data_dir": tmp_path, "credential_key": base64.b64encode(bytes(32)).decode()}
+    async with open_node(config("ann", **options)) as node:
+        for id_ in ("one", "two"):
+            await node.register("pg", port=1, id=id_, credentials={"user": "app"})
+    tried = []
+
+    def supersedes(_: Keyring, instance: Any) -> bool:
+        tried.append(instance.id)
+        return True
+
+    monkeypatch.setattr(Keyring, "supersedes", supersedes)
+    monkeypatch.setattr(Keyring, "open", fail)
+    async with open_node(config("ann", **options)) as node:
+        await counted(node)
+        assert sorted(tried) == ["one", "two"], "one that cannot be renewed keeps no other from it"
+
+
+async def test_one_policy_that_cannot_be_noted_keeps_no_other_from_it(tmp_path: Path, monkeypatch: Patch) -> None:
+    noted = []
+
+    async def note_policy(life: Life, key: str) -> None:
+        await trio.lowlevel.checkpoint()
+        noted.append(key)
+        if key.endswith("web-1"):
+            fail()
+
+    monkeypatch.setattr(Life, "_note_policy", note_policy)
+    async with open_node(config("ann", data_dir=tmp_path)) as node:
+        async with trio.open_nursery() as nursery:
+            for number in (1, 2):
+                nursery.start_soon(node.set_policy, WeightOverride("web", f"web-{number}", 3))
+        await counted(node)
+        with trio.fail_after(PATIENCE):
+            while len(set(noted)) < 2:  # noqa: ASYNC110
+                await trio.sleep(0.005)
+
+
+async def test_a_node_outlives_a_mistake_at_sighup() -> None:
+    node = SimpleNamespace(counters=Counter[str]())
+    reloaded = trio.Event()
+
+    async def reload() -> None:
+        await trio.lowlevel.checkpoint()
+        reloaded.set()
+        fail()
+
+    async def signals() -> AsyncIterator[int]:
+        yield signal.SIGHUP
+        await reloaded.wait()
+        await trio.testing.wait_all_tasks_blocked()
+
+    async with trio.open_nursery() as nursery:
+        await serving._obey(node, signals(), trio.Event(), [reload], nursery)  # type: ignore[arg-type]
+    assert node.counters["tasks_failed"] == 1
+
+
+# Only the engine's own invariants end a node
+
+
+def broken(*_: Any, **__: Any) -> NoReturn:
+    raise AssertionError("an invariant")
+
+
+async def test_an_invariant_of_the_engine_that_does_not_hold_ends_the_node_whichever_task_finds_it(
+    monkeypatch: Patch,
+) -> None:
+    codec = StreamCodec("default", None, bytes(16), opened_by_us=True)
+    with pytest.RaisesGroup(pytest.RaisesExc(AssertionError, match="an invariant"), flatten_subgroups=True):
+        async with open_node(config("ann")) as node, await trio.open_tcp_stream(*node.address) as stream:
+            await stream.send_all(codec.hello())
+            codec.feed(await stream.receive_some())
+            monkeypatch.setattr(Engine, "_read", broken)
+            await stream.send_all(codec.frame(b"frame"))
+            with trio.fail_after(PATIENCE):
+                await node.wait_closed()
+
+
+async def test_an_assertion_outside_of_the_engine_ends_what_made_it(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(StreamCodec, "hello", broken)
+    async with open_node(config("seed")) as seed, open_node(config("ann", seed)) as node:
+        await counted(node)
