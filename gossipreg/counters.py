@@ -76,6 +76,11 @@ class Count(Described):
         "packets",
         "Packets refused: so far behind the sender's newest that they may be replays.",
     )
+    PACKETS_LEAPT = (
+        "packets_leapt",
+        "packets",
+        "Packets refused: so far ahead of the sender's last that another holder of the key must have made them.",
+    )
     PACKETS_STALE = (
         "packets_stale",
         "packets",

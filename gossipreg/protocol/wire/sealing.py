@@ -1,6 +1,6 @@
 """Knows which packets to believe: how a payload is sealed into a datagram, and how one is opened or refused.
 
-A sealed packet is ``version | key id | life | counter | AES-256-GCM(send time | payload)``. Three rules make it work:
+A sealed packet is ``version | key id | life | counter | AES-256-GCM(send time | payload)``. Four rules make it work:
 
 - **No nonce repeats, however long a key is used.** Each boot of a node draws a random *life*, HKDF turns (key, life)
   into a subkey of its own, and under one subkey the nonce is a counter that only rises.
@@ -8,6 +8,10 @@ A sealed packet is ``version | key id | life | counter | AES-256-GCM(send time |
   highest. What arrives out of order must also have been sent shortly before the newest, so that the packets a past
   run of this node opened cannot be fed to the next. The sender's clock is compared with itself only: a clock that is
   set while the cluster runs cuts nobody off.
+- **A window that was pushed goes back.** All who hold the key can seal under any life, so a forged packet may push the
+  window ahead of its true owner. A leap that no sender can have made is refused; and a packet that was sent after all
+  that were believed of its life is no replay, so it is believed whatever the window says, and puts it back
+  (docs/decisions/0038).
 - **A life that we do not know is judged by our clock.** Its first packet is believed only if it is fresh. A life is
   forgotten only when nothing we opened from it would still be fresh, so forgetting opens no door.
 
@@ -40,13 +44,26 @@ FRESHNESS_SECONDS: Final = 30.0
 #: network reorders by a few ms. It costs 160 bytes a life; a packet later than that is lost, as UDP may lose any.
 WINDOW_PACKETS: Final = 1024
 
+#: How far a counter may be ahead of the newest of its life (packets): so much at once, and so many more for each second
+#: since that came. A node sends some thousands a second in a storm, and one in a large cluster is heard seldom.
+LEAP_PACKETS: Final = 65_536
+LEAP_PACKETS_PER_SECOND: Final = 100_000
+
+#: How much more than at its first packet a sender's clock may be ahead of ours when its packets are put in order (s).
+#: Else a packet from a made-up future would make all that its life really sends look old.
+_LEAD_SECONDS: Final = 1.0
+
+#: For how long packets from the future may keep their life remembered (s): its clock may be off, but no forged packet
+#: shall keep a place for ever.
+_RECENT_SECONDS: Final = 3600.0
+
 #: First byte of a packet: the version, with the high bit for "sealed", so that each kind can name the other.
 _CLEAR: Final = b"\x01"
 _SEALED: Final = b"\x81"
 
 _WINDOW_MASK: Final = (1 << WINDOW_PACKETS) - 1
 _HEADER: Final = struct.Struct(">1s4s8sQ")  # version, key id, life, counter
-_COUNTER_END: Final = 1 << 64
+_COUNTER_END: Final = 1 << 48  # a million packets a second for nine years, in one life
 _SENT_BYTES: Final = 6  # ms since the epoch: enough until the year 10889
 _TAG_BYTES: Final = 16
 _DIGEST_BYTES: Final = 8
@@ -67,6 +84,7 @@ class Refusal(enum.StrEnum):
     REFLECTED = "reflected"  # our own packet, sent back to us
     REPLAYED = "replayed"
     LATE = "late"  # so far behind its life's newest that it cannot be told from a replay
+    LEAPT = "leapt"  # so far ahead of its life's newest that no sender can have come there: forged with our key
     STALE = "stale"  # from an unknown life whose clock and ours differ by too much: an old packet, or a wrong clock
     TOO_MANY_LIVES = "too_many_lives"
     OVER_BUDGET = "over_budget"  # from an unknown life, when too many subkeys were derived for such lately
@@ -167,31 +185,55 @@ class _Life:
     cipher: Cipher
     highest: int  # counter
     sent: float  # when the highest was sent, s, by the sender's clock
-    recent: float  # the latest of the times when its packets came and when they say that they were sent, s
+    heard: float  # when its last packet came, s
+    lead: float  # how far ahead of our clock its own is at the most, s
+    newest: float  # the latest of the times when its packets say that they were sent, as far as that can be, s
+    recent: float  # until when what was opened may be fresh, less the freshness, s
     seen: int = 1  # bit i: the packet `highest - i` was opened
 
-    def refusal(self, counter: int) -> Refusal | None:
-        """Why a packet with ``counter`` is refused before it is even decrypted, if so."""
+    @classmethod
+    def met(cls, cipher: Cipher, counter: int, sent: float, wall: float) -> _Life:
+        """The life whose first packet is this one."""
+        return cls(cipher, counter, sent, wall, sent - wall + _LEAD_SECONDS, sent, max(sent, wall))
+
+    def leaps(self, counter: int, wall: float) -> bool:
+        """Whether no sender could have come to ``counter`` since its last packet."""
+        elapsed = max(0.0, wall - self.heard)
+        return counter - self.highest > LEAP_PACKETS + int(elapsed * LEAP_PACKETS_PER_SECOND)
+
+    def _refusal(self, counter: int, sent: float) -> Refusal | None:
         age = self.highest - counter
         if age < 0:
             return None
         if age >= WINDOW_PACKETS:
             return Refusal.LATE
-        return Refusal.REPLAYED if self.seen >> age & 1 else None
+        if self.seen >> age & 1:
+            return Refusal.REPLAYED
+        return Refusal.LATE if sent < self.sent - FRESHNESS_SECONDS else None
 
-    def accept(self, counter: int, sent: float, wall: float) -> bool:
-        """Enter an authentic packet that ``refusal`` let through; whether it was sent recently enough."""
+    def accept(self, counter: int, sent: float, wall: float) -> Refusal | None:
+        """Enter an authentic packet, or say why it is refused.
+
+        A packet that was sent after all others is no replay of any. If the window refuses it, then the window was
+        pushed by somebody else who holds the key: it is put back, and what is behind it counts as opened.
+        """
+        refusal = self._refusal(counter, sent)
         ahead = counter - self.highest
-        if ahead > 0:
+        if refusal is not None:
+            is_newest = self.newest < sent <= wall + FRESHNESS_SECONDS
+            if not is_newest or (counter, sent) == (self.highest, self.sent):
+                return refusal
+            self.highest, self.sent, self.seen = counter, sent, _WINDOW_MASK
+        elif ahead > 0:
             self.seen = (self.seen << ahead | 1) & _WINDOW_MASK if ahead < WINDOW_PACKETS else 1
             self.highest = counter
             self.sent = sent
-        elif sent < self.sent - FRESHNESS_SECONDS:
-            return False
         else:
             self.seen |= 1 << -ahead
-        self.recent = max(self.recent, sent, wall)
-        return True
+        self.heard = wall
+        self.newest = max(self.newest, min(sent, wall + self.lead))
+        self.recent = max(self.recent, min(sent, wall + _RECENT_SECONDS), wall)
+        return None
 
 
 @attrs.define(eq=False, repr=False)
@@ -232,25 +274,28 @@ class AesGcmSeal:
         if (refusal := _misfit(packet, _SEALED, self.overhead)) is not None:
             return Refused(refusal)
         _, key_id, life_id, counter = _HEADER.unpack_from(packet)
-        if (refusal := self._stranger(key_id, life_id)) is not None:
+        if (refusal := self._misfit_head(key_id, life_id, counter)) is not None:
             return Refused(refusal)
         life = self._lives.get(key_id + life_id)
         if life is None:
             return self._meet(key_id + life_id, packet, wall, host)
-        if (refusal := life.refusal(counter)) is not None:
-            return Refused(refusal)
+        if life.leaps(counter, wall):
+            return Refused(Refusal.LEAPT)
         if (opened := self._decrypt(life.cipher, packet)) is None:
             return Refused(Refusal.FORGED)
         sent, payload = opened
-        return payload if life.accept(counter, sent, wall) else Refused(Refusal.LATE)
+        refusal = life.accept(counter, sent, wall)
+        return payload if refusal is None else Refused(refusal)
 
     def vouch(self, host: str) -> None:
         """A stream from ``host`` has proven to hold the key: its packets are not a stranger's."""
         self._budget.vouch(host)
 
-    def _stranger(self, key_id: bytes, life_id: bytes) -> Refusal | None:
+    def _misfit_head(self, key_id: bytes, life_id: bytes, counter: int) -> Refusal | None:
         if key_id != self._key_id:
             return Refusal.UNKNOWN_KEY
+        if counter >= _COUNTER_END:
+            return Refusal.LEAPT
         return Refusal.REFLECTED if life_id == self.life else None
 
     def _meet(self, known_as: bytes, packet: bytes, wall: float, host: str) -> bytes | Refused:
@@ -267,7 +312,7 @@ class AesGcmSeal:
         self._budget.vouch(host)
         if not self._make_room(wall):
             return Refused(Refusal.TOO_MANY_LIVES)
-        self._lives[known_as] = _Life(cipher, highest=counter, sent=sent, recent=max(sent, wall))
+        self._lives[known_as] = _Life.met(cipher, counter, sent, wall)
         return payload
 
     def _make_room(self, wall: float) -> bool:

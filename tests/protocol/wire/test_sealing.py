@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from gossipreg import config, limits
 from gossipreg.protocol.wire.sealing import (
     FRESHNESS_SECONDS,
+    LEAP_PACKETS,
+    LEAP_PACKETS_PER_SECOND,
     WINDOW_PACKETS,
     AesGcmSeal,
     ClearSeal,
@@ -186,7 +188,7 @@ def test_no_two_packets_are_sealed_alike() -> None:
 
 def test_the_counter_never_wraps() -> None:
     sender = sealed(b"sender..")
-    sender._counter = (1 << 64) - 1
+    sender._counter = (1 << 48) - 1
     assert sealed().open(sender.seal(b"last", NOW), NOW) == b"last"
     with pytest.raises(AssertionError):
         sender.seal(b"one more", NOW)
@@ -218,7 +220,7 @@ def test_whatever_the_order_each_packet_is_believed_once(data: st.DataObject, co
 @law
 @given(
     counters=st.lists(
-        st.one_of(st.integers(0, 3 * WINDOW_PACKETS), st.integers(0, (1 << 64) - 1)), min_size=1, max_size=60
+        st.one_of(st.integers(0, 3 * WINDOW_PACKETS), st.integers(0, LEAP_PACKETS)), min_size=1, max_size=60
     )
 )
 def test_the_window_agrees_with_a_plain_set_of_counters(counters: list[int]) -> None:
@@ -248,9 +250,81 @@ def test_a_forged_packet_moves_no_window() -> None:
     sender, receiver = sealed(b"sender.."), sealed()
     receiver.open(sender.seal(b"first", NOW), NOW)
     genuine = sender.seal(b"second", NOW)
-    ahead = genuine[:13] + (1 << 63).to_bytes(8, "big") + genuine[21:]
+    ahead = genuine[:13] + (1 << 15).to_bytes(8, "big") + genuine[21:]
     assert reason(receiver.open(ahead, NOW)) is Refusal.FORGED
     assert receiver.open(genuine, NOW) == b"second"
+
+
+# Packets that another holder of the key seals under a life that is not its own
+
+
+def forged(life: bytes, counter: int, sent: float) -> bytes:
+    """A packet that is authentic, but not from the node whose life it bears."""
+    attacker = sealed(life)
+    attacker._counter = counter
+    return attacker.seal(b"forged", sent)
+
+
+@pytest.mark.parametrize("counter", [(1 << 64) - 2, (1 << 64) - 1, 1 << 63, 1 << 48, (1 << 48) - 1, 2 * LEAP_PACKETS])
+@pytest.mark.parametrize("lead", [0.0, 3.0, 1e9])
+def test_a_leap_that_no_sender_can_have_made_moves_no_window(counter: int, lead: float) -> None:
+    sender, receiver = sealed(b"sender.."), sealed()
+    receiver.open(sender.seal(b"first", NOW), NOW)
+    leap = forged(b"sender..", min(counter, (1 << 48) - 1), NOW + lead)
+    if counter >= 1 << 48:
+        leap = leap[:13] + counter.to_bytes(8, "big") + leap[21:]
+    assert reason(receiver.open(leap, NOW)) is Refusal.LEAPT
+    assert receiver.open(sender.seal(b"second", NOW), NOW) == b"second"
+
+
+@law
+@given(
+    counter=st.integers(0, LEAP_PACKETS),
+    lead=st.sampled_from([-FRESHNESS_SECONDS, -1.0, 0.0, 1.0, FRESHNESS_SECONDS, 1e9]),
+    first=st.booleans(),
+)
+def test_whatever_was_forged_the_true_sender_is_heard_after_a_moment(counter: int, lead: float, first: bool) -> None:
+    sender, receiver = sealed(b"sender.."), sealed()
+    if not first:
+        receiver.open(sender.seal(b"hello", NOW - 1), NOW - 1)
+    met = isinstance(receiver.open(forged(b"sender..", counter, NOW + lead), NOW), bytes) and first
+    for step in range(1, 20):
+        later = NOW + 1 + step / 100 + (max(0.0, lead) if met else 0.0)
+        assert receiver.open(sender.seal(b"genuine", later), later) == b"genuine"
+
+
+def test_the_first_packet_heard_of_a_life_may_be_forged_too() -> None:
+    sender, receiver = sealed(b"sender.."), sealed()
+    assert receiver.open(forged(b"sender..", (1 << 48) - 2, NOW), NOW) == b"forged"
+    assert reason(receiver.open(sender.seal(b"at once", NOW), NOW)) is Refusal.LATE
+    assert receiver.open(sender.seal(b"later", NOW + 0.1), NOW + 0.1) == b"later"
+
+
+def test_a_window_that_was_put_back_lets_no_replay_in() -> None:
+    sender, receiver = sealed(b"sender.."), sealed()
+    recorded = [sender.seal(b"old", NOW + number / 1000) for number in range(50)]
+    for packet in recorded:
+        receiver.open(packet, NOW + 0.1)
+    receiver.open(forged(b"sender..", LEAP_PACKETS, NOW + 0.2), NOW + 0.2)
+    assert receiver.open(sender.seal(b"new", NOW + 0.3), NOW + 0.3) == b"new"
+    for packet in recorded:
+        assert isinstance(receiver.open(packet, NOW + 0.3), Refused)
+
+
+def test_a_sender_that_is_heard_seldom_may_have_sent_many_packets_meanwhile() -> None:
+    sender, receiver = sealed(b"sender.."), sealed()
+    receiver.open(sender.seal(b"first", NOW), NOW)
+    sender._counter = LEAP_PACKETS + 10 * LEAP_PACKETS_PER_SECOND
+    assert reason(receiver.open(sender.seal(b"too soon", NOW + 9), NOW + 9)) is Refusal.LEAPT
+    assert receiver.open(sender.seal(b"by now", NOW + 11), NOW + 11) == b"by now"
+
+
+def test_no_packet_from_a_made_up_future_keeps_its_life_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SEAL_LIVES_MAX", 1)
+    receiver, later = sealed(), NOW + 3600 + FRESHNESS_SECONDS + 1
+    receiver.open(forged(b"attacker", 0, NOW), NOW)
+    receiver.open(forged(b"attacker", 1, NOW + 1e9), NOW)
+    assert receiver.open(sealed(b"newcomer").seal(b"hello", later), later) == b"hello"
 
 
 def test_nothing_is_remembered_of_a_packet_that_does_not_authenticate() -> None:
