@@ -156,6 +156,11 @@ class Count(Described):
         "Times that an older node was found under the name that this one runs under.",
     )
     LAGS = "lags", "times", "Times that this node itself was stopped, and gave others more time."
+    GENERATIONS_FROM_THE_FUTURE = (
+        "generations_from_the_future",
+        "messages",
+        "Messages about lives that nobody can have been born in yet, by this node's clock: dropped.",
+    )
     RUMORS_TOO_OLD = "rumors_too_old", "updates", "Updates about unknown members that are long gone: dropped."
     RUMORS_OVER_MEMBER_LIMIT = (
         "rumors_over_member_limit",
@@ -181,6 +186,11 @@ class Count(Described):
         "terms_from_the_future",
         "terms",
         "Resets of a service's term dropped: said by a clock that is too far ahead of this one.",
+    )
+    TERMS_TOO_HIGH = (
+        "terms_too_high",
+        "terms",
+        "Terms, and records that state them, dropped: too high for any node to state a higher one.",
     )
     TERMS_MALFORMED = "terms_malformed", "terms", "Terms of services dropped: no node states such a thing."
     TERMS_OVER_LIMIT = "terms_over_limit", "terms", "Terms dropped: of more services than a node remembers terms of."

@@ -57,8 +57,28 @@ META_ENTRIES_MAX: Final = 1024
 #: Weight of an instance: 0 is drained. DNS SRV carries 16 bits, shared with x256 scaling for HAProxy.
 WEIGHT_MAX: Final = 65_535
 
-#: Highest fencing term of a primary: 53 bits survive JSON.
+#: Highest fencing term of a primary that can be written: 53 bits survive JSON.
 TERM_MAX: Final = 2**53 - 1
+
+#: Highest term that a user may state, but for the next one. Peers may state as many more as milliseconds have passed
+#: since 1970 (51 bits): whatever was stated, a higher term can be a millisecond later, and every node takes it.
+TERM_GIVEN_MAX: Final = 2**52
+
+#: How far a generation may be ahead of the wall clock (milliseconds: ten years), and the wall clock that is assumed at
+#: the least (ms since the epoch: 2026), for a host that boots in 1970. A clock may be far off; but a generation that
+#: nobody could be born in is not believed, or its true bearer had none above it to take.
+GENERATION_AHEAD_MAX: Final = 10 * 366 * 86_400_000
+CLOCK_MS_LEAST: Final = 1_767_225_600_000
+
+#: Highest incarnation (32 bits). A node that is accused in the upper half answers with a later generation instead, so
+#: it can always answer; a node refutes some thousands of times in a life.
+INCARNATION_MAX: Final = 2**32 - 1
+
+#: Longest time since a member failed or left that is told (seconds: 32 bits). It is remembered for days.
+AGE_MAX: Final = 2**32 - 1
+
+#: Digests in one listing of a bucket, so that it fits a frame (9 bytes each). What is beyond is told, not listed.
+LISTING_DIGESTS_MAX: Final = 16_384
 
 #: Sealed credentials of one instance (bytes): a user, a password, a certificate or two. Every node holds them.
 SEALED_BYTES_MAX: Final = 16_384

@@ -294,6 +294,11 @@ class Engine:
                 f"instance {instance.id!r}: this node offers {self.own_count()} instances already, as many as are "
                 "allowed: deregister some, or register it at another node"
             )
+        if instance.term > max(limits.TERM_GIVEN_MAX, self.knowledge.terms.seen(instance.service) + 1):
+            raise InvalidInstance(
+                f"term: {instance.term} is too high: state up to {limits.TERM_GIVEN_MAX}, or the next one with `--term "
+                "next`"
+            )
         if instance.term and not self.knowledge.terms.has_room(instance.service):
             raise InvalidInstance(
                 f"term: {len(self.knowledge.terms)} services have terms already, as many as are allowed: reset those "
@@ -364,18 +369,12 @@ class Engine:
         return self._done()
 
     def next_term(self, service: str) -> int:
-        """One more than the highest term that is known of ``service``. Raises `NotJoined`, `InvalidInstance`.
+        """One more than the highest term that is known of ``service``. Raises `NotJoined`.
 
         A node that was told of others and has reached none of them knows no terms but its own, so it gives none.
         """
         self._check_joined(f"give the next term of {service!r}")
-        term = self.knowledge.terms.seen(service) + 1
-        if term > limits.TERM_MAX:
-            raise InvalidInstance(
-                f"term: {service!r} has the highest that there can be, {limits.TERM_MAX}: deregister what states it, "
-                f"then `gossipreg role reset {service}`"
-            )
-        return term
+        return self.knowledge.terms.seen(service) + 1
 
     def reset_term(self, service: str, now: float) -> list[Output]:
         """Have the terms of ``service`` count anew, from the highest that its instances state now, everywhere.
@@ -524,6 +523,9 @@ class Engine:
         return Voice(sender, source, member, stream), messages
 
     def _hear(self, message: Message, voice: Voice, now: float) -> None:
+        if isinstance(message, Rumor | Record | Head | Announcement):
+            self._hear_claim(message, voice, now)
+            return
         match message:
             case Ping():
                 self._answer_ping(message, voice, now)
@@ -533,12 +535,8 @@ class Engine:
                 self._hear_nack(message, voice, now)
             case PingReq():
                 self._hear_request(message, voice, now)
-            case Rumor():
-                self._hear_rumor(message, voice, now)
             case Contest():
                 self.standing.hear_contest(message, voice, now)
-            case Record() | Head() | Announcement():
-                self.intake.hear(message, voice, now)
             case Word():
                 self.intake.hear_word(message, voice, now)
             case TermRegister():
@@ -548,6 +546,15 @@ class Engine:
             case _:
                 if voice.in_talk:
                     voice.replies += answers(message, self.knowledge, now)
+
+    def _hear_claim(self, claim: Rumor | Record | Head | Announcement, voice: Voice, now: float) -> None:
+        """A peer says something of one life of a member, or of what that offers."""
+        if claim.generation > self.knowledge.clock.latest_generation(now):
+            self.counters[Count.GENERATIONS_FROM_THE_FUTURE] += 1
+        elif isinstance(claim, Rumor):
+            self._hear_rumor(claim, voice, now)
+        else:
+            self.intake.hear(claim, voice, now)
 
     def _hear_aside(self, message: Hold | WallClock, voice: Voice) -> None:
         """A peer says something that is about no member, no instance and no policy."""

@@ -140,12 +140,16 @@ class Knowledge:
 
     def take(self, record: Record, now: float, *, spread: bool, heard_from: str | None = None) -> bool:
         """Take a record that `judge` called news; False when its payload is junk."""
-        self._make_way(record.owner, record.generation, now)
         try:
-            change = self.registry.apply(record)
+            term = 0 if record.payload is None else record.instance.term
         except BadPayload:
             self.counters[Count.RECORDS_WITH_BAD_PAYLOAD] += 1
             return False
+        if term > self.clock.highest_term(now):
+            self.counters[Count.TERMS_TOO_HIGH] += 1
+            return False
+        self._make_way(record.owner, record.generation, now)
+        change = self.registry.apply(record)
         self._refile(record.owner, change)
         if spread:
             self.spread(record, now, heard_from)
@@ -320,6 +324,9 @@ class Knowledge:
         """
         if said.claimed > said.seen or (said.is_empty and said.reset is None):
             self.counters[Count.TERMS_MALFORMED] += 1
+            return False
+        if said.seen > self.clock.highest_term(now):
+            self.counters[Count.TERMS_TOO_HIGH] += 1
             return False
         held = self.terms.get(said.service)
         merged = said if held is None else held.merged(said)

@@ -10,6 +10,7 @@ from itertools import islice
 
 import attrs
 
+from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Address, Status
 from gossipreg.protocol.exchange import Exchange
@@ -192,11 +193,14 @@ class Standing:
         return detector.is_unwell(on_probation=self.calm.wait(now) > 0)
 
     def _refute(self, rumor: Rumor, now: float) -> None:
-        self.identity.refute(rumor)
         self._refuted_at = now
         self.detector.health.worse()
         self.knowledge.counters[Count.REFUTATIONS] += 1
-        self.announce(now)
+        if rumor.incarnation > limits.INCARNATION_MAX // 2:  # nobody refutes so often, and there must be room above it
+            self._reclaim(self.identity.generation, now)
+        else:
+            self.identity.refute(rumor)
+            self.announce(now)
 
     def hear_of_shared_generation(self, said: Record | Head, now: float) -> bool:
         """Whether ``said`` is of our name and generation but not by us; then take a later generation.
@@ -218,9 +222,10 @@ class Standing:
         table = self.knowledge.registry.table(self.identity.name)
         instances = [record.instance for record in table or ()]
         self.knowledge.drop_table(self.identity.name)
-        if self.identity.conflict is not None:
-            self.outbox.put(NameConflicted(None))
+        was_in_conflict = self.identity.conflict is not None
         self.identity.reclaim(generation)
+        if was_in_conflict and self.identity.conflict is None:
+            self.outbox.put(NameConflicted(None))
         self.knowledge.view.raise_to(first_index(self.identity.generation))
         self.announce(now)
         for instance in instances:

@@ -101,7 +101,7 @@ async def _living(
     last_known: LastKnown | None,
 ) -> AsyncIterator[Life]:
     name = _name_of(config, saved, sockets.address)
-    generation = max(time.time_ns() // 1_000_000, saved.generation + 1 if saved else 0)
+    generation = _generation(saved, time.time_ns() // 1_000_000)
     index = max(first_index(generation), saved.index if saved else 0)
     error: BaseException | None = None
     async with trio.open_nursery() as outer:
@@ -258,6 +258,12 @@ def _text_of_keys(setting: str, path: Path) -> str:
         raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{setting}: {path} holds no key: make one with `gossipreg keygen --out FILE`") from None
+
+
+def _generation(saved: Saved | None, wall: int) -> int:
+    """A generation (ms since the epoch) above the last one; not above one that peers would take for made up."""
+    last = 0 if saved is None else saved.generation
+    return max(wall, last + 1) if last < wall + limits.GENERATION_AHEAD_MAX else wall
 
 
 def _name_of(config: Config, saved: Saved | None, address: Address) -> str:

@@ -219,12 +219,16 @@ def test_a_node_that_has_reached_nobody_gives_no_term_and_resets_none() -> None:
         node.reset_term("pg", 6.0)
 
 
-def test_above_the_greatest_there_is_none_and_the_remedy_is_named() -> None:
+@pytest.mark.parametrize("above", [1, 1000, 2**51, 2**52 - 1])
+def test_no_user_states_a_term_that_leaves_none_above_it(above: int) -> None:
     node = among(B)
     assert node.next_term("pg") == 1
-    node.register(claim("pg-1", limits.TERM_MAX), 6.0)
-    with pytest.raises(InvalidInstance, match="gossipreg role reset pg"):
-        node.next_term("pg")
+    with pytest.raises(InvalidInstance, match="--term next"):
+        node.register(claim("pg-1", limits.TERM_GIVEN_MAX + above), 6.0)
+    node.register(claim("pg-1", limits.TERM_GIVEN_MAX), 6.0)
+    assert node.next_term("pg") == limits.TERM_GIVEN_MAX + 1
+    node.register(claim("pg-2", node.next_term("pg")), 6.0)
+    assert shown(node) == {"pg-1": "fenced", "pg-2": PRIMARY}
 
 
 # The way down

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -131,11 +132,18 @@ async def test_what_is_on_disk_is_offered_again_under_the_same_name_in_a_later_l
 
 
 async def test_a_life_is_later_than_the_last_even_when_the_clock_went_back(tmp_path: Path) -> None:
-    future = 9_000_000_000_000
+    future = time.time_ns() // 1_000_000 + 366 * 86_400_000
     with closing(Store.open(tmp_path)) as store:
         store.set_identity("ann", future)
     async with open_node(config(data_dir=tmp_path)) as node:
         assert node.info().generation == future + 1
+
+
+async def test_a_last_life_that_peers_would_take_for_made_up_is_not_outbid(tmp_path: Path) -> None:
+    with closing(Store.open(tmp_path)) as store:
+        store.set_identity("ann", 2**53 - 1)
+    async with open_node(config(data_dir=tmp_path)) as node:
+        assert node.info().generation <= time.time_ns() // 1_000_000
 
 
 async def test_it_finds_back_to_the_peers_on_disk_without_a_seed(tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ class Identity:
         self.generation = max(self.generation, generation) + RECLAIM_STEP_MS
         self.incarnation = 0
         self._life = life_id(self.name, self.generation, self.address)
-        self.close_contest()
+        if self._contested is not None and self._contested.generation < self.generation:
+            self.close_contest()  # else that life is the later one still, and must be asked
 
     def drain(self) -> None:
         """Say that no new work is wanted."""

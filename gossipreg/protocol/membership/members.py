@@ -204,7 +204,7 @@ class Members:
     def with_age(self, rumor: Rumor, now: float) -> Rumor:
         """``rumor`` with the time since its member failed or left, as it is told to one who may not know it."""
         since = self._since.get(rumor.name)
-        return rumor if since is None else attrs.evolve(rumor, age=max(0, int(now - since)))
+        return rumor if since is None else attrs.evolve(rumor, age=min(limits.AGE_MAX, max(0, int(now - since))))
 
     def memory(self, status: Status) -> float:
         """How long a member of this status is remembered (seconds)."""

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import attrs
 
+from gossipreg import limits
+
 #: How far ahead of our own wall clock a stamp may be (milliseconds: a day). Beyond it nobody could take back what was
 #: said, not even by saying it again.
 AHEAD_MAX = 86_400_000
 
 _COUNTER_MAX = 2**16 - 1
+
+#: Latest wall clock that is shown to others (ms since the epoch: the year 73,000): stamps ahead of it can be written.
+_MS_MAX = 2**51
 
 
 @attrs.frozen(order=True)
@@ -43,8 +48,16 @@ class Clock:
         self.offset = ms - now * 1000
 
     def wall(self, now: float) -> int:
-        """Milliseconds since the epoch."""
-        return int(now * 1000 + self.offset)
+        """Milliseconds since the epoch; within what can be written, whatever the clock shows."""
+        return max(0, min(int(now * 1000 + self.offset), _MS_MAX))
+
+    def latest_generation(self, now: float) -> int:
+        """The latest generation that a node can have been born in (ms since the epoch), clocks being far off."""
+        return max(self.wall(now), limits.CLOCK_MS_LEAST) + limits.GENERATION_AHEAD_MAX
+
+    def highest_term(self, now: float) -> int:
+        """The highest term that a peer may state now. It grows faster than any user can raise one."""
+        return limits.TERM_GIVEN_MAX + self.wall(now)
 
     def is_too_far(self, ms: int, now: float) -> bool:
         """Whether a stamp of the millisecond ``ms`` is of a future that is too far to be believed."""

@@ -52,10 +52,13 @@ class Fingerprint:
         number, digest = bucket_of(entry), entry.digest
         bucket = self._buckets[number]
         if present:
-            assert digest not in bucket, "an entry is filed once"
+            if digest in bucket:
+                return  # two entries of one digest: somebody who holds the key has sought them, and only one counts
             bucket[digest] = entry
-        else:
+        elif bucket.get(digest) == entry:
             del bucket[digest]
+        else:
+            return
         self.total ^= digest
         self._sums[number] ^= digest
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from gossipreg import limits
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.spreading.fingerprint import BUCKETS, Entry, Fingerprint
@@ -72,7 +73,7 @@ def answer_compare(state: Fingerprint, compare: Compare) -> Iterator[Entry | Lis
             told += state.lacking(bucket, ())
         else:
             told += [entry for entry in state.lacking(bucket, ()) if isinstance(entry, TermRegister)]
-            listings.append(Listing(bucket, state.digests(bucket)))
+            listings.append(Listing(bucket, state.digests(bucket)[: limits.LISTING_DIGESTS_MAX]))
     yield from sorted(told, key=_turn)
     yield from listings
 

@@ -53,8 +53,7 @@ Message = (
 #: Bytes of the sender's life id at the start of every packet and frame.
 SENDER_BYTES: Final = 8
 
-#: Digests in one listing, so that a listing with its head fits a frame (9 bytes each).
-DIGESTS_MAX: Final = 16_384
+_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 
 #: Length of the longest IP address as text (characters): an IPv4 one inside an IPv6 one.
 _IP_CHARS_MAX: Final = 45
@@ -82,7 +81,7 @@ def _whole(bits: int) -> Callable[[Any], int]:
 
 
 _u8, _u16, _u32, _u64 = _whole(8), _whole(16), _whole(32), _whole(64)
-#: Generations, incarnations and versions: 53 bits last for 285,000 years of milliseconds, and survive JSON.
+#: Generations and versions: 53 bits last for 285,000 years of milliseconds, and survive JSON.
 _count = _whole(53)
 
 
@@ -116,10 +115,20 @@ def _host(value: Any) -> str:
 @lru_cache(maxsize=4096)
 def _is_ip_address(text: str) -> bool:
     try:
-        ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
+        address = getattr(address, "ipv4_mapped", None) or address
+        if address.is_multicast or address.is_unspecified or address == _BROADCAST:
+            return False  # it is no one host's: to ask there would be to ask many
     except ValueError:
         return False
     return "%" not in text  # a scope means something on the host that wrote it only
+
+
+def _port(value: Any) -> int:
+    port = _u16(value)
+    if not port:
+        raise Junk("not a port")
+    return port
 
 
 def _flag(value: Any) -> bool:
@@ -147,9 +156,14 @@ def _rule_payload(value: Any) -> bytes | None:
 
 
 def _policy_key(value: Any) -> str:
-    if type(value) is not str or not 0 < len(value) <= limits.POLICY_KEY_CHARS_MAX or not value.isascii():
+    if type(value) is not str or not 0 < len(value) <= limits.POLICY_KEY_CHARS_MAX or not _is_visible(value):
         raise Junk("not the key of a policy")
     return value
+
+
+def _is_visible(text: str) -> bool:
+    """Whether ``text`` is of ASCII letters, digits and marks only: nothing that would act on a terminal or in a log."""
+    return all("!" <= character <= "~" for character in text)
 
 
 def _list_of(read: Callable[[Any], Any], most: int) -> Callable[[Any], tuple[Any, ...]]:
@@ -174,7 +188,7 @@ def _readable(read: Callable[[Any], Any], values: list[Any]) -> Iterator[Any]:
             continue
 
 
-_digests = _list_of(_u64, DIGESTS_MAX)
+_digests = _list_of(_u64, limits.LISTING_DIGESTS_MAX)
 
 
 def _sums(value: Any) -> tuple[int, ...]:
@@ -351,9 +365,9 @@ def _rumor(fields: list[Any]) -> Rumor:
     return Rumor(
         _name(name),
         _count(generation),
-        _count(incarnation),
+        _u32(incarnation),
         _status(status),
-        Address(_host(host), _u16(port)),
+        Address(_host(host), _port(port)),
         _zone(zone),
         _flag(draining),
         _u64(accuser),

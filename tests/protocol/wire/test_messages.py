@@ -22,7 +22,6 @@ from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.spreading.fingerprint import BUCKETS
 from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
 from gossipreg.protocol.wire.messages import (
-    DIGESTS_MAX,
     MESSAGES_MAX,
     SENDER_BYTES,
     Junk,
@@ -46,7 +45,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Nack, u32),
     st.builds(PingReq, u32, u64, u32),
     rumors(names),
-    st.builds(Rumor, names, counts, counts, st.just(0), st.builds(Address, st.just("2001:db8::1"), st.just(65_535))),
+    st.builds(Rumor, names, counts, u32, st.just(0), st.builds(Address, st.just("2001:db8::1"), st.just(65_535))),
     st.builds(Contest, names, u64, counts, st.booleans()),
     st.builds(Record, names, counts, counts, ids, u64, st.one_of(st.none(), st.binary(min_size=1, max_size=50))),
     st.builds(Announcement, names, counts, counts, ids, u64, u64, u32),
@@ -237,10 +236,10 @@ def test_more_messages_than_anybody_has_to_say_are_left_out() -> None:
 
 
 def test_a_listing_fits_a_frame_and_a_longer_one_is_junk() -> None:
-    full = packet(1, Listing(0, (2**64 - 1,) * DIGESTS_MAX))
+    full = packet(1, Listing(0, (2**64 - 1,) * limits.LISTING_DIGESTS_MAX))
     assert len(full) < limits.FRAME_BYTES_MAX
     assert read(full) is not None
-    assert read(packet(1, Listing(0, (1,) * (DIGESTS_MAX + 1)))) is None
+    assert read(packet(1, Listing(0, (1,) * (limits.LISTING_DIGESTS_MAX + 1)))) is None
 
 
 @pytest.mark.parametrize(
@@ -278,6 +277,16 @@ def test_a_listing_fits_a_frame_and_a_longer_one_is_junk() -> None:
         [5, "b", 1, 0, 0, "fe80::1%eth0", 1, "", False, 0, 0, False],
         [5, "b", 1, 0, 0, "1" * 1000, 1, "", False, 0, 0, False],
         [5, "b", 1, 0, 0, 167772161, 1, "", False, 0, 0, False],
+        [5, "b", 1, 2**32, 0, "10.0.0.1", 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "10.0.0.1", 0, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "224.0.0.1", 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "ff02::1", 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "::ffff:224.0.0.1", 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "0.0.0.0", 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "::", 1, "", False, 0, 0, False],
+        [5, "b", 1, 0, 0, "255.255.255.255", 1, "", False, 0, 0, False],
+        [16, "split:a b", 1, 2, "b", None],
+        [16, "split:a\nb", 1, 2, "b", None],
         [5, "b", 1, 0, 0, "10.0.0.1", 65_536, "", False, 0, 0, False],
         [5, "b", 1, 0, 0, "10.0.0.1", 1, "-", False, 0, 0, False],
         [5, "b", 1, 0, 0, "10.0.0.1", 1, None, False, 0, 0, False],
