@@ -46,7 +46,7 @@ from gossipreg.model import (
     Snapshot,
     Status,
 )
-from gossipreg.policy import Maintenance, Policy, Split, WeightOverride
+from gossipreg.policy import Maintenance, Policy, Split, UnreadablePolicy, WeightOverride
 
 if TYPE_CHECKING:
     from gossipreg.runtime.node import Node
@@ -99,6 +99,7 @@ __all__ = [
     "UnknownMember",
     "UnknownPolicy",
     "UnknownTerm",
+    "UnreadablePolicy",
     "WeightOverride",
     "open_node",
 ]

@@ -182,6 +182,11 @@ class Count(Described):
         "policies",
         "Policies dropped: set by a clock that is too far ahead of this one.",
     )
+    POLICIES_OVER_LIMIT = (
+        "policies_over_limit",
+        "policies",
+        "Policies, and removals of some, dropped: as many as allowed are held.",
+    )
     TERMS_FROM_THE_FUTURE = (
         "terms_from_the_future",
         "terms",

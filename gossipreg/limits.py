@@ -95,8 +95,15 @@ SPLIT_SHARES_MAX: Final = 64
 #: Policies in force, removals remembered, and one of them packed (bytes). Every node holds them all, and a policy must
 #: fit a packet: there is no fetching of large ones.
 POLICIES_MAX: Final = 4096
-POLICIES_REMOVED_MAX: Final = 1024
+POLICIES_REMOVED_MAX: Final = 8192
 POLICY_BYTES_MAX: Final = 900
+
+#: Removals remembered of one writer. As many as users have policies in force.
+POLICIES_REMOVED_PER_WRITER_MAX: Final = 4096
+
+#: Policies held for others that cannot be read here (about 1 KiB each). A later version may add a kind or two, and its
+#: nodes hold them anyway; nodes of this one only pass them on.
+POLICIES_UNREADABLE_MAX: Final = 512
 
 #: Services with a term register, and registers that a reset left empty (about 250 bytes each). Every node holds them
 #: all. One for each primary that there ever was, under names that people chose: thousands; more is a mistake.

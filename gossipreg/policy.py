@@ -156,6 +156,15 @@ class Policy:
         return self.rule.key
 
 
+@attrs.frozen
+class UnreadablePolicy:
+    """What a member set that this version does not understand: nodes of a later one may obey it. It can be removed."""
+
+    key: str
+    writer: str
+    at: float  # seconds since the epoch, by the setter's clock
+
+
 def key_of(kind: str, service: str, instance: str, owner: str = "") -> str:
     """The key of a rule about an instance. No service's name holds an ``@``, so that no two keys are alike."""
     return f"{kind}:{service}@{owner}:{instance}" if owner else f"{kind}:{service}:{instance}"

@@ -19,7 +19,7 @@ _WEIGHT = click.IntRange(0, limits.WEIGHT_MAX)
 @command("list")
 @asks_agent
 def list_(agent: Agent, *, as_json: bool) -> None:
-    """List the policies in force, with who set each and when.
+    """List the policies in force, with who set each and when, and those that this version cannot read.
 
     Columns when piped, tab-separated, "-" for nothing:
       key, service, instance, rule, set by, at (local time)
@@ -31,7 +31,7 @@ def list_(agent: Agent, *, as_json: bool) -> None:
     document = agent.look("policies")
     show.write(show.policies(document), document, as_json=as_json)
     note_isolation(agent, document)
-    if not document["policies"]:
+    if not document["policies"] and not document.get("unreadable"):
         show.note("no policy is in force")
 
 

@@ -145,6 +145,10 @@ def policies(document: Any) -> Table:
                 local(policy["at"]),
             )
             for policy in document["policies"]
+        ]
+        + [
+            (policy["key"], "", "", "cannot be read by this version", policy["writer"], local(policy["at"]))
+            for policy in document.get("unreadable", ())
         ],
     )
 

@@ -13,7 +13,7 @@ import attrs
 from gossipreg.embed.loop import Loop, elsewhere
 from gossipreg.errors import NodeClosed
 from gossipreg.model import Address, Instance, Member, ServiceCount, ServiceTerm
-from gossipreg.policy import Policy
+from gossipreg.policy import Policy, UnreadablePolicy
 from gossipreg.runtime.node import Node
 
 
@@ -116,6 +116,10 @@ class Reads:
     def policies(self) -> tuple[Policy, ...]:
         """The policies in force, sorted by key."""
         return self._node.policies()
+
+    def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
+        """What was set that this version does not understand, and does not obey; ``remove_policy`` removes it."""
+        return self._node.unreadable_policies()
 
     def credentials(self, instance: Instance) -> Mapping[str, str]:
         """What a client needs to log in to ``instance``. Raises ``CredentialsUnavailable`` that says why not."""

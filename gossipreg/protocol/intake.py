@@ -60,13 +60,13 @@ class Intake:
 
     def hear_word(self, word: Word, voice: Voice, now: float) -> None:
         """A peer says what is to be done about a service."""
-        if self.knowledge.policies.is_news(word):
+        if self.knowledge.policies.outranks(word):
             spread = voice.is_worth_telling(settled=self.standing.identity.settled)
             keys = self.knowledge.hear_word(word, now, spread=spread, heard_from=voice.name)
             if keys is None:
                 ahead = word.ms / 1000 - self.knowledge.clock.wall(now) / 1000
                 self.exchange.outbox.put(PolicyFromFuture(word.key, word.writer, ahead, restamped=False))
-            else:
+            elif keys:
                 self.exchange.outbox.put(PoliciesChanged(keys))
         elif not voice.in_talk and word == self.knowledge.policies.get(word.key):
             self.knowledge.heard_again(Topic.POLICIES, word.key, now)

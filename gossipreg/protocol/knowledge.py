@@ -246,21 +246,24 @@ class Knowledge:
 
         None when it is refused for its stamp.
         """
-        assert self.policies.is_news(word), "what is known already is not heard again"
+        assert self.policies.outranks(word), "what is known already is not heard again"
+        if not self.policies.has_room(word, self.clock.wall(now)):
+            self.counters[Count.POLICIES_OVER_LIMIT] += 1
+            return ()
         if not self.clock.hear(word.stamp, now):
             self.counters[Count.POLICIES_FROM_THE_FUTURE] += 1
             return None
-        keys = self._take_word(word)
+        keys = self._take_word(word, now)
         if spread:
             self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=heard_from)
         return keys
 
     def recall_word(self, word: Word, now: float) -> None:
         """Take a word that was kept on disk. One that is stamped too far ahead counts until it is stamped anew."""
-        if self.policies.is_news(word):
+        if self.policies.is_news(word, self.clock.wall(now)):
             if not self.clock.hear(word.stamp, now):
                 self.may_hold_far_words = True
-            self._take_word(word)
+            self._take_word(word, now)
 
     def restamp(self, now: float) -> list[tuple[Word, tuple[str, ...]]]:
         """Say again, as of now, what is stamped so far ahead that no other node would take it.
@@ -272,7 +275,7 @@ class Knowledge:
         restamped = []
         for word in far:
             anew = self.new_word(word.key, word.payload, now)
-            restamped.append((word, self._take_word(anew)))
+            restamped.append((word, self._take_word(anew, now)))
             self._tell(Topic.POLICIES, anew.key, pack(anew), now, said_by=anew.writer, heard_from=None)
         return restamped
 
@@ -283,15 +286,15 @@ class Knowledge:
 
     def say_word(self, word: Word, now: float) -> tuple[str, ...]:
         """Take and spread a word of our own, unless a later one was heard since; returns keys as `hear_word` does."""
-        if not self.policies.is_news(word):
+        if not self.policies.is_news(word, self.clock.wall(now)):
             return ()
-        keys = self._take_word(word)
+        keys = self._take_word(word, now)
         self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=None)
         return keys
 
-    def _take_word(self, word: Word) -> tuple[str, ...]:
+    def _take_word(self, word: Word, now: float) -> tuple[str, ...]:
         before = self.policies.get(word.key)
-        gone = self.policies.take(word)
+        gone = self.policies.take(word, self.clock.wall(now))
         for each in gone:
             self.fingerprint.replace(each, None)
         self.fingerprint.replace(None, word)

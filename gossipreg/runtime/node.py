@@ -27,7 +27,7 @@ from gossipreg.model import (
     Status,
     check_reason,
 )
-from gossipreg.policy import Policy, Rule, check_rule
+from gossipreg.policy import Policy, Rule, UnreadablePolicy, check_rule
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.checks import Finding
@@ -407,6 +407,10 @@ class Node:
     def policies(self) -> tuple[Policy, ...]:
         """The policies in force, sorted by key."""
         return self._engine.knowledge.policies.in_force
+
+    def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
+        """What was set that this version does not understand, and does not obey; `remove_policy` removes it."""
+        return self._engine.knowledge.policies.unreadable
 
     async def set_policy(self, rule: Rule) -> Policy:
         """Have every node obey ``rule``, in place of any of its key; returns it as it is in force now.

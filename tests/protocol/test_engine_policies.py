@@ -235,3 +235,31 @@ def test_a_node_that_began_with_a_wrong_clock_is_shut_out_only_until_it_is_told_
     assert policies_changed(hear(node, B, late)) == []
     node.tell_time(BORN + 2 * AHEAD_MAX, 6.0)
     assert policies_changed(hear(node, B, late)) == [("split:orders",)]
+
+
+def test_peers_cannot_take_the_room_of_users_with_what_nobody_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_MAX", 2)
+    monkeypatch.setattr(limits, "POLICIES_UNREADABLE_MAX", 3)
+    node = offering(among(B))
+    junk = [Word(f"canary:s{number}", BORN + number, 0, "b", b"\xc0") for number in range(20)]
+    hear(node, B, *junk)
+    restarted = offering(among(B))
+    restarted.recall(junk, 6.0)
+    for one in (node, restarted):
+        assert len(one.knowledge.policies.unreadable) == 3
+        one.set_policy(SPLIT, 6.0)
+        assert weights(one) == {"x": 9, "y": 1}
+        for each in one.knowledge.policies.unreadable:
+            one.remove_policy(each.key, 6.1)
+        assert not list(one.knowledge.policies.unreadable)
+
+
+def test_a_policy_for_which_there_is_no_room_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_MAX", 1)
+    node = among(B)
+    words = [
+        Word(f"maintenance:orders:o{n}", BORN, 0, "b", pack_rule(Maintenance("orders", f"o{n}", ""))) for n in range(3)
+    ]
+    outputs = hear(node, B, *words)
+    assert policies_changed(outputs) == [(words[0].key,), (words[1].key,)]
+    assert node.counters["policies_over_limit"] == 1

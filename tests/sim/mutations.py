@@ -653,10 +653,10 @@ def of_two_words_said_at_once_none_counts(patch: pytest.MonkeyPatch) -> None:
 def a_removal_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
     honest = Knowledge._take_word
 
-    def take_word(self: Knowledge, word: Word) -> tuple[str, ...]:
+    def take_word(self: Knowledge, word: Word, now: float) -> tuple[str, ...]:
         held = self.policies.get(word.key)
         if word.payload is not None or held is None:
-            return honest(self, word)
+            return honest(self, word, now)
         self.policies._drop(held)
         self.fingerprint.replace(held, None)
         return (word.key,)

@@ -107,7 +107,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/v1/credentials/ID"): Operation(
         {200: _object(id=_TEXT, service=_TEXT, owner=_TEXT, credentials=_map(_TEXT))}, (400, 403, 404, 409)
     ),
-    ("GET", "/api/v1/policies"): Operation({200: _object(policies=_list(_ref("Policy")))}),
+    ("GET", "/api/v1/policies"): Operation(
+        {200: _object(policies=_list(_ref("Policy")), unreadable=_list(_object(key=_TEXT, writer=_TEXT, at=_NUMBER)))}
+    ),
     ("PUT", "/api/v1/policies"): Operation({200: _ref("PolicySet")}, (400, 403, 411, 413), body="PolicyWanted"),
     ("DELETE", "/api/v1/policies/KEY"): Operation({204: None}, (403, 404)),
     ("GET", "/api/v1/roles"): Operation({200: _object(roles=_list(_ref("Role")))}),

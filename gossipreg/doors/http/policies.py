@@ -10,7 +10,7 @@ from gossipreg.doors.http.call import Call
 from gossipreg.doors.http.slices import Pace
 from gossipreg.doors.http.waiting import Waiting
 from gossipreg.doors.http.waits import reply
-from gossipreg.policy import Maintenance, Policy, Rule, Split, WeightOverride
+from gossipreg.policy import Maintenance, Policy, Rule, Split, UnreadablePolicy, WeightOverride
 
 _KINDS: Final = {"split": {"by"}, "weight": {"instance", "owner"}, "maintenance": {"instance", "owner"}}
 
@@ -18,10 +18,13 @@ _HOW: Final = 'give "service", and "split" (with "by"), or "instance" (with "own
 
 
 async def policies(call: Call) -> Answer | Waiting:
-    """Every policy in force: what it is about, who set it, and when."""
+    """Every policy in force: what it is about, who set it, and when; and those that this version cannot read."""
 
     async def body() -> bytes:
-        return b'{"policies":%b}' % await Pace().json_list(map(render, call.node.policies()))
+        pace = Pace()
+        readable = await pace.json_list(map(render, call.node.policies()))
+        unreadable = await pace.json_list(map(_unreadable, call.node.unreadable_policies()))
+        return b'{"policies":%b,"unreadable":%b}' % (readable, unreadable)
 
     return await reply(call, None, body)
 
@@ -53,6 +56,10 @@ def render(policy: Policy) -> dict[str, Any]:
         "writer": policy.writer,
         "at": policy.at,
     }
+
+
+def _unreadable(policy: UnreadablePolicy) -> dict[str, Any]:
+    return {"key": policy.key, "writer": policy.writer, "at": policy.at}
 
 
 def parse(body: bytes) -> Rule:

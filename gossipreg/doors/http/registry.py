@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gossipreg.check import Check, CheckReport
 from gossipreg.model import Event, Health, Instance, Member, NodeInfo, ServiceCount, ServiceTerm
-from gossipreg.policy import Policy, Rule
+from gossipreg.policy import Policy, Rule, UnreadablePolicy
 
 
 class Batches(Protocol):
@@ -150,6 +150,9 @@ class Registry(Protocol):
 
     def policies(self) -> tuple[Policy, ...]:
         """The policies in force, sorted by key."""
+
+    def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
+        """What was set that this version does not understand."""
         ...
 
     async def set_policy(self, rule: Rule) -> Policy:

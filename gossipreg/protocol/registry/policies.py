@@ -2,14 +2,14 @@
 
 Theory of operation (docs/decisions/0014). Any node may write. Of two words about one key the one with the later stamp
 counts, of equal stamps (two writers under one name) the greater digest; so words merge in any order to the same end.
-A removal is a word like any other and is kept, or an old rule that somebody slept over would come back: the latest
-`limits.POLICIES_REMOVED_MAX` of them, which is a function of what was said and not of when it was heard.
+A removal is a word like any other and is kept, or an old rule that somebody slept over would come back: as many as
+`limits.POLICIES_REMOVED_MAX`. Words that cannot be read here, as those of a later version may be, are kept apart, so
+that they take no room from others. Which ones are kept follows from what was said: `RankedWords`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left, insort
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Final
@@ -19,11 +19,16 @@ import msgpack
 
 from gossipreg import limits
 from gossipreg.errors import InvalidPolicy
-from gossipreg.policy import KINDS, Maintenance, Policy, Rule, Split, WeightOverride
+from gossipreg.policy import KINDS, Maintenance, Policy, Rule, Split, UnreadablePolicy, WeightOverride
 from gossipreg.protocol.registry.clock import Stamp
 from gossipreg.protocol.registry.payload import BadPayload
+from gossipreg.protocol.registry.ranked_words import RankedWords, is_ahead
 
 _FIELDS: Final = {Split: ("shares", "by"), WeightOverride: ("instance", "weight"), Maintenance: ("instance", "reason")}
+
+
+#: A wall clock that no stamp is ahead of.
+_ANY_TIME: Final = 2**53
 
 
 @attrs.frozen
@@ -60,6 +65,11 @@ class Word:
             return unpack_rule(self.payload, self.key)
         except BadPayload:
             return None
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether it sets something that this version does not understand, or that nobody would."""
+        return self.payload is not None and self.rule is None
 
     @property
     def policy(self) -> Policy | None:
@@ -112,17 +122,14 @@ def _rule(kind: type[Rule], stated: dict[str, Any]) -> Rule:
     return rule
 
 
-def _rank(word: Word) -> tuple[int, int, str, int]:
-    return word.rank
-
-
 @attrs.define(eq=False, repr=False)
 class Policies:
     """The last word about every key."""
 
     _words: dict[str, Word] = attrs.field(factory=dict)
     _by_service: dict[str, dict[str, Rule]] = attrs.field(factory=dict)  # service -> key -> rule
-    _removed: list[Word] = attrs.field(factory=list)  # the removals, the oldest first
+    _removed: RankedWords = attrs.field(factory=RankedWords)
+    _unreadable: RankedWords = attrs.field(factory=RankedWords)  # with a payload that is no rule to this version
 
     def __iter__(self) -> Iterator[Word]:
         """Every word, removals included, sorted by key. It may be asked for from any thread."""
@@ -146,43 +153,67 @@ class Policies:
         """The rules about a service, by key. Not to be changed."""
         return self._by_service.get(service, {})
 
-    def __len__(self) -> int:
-        return len(self._words) - len(self._removed)
+    @property
+    def unreadable(self) -> tuple[UnreadablePolicy, ...]:
+        """The words that are obeyed by nodes of another version, or by none; sorted by key."""
+        words = sorted((word for word in self._words.copy().values() if word.is_unreadable), key=lambda each: each.key)
+        return tuple(UnreadablePolicy(word.key, word.writer, word.ms / 1000) for word in words)
 
-    def is_news(self, word: Word) -> bool:
-        """Whether ``word`` is to be taken: it outranks what is held, and there is room for it.
+    def __len__(self) -> int:
+        """How many are in force."""
+        return len(self._words) - len(self._removed) - len(self._unreadable)
+
+    def is_news(self, word: Word, wall: int = _ANY_TIME) -> bool:
+        """Whether ``word`` is to be taken at ``wall`` (ms since the epoch): it outranks what is held and has room."""
+        return self.outranks(word) and self.has_room(word, wall)
+
+    def outranks(self, word: Word) -> bool:
+        """Whether ``word`` is a later one than what is held about its key."""
+        held = self._words.get(word.key)
+        return held is None or word.rank > held.rank
+
+    def has_room(self, word: Word, wall: int = _ANY_TIME) -> bool:
+        """Whether there is room for ``word``. What is known already can be set anew, and removed.
 
         There is twice the room that users are given, for those who set the last one at the same moment elsewhere.
         """
-        held = self._words.get(word.key)
-        if held is not None and word.rank <= held.rank:
-            return False
-        if word.payload is None:
-            return len(self._removed) < limits.POLICIES_REMOVED_MAX or word.rank > self._removed[0].rank
-        return held is not None or len(self) < 2 * limits.POLICIES_MAX
+        is_known = word.key in self._words
+        kept = self._kept_apart(word)
+        if kept is None:
+            return is_known or len(self) < 2 * limits.POLICIES_MAX
+        return kept[0].accepts(word, *kept[1], wall) or (is_known and is_ahead(word, wall))
 
-    def take(self, word: Word) -> list[Word]:
+    def _kept_apart(self, word: Word) -> tuple[RankedWords, tuple[int, int]] | None:
+        """Where words like ``word`` are kept, with how many in all and of one writer; None for rules in force."""
+        if word.payload is None:
+            return self._removed, (limits.POLICIES_REMOVED_MAX, limits.POLICIES_REMOVED_PER_WRITER_MAX)
+        if word.is_unreadable:
+            return self._unreadable, (limits.POLICIES_UNREADABLE_MAX, limits.POLICIES_UNREADABLE_MAX)
+        return None
+
+    def take(self, word: Word, wall: int = _ANY_TIME) -> list[Word]:
         """Take a word that is news; returns those that it replaces or pushes out."""
-        rule = word.rule
         gone = []
         held = self._words.get(word.key)
         if held is not None:
             self._drop(held)
             gone.append(held)
         self._words[word.key] = word
+        rule = word.rule
         if rule is not None:
             self._by_service.setdefault(rule.service, {})[rule.key] = rule
-        if word.payload is None:
-            insort(self._removed, word, key=_rank)
-            for oldest in self._removed[: -limits.POLICIES_REMOVED_MAX]:
-                self._drop(oldest)
-                gone.append(oldest)
+        kept = self._kept_apart(word)
+        pushed_out = None if kept is None else kept[0].add(word, *kept[1], wall)
+        if pushed_out is not None:
+            self._drop(pushed_out)
+            gone.append(pushed_out)
         return gone
 
     def _drop(self, word: Word) -> None:
         del self._words[word.key]
-        if word.payload is None:
-            del self._removed[bisect_left(self._removed, word.rank, key=_rank)]
+        kept = self._kept_apart(word)
+        if kept is not None:
+            kept[0].discard(word)
         if word.rule is not None:
             rules = self._by_service[word.rule.service]
             del rules[word.key]

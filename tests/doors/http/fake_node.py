@@ -35,7 +35,7 @@ from gossipreg.model import (
     Snapshot,
     Status,
 )
-from gossipreg.policy import Policy, Rule
+from gossipreg.policy import Policy, Rule, UnreadablePolicy
 
 
 def member(name: str, port: int, status: Status = Status.ALIVE) -> Member:
@@ -216,6 +216,9 @@ class FakeNode:
 
     def note(self, instance: Instance) -> str:
         return self.notes.get(instance.id, "")
+
+    def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
+        return (UnreadablePolicy("canary:orders", "beta", 5.0),)
 
     def policies(self) -> tuple[Policy, ...]:
         """Those set here, all by one writer at one moment."""

@@ -195,3 +195,94 @@ def test_a_policy_may_fill_all_the_room_there_is_for_one(monkeypatch: pytest.Mon
     monkeypatch.setattr(limits, "POLICY_BYTES_MAX", size - 1)
     with pytest.raises(InvalidPolicy):
         pack_rule(rule)
+
+
+# What a peer that says too much can push out, and what it cannot
+
+
+def flood(count: int, ms: int, *, writer: str = "evil") -> list[Word]:
+    return [word(Maintenance("nobody", f"o{n}"), ms, counter=n, writer=writer, removed=True) for n in range(count)]
+
+
+def hear_at(policies: Policies, wall: int, *said: Word) -> None:
+    for each in said:
+        if policies.is_news(each, wall):
+            policies.take(each, wall)
+
+
+@pytest.mark.parametrize("lead", [0, 1, 86_400_000])
+@pytest.mark.parametrize("writer", ["a", "evil"])
+@pytest.mark.parametrize("count", [1100, 2500])
+def test_a_flood_of_removals_pushes_out_no_honest_one(lead: int, writer: str, count: int) -> None:
+    policies, wall = Policies(), 1_000_000
+    hear_at(policies, wall, word(RULES[0], wall), word(RULES[0], wall + 1, removed=True))
+    hear_at(policies, wall + 2, *flood(count, wall + lead, writer=writer))
+    hear_at(policies, wall + 3, word(RULES[0], wall))
+    assert policies.in_force == ()
+
+
+def test_removals_ahead_of_the_clock_give_way_first_however_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 20)
+    monkeypatch.setattr(limits, "POLICIES_REMOVED_PER_WRITER_MAX", 10)
+    policies, wall = Policies(), 1_000_000
+    honest = [word(Maintenance("orders", f"o{n}"), wall - n, removed=True) for n in range(5)]
+    hear_at(policies, wall, *honest)
+    for writer in ("a", "evil", "worse"):
+        hear_at(policies, wall, *flood(50, wall + 86_400_000, writer=writer))
+    assert set(honest) < set(policies)
+    assert len(list(policies)) <= 20
+    late = [word(Maintenance("orders", f"late{n}"), wall, writer="b", removed=True) for n in range(10)]
+    hear_at(policies, wall, *late)
+    assert {*honest, *late} < set(policies)
+
+
+def test_one_writer_pushes_out_its_own_removals_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_REMOVED_PER_WRITER_MAX", 3)
+    policies = Policies()
+    honest = word(RULES[0], 1, removed=True)
+    hear(policies, honest, *flood(50, 2))
+    assert [each.counter for each in policies if each.writer == "evil"] == [47, 48, 49]
+    assert policies.get(honest.key) == honest
+
+
+@law
+@given(st.data())
+def test_which_removals_are_kept_does_not_depend_on_the_order(data: st.DataObject) -> None:
+    stamps = st.tuples(st.sampled_from([1, 2, 3, 70_000, 80_000]), st.sampled_from("ab"))
+    said = [
+        word(Maintenance("orders", f"o{n}"), ms, writer=writer, removed=True)
+        for n, (ms, writer) in enumerate(data.draw(st.lists(stamps, max_size=9)))
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "POLICIES_REMOVED_MAX", 4)
+        patch.setattr(limits, "POLICIES_REMOVED_PER_WRITER_MAX", 4)
+        one, other = Policies(), Policies()
+        hear_at(one, 5, *said)
+        hear_at(other, 5, *data.draw(st.permutations(said)))
+        assert list(one) == list(other)
+
+
+def test_a_policy_that_is_known_can_be_removed_whatever_else_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 2)
+    policies, wall = Policies(), 1_000_000
+    hear_at(policies, wall, word(RULES[0], wall), *flood(2, wall + 86_400_000))
+    removal = word(RULES[0], wall + 86_400_001, removed=True)
+    hear_at(policies, wall, removal)
+    assert policies.in_force == ()
+    assert policies.get(removal.key) == removal
+
+
+def unreadable(number: int, ms: int = 1) -> Word:
+    return Word(f"canary:s{number}", ms, 0, "evil", b"\xc0")
+
+
+def test_what_cannot_be_read_takes_no_room_from_users_and_is_listed_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POLICIES_UNREADABLE_MAX", 3)
+    policies = Policies()
+    hear(policies, word(RULES[0]), *(unreadable(n, ms=n + 1) for n in range(10)))
+    assert len(policies) == 1
+    assert [each.key for each in policies.unreadable] == ["canary:s7", "canary:s8", "canary:s9"]
+    assert not policies.is_news(unreadable(0))
+    hear(policies, Word("canary:s8", 20, 0, "a", None))
+    assert [each.key for each in policies.unreadable] == ["canary:s7", "canary:s9"]
+    assert policies.unreadable[0].at == 0.008
