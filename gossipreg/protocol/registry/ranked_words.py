@@ -9,7 +9,6 @@ words give way to each other first, so that one writer cannot push out all other
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -34,9 +33,6 @@ class RankedWords:
 
     def __len__(self) -> int:
         return len(self._words)
-
-    def __iter__(self) -> Iterator[Word]:
-        return iter(self._words)
 
     def accepts(self, word: Word, most: int, most_of_writer: int, wall: int) -> bool:
         """Whether ``word`` would stay, with room for ``most`` words and for ``most_of_writer`` of one writer."""
