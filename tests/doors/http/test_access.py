@@ -262,3 +262,12 @@ async def test_with_tokens_or_told_that_it_may_it_does(file: Path, fake: FakeNod
     anywhere = Address("0.0.0.0", 0)
     await nursery.start(partial(serve_http, fake, anywhere, leave=lambda: None, access=Access.from_file(file)))
     await nursery.start(partial(serve_http, fake, anywhere, leave=lambda: None, insecure=True))
+
+
+@pytest.mark.parametrize(("host", "is_exposed"), [("127.0.0.1", False), ("0.0.0.0", True)])
+async def test_a_door_knows_whether_others_reach_it(
+    fake: FakeNode, nursery: trio.Nursery, host: str, is_exposed: bool
+) -> None:
+    access = Access()
+    await nursery.start(partial(serve_http, fake, Address(host, 0), leave=lambda: None, access=access, insecure=True))
+    assert access.is_exposed is is_exposed

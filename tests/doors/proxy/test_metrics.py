@@ -42,6 +42,24 @@ async def scrape(nursery: trio.Nursery, proxies: Sequence[Proxy]) -> Samples:
     }
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+async def test_a_page_of_another_site_is_told_nothing(nursery: trio.Nursery, headers: dict[str, str]) -> None:
+    bound = await nursery.start(partial(serve_metrics, (), Address("127.0.0.1", 0)))
+    async with httpx.AsyncClient(base_url=f"http://{bound}", trust_env=False) as client:
+        for path in ("/metrics", "/", "/healthz"):
+            answer = await client.get(path, headers=headers)
+            assert (answer.status_code, "gossipreg_" in answer.text) == (403, False)
+
+
 def value(samples: Samples, name: str, proxy: Proxy, **labels: str) -> float:
     own = {"listen": str(proxy.bound or proxy.forward.listen), "service": proxy.forward.service}
     return samples[f"gossipreg_proxy_{name}", frozenset({**own, **labels}.items())]
