@@ -41,6 +41,8 @@ def checks(agent: Agent, id: str | None, *, as_json: bool) -> None:
     show.write(show.checks(document), document, as_json=as_json)
     if not document["checks"]:
         show.note("this agent runs no checks" if id is None else f"{id} has no checks")
+    elif any(check["output"] is None for check in document["checks"]):
+        show.note("what targets have said is shown for a token with the scope checks")
 
 
 @command()

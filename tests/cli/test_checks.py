@@ -20,6 +20,15 @@ def test_checks_are_listed_with_the_first_line_of_what_they_say(ask: Callable[..
     assert ask("checks", "orders-2") == Ran(0, "", "gossipreg: orders-2 has no checks\n")
 
 
+def test_output_that_is_not_shown_is_explained(
+    fake: FakeAgent, ask: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CHECK, "output", None)
+    ran = ask("checks")
+    assert ran.out.endswith(f"{CHECK['target']}\t{CHECK['reason']}\n")
+    assert ran.err == "gossipreg: what targets have said is shown for a token with the scope checks\n"
+
+
 def test_a_heartbeat_says_that_all_is_well_unless_told(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
     assert ask("heartbeat", "orders-1") == Ran(0, "orders-1 says it is passing\n", "")
     ask("heartbeat", "orders-1", "--check", "beat", "--health", "warning", "--note", "disk full")

@@ -97,7 +97,7 @@ def node() -> FakeNode:
 
 
 def token_for(text: str, *scopes: Scope) -> Token:
-    return Token(scopes[0], hashlib.sha256(text.encode()).digest(), frozenset(scopes))
+    return Token(str(scopes[0]), hashlib.sha256(text.encode()).digest(), frozenset(scopes))
 
 
 def access_of(*more: Token) -> Access:
@@ -157,6 +157,12 @@ def test_the_page_lists_every_route_as_it_is() -> None:
     for _, method, pattern, action in ROUTES:
         shown = pattern.replace("/eureka/v2/", "/eureka/")
         assert f"`{shown}`" in text if action is Action.ABSENT else f"`{method} {shown}`" in text
+
+
+def test_the_page_of_the_api_lists_every_scope() -> None:
+    text = PAGE.with_name("http-api.md").read_text()
+    table = text.split("| scope | for |\n|---|---|\n", 1)[1].split("\n\n", 1)[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(Scope)
 
 
 def test_eureka_asks_for_the_same_at_both_of_its_places() -> None:
@@ -229,8 +235,23 @@ async def test_a_check_of_another_host_takes_a_token_for_checks(
     answer = await ask(asked, method, path, sent, TOKENS[Scope.WRITE])
     assert (answer.status in (200, 201)) is is_local, answer
     assert answer.status in (200, 201, 403)
-    assert is_local or b"checks" in answer.body
+    assert is_local or re.search(
+        rb"checks\[0\]\.(http|tcp|grpc): the token 'write' is for write: this needs one", answer.body
+    )
     assert (await ask(asked, method, path, sent, BOTH)).status in (200, 201)
+
+
+@pytest.mark.parametrize(
+    ("method", "is_safe"), [("GET", True), ("HEAD", True), ("OPTIONS", True), ("POST", False), ("PUT", False)]
+)
+async def test_a_check_that_may_change_something_takes_a_token_for_checks(method: str, is_safe: bool) -> None:
+    url = "http://127.0.0.1:2375/containers/prune"
+    native = {"service": "orders", "port": 1, "checks": [{"http": url, "method": method}]}
+    consul = {"Name": "orders", "Port": 1, "Check": {"HTTP": url, "Method": method, "Interval": "9s"}}
+    for path, body in (("/api/v1/instances", native), ("/v1/agent/service/register", consul)):
+        asked = door(node(), access_of(token_for(BOTH, Scope.WRITE, Scope.CHECKS)))
+        assert ((await ask(asked, "PUT", path, body, TOKENS[Scope.WRITE])).status != 403) is is_safe
+        assert (await ask(asked, "PUT", path, body, BOTH)).status in (200, 201)
 
 
 def outputs(answer: Answer) -> dict[str, str | None]:

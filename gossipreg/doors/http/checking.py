@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from gossipreg.check import Check, CheckReport, Kind
 from gossipreg.doors.http.access import Access
+from gossipreg.doors.http.answers import Refusal
 from gossipreg.doors.http.registry import Registry
 from gossipreg.doors.http.scopes import Action
 from gossipreg.targets import is_local
 
+#: Methods that change nothing where they are asked (RFC 9110 §9.2.1).
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
 
 def permit_checks(access: Access, token: str | None, node: Registry, checks: Iterable[Check], host: str | None) -> None:
     """Raise a ``Refusal`` if ``token`` may not have an instance at ``host`` (None: the node's own) run ``checks``."""
-    contacted = [check.host for check in checks if check.host is not None]
-    if not contacted:
+    contacting = [(place, check, check.host) for place, check in enumerate(checks) if check.host is not None]
+    if not contacting:
         return
     here = node.info().address.host
     own = (here,) if host is None else (host, here)
-    if not all(is_local(each, own) for each in contacted):
-        access.permit(token, Action.CHECK_ELSEWHERE)
+    for place, check, contacted in contacting:
+        if not is_local(contacted, own) or check.method not in _SAFE_METHODS:
+            try:
+                access.permit(token, Action.CHECK_ELSEWHERE)
+            except Refusal as no:
+                sentence = f"checks[{place}].{check.kind}: {no}"
+                raise Refusal(no.answer.status, sentence, no.answer.headers) from None
 
 
 def outputs_for(access: Access, token: str | None) -> Callable[[CheckReport], str | None]:

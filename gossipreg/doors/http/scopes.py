@@ -31,7 +31,10 @@ class Action(Enum):
     REGISTER = Scope.WRITE, "register, change and remove instances of this agent"
     REPORT_HEALTH = Scope.WRITE, "say how an instance of this agent is: heartbeats"
     SET_MAINTENANCE = Scope.WRITE, "take an instance of this agent out, and put it back in"
-    CHECK_ELSEWHERE = Scope.CHECKS, "register a check that contacts more than loopback and the instance's own host"
+    CHECK_ELSEWHERE = (
+        Scope.CHECKS,
+        "register a check that contacts more than loopback and the instance's own host, or that sends a POST or PUT",
+    )
     SET_POLICY = Scope.OPERATOR, "policies; and whatever is about an instance of another agent"
     DRAIN = Scope.OPERATOR, "have the agent ask for no new work, or for work again"
     LEAVE = Scope.OPERATOR, "have the agent leave the cluster"
