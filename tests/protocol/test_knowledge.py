@@ -185,6 +185,20 @@ def test_a_head_of_a_past_life_teaches_nothing() -> None:
     assert [table.generation for table in orphaned.registry.owners] == [BORN + 1]
 
 
+def test_a_head_of_a_later_life_makes_way_for_it_as_a_record_does() -> None:
+    one = knowing()
+    hear(one, PAST.said[0])
+    hear(one, Head("b", BORN + 1, 1, 0), 100.0)
+    assert [table.generation for table in one.registry.owners] == [BORN + 1]
+
+
+def test_a_table_that_only_a_head_told_of_is_dropped_after_a_minute_as_well() -> None:
+    one = knowing()
+    hear(one, Head("b", BORN, 1, 0), 100.0)
+    one.sweep(160.1)
+    assert one.registry.table("b") is None
+
+
 def test_one_who_left_offers_nothing_any_more() -> None:
     one = knowing(rumor("b"))
     hear(one, PAST.said[0])

@@ -46,6 +46,14 @@ def test_what_was_long_ago_does_not_count() -> None:
     assert one.wait(601.0) == 30.0
 
 
+def test_returns_within_the_memory_all_count() -> None:
+    one = calm()
+    one.note_return(failed(1), 100.0)
+    one.note_return(failed(2), 500.0)
+    one.note_return(failed(3), 690.0)
+    assert one.wait(691.0) == 120.0, "the third within ten minutes"
+
+
 def test_one_verdict_counts_once_and_one_that_was_outbid_unheard_counts_too() -> None:
     one = calm()
     one.note_return(failed(3), 1.0)

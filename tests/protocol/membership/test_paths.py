@@ -207,3 +207,13 @@ def test_a_single_stall_is_remembered_for_a_minute() -> None:
         paths.stream_stalled(LIFE, 67.0)
         paths.packet_acked(LIFE, 1, 68.0)
         assert paths.passes(LIFE) is passes, swept_at
+
+
+def test_those_that_were_left_out_of_one_turn_have_theirs_a_quarter_of_a_second_later() -> None:
+    paths = monitor()
+    for life in range(1, 11):
+        paths.stream_acked(life, 0.0)
+    now = paths.deadline
+    assert len(paths.wake(now)) == 8
+    assert paths.deadline == pytest.approx(now + 0.25)
+    assert len(paths.wake(paths.deadline)) == 2

@@ -108,4 +108,5 @@ def test_of_registers_that_a_reset_left_empty_the_latest_are_kept(monkeypatch: p
     assert terms.put(newer) == [older]
     assert list(terms) == [newer]
     assert not terms.accepts(older)
+    assert not terms.accepts(TermRegister("c", 2, 0, "n")), "of two of one epoch the one that is held"
     assert terms.take_changed() == ("a", "b")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gossipreg.model import Health, ServiceCount, Status
 from gossipreg.policy import Maintenance
 from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.registry.panic import Lost
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.view import View, first_index
 from tests.protocol.making import BORN, instance, law, rumor
@@ -219,6 +220,14 @@ def test_where_nothing_was_lost_even_who_panics_calls_those_that_can_serve() -> 
     seen.offer("x")
     view = seen.view.service("orders")
     assert view.to_call(1.0) == view.healthy
+
+
+def test_a_share_that_is_just_the_threshold_is_no_panic() -> None:
+    seen = Seen()
+    seen.offer("x")
+    view = attrs.evolve(seen.view.service("orders"), lost=Lost(0.5, ()))
+    assert view.to_call(0.5) == view.healthy
+    assert view.to_call(0.51) == ()
 
 
 def test_what_was_known_before_is_no_answer_where_something_is_known_now() -> None:
