@@ -168,20 +168,24 @@ class BlockingReads:
 
 @attrs.define(eq=False, repr=False)
 class Outgoing:
-    """Long answers on their way, and the clients that take them. What several take at once is counted once."""
+    """Long answers on their way, and the clients that take them. What several take at once is counted once.
+
+    An answer is of one or more parts, and two answers may share some.
+    """
 
     most: int  # bytes
-    _taking: dict[Seat, bytes] = attrs.field(init=False, factory=dict)  # in the order in which they began
-    _takers: dict[int, int] = attrs.field(init=False, factory=dict)  # id of an answer -> how many take it
+    _taking: dict[Seat, tuple[bytes, ...]] = attrs.field(init=False, factory=dict)  # in the order in which they began
+    _takers: dict[int, int] = attrs.field(init=False, factory=dict)  # id of a part -> how many take it
     _bytes: int = attrs.field(init=False, default=0)
 
     @contextmanager
-    def one(self, seat: Seat, data: bytes) -> Iterator[None]:
-        """Count ``data`` for the length of a ``with`` block; clients that have taken longer give way if needed."""
-        self._taking[seat] = data
-        self._takers[id(data)] = self._takers.get(id(data), 0) + 1
-        if self._takers[id(data)] == 1:
-            self._bytes += len(data)
+    def one(self, seat: Seat, *parts: bytes) -> Iterator[None]:
+        """Count ``parts`` for the length of a ``with`` block; clients that have taken longer give way if needed."""
+        self._taking[seat] = parts
+        for part in parts:
+            self._takers[id(part)] = self._takers.get(id(part), 0) + 1
+            if self._takers[id(part)] == 1:
+                self._bytes += len(part)
         while self._bytes > self.most and (slowest := next(iter(self._taking))) is not seat:
             self._end(slowest)
             slowest.give_way()
@@ -191,13 +195,11 @@ class Outgoing:
             self._end(seat)
 
     def _end(self, seat: Seat) -> None:
-        data = self._taking.pop(seat, None)
-        if data is None:
-            return
-        self._takers[id(data)] -= 1
-        if not self._takers[id(data)]:
-            del self._takers[id(data)]
-            self._bytes -= len(data)
+        for part in self._taking.pop(seat, ()):
+            self._takers[id(part)] -= 1
+            if not self._takers[id(part)]:
+                del self._takers[id(part)]
+                self._bytes -= len(part)
 
 
 def source_of(host: str) -> str:

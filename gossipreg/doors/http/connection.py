@@ -29,7 +29,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from email.utils import formatdate
 from typing import Final, Protocol
 
@@ -41,6 +41,7 @@ from gossipreg.doors.http import limits, naming
 from gossipreg.doors.http.answers import Answer, Refusal
 from gossipreg.doors.http.capacity import Capacity, Seat
 from gossipreg.doors.http.events import EventStream
+from gossipreg.doors.http.frames import Pieces
 from gossipreg.doors.http.naming import new_name
 from gossipreg.doors.http.request import Request, body_too_large, head_too_large, target_too_long
 from gossipreg.doors.http.routes import Reply
@@ -300,9 +301,12 @@ class Connection:
             parts += self._passed_on(answer.body)
         await self._send(*parts, self._http.send(h11.EndOfMessage()))
 
-    def _passed_on(self, data: bytes) -> list[bytes]:
+    def _passed_on(self, data: bytes | Pieces) -> list[bytes]:
         """``data`` as part of the answer, not copied, whoever else is sent it."""
-        return list(self._http.send_with_data_passthrough(h11.Data(data=data)) or ())
+        passed: list[bytes] = []
+        for part in self._http.send_with_data_passthrough(h11.Data(data=data)) or ():  # type: ignore[arg-type] # sized
+            passed += part.parts if isinstance(part, Pieces) else (part,)
+        return passed
 
     async def _write(self, answer: Answer) -> None:
         """Hand a polled answer to the client, which has its time for that already, or gets it for each piece."""
@@ -334,7 +338,7 @@ class Connection:
         else:
             await self._send(self._http.send(h11.EndOfMessage()))
 
-    async def _send_part(self, events: EventStream, data: bytes) -> None:
+    async def _send_part(self, events: EventStream, data: bytes | Pieces) -> None:
         begins = self._http.our_state is h11.SEND_RESPONSE
         head = self._http.send(_stream_head(self._name, events)) if begins else b""
         await self._send(head, *self._passed_on(data))
@@ -359,16 +363,21 @@ class Connection:
             self._wait_for(limits.TAKE_SECONDS)
             await self._stream.send_all(b"".join(parts))
         else:
-            with self._room.outgoing.one(self.seat, max(parts, key=len)):
-                for part in parts:
-                    await self._send_in_pieces(memoryview(part))
+            with self._room.outgoing.one(self.seat, *parts):
+                await self._send_in_pieces(parts)
         self._wait_for(math.inf)
 
-    async def _send_in_pieces(self, data: memoryview) -> None:
-        for start in range(0, len(data), limits.SEND_BYTES):
-            self._wait_for(limits.TAKE_SECONDS)
-            await self._stream.send_all(data[start : start + limits.SEND_BYTES])
-            await trio.lowlevel.checkpoint()  # others have their turn, however fast this client is
+    async def _send_in_pieces(self, parts: Iterable[bytes]) -> None:
+        sent = limits.SEND_BYTES  # in the time that began last
+        for part in parts:
+            for start in range(0, len(part), limits.SEND_BYTES):
+                piece = memoryview(part)[start : start + limits.SEND_BYTES]
+                if sent + len(piece) > limits.SEND_BYTES:
+                    await trio.lowlevel.checkpoint()  # others have their turn, however fast this client is
+                    self._wait_for(limits.TAKE_SECONDS)
+                    sent = 0
+                await self._stream.send_all(piece)
+                sent += len(piece)
 
     # Ending
 

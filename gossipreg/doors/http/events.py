@@ -9,9 +9,12 @@ import attrs
 import trio
 
 from gossipreg.doors.http import limits
-from gossipreg.doors.http.frames import Frames
+from gossipreg.doors.http.frames import Frames, Pieces
 from gossipreg.doors.http.registry import Registry
 from gossipreg.errors import NameConflict, NodeClosed
+
+#: Hands something to a client, and returns when it has been taken.
+Send = Callable[[bytes | Pieces], Awaitable[None]]
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -20,11 +23,11 @@ KEEP_ALIVE = b": keep-alive\n\n"
 class _Line:
     """What one client is told: one thing after the other, and a sign of life after a silence."""
 
-    _send: Callable[[bytes], Awaitable[None]]
+    _send: Send
     _lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
     _said_at: float = attrs.field(init=False, factory=trio.current_time)
 
-    async def say(self, frame: bytes) -> None:
+    async def say(self, frame: bytes | Pieces) -> None:
         try:
             self._lock.acquire_nowait()  # without giving up a turn: it is nearly always free
         except trio.WouldBlock:
@@ -52,7 +55,7 @@ class EventStream:
     frames: Frames = attrs.field(factory=Frames)  # shared by all streams of a door
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
-    async def run(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+    async def run(self, send: Send) -> None:
         """Send the node's events, and a sign of life when there are none. Sends nothing if the node is closed.
 
         The next batch is taken from the node only when the last one is sent, so a slow client costs no memory here.
@@ -63,5 +66,7 @@ class EventStream:
             with suppress(NodeClosed, NameConflict):
                 async with aclosing(self.node.events(self.service, panic=self.panic)) as batches:
                     async for batch in batches:
-                        await line.say(await self.frames.of(batch))
+                        frames = await self.frames.of(batch)
+                        del batch  # a slow client need not hold a list of all instances besides
+                        await line.say(frames)
             nursery.cancel_scope.cancel()

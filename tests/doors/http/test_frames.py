@@ -3,9 +3,11 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gossipreg.doors.http import frames as module
-from gossipreg.doors.http.frames import Frames, frame
+from gossipreg.doors.http.frames import _GROUP_MAX, Frames, Pieces, _groups, frame
 from gossipreg.model import CheckEvent, Event, Health, Instance, InstanceEvent, MemberEvent, Snapshot
 from tests.doors.http.fake_node import member
 
@@ -64,7 +66,7 @@ async def test_equal_snapshots_are_made_once_and_others_again(made: list[Event])
 
 async def test_clients_that_come_back_at_once_are_sent_one_snapshot(autojump_clock: object) -> None:
     frames, one = Frames(), instance()
-    sent: list[bytes] = []
+    sent: list[object] = []
 
     async def come_back() -> None:
         sent.append(await frames.of([Snapshot((), (one,) * 5000)]))
@@ -74,6 +76,37 @@ async def test_clients_that_come_back_at_once_are_sent_one_snapshot(autojump_clo
             nursery.start_soon(come_back)
     assert len(sent) == 20
     assert len({id(each) for each in sent}) == 1
+
+
+def whole(sent: bytes | Pieces) -> bytes:
+    return sent if isinstance(sent, bytes) else b"".join(sent.parts)
+
+
+async def test_a_long_snapshot_is_in_pieces_which_the_next_one_shares(made: list[Event]) -> None:
+    frames = Frames()
+    instances = [instance(number) for number in range(3000)]
+    before = Snapshot((member("beta", 1),), tuple(instances))
+    instances[1000] = attrs.evolve(instances[1000], weight=7)
+    del instances[2000]
+    instances.insert(50, instance(9999))
+    after = Snapshot((member("beta", 1),), tuple(instances))
+    told = [await frames.of([snapshot]) for snapshot in (before, after)]
+    assert [whole(each) for each in told] == [frame(before), frame(after)]
+    assert [len(each) for each in told] == [len(frame(before)), len(frame(after))]
+    assert all(isinstance(each, Pieces) for each in told)
+    old, new = (each.parts for each in told if isinstance(each, Pieces))
+    own = [part for part in new if not any(part is other for other in old)]
+    assert len(old) > 30
+    assert sum(map(len, own)) < sum(map(len, new)) / 5
+    assert len(own) <= 3 + 3, "where something changed; the head and the two last"
+
+
+@given(st.lists(st.text(max_size=3), max_size=300))
+def test_instances_are_cut_into_groups_that_hold_them_all_in_their_order(ids: list[str]) -> None:
+    instances = tuple(attrs.evolve(instance(), id=each) for each in ids)
+    groups = list(_groups(instances))
+    assert tuple(each for group in groups for each in group) == instances
+    assert all(0 < len(group) <= _GROUP_MAX for group in groups)
 
 
 async def test_when_it_is_full_the_oldest_gives_way(made: list[Event]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from gossipreg.doors.http import limits
 from gossipreg.doors.http.events import EventStream
+from gossipreg.doors.http.frames import Pieces
 from gossipreg.doors.http.registration import Registration
 from gossipreg.doors.http.routes import ROUTES, Route
 from gossipreg.model import Status
@@ -59,8 +60,9 @@ async def test_the_examples_are_what_is_answered(client: httpx.AsyncClient) -> N
 async def test_the_example_of_a_stream_is_what_is_told(fake: FakeNode) -> None:
     heard = b""
 
-    async def hear(data: bytes) -> None:
+    async def hear(data: bytes | Pieces) -> None:
         nonlocal heard
+        assert isinstance(data, bytes)
         heard += data
         match heard.count(b"\n\n"):
             case 1:
