@@ -154,13 +154,15 @@ class CheckTargets:
         Raises ``ConfigError`` for an entry that is none of these.
         """
         entries = tuple(entries)
-        if entries == (_OFF,):
+        if len(entries) == 1 and entries[0].lower() == _OFF:
             entries = ()
         networks: dict[bool, list[IPNetwork]] = {True: [], False: []}
         names: dict[bool, list[str]] = {True: [], False: []}
         own_host = False
         for text in entries:
             body = text.removeprefix("!")
+            if body.lower() in (*_NETWORKS_OF, _SELF, _OFF):
+                text, body = text.lower(), body.lower()  # noqa: PLW2901 -- words are words in any case, and no names
             if text == _SELF:
                 own_host = True
             elif body in _NETWORKS_OF:

@@ -132,7 +132,13 @@ def test_an_instances_own_host_may_be_contacted_unless_self_is_left_out() -> Non
     assert not allows(CheckTargets.parse(["private"]), "8.8.8.8", own=("8.8.8.8",))
 
 
-@pytest.mark.parametrize("entries", [(), ("off",)])
+def test_a_word_is_that_word_in_any_case_and_never_a_name() -> None:
+    targets = CheckTargets.parse(["Private", "SELF", "!Loopback"])
+    assert targets == CheckTargets.parse(["private", "self", "!loopback"])
+    assert not targets.names
+
+
+@pytest.mark.parametrize("entries", [(), ("off",), ("OFF",)])
 def test_nothing_may_be_contacted_where_checks_are_off(entries: tuple[str, ...]) -> None:
     assert not allows(CheckTargets.parse(entries), "127.0.0.1", own=("127.0.0.1",))
 

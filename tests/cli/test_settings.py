@@ -222,3 +222,25 @@ def test_every_setting_has_a_variable_of_its_own_and_only_secrets_and_protocol_k
     assert len({setting.variable for setting in SETTINGS.values()}) == len(SETTINGS)
     without = {key for key, setting in SETTINGS.items() if setting.flag is None}
     assert without == {"key", "credential_key"} | {key for key in SETTINGS if key.startswith("protocol.")}
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "text", "where"),
+    [
+        ({"check_targets": ("10.0.0.5/8",)}, {}, "", "--check-targets"),
+        ({}, {"GOSSIPREG_CHECK_TARGETS": "private, 10.0.0.5/8"}, "", "GOSSIPREG_CHECK_TARGETS"),
+        ({}, {}, 'check_targets = ["10.0.0.5/8"]', "agent.toml: check_targets"),
+    ],
+)
+def test_check_targets_are_read_and_refused_in_every_place(
+    tmp_path: Path, flags: dict[str, Any], environ: dict[str, str], text: str, where: str
+) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(flags, environ, file)
+    assert str(caught.value).endswith(f"{where}: '10.0.0.5/8' has bits beyond its mask: write 10.0.0.0/8")
+    good = {key: tuple(each.replace(".5/8", ".0/8") for each in value) for key, value in flags.items()}
+    file.write_text(text.replace(".5/8", ".0/8"))
+    config = load(good, {key: value.replace(".5/8", ".0/8") for key, value in environ.items()}, file)
+    assert "10.0.0.0/8" in config.check_targets

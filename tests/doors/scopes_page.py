@@ -60,7 +60,7 @@ def _is_shown(path: str) -> bool:
 #: Actions without a route of their own.
 _WITHIN: Final = {
     Action.READ_CHECK_OUTPUT: "within what shows checks; without it `output` is null, and Consul's `Output` the reason",
-    Action.CHECK_ELSEWHERE: "within what registers",
+    Action.CHECK_MORE: "within what registers, see below",
 }
 
 

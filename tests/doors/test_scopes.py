@@ -254,6 +254,25 @@ async def test_a_check_that_may_change_something_takes_a_token_for_checks(method
         assert (await ask(asked, "PUT", path, body, BOTH)).status in (200, 201)
 
 
+async def test_a_command_takes_a_token_for_checks() -> None:
+    native = {"service": "orders", "port": 1, "checks": [{"ttl": 1}, {"command": ["/bin/true"]}]}
+    consul = {"Name": "orders", "Port": 1, "Check": {"Args": ["/bin/true"], "Interval": "9s"}}
+    added = {"Name": "t", "ServiceID": "a", "Args": ["/bin/true"], "Interval": "9s"}
+    places = (
+        ("/api/v1/instances", native),
+        ("/v1/agent/service/register", consul),
+        ("/v1/agent/check/register", added),
+    )
+    for path, body in places:
+        fake = node()
+        fake.command_checks = "api"
+        asked = door(fake, access_of(token_for(BOTH, Scope.WRITE, Scope.CHECKS)))
+        answer = await ask(asked, "PUT", path, body, TOKENS[Scope.WRITE])
+        assert answer.status == 403
+        assert re.search(rb"checks\[[01]\]\.command: the token 'write' is for write", answer.body)
+        assert (await ask(asked, "PUT", path, body, BOTH)).status in (200, 201)
+
+
 def outputs(answer: Answer) -> dict[str, str | None]:
     document = json.loads(answer.body)
     if "checks" in document:

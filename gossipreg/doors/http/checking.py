@@ -18,15 +18,16 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 def permit_checks(access: Access, token: str | None, node: Registry, checks: Iterable[Check], host: str | None) -> None:
     """Raise a ``Refusal`` if ``token`` may not have an instance at ``host`` (None: the node's own) run ``checks``."""
-    contacting = [(place, check, check.host) for place, check in enumerate(checks) if check.host is not None]
-    if not contacting:
+    acting = [(place, check) for place, check in enumerate(checks) if check.kind is not Kind.TTL]
+    if not acting:
         return
     here = node.info().address.host
     own = (here,) if host is None else (host, here)
-    for place, check, contacted in contacting:
-        if not is_local(contacted, own) or check.method not in _SAFE_METHODS:
+    for place, check in acting:
+        is_harmless = check.host is not None and is_local(check.host, own) and check.method in _SAFE_METHODS
+        if not is_harmless:
             try:
-                access.permit(token, Action.CHECK_ELSEWHERE)
+                access.permit(token, Action.CHECK_MORE)
             except Refusal as no:
                 sentence = f"checks[{place}].{check.kind}: {no}"
                 raise Refusal(no.answer.status, sentence, no.answer.headers) from None

@@ -31,9 +31,9 @@ class Action(Enum):
     REGISTER = Scope.WRITE, "register, change and remove instances of this agent"
     REPORT_HEALTH = Scope.WRITE, "say how an instance of this agent is: heartbeats"
     SET_MAINTENANCE = Scope.WRITE, "take an instance of this agent out, and put it back in"
-    CHECK_ELSEWHERE = (
+    CHECK_MORE = (
         Scope.CHECKS,
-        "register a check that contacts more than loopback and the instance's own host, or that sends a POST or PUT",
+        "register a check that asks more than its own host or loopback, POSTs, PUTs, or runs a command",
     )
     SET_POLICY = Scope.OPERATOR, "policies; and whatever is about an instance of another agent"
     DRAIN = Scope.OPERATOR, "have the agent ask for no new work, or for work again"
