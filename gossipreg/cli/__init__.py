@@ -38,6 +38,7 @@ _SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
     cls=Sections,
     sections=_SECTIONS,
     invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="gossipreg", message="%(prog)s %(version)s")
 @click.pass_context

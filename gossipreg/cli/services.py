@@ -14,6 +14,7 @@ from gossipreg.cli.checks import checks_given
 from gossipreg.cli.client import Agent
 from gossipreg.cli.credentials import credentials_in
 from gossipreg.cli.page import command
+from gossipreg.cli.settings import nearest
 
 
 @command()
@@ -81,7 +82,8 @@ def lookup(
     if not document["instances"]:
         others = 0 if every else len(agent.get("services", name, all="true", **asked)["instances"])
         there = f": --all shows {others} that cannot serve, and why" if others else ""
-        show.note(f"no {'' if every else 'healthy '}instance of {name}{_such(tag, zone, role)}{there}")
+        unknown = None if others else _unknown(agent, name)
+        show.note(unknown or f"no {'' if every else 'healthy '}instance of {name}{_such(tag, zone, role)}{there}")
     elif stale := sum(1 for each in document["instances"] if each.get("stale") and not every):
         show.note(f"{stale} of them stale: known from before, and not reached now")
 
@@ -163,6 +165,16 @@ def deregister(agent: Agent, id: str, *, as_json: bool) -> None:
     """
     agent.delete("instances", id)
     show.say(f"deregistered {id}", {"deregistered": id}, as_json=as_json)
+
+
+def _unknown(agent: Agent, name: str) -> str | None:
+    """That there is no service of that name, and the one that was probably meant; None if there is one."""
+    known = list(agent.get("services")["services"])
+    if name in known:
+        return None
+    meant = nearest(name, known)
+    hint = f"did you mean {meant}?" if meant else "see `gossipreg services`"
+    return f"no service {name} is registered: {hint}"
 
 
 def _such(tag: str | None, zone: str | None, role: str | None) -> str:

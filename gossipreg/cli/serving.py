@@ -5,6 +5,7 @@ Imported by the command that needs it, when it does: trio takes longer to import
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gossipreg.config import AgentConfig
-from gossipreg.errors import ConfigError, GossipregError
+from gossipreg.errors import BindError, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
 from gossipreg.runtime import exposure
 from gossipreg.runtime.containment import contained
@@ -39,10 +40,46 @@ def run(config: AgentConfig, file: Path | None = None) -> None:
     """Run an agent until it has left the cluster, offering what ``file`` and the services' directory define.
 
     Raises ``ConfigError`` for a file that cannot be used, what ``open_node`` raises, and ``BindError`` for a door's
-    address, alone or in an ``ExceptionGroup``.
+    address, alone or in an ``ExceptionGroup``. One ``BindError`` names all addresses that other programs use.
     """
     files = _files(config, file)
-    trio.run(_serve, config, files, _defined(files, config), _access(config))
+    try:
+        trio.run(_serve, config, files, _defined(files, config), _access(config))
+    except (BindError, ExceptionGroup) as error:
+        taken = _taken(config) if not isinstance(error, ExceptionGroup) or error.subgroup(BindError) else []
+        if len(taken) < 2:
+            raise
+        raise BindError(
+            f"cannot listen on {', '.join(taken)}: in use by other programs: stop them, or pass other addresses "
+            "(--http off and --dns off do without)"
+        ) from None
+
+
+def _taken(config: AgentConfig) -> list[str]:
+    """The agent's addresses that other programs listen at, each with its flag."""
+    asked = [("--bind", config.bind), ("--http", config.http), ("--dns", config.dns)]
+    taken = []
+    for flag, text in asked:
+        where = None if text == "off" else place(text)
+        if isinstance(where, Address) and where.port and _is_taken(where, datagrams=flag != "--http"):
+            taken.append(f"{where} ({flag})")
+    return taken
+
+
+def _is_taken(address: Address, *, datagrams: bool) -> bool:
+    for kind in (socket.SOCK_STREAM, *([socket.SOCK_DGRAM] if datagrams else [])):
+        try:
+            family, _, _, _, target = socket.getaddrinfo(address.host, address.port, type=kind)[0]
+            with socket.socket(family, kind) as probe:
+                if kind is socket.SOCK_STREAM:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(target)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+        except UnicodeError:  # no host name
+            pass
+    return False
 
 
 def check(config: AgentConfig, file: Path | None = None) -> str:

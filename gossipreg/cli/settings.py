@@ -16,7 +16,7 @@ import attrs
 
 from gossipreg.config import SERVICES, AgentConfig, Settings
 from gossipreg.errors import ConfigError, InvalidSetting
-from gossipreg.fields import Kind
+from gossipreg.fields import Kind, Texts
 from gossipreg.runtime.toml import read_toml
 
 #: What the name of every environment variable starts with.
@@ -134,7 +134,10 @@ def nearest(word: str, words: Iterable[str], likeness: float = 0.6) -> str | Non
 def _from_flags(flags: Mapping[str, Any]) -> Iterator[Found]:
     for key, value in flags.items():
         if value is not None and value is not False and value != ():
-            yield Found(key, value, str(SETTINGS[key].flag))
+            kind = SETTINGS[key].kind
+            # A flag that may be given several times may also be given once, with commas, as its variable is.
+            several = isinstance(kind, Texts) and isinstance(value, tuple)
+            yield Found(key, kind.from_text(",".join(value)) if several else value, str(SETTINGS[key].flag))
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[Found]:

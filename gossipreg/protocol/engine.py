@@ -88,6 +88,10 @@ _SWEEP_SECONDS = 5.0
 _CHORES_WAIT = 5.0
 
 
+#: Owners of one id that an error names.
+_OWNERS_NAMED = 3
+
+
 @attrs.define(eq=False, repr=False)
 class Engine:
     """One node's protocol. Not safe for threads, except that `knowledge.view` may be read from any."""
@@ -309,7 +313,7 @@ class Engine:
         """Withdraw one of this node's own instances. Raises `UnknownInstance`, `NodeClosed`."""
         self._check_open()
         if self.own(id) is None:
-            raise UnknownInstance(f"this node owns no instance {id!r}: ask the node that registered it")
+            raise self.unknown_instance(id)
         record, change = self.knowledge.registry.bury(id, self.identity.generation)
         self._say_own(record, change, now)
         self._refresh()
@@ -326,6 +330,15 @@ class Engine:
         table = self.knowledge.registry.table(self.identity.name)
         record = None if table is None else table.get(id)
         return None if record is None else record.instance
+
+    def unknown_instance(self, id: str) -> UnknownInstance:
+        """That this node owns no instance of that id, with the members that own one."""
+        owners = sorted(table.owner for table in self.knowledge.registry.owners if table.get(id) is not None)
+        if not owners:
+            return UnknownInstance(f"this node owns no instance {id!r}, and no member does")
+        members = [self.members.get(owner) for owner in owners[:_OWNERS_NAMED]]
+        named = ", ".join(f"{member.name} at {member.address}" for member in members if member is not None)
+        return UnknownInstance(f"this node owns no instance {id!r}: ask its owner{f', {named}' if named else ''}")
 
     def own_count(self) -> int:
         """How many instances this node offers."""

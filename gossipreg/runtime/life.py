@@ -289,7 +289,7 @@ class Life:
         self.check_open()
         offer = self.offers.get(id)
         if offer is None or self.engine.own(id) is None:
-            raise UnknownInstance(f"this node owns no instance {id!r}: ask the node that registered it")
+            raise self.engine.unknown_instance(id)
         return offer
 
     def _offer(self, offer: Offer) -> None:

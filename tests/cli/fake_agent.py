@@ -145,6 +145,8 @@ class FakeAgent:
                 return 200, {"services": {name: {"instances": 3, "healthy": 2} for name in names}}
             case ("GET", "services", name):
                 found = [instance for instance in self.instances.values() if instance["service"] == name]
+                if "tag" in query:
+                    found = [instance for instance in found if query["tag"] in instance["tags"]]
                 if "all" not in query:
                     found = [instance for instance in found if instance["health"] in ("passing", "warning")]
                 return 200, {"index": 4, "instances": found}

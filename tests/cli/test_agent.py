@@ -293,6 +293,19 @@ def test_a_gossip_address_that_is_taken_is_one_line(start: Starter) -> None:
     assert elder.ready["gossip"] in ran.err
 
 
+def test_all_addresses_that_are_taken_are_named_in_one_line(start: Starter) -> None:
+    elder = start("--name", "elder").ready
+    ran = fails("--bind", elder["gossip"], "--http", elder["http"], "--dns", elder["dns"])
+    assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert f"{elder['gossip']} (--bind), {elder['http']} (--http), {elder['dns']} (--dns): in use" in ran.err
+
+
+def test_seeds_may_be_given_with_commas_or_one_by_one(start: Starter) -> None:
+    elder = start("--name", "elder")
+    other = start("--name", "other", "--join", f"127.0.0.1:9,{elder.ready['gossip']}", "--join", "127.0.0.1:10")
+    wait_for(lambda: other.members().get("elder") == "alive")
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

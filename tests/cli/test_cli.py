@@ -127,3 +127,9 @@ def test_what_a_command_does_not_need_is_not_imported(arguments: list[str], unwa
     )
     ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
     assert unwanted.isdisjoint(ran.stdout.splitlines())
+
+
+@pytest.mark.parametrize("arguments", [("-h",), ("lookup", "-h"), ("policy", "set", "-h"), ("sim", "run", "-h")])
+def test_h_is_short_for_help(run: Callable[..., Ran], arguments: tuple[str, ...]) -> None:
+    assert run(*arguments) == run(*arguments[:-1], "--help")
+    assert run(*arguments).status == 0

@@ -12,6 +12,8 @@ from tests.cli.conftest import Ran
 from tests.cli.fake_agent import INSTANCE, FakeAgent
 from tests.hidden import hidden
 
+NO_SUCH_SERVICE = "gossipreg: no service nobody is registered: see `gossipreg services`\n"
+
 
 def test_services_are_counted(ask: Callable[..., Ran]) -> None:
     assert ask("services").out == "orders\t2\t3\n"
@@ -55,17 +57,23 @@ def test_a_lookup_in_a_panic_says_how_many_are_stale(fake: FakeAgent, ask: Calla
 
 
 def test_a_lookup_that_finds_none_is_empty_with_a_note_and_no_failure(ask: Callable[..., Ran]) -> None:
-    assert ask("lookup", "nobody") == Ran(0, "", "gossipreg: no healthy instance of nobody\n")
-    assert ask("lookup", "nobody", "--tag", "a", "--role", "b").err == (
-        "gossipreg: no healthy instance of nobody with tag a, role b\n"
-    )
-    assert ask("lookup", "nobody", "--all").err == "gossipreg: no instance of nobody\n"
+    assert ask("lookup", "nobody") == Ran(0, "", NO_SUCH_SERVICE)
+    assert ask("lookup", "nobody", "--tag", "a", "--role", "b").err == (NO_SUCH_SERVICE)
+    assert ask("lookup", "nobody", "--all").err == NO_SUCH_SERVICE
 
 
 def test_a_lookup_that_finds_none_points_at_those_that_cannot_serve(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
     fake.instances["x"] = INSTANCE | {"id": "x", "service": "ill", "health": "critical"}
     said = ask("lookup", "ill").err
     assert said == "gossipreg: no healthy instance of ill: --all shows 1 that cannot serve, and why\n"
+
+
+def test_a_lookup_of_a_name_that_was_mistyped_names_the_service_that_was_meant(ask: Callable[..., Ran]) -> None:
+    assert ask("lookup", "ordres").err == "gossipreg: no service ordres is registered: did you mean orders?\n"
+
+
+def test_a_lookup_of_a_service_that_is_there_but_has_no_such_instance_says_so(ask: Callable[..., Ran]) -> None:
+    assert ask("lookup", "orders", "--tag", "x").err == "gossipreg: no healthy instance of orders with tag x\n"
 
 
 def test_what_others_wrote_breaks_neither_lines_nor_columns_nor_terminals(

@@ -266,6 +266,16 @@ def test_what_cannot_be_offered_is_refused_in_a_sentence_and_changes_nothing() -
     assert node.own_count() == 0
 
 
+def test_an_instance_of_another_member_names_its_owner_when_it_is_to_be_withdrawn_here() -> None:
+    node = engine("a")
+    introduce(node, B)
+    node.receive(packet(B, *history([("x", 1)], owner="b", generation=B.generation).said), B.address, 1.0)
+    with pytest.raises(UnknownInstance, match=rf"^this node owns no instance 'x': ask its owner, b at {B.address}$"):
+        node.deregister("x", 1.0)
+    with pytest.raises(UnknownInstance, match=r"^this node owns no instance 'y', and no member does$"):
+        node.deregister("y", 1.0)
+
+
 def test_the_largest_record_is_accepted() -> None:
     node = engine("a")
     node.register(instance("x", meta={"k": "v" * (limits.RECORD_BYTES_MAX - 200)}), 1.0)
