@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gossipreg.cli.collecting import keep_pauses_short
 from gossipreg.config import AgentConfig
 from gossipreg.errors import BindError, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
@@ -126,6 +127,7 @@ async def _serve(config: AgentConfig, files: DefinitionFiles, placed: Sequence[P
                 raise error
             leave = trio.Event()
             reloads: list[Reload] = [partial(_define_again, node, files)]
+            nursery.start_soon(keep_pauses_short)
             nursery.start_soon(_leave_when_told, node, leave)
             nursery.start_soon(_obey, node, signals, leave, reloads, nursery)
             if access is not None:

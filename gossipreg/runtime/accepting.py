@@ -8,10 +8,11 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -21,6 +22,10 @@ from gossipreg.runtime.containment import contained
 StreamT = TypeVar("StreamT", bound=trio.abc.AsyncResource)
 
 log = logging.getLogger(__name__)
+
+#: Connections accepted in one turn of the loop. Were it one, those that come while a busy node's turns are long would
+#: overflow the kernel's queue, and their clients would try again after a second, three, seven.
+ACCEPTED_AT_ONCE: Final = 16
 
 #: What the kernel says when it has no room for another connection: the next one may find some.
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -72,6 +77,23 @@ async def _accept(
                 await trio.sleep(RETRY_SECONDS)
             else:
                 nursery.start_soon(_handle, stream, handler, counters)
+                if isinstance(listener, trio.SocketListener):
+                    for further in _waiting(listener):
+                        nursery.start_soon(_handle, further, handler, counters)
+
+
+def _waiting(listener: trio.SocketListener) -> Iterator[Any]:
+    """Connections that can be accepted at once, some at most. What goes wrong will go wrong at the next one, too."""
+    opened = socket.socket(fileno=listener.socket.fileno())
+    try:
+        for _ in range(ACCEPTED_AT_ONCE - 1):
+            accepted, _ = opened.accept()
+            accepted.setblocking(False)
+            yield trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
+    except OSError:
+        return
+    finally:
+        opened.detach()  # it is the listener's
 
 
 async def _handle(stream: StreamT, handler: Callable[[StreamT], Awaitable[object]], counters: Counter[str]) -> None:

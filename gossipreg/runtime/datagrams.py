@@ -22,8 +22,12 @@ from gossipreg.runtime.send_errors import SendErrors
 
 log = logging.getLogger(__name__)
 
-#: Packets taken in one batch before timers get their turn. At 20 us each, 20 ms.
+#: Packets taken in one batch, and how long that may take (seconds), before other tasks get their turn.
 _BATCH_MAX = 1024
+_BATCH_SECONDS = 0.002
+
+#: Packets between two looks at the clock.
+_STRIDE = 32
 
 #: What a kernel says when it will not send to an address now, although nothing is wrong with the packet: a firewall, no
 #: route, no network.
@@ -46,6 +50,7 @@ class Datagrams:
     seal: Seal
     counters: Counter[str]
     errors: SendErrors = attrs.field(factory=SendErrors)
+    is_drained: bool = True  # whether the last batch ended because there was no more
     _warned: dict[str, float] = attrs.field(factory=dict)
 
     def disown(self) -> None:
@@ -59,11 +64,15 @@ class Datagrams:
 
     def receive(self) -> Iterator[tuple[bytes, Address]]:
         """The packets that are there now, opened, at most a batch of them."""
-        wall = time.time()
-        for _ in range(_BATCH_MAX):
+        wall, began = time.time(), time.perf_counter()
+        self.is_drained = False
+        for number in range(1, _BATCH_MAX + 1):
+            if number % _STRIDE == 0 and time.perf_counter() - began >= _BATCH_SECONDS:
+                return
             try:
                 packet, name = self.socket.recvfrom(limits.RECEIVE_BYTES_MAX + 1)
             except BlockingIOError:
+                self.is_drained = True
                 return
             except OSError:  # an ICMP error of an earlier packet, handed to us late
                 self.counters[Count.RECEIVE_ERRORS] += 1

@@ -50,6 +50,9 @@ from gossipreg.runtime.troubles import ClockLog, clock_detail, log_path
 
 log = logging.getLogger(__name__)
 
+#: Batches of packets that are handed in before what is due is done: some 30 ms of a flood.
+_BATCHES_MAX = 16
+
 #: What happened, of all that an engine returns; the rest is to be done.
 News = (
     MemberChanged
@@ -127,7 +130,7 @@ class Driver:
                 nursery.start_soon(kept_going, self.engine.counters, "the join report", self.join_report.run)
             while True:
                 await self.datagrams.wait()
-                self._turn()
+                await self._turn()
                 self._sleep.deadline = self.engine.deadline()
 
     async def _keep_time(self) -> None:
@@ -139,14 +142,22 @@ class Driver:
         while True:
             with trio.CancelScope(deadline=self.engine.deadline()) as self._sleep:
                 await trio.sleep_forever()
-            self._turn()
+            await self._turn()
 
-    def _turn(self) -> None:
-        """Hand in what can be read, then do what is due."""
+    async def _turn(self) -> None:
+        """Hand in what can be read, then do what is due.
+
+        Other tasks run between two batches, timers do not: an ack that has arrived counts, however much junk came
+        before it. Of a flood that never ends so much is read, then what is due is done all the same.
+        """
         due = self._sleep.deadline  # now, or when a timer is, or was to be: how late that is the engine must know
         self._tell_time()
-        for payload, source in self.datagrams.receive():
-            self.perform(self.engine.receive(payload, source, trio.current_time()))
+        for _ in range(_BATCHES_MAX):
+            for payload, source in self.datagrams.receive():
+                self.perform(self.engine.receive(payload, source, trio.current_time()))
+            if self.datagrams.is_drained:
+                break
+            await trio.lowlevel.checkpoint()
         now = trio.current_time()
         if self.engine.is_due(now):
             self.perform(self.engine.wake(now, late=max(0.0, now - due)))

@@ -27,6 +27,7 @@ import trio
 import trio.lowlevel
 
 from gossipreg import Config, open_node
+from gossipreg.cli.collecting import keep_pauses_short
 from gossipreg.doors.dialects import load
 from gossipreg.doors.dialects.settling import SETTLE_SECONDS
 from gossipreg.doors.dns import serve_dns
@@ -93,6 +94,7 @@ async def measure(instances: int, rounds: int) -> dict[str, Figure]:
     longest = Longest()
     turns: dict[str, list[float]] = {name: [] for name in QUESTIONS}
     async with open_node(Config(name="n", bind="127.0.0.1:0")) as node, trio.open_nursery() as nursery:
+        nursery.start_soon(keep_pauses_short)  # as an agent does
         _offer(node, instances)
         serve = partial(
             serve_http,

@@ -96,3 +96,35 @@ async def test_connections_and_listeners_are_closed_in_the_end(autojump_clock: M
 async def test_any_other_error_is_raised(autojump_clock: MockClock) -> None:
     with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="Bad file")):
         await served(FakeListener([errno.EBADF]), 1.0)
+
+
+async def test_connections_that_came_together_are_accepted_together() -> None:
+    count, turns = 30, 0
+    handled = 0
+    everybody = trio.Event()
+
+    async def handle(_: trio.SocketStream) -> None:
+        nonlocal handled
+        handled += 1
+        if handled == count:
+            everybody.set()
+        await trio.lowlevel.checkpoint()
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    clients = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(count)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        nursery.start_soon(serve, handle, listeners, Counter(), Count.STREAMS_NOT_ACCEPTED)
+        with trio.fail_after(30):
+            await everybody.wait()
+        nursery.cancel_scope.cancel()
+    assert turns < count / 2
+    for client in clients:
+        await client.aclose()

@@ -80,6 +80,26 @@ class _Refusing:
         raise self.error
 
 
+async def test_a_batch_ends_when_it_has_taken_long_enough(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    payloads = [b"%d" % number for number in range(70)]
+    monkeypatch.setattr(module, "_BATCH_SECONDS", 0.0)
+    ends.send(*payloads)
+    first = await ends.heard()
+    assert len(first) == module._STRIDE - 1  # the clock is looked at now and then
+    assert not ends.here.is_drained
+    assert first + await ends.heard() + await ends.heard() == payloads
+
+
+async def test_junk_counts_towards_a_batch(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BATCH_SECONDS", 0.0)
+    for _ in range(module._STRIDE):
+        ends.throw(b"junk")
+    ends.send(b"an ack")
+    assert await ends.heard() == []
+    assert not ends.here.is_drained
+    assert await ends.heard() == [b"an ack"]
+
+
 @pytest.mark.parametrize(
     ("error", "sent"),
     [

@@ -33,6 +33,8 @@ from gossipreg.protocol.outputs import (
 )
 from gossipreg.protocol.registry.view import ServiceView, View
 from gossipreg.protocol.wire.sealing import ClearSeal
+from gossipreg.runtime import datagrams as datagrams_module
+from gossipreg.runtime import driver as driver_module
 from gossipreg.runtime.changes import Changes
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
@@ -137,6 +139,42 @@ async def test_all_that_can_be_read_is_handed_in_before_anything_that_is_due(rig
     rig.engine.due = -math.inf
     nursery.start_soon(rig.driver.run)
     assert [await rig.heard() for _ in range(2)] == [("receive", b"one"), ("receive", b"two")]
+    assert (await rig.heard())[0] == "wake"
+
+
+async def test_what_came_behind_a_flood_is_handed_in_before_anything_that_is_due(
+    rig: Rig, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagrams_module, "_BATCH_SECONDS", 0.0)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    for _ in range(5 * datagrams_module._STRIDE):
+        rig.other.sendto(b"junk", rig.engine.address)
+    rig.send(b"an ack")
+    rig.engine.due = -math.inf
+    nursery.start_soon(other)
+    nursery.start_soon(rig.driver.run)
+    assert await rig.heard() == ("receive", b"an ack")
+    assert turns >= 3  # of five batches
+    assert (await rig.heard())[0] == "wake"
+
+
+async def test_a_flood_that_does_not_end_holds_up_nothing_that_is_due(
+    rig: Rig, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagrams_module, "_BATCH_SECONDS", 0.0)
+    monkeypatch.setattr(driver_module, "_BATCHES_MAX", 3)
+    for _ in range(5 * datagrams_module._STRIDE):
+        rig.other.sendto(b"junk", rig.engine.address)
+    rig.send(b"too late")
+    rig.engine.due = -math.inf
+    nursery.start_soon(rig.driver.run)
     assert (await rig.heard())[0] == "wake"
 
 

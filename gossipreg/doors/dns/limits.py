@@ -29,9 +29,10 @@ UNPROVEN_NETWORKS_MAX: Final = 4096
 #: takes 3 ms. The rest is cut, and said to be.
 ANSWER_RECORDS_MAX: Final = 1024
 
-#: Queries answered in one batch before the rest of the node gets its turn. Cached 10 us each; with nothing cached, some
-#: 300 us, so 20 ms in all.
+#: Queries answered in one batch, and how long that may take (seconds), before the rest of the node gets its turn.
+#: Cached they take 10 us each; with nothing cached, some 300 us.
 BATCH_MAX: Final = 64
+BATCH_SECONDS: Final = 0.002
 
 #: Arriving queries that the kernel keeps while we are busy (bytes): about a thousand.
 RECEIVE_BUFFER_BYTES: Final = 1024 * 1024

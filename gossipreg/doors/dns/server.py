@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -25,6 +26,9 @@ from gossipreg.runtime.containment import keep_following, kept_going
 log = logging.getLogger(__name__)
 
 _LENGTH_BYTES = 2
+
+#: Queries between two looks at the clock.
+_STRIDE = 8
 
 
 async def serve_dns(
@@ -65,7 +69,10 @@ async def serve_udp(udp: socket.socket, door: Door) -> None:
 
 def _drain(udp: socket.socket, door: Door, reflection: Reflection, now: float) -> None:
     """Answer the packets that are there now, at most a batch of them."""
-    for _ in range(limits.BATCH_MAX):
+    began = time.perf_counter()
+    for number in range(1, limits.BATCH_MAX + 1):
+        if number % _STRIDE == 0 and time.perf_counter() - began >= limits.BATCH_SECONDS:
+            return
         try:
             packet, source = udp.recvfrom(limits.QUERY_BYTES_MAX + 1)
         except BlockingIOError:

@@ -59,6 +59,14 @@ class Seat:
     source: str
     give_way: Callable[[], None]
 
+    def free(self) -> None:
+        """Let go of the connection, which is over: else the two would hold each other until a collection of garbage."""
+        self.give_way = _nothing
+
+
+def _nothing() -> None:
+    """Nobody is there to give way any more."""
+
 
 @attrs.define(eq=False, repr=False)
 class Connections:

@@ -284,6 +284,7 @@ class Connection:
         return event
 
     def _malformed(self, error: h11.RemoteProtocolError) -> Refusal:
+        error.__traceback__ = None  # h11 raises itself from a frame that holds it, and so all of this connection
         has_no_end = error.error_status_hint == 431
         if has_no_end and self._http.our_state is h11.IDLE:
             return head_too_large() if b"\n" in self._http.trailing_data[0] else target_too_long()

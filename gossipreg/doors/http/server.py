@@ -128,6 +128,12 @@ class Reception:
     async def admit(self, stream: trio.abc.HalfCloseableStream, source: str = "") -> None:
         """Serve one connection to its end, or turn it away. ``source`` is what it shares room with."""
         connection = Connection(stream, self.door, self._room, source, self.counters)
+        try:
+            await self._admit(connection, stream)
+        finally:
+            connection.seat.free()
+
+    async def _admit(self, connection: Connection, stream: trio.abc.HalfCloseableStream) -> None:
         if self._room.connections.take(connection.seat):
             try:
                 await connection.run()

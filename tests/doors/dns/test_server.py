@@ -213,6 +213,14 @@ def test_no_more_than_a_batch_is_answered_before_others_get_their_turn(desk: Des
     assert len(waiting.received) == 1
 
 
+def test_a_batch_ends_when_it_has_taken_long_enough(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BATCH_SECONDS", 0.0)
+    waiting = Failing(*[b"junk"] * limits.BATCH_MAX)
+    waiting.failures = 0
+    server._drain(waiting, desk.door, Reflection(), 0.0)  # type: ignore[arg-type]
+    assert limits.BATCH_MAX > len(waiting.received) > 0
+
+
 def framed(packet: bytes) -> bytes:
     return len(packet).to_bytes(2, "big") + packet
 

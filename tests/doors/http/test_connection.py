@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import h11
 import httpx
 import pytest
 import trio
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipreg.doors.http import limits
+from gossipreg.doors.http.connection import Connection
 from gossipreg.model import Address, Event, Instance, Member, Snapshot
 from tests.doors.http.fake_node import FakeNode
 from tests.doors.http.wire import (
@@ -510,3 +513,21 @@ def test_how_requests_are_cut_into_packets_makes_no_difference(
     assert at_once == one_by_one == anyhow
     for (status, _), (_, expected) in zip(at_once, asked, strict=True):
         assert expected is None or status == expected
+
+
+@pytest.mark.parametrize("what", [get("/healthz"), b"junk\r\n\r\n", get("/api/v1/events"), b"GET / HT", b""])
+async def test_a_connection_that_is_over_leaves_nothing_to_collect(fake: FakeNode, what: bytes) -> None:
+    """Nine thousand that come and go in a flood would else stay in memory until a full collection."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with trio.open_nursery() as nursery:
+            stream = dial(reception(fake), nursery)
+            if what:
+                await stream.send_all(what)
+            await trio.testing.wait_all_tasks_blocked()
+            await stream.aclose()
+        del stream
+        assert not [each for each in gc.get_objects() if isinstance(each, Connection | h11.Connection)]
+    finally:
+        gc.enable()

@@ -1,0 +1,58 @@
+"""Full collections leave alone what survived the last one, and garbage is found all the same."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from gossipreg.cli.collecting import keep_pauses_short
+
+pytestmark = pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python collects in small steps")
+
+
+class _Knot:
+    """Something that only a collection can find once nobody holds it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+async def test_what_survived_is_frozen_and_what_became_garbage_is_found(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    before = list(gc.callbacks)
+    async with trio.open_nursery() as collecting:
+        collecting.start_soon(keep_pauses_short)
+        await trio.testing.wait_all_tasks_blocked()
+        knot = _Knot()
+        seen = weakref.ref(knot)
+        gc.collect()
+        assert gc.get_freeze_count() > 1000
+        del knot
+        gc.collect()
+        assert seen() is not None, "frozen as it is, nobody looks at it"
+        await trio.sleep(61)
+        assert seen() is None
+        assert gc.get_freeze_count() > 1000, "what survived is frozen again"
+        collecting.cancel_scope.cancel()
+    assert gc.callbacks == before
+    assert gc.get_freeze_count() == 0
+
+
+async def test_garbage_is_found_before_there_is_too_much_of_it(nursery: trio.Nursery) -> None:
+    async with trio.open_nursery() as collecting:
+        collecting.start_soon(keep_pauses_short)
+        await trio.testing.wait_all_tasks_blocked()
+        knot = _Knot()
+        seen = weakref.ref(knot)
+        gc.collect()
+        del knot
+        for _ in range(20):
+            gc.collect()
+        assert seen() is None
+        collecting.cancel_scope.cancel()
