@@ -48,7 +48,7 @@ async def keep_pauses_short() -> None:
         gc.unfreeze()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Freezing:
     """Called by the interpreter before and after each collection."""
 
