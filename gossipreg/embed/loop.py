@@ -22,6 +22,7 @@ import trio
 
 from gossipreg.config import Config
 from gossipreg.errors import GossipregError, NodeClosed
+from gossipreg.runtime.containment import is_broken_invariant
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
 
@@ -136,8 +137,10 @@ class Loop:
             except trio.Cancelled:
                 self._refuse(future)
                 raise
-            except Exception as error:  # noqa: BLE001 - it is the caller's
+            except Exception as error:
                 _settle(future, error)
+                if is_broken_invariant(error):
+                    raise
             else:
                 if future.set_running_or_notify_cancel():
                     future.set_result(result)

@@ -38,12 +38,11 @@ def tally(counters: Counter[str], error: BaseException) -> bool:
     A client or a peer may be able to have the same one made over and over, so each is logged the first time, the
     second, the fourth, the eighth. Raises ``error`` if an invariant of the engine did not hold.
     """
-    leaves = list(_leaves(error))
-    if any(_broke_invariant(leaf) for leaf in leaves):
+    if is_broken_invariant(error):
         raise error
     counters[Count.TASKS_FAILED] += 1
     times = 1
-    for place in dict.fromkeys(map(_place, leaves)):
+    for place in dict.fromkeys(map(_place, _leaves(error))):
         times = _times(counters, place)
     return times & (times - 1) == 0
 
@@ -52,6 +51,17 @@ def note(counters: Counter[str], what: str, error: BaseException) -> None:
     """Log ``error`` as a mistake in ``what``, unless it was just logged, and count it; otherwise as `tally`."""
     if tally(counters, error):
         log.error("%s failed, by a mistake of ours; the node goes on", what, exc_info=error)
+
+
+def is_broken_invariant(error: BaseException) -> bool:
+    """Whether an assertion failed in a call of the engine, so that its state cannot be relied on any more."""
+    for leaf in _leaves(error):
+        trace = leaf.__traceback__ if isinstance(leaf, AssertionError) else None
+        while trace is not None:
+            if trace.tb_frame.f_globals.get("__name__") == _ENGINE:
+                return True
+            trace = trace.tb_next
+    return False
 
 
 async def contained(counters: Counter[str], what: str, work: Callable[[], Awaitable[object]]) -> None:
@@ -125,18 +135,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(each)
     else:
         yield error
-
-
-def _broke_invariant(error: BaseException) -> bool:
-    """Whether an assertion failed in a call of the engine."""
-    if not isinstance(error, AssertionError):
-        return False
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__") == _ENGINE:
-            return True
-        trace = trace.tb_next
-    return False
 
 
 def _place(error: BaseException) -> str:

@@ -26,6 +26,7 @@ from gossipreg import (
     UnknownInstance,
 )
 from gossipreg.embed.threads import Node, open_node, start_node
+from gossipreg.protocol.engine import Engine
 from tests.embed.programs import run
 from tests.embed.seeing import assert_no_thread_is_left, config
 from tests.runtime.nodes import PATIENCE
@@ -340,3 +341,16 @@ def test_a_fork_is_told_that_the_node_is_not_in_it_and_can_open_its_own() -> Non
         """
     )
     assert said == "child: child\nparent: 1 orders-ann-80\n"
+
+
+def test_an_invariant_of_the_engine_that_a_verb_finds_broken_ends_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise AssertionError("an invariant")
+
+    node = start_node(config("ann"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "_say_own", broken)
+        with pytest.raises(AssertionError, match="an invariant"):
+            node.register("orders", port=80, timeout=PATIENCE)
+    with pytest.RaisesGroup(pytest.RaisesExc(AssertionError, match="an invariant"), flatten_subgroups=True):
+        node.wait_closed(timeout=PATIENCE)

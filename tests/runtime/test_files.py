@@ -151,6 +151,16 @@ async def test_a_node_does_not_start_on_a_data_directory_that_others_can_change(
     assert list(directory.iterdir()) == []
 
 
+def test_a_data_directory_that_every_user_can_replace_is_refused(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    assert refused(shared / "data").startswith(f"every user of this machine can replace {shared / 'data'}: ")
+    assert refused(shared / "data" / ".." / "data").startswith("every user of this machine can replace ")
+    shared.chmod(0o1777)
+    Store.open(shared / "data").close()
+
+
 def refused(directory: Path) -> str:
     with pytest.raises(GossipregError) as refusal:
         Store.open(directory).close()

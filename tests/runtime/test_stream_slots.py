@@ -41,6 +41,13 @@ def test_a_source_that_holds_most_makes_room_for_itself() -> None:
     assert slots.admit(4, "10.0.0.1") == 1
 
 
+def test_of_two_sources_that_would_hold_as_many_the_newcomers_gives_way() -> None:
+    slots = StreamSlots()
+    for stream, host in enumerate(["10.0.0.2", "10.0.0.2", "10.0.0.1", "10.0.0.3"]):
+        slots.admit(stream, host)
+    assert slots.admit(4, "10.0.0.1") == 2
+
+
 def test_no_flood_of_strangers_takes_a_proven_slot() -> None:
     slots = StreamSlots()
     for stream in range(4):
