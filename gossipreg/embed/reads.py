@@ -118,7 +118,7 @@ class Reads:
         return self._node.policies()
 
     def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
-        """What was set that this version does not understand, and does not obey; ``remove_policy`` removes it."""
+        """What was set that this version does not understand, and does not obey; `remove_policy` removes it."""
         return self._node.unreadable_policies()
 
     def credentials(self, instance: Instance) -> Mapping[str, str]:
