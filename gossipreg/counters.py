@@ -165,7 +165,12 @@ class Count(Described):
     RUMORS_OVER_MEMBER_LIMIT = (
         "rumors_over_member_limit",
         "updates",
-        "Updates about members dropped: as many as allowed are remembered.",
+        "Updates about members dropped: as many as allowed are remembered, and none of them gives way.",
+    )
+    MEMBERS_GAVE_WAY = (
+        "members_gave_way",
+        "members",
+        "Members forgotten to make room: those that this node never heard from first, then those that failed or left.",
     )
 
     # Registry
@@ -175,6 +180,11 @@ class Count(Described):
         "records_over_owner_limit",
         "records",
         "Records dropped: their owner has as many as allowed, or too many unknown owners' are held.",
+    )
+    RECORDS_OVER_TOTAL_LIMIT = (
+        "records_over_total_limit",
+        "records",
+        "Records dropped: all owners together have as many as allowed, and no stranger's gives way to them.",
     )
     RECORDS_WITH_BAD_PAYLOAD = "records_with_bad_payload", "records", "Records dropped: they describe no instance."
     POLICIES_FROM_THE_FUTURE = (

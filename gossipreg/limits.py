@@ -29,14 +29,26 @@ FRAME_BYTES_MAX: Final = 262_144
 #: Where a batch of records is cut into the next frame (bytes); a full-size record may still follow.
 FRAME_BYTES_SOFT: Final = FRAME_BYTES_MAX - RECORD_BYTES_MAX - 4096
 
-#: Members remembered, dead ones included. 16 times the largest cluster we plan for (about 200 bytes each).
-MEMBERS_MAX: Final = 65_536
+#: Members remembered, dead ones included: four times the largest cluster that we plan for (about 1 KiB each). Beyond it
+#: those give way that this node never heard from, then those that failed or left; never one that has answered.
+MEMBERS_MAX: Final = 16_384
 
 #: Records of one owner, buried ones included. An agent for a large host has thousands; a hundred thousand is a bug.
 RECORDS_PER_OWNER_MAX: Final = 100_000
 
-#: Owners whose records are kept before their membership rumor arrives (rumors and records travel apart).
+#: What the records of one owner hold together (bytes, packed): a thousand of the largest, or 100,000 of 670 bytes.
+RECORDS_BYTES_PER_OWNER_MAX: Final = 64 * 1024 * 1024
+
+#: Records of all owners, buried ones included (about 1 KiB each beside what they hold), and what they hold (bytes): as
+#: much as a host can spare for a registry. Beyond it the tables of owners that never answered give way.
+RECORDS_MAX: Final = 262_144
+RECORDS_BYTES_MAX: Final = 640 * 1024 * 1024
+
+#: Owners whose records are kept before their membership rumor arrives (rumors and records travel apart), how many of
+#: each, and what those hold (bytes). The rest comes by reconciliation, once the owner is known.
 ORPHAN_OWNERS_MAX: Final = 256
+ORPHAN_RECORDS_MAX: Final = 1024
+ORPHAN_BYTES_MAX: Final = 262_144
 
 #: Length of a member name, service, zone or role; of an instance id; of a host (characters). DNS labels stop at 63.
 NAME_CHARS_MAX: Final = 63

@@ -293,6 +293,13 @@ class Engine:
                 f"instance {instance.id!r}: its record has {size} bytes, {limits.RECORD_BYTES_MAX} are allowed: "
                 "shorten its meta or tags"
             )
+        own = self.knowledge.registry.table(self.identity.name)
+        together = size if own is None else own.grown(instance.id, size)
+        if together > limits.RECORDS_BYTES_PER_OWNER_MAX:
+            raise RecordTooLarge(
+                f"instance {instance.id!r}: with it the records of this node take {together} bytes together, "
+                f"{limits.RECORDS_BYTES_PER_OWNER_MAX} are allowed: deregister some, or register it at another node"
+            )
         if self.own(instance.id) is None and self.own_count() >= limits.RECORDS_PER_OWNER_MAX:
             raise InvalidInstance(
                 f"instance {instance.id!r}: this node offers {self.own_count()} instances already, as many as are "
@@ -529,6 +536,8 @@ class Engine:
             self.detector.heard(sender, now)
             if stream is None:
                 self.paths.packet_heard(sender, now)
+                if source == member.address:
+                    self.members.prove(member.name)
             elif stream > 0:
                 self.paths.stream_answered(sender)
             if member.status in (Status.SUSPECT, Status.FAILED) or member.is_forgotten:
@@ -764,6 +773,7 @@ class Engine:
     def _sweep(self, now: float) -> None:
         self.paths.sweep(self._is_present, now)
         self.detector.prober.expire(now)
+        self.detector.expire(now)
         self.outbox.forget(now)
         self.clocks.sweep(now)
         for rumor in self.knowledge.sweep(now):

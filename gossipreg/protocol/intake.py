@@ -88,7 +88,9 @@ class Intake:
         verdict = self.knowledge.judge(said.owner, said.generation, said.id, said.version)
         if verdict is Verdict.KNOWN:
             self._heard_again(said, now)
-        if verdict is Verdict.NEWS:
+        if verdict is Verdict.NEWS and self.knowledge.registry.is_full(said.size):
+            self.knowledge.counters[Count.RECORDS_OVER_TOTAL_LIMIT] += 1
+        elif verdict is Verdict.NEWS:
             key = (said.owner, said.id)
             if self.exchange.talks.want(key, said.generation, said.version, voice.member.address):
                 self.exchange.fetch(key)

@@ -51,7 +51,7 @@ class Judgement:
         """A peer says something of a member that is not this node."""
         held = self.knowledge.members.get(rumor.name)
         if held is None:
-            if not self.knowledge.expect(rumor):
+            if not self._admit(rumor):
                 return
         elif not rumor.supersedes(held):
             if rumor.rank == held.rank and rumor.status is Status.SUSPECT:
@@ -74,6 +74,22 @@ class Judgement:
         revived = held is not None and held.status is Status.FAILED and rumor.status is Status.ALIVE
         if revived and not voice.in_talk:
             self.exchange.hurry(now)  # it was away
+
+    def _admit(self, newcomer: Rumor) -> bool:
+        """Whether a member that is not known is to be remembered; if need be, another gives way to it."""
+        if not self.knowledge.expect(newcomer):
+            return False
+        members = self.knowledge.members
+        if members.has_room():
+            return True
+        goes = members.first_to_go(newcomer)
+        if goes is None:
+            self.knowledge.counters[Count.RUMORS_OVER_MEMBER_LIMIT] += 1
+            return False
+        self.knowledge.counters[Count.MEMBERS_GAVE_WAY] += 1
+        self.detector.cleared(goes)
+        self.outbox.put(MemberChanged(self.knowledge.forget(goes), None))
+        return True
 
     def _is_in_doubt(self, verdict: Rumor, held: Rumor, voice: Voice, now: float) -> bool:
         """Whether a peer's ``verdict`` over a member held to be present must be verified before it is believed.
@@ -193,6 +209,7 @@ class Judgement:
                     if suspect is not None and suspect.status is Status.SUSPECT:
                         self._second(suspect, now)
                 case _:
+                    self.knowledge.members.prove(finding.target.name)
                     self.detector.answered(finding.target.name, now, late=finding.late)
                     self.knowledge.trust(finding.target.name)
 

@@ -56,6 +56,7 @@ class Knowledge:
     own: Rumor | None = None  # this node's claim, which stands for it in its own view even before it is announced
     _filed: dict[str, int] = attrs.field(factory=dict)  # owner -> generation whose records are in the fingerprint
     _doubted: dict[str, None] = attrs.field(factory=dict)  # owners that more than one member could not reach
+    _no_strangers_until: float = float("-inf")  # until when no stranger is taken to offer anything (seconds)
     _orphans: dict[str, float] = attrs.field(factory=dict)  # owner that nobody introduced -> since when
 
     def __attrs_post_init__(self) -> None:
@@ -90,12 +91,9 @@ class Knowledge:
         self.registry.touch(name)
 
     def expect(self, rumor: Rumor) -> bool:
-        """Whether there is a use and room for ``rumor`` about a member that is not known."""
+        """Whether there is a use for ``rumor`` about a member that is not known."""
         if rumor.age >= self.members.memory(rumor.status):
             self.counters[Count.RUMORS_TOO_OLD] += 1
-            return False
-        if not self.members.has_room():
-            self.counters[Count.RUMORS_OVER_MEMBER_LIMIT] += 1
             return False
         return True
 
@@ -148,12 +146,48 @@ class Knowledge:
         if term > self.clock.highest_term(now):
             self.counters[Count.TERMS_TOO_HIGH] += 1
             return False
+        if not self._make_room(record, now):
+            return False
         self._make_way(record.owner, record.generation, now)
         change = self.registry.apply(record)
         self._refile(record.owner, change)
         if spread:
             self.spread(record, now, heard_from)
         self.raise_term(record, now, spread=spread, heard_from=heard_from)
+        return True
+
+    def _make_room(self, record: Record, now: float) -> bool:
+        """Whether there is room for ``record``; if need be, the tables of strangers go."""
+        table = self.registry.table(record.owner)
+        size = 0 if record.payload is None else len(record.payload)
+        is_known = table is not None and table.generation == record.generation
+        holds = table.grown(record.id, size) if is_known and table is not None else size
+        count = table.size if is_known and table is not None else 0
+        if self.members.get(record.owner) is None:
+            has_room = holds <= limits.ORPHAN_BYTES_MAX and count < limits.ORPHAN_RECORDS_MAX
+        else:
+            has_room = holds <= limits.RECORDS_BYTES_PER_OWNER_MAX
+        if not has_room:
+            self.counters[Count.RECORDS_OVER_OWNER_LIMIT] += 1
+            return False
+        while self.registry.is_full(size):
+            if self._is_stranger(record.owner) or not self._drop_stranger(now):
+                self.counters[Count.RECORDS_OVER_TOTAL_LIMIT] += 1
+                return False
+        return True
+
+    def _is_stranger(self, owner: str) -> bool:
+        return self.members.get(owner) is None or self.members.is_stranger(owner)
+
+    def _drop_stranger(self, now: float) -> bool:
+        """Drop what one stranger offers, if any does; when there is none, that is looked for again in a second."""
+        if now < self._no_strangers_until:
+            return False
+        owner = next((table.owner for table in self.registry.owners if self._is_stranger(table.owner)), None)
+        if owner is None:
+            self._no_strangers_until = now + 1.0
+            return False
+        self.drop_table(owner)
         return True
 
     def spread(self, record: Record, now: float, heard_from: str | None = None) -> None:
@@ -423,12 +457,22 @@ class Knowledge:
         member = self.own if owner == self.members.own_name else self.members.get(owner)
         return member if member is not None and member.generation == generation else None
 
+    def forget(self, name: str) -> Rumor:
+        """Remember a member no more, for others need its place; returns what was believed of it."""
+        rumor = self.members.drop(name)
+        self._forget(rumor)
+        return rumor
+
+    def _forget(self, rumor: Rumor) -> None:
+        self.drop_table(rumor.name)
+        self.fingerprint.replace(rumor, None)
+        self._doubted.pop(rumor.name, None)
+
     def sweep(self, now: float) -> list[Rumor]:
         """Forget members whose time is over, and records that nobody vouched for; returns the members."""
         forgotten = self.members.forget(now)
         for rumor in forgotten:
-            self.drop_table(rumor.name)
-            self.fingerprint.replace(rumor, None)
+            self._forget(rumor)
         for owner in [owner for owner, since in self._orphans.items() if now - since > _ORPHAN_SECONDS]:
             self.drop_table(owner)
         return forgotten

@@ -235,16 +235,6 @@ def test_what_is_too_old_to_be_remembered_is_not_learned() -> None:
     assert one.counters["rumors_too_old"] == 1
 
 
-def test_there_is_a_limit_to_the_members_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MEMBERS_MAX", 1)
-    one = knowing(rumor("b"))
-    assert not one.expect(rumor("c"))
-    assert one.counters["rumors_over_member_limit"] == 1
-
-
-# Forgetting
-
-
 def test_what_is_forgotten_leaves_no_trace() -> None:
     one = knowing(rumor("b"))
     hear(one, PAST.said[0])

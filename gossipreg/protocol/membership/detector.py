@@ -47,6 +47,9 @@ _UNWELL_SECONDS = 30.0
 #: however well it thinks of itself, and the first voice that it hears again is no witness to what went before.
 _DEAF_PERIODS = 5
 
+#: For how long it is remembered that a member was not reached (seconds).
+_UNREACHED_KEPT = 120.0
+
 
 @attrs.frozen
 class Due:
@@ -161,6 +164,10 @@ class Detector:
         Without those whose answer came, only late: those this node could reach.
         """
         return [name for name, at in self._unreached.items() if now - at < lately]
+
+    def expire(self, now: float) -> None:
+        """Forget whom nobody has failed to reach for long: names are many, and what is asked of is the last minute."""
+        self._unreached = {name: at for name, at in self._unreached.items() if now - at < _UNREACHED_KEPT}
 
     # Suspicions
 

@@ -43,6 +43,8 @@ class Members:
     reachable: float = 1.0  # the share of the other members, those that left aside, that are alive; 1.0 where none is
     _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
     _back: dict[str, float] = attrs.field(factory=dict)  # name -> when one that had failed was back, in the same life
+    _strangers: dict[str, None] = attrs.field(factory=dict)  # present, in lives that were never heard or answered
+    _gone_strangers: dict[str, None] = attrs.field(factory=dict)  # likewise, failed or left
 
     def __attrs_post_init__(self) -> None:
         self.ring.seat(self.own_name)
@@ -92,6 +94,7 @@ class Members:
                 self._names.pop(before.life, None)
             self._names[rumor.life] = rumor.name
         self._rumors[rumor.name] = attrs.evolve(rumor, age=0) if rumor.age else rumor
+        self._note_stranger(rumor, before)
         if rumor.name != self.own_name:
             self._seat(rumor.name, present=rumor.status.is_present)
         was_failed = before is not None and before.status is Status.FAILED
@@ -113,6 +116,34 @@ class Members:
             self._since[rumor.name] = now - rumor.age
         self._count_reachable()
         return before
+
+    def _note_stranger(self, rumor: Rumor, before: Rumor | None) -> None:
+        is_known = before is not None and before.is_same_life(rumor) and not self.is_stranger(rumor.name)
+        if is_known or rumor.name == self.own_name:
+            return
+        here, there = self._strangers, self._gone_strangers
+        if not rumor.status.is_present:
+            here, there = there, here
+        there.pop(rumor.name, None)
+        here.setdefault(rumor.name)
+
+    def is_stranger(self, name: str) -> bool:
+        """Whether ``name`` is known by what others say only: in its present life it has sent or answered nothing."""
+        return name in self._strangers or name in self._gone_strangers
+
+    def prove(self, name: str) -> None:
+        """``name`` has sent an authentic packet from its own address, or answered one, if only to a peer."""
+        self._strangers.pop(name, None)
+        self._gone_strangers.pop(name, None)
+
+    def first_to_go(self, newcomer: Rumor) -> str | None:
+        """Which member gives way to ``newcomer`` where there is no room; None if none does.
+
+        Strangers go first, those that failed or left before others, and those heard of first before the latest; then
+        members that failed or left. A newcomer that did so itself pushes out none that is present.
+        """
+        strangers = self._strangers if newcomer.status.is_present else ()
+        return next((name for names in (self._gone_strangers, strangers, self._since) for name in names), None)
 
     def _seat(self, name: str, *, present: bool) -> None:
         position = self._position.get(name)
@@ -215,16 +246,20 @@ class Members:
     def forget(self, now: float) -> list[Rumor]:
         """Drop the members whose time is over, and return them."""
         gone = [n for n, since in self._since.items() if now - since >= self.memory(self._rumors[n].status)]
-        forgotten = []
-        for name in gone:
-            rumor = self._rumors.pop(name)
-            self._names.pop(rumor.life, None)
-            del self._since[name]
-            self._failed.pop(name, None)
-            self._back.pop(name, None)
-            forgotten.append(rumor)
+        return [self.drop(name) for name in gone]
+
+    def drop(self, name: str) -> Rumor:
+        """Remember the member ``name`` no more; returns what was believed of it."""
+        rumor = self._rumors.pop(name)
+        self._names.pop(rumor.life, None)
+        self._seat(name, present=False)
+        self._since.pop(name, None)
+        self._back.pop(name, None)
+        self._failed.pop(name, None)
+        self._suspect.pop(name, None)
+        self.prove(name)
         self._count_reachable()
-        return forgotten
+        return rumor
 
     def at(self, address: Address) -> Rumor | None:
         """The present other at ``address``."""

@@ -30,6 +30,8 @@ class Registry:
     own_name: str
     _tables: dict[str, Table] = attrs.field(factory=dict)
     _services: dict[str, dict[tuple[str, str], Record]] = attrs.field(factory=dict)  # service -> (id, owner) -> record
+    size: int = 0  # records of all tables, removals among them
+    payload_bytes: int = 0  # what their payloads take together
     _dirty: dict[str, None] = attrs.field(factory=dict)  # services to look at again, in order of change
 
     def __len__(self) -> int:
@@ -66,7 +68,9 @@ class Registry:
             record.instance  # noqa: B018 - decoded before anything is touched
         table = self._table_for(record.owner, record.generation)
         head = table.head
+        self._count(table, -1)
         before = table.apply(record)
+        self._count(table, 1)
         went = () if before is None else (before,)
         self._index(came=came, went=went)
         return Change(came, went, head, table.head)
@@ -75,7 +79,9 @@ class Registry:
         """Take the word of a peer about an owner's whole table."""
         table = self._table_for(head.owner, head.generation)
         before = table.head
+        self._count(table, -1)
         went = tuple(table.learn(head))
+        self._count(table, 1)
         self._index(came=(), went=went)
         return Change((), went, before, table.head)
 
@@ -90,7 +96,16 @@ class Registry:
         """Forget an owner's table: it left, was forgotten, or began a new life."""
         table = self._tables.pop(owner, None)
         if table is not None:
+            self._count(table, -1)
             self._index(came=(), went=tuple(table))
+
+    def is_full(self, size: int) -> bool:
+        """Whether another record with a payload of ``size`` bytes would be beyond the limits of all owners together."""
+        return self.size >= limits.RECORDS_MAX or self.payload_bytes + size > limits.RECORDS_BYTES_MAX
+
+    def _count(self, table: Table, sign: int) -> None:
+        self.size += sign * table.size
+        self.payload_bytes += sign * table.payload_bytes
 
     def _index(self, *, came: tuple[Record, ...], went: tuple[Record, ...]) -> None:
         for record in went:

@@ -42,6 +42,7 @@ class Table:
     floor: int = 0  # version up to which nothing is missing and nothing is left over
     _live: dict[str, Record] = attrs.field(factory=dict)
     _buried: dict[str, Record] = attrs.field(factory=dict)  # removals by id; only those above the floor
+    payload_bytes: int = 0  # what the payloads of those that are offered take together
     _xor: int = 0
     _floor_xor: int = 0
     _head_version: int = 0
@@ -52,6 +53,16 @@ class Table:
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self._live.values())
+
+    @property
+    def size(self) -> int:
+        """How many records are held, removals among them."""
+        return len(self._live) + len(self._buried)
+
+    def grown(self, id: str, size: int) -> int:
+        """What `payload_bytes` would be with a payload of ``size`` for ``id``."""
+        held = self._live.get(id)
+        return self.payload_bytes + size - (0 if held is None else len(held.payload or b""))
 
     def get(self, id: str) -> Record | None:
         """The record of an instance that is offered."""
@@ -88,6 +99,7 @@ class Table:
 
     def apply(self, record: Record) -> Record | None:
         """Take a record that `judge` called news; returns the one that it replaces or buries, if any."""
+        self.payload_bytes = self.grown(record.id, len(record.payload or b""))
         before = self._live.pop(record.id, None)
         if before is not None:
             self._xor ^= before.digest
@@ -106,6 +118,7 @@ class Table:
         for id_ in head.gone if head.version > self.floor else ():
             held = self._live.get(id_)
             if held is not None and held.version <= head.version:
+                self.payload_bytes = self.grown(id_, 0)
                 del self._live[id_]
                 self._xor ^= held.digest
                 self._buried[id_] = Record(self.owner, self.generation, head.version, id_, head.head, None)
