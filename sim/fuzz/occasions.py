@@ -135,9 +135,10 @@ class Flapping(Occasion):
 
     share: ClassVar[float] = 0.13
 
-    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
-        """Long enough to be failed more than twice."""
-        settings = attrs.evolve(_HASTY, calm_base=8.0, calm_max=16.0)
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+        """Long enough to be failed more than twice; now and then one voice is enough for a suspicion."""
+        wanted = 0 if dice.chance(0.3) else Settings().suspicion_confirmations
+        settings = attrs.evolve(_HASTY, calm_base=8.0, calm_max=16.0, suspicion_confirmations=wanted)
         return attrs.evolve(stage, duration=40.0, settings=settings)
 
     def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
