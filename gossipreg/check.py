@@ -222,7 +222,8 @@ class Check:
         wrong = rules.host_flaw(host, own)
         if wrong is not None:
             return str(self.kind), wrong
-        wrong = rules.header_flaw(self.headers, urlsplit(self.http).netloc if self.http is not None else "")
+        netloc = urlsplit(self.http).netloc.lower() if self.http is not None else ""
+        wrong = rules.header_flaw(self.headers, (netloc, host.lower()))
         return None if wrong is None else ("headers", wrong)
 
     def stated(self) -> dict[str, Any]:

@@ -261,11 +261,11 @@ class CheckRules:
             return None
         return f"{host:.80} may not be contacted by checks of this node: see check_targets"
 
-    def header_flaw(self, headers: Mapping[str, str], host: str) -> str | None:
-        """Why a check of ``host`` (with its port, if the URL has one) may not send ``headers``; None if it may."""
+    def header_flaw(self, headers: Mapping[str, str], hosts: Collection[str]) -> str | None:
+        """Why a check of a target that is called one of ``hosts`` may not send ``headers``; None if it may."""
         for name, value in headers.items():
             folded = name.lower()
-            if folded == "host" and value.lower() == host.lower():
+            if folded == "host" and value.lower() in hosts:
                 continue
             if _GUARDED.fullmatch(folded) and folded not in self.headers:
                 return f"{name:.80} may not be sent by checks of this node: see check_headers"

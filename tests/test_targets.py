@@ -219,8 +219,10 @@ def test_a_header_that_pretends_is_guarded_unless_it_is_named(name: str) -> None
 
 
 def test_the_host_of_the_url_and_other_headers_are_no_forgery() -> None:
-    headers = {"host": "127.0.0.1:80", "Authorization": "Bearer x", "X-Meta": "a", "Metadata2": "b"}
-    assert Check(http="http://127.0.0.1:80/", headers=headers).flaw(CheckRules(), ()) is None
+    for host in ("app.example:80", "App.example"):
+        headers = {"host": host, "Authorization": "Bearer x", "X-Meta": "a", "Metadata2": "b"}
+        assert Check(http="http://APP.example:80/", headers=headers).flaw(CheckRules(), ()) is None
+    assert Check(http="http://app.example:80/", headers={"Host": "app.example:81"}).flaw(CheckRules(), ()) is not None
 
 
 @pytest.mark.parametrize("header", ["", "a b", "a:", "\u00e9", "Host\r\n"])
