@@ -33,6 +33,11 @@ FRAME_BYTES_SOFT: Final = FRAME_BYTES_MAX - RECORD_BYTES_MAX - 4096
 #: those give way that this node never heard from, then those that failed or left; never one that has answered.
 MEMBERS_MAX: Final = 16_384
 
+#: Newcomers that push out strangers in a second, where there is no room: those that peers tell of, and those that speak
+#: for themselves from their own host. A few, or nodes full of made-up members would push out each other's for ever.
+NEWCOMERS_PER_SECOND_MAX: Final = 10
+NEWCOMERS_IN_PERSON_PER_SECOND_MAX: Final = 200
+
 #: Records of one owner, buried ones included. An agent for a large host has thousands; a hundred thousand is a bug.
 RECORDS_PER_OWNER_MAX: Final = 100_000
 

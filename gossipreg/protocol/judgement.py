@@ -15,6 +15,7 @@ from gossipreg.counters import Count
 from gossipreg.model import Status
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.membership.admission import Admission
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.probe import Finding, Missed, Ping, Say, TryStream, Unreached
@@ -46,12 +47,13 @@ class Judgement:
     detector: Detector
     exchange: Exchange
     outbox: Outbox
+    _admission: Admission = attrs.field(factory=Admission)
 
     def hear(self, rumor: Rumor, voice: Voice, now: float) -> None:
         """A peer says something of a member that is not this node."""
         held = self.knowledge.members.get(rumor.name)
         if held is None:
-            if not self._admit(rumor):
+            if not self._admit(rumor, voice, now):
                 return
         elif not rumor.supersedes(held):
             if rumor.rank == held.rank and rumor.status is Status.SUSPECT:
@@ -75,15 +77,16 @@ class Judgement:
         if revived and not voice.in_talk:
             self.exchange.hurry(now)  # it was away
 
-    def _admit(self, newcomer: Rumor) -> bool:
+    def _admit(self, newcomer: Rumor, voice: Voice, now: float) -> bool:
         """Whether a member that is not known is to be remembered; if need be, another gives way to it."""
         if not self.knowledge.expect(newcomer):
             return False
         members = self.knowledge.members
         if members.has_room():
             return True
+        in_person = voice.sender == newcomer.life and voice.source.host == newcomer.address.host
         goes = members.first_to_go(newcomer)
-        if goes is None:
+        if goes is None or not self._admission.may_enter(now, in_person=in_person):
             self.knowledge.counters[Count.RUMORS_OVER_MEMBER_LIMIT] += 1
             return False
         self.knowledge.counters[Count.MEMBERS_GAVE_WAY] += 1

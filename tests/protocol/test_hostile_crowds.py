@@ -117,6 +117,19 @@ def test_what_is_said_of_one_who_is_gone_pushes_out_none_who_is_here(monkeypatch
     assert names(node) == {"a", "b", "c"}
 
 
+def test_peers_push_out_each_others_strangers_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NEWCOMERS_PER_SECOND_MAX", 3)
+    monkeypatch.setattr(limits, "NEWCOMERS_IN_PERSON_PER_SECOND_MAX", 5)
+    node = among(B, C)
+    hear(node, EVIL, *fakes(7))
+    hear(node, EVIL, *fakes(100, start=100), now=6.0)
+    assert node.counters["members_gave_way"] == 3
+    introduce(node, *fakes(100, start=300), now=6.0)
+    assert node.counters["members_gave_way"] == 3 + 5, "those that speak for themselves have an allowance of their own"
+    hear(node, EVIL, *fakes(100, start=500), now=8.0)
+    assert node.counters["members_gave_way"] == 3 + 5 + 3
+
+
 def test_a_suspect_that_gives_way_is_judged_no_more() -> None:
     node = among(B, C)
     prove(node, B, C)
