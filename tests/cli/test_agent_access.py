@@ -138,4 +138,3 @@ def test_an_agent_that_others_reach_warns_of_it_once_in_the_log_and_in_info(star
     logged = "".join(said)
     assert logged.count(http) == 1
     assert logged.count(dns) == 1
-    assert logged.count('"level": "warning"') == 2
