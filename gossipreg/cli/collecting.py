@@ -3,7 +3,7 @@
 CPython 3.11 to 3.13 looks at every object that can be part of a cycle in a full collection, and nothing else runs
 meanwhile: half a second with nine thousand connections, or with a hundred thousand instances. So what survived a full
 collection is frozen: the next one leaves it alone, and looks only at what is newer. Cycles that become garbage after
-they were frozen are found by a whole collection now and then, which takes a small share of the time.
+they were frozen are found by a whole collection: now and then, and when too much is frozen.
 
 This concerns the whole process, so an embedded node leaves it to its program. CPython 3.14 collects in small steps.
 """
@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import gc
 import sys
-from time import perf_counter
 from typing import Any, Final
 
 import attrs
 import trio
 
-#: Share of the time that whole collections may take, and the least time between two (seconds).
-_SHARE: Final = 0.001
-_SECONDS_MIN: Final = 60.0
+#: How often everything is collected (seconds), and how often where that stops the loop for more than a moment.
+_SECONDS: Final = 600.0
+_SECONDS_IF_LARGE: Final = 3600.0
 
-#: Full collections after which everything is collected, too: what was frozen and then became garbage stays bounded.
-_FREEZES_MAX: Final = 16
+#: Objects that take a whole collection some 100 ms.
+_LARGE: Final = 200_000
+
+#: By how many objects what is frozen may be more than twice what it was after the last whole collection: some 50 MiB.
+#: Beyond that everything is collected, since some of it may be garbage.
+_ROOM: Final = 500_000
 
 #: The last generation of objects: a full collection is one of it.
 _OLDEST: Final = 2
@@ -36,13 +39,14 @@ async def keep_pauses_short() -> None:
     freezing = _Freezing()
     gc.callbacks.append(freezing)
     try:
-        wait = _SECONDS_MIN
+        collected = trio.current_time()
         while True:
-            await trio.sleep(wait)
-            began = perf_counter()
-            freezing.thaw()
-            gc.collect()
-            wait = max(_SECONDS_MIN, (perf_counter() - began) / _SHARE)
+            await trio.sleep(_SECONDS)
+            since = trio.current_time() - collected
+            if since >= _SECONDS_IF_LARGE or gc.get_freeze_count() <= _LARGE:
+                gc.unfreeze()
+                gc.collect()
+                collected = trio.current_time()
     finally:
         gc.callbacks.remove(freezing)
         gc.unfreeze()
@@ -52,18 +56,18 @@ async def keep_pauses_short() -> None:
 class _Freezing:
     """Called by the interpreter before and after each collection."""
 
-    _frozen: int = 0  # how often, since all was collected
-
-    def thaw(self) -> None:
-        """Have the next full collection look at everything."""
-        gc.unfreeze()
-        self._frozen = 0
+    _most: int = _ROOM  # objects that may be frozen
+    _is_whole: bool = True  # the collection that is due looks at everything
 
     def __call__(self, phase: str, info: dict[str, Any]) -> None:
         if info["generation"] != _OLDEST:
             return
-        if phase == "stop":
-            gc.freeze()
-            self._frozen += 1
-        elif self._frozen >= _FREEZES_MAX:
-            self.thaw()
+        if phase == "start":
+            if self._is_whole:
+                gc.unfreeze()
+            return
+        gc.freeze()
+        frozen = gc.get_freeze_count()
+        if self._is_whole:
+            self._most = 2 * frozen + _ROOM
+        self._is_whole = frozen > self._most

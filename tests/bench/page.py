@@ -38,6 +38,8 @@ _PROXY: Final = "python tests/bench/proxy.py"
 _WATCHERS: Final = "python -m tests.bench.watchers"
 _CONSUL: Final = "python -m tests.bench.consul_watchers"
 _CHECKS: Final = "python -m tests.bench.checks"
+_TURNS: Final = "python -m tests.bench.turns --instances 5000"
+_SIEGE: Final = "python -m tests.bench.siege --seconds 90 --nice -6"
 
 #: What the name of a line says where more is better; else less is.
 _MORE: Final = "a second"
@@ -114,6 +116,11 @@ def _dns(kind: str) -> Line:
         Cell("echo", "answers/s"),
         Cell(row, "of the echo"),
     )
+
+
+def _turn(asked: str) -> Line:
+    what = f"longest turn of the loop, 5,000 instances: {asked}"
+    return Line(what, _TURNS, Cell(f"{asked} |", "longest turn, CPU ms"), unit="ms")
 
 
 def _simulated(what: str, row: str, part: str, unit: str = "") -> Line:
@@ -228,6 +235,12 @@ LINES: Final = (
         _CHECKS,
         Cell("its owner knows", _SPREAD),
     ),
+    *map(
+        _turn,
+        ("consul, health", "consul, 64 matches", "consul, all checks", "eureka, apps", "eureka, delta", "traefik"),
+    ),
+    Line("`/healthz` of an agent under siege, 99 %", _SIEGE, Cell("`/healthz`, 99%", "under siege")),
+    Line("memory of an agent under siege, growth in the last third", _SIEGE, Cell("resident, last", "under siege")),
 )
 
 

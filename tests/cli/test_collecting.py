@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from gossipreg.cli import collecting as collecting_module
 from gossipreg.cli.collecting import keep_pauses_short
 
 pytestmark = pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python collects in small steps")
@@ -23,8 +24,9 @@ class _Knot:
 
 
 async def test_what_survived_is_frozen_and_what_became_garbage_is_found(
-    autojump_clock: MockClock, nursery: trio.Nursery
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(collecting_module, "_LARGE", 10**9)  # however much the tests before left
     before = list(gc.callbacks)
     async with trio.open_nursery() as collecting:
         collecting.start_soon(keep_pauses_short)
@@ -36,7 +38,7 @@ async def test_what_survived_is_frozen_and_what_became_garbage_is_found(
         del knot
         gc.collect()
         assert seen() is not None, "frozen as it is, nobody looks at it"
-        await trio.sleep(61)
+        await trio.sleep(601)
         assert seen() is None
         assert gc.get_freeze_count() > 1000, "what survived is frozen again"
         collecting.cancel_scope.cancel()
@@ -44,7 +46,32 @@ async def test_what_survived_is_frozen_and_what_became_garbage_is_found(
     assert gc.get_freeze_count() == 0
 
 
-async def test_garbage_is_found_before_there_is_too_much_of_it(nursery: trio.Nursery) -> None:
+async def test_garbage_is_found_before_there_is_too_much_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collecting_module, "_ROOM", 1000)
+    async with trio.open_nursery() as collecting:
+        collecting.start_soon(keep_pauses_short)
+        await trio.testing.wait_all_tasks_blocked()
+        gc.collect()
+        knot = _Knot()
+        seen = weakref.ref(knot)
+        gc.collect()
+        del knot
+        gc.collect()
+        assert seen() is not None
+        more = [[] for _ in range(gc.get_freeze_count() + 2000)]  # type: list[list[int]]
+        for _ in range(3):
+            gc.collect()
+        assert seen() is None
+        del more
+        collecting.cancel_scope.cancel()
+
+
+async def test_a_whole_collection_of_much_is_put_off(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting_module, "_LARGE", 0)
     async with trio.open_nursery() as collecting:
         collecting.start_soon(keep_pauses_short)
         await trio.testing.wait_all_tasks_blocked()
@@ -52,7 +79,8 @@ async def test_garbage_is_found_before_there_is_too_much_of_it(nursery: trio.Nur
         seen = weakref.ref(knot)
         gc.collect()
         del knot
-        for _ in range(20):
-            gc.collect()
+        await trio.sleep(3599)
+        assert seen() is not None
+        await trio.sleep(2)
         assert seen() is None
         collecting.cancel_scope.cancel()

@@ -265,7 +265,7 @@ async def services(ask: Ask) -> Answer:
     rows: dict[str, bytes | None] = {}
     async for each in Pace().over(_own(ask)):
         row = shapes.service(each)
-        rows[each.id] = encode(row) if keep(row) else None
+        rows[each.id] = _entry(each.id, row) if keep(row) else None
     return _by_id(rows)
 
 
@@ -302,20 +302,25 @@ async def checks(ask: Ask) -> Answer:
             "ServiceTags": [] if there is None else list(there.tags),
             "Type": report.check.kind if report.check.kind is not Kind.COMMAND else "script",
         }
-        rows[id_] = encode(row) if keep(row) else None
+        rows[id_] = _entry(id_, row) if keep(row) else None
     if ask.node.drained is not None:
         out = shapes.node_maintenance(ask.node.name, ask.node.drained or _NO_NODE_REASON)
-        rows[out["CheckID"]] = encode(out) if keep(out) else None
+        rows[out["CheckID"]] = _entry(out["CheckID"], out) if keep(out) else None
     async for instance in pace.over(own.values()):
         for row in shapes.own_checks(instance):
             if row["Type"] == "maintenance":
-                rows[row["CheckID"]] = encode(row) if keep(row) else None
+                rows[row["CheckID"]] = _entry(row["CheckID"], row) if keep(row) else None
     return _by_id(rows)
 
 
-def _by_id(rows: Mapping[str, bytes | None]) -> Answer:
-    """An object of ``rows``, which are JSON, by their ids; without those that a filter left out."""
-    return Answer(200, b"{%b}" % b",".join([b"%b:%b" % (encode(id_), row) for id_, row in rows.items() if row]))
+def _entry(id_: str, row: Json) -> bytes:
+    """A row below its id, as it stands in an object."""
+    return b"%b:%b" % (encode(id_), encode(row))
+
+
+def _by_id(entries: Mapping[str, bytes | None]) -> Answer:
+    """An object of ``entries`` by their ids; without those that a filter left out."""
+    return Answer(200, b"{%b}" % b",".join(filter(None, entries.values())))
 
 
 async def health_by_id(ask: Ask) -> Answer:
