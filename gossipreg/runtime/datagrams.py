@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Packets taken in one batch, and how long that may take (seconds), before other tasks get their turn.
 _BATCH_MAX = 1024
-_BATCH_SECONDS = 0.002
+_BATCH_SECONDS = 0.003
 
 #: Packets between two looks at the clock.
 _STRIDE = 32
