@@ -23,7 +23,7 @@ from gossipreg.config import AgentConfig
 from gossipreg.errors import BindError, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
 from gossipreg.runtime import exposure
-from gossipreg.runtime.containment import contained
+from gossipreg.runtime.containment import contained, kept_going
 from gossipreg.runtime.definitions import DefinitionFiles, Placed, by_id, define
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import check_start, open_node
@@ -127,7 +127,7 @@ async def _serve(config: AgentConfig, files: DefinitionFiles, placed: Sequence[P
                 raise error
             leave = trio.Event()
             reloads: list[Reload] = [partial(_define_again, node, files)]
-            nursery.start_soon(keep_pauses_short)
+            nursery.start_soon(kept_going, node.counters, "the watch over pauses", keep_pauses_short)
             nursery.start_soon(_leave_when_told, node, leave)
             nursery.start_soon(_obey, node, signals, leave, reloads, nursery)
             if access is not None:
