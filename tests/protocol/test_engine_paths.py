@@ -142,3 +142,13 @@ def test_tests_of_paths_to_those_who_have_gone_are_not_sent(monkeypatch: pytest.
         node.paths.stream_stalled(4711, 20.0)
         node.paths._paths[4711].acked_at = 21.0
     assert changes(node.seeds([], 20.0)) == []
+
+
+def test_an_answer_on_the_first_stream_of_ours_shows_that_streams_pass_and_one_of_a_peers_does_not() -> None:
+    node = among(B)
+    node.paths.stream_stalled(B.life, 6.0)
+    assert node.exchange.open(Purpose.PROBE, B.address, [End()]) == 1
+    node.stream_frame(-1, packet(B, Ping(0, 0, 0)), B.address, 6.1)
+    assert node.paths._paths[B.life].stalled == 1
+    node.stream_frame(1, packet(B, End()), B.address, 6.2)
+    assert node.paths._paths[B.life].stalled == 0
