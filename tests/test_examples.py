@@ -31,7 +31,7 @@ from gossipreg.cli.settings import PREFIX, SETTINGS
 from gossipreg.doors.http import serve_http
 from gossipreg.doors.proxy.settings import load_forwards
 from gossipreg.protocol.engine import Engine
-from sim import Scenario
+from gossipreg_sim import Scenario
 from tests.cli.test_docs import commands_in, parse
 from tests.runtime.nodes import PATIENCE, config
 

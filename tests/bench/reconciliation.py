@@ -31,7 +31,7 @@ from gossipreg.model import Address
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import OpenStream, Output, SendFrame
 from gossipreg.protocol.talks import Purpose
-from sim.world import EPOCH_MS
+from gossipreg_sim.world import EPOCH_MS
 from tests.bench import http_client
 from tests.bench.cluster import Agent
 from tests.bench.ears import Ears

@@ -17,9 +17,9 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.protocol.outputs import InstancesChanged, Output
-from sim.cluster import Cluster
-from sim.process import Process
-from sim.world import World, ns
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.process import Process
+from gossipreg_sim.world import World, ns
 from tests.bench.figures import Figure, digits
 from tests.bench.offers import offer
 from tests.bench.tables import markdown

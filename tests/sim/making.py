@@ -6,9 +6,9 @@ from typing import Any
 
 from gossipreg.config import Settings
 from gossipreg.model import Status
-from sim.cluster import Cluster
-from sim.scenario import Fault, Scenario, Workload
-from sim.world import World, ns
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.scenario import Fault, Scenario, Workload
+from gossipreg_sim.world import World, ns
 
 #: Seconds in which a small cluster has come together.
 TOGETHER = 3.0

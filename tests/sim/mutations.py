@@ -37,7 +37,7 @@ from gossipreg.protocol.registry.terms import TermRegister, Terms
 from gossipreg.protocol.spreading.dissemination import Dissemination
 from gossipreg.protocol.spreading.fingerprint import Entry, Fingerprint
 from gossipreg.protocol.standing import Standing
-from sim.scenario import Fault, Scenario, Workload
+from gossipreg_sim.scenario import Fault, Scenario, Workload
 
 #: Quick to suspect, to fail and to mend, so that a play of some seconds shows everything.
 _HASTY = Settings(

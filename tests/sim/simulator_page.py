@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sim.play import ORACLES, play
-from sim.scenario import KINDS, load
-from sim.summary import as_lines
+from gossipreg_sim.play import ORACLES, play
+from gossipreg_sim.scenario import KINDS, load
+from gossipreg_sim.summary import as_lines
 
 PAGE = Path(__file__).parents[2] / "docs" / "simulator.md"
 

@@ -6,9 +6,9 @@ import pytest
 
 from gossipreg.config import Settings
 from gossipreg.policy import Maintenance
-from sim.agreement import Agreement, heal_bound, kept_apart
-from sim.scenario import Fault
-from sim.world import World
+from gossipreg_sim.agreement import Agreement, heal_bound, kept_apart
+from gossipreg_sim.scenario import Fault
+from gossipreg_sim.world import World
 from tests.sim.making import cluster, run_for, scenario
 from tests.sim.oracles.watching import offer
 

@@ -1,4 +1,4 @@
-"""What people import from `sim`, and the examples that tell them how."""
+"""What people import from `gossipreg_sim`, and the examples that tell them how."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from types import ModuleType
 import attrs
 import pytest
 
-import sim
-import sim.scenario
-from sim import Cluster, Fault, Outcome, Scenario, World, load, ns
+import gossipreg_sim
+import gossipreg_sim.scenario
+from gossipreg_sim import Cluster, Fault, Outcome, Scenario, World, load, ns
 
 
-@pytest.mark.parametrize("module", [sim, sim.scenario], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [gossipreg_sim, gossipreg_sim.scenario], ids=lambda module: module.__name__)
 def test_the_examples_are_true(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted > 3
@@ -22,9 +22,9 @@ def test_the_examples_are_true(module: ModuleType) -> None:
 
 
 def test_every_public_name_is_there_and_no_other() -> None:
-    assert all(getattr(sim, name) is not None for name in sim.__all__)
-    with pytest.raises(AttributeError, match=r"^module 'sim' has no attribute 'Senario'$"):
-        sim.Senario  # noqa: B018
+    assert all(getattr(gossipreg_sim, name) is not None for name in gossipreg_sim.__all__)
+    with pytest.raises(AttributeError, match=r"^module 'gossipreg_sim' has no attribute 'Senario'$"):
+        gossipreg_sim.Senario  # noqa: B018
 
 
 def test_a_scenario_plays_itself_from_a_seed() -> None:
@@ -45,8 +45,8 @@ def test_a_shipped_scenario_is_loaded_by_its_name() -> None:
 
 
 def test_playing_is_a_module_and_stays_one() -> None:
-    assert isinstance(importlib.import_module("sim.play"), ModuleType)
-    assert isinstance(sim.play, ModuleType)
+    assert isinstance(importlib.import_module("gossipreg_sim.play"), ModuleType)
+    assert isinstance(gossipreg_sim.play, ModuleType)
 
 
 def test_a_cluster_can_be_driven_by_hand() -> None:

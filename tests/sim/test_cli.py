@@ -1,4 +1,4 @@
-"""`gossipreg sim`, which is also `python -m sim`."""
+"""`gossipreg sim`, which is also `python -m gossipreg_sim`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.scenario import load, shipped
+from gossipreg_sim.scenario import load, shipped
 from tests.cli.conftest import Ran
 
 SHORT = """
@@ -82,7 +82,7 @@ def test_the_list_has_each_scenario_with_its_nodes_and_title(run: Callable[..., 
 
 
 def test_python_m_sim_is_the_same_thing(run: Callable[..., Ran]) -> None:
-    ran = subprocess.run([sys.executable, "-m", "sim", "list"], capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-m", "gossipreg_sim", "list"], capture_output=True, text=True, check=True)
     assert ran.stdout == run("list").out
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from sim.conditions import (
+from gossipreg_sim.conditions import (
     BitFlips,
     Bursts,
     Cut,
@@ -22,8 +22,8 @@ from sim.conditions import (
     TcpLoss,
     UdpLoss,
 )
-from sim.network import Condition, Constant, Network
-from sim.world import World, ns
+from gossipreg_sim.network import Condition, Constant, Network
+from gossipreg_sim.world import World, ns
 
 ALL = Links(("a", "b", "c"), ("a", "b", "c"))
 WAY = 0.001  # seconds that a packet takes when nothing is wrong

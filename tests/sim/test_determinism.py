@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 import attrs
 import pytest
 
-import sim
-from sim.play import play
-from sim.scenario import Fault
+import gossipreg_sim
+from gossipreg_sim.play import play
+from gossipreg_sim.scenario import Fault
 from tests.sim.making import scenario
 
-ROOT = Path(sim.__file__).parent.parent
+ROOT = Path(gossipreg_sim.__file__).parents[2]
 
 #: A bit of everything that draws dice.
 STORMY = scenario(
@@ -36,12 +36,14 @@ STORMY = scenario(
     nodes=5,
 )
 
-SCRIPT = "from tests.sim.test_determinism import STORMY; from sim.play import play; print(play(STORMY, 5).digest)"
+SCRIPT = (
+    "from tests.sim.test_determinism import STORMY; from gossipreg_sim.play import play; print(play(STORMY, 5).digest)"
+)
 
 #: The same without what only the tests need to be importable.
 BARE_SCRIPT = """
-from sim.play import play
-from sim.scenario import parse
+from gossipreg_sim.play import play
+from gossipreg_sim.scenario import parse
 print(play(parse({text!r}, name="bare", where="-"), 5).digest)
 """
 
@@ -110,7 +112,8 @@ def pythons() -> list[str]:
 @pytest.mark.parametrize("python", pythons(), ids=lambda path: Path(path).name)
 def test_every_python_on_the_machine_plays_the_same(python: str) -> None:
     # Packages of this Python are lent to the others: attrs is pure, and msgpack has a pure form.
-    lent = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path.endswith("-packages"))}
+    ours = [str(ROOT), str(ROOT / "sim")]
+    lent = {"PYTHONPATH": os.pathsep.join([*ours, *(path for path in sys.path if path.endswith("-packages"))])}
     script = BARE_SCRIPT.format(text=BARE)
     try:
         theirs = digest_of(python, script, lent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from statistics import fmean, pstdev
 
-from sim.dice import Dice
+from gossipreg_sim.dice import Dice
 
 
 def test_equal_purposes_give_equal_streams() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from gossipreg.cli import cli
-from sim.play import play
-from sim.scenario import Fault, Scenario, Wiring, Workload, parse
+from gossipreg_sim.play import play
+from gossipreg_sim.scenario import Fault, Scenario, Wiring, Workload, parse
 from tests.sim.simulator_page import PAGE, with_tables, with_tour
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from gossipreg.config import Settings
-from sim.dice import Dice
-from sim.faults import chosen
-from sim.marks import known_marks
-from sim.play import Outcome, play
-from sim.scenario import KINDS, Fault
+from gossipreg_sim.dice import Dice
+from gossipreg_sim.faults import chosen
+from gossipreg_sim.marks import known_marks
+from gossipreg_sim.play import Outcome, play
+from gossipreg_sim.scenario import KINDS, Fault
 from tests.sim.making import scenario
 
 

@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 from gossipreg.config import Settings
-from sim.healing import Heal, Moment, moments
-from sim.play import play
-from sim.scenario import Fault, Workload
+from gossipreg_sim.healing import Heal, Moment, moments
+from gossipreg_sim.play import play
+from gossipreg_sim.scenario import Fault, Workload
 from tests.sim.making import scenario
 
 #: A split that is long enough for verdicts, in a cluster that is quick to find out and tries the failed again rarely.

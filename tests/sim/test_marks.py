@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gossipreg.counters import Count
-from sim.marks import known_marks
-from sim.scenario import KINDS, Scenario, ScenarioError
+from gossipreg_sim.marks import known_marks
+from gossipreg_sim.scenario import KINDS, Scenario, ScenarioError
 
 
 def test_whatever_nodes_and_their_kernels_count_is_a_mark() -> None:

@@ -7,8 +7,8 @@ from functools import cache
 import pytest
 
 from gossipreg.errors import ClockWrong
-from sim.play import ORACLES, Outcome, play
-from sim.scenario import Scenario
+from gossipreg_sim.play import ORACLES, Outcome, play
+from gossipreg_sim.scenario import Scenario
 from tests.sim.mutations import MUTATIONS, Mutation
 
 #: The plays that show them.

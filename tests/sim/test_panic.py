@@ -6,8 +6,8 @@ import pytest
 
 from gossipreg.model import Instance
 from gossipreg.protocol.registry.view import ServiceView
-from sim import Cluster, World, ns
-from sim.conditions import Cut, Links
+from gossipreg_sim import Cluster, World, ns
+from gossipreg_sim.conditions import Cut, Links
 
 NAMES = [f"n{number}" for number in range(10)]
 FEW, MANY = NAMES[:3], NAMES[3:]

@@ -7,20 +7,20 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-import sim.play
+import gossipreg_sim.play
 from gossipreg.config import Settings
 from gossipreg.protocol.outputs import MemberChanged, Output
-from sim.cluster import Cluster
-from sim.oracles.oracle import Oracle
-from sim.play import marks_of, play
-from sim.process import Process
-from sim.scenario import Fault
-from sim.summary import as_document, as_lines
-from sim.trace import Step, Trace
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.oracles.oracle import Oracle
+from gossipreg_sim.play import marks_of, play
+from gossipreg_sim.process import Process
+from gossipreg_sim.scenario import Fault
+from gossipreg_sim.summary import as_document, as_lines
+from gossipreg_sim.trace import Step, Trace
 from tests.sim.making import scenario
 
 
-def told(outcome: sim.play.Outcome) -> str:
+def told(outcome: gossipreg_sim.play.Outcome) -> str:
     return "\n".join(as_lines(outcome, 0.5, "gossipreg sim run test --seed 1"))
 
 
@@ -108,7 +108,7 @@ class Nobody(Oracle):
 
 
 def test_violations_are_listed_counted_and_say_when_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sim.play, "ORACLES", (Nobody,))
+    monkeypatch.setattr(gossipreg_sim.play, "ORACLES", (Nobody,))
     outcome = play(scenario(nodes=6), 1)
     assert not outcome.is_good
     assert len(outcome.violations) == outcome.checks["Nobody"] == 36
@@ -130,7 +130,7 @@ class Raising(Oracle):
 
 
 def test_what_raises_in_a_play_says_in_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sim.play, "ORACLES", (Raising,))
+    monkeypatch.setattr(gossipreg_sim.play, "ORACLES", (Raising,))
     with pytest.raises(ZeroDivisionError) as error:
         play(scenario(), 8)
     assert error.value.__notes__ == ["in scenario test, seed 8, at 0.000000 s"]

@@ -13,10 +13,10 @@ from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Split
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFrame, Transmit
-from sim.cluster import Cluster
-from sim.conditions import Cut, Links
-from sim.process import Clock, Process
-from sim.world import World, ns
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.conditions import Cut, Links
+from gossipreg_sim.process import Clock, Process
+from gossipreg_sim.world import World, ns
 from tests.sim.making import believed, cluster, run_for
 
 

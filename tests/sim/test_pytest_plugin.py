@@ -17,7 +17,7 @@ Run = Callable[..., pytest.RunResult]
 
 SHORT = """
 import pytest
-from sim import Fault, Scenario
+from gossipreg_sim import Fault, Scenario
 
 def scenario(**parts):
     return Scenario(title="Short", nodes=3, warmup=2, duration=2, **parts)
@@ -31,7 +31,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run_it(text: str, *options: str) -> pytest.RunResult:
         pytester.makepyfile(test_mine=SHORT + text)
-        return pytester.runpytest("-p", "sim.pytest_plugin", "--strict-markers", *options)
+        return pytester.runpytest("-p", "gossipreg_sim.pytest_plugin", "--strict-markers", *options)
 
     return run_it
 
@@ -134,9 +134,10 @@ class TestMine:
 
 def test_a_suite_that_does_not_simulate_is_left_alone_and_pays_nothing() -> None:
     script = """
-import sys, sim.pytest_plugin
+import sys, gossipreg_sim.pytest_plugin
 heavy = {name for name in sys.modules if name.split(".")[0] in ("gossipreg", "msgpack", "cryptography", "trio")}
-assert not heavy and not {"sim.cluster", "sim.scenario", "sim.play"} & sys.modules.keys(), heavy
+lazy = {f"gossipreg_sim.{name}" for name in ("cluster", "scenario", "play")}
+assert not heavy and not lazy & sys.modules.keys(), heavy
 """
     subprocess.run([sys.executable, "-c", script], check=True)
 

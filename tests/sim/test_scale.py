@@ -11,11 +11,11 @@ import pytest
 
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.spreading.dissemination import Dissemination
-from sim.scale import crowd
-from sim.scale.crowd import Crowd, NeverHappened
-from sim.scale.measures import Rest, at_rest, burst, crash, join, parting, registration, silence
-from sim.scale.weight import weigh
-from sim.trace import Trace
+from gossipreg_sim.scale import crowd
+from gossipreg_sim.scale.crowd import Crowd, NeverHappened
+from gossipreg_sim.scale.measures import Rest, at_rest, burst, crash, join, parting, registration, silence
+from gossipreg_sim.scale.weight import weigh
+from gossipreg_sim.trace import Trace
 from tests.cli.conftest import Ran
 
 

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from gossipreg.config import Settings
-from sim.scenario import KINDS, Fault, Scenario, ScenarioError, Wiring, Workload, load, parse, shipped
+from gossipreg_sim.scenario import KINDS, Fault, Scenario, ScenarioError, Wiring, Workload, load, parse, shipped
 
 HEAD = 'title = "A test"\nnodes = 4\n'
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sim.scenario import Fault, Scenario, ScenarioError
-from sim.sense import sensible
+from gossipreg_sim.scenario import Fault, Scenario, ScenarioError
+from gossipreg_sim.sense import sensible
 
 HEAL = "and the heal comes at duration = 20"
 

@@ -12,10 +12,10 @@ from gossipreg.config import Settings
 from gossipreg.errors import InvalidSetting
 from gossipreg.fields import Number, Switch, Whole
 from gossipreg.model import Instance, Status
-from sim.cluster import Cluster
-from sim.network import Constant
-from sim.process import Process
-from sim.world import Endless, World, ns
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.network import Constant
+from gossipreg_sim.process import Process
+from gossipreg_sim.world import Endless, World, ns
 
 #: Events after which a play has shown enough: the shortest intervals make thousands in a second.
 EVENTS_MAX = 3_000

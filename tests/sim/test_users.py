@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 
 from gossipreg.model import Instance
-from sim.cluster import Cluster
-from sim.play import play
-from sim.scenario import Scenario, Workload
-from sim.users import Users
-from sim.world import ns
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.play import play
+from gossipreg_sim.scenario import Scenario, Workload
+from gossipreg_sim.users import Users
+from gossipreg_sim.world import ns
 from tests.sim.making import cluster, scenario
 
 BUSY = Workload(churn=2.0, policies=4.0, primaries=2.0)

@@ -1,4 +1,4 @@
-"""What is installed from a wheel is whole: the scenarios, both commands, and pytest's entry point."""
+"""What is installed from a wheel is whole: the scenarios, both commands, and a plugin for pytest that is opted into."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.scenario import shipped
+from gossipreg_sim.scenario import shipped
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,12 +36,23 @@ def test_an_installed_wheel_has_all_that_the_simulator_needs(tmp_path: Path) -> 
     [wheel] = tmp_path.glob("*.whl")
     run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", site, wheel, at=tmp_path)
 
-    where = run(python, "-c", "import sim; print(sim.__file__)", at=tmp_path, path=site)
+    where = run(python, "-c", "import gossipreg_sim; print(gossipreg_sim.__file__)", at=tmp_path, path=site)
     assert Path(where.strip()).is_relative_to(site)
     listed = run(python, site / "bin" / "gossipreg", "sim", "list", at=tmp_path, path=site)
     assert [line.split("\t")[0] for line in listed.splitlines()] == shipped()
-    assert run(python, "-m", "sim", "list", at=tmp_path, path=site) == listed
+    assert run(python, "-m", "gossipreg_sim", "list", at=tmp_path, path=site) == listed
     told = run(python, site / "bin" / "gossipreg", "sim", "run", "cold-start", at=tmp_path, path=site)
     assert "good: all that must hold held" in told
     (tmp_path / "test_mine.py").write_text(MINE)
-    assert "1 passed" in run(python, "-m", "pytest", "-q", "--gossipreg-seed", "3", at=tmp_path, path=site)
+    pytest_command = (python, "-m", "pytest", "-q", "-p", "gossipreg_sim.pytest_plugin", "--gossipreg-seed", "3")
+    assert "1 passed" in run(*pytest_command, at=tmp_path, path=site)
+
+    # A project with a module named `sim`, whose tests know nothing of ours.
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "sim.py").write_text("ANSWER = 42\n")
+    (theirs / "test_sim.py").write_text("import sim\n\ndef test_it():\n    assert sim.ANSWER == 42\n")
+    assert "1 passed" in run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", at=theirs, path=site)
+    assert {each.name for each in site.iterdir() if each.is_dir()} >= {"gossipreg", "gossipreg_sim"}
+    assert not (site / "sim").exists()
+    assert not (site / "tests").exists()

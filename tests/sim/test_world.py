@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.world import SECOND, World, ns
+from gossipreg_sim.world import SECOND, World, ns
 
 
 def test_events_happen_by_time_and_at_one_time_in_the_order_in_which_they_were_scheduled() -> None:

@@ -28,8 +28,8 @@ def diff(one: str, other: str, *, as_json: bool) -> int:
       gossipreg sim run split-brain --seed 1 --save before.trace
       gossipreg sim diff before.trace split-brain:1
     """
-    from sim.report import diff as telling  # what only this command needs
-    from sim.report.journal import journal_named
+    from gossipreg_sim.report import diff as telling  # what only this command needs
+    from gossipreg_sim.report.journal import journal_named
 
     found = telling.difference(journal_named(one), journal_named(other))
     if as_json:

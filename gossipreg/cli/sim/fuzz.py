@@ -20,8 +20,8 @@ from gossipreg.cli.asking import as_json
 from gossipreg.cli.page import command
 
 if TYPE_CHECKING:
-    from sim.fuzz.failures import Failure
-    from sim.fuzz.sweep import Sweep
+    from gossipreg_sim.fuzz.failures import Failure
+    from gossipreg_sim.fuzz.sweep import Sweep
 
 #: Seeds of a sweep that is told neither how many nor how long.
 _SEEDS: Final = 100
@@ -86,11 +86,11 @@ def fuzz(
       gossipreg sim fuzz --minutes 60 --from 10000 --json
       gossipreg sim fuzz --seeds 100000 --dask tcp://10.0.0.5:8786
     """
-    from sim.fuzz.cluster import dasked  # what only this command needs
-    from sim.fuzz.failures import Failure, directory
-    from sim.fuzz.pool import pooled
-    from sim.fuzz.sweep import Sweep, seeds_from
-    from sim.fuzz.verdict import verdict_of
+    from gossipreg_sim.fuzz.cluster import dasked  # what only this command needs
+    from gossipreg_sim.fuzz.failures import Failure, directory
+    from gossipreg_sim.fuzz.pool import pooled
+    from gossipreg_sim.fuzz.sweep import Sweep, seeds_from
+    from gossipreg_sim.fuzz.verdict import verdict_of
 
     number = _SEEDS if seeds is None and minutes is None else seeds
     work = partial(verdict_of, nodes=nodes, patience=patience)

@@ -41,8 +41,8 @@ def reproduce(experiment: str, *, quick: bool, ours: bool, jobs: int | None, see
       gossipreg sim reproduce swim --quick --json
       gossipreg sim reproduce rapid --jobs 8
     """
-    from sim.reproduce import lifeguard, rapid, swim  # what only this command needs
-    from sim.reproduce.labour import Order
+    from gossipreg_sim.reproduce import lifeguard, rapid, swim  # what only this command needs
+    from gossipreg_sim.reproduce.labour import Order
 
     flags = [*(["--quick"] if quick else []), *(["--ours"] if ours else []), *(["--seed", str(seed)] if seed else [])]
     again = " ".join(["gossipreg sim reproduce", experiment, *flags])

@@ -41,11 +41,11 @@ def run(scenario: str, seed: int, *, html: Path | None, plot: Path | None, save:
       gossipreg sim run split-brain --seed 1 --html split.html
       gossipreg sim run split-brain --plot split.svg
     """
-    from sim.play import play  # what only this command needs
-    from sim.report.recording import record
-    from sim.report.show import check_wishes, grant
-    from sim.scenario import load
-    from sim.summary import as_document, as_lines
+    from gossipreg_sim.play import play  # what only this command needs
+    from gossipreg_sim.report.recording import record
+    from gossipreg_sim.report.show import check_wishes, grant
+    from gossipreg_sim.scenario import load
+    from gossipreg_sim.summary import as_document, as_lines
 
     wishes = {"html": html, "plot": plot, "save": save}
     wanted = {what: path for what, path in wishes.items() if path is not None}

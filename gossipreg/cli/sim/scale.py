@@ -47,9 +47,9 @@ def scale(
       gossipreg sim scale --nodes 64 --nodes 128 --plots curves
       gossipreg sim scale --nodes 1000 --instances 1 --json
     """
-    from sim.report.files import check_file  # what only this command needs
-    from sim.scale.findings import findings_of, save_figures
-    from sim.scale.sweep import DEFAULT, Plan, sweep
+    from gossipreg_sim.report.files import check_file  # what only this command needs
+    from gossipreg_sim.scale.findings import findings_of, save_figures
+    from gossipreg_sim.scale.sweep import DEFAULT, Plan, sweep
 
     if plots is not None:
         check_file(plots / "scale-news.svg")

@@ -32,9 +32,9 @@ def why(scenario: str, node: str, subject: str, moment: float | None, seed: int,
       gossipreg sim why split-brain --seed 1 n0 n7 40
       gossipreg sim why rack.toml n0 n2 31.5 --json
     """
-    from sim.report import why as telling  # what only this command needs
-    from sim.report.recording import record
-    from sim.scenario import load
+    from gossipreg_sim.report import why as telling  # what only this command needs
+    from gossipreg_sim.report.recording import record
+    from gossipreg_sim.scenario import load
 
     loaded = load(scenario)
     telling.check_names(loaded, node, subject)

@@ -25,7 +25,7 @@ import trio.testing
 
 from gossipreg.config import Settings
 from gossipreg.model import Address
-from sim.world import SECOND
+from gossipreg_sim.world import SECOND
 from tests.sim.conformance.scene import address_of, latency, name_at
 
 #: How soon a byte that cannot get through is sent again (seconds), as in the simulator.

@@ -9,11 +9,11 @@ import attrs
 from gossipreg.config import Settings
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
-from sim.cluster import Cluster
-from sim.conditions import Cut, Links
-from sim.dice import Dice
-from sim.process import Process
-from sim.world import World, ns
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.conditions import Cut, Links
+from gossipreg_sim.dice import Dice
+from gossipreg_sim.process import Process
+from gossipreg_sim.world import World, ns
 from tests.sim.conformance.diary import Diary
 from tests.sim.conformance.scene import SEED, Scene, address_of, instance_of, latency
 

@@ -19,7 +19,7 @@ from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import _born, _Keys
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.sockets import Sockets
-from sim.world import EPOCH_MS, World
+from gossipreg_sim.world import EPOCH_MS, World
 from tests.sim.conformance.diary import Diary
 from tests.sim.conformance.memory import DatagramSocket, Factory, Listener, Wires
 from tests.sim.conformance.scene import SEED, Scene, address_of, instance_of

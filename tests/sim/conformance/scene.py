@@ -9,7 +9,7 @@ import attrs
 
 from gossipreg.model import Address, Instance
 from gossipreg.policy import Rule
-from sim.world import ns
+from gossipreg_sim.world import ns
 from tests.sim.conformance.diary import Diary
 
 #: What all dice of a scene are drawn from.

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from gossipreg.config import Settings
 from gossipreg.policy import Maintenance
 from gossipreg.runtime import driver
-from sim.world import EPOCH_MS
+from gossipreg_sim.world import EPOCH_MS
 from tests.sim.conformance.on_sim import play_on_sim
 from tests.sim.conformance.on_trio import play_on_trio
 from tests.sim.conformance.scene import Scene, scene

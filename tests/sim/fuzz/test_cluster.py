@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim.fuzz.cluster import DaskError, dasked
+from gossipreg_sim.fuzz.cluster import DaskError, dasked
 from tests.sim.fuzz.working import brief, plain
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-import sim
-from sim.fuzz.drawing import FAULTS_MAX, VALUES, drawn
-from sim.fuzz.occasions import OCCASIONS
-from sim.fuzz.sweep import SELDOM
-from sim.fuzz.writing import as_toml
-from sim.play import play
-from sim.scenario import KINDS, Fault
-from sim.spans import end_of_restart
+import gossipreg_sim
+from gossipreg_sim.fuzz.drawing import FAULTS_MAX, VALUES, drawn
+from gossipreg_sim.fuzz.occasions import OCCASIONS
+from gossipreg_sim.fuzz.sweep import SELDOM
+from gossipreg_sim.fuzz.writing import as_toml
+from gossipreg_sim.play import play
+from gossipreg_sim.scenario import KINDS, Fault
+from gossipreg_sim.spans import end_of_restart
 
 SOME = range(400)
 
@@ -116,8 +116,8 @@ def test_there_is_a_test_for_every_occasion() -> None:
 
 SCRIPT = """
 import hashlib
-from sim.fuzz.drawing import drawn
-from sim.fuzz.writing import as_toml
+from gossipreg_sim.fuzz.drawing import drawn
+from gossipreg_sim.fuzz.writing import as_toml
 print(hashlib.sha256("".join(as_toml(drawn(seed).scenario) for seed in range(50)).encode()).hexdigest())
 """
 
@@ -125,7 +125,7 @@ print(hashlib.sha256("".join(as_toml(drawn(seed).scenario) for seed in range(50)
 @pytest.mark.parametrize("hash_seed", ["0", "12345"])
 def test_the_hash_seed_of_python_changes_nothing(hash_seed: str) -> None:
     here = hashlib.sha256("".join(as_toml(drawn(seed).scenario) for seed in range(50)).encode()).hexdigest()
-    root = Path(sim.__file__).parent.parent
+    root = Path(gossipreg_sim.__file__).parents[2]
     environment = os.environ | {"PYTHONHASHSEED": hash_seed}
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=root, env=environment, capture_output=True, text=True, check=True

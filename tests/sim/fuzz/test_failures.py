@@ -8,11 +8,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from sim.fuzz.drawing import Drawn, drawn
-from sim.fuzz.failures import Failure, FailuresError, directory
-from sim.fuzz.verdict import Verdict, judged
-from sim.play import play
-from sim.scenario import Fault, load
+from gossipreg_sim.fuzz.drawing import Drawn, drawn
+from gossipreg_sim.fuzz.failures import Failure, FailuresError, directory
+from gossipreg_sim.fuzz.verdict import Verdict, judged
+from gossipreg_sim.play import play
+from gossipreg_sim.scenario import Fault, load
 from tests.sim.making import scenario
 
 #: A cluster that is given no time to agree after the heal.

@@ -62,7 +62,7 @@ def test_without_dask_it_is_one_line(run: Callable[..., Ran], monkeypatch: pytes
 
 
 def test_an_interrupt_ends_it_with_one_line_and_no_process_left(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sim", "fuzz", "--seeds", "100000", *QUICK, "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "gossipreg_sim", "fuzz", "--seeds", "100000", *QUICK, "--out", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         if not children.exists():

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from sim.fuzz.patience import Patience, TookTooLong
-from sim.play import play
-from sim.scenario import Scenario
+from gossipreg_sim.fuzz.patience import Patience, TookTooLong
+from gossipreg_sim.play import play
+from gossipreg_sim.scenario import Scenario
 
 BRIEF = Scenario(name="brief", title="Brief", nodes=3, warmup=2.0, duration=1.0)
 

@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from sim.fuzz import pool
-from sim.fuzz.pool import pooled
+from gossipreg_sim.fuzz import pool
+from gossipreg_sim.fuzz.pool import pooled
 from tests.sim.fuzz.working import brief, deadly, endless, plain, stopped_for_a_while
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.play import play
-from sim.scenario import load
+from gossipreg_sim.play import play
+from gossipreg_sim.scenario import load
 
 FILES = sorted((Path(__file__).parents[1] / "regressions").glob("*.toml"))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import sim
-from sim.fuzz.drawing import drawn
-from sim.fuzz.shrinking import shrunk
-from sim.scenario import Fault, Scenario, Wiring, Workload
+import gossipreg_sim
+from gossipreg_sim.fuzz.drawing import drawn
+from gossipreg_sim.fuzz.shrinking import shrunk
+from gossipreg_sim.scenario import Fault, Scenario, Wiring, Workload
 
 LARGE = Scenario(
     name="large",
@@ -117,5 +117,5 @@ def test_whatever_is_drawn_can_be_made_small(seed: int) -> None:
 
 
 def test_hypothesis_is_loaded_only_to_shrink() -> None:
-    script = "import sys, sim.fuzz.failures, sim.fuzz.pool; sys.exit('hypothesis' in sys.modules)"
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(sim.__file__).parent.parent)
+    script = "import sys, gossipreg_sim.fuzz.failures, gossipreg_sim.fuzz.pool; sys.exit('hypothesis' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(gossipreg_sim.__file__).parents[2])

@@ -7,11 +7,11 @@ from typing import NoReturn
 
 import pytest
 
-from sim.fuzz import verdict as module
-from sim.fuzz.drawing import drawn
-from sim.fuzz.verdict import judged, verdict_of
-from sim.play import ORACLES, play
-from sim.scenario import Fault, Scenario
+from gossipreg_sim.fuzz import verdict as module
+from gossipreg_sim.fuzz.drawing import drawn
+from gossipreg_sim.fuzz.verdict import judged, verdict_of
+from gossipreg_sim.play import ORACLES, play
+from gossipreg_sim.scenario import Fault, Scenario
 from tests.sim.making import scenario
 
 QUIET = Scenario(name="quiet", title="Quiet", nodes=3, warmup=2.0, duration=1.0)

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.config import Settings
-from sim.fuzz.drawing import drawn
-from sim.fuzz.writing import as_toml
-from sim.marks import known_marks
-from sim.scenario import KINDS, WIRINGS, Fault, Scenario, Wiring, Workload, load, parse, shipped
-from sim.sense import sensible
+from gossipreg_sim.fuzz.drawing import drawn
+from gossipreg_sim.fuzz.writing import as_toml
+from gossipreg_sim.marks import known_marks
+from gossipreg_sim.scenario import KINDS, WIRINGS, Fault, Scenario, Wiring, Workload, load, parse, shipped
+from gossipreg_sim.sense import sensible
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 times = st.floats(0, 1000) | st.integers(0, 1000).map(float)

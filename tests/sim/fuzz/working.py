@@ -6,8 +6,8 @@ import os
 import select
 import signal
 
-from sim.fuzz.verdict import Verdict, judged
-from sim.scenario import Scenario
+from gossipreg_sim.fuzz.verdict import Verdict, judged
+from gossipreg_sim.scenario import Scenario
 
 
 def plain(seed: int) -> Verdict:

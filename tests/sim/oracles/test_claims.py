@@ -9,8 +9,8 @@ from gossipreg.model import Status
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.outputs import MemberChanged
 from gossipreg.protocol.wire.messages import pack
-from sim.cluster import Cluster
-from sim.oracles.claims import Answers, Claims
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.oracles.claims import Answers, Claims
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

@@ -6,8 +6,8 @@ import pytest
 
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.exchange import Exchange
-from sim.play import Outcome
-from sim.scenario import Fault, Scenario, Workload
+from gossipreg_sim.play import Outcome
+from gossipreg_sim.scenario import Fault, Scenario, Workload
 
 LOST = Scenario(
     title="Packets lost",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sim.healing import Heal
-from sim.oracles.healing import Healing
+from gossipreg_sim.healing import Heal
+from gossipreg_sim.oracles.healing import Healing
 from tests.sim.oracles.watching import texts, watched
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossipreg.protocol.outputs import OpenStream, Transmit
-from sim.oracles.idle import IdleLoad
+from gossipreg_sim.oracles.idle import IdleLoad
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import offer, texts, watched
 

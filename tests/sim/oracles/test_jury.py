@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import attrs
 
 from gossipreg.protocol.outputs import MemberChanged, Output, Transmit
-from sim.oracles.jury import Jury
-from sim.oracles.oracle import Oracle
-from sim.oracles.stage import Stage
-from sim.process import Process
+from gossipreg_sim.oracles.jury import Jury
+from gossipreg_sim.oracles.oracle import Oracle
+from gossipreg_sim.oracles.stage import Stage
+from gossipreg_sim.process import Process
 from tests.sim.making import cluster, run_for, scenario
 
 

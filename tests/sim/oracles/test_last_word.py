@@ -11,9 +11,9 @@ from gossipreg.policy import Split
 from gossipreg.protocol.outputs import PoliciesChanged
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.policies import Policies, Word
-from sim.cluster import Cluster
-from sim.oracles.last_word import LastWord
-from sim.process import Process
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.oracles.last_word import LastWord
+from gossipreg_sim.process import Process
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

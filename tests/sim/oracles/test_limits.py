@@ -7,7 +7,7 @@ import pytest
 from gossipreg import limits
 from gossipreg.model import Address
 from gossipreg.protocol.outputs import SendFrame, Transmit
-from sim.oracles.limits import Bounds
+from gossipreg_sim.oracles.limits import Bounds
 from tests.sim.oracles.watching import texts, watched
 
 ADDRESS = Address("198.18.0.9", 7940)

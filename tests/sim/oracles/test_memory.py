@@ -7,8 +7,8 @@ import attrs
 from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.outputs import MemberChanged
-from sim.oracles.memory import Memory
-from sim.scenario import Fault
+from gossipreg_sim.oracles.memory import Memory
+from gossipreg_sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

@@ -6,8 +6,8 @@ import pytest
 
 from gossipreg.model import Status
 from gossipreg.protocol.outputs import MemberChanged
-from sim.oracles.mistakes import FalsePositives, Quality, miss_rate
-from sim.scenario import Fault, Wiring
+from gossipreg_sim.oracles.mistakes import FalsePositives, Quality, miss_rate
+from gossipreg_sim.scenario import Fault, Wiring
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

@@ -9,9 +9,9 @@ import pytest
 
 from gossipreg.model import FENCED, PRIMARY, Instance
 from gossipreg.protocol.outputs import InstancesChanged
-from sim.cluster import Cluster
-from sim.oracles.primaries import Primaries
-from sim.process import Process
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.oracles.primaries import Primaries
+from gossipreg_sim.process import Process
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import offer, texts, watched
 

@@ -7,7 +7,7 @@ import attrs
 from gossipreg.model import Address, Status
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import MemberChanged
-from sim.oracles.ranks import Ranks
+from gossipreg_sim.oracles.ranks import Ranks
 from tests.sim.oracles.watching import texts, watched
 
 RUMOR = Rumor("n9", 1_000, 3, Status.SUSPECT, Address("198.18.0.9", 7940), "")

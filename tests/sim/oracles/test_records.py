@@ -6,7 +6,7 @@ import attrs
 
 from gossipreg.protocol.outputs import InstancesChanged
 from gossipreg.protocol.registry.registry import Registry
-from sim.oracles.records import NoResurrection, SingleWriter
+from gossipreg_sim.oracles.records import NoResurrection, SingleWriter
 from tests.sim.oracles.watching import offer, texts, watched
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gossipreg.model import Status
-from sim.cluster import Cluster
-from sim.oracles.restarts import Restarts
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.oracles.restarts import Restarts
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

@@ -12,9 +12,9 @@ from gossipreg.protocol.outputs import MemberChanged
 from gossipreg.protocol.spreading.reconcile import End
 from gossipreg.protocol.talks import Purpose
 from gossipreg.protocol.wire.messages import pack
-from sim.cluster import Cluster
-from sim.oracles.returns import Returns, penance
-from sim.scenario import Fault
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.oracles.returns import Returns, penance
+from gossipreg_sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

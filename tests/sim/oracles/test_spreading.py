@@ -9,8 +9,8 @@ import pytest
 
 from gossipreg.config import Settings
 from gossipreg.policy import Split
-from sim.oracles.spreading import Spreading, epidemic
-from sim.scenario import Fault
+from gossipreg_sim.oracles.spreading import Spreading, epidemic
+from gossipreg_sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import offer, texts, watched
 

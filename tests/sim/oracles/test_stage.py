@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sim.oracles.stage import Stage
-from sim.scenario import Fault
-from sim.world import ns
+from gossipreg_sim.oracles.stage import Stage
+from gossipreg_sim.scenario import Fault
+from gossipreg_sim.world import ns
 from tests.sim.making import scenario
 
 

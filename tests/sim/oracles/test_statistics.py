@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.oracles.statistics import mean_between, percentile, wilson
+from gossipreg_sim.oracles.statistics import mean_between, percentile, wilson
 
 
 @given(st.integers(1, 10_000), st.data())

@@ -10,9 +10,9 @@ import pytest
 from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.outputs import MemberChanged
-from sim.cluster import Cluster
-from sim.oracles.staying import Stays
-from sim.scenario import Fault
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.oracles.staying import Stays
+from gossipreg_sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

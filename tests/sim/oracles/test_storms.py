@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gossipreg.protocol.outputs import MemberChanged, Transmit
 from gossipreg.protocol.wire.messages import pack
-from sim.oracles.storms import Storm, sends_budget
+from gossipreg_sim.oracles.storms import Storm, sends_budget
 from tests.sim.oracles.watching import offer, texts, watched
 
 

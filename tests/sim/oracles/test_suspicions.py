@@ -6,8 +6,8 @@ import pytest
 
 from gossipreg.config import Settings
 from gossipreg.protocol.membership.suspicion import Suspicion
-from sim.cluster import Cluster
-from sim.oracles.suspicions import SuspicionTimes, suspicion_time
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.oracles.suspicions import SuspicionTimes, suspicion_time
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

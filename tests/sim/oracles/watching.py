@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 from gossipreg.config import Settings
 from gossipreg.model import Instance
-from sim.cluster import Cluster
-from sim.oracles.jury import Jury
-from sim.oracles.oracle import Oracle
-from sim.oracles.stage import Stage
-from sim.scenario import Fault
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.oracles.jury import Jury
+from gossipreg_sim.oracles.oracle import Oracle
+from gossipreg_sim.oracles.stage import Stage
+from gossipreg_sim.scenario import Fault
 from tests.sim.making import cluster, run_for, scenario
 
 _Judge = TypeVar("_Judge", bound=Oracle)

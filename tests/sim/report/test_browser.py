@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.report.page import page_of
-from sim.report.recording import Recording
+from gossipreg_sim.report.page import page_of
+from gossipreg_sim.report.recording import Recording
 from tests.sim.report.browser import Browser, browser, found
 
 pytestmark = pytest.mark.peer

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from gossipreg.model import Status
-from sim.cluster import Cluster
-from sim.play import play
-from sim.report import heat as heat_module
-from sim.report import packing
-from sim.report.curves import curves_of, sides_of, worst_moment
-from sim.report.heat import Cell, Heat, heat_of
-from sim.report.recording import Recording
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.play import play
+from gossipreg_sim.report import heat as heat_module
+from gossipreg_sim.report import packing
+from gossipreg_sim.report.curves import curves_of, sides_of, worst_moment
+from gossipreg_sim.report.heat import Cell, Heat, heat_of
+from gossipreg_sim.report.recording import Recording
 from tests.sim.report.conftest import STORMY
 
 

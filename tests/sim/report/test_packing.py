@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.report import packing
+from gossipreg_sim.report import packing
 
 NUMBERS = st.lists(st.integers(0, 2**53))
 

@@ -9,11 +9,11 @@ from typing import Any
 import attrs
 import pytest
 
-from sim.report import packing
-from sim.report.heat import Cell, heat_of
-from sim.report.page import page_of
-from sim.report.recording import Recording
-from sim.report.traffic import Freight
+from gossipreg_sim.report import packing
+from gossipreg_sim.report.heat import Cell, heat_of
+from gossipreg_sim.report.page import page_of
+from gossipreg_sim.report.recording import Recording
+from gossipreg_sim.report.traffic import Freight
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sim.report import svg
-from sim.report.plots import check_plot, figure_of, save_plot
-from sim.report.recording import Recording
-from sim.scenario import ScenarioError
+from gossipreg_sim.report import svg
+from gossipreg_sim.report.plots import check_plot, figure_of, save_plot
+from gossipreg_sim.report.recording import Recording
+from gossipreg_sim.scenario import ScenarioError
 
 NS = "{http://www.w3.org/2000/svg}"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sim.play import play
-from sim.report.recording import Recording, messages_of
+from gossipreg_sim.play import play
+from gossipreg_sim.report.recording import Recording, messages_of
 from tests.sim.report.conftest import STORMY
 
 

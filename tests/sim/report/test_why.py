@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from sim.report.recording import Recording, record
-from sim.report.why import Answer, as_document, as_lines, why, worst_belief
-from sim.scenario import Fault, ScenarioError
+from gossipreg_sim.report.recording import Recording, record
+from gossipreg_sim.report.why import Answer, as_document, as_lines, why, worst_belief
+from gossipreg_sim.scenario import Fault, ScenarioError
 from tests.sim.making import scenario
 
 

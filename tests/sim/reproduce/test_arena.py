@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gossipreg.model import Status
-from sim.conditions import Cut, Links
-from sim.reproduce.arena import Arena
-from sim.reproduce.profiles import LIFEGUARD, OURS, SWIM
+from gossipreg_sim.conditions import Cut, Links
+from gossipreg_sim.reproduce.arena import Arena
+from gossipreg_sim.reproduce.profiles import LIFEGUARD, OURS, SWIM
 
 
 def test_all_know_all_from_the_start() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gossipreg.model import Status
-from sim.reproduce.arena import Arena
-from sim.reproduce.block import HANDLING, Block
-from sim.reproduce.profiles import OURS, SWIM
+from gossipreg_sim.reproduce.arena import Arena
+from gossipreg_sim.reproduce.block import HANDLING, Block
+from gossipreg_sim.reproduce.profiles import OURS, SWIM
 
 
 def believed(arena: Arena, observer: str, subject: str) -> Status:

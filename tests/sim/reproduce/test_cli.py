@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sim.reproduce import swim
+from gossipreg_sim.reproduce import swim
 from tests.cli.conftest import Ran
 
 

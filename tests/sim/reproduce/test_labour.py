@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.reproduce.labour import Order, work
+from gossipreg_sim.reproduce.labour import Order, work
 
 
 def square(number: int) -> int:

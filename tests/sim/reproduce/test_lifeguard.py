@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from sim.reproduce.labour import Order
-from sim.reproduce.lifeguard import FULL, QUICK, Grid, Run, play, reproduce, runs_of
-from sim.reproduce.profiles import COMPARED, LIFEGUARD, OURS, SWIM, Profile
-from sim.reproduce.published import LIFEGUARD_RUNS
+from gossipreg_sim.reproduce.labour import Order
+from gossipreg_sim.reproduce.lifeguard import FULL, QUICK, Grid, Run, play, reproduce, runs_of
+from gossipreg_sim.reproduce.profiles import COMPARED, LIFEGUARD, OURS, SWIM, Profile
+from gossipreg_sim.reproduce.published import LIFEGUARD_RUNS
 
 ORDER = Order(ours=True, seed=0, jobs=1, command="again", progress=lambda _done, _of: None)
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import attrs
 
 from gossipreg.config import Settings
-from sim.reproduce.profiles import BUDDY, COMPARED, LHA_PROBE, LHA_SUSPICION, LIFEGUARD, MEMBERLIST, OURS, SWIM
+from gossipreg_sim.reproduce.profiles import (
+    BUDDY,
+    COMPARED,
+    LHA_PROBE,
+    LHA_SUSPICION,
+    LIFEGUARD,
+    MEMBERLIST,
+    OURS,
+    SWIM,
+)
 
 
 def differences(one: Settings, other: Settings) -> set[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sim.reproduce.labour import Order
-from sim.reproduce.profiles import MEMBERLIST, OURS
-from sim.reproduce.rapid import Bootstrap, Plan, Run, Stability, play, reproduce
+from gossipreg_sim.reproduce.labour import Order
+from gossipreg_sim.reproduce.profiles import MEMBERLIST, OURS
+from gossipreg_sim.reproduce.rapid import Bootstrap, Plan, Run, Stability, play, reproduce
 
 
 def test_members_that_join_at_once_come_to_see_all() -> None:

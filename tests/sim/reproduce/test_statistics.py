@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.reproduce.statistics import interval, mean, percent, quantile
+from gossipreg_sim.reproduce.statistics import interval, mean, percent, quantile
 
 
 def test_a_quantile_is_the_value_of_the_nearest_rank() -> None:

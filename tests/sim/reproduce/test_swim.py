@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sim.reproduce.labour import Order
-from sim.reproduce.profiles import SWIM, SWIM_WITHOUT_SUSPICION, Profile
-from sim.reproduce.statistics import mean
-from sim.reproduce.swim import Plan, Run, play, reproduce
+from gossipreg_sim.reproduce.labour import Order
+from gossipreg_sim.reproduce.profiles import SWIM, SWIM_WITHOUT_SUSPICION, Profile
+from gossipreg_sim.reproduce.statistics import mean
+from gossipreg_sim.reproduce.swim import Plan, Run, play, reproduce
 
 
 def test_the_load_is_two_messages_a_member_and_period() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sim.reproduce.tables import Findings, Table, triple
+from gossipreg_sim.reproduce.tables import Findings, Table, triple
 
 TABLE = Table("Title", ("who", "count", "share"), (("a", 12_345, 1.5), ("longer", 1, None)), "a note")
 

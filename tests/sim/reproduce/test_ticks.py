@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from gossipreg.protocol.spreading.dissemination import Topic
-from sim.reproduce.profiles import SWIM
-from sim.reproduce.ticks import TICK, Ticks
+from gossipreg_sim.reproduce.profiles import SWIM
+from gossipreg_sim.reproduce.ticks import TICK, Ticks
 
 
 def mill(next_tick: float = 0.1) -> Ticks:

@@ -1,9 +1,0 @@
-"""Knows that `python -m sim` is `gossipreg sim`."""
-
-from __future__ import annotations
-
-import sys
-
-from gossipreg.cli import main
-
-main(["sim", *sys.argv[1:]])

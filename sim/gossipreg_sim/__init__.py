@@ -1,0 +1,68 @@
+"""Clusters of the production protocol on a virtual clock and network: partitions, pauses and liars, from a seed.
+
+Say what happens to a cluster, play it, and look at what came of it:
+
+>>> from gossipreg_sim import Fault, Scenario
+>>> split = Scenario(
+...     title="Two and three nodes lose sight of each other for half a minute",
+...     nodes=5,
+...     duration=30,
+...     faults=[Fault(kind="cut", nodes=["n0", "n1"])],
+... )
+>>> outcome = split.play(seed=7)
+>>> outcome.is_good, outcome.violations
+(True, ())
+>>> outcome.marks["revived"] > 0
+True
+
+Or drive a cluster by hand:
+
+>>> from gossipreg_sim import Cluster, World, ns
+>>> cluster = Cluster(World(seed=1))
+>>> for name in ("a", "b", "c"):
+...     _ = cluster.start(name, seeds=["a"] if name != "a" else [])
+>>> cluster.world.run(until=ns(2.0))
+>>> [str(rumor.name) for rumor in cluster.processes["a"].engine.members]
+['a', 'b', 'c']
+
+In a file it is the same scenario in TOML, which `load` reads; docs/simulator.md tells all.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from gossipreg_sim.cluster import Cluster
+    from gossipreg_sim.play import Outcome
+    from gossipreg_sim.scenario import Fault, Scenario, ScenarioError, Wiring, Workload, load, shipped
+    from gossipreg_sim.world import World, ns
+
+__all__ = [
+    "Cluster",
+    "Fault",
+    "Outcome",
+    "Scenario",
+    "ScenarioError",
+    "Wiring",
+    "Workload",
+    "World",
+    "load",
+    "ns",
+    "shipped",
+]
+
+_HOMES: Final = {
+    "Cluster": "gossipreg_sim.cluster",
+    "Outcome": "gossipreg_sim.play",
+    "World": "gossipreg_sim.world",
+    "ns": "gossipreg_sim.world",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for when it is first asked for: pytest imports this package even where it is not used."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "gossipreg_sim.scenario")), name)

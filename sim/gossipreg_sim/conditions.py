@@ -1,0 +1,207 @@
+"""Knows what can be wrong with a link: cut, lossy, slow, narrow, repeating, reordering, spoiling."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import attrs
+
+from gossipreg_sim.dice import Dice
+from gossipreg_sim.network import Latency, Parcel
+from gossipreg_sim.world import SECOND, ns
+
+#: Bytes that a kernel sends of a stream at a time, unless it is told to send less.
+_SEGMENT = 1400
+
+
+@attrs.frozen
+class Links:
+    """The links from some nodes to others, the way back included or not."""
+
+    senders: Collection[str]
+    receivers: Collection[str]
+    both_ways: bool = True
+
+    def covers(self, sender: str, receiver: str) -> bool:
+        """Whether the link is among them."""
+        if sender in self.senders and receiver in self.receivers:
+            return True
+        return self.both_ways and sender in self.receivers and receiver in self.senders
+
+
+@attrs.frozen
+class _OnLinks:
+    links: Links
+
+    def covers(self, sender: str, receiver: str) -> bool:
+        """Whether it holds from ``sender`` to ``receiver``."""
+        return self.links.covers(sender, receiver)
+
+
+@attrs.frozen
+class Cut(_OnLinks):
+    """Nothing gets through."""
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+        """Lose the packet."""
+        parcel.lose()
+
+
+@attrs.frozen
+class FlipFlop(_OnLinks):
+    """Nothing gets through for ``off`` seconds, everything for ``on`` seconds, over and over (Rapid's experiment)."""
+
+    off: float
+    on: float
+    started: int = 0  # ns
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+        """Lose the packet in the bad half."""
+        if (now - self.started) % ns(self.off + self.on) < ns(self.off):
+            parcel.lose()
+
+
+@attrs.frozen
+class Loss(_OnLinks):
+    """Each packet is lost with this probability."""
+
+    probability: float
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+        """Lose the packet, perhaps."""
+        if dice.chance(self.probability):
+            parcel.lose()
+
+
+@attrs.frozen
+class UdpLoss(Loss):
+    """Each packet is lost with this probability; streams pass."""
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:
+        """Lose the packet, perhaps."""
+        if not parcel.on_stream:
+            super().touch(parcel, link, dice, now)
+
+
+@attrs.frozen
+class TcpLoss(Loss):
+    """Each segment of a stream is lost with this probability; packets pass."""
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:
+        """Lose the segment, perhaps."""
+        if parcel.on_stream:
+            super().touch(parcel, link, dice, now)
+
+
+@attrs.frozen
+class Mtu(_OnLinks):
+    """A black hole for what is larger than ``size`` bytes, packets and segments alike."""
+
+    size: int
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+        """Lose what is too large."""
+        parcel.copies = [
+            (delay, data) for delay, data in parcel.copies if min(len(data), parcel.segment or _SEGMENT) <= self.size
+        ]
+
+
+@attrs.define
+class Bursts(_OnLinks):
+    """Losses that come together: Gilbert and Elliott's chain of a good and a bad state, each with its own loss."""
+
+    to_bad: float  # probability, at each packet in the good state, of turning bad
+    to_good: float
+    loss_good: float = 0.0
+    loss_bad: float = 1.0
+    _bad: dict[tuple[str, str], bool] = attrs.field(factory=dict)
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+        """Move the link's chain one step, then lose the packet, perhaps."""
+        bad = self._bad.get(link, False)
+        if dice.chance(self.to_good if bad else self.to_bad):
+            bad = not bad
+        self._bad[link] = bad
+        if dice.chance(self.loss_bad if bad else self.loss_good):
+            parcel.lose()
+
+
+@attrs.frozen
+class Duplication(_OnLinks):
+    """Some packets arrive twice, the second up to ``spread`` seconds later."""
+
+    probability: float
+    spread: float = 0.05
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+        """Add a copy, perhaps."""
+        again = [(delay + ns(dice.random() * self.spread), data) for delay, data in parcel.copies]
+        if dice.chance(self.probability):
+            parcel.copies += again
+
+
+@attrs.frozen
+class Reordering(_OnLinks):
+    """Some packets are held back for up to ``spread`` seconds, so that later ones overtake them."""
+
+    probability: float
+    spread: float = 0.05
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+        """Hold the packet back, perhaps."""
+        if dice.chance(self.probability):
+            extra = ns(dice.random() * self.spread)
+            parcel.copies = [(delay + extra, data) for delay, data in parcel.copies]
+
+
+@attrs.frozen
+class Delay(_OnLinks):
+    """Everything takes longer."""
+
+    extra: Latency
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+        """Delay the packet."""
+        extra = self.extra.draw(*link, dice)
+        parcel.copies = [(delay + extra, data) for delay, data in parcel.copies]
+
+
+@attrs.define
+class Narrow(_OnLinks):
+    """A link of so many bytes a second with a buffer in front of it; what the buffer cannot hold is lost."""
+
+    bytes_per_second: float
+    buffer: int = 65_536  # bytes
+    _free_at: dict[tuple[str, str], int] = attrs.field(factory=dict)  # ns
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+        """Queue the packet behind those before it."""
+        passed = []
+        for delay, data in parcel.copies:
+            start = max(now, self._free_at.get(link, 0))
+            waiting = (start - now) * self.bytes_per_second / SECOND
+            if waiting + len(data) > self.buffer:
+                continue
+            done = start + ns(len(data) / self.bytes_per_second)
+            self._free_at[link] = done
+            passed.append((delay + done - now, data))
+        parcel.copies = passed
+
+
+@attrs.frozen
+class BitFlips(_OnLinks):
+    """Some packets arrive with one bit wrong."""
+
+    probability: float
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+        """Spoil the packet, perhaps."""
+        if dice.chance(self.probability):
+            parcel.copies = [(delay, _flipped(data, dice)) for delay, data in parcel.copies]
+
+
+def _flipped(data: bytes, dice: Dice) -> bytes:
+    place = dice.below(len(data) * 8)
+    spoilt = bytearray(data)
+    spoilt[place // 8] ^= 1 << place % 8
+    return bytes(spoilt)

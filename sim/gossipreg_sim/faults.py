@@ -1,0 +1,340 @@
+"""Knows how each fault of a scenario is done to a cluster, and undone."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.model import Address
+from gossipreg.protocol.wire.sealing import AesGcmSeal
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.conditions import (
+    BitFlips,
+    Bursts,
+    Cut,
+    Delay,
+    Duplication,
+    FlipFlop,
+    Links,
+    Loss,
+    Mtu,
+    Narrow,
+    Reordering,
+    TcpLoss,
+    UdpLoss,
+)
+from gossipreg_sim.dice import Dice
+from gossipreg_sim.network import Condition, Constant, Exponential
+from gossipreg_sim.process import Process
+from gossipreg_sim.scenario import Fault, Scenario
+from gossipreg_sim.spans import is_for_good
+from gossipreg_sim.trace import Trace
+from gossipreg_sim.world import EPOCH_MS, ns
+
+#: Packets remembered for a replay, per fault.
+_TAPE = 256
+
+#: How long a node that has said goodbye stays, so that the word spreads (seconds).
+_FAREWELL = 1.0
+
+
+_Taped = tuple[int, bytes, Address]  # when (ns), what, where to
+
+
+def chosen(words: tuple[str, ...], scenario: Scenario, dice: Dice) -> list[str]:
+    """The nodes that ``words`` name: a name, ``*``, ``zone:zone-1``, ``random:3``, ``first:3``, ``last:3``.
+
+    Each word draws from dice of its own, and names somebody: the scenario has been checked.
+    """
+    names: dict[str, None] = {}
+    everybody = scenario.node_names
+    for word in words:
+        how, _, which = word.partition(":")
+        if word == "*":
+            names.update(dict.fromkeys(everybody))
+        elif how == "zone":
+            names.update((name, None) for name in everybody if scenario.zone_of(name) == which)
+        elif how == "random":
+            names.update(dict.fromkeys(dice.fork().sample(everybody, int(which))))
+        elif how == "first":
+            names.update(dict.fromkeys(everybody[: int(which)]))
+        elif how == "last":
+            names.update(dict.fromkeys(everybody[-int(which) :]))
+        else:
+            names[word] = None
+    return list(names)
+
+
+@attrs.define
+class Faults:
+    """The faults of a scenario, as things done to a cluster at their times."""
+
+    scenario: Scenario
+    cluster: Cluster
+    trace: Trace
+    stop_at: int  # ns, when the heal begins
+    restarted: list[str] = attrs.field(factory=list)
+    _down_until: dict[str, float] = attrs.field(factory=dict)  # ns: nobody starts the node before, whoever asks
+
+    def plan(self, start: int) -> None:
+        """Put every fault on the world's agenda; ``start`` (ns) is when the faults begin to count."""
+        for fault in self.scenario.faults:
+            purpose = f"fault {fault.name}"
+            dice = self.cluster.world.dice(purpose)
+            nodes = chosen(fault.nodes, self.scenario, dice)
+            begins = start + ns(fault.at)
+            ends = self._by_heal(begins + ns(fault.lasts)) if fault.lasts else self.stop_at
+            condition = self._condition(fault, nodes, chosen(fault.to, self.scenario, dice), begins)
+            if condition is not None:
+                self._condition_between(purpose, fault, condition, begins, ends)
+            else:
+                self._done_to(fault, nodes, dice, begins, ends)
+
+    def _by_heal(self, when: int) -> int:
+        return min(self.stop_at, when)
+
+    # Links
+
+    def _condition(self, fault: Fault, nodes: list[str], to: list[str], begins: int) -> Condition | None:
+        """What the fault is to links; None when it is none of theirs."""
+        across = Links(frozenset(nodes), frozenset([name for name in to if name not in nodes] or to), fault.both_ways)
+        around = Links(frozenset(nodes), frozenset(to), fault.both_ways)
+        extra = Exponential(fault.seconds, fault.spread) if fault.spread else Constant(fault.seconds)
+        made: dict[str, Callable[[], Condition]] = {
+            "cut": lambda: Cut(across),
+            "flip-flop": lambda: FlipFlop(across, fault.off, fault.on, begins),
+            "loss": lambda: Loss(around, fault.probability),
+            "udp-only-loss": lambda: UdpLoss(around, fault.probability),
+            "tcp-only-loss": lambda: TcpLoss(around, fault.probability),
+            "mtu": lambda: Mtu(around, fault.size),
+            "bursts": lambda: Bursts(around, fault.probability, fault.spread),
+            "duplicate": lambda: Duplication(around, fault.probability, fault.spread),
+            "reorder": lambda: Reordering(around, fault.probability, fault.spread),
+            "delay": lambda: Delay(around, extra),
+            "narrow": lambda: Narrow(around, fault.rate, fault.buffer),
+            "bit-flips": lambda: BitFlips(around, fault.probability),
+        }
+        make = made.get(fault.kind)
+        return None if make is None else make()
+
+    def _condition_between(self, name: str, fault: Fault, condition: Condition, begins: int, ends: int) -> None:
+        def begin() -> None:
+            self._note(fault, "begins")
+            self.cluster.network.begin(name, condition)
+
+        def end() -> None:
+            self._note(fault, "ends")
+            self.cluster.network.end(name)
+
+        self.cluster.world.at(begins, begin)
+        if not fault.permanent:
+            self.cluster.world.at(ends, end)
+
+    def _note(self, fault: Fault, what: str, about: str = "") -> None:
+        self.trace.note(self.cluster.world.now, "", f"{fault.kind} {what}", about)
+
+    # Processes and hosts
+
+    def _done_to(self, fault: Fault, nodes: list[str], dice: Dice, begins: int, ends: int) -> None:
+        acts: dict[str, Callable[[str, float], None]] = {
+            "crash": lambda name, until: self._crash(name, until, host=False),
+            "crash-host": lambda name, until: self._crash(name, until, host=True),
+            "leave": self._leave,
+        }
+        world = self.cluster.world
+        back_at = math.inf if is_for_good(fault) else ends
+        for place, name in enumerate(nodes):
+            match fault.kind:
+                case "crash" | "crash-host" | "leave":
+                    world.at(begins, partial(acts[fault.kind], name, back_at))
+                    if not is_for_good(fault):
+                        world.at(ends, partial(self._start, name, disk=fault.disk))
+                case "restart":
+                    when = begins + place * ns(fault.every)
+                    back = when + ns(fault.seconds)  # before the heal: the scenario has been checked
+                    world.at(when, partial(self._crash, name, back, host=False))
+                    world.at(back, partial(self._start, name, disk=fault.disk, port=fault.port or None))
+                case "freeze" | "block":
+                    self._pauses(fault, name, begins, ends)
+                case "slow":
+                    world.at(begins, partial(self._slow, name, ns(fault.seconds)))
+                    world.at(ends, partial(self._slow, name, 0))
+                case "output-rejected":
+                    world.at(begins, partial(self._reject, fault, name))
+                    world.at(ends, partial(self._accept, fault, name))
+                case "clock-skew":
+                    self._between(fault, partial(self._skew, name), fault.seconds, begins, ends)
+                case "clock-skew-at-start":
+                    self._skew(name, fault.seconds)  # nothing has run yet: before its first life begins
+                    world.at(ends, partial(self._skew, name, 0.0))
+                case "clock-drift":
+                    self._between(fault, partial(self._drift, name), fault.drift, begins, ends)
+        if fault.kind in ("churn", "swizzle", "forge", "replay"):
+            self._repeated(fault, nodes, dice, begins, ends)
+
+    def _between(self, fault: Fault, turn: Callable[[float], None], wrong: float, begins: int, ends: int) -> None:
+        self.cluster.world.at(begins, partial(turn, wrong))
+        if not fault.permanent:
+            self.cluster.world.at(ends, partial(turn, 0.0))
+
+    def _keep_down(self, name: str, until: float) -> None:
+        self._down_until[name] = max(until, self._down_until.get(name, 0))
+
+    def _crash(self, name: str, until: float, *, host: bool) -> None:
+        self._keep_down(name, until)
+        if self.cluster.living(name):
+            self.trace.note(self.cluster.world.now, name, "crash-host" if host else "crash")
+            self.cluster.crash(name, host=host)
+
+    def _start(self, name: str, *, disk: bool, port: int | None = None) -> None:
+        """Start the node again, unless another fault keeps it down for longer."""
+        if self.cluster.world.now < self._down_until.get(name, 0):
+            return
+        leaving = self.cluster.living(name)
+        if leaving is not None and leaving.engine.identity.left:
+            self._close(name, leaving)
+        if name in self.cluster.processes and not self.cluster.living(name):
+            self.trace.note(self.cluster.world.now, name, "start")
+            self.cluster.start(name, disk=disk, port=port)
+            self.restarted.append(name)
+
+    def _leave(self, name: str, until: float) -> None:
+        self._keep_down(name, until)
+        process = self.cluster.living(name)
+        if process is not None:
+            self.trace.note(self.cluster.world.now, name, "leave")
+            process.do(lambda engine, now: [] if engine.identity.left else engine.leave(now))
+            self.cluster.world.after(ns(_FAREWELL), partial(self._close, name, process))
+
+    def _close(self, name: str, process: Process) -> None:
+        if process.alive:
+            self.cluster.crash(name)
+
+    def _slow(self, name: str, service: int) -> None:
+        process = self.cluster.living(name)
+        if process is not None:
+            self.trace.note(self.cluster.world.now, name, "slow", "", str(service))
+            process.service = service
+
+    def _reject(self, fault: Fault, name: str) -> None:
+        """Refuse what a node sends, as a firewall on its own host does; what its open streams carry waits."""
+        self.trace.note(self.cluster.world.now, name, "output-rejected")
+        out = Links(frozenset([name]), frozenset(self.scenario.node_names), both_ways=False)
+        self.cluster.rejecting[name] = None
+        self.cluster.network.begin(f"fault {fault.name} {name}", Cut(out))
+
+    def _accept(self, fault: Fault, name: str) -> None:
+        self.cluster.network.end(f"fault {fault.name} {name}")
+        self.cluster.rejecting.pop(name, None)
+
+    def _skew(self, name: str, seconds: float) -> None:
+        self.trace.note(self.cluster.world.now, name, "clock", "", str(seconds))
+        self.cluster.clock(name).skew = seconds
+        process = self.cluster.living(name)
+        if process is not None:
+            process.tell_time()
+
+    def _drift(self, name: str, drift: float) -> None:
+        self.trace.note(self.cluster.world.now, name, "drift", "", str(drift))
+        self.cluster.clock(name).run_at(drift, self.cluster.world)
+        process = self.cluster.living(name)
+        if process is not None:
+            process.rewind()
+
+    def _pauses(self, fault: Fault, name: str, begins: int, ends: int) -> None:
+        """Stop for ``off`` seconds, go on for ``on``, until ``ends``; without ``on`` only once."""
+        world = self.cluster.world
+        off = ns(fault.off) if fault.off else ends - begins
+        at = begins
+        while at < ends:
+            world.at(at, partial(self._pause, fault.kind, name, stop=True))
+            world.at(min(ends, at + off), partial(self._pause, fault.kind, name, stop=False))
+            if not fault.on:
+                return
+            at += off + ns(fault.on)
+
+    def _pause(self, kind: str, name: str, *, stop: bool) -> None:
+        process = self.cluster.living(name)
+        if process is None or (process.frozen if kind == "freeze" else process.blocked) == stop:
+            return
+        self.trace.note(self.cluster.world.now, name, kind if stop else f"un{kind}")
+        if kind == "freeze":
+            process.freeze() if stop else process.thaw()
+        else:
+            process.block() if stop else process.unblock()
+
+    # Things that happen over and over
+
+    def _repeated(self, fault: Fault, nodes: list[str], dice: Dice, begins: int, ends: int) -> None:
+        every = max(ns(fault.every), ns(0.001))
+        tape: deque[_Taped] = deque(maxlen=_TAPE)
+        if fault.kind in ("forge", "replay"):
+            wanted = frozenset(nodes)
+            self.cluster.taps.append(lambda packet, to: self._record(tape, packet, to, wanted))
+        acts: dict[str, Callable[[], None]] = {
+            "churn": lambda: self._churn(fault, nodes, dice),
+            "swizzle": lambda: self._swizzle(fault, nodes, dice),
+            "forge": lambda: self._forge(nodes, tape, dice),
+            "replay": lambda: self._replay(fault, tape, dice),
+        }
+        for at in range(begins, ends, every):
+            self.cluster.world.at(at, acts[fault.kind])
+
+    def _churn(self, fault: Fault, nodes: list[str], dice: Dice) -> None:
+        name = nodes[dice.below(len(nodes))]
+        back = self._by_heal(self.cluster.world.now + ns(fault.seconds))
+        self._crash(name, back, host=dice.chance(0.3))
+        self.cluster.world.at(back, partial(self._start, name, disk=fault.disk))
+
+    def _swizzle(self, fault: Fault, nodes: list[str], dice: Dice) -> None:
+        """Clog some nodes one after the other, then free them in reverse order (FoundationDB's trick)."""
+        clogged = dice.sample(nodes, max(1, len(nodes) // 3))
+        step = ns(fault.every) // (2 * len(clogged) + 2)
+        for place, name in enumerate(clogged):
+            links = Links(frozenset([name]), frozenset(self.scenario.node_names))
+            purpose = f"fault {fault.name} {name}"
+            clogs = self.cluster.world.now + place * step
+            back = self._by_heal(self.cluster.world.now + (2 * len(clogged) - place) * step)
+            if clogs < back:  # else the heal comes first
+                self.cluster.world.at(clogs, partial(self.cluster.network.begin, purpose, Cut(links)))
+                self.cluster.world.at(back, partial(self.cluster.network.end, purpose))
+
+    def _record(self, tape: deque[_Taped], packet: bytes, to: Address, wanted: frozenset[str]) -> None:
+        """Keep every packet until the tape is full, then now and then one in place of the oldest."""
+        if self.cluster.name_at(to) in wanted and (len(tape) < _TAPE or self.cluster.counters["packets"] % 8 == 0):
+            tape.append((self.cluster.world.now, packet, to))
+
+    def _forge(self, nodes: list[str], tape: deque[_Taped], dice: Dice) -> None:
+        """Junk, a real packet with one byte changed, or what a member would say, under a key of our own."""
+        target = self.cluster.living(nodes[dice.below(len(nodes))])
+        if target is None:
+            return
+        to = target.address
+        which = dice.below(3) if tape else 0
+        size = 1 + dice.below(200)
+        packet = b"".join(dice.bits().to_bytes(8) for _ in range(size // 8 + 1))[:size]
+        if which:
+            _, real, to = tape[dice.below(len(tape))]
+            place = dice.below(len(real))
+            changed = bytes([real[place] ^ 1 + dice.below(255)])
+            packet = real[:place] + changed + real[place + 1 :]
+            if which == 2:
+                seal = AesGcmSeal(dice.bits().to_bytes(8) * 4, self.cluster.name, dice.bits().to_bytes(8))
+                packet = seal.seal(
+                    real[: limits.PACKET_BYTES_MAX - seal.overhead], EPOCH_MS / 1000 + self.cluster.world.seconds
+                )
+        self.trace.note(self.cluster.world.now, "", "forge", str(to), str(which))
+        self.cluster.inject(packet, to)
+
+    def _replay(self, fault: Fault, tape: deque[_Taped], dice: Dice) -> None:
+        if not tape:
+            return
+        at, packet, to = tape[dice.below(len(tape))]
+        if self.cluster.world.now - at >= ns(fault.seconds):
+            self.trace.note(self.cluster.world.now, "", "replay", str(to), str(at))
+            self.cluster.inject(packet, to)

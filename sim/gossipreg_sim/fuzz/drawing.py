@@ -1,0 +1,204 @@
+"""Knows how a seed becomes a scenario: a stage, the kinds of fault that are switched off, and one to six faults.
+
+Swarm testing (Groce et al., ISSTA 2012): a play in which everything can go wrong seldom shows what needs a few things
+to go wrong undisturbed. So each seed switches some kinds of fault off entirely. What is drawn is fair: after the heal
+the live nodes can find each other, for whatever is permanent leaves a connected core with all seeds in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from gossipreg_sim.dice import Dice
+from gossipreg_sim.fuzz.occasions import occasion_of
+from gossipreg_sim.scenario import KINDS, Fault, Scenario, Wiring, Workload
+from gossipreg_sim.sense import problem
+from gossipreg_sim.spans import DEADLY, end_of_restart, is_for_good
+
+#: Nodes of a drawn scenario, from and to, unless told otherwise.
+NODES: Final = (3, 16)
+
+#: Faults in one scenario, at most.
+FAULTS_MAX: Final = 6
+
+#: What each kind of fault may be given, mild or short first (units as in `gossipreg_sim.scenario.Fault`).
+VALUES: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
+    "cut": {},
+    "flip-flop": {"off": (0.5, 1, 2, 5, 10), "on": (0.5, 1, 2, 5, 10)},
+    "loss": {"probability": (0.02, 0.1, 0.3, 0.6, 0.9)},
+    "udp-only-loss": {"probability": (1, 0.5, 0.1)},
+    "tcp-only-loss": {"probability": (1, 0.5, 0.1)},
+    "mtu": {"size": (1250, 1000, 600)},
+    "bursts": {"probability": (0.01, 0.05, 0.2), "spread": (0.5, 0.2, 0.05)},
+    "duplicate": {"probability": (0.1, 0.5, 1), "spread": (0.01, 0.5, 5)},
+    "reorder": {"probability": (0.1, 0.5, 1), "spread": (0.01, 0.2, 2)},
+    "delay": {"seconds": (0.01, 0.1, 0.4, 1.5), "spread": (0, 0.01, 0.1, 0.5)},
+    "narrow": {"rate": (50_000, 10_000, 2_000), "buffer": (2_000, 8_000, 32_000)},
+    "bit-flips": {"probability": (0.01, 0.1, 0.5)},
+    "swizzle": {"every": (10, 4)},
+    "forge": {"every": (1, 0.1)},
+    "replay": {"every": (1, 0.1), "seconds": (0, 1, 5, 20)},
+    "output-rejected": {},
+    "clock-skew": {"seconds": (1, -1, 20, -20, 3600, -3600)},
+    "clock-skew-at-start": {"seconds": (1, -1, 20, -20, 90, -90, 3600, -3600)},
+    "clock-drift": {"drift": (0.01, -0.01, 0.2, -0.2)},
+    "block": {"off": (0.2, 1, 5, 15), "on": (0, 0.5, 3)},
+    "freeze": {"off": (0.2, 1, 5, 15), "on": (0, 0.5, 3)},
+    "slow": {"seconds": (0.001, 0.02, 0.2)},
+    "crash": {},
+    "crash-host": {},
+    "leave": {},
+    "restart": {"seconds": (0.1, 1, 5), "every": (0, 0.5, 3), "port": (0, 0, 7950)},
+    "churn": {"every": (10, 5, 2), "seconds": (0.5, 3, 8)},
+}
+
+#: Of the values of a clock, so many of the first may stay for good: sealed packets of a stranger must be fresh.
+_BEARABLE: Final = 2
+
+_T = TypeVar("_T")
+
+
+@attrs.frozen
+class Drawn:
+    """What a seed stands for: a scenario, the kinds of fault that were switched off, and the occasion."""
+
+    scenario: Scenario
+    off: tuple[str, ...]
+    occasion: str = ""
+
+
+def drawn(seed: int, nodes: tuple[int, int] = NODES) -> Drawn:
+    """The scenario of ``seed``, of so many nodes (from, to): the same on every machine and Python."""
+    chance = Dice.of("fuzz", seed, "occasion")
+    occasion = occasion_of(chance)
+    stage = occasion.stage(_stage(seed, Dice.of("fuzz", seed, "stage"), nodes), chance)
+    swarm = Dice.of("fuzz", seed, "swarm")
+    on = [kind for kind in KINDS if swarm.chance(0.5)] or [_among(swarm, tuple(KINDS))]
+    faults = occasion.faults(stage, chance)
+    casting = _Casting(stage, dict.fromkeys(name for fault in faults if is_for_good(fault) for name in fault.nodes))
+    wanted = 1 + swarm.below(FAULTS_MAX)
+    number = 0
+    while number < wanted or not faults:
+        fault = casting.fault(_among(swarm, on), Dice.of("fuzz", seed, "fault", number))
+        is_allowed = number >= wanted or occasion.allows(fault, stage)  # rather another occasion than no fault at all
+        if is_allowed and len(faults) < FAULTS_MAX and not problem(fault, faults, stage):
+            faults.append(fault)
+        number += 1
+    kinds = [fault.kind for fault in faults]
+    off = tuple(kind for kind in KINDS if kind not in on and kind not in kinds)
+    return Drawn(attrs.evolve(stage, faults=faults), off, type(occasion).__name__)
+
+
+def _stage(seed: int, dice: Dice, nodes: tuple[int, int]) -> Scenario:
+    """A scenario in which nothing goes wrong yet. Small clusters are the more likely: more plays for the time."""
+    least, most = nodes
+    share = dice.random()
+    count = least + int(share * share * (most - least + 1))
+    return Scenario(
+        name=f"fuzz-{seed}",
+        title=f"Drawn from seed {seed}",
+        nodes=count,
+        zones=1 + dice.below(min(3, count)),
+        seeds=1 + dice.below(min(3, count)),
+        together=dice.chance(0.7),
+        warmup=_among(dice, (0.0, 3.0, 6.0)),
+        duration=_among(dice, (20.0, 30.0, 40.0)),
+        quiet=120.0,
+        sealed=dice.chance(0.4),
+        wiring=_wiring(dice.fork()),
+        workload=Workload(
+            instances=dice.below(4),
+            churn=_among(dice, (0.0, 0.5, 2.0)),
+            policies=_among(dice, (0.0, 0.0, 0.5, 2.0)),
+            primaries=_among(dice, (0.0, 0.0, 0.5)),
+        ),
+    )
+
+
+def _wiring(dice: Dice) -> Wiring:
+    kind = _among(dice, ("constant", "exponential", "lognormal"))
+    between_zones = _among(dice, (0.0, 0.02, 0.1))
+    return Wiring(
+        kind=kind,
+        seconds=_among(dice, (0.0005, 0.005, 0.05)),
+        mean=_among(dice, (0.001, 0.02)) if kind == "exponential" else 0.0,
+        sigma=_among(dice, (0.2, 0.8)) if kind == "lognormal" else 0.0,
+        between_zones=between_zones,
+    )
+
+
+def _among(dice: Dice, values: tuple[_T, ...] | list[_T]) -> _T:
+    return values[dice.below(len(values))]
+
+
+@attrs.define
+class _Casting:
+    """Who is struck by what, so that in the end a connected core is left."""
+
+    stage: Scenario
+    doomed: dict[str, None] = attrs.field(factory=dict)  # who may die for good: no seeds, a third at most
+    broken: int = 0  # links that stay bad for good
+
+    def fault(self, kind: str, dice: Dice) -> Fault:
+        """One fault of ``kind``."""
+        values: dict[str, Any] = {key: _among(dice, some) for key, some in VALUES[kind].items()}
+        takes = KINDS[kind].takes
+        at = dice.below(2 * int(self.stage.duration) - 2) / 2
+        lasts = (2 + dice.below(2 * int(self.stage.duration) - 4)) / 2 if dice.chance(0.7) else 0.0
+        values |= {"kind": kind, "at": at, "lasts": lasts, "nodes": self._struck(dice)}
+        if "disk" in takes:
+            values["disk"] = dice.chance(0.5)
+        if "to" in takes:
+            values["both_ways"] = dice.chance(0.7)
+            values["to"] = self._struck(dice)
+        for_good = dice.chance(0.15)
+        if kind in DEADLY:
+            values |= self._death(dice, lasts, for_good=for_good or not lasts)
+        elif "permanent" in takes and for_good:
+            values |= self._lasting(kind, dice)
+        if kind == "restart":
+            return self._in_time(Fault(**(values | {"lasts": 0.0})))
+        return Fault(**values)
+
+    def _in_time(self, restart: Fault) -> Fault:
+        """A rolling restart of as many nodes as fit in before the heal: sooner, and of fewer if need be."""
+        names = self.stage.node_names if restart.nodes == ("*",) else list(restart.nodes)
+        room = self.stage.duration - restart.seconds
+        fit = len(names) if not restart.every else min(len(names), 1 + int(room / restart.every))
+        restart = attrs.evolve(restart, nodes=restart.nodes if fit == len(names) else tuple(names[:fit]))
+        late = end_of_restart(restart, self.stage) - self.stage.duration
+        return attrs.evolve(restart, at=restart.at - max(0.0, late))
+
+    def _struck(self, dice: Dice) -> tuple[str, ...]:
+        """One node, some, or all: by name, so that each can be taken away when the scenario is shrunk."""
+        names = self.stage.node_names
+        counts = (1, 1, 1, max(1, len(names) // 3), max(1, len(names) // 2), len(names))
+        count = _among(dice, counts)
+        return ("*",) if count == len(names) else tuple(dice.sample(names, count))
+
+    def _death(self, dice: Dice, lasts: float, *, for_good: bool) -> dict[str, Any]:
+        mortal = [name for name in self.stage.node_names[self.stage.seeds :] if name not in self.doomed]
+        room = self.stage.nodes // 3 - len(self.doomed)
+        if not for_good or not mortal or room < 1:
+            return {"lasts": lasts or 5.0}
+        victims = dice.sample(mortal, 1 + dice.below(room))
+        self.doomed |= dict.fromkeys(victims)
+        return {"lasts": 0.0, "nodes": tuple(victims), "disk": False}
+
+    def _lasting(self, kind: str, dice: Dice) -> dict[str, Any]:
+        """What stays wrong after the heal: one link between two nodes that are no seeds, or a clock, a little."""
+        if kind.startswith("clock"):
+            return {"permanent": True, "lasts": 0.0} | {
+                key: _among(dice, some[:_BEARABLE]) for key, some in VALUES[kind].items()
+            }
+        rest = self.stage.node_names[self.stage.seeds :]
+        pairs = list(pairwise(dice.sample(rest, len(rest))))
+        if not pairs or 2 * self.broken >= self.stage.nodes - 3:
+            return {}
+        self.broken += 1
+        one, other = _among(dice, pairs)
+        return {"permanent": True, "lasts": 0.0, "nodes": (one,), "to": (other,)}

@@ -1,0 +1,273 @@
+"""What a drawn scenario gives an occasion to judge: some laws need more than what faults drawn at random bring about.
+
+Without these occasions nobody is ever forgotten (a memory lasts a day), few hosts die in a cluster in which nothing
+else is wrong, few records are born before the first fault, and hardly anybody is failed twice. A minority is seldom
+kept apart while nothing else is wrong. All packets of a link are hardly ever lost for long while its streams pass.
+Clocks that are off from the start are mixed with other wrong clocks. A share of the seeds is drawn for each, so that
+every oracle judges in a tenth of all plays and more (`gossipreg_sim.fuzz.sweep` counts).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from gossipreg.config import Settings
+from gossipreg_sim.dice import Dice
+from gossipreg_sim.oracles.half_open import OverStreams
+from gossipreg_sim.oracles.staying import APART
+from gossipreg_sim.scenario import Fault, Scenario
+
+#: Quick to suspect, to fail and to mend, so that all of it fits in a play.
+_HASTY: Final = Settings(
+    suspicion_alpha=1.0, suspicion_beta=3.0, local_health_max=1, reconnect_interval=2.0, stream_patience=2.0
+)
+
+
+@attrs.frozen
+class Occasion:
+    """None in particular: any faults, at any time."""
+
+    share: ClassVar[float] = 0.0  # of all seeds
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+        """``stage`` as it must be."""
+        return stage
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:  # noqa: ARG002
+        """The faults that it needs; they are drawn before all others."""
+        return []
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Whether one more fault leaves the occasion what it is."""
+        return True
+
+
+@attrs.frozen
+class ShortMemory(Occasion):
+    """Somebody dies for good, and is forgotten before the play is over."""
+
+    share: ClassVar[float] = 0.13
+
+    #: The memory (seconds): longer than the longest parting and the heal bound on a slow network.
+    MEMORY: ClassVar[float] = 44.0
+    PARTING: ClassVar[float] = 8.0
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+        """Long enough for a memory to end, and one node that is no seed."""
+        settings = attrs.evolve(_HASTY, remember_departed=self.MEMORY)
+        return attrs.evolve(stage, duration=70.0, seeds=max(1, min(stage.seeds, stage.nodes - 1)), settings=settings)
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """A death or a departure at the beginning, but not of a seed."""
+        mortal = stage.node_names[stage.seeds :]
+        if not mortal:
+            return []
+        kind = ("crash", "crash-host", "leave")[dice.below(3)]
+        return [Fault(kind=kind, at=dice.below(10) / 2, nodes=(mortal[dice.below(len(mortal))],))]
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Nothing for longer than what the memory allows for."""
+        return not fault.permanent and 0 < fault.lasts <= self.PARTING and fault.off <= self.PARTING
+
+
+@attrs.frozen
+class Deaths(Occasion):
+    """Hosts die one after the other, and nothing is wrong with those that live."""
+
+    share: ClassVar[float] = 0.13
+
+    FAIR: ClassVar[tuple[str, ...]] = ("duplicate", "clock-skew", "crash-host")
+    TURN: ClassVar[float] = 6.0  # seconds from one death to the next; each lasts a second less
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+        """Long enough for some deaths, and one more life than seeds."""
+        return attrs.evolve(stage, duration=40.0)
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """So many deaths that a mean says something."""
+        most = max(1, (stage.nodes - 1) // 3)
+        return [
+            Fault(
+                kind="crash-host",
+                at=self.TURN * turn + dice.below(4) / 4,
+                lasts=self.TURN - 1,
+                nodes=tuple(dice.sample(stage.node_names, 1 + dice.below(most))),
+                disk=dice.chance(0.5),
+            )
+            for turn in range(int(stage.duration / self.TURN))
+        ]
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Nothing that disturbs who lives."""
+        return fault.kind in self.FAIR and fault.kind != "crash-host"
+
+
+@attrs.frozen
+class CalmOpening(Occasion):
+    """Services come and go for a while before anything is worse than packets that are lost at random."""
+
+    share: ClassVar[float] = 0.15
+
+    OPENING: ClassVar[float] = 14.0  # seconds
+    MANY: ClassVar[int] = 8  # nodes from which on the curve holds with losses
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+        """Users who are busy."""
+        workload = attrs.evolve(stage.workload, churn=(4.0, 8.0)[dice.below(2)])
+        return attrs.evolve(stage, warmup=max(stage.warmup, 3.0), duration=30.0, workload=workload)
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """Losses from the start, now and then."""
+        if stage.nodes < self.MANY or dice.chance(0.5):
+            return []
+        return [Fault(kind="loss", probability=(0.02, 0.1, 0.3)[dice.below(3)])]
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Nothing else before the opening is over."""
+        return fault.kind != "loss" and fault.at >= self.OPENING
+
+
+@attrs.frozen
+class Flapping(Occasion):
+    """What is sent to one of them is lost over and over, so that it is failed again and again."""
+
+    share: ClassVar[float] = 0.13
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+        """Long enough to be failed more than twice; now and then one voice is enough for a suspicion."""
+        wanted = 0 if dice.chance(0.3) else Settings().suspicion_confirmations
+        settings = attrs.evolve(_HASTY, calm_base=8.0, calm_max=16.0, suspicion_confirmations=wanted)
+        return attrs.evolve(stage, duration=40.0, settings=settings)
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """It hears nothing for eight seconds of twelve."""
+        victim = stage.node_names[dice.below(stage.nodes)]
+        return [Fault(kind="flip-flop", to=(victim,), both_ways=False, off=8.0, on=4.0)]
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:
+        """Nothing that is wrong with all."""
+        return "*" not in fault.nodes and len(fault.nodes) <= stage.nodes // 3 and not fault.permanent
+
+
+@attrs.frozen
+class Minorities(Occasion):
+    """After a calm while, a minority is kept apart, or slow, again and again, and nothing else is wrong."""
+
+    share: ClassVar[float] = 0.12
+
+    TURN: ClassVar[float] = 24.0  # seconds from one to the next: a heal, and what comes after it, can be judged
+    LASTS: ClassVar[tuple[float, ...]] = (2.0, 6.0, 12.0)  # seconds; those that are silent are failed after about five
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+        """Idle at first, and long enough for one to three."""
+        return attrs.evolve(stage, warmup=12.0, duration=self.TURN * (1 + dice.below(3)))
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """Each turn some of them, the same ones again or others."""
+        most = max(1, (stage.nodes - 1) // 2)
+        few = tuple(dice.sample(stage.node_names, 1 + dice.below(most)))
+        faults = []
+        for turn in range(int(stage.duration / self.TURN)):
+            if dice.chance(0.5):
+                few = tuple(dice.sample(stage.node_names, 1 + dice.below(most)))
+            kind = APART[dice.below(len(APART))]
+            lasts = self.LASTS[dice.below(len(self.LASTS))]
+            faults.append(Fault(kind=kind, at=turn * self.TURN, lasts=lasts, nodes=few, **self._values(kind, dice)))
+        return faults
+
+    @staticmethod
+    def _values(kind: str, dice: Dice) -> dict[str, Any]:
+        match kind:
+            case "cut":
+                return {"both_ways": dice.chance(0.7)}
+            case "flip-flop":
+                return {
+                    "both_ways": dice.chance(0.7),
+                    "off": (1.0, 3.0)[dice.below(2)],
+                    "on": (1.0, 3.0)[dice.below(2)],
+                }
+            case "slow":
+                return {"seconds": (0.02, 0.1)[dice.below(2)]}
+            case _:
+                return {}
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Nothing else."""
+        return False
+
+
+@attrs.frozen
+class PacketsLost(Occasion):
+    """On some links all packets are lost and streams pass, for long, while services come and go."""
+
+    share: ClassVar[float] = 0.12
+
+    BEGINS: ClassVar[float] = 4.0  # seconds: the latest
+    MORE: ClassVar[float] = 15.0  # seconds in which records can be born that are followed to the end
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+        """Idle at first; long enough for paths to be found out, and for records to get everywhere after that."""
+        workload = attrs.evolve(stage.workload, churn=(0.5, 2.0)[dice.below(2)])
+        needed = OverStreams.known_after(stage.nodes) + OverStreams.bound_among(stage.nodes)
+        return attrs.evolve(stage, warmup=12.0, duration=self.BEGINS + needed + self.MORE, workload=workload)
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """One or two sets of links, until the heal."""
+        faults = []
+        for _ in range(1 + dice.below(2)):
+            nodes = tuple(dice.sample(stage.node_names, 1 + dice.below(stage.nodes)))
+            at = dice.below(2 * int(self.BEGINS)) / 2
+            faults.append(Fault(kind="udp-only-loss", probability=1, at=at, nodes=nodes, both_ways=dice.chance(0.7)))
+        return faults
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Nothing else."""
+        return False
+
+
+@attrs.frozen
+class ClocksOff(Occasion):
+    """Some nodes of a sealed cluster start with a clock that is off by more than allowed; no other clock is wrong."""
+
+    share: ClassVar[float] = 0.12
+
+    OFF: ClassVar[tuple[float, ...]] = (40.0, -40.0, 90.0, -90.0, 3600.0, -3600.0)  # seconds
+
+    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+        """With a key: without one clocks are not compared."""
+        return attrs.evolve(stage, sealed=True)
+
+    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+        """At most half of them, until some time or until the heal."""
+        nodes = tuple(dice.sample(stage.node_names, 1 + dice.below(max(1, stage.nodes // 2))))
+        seconds = self.OFF[dice.below(len(self.OFF))]
+        at = dice.below(int(stage.duration)) / 2
+        return [Fault(kind="clock-skew-at-start", seconds=seconds, at=at, lasts=dice.below(20) / 2, nodes=nodes)]
+
+    def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
+        """Anything but clocks."""
+        return not fault.kind.startswith("clock")
+
+
+#: All occasions, in the order in which they are drawn.
+OCCASIONS: Final = (
+    ShortMemory(),
+    Deaths(),
+    CalmOpening(),
+    Flapping(),
+    Minorities(),
+    PacketsLost(),
+    ClocksOff(),
+)
+
+
+def occasion_of(dice: Dice) -> Occasion:
+    """The occasion that a seed is drawn for."""
+    chance = dice.random()
+    for occasion in OCCASIONS:
+        if chance < occasion.share:
+            return occasion
+        chance -= occasion.share
+    return Occasion()

@@ -1,0 +1,175 @@
+"""How long a cluster takes to agree again, measured from the end of each fault and not only from the heal.
+
+Faults that overlap are one spell of trouble, and a *moment* is the end of such a spell, after which nothing is wrong
+until the next fault begins. From each moment on the cluster is looked at until it has settled: every live node alive
+for all, every instance that has been offered for a while seen by all, and none that was withdrawn longer ago. What
+users change meanwhile is given that while to get around. The last moment is the heal; what must be then is for
+`gossipreg_sim.agreement` to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from gossipreg.policy import Maintenance
+from gossipreg_sim.agreement import Agreement, heal_bound, longest_calm
+from gossipreg_sim.process import Process
+from gossipreg_sim.scenario import Scenario
+from gossipreg_sim.spans import end_of
+from gossipreg_sim.world import SECOND, ns
+
+#: How often the cluster is looked at until it has settled, and afterwards, whether it stays so (ns).
+_LOOK: Final = ns(0.05)
+_LOOK_AGAIN: Final = ns(0.25)
+
+#: How long it must stay so (ns): what is still under way could undo it.
+_HOLD: Final = ns(3.0)
+
+#: What was offered or withdrawn later than this (ns) may be under way.
+_UNDER_WAY: Final = ns(2.0)
+
+_Offer = tuple[str, str, str]  # owner, id, service
+
+
+@attrs.frozen
+class Moment:
+    """The end of a spell of trouble. Times are in seconds after the warm-up."""
+
+    at: float
+    until: float  # when the next fault begins; infinity if none does
+    ended: tuple[str, ...]  # the faults of the spell, by name
+
+
+@attrs.frozen
+class Heal:
+    """What came of one moment."""
+
+    at: float  # seconds after the warm-up
+    ended: tuple[str, ...]  # the faults that had ended by then, by name; at the heal perhaps none
+    took: float | None  # seconds until all agreed; None if they did not before the next fault began, or at all
+    bound: float  # seconds within which they had to
+    until: float = math.inf  # when the next fault began, in seconds after the warm-up
+
+    @property
+    def in_time(self) -> bool:
+        """Whether all agreed within the bound, or the next fault came too soon to tell."""
+        return self.until - self.at <= self.bound if self.took is None else self.took <= self.bound
+
+
+def moments(scenario: Scenario) -> Iterator[Moment]:
+    """The moments of ``scenario`` before the heal, in order. What is never undone has no end and begins no spell."""
+    spans = sorted((fault.at, end_of(fault, scenario), fault.name) for fault in scenario.faults)
+    ended: list[str] = []
+    over = 0.0  # when the spell is
+    for place, (_, end, name) in enumerate(spans):
+        following = spans[place + 1][0] if place + 1 < len(spans) else math.inf
+        if end < math.inf:
+            ended.append(name)
+            over = max(over, end)
+        if ended and over < following and over < scenario.duration:
+            yield Moment(over, following, tuple(ended))
+            ended = []
+
+
+@attrs.define
+class Watch:
+    """Looks at a cluster after each moment of its scenario."""
+
+    scenario: Scenario
+    agreement: Agreement
+    heals: list[Heal] = attrs.field(factory=list)
+    due: int = 1 << 62  # ns, when to look next
+    _moments: Iterator[Moment] = attrs.field(init=False)
+    _moment: Moment | None = None
+    _began: int = 0  # ns
+    _bound: float = math.nan  # seconds; not a number until the moment has come
+    _since: int | None = None  # ns, since when it has settled
+    _offers: deque[tuple[int, frozenset[_Offer]]] = attrs.field(factory=deque)  # when (ns), what all offered
+
+    def __attrs_post_init__(self) -> None:
+        self._moments = moments(self.scenario)
+        self._next()
+
+    def _next(self) -> None:
+        self._moment = next(self._moments, None)
+        self._since, self._bound = None, math.nan
+        self._offers.clear()
+        if self._moment is None:
+            self.due = 1 << 62
+            return
+        starting = 0.0 if self.scenario.together else (self.scenario.nodes - 1) * self.scenario.stagger
+        self._began = ns(max(self.scenario.warmup + self._moment.at, starting))
+        self.due = self._began - _UNDER_WAY
+
+    def look(self) -> None:
+        """Look at the cluster; it is ``due``."""
+        assert self._moment is not None, "there is something to look for"
+        now = self.agreement.cluster.world.now
+        if now / SECOND >= self.scenario.warmup + self._moment.until:
+            self._end()
+            return
+        self._offers.append((now, frozenset(self._offered())))
+        while len(self._offers) > 1 and self._offers[1][0] <= now - _UNDER_WAY:
+            self._offers.popleft()
+        self.due = now + (_LOOK if self._since is None else _LOOK_AGAIN)
+        if now < self._began:
+            return
+        if math.isnan(self._bound):
+            self._bound = heal_bound(self.scenario) + longest_calm(self.agreement.cluster.alive)
+        if not self.agreement.is_complete():
+            self._since = None
+        elif self._since is None:
+            self._since = now if self._is_seen() else None
+        elif now - self._since >= _HOLD:
+            self._end()
+
+    def _end(self, agreed: int | None = None) -> None:
+        moment = self._moment
+        assert moment is not None, "one is under way"
+        since = agreed if self._since is None else self._since
+        took = None if since is None else (since - self._began) / SECOND
+        bound = heal_bound(self.scenario) if math.isnan(self._bound) else self._bound
+        self.heals.append(Heal(moment.at, moment.ended, took, bound, moment.until))
+        self._next()
+
+    def close(self, healed_in: float | None, bound: float) -> None:
+        """The play is over: all agreed ``healed_in`` seconds after the heal, which had to be within ``bound``."""
+        duration = self.scenario.duration
+        if self._moment is not None:
+            heal = ns(self.scenario.warmup + duration)
+            self._end(None if healed_in is None else heal + ns(healed_in))
+        counted = [name for heal in self.heals for name in heal.ended]
+        ended = [f.name for f in self.scenario.faults if f.name not in counted and end_of(f, self.scenario) < math.inf]
+        self.heals.append(Heal(duration, tuple(ended), healed_in, bound))
+
+    # What is seen
+
+    def _offered(self) -> Iterator[_Offer]:
+        outside = self.agreement.outside
+        for owner, table in self.agreement.cluster.offered().items():
+            if owner not in outside:
+                yield from ((owner, id, instance.service) for id, instance in table.items())
+
+    def _is_seen(self) -> bool:
+        """Whether all see what all have offered for a while, and nothing that nobody has offered for as long."""
+        offers = [offers for _, offers in self._offers]
+        lasting, lately = frozenset.intersection(*offers), frozenset.union(*offers)
+        core = self.agreement.core
+        out = {offer for offer in self._offered() if any(_is_maintained(process, offer) for process in core)}
+        outside = self.agreement.outside
+        for process in core:
+            views = process.engine.view.services.values()
+            seen = {(i.owner, i.id, i.service) for view in views for i in view.healthy if i.owner not in outside}
+            if not lasting - out <= seen or not seen <= lately:
+                return False
+        return True
+
+
+def _is_maintained(process: Process, offer: _Offer) -> bool:
+    _, id, service = offer
+    return process.engine.knowledge.policies.rule(f"{Maintenance.kind}:{service}:{id}") is not None

@@ -1,0 +1,186 @@
+"""Knows what becomes of each packet and each frame: how long it takes, how often it arrives, whether it is spoilt.
+
+One verdict a packet. The conditions that hold on a link are found once and kept until a fault begins or ends; each
+link draws from dice of its own for each condition, so that removing a fault leaves every other draw as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from gossipreg_sim.dice import Dice
+from gossipreg_sim.world import World, ns
+
+#: What a kernel waits before it sends a lost segment again (ns); it doubles up to the most.
+_RETRANSMIT = ns(0.2)
+_RETRANSMIT_MAX = ns(3.2)
+
+
+class Latency(Protocol):
+    """How long one way takes."""
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:
+        """The time on the way (ns)."""
+
+
+@attrs.frozen
+class Constant:
+    """Always the same."""
+
+    seconds: float
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+        """The time on the way (ns)."""
+        return ns(self.seconds)
+
+
+@attrs.frozen
+class Exponential:
+    """A least time and an exponential tail."""
+
+    least: float
+    mean: float
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+        """The time on the way (ns)."""
+        return ns(self.least + dice.exponential(self.mean))
+
+
+@attrs.frozen
+class Lognormal:
+    """What long paths look like: a median and a spread (the standard deviation of the logarithm)."""
+
+    median: float
+    sigma: float
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+        """The time on the way (ns)."""
+        return ns(self.median * 2.718281828459045 ** (self.sigma * dice.normal()))
+
+
+@attrs.frozen
+class Empirical:
+    """Drawn from what was measured (seconds)."""
+
+    samples: tuple[float, ...]
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+        """The time on the way (ns)."""
+        return ns(self.samples[dice.below(len(self.samples))])
+
+
+@attrs.frozen
+class Regions:
+    """One latency inside a zone, another between two."""
+
+    zone_of: Callable[[str], str]
+    inside: Latency
+    between: Latency
+
+    def draw(self, sender: str, receiver: str, dice: Dice) -> int:
+        """The time on the way (ns)."""
+        here = self.zone_of(sender) == self.zone_of(receiver)
+        return (self.inside if here else self.between).draw(sender, receiver, dice)
+
+
+@attrs.define
+class Parcel:
+    """One packet on its way: the copies that will arrive, each with its delay (ns) and its bytes."""
+
+    copies: list[tuple[int, bytes]]
+    on_stream: bool = False  # a frame on a stream, or what a kernel sends to begin or end one
+    segment: int = 0  # the largest piece that its sender's kernel sends of it at a time (bytes; 0: as large as it is)
+
+    def lose(self) -> None:
+        """Nothing arrives."""
+        self.copies.clear()
+
+
+class Condition(Protocol):
+    """Something that holds on some links for a while."""
+
+    def covers(self, sender: str, receiver: str) -> bool:
+        """Whether it holds from ``sender`` to ``receiver``."""
+
+    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:
+        """Do to a packet what it does."""
+
+
+@attrs.define
+class Network:
+    """Every link between the nodes, under the conditions of the moment."""
+
+    world: World
+    latency: Latency
+    culprit: str = ""  # the condition that kept the last packet or frame from arriving whole; "" when none did
+    _constant: int | None = attrs.field(init=False)  # ns, where nothing is drawn: dice of its own cost each link 2 us
+    _conditions: list[tuple[str, Condition]] = attrs.field(factory=list)
+    _found: dict[tuple[str, str], list[tuple[str, Condition, Dice]]] = attrs.field(factory=dict)
+    _dice: dict[tuple[str, str, str], Dice] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._constant = ns(self.latency.seconds) if isinstance(self.latency, Constant) else None
+
+    def begin(self, name: str, condition: Condition) -> None:
+        """Let a condition hold from now on."""
+        self._conditions.append((name, condition))
+        self._found.clear()
+
+    def end(self, name: str) -> None:
+        """Let the conditions of this name hold no longer."""
+        self._conditions = [(named, condition) for named, condition in self._conditions if named != name]
+        self._found.clear()
+
+    def _dice_for(self, purpose: str, link: tuple[str, str]) -> Dice:
+        key = (purpose, *link)
+        dice = self._dice.get(key)
+        if dice is None:
+            dice = self._dice[key] = self.world.dice(purpose, *link)
+        return dice
+
+    def _holding(self, link: tuple[str, str]) -> list[tuple[str, Condition, Dice]]:
+        holding = self._found.get(link)
+        if holding is None:
+            holding = self._found[link] = [
+                (name, condition, self._dice_for(name, link))
+                for name, condition in self._conditions
+                if condition.covers(*link)
+            ]
+        return holding
+
+    def carry(
+        self, sender: str, receiver: str, packet: bytes, *, on_stream: bool = False, segment: int = 0
+    ) -> Sequence[tuple[int, bytes]]:
+        """What arrives of a packet: delays (ns) and bytes, one of each for every copy."""
+        link = (sender, receiver)
+        delay = self._constant
+        if delay is None:
+            delay = self.latency.draw(sender, receiver, self._dice_for("latency", link))
+        self.culprit = ""
+        if not self._conditions:
+            return [(delay, packet)]
+        parcel = Parcel([(delay, packet)], on_stream, segment)
+        for name, condition, dice in self._holding(link):
+            # Dice of its own for each packet: what one condition does to it changes no later draw of another.
+            condition.touch(parcel, link, dice.fork(), self.world.now)
+            if not self.culprit and not any(data is packet for _, data in parcel.copies):
+                self.culprit = name
+        return parcel.copies
+
+    def carry_frame(self, sender: str, receiver: str, frame: bytes, *, segment: int = 0) -> int | None:
+        """How long a frame takes on an open stream (ns); None when nothing gets through now.
+
+        A kernel sends again what is lost and drops what is spoilt, so to a stream both are delays.
+        """
+        waited = 0
+        pause = _RETRANSMIT
+        while waited <= _RETRANSMIT_MAX:
+            for delay, data in self.carry(sender, receiver, frame, on_stream=True, segment=segment):
+                if data == frame:
+                    return waited + delay
+            waited += pause
+            pause = min(_RETRANSMIT_MAX, 2 * pause)
+        return None

@@ -1,0 +1,124 @@
+"""Oracles 20 and 21: where packets are lost and streams pass, news goes on; a node whose clock is off stays out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import attrs
+
+from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
+from gossipreg.protocol.registry.records import Record
+from gossipreg_sim.oracles.oracle import Oracle
+from gossipreg_sim.oracles.records import RecordOracle
+from gossipreg_sim.process import Process
+from gossipreg_sim.world import SECOND, ns
+
+#: Time from the first lost packet until paths are known to pass streams only, where a node probes all others within
+#: as many periods (seconds, and seconds a node).
+_FOUND_OUT: Final = 4.0
+_FOUND_OUT_PER_NODE: Final = 1.0
+
+#: Time for a record to get over streams to the next node, and for each further doubling of those that have it (s). A
+#: node compares states with one that it probes, once a second, and the stream is tried half a second after the ping.
+_FIRST_STEP: Final = 4.0
+_STEP: Final = 2.0
+
+
+@attrs.define
+class OverStreams(RecordOracle):
+    """While all packets are lost on some links and nothing else is wrong, records get everywhere within seconds.
+
+    Followed are instances that were not offered before, and are not withdrawn meanwhile.
+    """
+
+    law: ClassVar[str] = "where packets are lost and streams pass, records are everywhere within seconds"
+
+    _born: dict[tuple[str, int, str], tuple[int, int]] = attrs.field(factory=dict)  # when (ns), nodes that lack it
+
+    @staticmethod
+    def known_after(nodes: int) -> float:
+        """How many seconds after the first packet is lost so many nodes know which paths pass streams only."""
+        return _FOUND_OUT + _FOUND_OUT_PER_NODE * nodes
+
+    @staticmethod
+    def bound_among(nodes: int) -> float:
+        """Within how many seconds a record is held by all of so many nodes."""
+        return _FIRST_STEP + _STEP * math.ceil(math.log2(max(2, nodes)))
+
+    @property
+    def bound(self) -> float:
+        """Within how many seconds."""
+        return self.bound_among(self.stage.scenario.nodes)
+
+    def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:
+        """Note births, and who has a record."""
+        now = self.cluster.world.now
+        for record in came:
+            key = (record.owner, record.generation, record.id)
+            if record.owner == process.name:
+                begins, ends = self._span
+                if begins <= now < ends - ns(self.bound) and record.version > 0 and key not in self._born:
+                    self._born[key] = (now, len(self.cluster.alive) - 1)
+            elif (born := self._born.get(key)) is not None:
+                since, lacking = born
+                self._born[key] = (since, lacking - 1)
+                if lacking == 1:
+                    del self._born[key]
+                    took = (now - since) / SECOND
+                    self.check(process, took <= self.bound, f"{record.id} took {took:.3f} s, over {self.bound:g} s")
+        for record in went:
+            self._born.pop((record.owner, record.generation, record.id), None)
+
+    @property
+    def _span(self) -> tuple[int, int]:
+        """From when until when records are followed (ns)."""
+        faults = self.stage.scenario.faults
+        if not faults or any(fault.kind != "udp-only-loss" or fault.probability < 1 for fault in faults):
+            return 0, 0
+        begins = max(fault.at for fault in faults) + self.known_after(self.stage.scenario.nodes)
+        ends = min(fault.at + fault.lasts if fault.lasts else self.stage.scenario.duration for fault in faults)
+        return self.stage.faults_at + ns(begins), self.stage.faults_at + ns(ends)
+
+    def finish(self) -> None:
+        """Look for records that never got everywhere."""
+        for (owner, _, id_), (since, lacking) in self._born.items():
+            if self.cluster.world.now - since > ns(self.bound):
+                self.wrong(owner, f"{id_}, offered at {since / SECOND:.3f} s, is still missing at {lacking} nodes")
+        if not self.checks:
+            self.not_applicable("no record was offered while only packets were lost")
+
+
+@attrs.define
+class HalfJoins(Oracle):
+    """While its clock is off from its first start on, no node of a sealed cluster is believed present by the others.
+
+    Judged where some clocks are wrong by one amount, beyond what is allowed, and all others are right.
+    """
+
+    law: ClassVar[str] = "a node whose clock is off is not let in before it is right"
+
+    _watched: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        scenario = self.stage.scenario
+        clocks = [fault for fault in scenario.faults if fault.kind.startswith("clock")]
+        skews = {fault.seconds for fault in clocks if fault.kind == "clock-skew-at-start"}
+        is_clear = len(skews) == 1 and all(fault.kind == "clock-skew-at-start" for fault in clocks)
+        self._watched = scenario.sealed and is_clear and abs(skews.pop()) > CLOCK_SKEW_MAX + 5
+
+    def after(self, process: Process) -> None:
+        """Look whom a node with the right clock believes present."""
+        if not self._watched or process.clock.skew:
+            return
+        for name in process.engine.members.present:
+            other = self.cluster.processes.get(name)
+            if other is not None and other.clock.skew:
+                self.wrong(process.name, f"believes {name} present, whose clock is {other.clock.skew:g} s off")
+        self.checks += 1
+
+    def finish(self) -> None:
+        """Say so if no clock was off from the start."""
+        if not self.checks:
+            self.not_applicable("no clock of a sealed cluster was off from the start, by one amount")

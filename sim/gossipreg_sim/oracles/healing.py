@@ -1,0 +1,33 @@
+"""Knows oracle 15: after the heal all agree, within a bound that is computed (`gossipreg_sim.agreement`)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from gossipreg_sim.oracles.oracle import Oracle
+
+
+@attrs.define
+class Healing(Oracle):
+    """All live nodes of the core: equal fingerprints, every live offer healthy for all, no phantoms."""
+
+    law: ClassVar[str] = "after faults and after the heal all agree within the bound"
+
+    def finish(self) -> None:
+        """Compare when all agreed with when they had to, after each spell of faults and after the heal."""
+        for heal in self.stage.heals[:-1]:
+            self.checks += heal.took is not None or not heal.in_time
+            if not heal.in_time:
+                after = f"after {', '.join(heal.ended)}"
+                said = "not all agree" if heal.took is None else f"all agree only {heal.took:.2f} s"
+                self.wrong("", f"{said} {after}; bound {heal.bound:.2f} s")
+        healed_in, bound = self.stage.healed_in, self.stage.bound
+        self.checks += 1
+        if healed_in is None:
+            self.wrong("", f"not all agree; bound {bound:.2f} s")
+        else:
+            self.note = f"measured {healed_in:.2f} s, bound {bound:.2f} s"
+            if healed_in > bound:
+                self.wrong("", f"all agree only {healed_in:.2f} s after the heal; bound {bound:.2f} s")

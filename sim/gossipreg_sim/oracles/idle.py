@@ -1,0 +1,87 @@
+"""Knows oracle 16: when nothing is new nothing is sent but probes and their acks."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, OpenStream, Output, PoliciesChanged, Transmit
+from gossipreg_sim.agreement import slowest_way
+from gossipreg_sim.oracles.oracle import Oracle
+from gossipreg_sim.process import Process
+from gossipreg_sim.world import SECOND, ns
+
+#: How long nothing was new before a cluster counts as idle (ns): gossip has had all its rounds, and so have talks.
+_SETTLED: Final = ns(2.5)
+
+#: Periods without which the ends of the idle time weigh too much, and the share by which the load may be off.
+_PERIODS_NEEDED: Final = 3.0
+_SLACK: Final = 0.05
+
+#: Deviations of a latency beyond which an ack does not count as late by chance.
+_TAIL: Final = 4.0
+
+#: A ping and an ack: a node pings once in a period, and is pinged once on average.
+_PACKETS: Final = 2.0
+
+
+#: What is told on.
+_NEWS: Final = (MemberChanged, InstancesChanged, PoliciesChanged)
+
+
+@attrs.define
+class IdleLoad(Oracle):
+    """In each period a node sends two packets, whatever the size of the cluster, and gossips nothing."""
+
+    law: ClassVar[str] = "an idle node sends two packets a period, and no gossip"
+    wants: ClassVar[tuple[type[Any], ...]] = (Transmit, *_NEWS, OpenStream)
+
+    _idle_from: int = 0
+    _idle: int = 0  # ns, without the idle time under way
+    _spells: int = 1  # how often it became idle
+    _packets: int = 0
+    _streams: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self._idle_from = self.stage.calm_from
+
+    def see(self, process: Process, output: Output) -> None:  # noqa: ARG002
+        """Count what is sent while nothing is new."""
+        now = self.cluster.world.now
+        if now >= self.stage.calm_until:
+            return
+        kind = type(output)
+        if kind in _NEWS:
+            if now > self._idle_from:
+                self._idle += now - self._idle_from
+                self._spells += 1
+            self._idle_from = max(now + _SETTLED, self.stage.calm_from)
+        elif now >= self._idle_from:
+            self._packets += kind is Transmit
+            self._streams += kind is OpenStream
+
+    def finish(self) -> None:
+        """Compare the load with two packets a period."""
+        scenario = self.stage.scenario
+        end = min(self.cluster.world.now, self.stage.calm_until)
+        idle = (self._idle + max(0, end - self._idle_from)) / SECOND
+        periods = idle / scenario.settings.probe_interval
+        if scenario.nodes == 1:
+            self.not_applicable("one node has nobody to send to")
+        elif 2 * slowest_way(scenario.wiring, _TAIL) > scenario.settings.probe_timeout_min:
+            self.not_applicable("an ack may be so late that others are asked")
+        elif any(fault.kind == "clock-drift" for fault in scenario.faults):
+            self.not_applicable("periods are not the same for all")
+        elif periods < _PERIODS_NEEDED:
+            self.not_applicable(f"nothing was new for {periods:.1f} periods, {_PERIODS_NEEDED:g} are needed")
+        else:
+            load = self._packets / (periods * scenario.nodes)
+            # A period that is cut off may hold its probe, or the one that came early with its ack. Not by chance, each
+            # node for itself: probes come in flurries (decision 0020), so all of a small cluster's may be in or out.
+            cut_off = self._spells * (1 + scenario.settings.probe_early) / periods
+            slack = _PACKETS * (_SLACK + cut_off)
+            self.checks += self._packets
+            self.note = f"measured {load:.2f} packets in {periods:.1f} periods, bound {_PACKETS:g} + {slack:.2f}"
+            if abs(load - _PACKETS) > slack or self._streams:
+                self.wrong("", f"an idle node sends {load:.2f} packets a period; {self._streams} streams were opened")

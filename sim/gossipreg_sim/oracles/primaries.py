@@ -1,0 +1,91 @@
+"""Knows oracle 20: of those that claim to be a service's primary one is seen as it, and its term never falls."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from gossipreg.model import FENCED, PRIMARY, Instance
+from gossipreg.protocol.outputs import InstancesChanged, Output
+from gossipreg_sim.oracles.oracle import Oracle
+from gossipreg_sim.process import Process
+
+_Primary = tuple[str, str, str, int]  # service, owner, id, term
+
+
+@attrs.define
+class Primaries(Oracle):
+    """No view shows two primaries of a service, nor one whose term is not the highest that is claimed there.
+
+    The terms that a node shows as a service's primary never fall, whatever becomes of the instances that bore them:
+    withdrawn, demoted, gone with an owner that left, failed or was restarted, be it without its disk. A node that comes
+    back with its disk remembers; one without begins anew. So a view may show no primary although one is claimed, but
+    only where a higher term was seen. When all agree, all show the same, in no lower term than any of them ever showed.
+    """
+
+    law: ClassVar[str] = (
+        "at most one instance is seen as a service's primary, the same everywhere, in terms that only rise"
+    )
+    wants: ClassVar[tuple[type[Any], ...]] = (InstancesChanged,)
+
+    _lives: dict[str, Process] = attrs.field(factory=dict)
+    _shown: dict[tuple[str, str], int] = attrs.field(factory=dict)  # (node, service) -> the highest term that it showed
+
+    def see(self, process: Process, output: Output) -> None:
+        """Look at each service that looks different."""
+        assert isinstance(output, InstancesChanged), "nothing else is wanted"
+        self._note_life(process)
+        for service in output.services:
+            self._judge(process, service, process.engine.view.service(service).instances)
+
+    def _note_life(self, process: Process) -> None:
+        if self._lives.get(process.name) is not process:
+            self._lives[process.name] = process
+            if not process.has_disk:
+                self._shown = {key: term for key, term in self._shown.items() if key[0] != process.name}
+
+    def _judge(self, process: Process, service: str, instances: tuple[Instance, ...]) -> None:
+        claims = [each for each in instances if each.role in (PRIMARY, FENCED)]
+        before = self._shown.get((process.name, service), 0)
+        if not any(each.term for each in claims) and not before:
+            return  # nobody counts terms here
+        primaries = [each for each in claims if each.role == PRIMARY]
+        shown = " and ".join(f"{each.id} in term {each.term}" for each in primaries) or "nobody"
+        self.check(process, len(primaries) <= 1, f"shows {shown} as the primary of {service}")
+        highest = max((each.term for each in claims), default=0)
+        may_be_none = not claims or highest < process.engine.knowledge.terms.claimed(service)
+        highest_is_shown = all(each.term == highest for each in primaries) and (may_be_none or bool(primaries))
+        self.check(process, highest_is_shown, f"shows {shown} as the primary of {service}, not term {highest}")
+        lowest = min((each.term for each in primaries), default=before)
+        self.check(process, lowest >= before, f"shows {shown} as the primary of {service} after term {before}")
+        self._shown[process.name, service] = max(before, lowest)
+
+    def finish(self) -> None:
+        """Compare whom all show at the end; what is believed of those kept apart, and so of their claims, is free."""
+        if not self.checks:
+            self.not_applicable("nobody claimed to be a primary")
+        if self.stage.healed_in is None or self.stage.outside:
+            return
+        core = [process for process in self.cluster.alive if not process.engine.identity.left]
+        for process in core:
+            self._note_life(process)
+        names = {process.name for process in core}
+        highest: dict[str, int] = {}
+        for (name, service), term in self._shown.items():
+            if name in names:
+                highest[service] = max(term, highest.get(service, 0))
+        for process in core if highest else ():
+            here = _primaries(process)
+            fallen = [each for each in here if each[3] < highest.get(each[0], 0)]
+            self.check(process, not fallen, f"shows {fallen} as primaries, but others have seen higher terms")
+        for process in core[1:]:
+            there, here = _primaries(core[0]), _primaries(process)
+            self.check(process, here == there, f"shows {here} as primaries, and {core[0].name} {there}")
+
+
+def _primaries(process: Process) -> list[_Primary]:
+    terms = process.engine.knowledge.terms
+    views = process.engine.view.services.items()
+    instances = (each for service, view in views if terms.seen(service) for each in view.instances)
+    return sorted((each.service, each.owner, each.id, each.term) for each in instances if each.role == PRIMARY)

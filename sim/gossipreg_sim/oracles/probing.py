@@ -1,0 +1,138 @@
+"""Knows oracles 10 and 11: everybody is probed in turn, and so the dead are soon probed by somebody."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.outputs import MemberChanged, Output
+from gossipreg_sim.oracles.oracle import Oracle
+from gossipreg_sim.oracles.statistics import mean_between
+from gossipreg_sim.process import Process
+from gossipreg_sim.world import SECOND
+
+#: Deaths without which the mean time to the first probe says little.
+_DEATHS_NEEDED: Final = 5
+
+#: Faults that kill, and those that leave who lives as well as it was.
+_FAIR: Final = ("crash", "crash-host", "restart", "churn", "duplicate", "clock-skew")
+
+
+@attrs.define
+class _Round:
+    """How far one observer has come."""
+
+    periods: int = 0  # less one for each who came, or came back, and may have been put before those who wait
+    most: int = 0  # members present at once, so far
+    last: dict[str, int] = attrs.field(factory=dict)  # target -> `periods` when it was probed
+    began: float = 0.0  # when the period did, on the observer's clock (seconds)
+    length: float = math.inf  # what it may take (seconds)
+
+
+@attrs.define
+class Completeness(Oracle):
+    """Between two probes of one member an observer has at most 2n - 1 periods, each as long as its health allows.
+
+    So whoever is dead is found out by everybody, each by itself, in a time that can be told (SWIM §4.3).
+    """
+
+    law: ClassVar[str] = "every observer probes every member again within 2n - 1 periods"
+
+    wants: ClassVar[tuple[type[Any], ...]] = (MemberChanged,)
+
+    _rounds: dict[Process, _Round] = attrs.field(factory=dict)
+
+    def see(self, process: Process, output: Output) -> None:
+        """Who is not present any more is not probed any more; who comes may be probed before others."""
+        assert isinstance(output, MemberChanged), "nothing else is wanted"
+        after, before = output.after, output.before
+        found = self._rounds.get(process)
+        if found is None or after is None:
+            return
+        if not process.engine.members.present:
+            found.length = math.inf  # it waits for somebody to come
+        if not after.status.is_present:
+            found.last.pop(after.name, None)
+        elif before is None or not before.status.is_present:
+            found.periods -= 1
+
+    def probed(self, process: Process, target: Rumor) -> None:
+        """Count the periods since the last probe of this target, and measure the last period."""
+        found = self._rounds.get(process)
+        if found is None:
+            found = self._rounds[process] = _Round()
+        engine = process.engine
+        found.periods += 1
+        found.most = max(found.most, engine.members.present_count - 1)
+        self._judge(process, target.name, found)
+        held = engine.members.get(target.name)
+        if held is not None and held.status.is_present:  # else a verdict fell in the same step
+            found.last[target.name] = found.periods
+        now = process.now
+        if self.stage.is_punctual:
+            self.checks += 1
+            if now - found.began > found.length:
+                self.wrong(process.name, f"took {now - found.began:.3f} s for a period of {found.length:.3f} s")
+        found.began = now
+        slack = engine.settings.lag_tolerance + engine.settings.probe_interval  # nobody there: it looks again later
+        found.length = engine.detector.health.stretch(engine.settings.probe_interval) + slack
+        if not engine.members.present:  # the verdict was on the last of them
+            found.length = math.inf
+
+    def _judge(self, process: Process, target: str, found: _Round) -> None:
+        self.checks += 1
+        gap = found.periods - found.last.get(target, found.periods)
+        if gap > 2 * found.most - 1:
+            self.wrong(process.name, f"let {gap} periods pass between two probes of {target} among {found.most}")
+
+    def finish(self) -> None:
+        """Look for those who were never probed again."""
+        for process, found in self._rounds.items():
+            if process.alive:
+                for target in process.engine.members.present:
+                    if target in found.last:
+                        self._judge(process, target, found)
+
+
+@attrs.define
+class FirstProbe(Oracle):
+    """The mean time until somebody probes a dead member is about one period: at most e/(e - 1) of them (SWIM §3.1)."""
+
+    law: ClassVar[str] = "the mean first probe of a dead member comes within e/(e-1) periods"
+
+    _died: dict[str, tuple[int, int]] = attrs.field(factory=dict)  # name -> its life, when (ns)
+    _times: list[float] = attrs.field(factory=list)  # seconds
+
+    def __attrs_post_init__(self) -> None:
+        self.cluster.ended.append(self._bury)
+
+    def _bury(self, process: Process) -> None:
+        most_live = 2 * len(self.cluster.alive) > len(self.cluster.processes)
+        if most_live and not process.engine.identity.left:
+            self._died[process.name] = (process.engine.identity.life, self.cluster.world.now)
+
+    def probed(self, process: Process, target: Rumor) -> None:  # noqa: ARG002
+        """Note the first probe of each dead member."""
+        died = self._died.get(target.name)
+        if died is not None and died[0] == target.life:
+            del self._died[target.name]
+            self._times.append((self.cluster.world.now - died[1]) / SECOND)
+
+    def finish(self) -> None:
+        """Compare the mean with what theory has."""
+        scenario = self.stage.scenario
+        if any(fault.kind not in _FAIR for fault in scenario.faults):
+            self.not_applicable("who lives is disturbed, too")
+        elif len(self._times) < _DEATHS_NEEDED:
+            self.not_applicable(f"{len(self._times)} deaths were probed, {_DEATHS_NEEDED} are needed")
+        else:
+            expected = math.e / (math.e - 1) * scenario.settings.probe_interval
+            low, high = mean_between(self._times)
+            self.checks += len(self._times)
+            mean = (low + high) / 2
+            self.note = f"measured {mean:.2f} s over {len(self._times)} deaths, bound {expected:.2f} s"
+            if low > expected:
+                self.wrong("", f"the dead are first probed after {low:.2f} to {high:.2f} s, not {expected:.2f} s")

@@ -1,0 +1,50 @@
+"""Knows oracle 6: a node that comes back, with its disk or without, is believed to be back."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from gossipreg.model import Status
+from gossipreg.protocol.outputs import Output, SeekSeeds
+from gossipreg_sim.oracles.oracle import Oracle
+from gossipreg_sim.process import Process
+
+
+@attrs.define
+class Restarts(Oracle):
+    """When all agree, every restarted node is alive for everybody, in the life that it lives now."""
+
+    law: ClassVar[str] = "who restarts ends alive in its new life, everywhere"
+    wants: ClassVar[tuple[type[Any], ...]] = (SeekSeeds,)
+
+    _first: dict[str, Process] = attrs.field(factory=dict)  # by name, the first life seen
+
+    def see(self, process: Process, output: Output) -> None:  # noqa: ARG002
+        """Note who lives: every node that may restart has seeds, and seeks them at once."""
+        self._first.setdefault(process.name, process)
+
+    def finish(self) -> None:
+        """Compare what everybody believes of the restarted with what they are."""
+        back = [p for p in self._core() if self._first.get(p.name, p) is not p]
+        if not back:
+            self.not_applicable("nobody restarted")
+        elif self.stage.healed_in is None:
+            self.not_applicable("the cluster did not come to agree")
+        elif len(self._core()) == 1 and not back[0].engine.identity.settled:
+            self.not_applicable("who restarted waits for one of its seeds, alone")
+        else:
+            for restarted in back:
+                for process in self._core():
+                    self._compare(process, restarted)
+
+    def _core(self) -> list[Process]:
+        return [p for p in self.cluster.alive if p.name not in self.stage.outside and not p.engine.identity.left]
+
+    def _compare(self, process: Process, restarted: Process) -> None:
+        held = process.engine.members.get(restarted.name)
+        generation = restarted.engine.identity.generation
+        holds = held is not None and held.status is Status.ALIVE and held.generation == generation
+        said = "nothing" if held is None else f"{held.status} in generation {held.generation}"
+        self.check(process, holds, f"believes {said} of {restarted.name}, which is back in generation {generation}")

@@ -1,0 +1,23 @@
+"""Knows how files that users asked for are written, and which cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gossipreg_sim.scenario import ScenarioError
+
+
+def check_file(path: Path) -> None:
+    """Raise `ScenarioError` if ``path`` can be seen to be no place for a file, before a play is spent on it."""
+    if path.is_dir():
+        raise ScenarioError(f"cannot write {path}: it is a directory")
+    if not path.absolute().parent.is_dir():
+        raise ScenarioError(f"cannot write {path}: there is no directory {path.parent}")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file. Raises `ScenarioError`."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ScenarioError(f"cannot write {path}: {error.strerror}") from None

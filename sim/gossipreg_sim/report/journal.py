@@ -1,0 +1,135 @@
+"""Knows a play as a list of lines: what a file keeps of it, and what two plays are held against each other by."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from heapq import merge
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.wire.messages import Message
+from gossipreg_sim.cluster import Passage
+from gossipreg_sim.play import Outcome
+from gossipreg_sim.report.files import write_file
+from gossipreg_sim.report.recording import Recording, messages_of, record
+from gossipreg_sim.scenario import ScenarioError, load
+from gossipreg_sim.trace import Step
+
+#: What the file of a saved play is called.
+SUFFIX: Final = ".trace"
+
+_FORM: Final = 1
+
+Figure = str | int | float | bool | None
+
+
+@attrs.frozen
+class Line:
+    """At ``at`` (ns) a node, or a fault, did this. ``check`` tells packets apart that read the same."""
+
+    at: int
+    node: str
+    text: str
+    check: int = 0
+
+
+@attrs.frozen
+class Journal:
+    """All that a play did, line by line, and the figures that sum it up."""
+
+    name: str
+    figures: dict[str, Figure]
+    lines: tuple[Line, ...] = attrs.field(repr=False)
+
+    def save(self, path: Path) -> None:
+        """Write it to a file: gzip of one JSON document a line, the first of which is the figures.
+
+        Raises `ScenarioError`.
+        """
+        head = {"gossipreg_trace": _FORM, "name": self.name, "figures": self.figures}
+        documents = [head, *([line.at, line.node, line.text, line.check] for line in self.lines)]
+        text = "".join(f"{json.dumps(document, separators=(',', ':'))}\n" for document in documents)
+        write_file(path, gzip.compress(text.encode(), mtime=0))
+
+
+def load_journal(path: Path) -> Journal:
+    """The play that `Journal.save` wrote to ``path``. Raises `ScenarioError`."""
+    try:
+        head, *rows = map(json.loads, gzip.decompress(path.read_bytes()).decode().splitlines())
+        if head["gossipreg_trace"] != _FORM:
+            raise ScenarioError(f"{path}: saved by another version: save it again with this one")
+        return Journal(head["name"], head["figures"], tuple(Line(*row) for row in rows))
+    except OSError as error:
+        reason = error.strerror or "it is not whole, or no trace"
+    except (EOFError, zlib.error, ValueError, KeyError, TypeError):
+        reason = "it is not whole, or no trace"
+    raise ScenarioError(f'cannot read {path}: {reason}: save one with "gossipreg sim run SCENARIO --save FILE.trace"')
+
+
+def journal_named(word: str) -> Journal:
+    """The journal that ``word`` names: a FILE.trace, or SCENARIO:SEED, which is played. Raises `ScenarioError`."""
+    if word.endswith(SUFFIX):
+        return load_journal(Path(word))
+    scenario, colon, seed = word.rpartition(":")
+    if not colon or not seed.isdecimal():
+        scenario, seed = word, "0"
+    return journal_of(record(load(scenario), int(seed)))
+
+
+def journal_of(recording: Recording) -> Journal:
+    """The journal of a play."""
+    outcome = recording.outcome
+    steps = map(_of_step, outcome.trace.steps)
+    packets = map(_of_passage, recording.passages)
+    lines = tuple(merge(steps, packets, key=attrgetter("at")))
+    return Journal(f"{outcome.scenario.name}, seed {outcome.seed}", dict(_figures(outcome)), lines)
+
+
+def _of_step(step: Step) -> Line:
+    return Line(step.at, step.node or "-", " ".join(filter(None, (step.what, step.about, step.detail))))
+
+
+def _of_passage(passage: Passage) -> Line:
+    said = ", ".join(map(_said, messages_of(passage.data))) or "begins or ends a stream"
+    way = " on a stream" if passage.on_stream else ""
+    fate = "" if passage.arrivals else f" (lost to {passage.culprit.removeprefix('fault ')})"
+    text = f"-> {passage.receiver}{way}: {said}{fate}"
+    return Line(passage.sent, passage.sender, text, zlib.crc32(passage.data + repr(passage.arrivals).encode()))
+
+
+@lru_cache(maxsize=65_536)
+def _said(message: Message) -> str:
+    match message:
+        case Ping(seq) | Ack(seq) | Nack(seq) | PingReq(seq):
+            return f"{type(message).__name__.lower().replace('req', '-req')} {seq}"
+        case Rumor(name, _, incarnation, status):
+            return f"{name} {status} {incarnation}"
+        case _:
+            return type(message).__name__.lower()
+
+
+def _figures(outcome: Outcome) -> Iterator[tuple[str, Figure]]:
+    yield "good", outcome.is_good
+    yield "healed in (s)", None if outcome.healed_in is None else round(outcome.healed_in, 3)
+    yield "lasted (s)", round(outcome.seconds, 3)
+    yield "packets", outcome.packets
+    yield "frames", outcome.frames
+    yield "bytes", outcome.bytes
+    for name in outcome.checks:
+        yield f"violations of {name}", sum(violation.oracle == name for violation in outcome.violations)
+    yield from outcome.marks.items()
+    yield "trace hash", outcome.digest
+
+
+def document_of(line: Line) -> dict[str, Any]:
+    """A line as JSON; the moment is in seconds."""
+    return {"at": line.at / 1_000_000_000, "node": line.node, "text": line.text}

@@ -1,0 +1,98 @@
+"""Knows how packets are told to the page: who sent what to whom, how long it took, and what kept it from arriving."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+import attrs
+
+from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
+from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.wire.messages import Message
+from gossipreg_sim.cluster import Passage
+from gossipreg_sim.report import packing
+from gossipreg_sim.report.recording import Recording, messages_of
+
+#: Packets that a page holds, at about 5 bytes each. Of longer plays it shows the beginning and says so.
+PACKETS_MAX = 1_000_000
+
+
+class Freight(enum.IntEnum):
+    """What a packet is for. Rumors and records ride on any."""
+
+    PING = 0
+    ACK = 1
+    PING_REQ = 2
+    NACK = 3
+    GOSSIP = 4  # nothing but rumors and records
+    STREAM = 5
+
+
+_OF_NOUN = {Ping: Freight.PING, Ack: Freight.ACK, PingReq: Freight.PING_REQ, Nack: Freight.NACK}
+
+
+@attrs.frozen
+class Packet:
+    """One packet or frame as the page knows it. Times are in µs; nodes and culprits are places in lists."""
+
+    sent: int
+    sender: int
+    receiver: int
+    freight: Freight
+    has_rumors: bool
+    flight: int | None  # None: it never arrived whole
+    culprit: int  # 0: nothing, or nobody knows
+
+
+@attrs.frozen
+class Traffic:
+    """The packets of a play in the order in which they were sent."""
+
+    nodes: int
+    culprits: tuple[str, ...]  # the first is ""
+    packets: tuple[Packet, ...] = attrs.field(repr=False)
+    left_out: int  # packets beyond PACKETS_MAX
+
+    def packed(self) -> dict[str, str]:
+        """Columns for the page: `sent`, `link` (sender x nodes + receiver), `kind`, `flight` (0: lost), `culprit`.
+
+        ``kind`` is the freight, and 8 more if rumors ride along; ``flight`` is a µs longer than it was; ``culprit``
+        has a number for each packet that was lost.
+        """
+        return {
+            "sent": packing.squeezed(packing.rising([packet.sent for packet in self.packets])),
+            "link": packing.squeezed(packing.varints(p.sender * self.nodes + p.receiver for p in self.packets)),
+            "kind": packing.squeezed(bytes(packet.freight | packet.has_rumors << 3 for packet in self.packets)),
+            "flight": packing.squeezed(packing.varints(0 if p.flight is None else p.flight + 1 for p in self.packets)),
+            "culprit": packing.squeezed(packing.varints(p.culprit for p in self.packets if p.flight is None)),
+        }
+
+
+def traffic_of(recording: Recording) -> Traffic:
+    """All packets of a play, as far as a page can hold them."""
+    place = {name: number for number, name in enumerate(recording.scenario.node_names)}
+    culprits: dict[str, int] = {"": 0}
+    packets = []
+    for passage in recording.passages[:PACKETS_MAX]:
+        culprit = culprits.setdefault(passage.culprit.removeprefix("fault "), len(culprits))
+        messages = messages_of(passage.data)
+        packets.append(
+            Packet(
+                passage.sent // 1000,
+                place[passage.sender],
+                place[passage.receiver],
+                freight_of(passage, messages),
+                any(isinstance(message, Rumor) for message in messages),
+                (passage.arrivals[0] - passage.sent) // 1000 if passage.arrivals else None,
+                culprit,
+            )
+        )
+    return Traffic(len(place), tuple(culprits), tuple(packets), len(recording.passages) - len(packets))
+
+
+def freight_of(passage: Passage, messages: Sequence[Message]) -> Freight:
+    """What a packet that says ``messages`` is for."""
+    if passage.on_stream:
+        return Freight.STREAM
+    return next((_OF_NOUN[type(message)] for message in messages if type(message) in _OF_NOUN), Freight.GOSSIP)

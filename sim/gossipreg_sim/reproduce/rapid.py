@@ -1,0 +1,172 @@
+"""Knows the experiments of the Rapid paper (ATC 2018) that show where gossip membership is unstable.
+
+*Bootstrap*: many members start at once and join through one; how many different cluster sizes do they report on the
+way? *Flip-flop*: ten members hear nothing for 20 s, everything for 20 s, over and over. *Loss*: one member in a
+hundred hears one packet in five. Are such members removed, or do they come and go?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Literal
+
+import attrs
+
+from gossipreg.model import Status
+from gossipreg.protocol.outputs import MemberChanged, Output
+from gossipreg_sim.conditions import FlipFlop, Links, Loss
+from gossipreg_sim.network import Condition
+from gossipreg_sim.process import Process
+from gossipreg_sim.reproduce.arena import Arena
+from gossipreg_sim.reproduce.labour import Order, work
+from gossipreg_sim.reproduce.profiles import MEMBERLIST, OURS, Profile
+from gossipreg_sim.reproduce.published import RAPID_SIZES
+from gossipreg_sim.reproduce.tables import Cell, Findings, Table
+from gossipreg_sim.world import ns
+
+_FLIPPING: Final = 10
+_HALF: Final = 20.0  # seconds of hearing nothing, then of hearing everything
+_LOSS: Final = 0.8
+_JOIN_MOST: Final = 120.0  # seconds that a bootstrap may take
+
+
+@attrs.frozen
+class Plan:
+    """How much is measured."""
+
+    joiners: tuple[int, ...] = (1000, 1500, 2000)
+    members: int = 1000
+    seconds: float = 300.0
+
+
+FULL: Final = Plan()
+QUICK: Final = Plan(joiners=(100, 200), members=100, seconds=120.0)
+
+
+@attrs.frozen
+class Run:
+    """One run of one of the three experiments."""
+
+    what: Literal["bootstrap", "flip-flop", "loss"]
+    profile: Profile
+    members: int
+    seconds: float
+    seed: int
+
+
+@attrs.frozen
+class Bootstrap:
+    """How a cluster came together."""
+
+    sizes: int  # different sizes that members reported, each asked ten times a second
+    seconds: float | None  # until all saw all
+
+
+@attrs.frozen
+class Stability:
+    """What became of members that hear badly, and of the others."""
+
+    bad: int
+    removed: int  # bad members that all others believe failed in the end
+    swings: int  # times that one of the others called a bad member alive that it had called failed
+    collateral: int  # failures reported of members that hear well
+    observers: int
+
+
+def play(run: Run) -> Bootstrap | Stability:
+    """Make one run."""
+    if run.what == "bootstrap":
+        return _bootstrap(run)
+    bad = _FLIPPING if run.what == "flip-flop" else max(1, run.members // 100)
+    return _hear_badly(run, bad)
+
+
+def _bootstrap(run: Run) -> Bootstrap:
+    arena = Arena.empty(run.profile, run.seed)
+    arena.start("n0", seed="n0")
+    arena.rest(1.0)
+    for number in range(1, run.members):
+        arena.start(f"n{number}", seed="n0")
+    sizes: set[int] = set()
+    start = arena.world.now
+    while arena.world.now - start < ns(run.seconds):
+        arena.rest(0.1)
+        now = {process.engine.members.present_count for process in arena.cluster.alive}
+        sizes |= now
+        if now == {run.members}:
+            return Bootstrap(len(sizes), arena.seconds(arena.world.now - start))
+    return Bootstrap(len(sizes), None)
+
+
+def _hear_badly(run: Run, count: int) -> Stability:
+    arena = Arena.of(run.profile, run.members, run.seed)
+    bad = arena.world.dice("bad").sample(arena.names, count)
+    good = [name for name in arena.names if name not in bad]
+    swings = 0
+
+    def see(process: Process, output: Output) -> None:
+        nonlocal swings
+        if isinstance(output, MemberChanged) and output.before is not None and output.after is not None:
+            back = output.before.status is Status.FAILED and output.after.status is Status.ALIVE
+            swings += back and output.after.name in is_bad and process.name not in is_bad
+
+    is_bad = frozenset(bad)
+    arena.cluster.observers.append(see)
+    links = Links(frozenset(arena.names), is_bad, both_ways=False)
+    condition: Condition = (
+        FlipFlop(links, _HALF, _HALF, arena.world.now) if run.what == "flip-flop" else Loss(links, _LOSS)
+    )
+    arena.cluster.network.begin(run.what, condition)
+    arena.rest(run.seconds)
+    believed = [[arena.process(name).engine.members.get(each) for name in good] for each in bad]
+    return Stability(
+        bad=count,
+        removed=sum(all(rumor is None or rumor.status is Status.FAILED for rumor in each) for each in believed),
+        swings=swings,
+        collateral=sum(failure.subject not in is_bad for failure in arena.failures),
+        observers=len(good),
+    )
+
+
+def _runs(plan: Plan, profiles: list[Profile], seed: int) -> Iterator[Run]:
+    for profile in profiles:
+        for joiners in plan.joiners:
+            yield Run("bootstrap", profile, joiners, _JOIN_MOST, seed)
+        yield Run("flip-flop", profile, plan.members, plan.seconds, seed)
+        yield Run("loss", profile, plan.members, plan.seconds, seed)
+
+
+def reproduce(plan: Plan, order: Order) -> Findings:
+    """The three experiments, beside what the paper says."""
+    profiles = [MEMBERLIST, *([OURS] if order.ours else [])]
+    runs = list(_runs(plan, profiles, order.seed))
+    boots: list[tuple[Cell, ...]] = []
+    stays: list[tuple[Cell, ...]] = []
+    for run, outcome in zip(runs, work(play, runs, order), strict=True):
+        if isinstance(outcome, Bootstrap):
+            theirs, rapid = RAPID_SIZES.get(run.members, (None, None))
+            boots.append((run.profile.name, run.members, outcome.sizes, outcome.seconds, theirs, rapid))
+        else:
+            swings = outcome.swings / outcome.bad / outcome.observers
+            removed = f"{outcome.removed} of {outcome.bad}"
+            stays.append((run.profile.name, run.what, run.members, removed, swings, outcome.collateral))
+    return Findings(
+        "rapid",
+        order.command,
+        (
+            Table(
+                "Rapid: members that join at once through one",
+                ("protocol", "members", "sizes", "all see all after s", "memberlist in paper", "Rapid in paper"),
+                tuple(boots),
+                "sizes: different ones that were reported by all members, each asked ten times a second",
+            ),
+            Table(
+                f"Rapid: members that hear badly, for {plan.seconds:.0f} s",
+                ("protocol", "fault", "members", "removed", "returns", "others failed"),
+                tuple(stays),
+                "flip-flop: 10 members hear nothing for 20 s, then everything for 20 s. loss: 1 % hear a fifth.\n"
+                "removed: believed failed by all others in the end. returns: from failed to alive, a bad member and\n"
+                "observer. The paper: memberlist never removes all of the first, nor conclusively the second.",
+            ),
+        ),
+    )

@@ -1,0 +1,165 @@
+"""Knows what the users of a cluster do: they offer instances, withdraw them, set policies and call one the primary.
+
+Each of these draws from dice of its own, so that one can be switched off and the others stay as they are. What two
+users do at the same moment, at two nodes, is what policies and roles must bear; so some of them do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+
+import attrs
+
+from gossipreg.errors import NotJoined
+from gossipreg.model import PRIMARY, Instance
+from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.dice import Dice
+from gossipreg_sim.process import Process
+from gossipreg_sim.scenario import Scenario
+from gossipreg_sim.world import ns
+
+#: The service that has a primary.
+STORE = "store"
+
+#: The share of policies and claims that two users make at the same moment.
+_AT_ONCE = 0.3
+
+#: The share of registrations among what churns, and of removals among policies.
+_NEW, _REMOVED = 0.6, 0.3
+
+#: The shares of those who become a replica, and who withdraw, among what is done with primaries: the rest claim.
+_REPLICAS, _WITHDRAWN = 0.2, 0.2
+
+
+@attrs.define
+class Users:
+    """The users of one play."""
+
+    scenario: Scenario
+    cluster: Cluster
+
+    def arrive(self, name: str) -> None:
+        """Offer at ``name``, which has just started, what it offers from its start."""
+        for number in range(self.scenario.workload.instances):
+            self.cluster.register(name, self._instance(name, number))
+
+    def plan(self, start: int, heal: int) -> None:
+        """Put all that they do between ``start`` and ``heal`` (ns) on the world's agenda."""
+        self._plan_churn(start, heal)
+        dice = self.cluster.world.dice("users", "policies")
+        for at in _moments(self.scenario.workload.policies, dice, start, heal):
+            self._plan_policy(at, dice)
+        dice = self.cluster.world.dice("users", "primaries")
+        for at in _moments(self.scenario.workload.primaries, dice, start, heal):
+            share = dice.random()
+            act = (
+                self._withdraw if share < _WITHDRAWN else self._claim if share > _WITHDRAWN + _REPLICAS else self._yield
+            )
+            for name in self._one_or_two(dice):
+                self.cluster.world.at(at, partial(act, name))
+
+    def _one_or_two(self, dice: Dice) -> list[str]:
+        return dice.sample(self.scenario.node_names, 2 if dice.chance(_AT_ONCE) else 1)
+
+    def _at_work(self, name: str) -> Process | None:
+        """The process of ``name``, if it does what it is asked to now."""
+        process = self.cluster.living(name)
+        if process is None or process.frozen or process.engine.identity.left:
+            return None
+        return process
+
+    # Instances that come and go
+
+    def _plan_churn(self, start: int, heal: int) -> None:
+        dice = self.cluster.world.dice("users")
+        number = self.scenario.workload.instances
+        for at in _moments(self.scenario.workload.churn, dice, start, heal):
+            number += 1
+            name = self.scenario.node_names[dice.below(self.scenario.nodes)]
+            self.cluster.world.at(at, partial(self._change, name, number, new=dice.chance(_NEW)))
+
+    def _change(self, name: str, number: int, *, new: bool) -> None:
+        if self._at_work(name) is None:
+            return
+        own = self.cluster.offered().get(name, {})
+        if new or not own:
+            self.cluster.register(name, self._instance(name, number))
+        else:
+            self.cluster.deregister(name, next(iter(own)))
+
+    def _instance(self, name: str, number: int) -> Instance:
+        return Instance(
+            id=f"service-{number % 3}-{name}-{number}",
+            service=f"service-{number % 3}",
+            host=str(self.cluster.processes[name].address.host),
+            port=1024 + number,
+            zone=self.scenario.zone_of(name),
+        )
+
+    # Policies
+
+    def _plan_policy(self, at: int, dice: Dice) -> None:
+        """Set or remove one of few, so that writers meet."""
+        which = dice.below(4)
+        for name in self._one_or_two(dice):
+            rule = self._rules(1 + dice.below(9), 1 + dice.below(9))[which]
+            self.cluster.world.at(at, partial(self._rule, name, rule, remove=dice.chance(_REMOVED)))
+
+    def _rules(self, one: int, other: int) -> tuple[Rule, ...]:
+        shares = {"zone-0": one, "zone-1": other}
+        last = self.scenario.node_names[-1]
+        return (
+            Split("service-0", shares, by="zone"),
+            Split("service-1", shares, by="zone"),
+            WeightOverride("service-0", "service-0-n0-0", one),
+            Maintenance("service-0", f"service-0-{last}-0", f"disk {one}"),
+        )
+
+    def _rule(self, name: str, rule: Rule, *, remove: bool) -> None:
+        process = self._at_work(name)
+        if process is None:
+            return
+        if remove and process.engine.knowledge.policies.rule(rule.key) is not None:
+            self.cluster.remove_policy(name, rule.key)
+        elif not remove:
+            self.cluster.set_policy(name, rule)
+
+    # Primaries
+
+    def _claim(self, name: str) -> None:
+        """Register the store of ``name`` anew as the primary with the next term, if one is given there."""
+        process = self._at_work(name)
+        if process is not None:
+            with suppress(NotJoined):
+                self._offer_store(process, PRIMARY, process.engine.next_term(STORE))
+
+    def _yield(self, name: str) -> None:
+        """Register the store of ``name`` anew as a replica."""
+        process = self._at_work(name)
+        if process is not None:
+            self._offer_store(process, "replica", 0)
+
+    def _offer_store(self, process: Process, role: str, term: int) -> None:
+        host = str(process.address.host)
+        store = Instance(id=_store_of(process.name), service=STORE, host=host, port=1023, role=role, term=term)
+        self.cluster.register(process.name, store)
+
+    def _withdraw(self, name: str) -> None:
+        """Deregister the store of ``name``, if it is offered."""
+        process = self._at_work(name)
+        if process is not None and process.engine.own(_store_of(name)) is not None:
+            self.cluster.deregister(name, _store_of(name))
+
+
+def _store_of(name: str) -> str:
+    return f"{STORE}-{name}"
+
+
+def _moments(rate: float, dice: Dice, start: int, heal: int) -> Iterator[int]:
+    """When things happen that happen ``rate`` times a second (ns)."""
+    at = start
+    while rate > 0 and (at := at + ns(dice.exponential(1 / rate))) < heal:
+        yield at
