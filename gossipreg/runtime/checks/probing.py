@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -41,28 +42,43 @@ async def probe(check: Check, *, commands: bool, reach: Reach) -> Finding | None
 
 
 async def _run(check: Check, commands: bool, reach: Reach) -> Finding:
-    """Each kind is loaded when it is first needed."""
-    match check.kind:
+    """Each kind is loaded when it is first needed, and says what to install where a package is missing."""
+    try:
+        run = _runner(check.kind)
+    except ModuleNotFoundError:
+        what, extra = _EXTRAS[check.kind]
+        return Finding(Health.CRITICAL, f'this node cannot {what}: pip install "gossipreg[{extra}]"')
+    if check.kind is Kind.COMMAND and not commands:
+        return Finding(Health.CRITICAL, "command checks are off on this node: see command_checks")
+    return await run(check, reach)
+
+
+#: What a node cannot do without a package, and the extra that brings it.
+_EXTRAS: Final = {Kind.HTTP: ("make HTTP requests", "agent"), Kind.GRPC: ("speak gRPC", "grpc")}
+
+
+def _runner(kind: Kind) -> Callable[[Check, Reach], Awaitable[Finding]]:
+    match kind:
         case Kind.HTTP:
             from gossipreg.runtime.checks.http import run_http
 
-            return await run_http(check, reach)
+            return run_http
         case Kind.TCP:
-            return await _run_tcp(check, reach)
+            return _run_tcp
         case Kind.GRPC:
-            try:
-                from gossipreg.runtime.checks.grpc import run_grpc
-            except ModuleNotFoundError:
-                return Finding(Health.CRITICAL, 'this node cannot speak gRPC: pip install "gossipreg[grpc]"')
-            return await run_grpc(check, reach)
-        case Kind.COMMAND:
-            from gossipreg.runtime.checks.command import run_command
+            from gossipreg.runtime.checks.grpc import run_grpc
 
-            if not commands:
-                return Finding(Health.CRITICAL, "command checks are off on this node: see command_checks")
-            return await run_command(check)
+            return run_grpc
+        case Kind.COMMAND:
+            return _run_command
         case Kind.TTL:
             raise AssertionError("a heartbeat is awaited, not run")
+
+
+async def _run_command(check: Check, _reach: Reach) -> Finding:
+    from gossipreg.runtime.checks.command import run_command
+
+    return await run_command(check)
 
 
 async def _run_tcp(check: Check, reach: Reach) -> Finding:
