@@ -87,5 +87,5 @@ def test_python_m_sim_is_the_same_thing(run: Callable[..., Ran]) -> None:
 
 
 def test_the_command_line_loads_the_simulator_only_when_it_is_used() -> None:
-    script = "import sys, gossipreg.cli; sys.exit(any(name.split('.')[0] == 'sim' for name in sys.modules))"
+    script = "import sys, gossipreg.cli; sys.exit(any(name.split('.')[0] == 'gossipreg_sim' for name in sys.modules))"
     subprocess.run([sys.executable, "-c", script], check=True)
