@@ -195,3 +195,11 @@ class Front:
             assert set(await self.share(requests)) == set(names)
 
         return await eventually(check, within=15)
+
+    async def divides(self, shares: Mapping[str, int]) -> None:
+        """Wait until a burst of requests is divided just so: a balancer that reloads begins its round again."""
+
+        async def check() -> None:
+            assert await self.share(sum(shares.values())) == shares
+
+        await eventually(check, within=15)

@@ -140,8 +140,7 @@ async def test_it_follows_agents_as_the_page_says_and_goes_on_when_its_own_is_go
         await stage.reaches_alpha("one", "two")
         async with running(tmp_path / "haproxy.log", "haproxy", "-db", "-f", tmp_path / "haproxy.cfg"):
             await front.reaches("one", "two")
-            shares = await front.share(40)
-            assert shares == {"one": 30, "two": 10}
+            await front.divides({"one": 30, "two": 10})
             await stage.gamma.kill()
             seconds = await front.reaches("one")
             await stage.offer(stage.beta, "three")

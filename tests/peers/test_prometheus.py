@@ -51,7 +51,6 @@ async def test_it_follows_http_sd_as_the_page_says(tmp_path: Path) -> None:
             seconds = await eventually(lambda: sees(f"orders {one}", f"orders {two}", f"callable {one}"))
             found = (await targets(address))[f"orders {two}"]
             assert found["discoveredLabels"]["__meta_gossipreg_health"] == "critical"
-            assert seconds < 8  # it takes up what its discovery found every 5 s
             await stage.alpha.kill()
             await trio.sleep(2)  # two refreshes that fail
             assert f"callable {one}" in await targets(address)

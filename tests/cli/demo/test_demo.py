@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,12 +40,10 @@ def agents_below(directory: Path) -> Iterator[int]:
 
 
 def test_it_tells_every_act_with_its_times_and_leaves_nothing_behind(temporary: Path) -> None:
-    began = time.monotonic()
     ran = subprocess.run(
         [sys.executable, "-m", "gossipreg", "demo", "--nodes", "4"], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    assert time.monotonic() - began < 35
     assert ran.stderr == ""
     for act in ("starting web-1", "registers orders-1", "is asked for orders", "SIGKILL", "asked to leave", "again"):
         assert act in ran.stdout
