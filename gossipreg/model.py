@@ -418,5 +418,5 @@ class NodeInfo:
     clock_skew: float | None = None  # seconds that its wall clock is ahead of its peers'; None when not known
     send_errors: Mapping[str, int] = attrs.field(factory=dict)  # what this host's kernel refused to send, by errno
     name_conflict: Address | None = None  # where an older node is that bears its name, too; see docs/resilience.md
-    troubles: tuple[str, ...] = ()  # what is wrong between this node and its peers, a sentence each
+    problems: tuple[str, ...] = ()  # what is wrong between this node and its peers, a sentence each
     warnings: tuple[str, ...] = ()  # what is dangerous in how it is set up, a sentence each with the remedy

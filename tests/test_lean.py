@@ -101,7 +101,7 @@ def test_a_sealed_node_needs_cryptography_too(key_file: str) -> None:
 def test_a_node_that_keeps_nothing_does_not_load_what_writes_to_disk() -> None:
     told = subprocess.run([sys.executable, "-c", OPEN, ""], capture_output=True, text=True, check=True).stdout.split()
     assert "gossipreg.runtime.driver" in told
-    assert "gossipreg.runtime.persistence" not in told
+    assert "gossipreg.runtime.state_store" not in told
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ from gossipreg.cli.client import Agent
 from gossipreg.config import AgentConfig, Config
 from gossipreg.doors.proxy import Forward, Proxy, follow_agent, follow_node, serve_metrics
 from gossipreg.model import Address, Event
-from gossipreg.runtime import exposure
-from gossipreg.runtime.containment import keep_following
+from gossipreg.runtime import exposure_warnings
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
+from gossipreg.runtime.supervision import start_restarting
 
 _log = logging.getLogger("gossipreg.proxy")
 
@@ -105,15 +105,15 @@ async def _follow(proxies: Sequence[Proxy], node: Node | None, agent: Agent | No
                 assert agent is not None, "nobody to follow"
                 follow = partial(follow_agent, agent.address, service, told, panic=panic, token=agent.token)
                 counters = Counter()
-            starting.start_soon(nursery.start, keep_following, counters, f"following {service}", follow)
+            starting.start_soon(nursery.start, start_restarting, counters, f"following {service}", follow)
 
 
 def _warn(bound: Sequence[Address], forwards: Sequence[Forward], agent: Agent | None, metrics: Address | None) -> None:
     """Warn of what listens beyond this machine, and of a token that leaves it."""
     ports = zip(bound, forwards, strict=True)
-    exposed = [exposure.of_balancer(address, forward.service) for address, forward in ports]
-    exposed.append(None if metrics is None else exposure.of_metrics(metrics))
-    exposed.append(None if agent is None or agent.token is None else exposure.of_sent_token(agent.address))
+    exposed = [exposure_warnings.balancer_warning(address, forward.service) for address, forward in ports]
+    exposed.append(None if metrics is None else exposure_warnings.metrics_warning(metrics))
+    exposed.append(None if agent is None or agent.token is None else exposure_warnings.token_warning(agent.address))
     for sentence in exposed:
         if sentence is not None:
             _log.warning("%s", sentence)

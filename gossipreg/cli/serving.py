@@ -22,11 +22,11 @@ from gossipreg.cli.collecting import keep_pauses_short
 from gossipreg.config import AgentConfig
 from gossipreg.errors import BindError, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
-from gossipreg.runtime import exposure
-from gossipreg.runtime.containment import contained, kept_going
-from gossipreg.runtime.definitions import DefinitionFiles, Placed, by_id, define
+from gossipreg.runtime import exposure_warnings
+from gossipreg.runtime.definitions import DefinitionFiles, LocatedDefinition, by_id, define
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import check_start, open_node
+from gossipreg.runtime.supervision import run_contained, run_restarting
 
 if TYPE_CHECKING:
     from gossipreg.doors.http.access import Access
@@ -95,17 +95,17 @@ def _files(config: AgentConfig, file: Path | None) -> DefinitionFiles:
     return DefinitionFiles(file, config.services_dir, commands=config.command_checks != "off")
 
 
-def _defined(files: DefinitionFiles, config: AgentConfig) -> tuple[Placed, ...]:
+def _defined(files: DefinitionFiles, config: AgentConfig) -> tuple[LocatedDefinition, ...]:
     """What the files define. Raises ``ConfigError`` for the first thing that is wrong."""
     found = files.read()
     for error in found.wrong:
         raise error
-    by_id(found.placed, config.name or socket.gethostname().split(".")[0])
+    by_id(found.located, config.name or socket.gethostname().split(".")[0])
     if config.credential_key is None and config.credential_key_file is None:
-        for where, definition in found.placed:
+        for where, definition in found.located:
             if definition.credentials:
                 raise ConfigError(f"{where}: credentials: there is no key to seal them: set credential_key_file")
-    return found.placed
+    return found.located
 
 
 def _access(config: AgentConfig) -> Access | None:
@@ -120,14 +120,16 @@ def _access(config: AgentConfig) -> Access | None:
     return access
 
 
-async def _serve(config: AgentConfig, files: DefinitionFiles, placed: Sequence[Placed], access: Access | None) -> None:
+async def _serve(
+    config: AgentConfig, files: DefinitionFiles, located: Sequence[LocatedDefinition], access: Access | None
+) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with open_node(config) as node, trio.open_nursery() as nursery:
-            for error in await define(node, placed):
+            for error in await define(node, located):
                 raise error
             leave = trio.Event()
             reloads: list[Reload] = [partial(_define_again, node, files)]
-            nursery.start_soon(kept_going, node.counters, "the watch over pauses", keep_pauses_short)
+            nursery.start_soon(run_restarting, node.counters, "the watch over pauses", keep_pauses_short)
             nursery.start_soon(_leave_when_told, node, leave)
             nursery.start_soon(_obey, node, signals, leave, reloads, nursery)
             if access is not None:
@@ -152,7 +154,7 @@ async def _obey(
     async for number in signals:
         name = signal.Signals(number).name
         if number == signal.SIGHUP and not (in_terminal and not os.isatty(0)):
-            nursery.start_soon(contained, node.counters, "SIGHUP", partial(_reload, reloads, turn))
+            nursery.start_soon(run_contained, node.counters, "SIGHUP", partial(_reload, reloads, turn))
         elif leave.is_set():
             _log.warning("%s while leaving: stopping at once", name)
             os._exit(1)
@@ -175,7 +177,7 @@ async def _reload(reloads: Sequence[Reload], turn: trio.Lock) -> None:
 async def _define_again(node: Node, files: DefinitionFiles) -> None:
     """Offer what the files define now; a file that is wrong stands for what it said before."""
     found = await trio.to_thread.run_sync(files.read)
-    for error in (*found.wrong, *await define(node, found.placed)):
+    for error in (*found.wrong, *await define(node, found.located)):
         _log.error("%s (what was defined there before stays)", error)
 
 
@@ -244,8 +246,10 @@ async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> A
 def _warn(node: Node, http: Address | SocketFile | None, dns: Address | None, access: Access | None) -> None:
     """Warn of what listens beyond this machine."""
     exposed = (
-        None if http is None or access is None else exposure.of_http(http, asks_tokens=not access.is_open),
-        None if dns is None else exposure.of_dns(dns),
+        None
+        if http is None or access is None
+        else exposure_warnings.http_warning(http, asks_tokens=not access.is_open),
+        None if dns is None else exposure_warnings.dns_warning(dns),
     )
     for sentence in exposed:
         if sentence is not None:

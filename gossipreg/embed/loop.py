@@ -22,9 +22,9 @@ import trio
 
 from gossipreg.config import Config
 from gossipreg.errors import GossipregError, NodeClosed
-from gossipreg.runtime.containment import is_broken_invariant
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
+from gossipreg.runtime.supervision import is_broken_invariant
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class Loop:
     def disown(self) -> None:
         """This process is a fork: let go of what was copied of the node's sockets and locks."""
         if self._node is not None:
-            self._node._life.disown()  # noqa: SLF001 - whoever runs a node may end it
+            self._node._lifecycle.disown()  # noqa: SLF001 - whoever runs a node may end it
 
     def failure(self) -> GossipregError | None:
         """What ended the node, if it was not asked to end. Our own mistakes are raised."""

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import trio
 
 from gossipreg.counters import Count
-from gossipreg.runtime.containment import contained
+from gossipreg.runtime.supervision import run_contained
 
 StreamT = TypeVar("StreamT", bound=trio.abc.AsyncResource)
 
@@ -98,7 +98,7 @@ def _waiting(listener: trio.SocketListener) -> Iterator[Any]:
 
 async def _handle(stream: StreamT, handler: Callable[[StreamT], Awaitable[object]], counters: Counter[str]) -> None:
     try:
-        await contained(counters, "a connection", partial(handler, stream))
+        await run_contained(counters, "a connection", partial(handler, stream))
     finally:
         await trio.aclose_forcefully(stream)
 

@@ -17,8 +17,8 @@ from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.wire.sealing import Refused, Seal
-from gossipreg.runtime.containment import note
 from gossipreg.runtime.send_errors import SendErrors
+from gossipreg.runtime.supervision import log_bug
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Datagrams:
             try:
                 payload = self.seal.open(packet, wall, source.host)
             except Exception as error:  # noqa: BLE001 - it is logged
-                note(self.counters, f"a packet from {source}", error)
+                log_bug(self.counters, f"a packet from {source}", error)
                 continue
             if isinstance(payload, Refused):
                 self.counters[payload.reason.counter] += 1
@@ -102,7 +102,7 @@ class Datagrams:
             self.counters[Count.PACKETS_OVER_SEND_BUFFER] += 1
         except (OSError, OverflowError) as error:  # no route, a firewall, an address of the wrong family
             self.counters[Count.SEND_ERRORS] += 1
-            self.errors.note(error, to)
+            self.errors.record(error, to)
             return getattr(error, "errno", None) not in _REJECTIONS
         return True
 

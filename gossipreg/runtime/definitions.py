@@ -23,23 +23,23 @@ from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.protocol.registry.credentials import packed
 from gossipreg.runtime.files import check_directory
 from gossipreg.runtime.node import Node
-from gossipreg.runtime.offers import Definition
+from gossipreg.runtime.registrations import Definition
 from gossipreg.runtime.toml import read_toml
 
 _FIELDS: Final = tuple(field.name for field in attrs.fields(Definition))
 
 
-class Placed(NamedTuple):
+class LocatedDefinition(NamedTuple):
     """A definition, and where it stands: its file and the number of its table, for people."""
 
     where: str
     definition: Definition
 
 
-class Read(NamedTuple):
+class ReadDefinitions(NamedTuple):
     """What the files say, and what is wrong with those that cannot be used: one sentence each."""
 
-    placed: tuple[Placed, ...]
+    located: tuple[LocatedDefinition, ...]
     wrong: tuple[ConfigError, ...]
 
 
@@ -53,26 +53,26 @@ class DefinitionFiles:
     file: Path | None
     directory: Path | None
     commands: bool
-    _right: dict[Path, tuple[Placed, ...]] = attrs.field(init=False, factory=dict)  # as when last right
+    _last_valid: dict[Path, tuple[LocatedDefinition, ...]] = attrs.field(init=False, factory=dict)  # as when last right
 
-    def read(self) -> Read:
+    def read(self) -> ReadDefinitions:
         """What they say now. It blocks on the disk."""
         wrong: list[ConfigError] = []
-        now: dict[Path, tuple[Placed, ...]] = {}
+        now: dict[Path, tuple[LocatedDefinition, ...]] = {}
         files = [] if self.file is None else [self.file]
         try:
             files += self._listed()
         except ConfigError as error:
             wrong.append(error)
-            now = {file: placed for file, placed in self._right.items() if file != self.file}
+            now = {file: located for file, located in self._last_valid.items() if file != self.file}
         for file in files:
             try:
-                now[file] = tuple(self._placed(file))
+                now[file] = tuple(self._located(file))
             except ConfigError as error:
                 wrong.append(error)
-                now[file] = self._right.get(file, ())
-        self._right = now
-        return Read(tuple(placed for each in now.values() for placed in each), tuple(wrong))
+                now[file] = self._last_valid.get(file, ())
+        self._last_valid = now
+        return ReadDefinitions(tuple(located for each in now.values() for located in each), tuple(wrong))
 
     def _listed(self) -> Iterator[Path]:
         if self.directory is None:
@@ -87,7 +87,7 @@ class DefinitionFiles:
             ) from None
         yield from (self.directory / name for name in names if name.endswith(".toml") and name[0] != ".")
 
-    def _placed(self, file: Path) -> Iterator[Placed]:
+    def _located(self, file: Path) -> Iterator[LocatedDefinition]:
         document = read_toml(file, is_secret=_has_credentials, trusted=self.commands)
         if file != self.file and document.keys() - {SERVICES}:
             unknown = min(document.keys() - {SERVICES})
@@ -98,7 +98,7 @@ class DefinitionFiles:
         for number, table in enumerate(tables, 1):
             where = f"{file}: service {number}"
             try:
-                yield Placed(where, self._definition(table))
+                yield LocatedDefinition(where, self._definition(table))
             except InvalidInstance as error:
                 raise ConfigError(f"{where}: {error}") from None
 
@@ -115,9 +115,9 @@ class DefinitionFiles:
         definition = Definition(**{**table, **dict(_collections(table))})
         if not self.commands and any(check.kind is Kind.COMMAND for check in definition.checks):
             raise InvalidInstance('checks: commands are off on this node: set command_checks to "own" or "api"')
-        offer = definition.offer(member="member", host="127.0.0.1", zone="")
-        offer.instance.check()
-        offer.check_room()
+        registration = definition.registration(member="member", host="127.0.0.1", zone="")
+        registration.instance.check()
+        registration.check_room()
         return definition
 
 
@@ -141,10 +141,10 @@ def _collections(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "checks", read_checks(table.get("checks", []))
 
 
-def by_id(placed: Sequence[Placed], member: str) -> dict[str, Placed]:
+def by_id(located: Sequence[LocatedDefinition], member: str) -> dict[str, LocatedDefinition]:
     """The definitions by the ids that they get on this member. Raises ``ConfigError`` when two share one."""
-    found: dict[str, Placed] = {}
-    for each in placed:
+    found: dict[str, LocatedDefinition] = {}
+    for each in located:
         first = found.setdefault(each.definition.id_on(member), each)
         if first is not each:
             raise ConfigError(
@@ -154,16 +154,16 @@ def by_id(placed: Sequence[Placed], member: str) -> dict[str, Placed]:
     return found
 
 
-async def define(node: Node, placed: Sequence[Placed]) -> list[ConfigError]:
+async def define(node: Node, located: Sequence[LocatedDefinition]) -> list[ConfigError]:
     """Have ``node`` offer just this of all that files define; what was registered otherwise is left alone.
 
     What has not changed goes on as it stands, checks and maintenance too. Returns what is wrong with those that it
     cannot offer: they stay as they were. Raises ``ConfigError``, and has done nothing, when two share an id.
     """
-    life = node._life  # noqa: SLF001 -- for agents only: a verb of the node would have to be one of embedded nodes, too
-    wanted = by_id(placed, node.name)
-    host, zone = node.address.host, life.engine.identity.zone
-    failed = await life.define(
-        [each.definition.offer(member=node.name, host=host, zone=zone) for each in wanted.values()]
+    lifecycle = node._lifecycle  # noqa: SLF001 -- for agents only: a verb of the node would have to be one of embedded nodes, too
+    wanted = by_id(located, node.name)
+    host, zone = node.address.host, lifecycle.engine.identity.zone
+    failed = await lifecycle.define(
+        [each.definition.registration(member=node.name, host=host, zone=zone) for each in wanted.values()]
     )
     return [ConfigError(f"{wanted[id].where if id in wanted else id}: {error}") for id, error in failed.items()]

@@ -38,15 +38,15 @@ from gossipreg.protocol.outputs import (
     Transmit,
 )
 from gossipreg.protocol.registry.view import first_index
-from gossipreg.runtime.changes import Changes
-from gossipreg.runtime.containment import contained, kept_going, note
-from gossipreg.runtime.contests import Contests
+from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.datagrams import Datagrams
-from gossipreg.runtime.join_report import JoinReport, Trouble
+from gossipreg.runtime.diagnostics import ClockReporter, clock_detail, log_path
+from gossipreg.runtime.join_report import JoinFailureReason, JoinReport
+from gossipreg.runtime.log_limiter import LogLimiter
+from gossipreg.runtime.primary_conflicts import PrimaryConflicts
 from gossipreg.runtime.seeds import Seeds
-from gossipreg.runtime.seldom import Seldom
 from gossipreg.runtime.streams import Streams
-from gossipreg.runtime.troubles import ClockLog, clock_detail, log_path
+from gossipreg.runtime.supervision import log_bug, run_contained, run_restarting
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ News = (
 
 
 #: Least time between two lines about others that claim our name (seconds): a peer can make it as many as it likes.
-_AGAIN_SECONDS = 60.0
+_REPEAT_SECONDS = 60.0
 
 
 @attrs.define(eq=False, repr=False)
@@ -80,16 +80,16 @@ class Driver:
     engine: Engine
     datagrams: Datagrams
     seeds: Seeds
-    changes: Changes
+    change_log: ChangeLog
     cluster: str
     key: bytes | None = attrs.field(repr=False)
     nursery: trio.Nursery
     on_failure: Callable[[GossipregError], None] | None = None
     streams: Streams = attrs.field(init=False)
     join_report: JoinReport = attrs.field(init=False)
-    clock_log: ClockLog = attrs.field(factory=ClockLog)
-    _contests: Contests = attrs.field(init=False)
-    _seldom: Seldom = attrs.field(factory=lambda: Seldom(_AGAIN_SECONDS, 1))
+    clock_reporter: ClockReporter = attrs.field(factory=ClockReporter)
+    _primary_conflicts: PrimaryConflicts = attrs.field(init=False)
+    _log_limiter: LogLimiter = attrs.field(factory=lambda: LogLimiter(_REPEAT_SECONDS, 1))
     _sleep: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
@@ -106,7 +106,7 @@ class Driver:
             self.datagrams.errors,
             self.datagrams.seal.vouch,
         )
-        self._contests = Contests(self.engine.view)
+        self._primary_conflicts = PrimaryConflicts(self.engine.view)
         self._tell_time()
 
     def _tell_time(self) -> None:
@@ -127,7 +127,7 @@ class Driver:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_time)
             if self.seeds:
-                nursery.start_soon(kept_going, self.engine.counters, "the join report", self.join_report.run)
+                nursery.start_soon(run_restarting, self.engine.counters, "the join report", self.join_report.run)
             while True:
                 await self.datagrams.wait()
                 await self._turn()
@@ -196,12 +196,12 @@ class Driver:
                 case CloseStream():
                     self.streams.close(output.stream)
                 case SeekSeeds():
-                    self.nursery.start_soon(contained, self.engine.counters, "the look for seeds", self._seek)
+                    self.nursery.start_soon(run_contained, self.engine.counters, "the look for seeds", self._seek)
                 case _:
                     try:
                         self._tell(output)
                     except Exception as error:  # noqa: BLE001 - it is logged
-                        note(self.engine.counters, "what is told of a change", error)
+                        log_bug(self.engine.counters, "what is told of a change", error)
 
     def _tell(self, news: News) -> None:
         """Pass on what happened."""
@@ -211,12 +211,12 @@ class Driver:
             case PathChanged():
                 log_path(news)
             case InstancesChanged():
-                self.changes.write(("service", name) for name in news.services)
-                self._contests.warn(news.services)
+                self.change_log.write(("service", name) for name in news.services)
+                self._primary_conflicts.warn(news.services)
             case PoliciesChanged():
-                self.changes.write(("policy", key) for key in news.keys)
+                self.change_log.write(("policy", key) for key in news.keys)
             case TermsChanged():
-                self.changes.write(("term", service) for service in news.services)
+                self.change_log.write(("term", service) for service in news.services)
             case IsolationChanged():
                 self._tell_of_isolation(news)
             case NameContested():
@@ -224,9 +224,9 @@ class Driver:
             case NameConflicted():
                 self._conflicted(news)
             case ClockRefused(joining=True):
-                self.join_report.failed(news.peer, Trouble.CLOCK, clock_detail(news.skew))
+                self.join_report.failed(news.peer, JoinFailureReason.CLOCK, clock_detail(news.skew))
             case _:
-                self.clock_log.tell(news, trio.current_time())
+                self.clock_reporter.tell(news, trio.current_time())
 
     def _transmit(self, packet: Transmit) -> None:
         if not self.datagrams.send(packet.data, packet.to):
@@ -241,8 +241,8 @@ class Driver:
         known = change.after or change.before
         assert known is not None, "a change is of something"
         if known.name == self.engine.identity.name:  # it may have taken a later generation
-            self.changes.raise_to(first_index(known.generation))
-        self.changes.write([("member", known.name)])
+            self.change_log.raise_to(first_index(known.generation))
+        self.change_log.write([("member", known.name)])
         if known.name == self.engine.identity.name:
             self.join_report.joined.set()  # a node that has not joined says nothing of itself, not even to itself
         if change.after is None:
@@ -252,7 +252,7 @@ class Driver:
             log.log(level, "member %s at %s is %s", known.name, known.address, known.status)
 
     def _tell_of_isolation(self, change: IsolationChanged) -> None:
-        self.changes.write([("node", self.engine.identity.name)])
+        self.change_log.write([("node", self.engine.identity.name)])
         if not self.join_report.joined.is_set():
             return  # why that is so is told by the join report
         if change.isolated:
@@ -260,18 +260,18 @@ class Driver:
         else:
             log.info("no more isolated: a member is heard again, after %.1f s", change.silence)
 
-    def _contested(self, contest: NameContested) -> None:
+    def _contested(self, conflict: NameContested) -> None:
         name = self.engine.identity.name
-        if contest.yielding:
+        if conflict.yielding:
             assert self.on_failure is not None, "whoever runs a driver hears of its failure"
             self.on_failure(
                 NameConflict(
-                    f"the name {name!r} is held by the member at {contest.other}, which is older: "
+                    f"the name {name!r} is held by the member at {conflict.other}, which is older: "
                     "stop that one, or give this node another --name"
                 )
             )
-        elif self._seldom.may_say("contest", trio.current_time()):
-            log.warning("another node at %s claims our name %r; it is told to stop", contest.other, name)
+        elif self._log_limiter.admit("contest", trio.current_time()):
+            log.warning("another node at %s claims our name %r; it is told to stop", conflict.other, name)
 
     def _conflicted(self, conflict: NameConflicted) -> None:
         name = self.engine.identity.name

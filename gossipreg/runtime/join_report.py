@@ -1,7 +1,8 @@
 """Join report: why this node has not joined yet, seed by seed, for the log, for `Node.info` and for readiness.
 
-A node joins over streams to its seeds. Each that comes to nothing has a `Trouble`; the last one of each seed is kept
-until the node has joined. A seed that will never do is thus named in the log within `FIRST_SECONDS`, and seldom after.
+A node joins over streams to its seeds. Each stream that comes to nothing has a `JoinFailureReason`; the last one of
+each seed is kept until the node has joined. A seed that will never do is thus named in the log within
+`FIRST_SECONDS`, and seldom after.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import trio
 
 from gossipreg.model import Address, JoinFailure
 from gossipreg.protocol.wire.streams import StreamRefusal
+from gossipreg.runtime.log_limiter import LogLimiter
 from gossipreg.runtime.seeds import Seeds
-from gossipreg.runtime.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ _NAMED_MAX = 4
 _KEPT_MAX = 64
 
 
-class Trouble(enum.StrEnum):
+class JoinFailureReason(enum.StrEnum):
     """Why a stream to a seed came to nothing. The values are public: in JSON and as a label of a metric."""
 
     UNRESOLVED = "unresolved"
@@ -57,49 +58,49 @@ class Trouble(enum.StrEnum):
 
 
 #: What each means to the node that joins.
-_SENTENCES: Mapping[Trouble, str] = {
-    Trouble.UNRESOLVED: "its name does not resolve",
-    Trouble.REFUSED: "nothing listens there: the connection is refused",
-    Trouble.NO_ANSWER: "no answer: the host is down, or a firewall drops what is sent",
-    Trouble.UNREACHABLE: "it cannot be reached",
-    Trouble.NOT_GOSSIP: "what listens there does not speak gossip: is it the HTTP or the DNS port?",
-    Trouble.CLOSED: "it closes the connection at once: it may have too many",
-    Trouble.SILENT: "it takes the connection and then says nothing",
-    Trouble.OTHER_KEY: "it holds another key",
-    Trouble.IN_CLEAR: "it gossips in clear, and this node holds a key",
-    Trouble.SEALED: "its gossip is sealed, and this node holds no key",
-    Trouble.OTHER_CLUSTER: "its cluster has another name than {cluster!r}",
-    Trouble.OTHER_VERSION: "it speaks another version of the protocol",
-    Trouble.ITSELF: "it is this node itself",
-    Trouble.CLOCK: "the clocks differ by more than is allowed",
-    Trouble.JUNK: "what it says cannot be read",
+_SENTENCES: Mapping[JoinFailureReason, str] = {
+    JoinFailureReason.UNRESOLVED: "its name does not resolve",
+    JoinFailureReason.REFUSED: "nothing listens there: the connection is refused",
+    JoinFailureReason.NO_ANSWER: "no answer: the host is down, or a firewall drops what is sent",
+    JoinFailureReason.UNREACHABLE: "it cannot be reached",
+    JoinFailureReason.NOT_GOSSIP: "what listens there does not speak gossip: is it the HTTP or the DNS port?",
+    JoinFailureReason.CLOSED: "it closes the connection at once: it may have too many",
+    JoinFailureReason.SILENT: "it takes the connection and then says nothing",
+    JoinFailureReason.OTHER_KEY: "it holds another key",
+    JoinFailureReason.IN_CLEAR: "it gossips in clear, and this node holds a key",
+    JoinFailureReason.SEALED: "its gossip is sealed, and this node holds no key",
+    JoinFailureReason.OTHER_CLUSTER: "its cluster has another name than {cluster!r}",
+    JoinFailureReason.OTHER_VERSION: "it speaks another version of the protocol",
+    JoinFailureReason.ITSELF: "it is this node itself",
+    JoinFailureReason.CLOCK: "the clocks differ by more than is allowed",
+    JoinFailureReason.JUNK: "what it says cannot be read",
 }
 
 #: What each means to the node that was called; of the others it learns nothing, or only that a client went.
-_CALLED: Mapping[Trouble, str] = {
-    Trouble.NOT_GOSSIP: "it does not speak gossip",
-    Trouble.OTHER_KEY: "it holds another key than this node",
-    Trouble.IN_CLEAR: "it gossips in clear, and this node holds a key",
-    Trouble.SEALED: "its gossip is sealed, and this node holds no key",
-    Trouble.OTHER_CLUSTER: "its cluster has another name than {cluster!r}",
-    Trouble.OTHER_VERSION: "it speaks another version of the protocol",
+_CALLED: Mapping[JoinFailureReason, str] = {
+    JoinFailureReason.NOT_GOSSIP: "it does not speak gossip",
+    JoinFailureReason.OTHER_KEY: "it holds another key than this node",
+    JoinFailureReason.IN_CLEAR: "it gossips in clear, and this node holds a key",
+    JoinFailureReason.SEALED: "its gossip is sealed, and this node holds no key",
+    JoinFailureReason.OTHER_CLUSTER: "its cluster has another name than {cluster!r}",
+    JoinFailureReason.OTHER_VERSION: "it speaks another version of the protocol",
 }
 
-_OF_REFUSALS: Mapping[StreamRefusal, Trouble] = {
-    StreamRefusal.NOT_GOSSIPREG: Trouble.NOT_GOSSIP,
-    StreamRefusal.WRONG_VERSION: Trouble.OTHER_VERSION,
-    StreamRefusal.IN_CLEAR: Trouble.IN_CLEAR,
-    StreamRefusal.SEALED: Trouble.SEALED,
-    StreamRefusal.UNKNOWN_KEY: Trouble.OTHER_KEY,
-    StreamRefusal.WRONG_CLUSTER_OR_CORRUPT: Trouble.OTHER_CLUSTER,
-    StreamRefusal.REFLECTED: Trouble.ITSELF,
-    StreamRefusal.FORGED: Trouble.OTHER_CLUSTER,  # the key is the same, or the hello had not passed
+_OF_REFUSALS: Mapping[StreamRefusal, JoinFailureReason] = {
+    StreamRefusal.NOT_GOSSIPREG: JoinFailureReason.NOT_GOSSIP,
+    StreamRefusal.WRONG_VERSION: JoinFailureReason.OTHER_VERSION,
+    StreamRefusal.IN_CLEAR: JoinFailureReason.IN_CLEAR,
+    StreamRefusal.SEALED: JoinFailureReason.SEALED,
+    StreamRefusal.UNKNOWN_KEY: JoinFailureReason.OTHER_KEY,
+    StreamRefusal.WRONG_CLUSTER_OR_CORRUPT: JoinFailureReason.OTHER_CLUSTER,
+    StreamRefusal.REFLECTED: JoinFailureReason.ITSELF,
+    StreamRefusal.FORGED: JoinFailureReason.OTHER_CLUSTER,  # the key is the same, or the hello had not passed
 }
 
 
-def trouble_of(refusal: StreamRefusal) -> Trouble:
+def reason_of(refusal: StreamRefusal) -> JoinFailureReason:
     """What it means that the first that a peer said was refused for this reason."""
-    return _OF_REFUSALS.get(refusal, Trouble.JUNK)
+    return _OF_REFUSALS.get(refusal, JoinFailureReason.JUNK)
 
 
 @attrs.define(eq=False, repr=False)
@@ -112,13 +113,13 @@ class JoinReport:
     joined: trio.Event = attrs.field(factory=trio.Event)
     _failures: dict[str, JoinFailure] = attrs.field(factory=dict)  # by seed
     _answered: str | None = None  # the seed that answered last
-    _sources: Seldom = attrs.field(factory=lambda: Seldom(SELDOM_SECONDS, _SOURCES_MAX))
+    _sources: LogLimiter = attrs.field(factory=lambda: LogLimiter(SELDOM_SECONDS, _SOURCES_MAX))
 
-    def failed(self, to: Address, trouble: Trouble, detail: str = "") -> None:
+    def failed(self, to: Address, reason: JoinFailureReason, detail: str = "") -> None:
         """A stream to ``to`` came to nothing; ``detail``, if there is one, says more than the trouble's sentence."""
         label = self.seeds.label(to)
         if label is not None and not self.joined.is_set():
-            self._fail(label, trouble, detail)
+            self._fail(label, reason, detail)
 
     def answered(self, to: Address) -> None:
         """A seed has said something that could be read."""
@@ -131,11 +132,11 @@ class JoinReport:
         """The seeds' names were looked up: those without an address have failed, and old addresses are gone."""
         if not self.joined.is_set():
             for name, reason in self.seeds.unresolved.items():
-                self._fail(name, Trouble.UNRESOLVED, f"its name does not resolve: {reason}")
+                self._fail(name, JoinFailureReason.UNRESOLVED, f"its name does not resolve: {reason}")
 
-    def _fail(self, label: str, trouble: Trouble, detail: str) -> None:
+    def _fail(self, label: str, reason: JoinFailureReason, detail: str) -> None:
         self._failures.pop(label, None)
-        self._failures[label] = JoinFailure(label, trouble, detail or _SENTENCES[trouble].format(cluster=self.cluster))
+        self._failures[label] = JoinFailure(label, reason, detail or _SENTENCES[reason].format(cluster=self.cluster))
         if len(self._failures) > _KEPT_MAX:
             del self._failures[next(iter(self._failures))]
 
@@ -168,10 +169,10 @@ class JoinReport:
         after = f" after {trio.current_time() - self.began:.0f} s" if warned else ""
         log.info("joined the cluster %s%s%s", self.cluster, through, after)
 
-    def refused(self, source: Address, trouble: Trouble) -> None:
+    def refused(self, source: Address, reason: JoinFailureReason) -> None:
         """A peer's stream was refused: say so, once in a while for each host."""
-        sentence = _CALLED.get(trouble)
-        if sentence is not None and self._sources.may_say((source.host, trouble), trio.current_time()):
+        sentence = _CALLED.get(reason)
+        if sentence is not None and self._sources.admit((source.host, reason), trio.current_time()):
             log.warning("a stream from %s is refused: %s", source, sentence.format(cluster=self.cluster))
 
 

@@ -34,11 +34,11 @@ from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching
 from gossipreg.protocol.registry.panic import Lost
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.runtime.life import Life
-from gossipreg.runtime.notes import note_on
-from gossipreg.runtime.offers import Definition
-from gossipreg.runtime.troubles import path_states, troubles_of
-from gossipreg.runtime.watches import Events, Watch
+from gossipreg.runtime.diagnostics import path_states, problems_of
+from gossipreg.runtime.lifecycle import NodeLifecycle
+from gossipreg.runtime.registration_note import registration_note
+from gossipreg.runtime.registrations import Definition
+from gossipreg.runtime.watches import EventWatch, ServiceWatch
 
 
 @attrs.define(eq=False, repr=False)
@@ -49,19 +49,19 @@ class Node:
     any thread; the rest belongs to the trio task tree that opened the node.
     """
 
-    _life: Life
+    _lifecycle: NodeLifecycle
     _engine: Engine = attrs.field(init=False)
     _dice: random.Random = attrs.field(init=False, factory=random.Random)
 
     def __attrs_post_init__(self) -> None:
-        self._engine = self._life.engine
+        self._engine = self._lifecycle.engine
 
     # What it is
 
     @property
     def cluster(self) -> str:
         """The cluster's name."""
-        return self._life.cluster
+        return self._lifecycle.cluster
 
     @property
     def name(self) -> str:
@@ -91,7 +91,7 @@ class Node:
         counts = engine.view.counts()
         return NodeInfo(
             name=identity.name,
-            cluster=self._life.cluster,
+            cluster=self._lifecycle.cluster,
             address=identity.address,
             generation=identity.generation,
             incarnation=identity.incarnation,
@@ -102,21 +102,21 @@ class Node:
             reachable=self.reachable,
             forgotten=sum(1 for rumor in engine.members.rumors() if rumor.is_forgotten),
             joined=identity.settled,
-            join_failures=self._life.driver.join_report.failures,
+            join_failures=self._lifecycle.driver.join_report.failures,
             draining=identity.draining or identity.left,
-            leaving=self._life.leaving,
+            leaving=self._lifecycle.leaving,
             fingerprint=engine.fingerprint,
             members={str(status): by_status[str(status)] for status in Status},
             services=len(counts),
             instances=sum(count.instances for count in counts.values()),
             serving_last_known=bool(engine.view.recalled),
-            counters={str(name): self._life.counters[name] for name in Count},
+            counters={str(name): self._lifecycle.counters[name] for name in Count},
             paths=path_states(engine),
             clock_skew=engine.clock_skew(trio.current_time()),
-            send_errors=dict(sorted(self._life.driver.datagrams.errors.counts.items())),
+            send_errors=dict(sorted(self._lifecycle.driver.datagrams.errors.counts.items())),
             name_conflict=identity.conflict,
-            troubles=self._troubles(trio.current_time()),
-            warnings=tuple(self._life.warnings),
+            problems=self._problems(trio.current_time()),
+            warnings=tuple(self._lifecycle.warnings),
         )
 
     def warn(self, sentence: str) -> None:
@@ -124,12 +124,12 @@ class Node:
 
         For what surrounds a node, such as a port beyond loopback. ``sentence`` says what is wrong, and what to do.
         """
-        self._life.warn(sentence)
+        self._lifecycle.warn(sentence)
 
-    def _troubles(self, now: float) -> tuple[str, ...]:
-        address, errors = self._life.own_address, self._life.driver.datagrams.errors
-        local = [None if address is None else address.trouble, errors.trouble]
-        return (*(trouble for trouble in local if trouble), *troubles_of(self._engine, now))
+    def _problems(self, now: float) -> tuple[str, ...]:
+        address, errors = self._lifecycle.advertised_address, self._lifecycle.driver.datagrams.errors
+        local = [None if address is None else address.problem, errors.problem]
+        return (*(problem for problem in local if problem), *problems_of(self._engine, now))
 
     # What it sees
 
@@ -176,7 +176,7 @@ class Node:
         return picked
 
     def _panicked(self, lost: Lost) -> tuple[Instance, ...]:
-        self._life.counters[Count.PANICKED_LOOKUPS] += 1
+        self._lifecycle.counters[Count.PANICKED_LOOKUPS] += 1
         return lost.instances
 
     def index(self, service: str | None = None) -> int:
@@ -184,16 +184,16 @@ class Node:
 
         Without a service: whenever anything has changed, be it a service, a member or a policy.
         """
-        return self._life.changes.position if service is None else self._engine.view.service(service).index
+        return self._lifecycle.change_log.position if service is None else self._engine.view.service(service).index
 
     async def wait_changed(self, service: str | None, index: int) -> None:
         """Return when `index` gives another number than ``index``. Raises ``NodeClosed``, or what closed the node."""
-        changes = self._life.changes
-        while not changes.closed and self.index(service) == index:
-            await (changes.wait(index) if service is None else changes.wait_for(("service", service)))
+        change_log = self._lifecycle.change_log
+        while not change_log.closed and self.index(service) == index:
+            await (change_log.wait(index) if service is None else change_log.wait_for(("service", service)))
         await trio.lowlevel.checkpoint()
         if self.index(service) == index:
-            raise self._life.failure or NodeClosed(f"node {self.name!r} is closed")
+            raise self._lifecycle.failure or NodeClosed(f"node {self.name!r} is closed")
 
     def services(self) -> Mapping[str, ServiceCount]:
         """Every service that has instances."""
@@ -211,7 +211,7 @@ class Node:
 
     def credentials(self, instance: Instance) -> Mapping[str, str]:
         """What a client needs to log in to ``instance``. Raises ``CredentialsUnavailable`` that says why not."""
-        return self._life.keyring.open(instance)
+        return self._lifecycle.keyring.open(instance)
 
     def next_term(self, service: str) -> int:
         """One more than the highest term that this node has seen of ``service``, be its instances there or gone.
@@ -220,14 +220,14 @@ class Node:
         Raises ``NotJoined`` while the node has reached none of the members that it was told of, for it then knows
         nothing; and ``InvalidInstance`` if the highest is the greatest that there can be.
         """
-        return self._life.next_term(service)
+        return self._lifecycle.next_term(service)
 
     def note(self, instance: Instance) -> str:
         """Why ``instance``, which `register` or `set_maintenance` returned, is not called as it was stated.
 
         Empty if it is. Else: it is fenced, a policy changes its weight, a check has not passed, this node drains.
         """
-        return note_on(instance, self._engine)
+        return registration_note(instance, self._engine)
 
     def terms(self) -> tuple[ServiceTerm, ...]:
         """The highest term of each service that ever had one, sorted by service."""
@@ -253,40 +253,42 @@ class Node:
         when stays with the term. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and ``StorageError`` if this
         node's disk refuses it: then nothing has changed.
         """
-        await self._life.reset_term(service)
+        await self._lifecycle.reset_term(service)
         return self._term(self._engine.knowledge.terms.get(service) or TermRegister(service))
 
-    def watch(self, service: str) -> Watch:
+    def watch(self, service: str) -> ServiceWatch:
         """The service's healthy instances over time: first a snapshot, then diffs."""
-        self._life.check_open()
-        return Watch(service, self._engine.view, self._life.changes, lambda: self._life.failure)
+        self._lifecycle.check_open()
+        return ServiceWatch(service, self._engine.view, self._lifecycle.change_log, lambda: self._lifecycle.failure)
 
-    def events(self, service: str | None = None, *, panic: float = 0.0) -> Events:
+    def events(self, service: str | None = None, *, panic: float = 0.0) -> EventWatch:
         """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
 
         With ``panic``, of the instances that `lookup` gives with it.
         """
-        self._life.check_open()
-        return Events(
+        self._lifecycle.check_open()
+        return EventWatch(
             service,
             self._engine.view,
             self._member,
             self.members,
             self._flap,
-            self._life.monitor.flapping,
-            self._life.changes,
+            self._lifecycle.monitor.flapping,
+            self._lifecycle.change_log,
             lambda: NodeEvent("isolated" if self.isolated else "heard", self.name, self.reachable),
-            lambda: self._life.failure,
+            lambda: self._lifecycle.failure,
             panic=panic,
         )
 
     def _flap(self, entry: str) -> CheckEvent | None:
         """What there is to say of a check of our own, named by its instance's id and its own name."""
         id_, _, name = entry.partition(" ")
-        offer, state = self._life.offers.get(id_), self._life.monitor.state(id_, name)
-        if offer is None or state is None:
+        registration, state = self._lifecycle.registrations.get(id_), self._lifecycle.monitor.state(id_, name)
+        if registration is None or state is None:
             return None
-        return CheckEvent("flapping" if state.flapping else "steady", id_, offer.instance.service, name, state.health)
+        return CheckEvent(
+            "flapping" if state.flapping else "steady", id_, registration.instance.service, name, state.health
+        )
 
     def _member(self, name: str) -> Member | None:
         rumor: Rumor | None = self._engine.members.get(name)
@@ -348,29 +350,36 @@ class Node:
             checks=read,
             credentials={} if credentials is None else credentials,
         )
-        offer = definition.offer(member=self.name, host=self.address.host, zone=self._engine.identity.zone)
-        offer.instance.check()  # before anything is done with what may be of any type
-        return await self._life.register(offer)
+        registration = definition.registration(
+            member=self.name, host=self.address.host, zone=self._engine.identity.zone
+        )
+        registration.instance.check()  # before anything is done with what may be of any type
+        return await self._lifecycle.register(registration)
 
     async def deregister(self, id: str) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
-        await self._life.deregister(id)
+        await self._lifecycle.deregister(id)
 
     # How that stands
 
     @property
     def command_checks(self) -> str:
         """Who may have health checks run commands here: see `Config`."""
-        return self._life.command_checks
+        return self._lifecycle.command_checks
 
     def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
         """The checks of this node's own instance of that id, or of all; in the order of registration.
 
         Raises ``UnknownInstance``, ``NodeClosed``.
         """
-        self._life.check_open()
-        offers = list(self._life.offers.values()) if id is None else [self._life.offer_of(id)]
-        reports = (self._life.monitor.reports(offer.instance.id, offer.instance.service) for offer in offers)
+        self._lifecycle.check_open()
+        registrations = (
+            list(self._lifecycle.registrations.values()) if id is None else [self._lifecycle.registration_of(id)]
+        )
+        reports = (
+            self._lifecycle.monitor.reports(registration.instance.id, registration.instance.service)
+            for registration in registrations
+        )
         return tuple(report for each in reports for report in each)
 
     async def heartbeat(
@@ -388,8 +397,10 @@ class Node:
         """
         if health is Health.MAINTENANCE:
             raise InvalidInstance("health: 'maintenance' is not passing, warning or critical: call set_maintenance")
-        self._life.offer_of(id)
-        self._life.monitor.beat(id, check, Finding(health, note or ("" if health is Health.PASSING else "as it says")))
+        self._lifecycle.registration_of(id)
+        self._lifecycle.monitor.beat(
+            id, check, Finding(health, note or ("" if health is Health.PASSING else "as it says"))
+        )
         await trio.lowlevel.checkpoint()
 
     async def set_maintenance(self, id: str, reason: str | None) -> Instance:
@@ -399,8 +410,8 @@ class Node:
         Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         if reason is not None:
-            attrs.evolve(self._life.offer_of(id).instance, reason=reason).check()
-        return await self._life.change(id, lambda offer: attrs.evolve(offer, maintenance=reason))
+            attrs.evolve(self._lifecycle.registration_of(id).instance, reason=reason).check()
+        return await self._lifecycle.change(id, lambda registration: attrs.evolve(registration, maintenance=reason))
 
     # What is to be done everywhere
 
@@ -419,14 +430,14 @@ class Node:
         ``StorageError`` if the disk refuses it: then it is in force nowhere.
         """
         check_rule(rule)
-        await self._life.set_policy(rule)
+        await self._lifecycle.set_policy(rule)
         word = self._engine.knowledge.policies.get(rule.key)
         policy = None if word is None else word.policy
         return policy or Policy(rule, self.name, time.time())  # else somebody has removed it in this very moment
 
     async def remove_policy(self, key: str) -> None:
         """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
-        await self._life.remove_policy(key)
+        await self._lifecycle.remove_policy(key)
 
     async def forget(self, name: str) -> None:
         """Have a member that failed forgotten on every node at once, with what it offered.
@@ -434,7 +445,7 @@ class Node:
         Nothing happens if it has left. One that lives after all, behind a split, is back when it is heard again.
         Raises ``UnknownMember``, ``MemberPresent`` for one that is alive or suspect, and ``NodeClosed``.
         """
-        self._life.forget(name)
+        self._lifecycle.forget(name)
         await trio.lowlevel.checkpoint()
 
     # How it ends
@@ -442,7 +453,7 @@ class Node:
     @property
     def drained(self) -> str | None:
         """Why this node was told to ask for no new work, which may be empty; None if it was not."""
-        return self._life.drained
+        return self._lifecycle.drained
 
     async def drain(self, reason: str = "") -> None:
         """Ask for no new work, and stay: all that this node offers weighs 0, everywhere, until `undrain`.
@@ -451,32 +462,32 @@ class Node:
         characters, for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         check_reason(reason)
-        await self._life.set_draining(reason)
+        await self._lifecycle.set_draining(reason)
 
     async def undrain(self) -> None:
         """Ask for work again: everything weighs what it was registered with. Idempotent.
 
         Raises ``NodeClosed``, ``StorageError``.
         """
-        await self._life.set_draining(None)
+        await self._lifecycle.set_draining(None)
 
     async def leave(self) -> None:
         """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""
-        await self._life.leave()
+        await self._lifecycle.leave()
 
     @property
     def counters(self) -> Counter[str]:
         """How often what happened; the doors of this node count here, too."""
-        return self._life.counters
+        return self._lifecycle.counters
 
     @property
     def is_closed(self) -> bool:
         """Whether the node has left or was closed."""
-        return self._life.is_closed
+        return self._lifecycle.is_closed
 
     async def wait_closed(self) -> None:
         """Return when the node has left or was closed. Raises ``NameConflict`` if it had to yield its name."""
-        await self._life.wait_closed()
+        await self._lifecycle.wait_closed()
 
 
 def _nobody(service: str, instances: tuple[Instance, ...], healthy: tuple[Instance, ...], **filters: str | None) -> str:

@@ -25,23 +25,23 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.credentials import Keyring
 from gossipreg.protocol.registry.view import first_index
 from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
-from gossipreg.runtime import exposure
-from gossipreg.runtime.changes import Changes
-from gossipreg.runtime.containment import kept_going
+from gossipreg.runtime import exposure_warnings
+from gossipreg.runtime.advertised_address import AdvertisedAddress
+from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.files import read_secret
-from gossipreg.runtime.life import Life
+from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node import Node
-from gossipreg.runtime.own_address import OwnAddress
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.sockets import Sockets, check_safety, open_sockets, resolve_bind
+from gossipreg.runtime.supervision import run_restarting
 from gossipreg.targets import CheckRules
 
 if TYPE_CHECKING:
-    from gossipreg.runtime.last_known import LastKnown
-    from gossipreg.runtime.persistence import Keeper
-    from gossipreg.runtime.saved import Saved
+    from gossipreg.runtime.saved_state import SavedState
+    from gossipreg.runtime.snapshot_file import SnapshotFile
+    from gossipreg.runtime.state_store import AsyncStateStore
 
 
 @attrs.frozen
@@ -75,46 +75,46 @@ async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
     bind = resolve_bind(config.bind)
     check_safety(bind, config, sealed=keys.gossip is not None)
     last_known = None if config.snapshot is None else await _open_last_known(config.snapshot, config.cluster)
-    keeper = None if config.data_dir is None else await _open_keeper(config.data_dir)
+    store = None if config.data_dir is None else await _open_store(config.data_dir)
     try:
-        saved = None if keeper is None else await keeper.load()
+        saved = None if store is None else await store.load()
         sockets = open_sockets(bind, config.advertise)
         try:
-            async with _living(config, keys, sockets, keeper, saved, last_known=last_known) as life:
-                yield Node(life)
+            async with _running(config, keys, sockets, store, saved, last_known=last_known) as lifecycle:
+                yield Node(lifecycle)
         finally:
             sockets.close()
     finally:
-        if keeper is not None:
+        if store is not None:
             with trio.CancelScope(shield=True):
-                await keeper.close()
+                await store.close()
 
 
 @asynccontextmanager
-async def _living(
+async def _running(
     config: Config,
     keys: _Keys,
     sockets: Sockets,
-    keeper: Keeper | None,
-    saved: Saved | None,
+    store: AsyncStateStore | None,
+    saved: SavedState | None,
     *,
-    last_known: LastKnown | None,
-) -> AsyncIterator[Life]:
+    last_known: SnapshotFile | None,
+) -> AsyncIterator[NodeLifecycle]:
     name = _name_of(config, saved, sockets.address)
     generation = _generation(saved, time.time_ns() // 1_000_000)
     index = max(first_index(generation), saved.index if saved else 0)
     error: BaseException | None = None
     async with trio.open_nursery() as outer:
 
-        async def live(task_status: trio.TaskStatus[Life]) -> None:
+        async def live(task_status: trio.TaskStatus[NodeLifecycle]) -> None:
             """The node's own tasks, in a nursery of their own: when the node has left, the user's block goes on."""
             async with trio.open_nursery() as nursery:
                 nursery.cancel_scope.shield = True  # when the user's block is cancelled there is a goodbye to be said
-                life = _born(
+                lifecycle = _create(
                     config=config,
                     keys=keys,
                     sockets=sockets,
-                    keeper=keeper,
+                    store=store,
                     seeds=Seeds(config.join, saved.peers if saved else ()),
                     name=name,
                     generation=generation,
@@ -122,60 +122,60 @@ async def _living(
                     dice=random.Random(os.urandom(16)),
                     nursery=nursery,
                 )
-                if keeper is not None:
-                    await life.note_identity(keeper)
+                if store is not None:
+                    await lifecycle.store_identity(store)
                 if saved is not None:
-                    await life.set_aside(life.restore(saved))
+                    await lifecycle.set_aside(lifecycle.restore(saved))
 
                 def keep_going(what: str, work: Callable[[], Awaitable[None]]) -> None:
-                    nursery.start_soon(kept_going, life.counters, what, work)
+                    nursery.start_soon(run_restarting, lifecycle.counters, what, work)
 
                 if last_known is not None:
-                    last_known.begin(life)
-                    keep_going("the snapshot", partial(last_known.keep, life))
-                assert life.own_address is not None, "a life has an address from its birth on"
-                keep_going("the look at the own address", life.own_address.run)
-                nursery.start_soon(life.driver.run)
-                nursery.start_soon(life.driver.serve, sockets.tcp)
-                if keeper is not None:
-                    keep_going("the note of peers", partial(life.keep_peers, keeper))
-                    keep_going("the note of the identity", partial(life.keep_identity, keeper))
-                    keep_going("the note of ttl checks", partial(life.keep_checks, keeper))
-                    keep_going("the note of policies", life.keep_policies)
-                    keep_going("the renewal of credentials", life.renew_credentials)
-                task_status.started(life)
-            if life.failure is not None:
+                    last_known.begin(lifecycle)
+                    keep_going("the snapshot", partial(last_known.keep, lifecycle))
+                assert lifecycle.advertised_address is not None, "a life has an address from its birth on"
+                keep_going("the look at the own address", lifecycle.advertised_address.run)
+                nursery.start_soon(lifecycle.driver.run)
+                nursery.start_soon(lifecycle.driver.serve, sockets.tcp)
+                if store is not None:
+                    keep_going("the note of peers", partial(lifecycle.store_peers_loop, store))
+                    keep_going("the note of the identity", partial(lifecycle.store_identity_loop, store))
+                    keep_going("the note of ttl checks", partial(lifecycle.store_checks_loop, store))
+                    keep_going("the note of policies", lifecycle.store_policies_loop)
+                    keep_going("the renewal of credentials", lifecycle.renew_credentials)
+                task_status.started(lifecycle)
+            if lifecycle.failure is not None:
                 outer.cancel_scope.cancel()
 
-        life = await outer.start(live)
+        lifecycle = await outer.start(live)
         try:
-            yield life
+            yield lifecycle
         except BaseException as raised:  # noqa: BLE001 - raised again below, outside of the nursery's exception group
             error = raised
         try:
             with trio.CancelScope(shield=True):
-                await life.leave()
+                await lifecycle.leave()
         finally:
-            life.close()
-    if life.failure is not None:
-        raise life.failure
+            lifecycle.close()
+    if lifecycle.failure is not None:
+        raise lifecycle.failure
     if error is not None:
         raise error
 
 
-def _born(
+def _create(
     *,
     config: Config,
     keys: _Keys,
     sockets: Sockets,
-    keeper: Keeper | None,
+    store: AsyncStateStore | None,
     seeds: Seeds,
     name: str,
     generation: int,
     index: int,
     dice: random.Random,
     nursery: trio.Nursery,
-) -> Life:
+) -> NodeLifecycle:
     counters = all_at_zero()
     key = keys.gossip
     seal: Seal = ClearSeal(config.cluster) if key is None else AesGcmSeal(key, config.cluster, os.urandom(8))
@@ -193,31 +193,31 @@ def _born(
         checks_clocks=key is not None,
         index=index,
     )
-    changes = Changes(engine.view.highest)
-    driver = Driver(engine, Datagrams(sockets.udp, seal, counters), seeds, changes, config.cluster, key, nursery)
+    change_log = ChangeLog(engine.view.highest)
+    driver = Driver(engine, Datagrams(sockets.udp, seal, counters), seeds, change_log, config.cluster, key, nursery)
     rules = CheckRules.of(config.check_targets, config.check_headers)
-    life = Life(
-        config.cluster, engine, driver, changes, counters, keeper, config.command_checks, rules, keys.credentials
+    lifecycle = NodeLifecycle(
+        config.cluster, engine, driver, change_log, counters, store, config.command_checks, rules, keys.credentials
     )
-    driver.on_failure = life.close
+    driver.on_failure = lifecycle.close
     bound = str(sockets.udp.getsockname()[0])
     follows = config.advertise is None and ipaddress.ip_address(bound).is_unspecified
-    if key is None and (exposed := exposure.of_gossip(Address(bound, sockets.address.port))) is not None:
-        life.warn(exposed)
-    life.own_address = OwnAddress(bound, sockets.address, follows, life.move)
-    return life
+    if key is None and (exposed := exposure_warnings.gossip_warning(Address(bound, sockets.address.port))) is not None:
+        lifecycle.warn(exposed)
+    lifecycle.advertised_address = AdvertisedAddress(bound, sockets.address, follows, lifecycle.move)
+    return lifecycle
 
 
-async def _open_last_known(path: Path, cluster: str) -> LastKnown:
-    from gossipreg.runtime.last_known import LastKnown  # likewise
+async def _open_last_known(path: Path, cluster: str) -> SnapshotFile:
+    from gossipreg.runtime.snapshot_file import SnapshotFile  # likewise
 
-    return await LastKnown.open(path, cluster)
+    return await SnapshotFile.open(path, cluster)
 
 
-async def _open_keeper(directory: Path) -> Keeper:
-    from gossipreg.runtime.persistence import Keeper  # most embedded nodes keep nothing
+async def _open_store(directory: Path) -> AsyncStateStore:
+    from gossipreg.runtime.state_store import AsyncStateStore  # most embedded nodes keep nothing
 
-    return await Keeper.open(directory)
+    return await AsyncStateStore.open(directory)
 
 
 def _key_of(config: Config) -> bytes | None:
@@ -260,13 +260,13 @@ def _text_of_keys(setting: str, path: Path) -> str:
         raise ConfigError(f"{setting}: {path} holds no key: make one with `gossipreg keygen --out FILE`") from None
 
 
-def _generation(saved: Saved | None, wall: int) -> int:
+def _generation(saved: SavedState | None, wall: int) -> int:
     """A generation (ms since the epoch) above the last one; not above one that peers would take for made up."""
     last = 0 if saved is None else saved.generation
     return max(wall, last + 1) if last < wall + limits.GENERATION_AHEAD_MAX else wall
 
 
-def _name_of(config: Config, saved: Saved | None, address: Address) -> str:
+def _name_of(config: Config, saved: SavedState | None, address: Address) -> str:
     if config.name:
         return config.name
     if saved is not None and saved.name:

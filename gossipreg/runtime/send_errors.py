@@ -12,16 +12,16 @@ from collections.abc import Callable
 import attrs
 
 from gossipreg.model import Address
-from gossipreg.runtime.seldom import Seldom
+from gossipreg.runtime.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
 
 #: Least time between two lines about one errno (seconds), and how many errnos are told apart.
-_AGAIN_SECONDS = 60.0
+_REPEAT_SECONDS = 60.0
 _ERRNOS_MAX = 32
 
 #: How long an error counts as a trouble (seconds): longer than from one try of a failed member to the next.
-_TROUBLE_SECONDS = 10.0
+_PROBLEM_SECONDS = 10.0
 
 
 @attrs.define(eq=False, repr=False)
@@ -31,9 +31,9 @@ class SendErrors:
     counts: Counter[str] = attrs.field(factory=Counter)
     clock: Callable[[], float] = time.monotonic  # seconds
     _last: tuple[str, float] = ("", float("-inf"))  # a sentence, and when
-    _seldom: Seldom = attrs.field(factory=lambda: Seldom(_AGAIN_SECONDS, _ERRNOS_MAX))
+    _log_limiter: LogLimiter = attrs.field(factory=lambda: LogLimiter(_REPEAT_SECONDS, _ERRNOS_MAX))
 
-    def note(self, error: Exception, to: Address) -> None:
+    def record(self, error: Exception, to: Address) -> None:
         """Something could not be sent to ``to``. An address that no socket takes has the name ``EADDRESS``."""
         number = getattr(error, "errno", None)
         name = errno.errorcode.get(number or 0, "EADDRESS")
@@ -42,11 +42,11 @@ class SendErrors:
         now = self.clock()
         sentence = f"cannot send to {to}: {reason} ({name})"
         self._last = sentence, now
-        if self._seldom.may_say(name, now):
+        if self._log_limiter.admit(name, now):
             log.warning("%s; %d times so far", sentence, self.counts[name])
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """The last error, if that was lately."""
         sentence, at = self._last
-        return sentence if self.clock() - at <= _TROUBLE_SECONDS else None
+        return sentence if self.clock() - at <= _PROBLEM_SECONDS else None

@@ -23,10 +23,10 @@ from gossipreg.model import Address
 from gossipreg.protocol.outputs import OpenStream
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec, StreamRefused
 from gossipreg.runtime.accepting import serve
-from gossipreg.runtime.containment import contained
-from gossipreg.runtime.join_report import JoinReport, Trouble, trouble_of
+from gossipreg.runtime.join_report import JoinFailureReason, JoinReport, reason_of
 from gossipreg.runtime.send_errors import SendErrors
 from gossipreg.runtime.stream_slots import StreamSlots
+from gossipreg.runtime.supervision import run_contained
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class _Line:
     heard: bool = False  # whether an authentic frame came
     deadline: float = math.inf  # when it is given up, unless more comes
     frame_deadline: float = math.inf  # when the frame that has begun must be whole
-    trouble: Trouble | None = None  # why this side has broken it off
+    reason: JoinFailureReason | None = None  # why this side has broken it off
 
 
 @attrs.define(eq=False, repr=False)
@@ -79,7 +79,9 @@ class Streams:
 
     def open(self, opening: OpenStream) -> None:
         """Connect in the background; `on_end` is called exactly once, however it goes."""
-        self.nursery.start_soon(contained, self.counters, f"the stream to {opening.to}", partial(self._call, opening))
+        self.nursery.start_soon(
+            run_contained, self.counters, f"the stream to {opening.to}", partial(self._call, opening)
+        )
 
     def send(self, number: int, frame: bytes) -> None:
         """Queue a frame; a stream that is gone, or too slow to take it, is nothing to wait for."""
@@ -131,7 +133,7 @@ class Streams:
                     self._conclude(line)
         except ConnectionRefusedError:
             refused = True
-            self._failed(opening.to, Trouble.REFUSED)
+            self._failed(opening.to, JoinFailureReason.REFUSED)
         finally:
             self._lines.pop(opening.stream, None)
             self.on_end(opening.stream, refused)
@@ -146,11 +148,13 @@ class Streams:
                 raise
             except OSError as error:
                 if self.errors is not None:
-                    self.errors.note(error, opening.to)
-                self._failed(opening.to, Trouble.UNREACHABLE, f"it cannot be reached: {error.strerror or error}")
+                    self.errors.record(error, opening.to)
+                self._failed(
+                    opening.to, JoinFailureReason.UNREACHABLE, f"it cannot be reached: {error.strerror or error}"
+                )
                 self.counters[Count.STREAMS_NOT_CONNECTED] += 1
                 return None
-        self._failed(opening.to, Trouble.NO_ANSWER)
+        self._failed(opening.to, JoinFailureReason.NO_ANSWER)
         self.counters[Count.STREAMS_NOT_CONNECTED] += 1
         return None
 
@@ -231,10 +235,10 @@ class Streams:
             await self._listen(line, stream, patience)
         except StreamRefused as refusal:
             self.counters[refusal.reason.counter] += 1
-            line.trouble = trouble_of(refusal.reason)
+            line.reason = reason_of(refusal.reason)
         except trio.TooSlowError:
             self.counters[Count.STREAMS_SILENT] += 1
-            line.trouble = Trouble.SILENT if line.codec.ready else Trouble.NOT_GOSSIP
+            line.reason = JoinFailureReason.SILENT if line.codec.ready else JoinFailureReason.NOT_GOSSIP
         except trio.BrokenResourceError:
             self.counters[Count.STREAMS_BROKEN] += 1
 
@@ -293,20 +297,20 @@ class Streams:
 
     # What became of it
 
-    def _failed(self, to: Address, trouble: Trouble, detail: str = "") -> None:
+    def _failed(self, to: Address, reason: JoinFailureReason, detail: str = "") -> None:
         if self.report is not None:
-            self.report.failed(to, trouble, detail)
+            self.report.failed(to, reason, detail)
 
     def _conclude(self, line: _Line) -> None:
         """A stream is over: report what became of it, if the peer never said anything."""
         if self.report is None or line.heard:
             return
         if line.number < 0:
-            if line.trouble is not None:
-                self.report.refused(line.peer, line.trouble)
-        elif line.trouble is not None:
-            self.report.failed(line.peer, line.trouble)
+            if line.reason is not None:
+                self.report.refused(line.peer, line.reason)
+        elif line.reason is not None:
+            self.report.failed(line.peer, line.reason)
         elif not line.closing:
             # A member that holds the same key refuses the first frame from a cluster of another name, and only that.
             other = line.codec.ready and self.key is not None
-            self.report.failed(line.peer, Trouble.OTHER_CLUSTER if other else Trouble.CLOSED)
+            self.report.failed(line.peer, JoinFailureReason.OTHER_CLUSTER if other else JoinFailureReason.CLOSED)

@@ -25,8 +25,8 @@ from gossipreg.model import (
     Status,
 )
 from gossipreg.protocol.registry.view import View
-from gossipreg.runtime.changes import Changes
-from gossipreg.runtime.contests import Contests
+from gossipreg.runtime.change_log import ChangeLog
+from gossipreg.runtime.primary_conflicts import PrimaryConflicts
 
 MemberKind = Literal["joined", "suspect", "alive", "failed", "left"]
 
@@ -68,7 +68,7 @@ class _Diff:
 
 
 @attrs.define(eq=False, repr=False)
-class Watch:
+class ServiceWatch:
     """One service's healthy instances over time: ``async for change in node.watch("orders")``.
 
     The first change is the snapshot. Ends when the node closes; raises what closed it, if that was an error.
@@ -76,7 +76,7 @@ class Watch:
 
     service: str
     _view: View
-    _changes: Changes
+    _change_log: ChangeLog
     _failure: Callable[[], GossipregError | None]
     _seen: tuple[Instance, ...] | None = None
 
@@ -85,12 +85,12 @@ class Watch:
 
     async def __anext__(self) -> ServiceChange:
         while True:
-            if self._changes.closed:
+            if self._change_log.closed:
                 raise self._failure() or StopAsyncIteration
             step = self._step()
             if step is not None:
                 return step
-            await self._changes.wait_for(("service", self.service))
+            await self._change_log.wait_for(("service", self.service))
 
     def _step(self) -> ServiceChange | None:
         view = self._view.service(self.service)
@@ -105,7 +105,7 @@ class Watch:
 
 
 @attrs.define(eq=False, repr=False)
-class Events:
+class EventWatch:
     """Everything over time, in batches: first a `Snapshot` alone, then what came, changed and went.
 
     With a ``service``, only its instances are told of; members, and whether this node is isolated, always are.
@@ -118,7 +118,7 @@ class Events:
     _members: Callable[[], tuple[Member, ...]]
     _check: Callable[[str], CheckEvent | None]
     _flapping_now: Callable[[], Iterable[str]]
-    _changes: Changes
+    _change_log: ChangeLog
     _node: Callable[[], NodeEvent]
     _failure: Callable[[], GossipregError | None]
     _position: int | None = None
@@ -127,10 +127,10 @@ class Events:
     _seen: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
     _flapping: dict[str, None] = attrs.field(factory=dict)  # checks that were last told of as flapping
     _panic: float = 0.0
-    _contests: Contests = attrs.field(init=False)
+    _primary_conflicts: PrimaryConflicts = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._contests = Contests(self._view)
+        self._primary_conflicts = PrimaryConflicts(self._view)
 
     def __aiter__(self) -> Self:
         return self
@@ -142,30 +142,30 @@ class Events:
         if self._position is None:
             return (self._snapshot(),)
         while True:
-            if self._changes.closed:
+            if self._change_log.closed:
                 raise self._failure() or StopAsyncIteration
             batch = self._catch_up(self._position)
-            self._position = self._changes.position
+            self._position = self._change_log.position
             if batch:
                 return tuple(batch)
-            await self._changes.wait(self._position)
+            await self._change_log.wait(self._position)
 
     def _snapshot(self) -> Snapshot:
-        self._position = self._changes.position
+        self._position = self._change_log.position
         members = self._members()
         self._seen_members = {member.name: member for member in members}
         self._seen = {
             name: view.to_call(self._panic) for name, view in self._view.services.items() if self._wants(name)
         }
         for name in self._seen:
-            self._contests.look(name)  # the snapshot tells of those: they are in it, as fenced
+            self._primary_conflicts.observe(name)  # the snapshot tells of those: they are in it, as fenced
         return Snapshot(members, tuple(instance for name in sorted(self._seen) for instance in self._seen[name]))
 
     def _wants(self, service: str) -> bool:
         return self.service is None or service == self.service
 
     def _catch_up(self, position: int) -> list[Event]:
-        entries = self._changes.since(position)
+        entries = self._change_log.since(position)
         if entries is None:
             services = dict.fromkeys([*self._seen, *self._view.services])
             members = dict.fromkeys([*self._seen_members, *(member.name for member in self._members())])
@@ -178,8 +178,8 @@ class Events:
         for service in services:
             if self._wants(service):
                 batch += self._instance_events(service)
-                contest = self._contests.look(service)
-                batch += [] if contest is None else [contest]
+                conflict = self._primary_conflicts.observe(service)
+                batch += [] if conflict is None else [conflict]
         return batch + [event for name in checks for event in self._check_events(name)]
 
     def _node_events(self) -> list[Event]:

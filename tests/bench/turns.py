@@ -135,8 +135,8 @@ def _offer(node: Node, instances: int) -> None:
             owner=node.name,
         )
         engine.knowledge.remake(*engine.knowledge.registry.offer(instance, engine.identity.generation))
-    node._life.driver.say(engine.drain(now))
-    node._life.driver.say(engine.undrain(now))
+    node._lifecycle.driver.say(engine.drain(now))
+    node._lifecycle.driver.say(engine.undrain(now))
 
 
 def _ask(at: Address, question: str) -> None:

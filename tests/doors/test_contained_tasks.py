@@ -22,7 +22,7 @@ from gossipreg.doors.http.door import Door
 from gossipreg.doors.http.frames import Frames
 from gossipreg.model import Address
 from gossipreg.protocol.engine import Engine
-from gossipreg.runtime import containment
+from gossipreg.runtime import supervision
 from tests.runtime.nodes import PATIENCE, config
 
 Patch = pytest.MonkeyPatch
@@ -122,7 +122,7 @@ async def test_an_invariant_that_a_request_finds_broken_ends_the_node() -> None:
 async def test_dns_goes_on_after_a_mistake(
     where: Any, method: str, node: Node, nursery: trio.Nursery, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(containment, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(supervision, "RETRY_SECONDS", 0.01)
     with monkeypatch.context() as patch:
         patch.setattr(where, method, fail)
         address = await dns_at(node, nursery)

@@ -18,7 +18,7 @@ import pytest
 from gossipreg import Status
 from gossipreg.embed.threads import Node, open_node
 from gossipreg.model import Address
-from gossipreg.runtime.persistence import Store
+from gossipreg.runtime.state_store import StateStore
 from tests.embed.programs import ROOT
 from tests.embed.seeing import config
 from tests.runtime.nodes import PATIENCE
@@ -112,4 +112,4 @@ def test_the_childs_life_hides_nothing_of_the_parents_death(node: Node, tmp_path
             with socket.socket(socket.AF_INET, kind) as again:
                 again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind is socket.SOCK_STREAM))
                 again.bind(tuple(address))
-        Store.open(tmp_path).close()
+        StateStore.open(tmp_path).close()

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gossipreg import Check, Instance, WeightOverride, open_node
-from gossipreg.runtime.last_known import _MAGIC, _digest, _write
-from gossipreg.runtime.persistence import Store
+from gossipreg.runtime.snapshot_file import _MAGIC, _digest, _write
+from gossipreg.runtime.state_store import StateStore
 from tests.runtime.nodes import PATIENCE, config
 
 KINDS = ("identity", "peers", "drain", "instance", "policy", "term", "checks")
@@ -45,7 +45,7 @@ async def genuine(directory: Path) -> list[Row]:
         await node.set_policy(WeightOverride("web", "web-1", 3))
         await node.heartbeat("web-1")
         await node.drain("because")
-    with closing(Store.open(directory)) as store:
+    with closing(StateStore.open(directory)) as store:
         store.set_peers([node.address])
         found = store._connection.execute("SELECT kind, id, body FROM entries WHERE kind != 'schema'").fetchall()
     rows = [(kind.decode(), key.decode(), body) for kind, key, body in found]
@@ -100,7 +100,7 @@ def spoilt_message(draw: Draw, body: bytes) -> bytes:
 
 
 async def start(directory: Path, spoilt_rows: list[Row]) -> None:
-    with closing(Store.open(directory)) as store:
+    with closing(StateStore.open(directory)) as store:
         for row in spoilt_rows:
             store._put(*row)
     with trio.fail_after(PATIENCE):

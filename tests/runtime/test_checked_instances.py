@@ -47,10 +47,10 @@ async def target() -> AsyncIterator[Target]:
 
 async def until(node: Node, service: str, holds: Callable[[tuple[Instance, ...]], bool]) -> tuple[Instance, ...]:
     """The service's instances, all of them, as soon as that holds."""
-    changes = node._life.changes
+    change_log = node._lifecycle.change_log
     with trio.fail_after(PATIENCE):
         while not holds(every := node.lookup(service, healthy=False)):
-            await changes.wait(changes.position)
+            await change_log.wait(change_log.position)
     return every
 
 
@@ -306,7 +306,7 @@ async def test_what_could_not_be_stored_did_not_happen_to_the_checks_either(node
     await node.register("orders", port=80, id="o", checks=[check])
     await node.heartbeat("o")
     full: Any = FullDisk()
-    node._life.keeper = full
+    node._lifecycle.store = full
     for attempt in (
         node.deregister("o"),
         node.register("orders", port=81, id="o", checks=[check, Check(tcp="127.0.0.1:1")]),
@@ -317,7 +317,7 @@ async def test_what_could_not_be_stored_did_not_happen_to_the_checks_either(node
         [same] = node.lookup("orders")
         assert (same.port, same.health) == (80, Health.PASSING)
         assert [report.check for report in node.checks("o")] == [check]
-    node._life.keeper = None
+    node._lifecycle.store = None
 
 
 # What a check may contact

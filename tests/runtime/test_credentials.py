@@ -13,9 +13,9 @@ import trio.testing
 
 from gossipreg import ConfigError, CredentialsUnavailable, Health, Instance, Node, open_node
 from gossipreg.config import AgentConfig, Config, key_id
-from gossipreg.runtime.definitions import Placed, define
-from gossipreg.runtime.offers import Definition
-from gossipreg.runtime.persistence import DATABASE
+from gossipreg.runtime.definitions import LocatedDefinition, define
+from gossipreg.runtime.registrations import Definition
+from gossipreg.runtime.state_store import DATABASE
 from tests.hidden import hidden
 from tests.runtime.nodes import PATIENCE, config
 
@@ -127,20 +127,22 @@ async def test_a_restart_keeps_them_and_the_disk_does_not_show_them(tmp_path: Pa
 
 
 async def test_what_files_define_is_sealed_too_and_reading_them_again_changes_nothing(node: Node) -> None:
-    placed = [Placed("services.toml: service 1", Definition(service="pg", port=5432, credentials=LOGIN))]
-    assert await define(node, placed) == []
+    located = [LocatedDefinition("services.toml: service 1", Definition(service="pg", port=5432, credentials=LOGIN))]
+    assert await define(node, located) == []
     [made] = node.lookup("pg")
     assert node.credentials(made) == LOGIN
     said = version(node)
-    assert await define(node, placed) == []
+    assert await define(node, located) == []
     assert version(node) == said
-    assert "horse" not in repr(placed)
+    assert "horse" not in repr(located)
 
 
 async def test_what_files_define_stays_as_it_was_when_it_cannot_be_sealed() -> None:
     async with open_node(config("ann")) as node:
-        await define(node, [Placed("f: service 1", Definition(service="pg", port=5432))])
-        [failed] = await define(node, [Placed("f: service 1", Definition(service="pg", port=5432, credentials=LOGIN))])
+        await define(node, [LocatedDefinition("f: service 1", Definition(service="pg", port=5432))])
+        [failed] = await define(
+            node, [LocatedDefinition("f: service 1", Definition(service="pg", port=5432, credentials=LOGIN))]
+        )
         assert str(failed).startswith("f: service 1: credentials: this node has no credential key")
         assert len(node.lookup("pg")) == 1
 

@@ -36,7 +36,7 @@ class Files:
     async def apply(self, node: Node) -> list[str]:
         """Have the node offer what they say; the sentences about what is wrong."""
         found = self.files.read()
-        return [str(error) for error in (*found.wrong, *await define(node, found.placed))]
+        return [str(error) for error in (*found.wrong, *await define(node, found.located))]
 
     def wrong(self) -> str:
         (error,) = self.files.read().wrong
@@ -109,7 +109,7 @@ async def test_the_agents_own_file_defines_services_among_its_settings(tmp_path:
     own = tmp_path / "agent.toml"
     own.write_text(f'zone = "eu-1"\n{ORDERS}')
     found = DefinitionFiles(own, None, commands=False).read()
-    assert [placed.where for placed in found.placed] == [f"{own}: service 1"]
+    assert [located.where for located in found.located] == [f"{own}: service 1"]
     assert found.wrong == ()
 
 
@@ -119,7 +119,7 @@ def test_files_are_read_in_the_order_of_their_names_and_others_are_left_alone(fi
     for name in ("a.toml~", ".a.toml", "README"):
         files.write(name, "neither read nor TOML")
     found = files.files.read()
-    assert [placed.definition.service for placed in found.placed] == ["orders", "billing"]
+    assert [located.definition.service for located in found.located] == ["orders", "billing"]
 
 
 async def test_read_again_the_new_comes_the_changed_is_replaced_and_what_went_is_gone(files: Files) -> None:
@@ -233,7 +233,7 @@ async def test_two_of_one_id_are_refused_with_both_places_and_nothing_is_done(fi
 def test_two_may_share_an_id_that_nobody_gave_them(files: Files) -> None:
     files.write("a.toml", 2 * '[[services]]\nservice = "orders"\nport = 80\n')
     with pytest.raises(ConfigError, match="id: 'orders-web-1-80' is that of"):
-        by_id(files.files.read().placed, "web-1")
+        by_id(files.files.read().located, "web-1")
 
 
 async def test_one_that_the_node_cannot_take_is_named_and_keeps_nobody_else_out(files: Files) -> None:

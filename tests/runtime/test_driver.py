@@ -35,7 +35,7 @@ from gossipreg.protocol.registry.view import ServiceView, View
 from gossipreg.protocol.wire.sealing import ClearSeal
 from gossipreg.runtime import datagrams as datagrams_module
 from gossipreg.runtime import driver as driver_module
-from gossipreg.runtime.changes import Changes
+from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.seeds import Seeds
@@ -126,7 +126,7 @@ async def rig(nursery: trio.Nursery) -> AsyncIterator[Rig]:
         engine = FakeEngine(Address(*own.getsockname()), tell)
         as_engine: Any = engine
         datagrams = Datagrams(own, ClearSeal("shop"), engine.counters)
-        driver = Driver(as_engine, datagrams, Seeds(("10.0.0.9:1",)), Changes(), "shop", None, nursery)
+        driver = Driver(as_engine, datagrams, Seeds(("10.0.0.9:1",)), ChangeLog(), "shop", None, nursery)
         made = Rig(driver, engine, events, other)
         driver.on_failure = made.failures.append
         yield made
@@ -248,7 +248,7 @@ async def test_seeds_are_looked_up_when_they_are_sought(rig: Rig) -> None:
 async def test_what_changed_is_written_down_for_watchers(rig: Rig) -> None:
     failed = ANN.graver(Status.FAILED)
     rig.driver.perform([InstancesChanged(("orders", "stock")), MemberChanged(ANN, failed), MemberChanged(failed, None)])
-    assert rig.driver.changes.since(0) == [("service", "orders"), ("service", "stock"), ("member", "ann")]
+    assert rig.driver.change_log.since(0) == [("service", "orders"), ("service", "stock"), ("member", "ann")]
 
 
 async def test_two_that_claim_to_be_the_primary_are_in_the_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
@@ -298,8 +298,8 @@ async def test_isolation_is_logged_and_told_to_watchers(rig: Rig, caplog: pytest
         ("WARNING", "isolated: no member was heard for 4.0 s; what this node answers may be old"),
         ("INFO", "no more isolated: a member is heard again, after 33.0 s"),
     ]
-    assert rig.driver.changes.since(0) == [("node", "me")]
-    assert rig.driver.changes.position == 3
+    assert rig.driver.change_log.since(0) == [("node", "me")]
+    assert rig.driver.change_log.position == 3
 
 
 async def test_who_must_yield_its_name_fails_with_a_sentence(rig: Rig) -> None:

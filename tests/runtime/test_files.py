@@ -15,9 +15,9 @@ from gossipreg import limits
 from gossipreg.config import Config
 from gossipreg.errors import ConfigError, GossipregError, StorageError, UnsafeFile
 from gossipreg.runtime.files import flaw, read_file, read_secret
-from gossipreg.runtime.last_known import _read
 from gossipreg.runtime.opening import check_start, open_node
-from gossipreg.runtime.persistence import DATABASE, LOCK, Store
+from gossipreg.runtime.snapshot_file import _read
+from gossipreg.runtime.state_store import DATABASE, LOCK, StateStore
 from gossipreg.runtime.toml import read_toml
 from tests.hidden import hidden
 
@@ -158,12 +158,12 @@ def test_a_data_directory_that_every_user_can_replace_is_refused(tmp_path: Path)
     assert refused(shared / "data").startswith(f"every user of this machine can replace {shared / 'data'}: ")
     assert refused(shared / "data" / ".." / "data").startswith("every user of this machine can replace ")
     shared.chmod(0o1777)
-    Store.open(shared / "data").close()
+    StateStore.open(shared / "data").close()
 
 
 def refused(directory: Path) -> str:
     with pytest.raises(GossipregError) as refusal:
-        Store.open(directory).close()
+        StateStore.open(directory).close()
     return str(refusal.value)
 
 
@@ -182,7 +182,7 @@ def test_a_lock_that_is_a_link_or_a_pipe_touches_nothing_and_holds_up_nothing(tm
 @pytest.mark.parametrize("name", [DATABASE, f"{DATABASE}-journal"])
 def test_a_database_that_is_a_link_or_that_others_can_change_is_refused(tmp_path: Path, name: str) -> None:
     data = tmp_path / "data"
-    Store.open(data).close()
+    StateStore.open(data).close()
     (data / name).touch()
     (data / name).chmod(0o660)
     assert refused(data) == f"{data / name} can be changed by its group (mode 0660): run chmod go-w {data / name}"
@@ -193,7 +193,7 @@ def test_a_database_that_is_a_link_or_that_others_can_change_is_refused(tmp_path
 
 
 async def test_a_snapshot_is_written_through_no_link(tmp_path: Path) -> None:
-    from gossipreg.runtime.last_known import _write
+    from gossipreg.runtime.snapshot_file import _write
 
     precious = tmp_path / "precious"
     precious.write_text("precious")

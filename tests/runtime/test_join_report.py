@@ -15,11 +15,11 @@ from gossipreg.config import Config
 from gossipreg.model import Address, JoinFailure
 from gossipreg.protocol.wire.streams import StreamRefusal
 from gossipreg.runtime import join_report as module
-from gossipreg.runtime.join_report import JoinReport, Trouble, trouble_of
+from gossipreg.runtime.join_report import JoinFailureReason, JoinReport, reason_of
+from gossipreg.runtime.log_limiter import LogLimiter
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
 from gossipreg.runtime.seeds import Seeds
-from gossipreg.runtime.seldom import Seldom
 
 SEED = Address("10.0.0.1", 7940)
 KEYS = ("A" * 43 + "=", "B" * 42 + "A=")
@@ -40,8 +40,8 @@ async def test_a_join_that_does_not_succeed_is_logged_within_ten_seconds_and_the
 ) -> None:
     caplog.set_level(logging.INFO)
     one = await report("10.0.0.1", "10.0.0.2:9")
-    one.failed(SEED, Trouble.REFUSED)
-    one.failed(Address("10.0.0.2", 9), Trouble.UNREACHABLE, "it cannot be reached: No route to host")
+    one.failed(SEED, JoinFailureReason.REFUSED)
+    one.failed(Address("10.0.0.2", 9), JoinFailureReason.UNREACHABLE, "it cannot be reached: No route to host")
     nursery.start_soon(one.run)
     await trio.sleep(1300.0)
     assert lines(caplog) == [
@@ -71,10 +71,10 @@ async def test_a_join_that_succeeds_is_one_line(
 async def test_the_last_failure_of_each_seed_counts_and_no_other_address() -> None:
     one = await report("10.0.0.1")
     assert one.reason == "no seed has answered yet"
-    one.failed(Address("10.9.9.9", 1), Trouble.REFUSED)
+    one.failed(Address("10.9.9.9", 1), JoinFailureReason.REFUSED)
     assert one.reason == "no seed has answered yet"
-    one.failed(SEED, Trouble.REFUSED)
-    one.failed(SEED, Trouble.OTHER_CLUSTER)
+    one.failed(SEED, JoinFailureReason.REFUSED)
+    one.failed(SEED, JoinFailureReason.OTHER_CLUSTER)
     assert one.failures == (JoinFailure("10.0.0.1", "other_cluster", "its cluster has another name than 'shop'"),)
     one.answered(SEED)
     assert one.reason == "no seed has answered yet"
@@ -90,7 +90,7 @@ async def test_what_is_kept_and_said_is_bounded(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "_KEPT_MAX", 6)
     one = await report(*(f"10.0.1.{number}" for number in range(10, 20)))
     for number in range(10, 20):
-        one.failed(Address(f"10.0.1.{number}", 7940), Trouble.NO_ANSWER)
+        one.failed(Address(f"10.0.1.{number}", 7940), JoinFailureReason.NO_ANSWER)
     assert len(one.failures) == 6
     assert one.reason.endswith("; and 2 more")
 
@@ -98,10 +98,10 @@ async def test_what_is_kept_and_said_is_bounded(monkeypatch: pytest.MonkeyPatch)
 async def test_a_refused_stream_is_logged_once_for_each_host_and_reason(caplog: pytest.LogCaptureFixture) -> None:
     one = await report()
     for port in range(3):
-        one.refused(Address("10.0.0.9", port), Trouble.OTHER_KEY)
-    one.refused(Address("10.0.0.9", 1), Trouble.IN_CLEAR)
-    one.refused(Address("10.0.0.8", 1), Trouble.OTHER_KEY)
-    one.refused(Address("10.0.0.8", 1), Trouble.SILENT)
+        one.refused(Address("10.0.0.9", port), JoinFailureReason.OTHER_KEY)
+    one.refused(Address("10.0.0.9", 1), JoinFailureReason.IN_CLEAR)
+    one.refused(Address("10.0.0.8", 1), JoinFailureReason.OTHER_KEY)
+    one.refused(Address("10.0.0.8", 1), JoinFailureReason.SILENT)
     assert [line.partition(":")[0] for line in lines(caplog)] == [
         "WARNING a stream from 10.0.0.9",
         "WARNING a stream from 10.0.0.9",
@@ -110,16 +110,16 @@ async def test_a_refused_stream_is_logged_once_for_each_host_and_reason(caplog: 
 
 
 def test_seldom_forgets_after_its_time_and_says_no_more_than_so_much_in_it() -> None:
-    seldom = Seldom(10.0, 2)
-    assert [seldom.may_say(thing, 0.0) for thing in "aab"] == [True, False, True]
-    assert not seldom.may_say("c", 9.9)
-    assert seldom.may_say("a", 10.0)
+    seldom = LogLimiter(10.0, 2)
+    assert [seldom.admit(thing, 0.0) for thing in "aab"] == [True, False, True]
+    assert not seldom.admit("c", 9.9)
+    assert seldom.admit("a", 10.0)
     assert len(seldom._said) == 1
 
 
 def test_every_refusal_has_a_trouble_and_every_trouble_a_sentence() -> None:
-    assert {trouble_of(each) for each in StreamRefusal} <= set(Trouble)
-    assert set(module._SENTENCES) == set(Trouble)
+    assert {reason_of(each) for each in StreamRefusal} <= set(JoinFailureReason)
+    assert set(module._SENTENCES) == set(JoinFailureReason)
 
 
 # On real sockets
@@ -185,6 +185,6 @@ async def test_a_node_that_joins_and_one_that_is_told_to_be_alone_have_joined() 
     async with open_node(config("ann")) as ann, open_node(config("bob", join=[str(ann.address)])) as bob:
         assert ann.info().joined
         with soon():
-            await bob._life.driver.join_report.joined.wait()
+            await bob._lifecycle.driver.join_report.joined.wait()
         assert bob.info().joined
         assert bob.info().join_failures == ()

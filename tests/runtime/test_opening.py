@@ -15,16 +15,16 @@ from gossipreg import BindError, ConfigError, InsecureError, NameConflict, Node,
 from gossipreg.config import Config
 from gossipreg.model import Address
 from gossipreg.runtime import opening as module
-from gossipreg.runtime.persistence import DATABASE, Store
-from gossipreg.runtime.saved import Saved
+from gossipreg.runtime.saved_state import SavedState
+from gossipreg.runtime.state_store import DATABASE, StateStore
 from tests.hidden import hidden
 from tests.runtime.nodes import PATIENCE, QUICK, config
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 
 
-def saved(**what: object) -> Saved:
-    return Saved(**{"name": None, "generation": 0, "peers": (), "instances": {}, "warnings": ()} | what)  # type: ignore[arg-type]
+def saved(**what: object) -> SavedState:
+    return SavedState(**{"name": None, "generation": 0, "peers": (), "instances": {}, "warnings": ()} | what)  # type: ignore[arg-type]
 
 
 # Its name
@@ -133,14 +133,14 @@ async def test_what_is_on_disk_is_offered_again_under_the_same_name_in_a_later_l
 
 async def test_a_life_is_later_than_the_last_even_when_the_clock_went_back(tmp_path: Path) -> None:
     future = time.time_ns() // 1_000_000 + 366 * 86_400_000
-    with closing(Store.open(tmp_path)) as store:
+    with closing(StateStore.open(tmp_path)) as store:
         store.set_identity("ann", future)
     async with open_node(config(data_dir=tmp_path)) as node:
         assert node.info().generation == future + 1
 
 
 async def test_a_last_life_that_peers_would_take_for_made_up_is_not_outbid(tmp_path: Path) -> None:
-    with closing(Store.open(tmp_path)) as store:
+    with closing(StateStore.open(tmp_path)) as store:
         store.set_identity("ann", 2**53 - 1)
     async with open_node(config(data_dir=tmp_path)) as node:
         assert node.info().generation <= time.time_ns() // 1_000_000
@@ -149,7 +149,7 @@ async def test_a_last_life_that_peers_would_take_for_made_up_is_not_outbid(tmp_p
 async def test_it_finds_back_to_the_peers_on_disk_without_a_seed(tmp_path: Path) -> None:
     with trio.fail_after(PATIENCE):
         async with open_node(config("peer")) as peer:
-            with closing(Store.open(tmp_path)) as store:
+            with closing(StateStore.open(tmp_path)) as store:
                 store.set_peers([peer.address])
             async with open_node(config("ann", data_dir=tmp_path)) as node:
                 await peer.register("orders", port=80)
@@ -170,7 +170,7 @@ async def test_a_node_that_cannot_bind_gives_its_directory_back(tmp_path: Path) 
         with pytest.raises(BindError):
             async with open_node(config(bind=str(other.address), data_dir=tmp_path)):
                 pass
-    Store.open(tmp_path).close()
+    StateStore.open(tmp_path).close()
 
 
 async def test_damage_on_disk_is_said_and_does_not_stop_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

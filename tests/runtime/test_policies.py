@@ -12,7 +12,7 @@ import trio.testing
 
 from gossipreg import Health, InvalidPolicy, Maintenance, Node, Split, StorageError, UnknownPolicy, limits, open_node
 from gossipreg.protocol.registry.policies import Word
-from gossipreg.runtime.persistence import Keeper
+from gossipreg.runtime.state_store import AsyncStateStore
 from tests.runtime.nodes import PATIENCE, config
 
 SPLIT = Split("orders", {"v1": 90, "v2": 10})
@@ -25,14 +25,14 @@ async def until_weights(node: Node, wanted: dict[str, int]) -> None:
                 return
 
 
-async def offer(node: Node) -> None:
+async def registration(node: Node) -> None:
     await node.register("orders", port=80, id="x", tags=["v1"])
     await node.register("orders", port=81, id="y", tags=["v2"])
 
 
 async def test_a_split_set_at_one_node_is_obeyed_at_another() -> None:
     async with open_node(config("a")) as one, open_node(config("b", one)) as other:
-        await offer(one)
+        await registration(one)
         await until_weights(other, {"x": 1, "y": 1})
         policy = await other.set_policy(SPLIT)
         assert (policy.rule, policy.writer) == (SPLIT, "b")
@@ -51,7 +51,7 @@ async def test_a_split_set_at_one_node_is_obeyed_at_another() -> None:
 
 async def test_anybodys_instance_can_be_taken_out() -> None:
     async with open_node(config("a")) as one, open_node(config("b", one)) as other:
-        await offer(one)
+        await registration(one)
         await until_weights(other, {"x": 1, "y": 1})
         await other.set_policy(Maintenance("orders", "x", "new disk"))
         await until_weights(one, {"y": 1})
@@ -84,9 +84,9 @@ async def test_policies_outlive_the_end_of_all_nodes(tmp_path: Path) -> None:
 
 async def saved(node: Node) -> list[str]:
     """The keys of the policies that a node has on disk."""
-    keeper = node._life.keeper
-    assert keeper is not None
-    return list((await keeper.load()).policies)
+    store = node._lifecycle.store
+    assert store is not None
+    return list((await store.load()).policies)
 
 
 async def test_a_removed_policy_stays_removed_over_a_restart(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ async def test_who_started_with_a_clock_that_was_far_behind_believes_the_others_
 async def test_what_the_disk_refuses_is_in_force_nowhere_and_its_writer_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(_: Keeper, key: str, word: bytes) -> None:
+    async def full(_: AsyncStateStore, key: str, word: bytes) -> None:
         await trio.lowlevel.checkpoint()
         raise StorageError("free some space on its disk")
 
@@ -124,7 +124,7 @@ async def test_what_the_disk_refuses_is_in_force_nowhere_and_its_writer_is_told(
                 await other.wait_changed(None, other.index())
         stands = await node.set_policy(SPLIT)
         with monkeypatch.context() as patch:
-            patch.setattr(Keeper, "put_policy", full)
+            patch.setattr(AsyncStateStore, "put_policy", full)
             before = node.index(), node._engine.fingerprint
             for attempt in (
                 node.set_policy(Split("orders", {"v1": 1})),
@@ -142,15 +142,15 @@ async def test_what_the_disk_refuses_is_in_force_nowhere_and_its_writer_is_told(
 
 
 async def test_a_policy_is_on_disk_before_anybody_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put, seen = Keeper.put_policy, []
+    put, seen = AsyncStateStore.put_policy, []
 
     async with open_node(config("a", data_dir=tmp_path)) as node:
 
-        async def slow(keeper: Keeper, key: str, word: bytes) -> None:
+        async def slow(store: AsyncStateStore, key: str, word: bytes) -> None:
             seen.append(node.policies())
-            await put(keeper, key, word)
+            await put(store, key, word)
 
-        monkeypatch.setattr(Keeper, "put_policy", slow)
+        monkeypatch.setattr(AsyncStateStore, "put_policy", slow)
         with trio.CancelScope() as caller:
             caller.cancel()  # the client has gone: what is on disk is said all the same, or it would come at a restart
             await node.set_policy(SPLIT)
@@ -161,18 +161,18 @@ async def test_a_policy_is_on_disk_before_anybody_is_told(tmp_path: Path, monkey
 async def test_a_later_word_that_is_heard_while_ours_is_written_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = Keeper.put_policy
+    put = AsyncStateStore.put_policy
     later: list[Word] = []
     async with open_node(config("a", data_dir=tmp_path)) as node:
 
-        async def slow(keeper: Keeper, key: str, word: bytes) -> None:
-            await put(keeper, key, word)
+        async def slow(store: AsyncStateStore, key: str, word: bytes) -> None:
+            await put(store, key, word)
             if not later:
                 now = trio.current_time()
                 later.append(attrs.evolve(node._engine.word_of(Split("orders", {"v1": 1}), now), writer="z"))
-                node._life.driver.say(node._engine.recall(later, now))
+                node._lifecycle.driver.say(node._engine.recall(later, now))
 
-        monkeypatch.setattr(Keeper, "put_policy", slow)
+        monkeypatch.setattr(AsyncStateStore, "put_policy", slow)
         assert (await node.set_policy(SPLIT)).writer == "z"
         assert node.policies() == (later[0].policy,)
 
@@ -185,7 +185,9 @@ async def test_what_others_set_while_the_disk_was_full_is_noted_later(
 
     async with open_node(config("a", data_dir=tmp_path)) as one, open_node(config("b", one)) as other:
         with trio.fail_after(PATIENCE), monkeypatch.context() as patch:
-            patch.setattr("gossipreg.runtime.persistence.Keeper.put_policy", lambda _, key, word: full(key, word))
+            patch.setattr(
+                "gossipreg.runtime.state_store.AsyncStateStore.put_policy", lambda _, key, word: full(key, word)
+            )
             await other.set_policy(SPLIT)
             while not one.policies():
                 await one.wait_changed(None, one.index())
@@ -212,10 +214,10 @@ async def test_a_policy_on_disk_that_cannot_be_read_is_set_aside(
 ) -> None:
     async with open_node(config("a", data_dir=tmp_path)) as node:
         await node.set_policy(SPLIT)
-        keeper = node._life.keeper
-        assert keeper is not None
-        await keeper.put_policy("split:search", b"\xc1")
-        await keeper.put_policy("split:other", (await keeper.load()).policies[SPLIT.key])
+        store = node._lifecycle.store
+        assert store is not None
+        await store.put_policy("split:search", b"\xc1")
+        await store.put_policy("split:other", (await store.load()).policies[SPLIT.key])
     async with open_node(config("a", data_dir=tmp_path)) as again:
         assert [each.key for each in again.policies()] == ["split:orders"]
         assert await saved(again) == ["split:orders"]

@@ -18,10 +18,10 @@ import pytest
 import trio
 
 from gossipreg import Check, Health, InvalidInstance, Node, Split, StorageError, open_node
-from gossipreg.runtime import life as life_module
-from gossipreg.runtime.offers import Definition
-from gossipreg.runtime.persistence import Keeper, Store
-from gossipreg.runtime.saved import Saved
+from gossipreg.runtime import lifecycle as lifecycle_module
+from gossipreg.runtime.registrations import Definition
+from gossipreg.runtime.saved_state import SavedState
+from gossipreg.runtime.state_store import AsyncStateStore, StateStore
 from tests.runtime.nodes import PATIENCE, config
 
 HOUR = 3600.0
@@ -34,8 +34,8 @@ def at_the_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(time, "time", lambda: now() + seconds)
 
 
-def on_disk(directory: Path) -> Saved:
-    with closing(Store.open(directory)) as store:
+def on_disk(directory: Path) -> SavedState:
+    with closing(StateStore.open(directory)) as store:
         return store.load()
 
 
@@ -72,17 +72,17 @@ async def test_an_index_on_disk_is_ahead_of_all_that_were_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many changes a node sees within a life, and whatever its clock shows in the next."""
-    monkeypatch.setattr(life_module, "_INDEXES_AHEAD", 100)
-    monkeypatch.setattr(life_module, "_PEERS_INTERVAL", 0.001)
+    monkeypatch.setattr(lifecycle_module, "_INDEXES_AHEAD", 100)
+    monkeypatch.setattr(lifecycle_module, "_PEERS_INTERVAL", 0.001)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         for turn in range(3):
             for _ in range(60):
                 await node.register("orders", port=80, meta={"turn": f"{turn} {_}"})
             highest = max(node.index(), node.index("orders"))
             with trio.fail_after(PATIENCE):
-                while node._life._index_noted <= highest:  # noqa: ASYNC110 - what is on disk rings no bell
+                while node._lifecycle._stored_index <= highest:  # noqa: ASYNC110 - what is on disk rings no bell
                     await trio.sleep(0.001)
-            saved = await node._life.keeper.load()  # type: ignore[union-attr]
+            saved = await node._lifecycle.store.load()  # type: ignore[union-attr]
             assert saved.index > highest
     at_the_time(monkeypatch, -HOUR)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
@@ -103,8 +103,8 @@ async def test_a_disk_that_is_full_at_the_start_is_told_of_once_and_stops_nobody
         raise StorageError("free some space on its disk")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "set_identity", full)
-        patch.setattr(life_module, "_PEERS_INTERVAL", 0.001)
+        patch.setattr(AsyncStateStore, "set_identity", full)
+        patch.setattr(lifecycle_module, "_PEERS_INTERVAL", 0.001)
         async with open_node(config("ann", data_dir=tmp_path)) as node:
             assert len(node.lookup("orders")) == 1
             with trio.fail_after(PATIENCE):
@@ -112,7 +112,7 @@ async def test_a_disk_that_is_full_at_the_start_is_told_of_once_and_stops_nobody
                     await trio.sleep(0.001)
             patch.undo()
             with trio.fail_after(PATIENCE):
-                while node._life._index_noted <= 0:  # noqa: ASYNC110 - likewise
+                while node._lifecycle._stored_index <= 0:  # noqa: ASYNC110 - likewise
                     await trio.sleep(0.001)
     assert [each for each in caplog.messages if "not noted" in each] == [
         "this life of the node is not noted on disk: free some space on its disk"
@@ -136,13 +136,13 @@ async def test_an_instance_on_disk_that_cannot_be_used_is_set_aside_and_the_othe
 ) -> None:
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         await node.register("orders", port=80, id="good")
-    with closing(Store.open(tmp_path)) as store:
+    with closing(StateStore.open(tmp_path)) as store:
         store.put_instance("bad", body)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         assert [each.id for each in node.lookup("orders")] == ["good"]
     assert "instance bad is not offered again: " in caplog.text
     assert set(on_disk(tmp_path).instances) == {"good"}
-    with closing(Store.open(tmp_path)) as store:
+    with closing(StateStore.open(tmp_path)) as store:
         kept = store._connection.execute("SELECT id, body FROM set_aside").fetchall()
     assert kept == [(b"bad", body)], "nothing is destroyed"
 
@@ -168,14 +168,14 @@ async def test_a_disk_that_cannot_set_aside_stops_nobody(
 ) -> None:
     async with open_node(config("ann", data_dir=tmp_path)):
         pass
-    with closing(Store.open(tmp_path)) as store:
+    with closing(StateStore.open(tmp_path)) as store:
         store.put_instance("bad", b"\xc1")
 
     async def full(*_: Any) -> None:
         await trio.lowlevel.checkpoint()
         raise StorageError("free some space on its disk")
 
-    monkeypatch.setattr(Keeper, "set_aside", full)
+    monkeypatch.setattr(AsyncStateStore, "set_aside", full)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         assert (await node.register("orders", port=80)).health is Health.PASSING
     assert "what cannot be used is not set aside: free some space" in caplog.text
@@ -187,9 +187,9 @@ async def test_a_disk_that_cannot_set_aside_stops_nobody(
 async def after_a_crash(node: Node, directory: Path, copy: Path) -> Path:
     """The data directory as it would be found if the node were killed once it has nothing left to note."""
     with trio.fail_after(PATIENCE):
-        while node._life.monitor._unkept:  # noqa: ASYNC110 - what is on disk rings no bell
+        while node._lifecycle.monitor._unkept:  # noqa: ASYNC110 - what is on disk rings no bell
             await trio.sleep(0.01)
-        await node._life.keeper.load()  # type: ignore[union-attr]  # it waits for the writes before it
+        await node._lifecycle.store.load()  # type: ignore[union-attr]  # it waits for the writes before it
     return Path(shutil.copytree(directory, copy))
 
 
@@ -197,7 +197,7 @@ async def after_a_crash(node: Node, directory: Path, copy: Path) -> Path:
 async def test_ttl_checks_stand_after_a_restart_as_before_it(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(life_module, "_CHECKS_INTERVAL", 0.001)
+    monkeypatch.setattr(lifecycle_module, "_CHECKS_INTERVAL", 0.001)
     data = tmp_path / "data"
     ttl = Check(ttl=60)
     async with open_node(config("ann", data_dir=data)) as node:
@@ -236,28 +236,28 @@ async def test_a_restart_gives_a_ttl_check_no_new_ttl(tmp_path: Path, monkeypatc
         at_the_time(monkeypatch, 19)
         async with open_node(config("ann", data_dir=tmp_path)) as node:
             assert len(node.lookup("orders")) == 1
-            [watched] = node._life.monitor._watched["o"].values()
+            [watched] = node._lifecycle.monitor._running_checks["o"].values()
             left = watched.beats_until - trio.current_time()
     assert left < 3 + 1
     at_the_time(monkeypatch, -HOUR)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
-        [watched] = node._life.monitor._watched["o"].values()
+        [watched] = node._lifecycle.monitor._running_checks["o"].values()
         assert watched.beats_until - trio.current_time() <= 60
 
 
 async def test_what_files_define_keeps_its_heartbeats_too(tmp_path: Path) -> None:
     definition = Definition(service="orders", port=80, id="o", checks=(Check(ttl=60),))
-    defined = definition.offer(member="ann", host="127.0.0.1", zone="")
+    defined = definition.registration(member="ann", host="127.0.0.1", zone="")
     async with open_node(config("ann", data_dir=tmp_path)) as node:
-        assert await node._life.define([defined]) == {}
+        assert await node._lifecycle.define([defined]) == {}
         await node.heartbeat("o")
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         assert node.services() == {}
-        assert await node._life.define([defined]) == {}
+        assert await node._lifecycle.define([defined]) == {}
         assert len(node.lookup("orders")) == 1
     async with open_node(config("ann", data_dir=tmp_path)) as node:
-        await node._life.define([])
-        assert not node._life.monitor._recalled
+        await node._lifecycle.define([])
+        assert not node._lifecycle.monitor._recalled
     assert on_disk(tmp_path) == attrs.evolve(on_disk(tmp_path), instances={}, checks={})
 
 
@@ -267,7 +267,7 @@ async def test_states_that_cannot_be_read_are_set_aside_and_their_checks_begin_a
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         await node.register("orders", port=80, id="o", checks=[Check(ttl=60)])
         await node.heartbeat("o")
-    with closing(Store.open(tmp_path)) as store:
+    with closing(StateStore.open(tmp_path)) as store:
         store.put_checks({"o": b"\xc1", "nobody": b"\xc1"})
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         [only] = node.lookup("orders", healthy=False)
@@ -279,10 +279,10 @@ async def test_states_that_cannot_be_read_are_set_aside_and_their_checks_begin_a
 async def test_a_heartbeat_does_not_wait_for_a_disk_that_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(life_module, "_CHECKS_INTERVAL", 0.001)
-    put, refused = Keeper.put_checks, []
+    monkeypatch.setattr(lifecycle_module, "_CHECKS_INTERVAL", 0.001)
+    put, refused = AsyncStateStore.put_checks, []
 
-    async def full(_: Keeper, rows: Mapping[str, bytes | None]) -> None:
+    async def full(_: AsyncStateStore, rows: Mapping[str, bytes | None]) -> None:
         refused.append(rows)
         await trio.lowlevel.checkpoint()
         raise StorageError("free some space on its disk")
@@ -290,12 +290,12 @@ async def test_a_heartbeat_does_not_wait_for_a_disk_that_is_full(
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         await node.register("orders", port=80, id="o", checks=[Check(ttl=60)])
         with monkeypatch.context() as patch, trio.fail_after(PATIENCE):
-            patch.setattr(Keeper, "put_checks", full)
+            patch.setattr(AsyncStateStore, "put_checks", full)
             await node.heartbeat("o")
             assert len(node.lookup("orders")) == 1
             while len(refused) < 3:  # noqa: ASYNC110 - a disk rings no bell
                 await trio.sleep(0.001)
-        assert Keeper.put_checks is put
+        assert AsyncStateStore.put_checks is put
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         assert len(node.lookup("orders")) == 1, "it was noted once there was space again"
     assert [each for each in caplog.messages if "not noted" in each] == [
@@ -334,7 +334,7 @@ async def test_a_node_that_leaves_drains_for_that_only(tmp_path: Path) -> None:
 
 
 async def test_a_drain_that_the_disk_refuses_has_not_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def full(_: Keeper, reason: str | None) -> None:
+    async def full(_: AsyncStateStore, reason: str | None) -> None:
         await trio.lowlevel.checkpoint()
         raise StorageError("free some space on its disk")
 
@@ -343,13 +343,13 @@ async def test_a_drain_that_the_disk_refuses_has_not_happened(tmp_path: Path, mo
         await node.drain("one")
         await node.undrain()
         with monkeypatch.context() as patch:
-            patch.setattr(Keeper, "set_drained", full)
+            patch.setattr(AsyncStateStore, "set_drained", full)
             with pytest.raises(StorageError):
                 await node.drain("two")
             assert (node.drained, node.info().draining) == (None, False)
         await node.drain("three")
         with monkeypatch.context() as patch:
-            patch.setattr(Keeper, "set_drained", full)
+            patch.setattr(AsyncStateStore, "set_drained", full)
             for attempt in (node.undrain(), node.drain("four")):
                 with pytest.raises(StorageError):
                     await attempt
@@ -410,7 +410,7 @@ async def test_on_a_disk_that_is_full_every_promise_to_keep_is_refused_and_nothi
         assert ann._engine.knowledge.policies.get(policies[len(set_)].key) is None, "nothing is there to be told"
         assert {each.id for each in offered} == {"o"}
         for each in ann.lookup("orders", healthy=False):
-            assert each.id in (await ann._life.keeper.load()).instances  # type: ignore[union-attr]
+            assert each.id in (await ann._lifecycle.store.load()).instances  # type: ignore[union-attr]
         ballast.unlink()
         await ann.set_policy(policies[-1])
         offered = await ann.register("orders", port=90, id="new", meta=large), *ann.lookup("orders", healthy=False)

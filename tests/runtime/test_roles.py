@@ -7,11 +7,11 @@ import trio
 
 from gossipreg import InvalidInstance, Node, NoInstance, RoleEvent, open_node
 from gossipreg.model import FENCED, PRIMARY
-from gossipreg.runtime.watches import Events
+from gossipreg.runtime.watches import EventWatch
 from tests.runtime.nodes import PATIENCE, config
 
 
-async def next_role_event(events: Events) -> RoleEvent:
+async def next_role_event(events: EventWatch) -> RoleEvent:
     async for batch in events:
         for event in batch:
             if isinstance(event, RoleEvent):

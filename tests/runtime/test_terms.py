@@ -12,7 +12,7 @@ import trio
 from gossipreg import Instance, Node, NotJoined, ServiceTerm, StorageError, UnknownTerm, open_node
 from gossipreg.model import FENCED, PRIMARY
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.runtime.last_known import _read, _write
+from gossipreg.runtime.snapshot_file import _read, _write
 from tests.runtime.nodes import PATIENCE, config
 
 
@@ -65,10 +65,10 @@ async def test_a_term_is_on_disk_though_its_instance_is_gone_and_all_agents_were
 async def test_a_term_that_others_stated_is_on_disk_soon(tmp_path: Path) -> None:
     async with open_node(config("ann", data_dir=tmp_path)) as ann, open_node(config("bob", ann)) as bob:
         await bob.register("pg", port=2, id="pg-2", role=PRIMARY, term=7)
-        keeper = ann._life.keeper
-        assert keeper is not None
+        store = ann._lifecycle.store
+        assert store is not None
         with trio.fail_after(PATIENCE):
-            while "pg" not in (await keeper.load()).terms:  # noqa: ASYNC110 - what is noted on disk rings no bell
+            while "pg" not in (await store.load()).terms:  # noqa: ASYNC110 - what is noted on disk rings no bell
                 await trio.sleep(0.01)
     async with open_node(config("ann", data_dir=tmp_path, bind="127.0.0.1:0")) as again:
         assert again._engine.knowledge.terms.seen("pg") == 7
@@ -79,7 +79,7 @@ async def test_a_snapshot_remembers_terms_of_which_nobody_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_left: bool
 ) -> None:
     path = tmp_path / "last"
-    monkeypatch.setattr("gossipreg.runtime.last_known.WRITE_SECONDS", 0.02)
+    monkeypatch.setattr("gossipreg.runtime.snapshot_file.WRITE_SECONDS", 0.02)
     async with open_node(attrs.evolve(config("ann"), snapshot=path)) as ann, open_node(config("bob", ann)) as bob:
         await bob.register("pg", port=1, id="pg-1", role=PRIMARY, term=1)
         await bob.register("pg", port=2, id="pg-2", role=PRIMARY, term=2)
@@ -143,7 +143,9 @@ async def test_a_reset_that_the_disk_refuses_did_not_happen(tmp_path: Path, monk
         await ann.register("pg", port=1, id="pg-1", role=PRIMARY, term=4)
         await ann.deregister("pg-1")
         with monkeypatch.context() as patch:
-            patch.setattr("gossipreg.runtime.persistence.Keeper.put_term", lambda _, key, body: full(key, body))
+            patch.setattr(
+                "gossipreg.runtime.state_store.AsyncStateStore.put_term", lambda _, key, body: full(key, body)
+            )
             with pytest.raises(StorageError):
                 await ann.reset_term("pg")
         assert ann.terms() == (ServiceTerm("pg", 4, 4, None),)
@@ -163,7 +165,7 @@ async def test_a_claim_that_the_disk_refuses_fences_nobody_and_takes_no_number(
     async with open_node(config("ann", data_dir=tmp_path)) as ann, open_node(config("bob", ann)) as bob:
         await two_claims(ann, bob)
         with monkeypatch.context() as patch:
-            patch.setattr("gossipreg.runtime.persistence.Keeper.put", full)
+            patch.setattr("gossipreg.runtime.state_store.AsyncStateStore.put", full)
             before = ann.index(), ann._engine.fingerprint
             for id_ in ("pg-1", "pg-9"):
                 with pytest.raises(StorageError):
@@ -186,7 +188,7 @@ async def test_a_number_is_given_once_though_the_claim_before_is_still_being_wri
                 nursery.start_soon(claim, number)
         assert sorted(given) == list(range(1, 9))
         assert ann.next_term("pg") == 9
-        assert not ann._life._claiming
+        assert not ann._lifecycle._pending_terms
     async with open_node(config("ann", data_dir=tmp_path)) as ann:
         assert ann.next_term("pg") == 9
 
@@ -196,14 +198,14 @@ async def test_a_term_on_disk_that_cannot_be_read_is_set_aside(
 ) -> None:
     async with open_node(config("ann", data_dir=tmp_path)) as ann:
         await ann.register("pg", port=1, id="pg-1", role=PRIMARY, term=4)
-        keeper = ann._life.keeper
-        assert keeper is not None
-        await keeper.put_term("search", b"\xc1")
-        await keeper.put_term("other", (await keeper.load()).terms["pg"])
+        store = ann._lifecycle.store
+        assert store is not None
+        await store.put_term("search", b"\xc1")
+        await store.put_term("other", (await store.load()).terms["pg"])
     async with open_node(config("ann", data_dir=tmp_path)) as again:
         assert [each.service for each in again.terms()] == ["pg"]
-        keeper = again._life.keeper
-        assert keeper is not None
-        assert set((await keeper.load()).terms) == {"pg"}
+        store = again._lifecycle.store
+        assert store is not None
+        assert set((await store.load()).terms) == {"pg"}
     assert "the term of search on disk is not used" in caplog.text
     assert "the term of other on disk is not used: it says something else" in caplog.text

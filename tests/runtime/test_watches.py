@@ -30,9 +30,9 @@ from gossipreg.model import (
     Status,
 )
 from gossipreg.protocol.registry.view import ServiceView, View
-from gossipreg.runtime import changes as changes_module
-from gossipreg.runtime.changes import Changes
-from gossipreg.runtime.watches import Events, Watch
+from gossipreg.runtime import change_log as changes_module
+from gossipreg.runtime.change_log import ChangeLog
+from gossipreg.runtime.watches import EventWatch, ServiceWatch
 
 
 def instance(
@@ -44,8 +44,8 @@ def instance(
     )
 
 
-def member(name: str, status: Status = Status.ALIVE, **changes: Any) -> Member:
-    return attrs.evolve(Member(name, Address("10.0.0.1", 1), status, generation=1, incarnation=0), **changes)
+def member(name: str, status: Status = Status.ALIVE, **change_log: Any) -> Member:
+    return attrs.evolve(Member(name, Address("10.0.0.1", 1), status, generation=1, incarnation=0), **change_log)
 
 
 @attrs.define
@@ -53,49 +53,49 @@ class Board:
     """What there is to see, changed by hand."""
 
     view: View = attrs.field(factory=lambda: View(0))
-    changes: Changes = attrs.field(factory=Changes)
+    change_log: ChangeLog = attrs.field(factory=ChangeLog)
     members: dict[str, Member] = attrs.field(factory=dict)
     checks: dict[str, CheckEvent] = attrs.field(factory=dict)
     failure: GossipregError | None = None
     isolated: bool = False
 
-    def offer(self, *instances: Instance, service: str = "orders") -> None:
+    def registration(self, *instances: Instance, service: str = "orders") -> None:
         """The service has just these instances from now on."""
         healthy = tuple(each for each in instances if each.health.can_serve)
         index = self.view.service(service).index + 1
         self.view._services[service] = ServiceView(index, instances, healthy, ())
-        self.changes.write([("service", service)])
+        self.change_log.write([("service", service)])
 
     def believe(self, *members: Member) -> None:
         """This is believed of these members from now on."""
         for each in members:
             self.members[each.name] = each
-        self.changes.write([("member", each.name) for each in members])
+        self.change_log.write([("member", each.name) for each in members])
 
     def flap(self, kind: Literal["flapping", "steady"], service: str = "orders") -> CheckEvent:
         """A check of our own begins or ceases to flap."""
         event = self.checks["i-1 http"] = CheckEvent(kind, "i-1", service, "http", Health.CRITICAL)
-        self.changes.write([("check", "i-1 http")])
+        self.change_log.write([("check", "i-1 http")])
         return event
 
     def forget(self, name: str) -> None:
         """The member is remembered no more."""
         del self.members[name]
-        self.changes.write([("member", name)])
+        self.change_log.write([("member", name)])
 
-    def watch(self, service: str = "orders") -> Watch:
-        return Watch(service, self.view, self.changes, lambda: self.failure)
+    def watch(self, service: str = "orders") -> ServiceWatch:
+        return ServiceWatch(service, self.view, self.change_log, lambda: self.failure)
 
-    def events(self, service: str | None = None) -> Events:
+    def events(self, service: str | None = None) -> EventWatch:
         everybody = lambda: tuple(self.members.values())  # noqa: E731 - two short looks at the same dict
-        return Events(
+        return EventWatch(
             service,
             self.view,
             self.members.get,
             everybody,
             self.checks.get,
             lambda: [name for name, event in self.checks.items() if event.kind == "flapping"],
-            self.changes,
+            self.change_log,
             lambda: NodeEvent("isolated" if self.isolated else "heard", "me", 0.5),
             lambda: self.failure,
         )
@@ -115,11 +115,11 @@ async def test_the_first_step_is_a_snapshot_even_of_nothing(board: Board) -> Non
 
 
 async def test_later_steps_say_what_came_changed_and_went_and_the_whole_of_it(board: Board) -> None:
-    board.offer(instance(1), instance(2))
+    board.registration(instance(1), instance(2))
     watch = board.watch()
     snapshot = await anext(watch)
     assert (snapshot.snapshot, snapshot.added) == (True, (instance(1), instance(2)))
-    board.offer(instance(2, weight=9), instance(3))
+    board.registration(instance(2, weight=9), instance(3))
     step = await anext(watch)
     assert (step.snapshot, step.added, step.changed, step.removed) == (
         False,
@@ -132,30 +132,30 @@ async def test_later_steps_say_what_came_changed_and_went_and_the_whole_of_it(bo
 
 
 async def test_an_instance_that_can_no_longer_serve_has_gone_for_a_watcher(board: Board) -> None:
-    board.offer(instance(1))
+    board.registration(instance(1))
     watch = board.watch()
     await anext(watch)
-    board.offer(instance(1, sick=True))
+    board.registration(instance(1, sick=True))
     assert (await anext(watch)).removed == (instance(1),)
-    board.offer(instance(1))
+    board.registration(instance(1))
     assert (await anext(watch)).added == (instance(1),)
 
 
 async def test_the_same_id_at_two_owners_is_two_instances(board: Board) -> None:
-    board.offer(instance(1))
+    board.registration(instance(1))
     watch = board.watch()
     await anext(watch)
-    board.offer(instance(1), instance(1, owner="bob"))
+    board.registration(instance(1), instance(1, owner="bob"))
     assert (await anext(watch)).added == (instance(1, owner="bob"),)
 
 
 async def test_a_slow_watcher_skips_what_came_and_went_meanwhile(board: Board) -> None:
-    board.offer(instance(1))
+    board.registration(instance(1))
     watch = board.watch()
     await anext(watch)
-    board.offer(instance(1), instance(2))
-    board.offer(instance(1))
-    board.offer(instance(3))
+    board.registration(instance(1), instance(2))
+    board.registration(instance(1))
+    board.registration(instance(3))
     step = await anext(watch)
     assert (step.added, step.removed) == ((instance(3),), (instance(1),))
 
@@ -170,12 +170,12 @@ async def test_what_does_not_concern_a_watcher_does_not_wake_it(board: Board, nu
 
     nursery.start_soon(take_one)
     await trio.testing.wait_all_tasks_blocked()
-    board.offer(instance(1, service="stock"), service="stock")
-    board.offer(instance(1, sick=True))
+    board.registration(instance(1, service="stock"), service="stock")
+    board.registration(instance(1, sick=True))
     board.believe(member("ann"))
     await trio.testing.wait_all_tasks_blocked()
     assert steps == []
-    board.offer(instance(1))
+    board.registration(instance(1))
     await trio.testing.wait_all_tasks_blocked()
     assert steps == [(instance(1),)]
 
@@ -183,7 +183,7 @@ async def test_what_does_not_concern_a_watcher_does_not_wake_it(board: Board, nu
 async def test_a_watch_ends_when_the_node_closes_and_says_what_closed_it(board: Board) -> None:
     watch, other = board.watch(), board.watch()
     await anext(watch)
-    board.changes.close()
+    board.change_log.close()
     assert [step async for step in watch] == []
     board.failure = NameConflict("another has the name")
     with pytest.raises(NameConflict):
@@ -204,7 +204,7 @@ def test_the_diffs_always_lead_to_what_is_there(history: list[tuple[Instance, ..
         await anext(watch)
         await anext(events)
         for table in history:
-            board.offer(*table)
+            board.registration(*table)
             if pace.draw(st.booleans()):
                 with trio.move_on_after(0):
                     step = await anext(watch)
@@ -230,7 +230,7 @@ def _apply(seen: dict[str, Instance], here: Iterable[Instance], gone: Iterable[I
 # Everything
 
 
-async def batch(events: Events) -> list[tuple[str, str]]:
+async def batch(events: EventWatch) -> list[tuple[str, str]]:
     """The next batch: kinds and names."""
     return [_brief(event) for event in await anext(events)]
 
@@ -253,8 +253,8 @@ def _brief(event: Event) -> tuple[str, str]:
 
 async def test_events_begin_with_a_snapshot_of_members_and_healthy_instances(board: Board) -> None:
     board.believe(member("ann"), member("bob", Status.FAILED))
-    board.offer(instance(1), instance(2, sick=True))
-    board.offer(instance(3, service="stock"), service="stock")
+    board.registration(instance(1), instance(2, sick=True))
+    board.registration(instance(3, service="stock"), service="stock")
     [snapshot] = await anext(board.events())
     assert snapshot == Snapshot(
         (member("ann"), member("bob", Status.FAILED)), (instance(1), instance(3, service="stock"))
@@ -262,11 +262,11 @@ async def test_events_begin_with_a_snapshot_of_members_and_healthy_instances(boa
 
 
 async def test_events_of_one_service_leave_out_the_others_but_no_member(board: Board) -> None:
-    board.offer(instance(3, service="stock"), service="stock")
+    board.registration(instance(3, service="stock"), service="stock")
     events = board.events("orders")
     assert await batch(events) == [("snapshot", "0 members, 0 instances")]
-    board.offer(instance(3, service="stock", weight=2), service="stock")
-    board.offer(instance(1))
+    board.registration(instance(3, service="stock", weight=2), service="stock")
+    board.registration(instance(1))
     board.believe(member("ann"))
     assert sorted(await batch(events)) == [("added", "i-1"), ("joined", "ann")]
 
@@ -275,13 +275,13 @@ async def test_that_the_node_is_isolated_is_told_once_and_to_newcomers_after_the
     first = board.events("orders")
     await anext(first)
     board.isolated = True
-    board.changes.write([("node", "me")])
+    board.change_log.write([("node", "me")])
     assert await batch(first) == [("isolated", "me")]
     second = board.events()
     await anext(second)
     assert await batch(second) == [("isolated", "me")]
     board.isolated = False
-    board.changes.write([("node", "me")])
+    board.change_log.write([("node", "me")])
     assert await batch(first) == await batch(second) == [("heard", "me")]
 
 
@@ -310,7 +310,7 @@ async def test_what_nobody_could_see_is_not_told(board: Board, nursery: trio.Nur
     await anext(events)
     board.believe(member("ann", incarnation=7))
     board.forget("bob")
-    board.offer(instance(1, sick=True))
+    board.registration(instance(1, sick=True))
     board.believe(member("cid"))
     assert await batch(events) == [("joined", "cid")]
 
@@ -327,15 +327,15 @@ async def test_one_that_fell_far_behind_looks_at_everything_again(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board.believe(member("ann"), member("bob"))
-    board.offer(instance(1))
+    board.registration(instance(1))
     events = board.events()
     await anext(events)
     board.believe(member("ann", Status.FAILED))
     board.forget("bob")
-    board.offer(instance(2))
-    board.offer(instance(3, service="stock"), service="stock")
+    board.registration(instance(2))
+    board.registration(instance(3, service="stock"), service="stock")
     for _ in range(changes_module._KEPT):
-        board.changes.write([("member", "ann")])
+        board.change_log.write([("member", "ann")])
     assert sorted(await batch(events)) == [
         ("added", "i-2"),
         ("added", "i-3"),
@@ -349,7 +349,7 @@ async def test_events_end_when_the_node_closes_and_say_what_closed_it(board: Boa
     events, other = board.events(), board.events()
     await anext(events)
     await anext(other)
-    board.changes.close()
+    board.change_log.close()
     assert [each async for each in events] == []
     board.failure = NameConflict("another has the name")
     with pytest.raises(NameConflict):
@@ -386,7 +386,7 @@ async def test_a_watcher_that_fell_far_behind_still_hears_of_flapping(monkeypatc
     await anext(events)
     flapping = board.flap("flapping")
     for number in range(5):
-        board.offer(instance(number), service="stock")
+        board.registration(instance(number), service="stock")
     assert flapping in await anext(events)
 
 
@@ -402,7 +402,7 @@ def primary(number: int, term: int = 0, *, sick: bool = False) -> Instance:
     return claim(number, term, sick=sick, role=PRIMARY)
 
 
-async def told(events: Events) -> list[RoleEvent]:
+async def told(events: EventWatch) -> list[RoleEvent]:
     """What the next batch says of roles."""
     return [event for event in await anext(events) if isinstance(event, RoleEvent)]
 
@@ -410,65 +410,65 @@ async def told(events: Events) -> list[RoleEvent]:
 async def test_a_service_with_two_that_claim_to_be_its_primary_is_told_of_and_when_it_has_one_again(
     board: Board,
 ) -> None:
-    board.offer(primary(1, 1))
+    board.registration(primary(1, 1))
     events = board.events()
     await anext(events)
-    board.offer(claim(1, 1), primary(2, 2))
+    board.registration(claim(1, 1), primary(2, 2))
     assert await told(events) == [RoleEvent("contested", "orders", primary(2, 2), (primary(2, 2), claim(1, 1)))]
-    board.offer(claim(1, 1), attrs.evolve(primary(2, 2), weight=9))
+    board.registration(claim(1, 1), attrs.evolve(primary(2, 2), weight=9))
     assert await told(events) == []
-    board.offer(claim(1, 1), primary(2, 2), claim(3))
+    board.registration(claim(1, 1), primary(2, 2), claim(3))
     assert [event.kind for event in await told(events)] == ["contested"]
-    board.offer(instance(1, owner="m1"), primary(2, 2))
+    board.registration(instance(1, owner="m1"), primary(2, 2))
     assert await told(events) == [RoleEvent("settled", "orders", primary(2, 2), (primary(2, 2),))]
-    board.offer(instance(1, owner="m1"), attrs.evolve(primary(2, 2), weight=3))
+    board.registration(instance(1, owner="m1"), attrs.evolve(primary(2, 2), weight=3))
     assert await told(events) == []
 
 
 async def test_a_claim_that_cannot_serve_contests_nothing(board: Board) -> None:
     events = board.events()
     await anext(events)
-    board.offer(claim(1, 1, sick=True), primary(2, 2))
+    board.registration(claim(1, 1, sick=True), primary(2, 2))
     assert await told(events) == []
 
 
 async def test_those_below_a_primary_that_cannot_serve_have_none(board: Board) -> None:
     events = board.events()
     await anext(events)
-    board.offer(primary(1, 3), claim(2, 2), claim(3, 1))
+    board.registration(primary(1, 3), claim(2, 2), claim(3, 1))
     await anext(events)
-    board.offer(primary(1, 3, sick=True), claim(2, 2), claim(3, 1))
+    board.registration(primary(1, 3, sick=True), claim(2, 2), claim(3, 1))
     assert await told(events) == [RoleEvent("contested", "orders", None, (claim(2, 2), claim(3, 1)))]
-    board.offer(primary(1, 3, sick=True), claim(2, 2))
+    board.registration(primary(1, 3, sick=True), claim(2, 2))
     assert await told(events) == [RoleEvent("settled", "orders", None, (claim(2, 2),))]
 
 
 async def test_a_contest_that_was_there_before_the_snapshot_is_told_of_when_it_ends(board: Board) -> None:
-    board.offer(claim(1, 1), primary(2, 2))
+    board.registration(claim(1, 1), primary(2, 2))
     events = board.events()
     await anext(events)
-    board.offer(claim(1, 1), attrs.evolve(primary(2, 2), weight=9))
+    board.registration(claim(1, 1), attrs.evolve(primary(2, 2), weight=9))
     assert await told(events) == []
-    board.offer(primary(2, 2))
+    board.registration(primary(2, 2))
     assert [event.kind for event in await told(events)] == ["settled"]
 
 
 async def test_a_contest_of_another_service_is_not_told_of(board: Board) -> None:
     events = board.events("stock")
     await anext(events)
-    board.offer(claim(1, 1), primary(2, 2))
-    board.offer(instance(1, service="stock"), service="stock")
+    board.registration(claim(1, 1), primary(2, 2))
+    board.registration(instance(1, service="stock"), service="stock")
     assert await batch(events) == [("added", "i-1")]
 
 
 async def test_a_watcher_that_fell_far_behind_is_told_how_a_contest_stands(board: Board) -> None:
     events = board.events()
     await anext(events)
-    board.offer(claim(1, 1), primary(2, 2))
+    board.registration(claim(1, 1), primary(2, 2))
     for _ in range(changes_module._KEPT + 1):
-        board.changes.write([("service", "stock")])
+        board.change_log.write([("service", "stock")])
     assert [event.kind for event in await told(events)] == ["contested"]
-    board.offer()
+    board.registration()
     for _ in range(changes_module._KEPT + 1):
-        board.changes.write([("service", "stock")])
+        board.change_log.write([("service", "stock")])
     assert await told(events) == [RoleEvent("settled", "orders", None, ())]

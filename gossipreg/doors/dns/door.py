@@ -26,7 +26,7 @@ from gossipreg.doors.dns import limits
 from gossipreg.doors.dns.answers import encode, respelled
 from gossipreg.doors.dns.queries import Junk, Question, is_internet, read
 from gossipreg.doors.dns.zone import Reply, Zone
-from gossipreg.runtime.containment import tally
+from gossipreg.runtime.supervision import count_bug
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Door:
             return self._read(packet, tcp=tcp)
         except Exception as error:
             self.counters[Count.DNS_MISTAKES] += 1
-            if tally(self.counters, error):
+            if count_bug(self.counters, error):
                 log.exception("a DNS query could not be answered, by a mistake of ours: %s", packet.hex())
             return None
 

@@ -21,7 +21,7 @@ from gossipreg.doors.dns.sockets import open_sockets
 from gossipreg.doors.dns.zone import Zone
 from gossipreg.model import Address
 from gossipreg.runtime.accepting import serve
-from gossipreg.runtime.containment import keep_following, kept_going
+from gossipreg.runtime.supervision import run_restarting, start_restarting
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ async def serve_dns(
     door = Door(zone, Counter() if counters is None else counters)
     with sockets.udp:
         async with sockets.tcp, trio.open_nursery() as nursery:
-            await nursery.start(keep_following, door.counters, "the directory of DNS names", directory.follow)
-            nursery.start_soon(kept_going, door.counters, "DNS over UDP", partial(serve_udp, sockets.udp, door))
+            await nursery.start(start_restarting, door.counters, "the directory of DNS names", directory.follow)
+            nursery.start_soon(run_restarting, door.counters, "DNS over UDP", partial(serve_udp, sockets.udp, door))
             task_status.started(sockets.address)
             handler = partial(admit, door, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
             await serve(handler, [sockets.tcp], door.counters, Count.DNS_NOT_ACCEPTED)

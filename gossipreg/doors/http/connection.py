@@ -46,7 +46,7 @@ from gossipreg.doors.http.naming import new_name
 from gossipreg.doors.http.request import Request, body_too_large, head_too_large, target_too_long
 from gossipreg.doors.http.routes import Reply
 from gossipreg.doors.http.waiting import Waiting
-from gossipreg.runtime.containment import tally
+from gossipreg.runtime.supervision import count_bug
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Connection:
             except* trio.BrokenResourceError as gone:
                 log.debug("a client went in the middle: %r", gone.exceptions)
             except* Exception as errors:
-                if tally(self._counters, errors):
+                if count_bug(self._counters, errors):
                     called = self._name.decode("ascii")
                     extra = {"request_id": called}
                     log.exception("the request %s could not be answered, by a mistake of ours", called, extra=extra)

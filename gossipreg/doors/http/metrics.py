@@ -20,7 +20,7 @@ from gossipreg.doors.http.answers import Answer
 from gossipreg.doors.http.call import Call
 from gossipreg.doors.http.registry import Registry
 from gossipreg.model import Health, NodeInfo
-from gossipreg.runtime.join_report import Trouble
+from gossipreg.runtime.join_report import JoinFailureReason
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -99,7 +99,7 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
     held = "1 while an older node bears the name that the node runs under: the others do not see what it offers."
     yield _plain("name_conflict", held, info.name_conflict is not None)
     yield _plain("joined", "1 once the node has joined, or if it was told to be alone.", info.joined)
-    failing = Counter({(str(trouble),): 0 for trouble in Trouble})
+    failing = Counter({(str(reason),): 0 for reason in JoinFailureReason})
     failing.update((each.reason,) for each in info.join_failures)
     what = "Seeds that the last try to join failed at, by reason; none once the node has joined."
     yield labelled("join_failures", what, ("reason",), failing)

@@ -114,7 +114,7 @@ def node(info: NodeInfo) -> Json:
         "clock_skew": None if info.clock_skew is None else round(info.clock_skew, 3),
         "send_errors": dict(info.send_errors),
         "name_conflict": None if info.name_conflict is None else str(info.name_conflict),
-        "troubles": list(info.troubles),
+        "problems": list(info.problems),
         "warnings": list(info.warnings),
     }
 

@@ -27,7 +27,7 @@ from gossipreg.doors.http.registry import Registry
 from gossipreg.errors import InsecureError
 from gossipreg.model import Address, SocketFile
 from gossipreg.runtime.accepting import serve
-from gossipreg.runtime.containment import contained
+from gossipreg.runtime.supervision import run_contained
 from gossipreg.targets import is_loopback
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ async def _serve(
     task_status: trio.TaskStatus[Address | SocketFile],
 ) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(contained, counters, "the wait for the node's end", door.close_with_node)
+        nursery.start_soon(run_contained, counters, "the wait for the node's end", door.close_with_node)
         task_status.started(bound)
         await serve(Reception(door, counters).greet, listeners, counters, Count.HTTP_NOT_ACCEPTED)
 

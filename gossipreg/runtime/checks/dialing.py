@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from gossipreg.runtime.checks.reach import Reach
+from gossipreg.runtime.checks.allowed_targets import AllowedTargets
 from gossipreg.targets import IPAddress, TargetRefused, literal
 
 #: Names looked up at once. A resolver that hangs keeps its thread, even when nobody waits for it any more.
@@ -24,10 +24,10 @@ _LOOKUPS_MAX: Final = 16
 _limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("check_lookups")
 
 
-async def dial(host: str, port: int, reach: Reach) -> trio.SocketStream:
+async def dial(host: str, port: int, allowed: AllowedTargets) -> trio.SocketStream:
     """A connection to the first address of ``host`` that takes one. Raises ``OSError``, ``TargetRefused``."""
     failure = OSError(f"{host} has no address")
-    for found in await _admitted(host, port, reach):
+    for found in await _admitted(host, port, allowed):
         try:
             return await _connected(found)
         except OSError as error:
@@ -47,16 +47,16 @@ async def _connected(found: Any) -> trio.SocketStream:
     return trio.SocketStream(connecting)
 
 
-async def _admitted(host: str, port: int, reach: Reach) -> list[Any]:
+async def _admitted(host: str, port: int, allowed: AllowedTargets) -> list[Any]:
     """Of the addresses of ``host``, as ``getaddrinfo`` gives them, those that may be contacted."""
     found = await _addresses(host, port)
     if not found:
         return []
-    own = [address for each in reach.own if (address := literal(each)) is not None]
-    admitted = _allowed(host, found, reach, own)
+    own = [address for each in allowed.own if (address := literal(each)) is not None]
+    admitted = _allowed(host, found, allowed, own)
     if not admitted:  # unless a host of its own, whose name is looked up only where that matters, is there too
-        own += await _resolved([each for each in reach.own if literal(each) is None])
-        admitted = _allowed(host, found, reach, own)
+        own += await _resolved([each for each in allowed.own if literal(each) is None])
+        admitted = _allowed(host, found, allowed, own)
     if not admitted:
         where = ", ".join(dict.fromkeys(str(address[0]) for *_, address in found))
         what = "may not be contacted" if literal(host) is not None else "leads to no address that may be contacted"
@@ -64,8 +64,8 @@ async def _admitted(host: str, port: int, reach: Reach) -> list[Any]:
     return admitted
 
 
-def _allowed(host: str, found: Iterable[Any], reach: Reach, own: Collection[IPAddress]) -> list[Any]:
-    return [each for each in found if (address := literal(each[4][0])) and reach.allows(host, address, own)]
+def _allowed(host: str, found: Iterable[Any], allowed: AllowedTargets, own: Collection[IPAddress]) -> list[Any]:
+    return [each for each in found if (address := literal(each[4][0])) and allowed.allows(host, address, own)]
 
 
 async def _resolved(names: Iterable[str]) -> list[IPAddress]:
@@ -100,14 +100,14 @@ def _limit() -> trio.CapacityLimiter:
 
 
 async def dial_tls(
-    host: str, port: int, reach: Reach, *, verify: bool, protocol: str
+    host: str, port: int, allowed: AllowedTargets, *, verify: bool, protocol: str
 ) -> trio.SSLStream[trio.SocketStream]:
     """A connection under TLS that speaks ``protocol`` (its ALPN name).
 
     Raises ``OSError``, ``TargetRefused`` and trio's errors.
     """
     context = _context(verify=verify, protocol=protocol)
-    plain = await dial(host, port, reach)
+    plain = await dial(host, port, allowed)
     stream = trio.SSLStream(plain, context, server_hostname=host, https_compatible=True)
     try:
         await stream.do_handshake()

@@ -27,8 +27,8 @@ from gossipreg import limits
 from gossipreg.check import Check
 from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
+from gossipreg.runtime.checks.allowed_targets import AllowedTargets
 from gossipreg.runtime.checks.dialing import dial, dial_tls
-from gossipreg.runtime.checks.reach import Reach
 
 #: What grpc.health.v1 says of a service.
 _SERVING: Final = 1
@@ -54,15 +54,17 @@ class _Reply:
     ended: bool = False
 
 
-async def run_grpc(check: Check, reach: Reach) -> Finding:
+async def run_grpc(check: Check, allowed: AllowedTargets) -> Finding:
     """Ask once. Raises ``OSError`` and trio's errors where nobody answers."""
     assert check.grpc is not None
     target, _, service = check.grpc.partition("/")
     address = Address.parse(target)
     if check.tls:
-        stream: trio.abc.Stream = await dial_tls(address.host, address.port, reach, verify=check.verify, protocol="h2")
+        stream: trio.abc.Stream = await dial_tls(
+            address.host, address.port, allowed, verify=check.verify, protocol="h2"
+        )
     else:
-        stream = await dial(address.host, address.port, reach)
+        stream = await dial(address.host, address.port, allowed)
     try:
         return _finding(await _call(stream, target, service, scheme="https" if check.tls else "http"))
     except ProtocolError as error:

@@ -17,8 +17,8 @@ from gossipreg import limits
 from gossipreg.check import Check, url_host
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import Finding
+from gossipreg.runtime.checks.allowed_targets import AllowedTargets
 from gossipreg.runtime.checks.dialing import dial, dial_tls
-from gossipreg.runtime.checks.reach import Reach
 
 _HEAD_BYTES_MAX: Final = 16_384
 _PIECE_BYTES: Final = 8192
@@ -27,15 +27,17 @@ _PIECE_BYTES: Final = 8192
 _TOO_MANY: Final = 429
 
 
-async def run_http(check: Check, reach: Reach) -> Finding:
+async def run_http(check: Check, allowed: AllowedTargets) -> Finding:
     """Ask the URL once. Raises ``OSError`` and trio's errors where nobody answers."""
     assert check.http is not None
     url = urlsplit(check.http)
     host = url_host(url.hostname or "")
     if url.scheme == "https":
-        stream: trio.abc.Stream = await dial_tls(host, url.port or 443, reach, verify=check.verify, protocol="http/1.1")
+        stream: trio.abc.Stream = await dial_tls(
+            host, url.port or 443, allowed, verify=check.verify, protocol="http/1.1"
+        )
     else:
-        stream = await dial(host, url.port or 80, reach)
+        stream = await dial(host, url.port or 80, allowed)
     try:
         return await _ask(check, url, stream)
     except h11.ProtocolError as error:

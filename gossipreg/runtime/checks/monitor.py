@@ -26,9 +26,9 @@ from gossipreg.check import Check, CheckReport, Kind
 from gossipreg.errors import InvalidInstance
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import CheckState, Finding, combined
-from gossipreg.runtime.checks.kept import TtlState
 from gossipreg.runtime.checks.probing import STOPPED_SECONDS
-from gossipreg.runtime.containment import kept_going, note
+from gossipreg.runtime.checks.ttl_state import TtlState
+from gossipreg.runtime.supervision import log_bug, run_restarting
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ Probe = Callable[[str, Check], Awaitable[Finding | None]]
 
 
 @attrs.define(eq=False, repr=False)
-class Watched:
+class RunningCheck:
     """One check of one instance, with its task."""
 
     instance: str  # its id
@@ -77,7 +77,7 @@ class Monitor:
     _recalled: dict[str, Mapping[str, TtlState]] = attrs.field(init=False, factory=dict)  # from before a restart
     _unkept: dict[str, None] = attrs.field(init=False, factory=dict)  # instances whose ttl checks stand otherwise now
     _unkept_bell: trio.Event = attrs.field(init=False, factory=trio.Event)
-    _watched: dict[str, dict[str, Watched]] = attrs.field(init=False, factory=dict)  # by instance and check
+    _running_checks: dict[str, dict[str, RunningCheck]] = attrs.field(init=False, factory=dict)  # by instance and check
     _count: int = attrs.field(init=False, default=0)
     _next_start: float = attrs.field(init=False, default=-math.inf)
     _quick: trio.CapacityLimiter = attrs.field(init=False, factory=lambda: trio.CapacityLimiter(limits.CHECK_RUNS_MAX))
@@ -89,7 +89,7 @@ class Monitor:
 
     def make_room(self, instance: str, checks: Sequence[Check]) -> None:
         """Raise ``InvalidInstance`` if there would be too many checks; nothing has changed then."""
-        count = self._count - len(self._watched.get(instance, ())) + len(checks)
+        count = self._count - len(self._running_checks.get(instance, ())) + len(checks)
         if count > limits.CHECKS_PER_NODE_MAX:
             raise InvalidInstance(
                 f"checks: this node would run {count}, {limits.CHECKS_PER_NODE_MAX} are allowed: "
@@ -98,25 +98,25 @@ class Monitor:
 
     def put(self, instance: str, checks: Sequence[Check]) -> None:
         """Run just these checks for the instance from now on. One that it has already goes on as it stands."""
-        before = self._watched.pop(instance, {})
+        before = self._running_checks.pop(instance, {})
         after = {check.name: self._keep(before.get(check.name), instance, check) for check in checks}
         for name, watched in before.items():
             if after.get(name) is not watched:
                 watched.scope.cancel()
         if after:
-            self._watched[instance] = after
+            self._running_checks[instance] = after
         self._recalled.pop(instance, None)
         self._count += len(after) - len(before)
 
-    def _keep(self, before: Watched | None, instance: str, check: Check) -> Watched:
+    def _keep(self, before: RunningCheck | None, instance: str, check: Check) -> RunningCheck:
         if before is not None and before.check == check:
             return before
         now = trio.current_time()
         stood = self._recall(instance, check)
         watched = (
-            Watched(instance, CheckState.begin(check, now), now + (check.ttl or 0))
+            RunningCheck(instance, CheckState.begin(check, now), now + (check.ttl or 0))
             if stood is None
-            else Watched(instance, stood.state, stood.beats_until, output=stood.output)
+            else RunningCheck(instance, stood.state, stood.beats_until, output=stood.output)
         )
         if check.kind is Kind.TTL:
             self._note(instance)
@@ -129,7 +129,7 @@ class Monitor:
 
     def close(self) -> None:
         """Check nothing more."""
-        for instance in list(self._watched):
+        for instance in list(self._running_checks):
             self.drop(instance)
 
     # What it has come to
@@ -137,11 +137,11 @@ class Monitor:
     def standing(self, instance: str, checks: Sequence[Check], maintenance: str | None) -> tuple[Health, str]:
         """The health that an instance has, or will have once it is `put` with these checks; and why."""
         now = trio.current_time()
-        kept = self._watched.get(instance, {})
+        kept = self._running_checks.get(instance, {})
         states = [self._state(instance, kept.get(check.name), check, now) for check in checks]
         return combined(states, maintenance)
 
-    def _state(self, instance: str, kept: Watched | None, check: Check, now: float) -> CheckState:
+    def _state(self, instance: str, kept: RunningCheck | None, check: Check, now: float) -> CheckState:
         if kept is not None and kept.check == check:
             return kept.state
         stood = self._recall(instance, check)
@@ -150,7 +150,7 @@ class Monitor:
     def reports(self, instance: str, service: str) -> Iterator[CheckReport]:
         """The checks of an instance as they stand."""
         now = trio.current_time()
-        for watched in self._watched.get(instance, {}).values():
+        for watched in self._running_checks.get(instance, {}).values():
             state = watched.state
             yield CheckReport(
                 instance=instance,
@@ -169,12 +169,12 @@ class Monitor:
 
     def state(self, instance: str, check: str) -> CheckState | None:
         """One check as it stands."""
-        watched = self._watched.get(instance, {}).get(check)
+        watched = self._running_checks.get(instance, {}).get(check)
         return None if watched is None else watched.state
 
     def flapping(self) -> list[str]:
         """The checks that flap: the id of the instance, a space, the name of the check."""
-        every = (watched for mine in self._watched.values() for watched in mine.values())
+        every = (watched for mine in self._running_checks.values() for watched in mine.values())
         return [f"{watched.instance} {watched.check.name}" for watched in every if watched.state.flapping]
 
     # Over a restart
@@ -208,11 +208,11 @@ class Monitor:
         return {
             name: [
                 TtlState(each.state, each.beats_until, each.output)
-                for each in self._watched[name].values()
+                for each in self._running_checks[name].values()
                 if each.check.kind is Kind.TTL
             ]
             for name in names
-            if name in self._watched
+            if name in self._running_checks
         }
 
     def not_kept(self, instances: Iterable[str]) -> None:
@@ -230,8 +230,8 @@ class Monitor:
             watched.beats_until = watched.heartbeat.deadline = now + watched.check.ttl
             self._hear(watched, finding, now)
 
-    def _meant(self, instance: str, name: str | None) -> list[Watched]:
-        mine = self._watched.get(instance, {})
+    def _meant(self, instance: str, name: str | None) -> list[RunningCheck]:
+        mine = self._running_checks.get(instance, {})
         meant = [each for each in mine.values() if name in (None, each.check.name)]
         ttls = [each for each in meant if each.check.kind is Kind.TTL]
         if name is not None and not meant:
@@ -246,18 +246,18 @@ class Monitor:
 
     # The tasks
 
-    async def _live(self, watched: Watched) -> None:
+    async def _live(self, watched: RunningCheck) -> None:
         what = f"check {watched.check.name} of {watched.instance}"
         with watched.scope:
-            await kept_going(self.counters, what, functools.partial(self._keep_watching, watched))
+            await run_restarting(self.counters, what, functools.partial(self._keep_watching, watched))
 
-    async def _keep_watching(self, watched: Watched) -> None:
+    async def _keep_watching(self, watched: RunningCheck) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._await_heartbeats if watched.check.kind is Kind.TTL else self._run, watched)
             if watched.check.deregister_after is not None:
                 nursery.start_soon(self._await_end, watched)
 
-    async def _run(self, watched: Watched) -> None:
+    async def _run(self, watched: RunningCheck) -> None:
         check = watched.check
         begun, gap = trio.current_time(), 0.0
         while True:
@@ -279,14 +279,14 @@ class Monitor:
                 gap += check.interval * math.ceil((ended - begun - gap) / check.interval)
             self._hear(watched, finding, ended)
 
-    async def _probed(self, watched: Watched) -> Finding | None:
+    async def _probed(self, watched: RunningCheck) -> Finding | None:
         """What a run finds. A mistake of ours fails the check: nothing is known of its target."""
         try:
             return await self.probe(watched.instance, watched.check)
         except Exception as error:  # noqa: BLE001 - it is logged
             if not watched.failed:  # it will be made at each run
                 watched.failed = True
-                note(self.counters, f"a run of check {watched.check.name} of {watched.instance}", error)
+                log_bug(self.counters, f"a run of check {watched.check.name} of {watched.instance}", error)
             return Finding(Health.CRITICAL, f"it cannot be run: {error}"[: limits.REASON_CHARS_MAX])
 
     async def _take_turn(self) -> None:
@@ -295,7 +295,7 @@ class Monitor:
         self._next_start = turn + 1 / limits.CHECK_STARTS_PER_SECOND
         await trio.sleep_until(turn)
 
-    async def _await_heartbeats(self, watched: Watched) -> None:
+    async def _await_heartbeats(self, watched: RunningCheck) -> None:
         ttl = watched.check.ttl
         assert ttl is not None
         while True:
@@ -307,7 +307,7 @@ class Monitor:
             if not stopped:
                 self._hear(watched, Finding(Health.CRITICAL, f"no heartbeat for {ttl:g} s"), now)
 
-    async def _await_end(self, watched: Watched) -> None:
+    async def _await_end(self, watched: RunningCheck) -> None:
         while True:
             expires = watched.state.expires
             with trio.CancelScope(deadline=math.inf if expires is None else expires) as watched.patience:
@@ -319,7 +319,7 @@ class Monitor:
             self.expired(watched.instance, watched.check.name)
             watched.state.excuse(watched.check.deregister_after or 0)  # if that fails, it is tried again
 
-    def _hear(self, watched: Watched, finding: Finding, now: float) -> None:
+    def _hear(self, watched: RunningCheck, finding: Finding, now: float) -> None:
         state = watched.state
         if watched.check.kind is Kind.TTL:
             self._note(watched.instance)
@@ -337,7 +337,7 @@ class Monitor:
             log.log(level, "check %s of %s is %s%s", watched.check.name, watched.instance, state.health, why)
             self.changed(watched.instance)
 
-    def _tell_of_flapping(self, watched: Watched) -> None:
+    def _tell_of_flapping(self, watched: RunningCheck) -> None:
         name, state = watched.check.name, watched.state
         if state.flapping:
             log.warning(

@@ -12,27 +12,27 @@ import trio
 from gossipreg.check import Check, Kind
 from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
-from gossipreg.runtime.checks.reach import Reach
+from gossipreg.runtime.checks.allowed_targets import AllowedTargets
 from gossipreg.targets import TargetRefused
 
 #: A run that took this much longer than its timeout allows was not late: this process was stopped (seconds).
 STOPPED_SECONDS: Final = 0.25
 
 
-async def probe(check: Check, *, commands: bool, reach: Reach) -> Finding | None:
+async def probe(check: Check, *, commands: bool, allowed: AllowedTargets) -> Finding | None:
     """Run ``check`` once, within its timeout. None if it says nothing of the target, because this node was stopped.
 
     A check that the node does not allow is not run and fails: it was allowed when it was registered, or its name leads
     elsewhere now.
     """
-    flaw = check.flaw(reach.rules, reach.own)
+    flaw = check.flaw(allowed.rules, allowed.own)
     if flaw is not None:
         return Finding(Health.CRITICAL, flaw[1])
     begun = trio.current_time()
     finding = Finding(Health.CRITICAL, f"no answer within {check.timeout:g} s")
     with trio.move_on_after(check.timeout):
         try:
-            finding = await _run(check, commands, reach)
+            finding = await _run(check, commands, allowed)
         except TargetRefused as error:
             finding = Finding(Health.CRITICAL, str(error))
         except (OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -41,7 +41,7 @@ async def probe(check: Check, *, commands: bool, reach: Reach) -> Finding | None
     return None if stopped and finding.health is not Health.PASSING else finding
 
 
-async def _run(check: Check, commands: bool, reach: Reach) -> Finding:
+async def _run(check: Check, commands: bool, allowed: AllowedTargets) -> Finding:
     """Each kind is loaded when it is first needed, and says what to install where a package is missing."""
     try:
         run = _runner(check.kind)
@@ -50,14 +50,14 @@ async def _run(check: Check, commands: bool, reach: Reach) -> Finding:
         return Finding(Health.CRITICAL, f'this node cannot {what}: pip install "gossipreg[{extra}]"')
     if check.kind is Kind.COMMAND and not commands:
         return Finding(Health.CRITICAL, "command checks are off on this node: see command_checks")
-    return await run(check, reach)
+    return await run(check, allowed)
 
 
 #: What a node cannot do without a package, and the extra that brings it.
 _EXTRAS: Final = {Kind.HTTP: ("make HTTP requests", "agent"), Kind.GRPC: ("speak gRPC", "grpc")}
 
 
-def _runner(kind: Kind) -> Callable[[Check, Reach], Awaitable[Finding]]:
+def _runner(kind: Kind) -> Callable[[Check, AllowedTargets], Awaitable[Finding]]:
     match kind:
         case Kind.HTTP:
             from gossipreg.runtime.checks.http import run_http
@@ -75,18 +75,18 @@ def _runner(kind: Kind) -> Callable[[Check, Reach], Awaitable[Finding]]:
             raise AssertionError("a heartbeat is awaited, not run")
 
 
-async def _run_command(check: Check, _reach: Reach) -> Finding:
+async def _run_command(check: Check, _reach: AllowedTargets) -> Finding:
     from gossipreg.runtime.checks.command import run_command
 
     return await run_command(check)
 
 
-async def _run_tcp(check: Check, reach: Reach) -> Finding:
+async def _run_tcp(check: Check, allowed: AllowedTargets) -> Finding:
     from gossipreg.runtime.checks.dialing import dial
 
     assert check.tcp is not None
     address = Address.parse(check.tcp)
-    await trio.aclose_forcefully(await dial(address.host, address.port, reach))
+    await trio.aclose_forcefully(await dial(address.host, address.port, allowed))
     return Finding(Health.PASSING, f"{address} accepts connections")
 
 

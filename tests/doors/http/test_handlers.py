@@ -54,7 +54,7 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
         "clock_skew": None,
         "send_errors": {"EPERM": 1},
         "name_conflict": None,
-        "troubles": [],
+        "problems": [],
         "warnings": [],
     }
 

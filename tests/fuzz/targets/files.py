@@ -19,12 +19,12 @@ from gossipreg.protocol.registry.payload import BadPayload, pack_instance
 from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, pack
-from gossipreg.runtime.checks.kept import UnusableState, unpack
+from gossipreg.runtime.checks.ttl_state import UnusableTtlState, unpack
 from gossipreg.runtime.definitions import DefinitionFiles
-from gossipreg.runtime.last_known import _DIGEST_BYTES, _MAGIC, _digest, _packed, _unpacked, _Unusable
-from gossipreg.runtime.life import _register, _word
-from gossipreg.runtime.offers import Offer
-from gossipreg.runtime.saved import SavedRows
+from gossipreg.runtime.lifecycle import _register, _unpack_policy
+from gossipreg.runtime.registrations import Registration
+from gossipreg.runtime.saved_state import StateRows
+from gossipreg.runtime.snapshot_file import _DIGEST_BYTES, _MAGIC, _digest, _packed, _unpacked, _Unusable
 from tests.fuzz.target import Target, outcome, told
 from tests.fuzz.targets.wire import messages
 
@@ -75,7 +75,7 @@ def _instances(data: bytes) -> str:
         file.unlink()
     for wrong in read.wrong:
         told(wrong)
-    return " ".join([f"{len(read.placed)}", *(str(wrong).replace(str(file), "")[:32] for wrong in read.wrong)])
+    return " ".join([f"{len(read.located)}", *(str(wrong).replace(str(file), "")[:32] for wrong in read.wrong)])
 
 
 def _instances_seeds() -> Iterator[bytes]:
@@ -95,28 +95,32 @@ def _rows(data: bytes) -> str:
     """Kind, zero, key, zero, body: whole rows, as another version may have written them."""
     kind, _, rest = data.partition(b"\0")
     key, _, body = rest.partition(b"\0")
-    rows = SavedRows()
+    rows = StateRows()
     flaw = rows.read(kind, key, body)
     if flaw is not None:
         return f"flaw {kind[:8]!r}"
     saved = rows.saved(())
     try:
         for key_text, each in saved.policies.items():
-            _word(key_text, each)
+            _unpack_policy(key_text, each)
         for key_text, each in saved.terms.items():
             _register(key_text, each)
         for each in saved.checks.values():
             unpack(each, (Check(ttl=5.0),), 100.0, 1_767_225_600.0)
-    except (Junk, UnusableState) as error:
+    except (Junk, UnusableTtlState) as error:
         return outcome(error)
     for key_text, each in saved.instances.items():
         try:
-            offer = Offer.unpack(each, id=key_text, owner="a")
+            registration = Registration.unpack(each, id=key_text, owner="a")
         except (InvalidInstance, BadPayload) as error:
             told(error)
             return outcome(error)
-        again = Offer.unpack(offer.packed(), id=key_text, owner="a")
-        assert (again.instance, again.checks, again.maintenance) == (offer.instance, offer.checks, offer.maintenance)
+        again = Registration.unpack(registration.packed(), id=key_text, owner="a")
+        assert (again.instance, again.checks, again.maintenance) == (
+            registration.instance,
+            registration.checks,
+            registration.maintenance,
+        )
     return f"used {kind[:8]!r}"
 
 
@@ -130,7 +134,7 @@ def _row_seeds() -> Iterator[bytes]:
     yield _row("drain", "", b'{"reason": "why"}')
     instance = Instance(id="i", service="orders", host="10.0.0.1", port=80, owner="a")
     yield _row("instance", "i", pack_instance(instance))
-    yield _row("instance", "i", Offer(instance, (Check(ttl=5.0),), "why", defined=True).packed())
+    yield _row("instance", "i", Registration(instance, (Check(ttl=5.0),), "why", defined=True).packed())
     for each in messages():
         if isinstance(each, Word):
             yield _row("policy", each.key, pack(each))

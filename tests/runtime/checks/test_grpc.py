@@ -12,8 +12,8 @@ import pytest
 from gossipreg.check import Check
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import Finding
+from gossipreg.runtime.checks.allowed_targets import AllowedTargets
 from gossipreg.runtime.checks.probing import probe
-from gossipreg.runtime.checks.reach import Reach
 from tests.runtime.checks.targets import serving
 
 pytest.importorskip("h2", reason="the extra grpc is not installed")
@@ -46,7 +46,7 @@ def peer() -> Iterator[Peer]:
 
 
 async def ask(port: int, service: str = "") -> Finding | None:
-    return await probe(Check(grpc=f"127.0.0.1:{port}{service}", timeout=5), commands=False, reach=Reach())
+    return await probe(Check(grpc=f"127.0.0.1:{port}{service}", timeout=5), commands=False, allowed=AllowedTargets())
 
 
 async def test_what_the_server_says_of_itself_and_of_a_service_decides(peer: Peer) -> None:

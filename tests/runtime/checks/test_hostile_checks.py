@@ -21,8 +21,8 @@ from gossipreg.doors.http.answers import Refusal
 from gossipreg.doors.http.registration import Registration
 from gossipreg.errors import InvalidInstance
 from gossipreg.runtime.checks import dialing
+from gossipreg.runtime.checks.allowed_targets import AllowedTargets
 from gossipreg.runtime.checks.probing import probe
-from gossipreg.runtime.checks.reach import Reach
 from gossipreg.targets import CheckRules
 
 #: Everything may be contacted and sent, so that nothing is refused for that alone.
@@ -199,7 +199,7 @@ def test_a_check_is_refused_with_its_field_or_ends_in_a_finding(
         assert "\n" not in why
         return
     for rules in (ANYTHING, CheckRules()):
-        finding = trio.run(partial(probe, check, commands=False, reach=Reach(rules, ("127.0.0.1", "a"))))
+        finding = trio.run(partial(probe, check, commands=False, allowed=AllowedTargets(rules, ("127.0.0.1", "a"))))
         assert finding is not None
         assert finding.text
         assert check.host is not None
@@ -236,6 +236,6 @@ def test_whatever_a_target_answers_is_a_finding_whose_first_line_is_ours(kind: s
             if kind == "http"
             else Check(grpc="127.0.0.1:1", timeout=LONG)
         )
-        finding = trio.run(lambda: probe(check, commands=False, reach=Reach()))
+        finding = trio.run(lambda: probe(check, commands=False, allowed=AllowedTargets()))
     assert finding is not None
     assert "secret" not in finding.text.partition("\n")[0]

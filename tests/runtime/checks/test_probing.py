@@ -31,14 +31,14 @@ from gossipreg.errors import InvalidInstance
 from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.runtime.checks import dialing, http
+from gossipreg.runtime.checks.allowed_targets import AllowedTargets
 from gossipreg.runtime.checks.probing import probe
-from gossipreg.runtime.checks.reach import Reach
 from gossipreg.targets import DEFAULT_TARGETS, CheckRules, literal
 from tests.runtime.checks.targets import Target, serving
 
 
-async def run(check: Check, *, commands: bool = False, reach: Reach = Reach()) -> Finding:  # noqa: B008 -- frozen
-    finding = await probe(check, commands=commands, reach=reach)
+async def run(check: Check, *, commands: bool = False, allowed: AllowedTargets = AllowedTargets()) -> Finding:  # noqa: B008 -- frozen
+    finding = await probe(check, commands=commands, allowed=allowed)
     assert finding is not None
     return finding
 
@@ -77,8 +77,8 @@ async def test_the_status_of_the_answer_decides(status: int, expected: tuple[int
 async def test_the_request_is_what_was_asked_for_and_is_closed_behind() -> None:
     async with serving() as target:
         check = Check(http=f"{target.url}?deep=1", method="HEAD", headers={"host": "orders.example", "X-Key": "a b"})
-        reach = Reach(CheckRules.of(DEFAULT_TARGETS, ["Host"]))
-        assert (await run(check, reach=reach)).health is Health.PASSING
+        allowed = AllowedTargets(CheckRules.of(DEFAULT_TARGETS, ["Host"]))
+        assert (await run(check, allowed=allowed)).health is Health.PASSING
         [head] = target.asked
         lines = head.decode().splitlines()
         assert lines[0] == "HEAD /health?deep=1 HTTP/1.1"
@@ -92,14 +92,14 @@ async def test_an_interface_in_a_url_is_dialled_and_not_told(monkeypatch: pytest
         dialled: list[tuple[str, int]] = []
         port = int(target.url.rpartition(":")[2].partition("/")[0])
 
-        async def dial(host: str, port: int, _: Reach) -> trio.SocketStream:
+        async def dial(host: str, port: int, _: AllowedTargets) -> trio.SocketStream:
             dialled.append((host, port))
             return await trio.open_tcp_stream("127.0.0.1", port)
 
         monkeypatch.setattr(http, "dial", dial)
-        reach = Reach(CheckRules.of(["fe80::/10"], ()))
+        allowed = AllowedTargets(CheckRules.of(["fe80::/10"], ()))
         check = Check(http=f"http://[fe80::1%25eth0]:{port}/health")
-        assert (await run(check, reach=reach)).health is Health.PASSING
+        assert (await run(check, allowed=allowed)).health is Health.PASSING
         assert dialled == [("fe80::1%eth0", port)]
         [head] = target.asked
         assert f"host: [fe80::1]:{port}" in head.decode().lower().splitlines()
@@ -126,7 +126,7 @@ def test_a_check_that_is_taken_can_be_run(
     except InvalidInstance:
         return
 
-    async def dial(host: str, port: int, _: Reach) -> trio.abc.Stream:
+    async def dial(host: str, port: int, _: AllowedTargets) -> trio.abc.Stream:
         resolve_without_asking(host, port)
         ours, theirs = trio.testing.memory_stream_pair()
         await theirs.send_eof()
@@ -225,7 +225,7 @@ async def test_a_run_that_ended_much_too_late_says_nothing_because_this_node_was
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop)
-            assert await probe(Check(http=target.url, timeout=0.05), commands=False, reach=Reach()) is None
+            assert await probe(Check(http=target.url, timeout=0.05), commands=False, allowed=AllowedTargets()) is None
 
 
 # TLS
@@ -436,10 +436,12 @@ async def test_of_several_addresses_those_that_may_be_contacted_are(names: Names
 
 async def test_an_instances_own_host_may_be_contacted_by_any_of_its_names(names: Names, connected: list[str]) -> None:
     names.answers |= {"web": ["203.0.113.5"], "alias": ["203.0.113.5"], "other": ["203.0.113.6"]}
-    reach = Reach(CheckRules(), ("web.example", "10.0.0.1", "gone.example"))
+    allowed = AllowedTargets(CheckRules(), ("web.example", "10.0.0.1", "gone.example"))
     for host in ("web.example", "alias.example", "203.0.113.5"):
-        assert (await run(Check(tcp=f"{host}:1"), reach=reach)).text == "connection refused"
-    assert (await run(Check(tcp="other.example:1"), reach=reach)).text.startswith("other.example leads to no address")
+        assert (await run(Check(tcp=f"{host}:1"), allowed=allowed)).text == "connection refused"
+    assert (await run(Check(tcp="other.example:1"), allowed=allowed)).text.startswith(
+        "other.example leads to no address"
+    )
     assert connected == ["203.0.113.5"] * 3
 
 

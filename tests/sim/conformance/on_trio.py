@@ -14,9 +14,9 @@ import trio
 from gossipreg.config import Config, Settings
 from gossipreg.model import Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.policy import Rule
-from gossipreg.runtime.life import Life
+from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node import Node
-from gossipreg.runtime.opening import _born, _Keys
+from gossipreg.runtime.opening import _create, _Keys
 from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.sockets import Sockets
 from gossipreg_sim.world import EPOCH_MS, World
@@ -33,7 +33,7 @@ class TrioStage:
     nursery: trio.Nursery
     wires: Wires
     diary: Diary = attrs.field(factory=Diary)
-    _lives: dict[str, Life] = attrs.field(factory=dict)
+    _lifecycles: dict[str, NodeLifecycle] = attrs.field(factory=dict)
     _births: Counter[str] = attrs.field(factory=Counter)
 
     def start(self, name: str, *seeds: str) -> None:
@@ -44,11 +44,11 @@ class TrioStage:
         self._births[name] += 1
         with closing(DatagramSocket(self.wires, name)) as udp, closing(Listener(self.wires, name)) as tcp:
             async with trio.open_nursery() as nursery:
-                life = self._lives[name] = _born(
+                life = self._lifecycles[name] = _create(
                     config=Config(name=name, cluster="sim", protocol=self.settings),
                     keys=_Keys.of(Config()),
                     sockets=Sockets(udp, cast("socket.socket", tcp), address_of(name)),
-                    keeper=None,
+                    store=None,
                     seeds=Seeds(tuple(str(address_of(seed)) for seed in seeds)),
                     name=name,
                     generation=EPOCH_MS + round(trio.current_time() * 1000),
@@ -77,35 +77,35 @@ class TrioStage:
                 self.diary.write(at, observer, event.instance.id, "gone" if event.kind == "removed" else "shown")
 
     def offer(self, name: str, service: str) -> None:
-        life = self._lives[name]
+        life = self._lifecycles[name]
         with self.wires.at(name):
             life.driver.say(life.engine.register(instance_of(name, service), trio.current_time()))
 
     def withdraw(self, name: str, service: str) -> None:
-        life = self._lives[name]
+        life = self._lifecycles[name]
         with self.wires.at(name):
             life.driver.say(life.engine.deregister(instance_of(name, service).id, trio.current_time()))
 
     def rule(self, name: str, rule: Rule) -> None:
-        life = self._lives[name]
+        life = self._lifecycles[name]
         with self.wires.at(name):
             life.driver.say(life.engine.set_policy(rule, trio.current_time()))
 
     def unrule(self, name: str, key: str) -> None:
-        life = self._lives[name]
+        life = self._lifecycles[name]
         with self.wires.at(name):
             life.driver.say(life.engine.remove_policy(key, trio.current_time()))
 
     def crash(self, name: str) -> None:
-        self._lives[name].close()
+        self._lifecycles[name].close()
 
     def silence(self, name: str) -> None:
         self.wires.silent.add(name)
-        self._lives[name].close()
+        self._lifecycles[name].close()
 
     def leave(self, name: str) -> None:
         with self.wires.at(name):
-            self.nursery.start_soon(self._lives[name].leave)
+            self.nursery.start_soon(self._lifecycles[name].leave)
 
     def cut(self, *names: str) -> None:
         self.wires.cut_off = frozenset(names)

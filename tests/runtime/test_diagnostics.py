@@ -9,7 +9,7 @@ import pytest
 from gossipreg.model import Address
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PathChanged, PolicyFromFuture
-from gossipreg.runtime.troubles import ClockLog, clock_detail, log_path, path_states, troubles_of
+from gossipreg.runtime.diagnostics import ClockReporter, clock_detail, log_path, path_states, problems_of
 from tests.protocol.making import BORN, engine, introduce
 from tests.protocol.test_engine import B, C
 
@@ -38,12 +38,12 @@ def test_a_path_that_changes_has_one_line(
 def test_troubles_name_the_members_and_the_clock() -> None:
     node = engine()
     introduce(node, B, C)
-    assert troubles_of(node, 1.0) == ()
+    assert problems_of(node, 1.0) == ()
     node.paths._path(B.life).lost = 5
     node.paths._path(C.life).size = 2
     node.clocks.readings.note(B.life, BORN + 1000 + 90_000, 1.0)
     assert path_states(node) == {"b": "streams_only", "c": "small_packets"}
-    assert troubles_of(node, 1.0) == (
+    assert problems_of(node, 1.0) == (
         "the clock is 90 s behind that of the peers",
         "packets do not pass, streams do: b",
         "packets over 900 bytes do not pass: c",
@@ -51,7 +51,7 @@ def test_troubles_name_the_members_and_the_clock() -> None:
 
 
 def test_clocks_are_told_of_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    journal = ClockLog()
+    journal = ClockReporter()
     refused = PolicyFromFuture("split:web", "n3", 172_800.0, restamped=False)
     with caplog.at_level(logging.INFO):
         for now in (0.0, 1.0, 61.0):
@@ -75,5 +75,5 @@ def test_why_a_seed_does_not_let_a_node_in_says_by_how_much() -> None:
 def test_a_name_that_an_older_node_holds_is_a_trouble() -> None:
     node = engine("a")
     node.identity.conflict = Address("10.0.0.2", 7940)
-    [trouble] = troubles_of(node, 1.0)
-    assert trouble.startswith("the name 'a' is held by the member at 10.0.0.2:7940, which is older: the others do not")
+    [problem] = problems_of(node, 1.0)
+    assert problem.startswith("the name 'a' is held by the member at 10.0.0.2:7940, which is older: the others do not")

@@ -15,8 +15,8 @@ import trio
 import trio.testing
 
 from gossipreg import Address, Health, Node, StorageError, open_node
-from gossipreg.runtime import life as module
-from gossipreg.runtime.persistence import Store
+from gossipreg.runtime import lifecycle as module
+from gossipreg.runtime.state_store import StateStore
 from tests.runtime.nodes import PATIENCE, config
 
 
@@ -44,9 +44,9 @@ class FakeKeeper:
             raise StorageError("cannot use the data directory: disk full: free some space on its disk")
 
 
-def keep_with(node: Node, keeper: object) -> None:
-    stand_in: Any = keeper
-    node._life.keeper = stand_in
+def keep_with(node: Node, store: object) -> None:
+    stand_in: Any = store
+    node._lifecycle.store = stand_in
 
 
 async def test_what_was_acknowledged_is_on_disk_at_that_moment(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_what_was_acknowledged_is_on_disk_at_that_moment(tmp_path: Path) -
     def after_a_crash_now(name: str) -> set[str]:
         """The ids that would come back."""
         shutil.copytree(data, tmp_path / name)
-        with closing(Store.open(tmp_path / name)) as store:
+        with closing(StateStore.open(tmp_path / name)) as store:
             return set(store.load().instances)
 
     async with open_node(config("ann", data_dir=data)) as node:
@@ -70,8 +70,8 @@ async def test_what_was_acknowledged_is_on_disk_at_that_moment(tmp_path: Path) -
 async def test_what_could_not_be_stored_did_not_happen() -> None:
     async with open_node(config("ann")) as node:
         before = await node.register("orders", port=80, id="one")
-        keeper = FakeKeeper()
-        keep_with(node, keeper)
+        store = FakeKeeper()
+        keep_with(node, store)
         with pytest.raises(StorageError):
             await node.register("orders", port=80, id="one", weight=9)
         with pytest.raises(StorageError):
@@ -79,7 +79,7 @@ async def test_what_could_not_be_stored_did_not_happen() -> None:
         with pytest.raises(StorageError):
             await node.deregister("one")
         assert node.lookup("orders", healthy=False) == (before,)
-        keeper.is_full = False
+        store.is_full = False
         await node.deregister("one")
         assert node.lookup("orders", healthy=False) == ()
 
@@ -113,48 +113,48 @@ async def test_what_is_withdrawn_while_a_host_is_renumbered_stays_withdrawn() ->
     async with open_node(config("ann")) as node:
         for id_ in ("first", "later", "kept"):
             await node.register("orders", port=80, id=id_)
-        keeper = SlowKeeper("first")
-        keep_with(node, keeper)
+        store = SlowKeeper("first")
+        keep_with(node, store)
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(node._life.move, Address("127.0.0.2", node.address.port))
-                await keeper.writing.wait()
+                nursery.start_soon(node._lifecycle.move, Address("127.0.0.2", node.address.port))
+                await store.writing.wait()
                 await node.deregister("later")
-                keeper.go_on.set()
+                store.go_on.set()
         assert {each.id: each.host for each in node.lookup("orders")} == {"first": "127.0.0.2", "kept": "127.0.0.2"}
-        assert keeper.on_disk == {"first", "kept"}
+        assert store.on_disk == {"first", "kept"}
 
 
 async def test_what_is_said_of_one_instance_counts_in_the_order_in_which_it_was_said() -> None:
     async with open_node(config("ann")) as node:
         await node.register("orders", port=80, id="one")
-        keeper = SlowKeeper("one")
-        keep_with(node, keeper)
+        store = SlowKeeper("one")
+        keep_with(node, store)
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partial(node.register, "orders", port=80, id="one", weight=9))
-                await keeper.writing.wait()
+                await store.writing.wait()
                 nursery.start_soon(node.set_maintenance, "one", "new disk")
                 await trio.testing.wait_all_tasks_blocked()
-                keeper.go_on.set()
+                store.go_on.set()
         [shown] = node.lookup("orders", healthy=False)
         assert (shown.weight, shown.health, shown.reason) == (9, Health.MAINTENANCE, "new disk")
 
 
 async def test_what_is_registered_and_then_withdrawn_while_it_is_written_is_gone_here_and_on_disk() -> None:
     async with open_node(config("ann")) as node:
-        keeper = SlowKeeper("one")
-        keep_with(node, keeper)
+        store = SlowKeeper("one")
+        keep_with(node, store)
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partial(node.register, "pg", port=80, id="one", role="primary", term=3))
-                await keeper.writing.wait()
+                await store.writing.wait()
                 nursery.start_soon(node.deregister, "one")
                 await trio.testing.wait_all_tasks_blocked()
-                keeper.go_on.set()
+                store.go_on.set()
         assert node.lookup("pg", healthy=False) == ()
-        assert keeper.on_disk == set()
-        assert node._life._turns == {}
+        assert store.on_disk == set()
+        assert node._lifecycle._locks == {}
 
 
 async def test_peers_are_noted_when_they_change_and_a_full_disk_is_said_once(
@@ -162,18 +162,18 @@ async def test_peers_are_noted_when_they_change_and_a_full_disk_is_said_once(
 ) -> None:
     monkeypatch.setattr(module, "_PEERS_INTERVAL", 0.005)
     tell, noted = trio.open_memory_channel[list[Address]](10)
-    keeper = FakeKeeper(peers=tell)
-    stand_in: Any = keeper
+    store = FakeKeeper(peers=tell)
+    stand_in: Any = store
     with trio.fail_after(PATIENCE):
         async with (
             open_node(config("ann")) as node,
             open_node(config("bob", node)) as peer,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(node._life.keep_peers, stand_in)
+            nursery.start_soon(node._lifecycle.store_peers_loop, stand_in)
             while not caplog.messages:
                 await trio.lowlevel.checkpoint()
-            keeper.is_full = False
+            store.is_full = False
             assert await noted.receive() == [peer.address]
             nursery.cancel_scope.cancel()
     [sentence] = [message for message in caplog.messages if "disk" in message]

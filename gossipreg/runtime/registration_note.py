@@ -13,7 +13,7 @@ from gossipreg.policy import KINDS, Maintenance, Rule, Split, WeightOverride, ke
 from gossipreg.protocol.engine import Engine
 
 
-def note_on(instance: Instance, engine: Engine) -> str:
+def registration_note(instance: Instance, engine: Engine) -> str:
     """What is to be said of this node's own ``instance``, as lookups show it; empty if it stands as it was stated."""
     stated = engine.own(instance.id)
     if stated is None or instance.owner != engine.identity.name:

@@ -9,7 +9,7 @@ import attrs
 
 
 @attrs.define(eq=False, repr=False)
-class Seldom:
+class LogLimiter:
     """Decides whether something may be said again. Memory is bounded, whatever the things are called.
 
     ``seconds``: least time between two words about one thing. ``most``: words about all things in that time, which is
@@ -21,7 +21,7 @@ class Seldom:
     _said: dict[Hashable, float] = attrs.field(factory=dict)
     _moments: deque[float] = attrs.field(factory=deque)
 
-    def may_say(self, thing: Hashable, now: float) -> bool:
+    def admit(self, thing: Hashable, now: float) -> bool:
         """Whether ``thing`` is to be told of at ``now`` (seconds); if so, it is taken as told."""
         while self._moments and now - self._moments[0] >= self.seconds:
             self._moments.popleft()

@@ -22,27 +22,27 @@ import trio.testing
 
 from gossipreg.errors import StorageError
 from gossipreg.model import Address
-from gossipreg.runtime import persistence
-from gossipreg.runtime.persistence import DATABASE, LOCK, Keeper, Store
-from gossipreg.runtime.saved import Saved
+from gossipreg.runtime import state_store
+from gossipreg.runtime.saved_state import SavedState
+from gossipreg.runtime.state_store import DATABASE, LOCK, AsyncStateStore, StateStore
 from tests.syncs import recorded
 
 PEERS = (Address("127.0.0.1", 7940), Address("::1", 7941))
 INSTANCES = {f"orders-{number}": b"payload %d " % number * 25 for number in range(40)}
-FULL = Saved(name="a", generation=17, peers=PEERS, instances=INSTANCES)
+FULL = SavedState(name="a", generation=17, peers=PEERS, instances=INSTANCES)
 
 
 def fill(directory: Path) -> None:
     """Save what `FULL` says."""
-    with contextlib.closing(Store.open(directory)) as store, store.transaction():
+    with contextlib.closing(StateStore.open(directory)) as store, store.transaction():
         store.set_identity("a", 17)
         store.set_peers(PEERS)
         for instance_id, payload in INSTANCES.items():
             store.put_instance(instance_id, payload)
 
 
-def reopened(directory: Path) -> Saved:
-    with contextlib.closing(Store.open(directory)) as store:
+def reopened(directory: Path) -> SavedState:
+    with contextlib.closing(StateStore.open(directory)) as store:
         return store.load()
 
 
@@ -59,7 +59,7 @@ def behind_the_back(directory: Path) -> Iterator[sqlite3.Connection]:
 
 def refusal(directory: Path) -> str:
     with pytest.raises(StorageError) as refused:
-        Store.open(directory)
+        StateStore.open(directory)
     assert "\n" not in str(refused.value)
     assert str(directory) in str(refused.value)
     return str(refused.value)
@@ -67,7 +67,7 @@ def refusal(directory: Path) -> str:
 
 def test_a_new_directory_is_made_for_its_owner_only_and_holds_nothing(tmp_path: Path) -> None:
     directory = tmp_path / "var" / "gossipreg"
-    assert reopened(directory) == Saved()
+    assert reopened(directory) == SavedState()
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     for path in directory.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
@@ -80,50 +80,50 @@ def test_what_was_saved_is_there_again(tmp_path: Path) -> None:
 
 def test_the_last_word_counts(tmp_path: Path) -> None:
     fill(tmp_path)
-    with contextlib.closing(Store.open(tmp_path)) as store:
+    with contextlib.closing(StateStore.open(tmp_path)) as store:
         store.set_identity("b", 18)
         store.set_peers(PEERS[1:])
         store.put_instance("orders-0", b"changed")
         store.drop_instance("orders-1")
         store.drop_instance("never there")
     kept = {instance_id: INSTANCES[instance_id] for instance_id in INSTANCES if instance_id != "orders-1"}
-    expected = Saved(name="b", generation=18, peers=PEERS[1:], instances=kept | {"orders-0": b"changed"})
+    expected = SavedState(name="b", generation=18, peers=PEERS[1:], instances=kept | {"orders-0": b"changed"})
     assert reopened(tmp_path) == expected
 
 
 def test_a_write_is_in_the_files_when_it_returns(tmp_path: Path) -> None:
-    with contextlib.closing(Store.open(tmp_path / "data")) as store:
+    with contextlib.closing(StateStore.open(tmp_path / "data")) as store:
         store.put_instance("orders-0", b"payload")
         shutil.copytree(tmp_path / "data", tmp_path / "as after a crash")
-    assert reopened(tmp_path / "as after a crash") == Saved(instances={"orders-0": b"payload"})
+    assert reopened(tmp_path / "as after a crash") == SavedState(instances={"orders-0": b"payload"})
 
 
 def test_renames_outlive_a_loss_of_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that was made, and one that was set aside: its directory is synced after each."""
     synced = recorded(monkeypatch)
-    Store.open(tmp_path).close()
+    StateStore.open(tmp_path).close()
     (tmp_path / DATABASE).write_bytes(b"spoiled")
-    Store.open(tmp_path).close()
+    StateStore.open(tmp_path).close()
     assert [sync.of for sync in synced] == ["directory"] * 3
     assert [DATABASE in sync.names for sync in synced] == [True, False, True]
     assert f"{DATABASE}.corrupt-1" in synced[1].names
 
 
 def test_every_commit_is_synced(tmp_path: Path) -> None:
-    with contextlib.closing(Store.open(tmp_path)) as store:
+    with contextlib.closing(StateStore.open(tmp_path)) as store:
         assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with contextlib.closing(Store.open(tmp_path)) as store:
+    with contextlib.closing(StateStore.open(tmp_path)) as store:
         with contextlib.suppress(ZeroDivisionError), store.transaction():
             store.put_instance("orders-0", b"payload")
             raise ZeroDivisionError
-        assert store.load() == Saved()
+        assert store.load() == SavedState()
 
 
 def test_importing_the_module_does_not_load_sqlite() -> None:
-    program = "import sys, gossipreg.runtime.persistence; print('sqlite3' in sys.modules)"
+    program = "import sys, gossipreg.runtime.state_store; print('sqlite3' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert shown.stdout == "False\n"
 
@@ -132,14 +132,14 @@ def test_importing_the_module_does_not_load_sqlite() -> None:
 
 
 def test_a_second_agent_is_refused_and_told_who_has_the_directory(tmp_path: Path) -> None:
-    with contextlib.closing(Store.open(tmp_path)):
+    with contextlib.closing(StateStore.open(tmp_path)):
         assert f"in use by process {os.getpid()}: stop that agent" in refusal(tmp_path)
-    assert reopened(tmp_path) == Saved()
+    assert reopened(tmp_path) == SavedState()
 
 
 def test_a_lock_file_left_by_a_dead_process_does_not_lock(tmp_path: Path) -> None:
     (tmp_path / LOCK).write_text("4194304999")
-    assert reopened(tmp_path) == Saved()
+    assert reopened(tmp_path) == SavedState()
     assert (tmp_path / LOCK).read_text() == str(os.getpid())
 
 
@@ -191,7 +191,7 @@ def test_a_database_that_another_program_holds_is_refused(tmp_path: Path, monkey
 def rewrite(directory: Path, kind: str, body: bytes, key: str = "") -> None:
     """Put a row there whose checksum is right, whatever it says."""
     with behind_the_back(directory) as connection:
-        checksum = persistence._checksum(kind.encode(), key.encode(), body)
+        checksum = state_store._checksum(kind.encode(), key.encode(), body)
         connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", (kind, key, body, checksum))
 
 
@@ -216,7 +216,7 @@ def test_a_database_of_another_user_is_set_aside_where_the_directory_is_ours(
     fill(tmp_path)
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / DATABASE and access(path, mode))
-    with contextlib.closing(Store.open(tmp_path)) as store:
+    with contextlib.closing(StateStore.open(tmp_path)) as store:
         [warning] = store.load().warnings
     assert "this user may not read and write it" in warning
     monkeypatch.undo()
@@ -264,7 +264,7 @@ def test_a_row_of_a_kind_that_a_later_version_has_stays_where_it_is(tmp_path: Pa
 
 def test_rows_that_the_agent_cannot_use_are_set_aside_at_its_word(tmp_path: Path) -> None:
     fill(tmp_path)
-    with contextlib.closing(Store.open(tmp_path)) as store:
+    with contextlib.closing(StateStore.open(tmp_path)) as store:
         store.set_aside([("instance", "orders-0"), ("instance", "never there")])
     assert rows_aside(tmp_path) == [("instance", "orders-0", INSTANCES["orders-0"])]
     assert reopened(tmp_path).instances.keys() == INSTANCES.keys() - {"orders-0"}
@@ -273,16 +273,16 @@ def test_rows_that_the_agent_cannot_use_are_set_aside_at_its_word(tmp_path: Path
 def test_a_full_disk_keeps_nobody_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path)
     rewrite(tmp_path, "peers", b"7")
-    connect = persistence._connect
+    connect = state_store._connect
 
     def full(path: Path) -> sqlite3.Connection:
         connection = connect(path)
         connection.execute("PRAGMA query_only = 1")  # the nearest to it: what is to be written fails
         return connection
 
-    monkeypatch.setattr(persistence, "_connect", full)
-    monkeypatch.setattr(persistence, "_code", lambda _error: "SQLITE_FULL")
-    with contextlib.closing(Store.open(tmp_path)) as store:
+    monkeypatch.setattr(state_store, "_connect", full)
+    monkeypatch.setattr(state_store, "_code", lambda _error: "SQLITE_FULL")
+    with contextlib.closing(StateStore.open(tmp_path)) as store:
         saved = store.load()
     assert (saved.instances, saved.peers) == (INSTANCES, ())
     assert "free some space on its disk" in saved.warnings[-1]
@@ -298,7 +298,7 @@ def test_a_row_that_fails_its_checksum_is_kept_aside_with_a_warning(tmp_path: Pa
         connection.execute("UPDATE entries SET body = 17 WHERE id = 'orders-1'")
         connection.execute("UPDATE entries SET id = CAST(x'ff27' AS TEXT) WHERE id = 'orders-2'")
         connection.execute("UPDATE entries SET checksum = x'00' WHERE kind IN ('identity', 'peers')")
-    with contextlib.closing(Store.open(tmp_path)) as store:
+    with contextlib.closing(StateStore.open(tmp_path)) as store:
         saved = store.load()
         assert store.load().warnings == (), "told once"
     kept = {instance_id: INSTANCES[instance_id] for instance_id in list(INSTANCES)[3:]}
@@ -312,7 +312,7 @@ def test_a_row_that_fails_its_checksum_is_kept_aside_with_a_warning(tmp_path: Pa
     assert aside[2] == (b"instance", b"orders-0", b"\0")
 
 
-def damaged(directory: Path, content: bytes) -> Saved:
+def damaged(directory: Path, content: bytes) -> SavedState:
     """What is loaded after the database was replaced by ``content``; never an exception."""
     for path in directory.iterdir():
         path.unlink()
@@ -325,7 +325,7 @@ def damaged(directory: Path, content: bytes) -> Saved:
     assert saved.warnings or saved == FULL, "a loss without a warning"
     for instance_id, payload in saved.instances.items():
         assert INSTANCES[instance_id] == payload
-    with contextlib.closing(Store.open(directory)) as store:
+    with contextlib.closing(StateStore.open(directory)) as store:
         assert store.load() == attrs.evolve(saved, warnings=()), "told once"
         store.put_instance("orders-new", b"it goes on")
     assert reopened(directory).instances == {**saved.instances, "orders-new": b"it goes on"}
@@ -394,20 +394,20 @@ def test_a_journal_without_its_database_is_set_aside_before_it_can_do_harm(tmp_p
 def test_what_a_crash_left_of_making_a_database_is_not_in_the_way(tmp_path: Path) -> None:
     (tmp_path / f"{DATABASE}.new").write_bytes(b"half")
     (tmp_path / f"{DATABASE}.new-journal").write_bytes(b"half")
-    assert reopened(tmp_path) == Saved()
+    assert reopened(tmp_path) == SavedState()
     assert not any(".new" in name for name in names(tmp_path))
 
 
 def test_a_disk_that_spoils_even_a_new_database_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(persistence, "_create", lambda path: path.write_bytes(b"spoiled"))
+    monkeypatch.setattr(state_store, "_create", lambda path: path.write_bytes(b"spoiled"))
     assert "even a new gossipreg.db is damaged" in refusal(tmp_path)
 
 
 def test_damage_that_is_met_while_running_is_told_with_the_remedy(tmp_path: Path) -> None:
-    with contextlib.closing(Store.open(tmp_path)) as store, store.transaction():
+    with contextlib.closing(StateStore.open(tmp_path)) as store, store.transaction():
         for number in range(4000):  # more than SQLite keeps in memory
             store.put_instance(f"orders-{number}", bytes(1000))
-    with contextlib.closing(Store.open(tmp_path)) as store:
+    with contextlib.closing(StateStore.open(tmp_path)) as store:
         with (tmp_path / DATABASE).open("r+b") as file:
             file.seek(4096)
             file.write(b"\xff" * 4_000_000)
@@ -419,80 +419,82 @@ def test_damage_that_is_met_while_running_is_told_with_the_remedy(tmp_path: Path
 # Many tasks, one disk
 
 
-def commits(keeper: Keeper) -> list[str]:
+def commits(store: AsyncStateStore) -> list[str]:
     """A list that grows by one at every commit."""
     seen: list[str] = []
-    keeper._store._connection.set_trace_callback(lambda sql: seen.append(sql) if sql == "COMMIT" else None)
+    store._store._connection.set_trace_callback(lambda sql: seen.append(sql) if sql == "COMMIT" else None)
     return seen
 
 
 async def test_writes_that_come_together_share_a_commit(tmp_path: Path) -> None:
-    keeper = await Keeper.open(tmp_path)
-    seen = commits(keeper)
+    store = await AsyncStateStore.open(tmp_path)
+    seen = commits(store)
     async with trio.open_nursery() as nursery:
         for number in range(500):
-            nursery.start_soon(keeper.put, f"orders-{number}", b"payload %d" % number)
+            nursery.start_soon(store.put, f"orders-{number}", b"payload %d" % number)
     assert len(seen) <= 3
-    assert await keeper.load() == Saved(instances={f"orders-{number}": b"payload %d" % number for number in range(500)})
-    await keeper.close()
+    assert await store.load() == SavedState(
+        instances={f"orders-{number}": b"payload %d" % number for number in range(500)}
+    )
+    await store.close()
 
 
 async def test_every_kind_of_write_is_kept_in_the_order_it_was_asked_for(tmp_path: Path) -> None:
-    keeper = await Keeper.open(tmp_path)
-    await keeper.set_identity("a", 17)
-    await keeper.set_peers(iter(PEERS))
-    await keeper.put("orders-0", b"first")
-    await keeper.put("orders-0", b"second")
-    await keeper.put("orders-1", b"short-lived")
-    await keeper.drop("orders-1")
-    await keeper.close()
-    assert reopened(tmp_path) == Saved(name="a", generation=17, peers=PEERS, instances={"orders-0": b"second"})
+    store = await AsyncStateStore.open(tmp_path)
+    await store.set_identity("a", 17)
+    await store.set_peers(iter(PEERS))
+    await store.put("orders-0", b"first")
+    await store.put("orders-0", b"second")
+    await store.put("orders-1", b"short-lived")
+    await store.drop("orders-1")
+    await store.close()
+    assert reopened(tmp_path) == SavedState(name="a", generation=17, peers=PEERS, instances={"orders-0": b"second"})
 
 
 async def test_on_a_full_disk_every_writer_of_the_commit_is_told_and_the_store_goes_on(tmp_path: Path) -> None:
-    keeper = await Keeper.open(tmp_path)
+    store = await AsyncStateStore.open(tmp_path)
     refused: list[str] = []
 
     async def put(number: int) -> None:
         try:
-            await keeper.put(f"orders-{number}", bytes(10_000))
+            await store.put(f"orders-{number}", bytes(10_000))
         except StorageError as error:
             refused.append(str(error))
 
-    keeper._store._connection.execute("PRAGMA max_page_count = 10")
+    store._store._connection.execute("PRAGMA max_page_count = 10")
     async with trio.open_nursery() as nursery:
         for number in range(20):
             nursery.start_soon(put, number)
     assert len(refused) == 20
     assert all(sentence.endswith("database or disk is full: free some space on its disk") for sentence in refused)
-    keeper._store._connection.execute("PRAGMA max_page_count = 1000")
+    store._store._connection.execute("PRAGMA max_page_count = 1000")
     await put(20)
-    assert list((await keeper.load()).instances) == ["orders-20"]
-    await keeper.close()
+    assert list((await store.load()).instances) == ["orders-20"]
+    await store.close()
 
 
 async def test_a_writer_that_is_cancelled_leaves_the_others_their_commit(tmp_path: Path) -> None:
-    keeper = await Keeper.open(tmp_path)
-    async with trio.open_nursery() as nursery, keeper._turn:
+    store = await AsyncStateStore.open(tmp_path)
+    async with trio.open_nursery() as nursery, store._turn:
         with trio.move_on_after(0):
-            await keeper.put("orders-0", b"cancelled while it waits")
-        nursery.start_soon(keeper.put, "orders-1", b"payload")
+            await store.put("orders-0", b"cancelled while it waits")
+        nursery.start_soon(store.put, "orders-1", b"payload")
         await trio.testing.wait_all_tasks_blocked()
-    assert (await keeper.load()).instances["orders-1"] == b"payload"
-    await keeper.close()
+    assert (await store.load()).instances["orders-1"] == b"payload"
+    await store.close()
 
 
 async def test_closing_waits_for_the_writes_and_cannot_be_cancelled(tmp_path: Path) -> None:
-    keeper = await Keeper.open(tmp_path)
+    store = await AsyncStateStore.open(tmp_path)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(keeper.put, "orders-0", b"payload")
+        nursery.start_soon(store.put, "orders-0", b"payload")
         await trio.testing.wait_all_tasks_blocked()
         with trio.CancelScope() as scope:
             scope.cancel()
-            await keeper.close()
-    assert reopened(tmp_path) == Saved(instances={"orders-0": b"payload"})
+            await store.close()
+    assert reopened(tmp_path) == SavedState(instances={"orders-0": b"payload"})
     with pytest.raises(StorageError):
-        await keeper.put("orders-1", b"too late")
+        await store.put("orders-1", b"too late")
 
 
 # Sudden death
@@ -500,23 +502,23 @@ async def test_closing_waits_for_the_writes_and_cannot_be_cancelled(tmp_path: Pa
 REGISTER_FOREVER = """
 import os, sys, trio
 from pathlib import Path
-from gossipreg.runtime.persistence import Keeper
+from gossipreg.runtime.state_store import AsyncStateStore
 
-async def register(keeper, task):
+async def register(store, task):
     for turn in range(1_000_000):
         instance_id = f"{sys.argv[2]}-{task}-{turn}"
-        await keeper.put(instance_id, instance_id.encode() * 20)
+        await store.put(instance_id, instance_id.encode() * 20)
         os.write(1, f"+{instance_id}\\n".encode())
         if turn % 5 == task:
             os.write(1, f"?{instance_id}\\n".encode())
-            await keeper.drop(instance_id)
+            await store.drop(instance_id)
             os.write(1, f"-{instance_id}\\n".encode())
 
 async def main():
-    keeper = await Keeper.open(Path(sys.argv[1]))
+    store = await AsyncStateStore.open(Path(sys.argv[1]))
     async with trio.open_nursery() as nursery:
         for task in range(4):
-            nursery.start_soon(register, keeper, task)
+            nursery.start_soon(register, store, task)
 
 trio.run(main)
 """

@@ -9,7 +9,7 @@ from gossipreg.model import Address, SocketFile
 from gossipreg.targets import is_loopback
 
 
-def of_gossip(bound: Address) -> str | None:
+def gossip_warning(bound: Address) -> str | None:
     """Of gossip in clear."""
     return _beyond(
         bound,
@@ -18,7 +18,7 @@ def of_gossip(bound: Address) -> str | None:
     )
 
 
-def of_http(bound: Address | SocketFile, *, asks_tokens: bool) -> str | None:
+def http_warning(bound: Address | SocketFile, *, asks_tokens: bool) -> str | None:
     """Of the HTTP API, which never speaks TLS itself."""
     if asks_tokens:
         return _beyond(
@@ -33,7 +33,7 @@ def of_http(bound: Address | SocketFile, *, asks_tokens: bool) -> str | None:
     )
 
 
-def of_dns(bound: Address) -> str | None:
+def dns_warning(bound: Address) -> str | None:
     """Of DNS, which knows no tokens."""
     return _beyond(
         bound,
@@ -42,7 +42,7 @@ def of_dns(bound: Address) -> str | None:
     )
 
 
-def of_balancer(bound: Address, service: str) -> str | None:
+def balancer_warning(bound: Address, service: str) -> str | None:
     """Of a port that leads to a service."""
     return _beyond(
         bound,
@@ -51,7 +51,7 @@ def of_balancer(bound: Address, service: str) -> str | None:
     )
 
 
-def of_metrics(bound: Address) -> str | None:
+def metrics_warning(bound: Address) -> str | None:
     """Of a port for Prometheus, which asks for no token."""
     return _beyond(
         bound,
@@ -60,7 +60,7 @@ def of_metrics(bound: Address) -> str | None:
     )
 
 
-def of_sent_token(agent: Address | SocketFile) -> str | None:
+def token_warning(agent: Address | SocketFile) -> str | None:
     """Of a token that is sent to an agent."""
     return _beyond(
         agent,

@@ -10,7 +10,7 @@ import pytest
 from gossipreg.check import Check
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import CheckState, Finding
-from gossipreg.runtime.checks.kept import TtlState, UnusableState, pack, unpack
+from gossipreg.runtime.checks.ttl_state import TtlState, UnusableTtlState, pack, unpack
 
 NOW = 1_000.0  # on the steady clock before the restart
 EPOCH = 1_700_000_000.0  # what the wall clock shows then, less the steady one
@@ -119,11 +119,11 @@ KEPT = msgpack.unpackb(pack([beaten()], EPOCH))
     ],
 )
 def test_what_cannot_be_read_is_told(said: Any) -> None:
-    with pytest.raises(UnusableState):
+    with pytest.raises(UnusableTtlState):
         unpack(msgpack.packb(said), [CHECK], BORN, EPOCH)
 
 
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\x81\xa3ttl"])
 def test_neither_can_what_is_cut(body: bytes) -> None:
-    with pytest.raises(UnusableState):
+    with pytest.raises(UnusableTtlState):
         unpack(body, [CHECK], BORN, EPOCH)

@@ -17,7 +17,7 @@ from gossipreg import Config, Instance, NodeInfo, open_node
 from gossipreg.doors.http import serve_http
 from gossipreg.embed import threads
 from gossipreg.model import Address
-from gossipreg.runtime.last_known import _write
+from gossipreg.runtime.snapshot_file import _write
 from tests.embed.seeing import config
 
 ORDERS = Instance(id="o1", service="orders", host="10.0.0.1", port=80, owner="gus")

@@ -18,7 +18,7 @@ Entry = tuple[Literal["service", "member", "policy", "term", "check", "node"], s
 
 
 @attrs.define(eq=False, repr=False)
-class Changes:
+class ChangeLog:
     """A running list of what changed, with a bell for all of it and one for each thing that somebody waits for.
 
     A watcher holds nothing here: no queue that could fill, nothing to give back when it goes away. It remembers how

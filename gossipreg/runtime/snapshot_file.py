@@ -32,11 +32,11 @@ from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpac
 from gossipreg.protocol.registry.roles import fenced
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, message_of, pack
-from gossipreg.runtime.containment import contained
 from gossipreg.runtime.files import MAKE, read_file
+from gossipreg.runtime.supervision import run_contained
 
 if TYPE_CHECKING:
-    from gossipreg.runtime.life import Life
+    from gossipreg.runtime.lifecycle import NodeLifecycle
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ Services = Mapping[str, tuple[Instance, ...]]
 
 
 @attrs.frozen
-class Known:
+class SnapshotContent:
     """What a file said: who could be called, marked stale, and since when that is not certain any more."""
 
     services: Services
@@ -73,12 +73,12 @@ class Known:
 
 
 @attrs.define(eq=False, repr=False)
-class LastKnown:
+class SnapshotFile:
     """The snapshot of one node."""
 
     path: Path
     cluster: str
-    _known: Known | None = None
+    _content: SnapshotContent | None = None
     _kept: Services = attrs.field(init=False, factory=dict)  # what is in the file that this node wrote
     _kept_terms: tuple[TermRegister, ...] = attrs.field(init=False, default=())
     _kept_at: float = attrs.field(init=False, default=-float("inf"))
@@ -89,59 +89,59 @@ class LastKnown:
         """Read the file, if there is one. Raises ``StorageError`` if it cannot be read or its directory is missing."""
         return cls(path, cluster, await trio.to_thread.run_sync(_read, path, cluster, time.time()))
 
-    def begin(self, life: Life) -> None:
+    def begin(self, lifecycle: NodeLifecycle) -> None:
         """Have ``life``, which knows nothing yet, answer what the file said."""
-        known, self._known = self._known, None
-        if known is None:
+        content, self._content = self._content, None
+        if content is None:
             return
-        life.driver.say(life.engine.recall((), trio.current_time(), terms=known.terms))
-        others = {name: _without(instances, life.name) for name, instances in known.services.items()}
-        highest = life.engine.knowledge.terms.claimed
+        lifecycle.driver.say(lifecycle.engine.recall((), trio.current_time(), terms=content.terms))
+        others = {name: _without(instances, lifecycle.name) for name, instances in content.services.items()}
+        highest = lifecycle.engine.knowledge.terms.claimed
         services = {name: fenced(instances, term=highest(name)) for name, instances in others.items() if instances}
         if services:
-            life.engine.view.recall(services)
-            age = max(0.0, time.time() - known.written)
+            lifecycle.engine.view.recall(services)
+            age = max(0.0, time.time() - content.written)
             log.warning(
                 "until a member is reached, %s is answered from: services %d, age %s",
                 self.path,
                 len(services),
                 _span(age),
             )
-            end = functools.partial(self._end, life, max(0.0, AGE_SECONDS_MAX - age))
-            life.driver.nursery.start_soon(contained, life.counters, "the end of the snapshot", end)
+            end = functools.partial(self._end, lifecycle, max(0.0, AGE_SECONDS_MAX - age))
+            lifecycle.driver.nursery.start_soon(run_contained, lifecycle.counters, "the end of the snapshot", end)
 
-    async def _end(self, life: Life, seconds: float) -> None:
+    async def _end(self, lifecycle: NodeLifecycle, seconds: float) -> None:
         """Tell when the file is not answered from any more: a member was reached, or it has become too old."""
         with trio.move_on_after(seconds) as in_time:
-            await _changes_until(life, lambda: not life.engine.view.recalled)
+            await _changes_until(lifecycle, lambda: not lifecycle.engine.view.recalled)
         if in_time.cancelled_caught:
-            life.driver.say(life.engine.forget_recalled())
+            lifecycle.driver.say(lifecycle.engine.forget_recalled())
             log.warning("%s is not answered from any more: it is %s old", self.path, _span(AGE_SECONDS_MAX))
-        elif not life.is_closed:
+        elif not lifecycle.is_closed:
             log.info("a member was reached: %s is not answered from any more", self.path)
 
-    async def keep(self, life: Life) -> None:
+    async def keep(self, lifecycle: NodeLifecycle) -> None:
         """Write what can be called whenever it has changed, until cancelled; and once more then."""
         try:
-            while not life.changes.closed:
-                position = life.changes.position
-                await trio.sleep(WRITE_SECONDS if await self._note(life) else _LOOK_SECONDS)
+            while not lifecycle.change_log.closed:
+                position = lifecycle.change_log.position
+                await trio.sleep(WRITE_SECONDS if await self._note(lifecycle) else _LOOK_SECONDS)
                 with trio.move_on_after(RENEW_SECONDS):
-                    await life.changes.wait(position)
+                    await lifecycle.change_log.wait(position)
         finally:
             with trio.CancelScope(shield=True):
-                await self._note(life)
+                await self._note(lifecycle)
 
-    async def _note(self, life: Life) -> bool:
+    async def _note(self, lifecycle: NodeLifecycle) -> bool:
         """Write the file if it is due; whether it was."""
-        engine, now = life.engine, trio.current_time()
+        engine, now = lifecycle.engine, trio.current_time()
         if engine.view.recalled or not engine.members.present or engine.is_isolated(now):
             return False  # what is seen now is less than there is
-        services, terms = _callable(life), tuple(engine.knowledge.terms)
+        services, terms = _callable(lifecycle), tuple(engine.knowledge.terms)
         if (services, terms) == (self._kept, self._kept_terms) and now - self._kept_at < RENEW_SECONDS:
             return False
         try:
-            await trio.to_thread.run_sync(_write, self.path, self.cluster, life.name, services, terms)
+            await trio.to_thread.run_sync(_write, self.path, self.cluster, lifecycle.name, services, terms)
         except OSError as error:  # a full disk must not stop a node that serves
             if not self._failing:
                 log.warning("the snapshot %s is not written: %s", self.path, error.strerror)
@@ -151,18 +151,18 @@ class LastKnown:
         return True
 
 
-async def _changes_until(life: Life, condition: Callable[[], bool]) -> None:
-    while not condition() and not life.changes.closed:
-        await life.changes.wait(life.changes.position)
+async def _changes_until(lifecycle: NodeLifecycle, condition: Callable[[], bool]) -> None:
+    while not condition() and not lifecycle.change_log.closed:
+        await lifecycle.change_log.wait(lifecycle.change_log.position)
 
 
-def _callable(life: Life) -> dict[str, tuple[Instance, ...]]:
+def _callable(lifecycle: NodeLifecycle) -> dict[str, tuple[Instance, ...]]:
     """What could be called of others, by service: this node's own it offers again by itself."""
     found = {}
-    for name, view in sorted(life.engine.view.services.items()):
+    for name, view in sorted(lifecycle.engine.view.services.items()):
         lost = view.lost
         instances = lost.instances if lost is not None and lost.share < _PANIC else view.healthy
-        if others := _without(instances, life.name):
+        if others := _without(instances, lifecycle.name):
             found[name] = others
     return found
 
@@ -213,7 +213,7 @@ def _as_claimed(instance: Instance) -> Instance:
     return attrs.evolve(instance, role=PRIMARY) if instance.role == FENCED else instance
 
 
-def _read(path: Path, cluster: str, now: float) -> Known | None:
+def _read(path: Path, cluster: str, now: float) -> SnapshotContent | None:
     """What the file says, if it is of use. Raises ``StorageError``."""
     try:
         read = read_file(path, limits.SNAPSHOT_BYTES_MAX)
@@ -229,21 +229,21 @@ def _read(path: Path, cluster: str, now: float) -> Known | None:
         remedy = "make it a file that this user can read and write, or name another"
         raise StorageError(f"snapshot: cannot read {path}: {error.strerror}: {remedy}") from None
     try:
-        known = _unpacked(read.content, cluster)
+        content = _unpacked(read.content, cluster)
     except _Unusable as flaw:
         _set_aside(path, str(flaw))
         return None
-    if now - known.written > AGE_SECONDS_MAX:
-        log.info("the snapshot %s is not used: it is %s old", path, _span(now - known.written))
+    if now - content.written > AGE_SECONDS_MAX:
+        log.info("the snapshot %s is not used: it is %s old", path, _span(now - content.written))
         return None
-    return known
+    return content
 
 
 class _Unusable(Exception):
     """What is wrong with a file."""
 
 
-def _unpacked(data: bytes, cluster: str) -> Known:
+def _unpacked(data: bytes, cluster: str) -> SnapshotContent:
     body = data[len(_MAGIC) + _DIGEST_BYTES :]
     if not data.startswith(_MAGIC):
         raise _Unusable("it is no snapshot, or of another version")
@@ -254,8 +254,8 @@ def _unpacked(data: bytes, cluster: str) -> Known:
         if said["cluster"] != cluster:
             raise _Unusable(f"it is of the cluster {said['cluster']!r}")
         services = {name: _instances(rows) for name, rows in said["services"].items()}
-        known = {name: instances for name, instances in services.items() if instances}
-        return Known(known, float(said["written"]), _registers(said.get("terms", []), known))
+        content = {name: instances for name, instances in services.items() if instances}
+        return SnapshotContent(content, float(said["written"]), _registers(said.get("terms", []), content))
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
         raise _Unusable("it is of another version") from None
 

@@ -24,26 +24,26 @@ from gossipreg.protocol.registry.credentials import NONCE_BYTES, Keyring
 from gossipreg.protocol.registry.policies import Word
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, message_of, pack
-from gossipreg.runtime.changes import Changes
-from gossipreg.runtime.checks.kept import UnusableState, unpack
-from gossipreg.runtime.checks.kept import pack as pack_checks
+from gossipreg.runtime.advertised_address import AdvertisedAddress
+from gossipreg.runtime.change_log import ChangeLog
+from gossipreg.runtime.checks.allowed_targets import AllowedTargets
 from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.checks.probing import probe
-from gossipreg.runtime.checks.reach import Reach
-from gossipreg.runtime.containment import contained, note
+from gossipreg.runtime.checks.ttl_state import UnusableTtlState, unpack
+from gossipreg.runtime.checks.ttl_state import pack as pack_checks
 from gossipreg.runtime.driver import Driver
-from gossipreg.runtime.offers import Offer
-from gossipreg.runtime.own_address import OwnAddress
-from gossipreg.runtime.saved import CHECKS, INSTANCE, POLICY, TERM, Place, Saved
+from gossipreg.runtime.registrations import Registration
+from gossipreg.runtime.saved_state import CHECKS, INSTANCE, POLICY, TERM, Place, SavedState
+from gossipreg.runtime.supervision import log_bug, run_contained
 from gossipreg.targets import CheckRules
 
 if TYPE_CHECKING:
-    from gossipreg.runtime.persistence import Keeper
+    from gossipreg.runtime.state_store import AsyncStateStore
 
 log = logging.getLogger(__name__)
 
 #: Peers that are remembered over a restart; any one of them leads to all.
-_PEERS_KEPT = 64
+_PEERS_MAX = 64
 
 #: Time between looks at whether the remembered peers are still right (seconds).
 _PEERS_INTERVAL = 5.0
@@ -57,32 +57,38 @@ _INDEXES_AHEAD = 1_000_000
 
 
 @attrs.define(eq=False, repr=False)
-class Life:
+class NodeLifecycle:
     """An engine with its driver, from opening to closing."""
 
     cluster: str
     engine: Engine
     driver: Driver
-    changes: Changes
+    change_log: ChangeLog
     counters: Counter[str]
-    keeper: Keeper | None
+    store: AsyncStateStore | None
     command_checks: str  # see `Config`
     check_rules: CheckRules
     keyring: Keyring
     failure: GossipregError | None = None
     leaving: bool = attrs.field(init=False, default=False)  # it drains in order to leave, or has left
     drained: str | None = attrs.field(init=False, default=None)  # why it was told to ask for no new work, if it was
-    offers: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what was registered here, by id
-    _awaited: dict[str, Offer] = attrs.field(init=False, factory=dict)  # what files defined before the restart
+    registrations: dict[str, Registration] = attrs.field(init=False, factory=dict)  # what was registered here, by id
+    _undefined_yet: dict[str, Registration] = attrs.field(
+        init=False, factory=dict
+    )  # what files defined before the restart
     monitor: Monitor = attrs.field(init=False)
-    own_address: OwnAddress | None = attrs.field(init=False, default=None)
+    advertised_address: AdvertisedAddress | None = attrs.field(init=False, default=None)
     warnings: dict[str, None] = attrs.field(init=False, factory=dict)  # of how it is set up
-    _notes_behind: bool = attrs.field(init=False, default=False)  # something of policies or terms may not be on disk
-    _index_noted: int = attrs.field(init=False, default=0)  # on disk; below 0 when that failed
+    _policies_unsaved: bool = attrs.field(
+        init=False, default=False
+    )  # something of policies or terms may not be on disk
+    _stored_index: int = attrs.field(init=False, default=0)  # on disk; below 0 when that failed
     _leaving: trio.Lock = attrs.field(factory=trio.Lock)
-    _claiming: dict[str, list[int]] = attrs.field(init=False, factory=dict)  # terms that are being written, by service
-    _turns: dict[str, trio.Lock] = attrs.field(init=False, factory=dict)  # instances that are being changed, by id
-    _policies_turn: trio.Lock = attrs.field(factory=trio.Lock)  # what is held of policies, and what is on disk
+    _pending_terms: dict[str, list[int]] = attrs.field(
+        init=False, factory=dict
+    )  # terms that are being written, by service
+    _locks: dict[str, trio.Lock] = attrs.field(init=False, factory=dict)  # instances that are being changed, by id
+    _policies_lock: trio.Lock = attrs.field(factory=trio.Lock)  # what is held of policies, and what is on disk
     _closed: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
@@ -91,9 +97,9 @@ class Life:
         )
 
     async def _probe(self, id: str, check: Check) -> Finding | None:
-        offer = self.offers.get(id)
-        own = () if offer is None else self._own_hosts(offer.instance)
-        return await probe(check, commands=self.command_checks != "off", reach=Reach(self.check_rules, own))
+        registration = self.registrations.get(id)
+        own = () if registration is None else self._own_hosts(registration.instance)
+        return await probe(check, commands=self.command_checks != "off", allowed=AllowedTargets(self.check_rules, own))
 
     def _own_hosts(self, instance: Instance) -> tuple[str, ...]:
         """The hosts that are its own for an instance: where it is, and where this node is."""
@@ -112,28 +118,30 @@ class Life:
 
     # What it offers
 
-    async def register(self, offer: Offer) -> Instance:
+    async def register(self, registration: Registration) -> Instance:
         """Offer an instance; with a data directory it is on disk when this returns. The instance as it stands.
 
         If one of its id is in maintenance, it stays so.
         """
-        async with self._turn(offer.instance.id):
-            before = self._before(offer.instance.id)
-            return await self._register(attrs.evolve(offer, maintenance=None if before is None else before.maintenance))
+        async with self._exclusively(registration.instance.id):
+            before = self._previous(registration.instance.id)
+            return await self._register(
+                attrs.evolve(registration, maintenance=None if before is None else before.maintenance)
+            )
 
-    async def change(self, id: str, change: Callable[[Offer], Offer]) -> Instance:
+    async def change(self, id: str, change: Callable[[Registration], Registration]) -> Instance:
         """Register anew what ``change`` makes of what is registered under that id. Raises ``UnknownInstance``."""
-        async with self._turn(id):
-            return await self._register(change(self.offer_of(id)))
+        async with self._exclusively(id):
+            return await self._register(change(self.registration_of(id)))
 
     @asynccontextmanager
-    async def _turn(self, id: str) -> AsyncIterator[None]:
+    async def _exclusively(self, id: str) -> AsyncIterator[None]:
         """Change one instance at a time: while a change is being written to disk, the next one of that id waits.
 
         Otherwise a change that was read before the wait would undo one that was acknowledged during it.
         """
         self.check_open()
-        turn = self._turns.setdefault(id, trio.Lock())
+        turn = self._locks.setdefault(id, trio.Lock())
         try:
             turn.acquire_nowait()  # nearly always: without a turn of the event loop
         except trio.WouldBlock:
@@ -144,68 +152,72 @@ class Life:
         finally:
             turn.release()
             if not turn.locked():
-                self._turns.pop(id, None)
+                self._locks.pop(id, None)
 
-    async def _register(self, offer: Offer) -> Instance:
+    async def _register(self, registration: Registration) -> Instance:
         """What `register` does, in its turn."""
-        offer = self._sealed(offer)
-        offer.check_room()
-        id_ = offer.instance.id
-        self.monitor.make_room(id_, offer.checks)
-        before = self.offers.get(id_)
-        self._check_targets(offer, () if before is None else before.checks)
-        if self.keeper is not None and (raised := self._raised_by(offer)) is not None:
-            await self._store_and_offer(offer, raised, self.keeper)
-            return self.shown(offer.instance)
-        self._offer(offer)
-        if self.keeper is not None:
-            with self._undoing(id_, before):
-                await self.keeper.put(id_, offer.packed(), term=self._term_of(offer))
-        return self.shown(offer.instance)
+        registration = self._with_sealed_credentials(registration)
+        registration.check_room()
+        id_ = registration.instance.id
+        self.monitor.make_room(id_, registration.checks)
+        before = self.registrations.get(id_)
+        self._check_targets(registration, () if before is None else before.checks)
+        if self.store is not None and (raised := self._raised_by(registration)) is not None:
+            await self._store_and_announce(registration, raised, self.store)
+            return self.shown(registration.instance)
+        self._announce(registration)
+        if self.store is not None:
+            with self._rollback_on_error(id_, before):
+                await self.store.put(id_, registration.packed(), term=self._term_of(registration))
+        return self.shown(registration.instance)
 
-    def _check_targets(self, offer: Offer, before: Sequence[Check]) -> None:
+    def _check_targets(self, registration: Registration, before: Sequence[Check]) -> None:
         """Raise ``InvalidInstance`` for a new check that this node would not run; those ``before`` go on as they do."""
-        own = self._own_hosts(offer.instance)
-        for place, check in enumerate(offer.checks):
+        own = self._own_hosts(registration.instance)
+        for place, check in enumerate(registration.checks):
             flaw = None if check in before else check.flaw(self.check_rules, own)
             if flaw is not None:
                 raise InvalidInstance(f"checks[{place}].{flaw[0]}: {flaw[1]}")
 
-    def _raised_by(self, offer: Offer) -> TermRegister | None:
+    def _raised_by(self, registration: Registration) -> TermRegister | None:
         """The term register of the offer's service once the offer is made, if that raises it."""
-        instance = offer.instance
+        instance = registration.instance
         register = self.engine.knowledge.terms.get(instance.service) or TermRegister(instance.service)
         raised = register.raised(instance) if instance.term else register
         return None if raised == register else raised
 
-    async def _store_and_offer(self, offer: Offer, raised: TermRegister, keeper: Keeper) -> None:
+    async def _store_and_announce(
+        self, registration: Registration, raised: TermRegister, store: AsyncStateStore
+    ) -> None:
         """Make an offer once it is on disk: a term that everybody has heard of cannot be taken back."""
-        self.engine.check_registration(offer.instance)
-        claiming = self._claiming.setdefault(raised.service, [])
-        claiming.append(offer.instance.term)
+        self.engine.check_registration(registration.instance)
+        claiming = self._pending_terms.setdefault(raised.service, [])
+        claiming.append(registration.instance.term)
         try:
             with trio.CancelScope(shield=True):  # as with a policy
-                async with self._policies_turn:
-                    await keeper.put(offer.instance.id, offer.packed(), term=(raised.service, pack(raised)))
+                async with self._policies_lock:
+                    await store.put(
+                        registration.instance.id, registration.packed(), term=(raised.service, pack(raised))
+                    )
                     self.check_open()
-                    self._offer(offer)
+                    self._announce(registration)
         finally:
-            claiming.remove(offer.instance.term)
+            claiming.remove(registration.instance.term)
             if not claiming:
-                self._claiming.pop(raised.service, None)
+                self._pending_terms.pop(raised.service, None)
 
     def next_term(self, service: str) -> int:
         """A term above all that are known here, those included that are just being written. Raises ``NotJoined``."""
-        return max([self.engine.next_term(service), *(term + 1 for term in self._claiming.get(service, ()))])
+        return max([self.engine.next_term(service), *(term + 1 for term in self._pending_terms.get(service, ()))])
 
-    def _term_of(self, offer: Offer | None) -> tuple[str, bytes] | None:
+    def _term_of(self, registration: Registration | None) -> tuple[str, bytes] | None:
         """The term register that is to be on disk along with a change of ``offer``, if it states a term.
 
         Noted later it could be lost in a crash, while the instance is gone from the disk: the term would be given anew.
         """
-        if offer is None or not offer.instance.term:
+        if registration is None or not registration.instance.term:
             return None
-        register = self.engine.knowledge.terms.get(offer.instance.service)
+        register = self.engine.knowledge.terms.get(registration.instance.service)
         return None if register is None else (register.service, pack(register))
 
     def shown(self, instance: Instance) -> Instance:
@@ -216,24 +228,24 @@ class Life:
 
     async def deregister(self, id: str) -> None:
         """Withdraw an instance; with a data directory it is off the disk when this returns."""
-        async with self._turn(id):
+        async with self._exclusively(id):
             await self._deregister(id)
 
     async def _deregister(self, id: str) -> None:
-        before = self.offers.get(id)
+        before = self.registrations.get(id)
         self.driver.say(self.engine.deregister(id, trio.current_time()))
-        if self.keeper is not None:
-            with self._undoing(id, before):
-                await self.keeper.drop(id, term=self._term_of(before))
-        self.offers.pop(id, None)
+        if self.store is not None:
+            with self._rollback_on_error(id, before):
+                await self.store.drop(id, term=self._term_of(before))
+        self.registrations.pop(id, None)
         self.monitor.drop(id)
 
-    async def define(self, offers: Iterable[Offer]) -> dict[str, GossipregError]:
+    async def define(self, registrations: Iterable[Registration]) -> dict[str, GossipregError]:
         """Offer just these of all that files define, and leave alone what was registered otherwise.
 
         What stands as it is wanted is not touched. Returns what went wrong, by id: there, all stays as it was.
         """
-        wanted = {offer.instance.id: offer for offer in offers}
+        wanted = {registration.instance.id: registration for registration in registrations}
         failed: dict[str, GossipregError] = {}
 
         async def attempt(id: str, act: Callable[[], Awaitable[object]]) -> None:
@@ -246,80 +258,84 @@ class Life:
             for id_, said in wanted.items():
                 nursery.start_soon(attempt, id_, partial(self._define, said))
         async with trio.open_nursery() as nursery:
-            for id_ in [id_ for id_, offer in self.offers.items() if offer.defined and id_ not in wanted]:
+            for id_ in [
+                id_ for id_, registration in self.registrations.items() if registration.defined and id_ not in wanted
+            ]:
                 nursery.start_soon(attempt, id_, partial(self.deregister, id_))
-            for id_ in self._awaited.keys() - wanted:
-                nursery.start_soon(attempt, id_, partial(self._drop_awaited, id_))
-        for id_ in self._awaited.keys() - failed:
+            for id_ in self._undefined_yet.keys() - wanted:
+                nursery.start_soon(attempt, id_, partial(self._drop_undefined, id_))
+        for id_ in self._undefined_yet.keys() - failed:
             self.monitor.forget_recalled(id_)
-        self._awaited = {id_: offer for id_, offer in self._awaited.items() if id_ in failed}
+        self._undefined_yet = {id_: registration for id_, registration in self._undefined_yet.items() if id_ in failed}
         return failed
 
-    async def _define(self, said: Offer) -> None:
+    async def _define(self, said: Registration) -> None:
         id_ = said.instance.id
-        async with self._turn(id_):
-            before = self._before(id_)
+        async with self._exclusively(id_):
+            before = self._previous(id_)
             maintenance = None if before is None else before.maintenance
-            offer = attrs.evolve(self._sealed(said), maintenance=maintenance, defined=True)
-            if offer != self.offers.get(id_):
-                await self._register(offer)
+            registration = attrs.evolve(self._with_sealed_credentials(said), maintenance=maintenance, defined=True)
+            if registration != self.registrations.get(id_):
+                await self._register(registration)
 
-    async def _drop_awaited(self, id: str) -> None:
+    async def _drop_undefined(self, id: str) -> None:
         """Take off the disk what files defined before the restart, and do no more, unless it was registered since."""
-        async with self._turn(id):
-            if id in self._awaited and self.keeper is not None:
-                await self.keeper.drop(id)
+        async with self._exclusively(id):
+            if id in self._undefined_yet and self.store is not None:
+                await self.store.drop(id)
 
-    def _before(self, id: str) -> Offer | None:
+    def _previous(self, id: str) -> Registration | None:
         """What was last offered under that id, in this life or the one before."""
-        return self.offers.get(id) or self._awaited.get(id)
+        return self.registrations.get(id) or self._undefined_yet.get(id)
 
-    def _sealed(self, offer: Offer) -> Offer:
+    def _with_sealed_credentials(self, registration: Registration) -> Registration:
         """The offer with its credentials in its instance, where nobody can read them who lacks the key."""
-        if not offer.credentials:
-            return offer
-        offer.instance.check()
-        before = self._before(offer.instance.id)
+        if not registration.credentials:
+            return registration
+        registration.instance.check()
+        before = self._previous(registration.instance.id)
         held = b"" if before is None else before.instance.sealed
-        sealed = self.keyring.seal(offer.credentials, offer.instance, os.urandom(NONCE_BYTES), held)
-        return attrs.evolve(offer, instance=attrs.evolve(offer.instance, sealed=sealed), credentials={})
+        sealed = self.keyring.seal(registration.credentials, registration.instance, os.urandom(NONCE_BYTES), held)
+        return attrs.evolve(registration, instance=attrs.evolve(registration.instance, sealed=sealed), credentials={})
 
-    def offer_of(self, id: str) -> Offer:
+    def registration_of(self, id: str) -> Registration:
         """What was registered here under that id. Raises ``UnknownInstance``."""
         self.check_open()
-        offer = self.offers.get(id)
-        if offer is None or self.engine.own(id) is None:
+        registration = self.registrations.get(id)
+        if registration is None or self.engine.own(id) is None:
             raise self.engine.unknown_instance(id)
-        return offer
+        return registration
 
-    def _offer(self, offer: Offer) -> None:
+    def _announce(self, registration: Registration) -> None:
         """Say it, unless it is as it was, and check it from now on. If the engine will not have it nothing changes."""
-        stands = self._standing(offer)
-        if stands != self.engine.own(offer.instance.id):
+        stands = self._with_health(registration)
+        if stands != self.engine.own(registration.instance.id):
             self.driver.say(self.engine.register(stands, trio.current_time()))
-        self.offers[offer.instance.id] = offer
-        self._awaited.pop(offer.instance.id, None)
-        self.monitor.put(offer.instance.id, offer.checks)
+        self.registrations[registration.instance.id] = registration
+        self._undefined_yet.pop(registration.instance.id, None)
+        self.monitor.put(registration.instance.id, registration.checks)
 
-    def _standing(self, offer: Offer) -> Instance:
+    def _with_health(self, registration: Registration) -> Instance:
         """The instance with the health that its checks give it."""
-        health, reason = self.monitor.standing(offer.instance.id, offer.checks, offer.maintenance)
-        return attrs.evolve(offer.instance, health=health, reason=reason)
+        health, reason = self.monitor.standing(registration.instance.id, registration.checks, registration.maintenance)
+        return attrs.evolve(registration.instance, health=health, reason=reason)
 
     def _checked(self, id: str) -> None:
         """A check of one of our instances has changed: tell everybody, if that changes the instance."""
         said = self.engine.own(id)
         if said is not None and not self.engine.identity.left:
-            stands = self._standing(self.offers[id])
+            stands = self._with_health(self.registrations[id])
             if stands != said:
                 self.driver.say(self.engine.register(stands, trio.current_time()))
 
     def _flapped(self, id: str, check: str) -> None:
-        self.changes.write([("check", f"{id} {check}")])
+        self.change_log.write([("check", f"{id} {check}")])
 
     def _expired(self, id: str, check: str) -> None:
         log.warning("instance %s is deregistered: its check %s was critical for too long", id, check)
-        self.driver.nursery.start_soon(contained, self.counters, f"the withdrawal of {id}", partial(self._withdraw, id))
+        self.driver.nursery.start_soon(
+            run_contained, self.counters, f"the withdrawal of {id}", partial(self._withdraw, id)
+        )
 
     async def _withdraw(self, id: str) -> None:
         try:
@@ -330,7 +346,7 @@ class Life:
             pass  # somebody else was quicker
 
     @contextmanager
-    def _undoing(self, id: str, before: Offer | None) -> Iterator[None]:
+    def _rollback_on_error(self, id: str, before: Registration | None) -> Iterator[None]:
         """What could not be stored did not happen."""
         try:
             yield
@@ -338,16 +354,16 @@ class Life:
             if not self.is_closed:
                 now = trio.current_time()
                 if before is not None:
-                    self._offer(before)
+                    self._announce(before)
                 elif self.engine.own(id) is not None:
                     self.driver.say(self.engine.deregister(id, now))
-                    self.offers.pop(id, None)
+                    self.registrations.pop(id, None)
                     self.monitor.drop(id)
             raise
 
     # What it keeps
 
-    def restore(self, saved: Saved) -> list[Place]:
+    def restore(self, saved: SavedState) -> list[Place]:
         """Offer again what was registered before the restart; what files defined, only once they do so again.
 
         Returns the rows that cannot be used. Whatever a row holds, the agent starts without it.
@@ -358,7 +374,7 @@ class Life:
         words = []
         for key, body in saved.policies.items():
             try:
-                words.append(_word(key, body))
+                words.append(_unpack_policy(key, body))
             except Junk as flaw:
                 log.warning("policy %s on disk is not used: %s", key, flaw)
                 unusable.append((POLICY, key))
@@ -372,10 +388,10 @@ class Life:
         self.driver.say(self.engine.recall(words, trio.current_time(), terms=registers))
         for id_, body in saved.instances.items():
             try:
-                offer = Offer.unpack(body, id=id_, owner=self.name)
-                if id_ in saved.checks and not self._recall_checks(offer, saved.checks[id_]):
+                registration = Registration.unpack(body, id=id_, owner=self.name)
+                if id_ in saved.checks and not self._recall_checks(registration, saved.checks[id_]):
                     unusable.append((CHECKS, id_))
-                self._offer_again(offer)
+                self._restore_registration(registration)
             except Exception as flaw:  # noqa: BLE001 - today's checks refuse it, or no version could ever read it
                 log.warning("instance %s is not offered again: %s", id_, str(flaw) or type(flaw).__name__)
                 unusable.append((INSTANCE, id_))
@@ -387,36 +403,42 @@ class Life:
             self._drain(saved.drained)
         return unusable
 
-    def _recall_checks(self, offer: Offer, body: bytes) -> bool:
+    def _recall_checks(self, registration: Registration, body: bytes) -> bool:
         """Have the offer's ttl checks go on as they stood; False if that cannot be read."""
-        id_, now = offer.instance.id, trio.current_time()
+        id_, now = registration.instance.id, trio.current_time()
         try:
-            self.monitor.recall(id_, unpack(body, offer.checks, now, time.time() - now))
-        except UnusableState as flaw:
+            self.monitor.recall(id_, unpack(body, registration.checks, now, time.time() - now))
+        except UnusableTtlState as flaw:
             log.warning("the ttl checks of instance %s begin anew: %s", id_, flaw)
             return False
         return True
 
-    def _offer_again(self, offer: Offer) -> None:
-        if offer.defined:
-            self._awaited[offer.instance.id] = offer
+    def _restore_registration(self, registration: Registration) -> None:
+        if registration.defined:
+            self._undefined_yet[registration.instance.id] = registration
         else:
-            self._offer(offer)
+            self._announce(registration)
 
     async def set_aside(self, unusable: Sequence[Place]) -> None:
         """Move rows that cannot be used out of the way, where they are kept."""
-        if self.keeper is None or not unusable:
+        if self.store is None or not unusable:
             return
         try:
-            await self.keeper.set_aside(unusable)
+            await self.store.set_aside(unusable)
         except StorageError as error:  # they stay where they are, and are told of again at the next start
             log.warning("what cannot be used is not set aside: %s", error)
 
     async def renew_credentials(self) -> None:
         """Seal anew what an earlier run sealed with a key that is being replaced."""
-        for id_ in list(self.offers):
-            offer = self.offers.get(id_)  # it may have been registered anew, or withdrawn, since this began
-            if offer is None or self.engine.own(id_) is None or not self.keyring.supersedes(offer.instance):
+        for id_ in list(self.registrations):
+            registration = self.registrations.get(
+                id_
+            )  # it may have been registered anew, or withdrawn, since this began
+            if (
+                registration is None
+                or self.engine.own(id_) is None
+                or not self.keyring.supersedes(registration.instance)
+            ):
                 continue
             try:
                 await self.change(id_, lambda each: attrs.evolve(each, credentials=self.keyring.open(each.instance)))
@@ -425,7 +447,7 @@ class Life:
             except GossipregError as error:
                 log.warning("the credentials of %s stay sealed as they were: %s", id_, error)
             except Exception as error:  # noqa: BLE001 - it is logged
-                note(self.counters, f"the renewal of the credentials of {id_}", error)
+                log_bug(self.counters, f"the renewal of the credentials of {id_}", error)
 
     async def set_policy(self, rule: Rule) -> None:
         """Have a rule obeyed everywhere; with a data directory it is on disk before anybody is told.
@@ -443,20 +465,20 @@ class Life:
     async def _say_word(self, word_at: Callable[[float], Word]) -> None:
         """Say a word about a policy once it is on disk: one that everybody has heard cannot be taken back."""
         with trio.CancelScope(shield=True):  # a word on disk that was never said would come into force at a restart
-            async with self._policies_turn:
+            async with self._policies_lock:
                 word = word_at(trio.current_time())
-                if self.keeper is not None:
-                    await self.keeper.put_policy(word.key, pack(word))
+                if self.store is not None:
+                    await self.store.put_policy(word.key, pack(word))
                 self.check_open()
                 self.driver.say(self.engine.say_word(word, trio.current_time()))
 
-    async def _note_policy(self, key: str) -> None:
+    async def _store_policy(self, key: str) -> None:
         word = self.engine.knowledge.policies.get(key)
-        assert self.keeper is not None, "without a disk nothing is noted"
+        assert self.store is not None, "without a disk nothing is noted"
         if word is None:
-            await self.keeper.drop_policy(key)
+            await self.store.drop_policy(key)
         else:
-            await self.keeper.put_policy(key, pack(word))
+            await self.store.put_policy(key, pack(word))
 
     async def reset_term(self, service: str) -> None:
         """Have a service's terms count anew everywhere, once that is on disk.
@@ -465,75 +487,75 @@ class Life:
         """
         self.check_open()
         with trio.CancelScope(shield=True):  # as with a policy
-            async with self._policies_turn:
+            async with self._policies_lock:
                 register = self.engine.reset_of(service, trio.current_time())
-                if self.keeper is not None:
-                    await self.keeper.put_term(service, pack(register))
+                if self.store is not None:
+                    await self.store.put_term(service, pack(register))
                 self.check_open()
                 self.driver.say(self.engine.say_reset(register, trio.current_time()))
         await trio.lowlevel.checkpoint()
 
-    async def _note_term(self, service: str) -> None:
+    async def _store_term(self, service: str) -> None:
         register = self.engine.knowledge.terms.get(service)
-        assert self.keeper is not None, "without a disk nothing is noted"
+        assert self.store is not None, "without a disk nothing is noted"
         if register is None:
-            await self.keeper.drop_term(service)
+            await self.store.drop_term(service)
         else:
-            await self.keeper.put_term(service, pack(register))
+            await self.store.put_term(service, pack(register))
 
-    async def keep_policies(self) -> None:
+    async def store_policies_loop(self) -> None:
         """Note on disk what others say of policies and terms, so that these outlive even the end of all agents."""
-        position = self.changes.position
-        while not self.changes.closed:
-            await self.changes.wait(position)
-            entries = self.changes.since(position)
-            position = self.changes.position
+        position = self.change_log.position
+        while not self.change_log.closed:
+            await self.change_log.wait(position)
+            entries = self.change_log.since(position)
+            position = self.change_log.position
             knowledge = self.engine.knowledge
-            if entries is None or self._notes_behind:  # what could not be noted is tried again
+            if entries is None or self._policies_unsaved:  # what could not be noted is tried again
                 entries = [
                     *(("policy", word.key) for word in knowledge.policies),
                     *(("term", register.service) for register in knowledge.terms),
                 ]
-            notes = {"policy": self._note_policy, "term": self._note_term}
-            was_behind, self._notes_behind = self._notes_behind, True
+            notes = {"policy": self._store_policy, "term": self._store_term}
+            was_behind, self._policies_unsaved = self._policies_unsaved, True
             try:
                 # In turns with what is said here, or an older word could be written over one that is about to be said.
                 # All at once, so that they share a sync.
-                async with self._policies_turn, trio.open_nursery() as nursery:
+                async with self._policies_lock, trio.open_nursery() as nursery:
                     for kind, key in entries:
                         if kind in notes:
-                            nursery.start_soon(self._noted, f"the note of {kind} {key}", partial(notes[kind], key))
+                            nursery.start_soon(self._store_one, f"the note of {kind} {key}", partial(notes[kind], key))
             except* StorageError as errors:  # a full disk must not stop a node that serves
                 if not was_behind:
                     log.warning("policies and terms are not noted on disk: %s", errors.exceptions[0])
             else:
-                self._notes_behind = False
+                self._policies_unsaved = False
 
-    async def _noted(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
+    async def _store_one(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
         """Note one thing on disk; one that cannot be, by a mistake of ours, is in no other's way."""
         try:
             await write()
         except StorageError:
             raise
         except Exception as error:  # noqa: BLE001 - it is logged
-            note(self.counters, what, error)
+            log_bug(self.counters, what, error)
 
-    async def keep_checks(self, keeper: Keeper) -> None:
+    async def store_checks_loop(self, store: AsyncStateStore) -> None:
         """Note on disk how ttl checks stand, soon after they change: no heartbeat waits for the disk."""
         failing = False
         while True:
             await self.monitor.wait_unkept()
-            failing = await self._note_checks(keeper, quietly=failing)
+            failing = await self._store_checks(store, quietly=failing)
             await trio.sleep(_CHECKS_INTERVAL)
 
-    async def _note_checks(self, keeper: Keeper, *, quietly: bool) -> bool:
+    async def _store_checks(self, store: AsyncStateStore, *, quietly: bool) -> bool:
         """Note on disk how those ttl checks stand that have changed; whether that failed."""
         unkept = self.monitor.take_unkept()
         if not unkept:
             return False
         offset = time.time() - trio.current_time()
         try:
-            await keeper.put_checks({id_: pack_checks(states, offset) for id_, states in unkept.items()})
+            await store.put_checks({id_: pack_checks(states, offset) for id_, states in unkept.items()})
         except StorageError as error:  # a full disk must not stop a node that serves
             if not quietly:
                 log.warning("how ttl checks stand is not noted on disk: %s", error)
@@ -541,37 +563,37 @@ class Life:
             return True
         return False
 
-    async def note_identity(self, keeper: Keeper) -> None:
+    async def store_identity(self, store: AsyncStateStore) -> None:
         """Note on disk who this is, and an index that no lookup has been given yet, nor will be for a while."""
-        index = max(self.engine.view.highest, self.changes.position)
-        if index + _INDEXES_AHEAD // 2 < self._index_noted:
+        index = max(self.engine.view.highest, self.change_log.position)
+        if index + _INDEXES_AHEAD // 2 < self._stored_index:
             return
         try:
-            await keeper.set_identity(self.name, self.engine.identity.born, index + _INDEXES_AHEAD)
+            await store.set_identity(self.name, self.engine.identity.born, index + _INDEXES_AHEAD)
         except StorageError as error:  # a full disk must not keep a node from starting, nor stop one that serves
-            if self._index_noted >= 0:
+            if self._stored_index >= 0:
                 log.warning("this life of the node is not noted on disk: %s", error)
-            self._index_noted = -1
+            self._stored_index = -1
         else:
-            self._index_noted = index + _INDEXES_AHEAD
+            self._stored_index = index + _INDEXES_AHEAD
 
-    async def keep_identity(self, keeper: Keeper) -> None:
+    async def store_identity_loop(self, store: AsyncStateStore) -> None:
         """Keep what is noted on disk ahead of the indexes that lookups are given."""
         while True:
             await trio.sleep(_PEERS_INTERVAL)
-            await self.note_identity(keeper)
+            await self.store_identity(store)
 
-    async def keep_peers(self, keeper: Keeper) -> None:
+    async def store_peers_loop(self, store: AsyncStateStore) -> None:
         """Note on disk who is there, so that a restart finds back without its seeds."""
         noted: list[Address] = []
         failing = False
         while True:
             await trio.sleep(_PEERS_INTERVAL)
-            peers = sorted(self.engine.members.present_addresses())[:_PEERS_KEPT]
+            peers = sorted(self.engine.members.present_addresses())[:_PEERS_MAX]
             if not peers or peers == noted:
                 continue
             try:
-                await keeper.set_peers(peers)
+                await store.set_peers(peers)
             except StorageError as error:  # a full disk must not stop a node that serves
                 if not failing:
                     log.warning("the peers are not noted on disk: %s", error)
@@ -589,8 +611,8 @@ class Life:
         """
         if not self.is_closed:
             self.driver.disown()
-            if self.keeper is not None:
-                self.keeper.disown()
+            if self.store is not None:
+                self.store.disown()
 
     async def set_draining(self, reason: str | None) -> None:
         """Ask for no new work, and note why; or with None ask for work again. With a data directory it outlives this.
@@ -601,8 +623,8 @@ class Life:
         if self.leaving and reason is None:
             raise NodeClosed(f"node {self.name!r} is leaving: it takes no work any more")
         with trio.CancelScope(shield=True):  # what is on disk is true, whoever has gone meanwhile
-            if self.keeper is not None and reason != self.drained:
-                await self.keeper.set_drained(reason)
+            if self.store is not None and reason != self.drained:
+                await self.store.set_drained(reason)
             self.check_open()
             self._drain(reason)
         await trio.lowlevel.checkpoint()
@@ -625,11 +647,15 @@ class Life:
         old = self.engine.identity.address
         self.driver.say(self.engine.move(address, trio.current_time()))
 
-        def moved(offer: Offer) -> Offer:
-            at_old = offer.instance.host == old.host
-            return attrs.evolve(offer, instance=attrs.evolve(offer.instance, host=address.host)) if at_old else offer
+        def moved(registration: Registration) -> Registration:
+            at_old = registration.instance.host == old.host
+            return (
+                attrs.evolve(registration, instance=attrs.evolve(registration.instance, host=address.host))
+                if at_old
+                else registration
+            )
 
-        for id_ in [id_ for id_, offer in self.offers.items() if offer.instance.host == old.host]:
+        for id_ in [id_ for id_, registration in self.registrations.items() if registration.instance.host == old.host]:
             try:
                 await self.change(id_, moved)
             except UnknownInstance:
@@ -660,8 +686,8 @@ class Life:
             if has_peers and self.engine.own_count() and not identity.draining and not identity.left:
                 self.driver.say(self.engine.drain(trio.current_time()))
                 await trio.sleep(settings.drain_time)
-            if self.keeper is not None:
-                await self._note_checks(self.keeper, quietly=False)
+            if self.store is not None:
+                await self._store_checks(self.store, quietly=False)
             self.monitor.close()
             if not identity.left:
                 self.driver.say(self.engine.leave(trio.current_time()))
@@ -674,7 +700,7 @@ class Life:
         if not self.is_closed:
             self.failure = failure
             self._closed.set()
-            self.changes.close()
+            self.change_log.close()
             self.driver.nursery.cancel_scope.cancel()
 
     async def wait_closed(self) -> None:
@@ -684,7 +710,7 @@ class Life:
             raise self.failure
 
 
-def _word(key: str, body: bytes) -> Word:
+def _unpack_policy(key: str, body: bytes) -> Word:
     """What an earlier run of the node kept of a policy. Raises ``Junk``."""
     word = message_of(body)
     if not isinstance(word, Word) or word.key != key:

@@ -11,7 +11,7 @@ import pytest
 import trio.testing
 
 from gossipreg.model import Address
-from gossipreg.runtime.own_address import OwnAddress, is_assigned
+from gossipreg.runtime.advertised_address import AdvertisedAddress, is_assigned
 from gossipreg.runtime.sockets import outgoing_host
 
 OLD, NEW = "10.0.0.5", "10.0.0.9"
@@ -27,8 +27,8 @@ class Host:
     async def move(self, address: Address) -> None:
         self.moves.append(address)
 
-    def own(self, *, follows: bool = True) -> OwnAddress:
-        return OwnAddress(
+    def own(self, *, follows: bool = True) -> AdvertisedAddress:
+        return AdvertisedAddress(
             "0.0.0.0",
             Address(OLD, 7940),
             follows,
@@ -48,7 +48,7 @@ async def test_within_ten_seconds_it_is_at_the_new_address(autojump_clock: trio.
         host.address = NEW
         await trio.sleep(9)
         assert host.moves == [Address(NEW, 7940)]
-        assert str(own.trouble) == "None"
+        assert str(own.problem) == "None"
         nursery.cancel_scope.cancel()
 
 
@@ -59,10 +59,10 @@ async def test_while_there_is_none_it_says_so_once_and_waits(caplog: pytest.LogC
         await own.look()
         await own.look()
     assert len(caplog.messages) == 1
-    assert "waiting for another" in str(own.trouble)
+    assert "waiting for another" in str(own.problem)
     host.address = OLD
     await own.look()
-    assert str(own.trouble) == "None"
+    assert str(own.problem) == "None"
     assert host.moves == []
     assert "again" in caplog.messages[1]
 
@@ -72,7 +72,7 @@ async def test_bound_to_one_address_it_does_not_move(caplog: pytest.LogCaptureFi
     own = host.own(follows=False)
     await own.look()
     assert host.moves == []
-    assert "another --bind" in str(own.trouble)
+    assert "another --bind" in str(own.problem)
 
 
 async def test_an_address_that_never_was_this_hosts_is_not_looked_for() -> None:

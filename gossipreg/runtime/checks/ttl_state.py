@@ -19,7 +19,7 @@ from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import CheckState, Finding
 
 
-class UnusableState(Exception):
+class UnusableTtlState(Exception):
     """Bytes that are no packed state of checks."""
 
 
@@ -52,7 +52,7 @@ def pack(states: Sequence[TtlState], offset: float) -> bytes:
 
 
 def unpack(body: bytes, checks: Sequence[Check], now: float, offset: float) -> dict[str, TtlState]:
-    """The state of those of ``checks`` that `pack` told of, by name, as it is at ``now``. Raises `UnusableState`.
+    """The state of those of ``checks`` that `pack` told of, by name, as it is at ``now``. Raises `UnusableTtlState`.
 
     A check whose ttl is another one now begins anew.
     """
@@ -64,7 +64,7 @@ def unpack(body: bytes, checks: Sequence[Check], now: float, offset: float) -> d
             check.name: _state(check, kept, now, offset) for check, kept in known if _number(kept["ttl"]) == check.ttl
         }
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
-        raise UnusableState(f"it is of another version: {error}") from None
+        raise UnusableTtlState(f"it is of another version: {error}") from None
 
 
 def _state(check: Check, kept: Mapping[str, Any], now: float, offset: float) -> TtlState:

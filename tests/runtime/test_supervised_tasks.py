@@ -21,15 +21,15 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.credentials import Keyring
 from gossipreg.protocol.wire.sealing import ClearSeal
 from gossipreg.protocol.wire.streams import StreamCodec
-from gossipreg.runtime import life as life_module
-from gossipreg.runtime import own_address
-from gossipreg.runtime.contests import Contests
+from gossipreg.runtime import advertised_address
+from gossipreg.runtime import lifecycle as lifecycle_module
+from gossipreg.runtime.advertised_address import AdvertisedAddress
 from gossipreg.runtime.join_report import JoinReport
-from gossipreg.runtime.last_known import LastKnown
-from gossipreg.runtime.life import Life
-from gossipreg.runtime.own_address import OwnAddress
-from gossipreg.runtime.persistence import Keeper
+from gossipreg.runtime.lifecycle import NodeLifecycle
+from gossipreg.runtime.primary_conflicts import PrimaryConflicts
 from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.snapshot_file import SnapshotFile
+from gossipreg.runtime.state_store import AsyncStateStore
 from gossipreg.runtime.streams import Streams
 from tests.runtime.nodes import PATIENCE, config
 
@@ -81,7 +81,7 @@ async def set_policy(node: Node) -> None:
 
 async def expire(node: Node) -> None:
     await node.register("web", port=1, id="web")
-    node._life._expired("web", "ttl")
+    node._lifecycle._expired("web", "ttl")
 
 
 FAULTS = {
@@ -91,13 +91,13 @@ FAULTS = {
     "spoken stream": Fault(StreamCodec, "hello"),
     "frames": Fault(StreamCodec, "feed"),
     "packets": Fault(ClearSeal, "open"),
-    "news": Fault(Contests, "warn", register_primary),
-    "own address": Fault(OwnAddress, "run", fails=fail_late),
-    "snapshot": Fault(LastKnown, "_note", fails=fail_late),
-    "note of peers": Fault(Keeper, "set_peers", fails=fail_late),
-    "note of ttl checks": Fault(Keeper, "put_checks", beat, fails=fail_late),
-    "note of policies": Fault(Life, "_note_policy", set_policy, fails=fail_late),
-    "withdrawal": Fault(Life, "deregister", expire, fails=fail_late),
+    "news": Fault(PrimaryConflicts, "warn", register_primary),
+    "own address": Fault(AdvertisedAddress, "run", fails=fail_late),
+    "snapshot": Fault(SnapshotFile, "_note", fails=fail_late),
+    "note of peers": Fault(AsyncStateStore, "set_peers", fails=fail_late),
+    "note of ttl checks": Fault(AsyncStateStore, "put_checks", beat, fails=fail_late),
+    "note of policies": Fault(NodeLifecycle, "_store_policy", set_policy, fails=fail_late),
+    "withdrawal": Fault(NodeLifecycle, "deregister", expire, fails=fail_late),
 }
 
 
@@ -105,7 +105,7 @@ FAULTS = {
 async def test_a_node_outlives_a_mistake_in_a_task(
     fault: Fault, tmp_path: Path, monkeypatch: Patch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(life_module, "_PEERS_INTERVAL", 0.01)
+    monkeypatch.setattr(lifecycle_module, "_PEERS_INTERVAL", 0.01)
     caplog.set_level(logging.CRITICAL)
     options = {"data_dir": tmp_path / "data", "snapshot": tmp_path / "snapshot"}
     async with open_node(config("seed")) as seed:
@@ -120,15 +120,15 @@ async def test_a_node_outlives_a_mistake_in_a_task(
 
 
 async def test_a_node_outlives_a_mistake_in_its_note_of_the_identity(tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(life_module, "_PEERS_INTERVAL", 0.01)
+    monkeypatch.setattr(lifecycle_module, "_PEERS_INTERVAL", 0.01)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
-        monkeypatch.setattr(Life, "note_identity", fail_late)
+        monkeypatch.setattr(NodeLifecycle, "store_identity", fail_late)
         await counted(node)
 
 
 async def test_a_node_outlives_a_mistake_in_its_look_at_its_address(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(own_address, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(OwnAddress, "look", fail_late)
+    monkeypatch.setattr(advertised_address, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(AdvertisedAddress, "look", fail_late)
     monkeypatch.setattr("ipaddress.IPv4Address.is_loopback", property(lambda _: False))
     async with open_node(config("ann", insecure=True)) as node:
         await counted(node)
@@ -155,13 +155,13 @@ async def test_a_node_outlives_a_mistake_in_renewing_credentials(tmp_path: Path,
 async def test_one_policy_that_cannot_be_noted_keeps_no_other_from_it(tmp_path: Path, monkeypatch: Patch) -> None:
     noted = []
 
-    async def note_policy(life: Life, key: str) -> None:
+    async def note_policy(life: NodeLifecycle, key: str) -> None:
         await trio.lowlevel.checkpoint()
         noted.append(key)
         if key.endswith("web-1"):
             fail()
 
-    monkeypatch.setattr(Life, "_note_policy", note_policy)
+    monkeypatch.setattr(NodeLifecycle, "_store_policy", note_policy)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         async with trio.open_nursery() as nursery:
             for number in (1, 2):

@@ -32,7 +32,7 @@ _made: Final[dict[int, Counter[str]]] = {}
 _ENGINE: Final = "gossipreg.protocol.engine"
 
 
-def tally(counters: Counter[str], error: BaseException) -> bool:
+def count_bug(counters: Counter[str], error: BaseException) -> bool:
     """Count ``error`` as a mistake of ours; whether it is to be logged.
 
     A client or a peer may be able to have the same one made over and over, so each is logged the first time, the
@@ -47,9 +47,9 @@ def tally(counters: Counter[str], error: BaseException) -> bool:
     return times & (times - 1) == 0
 
 
-def note(counters: Counter[str], what: str, error: BaseException) -> None:
+def log_bug(counters: Counter[str], what: str, error: BaseException) -> None:
     """Log ``error`` as a mistake in ``what``, unless it was just logged, and count it; otherwise as `tally`."""
-    if tally(counters, error):
+    if count_bug(counters, error):
         log.error("%s failed, by a mistake of ours; the node goes on", what, exc_info=error)
 
 
@@ -64,41 +64,41 @@ def is_broken_invariant(error: BaseException) -> bool:
     return False
 
 
-async def contained(counters: Counter[str], what: str, work: Callable[[], Awaitable[object]]) -> None:
+async def run_contained(counters: Counter[str], what: str, work: Callable[[], Awaitable[object]]) -> None:
     """Do ``work``, which is called ``what`` in the log. Raises nothing but cancellation and broken invariants."""
     try:
         await work()
     except* Exception as errors:  # noqa: BLE001 - it is logged
-        note(counters, what, errors)
+        log_bug(counters, what, errors)
 
 
-async def kept_going(counters: Counter[str], what: str, work: Callable[[], Awaitable[object]]) -> None:
+async def run_restarting(counters: Counter[str], what: str, work: Callable[[], Awaitable[object]]) -> None:
     """Do ``work`` until it returns; begin it anew, after a while, whenever it fails. Raises as `contained` does."""
     while True:
         try:
             await work()
         except* Exception as errors:  # noqa: BLE001 - it is logged
-            note(counters, what, errors)
+            log_bug(counters, what, errors)
         else:
             return
         await trio.sleep(RETRY_SECONDS)
 
 
-class Following(Protocol):
+class RestartableTask(Protocol):
     """Work that calls ``task_status.started()`` when it has caught up, and then goes on."""
 
     async def __call__(self, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: D102 - the class says it
         ...
 
 
-async def keep_following(
+async def start_restarting(
     counters: Counter[str],
     what: str,
-    work: Following,
+    work: RestartableTask,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """As `kept_going`, for what is begun by ``nursery.start``; raises a ``GossipregError``, which is nobody's mistake.
+    """As `run_restarting`, for a task begun by ``nursery.start``; raises a ``GossipregError``, which is no bug.
 
     Starts when ``work`` does, or when it has failed for the first time: what waits for it must not wait for ever.
     """
@@ -109,7 +109,7 @@ async def keep_following(
         except* GossipregError:
             raise
         except* Exception as errors:  # noqa: BLE001 - it is logged
-            note(counters, what, errors)
+            log_bug(counters, what, errors)
         else:
             return
         started.started()

@@ -11,24 +11,24 @@ import pytest
 
 from gossipreg import open_node
 from gossipreg.model import Address, SocketFile
-from gossipreg.runtime import exposure
+from gossipreg.runtime import exposure_warnings
 from tests.runtime.nodes import config
 
 EVERY: list[Callable[[Address], str | None]] = [
-    exposure.of_gossip,
-    partial(exposure.of_http, asks_tokens=True),
-    partial(exposure.of_http, asks_tokens=False),
-    exposure.of_dns,
-    partial(exposure.of_balancer, service="orders"),
-    exposure.of_metrics,
-    exposure.of_sent_token,
+    exposure_warnings.gossip_warning,
+    partial(exposure_warnings.http_warning, asks_tokens=True),
+    partial(exposure_warnings.http_warning, asks_tokens=False),
+    exposure_warnings.dns_warning,
+    partial(exposure_warnings.balancer_warning, service="orders"),
+    exposure_warnings.metrics_warning,
+    exposure_warnings.token_warning,
 ]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "::ffff:127.0.0.1"])
 def test_what_this_machine_alone_reaches_is_not_warned_of(host: str) -> None:
     assert [each(Address(host, 80)) for each in EVERY] == [None] * len(EVERY)
-    assert exposure.of_http(SocketFile(Path("/run/g.sock")), asks_tokens=False) is None
+    assert exposure_warnings.http_warning(SocketFile(Path("/run/g.sock")), asks_tokens=False) is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "fd00::1", "registry.example"])

@@ -16,8 +16,8 @@ import trio
 import trio.testing
 
 from gossipreg import Config, Health, Instance, StorageError, open_node
-from gossipreg.runtime import last_known
-from gossipreg.runtime.last_known import AGE_SECONDS_MAX, Known, _digest, _read, _write
+from gossipreg.runtime import snapshot_file
+from gossipreg.runtime.snapshot_file import AGE_SECONDS_MAX, SnapshotContent, _digest, _read, _write
 from tests.runtime.nodes import PATIENCE, config
 from tests.syncs import recorded
 
@@ -65,8 +65,8 @@ async def in_file(path: Path, *ids: str) -> None:
     """Return when the file holds just these instances."""
     with trio.fail_after(PATIENCE):
         while True:
-            known = _read(path, "default", 0.0)
-            if known is not None and [each.id for found in known.services.values() for each in found] == list(ids):
+            content = _read(path, "default", 0.0)
+            if content is not None and [each.id for found in content.services.values() for each in found] == list(ids):
                 return
             await trio.sleep(0.01)
 
@@ -125,7 +125,7 @@ async def test_a_node_without_seeds_answers_until_another_joins_it(path: Path) -
 async def test_the_log_tells_of_the_start_and_the_end_once(
     path: Path, nowhere: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "gossipreg.runtime.last_known")
+    caplog.set_level(logging.INFO, "gossipreg.runtime.snapshot_file")
     saved(path, ORDERS)
     async with open_node(cut_off(path, nowhere)) as ann:
         [line] = caplog.messages
@@ -144,7 +144,7 @@ async def test_the_log_tells_of_the_start_and_the_end_once(
 async def test_what_others_offer_is_in_the_file_and_what_they_withdraw_is_not(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(last_known, "WRITE_SECONDS", 0.05)
+    monkeypatch.setattr(snapshot_file, "WRITE_SECONDS", 0.05)
     async with (
         open_node(config("bob")) as bob,
         open_node(attrs.evolve(config("ann", bob), snapshot=path)) as ann,
@@ -175,7 +175,7 @@ async def test_an_outage_does_not_wear_the_file_away(path: Path, nowhere: str) -
         await bob.register("orders", port=2, id="one")
         await ann.wait_for("orders")
         await in_file(path, "one")
-        bob._life.close()
+        bob._lifecycle.close()
         watch = ann.watch("orders")
         with trio.fail_after(PATIENCE):
             while (await anext(watch)).instances:
@@ -192,8 +192,8 @@ async def test_a_disk_that_is_full_stops_nobody(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(last_known, "_write", full)
-    monkeypatch.setattr(last_known, "WRITE_SECONDS", 0.01)
+    monkeypatch.setattr(snapshot_file, "_write", full)
+    monkeypatch.setattr(snapshot_file, "WRITE_SECONDS", 0.01)
     async with open_node(config("bob")) as bob, open_node(attrs.evolve(config("ann", bob), snapshot=path)) as ann:
         for port in (1, 2, 3):
             await bob.register("orders", port=port)
@@ -210,12 +210,12 @@ def test_everything_that_callers_need_is_read_back(path: Path) -> None:
     old = attrs.evolve(ORDERS, id="p1", service="paint", role="fenced", term=3)
     new = attrs.evolve(ORDERS, id="p2", service="paint", role="primary", term=4)
     saved(path, ORDERS, warning, old, new)
-    known = _read(path, "default", 0.0)
-    assert known is not None
+    content = _read(path, "default", 0.0)
+    assert content is not None
     wanted = [attrs.evolve(each, stale=True, health=Health.PASSING, reason="") for each in (ORDERS, warning, old, new)]
-    assert [each for found in known.services.values() for each in found] == wanted
+    assert [each for found in content.services.values() for each in found] == wanted
     assert b"secret" in path.read_bytes()
-    assert "secret" not in repr(known)
+    assert "secret" not in repr(content)
 
 
 @pytest.mark.parametrize(
@@ -287,9 +287,9 @@ def test_a_file_holds_no_more_than_may_be_read(
     monkeypatch.setattr("gossipreg.limits.SNAPSHOT_BYTES_MAX", 8000)
     saved(path, *(attrs.evolve(ORDERS, service=f"s{number}", meta={"k": "v" * 1000}) for number in range(9)))
     assert caplog.messages == [f"the snapshot {path} is full: 3 services are not in it"]
-    known = _read(path, "default", 0.0)
-    assert known is not None
-    assert list(known.services) == [f"s{number}" for number in range(6)]
+    content = _read(path, "default", 0.0)
+    assert content is not None
+    assert list(content.services) == [f"s{number}" for number in range(6)]
 
 
 async def test_a_path_that_cannot_be_used_is_a_users_mistake(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ async def test_a_path_that_cannot_be_used_is_a_users_mistake(tmp_path: Path) -> 
 
 async def test_in_the_end_even_what_was_known_is_too_old(path: Path, nowhere: str, monkeypatch: Any) -> None:
     saved(path, ORDERS)
-    monkeypatch.setattr(last_known, "AGE_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(snapshot_file, "AGE_SECONDS_MAX", 0.5)
     async with open_node(cut_off(path, nowhere)) as ann:
         with trio.fail_after(PATIENCE):
             async for change in ann.watch("orders"):
@@ -317,7 +317,7 @@ async def test_in_the_end_even_what_was_known_is_too_old(path: Path, nowhere: st
 async def test_a_file_that_becomes_too_old_while_the_node_starts_is_not_answered_from(
     path: Path, nowhere: str, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(last_known, "_read", lambda *_: Known({"orders": (ORDERS,)}, written=0.0))
+    monkeypatch.setattr(snapshot_file, "_read", lambda *_: SnapshotContent({"orders": (ORDERS,)}, written=0.0))
     async with open_node(cut_off(path, nowhere)) as ann:
         with trio.fail_after(PATIENCE):
             async for change in ann.watch("orders"):

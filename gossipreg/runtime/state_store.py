@@ -8,7 +8,7 @@ not has happened wholly or not at all. Beyond that, nothing in the data director
 - A database of a later version, or of another user, is set aside likewise.
 - Every row carries a checksum over its key and its body. A row that fails it is moved to the table ``set_aside``, and
   so is one that is whole, but that this version cannot use.
-- All that is told in `Saved.warnings`, and none of it stops the agent.
+- All that is told in `SavedState.warnings`, and none of it stops the agent.
 - A lock that the kernel drops with the process that holds it keeps a second agent out.
 
 The journal is a rollback journal, not a write-ahead log. SQLite takes the first damaged frame of such a log for its
@@ -37,7 +37,7 @@ import trio
 from gossipreg.errors import StorageError, UnsafeFile
 from gossipreg.model import Address
 from gossipreg.runtime.files import MAKE, check_directory, check_regular, check_status
-from gossipreg.runtime.saved import (
+from gossipreg.runtime.saved_state import (
     CHECKS,
     DRAIN,
     IDENTITY,
@@ -46,12 +46,12 @@ from gossipreg.runtime.saved import (
     POLICY,
     TERM,
     Place,
-    Saved,
-    SavedRows,
+    SavedState,
+    StateRows,
 )
 
 if TYPE_CHECKING:
-    import sqlite3  # loaded by `Store.open` only: most embedded nodes keep nothing
+    import sqlite3  # loaded by `StateStore.open` only: most embedded nodes keep nothing
 
 DATABASE: Final = "gossipreg.db"
 LOCK: Final = "gossipreg.lock"
@@ -80,7 +80,7 @@ _NOT_IN_THE_FILE: Final = tuple(
 
 
 @attrs.define(eq=False, repr=False)
-class Store:
+class StateStore:
     """The data directory of one running agent. Every method blocks, and raises ``StorageError`` if the disk fails.
 
     A write is durable when its method returns or, within a `transaction`, when that ends.
@@ -92,7 +92,7 @@ class Store:
     _warnings: tuple[str, ...]
 
     @classmethod
-    def open(cls, directory: Path) -> Store:
+    def open(cls, directory: Path) -> StateStore:
         """Take ``directory`` for this process; it is made if missing, for its owner only.
 
         Raises ``StorageError`` if another process has it, or if it cannot be written, and ``UnsafeFile`` if others can
@@ -122,9 +122,9 @@ class Store:
         """Let go of this process's copy of the lock, in a fork of the one that has the directory."""
         os.close(self._lock)
 
-    def load(self) -> Saved:
+    def load(self) -> SavedState:
         """Everything saved that can be used; rows that cannot are moved to the table ``set_aside``."""
-        found, unusable, warnings = SavedRows(), [], list(self._warnings)
+        found, unusable, warnings = StateRows(), [], list(self._warnings)
         with _explained(self._directory):
             rows = self._connection.execute("SELECT rowid, kind, id, body, checksum FROM entries").fetchall()
         for rowid, kind, key, body, checksum in rows:
@@ -244,7 +244,7 @@ class _Batch:
 
 
 @attrs.define(eq=False, repr=False)
-class Keeper:
+class AsyncStateStore:
     """A store that many tasks may use at once; the blocking is done in a thread, one call at a time.
 
     Writes that are asked for while another is being synced share the next sync, so that a thousand registrations
@@ -252,66 +252,66 @@ class Keeper:
     in the order in which they were asked for. One that is cancelled may still be made.
     """
 
-    _store: Store
+    _store: StateStore
     _turn: trio.Lock = attrs.field(init=False, factory=trio.Lock)
     _batch: _Batch = attrs.field(init=False, factory=_Batch)
 
     @classmethod
-    async def open(cls, directory: Path) -> Keeper:
-        """See `Store.open`."""
-        return cls(await trio.to_thread.run_sync(Store.open, directory))
+    async def open(cls, directory: Path) -> AsyncStateStore:
+        """See `StateStore.open`."""
+        return cls(await trio.to_thread.run_sync(StateStore.open, directory))
 
-    async def load(self) -> Saved:
-        """See `Store.load`."""
+    async def load(self) -> SavedState:
+        """See `StateStore.load`."""
         async with self._turn:
             return await trio.to_thread.run_sync(self._store.load)
 
     async def put(self, instance_id: str, payload: bytes, *, term: tuple[str, bytes] | None = None) -> None:
-        """See `Store.put_instance`; with a service and its packed term register in ``term``, both or neither."""
+        """See `StateStore.put_instance`; with a service and its packed term register in ``term``, both or neither."""
         await self._write(functools.partial(self._store.put_instance, instance_id, payload), term)
 
     async def drop(self, instance_id: str, *, term: tuple[str, bytes] | None = None) -> None:
-        """See `Store.drop_instance`; with a service and its packed term register in ``term``, both or neither."""
+        """See `StateStore.drop_instance`; with a service and its packed term register in ``term``, both or neither."""
         await self._write(functools.partial(self._store.drop_instance, instance_id), term)
 
     async def put_policy(self, key: str, word: bytes) -> None:
-        """See `Store.put_policy`."""
+        """See `StateStore.put_policy`."""
         await self._write(functools.partial(self._store.put_policy, key, word))
 
     async def drop_policy(self, key: str) -> None:
-        """See `Store.drop_policy`."""
+        """See `StateStore.drop_policy`."""
         await self._write(functools.partial(self._store.drop_policy, key))
 
     async def put_term(self, service: str, register: bytes) -> None:
-        """See `Store.put_term`."""
+        """See `StateStore.put_term`."""
         await self._write(functools.partial(self._store.put_term, service, register))
 
     async def drop_term(self, service: str) -> None:
-        """See `Store.drop_term`."""
+        """See `StateStore.drop_term`."""
         await self._write(functools.partial(self._store.drop_term, service))
 
     async def put_checks(self, rows: Mapping[str, bytes | None]) -> None:
-        """See `Store.put_checks`."""
+        """See `StateStore.put_checks`."""
         await self._write(functools.partial(self._store.put_checks, rows))
 
     async def set_aside(self, places: Iterable[Place]) -> None:
-        """See `Store.set_aside`."""
+        """See `StateStore.set_aside`."""
         await self._write(functools.partial(self._store.set_aside, tuple(places)))
 
     async def set_identity(self, name: str, generation: int, index: int = 0) -> None:
-        """See `Store.set_identity`."""
+        """See `StateStore.set_identity`."""
         await self._write(functools.partial(self._store.set_identity, name, generation, index))
 
     async def set_drained(self, reason: str | None) -> None:
-        """See `Store.set_drained`."""
+        """See `StateStore.set_drained`."""
         await self._write(functools.partial(self._store.set_drained, reason))
 
     async def set_peers(self, addresses: Iterable[Address]) -> None:
-        """See `Store.set_peers`."""
+        """See `StateStore.set_peers`."""
         await self._write(functools.partial(self._store.set_peers, tuple(addresses)))
 
     def disown(self) -> None:
-        """See `Store.disown`."""
+        """See `StateStore.disown`."""
         self._store.disown()
 
     async def close(self) -> None:

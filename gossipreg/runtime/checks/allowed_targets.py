@@ -10,7 +10,7 @@ from gossipreg.targets import CheckRules, IPAddress
 
 
 @attrs.frozen
-class Reach:
+class AllowedTargets:
     """The rules of a node, and the hosts that are its own for an instance: names or addresses."""
 
     rules: CheckRules = attrs.field(factory=CheckRules)

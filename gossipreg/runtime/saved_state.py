@@ -1,6 +1,6 @@
 """What an earlier run of an agent left in its data directory, read row by row.
 
-A row's checksum tells that it is as it was written, not that this version can use it. `SavedRows.read` checks the shape
+A row's checksum tells that it is as it was written, not that this version can use it. `StateRows.read` checks the shape
 of each row by itself; the store sets aside a row that has another one, and the agent starts without it.
 """
 
@@ -31,7 +31,7 @@ Place = tuple[str, str]
 
 
 @attrs.frozen(kw_only=True)
-class Saved:
+class SavedState:
     """What an earlier run of the agent left. ``warnings`` are sentences for the log: what was set aside, and where."""
 
     name: str | None = None
@@ -47,7 +47,7 @@ class Saved:
 
 
 @attrs.define(eq=False, repr=False)
-class SavedRows:
+class StateRows:
     """The rows that were read so far, each in the shape that this version uses."""
 
     _fields: dict[str, Any] = attrs.field(factory=dict)
@@ -69,9 +69,9 @@ class SavedRows:
             return f"it is of another version: {error}"
         return None
 
-    def saved(self, warnings: Iterable[str]) -> Saved:
+    def saved(self, warnings: Iterable[str]) -> SavedState:
         """All of them together."""
-        return Saved(
+        return SavedState(
             **self._fields,
             instances=self._bodies[INSTANCE],
             policies=self._bodies[POLICY],

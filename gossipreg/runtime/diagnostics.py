@@ -12,7 +12,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
 from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PathChanged, PolicyFromFuture
-from gossipreg.runtime.seldom import Seldom
+from gossipreg.runtime.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _NAMED_MAX = 8
 
 #: Least time between two lines about one peer or writer (seconds).
-_AGAIN_SECONDS = 60.0
+_REPEAT_SECONDS = 60.0
 
 #: Peers and writers that are told apart.
 _TOLD_MAX = 256
@@ -41,12 +41,12 @@ def path_states(engine: Engine) -> dict[str, str]:
     return dict(sorted(states.items()))
 
 
-def troubles_of(engine: Engine, now: float) -> tuple[str, ...]:
+def problems_of(engine: Engine, now: float) -> tuple[str, ...]:
     """What is wrong between this node and its peers, a sentence each. ``now``: see `Engine`."""
-    return (*_name_troubles(engine), *_clock_troubles(engine, now), *_path_troubles(engine))
+    return (*_name_problems(engine), *_clock_problems(engine, now), *_path_problems(engine))
 
 
-def _name_troubles(engine: Engine) -> Iterator[str]:
+def _name_problems(engine: Engine) -> Iterator[str]:
     identity = engine.identity
     if identity.conflict is not None:
         yield (
@@ -55,7 +55,7 @@ def _name_troubles(engine: Engine) -> Iterator[str]:
         )
 
 
-def _clock_troubles(engine: Engine, now: float) -> Iterator[str]:
+def _clock_problems(engine: Engine, now: float) -> Iterator[str]:
     skew = engine.clock_skew(now)
     if skew is not None and abs(skew) > CLOCK_SKEW_MAX:
         joined = "" if engine.identity.settled else ": it is not let in until they agree"
@@ -66,7 +66,7 @@ def _apart(skew: float) -> str:
     return f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
 
 
-def _path_troubles(engine: Engine) -> Iterator[str]:
+def _path_problems(engine: Engine) -> Iterator[str]:
     by_state: dict[str, list[str]] = {}
     for name, passes in path_states(engine).items():
         by_state.setdefault(passes, []).append(name)
@@ -83,10 +83,10 @@ def _list(names: list[str]) -> str:
 
 
 @attrs.define(eq=False, repr=False)
-class ClockLog:
+class ClockReporter:
     """Tells of clocks that are off: a change at once, what comes again and again once a minute for each peer."""
 
-    _seldom: Seldom = attrs.field(factory=lambda: Seldom(_AGAIN_SECONDS, _TOLD_MAX))
+    _log_limiter: LogLimiter = attrs.field(factory=lambda: LogLimiter(_REPEAT_SECONDS, _TOLD_MAX))
 
     def tell(self, news: ClockChanged | ClockRefused | PolicyFromFuture, now: float) -> None:
         """One line for ``news``, unless it was told lately; ``now`` in seconds, on any steady clock."""
@@ -103,7 +103,7 @@ class ClockLog:
                     news.writer,
                     news.ahead,
                 )
-            case PolicyFromFuture() if self._seldom.may_say(("policy", news.writer), now):
+            case PolicyFromFuture() if self._log_limiter.admit(("policy", news.writer), now):
                 log.warning(
                     "policy %s is refused: %s, which set it, stamped it %.0f s ahead of the clock here; "
                     "synchronise both clocks, then set it again",
@@ -111,7 +111,7 @@ class ClockLog:
                     news.writer,
                     news.ahead,
                 )
-            case ClockRefused() if self._seldom.may_say(("newcomer", news.peer.host), now):
+            case ClockRefused() if self._log_limiter.admit(("newcomer", news.peer.host), now):
                 log.warning(
                     "a node at %s is not let in: its clock is %s ours, %.0f s are allowed: synchronise both clocks",
                     news.peer,

@@ -15,26 +15,26 @@ log = logging.getLogger(__name__)
 
 
 @attrs.define(eq=False, repr=False)
-class Contests:
+class PrimaryConflicts:
     """Services of which several healthy instances claim to be the primary, as was last told of them."""
 
     _view: View
-    _told: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
+    _reported: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
 
-    def look(self, service: str) -> RoleEvent | None:
+    def observe(self, service: str) -> RoleEvent | None:
         """What there is to tell of the service now."""
-        before = self._told.pop(service, ())
+        before = self._reported.pop(service, ())
         now = contenders(self._view.service(service).healthy)
         primary = now[0] if now and now[0].role == PRIMARY else None
         if len(now) > 1:
-            self._told[service] = now
+            self._reported[service] = now
             return None if _claims(now) == _claims(before) else RoleEvent("contested", service, primary, now)
         return RoleEvent("settled", service, primary, now) if before else None
 
     def warn(self, services: Iterable[str]) -> None:
         """Tell the log of those of the ``services``, which have changed, that several claim to be the primary of."""
         for service in services:
-            event = self.look(service)
+            event = self.observe(service)
             if event is not None:
                 _log(event)
 

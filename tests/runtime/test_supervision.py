@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from gossipreg.errors import GossipregError
-from gossipreg.runtime.containment import RETRY_SECONDS, contained, keep_following, kept_going
+from gossipreg.runtime.supervision import RETRY_SECONDS, run_contained, run_restarting, start_restarting
 
 
 async def fail() -> None:
@@ -24,7 +24,7 @@ async def fail_in_the_middle() -> None:
 
 async def test_what_is_contained_is_logged_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     counters = Counter[str]()
-    await contained(counters, "the note", fail)
+    await run_contained(counters, "the note", fail)
     assert counters == {"tasks_failed": 1}
     assert "the note failed, by a mistake of ours; the node goes on" in caplog.text
     assert "unforeseen" in caplog.text
@@ -39,7 +39,7 @@ async def test_what_is_kept_going_is_begun_anew_after_a_while(autojump_clock: Mo
             await fail()
 
     start = trio.current_time()
-    await kept_going(counters, "the check", work)
+    await run_restarting(counters, "the check", work)
     assert begun == [start, start + RETRY_SECONDS, start + 2 * RETRY_SECONDS]
     assert counters == {"tasks_failed": 2}
 
@@ -49,11 +49,11 @@ async def test_the_same_mistake_is_logged_ever_more_rarely_and_always_counted(
 ) -> None:
     counters, others = Counter[str](), Counter[str]()
     for _ in range(20):
-        await contained(counters, "the note", fail)
+        await run_contained(counters, "the note", fail)
     assert counters == {"tasks_failed": 20}
     assert len(caplog.records) == 5  # the 1st, 2nd, 4th, 8th and 16th
     caplog.clear()
-    await contained(others, "the note", fail)
+    await run_contained(others, "the note", fail)
     assert len(caplog.records) == 1, "another node tells of it itself"
 
 
@@ -71,7 +71,7 @@ async def test_what_is_followed_starts_once_and_goes_on(autojump_clock: MockCloc
 
     start = trio.current_time()
     async with trio.open_nursery() as nursery:
-        await nursery.start(keep_following, counters, "the directory", follow)
+        await nursery.start(start_restarting, counters, "the directory", follow)
         await trio.sleep(11)
         nursery.cancel_scope.cancel()
     assert begun == [start, start + RETRY_SECONDS, start + 2 * RETRY_SECONDS]
@@ -87,16 +87,16 @@ async def test_what_is_followed_may_come_to_an_end_or_refuse() -> None:
 
     counters = Counter[str]()
     async with trio.open_nursery() as nursery:
-        await nursery.start(keep_following, counters, "the directory", end)
+        await nursery.start(start_restarting, counters, "the directory", end)
     with pytest.RaisesGroup(pytest.RaisesExc(GossipregError), flatten_subgroups=True):
         async with trio.open_nursery() as nursery:
-            await nursery.start(keep_following, counters, "the agent", refuse)
+            await nursery.start(start_restarting, counters, "the agent", refuse)
     assert not counters
 
 
 async def test_to_be_cancelled_is_no_mistake() -> None:
     counters = Counter[str]()
-    for run in (contained, kept_going):
+    for run in (run_contained, run_restarting):
         with trio.move_on_after(0) as scope:
             await run(counters, "the wait", trio.sleep_forever)
         assert scope.cancelled_caught

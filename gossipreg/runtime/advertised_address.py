@@ -38,7 +38,7 @@ def is_assigned(host: str) -> bool:
 
 
 @attrs.define(eq=False, repr=False)
-class OwnAddress:
+class AdvertisedAddress:
     """The address that others are told of this node.
 
     ``bound`` is what the sockets are bound to; ``follows``: whether another address may take its place, because they
@@ -54,7 +54,7 @@ class OwnAddress:
     is_gone: bool = False
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """What is wrong with it, in a sentence."""
         if not self.is_gone:
             return None
@@ -81,7 +81,7 @@ class OwnAddress:
         host = self.outgoing_host(self.bound) if self.follows else None
         if host is None:
             if not was_gone:
-                log.warning("%s", self.trouble)
+                log.warning("%s", self.problem)
             return
         old, self.address = self.address, Address(host, self.address.port)
         self.is_gone = False

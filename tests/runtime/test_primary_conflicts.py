@@ -6,7 +6,7 @@ import pytest
 
 from gossipreg.model import FENCED, PRIMARY, Instance
 from gossipreg.protocol.registry.view import ServiceView, View
-from gossipreg.runtime.contests import Contests
+from gossipreg.runtime.primary_conflicts import PrimaryConflicts
 
 
 def claim(number: int, role: str) -> Instance:
@@ -18,7 +18,7 @@ def claim(number: int, role: str) -> Instance:
 def test_a_contest_and_its_end_are_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     view = View(0)
-    contests = Contests(view)
+    contests = PrimaryConflicts(view)
     older, newer = claim(1, FENCED), claim(2, PRIMARY)
     for offered in [(claim(1, PRIMARY),), (older, newer), (older, newer), (newer,), ()]:
         view._services["orders"] = ServiceView(1, offered, offered)
