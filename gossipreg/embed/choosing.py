@@ -108,7 +108,7 @@ class Chooser:
     round_trip: RoundTrip | None = attrs.field(default=None, kw_only=True)
     panic: float = attrs.field(default=0.0, validator=_a_share, kw_only=True)
     clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True)  # seconds, steady
-    dice: random.Random = attrs.field(factory=random.Random, kw_only=True)
+    rng: random.Random = attrs.field(factory=random.Random, kw_only=True)
     _turns: dict[tuple[str | None, ...], RoundRobin] = attrs.field(init=False, factory=dict)
     _under_way: dict[Key, int] = attrs.field(init=False, factory=dict)
     _failures: dict[Key, _Failures] = attrs.field(init=False, factory=dict)
@@ -200,7 +200,7 @@ class Chooser:
         if key is not None:
             return by_key(instances, key)
         if self.strategy == "least-loaded":
-            return less_loaded(instances, lambda each: self._under_way.get(key_of(each), 0), self.dice)
+            return less_loaded(instances, lambda each: self._under_way.get(key_of(each), 0), self.rng)
         if self.strategy == "round-robin" and not again:  # another attempt is nobody's turn, or turns would shift
             return self._turns.setdefault(asked, RoundRobin()).choose(instances)
-        return at_random(instances, self.dice)
+        return at_random(instances, self.rng)

@@ -97,7 +97,7 @@ class Engine:
     """One node's protocol. Not safe for threads, except that `knowledge.view` may be read from any."""
 
     settings: Settings
-    dice: Random
+    rng: Random
     identity: Identity
     knowledge: Knowledge
     detector: Detector
@@ -125,7 +125,7 @@ class Engine:
         address: Address,
         zone: str,
         settings: Settings,
-        dice: Random,
+        rng: Random,
         has_seeds: bool,
         packet_room: int,
         now: float,
@@ -142,8 +142,8 @@ class Engine:
         """
         counters = Counter() if counters is None else counters
         identity = Identity(settings, name, generation, address, zone)
-        members = Members(settings, dice, name)
-        detector = Detector.create(settings, members, dice, now)
+        members = Members(settings, rng, name)
+        detector = Detector.create(settings, members, rng, now)
         knowledge = Knowledge(
             settings,
             members,
@@ -153,13 +153,13 @@ class Engine:
             Clock.started(name, generation, now),
         )
         outbox = Outbox(settings, knowledge, packet_room)
-        exchange = Exchange(settings, dice, knowledge, outbox)
+        exchange = Exchange(settings, rng, knowledge, outbox)
         standing = Standing(identity, knowledge, detector, exchange, outbox)
         judgement = Judgement(identity, knowledge, detector, exchange, outbox)
         standing.begin(now, alone=not has_seeds)
         return cls(
             settings=settings,
-            dice=dice,
+            rng=rng,
             identity=identity,
             knowledge=knowledge,
             detector=detector,
@@ -174,7 +174,7 @@ class Engine:
             counters=counters,
             joining=Joining(
                 settings,
-                dice,
+                rng,
                 identity,
                 members,
                 standing,

@@ -44,7 +44,7 @@ class Exchange:
     """The streams of one node and what is said on them."""
 
     settings: Settings
-    dice: Random
+    rng: Random
     knowledge: Knowledge
     outbox: Outbox
     talks: Talks = attrs.field(factory=Talks)
@@ -168,7 +168,7 @@ class Exchange:
         passes = self.outbox.paths.passes(life)
         is_time = self._is_time(now) or (passes is Passes.STREAMS_ONLY and now >= self._talk_after)
         if may_talk and is_time and passes is not Passes.PACKETS_ONLY and not self._is_comparing():
-            self._talk_after = now + self.settings.reconcile_gap * (0.75 + self.dice.random() / 2)
+            self._talk_after = now + self.settings.reconcile_gap * (0.75 + self.rng.random() / 2)
             self.knowledge.counters[Count.RECONCILIATIONS] += 1
             self.outbox.paths.gossip_missed(life, now)
             self.open_comparison(Purpose.RECONCILE, peer, now)

@@ -35,7 +35,7 @@ class Joining:
     """The tries of one node to reach others, and when the next one is due (seconds)."""
 
     settings: Settings
-    dice: Random
+    rng: Random
     identity: Identity
     members: Members
     standing: Standing
@@ -61,11 +61,11 @@ class Joining:
             return
         alone = self._is_alone
         wait = self._wait if alone and self.has_seeds else self.settings.reconnect_interval
-        self.deadline = now + wait * (0.75 + self.dice.random() / 2)
+        self.deadline = now + wait * (0.75 + self.rng.random() / 2)
         self._wait = min(self.settings.join_retry_max, 2 * self._wait) if alone else self.settings.join_retry
         failed = self.members.failed()
         if failed:
-            lost = failed[self.dice.randrange(len(failed))]
+            lost = failed[self.rng.randrange(len(failed))]
             ping = Ping(0, lost.life, self.exchange.knowledge.fingerprint.total)
             self.outbox.send(lost.address, pack(lost), pack(ping), now=now)
         if self.has_seeds:
@@ -78,7 +78,7 @@ class Joining:
         if addresses and not tried and not self.identity.settled and self.identity.contested is None:
             self.standing.settle(now)  # we are our own only seed
         if not self._is_being_told():
-            self.dice.shuffle(tried)
+            self.rng.shuffle(tried)
             self._try(tried[: 1 if present else _SEEDS_AT_ONCE], now)
 
     def _is_being_told(self) -> bool:

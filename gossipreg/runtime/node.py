@@ -51,7 +51,7 @@ class Node:
 
     _lifecycle: NodeLifecycle
     _engine: Engine = attrs.field(init=False)
-    _dice: random.Random = attrs.field(init=False, factory=random.Random)
+    _rng: random.Random = attrs.field(init=False, factory=random.Random)
 
     def __attrs_post_init__(self) -> None:
         self._engine = self._lifecycle.engine
@@ -168,9 +168,9 @@ class Node:
         """One of what `lookup` gives, drawn with the odds of its weight. Raises ``NoInstance``."""
         view = self._engine.view.service(service)
         if tag is None and zone is None and role is None and not panic:
-            picked = by_weight(view, self._dice)
+            picked = by_weight(view, self._rng)
         else:
-            picked = by_weight_among(self.lookup(service, tag=tag, zone=zone, role=role, panic=panic), self._dice)
+            picked = by_weight_among(self.lookup(service, tag=tag, zone=zone, role=role, panic=panic), self._rng)
         if picked is None:
             raise NoInstance(_nobody(service, view.instances, view.healthy, tag=tag, zone=zone, role=role))
         return picked

@@ -119,7 +119,7 @@ async def _running(
                     name=name,
                     generation=generation,
                     index=index,
-                    dice=random.Random(os.urandom(16)),
+                    rng=random.Random(os.urandom(16)),
                     nursery=nursery,
                 )
                 if store is not None:
@@ -173,7 +173,7 @@ def _create(
     name: str,
     generation: int,
     index: int,
-    dice: random.Random,
+    rng: random.Random,
     nursery: trio.Nursery,
 ) -> NodeLifecycle:
     counters = all_at_zero()
@@ -185,7 +185,7 @@ def _create(
         address=sockets.address,
         zone=config.zone,
         settings=config.protocol,
-        dice=dice,
+        rng=rng,
         has_seeds=bool(seeds),
         packet_room=limits.PACKET_BYTES_MAX - seal.overhead,
         now=trio.current_time(),

@@ -87,9 +87,9 @@ def kept_apart(scenario: Scenario, world: World) -> tuple[str, ...]:
     for fault in scenario.faults:
         if not fault.permanent or fault.kind in DEADLY:
             continue
-        dice = world.dice(f"fault {fault.name}")  # the very dice that the fault itself draws from
-        nodes = chosen(fault.nodes, scenario, dice)
-        others = [name for name in chosen(fault.to, scenario, dice) if name not in nodes]
+        rng = world.rng(f"fault {fault.name}")  # the very rng that the fault itself draws from
+        nodes = chosen(fault.nodes, scenario, rng)
+        others = [name for name in chosen(fault.to, scenario, rng) if name not in nodes]
         if len(nodes) < scenario.nodes:
             apart.update(dict.fromkeys(others if others and len(others) < len(nodes) else nodes))
     return tuple(apart)

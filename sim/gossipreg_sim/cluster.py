@@ -146,7 +146,7 @@ class Cluster:
             address=address,
             zone=self._zones[name],
             settings=self.settings,
-            dice=Random(self.world.dice("node", name, life).bits()),
+            rng=Random(self.world.rng("node", name, life).bits()),
             has_seeds=bool(self._seeds[name]),
             packet_room=limits.PACKET_BYTES_MAX - seal.overhead,
             now=clock.steady(self.world),
@@ -172,7 +172,7 @@ class Cluster:
             return Bare(ClearSeal.overhead if self.key is None else AesGcmSeal.overhead)
         if self.key is None:
             return ClearSeal(self.name)
-        return AesGcmSeal(self.key, self.name, self.world.dice("seal", name, life).bits().to_bytes(8))
+        return AesGcmSeal(self.key, self.name, self.world.rng("seal", name, life).bits().to_bytes(8))
 
     def crash(self, name: str, *, host: bool = False) -> None:
         """End a process: its kernel closes its streams and refuses new ones; or, with its ``host``, falls silent."""

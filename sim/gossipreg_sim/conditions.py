@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import attrs
 
-from gossipreg_sim.dice import Dice
 from gossipreg_sim.network import Latency, Parcel
+from gossipreg_sim.rng import Rng
 from gossipreg_sim.world import SECOND, ns
 
 #: Bytes that a kernel sends of a stream at a time, unless it is told to send less.
@@ -42,7 +42,7 @@ class _OnLinks:
 class Cut(_OnLinks):
     """Nothing gets through."""
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Lose the packet."""
         parcel.lose()
 
@@ -55,7 +55,7 @@ class FlipFlop(_OnLinks):
     on: float
     started: int = 0  # ns
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Lose the packet in the bad half."""
         if (now - self.started) % ns(self.off + self.on) < ns(self.off):
             parcel.lose()
@@ -67,9 +67,9 @@ class Loss(_OnLinks):
 
     probability: float
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Lose the packet, perhaps."""
-        if dice.chance(self.probability):
+        if rng.chance(self.probability):
             parcel.lose()
 
 
@@ -77,20 +77,20 @@ class Loss(_OnLinks):
 class UdpLoss(Loss):
     """Each packet is lost with this probability; streams pass."""
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:
         """Lose the packet, perhaps."""
         if not parcel.on_stream:
-            super().touch(parcel, link, dice, now)
+            super().touch(parcel, link, rng, now)
 
 
 @attrs.frozen
 class TcpLoss(Loss):
     """Each segment of a stream is lost with this probability; packets pass."""
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:
         """Lose the segment, perhaps."""
         if parcel.on_stream:
-            super().touch(parcel, link, dice, now)
+            super().touch(parcel, link, rng, now)
 
 
 @attrs.frozen
@@ -99,7 +99,7 @@ class Mtu(_OnLinks):
 
     size: int
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Lose what is too large."""
         parcel.copies = [
             (delay, data) for delay, data in parcel.copies if min(len(data), parcel.segment or _SEGMENT) <= self.size
@@ -116,13 +116,13 @@ class Bursts(_OnLinks):
     loss_bad: float = 1.0
     _bad: dict[tuple[str, str], bool] = attrs.field(factory=dict)
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Move the link's chain one step, then lose the packet, perhaps."""
         bad = self._bad.get(link, False)
-        if dice.chance(self.to_good if bad else self.to_bad):
+        if rng.chance(self.to_good if bad else self.to_bad):
             bad = not bad
         self._bad[link] = bad
-        if dice.chance(self.loss_bad if bad else self.loss_good):
+        if rng.chance(self.loss_bad if bad else self.loss_good):
             parcel.lose()
 
 
@@ -133,10 +133,10 @@ class Duplication(_OnLinks):
     probability: float
     spread: float = 0.05
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Add a copy, perhaps."""
-        again = [(delay + ns(dice.random() * self.spread), data) for delay, data in parcel.copies]
-        if dice.chance(self.probability):
+        again = [(delay + ns(rng.random() * self.spread), data) for delay, data in parcel.copies]
+        if rng.chance(self.probability):
             parcel.copies += again
 
 
@@ -147,10 +147,10 @@ class Reordering(_OnLinks):
     probability: float
     spread: float = 0.05
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Hold the packet back, perhaps."""
-        if dice.chance(self.probability):
-            extra = ns(dice.random() * self.spread)
+        if rng.chance(self.probability):
+            extra = ns(rng.random() * self.spread)
             parcel.copies = [(delay + extra, data) for delay, data in parcel.copies]
 
 
@@ -160,9 +160,9 @@ class Delay(_OnLinks):
 
     extra: Latency
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Delay the packet."""
-        extra = self.extra.draw(*link, dice)
+        extra = self.extra.draw(*link, rng)
         parcel.copies = [(delay + extra, data) for delay, data in parcel.copies]
 
 
@@ -174,7 +174,7 @@ class Narrow(_OnLinks):
     buffer: int = 65_536  # bytes
     _free_at: dict[tuple[str, str], int] = attrs.field(factory=dict)  # ns
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Queue the packet behind those before it."""
         passed = []
         for delay, data in parcel.copies:
@@ -194,14 +194,14 @@ class BitFlips(_OnLinks):
 
     probability: float
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:  # noqa: ARG002
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Spoil the packet, perhaps."""
-        if dice.chance(self.probability):
-            parcel.copies = [(delay, _flipped(data, dice)) for delay, data in parcel.copies]
+        if rng.chance(self.probability):
+            parcel.copies = [(delay, _flipped(data, rng)) for delay, data in parcel.copies]
 
 
-def _flipped(data: bytes, dice: Dice) -> bytes:
-    place = dice.below(len(data) * 8)
+def _flipped(data: bytes, rng: Rng) -> bytes:
+    place = rng.below(len(data) * 8)
     spoilt = bytearray(data)
     spoilt[place // 8] ^= 1 << place % 8
     return bytes(spoilt)

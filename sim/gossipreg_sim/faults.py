@@ -28,9 +28,9 @@ from gossipreg_sim.conditions import (
     TcpLoss,
     UdpLoss,
 )
-from gossipreg_sim.dice import Dice
 from gossipreg_sim.network import Condition, Constant, Exponential
 from gossipreg_sim.process import Process
+from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import Fault, Scenario
 from gossipreg_sim.spans import is_for_good
 from gossipreg_sim.trace import Trace
@@ -46,10 +46,10 @@ _FAREWELL = 1.0
 _Taped = tuple[int, bytes, Address]  # when (ns), what, where to
 
 
-def chosen(words: tuple[str, ...], scenario: Scenario, dice: Dice) -> list[str]:
+def chosen(words: tuple[str, ...], scenario: Scenario, rng: Rng) -> list[str]:
     """The nodes that ``words`` name: a name, ``*``, ``zone:zone-1``, ``random:3``, ``first:3``, ``last:3``.
 
-    Each word draws from dice of its own, and names somebody: the scenario has been checked.
+    Each word draws from an rng of its own, and names somebody: the scenario has been checked.
     """
     names: dict[str, None] = {}
     everybody = scenario.node_names
@@ -60,7 +60,7 @@ def chosen(words: tuple[str, ...], scenario: Scenario, dice: Dice) -> list[str]:
         elif how == "zone":
             names.update((name, None) for name in everybody if scenario.zone_of(name) == which)
         elif how == "random":
-            names.update(dict.fromkeys(dice.fork().sample(everybody, int(which))))
+            names.update(dict.fromkeys(rng.fork().sample(everybody, int(which))))
         elif how == "first":
             names.update(dict.fromkeys(everybody[: int(which)]))
         elif how == "last":
@@ -85,15 +85,15 @@ class Faults:
         """Put every fault on the world's agenda; ``start`` (ns) is when the faults begin to count."""
         for fault in self.scenario.faults:
             purpose = f"fault {fault.name}"
-            dice = self.cluster.world.dice(purpose)
-            nodes = chosen(fault.nodes, self.scenario, dice)
+            rng = self.cluster.world.rng(purpose)
+            nodes = chosen(fault.nodes, self.scenario, rng)
             begins = start + ns(fault.at)
             ends = self._by_heal(begins + ns(fault.lasts)) if fault.lasts else self.stop_at
-            condition = self._condition(fault, nodes, chosen(fault.to, self.scenario, dice), begins)
+            condition = self._condition(fault, nodes, chosen(fault.to, self.scenario, rng), begins)
             if condition is not None:
                 self._condition_between(purpose, fault, condition, begins, ends)
             else:
-                self._done_to(fault, nodes, dice, begins, ends)
+                self._done_to(fault, nodes, rng, begins, ends)
 
     def _by_heal(self, when: int) -> int:
         return min(self.stop_at, when)
@@ -140,7 +140,7 @@ class Faults:
 
     # Processes and hosts
 
-    def _done_to(self, fault: Fault, nodes: list[str], dice: Dice, begins: int, ends: int) -> None:
+    def _done_to(self, fault: Fault, nodes: list[str], rng: Rng, begins: int, ends: int) -> None:
         acts: dict[str, Callable[[str, float], None]] = {
             "crash": lambda name, until: self._crash(name, until, host=False),
             "crash-host": lambda name, until: self._crash(name, until, host=True),
@@ -175,7 +175,7 @@ class Faults:
                 case "clock-drift":
                     self._between(fault, partial(self._drift, name), fault.drift, begins, ends)
         if fault.kind in ("churn", "swizzle", "forge", "replay"):
-            self._repeated(fault, nodes, dice, begins, ends)
+            self._repeated(fault, nodes, rng, begins, ends)
 
     def _between(self, fault: Fault, turn: Callable[[float], None], wrong: float, begins: int, ends: int) -> None:
         self.cluster.world.at(begins, partial(turn, wrong))
@@ -270,30 +270,30 @@ class Faults:
 
     # Things that happen over and over
 
-    def _repeated(self, fault: Fault, nodes: list[str], dice: Dice, begins: int, ends: int) -> None:
+    def _repeated(self, fault: Fault, nodes: list[str], rng: Rng, begins: int, ends: int) -> None:
         every = max(ns(fault.every), ns(0.001))
         tape: deque[_Taped] = deque(maxlen=_TAPE)
         if fault.kind in ("forge", "replay"):
             wanted = frozenset(nodes)
             self.cluster.taps.append(lambda packet, to: self._record(tape, packet, to, wanted))
         acts: dict[str, Callable[[], None]] = {
-            "churn": lambda: self._churn(fault, nodes, dice),
-            "swizzle": lambda: self._swizzle(fault, nodes, dice),
-            "forge": lambda: self._forge(nodes, tape, dice),
-            "replay": lambda: self._replay(fault, tape, dice),
+            "churn": lambda: self._churn(fault, nodes, rng),
+            "swizzle": lambda: self._swizzle(fault, nodes, rng),
+            "forge": lambda: self._forge(nodes, tape, rng),
+            "replay": lambda: self._replay(fault, tape, rng),
         }
         for at in range(begins, ends, every):
             self.cluster.world.at(at, acts[fault.kind])
 
-    def _churn(self, fault: Fault, nodes: list[str], dice: Dice) -> None:
-        name = nodes[dice.below(len(nodes))]
+    def _churn(self, fault: Fault, nodes: list[str], rng: Rng) -> None:
+        name = nodes[rng.below(len(nodes))]
         back = self._by_heal(self.cluster.world.now + ns(fault.seconds))
-        self._crash(name, back, host=dice.chance(0.3))
+        self._crash(name, back, host=rng.chance(0.3))
         self.cluster.world.at(back, partial(self._start, name, disk=fault.disk))
 
-    def _swizzle(self, fault: Fault, nodes: list[str], dice: Dice) -> None:
+    def _swizzle(self, fault: Fault, nodes: list[str], rng: Rng) -> None:
         """Clog some nodes one after the other, then free them in reverse order (FoundationDB's trick)."""
-        clogged = dice.sample(nodes, max(1, len(nodes) // 3))
+        clogged = rng.sample(nodes, max(1, len(nodes) // 3))
         step = ns(fault.every) // (2 * len(clogged) + 2)
         for place, name in enumerate(clogged):
             links = Links(frozenset([name]), frozenset(self.scenario.node_names))
@@ -309,32 +309,32 @@ class Faults:
         if self.cluster.name_at(to) in wanted and (len(tape) < _TAPE or self.cluster.counters["packets"] % 8 == 0):
             tape.append((self.cluster.world.now, packet, to))
 
-    def _forge(self, nodes: list[str], tape: deque[_Taped], dice: Dice) -> None:
+    def _forge(self, nodes: list[str], tape: deque[_Taped], rng: Rng) -> None:
         """Junk, a real packet with one byte changed, or what a member would say, under a key of our own."""
-        target = self.cluster.living(nodes[dice.below(len(nodes))])
+        target = self.cluster.living(nodes[rng.below(len(nodes))])
         if target is None:
             return
         to = target.address
-        which = dice.below(3) if tape else 0
-        size = 1 + dice.below(200)
-        packet = b"".join(dice.bits().to_bytes(8) for _ in range(size // 8 + 1))[:size]
+        which = rng.below(3) if tape else 0
+        size = 1 + rng.below(200)
+        packet = b"".join(rng.bits().to_bytes(8) for _ in range(size // 8 + 1))[:size]
         if which:
-            _, real, to = tape[dice.below(len(tape))]
-            place = dice.below(len(real))
-            changed = bytes([real[place] ^ 1 + dice.below(255)])
+            _, real, to = tape[rng.below(len(tape))]
+            place = rng.below(len(real))
+            changed = bytes([real[place] ^ 1 + rng.below(255)])
             packet = real[:place] + changed + real[place + 1 :]
             if which == 2:
-                seal = AesGcmSeal(dice.bits().to_bytes(8) * 4, self.cluster.name, dice.bits().to_bytes(8))
+                seal = AesGcmSeal(rng.bits().to_bytes(8) * 4, self.cluster.name, rng.bits().to_bytes(8))
                 packet = seal.seal(
                     real[: limits.PACKET_BYTES_MAX - seal.overhead], EPOCH_MS / 1000 + self.cluster.world.seconds
                 )
         self.trace.note(self.cluster.world.now, "", "forge", str(to), str(which))
         self.cluster.inject(packet, to)
 
-    def _replay(self, fault: Fault, tape: deque[_Taped], dice: Dice) -> None:
+    def _replay(self, fault: Fault, tape: deque[_Taped], rng: Rng) -> None:
         if not tape:
             return
-        at, packet, to = tape[dice.below(len(tape))]
+        at, packet, to = tape[rng.below(len(tape))]
         if self.cluster.world.now - at >= ns(fault.seconds):
             self.trace.note(self.cluster.world.now, "", "replay", str(to), str(at))
             self.cluster.inject(packet, to)

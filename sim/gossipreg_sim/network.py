@@ -1,7 +1,7 @@
 """Knows what becomes of each packet and each frame: how long it takes, how often it arrives, whether it is spoilt.
 
 One verdict a packet. The conditions that hold on a link are found once and kept until a fault begins or ends; each
-link draws from dice of its own for each condition, so that removing a fault leaves every other draw as it was.
+link draws from an rng of its own for each condition, so that removing a fault leaves every other draw as it was.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol
 
 import attrs
 
-from gossipreg_sim.dice import Dice
+from gossipreg_sim.rng import Rng
 from gossipreg_sim.world import World, ns
 
 #: What a kernel waits before it sends a lost segment again (ns); it doubles up to the most.
@@ -22,7 +22,7 @@ _RETRANSMIT_MAX = ns(3.2)
 class Latency(Protocol):
     """How long one way takes."""
 
-    def draw(self, sender: str, receiver: str, dice: Dice) -> int:
+    def draw(self, sender: str, receiver: str, rng: Rng) -> int:
         """The time on the way (ns)."""
 
 
@@ -32,7 +32,7 @@ class Constant:
 
     seconds: float
 
-    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
         """The time on the way (ns)."""
         return ns(self.seconds)
 
@@ -44,9 +44,9 @@ class Exponential:
     least: float
     mean: float
 
-    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
         """The time on the way (ns)."""
-        return ns(self.least + dice.exponential(self.mean))
+        return ns(self.least + rng.exponential(self.mean))
 
 
 @attrs.frozen
@@ -56,9 +56,9 @@ class Lognormal:
     median: float
     sigma: float
 
-    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
         """The time on the way (ns)."""
-        return ns(self.median * 2.718281828459045 ** (self.sigma * dice.normal()))
+        return ns(self.median * 2.718281828459045 ** (self.sigma * rng.normal()))
 
 
 @attrs.frozen
@@ -67,9 +67,9 @@ class Empirical:
 
     samples: tuple[float, ...]
 
-    def draw(self, sender: str, receiver: str, dice: Dice) -> int:  # noqa: ARG002
+    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
         """The time on the way (ns)."""
-        return ns(self.samples[dice.below(len(self.samples))])
+        return ns(self.samples[rng.below(len(self.samples))])
 
 
 @attrs.frozen
@@ -80,10 +80,10 @@ class Regions:
     inside: Latency
     between: Latency
 
-    def draw(self, sender: str, receiver: str, dice: Dice) -> int:
+    def draw(self, sender: str, receiver: str, rng: Rng) -> int:
         """The time on the way (ns)."""
         here = self.zone_of(sender) == self.zone_of(receiver)
-        return (self.inside if here else self.between).draw(sender, receiver, dice)
+        return (self.inside if here else self.between).draw(sender, receiver, rng)
 
 
 @attrs.define
@@ -105,7 +105,7 @@ class Condition(Protocol):
     def covers(self, sender: str, receiver: str) -> bool:
         """Whether it holds from ``sender`` to ``receiver``."""
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], dice: Dice, now: int) -> None:
+    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:
         """Do to a packet what it does."""
 
 
@@ -116,10 +116,12 @@ class Network:
     world: World
     latency: Latency
     culprit: str = ""  # the condition that kept the last packet or frame from arriving whole; "" when none did
-    _constant: int | None = attrs.field(init=False)  # ns, where nothing is drawn: dice of its own cost each link 2 us
+    _constant: int | None = attrs.field(
+        init=False
+    )  # ns, where nothing is drawn: an rng of its own costs each link 2 us
     _conditions: list[tuple[str, Condition]] = attrs.field(factory=list)
-    _found: dict[tuple[str, str], list[tuple[str, Condition, Dice]]] = attrs.field(factory=dict)
-    _dice: dict[tuple[str, str, str], Dice] = attrs.field(factory=dict)
+    _found: dict[tuple[str, str], list[tuple[str, Condition, Rng]]] = attrs.field(factory=dict)
+    _rng: dict[tuple[str, str, str], Rng] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._constant = ns(self.latency.seconds) if isinstance(self.latency, Constant) else None
@@ -134,18 +136,18 @@ class Network:
         self._conditions = [(named, condition) for named, condition in self._conditions if named != name]
         self._found.clear()
 
-    def _dice_for(self, purpose: str, link: tuple[str, str]) -> Dice:
+    def _rng_for(self, purpose: str, link: tuple[str, str]) -> Rng:
         key = (purpose, *link)
-        dice = self._dice.get(key)
-        if dice is None:
-            dice = self._dice[key] = self.world.dice(purpose, *link)
-        return dice
+        rng = self._rng.get(key)
+        if rng is None:
+            rng = self._rng[key] = self.world.rng(purpose, *link)
+        return rng
 
-    def _holding(self, link: tuple[str, str]) -> list[tuple[str, Condition, Dice]]:
+    def _holding(self, link: tuple[str, str]) -> list[tuple[str, Condition, Rng]]:
         holding = self._found.get(link)
         if holding is None:
             holding = self._found[link] = [
-                (name, condition, self._dice_for(name, link))
+                (name, condition, self._rng_for(name, link))
                 for name, condition in self._conditions
                 if condition.covers(*link)
             ]
@@ -158,14 +160,14 @@ class Network:
         link = (sender, receiver)
         delay = self._constant
         if delay is None:
-            delay = self.latency.draw(sender, receiver, self._dice_for("latency", link))
+            delay = self.latency.draw(sender, receiver, self._rng_for("latency", link))
         self.culprit = ""
         if not self._conditions:
             return [(delay, packet)]
         parcel = Parcel([(delay, packet)], on_stream, segment)
-        for name, condition, dice in self._holding(link):
-            # Dice of its own for each packet: what one condition does to it changes no later draw of another.
-            condition.touch(parcel, link, dice.fork(), self.world.now)
+        for name, condition, rng in self._holding(link):
+            # An rng of its own for each packet: what one condition does to it changes no later draw of another.
+            condition.touch(parcel, link, rng.fork(), self.world.now)
             if not self.culprit and not any(data is packet for _, data in parcel.copies):
                 self.culprit = name
         return parcel.copies

@@ -135,7 +135,7 @@ def latency_of(wiring: Wiring, scenario: Scenario) -> Latency:
 
 
 def play(scenario: Scenario, seed: int, *, attach: Callable[[Cluster], None] | None = None) -> Outcome:
-    """Play ``scenario`` with the dice of ``seed``.
+    """Play ``scenario`` with the draws of ``seed``.
 
     ``attach`` is given the cluster before anything happens in it, to hook recorders, or planted mistakes, there.
     """
@@ -164,7 +164,7 @@ class _Play:
     def __attrs_post_init__(self) -> None:
         scenario = self.scenario
         self.world = World(self.seed)
-        key = self.world.dice("key").bits().to_bytes(8) * 4 if scenario.sealed else None
+        key = self.world.rng("key").bits().to_bytes(8) * 4 if scenario.sealed else None
         self.cluster = Cluster(self.world, scenario.settings, latency_of(scenario.wiring, scenario), key)
         self.cluster.bare = scenario.wire == "objects"
         self.stage = Stage(scenario, self.trace, kept_apart(scenario, self.world))

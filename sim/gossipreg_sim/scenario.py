@@ -191,7 +191,7 @@ class Fault:
     """One thing that goes wrong: from ``at`` on, for ``lasts`` seconds, on ``nodes`` or on links."""
 
     kind: str
-    name: str = ""  # what its dice are named after; by default the kind and a number
+    name: str = ""  # what its rng is named after; by default the kind and a number
     at: float = 0.0
     lasts: float = 0.0  # 0: until the heal
     nodes: tuple[str, ...] = attrs.field(default=("*",), converter=_words)
@@ -213,7 +213,7 @@ class Fault:
 
 
 def _named(faults: Iterable[Fault]) -> tuple[Fault, ...]:
-    """The faults, each with a name that it keeps when others are taken away, so that its dice stay the same."""
+    """The faults, each with a name that it keeps when others are taken away, so that its draws stay the same."""
     taken = dict.fromkeys(fault.name for fault in faults)
     named = []
     for fault in faults:
@@ -333,7 +333,7 @@ class Scenario:
         return word == "*" or word in self.node_names
 
     def play(self, seed: int = 0) -> Outcome:
-        """What comes of it with the dice of ``seed``; the same seed gives the same outcome, on every machine."""
+        """What comes of it with the draws of ``seed``; the same seed gives the same outcome, on every machine."""
         from gossipreg_sim.play import play  # a play needs a scenario; a scenario can be had without a play
 
         return play(self, seed)

@@ -1,6 +1,6 @@
 """Knows what the users of a cluster do: they offer instances, withdraw them, set policies and call one the primary.
 
-Each of these draws from dice of its own, so that one can be switched off and the others stay as they are. What two
+Each of these draws from an rng of its own, so that one can be switched off and the others stay as they are. What two
 users do at the same moment, at two nodes, is what policies and roles must bear; so some of them do.
 """
 
@@ -16,8 +16,8 @@ from gossipreg.errors import NotJoined
 from gossipreg.model import PRIMARY, Instance
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
 from gossipreg_sim.cluster import Cluster
-from gossipreg_sim.dice import Dice
 from gossipreg_sim.process import Process
+from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.world import ns
 
@@ -49,20 +49,20 @@ class Users:
     def plan(self, start: int, heal: int) -> None:
         """Put all that they do between ``start`` and ``heal`` (ns) on the world's agenda."""
         self._plan_churn(start, heal)
-        dice = self.cluster.world.dice("users", "policies")
-        for at in _moments(self.scenario.workload.policies, dice, start, heal):
-            self._plan_policy(at, dice)
-        dice = self.cluster.world.dice("users", "primaries")
-        for at in _moments(self.scenario.workload.primaries, dice, start, heal):
-            share = dice.random()
+        rng = self.cluster.world.rng("users", "policies")
+        for at in _moments(self.scenario.workload.policies, rng, start, heal):
+            self._plan_policy(at, rng)
+        rng = self.cluster.world.rng("users", "primaries")
+        for at in _moments(self.scenario.workload.primaries, rng, start, heal):
+            share = rng.random()
             act = (
                 self._withdraw if share < _WITHDRAWN else self._claim if share > _WITHDRAWN + _REPLICAS else self._yield
             )
-            for name in self._one_or_two(dice):
+            for name in self._one_or_two(rng):
                 self.cluster.world.at(at, partial(act, name))
 
-    def _one_or_two(self, dice: Dice) -> list[str]:
-        return dice.sample(self.scenario.node_names, 2 if dice.chance(_AT_ONCE) else 1)
+    def _one_or_two(self, rng: Rng) -> list[str]:
+        return rng.sample(self.scenario.node_names, 2 if rng.chance(_AT_ONCE) else 1)
 
     def _at_work(self, name: str) -> Process | None:
         """The process of ``name``, if it does what it is asked to now."""
@@ -74,12 +74,12 @@ class Users:
     # Instances that come and go
 
     def _plan_churn(self, start: int, heal: int) -> None:
-        dice = self.cluster.world.dice("users")
+        rng = self.cluster.world.rng("users")
         number = self.scenario.workload.instances
-        for at in _moments(self.scenario.workload.churn, dice, start, heal):
+        for at in _moments(self.scenario.workload.churn, rng, start, heal):
             number += 1
-            name = self.scenario.node_names[dice.below(self.scenario.nodes)]
-            self.cluster.world.at(at, partial(self._change, name, number, new=dice.chance(_NEW)))
+            name = self.scenario.node_names[rng.below(self.scenario.nodes)]
+            self.cluster.world.at(at, partial(self._change, name, number, new=rng.chance(_NEW)))
 
     def _change(self, name: str, number: int, *, new: bool) -> None:
         if self._at_work(name) is None:
@@ -101,12 +101,12 @@ class Users:
 
     # Policies
 
-    def _plan_policy(self, at: int, dice: Dice) -> None:
+    def _plan_policy(self, at: int, rng: Rng) -> None:
         """Set or remove one of few, so that writers meet."""
-        which = dice.below(4)
-        for name in self._one_or_two(dice):
-            rule = self._rules(1 + dice.below(9), 1 + dice.below(9))[which]
-            self.cluster.world.at(at, partial(self._rule, name, rule, remove=dice.chance(_REMOVED)))
+        which = rng.below(4)
+        for name in self._one_or_two(rng):
+            rule = self._rules(1 + rng.below(9), 1 + rng.below(9))[which]
+            self.cluster.world.at(at, partial(self._rule, name, rule, remove=rng.chance(_REMOVED)))
 
     def _rules(self, one: int, other: int) -> tuple[Rule, ...]:
         shares = {"zone-0": one, "zone-1": other}
@@ -158,8 +158,8 @@ def _store_of(name: str) -> str:
     return f"{STORE}-{name}"
 
 
-def _moments(rate: float, dice: Dice, start: int, heal: int) -> Iterator[int]:
+def _moments(rate: float, rng: Rng, start: int, heal: int) -> Iterator[int]:
     """When things happen that happen ``rate`` times a second (ns)."""
     at = start
-    while rate > 0 and (at := at + ns(dice.exponential(1 / rate))) < heal:
+    while rate > 0 and (at := at + ns(rng.exponential(1 / rate))) < heal:
         yield at

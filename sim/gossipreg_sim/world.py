@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from gossipreg_sim.dice import Dice
+from gossipreg_sim.rng import Rng
 
 #: Nanoseconds in a second.
 SECOND: Final = 1_000_000_000
@@ -58,9 +58,9 @@ class World:
         self._serial += 1
         heapq.heappush(self._agenda, (self.now + delay if delay > 0 else self.now, self._serial, event))
 
-    def dice(self, *purpose: object) -> Dice:
-        """The stream of dice for one purpose, the same whatever else draws from others."""
-        return Dice.of(self.seed, *purpose)
+    def rng(self, *purpose: object) -> Rng:
+        """The random stream for one purpose, the same whatever else draws from others."""
+        return Rng.of(self.seed, *purpose)
 
     def run(self, until: int) -> None:
         """Let everything happen up to and including ``until`` (ns). Raises `Endless` at ``events_max``."""

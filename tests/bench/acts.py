@@ -59,7 +59,7 @@ class Acts:
     board: Board
     lateness: Lateness
     say: Callable[[str], None]
-    dice: Random = attrs.field(factory=lambda: Random(1))
+    rng: Random = attrs.field(factory=lambda: Random(1))
 
     async def all(self) -> None:
         """Measure every row that is asked for, and end the cluster."""
@@ -140,7 +140,7 @@ class Acts:
         took: list[float] = []
         late: list[float] = []
         for number in range(self.plan.registrations):
-            agent = self.dice.choice(self.cluster.agents)
+            agent = self.rng.choice(self.cluster.agents)
             began, seen = await self.offer(agent, f"new-{number}")
             took.append(1000 * (seen - began))
             late.append(self.lateness.take())
@@ -159,7 +159,7 @@ class Acts:
         for number in range(self.plan.registrations):
             async with traffic.counting(self._ports()) as counter:
                 counted_from = time.perf_counter()
-                began, seen = await self.offer(self.dice.choice(self.cluster.agents), f"one-{number}")
+                began, seen = await self.offer(self.rng.choice(self.cluster.agents), f"one-{number}")
                 await trio.sleep(self.plan.calm)
                 times = (time.perf_counter() - counted_from) / seconds
                 counts.append(counter.end().beyond(rest, times))
@@ -180,7 +180,7 @@ class Acts:
         found: list[Burst] = []
         late: list[float] = []
         for number in range(plan.bursts):
-            told, other = self.dice.sample(cluster.agents, 2)
+            told, other = self.rng.sample(cluster.agents, 2)
             self.lateness.take()
             found.append(await bursts.one(number, told, other))
             late.append(self.lateness.take())
@@ -202,7 +202,7 @@ class Acts:
         failed: list[float] = []
         late: list[float] = []
         for number in range(self.plan.hurts):
-            victim = self.dice.choice(self.cluster.agents[1:])  # not the seed: its successor has to join somewhere
+            victim = self.rng.choice(self.cluster.agents[1:])  # not the seed: its successor has to join somewhere
             subject = await self._prepare(victim, f"{group}-{number}")
             self.cluster.lose(victim)
             others = [agent.name for agent in self.cluster.agents]

@@ -101,12 +101,12 @@ COUNTED: Final = (
 )
 
 
-async def stop_and_go(agent: Agent, dice: Random) -> None:
+async def stop_and_go(agent: Agent, rng: Random) -> None:
     """Stop an agent and let it go on, over and over, until cancelled."""
     try:
         while True:
             agent.process.popen.send_signal(signal.SIGSTOP)
-            await trio.sleep(dice.uniform(*STOPPED))
+            await trio.sleep(rng.uniform(*STOPPED))
             agent.process.popen.send_signal(signal.SIGCONT)
             await trio.sleep(GOING)
     finally:
@@ -174,8 +174,8 @@ class Anomalies(Bench):
         options = self.options
         await self.gather(cluster)
         await trio.sleep(options.calm)
-        dice = Random(number)
-        hurt = dice.sample(cluster.agents[1:], options.hurt)
+        rng = Random(number)
+        hurt = rng.sample(cluster.agents[1:], options.hurt)
         assert isinstance(cluster.sightings, Verdicts)
         early = Tally.of(cluster.sightings.said, frozenset())
         if early.well_by_any:
@@ -185,7 +185,7 @@ class Anomalies(Bench):
             with trio.move_on_after(options.seconds):
                 async with trio.open_nursery() as nursery:
                     for agent in hurt:
-                        nursery.start_soon(stop_and_go, agent, Random(dice.random()))
+                        nursery.start_soon(stop_and_go, agent, Random(rng.random()))
         else:
             well = [agent for agent in cluster.agents if agent not in hurt]
             with starved(hurt, well, options.loops, options.loops_nice):

@@ -95,7 +95,7 @@ class Loss(Bench):
             await trio.sleep(options.calm)
             took = self.took.setdefault((percent, cluster.label), [])
             for count in range(options.registrations):
-                began, seen = await acts.offer(acts.dice.choice(cluster.agents), f"loss-{number}-{percent:g}-{count}")
+                began, seen = await acts.offer(acts.rng.choice(cluster.agents), f"loss-{number}-{percent:g}-{count}")
                 took.append(1000 * (seen - began))
                 await trio.sleep(options.pause)
             dropped, packets = lost()

@@ -86,7 +86,7 @@ class Pair:
             address=Address("198.18.0.1", 7000 + self._born),
             zone="",
             settings=Settings(lifelines=0),
-            dice=Random(self._born),
+            rng=Random(self._born),
             has_seeds=False,
             packet_room=1350,
             now=self.now,
@@ -254,7 +254,7 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=64, help="nodes under churn (64)")
     parser.add_argument("--changes", type=int, default=100, help="changes a second (100)")
     parser.add_argument("--seconds", type=int, default=30, help="how long the churn lasts, virtual time (30)")
-    parser.add_argument("--seed", type=int, default=1, help="of the simulator's dice (1)")
+    parser.add_argument("--seed", type=int, default=1, help="of the simulator (1)")
     options = parser.parse_args()
     unknown = [name for name in options.parts if name not in PARTS]
     if unknown:

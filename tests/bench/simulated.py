@@ -28,7 +28,7 @@ from tests.bench.tables import markdown
 def cluster_of(nodes: int, seed: int) -> Cluster:
     """A cluster with the simulator's usual wires (0.5 ms), started a little apart and settled."""
     world = World(seed)
-    cluster = Cluster(world, key=world.dice("key").bits().to_bytes(8) * 4)
+    cluster = Cluster(world, key=world.rng("key").bits().to_bytes(8) * 4)
     cluster.bare = True
     names = [f"n{number}" for number in range(nodes)]
     for number, name in enumerate(names):
@@ -149,12 +149,12 @@ def churn(options: argparse.Namespace) -> str:
     names = [process.name for process in cluster.alive]
     sightings = Sightings(world, len(names))
     cluster.observers.append(sightings.see)
-    dice = world.dice("churn")
+    rng = world.rng("churn")
     world.run(world.now + ns(10))
     probes, before, tally = _probes(cluster), cluster.counters.copy(), cluster.tally
     began, real = world.now, time.perf_counter()
     for number in range(options.seconds * options.changes):
-        world.at(began + ns(number / options.changes), partial(_change, cluster, sightings, number, names, dice.below))
+        world.at(began + ns(number / options.changes), partial(_change, cluster, sightings, number, names, rng.below))
     world.run(began + ns(options.seconds))
     took = time.perf_counter() - real
     rates = [after - probes[name] for name, after in _probes(cluster).items()]

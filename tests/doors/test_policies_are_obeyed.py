@@ -122,7 +122,7 @@ async def test_picks_and_connections_through_the_balancer_are_shared_out_so(nurs
     async with open_node(config("one")) as one, open_node(config("other", one)) as other:
         for name, tag in (("old", "v1"), ("new", "v2")):
             await one.register("orders", port=await nursery.start(serve_name, name), id=name, tags=[tag])
-        proxy = Proxy(Forward(listen="127.0.0.1:0", service="orders"), dice=Random(1))
+        proxy = Proxy(Forward(listen="127.0.0.1:0", service="orders"), rng=Random(1))
         await nursery.start(follow_node, other, "orders", proxy.hear)
         address = await nursery.start(proxy.serve)
         await one.set_policy(Split("orders", {"v1": 90, "v2": 10}))

@@ -79,11 +79,11 @@ async def _live() -> None:
 
 @attrs.define
 class Junk:
-    """Packets by the million, the same for the same dice."""
+    """Packets by the million, the same for the same rng."""
 
     recording: Recording
     seal: Callable[[], Seal]  # a new sender's, each time
-    dice: random.Random
+    rng: random.Random
     _packets: list[bytes] = attrs.field(init=False, factory=list)
     _seals: list[Seal] = attrs.field(init=False, factory=list)
 
@@ -95,57 +95,57 @@ class Junk:
         real = [self.sealed(payload) for payload in self.recording.payloads]
         kinds = (self._noise, self._noise_with_a_head, *[self._bruised] * 4, self._spliced, self._real)
         while True:
-            yield self.dice.choice(kinds)(real)
+            yield self.rng.choice(kinds)(real)
 
     def insider_packets(self) -> Iterator[bytes]:
         """What a member would send whose memory is failing: nonsense, but properly sealed."""
         while True:
-            payload = self.bruised(self.dice.choice(self.recording.payloads))
+            payload = self.bruised(self.rng.choice(self.recording.payloads))
             yield self.sealed(payload[:1200])
 
     def insider_frames(self) -> Iterator[bytes]:
         """The same, for streams."""
         while True:
-            yield self.bruised(self.dice.choice(self.recording.frames))
+            yield self.bruised(self.rng.choice(self.recording.frames))
 
     def bruised(self, data: bytes) -> bytes:
         """``data`` with some bytes changed, dropped, doubled or cut off; hosts stay whole."""
         parts = data.split(_HOST)
-        for _ in range(self.dice.choice((1, 1, 2, 5))):
-            place = self.dice.randrange(len(parts))
+        for _ in range(self.rng.choice((1, 1, 2, 5))):
+            place = self.rng.randrange(len(parts))
             parts[place] = self._bruise(parts[place])
         return _HOST.join(parts)
 
     def sealed(self, payload: bytes) -> bytes:
         """``payload`` as one of the senders would send it."""
-        return self.dice.choice(self._seals).seal(payload, time.time())
+        return self.rng.choice(self._seals).seal(payload, time.time())
 
     def _bruise(self, part: bytes) -> bytes:
-        at, dice = self.dice.randrange(len(part) + 1), self.dice
-        match dice.randrange(5):
+        at, rng = self.rng.randrange(len(part) + 1), self.rng
+        match rng.randrange(5):
             case 0:
-                return part[:at] + dice.randbytes(1) + part[at + 1 :]
+                return part[:at] + rng.randbytes(1) + part[at + 1 :]
             case 1:
-                return part[:at] + bytes((dice.choice(_NASTY),)) + part[at + 1 :]
+                return part[:at] + bytes((rng.choice(_NASTY),)) + part[at + 1 :]
             case 2:
-                return part[:at] + part[at + dice.randrange(1, 9) :]
+                return part[:at] + part[at + rng.randrange(1, 9) :]
             case 3:
-                return part[:at] + part[at - dice.randrange(1, 40) :]
+                return part[:at] + part[at - rng.randrange(1, 40) :]
             case _:
                 return part[:at]
 
     def _noise(self, _: list[bytes]) -> bytes:
-        return self.dice.randbytes(self.dice.choice((0, 1, 8, 9, 52, 53, 100, 1400, 1500, 9217)))
+        return self.rng.randbytes(self.rng.choice((0, 1, 8, 9, 52, 53, 100, 1400, 1500, 9217)))
 
     def _noise_with_a_head(self, real: list[bytes]) -> bytes:
-        return self.dice.choice(real)[: self.dice.randrange(60)] + self.dice.randbytes(self.dice.randrange(200))
+        return self.rng.choice(real)[: self.rng.randrange(60)] + self.rng.randbytes(self.rng.randrange(200))
 
     def _bruised(self, real: list[bytes]) -> bytes:
-        return self._bruise(self.dice.choice(real))
+        return self._bruise(self.rng.choice(real))
 
     def _spliced(self, real: list[bytes]) -> bytes:
-        one, other = self.dice.choice(real), self.dice.choice(real)
-        return one[: self.dice.randrange(len(one))] + other[self.dice.randrange(len(other)) :]
+        one, other = self.rng.choice(real), self.rng.choice(real)
+        return one[: self.rng.randrange(len(one))] + other[self.rng.randrange(len(other)) :]
 
     def _real(self, real: list[bytes]) -> bytes:
-        return self.dice.choice(real)
+        return self.rng.choice(real)

@@ -30,7 +30,7 @@ class _Client:
     """One who registers and deregisters instances, and keeps account of what the agent owes him."""
 
     name: str
-    dice: random.Random
+    rng: random.Random
     must: set[str] = attrs.field(factory=set)  # ids that the agent has acknowledged
     may: set[str] = attrs.field(factory=set)  # ids of which it was asked something, without an answer
     made: int = 0  # registrations asked for
@@ -39,7 +39,7 @@ class _Client:
         """Go on without a pause until the agent is gone."""
         with suppress(NoAnswer):
             while True:
-                if len(self.must) < _KEPT or self.dice.random() < 0.5:
+                if len(self.must) < _KEPT or self.rng.random() < 0.5:
                     await self._register(agent)
                 else:
                     await self._deregister(agent)
@@ -53,7 +53,7 @@ class _Client:
         self.must.add(id_)
 
     async def _deregister(self, agent: Agent) -> None:
-        id_ = self.dice.choice(sorted(self.must))
+        id_ = self.rng.choice(sorted(self.must))
         self.must.remove(id_)
         self.may.add(id_)
         await agent.deregister(id_)
@@ -70,7 +70,7 @@ class _Client:
 async def test_what_was_acknowledged_outlives_every_kill(
     quick_agents: Agents, tmp_path: Path, measured: Measured
 ) -> None:
-    dice = random.Random(11)
+    rng = random.Random(11)
     peer = await quick_agents.start("peer")
     flags = ("--data-dir", str(tmp_path / "victim"))
     again = partial(quick_agents.start, None, *flags, join=[peer], bind=fixed_address())
@@ -80,9 +80,9 @@ async def test_what_was_acknowledged_outlives_every_kill(
         async with trio.open_nursery() as nursery:
             for client in clients:
                 nursery.start_soon(client.use, agent)
-            await trio.sleep(dice.uniform(0, _SPAN))
+            await trio.sleep(rng.uniform(0, _SPAN))
             await agent.kill()
-        await _live_briefly(again, dice.uniform(0, 2 * _SPAN))
+        await _live_briefly(again, rng.uniform(0, 2 * _SPAN))
         agent = await again()
         assert agent.name == "victim"
         found = await agent.ids("orders")

@@ -158,22 +158,22 @@ def _descriptors(agent: Agent) -> int:
 async def _throw_streams(target: _Target, count: int) -> None:
     """Open streams one after the other, say something silly on each, and wait until the agent has had enough of it."""
     frames = target.junk.insider_frames()
-    dice = target.junk.dice
+    rng = target.junk.rng
     for _ in range(count):
         stream = await trio.open_tcp_stream(*Address.parse(target.agent.gossip))
         codec = StreamCodec(_CLUSTER, target.key, os.urandom(NONCE_BYTES), opened_by_us=True)
         hello = codec.hello()
         with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
             async with stream:
-                match dice.randrange(5):
+                match rng.randrange(5):
                     case 0:
-                        await stream.send_all(dice.randbytes(dice.randrange(1, 500)))
+                        await stream.send_all(rng.randbytes(rng.randrange(1, 500)))
                     case 1:
-                        await stream.send_all(hello[: dice.randrange(len(hello) + 1)])
+                        await stream.send_all(hello[: rng.randrange(len(hello) + 1)])
                     case 2:
-                        await stream.send_all(target.junk.bruised(hello) + dice.randbytes(50))
+                        await stream.send_all(target.junk.bruised(hello) + rng.randbytes(50))
                     case 3:
-                        await stream.send_all(hello + dice.randbytes(dice.randrange(100_000)))
+                        await stream.send_all(hello + rng.randbytes(rng.randrange(100_000)))
                     case _:
                         await _greet(stream, codec)
                         await stream.send_all(b"".join(codec.frame(frame) for frame in islice(frames, 20)))

@@ -29,7 +29,7 @@ A, B, C = offer("a"), offer("b"), offer("c")
 
 
 def chooser(*instances: Instance, clock: Clock | None = None, strategy: Strategy = "random", zone: str = "") -> Chooser:
-    return Chooser(FakeRegistry(instances), strategy=strategy, zone=zone, clock=clock or Clock(), dice=Random(2026))
+    return Chooser(FakeRegistry(instances), strategy=strategy, zone=zone, clock=clock or Clock(), rng=Random(2026))
 
 
 def choices(chooser: Chooser, number: int = 200) -> Counter[str]:
@@ -51,7 +51,7 @@ def test_a_strategy_that_does_not_exist_is_refused_with_those_that_do() -> None:
 def test_below_its_threshold_it_chooses_what_was_lost_too_and_avoids_what_fails() -> None:
     lost = offer("b", stale=True)
     assert set(choices(chooser(A, lost))) == {"a"}
-    calls = Chooser(FakeRegistry((A, lost)), panic=0.5, clock=Clock(), dice=Random(1))
+    calls = Chooser(FakeRegistry((A, lost)), panic=0.5, clock=Clock(), rng=Random(1))
     assert set(choices(calls)) == {"a", "b"}
     calls.report_failure(lost)
     assert set(choices(calls)) == {"a"}

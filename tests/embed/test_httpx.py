@@ -66,7 +66,7 @@ class Hosts:
 
 
 def calls(*offers: Any, **options: Any) -> Chooser:
-    return Chooser(FakeRegistry(offers), strategy="round-robin", dice=Random(1), **options)
+    return Chooser(FakeRegistry(offers), strategy="round-robin", rng=Random(1), **options)
 
 
 def client(chooser: Chooser, hosts: Hosts, **options: Any) -> httpx.Client:

@@ -218,29 +218,29 @@ ATTACKS: Final = (
 
 def flood_gossip(to: Address, key_id: bytes, seconds: float, rate: float) -> Counter[str]:
     """Send junk as fast as it goes, or as ``rate`` (packets a second) allows: noise, and what looks like a packet."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     wrong, right = b"\x81" + bytes(4), b"\x81" + key_id
-    junk = [dice.randbytes(dice.choice((0, 1, 60, 400, 1400))) for _ in range(64)]
-    junk += [wrong + dice.randbytes(dice.choice((60, 400, 1300))) for _ in range(64)]
+    junk = [rng.randbytes(rng.choice((0, 1, 60, 400, 1400))) for _ in range(64)]
+    junk += [wrong + rng.randbytes(rng.choice((60, 400, 1300))) for _ in range(64)]
     # Each of an unknown life, half of them with a counter as a packet would have.
-    junk += [right + dice.randbytes(dice.choice((60, 400, 1300))) for _ in range(64)]
-    junk += [right + bytes(15) + dice.randbytes(dice.choice((60, 400, 1300))) for _ in range(64)]
-    junk += [b"\x01" + dice.randbytes(100) for _ in range(32)]
+    junk += [right + rng.randbytes(rng.choice((60, 400, 1300))) for _ in range(64)]
+    junk += [right + bytes(15) + rng.randbytes(rng.choice((60, 400, 1300))) for _ in range(64)]
+    junk += [b"\x01" + rng.randbytes(100) for _ in range(32)]
     return _flood("gossip junk", to, junk, seconds, rate)
 
 
 def flood_dns(to: Address, seconds: float, rate: float) -> Counter[str]:
     """Send queries: names that are there, names drawn anew, every type, and junk."""
-    dice = random.Random(2)
+    rng = random.Random(2)
     asked = [dns.message.make_query("orders.service.gossipreg", type_, use_edns=0) for type_ in ("A", "SRV", "ANY")]
     asked += [dns.message.make_query(f"n{number}.a.b.service.gossipreg", "SRV") for number in range(512)]
-    queries = [dice.randbytes(dice.choice((3, 12, 40, 512))) for _ in range(32)] + [each.to_wire() for each in asked]
+    queries = [rng.randbytes(rng.choice((3, 12, 40, 512))) for _ in range(32)] + [each.to_wire() for each in asked]
     return _flood("DNS queries", to, queries, seconds, rate)
 
 
 def _flood(what: str, to: Address, packets: list[bytes], seconds: float, rate: float) -> Counter[str]:
     done: Counter[str] = Counter()
-    dice = random.Random(3)
+    rng = random.Random(3)
     began, told = time.monotonic(), 0.0
     with socket.socket(type=socket.SOCK_DGRAM) as sender:
         sender.connect(tuple(to))
@@ -253,8 +253,8 @@ def _flood(what: str, to: Address, packets: list[bytes], seconds: float, rate: f
                 time.sleep(0.001)
                 continue
             for _ in range(64):
-                packet = bytearray(dice.choice(packets))
-                packet[5:13] = dice.randbytes(8) if what == "gossip junk" and len(packet) > 13 else packet[5:13]
+                packet = bytearray(rng.choice(packets))
+                packet[5:13] = rng.randbytes(8) if what == "gossip junk" and len(packet) > 13 else packet[5:13]
                 try:
                     sender.send(packet)
                     done[what] += 1

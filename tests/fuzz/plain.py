@@ -48,52 +48,52 @@ class Outcome:
 class Mutator:
     """Makes inputs of inputs."""
 
-    dice: Random
+    rng: Random
     words: tuple[bytes, ...] = ()
     bytes_max: int = 4096
 
     def mutated(self, data: bytes, other: bytes) -> bytes:
         """``data`` changed in one to four places, perhaps with a part of ``other``."""
-        for _ in range(self.dice.choice((1, 1, 2, 4))):
-            data = self.dice.choice(_CHANGES)(self, data, other)
+        for _ in range(self.rng.choice((1, 1, 2, 4))):
+            data = self.rng.choice(_CHANGES)(self, data, other)
         return data[: self.bytes_max]
 
     def _place(self, data: bytes) -> int:
-        return self.dice.randrange(len(data) + 1)
+        return self.rng.randrange(len(data) + 1)
 
     def _flip(self, data: bytes, _: bytes) -> bytes:
         at = self._place(data)
-        return data[:at] + bytes(each ^ 1 << self.dice.randrange(8) for each in data[at : at + 1]) + data[at + 1 :]
+        return data[:at] + bytes(each ^ 1 << self.rng.randrange(8) for each in data[at : at + 1]) + data[at + 1 :]
 
     def _edge(self, data: bytes, _: bytes) -> bytes:
         at = self._place(data)
-        return data[:at] + bytes((self.dice.choice(_EDGES),)) + data[at + self.dice.randrange(2) :]
+        return data[:at] + bytes((self.rng.choice(_EDGES),)) + data[at + self.rng.randrange(2) :]
 
     def _noise(self, data: bytes, _: bytes) -> bytes:
         at = self._place(data)
-        return data[:at] + self.dice.randbytes(self.dice.randrange(1, 9)) + data[at:]
+        return data[:at] + self.rng.randbytes(self.rng.randrange(1, 9)) + data[at:]
 
     def _cut(self, data: bytes, _: bytes) -> bytes:
         at = self._place(data)
-        return data[:at] + data[at + self.dice.randrange(1, 17) :]
+        return data[:at] + data[at + self.rng.randrange(1, 17) :]
 
     def _end(self, data: bytes, _: bytes) -> bytes:
         return data[: self._place(data)]
 
     def _again(self, data: bytes, _: bytes) -> bytes:
         at, to = sorted((self._place(data), self._place(data)))
-        return data[:to] + data[at:to] * self.dice.choice((1, 1, 2, 20)) + data[to:]
+        return data[:to] + data[at:to] * self.rng.choice((1, 1, 2, 20)) + data[to:]
 
     def _splice(self, data: bytes, other: bytes) -> bytes:
         at, to = sorted((self._place(other), self._place(other)))
         place = self._place(data)
-        return data[:place] + other[at:to] + data[place + self.dice.choice((0, to - at)) :]
+        return data[:place] + other[at:to] + data[place + self.rng.choice((0, to - at)) :]
 
     def _word(self, data: bytes, other: bytes) -> bytes:
         if not self.words:
             return self._splice(data, other)
         at = self._place(data)
-        return data[:at] + self.dice.choice(self.words) + data[at:]
+        return data[:at] + self.rng.choice(self.words) + data[at:]
 
 
 _CHANGES: Final[tuple[Callable[[Mutator, bytes, bytes], bytes], ...]] = (
@@ -111,15 +111,15 @@ _CHANGES: Final[tuple[Callable[[Mutator, bytes, bytes], bytes], ...]] = (
 
 def fuzz(target: Target, *, seed: int, inputs_max: int, seconds: float = float("inf")) -> Outcome:
     """Run ``target`` on what it begins with and on mutations of that, until either bound or the first escape."""
-    dice = Random(f"{seed} {target.name}")
-    mutator = Mutator(dice, target.words, target.bytes_max)
+    rng = Random(f"{seed} {target.name}")
+    mutator = Mutator(rng, target.words, target.bytes_max)
     pool = inputs(target)
     seen: set[str] = set()
     began = time.monotonic()
     for number in range(inputs_max):
         if number % _STRIDE == 0 and time.monotonic() - began >= seconds:
             return Outcome(number, time.monotonic() - began, len(seen))
-        data = pool[number] if number < len(pool) else mutator.mutated(dice.choice(pool), dice.choice(pool))
+        data = pool[number] if number < len(pool) else mutator.mutated(rng.choice(pool), rng.choice(pool))
         try:
             word = target.run(data)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for

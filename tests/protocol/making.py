@@ -111,7 +111,7 @@ def engine(name: str = "a", *, has_seeds: bool = False, now: float = 0.0, **fiel
         "address": address(7000),
         "zone": "",
         "settings": Settings(lifelines=0),
-        "dice": Random(1),
+        "rng": Random(1),
         "packet_room": 1350,
     }
     return Engine.create(name=name, has_seeds=has_seeds, now=now, **{**given, **fields})

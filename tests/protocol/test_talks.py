@@ -102,7 +102,7 @@ def minds(draw: st.DrawFn) -> tuple[list[Rumor | Record], list[Rumor | Record]]:
 def test_after_a_talk_or_two_two_nodes_are_of_one_mind(
     heard: tuple[list[Rumor | Record], list[Rumor | Record]],
 ) -> None:
-    one, other = engine("a"), engine("b", address=address(7001), dice=Random(2))
+    one, other = engine("a"), engine("b", address=address(7001), rng=Random(2))
     for node, messages in zip((one, other), heard, strict=True):
         for message in messages:
             node.receive(packet(9, message), address(9), 0.0)
@@ -120,7 +120,7 @@ def test_after_a_talk_or_two_two_nodes_are_of_one_mind(
 
 
 def test_equal_states_cost_a_comparison_and_no_more() -> None:
-    one, other = engine("a"), engine("b", address=address(7001), dice=Random(2))
+    one, other = engine("a"), engine("b", address=address(7001), rng=Random(2))
     talk(one, other, 1.0)
     assert one.fingerprint == other.fingerprint
     assert talk(one, other, 5.0) < 2100
@@ -129,7 +129,7 @@ def test_equal_states_cost_a_comparison_and_no_more() -> None:
 @pytest.mark.parametrize("difference", [1, 10])
 def test_a_talk_costs_what_differs_and_not_what_there_is(difference: int) -> None:
     records = history([(f"x{number}", 1) for number in range(2000)]).said
-    one, other = engine("a"), engine("b", address=address(7001), dice=Random(2), generation=records[0].generation)
+    one, other = engine("a"), engine("b", address=address(7001), rng=Random(2), generation=records[0].generation)
     introduce(one, B)
     for node, count in ((one, 2000), (other, 2000)):
         node.receive(packet(9, rumor("c", port=7002)), address(9), 0.0)
@@ -153,7 +153,7 @@ def test_a_joiner_learns_everything_in_one_talk_however_many_there_are() -> None
     for member in crowd:
         [record] = history([("x", 1)], owner=member.name).said
         one.receive(packet(member, record), member.address, 0.0)
-    joiner = engine("z", has_seeds=True, address=address(7009), dice=Random(2))
+    joiner = engine("z", has_seeds=True, address=address(7009), rng=Random(2))
     [opening] = opened(joiner.seeds([one.identity.address], 1.0))
     for answer in one.stream_frame(-1, opening.frame, joiner.identity.address, 1.0):
         assert isinstance(answer, SendFrame)

@@ -340,17 +340,17 @@ def content(tmp_path: Path) -> bytes:
 
 
 def test_a_truncated_database_is_set_aside(tmp_path: Path, content: bytes) -> None:
-    dice = random.Random(1)
-    for length in [0, 1, 15, 16, 99, 100, 512, 4096, 8192, *dice.sample(range(len(content)), 30)]:
+    rng = random.Random(1)
+    for length in [0, 1, 15, 16, 99, 100, 512, 4096, 8192, *rng.sample(range(len(content)), 30)]:
         saved = damaged(tmp_path, content[:length])
         assert (saved.name, saved.instances, len(saved.warnings)) == (None, {}, 1), length
 
 
 def test_any_flipped_bit_is_harmless_or_warned_of(tmp_path: Path, content: bytes) -> None:
-    dice = random.Random(2)
-    bits = [byte * 8 + dice.randrange(8) for byte in range(100)]  # the database's head
+    rng = random.Random(2)
+    bits = [byte * 8 + rng.randrange(8) for byte in range(100)]  # the database's head
     warned = 0
-    for bit in bits + dice.sample(range(len(content) * 8), 150):
+    for bit in bits + rng.sample(range(len(content) * 8), 150):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         warned += bool(damaged(tmp_path, bytes(flipped)).warnings)
@@ -358,11 +358,11 @@ def test_any_flipped_bit_is_harmless_or_warned_of(tmp_path: Path, content: bytes
 
 
 def test_overwritten_blocks_are_harmless_or_warned_of(tmp_path: Path, content: bytes) -> None:
-    dice = random.Random(3)
+    rng = random.Random(3)
     for _ in range(60):
-        start, length = dice.randrange(len(content)), dice.choice([4, 64, 512, 4096])
+        start, length = rng.randrange(len(content)), rng.choice([4, 64, 512, 4096])
         changed = bytearray(content)
-        block = dice.choice([bytes(length), dice.randbytes(length)])
+        block = rng.choice([bytes(length), rng.randbytes(length)])
         changed[start : start + length] = block[: len(content) - start]
         damaged(tmp_path, bytes(changed))
 
@@ -525,14 +525,14 @@ trio.run(main)
 
 
 def test_nothing_acknowledged_is_missing_after_a_kill_at_any_moment(tmp_path: Path) -> None:
-    dice = random.Random(4)
+    rng = random.Random(4)
     acknowledged: set[str] = set()
     dropped: set[str] = set()
     for attempt in range(15):
         command = [sys.executable, "-c", REGISTER_FOREVER, str(tmp_path), str(attempt)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
-            told = [child.stdout.readline() for _ in range(dice.randrange(1, 120))]
+            told = [child.stdout.readline() for _ in range(rng.randrange(1, 120))]
             child.kill()
             told += child.stdout.readlines()
         assert child.returncode == -signal.SIGKILL

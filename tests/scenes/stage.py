@@ -126,7 +126,7 @@ class Stage:
             address=address,
             zone=zone,
             settings=self.settings,
-            dice=Random(f"{self.seed} {handle} {self._births}"),
+            rng=Random(f"{self.seed} {handle} {self._births}"),
             has_seeds=bool(tuple(seeds)),
             packet_room=PACKET_ROOM,
             now=self.now,

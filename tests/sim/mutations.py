@@ -426,7 +426,7 @@ def everything_is_news(patch: pytest.MonkeyPatch) -> None:
 @_mutation(DEATH, "Completeness")
 def who_is_probed_next_is_drawn_at_random(patch: pytest.MonkeyPatch) -> None:
     def next_target(self: Members) -> Rumor | None:
-        return self._rumors[self.dice.choice(self._present)] if self._present else None
+        return self._rumors[self.rng.choice(self._present)] if self._present else None
 
     patch.setattr(Members, "next_target", next_target)
 

@@ -22,7 +22,7 @@ from tests.sim.making import scenario
 
 ROOT = Path(gossipreg_sim.__file__).parents[2]
 
-#: A bit of everything that draws dice.
+#: A bit of everything that draws random numbers.
 STORMY = scenario(
     Fault(kind="loss", probability=0.2),
     Fault(kind="duplicate", probability=0.2),
@@ -127,7 +127,7 @@ def test_every_python_on_the_machine_plays_the_same(python: str) -> None:
     assert theirs == digest_of(sys.executable, script, {})
 
 
-def test_a_play_reads_no_clock_and_draws_from_no_dice_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_play_reads_no_clock_and_draws_from_no_rng_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     forbidden: list[tuple[Any, str]] = [(os, "urandom")]
     forbidden += [(time, name) for name in dir(time) if name.startswith(("time", "monotonic", "perf_", "sleep"))]
     shared = [

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from gossipreg.config import Settings
-from gossipreg_sim.dice import Dice
 from gossipreg_sim.faults import chosen
 from gossipreg_sim.marks import known_marks
 from gossipreg_sim.play import Outcome, play
+from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import KINDS, Fault
 from tests.sim.making import scenario
 
@@ -31,11 +31,11 @@ def marks_at(outcome: Outcome, what: str) -> list[float]:
     ],
 )
 def test_nodes_are_named_in_words(words: tuple[str, ...], names: list[str]) -> None:
-    assert chosen(words, scenario(nodes=6, zones=2), Dice.of("any")) == names
+    assert chosen(words, scenario(nodes=6, zones=2), Rng.of("any")) == names
 
 
-def test_random_nodes_come_from_the_dice() -> None:
-    drawn = {tuple(chosen(("random:2",), scenario(nodes=6), Dice.of("any", seed))) for seed in range(50)}
+def test_random_nodes_come_from_the_rng() -> None:
+    drawn = {tuple(chosen(("random:2",), scenario(nodes=6), Rng.of("any", seed))) for seed in range(50)}
     assert all(len(set(names)) == 2 for names in drawn)
     assert len(drawn) > 10
 

@@ -1,4 +1,4 @@
-"""What users do: each kind by dice of its own, now and then two at the same moment, and only where somebody listens."""
+"""What users do: each kind by its own rng, now and then two at the same moment, and only where somebody listens."""
 
 from __future__ import annotations
 

@@ -27,7 +27,9 @@ _TELL_EVERY: Final = 30.0
 @click.option("--quick", is_flag=True, help="A few runs where something happens: minutes instead of days.")
 @click.option("--ours", is_flag=True, help="This protocol with its defaults, too.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes that play.  [default: one for each core]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all dice are drawn from.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all random numbers are drawn from."
+)
 @as_json
 def reproduce(experiment: str, *, quick: bool, ours: bool, jobs: int | None, seed: int, as_json: bool) -> None:
     """Run a published experiment again, and print the paper's values beside what comes out here.

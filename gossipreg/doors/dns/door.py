@@ -81,7 +81,7 @@ class Door:
             self.counters[query.reason] += 1
             return query.reply
         question = query.question
-        entry = self._kept.get(question) or Entry(question, self.zone.dice.random())
+        entry = self._kept.get(question) or Entry(question, self.zone.rng.random())
         answer = self._take(entry)
         if query.is_plain and not tcp and question in self._kept:
             if len(self._recognised) >= limits.RECOGNISED_MAX:

@@ -68,10 +68,10 @@ class Side:
     def __attrs_post_init__(self) -> None:
         self._ends = list(accumulate(instance.weight for instance in self.instances))
 
-    def draw(self, dice: Random, lot: float) -> Iterator[Piece]:
+    def draw(self, rng: Random, lot: float) -> Iterator[Piece]:
         """Records in an order drawn by weight; ``lot``, from 0 up to 1, decides which instance comes first."""
         seen: set[bytes] = set()
-        for number in order(self._ends, dice, lot):
+        for number in order(self._ends, rng, lot):
             piece = self._piece(number)
             if piece is not None and piece.key not in seen:
                 seen.add(piece.key)
@@ -170,7 +170,7 @@ class Writer:
         return owner + _FIXED.pack(type_, dns.rdataclass.IN, self.ttl, len(data)) + data
 
 
-def order(ends: Sequence[int], dice: Random, lot: float) -> Iterator[int]:
+def order(ends: Sequence[int], rng: Random, lot: float) -> Iterator[int]:
     """Numbers from 0 in an order drawn by weight: each comes before the others with the odds of its weight.
 
     ``ends`` are the sums of the weights up to each. The first, which is the one that most clients call, is the one on
@@ -189,9 +189,9 @@ def order(ends: Sequence[int], dice: Random, lot: float) -> Iterator[int]:
             yield number
         if 2 * left <= total:
             break
-        number = bisect(ends, dice.random() * total, hi=last)
+        number = bisect(ends, rng.random() * total, hi=last)
     rest = [number for number in range(len(ends)) if number not in drawn]
-    yield from sorted(rest, key=lambda number: dice.expovariate(_weight(ends, number)))
+    yield from sorted(rest, key=lambda number: rng.expovariate(_weight(ends, number)))
 
 
 def _weight(ends: Sequence[int], number: int) -> int:

@@ -55,7 +55,7 @@ class Zone:
     door: Address
     texts: tuple[str, ...]
     ttl: int
-    dice: Random = attrs.field(factory=Random)
+    rng: Random = attrs.field(factory=Random)
     _domains: names.Domains = attrs.field(init=False)
     _first: dns.name.Name = attrs.field(init=False)
     _pools: dict[tuple[names.Service, dns.name.Name], tuple[int, Pool]] = attrs.field(init=False, factory=dict)
@@ -121,7 +121,7 @@ class Zone:
         if type_ is _ANY:
             return attrs.evolve(self._found(name, domain, type_, []), read=pool.read)
         side = pool.side(type_)
-        pieces = iter(()) if side is None else side.draw(self.dice, lot)
+        pieces = iter(()) if side is None else side.draw(self.rng, lot)
         first = next(pieces, None)
         if side is None or first is None:
             return attrs.evolve(self._found(name, domain, type_, []), read=pool.read)

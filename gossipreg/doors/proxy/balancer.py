@@ -1,6 +1,6 @@
 """Knows which instance a connection goes to: by load and weight, by what failed lately, and by where it is.
 
-Pure: ``now`` (seconds on any steady clock) and the dice are passed in.
+Pure: ``now`` (seconds on any steady clock) and the rng are passed in.
 
 The rule. Of the instances with a weight that have not been tried for this connection and have room, those come first
 that do not rest after a failure, then those whose owner nobody suspects, then those of our own zone. Each of these is
@@ -95,7 +95,7 @@ class Backend:
 class Balancer:
     """The instances of one service, and whose turn it is."""
 
-    dice: Random
+    rng: Random
     zone: str | None = None
     connections_max: int = 0  # to one instance; 0 is no limit
     panic: bool = False  # when there is no instance, keep the last ones
@@ -155,7 +155,7 @@ class Balancer:
             return best[0] if best else None
         if source is not None:
             return max(best, key=lambda each: claim(each.instance, source, self._weight(each, now)))
-        return self.dice.choices(best, [backend.instance.weight for backend in best])[0]
+        return self.rng.choices(best, [backend.instance.weight for backend in best])[0]
 
     def _weight(self, backend: Backend, now: float) -> float:
         return backend.instance.weight * backend.warmth(now, self.slow_start)
@@ -163,7 +163,7 @@ class Balancer:
     def _holds_back(self, backend: Backend, now: float) -> bool:
         """Whether an instance that warms up takes no part in a choice."""
         warmth = backend.warmth(now, self.slow_start)
-        return warmth < 1 and self.dice.random() >= warmth
+        return warmth < 1 and self.rng.random() >= warmth
 
     def _is_full(self, backend: Backend) -> bool:
         return 0 < self.connections_max <= backend.in_flight

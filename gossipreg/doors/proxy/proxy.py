@@ -47,7 +47,7 @@ class Proxy:
     """Leads callers of one port to the instances of one service, as far as it was told of them."""
 
     forward: Forward
-    dice: Random = attrs.field(factory=Random)
+    rng: Random = attrs.field(factory=Random)
     counters: Counter[str] = attrs.field(factory=Counter)
     roster: Roster = attrs.field(init=False)
     balancer: Balancer = attrs.field(init=False)
@@ -65,7 +65,7 @@ class Proxy:
         forward = self.forward
         self.roster = Roster(forward.tag, forward.role)
         self.balancer = Balancer(
-            self.dice, forward.zone, forward.instance_connections_max, forward.panic, forward.slow_start
+            self.rng, forward.zone, forward.instance_connections_max, forward.panic, forward.slow_start
         )
         self._room = trio.Semaphore(forward.connections_max)
 

@@ -79,10 +79,10 @@ class Detector:
     _rechecked: float = float("-inf")  # when members were last pinged because none was heard
 
     @classmethod
-    def create(cls, settings: Settings, members: Members, dice: Random, now: float) -> Detector:
+    def create(cls, settings: Settings, members: Members, rng: Random, now: float) -> Detector:
         """A detector that begins to probe within its first interval, so that nodes started together do not in step."""
         health = LocalHealth(settings.local_health_max)
-        prober = Prober(settings, members, health, now + dice.random() * settings.probe_interval)
+        prober = Prober(settings, members, health, now + rng.random() * settings.probe_interval)
         return cls(settings, members, prober, health, Hearing(now))
 
     @property

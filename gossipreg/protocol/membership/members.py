@@ -28,7 +28,7 @@ class Members:
     """
 
     settings: Settings
-    dice: Random
+    rng: Random
     own_name: str
     _rumors: dict[str, Rumor] = attrs.field(factory=dict)
     _names: dict[int, str] = attrs.field(factory=dict)  # life id -> name
@@ -151,7 +151,7 @@ class Members:
             self.ring.seat(name)
             self._position[name] = len(self._present)
             self._present.append(name)
-            place = self.dice.randrange(len(self._order) + 1)
+            place = self.rng.randrange(len(self._order) + 1)
             self._order.insert(place, name)
             if place < self._cursor:
                 self._cursor += 1
@@ -172,7 +172,7 @@ class Members:
         if not self._order:
             return None
         if self._cursor >= len(self._order):
-            self.dice.shuffle(self._order)
+            self.rng.shuffle(self._order)
             self._cursor = 0
         name = self._order[self._cursor]
         self._cursor += 1
@@ -189,9 +189,9 @@ class Members:
         if count >= len(pool):
             chosen = [name for name in pool if name != without]
         elif without in self._position:
-            chosen = [name for name in self.dice.sample(pool, min(len(pool), count + 1)) if name != without][:count]
+            chosen = [name for name in self.rng.sample(pool, min(len(pool), count + 1)) if name != without][:count]
         else:
-            chosen = self.dice.sample(pool, count)
+            chosen = self.rng.sample(pool, count)
         return [self._rumors[name] for name in chosen]
 
     def has_seat(self, name: str) -> bool:

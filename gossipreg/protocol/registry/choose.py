@@ -34,20 +34,20 @@ def matching(
     )
 
 
-def by_weight(view: ServiceView, dice: Random) -> Instance | None:
+def by_weight(view: ServiceView, rng: Random) -> Instance | None:
     """One healthy instance, drawn with the odds of its weight; None when all are drained or none is there."""
-    return _draw(view.healthy, view.shares, dice)
+    return _draw(view.healthy, view.shares, rng)
 
 
-def by_weight_among(instances: Sequence[Instance], dice: Random) -> Instance | None:
+def by_weight_among(instances: Sequence[Instance], rng: Random) -> Instance | None:
     """One of ``instances``, drawn with the odds of its weight."""
-    return _draw(instances, tuple(accumulate(instance.weight for instance in instances)), dice)
+    return _draw(instances, tuple(accumulate(instance.weight for instance in instances)), rng)
 
 
-def _draw(instances: Sequence[Instance], shares: Sequence[int], dice: Random) -> Instance | None:
+def _draw(instances: Sequence[Instance], shares: Sequence[int], rng: Random) -> Instance | None:
     if not shares or shares[-1] == 0:
         return None
-    return instances[bisect_right(shares, dice.random() * shares[-1])]
+    return instances[bisect_right(shares, rng.random() * shares[-1])]
 
 
 #: What an instance is known by to those who choose: a member's id of it.
@@ -67,10 +67,10 @@ def usable(instances: Sequence[Instance]) -> Sequence[Instance]:
     return [instance for instance in instances if instance.weight] or instances
 
 
-def at_random(instances: Sequence[Instance], dice: Random) -> Instance | None:
+def at_random(instances: Sequence[Instance], rng: Random) -> Instance | None:
     """One of ``instances``, drawn with the odds of its weight, drained ones as a last resort."""
     instances = usable(instances)
-    return _draw(instances, list(accumulate(each.weight or 1 for each in instances)), dice)
+    return _draw(instances, list(accumulate(each.weight or 1 for each in instances)), rng)
 
 
 @attrs.define(eq=False, repr=False)
@@ -94,16 +94,16 @@ class RoundRobin:
         return chosen
 
 
-def less_loaded(instances: Sequence[Instance], load: Callable[[Instance], int], dice: Random) -> Instance | None:
+def less_loaded(instances: Sequence[Instance], load: Callable[[Instance], int], rng: Random) -> Instance | None:
     """The better of two drawn by weight: the one with fewer calls under way for its weight, at a tie the first drawn.
 
     Two choices are enough to keep the longest queue near the average (Mitzenmacher 1996), and choosers that do not
     know of each other do not all run to the same instance, as they would to the least loaded of all.
     """
-    first = at_random(instances, dice)
+    first = at_random(instances, rng)
     if first is None:
         return None
-    second = at_random([each for each in usable(instances) if each is not first], dice)
+    second = at_random([each for each in usable(instances) if each is not first], rng)
     if second is None:
         return first
     return second if load(second) * (first.weight or 1) < load(first) * (second.weight or 1) else first

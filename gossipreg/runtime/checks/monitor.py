@@ -73,7 +73,7 @@ class Monitor:
     flapped: Callable[[str, str], None]
     expired: Callable[[str, str], None]
     counters: Counter[str] = attrs.field(factory=Counter)
-    dice: random.Random = attrs.field(factory=random.Random)
+    rng: random.Random = attrs.field(factory=random.Random)
     _recalled: dict[str, Mapping[str, TtlState]] = attrs.field(init=False, factory=dict)  # from before a restart
     _unkept: dict[str, None] = attrs.field(init=False, factory=dict)  # instances whose ttl checks stand otherwise now
     _unkept_bell: trio.Event = attrs.field(init=False, factory=trio.Event)
@@ -272,9 +272,9 @@ class Monitor:
                 continue
             watched.took = ended - begun
             watched.slow = watched.took >= check.timeout
-            gap = check.interval * (1 - check.jitter * self.dice.random())
+            gap = check.interval * (1 - check.jitter * self.rng.random())
             if not watched.runs:
-                gap *= self.dice.random()
+                gap *= self.rng.random()
             if begun + gap < ended:
                 gap += check.interval * math.ceil((ended - begun - gap) / check.interval)
             self._hear(watched, finding, ended)

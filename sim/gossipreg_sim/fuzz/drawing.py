@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from gossipreg_sim.dice import Dice
 from gossipreg_sim.fuzz.occasions import occasion_of
+from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import KINDS, Fault, Scenario, Wiring, Workload
 from gossipreg_sim.sense import problem
 from gossipreg_sim.spans import DEADLY, end_of_restart, is_for_good
@@ -73,17 +73,17 @@ class Drawn:
 
 def drawn(seed: int, nodes: tuple[int, int] = NODES) -> Drawn:
     """The scenario of ``seed``, of so many nodes (from, to): the same on every machine and Python."""
-    chance = Dice.of("fuzz", seed, "occasion")
+    chance = Rng.of("fuzz", seed, "occasion")
     occasion = occasion_of(chance)
-    stage = occasion.stage(_stage(seed, Dice.of("fuzz", seed, "stage"), nodes), chance)
-    swarm = Dice.of("fuzz", seed, "swarm")
+    stage = occasion.stage(_stage(seed, Rng.of("fuzz", seed, "stage"), nodes), chance)
+    swarm = Rng.of("fuzz", seed, "swarm")
     on = [kind for kind in KINDS if swarm.chance(0.5)] or [_among(swarm, tuple(KINDS))]
     faults = occasion.faults(stage, chance)
     casting = _Casting(stage, dict.fromkeys(name for fault in faults if is_for_good(fault) for name in fault.nodes))
     wanted = 1 + swarm.below(FAULTS_MAX)
     number = 0
     while number < wanted or not faults:
-        fault = casting.fault(_among(swarm, on), Dice.of("fuzz", seed, "fault", number))
+        fault = casting.fault(_among(swarm, on), Rng.of("fuzz", seed, "fault", number))
         is_allowed = number >= wanted or occasion.allows(fault, stage)  # rather another occasion than no fault at all
         if is_allowed and len(faults) < FAULTS_MAX and not problem(fault, faults, stage):
             faults.append(fault)
@@ -93,46 +93,46 @@ def drawn(seed: int, nodes: tuple[int, int] = NODES) -> Drawn:
     return Drawn(attrs.evolve(stage, faults=faults), off, type(occasion).__name__)
 
 
-def _stage(seed: int, dice: Dice, nodes: tuple[int, int]) -> Scenario:
+def _stage(seed: int, rng: Rng, nodes: tuple[int, int]) -> Scenario:
     """A scenario in which nothing goes wrong yet. Small clusters are the more likely: more plays for the time."""
     least, most = nodes
-    share = dice.random()
+    share = rng.random()
     count = least + int(share * share * (most - least + 1))
     return Scenario(
         name=f"fuzz-{seed}",
         title=f"Drawn from seed {seed}",
         nodes=count,
-        zones=1 + dice.below(min(3, count)),
-        seeds=1 + dice.below(min(3, count)),
-        together=dice.chance(0.7),
-        warmup=_among(dice, (0.0, 3.0, 6.0)),
-        duration=_among(dice, (20.0, 30.0, 40.0)),
+        zones=1 + rng.below(min(3, count)),
+        seeds=1 + rng.below(min(3, count)),
+        together=rng.chance(0.7),
+        warmup=_among(rng, (0.0, 3.0, 6.0)),
+        duration=_among(rng, (20.0, 30.0, 40.0)),
         quiet=120.0,
-        sealed=dice.chance(0.4),
-        wiring=_wiring(dice.fork()),
+        sealed=rng.chance(0.4),
+        wiring=_wiring(rng.fork()),
         workload=Workload(
-            instances=dice.below(4),
-            churn=_among(dice, (0.0, 0.5, 2.0)),
-            policies=_among(dice, (0.0, 0.0, 0.5, 2.0)),
-            primaries=_among(dice, (0.0, 0.0, 0.5)),
+            instances=rng.below(4),
+            churn=_among(rng, (0.0, 0.5, 2.0)),
+            policies=_among(rng, (0.0, 0.0, 0.5, 2.0)),
+            primaries=_among(rng, (0.0, 0.0, 0.5)),
         ),
     )
 
 
-def _wiring(dice: Dice) -> Wiring:
-    kind = _among(dice, ("constant", "exponential", "lognormal"))
-    between_zones = _among(dice, (0.0, 0.02, 0.1))
+def _wiring(rng: Rng) -> Wiring:
+    kind = _among(rng, ("constant", "exponential", "lognormal"))
+    between_zones = _among(rng, (0.0, 0.02, 0.1))
     return Wiring(
         kind=kind,
-        seconds=_among(dice, (0.0005, 0.005, 0.05)),
-        mean=_among(dice, (0.001, 0.02)) if kind == "exponential" else 0.0,
-        sigma=_among(dice, (0.2, 0.8)) if kind == "lognormal" else 0.0,
+        seconds=_among(rng, (0.0005, 0.005, 0.05)),
+        mean=_among(rng, (0.001, 0.02)) if kind == "exponential" else 0.0,
+        sigma=_among(rng, (0.2, 0.8)) if kind == "lognormal" else 0.0,
         between_zones=between_zones,
     )
 
 
-def _among(dice: Dice, values: tuple[_T, ...] | list[_T]) -> _T:
-    return values[dice.below(len(values))]
+def _among(rng: Rng, values: tuple[_T, ...] | list[_T]) -> _T:
+    return values[rng.below(len(values))]
 
 
 @attrs.define
@@ -143,23 +143,23 @@ class _Casting:
     doomed: dict[str, None] = attrs.field(factory=dict)  # who may die for good: no seeds, a third at most
     broken: int = 0  # links that stay bad for good
 
-    def fault(self, kind: str, dice: Dice) -> Fault:
+    def fault(self, kind: str, rng: Rng) -> Fault:
         """One fault of ``kind``."""
-        values: dict[str, Any] = {key: _among(dice, some) for key, some in VALUES[kind].items()}
+        values: dict[str, Any] = {key: _among(rng, some) for key, some in VALUES[kind].items()}
         takes = KINDS[kind].takes
-        at = dice.below(2 * int(self.stage.duration) - 2) / 2
-        lasts = (2 + dice.below(2 * int(self.stage.duration) - 4)) / 2 if dice.chance(0.7) else 0.0
-        values |= {"kind": kind, "at": at, "lasts": lasts, "nodes": self._struck(dice)}
+        at = rng.below(2 * int(self.stage.duration) - 2) / 2
+        lasts = (2 + rng.below(2 * int(self.stage.duration) - 4)) / 2 if rng.chance(0.7) else 0.0
+        values |= {"kind": kind, "at": at, "lasts": lasts, "nodes": self._struck(rng)}
         if "disk" in takes:
-            values["disk"] = dice.chance(0.5)
+            values["disk"] = rng.chance(0.5)
         if "to" in takes:
-            values["both_ways"] = dice.chance(0.7)
-            values["to"] = self._struck(dice)
-        for_good = dice.chance(0.15)
+            values["both_ways"] = rng.chance(0.7)
+            values["to"] = self._struck(rng)
+        for_good = rng.chance(0.15)
         if kind in DEADLY:
-            values |= self._death(dice, lasts, for_good=for_good or not lasts)
+            values |= self._death(rng, lasts, for_good=for_good or not lasts)
         elif "permanent" in takes and for_good:
-            values |= self._lasting(kind, dice)
+            values |= self._lasting(kind, rng)
         if kind == "restart":
             return self._in_time(Fault(**(values | {"lasts": 0.0})))
         return Fault(**values)
@@ -173,32 +173,32 @@ class _Casting:
         late = end_of_restart(restart, self.stage) - self.stage.duration
         return attrs.evolve(restart, at=restart.at - max(0.0, late))
 
-    def _struck(self, dice: Dice) -> tuple[str, ...]:
+    def _struck(self, rng: Rng) -> tuple[str, ...]:
         """One node, some, or all: by name, so that each can be taken away when the scenario is shrunk."""
         names = self.stage.node_names
         counts = (1, 1, 1, max(1, len(names) // 3), max(1, len(names) // 2), len(names))
-        count = _among(dice, counts)
-        return ("*",) if count == len(names) else tuple(dice.sample(names, count))
+        count = _among(rng, counts)
+        return ("*",) if count == len(names) else tuple(rng.sample(names, count))
 
-    def _death(self, dice: Dice, lasts: float, *, for_good: bool) -> dict[str, Any]:
+    def _death(self, rng: Rng, lasts: float, *, for_good: bool) -> dict[str, Any]:
         mortal = [name for name in self.stage.node_names[self.stage.seeds :] if name not in self.doomed]
         room = self.stage.nodes // 3 - len(self.doomed)
         if not for_good or not mortal or room < 1:
             return {"lasts": lasts or 5.0}
-        victims = dice.sample(mortal, 1 + dice.below(room))
+        victims = rng.sample(mortal, 1 + rng.below(room))
         self.doomed |= dict.fromkeys(victims)
         return {"lasts": 0.0, "nodes": tuple(victims), "disk": False}
 
-    def _lasting(self, kind: str, dice: Dice) -> dict[str, Any]:
+    def _lasting(self, kind: str, rng: Rng) -> dict[str, Any]:
         """What stays wrong after the heal: one link between two nodes that are no seeds, or a clock, a little."""
         if kind.startswith("clock"):
             return {"permanent": True, "lasts": 0.0} | {
-                key: _among(dice, some[:_BEARABLE]) for key, some in VALUES[kind].items()
+                key: _among(rng, some[:_BEARABLE]) for key, some in VALUES[kind].items()
             }
         rest = self.stage.node_names[self.stage.seeds :]
-        pairs = list(pairwise(dice.sample(rest, len(rest))))
+        pairs = list(pairwise(rng.sample(rest, len(rest))))
         if not pairs or 2 * self.broken >= self.stage.nodes - 3:
             return {}
         self.broken += 1
-        one, other = _among(dice, pairs)
+        one, other = _among(rng, pairs)
         return {"permanent": True, "lasts": 0.0, "nodes": (one,), "to": (other,)}

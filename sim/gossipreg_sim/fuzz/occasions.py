@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from gossipreg.config import Settings
-from gossipreg_sim.dice import Dice
 from gossipreg_sim.oracles.half_open import OverStreams
 from gossipreg_sim.oracles.staying import APART
+from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import Fault, Scenario
 
 #: Quick to suspect, to fail and to mend, so that all of it fits in a play.
@@ -31,11 +31,11 @@ class Occasion:
 
     share: ClassVar[float] = 0.0  # of all seeds
 
-    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+    def stage(self, stage: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
         """``stage`` as it must be."""
         return stage
 
-    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:  # noqa: ARG002
+    def faults(self, stage: Scenario, rng: Rng) -> list[Fault]:  # noqa: ARG002
         """The faults that it needs; they are drawn before all others."""
         return []
 
@@ -54,18 +54,18 @@ class ShortMemory(Occasion):
     MEMORY: ClassVar[float] = 44.0
     PARTING: ClassVar[float] = 8.0
 
-    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+    def stage(self, stage: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
         """Long enough for a memory to end, and one node that is no seed."""
         settings = attrs.evolve(_HASTY, remember_departed=self.MEMORY)
         return attrs.evolve(stage, duration=70.0, seeds=max(1, min(stage.seeds, stage.nodes - 1)), settings=settings)
 
-    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+    def faults(self, stage: Scenario, rng: Rng) -> list[Fault]:
         """A death or a departure at the beginning, but not of a seed."""
         mortal = stage.node_names[stage.seeds :]
         if not mortal:
             return []
-        kind = ("crash", "crash-host", "leave")[dice.below(3)]
-        return [Fault(kind=kind, at=dice.below(10) / 2, nodes=(mortal[dice.below(len(mortal))],))]
+        kind = ("crash", "crash-host", "leave")[rng.below(3)]
+        return [Fault(kind=kind, at=rng.below(10) / 2, nodes=(mortal[rng.below(len(mortal))],))]
 
     def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
         """Nothing for longer than what the memory allows for."""
@@ -81,20 +81,20 @@ class Deaths(Occasion):
     FAIR: ClassVar[tuple[str, ...]] = ("duplicate", "clock-skew", "crash-host")
     TURN: ClassVar[float] = 6.0  # seconds from one death to the next; each lasts a second less
 
-    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+    def stage(self, stage: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
         """Long enough for some deaths, and one more life than seeds."""
         return attrs.evolve(stage, duration=40.0)
 
-    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+    def faults(self, stage: Scenario, rng: Rng) -> list[Fault]:
         """So many deaths that a mean says something."""
         most = max(1, (stage.nodes - 1) // 3)
         return [
             Fault(
                 kind="crash-host",
-                at=self.TURN * turn + dice.below(4) / 4,
+                at=self.TURN * turn + rng.below(4) / 4,
                 lasts=self.TURN - 1,
-                nodes=tuple(dice.sample(stage.node_names, 1 + dice.below(most))),
-                disk=dice.chance(0.5),
+                nodes=tuple(rng.sample(stage.node_names, 1 + rng.below(most))),
+                disk=rng.chance(0.5),
             )
             for turn in range(int(stage.duration / self.TURN))
         ]
@@ -113,16 +113,16 @@ class CalmOpening(Occasion):
     OPENING: ClassVar[float] = 14.0  # seconds
     MANY: ClassVar[int] = 8  # nodes from which on the curve holds with losses
 
-    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+    def stage(self, stage: Scenario, rng: Rng) -> Scenario:
         """Users who are busy."""
-        workload = attrs.evolve(stage.workload, churn=(4.0, 8.0)[dice.below(2)])
+        workload = attrs.evolve(stage.workload, churn=(4.0, 8.0)[rng.below(2)])
         return attrs.evolve(stage, warmup=max(stage.warmup, 3.0), duration=30.0, workload=workload)
 
-    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+    def faults(self, stage: Scenario, rng: Rng) -> list[Fault]:
         """Losses from the start, now and then."""
-        if stage.nodes < self.MANY or dice.chance(0.5):
+        if stage.nodes < self.MANY or rng.chance(0.5):
             return []
-        return [Fault(kind="loss", probability=(0.02, 0.1, 0.3)[dice.below(3)])]
+        return [Fault(kind="loss", probability=(0.02, 0.1, 0.3)[rng.below(3)])]
 
     def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
         """Nothing else before the opening is over."""
@@ -135,15 +135,15 @@ class Flapping(Occasion):
 
     share: ClassVar[float] = 0.13
 
-    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+    def stage(self, stage: Scenario, rng: Rng) -> Scenario:
         """Long enough to be failed more than twice; now and then one voice is enough for a suspicion."""
-        wanted = 0 if dice.chance(0.3) else Settings().suspicion_confirmations
+        wanted = 0 if rng.chance(0.3) else Settings().suspicion_confirmations
         settings = attrs.evolve(_HASTY, calm_base=8.0, calm_max=16.0, suspicion_confirmations=wanted)
         return attrs.evolve(stage, duration=40.0, settings=settings)
 
-    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+    def faults(self, stage: Scenario, rng: Rng) -> list[Fault]:
         """It hears nothing for eight seconds of twelve."""
-        victim = stage.node_names[dice.below(stage.nodes)]
+        victim = stage.node_names[rng.below(stage.nodes)]
         return [Fault(kind="flip-flop", to=(victim,), both_ways=False, off=8.0, on=4.0)]
 
     def allows(self, fault: Fault, stage: Scenario) -> bool:
@@ -160,36 +160,36 @@ class Minorities(Occasion):
     TURN: ClassVar[float] = 24.0  # seconds from one to the next: a heal, and what comes after it, can be judged
     LASTS: ClassVar[tuple[float, ...]] = (2.0, 6.0, 12.0)  # seconds; those that are silent are failed after about five
 
-    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+    def stage(self, stage: Scenario, rng: Rng) -> Scenario:
         """Idle at first, and long enough for one to three."""
-        return attrs.evolve(stage, warmup=12.0, duration=self.TURN * (1 + dice.below(3)))
+        return attrs.evolve(stage, warmup=12.0, duration=self.TURN * (1 + rng.below(3)))
 
-    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+    def faults(self, stage: Scenario, rng: Rng) -> list[Fault]:
         """Each turn some of them, the same ones again or others."""
         most = max(1, (stage.nodes - 1) // 2)
-        few = tuple(dice.sample(stage.node_names, 1 + dice.below(most)))
+        few = tuple(rng.sample(stage.node_names, 1 + rng.below(most)))
         faults = []
         for turn in range(int(stage.duration / self.TURN)):
-            if dice.chance(0.5):
-                few = tuple(dice.sample(stage.node_names, 1 + dice.below(most)))
-            kind = APART[dice.below(len(APART))]
-            lasts = self.LASTS[dice.below(len(self.LASTS))]
-            faults.append(Fault(kind=kind, at=turn * self.TURN, lasts=lasts, nodes=few, **self._values(kind, dice)))
+            if rng.chance(0.5):
+                few = tuple(rng.sample(stage.node_names, 1 + rng.below(most)))
+            kind = APART[rng.below(len(APART))]
+            lasts = self.LASTS[rng.below(len(self.LASTS))]
+            faults.append(Fault(kind=kind, at=turn * self.TURN, lasts=lasts, nodes=few, **self._values(kind, rng)))
         return faults
 
     @staticmethod
-    def _values(kind: str, dice: Dice) -> dict[str, Any]:
+    def _values(kind: str, rng: Rng) -> dict[str, Any]:
         match kind:
             case "cut":
-                return {"both_ways": dice.chance(0.7)}
+                return {"both_ways": rng.chance(0.7)}
             case "flip-flop":
                 return {
-                    "both_ways": dice.chance(0.7),
-                    "off": (1.0, 3.0)[dice.below(2)],
-                    "on": (1.0, 3.0)[dice.below(2)],
+                    "both_ways": rng.chance(0.7),
+                    "off": (1.0, 3.0)[rng.below(2)],
+                    "on": (1.0, 3.0)[rng.below(2)],
                 }
             case "slow":
-                return {"seconds": (0.02, 0.1)[dice.below(2)]}
+                return {"seconds": (0.02, 0.1)[rng.below(2)]}
             case _:
                 return {}
 
@@ -207,19 +207,19 @@ class PacketsLost(Occasion):
     BEGINS: ClassVar[float] = 4.0  # seconds: the latest
     MORE: ClassVar[float] = 15.0  # seconds in which records can be born that are followed to the end
 
-    def stage(self, stage: Scenario, dice: Dice) -> Scenario:
+    def stage(self, stage: Scenario, rng: Rng) -> Scenario:
         """Idle at first; long enough for paths to be found out, and for records to get everywhere after that."""
-        workload = attrs.evolve(stage.workload, churn=(0.5, 2.0)[dice.below(2)])
+        workload = attrs.evolve(stage.workload, churn=(0.5, 2.0)[rng.below(2)])
         needed = OverStreams.known_after(stage.nodes) + OverStreams.bound_among(stage.nodes)
         return attrs.evolve(stage, warmup=12.0, duration=self.BEGINS + needed + self.MORE, workload=workload)
 
-    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+    def faults(self, stage: Scenario, rng: Rng) -> list[Fault]:
         """One or two sets of links, until the heal."""
         faults = []
-        for _ in range(1 + dice.below(2)):
-            nodes = tuple(dice.sample(stage.node_names, 1 + dice.below(stage.nodes)))
-            at = dice.below(2 * int(self.BEGINS)) / 2
-            faults.append(Fault(kind="udp-only-loss", probability=1, at=at, nodes=nodes, both_ways=dice.chance(0.7)))
+        for _ in range(1 + rng.below(2)):
+            nodes = tuple(rng.sample(stage.node_names, 1 + rng.below(stage.nodes)))
+            at = rng.below(2 * int(self.BEGINS)) / 2
+            faults.append(Fault(kind="udp-only-loss", probability=1, at=at, nodes=nodes, both_ways=rng.chance(0.7)))
         return faults
 
     def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
@@ -235,16 +235,16 @@ class ClocksOff(Occasion):
 
     OFF: ClassVar[tuple[float, ...]] = (40.0, -40.0, 90.0, -90.0, 3600.0, -3600.0)  # seconds
 
-    def stage(self, stage: Scenario, dice: Dice) -> Scenario:  # noqa: ARG002
+    def stage(self, stage: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
         """With a key: without one clocks are not compared."""
         return attrs.evolve(stage, sealed=True)
 
-    def faults(self, stage: Scenario, dice: Dice) -> list[Fault]:
+    def faults(self, stage: Scenario, rng: Rng) -> list[Fault]:
         """At most half of them, until some time or until the heal."""
-        nodes = tuple(dice.sample(stage.node_names, 1 + dice.below(max(1, stage.nodes // 2))))
-        seconds = self.OFF[dice.below(len(self.OFF))]
-        at = dice.below(int(stage.duration)) / 2
-        return [Fault(kind="clock-skew-at-start", seconds=seconds, at=at, lasts=dice.below(20) / 2, nodes=nodes)]
+        nodes = tuple(rng.sample(stage.node_names, 1 + rng.below(max(1, stage.nodes // 2))))
+        seconds = self.OFF[rng.below(len(self.OFF))]
+        at = rng.below(int(stage.duration)) / 2
+        return [Fault(kind="clock-skew-at-start", seconds=seconds, at=at, lasts=rng.below(20) / 2, nodes=nodes)]
 
     def allows(self, fault: Fault, stage: Scenario) -> bool:  # noqa: ARG002
         """Anything but clocks."""
@@ -263,9 +263,9 @@ OCCASIONS: Final = (
 )
 
 
-def occasion_of(dice: Dice) -> Occasion:
+def occasion_of(rng: Rng) -> Occasion:
     """The occasion that a seed is drawn for."""
-    chance = dice.random()
+    chance = rng.random()
     for occasion in OCCASIONS:
         if chance < occasion.share:
             return occasion

@@ -74,9 +74,9 @@ class Stays(Oracle):
         for fault in scenario.faults:
             if fault.kind not in APART or fault.permanent:
                 return None
-            dice = self.cluster.world.dice(f"fault {fault.name}")  # the very dice that the fault itself draws from
-            names = chosen(fault.nodes, scenario, dice)
-            others = [name for name in chosen(fault.to, scenario, dice) if name not in names]
+            rng = self.cluster.world.rng(f"fault {fault.name}")  # the very rng that the fault itself draws from
+            names = chosen(fault.nodes, scenario, rng)
+            others = [name for name in chosen(fault.to, scenario, rng) if name not in names]
             rest = [name for name in scenario.node_names if name not in names]
             if fault.kind in ("cut", "flip-flop") and sorted(others) != sorted(rest):
                 return None

@@ -154,7 +154,7 @@ class Recording:
 
 
 def record(scenario: Scenario, seed: int) -> Recording:
-    """Play ``scenario`` with the dice of ``seed``, and note everything."""
+    """Play ``scenario`` with the random numbers of ``seed``, and note everything."""
     recorders: list[Recorder] = []
     outcome = play(scenario, seed, attach=lambda cluster: recorders.append(Recorder.attach(cluster)))
     [recorder] = recorders

@@ -7,10 +7,10 @@ from typing import Final
 
 import attrs
 
-from gossipreg_sim.dice import Dice
 from gossipreg_sim.faults import chosen
 from gossipreg_sim.play import Outcome
 from gossipreg_sim.report.recording import Recording
+from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import Fault, Scenario
 from gossipreg_sim.world import SECOND
 
@@ -54,7 +54,7 @@ def _band(fault: Fault, scenario: Scenario, end: float) -> Band:
     heal = scenario.warmup + scenario.duration
     ends = min(heal, begins + fault.lasts) if fault.lasts else heal
     if fault.kind == "restart":
-        struck = len(chosen(fault.nodes, scenario, Dice.of("how many")))
+        struck = len(chosen(fault.nodes, scenario, Rng.of("how many")))
         ends = min(heal, begins + fault.seconds + (struck - 1) * fault.every)
     if fault.permanent or (fault.kind in _FOR_GOOD and not fault.lasts):
         ends = end

@@ -92,7 +92,7 @@ class Outcome:
 def play(run: Run) -> Outcome:
     """Make one run."""
     arena = Arena.of(run.profile, run.members, run.seed)
-    blocked = arena.world.dice("blocked").sample(arena.names, run.anomalous)
+    blocked = arena.world.rng("blocked").sample(arena.names, run.anomalous)
     block = Block(arena, blocked)
     start, packets, sent = arena.world.now, arena.packets, arena.bytes
     if run.off is None:

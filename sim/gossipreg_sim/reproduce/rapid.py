@@ -100,7 +100,7 @@ def _bootstrap(run: Run) -> Bootstrap:
 
 def _hear_badly(run: Run, count: int) -> Stability:
     arena = Arena.of(run.profile, run.members, run.seed)
-    bad = arena.world.dice("bad").sample(arena.names, count)
+    bad = arena.world.rng("bad").sample(arena.names, count)
     good = [name for name in arena.names if name not in bad]
     swings = 0
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from gossipreg_sim.dice import Dice
+from gossipreg_sim.rng import Rng
 
 #: Times that the runs are drawn again to see how far their totals might have been elsewhere.
 _RESAMPLES: Final = 1000
@@ -35,10 +35,10 @@ def interval(part: Sequence[float], whole: Sequence[float]) -> tuple[float, floa
     None when too few of the draws have anything in them.
     """
     assert len(part) == len(whole), "runs come in pairs"
-    dice = Dice.of("bootstrap")
+    rng = Rng.of("bootstrap")
     drawn = []
     for _ in range(_RESAMPLES):
-        picks = [dice.below(len(part)) for _ in part]
+        picks = [rng.below(len(part)) for _ in part]
         share = percent([part[pick] for pick in picks], [whole[pick] for pick in picks])
         if share is not None:
             drawn.append(share)

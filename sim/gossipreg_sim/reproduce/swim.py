@@ -64,7 +64,7 @@ def _load(run: Run) -> float:
 
 def _first(run: Run) -> float:
     arena = Arena.of(run.profile, run.members, run.seed)
-    arena.rest(arena.world.dice("crash").random())
+    arena.rest(arena.world.rng("crash").random())
     crashed = arena.names[0]
     start, suspected = arena.world.now, []
 

@@ -92,7 +92,7 @@ class Ticks(Dissemination):
 def tick(process: Process) -> None:
     """Let a process that has just been started spread rumors in ticks, at a moment of its own."""
     engine = process.engine
-    mill = Ticks(engine.settings, next_tick=process.now + engine.dice.random() * TICK)
+    mill = Ticks(engine.settings, next_tick=process.now + engine.rng.random() * TICK)
     if engine.identity.settled:
         mill.add(Topic.MEMBERSHIP, engine.identity.name, pack(engine.identity.rumor()), process.now)
     engine.knowledge.mill = mill

@@ -40,7 +40,7 @@ def weigh(members: int, instances: int) -> Weight:
         address=Address("10.255.0.1", 7940),
         zone="",
         settings=Settings(),
-        dice=Random(0),
+        rng=Random(0),
         has_seeds=False,
         packet_room=1400,
         now=0.0,

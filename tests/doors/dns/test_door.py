@@ -80,7 +80,7 @@ def test_a_cookie_changes_nothing(desk: Desk) -> None:
 @pytest.mark.parametrize("weights", [(9, 1), (3, 1), (5, 3, 2), (1, 1, 1, 1)])
 @pytest.mark.parametrize("seed", range(3))
 def test_every_instance_comes_first_as_often_as_it_weighs(desk: Desk, weights: tuple[int, ...], seed: int) -> None:
-    desk.door.zone.dice.seed(seed)
+    desk.door.zone.rng.seed(seed)
     due = {}
     for number, weight in enumerate(weights, 1):
         desk.offer(f"10.0.0.{number}", weight=weight)

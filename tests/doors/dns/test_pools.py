@@ -40,10 +40,10 @@ def test_of_nothing_there_is_no_order() -> None:
 
 def test_the_others_follow_with_the_odds_of_their_weights() -> None:
     # Weights so that both ways are taken: by rejection while much is left, by sorting for the rest.
-    ends, dice = list(accumulate([40, 10, 20, 30, 5])), Random(7)
+    ends, rng = list(accumulate([40, 10, 20, 30, 5])), Random(7)
     second, last = Counter[int](), Counter[int]()
     for _ in range(20_000):
-        drawn = list(order(ends, dice, 0.0))
+        drawn = list(order(ends, rng, 0.0))
         assert drawn[0] == 0
         second[drawn[1]] += 1
         last[drawn[-1]] += 1

@@ -31,7 +31,7 @@ def test_each_is_watched_by_those_that_it_does_not_watch_back_unless_all_do(seat
 
 @law
 @given(names, st.randoms())
-def test_the_order_in_which_they_came_does_not_matter(seated: list[str], dice: object) -> None:
+def test_the_order_in_which_they_came_does_not_matter(seated: list[str], rng: object) -> None:
     other = sorted(seated)
     assert ring(seated).after(seated[0], 3) == ring(other).after(seated[0], 3)
 

@@ -41,7 +41,7 @@ def view(*weights: int) -> ServiceView:
 
 
 class Loaded(Random):
-    """Dice that always fall the same way."""
+    """A generator that always draws the same."""
 
     def __init__(self, falls: float) -> None:
         super().__init__()
@@ -53,9 +53,9 @@ class Loaded(Random):
 
 @pytest.mark.parametrize("weights", [(1, 1), (1, 2, 3), (1, 0, 99, 0), (65_535, 1, 65_535), (0, 0, 5, 5, 5, 1)])
 def test_picks_follow_the_weights(weights: tuple[int, ...]) -> None:
-    dice = Random(2026)
+    rng = Random(2026)
     draws = 20_000
-    found = Counter(chosen.id for _ in range(draws) if (chosen := by_weight(view(*weights), dice)))
+    found = Counter(chosen.id for _ in range(draws) if (chosen := by_weight(view(*weights), rng)))
     assert sum(found.values()) == draws
     expected = {f"x{n}": draws * weight / sum(weights) for n, weight in enumerate(weights) if weight}
     assert set(found) <= set(expected)
@@ -64,14 +64,14 @@ def test_picks_follow_the_weights(weights: tuple[int, ...]) -> None:
 
 
 def test_picks_among_some_follow_their_weights() -> None:
-    dice = Random(7)
-    found = Counter(chosen.id for _ in range(10_000) if (chosen := by_weight_among(weighted(3, 1), dice)))
+    rng = Random(7)
+    found = Counter(chosen.id for _ in range(10_000) if (chosen := by_weight_among(weighted(3, 1), rng)))
     assert sum((found[name] - mean) ** 2 / mean for name, mean in (("x0", 7500), ("x1", 2500))) < CHI_SQUARED[1]
 
 
 @law
 @given(st.lists(st.integers(0, 65_535), max_size=6), st.floats(0, 1, exclude_max=True))
-def test_a_drained_instance_is_never_picked_however_the_dice_fall(weights: list[int], falls: float) -> None:
+def test_a_drained_instance_is_never_picked_whatever_the_rng_draws(weights: list[int], falls: float) -> None:
     chosen = by_weight(view(*weights), Loaded(falls))
     if sum(weights):
         assert chosen is not None
@@ -81,7 +81,7 @@ def test_a_drained_instance_is_never_picked_however_the_dice_fall(weights: list[
 
 
 @pytest.mark.parametrize("weights", [(1, 0), (65_535,) * 300, (2**15, 2**15), (3,)])
-def test_the_highest_fall_of_the_dice_still_picks_somebody(weights: tuple[int, ...]) -> None:
+def test_the_highest_random_number_still_picks_somebody(weights: tuple[int, ...]) -> None:
     chosen = by_weight(view(*weights), Loaded(1 - 2**-53))
     assert chosen is not None
     assert chosen.weight > 0
@@ -113,13 +113,13 @@ Choose = Callable[[Sequence[Instance]], Instance | None]
 
 
 def randomly() -> Choose:
-    dice = Random(2027)
-    return lambda instances: at_random(instances, dice)
+    rng = Random(2027)
+    return lambda instances: at_random(instances, rng)
 
 
 def idly() -> Choose:
-    dice = Random(2028)
-    return lambda instances: less_loaded(instances, lambda _: 0, dice)
+    rng = Random(2028)
+    return lambda instances: less_loaded(instances, lambda _: 0, rng)
 
 
 def keyed() -> Choose:
@@ -128,8 +128,8 @@ def keyed() -> Choose:
 
 
 def nearby() -> Choose:
-    dice = Random(2029)
-    return lambda instances: at_random(nearest(instances, "here", lambda _: 0.01), dice)
+    rng = Random(2029)
+    return lambda instances: at_random(nearest(instances, "here", lambda _: 0.01), rng)
 
 
 def in_turn() -> Choose:
@@ -200,11 +200,11 @@ def test_one_that_was_about_to_have_its_turn_when_it_went_waits_anew_when_it_is_
 
 def test_of_two_the_one_with_less_to_do_for_its_weight_is_chosen() -> None:
     light, heavy = weighted(1, 4)
-    dice = Random(1)
+    rng = Random(1)
     busy = {light.id: 1, heavy.id: 3}
-    assert {less_loaded((light, heavy), lambda each: busy[each.id], dice) for _ in range(50)} == {heavy}
+    assert {less_loaded((light, heavy), lambda each: busy[each.id], rng) for _ in range(50)} == {heavy}
     busy = {light.id: 1, heavy.id: 5}
-    assert {less_loaded((light, heavy), lambda each: busy[each.id], dice) for _ in range(50)} == {light}
+    assert {less_loaded((light, heavy), lambda each: busy[each.id], rng) for _ in range(50)} == {light}
 
 
 @law

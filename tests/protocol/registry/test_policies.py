@@ -52,11 +52,11 @@ words = st.builds(
 
 @law
 @given(st.lists(words, max_size=12), st.randoms(use_true_random=False))
-def test_words_merge_to_the_same_end_in_any_order_and_however_often(said: list[Word], dice: Random) -> None:
+def test_words_merge_to_the_same_end_in_any_order_and_however_often(said: list[Word], rng: Random) -> None:
     one, other = Policies(), Policies()
     hear(one, *said)
     shuffled = said + said
-    dice.shuffle(shuffled)
+    rng.shuffle(shuffled)
     hear(other, *shuffled)
     assert list(one) == list(other)
     assert one.in_force == other.in_force

@@ -73,10 +73,10 @@ claims = st.builds(
 
 
 @given(st.lists(claims, unique_by=lambda each: (each.owner, each.id)), st.randoms(use_true_random=False))
-def test_at_most_one_is_the_primary_and_all_nodes_agree_which(instances: list[Instance], dice: Random) -> None:
+def test_at_most_one_is_the_primary_and_all_nodes_agree_which(instances: list[Instance], rng: Random) -> None:
     shown = fenced(tuple(instances))
     shuffled = list(instances)
-    dice.shuffle(shuffled)
+    rng.shuffle(shuffled)
     assert set(map(key, shown)) == set(map(key, fenced(tuple(shuffled))))
     assert [each.role for each in shown].count(PRIMARY) == any(each.role == PRIMARY for each in instances)
     assert [attrs.evolve(each, role="") for each in shown] == [attrs.evolve(each, role="") for each in instances]

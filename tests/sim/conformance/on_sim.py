@@ -11,8 +11,8 @@ from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.conditions import Cut, Links
-from gossipreg_sim.dice import Dice
 from gossipreg_sim.process import Process
+from gossipreg_sim.rng import Rng
 from gossipreg_sim.world import World, ns
 from tests.sim.conformance.diary import Diary
 from tests.sim.conformance.scene import SEED, Scene, address_of, instance_of, latency
@@ -22,7 +22,7 @@ from tests.sim.conformance.scene import SEED, Scene, address_of, instance_of, la
 class _Latency:
     world: World
 
-    def draw(self, sender: str, receiver: str, dice: Dice) -> int:
+    def draw(self, sender: str, receiver: str, rng: Rng) -> int:
         return latency(sender, receiver, self.world.seconds)
 
 

@@ -27,7 +27,7 @@ from tests.sim.conformance.scene import SEED, Scene, address_of, instance_of
 
 @attrs.define
 class TrioStage:
-    """Nodes as `open_node` makes them, but for their sockets, their dice and their generation."""
+    """Nodes as `open_node` makes them, but for their sockets, their rng and their generation."""
 
     settings: Settings
     nursery: trio.Nursery
@@ -53,7 +53,7 @@ class TrioStage:
                     name=name,
                     generation=EPOCH_MS + round(trio.current_time() * 1000),
                     index=0,
-                    dice=Random(World(SEED).dice("node", name, self._births[name]).bits()),
+                    rng=Random(World(SEED).rng("node", name, self._births[name]).bits()),
                     nursery=nursery,
                 )
                 nursery.start_soon(life.driver.run)

@@ -12,7 +12,7 @@ from gossipreg.policy import Rule
 from gossipreg_sim.world import ns
 from tests.sim.conformance.diary import Diary
 
-#: What all dice of a scene are drawn from.
+#: What all random numbers of a scene are drawn from.
 SEED: Final = 11
 
 #: The port that every node has at its host.

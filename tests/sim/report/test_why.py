@@ -35,7 +35,7 @@ def test_the_story_of_a_split_is_one_page(split: Recording) -> None:
     assert len(lines) < 40
 
 
-#: How the page begins and ends. Who helps, and when, is up to the dice.
+#: How the page begins and ends. Who helps, and when, depends on the seed.
 STORY = r"""at \d+\.\d{3} s n3 believes that n0 is failed, since \d+\.\d{3} s
 the truth: n0 runs; faults that hold: cut-1
 it began with: n\d -> n0 at \d+\.\d{3} s, ping \d+: lost to cut-1

@@ -19,20 +19,20 @@ def _mixed(state: int) -> int:
 
 
 @attrs.define
-class Dice:
+class Rng:
     """One stream of chance. Eight bytes of state, so that each of a million links can have its own."""
 
     _state: int
 
     @classmethod
-    def of(cls, *purpose: object) -> Dice:
+    def of(cls, *purpose: object) -> Rng:
         """The stream for ``purpose``: equal purposes, equal streams; others are unrelated."""
         text = "|".join(map(str, purpose))
         return cls(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"gossipreg dice").digest()))
 
-    def fork(self) -> Dice:
+    def fork(self) -> Rng:
         """A stream of its own, at the price of one draw from this one however much is drawn from it."""
-        return Dice(self.bits())
+        return Rng(self.bits())
 
     def bits(self) -> int:
         """64 random bits."""
