@@ -13,9 +13,9 @@ from gossipreg.cli.agent import agent
 from gossipreg.cli.checks import checks, heartbeat, maintenance
 from gossipreg.cli.credentials import credentials
 from gossipreg.cli.demo import demo
+from gossipreg.cli.help_page import SectionedGroup
 from gossipreg.cli.keygen import keygen
 from gossipreg.cli.members import drain, forget, info, leave, members
-from gossipreg.cli.page import Sections
 from gossipreg.cli.policies import policy, weight
 from gossipreg.cli.proxy import proxy
 from gossipreg.cli.render import render
@@ -35,7 +35,7 @@ _SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
 
 
 @click.group(
-    cls=Sections,
+    cls=SectionedGroup,
     sections=_SECTIONS,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},

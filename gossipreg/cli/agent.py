@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from gossipreg.cli.help_page import command
 from gossipreg.cli.logs import write_logs
-from gossipreg.cli.page import command
-from gossipreg.cli.settings import FILE_VARIABLE, SETTINGS, load, misspelt
+from gossipreg.cli.settings import FILE_VARIABLE, SETTINGS, load, misspelled_variables
 
 _log = logging.getLogger("gossipreg.agent")
 
@@ -90,14 +90,14 @@ def agent(file: Path | None, *, check_config: bool, **flags: Any) -> None:
     """
     config = load(flags, os.environ, file)
     if check_config:
-        from gossipreg.cli.serving import check
+        from gossipreg.cli.run_agent import check
 
         click.echo(check(config, file))
         return
     write_logs(config.log_format)
-    for variable, meant in misspelt(os.environ):
+    for variable, meant in misspelled_variables(os.environ):
         _log.warning("the variable %s is not known and was ignored: did you mean %s?", variable, meant)
 
-    from gossipreg.cli.serving import run  # with trio: the other commands start without it
+    from gossipreg.cli.run_agent import run  # with trio: the other commands start without it
 
     run(config, file)

@@ -12,9 +12,9 @@ import click
 
 from gossipreg.check import read_checks
 from gossipreg.cli import show
-from gossipreg.cli.asking import asks_agent
-from gossipreg.cli.client import Agent
-from gossipreg.cli.page import command
+from gossipreg.cli.agent_options import agent_options
+from gossipreg.cli.client import AgentClient
+from gossipreg.cli.help_page import command
 from gossipreg.cli.policies import put_policy, remove_policy
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.runtime.toml import read_toml
@@ -24,8 +24,8 @@ _TRUTHS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": False,
 
 @command()
 @click.argument("id", required=False)
-@asks_agent
-def checks(agent: Agent, id: str | None, *, as_json: bool) -> None:
+@agent_options
+def checks(agent: AgentClient, id: str | None, *, as_json: bool) -> None:
     """List the health checks that the agent runs.
 
     With ID, only those of that instance. Others see no more of them than the health of an instance, and a reason.
@@ -55,8 +55,8 @@ def checks(agent: Agent, id: str | None, *, as_json: bool) -> None:
     help="How it is.  [default: passing]",
 )
 @click.option("--note", metavar="TEXT", help="A few words for people.")
-@asks_agent
-def heartbeat(agent: Agent, id: str, *, as_json: bool, check: str | None, health: str, note: str | None) -> None:
+@agent_options
+def heartbeat(agent: AgentClient, id: str, *, as_json: bool, check: str | None, health: str, note: str | None) -> None:
     """Say how an instance is, to its checks with a ttl.
 
     Examples:
@@ -72,8 +72,10 @@ def heartbeat(agent: Agent, id: str, *, as_json: bool, check: str | None, health
 @click.option("--reason", metavar="TEXT", help="A few words that everybody sees.")
 @click.option("--end", is_flag=True, help="Put it back in.")
 @click.option("--service", metavar="NAME", help="Whoever owns it: by a policy about this service.")
-@asks_agent
-def maintenance(agent: Agent, id: str, *, as_json: bool, reason: str | None, end: bool, service: str | None) -> None:
+@agent_options
+def maintenance(
+    agent: AgentClient, id: str, *, as_json: bool, reason: str | None, end: bool, service: str | None
+) -> None:
     """Take an instance out of all lookups, or put it back in.
 
     Its checks go on. It stays out over a restart of the agent, and when it is registered again. The answer is the
@@ -96,7 +98,7 @@ def maintenance(agent: Agent, id: str, *, as_json: bool, reason: str | None, end
         return put_policy(agent, body, as_json=as_json)
     instance = agent.delete("maintenance", id) if end else agent.put("maintenance", id, reason=reason or None)
     show.write(show.instances({"instances": [instance]}, reasons=True), instance, as_json=as_json)
-    return show.note_on(instance) if end else None
+    return show.show_note_on(instance) if end else None
 
 
 def checks_given(texts: Sequence[str], file: Path | None) -> list[Any]:

@@ -23,7 +23,7 @@ SILENCE: Final = 30.0
 
 
 @attrs.frozen
-class Agent:
+class AgentClient:
     """The HTTP API of one agent. Each call is one request on a connection of its own.
 
     Raises ``AgentUnreachable`` when nobody answers, and ``GossipregError`` with the agent's own sentence when it
@@ -47,7 +47,7 @@ class Agent:
         """The JSON document at ``/api/v1/path...``; a query of None is not asked."""
         return self._ask("GET", self._target(path, query))[0]
 
-    def look(self, *path: str, **query: str | None) -> Any:
+    def lookup(self, *path: str, **query: str | None) -> Any:
         """What `get` returns, and how far it can be relied on, if the agent says so: ``isolated``, ``reachable``."""
         document, headers = self._ask("GET", self._target(path, query))
         isolated, reachable = headers["X-Gossipreg-Isolated"], headers["X-Gossipreg-Reachable"]
@@ -75,7 +75,7 @@ class Agent:
         try:
             answer = self._answer(connection, "GET", self._target(("events",), {"service": service}))
             if not str(answer.headers["Content-Type"]).startswith("text/event-stream"):
-                raise self._stranger()
+                raise self._not_an_agent()
             yield from _events_in(answer)
         except (OSError, HTTPException):
             return
@@ -138,7 +138,7 @@ class Agent:
                 "or name another with --http HOST:PORT"
             ) from None
         except HTTPException:
-            raise self._stranger() from None
+            raise self._not_an_agent() from None
         if answer.status >= 400:
             raise self._refusal(answer.status, answer.read(), f"{method} {target}")
         return answer
@@ -154,9 +154,9 @@ class Agent:
         try:
             return json.loads(text)
         except ValueError:
-            raise self._stranger() from None
+            raise self._not_an_agent() from None
 
-    def _stranger(self) -> AgentUnreachable:
+    def _not_an_agent(self) -> AgentUnreachable:
         return AgentUnreachable(f"what answers at {self.address} is not an agent: name one with --http HOST:PORT")
 
 

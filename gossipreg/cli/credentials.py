@@ -9,9 +9,9 @@ from typing import Final
 import click
 
 from gossipreg.cli import show
-from gossipreg.cli.asking import asks_agent
-from gossipreg.cli.client import Agent
-from gossipreg.cli.page import command
+from gossipreg.cli.agent_options import agent_options
+from gossipreg.cli.client import AgentClient
+from gossipreg.cli.help_page import command
 from gossipreg.errors import UnsafeFile
 from gossipreg.runtime.files import read_secret
 
@@ -23,8 +23,8 @@ _HIDDEN: Final = "********"
 @click.option("--service", metavar="NAME", required=True, help="The service that it is an instance of.")
 @click.option("--owner", metavar="NAME", help="The member that registered it, where several have that id.")
 @click.option("--show", "shown", is_flag=True, help="Write the values, too, for whoever looks over your shoulder.")
-@asks_agent
-def credentials(agent: Agent, id: str, *, as_json: bool, service: str, owner: str | None, shown: bool) -> None:
+@agent_options
+def credentials(agent: AgentClient, id: str, *, as_json: bool, service: str, owner: str | None, shown: bool) -> None:
     """Show what a client needs to log in to an instance.
 
     The agent gives it for a token with the scope "credentials" only, and must hold the credential key. Values are
@@ -41,7 +41,7 @@ def credentials(agent: Agent, id: str, *, as_json: bool, service: str, owner: st
     if not shown:
         document["credentials"] = dict.fromkeys(document["credentials"])
     rows = [(name, _HIDDEN if value is None else value) for name, value in document["credentials"].items()]
-    show.write(show.Table(("name", "value"), rows), document, as_json=as_json)
+    show.write(show.TextTable(("name", "value"), rows), document, as_json=as_json)
 
 
 def credentials_in(file: Path) -> dict[str, str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from gossipreg.cli import show
-from gossipreg.cli.asking import as_json
-from gossipreg.cli.page import command
+from gossipreg.cli.agent_options import as_json
+from gossipreg.cli.help_page import command
 from gossipreg.config import KEY_BYTES, key_id
 from gossipreg.errors import GossipregError
 from gossipreg.runtime.files import MAKE

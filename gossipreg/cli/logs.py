@@ -6,7 +6,7 @@ import json
 import logging
 from typing import Any, Final
 
-from gossipreg.cli.times import utc
+from gossipreg.cli.time_format import utc
 
 #: What every log record carries; the rest was given by the caller as ``extra``.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from gossipreg.cli import show
-from gossipreg.cli.asking import asks_agent, note_isolation
-from gossipreg.cli.client import Agent
-from gossipreg.cli.page import command
+from gossipreg.cli.agent_options import agent_options, note_isolation
+from gossipreg.cli.client import AgentClient
+from gossipreg.cli.help_page import command
 
 
 @command()
-@asks_agent
-def members(agent: Agent, *, as_json: bool) -> None:
+@agent_options
+def members(agent: AgentClient, *, as_json: bool) -> None:
     """List the members of the cluster.
 
     Columns when piped, tab-separated, "-" for nothing:
@@ -24,14 +24,14 @@ def members(agent: Agent, *, as_json: bool) -> None:
       gossipreg members --json
       gossipreg members | cut -f1,3
     """
-    document = agent.look("members")
+    document = agent.lookup("members")
     show.write(show.members(document), document, as_json=as_json)
     note_isolation(agent, document)
 
 
 @command()
-@asks_agent
-def info(agent: Agent, *, as_json: bool) -> None:
+@agent_options
+def info(agent: AgentClient, *, as_json: bool) -> None:
     """Show how the agent describes itself, and what it has counted.
 
     Piped, each line is a name and a value with a tab between. Counters at 0
@@ -47,8 +47,8 @@ def info(agent: Agent, *, as_json: bool) -> None:
 
 @command()
 @click.option("--end", is_flag=True, help="Ask for work again.")
-@asks_agent
-def drain(agent: Agent, *, as_json: bool, end: bool) -> None:
+@agent_options
+def drain(agent: AgentClient, *, as_json: bool, end: bool) -> None:
     """Have nobody send new work to what the agent offers.
 
     All its instances weigh 0, for everybody, within moments; what they have begun goes on. The agent itself stays, and
@@ -66,8 +66,8 @@ def drain(agent: Agent, *, as_json: bool, end: bool) -> None:
 
 @command()
 @click.argument("name")
-@asks_agent
-def forget(agent: Agent, name: str, *, as_json: bool) -> None:
+@agent_options
+def forget(agent: AgentClient, name: str, *, as_json: bool) -> None:
     """Forget a member that failed and will not come back.
 
     It is gone from every node at once, with what it offered; otherwise it would be remembered, and tried again, for a
@@ -81,8 +81,8 @@ def forget(agent: Agent, name: str, *, as_json: bool) -> None:
 
 
 @command()
-@asks_agent
-def leave(agent: Agent, *, as_json: bool) -> None:
+@agent_options
+def leave(agent: AgentClient, *, as_json: bool) -> None:
     """Make the agent drain, say goodbye and stop.
 
     Returns as soon as the agent has agreed; it stops a second or so later.

@@ -8,17 +8,17 @@ import click
 
 from gossipreg import limits
 from gossipreg.cli import show
-from gossipreg.cli.asking import asks_agent, note_isolation
-from gossipreg.cli.client import Agent
-from gossipreg.cli.page import Sections, command
+from gossipreg.cli.agent_options import agent_options, note_isolation
+from gossipreg.cli.client import AgentClient
+from gossipreg.cli.help_page import SectionedGroup, command
 from gossipreg.policy import key_of
 
 _WEIGHT = click.IntRange(0, limits.WEIGHT_MAX)
 
 
 @command("list")
-@asks_agent
-def list_(agent: Agent, *, as_json: bool) -> None:
+@agent_options
+def list_(agent: AgentClient, *, as_json: bool) -> None:
     """List the policies in force, with who set each and when, and those that this version cannot read.
 
     Columns when piped, tab-separated, "-" for nothing:
@@ -28,7 +28,7 @@ def list_(agent: Agent, *, as_json: bool) -> None:
       gossipreg policy list
       gossipreg policy list --json
     """
-    document = agent.look("policies")
+    document = agent.lookup("policies")
     show.write(show.policies(document), document, as_json=as_json)
     note_isolation(agent, document)
     if not document["policies"] and not document.get("unreadable"):
@@ -45,9 +45,9 @@ def list_(agent: Agent, *, as_json: bool) -> None:
 @click.option("--owner", metavar="NAME", help="The member whose instance is meant, if several have one of that id.")
 @click.option("--weight", type=_WEIGHT, help="What it weighs, whatever its owner says; 0 is drained.")
 @click.option("--maintenance", metavar="REASON", help="Take it out, whatever its checks say; everybody sees why.")
-@asks_agent
+@agent_options
 def set_(
-    agent: Agent,
+    agent: AgentClient,
     service: str,
     *,
     as_json: bool,
@@ -90,8 +90,8 @@ def set_(
 
 @command("remove")
 @click.argument("key")
-@asks_agent
-def remove(agent: Agent, key: str, *, as_json: bool) -> None:
+@agent_options
+def remove(agent: AgentClient, key: str, *, as_json: bool) -> None:
     """Have a policy obeyed no more, by the key that policy list shows.
 
     Examples:
@@ -101,7 +101,7 @@ def remove(agent: Agent, key: str, *, as_json: bool) -> None:
     remove_policy(agent, key, as_json=as_json)
 
 
-policy = Sections(
+policy = SectionedGroup(
     name="policy",
     help="""Say what is to be on every node: splits, weights, maintenance.
 
@@ -123,9 +123,9 @@ policy = Sections(
 @click.option("--service", metavar="NAME", required=True, help="The service that it is an instance of.")
 @click.option("--owner", metavar="NAME", help="The member whose instance is meant, if several have one of that id.")
 @click.option("--clear", is_flag=True, help="Leave it to its owner again.")
-@asks_agent
+@agent_options
 def weight(
-    agent: Agent, id: str, weight: int | None, *, as_json: bool, service: str, owner: str | None, clear: bool
+    agent: AgentClient, id: str, weight: int | None, *, as_json: bool, service: str, owner: str | None, clear: bool
 ) -> None:
     """Change what an instance weighs, whoever owns it.
 
@@ -144,7 +144,7 @@ def weight(
         put_policy(agent, body, as_json=as_json)
 
 
-def put_policy(agent: Agent, body: Any, *, as_json: bool) -> None:
+def put_policy(agent: AgentClient, body: Any, *, as_json: bool) -> None:
     """Set a policy, and show it as it is in force."""
     policy = agent.put("policies", body=body)
     show.write(show.policies({"policies": [policy]}), policy, as_json=as_json)
@@ -155,7 +155,7 @@ def put_policy(agent: Agent, body: Any, *, as_json: bool) -> None:
         show.note(f"it is about {hits} instances of that id, of as many owners: name one with --owner NAME")
 
 
-def remove_policy(agent: Agent, key: str, *, as_json: bool) -> None:
+def remove_policy(agent: AgentClient, key: str, *, as_json: bool) -> None:
     """Remove a policy, and say so."""
     agent.delete("policies", key)
     show.say(f"removed {key}", {"removed": key}, as_json=as_json)

@@ -10,10 +10,10 @@ from typing import Any, Final, TypeVar
 import attrs
 import click
 
-from gossipreg.cli.asking import token, token_file
-from gossipreg.cli.client import Agent
+from gossipreg.cli.agent_options import read_token, token_file
+from gossipreg.cli.client import AgentClient
+from gossipreg.cli.help_page import command
 from gossipreg.cli.logs import write_logs
-from gossipreg.cli.page import command
 from gossipreg.cli.settings import FILE_VARIABLE, SETTINGS, load
 from gossipreg.config import DEFAULT_HTTP
 from gossipreg.errors import ConfigError
@@ -129,7 +129,7 @@ def proxy(
     if config.join and http is not None:
         raise ConfigError("--http: the balancer is a member itself with --join: give one of them, not both")
 
-    from gossipreg.cli.proxying import run  # with trio: the other commands start without it
+    from gossipreg.cli.run_proxy import run  # with trio: the other commands start without it
     from gossipreg.doors.proxy.settings import Forward, load_forwards
 
     common = {key: value for key, value in chosen.items() if value is not None and value is not False}
@@ -140,7 +140,7 @@ def proxy(
         raise ConfigError("--forwards: names the ports itself: leave --listen and --service out")
     else:
         wanted = load_forwards(forwards, common)
-    agent = None if config.join else attrs.evolve(Agent.at(http or DEFAULT_HTTP), token=token(token_file))
+    agent = None if config.join else attrs.evolve(AgentClient.at(http or DEFAULT_HTTP), token=read_token(token_file))
     run(wanted, config, agent, None if metrics is None else _metrics_address(metrics))
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from gossipreg.cli.asking import http
-from gossipreg.cli.client import Agent
+from gossipreg.cli.agent_options import agent_option
+from gossipreg.cli.client import AgentClient
+from gossipreg.cli.help_page import command as page_command
 from gossipreg.cli.logs import write_logs
-from gossipreg.cli.page import command as page_command
 from gossipreg.errors import ConfigError
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
@@ -38,9 +38,9 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, text: str) ->
     help="Time from one rendering to the next, at least; 500ms will do.",
 )
 @click.option("--allow-empty", is_flag=True, help="Believe at once an agent that may know too little.")
-@http
+@agent_option
 def render(
-    agent: Agent,
+    agent: AgentClient,
     template: Path,
     *,
     file: Path | None,
@@ -68,7 +68,11 @@ def render(
     if file is None and line is not None:
         raise click.UsageError("--exec goes with --out FILE: without one nothing is changed")
     try:
-        from gossipreg.cli.rendering import keep, render_once, show  # with jinja2, which only this command needs
+        from gossipreg.cli.run_render import (  # with jinja2, which only this command needs
+            keep_rendered,
+            render_once,
+            show,
+        )
     except ModuleNotFoundError as error:
         if error.name != "jinja2":
             raise
@@ -82,4 +86,4 @@ def render(
     elif once:
         render_once(agent, template, file, command, allow_empty=allow_empty)
     else:
-        keep(agent, template, file, command, interval=interval, allow_empty=allow_empty)
+        keep_rendered(agent, template, file, command, interval=interval, allow_empty=allow_empty)

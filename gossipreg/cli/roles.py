@@ -5,15 +5,15 @@ from __future__ import annotations
 import click
 
 from gossipreg.cli import show
-from gossipreg.cli.asking import asks_agent
-from gossipreg.cli.client import Agent
-from gossipreg.cli.page import Sections, command
+from gossipreg.cli.agent_options import agent_options
+from gossipreg.cli.client import AgentClient
+from gossipreg.cli.help_page import SectionedGroup, command
 
 
 @command("list")
 @click.argument("service", required=False)
-@asks_agent
-def list_(agent: Agent, service: str | None, *, as_json: bool) -> None:
+@agent_options
+def list_(agent: AgentClient, service: str | None, *, as_json: bool) -> None:
     """List the highest term of each service that has one, with its primary; or that of SERVICE alone.
 
     Terms are remembered after the instances that stated them have gone. A term below the highest claimed is fenced,
@@ -36,8 +36,8 @@ def list_(agent: Agent, service: str | None, *, as_json: bool) -> None:
 
 @command("reset")
 @click.argument("service")
-@asks_agent
-def reset(agent: Agent, service: str, *, as_json: bool) -> None:
+@agent_options
+def reset(agent: AgentClient, service: str, *, as_json: bool) -> None:
     """Have the terms of SERVICE count anew on every node, from the highest that its instances state now.
 
     The way down, for a term that was given by mistake: deregister the instance that states it, or register it with
@@ -54,7 +54,7 @@ def reset(agent: Agent, service: str, *, as_json: bool) -> None:
         show.note(role["note"])
 
 
-role = Sections(
+role = SectionedGroup(
     name="role",
     help="""See the terms of primaries, and reset one.
 

@@ -9,17 +9,17 @@ import click
 
 from gossipreg import limits
 from gossipreg.cli import show
-from gossipreg.cli.asking import asks_agent, note_isolation
+from gossipreg.cli.agent_options import agent_options, note_isolation
 from gossipreg.cli.checks import checks_given
-from gossipreg.cli.client import Agent
+from gossipreg.cli.client import AgentClient
 from gossipreg.cli.credentials import credentials_in
-from gossipreg.cli.page import command
+from gossipreg.cli.help_page import command
 from gossipreg.cli.settings import nearest
 
 
 @command()
-@asks_agent
-def services(agent: Agent, *, as_json: bool) -> None:
+@agent_options
+def services(agent: AgentClient, *, as_json: bool) -> None:
     """List the services, and how many of their instances can serve.
 
     Columns when piped, tab-separated:
@@ -29,7 +29,7 @@ def services(agent: Agent, *, as_json: bool) -> None:
       gossipreg services
       gossipreg services --json
     """
-    document = agent.look("services")
+    document = agent.lookup("services")
     show.write(show.services(document), document, as_json=as_json)
     note_isolation(agent, document)
     if not document["services"]:
@@ -48,9 +48,9 @@ def services(agent: Agent, *, as_json: bool) -> None:
     type=click.FloatRange(0, 1),
     help="When many owners failed at once, and fewer than this share can be reached: also those that were lost.",
 )
-@asks_agent
+@agent_options
 def lookup(
-    agent: Agent,
+    agent: AgentClient,
     name: str,
     *,
     as_json: bool,
@@ -76,7 +76,7 @@ def lookup(
       gossipreg lookup orders --all --json
     """
     asked = {"tag": tag, "zone": zone, "role": role, "panic": None if panic is None else f"{panic:g}"}
-    document = agent.look("services", name, all="true" if every else None, **asked)
+    document = agent.lookup("services", name, all="true" if every else None, **asked)
     show.write(show.instances(document, reasons=every), document, as_json=as_json)
     note_isolation(agent, document)
     if not document["instances"]:
@@ -117,9 +117,9 @@ def lookup(
     type=click.Path(path_type=Path),
     help="TOML or JSON file with what a client needs to log in; the agent seals it.",
 )
-@asks_agent
+@agent_options
 def register(
-    agent: Agent,
+    agent: AgentClient,
     name: str,
     *,
     as_json: bool,
@@ -151,13 +151,13 @@ def register(
         body["credentials"] = credentials_in(secrets)
     instance = agent.put("instances", body=body)
     show.write(show.instances({"instances": [instance]}), instance, as_json=as_json)
-    show.note_on(instance)
+    show.show_note_on(instance)
 
 
 @command()
 @click.argument("id")
-@asks_agent
-def deregister(agent: Agent, id: str, *, as_json: bool) -> None:
+@agent_options
+def deregister(agent: AgentClient, id: str, *, as_json: bool) -> None:
     """Remove an instance that the agent owns.
 
     Examples:
@@ -167,7 +167,7 @@ def deregister(agent: Agent, id: str, *, as_json: bool) -> None:
     show.say(f"deregistered {id}", {"deregistered": id}, as_json=as_json)
 
 
-def _unknown(agent: Agent, name: str) -> str | None:
+def _unknown(agent: AgentClient, name: str) -> str | None:
     """That there is no service of that name, and the one that was probably meant; None if there is one."""
     known = list(agent.get("services")["services"])
     if name in known:

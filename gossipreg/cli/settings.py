@@ -64,7 +64,7 @@ class Setting:
         return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
 
 
-class Found(NamedTuple):
+class FoundValue(NamedTuple):
     """A value for a setting, and the place where it was written: a flag, a variable, or a file and its key."""
 
     key: str
@@ -108,7 +108,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
         raise ConfigError(f"{error} (see {places})") from None
 
 
-def misspelt(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def misspelled_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Variables that look like a setting's but are not, each with the one probably meant.
 
     Not refused: Kubernetes, for one, gives every container variables such as ``GOSSIPREG_SERVICE_HOST`` once a
@@ -131,26 +131,26 @@ def nearest(word: str, words: Iterable[str], likeness: float = 0.6) -> str | Non
     return matches[0] if matches else None
 
 
-def _from_flags(flags: Mapping[str, Any]) -> Iterator[Found]:
+def _from_flags(flags: Mapping[str, Any]) -> Iterator[FoundValue]:
     for key, value in flags.items():
         if value is not None and value is not False and value != ():
             kind = SETTINGS[key].kind
             # A flag that may be given several times may also be given once, with commas, as its variable is.
             several = isinstance(kind, Texts) and isinstance(value, tuple)
-            yield Found(key, kind.from_text(",".join(value)) if several else value, str(SETTINGS[key].flag))
+            yield FoundValue(key, kind.from_text(",".join(value)) if several else value, str(SETTINGS[key].flag))
 
 
-def _from_environment(environ: Mapping[str, str]) -> Iterator[Found]:
+def _from_environment(environ: Mapping[str, str]) -> Iterator[FoundValue]:
     for key, setting in SETTINGS.items():
         if text := environ.get(setting.variable):
-            yield Found(key, setting.kind.from_text(text), setting.variable)
+            yield FoundValue(key, setting.kind.from_text(text), setting.variable)
 
 
-def _from_file(file: Path) -> Iterator[Found]:
+def _from_file(file: Path) -> Iterator[FoundValue]:
     for key, value in _flat(read_toml(file, is_secret=_has_secrets), file):
         if key not in SETTINGS:
             raise ConfigError(f"{file}: unknown key {key!r}: {_hint(key)}")
-        yield Found(key, SETTINGS[key].kind.from_file(value), f"{file}: {key}")
+        yield FoundValue(key, SETTINGS[key].kind.from_file(value), f"{file}: {key}")
 
 
 def _has_secrets(document: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from gossipreg.cli.times import local
+from gossipreg.cli.time_format import local
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,16 +43,16 @@ _EVENT_WIDTHS: Final = (12, 16, 18, 11, 21, 10, 10, 1)
 
 
 @attrs.frozen
-class Table:
+class TextTable:
     """Rows of text below the names of their columns; an empty cell is shown as ``-``."""
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
 
 
-def members(document: Any) -> Table:
+def members(document: Any) -> TextTable:
     """The table of ``GET /api/v1/members``, or of the members in a snapshot."""
-    return Table(
+    return TextTable(
         ("name", "address", "status", "zone", "started", "incarnation", "draining"),
         [
             (
@@ -69,17 +69,17 @@ def members(document: Any) -> Table:
     )
 
 
-def services(document: Any) -> Table:
+def services(document: Any) -> TextTable:
     """The table of ``GET /api/v1/services``."""
-    return Table(
+    return TextTable(
         ("service", "healthy", "instances"),
         [(name, str(count["healthy"]), str(count["instances"])) for name, count in document["services"].items()],
     )
 
 
-def instances(document: Any, *, reasons: bool = False) -> Table:
+def instances(document: Any, *, reasons: bool = False) -> TextTable:
     """The table of ``GET /api/v1/services/NAME``, or of one instance in a list; why one is not passing if asked."""
-    return Table(
+    return TextTable(
         (
             "address",
             "id",
@@ -110,9 +110,9 @@ def instances(document: Any, *, reasons: bool = False) -> Table:
     )
 
 
-def checks(document: Any) -> Table:
+def checks(document: Any) -> TextTable:
     """The table of ``GET /api/v1/checks``; of the output, the first line."""
-    return Table(
+    return TextTable(
         ("instance", "check", "kind", "health", "flapping", "since (s)", "runs", "target", "output"),
         [
             (
@@ -131,9 +131,9 @@ def checks(document: Any) -> Table:
     )
 
 
-def policies(document: Any) -> Table:
+def policies(document: Any) -> TextTable:
     """The table of ``GET /api/v1/policies``."""
-    return Table(
+    return TextTable(
         ("key", "service", "instance", "rule", "set by", "at"),
         [
             (
@@ -153,9 +153,9 @@ def policies(document: Any) -> Table:
     )
 
 
-def roles(document: Any) -> Table:
+def roles(document: Any) -> TextTable:
     """The table of ``GET /api/v1/roles``."""
-    return Table(
+    return TextTable(
         ("service", "claimed", "seen", "primary", "owner", "reset by", "at"),
         [
             (
@@ -181,7 +181,7 @@ def _rule(policy: Mapping[str, Any]) -> str:
     return f"{policy['kind']}: {policy.get('reason', '')}".removesuffix(": ")
 
 
-def facts(document: Mapping[str, Any]) -> Table:
+def facts(document: Mapping[str, Any]) -> TextTable:
     """One row for each fact of ``GET /api/v1/node``; those in groups have the group's name before them.
 
     Counters at 0 are left out: there are many, and most count what should not happen.
@@ -196,7 +196,7 @@ def facts(document: Mapping[str, Any]) -> Table:
             rows += [(key, _plain(each)) for each in value]
         else:
             rows.append((key, local(value / 1000) if key == "generation" else _plain(value)))
-    return Table(("fact", "value"), rows)
+    return TextTable(("fact", "value"), rows)
 
 
 def event(name: str, data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -221,7 +221,7 @@ def about(name: str, data: Mapping[str, Any]) -> tuple[str, str, str, str, str, 
     return (data["name"], state_of(data), data["address"], "", "", "")
 
 
-def write(table: Table, document: Any, *, as_json: bool) -> None:
+def write(table: TextTable, document: Any, *, as_json: bool) -> None:
     """Write an answer: the ``document`` if JSON was asked for, else the table in the way that standard output needs."""
     if as_json:
         print(json.dumps(document, indent=2))
@@ -258,7 +258,7 @@ def note(text: str) -> None:
     print(f"gossipreg: {clean(text)}", file=sys.stderr, flush=True)
 
 
-def note_on(instance: Mapping[str, Any]) -> None:
+def show_note_on(instance: Mapping[str, Any]) -> None:
     """Tell why an instance is not called as it was stated, if the agent says so of what was just written."""
     if instance.get("note"):
         note(f"{instance['id']}: {instance['note']}")
@@ -271,16 +271,16 @@ def console() -> Console:
     return Console(highlight=False)
 
 
-def _filled(table: Table) -> Table:
+def _filled(table: TextTable) -> TextTable:
     """The table without columns in which no row has anything: on a terminal they only take the others' room."""
     filled = [place for place in range(len(table.columns)) if any(row[place] for row in table.rows)]
-    return Table(
+    return TextTable(
         tuple(table.columns[place] for place in filled),
         [tuple(row[place] for place in filled) for row in table.rows],
     )
 
 
-def rich_table(table: Table) -> RichTable:
+def rich_table(table: TextTable) -> RichTable:
     """The table as it looks on a terminal."""
     from rich import box
     from rich.table import Table as RichTable

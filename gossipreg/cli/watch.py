@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from gossipreg.cli import show
-from gossipreg.cli.asking import asks_agent
-from gossipreg.cli.client import Agent
-from gossipreg.cli.page import command
-from gossipreg.cli.times import utc
+from gossipreg.cli.agent_options import agent_options
+from gossipreg.cli.client import AgentClient
+from gossipreg.cli.help_page import command
+from gossipreg.cli.time_format import utc
 from gossipreg.errors import AgentUnreachable
 
 #: First and longest wait before an agent that went away is tried again (seconds); each wait doubles the last.
@@ -22,8 +22,8 @@ _WAIT, _WAIT_MAX = 0.1, 5.0
 
 @command()
 @click.argument("name", required=False)
-@asks_agent
-def watch(agent: Agent, name: str | None, *, as_json: bool) -> None:
+@agent_options
+def watch(agent: AgentClient, name: str | None, *, as_json: bool) -> None:
     """Print what happens as it happens, until Ctrl-C.
 
     With NAME, only what happens to that service. First comes everything that is there now (events instance-present and
@@ -49,7 +49,7 @@ def watch(agent: Agent, name: str | None, *, as_json: bool) -> None:
         return
 
 
-def _always(agent: Agent, service: str | None) -> Iterator[tuple[str, Any]]:
+def _always(agent: AgentClient, service: str | None) -> Iterator[tuple[str, Any]]:
     """The agent's events, over one stream after another. Raises ``AgentUnreachable`` if it is not there at first."""
     known, wait = False, _WAIT
     while True:

@@ -27,7 +27,7 @@ import trio
 import trio.lowlevel
 
 from gossipreg import Config, open_node
-from gossipreg.cli.collecting import keep_pauses_short
+from gossipreg.cli.gc_pauses import keep_pauses_short
 from gossipreg.doors.dialects import load
 from gossipreg.doors.dialects.settling import SETTLE_SECONDS
 from gossipreg.doors.dns import serve_dns

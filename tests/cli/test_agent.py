@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gossipreg.cli.client import Agent
+from gossipreg.cli.client import AgentClient
 from tests.cli.conftest import Ran
 from tests.cli.terminals import terminal
 from tests.hidden import hidden
@@ -32,8 +32,8 @@ class Started:
     ready: dict[str, Any]
 
     @property
-    def agent(self) -> Agent:
-        return Agent.at(self.ready["http"])
+    def agent(self) -> AgentClient:
+        return AgentClient.at(self.ready["http"])
 
     def members(self) -> dict[str, str]:
         return {member["name"]: member["status"] for member in self.agent.get("members")["members"]}

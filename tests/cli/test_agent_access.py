@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gossipreg.cli.client import Agent
+from gossipreg.cli.client import AgentClient
 from gossipreg.doors.http.capacity import DESCRIPTORS
 from gossipreg.errors import AgentUnreachable, GossipregError
 from gossipreg.model import Address
@@ -63,7 +63,7 @@ def test_an_agent_answers_at_a_socket_file(start: Starter, tmp_path: Path) -> No
     file = tmp_path / "s"
     agent = start("--http", f"unix:{file}")
     assert agent.ready["http"] == f"unix:{file}"
-    client = Agent.at(f"unix:{file}")
+    client = AgentClient.at(f"unix:{file}")
     assert client.get("members")["members"]
     assert client.put("instances", body={"service": "orders", "port": 80})["id"]
     agent.process.send_signal(signal.SIGTERM)

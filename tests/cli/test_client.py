@@ -9,18 +9,18 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gossipreg.cli.client import Agent
+from gossipreg.cli.client import AgentClient
 from gossipreg.errors import AgentUnreachable, ConfigError, GossipregError
 from tests.cli.fake_agent import INSTANCE, MEMBER, FakeAgent
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:8500", "http://127.0.0.1:8500", "http://127.0.0.1:8500/"])
 def test_an_agent_is_named_by_its_address_or_its_url(text: str) -> None:
-    assert str(Agent.at(text).address) == "127.0.0.1:8500"
+    assert str(AgentClient.at(text).address) == "127.0.0.1:8500"
 
 
 def test_an_agent_is_named_by_its_socket_file() -> None:
-    assert str(Agent.at("unix:/run/gossipreg/http").address) == "unix:/run/gossipreg/http"
+    assert str(AgentClient.at("unix:/run/gossipreg/http").address) == "unix:/run/gossipreg/http"
 
 
 @pytest.mark.parametrize(
@@ -39,21 +39,21 @@ def test_an_agent_is_named_by_its_socket_file() -> None:
 )
 def test_what_is_no_address_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^--http: .* write HOST:PORT"):
-        Agent.at(text)
+        AgentClient.at(text)
 
 
 def test_text_in_paths_and_queries_arrives_as_it_was(fake: FakeAgent) -> None:
-    Agent.at(fake.address).get("services", "a/b ?", tag="x&y", zone=None)
+    AgentClient.at(fake.address).get("services", "a/b ?", tag="x&y", zone=None)
     assert fake.requests == [("GET", "/api/v1/services/a%2Fb%20%3F?tag=x%26y", None)]
 
 
 def test_an_agent_that_refuses_is_quoted(fake: FakeAgent) -> None:
     with pytest.raises(GossipregError, match=r"^this node owns no instance 'nix'$"):
-        Agent.at(fake.address).delete("instances", "nix")
+        AgentClient.at(fake.address).delete("instances", "nix")
 
 
 def test_a_token_is_shown_to_the_agent_and_to_nobody_else(fake: FakeAgent) -> None:
-    agent = attrs.evolve(Agent.at(fake.address), token="a-token-that-is-secret")
+    agent = attrs.evolve(AgentClient.at(fake.address), token="a-token-that-is-secret")
     agent.get("node")
     assert fake.authorizations == ["Bearer a-token-that-is-secret"]
     assert "secret" not in repr(agent)
@@ -62,7 +62,7 @@ def test_a_token_is_shown_to_the_agent_and_to_nobody_else(fake: FakeAgent) -> No
 def test_an_agent_that_asks_for_a_token_is_quoted_with_the_way_to_give_one(fake: FakeAgent) -> None:
     fake.instead = (401, "application/json", b'{"error": "this agent asks for a token: send it"}')
     with pytest.raises(GossipregError) as refused:
-        Agent.at(fake.address).get("node")
+        AgentClient.at(fake.address).get("node")
     assert str(refused.value) == (
         "this agent asks for a token: send it (GOSSIPREG_TOKEN or --token-file FILE will do that)"
     )
@@ -70,14 +70,14 @@ def test_an_agent_that_asks_for_a_token_is_quoted_with_the_way_to_give_one(fake:
 
 def test_a_socket_file_that_is_not_there_is_said_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(AgentUnreachable, match=r'^no agent answers at unix:.*/s: start one with "gossipreg agent"'):
-        Agent.at(f"unix:{tmp_path}/s").get("node")
+        AgentClient.at(f"unix:{tmp_path}/s").get("node")
 
 
 def test_a_closed_port_is_said_with_its_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     with pytest.raises(AgentUnreachable) as refused:
-        Agent.at(address).get("node")
+        AgentClient.at(address).get("node")
     assert str(refused.value) == (
         f'no agent answers at {address}: start one with "gossipreg agent", or name another with --http HOST:PORT'
     )
@@ -98,13 +98,13 @@ def test_a_listener_that_is_no_agent_is_called_so(said: bytes) -> None:
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(AgentUnreachable, match=r"(agent answers|is not an agent|broke off its answer)"):
-            Agent.at(f"127.0.0.1:{server.getsockname()[1]}").get("node")
+            AgentClient.at(f"127.0.0.1:{server.getsockname()[1]}").get("node")
         thread.join()
 
 
 @pytest.mark.parametrize("path", ["node", "events"])
 def test_a_web_server_that_is_no_agent_is_called_so(fake: FakeAgent, path: str) -> None:
-    agent = Agent.at(fake.address)
+    agent = AgentClient.at(fake.address)
     fake.instead = (200, "text/html", b"<h1>It works!</h1>")
     with pytest.raises(AgentUnreachable, match="is not an agent"):
         list(agent.events()) if path == "events" else agent.get(path)
@@ -118,19 +118,19 @@ def test_a_stream_may_be_silent_for_longer_than_an_answer_may_take(
 ) -> None:
     monkeypatch.setattr("gossipreg.cli.client.PATIENCE", 0.02)
     fake.streams = [[("instance-added", INSTANCE), ("pause", 0.1), ("instance-removed", INSTANCE)], []]
-    assert [event for event, _ in Agent.at(fake.address).events()] == ["instance-added", "instance-removed"]
+    assert [event for event, _ in AgentClient.at(fake.address).events()] == ["instance-added", "instance-removed"]
 
 
 def test_a_stream_that_is_silent_for_too_long_has_ended(fake: FakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gossipreg.cli.client.SILENCE", 0.05)
     fake.streams = [[("instance-added", INSTANCE)]]
-    assert [event for event, _ in Agent.at(fake.address).events()] == ["instance-added"]
+    assert [event for event, _ in AgentClient.at(fake.address).events()] == ["instance-added"]
 
 
 def test_an_agent_that_takes_too_long_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gossipreg.cli.client.PATIENCE", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        agent = Agent.at(f"127.0.0.1:{server.getsockname()[1]}")
+        agent = AgentClient.at(f"127.0.0.1:{server.getsockname()[1]}")
         with pytest.raises(AgentUnreachable, match=r"does not answer within 0\.05 s"):
             agent.get("node")
 
@@ -138,5 +138,5 @@ def test_an_agent_that_takes_too_long_is_said_so(monkeypatch: pytest.MonkeyPatch
 def test_events_come_in_order_until_the_stream_ends(fake: FakeAgent) -> None:
     snapshot = {"members": [MEMBER], "instances": []}
     fake.streams = [[("snapshot", snapshot), ("instance-added", INSTANCE)], []]
-    assert list(Agent.at(fake.address).events("orders")) == [("snapshot", snapshot), ("instance-added", INSTANCE)]
+    assert list(AgentClient.at(fake.address).events("orders")) == [("snapshot", snapshot), ("instance-added", INSTANCE)]
     assert fake.requests == [("GET", "/api/v1/events?service=orders", None)]

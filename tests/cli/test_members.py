@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from gossipreg.cli.times import local
+from gossipreg.cli.time_format import local
 from tests.cli.conftest import Ran
 from tests.cli.fake_agent import MEMBER, NODE, FakeAgent
 

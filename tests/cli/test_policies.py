@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gossipreg.cli.times import local
+from gossipreg.cli.time_format import local
 from tests.cli.conftest import Ran
 from tests.cli.fake_agent import FakeAgent
 

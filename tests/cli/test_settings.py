@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.cli.settings import SETTINGS, load, misspelt
+from gossipreg.cli.settings import SETTINGS, load, misspelled_variables
 from gossipreg.config import AgentConfig, Settings
 from gossipreg.errors import ConfigError
 from tests.hidden import hidden
@@ -212,7 +212,7 @@ def test_a_variable_that_resembles_a_setting_is_pointed_out_and_others_are_left_
         "GOSSIPREG_PORT_7940_TCP_ADDR": "10.0.0.1",
         "PATH": "/bin",
     }
-    assert dict(misspelt(environ)) == {
+    assert dict(misspelled_variables(environ)) == {
         "GOSSIPREG_JION": "GOSSIPREG_JOIN",
         "GOSSIPREG_PROTOCOL_PROBE_INTERVL": "GOSSIPREG_PROTOCOL_PROBE_INTERVAL",
     }

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from gossipreg import Check, Node, WeightOverride, open_node
-from gossipreg.cli import serving
+from gossipreg.cli import run_agent
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.credentials import Keyring
 from gossipreg.protocol.wire.sealing import ClearSeal
@@ -187,7 +187,7 @@ async def test_a_node_outlives_a_mistake_at_sighup() -> None:
         await trio.testing.wait_all_tasks_blocked()
 
     async with trio.open_nursery() as nursery:
-        await serving._obey(node, signals(), trio.Event(), [reload], nursery)  # type: ignore[arg-type]
+        await run_agent._handle_signals(node, signals(), trio.Event(), [reload], nursery)  # type: ignore[arg-type]
     assert node.counters["tasks_failed"] == 1
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gossipreg.cli.asking import as_json
-from gossipreg.cli.page import command
+from gossipreg.cli.agent_options import as_json
+from gossipreg.cli.help_page import command
 
 if TYPE_CHECKING:
-    from gossipreg.cli.demo.eyes import Eyes
-    from gossipreg.cli.demo.screen import Screen
+    from gossipreg.cli.demo.observers import Observers
+    from gossipreg.cli.demo.output import DemoOutput
 
 
 @command()
@@ -35,25 +35,25 @@ def demo(nodes: int, *, as_json: bool) -> None:
       gossipreg demo --nodes 12
       gossipreg demo --json
     """
-    from gossipreg.cli.demo.agents import Agents  # what only this command needs
-    from gossipreg.cli.demo.eyes import Eyes
-    from gossipreg.cli.demo.story import Story
+    from gossipreg.cli.demo.agents import DemoAgents  # what only this command needs
+    from gossipreg.cli.demo.observers import Observers
+    from gossipreg.cli.demo.script import DemoScript
 
     began = time.perf_counter()
-    eyes = Eyes()
-    with _ended_by_signals(), Agents() as agents, _screen(eyes, as_json=as_json) as screen:
-        Story(nodes, agents, eyes, screen.tell).play()
-        screen.sum_up(
+    observers = Observers()
+    with _ended_by_signals(), DemoAgents() as agents, _output(observers, as_json=as_json) as output:
+        DemoScript(nodes, agents, observers, output.show_line).run()
+        output.show_summary(
             f"It all happened, on {nodes} agents, in {time.perf_counter() - began:.1f} s; nothing is left behind."
         )
 
 
-def _screen(eyes: Eyes, *, as_json: bool) -> Screen:
-    from gossipreg.cli.demo.screen import Document, Live, Plain
+def _output(observers: Observers, *, as_json: bool) -> DemoOutput:
+    from gossipreg.cli.demo.output import JsonOutput, LiveOutput, PlainOutput
 
     if as_json:
-        return Document()
-    return Live(eyes) if sys.stdout.isatty() else Plain()
+        return JsonOutput()
+    return LiveOutput(observers) if sys.stdout.isatty() else PlainOutput()
 
 
 @contextmanager

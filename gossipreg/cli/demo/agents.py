@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from gossipreg.cli.client import Agent
+from gossipreg.cli.client import AgentClient
 from gossipreg.config import KEY_BYTES
 from gossipreg.errors import GossipregError
 
@@ -24,16 +24,16 @@ _READY_PATIENCE: Final = 15.0
 
 
 @attrs.frozen
-class Running:
+class RunningAgent:
     """One agent that said that it was ready."""
 
     name: str
     process: subprocess.Popen[str]
     gossip: str
-    agent: Agent
+    agent: AgentClient
 
 
-class Agents:
+class DemoAgents:
     """Starts, kills and restarts agents that share a key; on exit all are gone, with everything they wrote."""
 
     def __init__(self) -> None:
@@ -78,18 +78,18 @@ class Agents:
         self._processes.append(process)
         return process
 
-    def ready(self, name: str, process: subprocess.Popen[str]) -> Running:
+    def ready(self, name: str, process: subprocess.Popen[str]) -> RunningAgent:
         """Wait for the ready line. Raises ``GossipregError`` with the agent's last word if it does not come."""
         assert process.stdout is not None
         if not select.select([process.stdout], [], [], _READY_PATIENCE)[0]:
-            raise GossipregError(f"{name} was not ready within {_READY_PATIENCE:g} s: {self._last_word(name)}")
+            raise GossipregError(f"{name} was not ready within {_READY_PATIENCE:g} s: {self._last_line(name)}")
         line = process.stdout.readline()
         if not line:
-            raise GossipregError(f"{name} ended before it was ready: {self._last_word(name)}")
+            raise GossipregError(f"{name} ended before it was ready: {self._last_line(name)}")
         ready: dict[str, Any] = json.loads(line)
-        return Running(name, process, ready["gossip"], Agent.at(ready["http"]))
+        return RunningAgent(name, process, ready["gossip"], AgentClient.at(ready["http"]))
 
-    def _last_word(self, name: str) -> str:
+    def _last_line(self, name: str) -> str:
         lines = self._log(name).read_text().splitlines()
         return lines[-1].removeprefix("gossipreg: ") if lines else "it said nothing"
 

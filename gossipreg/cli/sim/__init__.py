@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossipreg.cli.page import Sections
+from gossipreg.cli.help_page import SectionedGroup
 from gossipreg.cli.sim.diff import diff
 from gossipreg.cli.sim.fuzz import fuzz
 from gossipreg.cli.sim.list_ import list_
@@ -11,7 +11,7 @@ from gossipreg.cli.sim.run import run
 from gossipreg.cli.sim.scale import scale
 from gossipreg.cli.sim.why import why
 
-sim = Sections(
+sim = SectionedGroup(
     name="sim",
     help="""Play a cluster on a virtual clock and network, from a seed.
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from gossipreg.cli import show
-from gossipreg.cli.asking import as_json
-from gossipreg.cli.page import command
+from gossipreg.cli.agent_options import as_json
+from gossipreg.cli.help_page import command
 
 if TYPE_CHECKING:
     from gossipreg_sim.fuzz.failures import Failure

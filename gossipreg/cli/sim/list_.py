@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gossipreg.cli import show
-from gossipreg.cli.asking import as_json
-from gossipreg.cli.page import command
+from gossipreg.cli.agent_options import as_json
+from gossipreg.cli.help_page import command
 
 
 @command(name="list")
@@ -22,4 +22,4 @@ def list_(*, as_json: bool) -> None:
     scenarios = [load(name) for name in shipped()]
     document = {"scenarios": [{"name": s.name, "nodes": s.nodes, "title": s.title} for s in scenarios]}
     rows = [(scenario.name, str(scenario.nodes), scenario.title) for scenario in scenarios]
-    show.write(show.Table(("scenario", "nodes", "what happens"), rows), document, as_json=as_json)
+    show.write(show.TextTable(("scenario", "nodes", "what happens"), rows), document, as_json=as_json)

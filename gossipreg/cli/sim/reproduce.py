@@ -13,8 +13,8 @@ from typing import Final
 import click
 
 from gossipreg.cli import show
-from gossipreg.cli.asking import as_json
-from gossipreg.cli.page import command
+from gossipreg.cli.agent_options import as_json
+from gossipreg.cli.help_page import command
 
 _EXPERIMENTS: Final = ("lifeguard", "swim", "rapid")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from gossipreg.cli import show
-from gossipreg.cli.asking import as_json
-from gossipreg.cli.page import command
+from gossipreg.cli.agent_options import as_json
+from gossipreg.cli.help_page import command
 from gossipreg.cli.sim.options import seed_option
 
 #: From: six die, and what is left is to fall into two halves of more than one. To: what one machine may hold.

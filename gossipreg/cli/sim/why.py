@@ -6,8 +6,8 @@ import json
 
 import click
 
-from gossipreg.cli.asking import as_json
-from gossipreg.cli.page import command
+from gossipreg.cli.agent_options import as_json
+from gossipreg.cli.help_page import command
 from gossipreg.cli.sim.options import seed_option
 
 

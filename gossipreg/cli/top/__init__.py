@@ -8,9 +8,9 @@ import time
 from typing import Any, Final
 
 from gossipreg.cli import show
-from gossipreg.cli.asking import asks_agent
-from gossipreg.cli.client import Agent
-from gossipreg.cli.page import command
+from gossipreg.cli.agent_options import agent_options
+from gossipreg.cli.client import AgentClient
+from gossipreg.cli.help_page import command
 
 #: Least time between two pictures, and longest (seconds): ages grow though nothing happens.
 _FRAME: Final = 0.05
@@ -18,8 +18,8 @@ _TICK: Final = 1.0
 
 
 @command()
-@asks_agent
-def top(agent: Agent, *, as_json: bool) -> None:
+@agent_options
+def top(agent: AgentClient, *, as_json: bool) -> None:
     """Show the cluster as the agent sees it, on a live screen.
 
     Members with their status and for how long, services with how many of their instances are healthy now and at the
@@ -38,12 +38,12 @@ def top(agent: Agent, *, as_json: bool) -> None:
     node, services = agent.get("node"), agent.get("services")
     if as_json or not sys.stdout.isatty() or show.console().is_dumb_terminal:
         document = {"node": node, **agent.get("members"), **services}
-        show.write(_once(document), document, as_json=as_json)
+        show.write(_current_state(document), document, as_json=as_json)
     else:
         _live(agent, node, services["services"])
 
 
-def _once(document: Any) -> show.Table:
+def _current_state(document: Any) -> show.TextTable:
     node = document["node"]
     state = "isolated" if node["isolated"] else "draining" if node["draining"] else "alive"
     rows = [("agent", node["name"], state, node["cluster"], f"{node['reachable']:g}")]
@@ -55,42 +55,42 @@ def _once(document: Any) -> show.Table:
         ("service", name, str(count["healthy"]), str(count["instances"]), "")
         for name, count in document["services"].items()
     ]
-    return show.Table(("what", "name", "state", "where", "more"), rows)
+    return show.TextTable(("what", "name", "state", "where", "more"), rows)
 
 
-def _live(agent: Agent, node: Any, services: Any) -> None:
+def _live(agent: AgentClient, node: Any, services: Any) -> None:
     import signal
     from select import select
 
     from rich.console import Group
     from rich.live import Live
 
-    from gossipreg.cli.top.board import Board
-    from gossipreg.cli.top.feed import Feed
     from gossipreg.cli.top.keys import keyboard
-    from gossipreg.cli.top.picture import picture
+    from gossipreg.cli.top.layout import layout
+    from gossipreg.cli.top.model import ScreenModel
+    from gossipreg.cli.top.updater import ModelUpdater
 
-    board, console = Board(), show.console()
-    board.learn(node, services, time.time())
-    feed = Feed(agent, board)
+    model, console = ScreenModel(), show.console()
+    model.refresh(node, services, time.time())
+    updater = ModelUpdater(agent, model)
 
     def draw() -> Group:
         size, plain = console.size, console.options.ascii_only
-        with feed.lock:
-            return Group(*picture(board, time.time(), size.width, size.height, plain=plain))
+        with updater.lock:
+            return Group(*layout(model, time.time(), size.width, size.height, plain=plain))
 
-    signal.signal(signal.SIGWINCH, lambda *_: feed.ring())
+    signal.signal(signal.SIGWINCH, lambda *_: updater.notify())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with (
         keyboard() as keys,
-        feed,
+        updater,
         Live(console=console, screen=True, auto_refresh=False, get_renderable=draw) as live,
     ):
-        listening = [feed.news] if keys is None else [feed.news, keys]
+        listening = [updater.wakeup] if keys is None else [updater.wakeup, keys]
         try:
             while True:
-                feed.hush()
-                if board.is_known:
+                updater.clear()
+                if model.is_known:
                     live.refresh()
                 drawn = time.monotonic()
                 ready, _, _ = select(listening, [], [], _TICK)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from gossipreg.cli.client import Agent
-from gossipreg.cli.demo.agents import Agents
+from gossipreg.cli.client import AgentClient
+from gossipreg.cli.demo.agents import DemoAgents
 from gossipreg.errors import GossipregError
 
 pytestmark = pytest.mark.slow
@@ -60,9 +60,9 @@ def test_json_is_the_same_story_in_one_document(temporary: Path) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    story = json.loads(ran.stdout)["story"]
-    assert [line["at"] for line in story] == sorted(line["at"] for line in story)
-    assert all(line["took"] is None or 0 <= line["took"] <= line["at"] for line in story)
+    steps = json.loads(ran.stdout)["steps"]
+    assert [line["at"] for line in steps] == sorted(line["at"] for line in steps)
+    assert all(line["took"] is None or 0 <= line["took"] <= line["at"] for line in steps)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -82,7 +82,7 @@ def test_a_signal_ends_it_with_everything_cleared_away(temporary: Path, number: 
 
 
 def test_an_agent_that_cannot_start_is_quoted(temporary: Path) -> None:
-    with Agents() as agents:
+    with DemoAgents() as agents:
         process = agents.start("web-1", "host:port")
         with pytest.raises(GossipregError, match=r"^web-1 ended before it was ready: --join: cannot read"):
             agents.ready("web-1", process)
@@ -90,9 +90,9 @@ def test_an_agent_that_cannot_start_is_quoted(temporary: Path) -> None:
 
 
 def test_agents_end_with_the_block_that_started_them(temporary: Path) -> None:
-    with Agents() as agents:
+    with DemoAgents() as agents:
         running = agents.ready("web-1", agents.start("web-1", None))
-        assert running.agent == Agent.at(str(running.agent.address))
+        assert running.agent == AgentClient.at(str(running.agent.address))
         assert running.agent.get("node")["name"] == "web-1"
     assert running.process.poll() == -signal.SIGKILL
     assert list(agents_below(temporary)) == []

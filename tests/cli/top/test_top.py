@@ -28,10 +28,10 @@ def test_it_shows_what_there_is_and_what_happens_until_q(fake: FakeAgent) -> Non
     fake.streams = [[SNAPSHOT, FAILED]]
     with terminal("top", "--http", fake.address) as shown:
         before = shown.modes()
-        picture = shown.until("member-failed.*web-2")
-        assert "\x1b[?1049h" in picture  # a screen of its own
-        assert re.search("web-2 .*failed.*web-1 .*alive", picture, re.DOTALL)
-        assert "orders" in picture
+        layout = shown.until("member-failed.*web-2")
+        assert "\x1b[?1049h" in layout  # a screen of its own
+        assert re.search("web-2 .*failed.*web-1 .*alive", layout, re.DOTALL)
+        assert "orders" in layout
         assert shown.modes() != before  # no echo
         shown.type(b"q")
         shown.until(re.escape("\x1b[?1049l"))

@@ -149,7 +149,7 @@ def test_every_dialect_that_can_be_switched_on_is_there() -> None:
 def test_what_is_switched_off_is_not_imported(on: tuple[str, ...]) -> None:
     """Of a whole agent's modules, in an interpreter of its own."""
     program = (
-        "import sys, gossipreg.cli.serving\nfrom gossipreg.doors.dialects import load\n"
+        "import sys, gossipreg.cli.run_agent\nfrom gossipreg.doors.dialects import load\n"
         "load(sys.argv[1:])\nprint(*sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", program, *on], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ import pytest
 
 from gossipreg.cli import main
 from gossipreg.cli.proxy import proxy
-from gossipreg.cli.proxying import within
+from gossipreg.cli.run_proxy import within
 from gossipreg.doors.proxy.settings import OPTIONS, Forward
 
 PAGE = (Path(__file__).parents[3] / "docs" / "proxy.md").read_text()

@@ -20,7 +20,7 @@ from typing import Final
 import attrs
 import trio
 
-from gossipreg.cli.client import Agent
+from gossipreg.cli.client import AgentClient
 from gossipreg.config import AgentConfig, Config
 from gossipreg.doors.proxy import Forward, Proxy, follow_agent, follow_node, serve_metrics
 from gossipreg.model import Address, Event
@@ -38,7 +38,7 @@ _AGENTS_BIND: Final = Config().bind
 _OTHER_DESCRIPTORS: Final = 128
 
 
-def run(forwards: Sequence[Forward], config: AgentConfig, agent: Agent | None, metrics: Address | None) -> None:
+def run(forwards: Sequence[Forward], config: AgentConfig, agent: AgentClient | None, metrics: Address | None) -> None:
     """Run a balancer until it is told to stop, following ``agent``, or a node of its own if there is none.
 
     Raises ``BindError`` for a port, ``AgentUnreachable``, and what ``open_node`` raises, alone or in a group.
@@ -60,26 +60,26 @@ def within(forwards: Sequence[Forward], descriptors: int) -> Sequence[Forward]:
 
 
 async def _serve(
-    forwards: Sequence[Forward], config: AgentConfig, agent: Agent | None, metrics: Address | None
+    forwards: Sequence[Forward], config: AgentConfig, agent: AgentClient | None, metrics: Address | None
 ) -> None:
     proxies = [Proxy(forward) for forward in forwards]
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with AsyncExitStack() as stack:
-            node = await stack.enter_async_context(open_node(_as_node(config, forwards))) if agent is None else None
+            node = await stack.enter_async_context(open_node(_node_config(config, forwards))) if agent is None else None
             async with trio.open_nursery() as following:
                 await _follow(proxies, node, agent, following)
                 async with trio.open_nursery() as serving:
                     bound = [await serving.start(proxy.serve) for proxy in proxies]
                     if metrics is not None:
                         metrics = await following.start(serve_metrics, proxies, metrics)
-                    _warn(bound, forwards, agent, metrics)
-                    following.start_soon(_obey, signals, proxies)
-                    _announce(bound, forwards, node, agent, metrics, as_json=config.log_format == "json")
+                    _warn_of_exposure(bound, forwards, agent, metrics)
+                    following.start_soon(_handle_signals, signals, proxies)
+                    _print_ready(bound, forwards, node, agent, metrics, as_json=config.log_format == "json")
                 following.cancel_scope.cancel()
     _log.info("done: %s", _total(proxies))
 
 
-def _as_node(config: AgentConfig, forwards: Sequence[Forward]) -> AgentConfig:
+def _node_config(config: AgentConfig, forwards: Sequence[Forward]) -> AgentConfig:
     """The settings of the balancer's own node: beside an agent's on the same host, and of one name at each start."""
     port = forwards[0].listen.port
     name = config.name or (f"{socket.gethostname().split('.')[0]}-proxy-{port}" if port else None)
@@ -87,7 +87,9 @@ def _as_node(config: AgentConfig, forwards: Sequence[Forward]) -> AgentConfig:
     return attrs.evolve(config, name=name, bind=bind)
 
 
-async def _follow(proxies: Sequence[Proxy], node: Node | None, agent: Agent | None, nursery: trio.Nursery) -> None:
+async def _follow(
+    proxies: Sequence[Proxy], node: Node | None, agent: AgentClient | None, nursery: trio.Nursery
+) -> None:
     """Follow each service once, at each threshold; returns when all that there is has been told."""
 
     def tell(service: str, panic: float, events: Sequence[Event]) -> None:
@@ -108,7 +110,9 @@ async def _follow(proxies: Sequence[Proxy], node: Node | None, agent: Agent | No
             starting.start_soon(nursery.start, start_restarting, counters, f"following {service}", follow)
 
 
-def _warn(bound: Sequence[Address], forwards: Sequence[Forward], agent: Agent | None, metrics: Address | None) -> None:
+def _warn_of_exposure(
+    bound: Sequence[Address], forwards: Sequence[Forward], agent: AgentClient | None, metrics: Address | None
+) -> None:
     """Warn of what listens beyond this machine, and of a token that leaves it."""
     ports = zip(bound, forwards, strict=True)
     exposed = [exposure_warnings.balancer_warning(address, forward.service) for address, forward in ports]
@@ -119,7 +123,7 @@ def _warn(bound: Sequence[Address], forwards: Sequence[Forward], agent: Agent | 
             _log.warning("%s", sentence)
 
 
-async def _obey(signals: AsyncIterator[int], proxies: Sequence[Proxy]) -> None:
+async def _handle_signals(signals: AsyncIterator[int], proxies: Sequence[Proxy]) -> None:
     """The first signal lets the connections end; one that comes meanwhile ends the process there and then."""
     told = False
     async for number in signals:
@@ -140,11 +144,11 @@ def _total(proxies: Sequence[Proxy]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(total.items())) or "nobody called"
 
 
-def _announce(
+def _print_ready(
     bound: Sequence[Address],
     forwards: Sequence[Forward],
     node: Node | None,
-    agent: Agent | None,
+    agent: AgentClient | None,
     metrics: Address | None,
     *,
     as_json: bool,

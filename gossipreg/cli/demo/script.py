@@ -10,10 +10,10 @@ from typing import Final
 
 import attrs
 
-from gossipreg.cli.demo.agents import Agents, Running
-from gossipreg.cli.demo.eyes import Eyes, NotSeen, Sight
+from gossipreg.cli.demo.agents import DemoAgents, RunningAgent
+from gossipreg.cli.demo.observers import AgentView, NotObserved, Observers
 from gossipreg.cli.show import address_of
-from gossipreg.cli.times import duration
+from gossipreg.cli.time_format import duration
 from gossipreg.errors import GossipregError
 
 #: The whole demo is over in this time, or has failed (seconds).
@@ -34,7 +34,7 @@ OBSERVER, LEAVER, VICTIM = "web-1", "web-2", "web-3"
 
 
 @attrs.frozen
-class Line:
+class ScriptLine:
     """One line of the story: an act, or a measured consequence of the act before it."""
 
     at: float  # seconds since the story began
@@ -45,19 +45,21 @@ class Line:
         return f"{self.at:8.3f} s  " + (self.text if self.took is None else f"  {self.text} {duration(self.took)}")
 
 
-class Story:
+class DemoScript:
     """Plays the acts one after another on real agents, and tells each line as it is measured.
 
     Raises ``GossipregError`` saying who had not seen what, if something did not happen in its time.
     """
 
-    def __init__(self, nodes: int, agents: Agents, eyes: Eyes, tell: Callable[[Line], None]) -> None:
+    def __init__(
+        self, nodes: int, agents: DemoAgents, observers: Observers, show_line: Callable[[ScriptLine], None]
+    ) -> None:
         self._names = [f"web-{number}" for number in range(1, nodes + 1)]
-        self._agents, self._eyes, self._tell = agents, eyes, tell
-        self._running: dict[str, Running] = {}
-        self._began = self._act_began = self._ready = time.perf_counter()
+        self._agents, self._observers, self._show_line = agents, observers, show_line
+        self._running: dict[str, RunningAgent] = {}
+        self._began = self._step_began = self._ready = time.perf_counter()
 
-    def play(self) -> None:
+    def run(self) -> None:
         """All the acts: assemble, register, look up, kill, leave, restart."""
         self._assemble()
         self._register()
@@ -69,16 +71,16 @@ class Story:
 
     def _assemble(self) -> None:
         first, *others = self._names
-        self._act(f"starting {first} … {others[-1]}")
-        self._meet(self._agents.ready(first, self._agents.start(first, None)))
+        self._step(f"starting {first} … {others[-1]}")
+        self._add(self._agents.ready(first, self._agents.start(first, None)))
         starting = [(name, self._agents.start(name, self._running[first].gossip)) for name in others]
         for name, process in starting:
-            self._meet(self._agents.ready(name, process))
+            self._add(self._agents.ready(name, process))
         self._ready = time.perf_counter()
-        self._measured(f"{self._everyone} is ready, interpreter start included, after", self._ready)
-        self._act_began = self._ready
+        self._measured(f"{self._all_agents} is ready, interpreter start included, after", self._ready)
+        self._step_began = self._ready
         self._wait(
-            {f"{self._everyone} sees all others after another": lambda sight: all(map(sight.sees_alive, self._names))},
+            {f"{self._all_agents} sees all others after another": lambda view: all(map(view.sees_alive, self._names))},
             _FORM_PATIENCE,
         )
 
@@ -87,29 +89,29 @@ class Story:
         places = [("orders", name) for name in names[:3]] + [("billing", name) for name in (*names[2:5], names[0])[:3]]
         for port, (service, name) in enumerate(places, 9101):
             key = f"{service}-{name.removeprefix('web-')}"
-            self._act(f"{name} registers {key}")
+            self._step(f"{name} registers {key}")
             self._running[name].agent.put("instances", body={"service": service, "port": port, "id": key})
-            self._wait({f"visible on {self._everyone} after": partial(Sight.lists, ids=[key])}, _SPREAD_PATIENCE)
+            self._wait({f"visible on {self._all_agents} after": partial(AgentView.lists, ids=[key])}, _SPREAD_PATIENCE)
 
     def _look_up(self, asked: str) -> None:
-        self._act(f"{asked} is asked for orders")
+        self._step(f"{asked} is asked for orders")
         found = self._running[asked].agent.get("services", "orders")["instances"]
         self._measured(f"answers {', '.join(address_of(instance) for instance in found)} after", time.perf_counter())
 
     def _let_lifelines_be_held(self) -> None:
-        self._act("nothing is done until who came last is watched, too")
+        self._step("nothing is done until who came last is watched, too")
         time.sleep(max(0.0, self._ready + _WATCHED_AFTER - time.perf_counter()))
 
     def _kill(self, name: str) -> list[str]:
         """Kill the process; the ids of the instances that it owned."""
         lost = self._owned_by(name)
         victim = self._running.pop(name)
-        self._act(f"{name} is killed (SIGKILL), with its {' and '.join(lost)}")
+        self._step(f"{name} is killed (SIGKILL), with its {' and '.join(lost)}")
         victim.process.kill()
         self._wait(
             {
-                f"gone from {self._lookups}": partial(Sight.lists_none, ids=lost),
-                f"failed for {self._everyone} after": partial(Sight.sees_failed, name=name),
+                f"gone from {self._lookups}": partial(AgentView.lists_none, ids=lost),
+                f"failed for {self._all_agents} after": partial(AgentView.sees_failed, name=name),
             },
             _NOTICE_PATIENCE,
         )
@@ -119,36 +121,36 @@ class Story:
     def _leave(self, name: str) -> None:
         lost = self._owned_by(name)
         leaver = self._running.pop(name)
-        self._act(f"{name} is asked to leave, with its {' and '.join(lost)}")
+        self._step(f"{name} is asked to leave, with its {' and '.join(lost)}")
         leaver.agent.post("leave")
         self._wait(
             {
-                f"drained (weight 0) in {self._lookups}": partial(Sight.drained, ids=lost),
-                f"gone from {self._lookups}": partial(Sight.lists_none, ids=lost),
+                f"drained (weight 0) in {self._lookups}": partial(AgentView.drained, ids=lost),
+                f"gone from {self._lookups}": partial(AgentView.lists_none, ids=lost),
             },
             _SPREAD_PATIENCE,
         )
         self._confirm_gone(lost)
         status, moment = self._ended(leaver)
-        suspicious = [other for other in self._running if name in self._eyes.of(other).suspected]
+        suspicious = [other for other in self._running if name in self._observers.view_of(other).suspected]
         doubt = f"suspected by {', '.join(suspicious)}" if suspicious else "suspected by nobody"
         self._measured(f"{doubt}, its process ends with exit status {status} after", moment)
 
     def _restart(self, name: str, lost: list[str]) -> None:
-        self._act(f"{name} is started again, with the data directory of its past life")
+        self._step(f"{name} is started again, with the data directory of its past life")
         back = self._agents.ready(name, self._agents.start(name, self._running[OBSERVER].gossip))
-        self._meet(back)
+        self._add(back)
         self._measured("ready, interpreter start included, after", time.perf_counter())
         self._wait(
             {
-                f"alive for {self._everyone} after": partial(Sight.sees_alive, name=name),
-                f"{' and '.join(lost)} back in {self._lookups}": partial(Sight.lists, ids=lost),
+                f"alive for {self._all_agents} after": partial(AgentView.sees_alive, name=name),
+                f"{' and '.join(lost)} back in {self._lookups}": partial(AgentView.lists, ids=lost),
             },
             _FORM_PATIENCE,
         )
 
     @property
-    def _everyone(self) -> str:
+    def _all_agents(self) -> str:
         return f"the last of {len(self._running)} agents"
 
     @property
@@ -163,7 +165,7 @@ class Story:
                 if listed & set(lost):
                     raise GossipregError(f"{name} said that {' and '.join(lost)} had gone, and still lists them")
 
-    def _ended(self, leaver: Running) -> tuple[int, float]:
+    def _ended(self, leaver: RunningAgent) -> tuple[int, float]:
         """The exit status of a process that is about to end, and the moment it did."""
         patience = self._patience(_SPREAD_PATIENCE)
         try:
@@ -171,30 +173,30 @@ class Story:
         except subprocess.TimeoutExpired:
             raise GossipregError(f"{leaver.name} was asked to leave, and runs {duration(patience)} later") from None
 
-    def _meet(self, running: Running) -> None:
+    def _add(self, running: RunningAgent) -> None:
         self._running[running.name] = running
-        self._eyes.follow(running.name, running.agent)
+        self._observers.follow(running.name, running.agent)
 
     def _owned_by(self, name: str) -> list[str]:
-        instances = self._eyes.of(OBSERVER).instances.values()
+        instances = self._observers.view_of(OBSERVER).instances.values()
         return sorted(instance["id"] for instance in instances if instance["owner"] == name)
 
-    def _act(self, text: str) -> None:
-        self._tell(Line(time.perf_counter() - self._began, text))
-        self._act_began = time.perf_counter()  # after the telling, which may have drawn a screen
+    def _step(self, text: str) -> None:
+        self._show_line(ScriptLine(time.perf_counter() - self._began, text))
+        self._step_began = time.perf_counter()  # after the telling, which may have drawn a screen
 
     def _measured(self, text: str, moment: float) -> None:
-        self._tell(Line(moment - self._began, text, moment - self._act_began))
+        self._show_line(ScriptLine(moment - self._began, text, moment - self._step_began))
 
-    def _wait(self, expected: Mapping[str, Callable[[Sight], bool]], patience: float) -> None:
+    def _wait(self, expected: Mapping[str, Callable[[AgentView], bool]], patience: float) -> None:
         """Tell each of these as the last running agent comes to see it."""
         patience = self._patience(patience)
         try:
-            for text, moment in self._eyes.until(self._running, expected, patience):
-                self._measured(text, max(moment, self._act_began))
-        except NotSeen as unseen:
-            what = unseen.what.rpartition(" after")[0]
-            raise GossipregError(f"not within {duration(patience)}: {what} (not so for {unseen.names})") from None
+            for text, moment in self._observers.until(self._running, expected, patience):
+                self._measured(text, max(moment, self._step_began))
+        except NotObserved as error:
+            what = error.what.rpartition(" after")[0]
+            raise GossipregError(f"not within {duration(patience)}: {what} (not so for {error.names})") from None
 
     def _patience(self, patience: float) -> float:
         """As long as that, unless the whole demo must be over sooner."""

@@ -9,14 +9,14 @@ from contextlib import redirect_stdout
 
 import pytest
 
-from gossipreg.cli.client import Agent
-from gossipreg.cli.demo.eyes import Eyes
-from gossipreg.cli.demo.screen import Document, Live, Plain
-from gossipreg.cli.demo.story import Line
+from gossipreg.cli.client import AgentClient
+from gossipreg.cli.demo.observers import Observers
+from gossipreg.cli.demo.output import JsonOutput, LiveOutput, PlainOutput
+from gossipreg.cli.demo.script import ScriptLine
 from tests.cli.fake_agent import INSTANCE, MEMBER, FakeAgent
 
-ACT = Line(1.5, "web-3 is killed (SIGKILL)")
-RESULT = Line(7.812, "gone from the last of 4 lookups after", 6.312)
+ACT = ScriptLine(1.5, "web-3 is killed (SIGKILL)")
+RESULT = ScriptLine(7.812, "gone from the last of 4 lookups after", 6.312)
 
 
 def test_a_consequence_stands_below_its_act() -> None:
@@ -25,20 +25,20 @@ def test_a_consequence_stands_below_its_act() -> None:
 
 
 def test_a_pipe_gets_each_line_as_it_is_known(capsys: pytest.CaptureFixture[str]) -> None:
-    with Plain() as screen:
-        screen.tell(ACT)
+    with PlainOutput() as output:
+        output.show_line(ACT)
         assert capsys.readouterr().out == f"{ACT}\n"
-        screen.sum_up("done")
+        output.show_summary("done")
         assert capsys.readouterr().out == "\ndone\n"
 
 
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
-    with Document() as screen:
-        screen.tell(ACT)
-        screen.tell(RESULT)
-        screen.sum_up("done")
+    with JsonOutput() as output:
+        output.show_line(ACT)
+        output.show_line(RESULT)
+        output.show_summary("done")
     assert json.loads(capsys.readouterr().out) == {
-        "story": [
+        "steps": [
             {"at": 1.5, "text": "web-3 is killed (SIGKILL)", "took": None},
             {"at": 7.812, "text": "gone from the last of 4 lookups after", "took": 6.312},
         ],
@@ -54,17 +54,17 @@ def test_a_terminal_ends_with_what_the_observer_sees_and_the_whole_story(monkeyp
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "130")
     monkeypatch.setenv("LINES", "20")
-    story = [Line(number, f"act {number}") for number in range(40)]
-    with FakeAgent() as agent, redirect_stdout(Terminal()) as screen:
+    steps = [ScriptLine(number, f"act {number}") for number in range(40)]
+    with FakeAgent() as agent, redirect_stdout(Terminal()) as output:
         agent.streams = [[("snapshot", {"members": [MEMBER], "instances": [INSTANCE]})]]
-        eyes = Eyes()
-        eyes.follow("web-1", Agent.at(agent.address))
-        list(eyes.until(["web-1"], {"anything": lambda sight: True}, 5))
-        with Live(eyes) as live:
-            for line in story:
-                live.tell(line)
-            live.sum_up("done")
-    seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+        observers = Observers()
+        observers.follow("web-1", AgentClient.at(agent.address))
+        list(observers.until(["web-1"], {"anything": lambda view: True}, 5))
+        with LiveOutput(observers) as live:
+            for line in steps:
+                live.show_line(line)
+            live.show_summary("done")
+    seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.getvalue())
     assert "127.0.0.1:8080" in seen
     lines = [line.rstrip() for line in seen.splitlines()]
-    assert lines[-42:] == [*map(str, story), "", "done"]
+    assert lines[-42:] == [*map(str, steps), "", "done"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 
 from gossipreg.cli import show
-from gossipreg.cli.demo.eyes import Eyes
-from gossipreg.cli.demo.story import OBSERVER, Line
+from gossipreg.cli.demo.observers import Observers
+from gossipreg.cli.demo.script import OBSERVER, ScriptLine
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 #: How long nothing must have been told before the live picture is drawn again (seconds).
-_CALM: Final = 0.25
+_QUIET_SECONDS: Final = 0.25
 
 
-class Screen(ABC):
+class DemoOutput(ABC):
     """Where the story is told, as a context manager: the story is over, well or not, when it exits."""
 
     def __enter__(self) -> Self:
@@ -33,118 +33,120 @@ class Screen(ABC):
         return
 
     @abstractmethod
-    def tell(self, line: Line) -> None:
+    def show_line(self, line: ScriptLine) -> None:
         """Show the next line."""
 
     @abstractmethod
-    def sum_up(self, sentence: str) -> None:
+    def show_summary(self, sentence: str) -> None:
         """Show the last word of a story that went well."""
 
 
-class Plain(Screen):
+class PlainOutput(DemoOutput):
     """One line of text after another, each as soon as it is known."""
 
-    def tell(self, line: Line) -> None:
+    def show_line(self, line: ScriptLine) -> None:
         """Print it."""
         print(line, flush=True)
 
-    def sum_up(self, sentence: str) -> None:
+    def show_summary(self, sentence: str) -> None:
         """Print it, set apart."""
         print(f"\n{sentence}", flush=True)
 
 
-class Document(Screen):
+class JsonOutput(DemoOutput):
     """Nothing until the end, then one JSON document."""
 
     def __init__(self) -> None:
-        self._lines: list[Line] = []
+        self._lines: list[ScriptLine] = []
 
-    def tell(self, line: Line) -> None:
+    def show_line(self, line: ScriptLine) -> None:
         """Keep it."""
         self._lines.append(line)
 
-    def sum_up(self, sentence: str) -> None:
+    def show_summary(self, sentence: str) -> None:
         """Print the whole story."""
-        print(json.dumps({"story": [attrs.asdict(line) for line in self._lines], "summary": sentence}, indent=2))
+        print(json.dumps({"steps": [attrs.asdict(line) for line in self._lines], "summary": sentence}, indent=2))
 
 
-class Live(Screen):
+class LiveOutput(DemoOutput):
     """Two tables of what the observer sees at this moment, and below them the story as far as it got.
 
     Drawing takes the interpreter from the threads that measure. So it is done with each line, before the clock of the
     next act starts, and beyond that only while nothing has happened for a moment.
     """
 
-    def __init__(self, eyes: Eyes) -> None:
+    def __init__(self, observers: Observers) -> None:
         from rich.live import Live as RichLive  # only where there is a terminal
 
-        self._eyes = eyes
-        self._lines: list[Line] = []
+        self._observers = observers
+        self._lines: list[ScriptLine] = []
         self._summary = ""
         self._console = show.console()
-        self._live = RichLive(console=self._console, get_renderable=self._picture, auto_refresh=False, transient=True)
+        self._live = RichLive(
+            console=self._console, get_renderable=self._renderable, auto_refresh=False, transient=True
+        )
         self._told, self._over = threading.Event(), threading.Event()
-        self._painter = threading.Thread(target=self._paint_when_calm, daemon=True)
+        self._refresher = threading.Thread(target=self._refresh_when_quiet, daemon=True)
 
     def __enter__(self) -> Self:
         self._live.start()
-        self._painter.start()
+        self._refresher.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._told.set()
-        self._painter.join()
+        self._refresher.join()
         tables = self._tables()
         self._live.stop()
         self._console.print(tables, "")
         for line in self._lines:
-            self._console.print(_drawn(line), soft_wrap=True)
+            self._console.print(_styled(line), soft_wrap=True)
         if self._summary:
             self._console.print(f"\n{self._summary}", soft_wrap=True)
 
-    def tell(self, line: Line) -> None:
+    def show_line(self, line: ScriptLine) -> None:
         """Add it to the picture."""
         self._lines.append(line)
         self._live.refresh()
         self._told.set()
 
-    def sum_up(self, sentence: str) -> None:
+    def show_summary(self, sentence: str) -> None:
         """Keep it for the end."""
         self._summary = sentence
 
-    def _paint_when_calm(self) -> None:
+    def _refresh_when_quiet(self) -> None:
         while not self._over.is_set():
-            if self._told.wait(_CALM):
+            if self._told.wait(_QUIET_SECONDS):
                 self._told.clear()
             else:
                 self._live.refresh()
 
-    def _picture(self) -> Group:
+    def _renderable(self) -> Group:
         from rich.console import Group
 
         tables = self._tables()
         taken = len(self._console.render_lines(tables))
         room = max(1, self._console.height - taken - 2)
-        return Group(tables, "", *(_drawn(line) for line in self._lines[-room:]))
+        return Group(tables, "", *(_styled(line) for line in self._lines[-room:]))
 
     def _tables(self) -> Table:
         """Members on the left, instances on the right."""
         from rich.table import Table
 
-        sight = self._eyes.of(OBSERVER)
-        members = show.Table(
+        view = self._observers.view_of(OBSERVER)
+        members = show.TextTable(
             (f"as {OBSERVER} sees it", "status", "address"),
             [
                 (member["name"], show.state_of(member), member["address"])
-                for _, member in sorted(sight.members.items(), key=lambda item: (len(item[0]), item[0]))
+                for _, member in sorted(view.members.items(), key=lambda item: (len(item[0]), item[0]))
             ],
         )
-        instances = show.Table(
+        instances = show.TextTable(
             ("service", "instance", "call it at", "on"),
             [
                 (instance["service"], instance["id"], show.address_of(instance), instance["owner"])
-                for _, instance in sorted(sight.instances.items())
+                for _, instance in sorted(view.instances.items())
             ],
         )
         side_by_side = Table.grid(padding=(0, 6))
@@ -152,7 +154,7 @@ class Live(Screen):
         return side_by_side
 
 
-def _drawn(line: Line) -> Text:
+def _styled(line: ScriptLine) -> Text:
     """A line of the story in colour: acts stand out, and so do the measured times."""
     from rich.text import Text
 

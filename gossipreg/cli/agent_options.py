@@ -12,7 +12,7 @@ import attrs
 import click
 
 from gossipreg.cli import show
-from gossipreg.cli.client import Agent
+from gossipreg.cli.client import AgentClient
 from gossipreg.config import DEFAULT_HTTP
 from gossipreg.errors import ConfigError
 from gossipreg.runtime.files import read_secret
@@ -22,7 +22,7 @@ TOKEN_VARIABLE = "GOSSIPREG_TOKEN"  # noqa: S105 -- its name
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_http = click.option(
+_address_option = click.option(
     "--http",
     "--agent",
     "agent",
@@ -30,7 +30,7 @@ _http = click.option(
     envvar=["GOSSIPREG_AGENT", "GOSSIPREG_HTTP"],
     default=DEFAULT_HTTP,
     show_default=True,
-    callback=lambda _context, _parameter, text: Agent.at(text),
+    callback=lambda _context, _parameter, text: AgentClient.at(text),
     help="The agent to ask; http://HOST:PORT and unix:/path will do.  [env: GOSSIPREG_AGENT, GOSSIPREG_HTTP]",
 )
 
@@ -44,29 +44,29 @@ token_file = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
 
 
-def http(command: _Command) -> _Command:
+def agent_option(command: _Command) -> _Command:
     """Give a command ``--http`` and ``--token-file``, as its one parameter ``agent``."""
 
     @functools.wraps(command)
-    def with_token(*arguments: Any, agent: Agent, **options: Any) -> Any:
-        return command(*arguments, agent=attrs.evolve(agent, token=token(options.pop("token_file"))), **options)
+    def with_agent(*arguments: Any, agent: AgentClient, **options: Any) -> Any:
+        return command(*arguments, agent=attrs.evolve(agent, token=read_token(options.pop("token_file"))), **options)
 
-    return _http(token_file(with_token))  # type: ignore[return-value]  # click takes a command's type away
+    return _address_option(token_file(with_agent))  # type: ignore[return-value]  # click takes a command's type away
 
 
-def asks_agent(command: _Command) -> _Command:
+def agent_options(command: _Command) -> _Command:
     """Give a command ``--http``, ``--token-file`` and ``--json``, as its parameters ``agent`` and ``as_json``."""
-    return http(as_json(command))
+    return agent_option(as_json(command))
 
 
-def note_isolation(agent: Agent, document: Any) -> None:
+def note_isolation(agent: AgentClient, document: Any) -> None:
     """Say on standard error that what was answered may be stale, if the agent hears no other member."""
     if document.get("isolated"):
         silence = agent.get("node").get("silence", 0.0)
         show.note(f"{agent.address} hears no other member since {silence:.0f} s: the answer may be stale")
 
 
-def token(file: Path | None) -> str | None:
+def read_token(file: Path | None) -> str | None:
     """The token in ``file``, else the one in the environment, if any. Raises ``ConfigError``; quotes no token."""
     if file is None:
         text, where = os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE

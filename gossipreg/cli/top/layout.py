@@ -9,18 +9,18 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from gossipreg.cli import show
-from gossipreg.cli.times import local
-from gossipreg.cli.top.board import Board, Seen, Watched
+from gossipreg.cli.time_format import local
+from gossipreg.cli.top.model import MemberRow, ScreenModel, ServiceRow
 
 #: From this width on (cells), members and services are beside each other; from that on, with addresses.
-_BESIDE: Final = 70
-_ADDRESSES: Final = 110
+_SIDE_BY_SIDE_WIDTH: Final = 70
+_ADDRESSES_WIDTH: Final = 110
 
 #: Lines that events keep when members and services want more than there are.
 _EVENTS_MIN: Final = 6
 
 _GAP: Final = "   "
-_GRAVEST: Final = ("failed", "suspect", "draining", "alive", "left")
+_BY_SEVERITY: Final = ("failed", "suspect", "draining", "alive", "left")
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS: Final = "_.:-=+*#"
 
@@ -30,45 +30,45 @@ _Row = TypeVar("_Row")
 Row = Sequence[tuple[str, str]]
 
 
-def picture(board: Board, now: float, width: int, height: int, *, plain: bool = False) -> list[Text]:
+def layout(model: ScreenModel, now: float, width: int, height: int, *, plain: bool = False) -> list[Text]:
     """The lines of a screen of that many cells and lines; ``plain`` where the terminal knows only ASCII."""
-    lines = [*_head(board, now, width), Text("")]
-    room = height - len(lines) - 1 - min(_EVENTS_MIN, 1 + max(1, len(board.events)))
-    if width >= _BESIDE:
-        share = 0.6 if width >= _ADDRESSES else 0.5
+    lines = [*_head(model, now, width), Text("")]
+    room = height - len(lines) - 1 - min(_EVENTS_MIN, 1 + max(1, len(model.events)))
+    if width >= _SIDE_BY_SIDE_WIDTH:
+        share = 0.6 if width >= _ADDRESSES_WIDTH else 0.5
         half = int(share * (width - len(_GAP)))
-        left = _members(board, now, half, room)
-        right = _services(board, width - len(_GAP) - half, room, plain=plain)
+        left = _members(model, now, half, room)
+        right = _services(model, width - len(_GAP) - half, room, plain=plain)
         blank = Text(" " * half)
         for place in range(max(len(left), len(right))):
             line = Text.assemble(left[place] if place < len(left) else blank, _GAP)
             lines.append(line + right[place] if place < len(right) else line)
     else:
         half = (room - 1) // 2  # for each, and what the one does not need is for the other
-        lines += [*_members(board, now, width, max(half, room - 2 - len(board.services))), Text("")]
-        lines += _services(board, width, max(half, room - 2 - len(board.members)), plain=plain)
+        lines += [*_members(model, now, width, max(half, room - 2 - len(model.services))), Text("")]
+        lines += _services(model, width, max(half, room - 2 - len(model.members)), plain=plain)
     lines.append(Text(""))
-    lines += _events(board, width, height - len(lines))
+    lines += _events(model, width, height - len(lines))
     for line in lines:
         line.truncate(width)
     return lines[:height]
 
 
-def _head(board: Board, now: float, width: int) -> Iterator[Text]:
-    node = board.node
+def _head(model: ScreenModel, now: float, width: int) -> Iterator[Text]:
+    node = model.node
     clock = local(now).split()[1].partition(".")[0]
     name = Text.assemble((show.clean(node["name"]), "bold"), f"  {show.clean(node['cluster'])}  {node['address']}")
     right = Text.assemble((clock, ""), ("  q quits", "dim"))
     name.truncate(max(0, width - cell_len(right.plain) - 2), overflow="ellipsis")
     yield Text.assemble(name, " " * max(1, width - cell_len(name.plain) - cell_len(right.plain)), right)
-    failures = [Text(show.clean(sentence), "bold red") for sentence in board.failed.values()]
-    state = failures[0] if failures else Text("  ").join(_state(board))
+    failures = [Text(show.clean(sentence), "bold red") for sentence in model.failed.values()]
+    state = failures[0] if failures else Text("  ").join(_state(model))
     state.truncate(width, overflow="ellipsis")
     yield state
 
 
-def _state(board: Board) -> Iterator[Text]:
-    node = board.node
+def _state(model: ScreenModel) -> Iterator[Text]:
+    node = model.node
     if node["isolated"]:
         yield Text("isolated: it hears nobody", "bold red")
     if node.get("serving_last_known"):
@@ -77,24 +77,24 @@ def _state(board: Board) -> Iterator[Text]:
         yield Text("leaving" if node.get("leaving") else "draining", "yellow")
     yield Text(f"reachable {node['reachable']:.0%}", "" if node["reachable"] == 1 else "yellow")
     yield Text(f"local health {node['local_health']}", "yellow" if node["local_health"] else "")
-    yield Text(f"{_number(board.packets)} packets/s")
-    yield Text(f"{_bytes(board.bytes)}/s")
+    yield Text(f"{_number(model.packets)} packets/s")
+    yield Text(f"{_bytes(model.bytes)}/s")
 
 
-def _members(board: Board, now: float, width: int, most: int) -> list[Text]:
+def _members(model: ScreenModel, now: float, width: int, most: int) -> list[Text]:
     """A heading and a line for each, those first about whom something is amiss."""
-    with_address = width >= 0.6 * (_ADDRESSES - len(_GAP)) - 1
-    rows = sorted(board.members.values(), key=lambda seen: (_gravity(seen), seen.member["name"]))
-    counts = {status: sum(1 for seen in rows if show.state_of(seen.member) == status) for status in _GRAVEST}
+    with_address = width >= 0.6 * (_ADDRESSES_WIDTH - len(_GAP)) - 1
+    rows = sorted(model.members.values(), key=lambda row: (_severity(row), row.member["name"]))
+    counts = {status: sum(1 for row in rows if show.state_of(row.member) == status) for status in _BY_SEVERITY}
     said = [(f"{count} {status}", show.STYLES.get(status, "")) for status, count in counts.items() if count]
     widths = [0, 8, 5] + ([21] if with_address else [])
     widths[0] = width - sum(widths) - 2 * (len(widths) - 1)
-    return _table(_title("members", said, width), rows, most, lambda seen: _line(_member(seen, now), widths))
+    return _table(_title("members", said, width), rows, most, lambda row: _line(_member(row, now), widths))
 
 
-def _member(seen: Seen, now: float) -> Row:
-    member, state = seen.member, show.state_of(seen.member)
-    since = seen.since
+def _member(row: MemberRow, now: float) -> Row:
+    member, state = row.member, show.state_of(row.member)
+    since = row.since
     if since is None and member["status"] == "alive":
         since = member["generation"] / 1000
     return [
@@ -105,26 +105,26 @@ def _member(seen: Seen, now: float) -> Row:
     ]
 
 
-def _gravity(seen: Seen) -> int:
-    return _GRAVEST.index(show.state_of(seen.member))
+def _severity(row: MemberRow) -> int:
+    return _BY_SEVERITY.index(show.state_of(row.member))
 
 
-def _services(board: Board, width: int, most: int, *, plain: bool) -> list[Text]:
+def _services(model: ScreenModel, width: int, most: int, *, plain: bool) -> list[Text]:
     """A heading and a line for each, those first that lack somebody."""
-    rows = sorted(board.services.items(), key=lambda item: (_share(len(item[1].healthy), item[1].total), item[0]))
+    rows = sorted(model.services.items(), key=lambda item: (_share(len(item[1].healthy), item[1].total), item[0]))
     healthy, total = (sum(count) for count in zip((0, 0), *((len(s.healthy), s.total) for _, s in rows), strict=True))
     said = [(f"{len(rows)}", ""), (f"{healthy}/{total} healthy", "" if healthy == total else "yellow")]
     counts = max([5, *(len(_count(service)) for _, service in rows)])
     bars = max(0, min(60, (width - counts - 4) // 2))
     widths = [width - counts - bars - 4, counts, bars]
 
-    def draw(row: tuple[str, Watched]) -> Text:
+    def draw(row: tuple[str, ServiceRow]) -> Text:
         return _line(_service(*row, bars, plain=plain), widths)
 
     return _table(_title("services", said, width), rows, most, draw)
 
 
-def _service(name: str, service: Watched, bars: int, *, plain: bool) -> Row:
+def _service(name: str, service: ServiceRow, bars: int, *, plain: bool) -> Row:
     share = _share(len(service.healthy), service.total)
     style = "green" if share == 1 else "yellow" if share else "bold red"
     recent = list(service.samples)[-bars:] if bars else []
@@ -132,7 +132,7 @@ def _service(name: str, service: Watched, bars: int, *, plain: bool) -> Row:
     return [(name, ""), (_count(service), style), (drawn.rjust(bars), style)]
 
 
-def _count(service: Watched) -> str:
+def _count(service: ServiceRow) -> str:
     return f"{len(service.healthy)}/{service.total}"
 
 
@@ -140,11 +140,11 @@ def _share(healthy: int, total: int) -> float:
     return healthy / total if total else 0.0
 
 
-def _events(board: Board, width: int, room: int) -> Iterator[Text]:
+def _events(model: ScreenModel, width: int, room: int) -> Iterator[Text]:
     """A heading and the latest, the last below."""
     if room < 2:
         return
-    recent = list(board.events)[-(room - 1) :]
+    recent = list(model.events)[-(room - 1) :]
     yield _title("events", [] if recent else [("nothing has happened yet", "dim")], width)
     for event in recent:
         yield _event(event.at, event.name, event.data, width)
@@ -157,7 +157,7 @@ def _event(at: float, name: str, data: Mapping[str, Any], width: int) -> Text:
     when, style = local(at).split()[1], show.STYLES.get(state, "")
     cells = [(when, "dim"), (name, ""), (subject, ""), (state, style), (rest, "dim")]
     widths = [12, 16, 18, 11, max(0, width - 12 - 16 - 18 - 11 - 8)]
-    if width < _BESIDE:
+    if width < _SIDE_BY_SIDE_WIDTH:
         cells = [(when.partition(".")[0], "dim"), *cells[1:4]]
         widths = [8, 16, max(6, width - 8 - 16 - 11 - 6), 11]
     return _line(cells, widths)

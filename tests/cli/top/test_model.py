@@ -4,92 +4,92 @@ from __future__ import annotations
 
 from typing import Any
 
-from gossipreg.cli.top.board import Board
+from gossipreg.cli.top.model import ScreenModel
 from tests.cli.fake_agent import INSTANCE, MEMBER, NODE
 
 SNAPSHOT: dict[str, Any] = {"members": [MEMBER], "instances": [INSTANCE, INSTANCE | {"id": "orders-2"}]}
 SERVICES = {"orders": {"healthy": 2, "instances": 3}}
 
 
-def board() -> Board:
+def model() -> ScreenModel:
     """One that knows everything since the moment 10."""
-    made = Board()
-    made.hear("snapshot", SNAPSHOT, 10.0)
-    made.learn(NODE, SERVICES, 10.0)
+    made = ScreenModel()
+    made.apply("snapshot", SNAPSHOT, 10.0)
+    made.refresh(NODE, SERVICES, 10.0)
     return made
 
 
-def seen(shown: Board) -> tuple[float | None, str]:
+def row(shown: ScreenModel) -> tuple[float | None, str]:
     """Since when the member is what it is."""
     member = shown.members["web-1"]
     return member.since, member.member["status"]
 
 
-def rates(shown: Board) -> tuple[float | None, float | None]:
+def rates(shown: ScreenModel) -> tuple[float | None, float | None]:
     return shown.packets, shown.bytes
 
 
 def test_members_are_so_since_the_event_that_said_so() -> None:
-    shown = board()
-    assert seen(shown) == (None, "alive")
-    shown.hear("member-suspect", MEMBER | {"status": "suspect"}, 12.0)
-    assert seen(shown) == (12.0, "suspect")
+    shown = model()
+    assert row(shown) == (None, "alive")
+    shown.apply("member-suspect", MEMBER | {"status": "suspect"}, 12.0)
+    assert row(shown) == (12.0, "suspect")
 
 
 def test_a_new_snapshot_keeps_since_when_nothing_has_changed() -> None:
-    shown = board()
+    shown = model()
     suspect = MEMBER | {"status": "suspect"}
-    shown.hear("member-suspect", suspect, 12.0)
-    shown.hear("snapshot", SNAPSHOT | {"members": [suspect]}, 20.0)
-    assert seen(shown) == (12.0, "suspect")
-    shown.hear("snapshot", SNAPSHOT, 21.0)
-    assert seen(shown) == (None, "alive")
+    shown.apply("member-suspect", suspect, 12.0)
+    shown.apply("snapshot", SNAPSHOT | {"members": [suspect]}, 20.0)
+    assert row(shown) == (12.0, "suspect")
+    shown.apply("snapshot", SNAPSHOT, 21.0)
+    assert row(shown) == (None, "alive")
 
 
 def test_each_second_is_remembered_by_its_worst_moment() -> None:
-    shown = board()
-    shown.hear("instance-removed", INSTANCE, 10.5)
-    shown.hear("instance-added", INSTANCE, 10.6)
-    shown.learn(NODE, SERVICES, 11.0)
-    shown.learn(NODE, SERVICES, 12.0)
+    shown = model()
+    shown.apply("instance-removed", INSTANCE, 10.5)
+    shown.apply("instance-added", INSTANCE, 10.6)
+    shown.refresh(NODE, SERVICES, 11.0)
+    shown.refresh(NODE, SERVICES, 12.0)
     assert list(shown.services["orders"].samples) == [(2, 3), (1, 3), (2, 3)]
 
 
 def test_a_service_that_nobody_can_serve_is_known_from_its_count_alone() -> None:
-    shown = board()
-    shown.learn(NODE, SERVICES | {"billing": {"healthy": 0, "instances": 1}}, 11.0)
+    shown = model()
+    shown.refresh(NODE, SERVICES | {"billing": {"healthy": 0, "instances": 1}}, 11.0)
     assert list(shown.services["billing"].samples) == [(0, 1)]
 
 
 def test_a_service_that_has_gone_is_shown_no_more() -> None:
-    shown = board()
-    shown.learn(NODE, {}, 11.0)
+    shown = model()
+    shown.refresh(NODE, {}, 11.0)
     assert shown.services == {}
 
 
 def test_rates_are_what_was_counted_between_two_questions() -> None:
-    shown = board()
+    shown = model()
     assert rates(shown) == (None, None)
     counters = {"packets_sent": 17, "packets_received": 5, "bytes_sent": 300}
-    shown.learn(NODE | {"counters": counters}, SERVICES, 12.0)
+    shown.refresh(NODE | {"counters": counters}, SERVICES, 12.0)
     assert rates(shown) == (7.5, 150.0)
-    shown.learn(NODE | {"generation": NODE["generation"] + 1}, SERVICES, 13.0)  # type: ignore[operator]
+    shown.refresh(NODE | {"generation": NODE["generation"] + 1}, SERVICES, 13.0)  # type: ignore[operator]
     assert rates(shown) == (None, None)
 
 
 def test_there_is_nothing_to_show_before_the_first_snapshot_or_failure() -> None:
-    shown = Board()
-    shown.learn(NODE, SERVICES, 10.0)
+    shown = ScreenModel()
+    shown.refresh(NODE, SERVICES, 10.0)
     known = [shown.is_known]
     shown.failed["events"] = "lost"
     known.append(shown.is_known)
-    shown.hear("snapshot", SNAPSHOT, 11.0)
+    shown.apply("snapshot", SNAPSHOT, 11.0)
     assert [*known, shown.is_known] == [False, True, True]
     assert shown.failed == {}
 
 
 def test_what_happens_is_kept_in_order() -> None:
-    shown = board()
+    shown = model()
     for number in range(1000):
-        shown.hear("member-alive", MEMBER, float(number))
+        shown.apply("member-alive", MEMBER, float(number))
     assert (shown.events[0].at, shown.events[-1].at) == (500.0, 999.0)

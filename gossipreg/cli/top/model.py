@@ -16,7 +16,7 @@ _EVENTS: Final = 500
 _SAMPLES: Final = 300
 
 
-class Happened(NamedTuple):
+class EventRow(NamedTuple):
     """One event of the agent's stream, and when it was heard."""
 
     at: float
@@ -25,7 +25,7 @@ class Happened(NamedTuple):
 
 
 @attrs.define(eq=False, repr=False)
-class Seen:
+class MemberRow:
     """One member as the agent sees it, and since when it does so; None if that was before anybody looked."""
 
     member: Mapping[str, Any]
@@ -33,7 +33,7 @@ class Seen:
 
 
 @attrs.define(eq=False, repr=False)
-class Watched:
+class ServiceRow:
     """One service: who can serve, how many there are, and how few could serve at the worst in each second."""
 
     total: int = 0
@@ -55,13 +55,13 @@ class Watched:
 
 
 @attrs.define(eq=False, repr=False)
-class Board:
+class ScreenModel:
     """Everything that is shown. It is told of events as they come, and once a second of the rest."""
 
     node: Mapping[str, Any] = attrs.field(factory=dict)
-    members: dict[str, Seen] = attrs.field(factory=dict)
-    services: dict[str, Watched] = attrs.field(factory=dict)
-    events: deque[Happened] = attrs.field(factory=lambda: deque(maxlen=_EVENTS))
+    members: dict[str, MemberRow] = attrs.field(factory=dict)
+    services: dict[str, ServiceRow] = attrs.field(factory=dict)
+    events: deque[EventRow] = attrs.field(factory=lambda: deque(maxlen=_EVENTS))
     packets: float | None = None  # a second, both ways
     bytes: float | None = None
     failed: dict[str, str] = attrs.field(factory=dict)  # why the "events" or the "node" are not known now, if so
@@ -73,38 +73,38 @@ class Board:
         """Whether there is something to show: everything, or why not."""
         return self._has_begun or bool(self.failed)
 
-    def hear(self, name: str, data: Mapping[str, Any], now: float) -> None:
+    def apply(self, name: str, data: Mapping[str, Any], now: float) -> None:
         """Follow one event of the agent's stream."""
         if name == "snapshot":
-            self._begin(data)
+            self._apply_snapshot(data)
             return
-        self.events.append(Happened(now, name, data))
+        self.events.append(EventRow(now, name, data))
         if name.startswith("member-"):
-            self.members[data["name"]] = Seen(data, now)
+            self.members[data["name"]] = MemberRow(data, now)
         elif name.startswith("instance-"):
-            service = self.services.setdefault(data["service"], Watched())
+            service = self.services.setdefault(data["service"], ServiceRow())
             key = (data["owner"], data["id"])
             (service.healthy.discard if name == "instance-removed" else service.healthy.add)(key)
             service.count()
 
-    def _begin(self, data: Mapping[str, Any]) -> None:
+    def _apply_snapshot(self, data: Mapping[str, Any]) -> None:
         """Everything that there is now. Who is as before is so since then."""
         self.failed.pop("events", None)
         self._has_begun = True
         before, self.members = self.members, {}
         for member in data["members"]:
-            seen = before.get(member["name"])
-            same = seen is not None and seen.member["status"] == member["status"]
-            self.members[member["name"]] = Seen(member, seen.since if seen is not None and same else None)
+            row = before.get(member["name"])
+            same = row is not None and row.member["status"] == member["status"]
+            self.members[member["name"]] = MemberRow(member, row.since if row is not None and same else None)
         for service in self.services.values():
             service.healthy.clear()
         for instance in data["instances"]:
-            service = self.services.setdefault(instance["service"], Watched())
+            service = self.services.setdefault(instance["service"], ServiceRow())
             service.healthy.add((instance["owner"], instance["id"]))
         for service in self.services.values():
             service.count()
 
-    def learn(self, node: Mapping[str, Any], services: Mapping[str, Any], now: float) -> None:
+    def refresh(self, node: Mapping[str, Any], services: Mapping[str, Any], now: float) -> None:
         """What the agent says of itself, and how many instances each service has: once a second."""
         self.failed.pop("node", None)
         self.packets = self._rate("packets", node, now)
@@ -113,7 +113,7 @@ class Board:
         for name in [*self.services.keys() - services.keys()]:
             del self.services[name]
         for name, count in services.items():
-            service = self.services.setdefault(name, Watched())
+            service = self.services.setdefault(name, ServiceRow())
             if self._has_begun and service.worst is None:
                 service.count()  # it has nobody who can serve: no event tells of it
             service.sample(count["instances"])

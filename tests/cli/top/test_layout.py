@@ -7,39 +7,39 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from gossipreg.cli.top.board import Board
-from gossipreg.cli.top.picture import picture
+from gossipreg.cli.top.layout import layout
+from gossipreg.cli.top.model import ScreenModel
 from tests.cli.fake_agent import INSTANCE, MEMBER, NODE
 
 NOW = 1_700_000_100.0
 SUSPECT = MEMBER | {"name": "web-2", "status": "suspect"}
 
 
-def board(members: int = 0, services: int = 0, **node: Any) -> Board:
+def model(members: int = 0, services: int = 0, **node: Any) -> ScreenModel:
     """A cluster with a suspect, and so many more members and services of one instance."""
-    made = Board()
+    made = ScreenModel()
     many = [MEMBER | {"name": f"host-{number}"} for number in range(members)]
     offered = [INSTANCE | {"service": f"service-{number}"} for number in range(services)]
-    made.hear("snapshot", {"members": [MEMBER, *many], "instances": [INSTANCE, *offered]}, NOW - 60)
-    made.hear("member-suspect", SUSPECT, NOW - 7)
+    made.apply("snapshot", {"members": [MEMBER, *many], "instances": [INSTANCE, *offered]}, NOW - 60)
+    made.apply("member-suspect", SUSPECT, NOW - 7)
     counts: dict[str, Any] = {f"service-{number}": {"instances": 1} for number in range(services)}
     counts["orders"] = {"instances": 2}
-    made.learn(NODE | node, counts, NOW - 1)
-    made.learn(NODE | node | {"counters": {"packets_sent": 30, "bytes_sent": 4200}}, counts, NOW)
+    made.refresh(NODE | node, counts, NOW - 1)
+    made.refresh(NODE | node | {"counters": {"packets_sent": 30, "bytes_sent": 4200}}, counts, NOW)
     return made
 
 
-def text(shown: Board, width: int, height: int, **options: Any) -> list[str]:
-    return [line.plain.rstrip() for line in picture(shown, NOW, width, height, **options)]
+def text(shown: ScreenModel, width: int, height: int, **options: Any) -> list[str]:
+    return [line.plain.rstrip() for line in layout(shown, NOW, width, height, **options)]
 
 
 @pytest.mark.parametrize("width", [1, 20, 46, 69, 70, 80, 109, 110, 200])
 @pytest.mark.parametrize("height", [1, 5, 14, 24, 60])
 @pytest.mark.parametrize("crowd", [0, 3, 100])
 def test_it_fits(width: int, height: int, crowd: int) -> None:
-    shown = board(crowd, crowd)
-    shown.hear("instance-added", INSTANCE | {"id": "\x1b[31m漢字" * 30, "service": "s" * 63}, NOW)
-    lines = picture(shown, NOW, width, height)
+    shown = model(crowd, crowd)
+    shown.apply("instance-added", INSTANCE | {"id": "\x1b[31m漢字" * 30, "service": "s" * 63}, NOW)
+    lines = layout(shown, NOW, width, height)
     assert len(lines) <= height
     for line in lines:
         assert cell_len(line.plain) <= width, line.plain
@@ -47,7 +47,7 @@ def test_it_fits(width: int, height: int, crowd: int) -> None:
 
 
 def test_on_an_ordinary_screen_members_and_services_are_side_by_side() -> None:
-    lines = text(board(), 80, 24)
+    lines = text(model(), 80, 24)
     assert lines[0].startswith("web-1  default  127.0.0.1:7940 ")
     assert lines[0].endswith("q quits")
     assert lines[1] == "reachable 100%  local health 0  23 packets/s  4.2 kB/s"
@@ -59,15 +59,15 @@ def test_on_an_ordinary_screen_members_and_services_are_side_by_side() -> None:
 
 
 def test_a_wide_one_has_addresses_and_a_narrow_one_has_one_below_the_other() -> None:
-    assert any("web-2" in line and "127.0.0.1:7940" in line.partition("orders")[0] for line in text(board(), 120, 40))
-    narrow = text(board(), 46, 30)
+    assert any("web-2" in line and "127.0.0.1:7940" in line.partition("orders")[0] for line in text(model(), 120, 40))
+    narrow = text(model(), 46, 30)
     assert [line.split()[0] for line in narrow if line][2:] == [
         "members", "web-2", "web-1", "services", "orders", "events", narrow[-1].split()[0],
     ]  # fmt: skip
 
 
 def test_what_is_amiss_comes_first_and_the_rest_is_counted() -> None:
-    lines = text(board(members=50, services=50), 80, 24)
+    lines = text(model(members=50, services=50), 80, 24)
     assert lines[3].split()[:5] == ["members", "1", "suspect", "51", "alive"]
     assert lines[4].split()[:4] == ["web-2", "suspect", "7s", "orders"]
     cut = next(line for line in lines if line.startswith("… and "))
@@ -88,29 +88,29 @@ def test_what_is_amiss_comes_first_and_the_rest_is_counted() -> None:
     ],
 )
 def test_how_the_agent_is_stands_above(node: dict[str, Any], words: str) -> None:
-    assert words in text(board(**node), 80, 24)[1]
+    assert words in text(model(**node), 80, 24)[1]
 
 
 def test_an_agent_that_is_lost_is_said_to_be() -> None:
-    shown = board()
+    shown = model()
     shown.failed["events"] = "lost 127.0.0.1:8500: trying again until it answers"
     assert text(shown, 80, 24)[1] == "lost 127.0.0.1:8500: trying again until it answers"
 
 
 def test_a_terminal_that_knows_only_ascii_gets_no_blocks() -> None:
-    assert text(board(), 80, 24, plain=True)[4].endswith("==")
+    assert text(model(), 80, 24, plain=True)[4].endswith("==")
 
 
 def test_of_an_instance_that_has_changed_the_weight_is_told() -> None:
-    shown = board()
-    shown.hear("instance-changed", INSTANCE | {"weight": 0}, NOW)
+    shown = model()
+    shown.apply("instance-changed", INSTANCE | {"weight": 0}, NOW)
     assert text(shown, 120, 24)[-1].split()[1:5] == ["instance-changed", "orders-1", "passing", "weight"]
 
 
 def test_that_nothing_has_happened_is_said_too() -> None:
-    shown = Board()
-    shown.hear("snapshot", {"members": [], "instances": []}, NOW)
-    shown.learn(NODE, {}, NOW)
+    shown = ScreenModel()
+    shown.apply("snapshot", {"members": [], "instances": []}, NOW)
+    shown.refresh(NODE, {}, NOW)
     lines = text(shown, 80, 24)
     assert lines[1] == "reachable 100%  local health 0  - packets/s  -/s"
     assert lines[-1] == "events  nothing has happened yet"

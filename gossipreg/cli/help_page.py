@@ -13,14 +13,14 @@ import click
 _VERBATIM: Final = "\b\n"
 
 
-class Page(click.Command):
+class HelpCommand(click.Command):
     """A command whose help keeps every paragraph with an indented line in it, such as its examples, as written."""
 
     def __init__(self, *, help: str, **options: Any) -> None:
         super().__init__(help=_kept(help), **options)
 
 
-class Sections(click.Group):
+class SectionedGroup(click.Group):
     """A group whose help lists its commands under headings, in the order given."""
 
     def __init__(self, *, help: str, sections: Mapping[str, Sequence[click.Command]], **options: Any) -> None:
@@ -36,7 +36,7 @@ class Sections(click.Group):
 
 
 #: ``@command()`` makes a function a command, and its docstring the help page.
-command = partial(click.command, cls=Page)
+command = partial(click.command, cls=HelpCommand)
 
 
 def _kept(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from gossipreg.cli.client import Agent
+from gossipreg.cli.client import AgentClient
 from gossipreg.doors.render.command import Command
 from gossipreg.doors.render.known import Known
 from gossipreg.doors.render.rendering import LOOK_SECONDS, HeldBack, Rendering, Update
@@ -31,12 +31,12 @@ _WAIT_MAX: Final = 5.0
 _PAUSE: Final = 0.1
 
 
-def show(agent: Agent, template: Path) -> None:
+def show(agent: AgentClient, template: Path) -> None:
     """Write what comes out of ``template`` to standard output. Raises ``TemplateError`` and ``AgentUnreachable``."""
     print(_read(template).render(Known(agent.get)), end="")
 
 
-def render_once(agent: Agent, template: Path, file: Path, command: Command | None, *, allow_empty: bool) -> None:
+def render_once(agent: AgentClient, template: Path, file: Path, command: Command | None, *, allow_empty: bool) -> None:
     """Render once. Whatever goes wrong is raised as a ``GossipregError``."""
     rendering = Rendering(agent.get, _read(template), file, command, allow_empty)
     rendering.update()
@@ -44,11 +44,11 @@ def render_once(agent: Agent, template: Path, file: Path, command: Command | Non
         raise GossipregError(f"{file} is written, but its command failed: see above")
 
 
-def keep(
-    agent: Agent, template: Path, file: Path, command: Command | None, *, interval: float, allow_empty: bool
+def keep_rendered(
+    agent: AgentClient, template: Path, file: Path, command: Command | None, *, interval: float, allow_empty: bool
 ) -> None:
     """Keep ``file`` rendered until a signal ends it. Raises ``TemplateError`` for what cannot be read at first."""
-    Keeper(agent, Rendering(agent.get, _read(template), file, command, allow_empty), interval).run()
+    RenderLoop(agent, Rendering(agent.get, _read(template), file, command, allow_empty), interval).run()
 
 
 def _read(file: Path) -> Template:
@@ -58,15 +58,15 @@ def _read(file: Path) -> Template:
 
 
 @attrs.define(eq=False, repr=False)
-class Keeper:
+class RenderLoop:
     """Renders at once when something has changed, and if that changed the file not again for the interval."""
 
-    _agent: Agent
+    _agent: AgentClient
     _rendering: Rendering
     _interval: float
     _changed: threading.Event = attrs.field(init=False, factory=threading.Event)
     _ended: threading.Event = attrs.field(init=False, factory=threading.Event)
-    _said: str = attrs.field(init=False, default="")  # the last complaint, which is made once
+    _last_warning: str = attrs.field(init=False, default="")  # the last complaint, which is made once
 
     def run(self) -> None:
         """Go on until SIGTERM or SIGINT."""
@@ -74,14 +74,14 @@ class Keeper:
             signal.signal(number, self._end)
         signal.signal(signal.SIGHUP, lambda *_: self._changed.set())
         threading.Thread(target=self._follow, name="follow", daemon=True).start()
-        look = False
+        must_recheck = False
         while not self._ended.is_set():
-            rang = self._changed.wait(LOOK_SECONDS if look else None)
+            was_notified = self._changed.wait(LOOK_SECONDS if must_recheck else None)
             self._changed.clear()
             if self._ended.is_set():
                 return
-            update = self._render(retry=rang)
-            look = update.look_again
+            update = self._render(retry=was_notified)
+            must_recheck = update.look_again
             done_something = update.is_new or self._rendering.is_command_due
             self._ended.wait(self._interval if done_something else min(self._interval, _PAUSE))
 
@@ -90,22 +90,22 @@ class Keeper:
         try:
             update = self._rendering.update()
         except TemplateError as error:
-            self._complain(logging.ERROR, f"{error}; what was written stays")
+            self._warn_once(logging.ERROR, f"{error}; what was written stays")
             return Update(is_new=False, look_again=False)
         except AgentUnreachable:
             return Update(is_new=False, look_again=True)  # `_follow` says so, and when it answers again
         except GossipregError as error:
-            self._complain(logging.WARNING if isinstance(error, HeldBack) else logging.ERROR, str(error))
+            self._warn_once(logging.WARNING if isinstance(error, HeldBack) else logging.ERROR, str(error))
             return Update(is_new=False, look_again=True)
-        self._said = ""
+        self._last_warning = ""
         if update.is_new or retry:
             self._rendering.tell()
         return update
 
-    def _complain(self, level: int, sentence: str) -> None:
-        if sentence != self._said:
+    def _warn_once(self, level: int, sentence: str) -> None:
+        if sentence != self._last_warning:
             _log.log(level, sentence)
-        self._said = sentence
+        self._last_warning = sentence
 
     def _follow(self) -> None:
         """Ring whenever the agent tells something, over one stream of events after another."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gossipreg.cli.times import duration, local, utc
+from gossipreg.cli.time_format import duration, local, utc
 
 
 def test_short_times_are_in_milliseconds_and_long_ones_in_seconds() -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gossipreg.cli.collecting import keep_pauses_short
+from gossipreg.cli.gc_pauses import keep_pauses_short
 from gossipreg.config import AgentConfig
 from gossipreg.errors import BindError, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
@@ -45,9 +45,9 @@ def run(config: AgentConfig, file: Path | None = None) -> None:
     """
     files = _files(config, file)
     try:
-        trio.run(_serve, config, files, _defined(files, config), _access(config))
+        trio.run(_serve, config, files, _read_definitions(files, config), _access(config))
     except (BindError, ExceptionGroup) as error:
-        taken = _taken(config) if not isinstance(error, ExceptionGroup) or error.subgroup(BindError) else []
+        taken = _addresses_in_use(config) if not isinstance(error, ExceptionGroup) or error.subgroup(BindError) else []
         if len(taken) < 2:
             raise
         raise BindError(
@@ -56,18 +56,18 @@ def run(config: AgentConfig, file: Path | None = None) -> None:
         ) from None
 
 
-def _taken(config: AgentConfig) -> list[str]:
+def _addresses_in_use(config: AgentConfig) -> list[str]:
     """The agent's addresses that other programs listen at, each with its flag."""
     asked = [("--bind", config.bind), ("--http", config.http), ("--dns", config.dns)]
     taken = []
     for flag, text in asked:
         where = None if text == "off" else place(text)
-        if isinstance(where, Address) and where.port and _is_taken(where, datagrams=flag != "--http"):
+        if isinstance(where, Address) and where.port and _is_in_use(where, datagrams=flag != "--http"):
             taken.append(f"{where} ({flag})")
     return taken
 
 
-def _is_taken(address: Address, *, datagrams: bool) -> bool:
+def _is_in_use(address: Address, *, datagrams: bool) -> bool:
     for kind in (socket.SOCK_STREAM, *([socket.SOCK_DGRAM] if datagrams else [])):
         try:
             family, _, _, _, target = socket.getaddrinfo(address.host, address.port, type=kind)[0]
@@ -87,7 +87,7 @@ def check(config: AgentConfig, file: Path | None = None) -> str:
     """Say that an agent could start with this, as far as files can tell. Raises ``ConfigError``."""
     check_start(config)
     _access(config)
-    count = len(_defined(_files(config, file), config))
+    count = len(_read_definitions(_files(config, file), config))
     return f"ok, with {count} service{'s' if count > 1 else ''} defined" if count else "ok"
 
 
@@ -95,7 +95,7 @@ def _files(config: AgentConfig, file: Path | None) -> DefinitionFiles:
     return DefinitionFiles(file, config.services_dir, commands=config.command_checks != "off")
 
 
-def _defined(files: DefinitionFiles, config: AgentConfig) -> tuple[LocatedDefinition, ...]:
+def _read_definitions(files: DefinitionFiles, config: AgentConfig) -> tuple[LocatedDefinition, ...]:
     """What the files define. Raises ``ConfigError`` for the first thing that is wrong."""
     found = files.read()
     for error in found.wrong:
@@ -131,18 +131,18 @@ async def _serve(
             reloads: list[Reload] = [partial(_define_again, node, files)]
             nursery.start_soon(run_restarting, node.counters, "the watch over pauses", keep_pauses_short)
             nursery.start_soon(_leave_when_told, node, leave)
-            nursery.start_soon(_obey, node, signals, leave, reloads, nursery)
+            nursery.start_soon(_handle_signals, node, signals, leave, reloads, nursery)
             if access is not None:
                 reloads.append(partial(trio.to_thread.run_sync, access.reload))
             http = None if access is None else await _open_http(node, config, access, leave, nursery)
             dns = None if config.dns == "off" else await _open_dns(node, config, nursery)
-            _warn(node, http, dns, access)
-            _announce(node, http, dns, as_json=config.log_format == "json")
+            _warn_of_exposure(node, http, dns, access)
+            _print_ready(node, http, dns, as_json=config.log_format == "json")
             await node.wait_closed()
             nursery.cancel_scope.cancel()
 
 
-async def _obey(
+async def _handle_signals(
     node: Node, signals: AsyncIterator[int], leave: trio.Event, reloads: Sequence[Reload], nursery: trio.Nursery
 ) -> None:
     """The first signal asks the node to leave; one that comes while it leaves ends the process there and then.
@@ -193,7 +193,7 @@ async def _open_http(
     from gossipreg.doors.dialects import load  # an agent with `--http off` does without
     from gossipreg.doors.http import serve_http
 
-    _make_room()
+    _raise_descriptor_limit()
 
     def leave_when_asked() -> None:
         _log.info("asked over HTTP: leaving")
@@ -213,7 +213,7 @@ async def _open_http(
     return got
 
 
-def _make_room() -> None:
+def _raise_descriptor_limit() -> None:
     """Have as many descriptors as the HTTP door may need, or say what there is room for."""
     from gossipreg.doors.http.capacity import DESCRIPTORS, Capacity, ask_for_descriptors
 
@@ -243,7 +243,9 @@ async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> A
     return got
 
 
-def _warn(node: Node, http: Address | SocketFile | None, dns: Address | None, access: Access | None) -> None:
+def _warn_of_exposure(
+    node: Node, http: Address | SocketFile | None, dns: Address | None, access: Access | None
+) -> None:
     """Warn of what listens beyond this machine."""
     exposed = (
         None
@@ -256,7 +258,7 @@ def _warn(node: Node, http: Address | SocketFile | None, dns: Address | None, ac
             node.warn(sentence)
 
 
-def _announce(node: Node, http: Address | SocketFile | None, dns: Address | None, *, as_json: bool) -> None:
+def _print_ready(node: Node, http: Address | SocketFile | None, dns: Address | None, *, as_json: bool) -> None:
     """Say on standard output that the agent is ready, for whoever started it to read."""
     if as_json:
         ready = {

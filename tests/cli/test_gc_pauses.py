@@ -10,8 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gossipreg.cli import collecting as collecting_module
-from gossipreg.cli.collecting import keep_pauses_short
+from gossipreg.cli import gc_pauses as collecting_module
+from gossipreg.cli.gc_pauses import keep_pauses_short
 
 pytestmark = pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python collects in small steps")
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import attrs
 
-from gossipreg.cli.client import Agent
+from gossipreg.cli.client import AgentClient
 from gossipreg.errors import AgentUnreachable
 
 
 @attrs.define(eq=False, repr=False)
-class Sight:
+class AgentView:
     """What one agent sees: members by name, healthy instances by id, and whom it ever suspected."""
 
     members: dict[str, Any] = attrs.field(factory=dict)
@@ -63,7 +63,7 @@ class Sight:
         return str(self.members[name]["status"]) if name in self.members else ""
 
 
-class NotSeen(Exception):
+class NotObserved(Exception):
     """Some agents did not come to see what they should have, in the time they had."""
 
     def __init__(self, what: str, names: Iterable[str]) -> None:
@@ -71,64 +71,67 @@ class NotSeen(Exception):
         self.what, self.names = self.args
 
 
-class Eyes:
+class Observers:
     """Follows every agent's events in a thread each, and waits for what they are to show."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._sights: dict[str, Sight] = {}
+        self._views: dict[str, AgentView] = {}
 
-    def follow(self, name: str, agent: Agent) -> None:
+    def follow(self, name: str, agent: AgentClient) -> None:
         """Follow this agent from now on, until it ends."""
-        sight = Sight()
+        view = AgentView()
         with self._changed:
-            self._sights[name] = sight
-        threading.Thread(target=self._follow, args=(agent, sight), daemon=True).start()
+            self._views[name] = view
+        threading.Thread(target=self._follow, args=(agent, view), daemon=True).start()
 
     def until(
-        self, names: Iterable[str], expected: Mapping[str, Callable[[Sight], bool]], patience: float
+        self, names: Iterable[str], expected: Mapping[str, Callable[[AgentView], bool]], patience: float
     ) -> Iterator[tuple[str, float]]:
         """Wait until each of these agents has seen everything that is ``expected``, by what it is called.
 
         Gives each, as it comes true, with the moment (``time.perf_counter``) that the last agent saw it. Raises
-        ``NotSeen`` for the first that some had not seen after ``patience`` seconds.
+        ``NotObserved`` for the first that some had not seen after ``patience`` seconds.
         """
         deadline = time.perf_counter() + patience
-        blind = {what: set(names) for what in expected}
+        waiting = {what: set(names) for what in expected}
         last = dict.fromkeys(expected, 0.0)
-        while blind:
+        while waiting:
             with self._changed:
-                self._look(expected, blind, last)
-                while all(blind.values()):
+                self._check(expected, waiting, last)
+                while all(waiting.values()):
                     if not self._changed.wait(deadline - time.perf_counter()):
-                        raise NotSeen(*next(iter(blind.items())))
-                    self._look(expected, blind, last)
-            for what in sorted((what for what in blind if not blind[what]), key=last.__getitem__):
-                del blind[what]
+                        raise NotObserved(*next(iter(waiting.items())))
+                    self._check(expected, waiting, last)
+            for what in sorted((what for what in waiting if not waiting[what]), key=last.__getitem__):
+                del waiting[what]
                 yield what, last[what]
 
-    def _look(
-        self, expected: Mapping[str, Callable[[Sight], bool]], blind: Mapping[str, set[str]], last: dict[str, float]
+    def _check(
+        self,
+        expected: Mapping[str, Callable[[AgentView], bool]],
+        waiting: Mapping[str, set[str]],
+        last: dict[str, float],
     ) -> None:
         """Take those that see it now off the ``blind``, and note when the ``last`` of them came to."""
-        for what, names in blind.items():
+        for what, names in waiting.items():
             for name in tuple(names):
-                sight = self._sights[name]
-                if sight.moment and expected[what](sight):
+                view = self._views[name]
+                if view.moment and expected[what](view):
                     names.remove(name)
-                    last[what] = max(last[what], sight.moment)
+                    last[what] = max(last[what], view.moment)
 
-    def of(self, name: str) -> Sight:
+    def view_of(self, name: str) -> AgentView:
         """A copy of what an agent sees now."""
         with self._changed:
-            sight = self._sights.get(name, Sight())
+            view = self._views.get(name, AgentView())
             return attrs.evolve(
-                sight, members=dict(sight.members), instances=dict(sight.instances), suspected=set(sight.suspected)
+                view, members=dict(view.members), instances=dict(view.instances), suspected=set(view.suspected)
             )
 
-    def _follow(self, agent: Agent, sight: Sight) -> None:
+    def _follow(self, agent: AgentClient, view: AgentView) -> None:
         with suppress(AgentUnreachable):  # an agent that is not there sees nothing, and is waited for in vain
             for event, data in agent.events():
                 with self._changed:
-                    sight.apply(event, data)
+                    view.apply(event, data)
                     self._changed.notify_all()
