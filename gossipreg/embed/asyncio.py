@@ -14,35 +14,35 @@ import attrs
 
 from gossipreg.check import Check, CheckReport
 from gossipreg.config import Config
-from gossipreg.embed.loop import Loop, elsewhere
-from gossipreg.embed.reads import Reads
+from gossipreg.embed.node_reads import NodeReads
+from gossipreg.embed.node_thread import NodeThread, forked_message
 from gossipreg.embed.signals import leave_first
-from gossipreg.embed.steps import Steps
+from gossipreg.embed.watch_steps import WatchSteps
 from gossipreg.errors import NodeClosed
 from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange, ServiceTerm
 from gossipreg.policy import Policy, Rule
 
-__all__ = ["Node", "Watch", "leave_first", "lifespan", "open_node"]
+__all__ = ["AsyncioNode", "AsyncioWatch", "leave_first", "lifespan", "open_node"]
 
 T = TypeVar("T")
 
 
 @asynccontextmanager
-async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
+async def open_node(config: Config | None = None) -> AsyncIterator[AsyncioNode]:
     """Start a node: bind, join in the background, answer at once. On leaving the block the node leaves the cluster.
 
     Raises ``ConfigError``, ``InsecureError``, ``BindError`` or ``StorageError`` when it cannot start. If the node has
     to stop in the middle because its name is held by another, the block is cancelled and ``NameConflict`` raised.
     """
-    loop = Loop.start(config or Config())
+    thread = NodeThread.start(config or Config())
     try:
-        await _settled(loop.opened)
-        node = Node(loop)
-        with _Interruption(loop.ended):
+        await _wait_done(thread.opened)
+        node = AsyncioNode(thread)
+        with _TaskCancellation(thread.ended):
             yield node
     finally:
-        await _gone(loop)
-        failure = loop.failure()
+        await _leave(thread)
+        failure = thread.failure()
         if failure is not None:
             raise failure
 
@@ -53,8 +53,8 @@ def lifespan(
     """An ASGI application's lifespan that offers it as an instance of ``service`` for as long as it serves.
 
     For ``FastAPI(lifespan=lifespan(...))`` and Starlette; handlers find the node as ``request.state.node``. ``fields``
-    are those of `Node.register`. When the server ends the lifespan the node drains and leaves. By then the server has
-    stopped listening: with ``drain_on_sigterm`` the node leaves first, as `leave_first` has it.
+    are those of `AsyncioNode.register`. When the server ends the lifespan the node drains and leaves. By then the
+    server has stopped listening: with ``drain_on_sigterm`` the node leaves first, as `leave_first` has it.
     """
 
     @asynccontextmanager
@@ -69,7 +69,7 @@ def lifespan(
 
 
 @attrs.define(eq=False, repr=False)
-class Node(Reads):
+class AsyncioNode(NodeReads):
     """One member of the cluster, living in this process. Get one from `open_node`.
 
     The reads may be called from any thread, the rest from any event loop of this process.
@@ -81,26 +81,26 @@ class Node(Reads):
         async def info() -> NodeInfo:
             return self._node.info()
 
-        return await self._done(info)
+        return await self._call(info)
 
-    def watch(self, service: str) -> Watch[ServiceChange]:
+    def watch(self, service: str) -> AsyncioWatch[ServiceChange]:
         """The service's healthy instances over time: first a snapshot, then diffs."""
-        return Watch(Steps(self._loop, self._node.watch(service)))
+        return AsyncioWatch(WatchSteps(self._thread, self._node.watch(service)))
 
-    def events(self, service: str | None = None, *, panic: float = 0.0) -> Watch[tuple[Event, ...]]:
+    def events(self, service: str | None = None, *, panic: float = 0.0) -> AsyncioWatch[tuple[Event, ...]]:
         """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
 
         With ``panic``, of the instances that `lookup` gives with it.
         """
-        return Watch(Steps(self._loop, self._node.events(service, panic=panic)))
+        return AsyncioWatch(WatchSteps(self._thread, self._node.events(service, panic=panic)))
 
     async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
         """The healthy instances of ``service``, as soon as there are ``at_least`` so many."""
-        return await self._done(partial(self._node.wait_for, service, at_least=at_least))
+        return await self._call(partial(self._node.wait_for, service, at_least=at_least))
 
     async def wait_changed(self, service: str | None, index: int) -> None:
         """Return when `index` gives another number than ``index``. Raises ``NodeClosed``, or what closed the node."""
-        await self._done(partial(self._node.wait_changed, service, index))
+        await self._call(partial(self._node.wait_changed, service, index))
 
     async def register(
         self,
@@ -145,11 +145,11 @@ class Node(Reads):
             checks=checks,
             credentials=credentials,
         )
-        return await self._done(register)
+        return await self._call(register)
 
     async def deregister(self, id: str) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
-        await self._done(partial(self._node.deregister, id))
+        await self._call(partial(self._node.deregister, id))
 
     async def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
         """The checks of this node's own instance of that id, or of all; in the order of registration.
@@ -160,7 +160,7 @@ class Node(Reads):
         async def checks() -> tuple[CheckReport, ...]:
             return self._node.checks(id)
 
-        return await self._done(checks)
+        return await self._call(checks)
 
     async def heartbeat(
         self,
@@ -175,7 +175,7 @@ class Node(Reads):
         ``health`` is passing, warning or critical. Raises ``UnknownInstance``, ``NodeClosed``, and
         ``InvalidInstance`` if no check awaits a heartbeat.
         """
-        await self._done(partial(self._node.heartbeat, id, check=check, health=health, note=note))
+        await self._call(partial(self._node.heartbeat, id, check=check, health=health, note=note))
 
     async def set_maintenance(
         self,
@@ -187,7 +187,7 @@ class Node(Reads):
         It stays out over a restart, and when it is registered again. Its checks go on. Returns it as it stands.
         Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
-        return await self._done(partial(self._node.set_maintenance, id, reason))
+        return await self._call(partial(self._node.set_maintenance, id, reason))
 
     async def set_policy(self, rule: Rule) -> Policy:
         """Have every node obey ``rule``, in place of any of its key; returns it as it is in force now.
@@ -195,11 +195,11 @@ class Node(Reads):
         With a data directory it is on disk before anybody is told. Raises ``InvalidPolicy``, ``NodeClosed``, and
         ``StorageError`` if the disk refuses it: then it is in force nowhere.
         """
-        return await self._done(partial(self._node.set_policy, rule))
+        return await self._call(partial(self._node.set_policy, rule))
 
     async def remove_policy(self, key: str) -> None:
         """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
-        await self._done(partial(self._node.remove_policy, key))
+        await self._call(partial(self._node.remove_policy, key))
 
     async def forget(self, name: str) -> None:
         """Have a member that failed forgotten on every node at once, with what it offered.
@@ -207,7 +207,7 @@ class Node(Reads):
         Nothing happens if it has left. One that lives after all, behind a split, is back when it is heard again.
         Raises ``UnknownMember``, ``MemberPresent`` for one that is alive or suspect, and ``NodeClosed``.
         """
-        await self._done(partial(self._node.forget, name))
+        await self._call(partial(self._node.forget, name))
 
     async def reset_term(self, service: str) -> ServiceTerm:
         """Have the terms of ``service`` count anew on every node, from the highest that its instances state now.
@@ -216,7 +216,7 @@ class Node(Reads):
         when stays with the term. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and ``StorageError`` if this
         node's disk refuses it: then nothing has changed.
         """
-        return await self._done(partial(self._node.reset_term, service))
+        return await self._call(partial(self._node.reset_term, service))
 
     @property
     def drained(self) -> str | None:
@@ -229,47 +229,47 @@ class Node(Reads):
         Nothing else changes for it. With a data directory it outlives a restart, with its ``reason`` (at most 160
         characters, for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
-        await self._done(partial(self._node.drain, reason))
+        await self._call(partial(self._node.drain, reason))
 
     async def undrain(self) -> None:
         """Ask for work again: everything weighs what it was registered with. Idempotent.
 
         Raises ``NodeClosed``, ``StorageError``.
         """
-        await self._done(self._node.undrain)
+        await self._call(self._node.undrain)
 
     async def leave(self) -> None:
         """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""
-        if not self._loop.is_forked:  # else it is not here, and the process that has it goes on
-            self._loop.stop()
-            await _settled(self._loop.ended)
+        if not self._thread.is_forked:  # else it is not here, and the process that has it goes on
+            self._thread.stop()
+            await _wait_done(self._thread.ended)
 
     async def wait_closed(self) -> None:
         """Return when the node has left or was closed. Raises ``NameConflict`` if it had to yield its name."""
-        if self._loop.is_forked:
-            raise NodeClosed(elsewhere(self._loop.pid))
-        await _settled(self._loop.ended)
-        self._loop.ended.result()
+        if self._thread.is_forked:
+            raise NodeClosed(forked_message(self._thread.pid))
+        await _wait_done(self._thread.ended)
+        self._thread.ended.result()
 
-    async def _done(self, verb: Callable[[], Awaitable[T]]) -> T:
-        future = self._loop.submit(verb)
+    async def _call(self, verb: Callable[[], Awaitable[T]]) -> T:
+        future = self._thread.submit(verb)
         try:
-            await _settled(future)
+            await _wait_done(future)
         finally:
             future.cancel()  # when this task is; what is done stays done
         return future.result()
 
 
-class Watch(Generic[T]):
+class AsyncioWatch(Generic[T]):
     """What changes, over time: ``async for change in node.watch("orders")``, in one task at a time.
 
     Ends when the node closes; raises what closed it, if that was an error. A timeout or a cancellation loses nothing:
     the next ``anext`` gives what came meanwhile.
     """
 
-    def __init__(self, steps: Steps[T]) -> None:
+    def __init__(self, steps: WatchSteps[T]) -> None:
         self._steps = steps
-        self._bell: asyncio.Event | None = None
+        self._wakeup: asyncio.Event | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -277,9 +277,9 @@ class Watch(Generic[T]):
     async def __anext__(self) -> T:
         future = self._steps.next()
         if not future.done():
-            self._bell = self._bell or _bell_of(future)
-            await self._bell.wait()
-        self._bell = None
+            self._wakeup = self._wakeup or _wakeup_of(future)
+            await self._wakeup.wait()
+        self._wakeup = None
         change = self._steps.result(0)
         if change is None:
             raise StopAsyncIteration
@@ -290,7 +290,7 @@ class Watch(Generic[T]):
         self._steps.close()
 
 
-class _Interruption:
+class _TaskCancellation:
     """Cancels the task that is inside of the block when the node is ended by an error; takes that back at its end."""
 
     def __init__(self, ended: Future[None]) -> None:
@@ -319,35 +319,35 @@ class _Interruption:
             self._cancelled = self._task.cancel()
 
 
-def _bell_of(future: Future[Any]) -> asyncio.Event:
+def _wakeup_of(future: Future[Any]) -> asyncio.Event:
     """Rings in the running loop when ``future`` is settled."""
     loop = asyncio.get_running_loop()
-    bell = asyncio.Event()
+    wakeup = asyncio.Event()
 
-    def ring(_: Future[Any]) -> None:
+    def wake(_: Future[Any]) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(bell.set)
+            loop.call_soon_threadsafe(wakeup.set)
 
-    future.add_done_callback(ring)
-    return bell
+    future.add_done_callback(wake)
+    return wakeup
 
 
-async def _settled(future: Future[Any]) -> None:
+async def _wait_done(future: Future[Any]) -> None:
     """Return when ``future`` is settled. A cancellation cancels the waiting, not the future."""
     if not future.done():
-        await _bell_of(future).wait()
+        await _wakeup_of(future).wait()
 
 
-async def _gone(loop: Loop) -> None:
+async def _leave(thread: NodeThread) -> None:
     """Leave, even when cancelled; it takes a second or two. Then the cancellation goes on."""
-    if loop.is_forked:
+    if thread.is_forked:
         return  # it is not here, and the process that has it goes on
-    loop.stop()
+    thread.stop()
     cancelled: asyncio.CancelledError | None = None
-    while not loop.ended.done():
+    while not thread.ended.done():
         try:
-            await _settled(loop.ended)
+            await _wait_done(thread.ended)
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is not None and loop.failure() is None:
+    if cancelled is not None and thread.failure() is None:
         raise cancelled

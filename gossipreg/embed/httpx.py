@@ -21,11 +21,11 @@ from typing import Final
 import attrs
 import httpx
 
-from gossipreg.embed.choosing import Chooser, Registry
+from gossipreg.embed.chooser import Chooser, LookupSource
 from gossipreg.errors import NoInstance
 from gossipreg.model import Instance
 
-__all__ = ["AsyncTransport", "NobodyToCall", "Transport"]
+__all__ = ["AsyncTransport", "NoInstanceToCall", "Transport"]
 
 #: Methods that may be sent twice (RFC 9110 §9.2.2).
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -43,7 +43,7 @@ _BROKEN: Final = (httpx.ReadTimeout, httpx.WriteTimeout, httpx.NetworkError, htt
 KeyOf = Callable[[httpx.Request], str | None]
 
 
-class NobodyToCall(httpx.ConnectError, NoInstance):
+class NoInstanceToCall(httpx.ConnectError, NoInstance):
     """No instance of the service can be called now: both a connect error to httpx, and a ``NoInstance``."""
 
 
@@ -71,7 +71,7 @@ class _Names:
 
 
 @attrs.define(eq=False, repr=False)
-class _Trip:
+class _Call:
     """One request on its way, from instance to instance."""
 
     chooser: Chooser
@@ -81,12 +81,12 @@ class _Trip:
     key: str | None
     _tried: list[Instance] = attrs.field(factory=list)
 
-    def set_out(self) -> None:
-        """Choose the first instance. Raises `NobodyToCall`."""
+    def choose_first(self) -> None:
+        """Choose the first instance. Raises `NoInstanceToCall`."""
         try:
-            self._go()
+            self._choose_next()
         except NoInstance as error:
-            raise NobodyToCall(str(error), request=self.request) from None
+            raise NoInstanceToCall(str(error), request=self.request) from None
 
     def outgoing(self) -> httpx.Request:
         """The request as it goes to the instance; the call is under way from now on."""
@@ -104,7 +104,7 @@ class _Trip:
             extensions=extensions,
         )
 
-    def goes_on_after(self, error: BaseException) -> bool:
+    def retries_after(self, error: BaseException) -> bool:
         """The call raised ``error``: whether there is another to be tried, which then is the next."""
         self.end()
         not_connected = isinstance(error, _NOT_CONNECTED)
@@ -113,7 +113,7 @@ class _Trip:
             return (not_connected or self._can_repeat()) and self._has_another()
         return False
 
-    def goes_on_instead_of(self, response: httpx.Response) -> bool:
+    def retries_instead_of(self, response: httpx.Response) -> bool:
         """The call was answered: whether that is not good enough and there is another to be tried."""
         instance = self._tried[-1]
         response.extensions["gossipreg_instance"] = instance
@@ -138,12 +138,12 @@ class _Trip:
         if self.attempts == 0:
             return False
         try:
-            self._go()
+            self._choose_next()
         except NoInstance:
             return False
         return True
 
-    def _go(self) -> None:
+    def _choose_next(self) -> None:
         self._tried.append(self.chooser.choose(self.service, key=self.key, excluding=self._tried))
         self.attempts -= 1
 
@@ -151,16 +151,18 @@ class _Trip:
 class _Planner:
     """What both transports have in common: everything but the waiting."""
 
-    def __init__(self, registry: Registry | Chooser, services: Iterable[str] | None, attempts: int, key: KeyOf) -> None:
+    def __init__(
+        self, registry: LookupSource | Chooser, services: Iterable[str] | None, attempts: int, key: KeyOf
+    ) -> None:
         self.chooser = registry if isinstance(registry, Chooser) else Chooser(registry)
         self._names = _Names.of(services)
         self._attempts = attempts
         self._key = key
 
-    def trip(self, request: httpx.Request) -> _Trip | None:
+    def call(self, request: httpx.Request) -> _Call | None:
         """How ``request`` gets to a service; None if it is not for one."""
         service = self._names.service(request.url)
-        return None if service is None else _Trip(self.chooser, service, request, self._attempts, self._key(request))
+        return None if service is None else _Call(self.chooser, service, request, self._attempts, self._key(request))
 
 
 class Transport(httpx.BaseTransport):
@@ -173,7 +175,7 @@ class Transport(httpx.BaseTransport):
 
     def __init__(
         self,
-        registry: Registry | Chooser,
+        registry: LookupSource | Chooser,
         *,
         services: Iterable[str] | None = None,
         attempts: int = 3,
@@ -184,24 +186,24 @@ class Transport(httpx.BaseTransport):
         self._transport = transport or httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send ``request`` to an instance of the service that its URL names. Raises `NobodyToCall`."""
-        trip = self._planner.trip(request)
-        if trip is None:
+        """Send ``request`` to an instance of the service that its URL names. Raises `NoInstanceToCall`."""
+        call = self._planner.call(request)
+        if call is None:
             return self._transport.handle_request(request)
-        trip.set_out()
+        call.choose_first()
         while True:
             try:
-                response = self._transport.handle_request(trip.outgoing())
+                response = self._transport.handle_request(call.outgoing())
             except BaseException as error:
-                if trip.goes_on_after(error):
+                if call.retries_after(error):
                     continue
                 raise
-            if not trip.goes_on_instead_of(response):
+            if not call.retries_instead_of(response):
                 assert isinstance(response.stream, httpx.SyncByteStream), "a sync transport answers with a sync stream"
                 if response.is_closed:  # it has its whole body already
-                    trip.end()
+                    call.end()
                 else:
-                    response.stream = _Stream(response.stream, trip.end)
+                    response.stream = _Stream(response.stream, call.end)
                 return response
             response.close()
 
@@ -215,7 +217,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        registry: Registry | Chooser,
+        registry: LookupSource | Chooser,
         *,
         services: Iterable[str] | None = None,
         attempts: int = 3,
@@ -226,24 +228,24 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._transport = transport or httpx.AsyncHTTPTransport()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send ``request`` to an instance of the service that its URL names. Raises `NobodyToCall`."""
-        trip = self._planner.trip(request)
-        if trip is None:
+        """Send ``request`` to an instance of the service that its URL names. Raises `NoInstanceToCall`."""
+        call = self._planner.call(request)
+        if call is None:
             return await self._transport.handle_async_request(request)
-        trip.set_out()
+        call.choose_first()
         while True:
             try:
-                response = await self._transport.handle_async_request(trip.outgoing())
+                response = await self._transport.handle_async_request(call.outgoing())
             except BaseException as error:
-                if trip.goes_on_after(error):
+                if call.retries_after(error):
                     continue
                 raise
-            if not trip.goes_on_instead_of(response):
+            if not call.retries_instead_of(response):
                 assert isinstance(response.stream, httpx.AsyncByteStream), "an async transport's stream is async"
                 if response.is_closed:
-                    trip.end()
+                    call.end()
                 else:
-                    response.stream = _AsyncStream(response.stream, trip.end)
+                    response.stream = _AsyncStream(response.stream, call.end)
                 return response
             await response.aclose()
 

@@ -13,12 +13,12 @@ from types import FrameType
 
 import attrs
 
-from gossipreg.embed.loop import Loop
-from gossipreg.embed.reads import Reads
+from gossipreg.embed.node_reads import NodeReads
+from gossipreg.embed.node_thread import NodeThread
 from gossipreg.errors import ConfigError
 
 
-def leave_first(node: Reads, signum: int = signal.SIGTERM) -> None:
+def leave_first(node: NodeReads, signum: int = signal.SIGTERM) -> None:
     """Have ``node`` leave when ``signum`` comes, and only then let the program have it, by the handler it has now.
 
     For servers that have set their own handlers when this is called: in a lifespan, or in a hook that runs in the
@@ -27,31 +27,31 @@ def leave_first(node: Reads, signum: int = signal.SIGTERM) -> None:
     """
     if threading.current_thread() is not threading.main_thread():
         raise ConfigError("leave_first: signals are handled in the main thread: call it there")
-    courtesy = _Courtesy(node._loop, signum, signal.getsignal(signum))  # noqa: SLF001 - it is a node's, as we are
-    signal.signal(signum, courtesy.handle)
+    deferred = _DeferredSignal(node._thread, signum, signal.getsignal(signum))  # noqa: SLF001 - it is a node's, as we are
+    signal.signal(signum, deferred.handle)
 
 
 @attrs.define(eq=False, repr=False)
-class _Courtesy:
+class _DeferredSignal:
     """A signal that waits for a node to leave."""
 
-    loop: Loop
+    thread: NodeThread
     signum: int
     before: object  # the handler that the program had
     _waiting: bool = False
 
     def handle(self, _: int, frame: FrameType | None) -> None:
         """The signal came: for the first time, again, or from ourselves when the node has left."""
-        if self._waiting or self.loop.is_forked or self.loop.ended.done():
+        if self._waiting or self.thread.is_forked or self.thread.ended.done():
             self._waiting = False
             self._pass_on(frame)
         else:
             self._waiting = True
-            self.loop.ended.add_done_callback(lambda _: self._left())
-            self.loop.stop()
+            self.thread.ended.add_done_callback(lambda _: self._left())
+            self.thread.stop()
 
     def _left(self) -> None:
-        if self._waiting and not self.loop.is_forked:
+        if self._waiting and not self.thread.is_forked:
             main = threading.main_thread().ident
             assert main is not None, "the main thread has started"
             signal.pthread_kill(main, self.signum)  # so that it is handled there, whatever it waits for

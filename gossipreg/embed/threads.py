@@ -13,15 +13,15 @@ import attrs
 
 from gossipreg.check import Check, CheckReport
 from gossipreg.config import Config
-from gossipreg.embed.loop import Loop, elsewhere
-from gossipreg.embed.reads import Reads
+from gossipreg.embed.node_reads import NodeReads
+from gossipreg.embed.node_thread import NodeThread, forked_message
 from gossipreg.embed.signals import leave_first
-from gossipreg.embed.steps import Steps
+from gossipreg.embed.watch_steps import WatchSteps
 from gossipreg.errors import GossipregError, NodeClosed
 from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange, ServiceTerm
 from gossipreg.policy import Policy, Rule
 
-__all__ = ["Node", "Watch", "leave_first", "open_node", "start_node"]
+__all__ = ["BlockingNode", "BlockingWatch", "leave_first", "open_node", "start_node"]
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def open_node(config: Config | None = None) -> Iterator[Node]:
+def open_node(config: Config | None = None) -> Iterator[BlockingNode]:
     """Start a node: bind, join in the background, answer at once. On leaving the block the node leaves the cluster.
 
     Raises ``ConfigError``, ``InsecureError``, ``BindError`` or ``StorageError`` when it cannot start. If the node has
@@ -44,22 +44,22 @@ def open_node(config: Config | None = None) -> Iterator[Node]:
         node.check_failure()
 
 
-def start_node(config: Config | None = None) -> Node:
+def start_node(config: Config | None = None) -> BlockingNode:
     """`open_node` for servers that have one hook for the start and another for the end: call ``leave`` in that.
 
     A node that was not told to leave does so when the interpreter ends. Raises what `open_node` raises.
     """
-    loop = Loop.start(config or Config())
+    thread = NodeThread.start(config or Config())
     try:
-        loop.opened.result()
+        thread.opened.result()
     except BaseException:
-        loop.stop()  # interrupted while opening: nobody would ever close it
+        thread.stop()  # interrupted while opening: nobody would ever close it
         raise
-    return Node(loop)
+    return BlockingNode(thread)
 
 
 @attrs.define(eq=False, repr=False)
-class Node(Reads):
+class BlockingNode(NodeReads):
     """One member of the cluster, living in this process. Get one from `open_node`.
 
     Every method may be called from any thread. ``timeout`` is in seconds; ``TimeoutError`` says that it was not enough.
@@ -71,26 +71,26 @@ class Node(Reads):
         async def info() -> NodeInfo:
             return self._node.info()
 
-        return self._done(info)
+        return self._call(info)
 
-    def watch(self, service: str) -> Watch[ServiceChange]:
+    def watch(self, service: str) -> BlockingWatch[ServiceChange]:
         """The service's healthy instances over time: first a snapshot, then diffs."""
-        return Watch(Steps(self._loop, self._node.watch(service)))
+        return BlockingWatch(WatchSteps(self._thread, self._node.watch(service)))
 
-    def events(self, service: str | None = None, *, panic: float = 0.0) -> Watch[tuple[Event, ...]]:
+    def events(self, service: str | None = None, *, panic: float = 0.0) -> BlockingWatch[tuple[Event, ...]]:
         """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
 
         With ``panic``, of the instances that `lookup` gives with it.
         """
-        return Watch(Steps(self._loop, self._node.events(service, panic=panic)))
+        return BlockingWatch(WatchSteps(self._thread, self._node.events(service, panic=panic)))
 
     def wait_for(self, service: str, *, at_least: int = 1, timeout: float | None = None) -> tuple[Instance, ...]:
         """The healthy instances of ``service``, as soon as there are ``at_least`` so many."""
-        return self._done(partial(self._node.wait_for, service, at_least=at_least), timeout)
+        return self._call(partial(self._node.wait_for, service, at_least=at_least), timeout)
 
     def wait_changed(self, service: str | None, index: int, *, timeout: float | None = None) -> None:
         """Return when `index` gives another number than ``index``. Raises ``NodeClosed``, or what closed the node."""
-        self._done(partial(self._node.wait_changed, service, index), timeout)
+        self._call(partial(self._node.wait_changed, service, index), timeout)
 
     def register(
         self,
@@ -136,11 +136,11 @@ class Node(Reads):
             checks=checks,
             credentials=credentials,
         )
-        return self._done(register, timeout)
+        return self._call(register, timeout)
 
     def deregister(self, id: str, *, timeout: float | None = None) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
-        self._done(partial(self._node.deregister, id), timeout)
+        self._call(partial(self._node.deregister, id), timeout)
 
     def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
         """The checks of this node's own instance of that id, or of all; in the order of registration.
@@ -151,7 +151,7 @@ class Node(Reads):
         async def checks() -> tuple[CheckReport, ...]:
             return self._node.checks(id)
 
-        return self._done(checks)
+        return self._call(checks)
 
     def heartbeat(
         self,
@@ -167,7 +167,7 @@ class Node(Reads):
         ``health`` is passing, warning or critical. Raises ``UnknownInstance``, ``NodeClosed``, and
         ``InvalidInstance`` if no check awaits a heartbeat.
         """
-        self._done(partial(self._node.heartbeat, id, check=check, health=health, note=note), timeout)
+        self._call(partial(self._node.heartbeat, id, check=check, health=health, note=note), timeout)
 
     def set_maintenance(
         self,
@@ -181,7 +181,7 @@ class Node(Reads):
         It stays out over a restart, and when it is registered again. Its checks go on. Returns it as it stands.
         Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
-        return self._done(partial(self._node.set_maintenance, id, reason), timeout)
+        return self._call(partial(self._node.set_maintenance, id, reason), timeout)
 
     def set_policy(self, rule: Rule, *, timeout: float | None = None) -> Policy:
         """Have every node obey ``rule``, in place of any of its key; returns it as it is in force now.
@@ -189,11 +189,11 @@ class Node(Reads):
         With a data directory it is on disk before anybody is told. Raises ``InvalidPolicy``, ``NodeClosed``, and
         ``StorageError`` if the disk refuses it: then it is in force nowhere.
         """
-        return self._done(partial(self._node.set_policy, rule), timeout)
+        return self._call(partial(self._node.set_policy, rule), timeout)
 
     def remove_policy(self, key: str, *, timeout: float | None = None) -> None:
         """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
-        self._done(partial(self._node.remove_policy, key), timeout)
+        self._call(partial(self._node.remove_policy, key), timeout)
 
     def forget(self, name: str, *, timeout: float | None = None) -> None:
         """Have a member that failed forgotten on every node at once, with what it offered.
@@ -201,7 +201,7 @@ class Node(Reads):
         Nothing happens if it has left. One that lives after all, behind a split, is back when it is heard again.
         Raises ``UnknownMember``, ``MemberPresent`` for one that is alive or suspect, and ``NodeClosed``.
         """
-        self._done(partial(self._node.forget, name), timeout)
+        self._call(partial(self._node.forget, name), timeout)
 
     def reset_term(self, service: str, *, timeout: float | None = None) -> ServiceTerm:
         """Have the terms of ``service`` count anew on every node, from the highest that its instances state now.
@@ -210,7 +210,7 @@ class Node(Reads):
         when stays with the term. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and ``StorageError`` if this
         node's disk refuses it: then nothing has changed.
         """
-        return self._done(partial(self._node.reset_term, service), timeout)
+        return self._call(partial(self._node.reset_term, service), timeout)
 
     @property
     def drained(self) -> str | None:
@@ -223,50 +223,50 @@ class Node(Reads):
         Nothing else changes for it. With a data directory it outlives a restart, with its ``reason`` (at most 160
         characters, for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
-        self._done(partial(self._node.drain, reason), timeout)
+        self._call(partial(self._node.drain, reason), timeout)
 
     def undrain(self, *, timeout: float | None = None) -> None:
         """Ask for work again: everything weighs what it was registered with. Idempotent.
 
         Raises ``NodeClosed``, ``StorageError``.
         """
-        self._done(self._node.undrain, timeout)
+        self._call(self._node.undrain, timeout)
 
     def leave(self, *, timeout: float | None = None) -> None:
         """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""
-        if self._loop.is_forked:
+        if self._thread.is_forked:
             return  # it is not here, and the process that has it goes on
-        self._loop.stop()
-        self._loop.ended.exception(timeout)
+        self._thread.stop()
+        self._thread.ended.exception(timeout)
 
     def wait_closed(self, *, timeout: float | None = None) -> None:
         """Return when the node has left or was closed. Raises ``NameConflict`` if it had to yield its name."""
-        if self._loop.is_forked:
-            raise NodeClosed(elsewhere(self._loop.pid))
-        self._loop.ended.result(timeout)
+        if self._thread.is_forked:
+            raise NodeClosed(forked_message(self._thread.pid))
+        self._thread.ended.result(timeout)
 
     def check_failure(self) -> None:
         """Raise what closed the node, if it was closed by an error."""
-        failure = self._loop.failure()
+        failure = self._thread.failure()
         if failure is not None:
             raise failure
 
-    def _done(self, verb: Callable[[], Awaitable[T]], timeout: float | None = None) -> T:
-        future = self._loop.submit(verb)
+    def _call(self, verb: Callable[[], Awaitable[T]], timeout: float | None = None) -> T:
+        future = self._thread.submit(verb)
         try:
             return future.result(timeout)
         finally:
             future.cancel()  # after a timeout or Ctrl-C; what is done stays done
 
 
-class Watch(Generic[T]):
+class BlockingWatch(Generic[T]):
     """What changes, over time: ``for change in node.watch("orders")``, in one thread at a time.
 
     Ends when the node closes; raises what closed it, if that was an error. A timeout loses nothing: the next call
     gives what came meanwhile.
     """
 
-    def __init__(self, steps: Steps[T]) -> None:
+    def __init__(self, steps: WatchSteps[T]) -> None:
         self._steps = steps
 
     def __iter__(self) -> Self:

@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from gossipreg import Config
-from gossipreg.embed.choosing import Chooser
-from gossipreg.embed.threads import Node, open_node
+from gossipreg.embed.chooser import Chooser
+from gossipreg.embed.threads import BlockingNode, open_node
 from tests.bench.figures import ratio_text
 from tests.bench.tables import machine, markdown, verdict
 
@@ -32,7 +32,7 @@ _ROUND_SECONDS: Final = 0.05
 TARGETS: Final = {"lookup": 1_000_000, "pick": 500_000}
 
 
-def rows_of(node: Node) -> dict[str, Callable[[], object]]:
+def rows_of(node: BlockingNode) -> dict[str, Callable[[], object]]:
     """What is measured, by name."""
     table = {"orders": node.lookup("orders")}
     trio_node = node._node

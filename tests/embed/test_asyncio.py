@@ -22,7 +22,7 @@ from gossipreg import (
     Status,
     UnknownInstance,
 )
-from gossipreg.embed.asyncio import Node, lifespan, open_node
+from gossipreg.embed.asyncio import AsyncioNode, lifespan, open_node
 from tests.embed.programs import run
 from tests.embed.seeing import assert_no_thread_is_left, config
 from tests.runtime.nodes import PATIENCE
@@ -38,7 +38,7 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded(), debug=False)
 
 
-def play_with_ann(scene: Callable[[Node], Awaitable[None]]) -> None:
+def play_with_ann(scene: Callable[[AsyncioNode], Awaitable[None]]) -> None:
     """Run the scene with a node that is alone in its cluster."""
 
     async def with_ann() -> None:
@@ -52,7 +52,7 @@ def play_with_ann(scene: Callable[[Node], Awaitable[None]]) -> None:
 
 
 def test_what_is_registered_is_found_and_what_is_deregistered_is_not() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         made = await node.register("orders", port=80, tags=["v2"])
         assert node.lookup("orders") == (made,) == await node.wait_for("orders")
         assert node.pick("orders", zone="north") == made == node.own(made.id)
@@ -64,7 +64,7 @@ def test_what_is_registered_is_found_and_what_is_deregistered_is_not() -> None:
 
 
 def test_a_check_is_told_how_its_instance_is_and_maintenance_takes_it_out() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         made = await node.register("orders", port=80, checks=[{"name": "self", "ttl": 60}])
         await node.heartbeat(made.id)
         assert [each.id for each in await node.wait_for("orders")] == [made.id]
@@ -76,7 +76,7 @@ def test_a_check_is_told_how_its_instance_is_and_maintenance_takes_it_out() -> N
 
 
 def test_refusals_are_raised_in_the_caller() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         with pytest.raises(InvalidInstance, match=r"^port: "):
             await node.register("orders", port=0)
         with pytest.raises(UnknownInstance):
@@ -90,22 +90,22 @@ def test_refusals_are_raised_in_the_caller() -> None:
 
 
 def test_a_cancelled_wait_leaves_nothing_behind() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         waiting = asyncio.create_task(node.wait_for("orders"))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert not node._loop._unsettled
+        assert not node._thread._unsettled
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(node.wait_for("orders"), 0.01)
-        assert not node._loop._unsettled
+        assert not node._thread._unsettled
 
     play_with_ann(scene)
 
 
 def test_two_nodes_find_each_other_and_the_one_that_leaves_is_gone() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         async with open_node(config("bob", node)) as other:
             made = await other.register("orders", port=80)
             assert await node.wait_for("orders") == (made,)
@@ -116,7 +116,7 @@ def test_two_nodes_find_each_other_and_the_one_that_leaves_is_gone() -> None:
 
 
 def test_a_node_answers_while_its_programs_loop_is_blocked() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         async with open_node(config("bob", node)) as other:
             events = node.events()
             while len(node.members()) < 2 or len(other.members()) < 2:
@@ -136,7 +136,7 @@ def test_a_node_answers_while_its_programs_loop_is_blocked() -> None:
 
 
 def test_a_watch_gives_a_snapshot_and_then_what_changes() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         watch = node.watch("orders")
         assert (await anext(watch)).snapshot
         made = await node.register("orders", port=80)
@@ -148,7 +148,7 @@ def test_a_watch_gives_a_snapshot_and_then_what_changes() -> None:
 
 
 def test_a_change_that_nobody_waited_for_long_enough_is_the_next_one() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         watch = node.watch("orders")
         await anext(watch)
         for _ in range(3):
@@ -161,7 +161,7 @@ def test_a_change_that_nobody_waited_for_long_enough_is_the_next_one() -> None:
 
 
 def test_events_tell_of_everything() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         events = node.events()
         [snapshot] = await anext(events)
         assert isinstance(snapshot, Snapshot)
@@ -174,16 +174,16 @@ def test_events_tell_of_everything() -> None:
 
 
 def test_a_watch_that_is_dropped_leaves_nothing_behind() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         watch = node.watch("orders")
         await anext(watch)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(watch), 0.001)
-        assert len(node._loop._unsettled) == 1
+        assert len(node._thread._unsettled) == 1
         del watch
         await asyncio.sleep(0)  # from Python 3.12 on, asyncio holds on to what was cancelled until its loop's next turn
         gc.collect()
-        assert not node._loop._unsettled
+        assert not node._thread._unsettled
 
     play_with_ann(scene)
 
@@ -207,7 +207,7 @@ def test_watches_and_waits_end_with_the_node() -> None:
 
 
 def test_a_closed_node_can_be_read_but_not_used() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         await asyncio.gather(node.leave(), node.leave())
         await node.wait_closed()
         assert (node.is_closed, node.lookup("orders")) == (True, ())
@@ -220,7 +220,7 @@ def test_a_closed_node_can_be_read_but_not_used() -> None:
 
 
 def test_a_block_that_is_cancelled_says_goodbye_first() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         inside = asyncio.Event()
 
         async def block() -> None:
@@ -259,7 +259,7 @@ def test_an_opening_that_is_cancelled_leaves_no_thread_behind() -> None:
 
 
 def test_a_node_that_has_to_yield_its_name_cancels_its_block_and_says_why() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         with pytest.raises(NameConflict, match=r"^the name 'ann' is held by the member at "):
             async with open_node(config("ann", node)):
                 await asyncio.Event().wait()
@@ -272,7 +272,7 @@ def test_a_node_that_has_to_yield_its_name_cancels_its_block_and_says_why() -> N
 
 
 def test_a_lifespan_offers_the_application_for_as_long_as_it_serves() -> None:
-    async def scene(node: Node) -> None:
+    async def scene(node: AsyncioNode) -> None:
         async with lifespan(config("bob", node), "shop", port=80, tags=["v2"])(object()) as state:
             [found] = await node.wait_for("shop")
             assert state["node"].own("shop-bob-80") == found

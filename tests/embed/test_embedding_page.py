@@ -17,7 +17,7 @@ import pytest
 
 from gossipreg import MemberEvent
 from gossipreg.embed.httpx import AsyncTransport, Transport
-from gossipreg.embed.threads import Node, open_node
+from gossipreg.embed.threads import BlockingNode, open_node
 from tests.embed.pages import PATIENCE, programs_of, run
 from tests.embed.seeing import config
 
@@ -25,7 +25,7 @@ PROGRAMS = programs_of("embedding.md")
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
+def node() -> Iterator[BlockingNode]:
     """The member that sees the servers come and go."""
     with open_node(config("seer")) as node:
         yield node
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, node: Node, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def serving(folder: Path, node: BlockingNode, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The server, on a port that is free; ``FD`` in its arguments stands for the socket. Nothing of it is left over."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port, fd = listener.getsockname()[1], listener.fileno()
@@ -70,7 +70,7 @@ def serving(folder: Path, node: Node, *arguments: str) -> Iterator[tuple[subproc
         process.wait(PATIENCE)
 
 
-def wait_until_gone(node: Node, count: int = 0) -> None:
+def wait_until_gone(node: BlockingNode, count: int = 0) -> None:
     """Return when ``node`` sees no more than ``count`` shops."""
     watch = node.watch("shop")
     while len(watch.get(PATIENCE).instances) > count:
@@ -89,7 +89,7 @@ def interrupt(server: subprocess.Popen[str]) -> None:
     raise AssertionError("the server does not end")
 
 
-def assert_it_serves_until_it_is_gone(node: Node, port: int) -> None:
+def assert_it_serves_until_it_is_gone(node: BlockingNode, port: int) -> None:
     """Whoever still calls while the instances drain, and when they have just gone, is answered."""
     with node.watch("shop") as watch, httpx.Client() as client:
         while instances := watch.get(PATIENCE).instances:
@@ -98,7 +98,7 @@ def assert_it_serves_until_it_is_gone(node: Node, port: int) -> None:
         assert client.get(f"http://127.0.0.1:{port}/").status_code == 200
 
 
-def status_of_others(node: Node) -> list[str]:
+def status_of_others(node: BlockingNode) -> list[str]:
     return sorted(str(member.status) for member in node.members() if member.name != node.name)
 
 
@@ -132,7 +132,9 @@ GUNICORN = ["-m", "gunicorn", "--workers", "2", "--bind", "fd://FD", "flask_app:
 
 
 @pytest.mark.slow
-def test_a_fastapi_app_under_uvicorn_is_there_while_it_serves_and_leaves_on_sigterm(folder: Path, node: Node) -> None:
+def test_a_fastapi_app_under_uvicorn_is_there_while_it_serves_and_leaves_on_sigterm(
+    folder: Path, node: BlockingNode
+) -> None:
     with serving(folder, node, *UVICORN) as (server, port):
         [found] = node.wait_for("shop", timeout=PATIENCE)
         assert found.port == port
@@ -146,7 +148,7 @@ def test_a_fastapi_app_under_uvicorn_is_there_while_it_serves_and_leaves_on_sigt
 
 
 @pytest.mark.slow
-def test_a_fastapi_app_that_is_killed_is_gone_too(folder: Path, node: Node) -> None:
+def test_a_fastapi_app_that_is_killed_is_gone_too(folder: Path, node: BlockingNode) -> None:
     with serving(folder, node, *UVICORN) as (server, _):
         node.wait_for("shop", timeout=PATIENCE)
         server.kill()
@@ -155,7 +157,7 @@ def test_a_fastapi_app_that_is_killed_is_gone_too(folder: Path, node: Node) -> N
 
 
 @pytest.mark.slow
-def test_each_worker_of_gunicorn_is_a_member_and_all_leave_on_sigterm(folder: Path, node: Node) -> None:
+def test_each_worker_of_gunicorn_is_a_member_and_all_leave_on_sigterm(folder: Path, node: BlockingNode) -> None:
     with serving(folder, node, *GUNICORN) as (server, port):
         found = node.wait_for("shop", at_least=2, timeout=PATIENCE)
         assert {instance.port for instance in found} == {port}
@@ -169,7 +171,7 @@ def test_each_worker_of_gunicorn_is_a_member_and_all_leave_on_sigterm(folder: Pa
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_is_gone_and_replaced(folder: Path, node: Node) -> None:
+def test_a_worker_that_is_killed_is_gone_and_replaced(folder: Path, node: BlockingNode) -> None:
     with serving(folder, node, *GUNICORN) as (server, _):
         before = {instance.owner for instance in node.wait_for("shop", at_least=2, timeout=PATIENCE)}
         os.kill(workers_of(server.pid)[0], signal.SIGKILL)
@@ -186,7 +188,7 @@ def test_a_worker_that_is_killed_is_gone_and_replaced(folder: Path, node: Node) 
 
 
 @pytest.mark.slow
-def test_a_plain_wsgi_program_is_there_while_it_serves_and_gone_when_it_ends(folder: Path, node: Node) -> None:
+def test_a_plain_wsgi_program_is_there_while_it_serves_and_gone_when_it_ends(folder: Path, node: BlockingNode) -> None:
     with serving(folder, node, "wsgi_app.py") as (server, _):
         [found] = node.wait_for("shop", timeout=PATIENCE)
         with httpx.Client(transport=Transport(node)) as client:
@@ -196,7 +198,7 @@ def test_a_plain_wsgi_program_is_there_while_it_serves_and_gone_when_it_ends(fol
     assert status_of_others(node) == ["left"]
 
 
-async def ask_asynchronously(node: Node) -> object:
+async def ask_asynchronously(node: BlockingNode) -> object:
     async with httpx.AsyncClient(transport=AsyncTransport(node)) as client:
         return (await client.get("http://shop/")).json()
 

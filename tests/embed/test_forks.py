@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from gossipreg import Status
-from gossipreg.embed.threads import Node, open_node
+from gossipreg.embed.threads import BlockingNode, open_node
 from gossipreg.model import Address
 from gossipreg.runtime.state_store import StateStore
 from tests.embed.programs import ROOT
@@ -44,14 +44,14 @@ PARENT = """
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
+def node() -> Iterator[BlockingNode]:
     """The peer that watches over the parent."""
     with open_node(config("ann")) as node:
         yield node
 
 
 @contextmanager
-def forked(node: Node, directory: Path) -> Iterator[tuple[subprocess.Popen[str], Address, int]]:
+def forked(node: BlockingNode, directory: Path) -> Iterator[tuple[subprocess.Popen[str], Address, int]]:
     """A process with a node, its address, and its child, which lives as long as the block."""
     command = [sys.executable, "-c", textwrap.dedent(PARENT), str(node.address), str(directory)]
     pipe = subprocess.PIPE
@@ -68,7 +68,7 @@ def forked(node: Node, directory: Path) -> Iterator[tuple[subprocess.Popen[str],
             parent.kill()  # the child ends with the pipe that both read from, which is closed now
 
 
-def wait_for_a_lifeline(node: Node, pid: int) -> None:
+def wait_for_a_lifeline(node: BlockingNode, pid: int) -> None:
     """Return when the process has a stream to the node that stays: by its loss the node hears first of its death."""
     node.wait_for("orders", timeout=PATIENCE)
     deadline = time.monotonic() + PATIENCE
@@ -92,13 +92,15 @@ def of_network() -> set[str]:
     return {line.split()[9] for table in tables for line in table}
 
 
-def test_the_childs_copies_are_closed_and_the_parent_goes_on_as_if_nothing_was(node: Node, tmp_path: Path) -> None:
+def test_the_childs_copies_are_closed_and_the_parent_goes_on_as_if_nothing_was(
+    node: BlockingNode, tmp_path: Path
+) -> None:
     with forked(node, tmp_path) as (_, _, child):
         assert len(node.wait_for("forked", timeout=PATIENCE)) == 1
         assert inodes_of(child) & of_network() == set()
 
 
-def test_the_childs_life_hides_nothing_of_the_parents_death(node: Node, tmp_path: Path) -> None:
+def test_the_childs_life_hides_nothing_of_the_parents_death(node: BlockingNode, tmp_path: Path) -> None:
     with forked(node, tmp_path) as (parent, address, child):
         node.wait_for("forked", timeout=PATIENCE)
         watch = node.watch("orders")

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from gossipreg import NoInstance
-from gossipreg.embed.choosing import Chooser
-from gossipreg.embed.httpx import AsyncTransport, NobodyToCall, Transport
+from gossipreg.embed.chooser import Chooser
+from gossipreg.embed.httpx import AsyncTransport, NoInstanceToCall, Transport
 from gossipreg.protocol.registry.choose import by_key
 from tests.embed.offering import FakeRegistry, offer
 
@@ -149,7 +149,7 @@ def test_which_hosts_are_services_can_be_said(hosts: Hosts) -> None:
 
 def test_when_there_is_nobody_to_call_both_httpx_and_we_say_so(hosts: Hosts) -> None:
     with client(calls(), hosts) as web:
-        with pytest.raises(NobodyToCall, match=r"^no instance of 'orders' can be called now$") as refused:
+        with pytest.raises(NoInstanceToCall, match=r"^no instance of 'orders' can be called now$") as refused:
             web.get("http://orders/")
         assert isinstance(refused.value, NoInstance)
         assert isinstance(refused.value, httpx.ConnectError)
@@ -272,5 +272,5 @@ async def test_the_async_transport_does_the_same(hosts: Hosts) -> None:
         assert (found.text, hosts.asked) == ("c", ["a", "b", "c"])
         assert chooser._under_way == {}
         assert (await web.get("http://orders.example.com/")).status_code == 200
-    with pytest.raises(NobodyToCall):
+    with pytest.raises(NoInstanceToCall):
         await AsyncTransport(calls()).handle_async_request(httpx.Request("GET", "http://orders/"))

@@ -25,7 +25,7 @@ from gossipreg import (
     Status,
     UnknownInstance,
 )
-from gossipreg.embed.threads import Node, open_node, start_node
+from gossipreg.embed.threads import BlockingNode, open_node, start_node
 from gossipreg.protocol.engine import Engine
 from tests.embed.programs import run
 from tests.embed.seeing import assert_no_thread_is_left, config
@@ -33,7 +33,7 @@ from tests.runtime.nodes import PATIENCE
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
+def node() -> Iterator[BlockingNode]:
     """A node alone in its cluster."""
     with open_node(config("ann", zone="north", cluster="shop")) as node:
         yield node
@@ -42,7 +42,7 @@ def node() -> Iterator[Node]:
 # Verbs
 
 
-def test_what_is_registered_is_found_and_what_is_deregistered_is_not(node: Node) -> None:
+def test_what_is_registered_is_found_and_what_is_deregistered_is_not(node: BlockingNode) -> None:
     made = node.register("orders", port=80, tags=["v2"], meta={"a": "b"}, weight=2, timeout=PATIENCE)
     assert (made.owner, made.zone, made.tags) == ("ann", "north", ("v2",))
     assert node.lookup("orders") == (made,)
@@ -57,7 +57,7 @@ def test_what_is_registered_is_found_and_what_is_deregistered_is_not(node: Node)
     assert node.index("orders") > before
 
 
-def test_a_check_is_told_how_its_instance_is_and_maintenance_takes_it_out(node: Node) -> None:
+def test_a_check_is_told_how_its_instance_is_and_maintenance_takes_it_out(node: BlockingNode) -> None:
     made = node.register("orders", port=80, checks=[{"name": "self", "ttl": 60}])
     node.heartbeat(made.id, check="self", timeout=PATIENCE)
     assert [each.id for each in node.wait_for("orders", timeout=PATIENCE)] == [made.id]
@@ -71,7 +71,7 @@ def test_a_check_is_told_how_its_instance_is_and_maintenance_takes_it_out(node: 
     assert node.command_checks in {"off", "own", "api"}
 
 
-def test_refusals_are_raised_in_the_caller(node: Node) -> None:
+def test_refusals_are_raised_in_the_caller(node: BlockingNode) -> None:
     with pytest.raises(InvalidInstance, match=r"^port: "):
         node.register("orders", port=0)
     with pytest.raises(UnknownInstance):
@@ -80,19 +80,19 @@ def test_refusals_are_raised_in_the_caller(node: Node) -> None:
         node.pick("orders")
 
 
-def test_a_node_that_cannot_start_says_why_in_the_caller(node: Node, tmp_path: Path) -> None:
+def test_a_node_that_cannot_start_says_why_in_the_caller(node: BlockingNode, tmp_path: Path) -> None:
     with pytest.raises(BindError, match=str(node.address.port)), open_node(Config(bind=str(node.address))):
         pytest.fail("it cannot be open")
     with pytest.raises(ConfigError, match=r"^key_file: cannot read"):
         start_node(Config(bind="127.0.0.1:0", key_file=tmp_path / "none"))
 
 
-def test_waiting_has_an_end(node: Node) -> None:
+def test_waiting_has_an_end(node: BlockingNode) -> None:
     with pytest.raises(TimeoutError):
         node.wait_for("orders", timeout=0.01)
 
 
-def test_two_nodes_find_each_other_and_the_one_that_leaves_is_gone(node: Node) -> None:
+def test_two_nodes_find_each_other_and_the_one_that_leaves_is_gone(node: BlockingNode) -> None:
     with open_node(config("bob", node, cluster="shop")) as other:
         made = other.register("orders", port=80)
         assert node.wait_for("orders", timeout=PATIENCE) == (made,)
@@ -101,7 +101,7 @@ def test_two_nodes_find_each_other_and_the_one_that_leaves_is_gone(node: Node) -
     assert node.lookup("orders") == ()
 
 
-def test_many_threads_may_use_one_node(node: Node) -> None:
+def test_many_threads_may_use_one_node(node: BlockingNode) -> None:
     def work(number: int) -> str:
         made = node.register("orders", port=number)
         assert made in node.lookup("orders")
@@ -116,7 +116,7 @@ def test_many_threads_may_use_one_node(node: Node) -> None:
 # Watches
 
 
-def test_a_watch_gives_a_snapshot_and_then_what_changes(node: Node) -> None:
+def test_a_watch_gives_a_snapshot_and_then_what_changes(node: BlockingNode) -> None:
     with node.watch("orders") as watch:
         assert next(watch).snapshot
         made = node.register("orders", port=80)
@@ -125,7 +125,7 @@ def test_a_watch_gives_a_snapshot_and_then_what_changes(node: Node) -> None:
         assert next(watch).removed == (made,)
 
 
-def test_a_change_that_nobody_waited_for_long_enough_is_the_next_one(node: Node) -> None:
+def test_a_change_that_nobody_waited_for_long_enough_is_the_next_one(node: BlockingNode) -> None:
     watch = node.watch("orders")
     watch.get()
     for _ in range(3):
@@ -135,7 +135,7 @@ def test_a_change_that_nobody_waited_for_long_enough_is_the_next_one(node: Node)
     assert watch.get(PATIENCE).added == (made,)
 
 
-def test_events_tell_of_everything(node: Node) -> None:
+def test_events_tell_of_everything(node: BlockingNode) -> None:
     events = node.events()
     [snapshot] = next(events)
     assert isinstance(snapshot, Snapshot)
@@ -145,7 +145,7 @@ def test_events_tell_of_everything(node: Node) -> None:
 
 
 def test_a_watch_can_call_back_and_what_the_callback_raises_ends_nothing(
-    node: Node, caplog: pytest.LogCaptureFixture
+    node: BlockingNode, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: queue.Queue[ServiceChange] = queue.Queue()
 
@@ -161,7 +161,7 @@ def test_a_watch_can_call_back_and_what_the_callback_raises_ends_nothing(
     assert "a watch called back, and that failed" in caplog.text
 
 
-def test_a_callback_may_use_the_node(node: Node) -> None:
+def test_a_callback_may_use_the_node(node: BlockingNode) -> None:
     told: queue.Queue[str] = queue.Queue()
 
     def register(change: ServiceChange) -> None:
@@ -172,7 +172,7 @@ def test_a_callback_may_use_the_node(node: Node) -> None:
         assert told.get(timeout=PATIENCE) == "stock-ann-1"
 
 
-def test_closing_a_watch_ends_it_for_whoever_waits(node: Node) -> None:
+def test_closing_a_watch_ends_it_for_whoever_waits(node: BlockingNode) -> None:
     watch = node.watch("orders")
     next(watch)
     with ThreadPoolExecutor(1) as pool:
@@ -183,15 +183,15 @@ def test_closing_a_watch_ends_it_for_whoever_waits(node: Node) -> None:
         watch.get()
 
 
-def test_a_watch_that_is_dropped_leaves_nothing_behind(node: Node) -> None:
+def test_a_watch_that_is_dropped_leaves_nothing_behind(node: BlockingNode) -> None:
     watch = node.watch("orders")
     watch.get()
     with pytest.raises(TimeoutError):
         watch.get(0.001)
-    assert len(node._loop._unsettled) == 1
+    assert len(node._thread._unsettled) == 1
     del watch
     gc.collect()
-    assert not node._loop._unsettled
+    assert not node._thread._unsettled
 
 
 def test_watches_and_waits_end_with_the_node() -> None:
@@ -221,7 +221,7 @@ def test_a_closed_node_can_be_read_but_not_used() -> None:
             attempt()
 
 
-def test_leaving_from_many_threads_is_leaving_once(node: Node) -> None:
+def test_leaving_from_many_threads_is_leaving_once(node: BlockingNode) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda _: node.leave(timeout=PATIENCE), range(4))) == [None] * 4
 
@@ -233,7 +233,7 @@ def test_an_error_in_the_block_is_the_users_and_the_node_is_gone_all_the_same() 
     assert_no_thread_is_left()
 
 
-def test_a_node_that_has_to_yield_its_name_says_so_at_every_verb_and_at_the_end(node: Node) -> None:
+def test_a_node_that_has_to_yield_its_name_says_so_at_every_verb_and_at_the_end(node: BlockingNode) -> None:
     def second() -> None:
         with open_node(config("ann", node, cluster="shop")) as other:
             with pytest.raises(NameConflict):
@@ -246,13 +246,13 @@ def test_a_node_that_has_to_yield_its_name_says_so_at_every_verb_and_at_the_end(
     assert not node.is_closed
 
 
-def test_when_the_loop_breaks_nobody_waits_for_ever_and_the_mistake_is_shown(node: Node) -> None:
+def test_when_the_loop_breaks_nobody_waits_for_ever_and_the_mistake_is_shown(node: BlockingNode) -> None:
     def use() -> None:
         with open_node(config("bob")) as broken, ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(broken.wait_for, "orders")
             watch = broken.watch("orders")
             watch.get(PATIENCE)
-            broken._loop._token.run_sync_soon(lambda: 1 / 0)  # type: ignore[union-attr]
+            broken._thread._token.run_sync_soon(lambda: 1 / 0)  # type: ignore[union-attr]
             with pytest.raises(NodeClosed, match=r"^node 'bob' is closed"):
                 waiting.result(PATIENCE)
             ends.append(list(watch))
@@ -266,7 +266,7 @@ def test_when_the_loop_breaks_nobody_waits_for_ever_and_the_mistake_is_shown(nod
 # Processes
 
 
-def test_a_node_that_nobody_closed_says_goodbye_when_the_interpreter_ends(node: Node) -> None:
+def test_a_node_that_nobody_closed_says_goodbye_when_the_interpreter_ends(node: BlockingNode) -> None:
     run(
         f"""
         from gossipreg.embed.threads import start_node
@@ -282,7 +282,7 @@ def test_a_node_that_nobody_closed_says_goodbye_when_the_interpreter_ends(node: 
     assert {member.name: member.status for member in node.members()}["bob"] is Status.LEFT
 
 
-def test_ctrl_c_ends_a_wait_and_the_node_still_says_goodbye(node: Node) -> None:
+def test_ctrl_c_ends_a_wait_and_the_node_still_says_goodbye(node: BlockingNode) -> None:
     said = run(
         f"""
         import os, signal, threading

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from gossipreg import Node, NoInstance, Status, open_node
-from gossipreg.embed.choosing import Chooser
+from gossipreg.embed.chooser import Chooser
 from tests.runtime.nodes import PATIENCE, config
 
 

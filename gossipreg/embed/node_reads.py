@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 import attrs
 
-from gossipreg.embed.loop import Loop, elsewhere
+from gossipreg.embed.node_thread import NodeThread, forked_message
 from gossipreg.errors import NodeClosed
 from gossipreg.model import Address, Instance, Member, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy, UnreadablePolicy
@@ -18,14 +18,14 @@ from gossipreg.runtime.node import Node
 
 
 @attrs.define(eq=False, repr=False)
-class Reads:
+class NodeReads:
     """A node that lives on a loop of its own, as far as it can be read."""
 
-    _loop: Loop
+    _thread: NodeThread
     _node: Node = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._node = self._loop.opened.result()
+        self._node = self._thread.opened.result()
         _open.add(self)
 
     @property
@@ -153,29 +153,29 @@ class Reads:
     @property
     def is_closed(self) -> bool:
         """Whether the node has left or was closed."""
-        return self._loop.is_forked or self._node.is_closed
+        return self._thread.is_forked or self._node.is_closed
 
-    def _moved(self) -> None:
+    def _detach(self) -> None:
         """This process has just been forked: what was copied of the node is not a node, and gets older and older."""
-        self._node = _Elsewhere(self._loop.pid)  # type: ignore[assignment]  # all of it fails
+        self._node = _ForkedNode(self._thread.pid)  # type: ignore[assignment]  # all of it fails
 
 
-class _Elsewhere:
+class _ForkedNode:
     """Stands where the node stood, in a fork of its process: so reading costs nobody a look at the process id."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
 
     def __getattr__(self, name: str) -> Any:
-        raise NodeClosed(elsewhere(self._pid))
+        raise NodeClosed(forked_message(self._pid))
 
 
-_open: WeakSet[Reads] = WeakSet()
+_open: WeakSet[NodeReads] = WeakSet()
 
 
 def _forked() -> None:
-    for reads in list(_open):
-        reads._moved()  # noqa: SLF001 - of this module
+    for nodes in list(_open):
+        nodes._detach()  # noqa: SLF001 - of this module
     _open.clear()
 
 

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from gossipreg import ConfigError, Instance, NoInstance
-from gossipreg.embed.choosing import AVOID_SECONDS, AVOID_SECONDS_MAX, Chooser, Strategy
+from gossipreg.embed.chooser import AVOID_SECONDS, AVOID_SECONDS_MAX, Chooser, Strategy
 from gossipreg.protocol.registry.choose import by_key
 from tests.embed.offering import FakeRegistry, offer
 

@@ -33,7 +33,7 @@ _EXIT_PATIENCE = 2.0
 
 
 @attrs.define(eq=False, repr=False)
-class Loop:
+class NodeThread:
     """A trio loop with one node on it, from `start` to the end of its thread."""
 
     config: Config
@@ -48,13 +48,13 @@ class Loop:
     _unsettled: set[Future[Any]] = attrs.field(init=False, factory=set)
 
     @classmethod
-    def start(cls, config: Config) -> Loop:
+    def start(cls, config: Config) -> NodeThread:
         """Open a node in a new thread; ``opened`` is settled when it is there."""
-        loop = cls(config)
-        _running.add(loop)
-        # A daemon: a node that somebody forgot must not keep the interpreter from ending. See `_leave_all`.
-        threading.Thread(target=loop._run, name="gossipreg", daemon=True).start()
-        return loop
+        thread = cls(config)
+        _open_threads.add(thread)
+        # A daemon: a node that somebody forgot must not keep the interpreter from ending. See `_leave_at_exit`.
+        threading.Thread(target=thread._run, name="gossipreg", daemon=True).start()
+        return thread
 
     @property
     def is_forked(self) -> bool:
@@ -67,7 +67,7 @@ class Loop:
         self._unsettled.add(future)
         future.add_done_callback(self._unsettled.discard)
         if self.is_forked:
-            future.set_exception(NodeClosed(elsewhere(self.pid)))
+            future.set_exception(NodeClosed(forked_message(self.pid)))
             return future
         assert self._token is not None, "verbs come after the opening"
         try:
@@ -108,7 +108,7 @@ class Loop:
         _settle(self.ended, failure)
         for future in list(self._unsettled):
             self._refuse(future)
-        _running.discard(self)
+        _open_threads.discard(self)
 
     async def _live(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
@@ -166,7 +166,7 @@ def _settle(future: Future[Any], error: BaseException | None) -> None:
             future.set_exception(error)
 
 
-def elsewhere(pid: int) -> str:
+def forked_message(pid: int) -> str:
     """Why a fork of the process ``pid`` cannot use the node that it opened."""
     return (
         f"the node lives in process {pid}, and {os.getpid()} is a fork of that: open one in each worker, after the fork"
@@ -174,26 +174,26 @@ def elsewhere(pid: int) -> str:
 
 
 #: Every loop of this process that has not ended.
-_running: WeakSet[Loop] = WeakSet()
+_open_threads: WeakSet[NodeThread] = WeakSet()
 
 
-def _leave_all() -> None:
+def _leave_at_exit() -> None:
     """The interpreter ends: nodes that nobody closed say goodbye, in bounded time."""
-    loops = list(_running)
-    for loop in loops:
-        loop.stop()
-    for loop in loops:
-        settings = loop.config.protocol
+    threads = list(_open_threads)
+    for thread in threads:
+        thread.stop()
+    for thread in threads:
+        settings = thread.config.protocol
         with contextlib.suppress(Exception):
-            loop.ended.result(settings.drain_time + settings.leave_linger + _EXIT_PATIENCE)
+            thread.ended.result(settings.drain_time + settings.leave_linger + _EXIT_PATIENCE)
 
 
 def _forked() -> None:
     """No node lives in a process that was just forked."""
-    for loop in list(_running):
-        loop.disown()
-    _running.clear()
+    for thread in list(_open_threads):
+        thread.disown()
+    _open_threads.clear()
 
 
-atexit.register(_leave_all)
+atexit.register(_leave_at_exit)
 os.register_at_fork(after_in_child=_forked)

@@ -39,7 +39,7 @@ AVOID_SECONDS: Final = 1.0
 AVOID_SECONDS_MAX: Final = 30.0
 
 
-class Registry(Protocol):
+class LookupSource(Protocol):
     """Whatever can be asked for instances: a node of any kind."""
 
     def lookup(
@@ -55,12 +55,12 @@ class Registry(Protocol):
         """The instances of ``service`` that can serve; below that share of them, also those that were lost."""
 
 
-def _known(_: object, attribute: attrs.Attribute[Strategy], value: str) -> None:
+def _check_strategy(_: object, attribute: attrs.Attribute[Strategy], value: str) -> None:
     if value not in get_args(Strategy):
         raise ConfigError(f"{attribute.name}: {value!r} is none of {', '.join(get_args(Strategy))}")
 
 
-def _a_share(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _check_share(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not 0 <= value <= 1:
         raise ConfigError(f"{attribute.name}: {value!r} is not a share from 0 to 1")
 
@@ -102,11 +102,11 @@ class Chooser:
     fewer than that share can be reached; 0: never.
     """
 
-    registry: Registry
-    strategy: Strategy = attrs.field(default="random", validator=_known, kw_only=True)
+    registry: LookupSource
+    strategy: Strategy = attrs.field(default="random", validator=_check_strategy, kw_only=True)
     zone: str = attrs.field(default="", kw_only=True)
     round_trip: RoundTrip | None = attrs.field(default=None, kw_only=True)
-    panic: float = attrs.field(default=0.0, validator=_a_share, kw_only=True)
+    panic: float = attrs.field(default=0.0, validator=_check_share, kw_only=True)
     clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True)  # seconds, steady
     rng: random.Random = attrs.field(factory=random.Random, kw_only=True)
     _turns: dict[tuple[str | None, ...], RoundRobin] = attrs.field(init=False, factory=dict)
@@ -129,7 +129,7 @@ class Chooser:
             tried = {key_of(instance) for instance in excluding}
             there = tuple(instance for instance in there if key_of(instance) not in tried)
         with self._lock:
-            chosen = self._choose((service, tag, role), self._unfailing(there), key, again=bool(excluding))
+            chosen = self._choose((service, tag, role), self._not_avoided(there), key, again=bool(excluding))
         if chosen is None:
             raise NoInstance(f"no {'other ' if excluding else ''}instance of {service!r} can be called now")
         return chosen
@@ -181,7 +181,7 @@ class Chooser:
         with self._lock:
             self._failures.pop(key_of(instance), None)
 
-    def _unfailing(self, instances: Sequence[Instance]) -> Sequence[Instance]:
+    def _not_avoided(self, instances: Sequence[Instance]) -> Sequence[Instance]:
         """Those that are not to be avoided now; all when there would be none, or only drained ones."""
         if not self._failures:
             return instances

@@ -6,30 +6,30 @@ from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError, Future
 from typing import Generic, TypeVar
 
-from gossipreg.embed.loop import Loop
+from gossipreg.embed.node_thread import NodeThread
 from gossipreg.errors import NodeClosed
 
 T = TypeVar("T")
 
 
-class Steps(Generic[T]):
+class WatchSteps(Generic[T]):
     """The changes of one watch. A step that nobody waited for long enough to get is the next one's, and not lost."""
 
-    def __init__(self, loop: Loop, source: AsyncIterator[T]) -> None:
-        self._loop = loop
+    def __init__(self, thread: NodeThread, source: AsyncIterator[T]) -> None:
+        self._thread = thread
         self._source = source
         self._pending: Future[T | None] | None = None
         self._closed = False
 
     def next(self) -> Future[T | None]:
         """What `result` waits for: the same future until that has handed it over."""
-        if self._pending is None or self._loop.is_forked:
+        if self._pending is None or self._thread.is_forked:
             source = self._source
 
             async def step() -> T | None:  # holds the source only, so that a watch that is dropped can end it
                 return await anext(source, None)
 
-            self._pending = self._loop.submit(step)
+            self._pending = self._thread.submit(step)
             if self._closed:
                 self._pending.cancel()
         return self._pending
@@ -41,7 +41,7 @@ class Steps(Generic[T]):
         except CancelledError:
             return None
         except NodeClosed:
-            if self._loop.is_forked:
+            if self._thread.is_forked:
                 raise
             return None
         self._pending = None
@@ -50,7 +50,7 @@ class Steps(Generic[T]):
     def close(self) -> None:
         """Cancel what is awaited, now and from now on. Idempotent; from any thread."""
         self._closed = True
-        if self._pending is not None and not self._loop.is_forked:  # a fork may have copied a lock that is held
+        if self._pending is not None and not self._thread.is_forked:  # a fork may have copied a lock that is held
             self._pending.cancel()
 
     def __del__(self) -> None:
