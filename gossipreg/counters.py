@@ -116,7 +116,7 @@ class Count(Described):
     STREAMS_NOT_ACCEPTED = (
         "streams_not_accepted",
         "times",
-        "Times that no stream could be accepted for want of descriptors or memory.",
+        "Times that no stream could be accepted, for want of descriptors or because too many wait.",
     )
 
     # Streams that are not believed: one for each `StreamRefusal`
@@ -228,7 +228,7 @@ class Count(Described):
     HTTP_NOT_ACCEPTED = (
         "http_not_accepted",
         "times",
-        "Times that no HTTP connection could be accepted for want of descriptors or memory.",
+        "Times that no HTTP connection could be accepted, for want of descriptors or because too many wait.",
     )
 
     # DNS
@@ -245,7 +245,7 @@ class Count(Described):
     DNS_NOT_ACCEPTED = (
         "dns_not_accepted",
         "times",
-        "Times that no DNS connection could be accepted for want of descriptors or memory.",
+        "Times that no DNS connection could be accepted, for want of descriptors or because too many wait.",
     )
     DNS_UNPROVEN_TRUNCATED = (
         "dns_unproven_truncated",

@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import attrs
 import trio
@@ -39,6 +40,9 @@ from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.registration_note import registration_note
 from gossipreg.runtime.registrations import Definition
 from gossipreg.runtime.watches import EventWatch, ServiceWatch
+
+#: Of every counter, its name: `info` is asked for often, and to walk an enum is slow.
+_COUNTS: Final = tuple(map(str, Count))
 
 
 @attrs.define(eq=False, repr=False)
@@ -110,7 +114,7 @@ class Node:
             services=len(counts),
             instances=sum(count.instances for count in counts.values()),
             serving_last_known=bool(engine.view.recalled),
-            counters={str(name): self._lifecycle.counters[name] for name in Count},
+            counters={name: self._lifecycle.counters[name] for name in _COUNTS},
             paths=path_states(engine),
             clock_skew=engine.clock_skew(trio.current_time()),
             send_errors=dict(sorted(self._lifecycle.driver.datagrams.errors.counts.items())),

@@ -41,7 +41,7 @@ TARGET: Final = 250.0
 GROWTH: Final = 32.0
 
 #: Descriptors that an agent may ever hold: connections, and all else of it.
-DESCRIPTORS: Final = 9216 + 64 + 512
+DESCRIPTORS: Final = 9216 + 1024 + 64 + 512
 
 #: Where health is asked from: another address than the attackers', as another machine would have.
 _PROBER: Final = "127.0.0.9"

@@ -84,3 +84,31 @@ async def test_a_whole_collection_of_much_is_put_off(
         await trio.sleep(2)
         assert seen() is None
         collecting.cancel_scope.cancel()
+
+
+async def test_what_is_frozen_is_counted_only_when_it_may_be_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To count takes as long as to collect everything: with nine thousand connections, a tenth of a second."""
+    counted: list[int] = []
+    count = gc.get_freeze_count
+
+    def counting() -> int:
+        counted.append(count())
+        return counted[-1]
+
+    monkeypatch.setattr(gc, "get_freeze_count", counting)
+    monkeypatch.setattr(collecting_module, "_ROOM", 1000)
+    thresholds = gc.get_threshold()
+    async with trio.open_nursery() as collecting:
+        collecting.start_soon(keep_pauses_short)
+        await trio.testing.wait_all_tasks_blocked()
+        assert gc.get_threshold() != thresholds
+        for _ in range(5):
+            gc.collect()
+        assert counted == []
+        for _ in range(20):  # it is freed again: it is frozen no more
+            more = [[] for _ in range(count() // 4)]  # type: list[list[int]]
+            gc.collect()
+            del more
+        assert 0 < len(counted) < 10
+        collecting.cancel_scope.cancel()
+    assert gc.get_threshold() == thresholds

@@ -1,10 +1,11 @@
-"""A server that is short of descriptors serves on what it has, tries again, and says so once a minute."""
+"""A server that is short of descriptors serves on what it has; one that is flooded serves each source in turn."""
 
 from __future__ import annotations
 
 import errno
 import logging
 import os
+import socket
 from collections import Counter
 
 import attrs
@@ -13,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from gossipreg.counters import Count
-from gossipreg.runtime.accepting import COMPLAINT_SECONDS, RETRY_SECONDS, serve
+from gossipreg.runtime.accepting import BEGUN_AT_ONCE, COMPLAINT_SECONDS, RETRY_SECONDS, Arrivals, serve
 
 
 @attrs.define(eq=False)
@@ -128,3 +129,81 @@ async def test_connections_that_came_together_are_accepted_together() -> None:
     assert turns < count / 2
     for client in clients:
         await client.aclose()
+
+
+async def test_a_source_that_floods_the_listener_does_not_keep_another_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of 200 connections of one source and, after them, one of another, the other is served among the first."""
+    served: list[str] = []
+    counters: Counter[str] = Counter()
+    done = trio.Event()
+
+    async def handle(stream: trio.SocketStream) -> None:
+        await trio.lowlevel.checkpoint()
+        served.append(stream.socket.getpeername()[0])
+        if len(served) + counters["http_not_accepted"] == 201:
+            done.set()
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=512)
+    at = listeners[0].socket.getsockname()
+    flood = [socket.create_connection(at, source_address=("127.0.0.8", 0)) for _ in range(200)]
+    other = socket.create_connection(at, source_address=("127.0.0.9", 0))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve, handle, listeners, counters, Count.HTTP_NOT_ACCEPTED, 150)
+        with trio.fail_after(30):
+            await done.wait()
+        nursery.cancel_scope.cancel()
+    assert "127.0.0.9" in served[: 4 * BEGUN_AT_ONCE]
+    assert counters["http_not_accepted"] > 0
+    assert caplog.text.count("150 wait to be served") == 1
+    for client in [*flood, other]:
+        client.close()
+
+
+class FakeSocket(socket.socket):
+    """A connection that waits; its name tells it apart."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+def waiting(arrivals: Arrivals) -> list[str]:
+    """The names of all that wait, in the order in which they are served; all are closed."""
+    names = []
+    while arrivals:
+        with arrivals.take() as taken:
+            assert isinstance(taken, FakeSocket)
+            names.append(taken.name)
+    return names
+
+
+def test_sources_are_served_in_turn() -> None:
+    arrivals = Arrivals(most=6)
+    for source in "aaabbc":
+        assert arrivals.add(source, FakeSocket(source)) is None
+    assert waiting(arrivals) == list("abcaba")
+
+
+def test_the_last_of_the_source_with_most_gives_way_to_a_source_with_fewer() -> None:
+    arrivals = Arrivals(most=3)
+    for name in ("a1", "a2", "a3"):
+        assert arrivals.add("a", FakeSocket(name)) is None
+    victim = arrivals.add("b", FakeSocket("b1"))
+    assert isinstance(victim, FakeSocket)
+    assert victim.name == "a3"
+    victim.close()
+    with FakeSocket("a4") as late:
+        assert arrivals.add("a", late) is late
+    assert len(arrivals) == 3
+    assert waiting(arrivals) == ["a1", "b1", "a2"]
+
+
+def test_what_waits_is_closed_in_the_end() -> None:
+    arrivals = Arrivals(most=1)
+    waiting_ = FakeSocket("a1")
+    arrivals.add("a", waiting_)
+    arrivals.close()
+    assert waiting_.fileno() == -1
+    assert not arrivals

@@ -14,7 +14,6 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import IPv6Address, ip_address
 from typing import Final, Self
 
 import attrs
@@ -23,7 +22,17 @@ from gossipreg.doors.http import limits
 from gossipreg.doors.http.answers import Refusal
 
 #: Descriptors that a door with all its room needs, and everything else of an agent beside it.
-DESCRIPTORS: Final = limits.CONNECTIONS_MAX + limits.REFUSALS_MAX + limits.OTHER_DESCRIPTORS
+DESCRIPTORS: Final = (
+    limits.CONNECTIONS_MAX + limits.WAITING_TO_BE_SERVED_MAX + limits.REFUSALS_MAX + limits.OTHER_DESCRIPTORS
+)
+
+#: Of so many such descriptors, one is for a connection that waits.
+_WAITING_TO_BE_SERVED_SHARE: Final = (
+    limits.CONNECTIONS_MAX + limits.WAITING_TO_BE_SERVED_MAX
+) // limits.WAITING_TO_BE_SERVED_MAX
+
+#: Descriptors for connections that are served or wait for it, where a process may have hardly any.
+_LEAST: Final = limits.CONNECTIONS_MIN + limits.WAITING_TO_BE_SERVED_MIN
 
 
 @attrs.define(eq=False, repr=False)
@@ -33,17 +42,22 @@ class Capacity:
     connections: Connections
     event_streams: EventStreams
     waiting: BlockingReads
+    waiting_to_be_served: int = limits.WAITING_TO_BE_SERVED_MAX
     outgoing: Outgoing = attrs.field(factory=lambda: Outgoing(limits.UNSENT_BYTES_MAX))
 
     @classmethod
     def within(cls, descriptors: int) -> Self:
         """As much as ``descriptors`` suffice for, and no more than the limits: all shrink by the same share."""
-        left = max(descriptors - limits.OTHER_DESCRIPTORS - limits.REFUSALS_MAX, limits.CONNECTIONS_MIN)
-        share = min(1.0, left / limits.CONNECTIONS_MAX)
+        left = max(descriptors - limits.OTHER_DESCRIPTORS - limits.REFUSALS_MAX, _LEAST)
+        waiting = min(
+            limits.WAITING_TO_BE_SERVED_MAX, max(limits.WAITING_TO_BE_SERVED_MIN, left // _WAITING_TO_BE_SERVED_SHARE)
+        )
+        share = min(1.0, (left - waiting) / limits.CONNECTIONS_MAX)
         return cls(
             Connections(int(limits.CONNECTIONS_MAX * share)),
             EventStreams(int(limits.EVENT_STREAMS_MAX * share)),
             BlockingReads(int(limits.WAITING_MAX * share)),
+            waiting_to_be_served=waiting,
         )
 
     @classmethod
@@ -208,16 +222,6 @@ class Outgoing:
             if not self._takers[id(part)]:
                 del self._takers[id(part)]
                 self._bytes -= len(part)
-
-
-def source_of(host: str) -> str:
-    """The source that the client at the address ``host`` is counted with."""
-    address = ip_address(host.partition("%")[0])
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(IPv6Address(int(address) >> 64 << 64))
-    return str(address)
 
 
 def soft_limit() -> int:

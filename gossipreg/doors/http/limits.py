@@ -12,6 +12,13 @@ CONNECTIONS_MAX: Final = 9216
 #: Connections at once where a process may have hardly any descriptors: with fewer, it is of no use to anybody.
 CONNECTIONS_MIN: Final = 64
 
+#: Connections that are accepted and wait for the loop to serve them, each source in turn. As many more wait in the
+#: kernel's queue, so two thousand clients that come back at once are all served.
+WAITING_TO_BE_SERVED_MAX: Final = 1024
+
+#: The same where a process may have hardly any descriptors.
+WAITING_TO_BE_SERVED_MIN: Final = 16
+
 #: Descriptors that are left for the rest of an agent: streams of gossip, health checks, DNS, files.
 OTHER_DESCRIPTORS: Final = 512
 

@@ -16,7 +16,7 @@ from gossipreg.doors.http import limits
 from gossipreg.doors.http.access import Access
 from gossipreg.doors.http.answers import Refusal
 from gossipreg.doors.http.call import Room
-from gossipreg.doors.http.capacity import Capacity, source_of
+from gossipreg.doors.http.capacity import Capacity
 from gossipreg.doors.http.connection import Answering, Connection
 from gossipreg.doors.http.door import Door
 from gossipreg.doors.http.guard import Guard
@@ -25,6 +25,7 @@ from gossipreg.doors.http.lookups import Lookups
 from gossipreg.doors.http.prompt import PromptStream
 from gossipreg.doors.http.registry import Registry
 from gossipreg.errors import InsecureError
+from gossipreg.hosts import source_of
 from gossipreg.model import Address, SocketFile
 from gossipreg.runtime.accepting import serve
 from gossipreg.runtime.supervision import run_contained
@@ -104,7 +105,9 @@ async def _serve(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run_contained, counters, "the wait for the node's end", door.close_with_node)
         task_status.started(bound)
-        await serve(Reception(door, counters).greet, listeners, counters, Count.HTTP_NOT_ACCEPTED)
+        reception = Reception(door, counters)
+        waiting = reception.waiting_to_be_served
+        await serve(reception.greet, listeners, counters, Count.HTTP_NOT_ACCEPTED, waiting)
 
 
 @attrs.define(eq=False, repr=False)
@@ -115,6 +118,11 @@ class Reception:
     counters: Counter[str] = attrs.field(factory=Counter)
     _room: Capacity = attrs.field(init=False, factory=Capacity.now)
     _refusing: int = attrs.field(init=False, default=0)
+
+    @property
+    def waiting_to_be_served(self) -> int:
+        """How many accepted connections may wait to be served."""
+        return self._room.waiting_to_be_served
 
     async def greet(self, stream: trio.SocketStream) -> None:
         """Serve a client of the kernel's."""

@@ -19,7 +19,6 @@ from gossipreg.doors.http.capacity import (
     Seat,
     ask_for_descriptors,
     soft_limit,
-    source_of,
 )
 
 
@@ -31,12 +30,15 @@ def rooms(descriptors: int) -> tuple[int, int, int]:
 @pytest.mark.parametrize("descriptors", [DESCRIPTORS, DESCRIPTORS + 1, 2**31])
 def test_with_enough_descriptors_the_limits_hold(descriptors: int) -> None:
     assert rooms(descriptors) == (limits.CONNECTIONS_MAX, limits.EVENT_STREAMS_MAX, limits.WAITING_MAX)
+    assert Capacity.within(descriptors).waiting_to_be_served == limits.WAITING_TO_BE_SERVED_MAX
 
 
 @pytest.mark.parametrize("descriptors", [700, 1024, 2048, 4096, DESCRIPTORS - 1])
 def test_with_fewer_all_shrink_by_the_same_share_and_the_rest_is_left(descriptors: int) -> None:
     connections, streams, waiting = rooms(descriptors)
-    assert connections + limits.REFUSALS_MAX + limits.OTHER_DESCRIPTORS <= descriptors
+    queue = Capacity.within(descriptors).waiting_to_be_served
+    assert limits.WAITING_TO_BE_SERVED_MIN <= queue <= limits.WAITING_TO_BE_SERVED_MAX
+    assert connections + queue + limits.REFUSALS_MAX + limits.OTHER_DESCRIPTORS <= descriptors
     assert 0 < streams < waiting < connections
     assert streams / connections == pytest.approx(limits.EVENT_STREAMS_MAX / limits.CONNECTIONS_MAX, abs=0.02)
     assert waiting / connections == pytest.approx(limits.WAITING_MAX / limits.CONNECTIONS_MAX, abs=0.02)
@@ -46,6 +48,7 @@ def test_with_fewer_all_shrink_by_the_same_share_and_the_rest_is_left(descriptor
 def test_a_process_with_hardly_any_still_answers_somebody() -> None:
     assert rooms(0)[0] == limits.CONNECTIONS_MIN
     assert rooms(0) == rooms(limits.OTHER_DESCRIPTORS)
+    assert Capacity.within(0).waiting_to_be_served == limits.WAITING_TO_BE_SERVED_MIN
 
 
 def test_a_thousand_watchers_and_a_thousand_who_wait_find_room_and_others_beside_them() -> None:
@@ -168,20 +171,6 @@ def test_the_slowest_client_gives_way_when_long_answers_take_too_much_memory() -
         with outgoing.one(clients.seat("a-4"), bytes(200)):
             assert clients.gone == ["a-1", "a-2"]
     assert outgoing._bytes == 0
-
-
-@pytest.mark.parametrize(
-    ("host", "source"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8::1", "2001:db8::"),
-        ("2001:db8::ffff:1", "2001:db8::"),
-        ("fe80::1%eth0", "fe80::"),
-    ],
-)
-def test_a_client_is_counted_with_its_network(host: str, source: str) -> None:
-    assert source_of(host) == source
 
 
 @pytest.fixture

@@ -37,6 +37,33 @@ async def test_what_the_kernel_takes_is_handed_over_without_a_turn_of_anybody(
     assert theirs.recv(100) == b"answer"
 
 
+async def test_the_first_request_that_is_there_is_read_without_a_turn(
+    ends: tuple[PromptStream, socket.socket],
+) -> None:
+    ours, theirs = ends
+    theirs.sendall(b"GET")
+    with trio.testing.assert_no_checkpoints():
+        assert await ours.receive_some() == b"GET"
+    theirs.sendall(b"GET")
+    with trio.testing.assert_checkpoints():
+        assert await ours.receive_some() == b"GET"
+
+
+async def test_the_first_request_that_is_not_there_yet_is_waited_for(ends: tuple[PromptStream, socket.socket]) -> None:
+    ours, theirs = ends
+    read: list[bytes] = []
+
+    async def receive() -> None:
+        read.append(await ours.receive_some())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not read
+        theirs.sendall(b"GET")
+    assert read == [b"GET"]
+
+
 async def test_what_it_does_not_take_waits_until_the_client_has_read(ends: tuple[PromptStream, socket.socket]) -> None:
     ours, theirs = ends
     told = bytearray()
