@@ -36,7 +36,7 @@ _FRAMING: Final = frozenset(
 )
 
 
-class Kind(enum.StrEnum):
+class CheckKind(enum.StrEnum):
     """What is done to find out whether an instance can serve."""
 
     HTTP = "http"
@@ -180,22 +180,22 @@ class Check:
             if self.kind not in kinds and field in self.stated():
                 raise InvalidInstance(f"{field}: a check of kind {self.kind} has none; it is for {' and '.join(kinds)}")
         match self.kind:
-            case Kind.HTTP:
+            case CheckKind.HTTP:
                 _check_url(self.http)
-            case Kind.TCP:
+            case CheckKind.TCP:
                 _check_target("tcp", self.tcp, "HOST:PORT")
-            case Kind.GRPC:
+            case CheckKind.GRPC:
                 _check_target("grpc", self.grpc, "HOST:PORT or HOST:PORT/SERVICE")
         if self.method not in _METHODS:
             raise _wrong("method", self.method, f"one of {', '.join(_METHODS)}")
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> CheckKind:
         """What is done. Raises ``InvalidInstance`` unless exactly one thing is."""
-        kinds = [kind for kind in Kind if getattr(self, kind) is not None]
+        kinds = [kind for kind in CheckKind if getattr(self, kind) is not None]
         if len(kinds) != 1:
             said = f"{' and '.join(kinds)} are given" if kinds else "none is given"
-            raise InvalidInstance(f"kind: exactly one of {', '.join(Kind)} says what is checked, and {said}")
+            raise InvalidInstance(f"kind: exactly one of {', '.join(CheckKind)} says what is checked, and {said}")
         return kinds[0]
 
     @property
@@ -240,15 +240,15 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 }
 _FIELDS: Final = tuple(field.name for field in attrs.fields(Check))
 
-_ONLY_FOR: Final[Mapping[str, tuple[Kind, ...]]] = {
-    "method": (Kind.HTTP,),
-    "headers": (Kind.HTTP,),
-    "status": (Kind.HTTP,),
-    "verify": (Kind.HTTP, Kind.GRPC),
-    "tls": (Kind.GRPC,),
-    "interval": (Kind.HTTP, Kind.TCP, Kind.GRPC, Kind.COMMAND),
-    "timeout": (Kind.HTTP, Kind.TCP, Kind.GRPC, Kind.COMMAND),
-    "jitter": (Kind.HTTP, Kind.TCP, Kind.GRPC, Kind.COMMAND),
+_ONLY_FOR: Final[Mapping[str, tuple[CheckKind, ...]]] = {
+    "method": (CheckKind.HTTP,),
+    "headers": (CheckKind.HTTP,),
+    "status": (CheckKind.HTTP,),
+    "verify": (CheckKind.HTTP, CheckKind.GRPC),
+    "tls": (CheckKind.GRPC,),
+    "interval": (CheckKind.HTTP, CheckKind.TCP, CheckKind.GRPC, CheckKind.COMMAND),
+    "timeout": (CheckKind.HTTP, CheckKind.TCP, CheckKind.GRPC, CheckKind.COMMAND),
+    "jitter": (CheckKind.HTTP, CheckKind.TCP, CheckKind.GRPC, CheckKind.COMMAND),
 }
 
 

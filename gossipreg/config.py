@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 
@@ -84,11 +84,6 @@ def _whole(low: int, high: int, default: int, doc: str) -> Any:
     return setting(Whole(low, high), default, doc)
 
 
-def _switch(doc: str) -> Any:
-    """One part of the protocol that can be switched off, as the simulator's profiles of other protocols do."""
-    return setting(Switch(), True, f"{doc} Off only to see what it is worth.")
-
-
 @attrs.frozen(kw_only=True)
 class Settings:
     """The protocol's knobs. Durations are in seconds. Every node of a cluster should have the same."""
@@ -141,7 +136,6 @@ class Settings:
         2.0,
         "How many times as long each next gap is; 1 is the fixed tick of SWIM and its children.",
     )
-    gossip_tree: bool = _switch("The first round of a rumor goes down a tree of all members, from whoever said it.")
     gossip_tree_gap: float = _timer(
         0.05, "First gap of a rumor that went down a tree: the rounds to come must not hold the first one up."
     )
@@ -191,29 +185,22 @@ class Settings:
     )
     calm_max: float = _seconds(120.0, "The longest such wait.", most=_DAY)
     calm_memory: float = _seconds(600.0, "For how long a return counts.", most=_DAY)
-    buddy: bool = _switch("A ping to a suspect carries the suspicion (Lifeguard §IV-C).")
-    tell_accused: bool = _switch("Whoever is heard from while believed suspect or failed is told so at once.")
-    stream_probe: bool = _switch("A member that misses its direct ping is also probed over a stream.")
-    late_acks: bool = _switch("An ack that comes after its probe has ended gives the suspect its full time again.")
-    seconding: bool = _switch("A helper that could not reach a member either confirms its suspicion at once.")
-    verify_verdicts: bool = _switch("A node pings a suspect itself before it gives, or takes, the verdict.")
-    verdict_witness: bool = _switch("Nobody is declared failed by a node that nobody else answers (decision 0005).")
 
     def __attrs_post_init__(self) -> None:
         check(self, RELATIONS, table="protocol.")
 
     @classmethod
-    def lan(cls, **changes: Any) -> Settings:
+    def lan(cls, **changes: Any) -> Self:
         """For one data centre, round trips below 100 ms: the defaults. ``changes`` are settings that differ."""
         return cls(**changes)
 
     @classmethod
-    def wan(cls, **changes: Any) -> Settings:
+    def wan(cls, **changes: Any) -> Self:
         """For nodes far apart, round trips up to a second: three times as patient, and as slow to find a failure."""
         return cls(**{**_WAN, **changes})
 
     @classmethod
-    def local(cls, **changes: Any) -> Settings:
+    def local(cls, **changes: Any) -> Self:
         """For the processes of one machine: finds a hung one in half the time, and comes together at once."""
         return cls(**{**_LOCAL, **changes})
 

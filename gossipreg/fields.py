@@ -29,7 +29,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 3]}..."
 
 
-class Kind:
+class FieldKind:
     """Which values a field may have. For people: ``noun`` is what one is called, ``range`` says within which bounds."""
 
     noun: ClassVar[str] = "a string"
@@ -53,7 +53,7 @@ class Kind:
 
 
 @attrs.frozen(eq=False, repr=False)
-class Number(Kind):
+class Number(FieldKind):
     """A number from ``low`` to ``high``, in ``unit``. ``above``: ``low`` itself is not allowed. Never a truth value."""
 
     low: float
@@ -124,7 +124,7 @@ class Whole(Number):
         return isinstance(value, int) and not isinstance(value, bool)
 
 
-class Switch(Kind):
+class Switch(FieldKind):
     """On or off."""
 
     noun: ClassVar[str] = "true or false"
@@ -147,7 +147,7 @@ class Switch(Kind):
 
 
 @attrs.frozen(eq=False, repr=False)
-class Choice(Kind):
+class Choice(FieldKind):
     """One of a few words. ``optional``: None will do."""
 
     options: tuple[str, ...]
@@ -163,7 +163,7 @@ class Choice(Kind):
 
 
 @attrs.frozen(eq=False, repr=False)
-class Text(Kind):
+class Text(FieldKind):
     """A string of which ``read`` can make something: it raises ``ConfigError`` if it cannot.
 
     ``optional``: None will do. ``secret``: no sentence quotes it.
@@ -187,7 +187,7 @@ class Text(Kind):
 
 
 @attrs.frozen(eq=False, repr=False)
-class Texts(Kind):
+class Texts(FieldKind):
     """Several strings, of each of which ``read`` can make something; ``whole`` judges all of them together."""
 
     noun: ClassVar[str] = "a list of strings"
@@ -221,7 +221,7 @@ class Texts(Kind):
         return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-class OptionalPath(Kind):
+class OptionalPath(FieldKind):
     """A path in the file system, or None."""
 
     noun: ClassVar[str] = "a path"
@@ -246,7 +246,7 @@ class OptionalPath(Kind):
 
 
 @attrs.frozen(eq=False, repr=False)
-class OfClass(Kind):
+class OfClass(FieldKind):
     """A value of a class of ours, which has checked itself."""
 
     class_: type
@@ -256,7 +256,7 @@ class OfClass(Kind):
         return None if isinstance(value, self.class_) else f"{shown(value)} is no {self.class_.__name__}"
 
 
-def setting(kind: Kind, default: Any, doc: str, *, repr: bool = True) -> Any:  # noqa: A002 -- attrs' word
+def setting(kind: FieldKind, default: Any, doc: str, *, repr: bool = True) -> Any:  # noqa: A002 -- attrs' word
     """A field of ``kind``, for a class whose values `check` themselves. ``doc`` goes into the page."""
     return attrs.field(default=default, repr=repr, metadata={"doc": doc, "kind": kind})
 
@@ -295,7 +295,7 @@ def check(value: Any, relations: Iterable[Relation] = (), *, table: str = "") ->
     ``relations`` that do not hold.
     """
     for field in attrs.fields(type(value)):
-        kind: Kind | None = field.metadata.get("kind")
+        kind: FieldKind | None = field.metadata.get("kind")
         if kind is not None:
             given = getattr(value, field.name)
             converted = kind.converted(given)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.check import Check, Kind, read_check, read_checks
+from gossipreg.check import Check, CheckKind, read_check, read_checks
 from gossipreg.errors import InvalidInstance
 from gossipreg.model import Health
 
@@ -24,17 +24,17 @@ def why_not(**fields: Any) -> str:
 @pytest.mark.parametrize(
     ("fields", "kind", "target"),
     [
-        ({"http": "http://127.0.0.1:80/h?a=b"}, Kind.HTTP, "http://127.0.0.1:80/h?a=b"),
-        ({"http": "https://[::1]/"}, Kind.HTTP, "https://[::1]/"),
-        ({"tcp": "[::1]:80"}, Kind.TCP, "[::1]:80"),
-        ({"http": "http://[fe80::1%25eth0]:80/"}, Kind.HTTP, "http://[fe80::1%25eth0]:80/"),
-        ({"tcp": "[fe80::1%eth0]:80"}, Kind.TCP, "[fe80::1%eth0]:80"),
-        ({"grpc": "localhost:50051/orders.Orders"}, Kind.GRPC, "localhost:50051/orders.Orders"),
-        ({"ttl": "1m"}, Kind.TTL, ""),
-        ({"command": ["/bin/check", "--fast"]}, Kind.COMMAND, "/bin/check --fast"),
+        ({"http": "http://127.0.0.1:80/h?a=b"}, CheckKind.HTTP, "http://127.0.0.1:80/h?a=b"),
+        ({"http": "https://[::1]/"}, CheckKind.HTTP, "https://[::1]/"),
+        ({"tcp": "[::1]:80"}, CheckKind.TCP, "[::1]:80"),
+        ({"http": "http://[fe80::1%25eth0]:80/"}, CheckKind.HTTP, "http://[fe80::1%25eth0]:80/"),
+        ({"tcp": "[fe80::1%eth0]:80"}, CheckKind.TCP, "[fe80::1%eth0]:80"),
+        ({"grpc": "localhost:50051/orders.Orders"}, CheckKind.GRPC, "localhost:50051/orders.Orders"),
+        ({"ttl": "1m"}, CheckKind.TTL, ""),
+        ({"command": ["/bin/check", "--fast"]}, CheckKind.COMMAND, "/bin/check --fast"),
     ],
 )
-def test_one_field_says_what_is_done(fields: dict[str, Any], kind: Kind, target: str) -> None:
+def test_one_field_says_what_is_done(fields: dict[str, Any], kind: CheckKind, target: str) -> None:
     check = Check(**fields)
     assert (check.kind, check.target, check.name) == (kind, target, str(kind))
 

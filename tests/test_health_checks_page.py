@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from gossipreg import limits
-from gossipreg.check import Check, Kind
+from gossipreg.check import Check, CheckKind
 from gossipreg.cli.settings import load
 from gossipreg.model import Health
 from gossipreg.targets import _BANNED, _NETWORKS_OF, DEFAULT_TARGETS
@@ -26,7 +26,7 @@ def rows(heading: str) -> dict[str, str]:
 def test_every_field_of_a_check_is_listed_with_its_default() -> None:
     listed = rows("What can be checked")
     fields = {field.name: field.default for field in attrs.fields(Check)}
-    assert list(listed) == [*Kind, *(name for name in fields if name not in list(Kind))]
+    assert list(listed) == [*CheckKind, *(name for name in fields if name not in list(CheckKind))]
     for name in ("interval", "timeout", "jitter", "successes", "failures", "initial", "method", "verify", "tls"):
         assert listed[name] == f"`{str(getattr(Check(grpc='a:1'), name)).lower().removesuffix('.0')}`".replace(
             "`get`", "`GET`"

@@ -16,7 +16,7 @@ import attrs
 
 from gossipreg.config import SERVICES, AgentConfig, Settings
 from gossipreg.errors import ConfigError, InvalidSetting
-from gossipreg.fields import Kind, Texts
+from gossipreg.fields import FieldKind, Texts
 from gossipreg.runtime.toml import read_toml
 
 #: What the name of every environment variable starts with.
@@ -35,7 +35,7 @@ class Setting:
     """One setting of an agent, by the key that a file gives it: ``bind``, ``protocol.probe_interval``."""
 
     key: str
-    kind: Kind
+    kind: FieldKind
     default: Any
     doc: str
 

@@ -42,6 +42,7 @@ from gossipreg.errors import (
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Rule
 from gossipreg.protocol.clock_watch import ClockWatch
+from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.intake import Intake
 from gossipreg.protocol.joining import Joining
@@ -96,7 +97,7 @@ _OWNERS_NAMED = 3
 class Engine:
     """One node's protocol. Not safe for threads, except that `knowledge.view` may be read from any."""
 
-    settings: Settings
+    settings: EngineSettings
     rng: Random
     identity: Identity
     knowledge: Knowledge
@@ -141,6 +142,7 @@ class Engine:
         ``index`` is below every index that the view gives, if an earlier life is known to have gone so far.
         """
         counters = Counter() if counters is None else counters
+        settings = engine_settings(settings)
         identity = Identity(settings, name, generation, address, zone)
         members = Members(settings, rng, name)
         detector = Detector.create(settings, members, rng, now)

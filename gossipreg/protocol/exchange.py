@@ -13,9 +13,9 @@ from random import Random
 import attrs
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.counters import Count
 from gossipreg.model import Address
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.paths import SIZE_MIN, Passes
 from gossipreg.protocol.outbox import Outbox
@@ -43,7 +43,7 @@ _HOLD = pack(Hold())
 class Exchange:
     """The streams of one node and what is said on them."""
 
-    settings: Settings
+    settings: EngineSettings
     rng: Random
     knowledge: Knowledge
     outbox: Outbox

@@ -14,8 +14,8 @@ from random import Random
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Address
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.members import Members
@@ -34,7 +34,7 @@ _SEEDS_AT_ONCE = 4
 class Joining:
     """The tries of one node to reach others, and when the next one is due (seconds)."""
 
-    settings: Settings
+    settings: EngineSettings
     rng: Random
     identity: Identity
     members: Members

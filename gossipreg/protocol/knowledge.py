@@ -16,9 +16,9 @@ from collections.abc import Hashable
 import attrs
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.counters import Count
 from gossipreg.model import FENCED, PRIMARY, Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.clock import Clock, Stamp
@@ -41,7 +41,7 @@ _ORPHAN_SECONDS = 60.0
 class Knowledge:
     """Members, registry, view, fingerprint and rumor mill of one node."""
 
-    settings: Settings
+    settings: EngineSettings
     members: Members
     registry: Registry
     view: View

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import attrs
 
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.exchange import Exchange
 from gossipreg.protocol.judgement import Judgement
 from gossipreg.protocol.membership.members import Members
@@ -57,7 +57,7 @@ class _Knock:
 class Lifelines:
     """The lifelines of one node, and the knocks under way."""
 
-    settings: Settings
+    settings: EngineSettings
     own_name: str
     members: Members
     exchange: Exchange

@@ -8,8 +8,8 @@ from __future__ import annotations
 import attrs
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.model import Address
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.paths import PathMonitor
 from gossipreg.protocol.membership.peer_clocks import WallClock
@@ -25,7 +25,7 @@ _TELL_SECONDS = 0.5
 class Outbox:
     """The outputs of the verb under way."""
 
-    settings: Settings
+    settings: EngineSettings
     knowledge: Knowledge
     packet_room: int  # bytes of a datagram before it is sealed
     paths: PathMonitor = attrs.field(init=False)

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
-from gossipreg.check import Kind, read_checks
+from gossipreg.check import CheckKind, read_checks
 from gossipreg.config import SERVICES
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.protocol.registry.credentials import packed
@@ -113,7 +113,7 @@ class DefinitionFiles:
             if name not in table:
                 raise InvalidInstance(f"{name}: is missing")
         definition = Definition(**{**table, **dict(_collections(table))})
-        if not self.commands and any(check.kind is Kind.COMMAND for check in definition.checks):
+        if not self.commands and any(check.kind is CheckKind.COMMAND for check in definition.checks):
             raise InvalidInstance('checks: commands are off on this node: set command_checks to "own" or "api"')
         registration = definition.registration(member="member", host="127.0.0.1", zone="")
         registration.instance.check()

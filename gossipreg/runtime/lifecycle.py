@@ -32,7 +32,7 @@ from gossipreg.runtime.checks.probing import probe
 from gossipreg.runtime.checks.ttl_state import UnusableTtlState, unpack
 from gossipreg.runtime.checks.ttl_state import pack as pack_checks
 from gossipreg.runtime.driver import Driver
-from gossipreg.runtime.registrations import Registration
+from gossipreg.runtime.registrations import LocalRegistration
 from gossipreg.runtime.saved_state import CHECKS, INSTANCE, POLICY, TERM, Place, SavedState
 from gossipreg.runtime.supervision import log_bug, run_contained
 from gossipreg.targets import CheckRules
@@ -72,8 +72,10 @@ class NodeLifecycle:
     failure: GossipregError | None = None
     leaving: bool = attrs.field(init=False, default=False)  # it drains in order to leave, or has left
     drained: str | None = attrs.field(init=False, default=None)  # why it was told to ask for no new work, if it was
-    registrations: dict[str, Registration] = attrs.field(init=False, factory=dict)  # what was registered here, by id
-    _undefined_yet: dict[str, Registration] = attrs.field(
+    registrations: dict[str, LocalRegistration] = attrs.field(
+        init=False, factory=dict
+    )  # what was registered here, by id
+    _undefined_yet: dict[str, LocalRegistration] = attrs.field(
         init=False, factory=dict
     )  # what files defined before the restart
     monitor: Monitor = attrs.field(init=False)
@@ -118,7 +120,7 @@ class NodeLifecycle:
 
     # What it offers
 
-    async def register(self, registration: Registration) -> Instance:
+    async def register(self, registration: LocalRegistration) -> Instance:
         """Offer an instance; with a data directory it is on disk when this returns. The instance as it stands.
 
         If one of its id is in maintenance, it stays so.
@@ -129,7 +131,7 @@ class NodeLifecycle:
                 attrs.evolve(registration, maintenance=None if before is None else before.maintenance)
             )
 
-    async def change(self, id: str, change: Callable[[Registration], Registration]) -> Instance:
+    async def change(self, id: str, change: Callable[[LocalRegistration], LocalRegistration]) -> Instance:
         """Register anew what ``change`` makes of what is registered under that id. Raises ``UnknownInstance``."""
         async with self._exclusively(id):
             return await self._register(change(self.registration_of(id)))
@@ -154,7 +156,7 @@ class NodeLifecycle:
             if not turn.locked():
                 self._locks.pop(id, None)
 
-    async def _register(self, registration: Registration) -> Instance:
+    async def _register(self, registration: LocalRegistration) -> Instance:
         """What `register` does, in its turn."""
         registration = self._with_sealed_credentials(registration)
         registration.check_room()
@@ -171,7 +173,7 @@ class NodeLifecycle:
                 await self.store.put(id_, registration.packed(), term=self._term_of(registration))
         return self.shown(registration.instance)
 
-    def _check_targets(self, registration: Registration, before: Sequence[Check]) -> None:
+    def _check_targets(self, registration: LocalRegistration, before: Sequence[Check]) -> None:
         """Raise ``InvalidInstance`` for a new check that this node would not run; those ``before`` go on as they do."""
         own = self._own_hosts(registration.instance)
         for place, check in enumerate(registration.checks):
@@ -179,7 +181,7 @@ class NodeLifecycle:
             if flaw is not None:
                 raise InvalidInstance(f"checks[{place}].{flaw[0]}: {flaw[1]}")
 
-    def _raised_by(self, registration: Registration) -> TermRegister | None:
+    def _raised_by(self, registration: LocalRegistration) -> TermRegister | None:
         """The term register of the offer's service once the offer is made, if that raises it."""
         instance = registration.instance
         register = self.engine.knowledge.terms.get(instance.service) or TermRegister(instance.service)
@@ -187,7 +189,7 @@ class NodeLifecycle:
         return None if raised == register else raised
 
     async def _store_and_announce(
-        self, registration: Registration, raised: TermRegister, store: AsyncStateStore
+        self, registration: LocalRegistration, raised: TermRegister, store: AsyncStateStore
     ) -> None:
         """Make an offer once it is on disk: a term that everybody has heard of cannot be taken back."""
         self.engine.check_registration(registration.instance)
@@ -210,7 +212,7 @@ class NodeLifecycle:
         """A term above all that are known here, those included that are just being written. Raises ``NotJoined``."""
         return max([self.engine.next_term(service), *(term + 1 for term in self._pending_terms.get(service, ()))])
 
-    def _term_of(self, registration: Registration | None) -> tuple[str, bytes] | None:
+    def _term_of(self, registration: LocalRegistration | None) -> tuple[str, bytes] | None:
         """The term register that is to be on disk along with a change of ``offer``, if it states a term.
 
         Noted later it could be lost in a crash, while the instance is gone from the disk: the term would be given anew.
@@ -240,7 +242,7 @@ class NodeLifecycle:
         self.registrations.pop(id, None)
         self.monitor.drop(id)
 
-    async def define(self, registrations: Iterable[Registration]) -> dict[str, GossipregError]:
+    async def define(self, registrations: Iterable[LocalRegistration]) -> dict[str, GossipregError]:
         """Offer just these of all that files define, and leave alone what was registered otherwise.
 
         What stands as it is wanted is not touched. Returns what went wrong, by id: there, all stays as it was.
@@ -269,7 +271,7 @@ class NodeLifecycle:
         self._undefined_yet = {id_: registration for id_, registration in self._undefined_yet.items() if id_ in failed}
         return failed
 
-    async def _define(self, said: Registration) -> None:
+    async def _define(self, said: LocalRegistration) -> None:
         id_ = said.instance.id
         async with self._exclusively(id_):
             before = self._previous(id_)
@@ -284,11 +286,11 @@ class NodeLifecycle:
             if id in self._undefined_yet and self.store is not None:
                 await self.store.drop(id)
 
-    def _previous(self, id: str) -> Registration | None:
+    def _previous(self, id: str) -> LocalRegistration | None:
         """What was last offered under that id, in this life or the one before."""
         return self.registrations.get(id) or self._undefined_yet.get(id)
 
-    def _with_sealed_credentials(self, registration: Registration) -> Registration:
+    def _with_sealed_credentials(self, registration: LocalRegistration) -> LocalRegistration:
         """The offer with its credentials in its instance, where nobody can read them who lacks the key."""
         if not registration.credentials:
             return registration
@@ -298,7 +300,7 @@ class NodeLifecycle:
         sealed = self.keyring.seal(registration.credentials, registration.instance, os.urandom(NONCE_BYTES), held)
         return attrs.evolve(registration, instance=attrs.evolve(registration.instance, sealed=sealed), credentials={})
 
-    def registration_of(self, id: str) -> Registration:
+    def registration_of(self, id: str) -> LocalRegistration:
         """What was registered here under that id. Raises ``UnknownInstance``."""
         self.check_open()
         registration = self.registrations.get(id)
@@ -306,7 +308,7 @@ class NodeLifecycle:
             raise self.engine.unknown_instance(id)
         return registration
 
-    def _announce(self, registration: Registration) -> None:
+    def _announce(self, registration: LocalRegistration) -> None:
         """Say it, unless it is as it was, and check it from now on. If the engine will not have it nothing changes."""
         stands = self._with_health(registration)
         if stands != self.engine.own(registration.instance.id):
@@ -315,7 +317,7 @@ class NodeLifecycle:
         self._undefined_yet.pop(registration.instance.id, None)
         self.monitor.put(registration.instance.id, registration.checks)
 
-    def _with_health(self, registration: Registration) -> Instance:
+    def _with_health(self, registration: LocalRegistration) -> Instance:
         """The instance with the health that its checks give it."""
         health, reason = self.monitor.standing(registration.instance.id, registration.checks, registration.maintenance)
         return attrs.evolve(registration.instance, health=health, reason=reason)
@@ -346,7 +348,7 @@ class NodeLifecycle:
             pass  # somebody else was quicker
 
     @contextmanager
-    def _rollback_on_error(self, id: str, before: Registration | None) -> Iterator[None]:
+    def _rollback_on_error(self, id: str, before: LocalRegistration | None) -> Iterator[None]:
         """What could not be stored did not happen."""
         try:
             yield
@@ -388,7 +390,7 @@ class NodeLifecycle:
         self.driver.say(self.engine.recall(words, trio.current_time(), terms=registers))
         for id_, body in saved.instances.items():
             try:
-                registration = Registration.unpack(body, id=id_, owner=self.name)
+                registration = LocalRegistration.unpack(body, id=id_, owner=self.name)
                 if id_ in saved.checks and not self._recall_checks(registration, saved.checks[id_]):
                     unusable.append((CHECKS, id_))
                 self._restore_registration(registration)
@@ -403,7 +405,7 @@ class NodeLifecycle:
             self._drain(saved.drained)
         return unusable
 
-    def _recall_checks(self, registration: Registration, body: bytes) -> bool:
+    def _recall_checks(self, registration: LocalRegistration, body: bytes) -> bool:
         """Have the offer's ttl checks go on as they stood; False if that cannot be read."""
         id_, now = registration.instance.id, trio.current_time()
         try:
@@ -413,7 +415,7 @@ class NodeLifecycle:
             return False
         return True
 
-    def _restore_registration(self, registration: Registration) -> None:
+    def _restore_registration(self, registration: LocalRegistration) -> None:
         if registration.defined:
             self._undefined_yet[registration.instance.id] = registration
         else:
@@ -647,7 +649,7 @@ class NodeLifecycle:
         old = self.engine.identity.address
         self.driver.say(self.engine.move(address, trio.current_time()))
 
-        def moved(registration: Registration) -> Registration:
+        def moved(registration: LocalRegistration) -> LocalRegistration:
             at_old = registration.instance.host == old.host
             return (
                 attrs.evolve(registration, instance=attrs.evolve(registration.instance, host=address.host))

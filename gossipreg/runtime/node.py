@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 import trio
 
-from gossipreg.check import Check, CheckReport, Kind, read_checks
+from gossipreg.check import Check, CheckKind, CheckReport, read_checks
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance
 from gossipreg.model import (
@@ -338,7 +338,7 @@ class Node:
         ``CredentialsUnavailable`` for credentials without a credential key.
         """
         read = read_checks(checks)
-        if self.command_checks == "off" and any(check.kind is Kind.COMMAND for check in read):
+        if self.command_checks == "off" and any(check.kind is CheckKind.COMMAND for check in read):
             raise InvalidInstance('checks: commands are off on this node: set command_checks to "own" or "api"')
         definition = Definition(
             service=service,

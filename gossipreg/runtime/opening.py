@@ -34,7 +34,7 @@ from gossipreg.runtime.files import read_secret
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.seeds import Seeds
-from gossipreg.runtime.sockets import Sockets, check_safety, open_sockets, resolve_bind
+from gossipreg.runtime.sockets import GossipSockets, check_safety, open_sockets, resolve_bind
 from gossipreg.runtime.supervision import run_restarting
 from gossipreg.targets import CheckRules
 
@@ -94,7 +94,7 @@ async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
 async def _running(
     config: Config,
     keys: _Keys,
-    sockets: Sockets,
+    sockets: GossipSockets,
     store: AsyncStateStore | None,
     saved: SavedState | None,
     *,
@@ -167,7 +167,7 @@ def _create(
     *,
     config: Config,
     keys: _Keys,
-    sockets: Sockets,
+    sockets: GossipSockets,
     store: AsyncStateStore | None,
     seeds: Seeds,
     name: str,

@@ -1,6 +1,6 @@
 """Knows what this node was asked to offer: the instance as it was registered, its checks, whether it is taken out.
 
-A `Definition` is what a program or a file said of an instance; an `Registration` is what that came to on this node.
+A `Definition` is what a program or a file said of an instance; a `LocalRegistration` is what that came to here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Definition:
         """Its id on that member: of service, member (or the given host) and port, so that saying it again replaces."""
         return f"{self.service}-{self.host or member}-{self.port}" if self.id is None else self.id
 
-    def registration(self, *, member: str, host: str, zone: str) -> Registration:
+    def registration(self, *, member: str, host: str, zone: str) -> LocalRegistration:
         """What ``member`` offers by it, at its own ``host`` and in its own ``zone`` unless they were given."""
         instance = Instance(
             id=self.id_on(member),
@@ -56,11 +56,11 @@ class Definition:
             term=self.term,
             owner=member,
         )
-        return Registration(instance, self.checks, credentials=self.credentials)
+        return LocalRegistration(instance, self.checks, credentials=self.credentials)
 
 
 @attrs.frozen
-class Registration:
+class LocalRegistration:
     """One registration of this node's own. Its health is not part of it: that is for the checks to say."""
 
     instance: Instance
@@ -90,7 +90,7 @@ class Registration:
         return body
 
     @classmethod
-    def unpack(cls, body: bytes, *, id: str, owner: str) -> Registration:
+    def unpack(cls, body: bytes, *, id: str, owner: str) -> LocalRegistration:
         """What an earlier run of the node kept.
 
         Raises ``InvalidInstance`` for a check that is not known here, and ``BadPayload`` for what is no offer.

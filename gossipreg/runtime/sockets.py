@@ -23,7 +23,7 @@ _BACKLOG = 128
 
 
 @attrs.frozen
-class Sockets:
+class GossipSockets:
     """A bound pair, non-blocking, and the address that others are told."""
 
     udp: socket.socket
@@ -64,7 +64,7 @@ def _first_ip(host: str) -> str:
     return str(found[0][4][0])
 
 
-def open_sockets(bind: Address, advertise: str | None) -> Sockets:
+def open_sockets(bind: Address, advertise: str | None) -> GossipSockets:
     """Bind both sockets. Raises ``BindError`` or ``ConfigError``."""
     for last in (*[False] * (_PORT_TRIES - 1), True):
         udp = _bound(bind, socket.SOCK_DGRAM)
@@ -79,7 +79,7 @@ def open_sockets(bind: Address, advertise: str | None) -> Sockets:
         break
     tcp.listen(_BACKLOG)
     try:
-        return Sockets(udp, tcp, _advertised(Address(bind.host, port), advertise))
+        return GossipSockets(udp, tcp, _advertised(Address(bind.host, port), advertise))
     except BaseException:
         udp.close()
         tcp.close()

@@ -22,9 +22,9 @@ from collections.abc import Iterable
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.policy import Maintenance
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.faults import chosen
 from gossipreg_sim.process import Process
@@ -54,7 +54,7 @@ def heal_bound(scenario: Scenario) -> float:
     return bound
 
 
-def _stretched_probes(settings: Settings, count: int) -> float:
+def _stretched_probes(settings: EngineSettings, count: int) -> float:
     """What so many probes take (seconds) of a node in the worst health that gets better with each."""
     return settings.probe_interval * sum(max(1, settings.local_health_max + 1 - number) for number in range(count))
 
@@ -65,7 +65,7 @@ def slowest_way(wiring: Wiring, deviations: float) -> float:
     return max(wiring.seconds, wiring.between_zones) * tail + deviations * wiring.mean
 
 
-def gossip_span(settings: Settings) -> float:
+def gossip_span(settings: EngineSettings) -> float:
     """How long after its birth a rumor has its last round (seconds)."""
     gaps = sum(settings.gossip_growth**number for number in range(settings.gossip_rounds - 1))
     held_back = max(settings.gossip_coalesce, settings.gossip_company)

@@ -10,10 +10,10 @@ from random import Random
 import attrs
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.model import Address, Instance
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import (
     CloseStream,
     NameContested,
@@ -82,7 +82,7 @@ class Cluster:
     """Processes by name, wired together. Everything that happens is shown to the observers first."""
 
     world: World
-    settings: Settings = attrs.field(factory=Settings)
+    settings: EngineSettings = attrs.field(factory=EngineSettings)
     latency: Latency = Constant(0.0005)
     key: bytes | None = attrs.field(default=None, repr=False)
     name: str = "sim"

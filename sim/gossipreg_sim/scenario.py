@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.errors import ConfigError
+from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
 from gossipreg_sim.marks import known_marks
 from gossipreg_sim.sense import problem
 from gossipreg_sim.wire import WIRES
@@ -252,7 +252,7 @@ class Scenario:
     wire: str = "bytes"  # one of WIRES
     wiring: Wiring = Wiring()
     workload: Workload = Workload()
-    settings: Settings = Settings()
+    settings: EngineSettings = attrs.field(default=EngineSettings(), converter=engine_settings)
     faults: tuple[Fault, ...] = attrs.field(default=(), converter=_named)
     sometimes: tuple[str, ...] = attrs.field(default=(), converter=_words)  # marks that the run must make
 
@@ -399,7 +399,7 @@ def parse(text: str, *, name: str, where: str) -> Scenario:
     if not isinstance(faults, list) or not all(isinstance(fault, dict) for fault in faults):
         raise ScenarioError(f"{where}: write faults as [[fault]] tables")
     parts: dict[str, Any] = {"name": name, "faults": tuple(_fault(f, i, where) for i, f in enumerate(faults, 1))}
-    for key, made in (("wiring", Wiring), ("workload", Workload), ("settings", Settings)):
+    for key, made in (("wiring", Wiring), ("workload", Workload), ("settings", EngineSettings)):
         table = raw.pop(key, None)
         if table is not None:
             parts[key] = _built(made, table, where, f"[{key}] ")

@@ -26,9 +26,9 @@ import attrs
 import click
 import trio
 
-from gossipreg.config import Settings
 from gossipreg.model import Address
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import OpenStream, Output, SendFrame
 from gossipreg.protocol.talks import Purpose
 from gossipreg_sim.world import EPOCH_MS
@@ -85,7 +85,7 @@ class Pair:
             generation=EPOCH_MS + self._born,
             address=Address("198.18.0.1", 7000 + self._born),
             zone="",
-            settings=Settings(lifelines=0),
+            settings=EngineSettings(lifelines=0),
             rng=Random(self._born),
             has_seeds=False,
             packet_room=1350,

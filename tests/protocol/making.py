@@ -10,9 +10,9 @@ import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from gossipreg.config import Settings
 from gossipreg.model import Address, Instance, Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import OpenStream, Output, Transmit
@@ -110,7 +110,7 @@ def engine(name: str = "a", *, has_seeds: bool = False, now: float = 0.0, **fiel
         "generation": BORN,
         "address": address(7000),
         "zone": "",
-        "settings": Settings(lifelines=0),
+        "settings": EngineSettings(lifelines=0),
         "rng": Random(1),
         "packet_room": 1350,
     }

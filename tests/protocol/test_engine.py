@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.errors import InvalidInstance, NodeClosed, RecordTooLarge, UnknownInstance
 from gossipreg.model import Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.identity import Contest
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
@@ -384,7 +384,7 @@ def test_one_who_is_not_settled_asks_again_whom_it_knows_already() -> None:
 
 
 def test_while_nobody_is_reached_the_seeds_are_tried_at_growing_gaps() -> None:
-    patient = Settings(probe_interval=1000.0, join_retry=0.25, join_retry_max=5.0)
+    patient = EngineSettings(probe_interval=1000.0, join_retry=0.25, join_retry_max=5.0)
     node = engine("a", has_seeds=True, settings=patient)
     tries: list[float] = []
     while len(tries) < 12:
@@ -397,7 +397,7 @@ def test_while_nobody_is_reached_the_seeds_are_tried_at_growing_gaps() -> None:
 
 
 def test_who_is_alone_again_tries_its_seeds_as_eagerly_as_at_first() -> None:
-    patient = Settings(probe_interval=1000.0, join_retry=0.25, join_retry_max=5.0, reconnect_interval=60.0)
+    patient = EngineSettings(probe_interval=1000.0, join_retry=0.25, join_retry_max=5.0, reconnect_interval=60.0)
     node = engine("a", has_seeds=True, settings=patient)
 
     def gaps(count: int) -> list[float]:
@@ -417,7 +417,7 @@ def test_who_is_alone_again_tries_its_seeds_as_eagerly_as_at_first() -> None:
 
 
 def test_seeds_and_one_of_the_failed_are_tried_for_ever() -> None:
-    node = among(B, C, settings=Settings(reconnect_interval=5.0))
+    node = among(B, C, settings=EngineSettings(reconnect_interval=5.0))
     introduce(node, attrs.evolve(C, status=Status.FAILED, accuser=C.life))
     tried = []
     for tenths in range(10, 400):

@@ -6,9 +6,9 @@ import attrs
 import pytest
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership.rumor import Rumor
@@ -272,7 +272,7 @@ def test_two_refusals_go_with_the_verdict() -> None:
 
 
 def test_without_verifying_gossip_is_believed_and_a_talk_is_a_suspicion() -> None:
-    plain = Settings(verify_verdicts=False)
+    plain = EngineSettings(verify_verdicts=False)
     node = among(B, C, settings=plain)
     hear(node, B, C.graver(Status.FAILED, B.life))
     assert believed(node, "c").status is Status.FAILED
@@ -435,7 +435,7 @@ def test_it_does_so_too_if_the_suspicion_came_first() -> None:
 
 
 def test_where_nobody_is_to_second_a_suspicion_nobody_does() -> None:
-    node = among(B, C, D, settings=Settings(lifelines=0, seconding=False))
+    node = among(B, C, D, settings=EngineSettings(lifelines=0, seconding=False))
     hear(node, C, B.graver(Status.SUSPECT, C.life), now=5.0)
     unreached(node, B, 5.0)
     assert not node.detector.is_confirmed("b")

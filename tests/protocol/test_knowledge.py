@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.rumor import Rumor
@@ -26,7 +26,7 @@ from tests.protocol.making import BORN, history, law, rumor
 
 
 def knowing(*members: Rumor) -> Knowledge:
-    settings = Settings()
+    settings = EngineSettings()
     one = Knowledge(settings, Members(settings, Random(1), "a"), Registry("a"), View(BORN), Counter(), Clock("a", BORN))
     one.own = rumor("a", port=7000)
     for member in members:

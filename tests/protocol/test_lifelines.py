@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.probe import Ack, Ping
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import CloseStream, KeepStream, MemberChanged, OpenStream, Output, SendFrame
@@ -24,7 +24,7 @@ CROWD = [rumor(name, port=7001 + number) for number, name in enumerate("bcdefgh"
 
 def watching(*members: Rumor, lifelines: int = 2) -> tuple[Engine, list[OpenStream]]:
     """A node among members, and the lifelines that it opens."""
-    node = engine("a", settings=Settings(lifelines=lifelines))
+    node = engine("a", settings=EngineSettings(lifelines=lifelines))
     introduce(node, *(members or CROWD))
     return node, lines(node, node.wake(0.0))
 

@@ -7,6 +7,7 @@ import pytest
 from gossipreg.config import Settings
 from gossipreg.model import Instance, Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping
 from gossipreg.protocol.outputs import MemberChanged, OpenStream, Output
 from gossipreg.protocol.spreading.dissemination import Dissemination, Topic
@@ -16,7 +17,7 @@ B, C = rumor("b"), rumor("c")
 SUSPECT = B.graver(Status.SUSPECT, C.life)
 
 
-def among(settings: Settings) -> Engine:
+def among(settings: EngineSettings) -> Engine:
     node = engine("a", settings=settings)
     introduce(node, B, C)
     return node
@@ -35,7 +36,7 @@ def probe_of_b(node: Engine) -> tuple[list[Output], Ping, float]:
 
 
 def test_without_the_buddy_a_ping_to_a_suspect_is_a_ping_as_any_other() -> None:
-    def accused_in_ping(settings: Settings) -> bool:
+    def accused_in_ping(settings: EngineSettings) -> bool:
         node = among(settings)
         node.receive(packet(C, SUSPECT), C.address, 0.0)
         outputs, _, _ = probe_of_b(node)
@@ -43,28 +44,28 @@ def test_without_the_buddy_a_ping_to_a_suspect_is_a_ping_as_any_other() -> None:
         [said] = (said for said in packets if any(isinstance(message, Ping) for message in said))
         return SUSPECT in said
 
-    no_rides = Settings(piggyback_rounds=0, gossip_rounds=1)
+    no_rides = EngineSettings(piggyback_rounds=0, gossip_rounds=1)
     assert accused_in_ping(no_rides)
-    assert not accused_in_ping(Settings(piggyback_rounds=0, gossip_rounds=1, buddy=False))
+    assert not accused_in_ping(EngineSettings(piggyback_rounds=0, gossip_rounds=1, buddy=False))
 
 
 def test_an_accused_that_is_heard_from_may_be_left_untold() -> None:
     for told in (True, False):
-        node = among(Settings(tell_accused=told))
+        node = among(EngineSettings(tell_accused=told))
         node.receive(packet(C, SUSPECT), C.address, 0.0)
         assert (SUSPECT in said_to(node.receive(packet(B, Nack(1)), B.address, 0.1), B.address)) is told
 
 
 def test_a_missed_ping_need_not_be_followed_by_a_stream() -> None:
     for streams in (True, False):
-        node = among(Settings(stream_probe=streams))
+        node = among(EngineSettings(stream_probe=streams))
         _, _, at = probe_of_b(node)
         assert any(isinstance(output, OpenStream) for output in node.wake(at + 0.5)) is streams
 
 
 def test_a_late_ack_may_count_for_nothing() -> None:
     for counts in (True, False):
-        node = among(Settings(late_acks=counts, tell_accused=False))
+        node = among(EngineSettings(late_acks=counts, tell_accused=False))
         _, ping, at = probe_of_b(node)
         node.wake(at + 0.5)
         node.wake(at + 1.0)
@@ -75,7 +76,7 @@ def test_a_late_ack_may_count_for_nothing() -> None:
 
 def test_a_verdict_may_be_passed_by_one_who_hears_nobody() -> None:
     for needed in (True, False):
-        node = among(Settings(verdict_witness=needed))
+        node = among(EngineSettings(verdict_witness=needed))
         node.receive(packet(C, SUSPECT), C.address, 0.0)
         changes = [o for second in range(1, 120) for o in node.wake(float(second)) if isinstance(o, MemberChanged)]
         failed = [change for change in changes if change.after and change.after.status is Status.FAILED]
@@ -85,7 +86,7 @@ def test_a_verdict_may_be_passed_by_one_who_hears_nobody() -> None:
 
 
 def test_gaps_need_not_grow() -> None:
-    mill = Dissemination(Settings(gossip_gap=0.2, gossip_growth=1.0, gossip_coalesce=0.0))
+    mill = Dissemination(EngineSettings(gossip_gap=0.2, gossip_growth=1.0, gossip_coalesce=0.0))
     mill.add(Topic.MEMBERSHIP, "b", b"news", 0.0)
     rounds = []
     while mill.deadline < 10.0:
@@ -97,9 +98,15 @@ def test_gaps_need_not_grow() -> None:
 
 def test_a_node_that_was_late_may_hold_nothing_back() -> None:
     for most, hold in ((0.25, 2), (0.0, 1)):
-        settings = Settings(gossip_company=most, gossip_rounds=1)
+        settings = EngineSettings(gossip_company=most, gossip_rounds=1)
         node = among(settings)
         node.register(Instance(id="x", service="s", host="h", port=1), 0.0)
         node.wake(1.0)
         node.register(Instance(id="y", service="s", host="h", port=1), 1.0)
         assert node.knowledge.mill.deadline == pytest.approx(1.0 + hold * settings.gossip_coalesce)
+
+
+def test_an_engine_of_a_users_settings_has_every_mechanism_on() -> None:
+    made = engine_settings(Settings(probe_interval=2.0))
+    assert made == EngineSettings(probe_interval=2.0)
+    assert engine_settings(made) is made

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.model import Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFrame
@@ -276,6 +276,6 @@ def test_messages_are_cut_into_frames_within_the_limit(sizes: list[int]) -> None
 
 
 def test_settings_bound_how_long_a_stream_may_be_silent() -> None:
-    node = engine("a", has_seeds=True, settings=Settings(stream_patience=2.5))
+    node = engine("a", has_seeds=True, settings=EngineSettings(stream_patience=2.5))
     [opening] = opened(node.seeds([address(1)], 0.0))
     assert opening.patience == 2.5

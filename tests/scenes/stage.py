@@ -13,9 +13,9 @@ from random import Random
 import attrs
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.model import Address, Instance, Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import (
     CloseStream,
     InstancesChanged,
@@ -81,7 +81,7 @@ class Actor:
 class Stage:
     """Actors by handle, a heap of what happens next, and the record of what happened."""
 
-    settings: Settings = attrs.field(factory=Settings)
+    settings: EngineSettings = attrs.field(factory=EngineSettings)
     seed: int = 1
     now: float = 0.0
     actors: dict[str, Actor] = attrs.field(factory=dict)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.scenario import Fault, Scenario, Workload
 from gossipreg_sim.world import World, ns
@@ -27,9 +27,9 @@ def scenario(*faults: Fault, **parts: Any) -> Scenario:
     return Scenario(**(defaults | parts), faults=faults)
 
 
-def cluster(nodes: int = 3, *, seed: int = 1, settings: Settings | None = None) -> Cluster:
+def cluster(nodes: int = 3, *, seed: int = 1, settings: EngineSettings | None = None) -> Cluster:
     """A cluster of n0, n1 and so on that has come together."""
-    made = Cluster(World(seed), settings or Settings())
+    made = Cluster(World(seed), settings or EngineSettings())
     for number in range(nodes):
         made.start(f"n{number}", seeds=["n0"] if number else [])
     made.world.run(ns(TOGETHER))

@@ -12,10 +12,10 @@ import attrs
 import pytest
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.model import Instance, Status
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.joining import Joining
 from gossipreg.protocol.judgement import Judgement
 from gossipreg.protocol.knowledge import Knowledge
@@ -40,7 +40,7 @@ from gossipreg.protocol.standing import Standing
 from gossipreg_sim.scenario import Fault, Scenario, Workload
 
 #: Quick to suspect, to fail and to mend, so that a play of some seconds shows everything.
-_HASTY = Settings(
+_HASTY = EngineSettings(
     suspicion_alpha=1.0,
     suspicion_beta=3.0,
     local_health_max=1,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gossipreg.config import Settings
 from gossipreg.policy import Maintenance
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.agreement import Agreement, heal_bound, kept_apart
 from gossipreg_sim.scenario import Fault
 from gossipreg_sim.world import World
@@ -15,9 +15,9 @@ from tests.sim.oracles.watching import offer
 
 def test_the_bound_grows_with_what_it_is_made_of() -> None:
     usual = heal_bound(scenario())
-    assert heal_bound(scenario(settings=Settings(reconnect_interval=60.0))) > usual
-    assert heal_bound(scenario(settings=Settings(stream_patience=9.0))) > usual
-    assert heal_bound(scenario(settings=Settings(gossip_rounds=12))) > usual
+    assert heal_bound(scenario(settings=EngineSettings(reconnect_interval=60.0))) > usual
+    assert heal_bound(scenario(settings=EngineSettings(stream_patience=9.0))) > usual
+    assert heal_bound(scenario(settings=EngineSettings(gossip_rounds=12))) > usual
     assert heal_bound(scenario(Fault(kind="crash", lasts=1.0))) == usual
     assert heal_bound(scenario(Fault(kind="crash", nodes=("n1",), permanent=True))) == pytest.approx(usual + 19.0)
 

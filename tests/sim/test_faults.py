@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.faults import chosen
 from gossipreg_sim.marks import known_marks
 from gossipreg_sim.play import Outcome, play
@@ -133,7 +133,7 @@ _EXAMPLES = {
 def test_a_small_cluster_lives_through_every_kind_of_fault(kind: str, sealed: bool) -> None:
     keys: dict[str, Any] = {key: _EXAMPLES[key] for key in KINDS[kind].needs}
     fault = Fault(kind=kind, nodes=("last:2",), lasts=0 if kind == "restart" else 4, **keys)
-    outcome = play(scenario(fault, sealed=sealed, settings=Settings(suspicion_alpha=2.0)), 3)
+    outcome = play(scenario(fault, sealed=sealed, settings=EngineSettings(suspicion_alpha=2.0)), 3)
     assert outcome.is_good, (outcome.violations[:3], outcome.heals)
     assert outcome.marks.keys() <= {*known_marks(KINDS)}, "what a run may show can be asked for in `sometimes`"
 

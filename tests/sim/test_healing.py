@@ -7,7 +7,7 @@ import math
 import attrs
 import pytest
 
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.healing import Heal, Moment, moments
 from gossipreg_sim.play import play
 from gossipreg_sim.scenario import Fault, Workload
@@ -17,7 +17,7 @@ from tests.sim.making import scenario
 SPLIT = scenario(
     Fault(kind="cut", nodes=("n0", "n1"), at=0.0, lasts=8.0),
     duration=40.0,
-    settings=Settings(
+    settings=EngineSettings(
         suspicion_alpha=1.0, suspicion_beta=3.0, local_health_max=1, reconnect_interval=12.0, stream_patience=2.0
     ),
 )

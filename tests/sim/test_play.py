@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 import gossipreg_sim.play
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.oracles.oracle import Oracle
@@ -44,7 +44,7 @@ def test_seeds_may_start_after_those_who_ask_for_them() -> None:
     assert outcome.is_good, outcome.healed_in
 
 
-NEVER_AGAIN = Settings(
+NEVER_AGAIN = EngineSettings(
     reconnect_interval=1_000.0, join_retry_max=900.0, suspicion_alpha=1.0, suspicion_beta=2.0, local_health_max=0
 )
 

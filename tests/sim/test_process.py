@@ -8,10 +8,10 @@ from typing import cast
 import attrs
 import pytest
 
-from gossipreg.config import Settings
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Split
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFrame, Transmit
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.conditions import Cut, Links
@@ -73,7 +73,7 @@ class Ears:
 
 def cluster_with_ears() -> tuple[Cluster, Ears]:
     """A cluster of n1, n2 and, in place of n0's engine, ears."""
-    made, ears = cluster(settings=Settings(lifelines=0)), Ears()
+    made, ears = cluster(settings=EngineSettings(lifelines=0)), Ears()
     made.observers.clear()
     made.processes["n0"].engine = cast("Engine", ears)
     return made, ears

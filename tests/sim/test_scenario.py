@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.scenario import KINDS, Fault, Scenario, ScenarioError, Wiring, Workload, load, parse, shipped
 
 HEAD = 'title = "A test"\nnodes = 4\n'
@@ -48,7 +48,7 @@ def test_a_file_says_all_that_a_scenario_is() -> None:
         sometimes=("suspect",),
         wiring=Wiring(kind="lognormal", sigma=0.3),
         workload=Workload(churn=2.0),
-        settings=Settings(probe_interval=0.5),
+        settings=EngineSettings(probe_interval=0.5),
         faults=(Fault(kind="cut", name="cut-1", at=5.0, lasts=20.0, nodes=("zone:zone-1",), both_ways=False),),
     )
 

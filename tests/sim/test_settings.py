@@ -1,4 +1,4 @@
-"""Settings that are accepted run: no combination that `Settings` lets pass ends a node, or has it send junk."""
+"""Settings that are accepted run: no combination that `EngineSettings` lets pass ends a node, or has it send junk."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import attrs
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from gossipreg.config import Settings
 from gossipreg.errors import InvalidSetting
 from gossipreg.fields import Number, Switch, Whole
 from gossipreg.model import Instance, Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.network import Constant
 from gossipreg_sim.process import Process
@@ -48,9 +48,9 @@ def values(field: attrs.Attribute[Any]) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def accepted(draw: st.DrawFn) -> Settings:
+def accepted(draw: st.DrawFn) -> EngineSettings:
     """Settings of which some are anything, and which are accepted."""
-    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(Settings)
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(EngineSettings)
     chosen: list[attrs.Attribute[Any]] = draw(
         st.lists(st.sampled_from(fields), max_size=12, unique_by=lambda field: field.name)
     )
@@ -60,14 +60,14 @@ def accepted(draw: st.DrawFn) -> Settings:
         for less, more in PAIRS:
             whole[less], whole[more] = sorted((whole[less], whole[more]))
     try:
-        return Settings(**whole)
+        return EngineSettings(**whole)
     except InvalidSetting:
         reject()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(accepted())
-def test_whatever_is_accepted_runs_through_a_join_a_registration_a_death_and_a_departure(knobs: Settings) -> None:
+def test_whatever_is_accepted_runs_through_a_join_a_registration_a_death_and_a_departure(knobs: EngineSettings) -> None:
     made = Cluster(World(1, events_max=EVENTS_MAX), knobs)
     try:
         for name in ("a", "b", "c"):
@@ -87,7 +87,7 @@ def test_whatever_is_accepted_runs_through_a_join_a_registration_a_death_and_a_d
     assert not made.tally["junk_messages"]
 
 
-def suspicions(knobs: Settings, one_way: float) -> int:
+def suspicions(knobs: EngineSettings, one_way: float) -> int:
     """How many a healthy cluster raises in a minute when every packet takes so long (seconds)."""
     made = Cluster(World(1), knobs, Constant(one_way))
     for name in ("a", "b", "c", "d"):
@@ -97,11 +97,11 @@ def suspicions(knobs: Settings, one_way: float) -> int:
 
 
 def test_far_apart_nodes_need_the_patience_of_a_wan() -> None:
-    assert suspicions(Settings.wan(), 0.6) == 0
-    assert suspicions(Settings.lan(), 0.6) > 0
+    assert suspicions(EngineSettings.wan(), 0.6) == 0
+    assert suspicions(EngineSettings.lan(), 0.6) > 0
 
 
-def failed_after(knobs: Settings) -> float:
+def failed_after(knobs: EngineSettings) -> float:
     """How long (seconds) a host that went silent is not yet failed everywhere."""
     made = Cluster(World(1), knobs)
     for name in ("a", "b", "c", "d"):
@@ -119,23 +119,23 @@ def failed_after(knobs: Settings) -> float:
 
 
 def test_on_one_machine_a_silent_process_is_failed_in_less_time() -> None:
-    assert failed_after(Settings.local()) < 0.7 * failed_after(Settings.lan())
-    assert Settings.lan() == Settings()
-    assert Settings.local(gossip_fanout=4).gossip_fanout == 4
-    assert Settings.wan(probe_interval=5).probe_interval == 5.0
+    assert failed_after(EngineSettings.local()) < 0.7 * failed_after(EngineSettings.lan())
+    assert EngineSettings.lan() == EngineSettings()
+    assert EngineSettings.local(gossip_fanout=4).gossip_fanout == 4
+    assert EngineSettings.wan(probe_interval=5).probe_interval == 5.0
 
 
-@given(st.sampled_from([field.name for field in attrs.fields(Settings)]), st.data())
+@given(st.sampled_from([field.name for field in attrs.fields(EngineSettings)]), st.data())
 def test_a_value_of_any_kind_is_refused_by_name_or_has_the_type_of_the_default(name: str, data: st.DataObject) -> None:
     numbers = st.integers() | st.floats() | st.sampled_from((0, -1, 1, 10**400, 1e-320, "1", b"1"))
     value = data.draw(st.none() | st.booleans() | numbers | st.text(max_size=5) | st.lists(st.integers(), max_size=2))
     knob: dict[str, Any] = {name: value}
     try:
-        made = Settings(**knob)
+        made = EngineSettings(**knob)
     except InvalidSetting as refused:
         error = refused
     else:
-        assert type(getattr(made, name)) is type(getattr(Settings(), name))
+        assert type(getattr(made, name)) is type(getattr(EngineSettings(), name))
         assert getattr(made, name) == value
         return
     assert f"protocol.{name}" in error.fields

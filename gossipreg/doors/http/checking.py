@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from gossipreg.check import Check, CheckReport, Kind
+from gossipreg.check import Check, CheckKind, CheckReport
 from gossipreg.doors.http.access import Access
 from gossipreg.doors.http.answers import Refusal
 from gossipreg.doors.http.registry import Registry
@@ -18,7 +18,7 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 def permit_checks(access: Access, token: str | None, node: Registry, checks: Iterable[Check], host: str | None) -> None:
     """Raise a ``Refusal`` if ``token`` may not have an instance at ``host`` (None: the node's own) run ``checks``."""
-    acting = [(place, check) for place, check in enumerate(checks) if check.kind is not Kind.TTL]
+    acting = [(place, check) for place, check in enumerate(checks) if check.kind is not CheckKind.TTL]
     if not acting:
         return
     here = node.info().address.host
@@ -39,4 +39,4 @@ def outputs_for(access: Access, token: str | None) -> Callable[[CheckReport], st
     What a service says of itself in its heartbeats is for all readers: the node has not fetched it.
     """
     is_all = access.allows(token, Action.READ_CHECK_OUTPUT)
-    return lambda report: report.output if is_all or report.check.kind is Kind.TTL else None
+    return lambda report: report.output if is_all or report.check.kind is CheckKind.TTL else None

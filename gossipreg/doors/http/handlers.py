@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Iterable
 
 import attrs
 
-from gossipreg.check import CheckReport, Kind, read_checks
+from gossipreg.check import CheckKind, CheckReport, read_checks
 from gossipreg.doors.http import render, roles
 from gossipreg.doors.http.answers import Answer, Refusal, encode, shown
 from gossipreg.doors.http.call import Call, may_read_status
@@ -93,7 +93,7 @@ async def register(call: Call) -> Answer:
         raise Refusal(411, "an instance is expected as JSON: send it as the body, with a Content-Length")
     wanted = Registration.parse(call.request.body)
     checks = read_checks(wanted.checks)
-    if call.node.command_checks != "api" and any(check.kind is Kind.COMMAND for check in checks):
+    if call.node.command_checks != "api" and any(check.kind is CheckKind.COMMAND for check in checks):
         raise Refusal(403, "checks: commands are not taken over HTTP: start the agent with --command-checks api")
     permit_checks(call.room.access, call.request.token, call.node, checks, wanted.host)
     before = _own_ids(call.node, wanted)

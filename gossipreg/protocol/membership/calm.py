@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.rumor import Rumor
 
 _NEVER = float("inf")
@@ -25,7 +25,7 @@ _NEVER = float("inf")
 class Calm:
     """The returns of one life, and the one that it waits for. Times are in seconds."""
 
-    settings: Settings
+    settings: EngineSettings
     return_at: float = _NEVER
     verdict: Rumor | None = None  # what is to be answered then
     _returns: list[float] = attrs.field(factory=list)

@@ -16,8 +16,8 @@ from random import Random
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Address, Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.hearing import Hearing
 from gossipreg.protocol.membership.local_health import LocalHealth
 from gossipreg.protocol.membership.members import Members
@@ -67,7 +67,7 @@ _NOTHING_DUE = Due([], [], lacks_witness=False)
 class Detector:
     """The prober, the suspicions, and what this node's own ears are worth."""
 
-    settings: Settings
+    settings: EngineSettings
     members: Members
     prober: Prober
     health: LocalHealth
@@ -79,7 +79,7 @@ class Detector:
     _rechecked: float = float("-inf")  # when members were last pinged because none was heard
 
     @classmethod
-    def create(cls, settings: Settings, members: Members, rng: Random, now: float) -> Detector:
+    def create(cls, settings: EngineSettings, members: Members, rng: Random, now: float) -> Detector:
         """A detector that begins to probe within its first interval, so that nodes started together do not in step."""
         health = LocalHealth(settings.local_health_max)
         prober = Prober(settings, members, health, now + rng.random() * settings.probe_interval)

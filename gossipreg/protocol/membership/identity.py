@@ -25,8 +25,8 @@ from typing import Final
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Address, Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.rumor import Rumor, life_id
 
 #: How much later a reclaimed generation is than the one heard of (milliseconds). The view's indexes begin with the
@@ -61,7 +61,7 @@ class Answer(enum.Enum):
 class Identity:
     """This node's own claim, and the contests for its name that are open."""
 
-    settings: Settings
+    settings: EngineSettings
     name: str
     born: int
     address: Address

@@ -8,8 +8,8 @@ from random import Random
 import attrs
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.model import Address, Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.ring import Ring
 from gossipreg.protocol.membership.rumor import Rumor
 
@@ -27,7 +27,7 @@ class Members:
     member is probed within two rounds at the most (SWIM §4.3).
     """
 
-    settings: Settings
+    settings: EngineSettings
     rng: Random
     own_name: str
     _rumors: dict[str, Rumor] = attrs.field(factory=dict)

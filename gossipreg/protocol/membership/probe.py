@@ -22,8 +22,8 @@ from collections import OrderedDict
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Address
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.local_health import LocalHealth
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.round_trips import RoundTrips
@@ -151,7 +151,7 @@ class _Relay:
 class Prober:
     """The probe under way, those just over, and the pings made for others."""
 
-    settings: Settings
+    settings: EngineSettings
     members: Members
     health: LocalHealth
     next_period: float

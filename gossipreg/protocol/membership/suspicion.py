@@ -24,7 +24,7 @@ import math
 
 import attrs
 
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.rumor import Rumor
 
 #: Distinct members that the accused's kernel has refused, to be sure (one may merely be behind a firewall).
@@ -58,7 +58,7 @@ class Suspicion:
     @classmethod
     def start(
         cls,
-        settings: Settings,
+        settings: EngineSettings,
         members: int,
         accuser: int,
         now: float,

@@ -27,7 +27,7 @@ from itertools import islice
 import attrs
 
 from gossipreg import limits
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.spreading.company import Company
 
 #: How many of the newest rumors are looked at to fill one packet; a packet holds about twenty.
@@ -81,7 +81,7 @@ class _Item:
 class Dissemination:
     """The rumors being spread, at most one about a thing: a newer one takes the older one's place."""
 
-    settings: Settings
+    settings: EngineSettings
     _items: dict[Key, _Item] = attrs.field(factory=dict)
     _agenda: list[tuple[float, int, Key]] = attrs.field(factory=list)  # heap of (due, serial, key); stale ones skipped
     _company: Company = attrs.field(init=False)

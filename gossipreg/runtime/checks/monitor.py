@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from gossipreg import limits
-from gossipreg.check import Check, CheckReport, Kind
+from gossipreg.check import Check, CheckKind, CheckReport
 from gossipreg.errors import InvalidInstance
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import CheckState, Finding, combined
@@ -118,7 +118,7 @@ class Monitor:
             if stood is None
             else RunningCheck(instance, stood.state, stood.beats_until, output=stood.output)
         )
-        if check.kind is Kind.TTL:
+        if check.kind is CheckKind.TTL:
             self._note(instance)
         self.nursery.start_soon(self._live, watched)
         return watched
@@ -209,7 +209,7 @@ class Monitor:
             name: [
                 TtlState(each.state, each.beats_until, each.output)
                 for each in self._running_checks[name].values()
-                if each.check.kind is Kind.TTL
+                if each.check.kind is CheckKind.TTL
             ]
             for name in names
             if name in self._running_checks
@@ -233,7 +233,7 @@ class Monitor:
     def _meant(self, instance: str, name: str | None) -> list[RunningCheck]:
         mine = self._running_checks.get(instance, {})
         meant = [each for each in mine.values() if name in (None, each.check.name)]
-        ttls = [each for each in meant if each.check.kind is Kind.TTL]
+        ttls = [each for each in meant if each.check.kind is CheckKind.TTL]
         if name is not None and not meant:
             there = ", ".join(mine) or "none"
             raise InvalidInstance(f"check: {instance!r} has no check {name!r:.80}; it has {there}")
@@ -253,7 +253,7 @@ class Monitor:
 
     async def _keep_watching(self, watched: RunningCheck) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._await_heartbeats if watched.check.kind is Kind.TTL else self._run, watched)
+            nursery.start_soon(self._await_heartbeats if watched.check.kind is CheckKind.TTL else self._run, watched)
             if watched.check.deregister_after is not None:
                 nursery.start_soon(self._await_end, watched)
 
@@ -321,7 +321,7 @@ class Monitor:
 
     def _hear(self, watched: RunningCheck, finding: Finding, now: float) -> None:
         state = watched.state
-        if watched.check.kind is Kind.TTL:
+        if watched.check.kind is CheckKind.TTL:
             self._note(watched.instance)
         watched.runs += 1
         watched.ran = now

@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from gossipreg.check import Check, Kind
+from gossipreg.check import Check, CheckKind
 from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.runtime.checks.allowed_targets import AllowedTargets
@@ -48,30 +48,30 @@ async def _run(check: Check, commands: bool, allowed: AllowedTargets) -> Finding
     except ModuleNotFoundError:
         what, extra = _EXTRAS[check.kind]
         return Finding(Health.CRITICAL, f'this node cannot {what}: pip install "gossipreg[{extra}]"')
-    if check.kind is Kind.COMMAND and not commands:
+    if check.kind is CheckKind.COMMAND and not commands:
         return Finding(Health.CRITICAL, "command checks are off on this node: see command_checks")
     return await run(check, allowed)
 
 
 #: What a node cannot do without a package, and the extra that brings it.
-_EXTRAS: Final = {Kind.HTTP: ("make HTTP requests", "agent"), Kind.GRPC: ("speak gRPC", "grpc")}
+_EXTRAS: Final = {CheckKind.HTTP: ("make HTTP requests", "agent"), CheckKind.GRPC: ("speak gRPC", "grpc")}
 
 
-def _runner(kind: Kind) -> Callable[[Check, AllowedTargets], Awaitable[Finding]]:
+def _runner(kind: CheckKind) -> Callable[[Check, AllowedTargets], Awaitable[Finding]]:
     match kind:
-        case Kind.HTTP:
+        case CheckKind.HTTP:
             from gossipreg.runtime.checks.http import run_http
 
             return run_http
-        case Kind.TCP:
+        case CheckKind.TCP:
             return _run_tcp
-        case Kind.GRPC:
+        case CheckKind.GRPC:
             from gossipreg.runtime.checks.grpc import run_grpc
 
             return run_grpc
-        case Kind.COMMAND:
+        case CheckKind.COMMAND:
             return _run_command
-        case Kind.TTL:
+        case CheckKind.TTL:
             raise AssertionError("a heartbeat is awaited, not run")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import msgpack
 
-from gossipreg.check import Check, Kind
+from gossipreg.check import Check, CheckKind
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import CheckState, Finding
 
@@ -56,7 +56,7 @@ def unpack(body: bytes, checks: Sequence[Check], now: float, offset: float) -> d
 
     A check whose ttl is another one now begins anew.
     """
-    ttls = {check.name: check for check in checks if check.kind is Kind.TTL}
+    ttls = {check.name: check for check in checks if check.kind is CheckKind.TTL}
     try:
         said = msgpack.unpackb(body)
         known = [(ttls[name], kept) for name, kept in said.items() if name in ttls]

@@ -13,14 +13,14 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.oracles.half_open import OverStreams
 from gossipreg_sim.oracles.staying import APART
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import Fault, Scenario
 
 #: Quick to suspect, to fail and to mend, so that all of it fits in a play.
-_HASTY: Final = Settings(
+_HASTY: Final = EngineSettings(
     suspicion_alpha=1.0, suspicion_beta=3.0, local_health_max=1, reconnect_interval=2.0, stream_patience=2.0
 )
 
@@ -137,7 +137,7 @@ class Flapping(Occasion):
 
     def stage(self, stage: Scenario, rng: Rng) -> Scenario:
         """Long enough to be failed more than twice; now and then one voice is enough for a suspicion."""
-        wanted = 0 if rng.chance(0.3) else Settings().suspicion_confirmations
+        wanted = 0 if rng.chance(0.3) else EngineSettings().suspicion_confirmations
         settings = attrs.evolve(_HASTY, calm_base=8.0, calm_max=16.0, suspicion_confirmations=wanted)
         return attrs.evolve(stage, duration=40.0, settings=settings)
 

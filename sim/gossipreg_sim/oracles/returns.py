@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.oracles.ears import Accusation, Ears
@@ -28,7 +28,7 @@ _SLOW: Final = ("slow",)
 _UNDAMPED: Final = 3
 
 
-def penance(settings: Settings, returns: int) -> float:
+def penance(settings: EngineSettings, returns: int) -> float:
     """What a member must wait (seconds) that has come back so often lately: nothing, then base, 2 base, 4 base, ..."""
     return min(settings.calm_max, settings.calm_base * 2 ** (returns - 1)) if returns else 0.0
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import InstancesChanged, Output, PoliciesChanged
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import is_inline
@@ -35,7 +35,7 @@ _MANY: Final = 8
 _TAIL: Final = 4.0
 
 
-def epidemic(settings: Settings, nodes: int, loss: float, one_way: float) -> float:
+def epidemic(settings: EngineSettings, nodes: int, loss: float, one_way: float) -> float:
     """When 99 of 100 rumors have reached the last of ``nodes`` (seconds); infinity if gossip alone does not do it.
 
     The mean field: whoever learns a rumor sends it to `gossip_fanout` at random after the gaps of its rounds, each

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.faults import chosen
 from gossipreg_sim.oracles.oracle import Oracle
@@ -68,7 +68,7 @@ class Stays(Oracle):
     def _find_sick(self) -> tuple[_Sick, ...] | None:
         """The smaller side of each fault; None where the law says nothing."""
         scenario = self.stage.scenario
-        if scenario.settings.reconnect_interval > Settings().reconnect_interval:
+        if scenario.settings.reconnect_interval > EngineSettings().reconnect_interval:
             return None  # the two sides look for each other more seldom than the law takes for granted
         sick = []
         for fault in scenario.faults:

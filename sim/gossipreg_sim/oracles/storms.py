@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output, PoliciesChanged, Transmit
 from gossipreg.protocol.registry.records import Record
@@ -23,7 +23,7 @@ from gossipreg_sim.world import ns
 _FOLLOWED: Final = ns(5.0)
 
 
-def sends_budget(settings: Settings) -> int:
+def sends_budget(settings: EngineSettings) -> int:
     """How often one node may send one rumor: to so many members in each round, and on so many probes and acks."""
     return settings.gossip_rounds * settings.gossip_fanout + settings.piggyback_rounds
 

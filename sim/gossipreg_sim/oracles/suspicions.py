@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.suspicion import Suspicion
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.oracles.oracle import Oracle
@@ -20,7 +20,7 @@ from gossipreg_sim.process import Process
 _ROUNDING: Final = 1e-6
 
 
-def suspicion_time(settings: Settings, members: int, confirmations: int, *, refused: bool = False) -> float:
+def suspicion_time(settings: EngineSettings, members: int, confirmations: int, *, refused: bool = False) -> float:
     """Lifeguard §IV-B, written once more: Max - (Max - Min) ln(C + 1) / ln(K + 1), but at least Min (seconds)."""
     least = settings.suspicion_alpha * max(1.0, math.log10(members)) * settings.probe_interval
     most = settings.suspicion_beta * least

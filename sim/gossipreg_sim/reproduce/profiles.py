@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import attrs
 
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 
 #: memberlist as measured in the Lifeguard paper, with all three parts of Lifeguard off: SWIM with suspicion. Full
 #: states are exchanged every 90 s at 128 members; we compare only when they differ.
-_SWIM: Final = Settings(
+_SWIM: Final = EngineSettings(
     probe_interval=1.0,
     probe_timeout=0.5,
     probe_timeout_min=0.5,
@@ -49,12 +49,12 @@ class Profile:
     """One protocol, as this one can play it."""
 
     name: str
-    settings: Settings
+    settings: EngineSettings
     ticks: bool = True  # rumors are spread on memberlist's tick
     timers_first: bool = True  # a process that goes on fires what is overdue before it reads what has arrived
 
 
-def _variant(name: str, base: Settings = _SWIM, **changes: Any) -> Profile:
+def _variant(name: str, base: EngineSettings = _SWIM, **changes: Any) -> Profile:
     return Profile(name, attrs.evolve(base, **changes))
 
 
@@ -93,7 +93,7 @@ MEMBERLIST: Final = _variant(
 )
 
 #: This protocol with its defaults.
-OURS: Final = Profile("gossipreg", Settings(), ticks=False, timers_first=False)
+OURS: Final = Profile("gossipreg", EngineSettings(), ticks=False, timers_first=False)
 
 #: The five that the Lifeguard paper compares, in its order.
 COMPARED: Final = (SWIM, LHA_PROBE, LHA_SUSPICION, BUDDY, LIFEGUARD)

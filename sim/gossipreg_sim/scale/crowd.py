@@ -13,9 +13,9 @@ from random import Random
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.errors import GossipregError
 from gossipreg.model import Instance, Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output
@@ -57,7 +57,7 @@ class Crowd:
     def gathered(cls, nodes: int, instances: int, seed: int = 0, *, quiet: float = 3.0) -> Crowd:
         """A crowd that has had ``quiet`` seconds to hold its lifelines and fall out of step."""
         world = World(seed)
-        crowd = cls(world, Cluster(world, Settings(), Constant(LATENCY), bare=True), nodes, instances)
+        crowd = cls(world, Cluster(world, EngineSettings(), Constant(LATENCY), bare=True), nodes, instances)
         for number in range(nodes):
             crowd.cluster.start(f"n{number}")
         crowd._acquaint()

@@ -12,9 +12,9 @@ from random import Random
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Address, Instance, Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
@@ -39,7 +39,7 @@ def weigh(members: int, instances: int) -> Weight:
         generation=1,
         address=Address("10.255.0.1", 7940),
         zone="",
-        settings=Settings(),
+        settings=EngineSettings(),
         rng=Random(0),
         has_seeds=False,
         packet_room=1400,

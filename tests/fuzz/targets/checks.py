@@ -13,7 +13,7 @@ import trio.testing
 from h2.exceptions import ProtocolError
 
 from gossipreg import limits
-from gossipreg.check import Check, Kind, read_check, url_host
+from gossipreg.check import Check, CheckKind, read_check, url_host
 from gossipreg.errors import InvalidInstance
 from gossipreg.model import Address
 from gossipreg.runtime.checks.grpc import _call, _finding
@@ -55,15 +55,15 @@ def _json(data: bytes) -> Any:
 def _can_be_run(check: Check) -> None:
     """What a check names can be looked up and asked without an error that nobody foresaw."""
     match check.kind:
-        case Kind.HTTP:
+        case CheckKind.HTTP:
             assert check.http is not None
             url = urlsplit(check.http)
             _lookup(url_host(url.hostname or ""), url.port or 80)
             _exchange(_ask(check, url, _Answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))
-        case Kind.TCP:
+        case CheckKind.TCP:
             assert check.tcp is not None
             _lookup(*Address.parse(check.tcp))
-        case Kind.GRPC:
+        case CheckKind.GRPC:
             assert check.grpc is not None
             target, _, service = check.grpc.partition("/")
             _lookup(*Address.parse(target))

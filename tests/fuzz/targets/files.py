@@ -22,7 +22,7 @@ from gossipreg.protocol.wire.messages import Junk, pack
 from gossipreg.runtime.checks.ttl_state import UnusableTtlState, unpack
 from gossipreg.runtime.definitions import DefinitionFiles
 from gossipreg.runtime.lifecycle import _register, _unpack_policy
-from gossipreg.runtime.registrations import Registration
+from gossipreg.runtime.registrations import LocalRegistration
 from gossipreg.runtime.saved_state import StateRows
 from gossipreg.runtime.snapshot_file import _DIGEST_BYTES, _MAGIC, _digest, _packed, _unpacked, _Unusable
 from tests.fuzz.target import Target, outcome, told
@@ -111,11 +111,11 @@ def _rows(data: bytes) -> str:
         return outcome(error)
     for key_text, each in saved.instances.items():
         try:
-            registration = Registration.unpack(each, id=key_text, owner="a")
+            registration = LocalRegistration.unpack(each, id=key_text, owner="a")
         except (InvalidInstance, BadPayload) as error:
             told(error)
             return outcome(error)
-        again = Registration.unpack(registration.packed(), id=key_text, owner="a")
+        again = LocalRegistration.unpack(registration.packed(), id=key_text, owner="a")
         assert (again.instance, again.checks, again.maintenance) == (
             registration.instance,
             registration.checks,
@@ -134,7 +134,7 @@ def _row_seeds() -> Iterator[bytes]:
     yield _row("drain", "", b'{"reason": "why"}')
     instance = Instance(id="i", service="orders", host="10.0.0.1", port=80, owner="a")
     yield _row("instance", "i", pack_instance(instance))
-    yield _row("instance", "i", Registration(instance, (Check(ttl=5.0),), "why", defined=True).packed())
+    yield _row("instance", "i", LocalRegistration(instance, (Check(ttl=5.0),), "why", defined=True).packed())
     for each in messages():
         if isinstance(each, Word):
             yield _row("policy", each.key, pack(each))

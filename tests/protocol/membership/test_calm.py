@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.calm import Calm
 from gossipreg.protocol.membership.rumor import Rumor
 from tests.protocol.making import rumor
@@ -19,7 +19,7 @@ def failed(incarnation: int) -> Rumor:
 
 
 def calm(**settings: float) -> Calm:
-    return Calm(Settings(**settings))  # type: ignore[arg-type]
+    return Calm(EngineSettings(**settings))  # type: ignore[arg-type]
 
 
 def test_the_first_return_is_at_once_and_each_further_one_takes_twice_as_long_up_to_a_limit() -> None:

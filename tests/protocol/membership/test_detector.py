@@ -7,18 +7,18 @@ from random import Random
 import attrs
 import pytest
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.rumor import Rumor
 from tests.protocol.making import crowd, rumor
 
 #: So that whoever does not answer at once does not answer.
-HASTY = Settings(suspicion_alpha=4.0, probe_timeout=0.001, probe_timeout_min=0.001)
+HASTY = EngineSettings(suspicion_alpha=4.0, probe_timeout=0.001, probe_timeout_min=0.001)
 
 #: With half a second to answer the ping that verifies.
-PATIENT = Settings(suspicion_alpha=4.0)
+PATIENT = EngineSettings(suspicion_alpha=4.0)
 
 
 @attrs.define
@@ -47,7 +47,7 @@ class Court:
         self.detector.members.put(failed, 0.0)
 
 
-def court(count: int = 4, *, refused: bool = False, settings: Settings = HASTY) -> Court:
+def court(count: int = 4, *, refused: bool = False, settings: EngineSettings = HASTY) -> Court:
     members = Members(settings, Random(1), "a")
     others = crowd(count)
     members.put(rumor("a", port=7000), 0.0)
@@ -63,7 +63,7 @@ def court(count: int = 4, *, refused: bool = False, settings: Settings = HASTY) 
 
 def test_it_begins_to_probe_within_its_first_period() -> None:
     starts = [
-        Detector.create(Settings(), Members(Settings(), Random(1), "a"), Random(seed), 5.0).deadline
+        Detector.create(EngineSettings(), Members(EngineSettings(), Random(1), "a"), Random(seed), 5.0).deadline
         for seed in range(50)
     ]
     assert min(starts) >= 5.0
@@ -111,7 +111,7 @@ def test_a_verdict_is_verified_by_a_ping_of_our_own_shortly_before() -> None:
 
 
 def test_where_verdicts_are_not_verified_they_are_passed_at_once() -> None:
-    one = court(settings=Settings(suspicion_alpha=4.0, verify_verdicts=False))
+    one = court(settings=EngineSettings(suspicion_alpha=4.0, verify_verdicts=False))
     one.hear(1, 10.5, 33.5)
     assert one.detector.due(33.9).verdicts == []
     assert one.detector.due(34.0).verdicts == [one.accused]

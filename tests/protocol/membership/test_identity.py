@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS, Answer, Contest, Identity
 from gossipreg.protocol.membership.rumor import Rumor
 from tests.protocol.making import BORN, address, law, rumor, rumors
 
 
 def identity(*, born: int = BORN, port: int = 7001, settled: bool = True) -> Identity:
-    who = Identity(Settings(), "b", born, address(port), "east")
+    who = Identity(EngineSettings(), "b", born, address(port), "east")
     who.settled = settled
     return who
 
@@ -82,7 +82,7 @@ def test_one_who_has_left_answers_nothing(said: Rumor) -> None:
 @law
 @given(rumors(st.just("b")))
 def test_what_it_says_after_its_answer_stands_against_what_was_said(said: Rumor) -> None:
-    who = Identity(Settings(), "b", 2, address(1), "")
+    who = Identity(EngineSettings(), "b", 2, address(1), "")
     who.settled = True
     match who.judge(said):
         case Answer.REFUTE:

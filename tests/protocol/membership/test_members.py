@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.members import Members
 from tests.protocol.making import BORN, address, crowd, law, rumor
 
 
 def members(count: int = 0, *, seed: int = 1) -> Members:
     """``a`` among ``count`` others."""
-    who = Members(Settings(), Random(seed), "a")
+    who = Members(EngineSettings(), Random(seed), "a")
     who.put(rumor("a", port=7000), 0.0)
     for other in crowd(count):
         who.put(other, 0.0)
@@ -204,7 +204,7 @@ def test_there_is_room_for_so_many_members_and_no_more(monkeypatch: pytest.Monke
 
 
 def test_reachable_are_the_others_that_are_alive_among_those_that_have_not_left() -> None:
-    members = Members(Settings(), Random(1), "a")
+    members = Members(EngineSettings(), Random(1), "a")
     members.put(rumor("a", Status.SUSPECT, port=7000), 0.0)
     assert members.reachable == 1.0
     others = crowd(4)

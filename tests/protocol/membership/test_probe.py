@@ -7,8 +7,8 @@ from random import Random
 import attrs
 import pytest
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.local_health import LocalHealth
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import (
@@ -57,7 +57,7 @@ class Probing:
 
 
 def probing(count: int = 5, *, health: int = 0, **settings: float) -> Probing:
-    knobs = Settings(**settings)  # type: ignore[arg-type]
+    knobs = EngineSettings(**settings)  # type: ignore[arg-type]
     members = Members(knobs, Random(3), "a")
     others = crowd(count)
     for other in others:

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.suspicion import Suspicion
 from tests.protocol.making import law, rumor
 
 
 def suspicion(members: int = 10, *, refused: bool = False, **settings: float) -> Suspicion:
-    chosen = Settings(**{"suspicion_alpha": 4.0, **settings})  # type: ignore[arg-type]
+    chosen = EngineSettings(**{"suspicion_alpha": 4.0, **settings})  # type: ignore[arg-type]
     return Suspicion.start(chosen, members, 1, 100.0, refused=refused)
 
 
@@ -141,7 +141,7 @@ def test_it_is_counted_in_probe_intervals() -> None:
 
 def verifying(**fields: float) -> Suspicion:
     """A suspicion from 100.0 on, whose accused may take 0.5 s to answer."""
-    return Suspicion.start(Settings(suspicion_alpha=4.0), 10, 1, 100.0, patience=0.5, **fields)  # type: ignore[arg-type]
+    return Suspicion.start(EngineSettings(suspicion_alpha=4.0), 10, 1, 100.0, patience=0.5, **fields)  # type: ignore[arg-type]
 
 
 def verified(one: Suspicion) -> bool:
@@ -200,7 +200,7 @@ def test_where_nobody_need_confirm_one_that_answers_without_refuting_is_not_ping
 ) -> None:
     """Flap damping has it wait; a ping at each answer kept two nodes busy for as long as that."""
     members = fields.pop("members")
-    one = Suspicion.start(Settings(**fields), members, 1, 100.0, patience=0.5)  # type: ignore[arg-type]
+    one = Suspicion.start(EngineSettings(**fields), members, 1, 100.0, patience=0.5)  # type: ignore[arg-type]
     now, pings = 100.0, 0
     while now < 110.0:
         one.look(now) if one.wants_look else one.verify(now)
@@ -211,7 +211,7 @@ def test_where_nobody_need_confirm_one_that_answers_without_refuting_is_not_ping
 
 
 def test_nor_is_it_where_a_suspicion_is_no_longer_than_an_answer_may_take() -> None:
-    short = Settings(suspicion_alpha=0.1, suspicion_beta=1.0)
+    short = EngineSettings(suspicion_alpha=0.1, suspicion_beta=1.0)
     one = Suspicion.start(short, 10, 1, 100.0, patience=0.5)
     one.tried()
     one.verify(one.due)

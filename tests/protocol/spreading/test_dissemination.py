@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.spreading.dissemination import Dissemination, Parcel, Topic
 from tests.protocol.making import law
 
@@ -19,7 +19,7 @@ M, R = Topic.MEMBERSHIP, Topic.INSTANCES
 
 
 def mill(**settings: float) -> Dissemination:
-    return Dissemination(Settings(**{"gossip_rounds": 7, **settings}))  # type: ignore[arg-type]
+    return Dissemination(EngineSettings(**{"gossip_rounds": 7, **settings}))  # type: ignore[arg-type]
 
 
 def say(one: Dissemination, topic: Topic, about: Hashable, data: bytes, now: float, origin: str | None = None) -> None:
@@ -218,7 +218,7 @@ def test_what_was_never_told_goes_before_repeats() -> None:
     while one.deadline < 0.05:
         flushed(one, 1000, 64, one.deadline)
     say(one, M, "new", b"new", 0.1)
-    packets = flushed(one, 1000, 64, 0.1 + Settings().gossip_coalesce)
+    packets = flushed(one, 1000, 64, 0.1 + EngineSettings().gossip_coalesce)
     assert packets[0][0] == b"new"
 
 
@@ -341,10 +341,10 @@ def test_a_round_that_was_put_off_to_the_very_same_moment_is_told_once() -> None
 def test_after_news_that_was_sent_late_more_is_held_back_and_what_is_heard_is_not() -> None:
     one = mill(gossip_rounds=1)
     one.say(Topic.INSTANCES, "x", b"x", 0.0, origin="a")
-    assert one.deadline == Settings().gossip_coalesce
+    assert one.deadline == EngineSettings().gossip_coalesce
     flushed(one, ROOM, 64, 0.1)
     one.say(Topic.INSTANCES, "y", b"y", 0.1, origin="a")
-    assert one.deadline == pytest.approx(0.1 + 2 * Settings().gossip_coalesce)
+    assert one.deadline == pytest.approx(0.1 + 2 * EngineSettings().gossip_coalesce)
     one.add(Topic.INSTANCES, "z", b"z", 0.1, origin="b")
     assert one.deadline == 0.1
 

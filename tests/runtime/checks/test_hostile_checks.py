@@ -14,7 +14,7 @@ import trio.testing
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gossipreg.check import Check, Kind, read_checks
+from gossipreg.check import Check, CheckKind, read_checks
 from gossipreg.doors.dialects.consul.posted import Table
 from gossipreg.doors.dialects.consul.posted import read_check as read_consul
 from gossipreg.doors.http.answers import Refusal
@@ -203,7 +203,7 @@ def test_a_check_is_refused_with_its_field_or_ends_in_a_finding(
         assert finding is not None
         assert finding.text
         assert check.host is not None
-    assert check.kind in (Kind.HTTP, Kind.TCP, Kind.GRPC)
+    assert check.kind in (CheckKind.HTTP, CheckKind.TCP, CheckKind.GRPC)
 
 
 status_lines = st.binary(max_size=40) | st.sampled_from(

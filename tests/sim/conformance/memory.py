@@ -23,8 +23,8 @@ import attrs
 import trio
 import trio.testing
 
-from gossipreg.config import Settings
 from gossipreg.model import Address
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.world import SECOND
 from tests.sim.conformance.scene import address_of, latency, name_at
 
@@ -36,7 +36,7 @@ _STALL = 0.4
 _HEAD_START = 1e-7
 
 #: How long after one end of a connection was closed the other one is told so at the latest (seconds; as simulated).
-_PATIENCE = Settings().stream_patience
+_PATIENCE = EngineSettings().stream_patience
 
 #: What one read hands out at most (bytes).
 _READ = 65_536

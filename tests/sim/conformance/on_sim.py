@@ -6,9 +6,9 @@ from functools import partial
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.conditions import Cut, Links
 from gossipreg_sim.process import Process
@@ -30,7 +30,7 @@ class _Latency:
 class SimStage:
     """The simulator's cluster."""
 
-    settings: Settings
+    settings: EngineSettings
     diary: Diary = attrs.field(factory=Diary)
     cluster: Cluster = attrs.field(init=False)
     _seen: dict[tuple[str, str], str] = attrs.field(factory=dict)
@@ -92,7 +92,7 @@ class SimStage:
         self.cluster.network.end("cut")
 
 
-def play_on_sim(scene: Scene, settings: Settings) -> Diary:
+def play_on_sim(scene: Scene, settings: EngineSettings) -> Diary:
     """What the simulator's nodes come to believe."""
     stage = SimStage(settings)
     for at, act in scene.acts:

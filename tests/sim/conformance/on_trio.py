@@ -11,14 +11,15 @@ from typing import cast
 import attrs
 import trio
 
-from gossipreg.config import Config, Settings
+from gossipreg.config import Config
 from gossipreg.model import Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.policy import Rule
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import _create, _Keys
 from gossipreg.runtime.seeds import Seeds
-from gossipreg.runtime.sockets import Sockets
+from gossipreg.runtime.sockets import GossipSockets
 from gossipreg_sim.world import EPOCH_MS, World
 from tests.sim.conformance.diary import Diary
 from tests.sim.conformance.memory import DatagramSocket, Factory, Listener, Wires
@@ -29,7 +30,7 @@ from tests.sim.conformance.scene import SEED, Scene, address_of, instance_of
 class TrioStage:
     """Nodes as `open_node` makes them, but for their sockets, their rng and their generation."""
 
-    settings: Settings
+    settings: EngineSettings
     nursery: trio.Nursery
     wires: Wires
     diary: Diary = attrs.field(factory=Diary)
@@ -47,7 +48,7 @@ class TrioStage:
                 life = self._lifecycles[name] = _create(
                     config=Config(name=name, cluster="sim", protocol=self.settings),
                     keys=_Keys.of(Config()),
-                    sockets=Sockets(udp, cast("socket.socket", tcp), address_of(name)),
+                    sockets=GossipSockets(udp, cast("socket.socket", tcp), address_of(name)),
                     store=None,
                     seeds=Seeds(tuple(str(address_of(seed)) for seed in seeds)),
                     name=name,
@@ -114,7 +115,7 @@ class TrioStage:
         self.wires.cut_off = frozenset()
 
 
-async def play_on_trio(scene: Scene, settings: Settings) -> Diary:
+async def play_on_trio(scene: Scene, settings: EngineSettings) -> Diary:
     """What the production driver's nodes come to believe. Needs a clock that jumps."""
     async with trio.open_nursery() as nursery:
         wires = Wires()

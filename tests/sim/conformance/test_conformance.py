@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gossipreg.config import Settings
 from gossipreg.policy import Maintenance
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.runtime import driver
 from gossipreg_sim.world import EPOCH_MS
 from tests.sim.conformance.on_sim import play_on_sim
@@ -63,7 +63,7 @@ SCENES = [
 #: Nothing here falls due in one instant with something else: the simulator's timers are a nanosecond late, as every
 #: real one is late, and the mock clock's are not. A ping-req says in whole milliseconds how long an answer may take,
 #: which would be 499 ms there and 500 ms here; and suspicions would end just after, or just before, a probe.
-SETTINGS = Settings(probe_timeout=0.4996, suspicion_alpha=4.03)
+SETTINGS = EngineSettings(probe_timeout=0.4996, suspicion_alpha=4.03)
 
 #: How far apart two times of the same thing may be (seconds).
 CLOSE = 1e-5

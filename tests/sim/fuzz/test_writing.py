@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.fuzz.drawing import drawn
 from gossipreg_sim.fuzz.writing import as_toml
 from gossipreg_sim.marks import known_marks
@@ -71,7 +71,7 @@ def scenarios(draw: Any) -> Scenario:
             policies=draw(st.floats(0, 9)),
             primaries=draw(st.floats(0, 9)),
         ),
-        settings=Settings(probe_interval=draw(st.floats(0.5, 9)), indirect_probes=draw(st.integers(1, 9))),
+        settings=EngineSettings(probe_interval=draw(st.floats(0.5, 9)), indirect_probes=draw(st.integers(1, 9))),
         sometimes=tuple(draw(st.lists(st.sampled_from(known_marks(KINDS)), max_size=3))),
     )
     return attrs.evolve(made, faults=sensible(draw(st.lists(faults(nodes), max_size=4)), made))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import MemberChanged
 from gossipreg_sim.oracles.memory import Memory
 from gossipreg_sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 
-SHORT = Settings(remember_departed=4.0, reconnect_interval=2.0, suspicion_beta=2.0)
+SHORT = EngineSettings(remember_departed=4.0, reconnect_interval=2.0, suspicion_beta=2.0)
 
 
 def test_forgetting_a_member_before_its_time_is_seen() -> None:

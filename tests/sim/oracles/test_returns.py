@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.calm import Calm
 from gossipreg.protocol.outputs import MemberChanged
 from gossipreg.protocol.spreading.reconcile import End
@@ -19,7 +19,7 @@ from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 
 #: So that a wait is short, and comes from the first return on.
-QUICK = Settings(calm_base=4.0, calm_max=8.0)
+QUICK = EngineSettings(calm_base=4.0, calm_max=8.0)
 
 
 def fail(made: Cluster, status: Status = Status.FAILED) -> None:

@@ -7,8 +7,8 @@ import math
 import attrs
 import pytest
 
-from gossipreg.config import Settings
 from gossipreg.policy import Split
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.oracles.spreading import Spreading, epidemic
 from gossipreg_sim.scenario import Fault
 from tests.sim.making import run_for
@@ -16,7 +16,7 @@ from tests.sim.oracles.watching import offer, texts, watched
 
 
 def test_the_curve_grows_with_the_cluster_the_loss_and_the_way() -> None:
-    settings = Settings()
+    settings = EngineSettings()
     usual = epidemic(settings, 64, 0.0, 0.0005)
     assert 0.01 < usual < 0.1
     assert epidemic(settings, 1_000, 0.0, 0.0005) > usual

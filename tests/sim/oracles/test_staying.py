@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 import pytest
 
-from gossipreg.config import Settings
 from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import MemberChanged
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.oracles.staying import Stays
@@ -115,7 +115,7 @@ def test_of_a_cut_the_smaller_side_is_the_sick_one_however_it_is_written() -> No
 
 
 def test_where_members_look_for_the_failed_more_seldom_the_law_promises_nothing() -> None:
-    _, stays = among(SPLIT, settings=Settings(reconnect_interval=5.1))
+    _, stays = among(SPLIT, settings=EngineSettings(reconnect_interval=5.1))
     assert stays._sick is None
-    _, stays = among(SPLIT, settings=Settings(reconnect_interval=4.9))
+    _, stays = among(SPLIT, settings=EngineSettings(reconnect_interval=4.9))
     assert stays._sick is not None

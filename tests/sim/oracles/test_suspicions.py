@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.suspicion import Suspicion
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.oracles.suspicions import SuspicionTimes, suspicion_time
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 
-HASTY = Settings(suspicion_alpha=1.0, suspicion_beta=2.0)
+HASTY = EngineSettings(suspicion_alpha=1.0, suspicion_beta=2.0)
 
 
 def after_a_death(seconds: float = 12.0) -> tuple[Cluster, SuspicionTimes]:
@@ -24,7 +24,7 @@ def after_a_death(seconds: float = 12.0) -> tuple[Cluster, SuspicionTimes]:
 
 
 def test_the_formula_is_the_papers() -> None:
-    settings = Settings(suspicion_alpha=5.0, suspicion_beta=6.0)
+    settings = EngineSettings(suspicion_alpha=5.0, suspicion_beta=6.0)
     times = [suspicion_time(settings, 100, confirmations) for confirmations in range(4)]
     assert times == pytest.approx([60.0, 35.0, 20.376, 10.0], abs=0.001)
     assert suspicion_time(settings, 100, 0, refused=True) == 10.0

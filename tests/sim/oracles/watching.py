@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from gossipreg.config import Settings
 from gossipreg.model import Instance
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.oracles.jury import Jury
 from gossipreg_sim.oracles.oracle import Oracle
@@ -22,14 +22,14 @@ def offer(name: str = "a") -> Instance:
 
 
 def watched(
-    oracle: type[_Judge], *faults: Fault, nodes: int = 3, settings: Settings | None = None, **parts: Any
+    oracle: type[_Judge], *faults: Fault, nodes: int = 3, settings: EngineSettings | None = None, **parts: Any
 ) -> tuple[Cluster, _Judge]:
     """A cluster that an oracle has watched while an instance came, spread, and another came and went.
 
     ``faults`` and ``parts`` are those of the scenario that the oracle is told of.
     """
     made = cluster(nodes, settings=settings)
-    stage = Stage(scenario(*faults, nodes=nodes, settings=settings or Settings(), **parts))
+    stage = Stage(scenario(*faults, nodes=nodes, settings=settings or EngineSettings(), **parts))
     watching = oracle(made, stage)
     Jury.of([watching]).watch(made)
     made.register("n1", offer("a"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from gossipreg.config import Settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.reproduce.profiles import (
     BUDDY,
     COMPARED,
@@ -17,7 +17,7 @@ from gossipreg_sim.reproduce.profiles import (
 )
 
 
-def differences(one: Settings, other: Settings) -> set[str]:
+def differences(one: EngineSettings, other: EngineSettings) -> set[str]:
     return {key for key, value in attrs.asdict(one).items() if value != attrs.asdict(other)[key]}
 
 
@@ -41,7 +41,7 @@ def test_what_is_ours_beyond_the_papers_is_off_in_theirs() -> None:
 
 
 def test_ours_is_what_users_get() -> None:
-    assert OURS.settings == Settings()
+    assert OURS.settings == EngineSettings()
 
 
 def test_the_profiles_have_names_of_their_own() -> None:

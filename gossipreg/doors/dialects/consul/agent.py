@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from gossipreg import limits
-from gossipreg.check import Check, CheckReport, Kind
+from gossipreg.check import Check, CheckKind, CheckReport
 from gossipreg.doors.dialects.consul import shapes
 from gossipreg.doors.dialects.consul.ask import Ask, json, plain
 from gossipreg.doors.dialects.consul.posted import PostedCheck, PostedService, Table, read_check
@@ -157,7 +157,7 @@ async def update_check(ask: Ask) -> Answer:
 
 async def _heartbeat(ask: Ask, health: Health, note: str) -> Answer:
     report = _report(ask)
-    if report.check.kind is not Kind.TTL:
+    if report.check.kind is not CheckKind.TTL:
         raise Refusal(400, f"CheckID {shown(ask.arguments['id'])} does not have associated TTL")
     await ask.node.heartbeat(report.instance, check=report.check.name, health=health, note=note)
     return plain(200)
@@ -175,7 +175,7 @@ def _report(ask: Ask) -> CheckReport:
 def _permit_checks(ask: Ask, posted: tuple[PostedCheck, ...], host: str | None) -> None:
     """Raise a ``Refusal`` for checks that this client may not have run for an instance at ``host``."""
     permit_checks(ask.room.access, ask.token, ask.node, (each.check for each in posted), host)
-    if ask.node.command_checks != "api" and any(each.check.kind is Kind.COMMAND for each in posted):
+    if ask.node.command_checks != "api" and any(each.check.kind is CheckKind.COMMAND for each in posted):
         raise Refusal(400, "Scripts are disabled on this agent: start it with --command-checks api to take Args")
 
 
@@ -300,7 +300,7 @@ async def checks(ask: Ask) -> Answer:
             "ServiceID": report.instance,
             "ServiceName": report.service,
             "ServiceTags": [] if there is None else list(there.tags),
-            "Type": report.check.kind if report.check.kind is not Kind.COMMAND else "script",
+            "Type": report.check.kind if report.check.kind is not CheckKind.COMMAND else "script",
         }
         rows[id_] = _entry(id_, row) if keep(row) else None
     if ask.node.drained is not None:

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from gossipreg import Config, Node, open_node
-from gossipreg.check import CheckReport, Kind
+from gossipreg.check import CheckKind, CheckReport
 from gossipreg.doors.dialects import settling
 from gossipreg.doors.dialects.consul.posted import check_id, check_name
 from gossipreg.doors.http.access import Access
@@ -289,7 +289,7 @@ async def test_a_command_is_taken_where_commands_are() -> None:
     check = {"args": ["/bin/true"], "interval": "10s"}
     trusting = FakeNode(command_checks="api")
     await Client(trusting).put("agent/service/register", {"Name": "web", "Port": 80, "Check": check})
-    assert [(each.kind, each.timeout) for each in trusting.checked["web"]] == [(Kind.COMMAND, 30)]
+    assert [(each.kind, each.timeout) for each in trusting.checked["web"]] == [(CheckKind.COMMAND, 30)]
 
 
 WEB: dict[str, Any] = {"Name": "web", "Port": 80}

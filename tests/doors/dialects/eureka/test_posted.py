@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gossipreg.check import Kind
+from gossipreg.check import CheckKind
 from gossipreg.doors.dialects.eureka.posted import LEASE, STATUS, Posted
 from gossipreg.doors.dialects.eureka.shown import KEPT, id_of, kept_of, tree_of
 from gossipreg.doors.dialects.eureka.trees import Malformed, read
@@ -143,7 +143,7 @@ def test_of_two_ports_the_one_that_is_enabled_is_called() -> None:
 
 def test_a_lease_lapses_after_its_duration_and_ends_after_another() -> None:
     [lease] = posted().registration("x")["checks"]
-    assert (lease.name, lease.kind, lease.ttl) == (LEASE, Kind.TTL, 40)
+    assert (lease.name, lease.kind, lease.ttl) == (LEASE, CheckKind.TTL, 40)
     assert lease.deregister_after == 40
     assert lease.initial is Health.PASSING
 

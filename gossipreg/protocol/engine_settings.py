@@ -1,0 +1,40 @@
+"""Engine settings: the users' protocol settings, and a switch for each mechanism that the simulator can turn off.
+
+The switches are for ablation studies and for the simulator's profiles of other protocols. A node that a user opens
+runs with all mechanisms on; no file, variable or flag reaches them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from gossipreg.config import Settings
+from gossipreg.fields import Switch, setting
+
+
+def _switch(doc: str) -> Any:
+    """One mechanism of the protocol that can be turned off."""
+    return setting(Switch(), True, f"{doc} Off only to see what it is worth.")
+
+
+@attrs.frozen(kw_only=True)
+class EngineSettings(Settings):
+    """What one engine runs with. Every node of a cluster should have the same."""
+
+    gossip_tree: bool = _switch("The first round of a rumor goes down a tree of all members, from whoever said it.")
+    buddy: bool = _switch("A ping to a suspect carries the suspicion (Lifeguard §IV-C).")
+    tell_accused: bool = _switch("Whoever is heard from while believed suspect or failed is told so at once.")
+    stream_probe: bool = _switch("A member that misses its direct ping is also probed over a stream.")
+    late_acks: bool = _switch("An ack that comes after its probe has ended gives the suspect its full time again.")
+    seconding: bool = _switch("A helper that could not reach a member either confirms its suspicion at once.")
+    verify_verdicts: bool = _switch("A node pings a suspect itself before it gives, or takes, the verdict.")
+    verdict_witness: bool = _switch("Nobody is declared failed by a node that nobody else answers (decision 0005).")
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """``settings`` with all mechanisms on, unless they already say which are."""
+    if isinstance(settings, EngineSettings):
+        return settings
+    return EngineSettings(**{field.name: getattr(settings, field.name) for field in attrs.fields(Settings)})
