@@ -127,7 +127,7 @@ class Settings:
     )
     local_health_max: int = _whole(0, 64, 8, "Highest local health score; 0 turns local health off.")
     gossip_fanout: int = _whole(1, 64, 3, "Members that a fresh rumor is sent to at each of its rounds.")
-    gossip_rounds: int = _whole(
+    gossip_transmissions: int = _whole(
         1, 64, 6, "Rounds in which a rumor is sent: at once, then gossip_gap x gossip_growth^i later."
     )
     gossip_gap: float = _timer(0.01, "First gap between two rounds of one rumor.")
@@ -139,16 +139,18 @@ class Settings:
     gossip_tree_gap: float = _timer(
         0.05, "First gap of a rumor that went down a tree: the rounds to come must not hold the first one up."
     )
-    gossip_echoes: int = _whole(
+    gossip_duplicates: int = _whole(
         0, 1000, 6, "How often a rumor is heard again for one of its rounds to be left out; 0: none is."
     )
     gossip_coalesce: float = _seconds(0.002, "How long a fresh rumor waits for others to share its packet.", most=10.0)
-    gossip_company: float = _seconds(
+    gossip_coalesce_max: float = _seconds(
         0.25,
         "The longest that it waits for them on a node that is kept from the CPU; 0: never longer than otherwise.",
         most=10.0,
     )
-    piggyback_rounds: int = _whole(0, 1000, 6, "How often a rumor also rides on probes and acks that go out anyway.")
+    piggyback_transmissions: int = _whole(
+        0, 1000, 6, "How often a rumor also rides on probes and acks that go out anyway."
+    )
     lifelines: int = _whole(
         0,
         limits.LIFELINES_MAX,
@@ -178,13 +180,13 @@ class Settings:
         0.25,
         "A node that wakes later than this after a timer was due was itself stopped: it extends its verdicts.",
     )
-    calm_base: float = _seconds(
+    damping_base: float = _seconds(
         30.0,
-        "How long a member that is failed a second time within calm_memory waits before it is back; doubles; 0: never.",
+        "How long a member that fails again within damping_memory waits before it rejoins; doubles; 0: never.",
         most=_DAY,
     )
-    calm_max: float = _seconds(120.0, "The longest such wait.", most=_DAY)
-    calm_memory: float = _seconds(600.0, "For how long a return counts.", most=_DAY)
+    damping_max: float = _seconds(120.0, "The longest such wait.", most=_DAY)
+    damping_memory: float = _seconds(600.0, "For how long a return counts.", most=_DAY)
 
     def __attrs_post_init__(self) -> None:
         check(self, RELATIONS, table="protocol.")
@@ -243,11 +245,11 @@ def _longest_suspicion(settings: Settings) -> str | None:
 
 
 def _last_round(settings: Settings) -> str | None:
-    last = settings.gossip_gap * settings.gossip_growth ** (settings.gossip_rounds - 1)
+    last = settings.gossip_gap * settings.gossip_growth ** (settings.gossip_transmissions - 1)
     if last <= settings.remember_departed:
         return None
     return (
-        f"{settings.gossip_rounds!r} rounds at gossip_gap {settings.gossip_gap!r} and gossip_growth "
+        f"{settings.gossip_transmissions!r} rounds at gossip_gap {settings.gossip_gap!r} and gossip_growth "
         f"{settings.gossip_growth!r} end after {last:g} s: later than remember_departed, {settings.remember_departed!r}"
     )
 
@@ -256,11 +258,15 @@ def _last_round(settings: Settings) -> str | None:
 RELATIONS: Final = (
     at_most("probe_timeout", "probe_interval", "a probe must be over before the next begins"),
     at_most("probe_timeout_min", "probe_timeout", "it is the least that the timeout is shortened to"),
-    at_most("gossip_coalesce", "gossip_company", "it is the longer of the two waits", unless_zero="gossip_company"),
+    at_most(
+        "gossip_coalesce", "gossip_coalesce_max", "it is the longer of the two waits", unless_zero="gossip_coalesce_max"
+    ),
     at_most("join_retry", "join_retry_max", "the wait begins with it and doubles up to the other"),
     at_most("reconnect_interval", "remember_departed", "a failed member would be forgotten before it is tried again"),
-    at_most("calm_base", "calm_max", "the wait begins with it and doubles up to the other"),
-    at_most("calm_max", "calm_memory", "a return would be forgotten while its wait lasts", unless_zero="calm_base"),
+    at_most("damping_base", "damping_max", "the wait begins with it and doubles up to the other"),
+    at_most(
+        "damping_max", "damping_memory", "a return would be forgotten while its wait lasts", unless_zero="damping_base"
+    ),
     Relation(
         ("remember_departed", "suspicion_alpha", "suspicion_beta", "probe_interval"),
         "`remember_departed` is at least `suspicion_alpha` x `suspicion_beta` x `probe_interval`: a member would be "
@@ -268,8 +274,8 @@ RELATIONS: Final = (
         _longest_suspicion,
     ),
     Relation(
-        ("gossip_rounds", "gossip_gap", "gossip_growth", "remember_departed"),
-        "`gossip_gap` x `gossip_growth`^(`gossip_rounds` - 1), the last gap, is at most `remember_departed`",
+        ("gossip_transmissions", "gossip_gap", "gossip_growth", "remember_departed"),
+        "`gossip_gap` x `gossip_growth`^(`gossip_transmissions` - 1), the last gap, is at most `remember_departed`",
         _last_round,
     ),
 )

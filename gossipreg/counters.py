@@ -2,7 +2,7 @@
 
 Code counts with a member of `Count`, never with a string, so that a counter cannot exist without its help text.
 A node starts with all of them at 0 (`all_at_zero`): an event that has not happened yet can be told from one that this
-version does not count. The members are strings: ``counters["verdicts"]`` reads what `Count.VERDICTS` has counted.
+version does not count. The members are strings: ``counters["lags"]`` reads what `Count.LAGS` has counted.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Count(Described):
     PROBES_MISSED = "probes_missed", "probes", "Probes of other members that got no answer."
     REFUSALS = "refusals", "refusals", "Times that a member's kernel said that nobody listens there any more."
     SUSPICIONS = "suspicions", "suspicions", "Suspicions that this node was the first to raise, as far as it knew."
-    VERDICTS = "verdicts", "verdicts", "Members that this node declared failed."
+    FAILURES_DECLARED = "failures_declared", "members", "Members that this node declared failed."
     REFUTATIONS = "refutations", "times", "Times that this node said it is alive because others doubted it."
     RETURNS_PUT_OFF = "returns_put_off", "times", "Times that this node waits before it says so, as it flapped."
     CORRECTIONS = "corrections", "times", "Times that this node told a peer again that it is alive, or that it waits."
@@ -161,9 +161,9 @@ class Count(Described):
         "messages",
         "Messages about lives that nobody can have been born in yet, by this node's clock: dropped.",
     )
-    RUMORS_TOO_OLD = "rumors_too_old", "updates", "Updates about unknown members that are long gone: dropped."
-    RUMORS_OVER_MEMBER_LIMIT = (
-        "rumors_over_member_limit",
+    UPDATES_TOO_OLD = "updates_too_old", "updates", "Updates about unknown members that are long gone: dropped."
+    UPDATES_OVER_MEMBER_LIMIT = (
+        "updates_over_member_limit",
         "updates",
         "Updates about members dropped: as many as allowed are remembered, and none of them gives way.",
     )

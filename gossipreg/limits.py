@@ -51,9 +51,9 @@ RECORDS_BYTES_MAX: Final = 640 * 1024 * 1024
 
 #: Owners whose records are kept before their membership rumor arrives (rumors and records travel apart), how many of
 #: each, and what those hold (bytes). The rest comes by reconciliation, once the owner is known.
-ORPHAN_OWNERS_MAX: Final = 256
-ORPHAN_RECORDS_MAX: Final = 1024
-ORPHAN_BYTES_MAX: Final = 262_144
+PENDING_OWNERS_MAX: Final = 256
+PENDING_OWNER_RECORDS_MAX: Final = 1024
+PENDING_OWNER_BYTES_MAX: Final = 262_144
 
 #: Length of a member name, service, zone or role; of an instance id; of a host (characters). DNS labels stop at 63.
 NAME_CHARS_MAX: Final = 63
@@ -131,7 +131,7 @@ TERMS_EMPTY_MAX: Final = 1024
 POLICY_KEY_CHARS_MAX: Final = 32 + NAME_CHARS_MAX + ID_CHARS_MAX
 
 #: Rumors waiting to be spread by one node. Beyond it the oldest is dropped and left to reconciliation.
-RUMOR_QUEUE_MAX: Final = 4096
+BROADCAST_QUEUE_MAX: Final = 4096
 
 #: Lives that were told something unasked a moment ago, and are not told it again so soon (about 100 bytes each). A peer
 #: can make up as many as it likes; beyond this the one told first may be told again.

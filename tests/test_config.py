@@ -138,10 +138,10 @@ def test_what_is_brought_into_form_is_what_it_says() -> None:
         ({"probe_timeout": 1.5}, "protocol.probe_timeout: 1.5 is greater than probe_interval, 1.0: "),
         ({"probe_interval": 0.2}, "protocol.probe_timeout: 0.5 is greater than probe_interval, 0.2: "),
         ({"probe_timeout_min": 0.6}, "protocol.probe_timeout_min: 0.6 is greater than probe_timeout, 0.5: "),
-        ({"gossip_coalesce": 0.3}, "protocol.gossip_coalesce: 0.3 is greater than gossip_company, 0.25: "),
+        ({"gossip_coalesce": 0.3}, "protocol.gossip_coalesce: 0.3 is greater than gossip_coalesce_max, 0.25: "),
         ({"join_retry": 2}, "protocol.join_retry: 2.0 is greater than join_retry_max, 1.0: "),
-        ({"calm_base": 130}, "protocol.calm_base: 130.0 is greater than calm_max, 120.0: "),
-        ({"calm_memory": 100}, "protocol.calm_max: 120.0 is greater than calm_memory, 100.0: "),
+        ({"damping_base": 130}, "protocol.damping_base: 130.0 is greater than damping_max, 120.0: "),
+        ({"damping_memory": 100}, "protocol.damping_max: 120.0 is greater than damping_memory, 100.0: "),
         (
             {"remember_departed": 10, "reconnect_interval": 20},
             "protocol.reconnect_interval: 20.0 is greater than remember_departed, 10.0: ",
@@ -151,8 +151,8 @@ def test_what_is_brought_into_form_is_what_it_says() -> None:
             "protocol.remember_departed: 8.0 is shorter than the longest suspicion, suspicion_alpha x suspicion_",
         ),
         (
-            {"gossip_rounds": 30},
-            "protocol.gossip_rounds: 30 rounds at gossip_gap 0.01 and gossip_growth 2.0 end after 5.36871e+06 s",
+            {"gossip_transmissions": 30},
+            "protocol.gossip_transmissions: 30 rounds at gossip_gap 0.01 and gossip_growth 2.0 end after 5.36871e+06 s",
         ),
     ],
 )
@@ -161,8 +161,8 @@ def test_a_knob_that_cannot_be_used_is_refused_by_name(values: dict[str, Any], s
 
 
 def test_what_is_off_is_held_to_nothing() -> None:
-    Settings(gossip_coalesce=0.3, gossip_company=0)
-    Settings(calm_base=0, calm_memory=0)
+    Settings(gossip_coalesce=0.3, gossip_coalesce_max=0)
+    Settings(damping_base=0, damping_memory=0)
 
 
 def test_all_that_is_at_odds_is_said_at_once() -> None:

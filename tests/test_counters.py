@@ -67,11 +67,11 @@ async def test_a_node_that_has_just_started_shows_every_counter() -> None:
     async with gossipreg.open_node(config()) as node:
         assert list(node.info().counters) == [str(each) for each in Count]
         assert all(type(name) is str for name in node.info().counters)
-        assert node.info().counters["verdicts"] == 0
+        assert node.info().counters["failures_declared"] == 0
 
 
 def test_a_counter_is_also_found_by_its_name() -> None:
     counters = all_at_zero()
-    counters[Count.VERDICTS] += 1
-    assert counters["verdicts"] == 1
+    counters[Count.FAILURES_DECLARED] += 1
+    assert counters["failures_declared"] == 1
     assert len(counters) == len(Count)

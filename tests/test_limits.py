@@ -27,7 +27,7 @@ from gossipreg.errors import GossipregError
 from gossipreg.model import Instance
 from gossipreg.policy import Split, WeightOverride
 from gossipreg.protocol.registry.credentials import packed
-from gossipreg.protocol.talks import frames
+from gossipreg.protocol.stream_sessions import frames
 from gossipreg.protocol.wire.messages import SENDER_BYTES
 from gossipreg.runtime.checks.monitor import Monitor
 from tests.doors.http.fake_node import FakeNode

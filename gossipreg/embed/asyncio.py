@@ -324,11 +324,11 @@ def _wakeup_of(future: Future[Any]) -> asyncio.Event:
     loop = asyncio.get_running_loop()
     wakeup = asyncio.Event()
 
-    def wake(_: Future[Any]) -> None:
+    def handle_timeout(_: Future[Any]) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(wakeup.set)
 
-    future.add_done_callback(wake)
+    future.add_done_callback(handle_timeout)
     return wakeup
 
 

@@ -11,16 +11,16 @@ import attrs
 
 from gossipreg.counters import Count
 from gossipreg.errors import ClockWrong
-from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX, PeerClocks
 from gossipreg.protocol.membership.probe import Answered, Finding
+from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PoliciesChanged, PolicyFromFuture, SendFrame
 from gossipreg.protocol.registry.clock import AHEAD_MAX
-from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.registry.policies import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.talks import Talk
-from gossipreg.protocol.voice import Voice
+from gossipreg.protocol.state import ClusterState
+from gossipreg.protocol.stream_sessions import StreamSession
 from gossipreg.protocol.wire.messages import pack
 
 #: A step of the wall clock against the steady one from which on it counts as set (ms). NTP slews smaller ones.
@@ -37,7 +37,7 @@ class ClockWatch:
     ``keeps_out``: whether a node whose clock is off is not let in, because its sealed packets would be refused.
     """
 
-    knowledge: Knowledge
+    state: ClusterState
     outbox: Outbox
     keeps_out: bool = False
     readings: PeerClocks = attrs.field(factory=PeerClocks)
@@ -45,30 +45,30 @@ class ClockWatch:
 
     def skew(self, now: float) -> float | None:
         """How far this node's wall clock is ahead of its peers' (seconds; below 0: behind); None when not known."""
-        return self.readings.skew(self.knowledge.clock.offset, now)
+        return self.readings.skew(self.state.clock.offset, now)
 
     def set(self, ms: float, now: float) -> bool:
         """The wall clock shows ``ms`` since the epoch; whether it was set since it was last told."""
-        before = self.knowledge.clock.offset
-        self.knowledge.clock.set(ms, now)
-        moved = self.knowledge.clock.offset - before
+        before = self.state.clock.offset
+        self.state.clock.set(ms, now)
+        moved = self.state.clock.offset - before
         if abs(moved) <= _SET_MS:
             return False
         if moved < 0:
-            self.knowledge.may_hold_far_words = True
-        self.judge(now)
+            self.state.may_hold_future_stamps = True
+        self.report_skew(now)
         return True
 
-    def acked(self, found: Sequence[Finding], voice: Voice, now: float) -> None:
+    def acked(self, found: Sequence[Finding], context: MessageContext, now: float) -> None:
         """An ack shows its sender's clock; how long ago that was is known if it came in time."""
-        if voice.clock is None:
+        if context.clock is None:
             return
         for each in found:
             if isinstance(each, Answered) and each.rtt is not None:
-                self.readings.note(voice.sender, voice.clock, now - each.rtt / 2)
-                self.judge(now)
+                self.readings.note(context.sender, context.clock, now - each.rtt / 2)
+                self.report_skew(now)
 
-    def judge(self, now: float) -> None:
+    def report_skew(self, now: float) -> None:
         """Say it if this node's clock is found to be off, or right again."""
         skew = self.skew(now)
         is_off = skew is not None and abs(skew) > CLOCK_SKEW_MAX
@@ -78,45 +78,45 @@ class ClockWatch:
 
     # Newcomers
 
-    def is_refused(self, voice: Voice, talk: Talk, now: float) -> bool:
+    def is_refused(self, context: MessageContext, session: StreamSession, now: float) -> bool:
         """Whether a stranger's clock is too far from ours: its packets would be refused, and ours by it.
 
         A node that wants to join is the stricter by a second, so that both sides come to it.
         """
-        if not self.keeps_out or voice.member is not None or voice.clock is None:
+        if not self.keeps_out or context.member is not None or context.clock is None:
             return False
-        most = CLOCK_SKEW_MAX if talk.purpose is None else CLOCK_SKEW_MAX - 1
-        return abs(voice.clock - self.knowledge.clock.wall(now)) > 1000 * most
+        most = CLOCK_SKEW_MAX if session.purpose is None else CLOCK_SKEW_MAX - 1
+        return abs(context.clock - self.state.clock.wall(now)) > 1000 * most
 
-    def refuse(self, stream: int, voice: Voice, talk: Talk, now: float) -> None:
+    def refuse(self, stream: int, context: MessageContext, session: StreamSession, now: float) -> None:
         """Tell a stranger whose clock is off what ours shows, so that it can say why the talk ends."""
-        assert voice.clock is not None, "it was refused for what it shows"
-        skew = (voice.clock - self.knowledge.clock.wall(now)) / 1000
-        joining = talk.purpose is not None
-        self.knowledge.counters[Count.STREAMS_CLOCK_SKEW] += 1
-        self.outbox.put(ClockRefused(talk.to if joining else voice.source, skew, joining))
+        assert context.clock is not None, "it was refused for what it shows"
+        skew = (context.clock - self.state.clock.wall(now)) / 1000
+        joining = session.purpose is not None
+        self.state.counters[Count.STREAMS_CLOCK_SKEW] += 1
+        self.outbox.put(ClockRefused(session.to if joining else context.source, skew, joining))
         if joining:
-            self.readings.note(voice.sender, voice.clock, now)
-            self.judge(now)
+            self.readings.note(context.sender, context.clock, now)
+            self.report_skew(now)
         else:
             self.outbox.put(SendFrame(stream, self.outbox.sender + pack(self.outbox.clock(now))))
 
     # Policies, and resets of terms
 
-    def new_word(self, key: str, payload: bytes | None, now: float) -> Word:
+    def new_policy_version(self, key: str, payload: bytes | None, now: float) -> PolicyVersion:
         """A word that all nodes will take. Raises `ClockWrong` when our clock is so far off that they would not."""
         self._check_skew(f"policy {key:.80}", now)
-        word = self.knowledge.new_word(key, payload, now)
-        held = self.knowledge.policies.get(key)
-        if held is not None and word.rank <= held.rank:
+        version = self.state.new_policy_version(key, payload, now)
+        held = self.state.policies.get(key)
+        if held is not None and version.rank <= held.rank:
             raise self._outranked(f"policy {key:.80}", held.writer, held.ms, now)
-        return word
+        return version
 
     def new_reset(self, service: str, now: float) -> TermRegister:
-        """A reset of a service's terms that all nodes will take. Raises `ClockWrong` as `new_word` does."""
+        """A reset of a service's terms that all nodes will take. Raises `ClockWrong` as `new_policy_version` does."""
         self._check_skew(f"role {service}", now)
-        register = self.knowledge.new_reset(service, now)
-        held = self.knowledge.terms.get(service)
+        register = self.state.new_reset(service, now)
+        held = self.state.terms.get(service)
         if held is not None and register.epoch <= held.epoch:
             raise self._outranked(f"role {service}", held.writer, held.ms, now)
         return register
@@ -132,19 +132,19 @@ class ClockWatch:
     def _outranked(self, what: str, writer: str, ms: int, now: float) -> ClockWrong:
         return ClockWrong(
             f"{what}: what {writer!r} last said of it is stamped "
-            f"{(ms - self.knowledge.clock.wall(now)) / 1000:.0f} s ahead of this node's clock: set the clock right, or "
+            f"{(ms - self.state.clock.wall(now)) / 1000:.0f} s ahead of this node's clock: set the clock right, or "
             "wait until it is said anew, then try again"
         )
 
     def sweep(self, now: float) -> None:
         """Say again what is stamped so far ahead that nobody else would take it, if our clock was the wrong one."""
-        self.judge(now)
-        if not self.knowledge.may_hold_far_words or self._is_off:
+        self.report_skew(now)
+        if not self.state.may_hold_future_stamps or self._is_off:
             return
-        for word, keys in self.knowledge.restamp(now):
-            ahead = (word.ms - self.knowledge.clock.wall(now)) / 1000
-            self.outbox.put(PolicyFromFuture(word.key, word.writer, ahead, restamped=True))
+        for version, keys in self.state.restamp(now):
+            ahead = (version.ms - self.state.clock.wall(now)) / 1000
+            self.outbox.put(PolicyFromFuture(version.key, version.writer, ahead, restamped=True))
             self.outbox.put(PoliciesChanged(keys))
-        for register in self.knowledge.restamp_terms(now):
-            ahead = (register.ms - self.knowledge.clock.wall(now)) / 1000
+        for register in self.state.restamp_terms(now):
+            ahead = (register.ms - self.state.clock.wall(now)) / 1000
             self.outbox.put(PolicyFromFuture(f"role {register.service}", register.writer, ahead, restamped=True))

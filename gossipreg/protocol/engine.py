@@ -41,21 +41,21 @@ from gossipreg.errors import (
 )
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Rule
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
-from gossipreg.protocol.exchange import Exchange
-from gossipreg.protocol.intake import Intake
 from gossipreg.protocol.joining import Joining
-from gossipreg.protocol.judgement import Judgement
-from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.lifelines import Lifelines
+from gossipreg.protocol.local_member import LocalMember
 from gossipreg.protocol.membership.detector import Detector
-from gossipreg.protocol.membership.identity import Contest, Identity
+from gossipreg.protocol.membership.identity import Identity, NameConflictQuery
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.paths import PathChange, PathMonitor
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership_handler import MembershipHandler
+from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import (
     InstancesChanged,
@@ -67,17 +67,17 @@ from gossipreg.protocol.outputs import (
     TermsChanged,
     Transmit,
 )
+from gossipreg.protocol.peer_streams import PeerStreams
+from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.payload import pack_instance
-from gossipreg.protocol.registry.policies import Word, pack_rule
-from gossipreg.protocol.registry.records import Announcement, Head, Record
+from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule
+from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
 from gossipreg.protocol.registry.registry import Change, Registry
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.registry.view import View, first_index
-from gossipreg.protocol.spreading.reconcile import Compare, End, Hold
-from gossipreg.protocol.standing import Standing
-from gossipreg.protocol.talks import Purpose, Talk, Talks, answers, corrections
-from gossipreg.protocol.voice import Voice
+from gossipreg.protocol.state import ClusterState
+from gossipreg.protocol.stream_sessions import Purpose, StreamSession, StreamSessions, answers, corrections
 from gossipreg.protocol.wire.messages import SENDER_BYTES, Junk, Message, pack, pack_padded
 from gossipreg.protocol.wire.reader import Reader
 
@@ -86,7 +86,7 @@ _SWEEP_SECONDS = 5.0
 
 #: How long sweeps, and looks for seeds that nobody misses, wait for something else to wake this node (seconds). It is
 #: woken by its probes every second, and each wake costs an idle node a quarter of its CPU.
-_CHORES_WAIT = 5.0
+_MAINTENANCE_WAIT = 5.0
 
 
 #: Owners of one id that an error names.
@@ -100,21 +100,21 @@ class Engine:
     settings: EngineSettings
     rng: Random
     identity: Identity
-    knowledge: Knowledge
+    state: ClusterState
     detector: Detector
-    standing: Standing
-    judgement: Judgement
+    local_member: LocalMember
+    membership_handler: MembershipHandler
     lifelines: Lifelines
-    intake: Intake
-    exchange: Exchange
-    talks: Talks
+    record_handler: RecordHandler
+    streams: PeerStreams
+    sessions: StreamSessions
     outbox: Outbox
     reader: Reader
     counters: Counter[str]
     joining: Joining
     clocks: ClockWatch
     _sweep_at: float
-    _due: float | None = None  # the deadline, until a verb may have moved it
+    _deadline: float | None = None  # the deadline, until a verb may have moved it
     isolated: bool = False  # as `is_isolated` was at the last wake or packet, and as the driver was told
 
     @classmethod
@@ -146,7 +146,7 @@ class Engine:
         identity = Identity(settings, name, generation, address, zone)
         members = Members(settings, rng, name)
         detector = Detector.create(settings, members, rng, now)
-        knowledge = Knowledge(
+        state = ClusterState(
             settings,
             members,
             Registry(name),
@@ -154,23 +154,23 @@ class Engine:
             counters,
             Clock.started(name, generation, now),
         )
-        outbox = Outbox(settings, knowledge, packet_room)
-        exchange = Exchange(settings, rng, knowledge, outbox)
-        standing = Standing(identity, knowledge, detector, exchange, outbox)
-        judgement = Judgement(identity, knowledge, detector, exchange, outbox)
-        standing.begin(now, alone=not has_seeds)
+        outbox = Outbox(settings, state, packet_room)
+        streams = PeerStreams(settings, rng, state, outbox)
+        local_member = LocalMember(identity, state, detector, streams, outbox)
+        membership_handler = MembershipHandler(identity, state, detector, streams, outbox)
+        local_member.begin(now, alone=not has_seeds)
         return cls(
             settings=settings,
             rng=rng,
             identity=identity,
-            knowledge=knowledge,
+            state=state,
             detector=detector,
-            standing=standing,
-            judgement=judgement,
-            lifelines=Lifelines(settings, name, members, exchange, judgement, now),
-            intake=Intake(standing, knowledge, exchange),
-            exchange=exchange,
-            talks=exchange.talks,
+            local_member=local_member,
+            membership_handler=membership_handler,
+            lifelines=Lifelines(settings, name, members, streams, membership_handler, now),
+            record_handler=RecordHandler(local_member, state, streams),
+            streams=streams,
+            sessions=streams.sessions,
             outbox=outbox,
             reader=Reader() if reader is None else reader,
             counters=counters,
@@ -179,15 +179,15 @@ class Engine:
                 rng,
                 identity,
                 members,
-                standing,
-                exchange,
+                local_member,
+                streams,
                 outbox,
                 has_seeds=has_seeds,
                 deadline=now if has_seeds else now + settings.reconnect_interval,
                 wait=settings.join_retry,
             ),
             sweep_at=now + _SWEEP_SECONDS,
-            clocks=ClockWatch(knowledge, outbox, checks_clocks),
+            clocks=ClockWatch(state, outbox, checks_clocks),
         )
 
     # What can be read
@@ -195,7 +195,7 @@ class Engine:
     @property
     def members(self) -> Members:
         """What is believed of everybody."""
-        return self.knowledge.members
+        return self.state.members
 
     @property
     def paths(self) -> PathMonitor:
@@ -205,12 +205,12 @@ class Engine:
     @property
     def view(self) -> View:
         """What lookups answer."""
-        return self.knowledge.view
+        return self.state.view
 
     @property
     def fingerprint(self) -> int:
         """64 bits that stand for the converged state."""
-        return self.knowledge.fingerprint.total
+        return self.state.fingerprint.total
 
     @property
     def local_health(self) -> int:
@@ -226,11 +226,11 @@ class Engine:
 
     def silence(self, now: float) -> float:
         """How long no member has been heard (seconds); 0 where there is none to be heard."""
-        return self.detector.hearing.silence(now) if self._misses_members else 0.0
+        return self.detector.reachability.silence(now) if self._misses_members else 0.0
 
     @property
     def _misses_members(self) -> bool:
-        return bool(self.members.present) or self.members.has_failed or not self.identity.settled
+        return bool(self.members.present) or self.members.has_failed or not self.identity.announced
 
     def clock_skew(self, now: float) -> float | None:
         """How far this node's wall clock is ahead of its peers' (seconds; below 0: behind); None when not known."""
@@ -238,32 +238,32 @@ class Engine:
 
     def deadline(self) -> float:
         """When `wake` is wanted next, if nothing happens before (seconds)."""
-        if self._due is None:
-            self._due = self.knowledge.mill.deadline if self.identity.left else self._next_duty()
-        return self._due
+        if self._deadline is None:
+            self._deadline = self.state.broadcasts.deadline if self.identity.left else self._next_deadline()
+        return self._deadline
 
-    def _next_duty(self) -> float:
+    def _next_deadline(self) -> float:
         urgent = min(
             self.detector.deadline,
-            self.knowledge.mill.deadline,
-            self.standing.deadline,
+            self.state.broadcasts.deadline,
+            self.local_member.deadline,
             self.lifelines.deadline,
             self.paths.deadline,
             self.joining.deadline if self.joining.is_urgent else math.inf,
         )
-        return min(urgent, min(self.joining.deadline, self._sweep_at) + _CHORES_WAIT)
+        return min(urgent, min(self.joining.deadline, self._sweep_at) + _MAINTENANCE_WAIT)
 
-    def is_due(self, now: float) -> bool:
+    def wants_timeout(self, now: float) -> bool:
         """Whether `wake` is wanted at ``now``; when it is not, it would do nothing."""
-        return self.outbox.is_waiting or self.knowledge.registry.is_dirty or self.deadline() <= now
+        return self.outbox.is_waiting or self.state.registry.is_dirty or self.deadline() <= now
 
     def _done(self) -> list[Output]:
         """What the verb returns that now ends."""
-        self._due = None
+        self._deadline = None
         changes = self.paths.changed()
         if changes:
             self._tell_of_paths(changes)
-        services = self.knowledge.terms.take_changed()
+        services = self.state.terms.take_changed()
         if services:
             self.outbox.put(TermsChanged(services))
         return self.outbox.take()
@@ -280,8 +280,8 @@ class Engine:
     def register(self, instance: Instance, now: float) -> list[Output]:
         """Offer ``instance``, or replace one of its id. Raises `InvalidInstance`, `RecordTooLarge`, `NodeClosed`."""
         self.check_registration(instance)
-        record, change = self.knowledge.registry.offer(instance, self.identity.generation)
-        self._say_own(record, change, now)
+        record, change = self.state.registry.offer(instance, self.identity.generation)
+        self._publish_own(record, change, now)
         self._refresh()
         return self._done()
 
@@ -295,7 +295,7 @@ class Engine:
                 f"instance {instance.id!r}: its record has {size} bytes, {limits.RECORD_BYTES_MAX} are allowed: "
                 "shorten its meta or tags"
             )
-        own = self.knowledge.registry.table(self.identity.name)
+        own = self.state.registry.table(self.identity.name)
         together = size if own is None else own.grown(instance.id, size)
         if together > limits.RECORDS_BYTES_PER_OWNER_MAX:
             raise RecordTooLarge(
@@ -307,14 +307,14 @@ class Engine:
                 f"instance {instance.id!r}: this node offers {self.own_count()} instances already, as many as are "
                 "allowed: deregister some, or register it at another node"
             )
-        if instance.term > max(limits.TERM_GIVEN_MAX, self.knowledge.terms.seen(instance.service) + 1):
+        if instance.term > max(limits.TERM_GIVEN_MAX, self.state.terms.seen(instance.service) + 1):
             raise InvalidInstance(
                 f"term: {instance.term} is too high: state up to {limits.TERM_GIVEN_MAX}, or the next one with `--term "
                 "next`"
             )
-        if instance.term and not self.knowledge.terms.has_room(instance.service):
+        if instance.term and not self.state.terms.has_room(instance.service):
             raise InvalidInstance(
-                f"term: {len(self.knowledge.terms)} services have terms already, as many as are allowed: reset those "
+                f"term: {len(self.state.terms)} services have terms already, as many as are allowed: reset those "
                 "that are gone with `gossipreg role reset`"
             )
 
@@ -323,26 +323,26 @@ class Engine:
         self._check_open()
         if self.own(id) is None:
             raise self.unknown_instance(id)
-        record, change = self.knowledge.registry.bury(id, self.identity.generation)
-        self._say_own(record, change, now)
+        record, change = self.state.registry.delete(id, self.identity.generation)
+        self._publish_own(record, change, now)
         self._refresh()
         return self._done()
 
-    def _say_own(self, record: Record, change: Change, now: float) -> None:
-        self.knowledge.remake(record, change)
-        if self.identity.settled:  # else everything is said when it settles
-            self.knowledge.spread(record, now)
-        self.knowledge.raise_term(record, now, spread=self.identity.settled)
+    def _publish_own(self, record: Record, change: Change, now: float) -> None:
+        self.state.remake(record, change)
+        if self.identity.announced:  # else everything is said when it settles
+            self.state.spread(record, now)
+        self.state.raise_term(record, now, spread=self.identity.announced)
 
     def own(self, id: str) -> Instance | None:
         """This node's own instance of that id, as it was registered."""
-        table = self.knowledge.registry.table(self.identity.name)
+        table = self.state.registry.table(self.identity.name)
         record = None if table is None else table.get(id)
         return None if record is None else record.instance
 
     def unknown_instance(self, id: str) -> UnknownInstance:
         """That this node owns no instance of that id, with the members that own one."""
-        owners = sorted(table.owner for table in self.knowledge.registry.owners if table.get(id) is not None)
+        owners = sorted(table.owner for table in self.state.registry.owners if table.get(id) is not None)
         if not owners:
             return UnknownInstance(f"this node owns no instance {id!r}, and no member does")
         members = [self.members.get(owner) for owner in owners[:_OWNERS_NAMED]]
@@ -351,40 +351,40 @@ class Engine:
 
     def own_count(self) -> int:
         """How many instances this node offers."""
-        return len(self.knowledge.registry.table(self.identity.name) or ())
+        return len(self.state.registry.table(self.identity.name) or ())
 
     def set_policy(self, rule: Rule, now: float) -> list[Output]:
         """Have ``rule`` obeyed everywhere, in place of any of its key. Raises `InvalidPolicy`, `NodeClosed`."""
-        return self.say_word(self.word_of(rule, now), now)
+        return self.publish_policy(self.policy_version_of(rule, now), now)
 
     def remove_policy(self, key: str, now: float) -> list[Output]:
         """Have nobody obey the policy of that key any more. Raises `UnknownPolicy`, `NodeClosed`."""
-        return self.say_word(self.word_of_removal(key, now), now)
+        return self.publish_policy(self.policy_removal_of(key, now), now)
 
-    def word_of(self, rule: Rule, now: float) -> Word:
-        """What is to be said to set ``rule``: to be stored, then given to `say_word`. Raises as `set_policy` does."""
+    def policy_version_of(self, rule: Rule, now: float) -> PolicyVersion:
+        """The version that sets ``rule``: to be stored, then given to `publish_policy`. Raises as `set_policy` does."""
         self._check_open()
         rule.check()
-        policies = self.knowledge.policies
+        policies = self.state.policies
         if policies.rule(rule.key) is None and len(policies) >= limits.POLICIES_MAX:
             raise InvalidPolicy(
                 f"policy {rule.key}: {len(policies)} are in force, as many as are allowed: remove some, see "
                 "`gossipreg policy list`"
             )
-        return self.clocks.new_word(rule.key, pack_rule(rule), now)
+        return self.clocks.new_policy_version(rule.key, pack_rule(rule), now)
 
-    def word_of_removal(self, key: str, now: float) -> Word:
-        """What is to be said to remove the policy of that key. Raises as `remove_policy` does."""
+    def policy_removal_of(self, key: str, now: float) -> PolicyVersion:
+        """The version that removes the policy of that key. Raises as `remove_policy` does."""
         self._check_open()
-        word = self.knowledge.policies.get(key)
-        if word is None or word.payload is None:
+        version = self.state.policies.get(key)
+        if version is None or version.payload is None:
             raise UnknownPolicy(f"no policy {key!r:.80} is in force: see `gossipreg policy list`")
-        return self.clocks.new_word(key, None, now)
+        return self.clocks.new_policy_version(key, None, now)
 
-    def say_word(self, word: Word, now: float) -> list[Output]:
+    def publish_policy(self, version: PolicyVersion, now: float) -> list[Output]:
         """Spread a word of this node's own, unless a later one about its policy was heard since it was made."""
         self._check_open()
-        keys = self.knowledge.say_word(word, now)
+        keys = self.state.publish_policy(version, now)
         if keys:
             self.outbox.put(PoliciesChanged(keys))
         self._refresh()
@@ -396,7 +396,7 @@ class Engine:
         A node that was told of others and has reached none of them knows no terms but its own, so it gives none.
         """
         self._check_joined(f"give the next term of {service!r}")
-        return self.knowledge.terms.seen(service) + 1
+        return self.state.terms.seen(service) + 1
 
     def reset_term(self, service: str, now: float) -> list[Output]:
         """Have the terms of ``service`` count anew, from the highest that its instances state now, everywhere.
@@ -412,36 +412,38 @@ class Engine:
         """
         self._check_open()
         self._check_joined(f"reset the term of {service!r}")
-        if self.knowledge.terms.get(service) is None:
+        if self.state.terms.get(service) is None:
             raise UnknownTerm(f"no term of a service {service!r:.80} is known: see `gossipreg role list`")
         return self.clocks.new_reset(service, now)
 
     def say_reset(self, register: TermRegister, now: float) -> list[Output]:
         """Spread a reset of this node's own."""
         self._check_open()
-        self.knowledge.hear_register(register, now, spread=True)
+        self.state.handle_term_register(register, now, spread=True)
         self._refresh()
         return self._done()
 
     def _check_joined(self, what: str) -> None:
-        if not self.identity.settled:
+        if not self.identity.announced:
             raise NotJoined(
                 f"node {self.identity.name!r} cannot {what}: it has reached no member yet, so it does not know which "
                 "there were: wait until it has joined"
             )
 
-    def recall(self, words: Iterable[Word], now: float, *, terms: Iterable[TermRegister] = ()) -> list[Output]:
+    def recall(
+        self, versions: Iterable[PolicyVersion], now: float, *, terms: Iterable[TermRegister] = ()
+    ) -> list[Output]:
         """Know again what was known before a restart: policies, and the ``terms`` of services."""
-        for word in words:
-            self.knowledge.recall_word(word, now)
+        for version in versions:
+            self.state.restore_policy(version, now)
         for register in terms:
-            self.knowledge.hear_register(register, now, spread=False, kept=True)
+            self.state.handle_term_register(register, now, spread=False, kept=True)
         self._refresh()
         return self._done()
 
     def forget_recalled(self) -> list[Output]:
         """Answer nothing any more that was known before this node began."""
-        self.knowledge.forget_recalled()
+        self.state.forget_recalled()
         self._refresh()
         return self._done()
 
@@ -449,7 +451,7 @@ class Engine:
         """Ask for no new work: all own instances weigh 0 from now on, everywhere."""
         self._check_open()
         self.identity.drain()
-        self.standing.announce(now)
+        self.local_member.announce(now)
         self._refresh()
         return self._done()
 
@@ -457,7 +459,7 @@ class Engine:
         """Ask for work again: all own instances weigh what they were registered with."""
         self._check_open()
         self.identity.undrain()
-        self.standing.announce(now)
+        self.local_member.announce(now)
         self._refresh()
         return self._done()
 
@@ -476,14 +478,14 @@ class Engine:
         if held.status.is_present:
             raise MemberPresent(f"{name!r} is {held.status}: only a member that failed can be forgotten")
         if held.status is Status.FAILED:
-            self.judgement.forget(held, now)
+            self.membership_handler.forget(held, now)
             self._refresh()
         return self._done()
 
     def move(self, address: Address, now: float) -> list[Output]:
         """Be at ``address`` from now on: the host was renumbered. Others are told in a later generation."""
         self._check_open()
-        self.standing.move(address, now)
+        self.local_member.move(address, now)
         self.lifelines.restart(now)
         self.joining.hurry(now)
         self._refresh()
@@ -493,7 +495,7 @@ class Engine:
         """Say goodbye. The engine should be woken for a while yet, so that the word spreads."""
         self._check_open()
         self.identity.left = True
-        self.standing.announce(now)
+        self.local_member.announce(now)
         self._refresh()
         return self._done()
 
@@ -511,29 +513,31 @@ class Engine:
     def receive(self, data: bytes, source: Address, now: float) -> list[Output]:
         """Take a datagram, its seal already opened. Junk is counted and dropped."""
         self.counters[Count.PACKETS_RECEIVED] += 1
-        voice, messages = self._read(data, source, None, now)
+        context, messages = self._read(data, source, None, now)
         for message in messages:
-            self._hear(message, voice, now)
+            self._handle(message, context, now)
         return self._done()
 
-    def _read(self, data: bytes, source: Address, stream: int | None, now: float) -> tuple[Voice, list[Message]]:
+    def _read(
+        self, data: bytes, source: Address, stream: int | None, now: float
+    ) -> tuple[MessageContext, list[Message]]:
         try:
             sender, messages = self.reader.read(data)
         except Junk:
             self.counters[Count.JUNK_PACKETS] += 1
-            return Voice(0, source, None, stream), []
+            return MessageContext(0, source, None, stream), []
         if self.reader.junk:
             self.counters[Count.JUNK_MESSAGES] += self.reader.junk
             self.counters[Count.JUNK_PACKETS] += not messages
             if self.reader.is_broken and not messages:
-                return Voice(0, source, None, stream), []
+                return MessageContext(0, source, None, stream), []
         if sender == self.identity.life:
             self.counters[Count.OWN_PACKETS] += 1
-            return Voice(0, source, None, stream), []
+            return MessageContext(0, source, None, stream), []
         member = self.members.by_life(sender)
         if member is not None:
             if self.detector.is_isolated(now):
-                self.exchange.hurry(now)  # what was said meanwhile was not heard here, nor what was said here there
+                self.streams.hurry(now)  # what was said meanwhile was not heard here, nor what was said here there
                 self._note_isolation(isolated=False, now=now)
             self.detector.heard(sender, now)
             if stream is None:
@@ -544,129 +548,131 @@ class Engine:
                 self.paths.stream_answered(sender)
             if member.status in (Status.SUSPECT, Status.FAILED) or member.is_forgotten:
                 self.outbox.tell_accused(member, now)
-        return Voice(sender, source, member, stream), messages
+        return MessageContext(sender, source, member, stream), messages
 
-    def _hear(self, message: Message, voice: Voice, now: float) -> None:
-        if isinstance(message, Rumor | Record | Head | Announcement):
-            self._hear_claim(message, voice, now)
+    def _handle(self, message: Message, context: MessageContext, now: float) -> None:
+        if isinstance(message, MemberUpdate | Record | TableDigest | Announcement):
+            self._handle_claim(message, context, now)
             return
         match message:
             case Ping():
-                self._answer_ping(message, voice, now)
+                self._answer_ping(message, context, now)
             case Ack():
-                self._hear_ack(message, voice, now)
+                self._handle_ack(message, context, now)
             case Nack():
-                self._hear_nack(message, voice, now)
+                self._handle_nack(message, context, now)
             case PingReq():
-                self._hear_request(message, voice, now)
-            case Contest():
-                self.standing.hear_contest(message, voice, now)
-            case Word():
-                self.intake.hear_word(message, voice, now)
+                self._handle_ping_req(message, context, now)
+            case NameConflictQuery():
+                self.local_member.handle_name_conflict(message, context, now)
+            case PolicyVersion():
+                self.record_handler.handle_policy(message, context, now)
             case TermRegister():
-                self.intake.hear_register(message, voice, now)
-            case Hold() | WallClock():
-                self._hear_aside(message, voice)
+                self.record_handler.handle_term_register(message, context, now)
+            case KeepOpen() | WallClock():
+                self._handle_aside(message, context)
             case _:
-                if voice.in_talk:
-                    voice.replies += answers(message, self.knowledge, now)
+                if context.over_stream:
+                    context.replies += answers(message, self.state, now)
 
-    def _hear_claim(self, claim: Rumor | Record | Head | Announcement, voice: Voice, now: float) -> None:
+    def _handle_claim(
+        self, claim: MemberUpdate | Record | TableDigest | Announcement, context: MessageContext, now: float
+    ) -> None:
         """A peer says something of one life of a member, or of what that offers."""
-        if claim.generation > self.knowledge.clock.latest_generation(now):
+        if claim.generation > self.state.clock.latest_generation(now):
             self.counters[Count.GENERATIONS_FROM_THE_FUTURE] += 1
-        elif isinstance(claim, Rumor):
-            self._hear_rumor(claim, voice, now)
+        elif isinstance(claim, MemberUpdate):
+            self._handle_update(claim, context, now)
         else:
-            self.intake.hear(claim, voice, now)
+            self.record_handler.handle(claim, context, now)
 
-    def _hear_aside(self, message: Hold | WallClock, voice: Voice) -> None:
+    def _handle_aside(self, message: KeepOpen | WallClock, context: MessageContext) -> None:
         """A peer says something that is about no member, no instance and no policy."""
-        if isinstance(message, Hold):
-            self.exchange.hold(voice)
+        if isinstance(message, KeepOpen):
+            self.streams.keep_open(context)
         else:
-            voice.clock = message.ms
+            context.clock = message.ms
 
-    def _answer_ping(self, ping: Ping, voice: Voice, now: float) -> None:
+    def _answer_ping(self, ping: Ping, context: MessageContext, now: float) -> None:
         ack = pack(Ack(ping.seq, 0, self.fingerprint))
         clock = pack(self.outbox.clock(now))
-        if voice.in_talk:
-            voice.replies += [clock, ack]
-        elif voice.member is None:
-            self.outbox.put(Transmit(self.outbox.sender + ack, voice.source))  # a stranger gets no more than it gave
+        if context.over_stream:
+            context.replies += [clock, ack]
+        elif context.member is None:
+            self.outbox.put(Transmit(self.outbox.sender + ack, context.source))  # a stranger gets no more than it gave
         else:
-            self.outbox.send(voice.source, clock, ack, now=now)
+            self.outbox.send(context.source, clock, ack, now=now)
             if not self.identity.left:
-                self.judgement.pinged(now)
-        self._compare(ping.fingerprint, voice, now)
+                self.membership_handler.pinged(now)
+        self._compare(ping.fingerprint, context, now)
 
-    def _hear_request(self, request: PingReq, voice: Voice, now: float) -> None:
-        if voice.member is not None:
-            pinging = self.detector.prober.ping_for(request, voice.source, self.fingerprint, now)
-            self.judgement.perform(pinging, now)
+    def _handle_ping_req(self, request: PingReq, context: MessageContext, now: float) -> None:
+        if context.member is not None:
+            pinging = self.detector.prober.ping_for(request, context.source, self.fingerprint, now)
+            self.membership_handler.perform(pinging, now)
 
-    def _hear_rumor(self, rumor: Rumor, voice: Voice, now: float) -> None:
-        if rumor.name == self.identity.name:
-            self.standing.hear_of_self(rumor, voice, now)
+    def _handle_update(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
+        if update.name == self.identity.name:
+            self.local_member.handle_own_update(update, context, now)
         else:
-            self.judgement.hear(rumor, voice, now)
-            if rumor.refused and rumor.status is Status.SUSPECT:
-                self.lifelines.seconded(rumor, now)
+            self.membership_handler.handle(update, context, now)
+            if update.refused and update.status is Status.SUSPECT:
+                self.lifelines.refusal_reported(update, now)
 
-    def _hear_nack(self, nack: Nack, voice: Voice, now: float) -> None:
-        if voice.member is not None:
-            self.detector.was_answered(voice.sender, now)
+    def _handle_nack(self, nack: Nack, context: MessageContext, now: float) -> None:
+        if context.member is not None:
+            self.detector.was_answered(context.sender, now)
         self.detector.prober.nacked(nack)
 
-    def _hear_ack(self, ack: Ack, voice: Voice, now: float) -> None:
-        if voice.member is not None:
-            self.detector.was_answered(voice.sender, now)
-            found = self.detector.prober.acked(ack, voice.sender, now)
-            if voice.in_talk and found:
-                self.paths.stream_acked(voice.sender, now)
-            elif not voice.in_talk and not ack.subject:
-                self.paths.packet_acked(voice.sender, ack.seq, now)
-            self.clocks.acked(found, voice, now)
-            self.judgement.perform(found, now)
+    def _handle_ack(self, ack: Ack, context: MessageContext, now: float) -> None:
+        if context.member is not None:
+            self.detector.was_answered(context.sender, now)
+            found = self.detector.prober.acked(ack, context.sender, now)
+            if context.over_stream and found:
+                self.paths.stream_acked(context.sender, now)
+            elif not context.over_stream and not ack.subject:
+                self.paths.packet_acked(context.sender, ack.seq, now)
+            self.clocks.acked(found, context, now)
+            self.membership_handler.perform(found, now)
         if not ack.subject:
-            self._compare(ack.fingerprint, voice, now)
+            self._compare(ack.fingerprint, context, now)
 
     # Talks
 
     def stream_frame(self, stream: int, frame: bytes, source: Address, now: float) -> list[Output]:
         """Take a frame of a stream: a positive number was given by `OpenStream`, a negative one is a peer's."""
         self.counters[Count.FRAMES_RECEIVED] += 1
-        talk = self.talks.get(stream, source)
-        if talk is None:
+        session = self.sessions.get(stream, source)
+        if session is None:
             return []
-        voice, messages = self._read(frame, source, stream, now)
-        if not voice.sender:
-            self.exchange.close(stream)
-            return self._ended(talk, now)
-        talk.frames += 1
-        voice.news = talk.news
+        context, messages = self._read(frame, source, stream, now)
+        if not context.sender:
+            self.streams.close(stream)
+            return self._ended(session, now)
+        session.frames += 1
+        context.news = session.news
         ended = False
         for message in messages:
             if isinstance(message, Compare):
-                talk.compared = True
-                if voice.member is not None:
-                    self.paths.gossip_missed(voice.sender, now)
+                session.compared = True
+                if context.member is not None:
+                    self.paths.gossip_missed(context.sender, now)
             ended = ended or isinstance(message, End)
-            self._hear(message, voice, now)
-            if isinstance(message, WallClock) and self.clocks.is_refused(voice, talk, now):
-                self.clocks.refuse(stream, voice, talk, now)
-                self.exchange.close(stream)
-                return self._ended(talk, now)
-        talk.news = voice.news
-        if stream < 0 and voice.clock is not None:
-            voice.replies.insert(0, pack(self.outbox.clock(now)))
-        talk.accepted = talk.accepted or (talk.compared and talk.purpose is None)
-        voice.replies += corrections(voice.stale, self.knowledge)
-        told_all = ended and not talk.spoken and not voice.replies
-        if told_all and talk.is_comparison and not talk.compared:
-            voice.replies += self.standing.introduce(now)
-        self.exchange.reply(stream, talk, voice.replies, ended=ended)
-        if talk.purpose in (Purpose.GREET, Purpose.JOIN):
+            self._handle(message, context, now)
+            if isinstance(message, WallClock) and self.clocks.is_refused(context, session, now):
+                self.clocks.refuse(stream, context, session, now)
+                self.streams.close(stream)
+                return self._ended(session, now)
+        session.news = context.news
+        if stream < 0 and context.clock is not None:
+            context.replies.insert(0, pack(self.outbox.clock(now)))
+        session.accepted = session.accepted or (session.compared and session.purpose is None)
+        context.replies += corrections(context.stale, self.state)
+        told_all = ended and not session.spoken and not context.replies
+        if told_all and session.is_comparison and not session.compared:
+            context.replies += self.local_member.introduce(now)
+        self.streams.reply(stream, session, context.replies, ended=ended)
+        if session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
             self.joining.go_on()
         return self._done()
 
@@ -675,9 +681,9 @@ class Engine:
 
         It may have been this host's own, by a firewall; as long as that refuses packets as well, it proves nothing.
         """
-        talk = self.exchange.ended(stream)
+        session = self.streams.ended(stream)
         refused = refused and not self.detector.is_rejected
-        return self._done() if talk is None else self._ended(talk, now, refused=refused)
+        return self._done() if session is None else self._ended(session, now, refused=refused)
 
     def unsent(self, to: Address, now: float) -> list[Output]:
         """This host's own kernel has refused to send a `Transmit` to ``to``: a firewall, no route, no such network."""
@@ -685,34 +691,34 @@ class Engine:
         self.detector.unsent(to, now)
         return self._done()
 
-    def _ended(self, talk: Talk, now: float, *, refused: bool = False) -> list[Output]:
-        if talk.purpose is not None and not (talk.answered or refused or self.detector.is_rejected):
-            member = self.members.at(talk.to)
+    def _ended(self, session: StreamSession, now: float, *, refused: bool = False) -> list[Output]:
+        if session.purpose is not None and not (session.answered or refused or self.detector.is_rejected):
+            member = self.members.at(session.to)
             if member is not None:
                 self.paths.stream_stalled(member.life, now)
-        if talk.purpose in (Purpose.LIFELINE, Purpose.KNOCK):
-            self.lifelines.ended(talk, now, refused=refused)
-        elif talk.purpose is Purpose.PROBE and refused:
-            assert isinstance(talk.about, int), "a probe is known by its sequence number"
-            self.detector.prober.refused(talk.about)
-        elif talk.purpose is Purpose.CONTEST and refused:
-            self.standing.uncontested(now, at=talk.to)
-        elif talk.purpose in (Purpose.GREET, Purpose.JOIN):
-            if talk.purpose is Purpose.JOIN and not self.identity.settled:
-                self.exchange.came_to_nothing(talk.to)
+        if session.purpose in (Purpose.LIFELINE, Purpose.RECHECK):
+            self.lifelines.ended(session, now, refused=refused)
+        elif session.purpose is Purpose.PROBE and refused:
+            assert isinstance(session.about, int), "a probe is known by its sequence number"
+            self.detector.prober.refused(session.about)
+        elif session.purpose is Purpose.NAME_CONFLICT and refused:
+            self.local_member.rival_gone(now, at=session.to)
+        elif session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
+            if session.purpose is Purpose.JOIN and not self.identity.announced:
+                self.streams.comparison_failed(session.to)
             self.joining.go_on()
         return self._done()
 
-    def _compare(self, theirs: int, voice: Voice, now: float) -> None:
-        if voice.member is None:
-            peer, may_talk = voice.source, not voice.in_talk
+    def _compare(self, theirs: int, context: MessageContext, now: float) -> None:
+        if context.member is None:
+            peer, may_compare = context.source, not context.over_stream
         else:
-            peer, may_talk = voice.member.address, self.identity.settled or not voice.in_talk
-        self.exchange.met(theirs, voice.sender, peer, now, may_talk=may_talk and not self.identity.left)
+            peer, may_compare = context.member.address, self.identity.announced or not context.over_stream
+        self.streams.met(theirs, context.sender, peer, now, may_compare=may_compare and not self.identity.left)
 
     # What is due
 
-    def wake(self, now: float, *, late: float = 0.0) -> list[Output]:
+    def handle_timeout(self, now: float, *, late: float = 0.0) -> list[Output]:
         """Do what is due at ``now``. Call it after every readable packet has been handed in.
 
         ``late`` (seconds) is how much later than asked for the driver was woken. A node that was itself stopped
@@ -722,29 +728,29 @@ class Engine:
             self.counters[Count.LAGS] += 1
             self.detector.postpone(late, now)
         if not self.identity.left:
-            self._watch_over(now)
+            self._run_timers(now)
         self.outbox.flush(now)
         self._refresh()
         return self._done()
 
-    def tell_time(self, ms: float, now: float) -> None:
+    def set_wall_clock(self, ms: float, now: float) -> None:
         """The wall clock shows ``ms`` since the epoch. Untold, it has gone on evenly since the generation."""
         if self.clocks.set(ms, now):
             self.joining.hurry(now)
-            self._due = None
+            self._deadline = None
 
-    def judge(self, now: float) -> list[Output]:
+    def expire_suspicions(self, now: float) -> list[Output]:
         """Pass the verdicts that are due and nothing else: what `wake` is to a node whose sending is held up."""
-        self.judgement.judge(now)
+        self.membership_handler.expire_suspicions(now)
         return self._done()
 
-    def _watch_over(self, now: float) -> None:
-        self.judgement.probe(now)
-        self.judgement.judge(now)
-        self.lifelines.wake(now)
+    def _run_timers(self, now: float) -> None:
+        self.membership_handler.probe(now)
+        self.membership_handler.expire_suspicions(now)
+        self.lifelines.handle_timeout(now)
         self._test_paths(now)
-        self.standing.wake(now)
-        self.joining.wake(now)
+        self.local_member.handle_timeout(now)
+        self.joining.handle_timeout(now)
         self._note_isolation(isolated=self.is_isolated(now), now=now)
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_SECONDS
@@ -756,13 +762,13 @@ class Engine:
             self.outbox.put(IsolationChanged(isolated, self.silence(now)))
 
     def _test_paths(self, now: float) -> None:
-        for test in self.paths.wake(now):
+        for test in self.paths.handle_timeout(now):
             member = self.members.by_life(test.life)
             if member is None:
                 continue
             ping = Ping(test.seq, member.life, self.fingerprint)
             if test.over_stream:
-                self.exchange.open(Purpose.PROBE, member.address, [ping, End()], about=test.seq)
+                self.streams.open(Purpose.PROBE, member.address, [ping, End()], about=test.seq)
             elif test.size:
                 self.outbox.send(member.address, pack_padded(ping, test.size - SENDER_BYTES))
             else:
@@ -778,12 +784,12 @@ class Engine:
         self.detector.expire(now)
         self.outbox.forget(now)
         self.clocks.sweep(now)
-        for rumor in self.knowledge.sweep(now):
-            self.outbox.put(MemberChanged(rumor, None))
+        for update in self.state.sweep(now):
+            self.outbox.put(MemberChanged(update, None))
 
     def _refresh(self) -> None:
-        if self.view.recalled and self.identity.settled and self.members.present:
-            self.knowledge.forget_recalled()
-        changed = self.knowledge.refresh()
+        if self.view.recalled and self.identity.announced and self.members.present:
+            self.state.forget_recalled()
+        changed = self.state.refresh()
         if changed:
             self.outbox.put(InstancesChanged(tuple(changed)))

@@ -28,9 +28,9 @@ class EngineSettings(Settings):
     tell_accused: bool = _switch("Whoever is heard from while believed suspect or failed is told so at once.")
     stream_probe: bool = _switch("A member that misses its direct ping is also probed over a stream.")
     late_acks: bool = _switch("An ack that comes after its probe has ended gives the suspect its full time again.")
-    seconding: bool = _switch("A helper that could not reach a member either confirms its suspicion at once.")
-    verify_verdicts: bool = _switch("A node pings a suspect itself before it gives, or takes, the verdict.")
-    verdict_witness: bool = _switch("Nobody is declared failed by a node that nobody else answers (decision 0005).")
+    corroborate: bool = _switch("A helper that could not reach a member either confirms its suspicion at once.")
+    verify_failures: bool = _switch("A node pings a suspect itself before it gives, or takes, the verdict.")
+    failure_witness: bool = _switch("Nobody is declared failed by a node that nobody else answers (decision 0005).")
 
 
 def engine_settings(settings: Settings) -> EngineSettings:

@@ -16,14 +16,14 @@ import attrs
 
 from gossipreg.model import Address
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.exchange import Exchange
+from gossipreg.protocol.local_member import LocalMember
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import SeekSeeds
-from gossipreg.protocol.standing import Standing
-from gossipreg.protocol.talks import Purpose
+from gossipreg.protocol.peer_streams import PeerStreams
+from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import pack
 
 #: Seeds greeted at once while nobody was reached.
@@ -38,8 +38,8 @@ class Joining:
     rng: Random
     identity: Identity
     members: Members
-    standing: Standing
-    exchange: Exchange
+    local_member: LocalMember
+    streams: PeerStreams
     outbox: Outbox
     has_seeds: bool
     deadline: float
@@ -48,14 +48,14 @@ class Joining:
 
     @property
     def _is_alone(self) -> bool:
-        return not self.members.present or not self.identity.settled
+        return not self.members.present or not self.identity.announced
 
     @property
     def is_urgent(self) -> bool:
         """Whether somebody is missed, so that a try must not wait."""
         return self._is_alone or self.members.has_failed
 
-    def wake(self, now: float) -> None:
+    def handle_timeout(self, now: float) -> None:
         """Try to reach one failed member and the seeds, if it is time: that is how a split heals by itself."""
         if now < self.deadline:
             return
@@ -66,38 +66,38 @@ class Joining:
         failed = self.members.failed()
         if failed:
             lost = failed[self.rng.randrange(len(failed))]
-            ping = Ping(0, lost.life, self.exchange.knowledge.fingerprint.total)
+            ping = Ping(0, lost.life, self.streams.state.fingerprint.total)
             self.outbox.send(lost.address, pack(lost), pack(ping), now=now)
         if self.has_seeds:
             self.outbox.put(SeekSeeds())
 
     def try_seeds(self, addresses: Sequence[Address], now: float) -> None:
         """Try the seeds at ``addresses``: a few while nobody was reached, else one that is not among the present."""
-        present = self.members.present_addresses() if self.identity.settled else {}
+        present = self.members.present_addresses() if self.identity.announced else {}
         tried = [a for a in dict.fromkeys(addresses) if a != self.identity.address and a not in present]
-        if addresses and not tried and not self.identity.settled and self.identity.contested is None:
-            self.standing.settle(now)  # we are our own only seed
-        if not self._is_being_told():
+        if addresses and not tried and not self.identity.announced and self.identity.rival is None:
+            self.local_member.complete_join(now)  # we are our own only seed
+        if not self._has_progress():
             self.rng.shuffle(tried)
             self._try(tried[: 1 if present else _SEEDS_AT_ONCE], now)
 
-    def _is_being_told(self) -> bool:
+    def _has_progress(self) -> bool:
         """Whether a seed that is compared with has said something since the last try; if not, the next has its turn."""
-        heard, self._heard = self._heard, sum(talk.frames for _, talk in self.exchange.talks.of(Purpose.JOIN))
+        heard, self._heard = self._heard, sum(session.frames for _, session in self.streams.sessions.of(Purpose.JOIN))
         if self._heard <= heard:
             self._compare_with_next()
         return self._heard > heard
 
     def _try(self, seeds: Sequence[Address], now: float) -> None:
-        talks = self.exchange.talks
-        if len(seeds) == 1 and not talks.is_open(Purpose.GREET):
-            if not talks.is_open(Purpose.JOIN, seeds[0]):
-                self.exchange.open_comparison(Purpose.JOIN, seeds[0], now)
+        sessions = self.streams.sessions
+        if len(seeds) == 1 and not sessions.is_open(Purpose.SEED_PING):
+            if not sessions.is_open(Purpose.JOIN, seeds[0]):
+                self.streams.open_comparison(Purpose.JOIN, seeds[0], now)
             return
         for seed in seeds:
-            if not talks.is_open(Purpose.GREET, seed) and not talks.is_open(Purpose.JOIN, seed):
-                ping = Ping(0, 0, self.exchange.knowledge.fingerprint.total)
-                self.exchange.open(Purpose.GREET, seed, [self.outbox.clock(now), ping])
+            if not sessions.is_open(Purpose.SEED_PING, seed) and not sessions.is_open(Purpose.JOIN, seed):
+                ping = Ping(0, 0, self.streams.state.fingerprint.total)
+                self.streams.open(Purpose.SEED_PING, seed, [self.outbox.clock(now), ping])
 
     def hurry(self, now: float) -> None:
         """Try at once: what stood in the way may have changed."""
@@ -106,17 +106,19 @@ class Joining:
 
     def go_on(self) -> None:
         """A seed has answered, or the talk with one has ended: compare with the next, unless one is compared with."""
-        if not self.exchange.talks.is_open(Purpose.JOIN):
+        if not self.streams.sessions.is_open(Purpose.JOIN):
             self._compare_with_next()
 
     def _compare_with_next(self) -> None:
         """Compare with a seed that was greeted and has answered; let those go that are known to be present."""
-        present = self.members.present_addresses() if self.identity.settled else {}
-        answered = [(stream, talk) for stream, talk in self.exchange.talks.of(Purpose.GREET) if talk.answered]
-        strangers = [(stream, talk) for stream, talk in answered if talk.to not in present]
-        for stream, talk in strangers[:1]:
-            talk.purpose = Purpose.JOIN
-            self.exchange.compare(stream)
-        for stream, talk in answered:
-            if talk.to in present:
-                self.exchange.close(stream)
+        present = self.members.present_addresses() if self.identity.announced else {}
+        answered = [
+            (stream, session) for stream, session in self.streams.sessions.of(Purpose.SEED_PING) if session.answered
+        ]
+        strangers = [(stream, session) for stream, session in answered if session.to not in present]
+        for stream, session in strangers[:1]:
+            session.purpose = Purpose.JOIN
+            self.streams.compare(stream)
+        for stream, session in answered:
+            if session.to in present:
+                self.streams.close(stream)

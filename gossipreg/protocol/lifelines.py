@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import attrs
 
+from gossipreg.protocol.anti_entropy.reconcile import End, KeepOpen
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.exchange import Exchange
-from gossipreg.protocol.judgement import Judgement
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import Ping
-from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.spreading.reconcile import End, Hold
-from gossipreg.protocol.talks import Purpose, Talk
+from gossipreg.protocol.membership_handler import MembershipHandler
+from gossipreg.protocol.peer_streams import PeerStreams
+from gossipreg.protocol.stream_sessions import Purpose, StreamSession
 
 #: Least time between two looks at who is to be watched (seconds): while a cluster forms, that changes all the time.
 _LOOK_SECONDS = 0.3
@@ -32,10 +32,10 @@ _REVIEW_SECONDS = 30.0
 _RETRY_SECONDS = 5.0
 
 #: Least time between two first knocks at one life, when others say that they were refused (seconds).
-_SECOND_SECONDS = 1.0
+_RECHECK_GAP_SECONDS = 1.0
 
 #: Knocks after a lifeline ended, if the first ones are neither refused nor answered (a process takes a while to die).
-_KNOCKS_MAX = 3
+_RECHECKS_MAX = 3
 
 
 #: Time between two pings on lifelines, one lifeline after the other, and how long a ping may be without an answer
@@ -46,10 +46,10 @@ _ANSWER_SECONDS = 5.0
 
 
 @attrs.frozen
-class _Knock:
+class _Recheck:
     """Asks a member whose lifeline ended whether it is there."""
 
-    target: Rumor
+    target: MemberUpdate
     number: int  # the first knock is 1
 
 
@@ -60,115 +60,122 @@ class Lifelines:
     settings: EngineSettings
     own_name: str
     members: Members
-    exchange: Exchange
-    judgement: Judgement
+    streams: PeerStreams
+    membership_handler: MembershipHandler
     _look_at: float
     _looked_at: int = 0  # the ring's changes, at the last look
     _retry_at: float = float("inf")
-    _streams: dict[int, int] = attrs.field(factory=dict)  # life watched -> stream
+    _lifelines: dict[int, int] = attrs.field(factory=dict)  # life watched -> stream
     _ask_at: float = float("inf")  # when lifelines are pinged next, or those without an answer given up
     _asked: dict[int, int] = attrs.field(factory=dict)  # stream pinged -> frames that had come on it
-    _turn: int = 0  # pings so far, each on the next lifeline
-    _knocked: dict[int, float] = attrs.field(factory=dict)  # life -> when it was last knocked at
+    _next_ping: int = 0  # pings so far, each on the next lifeline
+    _rechecked_at: dict[int, float] = attrs.field(factory=dict)  # life -> when it was last knocked at
 
     @property
     def deadline(self) -> float:
         """When `wake` is wanted (seconds)."""
-        return min(self._ask_at, self._hold_at)
+        return min(self._ask_at, self._maintain_at)
 
     @property
-    def _hold_at(self) -> float:
+    def _maintain_at(self) -> float:
         return self._look_at if self.members.ring.changes != self._looked_at else self._retry_at
 
-    def wake(self, now: float) -> None:
+    def handle_timeout(self, now: float) -> None:
         """Hold the lifelines that are wanted, and no others; ask on each, now and then, whether it still passes."""
         if now >= self._ask_at:
             self._ask(now)
-        if now >= self._hold_at:
-            self._hold(now)
+        if now >= self._maintain_at:
+            self._maintain(now)
 
     def _ask(self, now: float) -> None:
         """Give up the lifelines on which nothing came since they were pinged; then ping the next, or all after that."""
         asked, self._asked = self._asked, {}
-        open_talks = [(life, stream, self.exchange.talks.find(stream)) for life, stream in self._streams.items()]
-        held = [(life, stream, talk.frames) for life, stream, talk in open_talks if talk is not None and talk.answered]
+        open_sessions = [(life, stream, self.streams.sessions.find(stream)) for life, stream in self._lifelines.items()]
+        held = [
+            (life, stream, session.frames)
+            for life, stream, session in open_sessions
+            if session is not None and session.answered
+        ]
         stalled = [(life, stream) for life, stream, frames in held if asked.get(stream) == frames]
         for life, stream in stalled:
-            del self._streams[life]
-            self.exchange.close(stream)
-            self.exchange.outbox.paths.stream_stalled(life, now)
+            del self._lifelines[life]
+            self.streams.close(stream)
+            self.streams.outbox.paths.stream_stalled(life, now)
             self._retry_at = min(self._retry_at, now)
         if stalled:  # streams may be lost to more than one: look at the others now
             due = [each for each in held if each[1] not in asked]
         else:
-            due = [] if asked or not held else [held[self._turn % len(held)]]
-            self._turn += len(due)
+            due = [] if asked or not held else [held[self._next_ping % len(held)]]
+            self._next_ping += len(due)
         for life, stream, frames in due:
             self._asked[stream] = frames
-            self.exchange.say(stream, [Ping(0, life, self.exchange.knowledge.fingerprint.total)])
+            self.streams.send(stream, [Ping(0, life, self.streams.state.fingerprint.total)])
         waits = _ANSWER_SECONDS if self._asked else _ASK_SECONDS - _ANSWER_SECONDS
-        self._ask_at = now + waits if self._streams else float("inf")
+        self._ask_at = now + waits if self._lifelines else float("inf")
 
-    def _hold(self, now: float) -> None:
+    def _maintain(self, now: float) -> None:
         self._looked_at = self.members.ring.changes
         self._look_at = now + _LOOK_SECONDS
         self._retry_at = now + _REVIEW_SECONDS
-        self._knocked = {life: at for life, at in self._knocked.items() if now - at < _SECOND_SECONDS}
-        wanted = {rumor.life: rumor for rumor in self._wanted()}
-        for life in [life for life in self._streams if life not in wanted]:
-            self.exchange.close(self._streams.pop(life))
-        for life, rumor in wanted.items():
-            if life not in self._streams:
-                stream = self.exchange.open(Purpose.LIFELINE, rumor.address, [Hold()], about=rumor, idle=True)
+        self._rechecked_at = {life: at for life, at in self._rechecked_at.items() if now - at < _RECHECK_GAP_SECONDS}
+        wanted = {update.life: update for update in self._wanted()}
+        for life in [life for life in self._lifelines if life not in wanted]:
+            self.streams.close(self._lifelines.pop(life))
+        for life, update in wanted.items():
+            if life not in self._lifelines:
+                stream = self.streams.open(Purpose.LIFELINE, update.address, [KeepOpen()], about=update, idle=True)
                 if stream is not None:
-                    self._streams[life] = stream
+                    self._lifelines[life] = stream
                     self._ask_at = min(self._ask_at, now + _ASK_SECONDS)
 
     def restart(self, now: float) -> None:
         """Close every lifeline, to be held anew: they end at an address that is no longer ours."""
-        for stream in self._streams.values():
-            self.exchange.close(stream)
-        self._streams.clear()
+        for stream in self._lifelines.values():
+            self.streams.close(stream)
+        self._lifelines.clear()
         self._retry_at = now
 
-    def _wanted(self) -> list[Rumor]:
+    def _wanted(self) -> list[MemberUpdate]:
         names = self.members.ring.after(self.own_name, self.settings.lifelines)
-        rumors = [self.members.get(name) for name in names]
-        return [rumor for rumor in rumors if rumor is not None]
+        updates = [self.members.get(name) for name in names]
+        return [update for update in updates if update is not None]
 
-    def ended(self, talk: Talk, now: float, *, refused: bool) -> None:
+    def ended(self, session: StreamSession, now: float, *, refused: bool) -> None:
         """A lifeline or a knock has come to its end."""
-        if isinstance(talk.about, _Knock):
+        if isinstance(session.about, _Recheck):
             if refused:
-                self._refused(talk.about.target, now)
-            elif not talk.answered and talk.about.number < _KNOCKS_MAX:
-                self._knock(talk.about.target, talk.about.number + 1, now)
+                self._refused(session.about.target, now)
+            elif not session.answered and session.about.number < _RECHECKS_MAX:
+                self._recheck(session.about.target, session.about.number + 1, now)
             return
-        target = talk.about
-        assert isinstance(target, Rumor), "a lifeline is known by whom it is held to"
-        self._streams.pop(target.life, None)
+        target = session.about
+        assert isinstance(target, MemberUpdate), "a lifeline is known by whom it is held to"
+        self._lifelines.pop(target.life, None)
         self._retry_at = min(self._retry_at, now + _RETRY_SECONDS)
-        if talk.answered:  # one that never held says nothing, not even when it was refused: that may be a firewall
-            self._knock(target, 1, now)
+        if session.answered:  # one that never held says nothing, not even when it was refused: that may be a firewall
+            self._recheck(target, 1, now)
 
-    def seconded(self, accusation: Rumor, now: float) -> None:
+    def refusal_reported(self, accusation: MemberUpdate, now: float) -> None:
         """Somebody was refused: whoever is near enough on the ring knocks, too, for two are certain.
 
         Those that held a lifeline knock anyway, but where several die at once, they may be among the dead.
         """
         near = self.members.ring.before(accusation.name, 2 * self.settings.lifelines)
-        if self.own_name in near and now - self._knocked.get(accusation.life, -_SECOND_SECONDS) >= _SECOND_SECONDS:
-            self._knock(accusation, 1, now)
+        if (
+            self.own_name in near
+            and now - self._rechecked_at.get(accusation.life, -_RECHECK_GAP_SECONDS) >= _RECHECK_GAP_SECONDS
+        ):
+            self._recheck(accusation, 1, now)
 
-    def _knock(self, target: Rumor, number: int, now: float) -> None:
+    def _recheck(self, target: MemberUpdate, number: int, now: float) -> None:
         held = self.members.get(target.name)
         if held is None or held.life != target.life or not held.status.is_present:
             return
-        self._knocked[target.life] = now
-        ping = Ping(0, target.life, self.exchange.knowledge.fingerprint.total)
-        self.exchange.open(Purpose.KNOCK, target.address, [ping, End()], about=_Knock(target, number))
+        self._rechecked_at[target.life] = now
+        ping = Ping(0, target.life, self.streams.state.fingerprint.total)
+        self.streams.open(Purpose.RECHECK, target.address, [ping, End()], about=_Recheck(target, number))
 
-    def _refused(self, target: Rumor, now: float) -> None:
+    def _refused(self, target: MemberUpdate, now: float) -> None:
         """Tell everybody, and first those that watch the same member, that its kernel has refused us."""
         watchers = self.members.ring.before(target.name, self.settings.lifelines)
-        self.judgement.refused(target, [name for name in watchers if name != self.own_name], now)
+        self.membership_handler.refused(target, [name for name in watchers if name != self.own_name], now)

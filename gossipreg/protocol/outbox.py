@@ -10,11 +10,11 @@ import attrs
 from gossipreg import limits
 from gossipreg.model import Address
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.paths import PathMonitor
 from gossipreg.protocol.membership.peer_clocks import WallClock
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import Output, Transmit
+from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack, pack_sender
 
 #: Least time between two messages that tell a peer, unasked, what is believed of it or of its name (seconds).
@@ -26,7 +26,7 @@ class Outbox:
     """The outputs of the verb under way."""
 
     settings: EngineSettings
-    knowledge: Knowledge
+    state: ClusterState
     packet_room: int  # bytes of a datagram before it is sealed
     paths: PathMonitor = attrs.field(init=False)
     sender: bytes = b""
@@ -41,7 +41,7 @@ class Outbox:
     def fit_paths(self) -> None:
         """Send packets of a size that passes to every member, as far as it is known."""
         self._room = self.paths.least_size - self.paths.overhead
-        self.knowledge.message_room = self._room - SENDER_BYTES
+        self.state.message_room = self._room - SENDER_BYTES
 
     def sign(self, life: int) -> None:
         """Send in the name of ``life`` from now on."""
@@ -49,7 +49,7 @@ class Outbox:
 
     def clock(self, now: float) -> WallClock:
         """What this node's wall clock shows."""
-        return WallClock(self.knowledge.clock.wall(now))
+        return WallClock(self.state.clock.wall(now))
 
     @property
     def is_waiting(self) -> bool:
@@ -69,7 +69,7 @@ class Outbox:
         """Send a packet of ``messages``; with ``now``, rumors ride along in what room is left."""
         data = self.sender + b"".join(messages)
         if now is not None:
-            data += b"".join(self.knowledge.mill.ride(self._room - len(data), now))
+            data += b"".join(self.state.broadcasts.piggyback(self._room - len(data), now))
         self.put(Transmit(data, to))
 
     def tell(self, life: int, to: Address, message: bytes, now: float) -> None:
@@ -80,19 +80,19 @@ class Outbox:
             self._told[life] = now
             self.send(to, message)
 
-    def tell_accused(self, accused: Rumor, now: float) -> None:
+    def tell_accused(self, accused: MemberUpdate, now: float) -> None:
         """Tell a member that is there what is believed of it, so that it can refute."""
         if self.settings.tell_accused:
             self.tell(accused.life, accused.address, pack(accused), now)
 
     def flush(self, now: float) -> None:
         """Send the rumors that are due."""
-        members = self.knowledge.members
+        members = self.state.members
         room = self._room - SENDER_BYTES
         fanout = self.settings.gossip_fanout
-        for parcel in self.knowledge.mill.flush(room, members.present_count, now):
-            data = self.sender + b"".join(parcel.rumors)
-            origin = parcel.origin
+        for batch in self.state.broadcasts.flush(room, members.present_count, now):
+            data = self.sender + b"".join(batch.messages)
+            origin = batch.origin
             for target in members.sample(fanout) if origin is None else members.below_us(origin, fanout):
                 self.put(Transmit(data, target.address))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 
 from gossipreg.model import Address
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.paths import Passes
-from gossipreg.protocol.membership.rumor import Rumor
 
 
 @attrs.frozen
@@ -65,8 +65,8 @@ class SeekSeeds:
 class MemberChanged:
     """What is believed of a member changed. ``after`` is None when it was forgotten."""
 
-    before: Rumor | None
-    after: Rumor | None
+    before: MemberUpdate | None
+    after: MemberUpdate | None
 
 
 @attrs.frozen
@@ -141,7 +141,7 @@ class ClockRefused:
 
 
 @attrs.frozen
-class NameContested:
+class NameConflictFound:
     """Another live member bears this node's name. ``yielding``: this node wants to join and must stop."""
 
     other: Address
@@ -171,6 +171,6 @@ Output = (
     | PolicyFromFuture
     | ClockChanged
     | ClockRefused
-    | NameContested
+    | NameConflictFound
     | NameConflicted
 )

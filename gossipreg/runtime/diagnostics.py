@@ -58,7 +58,7 @@ def _name_problems(engine: Engine) -> Iterator[str]:
 def _clock_problems(engine: Engine, now: float) -> Iterator[str]:
     skew = engine.clock_skew(now)
     if skew is not None and abs(skew) > CLOCK_SKEW_MAX:
-        joined = "" if engine.identity.settled else ": it is not let in until they agree"
+        joined = "" if engine.identity.announced else ": it is not let in until they agree"
         yield f"the clock is {_apart(skew)} that of the peers{joined}"
 
 

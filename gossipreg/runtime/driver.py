@@ -26,7 +26,7 @@ from gossipreg.protocol.outputs import (
     KeepStream,
     MemberChanged,
     NameConflicted,
-    NameContested,
+    NameConflictFound,
     OpenStream,
     Output,
     PathChanged,
@@ -65,7 +65,7 @@ News = (
     | TermsChanged
     | IsolationChanged
     | NameConflicted
-    | NameContested
+    | NameConflictFound
 )
 
 
@@ -111,7 +111,7 @@ class Driver:
 
     def _tell_time(self) -> None:
         """A wall clock is set now and then, and the steady one stands still while the machine is suspended."""
-        self.engine.tell_time(time.time() * 1000, trio.current_time())
+        self.engine.set_wall_clock(time.time() * 1000, trio.current_time())
 
     async def serve(self, listener: socket.socket) -> None:
         """Accept streams until cancelled."""
@@ -159,8 +159,8 @@ class Driver:
                 break
             await trio.lowlevel.checkpoint()
         now = trio.current_time()
-        if self.engine.is_due(now):
-            self.perform(self.engine.wake(now, late=max(0.0, now - due)))
+        if self.engine.wants_timeout(now):
+            self.perform(self.engine.handle_timeout(now, late=max(0.0, now - due)))
 
     def frame(self, stream: int, frame: bytes, source: Address) -> None:
         """A frame came in on a stream."""
@@ -219,8 +219,8 @@ class Driver:
                 self.change_log.write(("term", service) for service in news.services)
             case IsolationChanged():
                 self._tell_of_isolation(news)
-            case NameContested():
-                self._contested(news)
+            case NameConflictFound():
+                self._name_conflict_found(news)
             case NameConflicted():
                 self._conflicted(news)
             case ClockRefused(joining=True):
@@ -260,7 +260,7 @@ class Driver:
         else:
             log.info("no more isolated: a member is heard again, after %.1f s", change.silence)
 
-    def _contested(self, conflict: NameContested) -> None:
+    def _name_conflict_found(self, conflict: NameConflictFound) -> None:
         name = self.engine.identity.name
         if conflict.yielding:
             assert self.on_failure is not None, "whoever runs a driver hears of its failure"

@@ -21,7 +21,7 @@ from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.credentials import NONCE_BYTES, Keyring
-from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.registry.policies import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, message_of, pack
 from gossipreg.runtime.advertised_address import AdvertisedAddress
@@ -184,7 +184,7 @@ class NodeLifecycle:
     def _raised_by(self, registration: LocalRegistration) -> TermRegister | None:
         """The term register of the offer's service once the offer is made, if that raises it."""
         instance = registration.instance
-        register = self.engine.knowledge.terms.get(instance.service) or TermRegister(instance.service)
+        register = self.engine.state.terms.get(instance.service) or TermRegister(instance.service)
         raised = register.raised(instance) if instance.term else register
         return None if raised == register else raised
 
@@ -219,7 +219,7 @@ class NodeLifecycle:
         """
         if registration is None or not registration.instance.term:
             return None
-        register = self.engine.knowledge.terms.get(registration.instance.service)
+        register = self.engine.state.terms.get(registration.instance.service)
         return None if register is None else (register.service, pack(register))
 
     def shown(self, instance: Instance) -> Instance:
@@ -457,30 +457,30 @@ class NodeLifecycle:
         Raises ``StorageError`` if the disk refuses it: then nothing has changed anywhere.
         """
         self.check_open()
-        await self._say_word(partial(self.engine.word_of, rule))
+        await self._publish_policy(partial(self.engine.policy_version_of, rule))
 
     async def remove_policy(self, key: str) -> None:
         """Have a rule obeyed no more; otherwise as `set_policy`."""
         self.check_open()
-        await self._say_word(partial(self.engine.word_of_removal, key))
+        await self._publish_policy(partial(self.engine.policy_removal_of, key))
 
-    async def _say_word(self, word_at: Callable[[float], Word]) -> None:
+    async def _publish_policy(self, version_at: Callable[[float], PolicyVersion]) -> None:
         """Say a word about a policy once it is on disk: one that everybody has heard cannot be taken back."""
         with trio.CancelScope(shield=True):  # a word on disk that was never said would come into force at a restart
             async with self._policies_lock:
-                word = word_at(trio.current_time())
+                version = version_at(trio.current_time())
                 if self.store is not None:
-                    await self.store.put_policy(word.key, pack(word))
+                    await self.store.put_policy(version.key, pack(version))
                 self.check_open()
-                self.driver.say(self.engine.say_word(word, trio.current_time()))
+                self.driver.say(self.engine.publish_policy(version, trio.current_time()))
 
     async def _store_policy(self, key: str) -> None:
-        word = self.engine.knowledge.policies.get(key)
+        version = self.engine.state.policies.get(key)
         assert self.store is not None, "without a disk nothing is noted"
-        if word is None:
+        if version is None:
             await self.store.drop_policy(key)
         else:
-            await self.store.put_policy(key, pack(word))
+            await self.store.put_policy(key, pack(version))
 
     async def reset_term(self, service: str) -> None:
         """Have a service's terms count anew everywhere, once that is on disk.
@@ -498,7 +498,7 @@ class NodeLifecycle:
         await trio.lowlevel.checkpoint()
 
     async def _store_term(self, service: str) -> None:
-        register = self.engine.knowledge.terms.get(service)
+        register = self.engine.state.terms.get(service)
         assert self.store is not None, "without a disk nothing is noted"
         if register is None:
             await self.store.drop_term(service)
@@ -512,11 +512,11 @@ class NodeLifecycle:
             await self.change_log.wait(position)
             entries = self.change_log.since(position)
             position = self.change_log.position
-            knowledge = self.engine.knowledge
+            state = self.engine.state
             if entries is None or self._policies_unsaved:  # what could not be noted is tried again
                 entries = [
-                    *(("policy", word.key) for word in knowledge.policies),
-                    *(("term", register.service) for register in knowledge.terms),
+                    *(("policy", version.key) for version in state.policies),
+                    *(("term", register.service) for register in state.terms),
                 ]
             notes = {"policy": self._store_policy, "term": self._store_term}
             was_behind, self._policies_unsaved = self._policies_unsaved, True
@@ -712,12 +712,12 @@ class NodeLifecycle:
             raise self.failure
 
 
-def _unpack_policy(key: str, body: bytes) -> Word:
+def _unpack_policy(key: str, body: bytes) -> PolicyVersion:
     """What an earlier run of the node kept of a policy. Raises ``Junk``."""
-    word = message_of(body)
-    if not isinstance(word, Word) or word.key != key:
+    version = message_of(body)
+    if not isinstance(version, PolicyVersion) or version.key != key:
         raise Junk("it says something else")
-    return word
+    return version
 
 
 def _register(service: str, body: bytes) -> TermRegister:

@@ -30,7 +30,7 @@ from gossipreg.model import (
 )
 from gossipreg.policy import Policy, Rule, UnreadablePolicy, check_rule
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching
 from gossipreg.protocol.registry.panic import Lost
@@ -104,8 +104,8 @@ class Node:
             isolated=self.isolated,
             silence=engine.silence(trio.current_time()),
             reachable=self.reachable,
-            forgotten=sum(1 for rumor in engine.members.rumors() if rumor.is_forgotten),
-            joined=identity.settled,
+            forgotten=sum(1 for update in engine.members.snapshot() if update.is_forgotten),
+            joined=identity.announced,
             join_failures=self._lifecycle.driver.join_report.failures,
             draining=identity.draining or identity.left,
             leaving=self._lifecycle.leaving,
@@ -205,9 +205,9 @@ class Node:
 
     def members(self) -> tuple[Member, ...]:
         """Every member that is remembered, this node included, sorted by name."""
-        rumors = {rumor.name: rumor for rumor in self._engine.members.rumors()}
-        rumors[self.name] = self._engine.identity.rumor()
-        return tuple(rumors[name].as_member() for name in sorted(rumors))
+        snapshot = {update.name: update for update in self._engine.members.snapshot()}
+        snapshot[self.name] = self._engine.identity.own_update()
+        return tuple(snapshot[name].as_member() for name in sorted(snapshot))
 
     def own(self, id: str) -> Instance | None:
         """This node's own registration of that id."""
@@ -235,7 +235,7 @@ class Node:
 
     def terms(self) -> tuple[ServiceTerm, ...]:
         """The highest term of each service that ever had one, sorted by service."""
-        return tuple(self._term(register) for register in self._engine.knowledge.terms)
+        return tuple(self._term(register) for register in self._engine.state.terms)
 
     def _term(self, register: TermRegister) -> ServiceTerm:
         instances = self._engine.view.service(register.service).instances
@@ -258,7 +258,7 @@ class Node:
         node's disk refuses it: then nothing has changed.
         """
         await self._lifecycle.reset_term(service)
-        return self._term(self._engine.knowledge.terms.get(service) or TermRegister(service))
+        return self._term(self._engine.state.terms.get(service) or TermRegister(service))
 
     def watch(self, service: str) -> ServiceWatch:
         """The service's healthy instances over time: first a snapshot, then diffs."""
@@ -295,10 +295,10 @@ class Node:
         )
 
     def _member(self, name: str) -> Member | None:
-        rumor: Rumor | None = self._engine.members.get(name)
+        update: MemberUpdate | None = self._engine.members.get(name)
         if name == self.name:
-            rumor = self._engine.identity.rumor()
-        return None if rumor is None else rumor.as_member()
+            update = self._engine.identity.own_update()
+        return None if update is None else update.as_member()
 
     async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
         """The healthy instances of ``service``, as soon as there are ``at_least`` so many."""
@@ -421,11 +421,11 @@ class Node:
 
     def policies(self) -> tuple[Policy, ...]:
         """The policies in force, sorted by key."""
-        return self._engine.knowledge.policies.in_force
+        return self._engine.state.policies.in_force
 
     def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
         """What was set that this version does not understand, and does not obey; `remove_policy` removes it."""
-        return self._engine.knowledge.policies.unreadable
+        return self._engine.state.policies.unreadable
 
     async def set_policy(self, rule: Rule) -> Policy:
         """Have every node obey ``rule``, in place of any of its key; returns it as it is in force now.
@@ -435,7 +435,7 @@ class Node:
         """
         check_rule(rule)
         await self._lifecycle.set_policy(rule)
-        word = self._engine.knowledge.policies.get(rule.key)
+        word = self._engine.state.policies.get(rule.key)
         policy = None if word is None else word.policy
         return policy or Policy(rule, self.name, time.time())  # else somebody has removed it in this very moment
 

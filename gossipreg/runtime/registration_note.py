@@ -24,7 +24,7 @@ def registration_note(instance: Instance, engine: Engine) -> str:
 def _role(instance: Instance, engine: Engine) -> Iterator[str]:
     if instance.role != FENCED:
         return
-    service, claimed = instance.service, engine.knowledge.terms.claimed(instance.service)
+    service, claimed = instance.service, engine.state.terms.claimed(instance.service)
     if instance.term < claimed:
         yield (
             f"fenced, so not called as the primary: its term {instance.term} is below {claimed}, the highest of "
@@ -65,7 +65,7 @@ def _health(instance: Instance, engine: Engine) -> Iterator[str]:
 
 def _rules(instance: Instance, engine: Engine) -> list[Rule]:
     """The policies about ``instance`` or all of its service; of two of a kind, the one that names its owner."""
-    rules = engine.knowledge.policies.of(instance.service)
+    rules = engine.state.policies.of(instance.service)
     owned = {key_of(kind, instance.service, instance.id, instance.owner): kind for kind in KINDS}
     outdone = {key_of(kind, instance.service, instance.id) for key, kind in owned.items() if key in rules}
     return [rule for key, rule in rules.items() if rule.is_about(instance) and key not in outdone]

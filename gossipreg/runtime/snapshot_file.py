@@ -96,7 +96,7 @@ class SnapshotFile:
             return
         lifecycle.driver.say(lifecycle.engine.recall((), trio.current_time(), terms=content.terms))
         others = {name: _without(instances, lifecycle.name) for name, instances in content.services.items()}
-        highest = lifecycle.engine.knowledge.terms.claimed
+        highest = lifecycle.engine.state.terms.claimed
         services = {name: fenced(instances, term=highest(name)) for name, instances in others.items() if instances}
         if services:
             lifecycle.engine.view.recall(services)
@@ -137,7 +137,7 @@ class SnapshotFile:
         engine, now = lifecycle.engine, trio.current_time()
         if engine.view.recalled or not engine.members.present or engine.is_isolated(now):
             return False  # what is seen now is less than there is
-        services, terms = _callable(lifecycle), tuple(engine.knowledge.terms)
+        services, terms = _callable(lifecycle), tuple(engine.state.terms)
         if (services, terms) == (self._kept, self._kept_terms) and now - self._kept_at < RENEW_SECONDS:
             return False
         try:

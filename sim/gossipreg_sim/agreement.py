@@ -67,8 +67,8 @@ def slowest_way(wiring: Wiring, deviations: float) -> float:
 
 def gossip_span(settings: EngineSettings) -> float:
     """How long after its birth a rumor has its last round (seconds)."""
-    gaps = sum(settings.gossip_growth**number for number in range(settings.gossip_rounds - 1))
-    held_back = max(settings.gossip_coalesce, settings.gossip_company)
+    gaps = sum(settings.gossip_growth**number for number in range(settings.gossip_transmissions - 1))
+    held_back = max(settings.gossip_coalesce, settings.gossip_coalesce_max)
     return held_back + settings.gossip_tree_gap * settings.gossip_tree + settings.gossip_gap * gaps
 
 
@@ -76,8 +76,8 @@ def longest_calm(processes: Iterable[Process]) -> float:
     """The longest that any of ``processes``, failed now, waits before it says that it is back (seconds)."""
     waits = []
     for process in processes:
-        calm = process.engine.standing.calm
-        waits.append(calm.wait(process.now) if calm.verdict is None else calm.return_at - process.now)
+        damping = process.engine.local_member.damping
+        waits.append(damping.wait(process.now) if damping.unanswered is None else damping.suppress_until - process.now)
     return max(waits, default=0.0)
 
 
@@ -134,7 +134,7 @@ class Agreement:
         """Whether every core node is alive for all of them, and nobody else is."""
         core = self.core
         names = sorted(process.name for process in core)
-        if len(core) == 1 and not core[0].engine.identity.settled:
+        if len(core) == 1 and not core[0].engine.identity.announced:
             names = []  # it waits for one of its seeds, and has told nobody of itself
         return all(self._believed(process) == names for process in core)
 
@@ -142,18 +142,20 @@ class Agreement:
         """Whom a process believes alive, by name; nobody who is kept apart."""
         outside = self.outside
         return sorted(
-            rumor.name for rumor in process.engine.members if rumor.status is Status.ALIVE and rumor.name not in outside
+            update.name
+            for update in process.engine.members
+            if update.status is Status.ALIVE and update.name not in outside
         )
 
     def _sees(self, process: Process, truth: list[tuple[str, str, str]]) -> bool:
         outside = self.outside
         views = process.engine.view.services.values()
         seen = [(i.owner, i.id, i.service) for view in views for i in view.healthy if i.owner not in outside]
-        rule = process.engine.knowledge.policies.rule
+        rule = process.engine.state.policies.rule
         truth = [each for each in truth if rule(f"{Maintenance.kind}:{each[2]}:{each[1]}") is None]
         return sorted(seen) == truth
 
 
 def _words(process: Process) -> list[int]:
     """All that it knows of policies."""
-    return [word.digest for word in process.engine.knowledge.policies]
+    return [word.digest for word in process.engine.state.policies]

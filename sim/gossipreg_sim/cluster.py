@@ -16,7 +16,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import (
     CloseStream,
-    NameContested,
+    NameConflictFound,
     OpenStream,
     Output,
     PoliciesChanged,
@@ -25,7 +25,7 @@ from gossipreg.protocol.outputs import (
     TermsChanged,
     Transmit,
 )
-from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.registry.policies import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.reader import Reader
 from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
@@ -100,7 +100,9 @@ class Cluster:
     rejecting: dict[str, None] = attrs.field(factory=dict)  # hosts whose own kernel refuses all that they send
     _down: dict[str, None] = attrs.field(factory=dict)  # hosts that do not even refuse
     _disks: dict[str, dict[str, Instance]] = attrs.field(factory=dict)
-    _words: dict[str, dict[str, Word]] = attrs.field(factory=dict)  # what each disk has of policies, by key
+    _policies_on_disk: dict[str, dict[str, PolicyVersion]] = attrs.field(
+        factory=dict
+    )  # what each disk has of policies, by key
     _terms: dict[str, dict[str, TermRegister]] = attrs.field(factory=dict)  # what each disk has of terms, by service
     _generations: dict[str, int] = attrs.field(factory=dict)
     _seeds: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
@@ -154,14 +156,14 @@ class Cluster:
             checks_clocks=self.key is not None,
         )
         process = Process(name, address, engine, seal, self.world, clock, self._perform, has_disk=disk)
-        engine.tell_time(1000 * clock.wall(self.world), process.now)
+        engine.set_wall_clock(1000 * clock.wall(self.world), process.now)
         self.processes[name] = self._at[address] = process
         self._down.pop(name, None)
-        words = self._words.pop(name, {}) if disk else {}
+        versions = self._policies_on_disk.pop(name, {}) if disk else {}
         terms = self._terms.pop(name, {}) if disk else {}
-        self._words[name], self._terms[name] = words, terms
-        if words or terms:
-            process.do(partial(_recall, tuple(words.values()), tuple(terms.values())))
+        self._policies_on_disk[name], self._terms[name] = versions, terms
+        if versions or terms:
+            process.do(partial(_recall, tuple(versions.values()), tuple(terms.values())))
         for instance in self._disks.get(name, {}).values() if disk else ():
             process.do(partial(_register, instance))
         process.schedule()
@@ -238,7 +240,7 @@ class Cluster:
         return {
             process.name: {record.id: record.instance for record in table}
             for process in self.alive
-            if (table := process.engine.knowledge.registry.table(process.name)) is not None
+            if (table := process.engine.state.registry.table(process.name)) is not None
         }
 
     # What engines want
@@ -263,24 +265,24 @@ class Cluster:
                     self._keep(process, output)
                 case TermsChanged():
                     self._keep_terms(process, output)
-                case NameContested(yielding=True):
+                case NameConflictFound(yielding=True):
                     self.crash(process.name)
         for touch in self.touched:
             touch(process)
 
     def _keep(self, process: Process, changed: PoliciesChanged) -> None:
-        disk = self._words[process.name]
+        disk = self._policies_on_disk[process.name]
         for key in changed.keys:
-            word = process.engine.knowledge.policies.get(key)
-            if word is None:
+            version = process.engine.state.policies.get(key)
+            if version is None:
                 disk.pop(key, None)
             else:
-                disk[key] = word
+                disk[key] = version
 
     def _keep_terms(self, process: Process, changed: TermsChanged) -> None:
         disk = self._terms[process.name]
         for service in changed.services:
-            register = process.engine.knowledge.terms.get(service)
+            register = process.engine.state.terms.get(service)
             if register is None:
                 disk.pop(service, None)
             else:
@@ -440,8 +442,10 @@ def _register(instance: Instance, engine: Engine, now: float) -> list[Output]:
     return engine.register(instance, now)
 
 
-def _recall(words: tuple[Word, ...], terms: tuple[TermRegister, ...], engine: Engine, now: float) -> list[Output]:
-    return engine.recall(words, now, terms=terms)
+def _recall(
+    versions: tuple[PolicyVersion, ...], terms: tuple[TermRegister, ...], engine: Engine, now: float
+) -> list[Output]:
+    return engine.recall(versions, now, terms=terms)
 
 
 def _host(count: int, known: dict[str, Clock], name: str) -> str:

@@ -237,7 +237,7 @@ class Faults:
         self.cluster.clock(name).skew = seconds
         process = self.cluster.living(name)
         if process is not None:
-            process.tell_time()
+            process.set_wall_clock()
 
     def _drift(self, name: str, drift: float) -> None:
         self.trace.note(self.cluster.world.now, name, "drift", "", str(drift))

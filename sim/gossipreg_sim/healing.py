@@ -172,4 +172,4 @@ class Watch:
 
 def _is_maintained(process: Process, offer: _Offer) -> bool:
     _, id, service = offer
-    return process.engine.knowledge.policies.rule(f"{Maintenance.kind}:{service}:{id}") is not None
+    return process.engine.state.policies.rule(f"{Maintenance.kind}:{service}:{id}") is not None

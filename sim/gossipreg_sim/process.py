@@ -158,8 +158,8 @@ class Process:
     # What is due
 
     def _wake(self, now: float) -> None:
-        if self.engine.is_due(now):
-            self.act(self.engine.wake(now, late=max(0.0, now - self._due)))
+        if self.engine.wants_timeout(now):
+            self.act(self.engine.handle_timeout(now, late=max(0.0, now - self._due)))
 
     def schedule(self) -> None:
         """Ask the world for a wake-up when the engine next wants one."""
@@ -212,10 +212,10 @@ class Process:
             self._wake(self.now)  # as the production driver does: what was said is told at once
             self.schedule()
 
-    def tell_time(self) -> None:
+    def set_wall_clock(self) -> None:
         """Tell the engine what the wall clock shows: it was set. The production driver does so at every turn."""
         now = self.now
-        self.engine.tell_time(1000 * self.clock.wall_at(now), now)
+        self.engine.set_wall_clock(1000 * self.clock.wall_at(now), now)
         self.schedule()
 
     # What can go wrong

@@ -13,7 +13,7 @@ from gossipreg.protocol.outputs import (
     IsolationChanged,
     MemberChanged,
     NameConflicted,
-    NameContested,
+    NameConflictFound,
     OpenStream,
     Output,
     PoliciesChanged,
@@ -68,18 +68,18 @@ class Trace:
                 for service in output.services:
                     view = process.engine.view.service(service)
                     self.note(at, process.name, "service", service, f"{len(view.healthy)} {len(view.instances)}")
-                    term = process.engine.knowledge.terms.seen(service)
+                    term = process.engine.state.terms.seen(service)
                     claims = [each for each in view.instances if each.role in (PRIMARY, FENCED)] if term else ()
                     for claim in claims:
                         self.note(at, process.name, str(claim.role), claim.id, str(claim.term))
             case PoliciesChanged():
                 for key in output.keys:
-                    word = process.engine.knowledge.policies.get(key)
-                    what = "policy" if word is not None and word.payload is not None else "policy removed"
+                    version = process.engine.state.policies.get(key)
+                    what = "policy" if version is not None and version.payload is not None else "policy removed"
                     self.note(at, process.name, what, key)
             case IsolationChanged(isolated, silence):
                 self.note(at, process.name, "isolated" if isolated else "heard", process.name, f"{silence:.3f}")
-            case NameContested():
+            case NameConflictFound():
                 self.note(at, process.name, "contested", str(output.other), str(output.yielding))
             case NameConflicted(other):
                 self.note(at, process.name, "conflict" if other is not None else "conflict over", str(other or ""))

@@ -122,7 +122,7 @@ class Users:
         process = self._at_work(name)
         if process is None:
             return
-        if remove and process.engine.knowledge.policies.rule(rule.key) is not None:
+        if remove and process.engine.state.policies.rule(rule.key) is not None:
             self.cluster.remove_policy(name, rule.key)
         elif not remove:
             self.cluster.set_policy(name, rule)

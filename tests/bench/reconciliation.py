@@ -30,7 +30,7 @@ from gossipreg.model import Address
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import OpenStream, Output, SendFrame
-from gossipreg.protocol.talks import Purpose
+from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg_sim.world import EPOCH_MS
 from tests.bench import http_client
 from tests.bench.cluster import Agent
@@ -94,8 +94,8 @@ class Pair:
 
     def talk(self, opener: Engine, accepter: Engine) -> Talk:
         """Have them compare their states until the opener closes the talk."""
-        opener.wake(self.now)
-        opener.exchange.open_comparison(Purpose.RECONCILE, accepter.identity.address, 0.0)
+        opener.handle_timeout(self.now)
+        opener.streams.open_comparison(Purpose.RECONCILE, accepter.identity.address, 0.0)
         said = {True: 0, False: 0}
         trips = 0
         waiting: deque[tuple[bool, int, bytes]] = deque()  # whether the opener says it, the stream, the frame
@@ -107,7 +107,7 @@ class Pair:
                         waiting.append((by_opener, stream, frame))
                         said[by_opener] += len(frame)
 
-        perform(True, opener.wake(self.now))
+        perform(True, opener.handle_timeout(self.now))
         last_said = True
         while waiting:
             by_opener, stream, frame = waiting.popleft()

@@ -52,7 +52,7 @@ class Streams:
 
     def watch(self, process: Process) -> None:
         """A node has done something."""
-        accepted = sum(number < 0 for number in process.engine.talks._talks)
+        accepted = sum(number < 0 for number in process.engine.sessions._sessions)
         self.most[process.name] = max(self.most[process.name], accepted)
 
 
@@ -97,7 +97,7 @@ def crowd(options: argparse.Namespace) -> str:
         ["bytes in 10 s when one node joins alone, by one seed", f"{one:,}"],
         ["packets in 10 s, a node and second", f"{_rate(cluster, before, 'packets', 10):.1f}"],
         ["equal fingerprints everywhere after 10 s", "yes" if len(prints) == 1 else f"no: {len(prints)}"],
-        ["members that were well and taken for failed", str(cluster.tally["verdicts"])],
+        ["members that were well and taken for failed", str(cluster.tally["failures_declared"])],
     ]
     return (
         f"Simulated, virtual time (no CPU is counted): {len(newcomers)} nodes join {len(old)} that hold "
@@ -158,7 +158,7 @@ def churn(options: argparse.Namespace) -> str:
     world.run(began + ns(options.seconds))
     took = time.perf_counter() - real
     rates = [after - probes[name] for name, after in _probes(cluster).items()]
-    dropped = sum(process.engine.knowledge.mill.dropped for process in cluster.alive)
+    dropped = sum(process.engine.state.broadcasts.dropped for process in cluster.alive)
     rate = {what: _rate(cluster, before, what, options.seconds) for what in ("packets", "bytes")}
     after = cluster.tally
     world.run(world.now + ns(10))
@@ -173,7 +173,7 @@ def churn(options: argparse.Namespace) -> str:
         ["probes a node and period, mean", f"{sum(rates) / len(rates) / options.seconds:.2f}"],
         ["probes a node and period, least", f"{min(rates) / options.seconds:.2f}"],
         ["probes missed", str(after["probes_missed"] - tally["probes_missed"])],
-        ["members that were well and taken for failed", str(after["verdicts"] - tally["verdicts"])],
+        ["members that were well and taken for failed", str(after["failures_declared"] - tally["failures_declared"])],
         ["packets a node and second", f"{rate['packets']:.0f}"],
         ["bytes a node and second", f"{rate['bytes']:,.0f}"],
         ["equal fingerprints everywhere 10 s later", "yes" if _agree(cluster) else "no"],

@@ -134,7 +134,7 @@ def _offer(node: Node, instances: int) -> None:
             meta={"k": str(number)},
             owner=node.name,
         )
-        engine.knowledge.remake(*engine.knowledge.registry.offer(instance, engine.identity.generation))
+        engine.state.remake(*engine.state.registry.offer(instance, engine.identity.generation))
     node._lifecycle.driver.say(engine.drain(now))
     node._lifecycle.driver.say(engine.undrain(now))
 

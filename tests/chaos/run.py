@@ -33,8 +33,8 @@ QUICK: Final[Mapping[str, float]] = {
     "reconnect_interval": 1.0,
     "reconcile_settle": 0.4,
     "reconcile_gap": 0.4,
-    "calm_base": 5.0,
-    "calm_max": 20.0,
+    "damping_base": 5.0,
+    "damping_max": 20.0,
 }
 
 #: An operation is left out if its turn comes so late, because its host hangs (seconds of progress).

@@ -76,7 +76,7 @@ NODE = {
     "members": {"alive": 2, "failed": 1},
     "services": 1,
     "instances": 1,
-    "counters": {"packets_sent": 7, "verdicts": 0},
+    "counters": {"packets_sent": 7, "failures_declared": 0},
 }
 
 

@@ -30,7 +30,7 @@ def test_info_has_a_fact_a_line(ask: Callable[..., Ran]) -> None:
     assert facts["isolated"] == "no"
     assert facts["members.failed"] == "1"
     assert facts["counters.packets_sent"] == "7"
-    assert "counters.verdicts" not in facts, "it is 0, as most are"
+    assert "counters.failures_declared" not in facts, "it is 0, as most are"
 
 
 def test_an_agent_drains_and_asks_for_work_again(fake: FakeAgent, ask: Callable[..., Ran]) -> None:

@@ -53,7 +53,7 @@ async def test_a_stopped_agent_fails_everywhere_and_comes_back_by_itself_when_it
     await quick_agents.agree(rest, offers={"orders": ids - {"orders-d"}})
     paused.resume()
     await quick_agents.agree(agents, offers={"orders": ids})
-    assert (await paused.counters())["verdicts"] == 0, "it has judged others for what it slept through"
+    assert (await paused.counters())["failures_declared"] == 0, "it has judged others for what it slept through"
 
 
 async def test_a_restart_at_the_same_address_ends_the_life_before(quick_agents: Agents) -> None:

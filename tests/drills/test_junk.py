@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from gossipreg.model import Address, Status
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.wire.messages import pack, pack_sender
 from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Refusal, Seal
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec
@@ -131,8 +131,8 @@ async def test_nonsense_from_a_keyholder_is_counted_and_does_no_harm(target: _Ta
 
 async def test_nobody_can_send_an_agent_to_a_name_server(target: _Target) -> None:
     hosts = ("no.such.host.invalid", "localhost", "a..b", "a\0b", "", "127.0.0.1%lo")
-    rumors = [Rumor("ghost", 1_700_000_000_000, 0, Status.ALIVE, Address(host, 7940)) for host in hosts]
-    await target.throw(target.junk.sealed(pack_sender(77) + pack(rumor)) for rumor in rumors)
+    updates = [MemberUpdate("ghost", 1_700_000_000_000, 0, Status.ALIVE, Address(host, 7940)) for host in hosts]
+    await target.throw(target.junk.sealed(pack_sender(77) + pack(update)) for update in updates)
     assert (await target.agent.counters())["junk_packets"] == len(hosts)
     assert set((await target.agent.sight()).members) == {"target"}
 

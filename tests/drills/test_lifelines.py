@@ -67,7 +67,7 @@ async def test_one_that_is_back_on_its_port_before_anybody_knocks_is_failed_by_n
     _resume(watchers)
     await quick_agents.agree([*watchers, back])
     assert await _counted(watchers, "refusals") == [0, 0, 0]
-    assert await _counted([*watchers, back], "verdicts") == [0, 0, 0, 0]
+    assert await _counted([*watchers, back], "failures_declared") == [0, 0, 0, 0]
 
 
 @asynccontextmanager
@@ -140,7 +140,7 @@ async def test_a_firewall_that_rejects_one_observer_gets_nobody_failed(tmp_path:
             await eventually(is_refused_and_refuted)
             await trio.sleep(_WATCHED)
             await agents.agree(everybody)
-            assert await _counted(everybody, "verdicts") == [0, 0, 0, 0]
+            assert await _counted(everybody, "failures_declared") == [0, 0, 0, 0]
             assert await _counted(watchers, "refusals") == [0, 0]
 
 

@@ -349,7 +349,7 @@ def test_an_invariant_of_the_engine_that_a_verb_finds_broken_ends_the_node(monke
 
     node = start_node(config("ann"))
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "_say_own", broken)
+        patch.setattr(Engine, "_publish_own", broken)
         with pytest.raises(AssertionError, match="an invariant"):
             node.register("orders", port=80, timeout=PATIENCE)
     with pytest.RaisesGroup(pytest.RaisesExc(AssertionError, match="an invariant"), flatten_subgroups=True):

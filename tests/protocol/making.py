@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from gossipreg.model import Address, Instance, Status
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.peer_clocks import WallClock
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import OpenStream, Output, Transmit
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
@@ -32,7 +32,7 @@ def address(port: int = 7000) -> Address:
     return Address("10.0.0.1", port)
 
 
-def rumor(
+def update(
     name: str = "b",
     status: Status = Status.ALIVE,
     *,
@@ -43,19 +43,19 @@ def rumor(
     draining: bool = False,
     accuser: int = 0,
     age: int = 0,
-) -> Rumor:
-    return Rumor(name, generation, incarnation, status, address(port), zone, draining, accuser, age)
+) -> MemberUpdate:
+    return MemberUpdate(name, generation, incarnation, status, address(port), zone, draining, accuser, age)
 
 
-def crowd(count: int) -> list[Rumor]:
+def crowd(count: int) -> list[MemberUpdate]:
     """``count`` members at addresses of their own."""
-    return [rumor(f"m{number}", port=7100 + number) for number in range(count)]
+    return [update(f"m{number}", port=7100 + number) for number in range(count)]
 
 
-def rumors(name: st.SearchStrategy[str] = st.just("b")) -> st.SearchStrategy[Rumor]:  # noqa: B008 - immutable
+def updates(name: st.SearchStrategy[str] = st.just("b")) -> st.SearchStrategy[MemberUpdate]:  # noqa: B008 - immutable
     """Rumors with so few values each that ties are common."""
     return st.builds(
-        Rumor,
+        MemberUpdate,
         name=name,
         generation=st.integers(1, 3),
         incarnation=st.integers(0, 2),
@@ -89,7 +89,7 @@ def history(steps: Iterable[tuple[str, int | None]], *, owner: str = "b", genera
         if weight is not None:
             record, _ = registry.offer(instance(id_, weight=weight), generation)
         elif table is not None and table.get(id_) is not None:
-            record, _ = registry.bury(id_, generation)
+            record, _ = registry.delete(id_, generation)
         else:
             continue
         said.append(record)
@@ -117,13 +117,13 @@ def engine(name: str = "a", *, has_seeds: bool = False, now: float = 0.0, **fiel
     return Engine.create(name=name, has_seeds=has_seeds, now=now, **{**given, **fields})
 
 
-def packet(sender: Rumor | int, *messages: Message) -> bytes:
+def packet(sender: MemberUpdate | int, *messages: Message) -> bytes:
     """A packet, or a frame, from a member or a life id."""
     life = sender if isinstance(sender, int) else sender.life
     return pack_sender(life) + b"".join(map(pack, messages))
 
 
-def introduce(to: Engine, *members: Rumor, now: float = 0.0) -> None:
+def introduce(to: Engine, *members: MemberUpdate, now: float = 0.0) -> None:
     """Let an engine learn of members, each by its own word."""
     for member in members:
         to.receive(packet(member, member), member.address, now)

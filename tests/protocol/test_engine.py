@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from gossipreg import limits
 from gossipreg.errors import InvalidInstance, NodeClosed, RecordTooLarge, UnknownInstance
 from gossipreg.model import Status
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, Listing, Want
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.membership.identity import NameConflictQuery
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import (
     InstancesChanged,
     MemberChanged,
@@ -27,9 +29,7 @@ from gossipreg.protocol.outputs import (
     SeekSeeds,
     Transmit,
 )
-from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
-from gossipreg.protocol.spreading.fingerprint import BUCKETS
-from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
+from gossipreg.protocol.registry.records import Announcement, Fetch, Record, TableDigest
 from gossipreg.protocol.wire.messages import Message
 from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.making import (
@@ -41,25 +41,25 @@ from tests.protocol.making import (
     introduce,
     law,
     packet,
-    rumor,
     said_to,
     spoken,
+    update,
 )
 
-A = rumor("a", port=7000)
-B = rumor("b", port=7001)
-C = rumor("c", port=7002)
+A = update("a", port=7000)
+B = update("b", port=7001)
+C = update("c", port=7002)
 
 
-def among(*members: Rumor, **fields: Any) -> Engine:
+def among(*members: MemberUpdate, **fields: Any) -> Engine:
     """A settled engine ``a`` that knows ``members`` and has nothing left to spread."""
     node = engine("a", **fields)
     introduce(node, *members)
-    node.wake(0.0)
-    while node.knowledge.mill.deadline < 5.0:
-        node.outbox.flush(node.knowledge.mill.deadline)
+    node.handle_timeout(0.0)
+    while node.state.broadcasts.deadline < 5.0:
+        node.outbox.flush(node.state.broadcasts.deadline)
     for _ in range(10):
-        node.knowledge.mill.ride(1000, 0.0)
+        node.state.broadcasts.piggyback(1000, 0.0)
     node.outbox.take()
     return node
 
@@ -84,7 +84,7 @@ few_generations = st.integers(BORN - 1, BORN + 1)
 few_numbers = st.integers(0, 3)
 few_ids = st.sampled_from("xy")
 few_rumors = st.builds(
-    lambda name, generation, incarnation, status, moved, accuser, age: rumor(
+    lambda name, generation, incarnation, status, moved, accuser, age: update(
         name,
         status,
         generation=generation,
@@ -115,7 +115,7 @@ few_messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Nack, few_numbers),
     st.builds(PingReq, few_numbers, few_lives, st.sampled_from([0, 500, 2**32 - 1])),
     few_rumors,
-    st.builds(Contest, few_names, few_lives, few_generations, st.booleans()),
+    st.builds(NameConflictQuery, few_names, few_lives, few_generations, st.booleans()),
     said_records,
     st.builds(Record, few_names, few_generations, few_numbers, few_ids, few_numbers, st.sampled_from([None, b"junk"])),
     st.builds(
@@ -128,7 +128,9 @@ few_messages: st.SearchStrategy[Message] = st.one_of(
         few_numbers,
         st.sampled_from([1000, 2**20]),
     ),
-    st.builds(Head, few_names, few_generations, few_numbers, few_numbers, st.lists(few_ids, max_size=2).map(tuple)),
+    st.builds(
+        TableDigest, few_names, few_generations, few_numbers, few_numbers, st.lists(few_ids, max_size=2).map(tuple)
+    ),
     st.builds(Fetch, few_names, few_generations, few_numbers, few_ids),
     st.builds(Compare, st.sampled_from([(0,) * BUCKETS, (1,) * BUCKETS])),
     st.builds(Listing, st.integers(0, 255), st.sampled_from([(), (1, 2)])),
@@ -182,7 +184,7 @@ def test_whatever_comes_in_nothing_is_raised_and_nothing_is_left_undone(
 ) -> None:
     node = engine("a", has_seeds=has_seeds)
     now = 0.0
-    ranks: dict[str, Rumor] = {}
+    ranks: dict[str, MemberUpdate] = {}
     for step in happened:
         if isinstance(step[1], float):
             now += step[1]
@@ -191,9 +193,9 @@ def test_whatever_comes_in_nothing_is_raised_and_nothing_is_left_undone(
         except NodeClosed:
             assert node.identity.left
             outputs = []
-        if not node.is_due(now):
-            assert node.wake(now) == [], "a wake that is not wanted does nothing"
-        outputs += node.wake(now)
+        if not node.wants_timeout(now):
+            assert node.handle_timeout(now) == [], "a wake that is not wanted does nothing"
+        outputs += node.handle_timeout(now)
         assert not node.outbox._outputs, "every verb returns all its outputs"
         assert node.deadline() > now, "what was due is done"
         for output in outputs:
@@ -239,7 +241,7 @@ def test_a_registration_is_seen_here_at_once_and_told_on() -> None:
     assert [one.id for one in node.view.service("orders").healthy] == ["x"]
     assert node.own("x") == instance("x", owner="a")
     assert node.own_count() == 1
-    [record] = {said for said in said_to(node.wake(6.01), B.address) if isinstance(said, Record)}
+    [record] = {said for said in said_to(node.handle_timeout(6.01), B.address) if isinstance(said, Record)}
     assert record.instance == instance("x", owner="a")
 
 
@@ -248,7 +250,7 @@ def test_a_deregistration_too() -> None:
     node.register(instance("x"), 6.0)
     assert node.deregister("x", 6.0) == [InstancesChanged(("orders",))]
     assert node.own("x") is None
-    [removal] = {said for said in said_to(node.wake(6.01), B.address) if isinstance(said, Record)}
+    [removal] = {said for said in said_to(node.handle_timeout(6.01), B.address) if isinstance(said, Record)}
     assert removal.payload is None
 
 
@@ -288,7 +290,7 @@ def test_draining_asks_for_no_new_work() -> None:
     outputs = node.drain(6.0)
     assert InstancesChanged(("orders",)) in outputs
     assert [one.weight for one in node.view.service("orders").healthy] == [0]
-    told = said_to(node.wake(6.01), B.address)
+    told = said_to(node.handle_timeout(6.01), B.address)
     assert attrs.evolve(A, incarnation=1, draining=True) in told
 
 
@@ -296,10 +298,10 @@ def test_one_who_drained_may_ask_for_work_again() -> None:
     node = among(B)
     node.register(instance("x", weight=3), 6.0)
     node.drain(6.0)
-    node.wake(6.01)
+    node.handle_timeout(6.01)
     assert InstancesChanged(("orders",)) in node.undrain(7.0)
     assert [one.weight for one in node.view.service("orders").healthy] == [3]
-    assert attrs.evolve(A, incarnation=2) in said_to(node.wake(7.01), B.address)
+    assert attrs.evolve(A, incarnation=2) in said_to(node.handle_timeout(7.01), B.address)
 
 
 def test_one_who_leaves_says_so_and_does_nothing_more() -> None:
@@ -308,7 +310,7 @@ def test_one_who_leaves_says_so_and_does_nothing_more() -> None:
     assert InstancesChanged(("orders",)) in node.leave(6.0)
     told = []
     while node.deadline() < float("inf"):
-        told += said_to(node.wake(node.deadline()), B.address)
+        told += said_to(node.handle_timeout(node.deadline()), B.address)
     assert attrs.evolve(A, status=Status.LEFT) in told
     for step in (("register", "y"), ("drain", None), ("undrain", None), ("leave", None)):
         with pytest.raises(NodeClosed, match="has left the cluster"):
@@ -322,7 +324,7 @@ def test_one_who_has_left_still_answers_pings_but_starts_nothing() -> None:
     node.leave(6.0)
     assert Ack(4, 0, node.fingerprint) in transmitted(node.receive(packet(B, Ping(4, 0, 1)), B.address, 6.1))
     assert opened(node.receive(packet(B, Ping(5, 0, 1)), B.address, 9.0)) == []
-    assert node.identity.judge(attrs.evolve(A, status=Status.FAILED)).value == "ignore"
+    assert node.identity.reaction_to(attrs.evolve(A, status=Status.FAILED)).value == "ignore"
 
 
 # Seeds
@@ -330,7 +332,7 @@ def test_one_who_has_left_still_answers_pings_but_starts_nothing() -> None:
 
 def test_a_node_without_seeds_is_there_from_the_start() -> None:
     node = engine("a")
-    assert changes(node.wake(0.0)) == [("a", "alive")]
+    assert changes(node.handle_timeout(0.0)) == [("a", "alive")]
 
 
 def test_a_node_with_seeds_is_quiet_until_it_has_been_told_who_is_here() -> None:
@@ -338,7 +340,7 @@ def test_a_node_with_seeds_is_quiet_until_it_has_been_told_who_is_here() -> None
     node.register(instance("x"), 0.0)
     assert [one.id for one in node.view.service("orders").healthy] == ["x"]
     assert node.deadline() == 0.0
-    outputs = node.wake(0.0)
+    outputs = node.handle_timeout(0.0)
     assert [output for output in outputs if isinstance(output, SeekSeeds)]
     assert changes(outputs) == []
     [opening] = opened(node.seeds([B.address], 0.0))
@@ -360,7 +362,7 @@ def test_it_tries_a_few_seeds_at_once_each_once_and_never_itself() -> None:
 def test_seeds_whose_names_do_not_resolve_are_not_taken_for_ourselves() -> None:
     one = engine(has_seeds=True)
     assert one.seeds([], 0.0) == []
-    assert not one.identity.settled
+    assert not one.identity.announced
 
 
 def test_one_who_is_its_own_only_seed_settles() -> None:
@@ -389,7 +391,7 @@ def test_while_nobody_is_reached_the_seeds_are_tried_at_growing_gaps() -> None:
     tries: list[float] = []
     while len(tries) < 12:
         now = node.deadline()
-        if any(isinstance(output, SeekSeeds) for output in node.wake(now)):
+        if any(isinstance(output, SeekSeeds) for output in node.handle_timeout(now)):
             tries.append(now)
     gaps = [after - before for before, after in pairwise(tries)]
     assert 0.18 < gaps[0] < 0.32
@@ -404,13 +406,13 @@ def test_who_is_alone_again_tries_its_seeds_as_eagerly_as_at_first() -> None:
         tries: list[float] = []
         while len(tries) <= count:
             now = node.deadline()
-            if any(isinstance(output, SeekSeeds) for output in node.wake(now)):
+            if any(isinstance(output, SeekSeeds) for output in node.handle_timeout(now)):
                 tries.append(now)
         return [after - before for before, after in pairwise(tries)]
 
     assert gaps(8)[-1] > 3.75
     introduce(node, B, now=node.joining.deadline)
-    node.standing.settle(node.joining.deadline)
+    node.local_member.complete_join(node.joining.deadline)
     assert gaps(1)[0] > 45
     introduce(node, attrs.evolve(B, status=Status.LEFT), now=node.joining.deadline)
     assert 0.18 < gaps(1)[0] < 0.32
@@ -421,7 +423,7 @@ def test_seeds_and_one_of_the_failed_are_tried_for_ever() -> None:
     introduce(node, attrs.evolve(C, status=Status.FAILED, accuser=C.life))
     tried = []
     for tenths in range(10, 400):
-        tried += [m for m in said_to(node.wake(tenths / 10), C.address) if isinstance(m, Ping) and m.seq == 0]
+        tried += [m for m in said_to(node.handle_timeout(tenths / 10), C.address) if isinstance(m, Ping) and m.seq == 0]
     assert 5 <= len(tried) <= 9
 
 
@@ -437,7 +439,7 @@ def recalling() -> Engine:
 
 def test_what_was_known_before_is_answered_until_it_is_to_be_forgotten() -> None:
     node = recalling()
-    node.wake(1.0)
+    node.handle_timeout(1.0)
     assert [one.id for one in node.view.service("orders").healthy] == ["x"]
     assert node.forget_recalled() == [InstancesChanged(("orders",))]
     assert node.view.service("orders").healthy == ()
@@ -447,7 +449,7 @@ def test_once_the_cluster_is_reached_what_was_known_before_counts_no_more() -> N
     node = recalling()
     [opening] = opened(node.seeds([B.address], 1.0))
     node.stream_frame(opening.stream, packet(B, B, End()), B.address, 1.1)
-    assert InstancesChanged(("orders",)) in node.wake(1.2)
+    assert InstancesChanged(("orders",)) in node.handle_timeout(1.2)
     assert node.view.service("orders").healthy == ()
 
 
@@ -475,7 +477,7 @@ def test_its_health_is_that_of_its_ears() -> None:
 def test_members_are_forgotten_when_their_time_is_over() -> None:
     node = among(B)
     introduce(node, attrs.evolve(B, status=Status.LEFT), now=10.0)
-    outputs = node.wake(10.0 + 25.3 * 3600)
+    outputs = node.handle_timeout(10.0 + 25.3 * 3600)
     assert MemberChanged(attrs.evolve(B, status=Status.LEFT), None) in outputs
     assert len(node.members) == 1
 

@@ -7,42 +7,44 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.model import Status
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import InstancesChanged, IsolationChanged, OpenStream, Output, SendFrame, Transmit
-from gossipreg.protocol.registry.records import Fetch, Head, Record
-from gossipreg.protocol.spreading.fingerprint import BUCKETS
-from gossipreg.protocol.spreading.reconcile import Compare, End
-from gossipreg.protocol.talks import Purpose
+from gossipreg.protocol.registry.records import Fetch, Record, TableDigest
+from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import Message
 from gossipreg.protocol.wire.reader import unpack
-from tests.protocol.making import BORN, address, engine, history, instance, packet, rumor, said_to, spoken
+from tests.protocol.making import BORN, address, engine, history, instance, packet, said_to, spoken, update
 from tests.protocol.test_engine import A, B, C, among, changes, transmitted
 
-D = rumor("d", port=7003)
+D = update("d", port=7003)
 
 
 def replies(outputs: list[Output]) -> list[Message]:
     return [message for output in outputs if isinstance(output, SendFrame) for message in spoken(output.frame)]
 
 
-def hear(node: Engine, sender: Rumor, *said: Message, now: float = 6.0) -> list[Output]:
+def hear(node: Engine, sender: MemberUpdate, *said: Message, now: float = 6.0) -> list[Output]:
     return node.receive(packet(sender, *said), sender.address, now)
 
 
-def hear_in_talk(node: Engine, sender: Rumor, *said: Message, stream: int = -1, now: float = 6.0) -> list[Output]:
+def receive_over_stream(
+    node: Engine, sender: MemberUpdate, *said: Message, stream: int = -1, now: float = 6.0
+) -> list[Output]:
     return node.stream_frame(stream, packet(sender, *said), sender.address, now)
 
 
-def conceded(member: Rumor) -> Rumor:
+def conceded(member: MemberUpdate) -> MemberUpdate:
     """That ``member`` failed, as it concedes itself; nobody verifies that."""
     return member.graver(Status.FAILED, member.life)
 
 
-def believed(node: Engine, name: str) -> Rumor:
+def believed(node: Engine, name: str) -> MemberUpdate:
     held = node.members.get(name)
     assert held is not None
     return held
@@ -63,7 +65,7 @@ def test_a_stranger_gets_a_bare_ack_and_a_member_gets_what_is_new_with_it() -> N
 
 def test_an_ack_from_a_stranger_means_nothing() -> None:
     node = among(B)
-    [ping] = (m for m in said_to(node.wake(1.0), B.address) if isinstance(m, Ping))
+    [ping] = (m for m in said_to(node.handle_timeout(1.0), B.address) if isinstance(m, Ping))
     hear(node, D, Ack(ping.seq, B.life, 0), now=1.1)
     assert node.detector.prober._current is not None
     assert not node.detector.prober._current.acked
@@ -80,7 +82,7 @@ def test_a_member_may_ask_us_to_ping_another_and_a_stranger_may_not() -> None:
 
 def test_a_ping_on_a_stream_is_answered_there() -> None:
     node = among(B)
-    assert replies(hear_in_talk(node, B, Ping(4, 0, 1), End())) == [Ack(4, 0, node.fingerprint), End()]
+    assert replies(receive_over_stream(node, B, Ping(4, 0, 1), End())) == [Ack(4, 0, node.fingerprint), End()]
 
 
 def test_questions_are_answered_in_talks_only() -> None:
@@ -91,17 +93,17 @@ def test_questions_are_answered_in_talks_only() -> None:
 # Accusations
 
 
-def probed(node: Engine, target: Rumor, now: float) -> int:
+def probed(node: Engine, target: MemberUpdate, now: float) -> int:
     """Let ``node`` probe its only peer in vain until the end of the period; returns the probe's number."""
-    [ping] = (m for m in said_to(node.wake(now), target.address) if isinstance(m, Ping) and m.seq)
-    node.wake(now + 0.5)
+    [ping] = (m for m in said_to(node.handle_timeout(now), target.address) if isinstance(m, Ping) and m.seq)
+    node.handle_timeout(now + 0.5)
     return ping.seq
 
 
 def test_who_does_not_answer_is_suspected_and_everybody_is_told() -> None:
     node = among(B)
     probed(node, B, 6.0)
-    outputs = node.wake(7.0)
+    outputs = node.handle_timeout(7.0)
     assert changes(outputs) == [("b", "suspect")]
     accusation = believed(node, "b")
     assert accusation.accuser == A.life
@@ -112,21 +114,21 @@ def test_who_left_while_it_was_probed_is_not_accused() -> None:
     node = among(B)
     probed(node, B, 6.0)
     hear(node, B, attrs.evolve(B, status=Status.LEFT), now=6.6)
-    assert changes(node.wake(7.0)) == []
+    assert changes(node.handle_timeout(7.0)) == []
 
 
 def test_who_restarted_while_it_was_probed_is_not_accused() -> None:
     node = among(B)
     probed(node, B, 6.0)
     hear(node, C, attrs.evolve(B, generation=BORN + 1), now=6.6)
-    assert changes(node.wake(7.0)) == []
+    assert changes(node.handle_timeout(7.0)) == []
 
 
 def test_the_next_ping_to_a_suspect_brings_it_its_accusation() -> None:
     node = among(B)
     suspect = B.graver(Status.SUSPECT, C.life)
     hear(node, C, suspect)
-    accused, ping, *_ = said_to(node.wake(7.0), B.address)
+    accused, ping, *_ = said_to(node.handle_timeout(7.0), B.address)
     assert accused == suspect
     assert isinstance(ping, Ping)
 
@@ -134,9 +136,9 @@ def test_the_next_ping_to_a_suspect_brings_it_its_accusation() -> None:
 def test_a_refused_stream_brings_the_verdict_soonest() -> None:
     node = among(B)
     seq = probed(node, B, 6.0)
-    [stream] = (number for number, talk in node.talks._talks.items() if talk.about == seq)
+    [stream] = (number for number, session in node.sessions._sessions.items() if session.about == seq)
     node.stream_ended(stream, 6.6, refused=True)
-    assert changes(node.wake(7.0)) == [("b", "suspect"), ("b", "failed")]
+    assert changes(node.handle_timeout(7.0)) == [("b", "suspect"), ("b", "failed")]
 
 
 def test_where_there_are_others_one_refusal_is_not_yet_a_verdict() -> None:
@@ -150,21 +152,21 @@ def test_where_there_are_others_one_refusal_is_not_yet_a_verdict() -> None:
 def test_a_stream_that_merely_ended_refuses_nobody() -> None:
     node = among(B)
     seq = probed(node, B, 6.0)
-    [stream] = (number for number, talk in node.talks._talks.items() if talk.about == seq)
+    [stream] = (number for number, session in node.sessions._sessions.items() if session.about == seq)
     node.stream_ended(stream, 6.6)
-    node.wake(7.0)
-    assert changes(node.wake(12.0)) == []
+    node.handle_timeout(7.0)
+    assert changes(node.handle_timeout(12.0)) == []
 
 
 def test_another_voice_against_a_suspect_is_told_on_once() -> None:
     node = among(B, C, D)
     hear(node, C, B.graver(Status.SUSPECT, C.life))
     hear(node, D, B.graver(Status.SUSPECT, D.life))
-    told = [m for m in said_to(node.wake(6.01), D.address) if isinstance(m, Rumor)]
-    assert D.life in [rumor.accuser for rumor in told]
-    before = len(node.knowledge.mill)
+    told = [m for m in said_to(node.handle_timeout(6.01), D.address) if isinstance(m, MemberUpdate)]
+    assert D.life in [update.accuser for update in told]
+    before = len(node.state.broadcasts)
     hear(node, D, B.graver(Status.SUSPECT, D.life))
-    assert len(node.knowledge.mill) == before
+    assert len(node.state.broadcasts) == before
 
 
 def test_one_who_is_there_is_told_what_is_believed_of_it_but_not_all_the_time() -> None:
@@ -192,9 +194,9 @@ def test_one_who_is_told_so_again_waits_before_it_refutes_and_refutes_no_suspici
     for number, status in enumerate((Status.FAILED, Status.SUSPECT, Status.FAILED)):
         assert changes(hear(node, B, again.graver(status, B.life), now=7.0 + number / 8)) == []
     assert node.counters["returns_put_off"] == 1
-    node.wake(36.9)
+    node.handle_timeout(36.9)
     assert believed(node, "a").incarnation == 1
-    node.wake(37.0)
+    node.handle_timeout(37.0)
     assert believed(node, "a").incarnation == 2
 
 
@@ -202,23 +204,23 @@ def test_a_verdict_that_it_has_outbid_before_it_heard_of_it_counts_as_a_return_a
     node = among(B)
     node.detector.health.worse(8)
     hear(node, B, A.graver(Status.SUSPECT, B.life))
-    assert node.standing.calm.wait(6.0) == 0.0
+    assert node.local_member.damping.wait(6.0) == 0.0
     for _ in range(3):
         hear(node, B, A.graver(Status.FAILED, B.life))
-    assert node.standing.calm.wait(6.0) == 30.0
+    assert node.local_member.damping.wait(6.0) == 30.0
 
 
 def test_a_peers_verdict_over_a_member_that_is_present_is_a_suspicion_however_it_comes() -> None:
-    for heard in (hear, hear_in_talk):
+    for heard in (hear, receive_over_stream):
         node = among(B, C, D)
         heard(node, B, C.graver(Status.FAILED, B.life))
         assert (believed(node, "c").status, believed(node, "c").accuser) == (Status.SUSPECT, B.life)
         node.detector.prober.next_period = 1e9
         hear(node, D, Nack(1), now=6.5)
-        [accusation, ping] = said_to(node.wake(7.0), C.address)[:2]
+        [accusation, ping] = said_to(node.handle_timeout(7.0), C.address)[:2]
         assert accusation == believed(node, "c")
         assert isinstance(ping, Ping)
-        assert changes(node.wake(7.5)) == [("c", "failed")], "the shortest suspicion later"
+        assert changes(node.handle_timeout(7.5)) == [("c", "failed")], "the shortest suspicion later"
 
 
 def test_a_suspect_that_answers_itself_is_not_failed_on_a_peers_word() -> None:
@@ -227,10 +229,10 @@ def test_a_suspect_that_answers_itself_is_not_failed_on_a_peers_word() -> None:
     hear(node, B, C.graver(Status.SUSPECT, B.life))
     hear(node, D, Nack(1), now=6.05)
     assert changes(hear(node, B, C.graver(Status.FAILED, B.life), now=6.1)) == []
-    ping = next(m for m in said_to(node.wake(6.1), C.address) if isinstance(m, Ping))
+    ping = next(m for m in said_to(node.handle_timeout(6.1), C.address) if isinstance(m, Ping))
     hear(node, C, Ack(ping.seq, 0, 0), now=6.2)
     hear(node, D, Nack(1), now=6.2)
-    assert changes(node.wake(10.0)) == []
+    assert changes(node.handle_timeout(10.0)) == []
     assert believed(node, "c").status is Status.SUSPECT
 
 
@@ -239,9 +241,9 @@ def test_a_peers_verdict_over_a_suspect_is_believed_if_the_suspect_does_not_answ
     hear(node, B, C.graver(Status.SUSPECT, B.life))
     hear(node, D, Nack(1), now=6.05)
     hear(node, B, C.graver(Status.FAILED, B.life), now=6.1)
-    node.wake(6.1)
-    assert changes(node.wake(6.5)) == []
-    assert changes(node.wake(6.6)) == [("c", "failed")]
+    node.handle_timeout(6.1)
+    assert changes(node.handle_timeout(6.5)) == []
+    assert changes(node.handle_timeout(6.6)) == [("c", "failed")]
     assert believed(node, "c").accuser == B.life
 
 
@@ -272,25 +274,25 @@ def test_two_refusals_go_with_the_verdict() -> None:
 
 
 def test_without_verifying_gossip_is_believed_and_a_talk_is_a_suspicion() -> None:
-    plain = EngineSettings(verify_verdicts=False)
+    plain = EngineSettings(verify_failures=False)
     node = among(B, C, settings=plain)
     hear(node, B, C.graver(Status.FAILED, B.life))
     assert believed(node, "c").status is Status.FAILED
     other = among(B, C, settings=plain)
-    hear_in_talk(other, B, C.graver(Status.FAILED, B.life))
+    receive_over_stream(other, B, C.graver(Status.FAILED, B.life))
     assert believed(other, "c").status is Status.SUSPECT
-    assert changes(hear_in_talk(other, B, C.graver(Status.FAILED, B.life))) == []
+    assert changes(receive_over_stream(other, B, C.graver(Status.FAILED, B.life))) == []
 
 
 def test_one_whose_verdict_lacks_a_witness_asks_those_that_it_heard_last_for_an_ack() -> None:
-    others = [rumor(f"m{number}", port=7100 + number) for number in range(9)]
+    others = [update(f"m{number}", port=7100 + number) for number in range(9)]
     node = among(B, C, *others)
     node.detector.prober.next_period = 1e9
     hear(node, B, C.graver(Status.SUSPECT, B.life))
     hear(node, others[3], Ping(1, 0, 0), now=6.1)
     asked = []
     for tenths in range(62, 170):
-        outputs = node.wake(tenths / 10)
+        outputs = node.handle_timeout(tenths / 10)
         assert changes(outputs) == []
         asked = [o.to for o in outputs if isinstance(o, Transmit) and unpack(o.data)[1][0].__class__ is Ping]
         if B.address in asked and others[3].address in asked:
@@ -302,19 +304,19 @@ def test_a_doubtful_member_that_answers_is_as_good_as_any() -> None:
     node = among(B, C, D)
     offering = engine(B.name, address=B.address)
     offering.register(instance("at-b"), 0.0)
-    hear(node, B, *(offering.knowledge.registry.table(B.name) or ()), now=5.0)
+    hear(node, B, *(offering.state.registry.table(B.name) or ()), now=5.0)
     offering = engine(C.name, address=C.address)
     offering.register(instance("at-c"), 0.0)
-    hear(node, C, *(offering.knowledge.registry.table(C.name) or ()), now=5.0)
+    hear(node, C, *(offering.state.registry.table(C.name) or ()), now=5.0)
     for accuser in (C, D):
         hear(node, accuser, B.graver(Status.SUSPECT, accuser.life))
-    node.wake(6.0)
+    node.handle_timeout(6.0)
     assert ids(node) == ["at-c"]
-    node.judgement.perform(node.detector.prober.ask_suspect(believed(node, "b"), 0, 6.5), 6.5)
+    node.membership_handler.perform(node.detector.prober.ask_suspect(believed(node, "b"), 0, 6.5), 6.5)
     [_, ping, *_] = said_to(node.outbox.take(), B.address)
     assert isinstance(ping, Ping)
     hear(node, B, Ack(ping.seq, 0, 0), now=7.0)
-    node.wake(7.0)
+    node.handle_timeout(7.0)
     assert ids(node) == ["at-b", "at-c"]
 
 
@@ -322,19 +324,19 @@ def test_a_verdict_over_what_is_not_news_is_nothing_to_suspect() -> None:
     node = among(B, C)
     hear(node, B, attrs.evolve(C, status=Status.SUSPECT, address=address(7999)))
     before = believed(node, "c")
-    hear_in_talk(node, B, C.graver(Status.FAILED))
+    receive_over_stream(node, B, C.graver(Status.FAILED))
     assert believed(node, "c") == before
 
 
 def test_one_whom_only_the_failed_are_known_of_is_believed_failed() -> None:
     node = among(B)
-    hear_in_talk(node, B, C.graver(Status.FAILED))
+    receive_over_stream(node, B, C.graver(Status.FAILED))
     assert believed(node, "c").status is Status.FAILED
 
 
 def test_what_is_too_old_is_not_believed() -> None:
     node = among(B)
-    hear_in_talk(node, B, attrs.evolve(C, status=Status.LEFT, age=10**6))
+    receive_over_stream(node, B, attrs.evolve(C, status=Status.LEFT, age=10**6))
     assert node.members.get("c") is None
 
 
@@ -342,15 +344,15 @@ def test_one_who_is_back_is_compared_with_as_soon_as_possible() -> None:
     node = among(B, C)
     hear(node, C, conceded(B))
     hear(node, B, attrs.evolve(B, incarnation=1), Ping(1, 0, 12345), now=7.0)
-    assert node.talks.is_open(Purpose.RECONCILE)
+    assert node.sessions.is_open(Purpose.RECONCILE)
 
 
 def test_a_stopped_node_accuses_nobody_for_what_it_could_not_hear() -> None:
     node = among(B)
-    node.wake(6.0)
-    assert changes(node.wake(60.0, late=53.5)) == []
+    node.handle_timeout(6.0)
+    assert changes(node.handle_timeout(60.0, late=53.5)) == []
     assert node.counters["lags"] == 1
-    assert changes(node.wake(60.0, late=0.1)) == []
+    assert changes(node.handle_timeout(60.0, late=0.1)) == []
     assert node.counters["lags"] == 1
 
 
@@ -368,14 +370,17 @@ def test_one_who_brings_a_dead_record_in_a_talk_is_told_that_it_is_dead() -> Non
     x, y, removal = history([("x", 1), ("y", 1), ("x", None)]).said
     node = among(B)
     hear(node, B, x, y, removal)
-    assert replies(hear_in_talk(node, C, x, End())) == [Head("b", BORN, 3, removal.head, ("x",)), End()]
+    assert replies(receive_over_stream(node, C, x, End())) == [
+        TableDigest("b", BORN, 3, removal.table_xor, ("x",)),
+        End(),
+    ]
     assert hear(node, C, x) == []
 
 
 def test_one_who_brings_records_of_an_owner_that_left_is_told_so_by_the_rumor_and_not_by_us() -> None:
     node = among(B)
     hear(node, B, attrs.evolve(B, status=Status.LEFT))
-    assert replies(hear_in_talk(node, C, history([("x", 1)]).said[0], End())) == [End()]
+    assert replies(receive_over_stream(node, C, history([("x", 1)]).said[0], End())) == [End()]
 
 
 def test_a_newcomer_does_not_speak_for_its_name_before_it_is_announced() -> None:
@@ -383,21 +388,21 @@ def test_a_newcomer_does_not_speak_for_its_name_before_it_is_announced() -> None
     node = engine("a", has_seeds=True, generation=BORN + 1)
     node.register(instance("mine"), 0.0)
     theirs = history([("x", 1)], owner="a").said[0]
-    assert replies(hear_in_talk(node, B, theirs, Compare((0,) * BUCKETS), End())) == [End()]
+    assert replies(receive_over_stream(node, B, theirs, Compare((0,) * BUCKETS), End())) == [End()]
 
 
 def test_what_a_namesake_said_in_our_generation_makes_us_take_a_later_one() -> None:
-    said: list[Record | Head] = [history([("x", 1), ("y", 1)], owner="a").said[1], Head("a", BORN, 7, 7)]
+    said: list[Record | TableDigest] = [history([("x", 1), ("y", 1)], owner="a").said[1], TableDigest("a", BORN, 7, 7)]
     later = BORN + RECLAIM_STEP_MS
     for foreign in said:
         node = among(B)
         node.register(instance("mine"), 6.0)
-        hear_in_talk(node, B, foreign)
+        receive_over_stream(node, B, foreign)
         assert node.identity.generation == later
         assert believed(node, "a").generation == later
         assert node.own("mine") is not None
         node.leave(7.0)
-        hear_in_talk(node, B, attrs.evolve(foreign, generation=later))
+        receive_over_stream(node, B, attrs.evolve(foreign, generation=later))
         assert node.identity.generation == later
 
 
@@ -406,15 +411,15 @@ def test_one_whose_sending_is_held_up_can_still_judge() -> None:
     hear(node, C, B.graver(Status.SUSPECT, C.life), now=6.0)
     for second in range(7, 40):
         hear(node, D, Nack(1), now=float(second))
-    assert changes(node.judge(39.5)) == []
-    assert changes(node.judge(40.0)) == [("b", "failed")]
-    assert node.judge(41.0) == []
+    assert changes(node.expire_suspicions(39.5)) == []
+    assert changes(node.expire_suspicions(40.0)) == [("b", "failed")]
+    assert node.expire_suspicions(41.0) == []
 
 
-def unreached(node: Engine, target: Rumor, now: float) -> None:
+def unreached(node: Engine, target: MemberUpdate, now: float) -> None:
     """Let ``node`` ping ``target`` in vain, on behalf of another."""
     hear(node, C, PingReq(7, target.life, 500), now=now)
-    node.wake(now + 0.4)
+    node.handle_timeout(now + 0.4)
 
 
 def test_a_helper_that_could_not_reach_a_member_either_seconds_its_suspicion_at_once() -> None:
@@ -422,8 +427,8 @@ def test_a_helper_that_could_not_reach_a_member_either_seconds_its_suspicion_at_
     unreached(node, B, 5.0)
     suspect = B.graver(Status.SUSPECT, C.life)
     hear(node, C, suspect, now=5.5)
-    told = [said for said in said_to(node.wake(5.51), D.address) if said == suspect]
-    assert A.life in [rumor.accuser for rumor in told if isinstance(rumor, Rumor)]
+    told = [said for said in said_to(node.handle_timeout(5.51), D.address) if said == suspect]
+    assert A.life in [update.accuser for update in told if isinstance(update, MemberUpdate)]
 
 
 def test_it_does_so_too_if_the_suspicion_came_first() -> None:
@@ -435,7 +440,7 @@ def test_it_does_so_too_if_the_suspicion_came_first() -> None:
 
 
 def test_where_nobody_is_to_second_a_suspicion_nobody_does() -> None:
-    node = among(B, C, D, settings=EngineSettings(lifelines=0, seconding=False))
+    node = among(B, C, D, settings=EngineSettings(lifelines=0, corroborate=False))
     hear(node, C, B.graver(Status.SUSPECT, C.life), now=5.0)
     unreached(node, B, 5.0)
     assert not node.detector.is_confirmed("b")
@@ -446,22 +451,22 @@ def test_what_a_doubtful_owner_offers_is_called_only_if_there_is_nothing_better(
     for owner in (B, C):
         offering = engine(owner.name, address=owner.address)
         offering.register(instance(f"at-{owner.name}"), 0.0)
-        hear(node, owner, *(offering.knowledge.registry.table(owner.name) or ()), now=5.0)
-    node.wake(5.0)
+        hear(node, owner, *(offering.state.registry.table(owner.name) or ()), now=5.0)
+    node.handle_timeout(5.0)
     assert ids(node) == ["at-b", "at-c"]
     suspect = B.graver(Status.SUSPECT, D.life)
     hear(node, D, suspect, now=5.1)
-    node.wake(5.1)
+    node.handle_timeout(5.1)
     assert ids(node) == ["at-b", "at-c"]
     hear(node, C, attrs.evolve(suspect, accuser=C.life), now=5.2)
-    assert InstancesChanged(("orders",)) in node.wake(5.2)
+    assert InstancesChanged(("orders",)) in node.handle_timeout(5.2)
     assert ids(node) == ["at-c"]
     hear(node, D, C.graver(Status.SUSPECT, D.life), now=5.3)
     hear(node, D, C.graver(Status.SUSPECT, 77), now=5.3)
-    node.wake(5.3)
+    node.handle_timeout(5.3)
     assert ids(node) == ["at-b", "at-c"], "when all are in doubt, all are tried"
     hear(node, B, attrs.evolve(B, incarnation=1), now=5.4)
-    node.wake(5.4)
+    node.handle_timeout(5.4)
     assert ids(node) == ["at-b"]
 
 
@@ -470,7 +475,7 @@ def ids(node: Engine) -> list[str]:
 
 
 def accuse(
-    node: Engine, incarnation: int, now: float, status: Status = Status.FAILED, accuser: Rumor = C
+    node: Engine, incarnation: int, now: float, status: Status = Status.FAILED, accuser: MemberUpdate = C
 ) -> list[Output]:
     said = attrs.evolve(A, incarnation=incarnation, status=status, accuser=accuser.life)
     return hear(node, accuser, said, now=now)
@@ -482,11 +487,11 @@ def test_one_that_is_failed_again_and_again_by_its_own_fault_comes_back_later() 
     accuse(node, 0, 6.0)
     outputs = accuse(node, 1, 7.0)
     assert node.identity.incarnation == 1
-    assert node.standing.deadline == 37.0
+    assert node.local_member.deadline == 37.0
     assert changes(outputs) == []
-    node.wake(36.9)
+    node.handle_timeout(36.9)
     assert node.identity.incarnation == 1
-    outputs = node.wake(37.0)
+    outputs = node.handle_timeout(37.0)
     assert node.identity.incarnation == 2
     assert ("a", "alive") in changes(outputs)
 
@@ -497,9 +502,9 @@ def test_one_that_waits_concedes_that_it_failed_so_that_nobody_need_verify_it() 
     accuse(node, 0, 6.0)
     accuse(node, 1, 7.0)
     concession = attrs.evolve(A, incarnation=1, status=Status.FAILED)
-    told = [m for m in transmitted(node.wake(7.1)) if m == concession]
+    told = [m for m in transmitted(node.handle_timeout(7.1)) if m == concession]
     assert told
-    assert all(m.accuser == A.life for m in told if isinstance(m, Rumor))
+    assert all(m.accuser == A.life for m in told if isinstance(m, MemberUpdate))
     assert concession in said_to(accuse(node, 1, 8.0, Status.SUSPECT, D), D.address), "to one that asks"
     assert concession in said_to(accuse(node, 0, 9.0, Status.SUSPECT, B), B.address), "and to one that knows less"
 
@@ -510,7 +515,9 @@ def test_one_that_waits_with_its_answer_to_a_mere_suspicion_concedes_nothing() -
     accuse(node, 0, 6.0)
     accuse(node, 1, 7.0, Status.SUSPECT, C)
     assert node.counters["returns_put_off"] == 1
-    conceded_of = [m for m in transmitted(node.wake(7.1)) if isinstance(m, Rumor) and m.status is Status.FAILED]
+    conceded_of = [
+        m for m in transmitted(node.handle_timeout(7.1)) if isinstance(m, MemberUpdate) and m.status is Status.FAILED
+    ]
     assert conceded_of == []
 
 
@@ -533,9 +540,9 @@ def test_one_that_has_failed_the_others_was_on_one_side_of_a_split_and_is_back_a
     assert node.identity.incarnation == 3
 
 
-def many(count: int = 12) -> tuple[Engine, list[Rumor]]:
+def many(count: int = 12) -> tuple[Engine, list[MemberUpdate]]:
     """A node in poor health among many."""
-    others = [rumor(f"m{number}", port=7100 + number) for number in range(count)]
+    others = [update(f"m{number}", port=7100 + number) for number in range(count)]
     node = among(B, C, *others)
     node.detector.health.worse(8)
     return node, others
@@ -589,7 +596,7 @@ def test_a_peer_that_has_missed_our_answer_is_told_it_again() -> None:
     assert said_to(accuse(node, 0, 7.5, accuser=D), D.address) == [said]
     assert accuse(node, 0, 7.6, accuser=D) == []
     assert accuse(node, 0, 8.5, Status.ALIVE) == [], "that is no accusation"
-    stranger = rumor("x", port=7999)
+    stranger = update("x", port=7999)
     assert accuse(node, 0, 8.5, accuser=stranger) == []
 
 
@@ -597,9 +604,9 @@ def test_a_refused_stream_proves_nothing_while_our_own_kernel_refuses_to_send() 
     node = among(B)
     seq = probed(node, B, 6.0)
     node.unsent(B.address, 6.5)
-    [stream] = (number for number, talk in node.talks._talks.items() if talk.about == seq)
+    [stream] = (number for number, session in node.sessions._sessions.items() if session.about == seq)
     node.stream_ended(stream, 6.6, refused=True)
-    assert changes(node.wake(7.0)) == [("b", "suspect")]
+    assert changes(node.handle_timeout(7.0)) == [("b", "suspect")]
 
 
 def test_one_that_said_something_new_while_it_waited_needs_no_answer_any_more() -> None:
@@ -610,9 +617,9 @@ def test_one_that_said_something_new_while_it_waited_needs_no_answer_any_more() 
     node.drain(7.0)
     node.drain(7.0)
     incarnation = node.identity.incarnation
-    node.wake(36.0)
+    node.handle_timeout(36.0)
     assert node.identity.incarnation == incarnation
-    assert node.standing.deadline == float("inf")
+    assert node.local_member.deadline == float("inf")
 
 
 # When nobody is heard
@@ -622,7 +629,7 @@ def test_a_node_that_hears_no_member_pings_some_before_it_calls_itself_isolated(
     node = among(B, C)
     node.detector.prober.next_period = 1e9
     assert node.deadline() <= 2.0
-    outputs = node.wake(2.0)
+    outputs = node.handle_timeout(2.0)
     for member in (B, C):
         assert said_to(outputs, member.address) == [Ping(0, member.life, node.fingerprint)]
     hear(node, C, Ack(0, 0, node.fingerprint), now=2.1)
@@ -632,11 +639,11 @@ def test_a_node_that_hears_no_member_pings_some_before_it_calls_itself_isolated(
 
 def test_the_driver_is_told_when_a_node_becomes_isolated_and_when_it_is_no_more() -> None:
     node = among(B, C)
-    assert IsolationChanged not in map(type, node.wake(4.0))
+    assert IsolationChanged not in map(type, node.handle_timeout(4.0))
     said = [node.isolated]
-    assert IsolationChanged(isolated=True, silence=4.1) in node.wake(4.1)
+    assert IsolationChanged(isolated=True, silence=4.1) in node.handle_timeout(4.1)
     said.append(node.isolated)
-    assert IsolationChanged not in map(type, node.wake(5.0))
+    assert IsolationChanged not in map(type, node.handle_timeout(5.0))
     assert IsolationChanged(isolated=False, silence=6.0) in hear(node, B, Nack(1), now=6.0)
     said.append(node.isolated)
     assert IsolationChanged not in map(type, hear(node, B, Nack(1), now=6.1))

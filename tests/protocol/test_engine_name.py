@@ -6,14 +6,16 @@ import attrs
 import pytest
 
 from gossipreg.model import Address, Status
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS, Contest
+from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS, NameConflictQuery
 from gossipreg.protocol.membership.probe import Ack, Ping
 from gossipreg.protocol.outputs import (
     CloseStream,
     MemberChanged,
     NameConflicted,
-    NameContested,
+    NameConflictFound,
     OpenStream,
     Output,
     SendFrame,
@@ -21,86 +23,84 @@ from gossipreg.protocol.outputs import (
 )
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.view import first_index
-from gossipreg.protocol.spreading.fingerprint import BUCKETS
-from gossipreg.protocol.spreading.reconcile import Compare, End
 from tests.protocol.making import BORN, address, engine, instance, introduce, packet, said_to
 from tests.protocol.test_engine import A, B, C, among, changes, opened
-from tests.protocol.test_engine_hearing import believed, hear, hear_in_talk, replies
+from tests.protocol.test_engine_hearing import believed, hear, receive_over_stream, replies
 
 # Our own name
 
 OTHER = attrs.evolve(A, generation=BORN + 1, address=address(7999))
 
 
-def contested(*, has_seeds: bool = False) -> tuple[Engine, list[Output]]:
+def rival(*, has_seeds: bool = False) -> tuple[Engine, list[Output]]:
     """A node that has heard of another life of its name, and what it does about it."""
     node = engine("a", has_seeds=has_seeds)
     introduce(node, B)
     hear(node, B, OTHER, now=6.0)
     assert node.deadline() <= 6.0
-    return node, node.wake(6.0)
+    return node, node.handle_timeout(6.0)
 
 
 def test_what_is_no_news_of_ourselves_needs_no_answer() -> None:
     node = among(B)
-    hear(node, B, node.identity.rumor(), attrs.evolve(OTHER, generation=BORN - 1))
-    assert node.identity.contested is None
+    hear(node, B, node.identity.own_update(), attrs.evolve(OTHER, generation=BORN - 1))
+    assert node.identity.rival is None
     assert node.identity.incarnation == 0
 
 
 def test_another_life_of_our_name_is_asked_by_both_ways() -> None:
-    node, outputs = contested()
-    asked = [m for m in said_to(outputs, OTHER.address) if isinstance(m, Contest)]
-    assert asked == [node.identity.contest()] * 2
-    again = node.wake(6.5)
-    assert node.identity.contest() in said_to(again, OTHER.address)
+    node, outputs = rival()
+    asked = [m for m in said_to(outputs, OTHER.address) if isinstance(m, NameConflictQuery)]
+    assert asked == [node.identity.query()] * 2
+    again = node.handle_timeout(6.5)
+    assert node.identity.query() in said_to(again, OTHER.address)
     assert all(opening.to != OTHER.address for opening in opened(again)), "it is still being asked"
 
 
 def test_if_nobody_answers_it_was_our_own_past() -> None:
-    node, _ = contested()
+    node, _ = rival()
     for now in (6.5, 7.0, 7.5):
-        node.wake(now)
+        node.handle_timeout(now)
     assert node.identity.generation == BORN + 1 + RECLAIM_STEP_MS
     assert believed(node, "a").generation == BORN + 1 + RECLAIM_STEP_MS
-    assert node.identity.contested is None
+    assert node.identity.rival is None
 
 
 def test_if_its_kernel_refuses_too_and_at_once() -> None:
-    node, outputs = contested(has_seeds=True)
+    node, outputs = rival(has_seeds=True)
     node.register(instance("x"), 6.0)
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
     node.stream_ended(stream, 6.01, refused=True)
-    assert node.identity.settled
+    assert node.identity.announced
     assert node.identity.generation == BORN + 1 + RECLAIM_STEP_MS
-    [offered] = {said for said in said_to(node.wake(6.1), B.address) if isinstance(said, Record)}
+    [offered] = {said for said in said_to(node.handle_timeout(6.1), B.address) if isinstance(said, Record)}
     assert (offered.id, offered.generation) == ("x", BORN + 1 + RECLAIM_STEP_MS)
 
 
 def test_a_refusal_that_comes_after_the_contest_is_over_changes_nothing() -> None:
-    node, outputs = contested()
+    node, outputs = rival()
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
     for now in (6.5, 7.0, 7.5):
-        node.wake(now)
+        node.handle_timeout(now)
     node.stream_ended(stream, 7.6, refused=True)
     assert node.identity.generation == BORN + 1 + RECLAIM_STEP_MS
 
 
 def test_the_older_answers_and_keeps_the_name() -> None:
-    node, _ = contested()
-    younger = Contest("a", OTHER.life, BORN + 1, settled=True)
+    node, _ = rival()
+    younger = NameConflictQuery("a", OTHER.life, BORN + 1, announced=True)
     outputs = hear(node, OTHER, younger, now=6.1)
-    assert NameContested(OTHER.address, yielding=False) in outputs
-    assert any(isinstance(m, Contest) for m in said_to(outputs, OTHER.address))
+    assert NameConflictFound(OTHER.address, yielding=False) in outputs
+    assert any(isinstance(m, NameConflictQuery) for m in said_to(outputs, OTHER.address))
     assert node.identity.generation == BORN + 1 + RECLAIM_STEP_MS
     again = hear(node, OTHER, younger, now=6.2)
     assert said_to(again, OTHER.address) == [], "it has just been told"
 
 
 def test_a_newcomer_yields_to_one_that_is_announced() -> None:
-    node, _ = contested(has_seeds=True)
-    outputs = hear(node, OTHER, Contest("a", OTHER.life, BORN + 1, settled=True), now=6.1)
-    assert NameContested(OTHER.address, yielding=True) in outputs
+    node, _ = rival(has_seeds=True)
+    outputs = hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN + 1, announced=True), now=6.1)
+    assert NameConflictFound(OTHER.address, yielding=True) in outputs
 
 
 def test_of_two_that_were_let_in_at_once_the_younger_yields() -> None:
@@ -108,23 +108,23 @@ def test_of_two_that_were_let_in_at_once_the_younger_yields() -> None:
     [opening] = opened(node.seeds([B.address], 0.0))
     node.stream_frame(opening.stream, packet(B, B, End()), B.address, 0.1)
     node.stream_frame(opening.stream, packet(B, End()), B.address, 0.2)
-    assert node.identity.settled
+    assert node.identity.announced
     other = attrs.evolve(OTHER, generation=BORN + 2)
     hear(node, B, other, now=1.0)
-    node.wake(1.0)
-    outputs = hear(node, other, Contest("a", other.life, BORN, settled=True), now=1.1)
-    assert NameContested(other.address, yielding=True) in outputs
+    node.handle_timeout(1.0)
+    outputs = hear(node, other, NameConflictQuery("a", other.life, BORN, announced=True), now=1.1)
+    assert NameConflictFound(other.address, yielding=True) in outputs
 
 
 def in_conflict() -> tuple[Engine, list[Output]]:
     """A running node that has been told, in reply to its question, that an older one has its name."""
-    node, _ = contested()
-    return node, hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True), now=6.1)
+    node, _ = rival()
+    return node, hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN - 1, announced=True), now=6.1)
 
 
 def test_a_node_that_runs_reports_a_conflict_and_goes_on() -> None:
     node, outputs = in_conflict()
-    assert [each for each in outputs if isinstance(each, NameContested)] == []
+    assert [each for each in outputs if isinstance(each, NameConflictFound)] == []
     assert NameConflicted(OTHER.address) in outputs
     assert node.identity.conflict == OTHER.address
     assert node.counters["name_conflicts"] == 1
@@ -132,8 +132,8 @@ def test_a_node_that_runs_reports_a_conflict_and_goes_on() -> None:
     assert [one.id for one in node.view.service("orders").healthy] == ["x"]
     [pong] = [m for m in said_to(hear(node, B, Ping(7, 0, 0), now=6.3), B.address) if isinstance(m, Ack)]
     assert pong.seq == 7
-    again = hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True), now=6.9)
-    assert not any(isinstance(each, NameConflicted | NameContested) for each in again), "it is said once"
+    again = hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN - 1, announced=True), now=6.9)
+    assert not any(isinstance(each, NameConflicted | NameConflictFound) for each in again), "it is said once"
 
 
 def conflicts(outputs: list[Output]) -> list[Address | None]:
@@ -143,14 +143,14 @@ def conflicts(outputs: list[Output]) -> list[Address | None]:
 def test_a_node_in_conflict_asks_again_and_has_its_name_when_nobody_answers() -> None:
     node, _ = in_conflict()
     wait = node.settings.reconnect_interval
-    assert node.standing.deadline == 6.1 + wait
-    assert node.identity.contest() in said_to(node.wake(6.1 + wait), OTHER.address)
-    hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True), now=6.2 + wait)
+    assert node.local_member.deadline == 6.1 + wait
+    assert node.identity.query() in said_to(node.handle_timeout(6.1 + wait), OTHER.address)
+    hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN - 1, announced=True), now=6.2 + wait)
     assert node.identity.conflict == OTHER.address
     assert node.counters["name_conflicts"] == 1
     outputs: list[Output] = []
     for tries in range(4):
-        outputs += node.wake(6.2 + 2 * wait + tries * node.settings.probe_timeout)
+        outputs += node.handle_timeout(6.2 + 2 * wait + tries * node.settings.probe_timeout)
     assert conflicts(outputs) == [None]
     assert node.identity.generation == OTHER.generation + RECLAIM_STEP_MS
 
@@ -160,19 +160,19 @@ def test_a_node_in_conflict_asks_again_and_has_its_name_when_nobody_answers() ->
     [(OTHER.life, B.address), (OTHER.life, address(8000)), (OTHER.life + 1, OTHER.address), (0, OTHER.address)],
 )
 def test_a_contest_from_elsewhere_or_of_another_life_is_no_answer(life: int, source: Address) -> None:
-    node, _ = contested(has_seeds=True)
-    outputs = node.receive(packet(OTHER, Contest("a", life, 0, settled=True)), source, 6.1)
-    assert [each for each in outputs if isinstance(each, NameContested)] == []
-    assert node.identity.contested == OTHER
+    node, _ = rival(has_seeds=True)
+    outputs = node.receive(packet(OTHER, NameConflictQuery("a", life, 0, announced=True)), source, 6.1)
+    assert [each for each in outputs if isinstance(each, NameConflictFound)] == []
+    assert node.identity.rival == OTHER
 
 
 @pytest.mark.parametrize("born", [0, BORN - 1, 2**53 - 1])
-@pytest.mark.parametrize("settled", [True, False])
-def test_a_contest_that_was_not_asked_for_ends_nothing(born: int, settled: bool) -> None:
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_contest_that_was_not_asked_for_ends_nothing(born: int, announced: bool) -> None:
     for node in (among(B), engine("a", has_seeds=True)):
-        for said in (Contest("a", OTHER.life, born, settled), Contest("a", 1, born, settled)):
-            for outputs in (hear(node, OTHER, said), hear_in_talk(node, OTHER, said, End())):
-                assert NameContested(OTHER.address, yielding=True) not in outputs
+        for said in (NameConflictQuery("a", OTHER.life, born, announced), NameConflictQuery("a", 1, born, announced)):
+            for outputs in (hear(node, OTHER, said), receive_over_stream(node, OTHER, said, End())):
+                assert NameConflictFound(OTHER.address, yielding=True) not in outputs
         assert node.identity.conflict is None
 
 
@@ -180,47 +180,47 @@ def test_an_answer_before_the_question_was_sent_is_none() -> None:
     node = engine("a", has_seeds=True)
     introduce(node, B)
     outputs = hear(node, B, OTHER, now=6.0)
-    outputs += hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True), now=6.0)
-    assert NameContested(OTHER.address, yielding=True) not in outputs
+    outputs += hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN - 1, announced=True), now=6.0)
+    assert NameConflictFound(OTHER.address, yielding=True) not in outputs
 
 
 def test_who_is_asked_on_a_stream_answers_there_and_who_asked_says_no_more() -> None:
     node = among(B)
-    younger = Contest("a", OTHER.life, BORN + 1, settled=True)
-    assert replies(hear_in_talk(node, OTHER, younger, End())) == [node.identity.contest(), End()]
-    asking, outputs = contested()
+    younger = NameConflictQuery("a", OTHER.life, BORN + 1, announced=True)
+    assert replies(receive_over_stream(node, OTHER, younger, End())) == [node.identity.query(), End()]
+    asking, outputs = rival()
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
-    answered = hear_in_talk(asking, OTHER, younger, End(), stream=stream)
+    answered = receive_over_stream(asking, OTHER, younger, End(), stream=stream)
     assert CloseStream(stream) in answered
     assert replies(answered) == []
 
 
 def test_one_that_began_another_life_meanwhile_is_asked_in_that_one() -> None:
-    node, outputs = contested(has_seeds=True)
+    node, outputs = rival(has_seeds=True)
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
     reborn = attrs.evolve(OTHER, generation=BORN + 5)
-    answer = Contest("a", reborn.life, BORN - 1, settled=True)
-    outputs = hear_in_talk(node, reborn, answer, End(), stream=stream)
-    assert NameContested(OTHER.address, yielding=True) not in outputs
-    assert node.identity.contest() in said_to(node.wake(6.1), OTHER.address)
-    assert NameContested(OTHER.address, yielding=True) in hear(node, reborn, answer, now=6.2)
+    answer = NameConflictQuery("a", reborn.life, BORN - 1, announced=True)
+    outputs = receive_over_stream(node, reborn, answer, End(), stream=stream)
+    assert NameConflictFound(OTHER.address, yielding=True) not in outputs
+    assert node.identity.query() in said_to(node.handle_timeout(6.1), OTHER.address)
+    assert NameConflictFound(OTHER.address, yielding=True) in hear(node, reborn, answer, now=6.2)
 
 
 def test_a_refusal_elsewhere_says_nothing_of_the_namesake() -> None:
-    node, outputs = contested(has_seeds=True)
+    node, outputs = rival(has_seeds=True)
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
     moved = attrs.evolve(OTHER, generation=BORN + 2, address=address(7998))
     hear(node, B, moved, now=6.1)
     node.stream_ended(stream, 6.2, refused=True)
-    assert node.identity.contested == moved
+    assert node.identity.rival == moved
 
 
 def test_contests_for_other_names_or_after_the_end_are_none_of_ours() -> None:
     node = among(B)
-    assert hear(node, OTHER, Contest("z", OTHER.life, BORN - 1, settled=True)) == []
-    assert hear(node, OTHER, Contest("a", A.life, BORN - 1, settled=True)) == []
+    assert hear(node, OTHER, NameConflictQuery("z", OTHER.life, BORN - 1, announced=True)) == []
+    assert hear(node, OTHER, NameConflictQuery("a", A.life, BORN - 1, announced=True)) == []
     node.leave(6.0)
-    assert hear(node, OTHER, Contest("a", OTHER.life, BORN - 1, settled=True)) == []
+    assert hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN - 1, announced=True)) == []
 
 
 def test_a_later_life_at_our_own_address_was_ours_and_we_outlive_it() -> None:
@@ -228,7 +228,7 @@ def test_a_later_life_at_our_own_address_was_ours_and_we_outlive_it() -> None:
     node.register(instance("x"), 6.0)
     hear(node, B, attrs.evolve(A, generation=BORN + 10))
     assert node.identity.generation == BORN + 10 + RECLAIM_STEP_MS
-    told = said_to(node.wake(6.01), B.address)
+    told = said_to(node.handle_timeout(6.01), B.address)
     assert {m.generation for m in told if isinstance(m, Record)} == {BORN + 10 + RECLAIM_STEP_MS}
 
 
@@ -252,7 +252,7 @@ def test_one_who_joins_and_is_told_of_a_namesake_stays_quiet() -> None:
     theirs = attrs.evolve(A, address=address(7999))
     outputs = node.stream_frame(opening.stream, packet(B, B, theirs, End()), B.address, 0.1)
     assert ("a", "alive") not in changes(outputs)
-    assert not node.identity.settled
+    assert not node.identity.announced
     assert not [output for output in outputs if isinstance(output, SendFrame)]
 
 
@@ -263,8 +263,8 @@ def test_streams_of_both_sides_count_for_the_same_talk() -> None:
     unsettled = replies(node.stream_frame(-1, packet(B, Compare((0,) * BUCKETS), End()), B.address, 0.1))
     assert unsettled == [End()]
     introduced = replies(node.stream_frame(-1, packet(B, B, End()), B.address, 0.2))
-    assert introduced[0] == node.identity.rumor()
-    assert node.identity.settled
+    assert introduced[0] == node.identity.own_update()
+    assert node.identity.announced
 
 
 # Renumbered hosts
@@ -277,7 +277,7 @@ def test_a_node_that_moves_is_believed_at_its_new_address_with_all_that_it_offer
     introduce(node, C, now=6.0)
     node.register(instance("x"), 6.0)
     for tick in range(20):
-        node.wake(6.0 + tick / 10)
+        node.handle_timeout(6.0 + tick / 10)
     moved = node.move(address(7999), 8.0)
     [at] = [output.after for output in moved if isinstance(output, MemberChanged)]
     assert at is not None
@@ -285,10 +285,12 @@ def test_a_node_that_moves_is_believed_at_its_new_address_with_all_that_it_offer
     assert any(isinstance(output, CloseStream) for output in moved), "the lifeline ends at the old address"
     peer = engine("b", address=B.address)
     introduce(peer, A)
-    told = [output for tick in range(20) for output in node.wake(8.0 + tick / 10) if isinstance(output, Transmit)]
+    told = [
+        output for tick in range(20) for output in node.handle_timeout(8.0 + tick / 10) if isinstance(output, Transmit)
+    ]
     for output in told:
         peer.receive(output.data, address(7999), 8.5)
-    peer.wake(8.6)
+    peer.handle_timeout(8.6)
     seen = peer.members.get("a")
     assert seen is not None
     assert (seen.address, seen.status) == (address(7999), Status.ALIVE)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from gossipreg import limits
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.membership.probe import Ack, Ping
 from gossipreg.protocol.outputs import OpenStream, Output, PathChanged, Transmit
-from gossipreg.protocol.spreading.reconcile import Compare, End
-from gossipreg.protocol.talks import Purpose
+from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.making import instance, packet, said_to
 from tests.protocol.test_engine import B, C, among
@@ -33,7 +33,7 @@ def run(
         for stream in [stream for at, stream in ending if at <= now]:
             outputs += node.stream_ended(stream, now)
         ending = [(at, stream) for at, stream in ending if at > now]
-        heard = node.wake(now)
+        heard = node.handle_timeout(now)
         outputs += heard
         for output in heard:
             if not isinstance(output, Transmit | OpenStream):
@@ -82,13 +82,13 @@ def test_a_fingerprint_that_comes_over_a_stream_opens_a_comparison() -> None:
 
 def test_a_node_that_has_not_settled_compares_with_no_seed_because_of_an_ack_in_a_talk() -> None:
     node = among(B, C)
-    node.identity.settled = False
+    node.identity.announced = False
     assert comparisons(run(node, 6, packets=0, theirs=4711)) == 0
 
 
 def test_where_streams_are_lost_no_comparison_is_tried_with_that_member() -> None:
     node = among(B, C)
-    stream = node.exchange.open(Purpose.RECONCILE, B.address, [End()])
+    stream = node.streams.open(Purpose.RECONCILE, B.address, [End()])
     assert stream is not None
     node.stream_ended(stream, 6.0)
     outputs = run(node, 25, streams=False)
@@ -102,18 +102,20 @@ def test_where_streams_are_lost_no_comparison_is_tried_with_that_member() -> Non
 
 def test_where_large_packets_are_lost_it_sends_smaller_ones_and_cuts_segments() -> None:
     node = among(B, C)
-    node.stream_frame(-1, packet(B, Compare(node.knowledge.fingerprint.sums), End()), B.address, 6.0)
+    node.stream_frame(-1, packet(B, Compare(node.state.fingerprint.sums), End()), B.address, 6.0)
     outputs = run(node, 12, packets=1000)
     assert [change for change in changes(outputs) if change.passes is Passes.SMALL_PACKETS][-1].size == 900
     for number in range(60):
         node.register(instance(f"x{number}", meta={"k": "v" * 100}), 18.0)
     node.register(instance("large", meta={"k": "v" * 770}), 18.0)
-    sent = [output for tick in range(40) for output in node.wake(18.0 + tick / 20) if isinstance(output, Transmit)]
+    sent = [
+        output for tick in range(40) for output in node.handle_timeout(18.0 + tick / 20) if isinstance(output, Transmit)
+    ]
     assert sent
     assert max(len(output.data) for output in sent) <= 900 - 50
-    assert node.exchange.open(Purpose.FETCH, B.address, [End()]) is not None
-    assert node.exchange.open(Purpose.FETCH, C.address, [End()]) is not None
-    assert node.exchange.open(Purpose.FETCH, node.identity.address, [End()]) is not None
+    assert node.streams.open(Purpose.FETCH, B.address, [End()]) is not None
+    assert node.streams.open(Purpose.FETCH, C.address, [End()]) is not None
+    assert node.streams.open(Purpose.FETCH, node.identity.address, [End()]) is not None
     segments = [output.segment for output in node.deregister("large", 20.0) if isinstance(output, OpenStream)]
     assert segments[:3] == [876, 0, 0]
 
@@ -123,18 +125,20 @@ def test_what_was_queued_for_larger_packets_is_dropped_when_these_do_not_pass() 
     node.register(instance("large", meta={"k": "v" * 770}), 6.0)
     node.paths._path(B.life).size = 2  # as if it had been found out this very moment
     node.outbox.fit_paths()
-    sent = [output for tick in range(40) for output in node.wake(6.0 + tick / 20) if isinstance(output, Transmit)]
+    sent = [
+        output for tick in range(40) for output in node.handle_timeout(6.0 + tick / 20) if isinstance(output, Transmit)
+    ]
     assert max(len(output.data) for output in sent) <= 900 - 50
-    assert node.knowledge.mill.dropped == 1
+    assert node.state.broadcasts.dropped == 1
 
 
 def test_tests_of_paths_to_those_who_have_gone_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     node = among(B, C)
     node.paths.stream_acked(4711, 6.0)
     node.paths.stream_acked(B.life, 6.0)
-    assert any(isinstance(said, Ping) for said in said_to(node.wake(6.0), B.address))
+    assert any(isinstance(said, Ping) for said in said_to(node.handle_timeout(6.0), B.address))
     for tick in range(10):
-        node.wake(6.5 + tick)
+        node.handle_timeout(6.5 + tick)
     assert node.paths.passes(4711) is Passes.ALL, "it is forgotten at the next sweep"
     monkeypatch.setattr(limits, "STREAMS_OUT_MAX", 0)
     node.paths.stream_stalled(4711, 20.0)
@@ -147,7 +151,7 @@ def test_tests_of_paths_to_those_who_have_gone_are_not_sent(monkeypatch: pytest.
 def test_an_answer_on_the_first_stream_of_ours_shows_that_streams_pass_and_one_of_a_peers_does_not() -> None:
     node = among(B)
     node.paths.stream_stalled(B.life, 6.0)
-    assert node.exchange.open(Purpose.PROBE, B.address, [End()]) == 1
+    assert node.streams.open(Purpose.PROBE, B.address, [End()]) == 1
     node.stream_frame(-1, packet(B, Ping(0, 0, 0)), B.address, 6.1)
     assert node.paths._paths[B.life].stalled == 1
     node.stream_frame(1, packet(B, End()), B.address, 6.2)

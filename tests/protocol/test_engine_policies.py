@@ -9,21 +9,21 @@ from gossipreg import limits
 from gossipreg.errors import InvalidPolicy, NodeClosed, UnknownPolicy
 from gossipreg.model import Health
 from gossipreg.policy import Maintenance, Split, WeightOverride
+from gossipreg.protocol.anti_entropy.reconcile import Compare, Listing
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import InstancesChanged, Output, PoliciesChanged
 from gossipreg.protocol.registry.clock import AHEAD_MAX
-from gossipreg.protocol.registry.policies import Word, pack_rule
-from gossipreg.protocol.spreading.reconcile import Compare, Listing
+from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule
 from gossipreg.protocol.wire.messages import pack
 from tests.protocol.making import BORN, engine, instance, said_to
 from tests.protocol.test_engine import B, among
-from tests.protocol.test_engine_hearing import hear, hear_in_talk, replies
+from tests.protocol.test_engine_hearing import hear, receive_over_stream, replies
 
 SPLIT = Split("orders", {"v1": 90, "v2": 10})
 
 
-def word(ms: int = BORN, *, removed: bool = False, writer: str = "b") -> Word:
-    return Word(SPLIT.key, ms, 0, writer, None if removed else pack_rule(SPLIT))
+def version(ms: int = BORN, *, removed: bool = False, writer: str = "b") -> PolicyVersion:
+    return PolicyVersion(SPLIT.key, ms, 0, writer, None if removed else pack_rule(SPLIT))
 
 
 def weights(node: Engine) -> dict[str, int]:
@@ -47,31 +47,31 @@ def test_a_policy_is_obeyed_at_once_and_told_on() -> None:
     assert weights(node) == {"x": 9, "y": 1}
     assert policies_changed(outputs) == [("split:orders",)]
     assert InstancesChanged(("orders",)) in outputs
-    told = said_to(node.wake(6.1), B.address)
-    assert SPLIT in [each.rule for each in told if isinstance(each, Word)]
+    told = said_to(node.handle_timeout(6.1), B.address)
+    assert SPLIT in [each.rule for each in told if isinstance(each, PolicyVersion)]
 
 
 def test_a_peers_policy_is_obeyed_and_told_on() -> None:
     node = offering(among(B))
-    outputs = hear(node, B, word())
+    outputs = hear(node, B, version())
     assert policies_changed(outputs) == [("split:orders",)]
-    node.wake(6.0)
+    node.handle_timeout(6.0)
     assert weights(node) == {"x": 9, "y": 1}
-    assert word() in said_to(node.wake(6.1), B.address)
+    assert version() in said_to(node.handle_timeout(6.1), B.address)
 
 
 def test_what_is_known_already_is_no_news() -> None:
     node = offering(among(B))
-    hear(node, B, word())
-    assert policies_changed(hear(node, B, word())) == []
-    assert policies_changed(hear(node, B, word(BORN - 1, removed=True))) == []
+    hear(node, B, version())
+    assert policies_changed(hear(node, B, version())) == []
+    assert policies_changed(hear(node, B, version(BORN - 1, removed=True))) == []
 
 
 def test_a_joiner_obeys_what_it_is_told_in_a_talk_and_tells_nobody() -> None:
     node = engine(has_seeds=True)
-    outputs = hear_in_talk(node, B, word())
+    outputs = receive_over_stream(node, B, version())
     assert policies_changed(outputs) == [("split:orders",)]
-    assert word() not in said_to(node.wake(6.1), B.address)
+    assert version() not in said_to(node.handle_timeout(6.1), B.address)
 
 
 def test_a_removed_policy_leaves_the_registered_weights() -> None:
@@ -79,30 +79,30 @@ def test_a_removed_policy_leaves_the_registered_weights() -> None:
     node.set_policy(SPLIT, 6.0)
     node.remove_policy(SPLIT.key, 6.0)
     assert weights(node) == {"x": 1, "y": 1}
-    assert node.knowledge.policies.in_force == ()
+    assert node.state.policies.in_force == ()
     with pytest.raises(UnknownPolicy, match="split:orders"):
         node.remove_policy(SPLIT.key, 6.0)
 
 
 def test_what_is_set_here_outranks_what_was_heard_whatever_the_clocks_say() -> None:
     node = offering(among(B))
-    hear(node, B, word(BORN + 3_600_000))
+    hear(node, B, version(BORN + 3_600_000))
     node.set_policy(Split("orders", {"v2": 1}), 6.0)
     assert weights(node) == {"x": 0, "y": 1}
 
 
 def test_a_policy_from_the_far_future_is_counted_and_dropped() -> None:
     node = offering(among(B))
-    assert policies_changed(hear(node, B, word(BORN + AHEAD_MAX + 60_000))) == []
+    assert policies_changed(hear(node, B, version(BORN + AHEAD_MAX + 60_000))) == []
     assert node.counters["policies_from_the_future"] == 1
     assert weights(node) == {"x": 1, "y": 1}
 
 
 def test_a_policy_that_cannot_be_read_here_has_no_effect_is_told_on_and_can_be_removed() -> None:
     node = offering(among(B))
-    unread = Word(SPLIT.key, BORN, 0, "b", msgpack.packb({"kind": "split"}))
+    unread = PolicyVersion(SPLIT.key, BORN, 0, "b", msgpack.packb({"kind": "split"}))
     assert policies_changed(hear(node, B, unread)) == [(SPLIT.key,)]
-    assert unread in said_to(node.wake(6.1), B.address)
+    assert unread in said_to(node.handle_timeout(6.1), B.address)
     assert weights(node) == {"x": 1, "y": 1}
     node.remove_policy(SPLIT.key, 6.2)
     with pytest.raises(UnknownPolicy):
@@ -110,21 +110,21 @@ def test_a_policy_that_cannot_be_read_here_has_no_effect_is_told_on_and_can_be_r
 
 
 def test_equal_policies_are_equal_fingerprints_whatever_the_order() -> None:
-    out = Word("maintenance:orders:x", BORN, 0, "b", pack_rule(Maintenance("orders", "x", "disk")))
+    out = PolicyVersion("maintenance:orders:x", BORN, 0, "b", pack_rule(Maintenance("orders", "x", "disk")))
     one, other = engine(), engine()
-    one.recall([word(), out], 6.0)
-    other.recall([out, word(BORN - 1), word()], 6.0)
+    one.recall([version(), out], 6.0)
+    other.recall([out, version(BORN - 1), version()], 6.0)
     assert one.fingerprint == other.fingerprint != engine().fingerprint
 
 
 def test_a_policy_that_gossip_missed_is_found_by_comparing() -> None:
     node, peer = among(B), engine("p")
-    hear(node, B, word())
-    sums = Compare(peer.knowledge.fingerprint.sums)
-    told = replies(hear_in_talk(node, B, sums))
-    assert word() in told or any(isinstance(each, Listing) for each in told)
-    peer.recall([each for each in told if isinstance(each, Word)], 6.0)
-    assert [each.rule for each in peer.knowledge.policies.in_force] == [SPLIT]
+    hear(node, B, version())
+    sums = Compare(peer.state.fingerprint.sums)
+    told = replies(receive_over_stream(node, B, sums))
+    assert version() in told or any(isinstance(each, Listing) for each in told)
+    peer.recall([each for each in told if isinstance(each, PolicyVersion)], 6.0)
+    assert [each.rule for each in peer.state.policies.in_force] == [SPLIT]
 
 
 def test_an_instance_in_maintenance_by_policy_is_in_no_lookup() -> None:
@@ -157,23 +157,23 @@ def test_a_policy_for_a_service_that_nobody_offers_waits_for_it() -> None:
 
 def test_policies_kept_over_a_restart_are_not_news_to_anybody() -> None:
     node = among(B)
-    node.recall([word()], 6.0)
-    assert word() not in said_to(node.wake(6.1), B.address)
-    assert [each.rule for each in node.knowledge.policies.in_force] == [SPLIT]
+    node.recall([version()], 6.0)
+    assert version() not in said_to(node.handle_timeout(6.1), B.address)
+    assert [each.rule for each in node.state.policies.in_force] == [SPLIT]
 
 
 def test_what_is_to_be_stored_first_is_said_later_unless_it_was_outrun() -> None:
     node = offering(among(B))
-    mine = node.word_of(SPLIT, 6.0)
+    mine = node.policy_version_of(SPLIT, 6.0)
     assert weights(node) == {"x": 1, "y": 1}
-    assert policies_changed(node.say_word(mine, 6.1)) == [("split:orders",)]
+    assert policies_changed(node.publish_policy(mine, 6.1)) == [("split:orders",)]
     assert weights(node) == {"x": 9, "y": 1}
 
-    removal = node.word_of_removal(SPLIT.key, 7.0)
-    hear(node, B, word(BORN + 60_000))
-    assert policies_changed(node.say_word(removal, 7.1)) == []
+    removal = node.policy_removal_of(SPLIT.key, 7.0)
+    hear(node, B, version(BORN + 60_000))
+    assert policies_changed(node.publish_policy(removal, 7.1)) == []
     assert weights(node) == {"x": 9, "y": 1}
-    assert removal not in said_to(node.wake(7.2), B.address)
+    assert removal not in said_to(node.handle_timeout(7.2), B.address)
 
 
 def test_policies_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,8 +188,8 @@ def test_policies_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_removal_that_pushes_another_out_tells_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
     node = among(B)
-    hear(node, B, word(removed=True))
-    pushing = Word("split:search", BORN + 1, 0, "b", None)
+    hear(node, B, version(removed=True))
+    pushing = PolicyVersion("split:search", BORN + 1, 0, "b", None)
     assert policies_changed(hear(node, B, pushing)) == [("split:search", "split:orders")]
 
 
@@ -198,10 +198,10 @@ def test_an_old_removal_that_comes_after_all_that_are_remembered_changes_nothing
 ) -> None:
     monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
     node = among(B)
-    hear(node, B, word(BORN))
-    hear(node, B, Word("split:search", BORN + 2, 0, "b", None))
+    hear(node, B, version(BORN))
+    hear(node, B, PolicyVersion("split:search", BORN + 2, 0, "b", None))
     before = node.fingerprint
-    assert policies_changed(hear(node, B, word(BORN + 1, removed=True))) == []
+    assert policies_changed(hear(node, B, version(BORN + 1, removed=True))) == []
     assert node.fingerprint == before
 
 
@@ -209,7 +209,7 @@ def test_a_rule_that_cannot_be_obeyed_changes_nothing() -> None:
     node = among(B)
     with pytest.raises(InvalidPolicy):
         node.set_policy(Split("orders", {}), 6.0)
-    assert node.knowledge.policies.in_force == ()
+    assert node.state.policies.in_force == ()
 
 
 def test_a_node_that_has_left_sets_no_policies() -> None:
@@ -220,20 +220,20 @@ def test_a_node_that_has_left_sets_no_policies() -> None:
 
 
 def test_a_policy_takes_few_bytes() -> None:
-    assert len(pack(word())) < 120
+    assert len(pack(version())) < 120
 
 
 def test_what_was_kept_twice_over_a_restart_is_known_once() -> None:
     node = offering(engine("a"))
-    node.recall([word(), word(), word(BORN - 1)], 6.0)
+    node.recall([version(), version(), version(BORN - 1)], 6.0)
     assert weights(node) == {"x": 9, "y": 1}
 
 
 def test_a_node_that_began_with_a_wrong_clock_is_shut_out_only_until_it_is_told_the_time() -> None:
     node = offering(among(B))
-    late = word(BORN + 2 * AHEAD_MAX)
+    late = version(BORN + 2 * AHEAD_MAX)
     assert policies_changed(hear(node, B, late)) == []
-    node.tell_time(BORN + 2 * AHEAD_MAX, 6.0)
+    node.set_wall_clock(BORN + 2 * AHEAD_MAX, 6.0)
     assert policies_changed(hear(node, B, late)) == [("split:orders",)]
 
 
@@ -241,25 +241,26 @@ def test_peers_cannot_take_the_room_of_users_with_what_nobody_can_read(monkeypat
     monkeypatch.setattr(limits, "POLICIES_MAX", 2)
     monkeypatch.setattr(limits, "POLICIES_UNREADABLE_MAX", 3)
     node = offering(among(B))
-    junk = [Word(f"canary:s{number}", BORN + number, 0, "b", b"\xc0") for number in range(20)]
+    junk = [PolicyVersion(f"canary:s{number}", BORN + number, 0, "b", b"\xc0") for number in range(20)]
     hear(node, B, *junk)
     restarted = offering(among(B))
     restarted.recall(junk, 6.0)
     for one in (node, restarted):
-        assert len(one.knowledge.policies.unreadable) == 3
+        assert len(one.state.policies.unreadable) == 3
         one.set_policy(SPLIT, 6.0)
         assert weights(one) == {"x": 9, "y": 1}
-        for each in one.knowledge.policies.unreadable:
+        for each in one.state.policies.unreadable:
             one.remove_policy(each.key, 6.1)
-        assert not list(one.knowledge.policies.unreadable)
+        assert not list(one.state.policies.unreadable)
 
 
 def test_a_policy_for_which_there_is_no_room_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_MAX", 1)
     node = among(B)
-    words = [
-        Word(f"maintenance:orders:o{n}", BORN, 0, "b", pack_rule(Maintenance("orders", f"o{n}", ""))) for n in range(3)
+    versions = [
+        PolicyVersion(f"maintenance:orders:o{n}", BORN, 0, "b", pack_rule(Maintenance("orders", f"o{n}", "")))
+        for n in range(3)
     ]
-    outputs = hear(node, B, *words)
-    assert policies_changed(outputs) == [(words[0].key,), (words[1].key,)]
+    outputs = hear(node, B, *versions)
+    assert policies_changed(outputs) == [(versions[0].key,), (versions[1].key,)]
     assert node.counters["policies_over_limit"] == 1

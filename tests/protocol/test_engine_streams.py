@@ -7,20 +7,20 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.model import Address, Status
+from gossipreg.protocol.anti_entropy.fingerprint import bucket_of
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, Listing, Want
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Ping
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import CloseStream, Output, Transmit
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record
 from gossipreg.protocol.registry.registry import announcement
-from gossipreg.protocol.spreading.fingerprint import bucket_of
-from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
-from gossipreg.protocol.talks import Purpose
+from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import Message, pack_sender
 from gossipreg.protocol.wire.reader import unpack
-from tests.protocol.making import BORN, engine, instance, introduce, packet, rumor, said_to
+from tests.protocol.making import BORN, engine, instance, introduce, packet, said_to, update
 from tests.protocol.test_engine import A, B, C, among, opened
-from tests.protocol.test_engine_hearing import D, hear, hear_in_talk, probed, replies
+from tests.protocol.test_engine_hearing import D, hear, probed, receive_over_stream, replies
 
 # Large records
 
@@ -28,7 +28,7 @@ from tests.protocol.test_engine_hearing import D, hear, hear_in_talk, probed, re
 def large() -> tuple[Record, Announcement]:
     owner = engine("b", address=B.address)
     owner.register(instance("x", meta={"k": "v" * 2000}), 0.0)
-    table = owner.knowledge.registry.table("b")
+    table = owner.state.registry.table("b")
     assert table is not None
     [record] = table
     return record, announcement(record)
@@ -42,7 +42,7 @@ def test_a_large_record_is_fetched_from_who_announced_it_and_announced_on() -> N
     assert unpack(opening.frame)[1] == [Fetch("b", BORN, 1, "x"), End()]
     outputs = node.stream_frame(opening.stream, packet(B, record, End()), B.address, 6.1)
     assert CloseStream(opening.stream) in outputs
-    assert said in said_to(node.wake(6.2), C.address)
+    assert said in said_to(node.handle_timeout(6.2), C.address)
     assert [one.id for one in node.view.service("orders").healthy] == ["x"]
     assert opened(hear(node, C, said)) == []
 
@@ -86,14 +86,14 @@ def test_what_is_too_large_or_said_by_a_stranger_or_known_is_not_fetched() -> No
     node = among(B)
     assert hear(node, B, attrs.evolve(said, size=limits.RECORD_BYTES_MAX + 1)) == []
     assert hear(node, D, said) == []
-    hear_in_talk(node, B, record)
+    receive_over_stream(node, B, record)
     assert hear(node, B, said) == []
 
 
 # Comparisons
 
 
-def hearing(*members: Rumor) -> Engine:
+def reachability(*members: MemberUpdate) -> Engine:
     """A settled engine ``a`` that has just heard the first of its ``members``, at 9.5."""
     node = among(*members)
     node.detector.heard(members[0].life, 9.5)
@@ -101,26 +101,26 @@ def hearing(*members: Rumor) -> Engine:
 
 
 def test_fingerprints_that_differ_for_longer_than_gossip_needs_are_compared() -> None:
-    node = hearing(B, C)
+    node = reachability(B, C)
     assert opened(hear(node, B, Ping(1, 0, 1), now=10.0)) == []
     assert opened(hear(node, C, Ack(1, 0, 1), now=10.9)) == []
     [opening] = opened(hear(node, C, Ack(1, 0, 1), now=11.0))
     assert opening.to == C.address
-    assert unpack(opening.frame)[1] == [Compare(node.knowledge.fingerprint.sums), End()]
+    assert unpack(opening.frame)[1] == [Compare(node.state.fingerprint.sums), End()]
     assert opened(hear(node, B, Ping(1, 0, 1), now=20.0)) == [], "one comparison at a time"
     node.stream_ended(opening.stream, 21.0)
     assert len(opened(hear(node, B, Ping(1, 0, 1), now=22.0))) == 1
 
 
 def test_one_who_differs_is_compared_with_although_others_are_like_us() -> None:
-    node = hearing(B, C)
+    node = reachability(B, C)
     hear(node, B, Ping(1, 0, 1), now=10.0)
     assert opened(hear(node, C, Ping(1, 0, node.fingerprint), now=10.5)) == []
     assert len(opened(hear(node, B, Ping(2, 0, 1), now=19.0))) == 1
 
 
 def test_one_who_differs_while_there_is_news_is_not_compared_with_for_gossip_will_mend_it() -> None:
-    node = hearing(B, C)
+    node = reachability(B, C)
     hear(node, B, Ping(1, 0, 1), now=10.0)
     hear(node, C, Ping(1, 0, node.fingerprint), now=10.5)
     hear(node, C, attrs.evolve(C, incarnation=1), now=10.6)
@@ -129,7 +129,7 @@ def test_one_who_differs_while_there_is_news_is_not_compared_with_for_gossip_wil
 
 
 def test_that_somebody_differed_long_ago_means_nothing() -> None:
-    node = hearing(B, C)
+    node = reachability(B, C)
     hear(node, B, Ping(1, 0, 1), now=10.0)
     for at in range(11, 31):
         assert opened(hear(node, C, Ping(1, 0, node.fingerprint), now=float(at))) == []
@@ -137,7 +137,7 @@ def test_that_somebody_differed_long_ago_means_nothing() -> None:
 
 
 def test_a_stranger_that_answers_where_a_member_was_is_compared_with() -> None:
-    node = hearing(B)
+    node = reachability(B)
     stranger = attrs.evolve(B, generation=B.generation + 1)
     assert opened(hear(node, stranger, Ack(1, 0, 1), now=10.0)) == []
     [opening] = opened(hear(node, stranger, Ack(2, 0, 1), now=11.0))
@@ -145,22 +145,22 @@ def test_a_stranger_that_answers_where_a_member_was_is_compared_with() -> None:
 
 
 def test_an_ack_that_was_passed_on_says_nothing_of_its_bearers_state() -> None:
-    node = hearing(B)
+    node = reachability(B)
     hear(node, B, Ping(1, 0, 1), now=10.0)
     assert opened(hear(node, B, Ack(1, C.life, 1), now=12.0)) == []
 
 
 def test_a_stranger_is_compared_with_where_it_spoke_from() -> None:
-    node = hearing(B)
+    node = reachability(B)
     hear(node, B, Ping(1, 0, 1), now=10.0)
     [opening] = opened(hear(node, D, Ping(1, 0, 1), now=12.0))
     assert opening.to == D.address
 
 
 def test_a_probe_over_a_stream_that_ends_is_no_comparison() -> None:
-    node = hearing(B)
+    node = reachability(B)
     probed(node, B, 10.0)
-    [stream] = node.talks._talks
+    [stream] = node.sessions._sessions
     hear(node, B, Ping(1, 0, 1), now=10.5)
     node.stream_frame(stream, packet(B, Ack(1, 0, 1), End()), B.address, 10.6)
     assert opened(hear(node, B, Ping(1, 0, 1), now=11.6)) != []
@@ -177,9 +177,9 @@ def test_a_newcomer_announces_itself_when_it_has_been_told_everything_and_not_be
 
     [want, _] = told(C, Listing(bucket, (B.digest, 7)), End())
     assert want == Want(bucket, (7,))
-    assert not node.identity.settled
-    assert told(End()) == [node.identity.rumor(), End()]
-    assert node.identity.settled
+    assert not node.identity.announced
+    assert told(End()) == [node.identity.own_update(), End()]
+    assert node.identity.announced
 
 
 def test_a_newcomer_may_also_be_told_everything_because_its_state_differs() -> None:
@@ -187,9 +187,9 @@ def test_a_newcomer_may_also_be_told_everything_because_its_state_differs() -> N
     introduce(node, B)
     hear(node, B, Ping(1, 0, 1), now=1.0)
     [opening] = opened(hear(node, B, Ping(1, 0, 1), now=2.0))
-    assert node.talks.is_open(Purpose.RECONCILE)
+    assert node.sessions.is_open(Purpose.RECONCILE)
     node.stream_frame(opening.stream, packet(B, End()), B.address, 2.1)
-    assert node.identity.settled
+    assert node.identity.announced
 
 
 # Frames
@@ -199,7 +199,7 @@ def test_a_frame_of_kinds_that_we_do_not_know_does_not_end_the_talk() -> None:
     node = among(B)
     outputs = node.stream_frame(-1, pack_sender(B.life) + b"\x92\x63\x01", B.address, 6.0)
     assert not any(isinstance(output, CloseStream) for output in outputs)
-    assert replies(hear_in_talk(node, B, End())) == [End()]
+    assert replies(receive_over_stream(node, B, End())) == [End()]
 
 
 def test_a_message_that_cannot_be_read_ends_no_talk() -> None:
@@ -207,7 +207,7 @@ def test_a_message_that_cannot_be_read_ends_no_talk() -> None:
     outputs = node.stream_frame(-1, packet(B) + b"\x92\x03\xc0", B.address, 6.0)
     assert not any(isinstance(output, CloseStream) for output in outputs)
     assert node.counters["junk_messages"] == 1
-    assert replies(hear_in_talk(node, B, End())) == [End()]
+    assert replies(receive_over_stream(node, B, End())) == [End()]
 
 
 @pytest.mark.parametrize("frame", [b"", b"short", pack_sender(9) + b"\xc1", packet(A, End())])
@@ -216,28 +216,28 @@ def test_junk_on_a_stream_ends_it(frame: bytes) -> None:
 
 
 def test_a_frame_on_a_stream_that_we_closed_is_nothing_to_us() -> None:
-    assert hear_in_talk(among(B), B, Ping(1, 0, 0), stream=77) == []
+    assert receive_over_stream(among(B), B, Ping(1, 0, 0), stream=77) == []
 
 
 def test_a_suspect_that_talks_is_told_so_although_its_frame_is_junk_to_us() -> None:
     node = among(B, C)
     hear(node, C, B.graver(Status.SUSPECT, C.life))
-    outputs = hear_in_talk(node, B)
+    outputs = receive_over_stream(node, B)
     assert [output.to for output in outputs if isinstance(output, Transmit)] == [B.address]
 
 
 def test_a_stream_on_which_nothing_was_compared_does_not_introduce_a_newcomer() -> None:
     node = engine("a", has_seeds=True)
-    node.wake(0.0)
-    hear_in_talk(node, B, Fetch("nobody", BORN, 1, "x"), End())
-    assert not node.identity.settled
+    node.handle_timeout(0.0)
+    receive_over_stream(node, B, Fetch("nobody", BORN, 1, "x"), End())
+    assert not node.identity.announced
 
 
 def test_one_long_talk_is_not_gossiped_on_in_full_however_many_frames_it_has() -> None:
     node = among(B)
-    before = len(node.knowledge.mill)
-    strangers = [rumor(f"stranger-{number}", port=8000 + number) for number in range(200)]
-    hear_in_talk(node, B, *strangers[:100])
-    hear_in_talk(node, B, *strangers[100:])
+    before = len(node.state.broadcasts)
+    strangers = [update(f"stranger-{number}", port=8000 + number) for number in range(200)]
+    receive_over_stream(node, B, *strangers[:100])
+    receive_over_stream(node, B, *strangers[100:])
     assert len(node.members) >= 202
-    assert len(node.knowledge.mill) - before == 128
+    assert len(node.state.broadcasts) - before == 128

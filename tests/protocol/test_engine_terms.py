@@ -12,31 +12,31 @@ from hypothesis import strategies as st
 from gossipreg import limits
 from gossipreg.errors import InvalidInstance, NodeClosed, NotJoined, UnknownTerm
 from gossipreg.model import FENCED, PRIMARY, Instance, Status
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, Listing, Want
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import Output, TermsChanged
 from gossipreg.protocol.registry.clock import AHEAD_MAX
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.spreading.fingerprint import BUCKETS
-from gossipreg.protocol.spreading.reconcile import Compare, End, Listing, Want
-from tests.protocol.making import BORN, engine, instance, law, rumor, said_to
+from tests.protocol.making import BORN, engine, instance, law, said_to, update
 from tests.protocol.test_engine import B, C, among
-from tests.protocol.test_engine_hearing import hear, hear_in_talk, replies
+from tests.protocol.test_engine_hearing import hear, receive_over_stream, replies
 
 
 def claim(id_: str, term: int, role: str | None = PRIMARY) -> Instance:
     return instance(id_, service="pg", role=role, term=term)
 
 
-def said_by(owner: Rumor, *instances: Instance | None) -> list[Record]:
+def said_by(owner: MemberUpdate, *instances: Instance | None) -> list[Record]:
     """What ``owner`` says: it offers each; None removes the one before."""
     registry = Registry(owner.name)
     records: list[Record] = []
     for each in instances:
         if each is None:
-            record, _ = registry.bury(records[-1].id, owner.generation)
+            record, _ = registry.delete(records[-1].id, owner.generation)
         else:
             record, _ = registry.offer(each, owner.generation)
         records.append(record)
@@ -44,7 +44,7 @@ def said_by(owner: Rumor, *instances: Instance | None) -> list[Record]:
 
 
 def shown(node: Engine, now: float = 6.0) -> dict[str, str | None]:
-    node.wake(now)
+    node.handle_timeout(now)
     return {each.id: each.role for each in node.view.service("pg").instances}
 
 
@@ -53,7 +53,7 @@ def terms_changed(outputs: list[Output]) -> list[tuple[str, ...]]:
 
 
 def register_of(node: Engine) -> TermRegister:
-    held = node.knowledge.terms.get("pg")
+    held = node.state.terms.get("pg")
     assert held is not None
     return held
 
@@ -85,9 +85,9 @@ def test_nor_once_its_owner_is_gone_and_forgotten(end: Status) -> None:
     node.register(claim("pg-1", 1), 6.0)
     hear(node, B, *said_by(B, claim("pg-2", 2)))
     assert shown(node)["pg-1"] == FENCED
-    hear(node, B, rumor("b", end, port=7001, accuser=B.life if end is Status.FAILED else 0))  # it says so itself
-    node.wake(2e5)
-    node.wake(4e5)
+    hear(node, B, update("b", end, port=7001, accuser=B.life if end is Status.FAILED else 0))  # it says so itself
+    node.handle_timeout(2e5)
+    node.handle_timeout(4e5)
     assert node.members.get("b") is None
     assert shown(node, 4e5) == {"pg-1": FENCED}
     assert node.next_term("pg") == 3
@@ -97,7 +97,7 @@ def test_nor_once_its_owner_came_back_without_it() -> None:
     node = among(B)
     node.register(claim("pg-1", 1), 6.0)
     hear(node, B, *said_by(B, claim("pg-2", 2)))
-    hear(node, B, rumor("b", port=7001, generation=BORN + 1))
+    hear(node, B, update("b", port=7001, generation=BORN + 1))
     assert shown(node) == {"pg-1": FENCED}
 
 
@@ -121,12 +121,12 @@ def test_a_term_whose_record_never_came_is_told_by_itself() -> None:
     node.register(claim("pg-1", 1), 6.0)
     teller.register(claim("pg-2", 2), 6.0)
     teller.deregister("pg-2", 6.0)
-    told = said_to(teller.wake(6.1), B.address)
+    told = said_to(teller.handle_timeout(6.1), B.address)
     [register] = {each for each in told if isinstance(each, TermRegister)}
     assert register == TermRegister("pg", claimed=2, seen=2)
     assert terms_changed(hear(node, B, register)) == [("pg",)]
     assert shown(node) == {"pg-1": FENCED}
-    assert register in said_to(node.wake(6.1), B.address)
+    assert register in said_to(node.handle_timeout(6.1), B.address)
 
 
 def test_what_is_known_already_is_no_news() -> None:
@@ -134,14 +134,14 @@ def test_what_is_known_already_is_no_news() -> None:
     hear(node, B, TermRegister("pg", claimed=2, seen=2))
     assert terms_changed(hear(node, B, TermRegister("pg", claimed=2, seen=2))) == []
     assert terms_changed(hear(node, B, TermRegister("pg", claimed=1, seen=1))) == []
-    assert terms_changed(hear_in_talk(node, B, TermRegister("pg", claimed=2, seen=2))) == []
+    assert terms_changed(receive_over_stream(node, B, TermRegister("pg", claimed=2, seen=2))) == []
 
 
 def test_a_register_that_no_node_makes_is_counted_and_dropped() -> None:
     node = among(B)
     hear(node, B, TermRegister("pg", claimed=2, seen=1), TermRegister("pg"))
     assert node.counters["terms_malformed"] == 2
-    assert node.knowledge.terms.get("pg") is None
+    assert node.state.terms.get("pg") is None
 
 
 def test_a_register_beyond_the_room_is_counted_and_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_what_was_known_before_a_restart_holds_at_once_and_is_not_news_to_anybod
     node = among(B)
     outputs = node.recall((), 6.0, terms=[TermRegister("pg", claimed=2, seen=2)])
     assert terms_changed(outputs) == [("pg",)]
-    assert not [each for each in said_to(node.wake(6.1), B.address) if isinstance(each, TermRegister)]
+    assert not [each for each in said_to(node.handle_timeout(6.1), B.address) if isinstance(each, TermRegister)]
     node.register(claim("pg-1", 1), 6.2)
     assert shown(node, 6.3) == {"pg-1": FENCED}
 
@@ -194,7 +194,7 @@ def test_a_joiner_is_told_of_the_terms_before_the_records() -> None:
     node = among(B)
     node.register(claim("pg-1", 1), 6.0)
     node.register(claim("pg-2", 2), 6.0)
-    told = replies(hear_in_talk(node, B, Compare((0,) * BUCKETS), End()))
+    told = replies(receive_over_stream(node, B, Compare((0,) * BUCKETS), End()))
     kinds = [type(each) for each in told]
     assert kinds.index(TermRegister) < kinds.index(Record)
 
@@ -202,10 +202,10 @@ def test_a_joiner_is_told_of_the_terms_before_the_records() -> None:
 def test_who_differs_is_told_of_the_terms_unasked_and_before_what_it_asks_for() -> None:
     node = among(B)
     node.register(claim("pg-1", 1), 6.0)
-    told = replies(hear_in_talk(node, B, Compare((1,) * BUCKETS), End()))
+    told = replies(receive_over_stream(node, B, Compare((1,) * BUCKETS), End()))
     assert isinstance(told[0], TermRegister)
     listing = next(each for each in told if isinstance(each, Listing) and each.digests)
-    assert replies(hear_in_talk(node, B, Want(listing.bucket, listing.digests), End()))
+    assert replies(receive_over_stream(node, B, Want(listing.bucket, listing.digests), End()))
 
 
 # What it gives
@@ -244,14 +244,14 @@ def test_a_reset_goes_down_to_what_is_stated_still_and_says_who_and_when() -> No
     node.register(claim("pg-3", 4, "replica"), 6.0)
     node.register(claim("pg-2", 900), 6.0)
     node.deregister("pg-2", 6.0)
-    node.tell_time(BORN + 5000, 6.0)
+    node.set_wall_clock(BORN + 5000, 6.0)
     assert terms_changed(node.reset_term("pg", 6.0)) == [("pg",)]
     assert (reset_to(node), node.next_term("pg")) == ((3, 4), 5)
     assert shown(node) == {"pg-1": PRIMARY, "pg-3": "replica"}
     reset = register_of(node).reset
     assert reset is not None
     assert (reset.writer, reset.ms) == ("a", BORN + 5000)
-    assert register_of(node) in said_to(node.wake(6.1), B.address)
+    assert register_of(node) in said_to(node.handle_timeout(6.1), B.address)
 
 
 def test_a_reset_is_obeyed_by_who_hears_of_it_but_its_own_claims_count() -> None:
@@ -271,7 +271,7 @@ def test_a_reset_from_the_far_future_is_counted_and_dropped() -> None:
     node = among(B)
     hear(node, B, TermRegister("pg", BORN + AHEAD_MAX + 60_000, 0, "b"))
     assert node.counters["terms_from_the_future"] == 1
-    assert node.knowledge.terms.get("pg") is None
+    assert node.state.terms.get("pg") is None
 
 
 def test_a_reset_that_was_taken_before_our_clock_was_set_back_is_kept_and_its_terms_still_rise() -> None:
@@ -315,7 +315,7 @@ def history(said: list[tuple[Any, ...]]) -> list[Any]:
     lives = {peer.name: peer for peer in (B, C)}
     told: list[Any] = []
     for what, *about in said:
-        if not about or not isinstance(about[0], Rumor):
+        if not about or not isinstance(about[0], MemberUpdate):
             told.append((what, *about))
             continue
         name = about[0].name
@@ -325,7 +325,7 @@ def history(said: list[tuple[Any, ...]]) -> list[Any]:
             _, id_, term, role = about
             told.append(registry.offer(claim(f"{id_}-{name}", term, role), life.generation)[0])
         elif what == "remove" and table is not None and table.get(f"{about[1]}-{name}") is not None:
-            told.append(registry.bury(f"{about[1]}-{name}", life.generation)[0])
+            told.append(registry.delete(f"{about[1]}-{name}", life.generation)[0])
         elif what == "end":
             told.append(life.graver(about[1]))
         elif what == "restart":
@@ -348,7 +348,7 @@ def test_the_terms_that_a_node_shows_as_the_primary_never_fall(
         now += 0.1
         match each:
             case ("our restart",):
-                kept = list(node.knowledge.terms)
+                kept = list(node.state.terms)
                 node = among(B, C)
                 node.recall((), now, terms=kept)
             case ("our claim", id_, term):
@@ -357,9 +357,9 @@ def test_the_terms_that_a_node_shows_as_the_primary_never_fall(
                 node.deregister(f"{id_}-a", now)
             case ("a day",):
                 now += 90_000.0
-            case Record() | Rumor():
+            case Record() | MemberUpdate():
                 hear(node, B, each, now=now)
-        node.wake(now)
+        node.handle_timeout(now)
         primaries = [i.term for i in node.view.service("pg").instances if i.role == PRIMARY]
         assert all(term >= highest for term in primaries)
         assert len(primaries) <= 1

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from gossipreg.errors import MemberPresent, NodeClosed, UnknownMember
 from gossipreg.model import Status
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import InstancesChanged
 from gossipreg.protocol.registry.records import Record
-from tests.protocol.making import engine, instance, law, rumors, said_to
+from tests.protocol.making import engine, instance, law, said_to, updates
 from tests.protocol.test_engine import A, B, C, among, changes
-from tests.protocol.test_engine_hearing import believed, hear, hear_in_talk
+from tests.protocol.test_engine_hearing import believed, hear, receive_over_stream
 
 FAILED = B.graver(Status.FAILED, B.life)  # conceded, so it needs no verifying
 FORGOTTEN = attrs.evolve(B, status=Status.LEFT, accuser=A.life)
@@ -26,7 +26,7 @@ FORGOTTEN = attrs.evolve(B, status=Status.LEFT, accuser=A.life)
 def record() -> Record:
     owner = engine("b", address=B.address)
     owner.register(instance("x"), 0.0)
-    table = owner.knowledge.registry.table("b")
+    table = owner.state.registry.table("b")
     assert table is not None
     [made] = table
     return made
@@ -37,7 +37,7 @@ def with_failed() -> Engine:
     node = among(B, C)
     hear(node, B, record())
     hear(node, C, FAILED)
-    node.wake(6.0)
+    node.handle_timeout(6.0)
     assert [str(each.health) for each in node.view.service("orders").instances] == ["critical"]
     return node
 
@@ -48,8 +48,8 @@ def test_a_member_that_failed_is_forgotten_with_what_it_offered_and_all_are_told
     assert changes(outputs) == [("b", "left")]
     assert InstancesChanged(("orders",)) in outputs
     assert node.view.service("orders").instances == ()
-    assert node.knowledge.registry.table("b") is None
-    assert FORGOTTEN in said_to(node.wake(7.1), C.address)
+    assert node.state.registry.table("b") is None
+    assert FORGOTTEN in said_to(node.handle_timeout(7.1), C.address)
     assert node.members.failed() == []
 
 
@@ -58,11 +58,11 @@ def test_those_who_hear_of_it_forget_as_well_and_all_are_alike() -> None:
     first.forget("b", 7.0)
     assert changes(hear(second, C, FORGOTTEN, now=7.1)) == [("b", "left")]
     assert first.fingerprint == second.fingerprint
-    assert second.knowledge.registry.table("b") is None
+    assert second.state.registry.table("b") is None
 
 
 @pytest.mark.parametrize("held", [B, B.graver(Status.SUSPECT, C.life)])
-def test_a_member_that_is_present_is_not_forgotten(held: Rumor) -> None:
+def test_a_member_that_is_present_is_not_forgotten(held: MemberUpdate) -> None:
     node = among(held, C)
     with pytest.raises(MemberPresent, match=f"'b' is {held.status}: only a member that failed can be forgotten"):
         node.forget("b", 7.0)
@@ -86,10 +86,10 @@ def test_who_is_not_there_or_gone_or_this_node_itself_is_told_apart() -> None:
 def test_what_a_stale_peer_says_brings_nobody_back() -> None:
     node = with_failed()
     node.forget("b", 7.0)
-    node.wake(7.5)
+    node.handle_timeout(7.5)
     for stale in (B, B.graver(Status.SUSPECT, C.life), FAILED, record()):
         assert changes(hear(node, C, stale, now=8.0)) == []
-        assert changes(hear_in_talk(node, C, stale, now=8.0)) == []
+        assert changes(receive_over_stream(node, C, stale, now=8.0)) == []
     assert believed(node, "b").is_forgotten
     assert node.view.service("orders").instances == ()
 
@@ -103,18 +103,18 @@ def test_a_later_life_of_the_name_is_a_new_member() -> None:
 def test_it_is_remembered_as_long_as_one_that_left_and_then_not_at_all() -> None:
     node = with_failed()
     node.forget("b", 7.0)
-    node.wake(7.0 + 1.04 * 86_400)
+    node.handle_timeout(7.0 + 1.04 * 86_400)
     assert believed(node, "b").is_forgotten
-    node.wake(7.0 + 1.06 * 86_400)
+    node.handle_timeout(7.0 + 1.06 * 86_400)
     assert node.members.get("b") is None
 
 
-@pytest.mark.parametrize("hears", [hear, hear_in_talk])
+@pytest.mark.parametrize("hears", [hear, receive_over_stream])
 def test_where_the_member_is_alive_that_it_is_forgotten_is_an_accusation(hears: object) -> None:
     node = among(B, C)
     hear(node, B, record())
     assert changes(hears(node, C, FORGOTTEN, now=7.0)) == [("b", "suspect")]  # type: ignore[operator]
-    node.wake(7.0)
+    node.handle_timeout(7.0)
     assert node.view.service("orders").healthy != ()
     assert changes(hears(node, C, FORGOTTEN, now=7.1)) == []  # type: ignore[operator]
     assert changes(hear(node, B, attrs.evolve(B, incarnation=1), now=7.2)) == [("b", "alive")]
@@ -127,7 +127,7 @@ def test_a_member_that_is_forgotten_and_lives_is_told_so_and_is_back_at_once() -
     assert told == [FORGOTTEN]
     lost = engine("b", address=B.address)
     hear(lost, A, FORGOTTEN)
-    mine = lost.identity.rumor()
+    mine = lost.identity.own_update()
     assert mine.incarnation == 1
     assert changes(hear(node, B, mine, now=8.1)) == [("b", "alive")]
 
@@ -139,8 +139,8 @@ def test_a_member_that_said_goodbye_itself_is_told_nothing() -> None:
 
 
 @law
-@given(st.lists(rumors(), min_size=1, max_size=4))
-def test_a_verdict_and_that_it_is_forgotten_come_to_the_same_end_in_any_order(others: list[Rumor]) -> None:
+@given(st.lists(updates(), min_size=1, max_size=4))
+def test_a_verdict_and_that_it_is_forgotten_come_to_the_same_end_in_any_order(others: list[MemberUpdate]) -> None:
     claims = [FAILED, FORGOTTEN, *(attrs.evolve(each, generation=B.generation - each.generation) for each in others)]
     ends = set()
     for order in list(permutations(claims))[:24]:

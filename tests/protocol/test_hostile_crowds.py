@@ -11,13 +11,13 @@ from gossipreg import limits
 from gossipreg.errors import RecordTooLarge
 from gossipreg.model import Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Ping
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import MemberChanged, Transmit
 from gossipreg.protocol.registry.records import Announcement, Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.wire.reader import unpack
-from tests.protocol.making import BORN, address, instance, introduce, packet, rumor
+from tests.protocol.making import BORN, address, instance, introduce, packet, update
 from tests.protocol.test_engine import B, C, among
 from tests.protocol.test_engine_hearing import hear
 
@@ -30,8 +30,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MEMBERS_MAX", 10)
 
 
-def fakes(count: int, *, status: Status = Status.ALIVE, start: int = 0) -> list[Rumor]:
-    return [rumor(f"fake{number}", status, port=8000 + number) for number in range(start, start + count)]
+def fakes(count: int, *, status: Status = Status.ALIVE, start: int = 0) -> list[MemberUpdate]:
+    return [update(f"fake{number}", status, port=8000 + number) for number in range(start, start + count)]
 
 
 def names(node: Engine) -> set[str]:
@@ -45,7 +45,7 @@ def recomputed(node: Engine) -> int:
     return total
 
 
-def prove(node: Engine, *members: Rumor, now: float = 6.0) -> None:
+def prove(node: Engine, *members: MemberUpdate, now: float = 6.0) -> None:
     """Let a node hear each from its own address."""
     for member in members:
         node.receive(packet(member, Ping(1, 0, 0)), member.address, now)
@@ -60,7 +60,7 @@ def test_fake_members_lock_no_newcomer_out_and_push_out_no_member_that_was_heard
     prove(node, B, C)
     hear(node, EVIL, *fakes(50, status=status))
     assert len(node.members) == limits.MEMBERS_MAX
-    newcomer = rumor("newcomer", port=7777)
+    newcomer = update("newcomer", port=7777)
     introduce(node, newcomer, now=6.0)
     assert {"a", "b", "c", "newcomer"} <= names(node)
     prove(node, newcomer)
@@ -69,7 +69,7 @@ def test_fake_members_lock_no_newcomer_out_and_push_out_no_member_that_was_heard
     assert len(node.members) == limits.MEMBERS_MAX
     assert node.counters["members_gave_way"] > 0
     assert node.fingerprint == recomputed(node)
-    node.wake(60.0)
+    node.handle_timeout(60.0)
 
 
 def test_a_member_that_answered_a_peer_on_our_behalf_is_proven_too() -> None:
@@ -80,7 +80,7 @@ def test_a_member_that_answered_a_peer_on_our_behalf_is_proven_too() -> None:
     now, asked = 6.0, None
     while asked is None:
         now += 0.1
-        for output in node.wake(now):
+        for output in node.handle_timeout(now):
             if isinstance(output, Transmit) and output.to == C.address:
                 asked = next((each for each in unpack(output.data)[1] if isinstance(each, Ping)), asked)
     node.receive(packet(B, Ack(asked.seq, C.life, 0)), B.address, now)
@@ -101,11 +101,11 @@ def test_members_that_are_gone_give_way_before_a_newcomer_is_refused(monkeypatch
     monkeypatch.setattr(limits, "MEMBERS_MAX", 3)
     node = among(B, C)
     prove(node, B, C)
-    hear(node, B, rumor("d", port=7004))
+    hear(node, B, update("d", port=7004))
     assert "d" not in names(node)
-    assert node.counters["rumors_over_member_limit"] == 1
+    assert node.counters["updates_over_member_limit"] == 1
     hear(node, B, C.graver(Status.LEFT, 0))
-    outputs = hear(node, B, rumor("d", port=7004))
+    outputs = hear(node, B, update("d", port=7004))
     assert names(node) == {"a", "b", "d"}
     assert any(isinstance(each, MemberChanged) and each.after is None for each in outputs)
 
@@ -113,7 +113,7 @@ def test_members_that_are_gone_give_way_before_a_newcomer_is_refused(monkeypatch
 def test_what_is_said_of_one_who_is_gone_pushes_out_none_who_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MEMBERS_MAX", 3)
     node = among(B, C)
-    hear(node, B, rumor("gone", Status.FAILED))
+    hear(node, B, update("gone", Status.FAILED))
     assert names(node) == {"a", "b", "c"}
 
 
@@ -136,7 +136,7 @@ def test_a_suspect_that_gives_way_is_judged_no_more() -> None:
     hear(node, EVIL, *fakes(7), *fakes(7, status=Status.SUSPECT))
     hear(node, EVIL, *fakes(20, start=50))
     for tick in range(200):
-        node.wake(6.0 + tick / 2)
+        node.handle_timeout(6.0 + tick / 2)
     assert node.fingerprint == recomputed(node)
 
 
@@ -144,7 +144,7 @@ def test_whom_nobody_reached_is_forgotten_in_a_while() -> None:
     node = among(B, C)
     hear(node, EVIL, *fakes(5, status=Status.SUSPECT))
     assert len(node.detector.unreached(60.0, 7.0)) == 5
-    node.wake(200.0)
+    node.handle_timeout(200.0)
     assert node.detector._unreached.keys() <= names(node)
 
 
@@ -157,14 +157,14 @@ def offered(owner: str, ids: Iterable[str], *, size: int = 0) -> list[Record]:
 
 
 def held(node: Engine) -> dict[str, int]:
-    return {table.owner: table.size for table in node.knowledge.registry.owners}
+    return {table.owner: table.size for table in node.state.registry.owners}
 
 
 def test_all_owners_together_have_a_bound_and_strangers_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "RECORDS_MAX", 12)
     node = among(B, C)
     prove(node, B)
-    stranger = rumor("stranger", port=7005)
+    stranger = update("stranger", port=7005)
     hear(node, B, stranger)
     hear(node, B, *offered("stranger", map(str, range(40))))
     assert held(node) == {"stranger": 12}
@@ -175,7 +175,7 @@ def test_all_owners_together_have_a_bound_and_strangers_give_way(monkeypatch: py
     assert held(node) == {"b": 12}, "strangers push out nobody"
     node.register(instance("own"), 6.0)
     assert [each.owner for each in node.view.service("orders").healthy if each.id == "own"] == ["a"]
-    assert node.knowledge.registry.size == sum(held(node).values())
+    assert node.state.registry.size == sum(held(node).values())
 
 
 def test_the_bytes_of_all_owners_have_a_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_the_bytes_of_all_owners_have_a_bound_too(monkeypatch: pytest.MonkeyPatc
     prove(node, B, C)
     for owner in ("b", "c"):
         hear(node, B, *offered(owner, map(str, range(20)), size=500))
-    registry = node.knowledge.registry
+    registry = node.state.registry
     assert registry.payload_bytes == sum(table.payload_bytes for table in registry.owners) <= 5000
     large = Announcement("c", BORN, 50, "large", 0, 0, 4000)
     before = node.counters["records_over_total_limit"]
@@ -199,7 +199,7 @@ def test_one_owner_has_a_bound_in_bytes_and_is_told_so_where_it_registers(monkey
     node = among(B)
     prove(node, B)
     hear(node, B, *offered("b", map(str, range(20)), size=500))
-    assert 0 < node.knowledge.registry.payload_bytes <= 3000
+    assert 0 < node.state.registry.payload_bytes <= 3000
     assert node.counters["records_over_owner_limit"] > 0
     for number in range(5):
         node.register(instance(f"x{number}", meta={"x": "y" * 500}), 6.0)
@@ -208,8 +208,8 @@ def test_one_owner_has_a_bound_in_bytes_and_is_told_so_where_it_registers(monkey
 
 
 def test_owners_that_nobody_introduced_hold_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ORPHAN_RECORDS_MAX", 3)
-    monkeypatch.setattr(limits, "ORPHAN_BYTES_MAX", 2000)
+    monkeypatch.setattr(limits, "PENDING_OWNER_RECORDS_MAX", 3)
+    monkeypatch.setattr(limits, "PENDING_OWNER_BYTES_MAX", 2000)
     node = among(B)
     hear(node, B, *offered("one", map(str, range(20))))
     hear(node, B, *offered("other", map(str, range(20)), size=700))

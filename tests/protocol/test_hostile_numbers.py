@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 
 from gossipreg import limits
 from gossipreg.model import PRIMARY, Status
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS, Fingerprint
+from gossipreg.protocol.anti_entropy.reconcile import Compare, Listing, answer_compare
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import Output, SendFrame, Transmit
-from gossipreg.protocol.registry.policies import Word
-from gossipreg.protocol.registry.records import Announcement, Head, Record
+from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.spreading.fingerprint import BUCKETS, Fingerprint
-from gossipreg.protocol.spreading.reconcile import Compare, Listing, answer_compare
 from gossipreg.protocol.wire.messages import pack
 from gossipreg.protocol.wire.reader import Reader
-from tests.protocol.making import BORN, engine, instance, introduce, law, packet, rumor
+from tests.protocol.making import BORN, engine, instance, introduce, law, packet, update
 from tests.protocol.test_engine import A, B, among
-from tests.protocol.test_engine_hearing import believed, hear, hear_in_talk
+from tests.protocol.test_engine_hearing import believed, hear, receive_over_stream
 from tests.protocol.test_engine_terms import claim, said_by
 
 LAST_GENERATION = BORN + limits.GENERATION_AHEAD_MAX
@@ -33,7 +33,7 @@ def play(victim: Engine, peer: Engine, since: float, until: float) -> None:
     while now < until:
         now += 0.1
         for one, other in ((victim, peer), (peer, victim)):
-            for output in one.wake(now):
+            for output in one.handle_timeout(now):
                 if isinstance(output, Transmit) and output.to == other.identity.address:
                     other.receive(output.data, one.identity.address, now)
 
@@ -52,12 +52,12 @@ def test_a_generation_that_nobody_can_be_born_in_is_dropped(generation: int, sta
     node = among(B)
     for name in ("a", "b", "stranger"):
         for said in (
-            rumor(name, status, generation=generation, port=A.address.port),
+            update(name, status, generation=generation, port=A.address.port),
             Record(name, generation, 1, "x", 0, None),
-            Head(name, generation, 1, 0, ("x",)),
+            TableDigest(name, generation, 1, 0, ("x",)),
             Announcement(name, generation, 1, "x", 0, 0, 5000),
         ):
-            assert_readable(hear(node, B, said) + hear_in_talk(node, B, said))
+            assert_readable(hear(node, B, said) + receive_over_stream(node, B, said))
     assert node.counters["generations_from_the_future"] == 3 * 4 * 2
     assert node.identity.generation == BORN
     assert believed(node, "b") == B
@@ -87,19 +87,19 @@ def test_whatever_is_said_of_a_node_its_answer_is_believed_within_seconds(
     introduce(peer, A)
     now = 6.0
     for generation, incarnation, status, port in said:
-        lie = rumor("a", status, generation=generation, incarnation=incarnation, port=port)
+        lie = update("a", status, generation=generation, incarnation=incarnation, port=port)
         for one in (victim, peer):
             one.receive(packet(B if one is victim else A, lie), lie.address, now)
         play(victim, peer, now, now + 0.5)
         now += 0.5
     play(victim, peer, now, now + 10.0)  # its questions to a made-up address have gone unanswered
-    victim.standing.announce(now + 10.0)
+    victim.local_member.announce(now + 10.0)
     play(victim, peer, now + 10.0, now + 12.0)
-    assert believed(peer, "a") == victim.identity.rumor()
+    assert believed(peer, "a") == victim.identity.own_update()
     assert believed(peer, "a").status is Status.ALIVE
     assert victim.identity.incarnation <= limits.INCARNATION_MAX // 2 + 1
     victim.drain(now + 12.0)
-    assert_readable(victim.wake(now + 12.1))
+    assert_readable(victim.handle_timeout(now + 12.1))
 
 
 def test_an_accusation_in_the_upper_half_of_incarnations_is_answered_by_a_later_life() -> None:
@@ -113,7 +113,7 @@ def test_an_accusation_in_the_upper_half_of_incarnations_is_answered_by_a_later_
 
 def test_a_departure_of_long_ago_is_told_within_its_range() -> None:
     node = among(B)
-    hear(node, B, rumor("b", Status.LEFT, age=limits.AGE_MAX))
+    hear(node, B, update("b", Status.LEFT, age=limits.AGE_MAX))
     left = node.members.with_age(believed(node, "b"), 6.0 + 5.0)
     assert left.age == limits.AGE_MAX
     pack(left)
@@ -122,12 +122,12 @@ def test_a_departure_of_long_ago_is_told_within_its_range() -> None:
 def test_what_a_clock_shows_can_always_be_written() -> None:
     node = among(B)
     for wall in (-1e18, -1.0, 1e30):
-        node.tell_time(wall, 6.0)
-        assert 0 <= node.knowledge.clock.wall(6.0) < 2**53
-        stamp = node.knowledge.clock.stamp(6.0)
+        node.set_wall_clock(wall, 6.0)
+        assert 0 <= node.state.clock.wall(6.0) < 2**53
+        stamp = node.state.clock.stamp(6.0)
         assert 0 <= stamp.ms < 2**53
-        assert node.knowledge.clock.latest_generation(6.0) < 2**53
-        assert node.knowledge.clock.highest_term(6.0) <= limits.TERM_MAX
+        assert node.state.clock.latest_generation(6.0) < 2**53
+        assert node.state.clock.highest_term(6.0) <= limits.TERM_MAX
 
 
 def test_a_host_that_boots_in_1970_believes_its_peers() -> None:
@@ -139,12 +139,12 @@ def test_a_host_that_boots_in_1970_believes_its_peers() -> None:
 @pytest.mark.parametrize("counter", [0, 2**16 - 1])
 def test_a_stamp_at_the_edge_of_the_future_can_be_outranked(counter: int) -> None:
     node, peer = among(B), engine("b", address=B.address)
-    edge = Word("split:orders", node.knowledge.clock.wall(6.0) + 86_400_000, counter, "evil", None)
+    edge = PolicyVersion("split:orders", node.state.clock.wall(6.0) + 86_400_000, counter, "evil", None)
     for one in (node, peer):
         hear(one, B if one is node else A, edge)
-    mine = node.clocks.new_word("split:orders", None, 6.1)
+    mine = node.clocks.new_policy_version("split:orders", None, 6.1)
     assert mine.rank > edge.rank
-    assert peer.knowledge.hear_word(mine, 6.1, spread=False) is not None
+    assert peer.state.handle_policy(mine, 6.1, spread=False) is not None
 
 
 # Terms
@@ -162,7 +162,7 @@ def test_a_term_above_which_there_would_be_none_is_dropped(term: int) -> None:
 def test_above_the_highest_term_that_is_taken_there_is_a_next_one_that_everybody_takes() -> None:
     node, peer = among(B), engine("b", address=B.address)
     introduce(peer, A)
-    highest = limits.TERM_GIVEN_MAX + node.knowledge.clock.wall(6.0)
+    highest = limits.TERM_GIVEN_MAX + node.state.clock.wall(6.0)
     for one in (node, peer):
         hear(one, B if one is node else A, TermRegister("pg", 0, 0, "", highest, highest))
     node.register(claim("pg-1", node.next_term("pg")), 6.01)
@@ -178,14 +178,14 @@ def test_a_bucket_that_is_made_to_overflow_is_listed_in_part(monkeypatch: pytest
     monkeypatch.setattr(limits, "LISTING_DIGESTS_MAX", 3)
     state = Fingerprint()
     for number in range(2000):
-        state.replace(None, rumor(f"m{number}"))
+        state.replace(None, update(f"m{number}"))
     told = list(answer_compare(state, Compare((1,) * BUCKETS)))
     assert {len(each.digests) for each in told if isinstance(each, Listing)} == {3}
 
 
 def test_two_entries_of_one_digest_break_nothing() -> None:
     state = Fingerprint()
-    one, other = rumor("b"), attrs.evolve(rumor("b"), zone="east")
+    one, other = update("b"), attrs.evolve(update("b"), zone="east")
     object.__setattr__(other, "digest", one.digest)
     state.replace(None, one)
     total = state.total

@@ -14,27 +14,27 @@ from gossipreg import limits
 from gossipreg.errors import ClockWrong, GossipregError
 from gossipreg.model import PRIMARY, Address, Status
 from gossipreg.policy import Maintenance, Split
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.membership.identity import NameConflictQuery
+from gossipreg.protocol.membership.member_update import MemberUpdate, life_id
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg.protocol.membership.rumor import Rumor, life_id
-from gossipreg.protocol.outputs import CloseStream, NameContested, OpenStream, Output, SendFrame, Transmit
+from gossipreg.protocol.outputs import CloseStream, NameConflictFound, OpenStream, Output, SendFrame, Transmit
 from gossipreg.protocol.registry.payload import pack_instance
-from gossipreg.protocol.registry.policies import Word, pack_rule
-from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
+from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule
+from gossipreg.protocol.registry.records import Announcement, Fetch, Record, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.spreading.fingerprint import BUCKETS
-from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
 from gossipreg.protocol.wire.messages import Message, pack_sender
 from gossipreg.protocol.wire.reader import Reader
-from tests.protocol.making import BORN, address, engine, instance, introduce, packet, rumor
+from tests.protocol.making import BORN, address, engine, instance, introduce, packet, update
 
 #: So small that they are reached: what is looked for is what goes beyond a limit.
 BOUNDS = {
     "MEMBERS_MAX": 12,
-    "ORPHAN_OWNERS_MAX": 3,
-    "ORPHAN_RECORDS_MAX": 4,
+    "PENDING_OWNERS_MAX": 3,
+    "PENDING_OWNER_RECORDS_MAX": 4,
     "RECORDS_MAX": 40,
     "RECORDS_PER_OWNER_MAX": 20,
     "POLICIES_MAX": 6,
@@ -43,13 +43,13 @@ BOUNDS = {
     "POLICIES_UNREADABLE_MAX": 3,
     "TERMS_MAX": 5,
     "TERMS_EMPTY_MAX": 3,
-    "RUMOR_QUEUE_MAX": 40,
+    "BROADCAST_QUEUE_MAX": 40,
     "TOLD_MAX": 6,
     "LISTING_DIGESTS_MAX": 4,
 }
 
-HONEST = rumor("b", port=7001)
-EVIL = rumor("evil", port=7666)
+HONEST = update("b", port=7001)
+EVIL = update("evil", port=7666)
 
 NAMES = st.sampled_from(["a", "b", "evil", *(f"fake{number}" for number in range(20))])
 NUMBERS = st.one_of(
@@ -81,7 +81,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Nack, st.integers(0, 20)),
     st.builds(PingReq, U32, LIVES, U32),
     st.builds(
-        Rumor,
+        MemberUpdate,
         NAMES,
         st.one_of(st.just(BORN), NUMBERS),
         INCARNATIONS,
@@ -93,18 +93,20 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
         U32,
         st.booleans(),
     ),
-    st.builds(Contest, NAMES, LIVES, NUMBERS, st.booleans()),
+    st.builds(NameConflictQuery, NAMES, LIVES, NUMBERS, st.booleans()),
     st.builds(Record, NAMES, st.one_of(st.just(BORN), NUMBERS), NUMBERS, IDS, U64, PAYLOADS),
     st.builds(Announcement, NAMES, st.one_of(st.just(BORN), NUMBERS), NUMBERS, IDS, U64, U64, U32),
-    st.builds(Head, NAMES, st.one_of(st.just(BORN), NUMBERS), NUMBERS, U64, st.lists(IDS, max_size=4).map(tuple)),
+    st.builds(
+        TableDigest, NAMES, st.one_of(st.just(BORN), NUMBERS), NUMBERS, U64, st.lists(IDS, max_size=4).map(tuple)
+    ),
     st.builds(Fetch, NAMES, st.just(BORN), NUMBERS, IDS),
     st.sampled_from([EMPTY, UNLIKE]),
     st.builds(Listing, st.integers(0, 255), DIGESTS),
     st.builds(Want, st.integers(0, 255), DIGESTS),
     st.just(End()),
-    st.just(Hold()),
+    st.just(KeepOpen()),
     st.builds(
-        lambda rule, ms, counter, writer, removed: Word(
+        lambda rule, ms, counter, writer, removed: PolicyVersion(
             rule.key, ms, counter, writer, None if removed else pack_rule(rule)
         ),
         RULES,
@@ -113,7 +115,9 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
         NAMES,
         st.booleans(),
     ),
-    st.builds(Word, st.builds("canary:{}".format, st.integers(0, 20)), NUMBERS, st.just(0), NAMES, st.just(b"\xc0")),
+    st.builds(
+        PolicyVersion, st.builds("canary:{}".format, st.integers(0, 20)), NUMBERS, st.just(0), NAMES, st.just(b"\xc0")
+    ),
     st.builds(
         TermRegister,
         st.sampled_from(["pg", *(f"s{number}" for number in range(30))]),
@@ -152,12 +156,12 @@ class HostilePeer(RuleBasedStateMachine):
         self.node = engine("a", has_seeds=has_seeds)
         self.peer = engine("b", address=HONEST.address)
         introduce(self.node, HONEST, EVIL)
-        introduce(self.peer, rumor("a", port=7000))
+        introduce(self.peer, update("a", port=7000))
 
     def take(self, outputs: Iterable[Output]) -> None:
         """What the node sends can be read, and the honest peer bears it."""
         for output in outputs:
-            assert not (isinstance(output, NameContested) and output.yielding and self.node.identity.settled)
+            assert not (isinstance(output, NameConflictFound) and output.yielding and self.node.identity.announced)
             match output:
                 case Transmit(data, _):
                     self.check(data)
@@ -186,7 +190,7 @@ class HostilePeer(RuleBasedStateMachine):
         self.take(self.node.receive(packet(sender, *messages), source, self.now))
 
     @rule(messages=st.lists(MESSAGES, min_size=1, max_size=6), sender=LIVES, stream=st.integers(-3, -1))
-    def talk(self, messages: list[Message], sender: int, stream: int) -> None:
+    def session(self, messages: list[Message], sender: int, stream: int) -> None:
         self.take(self.node.stream_frame(stream, packet(sender, *messages), EVIL.address, self.now))
 
     @rule(messages=st.lists(MESSAGES, min_size=1, max_size=6), sender=LIVES, data=st.data())
@@ -213,10 +217,10 @@ class HostilePeer(RuleBasedStateMachine):
         until = self.now + seconds
         for _ in range(20):
             self.now = min(until, max(self.now, self.node.deadline()))
-            self.take(self.node.wake(self.now))
+            self.take(self.node.handle_timeout(self.now))
         self.now = until
-        self.take(self.node.wake(self.now))
-        self.peer.wake(self.now)
+        self.take(self.node.handle_timeout(self.now))
+        self.peer.handle_timeout(self.now)
 
     def do(self, verb: Callable[..., list[Output]], *args: Any) -> None:
         try:
@@ -246,14 +250,14 @@ class HostilePeer(RuleBasedStateMachine):
 
     @rule()
     def remove_a_policy(self) -> None:
-        policies = self.node.knowledge.policies
-        keys = [word.key for word in policies if word.payload is not None]
+        policies = self.node.state.policies
+        keys = [version.key for version in policies if version.payload is not None]
         if keys:
             try:
                 self.take(self.node.remove_policy(keys[0], self.now))
             except ClockWrong:
                 return
-            assert keys[0] not in [word.key for word in policies if word.payload is not None]
+            assert keys[0] not in [version.key for version in policies if version.payload is not None]
 
     # What always holds
 
@@ -261,11 +265,11 @@ class HostilePeer(RuleBasedStateMachine):
     def it_is_there_under_its_own_name(self) -> None:
         identity = self.node.identity
         assert (identity.name, identity.left) == ("a", False)
-        claim = identity.rumor()
+        claim = identity.own_update()
         assert claim.status is Status.ALIVE
         assert claim.incarnation <= limits.INCARNATION_MAX
-        assert self.node.knowledge.own == claim
-        if identity.settled:
+        assert self.node.state.own == claim
+        if identity.announced:
             assert self.node.members.get("a") == claim
 
     @invariant()
@@ -277,26 +281,26 @@ class HostilePeer(RuleBasedStateMachine):
 
     @invariant()
     def what_it_holds_is_bounded(self) -> None:
-        knowledge = self.node.knowledge
+        state = self.node.state
         own = self.node.own_count()
-        assert len(knowledge.members) <= limits.MEMBERS_MAX + 1
-        assert knowledge.registry.size <= limits.RECORDS_MAX + 2 * own + 3
-        assert len(list(knowledge.policies)) <= (
+        assert len(state.members) <= limits.MEMBERS_MAX + 1
+        assert state.registry.size <= limits.RECORDS_MAX + 2 * own + 3
+        assert len(list(state.policies)) <= (
             2 * limits.POLICIES_MAX + limits.POLICIES_REMOVED_MAX + limits.POLICIES_UNREADABLE_MAX
         )
-        assert len(knowledge.terms) <= 2 * limits.TERMS_MAX + limits.TERMS_EMPTY_MAX
-        assert len(knowledge.mill) <= limits.RUMOR_QUEUE_MAX
+        assert len(state.terms) <= 2 * limits.TERMS_MAX + limits.TERMS_EMPTY_MAX
+        assert len(state.broadcasts) <= limits.BROADCAST_QUEUE_MAX
         assert len(self.node.outbox._told) <= limits.TOLD_MAX
-        assert len(knowledge._orphans) <= limits.ORPHAN_OWNERS_MAX
-        tables = list(knowledge.registry.owners)
-        assert len(tables) <= limits.MEMBERS_MAX + limits.ORPHAN_OWNERS_MAX + 1
-        assert knowledge.registry.size == sum(table.size for table in tables)
-        assert knowledge.registry.payload_bytes == sum(table.payload_bytes for table in tables)
+        assert len(state._pending_owners) <= limits.PENDING_OWNERS_MAX
+        tables = list(state.registry.owners)
+        assert len(tables) <= limits.MEMBERS_MAX + limits.PENDING_OWNERS_MAX + 1
+        assert state.registry.size == sum(table.size for table in tables)
+        assert state.registry.payload_bytes == sum(table.payload_bytes for table in tables)
 
     @invariant()
     def its_next_term_is_one_that_can_be_stated(self) -> None:
-        if self.node.identity.settled:
-            assert self.node.next_term("pg") <= self.node.knowledge.clock.highest_term(self.now) + 1
+        if self.node.identity.announced:
+            assert self.node.next_term("pg") <= self.node.state.clock.highest_term(self.now) + 1
 
 
 HostilePeer.TestCase.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from gossipreg.model import Address
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.paths import SIZE_MIN
 from gossipreg.protocol.membership.probe import Ack, Ping
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import CloseStream, Output, SendFrame
-from gossipreg.protocol.spreading.reconcile import Compare, End
 from gossipreg.protocol.wire.messages import Message
 from tests.protocol.making import engine, introduce, packet, spoken
 from tests.protocol.test_engine import B, C, opened
@@ -27,11 +27,13 @@ def newcomer() -> tuple[Engine, dict[Address, int]]:
     return node, {greeting.to: greeting.stream for greeting in greetings}
 
 
-def says(node: Engine, streams: dict[Address, int], seed: Rumor, *said: Message, now: float = 0.1) -> list[Output]:
+def says(
+    node: Engine, streams: dict[Address, int], seed: MemberUpdate, *said: Message, now: float = 0.1
+) -> list[Output]:
     return node.stream_frame(streams[seed.address], packet(seed, *said), seed.address, now)
 
 
-def answers(node: Engine, streams: dict[Address, int], seed: Rumor, now: float = 0.1) -> list[Output]:
+def answers(node: Engine, streams: dict[Address, int], seed: MemberUpdate, now: float = 0.1) -> list[Output]:
     return says(node, streams, seed, Ack(0, 0, 1), now=now)
 
 
@@ -50,7 +52,7 @@ def test_the_first_seed_that_answers_is_compared_with_and_the_others_wait() -> N
     outputs = answers(node, streams, C)
     assert compared(outputs, streams) == [C.address]
     [frame] = [output.frame for output in outputs if isinstance(output, SendFrame)]
-    assert spoken(frame) == [Compare(node.knowledge.fingerprint.sums), End()]
+    assert spoken(frame) == [Compare(node.state.fingerprint.sums), End()]
     assert answers(node, streams, B) == []
     assert answers(node, streams, D) == []
 
@@ -60,7 +62,7 @@ def test_when_it_has_told_everything_those_that_it_knows_are_let_go_and_the_stra
     for seed in (C, B, D):
         answers(node, streams, seed)
     says(node, streams, C, B, C, End())
-    assert node.identity.settled
+    assert node.identity.announced
     outputs = says(node, streams, C, End())
     assert {output.stream for output in outputs if isinstance(output, CloseStream)} == {
         streams[B.address],
@@ -124,7 +126,7 @@ def test_a_newcomer_that_is_being_told_everything_does_not_also_compare_with_tho
 def test_a_lone_seed_is_compared_with_at_once_and_once_at_a_time() -> None:
     node = engine("a", has_seeds=True)
     [opening] = opened(node.seeds([C.address], 0.0))
-    assert spoken(opening.frame) == [Compare(node.knowledge.fingerprint.sums), End()]
+    assert spoken(opening.frame) == [Compare(node.state.fingerprint.sums), End()]
     assert node.seeds([C.address], 0.25) == []
 
 
@@ -137,7 +139,7 @@ def test_nobody_is_greeted_twice_at_a_time() -> None:
 
 @pytest.mark.parametrize("seeds", [(B,), (B, C)])
 def test_after_a_comparison_that_came_to_nothing_the_next_stream_there_has_segments_that_pass_everywhere(
-    seeds: tuple[Rumor, ...],
+    seeds: tuple[MemberUpdate, ...],
 ) -> None:
     addresses = tuple(seed.address for seed in seeds)
     node = engine("a", has_seeds=True)
@@ -154,7 +156,7 @@ def test_a_comparison_that_ends_after_this_node_was_let_in_says_nothing_of_segme
     node = engine("a", has_seeds=True)
     [one] = opened(node.seeds((B.address,), 0.0))
     node.stream_frame(one.stream, packet(B, B, End()), B.address, 0.1)
-    assert node.identity.settled
+    assert node.identity.announced
     node.stream_ended(one.stream, 0.2)
     node.stream_ended(-1, 0.2)
     assert {stream.segment for stream in opened(node.seeds((D.address,), 60.0))} <= {0}
@@ -166,5 +168,5 @@ def test_strangers_with_narrow_paths_are_remembered_up_to_a_limit() -> None:
         seed = Address("10.9.9.9", 1000 + port)
         [stream] = opened(node.seeds((seed,), float(10 * port)))
         node.stream_ended(stream.stream, 10 * port + 5.0)
-        assert len(node.exchange._narrow) <= 64
-    assert seed in node.exchange._narrow
+        assert len(node.streams._narrow) <= 64
+    assert seed in node.streams._narrow

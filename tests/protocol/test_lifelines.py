@@ -9,44 +9,44 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.model import Status
+from gossipreg.protocol.anti_entropy.reconcile import End, KeepOpen
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Ping
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import CloseStream, KeepStream, MemberChanged, OpenStream, Output, SendFrame
-from gossipreg.protocol.spreading.reconcile import End, Hold
-from gossipreg.protocol.talks import Purpose
+from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.reader import unpack
-from tests.protocol.making import address, engine, introduce, packet, rumor, said_to
+from tests.protocol.making import address, engine, introduce, packet, said_to, update
 
-CROWD = [rumor(name, port=7001 + number) for number, name in enumerate("bcdefgh")]
+CROWD = [update(name, port=7001 + number) for number, name in enumerate("bcdefgh")]
 
 
-def watching(*members: Rumor, lifelines: int = 2) -> tuple[Engine, list[OpenStream]]:
+def watching(*members: MemberUpdate, lifelines: int = 2) -> tuple[Engine, list[OpenStream]]:
     """A node among members, and the lifelines that it opens."""
     node = engine("a", settings=EngineSettings(lifelines=lifelines))
     introduce(node, *(members or CROWD))
-    return node, lines(node, node.wake(0.0))
+    return node, lines(node, node.handle_timeout(0.0))
 
 
 def lines(node: Engine, outputs: list[Output]) -> list[OpenStream]:
     return [output for output in outputs if isinstance(output, OpenStream) and output.idle]
 
 
-def knocks(outputs: list[Output]) -> list[OpenStream]:
+def rechecks(outputs: list[Output]) -> list[OpenStream]:
     opened = [output for output in outputs if isinstance(output, OpenStream) and not output.idle]
     return [opening for opening in opened if any(isinstance(said, Ping) for said in unpack(opening.frame)[1])]
 
 
-def holder(opening: OpenStream) -> Rumor:
+def holder(opening: OpenStream) -> MemberUpdate:
     [member] = (member for member in CROWD if member.address == opening.to)
     return member
 
 
-def held(node: Engine, line: OpenStream, now: float = 0.1) -> Rumor:
+def held(node: Engine, line: OpenStream, now: float = 0.1) -> MemberUpdate:
     """Let the peer hold its end; returns who it is."""
     peer = holder(line)
-    node.stream_frame(line.stream, packet(peer, Hold()), peer.address, now)
+    node.stream_frame(line.stream, packet(peer, KeepOpen()), peer.address, now)
     return peer
 
 
@@ -58,86 +58,88 @@ def statuses(outputs: list[Output]) -> list[tuple[str, Status]]:
 def test_each_holds_lines_to_the_next_on_the_ring() -> None:
     node, opened = watching()
     assert [holder(line).name for line in opened] == node.members.ring.after("a", 2)
-    assert all(unpack(line.frame)[1] == [Hold()] for line in opened)
-    assert lines(node, node.wake(1.0)) == []
+    assert all(unpack(line.frame)[1] == [KeepOpen()] for line in opened)
+    assert lines(node, node.handle_timeout(1.0)) == []
 
 
 def test_who_is_asked_to_hold_a_line_lets_it_be_silent_and_says_so() -> None:
     node, _ = watching()
-    outputs = node.stream_frame(-1, packet(CROWD[0], Hold()), CROWD[0].address, 1.0)
+    outputs = node.stream_frame(-1, packet(CROWD[0], KeepOpen()), CROWD[0].address, 1.0)
     assert KeepStream(-1) in outputs
     [answer] = (output for output in outputs if isinstance(output, SendFrame))
-    assert unpack(answer.frame)[1] == [Hold()]
+    assert unpack(answer.frame)[1] == [KeepOpen()]
 
 
 def test_only_a_peer_that_opened_a_stream_may_ask_for_it_to_be_held() -> None:
     node, _ = watching()
-    outputs = node.receive(packet(CROWD[0], Hold()), CROWD[0].address, 1.0)
+    outputs = node.receive(packet(CROWD[0], KeepOpen()), CROWD[0].address, 1.0)
     assert not any(isinstance(output, KeepStream) for output in outputs)
 
 
 def test_when_a_line_ends_its_holder_is_knocked_at_at_once() -> None:
     node, [line, _] = watching()
     lost = held(node, line)
-    [knock] = knocks(node.stream_ended(line.stream, 5.0))
-    assert knock.to == lost.address
-    assert unpack(knock.frame)[1] == [Ping(0, lost.life, node.fingerprint), End()]
+    [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
+    assert recheck.to == lost.address
+    assert unpack(recheck.frame)[1] == [Ping(0, lost.life, node.fingerprint), End()]
 
 
 def test_one_that_is_refused_says_so_first_to_those_that_watch_the_same_member() -> None:
     node, [line, _] = watching()
     lost = held(node, line)
-    [knock] = knocks(node.stream_ended(line.stream, 5.0))
-    outputs = node.stream_ended(knock.stream, 5.001, refused=True)
+    [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
+    outputs = node.stream_ended(recheck.stream, 5.001, refused=True)
     assert statuses(outputs) == [(lost.name, Status.SUSPECT)]
     for name in node.members.ring.before(lost.name, 2):
         if name != "a":
             watcher = node.members.get(name)
             assert watcher is not None
-            [word] = said_to(outputs, watcher.address)
-            assert isinstance(word, Rumor)
-            assert (word.name, word.accuser, word.refused) == (lost.name, node.identity.life, True)
+            [version] = said_to(outputs, watcher.address)
+            assert isinstance(version, MemberUpdate)
+            assert (version.name, version.accuser, version.refused) == (lost.name, node.identity.life, True)
 
 
 def test_a_second_one_that_is_refused_makes_it_a_verdict() -> None:
     node, [line, _] = watching()
     lost = held(node, line)
-    [knock] = knocks(node.stream_ended(line.stream, 5.0))
-    node.stream_ended(knock.stream, 5.001, refused=True)
+    [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
+    node.stream_ended(recheck.stream, 5.001, refused=True)
     other = next(member for member in CROWD if member.name != lost.name)
-    word = lost.graver(Status.SUSPECT, other.life, refused=True)
-    assert statuses(node.receive(packet(other, word), other.address, 5.002)) == [(lost.name, Status.FAILED)]
+    version = lost.graver(Status.SUSPECT, other.life, refused=True)
+    assert statuses(node.receive(packet(other, version), other.address, 5.002)) == [(lost.name, Status.FAILED)]
 
 
 def test_the_second_one_may_be_this_node() -> None:
     node, [line, _] = watching()
     lost = held(node, line)
-    [knock] = knocks(node.stream_ended(line.stream, 5.0))
+    [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
     other = next(member for member in CROWD if member.name != lost.name)
     node.receive(packet(other, lost.graver(Status.SUSPECT, other.life, refused=True)), other.address, 5.0)
-    assert statuses(node.stream_ended(knock.stream, 5.001, refused=True)) == [(lost.name, Status.FAILED)]
+    assert statuses(node.stream_ended(recheck.stream, 5.001, refused=True)) == [(lost.name, Status.FAILED)]
 
 
 def test_who_hears_of_a_refusal_knocks_once_if_it_is_near_on_the_ring() -> None:
     node, [line, _] = watching()
     near = holder(line)
     other = next(member for member in CROWD if member.name != near.name)
-    word = near.graver(Status.SUSPECT, other.life, refused=True)
-    assert [knock.to for knock in knocks(node.receive(packet(other, word), other.address, 1.0))] == [near.address]
-    assert knocks(node.receive(packet(other, word), other.address, 1.5)) == []
-    assert len(knocks(node.receive(packet(other, word), other.address, 2.0))) == 1
+    version = near.graver(Status.SUSPECT, other.life, refused=True)
+    assert [recheck.to for recheck in rechecks(node.receive(packet(other, version), other.address, 1.0))] == [
+        near.address
+    ]
+    assert rechecks(node.receive(packet(other, version), other.address, 1.5)) == []
+    assert len(rechecks(node.receive(packet(other, version), other.address, 2.0))) == 1
     far = next(member for member in CROWD if "a" not in node.members.ring.before(member.name, 4))
-    word = far.graver(Status.SUSPECT, other.life, refused=True)
-    assert knocks(node.receive(packet(other, word), other.address, 3.0)) == []
+    version = far.graver(Status.SUSPECT, other.life, refused=True)
+    assert rechecks(node.receive(packet(other, version), other.address, 3.0)) == []
 
 
 def test_a_knock_that_is_answered_accuses_nobody_and_the_line_is_tried_again() -> None:
     node, [line, _] = watching()
     lost = held(node, line)
-    [knock] = knocks(node.stream_ended(line.stream, 5.0))
-    node.stream_frame(knock.stream, packet(lost, Ack(0, 0, node.fingerprint), End()), lost.address, 5.01)
-    assert knocks(node.stream_ended(knock.stream, 5.02)) == []
-    again = [holder(each).name for now in range(6, 12) for each in lines(node, node.wake(float(now)))]
+    [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
+    node.stream_frame(recheck.stream, packet(lost, Ack(0, 0, node.fingerprint), End()), lost.address, 5.01)
+    assert rechecks(node.stream_ended(recheck.stream, 5.02)) == []
+    again = [holder(each).name for now in range(6, 12) for each in lines(node, node.handle_timeout(float(now)))]
     assert again == [lost.name]
 
 
@@ -146,7 +148,7 @@ def test_a_knock_that_comes_to_nothing_is_repeated_but_not_for_ever() -> None:
     held(node, line)
     outputs = node.stream_ended(line.stream, 5.0)
     number = 0
-    while knocking := knocks(outputs):
+    while knocking := rechecks(outputs):
         number += 1
         outputs = node.stream_ended(knocking[0].stream, 5.0 + number)
     assert number == 3
@@ -163,24 +165,24 @@ def test_who_left_or_restarted_or_was_judged_meanwhile_is_not_knocked_at() -> No
     left, restarted = held(node, one), held(node, two)
     node.receive(packet(left, attrs.evolve(left, status=Status.LEFT)), left.address, 1.0)
     introduce(node, attrs.evolve(restarted, generation=restarted.generation + 1), now=1.0)
-    assert knocks(node.stream_ended(one.stream, 5.0)) == []
-    assert knocks(node.stream_ended(two.stream, 5.0)) == []
+    assert rechecks(node.stream_ended(one.stream, 5.0)) == []
+    assert rechecks(node.stream_ended(two.stream, 5.0)) == []
 
 
 def test_one_that_restarts_while_it_is_knocked_at_is_not_accused() -> None:
     node, [line, _] = watching()
     lost = held(node, line)
-    [knock] = knocks(node.stream_ended(line.stream, 5.0))
+    [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
     introduce(node, attrs.evolve(lost, generation=lost.generation + 1), now=5.0)
-    assert statuses(node.stream_ended(knock.stream, 5.001, refused=True)) == []
+    assert statuses(node.stream_ended(recheck.stream, 5.001, refused=True)) == []
 
 
 def test_lines_follow_the_ring_but_not_more_than_thrice_a_second() -> None:
     node, opened = watching(CROWD[0])
     assert [line.to for line in opened] == [CROWD[0].address]
     introduce(node, *CROWD[1:], now=0.1)
-    assert lines(node, node.wake(0.2)) == []
-    outputs = node.wake(0.3)
+    assert lines(node, node.handle_timeout(0.2)) == []
+    outputs = node.handle_timeout(0.3)
     wanted = node.members.ring.after("a", 2)
     assert {holder(line).name for line in lines(node, outputs)} == set(wanted) - {"b"}
     assert (CloseStream(opened[0].stream) in outputs) == ("b" not in wanted)
@@ -198,7 +200,7 @@ def test_junk_on_a_line_ends_it() -> None:
     lost = held(node, line)
     outputs = node.stream_frame(line.stream, b"junk", lost.address, 5.0)
     assert CloseStream(line.stream) in outputs
-    assert len(knocks(outputs)) == 1
+    assert len(rechecks(outputs)) == 1
 
 
 def test_a_node_may_hold_no_lines_at_all() -> None:
@@ -209,10 +211,10 @@ def test_a_node_may_hold_no_lines_at_all() -> None:
 def test_in_a_pair_one_refusal_will_do() -> None:
     node, [line] = watching(CROWD[0])
     lost = held(node, line)
-    [knock] = knocks(node.stream_ended(line.stream, 5.0))
-    outputs = node.stream_ended(knock.stream, 5.001, refused=True)
+    [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
+    outputs = node.stream_ended(recheck.stream, 5.001, refused=True)
     assert statuses(outputs) == [(lost.name, Status.SUSPECT), (lost.name, Status.FAILED)]
-    assert not node.talks.is_open(Purpose.KNOCK, address(7001))
+    assert not node.sessions.is_open(Purpose.RECHECK, address(7001))
 
 
 # Lines that pass no more
@@ -233,13 +235,13 @@ def test_lines_that_are_answered_are_kept_and_asked_one_after_the_other() -> Non
     held(node, other)
     asked = []
     for tick in range(1300):
-        outputs = node.wake(tick / 10)
+        outputs = node.handle_timeout(tick / 10)
         asked += [(output.stream, tick / 10) for output in outputs if isinstance(output, SendFrame)]
         answers(node, outputs, line, tick / 10)
         answers(node, outputs, other, tick / 10)
     assert [stream for stream, _ in asked] == [line.stream, other.stream, line.stream, other.stream]
     assert [round(later - at) for (_, at), (_, later) in pairwise(asked)] == [30, 30, 30]
-    assert node.talks.is_open(Purpose.LIFELINE, line.to)
+    assert node.sessions.is_open(Purpose.LIFELINE, line.to)
 
 
 def test_a_line_that_is_not_open_yet_is_not_asked() -> None:
@@ -247,7 +249,7 @@ def test_a_line_that_is_not_open_yet_is_not_asked() -> None:
     held(node, line)
     asked = []
     for tick in range(700):
-        outputs = node.wake(tick / 10)
+        outputs = node.handle_timeout(tick / 10)
         asked += [output.stream for output in outputs if isinstance(output, SendFrame)]
         answers(node, outputs, line, tick / 10)
     assert asked == [line.stream, line.stream]
@@ -259,7 +261,7 @@ def test_when_one_line_passes_nothing_the_others_are_asked_at_once() -> None:
     held(node, other)
     asked, closed = [], []
     for tick in range(450):
-        outputs = node.wake(tick / 10)
+        outputs = node.handle_timeout(tick / 10)
         asked += [(output.stream, tick / 10) for output in outputs if isinstance(output, SendFrame)]
         closed += [(output.stream, tick / 10) for output in outputs if isinstance(output, CloseStream)]
     assert [stream for stream, _ in asked] == [line.stream, other.stream]
@@ -272,7 +274,7 @@ def test_a_line_on_which_nothing_passes_any_more_is_given_up_and_opened_anew() -
     held(node, other)
     closed, again = [], []
     for tick in range(400):
-        outputs = node.wake(tick / 10)
+        outputs = node.handle_timeout(tick / 10)
         answers(node, outputs, other, tick / 10)
         closed += [output.stream for output in outputs if isinstance(output, CloseStream)]
         again += [opening.to for opening in lines(node, outputs)] if tick else []
@@ -285,4 +287,4 @@ def test_without_lines_nothing_is_asked() -> None:
     held(node, line)
     node.receive(packet(CROWD[0], attrs.evolve(CROWD[0], status=Status.LEFT)), CROWD[0].address, 1.0)
     for tick in range(500):
-        assert not any(isinstance(output, SendFrame) for output in node.wake(1.0 + tick / 10))
+        assert not any(isinstance(output, SendFrame) for output in node.handle_timeout(1.0 + tick / 10))

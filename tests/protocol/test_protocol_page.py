@@ -13,7 +13,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 ROWS = re.findall(r"^\| (\d+) \| `(\w+)` \| (.*?) ?\|$", PAGE.read_text(), re.MULTILINE)
 
 #: Those whose fields are not one to one, with how many of them the page names.
-IRREGULAR = {(messages._RUMOR, "Rumor"): messages._RUMOR_FIELDS - 1, (messages._COMPARE, "Compare"): 2}
+IRREGULAR = {
+    (messages._MEMBER_UPDATE, "MemberUpdate"): messages._MEMBER_UPDATE_FIELDS - 1,
+    (messages._COMPARE, "Compare"): 2,
+}
 
 
 def fields() -> dict[tuple[int, str], int]:

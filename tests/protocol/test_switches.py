@@ -6,14 +6,14 @@ import pytest
 
 from gossipreg.config import Settings
 from gossipreg.model import Instance, Status
+from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, Topic
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping
 from gossipreg.protocol.outputs import MemberChanged, OpenStream, Output
-from gossipreg.protocol.spreading.dissemination import Dissemination, Topic
-from tests.protocol.making import engine, introduce, packet, rumor, said_to
+from tests.protocol.making import engine, introduce, packet, said_to, update
 
-B, C = rumor("b"), rumor("c")
+B, C = update("b"), update("c")
 SUSPECT = B.graver(Status.SUSPECT, C.life)
 
 
@@ -27,7 +27,7 @@ def probe_of_b(node: Engine) -> tuple[list[Output], Ping, float]:
     """What the node sends when it first probes ``b``, and when."""
     now = 0.0
     while now < 10.0:
-        outputs = node.wake(now)
+        outputs = node.handle_timeout(now)
         pings = [m for m in said_to(outputs, B.address) if isinstance(m, Ping) and m.target == B.life]
         if pings:
             return outputs, pings[0], now
@@ -44,9 +44,9 @@ def test_without_the_buddy_a_ping_to_a_suspect_is_a_ping_as_any_other() -> None:
         [said] = (said for said in packets if any(isinstance(message, Ping) for message in said))
         return SUSPECT in said
 
-    no_rides = EngineSettings(piggyback_rounds=0, gossip_rounds=1)
-    assert accused_in_ping(no_rides)
-    assert not accused_in_ping(EngineSettings(piggyback_rounds=0, gossip_rounds=1, buddy=False))
+    no_piggybacks = EngineSettings(piggyback_transmissions=0, gossip_transmissions=1)
+    assert accused_in_ping(no_piggybacks)
+    assert not accused_in_ping(EngineSettings(piggyback_transmissions=0, gossip_transmissions=1, buddy=False))
 
 
 def test_an_accused_that_is_heard_from_may_be_left_untold() -> None:
@@ -60,15 +60,15 @@ def test_a_missed_ping_need_not_be_followed_by_a_stream() -> None:
     for streams in (True, False):
         node = among(EngineSettings(stream_probe=streams))
         _, _, at = probe_of_b(node)
-        assert any(isinstance(output, OpenStream) for output in node.wake(at + 0.5)) is streams
+        assert any(isinstance(output, OpenStream) for output in node.handle_timeout(at + 0.5)) is streams
 
 
 def test_a_late_ack_may_count_for_nothing() -> None:
     for counts in (True, False):
         node = among(EngineSettings(late_acks=counts, tell_accused=False))
         _, ping, at = probe_of_b(node)
-        node.wake(at + 0.5)
-        node.wake(at + 1.0)
+        node.handle_timeout(at + 0.5)
+        node.handle_timeout(at + 1.0)
         first = node.detector._suspicions["b"].deadline
         node.receive(packet(B, Ack(ping.seq, 0, 0)), B.address, at + 1.5)
         assert (node.detector._suspicions["b"].deadline > first) is counts
@@ -76,9 +76,11 @@ def test_a_late_ack_may_count_for_nothing() -> None:
 
 def test_a_verdict_may_be_passed_by_one_who_hears_nobody() -> None:
     for needed in (True, False):
-        node = among(EngineSettings(verdict_witness=needed))
+        node = among(EngineSettings(failure_witness=needed))
         node.receive(packet(C, SUSPECT), C.address, 0.0)
-        changes = [o for second in range(1, 120) for o in node.wake(float(second)) if isinstance(o, MemberChanged)]
+        changes = [
+            o for second in range(1, 120) for o in node.handle_timeout(float(second)) if isinstance(o, MemberChanged)
+        ]
         failed = [change for change in changes if change.after and change.after.status is Status.FAILED]
         assert bool(failed) is not needed
         assert node.detector.is_isolated(120.0)
@@ -86,24 +88,24 @@ def test_a_verdict_may_be_passed_by_one_who_hears_nobody() -> None:
 
 
 def test_gaps_need_not_grow() -> None:
-    mill = Dissemination(EngineSettings(gossip_gap=0.2, gossip_growth=1.0, gossip_coalesce=0.0))
-    mill.add(Topic.MEMBERSHIP, "b", b"news", 0.0)
+    broadcasts = BroadcastQueue(EngineSettings(gossip_gap=0.2, gossip_growth=1.0, gossip_coalesce=0.0))
+    broadcasts.enqueue(Topic.MEMBERSHIP, "b", b"news", 0.0)
     rounds = []
-    while mill.deadline < 10.0:
-        now = mill.deadline
+    while broadcasts.deadline < 10.0:
+        now = broadcasts.deadline
         rounds.append(round(now, 3))
-        mill.flush(100, 64, now)
+        broadcasts.flush(100, 64, now)
     assert rounds == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 
 
 def test_a_node_that_was_late_may_hold_nothing_back() -> None:
     for most, hold in ((0.25, 2), (0.0, 1)):
-        settings = EngineSettings(gossip_company=most, gossip_rounds=1)
+        settings = EngineSettings(gossip_coalesce_max=most, gossip_transmissions=1)
         node = among(settings)
         node.register(Instance(id="x", service="s", host="h", port=1), 0.0)
-        node.wake(1.0)
+        node.handle_timeout(1.0)
         node.register(Instance(id="y", service="s", host="h", port=1), 1.0)
-        assert node.knowledge.mill.deadline == pytest.approx(1.0 + hold * settings.gossip_coalesce)
+        assert node.state.broadcasts.deadline == pytest.approx(1.0 + hold * settings.gossip_coalesce)
 
 
 def test_an_engine_of_a_users_settings_has_every_mechanism_on() -> None:

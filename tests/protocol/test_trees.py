@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import Output, Transmit
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.wire.reader import unpack
@@ -25,12 +25,12 @@ def told(outputs: list[Output]) -> list[str]:
     ]
 
 
-def hear(node: Engine, sender: Rumor, now: float = 6.0) -> list[str]:
+def hear(node: Engine, sender: MemberUpdate, now: float = 6.0) -> list[str]:
     node.receive(packet(sender, RECORD), sender.address, now)
-    return told(node.wake(now))
+    return told(node.handle_timeout(now))
 
 
-def above(node: Engine) -> Rumor:
+def above(node: Engine) -> MemberUpdate:
     name = node.members.ring.above("a", OWNER.name, 3)
     return next(member for member in CROWD if member.name == name)
 
@@ -38,7 +38,7 @@ def above(node: Engine) -> Rumor:
 def test_what_is_said_here_goes_to_those_below_us_first() -> None:
     node = among(*CROWD)
     node.register(instance("mine"), 6.0)
-    assert told(node.wake(6.002)) == node.members.ring.below("a", "a", 3)
+    assert told(node.handle_timeout(6.002)) == node.members.ring.below("a", "a", 3)
 
 
 def test_what_comes_from_above_goes_to_those_below_at_once() -> None:
@@ -61,4 +61,4 @@ def test_what_an_owner_who_has_gone_meanwhile_said_waits_for_the_second_round() 
     node.receive(packet(sender, RECORD), sender.address, 6.0)
     node.members.ring.unseat(OWNER.name)
     del node.members._position[OWNER.name]
-    assert told(node.wake(6.0)) == []
+    assert told(node.handle_timeout(6.0)) == []

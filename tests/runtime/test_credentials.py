@@ -39,8 +39,8 @@ async def node() -> AsyncIterator[Node]:
 
 def version(node: Node) -> int:
     """How often the node has said something new of what it offers."""
-    table = node._engine.knowledge.registry.table(node.name)
-    return 0 if table is None else table.head.version
+    table = node._engine.state.registry.table(node.name)
+    return 0 if table is None else table.latest_digest.version
 
 
 async def test_who_registers_an_instance_can_read_what_was_given_with_it(node: Node) -> None:

@@ -17,14 +17,14 @@ import trio.testing
 from gossipreg.config import Settings
 from gossipreg.errors import GossipregError, NameConflict
 from gossipreg.model import PRIMARY, Address, Instance, Status
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import (
     CloseStream,
     InstancesChanged,
     IsolationChanged,
     MemberChanged,
     NameConflicted,
-    NameContested,
+    NameConflictFound,
     OpenStream,
     Output,
     SeekSeeds,
@@ -40,7 +40,7 @@ from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.seeds import Seeds
 
-ANN = Rumor("ann", 1, 0, Status.ALIVE, Address("10.0.0.1", 7940))
+ANN = MemberUpdate("ann", 1, 0, Status.ALIVE, Address("10.0.0.1", 7940))
 
 
 @attrs.frozen
@@ -69,16 +69,16 @@ class FakeEngine:
     def deadline(self) -> float:
         return self.due
 
-    def tell_time(self, ms: float, now: float) -> None:
+    def set_wall_clock(self, ms: float, now: float) -> None:
         """What the wall clock shows is no matter of the driver's."""
 
-    def is_due(self, now: float) -> bool:
+    def wants_timeout(self, now: float) -> bool:
         return self.dirty or self.due <= now
 
     def receive(self, data: bytes, source: Address, now: float) -> list[Output]:
         return self._note("receive", data)
 
-    def wake(self, now: float, *, late: float) -> list[Output]:
+    def handle_timeout(self, now: float, *, late: float) -> list[Output]:
         self.due, self.dirty = math.inf, False
         return self._note("wake", late)
 
@@ -274,7 +274,12 @@ async def test_two_that_claim_to_be_the_primary_are_in_the_log(rig: Rig, caplog:
     ],
 )
 async def test_every_turn_of_a_member_is_logged(
-    before: Rumor | None, after: Rumor | None, level: int, message: str, rig: Rig, caplog: pytest.LogCaptureFixture
+    before: MemberUpdate | None,
+    after: MemberUpdate | None,
+    level: int,
+    message: str,
+    rig: Rig,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     rig.driver.perform([MemberChanged(before, after)])
@@ -303,7 +308,7 @@ async def test_isolation_is_logged_and_told_to_watchers(rig: Rig, caplog: pytest
 
 
 async def test_who_must_yield_its_name_fails_with_a_sentence(rig: Rig) -> None:
-    rig.driver.perform([NameContested(Address("10.0.0.2", 7940), yielding=True)])
+    rig.driver.perform([NameConflictFound(Address("10.0.0.2", 7940), yielding=True)])
     [failure] = rig.failures
     assert isinstance(failure, NameConflict)
     assert str(failure) == (
@@ -329,6 +334,6 @@ async def test_who_keeps_its_name_only_says_so_and_not_again_and_again(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
-        rig.driver.perform([NameContested(Address("10.0.0.2", 7940), yielding=False)])
+        rig.driver.perform([NameConflictFound(Address("10.0.0.2", 7940), yielding=False)])
     assert rig.failures == []
     assert caplog.messages == ["another node at 10.0.0.2:7940 claims our name 'me'; it is told to stop"]

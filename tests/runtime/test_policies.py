@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from gossipreg import Health, InvalidPolicy, Maintenance, Node, Split, StorageError, UnknownPolicy, limits, open_node
-from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.registry.policies import PolicyVersion
 from gossipreg.runtime.state_store import AsyncStateStore
 from tests.runtime.nodes import PATIENCE, config
 
@@ -162,14 +162,14 @@ async def test_a_later_word_that_is_heard_while_ours_is_written_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = AsyncStateStore.put_policy
-    later: list[Word] = []
+    later: list[PolicyVersion] = []
     async with open_node(config("a", data_dir=tmp_path)) as node:
 
         async def slow(store: AsyncStateStore, key: str, word: bytes) -> None:
             await put(store, key, word)
             if not later:
                 now = trio.current_time()
-                later.append(attrs.evolve(node._engine.word_of(Split("orders", {"v1": 1}), now), writer="z"))
+                later.append(attrs.evolve(node._engine.policy_version_of(Split("orders", {"v1": 1}), now), writer="z"))
                 node._lifecycle.driver.say(node._engine.recall(later, now))
 
         monkeypatch.setattr(AsyncStateStore, "put_policy", slow)

@@ -407,7 +407,7 @@ async def test_on_a_disk_that_is_full_every_promise_to_keep_is_refused_and_nothi
         set_ = policies[: len(ann.policies())]
         assert len(set_) < len(policies)
         assert {each.key for each in ann.policies()} == {each.key for each in set_}
-        assert ann._engine.knowledge.policies.get(policies[len(set_)].key) is None, "nothing is there to be told"
+        assert ann._engine.state.policies.get(policies[len(set_)].key) is None, "nothing is there to be told"
         assert {each.id for each in offered} == {"o"}
         for each in ann.lookup("orders", healthy=False):
             assert each.id in (await ann._lifecycle.store.load()).instances  # type: ignore[union-attr]

@@ -71,7 +71,7 @@ async def test_a_term_that_others_stated_is_on_disk_soon(tmp_path: Path) -> None
             while "pg" not in (await store.load()).terms:  # noqa: ASYNC110 - what is noted on disk rings no bell
                 await trio.sleep(0.01)
     async with open_node(config("ann", data_dir=tmp_path, bind="127.0.0.1:0")) as again:
-        assert again._engine.knowledge.terms.seen("pg") == 7
+        assert again._engine.state.terms.seen("pg") == 7
 
 
 @pytest.mark.parametrize("is_left", [True, False])

@@ -32,13 +32,13 @@ from pathlib import Path
 import attrs
 
 from gossipreg.model import Address, Instance
-from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.anti_entropy.reconcile import Compare, Listing, Want
+from gossipreg.protocol.membership.identity import NameConflictQuery
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import OpenStream, Output, SendFrame, Transmit
-from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
-from gossipreg.protocol.spreading.reconcile import Compare, Listing, Want
+from gossipreg.protocol.registry.records import Announcement, Fetch, Record, TableDigest
 from gossipreg.protocol.wire.messages import Message
 from gossipreg.protocol.wire.reader import unpack
 from tests.scenes.stage import Actor, Stage
@@ -178,8 +178,8 @@ class Player:
 
     def do_minds(self) -> None:
         for actor in self.stage.alive:
-            rumors = sorted(actor.engine.members, key=lambda rumor: rumor.name)
-            said = [f"{r.name} {r.status}" for r in rumors if r.name != actor.name]
+            updates = sorted(actor.engine.members, key=lambda update: update.name)
+            said = [f"{r.name} {r.status}" for r in updates if r.name != actor.name]
             alone = ", and hears nobody" if actor.engine.is_isolated(self.stage.now) else ""
             self.stage.write(actor, f"believes {', '.join(said) or 'in nobody'}{alone}")
         self.stage.lines.append(" " * 10 + ("all are of one mind" if self.stage.agree() else "they differ"))
@@ -217,17 +217,17 @@ class Player:
             case PingReq():
                 patience = f"within {message.patience / 1000:.3f} s"
                 return "ping-req", f"ping-req {message.seq} of {self._who(message.target)} {patience}"
-            case Rumor():
+            case MemberUpdate():
                 return "rumor", f"{message.name} is {message.status} ({message.incarnation})"
-            case Contest():
-                return "contest", f"{'I am' if message.settled else 'I want to be'} {message.name}"
+            case NameConflictQuery():
+                return "contest", f"{'I am' if message.announced else 'I want to be'} {message.name}"
             case Record():
                 return "record", f"{message.id} {'is no more' if message.payload is None else 'is offered'}"
             case Announcement():
                 return "announcement", f"{message.id} is offered, ask me"
             case Fetch():
                 return "fetch", f"give me {message.id}"
-            case Head():
+            case TableDigest():
                 gone = f", without {' '.join(message.gone)}" if message.gone else ""
                 return "head", f"{message.owner} is at version {message.version}{gone}"
             case Compare():

@@ -22,7 +22,7 @@ from gossipreg.protocol.outputs import (
     KeepStream,
     MemberChanged,
     NameConflicted,
-    NameContested,
+    NameConflictFound,
     OpenStream,
     Output,
     SeekSeeds,
@@ -154,7 +154,7 @@ class Stage:
         while actor.inbox:
             actor.inbox.pop(0)()
         actor.frozen = False
-        self._perform(actor, actor.engine.wake(self.now, late=max(0.0, self.now - due)))
+        self._perform(actor, actor.engine.handle_timeout(self.now, late=max(0.0, self.now - due)))
 
     def cut(self, one: Iterable[str], other: Iterable[str], *, both_ways: bool = True) -> None:
         """Lose what is sent from ``one`` to ``other``."""
@@ -208,8 +208,8 @@ class Stage:
 
     def statuses(self, subject: str) -> dict[str, str]:
         """What each that runs believes of the name ``subject``."""
-        rumors = {actor.handle: actor.engine.members.get(subject) for actor in self.alive if actor.name != subject}
-        return {handle: "unknown" if rumor is None else str(rumor.status) for handle, rumor in rumors.items()}
+        updates = {actor.handle: actor.engine.members.get(subject) for actor in self.alive if actor.name != subject}
+        return {handle: "unknown" if update is None else str(update.status) for handle, update in updates.items()}
 
     def all_see(self, subject: str, status: Status) -> bool:
         """Whether all others that run believe ``subject`` to be ``status``."""
@@ -243,7 +243,7 @@ class Stage:
         if actor.alive and actor.woken_at == due:
             actor.woken_at = _NEVER
             if not actor.frozen:
-                self._perform(actor, actor.engine.wake(self.now))
+                self._perform(actor, actor.engine.handle_timeout(self.now))
                 assert actor.engine.deadline() > self.now, "an engine that was woken has done all that was due"
 
     def _hand_over(self, actor: Actor, event: Callable[[], None]) -> None:
@@ -255,7 +255,7 @@ class Stage:
 
     def _take(self, actor: Actor, outputs: list[Output]) -> None:
         """Do what follows from something that came in; one who is being thawed reads everything before it wakes."""
-        self._perform(actor, outputs if actor.frozen else outputs + actor.engine.wake(self.now))
+        self._perform(actor, outputs if actor.frozen else outputs + actor.engine.handle_timeout(self.now))
 
     def _perform(self, actor: Actor, outputs: list[Output]) -> None:
         for output in outputs:
@@ -273,7 +273,7 @@ class Stage:
                     self._at(self.now, lambda stream=output.stream: self._hang_up(actor, stream))  # type: ignore[misc]
                 case SeekSeeds():
                     self._perform(actor, actor.engine.seeds(actor.seeds, self.now))
-                case NameContested():
+                case NameConflictFound():
                     self._contested(actor, output)
                 case NameConflicted(other):
                     self.write(
@@ -303,7 +303,7 @@ class Stage:
             said = [after.name, str(after.status), f"({'new life, ' if new_life else ''}{after.incarnation})"]
             self.write(actor, f"sees {' '.join(said)}{', draining' if after.draining else ''}")
 
-    def _contested(self, actor: Actor, contest: NameContested) -> None:
+    def _contested(self, actor: Actor, contest: NameConflictFound) -> None:
         self.write(actor, f"name contested by {contest.other}{', yields' if contest.yielding else ''}")
         if contest.yielding:
             actor.yielded = True

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gossipreg.model import Status
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.anti_entropy.fingerprint import Fingerprint
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg.protocol.registry.table import Table
-from gossipreg.protocol.spreading.fingerprint import Fingerprint
 from tests.scenes.stage import Actor, Stage
 
 CAST = ("a", "b", "c", "d", "e")
@@ -24,16 +24,16 @@ SETTLED_WITHIN = 90.0
 
 def recomputed_fingerprint(actor: Actor) -> int:
     """The fingerprint of everything that the actor believes and holds, from nothing."""
-    knowledge = actor.engine.knowledge
+    state = actor.engine.state
     fresh = Fingerprint()
-    for rumor in knowledge.members:
-        fresh.replace(None, rumor)
-        table = knowledge.registry.table(rumor.name)
-        if table is not None and table.generation == rumor.generation and rumor.status is not Status.LEFT:
+    for update in state.members:
+        fresh.replace(None, update)
+        table = state.registry.table(update.name)
+        if table is not None and table.generation == update.generation and update.status is not Status.LEFT:
             for record in table:
                 fresh.replace(None, record)
-            if table.head.version:
-                fresh.replace(None, table.head)
+            if table.latest_digest.version:
+                fresh.replace(None, table.latest_digest)
     return fresh.total
 
 
@@ -46,7 +46,7 @@ class Chaos(RuleBasedStateMachine):
         self.stage.listeners.append(self.watch)
         self.cast = CAST[:count]
         self.offered: dict[str, set[str]] = {name: set() for name in self.cast}
-        self.ranks: dict[tuple[Actor, str], Rumor] = {}
+        self.ranks: dict[tuple[Actor, str], MemberUpdate] = {}
         self.versions: dict[int, tuple[Table, dict[str, int]]] = {}
         self.stage.start("a")
         for name in self.cast[1:]:
@@ -176,7 +176,7 @@ class Chaos(RuleBasedStateMachine):
     @invariant()
     def versions_never_fall_while_a_table_stands(self) -> None:
         for actor in self.stage.actors.values():
-            for table in actor.engine.knowledge.registry.owners:
+            for table in actor.engine.state.registry.owners:
                 _, before = self.versions.get(id(table), (table, {}))
                 now = {record.id: record.version for record in table}
                 assert all(now[key] >= before[key] for key in now.keys() & before.keys())
@@ -197,8 +197,8 @@ class Chaos(RuleBasedStateMachine):
         assert self.is_settled(), "what has settled stays so"
 
     def believes(self, actor: Actor, name: str) -> bool:
-        rumor = actor.engine.members.get(name)
-        return rumor is not None and rumor.status is Status.ALIVE
+        update = actor.engine.members.get(name)
+        return update is not None and update.status is Status.ALIVE
 
     def is_settled(self) -> bool:
         """Whether everybody that runs knows everybody else, and what they offer, and believes in nobody else."""

@@ -43,5 +43,5 @@ def run_for(made: Cluster, seconds: float) -> None:
 
 def believed(made: Cluster, observer: str, subject: str) -> Status | None:
     """What ``observer`` believes of ``subject``."""
-    rumor = made.processes[observer].engine.members.get(subject)
-    return None if rumor is None else rumor.status
+    update = made.processes[observer].engine.members.get(subject)
+    return None if update is None else update.status

@@ -13,30 +13,30 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.model import Instance, Status
+from gossipreg.protocol.anti_entropy.fingerprint import Entry, Fingerprint
 from gossipreg.protocol.clock_watch import ClockWatch
+from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.joining import Joining
-from gossipreg.protocol.judgement import Judgement
-from gossipreg.protocol.knowledge import Knowledge
-from gossipreg.protocol.membership.calm import Calm
+from gossipreg.protocol.local_member import LocalMember
 from gossipreg.protocol.membership.detector import Detector
+from gossipreg.protocol.membership.flap_damping import FlapDamping
 from gossipreg.protocol.membership.identity import Identity
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import Nack, Ping, Prober, Say
 from gossipreg.protocol.membership.ring import Ring
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.membership.suspicion import Suspicion
+from gossipreg.protocol.membership_handler import MembershipHandler
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.payload import pack_instance
-from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.registry.policies import PolicyVersion
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
-from gossipreg.protocol.registry.table import Table, Verdict
+from gossipreg.protocol.registry.table import Freshness, Table
 from gossipreg.protocol.registry.terms import TermRegister, Terms
-from gossipreg.protocol.spreading.dissemination import Dissemination
-from gossipreg.protocol.spreading.fingerprint import Entry, Fingerprint
-from gossipreg.protocol.standing import Standing
+from gossipreg.protocol.state import ClusterState
 from gossipreg_sim.scenario import Fault, Scenario, Workload
 
 #: Quick to suspect, to fail and to mend, so that a play of some seconds shows everything.
@@ -48,7 +48,7 @@ _HASTY = EngineSettings(
     stream_patience=2.0,
 )
 
-#: Packets that are lost, late and doubled, services that come and go, and a split that is long enough for verdicts.
+#: Packets that are lost, late and doubled, services that come and go, and a split that is long enough for freshnesss.
 TANGLE = Scenario(
     name="tangle",
     title="A split on a bad network while services come and go, and a restart",
@@ -69,7 +69,7 @@ TANGLE = Scenario(
     sometimes=("suspect", "failed", "revived", "crash"),
 )
 
-#: Nothing but a split that is long enough for verdicts, while services come and go.
+#: Nothing but a split that is long enough for freshnesss, while services come and go.
 SPLIT = Scenario(
     name="split",
     title="Two and two hear nothing of each other",
@@ -123,7 +123,7 @@ FLAPPING = Scenario(
     warmup=4.0,
     duration=40.0,
     quiet=20.0,
-    settings=attrs.evolve(_HASTY, calm_base=8.0, calm_max=16.0),
+    settings=attrs.evolve(_HASTY, damping_base=8.0, damping_max=16.0),
     faults=(Fault(kind="flip-flop", to=("last:2",), both_ways=False, off=8.0, on=4.0),),
     sometimes=("failed", "revived", "returns_put_off"),
 )
@@ -340,10 +340,10 @@ def _mutation(shown_by: Scenario, *caught_by: str, seeds: int = 3, first: int = 
 
 @_mutation(DEATH, "Claims")
 def an_accuser_raises_the_incarnation_of_the_accused(patch: pytest.MonkeyPatch) -> None:
-    def graver(self: Rumor, status: Status, accuser: int = 0, **_: bool) -> Rumor:
+    def graver(self: MemberUpdate, status: Status, accuser: int = 0, **_: bool) -> MemberUpdate:
         return attrs.evolve(self, status=status, accuser=accuser, incarnation=self.incarnation + 1)
 
-    patch.setattr(Rumor, "graver", graver)
+    patch.setattr(MemberUpdate, "graver", graver)
 
 
 @_mutation(DEATH, "SuspicionTimes")
@@ -372,35 +372,35 @@ def the_accused_answers_without_a_higher_incarnation(patch: pytest.MonkeyPatch) 
 
 @_mutation(FLAPPING, "Returns")
 def who_keeps_being_failed_waits_half_its_time(patch: pytest.MonkeyPatch) -> None:
-    honest = Calm.wait
-    patch.setattr(Calm, "wait", lambda self, now: honest(self, now) / 2)
+    honest = FlapDamping.wait
+    patch.setattr(FlapDamping, "wait", lambda self, now: honest(self, now) / 2)
 
 
 @_mutation(FLAPPING, "Returns", seeds=6)
 def who_waits_to_come_back_still_refutes_suspicions(patch: pytest.MonkeyPatch) -> None:
-    honest = Calm.may_answer
+    honest = FlapDamping.admit_refutation
 
-    def may_answer(self: Calm, accusation: Rumor, now: float, *, own_fault: bool) -> bool:
+    def admit_refutation(self: FlapDamping, accusation: MemberUpdate, now: float, *, own_fault: bool) -> bool:
         return accusation.status is Status.SUSPECT or honest(self, accusation, now, own_fault=own_fault)
 
-    patch.setattr(Calm, "may_answer", may_answer)
+    patch.setattr(FlapDamping, "admit_refutation", admit_refutation)
 
 
 @_mutation(SPLIT, "Healing")
 def nobody_tries_to_reach_the_failed_or_the_seeds_again(patch: pytest.MonkeyPatch) -> None:
-    honest = Joining.wake
+    honest = Joining.handle_timeout
 
-    def wake(self: Joining, now: float) -> None:
-        if not self.identity.settled:
+    def handle_timeout(self: Joining, now: float) -> None:
+        if not self.identity.announced:
             honest(self, now)
         self.deadline = max(self.deadline, now + 1.0)
 
-    patch.setattr(Joining, "wake", wake)
+    patch.setattr(Joining, "handle_timeout", handle_timeout)
 
 
 @_mutation(TANGLE, "Healing", "Restarts")
 def a_later_life_is_no_better_than_a_past_one(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Rumor, "supersedes", lambda self, other: self.rank[1:3] > other.rank[1:3])
+    patch.setattr(MemberUpdate, "supersedes", lambda self, other: self.rank[1:3] > other.rank[1:3])
 
 
 @_mutation(DEATH, "Healing", "Completeness")
@@ -415,18 +415,18 @@ def a_nack_counts_as_an_ack(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation(DEATH, "Storm")
 def what_is_known_already_is_news_and_told_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Rumor, "supersedes", lambda self, other: self.rank >= other.rank)
+    patch.setattr(MemberUpdate, "supersedes", lambda self, other: self.rank >= other.rank)
 
 
 @_mutation(DEATH, "Storm")
 def everything_is_news(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Rumor, "supersedes", lambda *_: True)
+    patch.setattr(MemberUpdate, "supersedes", lambda *_: True)
 
 
 @_mutation(DEATH, "Completeness")
 def who_is_probed_next_is_drawn_at_random(patch: pytest.MonkeyPatch) -> None:
-    def next_target(self: Members) -> Rumor | None:
-        return self._rumors[self.rng.choice(self._present)] if self._present else None
+    def next_target(self: Members) -> MemberUpdate | None:
+        return self._updates[self.rng.choice(self._present)] if self._present else None
 
     patch.setattr(Members, "next_target", next_target)
 
@@ -441,29 +441,29 @@ def the_departed_are_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Members, "forget", _forget_early)
 
 
-def _forget_early(self: Members, now: float) -> list[Rumor]:
+def _forget_early(self: Members, now: float) -> list[MemberUpdate]:
     gone = [name for name, since in self._since.items() if now - since > 1.0]
-    forgotten = [self._rumors.pop(name) for name in gone]
-    for rumor in forgotten:
-        self._names.pop(rumor.life, None)
-        self._failed.pop(rumor.name, None)
-        del self._since[rumor.name]
+    forgotten = [self._updates.pop(name) for name in gone]
+    for update in forgotten:
+        self._names.pop(update.life, None)
+        self._failed.pop(update.name, None)
+        del self._since[update.name]
     return forgotten
 
 
 @_mutation(FEW, "Stays")
 def every_failure_is_held_against_the_failed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Standing, "_is_own_fault", lambda *_: True)
+    patch.setattr(LocalMember, "_is_own_fault", lambda *_: True)
 
 
 @_mutation(MUTE, "Stays")
 def a_rejection_by_its_own_kernel_is_held_against_the_host(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Standing, "_is_own_fault", lambda *_: True)
+    patch.setattr(LocalMember, "_is_own_fault", lambda *_: True)
 
 
 @_mutation(DEATHS, "FirstProbe")
 def who_was_heard_a_moment_ago_is_not_probed(patch: pytest.MonkeyPatch) -> None:
-    honest, heard, wake = Members.next_target, Detector.heard, Prober.wake
+    honest, heard, handle_timeout = Members.next_target, Detector.heard, Prober.handle_timeout
     last: dict[tuple[Members, int], float] = {}  # when each observer heard each life; under 0, what time it is there
 
     def hear(self: Detector, life: int, now: float) -> None:
@@ -472,9 +472,9 @@ def who_was_heard_a_moment_ago_is_not_probed(patch: pytest.MonkeyPatch) -> None:
 
     def woken(self: Prober, fingerprint: int, now: float) -> Any:
         last[self.members, 0] = now
-        return wake(self, fingerprint, now)
+        return handle_timeout(self, fingerprint, now)
 
-    def next_target(self: Members) -> Rumor | None:
+    def next_target(self: Members) -> MemberUpdate | None:
         for _ in self.present:
             target = honest(self)
             if target is not None and last.get((self, 0), 0.0) - last.get((self, target.life), -6.0) > 6.0:
@@ -482,7 +482,7 @@ def who_was_heard_a_moment_ago_is_not_probed(patch: pytest.MonkeyPatch) -> None:
         return None
 
     patch.setattr(Detector, "heard", hear)
-    patch.setattr(Prober, "wake", woken)
+    patch.setattr(Prober, "handle_timeout", woken)
     patch.setattr(Members, "next_target", next_target)
 
 
@@ -501,9 +501,9 @@ def no_other_is_asked_and_no_stream_is_tried(patch: pytest.MonkeyPatch) -> None:
 def a_fingerprint_that_comes_over_a_stream_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     honest = Engine._compare
 
-    def compare(self: Engine, theirs: int, voice: Any, now: float) -> None:
-        if voice.stream is None:
-            honest(self, theirs, voice, now)
+    def compare(self: Engine, theirs: int, context: Any, now: float) -> None:
+        if context.stream is None:
+            honest(self, theirs, context, now)
 
     patch.setattr(Engine, "_compare", compare)
 
@@ -518,43 +518,43 @@ def clocks_of_newcomers_are_not_compared(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation(CALM, "SingleWriter")
 def what_is_heard_is_packed_anew_and_a_little_different(patch: pytest.MonkeyPatch) -> None:
-    honest = Knowledge.take
+    honest = ClusterState.take
 
-    def take(self: Knowledge, record: Record, now: float, **how: Any) -> bool:
+    def take(self: ClusterState, record: Record, now: float, **how: Any) -> bool:
         if record.payload is not None:
             record = attrs.evolve(record, payload=pack_instance(attrs.evolve(record.instance, zone="elsewhere")))
         return honest(self, record, now, **how)
 
-    patch.setattr(Knowledge, "take", take)
+    patch.setattr(ClusterState, "take", take)
 
 
 @_mutation(TANGLE, "NoResurrection", seeds=6, first=5)
 def a_removal_is_not_remembered(patch: pytest.MonkeyPatch) -> None:
-    honest = Table.judge
+    honest = Table.classify
 
-    def judge(self: Table, id: str, version: int) -> Verdict:
-        self._buried.pop(id, None)
+    def classify(self: Table, id: str, version: int) -> Freshness:
+        self._tombstones.pop(id, None)
         return honest(self, id, version)
 
-    patch.setattr(Table, "judge", judge)
+    patch.setattr(Table, "classify", classify)
 
 
 @_mutation(TANGLE, "NoResurrection")
 def the_floor_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    honest = Table.judge
+    honest = Table.classify
 
-    def judge(self: Table, id: str, version: int) -> Verdict:
-        floor, self.floor = self.floor, 0
-        verdict = honest(self, id, version)
-        self.floor = floor
-        return verdict
+    def classify(self: Table, id: str, version: int) -> Freshness:
+        floor, self.compacted_below = self.compacted_below, 0
+        freshness = honest(self, id, version)
+        self.compacted_below = floor
+        return freshness
 
-    patch.setattr(Table, "judge", judge)
+    patch.setattr(Table, "classify", classify)
 
 
 @_mutation(TANGLE, "Storm", "NoResurrection", "raised")
 def every_record_is_news(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Table, "judge", lambda *_: Verdict.NEWS)
+    patch.setattr(Table, "classify", lambda *_: Freshness.NEW)
 
 
 @_mutation(TANGLE, "Healing", "NoResurrection")
@@ -580,13 +580,13 @@ def the_fingerprint_keeps_what_was_removed(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation(DEATH, "Storm", "IdleLoad")
 def a_rumor_has_rounds_without_end(patch: pytest.MonkeyPatch) -> None:
-    honest = Dissemination._next_round
+    honest = BroadcastQueue._transmitted
 
-    def next_round(self: Dissemination, item: Any, members: int, now: float) -> None:
-        item.round = min(item.round, 3)
+    def transmitted(self: BroadcastQueue, item: Any, members: int, now: float) -> None:
+        item.transmissions = min(item.transmissions, 3)
         honest(self, item, members, now)
 
-    patch.setattr(Dissemination, "_next_round", next_round)
+    patch.setattr(BroadcastQueue, "_transmitted", transmitted)
 
 
 @_mutation(NEWS, "Spreading")
@@ -606,39 +606,39 @@ def the_tree_has_a_wrong_root_and_an_echo_counts_twice(patch: pytest.MonkeyPatch
         children = range(fanout * rank + 1, min(fanout * rank + fanout + 1, len(self)))
         return [self._at(child, name) for child in children]
 
-    honest = Dissemination.heard_again
+    honest = BroadcastQueue.note_duplicate
 
-    def heard_again(self: Dissemination, topic: Any, about: Any, members: int, now: float) -> None:
+    def note_duplicate(self: BroadcastQueue, topic: Any, about: Any, members: int, now: float) -> None:
         honest(self, topic, about, members, now)
         honest(self, topic, about, members, now)
 
     patch.setattr(Ring, "below", below)
-    patch.setattr(Dissemination, "heard_again", heard_again)
+    patch.setattr(BroadcastQueue, "note_duplicate", note_duplicate)
 
 
 @_mutation(NEWS, "Bounds")
 def a_full_queue_of_rumors_drops_nothing(patch: pytest.MonkeyPatch) -> None:
-    honest = Dissemination.add
+    honest = BroadcastQueue.enqueue
 
-    def add(self: Dissemination, *what: Any, **how: Any) -> None:
-        most, limits.RUMOR_QUEUE_MAX = limits.RUMOR_QUEUE_MAX, 1 << 30  # type: ignore[misc]
+    def enqueue(self: BroadcastQueue, *what: Any, **how: Any) -> None:
+        most, limits.BROADCAST_QUEUE_MAX = limits.BROADCAST_QUEUE_MAX, 1 << 30  # type: ignore[misc]
         honest(self, *what, **how)
-        limits.RUMOR_QUEUE_MAX = most  # type: ignore[misc]
+        limits.BROADCAST_QUEUE_MAX = most  # type: ignore[misc]
 
-    patch.setattr(limits, "RUMOR_QUEUE_MAX", 8)  # so that a play of some seconds fills it
-    patch.setattr(Dissemination, "add", add)
+    patch.setattr(limits, "BROADCAST_QUEUE_MAX", 8)  # so that a play of some seconds fills it
+    patch.setattr(BroadcastQueue, "enqueue", enqueue)
 
 
 @_mutation(DEATH, "IdleLoad")
 def each_ping_is_sent_twice(patch: pytest.MonkeyPatch) -> None:
-    honest = Judgement._say
+    honest = MembershipHandler._say
 
-    def say(self: Judgement, finding: Say, now: float) -> None:
+    def say(self: MembershipHandler, finding: Say, now: float) -> None:
         honest(self, finding, now)
         if isinstance(finding.message, Ping):
             honest(self, finding, now)
 
-    patch.setattr(Judgement, "_say", say)
+    patch.setattr(MembershipHandler, "_say", say)
 
 
 # What is to be done about it
@@ -646,14 +646,14 @@ def each_ping_is_sent_twice(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation(AT_ONCE, "Healing", seeds=6)
 def of_two_words_said_at_once_none_counts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Word, "rank", property(lambda self: (self.ms, self.counter, "", 0)))
+    patch.setattr(PolicyVersion, "rank", property(lambda self: (self.ms, self.counter, "", 0)))
 
 
 @_mutation(AT_ONCE, "LastWord")
 def a_removal_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
-    honest = Knowledge._take_word
+    honest = ClusterState._apply_policy
 
-    def take_word(self: Knowledge, word: Word, now: float) -> tuple[str, ...]:
+    def apply_policy(self: ClusterState, word: PolicyVersion, now: float) -> tuple[str, ...]:
         held = self.policies.get(word.key)
         if word.payload is not None or held is None:
             return honest(self, word, now)
@@ -661,7 +661,7 @@ def a_removal_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
         self.fingerprint.replace(held, None)
         return (word.key,)
 
-    patch.setattr(Knowledge, "_take_word", take_word)
+    patch.setattr(ClusterState, "_apply_policy", apply_policy)
 
 
 @_mutation(WORDS, "LastWord", "raised")
@@ -684,7 +684,7 @@ def policies_do_not_count_in_the_fingerprint(patch: pytest.MonkeyPatch) -> None:
     honest = Fingerprint.replace
 
     def replace(self: Fingerprint, before: Entry | None, after: Entry | None) -> None:
-        if not isinstance(before, Word) and not isinstance(after, Word):
+        if not isinstance(before, PolicyVersion) and not isinstance(after, PolicyVersion):
             honest(self, before, after)
 
     patch.setattr(Fingerprint, "replace", replace)
@@ -700,12 +700,12 @@ def every_claim_to_be_the_primary_is_believed(patch: pytest.MonkeyPatch) -> None
 
 @_mutation(WORDS, "Primaries")
 def terms_are_not_compared(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("gossipreg.protocol.registry.roles._rank", lambda claim, _doubted: (claim.owner, claim.id))
+    patch.setattr("gossipreg.protocol.registry.roles._rank", lambda claim, _deprioritized: (claim.owner, claim.id))
 
 
 @_mutation(WORDS, "Primaries", seeds=6, first=2)
 def who_can_serve_goes_before_a_higher_term(patch: pytest.MonkeyPatch) -> None:
-    def rank(claim: Instance, _doubted: object) -> tuple[bool, int, str, str]:
+    def rank(claim: Instance, _deprioritized: object) -> tuple[bool, int, str, str]:
         return not claim.health.can_serve, -claim.term, claim.owner, claim.id
 
     patch.setattr("gossipreg.protocol.registry.roles._rank", rank)
@@ -723,11 +723,11 @@ def of_two_registers_the_one_heard_last_counts(patch: pytest.MonkeyPatch) -> Non
 
 @_mutation(SUCCESSION, "Primaries")
 def the_register_is_raised_by_own_instances_only_and_never_told(patch: pytest.MonkeyPatch) -> None:
-    honest = Knowledge.raise_term
+    honest = ClusterState.raise_term
 
-    def raise_term(self: Knowledge, record: Record, now: float, **how: Any) -> None:
+    def raise_term(self: ClusterState, record: Record, now: float, **how: Any) -> None:
         if record.owner == self.members.own_name:
             honest(self, record, now, **{**how, "spread": False})
 
-    patch.setattr(Knowledge, "raise_term", raise_term)
-    patch.setattr(Knowledge, "hear_register", lambda *_, **__: False)
+    patch.setattr(ClusterState, "raise_term", raise_term)
+    patch.setattr(ClusterState, "handle_term_register", lambda *_, **__: False)

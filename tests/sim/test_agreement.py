@@ -17,7 +17,7 @@ def test_the_bound_grows_with_what_it_is_made_of() -> None:
     usual = heal_bound(scenario())
     assert heal_bound(scenario(settings=EngineSettings(reconnect_interval=60.0))) > usual
     assert heal_bound(scenario(settings=EngineSettings(stream_patience=9.0))) > usual
-    assert heal_bound(scenario(settings=EngineSettings(gossip_rounds=12))) > usual
+    assert heal_bound(scenario(settings=EngineSettings(gossip_transmissions=12))) > usual
     assert heal_bound(scenario(Fault(kind="crash", lasts=1.0))) == usual
     assert heal_bound(scenario(Fault(kind="crash", nodes=("n1",), permanent=True))) == pytest.approx(usual + 19.0)
 

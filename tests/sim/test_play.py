@@ -142,7 +142,7 @@ def test_marks_tell_a_refutation_from_a_revival() -> None:
         Step(2, "a", "alive", "b", "suspect 1 1"),
         Step(3, "a", "alive", "c", "failed 1 2"),
     ]
-    assert marks_of(Trace(steps), {"lags": 2, "verdicts": 0}) == {
+    assert marks_of(Trace(steps), {"lags": 2, "failures_declared": 0}) == {
         "alive": 2,
         "lags": 2,
         "refuted": 1,

@@ -53,10 +53,10 @@ class Ears:
     def receive(self, data: bytes, source: Address, now: float) -> list[Output]:
         return []
 
-    def wake(self, now: float, *, late: float) -> list[Output]:
+    def handle_timeout(self, now: float, *, late: float) -> list[Output]:
         return []
 
-    def is_due(self, now: float) -> bool:
+    def wants_timeout(self, now: float) -> bool:
         return False
 
     def deadline(self) -> float:
@@ -106,7 +106,7 @@ def test_a_process_that_was_frozen_is_told_how_late_it_was_woken_and_accuses_nob
     frozen.thaw()
     assert frozen.engine.counters["lags"] == 1
     run_for(made, 4)
-    assert frozen.engine.counters["verdicts"] == 0
+    assert frozen.engine.counters["failures_declared"] == 0
     assert {believed(made, a, b) for a in made.processes for b in made.processes} == {Status.ALIVE}
 
 
@@ -230,11 +230,11 @@ def test_policies_are_on_disk_whoever_set_them(disk: bool) -> None:
     made.crash("n1")
     made.start("n0", disk=disk)
     run_for(made, 1)
-    words = {word.key: word.payload is not None for word in made.processes["n0"].engine.knowledge.policies}
+    words = {word.key: word.payload is not None for word in made.processes["n0"].engine.state.policies}
     assert words == ({"split:s": True, "split:t": False} if disk else {})
     made.crash("n0")
     made.start("n0", disk=True)
-    assert len(list(made.processes["n0"].engine.knowledge.policies)) == len(words)
+    assert len(list(made.processes["n0"].engine.state.policies)) == len(words)
 
 
 def test_frames_of_a_stream_stay_in_order_across_a_stall_and_the_end_comes_last() -> None:

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from gossipreg.protocol.knowledge import Knowledge
-from gossipreg.protocol.spreading.dissemination import Dissemination
+from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue
+from gossipreg.protocol.state import ClusterState
 from gossipreg_sim.scale import crowd
 from gossipreg_sim.scale.crowd import Crowd, NeverHappened
 from gossipreg_sim.scale.measures import Rest, at_rest, burst, crash, join, parting, registration, silence
@@ -24,17 +24,17 @@ def eight() -> Crowd:
     return Crowd.gathered(8, 2)
 
 
-def teach(lender: Knowledge, borrower: Knowledge, now: float) -> None:
+def teach(lender: ClusterState, borrower: ClusterState, now: float) -> None:
     """What `lend` does, row by row: nothing is shared."""
     own = borrower.members.own_name
-    for rumor in lender.members:
-        if rumor.name != own:
-            borrower.believe(rumor, now, spread=False)
+    for update in lender.members:
+        if update.name != own:
+            borrower.believe(update, now, spread=False)
     for table in lender.registry.owners:
         for record in table if table.owner != own else ():
             borrower.take(record, now, spread=False)
     borrower.refresh()
-    borrower.mill = Dissemination(borrower.settings)
+    borrower.broadcasts = BroadcastQueue(borrower.settings)
 
 
 def eventful(quiet: float) -> str:
@@ -61,7 +61,7 @@ def test_nodes_that_hold_each_others_tables_do_what_nodes_with_their_own_do(monk
 
 def test_what_one_node_writes_to_a_lent_table_no_other_sees(eight: Crowd) -> None:
     eight.cluster.register("n1", eight.instance(1, 2))
-    tables = [process.engine.knowledge.registry.table("n1") for process in eight.cluster.alive]
+    tables = [process.engine.state.registry.table("n1") for process in eight.cluster.alive]
     assert [table and len(table) for table in tables] == [2, 3, 2, 2, 2, 2, 2, 2]
 
 

@@ -24,10 +24,10 @@ EVENTS_MAX = 3_000
 PAIRS = (
     ("probe_timeout", "probe_interval"),
     ("probe_timeout_min", "probe_timeout"),
-    ("gossip_coalesce", "gossip_company"),
+    ("gossip_coalesce", "gossip_coalesce_max"),
     ("join_retry", "join_retry_max"),
-    ("calm_base", "calm_max"),
-    ("calm_max", "calm_memory"),
+    ("damping_base", "damping_max"),
+    ("damping_max", "damping_memory"),
 )
 
 
@@ -110,8 +110,8 @@ def failed_after(knobs: EngineSettings) -> float:
     made.crash("d", host=True)
 
     def believed(process: Process) -> Status | None:
-        rumor = process.engine.members.get("d")
-        return None if rumor is None else rumor.status
+        update = process.engine.members.get("d")
+        return None if update is None else update.status
 
     while not all(believed(each) is Status.FAILED for each in made.alive):
         made.world.run(made.world.now + ns(0.1))

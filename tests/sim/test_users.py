@@ -66,5 +66,5 @@ def test_who_is_stopped_or_dead_is_asked_nothing() -> None:
     made.crash("n2")
     busy(made)
     made.processes["n0"].thaw()
-    assert list(made.processes["n0"].engine.knowledge.policies) == []
+    assert list(made.processes["n0"].engine.state.policies) == []
     assert made.offered() == {}

@@ -18,11 +18,11 @@ import attrs
 
 from gossipreg.model import Address, Status
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.hearing import Hearing
 from gossipreg.protocol.membership.local_health import LocalHealth
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import Prober
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.reachability import Reachability
 from gossipreg.protocol.membership.suspicion import Suspicion
 
 #: Probe intervals of silence after which a node calls itself isolated. They are not stretched by local health: how long
@@ -31,10 +31,10 @@ _SILENT_PERIODS = 4
 
 #: Probe intervals of silence after which a node pings several members at once, and again in each further interval. A
 #: member in bad health probes every ninth interval only, so two of them may be silent for long although all is well.
-_RECHECK_PERIODS = 2
+_SILENCE_PING_PERIODS = 2
 
 #: Members that are pinged then. Of three at 30 % loss each way, one in eight such rounds goes without an answer.
-_RECHECKED = 3
+_SILENCE_PINGS = 3
 
 #: Probe intervals of silence after which it takes a failure of its own for its own fault, not stretched either. A
 #: member of a small side of a split hears the others there more often than that.
@@ -52,15 +52,17 @@ _UNREACHED_KEPT = 120.0
 
 
 @attrs.frozen
-class Due:
+class ExpiredSuspicions:
     """What is to be done about suspicions now."""
 
-    verdicts: list[Rumor]  # what is to be believed, on the word of a peer or, if it still says suspect, on our own
-    verify: list[Rumor]  # suspects that this node must ping itself before it gives, or takes, a verdict
+    failures: list[
+        MemberUpdate
+    ]  # what is to be believed, on the word of a peer or, if it still says suspect, on our own
+    verify: list[MemberUpdate]  # suspects that this node must ping itself before it gives, or takes, a verdict
     lacks_witness: bool  # whether a verdict waits for a peer to answer
 
 
-_NOTHING_DUE = Due([], [], lacks_witness=False)
+_NOTHING_EXPIRED = ExpiredSuspicions([], [], lacks_witness=False)
 
 
 @attrs.define(eq=False, repr=False)
@@ -71,42 +73,42 @@ class Detector:
     members: Members
     prober: Prober
     health: LocalHealth
-    hearing: Hearing
+    reachability: Reachability
     _suspicions: dict[str, Suspicion] = attrs.field(factory=dict)
     _soonest: float | None = None  # when the next suspicion is due; None when that must be found out anew
     _unreached: dict[str, float] = attrs.field(factory=dict)  # name -> when it was last accused, and not answered late
     _out_until: float = float("-inf")  # when this node last went on after it was stopped, or heard nobody for long
-    _rechecked: float = float("-inf")  # when members were last pinged because none was heard
+    _silence_pinged_at: float = float("-inf")  # when members were last pinged because none was heard
 
     @classmethod
     def create(cls, settings: EngineSettings, members: Members, rng: Random, now: float) -> Detector:
         """A detector that begins to probe within its first interval, so that nodes started together do not in step."""
         health = LocalHealth(settings.local_health_max)
         prober = Prober(settings, members, health, now + rng.random() * settings.probe_interval)
-        return cls(settings, members, prober, health, Hearing(now))
+        return cls(settings, members, prober, health, Reachability(now))
 
     @property
     def deadline(self) -> float:
         """When something is due (seconds)."""
-        return min(self.prober.deadline, self.verdict_deadline, self._recheck_at)
+        return min(self.prober.deadline, self.suspicion_deadline, self._silence_ping_at)
 
     @property
-    def _recheck_at(self) -> float:
+    def _silence_ping_at(self) -> float:
         """When members are to be pinged if none is heard before (seconds), or infinity."""
-        if not self.members.present or not self.settings.verdict_witness:
+        if not self.members.present or not self.settings.failure_witness:
             return float("inf")
         interval = self.settings.probe_interval
-        return max(self.hearing.last + _RECHECK_PERIODS * interval, self._rechecked + interval)
+        return max(self.reachability.last + _SILENCE_PING_PERIODS * interval, self._silence_pinged_at + interval)
 
-    def recheck(self, now: float) -> list[Rumor]:
+    def silence_pings(self, now: float) -> list[MemberUpdate]:
         """The members to ping now, because none was heard for a while: so a silence that lasts is a real one."""
-        if now < self._recheck_at:
+        if now < self._silence_ping_at:
             return []
-        self._rechecked = now
-        return [self.members.next_rechecked() for _ in range(min(_RECHECKED, len(self.members.present)))]
+        self._silence_pinged_at = now
+        return [self.members.next_silence_ping() for _ in range(min(_SILENCE_PINGS, len(self.members.present)))]
 
     @property
-    def verdict_deadline(self) -> float:
+    def suspicion_deadline(self) -> float:
         """When something is to be done about a suspicion (seconds), or infinity."""
         if self._soonest is None:
             self._soonest = min([suspicion.due for suspicion in self._suspicions.values()], default=float("inf"))
@@ -114,25 +116,25 @@ class Detector:
 
     def is_isolated(self, now: float) -> bool:
         """Whether nobody has been heard for so long that the fault is more likely here than everywhere else."""
-        return self.hearing.silence(now) > _SILENT_PERIODS * self.settings.probe_interval
+        return self.reachability.silence(now) > _SILENT_PERIODS * self.settings.probe_interval
 
     def heard(self, life: int, now: float) -> None:
         """A packet of the member ``life`` came in."""
         if self._is_silent(_DEAF_PERIODS, now):
             if self._is_silent(_OUT_PERIODS, now):
                 self._out_until = now
-            if self.settings.verdict_witness:
+            if self.settings.failure_witness:
                 for suspicion in self._suspicions.values():
                     suspicion.renew(now)
                 self._soonest = None
-        self.hearing.heard(life, now)
+        self.reachability.heard(life, now)
 
     def _is_silent(self, periods: int, now: float) -> bool:
-        return self.hearing.silence(now) > periods * self.settings.probe_interval
+        return self.reachability.silence(now) > periods * self.settings.probe_interval
 
     def was_answered(self, life: int, now: float) -> None:
         """The member ``life`` has answered a message of this node, so it is a witness."""
-        self.hearing.answered(life, now)
+        self.reachability.answered(life, now)
         if self._suspicions:
             self._soonest = None
             for suspicion in self._suspicions.values():
@@ -140,12 +142,12 @@ class Detector:
 
     def unsent(self, to: Address, now: float) -> None:
         """This host's kernel has refused to send to ``to``."""
-        self.hearing.unsent(to, len(self.members.present), now)
+        self.reachability.unsent(to, len(self.members.present), now)
 
     @property
     def is_rejected(self) -> bool:
         """Whether this host's own kernel refuses what this node sends, so that no refusal proves anything."""
-        return self.hearing.is_rejected(len(self.members.present))
+        return self.reachability.is_rejected(len(self.members.present))
 
     def was_out(self, now: float) -> bool:
         """Whether this node has heard nobody, or was itself stopped, until a moment ago."""
@@ -171,14 +173,14 @@ class Detector:
 
     # Suspicions
 
-    def suspected(self, rumor: Rumor, now: float) -> None:
+    def suspected(self, update: MemberUpdate, now: float) -> None:
         """The member is believed suspect from now on, on the word of the rumor's accuser."""
         self._soonest = None
-        self._unreached[rumor.name] = now
+        self._unreached[update.name] = now
         members = self.members.present_count
-        patience = min(self.prober.trips.timeout(rumor.life), self.settings.probe_interval)
-        self._suspicions[rumor.name] = Suspicion.start(
-            self.settings, members, rumor.accuser, now, refused=rumor.refused, patience=patience
+        patience = min(self.prober.trips.timeout(update.life), self.settings.probe_interval)
+        self._suspicions[update.name] = Suspicion.start(
+            self.settings, members, update.accuser, now, refused=update.refused, patience=patience
         )
 
     def cleared(self, name: str) -> None:
@@ -192,8 +194,8 @@ class Detector:
         if suspicion is None or accuser == 0:
             return False
         self._soonest = None
-        is_new_voice = suspicion.confirm(accuser)
-        return (refused and suspicion.refuse(accuser)) or is_new_voice
+        is_new_accuser = suspicion.confirm(accuser)
+        return (refused and suspicion.refuse(accuser)) or is_new_accuser
 
     def tried(self, name: str) -> None:
         """This node itself has had no answer from the suspect."""
@@ -202,10 +204,10 @@ class Detector:
             self._soonest = None
             suspicion.tried()
 
-    def concluded(self, verdict: Rumor) -> None:
+    def concluded(self, failure: MemberUpdate) -> None:
         """A peer says that the suspicion of a member has come to its end."""
         self._soonest = None
-        self._suspicions[verdict.name].concluded(verdict)
+        self._suspicions[failure.name].concluded(failure)
 
     def hasten(self, name: str) -> None:
         """The suspicion of ``name``, which has just begun, was a peer's verdict."""
@@ -231,42 +233,42 @@ class Detector:
             self._soonest = None
             suspicion.answered(now)
 
-    def due(self, now: float) -> Due:
+    def expired_suspicions(self, now: float) -> ExpiredSuspicions:
         """The suspects whose time is over and about whom this node is fit to judge, and what it lacks for others."""
-        if now < self.verdict_deadline:
-            return _NOTHING_DUE
+        if now < self.suspicion_deadline:
+            return _NOTHING_EXPIRED
         self._soonest = None
         overdue = [(name, suspicion) for name, suspicion in self._suspicions.items() if now >= suspicion.due]
-        verdicts: list[Rumor] = []
-        verify: list[Rumor] = []
+        failures: list[MemberUpdate] = []
+        verify: list[MemberUpdate] = []
         lacks_witness = False
         for name, suspicion in overdue:
-            rumor = self.members.get(name)
-            assert rumor is not None, "a suspect is a member"
-            assert rumor.status is Status.SUSPECT, "a suspicion ends when its member is cleared"
+            update = self.members.get(name)
+            assert update is not None, "a suspect is a member"
+            assert update.status is Status.SUSPECT, "a suspicion ends when its member is cleared"
             if suspicion.wants_look:
                 suspicion.look(now)
-                verify.append(rumor)
-            elif not self._may_judge(rumor, suspicion, now):
+                verify.append(update)
+            elif not self._may_declare(update, suspicion, now):
                 suspicion.put_off(now + self.settings.probe_interval)
                 lacks_witness = True
             elif not suspicion.is_verified:
                 suspicion.verify(now)
-                verify.append(rumor)
+                verify.append(update)
             else:
-                verdicts.append(suspicion.verdict or rumor)
-        return Due(verdicts, verify, lacks_witness)
+                failures.append(suspicion.failure or update)
+        return ExpiredSuspicions(failures, verify, lacks_witness)
 
-    def _may_judge(self, accused: Rumor, suspicion: Suspicion, now: float) -> bool:
-        if not self.settings.verdict_witness:
+    def _may_declare(self, accused: MemberUpdate, suspicion: Suspicion, now: float) -> bool:
+        if not self.settings.failure_witness:
             return True
         if self.is_rejected:
             return False
         lately = now - _SILENT_PERIODS * self.settings.probe_interval
         return (
             self.members.present_count == 2
-            or self.hearing.has_witness(accused.life, suspicion.started)
-            or (suspicion.is_refused and not self.hearing.has_heard(max(suspicion.started, lately)))
+            or self.reachability.has_witness(accused.life, suspicion.started)
+            or (suspicion.is_refused and not self.reachability.has_heard(max(suspicion.started, lately)))
         )
 
     def postpone(self, seconds: float, now: float) -> None:

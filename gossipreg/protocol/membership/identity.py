@@ -7,8 +7,8 @@ earlier one at once: that is how a restart is believed without anybody waiting f
 The price is that two live processes under one name would supersede each other. They are told apart by asking:
 
 - A node that joins stays *quiet*: it does not announce itself until a member has told it who is known. If its own
-  name is among them, alive at another address, it sends that life a `Contest`. An answer means that the name is
-  held: the newcomer stops, and the cluster never saw it. Silence or a refusal means that it was our own past.
+  name is among them, alive at another address, it sends that life a `NameConflictQuery`. An answer means that the name
+  is held: the newcomer stops, and the cluster never saw it. Silence or a refusal means that it was our own past.
 - Two lives that grew up on two sides of a split meet when it heals. Whoever hears a later life of its own name at
   another address contests it; the one that booted earlier keeps the name (ties: the lower life id). The other reports
   the *conflict* and goes on; it asks again now and then, and takes the name when nobody answers any more. A packet
@@ -27,7 +27,7 @@ import attrs
 
 from gossipreg.model import Address, Status
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.rumor import Rumor, life_id
+from gossipreg.protocol.membership.member_update import MemberUpdate, life_id
 
 #: How much later a reclaimed generation is than the one heard of (milliseconds). The view's indexes begin with the
 #: generation, a thousand a millisecond: so ours are above those of a past life that saw up to a million changes. A node
@@ -39,22 +39,22 @@ _TRIES: Final = 3
 
 
 @attrs.frozen
-class Contest:
+class NameConflictQuery:
     """Said to another life of one's own name: "I am alive, and this is since when I hold the name"."""
 
     name: str
     life: int
     born: int  # ms since the epoch at boot, whatever generation was taken since
-    settled: bool  # whether this life was ever announced
+    announced: bool  # whether this life was ever announced
 
 
-class Answer(enum.Enum):
+class Reaction(enum.Enum):
     """What a node does about a rumor that bears its own name."""
 
     IGNORE = "ignore"
     REFUTE = "refute"  # same life, accused: answer with a higher incarnation
     RECLAIM = "reclaim"  # a later life that cannot be anyone's: take a still later generation
-    CONTEST = "contest"  # another life that may be somebody: ask it
+    NAME_CONFLICT = "contest"  # another life that may be somebody: ask it
 
 
 @attrs.define(eq=False, repr=False)
@@ -70,13 +70,13 @@ class Identity:
     incarnation: int = 0
     draining: bool = False
     left: bool = False
-    settled: bool = False
+    announced: bool = False
     _life: int = attrs.field(init=False)
     conflict: Address | None = None  # where an older node is that bears this name while this one is announced, too
-    _contested: Rumor | None = None
+    _rival: MemberUpdate | None = None
     _asked: int = 0  # the life that the question is put to
-    _contests_left: int = 0
-    _contest_at: float = float("inf")
+    _queries_left: int = 0
+    _query_at: float = float("inf")
 
     def __attrs_post_init__(self) -> None:
         self.generation = self.born
@@ -87,38 +87,38 @@ class Identity:
         """This life's id."""
         return self._life
 
-    def rumor(self) -> Rumor:
+    def own_update(self) -> MemberUpdate:
         """What this node says of itself."""
         status = Status.LEFT if self.left else Status.ALIVE
-        return Rumor(
+        return MemberUpdate(
             self.name, self.generation, self.incarnation, status, self.address, self.zone, draining=self.draining
         )
 
-    def judge(self, rumor: Rumor) -> Answer:
+    def reaction_to(self, update: MemberUpdate) -> Reaction:
         """What to do about ``rumor``, which bears this node's name."""
         if self.left:
-            return Answer.IGNORE
-        if rumor.generation < self.generation:
+            return Reaction.IGNORE
+        if update.generation < self.generation:
             # Ours is the later life and would supersede that one, which is right only if that one is over.
-            may_live = not self.settled and rumor.status.is_present and rumor.address != self.address
-            return Answer.CONTEST if may_live else Answer.IGNORE
-        if rumor.generation == self.generation and rumor.address == self.address:
-            return Answer.REFUTE if rumor.supersedes(self.rumor()) else Answer.IGNORE
-        if rumor.address == self.address or not rumor.status.is_present:
-            return Answer.RECLAIM
-        return Answer.CONTEST
+            may_live = not self.announced and update.status.is_present and update.address != self.address
+            return Reaction.NAME_CONFLICT if may_live else Reaction.IGNORE
+        if update.generation == self.generation and update.address == self.address:
+            return Reaction.REFUTE if update.supersedes(self.own_update()) else Reaction.IGNORE
+        if update.address == self.address or not update.status.is_present:
+            return Reaction.RECLAIM
+        return Reaction.NAME_CONFLICT
 
-    def refute(self, rumor: Rumor) -> None:
+    def refute(self, update: MemberUpdate) -> None:
         """Outbid an accusation of this life."""
-        self.incarnation = max(self.incarnation, rumor.incarnation) + 1
+        self.incarnation = max(self.incarnation, update.incarnation) + 1
 
     def reclaim(self, generation: int) -> None:
         """Take a generation later than ours and than the ``generation`` that was heard of."""
         self.generation = max(self.generation, generation) + RECLAIM_STEP_MS
         self.incarnation = 0
         self._life = life_id(self.name, self.generation, self.address)
-        if self._contested is not None and self._contested.generation < self.generation:
-            self.close_contest()  # else that life is the later one still, and must be asked
+        if self._rival is not None and self._rival.generation < self.generation:
+            self.close_query()  # else that life is the later one still, and must be asked
 
     def drain(self) -> None:
         """Say that no new work is wanted."""
@@ -135,49 +135,49 @@ class Identity:
     @property
     def deadline(self) -> float:
         """When the open contest is to be repeated or given up (seconds), or infinity."""
-        return self._contest_at
+        return self._query_at
 
     @property
-    def contested(self) -> Rumor | None:
+    def rival(self) -> MemberUpdate | None:
         """The other life whose answer is awaited."""
-        return self._contested
+        return self._rival
 
-    def contest(self) -> Contest:
+    def query(self) -> NameConflictQuery:
         """What is said to the other life."""
-        return Contest(self.name, self._life, self.born, self.settled)
+        return NameConflictQuery(self.name, self._life, self.born, self.announced)
 
-    def open_contest(self, rumor: Rumor, now: float) -> bool:
+    def query_rival(self, update: MemberUpdate, now: float) -> bool:
         """Start to ask the life in ``rumor``; False when it is being asked already."""
-        if self._contested is not None and self._contested.rank >= rumor.rank:
+        if self._rival is not None and self._rival.rank >= update.rank:
             return False
-        self._contested = rumor
-        self.ask(rumor.life, now)
+        self._rival = update
+        self.ask(update.life, now)
         return True
 
     def ask(self, life: int, at: float) -> None:
         """From ``at`` (seconds) on, put the question to ``life``, which is at the address of the contested one."""
         self._asked = life
-        self._contests_left = _TRIES
-        self._contest_at = at
+        self._queries_left = _TRIES
+        self._query_at = at
 
-    def is_asked(self, life: int) -> bool:
+    def is_queried(self, life: int) -> bool:
         """Whether an answer of ``life`` is awaited."""
-        return self._contested is not None and life == self._asked and self._contests_left < _TRIES
+        return self._rival is not None and life == self._asked and self._queries_left < _TRIES
 
     def next_try(self, now: float) -> bool:
         """Whether to ask once more; False when the other life has had its chances."""
-        assert self._contested is not None, "no contest is open"
-        self._contests_left -= 1
-        self._contest_at = now + self.settings.probe_timeout
-        return self._contests_left >= 0
+        assert self._rival is not None, "no contest is open"
+        self._queries_left -= 1
+        self._query_at = now + self.settings.probe_timeout
+        return self._queries_left >= 0
 
-    def close_contest(self) -> None:
+    def close_query(self) -> None:
         """Stop asking."""
-        self._contested = self.conflict = None
-        self._contest_at = float("inf")
+        self._rival = self.conflict = None
+        self._query_at = float("inf")
 
-    def yields_to(self, other: Contest) -> bool:
+    def yields_to(self, other: NameConflictQuery) -> bool:
         """Whether ``other`` keeps the name. Both sides come to the same answer."""
-        if self.settled != other.settled:
-            return other.settled
+        if self.announced != other.announced:
+            return other.announced
         return (other.born, other.life) < (self.born, self._life)

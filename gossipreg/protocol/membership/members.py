@@ -10,8 +10,8 @@ import attrs
 from gossipreg import limits
 from gossipreg.model import Address, Status
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.ring import Ring
-from gossipreg.protocol.membership.rumor import Rumor
 
 #: How much longer than the failed those are remembered that left. Behind a split one who leaves is failed, a little
 #: later; if it were forgotten there first, where it is known to have left, it would be brought back as failed.
@@ -30,13 +30,13 @@ class Members:
     settings: EngineSettings
     rng: Random
     own_name: str
-    _rumors: dict[str, Rumor] = attrs.field(factory=dict)
+    _updates: dict[str, MemberUpdate] = attrs.field(factory=dict)
     _names: dict[int, str] = attrs.field(factory=dict)  # life id -> name
     _present: list[str] = attrs.field(factory=list)
     _position: dict[str, int] = attrs.field(factory=dict)
     _order: list[str] = attrs.field(factory=list)
     _cursor: int = 0
-    _rechecked: int = 0  # in ``present``, where the next member is that is pinged because none was heard
+    _silence_ping_position: int = 0  # in ``present``, where the next member is that is pinged because none was heard
     ring: Ring = attrs.field(factory=Ring)  # this node and the present others
     _failed: dict[str, None] = attrs.field(factory=dict)
     _suspect: dict[str, None] = attrs.field(factory=dict)
@@ -50,23 +50,23 @@ class Members:
         self.ring.seat(self.own_name)
 
     def __len__(self) -> int:
-        return len(self._rumors)
+        return len(self._updates)
 
-    def __iter__(self) -> Iterator[Rumor]:
-        return iter(self._rumors.values())
+    def __iter__(self) -> Iterator[MemberUpdate]:
+        return iter(self._updates.values())
 
-    def rumors(self) -> list[Rumor]:
+    def snapshot(self) -> list[MemberUpdate]:
         """What is believed of everybody, at one moment: safe to call from any thread."""
-        return list(self._rumors.values())
+        return list(self._updates.values())
 
-    def get(self, name: str) -> Rumor | None:
+    def get(self, name: str) -> MemberUpdate | None:
         """What is believed of ``name``."""
-        return self._rumors.get(name)
+        return self._updates.get(name)
 
-    def by_life(self, life: int) -> Rumor | None:
+    def by_life(self, life: int) -> MemberUpdate | None:
         """The rumor about the life with this id, if it is the one believed in."""
         name = self._names.get(life)
-        return None if name is None else self._rumors[name]
+        return None if name is None else self._updates[name]
 
     @property
     def present(self) -> Sequence[str]:
@@ -84,48 +84,48 @@ class Members:
 
     def has_room(self) -> bool:
         """Whether another member may be remembered."""
-        return len(self._rumors) < limits.MEMBERS_MAX
+        return len(self._updates) < limits.MEMBERS_MAX
 
-    def put(self, rumor: Rumor, now: float) -> Rumor | None:
+    def put(self, update: MemberUpdate, now: float) -> MemberUpdate | None:
         """Believe ``rumor`` from now on; returns what was believed before. The caller has checked that it is news."""
-        before = self._rumors.get(rumor.name)
-        if before is None or before.life != rumor.life:
+        before = self._updates.get(update.name)
+        if before is None or before.life != update.life:
             if before is not None:
                 self._names.pop(before.life, None)
-            self._names[rumor.life] = rumor.name
-        self._rumors[rumor.name] = attrs.evolve(rumor, age=0) if rumor.age else rumor
-        self._note_stranger(rumor, before)
-        if rumor.name != self.own_name:
-            self._seat(rumor.name, present=rumor.status.is_present)
+            self._names[update.life] = update.name
+        self._updates[update.name] = attrs.evolve(update, age=0) if update.age else update
+        self._note_stranger(update, before)
+        if update.name != self.own_name:
+            self._seat(update.name, present=update.status.is_present)
         was_failed = before is not None and before.status is Status.FAILED
-        if was_failed and before is not None and before.is_same_life(rumor) and rumor.status.is_present:
-            self._back[rumor.name] = now
-        elif before is None or not before.is_same_life(rumor):
-            self._back.pop(rumor.name, None)
-        if rumor.status is Status.FAILED:
-            self._failed[rumor.name] = None
+        if was_failed and before is not None and before.is_same_life(update) and update.status.is_present:
+            self._back[update.name] = now
+        elif before is None or not before.is_same_life(update):
+            self._back.pop(update.name, None)
+        if update.status is Status.FAILED:
+            self._failed[update.name] = None
         else:
-            self._failed.pop(rumor.name, None)
-        if rumor.status is Status.SUSPECT and rumor.name != self.own_name:
-            self._suspect[rumor.name] = None
+            self._failed.pop(update.name, None)
+        if update.status is Status.SUSPECT and update.name != self.own_name:
+            self._suspect[update.name] = None
         else:
-            self._suspect.pop(rumor.name, None)
-        if rumor.status.is_present:
-            self._since.pop(rumor.name, None)
-        elif before is None or before.status != rumor.status or not before.is_same_life(rumor):
-            self._since[rumor.name] = now - rumor.age
+            self._suspect.pop(update.name, None)
+        if update.status.is_present:
+            self._since.pop(update.name, None)
+        elif before is None or before.status != update.status or not before.is_same_life(update):
+            self._since[update.name] = now - update.age
         self._count_reachable()
         return before
 
-    def _note_stranger(self, rumor: Rumor, before: Rumor | None) -> None:
-        is_known = before is not None and before.is_same_life(rumor) and not self.is_stranger(rumor.name)
-        if is_known or rumor.name == self.own_name:
+    def _note_stranger(self, update: MemberUpdate, before: MemberUpdate | None) -> None:
+        is_known = before is not None and before.is_same_life(update) and not self.is_stranger(update.name)
+        if is_known or update.name == self.own_name:
             return
         here, there = self._strangers, self._gone_strangers
-        if not rumor.status.is_present:
+        if not update.status.is_present:
             here, there = there, here
-        there.pop(rumor.name, None)
-        here.setdefault(rumor.name)
+        there.pop(update.name, None)
+        here.setdefault(update.name)
 
     def is_stranger(self, name: str) -> bool:
         """Whether ``name`` is known by what others say only: in its present life it has sent or answered nothing."""
@@ -136,7 +136,7 @@ class Members:
         self._strangers.pop(name, None)
         self._gone_strangers.pop(name, None)
 
-    def first_to_go(self, newcomer: Rumor) -> str | None:
+    def first_to_go(self, newcomer: MemberUpdate) -> str | None:
         """Which member gives way to ``newcomer`` where there is no room; None if none does.
 
         Strangers go first, those that failed or left before others, and those heard of first before the latest; then
@@ -167,7 +167,7 @@ class Members:
             if place < self._cursor:
                 self._cursor -= 1
 
-    def next_target(self) -> Rumor | None:
+    def next_target(self) -> MemberUpdate | None:
         """The next member to probe, or None when there is nobody."""
         if not self._order:
             return None
@@ -176,14 +176,14 @@ class Members:
             self._cursor = 0
         name = self._order[self._cursor]
         self._cursor += 1
-        return self._rumors[name]
+        return self._updates[name]
 
-    def next_rechecked(self) -> Rumor:
+    def next_silence_ping(self) -> MemberUpdate:
         """The next present member in turn; it must not be asked where there is none."""
-        self._rechecked = (self._rechecked + 1) % len(self._present)
-        return self._rumors[self._present[self._rechecked]]
+        self._silence_ping_position = (self._silence_ping_position + 1) % len(self._present)
+        return self._updates[self._present[self._silence_ping_position]]
 
-    def sample(self, count: int, *, without: str | None = None) -> list[Rumor]:
+    def sample(self, count: int, *, without: str | None = None) -> list[MemberUpdate]:
         """Up to ``count`` distinct present others, drawn at random."""
         pool = self._present
         if count >= len(pool):
@@ -192,7 +192,7 @@ class Members:
             chosen = [name for name in self.rng.sample(pool, min(len(pool), count + 1)) if name != without][:count]
         else:
             chosen = self.rng.sample(pool, count)
-        return [self._rumors[name] for name in chosen]
+        return [self._updates[name] for name in chosen]
 
     def has_seat(self, name: str) -> bool:
         """Whether ``name`` is this node or a present other."""
@@ -202,15 +202,15 @@ class Members:
         """Whether this node is told first by ``name`` what ``origin`` says."""
         return name is not None and self.has_seat(origin) and self.ring.above(self.own_name, origin, fanout) == name
 
-    def below_us(self, origin: str, fanout: int) -> list[Rumor]:
+    def below_us(self, origin: str, fanout: int) -> list[MemberUpdate]:
         """Whom this node tells first what ``origin`` says; nobody, if ``origin`` has gone meanwhile."""
         if not self.has_seat(origin):
             return []
-        return [self._rumors[name] for name in self.ring.below(self.own_name, origin, fanout)]
+        return [self._updates[name] for name in self.ring.below(self.own_name, origin, fanout)]
 
-    def failed(self) -> list[Rumor]:
+    def failed(self) -> list[MemberUpdate]:
         """The members that failed and are still remembered."""
-        return [self._rumors[name] for name in self._failed]
+        return [self._updates[name] for name in self._failed]
 
     def was_failed(self, name: str, lately: float, now: float) -> bool:
         """Whether this node takes ``name`` for failed, or did so in the last ``lately`` seconds."""
@@ -232,10 +232,10 @@ class Members:
         """When ``name`` failed or left (seconds); None if it did neither, or is not known."""
         return self._since.get(name)
 
-    def with_age(self, rumor: Rumor, now: float) -> Rumor:
+    def with_age(self, update: MemberUpdate, now: float) -> MemberUpdate:
         """``rumor`` with the time since its member failed or left, as it is told to one who may not know it."""
-        since = self._since.get(rumor.name)
-        return rumor if since is None else attrs.evolve(rumor, age=min(limits.AGE_MAX, max(0, int(now - since))))
+        since = self._since.get(update.name)
+        return update if since is None else attrs.evolve(update, age=min(limits.AGE_MAX, max(0, int(now - since))))
 
     def memory(self, status: Status) -> float:
         """How long a member of this status is remembered (seconds)."""
@@ -243,15 +243,15 @@ class Members:
             return float("inf")
         return self.settings.remember_departed * (_LEFT_LONGER if status is Status.LEFT else 1.0)
 
-    def forget(self, now: float) -> list[Rumor]:
+    def forget(self, now: float) -> list[MemberUpdate]:
         """Drop the members whose time is over, and return them."""
-        gone = [n for n, since in self._since.items() if now - since >= self.memory(self._rumors[n].status)]
+        gone = [n for n, since in self._since.items() if now - since >= self.memory(self._updates[n].status)]
         return [self.drop(name) for name in gone]
 
-    def drop(self, name: str) -> Rumor:
+    def drop(self, name: str) -> MemberUpdate:
         """Remember the member ``name`` no more; returns what was believed of it."""
-        rumor = self._rumors.pop(name)
-        self._names.pop(rumor.life, None)
+        update = self._updates.pop(name)
+        self._names.pop(update.life, None)
         self._seat(name, present=False)
         self._since.pop(name, None)
         self._back.pop(name, None)
@@ -259,15 +259,15 @@ class Members:
         self._suspect.pop(name, None)
         self.prove(name)
         self._count_reachable()
-        return rumor
+        return update
 
-    def at(self, address: Address) -> Rumor | None:
+    def at(self, address: Address) -> MemberUpdate | None:
         """The present other at ``address``."""
         for name in self._present:
-            if self._rumors[name].address == address:
-                return self._rumors[name]
+            if self._updates[name].address == address:
+                return self._updates[name]
         return None
 
     def present_addresses(self) -> dict[Address, str]:
         """Where the present others are."""
-        return {self._rumors[name].address: name for name in self._present}
+        return {self._updates[name].address: name for name in self._present}

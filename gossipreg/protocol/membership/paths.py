@@ -35,7 +35,7 @@ _STALLED_MAX = 2
 _TEST_SECONDS = 0.5
 
 #: Time between two tests of a path that is known not to pass (seconds).
-_RECHECK_SECONDS = 5.0
+_RETEST_SECONDS = 5.0
 
 #: Least time between two tests of the size that a path passes, unless one was lost (seconds).
 _SIZE_SECONDS = 30.0
@@ -105,7 +105,7 @@ class _Path:
     next_test: float = _NEVER  # seconds
     lost: int = 0  # small pings in a row without an answer by packet, since a stream answered
     asked: bool = False  # whether one of these is under way
-    doubted_at: float = -_NEVER  # when `lost` began to count
+    lost_since: float = -_NEVER  # when `lost` began to count
     acked_at: float = -_NEVER  # when a packet last acknowledged one of ours
     heard_at: float = -_NEVER  # when any packet last came from there
     stalled: int = 0  # streams in a row that ended neither answered nor refused
@@ -171,7 +171,7 @@ class PathMonitor:
             passes = (path.passes, path.size)
             if passes != path.told:
                 path.told = passes
-                hears = path.heard_at > path.doubted_at
+                hears = path.heard_at > path.lost_since
                 changes.append(PathChange(life, path.passes, _SIZES[path.size], hears))
         return changes
 
@@ -212,7 +212,7 @@ class PathMonitor:
         """The ping of a probe was answered over a stream, and by no packet."""
         path = self._path(life)
         if not path.lost:
-            path.lost, path.doubted_at = 1, now
+            path.lost, path.lost_since = 1, now
             self._test_at(path, now)
 
     def stream_answered(self, life: int) -> None:
@@ -239,7 +239,7 @@ class PathMonitor:
 
     # Tests
 
-    def wake(self, now: float) -> list[PathTest]:
+    def handle_timeout(self, now: float) -> list[PathTest]:
         """The tests that are due."""
         if now < self.deadline:
             return []
@@ -296,7 +296,7 @@ class PathMonitor:
     def _plan(self, path: _Path, now: float) -> None:
         """When the path is to be tested next, now that it has been, or was found to pass what was tested."""
         if path.lost:
-            wait = _TEST_SECONDS if path.lost < _LOST_MAX else _RECHECK_SECONDS
+            wait = _TEST_SECONDS if path.lost < _LOST_MAX else _RETEST_SECONDS
         elif path.stalled:
             wait = _STREAM_SECONDS
         elif path.sizing is not None:

@@ -25,9 +25,9 @@ import attrs
 from gossipreg.model import Address
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.local_health import LocalHealth
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.round_trips import RoundTrips
-from gossipreg.protocol.membership.rumor import Rumor
 
 #: Probes and relays remembered, so that a late ack still counts. A relay costs about 200 bytes.
 _OPEN_MAX = 1024
@@ -85,7 +85,7 @@ class Say:
 class TryStream:
     """A ping is to be sent to the member over a stream as well."""
 
-    target: Rumor
+    target: MemberUpdate
     seq: int
 
 
@@ -93,7 +93,7 @@ class TryStream:
 class Missed:
     """The probe of ``target`` got no ack; ``refused`` when its kernel said that nobody listens there."""
 
-    target: Rumor
+    target: MemberUpdate
     refused: bool
 
 
@@ -101,7 +101,7 @@ class Missed:
 class Answered:
     """The life ``target`` acked; ``late`` when its period was over; ``rtt`` in seconds, for a direct ack."""
 
-    target: Rumor
+    target: MemberUpdate
     late: bool
     rtt: float | None
 
@@ -119,7 +119,7 @@ Finding = Say | TryStream | Missed | Answered | Unreached
 @attrs.define(eq=False, repr=False)
 class _Probe:
     seq: int
-    target: Rumor
+    target: MemberUpdate
     started: float
     timeout_at: float
     ends_at: float
@@ -178,7 +178,7 @@ class Prober:
         self._seq = self._seq % 0xFFFF_FFFF + 1
         return self._seq
 
-    def wake(self, fingerprint: int, now: float) -> list[Finding]:
+    def handle_timeout(self, fingerprint: int, now: float) -> list[Finding]:
         """End, widen or begin what is due."""
         found: list[Finding] = []
         self._nack_overdue(found, now)
@@ -236,7 +236,7 @@ class Prober:
         while len(self._probes) > _OPEN_MAX:
             self._probes.popitem(last=False)
 
-    def ask_suspect(self, suspect: Rumor, fingerprint: int, now: float) -> list[Finding]:
+    def ask_suspect(self, suspect: MemberUpdate, fingerprint: int, now: float) -> list[Finding]:
         """Ping ``suspect`` beside the probes, to see for oneself; its ack counts like any that comes late."""
         seq = self._next_seq()
         self._remember(_Probe(seq, suspect, now, timeout_at=now, ends_at=now, next_at=now, over=True))

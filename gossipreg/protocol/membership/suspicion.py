@@ -25,7 +25,7 @@ import math
 import attrs
 
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 
 #: Distinct members that the accused's kernel has refused, to be sure (one may merely be behind a firewall).
 _REFUSALS = 2
@@ -46,7 +46,7 @@ class Suspicion:
     not_before: float = 0.0
     deadline: float = 0.0  # when it ends; kept, for it is asked far more often than it changes
     due: float = 0.0  # when something is to be done about it: the ping that verifies, or the verdict
-    verdict: Rumor | None = None  # what a peer has concluded already
+    failure: MemberUpdate | None = None  # what a peer has concluded already
     is_hastened: bool = False  # whether a peer is said to have concluded it before this node suspected
     _tried: bool = False  # whether this node itself has had no answer from the accused, in this suspicion
     _looked_at: float | None = None  # when this node pinged the accused because others had confirmed the suspicion
@@ -80,7 +80,7 @@ class Suspicion:
             min(_REFUSALS, members - 1),
             patience=patience,
             pause=settings.probe_interval,
-            verifies=settings.verify_verdicts,
+            verifies=settings.verify_failures,
         )
         suspicion._accusers.append(accuser)
         if refused:
@@ -123,10 +123,10 @@ class Suspicion:
         if self.wants_look:
             self.due = max(self.started, self.not_before, self._asks_from)
             return
-        ends = self.deadline if self.verdict is None else max(self.started, self.not_before)
+        ends = self.deadline if self.failure is None else max(self.started, self.not_before)
         if self._verified_at is not None:
             self.due = max(ends, self._verified_at + self.patience)
-        elif self.verifies and self.verdict is None:
+        elif self.verifies and self.failure is None:
             self.due = max(ends - self.patience, self._asks_from)
         else:
             self.due = ends
@@ -134,13 +134,13 @@ class Suspicion:
     @property
     def is_verified(self) -> bool:
         """Whether this node has tried the accused itself, as far as a verdict asks for it."""
-        return not self.verifies or self._verified_at is not None or (self._tried and self.verdict is not None)
+        return not self.verifies or self._verified_at is not None or (self._tried and self.failure is not None)
 
     @property
     def wants_look(self) -> bool:
         """Whether others have confirmed the suspicion, and this node has not asked the accused itself."""
         asked = self._tried or self._looked_at is not None or self._verified_at is not None
-        return self.verifies and self.is_confirmed and self.verdict is None and not asked
+        return self.verifies and self.is_confirmed and self.failure is None and not asked
 
     def look(self, now: float) -> None:
         """This node pings the accused now, so that it knows for itself when a peer's verdict comes."""
@@ -159,9 +159,9 @@ class Suspicion:
         self._tried = True
         self._set_deadline()
 
-    def concluded(self, verdict: Rumor) -> None:
+    def concluded(self, failure: MemberUpdate) -> None:
         """A peer has come to the end of this suspicion: what this node has not seen for itself it looks for now."""
-        self.verdict = verdict
+        self.failure = failure
         if self._verified_at is None:
             self._verified_at = self._looked_at
         self._set_deadline()
@@ -199,7 +199,7 @@ class Suspicion:
     def renew(self, now: float) -> None:
         """Start over: we were cut off, so whatever was said before is in doubt, but for what a kernel said."""
         self.started = now
-        self.verdict = self._looked_at = self._verified_at = None
+        self.failure = self._looked_at = self._verified_at = None
         self.is_hastened = self._tried = False
         del self._accusers[1:]
         self._set_deadline()

@@ -72,7 +72,7 @@ class Clock:
             self._latest = (ms, counter + 1) if counter < _COUNTER_MAX else (ms + 1, 0)
         return Stamp(*self._latest, self.writer)
 
-    def hear(self, stamp: Stamp, now: float) -> bool:
+    def observe(self, stamp: Stamp, now: float) -> bool:
         """Note a peer's stamp; False, and nothing noted, for one from a future that is too far."""
         if self.is_too_far(stamp.ms, now):
             return False

@@ -59,12 +59,12 @@ def lost_at_once(
     return Lost(reached / (there or 1), tuple(called[place] for place in sorted(called)))
 
 
-def _as_last_known(bereft: Instance, record: Record) -> Instance:
+def _as_last_known(as_owner_failed: Instance, record: Record) -> Instance:
     """The instance with the health that it had, in the role and with the weight that it is seen with."""
     known = record.last_known
-    if bereft is record.bereft:
+    if as_owner_failed is record.as_owner_failed:
         return known
-    return attrs.evolve(known, role=bereft.role, weight=bereft.weight)
+    return attrs.evolve(known, role=as_owner_failed.role, weight=as_owner_failed.weight)
 
 
 def _largest(stale: list[tuple[float, int, Instance]]) -> dict[int, Instance]:

@@ -4,7 +4,7 @@ Theory of operation (docs/decisions/0014). Any node may write. Of two words abou
 counts, of equal stamps (two writers under one name) the greater digest; so words merge in any order to the same end.
 A removal is a word like any other and is kept, or an old rule that somebody slept over would come back: as many as
 `limits.POLICIES_REMOVED_MAX`. Words that cannot be read here, as those of a later version may be, are kept apart, so
-that they take no room from others. Which ones are kept follows from what was said: `RankedWords`.
+that they take no room from others. Which ones are kept follows from what was said: `RankedVersions`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gossipreg.errors import InvalidPolicy
 from gossipreg.policy import KINDS, Maintenance, Policy, Rule, Split, UnreadablePolicy, WeightOverride
 from gossipreg.protocol.registry.clock import Stamp
 from gossipreg.protocol.registry.payload import BadPayload
-from gossipreg.protocol.registry.ranked_words import RankedWords, is_ahead
+from gossipreg.protocol.registry.ranked_versions import RankedVersions, is_ahead
 
 _FIELDS: Final = {Split: ("shares", "by"), WeightOverride: ("instance", "weight"), Maintenance: ("instance", "reason")}
 
@@ -32,7 +32,7 @@ _ANY_TIME: Final = 2**53
 
 
 @attrs.frozen
-class Word:
+class PolicyVersion:
     """What was last said about one key: a packed rule or, without payload, that there is to be none."""
 
     key: str
@@ -126,28 +126,28 @@ def _rule(kind: type[Rule], stated: dict[str, Any]) -> Rule:
 class Policies:
     """The last word about every key."""
 
-    _words: dict[str, Word] = attrs.field(factory=dict)
+    _versions: dict[str, PolicyVersion] = attrs.field(factory=dict)
     _by_service: dict[str, dict[str, Rule]] = attrs.field(factory=dict)  # service -> key -> rule
-    _removed: RankedWords = attrs.field(factory=RankedWords)
-    _unreadable: RankedWords = attrs.field(factory=RankedWords)  # with a payload that is no rule to this version
+    _removed: RankedVersions = attrs.field(factory=RankedVersions)
+    _unreadable: RankedVersions = attrs.field(factory=RankedVersions)  # with a payload that is no rule to this version
 
-    def __iter__(self) -> Iterator[Word]:
+    def __iter__(self) -> Iterator[PolicyVersion]:
         """Every word, removals included, sorted by key. It may be asked for from any thread."""
-        return iter([word for _, word in sorted(self._words.copy().items())])
+        return iter([version for _, version in sorted(self._versions.copy().items())])
 
-    def get(self, key: str) -> Word | None:
+    def get(self, key: str) -> PolicyVersion | None:
         """What was last said about ``key``."""
-        return self._words.get(key)
+        return self._versions.get(key)
 
     def rule(self, key: str) -> Rule | None:
         """The rule of that key, if one is in force."""
-        word = self._words.get(key)
-        return None if word is None else word.rule
+        version = self._versions.get(key)
+        return None if version is None else version.rule
 
     @property
     def in_force(self) -> tuple[Policy, ...]:
         """The policies, sorted by key."""
-        return tuple(word.policy for word in self if word.policy is not None)
+        return tuple(version.policy for version in self if version.policy is not None)
 
     def of(self, service: str) -> dict[str, Rule]:
         """The rules about a service, by key. Not to be changed."""
@@ -156,66 +156,68 @@ class Policies:
     @property
     def unreadable(self) -> tuple[UnreadablePolicy, ...]:
         """The words that are obeyed by nodes of another version, or by none; sorted by key."""
-        words = sorted((word for word in self._words.copy().values() if word.is_unreadable), key=lambda each: each.key)
-        return tuple(UnreadablePolicy(word.key, word.writer, word.ms / 1000) for word in words)
+        versions = sorted(
+            (version for version in self._versions.copy().values() if version.is_unreadable), key=lambda each: each.key
+        )
+        return tuple(UnreadablePolicy(version.key, version.writer, version.ms / 1000) for version in versions)
 
     def __len__(self) -> int:
         """How many are in force."""
-        return len(self._words) - len(self._removed) - len(self._unreadable)
+        return len(self._versions) - len(self._removed) - len(self._unreadable)
 
-    def is_news(self, word: Word, wall: int = _ANY_TIME) -> bool:
+    def is_news(self, version: PolicyVersion, wall: int = _ANY_TIME) -> bool:
         """Whether ``word`` is to be taken at ``wall`` (ms since the epoch): it outranks what is held and has room."""
-        return self.outranks(word) and self.has_room(word, wall)
+        return self.outranks(version) and self.has_room(version, wall)
 
-    def outranks(self, word: Word) -> bool:
+    def outranks(self, version: PolicyVersion) -> bool:
         """Whether ``word`` is a later one than what is held about its key."""
-        held = self._words.get(word.key)
-        return held is None or word.rank > held.rank
+        held = self._versions.get(version.key)
+        return held is None or version.rank > held.rank
 
-    def has_room(self, word: Word, wall: int = _ANY_TIME) -> bool:
+    def has_room(self, version: PolicyVersion, wall: int = _ANY_TIME) -> bool:
         """Whether there is room for ``word``. What is known already can be set anew, and removed.
 
         There is twice the room that users are given, for those who set the last one at the same moment elsewhere.
         """
-        is_known = word.key in self._words
-        kept = self._kept_apart(word)
+        is_known = version.key in self._versions
+        kept = self._kept_apart(version)
         if kept is None:
             return is_known or len(self) < 2 * limits.POLICIES_MAX
-        return kept[0].accepts(word, *kept[1], wall) or (is_known and is_ahead(word, wall))
+        return kept[0].accepts(version, *kept[1], wall) or (is_known and is_ahead(version, wall))
 
-    def _kept_apart(self, word: Word) -> tuple[RankedWords, tuple[int, int]] | None:
+    def _kept_apart(self, version: PolicyVersion) -> tuple[RankedVersions, tuple[int, int]] | None:
         """Where words like ``word`` are kept, with how many in all and of one writer; None for rules in force."""
-        if word.payload is None:
+        if version.payload is None:
             return self._removed, (limits.POLICIES_REMOVED_MAX, limits.POLICIES_REMOVED_PER_WRITER_MAX)
-        if word.is_unreadable:
+        if version.is_unreadable:
             return self._unreadable, (limits.POLICIES_UNREADABLE_MAX, limits.POLICIES_UNREADABLE_MAX)
         return None
 
-    def take(self, word: Word, wall: int = _ANY_TIME) -> list[Word]:
+    def take(self, version: PolicyVersion, wall: int = _ANY_TIME) -> list[PolicyVersion]:
         """Take a word that is news; returns those that it replaces or pushes out."""
         gone = []
-        held = self._words.get(word.key)
+        held = self._versions.get(version.key)
         if held is not None:
             self._drop(held)
             gone.append(held)
-        self._words[word.key] = word
-        rule = word.rule
+        self._versions[version.key] = version
+        rule = version.rule
         if rule is not None:
             self._by_service.setdefault(rule.service, {})[rule.key] = rule
-        kept = self._kept_apart(word)
-        pushed_out = None if kept is None else kept[0].add(word, *kept[1], wall)
+        kept = self._kept_apart(version)
+        pushed_out = None if kept is None else kept[0].add(version, *kept[1], wall)
         if pushed_out is not None:
             self._drop(pushed_out)
             gone.append(pushed_out)
         return gone
 
-    def _drop(self, word: Word) -> None:
-        del self._words[word.key]
-        kept = self._kept_apart(word)
+    def _drop(self, version: PolicyVersion) -> None:
+        del self._versions[version.key]
+        kept = self._kept_apart(version)
         if kept is not None:
-            kept[0].discard(word)
-        if word.rule is not None:
-            rules = self._by_service[word.rule.service]
-            del rules[word.key]
+            kept[0].discard(version)
+        if version.rule is not None:
+            rules = self._by_service[version.rule.service]
+            del rules[version.key]
             if not rules:
-                del self._by_service[word.rule.service]
+                del self._by_service[version.rule.service]

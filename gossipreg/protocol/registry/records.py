@@ -13,8 +13,8 @@ from gossipreg.protocol.registry.payload import unpack_instance
 
 def record_digest(owner: str, generation: int, id: str, version: int, payload: bytes) -> int:
     """64 bits that stand for one record, what it says included."""
-    head = f"{owner}\0{generation}\0{id}\0{version}\0".encode()
-    return int.from_bytes(hashlib.blake2b(head + payload, digest_size=8, person=b"record").digest())
+    prefix = f"{owner}\0{generation}\0{id}\0{version}\0".encode()
+    return int.from_bytes(hashlib.blake2b(prefix + payload, digest_size=8, person=b"record").digest())
 
 
 @attrs.frozen
@@ -29,7 +29,7 @@ class Record:
     generation: int
     version: int  # the owner's counter in this generation, from 1
     id: str
-    head: int
+    table_xor: int
     payload: bytes | None
 
     @cached_property
@@ -45,7 +45,7 @@ class Record:
         return unpack_instance(self.payload, id=self.id, owner=self.owner)
 
     @cached_property
-    def bereft(self) -> Instance:
+    def as_owner_failed(self) -> Instance:
         """What is offered, when its owner has failed. Kept: while many fail, a service is looked at again and again."""
         reason = f"its owner {self.owner} has failed"
         return attrs.evolve(self.instance, health=Health.CRITICAL, reason=reason, stale=True)
@@ -64,19 +64,19 @@ class Announcement:
     generation: int
     version: int
     id: str
-    head: int
+    table_xor: int
     digest: int
     size: int  # bytes of the payload
 
 
 @attrs.frozen
-class Head:
+class TableDigest:
     """What is known of an owner's whole table as of ``version``: its xor, and ids that are no longer in it."""
 
     owner: str
     generation: int
     version: int
-    head: int
+    table_xor: int
     gone: tuple[str, ...] = ()
 
     @cached_property

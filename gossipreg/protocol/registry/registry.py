@@ -9,8 +9,8 @@ import attrs
 from gossipreg import limits
 from gossipreg.model import Instance
 from gossipreg.protocol.registry.payload import pack_instance
-from gossipreg.protocol.registry.records import Announcement, Head, Record, record_digest
-from gossipreg.protocol.registry.table import Table, Verdict
+from gossipreg.protocol.registry.records import Announcement, Record, TableDigest, record_digest
+from gossipreg.protocol.registry.table import Freshness, Table
 
 
 @attrs.frozen
@@ -19,8 +19,8 @@ class Change:
 
     came: tuple[Record, ...]
     went: tuple[Record, ...]
-    head_before: Head
-    head_after: Head
+    digest_before: TableDigest
+    digest_after: TableDigest
 
 
 @attrs.define(eq=False, repr=False)
@@ -52,14 +52,14 @@ class Registry:
 
     # What peers say
 
-    def judge(self, owner: str, generation: int, id: str, version: int) -> Verdict:
+    def classify(self, owner: str, generation: int, id: str, version: int) -> Freshness:
         """What would become of such a record."""
         table = self._tables.get(owner)
         if table is None or generation > table.generation:
-            return Verdict.NEWS if version > 0 else Verdict.DEAD
+            return Freshness.NEW if version > 0 else Freshness.OBSOLETE
         if generation < table.generation:
-            return Verdict.DEAD
-        return table.judge(id, version)
+            return Freshness.OBSOLETE
+        return table.classify(id, version)
 
     def apply(self, record: Record) -> Change:
         """Take a record that `judge` called news. Raises `BadPayload`, nothing touched, when it is no instance."""
@@ -67,23 +67,23 @@ class Registry:
         if came:
             record.instance  # noqa: B018 - decoded before anything is touched
         table = self._table_for(record.owner, record.generation)
-        head = table.head
+        digest = table.latest_digest
         self._count(table, -1)
         before = table.apply(record)
         self._count(table, 1)
         went = () if before is None else (before,)
         self._index(came=came, went=went)
-        return Change(came, went, head, table.head)
+        return Change(came, went, digest, table.latest_digest)
 
-    def learn(self, head: Head) -> Change:
+    def apply_digest(self, digest: TableDigest) -> Change:
         """Take the word of a peer about an owner's whole table."""
-        table = self._table_for(head.owner, head.generation)
-        before = table.head
+        table = self._table_for(digest.owner, digest.generation)
+        before = table.latest_digest
         self._count(table, -1)
-        went = tuple(table.learn(head))
+        went = tuple(table.apply_digest(digest))
         self._count(table, 1)
         self._index(came=(), went=went)
-        return Change((), went, before, table.head)
+        return Change((), went, before, table.latest_digest)
 
     def _table_for(self, owner: str, generation: int) -> Table:
         table = self._tables.get(owner)
@@ -148,13 +148,13 @@ class Registry:
         """Make the next version of one of this node's own instances. The caller has checked it and its size."""
         return self._say(generation, instance.id, pack_instance(instance))
 
-    def bury(self, id: str, generation: int) -> tuple[Record, Change]:
+    def delete(self, id: str, generation: int) -> tuple[Record, Change]:
         """Make the removal of one of this node's own instances."""
         return self._say(generation, id, None)
 
     def _say(self, generation: int, id: str, payload: bytes | None) -> tuple[Record, Change]:
         table = self._table_for(self.own_name, generation)
-        version = table.head.version + 1
+        version = table.latest_digest.version + 1
         xor = table.xor
         held = table.get(id)
         if held is not None:
@@ -163,7 +163,7 @@ class Registry:
             xor ^= record_digest(self.own_name, generation, id, version, payload)
         record = Record(self.own_name, generation, version, id, xor, payload)
         change = self.apply(record)
-        assert table.is_whole, "an owner knows all that it said"
+        assert table.is_complete, "an owner knows all that it said"
         return record, change
 
 
@@ -171,7 +171,7 @@ def announcement(record: Record) -> Announcement:
     """What stands for ``record`` in gossip when it is too large to travel there."""
     assert record.payload is not None, "a removal is never too large"
     return Announcement(
-        record.owner, record.generation, record.version, record.id, record.head, record.digest, len(record.payload)
+        record.owner, record.generation, record.version, record.id, record.table_xor, record.digest, len(record.payload)
     )
 
 

@@ -15,7 +15,9 @@ import attrs
 from gossipreg.model import FENCED, PRIMARY, Instance
 
 
-def fenced(instances: tuple[Instance, ...], doubted: Container[str] = (), *, term: int = 0) -> tuple[Instance, ...]:
+def fenced(
+    instances: tuple[Instance, ...], deprioritized: Container[str] = (), *, term: int = 0
+) -> tuple[Instance, ...]:
     """``instances`` of one service with all claims to be primary but one, or all, shown as `FENCED`.
 
     A claim below ``term``, the highest of the service, is not the primary. Of equal terms, one that can serve, and
@@ -24,7 +26,7 @@ def fenced(instances: tuple[Instance, ...], doubted: Container[str] = (), *, ter
     claims = [instance for instance in instances if instance.role == PRIMARY]
     if not claims:
         return instances
-    primary: Instance | None = min(claims, key=lambda each: _rank(each, doubted))
+    primary: Instance | None = min(claims, key=lambda each: _rank(each, deprioritized))
     if primary is not None and primary.term < term:
         primary = None
     elif len(claims) == 1:
@@ -34,8 +36,8 @@ def fenced(instances: tuple[Instance, ...], doubted: Container[str] = (), *, ter
     )
 
 
-def _rank(claim: Instance, doubted: Container[str]) -> tuple[int, bool, bool, str, str]:
-    return -claim.term, not claim.health.can_serve, claim.owner in doubted, claim.owner, claim.id
+def _rank(claim: Instance, deprioritized: Container[str]) -> tuple[int, bool, bool, str, str]:
+    return -claim.term, not claim.health.can_serve, claim.owner in deprioritized, claim.owner, claim.id
 
 
 def contenders(instances: Iterable[Instance]) -> tuple[Instance, ...]:

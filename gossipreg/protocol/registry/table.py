@@ -21,16 +21,16 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from gossipreg import limits
-from gossipreg.protocol.registry.records import Head, Record
+from gossipreg.protocol.registry.records import Record, TableDigest
 
 
-class Verdict(enum.Enum):
+class Freshness(enum.Enum):
     """What became of a record or an announcement."""
 
-    NEWS = "news"
+    NEW = "news"
     KNOWN = "known"  # held already, or superseded by what is held
-    DEAD = "dead"  # at or below the floor and not held: buried since
-    FULL = "full"  # over the limit of records for one owner
+    OBSOLETE = "dead"  # at or below the floor and not held: buried since
+    OVER_LIMIT = "full"  # over the limit of records for one owner
 
 
 @attrs.define(eq=False, repr=False)
@@ -39,14 +39,14 @@ class Table:
 
     owner: str
     generation: int
-    floor: int = 0  # version up to which nothing is missing and nothing is left over
+    compacted_below: int = 0  # version up to which nothing is missing and nothing is left over
     _live: dict[str, Record] = attrs.field(factory=dict)
-    _buried: dict[str, Record] = attrs.field(factory=dict)  # removals by id; only those above the floor
+    _tombstones: dict[str, Record] = attrs.field(factory=dict)  # removals by id; only those above the floor
     payload_bytes: int = 0  # what the payloads of those that are offered take together
     _xor: int = 0
-    _floor_xor: int = 0
-    _head_version: int = 0
-    _head_xor: int = 0
+    _compacted_xor: int = 0
+    _digest_version: int = 0
+    _digest_xor: int = 0
 
     def __len__(self) -> int:
         return len(self._live)
@@ -57,7 +57,7 @@ class Table:
     @property
     def size(self) -> int:
         """How many records are held, removals among them."""
-        return len(self._live) + len(self._buried)
+        return len(self._live) + len(self._tombstones)
 
     def grown(self, id: str, size: int) -> int:
         """What `payload_bytes` would be with a payload of ``size`` for ``id``."""
@@ -69,9 +69,9 @@ class Table:
         return self._live.get(id)
 
     @property
-    def head(self) -> Head:
+    def latest_digest(self) -> TableDigest:
         """The highest head heard of."""
-        return Head(self.owner, self.generation, self._head_version, self._head_xor)
+        return TableDigest(self.owner, self.generation, self._digest_version, self._digest_xor)
 
     @property
     def xor(self) -> int:
@@ -79,23 +79,23 @@ class Table:
         return self._xor
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether nothing that the owner is known to have said is missing."""
-        return self.floor == self._head_version
+        return self.compacted_below == self._digest_version
 
-    def judge(self, id: str, version: int) -> Verdict:
+    def classify(self, id: str, version: int) -> Freshness:
         """What `apply` would say of such a record."""
         held = self._live.get(id)
         if held is not None:
-            return Verdict.NEWS if version > held.version else Verdict.KNOWN
-        if version <= self.floor:
-            return Verdict.DEAD
-        buried = self._buried.get(id)
-        if buried is not None:
-            return Verdict.NEWS if version > buried.version else Verdict.DEAD
-        if len(self._live) + len(self._buried) >= limits.RECORDS_PER_OWNER_MAX:
-            return Verdict.FULL
-        return Verdict.NEWS
+            return Freshness.NEW if version > held.version else Freshness.KNOWN
+        if version <= self.compacted_below:
+            return Freshness.OBSOLETE
+        deleted = self._tombstones.get(id)
+        if deleted is not None:
+            return Freshness.NEW if version > deleted.version else Freshness.OBSOLETE
+        if len(self._live) + len(self._tombstones) >= limits.RECORDS_PER_OWNER_MAX:
+            return Freshness.OVER_LIMIT
+        return Freshness.NEW
 
     def apply(self, record: Record) -> Record | None:
         """Take a record that `judge` called news; returns the one that it replaces or buries, if any."""
@@ -104,42 +104,42 @@ class Table:
         if before is not None:
             self._xor ^= before.digest
         if record.payload is None:
-            self._buried[record.id] = record
+            self._tombstones[record.id] = record
         else:
-            self._buried.pop(record.id, None)
+            self._tombstones.pop(record.id, None)
             self._live[record.id] = record
             self._xor ^= record.digest
-        self._raise_head(record.version, record.head)
+        self._raise_digest(record.version, record.table_xor)
         return before
 
-    def learn(self, head: Head) -> list[Record]:
+    def apply_digest(self, digest: TableDigest) -> list[Record]:
         """Take the word of one who held the whole table as of ``head``; returns what is thereby buried."""
-        buried = []
-        for id_ in head.gone if head.version > self.floor else ():
+        deleted = []
+        for id_ in digest.gone if digest.version > self.compacted_below else ():
             held = self._live.get(id_)
-            if held is not None and held.version <= head.version:
+            if held is not None and held.version <= digest.version:
                 self.payload_bytes = self.grown(id_, 0)
                 del self._live[id_]
                 self._xor ^= held.digest
-                self._buried[id_] = Record(self.owner, self.generation, head.version, id_, head.head, None)
-                buried.append(held)
-        self._raise_head(head.version, head.head)
-        return buried
+                self._tombstones[id_] = Record(self.owner, self.generation, digest.version, id_, digest.table_xor, None)
+                deleted.append(held)
+        self._raise_digest(digest.version, digest.table_xor)
+        return deleted
 
-    def _raise_head(self, version: int, xor: int) -> None:
-        if version > self._head_version:
-            self._head_version, self._head_xor = version, xor
-        if self._xor == self._head_xor and self._head_version > self.floor:
-            self.floor, self._floor_xor = self._head_version, self._head_xor
-            self._buried.clear()
+    def _raise_digest(self, version: int, xor: int) -> None:
+        if version > self._digest_version:
+            self._digest_version, self._digest_xor = version, xor
+        if self._xor == self._digest_xor and self._digest_version > self.compacted_below:
+            self.compacted_below, self._compacted_xor = self._digest_version, self._digest_xor
+            self._tombstones.clear()
 
-    def obituaries(self, ids: Iterable[str]) -> list[Head | Record]:
+    def tombstones_for(self, ids: Iterable[str]) -> list[TableDigest | Record]:
         """What to tell one who holds records with these ids that are dead here, so that it buries them too.
 
         A table that is not whole may never become so (its owner crashed before all its words got out), but what it
         knows, it knows: that an id was gone as of the floor, and what was removed since.
         """
         dead = [id_ for id_ in ids if id_ not in self._live]
-        removals: list[Head | Record] = [self._buried[id_] for id_ in dead if id_ in self._buried]
-        gone = tuple(id_ for id_ in dead if id_ not in self._buried)
-        return [Head(self.owner, self.generation, self.floor, self._floor_xor, gone), *removals]
+        removals: list[TableDigest | Record] = [self._tombstones[id_] for id_ in dead if id_ in self._tombstones]
+        gone = tuple(id_ for id_ in dead if id_ not in self._tombstones)
+        return [TableDigest(self.owner, self.generation, self.compacted_below, self._compacted_xor, gone), *removals]

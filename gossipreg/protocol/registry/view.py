@@ -61,7 +61,7 @@ class Owner(Protocol):
 
 
 #: Finds the standing of an owner, by name, in the generation whose records are held; None when it is not known.
-Standing = Callable[[str, int], Owner | None]
+FindOwner = Callable[[str, int], Owner | None]
 
 #: Finds the rules about a service, by key.
 Rules = Callable[[str], Mapping[str, Rule]]
@@ -160,8 +160,8 @@ class View:
         self,
         names: Iterable[str],
         registry: Registry,
-        standing: Standing,
-        doubted: Collection[str] = (),
+        find_owner: FindOwner,
+        deprioritized: Collection[str] = (),
         rules_of: Rules = _no_rules,
         *,
         since: Since = _never,
@@ -176,20 +176,22 @@ class View:
         for name in names:
             rules = rules_of(name)
             offers = registry.offers(name)
-            visible = _visible(offers, standing, rules)
+            visible = _visible(offers, find_owner, rules)
             visible = visible or tuple(ruled(each, rules) for each in self._recalled.get(name, ()))
-            instances = fenced(visible, doubted, term=highest_term(name))
+            instances = fenced(visible, deprioritized, term=highest_term(name))
             before = self._services.get(name)
             able = tuple([i for i in instances if i.health.can_serve])
-            healthy = (tuple([i for i in able if i.owner not in doubted]) if doubted else able) or able
+            healthy = (tuple([i for i in able if i.owner not in deprioritized]) if deprioritized else able) or able
             lost = None if len(healthy) == len(instances) else lost_at_once(instances, healthy, offers, since)
             if rules:
                 healthy = split(healthy, rules.values())
                 lost = lost and attrs.evolve(lost, instances=split(lost.instances, rules.values()))
                 weighed = {(i.id, i.owner): i for i in healthy}
                 instances = tuple(weighed.get((i.id, i.owner), i) for i in instances)
-            if doubted:
-                instances = tuple(_doubtful(i) if i.owner in doubted and i.health.can_serve else i for i in instances)
+            if deprioritized:
+                instances = tuple(
+                    _as_deprioritized(i) if i.owner in deprioritized and i.health.can_serve else i for i in instances
+                )
             if before is not None and (instances, healthy, lost) == (before.instances, before.healthy, before.lost):
                 continue
             if before is None and not instances:
@@ -214,13 +216,13 @@ class View:
             del self._services[name]  # after that: no reader may see the index fall
 
 
-def _doubtful(instance: Instance) -> Instance:
+def _as_deprioritized(instance: Instance) -> Instance:
     """``instance`` as those see it who ask for all: with why it is not among those to be called, or only as a last."""
     return attrs.evolve(instance, reason=instance.reason or f"its owner {instance.owner} is suspected")
 
 
 def _visible(
-    offers: Mapping[tuple[str, str], Record], standing: Standing, rules: Mapping[str, Rule]
+    offers: Mapping[tuple[str, str], Record], find_owner: FindOwner, rules: Mapping[str, Rule]
 ) -> tuple[Instance, ...]:
     """The instances whose owner is known in that very life, with what rules and the owner's standing make of them."""
     seen: list[Instance] = []
@@ -228,11 +230,11 @@ def _visible(
     for key in sorted(offers):
         record = offers[key]
         if record.owner not in owners:
-            owners[record.owner] = standing(record.owner, record.generation)
+            owners[record.owner] = find_owner(record.owner, record.generation)
         owner = owners[record.owner]
         if owner is None or owner.status is Status.LEFT:
             continue
-        instance = record.bereft if owner.status is Status.FAILED else record.instance
+        instance = record.as_owner_failed if owner.status is Status.FAILED else record.instance
         if rules:
             instance = ruled(instance, rules)
         if owner.draining:

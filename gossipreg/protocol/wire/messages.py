@@ -19,33 +19,33 @@ import msgpack
 
 from gossipreg import limits
 from gossipreg.model import Address, Status, is_name
-from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
+from gossipreg.protocol.membership.identity import NameConflictQuery
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.registry.policies import Word
-from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
+from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.records import Announcement, Fetch, Record, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.spreading.fingerprint import BUCKETS
-from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
 
 Message = (
     Ping
     | Ack
     | Nack
     | PingReq
-    | Rumor
-    | Contest
+    | MemberUpdate
+    | NameConflictQuery
     | Record
     | Announcement
-    | Head
+    | TableDigest
     | Fetch
     | Compare
     | Listing
     | Want
     | End
-    | Hold
-    | Word
+    | KeepOpen
+    | PolicyVersion
     | TermRegister
     | WallClock
 )
@@ -213,7 +213,7 @@ _FORMS: Final = (
     _Form(2, Ack, (("seq", _u32), ("subject", _u64), ("fingerprint", _u64))),
     _Form(3, Nack, (("seq", _u32),)),
     _Form(4, PingReq, (("seq", _u32), ("target", _u64), ("patience", _u32))),
-    _Form(6, Contest, (("name", _name), ("life", _u64), ("born", _count), ("settled", _flag))),
+    _Form(6, NameConflictQuery, (("name", _name), ("life", _u64), ("born", _count), ("announced", _flag))),
     _Form(
         7,
         Record,
@@ -222,7 +222,7 @@ _FORMS: Final = (
             ("generation", _count),
             ("version", _count),
             ("id", _id),
-            ("head", _u64),
+            ("table_xor", _u64),
             ("payload", _payload),
         ),
     ),
@@ -234,19 +234,19 @@ _FORMS: Final = (
             ("generation", _count),
             ("version", _count),
             ("id", _id),
-            ("head", _u64),
+            ("table_xor", _u64),
             ("digest", _u64),
             ("size", _u32),
         ),
     ),
     _Form(
         9,
-        Head,
+        TableDigest,
         (
             ("owner", _name),
             ("generation", _count),
             ("version", _count),
-            ("head", _u64),
+            ("table_xor", _u64),
             ("gone", _list_of(_id, limits.RECORDS_PER_OWNER_MAX)),
         ),
         items=5,
@@ -255,10 +255,10 @@ _FORMS: Final = (
     _Form(12, Want, (("bucket", _u8), ("digests", _digests)), items=2),
     _Form(13, Fetch, (("owner", _name), ("generation", _count), ("version", _count), ("id", _id))),
     _Form(14, End, ()),
-    _Form(15, Hold, ()),
+    _Form(15, KeepOpen, ()),
     _Form(
         16,
-        Word,
+        PolicyVersion,
         (
             ("key", _policy_key),
             ("ms", _count),
@@ -285,8 +285,8 @@ _BY_NUMBER: Final = {form.number: form for form in _FORMS}
 _BY_NOUN: Final = {form.noun: form for form in _FORMS}
 
 # Two kinds whose fields are not one to one.
-_RUMOR: Final = 5
-_RUMOR_FIELDS: Final = 12  # its number included
+_MEMBER_UPDATE: Final = 5
+_MEMBER_UPDATE_FIELDS: Final = 12  # its number included
 _COMPARE: Final = 10
 
 _pack = msgpack.Packer(autoreset=True).pack
@@ -294,9 +294,9 @@ _pack = msgpack.Packer(autoreset=True).pack
 
 def pack(message: Message) -> bytes:
     """One message as bytes."""
-    if isinstance(message, Rumor):
+    if isinstance(message, MemberUpdate):
         host, port = message.address
-        fields: list[Any] = [_RUMOR, message.name, message.generation, message.incarnation, int(message.status)]
+        fields: list[Any] = [_MEMBER_UPDATE, message.name, message.generation, message.incarnation, int(message.status)]
         fields += (host, port, message.zone, message.draining, message.accuser, message.age, message.refused)
     elif isinstance(message, Compare):
         fields = [_COMPARE, struct.pack(f">{BUCKETS}Q", *message.sums)]
@@ -342,8 +342,8 @@ def read_message(raw: bytes) -> tuple[Message | None, int]:
 def _message(fields: Any) -> tuple[Message | None, int]:
     if type(fields) is not list or not fields or type(fields[0]) is not int:
         raise Junk("not a message")
-    if fields[0] == _RUMOR:
-        return _rumor(fields), 0
+    if fields[0] == _MEMBER_UPDATE:
+        return _update(fields), 0
     if fields[0] == _COMPARE:
         if len(fields) < 2:
             raise Junk("fields are missing")
@@ -358,11 +358,11 @@ def _message(fields: Any) -> tuple[Message | None, int]:
     return message, len(fields[form.items]) - len(values[form.items - 1]) if form.items else 0
 
 
-def _rumor(fields: list[Any]) -> Rumor:
-    if len(fields) < _RUMOR_FIELDS:
+def _update(fields: list[Any]) -> MemberUpdate:
+    if len(fields) < _MEMBER_UPDATE_FIELDS:
         raise Junk("fields are missing")
     _, name, generation, incarnation, status, host, port, zone, draining, accuser, age, refused = fields[:12]
-    return Rumor(
+    return MemberUpdate(
         _name(name),
         _count(generation),
         _u32(incarnation),

@@ -138,7 +138,7 @@ class Flapping(Occasion):
     def stage(self, stage: Scenario, rng: Rng) -> Scenario:
         """Long enough to be failed more than twice; now and then one voice is enough for a suspicion."""
         wanted = 0 if rng.chance(0.3) else EngineSettings().suspicion_confirmations
-        settings = attrs.evolve(_HASTY, calm_base=8.0, calm_max=16.0, suspicion_confirmations=wanted)
+        settings = attrs.evolve(_HASTY, damping_base=8.0, damping_max=16.0, suspicion_confirmations=wanted)
         return attrs.evolve(stage, duration=40.0, settings=settings)
 
     def faults(self, stage: Scenario, rng: Rng) -> list[Fault]:

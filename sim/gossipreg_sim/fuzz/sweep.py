@@ -18,7 +18,7 @@ from gossipreg_sim.scenario import KINDS
 #: What some play of a large sweep must show: a sweep in which nobody was ever refuted has not tested refutation.
 SOMETIMES: Final = (
     *("alive", "suspect", "failed", "left", "refuted", "revived", "service", "agreement"),
-    *("refutations", "verdicts", "probes_missed", "lags", "frames_received"),
+    *("refutations", "failures_declared", "probes_missed", "lags", "frames_received"),
     *("packets_wrong_cluster_or_corrupt", "packets_forged", "packets_replayed", "packets_late", "packets_stale"),
     *("crash", "crash-host", "start", "leave", "freeze", "unfreeze", "block", "unblock", "slow", "clock", "drift"),
     *("forge", "replay"),

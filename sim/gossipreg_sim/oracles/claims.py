@@ -24,7 +24,7 @@ class Claims(Oracle):
 
     def after(self, process: Process) -> None:
         """Note what a member says of itself."""
-        identity = process.engine.standing.identity
+        identity = process.engine.local_member.identity
         last = self._last.get(process)
         if last is None or last[1] != identity.incarnation or last[0] != identity.generation:
             self._last[process] = (identity.generation, identity.incarnation)
@@ -59,11 +59,11 @@ class Answers(Oracle):
         self._ears.lend(process)
         if not self._heard:
             return
-        identity = process.engine.standing.identity
+        identity = process.engine.local_member.identity
         now = (identity.generation, identity.incarnation)
         for accusation in self._heard:
             self.checks += 1
-            waits = process.engine.standing.calm.verdict is not None  # whether it may is for `Returns` to say
+            waits = process.engine.local_member.damping.unanswered is not None  # whether it may is for `Returns` to say
             if now <= accusation.claim and not identity.left and not waits:
                 self.wrong(process.name, f"heard itself accused in {accusation.claim}, and is still in {now}")
         self._heard.clear()

@@ -9,7 +9,7 @@ import attrs
 import msgpack
 
 from gossipreg.model import Status
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
 from gossipreg.protocol.wire.sealing import Refused, Seal
 from gossipreg_sim.cluster import Cluster
@@ -29,7 +29,7 @@ class Accusation:
 
     claim: tuple[int, int]  # (generation, incarnation)
     status: Status
-    rumor: Rumor
+    update: MemberUpdate
 
 
 Tell = Callable[[Process, Accusation], None]
@@ -71,7 +71,7 @@ class _Ear:
     def __attrs_post_init__(self) -> None:
         self.overhead = self.inner.overhead
         self.seal = self.inner.seal
-        own = self.process.engine.standing.identity.rumor()
+        own = self.process.engine.local_member.identity.own_update()
         self._sign = pack(own)[: _BEFORE_NAME + len(own.name)]
 
     def vouch(self, host: str) -> None:
@@ -96,9 +96,9 @@ class _Ear:
 
     def _weigh(self, fields: list[Any]) -> None:
         """A rumor about the process has reached it."""
-        own = self.process.engine.standing.identity
+        own = self.process.engine.local_member.identity
         of_this_life = fields[_GENERATION] == own.generation and tuple(fields[_HOST : _PORT + 1]) == own.address
         if fields[_STATUS] in _ACCUSED and of_this_life:
             claim, status = (fields[_GENERATION], fields[_INCARNATION]), Status(fields[_STATUS])
-            rumor = attrs.evolve(own.rumor(), incarnation=claim[1], status=status, accuser=fields[_ACCUSER])
-            self.tell(self.process, Accusation(claim, status, rumor))
+            update = attrs.evolve(own.own_update(), incarnation=claim[1], status=status, accuser=fields[_ACCUSER])
+            self.tell(self.process, Accusation(claim, status, update))

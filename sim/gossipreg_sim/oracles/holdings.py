@@ -27,7 +27,7 @@ class Holdings:
         if output is not self._last:
             self._last = output
             self._came, self._went = [], []
-            registry = process.engine.knowledge.registry
+            registry = process.engine.state.registry
             for service in output.services:
                 held = self._held.get((process, service), {})
                 offers = registry.offers(service)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from gossipreg.protocol.outputs import Output, PoliciesChanged
-from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.registry.policies import PolicyVersion
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.process import Process
 
@@ -31,10 +31,12 @@ class LastWord(Oracle):
     law: ClassVar[str] = "the last word about a policy counts, on all nodes, and is not lost"
     wants: ClassVar[tuple[type[Any], ...]] = (PoliciesChanged,)
 
-    _said: dict[str, dict[int, Word]] = attrs.field(factory=dict)  # writer -> by digest, all that it ever said
-    _kept: dict[str, list[Word]] = attrs.field(factory=dict)  # writer -> what the life that lives now must remember
+    _said: dict[str, dict[int, PolicyVersion]] = attrs.field(factory=dict)  # writer -> by digest, all that it ever said
+    _kept: dict[str, list[PolicyVersion]] = attrs.field(
+        factory=dict
+    )  # writer -> what the life that lives now must remember
     _lives: dict[str, Process] = attrs.field(factory=dict)
-    _held: dict[tuple[Process, str], Word] = attrs.field(factory=dict)
+    _held: dict[tuple[Process, str], PolicyVersion] = attrs.field(factory=dict)
 
     def after(self, process: Process) -> None:
         """See who begins a new life, and whether with its disk."""
@@ -48,28 +50,28 @@ class LastWord(Oracle):
         assert isinstance(output, PoliciesChanged), "nothing else is wanted"
         self.after(process)
         for key in output.keys:
-            word = process.engine.knowledge.policies.get(key)
+            version = process.engine.state.policies.get(key)
             before = self._held.get((process, key))
-            if word is None:
+            if version is None:
                 self.check(process, before is None, f"forgot {_named(before)}")
                 continue
-            self._held[process, key] = word
-            later = before is None or word == before or _rank(word) > _rank(before)
-            self.check(process, later, f"took {_named(word)} for {_named(before)}")
-            if word.digest not in self._said.get(word.writer, {}):
-                self._hear_new(process, word)
+            self._held[process, key] = version
+            later = before is None or version == before or _rank(version) > _rank(before)
+            self.check(process, later, f"took {_named(version)} for {_named(before)}")
+            if version.digest not in self._said.get(version.writer, {}):
+                self._hear_new(process, version)
 
-    def _hear_new(self, process: Process, word: Word) -> None:
-        if word.writer != process.name:
-            self.wrong(process.name, f"holds {_named(word)}, which {word.writer} never said")
+    def _hear_new(self, process: Process, version: PolicyVersion) -> None:
+        if version.writer != process.name:
+            self.wrong(process.name, f"holds {_named(version)}, which {version.writer} never said")
             return
-        self._said.setdefault(process.name, {})[word.digest] = word
-        self._kept[process.name].append(word)
+        self._said.setdefault(process.name, {})[version.digest] = version
+        self._kept[process.name].append(version)
         wall = 1000 * process.clock.wall_at(process.now)
-        self.check(process, word.ms >= wall - _ROUNDING, f"says {_named(word)} at {wall:.0f}")
-        for other in process.engine.knowledge.policies:
-            earlier = other is word or (other.ms, other.counter) < (word.ms, word.counter)
-            self.check(process, earlier, f"says {_named(word)} after it heard {_named(other)}")
+        self.check(process, version.ms >= wall - _ROUNDING, f"says {_named(version)} at {wall:.0f}")
+        for other in process.engine.state.policies:
+            earlier = other is version or (other.ms, other.counter) < (version.ms, version.counter)
+            self.check(process, earlier, f"says {_named(version)} after it heard {_named(other)}")
 
     def finish(self) -> None:
         """Compare what everybody holds at the end, and look for each word that must not be lost."""
@@ -86,31 +88,31 @@ class LastWord(Oracle):
             self.not_applicable("nobody set a policy")
             return
         first = core[0]
-        words = {word.key: word for word in first.engine.knowledge.policies}
+        versions = {version.key: version for version in first.engine.state.policies}
         for process in core[1:]:
-            self.check(process, words == _words_of(process), f"knows other policies than {first.name}")
+            self.check(process, versions == _versions_of(process), f"knows other policies than {first.name}")
             alike = bool(self.stage.outside) or _weights(first) == _weights(process)
             self.check(process, alike, f"shows other weights than {first.name}")
         for process in core:
             for said in self._kept[process.name]:
-                last = words.get(said.key)
+                last = versions.get(said.key)
                 holds = last is not None and _rank(last) >= _rank(said)
                 self.check(process, holds, f"said {_named(said)}, but {first.name} holds {_named(last)}")
 
 
-def _words_of(process: Process) -> dict[str, Word]:
-    return {word.key: word for word in process.engine.knowledge.policies}
+def _versions_of(process: Process) -> dict[str, PolicyVersion]:
+    return {version.key: version for version in process.engine.state.policies}
 
 
-def _rank(word: Word) -> _Rank:
-    return word.ms, word.counter, word.writer, word.digest
+def _rank(version: PolicyVersion) -> _Rank:
+    return version.ms, version.counter, version.writer, version.digest
 
 
-def _named(word: Word | None) -> str:
-    if word is None:
+def _named(version: PolicyVersion | None) -> str:
+    if version is None:
         return "no word"
-    what = "the removal" if word.payload is None else "the word"
-    return f"{what} of {word.writer} about {word.key} at {word.ms}.{word.counter}"
+    what = "the removal" if version.payload is None else "the word"
+    return f"{what} of {version.writer} about {version.key} at {version.ms}.{version.counter}"
 
 
 def _weights(process: Process) -> list[tuple[str, str, str, int]]:

@@ -33,15 +33,15 @@ class Bounds(Oracle):
     def after(self, process: Process) -> None:
         """Measure what is kept."""
         self.checks += 1
-        knowledge = process.engine.knowledge
-        if len(knowledge.mill._items) > limits.RUMOR_QUEUE_MAX:
-            self.wrong(process.name, f"queues {len(knowledge.mill)} rumors")
-        if len(knowledge.members._rumors) > limits.MEMBERS_MAX:
-            self.wrong(process.name, f"remembers {len(knowledge.members)} members")
+        state = process.engine.state
+        if len(state.broadcasts._items) > limits.BROADCAST_QUEUE_MAX:
+            self.wrong(process.name, f"queues {len(state.broadcasts)} rumors")
+        if len(state.members._updates) > limits.MEMBERS_MAX:
+            self.wrong(process.name, f"remembers {len(state.members)} members")
 
     def finish(self) -> None:
         """Count what is remembered of removals."""
         for process in self.cluster.alive:
-            for table in process.engine.knowledge.registry.owners:
-                kept = len(table) + len(table._buried)
+            for table in process.engine.state.registry.owners:
+                kept = len(table) + len(table._tombstones)
                 self.check(process, kept <= limits.RECORDS_PER_OWNER_MAX, f"keeps {kept} records of {table.owner}")

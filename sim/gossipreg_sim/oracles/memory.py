@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.agreement import heal_bound
 from gossipreg_sim.oracles.oracle import Oracle
@@ -59,5 +59,5 @@ class Memory(Oracle):
             self.not_applicable("nobody was forgotten")
 
 
-def _claim(rumor: Rumor) -> _Claim:
-    return (rumor.name, rumor.generation, rumor.incarnation, int(rumor.status))
+def _claim(update: MemberUpdate) -> _Claim:
+    return (update.name, update.generation, update.incarnation, int(update.status))

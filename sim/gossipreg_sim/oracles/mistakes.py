@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from gossipreg.model import Status
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.agreement import slowest_way
 from gossipreg_sim.oracles.oracle import Oracle
@@ -47,7 +47,7 @@ class FalsePositives(Oracle):
     def _is_fair(self) -> bool:
         return self.stage.calm_from <= self.cluster.world.now < self.stage.fair_until
 
-    def probed(self, process: Process, target: Rumor) -> None:  # noqa: ARG002
+    def probed(self, process: Process, target: MemberUpdate) -> None:  # noqa: ARG002
         """Count the probes."""
         self._probes += self._is_fair()
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import Output
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.oracles.stage import Stage
@@ -55,7 +55,7 @@ class Oracle:
     def after(self, process: Process) -> None:
         """``process`` has done a step."""
 
-    def probed(self, process: Process, target: Rumor) -> None:
+    def probed(self, process: Process, target: MemberUpdate) -> None:
         """``process`` has begun to probe ``target``."""
 
     def finish(self) -> None:

@@ -54,7 +54,7 @@ class Primaries(Oracle):
         shown = " and ".join(f"{each.id} in term {each.term}" for each in primaries) or "nobody"
         self.check(process, len(primaries) <= 1, f"shows {shown} as the primary of {service}")
         highest = max((each.term for each in claims), default=0)
-        may_be_none = not claims or highest < process.engine.knowledge.terms.claimed(service)
+        may_be_none = not claims or highest < process.engine.state.terms.claimed(service)
         highest_is_shown = all(each.term == highest for each in primaries) and (may_be_none or bool(primaries))
         self.check(process, highest_is_shown, f"shows {shown} as the primary of {service}, not term {highest}")
         lowest = min((each.term for each in primaries), default=before)
@@ -85,7 +85,7 @@ class Primaries(Oracle):
 
 
 def _primaries(process: Process) -> list[_Primary]:
-    terms = process.engine.knowledge.terms
+    terms = process.engine.state.terms
     views = process.engine.view.services.items()
     instances = (each for service, view in views if terms.seen(service) for each in view.instances)
     return sorted((each.service, each.owner, each.id, each.term) for each in instances if each.role == PRIMARY)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.oracles.statistics import mean_between
@@ -59,7 +59,7 @@ class Completeness(Oracle):
         elif before is None or not before.status.is_present:
             found.periods -= 1
 
-    def probed(self, process: Process, target: Rumor) -> None:
+    def probed(self, process: Process, target: MemberUpdate) -> None:
         """Count the periods since the last probe of this target, and measure the last period."""
         found = self._rounds.get(process)
         if found is None:
@@ -114,7 +114,7 @@ class FirstProbe(Oracle):
         if most_live and not process.engine.identity.left:
             self._died[process.name] = (process.engine.identity.life, self.cluster.world.now)
 
-    def probed(self, process: Process, target: Rumor) -> None:  # noqa: ARG002
+    def probed(self, process: Process, target: MemberUpdate) -> None:  # noqa: ARG002
         """Note the first probe of each dead member."""
         died = self._died.get(target.name)
         if died is not None and died[0] == target.life:

@@ -44,13 +44,13 @@ class SingleWriter(RecordOracle):
 
     def after(self, process: Process) -> None:
         """Note what the owner has issued."""
-        table = process.engine.knowledge.registry.table(process.name)
+        table = process.engine.state.registry.table(process.name)
         if table is None:
             return
         noted = self._noted.get(process)
-        if noted is not None and noted[0] is table and noted[1] == table.floor:
+        if noted is not None and noted[0] is table and noted[1] == table.compacted_below:
             return
-        self._noted[process] = (table, table.floor)
+        self._noted[process] = (table, table.compacted_below)
         issued = self._issued.setdefault((process.name, table.generation), {})
         for record in table:
             issued.setdefault((record.id, record.version), record.digest)
@@ -87,7 +87,7 @@ class NoResurrection(RecordOracle):
                 said = f"{record.id} of {record.owner} at version {record.version}"
                 self.wrong(process.name, f"shows {said}: gone at {gone}")
         for record in went:
-            table = process.engine.knowledge.registry.table(record.owner)
+            table = process.engine.state.registry.table(record.owner)
             if table is not None and table.generation == record.generation and table.get(record.id) is None:
                 key = (process, record.owner, record.generation, record.id)
                 self._gone[key] = max(record.version, self._gone.get(key, 0))
@@ -97,9 +97,9 @@ class NoResurrection(RecordOracle):
         if self.stage.healed_in is None:
             return
         alive = [process for process in self.cluster.alive if process.name not in self.stage.outside]
-        own = {p.name: p.engine.knowledge.registry.table(p.name) for p in alive}
+        own = {p.name: p.engine.state.registry.table(p.name) for p in alive}
         for process in alive:
-            for table in process.engine.knowledge.registry.owners:
+            for table in process.engine.state.registry.owners:
                 offered = own.get(table.owner)
                 if offered is None:
                     continue

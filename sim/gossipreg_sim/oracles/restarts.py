@@ -32,7 +32,7 @@ class Restarts(Oracle):
             self.not_applicable("nobody restarted")
         elif self.stage.healed_in is None:
             self.not_applicable("the cluster did not come to agree")
-        elif len(self._core()) == 1 and not back[0].engine.identity.settled:
+        elif len(self._core()) == 1 and not back[0].engine.identity.announced:
             self.not_applicable("who restarted waits for one of its seeds, alone")
         else:
             for restarted in back:

@@ -10,7 +10,7 @@ import attrs
 
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.oracles.ears import Accusation, Ears
 from gossipreg_sim.oracles.oracle import Oracle
@@ -30,7 +30,7 @@ _UNDAMPED: Final = 3
 
 def penance(settings: EngineSettings, returns: int) -> float:
     """What a member must wait (seconds) that has come back so often lately: nothing, then base, 2 base, 4 base, ..."""
-    return min(settings.calm_max, settings.calm_base * 2 ** (returns - 1)) if returns else 0.0
+    return min(settings.damping_max, settings.damping_base * 2 ** (returns - 1)) if returns else 0.0
 
 
 @attrs.define
@@ -39,7 +39,7 @@ class _Accused:
 
     heard: float  # on its clock (seconds)
     penance: float  # what it must wait since (seconds)
-    rumor: Rumor
+    update: MemberUpdate
     own_fault: bool
     failed: bool = False  # whether it has heard the verdict
 
@@ -76,15 +76,15 @@ class Returns(Oracle):
         is_failed = accusation.status is Status.FAILED
         own = process.engine.identity
         if accusation.claim < (own.generation, own.incarnation):
-            if is_failed and _is_own_fault(process, accusation.rumor):
+            if is_failed and _is_own_fault(process, accusation.update):
                 self._note(process, accusation.claim)  # outbid before it was heard
             return
         settings, now = process.engine.settings, process.now
-        lately = [at for at in self._returns.get(process, ()) if now - at < settings.calm_memory]
-        own_fault = _is_own_fault(process, accusation.rumor)
+        lately = [at for at in self._returns.get(process, ()) if now - at < settings.damping_memory]
+        own_fault = _is_own_fault(process, accusation.update)
         wait = penance(settings, len(lately)) if own_fault else 0.0
         accused = self._accused.setdefault(process, {}).setdefault(
-            accusation.claim, _Accused(now, wait, accusation.rumor, own_fault)
+            accusation.claim, _Accused(now, wait, accusation.update, own_fault)
         )
         accused.failed = accused.failed or is_failed
 
@@ -98,12 +98,12 @@ class Returns(Oracle):
         accused = self._accused.get(process)
         if not accused:
             return
-        identity = process.engine.standing.identity
+        identity = process.engine.local_member.identity
         for claim in [claim for claim in accused if claim < (identity.generation, identity.incarnation)]:
             is_same_life = claim[0] == identity.generation
             entry = accused.pop(claim)
             at_once = entry.heard == process.now  # then it knew more than when the packet was opened
-            own_fault = entry.own_fault and (not at_once or _is_own_fault(process, entry.rumor))
+            own_fault = entry.own_fault and (not at_once or _is_own_fault(process, entry.update))
             if is_same_life and not identity.left and own_fault:
                 self._judge(process, claim, entry)
 
@@ -126,7 +126,7 @@ class Returns(Oracle):
             return
         if before.status is not Status.FAILED or after.status is not Status.ALIVE:
             return
-        base = process.engine.settings.calm_base
+        base = process.engine.settings.damping_base
         now = self.cluster.world.now / SECOND
         seen = self._seen.setdefault((process, after.life), deque(maxlen=_UNDAMPED))
         if len(seen) == _UNDAMPED:
@@ -141,6 +141,6 @@ class Returns(Oracle):
             self.not_applicable("nobody came back twice")
 
 
-def _is_own_fault(process: Process, accusation: Rumor) -> bool:
+def _is_own_fault(process: Process, accusation: MemberUpdate) -> bool:
     """Whether the node takes what it is accused of for its own fault now."""
-    return process.engine.standing._is_own_fault(accusation, process.now)
+    return process.engine.local_member._is_own_fault(accusation, process.now)

@@ -41,7 +41,7 @@ def epidemic(settings: EngineSettings, nodes: int, loss: float, one_way: float) 
     The mean field: whoever learns a rumor sends it to `gossip_fanout` at random after the gaps of its rounds, each
     packet lost with probability ``loss`` or ``one_way`` seconds later there. Rides on probes are left out.
     """
-    rounds = min(settings.gossip_rounds, 3 + math.ceil(math.log2(max(2, nodes))))
+    rounds = min(settings.gossip_transmissions, 3 + math.ceil(math.log2(max(2, nodes))))
     offset = settings.gossip_coalesce + one_way
     offsets = []
     for number in range(rounds):
@@ -81,7 +81,7 @@ class Spreading(RecordOracle):
             super().see(process, output)
             return
         for key in output.keys:
-            word = process.engine.knowledge.policies.get(key)
+            word = process.engine.state.policies.get(key)
             if word is not None:
                 self._note(word.digest, is_born=word.writer == process.name, counts=True)
 

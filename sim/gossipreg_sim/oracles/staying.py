@@ -102,22 +102,22 @@ class Stays(Oracle):
 
     def after(self, process: Process) -> None:
         """Note which members are in doubt; that changes without a word."""
-        if self._sick is None or not (process.engine.knowledge._doubted or process.name in self._doubting):
+        if self._sick is None or not (process.engine.state._deprioritized or process.name in self._doubting):
             return
         members = process.engine.members
-        for rumor in members:
-            if rumor.name != process.name:
-                is_out = rumor.status is Status.FAILED or self._doubts(process, rumor.name)
-                self._turn(process.name, rumor.name, is_out=is_out)
-        if process.engine.knowledge._doubted:
+        for update in members:
+            if update.name != process.name:
+                is_out = update.status is Status.FAILED or self._doubts(process, update.name)
+                self._turn(process.name, update.name, is_out=is_out)
+        if process.engine.state._deprioritized:
             self._doubting[process.name] = None
         else:
             self._doubting.pop(process.name, None)
 
     @staticmethod
     def _doubts(process: Process, name: str) -> bool:
-        rumor = process.engine.members.get(name)
-        return rumor is not None and rumor.status is Status.SUSPECT and name in process.engine.knowledge._doubted
+        update = process.engine.members.get(name)
+        return update is not None and update.status is Status.SUSPECT and name in process.engine.state._deprioritized
 
     def _turn(self, observer: str, member: str, *, is_out: bool) -> None:
         now = self.cluster.world.now

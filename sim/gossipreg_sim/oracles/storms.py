@@ -9,7 +9,7 @@ import attrs
 
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output, PoliciesChanged, Transmit
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import is_inline
@@ -25,7 +25,7 @@ _FOLLOWED: Final = ns(5.0)
 
 def sends_budget(settings: EngineSettings) -> int:
     """How often one node may send one rumor: to so many members in each round, and on so many probes and acks."""
-    return settings.gossip_rounds * settings.gossip_fanout + settings.piggyback_rounds
+    return settings.gossip_transmissions * settings.gossip_fanout + settings.piggyback_transmissions
 
 
 def events_cap(scenario: Scenario) -> int:
@@ -96,18 +96,18 @@ class Storm(Oracle):
         elif type(output) is PoliciesChanged and self._word.may_change(self.cluster.world.now):
             self._follow_word(process, output)
 
-    def _follow_claim(self, process: Process, claim: Rumor) -> None:
+    def _follow_claim(self, process: Process, claim: MemberUpdate) -> None:
         # An accusation is also told to the accused, whose budget is another; so only what members say of themselves.
         if claim.name == process.name and claim.status is Status.ALIVE:
             self._claim.change(pack(claim), self.cluster.world.now)
 
     def _follow_record(self, process: Process, record: Record) -> None:
         # What was offered before the name was ours is spread once more when it is.
-        if record.owner == process.name and is_inline(record) and process.engine.identity.settled:
+        if record.owner == process.name and is_inline(record) and process.engine.identity.announced:
             self._record.change(pack(record), self.cluster.world.now)
 
     def _follow_word(self, process: Process, changed: PoliciesChanged) -> None:
-        word = process.engine.knowledge.policies.get(changed.keys[-1])
+        word = process.engine.state.policies.get(changed.keys[-1])
         if word is not None and word.writer == process.name:
             self._word.change(pack(word), self.cluster.world.now)
 

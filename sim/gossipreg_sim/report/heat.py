@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from gossipreg.model import Status
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg_sim.report import packing
 from gossipreg_sim.report.recording import Belief, Life, Recording
 
@@ -107,7 +107,7 @@ class _Map:
     place: dict[str, int] = attrs.field(init=False)
     cells: bytearray = attrs.field(init=False)
     lives: dict[str, Life] = attrs.field(factory=dict)  # of those that run
-    held: dict[str, dict[str, Rumor]] = attrs.field(factory=dict)  # by observer and subject
+    held: dict[str, dict[str, MemberUpdate]] = attrs.field(factory=dict)  # by observer and subject
 
     def __attrs_post_init__(self) -> None:
         self.place = {name: place for place, name in enumerate(self.names)}
@@ -117,12 +117,12 @@ class _Map:
         """What the cell should show now."""
         if observer not in self.lives:
             return Cell.DOWN
-        rumor = self.held[observer].get(subject)
-        if rumor is None:
+        update = self.held[observer].get(subject)
+        if update is None:
             return Cell.UNKNOWN
         life = self.lives.get(subject)
-        is_over = life is None or life.left is not None or rumor.generation < life.generation
-        return Cell.STALE if rumor.status is Status.ALIVE and is_over else _OF_STATUS[rumor.status]
+        is_over = life is None or life.left is not None or update.generation < life.generation
+        return Cell.STALE if update.status is Status.ALIVE and is_over else _OF_STATUS[update.status]
 
     def redraw(self, at: int, observers: Sequence[str], subjects: Sequence[str]) -> Iterator[Change]:
         """What changes among these cells."""

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import attrs
 
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.wire.messages import Message
 from gossipreg_sim.cluster import Passage
 from gossipreg_sim.play import Outcome
@@ -111,7 +111,7 @@ def _said(message: Message) -> str:
     match message:
         case Ping(seq) | Ack(seq) | Nack(seq) | PingReq(seq):
             return f"{type(message).__name__.lower().replace('req', '-req')} {seq}"
-        case Rumor(name, _, incarnation, status):
+        case MemberUpdate(name, _, incarnation, status):
             return f"{name} {status} {incarnation}"
         case _:
             return type(message).__name__.lower()

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 
 import attrs
 
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg.protocol.wire.messages import Message
 from gossipreg.protocol.wire.reader import unpack
@@ -26,8 +26,8 @@ class Belief:
     at: int
     observer: str
     subject: str
-    before: Rumor | None
-    after: Rumor | None
+    before: MemberUpdate | None
+    after: MemberUpdate | None
 
 
 @attrs.frozen

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.wire.messages import Message
 from gossipreg_sim.cluster import Passage
 from gossipreg_sim.report import packing
@@ -83,7 +83,7 @@ def traffic_of(recording: Recording) -> Traffic:
                 place[passage.sender],
                 place[passage.receiver],
                 freight_of(passage, messages),
-                any(isinstance(message, Rumor) for message in messages),
+                any(isinstance(message, MemberUpdate) for message in messages),
                 (passage.arrivals[0] - passage.sent) // 1000 if passage.arrivals else None,
                 culprit,
             )

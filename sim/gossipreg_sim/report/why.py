@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.model import Status
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg_sim.cluster import Passage
 from gossipreg_sim.report.probing import Probe, Step, first_trouble, state_of
 from gossipreg_sim.report.recording import Belief, Recording, messages_of
@@ -102,19 +102,19 @@ class _Walk:
 
     def _one(self, belief: Belief) -> Belief | None:
         """Explain one belief; the one that it rests on, or None where the story begins."""
-        rumor, observer = belief.after, belief.observer
-        if rumor is None:
+        update, observer = belief.after, belief.observer
+        if update is None:
             self._tell(belief, f"forgets {self.subject}: it was long gone")
             return None
         if observer == self.subject:
-            return self._own_word(belief, rumor)
-        is_own = rumor.accuser != 0 and rumor.accuser == self._life(observer, belief.at)
-        if is_own and rumor.status is Status.SUSPECT:
+            return self._own_word(belief, update)
+        is_own = update.accuser != 0 and update.accuser == self._life(observer, belief.at)
+        if is_own and update.status is Status.SUSPECT:
             self._accuse(belief)
             return None
-        if is_own and rumor.status is Status.FAILED:
-            return self._verdict(belief, rumor)
-        return self._hearsay(belief, rumor)
+        if is_own and update.status is Status.FAILED:
+            return self._verdict(belief, update)
+        return self._hearsay(belief, update)
 
     def _tell(self, belief: Belief, text: str, to: str = "") -> None:
         self.steps.append(Step(belief.at, belief.observer, to, text))
@@ -123,15 +123,15 @@ class _Walk:
         own = self.recording.believes(node, node, at)
         return 0 if own is None or own.after is None else own.after.life
 
-    def _own_word(self, belief: Belief, rumor: Rumor) -> Belief | None:
+    def _own_word(self, belief: Belief, update: MemberUpdate) -> Belief | None:
         """What the subject says of itself."""
         before = belief.before
-        if before is None or before.generation != rumor.generation:
-            self._tell(belief, f"says that it is {rumor.status} (a life of its own, generation {rumor.generation})")
+        if before is None or before.generation != update.generation:
+            self._tell(belief, f"says that it is {update.status} (a life of its own, generation {update.generation})")
             return None
         accused = self._teller(belief, lambda said: said.name == self.subject and said.supersedes(before))
         by = "" if accused is None else f", having heard from {accused.sender} that it is accused"
-        self._tell(belief, f"says that it is {rumor.status}, incarnation {rumor.incarnation}{by}")
+        self._tell(belief, f"says that it is {update.status}, incarnation {update.incarnation}{by}")
         return None
 
     def _accuse(self, belief: Belief) -> None:
@@ -139,47 +139,47 @@ class _Walk:
         self.steps += probe
         self._tell(belief, f"has no answer to its probe: suspects {self.subject}")
 
-    def _verdict(self, belief: Belief, rumor: Rumor) -> Belief | None:
+    def _verdict(self, belief: Belief, update: MemberUpdate) -> Belief | None:
         suspected = [
             b
             for b in self.recording.believed_by[belief.observer]
             if b.subject == self.subject and b.at <= belief.at and b.after is not None
-            if b.after.status is Status.SUSPECT and b.after.is_same_life(rumor)
+            if b.after.status is Status.SUSPECT and b.after.is_same_life(update)
         ]
         waited = f" in {(belief.at - suspected[-1].at) / SECOND:.3f} s" if suspected else ""
         self._tell(belief, f"has heard no refutation{waited}: its verdict is that {self.subject} failed")
         return suspected[-1] if suspected else None
 
-    def _hearsay(self, belief: Belief, rumor: Rumor) -> Belief | None:
-        told = self._teller(belief, lambda said: said == rumor)
+    def _hearsay(self, belief: Belief, update: MemberUpdate) -> Belief | None:
+        told = self._teller(belief, lambda said: said == update)
         softened = False
-        if told is None and rumor.status is Status.SUSPECT:
-            grave = attrs.evolve(rumor, status=Status.FAILED)
+        if told is None and update.status is Status.SUSPECT:
+            grave = attrs.evolve(update, status=Status.FAILED)
             told = self._teller(belief, lambda said: said == grave)
             softened = told is not None
         if told is None:
             self._tell(
-                belief, f"hears that {self.subject} is {rumor.status}, in a packet that no member sent just then"
+                belief, f"hears that {self.subject} is {update.status}, in a packet that no member sent just then"
             )
             return None
-        self._tell(belief, self._heard(belief, rumor, told, softened=softened), told.sender)
-        wanted = Status.FAILED if softened else rumor.status
+        self._tell(belief, self._heard(belief, update, told, softened=softened), told.sender)
+        wanted = Status.FAILED if softened else update.status
         held = [
             b
             for b in self.recording.believed_by[told.sender]
             if b.subject == self.subject and b.at <= told.sent and b.after is not None
-            if b.after.status is wanted and b.after.rank[:2] == rumor.rank[:2]
+            if b.after.status is wanted and b.after.rank[:2] == update.rank[:2]
         ]
         return held[-1] if held else None
 
-    def _heard(self, belief: Belief, rumor: Rumor, told: Passage, *, softened: bool) -> str:
+    def _heard(self, belief: Belief, update: MemberUpdate, told: Passage, *, softened: bool) -> str:
         freight = freight_of(told, messages_of(told.data)).name.lower().replace("_", "-")
         arrived = max(arrival for arrival in told.arrivals if arrival <= belief.at)
         waited = f", read {(belief.at - arrived) / SECOND:.3f} s late" if belief.at - arrived > ns(0.001) else ""
-        accuser = self.names.get(rumor.accuser, "")
-        by = f", accused by {accuser}" if accuser and rumor.status is Status.SUSPECT and not softened else ""
-        by = f", by the verdict of {accuser}" if accuser and rumor.status is Status.FAILED else by
-        said = f"hears that {self.subject} is {Status.FAILED if softened else rumor.status}{by}"
+        accuser = self.names.get(update.accuser, "")
+        by = f", accused by {accuser}" if accuser and update.status is Status.SUSPECT and not softened else ""
+        by = f", by the verdict of {accuser}" if accuser and update.status is Status.FAILED else by
+        said = f"hears that {self.subject} is {Status.FAILED if softened else update.status}{by}"
         if softened:
             said += "; after a split that is only a suspicion"
         return f"{said} ({freight} sent at {told.sent / SECOND:.3f} s{waited})"
@@ -196,7 +196,7 @@ class _Walk:
             if passage.receiver != belief.observer or not passage.arrivals:
                 continue
             arrived = max((at for at in passage.arrivals if since <= at <= belief.at), default=-1)
-            if arrived >= latest and any(isinstance(m, Rumor) and is_it(m) for m in messages_of(passage.data)):
+            if arrived >= latest and any(isinstance(m, MemberUpdate) and is_it(m) for m in messages_of(passage.data)):
                 found, latest = passage, arrived
         return found if latest >= 0 else None
 

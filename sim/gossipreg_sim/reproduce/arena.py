@@ -100,9 +100,9 @@ class Arena:
 def acquaint(processes: Iterable[Process]) -> None:
     """Let everybody know everybody, as if all had joined long ago."""
     known = list(processes)
-    rumors = [process.engine.identity.rumor() for process in known]
+    updates = [process.engine.identity.own_update() for process in known]
     for process in known:
-        for rumor in rumors:
-            if rumor.name != process.name:
-                process.engine.knowledge.believe(rumor, process.now, spread=False)
+        for update in updates:
+            if update.name != process.name:
+                process.engine.state.believe(update, process.now, spread=False)
         process.schedule()

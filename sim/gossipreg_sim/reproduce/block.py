@@ -67,12 +67,12 @@ class _Held:
         self.over = True
         self.process.act(self.waiting)
         if self.arena.profile.timers_first:
-            self.process.act(self.process.engine.wake(self.process.now))
+            self.process.act(self.process.engine.handle_timeout(self.process.now))
         self.process.thaw()
 
     def _set_alarm(self) -> None:
         engine = self.process.engine
-        due = engine.detector.verdict_deadline if self.waiting else engine.deadline()
+        due = engine.detector.suspicion_deadline if self.waiting else engine.deadline()
         if due < float("inf"):
             self.arena.world.at(int(self.process.clock.true_time(due) * SECOND) + 1, self._alarm)
 
@@ -80,7 +80,7 @@ class _Held:
         if self.over:
             return
         engine, now = self.process.engine, self.process.now
-        outputs = engine.judge(now) if self.waiting else engine.wake(now)
+        outputs = engine.expire_suspicions(now) if self.waiting else engine.handle_timeout(now)
         self.waiting += [output for output in outputs if isinstance(output, _SENDING)]
         self.process.act([output for output in outputs if not isinstance(output, _SENDING)])
         self._set_alarm()

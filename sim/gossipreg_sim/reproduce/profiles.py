@@ -27,8 +27,8 @@ _SWIM: Final = EngineSettings(
     local_health_max=0,
     gossip_fanout=3,
     gossip_tree=False,
-    gossip_echoes=0,
-    gossip_company=0.0,
+    gossip_duplicates=0,
+    gossip_coalesce_max=0.0,
     reconcile_settle=30.0,
     reconcile_gap=90.0,
     reconnect_interval=30.0,
@@ -37,9 +37,9 @@ _SWIM: Final = EngineSettings(
     tell_accused=False,
     stream_probe=False,
     late_acks=False,
-    seconding=False,
-    verdict_witness=False,
-    verify_verdicts=False,
+    corroborate=False,
+    failure_witness=False,
+    verify_failures=False,
     lifelines=0,
 )
 
@@ -89,7 +89,7 @@ MEMBERLIST: Final = _variant(
     local_health_max=7,
     nack_fraction=1.0,
     stream_probe=True,
-    calm_base=0.0,
+    damping_base=0.0,
 )
 
 #: This protocol with its defaults.

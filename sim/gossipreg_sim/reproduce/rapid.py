@@ -121,7 +121,7 @@ def _hear_badly(run: Run, count: int) -> Stability:
     believed = [[arena.process(name).engine.members.get(each) for name in good] for each in bad]
     return Stability(
         bad=count,
-        removed=sum(all(rumor is None or rumor.status is Status.FAILED for rumor in each) for each in believed),
+        removed=sum(all(update is None or update.status is Status.FAILED for update in each) for each in believed),
         swings=swings,
         collateral=sum(failure.subject not in is_bad for failure in arena.failures),
         observers=len(good),

@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from gossipreg.protocol.spreading.dissemination import Dissemination, Key, Parcel, Topic
+from gossipreg.protocol.dissemination.broadcast_queue import Batch, BroadcastQueue, Key, Topic
 from gossipreg.protocol.wire.messages import pack
 from gossipreg_sim.process import Process
 
@@ -29,7 +29,7 @@ class _Told:
 
 
 @attrs.define
-class Ticks(Dissemination):
+class Ticks(BroadcastQueue):
     """The rumors being spread; what rides on probes and acks counts as told, too."""
 
     next_tick: float = 0.0
@@ -45,7 +45,7 @@ class Ticks(Dissemination):
         """The next tick (seconds), or infinity when there is nothing to tell."""
         return self.next_tick if self._told else math.inf
 
-    def add(
+    def enqueue(
         self,
         topic: Topic,
         about: Hashable,
@@ -64,15 +64,15 @@ class Ticks(Dissemination):
     def _pass_ticks(self, now: float) -> None:
         self.next_tick += TICK * math.ceil((now - self.next_tick) / TICK)
 
-    def flush(self, room: int, members: int, now: float) -> list[Parcel]:
+    def flush(self, room: int, members: int, now: float) -> list[Batch]:
         """What this tick tells to the same few members."""
         if now < self.deadline:
             return []
         self._pass_ticks(now)
         self.most = _RETRANSMIT * math.ceil(math.log10(members + 1))
-        return [Parcel(None, self._take(room, self.settings.gossip_fanout))]
+        return [Batch(None, self._take(room, self.settings.gossip_fanout))]
 
-    def ride(self, room: int, now: float) -> list[bytes]:  # noqa: ARG002
+    def piggyback(self, room: int, now: float) -> list[bytes]:  # noqa: ARG002
         """Rumors that fit into ``room`` bytes of a packet that goes out anyway."""
         return self._take(room, 1) if self._told else []
 
@@ -92,7 +92,7 @@ class Ticks(Dissemination):
 def tick(process: Process) -> None:
     """Let a process that has just been started spread rumors in ticks, at a moment of its own."""
     engine = process.engine
-    mill = Ticks(engine.settings, next_tick=process.now + engine.rng.random() * TICK)
-    if engine.identity.settled:
-        mill.add(Topic.MEMBERSHIP, engine.identity.name, pack(engine.identity.rumor()), process.now)
-    engine.knowledge.mill = mill
+    broadcasts = Ticks(engine.settings, next_tick=process.now + engine.rng.random() * TICK)
+    if engine.identity.announced:
+        broadcasts.enqueue(Topic.MEMBERSHIP, engine.identity.name, pack(engine.identity.own_update()), process.now)
+    engine.state.broadcasts = broadcasts

@@ -16,12 +16,12 @@ import attrs
 from gossipreg.errors import GossipregError
 from gossipreg.model import Instance, Status
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.view import View
+from gossipreg.protocol.state import ClusterState
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.network import Constant
 from gossipreg_sim.process import Process
@@ -71,22 +71,22 @@ class Crowd:
                 process.engine.register(self.instance(number, which), process.now)
         lender = self._all_knowing(processes)
         for process in processes:
-            lend(lender, process.engine.knowledge, process.now)
+            lend(lender, process.engine.state, process.now)
             process.schedule()
 
-    def _all_knowing(self, processes: list[Process]) -> Knowledge:
+    def _all_knowing(self, processes: list[Process]) -> ClusterState:
         """What one would know who had heard everything; nobody's, so that all may hold it."""
         settings = self.cluster.settings
         index = max(process.engine.identity.generation for process in processes)
-        knowledge = Knowledge(
+        state = ClusterState(
             settings, Members(settings, Random(0), ""), Registry(""), View(index), Counter(), Clock("", index)
         )
         for process in processes:
-            knowledge.believe(process.engine.identity.rumor(), 0.0, spread=False)
-            for record in process.engine.knowledge.registry.table(process.name) or ():
-                knowledge.take(record, 0.0, spread=False)
-        knowledge.refresh()
-        return knowledge
+            state.believe(process.engine.identity.own_update(), 0.0, spread=False)
+            for record in process.engine.state.registry.table(process.name) or ():
+                state.take(record, 0.0, spread=False)
+        state.refresh()
+        return state
 
     def instance(self, number: int, which: int) -> Instance:
         """The instance ``which`` of node ``number``, of one of as many services as keep them all equally large."""
@@ -186,8 +186,8 @@ class Crowd:
         return self._watched(see, begin, lambda: not missing, most)
 
     def _believes(self, observer: str, subject: str, status: Status) -> bool:
-        rumor = self.cluster.processes[observer].engine.members.get(subject)
-        return rumor is not None and rumor.status is status
+        update = self.cluster.processes[observer].engine.members.get(subject)
+        return update is not None and update.status is status
 
     def _watched(self, see: _See, begin: Callable[[], None], over: Callable[[], bool], most: float) -> float:
         unwatch = self.watch(see)

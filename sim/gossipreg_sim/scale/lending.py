@@ -12,13 +12,13 @@ import copy
 
 import attrs
 
-from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.anti_entropy.fingerprint import Entry, Fingerprint, bucket_of
+from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.table import Table
 from gossipreg.protocol.registry.view import View
-from gossipreg.protocol.spreading.dissemination import Dissemination
-from gossipreg.protocol.spreading.fingerprint import Entry, Fingerprint, bucket_of
+from gossipreg.protocol.state import ClusterState
 
 
 @attrs.define
@@ -30,7 +30,7 @@ class _LentRegistry(Registry):
     def _table_for(self, owner: str, generation: int) -> Table:
         table = self._tables.get(owner)
         if table is not None and table is self.lender.table(owner):
-            self._tables[owner] = attrs.evolve(table, live=dict(table._live), buried=dict(table._buried))
+            self._tables[owner] = attrs.evolve(table, live=dict(table._live), tombstones=dict(table._tombstones))
         return Registry._table_for(self, owner, generation)
 
     def _index(self, *, came: tuple[Record, ...], went: tuple[Record, ...]) -> None:
@@ -55,11 +55,11 @@ class _LentFingerprint(Fingerprint):
         Fingerprint._toggle(self, entry, present=present)
 
 
-def lend(lender: Knowledge, borrower: Knowledge, now: float) -> None:
+def lend(lender: ClusterState, borrower: ClusterState, now: float) -> None:
     """Let ``borrower`` know what ``lender`` knows, which must not change any more, and have nothing to tell."""
-    for rumor in lender.members:
-        if rumor.name != borrower.members.own_name:
-            borrower.members.put(rumor, now)
+    for update in lender.members:
+        if update.name != borrower.members.own_name:
+            borrower.members.put(update, now)
     registry, fingerprint = lender.registry, lender.fingerprint
     borrower.registry = _LentRegistry(
         borrower.members.own_name,
@@ -72,4 +72,4 @@ def lend(lender: Knowledge, borrower: Knowledge, now: float) -> None:
     )
     borrower.view = View(borrower.view._index, dict(lender.view._services))
     borrower._filed = copy.copy(lender._filed)
-    borrower.mill = Dissemination(borrower.settings)
+    borrower.broadcasts = BroadcastQueue(borrower.settings)

@@ -15,7 +15,7 @@ import attrs
 from gossipreg.model import Address, Instance, Status
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.wire.messages import message_of, pack
@@ -45,15 +45,15 @@ def weigh(members: int, instances: int) -> Weight:
         packet_room=1400,
         now=0.0,
     )
-    rumors = [
-        pack(Rumor(f"n{number}", 1, 0, Status.ALIVE, Address(f"10.0.{number // 256}.{number % 256}", 7940)))
+    updates = [
+        pack(MemberUpdate(f"n{number}", 1, 0, Status.ALIVE, Address(f"10.0.{number // 256}.{number % 256}", 7940)))
         for number in range(members)
     ]
     records = [pack(record) for number in range(members) for record in _records(number, instances, members)]
     return Weight(
         members,
         instances,
-        _growth(engine, rumors) / members,
+        _growth(engine, updates) / members,
         _growth(engine, records) / len(records) if records else 0.0,
     )
 
@@ -79,13 +79,13 @@ def _growth(engine: Engine, said: list[bytes]) -> int:
     tracemalloc.start()
     for raw in said:
         message = message_of(raw)
-        if isinstance(message, Rumor):
-            engine.knowledge.believe(message, 0.0, spread=False)
+        if isinstance(message, MemberUpdate):
+            engine.state.believe(message, 0.0, spread=False)
             engine.detector.prober.trips.measured(message.life, 0.001)
         else:
             assert isinstance(message, Record), "nothing else is said here"
-            engine.knowledge.take(message, 0.0, spread=False)
-    engine.knowledge.refresh()
+            engine.state.take(message, 0.0, spread=False)
+    engine.state.refresh()
     del message
     gc.collect()
     held, _ = tracemalloc.get_traced_memory()

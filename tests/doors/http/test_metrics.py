@@ -60,14 +60,14 @@ async def test_instances_are_counted_by_service_and_health(fake: FakeNode, clien
 async def test_packets_have_their_own_metric_and_other_counters_go_by_name(
     fake: FakeNode, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = {"packets_sent": 12, "packets_received": 11, "bytes_sent": 1300, "verdicts": 2, 'odd"\n': 1}
+    counted = {"packets_sent": 12, "packets_received": 11, "bytes_sent": 1300, "failures_declared": 2, 'odd"\n': 1}
     info = attrs.evolve(fake.info(), counters=counted)
     monkeypatch.setattr(FakeNode, "info", lambda _: info)
     samples = await scrape(client)
     assert value(samples, "packets_total", direction="in") == 11
     assert value(samples, "packets_total", direction="out") == 12
     assert value(samples, "packet_bytes_total", direction="out") == 1300
-    assert value(samples, "events_total", event="verdicts") == 2
+    assert value(samples, "events_total", event="failures_declared") == 2
     assert value(samples, "events_total", event='odd"\n') == 1
 
 

@@ -16,7 +16,7 @@ from gossipreg.cli.settings import load
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.model import Instance
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance
-from gossipreg.protocol.registry.policies import Word
+from gossipreg.protocol.registry.policies import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, pack
 from gossipreg.runtime.checks.ttl_state import UnusableTtlState, unpack
@@ -136,7 +136,7 @@ def _row_seeds() -> Iterator[bytes]:
     yield _row("instance", "i", pack_instance(instance))
     yield _row("instance", "i", LocalRegistration(instance, (Check(ttl=5.0),), "why", defined=True).packed())
     for each in messages():
-        if isinstance(each, Word):
+        if isinstance(each, PolicyVersion):
             yield _row("policy", each.key, pack(each))
         elif isinstance(each, TermRegister):
             yield _row("term", each.service, pack(each))

@@ -17,7 +17,7 @@ from gossipreg.model import Health, Instance
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride, check_rule
 from gossipreg.protocol.registry.credentials import Keyring, _unpacked, packed
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
-from gossipreg.protocol.registry.policies import Word, pack_rule, unpack_rule
+from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule, unpack_rule
 from tests.fuzz.target import Target, outcome, told
 
 _KEY: Final = bytes(range(32))
@@ -64,7 +64,9 @@ def _packed(data: bytes) -> str:
     try:
         rule = unpack_rule(payload, key_text)
     except BadPayload as bad:
-        assert Word(key_text, 1, 0, "b", payload).policy is None, "what cannot be read is held, and shows as nothing"
+        assert PolicyVersion(key_text, 1, 0, "b", payload).policy is None, (
+            "what cannot be read is held, and shows as nothing"
+        )
         return f"bad: {str(bad)[:16]}"
     assert unpack_rule(pack_rule(rule), rule.key) == rule, "a rule that was read packs alike"
     assert rule.key == key_text

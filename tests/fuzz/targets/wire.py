@@ -12,21 +12,21 @@ from gossipreg import limits
 from gossipreg.errors import NodeClosed
 from gossipreg.model import Status
 from gossipreg.policy import Split
-from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
+from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.outputs import CloseStream, OpenStream, SendFrame, Transmit
-from gossipreg.protocol.registry.policies import Word, pack_rule
-from gossipreg.protocol.registry.records import Announcement, Fetch, Head
+from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule
+from gossipreg.protocol.registry.records import Announcement, Fetch, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.spreading.fingerprint import BUCKETS
-from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
 from gossipreg.protocol.wire.messages import Junk, Message, message_of, pack, pack_sender
 from gossipreg.protocol.wire.reader import Reader, unpack
 from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Refused, Seal
 from gossipreg.protocol.wire.streams import StreamCodec, StreamRefused
 from tests.fuzz.target import Target
-from tests.protocol.making import BORN, engine, history, rumor
+from tests.protocol.making import BORN, engine, history, update
 
 _KEY: Final = bytes(range(32))
 _CLUSTER: Final = "fuzz"
@@ -96,26 +96,26 @@ def _packet_seeds() -> Iterator[bytes]:
 
 def messages() -> Iterator[Message]:
     """One message of each kind, and some that only go together."""
-    b = rumor("b", port=7001)
+    b = update("b", port=7001)
     yield Ping(1, b.life, 2**64 - 1)
     yield Ack(1, b.life, 7)
     yield Nack(1)
     yield PingReq(1, b.life, 500)
     yield b
-    yield rumor("c", Status.SUSPECT, port=7002, accuser=b.life, age=100)
-    yield Contest("a", b.life, BORN, settled=True)
+    yield update("c", Status.SUSPECT, port=7002, accuser=b.life, age=100)
+    yield NameConflictQuery("a", b.life, BORN, announced=True)
     yield from history([("x", 1), ("y", 1), ("x", None)]).said
     yield Announcement("b", BORN, 4, "large", 1, 2, 5_000)
-    yield Head("b", BORN, 3, 1, ("x",))
+    yield TableDigest("b", BORN, 3, 1, ("x",))
     yield Fetch("b", BORN, 1, "x")
     yield Compare(tuple(range(BUCKETS)))
     yield Listing(3, (1, 2**64 - 1))
     yield Want(3, (1,))
     yield End()
-    yield Hold()
+    yield KeepOpen()
     rule = Split("orders", {"v1": 90, "v2": 10})
-    yield Word(rule.key, BORN, 0, "b", pack_rule(rule))
-    yield Word(rule.key, BORN + 1, 0, "b", None)
+    yield PolicyVersion(rule.key, BORN, 0, "b", pack_rule(rule))
+    yield PolicyVersion(rule.key, BORN + 1, 0, "b", None)
     yield TermRegister("orders", BORN, 0, "b", 3, 4)
     yield WallClock(BORN)
 
@@ -209,7 +209,7 @@ class _Script:
         return self.at >= len(self.data)
 
 
-_PEERS: Final = (rumor("b", port=7001), rumor("c", port=7002))
+_PEERS: Final = (update("b", port=7001), update("c", port=7002))
 
 #: Things that happen in one input.
 _STEPS_MAX: Final = 24
@@ -243,7 +243,7 @@ def _engine(data: bytes) -> str:
                     outputs = node.register(history([("x", 1)]).offered[0].instance, now) if op & 8 else node.drain(now)
         except NodeClosed:
             outputs = []
-        outputs += node.wake(now)
+        outputs += node.handle_timeout(now)
         assert len(outputs) <= _OUTPUTS_MAX, f"{len(outputs)} outputs at once"
         assert node.deadline() > now, "what was due is done"
         for output in outputs:

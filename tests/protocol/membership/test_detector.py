@@ -10,9 +10,9 @@ import pytest
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.detector import Detector
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
-from gossipreg.protocol.membership.rumor import Rumor
-from tests.protocol.making import crowd, rumor
+from tests.protocol.making import crowd, update
 
 #: So that whoever does not answer at once does not answer.
 HASTY = EngineSettings(suspicion_alpha=4.0, probe_timeout=0.001, probe_timeout_min=0.001)
@@ -26,8 +26,8 @@ class Court:
     """A detector of ``a`` among others, with m0 accused at 10.0."""
 
     detector: Detector
-    others: list[Rumor]
-    accused: Rumor
+    others: list[MemberUpdate]
+    accused: MemberUpdate
 
     def hear(self, number: int, since: float, until: float = 0.0) -> None:
         """Be answered by a member at ``since``, and every second until ``until``."""
@@ -37,10 +37,10 @@ class Court:
             self.detector.was_answered(self.others[number].life, now)
             now += 1.0
 
-    def judged(self, now: float) -> list[Rumor]:
+    def judged(self, now: float) -> list[MemberUpdate]:
         """The verdicts at ``now``, of a node whose ping that verifies is answered at once or never."""
-        self.detector.due(now)
-        return self.detector.due(now + 0.0011).verdicts
+        self.detector.expired_suspicions(now)
+        return self.detector.expired_suspicions(now + 0.0011).failures
 
     def exclude(self, number: int) -> None:
         failed = self.others[number].graver(Status.FAILED)
@@ -50,7 +50,7 @@ class Court:
 def court(count: int = 4, *, refused: bool = False, settings: EngineSettings = HASTY) -> Court:
     members = Members(settings, Random(1), "a")
     others = crowd(count)
-    members.put(rumor("a", port=7000), 0.0)
+    members.put(update("a", port=7000), 0.0)
     for other in others:
         members.put(other, 0.0)
     detector = Detector.create(settings, members, Random(1), 0.0)
@@ -90,41 +90,41 @@ def test_without_a_witness_the_verdict_is_put_off_until_there_is_one_and_then_ve
     one = court(settings=PATIENT)
     one.hear(0, 10.5, 33.5)  # the accused itself
     one.detector.heard(one.others[1].life, 33.4)  # another, which may not hear us
-    due = one.detector.due(33.5)
-    assert (due.verdicts, due.verify, due.lacks_witness) == ([], [], True)
+    due = one.detector.expired_suspicions(33.5)
+    assert (due.failures, due.verify, due.lacks_witness) == ([], [], True)
     one.hear(1, 33.7)
-    assert one.detector.due(33.7).verify == [one.accused]
-    assert one.detector.due(34.1).verdicts == []
-    assert one.detector.due(34.2).verdicts == [one.accused]
+    assert one.detector.expired_suspicions(33.7).verify == [one.accused]
+    assert one.detector.expired_suspicions(34.1).failures == []
+    assert one.detector.expired_suspicions(34.2).failures == [one.accused]
 
 
 def test_a_verdict_is_verified_by_a_ping_of_our_own_shortly_before() -> None:
     one = court(settings=PATIENT)
     one.hear(1, 10.5, 33.5)
-    assert one.detector.due(33.4).verify == []
-    assert one.detector.due(33.5).verify == [one.accused]
+    assert one.detector.expired_suspicions(33.4).verify == []
+    assert one.detector.expired_suspicions(33.5).verify == [one.accused]
     one.detector.answered("m0", 33.6, late=True)
     assert one.judged(34.0) == []
     one.hear(1, 35.0, 57.0)
-    assert one.detector.due(57.1).verify == [one.accused]
-    assert one.detector.due(57.6).verdicts == [one.accused]
+    assert one.detector.expired_suspicions(57.1).verify == [one.accused]
+    assert one.detector.expired_suspicions(57.6).failures == [one.accused]
 
 
 def test_where_verdicts_are_not_verified_they_are_passed_at_once() -> None:
-    one = court(settings=EngineSettings(suspicion_alpha=4.0, verify_verdicts=False))
+    one = court(settings=EngineSettings(suspicion_alpha=4.0, verify_failures=False))
     one.hear(1, 10.5, 33.5)
-    assert one.detector.due(33.9).verdicts == []
-    assert one.detector.due(34.0).verdicts == [one.accused]
+    assert one.detector.expired_suspicions(33.9).failures == []
+    assert one.detector.expired_suspicions(34.0).failures == [one.accused]
 
 
 def test_a_peers_verdict_is_verified_at_once_and_then_believed() -> None:
     one = court(settings=PATIENT)
     one.hear(1, 10.5, 12.5)
-    verdict = one.others[0].graver(Status.FAILED, 2)
-    one.detector.concluded(verdict)
-    assert one.detector.due(13.0).verify == [one.accused]
-    assert one.detector.due(13.4).verdicts == []
-    assert one.detector.due(13.5).verdicts == [verdict]
+    failure = one.others[0].graver(Status.FAILED, 2)
+    one.detector.concluded(failure)
+    assert one.detector.expired_suspicions(13.0).verify == [one.accused]
+    assert one.detector.expired_suspicions(13.4).failures == []
+    assert one.detector.expired_suspicions(13.5).failures == [failure]
 
 
 def test_a_peers_verdict_is_believed_at_once_where_this_node_has_tried_itself() -> None:
@@ -132,30 +132,30 @@ def test_a_peers_verdict_is_believed_at_once_where_this_node_has_tried_itself() 
     one.hear(1, 10.5, 12.5)
     one.detector.tried("m0")
     one.detector.tried("m1")
-    verdict = one.others[0].graver(Status.FAILED, 2)
-    one.detector.concluded(verdict)
-    assert one.detector.due(13.0).verdicts == [verdict]
+    failure = one.others[0].graver(Status.FAILED, 2)
+    one.detector.concluded(failure)
+    assert one.detector.expired_suspicions(13.0).failures == [failure]
 
 
 def test_a_node_that_has_looked_since_the_suspicion_was_confirmed_believes_a_peers_verdict_at_once() -> None:
     one = court(settings=PATIENT)
     one.hear(1, 10.5, 14.5)
-    assert one.detector.due(10.6).verify == []
+    assert one.detector.expired_suspicions(10.6).verify == []
     one.detector.confirm("m0", 2)
     assert one.detector.deadline <= 10.7
-    assert one.detector.due(10.7).verify == [one.accused]
-    assert one.detector.due(10.8).verify == []
-    verdict = one.others[0].graver(Status.FAILED, 2)
-    one.detector.concluded(verdict)
-    assert one.detector.due(11.1).verdicts == []
-    assert one.detector.due(11.2).verdicts == [verdict]
+    assert one.detector.expired_suspicions(10.7).verify == [one.accused]
+    assert one.detector.expired_suspicions(10.8).verify == []
+    failure = one.others[0].graver(Status.FAILED, 2)
+    one.detector.concluded(failure)
+    assert one.detector.expired_suspicions(11.1).failures == []
+    assert one.detector.expired_suspicions(11.2).failures == [failure]
 
 
 def test_a_node_that_has_tried_itself_need_not_look() -> None:
     one = court(settings=PATIENT)
     one.detector.tried("m0")
     one.detector.confirm("m0", 2)
-    assert one.detector.due(11.0).verify == []
+    assert one.detector.expired_suspicions(11.0).verify == []
 
 
 def test_a_suspicion_that_was_a_peers_verdict_takes_the_shortest_time() -> None:
@@ -168,18 +168,18 @@ def test_a_suspicion_that_was_a_peers_verdict_takes_the_shortest_time() -> None:
 
 def test_the_accuseds_own_kernel_is_witness_enough_where_all_others_are_silent() -> None:
     one = court(refused=True)
-    assert one.detector.due(10.0).verify == [one.accused]
+    assert one.detector.expired_suspicions(10.0).verify == [one.accused]
     assert one.judged(14.0) == [one.accused]
 
 
 def test_a_refusal_proves_nothing_to_one_that_hears_others_and_is_answered_by_none() -> None:
     one = court(refused=True, settings=PATIENT)
-    one.detector.due(10.0)
+    one.detector.expired_suspicions(10.0)
     one.detector.heard(one.others[1].life, 12.0)
     assert one.judged(14.0) == []
     one.hear(1, 14.2)
-    one.detector.due(14.2)
-    assert one.detector.due(14.7).verdicts == [one.accused]
+    one.detector.expired_suspicions(14.2)
+    assert one.detector.expired_suspicions(14.7).failures == [one.accused]
 
 
 def test_nothing_proves_anything_while_our_own_kernel_refuses_to_send() -> None:
@@ -242,18 +242,18 @@ def test_a_node_that_hears_no_member_for_four_periods_is_isolated_however_well_i
 def test_members_are_pinged_in_every_period_of_a_silence_before_it_counts() -> None:
     one = court()
     one.detector.prober.next_period = 1e9
-    asked = [tick / 10 for tick in range(96, 160) if one.detector.recheck(tick / 10)]
+    asked = [tick / 10 for tick in range(96, 160) if one.detector.silence_pings(tick / 10)]
     assert asked == [11.5, 12.5, 13.5, 14.5, 15.5]
     one.hear(1, 16.0)
     assert one.detector.deadline == 18.0
-    assert one.detector.recheck(17.9) == []
-    assert {each.name for each in one.detector.recheck(18.0)} < {"m0", "m1", "m2", "m3"}
+    assert one.detector.silence_pings(17.9) == []
+    assert {each.name for each in one.detector.silence_pings(18.0)} < {"m0", "m1", "m2", "m3"}
 
 
 def test_where_no_member_is_present_none_is_pinged() -> None:
     one = court(1)
     one.exclude(0)
-    assert one.detector.recheck(100.0) == []
+    assert one.detector.silence_pings(100.0) == []
 
 
 def test_a_node_that_was_cut_off_begins_its_suspicions_anew() -> None:

@@ -14,13 +14,13 @@ from gossipreg import limits
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.members import Members
-from tests.protocol.making import BORN, address, crowd, law, rumor
+from tests.protocol.making import BORN, address, crowd, law, update
 
 
 def members(count: int = 0, *, seed: int = 1) -> Members:
     """``a`` among ``count`` others."""
     who = Members(EngineSettings(), Random(seed), "a")
-    who.put(rumor("a", port=7000), 0.0)
+    who.put(update("a", port=7000), 0.0)
     for other in crowd(count):
         who.put(other, 0.0)
     return who
@@ -34,16 +34,16 @@ def without(who: Members, name: str, status: Status = Status.FAILED, now: float 
 
 def test_putting_a_rumor_returns_what_was_believed_before() -> None:
     who = members()
-    assert who.put(rumor("b"), 0.0) is None
-    assert who.put(rumor("b", Status.SUSPECT), 0.0) == rumor("b")
-    assert who.get("b") == rumor("b", Status.SUSPECT)
-    assert [rumor.name for rumor in who] == ["a", "b"] == [rumor.name for rumor in who.rumors()]
+    assert who.put(update("b"), 0.0) is None
+    assert who.put(update("b", Status.SUSPECT), 0.0) == update("b")
+    assert who.get("b") == update("b", Status.SUSPECT)
+    assert [update.name for update in who] == ["a", "b"] == [update.name for update in who.snapshot()]
     assert len(who) == 2
 
 
 def test_a_member_is_found_by_the_life_believed_in_and_by_no_other() -> None:
     who = members()
-    old, new = rumor("b"), rumor("b", generation=BORN + 5, port=7002)
+    old, new = update("b"), update("b", generation=BORN + 5, port=7002)
     who.put(old, 0.0)
     assert who.by_life(old.life) is old
     who.put(new, 0.0)
@@ -63,8 +63,8 @@ def test_the_failed_and_the_departed_are_not_present_until_they_are_back() -> No
     without(who, "m0", Status.FAILED)
     without(who, "m2", Status.LEFT)
     assert list(who.present) == ["m1"]
-    assert [rumor.name for rumor in who.failed()] == ["m0"]
-    who.put(rumor("m0", incarnation=1, port=7100), 0.0)
+    assert [update.name for update in who.failed()] == ["m0"]
+    who.put(update("m0", incarnation=1, port=7100), 0.0)
     assert set(who.present) == {"m0", "m1"}
     assert who.failed() == []
 
@@ -149,7 +149,7 @@ def test_a_sample_is_of_distinct_present_others(count: int, wanted: int, exclude
     if count > 2:
         without(who, "m1")
     name = f"m{excluded}"
-    chosen = [rumor.name for rumor in who.sample(wanted, without=name)]
+    chosen = [update.name for update in who.sample(wanted, without=name)]
     pool = set(who.present) - {name}
     assert len(set(chosen)) == len(chosen) == min(wanted, len(pool))
     assert set(chosen) <= pool
@@ -158,7 +158,7 @@ def test_a_sample_is_of_distinct_present_others(count: int, wanted: int, exclude
 @pytest.mark.parametrize("excluded", [None, "m9"])
 def test_a_sample_prefers_nobody(excluded: str | None) -> None:
     who = members(10, seed=7)
-    drawn = Counter(rumor.name for _ in range(3000) for rumor in who.sample(3, without=excluded))
+    drawn = Counter(update.name for _ in range(3000) for update in who.sample(3, without=excluded))
     pool = 10 if excluded is None else 9
     expected = 9000 / pool
     assert len(drawn) == pool
@@ -170,10 +170,10 @@ def test_who_left_is_remembered_longer_than_who_was_failed_behind_a_split_just_a
     without(who, "m0", Status.FAILED, now=60.0)
     without(who, "m1", Status.LEFT, now=10.0)
     assert who.forget(86_459.0) == []
-    assert [rumor.name for rumor in who.forget(86_460.0)] == ["m0"]
-    assert [rumor.name for rumor in who.forget(90_730.0)] == ["m1"]
+    assert [update.name for update in who.forget(86_460.0)] == ["m0"]
+    assert [update.name for update in who.forget(90_730.0)] == ["m1"]
     assert len(who) == 1
-    assert who.by_life(rumor("m0", port=7100).life) is None
+    assert who.by_life(update("m0", port=7100).life) is None
 
 
 def test_the_present_are_never_forgotten() -> None:
@@ -187,14 +187,14 @@ def test_the_time_since_a_member_failed_travels_with_its_rumor() -> None:
     assert held is not None
     assert held.age == 0
     assert who.with_age(held, 110.5).age == 50
-    assert who.with_age(rumor("a"), 110.5).age == 0
+    assert who.with_age(update("a"), 110.5).age == 0
 
 
 def test_hearing_again_that_a_member_failed_does_not_make_it_fail_later() -> None:
     who = members(1)
     without(who, "m0", Status.FAILED, now=100.0)
-    who.put(rumor("m0", Status.FAILED, incarnation=1, port=7100), 500.0)
-    assert [rumor.age for rumor in (who.with_age(held, 600.0) for held in who.failed())] == [500]
+    who.put(update("m0", Status.FAILED, incarnation=1, port=7100), 500.0)
+    assert [update.age for update in (who.with_age(held, 600.0) for held in who.failed())] == [500]
 
 
 def test_there_is_room_for_so_many_members_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_there_is_room_for_so_many_members_and_no_more(monkeypatch: pytest.Monke
 
 def test_reachable_are_the_others_that_are_alive_among_those_that_have_not_left() -> None:
     members = Members(EngineSettings(), Random(1), "a")
-    members.put(rumor("a", Status.SUSPECT, port=7000), 0.0)
+    members.put(update("a", Status.SUSPECT, port=7000), 0.0)
     assert members.reachable == 1.0
     others = crowd(4)
     for other in others:
@@ -225,7 +225,7 @@ def test_a_present_other_is_found_at_its_address_and_at_no_other() -> None:
     who = members(3)
     for other in crowd(3):
         assert who.at(other.address) == who.get(other.name)
-    assert who.at(rumor(port=9).address) is None
+    assert who.at(update(port=9).address) is None
     without(who, crowd(3)[1].name)
     assert who.at(crowd(3)[1].address) is None
 
@@ -256,7 +256,7 @@ def test_the_present_are_remembered_without_end() -> None:
 
 def test_it_remembers_for_a_while_who_was_failed_and_is_back_in_the_same_life() -> None:
     who = members(3)
-    failed = rumor("m0", port=7100).graver(Status.FAILED)
+    failed = update("m0", port=7100).graver(Status.FAILED)
     who.put(failed, 10.0)
     assert who.was_failed("m0", 60.0, 500.0), "it still is"
     who.put(attrs.evolve(failed, incarnation=1, status=Status.ALIVE), 500.0)
@@ -270,7 +270,7 @@ def test_it_remembers_for_a_while_who_was_failed_and_is_back_in_the_same_life() 
 def test_the_share_that_failed_lately_counts_those_that_are_back_and_not_those_long_dead() -> None:
     who = members(3)
     assert who.failed_share(60.0, 0.0) == 0.0
-    failed = [rumor(name, port=7100 + number).graver(Status.FAILED) for number, name in enumerate(("m0", "m1"))]
+    failed = [update(name, port=7100 + number).graver(Status.FAILED) for number, name in enumerate(("m0", "m1"))]
     for each in failed:
         who.put(each, 10.0)
     assert who.failed_share(60.0, 20.0) == 0.5

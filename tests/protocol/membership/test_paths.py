@@ -18,7 +18,7 @@ def play(paths: PathMonitor, seconds: float, *, start: float = 0.0, largest: int
     """What changes, and when, while packets of up to ``largest`` bytes are acknowledged."""
     now, changes = start, []
     while now < start + seconds:
-        for test in paths.wake(now):
+        for test in paths.handle_timeout(now):
             if not test.over_stream and 0 < max(test.size + OVERHEAD, 60) <= largest:
                 paths.packet_acked(test.life, test.seq, now)
         changes += [(now, change) for change in paths.changed()]
@@ -32,7 +32,7 @@ def test_nothing_is_tested_while_all_is_well() -> None:
     paths.packet_acked(LIFE, 1, 1.0)
     paths.stream_answered(LIFE)
     assert paths.deadline == float("inf")
-    assert paths.wake(5.0) == []
+    assert paths.handle_timeout(5.0) == []
     assert paths.changed() == []
     assert paths.passes(LIFE) is Passes.ALL
     assert paths.size(LIFE) == paths.least_size == 1400
@@ -57,7 +57,7 @@ def test_one_lost_ping_is_nothing_to_speak_of() -> None:
     paths.stream_acked(LIFE, 0.0)
     assert play(paths, 20, largest=1400) == []
     paths.sweep(lambda _: True, 60.0)
-    assert paths.wake(100.0) == []
+    assert paths.handle_timeout(100.0) == []
 
 
 def test_where_its_own_packets_arrive_the_loss_is_in_one_direction() -> None:
@@ -83,7 +83,7 @@ def test_streams_that_fail_twice_while_packets_pass_make_it_packets_only() -> No
 def test_streams_are_tried_again_while_they_do_not_pass() -> None:
     paths = monitor()
     paths.stream_stalled(LIFE, 0.0)
-    streams = [test.over_stream for now in range(40) for test in paths.wake(float(now))]
+    streams = [test.over_stream for now in range(40) for test in paths.handle_timeout(float(now))]
     assert streams.count(True) >= 3
 
 
@@ -92,7 +92,7 @@ def test_streams_that_fail_at_once_are_not_tried_again_at_once_for_ever() -> Non
     paths = monitor()
     paths.stream_stalled(LIFE, 0.0)
     for _ in range(9):
-        if any(test.over_stream for test in paths.wake(0.0)):
+        if any(test.over_stream for test in paths.handle_timeout(0.0)):
             paths.stream_stalled(LIFE, 0.0)
     assert paths.deadline >= 0.25
 
@@ -115,7 +115,7 @@ def test_streams_that_fail_at_once_are_not_tried_without_a_pause() -> None:
     paths.stream_stalled(LIFE, 0.0)
     tried = 0
     for tick in range(1000):
-        for test in paths.wake(tick / 100):
+        for test in paths.handle_timeout(tick / 100):
             tried += 1
             if test.over_stream:
                 paths.stream_stalled(LIFE, tick / 100)
@@ -165,7 +165,7 @@ def test_the_size_is_tested_after_a_lost_ping_but_not_every_time() -> None:
     sizes = []
     for tick in range(100):
         now = tick / 10
-        for test in paths.wake(now):
+        for test in paths.handle_timeout(now):
             sizes.append(test.size)
             paths.packet_acked(test.life, test.seq, now)
         if tick % 20 == 0:
@@ -177,9 +177,9 @@ def test_many_paths_are_tested_by_turns() -> None:
     paths = monitor()
     for life in range(1, 21):
         paths.stream_acked(life, 0.0)
-    assert len(paths.wake(0.0)) == 8
+    assert len(paths.handle_timeout(0.0)) == 8
     assert paths.deadline > 0.0
-    assert {test.life for now in (0.3, 0.6) for test in paths.wake(now)} >= set(range(9, 21))
+    assert {test.life for now in (0.3, 0.6) for test in paths.handle_timeout(now)} >= set(range(9, 21))
 
 
 def test_paths_to_those_who_have_gone_are_forgotten() -> None:
@@ -188,14 +188,14 @@ def test_paths_to_those_who_have_gone_are_forgotten() -> None:
     play(paths, 10)
     paths.sweep(lambda life: life != LIFE, 10.0)
     assert paths.troubled == {}
-    assert paths.wake(100.0) == []
+    assert paths.handle_timeout(100.0) == []
     assert paths.deadline == float("inf")
 
 
 def test_sequence_numbers_start_over() -> None:
     paths = PathMonitor(OVERHEAD, seq=0xFFFF_FFFF)
     paths.stream_acked(LIFE, 0.0)
-    [test] = paths.wake(0.0)
+    [test] = paths.handle_timeout(0.0)
     assert test.seq == 0x8000_0000
 
 
@@ -214,6 +214,6 @@ def test_those_that_were_left_out_of_one_turn_have_theirs_a_quarter_of_a_second_
     for life in range(1, 11):
         paths.stream_acked(life, 0.0)
     now = paths.deadline
-    assert len(paths.wake(now)) == 8
+    assert len(paths.handle_timeout(now)) == 8
     assert paths.deadline == pytest.approx(now + 0.25)
-    assert len(paths.wake(paths.deadline)) == 2
+    assert len(paths.handle_timeout(paths.deadline)) == 2

@@ -10,6 +10,7 @@ import pytest
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.local_health import LocalHealth
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import (
     Ack,
@@ -24,8 +25,7 @@ from gossipreg.protocol.membership.probe import (
     TryStream,
     Unreached,
 )
-from gossipreg.protocol.membership.rumor import Rumor
-from tests.protocol.making import address, crowd, rumor
+from tests.protocol.making import address, crowd, update
 
 FINGERPRINT = 99
 
@@ -34,13 +34,13 @@ FINGERPRINT = 99
 class Probing:
     """A prober among ``others``, its health, and the probe that it starts at 1.0."""
 
-    others: list[Rumor]
+    others: list[MemberUpdate]
     health: LocalHealth
     prober: Prober
     begun: list[Finding] = attrs.field(factory=list)
 
     @property
-    def target(self) -> Rumor:
+    def target(self) -> MemberUpdate:
         [say] = self.begun
         assert isinstance(say, Say)
         return next(other for other in self.others if other.address == say.to)
@@ -52,8 +52,8 @@ class Probing:
         assert isinstance(say.message, Ping)
         return say.message.seq
 
-    def wake(self, now: float) -> list[Finding]:
-        return self.prober.wake(FINGERPRINT, now)
+    def handle_timeout(self, now: float) -> list[Finding]:
+        return self.prober.handle_timeout(FINGERPRINT, now)
 
 
 def probing(count: int = 5, *, health: int = 0, **settings: float) -> Probing:
@@ -64,7 +64,7 @@ def probing(count: int = 5, *, health: int = 0, **settings: float) -> Probing:
         members.put(other, 0.0)
     score = LocalHealth(8, health)
     one = Probing(others, score, Prober(knobs, members, score, next_period=1.0))
-    one.begun = one.wake(1.0)
+    one.begun = one.handle_timeout(1.0)
     return one
 
 
@@ -72,7 +72,7 @@ def test_nothing_is_said_before_the_period_begins() -> None:
     one = probing()
     prober = Prober(one.prober.settings, one.prober.members, one.health, next_period=1.0)
     assert prober.deadline == 1.0
-    assert prober.wake(FINGERPRINT, 0.99) == []
+    assert prober.handle_timeout(FINGERPRINT, 0.99) == []
 
 
 def test_a_period_begins_with_a_ping_that_brings_the_rumor_about_its_target() -> None:
@@ -95,8 +95,8 @@ def test_an_ack_in_time_ends_the_probe_and_mends_the_health() -> None:
     ]
     assert one.health.score == 1
     assert one.prober.deadline == 4.0
-    assert one.wake(3.9) == []
-    [next_ping] = one.wake(4.0)
+    assert one.handle_timeout(3.9) == []
+    [next_ping] = one.handle_timeout(4.0)
     assert isinstance(next_ping, Say)
 
 
@@ -127,13 +127,13 @@ def test_an_early_probe_moves_none_of_the_later_ones() -> None:
 def test_periods_that_passed_while_this_node_was_stopped_are_not_made_up_for() -> None:
     one = answered(probing())
     for begun, seq in ((100.0, 2), (101.0, 3)):
-        [ping] = [found for found in one.wake(begun) if isinstance(found, Say)]
+        [ping] = [found for found in one.handle_timeout(begun) if isinstance(found, Say)]
         assert isinstance(ping.message, Ping)
         assert ping.message.seq == seq
         target = next(other.life for other in one.others if other.address == ping.to)
         assert one.prober.acked(Ack(seq, 0, 0), target, begun + 0.01)
         assert one.prober.deadline == begun + 1.0
-        assert one.wake(begun + 0.99) == []
+        assert one.handle_timeout(begun + 0.99) == []
 
 
 def test_the_first_probe_may_be_early_too() -> None:
@@ -173,7 +173,7 @@ def test_an_ack_from_somebody_else_or_for_another_ping_is_not_the_targets() -> N
 
 def test_without_an_ack_others_are_asked_and_a_stream_is_tried() -> None:
     one = probing()
-    asked = one.wake(1.5)
+    asked = one.handle_timeout(1.5)
     assert asked.pop() == TryStream(one.target, one.seq)
     assert len(asked) == 3
     for say in asked:
@@ -181,23 +181,23 @@ def test_without_an_ack_others_are_asked_and_a_stream_is_tried() -> None:
         assert say.to != one.target.address
         assert say.message == PingReq(one.seq, one.target.life, 500)
     assert one.prober.deadline == 2.0
-    assert one.wake(1.6) == []
+    assert one.handle_timeout(1.6) == []
 
 
 def test_a_helpers_ack_saves_the_target_but_tells_nothing_of_the_round_trip() -> None:
     one = probing()
-    one.wake(1.5)
+    one.handle_timeout(1.5)
     helper = next(other for other in one.others if other != one.target)
     [answered] = one.prober.acked(Ack(one.seq, one.target.life, 0), helper.life, 1.6)
     assert answered == Answered(one.target, late=False, rtt=None)
-    assert not any(isinstance(finding, Missed) for finding in one.wake(2.0))
+    assert not any(isinstance(finding, Missed) for finding in one.handle_timeout(2.0))
 
 
 def test_nobody_answering_is_a_miss_and_every_missing_nack_is_our_own_fault() -> None:
     one = probing()
-    one.wake(1.5)
+    one.handle_timeout(1.5)
     one.prober.nacked(Nack(one.seq))
-    missed, begun = one.wake(2.0)
+    missed, begun = one.handle_timeout(2.0)
     assert missed == Missed(one.target, refused=False)
     assert isinstance(begun, Say)
     assert one.health.score == 1 + 2
@@ -205,34 +205,34 @@ def test_nobody_answering_is_a_miss_and_every_missing_nack_is_our_own_fault() ->
 
 def test_more_nacks_than_helpers_are_no_merit() -> None:
     one = probing(2)
-    one.wake(1.5)
+    one.handle_timeout(1.5)
     for _ in range(5):
         one.prober.nacked(Nack(one.seq))
     one.prober.nacked(Nack(77))
-    one.wake(2.0)
+    one.handle_timeout(2.0)
     assert one.health.score == 1
 
 
 def test_a_refusal_is_told_with_the_miss() -> None:
     one = probing(1)
-    one.wake(1.5)
+    one.handle_timeout(1.5)
     one.prober.refused(one.seq)
     one.prober.refused(77)
-    assert one.wake(2.0)[0] == Missed(one.target, refused=True)
+    assert one.handle_timeout(2.0)[0] == Missed(one.target, refused=True)
 
 
 def test_an_ack_voids_a_refusal() -> None:
     one = probing(1)
-    one.wake(1.5)
+    one.handle_timeout(1.5)
     one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.6)
     one.prober.refused(one.seq)
-    assert not any(isinstance(finding, Missed) for finding in one.wake(2.0))
+    assert not any(isinstance(finding, Missed) for finding in one.handle_timeout(2.0))
 
 
 def test_a_late_ack_is_told_but_is_no_merit() -> None:
     one = probing(health=1)
-    one.wake(2.0)
-    one.wake(3.0)
+    one.handle_timeout(2.0)
+    one.handle_timeout(3.0)
     assert one.health.score == 5
     assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 3.5) == [Answered(one.target, late=True, rtt=None)]
     one.prober.nacked(Nack(one.seq))
@@ -242,7 +242,7 @@ def test_a_late_ack_is_told_but_is_no_merit() -> None:
 def test_a_node_in_bad_health_gives_more_time() -> None:
     one = probing(health=3)
     assert one.prober.deadline == 3.0
-    [*asked, _] = one.wake(3.0)
+    [*asked, _] = one.handle_timeout(3.0)
     assert all(isinstance(say, Say) and isinstance(say.message, PingReq) for say in asked)
     assert asked[0].message.patience == 2000  # type: ignore[union-attr]
     assert one.prober.deadline == 5.0
@@ -251,14 +251,14 @@ def test_a_node_in_bad_health_gives_more_time() -> None:
 def test_a_node_that_overslept_starts_one_probe_and_not_all_that_it_missed() -> None:
     one = probing()
     one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.1)
-    assert len(one.wake(60.0)) == 1
+    assert len(one.handle_timeout(60.0)) == 1
     assert one.prober.deadline == 60.5
 
 
 def test_a_node_that_was_stopped_gives_its_target_the_time_back() -> None:
     one = probing()
     one.prober.postpone(10.0)
-    assert one.wake(11.0) == []
+    assert one.handle_timeout(11.0) == []
     assert one.prober.deadline == 11.5
     assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 11.2)
     assert one.prober.deadline == 12.0, "the next period has the time back as well"
@@ -287,10 +287,10 @@ def test_a_helper_without_an_ack_says_so_once_in_time_and_still_passes_on_a_late
     one.prober.ping_for(PingReq(44, target.life, 500), origin, FINGERPRINT, 1.2)
     assert one.prober.deadline == pytest.approx(1.6)
     assert not one.prober.was_unreached(target.life, 1.6)
-    assert one.wake(1.6) == [Say(origin, Nack(44)), Unreached(target.life)]
+    assert one.handle_timeout(1.6) == [Say(origin, Nack(44)), Unreached(target.life)]
     assert one.prober.was_unreached(target.life, 1.7)
     assert one.prober.deadline == 2.0
-    assert one.wake(1.7) == []
+    assert one.handle_timeout(1.7) == []
     assert one.prober.acked(Ack(2, 0, 5), target.life, 1.8) == [Say(origin, Ack(44, target.life, 5))]
     assert not one.prober.was_unreached(target.life, 1.8)
 
@@ -313,7 +313,7 @@ def test_a_helper_takes_on_only_so_much_and_forgets_it_after_a_while(monkeypatch
         return isinstance(say.message, Ping)
 
     assert [pinged(2.0), pinged(2.0), pinged(2.0)] == [True, True, False]
-    one.wake(12.0)  # no patience is believed beyond ten periods
+    one.handle_timeout(12.0)  # no patience is believed beyond ten periods
     one.prober.expire(12.0)
     assert pinged(12.0)
 
@@ -324,11 +324,11 @@ def test_a_helper_takes_on_only_so_much_and_forgets_it_after_a_while(monkeypatch
 def test_probes_are_remembered_for_late_acks_but_not_for_ever() -> None:
     one = probing(1)
     for period in range(2, 300):
-        one.wake(float(period))
+        one.handle_timeout(float(period))
     one.prober.expire(95.0)
     assert one.prober.acked(Ack(1, 0, 0), one.target.life, 95.0) == []
     fresh = probing(1)
-    fresh.wake(50.0)
+    fresh.handle_timeout(50.0)
     fresh.prober.expire(90.0)
     assert fresh.prober.acked(Ack(1, 0, 0), fresh.target.life, 90.0) != []
 
@@ -338,15 +338,15 @@ def test_only_so_many_probes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> 
     one = probing(1, local_health_max=0)
     one.health.worst = 0
     for tenths in range(10, 100):
-        one.wake(tenths / 10)
+        one.handle_timeout(tenths / 10)
     assert one.prober.acked(Ack(1, 0, 0), one.target.life, 10.0) == []
 
 
 def test_sequence_numbers_start_over_before_they_outgrow_the_wire() -> None:
     one = probing(1)
     one.prober._seq = 0xFFFF_FFFE
-    one.wake(2.0)
-    begun = [f for now in (3.0, 4.0, 5.0, 6.0) for f in one.wake(now) if isinstance(f, Say)]
+    one.handle_timeout(2.0)
+    begun = [f for now in (3.0, 4.0, 5.0, 6.0) for f in one.handle_timeout(now) if isinstance(f, Say)]
     seqs = [say.message.seq for say in begun if isinstance(say.message, Ping)]
     assert 1 in seqs
     assert max(seqs) <= 0xFFFF_FFFF
@@ -354,8 +354,8 @@ def test_sequence_numbers_start_over_before_they_outgrow_the_wire() -> None:
 
 def test_the_target_may_be_a_suspect() -> None:
     one = probing(0)
-    one.prober.members.put(rumor("m0", Status.SUSPECT), 1.5)
-    [say] = one.wake(2.0)
+    one.prober.members.put(update("m0", Status.SUSPECT), 1.5)
+    [say] = one.handle_timeout(2.0)
     assert isinstance(say, Say)
     assert say.about == "m0"
 
@@ -366,15 +366,15 @@ def test_one_whose_round_trips_are_known_is_given_less_time() -> None:
     one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.001)
     for period in range(2, 9):
         assert one.prober.deadline == float(period)
-        [ping] = (said.message for said in one.wake(float(period)) if isinstance(said, Say))
+        [ping] = (said.message for said in one.handle_timeout(float(period)) if isinstance(said, Say))
         now = float(period)
         assert isinstance(ping, Ping)
         if period < 8:
             one.prober.acked(Ack(ping.seq, 0, 0), one.target.life, now + 0.001)
     assert one.prober.deadline == pytest.approx(now + 0.1), "others are asked soon"
-    one.wake(now + 0.1)
+    one.handle_timeout(now + 0.1)
     assert one.prober.deadline == pytest.approx(now + 0.6), "and have the time that they always had"
-    assert Missed(one.target, refused=False) in one.wake(now + 0.6)
+    assert Missed(one.target, refused=False) in one.handle_timeout(now + 0.6)
     assert one.prober.deadline == pytest.approx(now + 1.0), "while the next period begins when it would have begun"
 
 
@@ -382,7 +382,7 @@ def test_a_ping_for_somebody_else_is_no_evidence_for_ever() -> None:
     one = probing(2)
     target = one.others[0]
     one.prober.ping_for(PingReq(44, target.life, 500), address(9000), FINGERPRINT, 1.2)
-    one.wake(1.7)
+    one.handle_timeout(1.7)
     assert one.prober.was_unreached(target.life, 3.6)
     assert not one.prober.was_unreached(target.life, 3.8)
     one.prober.expire(3.6)
@@ -395,6 +395,6 @@ def test_a_node_in_bad_health_believes_for_longer_that_it_could_not_reach_somebo
     one = probing(2, health=3)
     target = one.others[0]
     one.prober.ping_for(PingReq(44, target.life, 500), address(9000), FINGERPRINT, 1.2)
-    one.wake(1.7)
+    one.handle_timeout(1.7)
     assert one.prober.was_unreached(target.life, 9.6)
     assert not one.prober.was_unreached(target.life, 9.8)

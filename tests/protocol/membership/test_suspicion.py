@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.suspicion import Suspicion
-from tests.protocol.making import law, rumor
+from tests.protocol.making import law, update
 
 
 def suspicion(members: int = 10, *, refused: bool = False, **settings: float) -> Suspicion:
@@ -164,8 +164,8 @@ def test_shortly_before_its_end_the_accused_is_to_be_pinged_and_has_its_time_to_
 
 def test_a_peers_verdict_leaves_no_more_than_the_time_to_answer() -> None:
     one = verifying()
-    verdict = rumor("b").graver(Status.FAILED, 2)
-    one.concluded(verdict)
+    failure = update("b").graver(Status.FAILED, 2)
+    one.concluded(failure)
     assert (one.due, one.is_verified) == (100.0, False)
     one.verify(101.0)
     assert one.due == 101.5
@@ -177,7 +177,7 @@ def test_a_peers_verdict_leaves_no_time_where_this_node_has_had_no_answer_itself
     one = verifying()
     one.tried()
     assert not one.is_verified, "of itself it would ask once more"
-    one.concluded(rumor("b").graver(Status.FAILED, 2))
+    one.concluded(update("b").graver(Status.FAILED, 2))
     assert (one.due, one.is_verified) == (100.0, True)
 
 
@@ -232,7 +232,7 @@ def test_a_peers_verdict_leaves_no_time_once_this_node_has_looked() -> None:
     one = verifying()
     one.confirm(2)
     one.look(100.3)
-    one.concluded(rumor("b").graver(Status.FAILED, 2))
+    one.concluded(update("b").graver(Status.FAILED, 2))
     assert one.is_verified
     assert one.due == pytest.approx(100.8)
 
@@ -243,12 +243,12 @@ def test_a_peers_verdict_does_not_outdate_the_ping_that_verifies() -> None:
     one.look(100.3)
     one.verify(one.due)
     due = one.due
-    one.concluded(rumor("b").graver(Status.FAILED, 2))
+    one.concluded(update("b").graver(Status.FAILED, 2))
     assert one.due == due
 
 
 def test_where_nothing_is_verified_nobody_looks() -> None:
-    one = suspicion(verify_verdicts=False)
+    one = suspicion(verify_failures=False)
     one.confirm(2)
     assert not one.wants_look
 

@@ -21,19 +21,19 @@ def test_stamps_of_one_millisecond_are_counted() -> None:
 
 def test_a_full_counter_borrows_from_the_next_millisecond() -> None:
     clock = Clock("a", BORN)
-    clock.hear(Stamp(BORN, 2**16 - 1, "b"), 0.0)
+    clock.observe(Stamp(BORN, 2**16 - 1, "b"), 0.0)
     assert clock.stamp(0.0) == Stamp(BORN + 1, 0, "a")
 
 
 def test_a_stamp_from_too_far_a_future_is_not_believed() -> None:
     clock = Clock("a", BORN)
-    assert not clock.hear(Stamp(BORN + AHEAD_MAX + 1, 0, "b"), 0.0)
+    assert not clock.observe(Stamp(BORN + AHEAD_MAX + 1, 0, "b"), 0.0)
     assert clock.stamp(0.0) == Stamp(BORN, 0, "a")
 
 
 def test_a_stamp_from_just_not_too_far_a_future_is_believed() -> None:
     clock = Clock("a", BORN)
-    assert clock.hear(Stamp(BORN + AHEAD_MAX, 0, "b"), 0.0)
+    assert clock.observe(Stamp(BORN + AHEAD_MAX, 0, "b"), 0.0)
     assert clock.stamp(0.0) == Stamp(BORN + AHEAD_MAX, 1, "a")
 
 
@@ -41,17 +41,17 @@ def test_an_old_stamp_that_is_heard_late_does_not_take_the_clock_back() -> None:
     clock = Clock("a", BORN)
     for old in (Stamp(BORN - 7, 9, "b"), Stamp(BORN + 500, 3, "b"), Stamp(BORN + 500, 1, "b")):
         latest = clock.stamp(0.0)
-        assert clock.hear(Stamp(BORN + 500, 4, "b"), 0.0)
-        assert clock.hear(old, 0.0)
+        assert clock.observe(Stamp(BORN + 500, 4, "b"), 0.0)
+        assert clock.observe(old, 0.0)
         assert clock.stamp(0.0) > max(latest, Stamp(BORN + 500, 4, "a"))
 
 
 def test_a_clock_that_was_set_right_believes_what_it_did_not() -> None:
     clock = Clock("a", 0)
     present = Stamp(BORN, 0, "b")
-    assert not clock.hear(present, 0.0)
+    assert not clock.observe(present, 0.0)
     clock.set(BORN, 5.0)
-    assert clock.hear(present, 5.0)
+    assert clock.observe(present, 5.0)
     assert clock.stamp(6.0) == Stamp(BORN + 1000, 0, "a")
 
 
@@ -79,5 +79,5 @@ def test_what_is_said_in_answer_to_something_is_later_than_it(steps: list[tuple[
     for speaker, listener, passed in steps:
         now += passed / 1000
         said = clocks[speaker].stamp(now)
-        assert clocks[listener].hear(said, now)
+        assert clocks[listener].observe(said, now)
         assert clocks[listener].stamp(now) > said

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from gossipreg.model import Health, Instance, Status
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.panic import AT_ONCE_SECONDS, Lost
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.view import ServiceView, View
-from tests.protocol.making import BORN, instance, law, rumor
+from tests.protocol.making import BORN, instance, law, update
 
 
 @attrs.define
@@ -24,20 +24,20 @@ class Scene:
 
     view: View = attrs.field(factory=lambda: View(BORN))
     registry: Registry = attrs.field(factory=lambda: Registry("me"))
-    owners: dict[str, Rumor] = attrs.field(factory=dict)
+    owners: dict[str, MemberUpdate] = attrs.field(factory=dict)
     failed_at: dict[str, float] = attrs.field(factory=dict)
-    doubted: dict[str, None] = attrs.field(factory=dict)
+    deprioritized: dict[str, None] = attrs.field(factory=dict)
     rules: Mapping[str, Rule] = attrs.field(factory=dict)
 
     def offer(self, owner: str, **fields: Any) -> None:
         told = Registry(owner)
         record, _ = told.offer(instance(owner, **fields), BORN)
         self.registry.apply(record)
-        self.owners[owner] = rumor(owner)
+        self.owners[owner] = update(owner)
 
     def fail(self, *owners: str, at: float = 0.0, status: Status = Status.FAILED) -> None:
         for owner in owners:
-            self.owners[owner] = rumor(owner, status)
+            self.owners[owner] = update(owner, status)
             self.failed_at[owner] = at
 
     def seen(self) -> ServiceView:
@@ -46,7 +46,7 @@ class Scene:
             self.registry.take_dirty(),
             self.registry,
             lambda owner, _: self.owners.get(owner),
-            self.doubted,
+            self.deprioritized,
             lambda _: self.rules,
             since=self.failed_at.get,
         )
@@ -121,7 +121,7 @@ def test_of_two_losses_alike_the_later_counts() -> None:
 
 def test_the_doubted_are_called_too_and_are_not_stale() -> None:
     made = scene("a", "b", "c")
-    made.doubted = {"b": None, "c": None}
+    made.deprioritized = {"b": None, "c": None}
     lost = made.lost()
     assert (ids(lost.instances), lost.share, ids(lost.instances, stale=True)) == ("abc", 1 / 3, "")
 
@@ -144,7 +144,7 @@ def test_the_lost_have_the_weight_that_was_set_for_them() -> None:
 def test_whoever_asks_for_all_is_told_that_an_owner_is_doubted() -> None:
     made = scene("a", "b")
     made.offer("c", health=Health.WARNING, reason="slow")
-    made.doubted = {"b": None, "c": None}
+    made.deprioritized = {"b": None, "c": None}
     seen = made.seen()
     assert [each.reason for each in seen.instances] == ["", "its owner b is suspected", "slow"]
     assert ids(seen.healthy) == "a"
@@ -153,7 +153,7 @@ def test_whoever_asks_for_all_is_told_that_an_owner_is_doubted() -> None:
 def test_an_instance_that_is_called_for_lack_of_a_better_one_does_not_change_by_that() -> None:
     made = scene("a")
     before = made.seen()
-    made.doubted = {"a": None}
+    made.deprioritized = {"a": None}
     assert made.seen().healthy == before.healthy
     assert made.seen().instances[0].reason == "its owner a is suspected"
 
@@ -186,7 +186,7 @@ def test_what_was_known_before_is_answered_until_anything_else_is_known() -> Non
     assert made.view.service("orders").index > index
     made.offer("a")
     assert ids(made.seen().healthy) == "a"
-    made.owners["a"] = rumor("a", Status.LEFT)
+    made.owners["a"] = update("a", Status.LEFT)
     assert made.seen().healthy == (before,)
 
 

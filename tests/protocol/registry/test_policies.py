@@ -14,7 +14,7 @@ from gossipreg import limits
 from gossipreg.errors import InvalidPolicy
 from gossipreg.policy import Maintenance, Policy, Rule, Split, WeightOverride
 from gossipreg.protocol.registry.payload import BadPayload
-from gossipreg.protocol.registry.policies import Policies, Word, pack_rule, unpack_rule
+from gossipreg.protocol.registry.policies import Policies, PolicyVersion, pack_rule, unpack_rule
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
 from gossipreg.protocol.wire.sealing import AesGcmSeal
 from tests.protocol.making import law
@@ -30,18 +30,18 @@ RULES: list[Rule] = [
 ]
 
 
-def word(rule: Rule, ms: int = 1, *, counter: int = 0, writer: str = "a", removed: bool = False) -> Word:
-    return Word(rule.key, ms, counter, writer, None if removed else pack_rule(rule))
+def version(rule: Rule, ms: int = 1, *, counter: int = 0, writer: str = "a", removed: bool = False) -> PolicyVersion:
+    return PolicyVersion(rule.key, ms, counter, writer, None if removed else pack_rule(rule))
 
 
-def hear(policies: Policies, *words: Word) -> None:
-    for each in words:
+def hear(policies: Policies, *versions: PolicyVersion) -> None:
+    for each in versions:
         if policies.is_news(each):
             policies.take(each)
 
 
-words = st.builds(
-    word,
+versions = st.builds(
+    version,
     st.sampled_from(RULES),
     st.integers(1, 3),
     counter=st.integers(0, 1),
@@ -51,8 +51,8 @@ words = st.builds(
 
 
 @law
-@given(st.lists(words, max_size=12), st.randoms(use_true_random=False))
-def test_words_merge_to_the_same_end_in_any_order_and_however_often(said: list[Word], rng: Random) -> None:
+@given(st.lists(versions, max_size=12), st.randoms(use_true_random=False))
+def test_words_merge_to_the_same_end_in_any_order_and_however_often(said: list[PolicyVersion], rng: Random) -> None:
     one, other = Policies(), Policies()
     hear(one, *said)
     shuffled = said + said
@@ -73,20 +73,20 @@ def test_a_rule_is_read_as_it_was_written(rule: Rule) -> None:
 
 def test_a_policy_says_who_set_it_and_when() -> None:
     policies = Policies()
-    hear(policies, word(RULES[0], 1_500, writer="b"))
+    hear(policies, version(RULES[0], 1_500, writer="b"))
     assert policies.in_force == (Policy(RULES[0], "b", 1.5),)
 
 
 def test_a_removed_policy_is_in_force_no_more_and_does_not_come_back() -> None:
     policies = Policies()
-    hear(policies, word(RULES[0], 1), word(RULES[0], 2, removed=True), word(RULES[0], 1))
+    hear(policies, version(RULES[0], 1), version(RULES[0], 2, removed=True), version(RULES[0], 1))
     assert policies.in_force == ()
     assert policies.of("orders") == {}
     assert policies.rule("split:orders") is None
 
 
 def test_a_kind_that_only_a_later_version_knows_is_kept_and_has_no_effect() -> None:
-    unknown = Word("limit:orders", 1, 0, "a", msgpack.packb({"kind": "limit", "service": "orders", "most": 5}))
+    unknown = PolicyVersion("limit:orders", 1, 0, "a", msgpack.packb({"kind": "limit", "service": "orders", "most": 5}))
     policies = Policies()
     hear(policies, unknown)
     assert list(policies) == [unknown]
@@ -110,11 +110,11 @@ def test_bytes_that_are_no_rule_are_refused_as_one_and_kept_as_a_word(payload: b
     with pytest.raises(BadPayload):
         unpack_rule(payload, "split:orders")
     policies = Policies()
-    unread = Word("split:orders", 1, 0, "a", payload)
+    unread = PolicyVersion("split:orders", 1, 0, "a", payload)
     hear(policies, unread)
     assert list(policies) == [unread], "a later version may understand it, and all must hold the same"
     assert policies.in_force == ()
-    hear(policies, word(RULES[0], 2))
+    hear(policies, version(RULES[0], 2))
     assert policies.rule("split:orders") == RULES[0]
 
 
@@ -132,14 +132,14 @@ def test_a_rule_that_does_not_fit_a_packet_is_refused() -> None:
 
 def test_the_longest_word_fits_a_sealed_packet() -> None:
     names = "n" * limits.NAME_CHARS_MAX
-    longest = Word("k" * limits.POLICY_KEY_CHARS_MAX, 2**53, 2**16 - 1, names, bytes(limits.POLICY_BYTES_MAX))
+    longest = PolicyVersion("k" * limits.POLICY_KEY_CHARS_MAX, 2**53, 2**16 - 1, names, bytes(limits.POLICY_BYTES_MAX))
     seal = AesGcmSeal(bytes(32), names, bytes(8))
     assert SENDER_BYTES + len(pack(longest)) + seal.overhead <= limits.PACKET_BYTES_MAX
 
 
 def test_the_latest_removals_are_remembered_and_the_rest_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 2)
-    removals = [word(Maintenance("orders", f"o{n}"), ms=n, removed=True) for n in range(1, 5)]
+    removals = [version(Maintenance("orders", f"o{n}"), ms=n, removed=True) for n in range(1, 5)]
     forwards, backwards = Policies(), Policies()
     hear(forwards, *removals)
     hear(backwards, *reversed(removals))
@@ -150,16 +150,16 @@ def test_the_latest_removals_are_remembered_and_the_rest_given_up(monkeypatch: p
 def test_a_removal_that_would_be_given_up_at_once_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
     policies = Policies()
-    hear(policies, word(RULES[0], 1), word(RULES[4], 3, removed=True))
-    assert not policies.is_news(word(RULES[0], 2, removed=True))
-    hear(policies, word(RULES[0], 4, removed=True))
+    hear(policies, version(RULES[0], 1), version(RULES[4], 3, removed=True))
+    assert not policies.is_news(version(RULES[0], 2, removed=True))
+    hear(policies, version(RULES[0], 4, removed=True))
     assert [(each.key, each.ms) for each in policies] == [("split:orders", 4)]
 
 
 @law
-@given(st.lists(words, max_size=12))
-def test_what_is_replaced_or_pushed_out_was_held_and_is_held_no_more(said: list[Word]) -> None:
-    policies, held = Policies(), set[Word]()
+@given(st.lists(versions, max_size=12))
+def test_what_is_replaced_or_pushed_out_was_held_and_is_held_no_more(said: list[PolicyVersion]) -> None:
+    policies, held = Policies(), set[PolicyVersion]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
         for each in said:
@@ -173,15 +173,15 @@ def test_what_is_replaced_or_pushed_out_was_held_and_is_held_no_more(said: list[
 def test_peers_cannot_fill_the_memory_with_policies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_MAX", 1)
     policies = Policies()
-    hear(policies, *(word(Maintenance("orders", f"o{n}")) for n in range(5)))
+    hear(policies, *(version(Maintenance("orders", f"o{n}")) for n in range(5)))
     assert len(policies) == 2
-    hear(policies, word(Maintenance("orders", "o0", "later"), 2))
+    hear(policies, version(Maintenance("orders", "o0", "later"), 2))
     assert policies.rule("maintenance:orders:o0") == Maintenance("orders", "o0", "later")
 
 
 def test_a_word_that_is_held_is_no_news() -> None:
     policies = Policies()
-    said = word(Split("orders", {"blue": 1}))
+    said = version(Split("orders", {"blue": 1}))
     assert policies.is_news(said)
     policies.take(said)
     assert not policies.is_news(said)
@@ -200,11 +200,11 @@ def test_a_policy_may_fill_all_the_room_there_is_for_one(monkeypatch: pytest.Mon
 # What a peer that says too much can push out, and what it cannot
 
 
-def flood(count: int, ms: int, *, writer: str = "evil") -> list[Word]:
-    return [word(Maintenance("nobody", f"o{n}"), ms, counter=n, writer=writer, removed=True) for n in range(count)]
+def flood(count: int, ms: int, *, writer: str = "evil") -> list[PolicyVersion]:
+    return [version(Maintenance("nobody", f"o{n}"), ms, counter=n, writer=writer, removed=True) for n in range(count)]
 
 
-def hear_at(policies: Policies, wall: int, *said: Word) -> None:
+def hear_at(policies: Policies, wall: int, *said: PolicyVersion) -> None:
     for each in said:
         if policies.is_news(each, wall):
             policies.take(each, wall)
@@ -215,9 +215,9 @@ def hear_at(policies: Policies, wall: int, *said: Word) -> None:
 @pytest.mark.parametrize("count", [1100, 2500])
 def test_a_flood_of_removals_pushes_out_no_honest_one(lead: int, writer: str, count: int) -> None:
     policies, wall = Policies(), 1_000_000
-    hear_at(policies, wall, word(RULES[0], wall), word(RULES[0], wall + 1, removed=True))
+    hear_at(policies, wall, version(RULES[0], wall), version(RULES[0], wall + 1, removed=True))
     hear_at(policies, wall + 2, *flood(count, wall + lead, writer=writer))
-    hear_at(policies, wall + 3, word(RULES[0], wall))
+    hear_at(policies, wall + 3, version(RULES[0], wall))
     assert policies.in_force == ()
 
 
@@ -225,13 +225,13 @@ def test_removals_ahead_of_the_clock_give_way_first_however_many(monkeypatch: py
     monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 20)
     monkeypatch.setattr(limits, "POLICIES_REMOVED_PER_WRITER_MAX", 10)
     policies, wall = Policies(), 1_000_000
-    honest = [word(Maintenance("orders", f"o{n}"), wall - n, removed=True) for n in range(5)]
+    honest = [version(Maintenance("orders", f"o{n}"), wall - n, removed=True) for n in range(5)]
     hear_at(policies, wall, *honest)
     for writer in ("a", "evil", "worse"):
         hear_at(policies, wall, *flood(50, wall + 86_400_000, writer=writer))
     assert set(honest) < set(policies)
     assert len(list(policies)) <= 20
-    late = [word(Maintenance("orders", f"late{n}"), wall, writer="b", removed=True) for n in range(10)]
+    late = [version(Maintenance("orders", f"late{n}"), wall, writer="b", removed=True) for n in range(10)]
     hear_at(policies, wall, *late)
     assert {*honest, *late} < set(policies)
 
@@ -239,7 +239,7 @@ def test_removals_ahead_of_the_clock_give_way_first_however_many(monkeypatch: py
 def test_one_writer_pushes_out_its_own_removals_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_REMOVED_PER_WRITER_MAX", 3)
     policies = Policies()
-    honest = word(RULES[0], 1, removed=True)
+    honest = version(RULES[0], 1, removed=True)
     hear(policies, honest, *flood(50, 2))
     assert [each.counter for each in policies if each.writer == "evil"] == [47, 48, 49]
     assert policies.get(honest.key) == honest
@@ -250,7 +250,7 @@ def test_one_writer_pushes_out_its_own_removals_only(monkeypatch: pytest.MonkeyP
 def test_which_removals_are_kept_does_not_depend_on_the_order(data: st.DataObject) -> None:
     stamps = st.tuples(st.sampled_from([1, 2, 3, 70_000, 80_000]), st.sampled_from("ab"))
     said = [
-        word(Maintenance("orders", f"o{n}"), ms, writer=writer, removed=True)
+        version(Maintenance("orders", f"o{n}"), ms, writer=writer, removed=True)
         for n, (ms, writer) in enumerate(data.draw(st.lists(stamps, max_size=9)))
     ]
     with pytest.MonkeyPatch.context() as patch:
@@ -265,24 +265,24 @@ def test_which_removals_are_kept_does_not_depend_on_the_order(data: st.DataObjec
 def test_a_policy_that_is_known_can_be_removed_whatever_else_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 2)
     policies, wall = Policies(), 1_000_000
-    hear_at(policies, wall, word(RULES[0], wall), *flood(2, wall + 86_400_000))
-    removal = word(RULES[0], wall + 86_400_001, removed=True)
+    hear_at(policies, wall, version(RULES[0], wall), *flood(2, wall + 86_400_000))
+    removal = version(RULES[0], wall + 86_400_001, removed=True)
     hear_at(policies, wall, removal)
     assert policies.in_force == ()
     assert policies.get(removal.key) == removal
 
 
-def unreadable(number: int, ms: int = 1) -> Word:
-    return Word(f"canary:s{number}", ms, 0, "evil", b"\xc0")
+def unreadable(number: int, ms: int = 1) -> PolicyVersion:
+    return PolicyVersion(f"canary:s{number}", ms, 0, "evil", b"\xc0")
 
 
 def test_what_cannot_be_read_takes_no_room_from_users_and_is_listed_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_UNREADABLE_MAX", 3)
     policies = Policies()
-    hear(policies, word(RULES[0]), *(unreadable(n, ms=n + 1) for n in range(10)))
+    hear(policies, version(RULES[0]), *(unreadable(n, ms=n + 1) for n in range(10)))
     assert len(policies) == 1
     assert [each.key for each in policies.unreadable] == ["canary:s7", "canary:s8", "canary:s9"]
     assert not policies.is_news(unreadable(0))
-    hear(policies, Word("canary:s8", 20, 0, "a", None))
+    hear(policies, PolicyVersion("canary:s8", 20, 0, "a", None))
     assert [each.key for each in policies.unreadable] == ["canary:s7", "canary:s9"]
     assert policies.unreadable[0].at == 0.008

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from gossipreg.protocol.registry.payload import BadPayload
-from gossipreg.protocol.registry.records import Head, Record, record_digest
+from gossipreg.protocol.registry.records import Record, TableDigest, record_digest
 from tests.protocol.making import BORN, history, instance
 
 
@@ -26,11 +26,11 @@ def test_every_part_of_a_record_is_in_its_digest() -> None:
 
 def test_the_head_that_a_record_carries_is_the_same_claim_whoever_bears_it() -> None:
     [record] = history([("x", 1)]).said
-    assert attrs.evolve(record, head=7).digest == record.digest
+    assert attrs.evolve(record, table_xor=7).digest == record.digest
 
 
 def test_a_head_stands_for_the_version_heard_of() -> None:
-    head = Head("b", BORN, 3, 99)
+    head = TableDigest("b", BORN, 3, 99)
     assert head.digest == attrs.evolve(head, gone=("x",)).digest
     assert len({head.digest, attrs.evolve(head, version=4).digest, attrs.evolve(head, owner="c").digest}) == 3
 

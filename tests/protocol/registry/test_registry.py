@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from gossipreg import limits
 from gossipreg.protocol.registry.payload import BadPayload
-from gossipreg.protocol.registry.records import Head, Record
+from gossipreg.protocol.registry.records import Record, TableDigest
 from gossipreg.protocol.registry.registry import Registry, announcement, is_inline
-from gossipreg.protocol.registry.table import Verdict
+from gossipreg.protocol.registry.table import Freshness
 from tests.protocol.making import BORN, History, histories, history, instance, law
 
 
 def hear(registry: Registry, *records: Record) -> None:
     for record in records:
-        if registry.judge(record.owner, record.generation, record.id, record.version) is Verdict.NEWS:
+        if registry.classify(record.owner, record.generation, record.id, record.version) is Freshness.NEW:
             registry.apply(record)
 
 
@@ -32,10 +32,10 @@ def test_own_records_are_counted_from_one() -> None:
     registry = Registry("a")
     first, _ = registry.offer(instance("x"), BORN)
     second, _ = registry.offer(instance("x", weight=5), BORN)
-    third, _ = registry.bury("x", BORN)
+    third, _ = registry.delete("x", BORN)
     assert [record.version for record in (first, second, third)] == [1, 2, 3]
     assert third.payload is None
-    assert third.head == 0
+    assert third.table_xor == 0
 
 
 @law
@@ -44,26 +44,26 @@ def test_an_owner_always_knows_its_whole_table(past: History) -> None:
     registry = Registry("b")
     for record in past.said:
         if record.payload is None:
-            said, _ = registry.bury(record.id, BORN)
+            said, _ = registry.delete(record.id, BORN)
         else:
             said, _ = registry.offer(record.instance, BORN)
         assert said == record
         table = registry.table("b")
         assert table is not None
-        assert table.is_whole
-        assert said.head == table.xor
+        assert table.is_complete
+        assert said.table_xor == table.xor
 
 
 def test_each_change_says_what_came_and_what_went() -> None:
     registry = Registry("a")
     first, born = registry.offer(instance("x"), BORN)
     second, moved = registry.offer(instance("x", service="billing"), BORN)
-    _, gone = registry.bury("x", BORN)
+    _, gone = registry.delete("x", BORN)
     assert (born.came, born.went) == ((first,), ())
     assert (moved.came, moved.went) == ((second,), (first,))
     assert (gone.came, gone.went) == ((), (second,))
-    assert [change.head_after.version for change in (born, moved, gone)] == [1, 2, 3]
-    assert moved.head_before == born.head_after
+    assert [change.digest_after.version for change in (born, moved, gone)] == [1, 2, 3]
+    assert moved.digest_before == born.digest_after
 
 
 # What peers say
@@ -88,11 +88,11 @@ def test_an_instance_that_moves_to_another_service_leaves_the_first() -> None:
 def test_records_of_an_earlier_life_are_dead_and_of_a_later_life_are_news() -> None:
     registry = Registry("a")
     hear(registry, *history([("x", 1)]).said)
-    assert registry.judge("b", BORN - 1, "y", 9) is Verdict.DEAD
-    assert registry.judge("b", BORN + 1, "x", 1) is Verdict.NEWS
-    assert registry.judge("b", BORN, "x", 1) is Verdict.KNOWN
-    assert registry.judge("c", BORN, "x", 1) is Verdict.NEWS
-    assert registry.judge("c", BORN, "x", 0) is Verdict.DEAD
+    assert registry.classify("b", BORN - 1, "y", 9) is Freshness.OBSOLETE
+    assert registry.classify("b", BORN + 1, "x", 1) is Freshness.NEW
+    assert registry.classify("b", BORN, "x", 1) is Freshness.KNOWN
+    assert registry.classify("c", BORN, "x", 1) is Freshness.NEW
+    assert registry.classify("c", BORN, "x", 0) is Freshness.OBSOLETE
 
 
 def test_the_table_of_another_life_is_not_mixed_in() -> None:
@@ -114,7 +114,7 @@ def test_a_head_says_what_went() -> None:
     registry = Registry("a")
     past = history([("x", 1), ("x", None)])
     hear(registry, past.said[0])
-    change = registry.learn(Head("b", BORN, 2, 0, gone=("x",)))
+    change = registry.apply_digest(TableDigest("b", BORN, 2, 0, gone=("x",)))
     assert (change.came, change.went) == ((), (past.said[0],))
     assert offered(registry) == set()
 
@@ -169,7 +169,7 @@ def test_a_large_record_is_announced_by_its_digest_and_size() -> None:
     assert not is_inline(large)
     assert large.payload is not None
     said = announcement(large)
-    assert (said.owner, said.generation, said.version, said.id, said.head) == ("a", BORN, 2, "y", large.head)
+    assert (said.owner, said.generation, said.version, said.id, said.table_xor) == ("a", BORN, 2, "y", large.table_xor)
     assert (said.digest, said.size) == (large.digest, len(large.payload))
 
 

@@ -18,8 +18,8 @@ def claim(
     return Instance(id=id, service="pg", host="127.0.0.1", port=1, role=role, term=term, owner=owner, health=health)
 
 
-def roles(*instances: Instance, doubted: tuple[str, ...] = ()) -> dict[str, str | None]:
-    return {each.id: each.role for each in fenced(instances, doubted)}
+def roles(*instances: Instance, deprioritized: tuple[str, ...] = ()) -> dict[str, str | None]:
+    return {each.id: each.role for each in fenced(instances, deprioritized)}
 
 
 def test_the_highest_term_is_the_primary_whatever_the_order() -> None:
@@ -36,12 +36,12 @@ def test_of_equal_terms_one_that_can_serve_is_the_primary() -> None:
 
 
 def test_of_equal_terms_one_whose_owner_is_in_doubt_comes_second() -> None:
-    assert roles(claim("1", owner="a"), claim("2", owner="b"), doubted=("a",)) == {"1": FENCED, "2": PRIMARY}
+    assert roles(claim("1", owner="a"), claim("2", owner="b"), deprioritized=("a",)) == {"1": FENCED, "2": PRIMARY}
 
 
 def test_of_equal_terms_one_in_doubt_that_can_serve_goes_before_one_that_cannot() -> None:
     sick = claim("1", owner="a", health=Health.CRITICAL)
-    assert roles(sick, claim("2", owner="b"), doubted=("b",)) == {"1": FENCED, "2": PRIMARY}
+    assert roles(sick, claim("2", owner="b"), deprioritized=("b",)) == {"1": FENCED, "2": PRIMARY}
 
 
 def test_of_equals_the_first_by_owner_and_then_by_id_is_the_primary() -> None:

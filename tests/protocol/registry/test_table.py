@@ -9,24 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.protocol.registry.records import Head, Record
-from gossipreg.protocol.registry.table import Table, Verdict
+from gossipreg.protocol.registry.records import Record, TableDigest
+from gossipreg.protocol.registry.table import Freshness, Table
 from tests.protocol.making import BORN, History, histories, history, law
 
-Entry = Record | Head
+Entry = Record | TableDigest
 
 
 def empty() -> Table:
     return Table("b", BORN)
 
 
-def tell(table: Table, entry: Entry) -> Verdict | None:
+def tell(table: Table, entry: Entry) -> Freshness | None:
     """Let a table hear something, as a node does."""
-    if isinstance(entry, Head):
-        table.learn(entry)
+    if isinstance(entry, TableDigest):
+        table.apply_digest(entry)
         return None
-    verdict = table.judge(entry.id, entry.version)
-    if verdict is Verdict.NEWS:
+    verdict = table.classify(entry.id, entry.version)
+    if verdict is Freshness.NEW:
         table.apply(entry)
     return verdict
 
@@ -53,13 +53,13 @@ def held(table: Table) -> dict[str, Record]:
     return {record.id: record for record in table}
 
 
-def talk(one: Table, other: Table) -> None:
+def session(one: Table, other: Table) -> None:
     """What a comparison of two nodes does to what they hold of an owner."""
     for sender, receiver in ((one, other), (other, one)):
-        receiver.learn(sender.head)
+        receiver.apply_digest(sender.latest_digest)
         for record in list(sender):
-            if tell(receiver, record) is Verdict.DEAD:
-                for entry in receiver.obituaries([record.id]):
+            if tell(receiver, record) is Freshness.OBSOLETE:
+                for entry in receiver.tombstones_for([record.id]):
                     tell(sender, entry)
 
 
@@ -78,10 +78,10 @@ def arrivals(draw: st.DrawFn) -> tuple[History, list[Record]]:
 def test_any_arrivals_and_a_final_talk_end_in_the_owners_table(case: tuple[History, list[Record]]) -> None:
     past, came = case
     table, owners = told(came), told(past.said)
-    talk(table, owners)
+    session(table, owners)
     assert held(table) == held(owners) == {record.id: record for record in past.offered}
-    assert table.head == owners.head
-    assert table.is_whole
+    assert table.latest_digest == owners.latest_digest
+    assert table.is_complete
 
 
 @law
@@ -89,13 +89,13 @@ def test_any_arrivals_and_a_final_talk_end_in_the_owners_table(case: tuple[Histo
 def test_a_buried_record_is_never_shown_again(case: tuple[History, list[Record]]) -> None:
     past, came = case
     table = empty()
-    buried: dict[str, int] = {}
+    deleted: dict[str, int] = {}
     for record in [*came, *past.said, *came]:
-        if tell(table, record) is Verdict.NEWS and record.payload is None:
-            buried[record.id] = record.version
-        assert all(shown.version > buried.get(shown.id, 0) for shown in table)
-        as_of_floor = offered_as_of(past, table.floor)
-        assert all(shown == as_of_floor.get(shown.id) for shown in table if shown.version <= table.floor)
+        if tell(table, record) is Freshness.NEW and record.payload is None:
+            deleted[record.id] = record.version
+        assert all(shown.version > deleted.get(shown.id, 0) for shown in table)
+        as_of_floor = offered_as_of(past, table.compacted_below)
+        assert all(shown == as_of_floor.get(shown.id) for shown in table if shown.version <= table.compacted_below)
 
 
 @law
@@ -105,9 +105,9 @@ def test_a_table_that_calls_itself_whole_is_the_owners(case: tuple[History, list
     table = empty()
     for record in came:
         tell(table, record)
-        if table.is_whole:
-            assert held(table) == offered_as_of(past, table.head.version)
-            assert table.head.head == table.xor
+        if table.is_complete:
+            assert held(table) == offered_as_of(past, table.latest_digest.version)
+            assert table.latest_digest.table_xor == table.xor
 
 
 @law
@@ -117,9 +117,9 @@ def test_two_that_missed_different_things_agree_after_a_talk_even_without_the_ow
 ) -> None:
     past, came = case
     one, other = told(came), told(Random(seed).choices(past.said, k=len(came)))
-    talk(one, other)
+    session(one, other)
     assert held(one) == held(other)
-    assert one.head == other.head
+    assert one.latest_digest == other.latest_digest
 
 
 @law
@@ -127,10 +127,10 @@ def test_two_that_missed_different_things_agree_after_a_talk_even_without_the_ow
 def test_arrivals_are_idempotent(case: tuple[History, list[Record]]) -> None:
     _, came = case
     table = told(came)
-    before = held(table), table.head, table.floor
+    before = held(table), table.latest_digest, table.compacted_below
     for record in came:
-        assert tell(table, record) is not Verdict.NEWS or record.payload is None
-    assert (held(table), table.head, table.floor) == before
+        assert tell(table, record) is not Freshness.NEW or record.payload is None
+    assert (held(table), table.latest_digest, table.compacted_below) == before
 
 
 # Cases
@@ -139,7 +139,7 @@ def test_arrivals_are_idempotent(case: tuple[History, list[Record]]) -> None:
 def test_a_removal_that_comes_first_still_counts() -> None:
     offer, removal = history([("x", 1), ("x", None)]).said
     table = told([removal])
-    assert table.judge("x", offer.version) is Verdict.DEAD
+    assert table.classify("x", offer.version) is Freshness.OBSOLETE
     assert len(table) == 0
 
 
@@ -147,24 +147,24 @@ def test_a_newer_version_replaces_an_older_and_not_the_other_way_round() -> None
     first, second = history([("x", 1), ("x", 2)]).said
     table = told([first, second])
     assert table.get("x") == second
-    assert table.judge("x", first.version) is Verdict.KNOWN
-    assert table.judge("x", second.version) is Verdict.KNOWN
+    assert table.classify("x", first.version) is Freshness.KNOWN
+    assert table.classify("x", second.version) is Freshness.KNOWN
 
 
 def test_a_whole_table_knows_the_dead_without_remembering_them() -> None:
     past = history([("x", 1), ("y", 1), ("x", None)])
     table = told(past.said)
-    assert table.is_whole
-    assert table.judge("x", 1) is Verdict.DEAD
-    assert not table._buried
+    assert table.is_complete
+    assert table.classify("x", 1) is Freshness.OBSOLETE
+    assert not table._tombstones
 
 
 def test_a_table_with_a_gap_is_not_whole_but_keeps_its_floor() -> None:
     first, _, third = history([("x", 1), ("y", 1), ("z", 1)]).said
     table = told([first, third])
-    assert not table.is_whole
-    assert table.floor == 1
-    assert table.judge("y", 2) is Verdict.NEWS
+    assert not table.is_complete
+    assert table.compacted_below == 1
+    assert table.classify("y", 2) is Freshness.NEW
 
 
 def test_an_id_may_be_offered_again_after_its_removal() -> None:
@@ -175,32 +175,34 @@ def test_an_id_may_be_offered_again_after_its_removal() -> None:
 def test_a_head_buries_what_it_calls_gone_and_nothing_newer() -> None:
     past = history([("x", 1), ("y", 1), ("x", None), ("x", 2)])
     behind = told(past.said[:2])
-    assert behind.learn(Head("b", BORN, 3, past.said[2].head, gone=("x", "nobody"))) == [past.said[0]]
-    assert behind.is_whole
+    assert behind.apply_digest(TableDigest("b", BORN, 3, past.said[2].table_xor, gone=("x", "nobody"))) == [
+        past.said[0]
+    ]
+    assert behind.is_complete
     ahead = told([past.said[3]])
-    assert ahead.learn(Head("b", BORN, 3, past.said[2].head, gone=("x",))) == []
+    assert ahead.apply_digest(TableDigest("b", BORN, 3, past.said[2].table_xor, gone=("x",))) == []
     assert held(ahead) == {"x": past.said[3]}
 
 
 def test_a_head_below_our_floor_teaches_us_nothing() -> None:
     past = history([("x", 1), ("y", 1)])
     table = told(past.said)
-    assert table.learn(Head("b", BORN, 1, past.said[0].head, gone=("x",))) == []
-    assert table.is_whole
+    assert table.apply_digest(TableDigest("b", BORN, 1, past.said[0].table_xor, gone=("x",))) == []
+    assert table.is_complete
     assert set(held(table)) == {"x", "y"}
 
 
 def test_an_obituary_never_names_what_is_offered() -> None:
     table = told(history([("x", 1), ("y", 1), ("y", None)]).said)
-    assert table.obituaries(["x", "y"]) == [Head("b", BORN, 3, table.head.head, gone=("y",))]
+    assert table.tombstones_for(["x", "y"]) == [TableDigest("b", BORN, 3, table.latest_digest.table_xor, gone=("y",))]
 
 
 def test_a_table_with_a_gap_passes_removals_on_one_by_one() -> None:
     past = history([("x", 1), ("y", 1), ("z", 1), ("x", None), ("w", 1)])
     x, y, _, removal, w = past.said
     table = told([x, y, removal, w])  # z is missing
-    floor, obituary = table.obituaries(["x", "v"])
-    assert floor == Head("b", BORN, 2, y.head, gone=("v",))
+    compacted_below, obituary = table.tombstones_for(["x", "v"])
+    assert compacted_below == TableDigest("b", BORN, 2, y.table_xor, gone=("v",))
     assert obituary == removal
 
 
@@ -208,7 +210,7 @@ def test_an_owner_may_have_so_many_records_and_no_more(monkeypatch: pytest.Monke
     monkeypatch.setattr(limits, "RECORDS_PER_OWNER_MAX", 2)
     x, y, w, again, removal = history([("x", 1), ("y", 1), ("w", 1), ("x", 2), ("w", None)]).said
     table = told([x, y])
-    assert tell(table, w) is Verdict.FULL
-    assert tell(table, again) is Verdict.NEWS
-    assert tell(table, removal) is Verdict.FULL
-    assert table.head.version == again.version
+    assert tell(table, w) is Freshness.OVER_LIMIT
+    assert tell(table, again) is Freshness.NEW
+    assert tell(table, removal) is Freshness.OVER_LIMIT
+    assert table.latest_digest.version == again.version

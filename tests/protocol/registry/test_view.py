@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from gossipreg.model import Health, ServiceCount, Status
 from gossipreg.policy import Maintenance
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.panic import Lost
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.view import View, first_index
-from tests.protocol.making import BORN, instance, law, rumor
+from tests.protocol.making import BORN, instance, law, update
 
 
 @attrs.define
@@ -24,14 +24,14 @@ class Seen:
 
     view: View = attrs.field(factory=lambda: View(BORN))
     registry: Registry = attrs.field(factory=lambda: Registry("b"))
-    standing: dict[str, Rumor] = attrs.field(factory=lambda: {"b": rumor("b")})
+    find_owner: dict[str, MemberUpdate] = attrs.field(factory=lambda: {"b": update("b")})
 
     def look(self) -> list[str]:
-        found = lambda owner, generation: self.standing.get(owner)  # noqa: E731
+        found = lambda owner, generation: self.find_owner.get(owner)  # noqa: E731
         return self.view.refresh(self.registry.take_dirty(), self.registry, found)
 
     def stand(self, **changed: object) -> list[str]:
-        self.standing["b"] = attrs.evolve(self.standing["b"], **changed)  # type: ignore[arg-type]
+        self.find_owner["b"] = attrs.evolve(self.find_owner["b"], **changed)  # type: ignore[arg-type]
         self.registry.touch("b")
         return self.look()
 
@@ -39,8 +39,8 @@ class Seen:
         self.registry.offer(instance(id_, **fields), BORN)
         return self.look()
 
-    def bury(self, id_: str) -> list[str]:
-        self.registry.bury(id_, BORN)
+    def delete(self, id_: str) -> list[str]:
+        self.registry.delete(id_, BORN)
         return self.look()
 
     def ids(self, service: str = "orders") -> list[str]:
@@ -94,7 +94,7 @@ def test_one_who_left_or_is_not_known_offers_nothing() -> None:
     seen.offer("x")
     assert seen.stand(status=Status.LEFT) == ["orders"]
     assert seen.view.service("orders").instances == ()
-    seen.standing.clear()
+    seen.find_owner.clear()
     seen.registry.touch("b")
     assert seen.look() == []
 
@@ -131,7 +131,7 @@ def test_a_service_that_lost_its_last_instance_keeps_its_index_but_is_not_counte
     seen = Seen()
     seen.offer("x")
     index = seen.view.service("orders").index
-    seen.bury("x")
+    seen.delete("x")
     assert seen.view.service("orders").index > index
     assert seen.view.counts() == {}
 
@@ -158,7 +158,7 @@ def test_empty_services_are_forgotten_in_the_end_but_no_index_ever_falls(monkeyp
     indices: dict[str, int] = {}
     for number in range(20):
         name = f"s{number % 11}"
-        for step in (seen.offer, seen.bury):
+        for step in (seen.offer, seen.delete):
             step("x", service=name) if step == seen.offer else step("x")
             now = seen.view.service(name).index
             assert now > indices.get(name, 0)
@@ -176,7 +176,7 @@ def test_a_forgotten_service_leaves_the_highest_index_in_whatever_order_they_wer
     for name in names:
         seen.offer(name, service=name)
     for name in reversed(names):
-        seen.bury(name)
+        seen.delete(name)
     highest = seen.view.highest
     assert seen.offer("x", service="one-more") == ["one-more"]
     gone = [name for name in names if name not in seen.view.services]
@@ -190,7 +190,7 @@ def test_a_forgotten_service_leaves_the_highest_index_in_whatever_order_they_wer
     st.lists(
         st.one_of(
             st.tuples(st.just("offer"), st.sampled_from("xy"), st.integers(0, 2)),
-            st.tuples(st.just("bury"), st.sampled_from("xy"), st.just(0)),
+            st.tuples(st.just("delete"), st.sampled_from("xy"), st.just(0)),
             st.tuples(st.just("stand"), st.sampled_from(Status), st.integers(0, 1)),
         )
     )
@@ -205,7 +205,7 @@ def test_the_index_grows_with_each_visible_change_and_with_no_other(steps: list[
         elif verb == "stand":
             changed = seen.stand(status=what, draining=bool(number))
         elif table is not None and table.get(str(what)):
-            changed = seen.bury(str(what))
+            changed = seen.delete(str(what))
         else:
             continue
         after = seen.view.service("orders")

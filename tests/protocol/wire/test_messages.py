@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from gossipreg import limits
 from gossipreg.model import Address
-from gossipreg.protocol.membership.identity import Contest
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
+from gossipreg.protocol.membership.identity import NameConflictQuery
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.registry.policies import Word
-from gossipreg.protocol.registry.records import Announcement, Fetch, Head, Record
+from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.records import Announcement, Fetch, Record, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.spreading.fingerprint import BUCKETS
-from gossipreg.protocol.spreading.reconcile import Compare, End, Hold, Listing, Want
 from gossipreg.protocol.wire.messages import (
     MESSAGES_MAX,
     SENDER_BYTES,
@@ -31,7 +31,7 @@ from gossipreg.protocol.wire.messages import (
     pack_sender,
 )
 from gossipreg.protocol.wire.reader import Reader, unpack
-from tests.protocol.making import law, packet, rumor, rumors
+from tests.protocol.making import law, packet, update, updates
 
 names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", fullmatch=True)
 u8, u32, u64 = (st.integers(0, 2**bits - 1) for bits in (8, 32, 64))
@@ -44,20 +44,22 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Ack, u32, u64, u64),
     st.builds(Nack, u32),
     st.builds(PingReq, u32, u64, u32),
-    rumors(names),
-    st.builds(Rumor, names, counts, u32, st.just(0), st.builds(Address, st.just("2001:db8::1"), st.just(65_535))),
-    st.builds(Contest, names, u64, counts, st.booleans()),
+    updates(names),
+    st.builds(
+        MemberUpdate, names, counts, u32, st.just(0), st.builds(Address, st.just("2001:db8::1"), st.just(65_535))
+    ),
+    st.builds(NameConflictQuery, names, u64, counts, st.booleans()),
     st.builds(Record, names, counts, counts, ids, u64, st.one_of(st.none(), st.binary(min_size=1, max_size=50))),
     st.builds(Announcement, names, counts, counts, ids, u64, u64, u32),
-    st.builds(Head, names, counts, counts, u64, st.lists(ids, max_size=4).map(tuple)),
+    st.builds(TableDigest, names, counts, counts, u64, st.lists(ids, max_size=4).map(tuple)),
     st.builds(Fetch, names, counts, counts, ids),
     st.builds(Compare, st.lists(u64, min_size=BUCKETS, max_size=BUCKETS).map(tuple)),
     st.builds(Listing, u8, digests),
     st.builds(Want, u8, digests),
     st.just(End()),
-    st.just(Hold()),
+    st.just(KeepOpen()),
     st.builds(
-        Word,
+        PolicyVersion,
         st.text("abc:-1", min_size=1),
         counts,
         st.integers(0, 2**16 - 1),
@@ -119,10 +121,10 @@ def test_one_message_is_read_by_itself(said: Message) -> None:
 
 
 @law
-@given(rumors(names))
-def test_who_accuses_and_how_long_ago_it_was_travel_too(said: Rumor) -> None:
+@given(updates(names))
+def test_who_accuses_and_how_long_ago_it_was_travel_too(said: MemberUpdate) -> None:
     [heard] = unpack(packet(1, said))[1]
-    assert isinstance(heard, Rumor)
+    assert isinstance(heard, MemberUpdate)
     assert (heard.accuser, heard.age) == (said.accuser, said.age)
 
 
@@ -323,7 +325,7 @@ def test_a_message_that_cannot_be_read_spoils_no_other(before: Message, after: M
 @pytest.mark.parametrize(
     ("packed", "message"),
     [
-        ([9, "b", 1, 1, 0, ["x", 1, "", "y"]], Head("b", 1, 1, 0, ("x", "y"))),
+        ([9, "b", 1, 1, 0, ["x", 1, "", "y"]], TableDigest("b", 1, 1, 0, ("x", "y"))),
         ([11, 1, [2, -1, "x", 3]], Listing(1, (2, 3))),
         ([12, 1, [None, 3, 2**64 - 1, 1.5]], Want(1, (3, 2**64 - 1))),
     ],
@@ -337,24 +339,24 @@ def test_an_item_that_cannot_be_read_spoils_no_list(packed: list[Any], message: 
 
 def test_the_bytes_are_those_that_other_versions_know() -> None:
     """Numbers are never reused and fields are only added at the end: if this fails, old nodes are locked out."""
-    zone = attrs.evolve(rumor("b", zone="z", accuser=9, age=4), draining=True)
+    zone = attrs.evolve(update("b", zone="z", accuser=9, age=4), draining=True)
     layout = {
         Ping(1, 2, 3): [1, 1, 2, 3],
         Ack(1, 2, 3): [2, 1, 2, 3],
         Nack(1): [3, 1],
         PingReq(1, 2, 3): [4, 1, 2, 3],
         zone: [5, "b", zone.generation, 0, 0, "10.0.0.1", 7001, "z", True, 9, 4, False],
-        Contest("b", 1, 2, settled=True): [6, "b", 1, 2, True],
+        NameConflictQuery("b", 1, 2, announced=True): [6, "b", 1, 2, True],
         Record("b", 1, 2, "x", 3, b"p"): [7, "b", 1, 2, "x", 3, b"p"],
         Announcement("b", 1, 2, "x", 3, 4, 5): [8, "b", 1, 2, "x", 3, 4, 5],
-        Head("b", 1, 2, 3, ("x",)): [9, "b", 1, 2, 3, ["x"]],
+        TableDigest("b", 1, 2, 3, ("x",)): [9, "b", 1, 2, 3, ["x"]],
         Compare(tuple(range(BUCKETS))): [10, struct.pack(f">{BUCKETS}Q", *range(BUCKETS))],
         Listing(1, (2, 3)): [11, 1, [2, 3]],
         Want(1, (2, 3)): [12, 1, [2, 3]],
         Fetch("b", 1, 2, "x"): [13, "b", 1, 2, "x"],
         End(): [14],
-        Hold(): [15],
-        Word("split:orders", 1, 2, "b", b"p"): [16, "split:orders", 1, 2, "b", b"p"],
+        KeepOpen(): [15],
+        PolicyVersion("split:orders", 1, 2, "b", b"p"): [16, "split:orders", 1, 2, "b", b"p"],
         TermRegister("pg", 1, 2, "b", 3, 4): [17, "pg", 1, 2, "b", 3, 4],
     }
     assert list(map(fields_of, layout)) == list(layout.values())  # type: ignore[arg-type]
@@ -363,4 +365,4 @@ def test_the_bytes_are_those_that_other_versions_know() -> None:
 
 @pytest.mark.parametrize("host", ["example.com", "10.0.0", "fe80::1%eth0", ""])
 def test_a_name_where_an_address_should_be_is_junk(host: str) -> None:
-    assert read(packet(1, attrs.evolve(rumor("b"), address=Address(host, 1)))) is None
+    assert read(packet(1, attrs.evolve(update("b"), address=Address(host, 1)))) is None

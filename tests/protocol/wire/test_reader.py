@@ -10,7 +10,7 @@ from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.wire import reader as module
 from gossipreg.protocol.wire.messages import Junk, Message, pack, pack_sender
 from gossipreg.protocol.wire.reader import READ_MAX, Reader, unpack
-from tests.protocol.making import law, packet, rumor
+from tests.protocol.making import law, packet, update
 from tests.protocol.wire.test_messages import messages
 
 packets = st.lists(messages, max_size=4).map(lambda said: packet(7, *said))
@@ -40,7 +40,7 @@ def test_what_was_read_before_changes_nothing(datas: list[bytes]) -> None:
 
 def test_what_is_heard_again_is_the_very_same_message() -> None:
     reader = Reader()
-    news = rumor("b")
+    news = update("b")
     [first] = reader.read(packet(1, news))[1]
     _, again = reader.read(packet(2, Ping(1, 2, 3), news))[1]
     assert again is first
@@ -55,10 +55,10 @@ def test_a_kind_that_is_not_known_is_skipped_the_second_time_too() -> None:
 def test_no_more_is_remembered_than_is_allowed() -> None:
     reader = Reader()
     for number in range(3 * READ_MAX):
-        reader.read(packet(1, rumor("b", incarnation=number)))
+        reader.read(packet(1, update("b", incarnation=number)))
     assert len(reader._young) + len(reader._old) <= READ_MAX
-    [first] = reader.read(packet(1, rumor("b", incarnation=3 * READ_MAX - 1)))[1]
-    assert reader.read(packet(1, rumor("b", incarnation=3 * READ_MAX - 1)))[1][0] is first
+    [first] = reader.read(packet(1, update("b", incarnation=3 * READ_MAX - 1)))[1]
+    assert reader.read(packet(1, update("b", incarnation=3 * READ_MAX - 1)))[1][0] is first
 
 
 def test_pings_are_not_remembered_for_none_comes_twice() -> None:
@@ -70,7 +70,7 @@ def test_pings_are_not_remembered_for_none_comes_twice() -> None:
 
 def test_after_junk_it_reads_on() -> None:
     reader = Reader()
-    good = packet(1, rumor("b"))
+    good = packet(1, update("b"))
     assert heard(reader, good[:-1]) == (1, [], True)
     assert reader.read(good) == unpack(good)
     assert reader.junk == 0
@@ -78,13 +78,13 @@ def test_after_junk_it_reads_on() -> None:
 
 def test_junk_is_counted_each_time_although_it_is_decoded_once() -> None:
     reader = Reader()
-    junk = packet(1, rumor("b")) + msgpack.packb([3, "x" * 40])
+    junk = packet(1, update("b")) + msgpack.packb([3, "x" * 40])
     for _ in range(3):
-        assert heard(reader, junk) == (1, [rumor("b")], True)
+        assert heard(reader, junk) == (1, [update("b")], True)
 
 
 def test_what_was_read_a_while_ago_is_still_the_very_same_message() -> None:
     reader = Reader(room=4)
-    [first] = reader.read(packet(1, rumor("b")))[1]
-    reader.read(packet(1, rumor("b", incarnation=1), rumor("b", incarnation=2)))
-    assert reader.read(packet(1, rumor("b")))[1][0] is first
+    [first] = reader.read(packet(1, update("b")))[1]
+    reader.read(packet(1, update("b", incarnation=1), update("b", incarnation=2)))
+    assert reader.read(packet(1, update("b")))[1][0] is first

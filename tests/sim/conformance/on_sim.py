@@ -43,9 +43,9 @@ class SimStage:
     def _look(self, process: Process) -> None:
         """Write down what the node believes of others, and which instances it would hand out."""
         at = process.world.seconds
-        for rumor in process.engine.members:
-            if rumor.name != process.name:
-                self.diary.write(at, process.name, rumor.name, f"{rumor.status} {rumor.generation}")
+        for update in process.engine.members:
+            if update.name != process.name:
+                self.diary.write(at, process.name, update.name, f"{update.status} {update.generation}")
         shown = {i.id: "shown" for view in process.engine.view.services.values() for i in view.healthy}
         before = {about for observer, about in self._seen if observer == process.name}
         for about in sorted({*shown, *before}):

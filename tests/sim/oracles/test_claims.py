@@ -18,11 +18,11 @@ from tests.sim.oracles.watching import texts, watched
 def test_a_belief_of_which_its_member_never_spoke_is_seen() -> None:
     made, claims = watched(Claims)
     n0, n1 = made.processes["n0"], made.processes["n1"].engine.identity
-    claims.see(n0, MemberChanged(None, n1.rumor().graver(Status.SUSPECT)))
+    claims.see(n0, MemberChanged(None, n1.own_update().graver(Status.SUSPECT)))
     assert claims.checks == 1
     assert texts(claims) == []
-    claims.see(n0, MemberChanged(None, attrs.evolve(n1.rumor(), incarnation=1)))
-    claims.see(n0, MemberChanged(None, attrs.evolve(n1.rumor(), generation=n1.generation + 5)))
+    claims.see(n0, MemberChanged(None, attrs.evolve(n1.own_update(), incarnation=1)))
+    claims.see(n0, MemberChanged(None, attrs.evolve(n1.own_update(), generation=n1.generation + 5)))
     assert texts(claims) == [
         f"believes in n1 in generation {n1.generation}, incarnation 1, of which n1 never spoke",
         f"believes in n1 in generation {n1.generation + 5}, incarnation 0, of which n1 never spoke",
@@ -32,7 +32,7 @@ def test_a_belief_of_which_its_member_never_spoke_is_seen() -> None:
 def accuse(made: Cluster, status: Status) -> None:
     """Let n0 tell n1, over the network, that it is thought to be so."""
     n0, n1 = made.processes["n0"], made.processes["n1"]
-    n0.engine.outbox.send(n1.address, pack(n1.engine.identity.rumor().graver(status)))
+    n0.engine.outbox.send(n1.address, pack(n1.engine.identity.own_update().graver(status)))
     n0.act(n0.engine.outbox.take())
     run_for(made, 0.01)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossipreg.protocol.clock_watch import ClockWatch
-from gossipreg.protocol.exchange import Exchange
+from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg_sim.play import Outcome
 from gossipreg_sim.scenario import Fault, Scenario, Workload
 
@@ -38,8 +38,8 @@ def test_over_streams_news_arrives_in_seconds() -> None:
 
 
 def test_it_is_seen_when_a_fingerprint_over_a_stream_opens_no_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Exchange, "_is_time", lambda *_: False)
-    monkeypatch.setattr(Exchange, "open_comparison", lambda *_: None)
+    monkeypatch.setattr(PeerStreams, "_is_time", lambda *_: False)
+    monkeypatch.setattr(PeerStreams, "open_comparison", lambda *_: None)
     assert "OverStreams" in broken(LOST.play(1))
 
 

@@ -43,7 +43,7 @@ def test_an_oracle_sees_only_what_it_wants() -> None:
     jury.watch(made)
     made.crash("n2")
     run_for(made, 3)
-    own = made.processes["n0"].engine.identity.rumor()
+    own = made.processes["n0"].engine.identity.own_update()
     jury.see(made.processes["n0"], MemberChanged(None, own))
     listener, onlooker = jury.oracles
     assert isinstance(listener, Listener)

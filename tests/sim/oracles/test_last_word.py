@@ -10,7 +10,7 @@ import pytest
 from gossipreg.policy import Split
 from gossipreg.protocol.outputs import PoliciesChanged
 from gossipreg.protocol.registry.clock import Clock
-from gossipreg.protocol.registry.policies import Policies, Word
+from gossipreg.protocol.registry.policies import Policies, PolicyVersion
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.oracles.last_word import LastWord
 from gossipreg_sim.process import Process
@@ -35,12 +35,12 @@ def together() -> tuple[Cluster, LastWord]:
     return made, last_word
 
 
-def hold(process: Process, change: Callable[[Word], Word | None]) -> None:
+def hold(process: Process, change: Callable[[PolicyVersion], PolicyVersion | None]) -> None:
     """Let a node hold something else about the key, all of a sudden."""
-    words: Policies = process.engine.knowledge.policies
-    word = change(words._words.pop(KEY))
+    words: Policies = process.engine.state.policies
+    word = change(words._versions.pop(KEY))
     if word is not None:
-        words._words[KEY] = word
+        words._versions[KEY] = word
 
 
 def test_a_word_in_the_place_of_an_earlier_one_is_well() -> None:
@@ -72,10 +72,10 @@ def test_a_word_that_is_forgotten_is_seen() -> None:
 
 def test_what_is_said_at_an_earlier_time_than_what_was_heard_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     made, last_word = watched(LastWord)
-    made.processes["n0"].engine.knowledge.clock.offset += 5000
+    made.processes["n0"].engine.state.clock.offset += 5000
     made.set_policy("n0", split(1))
-    made.processes["n1"].engine.knowledge.clock._latest = (0, 0)
-    monkeypatch.setattr(Clock, "hear", lambda *_: True)
+    made.processes["n1"].engine.state.clock._latest = (0, 0)
+    monkeypatch.setattr(Clock, "observe", lambda *_: True)
     run_for(made, 1)
     made.set_policy("n1", split(1, "t"))
     [text] = texts(last_word)
@@ -85,7 +85,7 @@ def test_what_is_said_at_an_earlier_time_than_what_was_heard_is_seen(monkeypatch
 
 def test_a_stamp_behind_the_clock_on_the_wall_is_seen() -> None:
     made, last_word = watched(LastWord)
-    made.processes["n0"].engine.knowledge.clock.offset -= 5000
+    made.processes["n0"].engine.state.clock.offset -= 5000
     made.set_policy("n0", split(1))
     assert len(texts(last_word)) == 1
 

@@ -33,7 +33,7 @@ def test_too_much_that_is_kept_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     bounds.finish()
     assert texts(bounds) == []
     monkeypatch.setattr(limits, "MEMBERS_MAX", 2)
-    monkeypatch.setattr(limits, "RUMOR_QUEUE_MAX", -1)
+    monkeypatch.setattr(limits, "BROADCAST_QUEUE_MAX", -1)
     monkeypatch.setattr(limits, "RECORDS_PER_OWNER_MAX", 0)
     bounds.after(made.processes["n0"])
     bounds.finish()

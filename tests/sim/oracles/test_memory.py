@@ -18,7 +18,7 @@ SHORT = EngineSettings(remember_departed=4.0, reconnect_interval=2.0, suspicion_
 def test_forgetting_a_member_before_its_time_is_seen() -> None:
     made, memory = watched(Memory, settings=SHORT)
     n0, n1 = made.processes["n0"], made.processes["n1"]
-    failed = n1.engine.identity.rumor().graver(Status.FAILED)
+    failed = n1.engine.identity.own_update().graver(Status.FAILED)
     memory.see(n0, MemberChanged(None, failed))
     run_for(made, 3)
     memory.see(n0, MemberChanged(failed, None))

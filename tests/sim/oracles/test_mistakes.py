@@ -41,7 +41,7 @@ def test_where_nothing_is_lost_one_accusation_is_too_many() -> None:
     made, positives = watched(FalsePositives, warmup=60.0)
     run_for(made, 3)
     n0, n1 = made.processes["n0"], made.processes["n1"].engine.identity
-    positives.see(n0, MemberChanged(None, n1.rumor().graver(Status.SUSPECT, n0.engine.identity.life)))
+    positives.see(n0, MemberChanged(None, n1.own_update().graver(Status.SUSPECT, n0.engine.identity.life)))
     positives.finish()
     assert len(texts(positives)) == 1
 
@@ -61,20 +61,20 @@ def test_detection_and_mistakes_are_reported() -> None:
     quality.finish()
     assert quality.note == "not applicable here: nobody was failed"
     n0, n1 = made.processes["n0"], made.processes["n1"].engine.identity
-    failed = n1.rumor().graver(Status.FAILED)
+    failed = n1.own_update().graver(Status.FAILED)
     for _ in range(2):
         quality.see(n0, MemberChanged(None, failed))
         run_for(made, 2)
-        quality.see(n0, MemberChanged(failed, n1.rumor()))
+        quality.see(n0, MemberChanged(failed, n1.own_update()))
         run_for(made, 1)
     made.crash("n1")
     run_for(made, 4)
     quality._first.clear()
     quality._last.clear()
-    quality.see(n0, MemberChanged(n1.rumor(), failed))
+    quality.see(n0, MemberChanged(n1.own_update(), failed))
     run_for(made, 1)
     quality.see(made.processes["n2"], MemberChanged(None, failed))  # a newcomer, who is told: that is no detection
-    quality.see(made.processes["n2"], MemberChanged(n1.rumor(), failed))
+    quality.see(made.processes["n2"], MemberChanged(n1.own_update(), failed))
     quality.finish()
     expected = (
         "measured detection 4.000 s first, 5.000 s last (1 deaths); 2 mistakes lasting 2.00 s, again after 3.00 s"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gossipreg.model import Status
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg_sim.oracles.probing import Completeness, FirstProbe
 from gossipreg_sim.scenario import Fault
 from tests.sim.making import believed, run_for
@@ -25,7 +25,7 @@ def test_a_member_that_is_never_probed_again_is_seen(monkeypatch: pytest.MonkeyP
     made, completeness = watched(Completeness, nodes=4)
     run_for(made, 5)
 
-    def always_the_first(self: Members) -> Rumor | None:
+    def always_the_first(self: Members) -> MemberUpdate | None:
         return self.get(self.present[0])
 
     monkeypatch.setattr(Members, "next_target", always_the_first)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import attrs
 
 from gossipreg.model import Address, Status
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged
 from gossipreg_sim.oracles.ranks import Ranks
 from tests.sim.oracles.watching import texts, watched
 
-RUMOR = Rumor("n9", 1_000, 3, Status.SUSPECT, Address("198.18.0.9", 7940), "")
+RUMOR = MemberUpdate("n9", 1_000, 3, Status.SUSPECT, Address("198.18.0.9", 7940), "")
 
 
 def test_ranks_may_rise_and_a_forgotten_member_may_come_back() -> None:

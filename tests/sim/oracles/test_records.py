@@ -18,7 +18,7 @@ def test_a_record_that_its_owner_never_issued_is_seen() -> None:
     for _ in range(9):
         forged, _change = forger.offer(attrs.evolve(offer("a"), port=666), generation)
     n0 = made.processes["n0"]
-    n0.engine.knowledge.take(forged, n0.now, spread=False)
+    n0.engine.state.take(forged, n0.now, spread=False)
     writer.see(n0, InstancesChanged(("s",)))
     assert texts(writer) == ["holds a of n1 at version 9, which its owner never issued"]
 
@@ -31,7 +31,7 @@ def test_a_record_that_comes_back_after_it_was_removed_is_seen() -> None:
     generation = made.processes["n1"].engine.identity.generation
     owner.offer(offer("a"), generation)
     removed, _change = owner.offer(offer("b"), generation)
-    n0.engine.knowledge.registry._index(came=(removed,), went=())
+    n0.engine.state.registry._index(came=(removed,), went=())
     resurrection.see(n0, InstancesChanged(("s",)))
     assert texts(resurrection) == ["shows b of n1 at version 2: gone at 2"]
 
@@ -42,6 +42,6 @@ def test_at_the_end_nobody_may_hold_what_its_owner_has_removed() -> None:
     resurrection.finish()
     assert texts(resurrection) == []
     n1 = made.processes["n1"].engine
-    n1.knowledge.registry.bury("a", n1.identity.generation)
+    n1.state.registry.delete("a", n1.identity.generation)
     resurrection.finish()
     assert texts(resurrection) == ["still holds a of n1, which is gone"] * 2

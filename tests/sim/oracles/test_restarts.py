@@ -31,7 +31,7 @@ def test_a_node_that_is_back_everywhere_is_well() -> None:
 def test_a_node_that_stays_dead_for_others_is_seen() -> None:
     made, restarts = restarted()
     n0, n1 = made.processes["n0"], made.processes["n1"].engine.identity
-    n0.engine.members.put(n1.rumor().graver(Status.FAILED), n0.now)
+    n0.engine.members.put(n1.own_update().graver(Status.FAILED), n0.now)
     restarts.finish()
     expected = f"believes failed in generation {n1.generation} of n1, which is back in generation {n1.generation}"
     assert texts(restarts) == [expected]

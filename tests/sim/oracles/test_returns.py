@@ -6,11 +6,11 @@ import attrs
 import pytest
 
 from gossipreg.model import Status
+from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.calm import Calm
+from gossipreg.protocol.membership.flap_damping import FlapDamping
 from gossipreg.protocol.outputs import MemberChanged
-from gossipreg.protocol.spreading.reconcile import End
-from gossipreg.protocol.talks import Purpose
+from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import pack
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.oracles.returns import Returns, penance
@@ -19,14 +19,14 @@ from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 
 #: So that a wait is short, and comes from the first return on.
-QUICK = EngineSettings(calm_base=4.0, calm_max=8.0)
+QUICK = EngineSettings(damping_base=4.0, damping_max=8.0)
 
 
 def fail(made: Cluster, status: Status = Status.FAILED) -> None:
     """Let n0 tell n1, which is in poor health, and nobody else, that it is thought to have failed."""
     n0, n1 = made.processes["n0"], made.processes["n1"]
     n1.engine.detector.health.worse(8)
-    n0.engine.outbox.send(n1.address, pack(n1.engine.identity.rumor().graver(status)))
+    n0.engine.outbox.send(n1.address, pack(n1.engine.identity.own_update().graver(status)))
     n0.act(n0.engine.outbox.take())
     run_for(made, 0.01)
 
@@ -49,7 +49,7 @@ def test_a_verdict_that_came_over_a_stream_counts_from_then_on() -> None:
     fail(made)
     n0, n1 = made.processes["n0"], made.processes["n1"]
     n1.engine.detector.health.worse(8)
-    n0.engine.exchange.open(Purpose.PROBE, n1.address, [n1.engine.identity.rumor().graver(Status.FAILED), End()])
+    n0.engine.streams.open(Purpose.PROBE, n1.address, [n1.engine.identity.own_update().graver(Status.FAILED), End()])
     n0.act(n0.engine.outbox.take())
     run_for(made, 1.0)
     fail(made)
@@ -60,7 +60,7 @@ def test_a_verdict_that_came_over_a_stream_counts_from_then_on() -> None:
 
 def test_who_comes_back_too_soon_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     made, returns = watched(Returns, settings=QUICK)
-    monkeypatch.setattr(Calm, "wait", lambda self, now: 1.0 if self._returns else 0.0)
+    monkeypatch.setattr(FlapDamping, "wait", lambda self, now: 1.0 if self._returns else 0.0)
     fail(made)
     fail(made)
     run_for(made, 2.0)
@@ -70,7 +70,7 @@ def test_who_comes_back_too_soon_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_to_have_outbid_a_verdict_unheard_counts_as_a_return() -> None:
     made, returns = watched(Returns, settings=QUICK)
     n0, n1 = made.processes["n0"], made.processes["n1"]
-    verdict = pack(n1.engine.identity.rumor().graver(Status.FAILED))
+    verdict = pack(n1.engine.identity.own_update().graver(Status.FAILED))
     fail(made, Status.SUSPECT)
     n0.engine.outbox.send(n1.address, verdict)
     n0.act(n0.engine.outbox.take())
@@ -93,7 +93,7 @@ def test_one_that_is_well_need_not_wait() -> None:
     made, returns = watched(Returns, settings=QUICK)
     n0, n1 = made.processes["n0"], made.processes["n1"]
     for _ in range(3):
-        n0.engine.outbox.send(n1.address, pack(n1.engine.identity.rumor().graver(Status.FAILED)))
+        n0.engine.outbox.send(n1.address, pack(n1.engine.identity.own_update().graver(Status.FAILED)))
         n0.act(n0.engine.outbox.take())
         run_for(made, 0.01)
     assert n1.engine.identity.incarnation == 3
@@ -106,9 +106,9 @@ def test_one_that_answers_only_suspicions_and_is_failed_all_the_same_is_seen_by_
     n0, n1 = made.processes["n0"], made.processes["n1"]
     for seconds in (1.0, 2.0, 0.5, 0.2):
         run_for(made, seconds)
-        before = n1.engine.identity.rumor()
+        before = n1.engine.identity.own_update()
         n1.engine.identity.incarnation += 1
-        back = n1.engine.identity.rumor()
+        back = n1.engine.identity.own_update()
         returns.see(n0, MemberChanged(before.graver(Status.FAILED), back))
     assert texts(returns) == ["sees n1 return 4 times in 2.7 s"]
     run_for(made, 4.0)

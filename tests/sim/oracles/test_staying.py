@@ -82,10 +82,10 @@ def test_a_member_that_is_merely_doubted_is_out_as_well() -> None:
     accused = n0.engine.members.get("n1")
     assert accused is not None
     n0.engine.members.put(accused.graver(Status.SUSPECT), n0.now)
-    n0.engine.knowledge.doubt("n1")
+    n0.engine.state.deprioritize("n1")
     stays.after(n0)
     assert ("n0", "n1") in stays._out
-    n0.engine.knowledge.trust("n1")
+    n0.engine.state.restore_priority("n1")
     stays.after(n0)
     assert ("n0", "n1") not in stays._out
 

@@ -13,7 +13,7 @@ def test_a_rumor_that_is_sent_too_often_is_seen_once() -> None:
     assert storm.checks > 0
     n0 = made.processes["n0"]
     budget = sends_budget(n0.engine.settings)
-    own = n0.engine.identity.rumor()
+    own = n0.engine.identity.own_update()
     storm.see(n0, MemberChanged(None, own))
     before = storm._claim.sends[n0]
     for _ in range(budget - before):
@@ -32,7 +32,7 @@ def test_a_record_is_followed_as_well() -> None:
 
 def test_to_one_who_has_forgotten_everything_is_new_again() -> None:
     made, storm = watched(Storm)
-    own = made.processes["n0"].engine.identity.rumor()
+    own = made.processes["n0"].engine.identity.own_update()
     storm.see(made.processes["n1"], MemberChanged(own, None))
     assert storm._record.data == b""
     made.register("n1", offer("c"))

@@ -26,18 +26,18 @@ def seen(cluster: Cluster) -> bytes:
     for observer in STORMY.node_names:
         watching = cluster.living(observer)
         for subject in STORMY.node_names:
-            rumor = None if watching is None else watching.engine.members.get(subject)
+            update = None if watching is None else watching.engine.members.get(subject)
             runs = cluster.living(subject)
             if watching is None:
                 cells.append(Cell.DOWN)
-            elif rumor is None:
+            elif update is None:
                 cells.append(Cell.UNKNOWN)
-            elif rumor.status is Status.ALIVE and (
-                runs is None or runs.engine.identity.left or rumor.generation < runs.engine.identity.generation
+            elif update.status is Status.ALIVE and (
+                runs is None or runs.engine.identity.left or update.generation < runs.engine.identity.generation
             ):
                 cells.append(Cell.STALE)
             else:
-                cells.append(Cell[rumor.status.name])
+                cells.append(Cell[update.status.name])
     return bytes(cells)
 
 

@@ -12,7 +12,7 @@ def test_all_know_all_from_the_start() -> None:
     for profile in (SWIM, OURS):
         arena = Arena.of(profile, 8, 1)
         for process in arena.cluster.alive:
-            assert sorted(rumor.name for rumor in process.engine.members) == sorted(arena.names)
+            assert sorted(update.name for update in process.engine.members) == sorted(arena.names)
         assert len({process.engine.fingerprint for process in arena.cluster.alive}) == 1
         assert arena.failures == []
 

@@ -9,9 +9,9 @@ from gossipreg_sim.reproduce.profiles import OURS, SWIM
 
 
 def believed(arena: Arena, observer: str, subject: str) -> Status:
-    rumor = arena.process(observer).engine.members.get(subject)
-    assert rumor is not None
-    return rumor.status
+    update = arena.process(observer).engine.members.get(subject)
+    assert update is not None
+    return update.status
 
 
 def suspects(arena: Arena, observer: str) -> list[str]:

@@ -35,7 +35,7 @@ def test_lifeguard_is_all_its_parts() -> None:
 def test_what_is_ours_beyond_the_papers_is_off_in_theirs() -> None:
     for profile in (*COMPARED, MEMBERLIST):
         settings = profile.settings
-        assert not any((settings.verdict_witness, settings.late_acks, settings.tell_accused))
+        assert not any((settings.failure_witness, settings.late_acks, settings.tell_accused))
         assert settings.lag_tolerance > 1e6
         assert profile.ticks
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 
-from gossipreg.protocol.spreading.dissemination import Topic
+from gossipreg.protocol.dissemination.broadcast_queue import Topic
 from gossipreg_sim.reproduce.profiles import SWIM
 from gossipreg_sim.reproduce.ticks import TICK, Ticks
 
 
-def mill(next_tick: float = 0.1) -> Ticks:
+def broadcasts(next_tick: float = 0.1) -> Ticks:
     return Ticks(SWIM.settings, next_tick=next_tick)
 
 
 def flushed(ticks: Ticks, room: int, members: int, now: float) -> list[list[bytes]]:
-    return [parcel.rumors for parcel in ticks.flush(room, members, now)]
+    return [batch.messages for batch in ticks.flush(room, members, now)]
 
 
 def test_with_nothing_to_tell_there_is_no_tick() -> None:
-    assert mill().deadline == math.inf
-    assert flushed(mill(), 1000, 8, 5.0) == []
+    assert broadcasts().deadline == math.inf
+    assert flushed(broadcasts(), 1000, 8, 5.0) == []
 
 
 def test_a_rumor_waits_for_the_next_tick() -> None:
-    ticks = mill()
-    ticks.add(Topic.MEMBERSHIP, "a", b"rumor", 3.05)
+    ticks = broadcasts()
+    ticks.enqueue(Topic.MEMBERSHIP, "a", b"rumor", 3.05)
     assert math.isclose(ticks.deadline, 3.1)
     assert flushed(ticks, 1000, 8, 3.09) == []
     assert flushed(ticks, 1000, 8, 3.1 + 1e-9) == [[b"rumor"]]
@@ -32,8 +32,8 @@ def test_a_rumor_waits_for_the_next_tick() -> None:
 
 def test_it_is_told_four_times_for_each_digit_of_the_number_of_members() -> None:
     for members, most in ((8, 4), (99, 8), (128, 12)):
-        ticks = mill()
-        ticks.add(Topic.MEMBERSHIP, "a", b"rumor", 0.0)
+        ticks = broadcasts()
+        ticks.enqueue(Topic.MEMBERSHIP, "a", b"rumor", 0.0)
         told, now = 0, 0.1
         while len(ticks):
             now += TICK
@@ -42,30 +42,30 @@ def test_it_is_told_four_times_for_each_digit_of_the_number_of_members() -> None
 
 
 def test_what_rides_along_counts() -> None:
-    ticks = mill()
-    ticks.add(Topic.MEMBERSHIP, "a", b"rumor", 0.0)
-    assert [ticks.ride(1000, 0.0) for _ in range(5)] == [[b"rumor"]] * 4 + [[]]
+    ticks = broadcasts()
+    ticks.enqueue(Topic.MEMBERSHIP, "a", b"rumor", 0.0)
+    assert [ticks.piggyback(1000, 0.0) for _ in range(5)] == [[b"rumor"]] * 4 + [[]]
 
 
 def test_a_newer_rumor_takes_the_place_of_the_older() -> None:
-    ticks = mill()
-    ticks.add(Topic.MEMBERSHIP, "a", b"old", 0.0)
-    ticks.add(Topic.MEMBERSHIP, "a", b"new", 0.0)
+    ticks = broadcasts()
+    ticks.enqueue(Topic.MEMBERSHIP, "a", b"old", 0.0)
+    ticks.enqueue(Topic.MEMBERSHIP, "a", b"new", 0.0)
     assert flushed(ticks, 1000, 8, 0.2) == [[b"new"]]
 
 
 def test_those_told_least_often_go_first_and_what_does_not_fit_waits() -> None:
-    ticks = mill()
-    ticks.add(Topic.MEMBERSHIP, "a", b"aaaa", 0.0)
-    assert ticks.ride(100, 0.0) == [b"aaaa"]
-    ticks.add(Topic.MEMBERSHIP, "b", b"bbbb", 0.0)
+    ticks = broadcasts()
+    ticks.enqueue(Topic.MEMBERSHIP, "a", b"aaaa", 0.0)
+    assert ticks.piggyback(100, 0.0) == [b"aaaa"]
+    ticks.enqueue(Topic.MEMBERSHIP, "b", b"bbbb", 0.0)
     assert flushed(ticks, 7, 8, 0.2) == [[b"bbbb"]]
     assert flushed(ticks, 100, 8, 0.4) == [[b"aaaa", b"bbbb"]]
 
 
 def test_a_tick_that_was_missed_while_there_was_something_to_tell_is_made_up_for() -> None:
-    ticks = mill()
-    ticks.add(Topic.MEMBERSHIP, "a", b"one", 0.0)
-    ticks.add(Topic.MEMBERSHIP, "b", b"two", 9.0)
+    ticks = broadcasts()
+    ticks.enqueue(Topic.MEMBERSHIP, "a", b"one", 0.0)
+    ticks.enqueue(Topic.MEMBERSHIP, "b", b"two", 9.0)
     assert flushed(ticks, 1000, 8, 9.0) == [[b"two", b"one"]]
     assert 9.0 < ticks.next_tick <= 9.0 + TICK

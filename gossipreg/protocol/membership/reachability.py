@@ -38,7 +38,7 @@ class _LastTwo:
 
 
 @attrs.define(eq=False, repr=False)
-class Hearing:
+class Reachability:
     """Who was heard from and who answered, lately, and what this host's kernel refused to send. Times in seconds."""
 
     started: float

@@ -11,48 +11,50 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.model import Address, Member, Status
-from gossipreg.protocol.membership.rumor import Rumor, life_id
-from tests.protocol.making import BORN, address, law, rumor, rumors
+from gossipreg.protocol.membership.member_update import MemberUpdate, life_id
+from tests.protocol.making import BORN, address, law, update, updates
 
 
-def merge(one: Rumor, other: Rumor) -> Rumor:
+def merge(one: MemberUpdate, other: MemberUpdate) -> MemberUpdate:
     return other if other.supersedes(one) else one
 
 
 @law
-@given(rumors(), rumors())
-def test_merging_is_commutative(one: Rumor, other: Rumor) -> None:
+@given(updates(), updates())
+def test_merging_is_commutative(one: MemberUpdate, other: MemberUpdate) -> None:
     assert merge(one, other) == merge(other, one)
 
 
 @law
-@given(rumors(), rumors(), rumors())
-def test_merging_is_associative(one: Rumor, two: Rumor, three: Rumor) -> None:
+@given(updates(), updates(), updates())
+def test_merging_is_associative(one: MemberUpdate, two: MemberUpdate, three: MemberUpdate) -> None:
     assert merge(merge(one, two), three) == merge(one, merge(two, three))
 
 
 @law
-@given(rumors())
-def test_merging_is_idempotent(one: Rumor) -> None:
+@given(updates())
+def test_merging_is_idempotent(one: MemberUpdate) -> None:
     assert merge(one, one) is one
 
 
 @law
-@given(heard=st.lists(rumors(), min_size=1), data=st.data())
-def test_arrival_order_and_duplicates_do_not_matter(heard: list[Rumor], data: st.DataObject) -> None:
+@given(heard=st.lists(updates(), min_size=1), data=st.data())
+def test_arrival_order_and_duplicates_do_not_matter(heard: list[MemberUpdate], data: st.DataObject) -> None:
     again = data.draw(st.permutations(heard + heard[:3]))
     assert reduce(merge, again) == reduce(merge, heard)
 
 
 @law
-@given(rumors(), rumors())
-def test_claims_have_equal_digests_exactly_when_neither_is_news_to_the_other(one: Rumor, other: Rumor) -> None:
+@given(updates(), updates())
+def test_claims_have_equal_digests_exactly_when_neither_is_news_to_the_other(
+    one: MemberUpdate, other: MemberUpdate
+) -> None:
     assert (one.digest == other.digest) == (not one.supersedes(other) and not other.supersedes(one))
 
 
 @law
-@given(rumors(), st.integers(), st.integers(0))
-def test_who_says_it_and_how_long_ago_makes_no_other_claim(one: Rumor, accuser: int, age: int) -> None:
+@given(updates(), st.integers(), st.integers(0))
+def test_who_says_it_and_how_long_ago_makes_no_other_claim(one: MemberUpdate, accuser: int, age: int) -> None:
     other = attrs.evolve(one, accuser=accuser, age=age)
     assert one == other
     assert one.digest == other.digest
@@ -60,22 +62,22 @@ def test_who_says_it_and_how_long_ago_makes_no_other_claim(one: Rumor, accuser: 
 
 
 def test_a_later_life_is_believed_whatever_was_said_of_the_earlier() -> None:
-    gone = rumor(status=Status.LEFT, incarnation=9)
-    assert rumor(generation=BORN + 1).supersedes(gone)
-    assert not gone.supersedes(rumor(generation=BORN + 1))
+    gone = update(status=Status.LEFT, incarnation=9)
+    assert update(generation=BORN + 1).supersedes(gone)
+    assert not gone.supersedes(update(generation=BORN + 1))
 
 
 def test_a_member_refutes_any_accusation_by_a_higher_incarnation() -> None:
-    assert rumor(incarnation=1).supersedes(rumor(status=Status.FAILED))
+    assert update(incarnation=1).supersedes(update(status=Status.FAILED))
 
 
 def test_the_graver_claim_wins_within_an_incarnation() -> None:
-    claims = [rumor(status=status) for status in (Status.ALIVE, Status.SUSPECT, Status.FAILED, Status.LEFT)]
+    claims = [update(status=status) for status in (Status.ALIVE, Status.SUSPECT, Status.FAILED, Status.LEFT)]
     assert all(graver.supersedes(milder) for milder, graver in pairwise(claims))
 
 
 def test_others_may_only_make_a_claim_graver() -> None:
-    accused = rumor(age=3).graver(Status.SUSPECT, 7)
+    accused = update(age=3).graver(Status.SUSPECT, 7)
     assert (accused.status, accused.accuser, accused.age) == (Status.SUSPECT, 7, 0)
     with pytest.raises(AssertionError, match="milder"):
         accused.graver(Status.ALIVE)
@@ -83,19 +85,19 @@ def test_others_may_only_make_a_claim_graver() -> None:
 
 def test_rumors_about_different_members_are_not_compared() -> None:
     with pytest.raises(AssertionError, match="different members"):
-        rumor("b").supersedes(rumor("c"))
+        update("b").supersedes(update("c"))
 
 
 def test_a_life_is_a_name_a_generation_and_an_address() -> None:
-    lives = {rumor().life, rumor("c").life, rumor(generation=BORN + 1).life, rumor(port=7999).life}
+    lives = {update().life, update("c").life, update(generation=BORN + 1).life, update(port=7999).life}
     assert len(lives) == 4
-    assert rumor(status=Status.FAILED, incarnation=3).life == rumor().life == life_id("b", BORN, address(7001))
-    assert rumor().is_same_life(rumor(status=Status.FAILED))
-    assert not rumor().is_same_life(rumor(generation=BORN + 1))
+    assert update(status=Status.FAILED, incarnation=3).life == update().life == life_id("b", BORN, address(7001))
+    assert update().is_same_life(update(status=Status.FAILED))
+    assert not update().is_same_life(update(generation=BORN + 1))
 
 
 def test_users_see_a_member() -> None:
-    claim = rumor(status=Status.SUSPECT, incarnation=2, zone="east", draining=True)
+    claim = update(status=Status.SUSPECT, incarnation=2, zone="east", draining=True)
     assert claim.as_member() == Member("b", address(7001), Status.SUSPECT, BORN, 2, "east", draining=True)
 
 
@@ -104,6 +106,6 @@ def test_the_id_of_a_life_is_part_of_the_protocol() -> None:
 
 
 def test_a_member_is_forgotten_if_another_says_that_it_left() -> None:
-    assert rumor(status=Status.LEFT, accuser=7).is_forgotten
-    assert not rumor(status=Status.LEFT).is_forgotten
-    assert not rumor(status=Status.FAILED, accuser=7).is_forgotten
+    assert update(status=Status.LEFT, accuser=7).is_forgotten
+    assert not update(status=Status.LEFT).is_forgotten
+    assert not update(status=Status.FAILED, accuser=7).is_forgotten

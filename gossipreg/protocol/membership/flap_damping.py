@@ -3,7 +3,7 @@
 A member behind a link that works one way, or only now and then, is failed, answers, is believed, and is failed again:
 the view of everybody swings with it (Rapid's experiment with memberlist). Nobody else may speak for a member, and a
 claim that is greater must be believed, so the damping must come from the member itself. Its first return is at once;
-each further one within `calm_memory` waits twice as long as the one before.
+each further one within `damping_memory` waits twice as long as the one before.
 
 Only a failure that is the member's own fault is damped, or counted; what tells that is in `standing`. Whichever
 message comes first counts: a node with a backlog hears the suspicion only after the verdict was passed, and a return
@@ -16,56 +16,56 @@ import attrs
 
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.membership.member_update import MemberUpdate
 
 _NEVER = float("inf")
 
 
 @attrs.define(eq=False, repr=False)
-class Calm:
+class FlapDamping:
     """The returns of one life, and the one that it waits for. Times are in seconds."""
 
     settings: EngineSettings
-    return_at: float = _NEVER
-    verdict: Rumor | None = None  # what is to be answered then
+    suppress_until: float = _NEVER
+    unanswered: MemberUpdate | None = None  # what is to be answered then
     _returns: list[float] = attrs.field(factory=list)
     _answered: tuple[int, int] = (0, 0)  # (generation, incarnation) above that of the last verdict answered
 
     def wait(self, now: float) -> float:
         """How long a member that is failed now, by its own fault, has to wait (seconds)."""
-        lately = sum(1 for at in self._returns if now - at < self.settings.calm_memory)
-        if not lately or not self.settings.calm_base:
+        lately = sum(1 for at in self._returns if now - at < self.settings.damping_memory)
+        if not lately or not self.settings.damping_base:
             return 0.0
-        return min(self.settings.calm_max, self.settings.calm_base * 2.0 ** (lately - 1))
+        return min(self.settings.damping_max, self.settings.damping_base * 2.0 ** (lately - 1))
 
-    def may_answer(self, accusation: Rumor, now: float, *, own_fault: bool) -> bool:
-        """Whether ``accusation`` is answered at once; otherwise `return_at`, together with the verdict that stands.
+    def admit_refutation(self, accusation: MemberUpdate, now: float, *, own_fault: bool) -> bool:
+        """Whether ``accusation`` is refuted at once; otherwise at `suppress_until`, with all that is unanswered then.
 
         A member that waits does not answer a mere suspicion either: to refute it would refute the verdict, too, of
         which the accuser has not heard yet.
         """
-        if self.verdict is not None:
-            self.verdict = max(self.verdict, accusation, key=lambda rumor: rumor.rank)
+        if self.unanswered is not None:
+            self.unanswered = max(self.unanswered, accusation, key=lambda update: update.rank)
             return False
         wait = self.wait(now) if own_fault else 0.0
         if wait:
-            self.verdict, self.return_at = accusation, now + wait
+            self.unanswered, self.suppress_until = accusation, now + wait
             return False
         if own_fault and accusation.status is Status.FAILED:
             self.note_return(accusation, now)
         return True
 
-    def release(self, now: float) -> Rumor:
+    def release(self, now: float) -> MemberUpdate:
         """The wait is over; returns what is to be answered."""
-        verdict = self.verdict
-        assert verdict is not None, "somebody waits"
-        self.verdict, self.return_at = None, _NEVER
-        self.note_return(verdict, now)
-        return verdict
+        unanswered = self.unanswered
+        assert unanswered is not None, "somebody waits"
+        self.unanswered, self.suppress_until = None, _NEVER
+        self.note_return(unanswered, now)
+        return unanswered
 
-    def note_return(self, verdict: Rumor, now: float) -> None:
+    def note_return(self, unanswered: MemberUpdate, now: float) -> None:
         """This member has outbid ``verdict``, perhaps before it heard of it, by refuting the suspicion."""
-        above = (verdict.generation, verdict.incarnation + 1)
+        above = (unanswered.generation, unanswered.incarnation + 1)
         if above > self._answered:
             self._answered = above
-            self._returns = [*(at for at in self._returns if now - at < self.settings.calm_memory), now]
+            self._returns = [*(at for at in self._returns if now - at < self.settings.damping_memory), now]

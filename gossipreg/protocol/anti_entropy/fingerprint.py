@@ -7,24 +7,24 @@ from collections.abc import Collection
 
 import attrs
 
-from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.registry.policies import Word
-from gossipreg.protocol.registry.records import Head, Record
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.records import Record, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 
 #: How finely two states are compared before entries are named. 2 KiB in all; 10,000 entries make 39 a bucket.
 BUCKETS = 256
 
-Entry = Rumor | Head | Record | Word | TermRegister
+Entry = MemberUpdate | TableDigest | Record | PolicyVersion | TermRegister
 
 
 def bucket_of(entry: Entry) -> int:
     """Where an entry is filed: by what it is about, so that all its versions are in one place."""
-    if isinstance(entry, Rumor):
+    if isinstance(entry, MemberUpdate):
         key = f"m\0{entry.name}"
-    elif isinstance(entry, Head):
+    elif isinstance(entry, TableDigest):
         key = f"h\0{entry.owner}"
-    elif isinstance(entry, Word):
+    elif isinstance(entry, PolicyVersion):
         key = f"p\0{entry.key}"
     elif isinstance(entry, TermRegister):
         key = f"t\0{entry.service}"

@@ -11,7 +11,7 @@ from gossipreg.model import Address, Member, Status
 
 
 @attrs.frozen
-class Rumor:
+class MemberUpdate:
     """One node's word about one member: the unit that membership gossip carries.
 
     Rumors about a member form a chain: the later life wins, then the higher incarnation, then the graver status.
@@ -48,7 +48,7 @@ class Rumor:
         text = "\0".join(map(str, (self.name, *self.rank)))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"member").digest())
 
-    def supersedes(self, other: Rumor) -> bool:
+    def supersedes(self, other: MemberUpdate) -> bool:
         """Whether this is news to one who believes ``other``. Equal rumors are none; that is what ends gossip."""
         assert self.name == other.name, "rumors about different members"
         return self.rank > other.rank
@@ -58,11 +58,11 @@ class Rumor:
         """Whether an operator has had the member forgotten after it failed; one that left says so itself."""
         return self.status is Status.LEFT and self.accuser != 0
 
-    def is_same_life(self, other: Rumor) -> bool:
+    def is_same_life(self, other: MemberUpdate) -> bool:
         """Whether both speak of one life of the member."""
         return self.generation == other.generation and self.address == other.address
 
-    def graver(self, status: Status, accuser: int = 0, *, refused: bool = False) -> Rumor:
+    def graver(self, status: Status, accuser: int = 0, *, refused: bool = False) -> MemberUpdate:
         """The same claim with a graver status: what one may say of somebody else."""
         assert status > self.status, "only the member itself may go back to a milder status"
         return attrs.evolve(self, status=status, accuser=accuser, refused=refused, age=0)

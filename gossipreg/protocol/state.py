@@ -18,27 +18,27 @@ import attrs
 from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import FENCED, PRIMARY, Status
+from gossipreg.protocol.anti_entropy.fingerprint import Fingerprint
+from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, Topic
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.clock import Clock, Stamp
 from gossipreg.protocol.registry.payload import BadPayload
-from gossipreg.protocol.registry.policies import Policies, Word
-from gossipreg.protocol.registry.records import Head, Record
+from gossipreg.protocol.registry.policies import Policies, PolicyVersion
+from gossipreg.protocol.registry.records import Record, TableDigest
 from gossipreg.protocol.registry.registry import Change, Registry, announcement, is_inline
-from gossipreg.protocol.registry.table import Table, Verdict
+from gossipreg.protocol.registry.table import Freshness, Table
 from gossipreg.protocol.registry.terms import TermRegister, Terms
 from gossipreg.protocol.registry.view import View
-from gossipreg.protocol.spreading.dissemination import Dissemination, Topic
-from gossipreg.protocol.spreading.fingerprint import Fingerprint
 from gossipreg.protocol.wire.messages import pack
 
 #: How long the records of an owner that nobody has introduced are kept (seconds).
-_ORPHAN_SECONDS = 60.0
+_PENDING_OWNER_SECONDS = 60.0
 
 
 @attrs.define(eq=False, repr=False)
-class Knowledge:
+class ClusterState:
     """Members, registry, view, fingerprint and rumor mill of one node."""
 
     settings: EngineSettings
@@ -50,77 +50,79 @@ class Knowledge:
     policies: Policies = attrs.field(factory=Policies)
     terms: Terms = attrs.field(factory=Terms)
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
-    mill: Dissemination = attrs.field(init=False)
+    broadcasts: BroadcastQueue = attrs.field(init=False)
     message_room: int = limits.PACKET_BYTES_MAX  # bytes of the largest message that fits a packet now
-    may_hold_far_words: bool = False  # the wall clock was set back, or a word on disk was from too far a future
-    own: Rumor | None = None  # this node's claim, which stands for it in its own view even before it is announced
+    may_hold_future_stamps: bool = False  # the wall clock was set back, or a word on disk was from too far a future
+    own: MemberUpdate | None = (
+        None  # this node's claim, which stands for it in its own view even before it is announced
+    )
     _filed: dict[str, int] = attrs.field(factory=dict)  # owner -> generation whose records are in the fingerprint
-    _doubted: dict[str, None] = attrs.field(factory=dict)  # owners that more than one member could not reach
+    _deprioritized: dict[str, None] = attrs.field(factory=dict)  # owners that more than one member could not reach
     _no_strangers_until: float = float("-inf")  # until when no stranger is taken to offer anything (seconds)
-    _orphans: dict[str, float] = attrs.field(factory=dict)  # owner that nobody introduced -> since when
+    _pending_owners: dict[str, float] = attrs.field(factory=dict)  # owner that nobody introduced -> since when
 
     def __attrs_post_init__(self) -> None:
-        self.mill = Dissemination(self.settings)
+        self.broadcasts = BroadcastQueue(self.settings)
 
     # Who is here
 
-    def believe(self, rumor: Rumor, now: float, *, spread: bool) -> Rumor | None:
+    def believe(self, update: MemberUpdate, now: float, *, spread: bool) -> MemberUpdate | None:
         """Take ``rumor``, which is news, as the truth; returns what was believed before."""
-        before = self.members.put(rumor, now)
-        held = self.members.get(rumor.name)
+        before = self.members.put(update, now)
+        held = self.members.get(update.name)
         assert held is not None, "it was just put there"
         self.fingerprint.replace(before, held)
-        if rumor.status is not Status.SUSPECT or (before is not None and not before.is_same_life(rumor)):
-            self._doubted.pop(rumor.name, None)
+        if update.status is not Status.SUSPECT or (before is not None and not before.is_same_life(update)):
+            self._deprioritized.pop(update.name, None)
         if spread:
             # To some at random: most of it is said while nodes do not know each other yet, and agree on no tree.
-            wait = self.settings.gossip_coalesce if rumor.name == self.members.own_name else 0.0
-            self.mill.add(Topic.MEMBERSHIP, rumor.name, pack(rumor), now, wait=wait)
-        table = self.registry.table(rumor.name)
+            wait = self.settings.gossip_coalesce if update.name == self.members.own_name else 0.0
+            self.broadcasts.enqueue(Topic.MEMBERSHIP, update.name, pack(update), now, wait=wait)
+        table = self.registry.table(update.name)
         if table is not None:
-            if table.generation != rumor.generation or rumor.status is Status.LEFT:
-                self.drop_table(rumor.name)
+            if table.generation != update.generation or update.status is Status.LEFT:
+                self.drop_table(update.name)
             else:
-                self.registry.touch(rumor.name)
-                self._file(rumor.name)
+                self.registry.touch(update.name)
+                self._file(update.name)
         return before
 
-    def doubt(self, name: str) -> None:
+    def deprioritize(self, name: str) -> None:
         """A member is suspected by more than one: prefer what others offer, until it is cleared or judged."""
-        self._doubted[name] = None
+        self._deprioritized[name] = None
         self.registry.touch(name)
 
-    def expect(self, rumor: Rumor) -> bool:
+    def expect(self, update: MemberUpdate) -> bool:
         """Whether there is a use for ``rumor`` about a member that is not known."""
-        if rumor.age >= self.members.memory(rumor.status):
-            self.counters[Count.RUMORS_TOO_OLD] += 1
+        if update.age >= self.members.memory(update.status):
+            self.counters[Count.UPDATES_TOO_OLD] += 1
             return False
         return True
 
-    def trust(self, name: str) -> None:
+    def restore_priority(self, name: str) -> None:
         """A member that was doubted has answered this node: what it offers is as good as any."""
-        if name in self._doubted:
-            del self._doubted[name]
+        if name in self._deprioritized:
+            del self._deprioritized[name]
             self.registry.touch(name)
 
     # What they offer
 
-    def judge(self, owner: str, generation: int, id: str, version: int) -> Verdict:
+    def classify(self, owner: str, generation: int, id: str, version: int) -> Freshness:
         """What would become of such a record."""
         if owner == self.members.own_name:
             table = self.registry.table(owner)
             held = table.get(id) if table is not None and table.generation == generation else None
-            return Verdict.DEAD if held is None else Verdict.KNOWN  # nobody has news of us
+            return Freshness.OBSOLETE if held is None else Freshness.KNOWN  # nobody has news of us
         if not self._admits(owner, generation):
-            return Verdict.DEAD
-        return self.registry.judge(owner, generation, id, version)
+            return Freshness.OBSOLETE
+        return self.registry.classify(owner, generation, id, version)
 
-    def is_foreign(self, said: Record | Head) -> bool:
+    def is_foreign(self, said: Record | TableDigest) -> bool:
         """Whether ``said`` bears this node's name and generation although this node never said it."""
         if said.owner != self.members.own_name or self.own is None or said.generation != self.own.generation:
             return False
         table = self.registry.table(said.owner)
-        if said.version > (0 if table is None else table.head.version):
+        if said.version > (0 if table is None else table.latest_digest.version):
             return True
         held = table.get(said.id) if table is not None and isinstance(said, Record) and said.payload else None
         return held is not None and held.version == said.version and held.digest != said.digest
@@ -134,7 +136,7 @@ class Knowledge:
         member = self.members.get(owner)
         if member is not None:
             return generation == member.generation and member.status is not Status.LEFT
-        return owner in self._orphans or len(self._orphans) < limits.ORPHAN_OWNERS_MAX
+        return owner in self._pending_owners or len(self._pending_owners) < limits.PENDING_OWNERS_MAX
 
     def take(self, record: Record, now: float, *, spread: bool, heard_from: str | None = None) -> bool:
         """Take a record that `judge` called news; False when its payload is junk."""
@@ -164,7 +166,7 @@ class Knowledge:
         holds = table.grown(record.id, size) if is_known and table is not None else size
         count = table.size if is_known and table is not None else 0
         if self.members.get(record.owner) is None:
-            has_room = holds <= limits.ORPHAN_BYTES_MAX and count < limits.ORPHAN_RECORDS_MAX
+            has_room = holds <= limits.PENDING_OWNER_BYTES_MAX and count < limits.PENDING_OWNER_RECORDS_MAX
         else:
             has_room = holds <= limits.RECORDS_BYTES_PER_OWNER_MAX
         if not has_room:
@@ -203,24 +205,24 @@ class Knowledge:
     ) -> None:
         """Spread a rumor: down the tree of whoever said it, if it was heard from above; else the tree has a hole."""
         if said_by == self.members.own_name:
-            self.mill.say(topic, about, data, now, origin=said_by)
+            self.broadcasts.enqueue_own(topic, about, data, now, origin=said_by)
         else:
             above = self.members.is_above_us(heard_from, said_by, self.settings.gossip_fanout)
-            self.mill.add(topic, about, data, now, origin=said_by if above else None)
+            self.broadcasts.enqueue(topic, about, data, now, origin=said_by if above else None)
 
-    def heard_again(self, topic: Topic, about: Hashable, now: float) -> None:
+    def note_duplicate(self, topic: Topic, about: Hashable, now: float) -> None:
         """A peer tells what this node knows already."""
-        self.mill.heard_again(topic, about, self.members.present_count, now)
+        self.broadcasts.note_duplicate(topic, about, self.members.present_count, now)
 
-    def learn(self, head: Head, now: float) -> None:
+    def apply_digest(self, digest: TableDigest, now: float) -> None:
         """Take the word of a peer about an owner's whole table."""
-        if head.owner == self.members.own_name or not self._admits(head.owner, head.generation):
+        if digest.owner == self.members.own_name or not self._admits(digest.owner, digest.generation):
             return
-        table = self.registry.table(head.owner)
-        if table is not None and head.generation < table.generation:
+        table = self.registry.table(digest.owner)
+        if table is not None and digest.generation < table.generation:
             return
-        self._make_way(head.owner, head.generation, now)
-        self._refile(head.owner, self.registry.learn(head))
+        self._make_way(digest.owner, digest.generation, now)
+        self._refile(digest.owner, self.registry.apply_digest(digest))
 
     def remake(self, record: Record, change: Change) -> None:
         """File what this node has just said itself."""
@@ -232,7 +234,7 @@ class Knowledge:
         if table is not None and table.generation < generation:
             self.drop_table(owner)
         if self.members.get(owner) is None:
-            self._orphans.setdefault(owner, now)
+            self._pending_owners.setdefault(owner, now)
 
     def drop_table(self, owner: str) -> None:
         """Forget what ``owner`` offers."""
@@ -242,7 +244,7 @@ class Knowledge:
             del self._filed[owner]
             self._toggle_all(table, present=False)
         self.registry.drop(owner)
-        self._orphans.pop(owner, None)
+        self._pending_owners.pop(owner, None)
 
     def _file(self, owner: str) -> None:
         """Count an owner's records in the fingerprint from now on, if it is known in the life that made them."""
@@ -251,11 +253,11 @@ class Knowledge:
         if table is None or member is None or member.generation != table.generation or owner in self._filed:
             return
         self._filed[owner] = table.generation
-        self._orphans.pop(owner, None)
+        self._pending_owners.pop(owner, None)
         self._toggle_all(table, present=True)
 
     def _toggle_all(self, table: Table, *, present: bool) -> None:
-        entries = [*table, *([table.head] if table.head.version else [])]
+        entries = [*table, *([table.latest_digest] if table.latest_digest.version else [])]
         for entry in entries:
             self.fingerprint.replace(None if present else entry, entry if present else None)
 
@@ -267,75 +269,75 @@ class Knowledge:
             self.fingerprint.replace(record, None)
         for record in change.came:
             self.fingerprint.replace(None, record)
-        if change.head_before != change.head_after:
-            before = change.head_before if change.head_before.version else None
-            self.fingerprint.replace(before, change.head_after)
+        if change.digest_before != change.digest_after:
+            before = change.digest_before if change.digest_before.version else None
+            self.fingerprint.replace(before, change.digest_after)
 
     # What is to be done about it
 
-    def hear_word(
-        self, word: Word, now: float, *, spread: bool, heard_from: str | None = None
+    def handle_policy(
+        self, version: PolicyVersion, now: float, *, spread: bool, heard_from: str | None = None
     ) -> tuple[str, ...] | None:
         """Take what somebody says about a policy, which is news; the keys of which the last word is another one now.
 
         None when it is refused for its stamp.
         """
-        assert self.policies.outranks(word), "what is known already is not heard again"
-        if not self.policies.has_room(word, self.clock.wall(now)):
+        assert self.policies.outranks(version), "what is known already is not heard again"
+        if not self.policies.has_room(version, self.clock.wall(now)):
             self.counters[Count.POLICIES_OVER_LIMIT] += 1
             return ()
-        if not self.clock.hear(word.stamp, now):
+        if not self.clock.observe(version.stamp, now):
             self.counters[Count.POLICIES_FROM_THE_FUTURE] += 1
             return None
-        keys = self._take_word(word, now)
+        keys = self._apply_policy(version, now)
         if spread:
-            self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=heard_from)
+            self._tell(Topic.POLICIES, version.key, pack(version), now, said_by=version.writer, heard_from=heard_from)
         return keys
 
-    def recall_word(self, word: Word, now: float) -> None:
+    def restore_policy(self, version: PolicyVersion, now: float) -> None:
         """Take a word that was kept on disk. One that is stamped too far ahead counts until it is stamped anew."""
-        if self.policies.is_news(word, self.clock.wall(now)):
-            if not self.clock.hear(word.stamp, now):
-                self.may_hold_far_words = True
-            self._take_word(word, now)
+        if self.policies.is_news(version, self.clock.wall(now)):
+            if not self.clock.observe(version.stamp, now):
+                self.may_hold_future_stamps = True
+            self._apply_policy(version, now)
 
-    def restamp(self, now: float) -> list[tuple[Word, tuple[str, ...]]]:
+    def restamp(self, now: float) -> list[tuple[PolicyVersion, tuple[str, ...]]]:
         """Say again, as of now, what is stamped so far ahead that no other node would take it.
 
         Returns each such word with the keys of which the last word is another one now.
         """
-        far = [word for word in self.policies if self.clock.is_too_far(word.ms, now)]
-        self.may_hold_far_words = False
+        far = [version for version in self.policies if self.clock.is_too_far(version.ms, now)]
+        self.may_hold_future_stamps = False
         restamped = []
-        for word in far:
-            anew = self.new_word(word.key, word.payload, now)
-            restamped.append((word, self._take_word(anew, now)))
+        for version in far:
+            anew = self.new_policy_version(version.key, version.payload, now)
+            restamped.append((version, self._apply_policy(anew, now)))
             self._tell(Topic.POLICIES, anew.key, pack(anew), now, said_by=anew.writer, heard_from=None)
         return restamped
 
-    def new_word(self, key: str, payload: bytes | None, now: float) -> Word:
-        """A later word about ``key`` than any that was heard; it counts once it is given to `say_word`."""
+    def new_policy_version(self, key: str, payload: bytes | None, now: float) -> PolicyVersion:
+        """A later word about ``key`` than any that was heard; it counts once it is given to `publish_policy`."""
         stamp = self.clock.stamp(now)
-        return Word(key, stamp.ms, stamp.counter, stamp.writer, payload)
+        return PolicyVersion(key, stamp.ms, stamp.counter, stamp.writer, payload)
 
-    def say_word(self, word: Word, now: float) -> tuple[str, ...]:
-        """Take and spread a word of our own, unless a later one was heard since; returns keys as `hear_word` does."""
-        if not self.policies.is_news(word, self.clock.wall(now)):
+    def publish_policy(self, version: PolicyVersion, now: float) -> tuple[str, ...]:
+        """Apply and spread a version of our own, unless a later one is known; returns keys as `handle_policy`."""
+        if not self.policies.is_news(version, self.clock.wall(now)):
             return ()
-        keys = self._take_word(word, now)
-        self._tell(Topic.POLICIES, word.key, pack(word), now, said_by=word.writer, heard_from=None)
+        keys = self._apply_policy(version, now)
+        self._tell(Topic.POLICIES, version.key, pack(version), now, said_by=version.writer, heard_from=None)
         return keys
 
-    def _take_word(self, word: Word, now: float) -> tuple[str, ...]:
-        before = self.policies.get(word.key)
-        gone = self.policies.take(word, self.clock.wall(now))
+    def _apply_policy(self, version: PolicyVersion, now: float) -> tuple[str, ...]:
+        before = self.policies.get(version.key)
+        gone = self.policies.take(version, self.clock.wall(now))
         for each in gone:
             self.fingerprint.replace(each, None)
-        self.fingerprint.replace(None, word)
-        for rule in (word.rule, None if before is None else before.rule):
+        self.fingerprint.replace(None, version)
+        for rule in (version.rule, None if before is None else before.rule):
             if rule is not None:
                 self.registry.touch_service(rule.service)
-        return tuple(dict.fromkeys((word.key, *(each.key for each in gone))))
+        return tuple(dict.fromkeys((version.key, *(each.key for each in gone))))
 
     # Which terms there were
 
@@ -353,7 +355,7 @@ class Knowledge:
         if raised != held and self._put_register(raised) and spread:
             self._tell_register(raised, now, said_by=record.owner, heard_from=heard_from)
 
-    def hear_register(self, said: TermRegister, now: float, *, spread: bool, kept: bool = False) -> bool | None:
+    def handle_term_register(self, said: TermRegister, now: float, *, spread: bool, kept: bool = False) -> bool | None:
         """Merge a register that a peer holds, or this node ``kept`` on disk, with our own; whether that changed it.
 
         None: a reset from the far future, which is refused, for nobody could reset it again. One that was taken before
@@ -370,11 +372,11 @@ class Knowledge:
         if merged == held:
             return False
         is_later = merged.reset is not None and (held is None or merged.epoch != held.epoch)
-        if is_later and not self.clock.hear(Stamp(*merged.epoch), now):
+        if is_later and not self.clock.observe(Stamp(*merged.epoch), now):
             if not kept:
                 self.counters[Count.TERMS_FROM_THE_FUTURE] += 1
                 return None
-            self.may_hold_far_words = True
+            self.may_hold_future_stamps = True
         if not self._put_register(merged):
             return False
         if spread:
@@ -427,7 +429,7 @@ class Knowledge:
         """Spread a register: along with the record that raised it, or at random where it came by itself."""
         data = pack(register)
         if said_by is None:
-            self.mill.add(Topic.TERMS, register.service, data, now)
+            self.broadcasts.enqueue(Topic.TERMS, register.service, data, now)
         else:
             self._tell(Topic.TERMS, register.service, data, now, said_by=said_by, heard_from=heard_from)
 
@@ -441,8 +443,8 @@ class Knowledge:
         return self.view.refresh(
             dirty,
             self.registry,
-            self._standing,
-            self._doubted,
+            self._find_owner,
+            self._deprioritized,
             self.policies.of,
             since=self.members.since,
             highest_term=self.terms.claimed,
@@ -453,26 +455,26 @@ class Knowledge:
         for service in self.view.forget_recalled():
             self.registry.touch_service(service)
 
-    def _standing(self, owner: str, generation: int) -> Rumor | None:
+    def _find_owner(self, owner: str, generation: int) -> MemberUpdate | None:
         member = self.own if owner == self.members.own_name else self.members.get(owner)
         return member if member is not None and member.generation == generation else None
 
-    def forget(self, name: str) -> Rumor:
+    def forget(self, name: str) -> MemberUpdate:
         """Remember a member no more, for others need its place; returns what was believed of it."""
-        rumor = self.members.drop(name)
-        self._forget(rumor)
-        return rumor
+        update = self.members.drop(name)
+        self._forget(update)
+        return update
 
-    def _forget(self, rumor: Rumor) -> None:
-        self.drop_table(rumor.name)
-        self.fingerprint.replace(rumor, None)
-        self._doubted.pop(rumor.name, None)
+    def _forget(self, update: MemberUpdate) -> None:
+        self.drop_table(update.name)
+        self.fingerprint.replace(update, None)
+        self._deprioritized.pop(update.name, None)
 
-    def sweep(self, now: float) -> list[Rumor]:
+    def sweep(self, now: float) -> list[MemberUpdate]:
         """Forget members whose time is over, and records that nobody vouched for; returns the members."""
         forgotten = self.members.forget(now)
-        for rumor in forgotten:
-            self._forget(rumor)
-        for owner in [owner for owner, since in self._orphans.items() if now - since > _ORPHAN_SECONDS]:
+        for update in forgotten:
+            self._forget(update)
+        for owner in [owner for owner, since in self._pending_owners.items() if now - since > _PENDING_OWNER_SECONDS]:
             self.drop_table(owner)
         return forgotten

@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.registry.records import Head
-from gossipreg.protocol.spreading.fingerprint import BUCKETS, Entry, Fingerprint
-from gossipreg.protocol.spreading.reconcile import (
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS, Entry, Fingerprint
+from gossipreg.protocol.anti_entropy.reconcile import (
     Compare,
     Listing,
     Want,
@@ -17,9 +15,11 @@ from gossipreg.protocol.spreading.reconcile import (
     answer_listing,
     answer_want,
 )
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.registry.records import TableDigest
 from tests.protocol.making import BORN, crowd, history, law
 
-ENTRIES: list[Entry] = [*crowd(30), *history([(f"x{n}", n) for n in range(30)]).said, Head("b", BORN, 3, 7)]
+ENTRIES: list[Entry] = [*crowd(30), *history([(f"x{n}", n) for n in range(30)]).said, TableDigest("b", BORN, 3, 7)]
 
 
 def of(entries: list[Entry]) -> Fingerprint:
@@ -62,7 +62,7 @@ def test_equal_states_have_nothing_to_say() -> None:
 def test_a_joiner_gets_everything_in_one_turn_who_is_here_before_what_they_offer() -> None:
     answers = list(answer_compare(of(ENTRIES), Compare((0,) * BUCKETS)))
     assert len(answers) == len(ENTRIES)
-    kinds = [isinstance(answer, Rumor) for answer in answers]
+    kinds = [isinstance(answer, MemberUpdate) for answer in answers]
     assert kinds == sorted(kinds, reverse=True)
 
 

@@ -11,32 +11,32 @@ from hypothesis import strategies as st
 
 from gossipreg import limits
 from gossipreg.model import Status
+from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ping
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFrame
-from gossipreg.protocol.registry.records import Fetch, Head, Record
-from gossipreg.protocol.spreading.reconcile import End
-from gossipreg.protocol.talks import Purpose, Talks, frames
+from gossipreg.protocol.registry.records import Fetch, Record, TableDigest
+from gossipreg.protocol.stream_sessions import Purpose, StreamSessions, frames
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
 from gossipreg.protocol.wire.reader import unpack
-from tests.protocol.making import BORN, address, engine, histories, history, introduce, law, packet, rumor
+from tests.protocol.making import BORN, address, engine, histories, history, introduce, law, packet, update
 
-B = rumor("b")
+B = update("b")
 
 
 def opened(outputs: list[Output]) -> list[OpenStream]:
     return [output for output in outputs if isinstance(output, OpenStream)]
 
 
-def talk(opener: Engine, accepter: Engine, now: float) -> int:
+def session(opener: Engine, accepter: Engine, now: float) -> int:
     """Let ``opener`` compare its state with ``accepter``'s, to the end; returns how many bytes were said."""
-    theirs = accepter.identity.rumor()
-    opener.exchange._unequal_since = now - 10
-    opener.exchange._talk_after = now
-    knock = packet(theirs, Ping(1, 0, opener.fingerprint ^ 1))
-    [opening] = opened(opener.receive(knock, theirs.address, now))
+    theirs = accepter.identity.own_update()
+    opener.streams._unequal_since = now - 10
+    opener.streams._compare_after = now
+    recheck = packet(theirs, Ping(1, 0, opener.fingerprint ^ 1))
+    [opening] = opened(opener.receive(recheck, theirs.address, now))
     ours = opener.identity.address
     to_accepter, to_opener = [opening.frame], list[bytes]()
     said = 0
@@ -54,7 +54,7 @@ def talk(opener: Engine, accepter: Engine, now: float) -> int:
                 accepter.stream_ended(-1, now)
                 to_accepter = []
         to_opener = []
-    assert not opener.talks.is_open(Purpose.RECONCILE), "the opener closes when nothing is left to say"
+    assert not opener.sessions.is_open(Purpose.RECONCILE), "the opener closes when nothing is left to say"
     return said
 
 
@@ -62,7 +62,7 @@ def talk(opener: Engine, accepter: Engine, now: float) -> int:
 
 owners = st.sampled_from(["c", "d"])
 claims = st.builds(
-    lambda name, generation, incarnation, status: rumor(
+    lambda name, generation, incarnation, status: update(
         name, status, generation=BORN + generation, incarnation=incarnation, port=7002 if name == "c" else 7003
     ),
     owners,
@@ -85,13 +85,13 @@ def remade(records: list[Record]) -> list[Record]:
 
 
 @st.composite
-def minds(draw: st.DrawFn) -> tuple[list[Rumor | Record], list[Rumor | Record]]:
+def minds(draw: st.DrawFn) -> tuple[list[MemberUpdate | Record], list[MemberUpdate | Record]]:
     """What two nodes heard: parts of the same lives of a few others, each in an order of its own."""
     lives: dict[tuple[str, int], list[Record]] = {}
     for records in draw(st.lists(pasts, max_size=3)):
         if records:
             lives.setdefault((records[0].owner, records[0].generation), remade(records))
-    said: list[Rumor | Record] = [record for life in lives.values() for record in life]
+    said: list[MemberUpdate | Record] = [record for life in lives.values() for record in life]
     said += draw(st.lists(claims, max_size=4))
     some = st.lists(st.sampled_from(said), max_size=2 * len(said)) if said else st.just([])
     return draw(some), draw(some)
@@ -100,14 +100,14 @@ def minds(draw: st.DrawFn) -> tuple[list[Rumor | Record], list[Rumor | Record]]:
 @law
 @given(minds())
 def test_after_a_talk_or_two_two_nodes_are_of_one_mind(
-    heard: tuple[list[Rumor | Record], list[Rumor | Record]],
+    heard: tuple[list[MemberUpdate | Record], list[MemberUpdate | Record]],
 ) -> None:
     one, other = engine("a"), engine("b", address=address(7001), rng=Random(2))
     for node, messages in zip((one, other), heard, strict=True):
         for message in messages:
             node.receive(packet(9, message), address(9), 0.0)
-    talk(one, other, 1.0)
-    talk(one, other, 3.0)  # what was said by one whom the first talk introduced is compared only now
+    session(one, other, 1.0)
+    session(one, other, 3.0)  # what was said by one whom the first talk introduced is compared only now
     disputed = [
         held.name
         for held in one.members
@@ -121,9 +121,9 @@ def test_after_a_talk_or_two_two_nodes_are_of_one_mind(
 
 def test_equal_states_cost_a_comparison_and_no_more() -> None:
     one, other = engine("a"), engine("b", address=address(7001), rng=Random(2))
-    talk(one, other, 1.0)
+    session(one, other, 1.0)
     assert one.fingerprint == other.fingerprint
-    assert talk(one, other, 5.0) < 2100
+    assert session(one, other, 5.0) < 2100
 
 
 @pytest.mark.parametrize("difference", [1, 10])
@@ -132,23 +132,23 @@ def test_a_talk_costs_what_differs_and_not_what_there_is(difference: int) -> Non
     one, other = engine("a"), engine("b", address=address(7001), rng=Random(2), generation=records[0].generation)
     introduce(one, B)
     for node, count in ((one, 2000), (other, 2000)):
-        node.receive(packet(9, rumor("c", port=7002)), address(9), 0.0)
+        node.receive(packet(9, update("c", port=7002)), address(9), 0.0)
         for record in records[:count]:
             said = attrs.evolve(record, owner="c")
             node.receive(packet(9, said), address(9), 0.0)
-    talk(one, other, 1.0)
+    session(one, other, 1.0)
     assert one.fingerprint == other.fingerprint
     for number in range(difference):
         late = attrs.evolve(records[number], owner="c", version=5000 + number)
         one.receive(packet(9, late), address(9), 2.0)
-    cost = talk(one, other, 3.0)
+    cost = session(one, other, 3.0)
     assert one.fingerprint == other.fingerprint
     assert cost < 2500 + 400 * (difference + 2)
 
 
 def test_a_joiner_learns_everything_in_one_talk_however_many_there_are() -> None:
     one = engine("a")
-    crowd = [rumor(f"m{number}", port=10_000 + number) for number in range(600)]
+    crowd = [update(f"m{number}", port=10_000 + number) for number in range(600)]
     introduce(one, *crowd)
     for member in crowd:
         [record] = history([("x", 1)], owner=member.name).said
@@ -159,8 +159,8 @@ def test_a_joiner_learns_everything_in_one_talk_however_many_there_are() -> None
         assert isinstance(answer, SendFrame)
         assert len(answer.frame) <= limits.FRAME_BYTES_MAX
         joiner.stream_frame(opening.stream, answer.frame, one.identity.address, 1.0)
-    assert joiner.identity.settled
-    joiner.wake(1.0)
+    assert joiner.identity.announced
+    joiner.handle_timeout(1.0)
     assert len(joiner.view.service("orders").healthy) == 600
 
 
@@ -168,31 +168,31 @@ def test_a_joiner_learns_everything_in_one_talk_however_many_there_are() -> None
 
 
 def test_streams_are_numbered_and_only_so_many_are_open() -> None:
-    talks = Talks()
-    numbers = [talks.open(Purpose.PROBE, address(port)) for port in range(limits.STREAMS_OUT_MAX)]
+    sessions = StreamSessions()
+    numbers = [sessions.open(Purpose.PROBE, address(port)) for port in range(limits.STREAMS_OUT_MAX)]
     assert numbers == list(range(1, limits.STREAMS_OUT_MAX + 1))
-    assert talks.open(Purpose.JOIN, address(1)) is None
-    talks.end(1)
-    assert talks.open(Purpose.JOIN, address(1)) == limits.STREAMS_OUT_MAX + 1
+    assert sessions.open(Purpose.JOIN, address(1)) is None
+    sessions.end(1)
+    assert sessions.open(Purpose.JOIN, address(1)) == limits.STREAMS_OUT_MAX + 1
 
 
 def test_streams_that_peers_open_do_not_count_against_ours() -> None:
-    talks = Talks()
+    sessions = StreamSessions()
     for number in range(1, 200):
-        accepted = talks.get(-number, address(9))
+        accepted = sessions.get(-number, address(9))
         assert accepted is not None
         assert accepted.purpose is None
-    assert talks.open(Purpose.JOIN, address(1)) == 1
-    assert talks.get(77, address(9)) is None
+    assert sessions.open(Purpose.JOIN, address(1)) == 1
+    assert sessions.get(77, address(9)) is None
 
 
 def test_a_purpose_is_open_to_somebody_or_to_anybody() -> None:
-    talks = Talks()
-    talks.open(Purpose.JOIN, address(1))
-    assert talks.is_open(Purpose.JOIN)
-    assert talks.is_open(Purpose.JOIN, address(1))
-    assert not talks.is_open(Purpose.JOIN, address(2))
-    assert not talks.is_open(Purpose.RECONCILE)
+    sessions = StreamSessions()
+    sessions.open(Purpose.JOIN, address(1))
+    assert sessions.is_open(Purpose.JOIN)
+    assert sessions.is_open(Purpose.JOIN, address(1))
+    assert not sessions.is_open(Purpose.JOIN, address(2))
+    assert not sessions.is_open(Purpose.RECONCILE)
 
 
 # Large records on their way
@@ -201,44 +201,44 @@ KEY = ("b", "x")
 
 
 def test_each_of_those_that_have_a_record_is_asked_once() -> None:
-    talks = Talks()
-    assert talks.want(KEY, 1, 1, address(1))
-    assert not talks.want(KEY, 1, 1, address(2))
-    assert not talks.want(KEY, 1, 1, address(1))
+    sessions = StreamSessions()
+    assert sessions.want(KEY, 1, 1, address(1))
+    assert not sessions.want(KEY, 1, 1, address(2))
+    assert not sessions.want(KEY, 1, 1, address(1))
     asked = []
-    while (source := talks.next_source(KEY)) is not None:
+    while (source := sessions.next_source(KEY)) is not None:
         asked.append(source[1])
     assert asked == [address(1), address(2)]
-    assert talks.want(KEY, 1, 1, address(1)), "once nobody is left it may be announced again"
+    assert sessions.want(KEY, 1, 1, address(1)), "once nobody is left it may be announced again"
 
 
 def test_a_newer_version_is_wanted_instead() -> None:
-    talks = Talks()
-    talks.want(KEY, 1, 1, address(1))
-    assert talks.want(KEY, 1, 2, address(2))
-    source = talks.next_source(KEY)
+    sessions = StreamSessions()
+    sessions.want(KEY, 1, 1, address(1))
+    assert sessions.want(KEY, 1, 2, address(2))
+    source = sessions.next_source(KEY)
     assert source is not None
     assert (source[0].version, source[1]) == (2, address(2))
 
 
 def test_only_so_many_sources_and_so_many_records_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "RUMOR_QUEUE_MAX", 1)
-    talks = Talks()
+    monkeypatch.setattr(limits, "BROADCAST_QUEUE_MAX", 1)
+    sessions = StreamSessions()
     for port in range(10):
-        talks.want(KEY, 1, 1, address(port))
-    assert not talks.want(("b", "y"), 1, 1, address(1))
+        sessions.want(KEY, 1, 1, address(port))
+    assert not sessions.want(("b", "y"), 1, 1, address(1))
     asked = 0
-    while talks.next_source(KEY) is not None:
+    while sessions.next_source(KEY) is not None:
         asked += 1
     assert asked == 4
 
 
 def test_what_arrived_is_wanted_no_more() -> None:
-    talks = Talks()
-    talks.want(KEY, 1, 1, address(1))
-    talks.got(KEY)
-    talks.got(KEY)
-    assert talks.next_source(KEY) is None
+    sessions = StreamSessions()
+    sessions.want(KEY, 1, 1, address(1))
+    sessions.got(KEY)
+    sessions.got(KEY)
+    assert sessions.next_source(KEY) is None
 
 
 def test_a_fetch_is_answered_with_the_record_or_with_what_became_of_it() -> None:
@@ -256,7 +256,7 @@ def test_a_fetch_is_answered_with_the_record_or_with_what_became_of_it() -> None
     node.receive(packet(B, x), B.address, 0.0)
     assert fetched("x") == [x, End()]
     node.receive(packet(B, y, removal), B.address, 0.0)
-    assert fetched("x") == [Head("b", BORN, 3, removal.head, ("x",)), End()]
+    assert fetched("x") == [TableDigest("b", BORN, 3, removal.table_xor, ("x",)), End()]
     assert fetched("x", generation=BORN + 1) == [End()]
     assert fetched("x", owner="nobody") == [End()]
 

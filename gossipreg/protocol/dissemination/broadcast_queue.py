@@ -27,11 +27,11 @@ from itertools import islice
 import attrs
 
 from gossipreg import limits
+from gossipreg.protocol.dissemination.batching_window import BatchingWindow
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.spreading.company import Company
 
 #: How many of the newest rumors are looked at to fill one packet; a packet holds about twenty.
-_RIDERS_CONSIDERED = 64
+_PIGGYBACK_CANDIDATES = 64
 
 #: The share of its gap that a rumor need not wait if a packet goes out anyway.
 _NEARLY = 0.45
@@ -40,7 +40,7 @@ _NEARLY = 0.45
 _TREES_MAX = 2
 
 #: For how many probe intervals a rumor may wait for rides after its last round.
-_RIDE_PERIODS = 10
+_PIGGYBACK_PERIODS = 10
 
 
 class Topic(enum.IntEnum):
@@ -56,11 +56,11 @@ Key = tuple[Topic, Hashable]
 
 
 @attrs.frozen
-class Parcel:
+class Batch:
     """Rumors that share a packet: for those below this node in the tree of ``origin``, or for a few at random."""
 
     origin: str | None
-    rumors: list[bytes]
+    messages: list[bytes]
 
 
 @attrs.define(eq=False, repr=False)
@@ -71,25 +71,25 @@ class _Item:
     due: float
     born: float
     origin: str | None
-    round: int = 0
-    rides: int = 0
+    transmissions: int = 0
+    piggybacks: int = 0
     by_tree: bool = False  # whether its first round went down a tree
-    echoes: int = 0  # heard again since it was last told less often for it
+    duplicates: int = 0  # heard again since it was last told less often for it
 
 
 @attrs.define(eq=False, repr=False)
-class Dissemination:
+class BroadcastQueue:
     """The rumors being spread, at most one about a thing: a newer one takes the older one's place."""
 
     settings: EngineSettings
     _items: dict[Key, _Item] = attrs.field(factory=dict)
     _agenda: list[tuple[float, int, Key]] = attrs.field(factory=list)  # heap of (due, serial, key); stale ones skipped
-    _company: Company = attrs.field(init=False)
+    _window: BatchingWindow = attrs.field(init=False)
     _serial: int = 0
     dropped: int = 0  # rumors pushed out of a full queue
 
     def __attrs_post_init__(self) -> None:
-        self._company = Company(self.settings.gossip_coalesce, self.settings.gossip_company)
+        self._window = BatchingWindow(self.settings.gossip_coalesce, self.settings.gossip_coalesce_max)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -105,17 +105,17 @@ class Dissemination:
             heapq.heappop(self._agenda)
         return math.inf
 
-    def say(self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str) -> None:
+    def enqueue_own(self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str) -> None:
         """Spread ``data``, a packed rumor that this node is the first to tell: with more of them, if more come."""
-        self.add(topic, about, data, now, origin=origin, wait=self._company.departure(now) - now)
+        self.enqueue(topic, about, data, now, origin=origin, wait=self._window.send_at(now) - now)
 
-    def add(
+    def enqueue(
         self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str | None = None, wait: float = 0.0
     ) -> None:
         """Spread ``data``, a packed rumor, in ``wait`` seconds; ``origin`` is the member that first said it."""
         key = (topic, about)
         self._items.pop(key, None)  # re-inserted at the end: insertion order is age
-        if len(self._items) >= limits.RUMOR_QUEUE_MAX:
+        if len(self._items) >= limits.BROADCAST_QUEUE_MAX:
             del self._items[next(iter(self._items))]
             self.dropped += 1
         self._serial += 1
@@ -123,82 +123,84 @@ class Dissemination:
         self._items[key] = item
         heapq.heappush(self._agenda, (item.due, item.serial, key))
 
-    def rounds(self, members: int) -> int:
+    def transmit_limit(self, members: int) -> int:
         """How many rounds a rumor gets in a cluster of ``members``: enough for log2 n hops and some losses."""
-        return min(self.settings.gossip_rounds, 3 + math.ceil(math.log2(max(2, members))))
+        return min(self.settings.gossip_transmissions, 3 + math.ceil(math.log2(max(2, members))))
 
-    def heard_again(self, topic: Topic, about: Hashable, members: int, now: float) -> None:
+    def note_duplicate(self, topic: Topic, about: Hashable, members: int, now: float) -> None:
         """Somebody else tells what is being spread about this, too: so often, and one round can be left out."""
         item = self._items.get((topic, about))
-        if item is None or item.due == math.inf or not item.round or not self.settings.gossip_echoes:
+        if item is None or item.due == math.inf or not item.transmissions or not self.settings.gossip_duplicates:
             return
-        item.echoes += 1
-        if item.echoes >= self.settings.gossip_echoes:
-            item.echoes = 0
-            self._next_round(item, members, now)
+        item.duplicates += 1
+        if item.duplicates >= self.settings.gossip_duplicates:
+            item.duplicates = 0
+            self._transmitted(item, members, now)
 
-    def flush(self, room: int, members: int, now: float) -> list[Parcel]:
+    def flush(self, room: int, members: int, now: float) -> list[Batch]:
         """The packets' worth of rumors due now, each of at most ``room`` bytes."""
         if self.deadline > now:
             return []
-        self._company.sent(now)
+        self._window.sent(now)
         due = self._take_due(now + self.settings.gossip_coalesce)  # what is due in a moment shares the packet
-        parcels: list[Parcel] = []
+        batches: list[Batch] = []
         for origin, items in self._by_tree(due).items():
-            parcels += self._packed(origin, items, room, members, now)
-        if parcels and parcels[-1].origin is None:
-            self._top_up(parcels[-1], room, members, now)
-        return parcels
+            batches += self._packed(origin, items, room, members, now)
+        if batches and batches[-1].origin is None:
+            self._top_up(batches[-1], room, members, now)
+        return batches
 
     def _by_tree(self, due: list[_Item]) -> dict[str | None, list[_Item]]:
         """What is due by the tree that it goes down; last what goes to members at random."""
-        fresh = dict.fromkeys(item.origin for item in due if not item.round and item.origin is not None)
+        fresh = dict.fromkeys(item.origin for item in due if not item.transmissions and item.origin is not None)
         trees: dict[str | None, list[_Item]] = {}
         if self.settings.gossip_tree and len(fresh) <= _TREES_MAX:
             trees.update((origin, []) for origin in fresh)
         at_random: list[_Item] = []
         for item in due:
-            (at_random if item.round else trees.get(item.origin, at_random)).append(item)
+            (at_random if item.transmissions else trees.get(item.origin, at_random)).append(item)
         return trees | ({None: at_random} if at_random else {})
 
-    def _packed(self, origin: str | None, items: list[_Item], room: int, members: int, now: float) -> list[Parcel]:
-        parcels = [Parcel(origin, [])]
+    def _packed(self, origin: str | None, items: list[_Item], room: int, members: int, now: float) -> list[Batch]:
+        batches = [Batch(origin, [])]
         left = room
-        for item in _taking_turns(items):
+        for item in _interleaved(items):
             if len(item.data) > room:  # queued before it was found that packets of its size are lost
                 del self._items[item.key]
                 self.dropped += 1
                 continue
-            if len(item.data) > left and len(parcels) < limits.FLUSH_PACKETS_MAX:
-                parcels.append(Parcel(origin, []))
+            if len(item.data) > left and len(batches) < limits.FLUSH_PACKETS_MAX:
+                batches.append(Batch(origin, []))
                 left = room
             if len(item.data) > left:
                 self._schedule(item, now + self.settings.gossip_gap)
                 continue
-            parcels[-1].rumors.append(item.data)
+            batches[-1].messages.append(item.data)
             left -= len(item.data)
             item.by_tree = item.by_tree or origin is not None
-            self._next_round(item, members, now)
-        return parcels
+            self._transmitted(item, members, now)
+        return batches
 
-    def _top_up(self, parcel: Parcel, room: int, members: int, now: float) -> None:
-        left = room - sum(map(len, parcel.rumors))
+    def _top_up(self, batch: Batch, room: int, members: int, now: float) -> None:
+        left = room - sum(map(len, batch.messages))
         for item in self._nearly_due(now):
             if len(item.data) <= left:
-                parcel.rumors.append(item.data)
+                batch.messages.append(item.data)
                 left -= len(item.data)
-                self._next_round(item, members, now)
+                self._transmitted(item, members, now)
 
     def _nearly_due(self, now: float) -> list[_Item]:
         """Rumors that have waited for most of their gap: they go along where there is room, and save a packet."""
-        newest = islice(reversed(self._items.values()), _RIDERS_CONSIDERED)
-        return _taking_turns([item for item in newest if item.round and item.due - now <= _NEARLY * self._gap(item)])
+        newest = islice(reversed(self._items.values()), _PIGGYBACK_CANDIDATES)
+        return _interleaved(
+            [item for item in newest if item.transmissions and item.due - now <= _NEARLY * self._gap(item)]
+        )
 
     def _gap(self, item: _Item) -> float:
         """The time between the last round of ``item`` and its next (seconds)."""
-        if item.by_tree and item.round == 1:
+        if item.by_tree and item.transmissions == 1:
             return self.settings.gossip_tree_gap
-        return self.settings.gossip_gap * self.settings.gossip_growth ** (item.round - 1)
+        return self.settings.gossip_gap * self.settings.gossip_growth ** (item.transmissions - 1)
 
     def _take_due(self, now: float) -> list[_Item]:
         due: list[_Item] = []
@@ -209,37 +211,37 @@ class Dissemination:
             due.append(item)
         return due
 
-    def _next_round(self, item: _Item, members: int, now: float) -> None:
-        item.round += 1
-        if item.round < self.rounds(members):
+    def _transmitted(self, item: _Item, members: int, now: float) -> None:
+        item.transmissions += 1
+        if item.transmissions < self.transmit_limit(members):
             self._schedule(item, now + self._gap(item))
             return
         item.due = math.inf
-        if item.rides >= self.settings.piggyback_rounds:
+        if item.piggybacks >= self.settings.piggyback_transmissions:
             del self._items[item.key]
 
     def _schedule(self, item: _Item, due: float) -> None:
         item.due = due
         heapq.heappush(self._agenda, (due, item.serial, item.key))
 
-    def ride(self, room: int, now: float) -> list[bytes]:
+    def piggyback(self, room: int, now: float) -> list[bytes]:
         """Rumors that fit into ``room`` bytes of a packet that goes out anyway, drawn from the newest."""
         if not self._items:
             return []
         self._expire(now)
-        riders: list[bytes] = []
-        for item in _taking_turns(list(islice(reversed(self._items.values()), _RIDERS_CONSIDERED))):
-            if item.rides < self.settings.piggyback_rounds and len(item.data) <= room:
-                riders.append(item.data)
+        piggybacked: list[bytes] = []
+        for item in _interleaved(list(islice(reversed(self._items.values()), _PIGGYBACK_CANDIDATES))):
+            if item.piggybacks < self.settings.piggyback_transmissions and len(item.data) <= room:
+                piggybacked.append(item.data)
                 room -= len(item.data)
-                item.rides += 1
-                if item.rides == self.settings.piggyback_rounds and item.due == math.inf:
+                item.piggybacks += 1
+                if item.piggybacks == self.settings.piggyback_transmissions and item.due == math.inf:
                     del self._items[item.key]
-        return riders
+        return piggybacked
 
     def _expire(self, now: float) -> None:
         """Drop the oldest rumors that have had their rounds and found no ride for long enough."""
-        oldest = now - _RIDE_PERIODS * self.settings.probe_interval
+        oldest = now - _PIGGYBACK_PERIODS * self.settings.probe_interval
         while self._items:
             item = next(iter(self._items.values()))
             if item.due < math.inf or item.born > oldest:
@@ -247,16 +249,16 @@ class Dissemination:
             del self._items[item.key]
 
 
-def _told_and_age(item: _Item) -> tuple[int, int]:
-    return item.round + item.rides, -item.serial
+def _sent_and_age(item: _Item) -> tuple[int, int]:
+    return item.transmissions + item.piggybacks, -item.serial
 
 
-def _taking_turns(items: list[_Item]) -> list[_Item]:
+def _interleaved(items: list[_Item]) -> list[_Item]:
     """``items`` least told first, then newest, one topic after the other for as long as both have some."""
     if len(items) < 2:
         return items
     by_topic: dict[Topic, list[_Item]] = {}
-    for item in sorted(items, key=_told_and_age):
+    for item in sorted(items, key=_sent_and_age):
         by_topic.setdefault(item.key[0], []).append(item)
     queues = [by_topic[topic] for topic in sorted(by_topic)]
     mixed: list[_Item] = []

@@ -12,41 +12,43 @@ from hypothesis import strategies as st
 
 from gossipreg import limits
 from gossipreg.model import Status
+from gossipreg.protocol.anti_entropy.fingerprint import Fingerprint
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.knowledge import Knowledge
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
-from gossipreg.protocol.membership.rumor import Rumor
 from gossipreg.protocol.registry.clock import Clock
-from gossipreg.protocol.registry.records import Head, Record
+from gossipreg.protocol.registry.records import Record, TableDigest
 from gossipreg.protocol.registry.registry import Registry
-from gossipreg.protocol.registry.table import Verdict
+from gossipreg.protocol.registry.table import Freshness
 from gossipreg.protocol.registry.view import View
-from gossipreg.protocol.spreading.fingerprint import Fingerprint
-from tests.protocol.making import BORN, history, law, rumor
+from gossipreg.protocol.state import ClusterState
+from tests.protocol.making import BORN, history, law, update
 
 
-def knowing(*members: Rumor) -> Knowledge:
+def knowing(*members: MemberUpdate) -> ClusterState:
     settings = EngineSettings()
-    one = Knowledge(settings, Members(settings, Random(1), "a"), Registry("a"), View(BORN), Counter(), Clock("a", BORN))
-    one.own = rumor("a", port=7000)
+    one = ClusterState(
+        settings, Members(settings, Random(1), "a"), Registry("a"), View(BORN), Counter(), Clock("a", BORN)
+    )
+    one.own = update("a", port=7000)
     for member in members:
         one.believe(member, 0.0, spread=False)
     return one
 
 
-def hear(one: Knowledge, entry: Rumor | Record | Head, now: float = 0.0) -> None:
+def hear(one: ClusterState, entry: MemberUpdate | Record | TableDigest, now: float = 0.0) -> None:
     """Take an entry as the engine does."""
-    if isinstance(entry, Rumor):
+    if isinstance(entry, MemberUpdate):
         held = one.members.get(entry.name)
         if one.expect(entry) if held is None else entry.supersedes(held):
             one.believe(entry, now, spread=True)
-    elif isinstance(entry, Head):
-        one.learn(entry, now)
-    elif one.judge(entry.owner, entry.generation, entry.id, entry.version) is Verdict.NEWS:
+    elif isinstance(entry, TableDigest):
+        one.apply_digest(entry, now)
+    elif one.classify(entry.owner, entry.generation, entry.id, entry.version) is Freshness.NEW:
         one.take(entry, now, spread=True)
 
 
-def recomputed(one: Knowledge) -> int:
+def recomputed(one: ClusterState) -> int:
     """The fingerprint, from nothing."""
     fresh = Fingerprint()
     for member in one.members:
@@ -55,32 +57,32 @@ def recomputed(one: Knowledge) -> int:
         if table is not None and table.generation == member.generation and member.status is not Status.LEFT:
             for record in table:
                 fresh.replace(None, record)
-            if table.head.version:
-                fresh.replace(None, table.head)
+            if table.latest_digest.version:
+                fresh.replace(None, table.latest_digest)
     return fresh.total
 
 
-def shown(one: Knowledge) -> list[str]:
+def shown(one: ClusterState) -> list[str]:
     one.refresh()
     return [instance.id for instance in one.view.service("orders").instances]
 
 
 PAST = history([("x", 1), ("y", 2), ("x", None), ("x", 3), ("y", None)])
 LATER = history([("x", 5), ("z", 1)], generation=BORN + 1)
-ENTRIES: list[Rumor | Record | Head] = [
+ENTRIES: list[MemberUpdate | Record | TableDigest] = [
     *PAST.said,
     *LATER.said,
-    Head("b", BORN, 3, PAST.said[2].head, gone=("x",)),
-    Head("b", BORN, 5, 0, gone=("x", "y")),
-    *(rumor("b", status) for status in Status),
-    *(rumor("b", status, generation=BORN + 1, port=7005) for status in Status),
-    rumor("b", incarnation=1),
+    TableDigest("b", BORN, 3, PAST.said[2].table_xor, gone=("x",)),
+    TableDigest("b", BORN, 5, 0, gone=("x", "y")),
+    *(update("b", status) for status in Status),
+    *(update("b", status, generation=BORN + 1, port=7005) for status in Status),
+    update("b", incarnation=1),
 ]
 
 
 @law
 @given(st.lists(st.sampled_from(ENTRIES), max_size=25), st.sampled_from([0.0, 30.0]))
-def test_whatever_is_heard_the_parts_agree(heard: list[Rumor | Record | Head], step: float) -> None:
+def test_whatever_is_heard_the_parts_agree(heard: list[MemberUpdate | Record | TableDigest], step: float) -> None:
     one = knowing()
     for number, entry in enumerate(heard):
         hear(one, entry, number * step)
@@ -100,7 +102,7 @@ def test_records_wait_for_their_owner_to_be_introduced() -> None:
     hear(one, PAST.said[0])
     assert shown(one) == []
     assert one.fingerprint.total == 0
-    hear(one, rumor("b"))
+    hear(one, update("b"))
     assert shown(one) == ["x"]
     assert one.fingerprint.total == recomputed(one)
 
@@ -118,25 +120,25 @@ def test_records_that_nobody_vouches_for_are_dropped_after_a_minute() -> None:
 def test_records_whose_owner_was_introduced_are_kept() -> None:
     one = knowing()
     hear(one, PAST.said[0], 100.0)
-    hear(one, rumor("b"), 101.0)
+    hear(one, update("b"), 101.0)
     one.sweep(1000.0)
     assert shown(one) == ["x"]
 
 
 def test_only_so_many_owners_are_kept_that_nobody_introduced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ORPHAN_OWNERS_MAX", 2)
+    monkeypatch.setattr(limits, "PENDING_OWNERS_MAX", 2)
     one = knowing()
     for owner in ("b", "c", "d"):
         hear(one, history([("x", 1)], owner=owner).said[0])
     assert [table.owner for table in one.registry.owners] == ["b", "c"]
-    assert one.judge("d", BORN, "x", 1) is Verdict.DEAD
-    assert one.judge("c", BORN, "y", 2) is Verdict.NEWS
+    assert one.classify("d", BORN, "x", 1) is Freshness.OBSOLETE
+    assert one.classify("c", BORN, "y", 2) is Freshness.NEW
 
 
 def test_a_later_life_replaces_what_the_earlier_offered() -> None:
-    one = knowing(rumor("b"))
+    one = knowing(update("b"))
     hear(one, PAST.said[1])
-    hear(one, rumor("b", generation=BORN + 1))
+    hear(one, update("b", generation=BORN + 1))
     assert shown(one) == []
     hear(one, LATER.said[1])
     hear(one, PAST.said[1])
@@ -145,12 +147,12 @@ def test_a_later_life_replaces_what_the_earlier_offered() -> None:
 
 def test_a_later_life_is_not_taken_at_a_records_word() -> None:
     """It may be a newcomer's whose name is taken: the life that is here must not be silenced by it."""
-    one = knowing(rumor("b"))
+    one = knowing(update("b"))
     hear(one, PAST.said[1])
     hear(one, LATER.said[1])
-    hear(one, Head("b", BORN + 1, 9, 9))
+    hear(one, TableDigest("b", BORN + 1, 9, 9))
     assert shown(one) == ["y"]
-    hear(one, rumor("b", generation=BORN + 1))
+    hear(one, update("b", generation=BORN + 1))
     hear(one, LATER.said[1])
     assert shown(one) == ["z"]
 
@@ -158,7 +160,7 @@ def test_a_later_life_is_not_taken_at_a_records_word() -> None:
 def test_records_of_a_life_that_is_not_the_one_introduced_are_dropped() -> None:
     one = knowing()
     hear(one, LATER.said[1])
-    hear(one, rumor("b"))
+    hear(one, update("b"))
     assert one.registry.table("b") is None
     hear(one, PAST.said[1])
     assert shown(one) == ["y"]
@@ -169,48 +171,48 @@ def test_of_a_strangers_lives_the_latest_is_kept() -> None:
     hear(one, PAST.said[1])
     hear(one, LATER.said[1])
     hear(one, PAST.said[1])
-    hear(one, rumor("b", generation=BORN + 1))
+    hear(one, update("b", generation=BORN + 1))
     assert shown(one) == ["z"]
 
 
 def test_a_head_of_a_past_life_teaches_nothing() -> None:
-    one = knowing(rumor("b", generation=BORN + 1))
+    one = knowing(update("b", generation=BORN + 1))
     hear(one, LATER.said[0])
     before = one.fingerprint.total
-    hear(one, Head("b", BORN, 9, 9, gone=("x",)))
+    hear(one, TableDigest("b", BORN, 9, 9, gone=("x",)))
     assert one.fingerprint.total == before
     orphaned = knowing()
     hear(orphaned, LATER.said[0])
-    hear(orphaned, Head("b", BORN, 9, 9))
+    hear(orphaned, TableDigest("b", BORN, 9, 9))
     assert [table.generation for table in orphaned.registry.owners] == [BORN + 1]
 
 
 def test_a_head_of_a_later_life_makes_way_for_it_as_a_record_does() -> None:
     one = knowing()
     hear(one, PAST.said[0])
-    hear(one, Head("b", BORN + 1, 1, 0), 100.0)
+    hear(one, TableDigest("b", BORN + 1, 1, 0), 100.0)
     assert [table.generation for table in one.registry.owners] == [BORN + 1]
 
 
 def test_a_table_that_only_a_head_told_of_is_dropped_after_a_minute_as_well() -> None:
     one = knowing()
-    hear(one, Head("b", BORN, 1, 0), 100.0)
+    hear(one, TableDigest("b", BORN, 1, 0), 100.0)
     one.sweep(160.1)
     assert one.registry.table("b") is None
 
 
 def test_one_who_left_offers_nothing_any_more() -> None:
-    one = knowing(rumor("b"))
+    one = knowing(update("b"))
     hear(one, PAST.said[0])
-    hear(one, rumor("b", Status.LEFT))
+    hear(one, update("b", Status.LEFT))
     assert shown(one) == []
-    assert one.judge("b", BORN, "y", 2) is Verdict.DEAD
+    assert one.classify("b", BORN, "y", 2) is Freshness.OBSOLETE
 
 
 def test_one_who_failed_still_has_its_records() -> None:
-    one = knowing(rumor("b"))
+    one = knowing(update("b"))
     hear(one, PAST.said[0])
-    hear(one, rumor("b", Status.FAILED))
+    hear(one, update("b", Status.FAILED))
     assert shown(one) == ["x"]
     assert one.view.service("orders").healthy == ()
 
@@ -219,7 +221,7 @@ def test_one_who_failed_still_has_its_records() -> None:
 
 
 def test_junk_in_a_record_is_counted_and_changes_nothing() -> None:
-    one = knowing(rumor("b"))
+    one = knowing(update("b"))
     before = one.fingerprint.total
     hear(one, Record("b", BORN, 1, "x", 0, b"\xc1"))
     assert one.counters["records_with_bad_payload"] == 1
@@ -228,18 +230,18 @@ def test_junk_in_a_record_is_counted_and_changes_nothing() -> None:
 
 def test_what_is_too_old_to_be_remembered_is_not_learned() -> None:
     one = knowing()
-    assert one.expect(rumor("b", Status.FAILED, age=86_399))
-    assert one.expect(rumor("b", Status.LEFT, age=86_400))
-    assert not one.expect(rumor("b", Status.FAILED, age=86_400))
-    assert one.expect(rumor("b", Status.ALIVE, age=10**9))
-    assert one.counters["rumors_too_old"] == 1
+    assert one.expect(update("b", Status.FAILED, age=86_399))
+    assert one.expect(update("b", Status.LEFT, age=86_400))
+    assert not one.expect(update("b", Status.FAILED, age=86_400))
+    assert one.expect(update("b", Status.ALIVE, age=10**9))
+    assert one.counters["updates_too_old"] == 1
 
 
 def test_what_is_forgotten_leaves_no_trace() -> None:
-    one = knowing(rumor("b"))
+    one = knowing(update("b"))
     hear(one, PAST.said[0])
-    hear(one, rumor("b", Status.FAILED), 10.0)
-    assert one.sweep(10.0 + 86_400.0) == [rumor("b", Status.FAILED)]
+    hear(one, update("b", Status.FAILED), 10.0)
+    assert one.sweep(10.0 + 86_400.0) == [update("b", Status.FAILED)]
     assert one.fingerprint.total == 0
     assert shown(one) == []
 
@@ -247,7 +249,7 @@ def test_what_is_forgotten_leaves_no_trace() -> None:
 # This node's own records
 
 
-def own(one: Knowledge, *steps: tuple[str, int]) -> list[Record]:
+def own(one: ClusterState, *steps: tuple[str, int]) -> list[Record]:
     made = []
     for record in history(steps, owner="a").said:
         said, change = one.registry.offer(record.instance, BORN)
@@ -264,20 +266,20 @@ def test_own_records_are_shown_before_the_node_is_announced() -> None:
 
 
 def test_nobody_has_news_of_us() -> None:
-    one = knowing(rumor("a", port=7000))
+    one = knowing(update("a", port=7000))
     own(one, ("x", 1), ("y", 1))
-    assert one.judge("a", BORN, "x", 2) is Verdict.KNOWN
-    assert one.judge("a", BORN, "z", 1) is Verdict.DEAD
-    assert one.judge("a", BORN + 1, "x", 1) is Verdict.DEAD
-    one.learn(Head("a", BORN, 9, 9, gone=("x",)), 0.0)
+    assert one.classify("a", BORN, "x", 2) is Freshness.KNOWN
+    assert one.classify("a", BORN, "z", 1) is Freshness.OBSOLETE
+    assert one.classify("a", BORN + 1, "x", 1) is Freshness.OBSOLETE
+    one.apply_digest(TableDigest("a", BORN, 9, 9, gone=("x",)), 0.0)
     assert shown(one) == ["x", "y"]
 
 
 def test_what_bears_our_name_and_generation_but_is_not_ours_is_noticed() -> None:
     one = knowing()
-    assert one.is_foreign(Head("a", BORN, 1, 0))
+    assert one.is_foreign(TableDigest("a", BORN, 1, 0))
     x, y = own(one, ("x", 1), ("y", 1))
-    ours: list[Record | Head] = [x, y, Head("a", BORN, 2, y.head), Head("a", BORN, 0, 0)]
+    ours: list[Record | TableDigest] = [x, y, TableDigest("a", BORN, 2, y.table_xor), TableDigest("a", BORN, 0, 0)]
     assert not any(map(one.is_foreign, ours))
     assert not one.is_foreign(attrs.evolve(x, id="z")), "it may be one that we withdrew"
     assert not one.is_foreign(attrs.evolve(x, payload=None))

@@ -9,10 +9,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.model import Address
-from gossipreg.protocol.knowledge import Knowledge
-from gossipreg.protocol.membership.rumor import Rumor
-from gossipreg.protocol.registry.records import Fetch
-from gossipreg.protocol.spreading.reconcile import (
+from gossipreg.protocol.anti_entropy.reconcile import (
     Compare,
     End,
     Listing,
@@ -21,6 +18,9 @@ from gossipreg.protocol.spreading.reconcile import (
     answer_listing,
     answer_want,
 )
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.registry.records import Fetch
+from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.wire.messages import SENDER_BYTES, Message, pack
 
 
@@ -28,17 +28,17 @@ class Purpose(enum.Enum):
     """Why a stream was opened by this node."""
 
     PROBE = "probe"
-    GREET = "greet"
+    SEED_PING = "seed-ping"
     JOIN = "join"
     RECONCILE = "reconcile"
     FETCH = "fetch"
     LIFELINE = "lifeline"
-    KNOCK = "knock"
-    CONTEST = "contest"
+    RECHECK = "recheck"
+    NAME_CONFLICT = "name-conflict"
 
 
 @attrs.define(eq=False, repr=False)
-class Talk:
+class StreamSession:
     """One stream. For those that a peer opened, the purpose is None."""
 
     purpose: Purpose | None
@@ -71,43 +71,43 @@ class Wanted:
 
 
 @attrs.define(eq=False, repr=False)
-class Talks:
+class StreamSessions:
     """The streams that this node opened (positive numbers) and those that peers opened (negative numbers)."""
 
-    _talks: dict[int, Talk] = attrs.field(factory=dict)
+    _sessions: dict[int, StreamSession] = attrs.field(factory=dict)
     _last: int = 0
     _wanted: dict[tuple[str, str], Wanted] = attrs.field(factory=dict)
 
     def open(self, purpose: Purpose, to: Address, about: object = None) -> int | None:
         """The number of a new stream; None when too many are open."""
-        if sum(1 for stream in self._talks if stream > 0) >= limits.STREAMS_OUT_MAX:
+        if sum(1 for stream in self._sessions if stream > 0) >= limits.STREAMS_OUT_MAX:
             return None
         self._last += 1
-        self._talks[self._last] = Talk(purpose, to, about)
+        self._sessions[self._last] = StreamSession(purpose, to, about)
         return self._last
 
     def is_open(self, purpose: Purpose, to: Address | None = None) -> bool:
         """Whether a stream for ``purpose`` (to ``to``) is open."""
-        return any(t.purpose is purpose and (to is None or t.to == to) for t in self._talks.values())
+        return any(t.purpose is purpose and (to is None or t.to == to) for t in self._sessions.values())
 
-    def of(self, purpose: Purpose) -> list[tuple[int, Talk]]:
+    def of(self, purpose: Purpose) -> list[tuple[int, StreamSession]]:
         """The streams for ``purpose``, the first opened first."""
-        return [(stream, talk) for stream, talk in self._talks.items() if talk.purpose is purpose]
+        return [(stream, session) for stream, session in self._sessions.items() if session.purpose is purpose]
 
-    def get(self, stream: int, source: Address) -> Talk | None:
+    def get(self, stream: int, source: Address) -> StreamSession | None:
         """The talk on a stream; one that a peer opens begins with its first frame."""
-        talk = self._talks.get(stream)
-        if talk is None and stream < 0:
-            talk = self._talks[stream] = Talk(None, source)
-        return talk
+        session = self._sessions.get(stream)
+        if session is None and stream < 0:
+            session = self._sessions[stream] = StreamSession(None, source)
+        return session
 
-    def find(self, stream: int) -> Talk | None:
+    def find(self, stream: int) -> StreamSession | None:
         """The talk on a stream that is open."""
-        return self._talks.get(stream)
+        return self._sessions.get(stream)
 
-    def end(self, stream: int) -> Talk | None:
+    def end(self, stream: int) -> StreamSession | None:
         """The stream is closed, or is to be; returns what it was for."""
-        return self._talks.pop(stream, None)
+        return self._sessions.pop(stream, None)
 
     # Large records on their way
 
@@ -118,7 +118,7 @@ class Talks:
             if source not in wanted.sources and len(wanted.sources) < _SOURCES_MAX:
                 self._wanted[key] = attrs.evolve(wanted, sources=(*wanted.sources, source))
             return False
-        if wanted is None and len(self._wanted) >= limits.RUMOR_QUEUE_MAX:
+        if wanted is None and len(self._wanted) >= limits.BROADCAST_QUEUE_MAX:
             return False
         self._wanted[key] = Wanted(generation, version, (source,))
         return True
@@ -144,41 +144,41 @@ _SOURCES_MAX = 4
 Question = Compare | Listing | Want | Fetch | End
 
 
-def answers(question: Question, knowledge: Knowledge, now: float) -> list[bytes]:
+def answers(question: Question, state: ClusterState, now: float) -> list[bytes]:
     """What this node says in a talk to a peer's question."""
     said: Iterable[Message]
     match question:
         case Compare():
-            said = answer_compare(knowledge.fingerprint, question)
+            said = answer_compare(state.fingerprint, question)
         case Listing():
-            said = answer_listing(knowledge.fingerprint, question)
+            said = answer_listing(state.fingerprint, question)
         case Want():
-            said = answer_want(knowledge.fingerprint, question)
+            said = answer_want(state.fingerprint, question)
         case Fetch():
-            said = _answer_fetch(question, knowledge)
+            said = _answer_fetch(question, state)
         case _:
             said = ()
-    members = knowledge.members
-    return [pack(members.with_age(entry, now) if isinstance(entry, Rumor) else entry) for entry in said]
+    members = state.members
+    return [pack(members.with_age(entry, now) if isinstance(entry, MemberUpdate) else entry) for entry in said]
 
 
-def _answer_fetch(fetch: Fetch, knowledge: Knowledge) -> Iterable[Message]:
-    table = knowledge.registry.table(fetch.owner)
+def _answer_fetch(fetch: Fetch, state: ClusterState) -> Iterable[Message]:
+    table = state.registry.table(fetch.owner)
     if table is not None and table.generation == fetch.generation:
         record = table.get(fetch.id)
         if record is not None:
             yield record
         else:
-            yield from table.obituaries([fetch.id])
+            yield from table.tombstones_for([fetch.id])
 
 
-def corrections(stale: dict[str, list[str]], knowledge: Knowledge) -> list[bytes]:
+def corrections(stale: dict[str, list[str]], state: ClusterState) -> list[bytes]:
     """What to say to one who still holds records that are no more, by owner."""
     said: list[bytes] = []
     for owner, ids in stale.items():
-        table = knowledge.registry.table(owner)
+        table = state.registry.table(owner)
         if table is not None:
-            said += map(pack, table.obituaries(ids))
+            said += map(pack, table.tombstones_for(ids))
     return said
 
 

@@ -15,32 +15,32 @@ import attrs
 
 
 @attrs.define(eq=False, repr=False)
-class Company:
+class BatchingWindow:
     """The next departure of what this node says. ``least`` and ``most`` are how long one is held back (seconds)."""
 
     least: float
     most: float
-    _hold: float = attrs.field(init=False)  # for how long the next departure is held back
-    _is_awaited: bool = False
-    _leaves: float = -math.inf  # when it leaves, or the last one left
+    _wait: float = attrs.field(init=False)  # for how long the next departure is held back
+    _is_pending: bool = False
+    _send_at: float = -math.inf  # when it leaves, or the last one left
 
     def __attrs_post_init__(self) -> None:
-        self._hold = self.least
+        self._wait = self.least
 
-    def departure(self, now: float) -> float:
+    def send_at(self, now: float) -> float:
         """When to send what is said at ``now`` (seconds); it may be over, if nobody has sent what was due."""
-        if not self._is_awaited:
-            if now >= self._leaves + self.most:
-                self._hold = self.least
-            self._leaves = now + self._hold
-        self._is_awaited = True
-        return self._leaves
+        if not self._is_pending:
+            if now >= self._send_at + self.most:
+                self._wait = self.least
+            self._send_at = now + self._wait
+        self._is_pending = True
+        return self._send_at
 
     def sent(self, now: float) -> None:
         """All that is due within ``least`` of ``now`` is sent."""
-        if not self._is_awaited or self._leaves > now + self.least:
+        if not self._is_pending or self._send_at > now + self.least:
             return
-        is_late = now - self._leaves > self.least
-        self._hold = max(self.least, min(2 * self._hold, self.most) if is_late else self._hold / 2)
-        self._is_awaited = False
-        self._leaves = now
+        is_late = now - self._send_at > self.least
+        self._wait = max(self.least, min(2 * self._wait, self.most) if is_late else self._wait / 2)
+        self._is_pending = False
+        self._send_at = now

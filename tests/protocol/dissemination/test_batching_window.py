@@ -6,26 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.protocol.spreading.company import Company
+from gossipreg.protocol.dissemination.batching_window import BatchingWindow
 from tests.protocol.making import law
 
 LEAST, MOST = 0.002, 0.064
 
 
-def holds(company: Company, *, said_every: float, times: int, late: float = 0.0) -> list[float]:
+def holds(window: BatchingWindow, *, said_every: float, times: int, late: float = 0.0) -> list[float]:
     """For how long each departure is held back (seconds) when something is said so often; all are sent so late."""
     found: list[float] = []
     leaves = None
     for number in range(times):
         now = number * said_every
         if leaves is not None and now > leaves + late:
-            company.sent(leaves + late)
+            window.sent(leaves + late)
             leaves = None
         if leaves is None:
-            leaves = company.departure(now)
+            leaves = window.send_at(now)
             found.append(leaves - now)
         else:
-            assert company.departure(now) == leaves
+            assert window.send_at(now) == leaves
     return found
 
 
@@ -34,52 +34,52 @@ def round_ms(seconds: float) -> float:
 
 
 def test_who_has_the_cpu_holds_nothing_back_for_more_than_a_moment() -> None:
-    assert set(map(round_ms, holds(Company(LEAST, MOST), said_every=0.0003, times=1000))) <= {1.8, 2.0}
+    assert set(map(round_ms, holds(BatchingWindow(LEAST, MOST), said_every=0.0003, times=1000))) <= {1.8, 2.0}
 
 
 def test_what_is_said_meanwhile_leaves_with_it() -> None:
-    company = Company(LEAST, MOST)
-    assert company.departure(5.0) == company.departure(5.001) == 5.0 + LEAST
+    window = BatchingWindow(LEAST, MOST)
+    assert window.send_at(5.0) == window.send_at(5.001) == 5.0 + LEAST
 
 
 def test_after_each_late_departure_the_next_is_held_back_for_twice_as_long_up_to_a_limit() -> None:
-    found = holds(Company(LEAST, MOST), said_every=0.001, late=0.03, times=1000)
+    found = holds(BatchingWindow(LEAST, MOST), said_every=0.001, late=0.03, times=1000)
     assert list(map(round_ms, found))[:8] == [2, 4, 8, 16, 32, 64, 64, 64]
 
 
 def test_after_one_in_time_for_half_as_long() -> None:
-    company = Company(LEAST, MOST)
+    window = BatchingWindow(LEAST, MOST)
     now = 0.0
     for late, hold in ((0.01, LEAST), (0.01, 2 * LEAST), (0.0, 4 * LEAST), (0.001, 2 * LEAST), (0.0, LEAST)):
-        leaves = company.departure(now)
+        leaves = window.send_at(now)
         assert leaves == pytest.approx(now + hold)
         now = leaves + late
-        company.sent(now)
+        window.sent(now)
 
 
 def test_after_a_pause_news_is_quick_again() -> None:
-    company = Company(LEAST, MOST)
-    company.departure(0.0)
-    company.sent(1.0)
-    assert company.departure(1.0 + MOST) == 1.0 + MOST + LEAST
+    window = BatchingWindow(LEAST, MOST)
+    window.send_at(0.0)
+    window.sent(1.0)
+    assert window.send_at(1.0 + MOST) == 1.0 + MOST + LEAST
 
 
 def test_what_is_not_due_yet_is_still_waiting_when_something_else_is_sent() -> None:
-    company = Company(LEAST, MOST)
-    company.departure(0.0)
-    company.sent(1.0)
-    leaves = company.departure(1.0)
-    company.sent(1.0 + LEAST / 2)
-    assert company.departure(1.0 + LEAST / 2) == leaves == pytest.approx(1.0 + 2 * LEAST)
+    window = BatchingWindow(LEAST, MOST)
+    window.send_at(0.0)
+    window.sent(1.0)
+    leaves = window.send_at(1.0)
+    window.sent(1.0 + LEAST / 2)
+    assert window.send_at(1.0 + LEAST / 2) == leaves == pytest.approx(1.0 + 2 * LEAST)
 
 
 def test_what_is_overdue_takes_along_what_is_said_now() -> None:
-    company = Company(LEAST, MOST)
-    assert company.departure(0.0) == company.departure(1.0) == LEAST
+    window = BatchingWindow(LEAST, MOST)
+    assert window.send_at(0.0) == window.send_at(1.0) == LEAST
 
 
 def test_it_may_be_turned_off() -> None:
-    found = holds(Company(LEAST, 0.0), said_every=0.001, late=0.03, times=1000)
+    found = holds(BatchingWindow(LEAST, 0.0), said_every=0.001, late=0.03, times=1000)
     assert set(map(round_ms, found)) == {2}
 
 
@@ -88,28 +88,28 @@ def test_it_may_be_turned_off() -> None:
 def test_nothing_is_held_back_for_longer_than_the_limit_nor_leaves_before_what_was_said_before_it(
     steps: list[tuple[float, bool]],
 ) -> None:
-    company = Company(LEAST, MOST)
+    window = BatchingWindow(LEAST, MOST)
     now = before = 0.0
     for gap, send in steps:
         now += gap
-        leaves = company.departure(now)
+        leaves = window.send_at(now)
         assert before <= leaves <= now + MOST
         before = leaves
         if send:
-            company.sent(now)
+            window.sent(now)
 
 
 def test_what_leaves_within_a_moment_is_sent_to_the_very_end_of_it() -> None:
-    company = Company(0.25, 2.0)
-    assert company.departure(0.0) == 0.25
-    company.sent(0.0)
-    assert company.departure(0.125) == 0.375, "the first has left; this is another departure"
+    window = BatchingWindow(0.25, 2.0)
+    assert window.send_at(0.0) == 0.25
+    window.sent(0.0)
+    assert window.send_at(0.125) == 0.375, "the first has left; this is another departure"
 
 
 def test_a_departure_that_is_late_by_a_moment_is_still_in_time() -> None:
-    company = Company(0.25, 2.0)
-    assert company.departure(0.0) == 0.25
-    company.sent(0.5)
-    assert company.departure(0.5) == 0.75
-    company.sent(1.125)
-    assert company.departure(1.125) == 1.625, "this one was later, and the next is held back for twice as long"
+    window = BatchingWindow(0.25, 2.0)
+    assert window.send_at(0.0) == 0.25
+    window.sent(0.5)
+    assert window.send_at(0.5) == 0.75
+    window.sent(1.125)
+    assert window.send_at(1.125) == 1.625, "this one was later, and the next is held back for twice as long"

@@ -15,15 +15,15 @@ import attrs
 from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Address
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.knowledge import Knowledge
 from gossipreg.protocol.membership.paths import SIZE_MIN, Passes
+from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import CloseStream, KeepStream, OpenStream, SendFrame
 from gossipreg.protocol.registry.records import Fetch
-from gossipreg.protocol.spreading.reconcile import Compare, End, Hold
-from gossipreg.protocol.talks import Purpose, Talk, Talks, frames
-from gossipreg.protocol.voice import Voice
+from gossipreg.protocol.state import ClusterState
+from gossipreg.protocol.stream_sessions import Purpose, StreamSession, StreamSessions, frames
 from gossipreg.protocol.wire.messages import Message, pack
 
 #: For how many periods it is remembered that a peer differed; one in bad health pings every ninth.
@@ -36,33 +36,33 @@ _SEGMENT_LESS = 24
 _NARROW_MAX = 64
 
 _END = pack(End())
-_HOLD = pack(Hold())
+_KEEP_OPEN = pack(KeepOpen())
 
 
 @attrs.define(eq=False, repr=False)
-class Exchange:
+class PeerStreams:
     """The streams of one node and what is said on them."""
 
     settings: EngineSettings
     rng: Random
-    knowledge: Knowledge
+    state: ClusterState
     outbox: Outbox
-    talks: Talks = attrs.field(factory=Talks)
+    sessions: StreamSessions = attrs.field(factory=StreamSessions)
     _unequal_since: float | None = None  # since when no peer was like us
     _differs_since: float | None = None  # since when one was not while our state stayed as it is
     _steady: int = 0  # our fingerprint when a peer was last met
-    _talk_after: float = 0.0
+    _compare_after: float = 0.0
     _narrow: dict[Address, None] = attrs.field(factory=dict)  # strangers with whom a comparison came to nothing
 
     def open(
         self, purpose: Purpose, to: Address, messages: Sequence[Message], about: object = None, *, idle: bool = False
     ) -> int | None:
         """Open a stream, which may be ``idle`` once it is open; its number, or None when too many are open."""
-        stream = self.talks.open(purpose, to, about)
+        stream = self.sessions.open(purpose, to, about)
         if stream is None:
-            self.knowledge.counters[Count.STREAMS_OVER_LIMIT] += 1
+            self.state.counters[Count.STREAMS_OVER_LIMIT] += 1
             return None
-        self.knowledge.counters[Count.STREAMS_OPENED] += 1
+        self.state.counters[Count.STREAMS_OPENED] += 1
         [frame] = frames(self.outbox.sender, map(pack, messages))
         self.outbox.put(OpenStream(stream, to, frame, self.settings.stream_patience, idle, self._segment(to)))
         return stream
@@ -72,14 +72,14 @@ class Exchange:
         paths = self.outbox.paths
         if paths.least_size == limits.PACKET_BYTES_MAX and not self._narrow:
             return 0
-        member = self.knowledge.members.at(to)
+        member = self.state.members.at(to)
         if member is None:
             size = SIZE_MIN if to in self._narrow else limits.PACKET_BYTES_MAX
         else:
             size = paths.size(member.life)
         return size - _SEGMENT_LESS if size < limits.PACKET_BYTES_MAX else 0
 
-    def came_to_nothing(self, to: Address) -> None:
+    def comparison_failed(self, to: Address) -> None:
         """A comparison with the stranger at ``to`` has ended and told this node nothing: large segments may be lost.
 
         A newcomer cannot test the path before it is let in, so its next stream there has segments that pass everywhere.
@@ -95,67 +95,67 @@ class Exchange:
 
     def compare(self, stream: int) -> None:
         """Compare states on a stream that is open."""
-        self.say(stream, self._comparison())
+        self.send(stream, self._comparison())
 
     def _comparison(self) -> list[Message]:
-        return [Compare(self.knowledge.fingerprint.sums), End()]
+        return [Compare(self.state.fingerprint.sums), End()]
 
-    def reply(self, stream: int, talk: Talk, replies: list[bytes], *, ended: bool) -> None:
+    def reply(self, stream: int, session: StreamSession, replies: list[bytes], *, ended: bool) -> None:
         """Say what there is to say; at the end of the peer's turn end ours, or close when nothing is left to say."""
-        talk.spoken = talk.spoken or bool(replies)
-        closing = ended and stream > 0 and not talk.spoken
+        session.spoken = session.spoken or bool(replies)
+        closing = ended and stream > 0 and not session.spoken
         if ended and not closing:
             replies.append(_END)
-            talk.spoken = talk.compared = False
+            session.spoken = session.compared = False
         for frame in frames(self.outbox.sender, replies):
             self.outbox.put(SendFrame(stream, frame))
         if closing:
-            if talk.is_comparison:
+            if session.is_comparison:
                 self._unequal_since = self._differs_since = None
             self.close(stream)
 
-    def say(self, stream: int, messages: Sequence[Message]) -> None:
+    def send(self, stream: int, messages: Sequence[Message]) -> None:
         """Say something on a stream that is open, beside its turns."""
         for frame in frames(self.outbox.sender, map(pack, messages)):
             self.outbox.put(SendFrame(stream, frame))
 
-    def hold(self, voice: Voice) -> None:
+    def keep_open(self, context: MessageContext) -> None:
         """A peer wants to hold a stream although nothing more is said on it."""
-        if voice.stream is not None and voice.stream < 0:
-            self.outbox.put(KeepStream(voice.stream))
-            voice.replies.append(_HOLD)
+        if context.stream is not None and context.stream < 0:
+            self.outbox.put(KeepStream(context.stream))
+            context.replies.append(_KEEP_OPEN)
 
     def close(self, stream: int) -> None:
         """Close a stream that has served its purpose, or cannot any more."""
         self.outbox.put(CloseStream(stream))
         self.ended(stream)
 
-    def ended(self, stream: int) -> Talk | None:
+    def ended(self, stream: int) -> StreamSession | None:
         """A stream is closed, by whomever; returns what it was for."""
-        talk = self.talks.end(stream)
-        if talk is not None and talk.purpose is Purpose.FETCH:
-            assert isinstance(talk.about, tuple), "a fetch is known by owner and id"
-            self.fetch(talk.about)
-        return talk
+        session = self.sessions.end(stream)
+        if session is not None and session.purpose is Purpose.FETCH:
+            assert isinstance(session.about, tuple), "a fetch is known by owner and id"
+            self.fetch(session.about)
+        return session
 
     def fetch(self, key: tuple[str, str]) -> None:
         """Fetch a large record from the next peer that has it; if nobody is left, reconciliation will bring it."""
-        source = self.talks.next_source(key)
+        source = self.sessions.next_source(key)
         if source is None:
             return
         wanted, address = source
         fetch = Fetch(key[0], wanted.generation, wanted.version, key[1])
         if self.open(Purpose.FETCH, address, [fetch, End()], about=key) is None:
-            self.talks.got(key)
+            self.sessions.got(key)
 
     # When states differ
 
-    def met(self, fingerprint: int, life: int, peer: Address, now: float, *, may_talk: bool) -> None:
+    def met(self, fingerprint: int, life: int, peer: Address, now: float, *, may_compare: bool) -> None:
         """The peer ``life`` has this ``fingerprint``: compare with it, if ours differs for longer than gossip needs.
 
         Where packets do not pass, gossip is not waited for; where streams do not, another peer has to do.
         """
-        ours = self.knowledge.fingerprint.total
+        ours = self.state.fingerprint.total
         if ours != self._steady:
             self._steady, self._differs_since = ours, None
         if fingerprint == ours:
@@ -166,17 +166,17 @@ class Exchange:
         if self._differs_since is None or now - self._differs_since > _DIFFERS_PERIODS * self.settings.probe_interval:
             self._differs_since = now
         passes = self.outbox.paths.passes(life)
-        is_time = self._is_time(now) or (passes is Passes.STREAMS_ONLY and now >= self._talk_after)
-        if may_talk and is_time and passes is not Passes.PACKETS_ONLY and not self._is_comparing():
-            self._talk_after = now + self.settings.reconcile_gap * (0.75 + self.rng.random() / 2)
-            self.knowledge.counters[Count.RECONCILIATIONS] += 1
+        is_time = self._is_time(now) or (passes is Passes.STREAMS_ONLY and now >= self._compare_after)
+        if may_compare and is_time and passes is not Passes.PACKETS_ONLY and not self._is_comparing():
+            self._compare_after = now + self.settings.reconcile_gap * (0.75 + self.rng.random() / 2)
+            self.state.counters[Count.RECONCILIATIONS] += 1
             self.outbox.paths.gossip_missed(life, now)
             self.open_comparison(Purpose.RECONCILE, peer, now)
 
     def _is_comparing(self) -> bool:
         """Whether a talk is under way that mends the difference; a seed that was merely called may never answer."""
-        told = any(talk.answered for _, talk in self.talks.of(Purpose.JOIN))
-        return told or self.talks.is_open(Purpose.RECONCILE)
+        told = any(session.answered for _, session in self.sessions.of(Purpose.JOIN))
+        return told or self.sessions.is_open(Purpose.RECONCILE)
 
     def _is_time(self, now: float) -> bool:
         """Whether states have differed for so long that gossip will not mend it.
@@ -187,7 +187,7 @@ class Exchange:
         assert self._unequal_since is not None, "states differ"
         assert self._differs_since is not None, "states differ"
         longest = now - min(self._unequal_since, self._differs_since)
-        return longest >= self.settings.reconcile_settle and now >= self._talk_after
+        return longest >= self.settings.reconcile_settle and now >= self._compare_after
 
     def hurry(self, now: float) -> None:
         """States are known to differ: compare as soon as possible."""

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.model import Status
-from gossipreg.protocol.registry.records import Head
-from gossipreg.protocol.spreading.fingerprint import BUCKETS, Entry, Fingerprint, bucket_of
-from tests.protocol.making import BORN, crowd, history, law, rumor
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS, Entry, Fingerprint, bucket_of
+from gossipreg.protocol.registry.records import TableDigest
+from tests.protocol.making import BORN, crowd, history, law, update
 
 ENTRIES: list[Entry] = [
     *crowd(12),
     *history([(f"x{n}", n) for n in range(12)]).said,
-    *(Head(owner, BORN, 3, 7) for owner in "bcd"),
+    *(TableDigest(owner, BORN, 3, 7) for owner in "bcd"),
 ]
 
 some = st.lists(st.sampled_from(ENTRIES), unique_by=id)
@@ -62,9 +62,9 @@ def test_what_is_kept_step_by_step_equals_what_is_recomputed(toggles: list[Entry
 
 
 def test_an_entry_takes_anothers_place() -> None:
-    state = of([rumor()])
-    suspect = rumor(status=Status.SUSPECT)
-    state.replace(rumor(), suspect)
+    state = of([update()])
+    suspect = update(status=Status.SUSPECT)
+    state.replace(update(), suspect)
     assert state.total == of([suspect]).total
     state.replace(suspect, None)
     assert state.total == 0
@@ -72,14 +72,14 @@ def test_an_entry_takes_anothers_place() -> None:
 
 
 def test_an_entry_is_filed_once() -> None:
-    assert of([rumor(), rumor()]).total == of([rumor()]).total
+    assert of([update(), update()]).total == of([update()]).total
 
 
 def test_all_versions_of_an_entry_are_in_one_bucket() -> None:
     first, second = history([("x", 1), ("x", 2)]).said
     assert bucket_of(first) == bucket_of(second)
-    assert bucket_of(rumor()) == bucket_of(rumor(status=Status.LEFT, generation=BORN + 9))
-    assert bucket_of(Head("b", BORN, 1, 1)) == bucket_of(Head("b", BORN, 2, 2))
+    assert bucket_of(update()) == bucket_of(update(status=Status.LEFT, generation=BORN + 9))
+    assert bucket_of(TableDigest("b", BORN, 1, 1)) == bucket_of(TableDigest("b", BORN, 2, 2))
 
 
 def test_entries_are_spread_over_all_buckets() -> None:
@@ -90,7 +90,7 @@ def test_entries_are_spread_over_all_buckets() -> None:
 
 
 def test_a_bucket_tells_what_it_has_and_what_another_lacks() -> None:
-    here, there = rumor(), rumor(status=Status.SUSPECT)
+    here, there = update(), update(status=Status.SUSPECT)
     bucket = bucket_of(here)
     state = of([here])
     assert state.digests(bucket) == (here.digest,)

@@ -10,29 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
+from gossipreg.protocol.dissemination.broadcast_queue import Batch, BroadcastQueue, Topic
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.spreading.dissemination import Dissemination, Parcel, Topic
 from tests.protocol.making import law
 
 ROOM = 1342
 M, R = Topic.MEMBERSHIP, Topic.INSTANCES
 
 
-def mill(**settings: float) -> Dissemination:
-    return Dissemination(EngineSettings(**{"gossip_rounds": 7, **settings}))  # type: ignore[arg-type]
+def broadcasts(**settings: float) -> BroadcastQueue:
+    return BroadcastQueue(EngineSettings(**{"gossip_transmissions": 7, **settings}))  # type: ignore[arg-type]
 
 
-def say(one: Dissemination, topic: Topic, about: Hashable, data: bytes, now: float, origin: str | None = None) -> None:
+def say(one: BroadcastQueue, topic: Topic, about: Hashable, data: bytes, now: float, origin: str | None = None) -> None:
     """As if it were said here."""
-    one.add(topic, about, data, now, origin=origin, wait=one.settings.gossip_coalesce)
+    one.enqueue(topic, about, data, now, origin=origin, wait=one.settings.gossip_coalesce)
 
 
-def flushed(one: Dissemination, room: int, members: int, now: float) -> list[list[bytes]]:
+def flushed(one: BroadcastQueue, room: int, members: int, now: float) -> list[list[bytes]]:
     """The packets that go out now, whomever to."""
-    return [parcel.rumors for parcel in one.flush(room, members, now)]
+    return [batch.messages for batch in one.flush(room, members, now)]
 
 
-def run(one: Dissemination, *, until: float, members: int = 64, room: int = ROOM) -> list[tuple[float, list[bytes]]]:
+def run(one: BroadcastQueue, *, until: float, members: int = 64, room: int = ROOM) -> list[tuple[float, list[bytes]]]:
     """Wake the mill whenever it wants; returns when what was sent."""
     sent = []
     while one.deadline <= until:
@@ -43,36 +43,36 @@ def run(one: Dissemination, *, until: float, members: int = 64, room: int = ROOM
 
 
 def test_with_nothing_to_spread_there_is_nothing_to_do() -> None:
-    assert mill().deadline == float("inf")
-    assert flushed(mill(), ROOM, 64, 1.0) == []
-    assert mill().ride(ROOM, 1.0) == []
+    assert broadcasts().deadline == float("inf")
+    assert flushed(broadcasts(), ROOM, 64, 1.0) == []
+    assert broadcasts().piggyback(ROOM, 1.0) == []
 
 
 def test_a_rumor_is_sent_at_once_and_then_after_gaps_that_double() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, M, "b", b"news", 10.0)
     times = [round(now - 10.0, 3) for now, _ in run(one, until=20.0)]
     assert times == [0.002, 0.012, 0.032, 0.072, 0.152, 0.312, 0.632]
 
 
 def test_what_has_rounds_left_is_not_dropped_for_its_age() -> None:
-    one = mill()
-    one.add(M, "b", b"news", 0.0, wait=5000.0)
-    assert one.ride(0, 4999.0) == []
+    one = broadcasts()
+    one.enqueue(M, "b", b"news", 0.0, wait=5000.0)
+    assert one.piggyback(0, 4999.0) == []
     assert one.deadline == 5000.0
     assert flushed(one, ROOM, 64, 5000.0) == [[b"news"]]
 
 
-@pytest.mark.parametrize(("members", "rounds"), [(1, 4), (2, 4), (8, 6), (16, 7), (4000, 7)])
-def test_small_clusters_need_fewer_rounds(members: int, rounds: int) -> None:
-    one = mill()
+@pytest.mark.parametrize(("members", "transmit_limit"), [(1, 4), (2, 4), (8, 6), (16, 7), (4000, 7)])
+def test_small_clusters_need_fewer_rounds(members: int, transmit_limit: int) -> None:
+    one = broadcasts()
     say(one, M, "b", b"news", 0.0)
-    assert one.rounds(members) == rounds
-    assert len(run(one, until=20.0, members=members)) == rounds
+    assert one.transmit_limit(members) == transmit_limit
+    assert len(run(one, until=20.0, members=members)) == transmit_limit
 
 
 def test_a_newer_rumor_about_the_same_thing_takes_the_olders_place() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, M, "b", b"old", 0.0)
     say(one, M, "b", b"new", 0.001)
     say(one, R, "b", b"other", 0.001)
@@ -81,7 +81,7 @@ def test_a_newer_rumor_about_the_same_thing_takes_the_olders_place() -> None:
 
 
 def test_rumors_of_one_moment_share_a_packet() -> None:
-    one = mill()
+    one = broadcasts()
     for number in range(5):
         say(one, M, number, bytes([number]), number * 0.0005)
     [(_, first), *_] = run(one, until=1.0)
@@ -94,9 +94,9 @@ def test_rumors_of_one_moment_share_a_packet() -> None:
     st.integers(300, 1400),
     st.integers(1, 5000),
 )
-def test_budgets_hold_whatever_is_to_be_said(rumors: list[tuple[Topic, int, int]], room: int, members: int) -> None:
-    one = mill()
-    for serial, (topic, about, size) in enumerate(rumors):
+def test_budgets_hold_whatever_is_to_be_said(messages: list[tuple[Topic, int, int]], room: int, members: int) -> None:
+    one = broadcasts()
+    for serial, (topic, about, size) in enumerate(messages):
         say(one, topic, about, serial.to_bytes(2) + bytes(size), serial * 0.001)
     sent: Counter[bytes] = Counter()
     while one.deadline < float("inf"):
@@ -108,69 +108,69 @@ def test_budgets_hold_whatever_is_to_be_said(rumors: list[tuple[Topic, int, int]
             assert sum(map(len, packet)) <= room
             sent.update(packet)
         assert one.deadline > now
-    assert max(sent.values(), default=0) <= one.rounds(members)
-    latest = {(topic, about): serial for serial, (topic, about, _) in enumerate(rumors)}
+    assert max(sent.values(), default=0) <= one.transmit_limit(members)
+    latest = {(topic, about): serial for serial, (topic, about, _) in enumerate(messages)}
     assert {int.from_bytes(data[:2]) for data in sent} == set(latest.values())
 
 
 @law
 @given(st.lists(st.integers(1, 400), max_size=30), st.integers(0, 1400))
 def test_riders_fit_and_ride_only_so_often(sizes: list[int], room: int) -> None:
-    one = mill()
+    one = broadcasts()
     for serial, size in enumerate(sizes):
         say(one, Topic(serial % 2), serial, serial.to_bytes(2) + bytes(size), 0.0)
-    rides: Counter[bytes] = Counter()
+    piggybacks: Counter[bytes] = Counter()
     for _ in range(50):
-        riders = one.ride(room, 0.001)
-        assert sum(map(len, riders)) <= room
-        rides.update(riders)
-    assert max(rides.values(), default=0) <= 6
+        piggybacked = one.piggyback(room, 0.001)
+        assert sum(map(len, piggybacked)) <= room
+        piggybacks.update(piggybacked)
+    assert max(piggybacks.values(), default=0) <= 6
 
 
 def test_a_rumor_that_had_its_rounds_and_its_rides_is_forgotten() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, M, "b", b"news", 0.0)
     run(one, until=1.0)
     assert len(one) == 1
-    assert [one.ride(ROOM, 1.0) for _ in range(7)] == [[b"news"]] * 6 + [[]]
+    assert [one.piggyback(ROOM, 1.0) for _ in range(7)] == [[b"news"]] * 6 + [[]]
     assert len(one) == 0
 
 
 def test_a_rumor_that_rode_enough_is_forgotten_after_its_last_round() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, M, "b", b"news", 0.0)
     for _ in range(6):
-        assert one.ride(ROOM, 0.001) == [b"news"]
-    assert one.ride(ROOM, 0.001) == []
+        assert one.piggyback(ROOM, 0.001) == [b"news"]
+    assert one.piggyback(ROOM, 0.001) == []
     assert len(run(one, until=1.0)) == 7
     assert len(one) == 0
 
 
 def test_a_rumor_that_finds_no_ride_is_forgotten_after_a_while() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, M, "b", b"old", 0.0)
     run(one, until=1.0)
     say(one, M, "c", b"new", 9.9)
-    assert one.ride(0, 9.9) == []
+    assert one.piggyback(0, 9.9) == []
     assert len(one) == 2
-    assert one.ride(0, 10.1) == []
+    assert one.piggyback(0, 10.1) == []
     assert len(one) == 1
     run(one, until=12.0)
-    assert one.ride(0, 30.0) == []
+    assert one.piggyback(0, 30.0) == []
     assert len(one) == 0
 
 
 def test_rides_can_be_turned_off() -> None:
-    one = mill(piggyback_rounds=0)
+    one = broadcasts(piggyback_transmissions=0)
     say(one, M, "b", b"news", 0.0)
-    assert one.ride(ROOM, 0.0) == []
+    assert one.piggyback(ROOM, 0.0) == []
     run(one, until=1.0)
     assert len(one) == 0
 
 
 def test_the_queue_drops_its_oldest_and_never_outgrows_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "RUMOR_QUEUE_MAX", 10)
-    one = mill()
+    monkeypatch.setattr(limits, "BROADCAST_QUEUE_MAX", 10)
+    one = broadcasts()
     for number in range(25):
         say(one, M, number, bytes([number]), 0.0)
         assert len(one) <= 10
@@ -182,18 +182,18 @@ def test_the_queue_drops_its_oldest_and_never_outgrows_its_limit(monkeypatch: py
 
 
 def test_neither_topic_starves_the_other() -> None:
-    one = mill()
+    one = broadcasts()
     for number in range(500):
         say(one, M, number, b"m" * 60, 0.0)
     for number in range(3):
         say(one, R, number, b"r" * 60, 0.0)
     [first, *_] = flushed(one, ROOM, 64, 0.002)
     assert first[:6] == [b"m" * 60, b"r" * 60] * 3
-    assert set(one.ride(200, 0.002)) == {b"m" * 60, b"r" * 60}
+    assert set(one.piggyback(200, 0.002)) == {b"m" * 60, b"r" * 60}
 
 
 def test_the_newest_come_first() -> None:
-    one = mill()
+    one = broadcasts()
     for number in range(100):
         say(one, R, number, bytes([number]) * 100, 0.0)
     [first, *_] = flushed(one, 1000, 64, 0.002)
@@ -201,7 +201,7 @@ def test_the_newest_come_first() -> None:
 
 
 def test_a_burst_is_spread_over_several_flushes_but_nobody_is_left_out() -> None:
-    one = mill()
+    one = broadcasts()
     for number in range(100):
         say(one, R, number, bytes([number]) * 100, 0.0)
     first = flushed(one, 1000, 64, 0.002)
@@ -212,7 +212,7 @@ def test_a_burst_is_spread_over_several_flushes_but_nobody_is_left_out() -> None
 
 
 def test_what_was_never_told_goes_before_repeats() -> None:
-    one = mill()
+    one = broadcasts()
     for number in range(40):
         say(one, M, f"old {number}", bytes([number]) * 100, 0.0)
     while one.deadline < 0.05:
@@ -223,7 +223,7 @@ def test_what_was_never_told_goes_before_repeats() -> None:
 
 
 def test_rounds_that_are_nearly_due_go_along_with_a_packet_that_goes_out_anyway() -> None:
-    one = mill(gossip_coalesce=0.0)
+    one = broadcasts(gossip_coalesce=0.0)
     say(one, M, "first", b"first", 0.0)
     flushed(one, ROOM, 64, 0.0)
     flushed(one, ROOM, 64, 0.01)
@@ -236,7 +236,7 @@ def test_rounds_that_are_nearly_due_go_along_with_a_packet_that_goes_out_anyway(
 
 
 def test_what_is_nearly_due_takes_no_packet_of_its_own() -> None:
-    one = mill(gossip_coalesce=0.0)
+    one = broadcasts(gossip_coalesce=0.0)
     say(one, M, "first", b"1" * 60, 0.0)
     flushed(one, 100, 64, 0.0)
     say(one, M, "second", b"2" * 60, 0.009)
@@ -247,91 +247,91 @@ def test_what_is_nearly_due_takes_no_packet_of_its_own() -> None:
 
 
 def test_the_first_round_goes_down_the_tree_of_its_origin_and_the_rest_to_members_at_random() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, R, "x", b"news", 0.0, "owner")
     went = {}
     while one.deadline < 9.0:
         now = one.deadline
         went[round(now, 3)] = one.flush(ROOM, 64, now)
-    assert went.pop(0.002) == [Parcel("owner", [b"news"])]
+    assert went.pop(0.002) == [Batch("owner", [b"news"])]
     assert list(went) == [0.052, 0.072, 0.112, 0.192, 0.352, 0.672], "after a longer first gap"
-    assert set(map(str, went.values())) == {str([Parcel(None, [b"news"])])}
+    assert set(map(str, went.values())) == {str([Batch(None, [b"news"])])}
 
 
 def test_what_goes_down_a_tree_does_not_share_a_packet_with_the_rest() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, R, "x", b"tree", 0.0, "owner")
     say(one, M, "b", b"random", 0.0)
-    assert one.flush(ROOM, 64, 0.002) == [Parcel("owner", [b"tree"]), Parcel(None, [b"random"])]
+    assert one.flush(ROOM, 64, 0.002) == [Batch("owner", [b"tree"]), Batch(None, [b"random"])]
 
 
 def test_when_many_talk_at_once_all_share_packets() -> None:
-    one = mill()
+    one = broadcasts()
     for owner in "abc":
         say(one, R, owner, owner.encode(), 0.0, owner)
-    [parcel] = one.flush(ROOM, 64, 0.002)
-    assert parcel.origin is None
-    assert sorted(parcel.rumors) == [b"a", b"b", b"c"]
+    [batch] = one.flush(ROOM, 64, 0.002)
+    assert batch.origin is None
+    assert sorted(batch.messages) == [b"a", b"b", b"c"]
 
 
 def test_trees_can_be_turned_off() -> None:
-    one = mill(gossip_tree=False)
+    one = broadcasts(gossip_tree=False)
     say(one, R, "x", b"news", 0.0, "owner")
-    assert one.flush(ROOM, 64, 0.002) == [Parcel(None, [b"news"])]
+    assert one.flush(ROOM, 64, 0.002) == [Batch(None, [b"news"])]
     assert one.deadline == pytest.approx(0.012)
 
 
 def test_what_is_heard_goes_on_without_waiting() -> None:
-    one = mill()
-    one.add(R, "x", b"news", 5.0, origin="owner")
-    assert one.flush(ROOM, 64, 5.0) == [Parcel("owner", [b"news"])]
+    one = broadcasts()
+    one.enqueue(R, "x", b"news", 5.0, origin="owner")
+    assert one.flush(ROOM, 64, 5.0) == [Batch("owner", [b"news"])]
 
 
 def test_who_keeps_hearing_what_he_tells_tells_it_less_often() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, R, "x", b"news", 0.0)
     told = []
     while one.deadline < 9.0:
         now = one.deadline
         told += flushed(one, ROOM, 64, now)
         for _ in range(6):
-            one.heard_again(R, "x", 64, now)
+            one.note_duplicate(R, "x", 64, now)
     assert len(told) == 4, "every round but the last lets one be left out"
 
 
 def test_hearing_what_was_never_told_leaves_nothing_out() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, R, "x", b"news", 0.0)
     for _ in range(60):
-        one.heard_again(R, "x", 64, 0.001)
-        one.heard_again(R, "unknown", 64, 0.001)
+        one.note_duplicate(R, "x", 64, 0.001)
+        one.note_duplicate(R, "unknown", 64, 0.001)
     assert one.deadline == pytest.approx(0.002)
 
 
 def test_echoes_may_count_for_nothing() -> None:
-    one = mill(gossip_echoes=0)
+    one = broadcasts(gossip_duplicates=0)
     say(one, R, "x", b"news", 0.0)
     flushed(one, ROOM, 64, 0.002)
     for _ in range(60):
-        one.heard_again(R, "x", 64, 0.003)
+        one.note_duplicate(R, "x", 64, 0.003)
     assert one.deadline == pytest.approx(0.012)
 
 
 def test_a_rumor_that_is_everywhere_before_its_last_round_is_forgotten() -> None:
-    one = mill(gossip_echoes=1, piggyback_rounds=0)
+    one = broadcasts(gossip_duplicates=1, piggyback_transmissions=0)
     say(one, R, "x", b"news", 0.0)
     flushed(one, ROOM, 64, 0.002)
     for _ in range(6):
-        one.heard_again(R, "x", 64, 0.003)
+        one.note_duplicate(R, "x", 64, 0.003)
     assert len(one) == 0
     assert one.deadline == float("inf")
 
 
 def test_a_round_that_was_put_off_to_the_very_same_moment_is_told_once() -> None:
-    one = mill(gossip_tree_gap=0.02, gossip_coalesce=0.0)
-    one.add(R, "x", b"news", 0.0, origin="owner")
+    one = broadcasts(gossip_tree_gap=0.02, gossip_coalesce=0.0)
+    one.enqueue(R, "x", b"news", 0.0, origin="owner")
     one.flush(ROOM, 64, 0.0)
-    one.add(M, "b", b"company", 0.0)
+    one.enqueue(M, "b", b"company", 0.0)
     one._items[R, "x"].due = 0.0
     one._schedule(one._items[R, "x"], 0.02)
     assert flushed(one, ROOM, 64, 0.0) == [[b"company"]]
@@ -339,18 +339,18 @@ def test_a_round_that_was_put_off_to_the_very_same_moment_is_told_once() -> None
 
 
 def test_after_news_that_was_sent_late_more_is_held_back_and_what_is_heard_is_not() -> None:
-    one = mill(gossip_rounds=1)
-    one.say(Topic.INSTANCES, "x", b"x", 0.0, origin="a")
+    one = broadcasts(gossip_transmissions=1)
+    one.enqueue_own(Topic.INSTANCES, "x", b"x", 0.0, origin="a")
     assert one.deadline == EngineSettings().gossip_coalesce
     flushed(one, ROOM, 64, 0.1)
-    one.say(Topic.INSTANCES, "y", b"y", 0.1, origin="a")
+    one.enqueue_own(Topic.INSTANCES, "y", b"y", 0.1, origin="a")
     assert one.deadline == pytest.approx(0.1 + 2 * EngineSettings().gossip_coalesce)
-    one.add(Topic.INSTANCES, "z", b"z", 0.1, origin="b")
+    one.enqueue(Topic.INSTANCES, "z", b"z", 0.1, origin="b")
     assert one.deadline == 0.1
 
 
 def test_a_rumor_that_fills_a_packet_is_sent_and_one_that_is_larger_is_dropped_and_counted() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, M, "a", bytes(ROOM), 0.0)
     say(one, M, "b", bytes(ROOM + 1), 0.0)
     assert flushed(one, ROOM, 64, 1.0) == [[bytes(ROOM)]]
@@ -359,14 +359,14 @@ def test_a_rumor_that_fills_a_packet_is_sent_and_one_that_is_larger_is_dropped_a
 
 
 def test_of_two_the_newer_is_told_first() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, M, "a", b"older", 0.0)
     say(one, M, "b", b"newer", 0.0)
     assert flushed(one, ROOM, 64, 1.0) == [[b"newer", b"older"]]
 
 
 def test_what_is_nearly_due_fills_a_packet_to_the_last_byte() -> None:
-    one = mill()
+    one = broadcasts()
     say(one, M, "a", bytes(100), 0.0)
     for now in (0.002, 0.012):
         assert flushed(one, ROOM, 64, now) == [[bytes(100)]]

@@ -23,9 +23,9 @@ from collections.abc import Iterator
 import attrs
 
 from gossipreg import limits
-from gossipreg.protocol.membership.rumor import Rumor
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS, Entry, Fingerprint
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.spreading.fingerprint import BUCKETS, Entry, Fingerprint
 
 
 @attrs.frozen
@@ -57,7 +57,7 @@ class End:
 
 
 @attrs.frozen
-class Hold:
+class KeepOpen:
     """Asks the peer to leave this stream open although nothing more is said on it; the peer says the same back."""
 
 
@@ -74,19 +74,19 @@ def answer_compare(state: Fingerprint, compare: Compare) -> Iterator[Entry | Lis
         else:
             told += [entry for entry in state.lacking(bucket, ()) if isinstance(entry, TermRegister)]
             listings.append(Listing(bucket, state.digests(bucket)[: limits.LISTING_DIGESTS_MAX]))
-    yield from sorted(told, key=_turn)
+    yield from sorted(told, key=_send_order)
     yield from listings
 
 
-def _turn(entry: Entry) -> int:
+def _send_order(entry: Entry) -> int:
     """Who is here comes first, then which terms there were, then what is offered."""
-    return 0 if isinstance(entry, Rumor) else 1 if isinstance(entry, TermRegister) else 2
+    return 0 if isinstance(entry, MemberUpdate) else 1 if isinstance(entry, TermRegister) else 2
 
 
 def answer_listing(state: Fingerprint, listing: Listing) -> Iterator[Entry | Want]:
     """What the opener says to a listing of one of the accepter's buckets."""
     theirs = frozenset(listing.digests)
-    yield from sorted(state.lacking(listing.bucket, theirs), key=_turn)
+    yield from sorted(state.lacking(listing.bucket, theirs), key=_send_order)
     unknown = state.unknown(listing.bucket, listing.digests)
     if unknown:
         yield Want(listing.bucket, unknown)
@@ -94,4 +94,4 @@ def answer_listing(state: Fingerprint, listing: Listing) -> Iterator[Entry | Wan
 
 def answer_want(state: Fingerprint, want: Want) -> Iterator[Entry]:
     """The entries that are still there."""
-    yield from sorted(state.find(want.bucket, want.digests), key=_turn)
+    yield from sorted(state.find(want.bucket, want.digests), key=_send_order)

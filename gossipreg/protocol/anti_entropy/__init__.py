@@ -1,0 +1,1 @@
+"""Pure: how nodes notice that their states differ, by fingerprints, and repair the difference."""

@@ -1,0 +1,305 @@
+"""Knows how this node stands in the cluster: quiet or announced, accused, contested, draining, gone.
+
+`identity` decides what to answer; here the answer is given: the claim goes into what is known, into the rumor mill
+and, over the name, to the other life that bears it.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.counters import Count
+from gossipreg.model import Address, Status
+from gossipreg.protocol.anti_entropy.reconcile import End
+from gossipreg.protocol.dissemination.broadcast_queue import Topic
+from gossipreg.protocol.membership.detector import Detector
+from gossipreg.protocol.membership.flap_damping import FlapDamping
+from gossipreg.protocol.membership.identity import Identity, NameConflictQuery, Reaction
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.message_context import MessageContext
+from gossipreg.protocol.outbox import Outbox
+from gossipreg.protocol.outputs import MemberChanged, NameConflicted, NameConflictFound
+from gossipreg.protocol.peer_streams import PeerStreams
+from gossipreg.protocol.registry.records import Record, TableDigest
+from gossipreg.protocol.registry.view import first_index
+from gossipreg.protocol.state import ClusterState
+from gossipreg.protocol.stream_sessions import Purpose
+from gossipreg.protocol.wire.messages import pack
+
+#: Own records that are also gossiped when a node settles; beyond it the seed and reconciliation carry them.
+_RESPREAD_MAX = 64
+
+#: For how long it is remembered that this node failed others, or could not send (seconds): what they say of it in that
+#: time is no fault of its own. A verdict takes a suspicion to be passed, and some seconds to come across.
+_EXCUSED_SECONDS = 60.0
+
+#: How long a refutation takes to reach everybody (seconds). A peer that does not know it then has missed it.
+_SPREAD_SECONDS = 1.0
+
+#: A node that has lately failed this share of the others was on one side of a split.
+_SPLIT_SHARE = 0.25
+
+#: Likewise one that could not reach so large a share of them, and at least two: it need not have come to verdicts yet.
+_UNREACHED_SHARE = 0.125
+_UNREACHED_LEAST = 2
+
+
+#: For how long a node that was let in may still find that its name is taken, and stop (seconds): two that start at once
+#: under one name may both be let in before either is known.
+_JOINING_SECONDS = 5.0
+
+
+@attrs.define(eq=False, repr=False)
+class LocalMember:
+    """This node's identity, and what follows from it."""
+
+    identity: Identity
+    state: ClusterState
+    detector: Detector
+    streams: PeerStreams
+    outbox: Outbox
+    damping: FlapDamping = attrs.field(init=False)
+    _refuted_at: float = float("-inf")
+    _joined_until: float = float("-inf")  # until when this node counts as one that joins
+
+    def __attrs_post_init__(self) -> None:
+        self.damping = FlapDamping(self.identity.settings)
+
+    @property
+    def deadline(self) -> float:
+        """When `wake` is wanted (seconds)."""
+        return min(self.identity.deadline, self.damping.suppress_until)
+
+    def handle_timeout(self, now: float) -> None:
+        """Ask the namesake again, or come back, if it is time."""
+        if now >= self.identity.deadline:
+            self._query_rival(now)
+        if now >= self.damping.suppress_until:
+            unanswered = self.damping.release(now)
+            if self.identity.reaction_to(unanswered) is Reaction.REFUTE:
+                self._refute(unanswered, now)
+
+    def begin(self, now: float, *, alone: bool) -> None:
+        """Be known to oneself; one that is ``alone`` has nobody to ask whether its name is free."""
+        self._claim()
+        if alone:
+            self.complete_join(now)
+
+    def _claim(self) -> MemberUpdate:
+        update = self.identity.own_update()
+        self.state.own = update
+        self.outbox.sign(self.identity.life)
+        return update
+
+    def announce(self, now: float) -> None:
+        """Tell everybody what this node says of itself."""
+        update = self._claim()
+        if self.identity.announced:
+            before = self.state.believe(update, now, spread=True)
+            self.outbox.put(MemberChanged(before, update))
+        self.state.registry.touch(update.name)
+
+    def complete_join(self, now: float) -> None:
+        """The name is ours: join in."""
+        self.identity.announced = True
+        self.announce(now)
+        table = self.state.registry.table(self.identity.name)
+        for record in islice(table or (), _RESPREAD_MAX):
+            self.state.spread(record, now)
+
+    def introduce(self, now: float) -> list[bytes]:
+        """Settle, if the peer has just told us all that it knows and our name is free; returns what to tell it."""
+        if self.identity.announced or self.identity.rival is not None:
+            return []
+        self._joined_until = now + _JOINING_SECONDS
+        self.complete_join(now)
+        table = self.state.registry.table(self.identity.name)
+        return [pack(self.identity.own_update()), *map(pack, table or ())]
+
+    def handle_own_update(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
+        """A peer says something of this node's name."""
+        match self.identity.reaction_to(update):
+            case Reaction.REFUTE:
+                self._handle_accusation(update, context, now)
+            case Reaction.RECLAIM:
+                self._reclaim(update.generation, now)
+            case Reaction.NAME_CONFLICT:
+                self.identity.query_rival(update, now)
+            case Reaction.IGNORE if update.life == self.identity.life and not self.identity.left:
+                self._handle_outdated(update, context, now)
+
+    def _handle_outdated(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
+        """A peer believes what this node has outbid, or never spread: tell it what this node says now."""
+        if update.status not in (Status.SUSPECT, Status.FAILED):
+            return
+        if update.status is Status.FAILED and self._is_own_fault(update, now):
+            self.damping.note_return(update, now)
+        if self.damping.unanswered is not None:
+            self._tell(self._concession(), context, now)
+        elif now - self._refuted_at > _SPREAD_SECONDS:
+            self._tell(self.identity.own_update(), context, now)
+
+    def _handle_accusation(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
+        waited = self.damping.unanswered
+        if self.damping.admit_refutation(update, now, own_fault=self._is_own_fault(update, now)):
+            self._refute(update, now)
+            return
+        self.state.counters[Count.RETURNS_PUT_OFF] += waited is None
+        unanswered = self.damping.unanswered
+        assert unanswered is not None, "what is not answered waits"
+        if unanswered.status is Status.FAILED:
+            concession = self._concession()
+            if waited is None or unanswered.rank > waited.rank:
+                self.state.broadcasts.enqueue(Topic.MEMBERSHIP, self.identity.name, pack(concession), now)
+            if update.status is Status.SUSPECT:
+                self._tell(concession, context, now)
+
+    def _concession(self) -> MemberUpdate:
+        """That this node takes its own failure as read, for as long as it waits: no peer need verify that."""
+        unanswered = self.damping.unanswered
+        assert unanswered is not None, "only a node that waits concedes"
+        return attrs.evolve(unanswered, accuser=self.identity.life, refused=False, age=0)
+
+    def _tell(self, said: MemberUpdate, context: MessageContext, now: float) -> None:
+        if context.member is not None and not context.over_stream:
+            self.state.counters[Count.CORRECTIONS] += 1
+            self.outbox.tell(context.sender, context.source, pack(said), now)
+
+    def _is_own_fault(self, accusation: MemberUpdate, now: float) -> bool:
+        """Whether it is this node that the others could not reach, and not they that were cut off, or the accuser.
+
+        It is not where this node has failed the accuser itself, or a good part of the others: that was a split, for
+        to fail them it must have been answered by somebody. Nor where its own kernel refused to send: the cause is
+        known, and over. Else it is, if this node was stopped or deaf. If it was neither, it is not where this node
+        could not reach the accuser, or a good part of the others, either; nor where it is answered in time.
+        """
+        members, detector = self.state.members, self.detector
+        accuser = members.by_life(accusation.accuser)
+        name = None if accuser is None else accuser.name
+        if name is not None and members.was_failed(name, _EXCUSED_SECONDS, now):
+            return False
+        if members.failed_share(_EXCUSED_SECONDS, now) >= _SPLIT_SHARE:
+            return False
+        if now - detector.reachability.rejected_at < _EXCUSED_SECONDS:
+            return False
+        if detector.was_out(now):
+            return True
+        unreached = detector.unreached(_EXCUSED_SECONDS, now)
+        if name in unreached or len(unreached) >= max(_UNREACHED_LEAST, _UNREACHED_SHARE * members.present_count):
+            return False
+        return detector.is_unwell(on_probation=self.damping.wait(now) > 0)
+
+    def _refute(self, update: MemberUpdate, now: float) -> None:
+        self._refuted_at = now
+        self.detector.health.worse()
+        self.state.counters[Count.REFUTATIONS] += 1
+        if update.incarnation > limits.INCARNATION_MAX // 2:  # nobody refutes so often, and there must be room above it
+            self._reclaim(self.identity.generation, now)
+        else:
+            self.identity.refute(update)
+            self.announce(now)
+
+    def handle_shared_generation(self, said: Record | TableDigest, now: float) -> bool:
+        """Whether ``said`` is of our name and generation but not by us; then take a later generation.
+
+        Two lives that reclaim their name above the same rumor at the same time come to share one.
+        """
+        if self.identity.left or not self.state.is_foreign(said):
+            return False
+        self._reclaim(said.generation, now)
+        return True
+
+    def move(self, address: Address, now: float) -> None:
+        """Be at another address from now on, and offer everything again from there."""
+        self.identity.address = address
+        self._reclaim(self.identity.generation, now)
+
+    def _reclaim(self, generation: int, now: float) -> None:
+        """Begin a generation above the one heard of under our name, and offer everything again in it."""
+        table = self.state.registry.table(self.identity.name)
+        instances = [record.instance for record in table or ()]
+        self.state.drop_table(self.identity.name)
+        was_in_conflict = self.identity.conflict is not None
+        self.identity.reclaim(generation)
+        if was_in_conflict and self.identity.conflict is None:
+            self.outbox.put(NameConflicted(None))
+        self.state.view.raise_to(first_index(self.identity.generation))
+        self.announce(now)
+        for instance in instances:
+            record, change = self.state.registry.offer(instance, self.identity.generation)
+            self.state.remake(record, change)
+            self.state.raise_term(record, now, spread=self.identity.announced)
+            if self.identity.announced:
+                self.state.spread(record, now)
+
+    # Contests
+
+    def _query_rival(self, now: float) -> None:
+        """Ask the other life of our name whether it is there, or conclude that it is not."""
+        other = self.identity.rival
+        assert other is not None, "a contest is open"
+        query = self.identity.query()
+        if not self.identity.next_try(now):
+            self.rival_gone(now)
+            return
+        self.outbox.send(other.address, pack(query))
+        if not self.streams.sessions.is_open(Purpose.NAME_CONFLICT):
+            self.streams.open(Purpose.NAME_CONFLICT, other.address, [query, End()])
+
+    def rival_gone(self, now: float, *, at: Address | None = None) -> None:
+        """Nobody lives there, or ``at`` that address, under our name: it was our own past."""
+        other = self.identity.rival
+        if other is None or (at is not None and at != other.address):
+            return
+        self._reclaim(other.generation, now)
+        if not self.identity.announced:
+            self.complete_join(now)
+
+    def handle_name_conflict(self, query: NameConflictQuery, context: MessageContext, now: float) -> None:
+        """Another life says that it bears our name: it asks, or it answers our question.
+
+        What answers no question of ours, from where it was put to, is a question at most: else any packet could say so.
+        """
+        if query.name != self.identity.name or query.life == self.identity.life or self.identity.left:
+            return
+        answer = pack(self.identity.query())
+        if context.stream is None:
+            self.outbox.tell(query.life, context.source, answer, now)
+        elif context.stream < 0:  # who asked needs no answer to its answer
+            context.replies.append(answer)
+        other = self.identity.rival
+        if other is None or not self._was_asked(other, context):
+            if not self.identity.yields_to(query):
+                self.outbox.put(NameConflictFound(context.source, yielding=False))
+            return
+        if self.identity.is_queried(query.life):
+            self._resolve_conflict(query, other, now)
+        elif context.stream is not None:
+            self.identity.ask(query.life, now)  # it has begun another life since we heard of it
+
+    def _was_asked(self, other: MemberUpdate, context: MessageContext) -> bool:
+        """Whether ``voice`` comes from where ``other`` is: by packet, or on the stream that we opened to it."""
+        if context.stream is None:
+            return context.source == other.address
+        session = self.streams.sessions.find(context.stream)
+        return session is not None and session.purpose is Purpose.NAME_CONFLICT and session.to == other.address
+
+    def _resolve_conflict(self, query: NameConflictQuery, other: MemberUpdate, now: float) -> None:
+        if not self.identity.yields_to(query):
+            self.outbox.put(NameConflictFound(other.address, yielding=False))
+            self.rival_gone(now)
+        elif not self.identity.announced or now < self._joined_until:
+            self.outbox.put(NameConflictFound(other.address, yielding=True))
+        else:
+            self._report_conflict(other, now)
+
+    def _report_conflict(self, other: MemberUpdate, now: float) -> None:
+        """An older node has the name that this one runs under: report it, go on, and ask again in a while."""
+        if self.identity.conflict != other.address:
+            self.identity.conflict = other.address
+            self.state.counters[Count.NAME_CONFLICTS] += 1
+            self.outbox.put(NameConflicted(other.address))
+        self.identity.ask(other.life, now + self.identity.settings.reconnect_interval)
