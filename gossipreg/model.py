@@ -385,7 +385,7 @@ class JoinFailure:
     """Why the last try to join through one seed came to nothing."""
 
     seed: str  # as the user named it, or its address; with the address where a name has several
-    reason: str  # one word for programs: see `runtime.join_report.Trouble`
+    reason: str  # one word for programs: see `runtime.joining.JoinFailureReason`
     detail: str  # a sentence for people
 
 

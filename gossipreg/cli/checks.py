@@ -17,7 +17,7 @@ from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
 from gossipreg.cli.policies import put_policy, remove_policy
 from gossipreg.errors import ConfigError, InvalidInstance
-from gossipreg.runtime.toml import read_toml
+from gossipreg.runtime.files import read_toml
 
 _TRUTHS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": False, "no": False}
 

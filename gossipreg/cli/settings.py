@@ -17,7 +17,7 @@ import attrs
 from gossipreg.config import SERVICES, AgentConfig, Settings
 from gossipreg.errors import ConfigError, InvalidSetting
 from gossipreg.fields import FieldKind, Texts
-from gossipreg.runtime.toml import read_toml
+from gossipreg.runtime.files import read_toml
 
 #: What the name of every environment variable starts with.
 PREFIX: Final = "GOSSIPREG_"

@@ -17,7 +17,7 @@ from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.wire.sealing import Refused, Seal
-from gossipreg.runtime.send_errors import SendErrors
+from gossipreg.runtime.diagnostics import SendErrors
 from gossipreg.runtime.supervision import log_bug
 
 log = logging.getLogger(__name__)

@@ -21,10 +21,9 @@ from gossipreg.check import CheckKind, read_checks
 from gossipreg.config import SERVICES
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.protocol.registry.credentials import packed
-from gossipreg.runtime.files import check_directory
+from gossipreg.runtime.files import check_directory, read_toml
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.registrations import Definition
-from gossipreg.runtime.toml import read_toml
 
 _FIELDS: Final = tuple(field.name for field in attrs.fields(Definition))
 
@@ -162,8 +161,8 @@ async def define(node: Node, located: Sequence[LocatedDefinition]) -> list[Confi
     """
     lifecycle = node._lifecycle  # noqa: SLF001 -- for agents only: a verb of the node would have to be one of embedded nodes, too
     wanted = by_id(located, node.name)
-    host, zone = node.address.host, lifecycle.engine.identity.zone
-    failed = await lifecycle.define(
+    host, zone = node.address.host, lifecycle.context.engine.identity.zone
+    failed = await lifecycle.registrar.define(
         [each.definition.registration(member=node.name, host=host, zone=zone) for each in wanted.values()]
     )
     return [ConfigError(f"{wanted[id].where if id in wanted else id}: {error}") for id, error in failed.items()]

@@ -1,34 +1,72 @@
-"""Troubles: what a node says, in the log and about itself, of a network or a clock that is half right."""
+"""Diagnostics: what a node reports, in its log and about itself, of problems with network, clock, name or primaries.
+
+A peer or a client may be able to cause the same report again and again, so a `LogLimiter` bounds each kind.
+"""
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Iterator
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import attrs
 
 from gossipreg.limits import PACKET_BYTES_MAX
+from gossipreg.model import PRIMARY, Address, Instance, RoleEvent
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
 from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PathChanged, PolicyFromFuture
-from gossipreg.runtime.log_limiter import LogLimiter
+from gossipreg.protocol.registry.roles import contenders
+from gossipreg.protocol.registry.view import View
 
 log = logging.getLogger(__name__)
 
-#: Members that one sentence names; of the others it gives the number.
-_NAMED_MAX = 8
-
-#: Least time between two lines about one peer or writer (seconds).
+#: Least time between two lines about one peer, one policy writer or one errno (seconds).
 _REPEAT_SECONDS = 60.0
 
-#: Peers and writers that are told apart.
-_TOLD_MAX = 256
+#: Peers and policy writers, and errnos, that are told apart.
+_PEERS_MAX = 256
+_ERRNOS_MAX = 32
+
+#: How long a send error counts as a problem (seconds): longer than from one try of a failed member to the next.
+_PROBLEM_SECONDS = 10.0
+
+#: Members that one sentence names; of the others it gives the number.
+_NAMED_MAX = 8
 
 _SENTENCES = {
     Passes.STREAMS_ONLY: "packets do not pass, streams do",
     Passes.PACKETS_ONLY: "streams do not pass, packets do",
 }
+
+
+@attrs.define(eq=False, repr=False)
+class LogLimiter:
+    """Limits how often log lines are written. Memory is bounded, whatever the subjects are called.
+
+    ``seconds``: least time between two lines about one subject. ``most``: lines about all subjects in that time, which
+    is also how many subjects are told apart.
+    """
+
+    seconds: float
+    most: int
+    _logged: dict[Hashable, float] = attrs.field(factory=dict)
+    _moments: deque[float] = attrs.field(factory=deque)
+
+    def admit(self, subject: Hashable, now: float) -> bool:
+        """Return whether to log a line about ``subject`` at ``now`` (seconds); if so, it counts as logged."""
+        while self._moments and now - self._moments[0] >= self.seconds:
+            self._moments.popleft()
+        self._logged = {known: at for known, at in self._logged.items() if now - at < self.seconds}
+        if subject in self._logged or len(self._moments) >= self.most:
+            return False
+        self._logged[subject] = now
+        self._moments.append(now)
+        return True
 
 
 def path_states(engine: Engine) -> dict[str, str]:
@@ -86,7 +124,7 @@ def _list(names: list[str]) -> str:
 class ClockReporter:
     """Tells of clocks that are off: a change at once, what comes again and again once a minute for each peer."""
 
-    _log_limiter: LogLimiter = attrs.field(factory=lambda: LogLimiter(_REPEAT_SECONDS, _TOLD_MAX))
+    _log_limiter: LogLimiter = attrs.field(factory=lambda: LogLimiter(_REPEAT_SECONDS, _PEERS_MAX))
 
     def tell(self, news: ClockChanged | ClockRefused | PolicyFromFuture, now: float) -> None:
         """One line for ``news``, unless it was told lately; ``now`` in seconds, on any steady clock."""
@@ -147,3 +185,74 @@ def log_path(change: PathChanged) -> None:
             )
         case _:
             log.info("packets and streams to %s pass again", member)
+
+
+@attrs.define(eq=False, repr=False)
+class SendErrors:
+    """How often the kernel refused to send, by the name of the errno, and the last such refusal."""
+
+    counts: Counter[str] = attrs.field(factory=Counter)
+    clock: Callable[[], float] = time.monotonic  # seconds
+    _last: tuple[str, float] = ("", float("-inf"))  # a sentence, and when
+    _log_limiter: LogLimiter = attrs.field(factory=lambda: LogLimiter(_REPEAT_SECONDS, _ERRNOS_MAX))
+
+    def record(self, error: Exception, to: Address) -> None:
+        """Something could not be sent to ``to``. An address that no socket takes has the name ``EADDRESS``."""
+        number = getattr(error, "errno", None)
+        name = errno.errorcode.get(number or 0, "EADDRESS")
+        reason = os.strerror(number) if number is not None and number > 0 else "not an address of this socket's family"
+        self.counts[name] += 1
+        now = self.clock()
+        sentence = f"cannot send to {to}: {reason} ({name})"
+        self._last = sentence, now
+        if self._log_limiter.admit(name, now):
+            log.warning("%s; %d times so far", sentence, self.counts[name])
+
+    @property
+    def problem(self) -> str | None:
+        """The last error, if that was lately."""
+        sentence, at = self._last
+        return sentence if self.clock() - at <= _PROBLEM_SECONDS else None
+
+
+@attrs.define(eq=False, repr=False)
+class PrimaryConflicts:
+    """Services of which several healthy instances claim to be the primary, as was last told of them."""
+
+    _view: View
+    _reported: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
+
+    def observe(self, service: str) -> RoleEvent | None:
+        """What there is to tell of the service now."""
+        before = self._reported.pop(service, ())
+        now = contenders(self._view.service(service).healthy)
+        primary = now[0] if now and now[0].role == PRIMARY else None
+        if len(now) > 1:
+            self._reported[service] = now
+            return None if _claims(now) == _claims(before) else RoleEvent("contested", service, primary, now)
+        return RoleEvent("settled", service, primary, now) if before else None
+
+    def warn(self, services: Iterable[str]) -> None:
+        """Tell the log of those of the ``services``, which have changed, that several claim to be the primary of."""
+        for service in services:
+            event = self.observe(service)
+            if event is not None:
+                _log(event)
+
+
+def _claims(contending: Iterable[Instance]) -> list[tuple[str, str, int, str | None]]:
+    return [(each.owner, each.id, each.term, each.role) for each in contending]
+
+
+def _log(event: RoleEvent) -> None:
+    named = [f"{each.id} of {each.owner} (term {each.term})" for each in event.contenders[:4]]
+    if event.kind == "settled":
+        log.info("%s is contested no more: its primary is %s", event.service, named[0] if event.primary else "nobody")
+        return
+    log.warning(
+        "%d instances of %s claim to be its primary: %s: %s is called; register the others as replicas",
+        len(event.contenders),
+        event.service,
+        ", ".join(named),
+        event.primary.id if event.primary else "none of them",
+    )

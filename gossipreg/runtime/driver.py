@@ -40,11 +40,8 @@ from gossipreg.protocol.outputs import (
 from gossipreg.protocol.registry.view import first_index
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.datagrams import Datagrams
-from gossipreg.runtime.diagnostics import ClockReporter, clock_detail, log_path
-from gossipreg.runtime.join_report import JoinFailureReason, JoinReport
-from gossipreg.runtime.log_limiter import LogLimiter
-from gossipreg.runtime.primary_conflicts import PrimaryConflicts
-from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.diagnostics import ClockReporter, LogLimiter, PrimaryConflicts, clock_detail, log_path
+from gossipreg.runtime.joining import JoinFailureReason, JoinReport, Seeds
 from gossipreg.runtime.streams import Streams
 from gossipreg.runtime.supervision import log_bug, run_contained, run_restarting
 

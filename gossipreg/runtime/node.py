@@ -37,8 +37,9 @@ from gossipreg.protocol.registry.panic import Lost
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.runtime.diagnostics import path_states, problems_of
 from gossipreg.runtime.lifecycle import NodeLifecycle
-from gossipreg.runtime.registration_note import registration_note
-from gossipreg.runtime.registrations import Definition
+from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.registrar import Registrar
+from gossipreg.runtime.registrations import Definition, registration_note
 from gossipreg.runtime.watches import EventWatch, ServiceWatch
 
 #: Of every counter, its name: `info` is asked for often, and to walk an enum is slow.
@@ -54,18 +55,22 @@ class Node:
     """
 
     _lifecycle: NodeLifecycle
+    _context: NodeContext = attrs.field(init=False)
+    _registrar: Registrar = attrs.field(init=False)
     _engine: Engine = attrs.field(init=False)
     _rng: random.Random = attrs.field(init=False, factory=random.Random)
 
     def __attrs_post_init__(self) -> None:
-        self._engine = self._lifecycle.engine
+        self._context = self._lifecycle.context
+        self._registrar = self._lifecycle.registrar
+        self._engine = self._context.engine
 
     # What it is
 
     @property
     def cluster(self) -> str:
         """The cluster's name."""
-        return self._lifecycle.cluster
+        return self._context.cluster
 
     @property
     def name(self) -> str:
@@ -95,7 +100,7 @@ class Node:
         counts = engine.view.counts()
         return NodeInfo(
             name=identity.name,
-            cluster=self._lifecycle.cluster,
+            cluster=self._context.cluster,
             address=identity.address,
             generation=identity.generation,
             incarnation=identity.incarnation,
@@ -106,7 +111,7 @@ class Node:
             reachable=self.reachable,
             forgotten=sum(1 for update in engine.members.snapshot() if update.is_forgotten),
             joined=identity.announced,
-            join_failures=self._lifecycle.driver.join_report.failures,
+            join_failures=self._context.driver.join_report.failures,
             draining=identity.draining or identity.left,
             leaving=self._lifecycle.leaving,
             fingerprint=engine.fingerprint,
@@ -114,10 +119,10 @@ class Node:
             services=len(counts),
             instances=sum(count.instances for count in counts.values()),
             serving_last_known=bool(engine.view.recalled),
-            counters={name: self._lifecycle.counters[name] for name in _COUNTS},
+            counters={name: self._context.counters[name] for name in _COUNTS},
             paths=path_states(engine),
             clock_skew=engine.clock_skew(trio.current_time()),
-            send_errors=dict(sorted(self._lifecycle.driver.datagrams.errors.counts.items())),
+            send_errors=dict(sorted(self._context.driver.datagrams.errors.counts.items())),
             name_conflict=identity.conflict,
             problems=self._problems(trio.current_time()),
             warnings=tuple(self._lifecycle.warnings),
@@ -131,7 +136,7 @@ class Node:
         self._lifecycle.warn(sentence)
 
     def _problems(self, now: float) -> tuple[str, ...]:
-        address, errors = self._lifecycle.advertised_address, self._lifecycle.driver.datagrams.errors
+        address, errors = self._lifecycle.advertised_address, self._context.driver.datagrams.errors
         local = [None if address is None else address.problem, errors.problem]
         return (*(problem for problem in local if problem), *problems_of(self._engine, now))
 
@@ -180,7 +185,7 @@ class Node:
         return picked
 
     def _panicked(self, lost: Lost) -> tuple[Instance, ...]:
-        self._lifecycle.counters[Count.PANICKED_LOOKUPS] += 1
+        self._context.counters[Count.PANICKED_LOOKUPS] += 1
         return lost.instances
 
     def index(self, service: str | None = None) -> int:
@@ -188,16 +193,16 @@ class Node:
 
         Without a service: whenever anything has changed, be it a service, a member or a policy.
         """
-        return self._lifecycle.change_log.position if service is None else self._engine.view.service(service).index
+        return self._context.change_log.position if service is None else self._engine.view.service(service).index
 
     async def wait_changed(self, service: str | None, index: int) -> None:
         """Return when `index` gives another number than ``index``. Raises ``NodeClosed``, or what closed the node."""
-        change_log = self._lifecycle.change_log
+        change_log = self._context.change_log
         while not change_log.closed and self.index(service) == index:
             await (change_log.wait(index) if service is None else change_log.wait_for(("service", service)))
         await trio.lowlevel.checkpoint()
         if self.index(service) == index:
-            raise self._lifecycle.failure or NodeClosed(f"node {self.name!r} is closed")
+            raise self._context.failure or NodeClosed(f"node {self.name!r} is closed")
 
     def services(self) -> Mapping[str, ServiceCount]:
         """Every service that has instances."""
@@ -215,7 +220,7 @@ class Node:
 
     def credentials(self, instance: Instance) -> Mapping[str, str]:
         """What a client needs to log in to ``instance``. Raises ``CredentialsUnavailable`` that says why not."""
-        return self._lifecycle.keyring.open(instance)
+        return self._registrar.keyring.open(instance)
 
     def next_term(self, service: str) -> int:
         """One more than the highest term that this node has seen of ``service``, be its instances there or gone.
@@ -224,7 +229,7 @@ class Node:
         Raises ``NotJoined`` while the node has reached none of the members that it was told of, for it then knows
         nothing; and ``InvalidInstance`` if the highest is the greatest that there can be.
         """
-        return self._lifecycle.next_term(service)
+        return self._registrar.next_term(service)
 
     def note(self, instance: Instance) -> str:
         """Why ``instance``, which `register` or `set_maintenance` returned, is not called as it was stated.
@@ -257,37 +262,37 @@ class Node:
         when stays with the term. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and ``StorageError`` if this
         node's disk refuses it: then nothing has changed.
         """
-        await self._lifecycle.reset_term(service)
+        await self._lifecycle.policies.reset_term(service)
         return self._term(self._engine.state.terms.get(service) or TermRegister(service))
 
     def watch(self, service: str) -> ServiceWatch:
         """The service's healthy instances over time: first a snapshot, then diffs."""
-        self._lifecycle.check_open()
-        return ServiceWatch(service, self._engine.view, self._lifecycle.change_log, lambda: self._lifecycle.failure)
+        self._context.check_open()
+        return ServiceWatch(service, self._engine.view, self._context.change_log, lambda: self._context.failure)
 
     def events(self, service: str | None = None, *, panic: float = 0.0) -> EventWatch:
         """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
 
         With ``panic``, of the instances that `lookup` gives with it.
         """
-        self._lifecycle.check_open()
+        self._context.check_open()
         return EventWatch(
             service,
             self._engine.view,
             self._member,
             self.members,
             self._flap,
-            self._lifecycle.monitor.flapping,
-            self._lifecycle.change_log,
+            self._registrar.monitor.flapping,
+            self._context.change_log,
             lambda: NodeEvent("isolated" if self.isolated else "heard", self.name, self.reachable),
-            lambda: self._lifecycle.failure,
+            lambda: self._context.failure,
             panic=panic,
         )
 
     def _flap(self, entry: str) -> CheckEvent | None:
         """What there is to say of a check of our own, named by its instance's id and its own name."""
         id_, _, name = entry.partition(" ")
-        registration, state = self._lifecycle.registrations.get(id_), self._lifecycle.monitor.state(id_, name)
+        registration, state = self._registrar.registrations.get(id_), self._registrar.monitor.state(id_, name)
         if registration is None or state is None:
             return None
         return CheckEvent(
@@ -358,30 +363,30 @@ class Node:
             member=self.name, host=self.address.host, zone=self._engine.identity.zone
         )
         registration.instance.check()  # before anything is done with what may be of any type
-        return await self._lifecycle.register(registration)
+        return await self._registrar.register(registration)
 
     async def deregister(self, id: str) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
-        await self._lifecycle.deregister(id)
+        await self._registrar.deregister(id)
 
     # How that stands
 
     @property
     def command_checks(self) -> str:
         """Who may have health checks run commands here: see `Config`."""
-        return self._lifecycle.command_checks
+        return self._registrar.command_checks
 
     def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
         """The checks of this node's own instance of that id, or of all; in the order of registration.
 
         Raises ``UnknownInstance``, ``NodeClosed``.
         """
-        self._lifecycle.check_open()
+        self._context.check_open()
         registrations = (
-            list(self._lifecycle.registrations.values()) if id is None else [self._lifecycle.registration_of(id)]
+            list(self._registrar.registrations.values()) if id is None else [self._registrar.registration_of(id)]
         )
         reports = (
-            self._lifecycle.monitor.reports(registration.instance.id, registration.instance.service)
+            self._registrar.monitor.reports(registration.instance.id, registration.instance.service)
             for registration in registrations
         )
         return tuple(report for each in reports for report in each)
@@ -401,8 +406,8 @@ class Node:
         """
         if health is Health.MAINTENANCE:
             raise InvalidInstance("health: 'maintenance' is not passing, warning or critical: call set_maintenance")
-        self._lifecycle.registration_of(id)
-        self._lifecycle.monitor.beat(
+        self._registrar.registration_of(id)
+        self._registrar.monitor.beat(
             id, check, Finding(health, note or ("" if health is Health.PASSING else "as it says"))
         )
         await trio.lowlevel.checkpoint()
@@ -414,8 +419,8 @@ class Node:
         Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         if reason is not None:
-            attrs.evolve(self._lifecycle.registration_of(id).instance, reason=reason).check()
-        return await self._lifecycle.change(id, lambda registration: attrs.evolve(registration, maintenance=reason))
+            attrs.evolve(self._registrar.registration_of(id).instance, reason=reason).check()
+        return await self._registrar.change(id, lambda registration: attrs.evolve(registration, maintenance=reason))
 
     # What is to be done everywhere
 
@@ -434,14 +439,14 @@ class Node:
         ``StorageError`` if the disk refuses it: then it is in force nowhere.
         """
         check_rule(rule)
-        await self._lifecycle.set_policy(rule)
+        await self._lifecycle.policies.set_policy(rule)
         word = self._engine.state.policies.get(rule.key)
         policy = None if word is None else word.policy
         return policy or Policy(rule, self.name, time.time())  # else somebody has removed it in this very moment
 
     async def remove_policy(self, key: str) -> None:
         """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
-        await self._lifecycle.remove_policy(key)
+        await self._lifecycle.policies.remove_policy(key)
 
     async def forget(self, name: str) -> None:
         """Have a member that failed forgotten on every node at once, with what it offered.
@@ -482,16 +487,16 @@ class Node:
     @property
     def counters(self) -> Counter[str]:
         """How often what happened; the doors of this node count here, too."""
-        return self._lifecycle.counters
+        return self._context.counters
 
     @property
     def is_closed(self) -> bool:
         """Whether the node has left or was closed."""
-        return self._lifecycle.is_closed
+        return self._context.is_closed
 
     async def wait_closed(self) -> None:
         """Return when the node has left or was closed. Raises ``NameConflict`` if it had to yield its name."""
-        await self._lifecycle.wait_closed()
+        await self._context.wait_closed()
 
 
 def _nobody(service: str, instances: tuple[Instance, ...], healthy: tuple[Instance, ...], **filters: str | None) -> str:

@@ -31,10 +31,14 @@ from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.files import read_secret
+from gossipreg.runtime.joining import Seeds
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node import Node
-from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.policy_writer import PolicyWriter
+from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.sockets import GossipSockets, check_safety, open_sockets, resolve_bind
+from gossipreg.runtime.state_writer import StateWriter
 from gossipreg.runtime.supervision import run_restarting
 from gossipreg.targets import CheckRules
 
@@ -74,13 +78,13 @@ async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
     keys = _Keys.of(config)
     bind = resolve_bind(config.bind)
     check_safety(bind, config, sealed=keys.gossip is not None)
-    last_known = None if config.snapshot is None else await _open_last_known(config.snapshot, config.cluster)
+    snapshot = None if config.snapshot is None else await _open_snapshot(config.snapshot, config.cluster)
     store = None if config.data_dir is None else await _open_store(config.data_dir)
     try:
         saved = None if store is None else await store.load()
         sockets = open_sockets(bind, config.advertise)
         try:
-            async with _running(config, keys, sockets, store, saved, last_known=last_known) as lifecycle:
+            async with _running(config, keys, sockets, store, saved, snapshot=snapshot) as lifecycle:
                 yield Node(lifecycle)
         finally:
             sockets.close()
@@ -98,7 +102,7 @@ async def _running(
     store: AsyncStateStore | None,
     saved: SavedState | None,
     *,
-    last_known: SnapshotFile | None,
+    snapshot: SnapshotFile | None,
 ) -> AsyncIterator[NodeLifecycle]:
     name = _name_of(config, saved, sockets.address)
     generation = _generation(saved, time.time_ns() // 1_000_000)
@@ -106,7 +110,7 @@ async def _running(
     error: BaseException | None = None
     async with trio.open_nursery() as outer:
 
-        async def live(task_status: trio.TaskStatus[NodeLifecycle]) -> None:
+        async def run(task_status: trio.TaskStatus[NodeLifecycle]) -> None:
             """The node's own tasks, in a nursery of their own: when the node has left, the user's block goes on."""
             async with trio.open_nursery() as nursery:
                 nursery.cancel_scope.shield = True  # when the user's block is cancelled there is a goodbye to be said
@@ -122,32 +126,32 @@ async def _running(
                     rng=random.Random(os.urandom(16)),
                     nursery=nursery,
                 )
-                if store is not None:
-                    await lifecycle.store_identity(store)
+                context, writer = lifecycle.context, lifecycle.state_writer
+                if writer is not None:
+                    await writer.store_identity()
                 if saved is not None:
-                    await lifecycle.set_aside(lifecycle.restore(saved))
+                    await lifecycle.restore(saved)
 
-                def keep_going(what: str, work: Callable[[], Awaitable[None]]) -> None:
-                    nursery.start_soon(run_restarting, lifecycle.counters, what, work)
+                def start(what: str, work: Callable[[], Awaitable[None]]) -> None:
+                    nursery.start_soon(run_restarting, context.counters, what, work)
 
-                if last_known is not None:
-                    last_known.begin(lifecycle)
-                    keep_going("the snapshot", partial(last_known.keep, lifecycle))
-                assert lifecycle.advertised_address is not None, "a life has an address from its birth on"
-                keep_going("the look at the own address", lifecycle.advertised_address.run)
-                nursery.start_soon(lifecycle.driver.run)
-                nursery.start_soon(lifecycle.driver.serve, sockets.tcp)
-                if store is not None:
-                    keep_going("the note of peers", partial(lifecycle.store_peers_loop, store))
-                    keep_going("the note of the identity", partial(lifecycle.store_identity_loop, store))
-                    keep_going("the note of ttl checks", partial(lifecycle.store_checks_loop, store))
-                    keep_going("the note of policies", lifecycle.store_policies_loop)
-                    keep_going("the renewal of credentials", lifecycle.renew_credentials)
+                if snapshot is not None:
+                    snapshot.begin(context)
+                    start("writing the snapshot", partial(snapshot.keep, context))
+                start("watching the advertised address", lifecycle.advertised_address.run)
+                nursery.start_soon(context.driver.run)
+                nursery.start_soon(context.driver.serve, sockets.tcp)
+                if writer is not None:
+                    start("storing peers", writer.keep_peers_stored)
+                    start("storing the identity", writer.keep_identity_stored)
+                    start("storing ttl checks", writer.keep_checks_stored)
+                    start("storing policies", lifecycle.policies.store_changes)
+                    start("renewing credentials", lifecycle.registrar.renew_credentials)
                 task_status.started(lifecycle)
-            if lifecycle.failure is not None:
+            if context.failure is not None:
                 outer.cancel_scope.cancel()
 
-        lifecycle = await outer.start(live)
+        lifecycle = await outer.start(run)
         try:
             yield lifecycle
         except BaseException as raised:  # noqa: BLE001 - raised again below, outside of the nursery's exception group
@@ -156,9 +160,9 @@ async def _running(
             with trio.CancelScope(shield=True):
                 await lifecycle.leave()
         finally:
-            lifecycle.close()
-    if lifecycle.failure is not None:
-        raise lifecycle.failure
+            lifecycle.context.close()
+    if lifecycle.context.failure is not None:
+        raise lifecycle.context.failure
     if error is not None:
         raise error
 
@@ -195,20 +199,26 @@ def _create(
     )
     change_log = ChangeLog(engine.view.highest)
     driver = Driver(engine, Datagrams(sockets.udp, seal, counters), seeds, change_log, config.cluster, key, nursery)
+    context = NodeContext(config.cluster, engine, driver, change_log, counters, store)
+    driver.on_failure = context.close
+    policies = PolicyWriter(context)
     rules = CheckRules.of(config.check_targets, config.check_headers)
-    lifecycle = NodeLifecycle(
-        config.cluster, engine, driver, change_log, counters, store, config.command_checks, rules, keys.credentials
-    )
-    driver.on_failure = lifecycle.close
+    registrar = Registrar(context, policies.lock, config.command_checks, rules, keys.credentials)
     bound = str(sockets.udp.getsockname()[0])
     follows = config.advertise is None and ipaddress.ip_address(bound).is_unspecified
+    lifecycle = NodeLifecycle(
+        context,
+        registrar,
+        policies,
+        None if store is None else StateWriter(context, registrar.monitor, store),
+        AdvertisedAddress(bound, sockets.address, follows, registrar.move),
+    )
     if key is None and (exposed := exposure_warnings.gossip_warning(Address(bound, sockets.address.port))) is not None:
         lifecycle.warn(exposed)
-    lifecycle.advertised_address = AdvertisedAddress(bound, sockets.address, follows, lifecycle.move)
     return lifecycle
 
 
-async def _open_last_known(path: Path, cluster: str) -> SnapshotFile:
+async def _open_snapshot(path: Path, cluster: str) -> SnapshotFile:
     from gossipreg.runtime.snapshot_file import SnapshotFile  # likewise
 
     return await SnapshotFile.open(path, cluster)

@@ -36,7 +36,7 @@ from gossipreg.runtime.files import MAKE, read_file
 from gossipreg.runtime.supervision import run_contained
 
 if TYPE_CHECKING:
-    from gossipreg.runtime.lifecycle import NodeLifecycle
+    from gossipreg.runtime.node_context import NodeContext
 
 log = logging.getLogger(__name__)
 
@@ -89,17 +89,17 @@ class SnapshotFile:
         """Read the file, if there is one. Raises ``StorageError`` if it cannot be read or its directory is missing."""
         return cls(path, cluster, await trio.to_thread.run_sync(_read, path, cluster, time.time()))
 
-    def begin(self, lifecycle: NodeLifecycle) -> None:
-        """Have ``life``, which knows nothing yet, answer what the file said."""
+    def begin(self, context: NodeContext) -> None:
+        """Have ``context``, which knows nothing yet, answer what the file said."""
         content, self._content = self._content, None
         if content is None:
             return
-        lifecycle.driver.say(lifecycle.engine.recall((), trio.current_time(), terms=content.terms))
-        others = {name: _without(instances, lifecycle.name) for name, instances in content.services.items()}
-        highest = lifecycle.engine.state.terms.claimed
+        context.driver.say(context.engine.recall((), trio.current_time(), terms=content.terms))
+        others = {name: _without(instances, context.name) for name, instances in content.services.items()}
+        highest = context.engine.state.terms.claimed
         services = {name: fenced(instances, term=highest(name)) for name, instances in others.items() if instances}
         if services:
-            lifecycle.engine.view.recall(services)
+            context.engine.view.recall(services)
             age = max(0.0, time.time() - content.written)
             log.warning(
                 "until a member is reached, %s is answered from: services %d, age %s",
@@ -107,41 +107,41 @@ class SnapshotFile:
                 len(services),
                 _span(age),
             )
-            end = functools.partial(self._end, lifecycle, max(0.0, AGE_SECONDS_MAX - age))
-            lifecycle.driver.nursery.start_soon(run_contained, lifecycle.counters, "the end of the snapshot", end)
+            end = functools.partial(self._end, context, max(0.0, AGE_SECONDS_MAX - age))
+            context.driver.nursery.start_soon(run_contained, context.counters, "the end of the snapshot", end)
 
-    async def _end(self, lifecycle: NodeLifecycle, seconds: float) -> None:
+    async def _end(self, context: NodeContext, seconds: float) -> None:
         """Tell when the file is not answered from any more: a member was reached, or it has become too old."""
         with trio.move_on_after(seconds) as in_time:
-            await _changes_until(lifecycle, lambda: not lifecycle.engine.view.recalled)
+            await _changes_until(context, lambda: not context.engine.view.recalled)
         if in_time.cancelled_caught:
-            lifecycle.driver.say(lifecycle.engine.forget_recalled())
+            context.driver.say(context.engine.forget_recalled())
             log.warning("%s is not answered from any more: it is %s old", self.path, _span(AGE_SECONDS_MAX))
-        elif not lifecycle.is_closed:
+        elif not context.is_closed:
             log.info("a member was reached: %s is not answered from any more", self.path)
 
-    async def keep(self, lifecycle: NodeLifecycle) -> None:
+    async def keep(self, context: NodeContext) -> None:
         """Write what can be called whenever it has changed, until cancelled; and once more then."""
         try:
-            while not lifecycle.change_log.closed:
-                position = lifecycle.change_log.position
-                await trio.sleep(WRITE_SECONDS if await self._note(lifecycle) else _LOOK_SECONDS)
+            while not context.change_log.closed:
+                position = context.change_log.position
+                await trio.sleep(WRITE_SECONDS if await self._note(context) else _LOOK_SECONDS)
                 with trio.move_on_after(RENEW_SECONDS):
-                    await lifecycle.change_log.wait(position)
+                    await context.change_log.wait(position)
         finally:
             with trio.CancelScope(shield=True):
-                await self._note(lifecycle)
+                await self._note(context)
 
-    async def _note(self, lifecycle: NodeLifecycle) -> bool:
+    async def _note(self, context: NodeContext) -> bool:
         """Write the file if it is due; whether it was."""
-        engine, now = lifecycle.engine, trio.current_time()
+        engine, now = context.engine, trio.current_time()
         if engine.view.recalled or not engine.members.present or engine.is_isolated(now):
             return False  # what is seen now is less than there is
-        services, terms = _callable(lifecycle), tuple(engine.state.terms)
+        services, terms = _callable(context), tuple(engine.state.terms)
         if (services, terms) == (self._kept, self._kept_terms) and now - self._kept_at < RENEW_SECONDS:
             return False
         try:
-            await trio.to_thread.run_sync(_write, self.path, self.cluster, lifecycle.name, services, terms)
+            await trio.to_thread.run_sync(_write, self.path, self.cluster, context.name, services, terms)
         except OSError as error:  # a full disk must not stop a node that serves
             if not self._failing:
                 log.warning("the snapshot %s is not written: %s", self.path, error.strerror)
@@ -151,18 +151,18 @@ class SnapshotFile:
         return True
 
 
-async def _changes_until(lifecycle: NodeLifecycle, condition: Callable[[], bool]) -> None:
-    while not condition() and not lifecycle.change_log.closed:
-        await lifecycle.change_log.wait(lifecycle.change_log.position)
+async def _changes_until(context: NodeContext, condition: Callable[[], bool]) -> None:
+    while not condition() and not context.change_log.closed:
+        await context.change_log.wait(context.change_log.position)
 
 
-def _callable(lifecycle: NodeLifecycle) -> dict[str, tuple[Instance, ...]]:
+def _callable(context: NodeContext) -> dict[str, tuple[Instance, ...]]:
     """What could be called of others, by service: this node's own it offers again by itself."""
     found = {}
-    for name, view in sorted(lifecycle.engine.view.services.items()):
+    for name, view in sorted(context.engine.view.services.items()):
         lost = view.lost
         instances = lost.instances if lost is not None and lost.share < _PANIC else view.healthy
-        if others := _without(instances, lifecycle.name):
+        if others := _without(instances, context.name):
             found[name] = others
     return found
 

@@ -1,32 +1,20 @@
-"""What outlives a crash of an agent, in one checked file: name, generation, peers, registrations, policies, terms.
+"""State store: what of an agent outlives a crash: name, generation, peers, registrations, policies, terms, ttl checks.
 
-The file is an SQLite database that is synced at every commit: a write that returned is on the disk, and one that did
-not has happened wholly or not at all. Beyond that, nothing in the data directory is trusted:
+It keeps them in one checked file of the data directory (`state_database`). What cannot be used never stops the agent:
 
-- A database lands in the directory complete, by a rename. So one that is there and is not whole was damaged, however
-  little is left of it; it is set aside under another name, and a new one is begun.
-- A database of a later version, or of another user, is set aside likewise.
-- Every row carries a checksum over its key and its body. A row that fails it is moved to the table ``set_aside``, and
-  so is one that is whole, but that this version cannot use.
-- All that is told in `SavedState.warnings`, and none of it stops the agent.
+- A row that fails its checksum is moved to the table ``set_aside``, and so is one that is whole, but that this version
+  cannot use.
+- All that is reported in `SavedState.warnings`.
 - A lock that the kernel drops with the process that holds it keeps a second agent out.
-
-The journal is a rollback journal, not a write-ahead log. SQLite takes the first damaged frame of such a log for its
-end: one flipped bit, and all that was committed since the last checkpoint is gone without a word. A rollback journal
-holds nothing that matters once its transaction is done; here it costs a second sync a commit, shared by all who wait.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import functools
-import hashlib
-import itertools
 import json
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -34,9 +22,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from gossipreg.errors import StorageError, UnsafeFile
+from gossipreg.errors import StorageError
 from gossipreg.model import Address
-from gossipreg.runtime.files import MAKE, check_directory, check_regular, check_status
+from gossipreg.runtime.files import check_directory, check_regular
 from gossipreg.runtime.saved_state import (
     CHECKS,
     DRAIN,
@@ -49,34 +37,15 @@ from gossipreg.runtime.saved_state import (
     SavedState,
     StateRows,
 )
+from gossipreg.runtime.state_database import DATABASE, checksum_of, explained, is_whole, open_database, shown_bytes
 
 if TYPE_CHECKING:
     import sqlite3  # loaded by `StateStore.open` only: most embedded nodes keep nothing
 
-DATABASE: Final = "gossipreg.db"
 LOCK: Final = "gossipreg.lock"
 
 #: A link in the lock's place would have another file locked and emptied, a pipe would wait for a reader.
 _LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-#: Raised when the table changes. Every version keeps the row that tells it where `_damage` looks.
-_SCHEMA: Final = 1
-_TABLE: Final = """
-    CREATE TABLE entries (
-        kind TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, checksum BLOB NOT NULL, PRIMARY KEY (kind, id)
-    )
-"""
-_SETTINGS: Final = (
-    "locking_mode = EXCLUSIVE",  # a reader must not hold up a registration
-    "journal_mode = PERSIST",  # to overwrite the head of a file is quicker than to remove it
-    "synchronous = FULL",
-    "cell_size_check = ON",
-)
-
-#: What SQLite says when the trouble is the place, the disk or another program, not what the file holds.
-_NOT_IN_THE_FILE: Final = tuple(
-    f"SQLITE_{name}" for name in ("PERM", "BUSY", "LOCKED", "NOMEM", "IOERR", "FULL", "CANTOPEN")
-)
 
 
 @attrs.define(eq=False, repr=False)
@@ -99,20 +68,20 @@ class StateStore:
         change what is in it. A database that cannot be used is
         set aside under another name, and a new one begun.
         """
-        with _explained(directory), contextlib.ExitStack() as undo:
+        with explained(directory), contextlib.ExitStack() as undo:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             check_directory(directory)
             lock = os.open(directory / LOCK, _LOCK_FLAGS, 0o600)
             undo.callback(os.close, lock)
             check_regular(os.fstat(lock))
             _take(lock, directory)
-            connection, warnings = _open_database(directory / DATABASE)
+            connection, warnings = open_database(directory / DATABASE)
             undo.pop_all()
         return cls(directory, connection, lock, warnings)
 
     def close(self) -> None:
         """Give the directory up. Nothing else may be called after this."""
-        with _explained(self._directory):
+        with explained(self._directory):
             try:
                 self._connection.close()
             finally:
@@ -125,17 +94,17 @@ class StateStore:
     def load(self) -> SavedState:
         """Everything saved that can be used; rows that cannot are moved to the table ``set_aside``."""
         found, unusable, warnings = StateRows(), [], list(self._warnings)
-        with _explained(self._directory):
+        with explained(self._directory):
             rows = self._connection.execute("SELECT rowid, kind, id, body, checksum FROM entries").fetchall()
         for rowid, kind, key, body, checksum in rows:
-            whole = _is_whole(kind, key, body, checksum)
+            whole = is_whole(kind, key, body, checksum)
             flaw = found.read(kind, key, body) if whole else "it is damaged"
             if flaw is not None:
                 unusable.append(rowid)
-                row = f"{_shown(kind)} {_shown(key)}".rstrip()
+                row = f"{shown_bytes(kind)} {shown_bytes(key)}".rstrip()
                 warnings.append(
                     f"{self._directory / DATABASE}: a row that cannot be used ({row}) is set aside in the table "
-                    f"set_aside: {_shown(flaw)}"
+                    f"set_aside: {shown_bytes(flaw)}"
                 )
         try:
             with self.transaction():
@@ -147,7 +116,7 @@ class StateStore:
 
     def set_aside(self, places: Iterable[Place]) -> None:
         """Move rows that are whole, but of no use to this version, to the table ``set_aside``."""
-        with _explained(self._directory):
+        with explained(self._directory):
             for place in places:
                 for (rowid,) in self._connection.execute("SELECT rowid FROM entries WHERE kind = ? AND id = ?", place):
                     self._set_row_aside(rowid)
@@ -155,7 +124,7 @@ class StateStore:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Within it, writes are made all together when it ends, or none of them if it fails."""
-        with _explained(self._directory):
+        with explained(self._directory):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -219,12 +188,12 @@ class StateStore:
         self._put(PEERS, "", json.dumps(list(addresses)).encode())
 
     def _put(self, kind: str, key: str, body: bytes) -> None:
-        checksum = _checksum(kind.encode(), key.encode(), body)
-        with _explained(self._directory):
+        checksum = checksum_of(kind.encode(), key.encode(), body)
+        with explained(self._directory):
             self._connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", (kind, key, body, checksum))
 
     def _drop(self, kind: str, key: str) -> None:
-        with _explained(self._directory):
+        with explained(self._directory):
             self._connection.execute("DELETE FROM entries WHERE kind = ? AND id = ?", (kind, key))
 
     def _set_row_aside(self, rowid: int) -> None:
@@ -345,54 +314,6 @@ class AsyncStateStore:
             batch.durable = True
 
 
-def _checksum(kind: bytes, key: bytes, body: bytes) -> bytes:
-    digest = hashlib.blake2b(b"%d %d " % (len(kind), len(key)), digest_size=16, person=b"gossipreg row")
-    for part in (kind, key, body):
-        digest.update(part)
-    return digest.digest()
-
-
-def _is_whole(kind: object, key: object, body: object, checksum: object) -> bool:
-    """Whether a row is as it was written. Damage can change even the types of its values."""
-    if not (isinstance(kind, bytes) and isinstance(key, bytes) and isinstance(body, bytes)):
-        return False
-    return checksum == _checksum(kind, key, body)
-
-
-def _shown(value: object) -> str:
-    """A damaged value as it goes into a sentence."""
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return ascii(text[:80])[1:-1]
-
-
-@contextlib.contextmanager
-def _explained(directory: Path) -> Iterator[None]:
-    """Turn what the disk or SQLite says into one sentence with its remedy."""
-    import sqlite3
-
-    try:
-        yield
-    except (OSError, sqlite3.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise StorageError(f"cannot use the data directory {directory}: {reason}: {_remedy(error)}") from error
-
-
-def _remedy(error: Exception) -> str:
-    code = _code(error)
-    if code.startswith("SQLITE_FULL") or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space on its disk"
-    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return "start the agent again, and it sets the damaged file aside"
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"close the program that reads {DATABASE}"
-    return "make it a directory that this user can write, or give another --data-dir"
-
-
-def _code(error: Exception) -> str:
-    """The name of SQLite's result code; nothing if the error is not its own."""
-    return getattr(error, "sqlite_errorname", "")
-
-
 def _take(lock: int, directory: Path) -> None:
     """Lock the open lock file, and write into it who did."""
     try:
@@ -406,139 +327,3 @@ def _take(lock: int, directory: Path) -> None:
     with contextlib.suppress(OSError):  # the lock is what counts: a full disk must not keep an agent from starting
         os.ftruncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
-
-
-def _open_database(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
-    """A database that is whole: the one at ``path`` or, with warnings, a new one in its place."""
-    warnings: list[str] = []
-    for _ in range(2):
-        _check_files(path)
-        if path.exists() and not os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK):
-            warnings.append(_set_aside(path, "this user may not read and write it"))
-        if not path.exists():
-            if _journal(path).exists():  # SQLite would roll it back into the new database
-                warnings.append(_set_aside(path, "only its journal is left"))
-            _create(path)
-        with contextlib.ExitStack() as undo:
-            connection = _connect(path)
-            undo.callback(connection.close)
-            damage = _damage(connection, path)
-            if damage is None:
-                undo.pop_all()
-                return connection, tuple(warnings)
-        warnings.append(_set_aside(path, damage))
-    raise StorageError(f"cannot use the data directory {path.parent}: even a new {path.name} is damaged: {damage}")
-
-
-def _check_files(path: Path) -> None:
-    """Raise ``UnsafeFile`` for a link in place of the database or its journal, and for one that others can change."""
-    for file in (path, _journal(path)):
-        try:
-            status = file.lstat()
-        except FileNotFoundError:
-            continue
-        if stat.S_ISLNK(status.st_mode):
-            raise UnsafeFile(f"{file} is a link, and SQLite would follow it: put the file itself there, or remove it")
-        if os.access(file, os.R_OK | os.W_OK):
-            check_status(file, status)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    import sqlite3
-
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.text_factory = bytes  # damaged text need not be UTF-8
-    return connection
-
-
-def _damage(connection: sqlite3.Connection, path: Path) -> str | None:
-    """Make ``connection`` ready, and tell why the database cannot be used, if it cannot.
-
-    Raises what SQLite raises if the cause is not in the file.
-    """
-    import sqlite3
-
-    try:
-        for setting in _SETTINGS:
-            connection.execute(f"PRAGMA {setting}")
-        (finding,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-        if finding != b"ok":
-            return _shown(finding)
-        row = connection.execute("SELECT kind, id, body, checksum FROM entries WHERE kind = 'schema'").fetchone()
-        if row is None or not _is_whole(*row):
-            return "its schema version cannot be read"
-        if int(row[2]) > _SCHEMA:
-            return "a later gossipreg wrote it: to use it again, upgrade and put it back"
-        _try_to_write(connection)
-    except ValueError:  # SQLite quotes damaged names in what it says
-        return "its tables are not readable"
-    except sqlite3.DatabaseError as error:
-        if _is_elsewhere(error, path):
-            raise
-        return str(error)
-    return None
-
-
-def _try_to_write(connection: sqlite3.Connection) -> None:
-    """Raise now what a registration would: a wrong place is a mistake to be told at the start.
-
-    A full disk is not. The agent can still read what it has to offer, and says at each write that nothing is kept.
-    """
-    import sqlite3
-
-    try:
-        connection.execute(f"PRAGMA user_version = {_SCHEMA}")
-    except sqlite3.OperationalError as error:
-        if not _code(error).startswith("SQLITE_FULL"):
-            raise
-
-
-def _is_elsewhere(error: Exception, path: Path) -> bool:
-    """Whether SQLite could not get at the file, rather than got at it and found it damaged."""
-    code = _code(error)
-    if code.startswith("SQLITE_READONLY"):  # also said of a file whose damaged head asks for a later SQLite
-        return not os.access(path, os.W_OK)
-    return code.startswith(_NOT_IN_THE_FILE)
-
-
-def _create(path: Path) -> None:
-    """Put an empty database at ``path``: whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    for leftover in (new, _journal(new)):
-        leftover.unlink(missing_ok=True)
-    os.close(os.open(new, MAKE, 0o600))  # SQLite alone would let others read it
-    with contextlib.closing(_connect(new)) as connection:
-        version = str(_SCHEMA).encode()
-        connection.execute(_TABLE)
-        row = ("schema", "", version, _checksum(b"schema", b"", version))
-        connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)
-    new.rename(path)
-    _sync_directory(path.parent)
-
-
-def _set_aside(path: Path, damage: str) -> str:
-    """Rename the database and its journal; the sentence that tells it.
-
-    The database goes first: left behind without its journal by a crash, it could look whole.
-    """
-    names = (path.with_name(f"{path.name}.corrupt-{n}") for n in itertools.count(1))
-    aside = next(name for name in names if not name.exists() and not _journal(name).exists())
-    for old, new in ((path, aside), (_journal(path), _journal(aside))):
-        if old.exists():
-            old.rename(new)
-    _sync_directory(path.parent)
-    return f"{path} cannot be used ({damage}): it was set aside under the name {aside.name}, and a new one begun"
-
-
-def _journal(path: Path) -> Path:
-    """The file beside a database in which SQLite keeps what a transaction overwrites."""
-    return path.with_name(path.name + "-journal")
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make renames within ``directory`` outlive a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -23,8 +23,8 @@ from gossipreg.model import Address
 from gossipreg.protocol.outputs import OpenStream
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec, StreamRefused
 from gossipreg.runtime.accepting import serve
-from gossipreg.runtime.join_report import JoinFailureReason, JoinReport, reason_of
-from gossipreg.runtime.send_errors import SendErrors
+from gossipreg.runtime.diagnostics import SendErrors
+from gossipreg.runtime.joining import JoinFailureReason, JoinReport, reason_of
 from gossipreg.runtime.stream_slots import StreamSlots
 from gossipreg.runtime.supervision import run_contained
 

@@ -26,7 +26,7 @@ from gossipreg.model import (
 )
 from gossipreg.protocol.registry.view import View
 from gossipreg.runtime.change_log import ChangeLog
-from gossipreg.runtime.primary_conflicts import PrimaryConflicts
+from gossipreg.runtime.diagnostics import PrimaryConflicts
 
 MemberKind = Literal["joined", "suspect", "alive", "failed", "left"]
 

@@ -135,8 +135,8 @@ def _offer(node: Node, instances: int) -> None:
             owner=node.name,
         )
         engine.state.remake(*engine.state.registry.offer(instance, engine.identity.generation))
-    node._lifecycle.driver.say(engine.drain(now))
-    node._lifecycle.driver.say(engine.undrain(now))
+    node._lifecycle.context.driver.say(engine.drain(now))
+    node._lifecycle.context.driver.say(engine.undrain(now))
 
 
 def _ask(at: Address, question: str) -> None:

@@ -71,7 +71,7 @@ async def _live() -> None:
             await a.deregister("orders-a-80")
             with trio.move_on_after(10 * settings.probe_interval):
                 await trio.sleep_forever()
-            c._lifecycle.close()  # as if it had crashed
+            c._lifecycle.context.close()  # as if it had crashed
             async for change in a.watch("stock"):
                 if not change.instances:
                     break

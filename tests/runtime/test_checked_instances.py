@@ -47,7 +47,7 @@ async def target() -> AsyncIterator[Target]:
 
 async def until(node: Node, service: str, holds: Callable[[tuple[Instance, ...]], bool]) -> tuple[Instance, ...]:
     """The service's instances, all of them, as soon as that holds."""
-    change_log = node._lifecycle.change_log
+    change_log = node._lifecycle.context.change_log
     with trio.fail_after(PATIENCE):
         while not holds(every := node.lookup(service, healthy=False)):
             await change_log.wait(change_log.position)
@@ -288,7 +288,7 @@ async def test_checks_that_this_version_cannot_read_keep_their_instance_out(
             await ann.register("orders", port=80, id="o", checks=[Check(ttl=1)])
     async with open_node(config("ann", data_dir=tmp_path)) as ann:
         assert ann.services() == {}
-    assert "instance o is not offered again: checks[0].quantum: a check has no such field" in caplog.text
+    assert "instance o is not registered again: checks[0].quantum: a check has no such field" in caplog.text
 
 
 @attrs.define
@@ -306,7 +306,7 @@ async def test_what_could_not_be_stored_did_not_happen_to_the_checks_either(node
     await node.register("orders", port=80, id="o", checks=[check])
     await node.heartbeat("o")
     full: Any = FullDisk()
-    node._lifecycle.store = full
+    node._lifecycle.context.store = full
     for attempt in (
         node.deregister("o"),
         node.register("orders", port=81, id="o", checks=[check, Check(tcp="127.0.0.1:1")]),
@@ -317,7 +317,7 @@ async def test_what_could_not_be_stored_did_not_happen_to_the_checks_either(node
         [same] = node.lookup("orders")
         assert (same.port, same.health) == (80, Health.PASSING)
         assert [report.check for report in node.checks("o")] == [check]
-    node._lifecycle.store = None
+    node._lifecycle.context.store = None
 
 
 # What a check may contact

@@ -15,7 +15,7 @@ from gossipreg import ConfigError, CredentialsUnavailable, Health, Instance, Nod
 from gossipreg.config import AgentConfig, Config, key_id
 from gossipreg.runtime.definitions import LocatedDefinition, define
 from gossipreg.runtime.registrations import Definition
-from gossipreg.runtime.state_store import DATABASE
+from gossipreg.runtime.state_database import DATABASE
 from tests.hidden import hidden
 from tests.runtime.nodes import PATIENCE, config
 

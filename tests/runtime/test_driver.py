@@ -38,7 +38,7 @@ from gossipreg.runtime import driver as driver_module
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
-from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.joining import Seeds
 
 ANN = MemberUpdate("ann", 1, 0, Status.ALIVE, Address("10.0.0.1", 7940))
 

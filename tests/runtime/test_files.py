@@ -14,11 +14,11 @@ import trio
 from gossipreg import limits
 from gossipreg.config import Config
 from gossipreg.errors import ConfigError, GossipregError, StorageError, UnsafeFile
-from gossipreg.runtime.files import flaw, read_file, read_secret
+from gossipreg.runtime.files import flaw, read_file, read_secret, read_toml
 from gossipreg.runtime.opening import check_start, open_node
 from gossipreg.runtime.snapshot_file import _read
-from gossipreg.runtime.state_store import DATABASE, LOCK, StateStore
-from gossipreg.runtime.toml import read_toml
+from gossipreg.runtime.state_database import DATABASE
+from gossipreg.runtime.state_store import LOCK, StateStore
 from tests.hidden import hidden
 
 ROOT, ANN, BOB = 0, 4_000_001, 4_000_002  # two that no machine has a name for

@@ -15,13 +15,14 @@ import trio
 import trio.testing
 
 from gossipreg import Address, Health, Node, StorageError, open_node
-from gossipreg.runtime import lifecycle as module
+from gossipreg.runtime import state_writer as module
 from gossipreg.runtime.state_store import StateStore
+from gossipreg.runtime.state_writer import StateWriter
 from tests.runtime.nodes import PATIENCE, config
 
 
 @attrs.define
-class FakeKeeper:
+class FakeStore:
     """A disk that is full, until it is not."""
 
     is_full: bool = True
@@ -46,7 +47,7 @@ class FakeKeeper:
 
 def keep_with(node: Node, store: object) -> None:
     stand_in: Any = store
-    node._lifecycle.store = stand_in
+    node._lifecycle.context.store = stand_in
 
 
 async def test_what_was_acknowledged_is_on_disk_at_that_moment(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ async def test_what_was_acknowledged_is_on_disk_at_that_moment(tmp_path: Path) -
 async def test_what_could_not_be_stored_did_not_happen() -> None:
     async with open_node(config("ann")) as node:
         before = await node.register("orders", port=80, id="one")
-        store = FakeKeeper()
+        store = FakeStore()
         keep_with(node, store)
         with pytest.raises(StorageError):
             await node.register("orders", port=80, id="one", weight=9)
@@ -117,7 +118,7 @@ async def test_what_is_withdrawn_while_a_host_is_renumbered_stays_withdrawn() ->
         keep_with(node, store)
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(node._lifecycle.move, Address("127.0.0.2", node.address.port))
+                nursery.start_soon(node._lifecycle.registrar.move, Address("127.0.0.2", node.address.port))
                 await store.writing.wait()
                 await node.deregister("later")
                 store.go_on.set()
@@ -154,7 +155,7 @@ async def test_what_is_registered_and_then_withdrawn_while_it_is_written_is_gone
                 store.go_on.set()
         assert node.lookup("pg", healthy=False) == ()
         assert store.on_disk == set()
-        assert node._lifecycle._locks == {}
+        assert node._lifecycle.registrar._locks == {}
 
 
 async def test_peers_are_noted_when_they_change_and_a_full_disk_is_said_once(
@@ -162,7 +163,7 @@ async def test_peers_are_noted_when_they_change_and_a_full_disk_is_said_once(
 ) -> None:
     monkeypatch.setattr(module, "_PEERS_INTERVAL", 0.005)
     tell, noted = trio.open_memory_channel[list[Address]](10)
-    store = FakeKeeper(peers=tell)
+    store = FakeStore(peers=tell)
     stand_in: Any = store
     with trio.fail_after(PATIENCE):
         async with (
@@ -170,11 +171,12 @@ async def test_peers_are_noted_when_they_change_and_a_full_disk_is_said_once(
             open_node(config("bob", node)) as peer,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(node._lifecycle.store_peers_loop, stand_in)
+            writer = StateWriter(node._lifecycle.context, node._lifecycle.registrar.monitor, stand_in)
+            nursery.start_soon(writer.keep_peers_stored)
             while not caplog.messages:
                 await trio.lowlevel.checkpoint()
             store.is_full = False
             assert await noted.receive() == [peer.address]
             nursery.cancel_scope.cancel()
     [sentence] = [message for message in caplog.messages if "disk" in message]
-    assert sentence.startswith("the peers are not noted on disk: cannot use the data directory")
+    assert sentence.startswith("the peers are not stored on disk: cannot use the data directory")

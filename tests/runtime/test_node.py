@@ -192,7 +192,7 @@ async def test_what_a_failed_member_offered_is_still_known_but_not_called() -> N
         async with open_node(config("ann")) as node, open_node(config("bob", node)) as other:
             await other.register("orders", port=80)
             [offered] = await node.wait_for("orders")
-            other._lifecycle.close()  # it is gone without a word
+            other._lifecycle.context.close()  # it is gone without a word
             async for change in node.watch("orders"):
                 if not change.instances:
                     break

@@ -16,7 +16,8 @@ from gossipreg.config import Config
 from gossipreg.model import Address
 from gossipreg.runtime import opening as module
 from gossipreg.runtime.saved_state import SavedState
-from gossipreg.runtime.state_store import DATABASE, StateStore
+from gossipreg.runtime.state_database import DATABASE
+from gossipreg.runtime.state_store import StateStore
 from tests.hidden import hidden
 from tests.runtime.nodes import PATIENCE, QUICK, config
 

@@ -25,7 +25,7 @@ async def alone() -> AsyncIterator[Node]:
             await ann.wait_for("orders", at_least=4)
             watch = ann.watch("orders")
             for node in others:
-                node._lifecycle.close()
+                node._lifecycle.context.close()
             while [each.owner for each in (await anext(watch)).instances] != ["ann"]:
                 pass
             while [each.status for each in ann.members()].count(Status.FAILED) < 3:  # noqa: ASYNC110 - members ring no bell of their own

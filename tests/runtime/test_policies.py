@@ -84,7 +84,7 @@ async def test_policies_outlive_the_end_of_all_nodes(tmp_path: Path) -> None:
 
 async def saved(node: Node) -> list[str]:
     """The keys of the policies that a node has on disk."""
-    store = node._lifecycle.store
+    store = node._lifecycle.context.store
     assert store is not None
     return list((await store.load()).policies)
 
@@ -170,7 +170,7 @@ async def test_a_later_word_that_is_heard_while_ours_is_written_stands(
             if not later:
                 now = trio.current_time()
                 later.append(attrs.evolve(node._engine.policy_version_of(Split("orders", {"v1": 1}), now), writer="z"))
-                node._lifecycle.driver.say(node._engine.recall(later, now))
+                node._lifecycle.context.driver.say(node._engine.recall(later, now))
 
         monkeypatch.setattr(AsyncStateStore, "put_policy", slow)
         assert (await node.set_policy(SPLIT)).writer == "z"
@@ -214,7 +214,7 @@ async def test_a_policy_on_disk_that_cannot_be_read_is_set_aside(
 ) -> None:
     async with open_node(config("a", data_dir=tmp_path)) as node:
         await node.set_policy(SPLIT)
-        store = node._lifecycle.store
+        store = node._lifecycle.context.store
         assert store is not None
         await store.put_policy("split:search", b"\xc1")
         await store.put_policy("split:other", (await store.load()).policies[SPLIT.key])

@@ -6,7 +6,7 @@ import pytest
 
 from gossipreg.model import FENCED, PRIMARY, Instance
 from gossipreg.protocol.registry.view import ServiceView, View
-from gossipreg.runtime.primary_conflicts import PrimaryConflicts
+from gossipreg.runtime.diagnostics import PrimaryConflicts
 
 
 def claim(number: int, role: str) -> Instance:

@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from gossipreg import Check, Health, InvalidInstance, Node, Split, StorageError, open_node
-from gossipreg.runtime import lifecycle as lifecycle_module
+from gossipreg.runtime import state_writer
 from gossipreg.runtime.registrations import Definition
 from gossipreg.runtime.saved_state import SavedState
 from gossipreg.runtime.state_store import AsyncStateStore, StateStore
@@ -68,21 +68,27 @@ async def test_an_index_does_not_fall_when_the_clock_was_set_back_and_nothing_is
             assert all(later > earlier for earlier, later in zip(before, after, strict=True))
 
 
+def stored_index(node: Node) -> int:
+    writer = node._lifecycle.state_writer
+    assert writer is not None
+    return writer._stored_index
+
+
 async def test_an_index_on_disk_is_ahead_of_all_that_were_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many changes a node sees within a life, and whatever its clock shows in the next."""
-    monkeypatch.setattr(lifecycle_module, "_INDEXES_AHEAD", 100)
-    monkeypatch.setattr(lifecycle_module, "_PEERS_INTERVAL", 0.001)
+    monkeypatch.setattr(state_writer, "_INDEXES_AHEAD", 100)
+    monkeypatch.setattr(state_writer, "_PEERS_INTERVAL", 0.001)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         for turn in range(3):
             for _ in range(60):
                 await node.register("orders", port=80, meta={"turn": f"{turn} {_}"})
             highest = max(node.index(), node.index("orders"))
             with trio.fail_after(PATIENCE):
-                while node._lifecycle._stored_index <= highest:  # noqa: ASYNC110 - what is on disk rings no bell
+                while stored_index(node) <= highest:  # noqa: ASYNC110 - a write to disk notifies no task
                     await trio.sleep(0.001)
-            saved = await node._lifecycle.store.load()  # type: ignore[union-attr]
+            saved = await node._lifecycle.context.store.load()  # type: ignore[union-attr]
             assert saved.index > highest
     at_the_time(monkeypatch, -HOUR)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
@@ -104,7 +110,7 @@ async def test_a_disk_that_is_full_at_the_start_is_told_of_once_and_stops_nobody
 
     with monkeypatch.context() as patch:
         patch.setattr(AsyncStateStore, "set_identity", full)
-        patch.setattr(lifecycle_module, "_PEERS_INTERVAL", 0.001)
+        patch.setattr(state_writer, "_PEERS_INTERVAL", 0.001)
         async with open_node(config("ann", data_dir=tmp_path)) as node:
             assert len(node.lookup("orders")) == 1
             with trio.fail_after(PATIENCE):
@@ -112,10 +118,10 @@ async def test_a_disk_that_is_full_at_the_start_is_told_of_once_and_stops_nobody
                     await trio.sleep(0.001)
             patch.undo()
             with trio.fail_after(PATIENCE):
-                while node._lifecycle._stored_index <= 0:  # noqa: ASYNC110 - likewise
+                while stored_index(node) <= 0:  # noqa: ASYNC110 - likewise
                     await trio.sleep(0.001)
-    assert [each for each in caplog.messages if "not noted" in each] == [
-        "this life of the node is not noted on disk: free some space on its disk"
+    assert [each for each in caplog.messages if "not stored" in each] == [
+        "the node's generation is not stored on disk: free some space on its disk"
     ]
 
 
@@ -140,7 +146,7 @@ async def test_an_instance_on_disk_that_cannot_be_used_is_set_aside_and_the_othe
         store.put_instance("bad", body)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         assert [each.id for each in node.lookup("orders")] == ["good"]
-    assert "instance bad is not offered again: " in caplog.text
+    assert "instance bad is not registered again: " in caplog.text
     assert set(on_disk(tmp_path).instances) == {"good"}
     with closing(StateStore.open(tmp_path)) as store:
         kept = store._connection.execute("SELECT id, body FROM set_aside").fetchall()
@@ -159,7 +165,7 @@ async def test_an_instance_that_todays_checks_refuse_is_set_aside(
         assert node.checks() == ()
         again = await node.register("orders", port=80, id="was-fine")
         assert node.own("was-fine") == again
-    assert "instance was-fine is not offered again" in caplog.text
+    assert "instance was-fine is not registered again" in caplog.text
     assert set(on_disk(tmp_path).instances) == {"o", "was-fine"}
 
 
@@ -187,9 +193,9 @@ async def test_a_disk_that_cannot_set_aside_stops_nobody(
 async def after_a_crash(node: Node, directory: Path, copy: Path) -> Path:
     """The data directory as it would be found if the node were killed once it has nothing left to note."""
     with trio.fail_after(PATIENCE):
-        while node._lifecycle.monitor._unkept:  # noqa: ASYNC110 - what is on disk rings no bell
+        while node._lifecycle.registrar.monitor._unkept:  # noqa: ASYNC110 - what is on disk rings no bell
             await trio.sleep(0.01)
-        await node._lifecycle.store.load()  # type: ignore[union-attr]  # it waits for the writes before it
+        await node._lifecycle.context.store.load()  # type: ignore[union-attr]  # it waits for the writes before it
     return Path(shutil.copytree(directory, copy))
 
 
@@ -197,7 +203,7 @@ async def after_a_crash(node: Node, directory: Path, copy: Path) -> Path:
 async def test_ttl_checks_stand_after_a_restart_as_before_it(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle_module, "_CHECKS_INTERVAL", 0.001)
+    monkeypatch.setattr(state_writer, "_CHECKS_INTERVAL", 0.001)
     data = tmp_path / "data"
     ttl = Check(ttl=60)
     async with open_node(config("ann", data_dir=data)) as node:
@@ -236,12 +242,12 @@ async def test_a_restart_gives_a_ttl_check_no_new_ttl(tmp_path: Path, monkeypatc
         at_the_time(monkeypatch, 19)
         async with open_node(config("ann", data_dir=tmp_path)) as node:
             assert len(node.lookup("orders")) == 1
-            [watched] = node._lifecycle.monitor._running_checks["o"].values()
+            [watched] = node._lifecycle.registrar.monitor._running_checks["o"].values()
             left = watched.beats_until - trio.current_time()
     assert left < 3 + 1
     at_the_time(monkeypatch, -HOUR)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
-        [watched] = node._lifecycle.monitor._running_checks["o"].values()
+        [watched] = node._lifecycle.registrar.monitor._running_checks["o"].values()
         assert watched.beats_until - trio.current_time() <= 60
 
 
@@ -249,15 +255,15 @@ async def test_what_files_define_keeps_its_heartbeats_too(tmp_path: Path) -> Non
     definition = Definition(service="orders", port=80, id="o", checks=(Check(ttl=60),))
     defined = definition.registration(member="ann", host="127.0.0.1", zone="")
     async with open_node(config("ann", data_dir=tmp_path)) as node:
-        assert await node._lifecycle.define([defined]) == {}
+        assert await node._lifecycle.registrar.define([defined]) == {}
         await node.heartbeat("o")
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         assert node.services() == {}
-        assert await node._lifecycle.define([defined]) == {}
+        assert await node._lifecycle.registrar.define([defined]) == {}
         assert len(node.lookup("orders")) == 1
     async with open_node(config("ann", data_dir=tmp_path)) as node:
-        await node._lifecycle.define([])
-        assert not node._lifecycle.monitor._recalled
+        await node._lifecycle.registrar.define([])
+        assert not node._lifecycle.registrar.monitor._recalled
     assert on_disk(tmp_path) == attrs.evolve(on_disk(tmp_path), instances={}, checks={})
 
 
@@ -279,7 +285,7 @@ async def test_states_that_cannot_be_read_are_set_aside_and_their_checks_begin_a
 async def test_a_heartbeat_does_not_wait_for_a_disk_that_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lifecycle_module, "_CHECKS_INTERVAL", 0.001)
+    monkeypatch.setattr(state_writer, "_CHECKS_INTERVAL", 0.001)
     put, refused = AsyncStateStore.put_checks, []
 
     async def full(_: AsyncStateStore, rows: Mapping[str, bytes | None]) -> None:
@@ -298,8 +304,8 @@ async def test_a_heartbeat_does_not_wait_for_a_disk_that_is_full(
         assert AsyncStateStore.put_checks is put
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         assert len(node.lookup("orders")) == 1, "it was noted once there was space again"
-    assert [each for each in caplog.messages if "not noted" in each] == [
-        "how ttl checks stand is not noted on disk: free some space on its disk"
+    assert [each for each in caplog.messages if "not stored" in each] == [
+        "the state of ttl checks is not stored on disk: free some space on its disk"
     ]
 
 
@@ -315,7 +321,7 @@ async def test_a_node_that_drains_still_drains_after_a_restart_and_says_why(
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         assert [each.weight for each in node.lookup("orders")] == [0]
         assert (node.drained, node.info().draining) == ("new disk", True)
-        assert "this node still asks for no new work, as before its restart (new disk)" in caplog.text
+        assert "this node still drains, as before its restart (new disk)" in caplog.text
         await node.undrain()
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         assert [each.weight for each in node.lookup("orders")] == [1]
@@ -410,7 +416,7 @@ async def test_on_a_disk_that_is_full_every_promise_to_keep_is_refused_and_nothi
         assert ann._engine.state.policies.get(policies[len(set_)].key) is None, "nothing is there to be told"
         assert {each.id for each in offered} == {"o"}
         for each in ann.lookup("orders", healthy=False):
-            assert each.id in (await ann._lifecycle.store.load()).instances  # type: ignore[union-attr]
+            assert each.id in (await ann._lifecycle.context.store.load()).instances  # type: ignore[union-attr]
         ballast.unlink()
         await ann.set_policy(policies[-1])
         offered = await ann.register("orders", port=90, id="new", meta=large), *ann.lookup("orders", healthy=False)

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from gossipreg.model import Address
-from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.joining import Seeds
 
 
 @attrs.define

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from gossipreg.model import Address
-from gossipreg.runtime.send_errors import SendErrors
+from gossipreg.runtime.diagnostics import SendErrors
 
 THERE = Address("10.0.0.2", 7940)
 

@@ -175,7 +175,7 @@ async def test_an_outage_does_not_wear_the_file_away(path: Path, nowhere: str) -
         await bob.register("orders", port=2, id="one")
         await ann.wait_for("orders")
         await in_file(path, "one")
-        bob._lifecycle.close()
+        bob._lifecycle.context.close()
         watch = ann.watch("orders")
         with trio.fail_after(PATIENCE):
             while (await anext(watch)).instances:

@@ -22,9 +22,10 @@ import trio.testing
 
 from gossipreg.errors import StorageError
 from gossipreg.model import Address
-from gossipreg.runtime import state_store
+from gossipreg.runtime import state_database
 from gossipreg.runtime.saved_state import SavedState
-from gossipreg.runtime.state_store import DATABASE, LOCK, AsyncStateStore, StateStore
+from gossipreg.runtime.state_database import DATABASE
+from gossipreg.runtime.state_store import LOCK, AsyncStateStore, StateStore
 from tests.syncs import recorded
 
 PEERS = (Address("127.0.0.1", 7940), Address("::1", 7941))
@@ -191,7 +192,7 @@ def test_a_database_that_another_program_holds_is_refused(tmp_path: Path, monkey
 def rewrite(directory: Path, kind: str, body: bytes, key: str = "") -> None:
     """Put a row there whose checksum is right, whatever it says."""
     with behind_the_back(directory) as connection:
-        checksum = state_store._checksum(kind.encode(), key.encode(), body)
+        checksum = state_database.checksum_of(kind.encode(), key.encode(), body)
         connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", (kind, key, body, checksum))
 
 
@@ -273,15 +274,15 @@ def test_rows_that_the_agent_cannot_use_are_set_aside_at_its_word(tmp_path: Path
 def test_a_full_disk_keeps_nobody_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path)
     rewrite(tmp_path, "peers", b"7")
-    connect = state_store._connect
+    connect = state_database._connect
 
     def full(path: Path) -> sqlite3.Connection:
         connection = connect(path)
         connection.execute("PRAGMA query_only = 1")  # the nearest to it: what is to be written fails
         return connection
 
-    monkeypatch.setattr(state_store, "_connect", full)
-    monkeypatch.setattr(state_store, "_code", lambda _error: "SQLITE_FULL")
+    monkeypatch.setattr(state_database, "_connect", full)
+    monkeypatch.setattr(state_database, "_code", lambda _error: "SQLITE_FULL")
     with contextlib.closing(StateStore.open(tmp_path)) as store:
         saved = store.load()
     assert (saved.instances, saved.peers) == (INSTANCES, ())
@@ -399,7 +400,7 @@ def test_what_a_crash_left_of_making_a_database_is_not_in_the_way(tmp_path: Path
 
 
 def test_a_disk_that_spoils_even_a_new_database_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_store, "_create", lambda path: path.write_bytes(b"spoiled"))
+    monkeypatch.setattr(state_database, "_create", lambda path: path.write_bytes(b"spoiled"))
     assert "even a new gossipreg.db is damaged" in refusal(tmp_path)
 
 

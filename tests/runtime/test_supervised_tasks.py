@@ -21,15 +21,15 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.credentials import Keyring
 from gossipreg.protocol.wire.sealing import ClearSeal
 from gossipreg.protocol.wire.streams import StreamCodec
-from gossipreg.runtime import advertised_address
-from gossipreg.runtime import lifecycle as lifecycle_module
+from gossipreg.runtime import advertised_address, state_writer
 from gossipreg.runtime.advertised_address import AdvertisedAddress
-from gossipreg.runtime.join_report import JoinReport
-from gossipreg.runtime.lifecycle import NodeLifecycle
-from gossipreg.runtime.primary_conflicts import PrimaryConflicts
-from gossipreg.runtime.seeds import Seeds
+from gossipreg.runtime.diagnostics import PrimaryConflicts
+from gossipreg.runtime.joining import JoinReport, Seeds
+from gossipreg.runtime.policy_writer import PolicyWriter
+from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.snapshot_file import SnapshotFile
 from gossipreg.runtime.state_store import AsyncStateStore
+from gossipreg.runtime.state_writer import StateWriter
 from gossipreg.runtime.streams import Streams
 from tests.runtime.nodes import PATIENCE, config
 
@@ -81,7 +81,7 @@ async def set_policy(node: Node) -> None:
 
 async def expire(node: Node) -> None:
     await node.register("web", port=1, id="web")
-    node._lifecycle._expired("web", "ttl")
+    node._lifecycle.registrar._expired("web", "ttl")
 
 
 FAULTS = {
@@ -96,8 +96,8 @@ FAULTS = {
     "snapshot": Fault(SnapshotFile, "_note", fails=fail_late),
     "note of peers": Fault(AsyncStateStore, "set_peers", fails=fail_late),
     "note of ttl checks": Fault(AsyncStateStore, "put_checks", beat, fails=fail_late),
-    "note of policies": Fault(NodeLifecycle, "_store_policy", set_policy, fails=fail_late),
-    "withdrawal": Fault(NodeLifecycle, "deregister", expire, fails=fail_late),
+    "note of policies": Fault(PolicyWriter, "_store_policy", set_policy, fails=fail_late),
+    "withdrawal": Fault(Registrar, "deregister", expire, fails=fail_late),
 }
 
 
@@ -105,7 +105,7 @@ FAULTS = {
 async def test_a_node_outlives_a_mistake_in_a_task(
     fault: Fault, tmp_path: Path, monkeypatch: Patch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lifecycle_module, "_PEERS_INTERVAL", 0.01)
+    monkeypatch.setattr(state_writer, "_PEERS_INTERVAL", 0.01)
     caplog.set_level(logging.CRITICAL)
     options = {"data_dir": tmp_path / "data", "snapshot": tmp_path / "snapshot"}
     async with open_node(config("seed")) as seed:
@@ -120,9 +120,9 @@ async def test_a_node_outlives_a_mistake_in_a_task(
 
 
 async def test_a_node_outlives_a_mistake_in_its_note_of_the_identity(tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(lifecycle_module, "_PEERS_INTERVAL", 0.01)
+    monkeypatch.setattr(state_writer, "_PEERS_INTERVAL", 0.01)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
-        monkeypatch.setattr(NodeLifecycle, "store_identity", fail_late)
+        monkeypatch.setattr(StateWriter, "store_identity", fail_late)
         await counted(node)
 
 
@@ -155,13 +155,13 @@ async def test_a_node_outlives_a_mistake_in_renewing_credentials(tmp_path: Path,
 async def test_one_policy_that_cannot_be_noted_keeps_no_other_from_it(tmp_path: Path, monkeypatch: Patch) -> None:
     noted = []
 
-    async def note_policy(life: NodeLifecycle, key: str) -> None:
+    async def store_policy(writer: PolicyWriter, key: str) -> None:
         await trio.lowlevel.checkpoint()
         noted.append(key)
         if key.endswith("web-1"):
             fail()
 
-    monkeypatch.setattr(NodeLifecycle, "_store_policy", note_policy)
+    monkeypatch.setattr(PolicyWriter, "_store_policy", store_policy)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         async with trio.open_nursery() as nursery:
             for number in (1, 2):

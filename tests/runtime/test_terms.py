@@ -65,7 +65,7 @@ async def test_a_term_is_on_disk_though_its_instance_is_gone_and_all_agents_were
 async def test_a_term_that_others_stated_is_on_disk_soon(tmp_path: Path) -> None:
     async with open_node(config("ann", data_dir=tmp_path)) as ann, open_node(config("bob", ann)) as bob:
         await bob.register("pg", port=2, id="pg-2", role=PRIMARY, term=7)
-        store = ann._lifecycle.store
+        store = ann._lifecycle.context.store
         assert store is not None
         with trio.fail_after(PATIENCE):
             while "pg" not in (await store.load()).terms:  # noqa: ASYNC110 - what is noted on disk rings no bell
@@ -188,7 +188,7 @@ async def test_a_number_is_given_once_though_the_claim_before_is_still_being_wri
                 nursery.start_soon(claim, number)
         assert sorted(given) == list(range(1, 9))
         assert ann.next_term("pg") == 9
-        assert not ann._lifecycle._pending_terms
+        assert not ann._lifecycle.registrar._pending_terms
     async with open_node(config("ann", data_dir=tmp_path)) as ann:
         assert ann.next_term("pg") == 9
 
@@ -198,13 +198,13 @@ async def test_a_term_on_disk_that_cannot_be_read_is_set_aside(
 ) -> None:
     async with open_node(config("ann", data_dir=tmp_path)) as ann:
         await ann.register("pg", port=1, id="pg-1", role=PRIMARY, term=4)
-        store = ann._lifecycle.store
+        store = ann._lifecycle.context.store
         assert store is not None
         await store.put_term("search", b"\xc1")
         await store.put_term("other", (await store.load()).terms["pg"])
     async with open_node(config("ann", data_dir=tmp_path)) as again:
         assert [each.service for each in again.terms()] == ["pg"]
-        store = again._lifecycle.store
+        store = again._lifecycle.context.store
         assert store is not None
         assert set((await store.load()).terms) == {"pg"}
     assert "the term of search on disk is not used" in caplog.text

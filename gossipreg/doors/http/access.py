@@ -21,7 +21,7 @@ from gossipreg.doors.http.answers import Refusal
 from gossipreg.doors.http.scopes import Action, Scope
 from gossipreg.errors import ConfigError
 from gossipreg.model import is_name
-from gossipreg.runtime.toml import read_toml
+from gossipreg.runtime.files import read_toml
 
 _TOKEN: Final = re.compile(r"[!-~]+")
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")

@@ -20,7 +20,7 @@ from gossipreg.doors.http.answers import Answer
 from gossipreg.doors.http.call import Call
 from gossipreg.doors.http.registry import Registry
 from gossipreg.model import Health, NodeInfo
-from gossipreg.runtime.join_report import JoinFailureReason
+from gossipreg.runtime.joining import JoinFailureReason
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

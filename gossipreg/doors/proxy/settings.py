@@ -11,7 +11,7 @@ import attrs
 from gossipreg.errors import ConfigError, InvalidSetting
 from gossipreg.fields import Choice, Number, Switch, Text, Whole, check, setting, shown
 from gossipreg.model import Address, is_name
-from gossipreg.runtime.toml import read_toml
+from gossipreg.runtime.files import read_toml
 
 
 def _address(value: str | Address) -> Address:

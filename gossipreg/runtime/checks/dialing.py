@@ -13,15 +13,27 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
+import attrs
 import trio
 
-from gossipreg.runtime.checks.allowed_targets import AllowedTargets
-from gossipreg.targets import IPAddress, TargetRefused, literal
+from gossipreg.targets import CheckRules, IPAddress, TargetRefused, literal
 
 #: Names looked up at once. A resolver that hangs keeps its thread, even when nobody waits for it any more.
 _LOOKUPS_MAX: Final = 16
 
 _limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("check_lookups")
+
+
+@attrs.frozen
+class AllowedTargets:
+    """The rules of a node, and the hosts that are its own for an instance: names or addresses."""
+
+    rules: CheckRules = attrs.field(factory=CheckRules)
+    own: tuple[str, ...] = ()
+
+    def allows(self, host: str, address: IPAddress, own: Collection[IPAddress]) -> bool:
+        """Whether a check of ``host`` may connect to ``address``; ``own`` are the addresses of `own`."""
+        return self.rules.targets.allows(host, address, own)
 
 
 async def dial(host: str, port: int, allowed: AllowedTargets) -> trio.SocketStream:

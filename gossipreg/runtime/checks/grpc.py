@@ -27,8 +27,7 @@ from gossipreg import limits
 from gossipreg.check import Check
 from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
-from gossipreg.runtime.checks.allowed_targets import AllowedTargets
-from gossipreg.runtime.checks.dialing import dial, dial_tls
+from gossipreg.runtime.checks.dialing import AllowedTargets, dial, dial_tls
 
 #: What grpc.health.v1 says of a service.
 _SERVING: Final = 1

@@ -17,8 +17,7 @@ from gossipreg import limits
 from gossipreg.check import Check, url_host
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import Finding
-from gossipreg.runtime.checks.allowed_targets import AllowedTargets
-from gossipreg.runtime.checks.dialing import dial, dial_tls
+from gossipreg.runtime.checks.dialing import AllowedTargets, dial, dial_tls
 
 _HEAD_BYTES_MAX: Final = 16_384
 _PIECE_BYTES: Final = 8192

@@ -12,7 +12,7 @@ import trio
 from gossipreg.check import Check, CheckKind
 from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
-from gossipreg.runtime.checks.allowed_targets import AllowedTargets
+from gossipreg.runtime.checks.dialing import AllowedTargets
 from gossipreg.targets import TargetRefused
 
 #: A run that took this much longer than its timeout allows was not late: this process was stopped (seconds).

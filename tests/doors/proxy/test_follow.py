@@ -180,7 +180,7 @@ async def test_what_was_lost_at_once_is_told_to_whoever_has_a_threshold(nursery:
         await nursery.start(partial(follow_node, ann, "orders", plain.hear))
         await nursery.start(partial(follow_node, ann, "orders", panicking.hear, panic=0.6))
         await nursery.start(partial(follow_agent, agent, "orders", asking.hear, panic=0.6))
-        bob._lifecycle.close()
+        bob._lifecycle.context.close()
         await until(lambda: len(plain.instances) == 1)
         for roster in (panicking, asking):
             await until(lambda roster=roster: [each.stale for each in roster.instances] == [False, True])  # type: ignore[misc]

@@ -21,7 +21,7 @@ from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, pack
 from gossipreg.runtime.checks.ttl_state import UnusableTtlState, unpack
 from gossipreg.runtime.definitions import DefinitionFiles
-from gossipreg.runtime.lifecycle import _register, _unpack_policy
+from gossipreg.runtime.policy_writer import unpack_policy, unpack_term
 from gossipreg.runtime.registrations import LocalRegistration
 from gossipreg.runtime.saved_state import StateRows
 from gossipreg.runtime.snapshot_file import _DIGEST_BYTES, _MAGIC, _digest, _packed, _unpacked, _Unusable
@@ -102,9 +102,9 @@ def _rows(data: bytes) -> str:
     saved = rows.saved(())
     try:
         for key_text, each in saved.policies.items():
-            _unpack_policy(key_text, each)
+            unpack_policy(key_text, each)
         for key_text, each in saved.terms.items():
-            _register(key_text, each)
+            unpack_term(key_text, each)
         for each in saved.checks.values():
             unpack(each, (Check(ttl=5.0),), 100.0, 1_767_225_600.0)
     except (Junk, UnusableTtlState) as error:

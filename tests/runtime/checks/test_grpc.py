@@ -12,7 +12,7 @@ import pytest
 from gossipreg.check import Check
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import Finding
-from gossipreg.runtime.checks.allowed_targets import AllowedTargets
+from gossipreg.runtime.checks.dialing import AllowedTargets
 from gossipreg.runtime.checks.probing import probe
 from tests.runtime.checks.targets import serving
 

@@ -21,7 +21,7 @@ from gossipreg.doors.http.answers import Refusal
 from gossipreg.doors.http.registration import Registration
 from gossipreg.errors import InvalidInstance
 from gossipreg.runtime.checks import dialing
-from gossipreg.runtime.checks.allowed_targets import AllowedTargets
+from gossipreg.runtime.checks.dialing import AllowedTargets
 from gossipreg.runtime.checks.probing import probe
 from gossipreg.targets import CheckRules
 

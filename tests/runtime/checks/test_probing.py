@@ -31,7 +31,7 @@ from gossipreg.errors import InvalidInstance
 from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.runtime.checks import dialing, http
-from gossipreg.runtime.checks.allowed_targets import AllowedTargets
+from gossipreg.runtime.checks.dialing import AllowedTargets
 from gossipreg.runtime.checks.probing import probe
 from gossipreg.targets import DEFAULT_TARGETS, CheckRules, literal
 from tests.runtime.checks.targets import Target, serving

@@ -15,10 +15,10 @@ from gossipreg.config import Config
 from gossipreg.model import Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.runtime.joining import Seeds
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import _create, _Keys
-from gossipreg.runtime.seeds import Seeds
 from gossipreg.runtime.sockets import GossipSockets
 from gossipreg_sim.world import EPOCH_MS, World
 from tests.sim.conformance.diary import Diary
@@ -45,7 +45,7 @@ class TrioStage:
         self._births[name] += 1
         with closing(DatagramSocket(self.wires, name)) as udp, closing(Listener(self.wires, name)) as tcp:
             async with trio.open_nursery() as nursery:
-                life = self._lifecycles[name] = _create(
+                lifecycle = self._lifecycles[name] = _create(
                     config=Config(name=name, cluster="sim", protocol=self.settings),
                     keys=_Keys.of(Config()),
                     sockets=GossipSockets(udp, cast("socket.socket", tcp), address_of(name)),
@@ -57,9 +57,11 @@ class TrioStage:
                     rng=Random(World(SEED).rng("node", name, self._births[name]).bits()),
                     nursery=nursery,
                 )
-                nursery.start_soon(life.driver.run)
-                nursery.start_soon(trio.serve_listeners, life.driver.streams._accept, [trio.SocketListener(tcp)])
-                nursery.start_soon(self._watch, Node(life))
+                nursery.start_soon(lifecycle.context.driver.run)
+                nursery.start_soon(
+                    trio.serve_listeners, lifecycle.context.driver.streams._accept, [trio.SocketListener(tcp)]
+                )
+                nursery.start_soon(self._watch, Node(lifecycle))
 
     async def _watch(self, node: Node) -> None:
         """Write down what a user of the node is told."""
@@ -78,31 +80,31 @@ class TrioStage:
                 self.diary.write(at, observer, event.instance.id, "gone" if event.kind == "removed" else "shown")
 
     def offer(self, name: str, service: str) -> None:
-        life = self._lifecycles[name]
+        context = self._lifecycles[name].context
         with self.wires.at(name):
-            life.driver.say(life.engine.register(instance_of(name, service), trio.current_time()))
+            context.driver.say(context.engine.register(instance_of(name, service), trio.current_time()))
 
     def withdraw(self, name: str, service: str) -> None:
-        life = self._lifecycles[name]
+        context = self._lifecycles[name].context
         with self.wires.at(name):
-            life.driver.say(life.engine.deregister(instance_of(name, service).id, trio.current_time()))
+            context.driver.say(context.engine.deregister(instance_of(name, service).id, trio.current_time()))
 
     def rule(self, name: str, rule: Rule) -> None:
-        life = self._lifecycles[name]
+        context = self._lifecycles[name].context
         with self.wires.at(name):
-            life.driver.say(life.engine.set_policy(rule, trio.current_time()))
+            context.driver.say(context.engine.set_policy(rule, trio.current_time()))
 
     def unrule(self, name: str, key: str) -> None:
-        life = self._lifecycles[name]
+        context = self._lifecycles[name].context
         with self.wires.at(name):
-            life.driver.say(life.engine.remove_policy(key, trio.current_time()))
+            context.driver.say(context.engine.remove_policy(key, trio.current_time()))
 
     def crash(self, name: str) -> None:
-        self._lifecycles[name].close()
+        self._lifecycles[name].context.close()
 
     def silence(self, name: str) -> None:
         self.wires.silent.add(name)
-        self._lifecycles[name].close()
+        self._lifecycles[name].context.close()
 
     def leave(self, name: str) -> None:
         with self.wires.at(name):

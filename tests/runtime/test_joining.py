@@ -14,12 +14,11 @@ import trio.testing
 from gossipreg.config import Config
 from gossipreg.model import Address, JoinFailure
 from gossipreg.protocol.wire.streams import StreamRefusal
-from gossipreg.runtime import join_report as module
-from gossipreg.runtime.join_report import JoinFailureReason, JoinReport, reason_of
-from gossipreg.runtime.log_limiter import LogLimiter
+from gossipreg.runtime import joining as module
+from gossipreg.runtime.diagnostics import LogLimiter
+from gossipreg.runtime.joining import JoinFailureReason, JoinReport, Seeds, reason_of
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
-from gossipreg.runtime.seeds import Seeds
 
 SEED = Address("10.0.0.1", 7940)
 KEYS = ("A" * 43 + "=", "B" * 42 + "A=")
@@ -114,7 +113,7 @@ def test_seldom_forgets_after_its_time_and_says_no_more_than_so_much_in_it() -> 
     assert [seldom.admit(thing, 0.0) for thing in "aab"] == [True, False, True]
     assert not seldom.admit("c", 9.9)
     assert seldom.admit("a", 10.0)
-    assert len(seldom._said) == 1
+    assert len(seldom._logged) == 1
 
 
 def test_every_refusal_has_a_trouble_and_every_trouble_a_sentence() -> None:
@@ -185,6 +184,6 @@ async def test_a_node_that_joins_and_one_that_is_told_to_be_alone_have_joined() 
     async with open_node(config("ann")) as ann, open_node(config("bob", join=[str(ann.address)])) as bob:
         assert ann.info().joined
         with soon():
-            await bob._lifecycle.driver.join_report.joined.wait()
+            await bob._lifecycle.context.driver.join_report.joined.wait()
         assert bob.info().joined
         assert bob.info().join_failures == ()

@@ -1,0 +1,62 @@
+"""Node context: what all parts of one running node share, and whether the node is still open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from gossipreg.errors import GossipregError, NodeClosed
+from gossipreg.protocol.engine import Engine
+from gossipreg.runtime.change_log import ChangeLog
+from gossipreg.runtime.driver import Driver
+
+if TYPE_CHECKING:
+    from gossipreg.runtime.state_store import AsyncStateStore
+
+
+@attrs.define(eq=False, repr=False)
+class NodeContext:
+    """One engine with its driver, its change log, its counters and, if it has a data directory, its store."""
+
+    cluster: str
+    engine: Engine
+    driver: Driver
+    change_log: ChangeLog
+    counters: Counter[str]
+    store: AsyncStateStore | None  # None: nothing is kept on disk
+    failure: GossipregError | None = None  # what closed the node, if that was an error
+    _closed: trio.Event = attrs.field(init=False, factory=trio.Event)
+
+    @property
+    def name(self) -> str:
+        """The member's name."""
+        return self.engine.identity.name
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the node is closed."""
+        return self._closed.is_set()
+
+    def check_open(self) -> None:
+        """Raise ``NodeClosed``, or what closed the node, once it is closed."""
+        if self.failure is not None:
+            raise self.failure
+        if self.is_closed:
+            raise NodeClosed(f"node {self.name!r} is closed: open a new one")
+
+    def close(self, failure: GossipregError | None = None) -> None:
+        """Stop at once, without telling any peer. Idempotent."""
+        if not self.is_closed:
+            self.failure = failure
+            self._closed.set()
+            self.change_log.close()
+            self.driver.nursery.cancel_scope.cancel()
+
+    async def wait_closed(self) -> None:
+        """Return when the node is closed; raises what closed it, if that was an error."""
+        await self._closed.wait()
+        if self.failure is not None:
+            raise self.failure

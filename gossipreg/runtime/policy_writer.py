@@ -1,0 +1,163 @@
+"""Policy writer: changes of policies and of term registers, first on disk and then in gossip.
+
+What every member has heard cannot be taken back, so the disk comes first: a change that it refuses happens nowhere.
+Changes that peers make are stored as well, so that policies and terms outlive even the end of all agents.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import attrs
+import trio
+
+from gossipreg.errors import StorageError
+from gossipreg.policy import Rule
+from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.protocol.wire.messages import Junk, message_of, pack
+from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.saved_state import POLICY, TERM, Place, SavedState
+from gossipreg.runtime.supervision import log_bug
+
+log = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False, repr=False)
+class PolicyWriter:
+    """Sets and stores the policies and term registers of one node."""
+
+    _context: NodeContext
+    lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)  # held while disk and engine are made to agree
+    _is_behind: bool = attrs.field(init=False, default=False)  # something of policies or terms may not be on disk
+
+    def restore(self, saved: SavedState) -> list[Place]:
+        """Put what was saved into force again. Returns the rows that cannot be used."""
+        unusable: list[Place] = []
+        versions = []
+        for key, body in saved.policies.items():
+            try:
+                versions.append(unpack_policy(key, body))
+            except Junk as flaw:
+                log.warning("policy %s on disk is not used: %s", key, flaw)
+                unusable.append((POLICY, key))
+        registers = []
+        for service, body in saved.terms.items():
+            try:
+                registers.append(unpack_term(service, body))
+            except Junk as flaw:
+                log.warning("the term of %s on disk is not used: %s", service, flaw)
+                unusable.append((TERM, service))
+        context = self._context
+        context.driver.say(context.engine.recall(versions, trio.current_time(), terms=registers))
+        return unusable
+
+    async def set_policy(self, rule: Rule) -> None:
+        """Put a rule into force on every node; with a data directory it is on disk first.
+
+        Raises ``StorageError`` if the disk refuses it: then nothing has changed anywhere.
+        """
+        self._context.check_open()
+        await self._publish(partial(self._context.engine.policy_version_of, rule))
+
+    async def remove_policy(self, key: str) -> None:
+        """Put a rule out of force on every node; otherwise as `set_policy`."""
+        self._context.check_open()
+        await self._publish(partial(self._context.engine.policy_removal_of, key))
+
+    async def _publish(self, version_at: Callable[[float], PolicyVersion]) -> None:
+        context = self._context
+        with trio.CancelScope(shield=True):  # a version that is on disk only would come into force at a restart
+            async with self.lock:
+                version = version_at(trio.current_time())
+                if context.store is not None:
+                    await context.store.put_policy(version.key, pack(version))
+                context.check_open()
+                context.driver.say(context.engine.publish_policy(version, trio.current_time()))
+
+    async def reset_term(self, service: str) -> None:
+        """Have a service's terms count anew everywhere, once that is on disk.
+
+        Raises ``StorageError`` if the disk refuses it: then nothing has changed anywhere.
+        """
+        context = self._context
+        context.check_open()
+        with trio.CancelScope(shield=True):  # as with a policy
+            async with self.lock:
+                register = context.engine.reset_of(service, trio.current_time())
+                if context.store is not None:
+                    await context.store.put_term(service, pack(register))
+                context.check_open()
+                context.driver.say(context.engine.say_reset(register, trio.current_time()))
+        await trio.lowlevel.checkpoint()
+
+    async def store_changes(self) -> None:
+        """Store what peers change of policies and terms, until the node is closed."""
+        change_log, state = self._context.change_log, self._context.engine.state
+        writes = {"policy": self._store_policy, "term": self._store_term}
+        position = change_log.position
+        while not change_log.closed:
+            await change_log.wait(position)
+            entries = change_log.since(position)
+            position = change_log.position
+            if entries is None or self._is_behind:  # what could not be stored is tried again
+                entries = [
+                    *(("policy", version.key) for version in state.policies),
+                    *(("term", register.service) for register in state.terms),
+                ]
+            was_behind, self._is_behind = self._is_behind, True
+            try:
+                # Under the lock, or an older version could be written over one that is about to be published.
+                # All at once, so that they share a sync.
+                async with self.lock, trio.open_nursery() as nursery:
+                    for kind, key in entries:
+                        if kind in writes:
+                            nursery.start_soon(self._store_one, f"storing {kind} {key}", partial(writes[kind], key))
+            except* StorageError as errors:  # a full disk must not stop a node that serves
+                if not was_behind:
+                    log.warning("policies and terms are not stored on disk: %s", errors.exceptions[0])
+            else:
+                self._is_behind = False
+
+    async def _store_one(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
+        """Write one row. A bug that prevents it is logged, and does not prevent the others."""
+        try:
+            await write()
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is logged
+            log_bug(self._context.counters, what, error)
+
+    async def _store_policy(self, key: str) -> None:
+        store, version = self._context.store, self._context.engine.state.policies.get(key)
+        assert store is not None, "without a disk nothing is stored"
+        if version is None:
+            await store.drop_policy(key)
+        else:
+            await store.put_policy(key, pack(version))
+
+    async def _store_term(self, service: str) -> None:
+        store, register = self._context.store, self._context.engine.state.terms.get(service)
+        assert store is not None, "without a disk nothing is stored"
+        if register is None:
+            await store.drop_term(service)
+        else:
+            await store.put_term(service, pack(register))
+
+
+def unpack_policy(key: str, body: bytes) -> PolicyVersion:
+    """What an earlier run of the node stored of a policy. Raises ``Junk``."""
+    version = message_of(body)
+    if not isinstance(version, PolicyVersion) or version.key != key:
+        raise Junk("it says something else")
+    return version
+
+
+def unpack_term(service: str, body: bytes) -> TermRegister:
+    """What an earlier run of the node stored of the term of a service. Raises ``Junk``."""
+    register = message_of(body)
+    if not isinstance(register, TermRegister) or register.service != service:
+        raise Junk("it says something else")
+    return register
