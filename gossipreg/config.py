@@ -44,7 +44,7 @@ DEFAULT_DNS: Final = "127.0.0.1:8600"
 #: The tables of an agent's file that are no settings: each defines a service that it offers.
 SERVICES: Final = "services"
 
-#: The dialects that there are: `gossipreg.doors.dialects` has a package for each.
+#: The dialects that there are: `gossipreg.frontends.serving.loading` has a package for each.
 DIALECTS: Final = ("consul", "eureka", "envoy", "traefik")
 
 KEY_BYTES: Final = 32

@@ -28,8 +28,8 @@ import yaml  # type: ignore[import-untyped]
 import gossipreg
 from gossipreg import Address, open_node
 from gossipreg.cli.settings import PREFIX, SETTINGS
-from gossipreg.doors.http import serve_http
-from gossipreg.doors.proxy.settings import load_forwards
+from gossipreg.frontends.http import serve_http
+from gossipreg.frontends.proxy.settings import load_forwards
 from gossipreg.protocol.engine import Engine
 from gossipreg_sim import Scenario
 from tests.cli.test_docs import commands_in, parse
@@ -41,24 +41,24 @@ ROOT: Final = Path(__file__).parents[1]
 _TRIED: Final = {
     ("configuration.md", "toml"): "tests/cli/test_docs.py",
     ("credentials.md", "python"): "tests/runtime/test_pages.py",
-    ("dialects/caddy.md", "caddyfile"): "tests/peers/test_caddy.py",
-    ("dialects/consul.md", "go"): "tests/peers/consul/test_go_api.py",
-    ("dialects/consul.md", "js"): "tests/peers/consul/test_npm_consul.py",
-    ("dialects/consul.md", "python"): "tests/peers/consul/test_py_consul.py",
-    ("dialects/eureka.md", "js"): "tests/peers/eureka/test_eureka_js_client.py",
-    ("dialects/eureka.md", "properties"): "tests/peers/eureka/test_netflix_client.py",
-    ("dialects/eureka.md", "python"): "tests/peers/eureka/test_py_eureka_client.py",
-    ("dialects/grpc.md", "python"): "tests/peers/test_grpc.py",
-    ("dialects/haproxy.md", "haproxy"): "tests/peers/test_haproxy.py",
-    ("dialects/nginx.md", "jinja"): "tests/peers/test_nginx.py",
-    ("dialects/nginx.md", "nginx"): "tests/peers/test_nginx.py",
+    ("clients/caddy.md", "caddyfile"): "tests/peers/test_caddy.py",
+    ("clients/consul.md", "go"): "tests/peers/consul/test_go_api.py",
+    ("clients/consul.md", "js"): "tests/peers/consul/test_npm_consul.py",
+    ("clients/consul.md", "python"): "tests/peers/consul/test_py_consul.py",
+    ("clients/eureka.md", "js"): "tests/peers/eureka/test_eureka_js_client.py",
+    ("clients/eureka.md", "properties"): "tests/peers/eureka/test_netflix_client.py",
+    ("clients/eureka.md", "python"): "tests/peers/eureka/test_py_eureka_client.py",
+    ("clients/grpc.md", "python"): "tests/peers/test_grpc.py",
+    ("clients/haproxy.md", "haproxy"): "tests/peers/test_haproxy.py",
+    ("clients/nginx.md", "jinja"): "tests/peers/test_nginx.py",
+    ("clients/nginx.md", "nginx"): "tests/peers/test_nginx.py",
     ("embedding.md", "python"): "tests/embed/test_embedding_page.py",
-    ("http-api.md", "http"): "tests/doors/http/test_http_api_page.py",
-    ("http-api.md", "json"): "tests/doors/http/test_http_api_page.py",
-    ("http-api.md", "text"): "tests/doors/http/test_http_api_page.py",
+    ("http-api.md", "http"): "tests/frontends/http/test_http_api_page.py",
+    ("http-api.md", "json"): "tests/frontends/http/test_http_api_page.py",
+    ("http-api.md", "text"): "tests/frontends/http/test_http_api_page.py",
     ("health-checks.md", "toml"): "tests/test_health_checks_page.py",
     ("http-api.md", "toml"): "tests/cli/test_docs.py",
-    ("render.md", "jinja"): "tests/doors/render/test_render_page.py",
+    ("render.md", "jinja"): "tests/frontends/render/test_render_page.py",
     ("resilience.md", "python"): "tests/embed/test_resilience_page.py",
     ("roles.md", "python"): "tests/runtime/test_pages.py",
     ("simulator.md", "console"): "tests/sim/test_docs.py",

@@ -16,47 +16,47 @@ import gossipreg
 from gossipreg import limits
 from gossipreg.check import Check, read_checks
 from gossipreg.config import AgentConfig, Settings
-from gossipreg.doors.dns import limits as dns_limits
-from gossipreg.doors.http import limits as http_limits
-from gossipreg.doors.http.access import _token
-from gossipreg.doors.http.capacity import Capacity
-from gossipreg.doors.http.frames import Frames
-from gossipreg.doors.http.lookups import Lookups, Rows
-from gossipreg.doors.proxy import limits as proxy_limits
 from gossipreg.errors import GossipregError
+from gossipreg.frontends.dns import limits as dns_limits
+from gossipreg.frontends.http import limits as http_limits
+from gossipreg.frontends.http.access import _token
+from gossipreg.frontends.http.capacity import Capacity
+from gossipreg.frontends.http.frames import Frames
+from gossipreg.frontends.http.lookups import Lookups, Rows
+from gossipreg.frontends.proxy import limits as proxy_limits
 from gossipreg.model import Instance
 from gossipreg.policy import Split, WeightOverride
 from gossipreg.protocol.registry.credentials import packed
 from gossipreg.protocol.stream_sessions import frames
 from gossipreg.protocol.wire.messages import SENDER_BYTES
 from gossipreg.runtime.checks.monitor import Monitor
-from tests.doors.http.fake_node import FakeNode
+from tests.frontends.http.fake_node import FakeNode
 
 PACKAGE: Final = Path(gossipreg.__file__).parent
 TESTS: Final = Path(__file__).parent
-HOMES: Final = (PACKAGE / "limits.py", *sorted((PACKAGE / "doors").rglob("limits.py")))
+HOMES: Final = (PACKAGE / "limits.py", *sorted((PACKAGE / "frontends").rglob("limits.py")))
 
-_CONNECTION: Final = "doors/http/test_connection.py"
+_CONNECTION: Final = "frontends/http/test_connection.py"
 
 #: Limits that tests prove by what they lead to, without their names.
 BY_EFFECT: Final = {
     "CREDENTIAL_KEYS_MAX": "runtime/test_credentials.py::test_a_file_of_keys_that_cannot_be_used_is_named",
     "SNAPSHOT_BYTES_MAX": "runtime/test_snapshot_file.py::test_a_file_holds_no_more_than_may_be_read",
-    "JOIN_SECONDS": "doors/http/test_roles.py::test_one_that_reaches_nobody_gives_none",
+    "JOIN_SECONDS": "frontends/http/test_roles.py::test_one_that_reaches_nobody_gives_none",
     "CHECK_READ_BYTES_MAX": "runtime/checks/test_probing.py::test_a_body_without_end_is_not_read_to_its_end",
-    "WAIT_SECONDS": "doors/http/test_waits.py::test_when_its_time_is_over_it_is_told_what_there_is",
-    "WAIT_JITTER": "doors/http/test_waits.py::test_when_its_time_is_over_it_is_told_what_there_is",
+    "WAIT_SECONDS": "frontends/http/test_waits.py::test_when_its_time_is_over_it_is_told_what_there_is",
+    "WAIT_JITTER": "frontends/http/test_waits.py::test_when_its_time_is_over_it_is_told_what_there_is",
     "TARGET_BYTES_MAX": f"{_CONNECTION}::test_a_request_that_cannot_be_read_is_answered_with_what_is_wrong",
     "BODY_BYTES_MAX": f"{_CONNECTION}::test_a_request_that_cannot_be_read_is_answered_with_what_is_wrong",
     "RECEIVE_BYTES": f"{_CONNECTION}::test_how_requests_are_cut_into_packets_makes_no_difference",
-    "KEEP_ALIVE_SECONDS": "doors/http/test_events.py::test_a_silent_stream_shows_signs_of_life",
-    "TCP_BYTES_MAX": "doors/dns/test_answers.py::test_more_than_tcp_can_carry_is_cut_and_said",
-    "PIECE_BYTES": "doors/proxy/test_proxy.py::test_a_reader_that_stops_slows_the_writer_down",
-    "EXHAUSTED_SECONDS": "doors/proxy/test_proxy.py::test_a_lack_of_descriptors_is_not_the_instances_fault",
-    "AGENT_PATIENCE_SECONDS": "doors/proxy/test_follow.py::test_what_is_no_agent_is_said_to_be_none",
-    "AGENT_WAIT_SECONDS": "doors/proxy/test_follow.py::test_while_the_agent_is_away_what_it_told_last_stands",
-    "AGENT_WAIT_SECONDS_MAX": "doors/proxy/test_follow.py::test_while_the_agent_is_away_what_it_told_last_stands",
-    "EVENT_BYTES_MAX": "doors/proxy/test_follow.py::test_an_event_that_cannot_be_read_ends_the_stream",
+    "KEEP_ALIVE_SECONDS": "frontends/http/test_events.py::test_a_silent_stream_shows_signs_of_life",
+    "TCP_BYTES_MAX": "frontends/dns/test_answers.py::test_more_than_tcp_can_carry_is_cut_and_said",
+    "PIECE_BYTES": "frontends/proxy/test_proxy.py::test_a_reader_that_stops_slows_the_writer_down",
+    "EXHAUSTED_SECONDS": "frontends/proxy/test_proxy.py::test_a_lack_of_descriptors_is_not_the_instances_fault",
+    "AGENT_PATIENCE_SECONDS": "frontends/proxy/test_follow.py::test_what_is_no_agent_is_said_to_be_none",
+    "AGENT_WAIT_SECONDS": "frontends/proxy/test_follow.py::test_while_the_agent_is_away_what_it_told_last_stands",
+    "AGENT_WAIT_SECONDS_MAX": "frontends/proxy/test_follow.py::test_while_the_agent_is_away_what_it_told_last_stands",
+    "EVENT_BYTES_MAX": "frontends/proxy/test_follow.py::test_an_event_that_cannot_be_read_ends_the_stream",
 }
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import gossipreg
 from gossipreg.check import Check
-from gossipreg.doors.proxy.settings import Forward
 from gossipreg.errors import GossipregError, InvalidInstance, InvalidPolicy
+from gossipreg.frontends.proxy.settings import Forward
 from gossipreg.model import Instance
 from gossipreg.policy import Maintenance, Split, WeightOverride
 from tests.runtime.nodes import config

@@ -130,7 +130,7 @@ def proxy(
         raise ConfigError("--http: the balancer is a member itself with --join: give one of them, not both")
 
     from gossipreg.cli.run_proxy import run  # with trio: the other commands start without it
-    from gossipreg.doors.proxy.settings import Forward, load_forwards
+    from gossipreg.frontends.proxy.settings import Forward, load_forwards
 
     common = {key: value for key, value in chosen.items() if value is not None and value is not False}
     common |= {"zone": config.zone} if config.zone else {}

@@ -78,7 +78,7 @@ def render(
             raise
         raise ConfigError('render needs jinja2, which is not installed: pip install "gossipreg[render]"') from None
     write_logs("text")
-    from gossipreg.doors.render.command import Command
+    from gossipreg.frontends.render.command import Command
 
     command = None if line is None else Command(line)
     if file is None:

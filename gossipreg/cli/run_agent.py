@@ -29,7 +29,7 @@ from gossipreg.runtime.opening import check_start, open_node
 from gossipreg.runtime.supervision import run_contained, run_restarting
 
 if TYPE_CHECKING:
-    from gossipreg.doors.http.access import Access
+    from gossipreg.frontends.http.access import Access
 
 _log = logging.getLogger("gossipreg.agent")
 
@@ -112,8 +112,8 @@ def _access(config: AgentConfig) -> Access | None:
     """Who may use the HTTP API; None if there is none. Raises ``ConfigError``."""
     if config.http == "off":
         return None
-    from gossipreg.doors.http.access import Access  # an agent with `--http off` does without
-    from gossipreg.doors.http.server import check_safety
+    from gossipreg.frontends.http.access import Access  # an agent with `--http off` does without
+    from gossipreg.frontends.http.server import check_safety
 
     access = Access() if config.tokens_file is None else Access.from_file(config.tokens_file)
     check_safety(place(config.http), access, insecure=config.insecure)
@@ -190,8 +190,8 @@ async def _open_http(
     node: Node, config: AgentConfig, access: Access, leave: trio.Event, nursery: trio.Nursery
 ) -> Address | SocketFile:
     """Open the HTTP door; the address that it got."""
-    from gossipreg.doors.dialects import load  # an agent with `--http off` does without
-    from gossipreg.doors.http import serve_http
+    from gossipreg.frontends.http import serve_http
+    from gossipreg.frontends.serving.loading import load  # an agent with `--http off` does without
 
     _raise_descriptor_limit()
 
@@ -215,7 +215,7 @@ async def _open_http(
 
 def _raise_descriptor_limit() -> None:
     """Have as many descriptors as the HTTP door may need, or say what there is room for."""
-    from gossipreg.doors.http.capacity import DESCRIPTORS, Capacity, ask_for_descriptors
+    from gossipreg.frontends.http.capacity import DESCRIPTORS, Capacity, ask_for_descriptors
 
     descriptors = ask_for_descriptors()
     if descriptors < DESCRIPTORS:
@@ -229,7 +229,7 @@ def _raise_descriptor_limit() -> None:
 
 async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> Address:
     """Open the DNS door; the address that it got."""
-    from gossipreg.doors.dns import serve_dns  # an agent with `--dns off` does without
+    from gossipreg.frontends.dns import serve_dns  # an agent with `--dns off` does without
 
     serve = partial(
         serve_dns,

@@ -22,7 +22,7 @@ import trio
 
 from gossipreg.cli.client import AgentClient
 from gossipreg.config import AgentConfig, Config
-from gossipreg.doors.proxy import Forward, Proxy, follow_agent, follow_node, serve_metrics
+from gossipreg.frontends.proxy import Forward, Proxy, follow_agent, follow_node, serve_metrics
 from gossipreg.model import Address, Event
 from gossipreg.runtime import exposure_warnings
 from gossipreg.runtime.node import Node

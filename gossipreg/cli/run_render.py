@@ -15,11 +15,11 @@ from typing import Final
 import attrs
 
 from gossipreg.cli.client import AgentClient
-from gossipreg.doors.render.command import Command
-from gossipreg.doors.render.known import Known
-from gossipreg.doors.render.rendering import LOOK_SECONDS, HeldBack, Rendering, Update
-from gossipreg.doors.render.template import Template
 from gossipreg.errors import AgentUnreachable, GossipregError, TemplateError
+from gossipreg.frontends.render.command import Command
+from gossipreg.frontends.render.known import Known
+from gossipreg.frontends.render.rendering import LOOK_SECONDS, HeldBack, Rendering, Update
+from gossipreg.frontends.render.template import Template
 
 _log = logging.getLogger("gossipreg.render")
 

@@ -29,11 +29,11 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from gossipreg.doors.dns import limits
-from gossipreg.doors.dns.directory import Directory
-from gossipreg.doors.dns.door import Door
-from gossipreg.doors.dns.server import serve_udp
-from gossipreg.doors.dns.zone import Zone
+from gossipreg.frontends.dns import limits
+from gossipreg.frontends.dns.directory import Directory
+from gossipreg.frontends.dns.door import Door
+from gossipreg.frontends.dns.server import serve_udp
+from gossipreg.frontends.dns.zone import Zone
 from gossipreg.model import Address, Instance
 from tests.bench.figures import Figure, ratio_text
 from tests.bench.processes import cpu_seconds

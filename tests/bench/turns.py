@@ -28,10 +28,10 @@ import trio.lowlevel
 
 from gossipreg import Config, open_node
 from gossipreg.cli.gc_pauses import keep_pauses_short
-from gossipreg.doors.dialects import load
-from gossipreg.doors.dialects.settling import SETTLE_SECONDS
-from gossipreg.doors.dns import serve_dns
-from gossipreg.doors.http import serve_http
+from gossipreg.frontends.dns import serve_dns
+from gossipreg.frontends.http import serve_http
+from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.settling import SETTLE_SECONDS
 from gossipreg.model import Address, Instance
 from gossipreg.runtime.node import Node
 from tests.bench.figures import Figure

@@ -209,7 +209,7 @@ def test_without_jinja2_it_says_what_to_install(
     for name in [
         name
         for name in sys.modules
-        if name.startswith(("jinja2", "gossipreg.doors.render", "gossipreg.cli.run_render"))
+        if name.startswith(("jinja2", "gossipreg.frontends.render", "gossipreg.cli.run_render"))
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "jinja2", None)

@@ -52,7 +52,7 @@ async def haproxy(stage: Stage, directory: Path, front: str) -> AsyncIterator[No
     """HAProxy, configured as its page says."""
     config = directory / "haproxy.cfg"
     places = {"127.0.0.1:8600": stage.dns, "127.0.0.1:9000": front}
-    config.write_text(adapted(written("dialects/haproxy.md", "haproxy"), places))
+    config.write_text(adapted(written("clients/haproxy.md", "haproxy"), places))
     async with running(directory / "haproxy.log", "haproxy", "-db", "-f", config):
         yield
 

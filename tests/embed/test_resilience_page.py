@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gossipreg.doors.http.routes import ROUTES
-from gossipreg.doors.proxy.settings import Forward
 from gossipreg.embed.threads import open_node
+from gossipreg.frontends.http.routes import ROUTES
+from gossipreg.frontends.proxy.settings import Forward
 from tests.embed.pages import PATIENCE, programs_of, run
 from tests.embed.programs import ROOT
 from tests.embed.seeing import config

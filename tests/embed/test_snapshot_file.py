@@ -14,8 +14,8 @@ import trio
 
 import gossipreg.embed.asyncio
 from gossipreg import Config, Instance, NodeInfo, open_node
-from gossipreg.doors.http import serve_http
 from gossipreg.embed import threads
+from gossipreg.frontends.http import serve_http
 from gossipreg.model import Address
 from gossipreg.runtime.snapshot_file import _write
 from tests.embed.seeing import config

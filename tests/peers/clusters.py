@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from gossipreg import Address, Config, Node, open_node
-from gossipreg.doors.dns import serve_dns
+from gossipreg.frontends.dns import serve_dns
 from tests.drills.waiting import eventually
 
 

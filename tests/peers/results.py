@@ -1,4 +1,4 @@
-"""What real clients did, as a table: `python -m tests.peers.results FILE` writes it into docs/dialects/README.md.
+"""What real clients did, as a table: `python -m tests.peers.results FILE` writes it into docs/clients/README.md.
 
 A test says what its client did with `record`; run the tests with GOSSIPREG_PEER_RESULTS=FILE to keep it.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "dialects" / "README.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "clients" / "README.md"
 
 #: Names the file that results are appended to, one JSON object a line.
 VARIABLE: Final = "GOSSIPREG_PEER_RESULTS"

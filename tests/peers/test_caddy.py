@@ -23,7 +23,7 @@ async def test_it_follows_srv_records_as_the_page_says(tmp_path: Path) -> None:
     async with open_stage(tmp_path) as stage:
         places = {"127.0.0.1:8600": stage.dns, "127.0.0.1:9000": front.address}
         file = tmp_path / "Caddyfile"
-        file.write_text(adapted(written("dialects/caddy.md", "caddyfile"), places))
+        file.write_text(adapted(written("clients/caddy.md", "caddyfile"), places))
         await stage.offer(stage.beta, "one", weight=3)
         await stage.offer(stage.gamma, "two")
         await stage.reaches_alpha("one", "two")

@@ -28,7 +28,7 @@ async def test_it_follows_eds_as_the_page_says(tmp_path: Path) -> None:
             for documented, here in ((8500, stage.alpha.http), (9000, front.address))
         }
         config = tmp_path / "envoy.yaml"
-        config.write_text(adapted(written("dialects/envoy.md", "yaml"), places))
+        config.write_text(adapted(written("clients/envoy.md", "yaml"), places))
         await stage.offer(stage.beta, "one", weight=3, zone="north")
         await stage.offer(stage.gamma, "two", zone="north")
         await stage.offer(stage.gamma, "far", zone="south")

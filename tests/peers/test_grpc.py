@@ -44,7 +44,7 @@ def ask(channel: Any) -> str:
 async def test_it_follows_by_dns_as_the_page_says(tmp_path: Path) -> None:
     port = Address.parse(fixed_address()).port
     async with open_stage(tmp_path) as stage:
-        code = adapted(written("dialects/grpc.md", "python"), {"127.0.0.1:8600": stage.dns, "50051": port})
+        code = adapted(written("clients/grpc.md", "python"), {"127.0.0.1:8600": stage.dns, "50051": port})
         hosts = {"one": "127.0.0.2", "two": "127.0.0.3", "three": "127.0.0.4"}
         servers = {name: serve(f"{host}:{port}", name) for name, host in hosts.items()}
         await stage.beta.register("orders", port, id="one", host=hosts["one"])

@@ -134,7 +134,7 @@ async def test_it_follows_agents_as_the_page_says_and_goes_on_when_its_own_is_go
     front = HttpFront(fixed_address())
     async with open_stage(tmp_path) as stage:
         places = {"127.0.0.1:8600": stage.dns, "127.0.0.1:9000": front.address}
-        (tmp_path / "haproxy.cfg").write_text(adapted(written("dialects/haproxy.md", "haproxy"), places))
+        (tmp_path / "haproxy.cfg").write_text(adapted(written("clients/haproxy.md", "haproxy"), places))
         await stage.offer(stage.beta, "one", weight=3)
         await stage.offer(stage.gamma, "two")
         await stage.reaches_alpha("one", "two")

@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed (Debian: nginx-light)"),
 ]
 
-PAGE = "dialects/nginx.md"
+PAGE = "clients/nginx.md"
 
 #: What a distribution's nginx.conf says around the files of the page.
 CONFIG = """

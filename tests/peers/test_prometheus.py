@@ -33,7 +33,7 @@ async def test_it_follows_http_sd_as_the_page_says(tmp_path: Path) -> None:
     async with open_stage(tmp_path) as stage:
         places = {"127.0.0.1:8500": stage.alpha.http, "refresh_interval: 10s": "refresh_interval: 1s"}
         config = tmp_path / "prometheus.yml"
-        config.write_text(adapted(written("dialects/prometheus.md", "yaml"), places))
+        config.write_text(adapted(written("clients/prometheus.md", "yaml"), places))
         await stage.offer(stage.beta, "one", zone="north")
         await stage.offer(stage.gamma, "two")
         await stage.reaches_alpha("one", "two")

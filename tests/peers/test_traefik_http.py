@@ -26,7 +26,7 @@ async def test_it_follows_the_http_provider_as_the_page_says(tmp_path: Path) -> 
     async with open_stage(tmp_path) as stage:
         places = {"127.0.0.1:8500": stage.alpha.http, "127.0.0.1:9000": front.address}
         config = tmp_path / "traefik.yml"
-        config.write_text(adapted(written("dialects/traefik.md", "yaml"), places))
+        config.write_text(adapted(written("clients/traefik.md", "yaml"), places))
         await stage.offer(stage.beta, "one", weight=3)
         await stage.offer(stage.gamma, "two")
         await stage.offer(stage.beta, "shop", service="shop", tags=["traefik.http.routers.shop.rule=Host(`shop.test`)"])

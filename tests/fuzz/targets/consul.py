@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from gossipreg.doors.dialects.consul import filters
-from gossipreg.doors.dialects.consul.durations import seconds
-from gossipreg.doors.dialects.consul.posted import PostedService, Table, read_check
-from gossipreg.doors.dialects.dialect import Query
-from gossipreg.doors.http.answers import Refusal
 from gossipreg.errors import InvalidInstance
-from tests.doors.dialects.consul.test_filters import ROW
+from gossipreg.frontends.consul import filters
+from gossipreg.frontends.consul.durations import seconds
+from gossipreg.frontends.consul.posted import PostedService, Table, read_check
+from gossipreg.frontends.http.answers import Refusal
+from gossipreg.frontends.serving.compatibility_api import Query
+from tests.frontends.consul.test_filters import ROW
 from tests.fuzz.target import Target, outcome, told
 
 

@@ -8,8 +8,8 @@ from typing import Final
 import dns.exception
 import dns.message
 
-from gossipreg.doors.dns import limits
-from tests.doors.dns.desk import Desk
+from gossipreg.frontends.dns import limits
+from tests.frontends.dns.desk import Desk
 from tests.fuzz.target import Target
 
 _DESK: Final[list[Desk]] = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from gossipreg.doors.dialects.envoy import WAIT_SECONDS_MAX, Poll
-from gossipreg.doors.http.answers import Refusal
+from gossipreg.frontends.envoy import WAIT_SECONDS_MAX, Poll
+from gossipreg.frontends.http.answers import Refusal
 from tests.fuzz.target import Target, outcome, told
 
 

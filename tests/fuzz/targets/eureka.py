@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 from xml.parsers import expat
 
-from gossipreg.doors.dialects.eureka.posted import Posted
-from gossipreg.doors.dialects.eureka.shown import Shown
-from gossipreg.doors.dialects.eureka.trees import Form, Malformed, Tree, read
-from gossipreg.doors.dialects.eureka.xml import write_xml
 from gossipreg.errors import InvalidInstance
+from gossipreg.frontends.eureka.posted import Posted
+from gossipreg.frontends.eureka.shown import Shown
+from gossipreg.frontends.eureka.trees import Form, Malformed, Tree, read
+from gossipreg.frontends.eureka.xml import write_xml
 from gossipreg.model import Instance
 from tests.fuzz.target import Target, outcome, told
 

@@ -10,18 +10,18 @@ import trio.testing
 
 from gossipreg import limits
 from gossipreg.check import read_checks
-from gossipreg.doors.dialects import load
-from gossipreg.doors.http.answers import Refusal
-from gossipreg.doors.http.call import Room
-from gossipreg.doors.http.door import Door
-from gossipreg.doors.http.guard import Guard
-from gossipreg.doors.http.lookups import Lookups
-from gossipreg.doors.http.registration import Registration
-from gossipreg.doors.http.server import Reception
 from gossipreg.errors import InvalidInstance
+from gossipreg.frontends.http.answers import Refusal
+from gossipreg.frontends.http.call import Room
+from gossipreg.frontends.http.door import Door
+from gossipreg.frontends.http.guard import Guard
+from gossipreg.frontends.http.lookups import Lookups
+from gossipreg.frontends.http.registration import Registration
+from gossipreg.frontends.http.server import Reception
+from gossipreg.frontends.serving.loading import load
 from gossipreg.model import Instance
-from tests.doors.http.fake_node import FakeNode
-from tests.doors.http.wire import HTTP, no_mistakes
+from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.http.wire import HTTP, no_mistakes
 from tests.fuzz.target import Target, outcome, told
 
 #: Answers that tell of no mistake of ours, of those that begin with a 5.

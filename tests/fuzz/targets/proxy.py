@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-from gossipreg.doors.proxy.header import header
+from gossipreg.frontends.proxy.header import header
 from gossipreg.model import Address
 from tests.fuzz.target import Target
 

@@ -10,9 +10,9 @@ import attrs
 import msgpack
 
 from gossipreg import limits
-from gossipreg.doors.http.answers import Refusal
-from gossipreg.doors.http.policies import parse
 from gossipreg.errors import CredentialsUnavailable, InvalidInstance, InvalidPolicy
+from gossipreg.frontends.http.answers import Refusal
+from gossipreg.frontends.http.policies import parse
 from gossipreg.model import Health, Instance
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride, check_rule
 from gossipreg.protocol.registry.credentials import Keyring, _unpacked, packed

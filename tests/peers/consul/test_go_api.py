@@ -31,7 +31,7 @@ _ADDRESS: Final = '"127.0.0.1:8500"'
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's program, built with the client of the Go module proxy."""
     directory = tmp_path_factory.mktemp("go")
-    source = adapted(written("dialects/consul.md", "go"), {_ADDRESS: "os.Args[1]", '"log"': '"log"\n\t"os"'})
+    source = adapted(written("clients/consul.md", "go"), {_ADDRESS: "os.Args[1]", '"log"': '"log"\n\t"os"'})
     (directory / "main.go").write_text(source)
     _go(directory, "mod", "init", "program")
     try:

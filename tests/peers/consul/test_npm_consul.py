@@ -33,7 +33,7 @@ async def test_it_registers_and_watches_as_the_page_says(tmp_path: Path, modules
         await set_the_stage(stage)
         places = {"8500": stage.alpha.http.rpartition(":")[2]}
         file, log = tmp_path / "program.js", tmp_path / "program.log"
-        file.write_text(adapted(written("dialects/consul.md", "js"), places))
+        file.write_text(adapted(written("clients/consul.md", "js"), places))
         environment = {**os.environ, "NODE_PATH": str(modules / "node_modules"), "NODE_NO_WARNINGS": "1"}
         async with running(log, "node", file, env=environment):
             program = Program(log, stage)

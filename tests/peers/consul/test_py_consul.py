@@ -37,7 +37,7 @@ async def test_it_registers_and_discovers_as_the_page_says(tmp_path: Path, numbe
         await set_the_stage(stage)
         places = {"8500": stage.alpha.http.rpartition(":")[2]}
         file, log = tmp_path / "program.py", tmp_path / "program.log"
-        file.write_text(adapted(written("dialects/consul.md", "python", number), places))
+        file.write_text(adapted(written("clients/consul.md", "python", number), places))
         async with running(log, sys.executable, file):
             seconds = await Program(log, stage).is_put_through(weight=3 if kind == "sync" else 1)
     record(

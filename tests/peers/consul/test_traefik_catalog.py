@@ -27,7 +27,7 @@ async def test_it_follows_the_catalog_as_the_page_says(tmp_path: Path) -> None:
     async with open_stage(tmp_path) as stage:
         places = {"127.0.0.1:8500": stage.alpha.http, "127.0.0.1:9000": front.address}
         config = tmp_path / "traefik.yml"
-        config.write_text(adapted(written("dialects/consul.md", "yaml", 1), places))
+        config.write_text(adapted(written("clients/consul.md", "yaml", 1), places))
         await stage.offer(stage.beta, "one", tags=_TAGS)
         await stage.offer(stage.gamma, "two", tags=_TAGS)
         await stage.offer(stage.beta, "hidden")

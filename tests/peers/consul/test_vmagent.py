@@ -30,7 +30,7 @@ async def test_it_scrapes_what_it_discovers_as_the_page_says(tmp_path: Path) -> 
         await stage.offer(stage.gamma, "two")
         await stage.reaches_alpha("one", "two")
         config = tmp_path / "vmagent.yml"
-        config.write_text(adapted(written("dialects/consul.md", "yaml"), {"127.0.0.1:8500": stage.alpha.http}))
+        config.write_text(adapted(written("clients/consul.md", "yaml"), {"127.0.0.1:8500": stage.alpha.http}))
 
         async def scrapes(*names: str) -> None:
             active = json.loads(await fetch(address, "/api/v1/targets"))["data"]["activeTargets"]

@@ -48,7 +48,7 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path, 
             "registryFetchInterval: 5000": "registryFetchInterval: 1000",
         }
         program, log = tmp_path / "application.js", tmp_path / "application.log"
-        program.write_text(adapted(written("dialects/eureka.md", "js"), places) + _APPLICATION)
+        program.write_text(adapted(written("clients/eureka.md", "js"), places) + _APPLICATION)
 
         async def finds(name: str) -> None:
             found = [line.partition(" ")[2] for line in log.read_text().splitlines() if line.startswith("found ")]

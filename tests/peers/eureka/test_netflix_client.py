@@ -100,7 +100,7 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path, 
             "lease.duration=15": "lease.duration=3",
             "client.refresh.interval=5": "client.refresh.interval=1",
         }
-        (tmp_path / "eureka-client.properties").write_text(adapted(written("dialects/eureka.md", "properties"), places))
+        (tmp_path / "eureka-client.properties").write_text(adapted(written("clients/eureka.md", "properties"), places))
         program, log = tmp_path / "Application.java", tmp_path / "application.log"
         program.write_text(_APPLICATION)
 

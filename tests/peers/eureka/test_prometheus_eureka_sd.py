@@ -34,7 +34,7 @@ async def test_it_follows_what_is_up_as_the_page_says(tmp_path: Path) -> None:
     async with open_stage(tmp_path) as stage:
         places = {"127.0.0.1:8500": stage.alpha.http, "refresh_interval: 30s": "refresh_interval: 1s"}
         config = tmp_path / "prometheus.yml"
-        config.write_text(adapted(written("dialects/eureka.md", "yaml", 1), places))
+        config.write_text(adapted(written("clients/eureka.md", "yaml", 1), places))
         await stage.offer(stage.beta, "one")
         await stage.offer(stage.gamma, "two")
         await stage.reaches_alpha("one", "two")

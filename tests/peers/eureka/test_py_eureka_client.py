@@ -63,7 +63,7 @@ async def test_the_password_in_its_url_is_a_token(tmp_path: Path) -> None:
             "renewal_interval_in_secs=5": "renewal_interval_in_secs=1",
         }
         program, log = tmp_path / "application.py", tmp_path / "application.log"
-        program.write_text(adapted(written("dialects/eureka.md", "python"), places) + _SEER)
+        program.write_text(adapted(written("clients/eureka.md", "python"), places) + _SEER)
 
         async def sees_itself() -> None:
             assert log.read_text().splitlines()[-1:] == ["sees ['ORDERS']"]
@@ -83,7 +83,7 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path) 
             "duration_in_secs=15": "duration_in_secs=3",
         }
         program, log = tmp_path / "application.py", tmp_path / "application.log"
-        program.write_text(adapted(written("dialects/eureka.md", "python"), places) + _APPLICATION)
+        program.write_text(adapted(written("clients/eureka.md", "python"), places) + _APPLICATION)
         id_ = "127.0.0.1:orders:8080"
 
         async def calls(name: str) -> None:

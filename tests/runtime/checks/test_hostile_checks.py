@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gossipreg.check import Check, CheckKind, read_checks
-from gossipreg.doors.dialects.consul.posted import Table
-from gossipreg.doors.dialects.consul.posted import read_check as read_consul
-from gossipreg.doors.http.answers import Refusal
-from gossipreg.doors.http.registration import Registration
 from gossipreg.errors import InvalidInstance
+from gossipreg.frontends.consul.posted import Table
+from gossipreg.frontends.consul.posted import read_check as read_consul
+from gossipreg.frontends.http.answers import Refusal
+from gossipreg.frontends.http.registration import Registration
 from gossipreg.runtime.checks import dialing
 from gossipreg.runtime.checks.dialing import AllowedTargets
 from gossipreg.runtime.checks.probing import probe

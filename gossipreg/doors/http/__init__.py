@@ -1,7 +1,0 @@
-"""The native HTTP API: what the node knows, as JSON over HTTP/1.1, for programs and people on the same machine."""
-
-from gossipreg.doors.http.access import Access
-from gossipreg.doors.http.registry import Registry
-from gossipreg.doors.http.server import serve_http
-
-__all__ = ["Access", "Registry", "serve_http"]

@@ -1,0 +1,333 @@
+"""Knows how to read what Consul's clients send, and how to say what is wrong with it.
+
+Keys may be written in any way that Consul knows: ``ServiceID``, ``service_id``, ``serviceid``. What Consul would check
+and we cannot is refused: an instance that passes because nobody looks is worse than one that is not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.check import Check
+from gossipreg.errors import InvalidInstance
+from gossipreg.frontends.consul.durations import seconds
+from gossipreg.frontends.http.answers import Refusal, shown
+from gossipreg.model import FENCED, is_name
+
+#: How the id of a check begins that was given none; then comes the instance's.
+DEFAULT_ID: Final = "service:"
+
+_DEFAULT_NAME: Final = "service"
+_NUMBERED: Final = re.compile(r"service\.(\d{1,3})")
+_NUMBER: Final = re.compile(r"\d{1,16}")
+
+#: Ways to check that Consul has and we have not, and what to use instead.
+_FOREIGN: Final = {
+    "udp": "UDP checks are not run here: use HTTP, TCP, GRPC, TTL or Args",
+    "h2ping": "H2PING checks are not run here: use GRPC, HTTP or TCP",
+    "dockercontainerid": "Docker checks are not run here: use HTTP, TCP, GRPC, TTL or Args",
+    "script": "Script is no longer known to Consul either: use Args, a list of a program and its arguments",
+    "aliasnode": "alias checks are not run here: register a check of its own",
+    "aliasservice": "alias checks are not run here: register a check of its own",
+    "osservice": "checks of Windows services are not run here: use HTTP, TCP, GRPC, TTL or Args",
+    "body": "a request with a Body is not sent here: give a URL that needs none",
+    "tcpusetls": "TLS is not spoken in TCP checks here: use HTTP with an https URL, or leave TCPUseTLS out",
+}
+
+_SCRIPT_SECONDS: Final = 30.0
+_TIMEOUT_SECONDS: Final = 10.0
+
+
+@attrs.frozen
+class Table:
+    """An object as a client wrote it, whose keys are looked up without regard to case and underscores."""
+
+    where: str  # how its fields are called in a sentence: "Check." before each
+    _values: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, value: object, where: str = "") -> Self:
+        """An object. Raises a 400 ``Refusal`` for anything else."""
+        if not isinstance(value, Mapping):
+            raise Refusal(400, f"Request decode error: {where.rstrip('.') or 'the body'} is not an object")
+        return cls(where, {_folded(key): each for key, each in value.items() if each is not None})
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """The object that is a request's body, whatever its content type. Raises a 400 ``Refusal``."""
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise Refusal(400, f"Request decode error: the body is not JSON: {error}") from None
+        return cls.of(value)
+
+    def __contains__(self, name: str) -> bool:
+        return _folded(name) in self._values
+
+    def get(self, name: str) -> Any:
+        """The value of that name as it came; None if there is none."""
+        return self._values.get(_folded(name))
+
+    def text(self, name: str) -> str:
+        """A text; empty if there is none."""
+        value = self.get(name)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise self.wrong(name, "a string")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise self.wrong(name, "text: it holds half a surrogate pair") from None
+        return value
+
+    def whole(self, name: str) -> int | None:
+        """A whole number."""
+        value = self.get(name)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise self.wrong(name, "a whole number")
+        return value
+
+    def truth(self, name: str) -> bool:
+        """A yes or a no; no if there is none."""
+        value = self.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self.wrong(name, "true or false")
+        return bool(value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of texts."""
+        value = self.get(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise self.wrong(name, "a list of strings")
+        return tuple(value)
+
+    def table(self, name: str) -> Table:
+        """An object; an empty one if there is none."""
+        value = self.get(name)
+        return Table.of({} if value is None else value, f"{name}.")
+
+    def map(self, name: str) -> dict[str, str]:
+        """Texts by the user's own keys."""
+        value = self.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+            raise self.wrong(name, "an object of strings")
+        return value
+
+    def seconds(self, name: str) -> float | None:
+        """A duration in seconds; None if there is none, or if it is none at all."""
+        value = self.get(name)
+        if value is None or value == "":
+            return None
+        found = seconds(value)
+        if found is None:
+            raise self.wrong(name, 'a duration such as "10s", "1m30s" or nanoseconds')
+        return found or None
+
+    def wrong(self, name: str, wanted: str) -> Refusal:
+        """The refusal of a field that is not what is ``wanted``."""
+        return Refusal(400, f"Request decode error: {self.where}{name}: {_quoted(self.get(name))} is not {wanted}")
+
+
+@attrs.frozen
+class PostedCheck:
+    """A check, with what its client calls it: we keep names that are shorter and plainer."""
+
+    id: str
+    title: str
+    notes: str
+    check: Check
+
+
+@attrs.frozen
+class PostedService:
+    """An instance as a client of Consul's registers it. Limits are for the node to check."""
+
+    id: str
+    service: str
+    port: int
+    host: str | None
+    tags: tuple[str, ...]
+    meta: dict[str, str]
+    weight: int
+    role: str | None
+    term: int
+    zone: str | None
+    checks: tuple[PostedCheck, ...]
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """Read a request's body. Raises a 400 ``Refusal``, or ``InvalidInstance`` for a check."""
+        table = Table.parse(body)
+        name = table.text("Name")
+        if not name:
+            raise Refusal(400, "Missing service name")
+        if table.text("Kind"):
+            raise Refusal(
+                400, f"Kind: {shown(table.text('Kind'))}: there is no mesh and no gateway here: leave Kind out"
+            )
+        if table.text("SocketPath"):
+            raise Refusal(400, "SocketPath: an instance here is called at a port: give Port")
+        port = table.whole("Port")
+        if not port:
+            raise Refusal(400, "Port: is missing: an instance here is something to call, at a port from 1 to 65535")
+        id_ = table.text("ID") or name
+        meta = table.map("Meta")
+        return cls(
+            id=id_,
+            service=name,
+            port=port,
+            host=table.text("Address") or None,
+            tags=table.texts("Tags"),
+            meta=meta,
+            weight=_weight(table, meta),
+            role=meta["role"] if is_name(meta.get("role", "")) and meta["role"] != FENCED else None,
+            term=min(int(meta["term"]), limits.TERM_MAX) if _NUMBER.fullmatch(meta.get("term", "")) else 0,
+            zone=table.table("Locality").text("Zone") or None,
+            checks=tuple(_checks(table, id_)),
+        )
+
+
+def _weight(table: Table, meta: Mapping[str, str]) -> int:
+    weights = table.table("Weights")
+    weights.whole("Warning")
+    passing = weights.whole("Passing")
+    if passing is not None:
+        return passing
+    said = meta.get("weight", "")
+    return min(int(said), limits.WEIGHT_MAX) if _NUMBER.fullmatch(said) else 1
+
+
+def _checks(table: Table, instance: str) -> list[PostedCheck]:
+    several = table.get("Checks")
+    if several is None:
+        several = []
+    if not isinstance(several, list):
+        raise table.wrong("Checks", "a list of checks")
+    tables = [] if table.get("Check") in (None, {}) else [table.table("Check")]
+    tables += [Table.of(value, f"Checks[{number}].") for number, value in enumerate(several)]
+    found: dict[str, PostedCheck] = {}
+    for number, each in enumerate(tables, start=1):
+        default = f"{DEFAULT_ID}{instance}" if len(tables) == 1 else f"{DEFAULT_ID}{instance}:{number}"
+        posted = read_check(each, each.text("CheckID") or each.text("ID") or default, instance)
+        if posted.check.name in found:
+            raise Refusal(400, f"{each.where}CheckID: {shown(posted.id)} is there twice")
+        found[posted.check.name] = posted
+    return list(found.values())
+
+
+def read_check(table: Table, id_: str, instance: str) -> PostedCheck:
+    """One check of an instance. Raises a 400 ``Refusal``, or ``InvalidInstance``."""
+    for key, sentence in _FOREIGN.items():
+        if table.get(key):
+            raise Refusal(400, f"{table.where}{sentence}")
+    if table.text("TLSServerName") and not table.truth("TLSSkipVerify"):
+        raise Refusal(
+            400, f"{table.where}TLSServerName: a certificate is checked for the host of the URL: leave it out"
+        )
+    try:
+        check = Check(name=check_name(id_, instance), **_what(table), **_how(table))
+    except InvalidInstance as error:
+        raise InvalidInstance(f"{table.where.rstrip('.') or 'Check'}: {error}") from None
+    return PostedCheck(id_, table.text("Name"), table.text("Notes"), check)
+
+
+def _what(table: Table) -> dict[str, Any]:
+    """What is done, and how often: the first kind that is given counts, as it does in Consul."""
+    args = table.texts("Args") or table.texts("ScriptArgs")
+    timeout = table.seconds("Timeout")
+    ttl = table.seconds("TTL")
+    if ttl is not None:
+        return {"ttl": ttl}
+    interval = table.seconds("Interval")
+    if interval is None:
+        raise Refusal(400, f"{table.where}Interval: is missing: say how often to look, or give a TTL")
+    common = {"interval": interval, "timeout": timeout or (_SCRIPT_SECONDS if args else _TIMEOUT_SECONDS)}
+    if args:
+        return {"command": args, **common}
+    verify = {} if not table.truth("TLSSkipVerify") else {"verify": False}
+    if table.text("HTTP"):
+        method = {"method": table.text("Method")} if table.text("Method") else {}
+        return {"http": table.text("HTTP"), "headers": _headers(table), **method, **verify, **common}
+    if table.text("GRPC"):
+        return {"grpc": table.text("GRPC"), "tls": table.truth("GRPCUseTLS"), **verify, **common}
+    if table.text("TCP"):
+        return {"tcp": table.text("TCP"), **common}
+    raise Refusal(400, f"{table.where.rstrip('.') or 'Check'}: give one of HTTP, TCP, GRPC, TTL or Args")
+
+
+def _how(table: Table) -> dict[str, Any]:
+    """What holds for every kind. A row of 0 is one of 1."""
+    status = table.text("Status")
+    if status not in ("", "passing", "warning", "critical"):
+        raise table.wrong("Status", "passing, warning or critical")
+    table.whole("FailuresBeforeWarning")
+    return {
+        "initial": status or "critical",
+        "successes": max(1, table.whole("SuccessBeforePassing") or 1),
+        "failures": max(1, table.whole("FailuresBeforeCritical") or 1),
+        "deregister_after": table.seconds("DeregisterCriticalServiceAfter"),
+    }
+
+
+def _headers(table: Table) -> dict[str, str]:
+    value = table.get("Header") or {}
+    if not isinstance(value, dict):
+        raise table.wrong("Header", "an object of lists of strings")
+    headers = {}
+    for name, each in value.items():
+        texts = [each] if isinstance(each, str) else each
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise table.wrong("Header", "an object of lists of strings")
+        headers[name] = ", ".join(texts)
+    return headers
+
+
+# What checks are called
+
+
+def check_name(id_: str, instance: str) -> str:
+    """The name of the check that a client knows by ``id_``: our names are unique within an instance only."""
+    default = f"{DEFAULT_ID}{instance}"
+    if id_ == default:
+        return _DEFAULT_NAME
+    rest = id_.removeprefix(f"{default}:")
+    if rest != id_:
+        return f"{_DEFAULT_NAME}.{rest}" if rest.isascii() and rest.isdigit() and len(rest) <= 3 else _plain(rest)
+    return _plain(id_)
+
+
+def _plain(text: str) -> str:
+    """``text`` if it can be a name; else a name made of it, always the same."""
+    if is_name(text):
+        return text
+    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    return f"{re.sub('[^A-Za-z0-9_]+', '-', text)[:40].strip('-_') or 'check'}.{digest}"
+
+
+def check_id(name: str, instance: str) -> str:
+    """What a check is called if nobody has given it an id: `check_name` leads back to ``name``."""
+    if name == _DEFAULT_NAME:
+        return f"{DEFAULT_ID}{instance}"
+    numbered = _NUMBERED.fullmatch(name)
+    return f"{DEFAULT_ID}{instance}:{numbered[1] if numbered else name}"
+
+
+def _folded(key: object) -> str:
+    return str(key).replace("_", "").lower()
+
+
+def _quoted(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,140 @@
+"""Knows how the door opens: a UDP socket drained in batches, and TCP for answers that are too long for it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+import trio
+
+from gossipreg.counters import Count
+from gossipreg.frontends.dns import limits
+from gossipreg.frontends.dns.directory import Directory
+from gossipreg.frontends.dns.door import Door
+from gossipreg.frontends.dns.reflection import Reflection, truncated
+from gossipreg.frontends.dns.registry import Registry
+from gossipreg.frontends.dns.sockets import open_sockets
+from gossipreg.frontends.dns.zone import Zone
+from gossipreg.model import Address
+from gossipreg.runtime.accepting import serve
+from gossipreg.runtime.supervision import run_restarting, start_restarting
+
+log = logging.getLogger(__name__)
+
+_LENGTH_BYTES = 2
+
+#: Queries between two looks at the clock.
+_STRIDE = 8
+
+
+async def serve_dns(
+    node: Registry,
+    address: Address,
+    *,
+    domains: Sequence[str],
+    ttl: int = 0,
+    counters: Counter[str] | None = None,
+    task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer DNS at ``address``, UDP and TCP, until cancelled; port 0 takes any free one.
+
+    Start it with ``nursery.start``, which gives the address that it really listens on. The names are below each of
+    ``domains``; ``ttl`` (seconds) is how long clients may keep an answer. What comes is counted in ``counters``, under
+    names that begin with ``dns_``. Raises ``BindError`` if the address cannot be had.
+    """
+    sockets = await open_sockets(address)
+    directory = Directory(node)
+    zone = Zone(node, directory, sockets.address, tuple(domains), ttl)
+    door = Door(zone, Counter() if counters is None else counters)
+    with sockets.udp:
+        async with sockets.tcp, trio.open_nursery() as nursery:
+            await nursery.start(start_restarting, door.counters, "the directory of DNS names", directory.follow)
+            nursery.start_soon(run_restarting, door.counters, "DNS over UDP", partial(serve_udp, sockets.udp, door))
+            task_status.started(sockets.address)
+            handler = partial(admit, door, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
+            await serve(handler, [sockets.tcp], door.counters, Count.DNS_NOT_ACCEPTED)
+
+
+async def serve_udp(udp: socket.socket, door: Door) -> None:
+    """Answer what comes on a non-blocking socket, until cancelled."""
+    reflection = Reflection()
+    while True:
+        await trio.lowlevel.wait_readable(udp)
+        _drain(udp, door, reflection, trio.current_time())
+
+
+def _drain(udp: socket.socket, door: Door, reflection: Reflection, now: float) -> None:
+    """Answer the packets that are there now, at most a batch of them."""
+    began = time.perf_counter()
+    for number in range(1, limits.BATCH_MAX + 1):
+        if number % _STRIDE == 0 and time.perf_counter() - began >= limits.BATCH_SECONDS:
+            return
+        try:
+            packet, source = udp.recvfrom(limits.QUERY_BYTES_MAX + 1)
+        except BlockingIOError:
+            return
+        except OSError:  # an ICMP error of an earlier answer, handed to us late
+            door.counters[Count.DNS_RECEIVE_ERRORS] += 1
+            continue
+        answer = door.answer(packet)
+        if answer is not None:
+            if not reflection.allows(source[0], len(answer), now):
+                door.counters[Count.DNS_UNPROVEN_TRUNCATED] += 1
+                answer = truncated(answer)
+            try:
+                udp.sendto(answer, source)
+            except OSError:  # no room in the send buffer, no route, port 0: the client asks again
+                door.counters[Count.DNS_SEND_ERRORS] += 1
+
+
+async def admit(door: Door, room: trio.CapacityLimiter, stream: trio.abc.Stream) -> None:
+    """Serve one TCP connection to its end, or close it if there are too many. Raises nothing."""
+    async with stream:
+        try:
+            room.acquire_on_behalf_of_nowait(stream)
+        except trio.WouldBlock:
+            door.counters[Count.DNS_CONNECTIONS_REFUSED] += 1
+            return
+        try:
+            await serve_tcp(stream, door)
+        except trio.BrokenResourceError as gone:
+            log.debug("a DNS client went in the middle: %r", gone)
+        finally:
+            room.release_on_behalf_of(stream)
+
+
+async def serve_tcp(stream: trio.abc.Stream, door: Door) -> None:
+    """Answer queries in the order in which they come, until the client goes, idles, or sends what is none."""
+    held = bytearray()
+    while True:
+        packet = None
+        with trio.move_on_after(limits.IDLE_SECONDS):
+            packet = await _next_query(stream, held)
+        answer = None if packet is None else door.answer(packet, tcp=True)
+        if answer is None:
+            return
+        with trio.move_on_after(limits.TAKE_SECONDS) as patience:
+            await stream.send_all(len(answer).to_bytes(_LENGTH_BYTES, "big") + answer)
+        if patience.cancelled_caught:
+            return
+
+
+async def _next_query(stream: trio.abc.Stream, held: bytearray) -> bytes | None:
+    """The next packet; None if there will be none, or one longer than any query. ``held`` is what came after it."""
+    while True:
+        if len(held) >= _LENGTH_BYTES:
+            end = _LENGTH_BYTES + int.from_bytes(held[:_LENGTH_BYTES], "big")
+            if end > _LENGTH_BYTES + limits.QUERY_BYTES_MAX:
+                return None
+            if len(held) >= end:
+                packet = bytes(held[_LENGTH_BYTES:end])
+                del held[:end]
+                return packet
+        more = await stream.receive_some(limits.QUERY_BYTES_MAX)
+        if not more:
+            return None
+        held += more

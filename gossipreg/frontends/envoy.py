@@ -1,0 +1,294 @@
+"""Knows how Envoy asks for the endpoints of its clusters: EDS over REST, v3 of the xDS protocol.
+
+A cluster is a service, and may be narrowed: ``orders|tag=v2|role=primary``. What else an Envoy wants it says in the
+metadata of its node, under ``gossipreg``: `Poll` has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
+from ipaddress import ip_address
+from operator import attrgetter
+from typing import Any, Final, Self
+
+import attrs
+import trio
+
+from gossipreg.errors import GossipregError
+from gossipreg.frontends.http.answers import Answer, Refusal, encode, shown
+from gossipreg.frontends.http.call import Room
+from gossipreg.frontends.http.registry import Registry
+from gossipreg.frontends.http.request import Request
+from gossipreg.frontends.http.routes import Reply
+from gossipreg.frontends.http.scopes import Action
+from gossipreg.frontends.http.slices import Pace, SingleFlight
+from gossipreg.frontends.http.waiting import Waiting
+from gossipreg.frontends.serving.compatibility_api import Paths, refused, split
+from gossipreg.frontends.serving.settling import is_settling
+from gossipreg.model import Instance, is_name
+
+#: What the resources are.
+TYPE: Final = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+
+#: Longest that a poll may be held back (seconds).
+WAIT_SECONDS_MAX: Final = 300.0
+
+#: Assignments kept in their final form (bytes): of a thousand services of ordinary size. Clusters and zones are the
+#: client's words, so their number bounds nothing.
+KEPT_BYTES_MAX: Final = 8 * 1024 * 1024
+
+#: Largest answer (bytes): a hundred thousand endpoints.
+ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
+
+#: Bytes digested before others may have their turn: a tenth of a millisecond.
+_DIGESTED_AT_ONCE: Final = 65_536
+
+#: The code of gRPC for each of HTTP's that we use; any other is INTERNAL.
+_CODES: Final = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 413: 8, 503: 14}
+
+_PATHS: Final = Paths([("POST", "/v3/discovery:endpoints", Action.READ_CLUSTER)])
+
+
+def dialect() -> Envoy:
+    """Envoy's."""
+    return Envoy()
+
+
+@attrs.frozen
+class Cluster:
+    """What one cluster is made of: a service's instances, or those with a tag, in a zone, in a role."""
+
+    name: str  # as Envoy has it
+    service: str
+    tag: str | None = None
+    zone: str | None = None
+    role: str | None = None
+
+    @classmethod
+    def parse(cls, name: object) -> Self:
+        """Read ``SERVICE|tag=TAG|zone=ZONE|role=ROLE``. Raises a 400 ``Refusal``."""
+        if not isinstance(name, str):
+            raise Refusal(400, f"resource_names: {shown(str(name))} is not a string")
+        service, *narrowed = name.split("|")
+        wanted = dict(part.partition("=")[::2] for part in narrowed)
+        known = wanted.keys() <= {"tag", "zone", "role"} and len(wanted) == len(narrowed)
+        if not is_name(service) or not known or not all(wanted.values()):
+            raise Refusal(400, f"the cluster {shown(name)} is not SERVICE, with |tag=, |zone= or |role= behind it")
+        return cls(name, service, **wanted)
+
+
+@attrs.frozen
+class Poll:
+    """One question of an Envoy's."""
+
+    clusters: tuple[Cluster, ...]
+    version: str  # of the answer that it has; empty at first
+    zone: str  # where it is
+    own_zone_first: bool  # metadata gossipreg.priority = "zone": other zones get priority 1
+    wait: float  # metadata gossipreg.wait: how long it likes to wait for a change (seconds)
+    token: str | None  # metadata gossipreg.token, for Envoy cannot send a header
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """Read a DiscoveryRequest. Raises a 400 ``Refusal``."""
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise Refusal(400, f"the body is not JSON that can be read: {error}") from None
+        if value is None:  # elsewhere null says that there is nothing, as in all JSON that is made of the protocol
+            raise Refusal(400, "the body: null is not an object")
+        request = _table(value, "the body")
+        kind = _either(request, "type_url", TYPE)
+        if kind != TYPE:
+            raise Refusal(400, f"type_url: {shown(str(kind))} is not served here: there are endpoints only")
+        names = _either(request, "resource_names", [])
+        version = _either(request, "version_info", "")
+        if not isinstance(names, list) or not isinstance(version, str):
+            raise Refusal(400, "the body is no DiscoveryRequest: resource_names is a list, and version_info a string")
+        node = _table(request.get("node"), "node")
+        zone = _table(node.get("locality"), "node.locality").get("zone", "")
+        wishes = _table(_table(node.get("metadata"), "node.metadata").get("gossipreg"), "node.metadata.gossipreg")
+        return cls(
+            tuple(dict.fromkeys(map(Cluster.parse, names))),  # each once: what is repeated would be written again
+            version,
+            str(zone),
+            own_zone_first=wishes.get("priority") == "zone",
+            wait=_seconds(wishes.get("wait", 0)),
+            token=_token(wishes.get("token")),
+        )
+
+
+@attrs.define(eq=False, repr=False)
+class Envoy:
+    """Answers polls. An answer's version is made of what it holds: agents that know the same give the same."""
+
+    prefixes: tuple[str, ...] = ("/v3",)
+    routine: frozenset[tuple[str, str]] = frozenset({("POST", "/v3/discovery:endpoints")})
+    _kept: OrderedDict[tuple[Cluster, str | None], tuple[int, bytes]] = attrs.field(init=False, factory=OrderedDict)
+    _bytes: int = attrs.field(init=False, default=0)  # of what is kept
+    _flights: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
+    _told: set[str] = attrs.field(init=False, factory=set)  # versions, while the node is young
+
+    @property
+    def routes(self) -> tuple[tuple[str, str, Action], ...]:
+        """See `Dialect`."""
+        return _PATHS.routes
+
+    def token(self, request: Request) -> str | None:
+        """That of the header, or the one in the body."""
+        try:
+            return request.token or Poll.parse(request.body).token
+        except Refusal:
+            return None
+
+    async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
+        """The endpoints of the clusters that are asked for, or 304 if those are known."""
+        pattern = ""
+        try:
+            found = _PATHS.find(request.method, split(request.target)[0])
+            pattern = found.pattern
+            poll = Poll.parse(request.body)
+            room.access.permit(request.token or poll.token, found.handler)
+            return pattern, await self._reply(poll, room.node)
+        except (Refusal, GossipregError) as error:
+            status, sentence = refused(error)
+            headers = error.answer.headers if isinstance(error, Refusal) else ()
+            said = {"code": _CODES.get(status, 13), "message": sentence}
+            return pattern, Answer(status, encode(said), headers)
+
+    async def _reply(self, poll: Poll, node: Registry) -> Reply:
+        news = await self._news(poll, node)
+        if news is not None:
+            return news
+        if not poll.wait:
+            return Answer(304)
+
+        async def later(most: float = math.inf) -> Answer:
+            about = poll.clusters[0].service if len(poll.clusters) == 1 else None
+            with trio.move_on_after(min(poll.wait, most)):
+                while True:
+                    index = node.index(about)
+                    news = await self._news(poll, node)
+                    if news is not None:
+                        return news
+                    await node.wait_changed(about, index)
+            return Answer(304)
+
+        return Waiting(later)
+
+    async def _news(self, poll: Poll, node: Registry) -> Answer | None:
+        """What the Envoy does not have; None if there is nothing, or this node may only not have learnt it yet.
+
+        Raises a 400 ``Refusal`` for more than one answer may hold.
+        """
+        pace, resources, size = Pace(), list[bytes](), 0
+        zone = poll.zone if poll.own_zone_first else None
+        async with aclosing(pace.over(poll.clusters)) as clusters:
+            async for cluster in clusters:
+                resources.append(await self._assignment(cluster, zone, node))
+                size += len(resources[-1])
+                if size > ANSWER_BYTES_MAX:
+                    raise Refusal(400, f"resource_names: they come to over {ANSWER_BYTES_MAX} bytes: ask for fewer")
+        body = b"[%b]" % b",".join(resources)
+        version = await _digest(body, pace)
+        if version == poll.version:
+            return None
+        if is_settling(node.info()):
+            if poll.version and poll.version not in self._told:
+                return None
+            self._told.add(version)
+        else:
+            self._told.clear()
+        head = encode({"version_info": version, "type_url": TYPE})[:-1]
+        return Answer(200, b'%b,"resources":%b}' % (head, body))
+
+    async def _assignment(self, cluster: Cluster, zone: str | None, node: Registry) -> bytes:
+        index = node.index(cluster.service)
+        kept = self._kept.get((cluster, zone))
+        if kept is not None and kept[0] == index:
+            self._kept.move_to_end((cluster, zone))
+            return kept[1]
+        return await self._flights.get((cluster, zone, index), lambda: self._made(cluster, zone, node, index))
+
+    async def _made(self, cluster: Cluster, zone: str | None, node: Registry, index: int) -> bytes:
+        instances = node.lookup(cluster.service, tag=cluster.tag, zone=cluster.zone, role=cluster.role)
+        head = encode({"@type": TYPE, "cluster_name": cluster.name})[:-1]
+        made = b'%b,"endpoints":[%b]}' % (head, b",".join(await _localities(instances, zone, Pace())))
+        if instances:  # what does not exist is not kept: there is no end of it
+            _, before = self._kept.pop((cluster, zone), (0, b""))
+            self._kept[cluster, zone] = (index, made)
+            self._bytes += len(made) - len(before)
+            while len(self._kept) > 1 and self._bytes > KEPT_BYTES_MAX:
+                self._bytes -= len(self._kept.popitem(last=False)[1][1])
+        return made
+
+
+async def _digest(body: bytes, pace: Pace) -> str:
+    """What an answer with these resources is called: agents that know the same call it the same."""
+    digest, view = hashlib.sha256(), memoryview(body)
+    async for start in pace.over(range(0, len(body), _DIGESTED_AT_ONCE)):
+        digest.update(view[start : start + _DIGESTED_AT_ONCE])
+    return digest.hexdigest()[:16]
+
+
+async def _localities(instances: Iterable[Instance], own_zone: str | None, pace: Pace) -> list[bytes]:
+    """The instances by zone. Envoy wants priorities without a gap: if nobody is in its own zone, the others are 0."""
+    zones: defaultdict[str, list[Instance]] = defaultdict(list)
+    async for instance in pace.over(instances):
+        if _is_ip(instance.host):  # one name, which Envoy cannot use here, would make it refuse all
+            zones[instance.zone].append(instance)
+    written = []
+    for zone in sorted(zones):
+        priority = int(own_zone is not None and own_zone in zones and zone != own_zone)
+        head = encode({"locality": {"zone": zone}, "priority": priority})[:-1]
+        rows = await pace.json_list(map(_endpoint, sorted(zones[zone], key=attrgetter("id", "owner"))))
+        written.append(b'%b,"lb_endpoints":%b}' % (head, rows))
+    return written
+
+
+def _endpoint(instance: Instance) -> Mapping[str, Any]:
+    """An instance that can serve. Drained ones keep their connections, and are given no more; Envoy has no weight 0."""
+    return {
+        "endpoint": {"address": {"socket_address": {"address": instance.host, "port_value": instance.port}}},
+        "health_status": "HEALTHY" if instance.weight else "DRAINING",
+        "load_balancing_weight": max(1, instance.weight),
+    }
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _table(value: Any, what: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Refusal(400, f"{what}: {shown(json.dumps(value))} is not an object")
+    return value
+
+
+def _either(request: Mapping[str, Any], name: str, default: Any) -> Any:
+    """A field by its name in the protocol's definition, or in the JSON that is made of it."""
+    first, *others = name.split("_")
+    return request.get(name, request.get(first + "".join(map(str.title, others)), default))
+
+
+def _seconds(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= WAIT_SECONDS_MAX:
+        raise Refusal(400, f"node.metadata.gossipreg.wait: not a number of seconds up to {WAIT_SECONDS_MAX:g}")
+    return float(value)
+
+
+def _token(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise Refusal(400, "node.metadata.gossipreg.token: not a string")
+    return value

@@ -1,0 +1,108 @@
+"""Knows how clients of Eureka's keep instances with this node: they register, renew, change and cancel them.
+
+A lease is held by the node that its client posted to. Another node says that it does not know it, upon which the client
+posts there: so clients follow when their node dies, and what the dead one held is not called any more by then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from gossipreg.errors import InvalidInstance, StorageError, UnknownInstance
+from gossipreg.frontends.eureka.overrides import Overrides
+from gossipreg.frontends.eureka.posted import LEASE, STATUS, Posted
+from gossipreg.frontends.eureka.shown import app_of, id_of, kept_of
+from gossipreg.frontends.eureka.trees import Malformed
+from gossipreg.frontends.http.registry import Registry
+from gossipreg.model import Health, Instance
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Leases:
+    """What this node holds for clients of Eureka's."""
+
+    node: Registry
+    overrides: Overrides
+
+    def held(self, app: str, id: str) -> Instance:
+        """This node's own instance of that application and id in Eureka. Raises ``UnknownInstance``."""
+        found = self._find(app, id)
+        if found is None:
+            raise UnknownInstance(f"this node owns no instance {id!r:.80} of {app:.80}: register it here")
+        return found
+
+    async def register(self, posted: Posted) -> None:
+        """Register an instance, in place of the one that this node has of that application and id.
+
+        Raises ``Malformed``, ``InvalidInstance``.
+        """
+        there = self._find(posted.app, posted.id)
+        id_ = self._free(posted) if there is None else there.id
+        posted = posted.since(None if there is None else Posted.of(there))
+        registration = posted.registration(id_)
+        await self.overrides.begin(registration["service"], id_)
+        await self.node.register(**registration)
+        await self._beat(id_, posted)
+
+    async def renew(self, app: str, id: str, dirty: int | None) -> None:
+        """The client is there. Raises ``UnknownInstance`` if it has to register (again).
+
+        ``dirty`` is when it changed its instance last (ms since 1970), if it says so: what it posted may be older.
+        """
+        instance = self.held(app, id)
+        posted = Posted.of(instance)
+        if posted is None:
+            raise UnknownInstance(f"instance {id!r:.80} of {app:.80} has no lease: register it here")
+        if dirty is not None and posted.dirty is not None and dirty > posted.dirty:
+            raise UnknownInstance(f"instance {id!r:.80} of {app:.80} has changed since it was registered: do it again")
+        try:
+            await self._beat(instance.id, posted)
+        except InvalidInstance:
+            raise UnknownInstance(f"instance {id!r:.80} of {app:.80} has lost its lease: register it here") from None
+
+    async def change(self, app: str, id: str, metadata: Mapping[str, str]) -> None:
+        """Add to an instance's metadata. Raises ``UnknownInstance``, ``InvalidInstance``."""
+        instance = self.held(app, id)
+        posted = Posted.of(instance)
+        if posted is None:
+            raise UnknownInstance(f"instance {id!r:.80} of {app:.80} was not registered by a client of Eureka's")
+        posted = attrs.evolve(posted, metadata={**posted.metadata, **metadata})
+        await self.node.register(**posted.registration(instance.id))
+
+    async def cancel(self, app: str, id: str) -> None:
+        """Remove an instance of this node's. Raises ``UnknownInstance``."""
+        instance = self.held(app, id)
+        await self.node.deregister(instance.id)
+        try:
+            await self.overrides.lift(instance.service, instance.id)
+        except StorageError as error:  # it is gone all the same; the override is lifted when it is registered anew
+            log.warning("the override of %s stays for now: %s", instance.id, error)
+
+    async def _beat(self, id: str, posted: Posted) -> None:
+        await self.node.heartbeat(id, check=LEASE)
+        if posted.status != "UP":
+            await self.node.heartbeat(id, check=STATUS, health=Health.CRITICAL, note=posted.status)
+
+    def _find(self, app: str, id: str) -> Instance | None:
+        for candidate in _ids(app, id):
+            instance = self.node.own(candidate)
+            if instance is not None and app_of(instance.service) == app and id_of(instance, kept_of(instance)) == id:
+                return instance
+        return None
+
+    def _free(self, posted: Posted) -> str:
+        """The id to register it under: its own, unless another service's instance has that."""
+        for candidate in _ids(posted.app, posted.id):
+            if self.node.own(candidate) is None:
+                return candidate
+        raise Malformed(f"instanceId: {posted.id!r:.80} is taken by another service's instance: choose another")
+
+
+def _ids(app: str, id: str) -> Iterable[str]:
+    """The ids that an instance may have here: two applications of a host may both call theirs by its name."""
+    return id, f"{app.lower()}:{id}"

@@ -1,0 +1,66 @@
+"""Knows how somebody sets the status of an instance over its client's head, from any node and for all.
+
+An override is a policy, so that it holds whoever owns the instance, also when its client has to move to another node;
+and as in Eureka it ends with the instance, so that one that is started anew is not taken out for reasons long past.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Final
+
+import attrs
+
+from gossipreg.errors import UnknownPolicy
+from gossipreg.frontends.eureka.shown import is_override, reason_of
+from gossipreg.frontends.http.registry import Registry
+from gossipreg.model import Instance
+from gossipreg.policy import Maintenance
+
+#: How old an override is before it is forgotten because its instance is not seen (seconds): a node that has just
+#: started does not see all yet.
+_OLD_SECONDS: Final = 3600.0
+
+
+@attrs.frozen
+class Overrides:
+    """Maintenance that clients of Eureka's have asked for. What others have asked for is left alone."""
+
+    node: Registry
+
+    async def set(self, instance: Instance, status: str) -> None:
+        """Show ``instance`` with that status, and have nobody call it; with UP or UNKNOWN, leave it to its client."""
+        if status in ("UP", "UNKNOWN"):
+            await self.lift(instance.service, instance.id)
+        else:
+            await self._sweep(time.time())
+            await self.node.set_policy(Maintenance(instance.service, instance.id, reason_of(status)))
+
+    async def lift(self, service: str, id: str) -> None:
+        """Leave an instance's status to its client."""
+        for rule, _ in self._rules():
+            if (rule.service, rule.instance) == (service, id):
+                await self._remove(rule)
+
+    async def begin(self, service: str, id: str) -> None:
+        """An instance is about to be registered: it begins without an override, unless it is there already."""
+        if not self._is_there(service, id):
+            await self.lift(service, id)
+
+    async def _sweep(self, now: float) -> None:
+        for rule, at in self._rules():
+            if at + _OLD_SECONDS < now and not self._is_there(rule.service, rule.instance):
+                await self._remove(rule)
+
+    async def _remove(self, rule: Maintenance) -> None:
+        with suppress(UnknownPolicy):  # another node was quicker
+            await self.node.remove_policy(rule.key)
+
+    def _is_there(self, service: str, id: str) -> bool:
+        return any(each.id == id for each in self.node.lookup(service, healthy=False))
+
+    def _rules(self) -> list[tuple[Maintenance, float]]:
+        """The overrides in force, each with the time it was set (seconds since 1970)."""
+        policies = [(policy.rule, policy.at) for policy in self.node.policies()]
+        return [(rule, at) for rule, at in policies if isinstance(rule, Maintenance) and is_override(rule.reason)]

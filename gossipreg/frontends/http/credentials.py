@@ -1,0 +1,52 @@
+"""Knows how an instance's credentials are handed out over HTTP: to nobody but who has a token for them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import attrs
+
+from gossipreg.frontends.http.answers import Answer, Refusal, shown
+from gossipreg.frontends.http.call import Call
+from gossipreg.model import Instance
+
+log = logging.getLogger(__name__)
+
+_NOT_KEPT: Final = ((b"cache-control", b"no-store"),)
+
+
+async def credentials(call: Call) -> Answer:
+    """What a client needs to log in to an instance. The route's scope has been checked."""
+    instance = _one(call)
+    if not instance.sealed:
+        raise Refusal(404, f"instance {shown(instance.id)} of {instance.service!r} has no credentials")
+    found = call.node.credentials(instance)
+    reader = call.room.access.holder(call.request.token)
+    log.info("the credentials of %s of %s were read with the token %s", instance.id, instance.service, reader)
+    answer = Answer.of(
+        200,
+        {"id": instance.id, "service": instance.service, "owner": instance.owner, "credentials": dict(found)},
+    )
+    return attrs.evolve(answer, headers=_NOT_KEPT)
+
+
+def _one(call: Call) -> Instance:
+    """The instance that is asked about, whether or not it can serve."""
+    service, owner = call.text("service"), call.text("owner")
+    if service is None:
+        raise Refusal(400, "service: is missing: write ?service=NAME")
+    found = [
+        each
+        for each in call.node.lookup(service, healthy=False)
+        if each.id == call.argument and owner in (None, each.owner)
+    ]
+    if not found:
+        of = "" if owner is None else f" of the owner {shown(owner)}"
+        raise Refusal(404, f"{shown(service)} has no instance {shown(call.argument)}{of}")
+    if len(found) > 1:
+        owners = ", ".join(each.owner for each in found[:8])
+        raise Refusal(
+            409, f"{shown(call.argument)} is the id of {len(found)} instances: add &owner= with one of {owners}"
+        )
+    return found[0]

@@ -1,0 +1,72 @@
+"""Knows how what happens in the cluster is told as it happens: as server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+
+import attrs
+import trio
+
+from gossipreg.errors import NameConflict, NodeClosed
+from gossipreg.frontends.http import limits
+from gossipreg.frontends.http.frames import Frames, Pieces
+from gossipreg.frontends.http.registry import Registry
+
+#: Hands something to a client, and returns when it has been taken.
+Send = Callable[[bytes | Pieces], Awaitable[None]]
+
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+@attrs.define(eq=False, repr=False)
+class _Line:
+    """What one client is told: one thing after the other, and a sign of life after a silence."""
+
+    _send: Send
+    _lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
+    _said_at: float = attrs.field(init=False, factory=trio.current_time)
+
+    async def say(self, frame: bytes | Pieces) -> None:
+        try:
+            self._lock.acquire_nowait()  # without giving up a turn: it is nearly always free
+        except trio.WouldBlock:
+            await self._lock.acquire()
+        try:
+            await self._send(frame)
+            self._said_at = trio.current_time()
+        finally:
+            self._lock.release()
+
+    async def keep_alive(self) -> None:
+        while True:
+            await trio.sleep_until(self._said_at + limits.KEEP_ALIVE_SECONDS)
+            if trio.current_time() >= self._said_at + limits.KEEP_ALIVE_SECONDS:
+                await self.say(KEEP_ALIVE)
+
+
+@attrs.frozen(eq=False, repr=False)
+class EventStream:
+    """An answer that goes on until the node closes or the client has gone."""
+
+    node: Registry
+    service: str | None = None
+    panic: float = 0.0
+    frames: Frames = attrs.field(factory=Frames)  # shared by all streams of a door
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    async def run(self, send: Send) -> None:
+        """Send the node's events, and a sign of life when there are none. Sends nothing if the node is closed.
+
+        The next batch is taken from the node only when the last one is sent, so a slow client costs no memory here.
+        """
+        line = _Line(send)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(line.keep_alive)
+            with suppress(NodeClosed, NameConflict):
+                async with aclosing(self.node.events(self.service, panic=self.panic)) as batches:
+                    async for batch in batches:
+                        frames = await self.frames.of(batch)
+                        del batch  # a slow client need not hold a list of all instances besides
+                        await line.say(frames)
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,46 @@
+"""Knows how instances are told to Prometheus as what to scrape: its HTTP service discovery."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from gossipreg.frontends.http.answers import Answer
+from gossipreg.frontends.http.call import Call
+from gossipreg.frontends.http.slices import Pace
+from gossipreg.model import Instance
+
+#: What every label starts with. Prometheus drops labels in ``__meta_`` after relabelling, so none gets stored unasked.
+PREFIX = "__meta_gossipreg_"
+
+
+async def http_sd(call: Call) -> Answer:
+    """What Prometheus is to scrape: every instance of one service, or of all; also those that cannot serve."""
+    service = call.text("service")
+    names = sorted(call.node.services()) if service is None else [service]
+    healthy = call.flag("healthy")
+    every = (each for name in names for each in call.node.lookup(name, healthy=healthy))
+    return Answer(200, await Pace().json_list(targets(every)))
+
+
+def targets(instances: Iterable[Instance]) -> Iterator[dict[str, Any]]:
+    """One group for each instance, since no two have the same labels."""
+    for instance in instances:
+        yield {"targets": [str(instance.address)], "labels": labels(instance)}
+
+
+def labels(instance: Instance) -> dict[str, str]:
+    """An instance's labels. Tags are joined by commas, with one at each end, so that ``.*,v2,.*`` finds a whole tag."""
+    known = {
+        "service": instance.service,
+        "id": instance.id,
+        "owner": instance.owner,
+        "zone": instance.zone,
+        "role": instance.role or "",
+        "health": str(instance.health),
+        "weight": str(instance.weight),
+        "tags": f",{','.join(instance.tags)}," if instance.tags else "",
+    }
+    meta = {f"meta_{re.sub('[^a-zA-Z0-9_]', '_', key)}": value for key, value in sorted(instance.meta.items())}
+    return {PREFIX + name: value for name, value in {**known, **meta}.items()}

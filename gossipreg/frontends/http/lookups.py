@@ -1,0 +1,118 @@
+"""Encoded lookup answers: the same lookup is answered again for next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from gossipreg.frontends.http import limits, render
+from gossipreg.frontends.http.answers import encode
+from gossipreg.frontends.http.registry import Registry
+from gossipreg.frontends.http.slices import Pace, SingleFlight
+from gossipreg.model import Instance
+
+
+@attrs.frozen
+class Lookup:
+    """What is asked of one service: which of its instances."""
+
+    service: str
+    healthy: bool = True
+    tag: str | None = None
+    zone: str | None = None
+    role: str | None = None
+    panic: float = 0.0  # see `Node.lookup`
+
+
+@attrs.define(eq=False, repr=False)
+class Rows:
+    """Instances as JSON, kept from one list to the next while they stay the same.
+
+    Known by identity: nodes hand out the same instance for as long as it is the same, and hashing it costs more than
+    writing it. Kept in two halves: when the young one is full it becomes the old one, and what the old one held and no
+    list has asked for since is dropped.
+    """
+
+    _bytes_max: int = limits.ROW_CACHE_BYTES
+    _young: dict[int, tuple[Instance, bytes]] = attrs.field(init=False, factory=dict)
+    _old: dict[int, tuple[Instance, bytes]] = attrs.field(init=False, factory=dict)
+    _bytes: int = attrs.field(init=False, default=0)  # of the young half
+
+    def of(self, instance: Instance) -> bytes:
+        """``instance`` as JSON."""
+        kept = self._young.get(id(instance))
+        if kept is not None:
+            return kept[1]
+        kept = self._old.get(id(instance)) or (instance, encode(render.instance(instance)))
+        if self._bytes > self._bytes_max // 2:
+            self._old, self._young, self._bytes = self._young, {}, 0
+        self._young[id(instance)] = kept  # with the instance, so that no other can have its id
+        self._bytes += len(kept[1])
+        return kept[1]
+
+
+@attrs.define(eq=False, repr=False)
+class Lookups:
+    """Lookups in their encoded form, each kept for as long as its service's index stands.
+
+    Only lookups that found something are kept: what they can ask for is then bounded by what is registered, and
+    no client can fill the cache with names that do not exist. When it is full, the ones kept longest give way.
+    """
+
+    _node: Registry
+    _bytes_max: int = limits.LOOKUP_CACHE_BYTES
+    rows: Rows = attrs.field(factory=Rows)
+    _kept: dict[Lookup, tuple[int, bytes]] = attrs.field(init=False, factory=dict)
+    _bytes: int = attrs.field(init=False, default=0)
+    _shared: dict[str, tuple[int, bytes]] = attrs.field(init=False, factory=dict)
+    _flights: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
+
+    async def body(self, asked: Lookup) -> bytes:
+        """The lookup's answer in JSON, as the node sees it now."""
+        index = self._node.index(asked.service)
+        kept = self._kept.get(asked)
+        if kept is not None and kept[0] == index:
+            return kept[1]
+        return await self._flights.get((asked, index), lambda: self._made(asked, index))
+
+    async def _made(self, asked: Lookup, index: int) -> bytes:
+        instances = self._node.lookup(
+            asked.service,
+            healthy=asked.healthy,
+            tag=asked.tag,
+            zone=asked.zone,
+            role=asked.role,
+            panic=asked.panic,
+        )
+        body = b'{"index":%d,"instances":%b}' % (index, await Pace().joined(map(self.rows.of, instances)))
+        self._forget(asked)
+        if instances and len(body) <= self._bytes_max and not asked.panic:  # the node counts answers in a panic
+            self._keep(asked, index, body)
+        return body
+
+    async def shared(self, path: str, index: int, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """What all clients that waited for the same thing are answered: made once for each ``index`` of everything.
+
+        ``path``: of a route, so that there are few of them whatever clients ask.
+        """
+        kept = self._shared.get(path)
+        if kept is not None and kept[0] == index:
+            return kept[1]
+        return await self._flights.get((path, index), lambda: self._made_shared(path, index, make))
+
+    async def _made_shared(self, path: str, index: int, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        body = await make()
+        self._shared = {known: kept for known, kept in self._shared.items() if kept[0] == index}
+        self._shared[path] = (index, body)
+        return body
+
+    def _keep(self, asked: Lookup, index: int, body: bytes) -> None:
+        while self._bytes + len(body) > self._bytes_max:
+            self._forget(next(iter(self._kept)))
+        self._kept[asked] = (index, body)
+        self._bytes += len(body)
+
+    def _forget(self, asked: Lookup) -> None:
+        _, body = self._kept.pop(asked, (0, b""))
+        self._bytes -= len(body)

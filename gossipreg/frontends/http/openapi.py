@@ -1,0 +1,389 @@
+"""Knows how the API is described for programs: an OpenAPI document, made from the routes and the nouns themselves.
+
+Paths, methods and query parameters come from the table of routes, and most shapes from the types of the nouns. What
+cannot be read off them, which answers a route gives, is declared here; the tests hold both sides to it.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import inspect
+import types
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
+
+import attrs
+
+from gossipreg import __version__, limits
+from gossipreg.frontends.http.answers import Answer, encode
+from gossipreg.frontends.http.call import Call
+from gossipreg.frontends.http.registration import Registration
+from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
+from gossipreg.policy import KINDS
+
+if TYPE_CHECKING:
+    from gossipreg.frontends.http.routes import Route
+
+Json = dict[str, Any]
+
+_TEXT: Final[Json] = {"type": "string"}
+_WHOLE: Final[Json] = {"type": "integer"}
+
+_RELIANCE: Final[Json] = {
+    "X-Gossipreg-Isolated": {"description": "Whether the node hears no other.", "schema": {"enum": ["true", "false"]}},
+    "X-Gossipreg-Reachable": {"description": "Share of the others alive.", "schema": {"pattern": "^[01]\\.[0-9]{2}$"}},
+}
+_NUMBER: Final[Json] = {"type": "number"}
+_BOOLEAN: Final[Json] = {"type": "boolean"}
+_WORD: Final[Json] = {"type": "string", "minLength": 1}
+_NAME: Final[Json] = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+    "maxLength": limits.NAME_CHARS_MAX,
+}
+_ID: Final[Json] = {"type": "string", "pattern": "^[!-~]+$", "maxLength": limits.ID_CHARS_MAX}
+_HOST: Final[Json] = {"type": "string", "pattern": r"^[^\s\[\]/]+$", "maxLength": limits.HOST_CHARS_MAX}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list(items: Json) -> Json:
+    return {"type": "array", "items": items}
+
+
+def _map(values: Json) -> Json:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _object(**properties: Json) -> Json:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _optional(schema: Json) -> Json:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _within(low: int, high: int) -> Json:
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def _enum(values: list[str]) -> Json:
+    return {"type": "string", "enum": values}
+
+
+@attrs.frozen
+class Operation:
+    """What one route takes and gives. ``answers``: the good ones by status code, None for no body."""
+
+    answers: Mapping[int, Json | None]
+    errors: tuple[int, ...] = ()
+    body: str | None = None  # the schema's name
+    media: str = "application/json"
+
+
+_INSTANCE: Final = _ref("Instance")
+
+#: By method and path, as in the table of routes.
+OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
+    ("GET", "/healthz"): Operation({200: _ref("NodeHealth"), 503: _ref("NodeHealth")}),
+    ("GET", "/readyz"): Operation({200: _ref("Readiness"), 503: _ref("Readiness")}),
+    ("GET", "/api/v1/node"): Operation({200: _ref("Node")}),
+    ("GET", "/api/v1/members"): Operation({200: _object(members=_list(_ref("Member")))}),
+    ("DELETE", "/api/v1/members/NAME"): Operation({204: None}, (403, 404, 409)),
+    ("GET", "/api/v1/services"): Operation({200: _object(services=_map(_ref("ServiceCount")))}),
+    ("GET", "/api/v1/services/NAME"): Operation({200: _object(index=_WHOLE, instances=_list(_INSTANCE))}, (400,)),
+    ("PUT", "/api/v1/instances"): Operation(
+        {200: _INSTANCE, 201: _INSTANCE}, (400, 403, 411, 413), body="Registration"
+    ),
+    ("DELETE", "/api/v1/instances/ID"): Operation({204: None}, (403, 404)),
+    ("GET", "/api/v1/checks"): Operation({200: _object(checks=_list(_ref("Check")))}),
+    ("GET", "/api/v1/checks/ID"): Operation({200: _object(checks=_list(_ref("Check")))}, (404,)),
+    ("PUT", "/api/v1/heartbeats/ID"): Operation({204: None}, (400, 403, 404)),
+    ("PUT", "/api/v1/maintenance/ID"): Operation({200: _INSTANCE}, (400, 403, 404)),
+    ("DELETE", "/api/v1/maintenance/ID"): Operation({200: _INSTANCE}, (403, 404)),
+    ("GET", "/api/v1/credentials/ID"): Operation(
+        {200: _object(id=_TEXT, service=_TEXT, owner=_TEXT, credentials=_map(_TEXT))}, (400, 403, 404, 409)
+    ),
+    ("GET", "/api/v1/policies"): Operation(
+        {200: _object(policies=_list(_ref("Policy")), unreadable=_list(_object(key=_TEXT, writer=_TEXT, at=_NUMBER)))}
+    ),
+    ("PUT", "/api/v1/policies"): Operation({200: _ref("PolicySet")}, (400, 403, 411, 413), body="PolicyWanted"),
+    ("DELETE", "/api/v1/policies/KEY"): Operation({204: None}, (403, 404)),
+    ("GET", "/api/v1/roles"): Operation({200: _object(roles=_list(_ref("Role")))}),
+    ("DELETE", "/api/v1/roles/NAME"): Operation({200: _ref("Role")}, (403, 404)),
+    ("GET", "/api/v1/events"): Operation({200: _TEXT}, (400,), media="text/event-stream"),
+    ("GET", "/api/v1/http_sd"): Operation(
+        {200: _list(_object(targets=_list(_TEXT), labels=_map(_TEXT)))},
+        (400,),
+    ),
+    ("GET", "/api/v1/openapi.json"): Operation({200: {"type": "object"}}),
+    ("GET", "/metrics"): Operation({200: _TEXT}, media="text/plain; version=0.0.4; charset=utf-8"),
+    ("PUT", "/api/v1/drain"): Operation({200: _object(draining=_BOOLEAN)}, (403,)),
+    ("DELETE", "/api/v1/drain"): Operation({200: _object(draining=_BOOLEAN)}, (403,)),
+    ("POST", "/api/v1/leave"): Operation({202: _object(status=_TEXT)}, (403,)),
+}
+
+#: A yes or a no in a query; its bare name is a yes.
+_FLAG: Final[Json] = {"type": ["boolean", "string"], "enum": [True, False, "", "true", "false", "1", "0"]}
+
+#: Query parameters, wherever they are known: what they take, and what they ask for.
+_PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
+    "all": (_FLAG, "Also the instances that cannot serve."),
+    "healthy": (_FLAG, "Only the instances that can serve."),
+    "tag": (_WORD, "Only what has this tag."),
+    "zone": (_WORD, "Only what is in this zone."),
+    "role": (_WORD, "Only what has this role."),
+    "panic": (
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "When fewer than this share can be reached because many owners failed at once: also what was lost, as stale.",
+    ),
+    "service": (_WORD, "Only what is about this service."),
+    "owner": (_WORD, "Only what this member registered."),
+    "check": (_WORD, "The name of the check; the only one of its kind unless given."),
+    "health": (_enum(["passing", "warning", "critical"]), "How the service is; passing unless given."),
+    "note": (_WORD, "What is to be shown beside it."),
+    "reason": (_WORD, "Why, for people."),
+    "index": (_within(0, 2**63 - 1), "Answer when the index is not this one any more; 0: at once."),
+    "wait": ({"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h)?$"}, "How long to wait for that; 5m unless given."),
+}
+
+#: How a token is shown, where one is asked for.
+_SECURITY: Final[Json] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "token": {"type": "apiKey", "in": "header", "name": "X-Gossipreg-Token"},
+}
+
+#: How fields look in JSON that are of another type inside.
+_AS_RENDERED: Final[Mapping[tuple[type, str], Json]] = {
+    (Instance, "sealed"): _BOOLEAN,
+    (NodeInfo, "fingerprint"): {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    (NodeInfo, "join_failures"): _map(_object(reason=_TEXT, detail=_TEXT)),
+}
+
+#: How fields look that clients write: otherwise than they are read, or within bounds.
+_AS_INSTANCE: Final[Mapping[str, Json]] = {
+    "service": _NAME,
+    "port": _within(1, 65_535),
+    "host": _optional(_HOST),
+    "tags": {**_list({**_WORD, "maxLength": limits.TAG_CHARS_MAX}), "maxItems": limits.TAGS_MAX},
+    "meta": {
+        **_map(_TEXT),
+        "propertyNames": {"minLength": 1, "maxLength": limits.META_KEY_CHARS_MAX},
+        "maxProperties": limits.META_ENTRIES_MAX,
+    },
+    "weight": _within(0, limits.WEIGHT_MAX),
+    "role": _optional(_NAME),
+    "id": _optional(_ID),
+    "term": {"oneOf": [_within(0, limits.TERM_MAX), _enum(["next"])]},
+    "credentials": {**_map(_TEXT), "writeOnly": True},
+}
+
+#: What a check of this node's own looks like.
+_CHECK: Final = _object(
+    instance=_TEXT,
+    service=_TEXT,
+    name=_TEXT,
+    kind=_TEXT,
+    target=_TEXT,
+    health=_ref("Health"),
+    reason=_TEXT,
+    health_age=_NUMBER,
+    flapping=_BOOLEAN,
+    needed=_WHOLE,
+    runs=_WHOLE,
+    run_age=_optional(_NUMBER),
+    took=_optional(_NUMBER),
+    output={**_optional(_TEXT), "description": "null for a token that is not for checks"},
+    settings={"type": "object"},
+)
+
+
+async def openapi(_: Call) -> Answer:
+    """This API as an OpenAPI 3.1 document."""
+    return Answer(200, _encoded())
+
+
+@functools.cache
+def _encoded() -> bytes:
+    return encode(document())
+
+
+def document() -> Json:
+    """The whole document."""
+    from gossipreg.frontends.http.routes import ROUTES  # this is itself behind one of them
+
+    paths: dict[str, Json] = {}
+    for route in ROUTES:
+        paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "gossipreg",
+            "version": __version__,
+            "description": "What an agent of gossipreg answers over HTTP. Skip fields that you do not know.",
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": _schemas(), "securitySchemes": _SECURITY},
+    }
+
+
+def _path(route: Route) -> str:
+    parent, _, last = route.path.rpartition("/")
+    return f"{parent}/{{{last.lower()}}}" if route.takes_argument else route.path
+
+
+def _operation(route: Route) -> Json:
+    declared = OPERATIONS[route.method, route.path]
+    answers = {str(status): _answer(status, schema, declared.media) for status, schema in declared.answers.items()}
+    for status in declared.answers:
+        answers[str(status)]["headers"] = dict(_RELIANCE)
+    if "index" in route.query:
+        answers["200"]["headers"] |= {"X-Gossipreg-Index": {"description": "For the next read.", "schema": _WHOLE}}
+    for status in (*declared.errors, *((401, 403) if route.action.scope is not None else ())):
+        answers[str(status)] = _answer(status, _ref("Error"), "application/json")
+    answers["default"] = {**_answer(0, _ref("Error"), "application/json"), "description": "A no, and why."}
+    made: Json = {
+        "operationId": route.handler.__name__,
+        "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0],
+        "parameters": _parameters(route),
+        "responses": answers,
+    }
+    if route.action.scope is not None:
+        made["description"] = f"Where tokens are asked for: one that is for {route.action.scope}."
+        made["security"] = [{name: []} for name in _SECURITY] + [{}]
+    if declared.body is not None:
+        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(declared.body)}}}
+    return made
+
+
+def _parameters(route: Route) -> list[Json]:
+    made = []
+    if route.takes_argument:
+        name = route.path.rpartition("/")[2].lower()
+        made.append({"name": name, "in": "path", "required": True, "schema": _TEXT})
+    for name in route.query:
+        schema, what = _PARAMETERS[name]
+        made.append({"name": name, "in": "query", "description": what, "schema": schema})
+    return made
+
+
+def _answer(status: int, schema: Json | None, media: str) -> Json:
+    made: Json = {"description": "Done." if status < 300 else "It cannot be: the sentence says why."}
+    if schema is not None:
+        made["content"] = {media: {"schema": schema}}
+    return made
+
+
+# Shapes
+
+
+def _schemas() -> dict[str, Json]:
+    node = _noun(NodeInfo)
+    health = {"status": _enum(["ok", "draining", "leaving"]), **node["properties"]}
+    return {
+        "Health": _enum([str(each) for each in Health]),
+        "Status": _enum([str(each) for each in Status]),
+        "Instance": _instance(),
+        "Role": _role(),
+        "Member": _noun(Member),
+        "ServiceCount": _noun(ServiceCount),
+        "Node": node,
+        "NodeHealth": {**_object(**health), "required": ["status"]},  # the rest for those who may read it
+        "Check": _CHECK,
+        "Policy": {"oneOf": [_policy(kind) for kind in KINDS]},
+        "PolicySet": {"oneOf": [_policy(kind, hits=_WHOLE) for kind in KINDS]},
+        "PolicyWanted": {"oneOf": [_wanted(kind) for kind in KINDS]},
+        "Registration": _request(Registration),
+        "Readiness": _object(ready=_BOOLEAN, reason=_TEXT),
+        "Error": _object(error=_TEXT),
+    }
+
+
+def _role() -> Json:
+    """The terms of a service; where a reset answers them, perhaps with a note that nothing went down."""
+    role = _object(
+        service=_TEXT,
+        claimed=_WHOLE,
+        seen=_WHOLE,
+        primary={"oneOf": [_INSTANCE, {"type": "null"}]},
+        reset_by=_optional(_TEXT),
+        reset_at=_optional(_NUMBER),
+    )
+    note = {**_TEXT, "description": "Of a reset: why the term is no lower."}
+    return {**role, "properties": {**role["properties"], "note": note}}
+
+
+def _instance() -> Json:
+    """An instance; where a write answers it, perhaps with a note on why it is not called as it was stated."""
+    instance = _noun(Instance)
+    note = {**_TEXT, "description": "Of what was just written: why it is not called as it was stated."}
+    return {**instance, "properties": {**instance["properties"], "note": note}}
+
+
+def _policy(kind: str, **more: Json) -> Json:
+    """A policy as it is shown, with ``more`` fields of an answer."""
+    about = {"key": _TEXT, "kind": _enum([kind]), "service": _TEXT, "writer": _TEXT, "at": _NUMBER}
+    return _object(**about, **_RULES[kind], **more)
+
+
+def _wanted(kind: str) -> Json:
+    """A policy as clients write it: what it is to be is under its kind's name."""
+    said = {"shares": "split", "reason": "maintenance"}
+    fields = {"service": _NAME, **{said.get(name, name): schema for name, schema in _RULES[kind].items()}}
+    required = [name for name in fields if name not in ("by", "owner")]
+    return {**_object(**fields), "required": required, "additionalProperties": False}
+
+
+#: What rules of each kind say beside their service.
+_RULES: Final[Mapping[str, Mapping[str, Json]]] = {
+    "split": {
+        "by": _enum(["tag", "zone"]),
+        "shares": {
+            **_map(_within(0, limits.WEIGHT_MAX)),
+            "propertyNames": {"minLength": 1, "maxLength": limits.TAG_CHARS_MAX},
+            "minProperties": 1,
+            "maxProperties": limits.SPLIT_SHARES_MAX,
+        },
+    },
+    "weight": {"instance": _ID, "owner": _optional(_TEXT), "weight": _within(0, limits.WEIGHT_MAX)},
+    "maintenance": {
+        "instance": _ID,
+        "owner": _optional(_TEXT),
+        "reason": {**_TEXT, "maxLength": limits.REASON_CHARS_MAX},
+    },
+}
+
+
+def _request(class_: type[Any]) -> Json:
+    """A noun as clients write it: what has a default may be left out, and what is not known is refused."""
+    required = [each.name for each in attrs.fields(class_) if each.default is attrs.NOTHING]
+    return {**_noun(class_, _AS_INSTANCE), "required": required, "additionalProperties": False}
+
+
+def _noun(class_: type[Any], known: Mapping[str, Json] | None = None) -> Json:
+    """A noun as `render` writes it, every field of it; some may be ``known`` already."""
+    hints = get_type_hints(class_)
+    names = [each.name for each in attrs.fields(class_)]
+    known = known or {name: schema for (owner, name), schema in _AS_RENDERED.items() if owner is class_}
+    properties = {name: known.get(name) or _schema(hints[name]) for name in names}
+    return _object(**properties)
+
+
+def _schema(type_: Any) -> Json:
+    """The schema of a type that occurs in the nouns."""
+    plain = {str: _TEXT, int: _WHOLE, float: _NUMBER, bool: _BOOLEAN, Address: _TEXT, Any: {}}
+    if type_ in plain:
+        return plain[type_]
+    if isinstance(type_, type) and issubclass(type_, enum.Enum):
+        return _ref(type_.__name__)
+    if isinstance(type_, types.UnionType):
+        (inner,) = (each for each in get_args(type_) if each is not type(None))
+        return _optional(_schema(inner))
+    if get_origin(type_) in (tuple, list):
+        return _list(_schema(get_args(type_)[0]))
+    assert issubclass(get_origin(type_), Mapping), f"no schema for {type_}"
+    return _map(_schema(get_args(type_)[1]))

@@ -1,0 +1,8 @@
+"""The TCP balancer: ports that lead to the instances of a service, and follow the registry as it changes."""
+
+from gossipreg.frontends.proxy.follow import follow_agent, follow_node
+from gossipreg.frontends.proxy.metrics import serve_metrics
+from gossipreg.frontends.proxy.proxy import Proxy
+from gossipreg.frontends.proxy.settings import Forward
+
+__all__ = ["Forward", "Proxy", "follow_agent", "follow_node", "serve_metrics"]

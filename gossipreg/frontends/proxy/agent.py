@@ -1,0 +1,165 @@
+"""Knows how an agent's stream of events is read over HTTP, back into the nouns that the agent itself works with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import attrs
+import h11
+import trio
+
+from gossipreg.errors import AgentUnreachable, ConfigError
+from gossipreg.frontends.proxy.limits import AGENT_PATIENCE_SECONDS, EVENT_BYTES_MAX
+from gossipreg.model import (
+    Address,
+    Event,
+    Health,
+    Instance,
+    InstanceEvent,
+    Member,
+    MemberEvent,
+    Snapshot,
+    SocketFile,
+    Status,
+)
+
+_READ_BYTES: Final = 65_536
+
+
+@attrs.define(eq=False, repr=False)
+class AgentEvents:
+    """One stream of events of an agent. Every failure is an ``AgentUnreachable``."""
+
+    address: Address | SocketFile
+    _stream: trio.SocketStream
+    _http: h11.Connection
+    _text: bytes = b""
+
+    @classmethod
+    async def open(
+        cls, address: Address | SocketFile, service: str, token: str | None = None, panic: float = 0.0
+    ) -> Self:
+        """Ask the agent at ``address`` for the events of one service, with ``token`` if there is one."""
+        with trio.move_on_after(AGENT_PATIENCE_SECONDS):
+            try:
+                stream = await _connect(address)
+            except OSError:
+                raise AgentUnreachable(
+                    f'no agent answers at {address}: start one with "gossipreg agent", name another with '
+                    "--http HOST:PORT, or be a member with --join HOST:PORT"
+                ) from None
+            events = cls(address, stream, h11.Connection(h11.CLIENT))
+            try:
+                await events._ask(service, token, panic)
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
+            return events
+        raise AgentUnreachable(f"the agent at {address} does not answer within {AGENT_PATIENCE_SECONDS:g} s")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await trio.aclose_forcefully(self._stream)
+
+    async def next(self) -> list[Event]:
+        """What is told next, at least one event. May be cancelled and called again: nothing is lost."""
+        while True:
+            events = list(self._whole_events())
+            if events:
+                return events
+            match await self._next():
+                case h11.Data(data=data):
+                    self._text += data
+                case _:
+                    raise self._broken("it has ended")
+            if len(self._text) > EVENT_BYTES_MAX:
+                raise self._broken("one event is too large")
+
+    async def _ask(self, service: str, token: str | None, panic: float) -> None:
+        host = str(self.address) if isinstance(self.address, Address) else "localhost"
+        headers = [("Host", host), ("Accept", "text/event-stream")]
+        headers += [] if token is None else [("Authorization", f"Bearer {token}")]
+        threshold = f"&panic={panic:g}" if panic else ""
+        target = f"/api/v1/events?service={quote(service, safe='')}{threshold}"
+        request = h11.Request(method="GET", target=target, headers=headers)
+        asked = self._http.send(request) + self._http.send(h11.EndOfMessage())
+        try:
+            await self._stream.send_all(asked)
+        except trio.BrokenResourceError as error:
+            raise self._broken(str(error)) from None
+        answer = await self._next()
+        assert isinstance(answer, h11.Response), answer
+        kind = dict(answer.headers).get(b"content-type", b"")
+        if answer.status_code in (401, 403):
+            raise AgentUnreachable(
+                f"the agent at {self.address} wants a token that is for read: put it in GOSSIPREG_TOKEN, or in a file: "
+                "--token-file FILE"
+            )
+        if answer.status_code == 503:
+            raise self._broken("it is closed or has no room for another stream")
+        if answer.status_code != 200 or not kind.startswith(b"text/event-stream"):
+            raise AgentUnreachable(f"what answers at {self.address} is not an agent: name one with --http HOST:PORT")
+
+    async def _next(self) -> h11.Event:
+        try:
+            while (event := self._http.next_event()) is h11.NEED_DATA:
+                self._http.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
+        except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
+            raise self._broken(str(error)) from None
+        if not isinstance(event, h11.Event) or isinstance(event, h11.ConnectionClosed):
+            raise self._broken("it was closed")
+        return event
+
+    def _whole_events(self) -> Iterator[Event]:
+        *whole, self._text = self._text.split(b"\n\n")
+        for block in whole:
+            try:
+                fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if not line.startswith(b":"))
+                event = _event(fields.get(b"event", b"").decode(), fields.get(b"data", b"null"))
+            except (ValueError, KeyError, TypeError, ConfigError) as error:
+                raise self._broken(f"it told what cannot be understood: {error!r}") from None
+            if event is not None:
+                yield event
+
+    def _broken(self, why: str) -> AgentUnreachable:
+        return AgentUnreachable(f"the stream of events of the agent at {self.address} broke off: {why}")
+
+
+async def _connect(address: Address | SocketFile) -> trio.SocketStream:
+    if isinstance(address, Address):
+        return await trio.open_tcp_stream(*address)
+    return await trio.open_unix_socket(str(address.path))
+
+
+def _event(name: str, data: bytes) -> Event | None:
+    """The event of that name; None for one that a later agent may tell."""
+    subject, _, kind = name.partition("-")
+    if name == "snapshot":
+        whole = json.loads(data)
+        return Snapshot(tuple(map(_member, whole["members"])), tuple(map(_instance, whole["instances"])))
+    if subject == "instance" and kind in ("added", "changed", "removed"):
+        return InstanceEvent(kind, _instance(json.loads(data)))  # type: ignore[arg-type]  # one of the kinds
+    if subject == "member" and kind in ("joined", "suspect", "alive", "failed", "left"):
+        return MemberEvent(kind, _member(json.loads(data)))  # type: ignore[arg-type]  # one of the kinds
+    return None
+
+
+def _instance(data: dict[str, Any]) -> Instance:
+    told = _known(Instance, data) | {"health": Health(data["health"])}
+    told.pop("sealed", None)  # whether there are credentials: they themselves are not told, and nobody here asks
+    return Instance(**told)
+
+
+def _member(data: dict[str, Any]) -> Member:
+    address, status = Address.parse(data["address"]), Status[data["status"].upper()]
+    return Member(**{**_known(Member, data), "address": address, "status": status})
+
+
+def _known(noun: type[Instance | Member], data: dict[str, Any]) -> dict[str, Any]:
+    """The fields that we know of; a later agent may tell more."""
+    return {each.name: data[each.name] for each in attrs.fields(noun) if each.name in data}

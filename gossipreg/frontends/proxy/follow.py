@@ -1,0 +1,134 @@
+"""Knows how a service is followed: at a node of our own, or at an agent, which may go away and return."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+import attrs
+import trio
+
+from gossipreg.errors import AgentUnreachable, NodeClosed
+from gossipreg.frontends.proxy import limits
+from gossipreg.frontends.proxy.agent import AgentEvents
+from gossipreg.frontends.proxy.roster import Roster
+from gossipreg.model import Address, Event, Instance, InstanceEvent, Snapshot, SocketFile
+from gossipreg.runtime.node import Node
+
+log = logging.getLogger(__name__)
+
+#: Takes what is told, at once.
+Tell = Callable[[Sequence[Event]], None]
+
+
+async def follow_node(
+    node: Node,
+    service: str,
+    tell: Tell,
+    *,
+    panic: float = 0.0,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Tell what ``node`` sees of ``service``, with that ``panic`` threshold, until the node closes.
+
+    Starts when there is an instance, or when a node that joins had time enough to learn of one.
+    """
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def start_soon_enough() -> None:
+            with suppress(NodeClosed), trio.move_on_after(limits.JOIN_SECONDS):
+                await node.wait_for(service)
+            task_status.started()
+
+        async for batch in node.events(service, panic=panic):
+            tell(batch)
+
+
+async def follow_agent(
+    address: Address | SocketFile,
+    service: str,
+    tell: Tell,
+    *,
+    panic: float = 0.0,
+    token: str | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Tell what the agent at ``address`` sees of ``service``, with that ``panic`` threshold, for ever.
+
+    Starts when it has told what there is. Raises ``AgentUnreachable`` if it is not there at first. When it goes away
+    later, what it told last stands, and it is asked again until it answers.
+    """
+    seen, met, wait = Roster(), False, limits.AGENT_WAIT_SECONDS
+    while True:
+        try:
+            async with await AgentEvents.open(address, service, token, panic) as events:
+                if met:
+                    log.info("the agent at %s answers again", address)
+                resumed = Resumed(seen)
+                while True:
+                    told = await _next(events, resumed)
+                    seen.hear(told)
+                    tell(told)
+                    wait = limits.AGENT_WAIT_SECONDS
+                    if not met:
+                        met = True
+                        task_status.started()
+        except AgentUnreachable as error:
+            if not met:
+                raise
+            if wait == limits.AGENT_WAIT_SECONDS:
+                log.warning("%s; what it told last stands until it answers again", error)
+        await trio.sleep(wait)
+        wait = min(2 * wait, limits.AGENT_WAIT_SECONDS_MAX)
+
+
+async def _next(events: AgentEvents, resumed: Resumed) -> list[Event]:
+    """What is told next, or what is now believed to be gone. Raises ``AgentUnreachable``."""
+    while True:
+        silent_at = trio.current_time() + limits.AGENT_SILENCE_SECONDS
+        with trio.move_on_at(min(silent_at, resumed.deadline)):
+            return resumed.heard(await events.next(), trio.current_time())
+        if trio.current_time() >= silent_at:
+            raise AgentUnreachable(f"the agent at {events.address} is silent")
+        if gone := resumed.settle():
+            return gone
+
+
+@attrs.define(eq=False, repr=False)
+class Resumed:
+    """What an agent tells on a new stream, set against what was ``seen`` before.
+
+    An agent that was restarted begins with what it owns itself and learns the rest from the others. So what its first
+    snapshot lacks is kept for a while, unless it says that it is gone.
+    """
+
+    seen: Roster
+    deadline: float = math.inf  # when `settle` is wanted
+    _missing: dict[tuple[str, str], Instance] = attrs.field(factory=dict)
+
+    def heard(self, events: Iterable[Event], now: float) -> list[Event]:
+        """What is to be believed of what the agent told."""
+        told: list[Event] = []
+        for event in events:
+            match event:
+                case Snapshot():
+                    there = {(each.owner, each.id) for each in event.instances}
+                    missing = [each for each in self.seen.instances if (each.owner, each.id) not in there]
+                    self._missing = {(each.owner, each.id): each for each in missing}
+                    self.deadline = now + limits.AGENT_SETTLE_SECONDS if missing else math.inf
+                    told.append(attrs.evolve(event, instances=(*event.instances, *missing)))
+                case InstanceEvent():
+                    self._missing.pop((event.instance.owner, event.instance.id), None)
+                    told.append(event)
+                case _:
+                    told.append(event)
+        return told
+
+    def settle(self) -> list[Event]:
+        """The agent had its time: what it still does not know is gone."""
+        gone: list[Event] = [InstanceEvent("removed", each) for each in self._missing.values()]
+        self._missing, self.deadline = {}, math.inf
+        return gone

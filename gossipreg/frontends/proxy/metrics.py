@@ -1,0 +1,157 @@
+"""Knows how a balancer is shown to Prometheus: at ``/metrics`` of a port of its own, and nothing else there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+
+from gossipreg.counters import Count
+from gossipreg.errors import BindError
+from gossipreg.frontends.http.answers import Answer, Refusal, shown
+from gossipreg.frontends.http.guard import Guard
+from gossipreg.frontends.http.listening import explain
+from gossipreg.frontends.http.metrics import MEDIA, labelled
+from gossipreg.frontends.http.request import Request, split_target
+from gossipreg.frontends.http.server import Reception
+from gossipreg.frontends.proxy.balancer import Backend
+from gossipreg.frontends.proxy.counters import ForwardCount
+from gossipreg.frontends.proxy.proxy import Proxy
+from gossipreg.model import Address
+from gossipreg.runtime.accepting import serve
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+#: What of each port is which label of all its metrics.
+_LABELS: Final = ("listen", "service")
+
+#: How a connection that was accepted can end.
+_OUTCOMES: Final = (
+    ForwardCount.FINISHED,
+    ForwardCount.DRAINED,
+    ForwardCount.IDLE,
+    ForwardCount.NO_INSTANCE,
+    ForwardCount.NOT_CONNECTED,
+)
+
+
+async def serve_metrics(
+    proxies: Sequence[Proxy], address: Address, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Show ``proxies`` to Prometheus until cancelled; starts with the address it got. Raises ``BindError``."""
+    try:
+        listeners = await trio.open_tcp_listeners(address.port, host=address.host)
+    except OSError as error:
+        reason, remedy = explain(error, flag="--metrics")
+        raise BindError(f"cannot listen on {address} for metrics: {reason}: {remedy}") from None
+    bound = Address(*listeners[0].socket.getsockname()[:2])
+    task_status.started(bound)
+    reception = Reception(_Door(proxies, Guard(asked=address, bound=bound)))
+    await serve(reception.greet, listeners, Counter(), Count.HTTP_NOT_ACCEPTED)  # which no metric of a balancer shows
+
+
+@attrs.frozen(eq=False)
+class _Door:
+    """Answers one path."""
+
+    proxies: Sequence[Proxy]
+    guard: Guard
+
+    async def answer(self, request: Request, name: bytes) -> Answer:  # noqa: ARG002 -- for a log that is not kept here
+        """The metrics, or why not."""
+        try:
+            request = request.at_our_own_name()
+            self.guard.check(request)
+            path, _ = split_target(request.target)
+        except Refusal as refusal:
+            return refusal.answer
+        if path != "/metrics":
+            return Answer.error(404, f"there is nothing at {shown(path)}: the metrics are at /metrics")
+        if request.method not in ("GET", "HEAD"):
+            allowed = ((b"allow", b"GET, HEAD"),)
+            return Answer.error(405, f"/metrics is not for {shown(request.method)}: use GET, HEAD", allowed)
+        return Answer(200, exposition(self.proxies, trio.current_time()), media=MEDIA)
+
+
+def exposition(proxies: Sequence[Proxy], now: float) -> bytes:
+    """All metrics in Prometheus's text format."""
+    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # 40 ms
+
+    registry = CollectorRegistry()
+    registry.register(_Collector(proxies, now))
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
+
+
+@attrs.frozen(eq=False)
+class _Collector:
+    """One scrape. prometheus-client's own interface is `collect`."""
+
+    proxies: Sequence[Proxy]
+    now: float
+
+    def describe(self) -> list[Metric]:
+        """Nothing is asked before the scrape itself."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric but the process's."""
+        yield self._each("open", "Connections that are being served.", lambda proxy: proxy.open)
+        yield self._each("panic", "1 while the last known instances are used.", lambda proxy: proxy.balancer.in_panic)
+        yield self._by("instances", "Instances, by how they stand.", "state", self._states)
+        yield self._count(ForwardCount.ACCEPTED)
+        yield self._by("ended", "Connections that are over, by how they ended.", "outcome", _outcomes, is_counter=True)
+        yield self._by("bytes", "Bytes from callers (in) and to them (out).", "direction", _bytes, is_counter=True)
+        yield self._count(ForwardCount.CONNECTS_FAILED)
+        yield self._count(ForwardCount.EXHAUSTED)
+
+    def _states(self, proxy: Proxy) -> Mapping[str, float]:
+        states = dict.fromkeys(("ready", "warming", "resting", "suspect", "drained"), 0.0)
+        for backend in proxy.balancer.backends.values():
+            states[_state(backend, self.now, proxy.forward.slow_start)] += 1
+        return states
+
+    def _each(self, name: str, what: str, value: Callable[[Proxy], float], *, is_counter: bool = False) -> Metric:
+        values = {_labels(proxy): value(proxy) for proxy in self.proxies}
+        return labelled(f"proxy_{name}", what, _LABELS, values, is_counter=is_counter)
+
+    def _count(self, counter: ForwardCount) -> Metric:
+        return self._each(counter, counter.help, lambda proxy: proxy.counters[counter], is_counter=True)
+
+    def _by(
+        self,
+        name: str,
+        what: str,
+        label: str,
+        values: Callable[[Proxy], Mapping[str, float]],
+        *,
+        is_counter: bool = False,
+    ) -> Metric:
+        found = {(*_labels(proxy), key): value for proxy in self.proxies for key, value in values(proxy).items()}
+        return labelled(f"proxy_{name}", what, (*_LABELS, label), found, is_counter=is_counter)
+
+
+def _labels(proxy: Proxy) -> tuple[str, str]:
+    return str(proxy.bound or proxy.forward.listen), proxy.forward.service
+
+
+def _outcomes(proxy: Proxy) -> Mapping[str, float]:
+    return {str(outcome): proxy.counters[outcome] for outcome in _OUTCOMES}
+
+
+def _bytes(proxy: Proxy) -> Mapping[str, float]:
+    return {"in": proxy.counters[ForwardCount.BYTES_IN], "out": proxy.counters[ForwardCount.BYTES_OUT]}
+
+
+def _state(backend: Backend, now: float, slow_start: float) -> str:
+    if not backend.instance.weight:
+        return "drained"
+    if backend.is_resting(now):
+        return "resting"
+    if backend.doubtful:
+        return "suspect"
+    return "ready" if backend.warmth(now, slow_start) == 1 else "warming"

@@ -1,0 +1,286 @@
+"""Knows one port of the balancer: it accepts, chooses an instance, connects, and joins the two until both are done.
+
+Theory of operation. What a node tells (`Proxy.hear`) goes into the roster and from there into the balancer, at once;
+every connection that is made after that goes by it. A connection stays where it is until it ends; when its instance is
+gone, it may run on for the drain time. A connect that fails is tried at another instance, before the caller has
+noticed anything, for nothing of what it says has been read yet.
+
+Beyond the limit nothing is accepted: the kernel keeps callers waiting, as it would before a busy server.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from ipaddress import ip_address
+from random import Random
+from typing import Final
+
+import attrs
+import trio
+
+from gossipreg.errors import BindError
+from gossipreg.frontends.http.listening import explain
+from gossipreg.frontends.proxy import limits
+from gossipreg.frontends.proxy.balancer import Backend, Balancer, Key, key_of
+from gossipreg.frontends.proxy.counters import ForwardCount
+from gossipreg.frontends.proxy.header import header
+from gossipreg.frontends.proxy.relay import Relay, reset, send_all, tune
+from gossipreg.frontends.proxy.roster import Roster
+from gossipreg.frontends.proxy.settings import Forward
+from gossipreg.model import Address, Event
+
+log = logging.getLogger(__name__)
+
+#: What our own process or host is short of; no instance is to blame for it.
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+
+
+@attrs.define(eq=False, repr=False)
+class Proxy:
+    """Leads callers of one port to the instances of one service, as far as it was told of them."""
+
+    forward: Forward
+    rng: Random = attrs.field(factory=Random)
+    counters: Counter[str] = attrs.field(factory=Counter)
+    roster: Roster = attrs.field(init=False)
+    balancer: Balancer = attrs.field(init=False)
+    bound: Address | None = attrs.field(init=False, default=None)  # where it listens, once it does
+    open: int = attrs.field(init=False, default=0)  # callers that are being served
+    _scopes: dict[Key, set[trio.CancelScope]] = attrs.field(init=False, factory=dict)
+    _gone: set[Key] = attrs.field(init=False, factory=set)  # instances that are no more, but have connections
+    _accepting: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    _everything: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    _room: trio.Semaphore = attrs.field(init=False)
+    _own: frozenset[Address] = attrs.field(init=False, default=frozenset())
+    _complained_at: float = attrs.field(init=False, default=-math.inf)
+
+    def __attrs_post_init__(self) -> None:
+        forward = self.forward
+        self.roster = Roster(forward.tag, forward.role)
+        self.balancer = Balancer(
+            self.rng, forward.zone, forward.instance_connections_max, forward.panic, forward.slow_start
+        )
+        self._room = trio.Semaphore(forward.connections_max)
+
+    # What it is told
+
+    def hear(self, events: Iterable[Event]) -> None:
+        """Take what a node tells of the service. It holds from the next connection on."""
+        self.roster.hear(events)
+        were, was_in_panic = len(self.balancer.backends), self.balancer.in_panic
+        # An instance that is this very port would call itself until all descriptors are used up.
+        instances = [each for each in self.roster.instances if each.address not in self._own]
+        now = trio.current_time()
+        gone = self.balancer.replace(instances, self.roster.suspects, now)
+        self._limit(gone, now + self.forward.drain_time)
+        back = [key for key in self._gone if key in self.balancer.backends]
+        self._limit(back, math.inf)
+        self._gone = (self._gone | set(gone)) & self._scopes.keys() - set(back)
+        self._tell_of_change(were, was_in_panic)
+
+    def _limit(self, keys: Iterable[Key], deadline: float) -> None:
+        """The connections to these instances may run until ``deadline``."""
+        for key in keys:
+            for scope in self._scopes.get(key, ()):
+                scope.deadline = deadline
+
+    def _tell_of_change(self, were: int, was_in_panic: bool) -> None:
+        service, are = self.forward.service, len(self.balancer.backends)
+        if self.balancer.in_panic and not was_in_panic:
+            log.warning("no instance of %s can serve: using the last %d that could", service, are)
+        elif were and not are:
+            log.warning("no instance of %s can serve", service)
+        elif are and (not were or (was_in_panic and not self.balancer.in_panic)):
+            log.info("%s: %d can serve", service, are)
+
+    def stop(self) -> None:
+        """Accept no more, and cut in the drain time what has not ended by then. `serve` returns after that."""
+        self._accepting.cancel()
+
+    # Serving
+
+    async def serve(self, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve callers until `stop`; starts with the address it really got. Raises ``BindError``."""
+        listeners = await self._listen()
+        bound = self.bound = Address(*listeners[0].getsockname()[:2])
+        self._own = frozenset(Address(*listener.getsockname()[:2]) for listener in listeners)
+        self.hear(())
+        with self._everything:
+            async with trio.open_nursery() as callers:
+                try:
+                    with self._accepting:
+                        async with trio.open_nursery() as nursery:
+                            for listener in listeners:
+                                nursery.start_soon(self._accept, listener, callers)
+                            task_status.started(bound)
+                    for listener in listeners:
+                        self._take_waiting(listener, callers)
+                finally:
+                    for listener in listeners:
+                        listener.close()
+                self._everything.deadline = trio.current_time() + self.forward.drain_time
+
+    async def _listen(self) -> list[trio.socket.SocketType]:
+        asked = self.forward.listen
+        try:
+            listeners = await trio.open_tcp_listeners(asked.port, host=asked.host, backlog=self.forward.backlog)
+        except OSError as error:
+            reason, remedy = explain(error, flag="--listen")
+            raise BindError(f"cannot listen on {asked} for {self.forward.service}: {reason}: {remedy}") from None
+        return [listener.socket for listener in listeners]
+
+    async def _accept(self, listener: trio.socket.SocketType, callers: trio.Nursery) -> None:
+        while True:
+            await self._room.acquire()
+            try:
+                caller, _ = await listener.accept()
+            except OSError as error:
+                self._room.release()
+                if error.errno in _EXHAUSTED:
+                    self.counters[ForwardCount.EXHAUSTED] += 1
+                    self._complain("cannot accept more connections: %s", error.strerror)
+                    await trio.sleep(limits.EXHAUSTED_SECONDS)
+                continue  # anything else is a caller that went before it was let in
+            callers.start_soon(self._serve, caller)
+
+    def _take_waiting(self, listener: trio.socket.SocketType, callers: trio.Nursery) -> None:
+        """Take in who knocked before we closed; the kernel would reset them."""
+        with socket.socket(fileno=os.dup(listener.fileno())) as waiting, suppress(OSError, trio.WouldBlock):
+            waiting.setblocking(False)
+            while True:
+                self._room.acquire_nowait()
+                callers.start_soon(self._serve, trio.socket.from_stdlib_socket(waiting.accept()[0]))
+
+    async def _serve(self, caller: trio.socket.SocketType) -> None:
+        self.counters[ForwardCount.ACCEPTED] += 1
+        self.open += 1
+        try:
+            tune(caller)
+            await self._lead(caller)
+        except Exception:
+            log.exception("a connection could not be served, by a mistake of ours")
+        finally:
+            caller.close()
+            self.open -= 1
+            self._room.release()
+
+    async def _lead(self, caller: trio.socket.SocketType) -> None:
+        names = self._names(caller)
+        reached = None if names is None else await self._reach(*names)
+        if reached is None:
+            return
+        backend, instance = reached
+        key = key_of(backend.instance)
+        relay = Relay(caller, instance, self.forward.idle_timeout, self.counters)
+        try:
+            with trio.CancelScope() as scope:
+                self._scopes.setdefault(key, set()).add(scope)
+                if key not in self.balancer.backends:  # gone while we connected
+                    self._gone.add(key)
+                    scope.deadline = trio.current_time() + self.forward.drain_time
+                await relay.run()
+        finally:
+            backend.ended()
+            self._forget(key, scope)
+        ended = ForwardCount.IDLE if relay.timed_out else ForwardCount.FINISHED
+        self.counters[ForwardCount.DRAINED if scope.cancelled_caught else ended] += 1
+
+    def _forget(self, key: Key, scope: trio.CancelScope) -> None:
+        scopes = self._scopes[key]
+        scopes.discard(scope)
+        if not scopes:
+            del self._scopes[key]
+
+    # Connecting
+
+    async def _reach(
+        self, caller: Address | None, called: Address | None
+    ) -> tuple[Backend, trio.socket.SocketType] | None:
+        """A connection to an instance, which counts as in flight; None if none could be had."""
+        version, sticky = self.forward.proxy_protocol, self.forward.sticky
+        greeting = b"" if version is None or caller is None or called is None else header(version, caller, called)
+        source = None if sticky is None or caller is None else caller.host
+        tried: set[Key] = set()
+        for _ in range(self.forward.tries):
+            began = trio.current_time()
+            backend = self.balancer.choose(tried, began, source)
+            if backend is None:
+                break
+            tried.add(key_of(backend.instance))
+            try:
+                instance = await self._attempt(backend, greeting, began)
+            except (OSError, trio.TooSlowError) as error:
+                if getattr(error, "errno", None) in _EXHAUSTED:
+                    self.counters[ForwardCount.EXHAUSTED] += 1
+                    self._complain("cannot make more connections: %s", error)
+                    return None
+                self.counters[ForwardCount.CONNECTS_FAILED] += 1
+                backend.failed(began, trio.current_time())
+            else:
+                backend.answered()
+                return backend, instance
+        if tried:
+            self.counters[ForwardCount.NOT_CONNECTED] += 1
+            self._complain("none of %d instances of %s could be connected to", len(tried), self.forward.service)
+        else:
+            self.counters[ForwardCount.NO_INSTANCE] += 1
+            self._complain("a connection found no instance of %s with room", self.forward.service)
+        return None
+
+    async def _attempt(self, backend: Backend, greeting: bytes, now: float) -> trio.socket.SocketType:
+        """A connection to ``backend``. Raises ``OSError`` or ``TooSlowError``."""
+        backend.chosen(now)
+        try:
+            with trio.fail_after(self.forward.connect_timeout):
+                connection = await _connected(backend.instance.address)
+                try:
+                    tune(connection)
+                    if greeting:
+                        await send_all(connection, greeting)
+                except BaseException:
+                    reset(connection)
+                    raise
+                return connection
+        except BaseException:
+            backend.ended()
+            raise
+
+    def _names(self, caller: trio.socket.SocketType) -> tuple[Address | None, Address | None] | None:
+        """Where the caller is and whom it called, if anybody wants to know; None if it is gone already."""
+        if self.forward.proxy_protocol is None and self.forward.sticky is None:
+            return None, None
+        try:
+            return Address(*caller.getpeername()[:2]), Address(*caller.getsockname()[:2])
+        except OSError:
+            return None
+
+    def _complain(self, sentence: str, *values: object) -> None:
+        now = trio.current_time()
+        if now - self._complained_at >= limits.COMPLAINT_SECONDS:
+            self._complained_at = now
+            log.warning(sentence, *values)
+
+
+async def _connected(to: Address) -> trio.socket.SocketType:
+    """A connection to an IP address, or to any of a host name's. Raises ``OSError``."""
+    try:
+        version = ip_address(to.host).version
+    except ValueError:
+        try:
+            return (await trio.open_tcp_stream(to.host, to.port)).socket
+        except UnicodeError:  # an empty label, or one of more than 63 characters
+            raise OSError(errno.EINVAL, f"{to.host!r} is no host name") from None
+    made = trio.socket.socket(trio.socket.AF_INET6 if version == 6 else trio.socket.AF_INET, trio.socket.SOCK_STREAM)
+    try:
+        await made.connect(tuple(to))
+    except BaseException:
+        made.close()
+        raise
+    return made

@@ -1,0 +1,1 @@
+"""What the frontends share: requests, responses, routes and caches."""

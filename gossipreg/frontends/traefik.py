@@ -1,0 +1,185 @@
+"""Knows how Traefik is told of services: the dynamic configuration that its ``http`` provider polls.
+
+Instances say what Traefik is to make of their service in labels, as they do for its other providers: in tags
+(``traefik.http.routers.shop.rule=Host(`shop.example.com`)``) or in their meta, under the same names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
+from typing import Any, Final
+
+import attrs
+
+from gossipreg.errors import GossipregError
+from gossipreg.frontends.http.answers import Answer, Refusal, encode, shown
+from gossipreg.frontends.http.call import Room
+from gossipreg.frontends.http.registry import Registry
+from gossipreg.frontends.http.request import Request
+from gossipreg.frontends.http.routes import Reply
+from gossipreg.frontends.http.scopes import Action
+from gossipreg.frontends.http.slices import Pace
+from gossipreg.frontends.serving.compatibility_api import Paths, Query, refused, split
+from gossipreg.frontends.serving.settling import is_settling
+from gossipreg.model import Instance
+
+_ROUTER: Final = re.compile(r"traefik\.http\.routers\.([^.@]+)\.([a-z.]+)", re.IGNORECASE)
+_SERVICE: Final = re.compile(r"traefik\.http\.services\.[^.@]+\.loadbalancer\.([a-z.]+)", re.IGNORECASE)
+
+_TRUE: Final = frozenset({"true", "1", ""})
+
+#: How often a rule may name the service: each time makes the document longer, for every service that there is.
+_RULE_NAMES_MAX: Final = 16
+
+#: What the query may narrow the document by, or add to it.
+PARAMETERS: Final = ("service", "tag", "zone", "rule")
+
+_PATHS: Final = Paths([("GET", "/traefik/v1/config", Action.READ_CLUSTER)])
+
+
+def dialect() -> Traefik:
+    """Traefik's."""
+    return Traefik()
+
+
+@attrs.define(eq=False, repr=False)
+class Traefik:
+    """Answers with one document for everything, or for what the query narrows it to."""
+
+    prefixes: tuple[str, ...] = ("/traefik",)
+    routine: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def routes(self) -> tuple[tuple[str, str, Action], ...]:
+        """See `Dialect`."""
+        return _PATHS.routes
+
+    def token(self, request: Request) -> str | None:
+        """As everywhere."""
+        return request.token
+
+    async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
+        """The dynamic configuration. While the node is young it is refused, so Traefik keeps what it has."""
+        pattern = ""
+        try:
+            path, query = split(request.target)
+            found = _PATHS.find(request.method, path)
+            pattern = found.pattern
+            room.access.permit(request.token, found.handler)
+            _check(query, room.node)
+            return pattern, Answer(200, await configuration(room.node, query))
+        except (Refusal, GossipregError) as error:
+            status, sentence = refused(error)
+            headers = error.answer.headers if isinstance(error, Refusal) else ()
+            return pattern, Answer.error(status, sentence, headers)
+
+
+def _check(query: Query, node: Registry) -> None:
+    if is_settling(node.info()):
+        raise Refusal(503, "this agent has just been started: it may not know all services yet")
+    for name, _ in query.pairs:
+        if name not in PARAMETERS:
+            raise Refusal(400, f"there is no query parameter {shown(name)}: there are {', '.join(PARAMETERS)}")
+    for text in query.all("rule"):
+        if not 1 <= text.count("{service}") <= _RULE_NAMES_MAX:
+            raise Refusal(
+                400,
+                f"rule: {shown(text)} does not say where {{service}} stands in it, up to {_RULE_NAMES_MAX} times",
+            )
+
+
+async def configuration(node: Registry, query: Query) -> bytes:
+    """Every service that there is, or that the query names, and the routers that lead to it: JSON, made in slices."""
+    pace = Pace()
+    document = _Document()
+    tag, zone = query.first("tag") or None, query.first("zone") or None
+    names = dict.fromkeys(query.all("service")) or sorted(node.services())
+    steps = (step for name in names for step in document.add(node, name, tag, zone, query.first("rule")))
+    async for _ in pace.over(steps):
+        pass
+    if not document.services:
+        return b"{}"
+    routers = [b"%b:%b" % (encode(name), row) async for name, row in pace.over(document.routers.items())]
+    said = b',"routers":{%b}' % b",".join(routers) if routers else b""
+    return b'{"http":{"services":{%b}%b}}' % (b",".join(document.services), said)
+
+
+@attrs.define(eq=False, repr=False)
+class _Document:
+    """What was written so far: services with their names, and routers by their names."""
+
+    services: list[bytes] = attrs.field(factory=list)
+    routers: dict[str, bytes] = attrs.field(factory=dict)
+
+    def add(self, node: Registry, name: str, tag: str | None, zone: str | None, rule: str) -> Iterator[None]:
+        """Write a service and its routers, one small step after the other."""
+        known = node.lookup(name, healthy=False, tag=tag, zone=zone)
+        called = node.lookup(name, tag=tag, zone=zone)
+        yield
+        labels: dict[str, str] = {}
+        for instance in sorted(known, key=_ORDER, reverse=True):
+            _hear(instance, labels)
+            yield
+        if not known or labels.get("traefik.enable", "true").lower() not in _TRUE:
+            return
+        settings = {read[1].lower(): value for key, value in labels.items() if (read := _SERVICE.fullmatch(key))}
+        scheme = settings.get("server.scheme", "http")
+        yield
+        servers: list[bytes] = []
+        for instance in sorted(called, key=_ORDER):
+            if instance.weight:
+                servers.append(encode({"url": f"{scheme}://{instance.address}", "weight": instance.weight}))
+            yield
+        self.services.append(b"%b:%b" % (encode(name), _service(servers, settings)))
+        self.routers |= {router: encode(said) for router, said in _routers(name, labels, rule).items()}
+
+
+#: In which order instances are heard and listed.
+_ORDER: Final = attrgetter("id", "owner")
+
+
+def _hear(instance: Instance, labels: dict[str, str]) -> None:
+    """Note what an instance says to Traefik. Where several differ, the one with the lowest id is heard, the last."""
+    labels.update((key, value) for key, value in instance.meta.items() if key.startswith("traefik."))
+    labels.update(tag.partition("=")[::2] for tag in instance.tags if tag.startswith("traefik."))
+
+
+def _service(servers: Iterable[bytes], settings: Mapping[str, str]) -> bytes:
+    """Those that can be called. Nobody left is an empty list, so that Traefik answers 503 rather than 404."""
+    rest: dict[str, Any] = {}
+    if "passhostheader" in settings:
+        rest["passHostHeader"] = settings["passhostheader"].lower() in _TRUE
+    if "serverstransport" in settings:
+        rest["serversTransport"] = settings["serverstransport"]
+    said = b"," + encode(rest)[1:-1] if rest else b""
+    return b'{"loadBalancer":{"servers":[%b]%b}}' % (b",".join(servers), said)
+
+
+def _routers(service: str, labels: Mapping[str, str], rule: str) -> Mapping[str, Any]:
+    """The routers that the labels describe, or the one of the query's rule if they describe none."""
+    rule = rule.replace("{service}", service)
+    settings: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for key, value in labels.items():
+        if read := _ROUTER.fullmatch(key):
+            settings[read[1]][read[2].lower()] = value
+    if not settings and rule:
+        settings[service] = {}
+    routers = {name: _router({"rule": rule, "service": service} | said) for name, said in settings.items()}
+    return {name: router for name, router in sorted(routers.items()) if router["rule"]}
+
+
+def _router(settings: Mapping[str, str]) -> Mapping[str, Any]:
+    router: dict[str, Any] = {"rule": settings["rule"], "service": settings["service"]}
+    for name in ("entryPoints", "middlewares"):
+        if said := settings.get(name.lower()):
+            router[name] = [each.strip() for each in said.split(",") if each.strip()]
+    if (priority := settings.get("priority", "")).isdecimal():
+        router["priority"] = int(priority)
+    if "tls.certresolver" in settings:
+        router["tls"] = {"certResolver": settings["tls.certresolver"]}
+    elif settings.get("tls", "false").lower() in _TRUE:
+        router["tls"] = {}
+    return router

@@ -1,0 +1,21 @@
+"""What tests of the DNS door share."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gossipreg.frontends.dns import limits
+from tests.frontends.dns.desk import Desk
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is, a batch is whole; the test of how long one may take says otherwise."""
+    monkeypatch.setattr(limits, "BATCH_SECONDS", math.inf)

@@ -1,0 +1,37 @@
+"""The door before a real node, alone in its cluster: that the two fit."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import dns.asyncquery
+import dns.message
+import trio
+
+from gossipreg import Address, Config, Node, open_node
+from gossipreg.frontends.dns import Registry, serve_dns
+from tests.frontends.dns.desk import code, data
+
+
+def fits(node: Node) -> Registry:
+    """Checked by the type checker: a node is all that the door needs."""
+    return node
+
+
+async def test_an_instance_comes_and_goes() -> None:
+    config = Config(name="alpha", bind="127.0.0.1:0")
+    async with open_node(config) as node, trio.open_nursery() as nursery:
+        serve = partial(serve_dns, fits(node), Address("127.0.0.1", 0), domains=["gossipreg"])
+        bound: Address = await nursery.start(serve)
+
+        async def ask(name: str, type_: str) -> dns.message.Message:
+            query = dns.message.make_query(name, type_)
+            return await dns.asyncquery.udp(query, bound.host, timeout=10, port=bound.port)
+
+        assert data(await ask("alpha.node.gossipreg", "A")) == ["127.0.0.1"]
+        assert code(await ask("orders.service.gossipreg", "SRV")) == "NXDOMAIN"
+        instance = await node.register("orders", port=8080, weight=2)
+        assert data(await ask("orders.service.gossipreg", "SRV")) == ["1 2 8080 8080.7f000001.addr.gossipreg."]
+        await node.deregister(instance.id)
+        assert code(await ask("orders.service.gossipreg", "SRV")) == "NXDOMAIN"
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,130 @@
+"""A real balancer before real services, under load, while their owners are killed, leave, and come."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pytest
+import trio
+
+from gossipreg.model import Address
+from tests.drills.agents import Agent, Agents, open_agents
+from tests.frontends.proxy.conftest import until
+
+#: Callers at once, and the pause of each between two requests (seconds).
+_CALLERS: Final = 4
+_PAUSE: Final = 0.005
+
+#: How long a request may take before it has failed (seconds).
+_PATIENCE: Final = 2.0
+
+
+@asynccontextmanager
+async def program(*arguments: str) -> AsyncIterator[tuple[trio.Process, str]]:
+    """A Python program that is running and has said its first line; killed in the end."""
+    process = await trio.lowlevel.open_process([sys.executable, "-m", *arguments], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        line = b""
+        with trio.fail_after(30):
+            while not line.endswith(b"\n"):
+                part = await process.stdout.receive_some()
+                assert part, f"{arguments} ended before it was ready"
+                line += part
+        yield process, line.decode()
+    finally:
+        with trio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            await process.stdout.aclose()
+
+
+@attrs.define
+class Load:
+    """Callers that ask without end, each request on a connection of its own, and what came of each."""
+
+    address: Address
+    answers: list[tuple[float, str]] = attrs.field(factory=list)  # when it was sent, and who answered; "" for nobody
+
+    async def call(self) -> None:
+        while True:
+            began, name = trio.current_time(), ""
+            with suppress(OSError, trio.BrokenResourceError), trio.move_on_after(_PATIENCE):
+                async with await trio.open_tcp_stream(*self.address) as stream:
+                    await stream.send_all(b"?")
+                    name = (await stream.receive_some()).decode().partition(" ")[0]
+            self.answers.append((began, name))
+            await trio.sleep(_PAUSE)
+
+    def since(self, moment: float) -> list[str]:
+        """Who answered what was sent from that moment on."""
+        return [name for began, name in self.answers if began >= moment]
+
+
+@asynccontextmanager
+async def under_load(agent: Agent, *way: str) -> AsyncIterator[Load]:
+    """A balancer that follows ``orders`` this ``way``, with callers."""
+    arguments = ("gossipreg", "proxy", "--listen", "127.0.0.1:0", "--service", "orders", "--log-format", "json", *way)
+    async with program(*arguments) as (process, line):
+        load = Load(Address.parse(json.loads(line)["forwards"][0]["listen"]))
+        async with trio.open_nursery() as nursery:
+            for _ in range(_CALLERS):
+                nursery.start_soon(load.call)
+            yield load
+            nursery.cancel_scope.cancel()
+        process.terminate()
+        with trio.fail_after(30):
+            assert await process.wait() == 0
+
+
+@pytest.fixture
+async def agents(tmp_path: Path) -> AsyncIterator[Agents]:
+    async with open_agents(tmp_path) as agents:
+        yield agents
+
+
+def service(name: str, agent: Agent) -> list[str]:
+    return ["tests.frontends.proxy.service", name, agent.gossip]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["--http", "--join"])
+async def test_a_second_after_an_owner_is_killed_no_request_is_lost(agents: Agents, way: str) -> None:
+    agent = await agents.start("agent")
+    async with (
+        program(*service("a", agent)) as (victim, _),
+        program(*service("b", agent)),
+        under_load(agent, way, agent.http if way == "--http" else agent.gossip) as load,
+    ):
+        await until(lambda: set(load.since(0)) >= {"a", "b"})
+        killed = trio.current_time()
+        victim.kill()
+        await trio.sleep(4)
+        after = load.since(killed + 1)
+    assert len(after) > 50, "there was hardly any load"
+    assert set(after) == {"b"}
+
+
+@pytest.mark.slow
+async def test_an_owner_that_leaves_and_one_that_comes_cost_no_request(agents: Agents) -> None:
+    agent = await agents.start("agent")
+    async with program(*service("a", agent)) as (leaver, _), under_load(agent, "--http", agent.http) as load:
+        await until(lambda: "a" in load.since(0))
+        async with program(*service("b", agent)):
+            begun = trio.current_time()
+            await until(lambda: "b" in load.since(begun))
+            leaver.terminate()
+            with trio.fail_after(30):
+                assert await leaver.wait() == 0
+            left = trio.current_time()
+            await trio.sleep(1)
+            assert set(load.since(left)) == {"b"}
+            assert "" not in load.since(begun - 1)

@@ -1,0 +1,207 @@
+"""An agent is followed through everything that becomes of it; a node of our own as long as it lives."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from gossipreg import AgentUnreachable, Config, open_node
+from gossipreg.frontends.http import serve_http
+from gossipreg.frontends.http.access import Access, Token
+from gossipreg.frontends.http.scopes import Scope
+from gossipreg.frontends.proxy import follow_agent, follow_node, limits
+from gossipreg.frontends.proxy.agent import AgentEvents
+from gossipreg.frontends.proxy.follow import Resumed
+from gossipreg.frontends.proxy.roster import Roster
+from gossipreg.model import Address, Event, Instance, Snapshot, SocketFile, Status
+from tests.frontends.http.fake_node import FakeNode, member
+from tests.frontends.proxy.conftest import until
+from tests.frontends.proxy.making import added, instance, removed, snapshot
+from tests.runtime.nodes import config
+
+
+async def open_agent(nursery: trio.Nursery, node: FakeNode, port: int = 0) -> Address:
+    bound: Address = await nursery.start(partial(serve_http, node, Address("127.0.0.1", port), leave=lambda: None))
+    return bound
+
+
+@pytest.fixture
+async def agent() -> AsyncIterator[tuple[FakeNode, Address]]:
+    async with trio.open_nursery() as nursery:
+        node = FakeNode()
+        yield node, await open_agent(nursery, node)
+        nursery.cancel_scope.cancel()
+
+
+async def test_everything_that_an_agent_tells_is_understood(agent: tuple[FakeNode, Address]) -> None:
+    node, address = agent
+    first = await node.register("orders", port=1, tags=["v2"], meta={"a": "ü"}, weight=7, role="primary")
+    with trio.fail_after(10):
+        async with await AgentEvents.open(address, "orders") as events:
+            assert await events.next() == [Snapshot((member("alpha", 7940),), (first,))]
+            second = await node.register("orders", port=2)
+            await node.register("users", port=3)
+            assert await events.next() == [added(second)]
+            node.see("suspect", member("beta", 7941, Status.SUSPECT))
+            [told] = await events.next()
+            assert (told.kind, told.member) == ("suspect", member("beta", 7941, Status.SUSPECT))  # type: ignore[union-attr]
+            node.fail_checks(second)
+            [told] = await events.next()
+            node.close()
+            with pytest.raises(AgentUnreachable, match="broke off"):
+                await events.next()
+
+
+async def test_an_agent_with_tokens_is_followed_at_its_socket_file(nursery: trio.Nursery, tmp_path: Path) -> None:
+    node, token = (
+        FakeNode(),
+        Token("proxy", hashlib.sha256(b"a-token-that-is-secret").digest(), frozenset({Scope.READ})),
+    )
+    access = Access((token,))
+    file = await nursery.start(partial(serve_http, node, SocketFile(tmp_path / "s"), leave=lambda: None, access=access))
+    roster = Roster()
+    follow = partial(follow_agent, file, "orders", roster.hear)
+    with pytest.raises(AgentUnreachable, match=r"wants a token that is for read: put it in GOSSIPREG_TOKEN"):
+        await follow()
+    await nursery.start(partial(follow, token="a-token-that-is-secret"))
+    orders = await node.register("orders", port=1)
+    await until(lambda: roster.instances == (orders,))
+
+
+async def test_an_agent_that_is_not_there_is_named_with_a_remedy(agent: tuple[FakeNode, Address]) -> None:
+    with pytest.raises(AgentUnreachable, match=r"no agent answers at 127\.0\.0\.1:1: start one"):
+        await follow_agent(Address("127.0.0.1", 1), "orders", lambda _: None)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"\x00" * 100]
+)
+async def test_what_is_no_agent_is_said_to_be_none(nursery: trio.Nursery, answer: bytes) -> None:
+    async def say(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(answer)
+
+    listeners = await nursery.start(partial(trio.serve_tcp, say, 0, host="127.0.0.1"))
+    address = Address(*listeners[0].socket.getsockname())
+    with pytest.raises(AgentUnreachable):
+        await follow_agent(address, "orders", lambda _: None)
+
+
+@pytest.mark.parametrize("block", [b"event: snapshot\ndata: 7", b"event: instance-added\ndata: {}", b"nonsense"])
+async def test_an_event_that_cannot_be_read_ends_the_stream(nursery: trio.Nursery, block: bytes) -> None:
+    async def say(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        await stream.send_all(head + block + b"\n\n")
+        await stream.receive_some()
+
+    listeners = await nursery.start(partial(trio.serve_tcp, say, 0, host="127.0.0.1"))
+    with pytest.raises(AgentUnreachable, match="cannot be understood"):
+        await follow_agent(Address(*listeners[0].socket.getsockname()), "orders", lambda _: None)
+
+
+async def test_while_the_agent_is_away_what_it_told_last_stands(nursery: trio.Nursery) -> None:
+    roster, node = Roster(), FakeNode()
+    orders = await node.register("orders", port=1)
+    async with trio.open_nursery() as life:
+        address = await open_agent(life, node)
+        await nursery.start(partial(follow_agent, address, "orders", roster.hear))
+        assert roster.instances == (orders,)
+        life.cancel_scope.cancel()
+    heir = FakeNode()
+    other = await heir.register("orders", port=2)
+    assert roster.instances == (orders,)
+    await open_agent(nursery, heir, address.port)
+    await until(lambda: other in roster.instances)
+    assert set(roster.instances) == {orders, other}, "an agent that has just begun may not know it yet"
+
+
+def resumed(*before: Instance) -> tuple[Roster, Resumed]:
+    seen = Roster()
+    seen.hear([snapshot(*before)])
+    return seen, Resumed(seen)
+
+
+def heard(pair: tuple[Roster, Resumed], events: Sequence[Event], now: float = 0.0) -> tuple[Instance, ...]:
+    seen, made = pair
+    seen.hear(made.heard(events, now))
+    return seen.instances
+
+
+def test_what_a_returned_agent_does_not_know_after_its_time_is_gone() -> None:
+    pair = resumed(instance("a"), instance("b"))
+    assert set(heard(pair, [snapshot(instance("b"))], 5.0)) == {instance("a"), instance("b")}
+    assert pair[1].deadline == 5.0 + limits.AGENT_SETTLE_SECONDS
+    assert pair[1].settle() == [removed(instance("a"))]
+    assert pair[1].deadline == math.inf
+    assert pair[1].settle() == []
+
+
+def test_what_a_returned_agent_learns_or_takes_back_is_believed() -> None:
+    pair = resumed(instance("a"), instance("b"))
+    heard(pair, [snapshot()])
+    assert heard(pair, [added(instance("a", weight=9)), removed(instance("b"))]) == (instance("a", weight=9),)
+    assert pair[1].settle() == []
+
+
+def test_a_returned_agent_that_knows_everything_is_believed_at_once() -> None:
+    pair = resumed(instance("a"))
+    assert heard(pair, [snapshot(instance("a"))]) == (instance("a"),)
+    assert pair[1].deadline == math.inf
+
+
+async def test_a_node_of_our_own_is_followed(nursery: trio.Nursery) -> None:
+    async with open_node(Config(name="a", bind="127.0.0.1:0")) as node:
+        first = await node.register("orders", port=1)
+        roster = Roster()
+        with trio.fail_after(2):
+            await nursery.start(partial(follow_node, node, "orders", roster.hear))
+        assert roster.instances == (first,)
+        second = await node.register("orders", port=2)
+        await until(lambda: roster.instances == (first, second))
+
+
+async def test_what_was_lost_at_once_is_told_to_whoever_has_a_threshold(nursery: trio.Nursery) -> None:
+    async with AsyncExitStack() as stack:
+        ann = await stack.enter_async_context(open_node(config("ann")))
+        bob = await stack.enter_async_context(open_node(config("bob", ann)))
+        for port, node in enumerate((ann, bob), 1):
+            await node.register("orders", port=port)
+        await ann.wait_for("orders", at_least=2)
+        agent = await nursery.start(partial(serve_http, ann, Address("127.0.0.1", 0), leave=lambda: None))
+        plain, panicking, asking = Roster(), Roster(), Roster()
+        await nursery.start(partial(follow_node, ann, "orders", plain.hear))
+        await nursery.start(partial(follow_node, ann, "orders", panicking.hear, panic=0.6))
+        await nursery.start(partial(follow_agent, agent, "orders", asking.hear, panic=0.6))
+        bob._lifecycle.context.close()
+        await until(lambda: len(plain.instances) == 1)
+        for roster in (panicking, asking):
+            await until(lambda roster=roster: [each.stale for each in roster.instances] == [False, True])  # type: ignore[misc]
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_agent_that_dies_without_a_word_is_missed(
+    agent: tuple[FakeNode, Address], nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "AGENT_SILENCE_SECONDS", 0.1)
+    _, address = agent
+    snapshots = 0
+
+    def count(events: Sequence[Event]) -> None:
+        nonlocal snapshots
+        snapshots += sum(isinstance(event, Snapshot) for event in events)
+
+    await nursery.start(partial(follow_agent, address, "orders", count))
+    await until(lambda: snapshots == 2)
+
+
+async def test_a_service_may_have_any_name(agent: tuple[FakeNode, Address]) -> None:
+    async with await AgentEvents.open(agent[1], "a b&c") as events:
+        assert await events.next() == [Snapshot((member("alpha", 7940),), ())]

@@ -1,0 +1,422 @@
+"""The balancer on real sockets: who gets a connection, and what becomes of it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import Counter
+from functools import partial
+
+import pytest
+import trio
+
+from gossipreg.errors import BindError
+from gossipreg.frontends.proxy import Forward, Proxy
+from gossipreg.frontends.proxy.balancer import key_of
+from gossipreg.model import Address, Instance
+from tests.frontends.proxy.conftest import Stage, call, until
+from tests.frontends.proxy.making import added, instance, removed, seen, snapshot
+
+
+def refusing() -> Instance:
+    """An instance where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return instance("refusing", port=server.getsockname()[1])
+
+
+async def ends(stream: trio.SocketStream) -> str:
+    """How a connection ends: whole, or reset."""
+    with trio.fail_after(10):
+        try:
+            while await stream.receive_some():
+                pass
+        except trio.BrokenResourceError:
+            return "reset"
+        return "whole"
+
+
+async def call_from(host: str, address: Address) -> str:
+    """What is said to a caller at that address of this host."""
+    with trio.socket.socket() as caller:
+        await caller.bind((host, 0))
+        await caller.connect(tuple(address))
+        caller.shutdown(socket.SHUT_WR)
+        said = b""
+        while part := await caller.recv(100):
+            said += part
+        return said.decode()
+
+
+# Who is chosen
+
+
+async def test_callers_are_spread_over_the_instances(stage: Stage) -> None:
+    _, address = await stage.proxy(*[await stage.named(name, id=name) for name in "ab"])
+    assert set(Counter([await call(address) for _ in range(20)])) == {"a", "b"}
+
+
+async def test_what_is_told_holds_from_the_next_connection_on(stage: Stage) -> None:
+    a, b = await stage.named("a"), await stage.named("b")
+    proxy, address = await stage.proxy(a)
+    assert await call(address) == "a"
+    proxy.hear([added(b), removed(a)])
+    assert {await call(address) for _ in range(5)} == {"b"}
+
+
+async def test_a_caller_that_sticks_reaches_the_same_instance_until_that_goes(stage: Stage) -> None:
+    instances = [await stage.named(name, id=name) for name in "abc"]
+    proxy, address = await stage.proxy(*instances, sticky="source")
+    homes = {f"127.0.1.{number}": await call_from(f"127.0.1.{number}", address) for number in range(1, 20)}
+    assert set(homes.values()) == {"a", "b", "c"}
+    assert {source: await call_from(source, address) for source in homes} == homes
+    proxy.hear([removed(instances[2])])
+    after = {source: await call_from(source, address) for source in homes}
+    assert {source: home for source, home in after.items() if homes[source] != "c"} == {
+        source: home for source, home in homes.items() if home != "c"
+    }
+    assert "c" not in after.values()
+
+
+async def test_a_new_instance_gets_its_share_by_and_by(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipreg.frontends.proxy.balancer.JOIN_SECONDS", 0.0)
+    a, b = await stage.named("a"), await stage.named("b")
+    proxy, address = await stage.proxy(a, slow_start=3600.0)
+    proxy.hear([added(b)])
+    assert {await call(address) for _ in range(20)} == {"a"}
+    proxy.hear([removed(a)])
+    assert await call(address) == "b"
+
+
+async def test_an_instance_of_a_suspect_is_used_only_when_there_is_no_other(stage: Stage) -> None:
+    a, b = await stage.named("a"), await stage.named("b")
+    proxy, address = await stage.proxy(a, b)
+    proxy.hear([seen("suspect", "a")])
+    assert {await call(address) for _ in range(10)} == {"b"}
+    proxy.hear([removed(b)])
+    assert await call(address) == "a"
+
+
+async def test_instances_of_the_balancers_own_zone_go_first(stage: Stage) -> None:
+    near, far = await stage.named("near", zone="north"), await stage.named("far", zone="south")
+    proxy, address = await stage.proxy(near, far, zone="north")
+    assert {await call(address) for _ in range(10)} == {"near"}
+    proxy.hear([removed(near)])
+    assert await call(address) == "far"
+
+
+async def test_a_connect_that_fails_is_tried_elsewhere_unnoticed(stage: Stage) -> None:
+    proxy, address = await stage.proxy(refusing(), await stage.named("good"))
+    assert {await call(address) for _ in range(20)} == {"good"}
+    assert proxy.counters["connects_failed"] == 1, "it is remembered"
+
+
+async def test_an_instance_that_does_not_accept_is_given_up_after_the_connect_timeout(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        mute = instance("mute", port=full.getsockname()[1], weight=1000)
+        with socket.create_connection(full.getsockname()):  # takes the only place in its queue
+            proxy, address = await stage.proxy(mute, await stage.named("good"), connect_timeout=0.05)
+            assert {await call(address) for _ in range(10)} == {"good"}
+            assert proxy.counters["connects_failed"] == 1
+
+
+async def test_a_caller_is_turned_away_when_nobody_can_be_connected_to(stage: Stage) -> None:
+    proxy, address = await stage.proxy(refusing(), refusing())
+    assert await call(address) == ""
+    assert proxy.counters["not_connected"] == 1
+    assert all(backend.in_flight == 0 for backend in proxy.balancer.backends.values())
+
+
+async def test_a_caller_is_turned_away_and_counted_when_there_is_no_instance(stage: Stage) -> None:
+    proxy, address = await stage.proxy()
+    assert await call(address) == ""
+    assert proxy.counters["no_instance"] == 1
+
+
+async def test_a_host_may_be_a_name_and_one_that_is_none_is_a_failed_connect(stage: Stage) -> None:
+    a = await stage.named("a", host="localhost")
+    proxy, address = await stage.proxy(instance("b", host="." * 3, weight=1000), a)
+    assert await call(address) == "a"
+    assert proxy.counters["connects_failed"] == 1
+
+
+async def test_an_instance_that_is_the_balancer_itself_is_left_out(stage: Stage) -> None:
+    proxy, address = await stage.proxy(await stage.named("a"))
+    proxy.hear([added(instance("itself", port=address.port, weight=1000))])
+    assert {await call(address) for _ in range(5)} == {"a"}
+
+
+async def test_beyond_the_limit_of_an_instance_another_is_used(stage: Stage) -> None:
+    a, b = await stage.instance("a", weight=1000), await stage.named("b")
+    _, address = await stage.proxy(a, b, instance_connections_max=1)
+    async with await trio.open_tcp_stream(*address) as first:
+        await first.send_all(b"x")
+        await first.receive_some()
+        assert await call(address) == "b"
+
+
+async def test_beyond_the_limit_of_a_port_callers_wait(stage: Stage) -> None:
+    proxy, address = await stage.proxy(await stage.instance("a"), connections_max=1)
+    async with await trio.open_tcp_stream(*address) as first, await trio.open_tcp_stream(*address) as second:
+        await first.send_all(b"1")
+        await first.receive_some()
+        await second.send_all(b"2")
+        assert proxy.open == 1
+        await first.aclose()
+        assert await second.receive_some() == b"2"
+
+
+async def test_an_instance_is_told_who_calls(stage: Stage) -> None:
+    _, address = await stage.proxy(await stage.instance("a"), proxy_protocol="v1")
+    async with await trio.open_tcp_stream(*address) as stream:
+        me = stream.socket.getsockname()[1]
+        expected = b"PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\n" % (me, address.port)
+        data = b""
+        while len(data) < len(expected):
+            data += await stream.receive_some()
+        assert data == expected
+
+
+# What becomes of a connection
+
+
+async def test_each_direction_ends_by_itself(stage: Stage) -> None:
+    async def listen_then_talk(stream: trio.SocketStream) -> None:
+        heard = b"".join([bytes(part) async for part in stream])
+        await stream.send_all(b"heard " + heard)
+        await stream.send_eof()
+
+    async def talk_then_listen(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"hello")
+        await stream.send_eof()
+        heard.append(b"".join([bytes(part) async for part in stream]))
+
+    heard: list[bytes] = []
+    for handler, expected in ((listen_then_talk, b"heard question"), (talk_then_listen, b"hello")):
+        _, address = await stage.proxy(await stage.instance("a", handler))
+        async with await trio.open_tcp_stream(*address) as stream:
+            if handler is listen_then_talk:
+                await stream.send_all(b"question")
+                await stream.send_eof()
+                assert b"".join([bytes(part) async for part in stream]) == expected
+            else:
+                assert b"".join([bytes(part) async for part in stream]) == expected
+                await stream.send_all(b"late")
+    await until(lambda: heard == [b"late"])
+
+
+async def test_everything_gets_through_both_ways_at_once(stage: Stage) -> None:
+    proxy, address = await stage.proxy(await stage.instance("a"))
+    sent = bytes(range(256)) * 20_000
+    async with await trio.open_tcp_stream(*address) as stream, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def talk() -> None:
+            await stream.send_all(sent)
+            await stream.send_eof()
+
+        assert b"".join([bytes(part) async for part in stream]) == sent
+    await until(lambda: proxy.open == 0)
+    assert proxy.counters["bytes_in"] == proxy.counters["bytes_out"] == len(sent)
+    assert proxy.counters["finished"] == 1
+
+
+async def test_a_reader_that_stops_slows_the_writer_down(stage: Stage) -> None:
+    given = 0
+
+    async def pour(stream: trio.SocketStream) -> None:
+        nonlocal given
+        with trio.move_on_after(10):
+            while True:
+                await stream.send_all(bytes(65_536))
+                given += 65_536
+
+    proxy, address = await stage.proxy(await stage.instance("a", pour))
+    async with await trio.open_tcp_stream(*address):
+        before = -1
+        while before != given:  # until nothing moves for a while
+            before = given
+            await trio.sleep(0.1)
+    assert 0 < given < 64 * 1024 * 1024
+    await until(lambda: proxy.open == 0)
+
+
+@pytest.mark.parametrize("who", ["the caller", "the instance"])
+async def test_a_connection_that_breaks_is_reset_on_the_other_side(stage: Stage, who: str) -> None:
+    heard = trio.Event()
+    fate: list[str] = []
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        heard.set()
+        if who == "the instance":
+            linger_not(stream)
+        else:
+            fate.append(await ends(stream))
+
+    def linger_not(stream: trio.SocketStream) -> None:
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
+
+    _, address = await stage.proxy(await stage.instance("a", serve))
+    async with await trio.open_tcp_stream(*address) as stream:
+        await stream.send_all(b"x")
+        await heard.wait()
+        if who == "the caller":
+            linger_not(stream)
+        else:
+            fate.append(await ends(stream))
+    await until(lambda: bool(fate))
+    assert fate == ["reset"]
+
+
+async def test_an_idle_connection_is_cut_and_one_in_use_is_not(stage: Stage) -> None:
+    proxy, address = await stage.proxy(await stage.instance("a"), idle_timeout=0.2)
+    async with await trio.open_tcp_stream(*address) as stream:
+        for _ in range(4):
+            await trio.sleep(0.1)
+            await stream.send_all(b"x")
+            assert await stream.receive_some() == b"x"
+        assert await ends(stream) == "reset"
+    await until(lambda: proxy.counters["idle"] == 1)
+
+
+async def test_a_connection_to_an_instance_that_is_gone_may_end_in_the_drain_time(stage: Stage) -> None:
+    a = await stage.instance("a")
+    proxy, address = await stage.proxy(a, drain_time=5)
+    async with await trio.open_tcp_stream(*address) as stream:
+        await stream.send_all(b"x")
+        await stream.receive_some()
+        proxy.hear([removed(a)])
+        assert await call(address) == ""
+        await stream.send_all(b"still here")
+        assert await stream.receive_some() == b"still here"
+        await stream.send_eof()
+        assert await ends(stream) == "whole"
+    await until(lambda: proxy.counters["finished"] == 1)
+
+
+async def test_it_is_cut_after_the_drain_time(stage: Stage) -> None:
+    a = await stage.instance("a")
+    proxy, address = await stage.proxy(a, drain_time=0.05)
+    async with await trio.open_tcp_stream(*address) as stream:
+        await stream.send_all(b"x")
+        await stream.receive_some()
+        proxy.hear([removed(a)])
+        assert await ends(stream) == "reset"
+    await until(lambda: proxy.counters["drained"] == 1)
+
+
+async def test_an_instance_that_was_gone_for_a_moment_keeps_its_connections(stage: Stage) -> None:
+    a = await stage.instance("a")
+    proxy, address = await stage.proxy(a, drain_time=0.1)
+    async with await trio.open_tcp_stream(*address) as stream:
+        await stream.send_all(b"x")
+        await stream.receive_some()
+        proxy.hear([removed(a)])
+        proxy.hear([added(a)])
+        await trio.sleep(0.3)
+        await stream.send_all(b"y")
+        assert await stream.receive_some() == b"y"
+
+
+async def test_in_panic_the_last_known_are_tried(stage: Stage) -> None:
+    a = await stage.named("a")
+    proxy, address = await stage.proxy(a, panic=True)
+    proxy.hear([removed(a)])
+    assert await call(address) == "a"
+
+
+# How it begins and ends
+
+
+async def test_an_address_that_is_taken_is_named_with_a_remedy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = Address(*server.getsockname())
+        with pytest.raises(BindError) as refused:
+            await Proxy(Forward(listen=taken, service="orders")).serve()
+    assert str(refused.value) == (
+        f"cannot listen on {taken} for orders: address already in use: "
+        "stop the other program or pass --listen HOST:PORT"
+    )
+
+
+async def test_a_host_that_does_not_exist_is_named() -> None:
+    with pytest.raises(BindError, match="no such host name"):
+        await Proxy(Forward(listen="no-such-host.invalid:1", service="orders")).serve()
+
+
+async def test_when_it_stops_nobody_new_is_let_in_and_who_is_there_may_finish(stage: Stage) -> None:
+    a = await stage.instance("a")
+    proxy = Proxy(Forward(listen="127.0.0.1:0", service="orders"))
+    proxy.hear([snapshot(a)])
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(proxy.serve)
+        async with await trio.open_tcp_stream(*address) as stream:
+            await stream.send_all(b"x")
+            await stream.receive_some()
+            proxy.stop()
+            await until(lambda: not can_connect(address))
+            await stream.send_all(b"y")
+            assert await stream.receive_some() == b"y"
+    assert proxy.open == 0
+    assert proxy.counters["drained"] == 0
+
+
+async def test_when_it_stops_those_who_do_not_end_are_cut_after_the_drain_time(stage: Stage) -> None:
+    proxy = Proxy(Forward(listen="127.0.0.1:0", service="orders", drain_time=0.05))
+    proxy.hear([snapshot(await stage.instance("a"))])
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(proxy.serve)
+        stream = await trio.open_tcp_stream(*address)
+        await stream.send_all(b"x")
+        await stream.receive_some()
+        proxy.stop()
+    assert await ends(stream) == "reset"
+    await stream.aclose()
+
+
+async def test_who_knocked_before_it_stopped_is_served(stage: Stage) -> None:
+    proxy, address = await stage.proxy(await stage.named("a"))
+    with socket.create_connection(address) as knocking:  # no task has run since: it waits in the kernel's queue
+        proxy.stop()
+        said = await trio.to_thread.run_sync(partial(knocking.recv, 10))
+    assert said == b"a"
+
+
+def can_connect(address: Address) -> bool:
+    try:
+        socket.create_connection(address).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+async def test_it_outlives_a_lack_of_descriptors(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    with trio.socket.socket() as any_socket:
+        type_ = type(any_socket)
+    accept, short_at = type_.accept, set[int]()
+
+    async def accept_or_fail(listener: trio.socket.SocketType) -> object:
+        port = listener.getsockname()[1]
+        if port in short_at:
+            short_at.remove(port)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await accept(listener)
+
+    monkeypatch.setattr(type_, "accept", accept_or_fail)
+    proxy, address = await stage.proxy(await stage.named("a"))
+    short_at.add(address.port)
+    assert [await call(address), await call(address)] == ["a", "a"]
+    assert proxy.counters["exhausted"] == 1
+
+
+async def test_a_lack_of_descriptors_is_not_the_instances_fault(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = await stage.named("a")
+    proxy, address = await stage.proxy(a)
+
+    async def no_more(_: object) -> object:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("gossipreg.frontends.proxy.proxy._connected", no_more)
+    assert await call(address) == ""
+    assert proxy.counters["exhausted"] == 1
+    assert not proxy.balancer.backends[key_of(a)].is_resting(trio.current_time())

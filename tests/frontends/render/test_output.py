@@ -1,0 +1,82 @@
+"""A file is replaced whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from gossipreg.errors import StorageError
+from gossipreg.frontends.render.output import replace
+from tests.syncs import recorded
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "file"
+
+
+def test_a_new_file_can_be_read_by_everybody(file: Path) -> None:
+    assert replace(file, "one")
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("one", 0o644)
+
+
+def test_an_equal_text_touches_nothing(file: Path) -> None:
+    replace(file, "one")
+    before = file.stat()
+    assert not replace(file, "one")
+    assert file.stat() == before
+
+
+def test_mode_and_owner_stay_and_nothing_else_is_left_behind(file: Path) -> None:
+    file.write_text("one")
+    file.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(file, 1234, 1234)
+    owner = file.stat().st_uid
+    assert replace(file, "two")
+    assert (file.read_text(), file.stat().st_mode & 0o777, file.stat().st_uid) == ("two", 0o640, owner)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_who_has_the_old_file_open_goes_on_reading_the_old_text(file: Path) -> None:
+    replace(file, "one")
+    with file.open() as opened:
+        replace(file, "two, and longer")
+        assert opened.read() == "one"
+
+
+def test_what_was_written_outlives_a_loss_of_power(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = recorded(monkeypatch)
+    replace(file, "one")
+    assert [sync.of for sync in synced] == ["file", "directory"]
+    assert [file.name in sync.names for sync in synced] == [False, True]
+
+
+def test_a_link_stays_a_link(file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    replace(link, "one")
+    assert link.is_symlink()
+    assert file.read_text() == "one"
+
+
+def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot write .*/none/file: no such file or directory"):
+        replace(tmp_path / "none" / "file", "one")
+    with pytest.raises(StorageError, match=r"cannot write .*: is a directory"):
+        replace(tmp_path, "one")
+    with pytest.raises(StorageError, match="half a surrogate pair"):
+        replace(tmp_path / "file", "\ud800")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_or_a_device_is_neither_waited_for_nor_replaced(file: Path) -> None:
+    os.mkfifo(file)
+    for odd in (file, Path("/dev/null")):
+        with pytest.raises(StorageError, match="it is a pipe, a device or a socket, not a file"):
+            replace(odd, "text")
+    assert stat.S_ISFIFO(file.stat().st_mode)
+    assert list(file.parent.iterdir()) == [file]

@@ -1,0 +1,302 @@
+"""A caller without the token never sees a credential, in any door: a secret is registered, and everything is read.
+
+Two members gossip in clear. ``ann`` holds the credential key and keeps a data directory; ``bob`` does not. Whatever
+either of them sends, answers, tells, logs or writes is heard by `Ears`, and the secret must not occur in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import dns.asyncquery
+import dns.message
+import httpx
+import pytest
+import trio
+
+from gossipreg import Address, Node, open_node
+from gossipreg.config import DIALECTS
+from gossipreg.frontends.dns import serve_dns
+from gossipreg.frontends.http import serve_http
+from gossipreg.frontends.http.access import Access
+from gossipreg.frontends.http.routes import ROUTES
+from gossipreg.frontends.http.scopes import Scope
+from gossipreg.frontends.serving import settling
+from gossipreg.frontends.serving.loading import load
+from gossipreg.protocol.wire.sealing import ClearSeal
+from gossipreg.protocol.wire.streams import StreamCodec
+from tests.drills.waiting import eventually
+from tests.hidden import hidden
+from tests.runtime.nodes import config
+
+#: Letters and digits, so that no door's way of escaping text changes it.
+SECRET: Final = "Xq7wRt5pLm9zKd3v"
+
+FORMS: Final = (SECRET.encode(), SECRET.encode().hex().encode(), base64.b64encode(SECRET.encode())[:20])
+
+READER, KEEPER = "all-but-credentials", "the-token-for-credentials"
+
+LOGIN: Final = {"user": "app", "password": SECRET}
+
+#: What is asked of the dialects, beside nothing at all.
+DIALECT_CALLS: Final = (
+    ("GET", "/v1/catalog/services", None),
+    ("GET", "/v1/catalog/service/pg", None),
+    ("GET", "/v1/catalog/node/ann", None),
+    ("GET", "/v1/catalog/nodes", None),
+    ("GET", "/v1/health/service/pg", None),
+    ("GET", "/v1/health/node/ann", None),
+    ("GET", "/v1/health/state/any", None),
+    ("GET", "/v1/agent/services", None),
+    ("GET", "/v1/agent/service/pg-1", None),
+    ("GET", "/v1/agent/checks", None),
+    ("GET", "/v1/agent/members", None),
+    ("GET", "/v1/agent/self", None),
+    ("GET", "/v1/agent/metrics", None),
+    ("GET", "/eureka/apps", None),
+    ("GET", "/eureka/apps/delta", None),
+    ("GET", "/eureka/apps/PG", None),
+    ("GET", "/eureka/apps/PG/pg-1", None),
+    ("GET", "/traefik/v1/config", None),
+    ("POST", "/v3/discovery:endpoints", {"node": {"id": "e"}, "resource_names": ["pg"]}),
+)
+
+COMMANDS: Final = (
+    "lookup pg --all",
+    "lookup pg --all --json",
+    "services --json",
+    "members --json",
+    "checks --json",
+    "info --json",
+    "credentials pg-1 --service pg",
+    "credentials pg-1 --service pg --json",
+)
+
+
+@attrs.define
+class Ears:
+    """Everything that was heard, by where."""
+
+    heard: dict[str, list[bytes]] = attrs.field(factory=lambda: defaultdict(list))
+
+    def hear(self, where: str, what: bytes | str) -> None:
+        self.heard[where].append(what if isinstance(what, bytes) else what.encode("utf-8", "backslashreplace"))
+
+    def said(self, where: str) -> bytes:
+        return b"".join(self.heard[where])
+
+    def check(self) -> None:
+        """Fail if the secret was heard anywhere, in any form."""
+        assert [where for where in self.heard for form in FORMS if form.lower() in self.said(where).lower()] == []
+
+
+@pytest.fixture
+def ears() -> Ears:
+    return Ears()
+
+
+@pytest.fixture(autouse=True)
+def _taps(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hear every packet and every frame, as it goes over the wire."""
+    seal, frame = ClearSeal.seal, StreamCodec.frame
+
+    def heard_seal(self: ClearSeal, payload: bytes, wall: float) -> bytes:
+        packet = seal(self, payload, wall)
+        ears.hear("packets", packet)
+        return packet
+
+    def heard_frame(self: StreamCodec, body: bytes) -> bytes:
+        made = frame(self, body)
+        ears.hear("streams", made)
+        return made
+
+    monkeypatch.setattr(settling, "SETTLE_SECONDS", 0.0)  # or dialects would keep silent about what may change
+    monkeypatch.setattr(ClearSeal, "seal", heard_seal)
+    monkeypatch.setattr(StreamCodec, "frame", heard_frame)
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> Access:
+    file = tmp_path / "tokens.toml"
+    most = json.dumps([scope for scope in Scope if scope is not Scope.CREDENTIALS])
+    file.write_text(
+        f'[[tokens]]\nname = "reader"\ntoken = "{READER}"\nscopes = {most}\n'
+        f'[[tokens]]\nname = "keeper"\ntoken = "{KEEPER}"\nscopes = ["credentials"]\n'
+    )
+    file.chmod(0o600)
+    return Access.from_file(file)
+
+
+@attrs.define
+class Doors:
+    """One node with its doors, asked by a client that may do everything but read credentials."""
+
+    node: Node
+    ears: Ears
+    client: httpx.AsyncClient
+    dns: Address
+
+    @property
+    def http(self) -> str:
+        return str(self.client.base_url).rstrip("/")
+
+    async def ask(self, method: str, path: str, body: Any = None, token: str = READER) -> int:
+        """Ask, and hear what is answered: the headers, too."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = await self.client.request(method, path, headers=headers, **({} if body is None else {"json": body}))
+        self.ears.hear(f"{self.node.name} {method} {path}", f"{answer.headers}\n{answer.text}")
+        return answer.status_code
+
+    async def follow(self, task_status: trio.TaskStatus[None]) -> None:
+        """Hear the events, in the process and over HTTP."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow_events)
+            host, port = self.http.removeprefix("http://").split(":")
+            async with await trio.open_tcp_stream(host, int(port)) as stream:
+                head = f"GET /api/v1/events HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {READER}\r\n\r\n"
+                await stream.send_all(head.encode())
+                task_status.started()
+                async for part in stream:
+                    self.ears.hear(f"{self.node.name} event stream", bytes(part))
+
+    async def _follow_events(self) -> None:
+        async for batch in self.node.events():
+            self.ears.hear(f"{self.node.name} events", repr(batch))
+
+    async def read_everything(self) -> None:
+        for token in (READER, ""):
+            for route in ROUTES:
+                for name in ("pg-1", "pg"):
+                    path = route.path.rpartition("/")[0] + f"/{name}" if route.takes_argument else route.path
+                    if route.method == "GET" and route.path != "/api/v1/events":
+                        query = {"service": "?service=pg", "all": "?all"}
+                        await self.ask(
+                            "GET", path + next((query[n] for n in route.query if n in query), ""), token=token
+                        )
+        for method, path, body in DIALECT_CALLS:
+            await self.ask(method, path, body)
+        for name in (
+            "pg.service.gossipreg",
+            "primary.pg.service.consul",
+            "ann.node.gossipreg",
+            "_pg._tcp.service.consul",
+        ):
+            for type_ in ("A", "SRV", "TXT", "ANY"):
+                asked = dns.message.make_query(name, type_)
+                answer = await dns.asyncquery.udp(asked, self.dns.host, timeout=10, port=self.dns.port)
+                self.ears.hear(f"{self.node.name} dns", answer.to_text() + repr(answer.to_wire()))
+        node = self.node
+        seen = (node, node.info(), node.lookup("pg", healthy=False), node.members(), node.checks(), node.policies())
+        self.ears.hear(f"{node.name} repr", repr(seen) + repr(node.own("pg-1")) + str(await anext(node.watch("pg"))))
+
+
+async def opened(node: Node, ears: Ears, access: Access, nursery: trio.Nursery) -> Doors:
+    serve = partial(serve_http, node, Address("127.0.0.1", 0), leave=lambda: None, access=access)
+    http = await nursery.start(partial(serve, dialects=load(DIALECTS)))
+    at = await nursery.start(partial(serve_dns, node, Address("127.0.0.1", 0), domains=["gossipreg", "consul"]))
+    doors = Doors(node, ears, httpx.AsyncClient(base_url=f"http://{http}", trust_env=False), at)
+    await nursery.start(doors.follow)
+    return doors
+
+
+async def command(doors: Doors, line: str, token: str = READER) -> None:
+    """Run a command line and hear what it writes."""
+    ran = await trio.run_process(
+        [sys.executable, "-m", "gossipreg", *line.split()],
+        env=os.environ | {"GOSSIPREG_HTTP": doors.http, "GOSSIPREG_TOKEN": token},
+        stdin=subprocess.DEVNULL,
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    doors.ears.hear(f"gossipreg {line}", ran.stdout + ran.stderr)
+
+
+async def test_nobody_without_the_token_sees_a_credential_in_any_door(
+    ears: Ears, access: Access, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="gossipreg")
+    kept = tmp_path / "kept"
+    key = base64.b64encode(b"k" * 32).decode()
+    with trio.fail_after(60):
+        async with (
+            open_node(config("ann", credential_key=key, data_dir=kept)) as ann,
+            open_node(config("bob", ann)) as bob,
+            trio.open_nursery() as nursery,
+        ):
+            doors = [await opened(node, ears, access, nursery) for node in (ann, bob)]
+            await registered(doors, tmp_path)
+
+            async def check_everybody_knows() -> None:
+                for each in doors:
+                    assert {found.id for found in each.node.lookup("pg")} == {"pg-1", "pg-2", "pg-3"}
+                    assert SECRET not in ears.said(f"{each.node.name} event stream").decode()
+                    assert "pg-2" in ears.said(f"{each.node.name} event stream").decode()
+
+            await eventually(check_everybody_knows)
+            for each in doors:
+                await each.read_everything()
+            for line in COMMANDS:
+                await command(doors[0], line)
+            await command(doors[0], "credentials pg-1 --service pg --json", token=KEEPER)  # without --show
+            [there] = [each for each in ann.lookup("pg") if each.id == "pg-1"]
+            assert ann.credentials(there) == LOGIN  # it was there to be seen
+            nursery.cancel_scope.cancel()
+        for each in doors:
+            await each.client.aclose()
+    ears.hear("log", caplog.text)
+    for file in kept.iterdir():
+        ears.hear("disk", file.read_bytes())
+    ears.check()
+    assert_there_was_something_to_hear(ears)
+
+
+async def registered(doors: list[Doors], directory: Path) -> None:
+    """Give the secret to ann in every way there is, and to bob, who has no key and says so."""
+    ann, bob = doors
+    body: Mapping[str, Any] = {"service": "pg", "port": 5432, "id": "pg-1", "role": "primary", "credentials": LOGIN}
+    assert await ann.ask("PUT", "/api/v1/instances", body) == 201
+    assert await ann.ask("PUT", "/api/v1/instances", {**body, "credentials": {"password": [SECRET]}}) == 400
+    assert await ann.ask("PUT", "/api/v1/instances", {**body, "credentials": SECRET}) == 400
+    assert await ann.ask("PUT", "/api/v1/instances", {**body, "credentials": {SECRET * 20: ""}}) == 400
+    assert await bob.ask("PUT", "/api/v1/instances", body) == 409
+    large = {"blob": "x" * 5000}  # so that its record goes over a stream
+    await ann.node.register("pg", port=5433, id="pg-2", meta=large, credentials=LOGIN, checks=[{"ttl": 60}])
+    await ann.node.heartbeat("pg-2")
+    assert await ann.ask("PUT", "/api/v1/maintenance/pg-1?reason=disk") == 200
+    assert await ann.ask("DELETE", "/api/v1/maintenance/pg-1") == 200
+    file = directory / "login.toml"
+    hidden(file, f'user = "app"\npassword = "{SECRET}"\n')
+    await command(ann, f"register pg --port 5434 --id pg-3 --credentials-file {file} --json")
+    hidden(file, SECRET)
+    await command(ann, f"register pg --port 5435 --id pg-4 --credentials-file {file}")
+
+
+def assert_there_was_something_to_hear(ears: Ears) -> None:
+    """A test that hears nothing finds nothing."""
+    for where in ("packets", "disk", "ann events", "bob events", "bob GET /api/v1/services/pg?all"):
+        assert b"pg-1" in ears.said(where), where
+    assert b"pg-2" in ears.said("streams")
+    assert b"5432" in ears.said("bob dns")
+    assert b"credentials" in ears.said("bob PUT /api/v1/instances")
+    assert b'"password": null' in ears.said("gossipreg credentials pg-1 --service pg --json")
+    assert b"register" in ears.said("ann GET /api/v1/openapi.json")
+    assert b"were read with the token keeper" in ears.said("log")
+    for call in (
+        "GET /v1/health/service/pg",
+        "GET /eureka/apps/PG",
+        "GET /traefik/v1/config",
+        "POST /v3/discovery:endpoints",
+    ):
+        assert b"5432" in ears.said(f"bob {call}"), call
