@@ -18,6 +18,7 @@ from gossipreg import hosts, limits
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.model import Address, Health, is_name
 from gossipreg.targets import CheckRules
+from gossipreg.text import shortened
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)")
@@ -46,9 +47,8 @@ class CheckKind(enum.StrEnum):
     COMMAND = "command"
 
 
-def _wrong(field: str, value: object, allowed: str) -> InvalidInstance:
-    text = repr(str(value) if isinstance(value, enum.Enum) else value)
-    return InvalidInstance(f"{field}: {text if len(text) <= 80 else f'{text[:77]}...'} is not {allowed}")
+def _unusable(field: str, value: object, expected: str) -> InvalidInstance:
+    return InvalidInstance.unusable(field, str(value) if isinstance(value, enum.Enum) else value, expected)
 
 
 def _seconds(field: str, value: object) -> float:
@@ -58,7 +58,9 @@ def _seconds(field: str, value: object) -> float:
         number = float(found[1]) * _UNITS[found[2]]
     low, high = limits.CHECK_SECONDS_MIN, limits.CHECK_SECONDS_MAX
     if not isinstance(number, int | float) or isinstance(number, bool) or not low <= number <= high:
-        raise _wrong(field, value, f"a number of seconds from {low:g} to {high:g}, or one with a unit such as '500ms'")
+        raise _unusable(
+            field, value, f"a number of seconds from {low:g} to {high:g}, or one with a unit such as '500ms'"
+        )
     return float(number)
 
 
@@ -80,22 +82,22 @@ def _deregister_after(value: float | str | None) -> float | None:
 
 def _share(_: Any, field: Any, value: object) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 0.5:
-        raise _wrong(field.name, value, "a number from 0 to 0.5")
+        raise _unusable(field.name, value, "a number from 0 to 0.5")
 
 
 def _streak(_: Any, field: Any, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limits.CHECK_STREAK_MAX:
-        raise _wrong(field.name, value, f"a whole number from 1 to {limits.CHECK_STREAK_MAX}")
+        raise _unusable(field.name, value, f"a whole number from 1 to {limits.CHECK_STREAK_MAX}")
 
 
 def _truth(_: Any, field: Any, value: object) -> None:
     if not isinstance(value, bool):
-        raise _wrong(field.name, value, "true or false")
+        raise _unusable(field.name, value, "true or false")
 
 
 def _initial(value: object) -> Health:
     if value not in ("passing", "warning", "critical"):
-        raise _wrong("initial", value, "passing, warning or critical")
+        raise _unusable("initial", value, "passing, warning or critical")
     return Health(value)
 
 
@@ -103,7 +105,7 @@ def _statuses(value: object) -> tuple[int, ...]:
     values = tuple(value) if isinstance(value, list | tuple) else (value,)
     for each in values:
         if not isinstance(each, int) or isinstance(each, bool) or not 100 <= each <= 599:
-            raise _wrong("status", value, "a status code from 100 to 599, or a list of such")
+            raise _unusable("status", value, "a status code from 100 to 599, or a list of such")
     return values
 
 
@@ -118,26 +120,26 @@ def _words(value: object) -> tuple[str, ...] | None:
         or not words[0]
         or size > limits.CHECK_COMMAND_CHARS_MAX
     ):
-        raise _wrong("command", value, "a list of a program and its arguments, all strings")
+        raise _unusable("command", value, "a list of a program and its arguments, all strings")
     return words
 
 
 def _headers(value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
-        raise InvalidInstance("headers: an object of strings is expected, header names with their values")
+        raise InvalidInstance("headers", "an object of strings is expected, header names with their values")
     if sum(len(name) + len(text) for name, text in value.items()) > limits.CHECK_HEADERS_CHARS_MAX:
-        raise InvalidInstance(f"headers: at most {limits.CHECK_HEADERS_CHARS_MAX} characters are allowed together")
+        raise InvalidInstance("headers", f"at most {limits.CHECK_HEADERS_CHARS_MAX} characters are allowed together")
     taken: set[str] = set()
     for name, text in value.items():
         if not _TOKEN.fullmatch(name):
-            raise _wrong("headers", name, "the name of a header")
+            raise _unusable("headers", name, "the name of a header")
         if name.lower() in taken:
-            raise InvalidInstance(f"headers: {name} is given twice, in different spellings: give it once")
+            raise InvalidInstance("headers", f"{name} is given twice, in different spellings: give it once")
         taken.add(name.lower())
         if name.lower() in _FRAMING:
-            raise InvalidInstance(f"headers: {name} is for the node to write: leave it out")
+            raise InvalidInstance("headers", f"{name} is for the node to write: leave it out")
         if not _VISIBLE.fullmatch(text) or text != text.strip():
-            raise InvalidInstance(f"headers: the value of {name} is not visible ASCII without spaces around it")
+            raise InvalidInstance("headers", f"the value of {name} is not visible ASCII without spaces around it")
     return dict(value)
 
 
@@ -175,10 +177,12 @@ class Check:
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.name, str) or not is_name(self.name):
-            raise _wrong("name", self.name, f"a name of 1 to {limits.NAME_CHARS_MAX} letters, digits and inner . _ -")
+            raise _unusable(
+                "name", self.name, f"a name of 1 to {limits.NAME_CHARS_MAX} letters, digits and inner . _ -"
+            )
         for field, kinds in _ONLY_FOR.items():
             if self.kind not in kinds and field in self.stated():
-                raise InvalidInstance(f"{field}: a check of kind {self.kind} has none; it is for {' and '.join(kinds)}")
+                raise InvalidInstance(field, f"a check of kind {self.kind} has none; it is for {' and '.join(kinds)}")
         match self.kind:
             case CheckKind.HTTP:
                 _check_url(self.http)
@@ -187,7 +191,7 @@ class Check:
             case CheckKind.GRPC:
                 _check_target("grpc", self.grpc, "HOST:PORT or HOST:PORT/SERVICE")
         if self.method not in _METHODS:
-            raise _wrong("method", self.method, f"one of {', '.join(_METHODS)}")
+            raise _unusable("method", self.method, f"one of {', '.join(_METHODS)}")
 
     @property
     def kind(self) -> CheckKind:
@@ -195,7 +199,7 @@ class Check:
         kinds = [kind for kind in CheckKind if getattr(self, kind) is not None]
         if len(kinds) != 1:
             said = f"{' and '.join(kinds)} are given" if kinds else "none is given"
-            raise InvalidInstance(f"kind: exactly one of {', '.join(CheckKind)} says what is checked, and {said}")
+            raise InvalidInstance("kind", f"exactly one of {', '.join(CheckKind)} says what is checked, and {said}")
         return kinds[0]
 
     @property
@@ -254,16 +258,18 @@ _ONLY_FOR: Final[Mapping[str, tuple[CheckKind, ...]]] = {
 
 def _check_url(url: object) -> None:
     if not isinstance(url, str) or not _TARGET.fullmatch(url):
-        raise _wrong("http", url, "a URL such as http://127.0.0.1:8080/health")
+        raise _unusable("http", url, "a URL such as http://127.0.0.1:8080/health")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise _wrong("http", url, "a URL such as http://127.0.0.1:8080/health") from None
+        raise _unusable("http", url, "a URL such as http://127.0.0.1:8080/health") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise _wrong("http", url, "a URL such as http://127.0.0.1:8080/health")
+        raise _unusable("http", url, "a URL such as http://127.0.0.1:8080/health")
     if parts.username is not None:
-        raise InvalidInstance("http: the URL holds a user: give an Authorization header, which is not shown to others")
+        raise InvalidInstance(
+            "http", "the URL holds a user: give an Authorization header, which is not shown to others"
+        )
     _check_host("http", url_host(parts.hostname))
 
 
@@ -274,20 +280,20 @@ def url_host(hostname: str) -> str:
 
 def _check_target(field: str, target: object, form: str) -> None:
     if not isinstance(target, str) or not _TARGET.fullmatch(target):
-        raise _wrong(field, target, form)
+        raise _unusable(field, target, form)
     try:
         address = Address.parse(target.partition("/")[0] if field == "grpc" else target)
     except ConfigError:
-        raise _wrong(field, target, form) from None
+        raise _unusable(field, target, form) from None
     if address.port == 0:
-        raise _wrong(field, target, form)
+        raise _unusable(field, target, form)
     _check_host(field, address.host)
 
 
 def _check_host(field: str, host: str) -> None:
     flaw = hosts.flaw(host)
     if flaw is not None:
-        raise InvalidInstance(f"{field}: the host {host!r:.80} is {flaw}")
+        raise InvalidInstance(field, f"the host {host!r:.80} is {flaw}")
 
 
 def read_check(value: object) -> Check:
@@ -295,20 +301,24 @@ def read_check(value: object) -> Check:
     if isinstance(value, Check):
         return value
     if not isinstance(value, Mapping):
-        raise InvalidInstance(f"is {value!r:.80}, not an object such as {{'http': 'http://127.0.0.1:8080/health'}}")
+        raise InvalidInstance(
+            None, f"{value!r:.80} is not an object such as {{'http': 'http://127.0.0.1:8080/health'}}"
+        )
     for key in value:
         if key not in _FIELDS:
-            raise InvalidInstance(f"{key!s:.80}: a check has no such field; it has {', '.join(sorted(_FIELDS))}")
+            raise InvalidInstance(
+                shortened(str(key)), f"a check has no such field; it has {', '.join(sorted(_FIELDS))}"
+            )
     return Check(**value)
 
 
 def read_checks(values: Iterable[object]) -> tuple[Check, ...]:
     """The checks of one instance. Raises ``InvalidInstance``, naming place and field: ``checks[0].interval: ...``."""
     if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
-        raise InvalidInstance(f"checks: {values!r:.80} is not a list of checks")
+        raise InvalidInstance("checks", f"{values!r:.80} is not a list of checks")
     values = tuple(values)
     if len(values) > limits.CHECKS_PER_INSTANCE_MAX:
-        raise InvalidInstance(f"checks: {len(values)} are given, {limits.CHECKS_PER_INSTANCE_MAX} are allowed")
+        raise InvalidInstance("checks", f"{len(values)} are given, {limits.CHECKS_PER_INSTANCE_MAX} are allowed")
     return tuple(_read_in_place(values))
 
 
@@ -318,10 +328,11 @@ def _read_in_place(values: Iterable[object]) -> Iterator[Check]:
         try:
             check = read_check(value)
         except InvalidInstance as error:
-            dot = "." if re.match(r"\w+: ", str(error)) else " "
-            raise InvalidInstance(f"checks[{place}]{dot}{error}") from None
+            raise error.within(f"checks[{place}]") from None
         if check.name in taken:
-            raise InvalidInstance(f"checks[{place}].name: {check.name!r} is taken: give each check a name of its own")
+            raise InvalidInstance(
+                f"checks[{place}].name", f"{check.name!r} is taken: give each check a name of its own"
+            )
         taken.add(check.name)
         yield check
 

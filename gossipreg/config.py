@@ -27,10 +27,10 @@ from gossipreg.fields import (
     at_most,
     check,
     setting,
-    shown,
 )
 from gossipreg.model import Address, is_name, place
 from gossipreg.targets import DEFAULT_TARGETS, CheckTargets
+from gossipreg.text import shown
 
 #: The port that a node listens on, UDP and TCP, unless told otherwise.
 DEFAULT_PORT: Final = 7940

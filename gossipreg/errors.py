@@ -2,9 +2,53 @@
 
 from __future__ import annotations
 
+import re
+from typing import Self
+
+from gossipreg.text import shown
+
 
 class GossipregError(Exception):
-    """Something a user can mend; ``str(error)`` is one line that says what and how."""
+    """Something a user can mend; ``str(error)`` is one line that says what and how.
+
+    Programs tell errors apart by their class or their ``code``, never by the sentence. ``field`` is the field that
+    cannot be used, if it is about one; ``value`` is what was given and ``expected`` what would be allowed, where known
+    and no secret.
+    """
+
+    code: str = "error"  # the class's name in snake case
+    field: str | None = None
+    value: object = None
+    expected: str | None = None
+
+    def __init_subclass__(cls, **arguments: object) -> None:
+        super().__init_subclass__(**arguments)
+        cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+
+class FieldError(GossipregError):
+    """A field that cannot be used: its path, as in ``checks[0].interval``, and what is wrong with it.
+
+    ``field``: None where no single one is to blame. ``problem``: the rest of the sentence after ``FIELD: ``.
+    """
+
+    def __init__(self, field: str | None, problem: str, *, value: object = None, expected: str | None = None) -> None:
+        super().__init__(problem if field is None else f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+        self.value = value
+        self.expected = expected
+
+    @classmethod
+    def unusable(cls, field: str, value: object, expected: str) -> Self:
+        """An error which says that ``value`` is not ``expected``, such as ``a whole number from 1 to 65535``."""
+        return cls(field, f"{shown(value)} is not {expected}", value=value, expected=expected)
+
+    def within(self, place: str) -> Self:
+        """The same error in a larger document, of which ``place`` has the field."""
+        inner = self.field
+        field = place if inner is None else f"{place}{inner}" if inner.startswith("[") else f"{place}.{inner}"
+        return type(self)(field, self.problem, value=self.value, expected=self.expected)
 
 
 class ConfigError(GossipregError):
@@ -17,6 +61,7 @@ class InvalidSetting(ConfigError):
     def __init__(self, sentence: str, fields: tuple[str, ...] = ()) -> None:
         super().__init__(sentence)
         self.fields = fields
+        self.field = fields[0] if fields else None
 
 
 class InsecureError(ConfigError):
@@ -35,7 +80,7 @@ class StorageError(GossipregError):
     """The data directory cannot be read or written."""
 
 
-class InvalidInstance(GossipregError):
+class InvalidInstance(FieldError):
     """An instance that cannot be registered; the sentence names the field."""
 
 
@@ -43,7 +88,7 @@ class RecordTooLarge(InvalidInstance):
     """An instance whose packed record is over the limit; the sentence gives both sizes in bytes."""
 
 
-class InvalidPolicy(GossipregError):
+class InvalidPolicy(FieldError):
     """A policy that cannot be set; the sentence names the field."""
 
 
@@ -93,6 +138,15 @@ class NodeClosed(GossipregError):
 
 class AgentUnreachable(GossipregError):
     """No agent answers at the given HTTP address."""
+
+
+class AgentRefused(GossipregError):
+    """An agent's no to a request; the sentence, ``code`` and ``field`` are the agent's."""
+
+    def __init__(self, sentence: str, code: str, field: str | None = None) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.field = field
 
 
 class TemplateError(GossipregError):

@@ -16,17 +16,9 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from gossipreg.errors import ConfigError, InvalidSetting
+from gossipreg.text import shown
 
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-#: Longest repr of a value in an error's sentence (characters).
-_SHOWN_CHARS: Final = 80
-
-
-def shown(value: object) -> str:
-    """``value`` as a sentence quotes it: its repr, cut to a readable length."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 3]}..."
 
 
 class FieldKind:

@@ -16,6 +16,7 @@ import attrs
 
 from gossipreg import hosts, limits
 from gossipreg.errors import ConfigError, InvalidInstance
+from gossipreg.text import is_text, shown
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _ID: Final = re.compile(r"[!-~]+")
@@ -50,13 +51,13 @@ class Address(NamedTuple):
             host, colon, port = text, "", ""  # a bare IPv6 address
         host = host.removeprefix("[").removesuffix("]")
         if ":" in host and not _is_ipv6(host):
-            raise ConfigError(f"cannot read {_shown(text)} as an address: write HOST:PORT, for example 127.0.0.1:7940")
+            raise ConfigError(f"cannot read {shown(text)} as an address: write HOST:PORT, for example 127.0.0.1:7940")
         if not colon and default_port is not None:
             port = str(default_port)
         if not host or len(host) > limits.HOST_CHARS_MAX or any(c.isspace() or c in "[]/" for c in host):
-            raise ConfigError(f"cannot read {_shown(text)} as an address: write HOST:PORT, for example 127.0.0.1:7940")
+            raise ConfigError(f"cannot read {shown(text)} as an address: write HOST:PORT, for example 127.0.0.1:7940")
         if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535):
-            raise ConfigError(f"cannot read the port of {_shown(text)}: write HOST:PORT with a port from 0 to 65535")
+            raise ConfigError(f"cannot read the port of {shown(text)}: write HOST:PORT with a port from 0 to 65535")
         return cls(host, int(port))
 
 
@@ -73,11 +74,11 @@ class SocketFile:
     def parse(cls, text: str) -> SocketFile:
         """Read ``unix:/path``. Raises ``ConfigError`` naming ``text``."""
         path = text.removeprefix("unix:")
-        if path == text or not path.startswith("/") or "\0" in path or not _is_text(path, 0, len(path)):
-            raise ConfigError(f"cannot read {_shown(text)} as a socket file: write unix:/path, from the root on")
+        if path == text or not path.startswith("/") or "\0" in path or not is_text(path, 0, len(path)):
+            raise ConfigError(f"cannot read {shown(text)} as a socket file: write unix:/path, from the root on")
         if len(path.encode()) > limits.SOCKET_PATH_BYTES_MAX:
             raise ConfigError(
-                f"the path of {_shown(text)} is over {limits.SOCKET_PATH_BYTES_MAX} bytes: sockets need less"
+                f"the path of {shown(text)} is over {limits.SOCKET_PATH_BYTES_MAX} bytes: sockets need less"
             )
         return cls(Path(path))
 
@@ -200,14 +201,14 @@ class Instance:
         _check_host(self.host)  # first, since the default id is made of them
         _check_range("port", self.port, 1, 65_535)
         if not isinstance(self.id, str) or len(self.id) > limits.ID_CHARS_MAX or not _ID.fullmatch(self.id):
-            raise InvalidInstance(
-                f"id: {_shown(self.id)} is not an id: use 1 to {limits.ID_CHARS_MAX} printable ASCII characters"
+            raise InvalidInstance.unusable(
+                "id", self.id, f"an id: use 1 to {limits.ID_CHARS_MAX} printable ASCII characters"
             )
         _check_range("weight", self.weight, 0, limits.WEIGHT_MAX)
         if self.role is not None:
             _check_name("role", self.role)
         if self.role == FENCED:
-            raise InvalidInstance(f"role: {FENCED!r} is how superseded primaries are shown: choose another word")
+            raise InvalidInstance("role", f"{FENCED!r} is how superseded primaries are shown: choose another word")
         _check_range("term", self.term, 0, limits.TERM_MAX)
         if self.zone != "":
             _check_name("zone", self.zone)
@@ -215,69 +216,55 @@ class Instance:
         _check_meta(self.meta)
         check_reason(self.reason)
         if not isinstance(self.sealed, bytes) or len(self.sealed) > limits.SEALED_BYTES_MAX:
-            raise InvalidInstance(f"credentials: sealed they take more than {limits.SEALED_BYTES_MAX} bytes")
+            raise InvalidInstance("credentials", f"sealed they take more than {limits.SEALED_BYTES_MAX} bytes")
 
 
 def check_reason(reason: object) -> None:
     """Raise ``InvalidInstance`` unless ``reason`` can be shown as one."""
-    if not _is_text(reason, 0, limits.REASON_CHARS_MAX):
-        raise InvalidInstance(f"reason: {_shown(reason)} is not a string of up to {limits.REASON_CHARS_MAX} characters")
-
-
-def _shown(value: object) -> str:
-    """``value`` as it goes into a sentence: its repr, cut to a readable length."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    if not is_text(reason, 0, limits.REASON_CHARS_MAX):
+        raise InvalidInstance.unusable("reason", reason, f"a string of up to {limits.REASON_CHARS_MAX} characters")
 
 
 def _check_name(field: str, value: object) -> None:
     if not isinstance(value, str) or not is_name(value):
-        raise InvalidInstance(
-            f"{field}: {_shown(value)} is not a name: "
-            f"use 1 to {limits.NAME_CHARS_MAX} letters, digits and inner '.', '_', '-'"
+        raise InvalidInstance.unusable(
+            field, value, f"a name: use 1 to {limits.NAME_CHARS_MAX} letters, digits and inner '.', '_', '-'"
         )
 
 
 def _check_host(value: object) -> None:
     flaw = hosts.flaw(value) if isinstance(value, str) else "not a host name or an IP address"
     if flaw is not None:
-        raise InvalidInstance(f"host: {_shown(value)} is {flaw}")
+        raise InvalidInstance("host", f"{shown(value)} is {flaw}")
 
 
 def _check_range(field: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise InvalidInstance(f"{field}: {_shown(value)} is not a whole number from {low} to {high}")
-
-
-def _is_text(value: object, low: int, high: int) -> bool:
-    """Whether ``value`` is a string of ``low`` to ``high`` characters that can be written as UTF-8."""
-    if not isinstance(value, str) or not low <= len(value) <= high:
-        return False
-    return not any("\ud800" <= character <= "\udfff" for character in value)
+        raise InvalidInstance.unusable(field, value, f"a whole number from {low} to {high}")
 
 
 def _check_tags(tags: object) -> None:
     if not isinstance(tags, tuple):
-        raise InvalidInstance(f"tags: {_shown(tags)} is not a list of strings")
+        raise InvalidInstance.unusable("tags", tags, "a list of strings")
     if len(tags) > limits.TAGS_MAX:
-        raise InvalidInstance(f"tags: at most {limits.TAGS_MAX} strings are allowed")
+        raise InvalidInstance("tags", f"at most {limits.TAGS_MAX} strings are allowed")
     for tag in tags:
-        if not _is_text(tag, 1, limits.TAG_CHARS_MAX):
-            raise InvalidInstance(f"tags: {_shown(tag)} is not a string of 1 to {limits.TAG_CHARS_MAX} characters")
+        if not is_text(tag, 1, limits.TAG_CHARS_MAX):
+            raise InvalidInstance.unusable("tags", tag, f"a string of 1 to {limits.TAG_CHARS_MAX} characters")
 
 
 def _check_meta(meta: object) -> None:
     if not isinstance(meta, dict):
-        raise InvalidInstance(f"meta: {_shown(meta)} does not give strings by name")
+        raise InvalidInstance("meta", f"{shown(meta)} does not give strings by name")
     if len(meta) > limits.META_ENTRIES_MAX:
-        raise InvalidInstance(f"meta: at most {limits.META_ENTRIES_MAX} entries are allowed")
+        raise InvalidInstance("meta", f"at most {limits.META_ENTRIES_MAX} entries are allowed")
     for key, value in meta.items():
-        if not _is_text(key, 1, limits.META_KEY_CHARS_MAX):
-            raise InvalidInstance(
-                f"meta: {_shown(key)} is not a key: use a string of 1 to {limits.META_KEY_CHARS_MAX} characters"
+        if not is_text(key, 1, limits.META_KEY_CHARS_MAX):
+            raise InvalidInstance.unusable(
+                "meta", key, f"a key: use a string of 1 to {limits.META_KEY_CHARS_MAX} characters"
             )
-        if not _is_text(value, 0, limits.RECORD_BYTES_MAX):
-            raise InvalidInstance(f"meta: the value of {_shown(key)} is {_shown(value)}, not a string of text")
+        if not is_text(value, 0, limits.RECORD_BYTES_MAX):
+            raise InvalidInstance("meta", f"the value of {shown(key)} is {shown(value)}, not a string of text")
 
 
 @attrs.frozen

@@ -13,6 +13,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.errors import InvalidPolicy
 from gossipreg.model import Instance, is_name
+from gossipreg.text import is_text, shown
 
 By = Literal["tag", "zone"]
 
@@ -43,17 +44,17 @@ class Split:
         """Raise ``InvalidPolicy``, naming the field, unless it can be obeyed."""
         _check_service(self.service)
         if not isinstance(self.by, str) or self.by not in get_args(By):
-            raise InvalidPolicy(f"by: {self.by!r:.80} is neither tag nor zone")
+            raise InvalidPolicy("by", f"{self.by!r:.80} is neither tag nor zone")
         if not isinstance(self.shares, dict):
-            raise InvalidPolicy(f"split: {self.shares!r:.80} does not give shares by {self.by}, as in v1=90 v2=10")
+            raise InvalidPolicy("split", f"{self.shares!r:.80} does not give shares by {self.by}, as in v1=90 v2=10")
         if not 1 <= len(self.shares) <= limits.SPLIT_SHARES_MAX:
-            raise InvalidPolicy(f"split: give 1 to {limits.SPLIT_SHARES_MAX} shares, as in v1=90 v2=10")
+            raise InvalidPolicy("split", f"give 1 to {limits.SPLIT_SHARES_MAX} shares, as in v1=90 v2=10")
         for label, share in self.shares.items():
-            if not isinstance(label, str) or not 0 < len(label) <= limits.TAG_CHARS_MAX or not _is_text(label):
-                raise InvalidPolicy(f"split: {label!r:.80} is not a {self.by}")
-            _check_whole(f"split: the share of {label!r:.80}", share, limits.WEIGHT_MAX)
+            if not isinstance(label, str) or not 0 < len(label) <= limits.TAG_CHARS_MAX or not is_text(label):
+                raise InvalidPolicy.unusable("split", label, f"a {self.by}")
+            _check_whole("split", share, limits.WEIGHT_MAX, f"the share of {label!r:.80}: ")
         if not any(self.shares.values()):
-            raise InvalidPolicy("split: at least one share must be greater than 0: take instances out by maintenance")
+            raise InvalidPolicy("split", "at least one share must be greater than 0: take instances out by maintenance")
 
     def stated(self) -> dict[str, Any]:
         """Its fields beside kind and service."""
@@ -116,9 +117,9 @@ class Maintenance:
         _check_instance(self.instance)
         _check_owner(self.owner, self.key)
         if not isinstance(self.reason, str) or len(self.reason) > limits.REASON_CHARS_MAX:
-            raise InvalidPolicy(f"reason: give a text of up to {limits.REASON_CHARS_MAX} characters")
-        if not _is_text(self.reason):
-            raise InvalidPolicy("reason: it holds half a surrogate pair, which is no character")
+            raise InvalidPolicy("reason", f"give a text of up to {limits.REASON_CHARS_MAX} characters")
+        if not is_text(self.reason):
+            raise InvalidPolicy("reason", "it holds half a surrogate pair, which is no character")
 
     def stated(self) -> dict[str, Any]:
         """Its fields beside kind and service."""
@@ -138,7 +139,7 @@ def check_rule(rule: object) -> None:
     """Raise ``InvalidPolicy`` for what is no rule, or for one that cannot be obeyed."""
     if not isinstance(rule, Split | WeightOverride | Maintenance):
         kinds = ", ".join(each.__name__ for each in KINDS.values())
-        raise InvalidPolicy(f"rule: {rule!r:.80} is none of {kinds}")
+        raise InvalidPolicy("rule", f"{rule!r:.80} is none of {kinds}")
     rule.check()
 
 
@@ -182,17 +183,18 @@ def _stated(owner: str) -> dict[str, str]:
 
 def _check_owner(value: object, key: str) -> None:
     if value != "" and (not isinstance(value, str) or not is_name(value)):
-        raise InvalidPolicy(f"owner: {value!r:.80} is not a member's name: use the one that `gossipreg lookup` shows")
+        raise InvalidPolicy.unusable("owner", value, "a member's name: use the one that `gossipreg lookup` shows")
     if len(key) > limits.POLICY_KEY_CHARS_MAX:
         raise InvalidPolicy(
-            f"owner: with it the policy's key has {len(key)} characters, {limits.POLICY_KEY_CHARS_MAX} are allowed: "
-            "leave it out"
+            "owner",
+            f"with it the policy's key has {len(key)} characters, {limits.POLICY_KEY_CHARS_MAX} are allowed: "
+            "leave it out",
         )
 
 
 def _check_service(value: object) -> None:
     if not isinstance(value, str) or not is_name(value):
-        raise InvalidPolicy(f"service: {value!r:.80} is not a service's name")
+        raise InvalidPolicy.unusable("service", value, "a service's name")
 
 
 def _check_instance(value: object) -> None:
@@ -201,13 +203,10 @@ def _check_instance(value: object) -> None:
         or not 0 < len(value) <= limits.ID_CHARS_MAX
         or not all("!" <= character <= "~" for character in value)
     ):
-        raise InvalidPolicy(f"instance: {value!r:.80} is not an id: use the one that `gossipreg lookup` shows")
+        raise InvalidPolicy.unusable("instance", value, "an id: use the one that `gossipreg lookup` shows")
 
 
-def _is_text(value: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def _check_whole(field: str, value: object, most: int) -> None:
+def _check_whole(field: str, value: object, most: int, of: str = "") -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise InvalidPolicy(f"{field}: {value!r:.80} is not a whole number from 0 to {most}")
+        expected = f"a whole number from 0 to {most}"
+        raise InvalidPolicy(field, f"{of}{shown(value)} is not {expected}", value=value, expected=expected)

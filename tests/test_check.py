@@ -111,7 +111,7 @@ def test_what_is_wrong_in_a_list_is_said_with_its_place() -> None:
     for values, sentence in (
         ([{"tcp": "a:1"}, {"tcp": "b:1"}], "checks[1].name: 'tcp' is taken: give each check a name of its own"),
         ([{"tcp": "a:1", "every": 3}], "checks[0].every: a check has no such field; it has "),
-        (["tcp"], "checks[0] is 'tcp', not an object such as "),
+        (["tcp"], "checks[0]: 'tcp' is not an object such as "),
         ({"tcp": "a:1"}, "checks: {'tcp': 'a:1'} is not a list of checks"),
         ([{"ttl": 1}] * 17, "checks: 17 are given, 16 are allowed"),
     ):

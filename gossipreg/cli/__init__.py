@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,7 +62,11 @@ def cli(context: click.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command line (by default the process's own) and exit with its status."""
+    """Run one command line (by default the process's own) and exit with its status.
+
+    A failure is one line on standard error; with ``--json`` among the arguments it is one JSON document there.
+    """
+    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         status = cli.main(arguments, prog_name="gossipreg", standalone_mode=False)
         sys.stdout.flush()
@@ -71,16 +76,28 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except click.ClickException as error:
-        _fail(_usage(error), error.exit_code)
+        _fail(_usage(error), error.exit_code, "usage", None, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except (GossipregError, ExceptionGroup) as error:
-        _fail(*_failure(error))
+        failure = _failure(error)
+        _fail(
+            str(failure),
+            2 if isinstance(failure, ConfigError) else 1,
+            failure.code,
+            failure.field,
+            as_json=as_json,
+        )
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _fail(sentence: str, status: int) -> NoReturn:
-    print(f"gossipreg: {' '.join(sentence.split())}", file=sys.stderr)
+def _fail(sentence: str, status: int, code: str, field: str | None, *, as_json: bool) -> NoReturn:
+    line = " ".join(sentence.split())
+    if as_json:
+        document = {"error": line, "code": code, **({} if field is None else {"field": field})}
+        print(json.dumps(document), file=sys.stderr)
+    else:
+        print(f"gossipreg: {line}", file=sys.stderr)
     sys.exit(status)
 
 
@@ -92,13 +109,13 @@ def _usage(error: click.ClickException) -> str:
     return f"{sentence} (see {context.command_path} --help)" if context else sentence
 
 
-def _failure(error: GossipregError | ExceptionGroup[Exception]) -> tuple[str, int]:
-    """What went wrong and the exit status. An error that no user can mend is raised again, with its traceback."""
+def _failure(error: GossipregError | ExceptionGroup[Exception]) -> GossipregError:
+    """What went wrong. An error that no user can mend is raised again, with its traceback."""
     leaves = list(_leaves(error))
     sentences = [leaf for leaf in leaves if isinstance(leaf, GossipregError)]
     if len(sentences) < len(leaves):
         raise error
-    return str(sentences[0]), 2 if isinstance(sentences[0], ConfigError) else 1
+    return sentences[0]
 
 
 def _leaves(error: Exception) -> Iterator[Exception]:

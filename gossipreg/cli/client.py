@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
-from gossipreg.errors import AgentUnreachable, ConfigError, GossipregError
+from gossipreg.errors import AgentRefused, AgentUnreachable, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ SILENCE: Final = 30.0
 class AgentClient:
     """The HTTP API of one agent. Each call is one request on a connection of its own.
 
-    Raises ``AgentUnreachable`` when nobody answers, and ``GossipregError`` with the agent's own sentence when it
-    refuses.
+    Raises ``AgentUnreachable`` when there is no answer, and ``AgentRefused`` with the agent's own sentence and code
+    when it refuses.
     """
 
     address: Address | SocketFile
@@ -146,8 +146,10 @@ class AgentClient:
     def _refusal(self, status: int, text: bytes, request: str) -> GossipregError:
         remedy = " (GOSSIPREG_TOKEN or --token-file FILE will do that)" if status == 401 else ""
         try:
-            return GossipregError(f"{json.loads(text)['error']}{remedy}")
-        except (ValueError, KeyError, TypeError):
+            said = json.loads(text)
+            field = said.get("field")
+            return AgentRefused(f"{said['error']}{remedy}", str(said["code"]), None if field is None else str(field))
+        except (ValueError, KeyError, TypeError, AttributeError):
             return GossipregError(f"{self.address} answered {request} with {status}: is it a gossipreg agent?")
 
     def _document(self, text: bytes) -> Any:

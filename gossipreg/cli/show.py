@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from gossipreg.cli.time_format import local
+from gossipreg.text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -308,7 +309,7 @@ def state_of(member: Mapping[str, Any]) -> str:
 
 def clean(text: str) -> str:
     """``text`` on one line and harmless to a terminal; nothing is ``-``."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) or "-"
+    return escaped(text) or "-"
 
 
 def _style(cell: str) -> str:

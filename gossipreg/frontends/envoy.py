@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.http.answers import Answer, Refusal, encode, shown
+from gossipreg.frontends.http.answers import Answer, Refusal, encode
 from gossipreg.frontends.http.call import Room
 from gossipreg.frontends.http.registry import Registry
 from gossipreg.frontends.http.request import Request
@@ -31,6 +31,7 @@ from gossipreg.frontends.http.waiting import Waiting
 from gossipreg.frontends.serving.compatibility_api import Paths, refused, split
 from gossipreg.frontends.serving.settling import is_settling
 from gossipreg.model import Instance, is_name
+from gossipreg.text import shown
 
 #: What the resources are.
 TYPE: Final = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"

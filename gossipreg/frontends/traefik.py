@@ -15,16 +15,18 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.http.answers import Answer, Refusal, encode, shown
+from gossipreg.frontends.http.answers import Answer, Refusal, encode
 from gossipreg.frontends.http.call import Room
+from gossipreg.frontends.http.door import no
 from gossipreg.frontends.http.registry import Registry
 from gossipreg.frontends.http.request import Request
 from gossipreg.frontends.http.routes import Reply
 from gossipreg.frontends.http.scopes import Action
 from gossipreg.frontends.http.slices import Pace
-from gossipreg.frontends.serving.compatibility_api import Paths, Query, refused, split
+from gossipreg.frontends.serving.compatibility_api import Paths, Query, split
 from gossipreg.frontends.serving.settling import is_settling
 from gossipreg.model import Instance
+from gossipreg.text import shown
 
 _ROUTER: Final = re.compile(r"traefik\.http\.routers\.([^.@]+)\.([a-z.]+)", re.IGNORECASE)
 _SERVICE: Final = re.compile(r"traefik\.http\.services\.[^.@]+\.loadbalancer\.([a-z.]+)", re.IGNORECASE)
@@ -72,9 +74,7 @@ class Traefik:
             _check(query, room.node)
             return pattern, Answer(200, await configuration(room.node, query))
         except (Refusal, GossipregError) as error:
-            status, sentence = refused(error)
-            headers = error.answer.headers if isinstance(error, Refusal) else ()
-            return pattern, Answer.error(status, sentence, headers)
+            return pattern, no(error)
 
 
 def _check(query: Query, node: Registry) -> None:

@@ -292,30 +292,34 @@ class Engine:
         size = len(pack_instance(instance))
         if size > limits.RECORD_BYTES_MAX:
             raise RecordTooLarge(
+                None,
                 f"instance {instance.id!r}: its record has {size} bytes, {limits.RECORD_BYTES_MAX} are allowed: "
-                "shorten its meta or tags"
+                "shorten its meta or tags",
             )
         own = self.state.registry.table(self.identity.name)
         together = size if own is None else own.grown(instance.id, size)
         if together > limits.RECORDS_BYTES_PER_OWNER_MAX:
             raise RecordTooLarge(
+                None,
                 f"instance {instance.id!r}: with it the records of this node take {together} bytes together, "
-                f"{limits.RECORDS_BYTES_PER_OWNER_MAX} are allowed: deregister some, or register it at another node"
+                f"{limits.RECORDS_BYTES_PER_OWNER_MAX} are allowed: deregister some, or register it at another node",
             )
         if self.own(instance.id) is None and self.own_count() >= limits.RECORDS_PER_OWNER_MAX:
             raise InvalidInstance(
+                None,
                 f"instance {instance.id!r}: this node offers {self.own_count()} instances already, as many as are "
-                "allowed: deregister some, or register it at another node"
+                "allowed: deregister some, or register it at another node",
             )
         if instance.term > max(limits.TERM_GIVEN_MAX, self.state.terms.seen(instance.service) + 1):
             raise InvalidInstance(
-                f"term: {instance.term} is too high: state up to {limits.TERM_GIVEN_MAX}, or the next one with `--term "
-                "next`"
+                "term",
+                f"{instance.term} is too high: state up to {limits.TERM_GIVEN_MAX}, or the next one with `--term next`",
             )
         if instance.term and not self.state.terms.has_room(instance.service):
             raise InvalidInstance(
-                f"term: {len(self.state.terms)} services have terms already, as many as are allowed: reset those "
-                "that are gone with `gossipreg role reset`"
+                "term",
+                f"{len(self.state.terms)} services have terms already, as many as are allowed: reset those "
+                "that are gone with `gossipreg role reset`",
             )
 
     def deregister(self, id: str, now: float) -> list[Output]:
@@ -368,8 +372,9 @@ class Engine:
         policies = self.state.policies
         if policies.rule(rule.key) is None and len(policies) >= limits.POLICIES_MAX:
             raise InvalidPolicy(
+                None,
                 f"policy {rule.key}: {len(policies)} are in force, as many as are allowed: remove some, see "
-                "`gossipreg policy list`"
+                "`gossipreg policy list`",
             )
         return self.clocks.new_policy_version(rule.key, pack_rule(rule), now)
 

@@ -24,6 +24,7 @@ from gossipreg.protocol.registry.credentials import packed
 from gossipreg.runtime.files import check_directory, read_toml
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.registrations import Definition
+from gossipreg.text import shortened
 
 _FIELDS: Final = tuple(field.name for field in attrs.fields(Definition))
 
@@ -104,16 +105,18 @@ class DefinitionFiles:
     def _definition(self, table: object) -> Definition:
         """What a table says, with everything that can be found wrong with it found. Raises ``InvalidInstance``."""
         if not isinstance(table, Mapping):
-            raise InvalidInstance(f"{table!r:.80} is not a table: write [[services]], and below it service and port")
+            raise InvalidInstance(
+                None, f"{table!r:.80} is not a table: write [[services]], and below it service and port"
+            )
         for name in table:
             if name not in _FIELDS:
-                raise InvalidInstance(f"{name!s:.80}: a service has no such field; it has {', '.join(_FIELDS)}")
+                raise InvalidInstance(shortened(str(name)), f"a service has no such field; it has {', '.join(_FIELDS)}")
         for name in ("service", "port"):
             if name not in table:
-                raise InvalidInstance(f"{name}: is missing")
+                raise InvalidInstance(name, "is missing")
         definition = Definition(**{**table, **dict(_collections(table))})
         if not self.commands and any(check.kind is CheckKind.COMMAND for check in definition.checks):
-            raise InvalidInstance('checks: commands are off on this node: set command_checks to "own" or "api"')
+            raise InvalidInstance("checks", 'commands are off on this node: set command_checks to "own" or "api"')
         registration = definition.registration(member="member", host="127.0.0.1", zone="")
         registration.instance.check()
         registration.check_room()
@@ -129,11 +132,11 @@ def _has_credentials(document: Mapping[str, Any]) -> bool:
 def _collections(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The fields that hold several things, checked as far as their nouns take anything that can be iterated over."""
     if not isinstance(tags := table.get("tags", []), list):
-        raise InvalidInstance(f"tags: {tags!r:.80} is not a list of strings")
+        raise InvalidInstance("tags", f"{tags!r:.80} is not a list of strings")
     if not isinstance(meta := table.get("meta", {}), Mapping):
-        raise InvalidInstance(f"meta: {meta!r:.80} is not a table of strings")
+        raise InvalidInstance("meta", f"{meta!r:.80} is not a table of strings")
     if not isinstance(credentials := table.get("credentials", {}), Mapping):
-        raise InvalidInstance("credentials: is not a table of strings")  # and is not quoted: it may be a password
+        raise InvalidInstance("credentials", "is not a table of strings")  # and is not quoted: it may be a password
     packed(credentials)
     yield "tags", tags
     yield "meta", meta

@@ -344,7 +344,7 @@ class Node:
         """
         read = read_checks(checks)
         if self.command_checks == "off" and any(check.kind is CheckKind.COMMAND for check in read):
-            raise InvalidInstance('checks: commands are off on this node: set command_checks to "own" or "api"')
+            raise InvalidInstance("checks", 'commands are off on this node: set command_checks to "own" or "api"')
         definition = Definition(
             service=service,
             port=port,
@@ -405,7 +405,7 @@ class Node:
         ``InvalidInstance`` if no check awaits a heartbeat.
         """
         if health is Health.MAINTENANCE:
-            raise InvalidInstance("health: 'maintenance' is not passing, warning or critical: call set_maintenance")
+            raise InvalidInstance("health", "'maintenance' is not passing, warning or critical: call set_maintenance")
         self._registrar.registration_of(id)
         self._registrar.monitor.beat(
             id, check, Finding(health, note or ("" if health is Health.PASSING else "as it says"))

@@ -282,7 +282,7 @@ class Registrar:
         for place, check in enumerate(registration.checks):
             flaw = None if check in before else check.flaw(self._check_rules, own)
             if flaw is not None:
-                raise InvalidInstance(f"checks[{place}].{flaw[0]}: {flaw[1]}")
+                raise InvalidInstance(f"checks[{place}].{flaw[0]}", flaw[1])
 
     def _with_health(self, registration: LocalRegistration) -> Instance:
         """The instance with the health that its checks give it."""

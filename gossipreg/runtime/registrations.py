@@ -76,8 +76,9 @@ class LocalRegistration:
         size = len(pack_instance(attrs.evolve(self.instance, **_WORST)))
         if self.checks and size > limits.RECORD_BYTES_MAX:
             raise RecordTooLarge(
+                None,
                 f"instance {self.instance.id!r}: its record may have {size} bytes when a check fails, "
-                f"{limits.RECORD_BYTES_MAX} are allowed: shorten its meta or tags"
+                f"{limits.RECORD_BYTES_MAX} are allowed: shorten its meta or tags",
             )
 
     def packed(self) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -13,7 +14,9 @@ from gossipreg.model import Address
 from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.checks.ttl_state import pack
 from gossipreg.runtime.node_context import NodeContext
-from gossipreg.runtime.state_store import AsyncStateStore
+
+if TYPE_CHECKING:
+    from gossipreg.runtime.state_store import AsyncStateStore
 
 log = logging.getLogger(__name__)
 

@@ -80,6 +80,12 @@ NODE = {
 }
 
 
+def no(status: int, sentence: str) -> dict[str, str]:
+    """A refusal as an agent says it."""
+    codes = {400: "bad_request", 404: "not_found", 409: "conflict"}
+    return {"error": sentence, "code": codes[status]}
+
+
 def policy_of(body: Any) -> dict[str, Any]:
     """A policy as it is shown, of one as it is asked for."""
     about = {"service": body["service"], "writer": "web-1", "at": 1_700_000_000.123}
@@ -152,7 +158,7 @@ class FakeAgent:
                 return 200, {"index": 4, "instances": found}
             case ("PUT", "instances"):
                 if body["service"] == "no good":
-                    return 400, {"error": "service: 'no good' is not a name"}
+                    return 400, no(400, "service: 'no good' is not a name")
                 instance = INSTANCE | {"id": "made-up"} | body
                 self.instances[instance["id"]] = instance
                 return 201, instance | {"note": self.notes.get(instance["id"], "")}
@@ -160,13 +166,13 @@ class FakeAgent:
                 del self.instances[key]
                 return 204, None
             case ("DELETE", "instances", key):
-                return 404, {"error": f"this node owns no instance {key!r}"}
+                return 404, no(404, f"this node owns no instance {key!r}")
             case ("GET", "checks", *key):
                 return 200, {"checks": [CHECK] if key in ([], [CHECK["instance"]]) else []}
             case ("GET", "credentials", "pg-1"):
                 return 200, CREDENTIALS | {"credentials": dict(CREDENTIALS["credentials"])}
             case ("GET", "credentials", key):
-                return 404, {"error": f"'pg' has no instance {key!r}"}
+                return 404, no(404, f"'pg' has no instance {key!r}")
             case ("PUT", "heartbeats", _):
                 return 204, None
             case ("PUT", "maintenance", key) if key in self.instances:
@@ -183,21 +189,21 @@ class FakeAgent:
                 del self.policies[key]
                 return 204, None
             case ("DELETE", "policies", key):
-                return 404, {"error": f"no policy {key!r} is in force: see `gossipreg policy list`"}
+                return 404, no(404, f"no policy {key!r} is in force: see `gossipreg policy list`")
             case ("GET", "roles"):
                 return 200, {"roles": list(self.roles)}
             case ("DELETE", "roles", name):
                 found = [role for role in self.roles if role["service"] == name]
-                return (200, found[0]) if found else (404, {"error": f"no term of a service {name!r} is known"})
+                return (200, found[0]) if found else (404, no(404, f"no term of a service {name!r} is known"))
             case ("PUT" | "DELETE", "drain"):
                 return 200, {"draining": method == "PUT"}
             case ("DELETE", "members", "web-1"):
-                return 409, {"error": "'web-1' is alive: only a member that failed can be forgotten"}
+                return 409, no(409, "'web-1' is alive: only a member that failed can be forgotten")
             case ("DELETE", "members", _):
                 return 204, None
             case ("POST", "leave"):
                 return 202, {"status": "leaving"}
-        return 404, {"error": "there is nothing here"}
+        return 404, no(404, "there is nothing here")
 
 
 def _handler_for(agent: FakeAgent) -> type[BaseHTTPRequestHandler]:

@@ -122,7 +122,10 @@ def test_an_agent_with_too_few_descriptors_says_what_it_has_room_for(most: int, 
         assert not sentences
     else:
         [sentence] = sentences
-        assert "2048 descriptors where 9792 may be needed (see ulimit -Hn): room for 1472 connections, " in sentence
+        assert (
+            f"2048 descriptors where {DESCRIPTORS} may be needed (see ulimit -Hn): room for 1325 connections, "
+            in sentence
+        )
 
 
 def test_an_agent_that_others_reach_warns_of_it_once_in_the_log_and_in_info(start: Starter, tmp_path: Path) -> None:

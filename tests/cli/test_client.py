@@ -60,7 +60,11 @@ def test_a_token_is_shown_to_the_agent_and_to_nobody_else(fake: FakeAgent) -> No
 
 
 def test_an_agent_that_asks_for_a_token_is_quoted_with_the_way_to_give_one(fake: FakeAgent) -> None:
-    fake.instead = (401, "application/json", b'{"error": "this agent asks for a token: send it"}')
+    fake.instead = (
+        401,
+        "application/json",
+        b'{"error": "this agent asks for a token: send it", "code": "unauthorized"}',
+    )
     with pytest.raises(GossipregError) as refused:
         AgentClient.at(fake.address).get("node")
     assert str(refused.value) == (

@@ -47,7 +47,7 @@ def is_status_of_grpc(answer: httpx.Response) -> bool:
 
 
 def is_sentence_of_json(answer: httpx.Response) -> bool:
-    return bool(answer.json().keys() == {"error"})
+    return bool({"error", "code"} <= answer.json().keys() <= {"error", "code", "field"})
 
 
 #: Every path that reads a body, by its dialect, and the form of its no.

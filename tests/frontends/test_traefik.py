@@ -153,7 +153,7 @@ async def test_a_node_that_has_just_been_started_is_not_asked(desk: Desk) -> Non
     said = await ask(desk)
     assert (said.status, said.document) == (
         503,
-        {"error": "this agent has just been started: it may not know all services yet"},
+        {"error": "this agent has just been started: it may not know all services yet", "code": "unavailable"},
     )
 
 

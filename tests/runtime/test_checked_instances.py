@@ -104,7 +104,7 @@ async def test_without_checks_an_instance_can_serve_for_as_long_as_its_node_live
 async def test_what_a_check_says_is_not_gossiped_only_what_it_changes(node: Node, target: Target) -> None:
     await node.register("orders", port=80, id="o", checks=[quick(target)])
     await until(node, "orders", is_in(Health.PASSING))
-    version = node._engine.state.registry.table("ann").head.version  # type: ignore[union-attr]
+    version = node._engine.state.registry.table("ann").latest_digest.version  # type: ignore[union-attr]
     runs = node.checks("o")[0].runs
     target.body = b"another answer"
     with trio.fail_after(PATIENCE):
@@ -112,7 +112,7 @@ async def test_what_a_check_says_is_not_gossiped_only_what_it_changes(node: Node
             await trio.sleep(0.01)
     [report] = node.checks("o")
     assert report.output == "200 OK\nanother answer"
-    assert node._engine.state.registry.table("ann").head.version == version  # type: ignore[union-attr]
+    assert node._engine.state.registry.table("ann").latest_digest.version == version  # type: ignore[union-attr]
 
 
 async def test_registering_again_does_not_take_a_passing_instance_out(node: Node, target: Target) -> None:

@@ -11,10 +11,11 @@ from gossipreg.frontends.consul import shapes
 from gossipreg.frontends.consul.ask import Ask, json, plain
 from gossipreg.frontends.consul.posted import PostedCheck, PostedService, Table, read_check
 from gossipreg.frontends.consul.shapes import Json
-from gossipreg.frontends.http.answers import Answer, Refusal, encode, shown
+from gossipreg.frontends.http.answers import Answer, Refusal, encode
 from gossipreg.frontends.http.checking import outputs_for, permit_checks
 from gossipreg.frontends.http.slices import Pace
 from gossipreg.model import Health, Instance, Member, Status
+from gossipreg.text import shown
 
 #: The version of Consul's API that this is: its clients compare it.
 _API: Final = "1.18.0"

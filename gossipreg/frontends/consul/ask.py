@@ -19,7 +19,7 @@ from gossipreg.frontends.consul.shapes import Cluster, Json, Seen
 from gossipreg.frontends.consul.shelf import Asked, Kept, Shelf
 from gossipreg.frontends.consul.titles import Titles
 from gossipreg.frontends.http import limits
-from gossipreg.frontends.http.answers import Answer, Refusal, encode, shown
+from gossipreg.frontends.http.answers import Answer, Refusal, encode
 from gossipreg.frontends.http.call import Room
 from gossipreg.frontends.http.registry import Registry
 from gossipreg.frontends.http.request import Request
@@ -27,6 +27,7 @@ from gossipreg.frontends.http.slices import Pace
 from gossipreg.frontends.http.waiting import Waiting
 from gossipreg.frontends.serving.compatibility_api import Query, refused
 from gossipreg.model import Member
+from gossipreg.text import shown
 
 TEXT: Final = b"text/plain; charset=utf-8"
 

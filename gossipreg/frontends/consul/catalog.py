@@ -9,10 +9,11 @@ from typing import Any, Final
 from gossipreg.frontends.consul import shapes
 from gossipreg.frontends.consul.ask import Ask, json, once
 from gossipreg.frontends.consul.shapes import Cluster, Json, Seen
-from gossipreg.frontends.http.answers import Answer, Refusal, encode, shown
+from gossipreg.frontends.http.answers import Answer, Refusal, encode
 from gossipreg.frontends.http.slices import Pace
 from gossipreg.frontends.http.waiting import Waiting
 from gossipreg.model import Address, Instance, Member, Status
+from gossipreg.text import shown
 
 Reply = Answer | Waiting
 

@@ -21,7 +21,8 @@ from typing import Any, Final
 
 import attrs
 
-from gossipreg.frontends.http.answers import Refusal, shown
+from gossipreg.frontends.http.answers import Refusal
+from gossipreg.text import shown
 
 _LEXEME: Final = re.compile(
     r"""\s*(?:

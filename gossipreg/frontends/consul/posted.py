@@ -18,8 +18,9 @@ from gossipreg import limits
 from gossipreg.check import Check
 from gossipreg.errors import InvalidInstance
 from gossipreg.frontends.consul.durations import seconds
-from gossipreg.frontends.http.answers import Refusal, shown
+from gossipreg.frontends.http.answers import Refusal
 from gossipreg.model import FENCED, is_name
+from gossipreg.text import shown
 
 #: How the id of a check begins that was given none; then comes the instance's.
 DEFAULT_ID: Final = "service:"
@@ -239,7 +240,7 @@ def read_check(table: Table, id_: str, instance: str) -> PostedCheck:
     try:
         check = Check(name=check_name(id_, instance), **_what(table), **_how(table))
     except InvalidInstance as error:
-        raise InvalidInstance(f"{table.where.rstrip('.') or 'Check'}: {error}") from None
+        raise error.within(table.where.rstrip(".") or "Check") from None
     return PostedCheck(id_, table.text("Name"), table.text("Notes"), check)
 
 

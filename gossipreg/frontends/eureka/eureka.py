@@ -18,7 +18,7 @@ from gossipreg.frontends.eureka.overrides import Overrides
 from gossipreg.frontends.eureka.posted import Posted
 from gossipreg.frontends.eureka.shown import STATUSES, Shown
 from gossipreg.frontends.eureka.trees import Form, Malformed, read, whole_number
-from gossipreg.frontends.http.answers import Answer, Refusal, shown
+from gossipreg.frontends.http.answers import Answer, Refusal
 from gossipreg.frontends.http.call import Room
 from gossipreg.frontends.http.registry import Registry
 from gossipreg.frontends.http.request import Request
@@ -27,6 +27,7 @@ from gossipreg.frontends.http.scopes import Action
 from gossipreg.frontends.http.slices import Pace
 from gossipreg.frontends.serving.compatibility_api import Paths, Query, refused, split
 from gossipreg.model import Instance
+from gossipreg.text import shown
 
 #: Where its clients look, by default: Spring's, and those of Netflix.
 _ROOTS: Final = ("/eureka", "/eureka/v2")

@@ -9,20 +9,17 @@ from __future__ import annotations
 import enum
 import json
 import math
-import re
 from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 from gossipreg.limits import META_KEY_CHARS_MAX
+from gossipreg.text import HALF_CHARACTER
 
 Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 Tree: TypeAlias = dict[str, Value]
 
 #: How deep a document may be. Eureka's own are five deep; those who read what others posted may read by recursion.
 DEPTH_MAX: Final = 12
-
-
-_HALF: Final = re.compile("[\ud800-\udfff]")
 
 
 class Malformed(ValueError):
@@ -142,7 +139,7 @@ def _check(value: Any, depth: int) -> None:
             for each in value:
                 _check(each, depth - 1)
         case str():
-            if _HALF.search(value):
+            if HALF_CHARACTER.search(value):
                 raise Malformed("the body holds half a surrogate pair, which is no character")
         case float():
             if not math.isfinite(value):

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from gossipreg.frontends.http.access import Access
-from gossipreg.frontends.http.answers import Refusal, shown
+from gossipreg.frontends.http.answers import Refusal
 from gossipreg.frontends.http.frames import Frames
 from gossipreg.frontends.http.lookups import Lookups
 from gossipreg.frontends.http.registry import Registry
 from gossipreg.frontends.http.request import Request
 from gossipreg.frontends.http.scopes import Action
+from gossipreg.text import shown
 
 if TYPE_CHECKING:
     from gossipreg.frontends.serving.compatibility_api import Dialect

@@ -7,9 +7,10 @@ from typing import Final
 
 import attrs
 
-from gossipreg.frontends.http.answers import Answer, Refusal, shown
+from gossipreg.frontends.http.answers import Answer, Refusal
 from gossipreg.frontends.http.call import Call
 from gossipreg.model import Instance
+from gossipreg.text import shown
 
 log = logging.getLogger(__name__)
 

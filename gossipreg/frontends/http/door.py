@@ -92,7 +92,7 @@ class Door:
             try:
                 answer = await reply.answer(most)
             except (Refusal, GossipregError) as error:
-                answer = _no(error)
+                answer = no(error)
             self._ended(request, name, (method, path, answer.status), began)
             return self._labelled(answer, request)
 
@@ -134,12 +134,13 @@ class Door:
             route.check_query(query)
             reply = await route.handler(Call(self.room, request, argument, query))
         except (Refusal, GossipregError) as error:
-            reply = _no(error)
+            reply = no(error)
         return ("", "", reply) if route is None else (route.method, route.path, reply)
 
 
-def _no(error: Refusal | GossipregError) -> Answer:
-    return error.answer if isinstance(error, Refusal) else Answer.error(status_of(error), str(error))
+def no(error: Refusal | GossipregError) -> Answer:
+    """The answer to a request that is refused, in the form of this API."""
+    return error.answer if isinstance(error, Refusal) else Answer.of_error(status_of(error), error)
 
 
 def status_of(error: GossipregError) -> int:

@@ -15,9 +15,10 @@ from ipaddress import ip_address
 import attrs
 
 from gossipreg.errors import ConfigError
-from gossipreg.frontends.http.answers import Refusal, shown
+from gossipreg.frontends.http.answers import Refusal
 from gossipreg.frontends.http.request import Request
 from gossipreg.model import Address, SocketFile
+from gossipreg.text import shown
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

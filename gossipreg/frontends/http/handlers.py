@@ -8,7 +8,7 @@ import attrs
 
 from gossipreg.check import CheckKind, CheckReport, read_checks
 from gossipreg.frontends.http import render, roles
-from gossipreg.frontends.http.answers import Answer, Refusal, encode, shown
+from gossipreg.frontends.http.answers import Answer, Refusal, encode
 from gossipreg.frontends.http.call import Call, may_read_status
 from gossipreg.frontends.http.checking import outputs_for, permit_checks
 from gossipreg.frontends.http.events import EventStream
@@ -19,6 +19,7 @@ from gossipreg.frontends.http.slices import Pace
 from gossipreg.frontends.http.waiting import Waiting
 from gossipreg.frontends.http.waits import reply
 from gossipreg.model import Health, Instance
+from gossipreg.text import shown
 
 
 async def health(call: Call) -> Answer:

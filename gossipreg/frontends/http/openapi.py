@@ -299,7 +299,7 @@ def _schemas() -> dict[str, Json]:
         "PolicyWanted": {"oneOf": [_wanted(kind) for kind in KINDS]},
         "Registration": _request(Registration),
         "Readiness": _object(ready=_BOOLEAN, reason=_TEXT),
-        "Error": _object(error=_TEXT),
+        "Error": {**_object(error=_TEXT, code=_TEXT, field=_TEXT), "required": ["error", "code"]},
     }
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from gossipreg.frontends.http.answers import Answer, Refusal, shown
+from gossipreg.frontends.http.answers import Answer, Refusal
 from gossipreg.frontends.http.call import Call
 from gossipreg.frontends.http.slices import Pace
 from gossipreg.frontends.http.waiting import Waiting
 from gossipreg.frontends.http.waits import reply
 from gossipreg.policy import Maintenance, Policy, Rule, Split, UnreadablePolicy, WeightOverride
+from gossipreg.text import shown
 
 _KINDS: Final = {"split": {"by"}, "weight": {"instance", "owner"}, "maintenance": {"instance", "owner"}}
 

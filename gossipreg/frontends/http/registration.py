@@ -8,7 +8,9 @@ from typing import Any, Final, Literal, NewType, cast
 
 import attrs
 
-from gossipreg.frontends.http.answers import Refusal, shown
+from gossipreg.errors import InvalidInstance
+from gossipreg.frontends.http.answers import Refusal
+from gossipreg.text import shortened, shown
 
 #: Stands for a term above all that the node knows.
 NEXT: Final = "next"
@@ -48,7 +50,8 @@ class Registration:
         read: dict[str, Any] = {}
         wrong = [*_read_into(read, value), *_strangers(value)]
         if wrong:
-            raise Refusal(400, "; ".join(wrong))
+            sentences = (f"{field}: {problem}" for field, problem in wrong)
+            raise Refusal(400, "; ".join(sentences), code=InvalidInstance.code, field=wrong[0][0])
         return cls(**read)
 
 
@@ -106,8 +109,7 @@ def _list(value: Any) -> list[Any]:
 
 def _shown_json(value: Any) -> str:
     """``value`` as its sender knows it: in JSON, cut to a readable length."""
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shortened(json.dumps(value))
 
 
 #: How each field is read: strictly, for what is of the wrong type is refused rather than turned into the right one.
@@ -130,20 +132,20 @@ _FIELDS: Final = tuple(field.name for field in attrs.fields(Registration))
 _REQUIRED: Final = tuple(field.name for field in attrs.fields(Registration) if field.default is attrs.NOTHING)
 
 
-def _read_into(read: dict[str, Any], value: dict[str, Any]) -> Iterator[str]:
-    """Read the known fields of ``value``; one sentence for each that cannot be used, naming it."""
+def _read_into(read: dict[str, Any], value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Read the known fields of ``value``; each that cannot be used, and what is wrong with it."""
     for name in _FIELDS:
         if name not in value:
             if name in _REQUIRED:
-                yield f"{name}: is missing"
+                yield name, "is missing"
             continue
         try:
             read[name] = _READERS[name](value[name])
         except (TypeError, ValueError) as error:
-            yield f"{name}: {error}"
+            yield name, str(error)
 
 
-def _strangers(value: dict[str, Any]) -> Iterator[str]:
-    """One sentence for all fields of ``value`` that an instance does not have, if there are any."""
+def _strangers(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """All fields of ``value`` that an instance does not have, if there are any."""
     if unknown := sorted(value.keys() - set(_FIELDS)):
-        yield f"{', '.join(map(shown, unknown))}: an instance has no such field; it has {', '.join(_FIELDS)}"
+        yield ", ".join(map(shown, unknown)), f"an instance has no such field; it has {', '.join(_FIELDS)}"

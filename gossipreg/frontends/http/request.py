@@ -10,7 +10,8 @@ import attrs
 import h11
 
 from gossipreg.frontends.http import limits, naming
-from gossipreg.frontends.http.answers import Refusal, shown
+from gossipreg.frontends.http.answers import Refusal
+from gossipreg.text import shown
 
 #: Headers that every request is looked through for.
 _READ: Final = frozenset(

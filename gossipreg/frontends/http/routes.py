@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from gossipreg.frontends.http import handlers, waits
-from gossipreg.frontends.http.answers import Answer, Refusal, shown
+from gossipreg.frontends.http.answers import Answer, Refusal
 from gossipreg.frontends.http.call import Call
 from gossipreg.frontends.http.credentials import credentials
 from gossipreg.frontends.http.events import EventStream
@@ -20,6 +20,7 @@ from gossipreg.frontends.http.request import decoded
 from gossipreg.frontends.http.roles import reset_role, roles
 from gossipreg.frontends.http.scopes import Action
 from gossipreg.frontends.http.waiting import Waiting
+from gossipreg.text import shown
 
 Reply = Answer | EventStream | Waiting
 

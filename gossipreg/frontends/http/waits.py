@@ -15,10 +15,11 @@ from typing import Final
 import trio
 
 from gossipreg.frontends.http import limits
-from gossipreg.frontends.http.answers import Answer, Refusal, shown
+from gossipreg.frontends.http.answers import Answer, Refusal
 from gossipreg.frontends.http.call import Call
 from gossipreg.frontends.http.registry import Registry
 from gossipreg.frontends.http.waiting import Waiting
+from gossipreg.text import shown
 
 #: The query parameters of a blocking read.
 QUERY: Final = ("index", "wait")

@@ -11,7 +11,7 @@ import trio
 
 from gossipreg.counters import Count
 from gossipreg.errors import BindError
-from gossipreg.frontends.http.answers import Answer, Refusal, shown
+from gossipreg.frontends.http.answers import Answer, Refusal
 from gossipreg.frontends.http.guard import Guard
 from gossipreg.frontends.http.listening import explain
 from gossipreg.frontends.http.metrics import MEDIA, labelled
@@ -22,6 +22,7 @@ from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.frontends.proxy.proxy import Proxy
 from gossipreg.model import Address
 from gossipreg.runtime.accepting import serve
+from gossipreg.text import shown
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

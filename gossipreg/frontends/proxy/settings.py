@@ -9,9 +9,10 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.errors import ConfigError, InvalidSetting
-from gossipreg.fields import Choice, Number, Switch, Text, Whole, check, setting, shown
+from gossipreg.fields import Choice, Number, Switch, Text, Whole, check, setting
 from gossipreg.model import Address, is_name
 from gossipreg.runtime.files import read_toml
+from gossipreg.text import shown
 
 
 def _address(value: str | Address) -> Address:

@@ -13,6 +13,7 @@ from typing import Any, Final, overload
 import attrs
 
 from gossipreg.model import Health, Instance
+from gossipreg.text import blanked
 
 #: What a host looks like that can be written into any file as it is: a name, or an address with its zone.
 _HOST: Final = re.compile(r"[A-Za-z0-9._:%-]+")
@@ -180,7 +181,7 @@ def _clean(value: Any) -> Any:
     """The value with a space for every character that is not printable, wherever in it a text stands."""
     match value:
         case str():
-            return value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)
+            return blanked(value)
         case list():
             return [_clean(each) for each in value]
         case dict():

@@ -13,12 +13,13 @@ from urllib.parse import parse_qsl
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.http.answers import Refusal, shown
+from gossipreg.frontends.http.answers import Refusal
 from gossipreg.frontends.http.call import Room
 from gossipreg.frontends.http.door import status_of
 from gossipreg.frontends.http.request import Request, decoded
 from gossipreg.frontends.http.routes import Reply
 from gossipreg.frontends.http.scopes import Action
+from gossipreg.text import shown
 
 _NO: Final = frozenset({"0", "f", "false", "no", "off"})
 

@@ -22,6 +22,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.check import Check
 from gossipreg.model import Health
+from gossipreg.text import blanked, shortened
 
 _SCORE_MAX: Final = 8.0
 _SCORE_FLAPPING: Final = 2.5
@@ -146,5 +147,4 @@ def combined(states: Iterable[CheckState], maintenance: str | None = None) -> tu
 
 def _one_line(text: str) -> str:
     """``text`` as it goes into a record: printable, on one line, of bounded length."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limits.REASON_CHARS_MAX]).split())
-    return line if len(line) <= limits.REASON_CHARS_MAX else f"{line[: limits.REASON_CHARS_MAX - 3]}..."
+    return shortened(" ".join(blanked(text[: 4 * limits.REASON_CHARS_MAX]).split()), limits.REASON_CHARS_MAX)

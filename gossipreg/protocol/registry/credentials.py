@@ -24,6 +24,7 @@ from gossipreg.config import key_id
 from gossipreg.errors import CredentialsUnavailable, InvalidInstance
 from gossipreg.model import Instance
 from gossipreg.protocol.cipher import Cipher
+from gossipreg.text import is_text
 
 #: Random bytes that one sealing takes.
 NONCE_BYTES: Final = 12
@@ -123,17 +124,17 @@ def _id(key: bytes) -> bytes:
 def packed(credentials: Mapping[str, str]) -> bytes:
     """The names and values, the same for equal ones. Raises ``InvalidInstance`` that quotes none of them."""
     if not isinstance(credentials, Mapping) or len(credentials) > limits.CREDENTIALS_MAX:
-        raise InvalidInstance(f"credentials: at most {limits.CREDENTIALS_MAX} names with their values are allowed")
+        raise InvalidInstance("credentials", f"at most {limits.CREDENTIALS_MAX} names with their values are allowed")
     for name, value in credentials.items():
-        if not _is_text(name) or not 0 < len(name) <= limits.META_KEY_CHARS_MAX:
+        if not is_text(name) or not 0 < len(name) <= limits.META_KEY_CHARS_MAX:
             raise InvalidInstance(
-                f"credentials: a name in it is not a string of 1 to {limits.META_KEY_CHARS_MAX} characters"
+                "credentials", f"a name in it is not a string of 1 to {limits.META_KEY_CHARS_MAX} characters"
             )
-        if not _is_text(value):
-            raise InvalidInstance("credentials: a value in it is not a string of text")
+        if not is_text(value):
+            raise InvalidInstance("credentials", "a value in it is not a string of text")
     body: bytes = msgpack.packb(dict(sorted(credentials.items())))
     if _LENGTH_BYTES + len(body) > _BODY_BYTES_MAX:
-        raise InvalidInstance(f"credentials: sealed they take more than {limits.SEALED_BYTES_MAX} bytes")
+        raise InvalidInstance("credentials", f"sealed they take more than {limits.SEALED_BYTES_MAX} bytes")
     return body
 
 
@@ -146,7 +147,3 @@ def _unpacked(body: bytes) -> dict[str, str] | None:
     if not isinstance(value, dict) or not all(isinstance(each, str) for pair in value.items() for each in pair):
         return None
     return value
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)

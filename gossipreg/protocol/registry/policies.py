@@ -87,8 +87,9 @@ def pack_rule(rule: Rule) -> bytes:
     packed: bytes = msgpack.packb({"kind": rule.kind, "service": rule.service, **rule.stated()})
     if len(packed) > limits.POLICY_BYTES_MAX:
         raise InvalidPolicy(
+            None,
             f"policy {rule.key:.80}: it takes {len(packed)} bytes, {limits.POLICY_BYTES_MAX} are allowed: name fewer "
-            "shares, or shorter ones"
+            "shares, or shorter ones",
         )
     return packed
 

@@ -92,8 +92,9 @@ class Monitor:
         count = self._count - len(self._running_checks.get(instance, ())) + len(checks)
         if count > limits.CHECKS_PER_NODE_MAX:
             raise InvalidInstance(
-                f"checks: this node would run {count}, {limits.CHECKS_PER_NODE_MAX} are allowed: "
-                "deregister some, or register them at another node"
+                "checks",
+                f"this node would run {count}, {limits.CHECKS_PER_NODE_MAX} are allowed: "
+                "deregister some, or register them at another node",
             )
 
     def put(self, instance: str, checks: Sequence[Check]) -> None:
@@ -236,11 +237,11 @@ class Monitor:
         ttls = [each for each in meant if each.check.kind is CheckKind.TTL]
         if name is not None and not meant:
             there = ", ".join(mine) or "none"
-            raise InvalidInstance(f"check: {instance!r} has no check {name!r:.80}; it has {there}")
+            raise InvalidInstance("check", f"{instance!r} has no check {name!r:.80}; it has {there}")
         if not ttls:
             said = f"{name!r} is run by the node" if name is not None else "no check of it is a ttl"
             raise InvalidInstance(
-                f"check: {instance!r} awaits no heartbeat, since {said}: register it with a ttl check"
+                "check", f"{instance!r} awaits no heartbeat, since {said}: register it with a ttl check"
             )
         return ttls
 

@@ -236,7 +236,8 @@ async def test_every_route_but_those_of_supervisors_asks_for_a_token(
     else:
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == 'Bearer realm="gossipreg"'
-        assert answer.json() == {"error": "this agent asks for a token: send it as Authorization: Bearer TOKEN"}
+        sentence = "this agent asks for a token: send it as Authorization: Bearer TOKEN"
+        assert answer.json() == {"error": sentence, "code": "unauthorized"}
 
 
 async def test_a_reader_changes_nothing(file: Path, fake: FakeNode, nursery: trio.Nursery) -> None:

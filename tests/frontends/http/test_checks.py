@@ -26,7 +26,7 @@ async def test_checks_go_to_the_node_as_they_were_meant(client: httpx.AsyncClien
         ({"tcp": "a:1", "timeout": "1 min"}, "checks[0].timeout: '1 min' is not a number of seconds from 0.05 to"),
         ({}, "checks[0].kind: exactly one of http, tcp, grpc, ttl, command says what is checked, and none is given"),
         ({"tcp": "a:1", "every": 1}, "checks[0].every: a check has no such field; it has command, deregister_after,"),
-        ("tcp", "checks[0] is 'tcp', not an object such as "),
+        ("tcp", "checks[0]: 'tcp' is not an object such as "),
         ({"tcp": "\ud800:1"}, "checks[0].tcp: '\\ud800:1' is not HOST:PORT"),
     ],
 )

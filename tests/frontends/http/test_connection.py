@@ -391,7 +391,10 @@ async def test_a_mistake_of_ours_is_logged_and_not_told(caplog: pytest.LogCaptur
     door = reception(BrokenNode())
     async with trio.open_nursery() as nursery:
         [answer] = await ask(dial(door, nursery), get("/api/v1/members"))
-        assert (answer.status, answer.json) == (500, {"error": "this node made a mistake: its log says more"})
+        assert (answer.status, answer.json) == (
+            500,
+            {"error": "this node made a mistake: its log says more", "code": "internal_error"},
+        )
         [answer] = await ask(dial(door, nursery), get("/healthz"))
         assert answer.status == 200
     assert "the secret reason" in caplog.text

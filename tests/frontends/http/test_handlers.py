@@ -87,7 +87,8 @@ async def test_a_member_that_failed_can_be_forgotten_and_no_other(client: httpx.
     assert (await client.delete("/api/v1/members/beta")).status_code == 204
     refused = await client.delete("/api/v1/members/gamma")
     assert refused.status_code == 409
-    assert refused.json() == {"error": "'gamma' is alive: only a member that failed can be forgotten"}
+    sentence = "'gamma' is alive: only a member that failed can be forgotten"
+    assert refused.json() == {"error": sentence, "code": "member_present"}
     assert (await client.delete("/api/v1/members/nobody")).status_code == 404
 
 
@@ -224,7 +225,7 @@ async def test_answers_in_a_panic_are_asked_of_the_node_each_time(client: httpx.
 )
 async def test_a_query_that_cannot_be_used_is_refused(client: httpx.AsyncClient, query: str, sentence: str) -> None:
     answer = await client.get(f"/api/v1/services/orders?{query}")
-    assert (answer.status_code, answer.json()) == (400, {"error": sentence})
+    assert (answer.status_code, answer.json()) == (400, {"error": sentence, "code": "bad_request"})
 
 
 async def test_an_instance_is_registered_as_it_was_written(client: httpx.AsyncClient, fake: FakeNode) -> None:
@@ -305,7 +306,8 @@ async def test_a_body_is_json_whatever_its_content_type_says(client: httpx.Async
 async def test_an_instance_that_the_node_refuses_is_answered_with_its_sentence(client: httpx.AsyncClient) -> None:
     answer = await client.put("/api/v1/instances", json={"service": "search", "port": 70_000})
     assert answer.status_code == 400
-    assert answer.json() == {"error": "port: 70000 is not a whole number from 1 to 65535"}
+    sentence = "port: 70000 is not a whole number from 1 to 65535"
+    assert answer.json() == {"error": sentence, "code": "invalid_instance", "field": "port"}
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -329,7 +331,7 @@ async def test_an_instance_is_removed_under_its_decoded_id(client: httpx.AsyncCl
 async def test_an_instance_of_another_node_is_not_removed(client: httpx.AsyncClient) -> None:
     answer = await client.delete("/api/v1/instances/o1")
     assert answer.status_code == 404
-    assert answer.json() == {"error": "this node owns no instance 'o1'"}
+    assert answer.json() == {"error": "this node owns no instance 'o1'", "code": "unknown_instance"}
 
 
 async def test_leave_is_answered_and_passed_on(client: httpx.AsyncClient, left: list[str]) -> None:

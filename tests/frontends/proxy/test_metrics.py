@@ -107,7 +107,7 @@ async def test_the_names_on_the_page_are_those_that_are_exported(stage: Stage) -
 
 
 def test_every_counter_is_shown() -> None:
-    shown = (ROOT / "gossipreg" / "doors" / "proxy" / "metrics.py").read_text()
+    shown = (ROOT / "gossipreg" / "frontends" / "proxy" / "metrics.py").read_text()
     assert all(f"ForwardCount.{count.name}" in shown for count in ForwardCount)
 
 

@@ -89,7 +89,7 @@ def test_a_query_that_is_not_utf8_is_refused() -> None:
 
 def test_every_no_has_its_status_and_its_sentence() -> None:
     assert refused(Refusal(403, "no")) == (403, "no")
-    assert refused(InvalidInstance("port: none")) == (400, "port: none")
+    assert refused(InvalidInstance("port", "none")) == (400, "port: none")
     assert refused(UnknownInstance("who?")) == (404, "who?")
     assert refused(NodeClosed("gone")) == (503, "gone")
     assert refused(StorageError("full")) == (500, "full")

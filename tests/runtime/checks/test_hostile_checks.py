@@ -142,7 +142,8 @@ def consul(kind: str, target: str, sent: dict[str, str], method: str) -> Check:
 
 
 _FIELD: Final = re.compile(
-    r"(checks\[0\]\.|Check: |Request decode error: )?(http|tcp|grpc|headers|method|HTTP|TCP|GRPC|Header|Method|Check): "
+    r"(checks\[0\]\.|Check\.|Check: |Request decode error: )?"
+    r"(http|tcp|grpc|headers|method|HTTP|TCP|GRPC|Header|Method|Check): "
 )
 
 

@@ -1,0 +1,39 @@
+"""Text from clients, peers and files: whether it can be written down, and how it is shown on one line."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+#: Half of a surrogate pair: JSON and MessagePack can carry one, UTF-8 cannot.
+HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
+
+#: Longest quotation of a value in an error sentence (characters).
+SHOWN_CHARS: Final = 80
+
+
+def is_text(value: object, low: int = 0, high: int | None = None) -> bool:
+    """Whether ``value`` is a string of ``low`` to ``high`` characters that can be written as UTF-8."""
+    if not isinstance(value, str) or len(value) < low or (high is not None and len(value) > high):
+        return False
+    return HALF_CHARACTER.search(value) is None
+
+
+def shown(value: object, chars: int = SHOWN_CHARS) -> str:
+    """``value`` as a sentence quotes it: its repr, cut to ``chars`` characters."""
+    return shortened(repr(value), chars)
+
+
+def shortened(text: str, chars: int = SHOWN_CHARS) -> str:
+    """``text``, cut to ``chars`` characters."""
+    return text if len(text) <= chars else f"{text[: chars - 3]}..."
+
+
+def blanked(text: str) -> str:
+    """``text`` with a space in place of each character that a terminal or a file might obey, such as a newline."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
+
+
+def escaped(text: str) -> str:
+    """``text`` with an escape in place of each such character, so that none is lost."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
