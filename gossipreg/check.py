@@ -15,13 +15,12 @@ from urllib.parse import urlsplit
 import attrs
 
 from gossipreg import hosts, limits
+from gossipreg.durations import parse_duration
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.model import Address, Health, is_name
 from gossipreg.targets import CheckRules
 from gossipreg.text import shortened
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE: Final = re.compile(r"[\x20-\x7e]*")
 _SAYABLE: Final = re.compile(r"[^\0\ud800-\udfff]*")
@@ -53,9 +52,7 @@ def _unusable(field: str, value: object, expected: str) -> InvalidInstance:
 
 def _seconds(field: str, value: object) -> float:
     """A duration, given as a number of seconds or as a text such as ``500ms``."""
-    number = value
-    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
-        number = float(found[1]) * _UNITS[found[2]]
+    number = parse_duration(value) if isinstance(value, str) else value
     low, high = limits.CHECK_SECONDS_MIN, limits.CHECK_SECONDS_MAX
     if not isinstance(number, int | float) or isinstance(number, bool) or not low <= number <= high:
         raise _unusable(

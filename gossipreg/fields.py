@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
+from gossipreg.durations import parse_duration
 from gossipreg.errors import ConfigError, InvalidSetting
 from gossipreg.text import shown
 
@@ -74,15 +75,20 @@ class Number(FieldKind):
         return float(value) if type(value) is int and abs(value) < 2**53 else value
 
     def from_file(self, value: Any) -> Any:
-        """Likewise."""
-        return self.converted(value)
+        """Likewise; a duration such as ``"500ms"`` becomes seconds."""
+        return self._seconds(value) if isinstance(value, str) else self.converted(value)
 
     def from_text(self, text: str) -> Any:
-        """As Python writes numbers."""
+        """As Python writes numbers, or as a duration such as ``500ms``."""
         try:
             return float(text)
         except ValueError:
-            return text
+            return self._seconds(text)
+
+    def _seconds(self, text: str) -> float | str:
+        """A duration with a unit, where one is expected, in seconds; else ``text``."""
+        seconds = parse_duration(text) if self.unit == "seconds" else None
+        return text if seconds is None else seconds
 
     def _has_type(self, value: object) -> bool:
         return isinstance(value, float)
@@ -106,11 +112,16 @@ class Whole(Number):
         return value
 
     def from_text(self, text: str) -> Any:
-        """As Python writes whole numbers."""
+        """As Python writes whole numbers, or as a duration such as ``5m``."""
         try:
             return int(text)
         except ValueError:
-            return text
+            return self._seconds(text)
+
+    def _seconds(self, text: str) -> float | str:
+        """Likewise, of whole seconds."""
+        seconds = super()._seconds(text)
+        return int(seconds) if isinstance(seconds, float) and seconds.is_integer() else seconds
 
     def _has_type(self, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -201,3 +202,12 @@ async def test_gossip_in_clear_beyond_loopback_takes_the_truth_and_nothing_like_
     with pytest.raises(InsecureError):
         async with open_node(Config(bind="0.0.0.0:0", insecure=False)):
             pass
+
+
+def test_the_page_lists_what_each_profile_changes() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text()
+    for profile, made in (("wan", Settings.wan()), ("local", Settings.local())):
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{profile}` |")]
+        changed = {field.name: getattr(made, field.name) for field in attrs.fields(Settings)}
+        changed = {name: value for name, value in changed.items() if value != getattr(Settings(), name)}
+        assert dict(re.findall(r"`(\w+)` ([\d.]+)", row)) == {name: f"{value:g}" for name, value in changed.items()}

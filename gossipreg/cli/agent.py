@@ -39,6 +39,7 @@ _METAVARS: Final = {
     "dns_domain": "NAME",
     "dns_ttl": "SECONDS",
     "services_dir": "DIR",
+    "profile": "lan|wan|local",
     "log_format": "text|json",
 }
 

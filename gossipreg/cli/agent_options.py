@@ -14,6 +14,7 @@ import click
 from gossipreg.cli import show
 from gossipreg.cli.client import AgentClient
 from gossipreg.config import DEFAULT_HTTP
+from gossipreg.durations import parse_seconds
 from gossipreg.errors import ConfigError
 from gossipreg.runtime.files import read_secret
 
@@ -42,6 +43,14 @@ token_file = click.option(
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
+
+
+def duration(text: str) -> float:
+    """The type of options that take a duration: a number of seconds, or numbers with units such as ``500ms``."""
+    seconds = parse_seconds(text)
+    if seconds is None:
+        raise click.BadParameter(f"{text!r} is not a number of seconds, nor one with a unit such as 500ms")
+    return seconds
 
 
 def agent_option(command: _Command) -> _Command:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import click
 
-from gossipreg.cli.agent_options import read_token, token_file
+from gossipreg.cli.agent_options import duration, read_token, token_file
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
 from gossipreg.cli.logs import write_logs
@@ -35,19 +35,19 @@ _NODE_FLAGS: Final = {
 }
 
 #: The balancer's own, by flag: the setting of a port that it gives all of them, its type, and what it is.
-_FORWARD_FLAGS: Final[Sequence[tuple[str, type, str | None, str]]] = (
+_FORWARD_FLAGS: Final[Sequence[tuple[str, type | Callable[[str], float], str | None, str]]] = (
     ("tag", str, "TAG", "Only to instances with this tag."),
     ("role", str, "NAME", "Only to instances with this role."),
-    ("connect_timeout", float, "SECONDS", "How long an instance may take to accept.  [default: 1]"),
+    ("connect_timeout", duration, "SECONDS", "How long an instance may take to accept.  [default: 1]"),
     ("tries", int, "N", "How many instances a connection is tried at.  [default: 3]"),
-    ("drain_time", float, "SECONDS", "How long connections to a gone instance may run on.  [default: 30]"),
-    ("idle_timeout", float, "SECONDS", "Cut a connection over which nothing comes for so long.  [default: never]"),
+    ("drain_time", duration, "SECONDS", "How long connections to a gone instance may run on.  [default: 30]"),
+    ("idle_timeout", duration, "SECONDS", "Cut a connection over which nothing comes for so long.  [default: never]"),
     ("connections_max", int, "N", "Connections at once on each port.  [default: 4096]"),
     ("instance_connections_max", int, "N", "Connections at once to one instance.  [default: no limit]"),
     ("backlog", int, "N", "Connections that the kernel keeps waiting.  [default: 1024]"),
     ("panic", bool, None, "When no instance can serve, use the last ones that could."),
     ("panic_threshold", float, "SHARE", "Of fewer that can be reached, use also those lost at once.  [default: never]"),
-    ("slow_start", float, "SECONDS", "How long the share of a new instance grows.  [default: 0]"),
+    ("slow_start", duration, "SECONDS", "How long the share of a new instance grows.  [default: 0]"),
     ("sticky", str, "source", "Keep each caller at one instance, by its address."),
     ("proxy_protocol", str, "v1|v2", "Tell instances who calls, by a PROXY protocol header."),
 )

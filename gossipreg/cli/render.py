@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
-from gossipreg.cli.agent_options import agent_option
+from gossipreg.cli.agent_options import agent_option, duration
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command as page_command
 from gossipreg.cli.logs import write_logs
 from gossipreg.errors import ConfigError
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
-
-
-def _seconds(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
-    read = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|)", text)
-    if read is None:
-        raise click.BadParameter(f"{text!r} is not a number of seconds, nor one with a unit such as 500ms")
-    return float(read[1]) * _UNITS[read[2]]
 
 
 @page_command()
@@ -34,7 +24,7 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, text: str) ->
     metavar="SECONDS",
     default="1s",
     show_default=True,
-    callback=_seconds,
+    type=duration,
     help="Time from one rendering to the next, at least; 500ms will do.",
 )
 @click.option("--allow-empty", is_flag=True, help="Believe at once an agent that may know too little.")

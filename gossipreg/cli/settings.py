@@ -16,7 +16,7 @@ import attrs
 
 from gossipreg.config import SERVICES, AgentConfig, Settings
 from gossipreg.errors import ConfigError, InvalidSetting
-from gossipreg.fields import FieldKind, Texts
+from gossipreg.fields import Choice, FieldKind, Texts
 from gossipreg.runtime.files import read_toml
 
 #: What the name of every environment variable starts with.
@@ -81,8 +81,20 @@ def _settings_of(owner: type[Any], table: str = "") -> Iterator[Setting]:
             yield Setting(table + field.name, field.metadata["kind"], field.default, field.metadata["doc"])
 
 
+#: Which of `Settings.lan`, `wan` and `local` the agent begins with.
+_PROFILE: Final = Setting(
+    "profile",
+    Choice(("lan", "wan", "local")),
+    "lan",
+    "The network that the protocol's settings are for: lan (round trips below 100 ms), wan (up to a second) or local "
+    "(one machine). [protocol] changes single ones.",
+)
+
 #: Every setting of an agent, by its key, in the order of the page that documents them.
-SETTINGS: Final[Mapping[str, Setting]] = {setting.key: setting for setting in _settings_of(AgentConfig)}
+SETTINGS: Final[Mapping[str, Setting]] = {
+    setting.key: setting
+    for setting in sorted([*_settings_of(AgentConfig), _PROFILE], key=lambda setting: "." in setting.key)
+}
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None) -> AgentConfig:
@@ -101,8 +113,9 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
     chosen = {each.key: each for each in found}
     protocol = {SETTINGS[key].name: each.value for key, each in chosen.items() if "." in key}
     plain = {key: each.value for key, each in chosen.items() if "." not in key}
+    made = {"lan": Settings.lan, "wan": Settings.wan, "local": Settings.local}[plain.pop("profile", _PROFILE.default)]
     try:
-        return AgentConfig(**plain, protocol=Settings(**protocol))
+        return AgentConfig(**plain, protocol=made(**protocol))
     except InvalidSetting as error:
         places = ", ".join(chosen[key].where for key in error.fields if key in chosen)
         raise ConfigError(f"{error} (see {places})") from None

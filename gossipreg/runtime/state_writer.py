@@ -16,7 +16,7 @@ from gossipreg.runtime.checks.ttl_state import pack
 from gossipreg.runtime.node_context import NodeContext
 
 if TYPE_CHECKING:
-    from gossipreg.runtime.state_store import AsyncStateStore
+    from gossipreg.runtime.state_store import AsyncStateStore  # a node without a data directory does not load it
 
 log = logging.getLogger(__name__)
 

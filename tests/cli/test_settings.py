@@ -115,6 +115,24 @@ def test_every_setting_can_come_from_the_environment() -> None:
     )
 
 
+def test_a_profile_is_what_the_protocols_settings_begin_with(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('profile = "wan"\n[protocol]\nprobe_interval = "5s"\ndrain_time = 1\n')
+    assert load({}, {}, file).protocol == Settings.wan(probe_interval=5.0, drain_time=1.0)
+    assert load({"profile": "local"}, {}, file).protocol == Settings.local(probe_interval=5.0, drain_time=1.0)
+    assert load({}, {"GOSSIPREG_PROFILE": "local"}, None).protocol == Settings.local()
+    assert load({}, {}, None).protocol == Settings.lan()
+    with pytest.raises(ConfigError, match="--profile: 'van' is neither lan, wan nor local"):
+        load({"profile": "van"}, {}, None)
+
+
+def test_a_duration_may_have_a_unit_in_a_file_and_in_a_variable(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('dns_ttl = "1m"\n[protocol]\nprobe_interval = "1500ms"\n')
+    environ = {"GOSSIPREG_PROTOCOL_DRAIN_TIME": "1m30s"}
+    assert load({}, environ, file) == AgentConfig(dns_ttl=60, protocol=Settings(probe_interval=1.5, drain_time=90.0))
+
+
 def test_an_empty_variable_is_one_not_set() -> None:
     assert load({}, {"GOSSIPREG_NAME": "", "GOSSIPREG_JOIN": ""}, None) == AgentConfig()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import attrs
 import pytest
 
 from gossipreg.config import Settings
@@ -112,3 +115,12 @@ def test_an_engine_of_a_users_settings_has_every_mechanism_on() -> None:
     made = engine_settings(Settings(probe_interval=2.0))
     assert made == EngineSettings(probe_interval=2.0)
     assert engine_settings(made) is made
+
+
+def test_the_simulators_page_lists_every_switch() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
+    switches = [field for field in attrs.fields(EngineSettings) if field.name not in attrs.fields_dict(Settings)]
+    for switch in switches:
+        assert (
+            f"| `{switch.name}` | {switch.metadata['doc'].removesuffix(' Off only to see what it is worth.')} |" in page
+        )

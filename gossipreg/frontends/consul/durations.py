@@ -1,14 +1,11 @@
-"""Knows how Consul's clients write a duration: ``1m30s``, ``120000ms``, or whole nanoseconds."""
+"""Consul's durations: Go's notation, ``1m30s`` or ``120000ms``, or whole nanoseconds."""
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from gossipreg.durations import parse_duration
 
-_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART: Final = re.compile(r"(\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(ns|us|µs|μs|ms|s|m|h)")
-_WHOLE: Final = re.compile(rf"(?:{_PART.pattern})+")
-_TEXT_MAX: Final = 64
+#: Longest number of nanoseconds that is read as a text (digits).
+_DIGITS_MAX = 64
 
 
 def seconds(value: object) -> float | None:
@@ -17,10 +14,8 @@ def seconds(value: object) -> float | None:
         return None
     if isinstance(value, int | float):
         return value / 1e9 if 0 <= value < 1e19 else None
-    if not isinstance(value, str) or len(value) > _TEXT_MAX:
+    if not isinstance(value, str):
         return None
-    if value.isascii() and value.isdigit():
+    if value.isascii() and value.isdigit() and len(value) <= _DIGITS_MAX:
         return int(value) / 1e9
-    if not _WHOLE.fullmatch(value):
-        return None
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
+    return parse_duration(value)

@@ -14,6 +14,7 @@ from typing import Final
 
 import trio
 
+from gossipreg.durations import parse_seconds
 from gossipreg.frontends.http import limits
 from gossipreg.frontends.http.answers import Answer, Refusal
 from gossipreg.frontends.http.call import Call
@@ -28,8 +29,6 @@ QUERY: Final = ("index", "wait")
 HEADER: Final = b"x-gossipreg-index"
 
 _INDEX: Final = re.compile(r"[0-9]{1,19}")
-_WAIT: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|)")
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
 async def changed(node: Registry, service: str | None, index: int, seconds: float) -> None:
@@ -87,7 +86,7 @@ def _asked_seconds(call: Call) -> float:
     text = call.query.get("wait")
     if text is None:
         return limits.WAIT_SECONDS
-    read = _WAIT.fullmatch(text)
-    if read is None:
+    seconds = parse_seconds(text)
+    if seconds is None:
         raise Refusal(400, f"wait: {shown(text)} is not a number of seconds, nor one with a unit such as 30s or 5m")
-    return min(float(read[1]) * _UNITS[read[2]], limits.WAIT_SECONDS_MAX)
+    return min(seconds, limits.WAIT_SECONDS_MAX)

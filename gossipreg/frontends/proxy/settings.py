@@ -129,7 +129,8 @@ def _checked(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in table.items():
         if name not in fields:
             raise ConfigError(f"unknown key {name!r}: the keys are {', '.join(fields)}")
-        yield name, value
+        kind_of_value = fields[name].metadata.get("kind")
+        yield name, value if kind_of_value is None else kind_of_value.from_file(value)
     for name in ("listen", "service"):
         if name not in table:
             raise ConfigError(f"{name}: is missing")
