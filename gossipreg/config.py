@@ -44,8 +44,8 @@ DEFAULT_DNS: Final = "127.0.0.1:8600"
 #: The tables of an agent's file that are no settings: each defines a service that it offers.
 SERVICES: Final = "services"
 
-#: The dialects that there are: `gossipreg.frontends.serving.loading` has a package for each.
-DIALECTS: Final = ("consul", "eureka", "envoy", "traefik")
+#: The compatibility APIs that there are: `gossipreg.frontends` has a module for each.
+COMPATIBILITY_APIS: Final = ("consul", "eureka", "envoy", "traefik")
 
 KEY_BYTES: Final = 32
 
@@ -324,11 +324,11 @@ def _some_domains(domains: tuple[str, ...]) -> None:
         raise ConfigError("name at least one domain, or turn the door off with dns = off")
 
 
-def _some_dialects(names: tuple[str, ...]) -> None:
+def _known_apis(names: tuple[str, ...]) -> None:
     if names != ("off",):
         for name in names:
-            if name not in DIALECTS:
-                raise ConfigError(f"{shown(name)} is none of {', '.join(DIALECTS)}; off alone means none")
+            if name not in COMPATIBILITY_APIS:
+                raise ConfigError(f"{shown(name)} is none of {', '.join(COMPATIBILITY_APIS)}; off alone means none")
 
 
 def _read_header(text: str) -> None:
@@ -475,10 +475,10 @@ class AgentConfig(Config):
         "TOML file with the tokens of those who may use the HTTP API, and what each is for; read again on SIGHUP. "
         "Default: whoever reaches it may do everything.",
     )
-    dialects: tuple[str, ...] = setting(
-        Texts(whole=_some_dialects),
-        DIALECTS,
-        "Whose clients the HTTP door understands, beside those of its own API; off: nobody's.",
+    compatibility_apis: tuple[str, ...] = setting(
+        Texts(whole=_known_apis),
+        COMPATIBILITY_APIS,
+        "Compatibility APIs that the HTTP listener serves beside its own; off: none.",
     )
     dns: str = setting(Text(_read_dns), DEFAULT_DNS, "Address for DNS, UDP and TCP: HOST:PORT, or off.")
     dns_domain: tuple[str, ...] = setting(

@@ -12,7 +12,7 @@ from gossipreg import errors
 from gossipreg.check import read_checks
 from gossipreg.cli import main
 from gossipreg.errors import AgentRefused, FieldError, GossipregError, InvalidInstance, InvalidPolicy, InvalidSetting
-from gossipreg.frontends.http.answers import CODES
+from gossipreg.frontends.serving.response import CODES
 from gossipreg.policy import Split
 from tests.peers.stage import DOCS
 

@@ -18,25 +18,25 @@ from gossipreg.check import Check, read_checks
 from gossipreg.config import AgentConfig, Settings
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.dns import limits as dns_limits
-from gossipreg.frontends.http import limits as http_limits
-from gossipreg.frontends.http.access import _token
-from gossipreg.frontends.http.capacity import Capacity
-from gossipreg.frontends.http.frames import Frames
-from gossipreg.frontends.http.lookups import Lookups, Rows
+from gossipreg.frontends.http.event_encoder import EventEncoder
+from gossipreg.frontends.http.lookups import LookupCache, RowCache
 from gossipreg.frontends.proxy import limits as proxy_limits
+from gossipreg.frontends.serving import limits as http_limits
+from gossipreg.frontends.serving.access import _token
+from gossipreg.frontends.serving.capacity import Capacity
 from gossipreg.model import Instance
 from gossipreg.policy import Split, WeightOverride
 from gossipreg.protocol.registry.credentials import packed
 from gossipreg.protocol.stream_sessions import frames
 from gossipreg.protocol.wire.messages import SENDER_BYTES
 from gossipreg.runtime.checks.monitor import Monitor
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 PACKAGE: Final = Path(gossipreg.__file__).parent
 TESTS: Final = Path(__file__).parent
 HOMES: Final = (PACKAGE / "limits.py", *sorted((PACKAGE / "frontends").rglob("limits.py")))
 
-_CONNECTION: Final = "frontends/http/test_connection.py"
+_CONNECTION: Final = "frontends/serving/test_connection.py"
 
 #: Limits that tests prove by what they lead to, without their names.
 BY_EFFECT: Final = {
@@ -44,8 +44,8 @@ BY_EFFECT: Final = {
     "SNAPSHOT_BYTES_MAX": "runtime/test_snapshot_file.py::test_a_file_holds_no_more_than_may_be_read",
     "JOIN_SECONDS": "frontends/http/test_roles.py::test_one_that_reaches_nobody_gives_none",
     "CHECK_READ_BYTES_MAX": "runtime/checks/test_probing.py::test_a_body_without_end_is_not_read_to_its_end",
-    "WAIT_SECONDS": "frontends/http/test_waits.py::test_when_its_time_is_over_it_is_told_what_there_is",
-    "WAIT_JITTER": "frontends/http/test_waits.py::test_when_its_time_is_over_it_is_told_what_there_is",
+    "WAIT_SECONDS": "frontends/http/test_blocking.py::test_when_its_time_is_over_it_is_told_what_there_is",
+    "WAIT_JITTER": "frontends/http/test_blocking.py::test_when_its_time_is_over_it_is_told_what_there_is",
     "TARGET_BYTES_MAX": f"{_CONNECTION}::test_a_request_that_cannot_be_read_is_answered_with_what_is_wrong",
     "BODY_BYTES_MAX": f"{_CONNECTION}::test_a_request_that_cannot_be_read_is_answered_with_what_is_wrong",
     "RECEIVE_BYTES": f"{_CONNECTION}::test_how_requests_are_cut_into_packets_makes_no_difference",
@@ -178,9 +178,9 @@ def test_frames_are_cut_where_a_largest_record_still_fits() -> None:
 def test_what_holds_a_share_of_memory_or_descriptors_holds_as_much_as_is_said() -> None:
     unused: Any = None
     assert Monitor(unused, unused, unused, unused, unused)._quick.total_tokens == limits.CHECK_RUNS_MAX
-    assert Lookups(FakeNode())._bytes_max == http_limits.LOOKUP_CACHE_BYTES
-    assert Rows()._bytes_max == http_limits.ROW_CACHE_BYTES
-    assert Frames()._bytes_max == http_limits.FRAME_CACHE_BYTES
+    assert LookupCache(FakeNode())._bytes_max == http_limits.LOOKUP_CACHE_BYTES
+    assert RowCache()._bytes_max == http_limits.ROW_CACHE_BYTES
+    assert EventEncoder()._bytes_max == http_limits.FRAME_CACHE_BYTES
     assert Capacity.now().outgoing.most == http_limits.UNSENT_BYTES_MAX
 
 

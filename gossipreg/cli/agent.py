@@ -34,7 +34,7 @@ _METAVARS: Final = {
     "check_headers": "NAME",
     "http": "HOST:PORT|unix:/PATH|off",
     "tokens_file": "FILE",
-    "dialects": "NAME|off",
+    "compatibility_apis": "NAME|off",
     "dns": "HOST:PORT|off",
     "dns_domain": "NAME",
     "dns_ttl": "SECONDS",

@@ -29,7 +29,7 @@ from gossipreg.runtime.opening import check_start, open_node
 from gossipreg.runtime.supervision import run_contained, run_restarting
 
 if TYPE_CHECKING:
-    from gossipreg.frontends.http.access import Access
+    from gossipreg.frontends.serving.access import Access
 
 _log = logging.getLogger("gossipreg.agent")
 
@@ -112,8 +112,8 @@ def _access(config: AgentConfig) -> Access | None:
     """Who may use the HTTP API; None if there is none. Raises ``ConfigError``."""
     if config.http == "off":
         return None
-    from gossipreg.frontends.http.access import Access  # an agent with `--http off` does without
     from gossipreg.frontends.http.server import check_safety
+    from gossipreg.frontends.serving.access import Access  # an agent with `--http off` does without
 
     access = Access() if config.tokens_file is None else Access.from_file(config.tokens_file)
     check_safety(place(config.http), access, insecure=config.insecure)
@@ -206,7 +206,7 @@ async def _open_http(
         leave=leave_when_asked,
         access=access,
         insecure=config.insecure,
-        dialects=load(config.dialects) if config.dialects != ("off",) else (),
+        compatibility_apis=load(config.compatibility_apis) if config.compatibility_apis != ("off",) else (),
         counters=node.counters,
     )
     got: Address | SocketFile = await nursery.start(serve)
@@ -215,7 +215,7 @@ async def _open_http(
 
 def _raise_descriptor_limit() -> None:
     """Have as many descriptors as the HTTP door may need, or say what there is room for."""
-    from gossipreg.frontends.http.capacity import DESCRIPTORS, Capacity, ask_for_descriptors
+    from gossipreg.frontends.serving.capacity import DESCRIPTORS, Capacity, ask_for_descriptors
 
     descriptors = ask_for_descriptors()
     if descriptors < DESCRIPTORS:

@@ -95,7 +95,7 @@ async def _follow(
     def tell(service: str, panic: float, events: Sequence[Event]) -> None:
         for proxy in proxies:
             if (proxy.forward.service, proxy.forward.panic_threshold) == (service, panic):
-                proxy.hear(events)
+                proxy.apply(events)
 
     async with trio.open_nursery() as starting:
         for service, panic in dict.fromkeys((each.forward.service, each.forward.panic_threshold) for each in proxies):

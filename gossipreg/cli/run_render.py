@@ -17,9 +17,9 @@ import attrs
 from gossipreg.cli.client import AgentClient
 from gossipreg.errors import AgentUnreachable, GossipregError, TemplateError
 from gossipreg.frontends.render.command import Command
-from gossipreg.frontends.render.known import Known
-from gossipreg.frontends.render.rendering import LOOK_SECONDS, HeldBack, Rendering, Update
+from gossipreg.frontends.render.rendering import LOOK_SECONDS, Rendering, UpdateHeldBack, UpdateResult
 from gossipreg.frontends.render.template import Template
+from gossipreg.frontends.render.template_data import TemplateData
 
 _log = logging.getLogger("gossipreg.render")
 
@@ -33,14 +33,14 @@ _PAUSE: Final = 0.1
 
 def show(agent: AgentClient, template: Path) -> None:
     """Write what comes out of ``template`` to standard output. Raises ``TemplateError`` and ``AgentUnreachable``."""
-    print(_read(template).render(Known(agent.get)), end="")
+    print(_read(template).render(TemplateData(agent.get)), end="")
 
 
 def render_once(agent: AgentClient, template: Path, file: Path, command: Command | None, *, allow_empty: bool) -> None:
     """Render once. Whatever goes wrong is raised as a ``GossipregError``."""
     rendering = Rendering(agent.get, _read(template), file, command, allow_empty)
     rendering.update()
-    if not rendering.tell():
+    if not rendering.run_command():
         raise GossipregError(f"{file} is written, but its command failed: see above")
 
 
@@ -85,21 +85,21 @@ class RenderLoop:
             done_something = update.is_new or self._rendering.is_command_due
             self._ended.wait(self._interval if done_something else min(self._interval, _PAUSE))
 
-    def _render(self, *, retry: bool) -> Update:
+    def _render(self, *, retry: bool) -> UpdateResult:
         """Render, and say what is wrong. A command that failed is run again with ``retry``."""
         try:
             update = self._rendering.update()
         except TemplateError as error:
             self._warn_once(logging.ERROR, f"{error}; what was written stays")
-            return Update(is_new=False, look_again=False)
+            return UpdateResult(is_new=False, look_again=False)
         except AgentUnreachable:
-            return Update(is_new=False, look_again=True)  # `_follow` says so, and when it answers again
+            return UpdateResult(is_new=False, look_again=True)  # `_follow` says so, and when it answers again
         except GossipregError as error:
-            self._warn_once(logging.WARNING if isinstance(error, HeldBack) else logging.ERROR, str(error))
-            return Update(is_new=False, look_again=True)
+            self._warn_once(logging.WARNING if isinstance(error, UpdateHeldBack) else logging.ERROR, str(error))
+            return UpdateResult(is_new=False, look_again=True)
         self._last_warning = ""
         if update.is_new or retry:
-            self._rendering.tell()
+            self._rendering.run_command()
         return update
 
     def _warn_once(self, level: int, sentence: str) -> None:

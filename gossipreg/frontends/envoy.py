@@ -1,7 +1,7 @@
 """Knows how Envoy asks for the endpoints of its clusters: EDS over REST, v3 of the xDS protocol.
 
 A cluster is a service, and may be narrowed: ``orders|tag=v2|role=primary``. What else an Envoy wants it says in the
-metadata of its node, under ``gossipreg``: `Poll` has it.
+metadata of its node, under ``gossipreg``: `DiscoveryRequest` has it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import attrs
 import trio
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.http.answers import Answer, Refusal, encode
-from gossipreg.frontends.http.call import Room
-from gossipreg.frontends.http.registry import Registry
-from gossipreg.frontends.http.request import Request
 from gossipreg.frontends.http.routes import Reply
-from gossipreg.frontends.http.scopes import Action
-from gossipreg.frontends.http.slices import Pace, SingleFlight
-from gossipreg.frontends.http.waiting import Waiting
-from gossipreg.frontends.serving.compatibility_api import Paths, refused, split
+from gossipreg.frontends.serving.compatibility_api import Router, split, status_and_sentence
+from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.request import Request
+from gossipreg.frontends.serving.response import HttpError, Response, encode
+from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.settling import is_settling
+from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
 from gossipreg.model import Instance, is_name
 from gossipreg.text import shown
 
@@ -52,16 +52,16 @@ _DIGESTED_AT_ONCE: Final = 65_536
 #: The code of gRPC for each of HTTP's that we use; any other is INTERNAL.
 _CODES: Final = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 413: 8, 503: 14}
 
-_PATHS: Final = Paths([("POST", "/v3/discovery:endpoints", Action.READ_CLUSTER)])
+_PATHS: Final = Router([("POST", "/v3/discovery:endpoints", Action.READ_CLUSTER)])
 
 
-def dialect() -> Envoy:
+def create_api() -> Envoy:
     """Envoy's."""
     return Envoy()
 
 
 @attrs.frozen
-class Cluster:
+class EnvoyCluster:
     """What one cluster is made of: a service's instances, or those with a tag, in a zone, in a role."""
 
     name: str  # as Envoy has it
@@ -72,22 +72,22 @@ class Cluster:
 
     @classmethod
     def parse(cls, name: object) -> Self:
-        """Read ``SERVICE|tag=TAG|zone=ZONE|role=ROLE``. Raises a 400 ``Refusal``."""
+        """Read ``SERVICE|tag=TAG|zone=ZONE|role=ROLE``. Raises a 400 ``HttpError``."""
         if not isinstance(name, str):
-            raise Refusal(400, f"resource_names: {shown(str(name))} is not a string")
+            raise HttpError(400, f"resource_names: {shown(str(name))} is not a string")
         service, *narrowed = name.split("|")
         wanted = dict(part.partition("=")[::2] for part in narrowed)
         known = wanted.keys() <= {"tag", "zone", "role"} and len(wanted) == len(narrowed)
         if not is_name(service) or not known or not all(wanted.values()):
-            raise Refusal(400, f"the cluster {shown(name)} is not SERVICE, with |tag=, |zone= or |role= behind it")
+            raise HttpError(400, f"the cluster {shown(name)} is not SERVICE, with |tag=, |zone= or |role= behind it")
         return cls(name, service, **wanted)
 
 
 @attrs.frozen
-class Poll:
+class DiscoveryRequest:
     """One question of an Envoy's."""
 
-    clusters: tuple[Cluster, ...]
+    clusters: tuple[EnvoyCluster, ...]
     version: str  # of the answer that it has; empty at first
     zone: str  # where it is
     own_zone_first: bool  # metadata gossipreg.priority = "zone": other zones get priority 1
@@ -96,26 +96,26 @@ class Poll:
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """Read a DiscoveryRequest. Raises a 400 ``Refusal``."""
+        """Read a DiscoveryRequest. Raises a 400 ``HttpError``."""
         try:
             value = json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise Refusal(400, f"the body is not JSON that can be read: {error}") from None
+            raise HttpError(400, f"the body is not JSON that can be read: {error}") from None
         if value is None:  # elsewhere null says that there is nothing, as in all JSON that is made of the protocol
-            raise Refusal(400, "the body: null is not an object")
+            raise HttpError(400, "the body: null is not an object")
         request = _table(value, "the body")
         kind = _either(request, "type_url", TYPE)
         if kind != TYPE:
-            raise Refusal(400, f"type_url: {shown(str(kind))} is not served here: there are endpoints only")
+            raise HttpError(400, f"type_url: {shown(str(kind))} is not served here: there are endpoints only")
         names = _either(request, "resource_names", [])
         version = _either(request, "version_info", "")
         if not isinstance(names, list) or not isinstance(version, str):
-            raise Refusal(400, "the body is no DiscoveryRequest: resource_names is a list, and version_info a string")
+            raise HttpError(400, "the body is no DiscoveryRequest: resource_names is a list, and version_info a string")
         node = _table(request.get("node"), "node")
         zone = _table(node.get("locality"), "node.locality").get("zone", "")
         wishes = _table(_table(node.get("metadata"), "node.metadata").get("gossipreg"), "node.metadata.gossipreg")
         return cls(
-            tuple(dict.fromkeys(map(Cluster.parse, names))),  # each once: what is repeated would be written again
+            tuple(dict.fromkeys(map(EnvoyCluster.parse, names))),  # each once: what is repeated would be written again
             version,
             str(zone),
             own_zone_first=wishes.get("priority") == "zone",
@@ -130,46 +130,48 @@ class Envoy:
 
     prefixes: tuple[str, ...] = ("/v3",)
     routine: frozenset[tuple[str, str]] = frozenset({("POST", "/v3/discovery:endpoints")})
-    _kept: OrderedDict[tuple[Cluster, str | None], tuple[int, bytes]] = attrs.field(init=False, factory=OrderedDict)
+    _kept: OrderedDict[tuple[EnvoyCluster, str | None], tuple[int, bytes]] = attrs.field(
+        init=False, factory=OrderedDict
+    )
     _bytes: int = attrs.field(init=False, default=0)  # of what is kept
     _flights: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
     _told: set[str] = attrs.field(init=False, factory=set)  # versions, while the node is young
 
     @property
     def routes(self) -> tuple[tuple[str, str, Action], ...]:
-        """See `Dialect`."""
+        """See `CompatibilityApi`."""
         return _PATHS.routes
 
     def token(self, request: Request) -> str | None:
         """That of the header, or the one in the body."""
         try:
-            return request.token or Poll.parse(request.body).token
-        except Refusal:
+            return request.token or DiscoveryRequest.parse(request.body).token
+        except HttpError:
             return None
 
-    async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
+    async def answer(self, request: Request, server: ServerContext) -> tuple[str, Reply]:
         """The endpoints of the clusters that are asked for, or 304 if those are known."""
         pattern = ""
         try:
             found = _PATHS.find(request.method, split(request.target)[0])
             pattern = found.pattern
-            poll = Poll.parse(request.body)
-            room.access.permit(request.token or poll.token, found.handler)
-            return pattern, await self._reply(poll, room.node)
-        except (Refusal, GossipregError) as error:
-            status, sentence = refused(error)
-            headers = error.answer.headers if isinstance(error, Refusal) else ()
+            poll = DiscoveryRequest.parse(request.body)
+            server.access.permit(request.token or poll.token, found.handler)
+            return pattern, await self._reply(poll, server.node)
+        except (HttpError, GossipregError) as error:
+            status, sentence = status_and_sentence(error)
+            headers = error.answer.headers if isinstance(error, HttpError) else ()
             said = {"code": _CODES.get(status, 13), "message": sentence}
-            return pattern, Answer(status, encode(said), headers)
+            return pattern, Response(status, encode(said), headers)
 
-    async def _reply(self, poll: Poll, node: Registry) -> Reply:
+    async def _reply(self, poll: DiscoveryRequest, node: NodeApi) -> Reply:
         news = await self._news(poll, node)
         if news is not None:
             return news
         if not poll.wait:
-            return Answer(304)
+            return Response(304)
 
-        async def later(most: float = math.inf) -> Answer:
+        async def later(most: float = math.inf) -> Response:
             about = poll.clusters[0].service if len(poll.clusters) == 1 else None
             with trio.move_on_after(min(poll.wait, most)):
                 while True:
@@ -178,25 +180,25 @@ class Envoy:
                     if news is not None:
                         return news
                     await node.wait_changed(about, index)
-            return Answer(304)
+            return Response(304)
 
-        return Waiting(later)
+        return DeferredResponse(later)
 
-    async def _news(self, poll: Poll, node: Registry) -> Answer | None:
+    async def _news(self, poll: DiscoveryRequest, node: NodeApi) -> Response | None:
         """What the Envoy does not have; None if there is nothing, or this node may only not have learnt it yet.
 
-        Raises a 400 ``Refusal`` for more than one answer may hold.
+        Raises a 400 ``HttpError`` for more than one answer may hold.
         """
-        pace, resources, size = Pace(), list[bytes](), 0
+        slicer, resources, size = TimeSlicer(), list[bytes](), 0
         zone = poll.zone if poll.own_zone_first else None
-        async with aclosing(pace.over(poll.clusters)) as clusters:
+        async with aclosing(slicer.over(poll.clusters)) as clusters:
             async for cluster in clusters:
                 resources.append(await self._assignment(cluster, zone, node))
                 size += len(resources[-1])
                 if size > ANSWER_BYTES_MAX:
-                    raise Refusal(400, f"resource_names: they come to over {ANSWER_BYTES_MAX} bytes: ask for fewer")
+                    raise HttpError(400, f"resource_names: they come to over {ANSWER_BYTES_MAX} bytes: ask for fewer")
         body = b"[%b]" % b",".join(resources)
-        version = await _digest(body, pace)
+        version = await _digest(body, slicer)
         if version == poll.version:
             return None
         if is_settling(node.info()):
@@ -206,9 +208,9 @@ class Envoy:
         else:
             self._told.clear()
         head = encode({"version_info": version, "type_url": TYPE})[:-1]
-        return Answer(200, b'%b,"resources":%b}' % (head, body))
+        return Response(200, b'%b,"resources":%b}' % (head, body))
 
-    async def _assignment(self, cluster: Cluster, zone: str | None, node: Registry) -> bytes:
+    async def _assignment(self, cluster: EnvoyCluster, zone: str | None, node: NodeApi) -> bytes:
         index = node.index(cluster.service)
         kept = self._kept.get((cluster, zone))
         if kept is not None and kept[0] == index:
@@ -216,10 +218,10 @@ class Envoy:
             return kept[1]
         return await self._flights.get((cluster, zone, index), lambda: self._made(cluster, zone, node, index))
 
-    async def _made(self, cluster: Cluster, zone: str | None, node: Registry, index: int) -> bytes:
+    async def _made(self, cluster: EnvoyCluster, zone: str | None, node: NodeApi, index: int) -> bytes:
         instances = node.lookup(cluster.service, tag=cluster.tag, zone=cluster.zone, role=cluster.role)
         head = encode({"@type": TYPE, "cluster_name": cluster.name})[:-1]
-        made = b'%b,"endpoints":[%b]}' % (head, b",".join(await _localities(instances, zone, Pace())))
+        made = b'%b,"endpoints":[%b]}' % (head, b",".join(await _localities(instances, zone, TimeSlicer())))
         if instances:  # what does not exist is not kept: there is no end of it
             _, before = self._kept.pop((cluster, zone), (0, b""))
             self._kept[cluster, zone] = (index, made)
@@ -229,25 +231,25 @@ class Envoy:
         return made
 
 
-async def _digest(body: bytes, pace: Pace) -> str:
+async def _digest(body: bytes, slicer: TimeSlicer) -> str:
     """What an answer with these resources is called: agents that know the same call it the same."""
     digest, view = hashlib.sha256(), memoryview(body)
-    async for start in pace.over(range(0, len(body), _DIGESTED_AT_ONCE)):
+    async for start in slicer.over(range(0, len(body), _DIGESTED_AT_ONCE)):
         digest.update(view[start : start + _DIGESTED_AT_ONCE])
     return digest.hexdigest()[:16]
 
 
-async def _localities(instances: Iterable[Instance], own_zone: str | None, pace: Pace) -> list[bytes]:
+async def _localities(instances: Iterable[Instance], own_zone: str | None, slicer: TimeSlicer) -> list[bytes]:
     """The instances by zone. Envoy wants priorities without a gap: if nobody is in its own zone, the others are 0."""
     zones: defaultdict[str, list[Instance]] = defaultdict(list)
-    async for instance in pace.over(instances):
+    async for instance in slicer.over(instances):
         if _is_ip(instance.host):  # one name, which Envoy cannot use here, would make it refuse all
             zones[instance.zone].append(instance)
     written = []
     for zone in sorted(zones):
         priority = int(own_zone is not None and own_zone in zones and zone != own_zone)
         head = encode({"locality": {"zone": zone}, "priority": priority})[:-1]
-        rows = await pace.json_list(map(_endpoint, sorted(zones[zone], key=attrgetter("id", "owner"))))
+        rows = await slicer.json_list(map(_endpoint, sorted(zones[zone], key=attrgetter("id", "owner"))))
         written.append(b'%b,"lb_endpoints":%b}' % (head, rows))
     return written
 
@@ -273,7 +275,7 @@ def _table(value: Any, what: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Refusal(400, f"{what}: {shown(json.dumps(value))} is not an object")
+        raise HttpError(400, f"{what}: {shown(json.dumps(value))} is not an object")
     return value
 
 
@@ -285,11 +287,11 @@ def _either(request: Mapping[str, Any], name: str, default: Any) -> Any:
 
 def _seconds(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= WAIT_SECONDS_MAX:
-        raise Refusal(400, f"node.metadata.gossipreg.wait: not a number of seconds up to {WAIT_SECONDS_MAX:g}")
+        raise HttpError(400, f"node.metadata.gossipreg.wait: not a number of seconds up to {WAIT_SECONDS_MAX:g}")
     return float(value)
 
 
 def _token(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise Refusal(400, "node.metadata.gossipreg.token: not a string")
+        raise HttpError(400, "node.metadata.gossipreg.token: not a string")
     return value

@@ -15,16 +15,16 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.http.answers import Answer, Refusal, encode
-from gossipreg.frontends.http.call import Room
-from gossipreg.frontends.http.door import no
-from gossipreg.frontends.http.registry import Registry
-from gossipreg.frontends.http.request import Request
 from gossipreg.frontends.http.routes import Reply
-from gossipreg.frontends.http.scopes import Action
-from gossipreg.frontends.http.slices import Pace
-from gossipreg.frontends.serving.compatibility_api import Paths, Query, split
+from gossipreg.frontends.serving.compatibility_api import Query, Router, split
+from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.dispatcher import no
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.request import Request
+from gossipreg.frontends.serving.response import HttpError, Response, encode
+from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.settling import is_settling
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance
 from gossipreg.text import shown
 
@@ -39,10 +39,10 @@ _RULE_NAMES_MAX: Final = 16
 #: What the query may narrow the document by, or add to it.
 PARAMETERS: Final = ("service", "tag", "zone", "rule")
 
-_PATHS: Final = Paths([("GET", "/traefik/v1/config", Action.READ_CLUSTER)])
+_PATHS: Final = Router([("GET", "/traefik/v1/config", Action.READ_CLUSTER)])
 
 
-def dialect() -> Traefik:
+def create_api() -> Traefik:
     """Traefik's."""
     return Traefik()
 
@@ -56,53 +56,53 @@ class Traefik:
 
     @property
     def routes(self) -> tuple[tuple[str, str, Action], ...]:
-        """See `Dialect`."""
+        """See `CompatibilityApi`."""
         return _PATHS.routes
 
     def token(self, request: Request) -> str | None:
         """As everywhere."""
         return request.token
 
-    async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
+    async def answer(self, request: Request, server: ServerContext) -> tuple[str, Reply]:
         """The dynamic configuration. While the node is young it is refused, so Traefik keeps what it has."""
         pattern = ""
         try:
             path, query = split(request.target)
             found = _PATHS.find(request.method, path)
             pattern = found.pattern
-            room.access.permit(request.token, found.handler)
-            _check(query, room.node)
-            return pattern, Answer(200, await configuration(room.node, query))
-        except (Refusal, GossipregError) as error:
+            server.access.permit(request.token, found.handler)
+            _check(query, server.node)
+            return pattern, Response(200, await configuration(server.node, query))
+        except (HttpError, GossipregError) as error:
             return pattern, no(error)
 
 
-def _check(query: Query, node: Registry) -> None:
+def _check(query: Query, node: NodeApi) -> None:
     if is_settling(node.info()):
-        raise Refusal(503, "this agent has just been started: it may not know all services yet")
+        raise HttpError(503, "this agent has just been started: it may not know all services yet")
     for name, _ in query.pairs:
         if name not in PARAMETERS:
-            raise Refusal(400, f"there is no query parameter {shown(name)}: there are {', '.join(PARAMETERS)}")
+            raise HttpError(400, f"there is no query parameter {shown(name)}: there are {', '.join(PARAMETERS)}")
     for text in query.all("rule"):
         if not 1 <= text.count("{service}") <= _RULE_NAMES_MAX:
-            raise Refusal(
+            raise HttpError(
                 400,
                 f"rule: {shown(text)} does not say where {{service}} stands in it, up to {_RULE_NAMES_MAX} times",
             )
 
 
-async def configuration(node: Registry, query: Query) -> bytes:
+async def configuration(node: NodeApi, query: Query) -> bytes:
     """Every service that there is, or that the query names, and the routers that lead to it: JSON, made in slices."""
-    pace = Pace()
+    slicer = TimeSlicer()
     document = _Document()
     tag, zone = query.first("tag") or None, query.first("zone") or None
     names = dict.fromkeys(query.all("service")) or sorted(node.services())
     steps = (step for name in names for step in document.add(node, name, tag, zone, query.first("rule")))
-    async for _ in pace.over(steps):
+    async for _ in slicer.over(steps):
         pass
     if not document.services:
         return b"{}"
-    routers = [b"%b:%b" % (encode(name), row) async for name, row in pace.over(document.routers.items())]
+    routers = [b"%b:%b" % (encode(name), row) async for name, row in slicer.over(document.routers.items())]
     said = b',"routers":{%b}' % b",".join(routers) if routers else b""
     return b'{"http":{"services":{%b}%b}}' % (b",".join(document.services), said)
 
@@ -114,14 +114,14 @@ class _Document:
     services: list[bytes] = attrs.field(factory=list)
     routers: dict[str, bytes] = attrs.field(factory=dict)
 
-    def add(self, node: Registry, name: str, tag: str | None, zone: str | None, rule: str) -> Iterator[None]:
+    def add(self, node: NodeApi, name: str, tag: str | None, zone: str | None, rule: str) -> Iterator[None]:
         """Write a service and its routers, one small step after the other."""
         known = node.lookup(name, healthy=False, tag=tag, zone=zone)
         called = node.lookup(name, tag=tag, zone=zone)
         yield
         labels: dict[str, str] = {}
         for instance in sorted(known, key=_ORDER, reverse=True):
-            _hear(instance, labels)
+            _collect_labels(instance, labels)
             yield
         if not known or labels.get("traefik.enable", "true").lower() not in _TRUE:
             return
@@ -141,7 +141,7 @@ class _Document:
 _ORDER: Final = attrgetter("id", "owner")
 
 
-def _hear(instance: Instance, labels: dict[str, str]) -> None:
+def _collect_labels(instance: Instance, labels: dict[str, str]) -> None:
     """Note what an instance says to Traefik. Where several differ, the one with the lowest id is heard, the last."""
     labels.update((key, value) for key, value in instance.meta.items() if key.startswith("traefik."))
     labels.update(tag.partition("=")[::2] for tag in instance.tags if tag.startswith("traefik."))

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from gossipreg.frontends.dns import limits
 from gossipreg.frontends.dns.directory import Directory
-from gossipreg.frontends.dns.door import Door
+from gossipreg.frontends.dns.responder import DnsResponder
 from gossipreg.frontends.dns.server import serve_udp
 from gossipreg.frontends.dns.zone import Zone
 from gossipreg.model import Address, Instance
@@ -76,9 +76,9 @@ class Echo:
         return packet
 
 
-def _door() -> Door:
+def _responder() -> DnsResponder:
     node = Still()
-    return Door(Zone(node, Directory(node), Address("127.0.0.1", 0), ("gossipreg", "consul"), 0))
+    return DnsResponder(Zone(node, Directory(node), Address("127.0.0.1", 0), ("gossipreg", "consul"), 0))
 
 
 def _serve(make: Callable[[], Any], udp: socket.socket) -> None:
@@ -148,10 +148,10 @@ class Server:
 
 
 def _measure(rounds: int, seconds: float, under_way: int) -> dict[str, Figures]:
-    echo, door = Server.start(Echo), Server.start(_door)
+    echo, responder = Server.start(Echo), Server.start(_responder)
     try:
         queries = {kind: dns.message.make_query(_NAME, kind, use_edns=0).to_wire() for kind in ("A", "SRV")}
-        kinds = {"echo": (echo, queries["A"]), "A": (door, queries["A"]), "SRV": (door, queries["SRV"])}
+        kinds = {"echo": (echo, queries["A"]), "A": (responder, queries["A"]), "SRV": (responder, queries["SRV"])}
         found = {kind: Figures() for kind in kinds}
         for _ in range(rounds):
             for kind, (server, query) in kinds.items():
@@ -162,7 +162,7 @@ def _measure(rounds: int, seconds: float, under_way: int) -> dict[str, Figures]:
                 figures.ratios.append(figures.rates[-1] / found["echo"].rates[-1])
         return found
     finally:
-        for server in (echo, door):
+        for server in (echo, responder):
             server.process.terminate()
             server.process.join()
 

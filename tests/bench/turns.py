@@ -101,7 +101,7 @@ async def measure(instances: int, rounds: int) -> dict[str, Figure]:
             node,
             Address("127.0.0.1", 0),
             leave=lambda: None,
-            dialects=load(_APIS),
+            compatibility_apis=load(_APIS),
         )
         http_at: Address = await nursery.start(serve)
         dns_at: Address = await nursery.start(partial(serve_dns, node, Address("127.0.0.1", 0), domains=("gossipreg",)))

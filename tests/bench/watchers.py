@@ -147,7 +147,7 @@ class Heard:
 
 
 #: What came of all rounds: by how many watchers and readers there were, for each kind.
-Found = dict[tuple[int, int], dict[str, list[Heard]]]
+RouteMatch = dict[tuple[int, int], dict[str, list[Heard]]]
 
 
 def register(connection: socket.socket, port: int, name: str, tags: Sequence[str] = ()) -> None:
@@ -191,9 +191,9 @@ def one_round(crowd: Crowd, connection: socket.socket, agent: Process, name: str
     return {kind: Heard.of(begun, moments, cpu) for kind, moments in heard.items() if moments}
 
 
-def take_turns(agent: Process, port: int, counts: Sequence[tuple[int, int]], rounds: int) -> Found:
+def take_turns(agent: Process, port: int, counts: Sequence[tuple[int, int]], rounds: int) -> RouteMatch:
     """All rounds, for each number of watchers and readers."""
-    found: Found = {}
+    found: RouteMatch = {}
     with socket.create_connection((_HOST, port)) as connection:
         for count in counts:
             crowd = Crowd(port)
@@ -211,7 +211,7 @@ def take_turns(agent: Process, port: int, counts: Sequence[tuple[int, int]], rou
     return found
 
 
-def table(found: Found) -> str:
+def table(found: RouteMatch) -> str:
     """The figures as they stand in the documentation."""
     rows = [["clients", "first, ms", "half of them, ms", "last, ms", "agent's CPU, ms", "target", ""]]
     for (watchers, readers), kinds in found.items():
@@ -230,7 +230,7 @@ def table(found: Found) -> str:
     return markdown(rows)
 
 
-async def measure(counts: Sequence[tuple[int, int]], rounds: int) -> Found:
+async def measure(counts: Sequence[tuple[int, int]], rounds: int) -> RouteMatch:
     """Start an agent, watch it, and register."""
     ears = Ears()
     async with trio.open_nursery() as nursery:

@@ -13,7 +13,7 @@ import pytest
 
 from gossipreg.cli.client import AgentClient
 from gossipreg.errors import AgentUnreachable, GossipregError
-from gossipreg.frontends.http.capacity import DESCRIPTORS
+from gossipreg.frontends.serving.capacity import DESCRIPTORS
 from gossipreg.model import Address
 from tests.cli.conftest import Ran
 from tests.cli.test_agent import PATIENCE, Starter, command, fails, start, wait_for

@@ -13,7 +13,7 @@ import pytest
 
 from gossipreg.cli import cli
 from gossipreg.cli.settings import SETTINGS, load
-from gossipreg.frontends.http.access import Access
+from gossipreg.frontends.serving.access import Access
 from gossipreg.runtime.definitions import DefinitionFiles
 from tests.cli.configuration_page import PAGE, with_tables
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gossipreg.config import DIALECTS
+from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.frontends.http.routes import ROUTES
-from gossipreg.frontends.http.scopes import Action
 from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.scopes import Action
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "scopes.md"
 
@@ -27,9 +27,9 @@ def every_route() -> Iterator[tuple[str, str, str, Action]]:
     """Every route of every HTTP frontend: whose it is, its method, its path or pattern, and what is done there."""
     for route in ROUTES:
         yield "native", route.method, route.path, route.action
-    for name in DIALECTS:
-        [dialect] = load((name,))
-        for method, pattern, action in dialect.routes:
+    for name in COMPATIBILITY_APIS:
+        [create_api] = load((name,))
+        for method, pattern, action in create_api.routes:
             yield name, method, pattern, action
 
 

@@ -1,4 +1,4 @@
-"""The pages about Envoy and Traefik say what the dialects do."""
+"""The pages about Envoy and Traefik say what the compatibility APIs do."""
 
 from __future__ import annotations
 

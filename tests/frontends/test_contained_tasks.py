@@ -18,8 +18,8 @@ from gossipreg.frontends.dns import server as dns_server
 from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.zone import Zone
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.http.door import Door
-from gossipreg.frontends.http.frames import Frames
+from gossipreg.frontends.http.event_encoder import EventEncoder
+from gossipreg.frontends.serving.dispatcher import Dispatcher
 from gossipreg.model import Address
 from gossipreg.protocol.engine import Engine
 from gossipreg.runtime import supervision
@@ -84,8 +84,8 @@ async def resolves(address: Address) -> None:
 @pytest.mark.parametrize(
     ("where", "method", "failing", "target", "status"),
     [
-        (Door, "_reply", fail_late, "/api/v1/services", b"HTTP/1.1 500 "),
-        (Frames, "of", fail_late, "/api/v1/events", b"HTTP/1.1 500 "),
+        (Dispatcher, "_reply", fail_late, "/api/v1/services", b"HTTP/1.1 500 "),
+        (EventEncoder, "of", fail_late, "/api/v1/events", b"HTTP/1.1 500 "),
     ],
 )
 async def test_a_request_that_fails_is_counted(

@@ -26,14 +26,14 @@ import pytest
 import trio
 
 from gossipreg import Address, Node, open_node
-from gossipreg.config import DIALECTS
+from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.frontends.dns import serve_dns
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.http.access import Access
 from gossipreg.frontends.http.routes import ROUTES
-from gossipreg.frontends.http.scopes import Scope
 from gossipreg.frontends.serving import settling
+from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.protocol.wire.sealing import ClearSeal
 from gossipreg.protocol.wire.streams import StreamCodec
 from tests.drills.waiting import eventually
@@ -49,8 +49,8 @@ READER, KEEPER = "all-but-credentials", "the-token-for-credentials"
 
 LOGIN: Final = {"user": "app", "password": SECRET}
 
-#: What is asked of the dialects, beside nothing at all.
-DIALECT_CALLS: Final = (
+#: What is asked of the compatibility APIs, beside nothing at all.
+API_CALLS: Final = (
     ("GET", "/v1/catalog/services", None),
     ("GET", "/v1/catalog/service/pg", None),
     ("GET", "/v1/catalog/node/ann", None),
@@ -121,7 +121,9 @@ def _taps(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:
         ears.hear("streams", made)
         return made
 
-    monkeypatch.setattr(settling, "SETTLE_SECONDS", 0.0)  # or dialects would keep silent about what may change
+    monkeypatch.setattr(
+        settling, "SETTLE_SECONDS", 0.0
+    )  # or compatibility APIs would keep silent about what may change
     monkeypatch.setattr(ClearSeal, "seal", heard_seal)
     monkeypatch.setattr(StreamCodec, "frame", heard_frame)
 
@@ -184,7 +186,7 @@ class Doors:
                         await self.ask(
                             "GET", path + next((query[n] for n in route.query if n in query), ""), token=token
                         )
-        for method, path, body in DIALECT_CALLS:
+        for method, path, body in API_CALLS:
             await self.ask(method, path, body)
         for name in (
             "pg.service.gossipreg",
@@ -203,7 +205,7 @@ class Doors:
 
 async def opened(node: Node, ears: Ears, access: Access, nursery: trio.Nursery) -> Doors:
     serve = partial(serve_http, node, Address("127.0.0.1", 0), leave=lambda: None, access=access)
-    http = await nursery.start(partial(serve, dialects=load(DIALECTS)))
+    http = await nursery.start(partial(serve, compatibility_apis=load(COMPATIBILITY_APIS)))
     at = await nursery.start(partial(serve_dns, node, Address("127.0.0.1", 0), domains=["gossipreg", "consul"]))
     doors = Doors(node, ears, httpx.AsyncClient(base_url=f"http://{http}", trust_env=False), at)
     await nursery.start(doors.follow)

@@ -1,4 +1,4 @@
-"""Whatever nonsense comes in a body, a dialect says no in its own form, and nothing has changed."""
+"""Whatever nonsense comes in a body, a compatibility API says no in its own form, and nothing has changed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 import trio
 
 from gossipreg.check import Check
-from gossipreg.config import DIALECTS
+from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.serving.loading import load
 from gossipreg.model import Address
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 #: Nothing, what ends too early, what is no object, what is no text, what is too deep, and objects of the wrong things.
 NONSENSE: Final = {
@@ -50,7 +50,7 @@ def is_sentence_of_json(answer: httpx.Response) -> bool:
     return bool({"error", "code"} <= answer.json().keys() <= {"error", "code", "field"})
 
 
-#: Every path that reads a body, by its dialect, and the form of its no.
+#: Every path that reads a body, by its API, and the form of its no.
 READING: Final = (
     ("consul", "PUT", "/v1/agent/service/register", is_sentence_of_text),
     ("consul", "PUT", "/v1/agent/check/register", is_sentence_of_text),
@@ -81,7 +81,9 @@ async def node() -> FakeNode:
 
 @pytest.fixture
 async def client(node: FakeNode, nursery: trio.Nursery) -> AsyncIterator[httpx.AsyncClient]:
-    serve = partial(serve_http, node, Address("127.0.0.1", 0), leave=lambda: None, dialects=load(DIALECTS))
+    serve = partial(
+        serve_http, node, Address("127.0.0.1", 0), leave=lambda: None, compatibility_apis=load(COMPATIBILITY_APIS)
+    )
     bound: Address = await nursery.start(serve)
     async with httpx.AsyncClient(base_url=f"http://{bound}", trust_env=False) as client:
         yield client
@@ -95,11 +97,11 @@ def all_of(node: FakeNode) -> Any:
 
 
 @pytest.mark.parametrize("body", NONSENSE.values(), ids=NONSENSE)
-@pytest.mark.parametrize(("dialect", "method", "path", "is_form"), READING, ids=[each[2] for each in READING])
-async def test_a_malformed_body_gets_the_dialects_own_no_and_changes_nothing(
+@pytest.mark.parametrize(("api", "method", "path", "is_form"), READING, ids=[each[2] for each in READING])
+async def test_a_malformed_body_gets_the_apis_own_no_and_changes_nothing(
     node: FakeNode,
     client: httpx.AsyncClient,
-    dialect: str,
+    api: str,
     method: str,
     path: str,
     is_form: Callable[[httpx.Response], bool],
@@ -107,21 +109,21 @@ async def test_a_malformed_body_gets_the_dialects_own_no_and_changes_nothing(
 ) -> None:
     before = all_of(node)
     answer = await client.request(method, path, content=body)
-    assert answer.status_code == 400, (dialect, answer.text)
-    assert is_form(answer), (dialect, answer.text)
+    assert answer.status_code == 400, (api, answer.text)
+    assert is_form(answer), (api, answer.text)
     assert all_of(node) == before
 
 
-@pytest.mark.parametrize(("dialect", "target", "is_form"), QUERIES, ids=[each[1] for each in QUERIES])
+@pytest.mark.parametrize(("api", "target", "is_form"), QUERIES, ids=[each[1] for each in QUERIES])
 async def test_so_does_a_malformed_query(
-    node: FakeNode, client: httpx.AsyncClient, dialect: str, target: str, is_form: Callable[[httpx.Response], bool]
+    node: FakeNode, client: httpx.AsyncClient, api: str, target: str, is_form: Callable[[httpx.Response], bool]
 ) -> None:
     before = all_of(node)
     answer = await client.get(target)
-    assert 400 <= answer.status_code < 500, (dialect, answer.text)
-    assert is_form(answer), (dialect, answer.text)
+    assert 400 <= answer.status_code < 500, (api, answer.text)
+    assert is_form(answer), (api, answer.text)
     assert all_of(node) == before
 
 
-def test_no_dialect_is_forgotten_here() -> None:
-    assert {each[0] for each in READING} | {each[0] for each in QUERIES} == set(DIALECTS)
+def test_no_compatibility_api_is_forgotten_here() -> None:
+    assert {each[0] for each in READING} | {each[0] for each in QUERIES} == set(COMPATIBILITY_APIS)

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from gossipreg import Address, Maintenance, Node, Split, open_node
-from gossipreg.config import DIALECTS
+from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.frontends.dns import serve_dns
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.proxy import Forward, Proxy, follow_node
@@ -88,13 +88,17 @@ def _port(address: str) -> int:
 @pytest.fixture
 async def doors(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Doors]:
     """The doors of a node that hears of three instances, a split and a maintenance from another."""
-    monkeypatch.setattr(settling, "SETTLE_SECONDS", 0.0)  # or dialects would keep silent about what may change
+    monkeypatch.setattr(
+        settling, "SETTLE_SECONDS", 0.0
+    )  # or compatibility APIs would keep silent about what may change
     async with open_node(config("one")) as one, open_node(config("other", one)) as node:
         for number, tag in enumerate(("v1", "v2", "v1"), 1):
             await one.register("orders", port=8000 + number, id=f"orders-{number}", tags=[tag])
         await one.set_policy(Split("orders", {"v1": 90, "v2": 10}))
         await one.set_policy(Maintenance("orders", "orders-3", "new disk"))
-        serve = partial(serve_http, node, Address("127.0.0.1", 0), leave=lambda: None, dialects=load(DIALECTS))
+        serve = partial(
+            serve_http, node, Address("127.0.0.1", 0), leave=lambda: None, compatibility_apis=load(COMPATIBILITY_APIS)
+        )
         http = await nursery.start(serve)
         at = await nursery.start(partial(serve_dns, node, Address("127.0.0.1", 0), domains=["gossipreg"]))
         async with httpx.AsyncClient(base_url=f"http://{http}", trust_env=False) as client:
@@ -124,7 +128,7 @@ async def test_picks_and_connections_through_the_balancer_are_shared_out_so(nurs
         for name, tag in (("old", "v1"), ("new", "v2")):
             await one.register("orders", port=await nursery.start(serve_name, name), id=name, tags=[tag])
         proxy = Proxy(Forward(listen="127.0.0.1:0", service="orders"), rng=Random(1))
-        await nursery.start(follow_node, other, "orders", proxy.hear)
+        await nursery.start(follow_node, other, "orders", proxy.apply)
         address = await nursery.start(proxy.serve)
         await one.set_policy(Split("orders", {"v1": 90, "v2": 10}))
 

@@ -11,20 +11,20 @@ import pytest
 import trio
 
 from gossipreg.check import Check
-from gossipreg.config import DIALECTS
-from gossipreg.frontends.http.access import Access, Token
-from gossipreg.frontends.http.answers import Answer
-from gossipreg.frontends.http.call import Room
-from gossipreg.frontends.http.door import Door
-from gossipreg.frontends.http.guard import Guard
-from gossipreg.frontends.http.lookups import Lookups
-from gossipreg.frontends.http.request import Request
-from gossipreg.frontends.http.scopes import Action, Scope
-from gossipreg.frontends.http.waiting import Waiting
+from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.frontends.http.lookups import LookupCache
+from gossipreg.frontends.serving.access import Access, Token
+from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.dispatcher import Dispatcher
+from gossipreg.frontends.serving.guard import Guard
 from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.request import Request
+from gossipreg.frontends.serving.response import Response
+from gossipreg.frontends.serving.scopes import Action, Scope
 from gossipreg.model import Address, Instance, JoinFailure, Status
 from gossipreg.policy import Maintenance
-from tests.frontends.http.fake_node import FakeNode, member
+from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.scopes_page import PAGE, every_route, with_table
 
 BOTH: Final = "a-token-that-is-for-two-scopes"
@@ -105,23 +105,23 @@ def access_of(*more: Token) -> Access:
     return Access((*(token_for(text, scope) for scope, text in TOKENS.items()), *more))
 
 
-def door(fake: FakeNode, access: Access | None = None) -> Door:
+def door(fake: FakeNode, access: Access | None = None) -> Dispatcher:
     access = access_of() if access is None else access
-    room = Room(fake, lambda: None, Lookups(fake), access, load(DIALECTS))
-    return Door(room, Guard(asked=HERE, bound=HERE))
+    server = ServerContext(fake, lambda: None, LookupCache(fake), access, load(COMPATIBILITY_APIS))
+    return Dispatcher(server, Guard(asked=HERE, bound=HERE))
 
 
 async def ask(
-    asked: Door, method: str, target: str, body: Any = None, token: str | None = None, **fields: Any
-) -> Answer:
+    asked: Dispatcher, method: str, target: str, body: Any = None, token: str | None = None, **fields: Any
+) -> Response:
     sent = b"" if body is None else json.dumps(body).encode()
     request = Request(
         method, target, fields.pop("authority", str(HERE)), announces_body=bool(sent), body=sent, token=token, **fields
     )
     reply = await asked.answer(request, b"name")
-    if isinstance(reply, Waiting):
+    if isinstance(reply, DeferredResponse):
         reply = await reply.answer(0)
-    return reply if isinstance(reply, Answer) else Answer(200)  # an event stream
+    return reply if isinstance(reply, Response) else Response(200)  # an event stream
 
 
 def target_of(pattern: str) -> str:
@@ -134,7 +134,7 @@ def target_of(pattern: str) -> str:
 ROUTES: Final = list(every_route())
 
 
-@pytest.mark.parametrize("frontend", ["native", *DIALECTS])
+@pytest.mark.parametrize("frontend", ["native", *COMPATIBILITY_APIS])
 async def test_every_route_is_for_a_token_of_its_scope_and_for_no_other(frontend: str) -> None:
     for whose, method, pattern, action in ROUTES:
         if whose != frontend:
@@ -273,7 +273,7 @@ async def test_a_command_takes_a_token_for_checks() -> None:
         assert (await ask(asked, "PUT", path, body, BOTH)).status in (200, 201)
 
 
-def outputs(answer: Answer) -> dict[str, str | None]:
+def outputs(answer: Response) -> dict[str, str | None]:
     document = json.loads(answer.body)
     if "checks" in document:
         return {each["name"]: each["output"] for each in document["checks"]}

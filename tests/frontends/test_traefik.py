@@ -9,38 +9,38 @@ from urllib.parse import quote
 
 import pytest
 
-from gossipreg.frontends.http.access import Access, Token
-from gossipreg.frontends.http.scopes import Scope
-from gossipreg.frontends.traefik import dialect
+from gossipreg.frontends.serving.access import Access, Token
+from gossipreg.frontends.serving.scopes import Scope
+from gossipreg.frontends.traefik import create_api
 from gossipreg.model import Health
-from tests.frontends.serving.api_server import Desk, Said
+from tests.frontends.serving.api_server import ApiClient, Said
 
 TOKEN = "a-token-of-some-length"
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk(dialect())
+def client() -> ApiClient:
+    return ApiClient(create_api())
 
 
-async def ask(desk: Desk, query: str = "", token: str | None = None) -> Said:
-    return await desk.ask("GET", f"/traefik/v1/config{query}", token=token)
+async def ask(client: ApiClient, query: str = "", token: str | None = None) -> Said:
+    return await client.ask("GET", f"/traefik/v1/config{query}", token=token)
 
 
-async def http(desk: Desk, query: str = "") -> dict[str, Any]:
-    said = await ask(desk, query)
+async def http(client: ApiClient, query: str = "") -> dict[str, Any]:
+    said = await ask(client, query)
     assert said.status == 200, said
     found: dict[str, Any] = said.document["http"]
     return found
 
 
-async def test_a_service_is_its_servers_by_weight(desk: Desk) -> None:
-    desk.hold("b", port=2)
-    desk.hold("a", port=1, weight=3)
-    desk.hold("c", port=3, weight=0)
-    desk.hold("d", port=4, health=Health.CRITICAL)
-    desk.hold("e", host="::1", port=5)
-    assert await http(desk) == {
+async def test_a_service_is_its_servers_by_weight(client: ApiClient) -> None:
+    client.hold("b", port=2)
+    client.hold("a", port=1, weight=3)
+    client.hold("c", port=3, weight=0)
+    client.hold("d", port=4, health=Health.CRITICAL)
+    client.hold("e", host="::1", port=5)
+    assert await http(client) == {
         "services": {
             "orders": {
                 "loadBalancer": {
@@ -55,35 +55,35 @@ async def test_a_service_is_its_servers_by_weight(desk: Desk) -> None:
     }
 
 
-async def test_a_service_of_which_nobody_can_be_called_stays_without_servers(desk: Desk) -> None:
-    desk.hold("a", health=Health.CRITICAL, tags=["traefik.http.routers.shop.rule=Path(`/`)"])
-    assert await http(desk) == {
+async def test_a_service_of_which_nobody_can_be_called_stays_without_servers(client: ApiClient) -> None:
+    client.hold("a", health=Health.CRITICAL, tags=["traefik.http.routers.shop.rule=Path(`/`)"])
+    assert await http(client) == {
         "services": {"orders": {"loadBalancer": {"servers": []}}},
         "routers": {"shop": {"rule": "Path(`/`)", "service": "orders"}},
     }
 
 
-async def test_without_services_it_is_empty(desk: Desk) -> None:
-    assert (await ask(desk)).document == {}
-    desk.hold("a", tags=["traefik.enable=false"])
-    assert (await ask(desk)).document == {}
+async def test_without_services_it_is_empty(client: ApiClient) -> None:
+    assert (await ask(client)).document == {}
+    client.hold("a", tags=["traefik.enable=false"])
+    assert (await ask(client)).document == {}
 
 
-async def test_the_query_narrows_it(desk: Desk) -> None:
-    desk.hold("a", port=1, tags=["v1"], zone="north")
-    desk.hold("b", port=2, tags=["v2"])
-    desk.hold("u", service="users")
-    assert (await http(desk)).keys() == {"services"}
-    assert (await http(desk))["services"].keys() == {"orders", "users"}
-    assert (await http(desk, "?service=users&service=none"))["services"].keys() == {"users"}
+async def test_the_query_narrows_it(client: ApiClient) -> None:
+    client.hold("a", port=1, tags=["v1"], zone="north")
+    client.hold("b", port=2, tags=["v2"])
+    client.hold("u", service="users")
+    assert (await http(client)).keys() == {"services"}
+    assert (await http(client))["services"].keys() == {"orders", "users"}
+    assert (await http(client, "?service=users&service=none"))["services"].keys() == {"users"}
     for query in ("?tag=v1", "?zone=north"):
-        services = (await http(desk, query))["services"]
+        services = (await http(client, query))["services"]
         assert [each["url"] for each in services["orders"]["loadBalancer"]["servers"]] == ["http://10.0.0.1:1"]
         assert services.keys() == {"orders"}
 
 
-async def test_labels_describe_routers_and_the_service_in_tags_and_meta(desk: Desk) -> None:
-    desk.hold(
+async def test_labels_describe_routers_and_the_service_in_tags_and_meta(client: ApiClient) -> None:
+    client.hold(
         "a",
         tags=[
             "traefik.http.routers.shop.rule=Host(`shop.test`) && Query(`a=b`)",
@@ -103,7 +103,7 @@ async def test_labels_describe_routers_and_the_service_in_tags_and_meta(desk: De
             "traefik.http.services.orders.loadbalancer.serversTransport": "mine@file",
         },
     )
-    assert await http(desk) == {
+    assert await http(client) == {
         "services": {
             "orders": {
                 "loadBalancer": {
@@ -131,37 +131,37 @@ async def test_labels_describe_routers_and_the_service_in_tags_and_meta(desk: De
     }
 
 
-async def test_where_instances_differ_the_lowest_id_is_heard(desk: Desk) -> None:
-    desk.hold("b", tags=["traefik.http.routers.shop.rule=Path(`/b`)", "traefik.http.routers.shop.priority=1"])
-    desk.hold("a", tags=["traefik.http.routers.shop.rule=Path(`/a`)"])
-    assert (await http(desk))["routers"] == {"shop": {"rule": "Path(`/a`)", "service": "orders", "priority": 1}}
+async def test_where_instances_differ_the_lowest_id_is_heard(client: ApiClient) -> None:
+    client.hold("b", tags=["traefik.http.routers.shop.rule=Path(`/b`)", "traefik.http.routers.shop.priority=1"])
+    client.hold("a", tags=["traefik.http.routers.shop.rule=Path(`/a`)"])
+    assert (await http(client))["routers"] == {"shop": {"rule": "Path(`/a`)", "service": "orders", "priority": 1}}
 
 
-async def test_a_rule_makes_routers_for_services_that_describe_none(desk: Desk) -> None:
-    desk.hold("a")
-    desk.hold("u", service="users", tags=["traefik.http.routers.people.rule=Path(`/people`)"])
-    desk.hold("x", service="files", tags=["traefik.http.routers.data.priority=5"])
-    assert (await http(desk, f"?rule={quote('Host(`{service}.test`)')}"))["routers"] == {
+async def test_a_rule_makes_routers_for_services_that_describe_none(client: ApiClient) -> None:
+    client.hold("a")
+    client.hold("u", service="users", tags=["traefik.http.routers.people.rule=Path(`/people`)"])
+    client.hold("x", service="files", tags=["traefik.http.routers.data.priority=5"])
+    assert (await http(client, f"?rule={quote('Host(`{service}.test`)')}"))["routers"] == {
         "orders": {"rule": "Host(`orders.test`)", "service": "orders"},
         "people": {"rule": "Path(`/people`)", "service": "users"},
         "data": {"rule": "Host(`files.test`)", "service": "files", "priority": 5},
     }
 
 
-async def test_a_node_that_has_just_been_started_is_not_asked(desk: Desk) -> None:
-    desk.node.generation = int(time.time() * 1000)
-    said = await ask(desk)
+async def test_a_node_that_has_just_been_started_is_not_asked(client: ApiClient) -> None:
+    client.node.generation = int(time.time() * 1000)
+    said = await ask(client)
     assert (said.status, said.document) == (
         503,
         {"error": "this agent has just been started: it may not know all services yet", "code": "unavailable"},
     )
 
 
-async def test_it_asks_for_a_token_where_the_agent_does(desk: Desk) -> None:
+async def test_it_asks_for_a_token_where_the_agent_does(client: ApiClient) -> None:
     digest = hashlib.sha256(TOKEN.encode()).digest()
-    desk.access = Access((Token("traefik", digest, frozenset({Scope.READ})),))
-    assert (await ask(desk)).status == 401
-    assert (await ask(desk, token=TOKEN)).status == 200
+    client.access = Access((Token("traefik", digest, frozenset({Scope.READ})),))
+    assert (await ask(client)).status == 401
+    assert (await ask(client, token=TOKEN)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -175,24 +175,24 @@ async def test_it_asks_for_a_token_where_the_agent_does(desk: Desk) -> None:
     ],
 )
 async def test_what_is_not_understood_is_refused(
-    method: str, target: str, status: int, sentence: str, desk: Desk
+    method: str, target: str, status: int, sentence: str, client: ApiClient
 ) -> None:
-    said = await desk.ask(method, target)
+    said = await client.ask(method, target)
     assert said.status == status
     assert sentence in said.document["error"]
 
 
-async def test_a_rule_names_the_service_a_few_times_only(desk: Desk) -> None:
-    desk.hold("a")
-    assert (await ask(desk, f"?rule={'{service}' * 16}")).status == 200
-    said = await ask(desk, f"?rule={'{service}' * 17}")
+async def test_a_rule_names_the_service_a_few_times_only(client: ApiClient) -> None:
+    client.hold("a")
+    assert (await ask(client, f"?rule={'{service}' * 16}")).status == 200
+    said = await ask(client, f"?rule={'{service}' * 17}")
     assert said.status == 400
     assert "up to 16 times" in said.document["error"]
 
 
-async def test_a_service_that_is_named_twice_is_looked_at_once(desk: Desk) -> None:
-    desk.hold("a")
-    once = await http(desk, "?service=orders")
-    before = desk.node.lookups
-    assert await http(desk, "?service=orders" + "&service=orders" * 100) == once
-    assert desk.node.lookups - before == 2
+async def test_a_service_that_is_named_twice_is_looked_at_once(client: ApiClient) -> None:
+    client.hold("a")
+    once = await http(client, "?service=orders")
+    before = client.node.lookups
+    assert await http(client, "?service=orders" + "&service=orders" * 100) == once
+    assert client.node.lookups - before == 2

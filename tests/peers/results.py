@@ -21,14 +21,12 @@ VARIABLE: Final = "GOSSIPREG_PEER_RESULTS"
 _MARKED: Final = re.compile(r"(<!-- peers: made by tests -->\n).*?(?=\n?<!-- end -->)", re.DOTALL)
 
 
-def record(
-    *, client: str, version: str, dialect: str, did: str, weights: str = "", seconds: float | None = None
-) -> None:
+def record(*, client: str, version: str, api: str, did: str, weights: str = "", seconds: float | None = None) -> None:
     """Keep what a client did, if anybody wants it.
 
     ``weights`` is what it makes of weights, empty if it balances nothing; ``seconds`` how long it took to see a change.
     """
-    row = {"client": client, "version": version, "dialect": dialect, "did": did, "weights": weights, "seconds": seconds}
+    row = {"client": client, "version": version, "api": api, "did": did, "weights": weights, "seconds": seconds}
     file = os.environ.get(VARIABLE)
     if file:
         with Path(file).open("a") as results:
@@ -36,12 +34,12 @@ def record(
 
 
 def table(rows: Iterable[dict[str, Any]]) -> str:
-    """The rows in Markdown, sorted by dialect and client; of a client's repeated row the last counts."""
-    latest = {(row["dialect"], row["client"], row["did"]): row for row in rows}
-    lines = ["| client | version | dialect | what it did | weights | change seen after |", "|---|---|---|---|---|---|"]
+    """The rows in Markdown, sorted by API and client; of a client's repeated row the last counts."""
+    latest = {(row["api"], row["client"], row["did"]): row for row in rows}
+    lines = ["| client | version | API | what it did | weights | change seen after |", "|---|---|---|---|---|---|"]
     for _, row in sorted(latest.items()):
         seen = "" if row["seconds"] is None else f"{row['seconds']:.2f} s"
-        cells = (row["client"], row["version"], row["dialect"], row["did"], row["weights"], seen)
+        cells = (row["client"], row["version"], row["api"], row["did"], row["weights"], seen)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
 

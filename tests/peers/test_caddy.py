@@ -38,7 +38,7 @@ async def test_it_follows_srv_records_as_the_page_says(tmp_path: Path) -> None:
     record(
         client="Caddy",
         version=await version_of("caddy", "version"),
-        dialect="DNS",
+        api="DNS",
         did="follows SRV records (`dynamic srv`)",
         weights="not used",
         seconds=seconds,

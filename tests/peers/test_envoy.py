@@ -60,7 +60,7 @@ async def test_it_follows_eds_as_the_page_says(tmp_path: Path) -> None:
     record(
         client="Envoy",
         version=await version_of(ENVOY, "--version"),
-        dialect="Envoy EDS",
+        api="Envoy EDS",
         did="follows EDS: drains, zones by priority, survives its agent",
         weights="30:10 for 3:1",
         seconds=seconds,

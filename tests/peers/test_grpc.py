@@ -73,7 +73,7 @@ async def test_it_follows_by_dns_as_the_page_says(tmp_path: Path) -> None:
     record(
         client="gRPC (Python)",
         version=grpc.__version__,
-        dialect="DNS",
+        api="DNS",
         did="follows addresses of `dns:///`, when a connection ends",
         weights="do not reach it",
         seconds=seconds,

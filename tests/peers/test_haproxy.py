@@ -151,7 +151,7 @@ async def test_it_follows_agents_as_the_page_says_and_goes_on_when_its_own_is_go
     record(
         client="HAProxy",
         version=await version_of("haproxy", "-v"),
-        dialect="DNS",
+        api="DNS",
         did="follows SRV records, survives its agent",
         weights="30:10 for 3:1",
         seconds=seconds,

@@ -57,7 +57,7 @@ async def test_it_follows_http_sd_as_the_page_says(tmp_path: Path) -> None:
     record(
         client="Prometheus",
         version=await version_of("prometheus", "--version"),
-        dialect="Prometheus http_sd",
+        api="Prometheus http_sd",
         did="follows http_sd: all instances or those that can serve, survives its agent",
         seconds=seconds,
     )

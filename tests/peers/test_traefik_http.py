@@ -45,7 +45,7 @@ async def test_it_follows_the_http_provider_as_the_page_says(tmp_path: Path) -> 
     record(
         client="Traefik",
         version=await version_of(TRAEFIK, "version"),
-        dialect="Traefik http provider",
+        api="Traefik http provider",
         did="follows services: routers by labels and by rule, survives its agent",
         weights="30:10 for 3:1",
         seconds=seconds,

@@ -7,13 +7,13 @@ from typing import Final
 
 from gossipreg import limits
 from gossipreg.check import Check, CheckKind, CheckReport
-from gossipreg.frontends.consul import shapes
-from gossipreg.frontends.consul.ask import Ask, json, plain
-from gossipreg.frontends.consul.posted import PostedCheck, PostedService, Table, read_check
-from gossipreg.frontends.consul.shapes import Json
-from gossipreg.frontends.http.answers import Answer, Refusal, encode
-from gossipreg.frontends.http.checking import outputs_for, permit_checks
-from gossipreg.frontends.http.slices import Pace
+from gossipreg.frontends.consul import catalog_rows
+from gossipreg.frontends.consul.catalog_rows import Json
+from gossipreg.frontends.consul.context import ConsulContext, json_response, text_response
+from gossipreg.frontends.consul.posted import JsonObject, PostedCheck, PostedService, read_check
+from gossipreg.frontends.serving.check_permissions import outputs_for, permit_checks
+from gossipreg.frontends.serving.response import HttpError, Response, encode
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Health, Instance, Member, Status
 from gossipreg.text import shown
 
@@ -31,168 +31,170 @@ _NO_NODE_REASON: Final = (
 #: How Serf counts what a member is.
 _SERF_STATUS: Final = {Status.ALIVE: 1, Status.SUSPECT: 1, Status.LEFT: 3, Status.FAILED: 4}
 
-_HTTP_STATUS: Final = {shapes.PASSING: 200, shapes.WARNING: 429, shapes.CRITICAL: 503}
+_HTTP_STATUS: Final = {catalog_rows.PASSING: 200, catalog_rows.WARNING: 429, catalog_rows.CRITICAL: 503}
 
 
 # What it offers
 
 
-async def register_service(ask: Ask) -> Answer:
+async def register_service(context: ConsulContext) -> Response:
     """Offer an instance, in place of the one of that id. Checks that are not named again stay, unless told."""
-    posted = PostedService.parse(ask.request.body)
-    _permit_checks(ask, posted.checks, posted.host)
-    async with ask.memory.turn:
-        there = ask.node.own(posted.id)
+    posted = PostedService.parse(context.request.body)
+    _permit_checks(context, posted.checks, posted.host)
+    async with context.state.turn:
+        there = context.node.own(posted.id)
         checks: dict[str, Check] = {}
-        if there is not None and not ask.query.flag("replace-existing-checks"):
-            checks = {report.check.name: report.check for report in ask.node.checks(posted.id)}
+        if there is not None and not context.query.flag("replace-existing-checks"):
+            checks = {report.check.name: report.check for report in context.node.checks(posted.id)}
         checks |= {each.check.name: each.check for each in posted.checks}
-        await _offer(ask, posted, checks)
-        ask.memory.titles.keep(ask.node, posted.id, posted.checks)
-    return plain(200)
+        await _offer(context, posted, checks)
+        context.state.check_ids.keep(context.node, posted.id, posted.checks)
+    return text_response(200)
 
 
-async def deregister_service(ask: Ask) -> Answer:
+async def deregister_service(context: ConsulContext) -> Response:
     """Withdraw an instance."""
-    id_ = ask.arguments["id"]
-    if ask.node.own(id_) is None:
-        raise Refusal(404, f'Unknown service ID "{id_}". Ensure that the service ID is passed, not the service name.')
-    await ask.node.deregister(id_)
-    return plain(200)
+    id_ = context.arguments["id"]
+    if context.node.own(id_) is None:
+        raise HttpError(404, f'Unknown service ID "{id_}". Ensure that the service ID is passed, not the service name.')
+    await context.node.deregister(id_)
+    return text_response(200)
 
 
-async def service_maintenance(ask: Ask) -> Answer:
+async def service_maintenance(context: ConsulContext) -> Response:
     """Take an instance out, or back in."""
-    id_, enable = ask.arguments["id"], _enable(ask)
-    if ask.node.own(id_) is None:
-        raise Refusal(404, f'Unknown service ID "{id_}". Ensure that the service ID is passed, not the service name.')
-    await ask.node.set_maintenance(id_, _reason(ask, _NO_REASON) if enable else None)
-    return plain(200)
+    id_, enable = context.arguments["id"], _enable(context)
+    if context.node.own(id_) is None:
+        raise HttpError(404, f'Unknown service ID "{id_}". Ensure that the service ID is passed, not the service name.')
+    await context.node.set_maintenance(id_, _reason(context, _NO_REASON) if enable else None)
+    return text_response(200)
 
 
-async def maintenance(ask: Ask) -> Answer:
+async def maintenance(context: ConsulContext) -> Response:
     """Have everybody send this node's instances no new work, or send work again."""
-    await (ask.node.drain(_reason(ask, _NO_NODE_REASON)) if _enable(ask) else ask.node.undrain())
-    return plain(200)
+    await (context.node.drain(_reason(context, _NO_NODE_REASON)) if _enable(context) else context.node.undrain())
+    return text_response(200)
 
 
-async def force_leave(ask: Ask) -> Answer:
+async def force_leave(context: ConsulContext) -> Response:
     """Have every node forget a member that failed; ``?prune`` asks for no more, since what is left is a tombstone."""
-    await ask.node.forget(ask.arguments["node"])
-    return plain(200)
+    await context.node.forget(context.arguments["node"])
+    return text_response(200)
 
 
-async def leave(ask: Ask) -> Answer:
+async def leave(context: ConsulContext) -> Response:
     """Have the node go in good order."""
-    ask.room.leave()
-    return plain(200)
+    context.server.leave()
+    return text_response(200)
 
 
-def _enable(ask: Ask) -> bool:
-    text = ask.query.first("enable").lower()
+def _enable(context: ConsulContext) -> bool:
+    text = context.query.first("enable").lower()
     if text not in ("true", "false", "1", "0", "t", "f"):
-        raise Refusal(400, "Missing value for enable: write ?enable=true or ?enable=false")
-    return ask.query.flag("enable")
+        raise HttpError(400, "Missing value for enable: write ?enable=true or ?enable=false")
+    return context.query.flag("enable")
 
 
-def _reason(ask: Ask, default: str) -> str:
-    return (ask.query.first("reason") or default)[: limits.REASON_CHARS_MAX]
+def _reason(context: ConsulContext, default: str) -> str:
+    return (context.query.first("reason") or default)[: limits.REASON_CHARS_MAX]
 
 
 # Its checks
 
 
-async def register_check(ask: Ask) -> Answer:
+async def register_check(context: ConsulContext) -> Response:
     """Give an instance one more check, or another one of that id."""
-    table = Table.parse(ask.request.body)
+    table = JsonObject.parse(context.request.body)
     service = table.text("ServiceID")
     title = table.text("Name")
     if not title:
-        raise Refusal(400, "Missing check name")
+        raise HttpError(400, "Missing check name")
     if not service:
-        raise Refusal(400, "ServiceID: is missing: a node has no checks of its own here, they belong to a service")
+        raise HttpError(400, "ServiceID: is missing: a node has no checks of its own here, they belong to a service")
     posted = read_check(table, table.text("CheckID") or table.text("ID") or title, service)
-    async with ask.memory.turn:
-        there = _changeable(ask, service)
-        _permit_checks(ask, (posted,), there.host)
-        checks = {report.check.name: report.check for report in ask.node.checks(service)}
-        await _offer(ask, there, {**checks, posted.check.name: posted.check})
-        ask.memory.titles.keep(ask.node, service, (posted,))
-    return plain(200)
+    async with context.state.turn:
+        there = _changeable(context, service)
+        _permit_checks(context, (posted,), there.host)
+        checks = {report.check.name: report.check for report in context.node.checks(service)}
+        await _offer(context, there, {**checks, posted.check.name: posted.check})
+        context.state.check_ids.keep(context.node, service, (posted,))
+    return text_response(200)
 
 
-async def deregister_check(ask: Ask) -> Answer:
+async def deregister_check(context: ConsulContext) -> Response:
     """Check something no more."""
-    async with ask.memory.turn:
-        report = _report(ask)
-        there = _changeable(ask, report.instance)
-        checks = {each.check.name: each.check for each in ask.node.checks(report.instance)}
+    async with context.state.turn:
+        report = _report(context)
+        there = _changeable(context, report.instance)
+        checks = {each.check.name: each.check for each in context.node.checks(report.instance)}
         del checks[report.check.name]
-        await _offer(ask, there, checks)
-    return plain(200)
+        await _offer(context, there, checks)
+    return text_response(200)
 
 
-async def pass_check(ask: Ask) -> Answer:
+async def pass_check(context: ConsulContext) -> Response:
     """A service says that it is well."""
-    return await _heartbeat(ask, Health.PASSING, ask.query.first("note"))
+    return await _heartbeat(context, Health.PASSING, context.query.first("note"))
 
 
-async def warn_check(ask: Ask) -> Answer:
+async def warn_check(context: ConsulContext) -> Response:
     """A service says that it is not quite well."""
-    return await _heartbeat(ask, Health.WARNING, ask.query.first("note"))
+    return await _heartbeat(context, Health.WARNING, context.query.first("note"))
 
 
-async def fail_check(ask: Ask) -> Answer:
+async def fail_check(context: ConsulContext) -> Response:
     """A service says that it cannot serve."""
-    return await _heartbeat(ask, Health.CRITICAL, ask.query.first("note"))
+    return await _heartbeat(context, Health.CRITICAL, context.query.first("note"))
 
 
-async def update_check(ask: Ask) -> Answer:
+async def update_check(context: ConsulContext) -> Response:
     """A service says how it is, and why."""
-    table = Table.parse(ask.request.body)
+    table = JsonObject.parse(context.request.body)
     status = table.text("Status")
-    if status not in shapes.STATES:
-        raise Refusal(400, f"Invalid check status: {shown(status)} is none of {', '.join(shapes.STATES)}")
-    return await _heartbeat(ask, Health(status), table.text("Output"))
+    if status not in catalog_rows.STATES:
+        raise HttpError(400, f"Invalid check status: {shown(status)} is none of {', '.join(catalog_rows.STATES)}")
+    return await _heartbeat(context, Health(status), table.text("Output"))
 
 
-async def _heartbeat(ask: Ask, health: Health, note: str) -> Answer:
-    report = _report(ask)
+async def _heartbeat(context: ConsulContext, health: Health, note: str) -> Response:
+    report = _report(context)
     if report.check.kind is not CheckKind.TTL:
-        raise Refusal(400, f"CheckID {shown(ask.arguments['id'])} does not have associated TTL")
-    await ask.node.heartbeat(report.instance, check=report.check.name, health=health, note=note)
-    return plain(200)
+        raise HttpError(400, f"CheckID {shown(context.arguments['id'])} does not have associated TTL")
+    await context.node.heartbeat(report.instance, check=report.check.name, health=health, note=note)
+    return text_response(200)
 
 
-def _report(ask: Ask) -> CheckReport:
-    """The check that is meant. Raises a 404 ``Refusal``."""
-    id_ = ask.arguments["id"]
-    report = ask.memory.titles.find(ask.node, id_)
+def _report(context: ConsulContext) -> CheckReport:
+    """The check that is meant. Raises a 404 ``HttpError``."""
+    id_ = context.arguments["id"]
+    report = context.state.check_ids.find(context.node, id_)
     if report is None:
-        raise Refusal(404, f'Unknown check ID "{id_}". Ensure that the check ID is passed, not the check name.')
+        raise HttpError(404, f'Unknown check ID "{id_}". Ensure that the check ID is passed, not the check name.')
     return report
 
 
-def _permit_checks(ask: Ask, posted: tuple[PostedCheck, ...], host: str | None) -> None:
-    """Raise a ``Refusal`` for checks that this client may not have run for an instance at ``host``."""
-    permit_checks(ask.room.access, ask.token, ask.node, (each.check for each in posted), host)
-    if ask.node.command_checks != "api" and any(each.check.kind is CheckKind.COMMAND for each in posted):
-        raise Refusal(400, "Scripts are disabled on this agent: start it with --command-checks api to take Args")
+def _permit_checks(context: ConsulContext, posted: tuple[PostedCheck, ...], host: str | None) -> None:
+    """Raise a ``HttpError`` for checks that this client may not have run for an instance at ``host``."""
+    permit_checks(context.server.access, context.token, context.node, (each.check for each in posted), host)
+    if context.node.command_checks != "api" and any(each.check.kind is CheckKind.COMMAND for each in posted):
+        raise HttpError(400, "Scripts are disabled on this agent: start it with --command-checks api to take Args")
 
 
-def _changeable(ask: Ask, id_: str) -> Instance:
-    """This node's own instance of that id, if its checks can be changed. Raises ``Refusal``."""
-    there = ask.node.own(id_)
+def _changeable(context: ConsulContext, id_: str) -> Instance:
+    """This node's own instance of that id, if its checks can be changed. Raises ``HttpError``."""
+    there = context.node.own(id_)
     if there is None:
-        raise Refusal(400, f'ServiceID "{id_}" does not exist')
+        raise HttpError(400, f'ServiceID "{id_}" does not exist')
     if there.sealed:
-        raise Refusal(409, f"{shown(id_)} has credentials, which would be lost: register it again at /api/v1/instances")
+        raise HttpError(
+            409, f"{shown(id_)} has credentials, which would be lost: register it again at /api/v1/instances"
+        )
     return there
 
 
-async def _offer(ask: Ask, said: PostedService | Instance, checks: Mapping[str, Check]) -> None:
+async def _offer(context: ConsulContext, said: PostedService | Instance, checks: Mapping[str, Check]) -> None:
     """Offer what was posted, or what is offered already, with these checks."""
-    await ask.node.register(
+    await context.node.register(
         said.service,
         id=said.id,
         port=said.port,
@@ -210,15 +212,15 @@ async def _offer(ask: Ask, said: PostedService | Instance, checks: Mapping[str, 
 # What it knows of itself
 
 
-async def itself(ask: Ask) -> Answer:
+async def itself(context: ConsulContext) -> Response:
     """The agent about itself."""
-    info = ask.node.info()
-    me = next(each for each in ask.node.members() if each.name == info.name)
+    info = context.node.info()
+    me = next(each for each in context.node.members() if each.name == info.name)
     config = {
         "Datacenter": info.cluster,
         "PrimaryDatacenter": info.cluster,
         "NodeName": info.name,
-        "NodeID": shapes.node_id(info.name),
+        "NodeID": catalog_rows.node_id(info.name),
         "Revision": "gossipreg",
         "Server": True,
         "Version": _API,
@@ -226,7 +228,7 @@ async def itself(ask: Ask) -> Answer:
     stats = {name: str(count) for name, count in info.counters.items()}
     member = _member(me, info.cluster)
     meta = {"zone": info.zone} if info.zone else {}
-    return json(
+    return json_response(
         {
             "Config": config,
             "DebugConfig": {},
@@ -238,10 +240,10 @@ async def itself(ask: Ask) -> Answer:
     )
 
 
-async def members(ask: Ask) -> Answer:
+async def members(context: ConsulContext) -> Response:
     """Every member that is remembered."""
-    cluster = ask.node.info().cluster
-    return Answer(200, await Pace().json_list(_member(each, cluster) for each in ask.node.members()))
+    cluster = context.node.info().cluster
+    return Response(200, await TimeSlicer().json_list(_member(each, cluster) for each in context.node.members()))
 
 
 def _member(member: Member, datacenter: str) -> Json:
@@ -249,7 +251,7 @@ def _member(member: Member, datacenter: str) -> Json:
         "Name": member.name,
         "Addr": member.address.host,
         "Port": member.address.port,
-        "Tags": {"role": "node", "dc": datacenter, "id": shapes.node_id(member.name), "zone": member.zone},
+        "Tags": {"role": "node", "dc": datacenter, "id": catalog_rows.node_id(member.name), "zone": member.zone},
         "Status": _SERF_STATUS[member.status],
         "ProtocolMin": 1,
         "ProtocolMax": 5,
@@ -260,39 +262,39 @@ def _member(member: Member, datacenter: str) -> Json:
     }
 
 
-async def services(ask: Ask) -> Answer:
+async def services(context: ConsulContext) -> Response:
     """What this node offers, by id."""
-    keep = ask.filter(shapes.service(_ANY))
+    keep = context.filter(catalog_rows.service(_ANY))
     rows: dict[str, bytes | None] = {}
-    async for each in Pace().over(_own(ask)):
-        row = shapes.service(each)
+    async for each in TimeSlicer().over(_own(context)):
+        row = catalog_rows.service(each)
         rows[each.id] = _entry(each.id, row) if keep(row) else None
     return _by_id(rows)
 
 
-async def service(ask: Ask) -> Answer:
+async def service(context: ConsulContext) -> Response:
     """One of those."""
-    id_ = ask.arguments["id"]
-    mine = ask.node.own(id_)
-    found = None if mine is None else next((each for each in _own(ask, mine.service) if each.id == id_), None)
+    id_ = context.arguments["id"]
+    mine = context.node.own(id_)
+    found = None if mine is None else next((each for each in _own(context, mine.service) if each.id == id_), None)
     if found is None:
-        raise Refusal(404, f'unknown service ID: "{id_}"')
-    return json(shapes.service(found))
+        raise HttpError(404, f'unknown service ID: "{id_}"')
+    return json_response(catalog_rows.service(found))
 
 
-async def checks(ask: Ask) -> Answer:
+async def checks(context: ConsulContext) -> Response:
     """The checks that this node runs, by id."""
-    keep = ask.filter(shapes.own_checks(_ANY)[0])
+    keep = context.filter(catalog_rows.own_checks(_ANY)[0])
     rows: dict[str, bytes | None] = {}
-    pace, example = Pace(), shapes.own_checks(_ANY)[0]
-    output = outputs_for(ask.room.access, ask.token)
-    own = {each.id: each async for each in pace.over(_own(ask))}
-    async for report in pace.over(ask.node.checks()):
-        id_, title, notes = ask.memory.titles.of(report)
+    slicer, example = TimeSlicer(), catalog_rows.own_checks(_ANY)[0]
+    output = outputs_for(context.server.access, context.token)
+    own = {each.id: each async for each in slicer.over(_own(context))}
+    async for report in slicer.over(context.node.checks()):
+        id_, title, notes = context.state.check_ids.of(report)
         there = own.get(report.instance)
         row = {
             **example,
-            "Node": ask.node.name,
+            "Node": context.node.name,
             "CheckID": id_,
             "Name": title,
             "Status": str(report.health),
@@ -304,11 +306,11 @@ async def checks(ask: Ask) -> Answer:
             "Type": report.check.kind if report.check.kind is not CheckKind.COMMAND else "script",
         }
         rows[id_] = _entry(id_, row) if keep(row) else None
-    if ask.node.drained is not None:
-        out = shapes.node_maintenance(ask.node.name, ask.node.drained or _NO_NODE_REASON)
+    if context.node.drained is not None:
+        out = catalog_rows.node_maintenance(context.node.name, context.node.drained or _NO_NODE_REASON)
         rows[out["CheckID"]] = _entry(out["CheckID"], out) if keep(out) else None
-    async for instance in pace.over(own.values()):
-        for row in shapes.own_checks(instance):
+    async for instance in slicer.over(own.values()):
+        for row in catalog_rows.own_checks(instance):
             if row["Type"] == "maintenance":
                 rows[row["CheckID"]] = _entry(row["CheckID"], row) if keep(row) else None
     return _by_id(rows)
@@ -319,46 +321,46 @@ def _entry(id_: str, row: Json) -> bytes:
     return b"%b:%b" % (encode(id_), encode(row))
 
 
-def _by_id(entries: Mapping[str, bytes | None]) -> Answer:
+def _by_id(entries: Mapping[str, bytes | None]) -> Response:
     """An object of ``entries`` by their ids; without those that a filter left out."""
-    return Answer(200, b"{%b}" % b",".join(filter(None, entries.values())))
+    return Response(200, b"{%b}" % b",".join(filter(None, entries.values())))
 
 
-async def health_by_id(ask: Ask) -> Answer:
+async def health_by_id(context: ConsulContext) -> Response:
     """How one of its instances is, in the status code too."""
-    id_ = ask.arguments["id"]
-    mine = ask.node.own(id_)
-    found = [] if mine is None else [each for each in _own(ask, mine.service) if each.id == id_]
-    return await _health(ask, found, f"ServiceId {id_} not found", alone=True)
+    id_ = context.arguments["id"]
+    mine = context.node.own(id_)
+    found = [] if mine is None else [each for each in _own(context, mine.service) if each.id == id_]
+    return await _health(context, found, f"ServiceId {id_} not found", alone=True)
 
 
-async def health_by_name(ask: Ask) -> Answer:
+async def health_by_name(context: ConsulContext) -> Response:
     """How its instances of a service are; the worst is in the status code."""
-    name = ask.arguments["name"]
-    return await _health(ask, _own(ask, name), f"ServiceName {name} Not Found", alone=False)
+    name = context.arguments["name"]
+    return await _health(context, _own(context, name), f"ServiceName {name} Not Found", alone=False)
 
 
-async def _health(ask: Ask, found: Iterable[Instance], unknown: str, *, alone: bool) -> Answer:
+async def _health(context: ConsulContext, found: Iterable[Instance], unknown: str, *, alone: bool) -> Response:
     statuses: set[str] = set()
     rows: list[bytes] = []
-    async for each in Pace().over(found):
-        checks_of = shapes.own_checks(each)
-        status = shapes.worst(checks_of)
+    async for each in TimeSlicer().over(found):
+        checks_of = catalog_rows.own_checks(each)
+        status = catalog_rows.worst(checks_of)
         statuses.add(status)
-        rows.append(encode({"AggregatedStatus": status, "Service": shapes.service(each), "Checks": checks_of}))
+        rows.append(encode({"AggregatedStatus": status, "Service": catalog_rows.service(each), "Checks": checks_of}))
     if not rows:
-        raise Refusal(404, unknown)
-    worst = max(statuses, key=shapes.STATES.index)
-    if ask.query.first("format") == "text":
-        return plain(_HTTP_STATUS[worst], worst)
-    return Answer(_HTTP_STATUS[worst], rows[0] if alone else b"[%b]" % b",".join(rows))
+        raise HttpError(404, unknown)
+    worst = max(statuses, key=catalog_rows.STATES.index)
+    if context.query.first("format") == "text":
+        return text_response(_HTTP_STATUS[worst], worst)
+    return Response(_HTTP_STATUS[worst], rows[0] if alone else b"[%b]" % b",".join(rows))
 
 
-def _own(ask: Ask, service: str | None = None) -> Iterator[Instance]:
+def _own(context: ConsulContext, service: str | None = None) -> Iterator[Instance]:
     """What this node offers, of ``service`` or of all, as everybody sees it."""
-    for name in ask.node.services() if service is None else (service,):
-        for each in ask.node.lookup(name, healthy=False):
-            if each.owner == ask.node.name:
+    for name in context.node.services() if service is None else (service,):
+        for each in context.node.lookup(name, healthy=False):
+            if each.owner == context.node.name:
                 yield each
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import attrs
 
-from gossipreg.frontends.http.answers import Refusal
+from gossipreg.frontends.serving.response import HttpError
 from gossipreg.text import shown
 
 _LEXEME: Final = re.compile(
@@ -56,7 +56,7 @@ class _Lexeme:
 
 
 def parse(text: str, example: Mapping[str, Any]) -> Test:
-    """The test that ``text`` describes, for rows with the fields of ``example``. Raises a 400 ``Refusal``."""
+    """The test that ``text`` describes, for rows with the fields of ``example``. Raises a 400 ``HttpError``."""
     return _Reader(text, example).read()
 
 
@@ -66,7 +66,7 @@ def _lexemes(text: str) -> list[_Lexeme]:
     while at < len(text):
         match = _LEXEME.match(text, at)
         if match is None:
-            raise Refusal(400, f"Failed to create filter: {shown(text[at:].strip())} cannot be read")
+            raise HttpError(400, f"Failed to create filter: {shown(text[at:].strip())} cannot be read")
         kind = str(match.lastgroup)
         found.append(_Lexeme(kind, _unquoted(match[kind]) if kind == "string" else match[kind]))
         at = match.end()
@@ -79,7 +79,7 @@ def _unquoted(text: str) -> str:
     try:
         return str(json.loads(text, strict=False))
     except ValueError:
-        raise Refusal(400, f"Failed to create filter: {shown(text)} is not a string") from None
+        raise HttpError(400, f"Failed to create filter: {shown(text)} is not a string") from None
 
 
 class _Reader:
@@ -117,15 +117,15 @@ class _Reader:
         self._at += len(texts)
         return True
 
-    def _unexpected(self, wanted: str) -> Refusal:
-        return Refusal(400, f"Failed to create filter: {wanted} was expected, not {shown(self._next.text)}")
+    def _unexpected(self, wanted: str) -> HttpError:
+        return HttpError(400, f"Failed to create filter: {wanted} was expected, not {shown(self._next.text)}")
 
     # What it says
 
     def _any(self) -> Test:
         self._depth += 1
         if self._depth > _DEPTH_MAX:
-            raise Refusal(400, f"Failed to create filter: it is nested more than {_DEPTH_MAX} deep")
+            raise HttpError(400, f"Failed to create filter: it is nested more than {_DEPTH_MAX} deep")
         tests = [self._all()]
         while self._took("or"):
             tests.append(self._all())
@@ -153,7 +153,7 @@ class _Reader:
     def _match(self) -> Test:
         self._matches += 1
         if self._matches > _MATCHES_MAX:
-            raise Refusal(400, f"Failed to create filter: it has more than {_MATCHES_MAX} matches")
+            raise HttpError(400, f"Failed to create filter: it has more than {_MATCHES_MAX} matches")
         if self._next.kind == "string" or self._lexemes[self._at + 1 : self._at + 2] == [_Lexeme("word", "in")]:
             return self._in()
         if [each.text for each in self._lexemes[self._at + 1 : self._at + 3]] == ["not", "in"]:
@@ -201,7 +201,7 @@ class _Reader:
         for name in path:
             here = here[0] if isinstance(here, list) and here else here
             if not isinstance(here, Mapping) or name not in here:
-                raise Refusal(400, f"Failed to create filter: there is no field {shown('.'.join(path))} to select by")
+                raise HttpError(400, f"Failed to create filter: there is no field {shown('.'.join(path))} to select by")
             if name in _OPEN:
                 return
             here = here[name]

@@ -18,7 +18,7 @@ from gossipreg import limits
 from gossipreg.check import Check
 from gossipreg.errors import InvalidInstance
 from gossipreg.frontends.consul.durations import seconds
-from gossipreg.frontends.http.answers import Refusal
+from gossipreg.frontends.serving.response import HttpError
 from gossipreg.model import FENCED, is_name
 from gossipreg.text import shown
 
@@ -47,7 +47,7 @@ _TIMEOUT_SECONDS: Final = 10.0
 
 
 @attrs.frozen
-class Table:
+class JsonObject:
     """An object as a client wrote it, whose keys are looked up without regard to case and underscores."""
 
     where: str  # how its fields are called in a sentence: "Check." before each
@@ -55,18 +55,18 @@ class Table:
 
     @classmethod
     def of(cls, value: object, where: str = "") -> Self:
-        """An object. Raises a 400 ``Refusal`` for anything else."""
+        """An object. Raises a 400 ``HttpError`` for anything else."""
         if not isinstance(value, Mapping):
-            raise Refusal(400, f"Request decode error: {where.rstrip('.') or 'the body'} is not an object")
+            raise HttpError(400, f"Request decode error: {where.rstrip('.') or 'the body'} is not an object")
         return cls(where, {_folded(key): each for key, each in value.items() if each is not None})
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """The object that is a request's body, whatever its content type. Raises a 400 ``Refusal``."""
+        """The object that is a request's body, whatever its content type. Raises a 400 ``HttpError``."""
         try:
             value = json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise Refusal(400, f"Request decode error: the body is not JSON: {error}") from None
+            raise HttpError(400, f"Request decode error: the body is not JSON: {error}") from None
         return cls.of(value)
 
     def __contains__(self, name: str) -> bool:
@@ -112,10 +112,10 @@ class Table:
             raise self.wrong(name, "a list of strings")
         return tuple(value)
 
-    def table(self, name: str) -> Table:
+    def table(self, name: str) -> JsonObject:
         """An object; an empty one if there is none."""
         value = self.get(name)
-        return Table.of({} if value is None else value, f"{name}.")
+        return JsonObject.of({} if value is None else value, f"{name}.")
 
     def map(self, name: str) -> dict[str, str]:
         """Texts by the user's own keys."""
@@ -136,9 +136,9 @@ class Table:
             raise self.wrong(name, 'a duration such as "10s", "1m30s" or nanoseconds')
         return found or None
 
-    def wrong(self, name: str, wanted: str) -> Refusal:
+    def wrong(self, name: str, wanted: str) -> HttpError:
         """The refusal of a field that is not what is ``wanted``."""
-        return Refusal(400, f"Request decode error: {self.where}{name}: {_quoted(self.get(name))} is not {wanted}")
+        return HttpError(400, f"Request decode error: {self.where}{name}: {_quoted(self.get(name))} is not {wanted}")
 
 
 @attrs.frozen
@@ -169,20 +169,20 @@ class PostedService:
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """Read a request's body. Raises a 400 ``Refusal``, or ``InvalidInstance`` for a check."""
-        table = Table.parse(body)
+        """Read a request's body. Raises a 400 ``HttpError``, or ``InvalidInstance`` for a check."""
+        table = JsonObject.parse(body)
         name = table.text("Name")
         if not name:
-            raise Refusal(400, "Missing service name")
+            raise HttpError(400, "Missing service name")
         if table.text("Kind"):
-            raise Refusal(
+            raise HttpError(
                 400, f"Kind: {shown(table.text('Kind'))}: there is no mesh and no gateway here: leave Kind out"
             )
         if table.text("SocketPath"):
-            raise Refusal(400, "SocketPath: an instance here is called at a port: give Port")
+            raise HttpError(400, "SocketPath: an instance here is called at a port: give Port")
         port = table.whole("Port")
         if not port:
-            raise Refusal(400, "Port: is missing: an instance here is something to call, at a port from 1 to 65535")
+            raise HttpError(400, "Port: is missing: an instance here is something to call, at a port from 1 to 65535")
         id_ = table.text("ID") or name
         meta = table.map("Meta")
         return cls(
@@ -200,7 +200,7 @@ class PostedService:
         )
 
 
-def _weight(table: Table, meta: Mapping[str, str]) -> int:
+def _weight(table: JsonObject, meta: Mapping[str, str]) -> int:
     weights = table.table("Weights")
     weights.whole("Warning")
     passing = weights.whole("Passing")
@@ -210,31 +210,31 @@ def _weight(table: Table, meta: Mapping[str, str]) -> int:
     return min(int(said), limits.WEIGHT_MAX) if _NUMBER.fullmatch(said) else 1
 
 
-def _checks(table: Table, instance: str) -> list[PostedCheck]:
+def _checks(table: JsonObject, instance: str) -> list[PostedCheck]:
     several = table.get("Checks")
     if several is None:
         several = []
     if not isinstance(several, list):
         raise table.wrong("Checks", "a list of checks")
     tables = [] if table.get("Check") in (None, {}) else [table.table("Check")]
-    tables += [Table.of(value, f"Checks[{number}].") for number, value in enumerate(several)]
+    tables += [JsonObject.of(value, f"Checks[{number}].") for number, value in enumerate(several)]
     found: dict[str, PostedCheck] = {}
     for number, each in enumerate(tables, start=1):
         default = f"{DEFAULT_ID}{instance}" if len(tables) == 1 else f"{DEFAULT_ID}{instance}:{number}"
         posted = read_check(each, each.text("CheckID") or each.text("ID") or default, instance)
         if posted.check.name in found:
-            raise Refusal(400, f"{each.where}CheckID: {shown(posted.id)} is there twice")
+            raise HttpError(400, f"{each.where}CheckID: {shown(posted.id)} is there twice")
         found[posted.check.name] = posted
     return list(found.values())
 
 
-def read_check(table: Table, id_: str, instance: str) -> PostedCheck:
-    """One check of an instance. Raises a 400 ``Refusal``, or ``InvalidInstance``."""
+def read_check(table: JsonObject, id_: str, instance: str) -> PostedCheck:
+    """One check of an instance. Raises a 400 ``HttpError``, or ``InvalidInstance``."""
     for key, sentence in _FOREIGN.items():
         if table.get(key):
-            raise Refusal(400, f"{table.where}{sentence}")
+            raise HttpError(400, f"{table.where}{sentence}")
     if table.text("TLSServerName") and not table.truth("TLSSkipVerify"):
-        raise Refusal(
+        raise HttpError(
             400, f"{table.where}TLSServerName: a certificate is checked for the host of the URL: leave it out"
         )
     try:
@@ -244,7 +244,7 @@ def read_check(table: Table, id_: str, instance: str) -> PostedCheck:
     return PostedCheck(id_, table.text("Name"), table.text("Notes"), check)
 
 
-def _what(table: Table) -> dict[str, Any]:
+def _what(table: JsonObject) -> dict[str, Any]:
     """What is done, and how often: the first kind that is given counts, as it does in Consul."""
     args = table.texts("Args") or table.texts("ScriptArgs")
     timeout = table.seconds("Timeout")
@@ -253,7 +253,7 @@ def _what(table: Table) -> dict[str, Any]:
         return {"ttl": ttl}
     interval = table.seconds("Interval")
     if interval is None:
-        raise Refusal(400, f"{table.where}Interval: is missing: say how often to look, or give a TTL")
+        raise HttpError(400, f"{table.where}Interval: is missing: say how often to look, or give a TTL")
     common = {"interval": interval, "timeout": timeout or (_SCRIPT_SECONDS if args else _TIMEOUT_SECONDS)}
     if args:
         return {"command": args, **common}
@@ -265,10 +265,10 @@ def _what(table: Table) -> dict[str, Any]:
         return {"grpc": table.text("GRPC"), "tls": table.truth("GRPCUseTLS"), **verify, **common}
     if table.text("TCP"):
         return {"tcp": table.text("TCP"), **common}
-    raise Refusal(400, f"{table.where.rstrip('.') or 'Check'}: give one of HTTP, TCP, GRPC, TTL or Args")
+    raise HttpError(400, f"{table.where.rstrip('.') or 'Check'}: give one of HTTP, TCP, GRPC, TTL or Args")
 
 
-def _how(table: Table) -> dict[str, Any]:
+def _how(table: JsonObject) -> dict[str, Any]:
     """What holds for every kind. A row of 0 is one of 1."""
     status = table.text("Status")
     if status not in ("", "passing", "warning", "critical"):
@@ -282,7 +282,7 @@ def _how(table: Table) -> dict[str, Any]:
     }
 
 
-def _headers(table: Table) -> dict[str, str]:
+def _headers(table: JsonObject) -> dict[str, str]:
     value = table.get("Header") or {}
     if not isinstance(value, dict):
         raise table.wrong("Header", "an object of lists of strings")

@@ -13,9 +13,9 @@ import dns.rrset
 from dns.rdtypes.ANY.SOA import SOA
 
 from gossipreg.frontends.dns import limits
-from gossipreg.frontends.dns.pools import Piece
 from gossipreg.frontends.dns.queries import Question
-from gossipreg.frontends.dns.zone import Named, Reply
+from gossipreg.frontends.dns.record_pools import WireRecord
+from gossipreg.frontends.dns.zone import Named, ZoneReply
 
 _ID_BYTES = 2
 _HEADER_BYTES = 12
@@ -27,7 +27,7 @@ _OPT_BYTES = _OPT.size
 _NOT_OURS = (dns.rcode.REFUSED, dns.rcode.SERVFAIL)
 
 
-def encode(question: Question, reply: Reply, ttl: int) -> bytes:
+def encode(question: Question, reply: ZoneReply, ttl: int) -> bytes:
     """The answer without its id, the name in lower case.
 
     Answers that do not fit are left out and the truncation is said, so that the client asks again over TCP. Of the
@@ -55,29 +55,29 @@ def encode(question: Question, reply: Reply, ttl: int) -> bytes:
     return bytes(renderer.get_wire()[_ID_BYTES:])
 
 
-def _assembled(question: Question, pieces: Iterator[Piece], flags: int) -> bytes:
+def _assembled(question: Question, pieces: Iterator[WireRecord], flags: int) -> bytes:
     """An answer put together from pieces, of which no more are drawn than fit."""
     wire = question.name.to_wire()
     assert wire is not None
     asked = wire + _TYPE_AND_CLASS.pack(question.type_, question.class_)
     opt = _OPT.pack(0, dns.rdatatype.OPT, limits.QUERY_BYTES_MAX, 0, 0) if question.edns else b""
-    room = question.size - _HEADER_BYTES - len(asked) - len(opt)
+    bytes_left = question.size - _HEADER_BYTES - len(asked) - len(opt)
     answers, additional = list[bytes](), dict[bytes, None]()
     for piece in pieces:
-        if len(piece.answer) > room or len(answers) == limits.ANSWER_RECORDS_MAX:
+        if len(piece.answer) > bytes_left or len(answers) == limits.ANSWER_RECORDS_MAX:
             flags |= dns.flags.TC
             additional.clear()
             break
         answers.append(piece.answer)
-        room -= len(piece.answer)
+        bytes_left -= len(piece.answer)
         additional[piece.additional] = None
     fitting = list[bytes]()
     for record in additional:
-        if len(record) > room:
+        if len(record) > bytes_left:
             break
         if record:
             fitting.append(record)
-            room -= len(record)
+            bytes_left -= len(record)
     header = _HEADER.pack(flags, 1, len(answers), 0, len(fitting) + bool(opt))
     return b"".join((header, asked, *answers, *fitting, opt))
 

@@ -19,22 +19,22 @@ _ZONE_WORDS = ("dc", "zone")  # Consul's word, and ours
 
 
 @attrs.frozen
-class Apex:
+class ApexName:
     """The domain itself."""
 
 
 @attrs.frozen
-class Branch:
+class EmptyNonTerminal:
     """A name that only has others below it, such as ``service.gossipreg``."""
 
 
 @attrs.frozen
-class NameServer:
+class NameServerName:
     """This door: ``ns.gossipreg``."""
 
 
 @attrs.frozen
-class Service:
+class ServiceName:
     """Instances of a service.
 
     Service names and tags may hold dots, so where one ends is found out by looking: ``readings`` are the pairs of tag
@@ -47,32 +47,32 @@ class Service:
 
 
 @attrs.frozen
-class Node:
+class NodeName:
     """A member."""
 
     name: str
 
 
 @attrs.frozen
-class Host:
+class AddressName:
     """An IP address that is written in the name."""
 
     address: IPv4Address | IPv6Address
 
 
 @attrs.frozen
-class Reverse:
+class ReverseName:
     """What is at an IP address."""
 
     address: IPv4Address | IPv6Address
 
 
-Asked = Apex | Branch | NameServer | Service | Node | Host | Reverse
+Asked = ApexName | EmptyNonTerminal | NameServerName | ServiceName | NodeName | AddressName | ReverseName
 
 _FIXED: Final[Mapping[tuple[str, ...], Asked]] = {
-    (): Apex(),
-    ("ns",): NameServer(),
-    **{(word,): Branch() for word in (*_KINDS, *_ZONE_WORDS)},
+    (): ApexName(),
+    ("ns",): NameServerName(),
+    **{(word,): EmptyNonTerminal() for word in (*_KINDS, *_ZONE_WORDS)},
 }
 
 Domains = tuple[dns.name.Name, ...]
@@ -93,7 +93,7 @@ def asked_below(name: dns.name.Name, domain: dns.name.Name) -> Asked | None:
     if len(labels) >= 2 and labels[-1] in _ZONE_WORDS:
         end = _rightmost_kind(labels[:-2])
         if end is None:
-            return Branch()
+            return EmptyNonTerminal()
         zone = ".".join(labels[end + 1 : -1])
         labels = labels[: end + 1]
     return _FIXED.get(labels) or _asked(labels[:-1], labels[-1], zone)
@@ -101,18 +101,18 @@ def asked_below(name: dns.name.Name, domain: dns.name.Name) -> Asked | None:
 
 def _asked(rest: tuple[str, ...], kind: str, zone: str | None) -> Asked | None:
     if kind in (_SERVICE, _SCALED):
-        return Service(_readings(rest), zone, scaled=kind == _SCALED)
+        return ServiceName(_readings(rest), zone, scaled=kind == _SCALED)
     if kind == "node" and zone is None:
-        return Node(".".join(rest))
+        return NodeName(".".join(rest))
     if kind == "addr" and zone is None:
         return _written_host(rest)
     return None
 
 
-def asked_in_reverse(name: dns.name.Name) -> Reverse | None:
+def asked_in_reverse(name: dns.name.Name) -> ReverseName | None:
     """The address that a name in ``in-addr.arpa`` or ``ip6.arpa`` stands for; None for any other name."""
     try:
-        return Reverse(ip_address(dns.reversename.to_address(name)))
+        return ReverseName(ip_address(dns.reversename.to_address(name)))
     except (dns.exception.DNSException, ValueError):
         return None
 
@@ -146,11 +146,11 @@ def _readings(labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((".".join(labels[:place]), ".".join(labels[place:])) for place in range(len(labels)))
 
 
-def _written_host(labels: tuple[str, ...]) -> Host | None:
+def _written_host(labels: tuple[str, ...]) -> AddressName | None:
     *port, written = labels
     if len(written) not in (8, 32) or len(port) > 1 or not all(label.isdigit() for label in port):
         return None
     try:
-        return Host(ip_address(bytes.fromhex(written)))
+        return AddressName(ip_address(bytes.fromhex(written)))
     except ValueError:
         return None

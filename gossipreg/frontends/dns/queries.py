@@ -34,7 +34,7 @@ class Question:
 
 
 @attrs.frozen
-class Query:
+class DnsQuery:
     """A packet that can be answered. ``spelled`` is the name's wire form in the client's mixture of cases."""
 
     question: Question
@@ -43,29 +43,29 @@ class Query:
 
 
 @attrs.frozen
-class Junk:
+class UnreadableQuery:
     """A packet that cannot be answered, what it is counted as, and the whole of what it deserves, if anything."""
 
     reason: Count
     reply: bytes | None = None
 
 
-def read(packet: bytes, *, tcp: bool) -> Query | Junk:
+def read(packet: bytes, *, tcp: bool) -> DnsQuery | UnreadableQuery:
     """Read a packet, whatever it holds. Raises nothing."""
     if len(packet) < _HEADER.size or len(packet) > limits.QUERY_BYTES_MAX:
-        return Junk(Count.DNS_JUNK_SIZE)
+        return UnreadableQuery(Count.DNS_JUNK_SIZE)
     _, flags, *counts = _HEADER.unpack_from(packet)
     if flags & dns.flags.QR:
-        return Junk(Count.DNS_JUNK_NOT_A_QUERY)  # answering answers could go on for ever
+        return UnreadableQuery(Count.DNS_JUNK_NOT_A_QUERY)  # answering answers could go on for ever
     if dns.opcode.from_flags(flags) != dns.opcode.QUERY:
-        return Junk(Count.DNS_JUNK_OPCODE, _refusal(packet, dns.rcode.NOTIMP))
+        return UnreadableQuery(Count.DNS_JUNK_OPCODE, _refusal(packet, dns.rcode.NOTIMP))
     try:
         return _read(packet, flags, counts, tcp=tcp)
     except dns.exception.DNSException:
-        return Junk(Count.DNS_JUNK_MALFORMED, _refusal(packet, dns.rcode.FORMERR))
+        return UnreadableQuery(Count.DNS_JUNK_MALFORMED, _refusal(packet, dns.rcode.FORMERR))
 
 
-def _read(packet: bytes, flags: int, counts: list[int], *, tcp: bool) -> Query | Junk:
+def _read(packet: bytes, flags: int, counts: list[int], *, tcp: bool) -> DnsQuery | UnreadableQuery:
     questions, answers, authorities, additional = counts
     if (questions, answers, authorities) != (1, 0, 0):
         raise dns.exception.FormError
@@ -78,7 +78,7 @@ def _read(packet: bytes, flags: int, counts: list[int], *, tcp: bool) -> Query |
     assert wire is not None
     if edns is not None and edns.version:
         asked = wire + struct.pack("!HH", type_, class_)
-        return Junk(Count.DNS_JUNK_EDNS_VERSION, _refusal(packet, dns.rcode.BADVERS, asked))
+        return UnreadableQuery(Count.DNS_JUNK_EDNS_VERSION, _refusal(packet, dns.rcode.BADVERS, asked))
     question = Question(
         name,
         dns.rdatatype.RdataType.make(type_),
@@ -88,7 +88,7 @@ def _read(packet: bytes, flags: int, counts: list[int], *, tcp: bool) -> Query |
         size=limits.TCP_BYTES_MAX if tcp else _udp_size(edns),
     )
     is_spelled_low = wire == name.to_wire()
-    return Query(question, wire, is_plain=is_spelled_low and (edns is None or not edns.has_options))
+    return DnsQuery(question, wire, is_plain=is_spelled_low and (edns is None or not edns.has_options))
 
 
 @attrs.frozen

@@ -98,9 +98,9 @@ def _strings(instance: Instance) -> Iterator[bytes]:
     pairs += [("weight", str(instance.weight)), ("zone", instance.zone), ("role", instance.role or "")]
     pairs += [("tag", tag) for tag in instance.tags]
     pairs += [(f"meta.{key}", value) for key, value in sorted(instance.meta.items())]
-    room = limits.TXT_RECORD_BYTES_MAX
+    bytes_left = limits.TXT_RECORD_BYTES_MAX
     for key, value in pairs:
         string = f"{key}={value}".encode()
-        if value and len(string) <= min(limits.TXT_BYTES_MAX, room - 1):
-            room -= len(string) + 1
+        if value and len(string) <= min(limits.TXT_BYTES_MAX, bytes_left - 1):
+            bytes_left -= len(string) + 1
             yield string

@@ -14,9 +14,9 @@ import trio
 from gossipreg.counters import Count
 from gossipreg.frontends.dns import limits
 from gossipreg.frontends.dns.directory import Directory
-from gossipreg.frontends.dns.door import Door
+from gossipreg.frontends.dns.node_api import DnsNodeApi
 from gossipreg.frontends.dns.reflection import Reflection, truncated
-from gossipreg.frontends.dns.registry import Registry
+from gossipreg.frontends.dns.responder import DnsResponder
 from gossipreg.frontends.dns.sockets import open_sockets
 from gossipreg.frontends.dns.zone import Zone
 from gossipreg.model import Address
@@ -32,7 +32,7 @@ _STRIDE = 8
 
 
 async def serve_dns(
-    node: Registry,
+    node: DnsNodeApi,
     address: Address,
     *,
     domains: Sequence[str],
@@ -49,25 +49,27 @@ async def serve_dns(
     sockets = await open_sockets(address)
     directory = Directory(node)
     zone = Zone(node, directory, sockets.address, tuple(domains), ttl)
-    door = Door(zone, Counter() if counters is None else counters)
+    responder = DnsResponder(zone, Counter() if counters is None else counters)
     with sockets.udp:
         async with sockets.tcp, trio.open_nursery() as nursery:
-            await nursery.start(start_restarting, door.counters, "the directory of DNS names", directory.follow)
-            nursery.start_soon(run_restarting, door.counters, "DNS over UDP", partial(serve_udp, sockets.udp, door))
+            await nursery.start(start_restarting, responder.counters, "the directory of DNS names", directory.follow)
+            nursery.start_soon(
+                run_restarting, responder.counters, "DNS over UDP", partial(serve_udp, sockets.udp, responder)
+            )
             task_status.started(sockets.address)
-            handler = partial(admit, door, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
-            await serve(handler, [sockets.tcp], door.counters, Count.DNS_NOT_ACCEPTED)
+            handler = partial(admit, responder, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
+            await serve(handler, [sockets.tcp], responder.counters, Count.DNS_NOT_ACCEPTED)
 
 
-async def serve_udp(udp: socket.socket, door: Door) -> None:
+async def serve_udp(udp: socket.socket, responder: DnsResponder) -> None:
     """Answer what comes on a non-blocking socket, until cancelled."""
     reflection = Reflection()
     while True:
         await trio.lowlevel.wait_readable(udp)
-        _drain(udp, door, reflection, trio.current_time())
+        _drain(udp, responder, reflection, trio.current_time())
 
 
-def _drain(udp: socket.socket, door: Door, reflection: Reflection, now: float) -> None:
+def _drain(udp: socket.socket, responder: DnsResponder, reflection: Reflection, now: float) -> None:
     """Answer the packets that are there now, at most a batch of them."""
     began = time.perf_counter()
     for number in range(1, limits.BATCH_MAX + 1):
@@ -78,43 +80,43 @@ def _drain(udp: socket.socket, door: Door, reflection: Reflection, now: float) -
         except BlockingIOError:
             return
         except OSError:  # an ICMP error of an earlier answer, handed to us late
-            door.counters[Count.DNS_RECEIVE_ERRORS] += 1
+            responder.counters[Count.DNS_RECEIVE_ERRORS] += 1
             continue
-        answer = door.answer(packet)
+        answer = responder.answer(packet)
         if answer is not None:
             if not reflection.allows(source[0], len(answer), now):
-                door.counters[Count.DNS_UNPROVEN_TRUNCATED] += 1
+                responder.counters[Count.DNS_UNPROVEN_TRUNCATED] += 1
                 answer = truncated(answer)
             try:
                 udp.sendto(answer, source)
             except OSError:  # no room in the send buffer, no route, port 0: the client asks again
-                door.counters[Count.DNS_SEND_ERRORS] += 1
+                responder.counters[Count.DNS_SEND_ERRORS] += 1
 
 
-async def admit(door: Door, room: trio.CapacityLimiter, stream: trio.abc.Stream) -> None:
+async def admit(responder: DnsResponder, connections: trio.CapacityLimiter, stream: trio.abc.Stream) -> None:
     """Serve one TCP connection to its end, or close it if there are too many. Raises nothing."""
     async with stream:
         try:
-            room.acquire_on_behalf_of_nowait(stream)
+            connections.acquire_on_behalf_of_nowait(stream)
         except trio.WouldBlock:
-            door.counters[Count.DNS_CONNECTIONS_REFUSED] += 1
+            responder.counters[Count.DNS_CONNECTIONS_REFUSED] += 1
             return
         try:
-            await serve_tcp(stream, door)
+            await serve_tcp(stream, responder)
         except trio.BrokenResourceError as gone:
             log.debug("a DNS client went in the middle: %r", gone)
         finally:
-            room.release_on_behalf_of(stream)
+            connections.release_on_behalf_of(stream)
 
 
-async def serve_tcp(stream: trio.abc.Stream, door: Door) -> None:
+async def serve_tcp(stream: trio.abc.Stream, responder: DnsResponder) -> None:
     """Answer queries in the order in which they come, until the client goes, idles, or sends what is none."""
     held = bytearray()
     while True:
         packet = None
         with trio.move_on_after(limits.IDLE_SECONDS):
             packet = await _next_query(stream, held)
-        answer = None if packet is None else door.answer(packet, tcp=True)
+        answer = None if packet is None else responder.answer(packet, tcp=True)
         if answer is None:
             return
         with trio.move_on_after(limits.TAKE_SECONDS) as patience:

@@ -15,8 +15,8 @@ import dns.rdatatype
 
 from gossipreg.frontends.dns import limits, names, records
 from gossipreg.frontends.dns.directory import Directory
-from gossipreg.frontends.dns.pools import Piece, Pool
-from gossipreg.frontends.dns.registry import Registry
+from gossipreg.frontends.dns.node_api import DnsNodeApi
+from gossipreg.frontends.dns.record_pools import RecordPool, WireRecord
 from gossipreg.model import Address, Health, Instance
 
 _ANY = dns.rdatatype.ANY
@@ -30,14 +30,16 @@ Named = tuple[dns.name.Name, dns.rdata.Rdata]
 
 
 @attrs.frozen
-class Reply:
+class ZoneReply:
     """What is to be said. ``read`` are the services that were looked at, each with its index at that time."""
 
     rcode: dns.rcode.Rcode = dns.rcode.NOERROR
     answers: tuple[Named, ...] = ()
     authority: tuple[Named, ...] = ()
     additional: tuple[Named, ...] = ()
-    pieces: Iterator[Piece] | None = attrs.field(default=None, eq=False)  # answers that are drawn as far as they fit
+    pieces: Iterator[WireRecord] | None = attrs.field(
+        default=None, eq=False
+    )  # answers that are drawn as far as they fit
     read: tuple[tuple[str, int], ...] = ()
     has_orders: bool = False  # the next one may be in another order
 
@@ -50,15 +52,17 @@ def _domains(texts: tuple[str, ...]) -> names.Domains:
 class Zone:
     """Answers questions from the node's view. ``ttl`` is in seconds; ``door`` is where this door listens."""
 
-    node: Registry
+    node: DnsNodeApi
     directory: Directory
-    door: Address
+    responder: Address
     texts: tuple[str, ...]
     ttl: int
     rng: Random = attrs.field(factory=Random)
     _domains: names.Domains = attrs.field(init=False)
     _first: dns.name.Name = attrs.field(init=False)
-    _pools: dict[tuple[names.Service, dns.name.Name], tuple[int, Pool]] = attrs.field(init=False, factory=dict)
+    _pools: dict[tuple[names.ServiceName, dns.name.Name], tuple[int, RecordPool]] = attrs.field(
+        init=False, factory=dict
+    )
     _pooled: int = attrs.field(init=False, default=0)  # instances in them
 
     def __attrs_post_init__(self) -> None:
@@ -70,17 +74,17 @@ class Zone:
         """How long a client may remember that something is not there (seconds)."""
         return min(self.ttl, limits.NEGATIVE_TTL_MAX)
 
-    def reply(self, name: dns.name.Name, type_: dns.rdatatype.RdataType, lot: float) -> Reply:
+    def reply(self, name: dns.name.Name, type_: dns.rdatatype.RdataType, lot: float) -> ZoneReply:
         """What is to be said about ``name``, in lower case. ``lot``, from 0 up to 1, decides who comes first."""
         domain = names.domain_of(name, self._domains)
         if domain is None:
             return self._in_reverse(name, type_)
         if type_ in _TRANSFERS:
-            return Reply(dns.rcode.REFUSED)
+            return ZoneReply(dns.rcode.REFUSED)
         asked = names.asked_below(name, domain)
-        if isinstance(asked, names.Service):
+        if isinstance(asked, names.ServiceName):
             return self._service(name, domain, type_, asked, lot)
-        if isinstance(asked, names.Apex):
+        if isinstance(asked, names.ApexName):
             return self._apex(domain, type_)
         there = self._there(asked)
         return self._nobody(domain) if there is None else self._found(name, domain, type_, there)
@@ -88,18 +92,18 @@ class Zone:
     def _there(self, asked: names.Asked | None) -> list[dns.rdata.Rdata] | None:
         """What there is at a name that asks for one thing; None if there is no such thing."""
         match asked:
-            case names.Branch():
+            case names.EmptyNonTerminal():
                 return []
-            case names.NameServer():
+            case names.NameServerName():
                 return [records.address(self._own_ip())]
-            case names.Host(address):
+            case names.AddressName(address):
                 return [records.address(address)]
-            case names.Node(member):
+            case names.NodeName(member):
                 return records.addresses(self.directory.hosts(member)) or None
             case _:
                 return None
 
-    def _apex(self, domain: dns.name.Name, type_: dns.rdatatype.RdataType) -> Reply:
+    def _apex(self, domain: dns.name.Name, type_: dns.rdatatype.RdataType) -> ZoneReply:
         own = [records.start_of_authority(domain, self.negative_ttl), records.name_server(domain)]
         reply = self._found(domain, domain, type_, own)
         if type_ is not dns.rdatatype.NS:
@@ -112,9 +116,9 @@ class Zone:
         name: dns.name.Name,
         domain: dns.name.Name,
         type_: dns.rdatatype.RdataType,
-        asked: names.Service,
+        asked: names.ServiceName,
         lot: float,
-    ) -> Reply:
+    ) -> ZoneReply:
         pool = self._pool(asked, domain)
         if not pool.exists:
             return attrs.evolve(self._nobody(domain), read=pool.read)
@@ -125,9 +129,9 @@ class Zone:
         first = next(pieces, None)
         if side is None or first is None:
             return attrs.evolve(self._found(name, domain, type_, []), read=pool.read)
-        return Reply(pieces=chain((first,), pieces), read=pool.read, has_orders=len(side.instances) > 1)
+        return ZoneReply(pieces=chain((first,), pieces), read=pool.read, has_orders=len(side.instances) > 1)
 
-    def _pool(self, asked: names.Service, domain: dns.name.Name) -> Pool:
+    def _pool(self, asked: names.ServiceName, domain: dns.name.Name) -> RecordPool:
         """The instances that ``asked`` stands for, found out again only if something has changed."""
         key = (asked, domain)
         kept = self._pools.get(key)
@@ -143,14 +147,14 @@ class Zone:
             self._pooled += pool.size
         return pool
 
-    def _stands(self, pool: Pool) -> bool:
+    def _stands(self, pool: RecordPool) -> bool:
         return all(self.node.index(service) == then for service, then in pool.read)
 
-    def _forget(self, key: tuple[names.Service, dns.name.Name]) -> None:
+    def _forget(self, key: tuple[names.ServiceName, dns.name.Name]) -> None:
         kept = self._pools.pop(key, None)
         self._pooled -= 0 if kept is None else kept[1].size
 
-    def _made(self, asked: names.Service, domain: dns.name.Name) -> Pool:
+    def _made(self, asked: names.ServiceName, domain: dns.name.Name) -> RecordPool:
         read: dict[str, int] = {}
         offered: list[Instance] = []
         for tag, service in asked.readings:
@@ -162,7 +166,7 @@ class Zone:
                     offered = [each for each in offered if _is_asked_for(each, tag, asked.zone)]
                 break
         able = [each for each in offered if each.health in _SERVING and each.weight]
-        return Pool(tuple(read.items()), able, domain, asked.scaled, self.ttl, exists=bool(offered))
+        return RecordPool(tuple(read.items()), able, domain, asked.scaled, self.ttl, exists=bool(offered))
 
     def _found(
         self,
@@ -170,30 +174,30 @@ class Zone:
         domain: dns.name.Name,
         type_: dns.rdatatype.RdataType,
         there: list[dns.rdata.Rdata],
-    ) -> Reply:
+    ) -> ZoneReply:
         """Those of what is there that are of the type. A question for every type gets the least (RFC 8482 §4.2)."""
         if type_ is _ANY:
-            return Reply(answers=((name, records.minimal_any()),))
+            return ZoneReply(answers=((name, records.minimal_any()),))
         fitting = tuple((name, each) for each in there if each.rdtype is type_)
-        return Reply(answers=fitting) if fitting else Reply(authority=self._soa(domain))
+        return ZoneReply(answers=fitting) if fitting else ZoneReply(authority=self._soa(domain))
 
-    def _nobody(self, domain: dns.name.Name) -> Reply:
-        return Reply(dns.rcode.NXDOMAIN, authority=self._soa(domain))
+    def _nobody(self, domain: dns.name.Name) -> ZoneReply:
+        return ZoneReply(dns.rcode.NXDOMAIN, authority=self._soa(domain))
 
-    def _in_reverse(self, name: dns.name.Name, type_: dns.rdatatype.RdataType) -> Reply:
+    def _in_reverse(self, name: dns.name.Name, type_: dns.rdatatype.RdataType) -> ZoneReply:
         asked = names.asked_in_reverse(name)
         members = [] if asked is None else self.directory.members_at(str(asked.address))
         if not members or type_ not in (dns.rdatatype.PTR, _ANY):
-            return Reply(dns.rcode.REFUSED)
+            return ZoneReply(dns.rcode.REFUSED)
         if type_ is _ANY:
-            return Reply(answers=((name, records.minimal_any()),))
-        return Reply(answers=tuple((name, pointer) for pointer in records.pointers(members, self._first)))
+            return ZoneReply(answers=((name, records.minimal_any()),))
+        return ZoneReply(answers=tuple((name, pointer) for pointer in records.pointers(members, self._first)))
 
     def _soa(self, domain: dns.name.Name) -> tuple[Named, ...]:
         return ((domain, records.start_of_authority(domain, self.negative_ttl)),)
 
     def _own_ip(self) -> records.IP:
-        own = ip_address(self.door.host.partition("%")[0])
+        own = ip_address(self.responder.host.partition("%")[0])
         return ip_address(self.node.address.host) if own.is_unspecified else own
 
 

@@ -6,10 +6,10 @@ one of Eureka's again, `leases` and `overrides` what clients may do, `apps` and 
 
 from __future__ import annotations
 
-from gossipreg.frontends.eureka.eureka import Eureka
-from gossipreg.frontends.serving.compatibility_api import Dialect
+from gossipreg.frontends.eureka.api import Eureka
+from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 
 
-def dialect() -> Dialect:
-    """The dialect, for one door."""
+def create_api() -> CompatibilityApi:
+    """The API, for one door."""
     return Eureka()

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from gossipreg.errors import InvalidInstance, StorageError, UnknownInstance
+from gossipreg.frontends.eureka.documents import MalformedDocument
+from gossipreg.frontends.eureka.instance_document import app_of, id_of, kept_of
 from gossipreg.frontends.eureka.overrides import Overrides
-from gossipreg.frontends.eureka.posted import LEASE, STATUS, Posted
-from gossipreg.frontends.eureka.shown import app_of, id_of, kept_of
-from gossipreg.frontends.eureka.trees import Malformed
-from gossipreg.frontends.http.registry import Registry
+from gossipreg.frontends.eureka.posted_instance import LEASE, STATUS, PostedInstance
+from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import Health, Instance
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 class Leases:
     """What this node holds for clients of Eureka's."""
 
-    node: Registry
+    node: NodeApi
     overrides: Overrides
 
     def held(self, app: str, id: str) -> Instance:
@@ -36,14 +36,14 @@ class Leases:
             raise UnknownInstance(f"this node owns no instance {id!r:.80} of {app:.80}: register it here")
         return found
 
-    async def register(self, posted: Posted) -> None:
+    async def register(self, posted: PostedInstance) -> None:
         """Register an instance, in place of the one that this node has of that application and id.
 
-        Raises ``Malformed``, ``InvalidInstance``.
+        Raises ``MalformedDocument``, ``InvalidInstance``.
         """
         there = self._find(posted.app, posted.id)
         id_ = self._free(posted) if there is None else there.id
-        posted = posted.since(None if there is None else Posted.of(there))
+        posted = posted.since(None if there is None else PostedInstance.of(there))
         registration = posted.registration(id_)
         await self.overrides.begin(registration["service"], id_)
         await self.node.register(**registration)
@@ -55,7 +55,7 @@ class Leases:
         ``dirty`` is when it changed its instance last (ms since 1970), if it says so: what it posted may be older.
         """
         instance = self.held(app, id)
-        posted = Posted.of(instance)
+        posted = PostedInstance.of(instance)
         if posted is None:
             raise UnknownInstance(f"instance {id!r:.80} of {app:.80} has no lease: register it here")
         if dirty is not None and posted.dirty is not None and dirty > posted.dirty:
@@ -68,7 +68,7 @@ class Leases:
     async def change(self, app: str, id: str, metadata: Mapping[str, str]) -> None:
         """Add to an instance's metadata. Raises ``UnknownInstance``, ``InvalidInstance``."""
         instance = self.held(app, id)
-        posted = Posted.of(instance)
+        posted = PostedInstance.of(instance)
         if posted is None:
             raise UnknownInstance(f"instance {id!r:.80} of {app:.80} was not registered by a client of Eureka's")
         posted = attrs.evolve(posted, metadata={**posted.metadata, **metadata})
@@ -83,7 +83,7 @@ class Leases:
         except StorageError as error:  # it is gone all the same; the override is lifted when it is registered anew
             log.warning("the override of %s stays for now: %s", instance.id, error)
 
-    async def _beat(self, id: str, posted: Posted) -> None:
+    async def _beat(self, id: str, posted: PostedInstance) -> None:
         await self.node.heartbeat(id, check=LEASE)
         if posted.status != "UP":
             await self.node.heartbeat(id, check=STATUS, health=Health.CRITICAL, note=posted.status)
@@ -95,12 +95,12 @@ class Leases:
                 return instance
         return None
 
-    def _free(self, posted: Posted) -> str:
+    def _free(self, posted: PostedInstance) -> str:
         """The id to register it under: its own, unless another service's instance has that."""
         for candidate in _ids(posted.app, posted.id):
             if self.node.own(candidate) is None:
                 return candidate
-        raise Malformed(f"instanceId: {posted.id!r:.80} is taken by another service's instance: choose another")
+        raise MalformedDocument(f"instanceId: {posted.id!r:.80} is taken by another service's instance: choose another")
 
 
 def _ids(app: str, id: str) -> Iterable[str]:

@@ -13,8 +13,8 @@ from typing import Final
 import attrs
 
 from gossipreg.errors import UnknownPolicy
-from gossipreg.frontends.eureka.shown import is_override, reason_of
-from gossipreg.frontends.http.registry import Registry
+from gossipreg.frontends.eureka.instance_document import is_override, reason_of
+from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import Instance
 from gossipreg.policy import Maintenance
 
@@ -27,7 +27,7 @@ _OLD_SECONDS: Final = 3600.0
 class Overrides:
     """Maintenance that clients of Eureka's have asked for. What others have asked for is left alone."""
 
-    node: Registry
+    node: NodeApi
 
     async def set(self, instance: Instance, status: str) -> None:
         """Show ``instance`` with that status, and have nobody call it; with UP or UNKNOWN, leave it to its client."""

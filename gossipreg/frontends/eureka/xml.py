@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 import attrs
 
-from gossipreg.frontends.eureka.trees import DEPTH_MAX, Malformed, Tree, Value, text_of
+from gossipreg.frontends.eureka.documents import DEPTH_MAX, MalformedDocument, Tree, Value, text_of
 
 _PLAIN: Final = re.compile(r"[ !#-%'-;=?-~]*")
 _NO_TEXT: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -50,7 +50,7 @@ def _text(value: Value) -> str:
 
 
 def read_xml(body: bytes) -> Tree:
-    """The one element of a document under its name. Raises ``Malformed``."""
+    """The one element of a document under its name. Raises ``MalformedDocument``."""
     reading = _Reading()
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -60,10 +60,10 @@ def read_xml(body: bytes) -> Tree:
     parser.EndElementHandler = reading.end
     try:
         parser.Parse(body, True)
-    except Malformed:
+    except MalformedDocument:
         raise
     except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two for encodings that are not known
-        raise Malformed(f"the body is not XML that can be read: {error}") from None
+        raise MalformedDocument(f"the body is not XML that can be read: {error}") from None
     return reading.document
 
 
@@ -88,11 +88,11 @@ class _Reading:
     _open: list[_Element] = attrs.field(factory=list)
 
     def refuse(self, *_: Any) -> None:
-        raise Malformed("the body has a document type declaration: send it without <!DOCTYPE>")
+        raise MalformedDocument("the body has a document type declaration: send it without <!DOCTYPE>")
 
     def start(self, _name: str, attributes: dict[str, str]) -> None:
         if len(self._open) == DEPTH_MAX:
-            raise Malformed(f"the body's elements are more than {DEPTH_MAX} deep")
+            raise MalformedDocument(f"the body's elements are more than {DEPTH_MAX} deep")
         self._open.append(_Element({f"@{key}": value for key, value in attributes.items()}))
 
     def text(self, text: str) -> None:

@@ -7,8 +7,8 @@ from typing import Final
 
 import attrs
 
-from gossipreg.frontends.http.answers import Answer, Refusal
-from gossipreg.frontends.http.call import Call
+from gossipreg.frontends.serving.context import RequestContext
+from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.model import Instance
 from gossipreg.text import shown
 
@@ -17,37 +17,37 @@ log = logging.getLogger(__name__)
 _NOT_KEPT: Final = ((b"cache-control", b"no-store"),)
 
 
-async def credentials(call: Call) -> Answer:
+async def credentials(context: RequestContext) -> Response:
     """What a client needs to log in to an instance. The route's scope has been checked."""
-    instance = _one(call)
+    instance = _one(context)
     if not instance.sealed:
-        raise Refusal(404, f"instance {shown(instance.id)} of {instance.service!r} has no credentials")
-    found = call.node.credentials(instance)
-    reader = call.room.access.holder(call.request.token)
+        raise HttpError(404, f"instance {shown(instance.id)} of {instance.service!r} has no credentials")
+    found = context.node.credentials(instance)
+    reader = context.server.access.holder(context.request.token)
     log.info("the credentials of %s of %s were read with the token %s", instance.id, instance.service, reader)
-    answer = Answer.of(
+    answer = Response.of(
         200,
         {"id": instance.id, "service": instance.service, "owner": instance.owner, "credentials": dict(found)},
     )
     return attrs.evolve(answer, headers=_NOT_KEPT)
 
 
-def _one(call: Call) -> Instance:
+def _one(context: RequestContext) -> Instance:
     """The instance that is asked about, whether or not it can serve."""
-    service, owner = call.text("service"), call.text("owner")
+    service, owner = context.text("service"), context.text("owner")
     if service is None:
-        raise Refusal(400, "service: is missing: write ?service=NAME")
+        raise HttpError(400, "service: is missing: write ?service=NAME")
     found = [
         each
-        for each in call.node.lookup(service, healthy=False)
-        if each.id == call.argument and owner in (None, each.owner)
+        for each in context.node.lookup(service, healthy=False)
+        if each.id == context.argument and owner in (None, each.owner)
     ]
     if not found:
         of = "" if owner is None else f" of the owner {shown(owner)}"
-        raise Refusal(404, f"{shown(service)} has no instance {shown(call.argument)}{of}")
+        raise HttpError(404, f"{shown(service)} has no instance {shown(context.argument)}{of}")
     if len(found) > 1:
         owners = ", ".join(each.owner for each in found[:8])
-        raise Refusal(
-            409, f"{shown(call.argument)} is the id of {len(found)} instances: add &owner= with one of {owners}"
+        raise HttpError(
+            409, f"{shown(context.argument)} is the id of {len(found)} instances: add &owner= with one of {owners}"
         )
     return found[0]

@@ -9,12 +9,12 @@ import attrs
 import trio
 
 from gossipreg.errors import NameConflict, NodeClosed
-from gossipreg.frontends.http import limits
-from gossipreg.frontends.http.frames import Frames, Pieces
-from gossipreg.frontends.http.registry import Registry
+from gossipreg.frontends.http.event_encoder import ByteChunks, EventEncoder
+from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.node_api import NodeApi
 
 #: Hands something to a client, and returns when it has been taken.
-Send = Callable[[bytes | Pieces], Awaitable[None]]
+Send = Callable[[bytes | ByteChunks], Awaitable[None]]
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -27,7 +27,7 @@ class _Line:
     _lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
     _said_at: float = attrs.field(init=False, factory=trio.current_time)
 
-    async def say(self, frame: bytes | Pieces) -> None:
+    async def say(self, frame: bytes | ByteChunks) -> None:
         try:
             self._lock.acquire_nowait()  # without giving up a turn: it is nearly always free
         except trio.WouldBlock:
@@ -49,10 +49,10 @@ class _Line:
 class EventStream:
     """An answer that goes on until the node closes or the client has gone."""
 
-    node: Registry
+    node: NodeApi
     service: str | None = None
     panic: float = 0.0
-    frames: Frames = attrs.field(factory=Frames)  # shared by all streams of a door
+    event_encoder: EventEncoder = attrs.field(factory=EventEncoder)  # shared by all streams of a door
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     async def run(self, send: Send) -> None:
@@ -66,7 +66,7 @@ class EventStream:
             with suppress(NodeClosed, NameConflict):
                 async with aclosing(self.node.events(self.service, panic=self.panic)) as batches:
                     async for batch in batches:
-                        frames = await self.frames.of(batch)
+                        event_encoder = await self.event_encoder.of(batch)
                         del batch  # a slow client need not hold a list of all instances besides
-                        await line.say(frames)
+                        await line.say(event_encoder)
             nursery.cancel_scope.cancel()

@@ -8,177 +8,179 @@ import attrs
 
 from gossipreg.check import CheckKind, CheckReport, read_checks
 from gossipreg.frontends.http import render, roles
-from gossipreg.frontends.http.answers import Answer, Refusal, encode
-from gossipreg.frontends.http.call import Call, may_read_status
-from gossipreg.frontends.http.checking import outputs_for, permit_checks
+from gossipreg.frontends.http.blocking import reply
 from gossipreg.frontends.http.events import EventStream
-from gossipreg.frontends.http.lookups import Lookup
+from gossipreg.frontends.http.lookups import LookupQuery
 from gossipreg.frontends.http.registration import Registration
-from gossipreg.frontends.http.registry import Registry
-from gossipreg.frontends.http.slices import Pace
-from gossipreg.frontends.http.waiting import Waiting
-from gossipreg.frontends.http.waits import reply
+from gossipreg.frontends.serving.check_permissions import outputs_for, permit_checks
+from gossipreg.frontends.serving.context import RequestContext, may_read_status
+from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.response import HttpError, Response, encode
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Health, Instance
 from gossipreg.text import shown
 
 
-async def health(call: Call) -> Answer:
+async def health(context: RequestContext) -> Response:
     """Whether this node is up; load balancers and supervisors ask this. The rest is for those who may read it."""
-    info = call.node.info()
+    info = context.node.info()
     status, word = (503, "leaving") if info.leaving else (200, "draining" if info.draining else "ok")
-    return Answer.of(status, {"status": word, **(render.node(info) if _may_know(call) else {})})
+    return Response.of(status, {"status": word, **(render.node(info) if _may_know(context) else {})})
 
 
-async def ready(call: Call) -> Answer:
+async def ready(context: RequestContext) -> Response:
     """Whether what this node answers is the cluster's: it has joined, or was told to be alone, and is not leaving."""
-    info = call.node.info()
+    info = context.node.info()
     if info.leaving:
-        return Answer.of(503, {"ready": False, "reason": "this node is leaving"})
+        return Response.of(503, {"ready": False, "reason": "this node is leaving"})
     if not info.joined:
         why = "; ".join(f"{each.seed}: {each.detail}" for each in info.join_failures) or "no seed has answered"
-        return Answer.of(503, {"ready": False, "reason": f"not joined: {why}" if _may_know(call) else "not joined"})
-    return Answer.of(200, {"ready": True, "reason": ""})
+        return Response.of(
+            503, {"ready": False, "reason": f"not joined: {why}" if _may_know(context) else "not joined"}
+        )
+    return Response.of(200, {"ready": True, "reason": ""})
 
 
-def _may_know(call: Call) -> bool:
-    return may_read_status(call.room, call.request)
+def _may_know(context: RequestContext) -> bool:
+    return may_read_status(context.server, context.request)
 
 
-async def node(call: Call) -> Answer:
+async def node(context: RequestContext) -> Response:
     """This node about itself."""
-    return Answer.of(200, render.node(call.node.info()))
+    return Response.of(200, render.node(context.node.info()))
 
 
-async def members(call: Call) -> Answer | Waiting:
+async def members(context: RequestContext) -> Response | DeferredResponse:
     """Every member that this node remembers."""
 
     async def body() -> bytes:
-        return b'{"members":%b}' % await Pace().json_list(map(render.member, call.node.members()))
+        return b'{"members":%b}' % await TimeSlicer().json_list(map(render.member, context.node.members()))
 
-    return await reply(call, None, body)
+    return await reply(context, None, body)
 
 
-async def forget(call: Call) -> Answer:
+async def forget(context: RequestContext) -> Response:
     """Have every node forget a member that failed, and what it offered."""
-    await call.node.forget(call.argument)
-    return Answer(204)
+    await context.node.forget(context.argument)
+    return Response(204)
 
 
-async def services(call: Call) -> Answer | Waiting:
+async def services(context: RequestContext) -> Response | DeferredResponse:
     """Every service, with how many instances it has."""
 
     async def body() -> bytes:
-        counts = Pace().over(sorted(call.node.services().items()))
+        counts = TimeSlicer().over(sorted(context.node.services().items()))
         rows = [b"%b:%b" % (encode(name), encode(render.service(count))) async for name, count in counts]
         return b'{"services":{%b}}' % b",".join(rows)
 
-    return await reply(call, None, body)
+    return await reply(context, None, body)
 
 
-async def lookup(call: Call) -> Answer | Waiting:
+async def lookup(context: RequestContext) -> Response | DeferredResponse:
     """The instances of one service that can serve now."""
-    asked = Lookup(
-        service=call.argument,
-        healthy=not call.flag("all"),
-        tag=call.text("tag"),
-        zone=call.text("zone"),
-        role=call.text("role"),
-        panic=call.share("panic"),
+    asked = LookupQuery(
+        service=context.argument,
+        healthy=not context.flag("all"),
+        tag=context.text("tag"),
+        zone=context.text("zone"),
+        role=context.text("role"),
+        panic=context.share("panic"),
     )
-    return await reply(call, asked.service, lambda: call.room.lookups.body(asked))
+    return await reply(context, asked.service, lambda: context.server.lookups.body(asked))
 
 
-async def register(call: Call) -> Answer:
+async def register(context: RequestContext) -> Response:
     """Register an instance with this node, or replace the one it has under that id."""
-    if not call.request.announces_body:
-        raise Refusal(411, "an instance is expected as JSON: send it as the body, with a Content-Length")
-    wanted = Registration.parse(call.request.body)
+    if not context.request.announces_body:
+        raise HttpError(411, "an instance is expected as JSON: send it as the body, with a Content-Length")
+    wanted = Registration.parse(context.request.body)
     checks = read_checks(wanted.checks)
-    if call.node.command_checks != "api" and any(check.kind is CheckKind.COMMAND for check in checks):
-        raise Refusal(403, "checks: commands are not taken over HTTP: start the agent with --command-checks api")
-    permit_checks(call.room.access, call.request.token, call.node, checks, wanted.host)
-    before = _own_ids(call.node, wanted)
-    term = await roles.next_term(call.node, wanted.service) if wanted.term == "next" else wanted.term
+    if context.node.command_checks != "api" and any(check.kind is CheckKind.COMMAND for check in checks):
+        raise HttpError(403, "checks: commands are not taken over HTTP: start the agent with --command-checks api")
+    permit_checks(context.server.access, context.request.token, context.node, checks, wanted.host)
+    before = _own_ids(context.node, wanted)
+    term = await roles.next_term(context.node, wanted.service) if wanted.term == "next" else wanted.term
     fields = attrs.asdict(wanted, recurse=False) | {"checks": checks, "term": term}
-    registered = await call.node.register(**fields)
-    return Answer.of(200 if registered.id in before else 201, _written(call.node, registered))
+    registered = await context.node.register(**fields)
+    return Response.of(200 if registered.id in before else 201, _written(context.node, registered))
 
 
-def _written(node: Registry, instance: Instance) -> render.Json:
+def _written(node: NodeApi, instance: Instance) -> render.Json:
     """What a write answers: the instance as lookups show it and, if it is not called as it was stated, a note."""
     note = node.note(instance)
     return {**render.instance(instance), **({"note": note} if note else {})}
 
 
-def _own_ids(node: Registry, wanted: Registration) -> set[str]:
+def _own_ids(node: NodeApi, wanted: Registration) -> set[str]:
     """The ids under which ``node`` may already have what is ``wanted`` now: the one it names, or any it could get."""
     if wanted.id is not None:
         return set() if node.own(wanted.id) is None else {wanted.id}
     return {each.id for each in node.lookup(wanted.service, healthy=False) if each.owner == node.name}
 
 
-async def deregister(call: Call) -> Answer:
+async def deregister(context: RequestContext) -> Response:
     """Remove an instance that this node registered."""
-    await call.node.deregister(call.argument)
-    return Answer(204)
+    await context.node.deregister(context.argument)
+    return Response(204)
 
 
-async def every_check(call: Call) -> Answer:
+async def every_check(context: RequestContext) -> Response:
     """The checks of all that this node registered, as they stand."""
-    return Answer(200, b'{"checks":%b}' % await _checks(call, call.node.checks()))
+    return Response(200, b'{"checks":%b}' % await _checks(context, context.node.checks()))
 
 
-async def checks_of(call: Call) -> Answer:
+async def checks_of(context: RequestContext) -> Response:
     """The checks of one instance that this node registered."""
-    return Answer(200, b'{"checks":%b}' % await _checks(call, call.node.checks(call.argument)))
+    return Response(200, b'{"checks":%b}' % await _checks(context, context.node.checks(context.argument)))
 
 
-def _checks(call: Call, reports: Iterable[CheckReport]) -> Awaitable[bytes]:
+def _checks(context: RequestContext, reports: Iterable[CheckReport]) -> Awaitable[bytes]:
     """``reports`` in JSON, with the output that the client's token is for."""
-    output = outputs_for(call.room.access, call.request.token)
-    return Pace().json_list(render.check(each, output(each)) for each in reports)
+    output = outputs_for(context.server.access, context.request.token)
+    return TimeSlicer().json_list(render.check(each, output(each)) for each in reports)
 
 
-async def heartbeat(call: Call) -> Answer:
+async def heartbeat(context: RequestContext) -> Response:
     """The service says how it is."""
-    health = call.text("health") or Health.PASSING
+    health = context.text("health") or Health.PASSING
     if health not in ("passing", "warning", "critical"):
-        raise Refusal(400, f"health: {shown(health)} is neither passing, warning nor critical")
-    await call.node.heartbeat(
-        call.argument, check=call.text("check"), health=Health(health), note=call.text("note") or ""
+        raise HttpError(400, f"health: {shown(health)} is neither passing, warning nor critical")
+    await context.node.heartbeat(
+        context.argument, check=context.text("check"), health=Health(health), note=context.text("note") or ""
     )
-    return Answer(204)
+    return Response(204)
 
 
-async def begin_maintenance(call: Call) -> Answer:
+async def begin_maintenance(context: RequestContext) -> Response:
     """Take an instance out, though its checks may pass."""
-    reason = call.text("reason") or ""
-    return Answer.of(200, _written(call.node, await call.node.set_maintenance(call.argument, reason)))
+    reason = context.text("reason") or ""
+    return Response.of(200, _written(context.node, await context.node.set_maintenance(context.argument, reason)))
 
 
-async def end_maintenance(call: Call) -> Answer:
+async def end_maintenance(context: RequestContext) -> Response:
     """Leave it to the checks of an instance again whether it can serve."""
-    return Answer.of(200, _written(call.node, await call.node.set_maintenance(call.argument, None)))
+    return Response.of(200, _written(context.node, await context.node.set_maintenance(context.argument, None)))
 
 
-async def events(call: Call) -> EventStream:
+async def events(context: RequestContext) -> EventStream:
     """What happens, as it happens."""
-    return EventStream(call.node, call.text("service"), call.share("panic"), call.room.frames)
+    return EventStream(context.node, context.text("service"), context.share("panic"), context.server.event_encoder)
 
 
-async def drain(call: Call) -> Answer:
+async def drain(context: RequestContext) -> Response:
     """Have everybody send this node's instances no new work, and stay."""
-    await call.node.drain()
-    return Answer.of(200, {"draining": True})
+    await context.node.drain()
+    return Response.of(200, {"draining": True})
 
 
-async def undrain(call: Call) -> Answer:
+async def undrain(context: RequestContext) -> Response:
     """Have everybody send work again."""
-    await call.node.undrain()
-    return Answer.of(200, {"draining": False})
+    await context.node.undrain()
+    return Response.of(200, {"draining": False})
 
 
-async def leave(call: Call) -> Answer:
+async def leave(context: RequestContext) -> Response:
     """Have this node drain, announce that it goes, and close."""
-    call.room.leave()
-    return Answer.of(202, {"status": "leaving"})
+    context.server.leave()
+    return Response.of(202, {"status": "leaving"})

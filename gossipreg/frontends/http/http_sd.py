@@ -6,22 +6,22 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gossipreg.frontends.http.answers import Answer
-from gossipreg.frontends.http.call import Call
-from gossipreg.frontends.http.slices import Pace
+from gossipreg.frontends.serving.context import RequestContext
+from gossipreg.frontends.serving.response import Response
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance
 
 #: What every label starts with. Prometheus drops labels in ``__meta_`` after relabelling, so none gets stored unasked.
 PREFIX = "__meta_gossipreg_"
 
 
-async def http_sd(call: Call) -> Answer:
+async def http_sd(context: RequestContext) -> Response:
     """What Prometheus is to scrape: every instance of one service, or of all; also those that cannot serve."""
-    service = call.text("service")
-    names = sorted(call.node.services()) if service is None else [service]
-    healthy = call.flag("healthy")
-    every = (each for name in names for each in call.node.lookup(name, healthy=healthy))
-    return Answer(200, await Pace().json_list(targets(every)))
+    service = context.text("service")
+    names = sorted(context.node.services()) if service is None else [service]
+    healthy = context.flag("healthy")
+    every = (each for name in names for each in context.node.lookup(name, healthy=healthy))
+    return Response(200, await TimeSlicer().json_list(targets(every)))
 
 
 def targets(instances: Iterable[Instance]) -> Iterator[dict[str, Any]]:

@@ -6,15 +6,16 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from gossipreg.frontends.http import limits, render
-from gossipreg.frontends.http.answers import encode
-from gossipreg.frontends.http.registry import Registry
-from gossipreg.frontends.http.slices import Pace, SingleFlight
+from gossipreg.frontends.http import render
+from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.response import encode
+from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
 from gossipreg.model import Instance
 
 
 @attrs.frozen
-class Lookup:
+class LookupQuery:
     """What is asked of one service: which of its instances."""
 
     service: str
@@ -26,7 +27,7 @@ class Lookup:
 
 
 @attrs.define(eq=False, repr=False)
-class Rows:
+class RowCache:
     """Instances as JSON, kept from one list to the next while they stay the same.
 
     Known by identity: nodes hand out the same instance for as long as it is the same, and hashing it costs more than
@@ -53,22 +54,22 @@ class Rows:
 
 
 @attrs.define(eq=False, repr=False)
-class Lookups:
+class LookupCache:
     """Lookups in their encoded form, each kept for as long as its service's index stands.
 
     Only lookups that found something are kept: what they can ask for is then bounded by what is registered, and
     no client can fill the cache with names that do not exist. When it is full, the ones kept longest give way.
     """
 
-    _node: Registry
+    _node: NodeApi
     _bytes_max: int = limits.LOOKUP_CACHE_BYTES
-    rows: Rows = attrs.field(factory=Rows)
-    _kept: dict[Lookup, tuple[int, bytes]] = attrs.field(init=False, factory=dict)
+    rows: RowCache = attrs.field(factory=RowCache)
+    _kept: dict[LookupQuery, tuple[int, bytes]] = attrs.field(init=False, factory=dict)
     _bytes: int = attrs.field(init=False, default=0)
     _shared: dict[str, tuple[int, bytes]] = attrs.field(init=False, factory=dict)
     _flights: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
 
-    async def body(self, asked: Lookup) -> bytes:
+    async def body(self, asked: LookupQuery) -> bytes:
         """The lookup's answer in JSON, as the node sees it now."""
         index = self._node.index(asked.service)
         kept = self._kept.get(asked)
@@ -76,7 +77,7 @@ class Lookups:
             return kept[1]
         return await self._flights.get((asked, index), lambda: self._made(asked, index))
 
-    async def _made(self, asked: Lookup, index: int) -> bytes:
+    async def _made(self, asked: LookupQuery, index: int) -> bytes:
         instances = self._node.lookup(
             asked.service,
             healthy=asked.healthy,
@@ -85,7 +86,7 @@ class Lookups:
             role=asked.role,
             panic=asked.panic,
         )
-        body = b'{"index":%d,"instances":%b}' % (index, await Pace().joined(map(self.rows.of, instances)))
+        body = b'{"index":%d,"instances":%b}' % (index, await TimeSlicer().joined(map(self.rows.of, instances)))
         self._forget(asked)
         if instances and len(body) <= self._bytes_max and not asked.panic:  # the node counts answers in a panic
             self._keep(asked, index, body)
@@ -107,12 +108,12 @@ class Lookups:
         self._shared[path] = (index, body)
         return body
 
-    def _keep(self, asked: Lookup, index: int, body: bytes) -> None:
+    def _keep(self, asked: LookupQuery, index: int, body: bytes) -> None:
         while self._bytes + len(body) > self._bytes_max:
             self._forget(next(iter(self._kept)))
         self._kept[asked] = (index, body)
         self._bytes += len(body)
 
-    def _forget(self, asked: Lookup) -> None:
+    def _forget(self, asked: LookupQuery) -> None:
         _, body = self._kept.pop(asked, (0, b""))
         self._bytes -= len(body)

@@ -16,9 +16,9 @@ import attrs
 
 from gossipreg import __version__
 from gossipreg.counters import Count
-from gossipreg.frontends.http.answers import Answer
-from gossipreg.frontends.http.call import Call
-from gossipreg.frontends.http.registry import Registry
+from gossipreg.frontends.serving.context import RequestContext
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.response import Response
 from gossipreg.model import Health, NodeInfo
 from gossipreg.runtime.joining import JoinFailureReason
 
@@ -37,12 +37,12 @@ _COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-async def metrics(call: Call) -> Answer:
+async def metrics(context: RequestContext) -> Response:
     """What this node sees and has counted, for Prometheus."""
-    return Answer(200, exposition(call.node, call.room.requests), media=MEDIA)
+    return Response(200, exposition(context.node, context.server.requests), media=MEDIA)
 
 
-def exposition(node: Registry, requests: Mapping[tuple[str, str, int], int]) -> bytes:
+def exposition(node: NodeApi, requests: Mapping[tuple[str, str, int], int]) -> bytes:
     """All metrics in Prometheus's text format. ``requests``: how many, by method, route and status code."""
     from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # 40 ms
 
@@ -56,7 +56,7 @@ def exposition(node: Registry, requests: Mapping[tuple[str, str, int], int]) -> 
 class _Collector:
     """One scrape. prometheus-client's own interface is `collect`."""
 
-    node: Registry
+    node: NodeApi
     requests: Mapping[tuple[str, str, int], int]
 
     def describe(self) -> list[Metric]:
@@ -127,7 +127,7 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
     yield labelled("members", "Members that are remembered, this node included, by status.", ("status",), members)
 
 
-def _of_services(node: Registry) -> Iterator[Metric]:
+def _of_services(node: NodeApi) -> Iterator[Metric]:
     counts: Counter[tuple[str, str]] = Counter()
     services = sorted(node.services())
     for service in services:

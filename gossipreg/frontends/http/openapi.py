@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hin
 import attrs
 
 from gossipreg import __version__, limits
-from gossipreg.frontends.http.answers import Answer, encode
-from gossipreg.frontends.http.call import Call
 from gossipreg.frontends.http.registration import Registration
+from gossipreg.frontends.serving.context import RequestContext
+from gossipreg.frontends.serving.response import Response, encode
 from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
 from gossipreg.policy import KINDS
 
@@ -201,9 +201,9 @@ _CHECK: Final = _object(
 )
 
 
-async def openapi(_: Call) -> Answer:
+async def openapi(_: RequestContext) -> Response:
     """This API as an OpenAPI 3.1 document."""
-    return Answer(200, _encoded())
+    return Response(200, _encoded())
 
 
 @functools.cache

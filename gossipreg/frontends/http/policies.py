@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from gossipreg.frontends.http.answers import Answer, Refusal
-from gossipreg.frontends.http.call import Call
-from gossipreg.frontends.http.slices import Pace
-from gossipreg.frontends.http.waiting import Waiting
-from gossipreg.frontends.http.waits import reply
+from gossipreg.frontends.http.blocking import reply
+from gossipreg.frontends.serving.context import RequestContext
+from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.response import HttpError, Response
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.policy import Maintenance, Policy, Rule, Split, UnreadablePolicy, WeightOverride
 from gossipreg.text import shown
 
@@ -18,31 +18,31 @@ _KINDS: Final = {"split": {"by"}, "weight": {"instance", "owner"}, "maintenance"
 _HOW: Final = 'give "service", and "split" (with "by"), or "instance" (with "owner") with "weight" or "maintenance"'
 
 
-async def policies(call: Call) -> Answer | Waiting:
+async def policies(context: RequestContext) -> Response | DeferredResponse:
     """Every policy in force: what it is about, who set it, and when; and those that this version cannot read."""
 
     async def body() -> bytes:
-        pace = Pace()
-        readable = await pace.json_list(map(render, call.node.policies()))
-        unreadable = await pace.json_list(map(_unreadable, call.node.unreadable_policies()))
+        slicer = TimeSlicer()
+        readable = await slicer.json_list(map(render, context.node.policies()))
+        unreadable = await slicer.json_list(map(_unreadable, context.node.unreadable_policies()))
         return b'{"policies":%b,"unreadable":%b}' % (readable, unreadable)
 
-    return await reply(call, None, body)
+    return await reply(context, None, body)
 
 
-async def set_policy(call: Call) -> Answer:
+async def set_policy(context: RequestContext) -> Response:
     """Have every node obey a rule, in place of any of its key."""
-    if not call.request.announces_body:
-        raise Refusal(411, "a policy is expected as JSON: send it as the body, with a Content-Length")
-    policy = await call.node.set_policy(parse(call.request.body))
-    there = call.node.lookup(policy.rule.service, healthy=False)
-    return Answer.of(200, render(policy) | {"hits": sum(map(policy.rule.is_about, there))})
+    if not context.request.announces_body:
+        raise HttpError(411, "a policy is expected as JSON: send it as the body, with a Content-Length")
+    policy = await context.node.set_policy(parse(context.request.body))
+    there = context.node.lookup(policy.rule.service, healthy=False)
+    return Response.of(200, render(policy) | {"hits": sum(map(policy.rule.is_about, there))})
 
 
-async def remove_policy(call: Call) -> Answer:
+async def remove_policy(context: RequestContext) -> Response:
     """Have nobody obey a policy any more."""
-    await call.node.remove_policy(call.argument)
-    return Answer(204)
+    await context.node.remove_policy(context.argument)
+    return Response(204)
 
 
 def render(policy: Policy) -> dict[str, Any]:
@@ -64,19 +64,19 @@ def _unreadable(policy: UnreadablePolicy) -> dict[str, Any]:
 
 
 def parse(body: bytes) -> Rule:
-    """The rule that a client wants obeyed. Raises a 400 ``Refusal``; limits are for the node to check."""
+    """The rule that a client wants obeyed. Raises a 400 ``HttpError``; limits are for the node to check."""
     try:
         wanted = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"the body is not JSON that can be read: {error}") from None
+        raise HttpError(400, f"the body is not JSON that can be read: {error}") from None
     if not isinstance(wanted, dict):
-        raise Refusal(400, f"the body is not an object: {_HOW}")
+        raise HttpError(400, f"the body is not an object: {_HOW}")
     kinds = [kind for kind in _KINDS if kind in wanted]
     if len(kinds) != 1:
-        raise Refusal(400, f"the body says {' and '.join(kinds) or 'nothing of what is to be'}: {_HOW}")
+        raise HttpError(400, f"the body says {' and '.join(kinds) or 'nothing of what is to be'}: {_HOW}")
     (kind,) = kinds
     for name in wanted.keys() - {"service", kind, *_KINDS[kind]}:
-        raise Refusal(400, f"{shown(name)}: a {kind} has no such field: {_HOW}")
+        raise HttpError(400, f"{shown(name)}: a {kind} has no such field: {_HOW}")
     return _rule(kind, wanted)
 
 
@@ -84,7 +84,7 @@ def _rule(kind: str, wanted: dict[str, Any]) -> Rule:
     service = wanted.get("service", "")
     if kind == "split":
         if not isinstance(wanted["split"], dict):
-            raise Refusal(400, 'split: is not an object of shares: write {"v1": 90, "v2": 10}')
+            raise HttpError(400, 'split: is not an object of shares: write {"v1": 90, "v2": 10}')
         return Split(service, wanted["split"], wanted.get("by", "tag"))
     instance, owner = wanted.get("instance", ""), wanted.get("owner")
     owner = "" if owner is None else owner

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NewType, cast
 import attrs
 
 from gossipreg.errors import InvalidInstance
-from gossipreg.frontends.http.answers import Refusal
+from gossipreg.frontends.serving.response import HttpError
 from gossipreg.text import shortened, shown
 
 #: Stands for a term above all that the node knows.
@@ -40,18 +40,20 @@ class Registration:
 
     @classmethod
     def parse(cls, body: bytes) -> Registration:
-        """Read a request's body. Raises a 400 ``Refusal`` whose sentence names what cannot be used."""
+        """Read a request's body. Raises a 400 ``HttpError`` whose sentence names what cannot be used."""
         try:
             value = json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise Refusal(400, f"the body is not JSON that can be read: {error}") from None
+            raise HttpError(400, f"the body is not JSON that can be read: {error}") from None
         if not isinstance(value, dict):
-            raise Refusal(400, f"the body is {_shown_json(value)}, not an object with the fields {', '.join(_FIELDS)}")
+            raise HttpError(
+                400, f"the body is {_shown_json(value)}, not an object with the fields {', '.join(_FIELDS)}"
+            )
         read: dict[str, Any] = {}
         wrong = [*_read_into(read, value), *_strangers(value)]
         if wrong:
             sentences = (f"{field}: {problem}" for field, problem in wrong)
-            raise Refusal(400, "; ".join(sentences), code=InvalidInstance.code, field=wrong[0][0])
+            raise HttpError(400, "; ".join(sentences), code=InvalidInstance.code, field=wrong[0][0])
         return cls(**read)
 
 

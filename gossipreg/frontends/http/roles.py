@@ -8,35 +8,36 @@ from typing import Any
 import trio
 
 from gossipreg.errors import NotJoined
-from gossipreg.frontends.http import limits, render
-from gossipreg.frontends.http.answers import Answer
-from gossipreg.frontends.http.call import Call
-from gossipreg.frontends.http.registry import Registry
-from gossipreg.frontends.http.slices import Pace
-from gossipreg.frontends.http.waiting import Waiting
-from gossipreg.frontends.http.waits import reply
+from gossipreg.frontends.http import render
+from gossipreg.frontends.http.blocking import reply
+from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.context import RequestContext
+from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.response import Response
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import ServiceTerm
 
 
-async def roles(call: Call) -> Answer | Waiting:
+async def roles(context: RequestContext) -> Response | DeferredResponse:
     """Every service that has a term: the highest, its primary, and who reset it when."""
 
     async def body() -> bytes:
-        return b'{"roles":%b}' % await Pace().json_list(map(role, call.node.terms()))
+        return b'{"roles":%b}' % await TimeSlicer().json_list(map(role, context.node.terms()))
 
-    return await reply(call, None, body)
+    return await reply(context, None, body)
 
 
-async def reset_role(call: Call) -> Answer:
+async def reset_role(context: RequestContext) -> Response:
     """Have a service's terms count anew, from the highest that its instances state now."""
-    service = call.argument
-    before = next((each.seen for each in call.node.terms() if each.service == service), 0)
-    term = await call.node.reset_term(service)
+    service = context.argument
+    before = next((each.seen for each in context.node.terms() if each.service == service), 0)
+    term = await context.node.reset_term(service)
     note = f"the term of {service} is {term.seen} still, for an instance states it: deregister that first"
-    return Answer.of(200, {**role(term), **({"note": note} if before and term.seen >= before else {})})
+    return Response.of(200, {**role(term), **({"note": note} if before and term.seen >= before else {})})
 
 
-async def next_term(node: Registry, service: str) -> int:
+async def next_term(node: NodeApi, service: str) -> int:
     """The next term of a service. An agent that has just started may be about to learn which there were: it may wait.
 
     Raises ``NotJoined`` if it still has reached nobody after `limits.JOIN_SECONDS`, and ``InvalidInstance``.

@@ -46,7 +46,7 @@ class Backend:
     """One instance as the balancer knows it."""
 
     instance: Instance
-    doubtful: bool = False  # its owner is suspected by the cluster
+    deprioritized: bool = False  # its owner is suspected by the cluster
     new_at: float = -math.inf  # when it was first heard of, if others were there before
     in_flight: int = 0  # connections to it, those being made included
     _failures: float = 0.0  # how many, those long ago counting less
@@ -130,7 +130,7 @@ class Balancer:
         for key, instance in wanted.items():
             backend = self._backends.setdefault(key, Backend(instance, new_at=new_at))
             backend.instance = instance
-            backend.doubtful = instance.owner in suspects
+            backend.deprioritized = instance.owner in suspects
         return gone
 
     def choose(self, tried: Collection[Key], now: float, source: str | None = None) -> Backend | None:
@@ -146,7 +146,7 @@ class Balancer:
             abroad = self.zone is not None and backend.instance.zone != self.zone
             held = self.slow_start > 0 and source is None and self._holds_back(backend, now)
             load = backend.load if source is None else 0.0
-            rank = (backend.is_resting(now), backend.doubtful, held, abroad, load)
+            rank = (backend.is_resting(now), backend.deprioritized, held, abroad, load)
             if first is None or rank < first:
                 first, best = rank, [backend]
             elif rank == first:

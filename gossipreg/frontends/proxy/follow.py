@@ -13,20 +13,20 @@ import trio
 from gossipreg.errors import AgentUnreachable, NodeClosed
 from gossipreg.frontends.proxy import limits
 from gossipreg.frontends.proxy.agent import AgentEvents
-from gossipreg.frontends.proxy.roster import Roster
+from gossipreg.frontends.proxy.instance_table import InstanceTable
 from gossipreg.model import Address, Event, Instance, InstanceEvent, Snapshot, SocketFile
 from gossipreg.runtime.node import Node
 
 log = logging.getLogger(__name__)
 
 #: Takes what is told, at once.
-Tell = Callable[[Sequence[Event]], None]
+Deliver = Callable[[Sequence[Event]], None]
 
 
 async def follow_node(
     node: Node,
     service: str,
-    tell: Tell,
+    deliver: Deliver,
     *,
     panic: float = 0.0,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -44,13 +44,13 @@ async def follow_node(
             task_status.started()
 
         async for batch in node.events(service, panic=panic):
-            tell(batch)
+            deliver(batch)
 
 
 async def follow_agent(
     address: Address | SocketFile,
     service: str,
-    tell: Tell,
+    deliver: Deliver,
     *,
     panic: float = 0.0,
     token: str | None = None,
@@ -61,17 +61,17 @@ async def follow_agent(
     Starts when it has told what there is. Raises ``AgentUnreachable`` if it is not there at first. When it goes away
     later, what it told last stands, and it is asked again until it answers.
     """
-    seen, met, wait = Roster(), False, limits.AGENT_WAIT_SECONDS
+    seen, met, wait = InstanceTable(), False, limits.AGENT_WAIT_SECONDS
     while True:
         try:
             async with await AgentEvents.open(address, service, token, panic) as events:
                 if met:
                     log.info("the agent at %s answers again", address)
-                resumed = Resumed(seen)
+                resumed = ResumedStream(seen)
                 while True:
                     told = await _next(events, resumed)
-                    seen.hear(told)
-                    tell(told)
+                    seen.apply(told)
+                    deliver(told)
                     wait = limits.AGENT_WAIT_SECONDS
                     if not met:
                         met = True
@@ -85,31 +85,31 @@ async def follow_agent(
         wait = min(2 * wait, limits.AGENT_WAIT_SECONDS_MAX)
 
 
-async def _next(events: AgentEvents, resumed: Resumed) -> list[Event]:
+async def _next(events: AgentEvents, resumed: ResumedStream) -> list[Event]:
     """What is told next, or what is now believed to be gone. Raises ``AgentUnreachable``."""
     while True:
         silent_at = trio.current_time() + limits.AGENT_SILENCE_SECONDS
         with trio.move_on_at(min(silent_at, resumed.deadline)):
-            return resumed.heard(await events.next(), trio.current_time())
+            return resumed.apply(await events.next(), trio.current_time())
         if trio.current_time() >= silent_at:
             raise AgentUnreachable(f"the agent at {events.address} is silent")
-        if gone := resumed.settle():
+        if gone := resumed.expire_missing():
             return gone
 
 
 @attrs.define(eq=False, repr=False)
-class Resumed:
+class ResumedStream:
     """What an agent tells on a new stream, set against what was ``seen`` before.
 
     An agent that was restarted begins with what it owns itself and learns the rest from the others. So what its first
     snapshot lacks is kept for a while, unless it says that it is gone.
     """
 
-    seen: Roster
+    seen: InstanceTable
     deadline: float = math.inf  # when `settle` is wanted
     _missing: dict[tuple[str, str], Instance] = attrs.field(factory=dict)
 
-    def heard(self, events: Iterable[Event], now: float) -> list[Event]:
+    def apply(self, events: Iterable[Event], now: float) -> list[Event]:
         """What is to be believed of what the agent told."""
         told: list[Event] = []
         for event in events:
@@ -127,7 +127,7 @@ class Resumed:
                     told.append(event)
         return told
 
-    def settle(self) -> list[Event]:
+    def expire_missing(self) -> list[Event]:
         """The agent had its time: what it still does not know is gone."""
         gone: list[Event] = [InstanceEvent("removed", each) for each in self._missing.values()]
         self._missing, self.deadline = {}, math.inf

@@ -11,15 +11,15 @@ import trio
 
 from gossipreg.counters import Count
 from gossipreg.errors import BindError
-from gossipreg.frontends.http.answers import Answer, Refusal
-from gossipreg.frontends.http.guard import Guard
-from gossipreg.frontends.http.listening import explain
 from gossipreg.frontends.http.metrics import MEDIA, labelled
-from gossipreg.frontends.http.request import Request, split_target
-from gossipreg.frontends.http.server import Reception
+from gossipreg.frontends.http.server import Acceptor
 from gossipreg.frontends.proxy.balancer import Backend
 from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.frontends.proxy.proxy import Proxy
+from gossipreg.frontends.serving.guard import Guard
+from gossipreg.frontends.serving.listening import explain
+from gossipreg.frontends.serving.request import Request, split_target
+from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.model import Address
 from gossipreg.runtime.accepting import serve
 from gossipreg.text import shown
@@ -51,31 +51,31 @@ async def serve_metrics(
         raise BindError(f"cannot listen on {address} for metrics: {reason}: {remedy}") from None
     bound = Address(*listeners[0].socket.getsockname()[:2])
     task_status.started(bound)
-    reception = Reception(_Door(proxies, Guard(asked=address, bound=bound)))
-    await serve(reception.greet, listeners, Counter(), Count.HTTP_NOT_ACCEPTED)  # which no metric of a balancer shows
+    acceptor = Acceptor(_MetricsHandler(proxies, Guard(asked=address, bound=bound)))
+    await serve(acceptor.accept, listeners, Counter(), Count.HTTP_NOT_ACCEPTED)  # which no metric of a balancer shows
 
 
 @attrs.frozen(eq=False)
-class _Door:
+class _MetricsHandler:
     """Answers one path."""
 
     proxies: Sequence[Proxy]
     guard: Guard
 
-    async def answer(self, request: Request, name: bytes) -> Answer:  # noqa: ARG002 -- for a log that is not kept here
+    async def answer(self, request: Request, name: bytes) -> Response:  # noqa: ARG002 -- for a log that is not kept here
         """The metrics, or why not."""
         try:
             request = request.at_our_own_name()
             self.guard.check(request)
             path, _ = split_target(request.target)
-        except Refusal as refusal:
+        except HttpError as refusal:
             return refusal.answer
         if path != "/metrics":
-            return Answer.error(404, f"there is nothing at {shown(path)}: the metrics are at /metrics")
+            return Response.error(404, f"there is nothing at {shown(path)}: the metrics are at /metrics")
         if request.method not in ("GET", "HEAD"):
             allowed = ((b"allow", b"GET, HEAD"),)
-            return Answer.error(405, f"/metrics is not for {shown(request.method)}: use GET, HEAD", allowed)
-        return Answer(200, exposition(self.proxies, trio.current_time()), media=MEDIA)
+            return Response.error(405, f"/metrics is not for {shown(request.method)}: use GET, HEAD", allowed)
+        return Response(200, exposition(self.proxies, trio.current_time()), media=MEDIA)
 
 
 def exposition(proxies: Sequence[Proxy], now: float) -> bytes:
@@ -153,6 +153,6 @@ def _state(backend: Backend, now: float, slow_start: float) -> str:
         return "drained"
     if backend.is_resting(now):
         return "resting"
-    if backend.doubtful:
+    if backend.deprioritized:
         return "suspect"
     return "ready" if backend.warmth(now, slow_start) == 1 else "warming"

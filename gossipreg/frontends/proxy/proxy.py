@@ -26,14 +26,14 @@ import attrs
 import trio
 
 from gossipreg.errors import BindError
-from gossipreg.frontends.http.listening import explain
 from gossipreg.frontends.proxy import limits
 from gossipreg.frontends.proxy.balancer import Backend, Balancer, Key, key_of
 from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.frontends.proxy.header import header
+from gossipreg.frontends.proxy.instance_table import InstanceTable
 from gossipreg.frontends.proxy.relay import Relay, reset, send_all, tune
-from gossipreg.frontends.proxy.roster import Roster
 from gossipreg.frontends.proxy.settings import Forward
+from gossipreg.frontends.serving.listening import explain
 from gossipreg.model import Address, Event
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Proxy:
     forward: Forward
     rng: Random = attrs.field(factory=Random)
     counters: Counter[str] = attrs.field(factory=Counter)
-    roster: Roster = attrs.field(init=False)
+    table: InstanceTable = attrs.field(init=False)
     balancer: Balancer = attrs.field(init=False)
     bound: Address | None = attrs.field(init=False, default=None)  # where it listens, once it does
     open: int = attrs.field(init=False, default=0)  # callers that are being served
@@ -57,33 +57,33 @@ class Proxy:
     _gone: set[Key] = attrs.field(init=False, factory=set)  # instances that are no more, but have connections
     _accepting: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     _everything: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
-    _room: trio.Semaphore = attrs.field(init=False)
+    _semaphore: trio.Semaphore = attrs.field(init=False)
     _own: frozenset[Address] = attrs.field(init=False, default=frozenset())
-    _complained_at: float = attrs.field(init=False, default=-math.inf)
+    _warned_at: float = attrs.field(init=False, default=-math.inf)
 
     def __attrs_post_init__(self) -> None:
         forward = self.forward
-        self.roster = Roster(forward.tag, forward.role)
+        self.table = InstanceTable(forward.tag, forward.role)
         self.balancer = Balancer(
             self.rng, forward.zone, forward.instance_connections_max, forward.panic, forward.slow_start
         )
-        self._room = trio.Semaphore(forward.connections_max)
+        self._semaphore = trio.Semaphore(forward.connections_max)
 
     # What it is told
 
-    def hear(self, events: Iterable[Event]) -> None:
+    def apply(self, events: Iterable[Event]) -> None:
         """Take what a node tells of the service. It holds from the next connection on."""
-        self.roster.hear(events)
+        self.table.apply(events)
         were, was_in_panic = len(self.balancer.backends), self.balancer.in_panic
         # An instance that is this very port would call itself until all descriptors are used up.
-        instances = [each for each in self.roster.instances if each.address not in self._own]
+        instances = [each for each in self.table.instances if each.address not in self._own]
         now = trio.current_time()
-        gone = self.balancer.replace(instances, self.roster.suspects, now)
+        gone = self.balancer.replace(instances, self.table.suspects, now)
         self._limit(gone, now + self.forward.drain_time)
         back = [key for key in self._gone if key in self.balancer.backends]
         self._limit(back, math.inf)
         self._gone = (self._gone | set(gone)) & self._scopes.keys() - set(back)
-        self._tell_of_change(were, was_in_panic)
+        self._log_change(were, was_in_panic)
 
     def _limit(self, keys: Iterable[Key], deadline: float) -> None:
         """The connections to these instances may run until ``deadline``."""
@@ -91,7 +91,7 @@ class Proxy:
             for scope in self._scopes.get(key, ()):
                 scope.deadline = deadline
 
-    def _tell_of_change(self, were: int, was_in_panic: bool) -> None:
+    def _log_change(self, were: int, was_in_panic: bool) -> None:
         service, are = self.forward.service, len(self.balancer.backends)
         if self.balancer.in_panic and not was_in_panic:
             log.warning("no instance of %s can serve: using the last %d that could", service, are)
@@ -111,7 +111,7 @@ class Proxy:
         listeners = await self._listen()
         bound = self.bound = Address(*listeners[0].getsockname()[:2])
         self._own = frozenset(Address(*listener.getsockname()[:2]) for listener in listeners)
-        self.hear(())
+        self.apply(())
         with self._everything:
             async with trio.open_nursery() as callers:
                 try:
@@ -121,7 +121,7 @@ class Proxy:
                                 nursery.start_soon(self._accept, listener, callers)
                             task_status.started(bound)
                     for listener in listeners:
-                        self._take_waiting(listener, callers)
+                        self._accept_backlog(listener, callers)
                 finally:
                     for listener in listeners:
                         listener.close()
@@ -138,24 +138,24 @@ class Proxy:
 
     async def _accept(self, listener: trio.socket.SocketType, callers: trio.Nursery) -> None:
         while True:
-            await self._room.acquire()
+            await self._semaphore.acquire()
             try:
                 caller, _ = await listener.accept()
             except OSError as error:
-                self._room.release()
+                self._semaphore.release()
                 if error.errno in _EXHAUSTED:
                     self.counters[ForwardCount.EXHAUSTED] += 1
-                    self._complain("cannot accept more connections: %s", error.strerror)
+                    self._warn("cannot accept more connections: %s", error.strerror)
                     await trio.sleep(limits.EXHAUSTED_SECONDS)
                 continue  # anything else is a caller that went before it was let in
             callers.start_soon(self._serve, caller)
 
-    def _take_waiting(self, listener: trio.socket.SocketType, callers: trio.Nursery) -> None:
+    def _accept_backlog(self, listener: trio.socket.SocketType, callers: trio.Nursery) -> None:
         """Take in who knocked before we closed; the kernel would reset them."""
         with socket.socket(fileno=os.dup(listener.fileno())) as waiting, suppress(OSError, trio.WouldBlock):
             waiting.setblocking(False)
             while True:
-                self._room.acquire_nowait()
+                self._semaphore.acquire_nowait()
                 callers.start_soon(self._serve, trio.socket.from_stdlib_socket(waiting.accept()[0]))
 
     async def _serve(self, caller: trio.socket.SocketType) -> None:
@@ -163,17 +163,17 @@ class Proxy:
         self.open += 1
         try:
             tune(caller)
-            await self._lead(caller)
+            await self._forward_caller(caller)
         except Exception:
             log.exception("a connection could not be served, by a mistake of ours")
         finally:
             caller.close()
             self.open -= 1
-            self._room.release()
+            self._semaphore.release()
 
-    async def _lead(self, caller: trio.socket.SocketType) -> None:
-        names = self._names(caller)
-        reached = None if names is None else await self._reach(*names)
+    async def _forward_caller(self, caller: trio.socket.SocketType) -> None:
+        names = self._addresses(caller)
+        reached = None if names is None else await self._connect(*names)
         if reached is None:
             return
         backend, instance = reached
@@ -200,7 +200,7 @@ class Proxy:
 
     # Connecting
 
-    async def _reach(
+    async def _connect(
         self, caller: Address | None, called: Address | None
     ) -> tuple[Backend, trio.socket.SocketType] | None:
         """A connection to an instance, which counts as in flight; None if none could be had."""
@@ -219,7 +219,7 @@ class Proxy:
             except (OSError, trio.TooSlowError) as error:
                 if getattr(error, "errno", None) in _EXHAUSTED:
                     self.counters[ForwardCount.EXHAUSTED] += 1
-                    self._complain("cannot make more connections: %s", error)
+                    self._warn("cannot make more connections: %s", error)
                     return None
                 self.counters[ForwardCount.CONNECTS_FAILED] += 1
                 backend.failed(began, trio.current_time())
@@ -228,10 +228,10 @@ class Proxy:
                 return backend, instance
         if tried:
             self.counters[ForwardCount.NOT_CONNECTED] += 1
-            self._complain("none of %d instances of %s could be connected to", len(tried), self.forward.service)
+            self._warn("none of %d instances of %s could be connected to", len(tried), self.forward.service)
         else:
             self.counters[ForwardCount.NO_INSTANCE] += 1
-            self._complain("a connection found no instance of %s with room", self.forward.service)
+            self._warn("a connection found no instance of %s with room", self.forward.service)
         return None
 
     async def _attempt(self, backend: Backend, greeting: bytes, now: float) -> trio.socket.SocketType:
@@ -252,7 +252,7 @@ class Proxy:
             backend.ended()
             raise
 
-    def _names(self, caller: trio.socket.SocketType) -> tuple[Address | None, Address | None] | None:
+    def _addresses(self, caller: trio.socket.SocketType) -> tuple[Address | None, Address | None] | None:
         """Where the caller is and whom it called, if anybody wants to know; None if it is gone already."""
         if self.forward.proxy_protocol is None and self.forward.sticky is None:
             return None, None
@@ -261,10 +261,10 @@ class Proxy:
         except OSError:
             return None
 
-    def _complain(self, sentence: str, *values: object) -> None:
+    def _warn(self, sentence: str, *values: object) -> None:
         now = trio.current_time()
-        if now - self._complained_at >= limits.COMPLAINT_SECONDS:
-            self._complained_at = now
+        if now - self._warned_at >= limits.COMPLAINT_SECONDS:
+            self._warned_at = now
             log.warning(sentence, *values)
 
 

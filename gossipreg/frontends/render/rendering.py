@@ -13,9 +13,9 @@ import attrs
 
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.render.command import Command
-from gossipreg.frontends.render.known import Ask, Instances, Key, Known
 from gossipreg.frontends.render.output import replace
 from gossipreg.frontends.render.template import Template
+from gossipreg.frontends.render.template_data import Fetch, Instances, Key, TemplateData
 
 log = logging.getLogger("gossipreg.render")
 
@@ -27,12 +27,12 @@ SETTLE_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 1.0
 
 
-class HeldBack(GossipregError):
+class UpdateHeldBack(GossipregError):
     """A service would be empty, and the agent may only not have heard of its instances."""
 
 
 @attrs.define(eq=False, repr=False)
-class Life:
+class AgentRun:
     """One life of the agent that is asked: how long it has been there, and whom it has ever known."""
 
     _monotonic: Callable[[], float] = time.monotonic
@@ -41,7 +41,7 @@ class Life:
     _generation: int | None = attrs.field(init=False, default=None)
     _settled_at: float = attrs.field(init=False, default=0.0)
 
-    def meet(self, node: Mapping[str, Any]) -> None:
+    def observe(self, node: Mapping[str, Any]) -> None:
         """Take what the agent says about itself: after a restart it is another life."""
         if node["generation"] != self._generation:
             age = max(0.0, self._wall() - node["generation"] / 1000)
@@ -55,7 +55,7 @@ class Life:
 
 
 @attrs.frozen
-class Update:
+class UpdateResult:
     """What came of rendering once."""
 
     is_new: bool  # whether the file has changed
@@ -66,67 +66,68 @@ class Update:
 class Rendering:
     """One file, made from one template, and the command that is run when it has changed."""
 
-    _ask: Ask
+    _fetch: Fetch
     _template: Template
     _file: Path
     _command: Command | None = None
     _allow_empty: bool = False
-    _life: Life = attrs.field(factory=Life)
+    _agent_run: AgentRun = attrs.field(factory=AgentRun)
     _given: Mapping[str, Instances] = attrs.field(init=False, factory=dict)  # in what was last written, by service
     is_command_due: bool = attrs.field(init=False, default=False)  # it has not succeeded since the file changed
 
-    def update(self) -> Update:
+    def update(self) -> UpdateResult:
         """Render, and replace the file if something else comes out.
 
         While the agent may know too little, whom it has not known in this life is believed to be there still.
-        Raises ``HeldBack``, ``TemplateError``, ``StorageError``, and what asking raises; then the file is as it was.
+        Raises ``UpdateHeldBack``, ``TemplateError``, ``StorageError``, and what the
+        fetch raises; the file is then unchanged.
         """
-        node = self._ask("node")
-        self._life.meet(node)
-        unsure = not self._allow_empty and (self._life.is_young or node["isolated"])
-        known = Known(self._ask, self._never_met() if unsure else {})
+        node = self._fetch("node")
+        self._agent_run.observe(node)
+        unsure = not self._allow_empty and (self._agent_run.is_young or node["isolated"])
+        known = TemplateData(self._fetch, self._never_met() if unsure else {})
         text = self._template.render(known)
         if unsure and self._file.exists():
             self._check_not_empty(known, isolated=node["isolated"])
         for service, keys in known.found.items():
-            self._life.shown[service] |= keys
+            self._agent_run.shown[service] |= keys
         is_new = replace(self._file, text)
         if is_new:
             log.info("%s is written: %d bytes, %s", self._file, len(text.encode()), _counts(known))
             self.is_command_due = self._command is not None
         self._given = known.given
-        return Update(is_new, known.silent or unsure)
+        return UpdateResult(is_new, known.silent or unsure)
 
     def _never_met(self) -> Mapping[str, Instances]:
         """Those in the file that the agent has not known in this life."""
         return {
-            service: {key: each for key, each in given.items() if key not in self._life.shown[service]}
+            service: {key: each for key, each in given.items() if key not in self._agent_run.shown[service]}
             for service, given in self._given.items()
         }
 
-    def tell(self) -> bool:
+    def run_command(self) -> bool:
         """Run the command if the file has changed since it last succeeded; returns whether all is well."""
         if self.is_command_due:
             assert self._command is not None, "no command to run"
             self.is_command_due = not self._command.run()
         return not self.is_command_due
 
-    def _check_not_empty(self, known: Known, *, isolated: bool) -> None:
-        """Raise ``HeldBack`` if a service has lost its last instance, and the agent is not to be believed that."""
+    def _check_not_empty(self, known: TemplateData, *, isolated: bool) -> None:
+        """Raise ``UpdateHeldBack`` if a service has lost its last instance and the agent may be wrong about that."""
         emptied = [
             service
             for service, given in known.given.items()
             if not given
             and self._given.get(service, True)  # what was empty before may stay so
-            and (isolated or not self._life.shown[service])
+            and (isolated or not self._agent_run.shown[service])
         ]
         if emptied or (known.has_no_services and not self._given):
             why = "hears nobody" if isolated else "has just been started"
-            raise HeldBack(
+            raise UpdateHeldBack(
                 f"{self._file} stays as it is: the agent {why}, and knows no instance of "
                 f"{', '.join(sorted(emptied)) or 'any service'} (--allow-empty believes it at once)"
             )
 
 
-def _counts(known: Known) -> str:
+def _counts(known: TemplateData) -> str:
     return ", ".join(f"{len(each)} of {service}" for service, each in sorted(known.given.items())) or "no instances"

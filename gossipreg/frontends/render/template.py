@@ -12,7 +12,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from gossipreg.errors import GossipregError, TemplateError
-from gossipreg.frontends.render.known import Known
+from gossipreg.frontends.render.template_data import TemplateData
 
 _ODD: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
@@ -47,7 +47,7 @@ class Template:
         except (jinja2.TemplateError, OSError, UnicodeDecodeError) as error:
             raise self._wrong(error) from None
 
-    def render(self, known: Known) -> str:
+    def render(self, known: TemplateData) -> str:
         """The text that it makes of what is ``known``. Raises ``TemplateError``, and whatever asking raises."""
         try:
             return self._environment.get_template(self.file.name).render(known.variables())

@@ -1,7 +1,7 @@
-"""Knows what every dialect needs: its paths, the query as older protocols write it, and what a no of the node's means.
+"""Compatibility APIs: the interface that each implements, and the router and query parsing that they share.
 
-The door hands a request whose path lies below one of a dialect's prefixes to it, after the guard has let it pass. From
-there on all is the dialect's: which token it reads, what it does, and how it says no.
+The dispatcher hands a request whose path begins with one of an API's prefixes to that API, after the guard has admitted
+it. The API then does all the rest: it reads the token, acts, and words errors in its own form.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from urllib.parse import parse_qsl
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.http.answers import Refusal
-from gossipreg.frontends.http.call import Room
-from gossipreg.frontends.http.door import status_of
-from gossipreg.frontends.http.request import Request, decoded
 from gossipreg.frontends.http.routes import Reply
-from gossipreg.frontends.http.scopes import Action
+from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.dispatcher import status_of
+from gossipreg.frontends.serving.request import Request, decoded
+from gossipreg.frontends.serving.response import HttpError
+from gossipreg.frontends.serving.scopes import Action
 from gossipreg.text import shown
 
 _NO: Final = frozenset({"0", "f", "false", "no", "off"})
@@ -26,8 +26,8 @@ _NO: Final = frozenset({"0", "f", "false", "no", "off"})
 Handler = TypeVar("Handler")
 
 
-class Dialect(Protocol):
-    """What the door needs of a dialect."""
+class CompatibilityApi(Protocol):
+    """What the door needs of a compatibility API."""
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -45,10 +45,10 @@ class Dialect(Protocol):
         ...
 
     def token(self, request: Request) -> str | None:
-        """What a request that found its pattern shows to be let in, wherever the dialect's clients put it."""
+        """What a request that found its pattern shows to be let in, wherever the API's clients put it."""
         ...
 
-    async def answer(self, request: Request, room: Room) -> tuple[str, Reply]:
+    async def answer(self, request: Request, server: ServerContext) -> tuple[str, Reply]:
         """The pattern of the path, for the counter, empty if there is none; and the answer, errors included.
 
         Any exception is our own mistake.
@@ -56,9 +56,9 @@ class Dialect(Protocol):
         ...
 
 
-def refused(error: Refusal | GossipregError) -> tuple[int, str]:
-    """The status code and the sentence of a no, for a dialect to say in its own form."""
-    if isinstance(error, Refusal):
+def status_and_sentence(error: HttpError | GossipregError) -> tuple[int, str]:
+    """The status code and the sentence of a no, for a compatibility API to say in its own form."""
+    if isinstance(error, HttpError):
         return error.answer.status, str(error)
     return status_of(error), str(error)
 
@@ -71,11 +71,11 @@ class Query:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``a=1&b&a=2``. Raises a 400 ``Refusal`` unless UTF-8 comes out."""
+        """Read ``a=1&b&a=2``. Raises a 400 ``HttpError`` unless UTF-8 comes out."""
         try:
             return cls(tuple(parse_qsl(text, keep_blank_values=True, errors="strict")))
         except UnicodeDecodeError:
-            raise Refusal(400, f"the query {shown(text)} is not UTF-8 under its percent signs") from None
+            raise HttpError(400, f"the query {shown(text)} is not UTF-8 under its percent signs") from None
 
     def __contains__(self, name: object) -> bool:
         return any(each == name for each, _ in self.pairs)
@@ -94,13 +94,13 @@ class Query:
 
 
 def split(target: str) -> tuple[str, Query]:
-    """The path of a request's target, still encoded, and its query. Raises a 400 ``Refusal``."""
+    """The path of a request's target, still encoded, and its query. Raises a 400 ``HttpError``."""
     path, _, text = target.partition("?")
     return path, Query.parse(text) if text else Query()
 
 
 @attrs.frozen
-class Found(Generic[Handler]):
+class RouteMatch(Generic[Handler]):
     """Who answers a request, by which pattern, and what the pattern's placeholders stand for, decoded."""
 
     pattern: str
@@ -145,7 +145,7 @@ class _Pattern:
         return values
 
 
-class Paths(Generic[Handler]):
+class Router(Generic[Handler]):
     """A table of paths such as ``/v1/agent/check/pass/{id}``; a last ``{key...}`` takes the whole rest of a path.
 
     A slash at the end of a request's path means nothing.
@@ -171,8 +171,8 @@ class Paths(Generic[Handler]):
             (method, pattern.text, handler) for pattern, methods in self._table for method, handler in methods.items()
         )
 
-    def find(self, method: str, path: str) -> Found[Handler]:
-        """Who answers. HEAD goes where GET goes. Raises a ``Refusal``: 404 for the path, 405 for the method."""
+    def find(self, method: str, path: str) -> RouteMatch[Handler]:
+        """Who answers. HEAD goes where GET goes. Raises a ``HttpError``: 404 for the path, 405 for the method."""
         segments = path.rstrip("/").split("/")[1:]
         for pattern, methods in self._table:
             values = pattern.match(segments)
@@ -182,6 +182,6 @@ class Paths(Generic[Handler]):
             if handler is None:
                 allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
                 allow = ((b"allow", allowed.encode("ascii")),)
-                raise Refusal(405, f"{path} is not for {shown(method)}: use {allowed}", allow)
-            return Found(pattern.text, handler, {name: decoded(value) for name, value in values.items()})
-        raise Refusal(404, f"there is nothing at {shown(path)}")
+                raise HttpError(405, f"{path} is not for {shown(method)}: use {allowed}", allow)
+            return RouteMatch(pattern.text, handler, {name: decoded(value) for name, value in values.items()})
+        raise HttpError(404, f"there is nothing at {shown(path)}")

@@ -1,1 +1,1 @@
-"""The Consul dialect, mirrored."""
+"""The Consul API, mirrored."""

@@ -1,4 +1,4 @@
-"""What the dialect registers, and what services tell it, with a real node behind it."""
+"""What the API registers, and what services tell it, with a real node behind it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import trio
 from gossipreg import Config, Node, open_node
 from gossipreg.check import CheckKind, CheckReport
 from gossipreg.frontends.consul.posted import check_id, check_name
-from gossipreg.frontends.http.access import Access
 from gossipreg.frontends.serving import settling
+from gossipreg.frontends.serving.access import Access
 from gossipreg.model import Health, Status
-from tests.frontends.consul.asking import Client
-from tests.frontends.http.fake_node import FakeNode, member
+from tests.frontends.consul.client import Client
+from tests.frontends.fake_node import FakeNode, member
 
 
 @pytest.fixture(autouse=True)

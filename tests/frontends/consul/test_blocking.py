@@ -8,13 +8,13 @@ import attrs
 import pytest
 import trio
 
-from gossipreg.frontends.consul.shelf import Asked, Shelf
-from gossipreg.frontends.http.answers import encode
-from gossipreg.frontends.http.slices import Pace
+from gossipreg.frontends.consul.query_cache import CachedQuery, QueryCache
+from gossipreg.frontends.serving.response import encode
 from gossipreg.frontends.serving.settling import SETTLE_SECONDS
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance, NodeInfo
-from tests.frontends.consul.asking import Client, Said
-from tests.frontends.http.fake_node import FakeNode, member
+from tests.frontends.consul.client import Client, Said
+from tests.frontends.fake_node import FakeNode, member
 
 WEB = Instance(id="web-1", service="web", host="10.0.0.1", port=80, tags=("v2",), owner="alpha")
 DB = Instance(id="db-1", service="db", host="10.0.0.2", port=5432, owner="alpha")
@@ -168,14 +168,14 @@ async def test_an_answer_that_takes_long_to_make_is_not_made_for_every_change(
 ) -> None:
     made: list[float] = []
 
-    async def make(pace: Pace) -> bytes:
+    async def make(slicer: TimeSlicer) -> bytes:
         made.append(trio.current_time())
-        pace.worked = 0.01
+        slicer.worked = 0.01
         return encode(len(made))
 
-    shelf, asked = Shelf(node, 0), Asked("web", "web", make)
-    first = await shelf.read(asked)
-    nursery.start_soon(shelf.changed, asked, first.index, 60)
+    query_cache, asked = QueryCache(node, 0), CachedQuery("web", "web", make)
+    first = await query_cache.read(asked)
+    nursery.start_soon(query_cache.changed, asked, first.index, 60)
     await settled()
     for weight in range(100):
         node.hold(attrs.evolve(WEB, weight=weight))
@@ -185,17 +185,17 @@ async def test_an_answer_that_takes_long_to_make_is_not_made_for_every_change(
 
 
 async def test_an_index_that_is_kept_no_more_does_not_fall(node: FakeNode) -> None:
-    shelf = Shelf(node, 1_700_000_000_000)
+    query_cache = QueryCache(node, 1_700_000_000_000)
 
-    async def make(_: Pace) -> bytes:
+    async def make(_: TimeSlicer) -> bytes:
         return b"x" * 5_000_000
 
-    asked = Asked("web", "web", make)
-    first = await shelf.read(asked)
+    asked = CachedQuery("web", "web", make)
+    first = await query_cache.read(asked)
     for number in range(3):
-        await shelf.read(Asked("web", number, make))
+        await query_cache.read(CachedQuery("web", number, make))
     node.hold(attrs.evolve(WEB, weight=5))
-    assert (await shelf.read(asked)).index > first.index
+    assert (await query_cache.read(asked)).index > first.index
 
 
 class YoungNode(FakeNode):

@@ -1,4 +1,4 @@
-"""What the dialect tells of the cluster."""
+"""What the API tells of the cluster."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import attrs
 import pytest
 
 from gossipreg.model import Health, Instance, Status
-from tests.frontends.consul.asking import Client
-from tests.frontends.http.fake_node import FakeNode, member
+from tests.frontends.consul.client import Client
+from tests.frontends.fake_node import FakeNode, member
 
 WEB = Instance(id="web-1", service="web", host="10.0.0.1", port=80, tags=("v2", "EU"), zone="north", owner="alpha")
 FAR = Instance(id="web-2", service="web", host="10.0.0.2", port=80, tags=("v1",), weight=3, zone="south", owner="beta")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gossipreg.frontends.consul.filters import parse
-from gossipreg.frontends.http.answers import Refusal
+from gossipreg.frontends.serving.response import HttpError
 
 ROW: dict[str, Any] = {
     "Node": {"Node": "alpha", "Meta": {"zone": "north"}},
@@ -101,12 +101,12 @@ def test_it_keeps_back_what_it_does_not(text: str) -> None:
     ],
 )
 def test_what_cannot_be_understood_is_refused_with_a_sentence(text: str) -> None:
-    with pytest.raises(Refusal, match="Failed to create filter") as refusal:
+    with pytest.raises(HttpError, match="Failed to create filter") as refusal:
         parse(text, ROW)
     assert refusal.value.answer.status == 400
 
 
 def test_a_filter_has_a_bounded_number_of_matches() -> None:
     assert parse(" or ".join(["Service.ID == no"] * 63 + ["Service.ID == web-1"]), ROW)(ROW)
-    with pytest.raises(Refusal, match="more than 64 matches"):
+    with pytest.raises(HttpError, match="more than 64 matches"):
         parse(" or ".join(["Service.ID == no"] * 65), ROW)

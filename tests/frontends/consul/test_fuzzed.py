@@ -1,4 +1,4 @@
-"""Whatever a client sends, the dialect answers in Consul's words, and a no changes nothing."""
+"""Whatever a client sends, the API answers in Consul's words, and a no changes nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from gossipreg.frontends.consul.durations import seconds
 from gossipreg.frontends.consul.filters import parse
-from gossipreg.frontends.http.answers import Refusal
+from gossipreg.frontends.serving.response import HttpError
 from gossipreg.model import Instance
-from tests.frontends.consul.asking import Client, Said
+from tests.frontends.consul.client import Client, Said
 from tests.frontends.consul.test_filters import ROW
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -98,7 +98,7 @@ WORDS = st.lists(st.sampled_from([*LEXEMES.split(), '"a b"']), max_size=12).map(
 
 @given(text=WORDS | st.text(max_size=30))
 def test_any_filter_is_understood_or_refused(text: str) -> None:
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(HttpError):
         assert parse(text, ROW)(ROW) in (True, False)
 
 

@@ -1,4 +1,4 @@
-"""The dialect behind the real door, on loopback."""
+"""The API behind the real door, on loopback."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 import trio
 
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.http.access import Access
+from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.loading import load
 from gossipreg.model import Address, Instance
 from tests.frontends.consul.test_agent import TOKENS
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 WEB = Instance(id="web-1", service="web", host="10.0.0.1", port=80, owner="alpha")
 
@@ -41,7 +41,7 @@ async def address(node: FakeNode, access: Access, nursery: trio.Nursery) -> Addr
         Address("127.0.0.1", 0),
         leave=lambda: None,
         access=access,
-        dialects=load(["consul"]),
+        compatibility_apis=load(["consul"]),
     )
     bound: Address = await nursery.start(serve)
     return bound

@@ -1,10 +1,10 @@
-"""The page about Consul says what the dialect does."""
+"""The page about Consul says what the API does."""
 
 from __future__ import annotations
 
 import re
 
-from gossipreg.frontends.consul.door import ABSENT, PATHS
+from gossipreg.frontends.consul.api import ABSENT, PATHS
 from gossipreg.frontends.serving.settling import SETTLE_SECONDS
 from tests.peers.stage import DOCS
 

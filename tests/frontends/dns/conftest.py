@@ -7,12 +7,12 @@ import math
 import pytest
 
 from gossipreg.frontends.dns import limits
-from tests.frontends.dns.desk import Desk
+from tests.frontends.dns.client import DnsClient
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def dns_client() -> DnsClient:
+    return DnsClient()
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import trio
 from gossipreg.errors import NameConflict
 from gossipreg.frontends.dns.directory import Directory
 from gossipreg.model import CheckEvent, Event, Health, Instance, MemberEvent, Snapshot, Status
-from tests.frontends.http.fake_node import FakeNode, member
+from tests.frontends.fake_node import FakeNode, member
 
 
 async def test_it_starts_with_what_is_there_and_ends_with_the_node(nursery: trio.Nursery) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gossipreg.frontends.dns import limits
-from tests.frontends.dns.desk import Desk, code
+from tests.frontends.dns.client import DnsClient, code
 
 PAGE = (Path(__file__).parents[3] / "docs" / "dns.md").read_text()
 
@@ -17,17 +17,17 @@ DUG = re.findall(r"^dig @127\.0\.0\.1 -p 8600 (\S+)", PAGE, re.MULTILINE)
 
 
 @pytest.fixture
-def desk() -> Desk:
-    desk = Desk()
-    desk.join("web-1", "10.0.0.7")
-    desk.offer("10.0.0.1", tags=["v2"], zone="north")
-    desk.offer("10.0.0.2", service="pg", role="primary")
-    return desk
+def dns_client() -> DnsClient:
+    dns_client = DnsClient()
+    dns_client.join("web-1", "10.0.0.7")
+    dns_client.offer("10.0.0.1", tags=["v2"], zone="north")
+    dns_client.offer("10.0.0.2", service="pg", role="primary")
+    return dns_client
 
 
 @pytest.mark.parametrize("name", EXAMPLES + DUG)
-def test_every_name_on_the_page_is_answered(desk: Desk, name: str) -> None:
-    response = desk.ask(name, "PTR" if name.endswith(".arpa") else "ANY")
+def test_every_name_on_the_page_is_answered(dns_client: DnsClient, name: str) -> None:
+    response = dns_client.ask(name, "PTR" if name.endswith(".arpa") else "ANY")
     assert (code(response), bool(response.answer)) == ("NOERROR", True)
 
 

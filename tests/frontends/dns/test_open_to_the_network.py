@@ -19,8 +19,8 @@ from gossipreg.counters import Count
 from gossipreg.frontends.dns import limits, serve_dns, server
 from gossipreg.frontends.dns.reflection import Reflection
 from gossipreg.model import Address, Instance
-from tests.frontends.dns.desk import Desk
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.dns.client import DnsClient
+from tests.frontends.fake_node import FakeNode
 
 
 @pytest.fixture
@@ -68,19 +68,19 @@ class Wire:
 
 
 def test_a_forged_source_is_sent_no_more_than_its_network_has_room_for_and_others_are_answered() -> None:
-    desk = Desk(own=Address("0.0.0.0", 8600))
+    dns_client = DnsClient(own=Address("0.0.0.0", 8600))
     for number in range(1, 200):
-        desk.offer(f"10.0.0.{number}")
+        dns_client.offer(f"10.0.0.{number}")
     query = dns.message.make_query("orders.service.gossipreg", "A", use_edns=0, payload=4096).to_wire()
     wire = Wire([(query, (f"192.0.2.{number % 250}", 53)) for number in range(600)])
     reflection = Reflection()
     while wire.queries:
-        server._drain(cast("socket.socket", wire), desk.door, reflection, 0.0)
+        server._drain(cast("socket.socket", wire), dns_client.responder, reflection, 0.0)
     full = [answer for answer, _ in wire.sent if not dns.message.from_wire(answer).flags & dns.flags.TC]
     cut = [answer for answer, _ in wire.sent if dns.message.from_wire(answer).flags & dns.flags.TC]
     assert sum(map(len, full)) <= limits.UNPROVEN_BYTES_PER_SECOND * limits.UNPROVEN_BURST_SECONDS
     assert max(map(len, cut)) <= len(query), "which amplifies nothing"
-    assert desk.door.counters[Count.DNS_UNPROVEN_TRUNCATED] == len(cut) > 400
+    assert dns_client.responder.counters[Count.DNS_UNPROVEN_TRUNCATED] == len(cut) > 400
     wire.queries.append((query, ("198.51.100.7", 53)))
-    server._drain(cast("socket.socket", wire), desk.door, reflection, 0.0)
+    server._drain(cast("socket.socket", wire), dns_client.responder, reflection, 0.0)
     assert len(wire.sent[-1][0]) > 1_000

@@ -10,7 +10,7 @@ import dns.rcode
 import pytest
 
 from gossipreg.frontends.dns import limits
-from gossipreg.frontends.dns.queries import Junk, Query, read
+from gossipreg.frontends.dns.queries import DnsQuery, UnreadableQuery, read
 
 QUERY = dns.message.make_query("Orders.service.gossipreg", "SRV", use_edns=False)
 WIRE = QUERY.to_wire()
@@ -24,13 +24,13 @@ def counted(wire: bytes, *counts: int) -> bytes:
 
 def junk(packet: bytes) -> tuple[str, str | None]:
     found = read(packet, tcp=False)
-    assert isinstance(found, Junk)
+    assert isinstance(found, UnreadableQuery)
     return found.reason, None if found.reply is None else dns.rcode.to_text(dns.message.from_wire(found.reply).rcode())
 
 
-def query(packet: bytes, *, tcp: bool = False) -> Query:
+def query(packet: bytes, *, tcp: bool = False) -> DnsQuery:
     found = read(packet, tcp=tcp)
-    assert isinstance(found, Query)
+    assert isinstance(found, DnsQuery)
     return found
 
 
@@ -114,7 +114,7 @@ def test_a_later_version_of_edns_is_told_ours() -> None:
 
 def test_a_refusal_keeps_what_the_client_must_find_again() -> None:
     found = read(counted(WIRE, 0, 0, 0, 0), tcp=False)
-    assert isinstance(found, Junk)
+    assert isinstance(found, UnreadableQuery)
     assert found.reply is not None
     reply = dns.message.from_wire(found.reply)
     assert (reply.id, bool(reply.flags & dns.flags.RD)) == (QUERY.id, True)

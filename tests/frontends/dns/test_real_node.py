@@ -9,11 +9,11 @@ import dns.message
 import trio
 
 from gossipreg import Address, Config, Node, open_node
-from gossipreg.frontends.dns import Registry, serve_dns
-from tests.frontends.dns.desk import code, data
+from gossipreg.frontends.dns import DnsNodeApi, serve_dns
+from tests.frontends.dns.client import code, data
 
 
-def fits(node: Node) -> Registry:
+def fits(node: Node) -> DnsNodeApi:
     """Checked by the type checker: a node is all that the door needs."""
     return node
 

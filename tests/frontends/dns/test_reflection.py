@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gossipreg.frontends.dns import limits
 from gossipreg.frontends.dns.reflection import Reflection, network_of, truncated
-from tests.frontends.dns.desk import Desk
+from tests.frontends.dns.client import DnsClient
 
 BURST = limits.UNPROVEN_BYTES_PER_SECOND * limits.UNPROVEN_BURST_SECONDS
 
@@ -65,11 +65,13 @@ def test_neighbours_are_counted_together(host: str, network: str) -> None:
 @pytest.mark.parametrize("type_", ["A", "SRV", "TXT", "ANY", "NS"])
 @pytest.mark.parametrize("name", ["orders.service.gossipreg", "gossipreg", "nothing.example", "."])
 @pytest.mark.parametrize("edns", [None, 0])
-def test_what_is_cut_is_an_answer_no_longer_than_the_query(desk: Desk, type_: str, name: str, edns: int | None) -> None:
+def test_what_is_cut_is_an_answer_no_longer_than_the_query(
+    dns_client: DnsClient, type_: str, name: str, edns: int | None
+) -> None:
     for number in range(20):
-        desk.offer(f"10.0.0.{number + 1}")
+        dns_client.offer(f"10.0.0.{number + 1}")
     query = dns.message.make_query(name, type_, use_edns=edns)
-    answer = desk.door.answer(query.to_wire())
+    answer = dns_client.responder.answer(query.to_wire())
     assert answer is not None
     cut = truncated(answer)
     assert len(cut) <= len(query.to_wire())

@@ -20,8 +20,8 @@ import trio.testing
 from gossipreg.frontends.dns import limits, serve_dns, server
 from gossipreg.frontends.dns.reflection import Reflection
 from gossipreg.model import Address, Instance
-from tests.frontends.dns.desk import Desk
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.dns.client import DnsClient
+from tests.frontends.fake_node import FakeNode
 
 
 @pytest.fixture
@@ -106,12 +106,12 @@ async def test_queries_on_one_connection_are_answered_in_order(fake: FakeNode, a
 
 
 @pytest.mark.parametrize("junk", [b"", b"\0", b"\0\1x", b"\0\2x", b"\xff\xff"])
-async def test_a_connection_that_sends_no_query_is_closed(desk: Desk, junk: bytes) -> None:
+async def test_a_connection_that_sends_no_query_is_closed(dns_client: DnsClient, junk: bytes) -> None:
     client, ours = trio.testing.memory_stream_pair()
     await client.send_all(junk)
     await client.send_eof()
     with trio.fail_after(5):
-        await server.admit(desk.door, trio.CapacityLimiter(1), ours)
+        await server.admit(dns_client.responder, trio.CapacityLimiter(1), ours)
     assert await client.receive_some() == b""
 
 
@@ -126,34 +126,34 @@ async def test_a_client_that_goes_in_the_middle_harms_nobody(
     assert len(await resolver.resolve("orders.service.consul", "A", tcp=True)) == 1
 
 
-async def test_connections_beyond_the_limit_are_closed(desk: Desk) -> None:
-    room = trio.CapacityLimiter(1)
+async def test_connections_beyond_the_limit_are_closed(dns_client: DnsClient) -> None:
+    connections = trio.CapacityLimiter(1)
     async with trio.open_nursery() as nursery:
         held, ours = trio.testing.memory_stream_pair()
-        nursery.start_soon(server.admit, desk.door, room, ours)
+        nursery.start_soon(server.admit, dns_client.responder, connections, ours)
         await trio.testing.wait_all_tasks_blocked()
         refused, ours = trio.testing.memory_stream_pair()
-        await server.admit(desk.door, room, ours)
+        await server.admit(dns_client.responder, connections, ours)
         assert await refused.receive_some() == b""
-        assert desk.door.counters["dns_connections_refused"] == 1
+        assert dns_client.responder.counters["dns_connections_refused"] == 1
         await held.aclose()
-    assert room.borrowed_tokens == 0
+    assert connections.borrowed_tokens == 0
 
 
-async def test_an_idle_connection_is_closed(desk: Desk, autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_idle_connection_is_closed(dns_client: DnsClient, autojump_clock: trio.testing.MockClock) -> None:
     client, ours = trio.testing.memory_stream_pair()
     await client.send_all(b"\0")
-    await server.serve_tcp(ours, desk.door)
+    await server.serve_tcp(ours, dns_client.responder)
     assert trio.current_time() == pytest.approx(limits.IDLE_SECONDS, abs=0.1)
 
 
 async def test_a_client_that_does_not_take_its_answer_is_left(
-    desk: Desk, autojump_clock: trio.testing.MockClock
+    dns_client: DnsClient, autojump_clock: trio.testing.MockClock
 ) -> None:
     client, ours = trio.testing.lockstep_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.send_all, framed(dns.message.make_query("gossipreg", "SOA").to_wire()))
-        await server.serve_tcp(ours, desk.door)
+        await server.serve_tcp(ours, dns_client.responder)
     assert trio.current_time() == pytest.approx(limits.TAKE_SECONDS, abs=0.1)
 
 
@@ -179,10 +179,10 @@ class Failing:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
-def test_what_cannot_be_received_or_sent_is_counted(desk: Desk) -> None:
+def test_what_cannot_be_received_or_sent_is_counted(dns_client: DnsClient) -> None:
     query = dns.message.make_query("gossipreg", "SOA").to_wire()
-    server._drain(Failing(query, b"junk"), desk.door, Reflection(), 0.0)  # type: ignore[arg-type]
-    assert desk.door.counters == {
+    server._drain(Failing(query, b"junk"), dns_client.responder, Reflection(), 0.0)  # type: ignore[arg-type]
+    assert dns_client.responder.counters == {
         "dns_receive_errors": 1,
         "dns_junk_size": 1,
         "dns_answers": 1,
@@ -190,34 +190,34 @@ def test_what_cannot_be_received_or_sent_is_counted(desk: Desk) -> None:
     }
 
 
-def test_a_network_that_was_sent_much_is_told_to_ask_over_tcp(desk: Desk) -> None:
+def test_a_network_that_was_sent_much_is_told_to_ask_over_tcp(dns_client: DnsClient) -> None:
     for number in range(200):
-        desk.offer(f"10.0.0.{number + 1}")
+        dns_client.offer(f"10.0.0.{number + 1}")
     query = dns.message.make_query("orders.service.gossipreg", "SRV", use_edns=0, payload=8192).to_wire()
     for host, cut in (("127.0.0.1", False), ("192.0.2.1", True)):
         client = Failing(*[query] * 64)
         client.failures, client.host = 0, host
-        server._drain(client, desk.door, Reflection(), 0.0)  # type: ignore[arg-type]
+        server._drain(client, dns_client.responder, Reflection(), 0.0)  # type: ignore[arg-type]
         assert len(client.sent) == 64
         assert (len(client.sent[-1]) <= len(query)) is cut
     last = dns.message.from_wire(client.sent[-1])
     assert dns.message.from_wire(query).is_response(last)
     assert last.flags & dns.flags.TC
-    assert desk.door.counters["dns_unproven_truncated"] > 40
+    assert dns_client.responder.counters["dns_unproven_truncated"] > 40
 
 
-def test_no_more_than_a_batch_is_answered_before_others_get_their_turn(desk: Desk) -> None:
+def test_no_more_than_a_batch_is_answered_before_others_get_their_turn(dns_client: DnsClient) -> None:
     waiting = Failing(*[b"junk"] * (limits.BATCH_MAX + 1))
     waiting.failures = 0
-    server._drain(waiting, desk.door, Reflection(), 0.0)  # type: ignore[arg-type]
+    server._drain(waiting, dns_client.responder, Reflection(), 0.0)  # type: ignore[arg-type]
     assert len(waiting.received) == 1
 
 
-def test_a_batch_ends_when_it_has_taken_long_enough(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_ends_when_it_has_taken_long_enough(dns_client: DnsClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BATCH_SECONDS", 0.0)
     waiting = Failing(*[b"junk"] * limits.BATCH_MAX)
     waiting.failures = 0
-    server._drain(waiting, desk.door, Reflection(), 0.0)  # type: ignore[arg-type]
+    server._drain(waiting, dns_client.responder, Reflection(), 0.0)  # type: ignore[arg-type]
     assert limits.BATCH_MAX > len(waiting.received) > 0
 
 

@@ -1,4 +1,4 @@
-"""What tests of Eureka's dialect share: a fake node with the dialect before it, and a client."""
+"""What tests of Eureka's API share: a fake node with the API before it, and a client."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 import trio
 
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.http.access import Access
+from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.loading import load
 from gossipreg.model import Address
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 
 @attrs.frozen
@@ -59,7 +59,7 @@ def access() -> Access:
 
 @pytest.fixture
 async def client(fake: FakeNode, access: Access, nursery: trio.Nursery) -> AsyncIterator[Client]:
-    serve = partial(serve_http, leave=lambda: None, access=access, dialects=load(["eureka"]))
+    serve = partial(serve_http, leave=lambda: None, access=access, compatibility_apis=load(["eureka"]))
     bound = await nursery.start(serve, fake, Address("127.0.0.1", 0))
     async with httpx.AsyncClient(base_url=f"http://{bound}", trust_env=False) as http:
         yield Client(http)

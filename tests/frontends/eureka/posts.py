@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gossipreg.frontends.eureka.posted import Posted
-from gossipreg.frontends.eureka.trees import Form, Tree
+from gossipreg.frontends.eureka.documents import DocumentFormat, Tree
+from gossipreg.frontends.eureka.posted_instance import PostedInstance
 
 #: When tests post (ms since 1970).
 NOW = 1_700_000_000_000
@@ -37,9 +37,9 @@ def post(app: str | None = "ORDERS", **fields: Any) -> Tree:
     return {"instance": {key: value for key, value in (instance | fields).items() if value is not None}}
 
 
-def posted(app: str = "ORDERS", **fields: Any) -> Posted:
+def posted(app: str = "ORDERS", **fields: Any) -> PostedInstance:
     """The same, read."""
-    return Posted.read(app.upper(), post(app, **fields), NOW)
+    return PostedInstance.read(app.upper(), post(app, **fields), NOW)
 
 
 def in_json(tree: Tree) -> bytes:
@@ -47,4 +47,4 @@ def in_json(tree: Tree) -> bytes:
 
 
 def in_xml(tree: Tree) -> bytes:
-    return Form.XML.part("instance", tree["instance"])
+    return DocumentFormat.XML.part("instance", tree["instance"])

@@ -8,13 +8,13 @@ import attrs
 import pytest
 
 from gossipreg.errors import StorageError
+from gossipreg.frontends.eureka.instance_document import reason_of
 from gossipreg.frontends.eureka.leases import Leases
 from gossipreg.frontends.eureka.overrides import Overrides
-from gossipreg.frontends.eureka.shown import reason_of
 from gossipreg.model import Instance
 from gossipreg.policy import Maintenance, Policy
 from tests.frontends.eureka.posts import posted
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 HERE = Instance(id="here", service="orders", host="127.0.0.1", port=8080, owner="beta")
 GONE = attrs.evolve(HERE, id="gone")

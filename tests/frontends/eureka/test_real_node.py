@@ -1,4 +1,4 @@
-"""The dialect before real nodes: leases lapse and end, and overrides hold wherever the instance is."""
+"""The API before real nodes: leases lapse and end, and overrides hold wherever the instance is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ID = "host-1:orders:8080"
 async def asking(node: Node) -> AsyncIterator[Client]:
     """A client of that node's."""
     async with trio.open_nursery() as nursery:
-        serve = partial(serve_http, leave=lambda: None, dialects=load(["eureka"]))
+        serve = partial(serve_http, leave=lambda: None, compatibility_apis=load(["eureka"]))
         bound = await nursery.start(serve, node, Address("127.0.0.1", 0))
         async with httpx.AsyncClient(base_url=f"http://{bound}", trust_env=False) as http:
             yield Client(http)

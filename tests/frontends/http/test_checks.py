@@ -9,7 +9,7 @@ import pytest
 
 from gossipreg.check import Check
 from gossipreg.model import Health
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 ORDERS = {"id": "o", "service": "orders", "port": 80}
 

@@ -13,10 +13,10 @@ import pytest
 import trio
 
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.http.access import Access
 from gossipreg.frontends.http.openapi import OPERATIONS
+from gossipreg.frontends.serving.access import Access
 from gossipreg.model import Address, Instance
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 LOGIN = {"user": "app", "password": "correct horse"}
 

@@ -9,12 +9,12 @@ import pytest
 import trio
 import trio.testing
 
-from gossipreg.frontends.http import limits
+from gossipreg.frontends.http.event_encoder import ByteChunks
 from gossipreg.frontends.http.events import EventStream
-from gossipreg.frontends.http.frames import Pieces
+from gossipreg.frontends.serving import limits
 from gossipreg.model import Address
-from tests.frontends.http.fake_node import FakeNode, member
-from tests.frontends.http.wire import answers, dial, get, read_all, read_until, reception
+from tests.frontends.fake_node import FakeNode, member
+from tests.frontends.wire import acceptor, answers, dial, get, read_all, read_until
 
 
 @attrs.define
@@ -26,7 +26,7 @@ class Listener:
 
     @classmethod
     async def to(cls, path: str, node: FakeNode, nursery: trio.Nursery) -> Listener:
-        listener = cls(dial(reception(node), nursery))
+        listener = cls(dial(acceptor(node), nursery))
         await listener.stream.send_all(get(path))
         head = await listener._read_until(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -118,7 +118,7 @@ async def test_a_client_that_goes_is_noticed_without_an_event(fake: FakeNode, ad
 
 async def test_what_a_client_says_during_a_stream_is_ignored(fake: FakeNode) -> None:
     async with trio.open_nursery() as nursery:
-        stream = dial(reception(fake), nursery)
+        stream = dial(acceptor(fake), nursery)
         await stream.send_all(get("/api/v1/events") + get("/api/v1/node"))
         await read_until(stream, b"event: snapshot")
         await stream.send_all(b"and another thing")
@@ -129,7 +129,7 @@ async def test_what_a_client_says_during_a_stream_is_ignored(fake: FakeNode) -> 
 
 async def test_an_old_client_gets_a_stream_without_chunks(fake: FakeNode) -> None:
     async with trio.open_nursery() as nursery:
-        stream = dial(reception(fake), nursery)
+        stream = dial(acceptor(fake), nursery)
         await stream.send_all(b"GET /api/v1/events HTTP/1.0\r\n\r\n")
         said = await read_until(stream, b"\n\n")
         assert b"\r\n\r\nevent: snapshot\n" in said
@@ -140,7 +140,7 @@ async def test_an_old_client_gets_a_stream_without_chunks(fake: FakeNode) -> Non
 
 async def test_head_of_a_stream_is_its_head_alone(fake: FakeNode) -> None:
     async with trio.open_nursery() as nursery:
-        stream = dial(reception(fake), nursery)
+        stream = dial(acceptor(fake), nursery)
         await stream.send_all(get("/api/v1/events").replace(b"GET", b"HEAD"))
         [answer] = answers(await read_all(stream))
         await stream.aclose()
@@ -151,7 +151,7 @@ async def test_head_of_a_stream_is_its_head_alone(fake: FakeNode) -> None:
 async def test_a_silent_stream_shows_signs_of_life(fake: FakeNode, autojump_clock: trio.testing.MockClock) -> None:
     heard: list[tuple[float, bytes]] = []
 
-    async def listen(data: bytes | Pieces) -> None:
+    async def listen(data: bytes | ByteChunks) -> None:
         assert isinstance(data, bytes)
         heard.append((trio.current_time() - began, data))
         if len(heard) == 4:
@@ -165,7 +165,7 @@ async def test_a_silent_stream_shows_signs_of_life(fake: FakeNode, autojump_cloc
 
 async def test_a_stream_outlives_every_patience(fake: FakeNode, autojump_clock: trio.testing.MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        stream = dial(reception(fake), nursery)
+        stream = dial(acceptor(fake), nursery)
         await stream.send_all(get("/api/v1/events"))
         with trio.move_on_after(3600):
             await read_all(stream)
@@ -178,7 +178,7 @@ async def test_a_client_that_takes_no_events_is_let_go(fake: FakeNode, autojump_
     ours, theirs = trio.testing.lockstep_stream_pair()
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(reception(fake).admit, theirs)
+        nursery.start_soon(acceptor(fake).admit, theirs)
         await ours.send_all(get("/api/v1/events"))
     assert trio.current_time() - began == pytest.approx(limits.TAKE_SECONDS + limits.LINGER_SECONDS)
     assert fake.listeners == 0
@@ -189,8 +189,8 @@ async def test_slow_readers_of_one_snapshot_share_it_and_the_slowest_gives_way_w
 ) -> None:
     for number in range(400):
         await fake.register("orders", port=80, id=f"{number}", meta={"filling": "x" * 400})
-    door = reception(fake)
-    outgoing = door._room.outgoing
+    door = acceptor(fake)
+    outgoing = door._capacity.outgoing
     async with trio.open_nursery() as nursery:
         clients = []
         for _ in range(5):
@@ -220,7 +220,7 @@ async def test_a_stream_too_many_is_told_so_and_room_is_made_again(
     fake: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "EVENT_STREAMS_MAX", 1)
-    door = reception(fake)
+    door = acceptor(fake)
     async with trio.open_nursery() as nursery:
         first, second = dial(door, nursery), dial(door, nursery)
         await first.send_all(get("/api/v1/events"))

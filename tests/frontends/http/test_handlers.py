@@ -9,10 +9,10 @@ import trio.testing
 
 from gossipreg import limits
 from gossipreg.errors import NameConflict, StorageError
-from gossipreg.frontends.http.door import Door
+from gossipreg.frontends.serving.dispatcher import Dispatcher
 from gossipreg.model import Instance, JoinFailure, Status
-from tests.frontends.http.fake_node import FakeNode, member
-from tests.frontends.http.wire import ask, dial, get, reception
+from tests.frontends.fake_node import FakeNode, member
+from tests.frontends.wire import acceptor, ask, dial, get
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ class FullNode(FakeNode):
 async def test_what_the_node_cannot_do_is_answered_with_its_sentence(caplog: pytest.LogCaptureFixture) -> None:
     async with trio.open_nursery() as nursery:
         request = b"DELETE /api/v1/instances/a HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        [answer] = await ask(dial(reception(FullNode()), nursery), request)
+        [answer] = await ask(dial(acceptor(FullNode()), nursery), request)
     assert (answer.status, answer.error) == (500, "data_dir: no space left")
     assert "data_dir: no space left" in caplog.text
 
@@ -290,9 +290,9 @@ class OustedNode(FakeNode):
 
 
 async def test_a_node_that_lost_its_name_says_so(nursery: trio.Nursery) -> None:
-    door = reception(OustedNode())
-    assert isinstance(door.door, Door)
-    await door.door.close_with_node()
+    door = acceptor(OustedNode())
+    assert isinstance(door.handler, Dispatcher)
+    await door.handler.close_with_node()
     [answer] = await ask(dial(door, nursery), get("/api/v1/members"))
     assert (answer.status, answer.error) == (503, "another alpha is older")
 

@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from gossipreg.frontends.http import limits
+from gossipreg.frontends.http.event_encoder import ByteChunks
 from gossipreg.frontends.http.events import EventStream
-from gossipreg.frontends.http.frames import Pieces
 from gossipreg.frontends.http.registration import Registration
 from gossipreg.frontends.http.routes import ROUTES, Route
+from gossipreg.frontends.serving import limits
 from gossipreg.model import Status
-from tests.frontends.http.fake_node import FakeNode, member
+from tests.frontends.fake_node import FakeNode, member
 
 PAGE = (Path(__file__).parents[3] / "docs" / "http-api.md").read_text()
 
@@ -60,7 +60,7 @@ async def test_the_examples_are_what_is_answered(client: httpx.AsyncClient) -> N
 async def test_the_example_of_a_stream_is_what_is_told(fake: FakeNode) -> None:
     heard = b""
 
-    async def hear(data: bytes | Pieces) -> None:
+    async def hear(data: bytes | ByteChunks) -> None:
         nonlocal heard
         assert isinstance(data, bytes)
         heard += data

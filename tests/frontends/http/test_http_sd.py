@@ -9,7 +9,7 @@ import httpx
 
 from gossipreg.frontends.http.http_sd import PREFIX, labels
 from gossipreg.model import Instance
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gossipreg.frontends.http.lookups import Lookup, Lookups, Rows
+from gossipreg.frontends.http.lookups import LookupCache, LookupQuery, RowCache
 from gossipreg.model import Instance
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 
 def ids(body: bytes) -> list[Any]:
@@ -14,57 +14,57 @@ def ids(body: bytes) -> list[Any]:
 
 async def test_the_same_lookup_is_asked_of_the_node_once(fake: FakeNode) -> None:
     await fake.register("orders", port=80, id="a")
-    lookups = Lookups(fake)
-    assert await lookups.body(Lookup("orders")) is await lookups.body(Lookup("orders"))
+    lookups = LookupCache(fake)
+    assert await lookups.body(LookupQuery("orders")) is await lookups.body(LookupQuery("orders"))
     assert fake.lookups == 1
 
 
 async def test_a_change_is_seen_at_once(fake: FakeNode) -> None:
-    lookups = Lookups(fake)
-    assert ids(await lookups.body(Lookup("orders"))) == []
+    lookups = LookupCache(fake)
+    assert ids(await lookups.body(LookupQuery("orders"))) == []
     instance = await fake.register("orders", port=80, id="a")
-    assert ids(await lookups.body(Lookup("orders"))) == ["a"]
+    assert ids(await lookups.body(LookupQuery("orders"))) == ["a"]
     fake.fail_checks(instance)
-    assert ids(await lookups.body(Lookup("orders"))) == []
-    assert ids(await lookups.body(Lookup("orders", healthy=False))) == ["a"]
+    assert ids(await lookups.body(LookupQuery("orders"))) == []
+    assert ids(await lookups.body(LookupQuery("orders", healthy=False))) == ["a"]
     await fake.deregister("a")
-    assert ids(await lookups.body(Lookup("orders", healthy=False))) == []
+    assert ids(await lookups.body(LookupQuery("orders", healthy=False))) == []
 
 
 async def test_filters_do_not_share_an_answer(fake: FakeNode) -> None:
     await fake.register("orders", port=80, id="a", tags=["x"])
     await fake.register("orders", port=81, id="b", role="x", zone="x")
-    lookups = Lookups(fake)
-    assert ids(await lookups.body(Lookup("orders", tag="x"))) == ["a"]
-    assert ids(await lookups.body(Lookup("orders", role="x"))) == ["b"]
-    assert ids(await lookups.body(Lookup("orders", zone="x"))) == ["b"]
-    assert ids(await lookups.body(Lookup("orders"))) == ["a", "b"]
+    lookups = LookupCache(fake)
+    assert ids(await lookups.body(LookupQuery("orders", tag="x"))) == ["a"]
+    assert ids(await lookups.body(LookupQuery("orders", role="x"))) == ["b"]
+    assert ids(await lookups.body(LookupQuery("orders", zone="x"))) == ["b"]
+    assert ids(await lookups.body(LookupQuery("orders"))) == ["a", "b"]
 
 
 async def test_names_that_do_not_exist_cannot_fill_the_cache(fake: FakeNode) -> None:
     await fake.register("orders", port=80)
-    lookups = Lookups(fake, bytes_max=1000)
-    kept = await lookups.body(Lookup("orders"))
+    lookups = LookupCache(fake, bytes_max=1000)
+    kept = await lookups.body(LookupQuery("orders"))
     for number in range(100):
-        await lookups.body(Lookup(f"nothing-{number}"))
-    assert await lookups.body(Lookup("orders")) is kept
+        await lookups.body(LookupQuery(f"nothing-{number}"))
+    assert await lookups.body(LookupQuery("orders")) is kept
 
 
 async def test_when_the_cache_is_full_what_was_kept_longest_gives_way(fake: FakeNode) -> None:
     for service in "abc":
         await fake.register(service, port=80)
-    size = len(await Lookups(fake).body(Lookup("a")))
-    lookups = Lookups(fake, bytes_max=2 * size)
-    first = {service: await lookups.body(Lookup(service)) for service in "abc"}
-    assert await lookups.body(Lookup("c")) is first["c"]
-    assert await lookups.body(Lookup("b")) is first["b"]
-    assert await lookups.body(Lookup("a")) == first["a"]
-    assert await lookups.body(Lookup("a")) is not first["a"]
+    size = len(await LookupCache(fake).body(LookupQuery("a")))
+    lookups = LookupCache(fake, bytes_max=2 * size)
+    first = {service: await lookups.body(LookupQuery(service)) for service in "abc"}
+    assert await lookups.body(LookupQuery("c")) is first["c"]
+    assert await lookups.body(LookupQuery("b")) is first["b"]
+    assert await lookups.body(LookupQuery("a")) == first["a"]
+    assert await lookups.body(LookupQuery("a")) is not first["a"]
 
 
 async def test_an_answer_larger_than_the_cache_is_given_all_the_same(fake: FakeNode) -> None:
     await fake.register("orders", port=80, id="a")
-    assert ids(await Lookups(fake, bytes_max=10).body(Lookup("orders"))) == ["a"]
+    assert ids(await LookupCache(fake, bytes_max=10).body(LookupQuery("orders"))) == ["a"]
 
 
 def row_of(number: int, weight: int = 1) -> Instance:
@@ -72,7 +72,7 @@ def row_of(number: int, weight: int = 1) -> Instance:
 
 
 def test_a_row_is_written_once_while_its_instance_is_the_same() -> None:
-    rows, one = Rows(), row_of(1)
+    rows, one = RowCache(), row_of(1)
     assert rows.of(one) is rows.of(one)
     other = row_of(1)
     assert rows.of(other) == rows.of(one)
@@ -80,8 +80,8 @@ def test_a_row_is_written_once_while_its_instance_is_the_same() -> None:
 
 
 def test_rows_that_no_list_asks_for_any_more_are_dropped() -> None:
-    size = len(Rows().of(row_of(1)))
-    rows, kept, dropped = Rows(bytes_max=20 * size), row_of(1), row_of(2)
+    size = len(RowCache().of(row_of(1)))
+    rows, kept, dropped = RowCache(bytes_max=20 * size), row_of(1), row_of(2)
     first, gone = rows.of(kept), rows.of(dropped)
     instances = [row_of(number) for number in range(3, 100)]
     for instance in instances:

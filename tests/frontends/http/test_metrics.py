@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gossipreg.frontends.http.metrics import MEDIA
 from gossipreg.model import Status
-from tests.frontends.http.fake_node import FakeNode, member
+from tests.frontends.fake_node import FakeNode, member
 
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 

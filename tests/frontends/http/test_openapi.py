@@ -13,7 +13,7 @@ import pytest
 from gossipreg.frontends.http import handlers
 from gossipreg.frontends.http.openapi import OPERATIONS, document
 from gossipreg.frontends.http.routes import ROUTES
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 DOCUMENT = document()
 

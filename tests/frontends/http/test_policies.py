@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gossipreg import Instance, Maintenance, Split, WeightOverride
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 AT = 1767225600.0
 

@@ -9,10 +9,10 @@ import httpx
 import trio
 
 from gossipreg import Address, Config, Node, open_node
-from gossipreg.frontends.http import Registry, serve_http
+from gossipreg.frontends.http import NodeApi, serve_http
 
 
-def fits(node: Node) -> Registry:
+def fits(node: Node) -> NodeApi:
     """Checked by the type checker: a node is all that the door needs."""
     return node
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.frontends.http.answers import Refusal
 from gossipreg.frontends.http.registration import Registration
+from gossipreg.frontends.serving.response import HttpError
 
 
 def why_not(body: bytes) -> str:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(HttpError) as refused:
         Registration.parse(body)
     assert refused.value.answer.status == 400
     return str(json.loads(refused.value.answer.body)["error"])
@@ -75,5 +75,5 @@ def test_any_object_is_either_read_or_refused_in_one_line(value: dict[str, objec
     body = json.dumps(value).encode()
     try:
         Registration.parse(body)
-    except Refusal:
+    except HttpError:
         assert "\n" not in why_not(body)

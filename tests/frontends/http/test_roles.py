@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from gossipreg import Instance
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 OLD = Instance(id="pg-9", service="pg", host="10.0.0.1", port=1, owner="bob", role="primary", term=6)
 
@@ -62,7 +62,7 @@ async def test_an_agent_that_is_about_to_join_gives_the_next_term_once_it_has(
 async def test_one_that_reaches_nobody_gives_none(
     client: httpx.AsyncClient, fake: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gossipreg.frontends.http.limits.JOIN_SECONDS", 0.01)
+    monkeypatch.setattr("gossipreg.frontends.serving.limits.JOIN_SECONDS", 0.01)
     fake.joined = False
     body = {"service": "pg", "port": 5432, "role": "primary", "term": "next"}
     answer = await client.put("/api/v1/instances", json=body)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from gossipreg.frontends.http.answers import Refusal
-from gossipreg.frontends.http.request import Request, split_target
 from gossipreg.frontends.http.routes import ROUTES, find
+from gossipreg.frontends.serving.request import Request, split_target
+from gossipreg.frontends.serving.response import HttpError
 
 
 def test_every_route_is_found() -> None:
@@ -39,7 +39,7 @@ def test_head_goes_where_get_goes() -> None:
     ],
 )
 def test_an_unknown_path_is_named(path: str) -> None:
-    with pytest.raises(Refusal, match="there is nothing at ") as refused:
+    with pytest.raises(HttpError, match="there is nothing at ") as refused:
         find("GET", path)
     assert refused.value.answer.status == 404
     assert repr(path) in str(refused.value)
@@ -56,7 +56,7 @@ def test_an_unknown_path_is_named(path: str) -> None:
     ],
 )
 def test_a_method_that_does_not_fit_is_told_which_do(method: str, path: str, allowed: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(HttpError) as refused:
         find(method, path)
     answer = refused.value.answer
     assert answer.status == 405
@@ -65,7 +65,7 @@ def test_a_method_that_does_not_fit_is_told_which_do(method: str, path: str, all
 
 
 def test_an_argument_that_is_not_utf8_is_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(HttpError) as refused:
         find("GET", "/api/v1/services/%ff")
     assert refused.value.answer.status == 400
 
@@ -88,5 +88,5 @@ def test_a_whole_url_names_path_and_host(target: str, path: str, authority: str)
 
 
 def test_a_url_that_is_none_is_refused() -> None:
-    with pytest.raises(Refusal, match=r"'http://\[/' is not a URL"):
+    with pytest.raises(HttpError, match=r"'http://\[/' is not a URL"):
         Request("GET", "http://[/").at_our_own_name()

@@ -10,11 +10,12 @@ import pytest
 import trio
 
 from gossipreg.errors import BindError
-from gossipreg.frontends.http import limits, serve_http
-from gossipreg.frontends.http.listening import explain
+from gossipreg.frontends.http import serve_http
+from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.listening import explain
 from gossipreg.model import Address
-from tests.frontends.http.fake_node import FakeNode
-from tests.frontends.http.wire import answers, ask, dial, get, read_all, read_until, reception
+from tests.frontends.fake_node import FakeNode
+from tests.frontends.wire import acceptor, answers, ask, dial, get, read_all, read_until
 
 
 async def test_port_0_takes_a_free_port_and_says_which(address: Address, client: httpx.AsyncClient) -> None:
@@ -66,7 +67,7 @@ async def test_a_connection_too_many_is_told_so_and_room_is_made_again(
 ) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS_MAX", 1)
     monkeypatch.setattr(limits, "REFUSALS_MAX", 1)
-    door = reception(fake)
+    door = acceptor(fake)
     async with trio.open_nursery() as nursery:
         first = dial(door, nursery)
         await first.send_all(get("/api/v1/services/orders?index=1"))  # it is busy: it waits
@@ -89,7 +90,7 @@ async def test_a_connection_too_many_is_told_so_and_room_is_made_again(
 
 async def test_idle_connections_keep_no_client_out(fake: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS_MAX", 2)
-    door = reception(fake)
+    door = acceptor(fake)
     async with trio.open_nursery() as nursery:
         silent = dial(door, nursery)
         await trio.testing.wait_all_tasks_blocked()

@@ -58,7 +58,7 @@ class Stage:
     async def proxy(self, *instances: Instance, **options: Any) -> tuple[Proxy, Address]:
         """A balancer before these instances; its address."""
         proxy = Proxy(Forward(listen="127.0.0.1:0", service="orders", **options), rng=Random(1))
-        proxy.hear([snapshot(*instances)])
+        proxy.apply([snapshot(*instances)])
         return proxy, await self.nursery.start(proxy.serve)
 
 

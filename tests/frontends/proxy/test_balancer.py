@@ -73,8 +73,8 @@ def test_whatever_happened_somebody_is_chosen_while_anybody_with_a_weight_is_lef
     assert backend in left
     rested = [each for each in left if not each.is_resting(now)]
     assert not (rested and backend.is_resting(now)), "one that failed went before one that did not"
-    trusted = [each for each in rested if not each.doubtful]
-    assert not (trusted and backend.doubtful), "a suspect went before one whom nobody suspects"
+    trusted = [each for each in rested if not each.deprioritized]
+    assert not (trusted and backend.deprioritized), "a suspect went before one whom nobody suspects"
     near = [each for each in trusted if zone in (None, each.instance.zone)]
     assert not near or backend.load == min(each.load for each in near), "it was not the least loaded"
 

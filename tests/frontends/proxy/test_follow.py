@@ -14,14 +14,14 @@ import trio
 
 from gossipreg import AgentUnreachable, Config, open_node
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.http.access import Access, Token
-from gossipreg.frontends.http.scopes import Scope
 from gossipreg.frontends.proxy import follow_agent, follow_node, limits
 from gossipreg.frontends.proxy.agent import AgentEvents
-from gossipreg.frontends.proxy.follow import Resumed
-from gossipreg.frontends.proxy.roster import Roster
+from gossipreg.frontends.proxy.follow import ResumedStream
+from gossipreg.frontends.proxy.instance_table import InstanceTable
+from gossipreg.frontends.serving.access import Access, Token
+from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.model import Address, Event, Instance, Snapshot, SocketFile, Status
-from tests.frontends.http.fake_node import FakeNode, member
+from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.proxy.conftest import until
 from tests.frontends.proxy.making import added, instance, removed, snapshot
 from tests.runtime.nodes import config
@@ -66,13 +66,13 @@ async def test_an_agent_with_tokens_is_followed_at_its_socket_file(nursery: trio
     )
     access = Access((token,))
     file = await nursery.start(partial(serve_http, node, SocketFile(tmp_path / "s"), leave=lambda: None, access=access))
-    roster = Roster()
-    follow = partial(follow_agent, file, "orders", roster.hear)
+    table = InstanceTable()
+    follow = partial(follow_agent, file, "orders", table.apply)
     with pytest.raises(AgentUnreachable, match=r"wants a token that is for read: put it in GOSSIPREG_TOKEN"):
         await follow()
     await nursery.start(partial(follow, token="a-token-that-is-secret"))
     orders = await node.register("orders", port=1)
-    await until(lambda: roster.instances == (orders,))
+    await until(lambda: table.instances == (orders,))
 
 
 async def test_an_agent_that_is_not_there_is_named_with_a_remedy(agent: tuple[FakeNode, Address]) -> None:
@@ -108,64 +108,64 @@ async def test_an_event_that_cannot_be_read_ends_the_stream(nursery: trio.Nurser
 
 
 async def test_while_the_agent_is_away_what_it_told_last_stands(nursery: trio.Nursery) -> None:
-    roster, node = Roster(), FakeNode()
+    table, node = InstanceTable(), FakeNode()
     orders = await node.register("orders", port=1)
     async with trio.open_nursery() as life:
         address = await open_agent(life, node)
-        await nursery.start(partial(follow_agent, address, "orders", roster.hear))
-        assert roster.instances == (orders,)
+        await nursery.start(partial(follow_agent, address, "orders", table.apply))
+        assert table.instances == (orders,)
         life.cancel_scope.cancel()
     heir = FakeNode()
     other = await heir.register("orders", port=2)
-    assert roster.instances == (orders,)
+    assert table.instances == (orders,)
     await open_agent(nursery, heir, address.port)
-    await until(lambda: other in roster.instances)
-    assert set(roster.instances) == {orders, other}, "an agent that has just begun may not know it yet"
+    await until(lambda: other in table.instances)
+    assert set(table.instances) == {orders, other}, "an agent that has just begun may not know it yet"
 
 
-def resumed(*before: Instance) -> tuple[Roster, Resumed]:
-    seen = Roster()
-    seen.hear([snapshot(*before)])
-    return seen, Resumed(seen)
+def resumed(*before: Instance) -> tuple[InstanceTable, ResumedStream]:
+    seen = InstanceTable()
+    seen.apply([snapshot(*before)])
+    return seen, ResumedStream(seen)
 
 
-def heard(pair: tuple[Roster, Resumed], events: Sequence[Event], now: float = 0.0) -> tuple[Instance, ...]:
+def apply(pair: tuple[InstanceTable, ResumedStream], events: Sequence[Event], now: float = 0.0) -> tuple[Instance, ...]:
     seen, made = pair
-    seen.hear(made.heard(events, now))
+    seen.apply(made.apply(events, now))
     return seen.instances
 
 
 def test_what_a_returned_agent_does_not_know_after_its_time_is_gone() -> None:
     pair = resumed(instance("a"), instance("b"))
-    assert set(heard(pair, [snapshot(instance("b"))], 5.0)) == {instance("a"), instance("b")}
+    assert set(apply(pair, [snapshot(instance("b"))], 5.0)) == {instance("a"), instance("b")}
     assert pair[1].deadline == 5.0 + limits.AGENT_SETTLE_SECONDS
-    assert pair[1].settle() == [removed(instance("a"))]
+    assert pair[1].expire_missing() == [removed(instance("a"))]
     assert pair[1].deadline == math.inf
-    assert pair[1].settle() == []
+    assert pair[1].expire_missing() == []
 
 
 def test_what_a_returned_agent_learns_or_takes_back_is_believed() -> None:
     pair = resumed(instance("a"), instance("b"))
-    heard(pair, [snapshot()])
-    assert heard(pair, [added(instance("a", weight=9)), removed(instance("b"))]) == (instance("a", weight=9),)
-    assert pair[1].settle() == []
+    apply(pair, [snapshot()])
+    assert apply(pair, [added(instance("a", weight=9)), removed(instance("b"))]) == (instance("a", weight=9),)
+    assert pair[1].expire_missing() == []
 
 
 def test_a_returned_agent_that_knows_everything_is_believed_at_once() -> None:
     pair = resumed(instance("a"))
-    assert heard(pair, [snapshot(instance("a"))]) == (instance("a"),)
+    assert apply(pair, [snapshot(instance("a"))]) == (instance("a"),)
     assert pair[1].deadline == math.inf
 
 
 async def test_a_node_of_our_own_is_followed(nursery: trio.Nursery) -> None:
     async with open_node(Config(name="a", bind="127.0.0.1:0")) as node:
         first = await node.register("orders", port=1)
-        roster = Roster()
+        table = InstanceTable()
         with trio.fail_after(2):
-            await nursery.start(partial(follow_node, node, "orders", roster.hear))
-        assert roster.instances == (first,)
+            await nursery.start(partial(follow_node, node, "orders", table.apply))
+        assert table.instances == (first,)
         second = await node.register("orders", port=2)
-        await until(lambda: roster.instances == (first, second))
+        await until(lambda: table.instances == (first, second))
 
 
 async def test_what_was_lost_at_once_is_told_to_whoever_has_a_threshold(nursery: trio.Nursery) -> None:
@@ -176,14 +176,14 @@ async def test_what_was_lost_at_once_is_told_to_whoever_has_a_threshold(nursery:
             await node.register("orders", port=port)
         await ann.wait_for("orders", at_least=2)
         agent = await nursery.start(partial(serve_http, ann, Address("127.0.0.1", 0), leave=lambda: None))
-        plain, panicking, asking = Roster(), Roster(), Roster()
-        await nursery.start(partial(follow_node, ann, "orders", plain.hear))
-        await nursery.start(partial(follow_node, ann, "orders", panicking.hear, panic=0.6))
-        await nursery.start(partial(follow_agent, agent, "orders", asking.hear, panic=0.6))
+        plain, panicking, asking = InstanceTable(), InstanceTable(), InstanceTable()
+        await nursery.start(partial(follow_node, ann, "orders", plain.apply))
+        await nursery.start(partial(follow_node, ann, "orders", panicking.apply, panic=0.6))
+        await nursery.start(partial(follow_agent, agent, "orders", asking.apply, panic=0.6))
         bob._lifecycle.context.close()
         await until(lambda: len(plain.instances) == 1)
-        for roster in (panicking, asking):
-            await until(lambda roster=roster: [each.stale for each in roster.instances] == [False, True])  # type: ignore[misc]
+        for table in (panicking, asking):
+            await until(lambda table=table: [each.stale for each in table.instances] == [False, True])  # type: ignore[misc]
         nursery.cancel_scope.cancel()
 
 

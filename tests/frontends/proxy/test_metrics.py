@@ -80,7 +80,7 @@ async def test_connections_are_counted_by_how_they_ended(stage: Stage) -> None:
 
 async def test_instances_are_shown_by_how_they_stand(stage: Stage) -> None:
     proxy, _ = await stage.proxy(*(instance(name) for name in "abc"), instance("d", weight=0))
-    proxy.hear([seen("suspect", "a")])
+    proxy.apply([seen("suspect", "a")])
     now = trio.current_time()
     proxy.balancer.backends[key_of(instance("b"))].failed(now, now + 10)
     samples = await scrape(stage.nursery, [proxy])

@@ -59,7 +59,7 @@ async def test_what_is_told_holds_from_the_next_connection_on(stage: Stage) -> N
     a, b = await stage.named("a"), await stage.named("b")
     proxy, address = await stage.proxy(a)
     assert await call(address) == "a"
-    proxy.hear([added(b), removed(a)])
+    proxy.apply([added(b), removed(a)])
     assert {await call(address) for _ in range(5)} == {"b"}
 
 
@@ -69,7 +69,7 @@ async def test_a_caller_that_sticks_reaches_the_same_instance_until_that_goes(st
     homes = {f"127.0.1.{number}": await call_from(f"127.0.1.{number}", address) for number in range(1, 20)}
     assert set(homes.values()) == {"a", "b", "c"}
     assert {source: await call_from(source, address) for source in homes} == homes
-    proxy.hear([removed(instances[2])])
+    proxy.apply([removed(instances[2])])
     after = {source: await call_from(source, address) for source in homes}
     assert {source: home for source, home in after.items() if homes[source] != "c"} == {
         source: home for source, home in homes.items() if home != "c"
@@ -81,18 +81,18 @@ async def test_a_new_instance_gets_its_share_by_and_by(stage: Stage, monkeypatch
     monkeypatch.setattr("gossipreg.frontends.proxy.balancer.JOIN_SECONDS", 0.0)
     a, b = await stage.named("a"), await stage.named("b")
     proxy, address = await stage.proxy(a, slow_start=3600.0)
-    proxy.hear([added(b)])
+    proxy.apply([added(b)])
     assert {await call(address) for _ in range(20)} == {"a"}
-    proxy.hear([removed(a)])
+    proxy.apply([removed(a)])
     assert await call(address) == "b"
 
 
 async def test_an_instance_of_a_suspect_is_used_only_when_there_is_no_other(stage: Stage) -> None:
     a, b = await stage.named("a"), await stage.named("b")
     proxy, address = await stage.proxy(a, b)
-    proxy.hear([seen("suspect", "a")])
+    proxy.apply([seen("suspect", "a")])
     assert {await call(address) for _ in range(10)} == {"b"}
-    proxy.hear([removed(b)])
+    proxy.apply([removed(b)])
     assert await call(address) == "a"
 
 
@@ -100,7 +100,7 @@ async def test_instances_of_the_balancers_own_zone_go_first(stage: Stage) -> Non
     near, far = await stage.named("near", zone="north"), await stage.named("far", zone="south")
     proxy, address = await stage.proxy(near, far, zone="north")
     assert {await call(address) for _ in range(10)} == {"near"}
-    proxy.hear([removed(near)])
+    proxy.apply([removed(near)])
     assert await call(address) == "far"
 
 
@@ -141,7 +141,7 @@ async def test_a_host_may_be_a_name_and_one_that_is_none_is_a_failed_connect(sta
 
 async def test_an_instance_that_is_the_balancer_itself_is_left_out(stage: Stage) -> None:
     proxy, address = await stage.proxy(await stage.named("a"))
-    proxy.hear([added(instance("itself", port=address.port, weight=1000))])
+    proxy.apply([added(instance("itself", port=address.port, weight=1000))])
     assert {await call(address) for _ in range(5)} == {"a"}
 
 
@@ -181,16 +181,16 @@ async def test_an_instance_is_told_who_calls(stage: Stage) -> None:
 
 async def test_each_direction_ends_by_itself(stage: Stage) -> None:
     async def listen_then_talk(stream: trio.SocketStream) -> None:
-        heard = b"".join([bytes(part) async for part in stream])
-        await stream.send_all(b"heard " + heard)
+        apply = b"".join([bytes(part) async for part in stream])
+        await stream.send_all(b"heard " + apply)
         await stream.send_eof()
 
     async def talk_then_listen(stream: trio.SocketStream) -> None:
         await stream.send_all(b"hello")
         await stream.send_eof()
-        heard.append(b"".join([bytes(part) async for part in stream]))
+        apply.append(b"".join([bytes(part) async for part in stream]))
 
-    heard: list[bytes] = []
+    apply: list[bytes] = []
     for handler, expected in ((listen_then_talk, b"heard question"), (talk_then_listen, b"hello")):
         _, address = await stage.proxy(await stage.instance("a", handler))
         async with await trio.open_tcp_stream(*address) as stream:
@@ -201,7 +201,7 @@ async def test_each_direction_ends_by_itself(stage: Stage) -> None:
             else:
                 assert b"".join([bytes(part) async for part in stream]) == expected
                 await stream.send_all(b"late")
-    await until(lambda: heard == [b"late"])
+    await until(lambda: apply == [b"late"])
 
 
 async def test_everything_gets_through_both_ways_at_once(stage: Stage) -> None:
@@ -242,12 +242,12 @@ async def test_a_reader_that_stops_slows_the_writer_down(stage: Stage) -> None:
 
 @pytest.mark.parametrize("who", ["the caller", "the instance"])
 async def test_a_connection_that_breaks_is_reset_on_the_other_side(stage: Stage, who: str) -> None:
-    heard = trio.Event()
+    apply = trio.Event()
     fate: list[str] = []
 
     async def serve(stream: trio.SocketStream) -> None:
         await stream.receive_some()
-        heard.set()
+        apply.set()
         if who == "the instance":
             linger_not(stream)
         else:
@@ -259,7 +259,7 @@ async def test_a_connection_that_breaks_is_reset_on_the_other_side(stage: Stage,
     _, address = await stage.proxy(await stage.instance("a", serve))
     async with await trio.open_tcp_stream(*address) as stream:
         await stream.send_all(b"x")
-        await heard.wait()
+        await apply.wait()
         if who == "the caller":
             linger_not(stream)
         else:
@@ -285,7 +285,7 @@ async def test_a_connection_to_an_instance_that_is_gone_may_end_in_the_drain_tim
     async with await trio.open_tcp_stream(*address) as stream:
         await stream.send_all(b"x")
         await stream.receive_some()
-        proxy.hear([removed(a)])
+        proxy.apply([removed(a)])
         assert await call(address) == ""
         await stream.send_all(b"still here")
         assert await stream.receive_some() == b"still here"
@@ -300,7 +300,7 @@ async def test_it_is_cut_after_the_drain_time(stage: Stage) -> None:
     async with await trio.open_tcp_stream(*address) as stream:
         await stream.send_all(b"x")
         await stream.receive_some()
-        proxy.hear([removed(a)])
+        proxy.apply([removed(a)])
         assert await ends(stream) == "reset"
     await until(lambda: proxy.counters["drained"] == 1)
 
@@ -311,8 +311,8 @@ async def test_an_instance_that_was_gone_for_a_moment_keeps_its_connections(stag
     async with await trio.open_tcp_stream(*address) as stream:
         await stream.send_all(b"x")
         await stream.receive_some()
-        proxy.hear([removed(a)])
-        proxy.hear([added(a)])
+        proxy.apply([removed(a)])
+        proxy.apply([added(a)])
         await trio.sleep(0.3)
         await stream.send_all(b"y")
         assert await stream.receive_some() == b"y"
@@ -321,7 +321,7 @@ async def test_an_instance_that_was_gone_for_a_moment_keeps_its_connections(stag
 async def test_in_panic_the_last_known_are_tried(stage: Stage) -> None:
     a = await stage.named("a")
     proxy, address = await stage.proxy(a, panic=True)
-    proxy.hear([removed(a)])
+    proxy.apply([removed(a)])
     assert await call(address) == "a"
 
 
@@ -347,7 +347,7 @@ async def test_a_host_that_does_not_exist_is_named() -> None:
 async def test_when_it_stops_nobody_new_is_let_in_and_who_is_there_may_finish(stage: Stage) -> None:
     a = await stage.instance("a")
     proxy = Proxy(Forward(listen="127.0.0.1:0", service="orders"))
-    proxy.hear([snapshot(a)])
+    proxy.apply([snapshot(a)])
     async with trio.open_nursery() as nursery:
         address = await nursery.start(proxy.serve)
         async with await trio.open_tcp_stream(*address) as stream:
@@ -363,7 +363,7 @@ async def test_when_it_stops_nobody_new_is_let_in_and_who_is_there_may_finish(st
 
 async def test_when_it_stops_those_who_do_not_end_are_cut_after_the_drain_time(stage: Stage) -> None:
     proxy = Proxy(Forward(listen="127.0.0.1:0", service="orders", drain_time=0.05))
-    proxy.hear([snapshot(await stage.instance("a"))])
+    proxy.apply([snapshot(await stage.instance("a"))])
     async with trio.open_nursery() as nursery:
         address = await nursery.start(proxy.serve)
         stream = await trio.open_tcp_stream(*address)

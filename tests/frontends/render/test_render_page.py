@@ -10,8 +10,8 @@ import attrs
 import pytest
 
 from gossipreg.frontends.render import command, rendering
-from gossipreg.frontends.render.known import Known
 from gossipreg.frontends.render.template import Template
+from gossipreg.frontends.render.template_data import TemplateData
 from gossipreg.model import Instance
 from tests.frontends.render.cluster import FakeCluster
 from tests.peers.stage import DOCS, written
@@ -26,7 +26,7 @@ def rendered(number: int, directory: Path) -> str:
     cluster.add("db-1", service="db", host="10.0.0.7", role="primary")
     file = directory / "template"
     file.write_text(written(PAGE, "jinja", number))
-    return Template(file).render(Known(cluster.ask))
+    return Template(file).render(TemplateData(cluster.ask))
 
 
 def test_the_backend_is_haproxys(tmp_path: Path) -> None:

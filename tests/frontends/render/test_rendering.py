@@ -10,7 +10,7 @@ import pytest
 
 from gossipreg.errors import TemplateError
 from gossipreg.frontends.render.command import Command
-from gossipreg.frontends.render.rendering import HeldBack, Life, Rendering
+from gossipreg.frontends.render.rendering import AgentRun, Rendering, UpdateHeldBack
 from gossipreg.frontends.render.template import Template
 from tests.frontends.render.cluster import FakeCluster
 
@@ -29,7 +29,7 @@ class Clock:
 
 
 @attrs.define
-class Desk:
+class Renderer:
     """A rendering, and what it stands on."""
 
     directory: Path
@@ -45,7 +45,7 @@ class Desk:
     ) -> Rendering:
         (self.directory / "template").write_text(template)
         run = None if command is None else Command(command)
-        life = Life(self.clock, self.clock)
+        life = AgentRun(self.clock, self.clock)
         return Rendering(self.cluster.ask, Template(self.directory / "template"), self.file, run, allow_empty, life)
 
     def restart_agent(self) -> None:
@@ -53,181 +53,183 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path)
-    desk.cluster.add("a")
-    desk.cluster.add("b")
-    return desk
+def renderer(tmp_path: Path) -> Renderer:
+    renderer = Renderer(tmp_path)
+    renderer.cluster.add("a")
+    renderer.cluster.add("b")
+    return renderer
 
 
-def test_the_file_follows(desk: Desk) -> None:
-    rendering = desk.rendering()
+def test_the_file_follows(renderer: Renderer) -> None:
+    rendering = renderer.rendering()
     assert rendering.update().is_new
-    assert desk.file.read_text() == "a\nb\n"
+    assert renderer.file.read_text() == "a\nb\n"
     assert not rendering.update().is_new
-    desk.cluster.instances.pop()
+    renderer.cluster.instances.pop()
     assert rendering.update().is_new
-    assert desk.file.read_text() == "a\n"
+    assert renderer.file.read_text() == "a\n"
 
 
-def test_the_command_runs_once_for_each_change_and_again_if_it_failed(desk: Desk) -> None:
-    runs, ok = desk.directory / "runs", desk.directory / "ok"
-    rendering = desk.rendering(command=f"echo ran >> {runs} && test -e {ok}")
+def test_the_command_runs_once_for_each_change_and_again_if_it_failed(renderer: Renderer) -> None:
+    runs, ok = renderer.directory / "runs", renderer.directory / "ok"
+    rendering = renderer.rendering(command=f"echo ran >> {runs} && test -e {ok}")
     rendering.update()
-    assert not rendering.tell()
+    assert not rendering.run_command()
     rendering.update()
     ok.touch()
-    assert rendering.tell()
-    assert rendering.tell()
+    assert rendering.run_command()
+    assert rendering.run_command()
     assert runs.read_text() == "ran\nran\n"
-    desk.cluster.add("c")
+    renderer.cluster.add("c")
     rendering.update()
-    assert rendering.tell()
+    assert rendering.run_command()
     assert runs.read_text() == "ran\nran\nran\n"
 
 
-def test_it_says_when_what_it_holds_can_change_without_an_event(desk: Desk) -> None:
-    assert not desk.rendering().update().look_again
-    assert desk.rendering("{{ instances('orders', all=True) | length }}").update().look_again
-    assert desk.rendering("{{ policies | length }}").update().look_again
+def test_it_says_when_what_it_holds_can_change_without_an_event(renderer: Renderer) -> None:
+    assert not renderer.rendering().update().look_again
+    assert renderer.rendering("{{ instances('orders', all=True) | length }}").update().look_again
+    assert renderer.rendering("{{ policies | length }}").update().look_again
 
 
-def test_a_template_that_fails_leaves_the_file_alone(desk: Desk) -> None:
-    rendering = desk.rendering("{{ instances('orders')[0].id }}")
+def test_a_template_that_fails_leaves_the_file_alone(renderer: Renderer) -> None:
+    rendering = renderer.rendering("{{ instances('orders')[0].id }}")
     rendering.update()
-    desk.cluster.instances.clear()
+    renderer.cluster.instances.clear()
     with pytest.raises(TemplateError):
         rendering.update()
-    assert desk.file.read_text() == "a"
+    assert renderer.file.read_text() == "a"
 
 
-def test_the_last_instance_of_a_service_may_go(desk: Desk) -> None:
-    rendering = desk.rendering()
+def test_the_last_instance_of_a_service_may_go(renderer: Renderer) -> None:
+    rendering = renderer.rendering()
     rendering.update()
-    desk.cluster.instances.clear()
+    renderer.cluster.instances.clear()
     rendering.update()
-    assert desk.file.read_text() == ""
+    assert renderer.file.read_text() == ""
 
 
-def test_whom_an_agent_that_was_restarted_does_not_know_stays_until_it_had_its_time(desk: Desk) -> None:
-    rendering = desk.rendering()
+def test_whom_an_agent_that_was_restarted_does_not_know_stays_until_it_had_its_time(renderer: Renderer) -> None:
+    rendering = renderer.rendering()
     rendering.update()
-    desk.restart_agent()
-    desk.cluster.instances.pop()
-    desk.cluster.add("c")
+    renderer.restart_agent()
+    renderer.cluster.instances.pop()
+    renderer.cluster.add("c")
     assert rendering.update().look_again
-    assert desk.file.read_text() == "a\nb\nc\n"
-    desk.clock.now += 9.9
+    assert renderer.file.read_text() == "a\nb\nc\n"
+    renderer.clock.now += 9.9
     assert not rendering.update().is_new
-    desk.clock.now += 0.2
+    renderer.clock.now += 0.2
     assert not rendering.update().look_again
-    assert desk.file.read_text() == "a\nc\n"
+    assert renderer.file.read_text() == "a\nc\n"
 
 
-def test_whom_it_knows_to_be_unwell_does_not_stay(desk: Desk) -> None:
-    rendering = desk.rendering()
+def test_whom_it_knows_to_be_unwell_does_not_stay(renderer: Renderer) -> None:
+    rendering = renderer.rendering()
     rendering.update()
-    desk.restart_agent()
-    desk.cluster.instances.pop()
-    desk.cluster.add("b", health="critical")
+    renderer.restart_agent()
+    renderer.cluster.instances.pop()
+    renderer.cluster.add("b", health="critical")
     rendering.update()
-    assert desk.file.read_text() == "a\n"
+    assert renderer.file.read_text() == "a\n"
 
 
-def test_services_that_it_does_not_know_stay_as_long(desk: Desk) -> None:
-    rendering = desk.rendering("{% for s in services %}{{ s }} {{ instances(s) | length }}\n{% endfor %}")
+def test_services_that_it_does_not_know_stay_as_long(renderer: Renderer) -> None:
+    rendering = renderer.rendering("{% for s in services %}{{ s }} {{ instances(s) | length }}\n{% endfor %}")
     rendering.update()
-    desk.restart_agent()
-    desk.cluster.instances.clear()
-    desk.cluster.add("u", service="users")
+    renderer.restart_agent()
+    renderer.cluster.instances.clear()
+    renderer.cluster.add("u", service="users")
     rendering.update()
-    assert desk.file.read_text() == "orders 2\nusers 1\n"
-    desk.clock.now += 10
+    assert renderer.file.read_text() == "orders 2\nusers 1\n"
+    renderer.clock.now += 10
     rendering.update()
-    assert desk.file.read_text() == "users 1\n"
+    assert renderer.file.read_text() == "users 1\n"
 
 
-def test_an_agent_that_was_restarted_is_believed_that_those_are_gone_whom_it_has_known(desk: Desk) -> None:
-    rendering = desk.rendering()
+def test_an_agent_that_was_restarted_is_believed_that_those_are_gone_whom_it_has_known(renderer: Renderer) -> None:
+    rendering = renderer.rendering()
     rendering.update()
-    desk.restart_agent()
+    renderer.restart_agent()
     rendering.update()
-    desk.cluster.instances.pop()
+    renderer.cluster.instances.pop()
     rendering.update()
-    assert desk.file.read_text() == "a\n"
-    desk.cluster.instances.pop()
+    assert renderer.file.read_text() == "a\n"
+    renderer.cluster.instances.pop()
     rendering.update()
-    assert desk.file.read_text() == ""
+    assert renderer.file.read_text() == ""
 
 
 @pytest.mark.parametrize("template", [TEMPLATE, "{% for each in services %}{{ each }}{% endfor %}"])
 def test_what_an_earlier_run_wrote_is_not_emptied_for_an_agent_that_has_just_been_started(
-    template: str, desk: Desk
+    template: str, renderer: Renderer
 ) -> None:
-    desk.file.write_text("old")
-    desk.restart_agent()
-    desk.cluster.instances.clear()
-    rendering = desk.rendering(template)
-    with pytest.raises(HeldBack, match=r"has just been started, and knows no instance of (orders|any service)"):
+    renderer.file.write_text("old")
+    renderer.restart_agent()
+    renderer.cluster.instances.clear()
+    rendering = renderer.rendering(template)
+    with pytest.raises(UpdateHeldBack, match=r"has just been started, and knows no instance of (orders|any service)"):
         rendering.update()
-    assert desk.file.read_text() == "old"
-    desk.clock.now += 10
+    assert renderer.file.read_text() == "old"
+    renderer.clock.now += 10
     rendering.update()
-    assert desk.file.read_text() == ""
+    assert renderer.file.read_text() == ""
 
 
-def test_a_service_that_was_empty_before_holds_nothing_back(desk: Desk) -> None:
-    rendering = desk.rendering(TEMPLATE + "{{ instances('nobody') | length }}")
+def test_a_service_that_was_empty_before_holds_nothing_back(renderer: Renderer) -> None:
+    rendering = renderer.rendering(TEMPLATE + "{{ instances('nobody') | length }}")
     rendering.update()
-    desk.restart_agent()
-    desk.cluster.add("c")
+    renderer.restart_agent()
+    renderer.cluster.add("c")
     rendering.update()
-    assert desk.file.read_text() == "a\nb\nc\n0"
+    assert renderer.file.read_text() == "a\nb\nc\n0"
 
 
-@pytest.mark.parametrize("trouble", [Desk.restart_agent, lambda desk: desk.cluster.node.update(isolated=True)])
+@pytest.mark.parametrize(
+    "trouble", [Renderer.restart_agent, lambda renderer: renderer.cluster.node.update(isolated=True)]
+)
 def test_empty_is_believed_where_it_is_allowed_or_there_was_nothing(
-    trouble: Callable[[Desk], None], desk: Desk
+    trouble: Callable[[Renderer], None], renderer: Renderer
 ) -> None:
-    trouble(desk)
-    desk.cluster.instances.clear()
-    desk.rendering().update()
-    assert desk.file.read_text() == ""
-    desk.file.write_text("old")
-    desk.rendering(allow_empty=True).update()
-    assert desk.file.read_text() == ""
+    trouble(renderer)
+    renderer.cluster.instances.clear()
+    renderer.rendering().update()
+    assert renderer.file.read_text() == ""
+    renderer.file.write_text("old")
+    renderer.rendering(allow_empty=True).update()
+    assert renderer.file.read_text() == ""
 
 
-def test_an_agent_that_hears_nobody_is_believed_all_but_that_nothing_is_left(desk: Desk) -> None:
-    rendering = desk.rendering()
+def test_an_agent_that_hears_nobody_is_believed_all_but_that_nothing_is_left(renderer: Renderer) -> None:
+    rendering = renderer.rendering()
     rendering.update()
-    desk.cluster.node["isolated"] = True
-    desk.cluster.instances.pop()
+    renderer.cluster.node["isolated"] = True
+    renderer.cluster.instances.pop()
     rendering.update()
-    assert desk.file.read_text() == "a\n"
-    desk.cluster.instances.pop()
-    with pytest.raises(HeldBack, match="hears nobody, and knows no instance of orders"):
+    assert renderer.file.read_text() == "a\n"
+    renderer.cluster.instances.pop()
+    with pytest.raises(UpdateHeldBack, match="hears nobody, and knows no instance of orders"):
         rendering.update()
-    assert desk.file.read_text() == "a\n"
+    assert renderer.file.read_text() == "a\n"
 
 
-def test_whom_an_agent_has_not_known_since_it_was_restarted_stays_while_it_hears_nobody(desk: Desk) -> None:
-    rendering = desk.rendering()
+def test_whom_an_agent_has_not_known_since_it_was_restarted_stays_while_it_hears_nobody(renderer: Renderer) -> None:
+    rendering = renderer.rendering()
     rendering.update()
-    desk.restart_agent()
-    desk.cluster.node["isolated"] = True
-    desk.cluster.instances.pop()
-    desk.clock.now += 3600
+    renderer.restart_agent()
+    renderer.cluster.node["isolated"] = True
+    renderer.cluster.instances.pop()
+    renderer.clock.now += 3600
     rendering.update()
-    assert desk.file.read_text() == "a\nb\n"
-    desk.cluster.node["isolated"] = False
+    assert renderer.file.read_text() == "a\nb\n"
+    renderer.cluster.node["isolated"] = False
     rendering.update()
-    assert desk.file.read_text() == "a\n"
+    assert renderer.file.read_text() == "a\n"
 
 
-def test_an_agent_whose_clock_is_ahead_is_young_for_no_longer_than_others(desk: Desk) -> None:
-    life = Life(desk.clock, desk.clock)
-    life.meet({"generation": int((desk.clock.now + 3600) * 1000)})
+def test_an_agent_whose_clock_is_ahead_is_young_for_no_longer_than_others(renderer: Renderer) -> None:
+    life = AgentRun(renderer.clock, renderer.clock)
+    life.observe({"generation": int((renderer.clock.now + 3600) * 1000)})
     assert life.is_young
-    desk.clock.now += 10
+    renderer.clock.now += 10
     assert not life.is_young

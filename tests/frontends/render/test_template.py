@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gossipreg.errors import TemplateError
-from gossipreg.frontends.render.known import Known
 from gossipreg.frontends.render.template import Template
+from gossipreg.frontends.render.template_data import TemplateData
 from tests.frontends.render.cluster import FakeCluster
 
 
@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> Path:
 
 def rendered(file: Path, text: str, cluster: FakeCluster) -> str:
     file.write_text(text)
-    return Template(file).render(Known(cluster.ask))
+    return Template(file).render(TemplateData(cluster.ask))
 
 
 def test_it_gives_those_that_can_be_called_in_the_order_of_their_ids(file: Path, cluster: FakeCluster) -> None:

@@ -1,4 +1,4 @@
-"""A place to ask a dialect without a door: a fake node, and what it answers."""
+"""A place to ask a compatibility API without a door: a fake node, and what it answers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 import attrs
 
-from gossipreg.frontends.http.access import Access
-from gossipreg.frontends.http.answers import Answer
-from gossipreg.frontends.http.call import Room
-from gossipreg.frontends.http.lookups import Lookups
-from gossipreg.frontends.http.request import Request
-from gossipreg.frontends.http.waiting import Waiting
-from gossipreg.frontends.serving.compatibility_api import Dialect
+from gossipreg.frontends.http.lookups import LookupCache
+from gossipreg.frontends.serving.access import Access
+from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
+from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.request import Request
+from gossipreg.frontends.serving.response import Response
 from gossipreg.model import Instance
-from tests.frontends.http.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode
 
 
 @attrs.frozen
 class Said:
-    """What the dialect answered."""
+    """What the API answered."""
 
     status: int
     document: Any
@@ -28,10 +28,10 @@ class Said:
 
 
 @attrs.define(eq=False)
-class Desk:
-    """Asks ``dialect`` about ``node``."""
+class ApiClient:
+    """Asks ``api`` about ``node``."""
 
-    dialect: Dialect
+    api: CompatibilityApi
     node: FakeNode = attrs.field(factory=FakeNode)
     access: Access = attrs.field(factory=Access)
 
@@ -44,10 +44,10 @@ class Desk:
 
     async def ask(self, method: str, target: str, body: bytes = b"", token: str | None = None) -> Said:
         """The answer, waited for where that is wanted."""
-        room = Room(self.node, lambda: None, Lookups(self.node), self.access)
+        server = ServerContext(self.node, lambda: None, LookupCache(self.node), self.access)
         request = Request(method, target, announces_body=bool(body), body=body, token=token)
-        _, reply = await self.dialect.answer(request, room)
-        if isinstance(reply, Waiting):
+        _, reply = await self.api.answer(request, server)
+        if isinstance(reply, DeferredResponse):
             reply = await reply.answer()
-        assert isinstance(reply, Answer), reply
+        assert isinstance(reply, Response), reply
         return Said(reply.status, json.loads(reply.body) if reply.body else None, reply.headers)

@@ -8,9 +8,9 @@ from typing import Final
 from gossipreg.errors import InvalidInstance
 from gossipreg.frontends.consul import filters
 from gossipreg.frontends.consul.durations import seconds
-from gossipreg.frontends.consul.posted import PostedService, Table, read_check
-from gossipreg.frontends.http.answers import Refusal
+from gossipreg.frontends.consul.posted import JsonObject, PostedService, read_check
 from gossipreg.frontends.serving.compatibility_api import Query
+from gossipreg.frontends.serving.response import HttpError
 from tests.frontends.consul.test_filters import ROW
 from tests.fuzz.target import Target, outcome, told
 
@@ -24,7 +24,7 @@ def _consul(data: bytes) -> str:
                 posted = PostedService.parse(data)
                 return f"service {len(posted.checks)} {posted.role}"
             case b"c":
-                table = Table.parse(data)
+                table = JsonObject.parse(data)
                 return f"check {read_check(table, table.text('CheckID') or 'i', 'web').check.kind}"
             case b"q":
                 query = Query.parse(data.decode("latin-1"))
@@ -33,7 +33,7 @@ def _consul(data: bytes) -> str:
                 found = seconds(data.decode("latin-1"))
                 assert found is None or found >= 0
                 return f"duration {found is None}"
-    except (Refusal, InvalidInstance) as error:
+    except (HttpError, InvalidInstance) as error:
         told(error)
         return f"{outcome(error)} {str(error)[:24]}"
 
@@ -73,7 +73,7 @@ def _filters(data: bytes) -> str:
     try:
         test = filters.parse(text, ROW)
         found = test(ROW)
-    except Refusal as refusal:
+    except HttpError as refusal:
         told(refusal)
         return str(refusal)[-40:]
     finally:

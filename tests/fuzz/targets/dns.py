@@ -9,30 +9,30 @@ import dns.exception
 import dns.message
 
 from gossipreg.frontends.dns import limits
-from tests.frontends.dns.desk import Desk
+from tests.frontends.dns.client import DnsClient
 from tests.fuzz.target import Target
 
-_DESK: Final[list[Desk]] = []
+_DESK: Final[list[DnsClient]] = []
 
 
-def _desk() -> Desk:
+def _desk() -> DnsClient:
     """One desk for all inputs, as an agent has one: what one query leaves behind must not harm the next."""
     if not _DESK:
-        desk = Desk()
+        dns_client = DnsClient()
         for number in range(60):
-            desk.offer(f"10.0.0.{number + 1}", tags=("v1", "v.2"), zone="north", weight=number % 3)
-        desk.offer("2001:db8::1", service="stock", role="primary")
-        desk.join("beta", "10.0.1.1")
-        _DESK.append(desk)
+            dns_client.offer(f"10.0.0.{number + 1}", tags=("v1", "v.2"), zone="north", weight=number % 3)
+        dns_client.offer("2001:db8::1", service="stock", role="primary")
+        dns_client.join("beta", "10.0.1.1")
+        _DESK.append(dns_client)
     return _DESK[0]
 
 
 def _dns(data: bytes) -> str:
     """First byte: over TCP or UDP."""
     tcp, packet = data[:1] == b"t", data[1:]
-    door = _desk().door
-    answer = door.answer(packet, tcp=tcp)
-    assert not door.counters["dns_mistakes"], "a mistake of ours"
+    responder = _desk().responder
+    answer = responder.answer(packet, tcp=tcp)
+    assert not responder.counters["dns_mistakes"], "a mistake of ours"
     if answer is None:
         return "nothing"
     assert answer[:2] == packet[:2], "an answer has the id of its query"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from gossipreg.frontends.envoy import WAIT_SECONDS_MAX, Poll
-from gossipreg.frontends.http.answers import Refusal
+from gossipreg.frontends.envoy import WAIT_SECONDS_MAX, DiscoveryRequest
+from gossipreg.frontends.serving.response import HttpError
 from tests.fuzz.target import Target, outcome, told
 
 
 def _envoy(data: bytes) -> str:
     try:
-        poll = Poll.parse(data)
-    except Refusal as error:
+        poll = DiscoveryRequest.parse(data)
+    except HttpError as error:
         told(error)
         return f"{outcome(error)} {str(error)[:24]}"
     assert 0 <= poll.wait <= WAIT_SECONDS_MAX

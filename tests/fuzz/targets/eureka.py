@@ -8,9 +8,9 @@ from typing import Final
 from xml.parsers import expat
 
 from gossipreg.errors import InvalidInstance
-from gossipreg.frontends.eureka.posted import Posted
-from gossipreg.frontends.eureka.shown import Shown
-from gossipreg.frontends.eureka.trees import Form, Malformed, Tree, read
+from gossipreg.frontends.eureka.documents import DocumentFormat, MalformedDocument, Tree, read
+from gossipreg.frontends.eureka.instance_document import InstanceDocument
+from gossipreg.frontends.eureka.posted_instance import PostedInstance
 from gossipreg.frontends.eureka.xml import write_xml
 from gossipreg.model import Instance
 from tests.fuzz.target import Target, outcome, told
@@ -22,24 +22,24 @@ def _eureka(data: bytes) -> str:
     """Read it as a post to the application ``WEB``, and show what was posted."""
     try:
         tree = read(data)
-    except Malformed as error:
+    except MalformedDocument as error:
         told(error)
         return f"{outcome(error)} {str(error)[:24]}"
     _written(tree)
     try:
-        posted = Posted.read("WEB", tree, _NOW)
+        posted = PostedInstance.read("WEB", tree, _NOW)
         fields = posted.registration(posted.id)
         del fields["checks"]
         instance = Instance(**{"owner": "alpha", **fields})
         instance.check()
-    except (Malformed, InvalidInstance) as error:
+    except (MalformedDocument, InvalidInstance) as error:
         told(error)
         return f"{outcome(error)} {str(error)[:24]}"
-    again = Posted.of(instance)
+    again = PostedInstance.of(instance)
     assert again is not None, "what was posted is kept"
-    shown = Shown.of(instance, healthy=True)
-    json.loads(Form.JSON.alone("instance", shown.written(Form.JSON, "ADDED")))
-    _parse(Form.XML.alone("instance", shown.written(Form.XML, "ADDED")))
+    shown = InstanceDocument.of(instance, healthy=True)
+    json.loads(DocumentFormat.JSON.alone("instance", shown.written(DocumentFormat.JSON, "ADDED")))
+    _parse(DocumentFormat.XML.alone("instance", shown.written(DocumentFormat.XML, "ADDED")))
     return f"posted {posted.status} {bool(posted.metadata)}"
 
 

@@ -11,17 +11,17 @@ import trio.testing
 from gossipreg import limits
 from gossipreg.check import read_checks
 from gossipreg.errors import InvalidInstance
-from gossipreg.frontends.http.answers import Refusal
-from gossipreg.frontends.http.call import Room
-from gossipreg.frontends.http.door import Door
-from gossipreg.frontends.http.guard import Guard
-from gossipreg.frontends.http.lookups import Lookups
+from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.http.registration import Registration
-from gossipreg.frontends.http.server import Reception
+from gossipreg.frontends.http.server import Acceptor
+from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.dispatcher import Dispatcher
+from gossipreg.frontends.serving.guard import Guard
 from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.response import HttpError
 from gossipreg.model import Instance
-from tests.frontends.http.fake_node import FakeNode
-from tests.frontends.http.wire import HTTP, no_mistakes
+from tests.frontends.fake_node import FakeNode
+from tests.frontends.wire import HTTP, no_mistakes
 from tests.fuzz.target import Target, outcome, told
 
 #: Answers that tell of no mistake of ours, of those that begin with a 5.
@@ -42,8 +42,10 @@ async def _play(data: bytes) -> str:
     """First byte: where the rest is cut in two."""
     cut, data = (data[:1] or b"\0")[0], data[1:]
     node = _node()
-    room = Room(node, lambda: None, Lookups(node), dialects=load(("consul", "eureka", "envoy", "traefik")))
-    door = Reception(Door(room, Guard(asked=HTTP, bound=HTTP)))
+    server = ServerContext(
+        node, lambda: None, LookupCache(node), compatibility_apis=load(("consul", "eureka", "envoy", "traefik"))
+    )
+    door = Acceptor(Dispatcher(server, Guard(asked=HTTP, bound=HTTP)))
     ours, theirs = trio.testing.memory_stream_pair()
     got = 0
     async with trio.open_nursery() as nursery:
@@ -59,9 +61,9 @@ async def _play(data: bytes) -> str:
             got += len(answered)
     assert not got or head == b"HTTP/1.1 ", head
     assert got <= _ANSWER_BYTES_MAX
-    statuses = sorted({status for _, _, status in room.requests})
-    assert all(status < 500 or status in _FINE for status in statuses), room.requests
-    return " ".join(sorted(f"{method} {path} {status}" for method, path, status in room.requests)) or f"{bool(got)}"
+    statuses = sorted({status for _, _, status in server.requests})
+    assert all(status < 500 or status in _FINE for status in statuses), server.requests
+    return " ".join(sorted(f"{method} {path} {status}" for method, path, status in server.requests)) or f"{bool(got)}"
 
 
 def _http(data: bytes) -> str:
@@ -157,7 +159,7 @@ def _registrations(data: bytes) -> str:
             owner="alpha",
         )
         instance.check()
-    except (Refusal, InvalidInstance) as error:
+    except (HttpError, InvalidInstance) as error:
         told(error)
         return f"{outcome(error)} {str(error)[:12]}"
     assert len(checks) <= limits.CHECKS_PER_INSTANCE_MAX

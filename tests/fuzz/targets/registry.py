@@ -11,8 +11,8 @@ import msgpack
 
 from gossipreg import limits
 from gossipreg.errors import CredentialsUnavailable, InvalidInstance, InvalidPolicy
-from gossipreg.frontends.http.answers import Refusal
 from gossipreg.frontends.http.policies import parse
+from gossipreg.frontends.serving.response import HttpError
 from gossipreg.model import Health, Instance
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride, check_rule
 from gossipreg.protocol.registry.credentials import Keyring, _unpacked, packed
@@ -79,7 +79,7 @@ def _written(data: bytes) -> str:
         rule = parse(data)
         check_rule(rule)
         payload = pack_rule(rule)
-    except (Refusal, InvalidPolicy) as error:
+    except (HttpError, InvalidPolicy) as error:
         told(error)
         return outcome(error)
     assert len(payload) <= limits.POLICY_BYTES_MAX

@@ -252,11 +252,11 @@ def _engine(data: bytes) -> str:
     return " ".join(sorted(done))
 
 
-def _readable(output: object, room: int) -> None:
+def _readable(output: object, server: int) -> None:
     """Whatever a node packs, every node can read."""
     match output:
         case Transmit():
-            assert len(output.data) <= room
+            assert len(output.data) <= server
             unpack(output.data)
         case SendFrame() | OpenStream():
             assert len(output.frame) <= limits.FRAME_BYTES_MAX

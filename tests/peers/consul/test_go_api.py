@@ -58,7 +58,7 @@ async def test_it_registers_and_discovers_as_the_page_says(tmp_path: Path, progr
     record(
         client="consul/api (Go)",
         version=VERSION,
-        dialect="Consul",
+        api="Consul",
         did="registers and renews by ttl; follows a service by blocking queries",
         weights="registered, and told to the program",
         seconds=seconds,

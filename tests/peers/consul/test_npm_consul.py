@@ -46,7 +46,7 @@ async def test_it_registers_and_watches_as_the_page_says(tmp_path: Path, modules
     record(
         client="consul (npm)",
         version=VERSION,
-        dialect="Consul",
+        api="Consul",
         did="registers with weight and role in Meta, renews by ttl; watch() goes on when its killed agent is back",
         weights="registered, and told to the program",
         seconds=seconds,

@@ -43,7 +43,7 @@ async def test_it_registers_and_discovers_as_the_page_says(tmp_path: Path, numbe
     record(
         client=f"py-consul ({kind})",
         version=importlib.metadata.version("py-consul"),
-        dialect="Consul",
+        api="Consul",
         did="registers and renews by ttl; follows a service by blocking queries",
         weights="registered, and told to the program",
         seconds=seconds,

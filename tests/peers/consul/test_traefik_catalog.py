@@ -44,7 +44,7 @@ async def test_it_follows_the_catalog_as_the_page_says(tmp_path: Path) -> None:
     record(
         client="Traefik",
         version=await version_of(TRAEFIK, "version"),
-        dialect="Consul",
+        api="Consul",
         did="consulCatalog with watch: routers by tags; keeps what it knows when its agent is away",
         weights="not used",
         seconds=max(killed, came),

@@ -59,7 +59,7 @@ async def test_it_scrapes_what_it_discovers_as_the_page_says(tmp_path: Path) -> 
     record(
         client="vmagent",
         version=await version_of("dpkg-query", "-W", "-f=${Version}", "victoria-metrics"),
-        dialect="Consul",
+        api="Consul",
         did="consul_sd_configs, looking every second: scrapes what is not critical, keeps it when its agent is away",
         seconds=max(killed, came),
     )

@@ -118,7 +118,7 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path, 
     record(
         client="Netflix eureka-client",
         version=VERSION,
-        dialect="Eureka",
+        api="Eureka",
         did=did,
         weights="taken from its metadata",
         seconds=seconds,

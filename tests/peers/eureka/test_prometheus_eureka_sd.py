@@ -51,4 +51,4 @@ async def test_it_follows_what_is_up_as_the_page_says(tmp_path: Path) -> None:
             await stage.gamma.kill()
             seconds = await eventually(lambda: scrapes("one"), within=12)
     did = "eureka_sd: scrapes what is UP, and no more what a killed agent offered"
-    record(client="Prometheus", version=version(), dialect="Eureka", did=did, seconds=seconds)
+    record(client="Prometheus", version=version(), api="Eureka", did=did, seconds=seconds)

@@ -97,7 +97,7 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path) 
     record(
         client="py-eureka-client",
         version=version,
-        dialect="Eureka",
+        api="Eureka",
         did=did,
         weights="taken from its metadata; not used in its own calls",
         seconds=seconds,

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from gossipreg.check import Check, CheckKind, read_checks
 from gossipreg.errors import InvalidInstance
-from gossipreg.frontends.consul.posted import Table
+from gossipreg.frontends.consul.posted import JsonObject
 from gossipreg.frontends.consul.posted import read_check as read_consul
-from gossipreg.frontends.http.answers import Refusal
 from gossipreg.frontends.http.registration import Registration
+from gossipreg.frontends.serving.response import HttpError
 from gossipreg.runtime.checks import dialing
 from gossipreg.runtime.checks.dialing import AllowedTargets
 from gossipreg.runtime.checks.probing import probe
@@ -138,7 +138,7 @@ def consul(kind: str, target: str, sent: dict[str, str], method: str) -> Check:
     said: dict[str, Any] = {kind.removesuffix("s").upper(): target, "Interval": "1s", "Timeout": f"{LONG}s"}
     if kind.startswith("http"):
         said |= {"Header": {name: [value] for name, value in sent.items()}, "Method": method}
-    return read_consul(Table.of(said), "c", "i").check
+    return read_consul(JsonObject.of(said), "c", "i").check
 
 
 _FIELD: Final = re.compile(
@@ -167,7 +167,7 @@ def taken(said: Callable[..., Check], *how: Any) -> tuple[Check | None, str]:
     """The check, or why there is none."""
     try:
         return said(*how), ""
-    except (InvalidInstance, Refusal) as error:
+    except (InvalidInstance, HttpError) as error:
         return None, str(error)
 
 

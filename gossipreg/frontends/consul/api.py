@@ -1,0 +1,154 @@
+"""Knows how a Consul client's request becomes an answer: its token, its route, and what is said about the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Final
+
+import attrs
+
+from gossipreg.errors import GossipregError
+from gossipreg.frontends.consul import agent, catalog
+from gossipreg.frontends.consul.context import ConsulContext, ConsulState, error_response, token_of
+from gossipreg.frontends.serving.compatibility_api import Router, split
+from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.request import Request
+from gossipreg.frontends.serving.response import HttpError, Response
+from gossipreg.frontends.serving.scopes import Action
+
+Reply = Response | DeferredResponse
+Handler = Callable[[ConsulContext], Awaitable[Reply]]
+
+
+def _missing(sentence: str) -> Handler:
+    async def refuse(_ask: ConsulContext) -> Reply:
+        raise HttpError(501, sentence)
+
+    return refuse
+
+
+_STORE = (
+    "gossipreg has no key-value store: that takes consensus, and so servers. Settings of an instance go into its Meta; "
+    "keep what needs a store in one: etcd, ZooKeeper, or your database."
+)
+_LOCKS = (
+    "gossipreg has no sessions and no locks: those take consensus. Give the primary's role and a term to an instance "
+    "(Meta.role, Meta.term), or lock in etcd, ZooKeeper or your database."
+)
+_ACL = "gossipreg has no ACLs: an agent's tokens and what each is for are in its --tokens-file."
+_MESH = "gossipreg is no service mesh: it says who offers what, and proxies of your own choice follow it."
+_EVENTS = "gossipreg fires no user events: follow what happens at /api/v1/events."
+_SERVERS = "gossipreg has no servers to operate: see `gossipreg members`, or /api/v1/node."
+_QUERIES = "gossipreg keeps no prepared queries: execute one by a service's name, or ask for the service with a filter."
+_CATALOG = (
+    "gossipreg has no catalog beside its agents: every instance belongs to the agent that looks after it. Register at "
+    "that agent, with PUT /v1/agent/service/register."
+)
+
+#: What there is, by method and path.
+_ROUTES: Final[tuple[tuple[str, str, Handler, Action], ...]] = (
+    ("GET", "/v1/health/service/{name}", catalog.health_service, Action.READ_CLUSTER),
+    ("GET", "/v1/health/checks/{name}", catalog.health_checks, Action.READ_CLUSTER),
+    ("GET", "/v1/health/node/{node}", catalog.health_node, Action.READ_CLUSTER),
+    ("GET", "/v1/health/state/{state}", catalog.health_state, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/services", catalog.catalog_services, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/service/{name}", catalog.catalog_service, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/nodes", catalog.catalog_nodes, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/node/{node}", catalog.catalog_node, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/node-services/{node}", catalog.catalog_node_services, Action.READ_CLUSTER),
+    ("GET", "/v1/catalog/datacenters", catalog.datacenters, Action.READ_CLUSTER),
+    ("GET", "/v1/status/leader", catalog.leader, Action.READ_CLUSTER),
+    ("GET", "/v1/status/peers", catalog.peers, Action.READ_CLUSTER),
+    ("GET", "/v1/query/{query}/execute", catalog.execute, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/self", agent.itself, Action.READ_STATUS),
+    ("GET", "/v1/agent/members", agent.members, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/services", agent.services, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/service/{id}", agent.service, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/checks", agent.checks, Action.READ_CHECKS),
+    ("GET", "/v1/agent/health/service/id/{id}", agent.health_by_id, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/health/service/name/{name}", agent.health_by_name, Action.READ_CLUSTER),
+    ("PUT", "/v1/agent/service/register", agent.register_service, Action.REGISTER),
+    ("PUT", "/v1/agent/service/deregister/{id}", agent.deregister_service, Action.REGISTER),
+    ("PUT", "/v1/agent/service/maintenance/{id}", agent.service_maintenance, Action.SET_MAINTENANCE),
+    ("PUT", "/v1/agent/check/register", agent.register_check, Action.REGISTER),
+    ("PUT", "/v1/agent/check/deregister/{id}", agent.deregister_check, Action.REGISTER),
+    ("PUT", "/v1/agent/check/pass/{id}", agent.pass_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/check/warn/{id}", agent.warn_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/check/fail/{id}", agent.fail_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/check/update/{id}", agent.update_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/maintenance", agent.maintenance, Action.DRAIN),
+    ("PUT", "/v1/agent/leave", agent.leave, Action.LEAVE),
+    ("PUT", "/v1/agent/force-leave/{node}", agent.force_leave, Action.FORGET),
+)
+
+#: What there is not, and what to use instead.
+ABSENT: Final = {
+    "/v1/kv": _STORE,
+    "/v1/kv/{key...}": _STORE,
+    "/v1/txn": _STORE,
+    "/v1/snapshot": _STORE,
+    "/v1/session/{what...}": _LOCKS,
+    "/v1/acl/{what...}": _ACL,
+    "/v1/agent/token/{what...}": _ACL,
+    "/v1/connect/{what...}": _MESH,
+    "/v1/agent/connect/{what...}": _MESH,
+    "/v1/health/connect/{what...}": _MESH,
+    "/v1/health/ingress/{what...}": _MESH,
+    "/v1/catalog/connect/{what...}": _MESH,
+    "/v1/config": _MESH,
+    "/v1/config/{what...}": _MESH,
+    "/v1/discovery-chain/{what...}": _MESH,
+    "/v1/event/{what...}": _EVENTS,
+    "/v1/operator/{what...}": _SERVERS,
+    "/v1/coordinate/{what...}": _SERVERS,
+    "/v1/agent/join/{what...}": "an agent joins by --join: start it with the address of any member.",
+    "/v1/agent/reload": "an agent reads its files again on SIGHUP.",
+    "/v1/agent/metrics": "gossipreg tells its metrics to Prometheus, at /metrics.",
+    "/v1/agent/monitor": "gossipreg logs to its standard error; what happens is told at /api/v1/events.",
+    "/v1/query": _QUERIES,
+    "/v1/query/{what...}": _QUERIES,
+    "/v1/catalog/register": _CATALOG,
+    "/v1/catalog/deregister": _CATALOG,
+}
+
+_METHODS: Final = ("GET", "PUT", "POST", "DELETE")
+
+PATHS: Final = Router[tuple[Handler, Action]](
+    [(method, path, (handler, action)) for method, path, handler, action in _ROUTES]
+    + [(method, path, (_missing(why), Action.ABSENT)) for path, why in ABSENT.items() for method in _METHODS]
+)
+
+
+@attrs.define(eq=False, repr=False)
+class Consul:
+    """Answers under ``/v1``."""
+
+    prefixes: ClassVar[tuple[str, ...]] = ("/v1",)
+    routine: ClassVar[frozenset[tuple[str, str]]] = frozenset(
+        ("PUT", f"/v1/agent/check/{word}/{{id}}") for word in ("pass", "warn", "fail", "update")
+    )
+    _state: ConsulState | None = attrs.field(init=False, default=None)  # from the first request on
+
+    @property
+    def routes(self) -> tuple[tuple[str, str, Action], ...]:
+        """See `CompatibilityApi`."""
+        return tuple((method, pattern, action) for method, pattern, (_, action) in PATHS.routes)
+
+    def token(self, request: Request) -> str | None:
+        """See `CompatibilityApi`."""
+        return token_of(request, split(request.target)[1])
+
+    async def answer(self, request: Request, server: ServerContext) -> tuple[str, Reply]:
+        """See `CompatibilityApi`."""
+        pattern = ""
+        try:
+            path, query = split(request.target)
+            found = PATHS.find(request.method, path)
+            pattern = found.pattern
+            handler, action = found.handler
+            server.access.permit(token_of(request, query), action)
+            self._state = self._state or ConsulState.of(server.node)
+            return pattern, await handler(ConsulContext(server, request, query, found.arguments, self._state))
+        except (HttpError, GossipregError) as error:
+            return pattern, error_response(error)

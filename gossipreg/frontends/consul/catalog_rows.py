@@ -1,0 +1,239 @@
+"""Knows how members, instances and their health look to Consul's clients.
+
+Consul keeps a row for every check; of another member's checks nobody here knows more than what they come to. So an
+instance has one check, ``service:ID``, that says this, and beside it the check of its node, ``serfHealth``.
+
+Consul has no weight 0 and no doubt. What weighs nothing, because it is drained or a policy says so, is shown in
+maintenance; and a member that lookups avoid, because it has failed or is about to, fails its ``serfHealth``. So a
+client that knows nothing of either leaves such instances alone, as it should.
+"""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from ipaddress import IPv4Address
+from typing import Any, Final
+
+import attrs
+
+from gossipreg.model import Health, Instance, Member, Status
+
+Json = dict[str, Any]
+
+PASSING: Final = "passing"
+WARNING: Final = "warning"
+CRITICAL: Final = "critical"
+STATES: Final = (PASSING, WARNING, CRITICAL)
+
+SERF: Final = "serfHealth"
+
+#: Members get their node ids from their names: the same from every agent, and after every restart.
+_NODES: Final = uuid.UUID("6d1c0c6e-5e9e-5c3b-9b1f-0f6a2d5c7e41")
+
+#: Consul counts changes of every row. Here the answer as a whole has an index, in its header; rows have none.
+_INDEXES: Final = {"CreateIndex": 1, "ModifyIndex": 1}
+
+
+@functools.lru_cache(maxsize=4096)
+def node_id(name: str) -> str:
+    """The id of the node of that name."""
+    return str(uuid.uuid5(_NODES, name))
+
+
+@attrs.frozen
+class CatalogInstance:
+    """One instance as its row shows it: with its owner, and whether lookups return it."""
+
+    instance: Instance
+    owner: Member | None  # None: it is known from a snapshot only
+    healthy: bool
+
+    @property
+    def reachable(self) -> bool:
+        """Whether its owner is there, as far as this instance tells."""
+        return self.healthy if self.instance.health.can_serve else not self.instance.stale
+
+
+@attrs.frozen
+class CatalogContext:
+    """What all rows of one answer share: the name of the whole, and its members by name."""
+
+    datacenter: str
+    members: Mapping[str, Member]
+
+    def seen(self, instances: Collection[Instance], healthy: Collection[Instance]) -> Iterator[CatalogInstance]:
+        """The instances of one service, of which ``healthy`` are returned by lookups; each is made when asked for."""
+        if len(healthy) == len(instances):
+            for each in instances:
+                yield CatalogInstance(each, self.members.get(each.owner), healthy=True)
+            return
+        able = {(each.owner, each.id) for each in healthy}
+        for each in instances:
+            yield CatalogInstance(each, self.members.get(each.owner), (each.owner, each.id) in able)
+
+    # Nodes
+
+    def node(self, member: Member) -> Json:
+        """A member, as a node of the catalog."""
+        return self._node(member.name, member.address.host, member.zone)
+
+    def node_of(self, seen: CatalogInstance) -> Json:
+        """The node that an instance is on."""
+        if seen.owner is None:
+            return self._node(seen.instance.owner, seen.instance.host, "")
+        return self.node(seen.owner)
+
+    def _node(self, name: str, host: str, zone: str) -> Json:
+        return {
+            "ID": node_id(name),
+            "Node": name,
+            "Address": host,
+            "Datacenter": self.datacenter,
+            "TaggedAddresses": {"lan": host, "wan": host} | ({"lan_ipv4": host, "wan_ipv4": host} if _v4(host) else {}),
+            "Meta": {"zone": zone} if zone else {},
+            **_INDEXES,
+        }
+
+    def entry(self, seen: CatalogInstance) -> Json:
+        """An instance with its node and its checks."""
+        return {"Node": self.node_of(seen), "Service": service(seen.instance), "Checks": checks(seen)}
+
+    def row(self, seen: CatalogInstance) -> Json:
+        """An instance and its node, side by side."""
+        node, offered = self.node_of(seen), service(seen.instance)
+        return {
+            "ID": node["ID"],
+            "Node": node["Node"],
+            "Address": node["Address"],
+            "Datacenter": node["Datacenter"],
+            "TaggedAddresses": node["TaggedAddresses"],
+            "NodeMeta": node["Meta"],
+            "ServiceKind": "",
+            "ServiceID": offered["ID"],
+            "ServiceName": offered["Service"],
+            "ServiceTags": offered["Tags"],
+            "ServiceAddress": offered["Address"],
+            "ServiceTaggedAddresses": offered["TaggedAddresses"],
+            "ServiceWeights": offered["Weights"],
+            "ServiceMeta": offered["Meta"],
+            "ServicePort": offered["Port"],
+            "ServiceEnableTagOverride": False,
+            **_INDEXES,
+        }
+
+
+def service(instance: Instance) -> Json:
+    """An instance. Its role and its term are told in its meta, as they are now."""
+    meta = dict(instance.meta)
+    if instance.role is not None:
+        meta["role"] = instance.role
+    if instance.term:
+        meta["term"] = str(instance.term)
+    at = {"Address": instance.host, "Port": instance.port}
+    shape: Json = {
+        "ID": instance.id,
+        "Service": instance.service,
+        "Tags": list(instance.tags),
+        "Address": instance.host,
+        "TaggedAddresses": {"lan_ipv4": at, "wan_ipv4": at} if _v4(instance.host) else {},
+        "Meta": meta,
+        "Port": instance.port,
+        "Weights": {"Passing": instance.weight, "Warning": instance.weight},
+        "EnableTagOverride": False,
+        **_INDEXES,
+    }
+    if instance.zone:
+        shape["Locality"] = {"Region": "", "Zone": instance.zone}
+    return shape
+
+
+def checks(seen: CatalogInstance) -> list[Json]:
+    """The checks of an instance: its node's, its own, and that it is taken out, if it is."""
+    own = own_checks(seen.instance)
+    return [serf(seen.instance.owner, reachable=seen.reachable), *own]
+
+
+def own_checks(instance: Instance) -> list[Json]:
+    """The checks of an instance without its node's."""
+    if instance.health is Health.MAINTENANCE:
+        return [_maintenance(instance, instance.reason or "it is in maintenance")]
+    found = [_check(instance, f"service:{instance.id}", f"Service {instance.service!r} check", _status(instance))]
+    if not instance.weight:
+        found.append(_maintenance(instance, "its weight is 0: it is drained, or a policy gives it no share"))
+    return found
+
+
+def serf(node: str, *, reachable: bool) -> Json:
+    """The check of a node itself."""
+    status, output = (
+        (PASSING, "Agent alive and reachable") if reachable else (CRITICAL, "Agent not live or unreachable")
+    )
+    return _row(node, SERF, "Serf Health Status", status, output)
+
+
+def node_maintenance(node: str, why: str) -> Json:
+    """The check of a node that was taken out."""
+    return _row(node, "_node_maintenance", "Node Maintenance Mode", CRITICAL, "", notes=why, kind="maintenance")
+
+
+def present(member: Member) -> bool:
+    """Whether a member is there, for all that its own status tells."""
+    return member.status in (Status.ALIVE, Status.SUSPECT)
+
+
+def worst(found: Iterable[Json]) -> str:
+    """What checks come to."""
+    return max((each["Status"] for each in found), key=STATES.index, default=PASSING)
+
+
+def _status(instance: Instance) -> str:
+    return str(instance.health)
+
+
+def _check(instance: Instance, id_: str, name: str, status: str) -> Json:
+    return _row(instance.owner, id_, name, status, instance.reason, of=instance)
+
+
+def _maintenance(instance: Instance, why: str) -> Json:
+    id_ = f"_service_maintenance:{instance.id}"
+    return _row(
+        instance.owner, id_, "Service Maintenance Mode", CRITICAL, "", of=instance, notes=why, kind="maintenance"
+    )
+
+
+def _row(
+    node: str,
+    id_: str,
+    name: str,
+    status: str,
+    output: str,
+    *,
+    of: Instance | None = None,
+    notes: str = "",
+    kind: str = "",
+) -> Json:
+    return {
+        "Node": node,
+        "CheckID": id_,
+        "Name": name,
+        "Status": status,
+        "Notes": notes,
+        "Output": output,
+        "ServiceID": "" if of is None else of.id,
+        "ServiceName": "" if of is None else of.service,
+        "ServiceTags": [] if of is None else list(of.tags),
+        "Type": kind,
+        "Definition": {},
+        **_INDEXES,
+    }
+
+
+@functools.lru_cache(maxsize=4096)
+def _v4(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,193 @@
+"""Knows what a handler of the API is handed: one request that found its route, and what the API remembers."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from typing import Any, Final, Self
+
+import attrs
+import trio
+
+from gossipreg.errors import GossipregError
+from gossipreg.frontends.consul.catalog_rows import CatalogContext, CatalogInstance, Json
+from gossipreg.frontends.consul.check_ids import CheckIdMap
+from gossipreg.frontends.consul.durations import seconds
+from gossipreg.frontends.consul.filters import parse
+from gossipreg.frontends.consul.query_cache import CachedQuery, KeptResponse, QueryCache
+from gossipreg.frontends.consul.row_cache import ServiceRowCache
+from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.compatibility_api import Query, status_and_sentence
+from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.request import Request
+from gossipreg.frontends.serving.response import HttpError, Response, encode
+from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.model import Member
+from gossipreg.text import shown
+
+TEXT: Final = b"text/plain; charset=utf-8"
+
+_INDEX: Final = re.compile(r"\d{1,20}")
+
+#: What every answer that comes from the catalog says: whom it is from does not matter here, each knows all.
+_ALWAYS: Final = (
+    (b"x-consul-knownleader", b"true"),
+    (b"x-consul-lastcontact", b"0"),
+    (b"x-consul-effective-consistency", b"stale"),
+)
+
+
+def text_response(status: int, text: str = "") -> Response:
+    """A word in plain text, which is how Consul says no; or nothing, which is how it says yes."""
+    if not text:
+        return Response(status, headers=((b"content-length", b"0"),))
+    return Response(status, text.encode(errors="backslashreplace"), media=TEXT)
+
+
+def json_response(value: Any) -> Response:
+    """A document that nobody waits for."""
+    return Response.of(200, value)
+
+
+def error_response(error: HttpError | GossipregError) -> Response:
+    """A no as Consul says it. It has no 401: its clients take that for something else."""
+    status, sentence = status_and_sentence(error)
+    if status == 401:
+        return text_response(403, f"Permission denied: {sentence}")
+    return (
+        attrs.evolve(text_response(status, sentence), headers=error.answer.headers)
+        if isinstance(error, HttpError)
+        else text_response(status, sentence)
+    )
+
+
+@attrs.frozen(eq=False)
+class ConsulState:
+    """What the API remembers from request to request; nothing that would be missed."""
+
+    datacenter: str
+    query_cache: QueryCache
+    service_rows: ServiceRowCache
+    check_ids: CheckIdMap = attrs.field(factory=CheckIdMap)
+    turn: trio.Lock = attrs.field(factory=trio.Lock)  # whoever reads what is there to replace it does so alone
+
+    @classmethod
+    def of(cls, node: NodeApi) -> Self:
+        """What there is to remember of a node at first."""
+        info = node.info()
+        return cls(info.cluster, QueryCache(node, info.generation), ServiceRowCache(node))
+
+
+def token_of(request: Request, query: Query) -> str | None:
+    """What the client shows to be let in, in any of the places that Consul looks at."""
+    return request.header(b"x-consul-token") or request.token or query.first("token") or None
+
+
+@attrs.frozen
+class ConsulContext:
+    """One request. ``arguments`` are what the pattern's placeholders stand for."""
+
+    server: ServerContext
+    request: Request
+    query: Query
+    arguments: Mapping[str, str]
+    state: ConsulState
+
+    @property
+    def token(self) -> str | None:
+        """What the client shows to be let in."""
+        return token_of(self.request, self.query)
+
+    @property
+    def node(self) -> NodeApi:
+        """The node that is asked."""
+        return self.server.node
+
+    # What it asks about
+
+    def cluster(self) -> CatalogContext:
+        """What all rows share, as it is now."""
+        return CatalogContext(self.state.datacenter, {each.name: each for each in self.node.members()})
+
+    def near(self) -> Callable[[CatalogInstance], tuple[bool, bool]] | None:
+        """The order in which instances are wanted: those of a node first, then those of its zone."""
+        name = self.query.first("near")
+        if not name:
+            return None
+        name = self.node.name if name == "_agent" else name
+        there: Member | None = next((each for each in self.node.members() if each.name == name), None)
+        zone = "" if there is None else there.zone
+
+        def rank(seen: CatalogInstance) -> tuple[bool, bool]:
+            return seen.instance.owner != name, not zone or seen.instance.zone != zone
+
+        return rank
+
+    def node_meta(self) -> Callable[[Json], bool]:
+        """Whether the meta of a node is wanted. Raises a 400 ``HttpError``."""
+        wanted = []
+        for text in self.query.all("node-meta"):
+            key, colon, value = text.partition(":")
+            if not colon:
+                raise HttpError(400, f"node-meta: {shown(text)} is not KEY:VALUE")
+            wanted.append((key, value))
+        return lambda meta: all(meta.get(key) == value for key, value in wanted)
+
+    def filter(self, example: Mapping[str, Any]) -> Callable[[Any], bool]:
+        """Whether a row with the fields of ``example`` is wanted. Raises a 400 ``HttpError``."""
+        text = self.query.first("filter")
+        return parse(text, example) if text.strip() else lambda _row: True
+
+    # What it is answered
+
+    async def answer(
+        self, service: str | None, key: Hashable, make: Callable[[TimeSlicer], Awaitable[bytes]]
+    ) -> Response | DeferredResponse:
+        """What ``make`` makes, which hangs on a service or on everything; later, if it shows the index that there is.
+
+        ``key`` tells this query from all others. Raises a 400 ``HttpError`` for an index or a time that is none.
+        """
+        asked = CachedQuery(service, key, make)
+        index, wait = self._index(), self._wait()
+        unsettled = self.state.query_cache.settles_in()
+        kept = await self.state.query_cache.read(asked)
+        if index != kept.index and not unsettled:
+            return _catalogued(kept)
+
+        async def later(most: float = math.inf) -> Response:
+            seconds_left = min(wait * (1 + random.random() / limits.WAIT_JITTER), most)
+            try:
+                await trio.sleep(unsettled)
+                return _catalogued(await self.state.query_cache.changed(asked, index, seconds_left))
+            except GossipregError as error:
+                return error_response(error)
+
+        return DeferredResponse(later)
+
+    def _index(self) -> int:
+        text = self.query.first("index") or "0"
+        if not _INDEX.fullmatch(text):
+            raise HttpError(400, f"Invalid index: {shown(text)}")
+        return int(text)
+
+    def _wait(self) -> float:
+        text = self.query.first("wait")
+        if not text:
+            return limits.WAIT_SECONDS
+        found = seconds(text)
+        if found is None:
+            raise HttpError(400, f"Invalid wait time: {shown(text)}")
+        return min(found or limits.WAIT_SECONDS, limits.WAIT_SECONDS_MAX)
+
+
+def _catalogued(kept: KeptResponse) -> Response:
+    return Response(200, kept.body, ((b"x-consul-index", b"%d" % kept.index), *_ALWAYS))
+
+
+def constant_response(value: Any) -> Response:
+    """A document with the headers of the catalog, that never changes."""
+    return Response(200, encode(value), ((b"x-consul-index", b"1"), *_ALWAYS))

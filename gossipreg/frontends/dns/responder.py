@@ -1,0 +1,156 @@
+"""Knows how a packet becomes its answer: most often by copying one that was given before.
+
+Theory of operation. Whoever polls sends the very same bytes again and again, but for the id in the first two. So an
+answer is kept by the query's other bytes, and a query that is recognised is not even read: the cost is a look into a
+dictionary, and one at the index of the service. A query that is not recognised is read, and then its question may be:
+another spelling (0x20), a client that adds a cookie. Only then is the view looked at and the answer put together.
+
+What is kept stands as long as the index of every service that was looked at, and the directory's epoch. An answer with
+several instances is kept in several orders, handed out in turn; now and then one is drawn anew.
+
+Only names that exist are kept: nobody can fill the cache by asking for ones that do not.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from typing import Final
+
+import attrs
+import dns.rcode
+
+from gossipreg.counters import Count
+from gossipreg.frontends.dns import limits
+from gossipreg.frontends.dns.answers import encode, respelled
+from gossipreg.frontends.dns.queries import Question, UnreadableQuery, is_internet, read
+from gossipreg.frontends.dns.zone import Zone, ZoneReply
+from gossipreg.runtime.supervision import count_bug
+
+log = logging.getLogger(__name__)
+
+#: From one lot to the next. Of all steps, that of the golden ratio leaves any number of lots in a row spread most
+#: evenly, so that the few orders that are kept share the first place out as the weights say, as nearly as so few can.
+_GOLDEN: Final = (math.sqrt(5) - 1) / 2
+
+_REFUSED = ZoneReply(dns.rcode.REFUSED)
+_FAILED = ZoneReply(dns.rcode.SERVFAIL)
+
+
+@attrs.define(eq=False, repr=False)
+class CachedAnswers:
+    """The answers to one question: the same records in different orders."""
+
+    question: Question
+    lot: float  # from 0 up to 1: decides who comes first in the next order
+    orders: list[bytes] = attrs.field(factory=list)
+    read: tuple[tuple[str, int], ...] = ()
+    epoch: int = 0
+    has_orders: bool = False
+    turn: int = 0
+
+
+@attrs.define(eq=False, repr=False)
+class DnsResponder:
+    """Answers packets. ``counters`` are of queries, by what became of them."""
+
+    zone: Zone
+    counters: Counter[str] = attrs.field(factory=Counter)
+    _recognised: dict[bytes, CachedAnswers] = attrs.field(init=False, factory=dict)
+    _kept: dict[Question, CachedAnswers] = attrs.field(init=False, factory=dict)
+    _bytes: int = attrs.field(init=False, default=0)
+
+    def answer(self, packet: bytes, *, tcp: bool = False) -> bytes | None:
+        """The answer to one packet; None for one that deserves none. Raises nothing."""
+        try:
+            if not tcp:
+                entry = self._recognised.get(packet[2:])
+                if entry is not None:
+                    return packet[:2] + self._take(entry)
+            return self._read(packet, tcp=tcp)
+        except Exception as error:
+            self.counters[Count.DNS_MISTAKES] += 1
+            if count_bug(self.counters, error):
+                log.exception("a DNS query could not be answered, by a mistake of ours: %s", packet.hex())
+            return None
+
+    def _read(self, packet: bytes, *, tcp: bool) -> bytes | None:
+        query = read(packet, tcp=tcp)
+        if isinstance(query, UnreadableQuery):
+            self.counters[query.reason] += 1
+            return query.reply
+        question = query.question
+        entry = self._kept.get(question) or CachedAnswers(question, self.zone.rng.random())
+        answer = self._take(entry)
+        if query.is_plain and not tcp and question in self._kept:
+            if len(self._recognised) >= limits.RECOGNISED_MAX:
+                self._recognised.clear()
+            self._recognised[packet[2:]] = entry
+        return packet[:2] + (answer if query.is_plain else respelled(answer, query.spelled))
+
+    def _take(self, entry: CachedAnswers) -> bytes:
+        """The next of the entry's answers, as the node sees it now."""
+        self.counters[Count.DNS_ANSWERS] += 1
+        if not self._stands(entry):
+            self._forget(entry)
+            return self._draw(entry)
+        if not entry.has_orders:
+            return entry.orders[0]
+        entry.turn += 1
+        if len(entry.orders) < limits.ORDERS or entry.turn % limits.ANSWERS_PER_DRAW == 0:
+            return self._draw(entry)
+        return entry.orders[entry.turn % limits.ORDERS]
+
+    def _stands(self, entry: CachedAnswers) -> bool:
+        if not entry.orders or entry.epoch != self.zone.directory.epoch or self.zone.directory.is_closed:
+            return False
+        index = self.zone.node.index
+        for service, then in entry.read:  # noqa: SIM110 -- `all` would make a generator for every answer
+            if index(service) != then:
+                return False
+        return True
+
+    def _draw(self, entry: CachedAnswers) -> bytes:
+        """Put an answer together, and keep it if the name exists."""
+        question = entry.question
+        reply = self._reply(question, entry.lot)
+        entry.lot = (entry.lot + _GOLDEN) % 1.0
+        answer = encode(question, reply, self.zone.ttl)
+        if reply.rcode != dns.rcode.NOERROR:
+            return answer
+        entry.read, entry.epoch, entry.has_orders = reply.read, self.zone.directory.epoch, reply.has_orders
+        self._keep(entry, answer)
+        return answer
+
+    def _reply(self, question: Question, lot: float) -> ZoneReply:
+        if self.zone.directory.is_closed:
+            return _FAILED
+        if not is_internet(question):
+            return _REFUSED
+        return self.zone.reply(question.name, question.type_, lot)
+
+    def _keep(self, entry: CachedAnswers, answer: bytes) -> None:
+        if self._bytes + len(answer) > limits.CACHE_BYTES or len(self._kept) >= limits.QUESTIONS_MAX:
+            self._empty()
+        self._kept[entry.question] = entry
+        if len(entry.orders) < limits.ORDERS:
+            entry.orders.append(answer)
+        else:
+            place = entry.turn // limits.ANSWERS_PER_DRAW % limits.ORDERS
+            self._bytes -= len(entry.orders[place])
+            entry.orders[place] = answer
+        self._bytes += len(answer)
+
+    def _forget(self, entry: CachedAnswers) -> None:
+        """Drop answers that do not stand any more. The question stays: it will be asked again."""
+        self._bytes -= sum(map(len, entry.orders))
+        entry.orders.clear()
+
+    def _empty(self) -> None:
+        """Forget everything: simpler than weighing what to keep, and what is asked for often is back at once."""
+        for entry in self._kept.values():
+            entry.orders.clear()
+        self._kept.clear()
+        self._recognised.clear()
+        self._bytes = 0

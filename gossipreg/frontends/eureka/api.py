@@ -1,0 +1,252 @@
+"""Knows what Eureka answers at which path, in which form, and how it says no: by its status, and a sentence of text."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+
+from gossipreg.errors import GossipregError
+from gossipreg.frontends.eureka.applications import ApplicationCache
+from gossipreg.frontends.eureka.documents import DocumentFormat, MalformedDocument, read, whole_number
+from gossipreg.frontends.eureka.instance_document import STATUSES, InstanceDocument
+from gossipreg.frontends.eureka.leases import Leases
+from gossipreg.frontends.eureka.overrides import Overrides
+from gossipreg.frontends.eureka.posted_instance import PostedInstance
+from gossipreg.frontends.http.routes import Reply
+from gossipreg.frontends.serving.compatibility_api import Query, Router, split, status_and_sentence
+from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.request import Request
+from gossipreg.frontends.serving.response import HttpError, Response
+from gossipreg.frontends.serving.scopes import Action
+from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.model import Instance
+from gossipreg.text import shown
+
+#: Where its clients look, by default: Spring's, and those of Netflix.
+_ROOTS: Final = ("/eureka", "/eureka/v2")
+
+
+@attrs.frozen
+class EurekaRequest:
+    """One request: what its path names, the rest of it, and the form that its client reads."""
+
+    names: Mapping[str, str]
+    query: Query
+    body: bytes
+    form: DocumentFormat
+    permit: Callable[[Action], None]  # raises a `HttpError` unless the client may do that
+
+    @property
+    def app(self) -> str:
+        """The application, which Eureka's clients write as they like."""
+        return self.names["app"].upper()
+
+    @property
+    def id(self) -> str:
+        """The instance."""
+        return self.names["id"]
+
+
+@attrs.frozen
+class EurekaController:
+    """What Eureka does, for one node."""
+
+    apps: ApplicationCache
+    leases: Leases
+    overrides: Overrides
+
+    @classmethod
+    def of(cls, node: NodeApi) -> EurekaController:
+        """For ``node``."""
+        overrides = Overrides(node)
+        return cls(ApplicationCache(node, trio.current_time), Leases(node, overrides), overrides)
+
+    # What there is
+
+    async def everything(self, request: EurekaRequest) -> Response:
+        """All applications."""
+        return _document(request.form, await self.apps.everything(request.form))
+
+    async def delta(self, request: EurekaRequest) -> Response:
+        """What changed in the last minutes."""
+        return _document(request.form, await self.apps.changes(request.form))
+
+    async def app(self, request: EurekaRequest) -> Response:
+        """One application."""
+        app = await self.apps.app(request.app)
+        if app is None:
+            raise HttpError(404, f"there is no application {shown(request.app)}")
+        return _document(request.form, request.form.alone("application", await app.written(request.form, TimeSlicer())))
+
+    async def instance(self, request: EurekaRequest) -> Response:
+        """One instance of an application, or the first that has such an id in any."""
+        return _document(
+            request.form, request.form.alone("instance", (await self._found(request)).written(request.form))
+        )
+
+    async def vip(self, request: EurekaRequest) -> Response:
+        """The instances with a virtual address."""
+        return _document(request.form, await self.apps.at_address("vipAddress", request.names["vip"], request.form))
+
+    async def secure_vip(self, request: EurekaRequest) -> Response:
+        """The instances with a secure virtual address."""
+        return _document(
+            request.form, await self.apps.at_address("secureVipAddress", request.names["vip"], request.form)
+        )
+
+    # What clients do
+
+    async def register(self, request: EurekaRequest) -> Response:
+        """Register an instance, or replace it. Clients take no other status than 204 for a success."""
+        await self.leases.register(PostedInstance.read(request.app, read(request.body), time.time_ns() // 1_000_000))
+        return Response(204)
+
+    async def renew(self, request: EurekaRequest) -> Response:
+        """The client is there; at a 404 it registers its instance again."""
+        await self.leases.renew(request.app, request.id, whole_number(request.query.first("lastDirtyTimestamp")))
+        return Response(200)
+
+    async def cancel(self, request: EurekaRequest) -> Response:
+        """The client takes its instance back."""
+        await self.leases.cancel(request.app, request.id)
+        return Response(200)
+
+    async def change_metadata(self, request: EurekaRequest) -> Response:
+        """Add what the query says to an instance's metadata."""
+        await self.leases.change(request.app, request.id, dict(request.query.pairs))
+        return Response(200)
+
+    async def set_status(self, request: EurekaRequest) -> Response:
+        """Have an instance shown with a status, whatever its client says, and not be called."""
+        status = request.query.first("value").upper()
+        if status not in STATUSES:
+            raise HttpError(400, f"value: {shown(status)} is none of {', '.join(STATUSES)}")
+        await self.overrides.set(await self._to_override(request), status)
+        return Response(200)
+
+    async def clear_status(self, request: EurekaRequest) -> Response:
+        """Leave an instance's status to its client again."""
+        instance = await self._to_override(request)
+        await self.overrides.lift(instance.service, instance.id)
+        return Response(200)
+
+    async def _to_override(self, request: EurekaRequest) -> Instance:
+        """The instance that is meant. Where another node owns one of that id, it is a policy as in the native API."""
+        found = await self._found(request)
+        node = self.leases.node
+        known = node.lookup(found.source.service, healthy=False)
+        if any(each.id == found.source.id and each.owner != node.name for each in known):
+            request.permit(Action.SET_POLICY)
+        return found.source
+
+    async def _found(self, request: EurekaRequest) -> InstanceDocument:
+        """The instance that is named. Raises a 404 ``HttpError``."""
+        if "app" in request.names:
+            app = await self.apps.app(request.app)
+            found = None if app is None else app.instances.get(request.id)
+        else:
+            found = await self.apps.instance(request.id)
+        if found is None:
+            raise HttpError(404, f"there is no instance {shown(request.id)}")
+        return found
+
+
+Handler = Callable[[EurekaController, EurekaRequest], Awaitable[Response]]
+
+_ROUTES: Final[tuple[tuple[str, str, Action, Handler], ...]] = (
+    ("GET", "apps", Action.READ_CLUSTER, EurekaController.everything),
+    ("GET", "apps/delta", Action.READ_CLUSTER, EurekaController.delta),
+    ("GET", "apps/{app}", Action.READ_CLUSTER, EurekaController.app),
+    ("GET", "apps/{app}/{id}", Action.READ_CLUSTER, EurekaController.instance),
+    ("GET", "instances/{id}", Action.READ_CLUSTER, EurekaController.instance),
+    ("GET", "vips/{vip}", Action.READ_CLUSTER, EurekaController.vip),
+    ("GET", "svips/{vip}", Action.READ_CLUSTER, EurekaController.secure_vip),
+    ("POST", "apps/{app}", Action.REGISTER, EurekaController.register),
+    ("PUT", "apps/{app}/{id}", Action.REPORT_HEALTH, EurekaController.renew),
+    ("DELETE", "apps/{app}/{id}", Action.REGISTER, EurekaController.cancel),
+    ("PUT", "apps/{app}/{id}/metadata", Action.REGISTER, EurekaController.change_metadata),
+    ("PUT", "apps/{app}/{id}/status", Action.SET_MAINTENANCE, EurekaController.set_status),
+    ("DELETE", "apps/{app}/{id}/status", Action.SET_MAINTENANCE, EurekaController.clear_status),
+)
+
+_PATHS: Final = Router(
+    (method, f"{root}/{path}", (action, handler)) for root in _ROOTS for method, path, action, handler in _ROUTES
+)
+
+
+@attrs.define(eq=False, repr=False)
+class Eureka:
+    """Answers Eureka's clients with what its door's node knows."""
+
+    prefixes: tuple[str, ...] = ("/eureka",)
+    routine: frozenset[tuple[str, str]] = frozenset(("PUT", f"{root}/apps/{{app}}/{{id}}") for root in _ROOTS)
+    _controller: EurekaController | None = attrs.field(init=False, default=None)
+
+    @property
+    def routes(self) -> tuple[tuple[str, str, Action], ...]:
+        """See `CompatibilityApi`."""
+        return tuple((method, pattern, action) for method, pattern, (action, _) in _PATHS.routes)
+
+    def token(self, request: Request) -> str | None:
+        """See `CompatibilityApi`."""
+        return _token(request)
+
+    async def answer(self, request: Request, server: ServerContext) -> tuple[str, Reply]:
+        """The pattern of the path that was found, and the answer."""
+        pattern, handler = "", None
+        try:
+            path, query = split(request.target)
+            found = _PATHS.find(request.method, path)
+            pattern, (action, handler) = found.pattern, found.handler
+            permit = partial(server.access.permit, _token(request))
+            permit(action)
+            form = DocumentFormat.accepted(request.header(b"accept"))
+            return pattern, await handler(
+                self._at(server), EurekaRequest(found.arguments, query, request.body, form, permit)
+            )
+        except (MalformedDocument, HttpError, GossipregError) as error:
+            no = _error_response(error)
+            # Netflix's client reads an instance from whatever comes with the answer to a renewal, and if that is
+            # anything else, does not even see that it is to register again.
+            return pattern, attrs.evolve(no, body=b"") if handler is EurekaController.renew else no
+
+    def _at(self, server: ServerContext) -> EurekaController:
+        """What is kept between requests; nothing is, as long as there are none."""
+        if self._controller is None:
+            self._controller = EurekaController.of(server.node)
+        return self._controller
+
+
+def _token(request: Request) -> str | None:
+    """What the client shows to be let in: a token of ours, or what stands in the URL that it was given.
+
+    Eureka's clients can send no more than that: ``http://any:TOKEN@host``. The user's name means nothing.
+    """
+    scheme, _, text = (request.header(b"authorization") or "").partition(" ")
+    if scheme.lower() != "basic":
+        return request.token
+    try:
+        user, _, password = base64.b64decode(text.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        return request.token
+    return password or user
+
+
+def _document(form: DocumentFormat, body: bytes) -> Response:
+    return Response(200, body, media=form.value)
+
+
+def _error_response(error: MalformedDocument | HttpError | GossipregError) -> Response:
+    """A status, which is all that clients read of a no, and a sentence for people."""
+    status, sentence = (400, str(error)) if isinstance(error, MalformedDocument) else status_and_sentence(error)
+    headers = error.answer.headers if isinstance(error, HttpError) else ()
+    if status == 401:
+        headers = ((b"www-authenticate", b'Basic realm="gossipreg"'),)
+    return Response(status, sentence.encode("utf-8", "replace"), headers, b"text/plain; charset=utf-8")

@@ -1,0 +1,146 @@
+"""Knows the tree that every document of Eureka's is, whichever way it is written.
+
+It is the JSON that Eureka itself writes: attributes of an element are keys that begin with ``@``, the text beside them
+is called ``$``, and an element that comes again and again is a list: ``{"port": {"$": 8080, "@enabled": "true"}}``.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
+
+from gossipreg.limits import META_KEY_CHARS_MAX
+from gossipreg.text import HALF_CHARACTER
+
+Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
+Tree: TypeAlias = dict[str, Value]
+
+#: How deep a document may be. Eureka's own are five deep; those who read what others posted may read by recursion.
+DEPTH_MAX: Final = 12
+
+
+class MalformedDocument(ValueError):
+    """A document that cannot be read; the sentence says why."""
+
+
+class DocumentFormat(enum.Enum):
+    """How a document is written: XML, unless JSON was asked for."""
+
+    XML = b"application/xml"
+    JSON = b"application/json"
+
+    @classmethod
+    def accepted(cls, accept: str | None) -> DocumentFormat:
+        """What a client wants that sends this ``Accept``. Eureka looks for the word alone, and clients rely on it."""
+        return cls.JSON if accept is not None and "json" in accept.lower() else cls.XML
+
+    def part(self, name: str, tree: Value) -> bytes:
+        """``tree`` as it is written below ``name``: with that as its tag in XML, and without it in JSON."""
+        if self is DocumentFormat.JSON:
+            return json.dumps(tree, separators=(",", ":")).encode("ascii")
+        from gossipreg.frontends.eureka.xml import write_xml
+
+        return write_xml(name, tree).encode()
+
+    def extended(self, part: bytes, name: str, key: str, text: str) -> bytes:
+        """``part``, which was written as ``name``, with one more thing said in it."""
+        if self is DocumentFormat.JSON:
+            return b'%b,"%b":"%b"}' % (part[:-1], key.encode(), text.encode())
+        end = f"</{name}>".encode()
+        return part.removesuffix(end) + self.part(key, text) + end
+
+    def application(self, name: str, instances: list[bytes]) -> list[bytes]:
+        """An application as it is written below others, of instances that each are written by themselves.
+
+        In parts, which are not joined here: documents are large, and each copy of one takes milliseconds.
+        """
+        if self is DocumentFormat.JSON:
+            return [b'{"name":%b,"instance":[' % self.part("name", name), b",".join(instances), b"]}"]
+        return [b"<application>%b" % self.part("name", name), *instances, b"</application>"]
+
+    def applications(self, head: Tree, applications: Iterable[list[bytes]]) -> bytes:
+        """The document of applications that each are written by themselves, after what is said of all."""
+        if self is DocumentFormat.JSON:
+            begin, comma, end = b'{"applications":%b,"application":[' % self.part("", head)[:-1], b",", b"]}}"
+        else:
+            said = b"".join([self.part(key, value) for key, value in head.items()])
+            begin, comma, end = b"<applications>%b" % said, b"", b"</applications>"
+        parts = [begin]
+        for number, application in enumerate(applications):
+            parts += [comma, *application] if number else application
+        return b"".join([*parts, end])
+
+    def alone(self, name: str, part: bytes) -> bytes:
+        """The document that has but one ``part``."""
+        return b'{"%b":%b}' % (name.encode(), part) if self is DocumentFormat.JSON else part
+
+
+def read(body: bytes) -> Tree:
+    """The document in ``body``, which tells by its first letter what it is: not all clients say so, or say it right.
+
+    Raises ``MalformedDocument``.
+    """
+    start = body.lstrip()[:4]
+    if start[:1] == b"<" or start[:1] in (b"\xef", b"\xfe", b"\xff"):
+        from gossipreg.frontends.eureka.xml import read_xml
+
+        tree = read_xml(body)
+        _check(tree, DEPTH_MAX)
+        return tree
+    return read_json(body)
+
+
+def read_json(text: bytes | str) -> Tree:
+    """The JSON object in ``text``. Raises ``MalformedDocument``, also for what could be read but not written again."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedDocument(f"this is neither JSON nor XML that can be read: {error}") from None
+    if not isinstance(value, dict):
+        raise MalformedDocument("this is JSON, but not an object")
+    _check(value, DEPTH_MAX)
+    return value
+
+
+def text_of(value: Value) -> str:
+    """A text, or the text beside the attributes of an element; empty if there is none."""
+    if isinstance(value, dict):
+        value = value.get("$")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None or isinstance(value, dict | list) else str(value)
+
+
+def whole_number(value: Value) -> int | None:
+    """A number that was sent as one, or as a text; None if it is not whole and at least 0."""
+    text = text_of(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+def table(value: Value) -> Tree:
+    """What is below an element; empty if there is nothing."""
+    return value if isinstance(value, dict) else {}
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth < 0:
+        raise MalformedDocument(f"the body is more than {DEPTH_MAX} deep")
+    match value:
+        case dict():
+            for key, each in value.items():
+                if len(key) > META_KEY_CHARS_MAX:
+                    raise MalformedDocument(f"the name {key!r:.80} is longer than {META_KEY_CHARS_MAX} characters")
+                _check(key, depth)
+                _check(each, depth - 1)
+        case list():
+            for each in value:
+                _check(each, depth - 1)
+        case str():
+            if HALF_CHARACTER.search(value):
+                raise MalformedDocument("the body holds half a surrogate pair, which is no character")
+        case float():
+            if not math.isfinite(value):
+                raise MalformedDocument(f"the body holds {value}, which is no number of JSON's")

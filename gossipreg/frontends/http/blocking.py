@@ -1,0 +1,94 @@
+"""Knows blocking reads: a client names the index that it knows, and is answered when there is another.
+
+Any other index will do, not only a greater one: an index that this node never gave is from another life of it, or from
+another node, so what the client knows is worth nothing here. It is told the truth at once.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from gossipreg.durations import parse_seconds
+from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.context import RequestContext
+from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.response import HttpError, Response
+from gossipreg.text import shown
+
+#: The query parameters of a blocking read.
+QUERY: Final = ("index", "wait")
+
+#: Carries the index of what an answer holds.
+HEADER: Final = b"x-gossipreg-index"
+
+_INDEX: Final = re.compile(r"[0-9]{1,19}")
+
+
+async def changed(node: NodeApi, service: str | None, index: int, seconds: float) -> None:
+    """Wait until the index of a service, or of everything, is not ``index`` any more, or the time is over.
+
+    A little is added to ``seconds``, up to a sixteenth: those who began to wait at once do not come back at once.
+    Raises ``NodeClosed``.
+    """
+    with trio.move_on_after(seconds * (1 + random.random() / limits.WAIT_JITTER)):
+        await node.wait_changed(service, index)
+
+
+async def reply(
+    context: RequestContext, service: str | None, body: Callable[[], Awaitable[bytes]]
+) -> Response | DeferredResponse:
+    """What the call asks for: ``body``, which is about a service or about everything.
+
+    It comes at once, unless the call names the index that there still is: then when that has changed, or after the
+    time that the call would wait.
+    """
+    index = context.node.index(service)
+    if "index" in context.query or "wait" in context.query:
+        asked, seconds = _asked_index(context), _asked_seconds(context)
+        if asked == index:
+            return _later(context, service, body, index, seconds)
+    return _answer(index, await body())
+
+
+def _later(
+    context: RequestContext, service: str | None, body: Callable[[], Awaitable[bytes]], index: int, seconds: float
+) -> DeferredResponse:
+    async def later(most: float = math.inf) -> Response:
+        await changed(context.node, service, index, min(seconds, most))
+        now = context.node.index(service)
+        if service is not None:
+            return _answer(now, await body())
+        path = context.request.target.partition("?")[0]  # nothing else makes the body: the query only says how to wait
+        return _answer(now, await context.server.lookups.shared(path, now, body))
+
+    return DeferredResponse(later)
+
+
+def _answer(index: int, body: bytes) -> Response:
+    return Response(200, body, ((HEADER, b"%d" % index),))
+
+
+def _asked_index(context: RequestContext) -> int | None:
+    text = context.query.get("index")
+    if text is None:
+        return None
+    if not _INDEX.fullmatch(text):
+        raise HttpError(400, f"index: {shown(text)} is not a number that an answer gave")
+    return int(text)
+
+
+def _asked_seconds(context: RequestContext) -> float:
+    text = context.query.get("wait")
+    if text is None:
+        return limits.WAIT_SECONDS
+    seconds = parse_seconds(text)
+    if seconds is None:
+        raise HttpError(400, f"wait: {shown(text)} is not a number of seconds, nor one with a unit such as 30s or 5m")
+    return min(seconds, limits.WAIT_SECONDS_MAX)

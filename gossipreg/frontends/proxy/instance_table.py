@@ -1,0 +1,41 @@
+"""Knows which instances of one service can serve, and whose owners are doubted, from what a node tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from gossipreg.model import Event, Instance, InstanceEvent, MemberEvent, Snapshot, Status
+from gossipreg.protocol.registry.choose import matching
+
+
+@attrs.define(eq=False, repr=False)
+class InstanceTable:
+    """What has been told so far. Fed with everything that a node's events of one service say, in order."""
+
+    tag: str | None = None
+    role: str | None = None
+    suspects: set[str] = attrs.field(factory=set)
+    _instances: dict[tuple[str, str], Instance] = attrs.field(factory=dict)
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """Those that can serve and have the tag and the role that are asked for."""
+        return matching(self._instances.values(), tag=self.tag, zone=None, role=self.role)
+
+    def apply(self, events: Iterable[Event]) -> None:
+        """Take what was told."""
+        for event in events:
+            match event:
+                case Snapshot():
+                    self._instances = {(each.owner, each.id): each for each in event.instances}
+                    self.suspects = {each.name for each in event.members if each.status is Status.SUSPECT}
+                case InstanceEvent(kind="removed"):
+                    self._instances.pop((event.instance.owner, event.instance.id), None)
+                case InstanceEvent():
+                    self._instances[event.instance.owner, event.instance.id] = event.instance
+                case MemberEvent(kind="suspect"):
+                    self.suspects.add(event.member.name)
+                case MemberEvent():
+                    self.suspects.discard(event.member.name)

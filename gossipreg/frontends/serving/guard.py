@@ -1,0 +1,87 @@
+"""The guard against browsers: refuses requests that a web page of another site has sent.
+
+A page can attack a registry on its visitor's machine in two ways. It may point its own host name at 127.0.0.1 and read
+the answers as if they were its own (DNS rebinding): so on loopback only loopback's names are answered. And it may send
+requests without being allowed to read the answers: so no request with an ``Origin`` may change anything, and a page of
+another origin may not even ask, since some answers cost much. Browsers leave ``Origin`` out of a plain GET, as for an
+image, but say with ``Sec-Fetch-Site`` where it comes from (W3C Fetch Metadata). A person who follows a link is let in.
+"""
+
+from __future__ import annotations
+
+import functools
+from ipaddress import ip_address
+
+import attrs
+
+from gossipreg.errors import ConfigError
+from gossipreg.frontends.serving.request import Request
+from gossipreg.frontends.serving.response import HttpError
+from gossipreg.model import Address, SocketFile
+from gossipreg.text import shown
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+#: Values of ``Sec-Fetch-Site`` that a page of another origin brings about: "same-site" is another port of this machine.
+_FOREIGN_SITES = frozenset({"cross-site", "same-site"})
+
+
+@attrs.frozen
+class Guard:
+    """Checks requests for a door that was asked to listen on ``asked`` and listens on ``bound``."""
+
+    asked: Address | SocketFile
+    bound: Address | SocketFile
+    on_loopback: bool = attrs.field(init=False)
+    _ours: tuple[str, ...] = attrs.field(init=False)
+
+    @_ours.default
+    def _(self) -> tuple[str, ...]:
+        return tuple(each.host.lower() for each in (self.asked, self.bound) if isinstance(each, Address))
+
+    @on_loopback.default
+    def _(self) -> bool:
+        return isinstance(self.bound, Address) and ip_address(self.bound.host.partition("%")[0]).is_loopback
+
+    def check(self, request: Request) -> None:
+        """Raise a 403 ``HttpError`` if the request names another host, or a page of another site has sent it."""
+        authority, origin = request.authority, request.origin
+        if origin is not None and request.method not in _SAFE_METHODS:
+            raise HttpError(403, f"a page of {shown(origin)} may not change anything here: leave the Origin header out")
+        if origin is not None and not _is_same_origin(origin, authority):
+            raise HttpError(403, f"a page of {shown(origin)} may not ask here: leave the Origin header out")
+        if request.fetch_site in _FOREIGN_SITES and request.fetch_dest != "document":
+            raise HttpError(403, f"a page of another site may not ask here (Sec-Fetch-Site: {request.fetch_site})")
+        if self.on_loopback and authority is not None and not self._is_ours(authority):
+            assert isinstance(self.bound, Address)
+            raise HttpError(
+                403, f"{shown(authority)} is not this machine: ask for {self.bound}, or localhost:{self.bound.port}"
+            )
+
+    def _is_ours(self, authority: str) -> bool:
+        return _names_loopback(authority) or _host(authority) in self._ours
+
+
+def _is_same_origin(origin: str, authority: str | None) -> bool:
+    """Whether ``origin`` is where the request was sent to: an agent's own page may ask."""
+    scheme, separator, host = origin.partition("://")
+    return separator != "" and scheme in ("http", "https") and authority is not None and host == authority
+
+
+@functools.lru_cache(maxsize=64)
+def _names_loopback(authority: str) -> bool:
+    host = _host(authority)
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _host(authority: str) -> str:
+    """The host of ``HOST[:PORT]``, in lower case; empty if there is none to be read."""
+    try:
+        return Address.parse(authority, default_port=80).host.lower()
+    except ConfigError:
+        return ""

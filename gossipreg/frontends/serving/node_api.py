@@ -1,0 +1,189 @@
+"""Knows what the HTTP door needs of a node, and nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Protocol
+
+from gossipreg.check import Check, CheckReport
+from gossipreg.model import Event, Health, Instance, Member, NodeInfo, ServiceCount, ServiceTerm
+from gossipreg.policy import Policy, Rule, UnreadablePolicy
+
+
+class EventBatches(Protocol):
+    """Events in batches, for ``async for``; to be closed when they are not wanted any more."""
+
+    def __aiter__(self) -> AsyncIterator[tuple[Event, ...]]: ...
+
+    def aclose(self) -> Awaitable[object]:
+        """Give back what the iteration holds."""
+        ...
+
+
+class NodeApi(Protocol):
+    """The part of a node that the door calls. What changes or follows the node raises ``NodeClosed`` at its end."""
+
+    @property
+    def name(self) -> str:
+        """The member's name, which is the owner of what is registered here."""
+        ...
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it hears no member although there should be one."""
+        ...
+
+    @property
+    def reachable(self) -> float:
+        """The share of the other members that are alive, from 0 to 1."""
+        ...
+
+    def lookup(
+        self,
+        service: str,
+        *,
+        healthy: bool = True,
+        tag: str | None = None,
+        zone: str | None = None,
+        role: str | None = None,
+        panic: float | None = None,
+    ) -> tuple[Instance, ...]:
+        """The service's instances that pass the filters; none for an unknown service. ``panic``: see `Node.lookup`."""
+        ...
+
+    def index(self, service: str | None = None) -> int:
+        """The service's change index: it never falls, and rises whenever any lookup of the service may differ.
+
+        Without a service, that of everything: services, members and policies.
+        """
+        ...
+
+    async def wait_changed(self, service: str | None, index: int) -> None:
+        """Return when `index` gives another number than ``index``. Raises ``NodeClosed``."""
+        ...
+
+    def services(self) -> Mapping[str, ServiceCount]:
+        """Every service that has an instance."""
+        ...
+
+    def members(self) -> tuple[Member, ...]:
+        """Every member that is remembered, this node included."""
+        ...
+
+    def info(self) -> NodeInfo:
+        """This node about itself."""
+        ...
+
+    def own(self, id: str) -> Instance | None:
+        """This node's own registration of that id."""
+        ...
+
+    async def register(
+        self,
+        service: str,
+        *,
+        port: int,
+        host: str | None = None,
+        tags: Sequence[str] = (),
+        meta: Mapping[str, str] | None = None,
+        weight: int = 1,
+        zone: str | None = None,
+        role: str | None = None,
+        term: int = 0,
+        id: str | None = None,
+        checks: Sequence[Check] = (),
+        credentials: Mapping[str, str] | None = None,
+    ) -> Instance:
+        """Register an instance, in place of this node's own one of that id. Raises ``InvalidInstance``.
+
+        ``credentials`` are sealed before anything else is done. Raises ``CredentialsUnavailable`` without a key.
+        """
+        ...
+
+    async def deregister(self, id: str) -> None:
+        """Remove this node's own instance. Raises ``UnknownInstance``."""
+        ...
+
+    @property
+    def command_checks(self) -> str:
+        """Who may have health checks run commands here: off, own or api."""
+        ...
+
+    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
+        """The checks of this node's own instance of that id, or of all. Raises ``UnknownInstance``."""
+        ...
+
+    async def heartbeat(
+        self,
+        id: str,
+        *,
+        check: str | None = None,
+        health: Health = Health.PASSING,
+        note: str = "",
+    ) -> None:
+        """Say how an own instance is, to its ttl checks. Raises ``UnknownInstance``, ``InvalidInstance``."""
+        ...
+
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:
+        """Take an own instance out, or with None back in. Raises ``UnknownInstance``, ``InvalidInstance``."""
+        ...
+
+    def credentials(self, instance: Instance) -> Mapping[str, str]:
+        """What a client needs to log in to an instance. Raises ``CredentialsUnavailable``."""
+        ...
+
+    def next_term(self, service: str) -> int:
+        """A term above all that were ever seen of a service. Raises ``NotJoined``, ``InvalidInstance``."""
+        ...
+
+    def terms(self) -> tuple[ServiceTerm, ...]:
+        """The highest term of each service that ever had one, sorted by service."""
+        ...
+
+    async def reset_term(self, service: str) -> ServiceTerm:
+        """Have the terms of a service count anew, from what is stated now. Raises ``UnknownTerm``, ``NotJoined``."""
+        ...
+
+    def note(self, instance: Instance) -> str:
+        """Why an own instance, as it is shown, is not called as it was stated; empty if it is."""
+        ...
+
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force, sorted by key."""
+
+    def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
+        """What was set that this version does not understand."""
+        ...
+
+    async def set_policy(self, rule: Rule) -> Policy:
+        """Have every node obey a rule, in place of any of its key. Raises ``InvalidPolicy``."""
+        ...
+
+    async def remove_policy(self, key: str) -> None:
+        """Have nobody obey a policy any more. Raises ``UnknownPolicy``."""
+        ...
+
+    @property
+    def drained(self) -> str | None:
+        """Why it was told to ask for no new work, which may be empty; None if it was not."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Have a failed member forgotten everywhere. Raises ``UnknownMember``, ``MemberPresent``."""
+        ...
+
+    async def drain(self, reason: str = "") -> None:
+        """Ask for no new work, and stay. Raises ``StorageError``, and then nothing has changed."""
+        ...
+
+    async def undrain(self) -> None:
+        """Ask for work again. Raises ``StorageError``, and then nothing has changed."""
+        ...
+
+    def events(self, service: str | None = None, *, panic: float = 0.0) -> EventBatches:
+        """Batches of events: first a ``Snapshot`` alone, then what changes. Ends, or raises, when the node closes."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Return when the node is closed. Raises what closed it, if that was an error."""
+        ...

@@ -1,0 +1,24 @@
+"""Reliance: the headers that say with each answer how far it can be relied on."""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+from gossipreg.frontends.serving.node_api import NodeApi
+
+#: Whether the node that answers hears no member: ``true`` or ``false``.
+ISOLATED: Final = b"x-gossipreg-isolated"
+
+#: The share of the other members that it takes for alive, from ``0.00`` to ``1.00``.
+REACHABLE: Final = b"x-gossipreg-reachable"
+
+
+def headers(node: NodeApi) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers for what ``node`` answers now. They are no part of what is cached: an answer keeps, this changes."""
+    return _headers(node.isolated, int(node.reachable * 100))  # rounded down: 1.00 means all of them
+
+
+@functools.lru_cache(maxsize=256)
+def _headers(isolated: bool, percent: int) -> tuple[tuple[bytes, bytes], ...]:
+    return (ISOLATED, b"true" if isolated else b"false"), (REACHABLE, b"%d.%02d" % divmod(percent, 100))

@@ -1,0 +1,169 @@
+"""Knows a request as it came: who is asked for what, before anything is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import attrs
+import h11
+
+from gossipreg.frontends.serving import limits, request_id
+from gossipreg.frontends.serving.response import HttpError
+from gossipreg.text import shown
+
+#: Headers that every request is looked through for.
+_READ: Final = frozenset(
+    {
+        *(b"host", b"origin", b"sec-fetch-site", b"sec-fetch-dest", b"authorization", b"x-gossipreg-token"),
+        *(request_id.HEADER, b"transfer-encoding", b"content-length", b"content-encoding"),
+    }
+)
+
+
+@attrs.frozen
+class Request:
+    """One request. Texts are as the client wrote them, nothing is decoded yet."""
+
+    method: str
+    target: str
+    authority: str | None = None  # what the client calls us: the Host header
+    origin: str | None = None  # the page that the request came from, if a browser sent it for one
+    fetch_site: str | None = None  # how that page relates to us, as a browser says it: the Sec-Fetch-Site header
+    fetch_dest: str | None = None  # what the browser makes of the answer: the Sec-Fetch-Dest header
+    announces_body: bool = False
+    is_ambiguous: bool = False  # both a Content-Length and a Transfer-Encoding: nothing may follow (RFC 9112 §6.1)
+    body: bytes = b""
+    token: str | None = attrs.field(default=None, repr=False)  # what the client shows to be let in
+    name: bytes | None = None  # what the client calls it, if that can be repeated: the X-Request-Id header
+    headers: Sequence[tuple[bytes, bytes]] = attrs.field(default=(), repr=False, eq=False)  # names in lower case
+
+    @classmethod
+    def of(cls, head: h11.Request) -> Self:
+        """The request that begins with ``head``.
+
+        Raises an ``HttpError``: 413, 414 or 431 for what is too large, 505 for a version other than HTTP/1, 415 for a
+        compressed body.
+        """
+        if head.http_version[:1] != b"1":
+            raise unknown_version(head.http_version)
+        size = len(head.target)
+        if size > limits.TARGET_BYTES_MAX:
+            raise target_too_long()
+        said: dict[bytes, bytes] = {}
+        for name, value in head.headers:
+            size += len(name) + len(value)
+            if name in _READ:
+                said[name] = value
+        if size > limits.HEAD_BYTES_MAX:
+            raise head_too_large()
+        announces_body = b"content-length" in said or b"transfer-encoding" in said
+        if int(said.get(b"content-length", 0)) > limits.BODY_BYTES_MAX:
+            raise body_too_large()
+        coding = said.get(b"content-encoding", b"").strip().lower()
+        if announces_body and coding not in (b"", b"identity"):
+            raise compressed(coding.decode("latin-1"))
+
+        def text(name: bytes) -> str | None:
+            return said[name].decode("latin-1") if name in said else None
+
+        called = said.get(request_id.HEADER)
+        return cls(
+            method=head.method.decode("ascii"),
+            target=head.target.decode("ascii"),
+            authority=text(b"host"),
+            origin=text(b"origin"),
+            fetch_site=text(b"sec-fetch-site"),
+            fetch_dest=text(b"sec-fetch-dest"),
+            announces_body=announces_body,
+            is_ambiguous=b"content-length" in said and b"transfer-encoding" in said,
+            token=text(b"x-gossipreg-token") or _bearer(text(b"authorization")),
+            name=called if called is not None and request_id.is_sane(called) else None,
+            headers=head.headers,
+        )
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that name, which is in lower case."""
+        return next((value.decode("latin-1") for each, value in self.headers if each == name), None)
+
+    @property
+    def is_bare_get(self) -> bool:
+        """Whether it is a GET that ends with its head."""
+        return self.method == "GET" and not self.announces_body
+
+    def at_our_own_name(self) -> Self:
+        """The same request with a path for a target: clients of a proxy write the whole URL, which then names us."""
+        if self.target.startswith("/"):
+            return self
+        try:
+            url = urlsplit(self.target)
+        except ValueError:
+            raise HttpError(400, f"{shown(self.target)} is not a URL") from None
+        if url.scheme != "http":
+            return self
+        return attrs.evolve(self, target=url._replace(scheme="", netloc="").geturl() or "/", authority=url.netloc)
+
+
+def _bearer(value: str | None) -> str | None:
+    """The token of an ``Authorization`` header, if it holds one."""
+    scheme, _, token = (value or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def split_target(target: str) -> tuple[str, Mapping[str, str]]:
+    """The path, still encoded, and the decoded query. Raises a 400 ``HttpError`` for a repeated parameter."""
+    path, question_mark, text = target.partition("?")
+    if not question_mark:
+        return path, {}
+    query: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise HttpError(400, f"the query {shown(text)} is not UTF-8 under its percent signs") from None
+    for name, value in pairs:
+        if name in query:
+            raise HttpError(400, f"the query gives {shown(name)} twice")
+        query[name] = value
+    return path, query
+
+
+def decoded(segment: str) -> str:
+    """One segment of a path without its percent signs. Raises a 400 ``HttpError`` unless UTF-8 comes out."""
+    try:
+        return unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        raise HttpError(400, f"the path segment {shown(segment)} is not UTF-8 under its percent signs") from None
+
+
+def unknown_version(version: bytes) -> HttpError:
+    """The refusal of a request in a version of HTTP other than 1.0 and 1.1 (RFC 9110 §15.6.6)."""
+    return HttpError(505, f"HTTP/{version.decode('ascii')} is not spoken here: send the request as HTTP/1.1")
+
+
+def compressed(coding: str) -> HttpError:
+    """The refusal of a body with a content coding, which could unpack to any size (RFC 9110 §15.5.16)."""
+    return HttpError(
+        415,
+        f"the body's Content-Encoding {shown(coding)} is not read here: send it uncompressed",
+        ((b"accept-encoding", b"identity"),),
+    )
+
+
+def head_too_large() -> HttpError:
+    """The refusal of a request whose line and headers are over the limit."""
+    return HttpError(431, f"the request line and headers are over {limits.HEAD_BYTES_MAX} bytes together")
+
+
+def target_too_long() -> HttpError:
+    """The refusal of a request whose line is over the limit."""
+    return HttpError(414, f"the request's target is over {limits.TARGET_BYTES_MAX} bytes")
+
+
+def body_too_large() -> HttpError:
+    """The refusal of a request whose body is over the limit, announced or not."""
+    return HttpError(
+        413,
+        f"the request's body is over {limits.BODY_BYTES_MAX} bytes: every node holds every instance, "
+        f"so none may be large",
+    )

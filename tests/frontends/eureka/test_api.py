@@ -1,0 +1,270 @@
+"""Each thing that Eureka's clients ask for is answered as they expect; what is wrong is said, and changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import pytest
+
+from gossipreg.check import Check
+from gossipreg.frontends.eureka.documents import Tree
+from gossipreg.frontends.eureka.instance_document import KEPT, reason_of
+from gossipreg.frontends.eureka.posted_instance import LEASE, STATUS
+from gossipreg.frontends.serving.access import Access, Token
+from gossipreg.frontends.serving.scopes import Scope
+from gossipreg.model import Health, Instance
+from gossipreg.policy import Maintenance
+from tests.frontends.eureka.conftest import Client, basic
+from tests.frontends.eureka.posts import in_json, in_xml, post
+from tests.frontends.fake_node import FakeNode
+
+ID = "host-1:orders:8080"
+THEIRS = Instance(id="theirs", service="orders", host="10.0.0.2", port=8080, owner="beta")
+
+
+def token(name: str, text: str, *scopes: Scope) -> Token:
+    return Token(name, hashlib.sha256(text.encode()).digest(), frozenset(scopes))
+
+
+async def test_a_client_registers_with_204_and_reads_what_it_posted(client: Client, fake: FakeNode) -> None:
+    answer = await client.post(post())
+    assert (answer.status_code, answer.content) == (204, b"")
+    instance = fake.own(ID)
+    assert instance is not None
+    assert (instance.service, instance.host, instance.port) == ("orders", "127.0.0.1", 8080)
+    shown = (await client.shown())[ID]
+    assert shown["vipAddress"] == "orders,orders-api"
+    assert shown["metadata"] == {"management.port": "8081", "weight": "1", "zone": "north"}
+
+
+@pytest.mark.parametrize("root", ["/eureka", "/eureka/v2"])
+@pytest.mark.parametrize("encoded", [in_json, in_xml])
+async def test_xml_and_json_are_taken_at_both_roots(
+    client: Client, root: str, encoded: Callable[[Tree], bytes]
+) -> None:
+    there = Client(client.http, root)
+    assert (await there.ask("POST", "apps/orders", encoded(post("orders")))).status_code == 204
+    assert list(await there.shown()) == [ID]
+
+
+async def test_answers_are_xml_unless_json_is_asked_for(client: Client) -> None:
+    await client.post(post())
+    for path in ("apps", "apps/", "apps/delta", "apps/orders", f"apps/ORDERS/{ID}", f"instances/{ID}", "vips/orders"):
+        xml, json = await client.ask("GET", path, accept="*/*"), await client.ask("GET", path)
+        assert xml.headers["content-type"] == "application/xml"
+        assert json.headers["content-type"] == "application/json"
+        assert ET.fromstring(xml.text).tag == next(iter(json.json()))
+
+
+async def test_renewals_are_heartbeats_for_the_lease(client: Client, fake: FakeNode) -> None:
+    await client.post(post())
+    assert [check.name for check in fake.checked[ID]] == [LEASE]
+    fake.beats.clear()
+    assert (await client.ask("PUT", f"apps/orders/{ID}")).status_code == 200
+    assert fake.beats == [(ID, LEASE, Health.PASSING, "")]
+
+
+async def test_who_is_starting_says_so_until_it_is_up(client: Client, fake: FakeNode) -> None:
+    await client.post(post(status="STARTING"))
+    assert [check.name for check in fake.checked[ID]] == [LEASE, STATUS]
+    assert (ID, STATUS, Health.CRITICAL, "STARTING") in fake.beats
+    await client.post(post())
+    assert [check.name for check in fake.checked[ID]] == [LEASE]
+
+
+async def test_a_renewal_of_what_is_not_here_has_the_client_register(client: Client, fake: FakeNode) -> None:
+    fake.hold(THEIRS)
+    for id_ in ("nobody", "theirs"):
+        answer = await client.ask("PUT", f"apps/ORDERS/{id_}")
+        assert answer.status_code == 404
+        assert answer.content == b"", "some clients read an instance from it"
+    await client.post(post())
+    assert (await client.ask("PUT", f"apps/BILLING/{ID}")).status_code == 404
+
+
+async def test_a_renewal_of_something_newer_has_the_client_register(client: Client) -> None:
+    await client.post(post(lastDirtyTimestamp="2000"))
+    for dirty, status in (("1999", 200), ("2000", 200), ("2001", 404), ("soon", 200)):
+        answer = await client.ask("PUT", f"apps/ORDERS/{ID}?status=UP&lastDirtyTimestamp={dirty}")
+        assert answer.status_code == status, dirty
+
+
+async def test_a_renewal_of_what_another_client_registered_has_this_one_register(
+    client: Client, fake: FakeNode
+) -> None:
+    await fake.register("orders", port=8080, id="native", checks=[Check(ttl=5)])
+    assert (await client.ask("PUT", "apps/ORDERS/native")).status_code == 404
+    assert not fake.beats
+
+
+async def test_an_instance_is_taken_back(client: Client, fake: FakeNode) -> None:
+    await client.post(post())
+    assert (await client.ask("DELETE", f"apps/orders/{ID}")).status_code == 200
+    assert fake.own(ID) is None
+    assert (await client.ask("DELETE", f"apps/orders/{ID}")).status_code == 404
+    assert await client.shown() == {}
+
+
+async def test_metadata_is_added_to(client: Client, fake: FakeNode) -> None:
+    await client.post(post(metadata={"team": "a", "weight": "2"}))
+    assert (await client.ask("PUT", f"apps/ORDERS/{ID}/metadata?team=b&weight=5&new=x%20y")).status_code == 200
+    instance = fake.own(ID)
+    assert instance is not None
+    assert instance.weight == 5
+    assert (await client.shown())[ID]["metadata"] == {"team": "b", "weight": "5", "new": "x y", "zone": "north"}
+    assert (await client.ask("PUT", "apps/ORDERS/nobody/metadata?a=b")).status_code == 404
+
+
+async def test_two_applications_of_a_host_may_use_one_id(client: Client, fake: FakeNode) -> None:
+    for app in ("ORDERS", "BILLING"):
+        assert (await client.post(post(app, instanceId="host-1"), app)).status_code == 204
+    assert {app: list(await client.shown(app)) for app in ("ORDERS", "BILLING")} == {
+        "ORDERS": ["host-1"],
+        "BILLING": ["host-1"],
+    }
+    fake.beats.clear()
+    assert (await client.ask("PUT", "apps/BILLING/host-1")).status_code == 200
+    assert [id_ for id_, *_ in fake.beats] == ["billing:host-1"]
+    await client.post(post("BILLING", instanceId="host-1"), "BILLING")
+    assert (await client.ask("DELETE", "apps/ORDERS/host-1")).status_code == 200
+    assert list(await client.shown("BILLING")) == ["host-1"]
+
+
+async def test_nobody_elses_registration_is_written_over(client: Client, fake: FakeNode) -> None:
+    await fake.register("web", port=80, id=ID)
+    await fake.register("web", port=80, id=f"orders:{ID}")
+    answer = await client.post(post())
+    assert (answer.status_code, answer.text) == (
+        400,
+        f"instanceId: '{ID}' is taken by another service's instance: choose another",
+    )
+
+
+async def test_an_override_is_a_policy_for_all_nodes(client: Client, fake: FakeNode) -> None:
+    await client.post(post())
+    fake.hold(THEIRS)
+    for id_ in (ID, "theirs"):
+        assert (await client.ask("PUT", f"apps/ORDERS/{id_}/status?value=OUT_OF_SERVICE")).status_code == 200
+        rule = Maintenance("orders", id_, reason_of("OUT_OF_SERVICE"))
+        assert fake.rules[rule.key] == rule
+        assert (await client.ask("DELETE", f"apps/ORDERS/{id_}/status?value=UP")).status_code == 200
+        assert not fake.rules
+    await client.ask("PUT", f"apps/ORDERS/{ID}/status?value=DOWN")
+    assert (await client.ask("PUT", f"apps/ORDERS/{ID}/status?value=UP")).status_code == 200
+    assert not fake.rules
+
+
+async def test_an_override_ends_with_its_instance(client: Client, fake: FakeNode) -> None:
+    await client.post(post())
+    await client.ask("PUT", f"apps/ORDERS/{ID}/status?value=OUT_OF_SERVICE")
+    await client.post(post())
+    assert fake.rules, "it was registered again, and was there all the time"
+    await client.ask("DELETE", f"apps/ORDERS/{ID}")
+    assert not fake.rules
+    await fake.set_policy(Maintenance("orders", ID, reason_of("OUT_OF_SERVICE")))
+    await client.post(post())
+    assert not fake.rules, "it was left from an earlier life"
+
+
+async def test_an_operators_policy_is_not_undone(client: Client, fake: FakeNode) -> None:
+    await fake.set_policy(Maintenance("orders", ID, "new disk"))
+    await client.post(post())
+    await client.ask("DELETE", f"apps/ORDERS/{ID}/status")
+    await client.ask("PUT", f"apps/ORDERS/{ID}/status?value=UP")
+    await client.ask("DELETE", f"apps/ORDERS/{ID}")
+    assert fake.rules
+
+
+@pytest.mark.parametrize(
+    "path", ["apps/BILLING", "apps/ORDERS/nobody", "instances/nobody", "apps/BILLING/x", "nothing"]
+)
+async def test_what_is_not_there_is_not_found(client: Client, path: str) -> None:
+    await client.post(post())
+    answer = await client.ask("GET", path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+async def test_an_unknown_virtual_address_is_an_empty_list(client: Client) -> None:
+    answer = await client.ask("GET", "svips/nobody")
+    assert answer.json()["applications"]["application"] == []
+
+
+async def test_a_method_that_is_not_for_a_path_is_refused(client: Client) -> None:
+    answer = await client.ask("POST", "apps")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", "this is neither JSON nor XML that can be read: Expecting value: line 1 column 1 (char 0)"),
+        (b"<instance>", "the body is not XML that can be read: no element found: line 1, column 10"),
+        (b"<!DOCTYPE x><x/>", "the body has a document type declaration: send it without <!DOCTYPE>"),
+        (b"{}", "Missing instance"),
+        (in_json(post(hostName=None)), "Missing hostname"),
+        (in_json(post(app=None)), "Missing appName"),
+        (
+            in_json(post(ipAddr="two words")),
+            "host: 'two words' is not a host name: its parts have 1 to 63 letters, digits, '_' and inner '-'",
+        ),
+        (in_json(post(metadata={KEPT: "x"})), f"metadata: the key {KEPT} is taken: choose another"),
+    ],
+)
+async def test_a_malformed_body_is_refused_in_words_and_changes_nothing(
+    client: Client, fake: FakeNode, body: bytes, sentence: str
+) -> None:
+    answer = await client.ask("POST", "apps/ORDERS", body)
+    assert (answer.status_code, answer.text) == (400, sentence)
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert not fake.services()
+    assert not fake.beats
+
+
+async def test_an_application_that_cannot_be_a_service_is_refused(client: Client, fake: FakeNode) -> None:
+    answer = await client.post(post("MY APP"), "my%20app")
+    assert answer.status_code == 400
+    assert answer.text.startswith("service: 'my app' is not a name")
+    assert not fake.services()
+
+
+async def test_an_unknown_status_is_refused(client: Client) -> None:
+    await client.post(post())
+    answer = await client.ask("PUT", f"apps/ORDERS/{ID}/status?value=DANCING")
+    assert (answer.status_code, answer.text.partition(" is ")[0]) == (400, "value: 'DANCING'")
+
+
+class TestWithTokens:
+    @pytest.fixture
+    def access(self) -> Access:
+        reader = token("reader", "r" * 20, Scope.READ)
+        writer = token("writer", "w" * 20, Scope.READ, Scope.WRITE)
+        operator = token("operator", "o" * 20, Scope.READ, Scope.WRITE, Scope.OPERATOR)
+        return Access((reader, writer, operator))
+
+    async def test_a_token_is_the_password_in_the_url(self, client: Client) -> None:
+        for authorization in (basic("eureka", "w" * 20), basic("w" * 20, ""), f"Bearer {'w' * 20}"):
+            answer = await client.ask("POST", "apps/ORDERS", in_json(post()), authorization=authorization)
+            assert answer.status_code == 204
+
+    async def test_without_one_a_client_is_asked_for_it(self, client: Client) -> None:
+        for authorization in ("", basic("eureka", "guess"), "Basic !", "Basic"):
+            answer = await client.ask("GET", "apps", authorization=authorization)
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"] == 'Basic realm="gossipreg"'
+
+    async def test_a_reader_may_not_register(self, client: Client, fake: FakeNode) -> None:
+        allowed = basic("", "r" * 20)
+        assert (await client.ask("GET", "apps", authorization=allowed)).status_code == 200
+        assert (await client.ask("POST", "apps/ORDERS", in_json(post()), authorization=allowed)).status_code == 403
+        assert not fake.services()
+
+    async def test_only_an_operator_sets_the_status_of_what_another_node_owns(
+        self, client: Client, fake: FakeNode
+    ) -> None:
+        fake.hold(THEIRS)
+        path = "apps/ORDERS/theirs/status?value=DOWN"
+        assert (await client.ask("PUT", path, authorization=basic("", "w" * 20))).status_code == 403
+        assert (await client.ask("PUT", path, authorization=basic("", "o" * 20))).status_code == 200

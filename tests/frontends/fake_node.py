@@ -1,0 +1,383 @@
+"""A registry without a cluster: what a node answers, from memory, changed only by what a test tells it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Literal
+
+import attrs
+import trio
+
+from gossipreg.check import Check, CheckReport
+from gossipreg.errors import (
+    CredentialsUnavailable,
+    MemberPresent,
+    NodeClosed,
+    NotJoined,
+    UnknownInstance,
+    UnknownMember,
+    UnknownPolicy,
+    UnknownTerm,
+)
+from gossipreg.model import (
+    Address,
+    Event,
+    Health,
+    Instance,
+    InstanceEvent,
+    JoinFailure,
+    Member,
+    MemberEvent,
+    NodeInfo,
+    ServiceCount,
+    ServiceTerm,
+    Snapshot,
+    Status,
+)
+from gossipreg.policy import Policy, Rule, UnreadablePolicy
+
+
+def member(name: str, port: int, status: Status = Status.ALIVE) -> Member:
+    return Member(
+        name=name,
+        address=Address("127.0.0.1", port),
+        status=status,
+        generation=1_700_000_000_000,
+        incarnation=0,
+        zone="north",
+    )
+
+
+@attrs.define(eq=False)
+class FakeNode:
+    """It owns what is registered with it; ``hold`` gives it what others own. Closed, it still answers what it knew."""
+
+    name: str = "alpha"
+    address: Address = Address("127.0.0.1", 7940)
+    cluster: str = "default"
+    generation: int = 1_700_000_000_000
+    draining: bool = False
+    drained: str | None = None
+    leaving: bool = False
+    joined: bool = True
+    join_failures: tuple[JoinFailure, ...] = ()
+    isolated: bool = False
+    reachable: float = 1.0
+    command_checks: str = "off"
+    lookups: int = 0
+    checked: dict[str, tuple[Check, ...]] = attrs.field(factory=dict)  # by id
+    rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
+    secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
+    highest: dict[str, int] = attrs.field(factory=dict)  # term that was ever stated, by service
+    notes: dict[str, str] = attrs.field(factory=dict)  # by id
+    beats: list[tuple[str, str | None, Health, str]] = attrs.field(factory=list)
+    _instances: dict[tuple[str, str], Instance] = attrs.field(factory=dict)  # by owner and id
+    _members: dict[str, Member] = attrs.field(factory=dict)
+    _changes: Counter[str] = attrs.field(factory=Counter)  # of each service
+    _everything: int = 0  # changes of whatever it be
+    _bell: trio.Event = attrs.field(factory=trio.Event)
+    _closed: trio.Event = attrs.field(factory=trio.Event)
+    _listeners: dict[trio.MemorySendChannel[tuple[Event, ...]], str | None] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._members[self.name] = member(self.name, self.address.port)
+
+    # What the door calls
+
+    def lookup(
+        self,
+        service: str,
+        *,
+        healthy: bool = True,
+        tag: str | None = None,
+        zone: str | None = None,
+        role: str | None = None,
+        panic: float | None = None,
+    ) -> tuple[Instance, ...]:
+        self.lookups += 1
+        return tuple(
+            each
+            for each in self._sorted()
+            if each.service == service
+            and (each.health.can_serve or not healthy)
+            and (panic or not each.stale or not healthy)
+            and (tag is None or tag in each.tags)
+            and (zone is None or zone == each.zone)
+            and (role is None or role == each.role)
+        )
+
+    def index(self, service: str | None = None) -> int:
+        return 1 + (self._everything if service is None else self._changes[service])
+
+    async def wait_changed(self, service: str | None, index: int) -> None:
+        while self.index(service) == index:
+            if self._closed.is_set():
+                raise NodeClosed(f"node {self.name} is closed")
+            await self._bell.wait()
+
+    def services(self) -> Mapping[str, ServiceCount]:
+        every = Counter(each.service for each in self._sorted())
+        healthy = Counter(each.service for each in self._sorted() if each.health.can_serve)
+        return {service: ServiceCount(count, healthy[service]) for service, count in every.items()}
+
+    def members(self) -> tuple[Member, ...]:
+        return tuple(self._members[name] for name in sorted(self._members))
+
+    def info(self) -> NodeInfo:
+        return NodeInfo(
+            name=self.name,
+            cluster=self.cluster,
+            address=self.address,
+            generation=self.generation,
+            incarnation=0,
+            zone="north",
+            local_health=0,
+            joined=self.joined,
+            join_failures=self.join_failures,
+            send_errors={"EPERM": 1},
+            isolated=self.isolated,
+            reachable=self.reachable,
+            draining=self.draining,
+            leaving=self.leaving,
+            serving_last_known=False,
+            fingerprint=0x0123456789ABCDEF,
+            members=Counter(str(each.status) for each in self._members.values()),
+            services=len(self.services()),
+            instances=len(self._instances),
+            counters={"packets_sent": 12, "packets_received": 11},
+        )
+
+    def own(self, id: str) -> Instance | None:
+        return self._instances.get((self.name, id))
+
+    async def register(
+        self,
+        service: str,
+        *,
+        port: int,
+        host: str | None = None,
+        tags: Sequence[str] = (),
+        meta: Mapping[str, str] | None = None,
+        weight: int = 1,
+        zone: str | None = None,
+        role: str | None = None,
+        term: int = 0,
+        id: str | None = None,
+        checks: Sequence[Check] = (),
+        credentials: Mapping[str, str] | None = None,
+    ) -> Instance:
+        self._check_open()
+        instance = Instance(
+            id=f"{service}-{self.name}-{port}" if id is None else id,
+            service=service,
+            host=self.address.host if host is None else host,
+            port=port,
+            tags=tuple(tags),
+            meta={} if meta is None else meta,
+            weight=weight,
+            role=role,
+            term=term,
+            zone="north" if zone is None else zone,
+            owner=self.name,
+            sealed=b"sealed" if credentials else b"",
+        )
+        instance.check()
+        self.secrets[instance.id] = credentials or {}
+        self.hold(instance)
+        self.checked[instance.id] = tuple(checks)
+        return instance
+
+    def credentials(self, instance: Instance) -> Mapping[str, str]:
+        """What was registered here; what others own is sealed with a key that it has not."""
+        if instance.owner != self.name:
+            raise CredentialsUnavailable("sealed with a key which is not here")
+        return self.secrets[instance.id]
+
+    def next_term(self, service: str) -> int:
+        if not self.joined:
+            raise NotJoined(
+                f"node {self.name!r} cannot give the next term of {service!r}: it has reached no member yet"
+            )
+        return 1 + self.highest.get(service, 0)
+
+    def terms(self) -> tuple[ServiceTerm, ...]:
+        return tuple(self._term(service) for service in sorted(self.highest))
+
+    async def reset_term(self, service: str) -> ServiceTerm:
+        if service not in self.highest:
+            raise UnknownTerm(f"no term of a service {service!r} is known: see `gossipreg role list`")
+        self.highest[service] = max((each.term for each in self.lookup(service, healthy=False)), default=0)
+        return attrs.evolve(self._term(service), reset_by=self.name, reset_at=1767225600.0)
+
+    def _term(self, service: str) -> ServiceTerm:
+        primary = next(iter(self.lookup(service, role="primary")), None)
+        return ServiceTerm(service, self.highest[service], self.highest[service], primary)
+
+    def note(self, instance: Instance) -> str:
+        return self.notes.get(instance.id, "")
+
+    def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
+        return (UnreadablePolicy("canary:orders", "beta", 5.0),)
+
+    def policies(self) -> tuple[Policy, ...]:
+        """Those set here, all by one writer at one moment."""
+        return tuple(Policy(self.rules[key], self.name, 1767225600.0) for key in sorted(self.rules))
+
+    async def set_policy(self, rule: Rule) -> Policy:
+        self._check_open()
+        rule.check()
+        self.rules[rule.key] = rule
+        self._ring()
+        return Policy(rule, self.name, 1767225600.0)
+
+    async def remove_policy(self, key: str) -> None:
+        self._check_open()
+        if self.rules.pop(key, None) is None:
+            raise UnknownPolicy(f"no policy {key!r} is in force: see `gossipreg policy list`")
+        self._ring()
+
+    async def deregister(self, id: str) -> None:
+        self._check_open()
+        if (self.name, id) not in self._instances:
+            raise UnknownInstance(f"this node owns no instance {id!r}")
+        self.drop(self._instances[self.name, id])
+
+    def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
+        """All pass since three seconds."""
+        if id is not None and self.own(id) is None:
+            raise UnknownInstance(f"this node owns no instance {id!r}")
+        return tuple(
+            CheckReport(
+                instance=each,
+                service=self._instances[self.name, each].service,
+                check=check,
+                health=Health.PASSING,
+                reason="",
+                health_age=3.0,
+                flapping=False,
+                needed=1,
+                runs=4,
+                run_age=0.5,
+                took=0.002,
+                output="200 OK",
+            )
+            for each, checks in self.checked.items()
+            if id in (None, each)
+            for check in checks
+        )
+
+    async def heartbeat(
+        self,
+        id: str,
+        *,
+        check: str | None = None,
+        health: Health = Health.PASSING,
+        note: str = "",
+    ) -> None:
+        self.checks(id)
+        self.beats.append((id, check, health, note))
+
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:
+        self.checks(id)
+        out = {"health": Health.MAINTENANCE, "reason": reason}
+        back = {"health": Health.PASSING, "reason": ""}
+        self.hold(attrs.evolve(self._instances[self.name, id], **(back if reason is None else out)))
+        return self._instances[self.name, id]
+
+    async def forget(self, name: str) -> None:
+        self._check_open()
+        if name not in self._members:
+            raise UnknownMember(f"no member {name!r} is remembered: see `gossipreg members`")
+        if self._members[name].status.is_present:
+            raise MemberPresent(f"{name!r} is {self._members[name].status}: only a member that failed can be forgotten")
+        self._members[name] = attrs.evolve(self._members[name], status=Status.LEFT)
+        self._ring()
+
+    async def drain(self, reason: str = "") -> None:
+        self.draining = True
+        self.drained = reason
+
+    async def undrain(self) -> None:
+        self.draining = False
+        self.drained = None
+
+    async def events(
+        self,
+        service: str | None = None,
+        *,
+        panic: float = 0.0,
+    ) -> AsyncGenerator[tuple[Event, ...], None]:
+        self._check_open()
+        into, out_of = trio.open_memory_channel[tuple[Event, ...]](100)
+        self._listeners[into] = service
+        try:
+            yield (Snapshot(self.members(), tuple(i for i in self._sorted() if service in (None, i.service))),)
+            async with out_of:
+                async for batch in out_of:
+                    yield batch
+        finally:
+            del self._listeners[into]
+            into.close()
+
+    async def wait_closed(self) -> None:
+        await self._closed.wait()
+
+    # What a test tells it
+
+    @property
+    def listeners(self) -> int:
+        return len(self._listeners)
+
+    def hold(self, instance: Instance) -> None:
+        """See ``instance`` come or change, whoever owns it."""
+        if instance.term:
+            self.highest[instance.service] = max(instance.term, self.highest.get(instance.service, 0))
+        key = (instance.owner, instance.id)
+        kind: Literal["changed", "added"] = "changed" if key in self._instances else "added"
+        self._instances[key] = instance
+        self._stream_events(InstanceEvent(kind, instance))
+
+    def drop(self, instance: Instance) -> None:
+        del self._instances[instance.owner, instance.id]
+        self._stream_events(InstanceEvent("removed", instance))
+
+    def fail_checks(self, instance: Instance) -> None:
+        self.hold(attrs.evolve(instance, health=Health.CRITICAL))
+
+    def see(self, kind: Literal["joined", "suspect", "alive", "failed", "left"], seen: Member) -> None:
+        self._members[seen.name] = seen
+        self._publish(MemberEvent(kind, seen), None)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a change."""
+        return self._bell.statistics().tasks_waiting
+
+    def close(self) -> None:
+        self._closed.set()
+        self._bell.set()
+        for channel in self._listeners:
+            channel.close()
+
+    def _stream_events(self, event: InstanceEvent) -> None:
+        self._changes[event.instance.service] += 1
+        self._publish(event, event.instance.service)
+
+    def _ring(self) -> None:
+        self._everything += 1
+        self._bell.set()
+        self._bell = trio.Event()
+
+    def _publish(self, event: Event, service: str | None) -> None:
+        self._ring()
+        for channel, wanted in self._listeners.items():
+            if service is None or wanted in (None, service):
+                channel.send_nowait((event,))
+
+    def _sorted(self) -> list[Instance]:
+        return [self._instances[key] for key in sorted(self._instances)]
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise NodeClosed(f"node {self.name} is closed")
