@@ -40,28 +40,28 @@ class NodeReads:
 
     @property
     def address(self) -> Address:
-        """Where others reach this node."""
+        """The address at which other members reach this node."""
         return self._node.address
 
     @property
     def command_checks(self) -> str:
-        """Who may have health checks run commands here: see `Config`."""
+        """Which health checks may run commands here: see `Config`."""
         return self._node.command_checks
 
     @property
     def isolated(self) -> bool:
-        """Whether no member was heard for 4 probe intervals although there should be one: answers may be old."""
+        """Whether no member was heard for 4 probe intervals although there should be one: answers may be stale."""
         return self._node.isolated
 
     @property
     def reachable(self) -> float:
-        """The share of the other members, those that left aside, that are alive; 1.0 where there is none."""
+        """The share of the other members, without those that left, that are alive; 1.0 where there is none."""
         return self._node.reachable
 
     def warn(self, sentence: str) -> None:
         """Log a warning about how this node is set up, once, and show it in `info` for as long as the node lives.
 
-        For what surrounds a node, such as a port beyond loopback. ``sentence`` says what is wrong, and what to do.
+        For the surroundings of a node, such as a port beyond loopback. ``sentence`` says what is wrong, and what to do.
         """
         self._node.warn(sentence)
 
@@ -77,8 +77,8 @@ class NodeReads:
     ) -> tuple[Instance, ...]:
         """The instances of ``service`` that can serve (all, with ``healthy=False``), sorted by id; from memory.
 
-        With ``panic``, a share from 0 to 1: when fewer of them can be reached because many owners failed at once, also
-        those that were lost, marked stale.
+        With ``panic``, a share from 0 to 1: when fewer of them can be reached because many owners failed at once, the
+        lost ones are included, marked stale.
         """
         return self._node.lookup(service, healthy=healthy, tag=tag, zone=zone, role=role, panic=panic)
 
@@ -91,13 +91,13 @@ class NodeReads:
         role: str | None = None,
         panic: float | None = None,
     ) -> Instance:
-        """One of what `lookup` gives, drawn with the odds of its weight. Raises ``NoInstance``."""
+        """One instance of those that `lookup` returns, drawn in proportion to the weights. Raises ``NoInstance``."""
         return self._node.pick(service, tag=tag, zone=zone, role=role, panic=panic)
 
     def index(self, service: str | None = None) -> int:
-        """A number that grows whenever any lookup of ``service`` may answer differently; it never falls.
+        """A number that grows whenever a lookup of ``service`` may answer differently; it never falls.
 
-        Without a service: whenever anything has changed, be it a service, a member or a policy.
+        Without a service it grows whenever any service, member or policy has changed.
         """
         return self._node.index(service)
 
@@ -118,7 +118,7 @@ class NodeReads:
         return self._node.policies()
 
     def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
-        """What was set that this version does not understand, and does not obey; `remove_policy` removes it."""
+        """Policies that this version does not understand and does not obey; `remove_policy` removes them."""
         return self._node.unreadable_policies()
 
     def credentials(self, instance: Instance) -> Mapping[str, str]:
@@ -126,18 +126,19 @@ class NodeReads:
         return self._node.credentials(instance)
 
     def next_term(self, service: str) -> int:
-        """One more than the highest term that this node has seen of ``service``, be its instances there or gone.
+        """One more than the highest term that this node has seen of ``service``, of present and of past instances.
 
-        For an instance that is made the primary. Two nodes that are asked at once give the same: docs/roles.md.
-        Raises ``NotJoined`` while the node has reached none of the members that it was told of, for it then knows
-        nothing; and ``InvalidInstance`` if the highest is the greatest that there can be.
+        For an instance that becomes the primary. Two nodes that are asked at the same time return the same number: see
+        docs/roles.md. Raises ``NotJoined`` while the node has reached none of the members that it should join, since it
+        then knows nothing; and ``InvalidInstance`` if the highest is the greatest possible.
         """
         return self._node.next_term(service)
 
     def note(self, instance: Instance) -> str:
         """Why ``instance``, which `register` or `set_maintenance` returned, is not called as it was stated.
 
-        Empty if it is. Else: it is fenced, a policy changes its weight, a check has not passed, this node drains.
+        Empty if it is. Reasons are: it is fenced, a policy changes its weight, a check has not passed, this node
+        drains.
         """
         return self._node.note(instance)
 
@@ -147,7 +148,7 @@ class NodeReads:
 
     @property
     def counters(self) -> Counter[str]:
-        """How often what happened; the doors of this node count here, too."""
+        """The counters of this node and of its frontends."""
         return self._node.counters
 
     @property

@@ -80,16 +80,16 @@ class BlockingNode(NodeReads):
     def events(self, service: str | None = None, *, panic: float = 0.0) -> BlockingWatch[tuple[Event, ...]]:
         """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
 
-        With ``panic``, of the instances that `lookup` gives with it.
+        With ``panic``, of the instances that `lookup` returns with it.
         """
         return BlockingWatch(WatchSteps(self._thread, self._node.events(service, panic=panic)))
 
     def wait_for(self, service: str, *, at_least: int = 1, timeout: float | None = None) -> tuple[Instance, ...]:
-        """The healthy instances of ``service``, as soon as there are ``at_least`` so many."""
+        """Wait until ``service`` has at least ``at_least`` healthy instances, and return them."""
         return self._call(partial(self._node.wait_for, service, at_least=at_least), timeout)
 
     def wait_changed(self, service: str | None, index: int, *, timeout: float | None = None) -> None:
-        """Return when `index` gives another number than ``index``. Raises ``NodeClosed``, or what closed the node."""
+        """Return when `index` differs from ``index``. Raises ``NodeClosed``, or what closed the node."""
         self._call(partial(self._node.wait_changed, service, index), timeout)
 
     def register(
@@ -109,14 +109,14 @@ class BlockingNode(NodeReads):
         credentials: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Instance:
-        """Offer an instance, or replace this node's own one of the same id; returns it as lookups show it now.
+        """Register an instance, or replace this node's own one of the same id; returns it as lookups show it now.
 
-        That is with the role that its term leaves it (``fenced`` below a higher one), with the weight that policies
-        give it, and with the health of its checks; `note` says why it is not as it was stated.
+        That is with the role that its term allows (``fenced`` below a higher one), with the weight that policies give
+        it, and with the health of its checks; `note` says why it is not as it was stated.
 
-        ``host`` is this node's own unless given, ``zone`` likewise. The default id is made of service, member (or
-        the given host) and port, so that registering again replaces; a check that stays the same then goes on as it
-        stands. Without ``checks`` the instance can serve for as long as this node lives. ``credentials``, what a
+        ``host`` and ``zone`` are this node's own unless given. The default id is made of service, member (or the given
+        host) and port, so that registering again replaces; a check that stays the same then goes on unchanged. Without
+        ``checks`` the instance can serve for as long as this node lives. ``credentials``, what a
         client needs to log in, are sealed under the credential key. With a data directory the registration is on disk
         when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and
         ``CredentialsUnavailable`` for credentials without a credential key.
@@ -143,7 +143,7 @@ class BlockingNode(NodeReads):
         self._call(partial(self._node.deregister, id), timeout)
 
     def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
-        """The checks of this node's own instance of that id, or of all; in the order of registration.
+        """The checks of this node's own instance of that id, or of all of them, in the order of registration.
 
         Raises ``UnknownInstance``, ``NodeClosed``.
         """
@@ -162,7 +162,7 @@ class BlockingNode(NodeReads):
         note: str = "",
         timeout: float | None = None,
     ) -> None:
-        """Say how this node's own instance is, to its ttl check of that name or to all of its ttl checks.
+        """Report the health of this node's own instance to its ttl check of that name, or to all of its ttl checks.
 
         ``health`` is passing, warning or critical. Raises ``UnknownInstance``, ``NodeClosed``, and
         ``InvalidInstance`` if no check awaits a heartbeat.
@@ -176,64 +176,65 @@ class BlockingNode(NodeReads):
         *,
         timeout: float | None = None,
     ) -> Instance:
-        """Take this node's own instance out, with the ``reason`` that others see, or with None back in.
+        """Put this node's own instance into maintenance, with a ``reason`` that all nodes see; None ends that.
 
-        It stays out over a restart, and when it is registered again. Its checks go on. Returns it as it stands.
+        It stays in maintenance over a restart, and when it is registered again. Its checks go on. Returns it as lookups
+        show it.
         Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         return self._call(partial(self._node.set_maintenance, id, reason), timeout)
 
     def set_policy(self, rule: Rule, *, timeout: float | None = None) -> Policy:
-        """Have every node obey ``rule``, in place of any of its key; returns it as it is in force now.
+        """Put ``rule`` into force on every node, in place of any of its key; returns it as it is in force now.
 
-        With a data directory it is on disk before anybody is told. Raises ``InvalidPolicy``, ``NodeClosed``, and
+        With a data directory it is on disk before it is published. Raises ``InvalidPolicy``, ``NodeClosed``, and
         ``StorageError`` if the disk refuses it: then it is in force nowhere.
         """
         return self._call(partial(self._node.set_policy, rule), timeout)
 
     def remove_policy(self, key: str, *, timeout: float | None = None) -> None:
-        """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
+        """Remove the policy of that key on every node. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
         self._call(partial(self._node.remove_policy, key), timeout)
 
     def forget(self, name: str, *, timeout: float | None = None) -> None:
-        """Have a member that failed forgotten on every node at once, with what it offered.
+        """Have a failed member forgotten on every node at once, with its instances.
 
-        Nothing happens if it has left. One that lives after all, behind a split, is back when it is heard again.
+        Nothing happens if it has left. A member that lives after all, behind a split, is back when it is heard again.
         Raises ``UnknownMember``, ``MemberPresent`` for one that is alive or suspect, and ``NodeClosed``.
         """
         self._call(partial(self._node.forget, name), timeout)
 
     def reset_term(self, service: str, *, timeout: float | None = None) -> ServiceTerm:
-        """Have the terms of ``service`` count anew on every node, from the highest that its instances state now.
+        """Have the terms of ``service`` restart on every node from the highest that its instances state now.
 
-        The one way down, for a term that was given by mistake: deregister what states it, then reset. Who did it and
-        when stays with the term. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and ``StorageError`` if this
-        node's disk refuses it: then nothing has changed.
+        The only way to lower a term that was given by mistake: deregister the instance that states it, then reset. The
+        term keeps by which node and when it was reset. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and
+        ``StorageError`` if this node's disk refuses it: then nothing has changed.
         """
         return self._call(partial(self._node.reset_term, service), timeout)
 
     @property
     def drained(self) -> str | None:
-        """Why this node was told to ask for no new work, which may be empty; None if it was not."""
+        """Why this node was told to drain, which may be empty; None if it was not."""
         return self._node.drained
 
     def drain(self, reason: str = "", *, timeout: float | None = None) -> None:
-        """Ask for no new work, and stay: all that this node offers weighs 0, everywhere, until `undrain`.
+        """Give every instance of this node the weight 0 on every node, until `undrain`; the node stays a member.
 
-        Nothing else changes for it. With a data directory it outlives a restart, with its ``reason`` (at most 160
-        characters, for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        Nothing else changes. With a data directory it outlives a restart, with its ``reason`` (at most 160 characters,
+        for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         self._call(partial(self._node.drain, reason), timeout)
 
     def undrain(self, *, timeout: float | None = None) -> None:
-        """Ask for work again: everything weighs what it was registered with. Idempotent.
+        """End `drain`: every instance has the weight that it was registered with. Idempotent.
 
         Raises ``NodeClosed``, ``StorageError``.
         """
         self._call(self._node.undrain, timeout)
 
     def leave(self, *, timeout: float | None = None) -> None:
-        """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""
+        """Leave gracefully: drain, announce the departure, wait until that has spread, close. Idempotent."""
         if self._thread.is_forked:
             return  # it is not here, and the process that has it goes on
         self._thread.stop()

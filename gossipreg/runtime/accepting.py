@@ -41,10 +41,10 @@ BEGUN_AT_ONCE: Final = 16
 #: more wait in the kernel's queue.
 WAITING_MAX: Final = 64
 
-#: What the kernel says when it has no room for another connection: the next one may find some.
+#: Errors of a kernel without room for another connection: the next one may find some.
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-#: How long nothing is accepted after that (seconds): long enough that it costs nothing, short for who waits.
+#: How long nothing is accepted after that (seconds): long enough that it costs nothing, short for a waiting client.
 RETRY_SECONDS: Final = 0.1
 
 #: From one log line about it to the next (seconds).
@@ -168,7 +168,7 @@ class _Acceptor:
 
 
 def _waiting(listener: trio.SocketListener) -> Iterator[tuple[str, socket.socket]]:
-    """Connections that can be accepted at once, and their sources. What goes wrong will go wrong at the next, too."""
+    """Connections that can be accepted at once, and their sources. An error ends it, and recurs."""
     opened = socket.socket(fileno=listener.socket.fileno())
     try:
         for _ in range(ACCEPTED_AT_ONCE):

@@ -1,7 +1,7 @@
-"""Own address: notices that the address others are told is no longer this host's, and finds the one that is.
+"""Advertised address: detects that it is no longer this host's, and finds the one that is.
 
-A host may be renumbered under a running agent: DHCP gives it another address, an interface goes and comes. Nothing
-arrives at the old address any more. A socket that is bound to all addresses needs no other; what is announced does.
+A host may be renumbered under a running agent: DHCP assigns another address, an interface goes and comes. Then nothing
+arrives at the old address. A socket that is bound to all addresses stays as it is; the advertised address must change.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOOK_SECONDS = 3.0
 def is_assigned(host: str) -> bool:
     """Whether a socket can be bound to the IP address ``host``: it is one of this host's.
 
-    Where no socket can be had (EMFILE), nothing speaks against it.
+    True where no socket can be had (EMFILE).
     """
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -39,10 +39,10 @@ def is_assigned(host: str) -> bool:
 
 @attrs.define(eq=False, repr=False)
 class AdvertisedAddress:
-    """The address that others are told of this node.
+    """The address that this node advertises.
 
-    ``bound`` is what the sockets are bound to; ``follows``: whether another address may take its place, because they
-    are bound to all addresses and none was asked for. ``move`` is awaited with the new one.
+    ``bound`` is what the sockets are bound to; ``follows``: whether another address may take its place, because
+    the sockets are bound to all addresses and none was configured. ``move`` is awaited with the new one.
     """
 
     bound: str
@@ -55,14 +55,14 @@ class AdvertisedAddress:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with it, in a sentence."""
+        """What is wrong with the address, in a sentence."""
         if not self.is_gone:
             return None
         remedy = "waiting for another" if self.follows else "give it back, or restart with another --bind"
         return f"the address {self.address.host} is no longer this host's, and others cannot reach this node: {remedy}"
 
     async def run(self) -> None:
-        """Look again and again until cancelled; not at all at an address that cannot go, or was never this host's."""
+        """Check the address until cancelled; not at all if it cannot go away, or was never this host's."""
         is_here: bool = self.is_assigned(self.address.host)
         is_watched = is_here and not ipaddress.ip_address(self.address.host).is_loopback
         while is_watched:
@@ -70,7 +70,7 @@ class AdvertisedAddress:
             await self.look()
 
     async def look(self) -> None:
-        """Say it if the address has gone or come back, and move to the one that is there instead."""
+        """Check once: log if the address has gone or come back, and move to the one that has replaced it."""
         was_gone = self.is_gone
         is_here = self.is_assigned(self.address.host)
         self.is_gone = not is_here

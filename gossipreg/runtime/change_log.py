@@ -1,4 +1,4 @@
-"""Knows what changed lately, by name, so that many watchers can each catch up at their own pace."""
+"""Change log: the names of what changed lately, from which many watchers catch up, each at its own pace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import attrs
 import trio
 
-#: Changes remembered. A watcher that falls further behind looks at everything again; it loses nothing.
+#: Changes remembered. A watcher that falls further behind compares everything; it loses nothing.
 _KEPT = 4096
 
 #: What changed: a service or a member, and its name; a policy, and its key; the term register of a service, and its
@@ -19,32 +19,32 @@ Entry = tuple[Literal["service", "member", "policy", "term", "check", "node"], s
 
 @attrs.define(eq=False, repr=False)
 class ChangeLog:
-    """A running list of what changed, with a bell for all of it and one for each thing that somebody waits for.
+    """A running list of what changed, with one event for any change and one for each entry that a task waits for.
 
-    A watcher holds nothing here: no queue that could fill, nothing to give back when it goes away. It remembers how
-    far it has read and waits for a bell. A slow one merges changes and never slows others; one that waits for a
-    single service sleeps through all the rest.
+    A watcher holds nothing here: no queue that could fill, nothing to release when it goes away. It remembers how far
+    it has read and waits for an event. A slow one merges changes and never slows others; one that waits for a single
+    service is not woken by other changes.
     """
 
     position: int = 0
     closed: bool = False
     _entries: deque[Entry] = attrs.field(factory=lambda: deque(maxlen=_KEPT))
     _any: trio.Event = attrs.field(factory=trio.Event)
-    _bells: dict[Entry, trio.Event] = attrs.field(factory=dict)
+    _events: dict[Entry, trio.Event] = attrs.field(factory=dict)
 
     def write(self, entries: Iterable[Entry]) -> None:
-        """These have changed."""
+        """Append changes and wake the tasks that wait for them."""
         for entry in entries:
             self._entries.append(entry)
             self.position += 1
-            bell = self._bells.pop(entry, None)
-            if bell is not None:
-                bell.set()
+            event = self._events.pop(entry, None)
+            if event is not None:
+                event.set()
         self._any.set()
         self._any = trio.Event()
 
     def raise_to(self, position: int) -> None:
-        """Go on from ``position``, unless it is there already; watchers then look at everything again."""
+        """Raise the position to ``position``, unless it is as high already; watchers then compare everything."""
         if position > self.position:
             self._entries.clear()
             self.position = position
@@ -52,15 +52,15 @@ class ChangeLog:
             self._any = trio.Event()
 
     def close(self) -> None:
-        """Nothing will change any more."""
+        """Wake all waiting tasks: nothing will change any more."""
         self.closed = True
-        for bell in self._bells.values():
-            bell.set()
-        self._bells.clear()
+        for event in self._events.values():
+            event.set()
+        self._events.clear()
         self._any.set()
 
     def since(self, position: int) -> list[Entry] | None:
-        """What changed after ``position``, each thing once; None when that is too long ago to tell."""
+        """What changed after ``position``, each entry once; None when that is no longer remembered."""
         behind = self.position - position
         if behind > len(self._entries):
             return None
@@ -76,9 +76,9 @@ class ChangeLog:
         """Return once ``entry`` changes, or nothing will any more."""
         if self.closed:
             return
-        bell = self._bells.setdefault(entry, trio.Event())
+        event = self._events.setdefault(entry, trio.Event())
         try:
-            await bell.wait()
+            await event.wait()
         finally:
-            if self._bells.get(entry) is bell and not bell.statistics().tasks_waiting:
-                del self._bells[entry]  # everybody gave up before it rang
+            if self._events.get(entry) is event and not event.statistics().tasks_waiting:
+                del self._events[entry]  # every waiting task was cancelled

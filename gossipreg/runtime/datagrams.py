@@ -1,4 +1,4 @@
-"""Knows how packets get in and out: a plain non-blocking UDP socket, drained in bounded batches, sealed both ways."""
+"""Datagrams: one non-blocking UDP socket, drained in bounded batches, with every packet sealed and opened."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BATCH_SECONDS = 0.003
 #: Packets between two looks at the clock.
 _STRIDE = 32
 
-#: What a kernel says when it will not send to an address now, although nothing is wrong with the packet: a firewall, no
+#: Errors by which a kernel refuses an address now, although nothing is wrong with the packet: a firewall, no
 #: route, no network.
 _REJECTIONS = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
@@ -38,7 +38,7 @@ _REJECTIONS = frozenset(
 #: Least time between two warnings about one peer's clock (seconds).
 _SKEW_WARNING_SECONDS = 60.0
 
-#: Peers whose clock warnings are told apart.
+#: Peers whose clock warnings are limited one by one.
 _SKEW_PEERS_MAX = 256
 
 
@@ -54,7 +54,7 @@ class Datagrams:
     _warned: dict[str, float] = attrs.field(factory=dict)
 
     def disown(self) -> None:
-        """Close this process's copy of the socket, in a fork of the one whose it is; nobody else notices."""
+        """Close this process's copy of the socket, in a fork of the process that owns it; no peer notices."""
         if self.socket.fileno() != -1:
             os.close(self.socket.detach())
 
@@ -63,7 +63,7 @@ class Datagrams:
         await trio.lowlevel.wait_readable(self.socket)
 
     def receive(self) -> Iterator[tuple[bytes, Address]]:
-        """The packets that are there now, opened, at most a batch of them."""
+        """The packets that have arrived, opened; at most one batch."""
         wall, began = time.time(), time.perf_counter()
         self.is_drained = False
         for number in range(1, _BATCH_MAX + 1):
@@ -74,7 +74,7 @@ class Datagrams:
             except BlockingIOError:
                 self.is_drained = True
                 return
-            except OSError:  # an ICMP error of an earlier packet, handed to us late
+            except OSError:  # an ICMP error about an earlier packet, reported late
                 self.counters[Count.RECEIVE_ERRORS] += 1
                 continue
             source = Address(name[0], name[1])

@@ -1,12 +1,12 @@
-"""Knows how services are defined in files, and keeps what a node offers in step with them.
+"""Definition files: instances that TOML files define, and the registrations that follow them.
 
 The agent's own file and those of a directory may hold tables ``[[services]]``, each an instance with the fields of a
-registration. Nothing is remembered of what was read but the files that were right: what is to be done follows from what
-the files say now and what the node offers now, so reading them again is always safe.
+registration. Only the last valid content of each file is remembered. What is to be done follows from what the files say
+now and what the node has registered now, so reading them again is always safe.
 
-- What files define is marked in what the node keeps on disk. So a definition that went while the agent was down is not
-  brought back, and nothing that was registered by anybody else is ever taken for one that went.
-- A file that is wrong stands for what it said when it was last right.
+- What files define is marked in the node's store. So a definition that was removed while the agent was down is not
+  restored, and an instance that was registered otherwise is never taken for a removed definition.
+- A file that is invalid stands for its last valid content.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _FIELDS: Final = tuple(field.name for field in attrs.fields(Definition))
 
 
 class LocatedDefinition(NamedTuple):
-    """A definition, and where it stands: its file and the number of its table, for people."""
+    """A definition and its place, for people: its file and the number of its table."""
 
     where: str
     definition: Definition
 
 
 class ReadDefinitions(NamedTuple):
-    """What the files say, and what is wrong with those that cannot be used: one sentence each."""
+    """The definitions in the files, and one error for each file that cannot be used."""
 
     located: tuple[LocatedDefinition, ...]
     wrong: tuple[ConfigError, ...]
@@ -53,10 +53,10 @@ class DefinitionFiles:
     file: Path | None
     directory: Path | None
     commands: bool
-    _last_valid: dict[Path, tuple[LocatedDefinition, ...]] = attrs.field(init=False, factory=dict)  # as when last right
+    _last_valid: dict[Path, tuple[LocatedDefinition, ...]] = attrs.field(init=False, factory=dict)  # by file
 
     def read(self) -> ReadDefinitions:
-        """What they say now. It blocks on the disk."""
+        """Read them now. It blocks on the disk."""
         wrong: list[ConfigError] = []
         now: dict[Path, tuple[LocatedDefinition, ...]] = {}
         files = [] if self.file is None else [self.file]
@@ -78,7 +78,7 @@ class DefinitionFiles:
         if self.directory is None:
             return
         try:
-            if self.commands:  # a file that anybody can add would run what anybody writes into it
+            if self.commands:  # another user that can add a file could run any command
                 check_directory(self.directory)
             names = sorted(each.name for each in self.directory.iterdir())
         except OSError as error:
@@ -103,7 +103,7 @@ class DefinitionFiles:
                 raise ConfigError(f"{where}: {error}") from None
 
     def _definition(self, table: object) -> Definition:
-        """What a table says, with everything that can be found wrong with it found. Raises ``InvalidInstance``."""
+        """The definition in a table, with every check applied. Raises ``InvalidInstance``."""
         if not isinstance(table, Mapping):
             raise InvalidInstance(
                 None, f"{table!r:.80} is not a table: write [[services]], and below it service and port"
@@ -130,13 +130,15 @@ def _has_credentials(document: Mapping[str, Any]) -> bool:
 
 
 def _collections(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The fields that hold several things, checked as far as their nouns take anything that can be iterated over."""
+    """The fields that hold several values, checked here where the classes would accept any iterable."""
     if not isinstance(tags := table.get("tags", []), list):
         raise InvalidInstance("tags", f"{tags!r:.80} is not a list of strings")
     if not isinstance(meta := table.get("meta", {}), Mapping):
         raise InvalidInstance("meta", f"{meta!r:.80} is not a table of strings")
     if not isinstance(credentials := table.get("credentials", {}), Mapping):
-        raise InvalidInstance("credentials", "is not a table of strings")  # and is not quoted: it may be a password
+        raise InvalidInstance(
+            "credentials", "is not a table of strings"
+        )  # the value is not quoted: it may be a password
     packed(credentials)
     yield "tags", tags
     yield "meta", meta
@@ -157,10 +159,10 @@ def by_id(located: Sequence[LocatedDefinition], member: str) -> dict[str, Locate
 
 
 async def define(node: Node, located: Sequence[LocatedDefinition]) -> list[ConfigError]:
-    """Have ``node`` offer just this of all that files define; what was registered otherwise is left alone.
+    """Have ``node`` register exactly this of all that files define; what was registered otherwise is left alone.
 
-    What has not changed goes on as it stands, checks and maintenance too. Returns what is wrong with those that it
-    cannot offer: they stay as they were. Raises ``ConfigError``, and has done nothing, when two share an id.
+    An unchanged instance goes on as it is, with its checks and maintenance. Returns the errors of those that cannot be
+    registered: they stay as they were. Raises ``ConfigError``, and has done nothing, when two share an id.
     """
     lifecycle = node._lifecycle  # noqa: SLF001 -- for agents only: a verb of the node would have to be one of embedded nodes, too
     wanted = by_id(located, node.name)

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 #: Least time between two lines about one peer, one policy writer or one errno (seconds).
 _REPEAT_SECONDS = 60.0
 
-#: Peers and policy writers, and errnos, that are told apart.
+#: Peers and policy writers, and errnos, that are limited one by one.
 _PEERS_MAX = 256
 _ERRNOS_MAX = 32
 
@@ -49,7 +49,7 @@ class LogLimiter:
     """Limits how often log lines are written. Memory is bounded, whatever the subjects are called.
 
     ``seconds``: least time between two lines about one subject. ``most``: lines about all subjects in that time, which
-    is also how many subjects are told apart.
+    is also how many subjects are distinguished.
     """
 
     seconds: float
@@ -122,12 +122,12 @@ def _list(names: list[str]) -> str:
 
 @attrs.define(eq=False, repr=False)
 class ClockReporter:
-    """Tells of clocks that are off: a change at once, what comes again and again once a minute for each peer."""
+    """Logs clocks that are off: a change at once, a repeated refusal once a minute for each peer."""
 
     _log_limiter: LogLimiter = attrs.field(factory=lambda: LogLimiter(_REPEAT_SECONDS, _PEERS_MAX))
 
     def tell(self, news: ClockChanged | ClockRefused | PolicyFromFuture, now: float) -> None:
-        """One line for ``news``, unless it was told lately; ``now`` in seconds, on any steady clock."""
+        """Log one line for ``news``, unless it was logged lately; ``now`` in seconds, on any steady clock."""
         match news:
             case ClockChanged(None):
                 log.info("the clock agrees with those of the peers again")
@@ -136,7 +136,7 @@ class ClockReporter:
                 log.warning("the clock is %s that of the peers: set it right", _apart(skew))
             case PolicyFromFuture(restamped=True):
                 log.warning(
-                    "policy %s of %s was stamped %.0f s ahead of the clock, and so refused by others: it is said again",
+                    "policy %s of %s was stamped %.0f s ahead of the clock, so others refused it: it is sent again",
                     news.key,
                     news.writer,
                     news.ahead,
@@ -167,7 +167,7 @@ def clock_detail(skew: float) -> str:
 
 
 def log_path(change: PathChanged) -> None:
-    """Tell of a path on which something else passes than before."""
+    """Log what passes on a path now."""
     member = change.member
     match change.passes:
         case Passes.STREAMS_ONLY if change.hears:
@@ -197,7 +197,7 @@ class SendErrors:
     _log_limiter: LogLimiter = attrs.field(factory=lambda: LogLimiter(_REPEAT_SECONDS, _ERRNOS_MAX))
 
     def record(self, error: Exception, to: Address) -> None:
-        """Something could not be sent to ``to``. An address that no socket takes has the name ``EADDRESS``."""
+        """Count and log that something could not be sent to ``to``. ``EADDRESS``: an address that no socket takes."""
         number = getattr(error, "errno", None)
         name = errno.errorcode.get(number or 0, "EADDRESS")
         reason = os.strerror(number) if number is not None and number > 0 else "not an address of this socket's family"
@@ -210,20 +210,20 @@ class SendErrors:
 
     @property
     def problem(self) -> str | None:
-        """The last error, if that was lately."""
+        """The last error, if it is recent."""
         sentence, at = self._last
         return sentence if self.clock() - at <= _PROBLEM_SECONDS else None
 
 
 @attrs.define(eq=False, repr=False)
 class PrimaryConflicts:
-    """Services of which several healthy instances claim to be the primary, as was last told of them."""
+    """Services of which several healthy instances claim to be the primary, as last reported."""
 
     _view: View
     _reported: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
 
     def observe(self, service: str) -> RoleEvent | None:
-        """What there is to tell of the service now."""
+        """The event to report of the service now, if any."""
         before = self._reported.pop(service, ())
         now = contenders(self._view.service(service).healthy)
         primary = now[0] if now and now[0].role == PRIMARY else None
@@ -233,7 +233,7 @@ class PrimaryConflicts:
         return RoleEvent("settled", service, primary, now) if before else None
 
     def warn(self, services: Iterable[str]) -> None:
-        """Tell the log of those of the ``services``, which have changed, that several claim to be the primary of."""
+        """Log the conflicts, and ends of conflicts, of those ``services``, which have changed."""
         for service in services:
             event = self.observe(service)
             if event is not None:
@@ -247,7 +247,7 @@ def _claims(contending: Iterable[Instance]) -> list[tuple[str, str, int, str | N
 def _log(event: RoleEvent) -> None:
     named = [f"{each.id} of {each.owner} (term {each.term})" for each in event.contenders[:4]]
     if event.kind == "settled":
-        log.info("%s is contested no more: its primary is %s", event.service, named[0] if event.primary else "nobody")
+        log.info("%s is no longer contested: its primary is %s", event.service, named[0] if event.primary else "none")
         return
     log.warning(
         "%d instances of %s claim to be its primary: %s: %s is called; register the others as replicas",

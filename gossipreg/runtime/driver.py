@@ -1,7 +1,7 @@
-"""Knows how to run an engine on trio: hand in what is readable, wake it when something is due, do what it returns.
+"""Driver: runs one engine on trio. It hands in what is readable, fires timers, and performs the outputs.
 
-The socket is drained before any timer fires, so that an ack that has arrived always counts; and the engine is told
-how late it was woken, so that a node that was itself stopped accuses nobody for it (design §4.2, "own lag").
+The socket is drained before any timer fires, so that an ack that has arrived always counts. The engine is told how
+late a timer fired, so that a node that was itself stopped suspects no member for it (design §4.2, "own lag").
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ from gossipreg.runtime.supervision import log_bug, run_contained, run_restarting
 
 log = logging.getLogger(__name__)
 
-#: Batches of packets that are handed in before what is due is done: some 30 ms of a flood.
+#: Batches of packets that are handed in before due timers fire: some 30 ms of a flood.
 _BATCHES_MAX = 16
 
-#: What happened, of all that an engine returns; the rest is to be done.
+#: Outputs that report what happened; the others are actions to perform.
 News = (
     MemberChanged
     | PathChanged
@@ -66,7 +66,7 @@ News = (
 )
 
 
-#: Least time between two lines about others that claim our name (seconds): a peer can make it as many as it likes.
+#: Least time between two lines about nodes that claim our name (seconds): a peer can cause any number of them.
 _REPEAT_SECONDS = 60.0
 
 
@@ -107,7 +107,7 @@ class Driver:
         self._tell_time()
 
     def _tell_time(self) -> None:
-        """A wall clock is set now and then, and the steady one stands still while the machine is suspended."""
+        """Tell the engine both clocks: the wall clock may be set, the steady one stops while the host is suspended."""
         self.engine.set_wall_clock(time.time() * 1000, trio.current_time())
 
     async def serve(self, listener: socket.socket) -> None:
@@ -115,7 +115,7 @@ class Driver:
         await self.streams.serve(listener)
 
     def disown(self) -> None:
-        """Close this process's copies of all sockets, in a fork of the one whose they are; nobody else notices."""
+        """Close this process's copies of all sockets, in a fork of the process that owns them; no peer notices."""
         self.datagrams.disown()
         self.streams.disown()
 
@@ -131,10 +131,10 @@ class Driver:
                 self._sleep.deadline = self.engine.deadline()
 
     async def _keep_time(self) -> None:
-        """Wake the engine when something is due.
+        """Fire the engine's timers when they are due.
 
-        A task of its own, so that a packet need not set up the wait for the next timer anew, nor a timer the one for
-        the next packet: to an idle node that is a noticeable part of what it costs.
+        A task of its own: otherwise each packet would set up the wait for the next timer anew, and each timer the wait
+        for the next packet. That is a noticeable part of the cost of an idle node.
         """
         while True:
             with trio.CancelScope(deadline=self.engine.deadline()) as self._sleep:
@@ -142,12 +142,12 @@ class Driver:
             await self._turn()
 
     async def _turn(self) -> None:
-        """Hand in what can be read, then do what is due.
+        """Hand in what can be read, then fire due timers.
 
         Other tasks run between two batches, timers do not: an ack that has arrived counts, however much junk came
-        before it. Of a flood that never ends so much is read, then what is due is done all the same.
+        before it. A flood that never ends is read up to a bound, so that timers fire all the same.
         """
-        due = self._sleep.deadline  # now, or when a timer is, or was to be: how late that is the engine must know
+        due = self._sleep.deadline  # of the next timer, or now: the engine must know how late it is
         self._tell_time()
         for _ in range(_BATCHES_MAX):
             for payload, source in self.datagrams.receive():
@@ -160,26 +160,26 @@ class Driver:
             self.perform(self.engine.handle_timeout(now, late=max(0.0, now - due)))
 
     def frame(self, stream: int, frame: bytes, source: Address) -> None:
-        """A frame came in on a stream."""
+        """Handle a frame that came in on a stream."""
         self.perform(self.engine.stream_frame(stream, frame, source, trio.current_time()))
         self._settle_up()
 
     def ended(self, stream: int, refused: bool) -> None:
-        """A stream is over."""
+        """Handle the end of a stream."""
         self.perform(self.engine.stream_ended(stream, trio.current_time(), refused=refused))
         self._settle_up()
 
     def say(self, outputs: Sequence[Output]) -> None:
-        """Do what one of the user's verbs returned."""
+        """Perform what a call of the engine by the user's code returned."""
         self.perform(outputs)
         self._settle_up()
 
     def _settle_up(self) -> None:
-        """Something happened outside the loop: what is due may be due sooner now, and the view may look different."""
+        """Recompute the deadline after a call from outside the loop: a timer may be due sooner now."""
         self._sleep.deadline = min(self._sleep.deadline, trio.current_time())
 
     def perform(self, outputs: Sequence[Output]) -> None:
-        """Do what the engine returned, in its order."""
+        """Perform the outputs in order."""
         for output in outputs:
             match output:
                 case Transmit():
@@ -198,10 +198,10 @@ class Driver:
                     try:
                         self._tell(output)
                     except Exception as error:  # noqa: BLE001 - it is logged
-                        log_bug(self.engine.counters, "what is told of a change", error)
+                        log_bug(self.engine.counters, "reporting a change", error)
 
     def _tell(self, news: News) -> None:
-        """Pass on what happened."""
+        """Report what happened."""
         match news:
             case MemberChanged():
                 self._tell_of_member(news)
@@ -237,11 +237,11 @@ class Driver:
     def _tell_of_member(self, change: MemberChanged) -> None:
         known = change.after or change.before
         assert known is not None, "a change is of something"
-        if known.name == self.engine.identity.name:  # it may have taken a later generation
+        if known.name == self.engine.identity.name:  # it may have a later generation
             self.change_log.raise_to(first_index(known.generation))
         self.change_log.write([("member", known.name)])
         if known.name == self.engine.identity.name:
-            self.join_report.joined.set()  # a node that has not joined says nothing of itself, not even to itself
+            self.join_report.joined.set()  # before it has joined a node does not report on itself
         if change.after is None:
             log.info("member %s is forgotten", known.name)
         elif change.before is None or change.before.status is not known.status:
@@ -251,16 +251,16 @@ class Driver:
     def _tell_of_isolation(self, change: IsolationChanged) -> None:
         self.change_log.write([("node", self.engine.identity.name)])
         if not self.join_report.joined.is_set():
-            return  # why that is so is told by the join report
+            return  # the join report says why
         if change.isolated:
-            log.warning("isolated: no member was heard for %.1f s; what this node answers may be old", change.silence)
+            log.warning("isolated: no member was heard for %.1f s; answers of this node may be stale", change.silence)
         else:
-            log.info("no more isolated: a member is heard again, after %.1f s", change.silence)
+            log.info("no longer isolated: a member is heard again, after %.1f s", change.silence)
 
     def _name_conflict_found(self, conflict: NameConflictFound) -> None:
         name = self.engine.identity.name
         if conflict.yielding:
-            assert self.on_failure is not None, "whoever runs a driver hears of its failure"
+            assert self.on_failure is not None, "the owner of a driver sets on_failure"
             self.on_failure(
                 NameConflict(
                     f"the name {name!r} is held by the member at {conflict.other}, which is older: "

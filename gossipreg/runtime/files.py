@@ -1,8 +1,9 @@
-"""Files that a node reads or makes: neither a pipe, nor a link, nor another user can hold it up or mislead it.
+"""Files that a node reads or creates: neither a pipe, nor a link, nor another user can block or mislead it.
 
-What is read must be a regular file, opened without waiting: a FIFO would hold the process until something writes to it.
-What only this user may change, or read, is refused in any other mode, with the command that mends it. What is made is
-made exclusively and through no link. Links to files that are *read* are followed: Kubernetes mounts secrets that way.
+A file that is read must be regular, and is opened without waiting: a FIFO would block the process until something
+writes to it. A file that only this user may change, or read, is refused in any other mode, with the command that fixes
+that. A file that is created is created exclusively and through no link. Links to files that are *read* are followed:
+Kubernetes mounts secrets that way.
 
 Why a secret of root may be read by its group, and what to do in containers: docs/decisions/0039.
 """
@@ -25,7 +26,7 @@ _ROOT: Final = 0
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_READ: Final = stat.S_IRGRP | stat.S_IROTH
 
-#: Flags for a file that is made: it must not be there yet, under whatever name it is a link.
+#: Flags for creating a file: it must not exist yet, not even as a link.
 MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -34,7 +35,7 @@ class FileTooLarge(OSError):
 
 
 class ReadFile(NamedTuple):
-    """A file's content, and what it was like when that was read."""
+    """A file's content, and its status when that was read."""
 
     path: Path
     content: bytes
@@ -45,7 +46,7 @@ class ReadFile(NamedTuple):
         self._check(secret=True)
 
     def check_trusted(self) -> None:
-        """Raise ``UnsafeFile`` if anybody but this user and root may change the file or put another in its place."""
+        """Raise ``UnsafeFile`` if users other than this one and root may change or replace the file."""
         self._check(secret=False)
 
     def _check(self, *, secret: bool) -> None:
@@ -66,7 +67,7 @@ def read_file(path: Path, most: int = limits.FILE_BYTES_MAX) -> ReadFile:
 
 
 def read_secret(path: Path) -> bytes:
-    """What a file holds that only this user may read. Raises ``OSError`` and ``UnsafeFile``."""
+    """The content of a file that only this user may read. Raises ``OSError`` and ``UnsafeFile``."""
     read = read_file(path)
     read.check_secret()
     return read.content
@@ -81,7 +82,7 @@ def check_regular(status: os.stat_result) -> None:
 
 
 def check_directory(path: Path) -> None:
-    """Raise ``UnsafeFile`` if anybody but this user and root may change what is in a directory, or replace it.
+    """Raise ``UnsafeFile`` if users other than this one and root may change what is in a directory, or replace it.
 
     Raises ``OSError`` if it cannot be looked at.
     """
@@ -107,7 +108,7 @@ def check_parent(path: Path) -> None:
 
 
 def flaw(path: Path, status: os.stat_result, user: int, *, secret: bool) -> str | None:
-    """Why a process of ``user`` must not use a file or directory of that ``status``: a sentence; None if it may."""
+    """Why a process of ``user`` must not use a file or directory of that ``status``, in a sentence; None if it may."""
     mode, owner, name = stat.S_IMODE(status.st_mode), status.st_uid, shlex.quote(str(path))
     if owner not in (user, _ROOT):
         each = "-R " if stat.S_ISDIR(status.st_mode) else ""
@@ -139,8 +140,8 @@ def read_toml(
 ) -> dict[str, Any]:
     """The tables of a file. Raises ``ConfigError``, naming it.
 
-    ``is_secret`` tells whether what the file holds is to be read by this user only; ``trusted``: it must not be for
-    others to change. Raises ``UnsafeFile`` where that is not so.
+    ``is_secret`` tells from the tables whether only this user may read the file; ``trusted``: only this user and root
+    may change it. Raises ``UnsafeFile`` where that is not so.
     """
     import tomllib  # most programs run without a file
 

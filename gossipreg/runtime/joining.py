@@ -1,8 +1,7 @@
-"""Join report: why this node has not joined yet, seed by seed, for the log, for `Node.info` and for readiness.
+"""Joining: where the seeds are, and why this node has not joined yet, for the log, for `Node.info` and for readiness.
 
-A node joins over streams to its seeds. Each stream that comes to nothing has a `JoinFailureReason`; the last one of
-each seed is kept until the node has joined. A seed that will never do is thus named in the log within
-`FIRST_SECONDS`, and seldom after.
+A node joins over streams to its seeds. Each failed stream has a `JoinFailureReason`; the last one of each seed is kept
+until the node has joined. A seed that can never work is thus named in the log within `FIRST_SECONDS`, and rarely after.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ SECOND_SECONDS = 60.0
 #: Time between two further such warnings (seconds), and between two about one source whose streams were refused.
 SELDOM_SECONDS = 600.0
 
-#: Sources whose refused streams are logged in that time; the rest is only counted.
+#: Sources whose refused streams are logged in that time; the others are only counted.
 _SOURCES_MAX = 64
 
 #: Seeds that are named in one line, and whose failures are kept.
@@ -38,7 +37,7 @@ _KEPT_MAX = 64
 
 
 class JoinFailureReason(enum.StrEnum):
-    """Why a stream to a seed came to nothing. The values are public: in JSON and as a label of a metric."""
+    """Why a stream to a seed failed. The values are public: in JSON and as a label of a metric."""
 
     UNRESOLVED = "unresolved"
     REFUSED = "refused"
@@ -65,7 +64,7 @@ _SENTENCES: Mapping[JoinFailureReason, str] = {
     JoinFailureReason.UNREACHABLE: "it cannot be reached",
     JoinFailureReason.NOT_GOSSIP: "what listens there does not speak gossip: is it the HTTP or the DNS port?",
     JoinFailureReason.CLOSED: "it closes the connection at once: it may have too many",
-    JoinFailureReason.SILENT: "it takes the connection and then says nothing",
+    JoinFailureReason.SILENT: "it accepts the connection and then sends nothing",
     JoinFailureReason.OTHER_KEY: "it holds another key",
     JoinFailureReason.IN_CLEAR: "it gossips in clear, and this node holds a key",
     JoinFailureReason.SEALED: "its gossip is sealed, and this node holds no key",
@@ -73,10 +72,10 @@ _SENTENCES: Mapping[JoinFailureReason, str] = {
     JoinFailureReason.OTHER_VERSION: "it speaks another version of the protocol",
     JoinFailureReason.ITSELF: "it is this node itself",
     JoinFailureReason.CLOCK: "the clocks differ by more than is allowed",
-    JoinFailureReason.JUNK: "what it says cannot be read",
+    JoinFailureReason.JUNK: "what it sends cannot be read",
 }
 
-#: What each means to the node that was called; of the others it learns nothing, or only that a client went.
+#: What each means to the node that was called; the others it cannot tell from a client that hung up.
 _CALLED: Mapping[JoinFailureReason, str] = {
     JoinFailureReason.NOT_GOSSIP: "it does not speak gossip",
     JoinFailureReason.OTHER_KEY: "it holds another key than this node",
@@ -99,7 +98,7 @@ _OF_REFUSALS: Mapping[StreamRefusal, JoinFailureReason] = {
 
 
 def reason_of(refusal: StreamRefusal) -> JoinFailureReason:
-    """What it means that the first that a peer said was refused for this reason."""
+    """The failure that a refusal of a peer's first message means."""
     return _OF_REFUSALS.get(refusal, JoinFailureReason.JUNK)
 
 
@@ -110,13 +109,13 @@ class Seeds:
     names: tuple[str, ...]
     remembered: tuple[Address, ...] = ()
     unresolved: dict[str, str] = attrs.field(factory=dict)  # names that have no address now, and why
-    _labels: dict[Address, str] = attrs.field(factory=dict)  # what the addresses that were found last are called
+    _labels: dict[Address, str] = attrs.field(factory=dict)  # of the addresses that were found last
 
     def __bool__(self) -> bool:
         return bool(self.names or self.remembered)
 
     async def resolve(self, *, ipv6: bool) -> list[Address]:
-        """Every address that the seeds have now and that a socket of our family can reach."""
+        """Every address of the seeds now that a socket of our family can reach. Names are resolved afresh each time."""
         found: dict[Address, None] = {}
         labels: dict[Address, str] = {address: str(address) for address in self.remembered}
         for name in self.names:
@@ -128,7 +127,7 @@ class Seeds:
         return [address for address in found if (":" in address.host) == ipv6]
 
     def label(self, address: Address) -> str | None:
-        """What the seed at ``address`` is called, as the user named it; None for what is no seed."""
+        """The name that the user gave the seed at ``address``; None for what is no seed."""
         return self._labels.get(address)
 
     async def _addresses(self, name: str) -> Iterable[Address]:
@@ -147,7 +146,7 @@ class Seeds:
 
 @attrs.define(eq=False, repr=False)
 class JoinReport:
-    """The seeds of one node, and what became of the last try at each."""
+    """The seeds of one node, and the outcome of the last try at each."""
 
     cluster: str
     seeds: Seeds
@@ -158,20 +157,20 @@ class JoinReport:
     _sources: LogLimiter = attrs.field(factory=lambda: LogLimiter(SELDOM_SECONDS, _SOURCES_MAX))
 
     def failed(self, to: Address, reason: JoinFailureReason, detail: str = "") -> None:
-        """A stream to ``to`` came to nothing; ``detail``, if there is one, says more than the trouble's sentence."""
+        """Record a failed stream to ``to``; ``detail``, if there is one, replaces the reason's sentence."""
         label = self.seeds.label(to)
         if label is not None and not self.joined.is_set():
             self._fail(label, reason, detail)
 
     def answered(self, to: Address) -> None:
-        """A seed has said something that could be read."""
+        """Record that a seed has sent something that could be read."""
         label = self.seeds.label(to)
         if label is not None:
             self._failures.pop(label, None)
             self._answered = label
 
     def resolved(self) -> None:
-        """The seeds' names were looked up: those without an address have failed, and old addresses are gone."""
+        """Record that the seeds' names were resolved: those without an address have failed."""
         if not self.joined.is_set():
             for name, reason in self.seeds.unresolved.items():
                 self._fail(name, JoinFailureReason.UNRESOLVED, f"its name does not resolve: {reason}")
@@ -198,7 +197,7 @@ class JoinReport:
         return f"{named}{f'; and {more} more' if more > 0 else ''}"
 
     async def run(self) -> None:
-        """Log, seldom, that the node has not joined, until it has; then that it has."""
+        """Log rarely that the node has not joined, until it has; then that it has."""
         warned = False
         for moment in _moments():
             with trio.move_on_at(self.began + moment):
@@ -206,13 +205,13 @@ class JoinReport:
             if self.joined.is_set():
                 break
             warned = True
-            log.warning("not joined after %.0f s: %s; trying on", trio.current_time() - self.began, self.reason)
+            log.warning("not joined after %.0f s: %s; still trying", trio.current_time() - self.began, self.reason)
         through = f" through {self._answered}" if self._answered else ""
         after = f" after {trio.current_time() - self.began:.0f} s" if warned else ""
         log.info("joined the cluster %s%s%s", self.cluster, through, after)
 
     def refused(self, source: Address, reason: JoinFailureReason) -> None:
-        """A peer's stream was refused: say so, once in a while for each host."""
+        """Log that a peer's stream was refused, rarely for each host."""
         sentence = _CALLED.get(reason)
         if sentence is not None and self._sources.admit((source.host, reason), trio.current_time()):
             log.warning("a stream from %s is refused: %s", source, sentence.format(cluster=self.cluster))

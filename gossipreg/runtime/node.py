@@ -1,4 +1,4 @@
-"""Knows what a program does with a node: register, look up, pick, watch, leave."""
+"""Node: the API of a running node: register, look up, pick, watch, leave."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.registrations import Definition, registration_note
 from gossipreg.runtime.watches import EventWatch, ServiceWatch
 
-#: Of every counter, its name: `info` is asked for often, and to walk an enum is slow.
+#: The name of every counter: `info` is called often, and iterating over an enum is slow.
 _COUNTS: Final = tuple(map(str, Count))
 
 
@@ -51,7 +51,7 @@ class Node:
     """One member of the cluster, living in this process. Get one from `open_node`.
 
     ``lookup``, ``pick``, ``members``, ``services``, ``index`` and ``own`` answer from memory and may be called from
-    any thread; the rest belongs to the trio task tree that opened the node.
+    any thread; the others only from the trio task tree that opened the node.
     """
 
     _lifecycle: NodeLifecycle
@@ -65,7 +65,7 @@ class Node:
         self._registrar = self._lifecycle.registrar
         self._engine = self._context.engine
 
-    # What it is
+    # About this node
 
     @property
     def cluster(self) -> str:
@@ -79,17 +79,17 @@ class Node:
 
     @property
     def address(self) -> Address:
-        """Where others reach this node."""
+        """The address at which other members reach this node."""
         return self._engine.identity.address
 
     @property
     def isolated(self) -> bool:
-        """Whether no member was heard for 4 probe intervals although there should be one: answers may be old."""
-        return self._engine.isolated  # which is woken once in an interval: answers carry this, and must not cost more
+        """Whether no member was heard for 4 probe intervals although there should be one: answers may be stale."""
+        return self._engine.isolated  # updated once in an interval: every answer carries this, so it must be cheap
 
     @property
     def reachable(self) -> float:
-        """The share of the other members, those that left aside, that are alive; 1.0 where there is none."""
+        """The share of the other members, without those that left, that are alive; 1.0 where there is none."""
         return self._engine.members.reachable
 
     def info(self) -> NodeInfo:
@@ -131,7 +131,7 @@ class Node:
     def warn(self, sentence: str) -> None:
         """Log a warning about how this node is set up, once, and show it in `info` for as long as the node lives.
 
-        For what surrounds a node, such as a port beyond loopback. ``sentence`` says what is wrong, and what to do.
+        For the surroundings of a node, such as a port beyond loopback. ``sentence`` says what is wrong, and what to do.
         """
         self._lifecycle.warn(sentence)
 
@@ -140,7 +140,7 @@ class Node:
         local = [None if address is None else address.problem, errors.problem]
         return (*(problem for problem in local if problem), *problems_of(self._engine, now))
 
-    # What it sees
+    # Looking up
 
     def lookup(
         self,
@@ -154,8 +154,8 @@ class Node:
     ) -> tuple[Instance, ...]:
         """The instances of ``service`` that can serve (all, with ``healthy=False``), sorted by id; from memory.
 
-        With ``panic``, a share from 0 to 1: when fewer of them can be reached because many owners failed at once, also
-        those that were lost, marked stale.
+        With ``panic``, a share from 0 to 1: when fewer of them can be reached because many owners failed at once, the
+        lost ones are included, marked stale.
         """
         view = self._engine.view.service(service)
         instances = view.healthy if healthy else view.instances
@@ -174,7 +174,7 @@ class Node:
         role: str | None = None,
         panic: float | None = None,
     ) -> Instance:
-        """One of what `lookup` gives, drawn with the odds of its weight. Raises ``NoInstance``."""
+        """One instance of those that `lookup` returns, drawn in proportion to the weights. Raises ``NoInstance``."""
         view = self._engine.view.service(service)
         if tag is None and zone is None and role is None and not panic:
             picked = by_weight(view, self._rng)
@@ -189,14 +189,14 @@ class Node:
         return lost.instances
 
     def index(self, service: str | None = None) -> int:
-        """A number that grows whenever any lookup of ``service`` may answer differently; it never falls.
+        """A number that grows whenever a lookup of ``service`` may answer differently; it never falls.
 
-        Without a service: whenever anything has changed, be it a service, a member or a policy.
+        Without a service it grows whenever any service, member or policy has changed.
         """
         return self._context.change_log.position if service is None else self._engine.view.service(service).index
 
     async def wait_changed(self, service: str | None, index: int) -> None:
-        """Return when `index` gives another number than ``index``. Raises ``NodeClosed``, or what closed the node."""
+        """Return when `index` differs from ``index``. Raises ``NodeClosed``, or what closed the node."""
         change_log = self._context.change_log
         while not change_log.closed and self.index(service) == index:
             await (change_log.wait(index) if service is None else change_log.wait_for(("service", service)))
@@ -223,18 +223,19 @@ class Node:
         return self._registrar.keyring.open(instance)
 
     def next_term(self, service: str) -> int:
-        """One more than the highest term that this node has seen of ``service``, be its instances there or gone.
+        """One more than the highest term that this node has seen of ``service``, of present and of past instances.
 
-        For an instance that is made the primary. Two nodes that are asked at once give the same: docs/roles.md.
-        Raises ``NotJoined`` while the node has reached none of the members that it was told of, for it then knows
-        nothing; and ``InvalidInstance`` if the highest is the greatest that there can be.
+        For an instance that becomes the primary. Two nodes that are asked at the same time return the same number: see
+        docs/roles.md. Raises ``NotJoined`` while the node has reached none of the members that it should join, since it
+        then knows nothing; and ``InvalidInstance`` if the highest is the greatest possible.
         """
         return self._registrar.next_term(service)
 
     def note(self, instance: Instance) -> str:
         """Why ``instance``, which `register` or `set_maintenance` returned, is not called as it was stated.
 
-        Empty if it is. Else: it is fenced, a policy changes its weight, a check has not passed, this node drains.
+        Empty if it is. Reasons are: it is fenced, a policy changes its weight, a check has not passed, this node
+        drains.
         """
         return registration_note(instance, self._engine)
 
@@ -256,11 +257,11 @@ class Node:
         )
 
     async def reset_term(self, service: str) -> ServiceTerm:
-        """Have the terms of ``service`` count anew on every node, from the highest that its instances state now.
+        """Have the terms of ``service`` restart on every node from the highest that its instances state now.
 
-        The one way down, for a term that was given by mistake: deregister what states it, then reset. Who did it and
-        when stays with the term. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and ``StorageError`` if this
-        node's disk refuses it: then nothing has changed.
+        The only way to lower a term that was given by mistake: deregister the instance that states it, then reset. The
+        term keeps by which node and when it was reset. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and
+        ``StorageError`` if this node's disk refuses it: then nothing has changed.
         """
         await self._lifecycle.policies.reset_term(service)
         return self._term(self._engine.state.terms.get(service) or TermRegister(service))
@@ -273,7 +274,7 @@ class Node:
     def events(self, service: str | None = None, *, panic: float = 0.0) -> EventWatch:
         """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
 
-        With ``panic``, of the instances that `lookup` gives with it.
+        With ``panic``, of the instances that `lookup` returns with it.
         """
         self._context.check_open()
         return EventWatch(
@@ -290,7 +291,7 @@ class Node:
         )
 
     def _flap(self, entry: str) -> CheckEvent | None:
-        """What there is to say of a check of our own, named by its instance's id and its own name."""
+        """The event to report of a check of our own, named by its instance's id and its own name."""
         id_, _, name = entry.partition(" ")
         registration, state = self._registrar.registrations.get(id_), self._registrar.monitor.state(id_, name)
         if registration is None or state is None:
@@ -306,13 +307,13 @@ class Node:
         return None if update is None else update.as_member()
 
     async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
-        """The healthy instances of ``service``, as soon as there are ``at_least`` so many."""
+        """Wait until ``service`` has at least ``at_least`` healthy instances, and return them."""
         async for change in self.watch(service):
             if len(change.instances) >= at_least:
                 return change.instances
         raise NodeClosed(f"node {self.name!r} closed while waiting for {service!r}")
 
-    # What it offers
+    # Registering
 
     async def register(
         self,
@@ -330,14 +331,14 @@ class Node:
         checks: Sequence[Check | Mapping[str, object]] = (),
         credentials: Mapping[str, str] | None = None,
     ) -> Instance:
-        """Offer an instance, or replace this node's own one of the same id; returns it as lookups show it now.
+        """Register an instance, or replace this node's own one of the same id; returns it as lookups show it now.
 
-        That is with the role that its term leaves it (``fenced`` below a higher one), with the weight that policies
-        give it, and with the health of its checks; `note` says why it is not as it was stated.
+        That is with the role that its term allows (``fenced`` below a higher one), with the weight that policies give
+        it, and with the health of its checks; `note` says why it is not as it was stated.
 
-        ``host`` is this node's own unless given, ``zone`` likewise. The default id is made of service, member (or
-        the given host) and port, so that registering again replaces; a check that stays the same then goes on as it
-        stands. Without ``checks`` the instance can serve for as long as this node lives. ``credentials``, what a
+        ``host`` and ``zone`` are this node's own unless given. The default id is made of service, member (or the given
+        host) and port, so that registering again replaces; a check that stays the same then goes on unchanged. Without
+        ``checks`` the instance can serve for as long as this node lives. ``credentials``, what a
         client needs to log in, are sealed under the credential key. With a data directory the registration is on disk
         when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and
         ``CredentialsUnavailable`` for credentials without a credential key.
@@ -362,22 +363,22 @@ class Node:
         registration = definition.registration(
             member=self.name, host=self.address.host, zone=self._engine.identity.zone
         )
-        registration.instance.check()  # before anything is done with what may be of any type
+        registration.instance.check()  # before values that may be of any type are used
         return await self._registrar.register(registration)
 
     async def deregister(self, id: str) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
         await self._registrar.deregister(id)
 
-    # How that stands
+    # Health checks
 
     @property
     def command_checks(self) -> str:
-        """Who may have health checks run commands here: see `Config`."""
+        """Which health checks may run commands here: see `Config`."""
         return self._registrar.command_checks
 
     def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
-        """The checks of this node's own instance of that id, or of all; in the order of registration.
+        """The checks of this node's own instance of that id, or of all of them, in the order of registration.
 
         Raises ``UnknownInstance``, ``NodeClosed``.
         """
@@ -399,7 +400,7 @@ class Node:
         health: Health = Health.PASSING,
         note: str = "",
     ) -> None:
-        """Say how this node's own instance is, to its ttl check of that name or to all of its ttl checks.
+        """Report the health of this node's own instance to its ttl check of that name, or to all of its ttl checks.
 
         ``health`` is passing, warning or critical. Raises ``UnknownInstance``, ``NodeClosed``, and
         ``InvalidInstance`` if no check awaits a heartbeat.
@@ -413,80 +414,81 @@ class Node:
         await trio.lowlevel.checkpoint()
 
     async def set_maintenance(self, id: str, reason: str | None) -> Instance:
-        """Take this node's own instance out, with the ``reason`` that others see, or with None back in.
+        """Put this node's own instance into maintenance, with a ``reason`` that all nodes see; None ends that.
 
-        It stays out over a restart, and when it is registered again. Its checks go on. Returns it as it stands.
+        It stays in maintenance over a restart, and when it is registered again. Its checks go on. Returns it as lookups
+        show it.
         Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         if reason is not None:
             attrs.evolve(self._registrar.registration_of(id).instance, reason=reason).check()
         return await self._registrar.change(id, lambda registration: attrs.evolve(registration, maintenance=reason))
 
-    # What is to be done everywhere
+    # Policies, and what concerns all nodes
 
     def policies(self) -> tuple[Policy, ...]:
         """The policies in force, sorted by key."""
         return self._engine.state.policies.in_force
 
     def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
-        """What was set that this version does not understand, and does not obey; `remove_policy` removes it."""
+        """Policies that this version does not understand and does not obey; `remove_policy` removes them."""
         return self._engine.state.policies.unreadable
 
     async def set_policy(self, rule: Rule) -> Policy:
-        """Have every node obey ``rule``, in place of any of its key; returns it as it is in force now.
+        """Put ``rule`` into force on every node, in place of any of its key; returns it as it is in force now.
 
-        With a data directory it is on disk before anybody is told. Raises ``InvalidPolicy``, ``NodeClosed``, and
+        With a data directory it is on disk before it is published. Raises ``InvalidPolicy``, ``NodeClosed``, and
         ``StorageError`` if the disk refuses it: then it is in force nowhere.
         """
         check_rule(rule)
         await self._lifecycle.policies.set_policy(rule)
         word = self._engine.state.policies.get(rule.key)
         policy = None if word is None else word.policy
-        return policy or Policy(rule, self.name, time.time())  # else somebody has removed it in this very moment
+        return policy or Policy(rule, self.name, time.time())  # else it was removed in this very moment
 
     async def remove_policy(self, key: str) -> None:
-        """Have the policy of that key obeyed no more. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
+        """Remove the policy of that key on every node. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
         await self._lifecycle.policies.remove_policy(key)
 
     async def forget(self, name: str) -> None:
-        """Have a member that failed forgotten on every node at once, with what it offered.
+        """Have a failed member forgotten on every node at once, with its instances.
 
-        Nothing happens if it has left. One that lives after all, behind a split, is back when it is heard again.
+        Nothing happens if it has left. A member that lives after all, behind a split, is back when it is heard again.
         Raises ``UnknownMember``, ``MemberPresent`` for one that is alive or suspect, and ``NodeClosed``.
         """
         self._lifecycle.forget(name)
         await trio.lowlevel.checkpoint()
 
-    # How it ends
+    # Draining and leaving
 
     @property
     def drained(self) -> str | None:
-        """Why this node was told to ask for no new work, which may be empty; None if it was not."""
+        """Why this node was told to drain, which may be empty; None if it was not."""
         return self._lifecycle.drained
 
     async def drain(self, reason: str = "") -> None:
-        """Ask for no new work, and stay: all that this node offers weighs 0, everywhere, until `undrain`.
+        """Give every instance of this node the weight 0 on every node, until `undrain`; the node stays a member.
 
-        Nothing else changes for it. With a data directory it outlives a restart, with its ``reason`` (at most 160
-        characters, for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        Nothing else changes. With a data directory it outlives a restart, with its ``reason`` (at most 160 characters,
+        for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         check_reason(reason)
         await self._lifecycle.set_draining(reason)
 
     async def undrain(self) -> None:
-        """Ask for work again: everything weighs what it was registered with. Idempotent.
+        """End `drain`: every instance has the weight that it was registered with. Idempotent.
 
         Raises ``NodeClosed``, ``StorageError``.
         """
         await self._lifecycle.set_draining(None)
 
     async def leave(self) -> None:
-        """Go in good order: ask for no new work, say goodbye, wait until that has spread, close. Idempotent."""
+        """Leave gracefully: drain, announce the departure, wait until that has spread, close. Idempotent."""
         await self._lifecycle.leave()
 
     @property
     def counters(self) -> Counter[str]:
-        """How often what happened; the doors of this node count here, too."""
+        """The counters of this node and of its frontends."""
         return self._context.counters
 
     @property
@@ -500,7 +502,7 @@ class Node:
 
 
 def _nobody(service: str, instances: tuple[Instance, ...], healthy: tuple[Instance, ...], **filters: str | None) -> str:
-    """Why nothing could be picked."""
+    """Why no instance could be picked."""
     if not instances:
         return f"no instance of {service!r} is registered"
     if not healthy:

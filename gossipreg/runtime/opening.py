@@ -1,4 +1,4 @@
-"""Knows how a node is opened: key, sockets, disk, engine, and the tasks that keep it going."""
+"""Opening a node: its keys, sockets, store and engine, and the tasks that run it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class _Keys:
 
 
 def check_start(config: Config) -> None:
-    """Raise what `open_node` would, as far as settings and the files that they name can tell; nothing is opened."""
+    """Raise what `open_node` would raise because of settings and the files that they name; nothing is opened."""
     check_safety(resolve_bind(config.bind), config, sealed=_Keys.of(config).gossip is not None)
 
 
@@ -113,7 +113,7 @@ async def _running(
         async def run(task_status: trio.TaskStatus[NodeLifecycle]) -> None:
             """The node's own tasks, in a nursery of their own: when the node has left, the user's block goes on."""
             async with trio.open_nursery() as nursery:
-                nursery.cancel_scope.shield = True  # when the user's block is cancelled there is a goodbye to be said
+                nursery.cancel_scope.shield = True  # when the user's block is cancelled the node must still leave
                 lifecycle = _create(
                     config=config,
                     keys=keys,
@@ -225,7 +225,7 @@ async def _open_snapshot(path: Path, cluster: str) -> SnapshotFile:
 
 
 async def _open_store(directory: Path) -> AsyncStateStore:
-    from gossipreg.runtime.state_store import AsyncStateStore  # most embedded nodes keep nothing
+    from gossipreg.runtime.state_store import AsyncStateStore  # most embedded nodes store nothing
 
     return await AsyncStateStore.open(directory)
 
@@ -271,7 +271,7 @@ def _text_of_keys(setting: str, path: Path) -> str:
 
 
 def _generation(saved: SavedState | None, wall: int) -> int:
-    """A generation (ms since the epoch) above the last one; not above one that peers would take for made up."""
+    """A generation (ms since the epoch) above the last one; not above what peers accept."""
     last = 0 if saved is None else saved.generation
     return max(wall, last + 1) if last < wall + limits.GENERATION_AHEAD_MAX else wall
 

@@ -1,6 +1,8 @@
-"""Knows what this node was asked to offer: the instance as it was registered, its checks, whether it is taken out.
+"""Registrations: an instance as it was registered on this node, with its checks and whether it is in maintenance.
 
-A `Definition` is what a program or a file said of an instance; a `LocalRegistration` is what that came to here.
+A `Definition` is what a program or a file states about an instance; a `LocalRegistration` is what that becomes on one
+node. `registration_note` says in a sentence why an instance is not called as it was stated: an operator that registers
+a primary and reads `role: primary` back would believe that it is called.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ _WORST: Final[Any] = {"health": Health.MAINTENANCE, "reason": "\U0001f600" * lim
 
 @attrs.frozen(kw_only=True)
 class Definition:
-    """What is said of an instance to be offered. What it leaves open, None, is for the node to fill in."""
+    """What is stated about an instance to register. The node fills in what is None."""
 
     service: str
     port: int
@@ -40,11 +42,11 @@ class Definition:
     credentials: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
     def id_on(self, member: str) -> str:
-        """Its id on that member: of service, member (or the given host) and port, so that saying it again replaces."""
+        """Its id on ``member``, made of service, member (or the given host) and port: registering again replaces."""
         return f"{self.service}-{self.host or member}-{self.port}" if self.id is None else self.id
 
     def registration(self, *, member: str, host: str, zone: str) -> LocalRegistration:
-        """What ``member`` offers by it, at its own ``host`` and in its own ``zone`` unless they were given."""
+        """The registration on ``member``, at its own ``host`` and in its own ``zone`` unless they were given."""
         instance = Instance(
             id=self.id_on(member),
             service=self.service,
@@ -63,16 +65,16 @@ class Definition:
 
 @attrs.frozen
 class LocalRegistration:
-    """One registration of this node's own. Its health is not part of it: that is for the checks to say."""
+    """One registration of this node's own. Its health is not part of it: that comes from the checks."""
 
     instance: Instance
     checks: tuple[Check, ...] = ()
     maintenance: str | None = None  # why it is taken out, if it is
-    defined: bool = False  # by a file, which is asked again after a restart
+    defined: bool = False  # by a file, which is read again after a restart
     credentials: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # until they are sealed into the instance
 
     def check_room(self) -> None:
-        """Raise ``RecordTooLarge`` if its record could not say what the checks may find."""
+        """Raise ``RecordTooLarge`` if its record has no room for what the checks may find."""
         size = len(pack_instance(attrs.evolve(self.instance, **_WORST)))
         if self.checks and size > limits.RECORD_BYTES_MAX:
             raise RecordTooLarge(
@@ -82,7 +84,7 @@ class LocalRegistration:
             )
 
     def packed(self) -> bytes:
-        """As it is kept on disk: the record, with what only its owner knows beside it."""
+        """As it is stored: the record, and beside it what only its owner knows."""
         packed = pack_instance(self.instance)
         if not self.checks and self.maintenance is None and not self.defined:
             return packed
@@ -94,9 +96,9 @@ class LocalRegistration:
 
     @classmethod
     def unpack(cls, body: bytes, *, id: str, owner: str) -> LocalRegistration:
-        """What an earlier run of the node kept.
+        """What an earlier run of the node stored.
 
-        Raises ``InvalidInstance`` for a check that is not known here, and ``BadPayload`` for what is no offer.
+        Raises ``InvalidInstance`` for a check that is not known here, and ``BadPayload`` for what is no registration.
         """
         instance = unpack_instance(body, id=id, owner=owner)
         kept = msgpack.unpackb(body)
@@ -107,7 +109,7 @@ class LocalRegistration:
 
 
 def registration_note(instance: Instance, engine: Engine) -> str:
-    """What is to be said of this node's own ``instance``, as lookups show it; empty if it stands as it was stated."""
+    """Why this node's own ``instance``, as lookups show it, is not as it was stated; empty if it is."""
     stated = engine.own(instance.id)
     if stated is None or instance.owner != engine.identity.name:
         return ""

@@ -1,4 +1,4 @@
-"""What an earlier run of an agent left in its data directory, read row by row.
+"""Saved state: what an earlier run of an agent left in its data directory, read row by row.
 
 A row's checksum tells that it is as it was written, not that this version can use it. `StateRows.read` checks the shape
 of each row by itself; the store sets aside a row that has another one, and the agent starts without it.
@@ -37,12 +37,12 @@ class SavedState:
     name: str | None = None
     generation: int = 0  # ms since the epoch; the last that was used, so the next must be higher
     index: int = 0  # no lookup was ever given a higher index
-    drained: str | None = None  # why the node asks for no new work, if it does; may be empty
+    drained: str | None = None  # why the node drains, if it does; may be empty
     peers: tuple[Address, ...] = ()
     instances: Mapping[str, bytes] = attrs.field(factory=dict)  # packed, by id
-    policies: Mapping[str, bytes] = attrs.field(factory=dict)  # the last word about each, packed, by key
+    policies: Mapping[str, bytes] = attrs.field(factory=dict)  # the latest version of each, packed, by key
     terms: Mapping[str, bytes] = attrs.field(factory=dict)  # term registers, packed, by service
-    checks: Mapping[str, bytes] = attrs.field(factory=dict)  # how ttl checks stood, packed, by the instance's id
+    checks: Mapping[str, bytes] = attrs.field(factory=dict)  # the state of ttl checks, packed, by the instance's id
     warnings: tuple[str, ...] = ()
 
 
@@ -54,7 +54,7 @@ class StateRows:
     _bodies: dict[str, dict[str, bytes]] = attrs.field(factory=lambda: {INSTANCE: {}, POLICY: {}, TERM: {}, CHECKS: {}})
 
     def read(self, kind: bytes, key: bytes, body: bytes) -> str | None:
-        """Take one row whose checksum is right; returns why it is of no use, if it is of none."""
+        """Read one row whose checksum is right. Returns why it cannot be used, if it cannot."""
         try:
             match kind.decode():
                 case "identity":
@@ -70,7 +70,7 @@ class StateRows:
         return None
 
     def saved(self, warnings: Iterable[str]) -> SavedState:
-        """All of them together."""
+        """All rows together."""
         return SavedState(
             **self._fields,
             instances=self._bodies[INSTANCE],

@@ -1,9 +1,9 @@
-"""Knows the snapshot: a file with what could be called lately, for a node that starts while it can reach nobody.
+"""Snapshot file: the instances that could be called lately, for a node that starts while it can reach no member.
 
-It is read once, at the start. What it holds is answered, marked stale, about services that the node knows nothing of,
-until it has reached a member; then it is dropped for good, for what the cluster does not know is gone. It is written
-whenever what could be called has changed, though not more often than every few seconds; and only while the node is in
-touch with others, so that an outage does not wear the file away.
+It is read once, at the start. Until the node has reached a member, lookups of services that it knows nothing about are
+answered from the file, marked stale. Then the content is dropped for good: what the cluster does not know is gone. The
+file is written whenever its content would change, but at most every few seconds, and only while the node is in touch
+with other members, so that an outage does not empty it.
 
 A file that is not whole, or of another cluster, is set aside under another name: nothing in it is trusted.
 """
@@ -49,14 +49,14 @@ _LOOK_SECONDS: Final = 0.1
 #: When the file is written again though nothing has changed (seconds): its age tells when the cluster was last seen.
 RENEW_SECONDS: Final = 600.0
 
-#: How old what it says may become (seconds). Addresses are given to others; after a day in which nobody was reached a
-#: wrong one is likelier than a right one.
+#: How old what it says may become (seconds). Addresses are given to others; after a day without contact a wrong one is
+#: likelier than a right one.
 AGE_SECONDS_MAX: Final = 86_400.0
 
-#: Below which share of the instances that can be reached those that were lost at once are kept in the file.
+#: Below this share of reachable instances, those that were lost at once are kept in the file.
 _PANIC: Final = 0.5
 
-#: What the file begins with; the number is raised when the rest is not to be read as before.
+#: The first bytes of the file; the number is raised when the format of the rest changes.
 _MAGIC: Final = b"gossipreg last known 1\n"
 _DIGEST_BYTES: Final = 32
 
@@ -65,11 +65,11 @@ Services = Mapping[str, tuple[Instance, ...]]
 
 @attrs.frozen
 class SnapshotContent:
-    """What a file said: who could be called, marked stale, and since when that is not certain any more."""
+    """The content of a file: the instances that could be called, marked stale, and when that was written."""
 
     services: Services
     written: float  # unix seconds
-    terms: tuple[TermRegister, ...] = ()  # of all services, also of those that nobody could be called of
+    terms: tuple[TermRegister, ...] = ()  # of all services, also of those without an instance to call
 
 
 @attrs.define(eq=False, repr=False)
@@ -90,7 +90,7 @@ class SnapshotFile:
         return cls(path, cluster, await trio.to_thread.run_sync(_read, path, cluster, time.time()))
 
     def begin(self, context: NodeContext) -> None:
-        """Have ``context``, which knows nothing yet, answer what the file said."""
+        """Have the node of ``context``, which knows nothing yet, answer from the file."""
         content, self._content = self._content, None
         if content is None:
             return
@@ -111,14 +111,14 @@ class SnapshotFile:
             context.driver.nursery.start_soon(run_contained, context.counters, "the end of the snapshot", end)
 
     async def _end(self, context: NodeContext, seconds: float) -> None:
-        """Tell when the file is not answered from any more: a member was reached, or it has become too old."""
+        """Log when lookups are no longer answered from the file: a member was reached, or it has become too old."""
         with trio.move_on_after(seconds) as in_time:
             await _changes_until(context, lambda: not context.engine.view.recalled)
         if in_time.cancelled_caught:
             context.driver.say(context.engine.forget_recalled())
-            log.warning("%s is not answered from any more: it is %s old", self.path, _span(AGE_SECONDS_MAX))
+            log.warning("%s is no longer used for answers: it is %s old", self.path, _span(AGE_SECONDS_MAX))
         elif not context.is_closed:
-            log.info("a member was reached: %s is not answered from any more", self.path)
+            log.info("a member was reached: %s is no longer used for answers", self.path)
 
     async def keep(self, context: NodeContext) -> None:
         """Write what can be called whenever it has changed, until cancelled; and once more then."""
@@ -133,10 +133,10 @@ class SnapshotFile:
                 await self._note(context)
 
     async def _note(self, context: NodeContext) -> bool:
-        """Write the file if it is due; whether it was."""
+        """Write the file if that is due. Returns whether it was."""
         engine, now = context.engine, trio.current_time()
         if engine.view.recalled or not engine.members.present or engine.is_isolated(now):
-            return False  # what is seen now is less than there is
+            return False  # the view is incomplete now
         services, terms = _callable(context), tuple(engine.state.terms)
         if (services, terms) == (self._kept, self._kept_terms) and now - self._kept_at < RENEW_SECONDS:
             return False
@@ -157,7 +157,7 @@ async def _changes_until(context: NodeContext, condition: Callable[[], bool]) ->
 
 
 def _callable(context: NodeContext) -> dict[str, tuple[Instance, ...]]:
-    """What could be called of others, by service: this node's own it offers again by itself."""
+    """The instances of other members that can be called, by service; this node registers its own again by itself."""
     found = {}
     for name, view in sorted(context.engine.view.services.items()):
         lost = view.lost
@@ -175,10 +175,10 @@ def _without(instances: tuple[Instance, ...], owner: str) -> tuple[Instance, ...
 
 
 def _write(path: Path, cluster: str, member: str, services: Services, terms: tuple[TermRegister, ...] = ()) -> None:
-    """Put it at ``path``, wholly or not at all. Raises ``OSError``."""
+    """Write it at ``path``, whole or not at all. Raises ``OSError``."""
     body = _packed(path, cluster, services, terms)
     new = path.with_name(f"{path.name}.new-{member}")  # others may keep theirs at the same path
-    new.unlink(missing_ok=True)  # what a killed process left
+    new.unlink(missing_ok=True)  # left by a killed process
     descriptor = os.open(new, MAKE, 0o600)
     try:
         with open(descriptor, "wb") as file:
@@ -214,7 +214,7 @@ def _as_claimed(instance: Instance) -> Instance:
 
 
 def _read(path: Path, cluster: str, now: float) -> SnapshotContent | None:
-    """What the file says, if it is of use. Raises ``StorageError``."""
+    """The content of the file, if it can be used. Raises ``StorageError``."""
     try:
         read = read_file(path, limits.SNAPSHOT_BYTES_MAX)
         read.check_trusted()
@@ -291,7 +291,7 @@ def _set_aside(path: Path, flaw: str) -> None:
     try:
         path.rename(aside)
     except FileNotFoundError:
-        return  # another node that shares it was quicker
+        return  # another node that shares it has done so
     except OSError as error:
         raise StorageError(f"snapshot: cannot set {path} aside, for {flaw}: {error.strerror}: remove it") from None
     log.warning("the snapshot %s is not used (%s): it was set aside under the name %s", path, flaw, aside.name)

@@ -1,4 +1,4 @@
-"""Knows how a node gets its two sockets: one UDP, one TCP, on the same port, where it is safe to listen."""
+"""Gossip sockets: one UDP and one TCP socket on the same port, and the address that is advertised."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gossipreg.config import DEFAULT_PORT, Config
 from gossipreg.errors import BindError, ConfigError, InsecureError
 from gossipreg.model import Address
 
-#: Bytes of arriving datagrams that the kernel keeps while we are busy: about 3,000 packets. A stall of a second in a
-#: cluster of a thousand is survived without loss. Asked for; the kernel may give less.
+#: Bytes of arriving datagrams that the kernel keeps while the node is busy: about 3,000 packets. A stall of a second in
+#: a cluster of a thousand is survived without loss. Asked for; the kernel may give less.
 _RECEIVE_BUFFER = 4 * 1024 * 1024
 
 #: Tries to find a port that is free for both UDP and TCP.
@@ -24,14 +24,14 @@ _BACKLOG = 128
 
 @attrs.frozen
 class GossipSockets:
-    """A bound pair, non-blocking, and the address that others are told."""
+    """A bound pair, non-blocking, and the advertised address."""
 
     udp: socket.socket
     tcp: socket.socket
     address: Address
 
     def close(self) -> None:
-        """Give the port back."""
+        """Close both sockets."""
         self.udp.close()
         self.tcp.close()
 
@@ -74,7 +74,7 @@ def open_sockets(bind: Address, advertise: str | None) -> GossipSockets:
         except BindError:
             udp.close()
             if bind.port == 0 and not last:
-                continue  # the free UDP port is taken for TCP: draw another
+                continue  # the free UDP port is taken for TCP: try another
             raise
         break
     tcp.listen(_BACKLOG)
@@ -109,7 +109,7 @@ def _bound(address: Address, kind: socket.SocketKind) -> socket.socket:
 
 
 def _advertised(bound: Address, advertise: str | None) -> Address:
-    """What others are told: what was asked for, or the bound address, or (bound to all) the one towards the world."""
+    """The advertised address: the configured one, else the bound one, else (bound to all) the outgoing one."""
     if advertise is not None:
         wanted = Address.parse(advertise, default_port=bound.port)
         try:
@@ -125,11 +125,11 @@ def _advertised(bound: Address, advertise: str | None) -> Address:
 
 
 def outgoing_host(unspecified: str) -> str | None:
-    """The address that a packet to the world would leave from; asking the routing table sends nothing."""
+    """The source address of packets to other hosts. It asks the routing table; nothing is sent."""
     family, elsewhere = (socket.AF_INET6, "2001:db8::1") if ":" in unspecified else (socket.AF_INET, "192.0.2.1")
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((elsewhere, 9))
             return str(probe.getsockname()[0])
-    except OSError:  # no route, or no descriptor for the asking
+    except OSError:  # no route, or no free descriptor
         return None

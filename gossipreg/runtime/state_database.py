@@ -10,7 +10,7 @@ not at all. Beyond that, nothing in the data directory is trusted:
 
 The journal is a rollback journal, not a write-ahead log. SQLite takes the first damaged frame of such a log for its
 end: one flipped bit, and all that was committed since the last checkpoint is gone without a word. A rollback journal
-holds nothing that matters once its transaction is done; here it costs a second sync a commit, shared by all who wait.
+holds nothing that matters once its transaction is done; it costs a second sync a commit, shared by all waiting writes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SETTINGS: Final = (
     "cell_size_check = ON",
 )
 
-#: What SQLite says when the trouble is the place, the disk or another program, not what the file holds.
+#: Result codes by which SQLite blames the place, the disk or another program, not what the file holds.
 _NOT_IN_THE_FILE: Final = tuple(
     f"SQLITE_{name}" for name in ("PERM", "BUSY", "LOCKED", "NOMEM", "IOERR", "FULL", "CANTOPEN")
 )
@@ -69,14 +69,14 @@ def is_whole(kind: object, key: object, body: object, checksum: object) -> bool:
 
 
 def shown_bytes(value: object) -> str:
-    """A damaged value as it goes into a sentence."""
+    """A damaged value as an error message quotes it."""
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return ascii(text[:80])[1:-1]
 
 
 @contextlib.contextmanager
 def explained(directory: Path) -> Iterator[None]:
-    """Turn what the disk or SQLite says into one sentence with its remedy."""
+    """Turn errors of the disk or of SQLite into one sentence with a remedy."""
     import sqlite3
 
     try:
@@ -146,7 +146,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _damage(connection: sqlite3.Connection, path: Path) -> str | None:
-    """Make ``connection`` ready, and tell why the database cannot be used, if it cannot.
+    """Configure ``connection``. Returns why the database cannot be used, if it cannot.
 
     Raises what SQLite raises if the cause is not in the file.
     """
@@ -174,9 +174,9 @@ def _damage(connection: sqlite3.Connection, path: Path) -> str | None:
 
 
 def _try_to_write(connection: sqlite3.Connection) -> None:
-    """Raise now what a registration would: a wrong place is a mistake to be told at the start.
+    """Raise now what a registration would raise: a directory that cannot be written is reported at the start.
 
-    A full disk is not. The agent can still read what it has to offer, and says at each write that nothing is kept.
+    A full disk is not. The agent can still read its registrations, and reports at each write that nothing is stored.
     """
     import sqlite3
 
@@ -196,7 +196,7 @@ def _is_elsewhere(error: Exception, path: Path) -> bool:
 
 
 def _create(path: Path) -> None:
-    """Put an empty database at ``path``: whole or not at all."""
+    """Create an empty database at ``path``, whole or not at all."""
     new = path.with_name(path.name + ".new")
     for leftover in (new, _journal(new)):
         leftover.unlink(missing_ok=True)
@@ -211,7 +211,7 @@ def _create(path: Path) -> None:
 
 
 def _set_aside(path: Path, damage: str) -> str:
-    """Rename the database and its journal; the sentence that tells it.
+    """Rename the database and its journal. Returns the sentence that reports it.
 
     The database goes first: left behind without its journal by a crash, it could look whole.
     """

@@ -62,11 +62,10 @@ class StateStore:
 
     @classmethod
     def open(cls, directory: Path) -> StateStore:
-        """Take ``directory`` for this process; it is made if missing, for its owner only.
+        """Lock ``directory`` for this process; it is created if missing, for its owner only.
 
         Raises ``StorageError`` if another process has it, or if it cannot be written, and ``UnsafeFile`` if others can
-        change what is in it. A database that cannot be used is
-        set aside under another name, and a new one begun.
+        change what is in it. A database that cannot be used is set aside under another name, and a new one begun.
         """
         with explained(directory), contextlib.ExitStack() as undo:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,7 +79,7 @@ class StateStore:
         return cls(directory, connection, lock, warnings)
 
     def close(self) -> None:
-        """Give the directory up. Nothing else may be called after this."""
+        """Close the database and release the directory. Nothing else may be called after this."""
         with explained(self._directory):
             try:
                 self._connection.close()
@@ -88,7 +87,7 @@ class StateStore:
                 os.close(self._lock)
 
     def disown(self) -> None:
-        """Let go of this process's copy of the lock, in a fork of the one that has the directory."""
+        """Close this process's copy of the lock, in a fork of the process that holds the directory."""
         os.close(self._lock)
 
     def load(self) -> SavedState:
@@ -123,7 +122,7 @@ class StateStore:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Within it, writes are made all together when it ends, or none of them if it fails."""
+        """Writes within it are committed together when it ends, or none of them if it fails."""
         with explained(self._directory):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -139,12 +138,12 @@ class StateStore:
         self._put(INSTANCE, instance_id, payload)
 
     def drop_instance(self, instance_id: str) -> None:
-        """Forget a registration and how its checks stood, if there is one of that id."""
+        """Remove a registration and the state of its checks, if there is one of that id."""
         self._drop(INSTANCE, instance_id)
         self._drop(CHECKS, instance_id)
 
     def put_checks(self, rows: Mapping[str, bytes | None]) -> None:
-        """Save how ttl checks stand, packed, by the ids of their instances; None: forget it."""
+        """Save the state of ttl checks, packed, by the ids of their instances; None removes it."""
         for instance_id, body in rows.items():
             if body is None:
                 self._drop(CHECKS, instance_id)
@@ -152,11 +151,11 @@ class StateStore:
                 self._put(CHECKS, instance_id, body)
 
     def put_policy(self, key: str, word: bytes) -> None:
-        """Save the last word about a policy, packed, in place of the one before."""
+        """Save the latest version of a policy, packed, in place of the one before."""
         self._put(POLICY, key, word)
 
     def drop_policy(self, key: str) -> None:
-        """Forget the last word about a policy, if there is one."""
+        """Remove the version of a policy, if there is one."""
         self._drop(POLICY, key)
 
     def put_term(self, service: str, register: bytes) -> None:
@@ -164,27 +163,27 @@ class StateStore:
         self._put(TERM, service, register)
 
     def drop_term(self, service: str) -> None:
-        """Forget the term register of a service, if there is one."""
+        """Remove the term register of a service, if there is one."""
         self._drop(TERM, service)
 
     def set_identity(self, name: str, generation: int, index: int = 0) -> None:
-        """Save who this run of the agent is.
+        """Save the identity of this run of the agent.
 
-        ``generation``: ms since the epoch at its boot. ``index``: what no index of a lookup will exceed before this is
-        called again.
+        ``generation``: ms since the epoch at its boot. ``index``: no index of a lookup will exceed it before
+        this is called again.
         """
         said = {"name": name, "generation": generation, "index": index}
         self._put(IDENTITY, "", json.dumps(said).encode())
 
     def set_drained(self, reason: str | None) -> None:
-        """Save why this node asks for no new work; None: it takes work."""
+        """Save why this node drains; None: it does not."""
         if reason is None:
             self._drop(DRAIN, "")
         else:
             self._put(DRAIN, "", json.dumps({"reason": reason}).encode())
 
     def set_peers(self, addresses: Iterable[Address]) -> None:
-        """Save where members were lately alive, in place of what was saved before."""
+        """Save the addresses of members that were lately alive, in place of those saved before."""
         self._put(PEERS, "", json.dumps(list(addresses)).encode())
 
     def _put(self, kind: str, key: str, body: bytes) -> None:
@@ -205,7 +204,7 @@ class StateStore:
 
 @attrs.define(eq=False, repr=False)
 class _Batch:
-    """Writes that share one commit, and what came of it."""
+    """Writes that share one commit, and its outcome."""
 
     writes: list[Callable[[], None]] = attrs.field(factory=list)
     durable: bool = False
@@ -214,7 +213,7 @@ class _Batch:
 
 @attrs.define(eq=False, repr=False)
 class AsyncStateStore:
-    """A store that many tasks may use at once; the blocking is done in a thread, one call at a time.
+    """A store for many tasks at once; blocking calls are made in a thread, one at a time.
 
     Writes that are asked for while another is being synced share the next sync, so that a thousand registrations
     at once cost a few. Each method returns when its own write is durable, or raises ``StorageError``. Writes are made
@@ -284,7 +283,7 @@ class AsyncStateStore:
         self._store.disown()
 
     async def close(self) -> None:
-        """Give the directory up, even if cancelled; writes asked for before this are made first."""
+        """Release the directory, even if cancelled; writes asked for before this are made first."""
         with trio.CancelScope(shield=True):
             async with self._turn:
                 await trio.to_thread.run_sync(self._store.close)
@@ -295,7 +294,7 @@ class AsyncStateStore:
             batch.writes.append(functools.partial(self._store.put_term, *term))
         batch.writes.append(write)
         async with self._turn:
-            if batch is self._batch:  # the first of a batch to get its turn commits for all
+            if batch is self._batch:  # the first of a batch to get the lock commits for all
                 self._batch = _Batch()
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._commit, batch)
@@ -315,7 +314,7 @@ class AsyncStateStore:
 
 
 def _take(lock: int, directory: Path) -> None:
-    """Lock the open lock file, and write into it who did."""
+    """Lock the open lock file, and write the id of this process into it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

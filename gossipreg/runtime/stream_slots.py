@@ -1,11 +1,11 @@
-"""Stream slots: which accepted streams a node keeps open, and which gives way when there are too many.
+"""Stream slots: which accepted streams a node keeps open, and which is evicted when there are too many.
 
 A peer that connects has proven nothing, and neither does its hello: the key's id in it is in clear on the wire. What
 proves a peer is its first authentic frame. So there are two pools:
 
-- *Unproven* streams. When the pool is full, the oldest stream of the source that holds most of it gives way to the
-  newcomer. A member needs two round trips to prove itself, so whatever strangers hold, a member gets in.
-- *Proven* streams, whose peers hold the key. Strangers take nothing from these. When the pool is full a source that
+- *Unproven* streams. When the pool is full, the oldest stream of the source that holds most of it is evicted for
+  the newcomer. A member needs two round trips to prove itself, so it gets in whatever strangers hold.
+- *Proven* streams, whose peers hold the key. Strangers cannot evict these. When the pool is full a source that
   holds fewer of them takes a slot from the one that holds most: of its streams the oldest that is no lifeline, or else
   its oldest.
 
@@ -31,12 +31,12 @@ class _Slot:
 
 @attrs.define(eq=False, repr=False)
 class StreamSlots:
-    """The accepted streams of one node, by number; the caller closes a stream that is named to give way."""
+    """The accepted streams of one node, by number; the caller closes a stream that is returned as evicted."""
 
     _slots: dict[int, _Slot] = attrs.field(factory=dict)  # the oldest first; a proven one counts from its proof
 
     def admit(self, stream: int, host: str) -> int | None:
-        """Give an unproven slot to ``stream``, which comes from ``host``; the stream that gives way, if one has to."""
+        """Give an unproven slot to ``stream``, which comes from ``host``. Returns the evicted stream, if any."""
         source = source_of(host)
         pool = self._pool(proven=False)
         victim = None
@@ -48,10 +48,10 @@ class StreamSlots:
         return victim
 
     def prove(self, stream: int) -> int | None:
-        """Give a proven slot to ``stream``, on which an authentic frame came; the stream that gives way, if one has to.
+        """Give a proven slot to ``stream``, on which an authentic frame came. Returns the evicted stream, if any.
 
-        That is ``stream`` itself if no source holds more slots than its own would. A stream that is proven, or that
-        has given way, changes nothing.
+        That is ``stream`` itself if no source holds more slots than its own would. A stream that is proven, or
+        was evicted, changes nothing.
         """
         slot = self._slots.get(stream)
         if slot is None or slot.proven:
@@ -70,13 +70,13 @@ class StreamSlots:
         return victim
 
     def keep(self, stream: int) -> None:
-        """``stream`` is a lifeline: among those of its source it gives way last."""
+        """``stream`` is a lifeline: among those of its source it is evicted last."""
         slot = self._slots.get(stream)
         if slot is not None:
             slot.kept = True
 
     def release(self, stream: int) -> None:
-        """``stream`` is over."""
+        """``stream`` has ended."""
         self._slots.pop(stream, None)
 
     def _pool(self, *, proven: bool) -> dict[int, _Slot]:
@@ -94,7 +94,7 @@ def _greediest(pool: dict[int, _Slot], newcomer: str) -> tuple[str, int]:
 
 
 def _proven_victim(pool: dict[int, _Slot], newcomer: str) -> int | None:
-    """The stream of the full ``pool`` that gives way to one of the ``newcomer``'s source; None: that has its share."""
+    """The stream of the full ``pool`` to evict for one of the ``newcomer``'s source; None: that has its share."""
     greediest, more = _greediest(pool, newcomer)
     if more <= 0:
         return None

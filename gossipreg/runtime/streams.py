@@ -1,6 +1,7 @@
-"""Streams of gossip on trio: opened, accepted, read and written, and given up when no frame comes.
+"""Gossip streams on trio: opens, accepts, reads and writes them, and closes one on which no frame comes.
 
-Only an authentic frame is progress. Bytes are not, and neither is a hello: anybody who saw one can repeat its key id.
+Only an authentic frame counts as progress. Bytes do not, and neither does a hello: any host that saw one can replay
+its key id.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from gossipreg.runtime.supervision import run_contained
 
 log = logging.getLogger(__name__)
 
-#: Frames that wait for a slow reader before its stream is given up; 64 MiB at the very most.
+#: Frames queued for a slow reader before its stream is closed; 64 MiB at most.
 _OUTBOX_FRAMES = 256
 
 _READ_BYTES = 65_536
@@ -41,7 +42,7 @@ OnEnd = Callable[[int, bool], None]
 
 @attrs.define(eq=False, repr=False)
 class _Line:
-    """One open stream: its codec, what is still to be sent, and how to stop it."""
+    """One open stream: its codec, its send queue, and its cancel scope."""
 
     number: int
     peer: Address
@@ -51,16 +52,16 @@ class _Line:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     ready: trio.Event = attrs.field(factory=trio.Event)
     idle: bool = False  # whether it may be silent
-    closing: bool = False  # nothing more is taken or said, but what was queued is still sent
+    closing: bool = False  # nothing more is read or queued, but what was queued is still sent
     heard: bool = False  # whether an authentic frame came
-    deadline: float = math.inf  # when it is given up, unless more comes
+    deadline: float = math.inf  # when it is closed, unless more comes
     frame_deadline: float = math.inf  # when the frame that has begun must be whole
-    reason: JoinFailureReason | None = None  # why this side has broken it off
+    reason: JoinFailureReason | None = None  # why this side has closed it
 
 
 @attrs.define(eq=False, repr=False)
 class Streams:
-    """Every stream of a node, by number: positive ones it opened, negative ones it accepted."""
+    """Every stream of a node, by number: positive for opened ones, negative for accepted ones."""
 
     cluster: str
     key: bytes | None = attrs.field(repr=False)
@@ -69,22 +70,22 @@ class Streams:
     on_frame: OnFrame
     on_end: OnEnd
     nursery: trio.Nursery
-    report: JoinReport | None = None  # hears what became of streams
-    errors: SendErrors | None = None  # hears what the kernel refused to connect
-    on_proven: Callable[[str], None] | None = None  # is told of hosts that hold the key
+    report: JoinReport | None = None  # is told how streams end
+    errors: SendErrors | None = None  # counts what the kernel refuses to connect
+    on_proven: Callable[[str], None] | None = None  # is told which hosts hold the key
     _lines: dict[int, _Line] = attrs.field(factory=dict)
     _accepted: int = 0
     _slots: StreamSlots = attrs.field(factory=StreamSlots)
     _sockets: WeakSet[trio.socket.SocketType] = attrs.field(factory=WeakSet)
 
     def open(self, opening: OpenStream) -> None:
-        """Connect in the background; `on_end` is called exactly once, however it goes."""
+        """Connect in the background; `on_end` is called exactly once, whatever happens."""
         self.nursery.start_soon(
             run_contained, self.counters, f"the stream to {opening.to}", partial(self._call, opening)
         )
 
     def send(self, number: int, frame: bytes) -> None:
-        """Queue a frame; a stream that is gone, or too slow to take it, is nothing to wait for."""
+        """Queue a frame. It is dropped if the stream is gone; a stream that is too slow is closed."""
         line = self._lines.get(number)
         if line is None or line.closing:
             return
@@ -95,7 +96,7 @@ class Streams:
             self._break_off(line)
 
     def keep(self, number: int) -> None:
-        """Let a stream, on which a frame has just come in, be silent for as long as it likes."""
+        """Let a stream on which a frame has just come in be silent without limit."""
         line = self._lines.get(number)
         if line is not None:
             line.idle = True
@@ -109,13 +110,13 @@ class Streams:
             line.outbox.close()
 
     def disown(self) -> None:
-        """Close this process's copies of all sockets, in a fork of the one whose they are; nobody else notices."""
+        """Close this process's copies of all sockets, in a fork of the process that owns them; no peer notices."""
         for each in list(self._sockets):
             if each.fileno() != -1:
-                os.close(each.detach())  # not `close`: that is for the process on whose loop they are
+                os.close(each.detach())  # not `close`: that is for the process that runs the loop
 
     async def serve(self, listener: socket.socket) -> None:
-        """Accept streams for ever."""
+        """Accept streams until cancelled."""
         ours = trio.socket.from_stdlib_socket(listener)
         self._sockets.add(ours)
         await serve(self._accept, [trio.SocketListener(ours)], self.counters, Count.STREAMS_NOT_ACCEPTED)
@@ -139,7 +140,7 @@ class Streams:
             self.on_end(opening.stream, refused)
 
     async def _connect(self, opening: OpenStream) -> trio.SocketStream | None:
-        """A connection, or None. Raises ``ConnectionRefusedError`` when the peer's kernel says that nobody listens."""
+        """A connection, or None. Raises ``ConnectionRefusedError`` when the peer's kernel reports a closed port."""
         with trio.move_on_after(opening.patience):
             try:
                 return await self._connected(opening.to, opening.segment)
@@ -161,7 +162,7 @@ class Streams:
     async def _connected(self, to: Address, segment: int) -> trio.SocketStream:
         """A connection to an IP address, with segments of at most ``segment`` bytes unless it is 0.
 
-        Raises ``OSError`` as the kernel says it: which it is, is news.
+        Raises the kernel's ``OSError``: which one it is matters to the caller.
         """
         family = trio.socket.AF_INET6 if ":" in to.host else trio.socket.AF_INET
         made = trio.socket.socket(family, trio.socket.SOCK_STREAM)
@@ -179,7 +180,7 @@ class Streams:
         self._sockets.add(stream.socket)
         try:
             name = stream.socket.getpeername()
-        except OSError:  # gone before we looked
+        except OSError:  # gone already
             return
         self._accepted -= 1
         line = self._line(self._accepted, Address(name[0], name[1]), opened_by_us=False)
@@ -193,7 +194,7 @@ class Streams:
             self.on_end(line.number, False)
 
     def _give_way(self, number: int | None) -> None:
-        """Close an accepted stream at once, in favour of another."""
+        """Close an accepted stream at once, to make room for another."""
         if number is not None:
             self.counters[Count.STREAMS_GAVE_WAY] += 1
             self._break_off(self._lines[number])
@@ -211,7 +212,9 @@ class Streams:
         """Greet, then read and write side by side until either is done."""
         with line.scope:
             try:
-                await stream.send_all(line.codec.hello())  # first, so that a stranger learns why it is refused
+                await stream.send_all(
+                    line.codec.hello()
+                )  # first, so that a peer without the key learns why it is refused
             except trio.BrokenResourceError:
                 self.counters[Count.STREAMS_BROKEN] += 1
                 return
@@ -243,7 +246,7 @@ class Streams:
             self.counters[Count.STREAMS_BROKEN] += 1
 
     async def _listen(self, line: _Line, stream: trio.SocketStream, patience: float) -> None:
-        """Hand in frames until the peer ends the stream. Raises why it was broken off.
+        """Hand in frames until the peer ends the stream. Raises if this side must close it.
 
         Until its first authentic frame a peer may have sent anything: the hello has ``patience`` seconds, the first
         frame as many again, and no byte earns more. After that, only whole frames count as progress.
@@ -286,7 +289,7 @@ class Streams:
             self._give_way(victim)
 
     def _set_deadline(self, line: _Line, patience: float, *, begun: bool) -> None:
-        """When the peer is given up; ``begun``: if a frame is on its way, its first byte came just now."""
+        """When the stream is closed for silence; ``begun``: a frame is on its way, and its first byte came just now."""
         now = trio.current_time()
         if not line.codec.is_mid_frame:
             line.deadline = math.inf if line.idle else now + patience
@@ -295,14 +298,14 @@ class Streams:
             line.frame_deadline = now + limits.FRAME_SECONDS_MAX
         line.deadline = min(line.frame_deadline, now + patience)
 
-    # What became of it
+    # Outcome
 
     def _failed(self, to: Address, reason: JoinFailureReason, detail: str = "") -> None:
         if self.report is not None:
             self.report.failed(to, reason, detail)
 
     def _conclude(self, line: _Line) -> None:
-        """A stream is over: report what became of it, if the peer never said anything."""
+        """A stream has ended: report how, if the peer never sent a frame."""
         if self.report is None or line.heard:
             return
         if line.number < 0:

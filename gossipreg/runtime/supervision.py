@@ -1,7 +1,7 @@
-"""Containment: an unforeseen exception of one task is logged and counted, and ends neither the others nor the node.
+"""Supervision: an unforeseen exception of one task is logged and counted, and ends neither other tasks nor the node.
 
-Whatever a user, a peer or an outsider can bring about must be foreseen where it happens. This is for what was not: a
-mistake of ours costs the one check, connection or note that it befell. Only the engine's own invariants end the node:
+Whatever a user, a peer or an outsider can cause must be handled where it happens. This is for the rest: a bug costs
+the one check, connection or write in which it occurs. Only the engine's own invariants end the node:
 it cannot be trusted any more when they do not hold. So an assertion that fails in a call of the engine is passed on,
 whichever task made the call.
 """
@@ -22,20 +22,20 @@ from gossipreg.errors import GossipregError
 
 log = logging.getLogger(__name__)
 
-#: How long a task that must go on waits before it is begun anew (seconds), so that a mistake made at once every time
+#: How long a task that must go on waits before it is restarted (seconds), so that a bug that occurs at once every time
 #: neither keeps the loop busy nor fills the log.
 RETRY_SECONDS: Final = 5.0
 
-#: How often each mistake was made, by the node's counters and by the place in the code.
-_made: Final[dict[int, Counter[str]]] = {}
+#: How often each bug occurred, by the node's counters and by the place in the code.
+_occurrences: Final[dict[int, Counter[str]]] = {}
 
 _ENGINE: Final = "gossipreg.protocol.engine"
 
 
 def count_bug(counters: Counter[str], error: BaseException) -> bool:
-    """Count ``error`` as a mistake of ours; whether it is to be logged.
+    """Count ``error`` as a bug. Returns whether it is to be logged.
 
-    A client or a peer may be able to have the same one made over and over, so each is logged the first time, the
+    A client or a peer may be able to trigger the same one again and again, so each is logged the first time, the
     second, the fourth, the eighth. Raises ``error`` if an invariant of the engine did not hold.
     """
     if is_broken_invariant(error):
@@ -48,9 +48,9 @@ def count_bug(counters: Counter[str], error: BaseException) -> bool:
 
 
 def log_bug(counters: Counter[str], what: str, error: BaseException) -> None:
-    """Log ``error`` as a mistake in ``what``, unless it was just logged, and count it; otherwise as `tally`."""
+    """Log ``error`` as a bug in ``what``, unless it was just logged, and count it; otherwise as `count_bug`."""
     if count_bug(counters, error):
-        log.error("%s failed, by a mistake of ours; the node goes on", what, exc_info=error)
+        log.error("%s failed, by a bug in gossipreg; the node goes on", what, exc_info=error)
 
 
 def is_broken_invariant(error: BaseException) -> bool:
@@ -73,7 +73,7 @@ async def run_contained(counters: Counter[str], what: str, work: Callable[[], Aw
 
 
 async def run_restarting(counters: Counter[str], what: str, work: Callable[[], Awaitable[object]]) -> None:
-    """Do ``work`` until it returns; begin it anew, after a while, whenever it fails. Raises as `contained` does."""
+    """Do ``work`` until it returns; restart it, after a while, whenever it fails. Raises as `run_contained` does."""
     while True:
         try:
             await work()
@@ -100,7 +100,7 @@ async def start_restarting(
 ) -> None:
     """As `run_restarting`, for a task begun by ``nursery.start``; raises a ``GossipregError``, which is no bug.
 
-    Starts when ``work`` does, or when it has failed for the first time: what waits for it must not wait for ever.
+    Starts when ``work`` does, or when it has failed for the first time: what waits for it must not wait forever.
     """
     started = _Started(task_status)
     while True:
@@ -118,7 +118,7 @@ async def start_restarting(
 
 @attrs.define(eq=False, repr=False)
 class _Started:
-    """A task's status that may be told more than once."""
+    """A task's status that may be reported more than once."""
 
     _status: trio.TaskStatus[None]
     _is_told: bool = False
@@ -147,10 +147,10 @@ def _place(error: BaseException) -> str:
 
 
 def _times(counters: Counter[str], place: str) -> int:
-    """How often the mistake at ``place`` was made by now."""
+    """How often the bug at ``place`` has occurred by now."""
     key = id(counters)
-    if key not in _made:
-        _made[key] = Counter()
-        weakref.finalize(counters, _made.pop, key, None)
-    _made[key][place] += 1
-    return _made[key][place]
+    if key not in _occurrences:
+        _occurrences[key] = Counter()
+        weakref.finalize(counters, _occurrences.pop, key, None)
+    _occurrences[key][place] += 1
+    return _occurrences[key][place]

@@ -1,4 +1,4 @@
-"""Knows how a watcher is told what changed: it compares what it saw last with what is there now.
+"""Watches: each compares what it reported last with what is there now.
 
 So there is no queue between the node and a watcher: a slow one skips what came and went meanwhile, and one that is
 dropped leaves nothing behind.
@@ -46,7 +46,7 @@ class _Diff:
 
     @classmethod
     def between(cls, before: Collection[Instance], after: Collection[Instance]) -> _Diff:
-        # Nodes hand out the same instance for as long as it is the same, and most are: those need no closer look.
+        # An unchanged instance is the same object, and most are unchanged: identity spares the comparison.
         kept = set(map(id, before)) & set(map(id, after))
         old = {(each.owner, each.id): each for each in before if id(each) not in kept}
         new = {(each.owner, each.id): each for each in after if id(each) not in kept}
@@ -106,10 +106,10 @@ class ServiceWatch:
 
 @attrs.define(eq=False, repr=False)
 class EventWatch:
-    """Everything over time, in batches: first a `Snapshot` alone, then what came, changed and went.
+    """Members and instances over time, in batches: first a `Snapshot` alone, then what came, changed and went.
 
-    With a ``service``, only its instances are told of; members, and whether this node is isolated, always are.
-    ``panic``: as `Node.lookup` has it. Ends when the node closes; raises what closed it, if that was an error.
+    With a ``service``, only its instances are reported; members, and whether this node is isolated, always are.
+    ``panic``: as in `Node.lookup`. Ends when the node closes; raises what closed it, if that was an error.
     """
 
     service: str | None
@@ -122,10 +122,10 @@ class EventWatch:
     _node: Callable[[], NodeEvent]
     _failure: Callable[[], GossipregError | None]
     _position: int | None = None
-    _isolated: bool = False  # as was last told
+    _isolated: bool = False  # as last reported
     _seen_members: dict[str, Member] = attrs.field(factory=dict)
     _seen: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
-    _flapping: dict[str, None] = attrs.field(factory=dict)  # checks that were last told of as flapping
+    _flapping: dict[str, None] = attrs.field(factory=dict)  # checks that were last reported as flapping
     _panic: float = 0.0
     _primary_conflicts: PrimaryConflicts = attrs.field(init=False)
 
@@ -136,7 +136,7 @@ class EventWatch:
         return self
 
     async def aclose(self) -> None:
-        """Nothing is held that would have to be given back."""
+        """Do nothing: a watch holds no resources."""
 
     async def __anext__(self) -> tuple[Event, ...]:
         if self._position is None:
@@ -158,7 +158,9 @@ class EventWatch:
             name: view.to_call(self._panic) for name, view in self._view.services.items() if self._wants(name)
         }
         for name in self._seen:
-            self._primary_conflicts.observe(name)  # the snapshot tells of those: they are in it, as fenced
+            self._primary_conflicts.observe(
+                name
+            )  # conflicts of now are not reported: the snapshot shows them as fenced
         return Snapshot(members, tuple(instance for name in sorted(self._seen) for instance in self._seen[name]))
 
     def _wants(self, service: str) -> bool:
@@ -183,13 +185,13 @@ class EventWatch:
         return batch + [event for name in checks for event in self._check_events(name)]
 
     def _node_events(self) -> list[Event]:
-        """Whether this node is isolated, if that is not what was said of it last; at first it was not."""
+        """Whether this node is isolated, if that has changed since the last report; at first it was not."""
         event = self._node()
         before, self._isolated = self._isolated, event.kind == "isolated"
         return [event] if self._isolated is not before else []
 
     def _check_events(self, name: str) -> list[Event]:
-        """Whether a check flaps, if that is not what was said of it last."""
+        """Whether a check flaps, if that has changed since the last report."""
         flapped = name in self._flapping
         self._flapping.pop(name, None)
         event = self._check(name)
@@ -217,7 +219,7 @@ class EventWatch:
 
 
 def _transition(before: Member | None, after: Member | None) -> MemberKind | None:
-    """What is to be said of a member; None when nothing that a watcher could see has changed."""
+    """The event to report of a member; None when nothing that a watcher can see has changed."""
     if after is None:
         return "left" if before is not None and before.status.is_present else None
     if before is None or (before.generation, before.address) != (after.generation, after.address):

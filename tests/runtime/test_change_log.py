@@ -111,6 +111,6 @@ async def test_who_gives_up_waiting_leaves_no_bell_behind(nursery: trio.Nursery)
             await change_log.wait_for(ORDERS)
         with trio.move_on_after(0):
             await change_log.wait_for(STOCK)
-    assert list(change_log._bells) == [STOCK], "the bell of one who still waits stays"
+    assert list(change_log._events) == [STOCK], "the bell of one who still waits stays"
     change_log.write([STOCK])
-    assert not change_log._bells
+    assert not change_log._events

@@ -63,7 +63,7 @@ def test_clocks_are_told_of_once_a_minute(caplog: pytest.LogCaptureFixture) -> N
     assert len(caplog.messages) == 7
     assert caplog.messages[0].startswith("policy split:web is refused: n3, which set it, stamped it 172800 s ahead")
     assert caplog.messages[1].startswith("a node at 10.0.0.7:4711 is not let in: its clock is 90 s behind ours, 25 s")
-    assert "is said again" in caplog.messages[4]
+    assert "is sent again" in caplog.messages[4]
     assert caplog.messages[5].startswith("the clock is 90 s behind that of the peers")
     assert "agrees" in caplog.messages[6]
 

@@ -300,8 +300,8 @@ async def test_isolation_is_logged_and_told_to_watchers(rig: Rig, caplog: pytest
         rig.driver.perform([IsolationChanged(isolated=True, silence=4.04)])
         rig.driver.perform([IsolationChanged(isolated=False, silence=33)])
     assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("WARNING", "isolated: no member was heard for 4.0 s; what this node answers may be old"),
-        ("INFO", "no more isolated: a member is heard again, after 33.0 s"),
+        ("WARNING", "isolated: no member was heard for 4.0 s; answers of this node may be stale"),
+        ("INFO", "no longer isolated: a member is heard again, after 33.0 s"),
     ]
     assert rig.driver.change_log.since(0) == [("node", "me")]
     assert rig.driver.change_log.position == 3

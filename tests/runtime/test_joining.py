@@ -45,7 +45,7 @@ async def test_a_join_that_does_not_succeed_is_logged_within_ten_seconds_and_the
     await trio.sleep(1300.0)
     assert lines(caplog) == [
         f"WARNING not joined after {seconds} s: 10.0.0.1: nothing listens there: the connection is refused; "
-        "10.0.0.2:9: it cannot be reached: No route to host; trying on"
+        "10.0.0.2:9: it cannot be reached: No route to host; still trying"
         for seconds in (8, 60, 660, 1260)
     ]
     caplog.clear()

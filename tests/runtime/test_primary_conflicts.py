@@ -29,5 +29,5 @@ def test_a_contest_and_its_end_are_in_the_log_once(caplog: pytest.LogCaptureFixt
     )
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", contested),
-        ("INFO", "orders is contested no more: its primary is i-2 of m2 (term 2)"),
+        ("INFO", "orders is no longer contested: its primary is i-2 of m2 (term 2)"),
     ]

@@ -135,7 +135,7 @@ async def test_the_log_tells_of_the_start_and_the_end_once(
                 while len(caplog.messages) < 2:  # noqa: ASYNC110 - a line of the log rings no bell
                     await trio.sleep(0.01)
         assert ann.lookup("orders") == ()
-    assert caplog.messages[1:] == [f"a member was reached: {path} is not answered from any more"]
+    assert caplog.messages[1:] == [f"a member was reached: {path} is no longer used for answers"]
 
 
 # What it keeps

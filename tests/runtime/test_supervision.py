@@ -26,7 +26,7 @@ async def test_what_is_contained_is_logged_and_counted(caplog: pytest.LogCapture
     counters = Counter[str]()
     await run_contained(counters, "the note", fail)
     assert counters == {"tasks_failed": 1}
-    assert "the note failed, by a mistake of ours; the node goes on" in caplog.text
+    assert "the note failed, by a bug in gossipreg; the node goes on" in caplog.text
     assert "unforeseen" in caplog.text
 
 

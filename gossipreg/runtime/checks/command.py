@@ -1,4 +1,4 @@
-"""Knows how a command check is run: no shell, a session of its own that is killed whole, and output that is bounded."""
+"""Command checks: no shell, a session of its own that is killed whole, and bounded output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gossipreg.check import Check
 from gossipreg.model import Health
 from gossipreg.protocol.registry.checks import Finding
 
-#: As monitoring plugins have always ended: 0 is well, 1 a warning, anything else critical.
+#: Exit statuses of monitoring plugins: 0 is passing, 1 a warning, anything else critical.
 _HEALTHS: Final = {0: Health.PASSING, 1: Health.WARNING}
 
 
@@ -38,7 +38,7 @@ async def run_command(check: Check) -> Finding:
         output = await _read(process.stdout)
         status = await process.wait()
     finally:
-        if status is None:  # nobody has taken note of its end yet, so its id is still its own
+        if status is None:  # its end was not collected yet, so its id is still its own
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         with trio.CancelScope(shield=True):
@@ -50,7 +50,7 @@ async def run_command(check: Check) -> Finding:
 
 
 async def _read(stream: trio.abc.ReceiveStream) -> bytes:
-    """All that comes until the end; the first of it is kept."""
+    """Read until the end; keep the first bytes."""
     kept = bytearray()
     while data := await stream.receive_some(limits.CHECK_READ_BYTES_MAX):
         kept += data[: limits.CHECK_OUTPUT_BYTES_MAX - len(kept)]

@@ -1,7 +1,8 @@
-"""Knows how a check reaches its target: names are looked up where they can hold up nobody else.
+"""Dialing: connects a check to its target, where the node's rules allow it.
 
-Which of a name's addresses may be contacted is judged here, of those that are connected to, and nothing is looked up
-after that: a name that led elsewhere when the check was registered gains nothing (DNS rebinding).
+Names are resolved in threads, so that a slow resolver blocks no other task. The rules are applied to the very addresses
+that are connected to, and nothing is resolved after that: a name that had another address when the check was registered
+gains nothing (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import trio
 
 from gossipreg.targets import CheckRules, IPAddress, TargetRefused, literal
 
-#: Names looked up at once. A resolver that hangs keeps its thread, even when nobody waits for it any more.
+#: Names looked up at once. A resolver that hangs keeps its thread, even when the check has given up.
 _LOOKUPS_MAX: Final = 16
 
 _limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("check_lookups")
@@ -90,7 +91,7 @@ async def _resolved(names: Iterable[str]) -> list[IPAddress]:
 
 
 async def _addresses(host: str, port: int) -> list[Any]:
-    """What ``getaddrinfo`` says, from a thread of our own unless there is nothing to look up."""
+    """The result of ``getaddrinfo``, from a thread unless there is nothing to resolve."""
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:

@@ -1,4 +1,4 @@
-"""Knows how a gRPC check is run: `grpc.health.v1.Health/Check`, one call on an HTTP/2 connection of its own.
+"""gRPC checks: `grpc.health.v1.Health/Check`, one call on an HTTP/2 connection of its own.
 
 The two messages have one field each, so they are written and read here; HTTP/2 is spoken by `h2`, which like `h11`
 knows no sockets. It comes with ``pip install "gossipreg[grpc]"``, and is loaded at the first such check.
@@ -29,21 +29,21 @@ from gossipreg.model import Address, Health
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.runtime.checks.dialing import AllowedTargets, dial, dial_tls
 
-#: What grpc.health.v1 says of a service.
+#: The serving statuses of grpc.health.v1.
 _SERVING: Final = 1
 _STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 
-#: The codes of gRPC that a health check may well meet.
+#: The gRPC codes that a health check is likely to meet.
 _CODES: Final = {"5": "NOT_FOUND: the server knows no such service", "12": "UNIMPLEMENTED: it has no health service"}
 
 
-#: What a status is, in HTTP and in gRPC. Whatever else a target writes there is not repeated to all nodes.
+#: What a status looks like, in HTTP and in gRPC. Anything else that a target writes there is not gossiped.
 _NUMBER: Final = re.compile(r"[0-9]{1,3}")
 
 
 @attrs.define(eq=False, repr=False)
 class _Reply:
-    """What has come of the answer so far."""
+    """The answer so far."""
 
     status: str = ""  # of HTTP
     code: str = ""  # of gRPC
@@ -54,7 +54,7 @@ class _Reply:
 
 
 async def run_grpc(check: Check, allowed: AllowedTargets) -> Finding:
-    """Ask once. Raises ``OSError`` and trio's errors where nobody answers."""
+    """Call once. Raises ``OSError`` and trio's errors where there is no answer."""
     assert check.grpc is not None
     target, _, service = check.grpc.partition("/")
     address = Address.parse(target)

@@ -1,7 +1,7 @@
-"""Knows how an HTTP check is run: one request on a connection of its own, and a look at the status of the answer.
+"""HTTP checks: one request on a connection of its own, judged by the status of the answer.
 
-Redirects are not followed and no proxy is used: nothing is asked but the URL that the user wrote. The first line of a
-finding travels to all nodes, so it holds nothing that the target has said.
+Redirects are not followed and no proxy is used: only the URL that the user wrote is requested. The first line of a
+finding is gossiped to all nodes, so it holds nothing that the target has sent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TOO_MANY: Final = 429
 
 
 async def run_http(check: Check, allowed: AllowedTargets) -> Finding:
-    """Ask the URL once. Raises ``OSError`` and trio's errors where nobody answers."""
+    """Request the URL once. Raises ``OSError`` and trio's errors where there is no answer."""
     assert check.http is not None
     url = urlsplit(check.http)
     host = url_host(url.hostname or "")
@@ -63,7 +63,7 @@ async def _ask(check: Check, url: SplitResult, stream: trio.abc.Stream) -> Findi
         match connection.next_event():
             case h11.NEED_DATA:
                 if len(body) >= limits.CHECK_OUTPUT_BYTES_MAX or read >= limits.CHECK_READ_BYTES_MAX:
-                    break  # the status is what counts; the rest of a large body stays where it is
+                    break  # only the status counts; the rest of a large body is not read
                 received = bytes(await stream.receive_some(_PIECE_BYTES))
                 if not received and not status:
                     break
@@ -83,7 +83,7 @@ async def _ask(check: Check, url: SplitResult, stream: trio.abc.Stream) -> Findi
 
 
 def _words(status: int) -> str:
-    """The status as RFC 9110 calls it. What the target calls it is for none but those who may see its output."""
+    """The status as RFC 9110 calls it. The reason phrase of the target is part of its output, which fewer may see."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -1,12 +1,13 @@
-"""Knows which checks this node runs, and keeps each going: one task a check, so that none waits for another.
+"""Check monitor: runs the health checks of this node's instances, one task a check, so that none waits for another.
 
 - A check is first run at once, then after a random part of its interval, then at every interval, each shortened by up
   to its jitter: so those that began together soon do not run together, and none waits for longer than its interval.
-- A run that lasts longer than its interval skips what it missed. Nothing is ever run twice at a time, or caught up on.
+- A run that lasts longer than its interval skips what it missed. No check runs twice at a time, and missed runs are not
+  made up for.
 - Runs start at a bounded pace, and hold one of a bounded number of places while they last. There are two sets of
   places: a check that ran into its timeout takes those of the slow ones from then on, until it answers again.
-- What fell due while this node was stopped is held against nobody: a timeout that ended much too late says nothing,
-  heartbeats are awaited for a whole ttl again, and nobody is deregistered before there was time for another result.
+- What fell due while this node was stopped does not count: a timeout that ended much too late is ignored, heartbeats
+  are awaited for a whole ttl again, and no instance is deregistered before there was time for another result.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class RunningCheck:
     took: float | None = None
     output: str = ""
     slow: bool = False  # it ran into its timeout
-    failed: bool = False  # a run ended by a mistake of ours, which was logged
+    failed: bool = False  # a run ended by a bug, which was logged
     heartbeat: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # ends when one is missed
     patience: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # ends when it was critical for too long
 
@@ -75,7 +76,7 @@ class Monitor:
     counters: Counter[str] = attrs.field(factory=Counter)
     rng: random.Random = attrs.field(factory=random.Random)
     _recalled: dict[str, Mapping[str, TtlState]] = attrs.field(init=False, factory=dict)  # from before a restart
-    _unkept: dict[str, None] = attrs.field(init=False, factory=dict)  # instances whose ttl checks stand otherwise now
+    _unkept: dict[str, None] = attrs.field(init=False, factory=dict)  # instances whose ttl checks have changed
     _unkept_bell: trio.Event = attrs.field(init=False, factory=trio.Event)
     _running_checks: dict[str, dict[str, RunningCheck]] = attrs.field(init=False, factory=dict)  # by instance and check
     _count: int = attrs.field(init=False, default=0)
@@ -98,7 +99,7 @@ class Monitor:
             )
 
     def put(self, instance: str, checks: Sequence[Check]) -> None:
-        """Run just these checks for the instance from now on. One that it has already goes on as it stands."""
+        """Run exactly these checks for the instance from now on. One that it has already goes on unchanged."""
         before = self._running_checks.pop(instance, {})
         after = {check.name: self._keep(before.get(check.name), instance, check) for check in checks}
         for name, watched in before.items():
@@ -125,15 +126,15 @@ class Monitor:
         return watched
 
     def drop(self, instance: str) -> None:
-        """Check the instance no more."""
+        """Stop checking the instance."""
         self.put(instance, ())
 
     def close(self) -> None:
-        """Check nothing more."""
+        """Stop all checks."""
         for instance in list(self._running_checks):
             self.drop(instance)
 
-    # What it has come to
+    # Results
 
     def standing(self, instance: str, checks: Sequence[Check], maintenance: str | None) -> tuple[Health, str]:
         """The health that an instance has, or will have once it is `put` with these checks; and why."""
@@ -149,7 +150,7 @@ class Monitor:
         return CheckState.begin(check, now) if stood is None else stood.state
 
     def reports(self, instance: str, service: str) -> Iterator[CheckReport]:
-        """The checks of an instance as they stand."""
+        """The state of the checks of an instance."""
         now = trio.current_time()
         for watched in self._running_checks.get(instance, {}).values():
             state = watched.state
@@ -169,7 +170,7 @@ class Monitor:
             )
 
     def state(self, instance: str, check: str) -> CheckState | None:
-        """One check as it stands."""
+        """The state of one check."""
         watched = self._running_checks.get(instance, {}).get(check)
         return None if watched is None else watched.state
 
@@ -181,11 +182,11 @@ class Monitor:
     # Over a restart
 
     def recall(self, instance: str, states: Mapping[str, TtlState]) -> None:
-        """Have ttl checks of an instance go on as they stood before a restart, by name, once it is `put`."""
+        """Have ttl checks of an instance go on from their state before a restart, by name, once it is `put`."""
         self._recalled[instance] = states
 
     def forget_recalled(self, instance: str) -> None:
-        """That instance will not be `put`."""
+        """Drop what was recalled: that instance will not be `put`."""
         self._recalled.pop(instance, None)
 
     def _recall(self, instance: str, check: Check) -> TtlState | None:
@@ -197,11 +198,11 @@ class Monitor:
         self._unkept_bell.set()
 
     async def wait_unkept(self) -> None:
-        """Return once `take_unkept` has something to tell."""
+        """Return once `take_unkept` has something to return."""
         await self._unkept_bell.wait()
 
     def take_unkept(self) -> dict[str, list[TtlState]]:
-        """The ttl checks of those instances of which one has changed since they were last told, by the instance's id.
+        """The ttl checks of those instances of which one has changed since the last call, by the instance's id.
 
         A check has changed when a heartbeat came or was missed, too.
         """
@@ -217,14 +218,14 @@ class Monitor:
         }
 
     def not_kept(self, instances: Iterable[str]) -> None:
-        """What was told of these could not be kept: tell it again."""
+        """Return these again at the next call: they could not be stored."""
         for instance in instances:
             self._note(instance)
 
-    # What the service itself says
+    # Heartbeats
 
     def beat(self, instance: str, name: str | None, finding: Finding) -> None:
-        """A heartbeat, for the check of that name or for every ttl of the instance. Raises ``InvalidInstance``."""
+        """Record a heartbeat, for the ttl check of that name or for all of the instance. Raises ``InvalidInstance``."""
         now = trio.current_time()
         for watched in self._meant(instance, name):
             assert watched.check.ttl is not None
@@ -281,11 +282,11 @@ class Monitor:
             self._hear(watched, finding, ended)
 
     async def _probed(self, watched: RunningCheck) -> Finding | None:
-        """What a run finds. A mistake of ours fails the check: nothing is known of its target."""
+        """What a run finds. A bug fails the check: nothing is known about its target."""
         try:
             return await self.probe(watched.instance, watched.check)
         except Exception as error:  # noqa: BLE001 - it is logged
-            if not watched.failed:  # it will be made at each run
+            if not watched.failed:  # it would occur at each run
                 watched.failed = True
                 log_bug(self.counters, f"a run of check {watched.check.name} of {watched.instance}", error)
             return Finding(Health.CRITICAL, f"it cannot be run: {error}"[: limits.REASON_CHARS_MAX])

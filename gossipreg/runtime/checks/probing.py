@@ -1,4 +1,4 @@
-"""Knows how one run of any check ends: with a finding, or with none where this node itself was stopped meanwhile."""
+"""One run of a check: it ends with a finding, or with none where this node itself was stopped meanwhile."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ STOPPED_SECONDS: Final = 0.25
 
 
 async def probe(check: Check, *, commands: bool, allowed: AllowedTargets) -> Finding | None:
-    """Run ``check`` once, within its timeout. None if it says nothing of the target, because this node was stopped.
+    """Run ``check`` once, within its timeout. None if it says nothing about the target, because this node was stopped.
 
-    A check that the node does not allow is not run and fails: it was allowed when it was registered, or its name leads
-    elsewhere now.
+    A check that the node does not allow is not run and fails: it was allowed when it was registered, or its name
+    resolves to another address now.
     """
     flaw = check.flaw(allowed.rules, allowed.own)
     if flaw is not None:
@@ -53,7 +53,7 @@ async def _run(check: Check, commands: bool, allowed: AllowedTargets) -> Finding
     return await run(check, allowed)
 
 
-#: What a node cannot do without a package, and the extra that brings it.
+#: What a node cannot do without a package, and the extra that installs it.
 _EXTRAS: Final = {CheckKind.HTTP: ("make HTTP requests", "agent"), CheckKind.GRPC: ("speak gRPC", "grpc")}
 
 
@@ -91,7 +91,7 @@ async def _run_tcp(check: Check, allowed: AllowedTargets) -> Finding:
 
 
 def _sentence(error: Exception) -> str:
-    """What went wrong, as people say it."""
+    """What went wrong, for people."""
     cause = error.__cause__ if isinstance(error, trio.BrokenResourceError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not to be trusted: {cause.verify_message}"

@@ -1,8 +1,8 @@
-"""The state of an instance's ttl checks, as the data directory keeps it over a restart.
+"""TTL state: the state of an instance's ttl checks, as the data directory keeps it over a restart.
 
-Only ttl checks are kept: what the node runs itself it runs again within moments. Times are wall-clock seconds, since a
-steady clock ends with its process. The time that the node was away counts against a heartbeat, as the service could not
-know of that; a clock that was set back gives a check no more than one ttl.
+Only ttl checks are stored: those that the node runs itself it runs again within moments. Times are wall-clock seconds,
+since a steady clock ends with its process. The time that the node was down counts against a heartbeat, as the service
+could not know of that; a clock that was set back gives a check no more than one ttl.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class UnusableTtlState(Exception):
 
 @attrs.define(eq=False, repr=False)
 class TtlState:
-    """One ttl check as it stands, on this process's steady clock (seconds)."""
+    """The state of one ttl check, on this process's steady clock (seconds)."""
 
     state: CheckState
-    beats_until: float  # a heartbeat is expected before
-    output: str = ""  # what the last one said
+    beats_until: float  # a heartbeat is expected before this
+    output: str = ""  # of the last heartbeat
 
 
 def pack(states: Sequence[TtlState], offset: float) -> bytes:
-    """The state of the ttl checks of one instance. ``offset`` makes wall-clock time of steady time (seconds)."""
+    """The state of the ttl checks of one instance. ``offset`` converts steady time to wall-clock time (seconds)."""
     packed: bytes = msgpack.packb(
         {
             each.state.check.name: {
@@ -52,9 +52,9 @@ def pack(states: Sequence[TtlState], offset: float) -> bytes:
 
 
 def unpack(body: bytes, checks: Sequence[Check], now: float, offset: float) -> dict[str, TtlState]:
-    """The state of those of ``checks`` that `pack` told of, by name, as it is at ``now``. Raises `UnusableTtlState`.
+    """The state of those of ``checks`` that `pack` stored, by name, as it is at ``now``. Raises `UnusableTtlState`.
 
-    A check whose ttl is another one now begins anew.
+    A check whose ttl has changed begins anew.
     """
     ttls = {check.name: check for check in checks if check.kind is CheckKind.TTL}
     try:
@@ -84,7 +84,7 @@ def _state(check: Check, kept: Mapping[str, Any], now: float, offset: float) -> 
                 state.since = max(since, beats_until)
         beats_until = now + ttl
     if state.expires is not None and state.expires < now + ttl:
-        state.excuse(now + ttl - state.expires)  # nobody is deregistered before there was time for a heartbeat
+        state.excuse(now + ttl - state.expires)  # time for a heartbeat before it is deregistered
     return TtlState(state, beats_until, output)
 
 

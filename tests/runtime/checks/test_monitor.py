@@ -380,4 +380,4 @@ async def test_a_check_whose_news_cannot_be_told_is_begun_anew(
     watcher.monitor.changed = watcher.changed.append
     await trio.sleep(10)
     assert len(watcher.times()) > 3
-    assert "check tcp of a failed, by a mistake of ours" in caplog.text
+    assert "check tcp of a failed, by a bug in gossipreg" in caplog.text
