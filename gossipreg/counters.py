@@ -86,8 +86,8 @@ class Count(Described):
         "packets",
         "Packets refused: sent too long ago, or by a clock that differs too much from this one.",
     )
-    PACKETS_TOO_MANY_LIVES = (
-        "packets_too_many_lives",
+    PACKETS_TOO_MANY_SENDERS = (
+        "packets_too_many_senders",
         "packets",
         "Packets refused: from more senders than are told apart.",
     )

@@ -155,7 +155,7 @@ FRAME_SECONDS_MAX: Final = 30.0
 LIFELINES_MAX: Final = STREAMS_OUT_MAX // 2
 
 #: Life ids whose send counters are remembered by the seal (about 3 KiB each). Only keyholders can add one.
-SEAL_LIVES_MAX: Final = 4096
+SENDER_KEYS_MAX: Final = 4096
 
 #: Subkeys derived for packets of unknown lives: at once and a second, for one source and for all. One takes 25 us, so
 #: junk keeps a core busy for 2.5 % at most, and as much again if it comes under members' addresses. A cluster of a

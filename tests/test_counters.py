@@ -11,7 +11,7 @@ import pytest
 import gossipreg
 from gossipreg.counters import Count, Described, all_at_zero
 from gossipreg.frontends.proxy.counters import ForwardCount
-from gossipreg.protocol.wire.sealing import Refusal
+from gossipreg.protocol.wire.packets import Refusal
 from gossipreg.protocol.wire.streams import StreamRefusal
 from tests.counters_page import PAGE, with_table
 from tests.runtime.nodes import config

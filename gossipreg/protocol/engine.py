@@ -271,7 +271,7 @@ class Engine:
     def _tell_of_paths(self, changes: list[PathChange]) -> None:
         self.outbox.fit_paths()
         for change in changes:
-            member = self.members.by_life(change.life)
+            member = self.members.by_run_id(change.run_id)
             if member is not None:
                 self.outbox.put(PathChanged(member.name, change.passes, change.size, change.hears))
 
@@ -536,10 +536,10 @@ class Engine:
             self.counters[Count.JUNK_PACKETS] += not messages
             if self.reader.is_broken and not messages:
                 return MessageContext(0, source, None, stream), []
-        if sender == self.identity.life:
+        if sender == self.identity.run_id:
             self.counters[Count.OWN_PACKETS] += 1
             return MessageContext(0, source, None, stream), []
-        member = self.members.by_life(sender)
+        member = self.members.by_run_id(sender)
         if member is not None:
             if self.detector.is_isolated(now):
                 self.streams.hurry(now)  # what was said meanwhile was not heard here, nor what was said here there
@@ -700,7 +700,7 @@ class Engine:
         if session.purpose is not None and not (session.answered or refused or self.detector.is_rejected):
             member = self.members.at(session.to)
             if member is not None:
-                self.paths.stream_stalled(member.life, now)
+                self.paths.stream_stalled(member.run_id, now)
         if session.purpose in (Purpose.LIFELINE, Purpose.RECHECK):
             self.lifelines.ended(session, now, refused=refused)
         elif session.purpose is Purpose.PROBE and refused:
@@ -768,10 +768,10 @@ class Engine:
 
     def _test_paths(self, now: float) -> None:
         for test in self.paths.handle_timeout(now):
-            member = self.members.by_life(test.life)
+            member = self.members.by_run_id(test.run_id)
             if member is None:
                 continue
-            ping = Ping(test.seq, member.life, self.fingerprint)
+            ping = Ping(test.seq, member.run_id, self.fingerprint)
             if test.over_stream:
                 self.streams.open(Purpose.PROBE, member.address, [ping, End()], about=test.seq)
             elif test.size:
@@ -779,8 +779,8 @@ class Engine:
             else:
                 self.outbox.send(member.address, pack(ping))
 
-    def _is_present(self, life: int) -> bool:
-        member = self.members.by_life(life)
+    def _is_present(self, run_id: int) -> bool:
+        member = self.members.by_run_id(run_id)
         return member is not None and member.status.is_present
 
     def _sweep(self, now: float) -> None:

@@ -66,7 +66,7 @@ class Joining:
         failed = self.members.failed()
         if failed:
             lost = failed[self.rng.randrange(len(failed))]
-            ping = Ping(0, lost.life, self.streams.state.fingerprint.total)
+            ping = Ping(0, lost.run_id, self.streams.state.fingerprint.total)
             self.outbox.send(lost.address, pack(lost), pack(ping), now=now)
         if self.has_seeds:
             self.outbox.put(SeekSeeds())

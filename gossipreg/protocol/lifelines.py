@@ -90,26 +90,28 @@ class Lifelines:
     def _ask(self, now: float) -> None:
         """Give up the lifelines on which nothing came since they were pinged; then ping the next, or all after that."""
         asked, self._asked = self._asked, {}
-        open_sessions = [(life, stream, self.streams.sessions.find(stream)) for life, stream in self._lifelines.items()]
+        open_sessions = [
+            (run_id, stream, self.streams.sessions.find(stream)) for run_id, stream in self._lifelines.items()
+        ]
         held = [
-            (life, stream, session.frames)
-            for life, stream, session in open_sessions
+            (run_id, stream, session.frames)
+            for run_id, stream, session in open_sessions
             if session is not None and session.answered
         ]
-        stalled = [(life, stream) for life, stream, frames in held if asked.get(stream) == frames]
-        for life, stream in stalled:
-            del self._lifelines[life]
+        stalled = [(run_id, stream) for run_id, stream, frames in held if asked.get(stream) == frames]
+        for run_id, stream in stalled:
+            del self._lifelines[run_id]
             self.streams.close(stream)
-            self.streams.outbox.paths.stream_stalled(life, now)
+            self.streams.outbox.paths.stream_stalled(run_id, now)
             self._retry_at = min(self._retry_at, now)
         if stalled:  # streams may be lost to more than one: look at the others now
             due = [each for each in held if each[1] not in asked]
         else:
             due = [] if asked or not held else [held[self._next_ping % len(held)]]
             self._next_ping += len(due)
-        for life, stream, frames in due:
+        for run_id, stream, frames in due:
             self._asked[stream] = frames
-            self.streams.send(stream, [Ping(0, life, self.streams.state.fingerprint.total)])
+            self.streams.send(stream, [Ping(0, run_id, self.streams.state.fingerprint.total)])
         waits = _ANSWER_SECONDS if self._asked else _ASK_SECONDS - _ANSWER_SECONDS
         self._ask_at = now + waits if self._lifelines else float("inf")
 
@@ -117,15 +119,17 @@ class Lifelines:
         self._looked_at = self.members.ring.changes
         self._look_at = now + _LOOK_SECONDS
         self._retry_at = now + _REVIEW_SECONDS
-        self._rechecked_at = {life: at for life, at in self._rechecked_at.items() if now - at < _RECHECK_GAP_SECONDS}
-        wanted = {update.life: update for update in self._wanted()}
-        for life in [life for life in self._lifelines if life not in wanted]:
-            self.streams.close(self._lifelines.pop(life))
-        for life, update in wanted.items():
-            if life not in self._lifelines:
+        self._rechecked_at = {
+            run_id: at for run_id, at in self._rechecked_at.items() if now - at < _RECHECK_GAP_SECONDS
+        }
+        wanted = {update.run_id: update for update in self._wanted()}
+        for run_id in [run_id for run_id in self._lifelines if run_id not in wanted]:
+            self.streams.close(self._lifelines.pop(run_id))
+        for run_id, update in wanted.items():
+            if run_id not in self._lifelines:
                 stream = self.streams.open(Purpose.LIFELINE, update.address, [KeepOpen()], about=update, idle=True)
                 if stream is not None:
-                    self._lifelines[life] = stream
+                    self._lifelines[run_id] = stream
                     self._ask_at = min(self._ask_at, now + _ASK_SECONDS)
 
     def restart(self, now: float) -> None:
@@ -150,7 +154,7 @@ class Lifelines:
             return
         target = session.about
         assert isinstance(target, MemberUpdate), "a lifeline is known by whom it is held to"
-        self._lifelines.pop(target.life, None)
+        self._lifelines.pop(target.run_id, None)
         self._retry_at = min(self._retry_at, now + _RETRY_SECONDS)
         if session.answered:  # one that never held says nothing, not even when it was refused: that may be a firewall
             self._recheck(target, 1, now)
@@ -163,16 +167,16 @@ class Lifelines:
         near = self.members.ring.before(accusation.name, 2 * self.settings.lifelines)
         if (
             self.own_name in near
-            and now - self._rechecked_at.get(accusation.life, -_RECHECK_GAP_SECONDS) >= _RECHECK_GAP_SECONDS
+            and now - self._rechecked_at.get(accusation.run_id, -_RECHECK_GAP_SECONDS) >= _RECHECK_GAP_SECONDS
         ):
             self._recheck(accusation, 1, now)
 
     def _recheck(self, target: MemberUpdate, number: int, now: float) -> None:
         held = self.members.get(target.name)
-        if held is None or held.life != target.life or not held.status.is_present:
+        if held is None or held.run_id != target.run_id or not held.status.is_present:
             return
-        self._rechecked_at[target.life] = now
-        ping = Ping(0, target.life, self.streams.state.fingerprint.total)
+        self._rechecked_at[target.run_id] = now
+        ping = Ping(0, target.run_id, self.streams.state.fingerprint.total)
         self.streams.open(Purpose.RECHECK, target.address, [ping, End()], about=_Recheck(target, number))
 
     def _refused(self, target: MemberUpdate, now: float) -> None:

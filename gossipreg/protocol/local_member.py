@@ -91,7 +91,7 @@ class LocalMember:
     def _claim(self) -> MemberUpdate:
         update = self.identity.own_update()
         self.state.own = update
-        self.outbox.sign(self.identity.life)
+        self.outbox.sign(self.identity.run_id)
         return update
 
     def announce(self, now: float) -> None:
@@ -128,7 +128,7 @@ class LocalMember:
                 self._reclaim(update.generation, now)
             case Reaction.NAME_CONFLICT:
                 self.identity.query_rival(update, now)
-            case Reaction.IGNORE if update.life == self.identity.life and not self.identity.left:
+            case Reaction.IGNORE if update.run_id == self.identity.run_id and not self.identity.left:
                 self._handle_outdated(update, context, now)
 
     def _handle_outdated(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
@@ -161,7 +161,7 @@ class LocalMember:
         """That this node takes its own failure as read, for as long as it waits: no peer need verify that."""
         unanswered = self.damping.unanswered
         assert unanswered is not None, "only a node that waits concedes"
-        return attrs.evolve(unanswered, accuser=self.identity.life, refused=False, age=0)
+        return attrs.evolve(unanswered, accuser=self.identity.run_id, refused=False, age=0)
 
     def _tell(self, said: MemberUpdate, context: MessageContext, now: float) -> None:
         if context.member is not None and not context.over_stream:
@@ -177,7 +177,7 @@ class LocalMember:
         could not reach the accuser, or a good part of the others, either; nor where it is answered in time.
         """
         members, detector = self.state.members, self.detector
-        accuser = members.by_life(accusation.accuser)
+        accuser = members.by_run_id(accusation.accuser)
         name = None if accuser is None else accuser.name
         if name is not None and members.was_failed(name, _EXCUSED_SECONDS, now):
             return False
@@ -263,11 +263,11 @@ class LocalMember:
 
         What answers no question of ours, from where it was put to, is a question at most: else any packet could say so.
         """
-        if query.name != self.identity.name or query.life == self.identity.life or self.identity.left:
+        if query.name != self.identity.name or query.run_id == self.identity.run_id or self.identity.left:
             return
         answer = pack(self.identity.query())
         if context.stream is None:
-            self.outbox.tell(query.life, context.source, answer, now)
+            self.outbox.tell(query.run_id, context.source, answer, now)
         elif context.stream < 0:  # who asked needs no answer to its answer
             context.replies.append(answer)
         other = self.identity.rival
@@ -275,10 +275,10 @@ class LocalMember:
             if not self.identity.yields_to(query):
                 self.outbox.put(NameConflictFound(context.source, yielding=False))
             return
-        if self.identity.is_queried(query.life):
+        if self.identity.is_queried(query.run_id):
             self._resolve_conflict(query, other, now)
         elif context.stream is not None:
-            self.identity.ask(query.life, now)  # it has begun another life since we heard of it
+            self.identity.ask(query.run_id, now)  # it has begun another life since we heard of it
 
     def _was_asked(self, other: MemberUpdate, context: MessageContext) -> bool:
         """Whether ``voice`` comes from where ``other`` is: by packet, or on the stream that we opened to it."""
@@ -302,4 +302,4 @@ class LocalMember:
             self.identity.conflict = other.address
             self.state.counters[Count.NAME_CONFLICTS] += 1
             self.outbox.put(NameConflicted(other.address))
-        self.identity.ask(other.life, now + self.identity.settings.reconnect_interval)
+        self.identity.ask(other.run_id, now + self.identity.settings.reconnect_interval)

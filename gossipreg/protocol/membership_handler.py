@@ -61,7 +61,7 @@ class MembershipHandler:
             elif update.rank == held.rank and not context.over_stream:
                 self.state.note_duplicate(Topic.MEMBERSHIP, update.name, now)
             return
-        if held is not None and update.is_forgotten and held.status.is_present and update.is_same_life(held):
+        if held is not None and update.is_forgotten and held.status.is_present and update.is_same_run(held):
             # Forgotten where it was taken for failed; here it may be well, so it gets the chance to refute.
             update = attrs.evolve(update, status=Status.SUSPECT)
             if not update.supersedes(held):
@@ -71,7 +71,7 @@ class MembershipHandler:
             self._handle_failure(update, held, now, spread=spread)
             return
         self._believe(update, now, spread=spread)
-        if update.status is Status.SUSPECT and self.detector.prober.was_unreached(update.life, now):
+        if update.status is Status.SUSPECT and self.detector.prober.was_unreached(update.run_id, now):
             self._corroborate(update, now)
         revived = held is not None and held.status is Status.FAILED and update.status is Status.ALIVE
         if revived and not context.over_stream:
@@ -84,7 +84,7 @@ class MembershipHandler:
         members = self.state.members
         if members.has_room():
             return True
-        in_person = context.sender == newcomer.life and context.source.host == newcomer.address.host
+        in_person = context.sender == newcomer.run_id and context.source.host == newcomer.address.host
         goes = members.first_to_go(newcomer)
         if goes is None or not self._admission.may_enter(now, in_person=in_person):
             self.state.counters[Count.UPDATES_OVER_MEMBER_LIMIT] += 1
@@ -102,11 +102,11 @@ class MembershipHandler:
         Not if the member concedes it itself; nor if two kernels have proven it, unless the accuser was cut off from
         this node lately: then it may be the network between the two sides that refused.
         """
-        if not held.status.is_present or failure.accuser == failure.life:
+        if not held.status.is_present or failure.accuser == failure.run_id:
             return False
         if not self.detector.settings.verify_failures:
             return context.over_stream
-        accuser = self.state.members.by_life(failure.accuser)
+        accuser = self.state.members.by_run_id(failure.accuser)
         is_credible = accuser is not None and not self.state.members.was_failed(accuser.name, _FOREIGN_SECONDS, now)
         return context.over_stream or not failure.refused or not is_credible
 
@@ -134,7 +134,7 @@ class MembershipHandler:
         self._conclude(update, now)
 
     def _confirm(self, held: MemberUpdate, accuser: int, now: float, *, refused: bool = False) -> None:
-        if accuser == self.identity.life:
+        if accuser == self.identity.run_id:
             self.detector.tried(held.name)
         if self.detector.confirm(held.name, accuser, refused=refused):
             context = attrs.evolve(held, accuser=accuser, refused=refused)
@@ -144,7 +144,7 @@ class MembershipHandler:
     def _corroborate(self, suspect: MemberUpdate, now: float) -> None:
         """This node could not reach the suspect either, on behalf of somebody: that is a voice of its own."""
         if self.detector.settings.corroborate:
-            self._confirm(suspect, self.identity.life, now)
+            self._confirm(suspect, self.identity.run_id, now)
 
     def _conclude(self, suspect: MemberUpdate, now: float) -> None:
         """Two speeds: routing reacts to a suspicion that is confirmed, membership to one that is over or proven."""
@@ -157,11 +157,11 @@ class MembershipHandler:
         """Fail ``suspect``. That two kernels have refused goes with the verdict: it needs no more verifying."""
         self.state.counters[Count.FAILURES_DECLARED] += 1
         proven = self.detector.is_proven(suspect.name)
-        self._believe(suspect.graver(Status.FAILED, self.identity.life, refused=proven), now, spread=True)
+        self._believe(suspect.graver(Status.FAILED, self.identity.run_id, refused=proven), now, spread=True)
 
     def forget(self, failed: MemberUpdate, now: float) -> None:
         """Have every node take a member that failed for one that left, and drop what it offers."""
-        self._believe(failed.graver(Status.LEFT, self.identity.life), now, spread=True)
+        self._believe(failed.graver(Status.LEFT, self.identity.run_id), now, spread=True)
 
     # What the detector finds
 
@@ -169,7 +169,7 @@ class MembershipHandler:
         """Ask whom it is time to ask, and accuse whoever has not answered."""
         self.perform(self.detector.prober.handle_timeout(self.state.fingerprint.total, now), now)
         for target in self.detector.silence_pings(now):
-            self.outbox.send(target.address, pack(Ping(0, target.life, self.state.fingerprint.total)))
+            self.outbox.send(target.address, pack(Ping(0, target.run_id, self.state.fingerprint.total)))
 
     def pinged(self, now: float) -> None:
         """Ask whom it will soon be time to ask, since this node is awake."""
@@ -192,11 +192,11 @@ class MembershipHandler:
     def _seek_witness(self, now: float) -> None:
         """Ask for an ack: first those that were heard last, for in a split these are on this side."""
         members = self.state.members
-        nearest = [members.by_life(life) for life in self.detector.reachability.nearest[:_NEAREST_ASKED]]
+        nearest = [members.by_run_id(run_id) for run_id in self.detector.reachability.nearest[:_NEAREST_ASKED]]
         known = {peer.name: peer for peer in nearest if peer is not None and peer.status is Status.ALIVE}
         known |= {peer.name: peer for peer in members.sample(_WITNESSES_ASKED)}
         for peer in islice(known.values(), _WITNESSES_ASKED):
-            self.outbox.send(peer.address, pack(Ping(0, peer.life, self.state.fingerprint.total)), now=now)
+            self.outbox.send(peer.address, pack(Ping(0, peer.run_id, self.state.fingerprint.total)), now=now)
 
     def perform(self, findings: Sequence[Finding], now: float) -> None:
         """Do what the prober wants done, and draw the conclusions from what it found."""
@@ -205,12 +205,12 @@ class MembershipHandler:
                 case Say():
                     self._say(finding, now)
                 case TryStream(target, seq):
-                    ping = Ping(seq, target.life, self.state.fingerprint.total)
+                    ping = Ping(seq, target.run_id, self.state.fingerprint.total)
                     self.streams.open(Purpose.PROBE, target.address, [ping, End()], about=seq)
                 case Missed():
                     self._miss(finding, now)
                 case Unreached(target):
-                    suspect = self.state.members.by_life(target)
+                    suspect = self.state.members.by_run_id(target)
                     if suspect is not None and suspect.status is Status.SUSPECT:
                         self._corroborate(suspect, now)
                 case _:
@@ -240,7 +240,7 @@ class MembershipHandler:
         self._accuse(target, now, refused=True)
         believed = self.state.members.get(target.name)
         assert believed is not None, "it has just been accused"
-        version = pack(attrs.evolve(believed, accuser=self.identity.life, refused=True))
+        version = pack(attrs.evolve(believed, accuser=self.identity.run_id, refused=True))
         for name in confidants:
             confidant = self.state.members.get(name)
             assert confidant is not None, "who has a seat on the ring is known"
@@ -248,14 +248,14 @@ class MembershipHandler:
 
     def _may_be_accused(self, target: MemberUpdate) -> bool:
         held = self.state.members.get(target.name)
-        return held is not None and held.is_same_life(target) and held.status.is_present
+        return held is not None and held.is_same_run(target) and held.status.is_present
 
     def _accuse(self, target: MemberUpdate, now: float, *, refused: bool) -> None:
         held = self.state.members.get(target.name)
         assert held is not None, "only members are accused"
         if held.status is Status.SUSPECT:
-            self._confirm(held, self.identity.life, now, refused=refused)
+            self._confirm(held, self.identity.run_id, now, refused=refused)
         else:
             self.state.counters[Count.SUSPICIONS] += 1
-            self._believe(held.graver(Status.SUSPECT, self.identity.life, refused=refused), now, spread=True)
+            self._believe(held.graver(Status.SUSPECT, self.identity.run_id, refused=refused), now, spread=True)
             self.detector.tried(held.name)

@@ -43,9 +43,9 @@ class Outbox:
         self._room = self.paths.least_size - self.paths.overhead
         self.state.message_room = self._room - SENDER_BYTES
 
-    def sign(self, life: int) -> None:
+    def sign(self, run_id: int) -> None:
         """Send in the name of ``life`` from now on."""
-        self.sender = pack_sender(life)
+        self.sender = pack_sender(run_id)
 
     def clock(self, now: float) -> WallClock:
         """What this node's wall clock shows."""
@@ -72,18 +72,18 @@ class Outbox:
             data += b"".join(self.state.broadcasts.piggyback(self._room - len(data), now))
         self.put(Transmit(data, to))
 
-    def tell(self, life: int, to: Address, message: bytes, now: float) -> None:
+    def tell(self, run_id: int, to: Address, message: bytes, now: float) -> None:
         """Say ``message`` to ``life`` although it did not ask, unless it was told something a moment ago."""
-        if now - self._told.get(life, -_TELL_SECONDS) >= _TELL_SECONDS:
+        if now - self._told.get(run_id, -_TELL_SECONDS) >= _TELL_SECONDS:
             if len(self._told) >= limits.TOLD_MAX:
                 del self._told[next(iter(self._told))]
-            self._told[life] = now
+            self._told[run_id] = now
             self.send(to, message)
 
     def tell_accused(self, accused: MemberUpdate, now: float) -> None:
         """Tell a member that is there what is believed of it, so that it can refute."""
         if self.settings.tell_accused:
-            self.tell(accused.life, accused.address, pack(accused), now)
+            self.tell(accused.run_id, accused.address, pack(accused), now)
 
     def flush(self, now: float) -> None:
         """Send the rumors that are due."""
@@ -98,4 +98,4 @@ class Outbox:
 
     def forget(self, now: float) -> None:
         """Drop what no longer matters."""
-        self._told = {life: at for life, at in self._told.items() if now - at < _TELL_SECONDS}
+        self._told = {run_id: at for run_id, at in self._told.items() if now - at < _TELL_SECONDS}

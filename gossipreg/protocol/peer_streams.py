@@ -76,7 +76,7 @@ class PeerStreams:
         if member is None:
             size = SIZE_MIN if to in self._narrow else limits.PACKET_BYTES_MAX
         else:
-            size = paths.size(member.life)
+            size = paths.size(member.run_id)
         return size - _SEGMENT_LESS if size < limits.PACKET_BYTES_MAX else 0
 
     def comparison_failed(self, to: Address) -> None:
@@ -150,7 +150,7 @@ class PeerStreams:
 
     # When states differ
 
-    def met(self, fingerprint: int, life: int, peer: Address, now: float, *, may_compare: bool) -> None:
+    def met(self, fingerprint: int, run_id: int, peer: Address, now: float, *, may_compare: bool) -> None:
         """The peer ``life`` has this ``fingerprint``: compare with it, if ours differs for longer than gossip needs.
 
         Where packets do not pass, gossip is not waited for; where streams do not, another peer has to do.
@@ -165,12 +165,12 @@ class PeerStreams:
             self._unequal_since = now
         if self._differs_since is None or now - self._differs_since > _DIFFERS_PERIODS * self.settings.probe_interval:
             self._differs_since = now
-        passes = self.outbox.paths.passes(life)
+        passes = self.outbox.paths.passes(run_id)
         is_time = self._is_time(now) or (passes is Passes.STREAMS_ONLY and now >= self._compare_after)
         if may_compare and is_time and passes is not Passes.PACKETS_ONLY and not self._is_comparing():
             self._compare_after = now + self.settings.reconcile_gap * (0.75 + self.rng.random() / 2)
             self.state.counters[Count.RECONCILIATIONS] += 1
-            self.outbox.paths.gossip_missed(life, now)
+            self.outbox.paths.gossip_missed(run_id, now)
             self.open_comparison(Purpose.RECONCILE, peer, now)
 
     def _is_comparing(self) -> bool:

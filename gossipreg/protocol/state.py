@@ -72,7 +72,7 @@ class ClusterState:
         held = self.members.get(update.name)
         assert held is not None, "it was just put there"
         self.fingerprint.replace(before, held)
-        if update.status is not Status.SUSPECT or (before is not None and not before.is_same_life(update)):
+        if update.status is not Status.SUSPECT or (before is not None and not before.is_same_run(update)):
             self._deprioritized.pop(update.name, None)
         if spread:
             # To some at random: most of it is said while nodes do not know each other yet, and agree on no tree.

@@ -16,7 +16,7 @@ import trio
 from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Address
-from gossipreg.protocol.wire.sealing import Refused, Seal
+from gossipreg.protocol.wire.packets import PacketCodec, Refused
 from gossipreg.runtime.diagnostics import SendErrors
 from gossipreg.runtime.supervision import log_bug
 
@@ -47,7 +47,7 @@ class Datagrams:
     """One UDP socket and the seal in front of it. What cannot be sent, opened or believed is counted and dropped."""
 
     socket: socket.socket
-    seal: Seal
+    codec: PacketCodec
     counters: Counter[str]
     errors: SendErrors = attrs.field(factory=SendErrors)
     is_drained: bool = True  # whether the last batch ended because there was no more
@@ -79,7 +79,7 @@ class Datagrams:
                 continue
             source = Address(name[0], name[1])
             try:
-                payload = self.seal.open(packet, wall, source.host)
+                payload = self.codec.decode(packet, wall, source.host)
             except Exception as error:  # noqa: BLE001 - it is logged
                 log_bug(self.counters, f"a packet from {source}", error)
                 continue
@@ -93,7 +93,7 @@ class Datagrams:
 
     def send(self, payload: bytes, to: Address) -> bool:
         """Seal and send, or count why not: gossip repeats what is lost. False if this host's kernel rejects it."""
-        packet = self.seal.seal(payload, time.time())
+        packet = self.codec.encode(payload, time.time())
         self.counters[Count.PACKETS_SENT] += 1
         self.counters[Count.BYTES_SENT] += len(packet)
         try:

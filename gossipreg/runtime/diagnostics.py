@@ -72,8 +72,8 @@ class LogLimiter:
 def path_states(engine: Engine) -> dict[str, str]:
     """What passes (`Passes`), by the name of each member to which not everything does; sorted by name."""
     states = {}
-    for life, passes in engine.paths.troubled.items():
-        member = engine.members.by_life(life)
+    for run_id, passes in engine.paths.troubled.items():
+        member = engine.members.by_run_id(run_id)
         if member is not None and member.status.is_present:
             states[member.name] = str(passes)
     return dict(sorted(states.items()))

@@ -101,7 +101,7 @@ class Driver:
             self.nursery,
             self.join_report,
             self.datagrams.errors,
-            self.datagrams.seal.vouch,
+            self.datagrams.codec.vouch,
         )
         self._primary_conflicts = PrimaryConflicts(self.engine.view)
         self._tell_time()

@@ -24,7 +24,7 @@ from gossipreg.model import Address, is_name
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.credentials import Keyring
 from gossipreg.protocol.registry.view import first_index
-from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
+from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, SealedPackets
 from gossipreg.runtime import exposure_warnings
 from gossipreg.runtime.advertised_address import AdvertisedAddress
 from gossipreg.runtime.change_log import ChangeLog
@@ -182,7 +182,9 @@ def _create(
 ) -> NodeLifecycle:
     counters = all_at_zero()
     key = keys.gossip
-    seal: Seal = ClearSeal(config.cluster) if key is None else AesGcmSeal(key, config.cluster, os.urandom(8))
+    codec: PacketCodec = (
+        ChecksummedPackets(config.cluster) if key is None else SealedPackets(key, config.cluster, os.urandom(8))
+    )
     engine = Engine.create(
         name=name,
         generation=generation,
@@ -191,14 +193,14 @@ def _create(
         settings=config.protocol,
         rng=rng,
         has_seeds=bool(seeds),
-        packet_room=limits.PACKET_BYTES_MAX - seal.overhead,
+        packet_room=limits.PACKET_BYTES_MAX - codec.overhead,
         now=trio.current_time(),
         counters=counters,
         checks_clocks=key is not None,
         index=index,
     )
     change_log = ChangeLog(engine.view.highest)
-    driver = Driver(engine, Datagrams(sockets.udp, seal, counters), seeds, change_log, config.cluster, key, nursery)
+    driver = Driver(engine, Datagrams(sockets.udp, codec, counters), seeds, change_log, config.cluster, key, nursery)
     context = NodeContext(config.cluster, engine, driver, change_log, counters, store)
     driver.on_failure = context.close
     policies = PolicyWriter(context)

@@ -27,8 +27,8 @@ from gossipreg.protocol.outputs import (
 )
 from gossipreg.protocol.registry.policies import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, SealedPackets
 from gossipreg.protocol.wire.reader import Reader
-from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Seal
 from gossipreg_sim.network import Constant, Latency, Network
 from gossipreg_sim.process import Clock, Process
 from gossipreg_sim.wire import Bare, spoilt
@@ -141,7 +141,7 @@ class Cluster:
         if disk:
             generation = max(generation, self._generations.get(name, 0) + 1)
         self._generations[name] = generation
-        seal = self._seal(name, life)
+        codec = self._codec(name, life)
         engine = Engine.create(
             name=name,
             generation=generation,
@@ -150,12 +150,12 @@ class Cluster:
             settings=self.settings,
             rng=Random(self.world.rng("node", name, life).bits()),
             has_seeds=bool(self._seeds[name]),
-            packet_room=limits.PACKET_BYTES_MAX - seal.overhead,
+            packet_room=limits.PACKET_BYTES_MAX - codec.overhead,
             now=clock.steady(self.world),
             reader=self._reader,
             checks_clocks=self.key is not None,
         )
-        process = Process(name, address, engine, seal, self.world, clock, self._perform, has_disk=disk)
+        process = Process(name, address, engine, codec, self.world, clock, self._perform, has_disk=disk)
         engine.set_wall_clock(1000 * clock.wall(self.world), process.now)
         self.processes[name] = self._at[address] = process
         self._down.pop(name, None)
@@ -169,12 +169,12 @@ class Cluster:
         process.schedule()
         return process
 
-    def _seal(self, name: str, life: int) -> Seal:
+    def _codec(self, name: str, life: int) -> PacketCodec:
         if self.bare:
-            return Bare(ClearSeal.overhead if self.key is None else AesGcmSeal.overhead)
+            return Bare(ChecksummedPackets.overhead if self.key is None else SealedPackets.overhead)
         if self.key is None:
-            return ClearSeal(self.name)
-        return AesGcmSeal(self.key, self.name, self.world.rng("seal", name, life).bits().to_bytes(8))
+            return ChecksummedPackets(self.name)
+        return SealedPackets(self.key, self.name, self.world.rng("seal", name, life).bits().to_bytes(8))
 
     def crash(self, name: str, *, host: bool = False) -> None:
         """End a process: its kernel closes its streams and refuses new ones; or, with its ``host``, falls silent."""
@@ -294,7 +294,7 @@ class Cluster:
             process.act(process.engine.unsent(output.to, process.now))
             return
         receiver = self._at.get(output.to)
-        packet = process.seal.seal(output.data, process.clock.wall(self.world))
+        packet = process.codec.encode(output.data, process.clock.wall(self.world))
         counters = self.counters
         counters["packets"] += 1
         counters["bytes"] += len(packet)

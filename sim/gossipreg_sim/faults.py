@@ -11,7 +11,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.model import Address
-from gossipreg.protocol.wire.sealing import AesGcmSeal
+from gossipreg.protocol.wire.packets import SealedPackets
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.conditions import (
     BitFlips,
@@ -324,9 +324,9 @@ class Faults:
             changed = bytes([real[place] ^ 1 + rng.below(255)])
             packet = real[:place] + changed + real[place + 1 :]
             if which == 2:
-                seal = AesGcmSeal(rng.bits().to_bytes(8) * 4, self.cluster.name, rng.bits().to_bytes(8))
-                packet = seal.seal(
-                    real[: limits.PACKET_BYTES_MAX - seal.overhead], EPOCH_MS / 1000 + self.cluster.world.seconds
+                codec = SealedPackets(rng.bits().to_bytes(8) * 4, self.cluster.name, rng.bits().to_bytes(8))
+                packet = codec.encode(
+                    real[: limits.PACKET_BYTES_MAX - codec.overhead], EPOCH_MS / 1000 + self.cluster.world.seconds
                 )
         self.trace.note(self.cluster.world.now, "", "forge", str(to), str(which))
         self.cluster.inject(packet, to)

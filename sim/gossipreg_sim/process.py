@@ -20,7 +20,7 @@ import attrs
 from gossipreg.model import Address
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFrame, Transmit
-from gossipreg.protocol.wire.sealing import Refused, Seal
+from gossipreg.protocol.wire.packets import PacketCodec, Refused
 from gossipreg_sim.world import EPOCH_MS, SECOND, World
 
 #: What a kernel keeps for a process that does not read (bytes): our driver asks for so much.
@@ -78,7 +78,7 @@ class Process:
     name: str
     address: Address
     engine: Engine
-    seal: Seal
+    codec: PacketCodec
     world: World
     clock: Clock
     perform: Callable[[Process, list[Output]], None]
@@ -122,7 +122,7 @@ class Process:
         self._work()
 
     def _open(self, data: bytes, source: Address, now: float) -> None:
-        payload = self.seal.open(data, self.clock.wall_at(now), source.host)
+        payload = self.codec.decode(data, self.clock.wall_at(now), source.host)
         if isinstance(payload, Refused):
             self.counters[payload.reason.counter] += 1
         else:

@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from gossipreg.protocol.wire.sealing import Refusal, Refused
+from gossipreg.protocol.wire.packets import Refusal, Refused
 
 #: The wires that a scenario may ask for.
 WIRES: Final = ("bytes", "objects")
@@ -27,14 +27,14 @@ class Bare:
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "_padding", b"\x01" * self.overhead)
 
-    def seal(self, payload: bytes, wall: float) -> bytes:  # noqa: ARG002 -- as every seal
+    def encode(self, payload: bytes, wall: float) -> bytes:  # noqa: ARG002 -- as every seal
         """The packet that carries ``payload``."""
         return payload + self._padding
 
     def vouch(self, host: str) -> None:
         """Nothing costs more from one host than from another."""
 
-    def open(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002 -- as every seal
+    def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002 -- as every seal
         """What it carries; what is `spoilt` is refused, as by any seal."""
         if packet.endswith(self._padding):
             return packet[: -self.overhead]

@@ -13,7 +13,7 @@ import trio
 
 from gossipreg import Config, Settings, open_node
 from gossipreg.model import Address
-from gossipreg.protocol.wire.sealing import Seal
+from gossipreg.protocol.wire.packets import PacketCodec
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
 
@@ -82,13 +82,13 @@ class Junk:
     """Packets by the million, the same for the same rng."""
 
     recording: Recording
-    seal: Callable[[], Seal]  # a new sender's, each time
+    codec: Callable[[], PacketCodec]  # a new sender's, each time
     rng: random.Random
     _packets: list[bytes] = attrs.field(init=False, factory=list)
-    _seals: list[Seal] = attrs.field(init=False, factory=list)
+    _codecs: list[PacketCodec] = attrs.field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self._seals = [self.seal() for _ in range(8)]
+        self._codecs = [self.codec() for _ in range(8)]
 
     def packets(self) -> Iterator[bytes]:
         """Noise, real packets, the same again, and what is left of them after a hard way."""
@@ -118,7 +118,7 @@ class Junk:
 
     def sealed(self, payload: bytes) -> bytes:
         """``payload`` as one of the senders would send it."""
-        return self.rng.choice(self._seals).seal(payload, time.time())
+        return self.rng.choice(self._codecs).encode(payload, time.time())
 
     def _bruise(self, part: bytes) -> bytes:
         at, rng = self.rng.randrange(len(part) + 1), self.rng

@@ -18,7 +18,7 @@ import trio
 from gossipreg.model import Address, Status
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.wire.messages import pack, pack_sender
-from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Refusal, Seal
+from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, Refusal, SealedPackets
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec
 from tests.drills.agents import Agent, Agents, Measured, key_file, open_agents, read_key
 from tests.drills.junk import Junk, Recording, record
@@ -100,12 +100,12 @@ async def target(
     key = read_key(file) if request.param == "sealed" else None
     flags = () if key is None else ("--key-file", file)
 
-    def seal() -> Seal:
-        return ClearSeal(_CLUSTER) if key is None else AesGcmSeal(key, _CLUSTER, os.urandom(8))
+    def codec() -> PacketCodec:
+        return ChecksummedPackets(_CLUSTER) if key is None else SealedPackets(key, _CLUSTER, os.urandom(8))
 
     if not _RECORDED:
         _RECORDED.append(await record(monkeypatch))
-    junk = Junk(_RECORDED[0], seal, random.Random(7))
+    junk = Junk(_RECORDED[0], codec, random.Random(7))
     async with open_agents(tmp_path, _SETTINGS) as agents:
         agent = await agents.start("target", "--cluster", _CLUSTER, *flags)
         yield _Target(agents, agent, junk, key, flags)

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gossipreg.protocol.wire.sealing import Refusal
+from gossipreg.protocol.wire.packets import Refusal
 from gossipreg.protocol.wire.streams import StreamRefusal
 from tests.drills.agents import Agent, Agents, asked, key_file
 from tests.drills.waiting import eventually

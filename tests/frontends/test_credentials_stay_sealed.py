@@ -34,7 +34,7 @@ from gossipreg.frontends.serving import settling
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.loading import load
 from gossipreg.frontends.serving.scopes import Scope
-from gossipreg.protocol.wire.sealing import ClearSeal
+from gossipreg.protocol.wire.packets import ChecksummedPackets
 from gossipreg.protocol.wire.streams import StreamCodec
 from tests.drills.waiting import eventually
 from tests.hidden import hidden
@@ -109,10 +109,10 @@ def ears() -> Ears:
 @pytest.fixture(autouse=True)
 def _taps(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hear every packet and every frame, as it goes over the wire."""
-    seal, frame = ClearSeal.seal, StreamCodec.frame
+    encode, frame = ChecksummedPackets.encode, StreamCodec.frame
 
-    def heard_seal(self: ClearSeal, payload: bytes, wall: float) -> bytes:
-        packet = seal(self, payload, wall)
+    def heard_encode(self: ChecksummedPackets, payload: bytes, wall: float) -> bytes:
+        packet = encode(self, payload, wall)
         ears.hear("packets", packet)
         return packet
 
@@ -124,7 +124,7 @@ def _taps(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         settling, "SETTLE_SECONDS", 0.0
     )  # or compatibility APIs would keep silent about what may change
-    monkeypatch.setattr(ClearSeal, "seal", heard_seal)
+    monkeypatch.setattr(ChecksummedPackets, "encode", heard_encode)
     monkeypatch.setattr(StreamCodec, "frame", heard_frame)
 
 

@@ -119,8 +119,8 @@ def engine(name: str = "a", *, has_seeds: bool = False, now: float = 0.0, **fiel
 
 def packet(sender: MemberUpdate | int, *messages: Message) -> bytes:
     """A packet, or a frame, from a member or a life id."""
-    life = sender if isinstance(sender, int) else sender.life
-    return pack_sender(life) + b"".join(map(pack, messages))
+    run_id = sender if isinstance(sender, int) else sender.run_id
+    return pack_sender(run_id) + b"".join(map(pack, messages))
 
 
 def introduce(to: Engine, *members: MemberUpdate, now: float = 0.0) -> None:

@@ -78,7 +78,7 @@ def opened(outputs: list[Output]) -> list[OpenStream]:
 
 # Whatever comes in
 
-few_lives = st.sampled_from([A.life, B.life, C.life, 7])
+few_sender_keys = st.sampled_from([A.run_id, B.run_id, C.run_id, 7])
 few_names = st.sampled_from("abc")
 few_generations = st.integers(BORN - 1, BORN + 1)
 few_numbers = st.integers(0, 3)
@@ -98,7 +98,7 @@ few_rumors = st.builds(
     few_numbers,
     st.sampled_from(Status),
     st.booleans(),
-    few_lives,
+    few_sender_keys,
     st.sampled_from([0, 10**6]),
 )
 said_records = st.sampled_from(
@@ -110,12 +110,12 @@ said_records = st.sampled_from(
     ]
 )
 few_messages: st.SearchStrategy[Message] = st.one_of(
-    st.builds(Ping, few_numbers, few_lives, few_numbers),
-    st.builds(Ack, few_numbers, st.one_of(st.just(0), few_lives), few_numbers),
+    st.builds(Ping, few_numbers, few_sender_keys, few_numbers),
+    st.builds(Ack, few_numbers, st.one_of(st.just(0), few_sender_keys), few_numbers),
     st.builds(Nack, few_numbers),
-    st.builds(PingReq, few_numbers, few_lives, st.sampled_from([0, 500, 2**32 - 1])),
+    st.builds(PingReq, few_numbers, few_sender_keys, st.sampled_from([0, 500, 2**32 - 1])),
     few_rumors,
-    st.builds(NameConflictQuery, few_names, few_lives, few_generations, st.booleans()),
+    st.builds(NameConflictQuery, few_names, few_sender_keys, few_generations, st.booleans()),
     said_records,
     st.builds(Record, few_names, few_generations, few_numbers, few_ids, few_numbers, st.sampled_from([None, b"junk"])),
     st.builds(
@@ -137,7 +137,7 @@ few_messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Want, st.integers(0, 255), st.sampled_from([(), (1, 2)])),
     st.just(End()),
 )
-packets = st.builds(lambda life, said: packet(life, *said), few_lives, st.lists(few_messages, max_size=4))
+packets = st.builds(lambda run_id, said: packet(run_id, *said), few_sender_keys, st.lists(few_messages, max_size=4))
 steps = st.one_of(
     st.tuples(st.just("packet"), packets),
     st.tuples(st.just("frame"), st.tuples(st.integers(-2, 3), packets)),
@@ -420,7 +420,7 @@ def test_who_is_alone_again_tries_its_seeds_as_eagerly_as_at_first() -> None:
 
 def test_seeds_and_one_of_the_failed_are_tried_for_ever() -> None:
     node = among(B, C, settings=EngineSettings(reconnect_interval=5.0))
-    introduce(node, attrs.evolve(C, status=Status.FAILED, accuser=C.life))
+    introduce(node, attrs.evolve(C, status=Status.FAILED, accuser=C.run_id))
     tried = []
     for tenths in range(10, 400):
         tried += [m for m in said_to(node.handle_timeout(tenths / 10), C.address) if isinstance(m, Ping) and m.seq == 0]

@@ -41,7 +41,7 @@ def receive_over_stream(
 
 def conceded(member: MemberUpdate) -> MemberUpdate:
     """That ``member`` failed, as it concedes itself; nobody verifies that."""
-    return member.graver(Status.FAILED, member.life)
+    return member.graver(Status.FAILED, member.run_id)
 
 
 def believed(node: Engine, name: str) -> MemberUpdate:
@@ -66,18 +66,18 @@ def test_a_stranger_gets_a_bare_ack_and_a_member_gets_what_is_new_with_it() -> N
 def test_an_ack_from_a_stranger_means_nothing() -> None:
     node = among(B)
     [ping] = (m for m in said_to(node.handle_timeout(1.0), B.address) if isinstance(m, Ping))
-    hear(node, D, Ack(ping.seq, B.life, 0), now=1.1)
+    hear(node, D, Ack(ping.seq, B.run_id, 0), now=1.1)
     assert node.detector.prober._current is not None
     assert not node.detector.prober._current.acked
 
 
 def test_a_member_may_ask_us_to_ping_another_and_a_stranger_may_not() -> None:
     node = among(B, C)
-    assert hear(node, D, PingReq(4, C.life, 500)) == []
-    [ping] = said_to(hear(node, B, PingReq(4, C.life, 500)), C.address)
+    assert hear(node, D, PingReq(4, C.run_id, 500)) == []
+    [ping] = said_to(hear(node, B, PingReq(4, C.run_id, 500)), C.address)
     assert isinstance(ping, Ping)
     [ack] = said_to(hear(node, C, Ack(ping.seq, 0, 9)), B.address)
-    assert ack == Ack(4, C.life, 9)
+    assert ack == Ack(4, C.run_id, 9)
 
 
 def test_a_ping_on_a_stream_is_answered_there() -> None:
@@ -106,7 +106,7 @@ def test_who_does_not_answer_is_suspected_and_everybody_is_told() -> None:
     outputs = node.handle_timeout(7.0)
     assert changes(outputs) == [("b", "suspect")]
     accusation = believed(node, "b")
-    assert accusation.accuser == A.life
+    assert accusation.accuser == A.run_id
     assert accusation in said_to(outputs, B.address), "the accused hears it first"
 
 
@@ -126,7 +126,7 @@ def test_who_restarted_while_it_was_probed_is_not_accused() -> None:
 
 def test_the_next_ping_to_a_suspect_brings_it_its_accusation() -> None:
     node = among(B)
-    suspect = B.graver(Status.SUSPECT, C.life)
+    suspect = B.graver(Status.SUSPECT, C.run_id)
     hear(node, C, suspect)
     accused, ping, *_ = said_to(node.handle_timeout(7.0), B.address)
     assert accused == suspect
@@ -143,10 +143,10 @@ def test_a_refused_stream_brings_the_verdict_soonest() -> None:
 
 def test_where_there_are_others_one_refusal_is_not_yet_a_verdict() -> None:
     node = among(B, C, D)
-    refused = B.graver(Status.SUSPECT, C.life, refused=True)
+    refused = B.graver(Status.SUSPECT, C.run_id, refused=True)
     assert changes(hear(node, C, refused)) == [("b", "suspect")]
     assert changes(hear(node, C, refused)) == []
-    assert changes(hear(node, D, attrs.evolve(refused, accuser=D.life))) == [("b", "failed")]
+    assert changes(hear(node, D, attrs.evolve(refused, accuser=D.run_id))) == [("b", "failed")]
 
 
 def test_a_stream_that_merely_ended_refuses_nobody() -> None:
@@ -160,12 +160,12 @@ def test_a_stream_that_merely_ended_refuses_nobody() -> None:
 
 def test_another_voice_against_a_suspect_is_told_on_once() -> None:
     node = among(B, C, D)
-    hear(node, C, B.graver(Status.SUSPECT, C.life))
-    hear(node, D, B.graver(Status.SUSPECT, D.life))
+    hear(node, C, B.graver(Status.SUSPECT, C.run_id))
+    hear(node, D, B.graver(Status.SUSPECT, D.run_id))
     told = [m for m in said_to(node.handle_timeout(6.01), D.address) if isinstance(m, MemberUpdate)]
-    assert D.life in [update.accuser for update in told]
+    assert D.run_id in [update.accuser for update in told]
     before = len(node.state.broadcasts)
-    hear(node, D, B.graver(Status.SUSPECT, D.life))
+    hear(node, D, B.graver(Status.SUSPECT, D.run_id))
     assert len(node.state.broadcasts) == before
 
 
@@ -180,7 +180,7 @@ def test_one_who_is_there_is_told_what_is_believed_of_it_but_not_all_the_time() 
 
 def test_one_who_is_told_that_it_failed_refutes() -> None:
     node = among(B)
-    outputs = hear(node, B, A.graver(Status.FAILED, B.life))
+    outputs = hear(node, B, A.graver(Status.FAILED, B.run_id))
     assert changes(outputs) == [("a", "alive")]
     assert believed(node, "a").incarnation == 1
     assert node.counters["refutations"] == 1
@@ -189,10 +189,10 @@ def test_one_who_is_told_that_it_failed_refutes() -> None:
 def test_one_who_is_told_so_again_waits_before_it_refutes_and_refutes_no_suspicion_meanwhile() -> None:
     node = among(B)
     node.detector.health.worse(8)
-    hear(node, B, A.graver(Status.FAILED, B.life))
+    hear(node, B, A.graver(Status.FAILED, B.run_id))
     again = attrs.evolve(A, incarnation=1)
     for number, status in enumerate((Status.FAILED, Status.SUSPECT, Status.FAILED)):
-        assert changes(hear(node, B, again.graver(status, B.life), now=7.0 + number / 8)) == []
+        assert changes(hear(node, B, again.graver(status, B.run_id), now=7.0 + number / 8)) == []
     assert node.counters["returns_put_off"] == 1
     node.handle_timeout(36.9)
     assert believed(node, "a").incarnation == 1
@@ -203,18 +203,18 @@ def test_one_who_is_told_so_again_waits_before_it_refutes_and_refutes_no_suspici
 def test_a_verdict_that_it_has_outbid_before_it_heard_of_it_counts_as_a_return_all_the_same() -> None:
     node = among(B)
     node.detector.health.worse(8)
-    hear(node, B, A.graver(Status.SUSPECT, B.life))
+    hear(node, B, A.graver(Status.SUSPECT, B.run_id))
     assert node.local_member.damping.wait(6.0) == 0.0
     for _ in range(3):
-        hear(node, B, A.graver(Status.FAILED, B.life))
+        hear(node, B, A.graver(Status.FAILED, B.run_id))
     assert node.local_member.damping.wait(6.0) == 30.0
 
 
 def test_a_peers_verdict_over_a_member_that_is_present_is_a_suspicion_however_it_comes() -> None:
     for heard in (hear, receive_over_stream):
         node = among(B, C, D)
-        heard(node, B, C.graver(Status.FAILED, B.life))
-        assert (believed(node, "c").status, believed(node, "c").accuser) == (Status.SUSPECT, B.life)
+        heard(node, B, C.graver(Status.FAILED, B.run_id))
+        assert (believed(node, "c").status, believed(node, "c").accuser) == (Status.SUSPECT, B.run_id)
         node.detector.prober.next_period = 1e9
         hear(node, D, Nack(1), now=6.5)
         [accusation, ping] = said_to(node.handle_timeout(7.0), C.address)[:2]
@@ -226,9 +226,9 @@ def test_a_peers_verdict_over_a_member_that_is_present_is_a_suspicion_however_it
 def test_a_suspect_that_answers_itself_is_not_failed_on_a_peers_word() -> None:
     node = among(B, C, D)
     node.detector.prober.next_period = 1e9
-    hear(node, B, C.graver(Status.SUSPECT, B.life))
+    hear(node, B, C.graver(Status.SUSPECT, B.run_id))
     hear(node, D, Nack(1), now=6.05)
-    assert changes(hear(node, B, C.graver(Status.FAILED, B.life), now=6.1)) == []
+    assert changes(hear(node, B, C.graver(Status.FAILED, B.run_id), now=6.1)) == []
     ping = next(m for m in said_to(node.handle_timeout(6.1), C.address) if isinstance(m, Ping))
     hear(node, C, Ack(ping.seq, 0, 0), now=6.2)
     hear(node, D, Nack(1), now=6.2)
@@ -238,13 +238,13 @@ def test_a_suspect_that_answers_itself_is_not_failed_on_a_peers_word() -> None:
 
 def test_a_peers_verdict_over_a_suspect_is_believed_if_the_suspect_does_not_answer_us_either() -> None:
     node = among(B, C, D)
-    hear(node, B, C.graver(Status.SUSPECT, B.life))
+    hear(node, B, C.graver(Status.SUSPECT, B.run_id))
     hear(node, D, Nack(1), now=6.05)
-    hear(node, B, C.graver(Status.FAILED, B.life), now=6.1)
+    hear(node, B, C.graver(Status.FAILED, B.run_id), now=6.1)
     node.handle_timeout(6.1)
     assert changes(node.handle_timeout(6.5)) == []
     assert changes(node.handle_timeout(6.6)) == [("c", "failed")]
-    assert believed(node, "c").accuser == B.life
+    assert believed(node, "c").accuser == B.run_id
 
 
 def test_what_a_member_concedes_itself_needs_no_verifying() -> None:
@@ -254,7 +254,7 @@ def test_what_a_member_concedes_itself_needs_no_verifying() -> None:
 
 
 def test_a_proven_verdict_is_believed_at_once_unless_the_accuser_was_cut_off_lately() -> None:
-    proven = C.graver(Status.FAILED, B.life, refused=True)
+    proven = C.graver(Status.FAILED, B.run_id, refused=True)
     node = among(B, C, D)
     assert changes(hear(node, B, proven)) == [("c", "failed")]
     node = among(B, C, D)
@@ -269,26 +269,26 @@ def test_a_proven_verdict_is_believed_at_once_unless_the_accuser_was_cut_off_lat
 def test_two_refusals_go_with_the_verdict() -> None:
     node = among(B, C, D)
     for accuser in (C, D):
-        hear(node, accuser, B.graver(Status.SUSPECT, accuser.life, refused=True))
+        hear(node, accuser, B.graver(Status.SUSPECT, accuser.run_id, refused=True))
     assert (believed(node, "b").status, believed(node, "b").refused) == (Status.FAILED, True)
 
 
 def test_without_verifying_gossip_is_believed_and_a_talk_is_a_suspicion() -> None:
     plain = EngineSettings(verify_failures=False)
     node = among(B, C, settings=plain)
-    hear(node, B, C.graver(Status.FAILED, B.life))
+    hear(node, B, C.graver(Status.FAILED, B.run_id))
     assert believed(node, "c").status is Status.FAILED
     other = among(B, C, settings=plain)
-    receive_over_stream(other, B, C.graver(Status.FAILED, B.life))
+    receive_over_stream(other, B, C.graver(Status.FAILED, B.run_id))
     assert believed(other, "c").status is Status.SUSPECT
-    assert changes(receive_over_stream(other, B, C.graver(Status.FAILED, B.life))) == []
+    assert changes(receive_over_stream(other, B, C.graver(Status.FAILED, B.run_id))) == []
 
 
 def test_one_whose_verdict_lacks_a_witness_asks_those_that_it_heard_last_for_an_ack() -> None:
     others = [update(f"m{number}", port=7100 + number) for number in range(9)]
     node = among(B, C, *others)
     node.detector.prober.next_period = 1e9
-    hear(node, B, C.graver(Status.SUSPECT, B.life))
+    hear(node, B, C.graver(Status.SUSPECT, B.run_id))
     hear(node, others[3], Ping(1, 0, 0), now=6.1)
     asked = []
     for tenths in range(62, 170):
@@ -309,7 +309,7 @@ def test_a_doubtful_member_that_answers_is_as_good_as_any() -> None:
     offering.register(instance("at-c"), 0.0)
     hear(node, C, *(offering.state.registry.table(C.name) or ()), now=5.0)
     for accuser in (C, D):
-        hear(node, accuser, B.graver(Status.SUSPECT, accuser.life))
+        hear(node, accuser, B.graver(Status.SUSPECT, accuser.run_id))
     node.handle_timeout(6.0)
     assert ids(node) == ["at-c"]
     node.membership_handler.perform(node.detector.prober.ask_suspect(believed(node, "b"), 0, 6.5), 6.5)
@@ -408,7 +408,7 @@ def test_what_a_namesake_said_in_our_generation_makes_us_take_a_later_one() -> N
 
 def test_one_whose_sending_is_held_up_can_still_judge() -> None:
     node = among(B, C, D)
-    hear(node, C, B.graver(Status.SUSPECT, C.life), now=6.0)
+    hear(node, C, B.graver(Status.SUSPECT, C.run_id), now=6.0)
     for second in range(7, 40):
         hear(node, D, Nack(1), now=float(second))
     assert changes(node.expire_suspicions(39.5)) == []
@@ -418,22 +418,22 @@ def test_one_whose_sending_is_held_up_can_still_judge() -> None:
 
 def unreached(node: Engine, target: MemberUpdate, now: float) -> None:
     """Let ``node`` ping ``target`` in vain, on behalf of another."""
-    hear(node, C, PingReq(7, target.life, 500), now=now)
+    hear(node, C, PingReq(7, target.run_id, 500), now=now)
     node.handle_timeout(now + 0.4)
 
 
 def test_a_helper_that_could_not_reach_a_member_either_seconds_its_suspicion_at_once() -> None:
     node = among(B, C, D)
     unreached(node, B, 5.0)
-    suspect = B.graver(Status.SUSPECT, C.life)
+    suspect = B.graver(Status.SUSPECT, C.run_id)
     hear(node, C, suspect, now=5.5)
     told = [said for said in said_to(node.handle_timeout(5.51), D.address) if said == suspect]
-    assert A.life in [update.accuser for update in told if isinstance(update, MemberUpdate)]
+    assert A.run_id in [update.accuser for update in told if isinstance(update, MemberUpdate)]
 
 
 def test_it_does_so_too_if_the_suspicion_came_first() -> None:
     node = among(B, C, D)
-    suspect = B.graver(Status.SUSPECT, C.life)
+    suspect = B.graver(Status.SUSPECT, C.run_id)
     hear(node, C, suspect, now=5.0)
     unreached(node, B, 5.0)
     assert node.detector.is_confirmed("b")
@@ -441,7 +441,7 @@ def test_it_does_so_too_if_the_suspicion_came_first() -> None:
 
 def test_where_nobody_is_to_second_a_suspicion_nobody_does() -> None:
     node = among(B, C, D, settings=EngineSettings(lifelines=0, corroborate=False))
-    hear(node, C, B.graver(Status.SUSPECT, C.life), now=5.0)
+    hear(node, C, B.graver(Status.SUSPECT, C.run_id), now=5.0)
     unreached(node, B, 5.0)
     assert not node.detector.is_confirmed("b")
 
@@ -454,14 +454,14 @@ def test_what_a_doubtful_owner_offers_is_called_only_if_there_is_nothing_better(
         hear(node, owner, *(offering.state.registry.table(owner.name) or ()), now=5.0)
     node.handle_timeout(5.0)
     assert ids(node) == ["at-b", "at-c"]
-    suspect = B.graver(Status.SUSPECT, D.life)
+    suspect = B.graver(Status.SUSPECT, D.run_id)
     hear(node, D, suspect, now=5.1)
     node.handle_timeout(5.1)
     assert ids(node) == ["at-b", "at-c"]
-    hear(node, C, attrs.evolve(suspect, accuser=C.life), now=5.2)
+    hear(node, C, attrs.evolve(suspect, accuser=C.run_id), now=5.2)
     assert InstancesChanged(("orders",)) in node.handle_timeout(5.2)
     assert ids(node) == ["at-c"]
-    hear(node, D, C.graver(Status.SUSPECT, D.life), now=5.3)
+    hear(node, D, C.graver(Status.SUSPECT, D.run_id), now=5.3)
     hear(node, D, C.graver(Status.SUSPECT, 77), now=5.3)
     node.handle_timeout(5.3)
     assert ids(node) == ["at-b", "at-c"], "when all are in doubt, all are tried"
@@ -477,7 +477,7 @@ def ids(node: Engine) -> list[str]:
 def accuse(
     node: Engine, incarnation: int, now: float, status: Status = Status.FAILED, accuser: MemberUpdate = C
 ) -> list[Output]:
-    said = attrs.evolve(A, incarnation=incarnation, status=status, accuser=accuser.life)
+    said = attrs.evolve(A, incarnation=incarnation, status=status, accuser=accuser.run_id)
     return hear(node, accuser, said, now=now)
 
 
@@ -504,7 +504,7 @@ def test_one_that_waits_concedes_that_it_failed_so_that_nobody_need_verify_it() 
     concession = attrs.evolve(A, incarnation=1, status=Status.FAILED)
     told = [m for m in transmitted(node.handle_timeout(7.1)) if m == concession]
     assert told
-    assert all(m.accuser == A.life for m in told if isinstance(m, MemberUpdate))
+    assert all(m.accuser == A.run_id for m in told if isinstance(m, MemberUpdate))
     assert concession in said_to(accuse(node, 1, 8.0, Status.SUSPECT, D), D.address), "to one that asks"
     assert concession in said_to(accuse(node, 0, 9.0, Status.SUSPECT, B), B.address), "and to one that knows less"
 
@@ -572,13 +572,13 @@ def test_one_whose_own_kernel_refused_to_send_knows_the_cause_and_is_back_at_onc
 
 def test_one_that_could_not_reach_the_accuser_or_many_others_was_cut_off_unless_it_heard_nobody() -> None:
     node, others = many()
-    hear(node, B, C.graver(Status.SUSPECT, B.life))
+    hear(node, B, C.graver(Status.SUSPECT, B.run_id))
     accuse(node, 0, 6.1)
     accuse(node, 1, 6.2)
     assert node.identity.incarnation == 2
     node, others = many()
     for other in others[:2]:
-        hear(node, B, other.graver(Status.SUSPECT, B.life))
+        hear(node, B, other.graver(Status.SUSPECT, B.run_id))
     accuse(node, 0, 6.1)
     accuse(node, 1, 6.2)
     assert node.identity.incarnation == 2
@@ -631,7 +631,7 @@ def test_a_node_that_hears_no_member_pings_some_before_it_calls_itself_isolated(
     assert node.deadline() <= 2.0
     outputs = node.handle_timeout(2.0)
     for member in (B, C):
-        assert said_to(outputs, member.address) == [Ping(0, member.life, node.fingerprint)]
+        assert said_to(outputs, member.address) == [Ping(0, member.run_id, node.fingerprint)]
     hear(node, C, Ack(0, 0, node.fingerprint), now=2.1)
     assert not node.is_isolated(6.1)
     assert node.is_isolated(6.2)

@@ -88,7 +88,7 @@ def test_a_refusal_that_comes_after_the_contest_is_over_changes_nothing() -> Non
 
 def test_the_older_answers_and_keeps_the_name() -> None:
     node, _ = rival()
-    younger = NameConflictQuery("a", OTHER.life, BORN + 1, announced=True)
+    younger = NameConflictQuery("a", OTHER.run_id, BORN + 1, announced=True)
     outputs = hear(node, OTHER, younger, now=6.1)
     assert NameConflictFound(OTHER.address, yielding=False) in outputs
     assert any(isinstance(m, NameConflictQuery) for m in said_to(outputs, OTHER.address))
@@ -99,7 +99,7 @@ def test_the_older_answers_and_keeps_the_name() -> None:
 
 def test_a_newcomer_yields_to_one_that_is_announced() -> None:
     node, _ = rival(has_seeds=True)
-    outputs = hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN + 1, announced=True), now=6.1)
+    outputs = hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN + 1, announced=True), now=6.1)
     assert NameConflictFound(OTHER.address, yielding=True) in outputs
 
 
@@ -112,14 +112,14 @@ def test_of_two_that_were_let_in_at_once_the_younger_yields() -> None:
     other = attrs.evolve(OTHER, generation=BORN + 2)
     hear(node, B, other, now=1.0)
     node.handle_timeout(1.0)
-    outputs = hear(node, other, NameConflictQuery("a", other.life, BORN, announced=True), now=1.1)
+    outputs = hear(node, other, NameConflictQuery("a", other.run_id, BORN, announced=True), now=1.1)
     assert NameConflictFound(other.address, yielding=True) in outputs
 
 
 def in_conflict() -> tuple[Engine, list[Output]]:
     """A running node that has been told, in reply to its question, that an older one has its name."""
     node, _ = rival()
-    return node, hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN - 1, announced=True), now=6.1)
+    return node, hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.1)
 
 
 def test_a_node_that_runs_reports_a_conflict_and_goes_on() -> None:
@@ -132,7 +132,7 @@ def test_a_node_that_runs_reports_a_conflict_and_goes_on() -> None:
     assert [one.id for one in node.view.service("orders").healthy] == ["x"]
     [pong] = [m for m in said_to(hear(node, B, Ping(7, 0, 0), now=6.3), B.address) if isinstance(m, Ack)]
     assert pong.seq == 7
-    again = hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN - 1, announced=True), now=6.9)
+    again = hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.9)
     assert not any(isinstance(each, NameConflicted | NameConflictFound) for each in again), "it is said once"
 
 
@@ -145,7 +145,7 @@ def test_a_node_in_conflict_asks_again_and_has_its_name_when_nobody_answers() ->
     wait = node.settings.reconnect_interval
     assert node.local_member.deadline == 6.1 + wait
     assert node.identity.query() in said_to(node.handle_timeout(6.1 + wait), OTHER.address)
-    hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN - 1, announced=True), now=6.2 + wait)
+    hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.2 + wait)
     assert node.identity.conflict == OTHER.address
     assert node.counters["name_conflicts"] == 1
     outputs: list[Output] = []
@@ -156,12 +156,12 @@ def test_a_node_in_conflict_asks_again_and_has_its_name_when_nobody_answers() ->
 
 
 @pytest.mark.parametrize(
-    ("life", "source"),
-    [(OTHER.life, B.address), (OTHER.life, address(8000)), (OTHER.life + 1, OTHER.address), (0, OTHER.address)],
+    ("run_id", "source"),
+    [(OTHER.run_id, B.address), (OTHER.run_id, address(8000)), (OTHER.run_id + 1, OTHER.address), (0, OTHER.address)],
 )
-def test_a_contest_from_elsewhere_or_of_another_life_is_no_answer(life: int, source: Address) -> None:
+def test_a_contest_from_elsewhere_or_of_another_life_is_no_answer(run_id: int, source: Address) -> None:
     node, _ = rival(has_seeds=True)
-    outputs = node.receive(packet(OTHER, NameConflictQuery("a", life, 0, announced=True)), source, 6.1)
+    outputs = node.receive(packet(OTHER, NameConflictQuery("a", run_id, 0, announced=True)), source, 6.1)
     assert [each for each in outputs if isinstance(each, NameConflictFound)] == []
     assert node.identity.rival == OTHER
 
@@ -170,7 +170,7 @@ def test_a_contest_from_elsewhere_or_of_another_life_is_no_answer(life: int, sou
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_contest_that_was_not_asked_for_ends_nothing(born: int, announced: bool) -> None:
     for node in (among(B), engine("a", has_seeds=True)):
-        for said in (NameConflictQuery("a", OTHER.life, born, announced), NameConflictQuery("a", 1, born, announced)):
+        for said in (NameConflictQuery("a", OTHER.run_id, born, announced), NameConflictQuery("a", 1, born, announced)):
             for outputs in (hear(node, OTHER, said), receive_over_stream(node, OTHER, said, End())):
                 assert NameConflictFound(OTHER.address, yielding=True) not in outputs
         assert node.identity.conflict is None
@@ -180,13 +180,13 @@ def test_an_answer_before_the_question_was_sent_is_none() -> None:
     node = engine("a", has_seeds=True)
     introduce(node, B)
     outputs = hear(node, B, OTHER, now=6.0)
-    outputs += hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN - 1, announced=True), now=6.0)
+    outputs += hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.0)
     assert NameConflictFound(OTHER.address, yielding=True) not in outputs
 
 
 def test_who_is_asked_on_a_stream_answers_there_and_who_asked_says_no_more() -> None:
     node = among(B)
-    younger = NameConflictQuery("a", OTHER.life, BORN + 1, announced=True)
+    younger = NameConflictQuery("a", OTHER.run_id, BORN + 1, announced=True)
     assert replies(receive_over_stream(node, OTHER, younger, End())) == [node.identity.query(), End()]
     asking, outputs = rival()
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
@@ -199,7 +199,7 @@ def test_one_that_began_another_life_meanwhile_is_asked_in_that_one() -> None:
     node, outputs = rival(has_seeds=True)
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
     reborn = attrs.evolve(OTHER, generation=BORN + 5)
-    answer = NameConflictQuery("a", reborn.life, BORN - 1, announced=True)
+    answer = NameConflictQuery("a", reborn.run_id, BORN - 1, announced=True)
     outputs = receive_over_stream(node, reborn, answer, End(), stream=stream)
     assert NameConflictFound(OTHER.address, yielding=True) not in outputs
     assert node.identity.query() in said_to(node.handle_timeout(6.1), OTHER.address)
@@ -217,10 +217,10 @@ def test_a_refusal_elsewhere_says_nothing_of_the_namesake() -> None:
 
 def test_contests_for_other_names_or_after_the_end_are_none_of_ours() -> None:
     node = among(B)
-    assert hear(node, OTHER, NameConflictQuery("z", OTHER.life, BORN - 1, announced=True)) == []
-    assert hear(node, OTHER, NameConflictQuery("a", A.life, BORN - 1, announced=True)) == []
+    assert hear(node, OTHER, NameConflictQuery("z", OTHER.run_id, BORN - 1, announced=True)) == []
+    assert hear(node, OTHER, NameConflictQuery("a", A.run_id, BORN - 1, announced=True)) == []
     node.leave(6.0)
-    assert hear(node, OTHER, NameConflictQuery("a", OTHER.life, BORN - 1, announced=True)) == []
+    assert hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True)) == []
 
 
 def test_a_later_life_at_our_own_address_was_ours_and_we_outlive_it() -> None:

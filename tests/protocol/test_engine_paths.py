@@ -94,9 +94,9 @@ def test_where_streams_are_lost_no_comparison_is_tried_with_that_member() -> Non
     outputs = run(node, 25, streams=False)
     assert [(change.member, change.passes) for change in changes(outputs)] == [("b", Passes.PACKETS_ONLY)]
     before = node.counters["reconciliations"]
-    node.receive(packet(B, Ping(1, node.identity.life, 4711)), B.address, 32.0)
-    node.receive(packet(B, Ping(2, node.identity.life, 4711)), B.address, 34.0)
-    node.receive(packet(B, Ping(3, node.identity.life, 4711)), B.address, 36.0)
+    node.receive(packet(B, Ping(1, node.identity.run_id, 4711)), B.address, 32.0)
+    node.receive(packet(B, Ping(2, node.identity.run_id, 4711)), B.address, 34.0)
+    node.receive(packet(B, Ping(3, node.identity.run_id, 4711)), B.address, 36.0)
     assert node.counters["reconciliations"] == before
 
 
@@ -123,7 +123,7 @@ def test_where_large_packets_are_lost_it_sends_smaller_ones_and_cuts_segments() 
 def test_what_was_queued_for_larger_packets_is_dropped_when_these_do_not_pass() -> None:
     node = among(B, C)
     node.register(instance("large", meta={"k": "v" * 770}), 6.0)
-    node.paths._path(B.life).size = 2  # as if it had been found out this very moment
+    node.paths._path(B.run_id).size = 2  # as if it had been found out this very moment
     node.outbox.fit_paths()
     sent = [
         output for tick in range(40) for output in node.handle_timeout(6.0 + tick / 20) if isinstance(output, Transmit)
@@ -135,7 +135,7 @@ def test_what_was_queued_for_larger_packets_is_dropped_when_these_do_not_pass() 
 def test_tests_of_paths_to_those_who_have_gone_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     node = among(B, C)
     node.paths.stream_acked(4711, 6.0)
-    node.paths.stream_acked(B.life, 6.0)
+    node.paths.stream_acked(B.run_id, 6.0)
     assert any(isinstance(said, Ping) for said in said_to(node.handle_timeout(6.0), B.address))
     for tick in range(10):
         node.handle_timeout(6.5 + tick)
@@ -150,9 +150,9 @@ def test_tests_of_paths_to_those_who_have_gone_are_not_sent(monkeypatch: pytest.
 
 def test_an_answer_on_the_first_stream_of_ours_shows_that_streams_pass_and_one_of_a_peers_does_not() -> None:
     node = among(B)
-    node.paths.stream_stalled(B.life, 6.0)
+    node.paths.stream_stalled(B.run_id, 6.0)
     assert node.streams.open(Purpose.PROBE, B.address, [End()]) == 1
     node.stream_frame(-1, packet(B, Ping(0, 0, 0)), B.address, 6.1)
-    assert node.paths._paths[B.life].stalled == 1
+    assert node.paths._paths[B.run_id].stalled == 1
     node.stream_frame(1, packet(B, End()), B.address, 6.2)
-    assert node.paths._paths[B.life].stalled == 0
+    assert node.paths._paths[B.run_id].stalled == 0

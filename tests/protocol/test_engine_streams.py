@@ -96,7 +96,7 @@ def test_what_is_too_large_or_said_by_a_stranger_or_known_is_not_fetched() -> No
 def reachability(*members: MemberUpdate) -> Engine:
     """A settled engine ``a`` that has just heard the first of its ``members``, at 9.5."""
     node = among(*members)
-    node.detector.heard(members[0].life, 9.5)
+    node.detector.heard(members[0].run_id, 9.5)
     return node
 
 
@@ -147,7 +147,7 @@ def test_a_stranger_that_answers_where_a_member_was_is_compared_with() -> None:
 def test_an_ack_that_was_passed_on_says_nothing_of_its_bearers_state() -> None:
     node = reachability(B)
     hear(node, B, Ping(1, 0, 1), now=10.0)
-    assert opened(hear(node, B, Ack(1, C.life, 1), now=12.0)) == []
+    assert opened(hear(node, B, Ack(1, C.run_id, 1), now=12.0)) == []
 
 
 def test_a_stranger_is_compared_with_where_it_spoke_from() -> None:
@@ -197,7 +197,7 @@ def test_a_newcomer_may_also_be_told_everything_because_its_state_differs() -> N
 
 def test_a_frame_of_kinds_that_we_do_not_know_does_not_end_the_talk() -> None:
     node = among(B)
-    outputs = node.stream_frame(-1, pack_sender(B.life) + b"\x92\x63\x01", B.address, 6.0)
+    outputs = node.stream_frame(-1, pack_sender(B.run_id) + b"\x92\x63\x01", B.address, 6.0)
     assert not any(isinstance(output, CloseStream) for output in outputs)
     assert replies(receive_over_stream(node, B, End())) == [End()]
 
@@ -221,7 +221,7 @@ def test_a_frame_on_a_stream_that_we_closed_is_nothing_to_us() -> None:
 
 def test_a_suspect_that_talks_is_told_so_although_its_frame_is_junk_to_us() -> None:
     node = among(B, C)
-    hear(node, C, B.graver(Status.SUSPECT, C.life))
+    hear(node, C, B.graver(Status.SUSPECT, C.run_id))
     outputs = receive_over_stream(node, B)
     assert [output.to for output in outputs if isinstance(output, Transmit)] == [B.address]
 

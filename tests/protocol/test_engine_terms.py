@@ -85,7 +85,7 @@ def test_nor_once_its_owner_is_gone_and_forgotten(end: Status) -> None:
     node.register(claim("pg-1", 1), 6.0)
     hear(node, B, *said_by(B, claim("pg-2", 2)))
     assert shown(node)["pg-1"] == FENCED
-    hear(node, B, update("b", end, port=7001, accuser=B.life if end is Status.FAILED else 0))  # it says so itself
+    hear(node, B, update("b", end, port=7001, accuser=B.run_id if end is Status.FAILED else 0))  # it says so itself
     node.handle_timeout(2e5)
     node.handle_timeout(4e5)
     assert node.members.get("b") is None
@@ -312,26 +312,26 @@ steps = st.one_of(
 def history(said: list[tuple[Any, ...]]) -> list[Any]:
     """What peers say in that history, each a message, and what this node's own user does, each a tuple."""
     registries = {peer.name: Registry(peer.name) for peer in (B, C)}
-    lives = {peer.name: peer for peer in (B, C)}
+    run_ids = {peer.name: peer for peer in (B, C)}
     told: list[Any] = []
     for what, *about in said:
         if not about or not isinstance(about[0], MemberUpdate):
             told.append((what, *about))
             continue
         name = about[0].name
-        life, registry = lives[name], registries[name]
+        run_id, registry = run_ids[name], registries[name]
         table = registry.table(name)
         if what == "claim":
             _, id_, term, role = about
-            told.append(registry.offer(claim(f"{id_}-{name}", term, role), life.generation)[0])
+            told.append(registry.offer(claim(f"{id_}-{name}", term, role), run_id.generation)[0])
         elif what == "remove" and table is not None and table.get(f"{about[1]}-{name}") is not None:
-            told.append(registry.delete(f"{about[1]}-{name}", life.generation)[0])
+            told.append(registry.delete(f"{about[1]}-{name}", run_id.generation)[0])
         elif what == "end":
-            told.append(life.graver(about[1]))
+            told.append(run_id.graver(about[1]))
         elif what == "restart":
-            lives[name] = attrs.evolve(life, generation=life.generation + 1)
+            run_ids[name] = attrs.evolve(run_id, generation=run_id.generation + 1)
             registries[name] = Registry(name)
-            told.append(lives[name])
+            told.append(run_ids[name])
     return told
 
 

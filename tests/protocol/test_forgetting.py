@@ -19,8 +19,8 @@ from tests.protocol.making import engine, instance, law, said_to, updates
 from tests.protocol.test_engine import A, B, C, among, changes
 from tests.protocol.test_engine_hearing import believed, hear, receive_over_stream
 
-FAILED = B.graver(Status.FAILED, B.life)  # conceded, so it needs no verifying
-FORGOTTEN = attrs.evolve(B, status=Status.LEFT, accuser=A.life)
+FAILED = B.graver(Status.FAILED, B.run_id)  # conceded, so it needs no verifying
+FORGOTTEN = attrs.evolve(B, status=Status.LEFT, accuser=A.run_id)
 
 
 def record() -> Record:
@@ -61,7 +61,7 @@ def test_those_who_hear_of_it_forget_as_well_and_all_are_alike() -> None:
     assert second.state.registry.table("b") is None
 
 
-@pytest.mark.parametrize("held", [B, B.graver(Status.SUSPECT, C.life)])
+@pytest.mark.parametrize("held", [B, B.graver(Status.SUSPECT, C.run_id)])
 def test_a_member_that_is_present_is_not_forgotten(held: MemberUpdate) -> None:
     node = among(held, C)
     with pytest.raises(MemberPresent, match=f"'b' is {held.status}: only a member that failed can be forgotten"):
@@ -87,7 +87,7 @@ def test_what_a_stale_peer_says_brings_nobody_back() -> None:
     node = with_failed()
     node.forget("b", 7.0)
     node.handle_timeout(7.5)
-    for stale in (B, B.graver(Status.SUSPECT, C.life), FAILED, record()):
+    for stale in (B, B.graver(Status.SUSPECT, C.run_id), FAILED, record()):
         assert changes(hear(node, C, stale, now=8.0)) == []
         assert changes(receive_over_stream(node, C, stale, now=8.0)) == []
     assert believed(node, "b").is_forgotten

@@ -83,7 +83,7 @@ def test_a_member_that_answered_a_peer_on_our_behalf_is_proven_too() -> None:
         for output in node.handle_timeout(now):
             if isinstance(output, Transmit) and output.to == C.address:
                 asked = next((each for each in unpack(output.data)[1] if isinstance(each, Ping)), asked)
-    node.receive(packet(B, Ack(asked.seq, C.life, 0)), B.address, now)
+    node.receive(packet(B, Ack(asked.seq, C.run_id, 0)), B.address, now)
     assert not node.members.is_stranger("c")
 
 

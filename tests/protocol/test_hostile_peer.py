@@ -18,7 +18,7 @@ from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.identity import NameConflictQuery
-from gossipreg.protocol.membership.member_update import MemberUpdate, life_id
+from gossipreg.protocol.membership.member_update import MemberUpdate, run_id_of
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.outputs import CloseStream, NameConflictFound, OpenStream, Output, SendFrame, Transmit
@@ -62,7 +62,9 @@ U32 = st.sampled_from([0, 1, 5, 2**31, 2**32 - 1])
 U64 = st.one_of(st.sampled_from([0, 1, 2**63, 2**64 - 1]), st.integers(0, 2**64 - 1))
 ADDRESSES = st.sampled_from([address(port) for port in (7000, 7001, 7666, 8000, 65_535)])
 IDS = st.sampled_from(["x", "y", "z", "é" * 100, "w" * 255])
-LIVES = st.one_of(U64, st.builds(life_id, NAMES, st.just(BORN), ADDRESSES), st.sampled_from([HONEST.life, EVIL.life]))
+RUN_IDS = st.one_of(
+    U64, st.builds(run_id_of, NAMES, st.just(BORN), ADDRESSES), st.sampled_from([HONEST.run_id, EVIL.run_id])
+)
 OFFERS = st.builds(
     lambda service, role, term: pack_instance(instance(service=service, role=role, term=term)),
     st.sampled_from(["orders", "pg", "search"]),
@@ -76,10 +78,10 @@ DIGESTS = st.lists(U64, max_size=8).map(tuple)
 EMPTY, UNLIKE = Compare((0,) * BUCKETS), Compare((1,) * BUCKETS)
 
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
-    st.builds(Ping, U32, LIVES, U64),
-    st.builds(Ack, st.integers(0, 20), LIVES, U64),
+    st.builds(Ping, U32, RUN_IDS, U64),
+    st.builds(Ack, st.integers(0, 20), RUN_IDS, U64),
     st.builds(Nack, st.integers(0, 20)),
-    st.builds(PingReq, U32, LIVES, U32),
+    st.builds(PingReq, U32, RUN_IDS, U32),
     st.builds(
         MemberUpdate,
         NAMES,
@@ -89,11 +91,11 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
         ADDRESSES,
         st.sampled_from(["", "east"]),
         st.booleans(),
-        LIVES,
+        RUN_IDS,
         U32,
         st.booleans(),
     ),
-    st.builds(NameConflictQuery, NAMES, LIVES, NUMBERS, st.booleans()),
+    st.builds(NameConflictQuery, NAMES, RUN_IDS, NUMBERS, st.booleans()),
     st.builds(Record, NAMES, st.one_of(st.just(BORN), NUMBERS), NUMBERS, IDS, U64, PAYLOADS),
     st.builds(Announcement, NAMES, st.one_of(st.just(BORN), NUMBERS), NUMBERS, IDS, U64, U64, U32),
     st.builds(
@@ -185,15 +187,15 @@ class HostilePeer(RuleBasedStateMachine):
 
     # What the peer does
 
-    @rule(messages=st.lists(MESSAGES, min_size=1, max_size=6), sender=LIVES, source=ADDRESSES)
+    @rule(messages=st.lists(MESSAGES, min_size=1, max_size=6), sender=RUN_IDS, source=ADDRESSES)
     def say(self, messages: list[Message], sender: int, source: Address) -> None:
         self.take(self.node.receive(packet(sender, *messages), source, self.now))
 
-    @rule(messages=st.lists(MESSAGES, min_size=1, max_size=6), sender=LIVES, stream=st.integers(-3, -1))
+    @rule(messages=st.lists(MESSAGES, min_size=1, max_size=6), sender=RUN_IDS, stream=st.integers(-3, -1))
     def session(self, messages: list[Message], sender: int, stream: int) -> None:
         self.take(self.node.stream_frame(stream, packet(sender, *messages), EVIL.address, self.now))
 
-    @rule(messages=st.lists(MESSAGES, min_size=1, max_size=6), sender=LIVES, data=st.data())
+    @rule(messages=st.lists(MESSAGES, min_size=1, max_size=6), sender=RUN_IDS, data=st.data())
     def answer(self, messages: list[Message], sender: int, data: st.DataObject) -> None:
         if self.streams:
             stream = data.draw(st.sampled_from(sorted(self.streams)))
@@ -206,7 +208,7 @@ class HostilePeer(RuleBasedStateMachine):
             self.streams.discard(stream)
             self.take(self.node.stream_ended(stream, self.now, refused=refused))
 
-    @rule(junk=st.binary(max_size=60), sender=LIVES)
+    @rule(junk=st.binary(max_size=60), sender=RUN_IDS)
     def babble(self, junk: bytes, sender: int) -> None:
         self.take(self.node.receive(pack_sender(sender) + junk, EVIL.address, self.now))
 

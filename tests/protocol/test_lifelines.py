@@ -81,7 +81,7 @@ def test_when_a_line_ends_its_holder_is_knocked_at_at_once() -> None:
     lost = held(node, line)
     [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
     assert recheck.to == lost.address
-    assert unpack(recheck.frame)[1] == [Ping(0, lost.life, node.fingerprint), End()]
+    assert unpack(recheck.frame)[1] == [Ping(0, lost.run_id, node.fingerprint), End()]
 
 
 def test_one_that_is_refused_says_so_first_to_those_that_watch_the_same_member() -> None:
@@ -96,7 +96,7 @@ def test_one_that_is_refused_says_so_first_to_those_that_watch_the_same_member()
             assert watcher is not None
             [version] = said_to(outputs, watcher.address)
             assert isinstance(version, MemberUpdate)
-            assert (version.name, version.accuser, version.refused) == (lost.name, node.identity.life, True)
+            assert (version.name, version.accuser, version.refused) == (lost.name, node.identity.run_id, True)
 
 
 def test_a_second_one_that_is_refused_makes_it_a_verdict() -> None:
@@ -105,7 +105,7 @@ def test_a_second_one_that_is_refused_makes_it_a_verdict() -> None:
     [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
     node.stream_ended(recheck.stream, 5.001, refused=True)
     other = next(member for member in CROWD if member.name != lost.name)
-    version = lost.graver(Status.SUSPECT, other.life, refused=True)
+    version = lost.graver(Status.SUSPECT, other.run_id, refused=True)
     assert statuses(node.receive(packet(other, version), other.address, 5.002)) == [(lost.name, Status.FAILED)]
 
 
@@ -114,7 +114,7 @@ def test_the_second_one_may_be_this_node() -> None:
     lost = held(node, line)
     [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
     other = next(member for member in CROWD if member.name != lost.name)
-    node.receive(packet(other, lost.graver(Status.SUSPECT, other.life, refused=True)), other.address, 5.0)
+    node.receive(packet(other, lost.graver(Status.SUSPECT, other.run_id, refused=True)), other.address, 5.0)
     assert statuses(node.stream_ended(recheck.stream, 5.001, refused=True)) == [(lost.name, Status.FAILED)]
 
 
@@ -122,14 +122,14 @@ def test_who_hears_of_a_refusal_knocks_once_if_it_is_near_on_the_ring() -> None:
     node, [line, _] = watching()
     near = holder(line)
     other = next(member for member in CROWD if member.name != near.name)
-    version = near.graver(Status.SUSPECT, other.life, refused=True)
+    version = near.graver(Status.SUSPECT, other.run_id, refused=True)
     assert [recheck.to for recheck in rechecks(node.receive(packet(other, version), other.address, 1.0))] == [
         near.address
     ]
     assert rechecks(node.receive(packet(other, version), other.address, 1.5)) == []
     assert len(rechecks(node.receive(packet(other, version), other.address, 2.0))) == 1
     far = next(member for member in CROWD if "a" not in node.members.ring.before(member.name, 4))
-    version = far.graver(Status.SUSPECT, other.life, refused=True)
+    version = far.graver(Status.SUSPECT, other.run_id, refused=True)
     assert rechecks(node.receive(packet(other, version), other.address, 3.0)) == []
 
 

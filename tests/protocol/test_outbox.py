@@ -29,6 +29,6 @@ def test_who_was_told_long_ago_is_forgotten() -> None:
 def test_what_was_told_is_remembered_of_so_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "TOLD_MAX", 2)
     outbox = engine("a").outbox
-    for life in range(5):
-        outbox.tell(life, address(), b"accused", 10.0)
+    for run_id in range(5):
+        outbox.tell(run_id, address(), b"accused", 10.0)
     assert list(outbox._told) == [3, 4]

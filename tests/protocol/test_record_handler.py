@@ -28,7 +28,7 @@ def test_a_record_that_is_known_is_an_echo_in_gossip_and_none_in_a_talk(monkeypa
 
 def test_a_known_record_in_a_talk_is_not_held_against_the_peer() -> None:
     node = among(B)
-    context = MessageContext(B.life, B.address, B, -1)
+    context = MessageContext(B.run_id, B.address, B, -1)
     for _ in range(2):
         node.record_handler.handle(RECORD, context, 1.0)
     assert context.stale == {}
@@ -46,10 +46,10 @@ def test_a_record_under_our_name_and_generation_that_is_not_ours_makes_us_begin_
     """It is not held against the peer as stale: another life of this name may offer it."""
     node = among(B)
     foreign = history([("x", 1)], owner=A.name, generation=BORN).said[0]
-    context = MessageContext(B.life, B.address, B, -1)
+    context = MessageContext(B.run_id, B.address, B, -1)
     node.record_handler.handle(foreign, context, 1.0)
     assert node.identity.generation > BORN
     assert context.stale == {}
-    later = MessageContext(B.life, B.address, B, -1)
+    later = MessageContext(B.run_id, B.address, B, -1)
     node.record_handler.handle(foreign, later, 2.0)
     assert later.stale == {A.name: ["x"]}, "of a generation that is over it is"

@@ -87,11 +87,11 @@ def remade(records: list[Record]) -> list[Record]:
 @st.composite
 def minds(draw: st.DrawFn) -> tuple[list[MemberUpdate | Record], list[MemberUpdate | Record]]:
     """What two nodes heard: parts of the same lives of a few others, each in an order of its own."""
-    lives: dict[tuple[str, int], list[Record]] = {}
+    run_ids: dict[tuple[str, int], list[Record]] = {}
     for records in draw(st.lists(pasts, max_size=3)):
         if records:
-            lives.setdefault((records[0].owner, records[0].generation), remade(records))
-    said: list[MemberUpdate | Record] = [record for life in lives.values() for record in life]
+            run_ids.setdefault((records[0].owner, records[0].generation), remade(records))
+    said: list[MemberUpdate | Record] = [record for run_id in run_ids.values() for record in run_id]
     said += draw(st.lists(claims, max_size=4))
     some = st.lists(st.sampled_from(said), max_size=2 * len(said)) if said else st.just([])
     return draw(some), draw(some)

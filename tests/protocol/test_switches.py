@@ -17,7 +17,7 @@ from gossipreg.protocol.outputs import MemberChanged, OpenStream, Output
 from tests.protocol.making import engine, introduce, packet, said_to, update
 
 B, C = update("b"), update("c")
-SUSPECT = B.graver(Status.SUSPECT, C.life)
+SUSPECT = B.graver(Status.SUSPECT, C.run_id)
 
 
 def among(settings: EngineSettings) -> Engine:
@@ -31,7 +31,7 @@ def probe_of_b(node: Engine) -> tuple[list[Output], Ping, float]:
     now = 0.0
     while now < 10.0:
         outputs = node.handle_timeout(now)
-        pings = [m for m in said_to(outputs, B.address) if isinstance(m, Ping) and m.target == B.life]
+        pings = [m for m in said_to(outputs, B.address) if isinstance(m, Ping) and m.target == B.run_id]
         if pings:
             return outputs, pings[0], now
         now += 0.25

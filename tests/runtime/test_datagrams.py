@@ -16,15 +16,15 @@ import trio
 
 from gossipreg import limits
 from gossipreg.model import Address
-from gossipreg.protocol.wire.sealing import FRESHNESS_SECONDS, AesGcmSeal, ClearSeal, Seal
+from gossipreg.protocol.wire.packets import FRESHNESS_SECONDS, ChecksummedPackets, PacketCodec, SealedPackets
 from gossipreg.runtime import datagrams as module
 from gossipreg.runtime.datagrams import Datagrams
 
 KEY = bytes(range(32))
 
 
-def sealed() -> AesGcmSeal:
-    return AesGcmSeal(KEY, "shop", os.urandom(8))
+def sealed() -> SealedPackets:
+    return SealedPackets(KEY, "shop", os.urandom(8))
 
 
 @attrs.define
@@ -54,10 +54,14 @@ def address_of(end: Datagrams) -> Address:
     return Address(*end.socket.getsockname())
 
 
-@pytest.fixture(params=[ClearSeal, AesGcmSeal])
+@pytest.fixture(params=[ChecksummedPackets, SealedPackets])
 def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
-    seals: list[Seal] = [ClearSeal("shop"), ClearSeal("shop")] if request.param is ClearSeal else [sealed(), sealed()]
-    made = [Datagrams(loopback(), seal, Counter()) for seal in seals]
+    codecs: list[PacketCodec] = (
+        [ChecksummedPackets("shop"), ChecksummedPackets("shop")]
+        if request.param is ChecksummedPackets
+        else [sealed(), sealed()]
+    )
+    made = [Datagrams(loopback(), codec, Counter()) for codec in codecs]
     yield Ends(*made)
     for end in made:
         end.socket.close()
@@ -110,7 +114,7 @@ async def test_junk_counts_towards_a_batch(ends: Ends, monkeypatch: pytest.Monke
     ],
 )
 def test_whether_the_kernel_rejects_a_packet_is_told(error: OSError, sent: bool) -> None:
-    end = Datagrams(_Refusing(error), ClearSeal("shop"), Counter())  # type: ignore[arg-type]
+    end = Datagrams(_Refusing(error), ChecksummedPackets("shop"), Counter())  # type: ignore[arg-type]
     assert end.send(b"one", Address("10.0.0.1", 7940)) is sent
 
 
@@ -120,15 +124,15 @@ async def test_what_is_sent_arrives_with_its_source(ends: Ends) -> None:
     assert list(ends.here.receive()) == [(b"one", address_of(ends.there)), (b"two", address_of(ends.there))]
     assert list(ends.here.receive()) == []
     assert ends.there.counters["packets_sent"] == 2
-    assert ends.there.counters["bytes_sent"] == len(b"onetwo") + 2 * ends.there.seal.overhead
+    assert ends.there.counters["bytes_sent"] == len(b"onetwo") + 2 * ends.there.codec.overhead
     assert ends.here.counters == {"bytes_received": ends.there.counters["bytes_sent"]}
 
 
 async def test_what_cannot_be_believed_is_counted_by_its_reason_and_dropped(ends: Ends) -> None:
     ends.throw(b"")
     ends.throw(b"\x07 another protocol")
-    ends.throw(b"\x01" if isinstance(ends.here.seal, AesGcmSeal) else b"\x81")
-    ends.throw(ends.here.seal.seal(b"mine", time.time())[:-1])
+    ends.throw(b"\x01" if isinstance(ends.here.codec, SealedPackets) else b"\x81")
+    ends.throw(ends.here.codec.encode(b"mine", time.time())[:-1])
     ends.send(b"good")
     assert await ends.heard() == [b"good"]
     assert sum(times for what, times in ends.here.counters.items() if what.startswith("packets_")) == 4
@@ -137,7 +141,7 @@ async def test_what_cannot_be_believed_is_counted_by_its_reason_and_dropped(ends
 
 
 async def test_a_packet_that_is_longer_than_any_we_read_is_refused_whole(ends: Ends) -> None:
-    head = ends.there.seal.seal(b"", time.time())
+    head = ends.there.codec.encode(b"", time.time())
     ends.throw(head + bytes(limits.RECEIVE_BYTES_MAX))
     assert await ends.heard() == []
     assert ends.here.counters == {"packets_too_long": 1}
@@ -182,7 +186,7 @@ class FakeSocket:
 
 def failing(*failures: OSError) -> Datagrams:
     fake: Any = FakeSocket(list(failures))
-    return Datagrams(fake, ClearSeal("shop"), Counter())
+    return Datagrams(fake, ChecksummedPackets("shop"), Counter())
 
 
 def test_a_full_send_buffer_loses_the_packet_and_is_counted() -> None:
@@ -208,7 +212,7 @@ async def test_who_refuses_for_the_clocks_says_who_is_off_by_how_much_once(
 ) -> None:
     ends = Ends(Datagrams(loopback(), sealed(), Counter()), Datagrams(loopback(), sealed(), Counter()))
     for _ in range(3):
-        ends.throw(ends.there.seal.seal(b"hello", time.time() + ahead))
+        ends.throw(ends.there.codec.encode(b"hello", time.time() + ahead))
     assert await ends.heard() == []
     assert ends.here.counters == {"packets_stale": 3}
     [message] = caplog.messages

@@ -39,9 +39,9 @@ def test_troubles_name_the_members_and_the_clock() -> None:
     node = engine()
     introduce(node, B, C)
     assert problems_of(node, 1.0) == ()
-    node.paths._path(B.life).lost = 5
-    node.paths._path(C.life).size = 2
-    node.clocks.readings.note(B.life, BORN + 1000 + 90_000, 1.0)
+    node.paths._path(B.run_id).lost = 5
+    node.paths._path(C.run_id).size = 2
+    node.clocks.readings.note(B.run_id, BORN + 1000 + 90_000, 1.0)
     assert path_states(node) == {"b": "streams_only", "c": "small_packets"}
     assert problems_of(node, 1.0) == (
         "the clock is 90 s behind that of the peers",

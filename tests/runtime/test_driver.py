@@ -32,7 +32,7 @@ from gossipreg.protocol.outputs import (
     Transmit,
 )
 from gossipreg.protocol.registry.view import ServiceView, View
-from gossipreg.protocol.wire.sealing import ClearSeal
+from gossipreg.protocol.wire.packets import ChecksummedPackets
 from gossipreg.runtime import datagrams as datagrams_module
 from gossipreg.runtime import driver as driver_module
 from gossipreg.runtime.change_log import ChangeLog
@@ -112,7 +112,7 @@ class Rig:
 
     def send(self, payload: bytes) -> None:
         """Have a packet arrive."""
-        self.other.sendto(ClearSeal("shop").seal(payload, 0.0), self.engine.address)
+        self.other.sendto(ChecksummedPackets("shop").encode(payload, 0.0), self.engine.address)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ async def rig(nursery: trio.Nursery) -> AsyncIterator[Rig]:
             each.bind(("127.0.0.1", 0))
         engine = FakeEngine(Address(*own.getsockname()), tell)
         as_engine: Any = engine
-        datagrams = Datagrams(own, ClearSeal("shop"), engine.counters)
+        datagrams = Datagrams(own, ChecksummedPackets("shop"), engine.counters)
         driver = Driver(as_engine, datagrams, Seeds(("10.0.0.9:1",)), ChangeLog(), "shop", None, nursery)
         made = Rig(driver, engine, events, other)
         driver.on_failure = made.failures.append
@@ -222,7 +222,7 @@ async def test_packets_are_sent_sealed(rig: Rig) -> None:
     to = Address(*rig.other.getsockname())
     rig.driver.perform([Transmit(b"hello", to)])
     await trio.lowlevel.wait_readable(rig.other)
-    assert ClearSeal("shop").open(rig.other.recv(100), 0.0) == b"hello"
+    assert ChecksummedPackets("shop").decode(rig.other.recv(100), 0.0) == b"hello"
 
 
 async def test_streams_are_opened_spoken_on_and_closed(rig: Rig, nursery: trio.Nursery) -> None:

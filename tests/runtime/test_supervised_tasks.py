@@ -19,7 +19,7 @@ from gossipreg import Check, Node, WeightOverride, open_node
 from gossipreg.cli import run_agent
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.credentials import Keyring
-from gossipreg.protocol.wire.sealing import ClearSeal
+from gossipreg.protocol.wire.packets import ChecksummedPackets
 from gossipreg.protocol.wire.streams import StreamCodec
 from gossipreg.runtime import advertised_address, state_writer
 from gossipreg.runtime.advertised_address import AdvertisedAddress
@@ -90,7 +90,7 @@ FAULTS = {
     "outgoing stream": Fault(Streams, "_connected", fails=fail_late),
     "spoken stream": Fault(StreamCodec, "hello"),
     "frames": Fault(StreamCodec, "feed"),
-    "packets": Fault(ClearSeal, "open"),
+    "packets": Fault(ChecksummedPackets, "decode"),
     "news": Fault(PrimaryConflicts, "warn", register_primary),
     "own address": Fault(AdvertisedAddress, "run", fails=fail_late),
     "snapshot": Fault(SnapshotFile, "_note", fails=fail_late),

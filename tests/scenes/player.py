@@ -238,8 +238,8 @@ class Player:
             case _:
                 return "end", "your turn"
 
-    def _who(self, life: int) -> str:
-        handles = [actor.handle for actor in self.stage.actors.values() if actor.engine.identity.life == life]
+    def _who(self, run_id: int) -> str:
+        handles = [actor.handle for actor in self.stage.actors.values() if actor.engine.identity.run_id == run_id]
         return handles[0] if handles else "somebody"
 
 

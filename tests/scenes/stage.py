@@ -299,7 +299,7 @@ class Stage:
             self.write(actor, f"forgets {change.before.name}")
         elif change.after.name != actor.name:
             after = change.after
-            new_life = change.before is not None and not change.before.is_same_life(after)
+            new_life = change.before is not None and not change.before.is_same_run(after)
             said = [after.name, str(after.status), f"({'new life, ' if new_life else ''}{after.incarnation})"]
             self.write(actor, f"sees {' '.join(said)}{', draining' if after.draining else ''}")
 

@@ -445,7 +445,7 @@ def _forget_early(self: Members, now: float) -> list[MemberUpdate]:
     gone = [name for name, since in self._since.items() if now - since > 1.0]
     forgotten = [self._updates.pop(name) for name in gone]
     for update in forgotten:
-        self._names.pop(update.life, None)
+        self._names.pop(update.run_id, None)
         self._failed.pop(update.name, None)
         del self._since[update.name]
     return forgotten
@@ -477,7 +477,7 @@ def who_was_heard_a_moment_ago_is_not_probed(patch: pytest.MonkeyPatch) -> None:
     def next_target(self: Members) -> MemberUpdate | None:
         for _ in self.present:
             target = honest(self)
-            if target is not None and last.get((self, 0), 0.0) - last.get((self, target.life), -6.0) > 6.0:
+            if target is not None and last.get((self, 0), 0.0) - last.get((self, target.run_id), -6.0) > 6.0:
                 return target
         return None
 

@@ -118,7 +118,7 @@ class Detector:
         """Whether nobody has been heard for so long that the fault is more likely here than everywhere else."""
         return self.reachability.silence(now) > _SILENT_PERIODS * self.settings.probe_interval
 
-    def heard(self, life: int, now: float) -> None:
+    def heard(self, run_id: int, now: float) -> None:
         """A packet of the member ``life`` came in."""
         if self._is_silent(_DEAF_PERIODS, now):
             if self._is_silent(_OUT_PERIODS, now):
@@ -127,14 +127,14 @@ class Detector:
                 for suspicion in self._suspicions.values():
                     suspicion.renew(now)
                 self._soonest = None
-        self.reachability.heard(life, now)
+        self.reachability.heard(run_id, now)
 
     def _is_silent(self, periods: int, now: float) -> bool:
         return self.reachability.silence(now) > periods * self.settings.probe_interval
 
-    def was_answered(self, life: int, now: float) -> None:
+    def was_answered(self, run_id: int, now: float) -> None:
         """The member ``life`` has answered a message of this node, so it is a witness."""
-        self.reachability.answered(life, now)
+        self.reachability.answered(run_id, now)
         if self._suspicions:
             self._soonest = None
             for suspicion in self._suspicions.values():
@@ -178,7 +178,7 @@ class Detector:
         self._soonest = None
         self._unreached[update.name] = now
         members = self.members.present_count
-        patience = min(self.prober.trips.timeout(update.life), self.settings.probe_interval)
+        patience = min(self.prober.trips.timeout(update.run_id), self.settings.probe_interval)
         self._suspicions[update.name] = Suspicion.start(
             self.settings, members, update.accuser, now, refused=update.refused, patience=patience
         )
@@ -267,7 +267,7 @@ class Detector:
         lately = now - _SILENT_PERIODS * self.settings.probe_interval
         return (
             self.members.present_count == 2
-            or self.reachability.has_witness(accused.life, suspicion.started)
+            or self.reachability.has_witness(accused.run_id, suspicion.started)
             or (suspicion.is_refused and not self.reachability.has_heard(max(suspicion.started, lately)))
         )
 

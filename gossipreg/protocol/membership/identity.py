@@ -27,7 +27,7 @@ import attrs
 
 from gossipreg.model import Address, Status
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.member_update import MemberUpdate, life_id
+from gossipreg.protocol.membership.member_update import MemberUpdate, run_id_of
 
 #: How much later a reclaimed generation is than the one heard of (milliseconds). The view's indexes begin with the
 #: generation, a thousand a millisecond: so ours are above those of a past life that saw up to a million changes. A node
@@ -43,7 +43,7 @@ class NameConflictQuery:
     """Said to another life of one's own name: "I am alive, and this is since when I hold the name"."""
 
     name: str
-    life: int
+    run_id: int
     born: int  # ms since the epoch at boot, whatever generation was taken since
     announced: bool  # whether this life was ever announced
 
@@ -71,7 +71,7 @@ class Identity:
     draining: bool = False
     left: bool = False
     announced: bool = False
-    _life: int = attrs.field(init=False)
+    _run_id: int = attrs.field(init=False)
     conflict: Address | None = None  # where an older node is that bears this name while this one is announced, too
     _rival: MemberUpdate | None = None
     _asked: int = 0  # the life that the question is put to
@@ -80,12 +80,12 @@ class Identity:
 
     def __attrs_post_init__(self) -> None:
         self.generation = self.born
-        self._life = life_id(self.name, self.generation, self.address)
+        self._run_id = run_id_of(self.name, self.generation, self.address)
 
     @property
-    def life(self) -> int:
+    def run_id(self) -> int:
         """This life's id."""
-        return self._life
+        return self._run_id
 
     def own_update(self) -> MemberUpdate:
         """What this node says of itself."""
@@ -116,7 +116,7 @@ class Identity:
         """Take a generation later than ours and than the ``generation`` that was heard of."""
         self.generation = max(self.generation, generation) + RECLAIM_STEP_MS
         self.incarnation = 0
-        self._life = life_id(self.name, self.generation, self.address)
+        self._run_id = run_id_of(self.name, self.generation, self.address)
         if self._rival is not None and self._rival.generation < self.generation:
             self.close_query()  # else that life is the later one still, and must be asked
 
@@ -144,25 +144,25 @@ class Identity:
 
     def query(self) -> NameConflictQuery:
         """What is said to the other life."""
-        return NameConflictQuery(self.name, self._life, self.born, self.announced)
+        return NameConflictQuery(self.name, self._run_id, self.born, self.announced)
 
     def query_rival(self, update: MemberUpdate, now: float) -> bool:
         """Start to ask the life in ``rumor``; False when it is being asked already."""
         if self._rival is not None and self._rival.rank >= update.rank:
             return False
         self._rival = update
-        self.ask(update.life, now)
+        self.ask(update.run_id, now)
         return True
 
-    def ask(self, life: int, at: float) -> None:
+    def ask(self, run_id: int, at: float) -> None:
         """From ``at`` (seconds) on, put the question to ``life``, which is at the address of the contested one."""
-        self._asked = life
+        self._asked = run_id
         self._queries_left = _TRIES
         self._query_at = at
 
-    def is_queried(self, life: int) -> bool:
+    def is_queried(self, run_id: int) -> bool:
         """Whether an answer of ``life`` is awaited."""
-        return self._rival is not None and life == self._asked and self._queries_left < _TRIES
+        return self._rival is not None and run_id == self._asked and self._queries_left < _TRIES
 
     def next_try(self, now: float) -> bool:
         """Whether to ask once more; False when the other life has had its chances."""
@@ -180,4 +180,4 @@ class Identity:
         """Whether ``other`` keeps the name. Both sides come to the same answer."""
         if self.announced != other.announced:
             return other.announced
-        return (other.born, other.life) < (self.born, self._life)
+        return (other.born, other.run_id) < (self.born, self._run_id)

@@ -38,9 +38,9 @@ class MemberUpdate:
         return (self.generation, self.incarnation, self.status, self.address, self.draining, self.zone)
 
     @cached_property
-    def life(self) -> int:
+    def run_id(self) -> int:
         """64 bits that stand for this life of this member at this address, on the wire and in tables."""
-        return life_id(self.name, self.generation, self.address)
+        return run_id_of(self.name, self.generation, self.address)
 
     @cached_property
     def digest(self) -> int:
@@ -58,7 +58,7 @@ class MemberUpdate:
         """Whether an operator has had the member forgotten after it failed; one that left says so itself."""
         return self.status is Status.LEFT and self.accuser != 0
 
-    def is_same_life(self, other: MemberUpdate) -> bool:
+    def is_same_run(self, other: MemberUpdate) -> bool:
         """Whether both speak of one life of the member."""
         return self.generation == other.generation and self.address == other.address
 
@@ -72,7 +72,7 @@ class MemberUpdate:
         return Member(self.name, self.address, self.status, self.generation, self.incarnation, self.zone, self.draining)
 
 
-def life_id(name: str, generation: int, address: Address) -> int:
+def run_id_of(name: str, generation: int, address: Address) -> int:
     """64 bits that stand for one life of one member; 0 is never used, it means "whoever is there"."""
     text = f"{name}\0{generation}\0{address}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"life").digest()) or 1

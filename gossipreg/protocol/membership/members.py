@@ -63,9 +63,9 @@ class Members:
         """What is believed of ``name``."""
         return self._updates.get(name)
 
-    def by_life(self, life: int) -> MemberUpdate | None:
+    def by_run_id(self, run_id: int) -> MemberUpdate | None:
         """The rumor about the life with this id, if it is the one believed in."""
-        name = self._names.get(life)
+        name = self._names.get(run_id)
         return None if name is None else self._updates[name]
 
     @property
@@ -89,18 +89,18 @@ class Members:
     def put(self, update: MemberUpdate, now: float) -> MemberUpdate | None:
         """Believe ``rumor`` from now on; returns what was believed before. The caller has checked that it is news."""
         before = self._updates.get(update.name)
-        if before is None or before.life != update.life:
+        if before is None or before.run_id != update.run_id:
             if before is not None:
-                self._names.pop(before.life, None)
-            self._names[update.life] = update.name
+                self._names.pop(before.run_id, None)
+            self._names[update.run_id] = update.name
         self._updates[update.name] = attrs.evolve(update, age=0) if update.age else update
         self._note_stranger(update, before)
         if update.name != self.own_name:
             self._seat(update.name, present=update.status.is_present)
         was_failed = before is not None and before.status is Status.FAILED
-        if was_failed and before is not None and before.is_same_life(update) and update.status.is_present:
+        if was_failed and before is not None and before.is_same_run(update) and update.status.is_present:
             self._back[update.name] = now
-        elif before is None or not before.is_same_life(update):
+        elif before is None or not before.is_same_run(update):
             self._back.pop(update.name, None)
         if update.status is Status.FAILED:
             self._failed[update.name] = None
@@ -112,13 +112,13 @@ class Members:
             self._suspect.pop(update.name, None)
         if update.status.is_present:
             self._since.pop(update.name, None)
-        elif before is None or before.status != update.status or not before.is_same_life(update):
+        elif before is None or before.status != update.status or not before.is_same_run(update):
             self._since[update.name] = now - update.age
         self._count_reachable()
         return before
 
     def _note_stranger(self, update: MemberUpdate, before: MemberUpdate | None) -> None:
-        is_known = before is not None and before.is_same_life(update) and not self.is_stranger(update.name)
+        is_known = before is not None and before.is_same_run(update) and not self.is_stranger(update.name)
         if is_known or update.name == self.own_name:
             return
         here, there = self._strangers, self._gone_strangers
@@ -251,7 +251,7 @@ class Members:
     def drop(self, name: str) -> MemberUpdate:
         """Remember the member ``name`` no more; returns what was believed of it."""
         update = self._updates.pop(name)
-        self._names.pop(update.life, None)
+        self._names.pop(update.run_id, None)
         self._seat(name, present=False)
         self._since.pop(name, None)
         self._back.pop(name, None)

@@ -78,7 +78,7 @@ class PathTest:
     ``size`` is that of the packet before the seal (bytes; 0: as small as it is).
     """
 
-    life: int
+    run_id: int
     seq: int
     size: int = 0
     over_stream: bool = False
@@ -92,7 +92,7 @@ class PathChange:
     packets still arrive here, so that the loss is in one direction.
     """
 
-    life: int
+    run_id: int
     passes: Passes
     size: int
     hears: bool
@@ -143,14 +143,14 @@ class PathMonitor:
     _paths: dict[int, _Path] = attrs.field(factory=dict)
     _seq: int = _FIRST_SEQ
 
-    def passes(self, life: int) -> Passes:
+    def passes(self, run_id: int) -> Passes:
         """What passes on the path to ``life``, as far as it is known."""
-        path = self._paths.get(life)
+        path = self._paths.get(run_id)
         return Passes.ALL if path is None else path.passes
 
-    def size(self, life: int) -> int:
+    def size(self, run_id: int) -> int:
         """The largest datagram that passes to ``life`` (bytes), as far as it is known."""
-        path = self._paths.get(life)
+        path = self._paths.get(run_id)
         return _SIZES[0 if path is None else path.size]
 
     @property
@@ -161,18 +161,18 @@ class PathMonitor:
     @property
     def troubled(self) -> dict[int, Passes]:
         """The lives to which not everything passes."""
-        found = {life: path.passes for life, path in self._paths.items()}
-        return {life: passes for life, passes in found.items() if passes is not Passes.ALL}
+        found = {run_id: path.passes for run_id, path in self._paths.items()}
+        return {run_id: passes for run_id, passes in found.items() if passes is not Passes.ALL}
 
     def changed(self) -> list[PathChange]:
         """The paths on which something else passes than when this was last asked."""
         changes: list[PathChange] = []
-        for life, path in self._paths.items():
+        for run_id, path in self._paths.items():
             passes = (path.passes, path.size)
             if passes != path.told:
                 path.told = passes
                 hears = path.heard_at > path.lost_since
-                changes.append(PathChange(life, path.passes, _SIZES[path.size], hears))
+                changes.append(PathChange(run_id, path.passes, _SIZES[path.size], hears))
         return changes
 
     def sweep(self, present: Callable[[int], bool], now: float) -> None:
@@ -181,22 +181,22 @@ class PathMonitor:
             if path.stalled < _STALLED_MAX and now - path.stalled_at > _STALL_COUNTS:
                 path.stalled, path.stalled_at = 0, _NEVER
         self._paths = {
-            life: path
-            for life, path in self._paths.items()
-            if present(life) and not (path.is_well and now >= path.sized_at + _SIZE_SECONDS)
+            run_id: path
+            for run_id, path in self._paths.items()
+            if present(run_id) and not (path.is_well and now >= path.sized_at + _SIZE_SECONDS)
         }
 
     # Evidence
 
-    def packet_heard(self, life: int, now: float) -> None:
+    def packet_heard(self, run_id: int, now: float) -> None:
         """A packet came from ``life``."""
-        path = self._paths.get(life)
+        path = self._paths.get(run_id)
         if path is not None:
             path.heard_at = now
 
-    def packet_acked(self, life: int, seq: int, now: float) -> None:
+    def packet_acked(self, run_id: int, seq: int, now: float) -> None:
         """A packet from ``life`` acknowledged the ping ``seq``: small packets pass in both directions."""
-        path = self._paths.get(life)
+        path = self._paths.get(run_id)
         if path is None:
             return
         path.acked_at = now
@@ -208,34 +208,34 @@ class PathMonitor:
             self._plan(path, now)
             self._begin_sizing(path, now)  # it may have been lost for what rode along
 
-    def stream_acked(self, life: int, now: float) -> None:
+    def stream_acked(self, run_id: int, now: float) -> None:
         """The ping of a probe was answered over a stream, and by no packet."""
-        path = self._path(life)
+        path = self._path(run_id)
         if not path.lost:
             path.lost, path.lost_since = 1, now
             self._test_at(path, now)
 
-    def stream_answered(self, life: int) -> None:
+    def stream_answered(self, run_id: int) -> None:
         """A stream that this node opened to ``life`` was answered."""
-        path = self._paths.get(life)
+        path = self._paths.get(run_id)
         if path is not None:
             path.stalled, path.stalled_at = 0, _NEVER
 
-    def stream_stalled(self, life: int, now: float) -> None:
+    def stream_stalled(self, run_id: int, now: float) -> None:
         """A stream that this node opened to ``life`` ended neither answered nor refused."""
-        path = self._path(life)
+        path = self._path(run_id)
         path.stalled += 1
         path.stalled_at = min(path.stalled_at, now)
         self._begin_sizing(path, now)  # only its large segments may be lost
         if path.stalled == 1:  # else the test itself may have failed, at once, for want of a route
             self._test_at(path, now)
 
-    def gossip_missed(self, life: int, now: float) -> None:
+    def gossip_missed(self, run_id: int, now: float) -> None:
         """States had to be compared with ``life``: perhaps large packets do not pass."""
-        self._begin_sizing(self._path(life), now)
+        self._begin_sizing(self._path(run_id), now)
 
-    def _path(self, life: int) -> _Path:
-        return self._paths.setdefault(life, _Path())
+    def _path(self, run_id: int) -> _Path:
+        return self._paths.setdefault(run_id, _Path())
 
     # Tests
 
@@ -244,31 +244,31 @@ class PathMonitor:
         if now < self.deadline:
             return []
         tests: list[PathTest] = []
-        due = [(path.next_test, life) for life, path in self._paths.items() if path.next_test <= now]
-        for _, life in sorted(due)[:_TESTS_AT_ONCE]:
-            tests += self._test(life, self._paths[life], now)
-            self._plan(self._paths[life], now)
+        due = [(path.next_test, run_id) for run_id, path in self._paths.items() if path.next_test <= now]
+        for _, run_id in sorted(due)[:_TESTS_AT_ONCE]:
+            tests += self._test(run_id, self._paths[run_id], now)
+            self._plan(self._paths[run_id], now)
         self._reset_deadline()
         if self.deadline <= now:
             self.deadline = now + _TEST_SECONDS / 2  # those that were left out have their turn then
         return tests
 
-    def _test(self, life: int, path: _Path, now: float) -> list[PathTest]:
+    def _test(self, run_id: int, path: _Path, now: float) -> list[PathTest]:
         """What is to be sent to find out more about one path."""
         if path.lost:
             path.lost = min(_LOST_MAX, path.lost + path.asked)
             path.asked = True
-            return [PathTest(life, self._next_seq())]
+            return [PathTest(run_id, self._next_seq())]
         if path.stalled:
-            small = [PathTest(life, self._next_seq())] if path.acked_at < path.stalled_at else []
-            return [*small, PathTest(life, self._next_seq(), over_stream=True)]
+            small = [PathTest(run_id, self._next_seq())] if path.acked_at < path.stalled_at else []
+            return [*small, PathTest(run_id, self._next_seq(), over_stream=True)]
         if path.sizing is None:
             if not path.size:
                 return []
             path.sizing, path.sized_at = 0, now  # does a full packet pass again?
-        return self._test_size(life, path, path.sizing)
+        return self._test_size(run_id, path, path.sizing)
 
-    def _test_size(self, life: int, path: _Path, sizing: int) -> list[PathTest]:
+    def _test_size(self, run_id: int, path: _Path, sizing: int) -> list[PathTest]:
         if path.size_lost >= _LOST_MAX:
             path.size_lost = 0
             sizing += 1
@@ -280,7 +280,7 @@ class PathMonitor:
         path.size_lost += 1
         seq = self._next_seq()
         path.tests[seq] = sizing
-        return [PathTest(life, seq, _SIZES[sizing] - self.overhead)]
+        return [PathTest(run_id, seq, _SIZES[sizing] - self.overhead)]
 
     def _size_passed(self, path: _Path, tested: int, now: float) -> None:
         path.size, path.sizing, path.size_lost = tested, None, 0

@@ -37,10 +37,10 @@ class PeerClocks:
 
     _readings: OrderedDict[int, tuple[float, float]] = attrs.field(factory=OrderedDict)  # life -> (offset in ms, when)
 
-    def note(self, life: int, ms: float, now: float) -> None:
+    def note(self, run_id: int, ms: float, now: float) -> None:
         """At ``now`` (seconds, steady) the wall clock of ``life`` showed ``ms``."""
-        self._readings[life] = (ms - now * 1000, now)
-        self._readings.move_to_end(life)
+        self._readings[run_id] = (ms - now * 1000, now)
+        self._readings.move_to_end(run_id)
         if len(self._readings) > _READINGS_MAX:
             self._readings.popitem(last=False)
 

@@ -214,7 +214,7 @@ class Prober:
             self.next_period = now + self.settings.probe_interval
             return
         seq = self._next_seq()
-        timeout = self.trips.timeout(target.life)
+        timeout = self.trips.timeout(target.run_id)
         patience = timeout + max(0.0, self.settings.probe_interval - self.settings.probe_timeout)
         stretch = self.health.stretch
         probe = _Probe(
@@ -228,7 +228,11 @@ class Prober:
         self._current = probe
         self._remember(probe)
         found.append(
-            Say(target.address, Ping(seq, target.life, fingerprint), about=target.name if self.settings.buddy else None)
+            Say(
+                target.address,
+                Ping(seq, target.run_id, fingerprint),
+                about=target.name if self.settings.buddy else None,
+            )
         )
 
     def _remember(self, probe: _Probe) -> None:
@@ -240,7 +244,7 @@ class Prober:
         """Ping ``suspect`` beside the probes, to see for oneself; its ack counts like any that comes late."""
         seq = self._next_seq()
         self._remember(_Probe(seq, suspect, now, timeout_at=now, ends_at=now, next_at=now, over=True))
-        ping = Ping(seq, suspect.life, fingerprint)
+        ping = Ping(seq, suspect.run_id, fingerprint)
         return [Say(suspect.address, ping, about=suspect.name if self.settings.buddy else None)]
 
     def _ask_others(self, probe: _Probe, found: list[Finding], now: float) -> None:
@@ -248,7 +252,7 @@ class Prober:
         patience = int(1000 * max(0.0, probe.ends_at - now))
         helpers = self.members.sample(self.settings.indirect_probes, without=probe.target.name)
         probe.helpers = len(helpers)
-        found += (Say(helper.address, PingReq(probe.seq, probe.target.life, patience)) for helper in helpers)
+        found += (Say(helper.address, PingReq(probe.seq, probe.target.run_id, patience)) for helper in helpers)
         if self.settings.stream_probe:
             found.append(TryStream(probe.target, probe.seq))
 
@@ -269,9 +273,9 @@ class Prober:
             self._unreached[relay.target] = now
             found.append(Unreached(relay.target))
 
-    def was_unreached(self, life: int, now: float) -> bool:
+    def was_unreached(self, run_id: int, now: float) -> bool:
         """Whether ``life`` has lately not answered a ping that this node made for somebody else."""
-        at = self._unreached.get(life)
+        at = self._unreached.get(run_id)
         return at is not None and now - at <= _UNREACHED_PERIODS * self.health.stretch(self.settings.probe_interval)
 
     def acked(self, ack: Ack, sender: int, now: float) -> list[Finding]:
@@ -283,7 +287,7 @@ class Prober:
             del self._relays[ack.seq]
             return [Say(relay.origin, Ack(relay.origin_seq, subject, ack.fingerprint))]
         probe = self._probes.get(ack.seq)
-        if probe is None or probe.acked or probe.target.life != subject:
+        if probe is None or probe.acked or probe.target.run_id != subject:
             return []
         if probe.over and not self.settings.late_acks:
             return []
@@ -309,20 +313,20 @@ class Prober:
 
     def ping_for(self, request: PingReq, origin: Address, fingerprint: int, now: float) -> list[Finding]:
         """Ping on behalf of the member at ``origin``. Only members that we know are pinged: nobody is our puppet."""
-        target = self.members.by_life(request.target)
+        target = self.members.by_run_id(request.target)
         if target is None or len(self._relays) >= _OPEN_MAX:
             return [Say(origin, Nack(request.seq))]
         seq = self._next_seq()
         patience = min(request.patience / 1000, self.health.stretch(self.settings.probe_interval) * 10)
         self._relays[seq] = _Relay(origin, request.seq, request.target, now + patience * self.settings.nack_fraction)
-        return [Say(target.address, Ping(seq, target.life, fingerprint))]
+        return [Say(target.address, Ping(seq, target.run_id, fingerprint))]
 
     def expire(self, now: float) -> None:
         """Forget relays that were nacked long ago, and probes too old for a late ack to mean anything."""
         for seq in [seq for seq, relay in self._relays.items() if relay.nack_at == _NEVER]:
             del self._relays[seq]
-        self._unreached = {life: at for life, at in self._unreached.items() if self.was_unreached(life, now)}
-        self.trips.keep(lambda life: self.members.by_life(life) is not None)
+        self._unreached = {run_id: at for run_id, at in self._unreached.items() if self.was_unreached(run_id, now)}
+        self.trips.keep(lambda run_id: self.members.by_run_id(run_id) is not None)
         oldest = now - 10 * self.settings.probe_interval * (self.settings.local_health_max + 1)
         while self._probes and (first := next(iter(self._probes.values()))).over and first.started < oldest:
             self._probes.popitem(last=False)

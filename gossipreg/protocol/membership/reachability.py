@@ -27,14 +27,14 @@ class _LastTwo:
     last: tuple[int, float] = (0, -1.0)
     other: tuple[int, float] = (0, -1.0)
 
-    def note(self, life: int, now: float) -> None:
-        if life != self.last[0]:
+    def note(self, run_id: int, now: float) -> None:
+        if run_id != self.last[0]:
             self.other = self.last
-        self.last = (life, now)
+        self.last = (run_id, now)
 
     def has_any_but(self, accused: int, since: float) -> bool:
-        life, at = self.last if self.last[0] != accused else self.other
-        return life != 0 and at > since
+        run_id, at = self.last if self.last[0] != accused else self.other
+        return run_id != 0 and at > since
 
 
 @attrs.define(eq=False, repr=False)
@@ -47,13 +47,13 @@ class Reachability:
     _answered: _LastTwo = attrs.field(factory=_LastTwo)
     _unsent: dict[Address, None] = attrs.field(factory=dict)  # destinations refused since the last answer
 
-    def heard(self, life: int, now: float) -> None:
+    def heard(self, run_id: int, now: float) -> None:
         """A packet of the member ``life`` came in."""
-        self._heard.note(life, now)
+        self._heard.note(run_id, now)
 
-    def answered(self, life: int, now: float) -> None:
+    def answered(self, run_id: int, now: float) -> None:
         """The member ``life`` has answered a message of this node."""
-        self._answered.note(life, now)
+        self._answered.note(run_id, now)
         self._unsent.clear()
 
     def unsent(self, to: Address, others: int, now: float) -> None:
@@ -71,7 +71,7 @@ class Reachability:
     def nearest(self) -> list[int]:
         """The lives that are the likeliest to answer now: the last that did, then the last that were heard."""
         both = (self._answered.last, self._answered.other, self._heard.last, self._heard.other)
-        return list(dict.fromkeys(life for life, _ in sorted(both, key=lambda each: -each[1]) if life))
+        return list(dict.fromkeys(run_id for run_id, _ in sorted(both, key=lambda each: -each[1]) if run_id))
 
     def expect(self, now: float) -> None:
         """From ``now`` on there is a member to be heard: what was silent before was nobody."""

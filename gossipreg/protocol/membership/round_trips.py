@@ -25,27 +25,27 @@ class RoundTrips:
     longest: float  # seconds; for those of whom nothing is known
     _trips: dict[int, _Trip] = attrs.field(factory=dict)
 
-    def measured(self, life: int, seconds: float) -> None:
+    def measured(self, run_id: int, seconds: float) -> None:
         """An ack came so long after its ping."""
-        known = self._trips.get(life)
+        known = self._trips.get(run_id)
         if known is None:
-            self._trips[life] = _Trip(seconds, seconds / 2)
+            self._trips[run_id] = _Trip(seconds, seconds / 2)
         else:
             variation = 0.75 * known.variation + 0.25 * abs(known.smoothed - seconds)
-            self._trips[life] = _Trip(0.875 * known.smoothed + 0.125 * seconds, variation)
+            self._trips[run_id] = _Trip(0.875 * known.smoothed + 0.125 * seconds, variation)
 
-    def timeout(self, life: int) -> float:
+    def timeout(self, run_id: int) -> float:
         """How long to wait for an ack of ``life`` (seconds)."""
-        trip = self._trips.get(life)
+        trip = self._trips.get(run_id)
         if trip is None:
             return self.longest
         return min(self.longest, max(self.shortest, trip.smoothed + 4 * trip.variation))
 
-    def smoothed(self, life: int) -> float | None:
+    def smoothed(self, run_id: int) -> float | None:
         """The round trip to ``life``, smoothed (seconds); None if none was measured."""
-        trip = self._trips.get(life)
+        trip = self._trips.get(run_id)
         return None if trip is None else trip.smoothed
 
     def keep(self, known: Callable[[int], bool]) -> None:
         """Forget the lives that are not ``known`` any more."""
-        self._trips = {life: trip for life, trip in self._trips.items() if known(life)}
+        self._trips = {run_id: trip for run_id, trip in self._trips.items() if known(run_id)}

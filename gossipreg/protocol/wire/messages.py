@@ -213,7 +213,7 @@ _FORMS: Final = (
     _Form(2, Ack, (("seq", _u32), ("subject", _u64), ("fingerprint", _u64))),
     _Form(3, Nack, (("seq", _u32),)),
     _Form(4, PingReq, (("seq", _u32), ("target", _u64), ("patience", _u32))),
-    _Form(6, NameConflictQuery, (("name", _name), ("life", _u64), ("born", _count), ("announced", _flag))),
+    _Form(6, NameConflictQuery, (("name", _name), ("run_id", _u64), ("born", _count), ("announced", _flag))),
     _Form(
         7,
         Record,
@@ -315,9 +315,9 @@ def pack_padded(ping: Ping, size: int) -> bytes:
     return padded
 
 
-def pack_sender(life: int) -> bytes:
+def pack_sender(run_id: int) -> bytes:
     """What every packet and frame starts with."""
-    return life.to_bytes(SENDER_BYTES)
+    return run_id.to_bytes(SENDER_BYTES)
 
 
 def message_of(raw: bytes) -> Message | None:

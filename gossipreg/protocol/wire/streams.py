@@ -71,17 +71,17 @@ class StreamRefused(Exception):
         self.reason = reason
 
 
-class _FrameSeal(Protocol):
+class _FrameCodec(Protocol):
     """What covers the bodies of one stream's frames, each at its place."""
 
     overhead: ClassVar[int]
 
-    def seal(self, place: bytes, body: bytes) -> bytes: ...
+    def encode(self, place: bytes, body: bytes) -> bytes: ...
 
-    def open(self, place: bytes, sealed: bytes) -> bytes | None: ...
+    def decode(self, place: bytes, sealed: bytes) -> bytes | None: ...
 
 
-class _DigestFrames:
+class _ChecksummedFrames:
     """A digest, then the body as it is."""
 
     __slots__ = ("_digest",)
@@ -91,10 +91,10 @@ class _DigestFrames:
     def __init__(self, cluster: str, nonces: bytes) -> None:
         self._digest = hashlib.blake2b(nonces, key=cluster.encode(), digest_size=self.overhead, person=_PERSON)
 
-    def seal(self, place: bytes, body: bytes) -> bytes:
+    def encode(self, place: bytes, body: bytes) -> bytes:
         return self._digest_of(place, body) + body
 
-    def open(self, place: bytes, sealed: bytes) -> bytes | None:
+    def decode(self, place: bytes, sealed: bytes) -> bytes | None:
         body = sealed[self.overhead :]
         return body if sealed[: self.overhead] == self._digest_of(place, body) else None
 
@@ -105,7 +105,7 @@ class _DigestFrames:
         return digest.digest()
 
 
-class _CipherFrames:
+class _SealedFrames:
     """The body encrypted, and its tag."""
 
     __slots__ = ("_cipher",)
@@ -115,10 +115,10 @@ class _CipherFrames:
     def __init__(self, cluster: str, nonces: bytes, key: bytes) -> None:
         self._cipher = Cipher(key, salt=nonces, info=_PERSON + cluster.encode())
 
-    def seal(self, place: bytes, body: bytes) -> bytes:
+    def encode(self, place: bytes, body: bytes) -> bytes:
         return self._cipher.encrypt(place, body)
 
-    def open(self, place: bytes, sealed: bytes) -> bytes | None:
+    def decode(self, place: bytes, sealed: bytes) -> bytes | None:
         return self._cipher.decrypt(place, sealed)
 
 
@@ -136,7 +136,7 @@ class StreamCodec:
     opened_by_us: bool
     _outgoing: Iterator[bytes] = attrs.field(init=False, repr=False)
     _incoming: Iterator[bytes] = attrs.field(init=False, repr=False)
-    _seal: _FrameSeal | None = attrs.field(init=False, default=None, repr=False)
+    _frames: _FrameCodec | None = attrs.field(init=False, default=None, repr=False)
     _refusal: StreamRefusal | None = attrs.field(init=False, default=None)
     _buffer: bytearray = attrs.field(init=False, factory=bytearray, repr=False)
 
@@ -149,12 +149,12 @@ class StreamCodec:
     @property
     def ready(self) -> bool:
         """Whether the peer's hello was read, so that frames can be sent."""
-        return self._seal is not None
+        return self._frames is not None
 
     @property
     def is_mid_frame(self) -> bool:
         """Whether the first bytes of a frame are here and its last are not."""
-        return self._seal is not None and bool(self._buffer)
+        return self._frames is not None and bool(self._buffer)
 
     def hello(self) -> bytes:
         """What to send first, without waiting for the peer."""
@@ -162,9 +162,9 @@ class StreamCodec:
 
     def frame(self, body: bytes) -> bytes:
         """``body``, at most ``limits.FRAME_BYTES_MAX`` bytes, as it goes on the stream next."""
-        assert self._seal is not None, "a frame before the peer's hello"
+        assert self._frames is not None, "a frame before the peer's hello"
         assert len(body) <= limits.FRAME_BYTES_MAX, f"a frame of {len(body)} bytes"
-        sealed = self._seal.seal(next(self._outgoing), body)
+        sealed = self._frames.encode(next(self._outgoing), body)
         return _LENGTH.pack(len(sealed)) + sealed
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -177,9 +177,9 @@ class StreamCodec:
             raise StreamRefused(self._refusal)
         self._buffer += data
         try:
-            if self._seal is None:
-                self._seal = self._read_hello()
-            return [] if self._seal is None else self._read_frames(self._seal)
+            if self._frames is None:
+                self._frames = self._read_hello()
+            return [] if self._frames is None else self._read_frames(self._frames)
         except StreamRefused as refused:
             self._refusal = refused.reason
             self._buffer.clear()
@@ -196,7 +196,7 @@ class StreamCodec:
             return hashlib.blake2b(nonce, key=key, digest_size=_PROOF_BYTES, person=_PERSON).digest()
         return bytes.fromhex(config.key_id(self.key)).ljust(_PROOF_BYTES, b"\0")
 
-    def _read_hello(self) -> _FrameSeal | None:
+    def _read_hello(self) -> _FrameCodec | None:
         if not _MAGIC.startswith(self._buffer[: len(_MAGIC)]):
             raise StreamRefused(StreamRefusal.NOT_GOSSIPREG)
         if len(self._buffer) < _HELLO.size:
@@ -214,22 +214,22 @@ class StreamCodec:
         del self._buffer[: _HELLO.size]
         nonces = self.nonce + nonce if self.opened_by_us else nonce + self.nonce
         if self.key is None:
-            return _DigestFrames(self.cluster, nonces)
-        return _CipherFrames(self.cluster, nonces, self.key)
+            return _ChecksummedFrames(self.cluster, nonces)
+        return _SealedFrames(self.cluster, nonces, self.key)
 
-    def _read_frames(self, seal: _FrameSeal) -> list[bytes]:
+    def _read_frames(self, codec: _FrameCodec) -> list[bytes]:
         bodies = []
         start = 0
         while len(self._buffer) >= start + _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer, start)
-            if length < seal.overhead:
+            if length < codec.overhead:
                 raise StreamRefused(StreamRefusal.FRAME_TOO_SHORT)
-            if length > limits.FRAME_BYTES_MAX + seal.overhead:
+            if length > limits.FRAME_BYTES_MAX + codec.overhead:
                 raise StreamRefused(StreamRefusal.FRAME_TOO_LONG)
             end = start + _LENGTH.size + length
             if len(self._buffer) < end:
                 break
-            body = seal.open(next(self._incoming), bytes(self._buffer[start + _LENGTH.size : end]))
+            body = codec.decode(next(self._incoming), bytes(self._buffer[start + _LENGTH.size : end]))
             if body is None:
                 raise StreamRefused(StreamRefusal.FORGED)
             bodies.append(body)

@@ -11,7 +11,7 @@ import msgpack
 from gossipreg.model import Status
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
-from gossipreg.protocol.wire.sealing import Refused, Seal
+from gossipreg.protocol.wire.packets import PacketCodec, Refused
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.process import Process
 
@@ -49,8 +49,8 @@ class Ears:
     def lend(self, process: Process) -> None:
         """Listen in ``process`` from now on."""
         if process not in self._lent:
-            self._lent[process] = _Ear(process.seal, process, self.tell)
-            process.seal = self._lent[process]
+            self._lent[process] = _Ear(process.codec, process, self.tell)
+            process.codec = self._lent[process]
 
     def _frame(self, process: Process, frame: bytes) -> None:
         if process in self._lent:
@@ -61,16 +61,16 @@ class Ears:
 class _Ear:
     """A process's seal, and somebody who listens for what comes out of it about that very process."""
 
-    inner: Seal
+    inner: PacketCodec
     process: Process
     tell: Tell
     overhead: int = attrs.field(init=False)
-    seal: Callable[..., bytes] = attrs.field(init=False)
+    encode: Callable[..., bytes] = attrs.field(init=False)
     _sign: bytes = attrs.field(init=False)  # how a rumor about the process begins
 
     def __attrs_post_init__(self) -> None:
         self.overhead = self.inner.overhead
-        self.seal = self.inner.seal
+        self.encode = self.inner.encode
         own = self.process.engine.local_member.identity.own_update()
         self._sign = pack(own)[: _BEFORE_NAME + len(own.name)]
 
@@ -78,9 +78,9 @@ class _Ear:
         """Pass it on."""
         self.inner.vouch(host)
 
-    def open(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
+    def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
         """Open a packet, and listen to what is in it."""
-        payload = self.inner.open(packet, wall, host)
+        payload = self.inner.decode(packet, wall, host)
         if type(payload) is bytes:
             self.listen(payload)
         return payload

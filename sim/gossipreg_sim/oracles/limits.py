@@ -24,7 +24,7 @@ class Bounds(Oracle):
         """Measure what is sent."""
         self.checks += 1
         if isinstance(output, Transmit):
-            size = len(output.data) + process.seal.overhead
+            size = len(output.data) + process.codec.overhead
             if size > limits.PACKET_BYTES_MAX:
                 self.wrong(process.name, f"sends a packet of {size} bytes")
         elif isinstance(output, SendFrame | OpenStream) and len(output.frame) > limits.FRAME_BYTES_MAX:

@@ -55,7 +55,7 @@ class FalsePositives(Oracle):
         """Count the accusations."""
         assert isinstance(output, MemberChanged), "nothing else is wanted"
         after = output.after
-        if after is not None and after.accuser == process.engine.identity.life and self._is_fair():
+        if after is not None and after.accuser == process.engine.identity.run_id and self._is_fair():
             self._suspected += after.status is Status.SUSPECT
             self._failed += after.status is Status.FAILED
 
@@ -107,7 +107,7 @@ class Quality(Oracle):
 
     def _bury(self, process: Process) -> None:
         if not process.engine.identity.left:
-            self._died[process.name] = (process.engine.identity.life, self.cluster.world.now)
+            self._died[process.name] = (process.engine.identity.run_id, self.cluster.world.now)
 
     def see(self, process: Process, output: Output) -> None:
         """Note verdicts and what becomes of them."""
@@ -124,11 +124,11 @@ class Quality(Oracle):
             return
         self.checks += 1
         living = self.cluster.living(after.name)
-        if living is not None and living.engine.identity.life == after.life:
+        if living is not None and living.engine.identity.run_id == after.run_id:
             self._mistaken(key, now)
             return
         life, at = self._died.get(after.name, (0, 0))
-        if life == after.life and output.before is not None:  # else a newcomer is told what others found out
+        if life == after.run_id and output.before is not None:  # else a newcomer is told what others found out
             self._last[life] = (now - at) / SECOND
             self._first.setdefault(life, self._last[life])
 

@@ -112,12 +112,12 @@ class FirstProbe(Oracle):
     def _bury(self, process: Process) -> None:
         most_live = 2 * len(self.cluster.alive) > len(self.cluster.processes)
         if most_live and not process.engine.identity.left:
-            self._died[process.name] = (process.engine.identity.life, self.cluster.world.now)
+            self._died[process.name] = (process.engine.identity.run_id, self.cluster.world.now)
 
     def probed(self, process: Process, target: MemberUpdate) -> None:  # noqa: ARG002
         """Note the first probe of each dead member."""
         died = self._died.get(target.name)
-        if died is not None and died[0] == target.life:
+        if died is not None and died[0] == target.run_id:
             del self._died[target.name]
             self._times.append((self.cluster.world.now - died[1]) / SECOND)
 

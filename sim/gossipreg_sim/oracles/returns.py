@@ -100,11 +100,11 @@ class Returns(Oracle):
             return
         identity = process.engine.local_member.identity
         for claim in [claim for claim in accused if claim < (identity.generation, identity.incarnation)]:
-            is_same_life = claim[0] == identity.generation
+            is_same_run = claim[0] == identity.generation
             entry = accused.pop(claim)
             at_once = entry.heard == process.now  # then it knew more than when the packet was opened
             own_fault = entry.own_fault and (not at_once or _is_own_fault(process, entry.update))
-            if is_same_life and not identity.left and own_fault:
+            if is_same_run and not identity.left and own_fault:
                 self._judge(process, claim, entry)
 
     def _judge(self, process: Process, claim: tuple[int, int], accused: _Accused) -> None:
@@ -122,13 +122,13 @@ class Returns(Oracle):
         """Count how often one observer sees one life return."""
         assert isinstance(output, MemberChanged), "nothing else is wanted"
         before, after = output.before, output.after
-        if not self._only_slow or before is None or after is None or before.life != after.life:
+        if not self._only_slow or before is None or after is None or before.run_id != after.run_id:
             return
         if before.status is not Status.FAILED or after.status is not Status.ALIVE:
             return
         base = process.engine.settings.damping_base
         now = self.cluster.world.now / SECOND
-        seen = self._seen.setdefault((process, after.life), deque(maxlen=_UNDAMPED))
+        seen = self._seen.setdefault((process, after.run_id), deque(maxlen=_UNDAMPED))
         if len(seen) == _UNDAMPED:
             self.checks += 1
             if now - seen[0] < base:

@@ -71,7 +71,7 @@ class SuspicionTimes(Oracle):
                 self._open[key] = _Open(suspicion, process.now, process.engine.members.present_count, step)
             return
         opened = self._open.pop(key, None)
-        if after.status is not Status.FAILED or after.accuser != process.engine.identity.life:
+        if after.status is not Status.FAILED or after.accuser != process.engine.identity.run_id:
             return
         if opened is not None:
             self._judge(process, after.name, opened)
@@ -95,7 +95,7 @@ class SuspicionTimes(Oracle):
     def _judge_proof(self, process: Process, accused: str) -> None:
         living = self.cluster.living(accused)
         held = process.engine.members.get(accused)
-        lives = living is not None and held is not None and living.engine.identity.life == held.life
+        lives = living is not None and held is not None and living.engine.identity.run_id == held.run_id
         self.check(process, not lives, f"failed {accused}, whose kernel had refused two, although it runs")
 
     def _not_late(self, process: Process, accused: str, opened: _Open) -> None:

@@ -90,7 +90,7 @@ class _Walk:
     names: dict[int, str] = attrs.field(init=False)  # life id -> name
 
     def __attrs_post_init__(self) -> None:
-        self.names = {b.after.life: b.after.name for b in self.recording.beliefs if b.after is not None}
+        self.names = {b.after.run_id: b.after.name for b in self.recording.beliefs if b.after is not None}
 
     def back(self, belief: Belief) -> None:
         """Explain ``belief``, then what it rests on, and so on."""
@@ -121,7 +121,7 @@ class _Walk:
 
     def _life(self, node: str, at: int) -> int:
         own = self.recording.believes(node, node, at)
-        return 0 if own is None or own.after is None else own.after.life
+        return 0 if own is None or own.after is None else own.after.run_id
 
     def _own_word(self, belief: Belief, update: MemberUpdate) -> Belief | None:
         """What the subject says of itself."""
@@ -144,7 +144,7 @@ class _Walk:
             b
             for b in self.recording.believed_by[belief.observer]
             if b.subject == self.subject and b.at <= belief.at and b.after is not None
-            if b.after.status is Status.SUSPECT and b.after.is_same_life(update)
+            if b.after.status is Status.SUSPECT and b.after.is_same_run(update)
         ]
         waited = f" in {(belief.at - suspected[-1].at) / SECOND:.3f} s" if suspected else ""
         self._tell(belief, f"has heard no refutation{waited}: its verdict is that {self.subject} failed")

@@ -81,7 +81,7 @@ def _growth(engine: Engine, said: list[bytes]) -> int:
         message = message_of(raw)
         if isinstance(message, MemberUpdate):
             engine.state.believe(message, 0.0, spread=False)
-            engine.detector.prober.trips.measured(message.life, 0.001)
+            engine.detector.prober.trips.measured(message.run_id, 0.001)
         else:
             assert isinstance(message, Record), "nothing else is said here"
             engine.state.take(message, 0.0, spread=False)

@@ -22,8 +22,8 @@ from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule
 from gossipreg.protocol.registry.records import Announcement, Fetch, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, Message, message_of, pack, pack_sender
+from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, Refused, SealedPackets
 from gossipreg.protocol.wire.reader import Reader, unpack
-from gossipreg.protocol.wire.sealing import AesGcmSeal, ClearSeal, Refused, Seal
 from gossipreg.protocol.wire.streams import StreamCodec, StreamRefused
 from tests.fuzz.target import Target
 from tests.protocol.making import BORN, engine, history, update
@@ -37,13 +37,13 @@ _SENDER: Final = b"sender__"
 # Packets
 
 
-def _seals() -> tuple[Seal, Seal]:
+def _codecs() -> tuple[PacketCodec, PacketCodec]:
     """A sealed and a clear receiver that have met nobody."""
-    return AesGcmSeal(_KEY, _CLUSTER, b"receiver"), ClearSeal(_CLUSTER)
+    return SealedPackets(_KEY, _CLUSTER, b"receiver"), ChecksummedPackets(_CLUSTER)
 
 
 def _sealed(payload: bytes) -> bytes:
-    return AesGcmSeal(_KEY, _CLUSTER, _SENDER).seal(payload, _WALL)
+    return SealedPackets(_KEY, _CLUSTER, _SENDER).encode(payload, _WALL)
 
 
 def _packets(data: bytes) -> str:
@@ -52,7 +52,7 @@ def _packets(data: bytes) -> str:
         return _round_trip(data)
     if mode == b"x":  # a true packet, with these bytes over it
         return _bruised(data)
-    return " ".join(_refusal(seal.open(data, _WALL)) for seal in _seals())
+    return " ".join(_refusal(codec.decode(data, _WALL)) for codec in _codecs())
 
 
 def _refusal(opened: bytes | Refused) -> str:
@@ -60,22 +60,22 @@ def _refusal(opened: bytes | Refused) -> str:
 
 
 def _round_trip(payload: bytes) -> str:
-    payload = payload[: limits.PACKET_BYTES_MAX - AesGcmSeal.overhead]
-    sealed, clear = _seals()
+    payload = payload[: limits.PACKET_BYTES_MAX - SealedPackets.overhead]
+    sealed, clear = _codecs()
     packet = _sealed(payload)
-    assert sealed.open(packet, _WALL) == payload
-    assert isinstance(sealed.open(packet, _WALL), Refused), "a packet is believed once"
-    assert clear.open(ClearSeal(_CLUSTER).seal(payload, _WALL), _WALL) == payload
+    assert sealed.decode(packet, _WALL) == payload
+    assert isinstance(sealed.decode(packet, _WALL), Refused), "a packet is believed once"
+    assert clear.decode(ChecksummedPackets(_CLUSTER).encode(payload, _WALL), _WALL) == payload
     return "round trip"
 
 
 def _bruised(data: bytes) -> str:
     found = []
-    for seal, true in zip(
-        _seals(), (_sealed(b"a payload"), ClearSeal(_CLUSTER).seal(b"a payload", _WALL)), strict=True
+    for codec, true in zip(
+        _codecs(), (_sealed(b"a payload"), ChecksummedPackets(_CLUSTER).encode(b"a payload", _WALL)), strict=True
     ):
         packet = bytes(a ^ b for a, b in zip(true, data.ljust(len(true), b"\0"), strict=False)) + data[len(true) :]
-        opened = seal.open(packet, _WALL)
+        opened = codec.decode(packet, _WALL)
         assert isinstance(opened, Refused) or packet == true, "a changed packet is not believed"
         found.append(_refusal(opened))
     return " ".join(found)
@@ -83,8 +83,8 @@ def _bruised(data: bytes) -> str:
 
 def _packet_seeds() -> Iterator[bytes]:
     yield b"r" + _sealed(b"payload")
-    yield b"r" + ClearSeal(_CLUSTER).seal(b"payload", _WALL)
-    yield b"r" + ClearSeal("another").seal(b"payload", _WALL)
+    yield b"r" + ChecksummedPackets(_CLUSTER).encode(b"payload", _WALL)
+    yield b"r" + ChecksummedPackets("another").encode(b"payload", _WALL)
     yield b"r\x81" + bytes(60)
     yield b"p" + b"a payload"
     yield b"x"
@@ -97,13 +97,13 @@ def _packet_seeds() -> Iterator[bytes]:
 def messages() -> Iterator[Message]:
     """One message of each kind, and some that only go together."""
     b = update("b", port=7001)
-    yield Ping(1, b.life, 2**64 - 1)
-    yield Ack(1, b.life, 7)
+    yield Ping(1, b.run_id, 2**64 - 1)
+    yield Ack(1, b.run_id, 7)
     yield Nack(1)
-    yield PingReq(1, b.life, 500)
+    yield PingReq(1, b.run_id, 500)
     yield b
-    yield update("c", Status.SUSPECT, port=7002, accuser=b.life, age=100)
-    yield NameConflictQuery("a", b.life, BORN, announced=True)
+    yield update("c", Status.SUSPECT, port=7002, accuser=b.run_id, age=100)
+    yield NameConflictQuery("a", b.run_id, BORN, announced=True)
     yield from history([("x", 1), ("y", 1), ("x", None)]).said
     yield Announcement("b", BORN, 4, "large", 1, 2, 5_000)
     yield TableDigest("b", BORN, 3, 1, ("x",))
@@ -123,11 +123,11 @@ def messages() -> Iterator[Message]:
 def _messages(data: bytes) -> str:
     reader = Reader()
     try:
-        life, found = reader.read(data)
+        run_id, found = reader.read(data)
     except Junk as junk:
         assert reader.read(pack_sender(1) + pack(Nack(1))) == (1, [Nack(1)]), "junk leaves no trace"
         return f"junk: {str(junk)[:20]}"
-    assert reader.read(data) == (life, found), "remembered messages are the same"
+    assert reader.read(data) == (run_id, found), "remembered messages are the same"
     for each in found:
         assert message_of(pack(each)) == each, "what was read can be told on"
     return " ".join(sorted({type(each).__name__ for each in found}))
@@ -221,19 +221,21 @@ _OUTPUTS_MAX: Final = 2048
 def _engine(data: bytes) -> str:
     node, script, now, done = engine("a"), _Script(data), 0.0, set()
     for peer in _PEERS:
-        node.receive(pack_sender(peer.life) + pack(peer), peer.address, now)
+        node.receive(pack_sender(peer.run_id) + pack(peer), peer.address, now)
     for _ in range(_STEPS_MAX):
         if script.is_over:
             break
         op = script.byte()
         peer = _PEERS[op >> 4 & 1]
-        life = peer.life if op & 0x20 else op
+        run_id = peer.run_id if op & 0x20 else op
         try:
             match op & 7:
                 case 0 | 1 | 2:
-                    outputs = node.receive(pack_sender(life) + script.part(), peer.address, now)
+                    outputs = node.receive(pack_sender(run_id) + script.part(), peer.address, now)
                 case 3 | 4:
-                    outputs = node.stream_frame((op >> 3 & 1) - 1, pack_sender(life) + script.part(), peer.address, now)
+                    outputs = node.stream_frame(
+                        (op >> 3 & 1) - 1, pack_sender(run_id) + script.part(), peer.address, now
+                    )
                 case 5:
                     outputs = node.stream_ended((op >> 3 & 1) - 1, now, refused=bool(op & 0x40))
                 case 6:

@@ -33,8 +33,8 @@ class Court:
         """Be answered by a member at ``since``, and every second until ``until``."""
         now = since
         while now <= max(since, until):
-            self.detector.heard(self.others[number].life, now)
-            self.detector.was_answered(self.others[number].life, now)
+            self.detector.heard(self.others[number].run_id, now)
+            self.detector.was_answered(self.others[number].run_id, now)
             now += 1.0
 
     def judged(self, now: float) -> list[MemberUpdate]:
@@ -54,7 +54,7 @@ def court(count: int = 4, *, refused: bool = False, settings: EngineSettings = H
     for other in others:
         members.put(other, 0.0)
     detector = Detector.create(settings, members, Random(1), 0.0)
-    detector.heard(others[-1].life, 9.5)
+    detector.heard(others[-1].run_id, 9.5)
     accused = others[0].graver(Status.SUSPECT, 1, refused=refused)
     members.put(accused, 10.0)
     detector.suspected(accused, 10.0)
@@ -89,7 +89,7 @@ def test_the_next_deadline_is_the_first_of_a_probe_and_a_verdict() -> None:
 def test_without_a_witness_the_verdict_is_put_off_until_there_is_one_and_then_verified() -> None:
     one = court(settings=PATIENT)
     one.hear(0, 10.5, 33.5)  # the accused itself
-    one.detector.heard(one.others[1].life, 33.4)  # another, which may not hear us
+    one.detector.heard(one.others[1].run_id, 33.4)  # another, which may not hear us
     due = one.detector.expired_suspicions(33.5)
     assert (due.failures, due.verify, due.lacks_witness) == ([], [], True)
     one.hear(1, 33.7)
@@ -175,7 +175,7 @@ def test_the_accuseds_own_kernel_is_witness_enough_where_all_others_are_silent()
 def test_a_refusal_proves_nothing_to_one_that_hears_others_and_is_answered_by_none() -> None:
     one = court(refused=True, settings=PATIENT)
     one.detector.expired_suspicions(10.0)
-    one.detector.heard(one.others[1].life, 12.0)
+    one.detector.heard(one.others[1].run_id, 12.0)
     assert one.judged(14.0) == []
     one.hear(1, 14.2)
     one.detector.expired_suspicions(14.2)

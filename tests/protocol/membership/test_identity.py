@@ -22,7 +22,7 @@ def identity(*, born: int = BORN, port: int = 7001, announced: bool = True) -> I
 def test_it_says_what_it_is() -> None:
     who = identity()
     assert who.own_update() == update(zone="east")
-    assert who.life == who.own_update().life
+    assert who.run_id == who.own_update().run_id
     who.drain()
     assert who.own_update() == update(zone="east", incarnation=1, draining=True)
     said = who.own_update()
@@ -98,11 +98,11 @@ def test_what_it_says_after_its_answer_stands_against_what_was_said(said: Member
 
 def test_a_reclaimed_name_is_a_new_life() -> None:
     who = identity()
-    before = who.life
+    before = who.run_id
     who.incarnation = 4
     who.reclaim(BORN + 7)
     assert (who.generation, who.incarnation, who.born) == (BORN + 7 + RECLAIM_STEP_MS, 0, BORN)
-    assert who.life == who.own_update().life != before
+    assert who.run_id == who.own_update().run_id != before
 
 
 def test_a_contest_asks_three_times_and_then_gives_up() -> None:

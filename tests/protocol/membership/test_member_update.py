@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.model import Address, Member, Status
-from gossipreg.protocol.membership.member_update import MemberUpdate, life_id
+from gossipreg.protocol.membership.member_update import MemberUpdate, run_id_of
 from tests.protocol.making import BORN, address, law, update, updates
 
 
@@ -89,11 +89,11 @@ def test_rumors_about_different_members_are_not_compared() -> None:
 
 
 def test_a_life_is_a_name_a_generation_and_an_address() -> None:
-    lives = {update().life, update("c").life, update(generation=BORN + 1).life, update(port=7999).life}
-    assert len(lives) == 4
-    assert update(status=Status.FAILED, incarnation=3).life == update().life == life_id("b", BORN, address(7001))
-    assert update().is_same_life(update(status=Status.FAILED))
-    assert not update().is_same_life(update(generation=BORN + 1))
+    run_ids = {update().run_id, update("c").run_id, update(generation=BORN + 1).run_id, update(port=7999).run_id}
+    assert len(run_ids) == 4
+    assert update(status=Status.FAILED, incarnation=3).run_id == update().run_id == run_id_of("b", BORN, address(7001))
+    assert update().is_same_run(update(status=Status.FAILED))
+    assert not update().is_same_run(update(generation=BORN + 1))
 
 
 def test_users_see_a_member() -> None:
@@ -102,7 +102,7 @@ def test_users_see_a_member() -> None:
 
 
 def test_the_id_of_a_life_is_part_of_the_protocol() -> None:
-    assert life_id("a", 1_767_225_600_000, Address("10.0.0.1", 7940)) == 1_215_287_308_844_748_427
+    assert run_id_of("a", 1_767_225_600_000, Address("10.0.0.1", 7940)) == 1_215_287_308_844_748_427
 
 
 def test_a_member_is_forgotten_if_another_says_that_it_left() -> None:

@@ -45,10 +45,10 @@ def test_a_member_is_found_by_the_life_believed_in_and_by_no_other() -> None:
     who = members()
     old, new = update("b"), update("b", generation=BORN + 5, port=7002)
     who.put(old, 0.0)
-    assert who.by_life(old.life) is old
+    assert who.by_run_id(old.run_id) is old
     who.put(new, 0.0)
-    assert who.by_life(old.life) is None
-    assert who.by_life(new.life) is new
+    assert who.by_run_id(old.run_id) is None
+    assert who.by_run_id(new.run_id) is new
 
 
 def test_we_are_present_but_not_among_the_others() -> None:
@@ -173,7 +173,7 @@ def test_who_left_is_remembered_longer_than_who_was_failed_behind_a_split_just_a
     assert [update.name for update in who.forget(86_460.0)] == ["m0"]
     assert [update.name for update in who.forget(90_730.0)] == ["m1"]
     assert len(who) == 1
-    assert who.by_life(update("m0", port=7100).life) is None
+    assert who.by_run_id(update("m0", port=7100).run_id) is None
 
 
 def test_the_present_are_never_forgotten() -> None:

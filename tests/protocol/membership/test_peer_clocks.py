@@ -12,8 +12,8 @@ def test_without_readings_nothing_is_known() -> None:
 
 def test_the_median_of_the_peers_counts() -> None:
     clocks = PeerClocks()
-    for life, off in enumerate((0, 10, 3_600_000)):
-        clocks.note(life, BORN + 5000 + off, 5.0)
+    for run_id, off in enumerate((0, 10, 3_600_000)):
+        clocks.note(run_id, BORN + 5000 + off, 5.0)
     assert clocks.skew(BORN + 90_010, 6.0) == 90.0
 
 
@@ -28,7 +28,7 @@ def test_old_readings_count_no_more_and_few_are_kept() -> None:
     clocks = PeerClocks()
     clocks.note(1, BORN, 0.0)
     assert clocks.skew(BORN, 121.0) is None
-    for life in range(2, 20):
-        clocks.note(life, BORN + 1000, 121.0)
+    for run_id in range(2, 20):
+        clocks.note(run_id, BORN + 1000, 121.0)
     assert clocks.skew(BORN - 120_000, 122.0) == 0.0
     assert len(clocks._readings) == 16

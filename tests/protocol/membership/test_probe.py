@@ -77,7 +77,7 @@ def test_nothing_is_said_before_the_period_begins() -> None:
 
 def test_a_period_begins_with_a_ping_that_brings_the_rumor_about_its_target() -> None:
     one = probing()
-    assert one.begun == [Say(one.target.address, Ping(1, one.target.life, FINGERPRINT), about=one.target.name)]
+    assert one.begun == [Say(one.target.address, Ping(1, one.target.run_id, FINGERPRINT), about=one.target.name)]
     assert one.prober.deadline == 1.5
 
 
@@ -90,7 +90,7 @@ def test_alone_it_looks_again_after_a_period() -> None:
 def test_an_ack_in_time_ends_the_probe_and_mends_the_health() -> None:
     one = probing(health=2)
     assert one.prober.deadline == 2.5
-    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.2) == [
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.run_id, 1.2) == [
         Answered(one.target, late=False, rtt=pytest.approx(0.2))  # type: ignore[arg-type]
     ]
     assert one.health.score == 1
@@ -102,7 +102,7 @@ def test_an_ack_in_time_ends_the_probe_and_mends_the_health() -> None:
 
 def answered(one: Probing) -> Probing:
     """The same, with its probe answered; the next is due at 2.0."""
-    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.2)
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.run_id, 1.2)
     return one
 
 
@@ -111,7 +111,7 @@ def test_who_is_woken_by_a_ping_begins_the_probe_that_would_soon_be_due() -> Non
     assert one.prober.pinged(FINGERPRINT, 1.49) == []
     [ping] = one.prober.pinged(FINGERPRINT, 1.5)
     assert isinstance(ping, Say)
-    assert ping.message == Ping(2, next(o.life for o in one.others if o.address == ping.to), FINGERPRINT)
+    assert ping.message == Ping(2, next(o.run_id for o in one.others if o.address == ping.to), FINGERPRINT)
     assert one.prober.deadline == 2.0  # its timeout
 
 
@@ -119,7 +119,7 @@ def test_an_early_probe_moves_none_of_the_later_ones() -> None:
     one = answered(probing())
     [ping] = one.prober.pinged(FINGERPRINT, 1.5)
     assert isinstance(ping, Say)
-    assert one.prober.acked(Ack(2, 0, 0), next(o.life for o in one.others if o.address == ping.to), 1.51)
+    assert one.prober.acked(Ack(2, 0, 0), next(o.run_id for o in one.others if o.address == ping.to), 1.51)
     assert one.prober.deadline == 3.0
     assert one.prober.pinged(FINGERPRINT, 2.49) == []
 
@@ -130,7 +130,7 @@ def test_periods_that_passed_while_this_node_was_stopped_are_not_made_up_for() -
         [ping] = [found for found in one.handle_timeout(begun) if isinstance(found, Say)]
         assert isinstance(ping.message, Ping)
         assert ping.message.seq == seq
-        target = next(other.life for other in one.others if other.address == ping.to)
+        target = next(other.run_id for other in one.others if other.address == ping.to)
         assert one.prober.acked(Ack(seq, 0, 0), target, begun + 0.01)
         assert one.prober.deadline == begun + 1.0
         assert one.handle_timeout(begun + 0.99) == []
@@ -160,15 +160,15 @@ def test_probes_keep_to_their_time_if_they_are_told_to() -> None:
 
 def test_an_ack_counts_once() -> None:
     one = probing()
-    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.2)
-    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.3) == []
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.run_id, 1.2)
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.run_id, 1.3) == []
 
 
 def test_an_ack_from_somebody_else_or_for_another_ping_is_not_the_targets() -> None:
     one = probing()
     stranger = next(other for other in one.others if other != one.target)
-    assert one.prober.acked(Ack(one.seq, 0, 0), stranger.life, 1.2) == []
-    assert one.prober.acked(Ack(one.seq + 1, 0, 0), one.target.life, 1.2) == []
+    assert one.prober.acked(Ack(one.seq, 0, 0), stranger.run_id, 1.2) == []
+    assert one.prober.acked(Ack(one.seq + 1, 0, 0), one.target.run_id, 1.2) == []
 
 
 def test_without_an_ack_others_are_asked_and_a_stream_is_tried() -> None:
@@ -179,7 +179,7 @@ def test_without_an_ack_others_are_asked_and_a_stream_is_tried() -> None:
     for say in asked:
         assert isinstance(say, Say)
         assert say.to != one.target.address
-        assert say.message == PingReq(one.seq, one.target.life, 500)
+        assert say.message == PingReq(one.seq, one.target.run_id, 500)
     assert one.prober.deadline == 2.0
     assert one.handle_timeout(1.6) == []
 
@@ -188,7 +188,7 @@ def test_a_helpers_ack_saves_the_target_but_tells_nothing_of_the_round_trip() ->
     one = probing()
     one.handle_timeout(1.5)
     helper = next(other for other in one.others if other != one.target)
-    [answered] = one.prober.acked(Ack(one.seq, one.target.life, 0), helper.life, 1.6)
+    [answered] = one.prober.acked(Ack(one.seq, one.target.run_id, 0), helper.run_id, 1.6)
     assert answered == Answered(one.target, late=False, rtt=None)
     assert not any(isinstance(finding, Missed) for finding in one.handle_timeout(2.0))
 
@@ -224,7 +224,7 @@ def test_a_refusal_is_told_with_the_miss() -> None:
 def test_an_ack_voids_a_refusal() -> None:
     one = probing(1)
     one.handle_timeout(1.5)
-    one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.6)
+    one.prober.acked(Ack(one.seq, 0, 0), one.target.run_id, 1.6)
     one.prober.refused(one.seq)
     assert not any(isinstance(finding, Missed) for finding in one.handle_timeout(2.0))
 
@@ -234,7 +234,7 @@ def test_a_late_ack_is_told_but_is_no_merit() -> None:
     one.handle_timeout(2.0)
     one.handle_timeout(3.0)
     assert one.health.score == 5
-    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 3.5) == [Answered(one.target, late=True, rtt=None)]
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.run_id, 3.5) == [Answered(one.target, late=True, rtt=None)]
     one.prober.nacked(Nack(one.seq))
     assert one.health.score == 5
 
@@ -250,7 +250,7 @@ def test_a_node_in_bad_health_gives_more_time() -> None:
 
 def test_a_node_that_overslept_starts_one_probe_and_not_all_that_it_missed() -> None:
     one = probing()
-    one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.1)
+    one.prober.acked(Ack(one.seq, 0, 0), one.target.run_id, 1.1)
     assert len(one.handle_timeout(60.0)) == 1
     assert one.prober.deadline == 60.5
 
@@ -260,7 +260,7 @@ def test_a_node_that_was_stopped_gives_its_target_the_time_back() -> None:
     one.prober.postpone(10.0)
     assert one.handle_timeout(11.0) == []
     assert one.prober.deadline == 11.5
-    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 11.2)
+    assert one.prober.acked(Ack(one.seq, 0, 0), one.target.run_id, 11.2)
     assert one.prober.deadline == 12.0, "the next period has the time back as well"
     alone = probing(0)
     alone.prober.postpone(10.0)
@@ -274,25 +274,25 @@ def test_a_helper_pings_and_passes_the_ack_on() -> None:
     one = probing(2)
     target = next(other for other in one.others if other != one.target)
     origin = address(9000)
-    [say] = one.prober.ping_for(PingReq(44, target.life, 500), origin, FINGERPRINT, 2.0)
-    assert say == Say(target.address, Ping(2, target.life, FINGERPRINT))
-    assert one.prober.acked(Ack(2, 0, 5), target.life, 2.1) == [Say(origin, Ack(44, target.life, 5))]
-    assert one.prober.acked(Ack(2, 0, 5), target.life, 2.2) == []
+    [say] = one.prober.ping_for(PingReq(44, target.run_id, 500), origin, FINGERPRINT, 2.0)
+    assert say == Say(target.address, Ping(2, target.run_id, FINGERPRINT))
+    assert one.prober.acked(Ack(2, 0, 5), target.run_id, 2.1) == [Say(origin, Ack(44, target.run_id, 5))]
+    assert one.prober.acked(Ack(2, 0, 5), target.run_id, 2.2) == []
 
 
 def test_a_helper_without_an_ack_says_so_once_in_time_and_still_passes_on_a_late_one() -> None:
     one = probing(2)
-    one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.1)
+    one.prober.acked(Ack(one.seq, 0, 0), one.target.run_id, 1.1)
     target, origin = one.others[0], address(9000)
-    one.prober.ping_for(PingReq(44, target.life, 500), origin, FINGERPRINT, 1.2)
+    one.prober.ping_for(PingReq(44, target.run_id, 500), origin, FINGERPRINT, 1.2)
     assert one.prober.deadline == pytest.approx(1.6)
-    assert not one.prober.was_unreached(target.life, 1.6)
-    assert one.handle_timeout(1.6) == [Say(origin, Nack(44)), Unreached(target.life)]
-    assert one.prober.was_unreached(target.life, 1.7)
+    assert not one.prober.was_unreached(target.run_id, 1.6)
+    assert one.handle_timeout(1.6) == [Say(origin, Nack(44)), Unreached(target.run_id)]
+    assert one.prober.was_unreached(target.run_id, 1.7)
     assert one.prober.deadline == 2.0
     assert one.handle_timeout(1.7) == []
-    assert one.prober.acked(Ack(2, 0, 5), target.life, 1.8) == [Say(origin, Ack(44, target.life, 5))]
-    assert not one.prober.was_unreached(target.life, 1.8)
+    assert one.prober.acked(Ack(2, 0, 5), target.run_id, 1.8) == [Say(origin, Ack(44, target.run_id, 5))]
+    assert not one.prober.was_unreached(target.run_id, 1.8)
 
 
 def test_a_helper_pings_nobody_whom_it_does_not_know() -> None:
@@ -305,7 +305,7 @@ def test_a_helper_takes_on_only_so_much_and_forgets_it_after_a_while(monkeypatch
     monkeypatch.setattr("gossipreg.protocol.membership.probe._OPEN_MAX", 2)
     one = probing(2)
     target, origin = one.others[0], address(9000)
-    ask = PingReq(44, target.life, 0xFFFF_FFFF)
+    ask = PingReq(44, target.run_id, 0xFFFF_FFFF)
 
     def pinged(now: float) -> bool:
         [say] = one.prober.ping_for(ask, origin, FINGERPRINT, now)
@@ -326,11 +326,11 @@ def test_probes_are_remembered_for_late_acks_but_not_for_ever() -> None:
     for period in range(2, 300):
         one.handle_timeout(float(period))
     one.prober.expire(95.0)
-    assert one.prober.acked(Ack(1, 0, 0), one.target.life, 95.0) == []
+    assert one.prober.acked(Ack(1, 0, 0), one.target.run_id, 95.0) == []
     fresh = probing(1)
     fresh.handle_timeout(50.0)
     fresh.prober.expire(90.0)
-    assert fresh.prober.acked(Ack(1, 0, 0), fresh.target.life, 90.0) != []
+    assert fresh.prober.acked(Ack(1, 0, 0), fresh.target.run_id, 90.0) != []
 
 
 def test_only_so_many_probes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +339,7 @@ def test_only_so_many_probes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> 
     one.health.worst = 0
     for tenths in range(10, 100):
         one.handle_timeout(tenths / 10)
-    assert one.prober.acked(Ack(1, 0, 0), one.target.life, 10.0) == []
+    assert one.prober.acked(Ack(1, 0, 0), one.target.run_id, 10.0) == []
 
 
 def test_sequence_numbers_start_over_before_they_outgrow_the_wire() -> None:
@@ -363,14 +363,14 @@ def test_the_target_may_be_a_suspect() -> None:
 def test_one_whose_round_trips_are_known_is_given_less_time() -> None:
     one = probing(1)
     now = 1.0
-    one.prober.acked(Ack(one.seq, 0, 0), one.target.life, 1.001)
+    one.prober.acked(Ack(one.seq, 0, 0), one.target.run_id, 1.001)
     for period in range(2, 9):
         assert one.prober.deadline == float(period)
         [ping] = (said.message for said in one.handle_timeout(float(period)) if isinstance(said, Say))
         now = float(period)
         assert isinstance(ping, Ping)
         if period < 8:
-            one.prober.acked(Ack(ping.seq, 0, 0), one.target.life, now + 0.001)
+            one.prober.acked(Ack(ping.seq, 0, 0), one.target.run_id, now + 0.001)
     assert one.prober.deadline == pytest.approx(now + 0.1), "others are asked soon"
     one.handle_timeout(now + 0.1)
     assert one.prober.deadline == pytest.approx(now + 0.6), "and have the time that they always had"
@@ -381,10 +381,10 @@ def test_one_whose_round_trips_are_known_is_given_less_time() -> None:
 def test_a_ping_for_somebody_else_is_no_evidence_for_ever() -> None:
     one = probing(2)
     target = one.others[0]
-    one.prober.ping_for(PingReq(44, target.life, 500), address(9000), FINGERPRINT, 1.2)
+    one.prober.ping_for(PingReq(44, target.run_id, 500), address(9000), FINGERPRINT, 1.2)
     one.handle_timeout(1.7)
-    assert one.prober.was_unreached(target.life, 3.6)
-    assert not one.prober.was_unreached(target.life, 3.8)
+    assert one.prober.was_unreached(target.run_id, 3.6)
+    assert not one.prober.was_unreached(target.run_id, 3.8)
     one.prober.expire(3.6)
     assert one.prober._unreached
     one.prober.expire(13.8)
@@ -394,7 +394,7 @@ def test_a_ping_for_somebody_else_is_no_evidence_for_ever() -> None:
 def test_a_node_in_bad_health_believes_for_longer_that_it_could_not_reach_somebody() -> None:
     one = probing(2, health=3)
     target = one.others[0]
-    one.prober.ping_for(PingReq(44, target.life, 500), address(9000), FINGERPRINT, 1.2)
+    one.prober.ping_for(PingReq(44, target.run_id, 500), address(9000), FINGERPRINT, 1.2)
     one.handle_timeout(1.7)
-    assert one.prober.was_unreached(target.life, 9.6)
-    assert not one.prober.was_unreached(target.life, 9.8)
+    assert one.prober.was_unreached(target.run_id, 9.6)
+    assert not one.prober.was_unreached(target.run_id, 9.8)

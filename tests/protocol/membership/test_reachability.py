@@ -50,11 +50,11 @@ def test_it_remembers_enough_to_find_a_witness_against_anybody(
     reachability = Reachability(0.0)
     now = 0
     heard = []
-    for life, later in versions:
+    for run_id, later in versions:
         now += later
-        reachability.answered(life, now)
-        heard.append((life, now))
-    expected = any(life != accused and at > since for life, at in heard)
+        reachability.answered(run_id, now)
+        heard.append((run_id, now))
+    expected = any(run_id != accused and at > since for run_id, at in heard)
     assert reachability.has_witness(accused, since) == expected
 
 

@@ -45,7 +45,7 @@ def test_who_is_gone_is_forgotten() -> None:
     trips = RoundTrips(0.1, 0.5)
     trips.measured(1, 0.01)
     trips.measured(2, 0.01)
-    trips.keep(lambda life: life == 2)
+    trips.keep(lambda run_id: run_id == 2)
     assert trips.timeout(2) == 0.1
     assert trips.timeout(1) == 0.5
 

@@ -16,7 +16,7 @@ from gossipreg.policy import Maintenance, Policy, Rule, Split, WeightOverride
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.policies import Policies, PolicyVersion, pack_rule, unpack_rule
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
-from gossipreg.protocol.wire.sealing import AesGcmSeal
+from gossipreg.protocol.wire.packets import SealedPackets
 from tests.protocol.making import law
 
 RULES: list[Rule] = [
@@ -133,7 +133,7 @@ def test_a_rule_that_does_not_fit_a_packet_is_refused() -> None:
 def test_the_longest_word_fits_a_sealed_packet() -> None:
     names = "n" * limits.NAME_CHARS_MAX
     longest = PolicyVersion("k" * limits.POLICY_KEY_CHARS_MAX, 2**53, 2**16 - 1, names, bytes(limits.POLICY_BYTES_MAX))
-    seal = AesGcmSeal(bytes(32), names, bytes(8))
+    seal = SealedPackets(bytes(32), names, bytes(8))
     assert SENDER_BYTES + len(pack(longest)) + seal.overhead <= limits.PACKET_BYTES_MAX
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.protocol.wire.derivations import DerivationBudget
-from gossipreg.protocol.wire.sealing import FRESHNESS_SECONDS, AesGcmSeal, ClearSeal, Refusal, Refused
+from gossipreg.protocol.wire.packets import FRESHNESS_SECONDS, ChecksummedPackets, Refusal, Refused, SealedPackets
 
 KEY = bytes(range(32))
 NOW = 1_750_000_000.0
@@ -65,7 +65,7 @@ def test_sources_are_remembered_within_a_bound_the_latest_the_longest(monkeypatc
 
 
 def junk(number: int) -> bytes:
-    key_id = AesGcmSeal(KEY, "prod", b"anybody.").seal(b"", NOW)[1:5]
+    key_id = SealedPackets(KEY, "prod", b"anybody.").encode(b"", NOW)[1:5]
     return b"\x81" + key_id + number.to_bytes(8, "big") + bytes(60)
 
 
@@ -74,41 +74,41 @@ def reason(answer: bytes | Refused) -> Refusal | None:
 
 
 def test_junk_under_random_lives_costs_no_more_than_the_budget() -> None:
-    receiver = AesGcmSeal(KEY, "prod", b"receiver")
-    why = [reason(receiver.open(junk(each), NOW, FLOODER)) for each in range(100)]
+    receiver = SealedPackets(KEY, "prod", b"receiver")
+    why = [reason(receiver.decode(junk(each), NOW, FLOODER)) for each in range(100)]
     assert why == [Refusal.FORGED] * 4 + [Refusal.OVER_BUDGET] * 96
 
 
 def test_known_lives_are_heard_whatever_the_flood() -> None:
-    member, receiver = AesGcmSeal(KEY, "prod", b"member.."), AesGcmSeal(KEY, "prod", b"receiver")
-    assert receiver.open(member.seal(b"hello", NOW), NOW, MEMBER) == b"hello"
+    member, receiver = SealedPackets(KEY, "prod", b"member.."), SealedPackets(KEY, "prod", b"receiver")
+    assert receiver.decode(member.encode(b"hello", NOW), NOW, MEMBER) == b"hello"
     for each in range(100):
-        receiver.open(junk(each), NOW, MEMBER)
-    assert receiver.open(member.seal(b"hello again", NOW), NOW, MEMBER) == b"hello again"
+        receiver.decode(junk(each), NOW, MEMBER)
+    assert receiver.decode(member.encode(b"hello again", NOW), NOW, MEMBER) == b"hello again"
 
 
 def test_under_a_flood_from_everywhere_a_member_that_restarts_and_a_newcomer_with_a_stream_are_met() -> None:
-    member, receiver = AesGcmSeal(KEY, "prod", b"member.."), AesGcmSeal(KEY, "prod", b"receiver")
-    receiver.open(member.seal(b"hello", NOW), NOW, MEMBER)
+    member, receiver = SealedPackets(KEY, "prod", b"member.."), SealedPackets(KEY, "prod", b"receiver")
+    receiver.decode(member.encode(b"hello", NOW), NOW, MEMBER)
     for each in range(100):
-        receiver.open(junk(each), NOW, f"10.6.0.{each}")
-    restarted, newcomer = AesGcmSeal(KEY, "prod", b"member.2"), AesGcmSeal(KEY, "prod", b"newcomer")
-    assert receiver.open(restarted.seal(b"back", NOW), NOW, MEMBER) == b"back"
-    assert reason(receiver.open(newcomer.seal(b"new", NOW), NOW, NEWCOMER)) is Refusal.OVER_BUDGET
+        receiver.decode(junk(each), NOW, f"10.6.0.{each}")
+    restarted, newcomer = SealedPackets(KEY, "prod", b"member.2"), SealedPackets(KEY, "prod", b"newcomer")
+    assert receiver.decode(restarted.encode(b"back", NOW), NOW, MEMBER) == b"back"
+    assert reason(receiver.decode(newcomer.encode(b"new", NOW), NOW, NEWCOMER)) is Refusal.OVER_BUDGET
     receiver.vouch(NEWCOMER)
-    assert receiver.open(newcomer.seal(b"new", NOW), NOW, NEWCOMER) == b"new"
+    assert receiver.decode(newcomer.encode(b"new", NOW), NOW, NEWCOMER) == b"new"
 
 
 def test_an_old_packet_that_is_shown_again_vouches_for_nobody() -> None:
-    member, receiver = AesGcmSeal(KEY, "prod", b"member.."), AesGcmSeal(KEY, "prod", b"receiver")
-    recorded = member.seal(b"hello", NOW - FRESHNESS_SECONDS - 1)
-    assert reason(receiver.open(recorded, NOW, FLOODER)) is Refusal.STALE
+    member, receiver = SealedPackets(KEY, "prod", b"member.."), SealedPackets(KEY, "prod", b"receiver")
+    recorded = member.encode(b"hello", NOW - FRESHNESS_SECONDS - 1)
+    assert reason(receiver.decode(recorded, NOW, FLOODER)) is Refusal.STALE
     for each in range(100):
-        receiver.open(junk(each), NOW, f"10.6.0.{each}")
-    assert reason(receiver.open(recorded, NOW, FLOODER)) is Refusal.OVER_BUDGET
+        receiver.decode(junk(each), NOW, f"10.6.0.{each}")
+    assert reason(receiver.decode(recorded, NOW, FLOODER)) is Refusal.OVER_BUDGET
 
 
 def test_in_clear_there_is_nothing_to_derive() -> None:
-    sender, receiver = ClearSeal("prod"), ClearSeal("prod")
+    sender, receiver = ChecksummedPackets("prod"), ChecksummedPackets("prod")
     receiver.vouch(MEMBER)
-    assert all(receiver.open(sender.seal(b"hello", NOW), NOW, MEMBER) == b"hello" for _ in range(100))
+    assert all(receiver.decode(sender.encode(b"hello", NOW), NOW, MEMBER) == b"hello" for _ in range(100))

@@ -17,10 +17,10 @@ def test_what_is_too_large_to_send_is_seen() -> None:
     made, bounds = watched(Bounds)
     assert bounds.checks > 0
     n0 = made.processes["n0"]
-    bounds.see(n0, Transmit(bytes(limits.PACKET_BYTES_MAX - n0.seal.overhead), ADDRESS))
+    bounds.see(n0, Transmit(bytes(limits.PACKET_BYTES_MAX - n0.codec.overhead), ADDRESS))
     bounds.see(n0, SendFrame(1, bytes(limits.FRAME_BYTES_MAX)))
     assert texts(bounds) == []
-    bounds.see(n0, Transmit(bytes(limits.PACKET_BYTES_MAX - n0.seal.overhead + 1), ADDRESS))
+    bounds.see(n0, Transmit(bytes(limits.PACKET_BYTES_MAX - n0.codec.overhead + 1), ADDRESS))
     bounds.see(n0, SendFrame(1, bytes(limits.FRAME_BYTES_MAX + 1)))
     assert texts(bounds) == [
         f"sends a packet of {limits.PACKET_BYTES_MAX + 1} bytes",

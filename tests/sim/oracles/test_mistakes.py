@@ -41,7 +41,7 @@ def test_where_nothing_is_lost_one_accusation_is_too_many() -> None:
     made, positives = watched(FalsePositives, warmup=60.0)
     run_for(made, 3)
     n0, n1 = made.processes["n0"], made.processes["n1"].engine.identity
-    positives.see(n0, MemberChanged(None, n1.own_update().graver(Status.SUSPECT, n0.engine.identity.life)))
+    positives.see(n0, MemberChanged(None, n1.own_update().graver(Status.SUSPECT, n0.engine.identity.run_id)))
     positives.finish()
     assert len(texts(positives)) == 1
 

@@ -86,7 +86,7 @@ class Refusal(enum.StrEnum):
     LATE = "late"  # so far behind its life's newest that it cannot be told from a replay
     LEAPT = "leapt"  # so far ahead of its life's newest that no sender can have come there: forged with our key
     STALE = "stale"  # from an unknown life whose clock and ours differ by too much: an old packet, or a wrong clock
-    TOO_MANY_LIVES = "too_many_lives"
+    TOO_MANY_SENDERS = "too_many_senders"
     OVER_BUDGET = "over_budget"  # from an unknown life, when too many subkeys were derived for such lately
 
     @property
@@ -103,17 +103,17 @@ class Refused:
     skew: float | None = None
 
 
-class Seal(Protocol):
+class PacketCodec(Protocol):
     """What stands between a payload and the network. ``wall`` is the time in seconds since the epoch."""
 
     @property
     def overhead(self) -> int:
         """Bytes that sealing adds to a payload."""
 
-    def seal(self, payload: bytes, wall: float) -> bytes:
+    def encode(self, payload: bytes, wall: float) -> bytes:
         """The packet that carries ``payload``; with it, at most ``limits.PACKET_BYTES_MAX`` bytes."""
 
-    def open(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
+    def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
         """The payload of ``packet``, or why it is not believed. Never raises, whatever the bytes.
 
         ``host``: the IP address that it came from, as far as that can be believed.
@@ -139,7 +139,7 @@ def _misfit(packet: bytes, version: bytes, overhead: int) -> Refusal | None:
 
 
 @attrs.define(eq=False, repr=False)
-class ClearSeal:
+class ChecksummedPackets:
     """No secrecy and no proof of origin: only that two clusters never merge, and that flipped bits are noticed.
 
     A packet is ``version | blake2b-64(payload), keyed by the cluster's name | payload``.
@@ -155,12 +155,12 @@ class ClearSeal:
         key = self.cluster.encode()
         self._digest = hashlib.blake2b(key=key, digest_size=_DIGEST_BYTES, person=b"gossipreg packet")
 
-    def seal(self, payload: bytes, wall: float) -> bytes:  # noqa: ARG002 (a seal is told the time; this one needs none)
+    def encode(self, payload: bytes, wall: float) -> bytes:  # noqa: ARG002 (a seal is told the time; this one needs none)
         """The packet that carries ``payload``."""
         assert len(payload) + self.overhead <= limits.PACKET_BYTES_MAX, f"a payload of {len(payload)} bytes"
         return _CLEAR + self._digest_of(payload) + payload
 
-    def open(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002
+    def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002
         """The payload of ``packet``, or why it is not believed."""
         if (refusal := _misfit(packet, _CLEAR, self.overhead)) is not None:
             return Refused(refusal)
@@ -179,7 +179,7 @@ class ClearSeal:
 
 
 @attrs.define(eq=False, repr=False)
-class _Life:
+class _SenderKey:
     """One life of a sender, as far as its packets tell."""
 
     cipher: Cipher
@@ -192,7 +192,7 @@ class _Life:
     seen: int = 1  # bit i: the packet `highest - i` was opened
 
     @classmethod
-    def met(cls, cipher: Cipher, counter: int, sent: float, wall: float) -> _Life:
+    def met(cls, cipher: Cipher, counter: int, sent: float, wall: float) -> _SenderKey:
         """The life whose first packet is this one."""
         return cls(cipher, counter, sent, wall, sent - wall + _LEAD_SECONDS, sent, max(sent, wall))
 
@@ -237,7 +237,7 @@ class _Life:
 
 
 @attrs.define(eq=False, repr=False)
-class AesGcmSeal:
+class SealedPackets:
     """Packets that only holders of ``key`` can read and make, each believed once.
 
     ``life``: 8 random bytes, drawn anew at every boot. Packets carry the id of their key, and lives are known by (key
@@ -248,62 +248,62 @@ class AesGcmSeal:
 
     key: bytes = attrs.field(repr=False)
     cluster: str
-    life: bytes
+    sender_id: bytes
     _key_id: bytes = attrs.field(init=False)
     _cipher: Cipher = attrs.field(init=False, repr=False)
     _counter: int = attrs.field(init=False, default=0)
-    _lives: dict[bytes, _Life] = attrs.field(init=False, factory=dict, repr=False)
+    _senders: dict[bytes, _SenderKey] = attrs.field(init=False, factory=dict, repr=False)
     _budget: DerivationBudget = attrs.field(init=False, factory=DerivationBudget)
 
     def __attrs_post_init__(self) -> None:
-        assert len(self.life) == 8, f"a life of {len(self.life)} bytes"
+        assert len(self.sender_id) == 8, f"a life of {len(self.sender_id)} bytes"
         self._key_id = bytes.fromhex(config.key_id(self.key))
-        self._cipher = self._cipher_of(self.life)
+        self._cipher = self._cipher_of(self.sender_id)
 
-    def seal(self, payload: bytes, wall: float) -> bytes:
+    def encode(self, payload: bytes, wall: float) -> bytes:
         """The packet that carries ``payload``, stamped with ``wall`` (s) and the next counter of this life."""
         assert len(payload) + self.overhead <= limits.PACKET_BYTES_MAX, f"a payload of {len(payload)} bytes"
         assert self._counter < _COUNTER_END, "a nonce would repeat"
-        header = _HEADER.pack(_SEALED, self._key_id, self.life, self._counter)
+        header = _HEADER.pack(_SEALED, self._key_id, self.sender_id, self._counter)
         self._counter += 1
         sent = int(wall * 1000).to_bytes(_SENT_BYTES, "big")
         return header + self._cipher.encrypt(_nonce(header), sent + payload, self._authenticated(header))
 
-    def open(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
+    def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
         """The payload of ``packet``, or why it is not believed. What is cheap to notice is looked at first."""
         if (refusal := _misfit(packet, _SEALED, self.overhead)) is not None:
             return Refused(refusal)
-        _, key_id, life_id, counter = _HEADER.unpack_from(packet)
-        if (refusal := self._misfit_head(key_id, life_id, counter)) is not None:
+        _, key_id, sender_id, counter = _HEADER.unpack_from(packet)
+        if (refusal := self._misfit_head(key_id, sender_id, counter)) is not None:
             return Refused(refusal)
-        life = self._lives.get(key_id + life_id)
-        if life is None:
-            return self._meet(key_id + life_id, packet, wall, host)
-        if life.leaps(counter, wall):
+        sender = self._senders.get(key_id + sender_id)
+        if sender is None:
+            return self._meet(key_id + sender_id, packet, wall, host)
+        if sender.leaps(counter, wall):
             return Refused(Refusal.LEAPT)
-        if (opened := self._decrypt(life.cipher, packet)) is None:
+        if (opened := self._decrypt(sender.cipher, packet)) is None:
             return Refused(Refusal.FORGED)
         sent, payload = opened
-        refusal = life.accept(counter, sent, wall)
+        refusal = sender.accept(counter, sent, wall)
         return payload if refusal is None else Refused(refusal)
 
     def vouch(self, host: str) -> None:
         """A stream from ``host`` has proven to hold the key: its packets are not a stranger's."""
         self._budget.vouch(host)
 
-    def _misfit_head(self, key_id: bytes, life_id: bytes, counter: int) -> Refusal | None:
+    def _misfit_head(self, key_id: bytes, sender_id: bytes, counter: int) -> Refusal | None:
         if key_id != self._key_id:
             return Refusal.UNKNOWN_KEY
         if counter >= _COUNTER_END:
             return Refusal.LEAPT
-        return Refusal.REFLECTED if life_id == self.life else None
+        return Refusal.REFLECTED if sender_id == self.sender_id else None
 
     def _meet(self, known_as: bytes, packet: bytes, wall: float, host: str) -> bytes | Refused:
         """Open the first packet of a life, and remember the life if it is believed."""
-        _, _, life_id, counter = _HEADER.unpack_from(packet)
+        _, _, sender_id, counter = _HEADER.unpack_from(packet)
         if not self._budget.take(host, wall):
             return Refused(Refusal.OVER_BUDGET)
-        cipher = self._cipher_of(life_id)
+        cipher = self._cipher_of(sender_id)
         if (opened := self._decrypt(cipher, packet)) is None:
             return Refused(Refusal.FORGED)
         sent, payload = opened
@@ -311,8 +311,8 @@ class AesGcmSeal:
             return Refused(Refusal.STALE, skew=sent - wall)
         self._budget.vouch(host)
         if not self._make_room(wall):
-            return Refused(Refusal.TOO_MANY_LIVES)
-        self._lives[known_as] = _Life.met(cipher, counter, sent, wall)
+            return Refused(Refusal.TOO_MANY_SENDERS)
+        self._senders[known_as] = _SenderKey.met(cipher, counter, sent, wall)
         return payload
 
     def _make_room(self, wall: float) -> bool:
@@ -320,16 +320,16 @@ class AesGcmSeal:
 
         This looks at every life, but only when a keyholder shows a new one; so hearing a known one moves nothing.
         """
-        if len(self._lives) < limits.SEAL_LIVES_MAX:
+        if len(self._senders) < limits.SENDER_KEYS_MAX:
             return True
-        oldest = min(self._lives, key=lambda life: self._lives[life].recent)
-        if self._lives[oldest].recent >= wall - FRESHNESS_SECONDS:
+        oldest = min(self._senders, key=lambda sender: self._senders[sender].recent)
+        if self._senders[oldest].recent >= wall - FRESHNESS_SECONDS:
             return False
-        del self._lives[oldest]
+        del self._senders[oldest]
         return True
 
-    def _cipher_of(self, life_id: bytes) -> Cipher:
-        return Cipher(self.key, salt=life_id, info=b"gossipreg packet" + self.cluster.encode())
+    def _cipher_of(self, sender_id: bytes) -> Cipher:
+        return Cipher(self.key, salt=sender_id, info=b"gossipreg packet" + self.cluster.encode())
 
     def _authenticated(self, header: bytes) -> bytes:
         return header + self.cluster.encode()
