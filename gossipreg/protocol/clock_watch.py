@@ -1,6 +1,6 @@
 """Clock watch: what this node does about wall clocks that are off: its own, those of newcomers, and stamps of policies.
 
-See `membership.peer_clocks` for how the distance is measured, and docs/decisions/0028 for what follows from it.
+See `membership.peer_clocks` for how the distance is measured, and docs/decisions/0032 for what follows from it.
 """
 
 from __future__ import annotations
