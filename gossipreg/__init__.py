@@ -47,6 +47,7 @@ from gossipreg.model import (
     Status,
 )
 from gossipreg.policy import Maintenance, Policy, Split, UnreadablePolicy, WeightOverride
+from gossipreg.spec import InstanceSpec
 
 if TYPE_CHECKING:
     from gossipreg.runtime.node import Node
@@ -71,6 +72,7 @@ __all__ = [
     "InsecureError",
     "Instance",
     "InstanceEvent",
+    "InstanceSpec",
     "InvalidInstance",
     "InvalidPolicy",
     "Maintenance",

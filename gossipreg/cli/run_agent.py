@@ -23,7 +23,7 @@ from gossipreg.config import AgentConfig
 from gossipreg.errors import BindError, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
 from gossipreg.runtime import exposure_warnings
-from gossipreg.runtime.definitions import DefinitionFiles, LocatedDefinition, by_id, define
+from gossipreg.runtime.definitions import DefinitionFiles, LocatedSpec, by_id, define
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import check_start, open_node
 from gossipreg.runtime.supervision import run_contained, run_restarting
@@ -95,7 +95,7 @@ def _files(config: AgentConfig, file: Path | None) -> DefinitionFiles:
     return DefinitionFiles(file, config.services_dir, commands=config.command_checks != "off")
 
 
-def _read_definitions(files: DefinitionFiles, config: AgentConfig) -> tuple[LocatedDefinition, ...]:
+def _read_definitions(files: DefinitionFiles, config: AgentConfig) -> tuple[LocatedSpec, ...]:
     """What the files define. Raises ``ConfigError`` for the first thing that is wrong."""
     found = files.read()
     for error in found.wrong:
@@ -121,7 +121,7 @@ def _access(config: AgentConfig) -> Access | None:
 
 
 async def _serve(
-    config: AgentConfig, files: DefinitionFiles, located: Sequence[LocatedDefinition], access: Access | None
+    config: AgentConfig, files: DefinitionFiles, located: Sequence[LocatedSpec], access: Access | None
 ) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with open_node(config) as node, trio.open_nursery() as nursery:

@@ -21,6 +21,7 @@ from gossipreg.embed.watch_steps import WatchSteps
 from gossipreg.errors import NodeClosed
 from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange, ServiceTerm
 from gossipreg.policy import Policy, Rule
+from gossipreg.spec import InstanceSpec
 
 __all__ = ["AsyncioNode", "AsyncioWatch", "leave_first", "lifespan", "open_node"]
 
@@ -146,6 +147,10 @@ class AsyncioNode(NodeReads):
             credentials=credentials,
         )
         return await self._call(register)
+
+    async def register_spec(self, spec: InstanceSpec) -> Instance:
+        """Register what ``spec`` describes, in whatever form it was written. Returns and raises as `register` does."""
+        return await self._call(partial(self._node.register_spec, spec))
 
     async def deregister(self, id: str) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""

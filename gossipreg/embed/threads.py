@@ -20,6 +20,7 @@ from gossipreg.embed.watch_steps import WatchSteps
 from gossipreg.errors import GossipregError, NodeClosed
 from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange, ServiceTerm
 from gossipreg.policy import Policy, Rule
+from gossipreg.spec import InstanceSpec
 
 __all__ = ["BlockingNode", "BlockingWatch", "leave_first", "open_node", "start_node"]
 
@@ -137,6 +138,10 @@ class BlockingNode(NodeReads):
             credentials=credentials,
         )
         return self._call(register, timeout)
+
+    def register_spec(self, spec: InstanceSpec, *, timeout: float | None = None) -> Instance:
+        """Register what ``spec`` describes, in whatever form it was written. Returns and raises as `register` does."""
+        return self._call(partial(self._node.register_spec, spec), timeout)
 
     def deregister(self, id: str, *, timeout: float | None = None) -> None:
         """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""

@@ -277,19 +277,23 @@ class Engine:
 
     # What the user wants
 
-    def register(self, instance: Instance, now: float) -> list[Output]:
-        """Offer ``instance``, or replace one of its id. Raises `InvalidInstance`, `RecordTooLarge`, `NodeClosed`."""
-        self.check_registration(instance)
-        record, change = self.state.registry.offer(instance, self.identity.generation)
+    def register(self, instance: Instance, now: float, payload: bytes | None = None) -> list[Output]:
+        """Offer ``instance``, or replace one of its id. Raises `InvalidInstance`, `RecordTooLarge`, `NodeClosed`.
+
+        ``payload``: the instance as `pack_instance` packs it, from a caller that has checked and packed it already.
+        """
+        if payload is None:
+            instance.check()
+            payload = pack_instance(instance)
+        self.check_registration(instance, len(payload))
+        record, change = self.state.registry.offer(instance, self.identity.generation, payload)
         self._publish_own(record, change, now)
         self._refresh()
         return self._done()
 
-    def check_registration(self, instance: Instance) -> None:
-        """Raise what `register` would; nothing has changed then."""
+    def check_registration(self, instance: Instance, size: int) -> None:
+        """Raise what `register` would of a checked instance that takes ``size`` bytes; nothing has changed then."""
         self._check_open()
-        instance.check()
-        size = len(pack_instance(instance))
         if size > limits.RECORD_BYTES_MAX:
             raise RecordTooLarge(
                 None,

@@ -220,7 +220,7 @@ class LocalMember:
     def _reclaim(self, generation: int, now: float) -> None:
         """Begin a generation above the one heard of under our name, and offer everything again in it."""
         table = self.state.registry.table(self.identity.name)
-        instances = [record.instance for record in table or ()]
+        offered = [(record.instance, record.payload) for record in table or ()]
         self.state.drop_table(self.identity.name)
         was_in_conflict = self.identity.conflict is not None
         self.identity.reclaim(generation)
@@ -228,8 +228,8 @@ class LocalMember:
             self.outbox.put(NameConflicted(None))
         self.state.view.raise_to(first_index(self.identity.generation))
         self.announce(now)
-        for instance in instances:
-            record, change = self.state.registry.offer(instance, self.identity.generation)
+        for instance, payload in offered:
+            record, change = self.state.registry.offer(instance, self.identity.generation, payload)
             self.state.remake(record, change)
             self.state.raise_term(record, now, spread=self.identity.announced)
             if self.identity.announced:

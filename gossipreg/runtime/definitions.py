@@ -13,33 +13,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
-from gossipreg.check import CheckKind, read_checks
 from gossipreg.config import SERVICES
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.protocol.registry.credentials import packed
 from gossipreg.runtime.files import check_directory, read_toml
 from gossipreg.runtime.node import Node
-from gossipreg.runtime.registrations import Definition
-from gossipreg.text import shortened
-
-_FIELDS: Final = tuple(field.name for field in attrs.fields(Definition))
+from gossipreg.runtime.registrations import LocalRegistration
+from gossipreg.spec import InstanceSpec
 
 
-class LocatedDefinition(NamedTuple):
-    """A definition and its place, for people: its file and the number of its table."""
+class LocatedSpec(NamedTuple):
+    """A specification and its place, for people: its file and the number of its table."""
 
     where: str
-    definition: Definition
+    spec: InstanceSpec
 
 
 class ReadDefinitions(NamedTuple):
     """The definitions in the files, and one error for each file that cannot be used."""
 
-    located: tuple[LocatedDefinition, ...]
+    located: tuple[LocatedSpec, ...]
     wrong: tuple[ConfigError, ...]
 
 
@@ -53,12 +50,12 @@ class DefinitionFiles:
     file: Path | None
     directory: Path | None
     commands: bool
-    _last_valid: dict[Path, tuple[LocatedDefinition, ...]] = attrs.field(init=False, factory=dict)  # by file
+    _last_valid: dict[Path, tuple[LocatedSpec, ...]] = attrs.field(init=False, factory=dict)  # by file
 
     def read(self) -> ReadDefinitions:
         """Read them now. It blocks on the disk."""
         wrong: list[ConfigError] = []
-        now: dict[Path, tuple[LocatedDefinition, ...]] = {}
+        now: dict[Path, tuple[LocatedSpec, ...]] = {}
         files = [] if self.file is None else [self.file]
         try:
             files += self._listed()
@@ -87,7 +84,7 @@ class DefinitionFiles:
             ) from None
         yield from (self.directory / name for name in names if name.endswith(".toml") and name[0] != ".")
 
-    def _located(self, file: Path) -> Iterator[LocatedDefinition]:
+    def _located(self, file: Path) -> Iterator[LocatedSpec]:
         document = read_toml(file, is_secret=_has_credentials, trusted=self.commands)
         if file != self.file and document.keys() - {SERVICES}:
             unknown = min(document.keys() - {SERVICES})
@@ -98,29 +95,22 @@ class DefinitionFiles:
         for number, table in enumerate(tables, 1):
             where = f"{file}: service {number}"
             try:
-                yield LocatedDefinition(where, self._definition(table))
+                yield LocatedSpec(where, self._spec(table))
             except InvalidInstance as error:
                 raise ConfigError(f"{where}: {error}") from None
 
-    def _definition(self, table: object) -> Definition:
-        """The definition in a table, with every check applied. Raises ``InvalidInstance``."""
+    def _spec(self, table: object) -> InstanceSpec:
+        """The specification in a table, with every check applied. Raises ``InvalidInstance``."""
         if not isinstance(table, Mapping):
             raise InvalidInstance(
                 None, f"{table!r:.80} is not a table: write [[services]], and below it service and port"
             )
-        for name in table:
-            if name not in _FIELDS:
-                raise InvalidInstance(shortened(str(name)), f"a service has no such field; it has {', '.join(_FIELDS)}")
-        for name in ("service", "port"):
-            if name not in table:
-                raise InvalidInstance(name, "is missing")
-        definition = Definition(**{**table, **dict(_collections(table))})
-        if not self.commands and any(check.kind is CheckKind.COMMAND for check in definition.checks):
+        spec = InstanceSpec.read(table)
+        if not self.commands and spec.runs_commands:
             raise InvalidInstance("checks", 'commands are off on this node: set command_checks to "own" or "api"')
-        registration = definition.registration(member="member", host="127.0.0.1", zone="")
-        registration.instance.check()
-        registration.check_room()
-        return definition
+        packed(spec.credentials)
+        LocalRegistration.of(spec, member="member", host="127.0.0.1", zone="").check_room()
+        return spec
 
 
 def _has_credentials(document: Mapping[str, Any]) -> bool:
@@ -129,36 +119,20 @@ def _has_credentials(document: Mapping[str, Any]) -> bool:
     return isinstance(tables, list) and any("credentials" in table for table in tables if isinstance(table, Mapping))
 
 
-def _collections(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The fields that hold several values, checked here where the classes would accept any iterable."""
-    if not isinstance(tags := table.get("tags", []), list):
-        raise InvalidInstance("tags", f"{tags!r:.80} is not a list of strings")
-    if not isinstance(meta := table.get("meta", {}), Mapping):
-        raise InvalidInstance("meta", f"{meta!r:.80} is not a table of strings")
-    if not isinstance(credentials := table.get("credentials", {}), Mapping):
-        raise InvalidInstance(
-            "credentials", "is not a table of strings"
-        )  # the value is not quoted: it may be a password
-    packed(credentials)
-    yield "tags", tags
-    yield "meta", meta
-    yield "checks", read_checks(table.get("checks", []))
-
-
-def by_id(located: Sequence[LocatedDefinition], member: str) -> dict[str, LocatedDefinition]:
+def by_id(located: Sequence[LocatedSpec], member: str) -> dict[str, LocatedSpec]:
     """The definitions by the ids that they get on this member. Raises ``ConfigError`` when two share one."""
-    found: dict[str, LocatedDefinition] = {}
+    found: dict[str, LocatedSpec] = {}
     for each in located:
-        first = found.setdefault(each.definition.id_on(member), each)
+        first = found.setdefault(each.spec.id_on(member), each)
         if first is not each:
             raise ConfigError(
-                f"{each.where}: id: {each.definition.id_on(member)!r} is that of {first.where} too: "
+                f"{each.where}: id: {each.spec.id_on(member)!r} is that of {first.where} too: "
                 "give each an id of its own"
             )
     return found
 
 
-async def define(node: Node, located: Sequence[LocatedDefinition]) -> list[ConfigError]:
+async def define(node: Node, located: Sequence[LocatedSpec]) -> list[ConfigError]:
     """Have ``node`` register exactly this of all that files define; what was registered otherwise is left alone.
 
     An unchanged instance goes on as it is, with its checks and maintenance. Returns the errors of those that cannot be
@@ -168,6 +142,6 @@ async def define(node: Node, located: Sequence[LocatedDefinition]) -> list[Confi
     wanted = by_id(located, node.name)
     host, zone = node.address.host, lifecycle.context.engine.identity.zone
     failed = await lifecycle.registrar.define(
-        [each.definition.registration(member=node.name, host=host, zone=zone) for each in wanted.values()]
+        [LocalRegistration.of(each.spec, member=node.name, host=host, zone=zone) for each in wanted.values()]
     )
     return [ConfigError(f"{wanted[id].where if id in wanted else id}: {error}") for id, error in failed.items()]

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 import trio
 
-from gossipreg.check import Check, CheckKind, CheckReport, read_checks
+from gossipreg.check import Check, CheckReport
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance
 from gossipreg.model import (
@@ -39,8 +39,9 @@ from gossipreg.runtime.diagnostics import path_states, problems_of
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.registrar import Registrar
-from gossipreg.runtime.registrations import Definition, registration_note
+from gossipreg.runtime.registrations import LocalRegistration, registration_note
 from gossipreg.runtime.watches import EventWatch, ServiceWatch
+from gossipreg.spec import InstanceSpec
 
 #: The name of every counter: `info` is called often, and iterating over an enum is slow.
 _COUNTS: Final = tuple(map(str, Count))
@@ -343,10 +344,7 @@ class Node:
         when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and
         ``CredentialsUnavailable`` for credentials without a credential key.
         """
-        read = read_checks(checks)
-        if self.command_checks == "off" and any(check.kind is CheckKind.COMMAND for check in read):
-            raise InvalidInstance("checks", 'commands are off on this node: set command_checks to "own" or "api"')
-        definition = Definition(
+        spec = InstanceSpec(
             service=service,
             port=port,
             host=host,
@@ -357,13 +355,17 @@ class Node:
             zone=zone,
             role=role,
             term=term,
-            checks=read,
+            checks=checks,
             credentials={} if credentials is None else credentials,
         )
-        registration = definition.registration(
-            member=self.name, host=self.address.host, zone=self._engine.identity.zone
-        )
-        registration.instance.check()  # before values that may be of any type are used
+        return await self.register_spec(spec)
+
+    async def register_spec(self, spec: InstanceSpec) -> Instance:
+        """Register what ``spec`` describes, in whatever form it was written. Returns and raises as `register` does."""
+        if self.command_checks == "off" and spec.runs_commands:
+            raise InvalidInstance("checks", 'commands are off on this node: set command_checks to "own" or "api"')
+        zone = self._engine.identity.zone
+        registration = LocalRegistration.of(spec, member=self.name, host=self.address.host, zone=zone)
         return await self._registrar.register(registration)
 
     async def deregister(self, id: str) -> None:

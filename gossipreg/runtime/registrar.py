@@ -17,6 +17,7 @@ from gossipreg.errors import GossipregError, InvalidInstance, NodeClosed, Storag
 from gossipreg.model import Address, Instance
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.credentials import NONCE_BYTES, Keyring
+from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import pack
 from gossipreg.runtime.checks.dialing import AllowedTargets
@@ -145,13 +146,15 @@ class Registrar:
         """Publish the instance if it has changed, and run its checks. If the engine refuses it, nothing changes."""
         id_, instance = registration.instance.id, self._with_health(registration)
         if instance != self._context.engine.own(id_):
-            self._publish(instance)
+            self._publish(registration, instance)
         self.registrations[id_] = registration
         self._undefined_yet.pop(id_, None)
         self.monitor.put(id_, registration.checks)
 
-    def _publish(self, instance: Instance) -> None:
-        self._context.driver.say(self._context.engine.register(instance, trio.current_time()))
+    def _publish(self, registration: LocalRegistration, instance: Instance) -> None:
+        """Publish ``instance``, which is that of ``registration`` with the health that its checks give it."""
+        payload = registration.payload if instance == registration.instance else pack_instance(instance)
+        self._context.driver.say(self._context.engine.register(instance, trio.current_time(), payload))
 
     @contextmanager
     def _rollback_on_error(self, id: str, before: LocalRegistration | None) -> Iterator[None]:
@@ -182,7 +185,9 @@ class Registrar:
         def moved(registration: LocalRegistration) -> LocalRegistration:
             if registration.instance.host != old.host:
                 return registration
-            return attrs.evolve(registration, instance=attrs.evolve(registration.instance, host=address.host))
+            instance = attrs.evolve(registration.instance, host=address.host)
+            instance.check()
+            return attrs.evolve(registration, instance=instance)
 
         for id_ in [id_ for id_, each in self.registrations.items() if each.instance.host == old.host]:
             try:
@@ -203,7 +208,7 @@ class Registrar:
         """Announce an instance once it is on disk: a term that every member has heard of cannot be taken back."""
         context, instance = self._context, registration.instance
         assert context.store is not None, "without a disk there is nothing to wait for"
-        context.engine.check_registration(instance)
+        context.engine.check_registration(instance, len(registration.payload))
         pending = self._pending_terms.setdefault(raised.service, [])
         pending.append(instance.term)
         try:
@@ -241,7 +246,6 @@ class Registrar:
         """The registration with its credentials sealed into its instance: without the key they cannot be read there."""
         if not registration.credentials:
             return registration
-        registration.instance.check()
         before = self._previous(registration.instance.id)
         held = b"" if before is None else before.instance.sealed
         sealed = self.keyring.seal(registration.credentials, registration.instance, os.urandom(NONCE_BYTES), held)
@@ -295,7 +299,7 @@ class Registrar:
         if published is not None and not self._context.engine.identity.left:
             instance = self._with_health(self.registrations[id])
             if instance != published:
-                self._publish(instance)
+                self._publish(self.registrations[id], instance)
 
     def _flapped(self, id: str, check: str) -> None:
         self._context.change_log.write([("check", f"{id} {check}")])

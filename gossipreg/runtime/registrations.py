@@ -1,13 +1,14 @@
 """Registrations: an instance as it was registered on this node, with its checks and whether it is in maintenance.
 
-A `Definition` is what a program or a file states about an instance; a `LocalRegistration` is what that becomes on one
-node. `registration_note` says in a sentence why an instance is not called as it was stated: an operator that registers
-a primary and reads `role: primary` back would believe that it is called.
+An `InstanceSpec` is what a program, a file or a client states about an instance; a `LocalRegistration` is what that
+becomes on one node. `registration_note` says in a sentence why an instance is not called as it was stated: an operator
+that registers a primary and reads `role: primary` back would believe that it is called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import attrs
@@ -20,47 +21,12 @@ from gossipreg.model import FENCED, PRIMARY, Health, Instance
 from gossipreg.policy import KINDS, Maintenance, Rule, Split, WeightOverride, key_of
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
+from gossipreg.spec import InstanceSpec
 
-_WORST: Final[Any] = {"health": Health.MAINTENANCE, "reason": "\U0001f600" * limits.REASON_CHARS_MAX}
-
-
-@attrs.frozen(kw_only=True)
-class Definition:
-    """What is stated about an instance to register. The node fills in what is None."""
-
-    service: str
-    port: int
-    host: str | None = None
-    id: str | None = None
-    tags: Sequence[str] = ()
-    meta: Mapping[str, str] = attrs.field(factory=dict)
-    weight: int = 1
-    zone: str | None = None
-    role: str | None = None
-    term: int = 0
-    checks: tuple[Check, ...] = ()
-    credentials: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-
-    def id_on(self, member: str) -> str:
-        """Its id on ``member``, made of service, member (or the given host) and port: registering again replaces."""
-        return f"{self.service}-{self.host or member}-{self.port}" if self.id is None else self.id
-
-    def registration(self, *, member: str, host: str, zone: str) -> LocalRegistration:
-        """The registration on ``member``, at its own ``host`` and in its own ``zone`` unless they were given."""
-        instance = Instance(
-            id=self.id_on(member),
-            service=self.service,
-            host=host if self.host is None else self.host,
-            port=self.port,
-            tags=self.tags,
-            meta=self.meta,
-            weight=self.weight,
-            zone=zone if self.zone is None else self.zone,
-            role=self.role,
-            term=self.term,
-            owner=member,
-        )
-        return LocalRegistration(instance, self.checks, credentials=self.credentials)
+#: What a record grows by when a check fails (bytes, at most): health and reason. It has up to 15 fields even then.
+_WORST_BYTES: Final = (
+    len(msgpack.packb({"health": str(Health.MAINTENANCE), "reason": "\U0001f600" * limits.REASON_CHARS_MAX})) - 1
+)
 
 
 @attrs.frozen
@@ -73,10 +39,23 @@ class LocalRegistration:
     defined: bool = False  # by a file, which is read again after a restart
     credentials: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # until they are sealed into the instance
 
+    @classmethod
+    def of(cls, spec: InstanceSpec, *, member: str, host: str, zone: str) -> LocalRegistration:
+        """What ``member``, at ``host`` and in ``zone``, registers by ``spec``. Raises ``InvalidInstance``."""
+        instance = spec.instance(member=member, host=host, zone=zone)
+        return cls(instance, spec.checks, credentials=spec.credentials)
+
+    @cached_property
+    def payload(self) -> bytes:
+        """The instance as it is gossiped while its checks pass."""
+        return pack_instance(self.instance)
+
     def check_room(self) -> None:
         """Raise ``RecordTooLarge`` if its record has no room for what the checks may find."""
-        size = len(pack_instance(attrs.evolve(self.instance, **_WORST)))
-        if self.checks and size > limits.RECORD_BYTES_MAX:
+        if not self.checks:
+            return
+        size = len(self.payload) + _WORST_BYTES
+        if size > limits.RECORD_BYTES_MAX:
             raise RecordTooLarge(
                 None,
                 f"instance {self.instance.id!r}: its record may have {size} bytes when a check fails, "
@@ -85,14 +64,12 @@ class LocalRegistration:
 
     def packed(self) -> bytes:
         """As it is stored: the record, and beside it what only its owner knows."""
-        packed = pack_instance(self.instance)
         if not self.checks and self.maintenance is None and not self.defined:
-            return packed
+            return self.payload
         mine: dict[str, Any] = {"checks": [check.stated() for check in self.checks], "maintenance": self.maintenance}
         if self.defined:
             mine["defined"] = True
-        body: bytes = msgpack.packb(msgpack.unpackb(packed) | mine)
-        return body
+        return pack_instance(self.instance, mine)
 
     @classmethod
     def unpack(cls, body: bytes, *, id: str, owner: str) -> LocalRegistration:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Literal
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Literal
 
 import attrs
 import trio
@@ -36,6 +36,7 @@ from gossipreg.model import (
     Status,
 )
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
+from gossipreg.spec import InstanceSpec
 
 
 def member(name: str, port: int, status: Status = Status.ALIVE) -> Member:
@@ -151,41 +152,18 @@ class FakeNode:
     def own(self, id: str) -> Instance | None:
         return self._instances.get((self.name, id))
 
-    async def register(
-        self,
-        service: str,
-        *,
-        port: int,
-        host: str | None = None,
-        tags: Sequence[str] = (),
-        meta: Mapping[str, str] | None = None,
-        weight: int = 1,
-        zone: str | None = None,
-        role: str | None = None,
-        term: int = 0,
-        id: str | None = None,
-        checks: Sequence[Check] = (),
-        credentials: Mapping[str, str] | None = None,
-    ) -> Instance:
+    async def register(self, service: str, *, port: int, **fields: Any) -> Instance:
+        """Register by keywords, as a test does."""
+        return await self.register_spec(InstanceSpec(service=service, port=port, **fields))
+
+    async def register_spec(self, spec: InstanceSpec) -> Instance:
         self._check_open()
-        instance = Instance(
-            id=f"{service}-{self.name}-{port}" if id is None else id,
-            service=service,
-            host=self.address.host if host is None else host,
-            port=port,
-            tags=tuple(tags),
-            meta={} if meta is None else meta,
-            weight=weight,
-            role=role,
-            term=term,
-            zone="north" if zone is None else zone,
-            owner=self.name,
-            sealed=b"sealed" if credentials else b"",
-        )
-        instance.check()
-        self.secrets[instance.id] = credentials or {}
+        instance = spec.instance(member=self.name, host=self.address.host, zone="north")
+        if spec.credentials:
+            instance = attrs.evolve(instance, sealed=b"sealed")
+        self.secrets[instance.id] = spec.credentials
         self.hold(instance)
-        self.checked[instance.id] = tuple(checks)
+        self.checked[instance.id] = spec.checks
         return instance
 
     def credentials(self, instance: Instance) -> Mapping[str, str]:

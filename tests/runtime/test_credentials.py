@@ -13,9 +13,9 @@ import trio.testing
 
 from gossipreg import ConfigError, CredentialsUnavailable, Health, Instance, Node, open_node
 from gossipreg.config import AgentConfig, Config, key_id
-from gossipreg.runtime.definitions import LocatedDefinition, define
-from gossipreg.runtime.registrations import Definition
+from gossipreg.runtime.definitions import LocatedSpec, define
 from gossipreg.runtime.state_database import DATABASE
+from gossipreg.spec import InstanceSpec
 from tests.hidden import hidden
 from tests.runtime.nodes import PATIENCE, config
 
@@ -127,7 +127,7 @@ async def test_a_restart_keeps_them_and_the_disk_does_not_show_them(tmp_path: Pa
 
 
 async def test_what_files_define_is_sealed_too_and_reading_them_again_changes_nothing(node: Node) -> None:
-    located = [LocatedDefinition("services.toml: service 1", Definition(service="pg", port=5432, credentials=LOGIN))]
+    located = [LocatedSpec("services.toml: service 1", InstanceSpec(service="pg", port=5432, credentials=LOGIN))]
     assert await define(node, located) == []
     [made] = node.lookup("pg")
     assert node.credentials(made) == LOGIN
@@ -139,9 +139,9 @@ async def test_what_files_define_is_sealed_too_and_reading_them_again_changes_no
 
 async def test_what_files_define_stays_as_it_was_when_it_cannot_be_sealed() -> None:
     async with open_node(config("ann")) as node:
-        await define(node, [LocatedDefinition("f: service 1", Definition(service="pg", port=5432))])
+        await define(node, [LocatedSpec("f: service 1", InstanceSpec(service="pg", port=5432))])
         [failed] = await define(
-            node, [LocatedDefinition("f: service 1", Definition(service="pg", port=5432, credentials=LOGIN))]
+            node, [LocatedSpec("f: service 1", InstanceSpec(service="pg", port=5432, credentials=LOGIN))]
         )
         assert str(failed).startswith("f: service 1: credentials: this node has no credential key")
         assert len(node.lookup("pg")) == 1

@@ -19,9 +19,10 @@ import trio
 
 from gossipreg import Check, Health, InvalidInstance, Node, Split, StorageError, open_node
 from gossipreg.runtime import state_writer
-from gossipreg.runtime.registrations import Definition
+from gossipreg.runtime.registrations import LocalRegistration
 from gossipreg.runtime.saved_state import SavedState
 from gossipreg.runtime.state_store import AsyncStateStore, StateStore
+from gossipreg.spec import InstanceSpec
 from tests.runtime.nodes import PATIENCE, config
 
 HOUR = 3600.0
@@ -252,8 +253,8 @@ async def test_a_restart_gives_a_ttl_check_no_new_ttl(tmp_path: Path, monkeypatc
 
 
 async def test_what_files_define_keeps_its_heartbeats_too(tmp_path: Path) -> None:
-    definition = Definition(service="orders", port=80, id="o", checks=(Check(ttl=60),))
-    defined = definition.registration(member="ann", host="127.0.0.1", zone="")
+    spec = InstanceSpec(service="orders", port=80, id="o", checks=(Check(ttl=60),))
+    defined = LocalRegistration.of(spec, member="ann", host="127.0.0.1", zone="")
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         assert await node._lifecycle.registrar.define([defined]) == {}
         await node.heartbeat("o")

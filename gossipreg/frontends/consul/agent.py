@@ -15,6 +15,7 @@ from gossipreg.frontends.serving.check_permissions import outputs_for, permit_ch
 from gossipreg.frontends.serving.response import HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Health, Instance, Member, Status
+from gossipreg.spec import InstanceSpec
 from gossipreg.text import shown
 
 #: The version of Consul's API that this is: its clients compare it.
@@ -194,8 +195,8 @@ def _changeable(context: ConsulContext, id_: str) -> Instance:
 
 async def _offer(context: ConsulContext, said: PostedService | Instance, checks: Mapping[str, Check]) -> None:
     """Offer what was posted, or what is offered already, with these checks."""
-    await context.node.register(
-        said.service,
+    spec = InstanceSpec(
+        service=said.service,
         id=said.id,
         port=said.port,
         host=said.host,
@@ -207,6 +208,7 @@ async def _offer(context: ConsulContext, said: PostedService | Instance, checks:
         zone=said.zone,
         checks=tuple(checks.values()),
     )
+    await context.node.register_spec(spec)
 
 
 # What it knows of itself

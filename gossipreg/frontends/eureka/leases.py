@@ -44,9 +44,9 @@ class Leases:
         there = self._find(posted.app, posted.id)
         id_ = self._free(posted) if there is None else there.id
         posted = posted.since(None if there is None else PostedInstance.of(there))
-        registration = posted.registration(id_)
-        await self.overrides.begin(registration["service"], id_)
-        await self.node.register(**registration)
+        spec = posted.spec(id_)
+        await self.overrides.begin(spec.service, id_)
+        await self.node.register_spec(spec)
         await self._beat(id_, posted)
 
     async def renew(self, app: str, id: str, dirty: int | None) -> None:
@@ -72,7 +72,7 @@ class Leases:
         if posted is None:
             raise UnknownInstance(f"instance {id!r:.80} of {app:.80} was not registered by a client of Eureka's")
         posted = attrs.evolve(posted, metadata={**posted.metadata, **metadata})
-        await self.node.register(**posted.registration(instance.id))
+        await self.node.register_spec(posted.spec(instance.id))
 
     async def cancel(self, app: str, id: str) -> None:
         """Remove an instance of this node's. Raises ``UnknownInstance``."""

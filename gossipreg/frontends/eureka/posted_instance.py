@@ -31,6 +31,7 @@ from gossipreg.frontends.eureka.instance_document import (
     metadata_of,
 )
 from gossipreg.model import FENCED, Health, Instance, is_name
+from gossipreg.spec import InstanceSpec
 
 #: The names of the two checks.
 LEASE: Final = "lease"
@@ -132,19 +133,20 @@ class PostedInstance:
         began = {key: time for key, time in table(earlier.kept["leaseInfo"]).items() if key.endswith("Timestamp")}
         return attrs.evolve(self, kept=self.kept | {"leaseInfo": table(self.kept["leaseInfo"]) | began})
 
-    def registration(self, id: str) -> dict[str, Any]:
-        """What to register it with, under the given ``id``."""
+    def spec(self, id: str) -> InstanceSpec:
+        """What is registered by it under the given ``id``."""
         fields, meta = _split(self.metadata)
         kept = self.kept if id == self.id else {"instanceId": self.id, **self.kept}
         meta[KEPT] = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
-        return fields | {
-            "service": self.app.lower(),
-            "id": id,
-            "host": self.host,
-            "port": self.port,
-            "meta": meta,
-            "checks": self._checks(),
-        }
+        return InstanceSpec(
+            service=self.app.lower(),
+            id=id,
+            host=self.host,
+            port=self.port,
+            meta=meta,
+            checks=self._checks(),
+            **fields,
+        )
 
     def _checks(self) -> tuple[Check, ...]:
         seconds = whole_number(table(self.kept["leaseInfo"]).get("durationInSecs")) or LEASE_SECONDS

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Iterable
 
 import attrs
 
-from gossipreg.check import CheckKind, CheckReport, read_checks
+from gossipreg.check import CheckReport
 from gossipreg.frontends.http import render, roles
 from gossipreg.frontends.http.blocking import reply
 from gossipreg.frontends.http.events import EventStream
 from gossipreg.frontends.http.lookups import LookupQuery
-from gossipreg.frontends.http.registration import Registration
 from gossipreg.frontends.serving.check_permissions import outputs_for, permit_checks
 from gossipreg.frontends.serving.context import RequestContext, may_read_status
 from gossipreg.frontends.serving.deferred import DeferredResponse
@@ -19,7 +19,8 @@ from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Health, Instance
-from gossipreg.text import shown
+from gossipreg.spec import FIELDS, NEXT, InstanceSpec
+from gossipreg.text import shortened, shown
 
 
 async def health(context: RequestContext) -> Response:
@@ -94,16 +95,27 @@ async def register(context: RequestContext) -> Response:
     """Register an instance with this node, or replace the one it has under that id."""
     if not context.request.announces_body:
         raise HttpError(411, "an instance is expected as JSON: send it as the body, with a Content-Length")
-    wanted = Registration.parse(context.request.body)
-    checks = read_checks(wanted.checks)
-    if context.node.command_checks != "api" and any(check.kind is CheckKind.COMMAND for check in checks):
+    wanted = read_spec(context.request.body)
+    if context.node.command_checks != "api" and wanted.runs_commands:
         raise HttpError(403, "checks: commands are not taken over HTTP: start the agent with --command-checks api")
-    permit_checks(context.server.access, context.request.token, context.node, checks, wanted.host)
+    permit_checks(context.server.access, context.request.token, context.node, wanted.checks, wanted.host)
     before = _own_ids(context.node, wanted)
-    term = await roles.next_term(context.node, wanted.service) if wanted.term == "next" else wanted.term
-    fields = attrs.asdict(wanted, recurse=False) | {"checks": checks, "term": term}
-    registered = await context.node.register(**fields)
+    if wanted.term == NEXT:
+        wanted = attrs.evolve(wanted, term=await roles.next_term(context.node, wanted.service))
+    registered = await context.node.register_spec(wanted)
     return Response.of(200 if registered.id in before else 201, _written(context.node, registered))
+
+
+def read_spec(body: bytes) -> InstanceSpec:
+    """The instance that a client wants registered. Raises a 400 ``HttpError``, or ``InvalidInstance``."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HttpError(400, f"the body is not JSON that can be read: {error}") from None
+    if not isinstance(document, dict):
+        text = shortened(json.dumps(document))
+        raise HttpError(400, f"the body is {text}, not an object with the fields {', '.join(FIELDS)}")
+    return InstanceSpec.read(document)
 
 
 def _written(node: NodeApi, instance: Instance) -> render.Json:
@@ -112,7 +124,7 @@ def _written(node: NodeApi, instance: Instance) -> render.Json:
     return {**render.instance(instance), **({"note": note} if note else {})}
 
 
-def _own_ids(node: NodeApi, wanted: Registration) -> set[str]:
+def _own_ids(node: NodeApi, wanted: InstanceSpec) -> set[str]:
     """The ids under which ``node`` may already have what is ``wanted`` now: the one it names, or any it could get."""
     if wanted.id is not None:
         return set() if node.own(wanted.id) is None else {wanted.id}

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hin
 import attrs
 
 from gossipreg import __version__, limits
-from gossipreg.frontends.http.registration import Registration
 from gossipreg.frontends.serving.context import RequestContext
 from gossipreg.frontends.serving.response import Response, encode
 from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
 from gossipreg.policy import KINDS
+from gossipreg.spec import InstanceSpec
 
 if TYPE_CHECKING:
     from gossipreg.frontends.http.routes import Route
@@ -178,6 +178,7 @@ _AS_INSTANCE: Final[Mapping[str, Json]] = {
     "role": _optional(_NAME),
     "id": _optional(_ID),
     "term": {"oneOf": [_within(0, limits.TERM_MAX), _enum(["next"])]},
+    "checks": _list({}),
     "credentials": {**_map(_TEXT), "writeOnly": True},
 }
 
@@ -297,7 +298,7 @@ def _schemas() -> dict[str, Json]:
         "Policy": {"oneOf": [_policy(kind) for kind in KINDS]},
         "PolicySet": {"oneOf": [_policy(kind, hits=_WHOLE) for kind in KINDS]},
         "PolicyWanted": {"oneOf": [_wanted(kind) for kind in KINDS]},
-        "Registration": _request(Registration),
+        "Registration": _request(InstanceSpec),
         "Readiness": _object(ready=_BOOLEAN, reason=_TEXT),
         "Error": {**_object(error=_TEXT, code=_TEXT, field=_TEXT), "required": ["error", "code"]},
     }

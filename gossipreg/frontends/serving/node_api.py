@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Protocol
 
-from gossipreg.check import Check, CheckReport
+from gossipreg.check import CheckReport
 from gossipreg.model import Event, Health, Instance, Member, NodeInfo, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
+from gossipreg.spec import InstanceSpec
 
 
 class EventBatches(Protocol):
@@ -78,25 +79,10 @@ class NodeApi(Protocol):
         """This node's own registration of that id."""
         ...
 
-    async def register(
-        self,
-        service: str,
-        *,
-        port: int,
-        host: str | None = None,
-        tags: Sequence[str] = (),
-        meta: Mapping[str, str] | None = None,
-        weight: int = 1,
-        zone: str | None = None,
-        role: str | None = None,
-        term: int = 0,
-        id: str | None = None,
-        checks: Sequence[Check] = (),
-        credentials: Mapping[str, str] | None = None,
-    ) -> Instance:
-        """Register an instance, in place of this node's own one of that id. Raises ``InvalidInstance``.
+    async def register_spec(self, spec: InstanceSpec) -> Instance:
+        """Register what ``spec`` describes, in place of this node's own of that id. Raises ``InvalidInstance``.
 
-        ``credentials`` are sealed before anything else is done. Raises ``CredentialsUnavailable`` without a key.
+        Its credentials are sealed before anything else is done. Raises ``CredentialsUnavailable`` without a key.
         """
         ...
 

@@ -6,6 +6,7 @@ version adds survive a walk through nodes of this one, and a record's digest mea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgpack
@@ -22,10 +23,11 @@ class BadPayload(Exception):
     """Bytes that are not a packed instance."""
 
 
-def pack_instance(instance: Instance) -> bytes:
+def pack_instance(instance: Instance, extra: Mapping[str, Any] | None = None) -> bytes:
     """The offer as its owner states it: without id and owner, which are known from elsewhere.
 
-    What most instances do not have is left out, so that their records stay as short, and the same, as ever.
+    What most instances do not have is left out, so that their records stay as short, and the same, as ever. ``extra``:
+    fields that the owner keeps beside them.
     """
     offer: dict[str, Any] = {
         "service": instance.service,
@@ -43,7 +45,7 @@ def pack_instance(instance: Instance) -> bytes:
         offer["term"] = instance.term
     if instance.sealed:
         offer["sealed"] = instance.sealed
-    packed: bytes = msgpack.packb(offer)
+    packed: bytes = msgpack.packb({**offer, **(extra or {})})
     return packed
 
 

@@ -44,6 +44,12 @@ class Record:
         assert self.payload is not None, "a removal offers nothing"
         return unpack_instance(self.payload, id=self.id, owner=self.owner)
 
+    def know(self, instance: Instance) -> None:
+        """Spare the decoding of the payload, which was made of ``instance``, where that would give the same."""
+        is_as_read = instance.owner == self.owner and not instance.stale
+        if is_as_read and (instance.health is not Health.PASSING or not instance.reason):
+            object.__setattr__(self, "instance", instance)
+
     @cached_property
     def as_owner_failed(self) -> Instance:
         """What is offered, when its owner has failed. Kept: while many fail, a service is looked at again and again."""

@@ -144,15 +144,21 @@ class Registry:
 
     # What this node says
 
-    def offer(self, instance: Instance, generation: int) -> tuple[Record, Change]:
-        """Make the next version of one of this node's own instances. The caller has checked it and its size."""
-        return self._say(generation, instance.id, pack_instance(instance))
+    def offer(self, instance: Instance, generation: int, payload: bytes | None = None) -> tuple[Record, Change]:
+        """Make the next version of one of this node's own instances. The caller has checked it and its size.
+
+        ``payload``: the instance as `pack_instance` packs it, if the caller has done that.
+        """
+        packed = pack_instance(instance) if payload is None else payload
+        return self._say(generation, instance.id, packed, instance)
 
     def delete(self, id: str, generation: int) -> tuple[Record, Change]:
         """Make the removal of one of this node's own instances."""
         return self._say(generation, id, None)
 
-    def _say(self, generation: int, id: str, payload: bytes | None) -> tuple[Record, Change]:
+    def _say(
+        self, generation: int, id: str, payload: bytes | None, instance: Instance | None = None
+    ) -> tuple[Record, Change]:
         table = self._table_for(self.own_name, generation)
         version = table.latest_digest.version + 1
         xor = table.xor
@@ -162,6 +168,8 @@ class Registry:
         if payload is not None:
             xor ^= record_digest(self.own_name, generation, id, version, payload)
         record = Record(self.own_name, generation, version, id, xor, payload)
+        if instance is not None:
+            record.know(instance)
         change = self.apply(record)
         assert table.is_complete, "an owner knows all that it said"
         return record, change

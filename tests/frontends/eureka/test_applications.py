@@ -46,9 +46,8 @@ def orders(id: str = "orders-1", **fields: Any) -> Instance:
 
 def moved(owner: str, now: int = NOW, **fields: Any) -> Instance:
     """What comes of a post to ``owner`` at ``now`` (ms since 1970)."""
-    registration = PostedInstance.read("ORDERS", post(), now).registration("host-1:orders:8080")
-    del registration["checks"]
-    return attrs.evolve(Instance(owner=owner, **registration), **fields)
+    spec = PostedInstance.read("ORDERS", post(), now).spec("host-1:orders:8080")
+    return attrs.evolve(spec.instance(member=owner, host="127.0.0.1", zone=""), **fields)
 
 
 def read(document: bytes) -> Any:

@@ -18,11 +18,7 @@ from tests.frontends.eureka.posts import NOW, in_json, in_xml, post, posted
 
 def registered(post: PostedInstance, id: str | None = None) -> Instance:
     """The instance that comes of a post."""
-    fields = post.registration(post.id if id is None else id)
-    del fields["checks"]
-    instance = Instance(owner="alpha", **fields)
-    instance.check()
-    return instance
+    return post.spec(post.id if id is None else id).instance(member="alpha", host="127.0.0.1", zone="")
 
 
 def test_it_is_registered_under_the_lower_case_name_of_its_application() -> None:
@@ -142,7 +138,7 @@ def test_of_two_ports_the_one_that_is_enabled_is_called() -> None:
 
 
 def test_a_lease_lapses_after_its_duration_and_ends_after_another() -> None:
-    [lease] = posted().registration("x")["checks"]
+    [lease] = posted().spec("x").checks
     assert (lease.name, lease.kind, lease.ttl) == (LEASE, CheckKind.TTL, 40)
     assert lease.deregister_after == 40
     assert lease.initial is Health.PASSING
@@ -150,14 +146,14 @@ def test_a_lease_lapses_after_its_duration_and_ends_after_another() -> None:
 
 @pytest.mark.parametrize("status", ["STARTING", "DOWN", "OUT_OF_SERVICE", "UNKNOWN", "", "dancing"])
 def test_who_does_not_say_up_is_not_called(status: str) -> None:
-    lease, check = posted(status=status).registration("x")["checks"]
+    lease, check = posted(status=status).spec("x").checks
     assert lease.name == LEASE
     assert (check.name, check.initial) == (STATUS, Health.CRITICAL)
     assert check.deregister_after is None
 
 
 def test_a_lease_of_no_length_is_one_of_the_usual_length() -> None:
-    [lease] = posted(leaseInfo={"durationInSecs": 0}).registration("x")["checks"]
+    [lease] = posted(leaseInfo={"durationInSecs": 0}).spec("x").checks
     assert lease.ttl == 90
 
 
@@ -180,7 +176,7 @@ def test_what_was_posted_can_be_posted_again_from_what_is_registered() -> None:
     for id_ in (first.id, "another"):
         again = PostedInstance.of(registered(first, id_))
         assert again is not None
-        assert again.registration(id_) == first.registration(id_)
+        assert again.spec(id_) == first.spec(id_)
 
 
 @pytest.mark.parametrize(

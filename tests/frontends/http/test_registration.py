@@ -1,3 +1,5 @@
+"""A registration over HTTP: JSON that describes an instance, or a refusal that names what cannot be used."""
+
 from __future__ import annotations
 
 import json
@@ -6,19 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.frontends.http.registration import Registration
+from gossipreg.errors import InvalidInstance
+from gossipreg.frontends.http.handlers import read_spec
 from gossipreg.frontends.serving.response import HttpError
+from gossipreg.spec import InstanceSpec
 
 
 def why_not(body: bytes) -> str:
-    with pytest.raises(HttpError) as refused:
-        Registration.parse(body)
-    assert refused.value.answer.status == 400
-    return str(json.loads(refused.value.answer.body)["error"])
+    with pytest.raises((HttpError, InvalidInstance)) as refused:
+        read_spec(body)
+    return str(refused.value)
 
 
 def test_a_service_and_a_port_are_enough() -> None:
-    assert Registration.parse(b'{"service": "orders", "port": 80}') == Registration(service="orders", port=80)
+    assert read_spec(b'{"service": "orders", "port": 80}') == InstanceSpec(service="orders", port=80)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +77,6 @@ fields = st.sampled_from(["service", "port", "host", "tags", "meta", "weight", "
 def test_any_object_is_either_read_or_refused_in_one_line(value: dict[str, object]) -> None:
     body = json.dumps(value).encode()
     try:
-        Registration.parse(body)
-    except HttpError:
+        read_spec(body)
+    except InvalidInstance:
         assert "\n" not in why_not(body)

@@ -23,6 +23,7 @@ from gossipreg.frontends.serving.access_log import LogLevels
 from gossipreg.frontends.serving.loading import load
 from gossipreg.frontends.serving.request_id import is_sane, new_name
 from gossipreg.model import Address, Instance
+from gossipreg.spec import InstanceSpec
 from tests.frontends.fake_node import FakeNode
 from tests.frontends.serving.test_access import READER, TOKENS, written
 from tests.frontends.wire import acceptor, answers, ask, dial, get, put, read_until
@@ -214,12 +215,12 @@ async def test_one_who_waits_is_logged_when_he_is_answered(
 
 
 class FullDisk(FakeNode):
-    async def register(self, *_: object, **__: object) -> Instance:
+    async def register_spec(self, spec: InstanceSpec) -> Instance:
         raise StorageError("the disk is full")
 
 
 class Broken(FakeNode):
-    async def register(self, *_: object, **__: object) -> Instance:
+    async def register_spec(self, spec: InstanceSpec) -> Instance:
         raise RuntimeError("the secret reason")
 
 

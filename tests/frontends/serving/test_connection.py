@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.connection import Connection
 from gossipreg.model import Address, Event, Instance, Member, Snapshot
+from gossipreg.spec import InstanceSpec
 from tests.frontends.fake_node import FakeNode
 from tests.frontends.wire import (
     acceptor,
@@ -368,9 +369,9 @@ async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(
 
 
 class SlowNode(FakeNode):
-    async def register(self, *arguments: Any, **options: Any) -> Instance:
+    async def register_spec(self, spec: InstanceSpec) -> Instance:
         await trio.sleep(100)
-        return await super().register(*arguments, **options)
+        return await super().register_spec(spec)
 
 
 async def test_a_node_that_takes_its_time_is_not_the_clients_fault(autojump_clock: trio.testing.MockClock) -> None:

@@ -12,7 +12,6 @@ from gossipreg.frontends.eureka.documents import DocumentFormat, MalformedDocume
 from gossipreg.frontends.eureka.instance_document import InstanceDocument
 from gossipreg.frontends.eureka.posted_instance import PostedInstance
 from gossipreg.frontends.eureka.xml import write_xml
-from gossipreg.model import Instance
 from tests.fuzz.target import Target, outcome, told
 
 _NOW: Final = 1_767_225_600_000
@@ -28,10 +27,7 @@ def _eureka(data: bytes) -> str:
     _written(tree)
     try:
         posted = PostedInstance.read("WEB", tree, _NOW)
-        fields = posted.registration(posted.id)
-        del fields["checks"]
-        instance = Instance(**{"owner": "alpha", **fields})
-        instance.check()
+        instance = posted.spec(posted.id).instance(member="alpha", host="127.0.0.1", zone="")
     except (MalformedDocument, InvalidInstance) as error:
         told(error)
         return f"{outcome(error)} {str(error)[:24]}"

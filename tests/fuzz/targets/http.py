@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import attrs
 import trio
 import trio.testing
 
 from gossipreg import limits
-from gossipreg.check import read_checks
 from gossipreg.errors import InvalidInstance
+from gossipreg.frontends.http.handlers import read_spec
 from gossipreg.frontends.http.lookups import LookupCache
-from gossipreg.frontends.http.registration import Registration
 from gossipreg.frontends.http.server import Acceptor
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.dispatcher import Dispatcher
@@ -20,6 +20,7 @@ from gossipreg.frontends.serving.guard import Guard
 from gossipreg.frontends.serving.loading import load
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.model import Instance
+from gossipreg.spec import NEXT
 from tests.frontends.fake_node import FakeNode
 from tests.frontends.wire import HTTP, no_mistakes
 from tests.fuzz.target import Target, outcome, told
@@ -143,27 +144,15 @@ _HTTP_WORDS: Final = (
 
 def _registrations(data: bytes) -> str:
     try:
-        wanted = Registration.parse(data)
-        checks = read_checks(wanted.checks)
-        instance = Instance(
-            id=wanted.id or "i",
-            service=wanted.service,
-            host=wanted.host or "10.0.0.1",
-            port=wanted.port,
-            tags=wanted.tags,
-            meta=wanted.meta,
-            weight=wanted.weight,
-            zone=wanted.zone or "",
-            role=wanted.role,
-            term=0 if wanted.term == "next" else wanted.term,
-            owner="alpha",
-        )
-        instance.check()
+        wanted = read_spec(data)
+        if wanted.term == NEXT:
+            wanted = attrs.evolve(wanted, term=0)
+        instance = wanted.instance(member="alpha", host="10.0.0.1", zone="")
     except (HttpError, InvalidInstance) as error:
         told(error)
         return f"{outcome(error)} {str(error)[:12]}"
-    assert len(checks) <= limits.CHECKS_PER_INSTANCE_MAX
-    return f"{len(checks)} {bool(instance.tags)} {bool(instance.meta)} {instance.role}"
+    assert len(wanted.checks) <= limits.CHECKS_PER_INSTANCE_MAX
+    return f"{len(wanted.checks)} {bool(instance.tags)} {bool(instance.meta)} {instance.role}"
 
 
 def _registration_seeds() -> Iterator[bytes]:

@@ -14,15 +14,15 @@ import trio.testing
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gossipreg.check import Check, CheckKind, read_checks
+from gossipreg.check import Check, CheckKind
 from gossipreg.errors import InvalidInstance
 from gossipreg.frontends.consul.posted import JsonObject
 from gossipreg.frontends.consul.posted import read_check as read_consul
-from gossipreg.frontends.http.registration import Registration
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.runtime.checks import dialing
 from gossipreg.runtime.checks.dialing import AllowedTargets
 from gossipreg.runtime.checks.probing import probe
+from gossipreg.spec import InstanceSpec
 from gossipreg.targets import CheckRules
 
 #: Everything may be contacted and sent, so that nothing is refused for that alone.
@@ -130,7 +130,7 @@ def over_http(kind: str, target: str, sent: dict[str, str], method: str) -> Chec
     said: dict[str, Any] = {kind.removesuffix("s"): target, "timeout": LONG}
     if kind.startswith("http"):
         said |= {"headers": sent, "method": method}
-    [check] = read_checks(Registration("orders", 1, checks=[said]).checks)
+    [check] = InstanceSpec.read({"service": "orders", "port": 1, "checks": [said]}).checks
     return check
 
 
