@@ -191,7 +191,7 @@ async def _open_http(
 ) -> Address | SocketFile:
     """Open the HTTP door; the address that it got."""
     from gossipreg.frontends.http import serve_http
-    from gossipreg.frontends.serving.loading import load  # an agent with `--http off` does without
+    from gossipreg.frontends.serving.compatibility_api import load  # an agent with `--http off` does without
 
     _raise_descriptor_limit()
 

@@ -20,13 +20,11 @@ import attrs
 import trio
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.http.routes import Reply
-from gossipreg.frontends.serving.compatibility_api import Router, split, status_and_sentence
 from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.frontends.serving.request import Request
-from gossipreg.frontends.serving.response import HttpError, Response, encode
+from gossipreg.frontends.serving.request import Request, split_target
+from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Reply, Response, encode, http_error
+from gossipreg.frontends.serving.router import Router
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.settling import is_settling
 from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
@@ -153,16 +151,15 @@ class Envoy:
         """The endpoints of the clusters that are asked for, or 304 if those are known."""
         pattern = ""
         try:
-            found = _PATHS.find(request.method, split(request.target)[0])
+            found = _PATHS.find(request.method, split_target(request.target)[0])
             pattern = found.pattern
             poll = DiscoveryRequest.parse(request.body)
             server.access.permit(request.token or poll.token, found.handler)
             return pattern, await self._reply(poll, server.node)
         except (HttpError, GossipregError) as error:
-            status, sentence = status_and_sentence(error)
-            headers = error.answer.headers if isinstance(error, HttpError) else ()
-            said = {"code": _CODES.get(status, 13), "message": sentence}
-            return pattern, Response(status, encode(said), headers)
+            refused = http_error(error)
+            document = {"code": _CODES.get(refused.status, 13), "message": str(refused)}
+            return pattern, Response(refused.status, encode(document), refused.headers)
 
     async def _reply(self, poll: DiscoveryRequest, node: NodeApi) -> Reply:
         news = await self._news(poll, node)

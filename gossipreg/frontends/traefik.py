@@ -15,13 +15,11 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.http.routes import Reply
-from gossipreg.frontends.serving.compatibility_api import Query, Router, split
 from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.dispatcher import no
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.frontends.serving.request import Request
-from gossipreg.frontends.serving.response import HttpError, Response, encode
+from gossipreg.frontends.serving.request import QueryParameters, Request, split_target
+from gossipreg.frontends.serving.response import HttpError, Reply, Response, encode, http_error
+from gossipreg.frontends.serving.router import Router
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.settling import is_settling
 from gossipreg.frontends.serving.time_slices import TimeSlicer
@@ -67,17 +65,17 @@ class Traefik:
         """The dynamic configuration. While the node is young it is refused, so Traefik keeps what it has."""
         pattern = ""
         try:
-            path, query = split(request.target)
+            path, query = split_target(request.target)
             found = _PATHS.find(request.method, path)
             pattern = found.pattern
             server.access.permit(request.token, found.handler)
             _check(query, server.node)
             return pattern, Response(200, await configuration(server.node, query))
         except (HttpError, GossipregError) as error:
-            return pattern, no(error)
+            return pattern, http_error(error).answer
 
 
-def _check(query: Query, node: NodeApi) -> None:
+def _check(query: QueryParameters, node: NodeApi) -> None:
     if is_settling(node.info()):
         raise HttpError(503, "this agent has just been started: it may not know all services yet")
     for name, _ in query.pairs:
@@ -91,7 +89,7 @@ def _check(query: Query, node: NodeApi) -> None:
             )
 
 
-async def configuration(node: NodeApi, query: Query) -> bytes:
+async def configuration(node: NodeApi, query: QueryParameters) -> bytes:
     """Every service that there is, or that the query names, and the routers that lead to it: JSON, made in slices."""
     slicer = TimeSlicer()
     document = _Document()

@@ -77,7 +77,7 @@ class Echo:
 
 
 def _responder() -> DnsResponder:
-    node = Still()
+    node: Any = Still()
     return DnsResponder(Zone(node, Directory(node), Address("127.0.0.1", 0), ("gossipreg", "consul"), 0))
 
 

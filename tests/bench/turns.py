@@ -30,7 +30,7 @@ from gossipreg import Config, open_node
 from gossipreg.cli.gc_pauses import keep_pauses_short
 from gossipreg.frontends.dns import serve_dns
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.settling import SETTLE_SECONDS
 from gossipreg.model import Address, Instance
 from gossipreg.runtime.node import Node

@@ -12,7 +12,7 @@ from typing import Final
 
 from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.frontends.http.routes import ROUTES
-from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.scopes import Action
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "scopes.md"

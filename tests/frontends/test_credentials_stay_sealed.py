@@ -32,7 +32,7 @@ from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.http.routes import ROUTES
 from gossipreg.frontends.serving import settling
 from gossipreg.frontends.serving.access import Access
-from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.protocol.wire.packets import ChecksummedPackets
 from gossipreg.protocol.wire.streams import StreamCodec

@@ -15,7 +15,7 @@ import trio
 from gossipreg.check import Check
 from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.model import Address
 from tests.frontends.fake_node import FakeNode
 

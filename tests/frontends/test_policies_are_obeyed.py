@@ -21,7 +21,7 @@ from gossipreg.frontends.dns import serve_dns
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.proxy import Forward, Proxy, follow_node
 from gossipreg.frontends.serving import settling
-from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.compatibility_api import load
 from tests.drills.waiting import eventually
 from tests.peers.stage import fetch, serve_name
 from tests.runtime.nodes import config

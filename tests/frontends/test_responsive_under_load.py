@@ -8,17 +8,13 @@ import pytest
 import trio
 
 from gossipreg.check import Check
-from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.serving import limits
-from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
-from gossipreg.frontends.serving.dispatcher import Dispatcher
-from gossipreg.frontends.serving.guard import Guard
-from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.request import Request
+from gossipreg.frontends.serving.response import DeferredResponse
 from gossipreg.model import Instance
 from tests.frontends.fake_node import FakeNode
-from tests.frontends.wire import HTTP
+from tests.frontends.wire import HTTP, dispatcher
 
 _INSTANCES = 40
 
@@ -36,10 +32,7 @@ def node() -> FakeNode:
 
 async def turns(node: FakeNode, method: str, target: str, body: bytes) -> int:
     """How many turns another task has while the answer is made, where a slice is over after each step."""
-    server = ServerContext(
-        node, lambda: None, LookupCache(node), compatibility_apis=load(("consul", "eureka", "envoy", "traefik"))
-    )
-    door = Dispatcher(server, Guard(asked=HTTP, bound=HTTP))
+    listener = dispatcher(node, None, *load(("consul", "eureka", "envoy", "traefik")))
     count = 0
 
     async def other() -> None:
@@ -51,7 +44,7 @@ async def turns(node: FakeNode, method: str, target: str, body: bytes) -> int:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(other)
         request = Request(method, target, authority=str(HTTP), announces_body=bool(body), body=body)
-        reply = await door.answer(request, b"name")
+        reply = await listener.answer(request, b"name")
         if isinstance(reply, DeferredResponse):
             await reply.answer()
         nursery.cancel_scope.cancel()

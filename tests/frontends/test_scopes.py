@@ -12,20 +12,17 @@ import trio
 
 from gossipreg.check import Check
 from gossipreg.config import COMPATIBILITY_APIS
-from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.serving.access import Access, Token
-from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.dispatcher import Dispatcher
-from gossipreg.frontends.serving.guard import Guard
-from gossipreg.frontends.serving.loading import load
 from gossipreg.frontends.serving.request import Request
-from gossipreg.frontends.serving.response import Response
+from gossipreg.frontends.serving.response import DeferredResponse, Response
 from gossipreg.frontends.serving.scopes import Action, Scope
 from gossipreg.model import Address, Instance, JoinFailure, Status
 from gossipreg.policy import Maintenance
 from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.scopes_page import PAGE, every_route, with_table
+from tests.frontends.wire import dispatcher
 
 BOTH: Final = "a-token-that-is-for-two-scopes"
 
@@ -105,10 +102,8 @@ def access_of(*more: Token) -> Access:
     return Access((*(token_for(text, scope) for scope, text in TOKENS.items()), *more))
 
 
-def door(fake: FakeNode, access: Access | None = None) -> Dispatcher:
-    access = access_of() if access is None else access
-    server = ServerContext(fake, lambda: None, LookupCache(fake), access, load(COMPATIBILITY_APIS))
-    return Dispatcher(server, Guard(asked=HERE, bound=HERE))
+def listener(fake: FakeNode, access: Access | None = None) -> Dispatcher:
+    return dispatcher(fake, access_of() if access is None else access, *load(COMPATIBILITY_APIS))
 
 
 async def ask(
@@ -140,7 +135,7 @@ async def test_every_route_is_for_a_token_of_its_scope_and_for_no_other(frontend
         if whose != frontend:
             continue
         for token in (None, "a-token-that-nobody-has", *TOKENS.values()):
-            answer = await ask(door(node()), method, target_of(pattern), BODIES.get((method, pattern)), token)
+            answer = await ask(listener(node()), method, target_of(pattern), BODIES.get((method, pattern)), token)
             where = (method, pattern, token, answer)
             if action.scope is None or token == TOKENS[action.scope]:
                 good = (501,) if action is Action.ABSENT else (200, 201, 202, 204, 404)
@@ -231,7 +226,7 @@ async def test_a_check_of_another_host_takes_a_token_for_checks(
     fake.hold(Instance(id="b", service="orders", host="10.0.0.5", port=80, owner=fake.name))
     fake.checked["b"] = ()
     sent = json.loads(json.dumps(body).replace("HOST", host))
-    asked = door(fake, access_of(token_for(BOTH, Scope.WRITE, Scope.CHECKS)))
+    asked = listener(fake, access_of(token_for(BOTH, Scope.WRITE, Scope.CHECKS)))
     answer = await ask(asked, method, path, sent, TOKENS[Scope.WRITE])
     assert (answer.status in (200, 201)) is is_local, answer
     assert answer.status in (200, 201, 403)
@@ -249,7 +244,7 @@ async def test_a_check_that_may_change_something_takes_a_token_for_checks(method
     native = {"service": "orders", "port": 1, "checks": [{"http": url, "method": method}]}
     consul = {"Name": "orders", "Port": 1, "Check": {"HTTP": url, "Method": method, "Interval": "9s"}}
     for path, body in (("/api/v1/instances", native), ("/v1/agent/service/register", consul)):
-        asked = door(node(), access_of(token_for(BOTH, Scope.WRITE, Scope.CHECKS)))
+        asked = listener(node(), access_of(token_for(BOTH, Scope.WRITE, Scope.CHECKS)))
         assert ((await ask(asked, "PUT", path, body, TOKENS[Scope.WRITE])).status != 403) is is_safe
         assert (await ask(asked, "PUT", path, body, BOTH)).status in (200, 201)
 
@@ -266,7 +261,7 @@ async def test_a_command_takes_a_token_for_checks() -> None:
     for path, body in places:
         fake = node()
         fake.command_checks = "api"
-        asked = door(fake, access_of(token_for(BOTH, Scope.WRITE, Scope.CHECKS)))
+        asked = listener(fake, access_of(token_for(BOTH, Scope.WRITE, Scope.CHECKS)))
         answer = await ask(asked, "PUT", path, body, TOKENS[Scope.WRITE])
         assert answer.status == 403
         assert re.search(rb"checks\[[01]\]\.command: the token 'write' is for write", answer.body)
@@ -282,7 +277,7 @@ def outputs(answer: Response) -> dict[str, str | None]:
 
 @pytest.mark.parametrize("path", ["/api/v1/checks", "/api/v1/checks/a", "/v1/agent/checks"])
 async def test_what_checks_find_is_shown_for_a_token_for_checks_only(path: str) -> None:
-    asked = door(node(), access_of(token_for(BOTH, Scope.READ, Scope.CHECKS)))
+    asked = listener(node(), access_of(token_for(BOTH, Scope.READ, Scope.CHECKS)))
     hidden = "" if path.startswith("/v1") else None
     assert outputs(await ask(asked, "GET", path, token=TOKENS[Scope.READ])) == {"ttl": "200 OK", "web": hidden}
     assert outputs(await ask(asked, "GET", path, token=BOTH)) == {"ttl": "200 OK", "web": "200 OK"}
@@ -292,7 +287,7 @@ async def test_what_checks_find_is_shown_for_a_token_for_checks_only(path: str) 
 async def test_no_read_of_any_frontend_shows_what_checks_find(path: str) -> None:
     fake = node()
     fake.checked["a"] = (Check(http="http://127.0.0.1:1/", name="web"),)
-    answer = await ask(door(fake), "GET", path, token=TOKENS[Scope.READ])
+    answer = await ask(listener(fake), "GET", path, token=TOKENS[Scope.READ])
     assert b"200 OK" not in answer.body
 
 
@@ -301,7 +296,7 @@ async def test_without_tokens_checks_are_for_this_machine_only() -> None:
     for exposed, status in ((False, 201), (True, 403)):
         access = Access()
         access.is_exposed = exposed
-        asked = door(node(), access)
+        asked = listener(node(), access)
         assert (await ask(asked, "PUT", "/api/v1/instances", body)).status == status
         found = outputs(await ask(asked, "GET", "/api/v1/checks/a"))
         assert found == {"ttl": "200 OK", "web": None if exposed else "200 OK"}
@@ -314,7 +309,7 @@ async def test_an_override_of_another_agents_instance_is_a_policy_in_eureka_too(
         fake.hold(theirs)
         if also_own:  # an override names no owner: it would hit both
             fake.hold(Instance(id="t", service="orders", host="127.0.0.1", port=80, owner=fake.name))
-        asked = door(fake, access_of(token_for(BOTH, Scope.WRITE, Scope.OPERATOR)))
+        asked = listener(fake, access_of(token_for(BOTH, Scope.WRITE, Scope.OPERATOR)))
         path = "/eureka/apps/ORDERS/t/status"
         for method, target in (("PUT", f"{path}?value=DOWN"), ("DELETE", path)):
             assert (await ask(asked, method, target, token=TOKENS[Scope.WRITE])).status == 403
@@ -327,32 +322,32 @@ async def test_an_override_of_another_agents_instance_is_a_policy_in_eureka_too(
 @pytest.mark.parametrize("token", [None, "nobodys-token-at-all", TOKENS[Scope.WRITE], TOKENS[Scope.OPERATOR]])
 async def test_without_a_readers_token_probes_say_a_word(token: str | None) -> None:
     fake = node()
-    answer = await ask(door(fake), "GET", "/healthz", token=token)
+    answer = await ask(listener(fake), "GET", "/healthz", token=token)
     assert (answer.status, json.loads(answer.body), answer.headers) == (200, {"status": "ok"}, ())
-    answer = await ask(door(fake), "GET", "/readyz", token=token)
+    answer = await ask(listener(fake), "GET", "/readyz", token=token)
     assert (answer.status, json.loads(answer.body), answer.headers) == (200, {"ready": True, "reason": ""}, ())
     fake.joined, fake.join_failures = False, (JoinFailure("10.0.0.9:7940", "refused", "nobody listens there"),)
-    answer = await ask(door(fake), "GET", "/readyz", token=token)
+    answer = await ask(listener(fake), "GET", "/readyz", token=token)
     assert (answer.status, json.loads(answer.body)) == (503, {"ready": False, "reason": "not joined"})
     fake.leaving = True
-    answer = await ask(door(fake), "GET", "/healthz", token=token)
+    answer = await ask(listener(fake), "GET", "/healthz", token=token)
     assert (answer.status, json.loads(answer.body)) == (503, {"status": "leaving"})
 
 
 @pytest.mark.parametrize(("access", "token"), [(access_of(), TOKENS[Scope.READ]), (Access(), None)])
 async def test_with_one_or_where_none_is_asked_for_probes_say_all(access: Access, token: str | None) -> None:
     fake = node()
-    answer = await ask(door(fake, access), "GET", "/healthz", token=token)
+    answer = await ask(listener(fake, access), "GET", "/healthz", token=token)
     assert json.loads(answer.body)["counters"]
     assert answer.headers
     fake.joined, fake.join_failures = False, (JoinFailure("10.0.0.9:7940", "refused", "nobody listens there"),)
-    answer = await ask(door(fake, access), "GET", "/readyz", token=token)
+    answer = await ask(listener(fake, access), "GET", "/readyz", token=token)
     assert json.loads(answer.body)["reason"] == "not joined: 10.0.0.9:7940: nobody listens there"
 
 
 async def test_a_closed_agent_tells_a_stranger_no_more_than_that() -> None:
     fake = node()
-    asked = door(fake)
+    asked = listener(fake)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(asked.close_with_node)
         fake.close()
@@ -381,6 +376,6 @@ FOREIGN: Final[list[tuple[dict[str, str], str]]] = [
 async def test_a_page_of_another_site_is_refused_at_every_route(page: dict[str, str], what: str) -> None:
     for _, method, pattern, _ in ROUTES:
         fake = node()
-        answer = await ask(door(fake, Access()), method, target_of(pattern), BODIES.get((method, pattern)), **page)
+        answer = await ask(listener(fake, Access()), method, target_of(pattern), BODIES.get((method, pattern)), **page)
         assert answer.status == 403, (what, method, pattern)
         assert b"alpha" not in answer.body

@@ -13,7 +13,10 @@ import trio
 import trio.testing
 
 from gossipreg.frontends.http.lookups import LookupCache
-from gossipreg.frontends.http.server import Acceptor
+from gossipreg.frontends.http.native_api import NativeApi
+from gossipreg.frontends.serving.acceptor import Acceptor
+from gossipreg.frontends.serving.access import Access
+from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.dispatcher import Dispatcher
 from gossipreg.frontends.serving.guard import Guard
@@ -23,9 +26,15 @@ from tests.frontends.fake_node import FakeNode
 HTTP = Address("127.0.0.1", 8500)
 
 
+def dispatcher(node: FakeNode, access: Access | None = None, *apis: CompatibilityApi) -> Dispatcher:
+    """What answers the requests of an HTTP listener."""
+    server = ServerContext(node, lambda: None, access or Access())
+    return Dispatcher(server, Guard(asked=HTTP, bound=HTTP), NativeApi(LookupCache(node)), apis)
+
+
 def acceptor(node: FakeNode) -> Acceptor:
-    """A door without a socket: what is handed to it is served."""
-    return Acceptor(Dispatcher(ServerContext(node, lambda: None, LookupCache(node)), Guard(asked=HTTP, bound=HTTP)))
+    """An HTTP listener without a socket: the connections that it is handed are served."""
+    return Acceptor(dispatcher(node))
 
 
 def dial(door: Acceptor, nursery: trio.Nursery) -> trio.abc.HalfCloseableStream:

@@ -10,14 +10,12 @@ import attrs
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.consul import agent, catalog
 from gossipreg.frontends.consul.context import ConsulContext, ConsulState, error_response, token_of
-from gossipreg.frontends.serving.compatibility_api import Router, split
 from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
-from gossipreg.frontends.serving.request import Request
-from gossipreg.frontends.serving.response import HttpError, Response
+from gossipreg.frontends.serving.request import Request, split_target
+from gossipreg.frontends.serving.response import HttpError, Reply
+from gossipreg.frontends.serving.router import Router
 from gossipreg.frontends.serving.scopes import Action
 
-Reply = Response | DeferredResponse
 Handler = Callable[[ConsulContext], Awaitable[Reply]]
 
 
@@ -137,13 +135,13 @@ class Consul:
 
     def token(self, request: Request) -> str | None:
         """See `CompatibilityApi`."""
-        return token_of(request, split(request.target)[1])
+        return token_of(request, split_target(request.target)[1])
 
     async def answer(self, request: Request, server: ServerContext) -> tuple[str, Reply]:
         """See `CompatibilityApi`."""
         pattern = ""
         try:
-            path, query = split(request.target)
+            path, query = split_target(request.target)
             found = PATHS.find(request.method, path)
             pattern = found.pattern
             handler, action = found.handler

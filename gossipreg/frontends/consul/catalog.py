@@ -9,13 +9,10 @@ from typing import Any, Final
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.catalog_rows import CatalogContext, CatalogInstance, Json
 from gossipreg.frontends.consul.context import ConsulContext, constant_response, json_response
-from gossipreg.frontends.serving.deferred import DeferredResponse
-from gossipreg.frontends.serving.response import HttpError, Response, encode
+from gossipreg.frontends.serving.response import HttpError, Reply, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Address, Instance, Member, Status
 from gossipreg.text import shown
-
-Reply = Response | DeferredResponse
 
 #: An instance with all that one can have, and its node: what can be filtered by.
 _MEMBER: Final = Member("n", Address("127.0.0.1", 1), Status.ALIVE, 0, 0, zone="z")
@@ -294,7 +291,7 @@ async def execute(context: ConsulContext) -> Reply:
     seen = [each async for each in slicer.over(_seen(context, cluster, name))]
     if not seen:
         raise HttpError(
-            404, f"Query not found: there is no service {shown(name)}, and a query here is a service's name"
+            404, f"QueryParameters not found: there is no service {shown(name)}, and a query here is a service's name"
         )
     entries = map(cluster.entry, sorted(seen, key=near) if near is not None else seen)
     passing = (each for each in entries if catalog_rows.worst(each["Checks"]) == catalog_rows.PASSING)

@@ -19,12 +19,10 @@ from gossipreg.frontends.consul.filters import parse
 from gossipreg.frontends.consul.query_cache import CachedQuery, KeptResponse, QueryCache
 from gossipreg.frontends.consul.row_cache import ServiceRowCache
 from gossipreg.frontends.serving import limits
-from gossipreg.frontends.serving.compatibility_api import Query, status_and_sentence
 from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.frontends.serving.request import Request
-from gossipreg.frontends.serving.response import HttpError, Response, encode
+from gossipreg.frontends.serving.request import QueryParameters, Request
+from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode, http_error
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Member
 from gossipreg.text import shown
@@ -55,14 +53,10 @@ def json_response(value: Any) -> Response:
 
 def error_response(error: HttpError | GossipregError) -> Response:
     """A no as Consul says it. It has no 401: its clients take that for something else."""
-    status, sentence = status_and_sentence(error)
-    if status == 401:
-        return text_response(403, f"Permission denied: {sentence}")
-    return (
-        attrs.evolve(text_response(status, sentence), headers=error.answer.headers)
-        if isinstance(error, HttpError)
-        else text_response(status, sentence)
-    )
+    error = http_error(error)
+    if error.status == 401:
+        return text_response(403, f"Permission denied: {error}")
+    return attrs.evolve(text_response(error.status, str(error)), headers=error.headers)
 
 
 @attrs.frozen(eq=False)
@@ -82,7 +76,7 @@ class ConsulState:
         return cls(info.cluster, QueryCache(node, info.generation), ServiceRowCache(node))
 
 
-def token_of(request: Request, query: Query) -> str | None:
+def token_of(request: Request, query: QueryParameters) -> str | None:
     """What the client shows to be let in, in any of the places that Consul looks at."""
     return request.header(b"x-consul-token") or request.token or query.first("token") or None
 
@@ -93,7 +87,7 @@ class ConsulContext:
 
     server: ServerContext
     request: Request
-    query: Query
+    query: QueryParameters
     arguments: Mapping[str, str]
     state: ConsulState
 

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.dns.node_api import DnsNodeApi
+from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import Event, Instance, InstanceEvent, Member, MemberEvent, Snapshot
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class Directory:
     Services in lower case are not in it: they are looked up in the node's view, which is never behind.
     """
 
-    node: DnsNodeApi
+    node: NodeApi
     epoch: int = 0
     is_closed: bool = False  # the node has left: what it knows ages from that moment
     _members: dict[str, dict[str, str]] = attrs.field(factory=dict)  # lower case -> name -> host, for those present

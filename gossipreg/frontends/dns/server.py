@@ -14,11 +14,11 @@ import trio
 from gossipreg.counters import Count
 from gossipreg.frontends.dns import limits
 from gossipreg.frontends.dns.directory import Directory
-from gossipreg.frontends.dns.node_api import DnsNodeApi
 from gossipreg.frontends.dns.reflection import Reflection, truncated
 from gossipreg.frontends.dns.responder import DnsResponder
 from gossipreg.frontends.dns.sockets import open_sockets
 from gossipreg.frontends.dns.zone import Zone
+from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import Address
 from gossipreg.runtime.accepting import serve
 from gossipreg.runtime.supervision import run_restarting, start_restarting
@@ -32,7 +32,7 @@ _STRIDE = 8
 
 
 async def serve_dns(
-    node: DnsNodeApi,
+    node: NodeApi,
     address: Address,
     *,
     domains: Sequence[str],

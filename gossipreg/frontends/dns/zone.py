@@ -15,8 +15,8 @@ import dns.rdatatype
 
 from gossipreg.frontends.dns import limits, names, records
 from gossipreg.frontends.dns.directory import Directory
-from gossipreg.frontends.dns.node_api import DnsNodeApi
 from gossipreg.frontends.dns.record_pools import RecordPool, WireRecord
+from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import Address, Health, Instance
 
 _ANY = dns.rdatatype.ANY
@@ -52,7 +52,7 @@ def _domains(texts: tuple[str, ...]) -> names.Domains:
 class Zone:
     """Answers questions from the node's view. ``ttl`` is in seconds; ``door`` is where this door listens."""
 
-    node: DnsNodeApi
+    node: NodeApi
     directory: Directory
     responder: Address
     texts: tuple[str, ...]

@@ -13,17 +13,17 @@ import trio
 
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.eureka.applications import ApplicationCache
-from gossipreg.frontends.eureka.documents import DocumentFormat, MalformedDocument, read, whole_number
+from gossipreg.frontends.eureka.documents import DocumentFormat, read
 from gossipreg.frontends.eureka.instance_document import STATUSES, InstanceDocument
 from gossipreg.frontends.eureka.leases import Leases
 from gossipreg.frontends.eureka.overrides import Overrides
 from gossipreg.frontends.eureka.posted_instance import PostedInstance
-from gossipreg.frontends.http.routes import Reply
-from gossipreg.frontends.serving.compatibility_api import Query, Router, split, status_and_sentence
+from gossipreg.frontends.eureka.trees import MalformedDocument, whole_number
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.frontends.serving.request import Request
-from gossipreg.frontends.serving.response import HttpError, Response
+from gossipreg.frontends.serving.request import QueryParameters, Request, split_target
+from gossipreg.frontends.serving.response import HttpError, Reply, Response, http_error
+from gossipreg.frontends.serving.router import Router
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance
@@ -38,7 +38,7 @@ class EurekaRequest:
     """One request: what its path names, the rest of it, and the form that its client reads."""
 
     names: Mapping[str, str]
-    query: Query
+    query: QueryParameters
     body: bytes
     form: DocumentFormat
     permit: Callable[[Action], None]  # raises a `HttpError` unless the client may do that
@@ -202,7 +202,7 @@ class Eureka:
         """The pattern of the path that was found, and the answer."""
         pattern, handler = "", None
         try:
-            path, query = split(request.target)
+            path, query = split_target(request.target)
             found = _PATHS.find(request.method, path)
             pattern, (action, handler) = found.pattern, found.handler
             permit = partial(server.access.permit, _token(request))
@@ -245,8 +245,7 @@ def _document(form: DocumentFormat, body: bytes) -> Response:
 
 def _error_response(error: MalformedDocument | HttpError | GossipregError) -> Response:
     """A status, which is all that clients read of a no, and a sentence for people."""
-    status, sentence = (400, str(error)) if isinstance(error, MalformedDocument) else status_and_sentence(error)
-    headers = error.answer.headers if isinstance(error, HttpError) else ()
-    if status == 401:
-        headers = ((b"www-authenticate", b'Basic realm="gossipreg"'),)
-    return Response(status, sentence.encode("utf-8", "replace"), headers, b"text/plain; charset=utf-8")
+    refused = HttpError(400, str(error)) if isinstance(error, MalformedDocument) else http_error(error)
+    is_unauthorized = refused.status == 401
+    headers = ((b"www-authenticate", b'Basic realm="gossipreg"'),) if is_unauthorized else refused.headers
+    return Response(refused.status, str(refused).encode("utf-8", "replace"), headers, b"text/plain; charset=utf-8")

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import attrs
 import trio
 
-from gossipreg.frontends.eureka.documents import DocumentFormat, Tree, text_of
+from gossipreg.frontends.eureka.documents import DocumentFormat
 from gossipreg.frontends.eureka.instance_document import InstanceDocument, app_of
 from gossipreg.frontends.eureka.recent_changes import ChangeAction, RecentChanges
+from gossipreg.frontends.eureka.trees import Tree, text_of
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 

@@ -1,29 +1,12 @@
-"""Knows the tree that every document of Eureka's is, whichever way it is written.
-
-It is the JSON that Eureka itself writes: attributes of an element are keys that begin with ``@``, the text beside them
-is called ``$``, and an element that comes again and again is a list: ``{"port": {"$": 8080, "@enabled": "true"}}``.
-"""
+"""Documents: how Eureka's trees are read and written, as JSON or as XML."""
 
 from __future__ import annotations
 
 import enum
 import json
-import math
 from collections.abc import Iterable
-from typing import Any, Final, TypeAlias
 
-from gossipreg.limits import META_KEY_CHARS_MAX
-from gossipreg.text import HALF_CHARACTER
-
-Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
-Tree: TypeAlias = dict[str, Value]
-
-#: How deep a document may be. Eureka's own are five deep; those who read what others posted may read by recursion.
-DEPTH_MAX: Final = 12
-
-
-class MalformedDocument(ValueError):
-    """A document that cannot be read; the sentence says why."""
+from gossipreg.frontends.eureka.trees import MalformedDocument, Tree, Value, check_values
 
 
 class DocumentFormat(enum.Enum):
@@ -88,7 +71,7 @@ def read(body: bytes) -> Tree:
         from gossipreg.frontends.eureka.xml import read_xml
 
         tree = read_xml(body)
-        _check(tree, DEPTH_MAX)
+        check_values(tree)
         return tree
     return read_json(body)
 
@@ -101,46 +84,5 @@ def read_json(text: bytes | str) -> Tree:
         raise MalformedDocument(f"this is neither JSON nor XML that can be read: {error}") from None
     if not isinstance(value, dict):
         raise MalformedDocument("this is JSON, but not an object")
-    _check(value, DEPTH_MAX)
+    check_values(value)
     return value
-
-
-def text_of(value: Value) -> str:
-    """A text, or the text beside the attributes of an element; empty if there is none."""
-    if isinstance(value, dict):
-        value = value.get("$")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None or isinstance(value, dict | list) else str(value)
-
-
-def whole_number(value: Value) -> int | None:
-    """A number that was sent as one, or as a text; None if it is not whole and at least 0."""
-    text = text_of(value)
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
-
-
-def table(value: Value) -> Tree:
-    """What is below an element; empty if there is nothing."""
-    return value if isinstance(value, dict) else {}
-
-
-def _check(value: Any, depth: int) -> None:
-    if depth < 0:
-        raise MalformedDocument(f"the body is more than {DEPTH_MAX} deep")
-    match value:
-        case dict():
-            for key, each in value.items():
-                if len(key) > META_KEY_CHARS_MAX:
-                    raise MalformedDocument(f"the name {key!r:.80} is longer than {META_KEY_CHARS_MAX} characters")
-                _check(key, depth)
-                _check(each, depth - 1)
-        case list():
-            for each in value:
-                _check(each, depth - 1)
-        case str():
-            if HALF_CHARACTER.search(value):
-                raise MalformedDocument("the body holds half a surrogate pair, which is no character")
-        case float():
-            if not math.isfinite(value):
-                raise MalformedDocument(f"the body holds {value}, which is no number of JSON's")

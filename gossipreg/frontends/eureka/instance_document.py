@@ -10,15 +10,8 @@ from typing import Final
 
 import attrs
 
-from gossipreg.frontends.eureka.documents import (
-    DocumentFormat,
-    MalformedDocument,
-    Tree,
-    read_json,
-    table,
-    text_of,
-    whole_number,
-)
+from gossipreg.frontends.eureka.documents import DocumentFormat, read_json
+from gossipreg.frontends.eureka.trees import MalformedDocument, Tree, table, text_of, whole_number
 from gossipreg.model import Health, Instance
 
 #: The key of the meta under which is kept what was posted and has no other place.

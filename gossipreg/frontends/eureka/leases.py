@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from gossipreg.errors import InvalidInstance, StorageError, UnknownInstance
-from gossipreg.frontends.eureka.documents import MalformedDocument
 from gossipreg.frontends.eureka.instance_document import app_of, id_of, kept_of
 from gossipreg.frontends.eureka.overrides import Overrides
 from gossipreg.frontends.eureka.posted_instance import LEASE, STATUS, PostedInstance
+from gossipreg.frontends.eureka.trees import MalformedDocument
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import Health, Instance
 

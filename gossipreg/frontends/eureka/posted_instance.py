@@ -16,7 +16,6 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.check import Check
-from gossipreg.frontends.eureka.documents import MalformedDocument, Tree, Value, table, text_of, whole_number
 from gossipreg.frontends.eureka.instance_document import (
     DATA_CENTER,
     KEPT,
@@ -30,6 +29,7 @@ from gossipreg.frontends.eureka.instance_document import (
     lease_of,
     metadata_of,
 )
+from gossipreg.frontends.eureka.trees import MalformedDocument, Tree, Value, table, text_of, whole_number
 from gossipreg.model import FENCED, Health, Instance, is_name
 from gossipreg.spec import InstanceSpec
 

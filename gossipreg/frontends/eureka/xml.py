@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 import attrs
 
-from gossipreg.frontends.eureka.documents import DEPTH_MAX, MalformedDocument, Tree, Value, text_of
+from gossipreg.frontends.eureka.trees import DEPTH_MAX, MalformedDocument, Tree, Value, text_of
 
 _PLAIN: Final = re.compile(r"[ !#-%'-;=?-~]*")
 _NO_TEXT: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

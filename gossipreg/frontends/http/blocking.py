@@ -15,11 +15,10 @@ from typing import Final
 import trio
 
 from gossipreg.durations import parse_seconds
+from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving import limits
-from gossipreg.frontends.serving.context import RequestContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.frontends.serving.response import HttpError, Response
+from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response
 from gossipreg.text import shown
 
 #: The query parameters of a blocking read.
@@ -42,7 +41,7 @@ async def changed(node: NodeApi, service: str | None, index: int, seconds: float
 
 
 async def reply(
-    context: RequestContext, service: str | None, body: Callable[[], Awaitable[bytes]]
+    context: NativeContext, service: str | None, body: Callable[[], Awaitable[bytes]]
 ) -> Response | DeferredResponse:
     """What the call asks for: ``body``, which is about a service or about everything.
 
@@ -58,7 +57,7 @@ async def reply(
 
 
 def _later(
-    context: RequestContext, service: str | None, body: Callable[[], Awaitable[bytes]], index: int, seconds: float
+    context: NativeContext, service: str | None, body: Callable[[], Awaitable[bytes]], index: int, seconds: float
 ) -> DeferredResponse:
     async def later(most: float = math.inf) -> Response:
         await changed(context.node, service, index, min(seconds, most))
@@ -66,7 +65,7 @@ def _later(
         if service is not None:
             return _answer(now, await body())
         path = context.request.target.partition("?")[0]  # nothing else makes the body: the query only says how to wait
-        return _answer(now, await context.server.lookups.shared(path, now, body))
+        return _answer(now, await context.lookups.shared(path, now, body))
 
     return DeferredResponse(later)
 
@@ -75,7 +74,7 @@ def _answer(index: int, body: bytes) -> Response:
     return Response(200, body, ((HEADER, b"%d" % index),))
 
 
-def _asked_index(context: RequestContext) -> int | None:
+def _asked_index(context: NativeContext) -> int | None:
     text = context.query.get("index")
     if text is None:
         return None
@@ -84,7 +83,7 @@ def _asked_index(context: RequestContext) -> int | None:
     return int(text)
 
 
-def _asked_seconds(context: RequestContext) -> float:
+def _asked_seconds(context: NativeContext) -> float:
     text = context.query.get("wait")
     if text is None:
         return limits.WAIT_SECONDS

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from gossipreg.frontends.serving.context import RequestContext
+from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.model import Instance
 from gossipreg.text import shown
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 _NOT_KEPT: Final = ((b"cache-control", b"no-store"),)
 
 
-async def credentials(context: RequestContext) -> Response:
+async def credentials(context: NativeContext) -> Response:
     """What a client needs to log in to an instance. The route's scope has been checked."""
     instance = _one(context)
     if not instance.sealed:
@@ -32,7 +32,7 @@ async def credentials(context: RequestContext) -> Response:
     return attrs.evolve(answer, headers=_NOT_KEPT)
 
 
-def _one(context: RequestContext) -> Instance:
+def _one(context: NativeContext) -> Instance:
     """The instance that is asked about, whether or not it can serve."""
     service, owner = context.text("service"), context.text("owner")
     if service is None:

@@ -11,7 +11,7 @@ import attrs
 from gossipreg.frontends.http import render
 from gossipreg.frontends.http.lookups import RowCache
 from gossipreg.frontends.serving import limits
-from gossipreg.frontends.serving.response import encode
+from gossipreg.frontends.serving.response import ByteChunks, encode
 from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
 from gossipreg.model import Event, Instance, InstanceEvent, MemberEvent, Snapshot
 
@@ -27,17 +27,6 @@ def frame(event: Event) -> bytes:
     """One event as it goes over the wire."""
     name, data = render.event(event)
     return b"event: %b\ndata: %b\n\n" % (name.encode("ascii"), encode(data))
-
-
-@attrs.frozen(eq=False, repr=False)
-class ByteChunks:
-    """Bytes in several pieces, each of which clients that are told something else may hold, too."""
-
-    parts: tuple[bytes, ...]
-    _size: int
-
-    def __len__(self) -> int:
-        return self._size
 
 
 @attrs.frozen

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 
 import attrs
 import trio
 
 from gossipreg.errors import NameConflict, NodeClosed
-from gossipreg.frontends.http.event_encoder import ByteChunks, EventEncoder
+from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.node_api import NodeApi
-
-#: Hands something to a client, and returns when it has been taken.
-Send = Callable[[bytes | ByteChunks], Awaitable[None]]
+from gossipreg.frontends.serving.response import ByteChunks, Headers, Send, StreamingResponse
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -46,14 +43,18 @@ class _Line:
 
 
 @attrs.frozen(eq=False, repr=False)
-class EventStream:
+class EventStream(StreamingResponse):
     """An answer that goes on until the node closes or the client has gone."""
 
     node: NodeApi
     service: str | None = None
     panic: float = 0.0
     event_encoder: EventEncoder = attrs.field(factory=EventEncoder)  # shared by all streams of a door
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
+
+    def with_headers(self, headers: Headers) -> EventStream:
+        """The same stream with these headers."""
+        return attrs.evolve(self, headers=headers)
 
     async def run(self, send: Send) -> None:
         """Send the node's events, and a sign of life when there are none. Sends nothing if the node is closed.

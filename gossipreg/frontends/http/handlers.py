@@ -10,27 +10,26 @@ import attrs
 from gossipreg.check import CheckReport
 from gossipreg.frontends.http import render, roles
 from gossipreg.frontends.http.blocking import reply
+from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.http.events import EventStream
 from gossipreg.frontends.http.lookups import LookupQuery
 from gossipreg.frontends.serving.check_permissions import outputs_for, permit_checks
-from gossipreg.frontends.serving.context import RequestContext, may_read_status
-from gossipreg.frontends.serving.deferred import DeferredResponse
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.frontends.serving.response import HttpError, Response, encode
+from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Health, Instance
 from gossipreg.spec import FIELDS, NEXT, InstanceSpec
 from gossipreg.text import shortened, shown
 
 
-async def health(context: RequestContext) -> Response:
+async def health(context: NativeContext) -> Response:
     """Whether this node is up; load balancers and supervisors ask this. The rest is for those who may read it."""
     info = context.node.info()
     status, word = (503, "leaving") if info.leaving else (200, "draining" if info.draining else "ok")
     return Response.of(status, {"status": word, **(render.node(info) if _may_know(context) else {})})
 
 
-async def ready(context: RequestContext) -> Response:
+async def ready(context: NativeContext) -> Response:
     """Whether what this node answers is the cluster's: it has joined, or was told to be alone, and is not leaving."""
     info = context.node.info()
     if info.leaving:
@@ -43,16 +42,16 @@ async def ready(context: RequestContext) -> Response:
     return Response.of(200, {"ready": True, "reason": ""})
 
 
-def _may_know(context: RequestContext) -> bool:
-    return may_read_status(context.server, context.request)
+def _may_know(context: NativeContext) -> bool:
+    return context.server.may_read_status(context.request)
 
 
-async def node(context: RequestContext) -> Response:
+async def node(context: NativeContext) -> Response:
     """This node about itself."""
     return Response.of(200, render.node(context.node.info()))
 
 
-async def members(context: RequestContext) -> Response | DeferredResponse:
+async def members(context: NativeContext) -> Response | DeferredResponse:
     """Every member that this node remembers."""
 
     async def body() -> bytes:
@@ -61,13 +60,13 @@ async def members(context: RequestContext) -> Response | DeferredResponse:
     return await reply(context, None, body)
 
 
-async def forget(context: RequestContext) -> Response:
+async def forget(context: NativeContext) -> Response:
     """Have every node forget a member that failed, and what it offered."""
     await context.node.forget(context.argument)
     return Response(204)
 
 
-async def services(context: RequestContext) -> Response | DeferredResponse:
+async def services(context: NativeContext) -> Response | DeferredResponse:
     """Every service, with how many instances it has."""
 
     async def body() -> bytes:
@@ -78,7 +77,7 @@ async def services(context: RequestContext) -> Response | DeferredResponse:
     return await reply(context, None, body)
 
 
-async def lookup(context: RequestContext) -> Response | DeferredResponse:
+async def lookup(context: NativeContext) -> Response | DeferredResponse:
     """The instances of one service that can serve now."""
     asked = LookupQuery(
         service=context.argument,
@@ -88,10 +87,10 @@ async def lookup(context: RequestContext) -> Response | DeferredResponse:
         role=context.text("role"),
         panic=context.share("panic"),
     )
-    return await reply(context, asked.service, lambda: context.server.lookups.body(asked))
+    return await reply(context, asked.service, lambda: context.lookups.body(asked))
 
 
-async def register(context: RequestContext) -> Response:
+async def register(context: NativeContext) -> Response:
     """Register an instance with this node, or replace the one it has under that id."""
     if not context.request.announces_body:
         raise HttpError(411, "an instance is expected as JSON: send it as the body, with a Content-Length")
@@ -131,29 +130,29 @@ def _own_ids(node: NodeApi, wanted: InstanceSpec) -> set[str]:
     return {each.id for each in node.lookup(wanted.service, healthy=False) if each.owner == node.name}
 
 
-async def deregister(context: RequestContext) -> Response:
+async def deregister(context: NativeContext) -> Response:
     """Remove an instance that this node registered."""
     await context.node.deregister(context.argument)
     return Response(204)
 
 
-async def every_check(context: RequestContext) -> Response:
+async def every_check(context: NativeContext) -> Response:
     """The checks of all that this node registered, as they stand."""
     return Response(200, b'{"checks":%b}' % await _checks(context, context.node.checks()))
 
 
-async def checks_of(context: RequestContext) -> Response:
+async def checks_of(context: NativeContext) -> Response:
     """The checks of one instance that this node registered."""
     return Response(200, b'{"checks":%b}' % await _checks(context, context.node.checks(context.argument)))
 
 
-def _checks(context: RequestContext, reports: Iterable[CheckReport]) -> Awaitable[bytes]:
+def _checks(context: NativeContext, reports: Iterable[CheckReport]) -> Awaitable[bytes]:
     """``reports`` in JSON, with the output that the client's token is for."""
     output = outputs_for(context.server.access, context.request.token)
     return TimeSlicer().json_list(render.check(each, output(each)) for each in reports)
 
 
-async def heartbeat(context: RequestContext) -> Response:
+async def heartbeat(context: NativeContext) -> Response:
     """The service says how it is."""
     health = context.text("health") or Health.PASSING
     if health not in ("passing", "warning", "critical"):
@@ -164,35 +163,35 @@ async def heartbeat(context: RequestContext) -> Response:
     return Response(204)
 
 
-async def begin_maintenance(context: RequestContext) -> Response:
+async def begin_maintenance(context: NativeContext) -> Response:
     """Take an instance out, though its checks may pass."""
     reason = context.text("reason") or ""
     return Response.of(200, _written(context.node, await context.node.set_maintenance(context.argument, reason)))
 
 
-async def end_maintenance(context: RequestContext) -> Response:
+async def end_maintenance(context: NativeContext) -> Response:
     """Leave it to the checks of an instance again whether it can serve."""
     return Response.of(200, _written(context.node, await context.node.set_maintenance(context.argument, None)))
 
 
-async def events(context: RequestContext) -> EventStream:
+async def events(context: NativeContext) -> EventStream:
     """What happens, as it happens."""
-    return EventStream(context.node, context.text("service"), context.share("panic"), context.server.event_encoder)
+    return EventStream(context.node, context.text("service"), context.share("panic"), context.event_encoder)
 
 
-async def drain(context: RequestContext) -> Response:
+async def drain(context: NativeContext) -> Response:
     """Have everybody send this node's instances no new work, and stay."""
     await context.node.drain()
     return Response.of(200, {"draining": True})
 
 
-async def undrain(context: RequestContext) -> Response:
+async def undrain(context: NativeContext) -> Response:
     """Have everybody send work again."""
     await context.node.undrain()
     return Response.of(200, {"draining": False})
 
 
-async def leave(context: RequestContext) -> Response:
+async def leave(context: NativeContext) -> Response:
     """Have this node drain, announce that it goes, and close."""
     context.server.leave()
     return Response.of(202, {"status": "leaving"})

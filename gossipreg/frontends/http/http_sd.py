@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gossipreg.frontends.serving.context import RequestContext
+from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving.response import Response
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance
@@ -15,7 +15,7 @@ from gossipreg.model import Instance
 PREFIX = "__meta_gossipreg_"
 
 
-async def http_sd(context: RequestContext) -> Response:
+async def http_sd(context: NativeContext) -> Response:
     """What Prometheus is to scrape: every instance of one service, or of all; also those that cannot serve."""
     service = context.text("service")
     names = sorted(context.node.services()) if service is None else [service]

@@ -9,24 +9,22 @@ from __future__ import annotations
 import math
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from gossipreg import __version__
 from gossipreg.counters import Count
-from gossipreg.frontends.serving.context import RequestContext
+from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.prometheus import MEDIA, labelled
 from gossipreg.frontends.serving.response import Response
 from gossipreg.model import Health, NodeInfo
 from gossipreg.runtime.joining import JoinFailureReason
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
-
-#: What the text format that we write is called.
-MEDIA: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 #: The node's counters that have a metric of their own: the metric, what it counts, and the label's value if it has one.
 _COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
@@ -37,7 +35,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-async def metrics(context: RequestContext) -> Response:
+async def metrics(context: NativeContext) -> Response:
     """What this node sees and has counted, for Prometheus."""
     return Response(200, exposition(context.node, context.server.requests), media=MEDIA)
 
@@ -157,16 +155,3 @@ def _of_counters(counters: Mapping[str, int]) -> Iterator[Metric]:
 
 def _plain(name: str, what: str, value: float) -> Metric:
     return labelled(name, what, (), {(): value})
-
-
-def labelled(
-    name: str, what: str, labels: Sequence[str], values: Mapping[Any, float], *, is_counter: bool = False
-) -> Metric:
-    """One metric, ``gossipreg_`` before its name, with a value for each set of its labels' values."""
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # see `exposition`
-
-    family = CounterMetricFamily if is_counter else GaugeMetricFamily
-    metric = family(f"gossipreg_{name}", what, labels=labels)
-    for of, value in sorted(values.items()):
-        metric.add_metric(of, float(value))
-    return metric

@@ -7,23 +7,18 @@ cannot be read off them, which answers a route gives, is declared here; the test
 from __future__ import annotations
 
 import enum
-import functools
 import inspect
 import types
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import attrs
 
 from gossipreg import __version__, limits
-from gossipreg.frontends.serving.context import RequestContext
-from gossipreg.frontends.serving.response import Response, encode
+from gossipreg.frontends.http.context import Route
 from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
 from gossipreg.policy import KINDS
 from gossipreg.spec import InstanceSpec
-
-if TYPE_CHECKING:
-    from gossipreg.frontends.http.routes import Route
 
 Json = dict[str, Any]
 
@@ -202,22 +197,10 @@ _CHECK: Final = _object(
 )
 
 
-async def openapi(_: RequestContext) -> Response:
-    """This API as an OpenAPI 3.1 document."""
-    return Response(200, _encoded())
-
-
-@functools.cache
-def _encoded() -> bytes:
-    return encode(document())
-
-
-def document() -> Json:
+def document(routes: Iterable[Route]) -> Json:
     """The whole document."""
-    from gossipreg.frontends.http.routes import ROUTES  # this is itself behind one of them
-
     paths: dict[str, Json] = {}
-    for route in ROUTES:
+    for route in routes:
         paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",

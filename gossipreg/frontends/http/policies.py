@@ -6,9 +6,8 @@ import json
 from typing import Any, Final
 
 from gossipreg.frontends.http.blocking import reply
-from gossipreg.frontends.serving.context import RequestContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
-from gossipreg.frontends.serving.response import HttpError, Response
+from gossipreg.frontends.http.context import NativeContext
+from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.policy import Maintenance, Policy, Rule, Split, UnreadablePolicy, WeightOverride
 from gossipreg.text import shown
@@ -18,7 +17,7 @@ _KINDS: Final = {"split": {"by"}, "weight": {"instance", "owner"}, "maintenance"
 _HOW: Final = 'give "service", and "split" (with "by"), or "instance" (with "owner") with "weight" or "maintenance"'
 
 
-async def policies(context: RequestContext) -> Response | DeferredResponse:
+async def policies(context: NativeContext) -> Response | DeferredResponse:
     """Every policy in force: what it is about, who set it, and when; and those that this version cannot read."""
 
     async def body() -> bytes:
@@ -30,7 +29,7 @@ async def policies(context: RequestContext) -> Response | DeferredResponse:
     return await reply(context, None, body)
 
 
-async def set_policy(context: RequestContext) -> Response:
+async def set_policy(context: NativeContext) -> Response:
     """Have every node obey a rule, in place of any of its key."""
     if not context.request.announces_body:
         raise HttpError(411, "a policy is expected as JSON: send it as the body, with a Content-Length")
@@ -39,7 +38,7 @@ async def set_policy(context: RequestContext) -> Response:
     return Response.of(200, render(policy) | {"hits": sum(map(policy.rule.is_about, there))})
 
 
-async def remove_policy(context: RequestContext) -> Response:
+async def remove_policy(context: NativeContext) -> Response:
     """Have nobody obey a policy any more."""
     await context.node.remove_policy(context.argument)
     return Response(204)

@@ -10,16 +10,15 @@ import trio
 from gossipreg.errors import NotJoined
 from gossipreg.frontends.http import render
 from gossipreg.frontends.http.blocking import reply
+from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving import limits
-from gossipreg.frontends.serving.context import RequestContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.frontends.serving.response import Response
+from gossipreg.frontends.serving.response import DeferredResponse, Response
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import ServiceTerm
 
 
-async def roles(context: RequestContext) -> Response | DeferredResponse:
+async def roles(context: NativeContext) -> Response | DeferredResponse:
     """Every service that has a term: the highest, its primary, and who reset it when."""
 
     async def body() -> bytes:
@@ -28,7 +27,7 @@ async def roles(context: RequestContext) -> Response | DeferredResponse:
     return await reply(context, None, body)
 
 
-async def reset_role(context: RequestContext) -> Response:
+async def reset_role(context: NativeContext) -> Response:
     """Have a service's terms count anew, from the highest that its instances state now."""
     service = context.argument
     before = next((each.seen for each in context.node.terms() if each.service == service), 0)

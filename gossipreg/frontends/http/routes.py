@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import functools
 from typing import Final
 
-import attrs
-
 from gossipreg.frontends.http import blocking, handlers
+from gossipreg.frontends.http.context import NativeContext, Route
 from gossipreg.frontends.http.credentials import credentials
-from gossipreg.frontends.http.events import EventStream
 from gossipreg.frontends.http.http_sd import http_sd
 from gossipreg.frontends.http.metrics import metrics
-from gossipreg.frontends.http.openapi import openapi
+from gossipreg.frontends.http.openapi import document
 from gossipreg.frontends.http.policies import policies, remove_policy, set_policy
 from gossipreg.frontends.http.roles import reset_role, roles
-from gossipreg.frontends.serving.context import RequestContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
-from gossipreg.frontends.serving.request import decoded
-from gossipreg.frontends.serving.response import HttpError, Response
+from gossipreg.frontends.serving.response import Response, encode
+from gossipreg.frontends.serving.router import Router
 from gossipreg.frontends.serving.scopes import Action
-from gossipreg.text import shown
-
-Reply = Response | EventStream | DeferredResponse
 
 
-@attrs.frozen
-class Route:
-    """One thing to do at one path. A last segment in capitals stands for any text: it is the handler's argument."""
+async def openapi(_: NativeContext) -> Response:
+    """This API as an OpenAPI 3.1 document."""
+    return Response(200, _openapi())
 
-    method: str
-    path: str
-    handler: Callable[[RequestContext], Awaitable[Reply]]
-    action: Action
-    query: tuple[str, ...] = ()
 
-    @property
-    def takes_argument(self) -> bool:
-        """Whether the path ends in a placeholder."""
-        return self.path.rpartition("/")[2].isupper()
-
-    def check_query(self, query: Mapping[str, str]) -> None:
-        """Raise a 400 ``HttpError`` for a parameter that this route does not know."""
-        for name in query:
-            if name not in self.query:
-                known = f"it knows {', '.join(self.query)}" if self.query else "it knows none"
-                raise HttpError(400, f"{self.path} has no query parameter {shown(name)}: {known}")
+@functools.cache
+def _openapi() -> bytes:
+    return encode(document(ROUTES))
 
 
 ROUTES: Final = (
@@ -89,32 +69,9 @@ ROUTES: Final = (
 PROBES: Final = frozenset(route.path for route in ROUTES if route.action is Action.PROBE)
 
 
-def find(method: str, path: str) -> tuple[Route, str]:
-    """The route for a request and its decoded argument. HEAD goes where GET goes.
-
-    Raises a ``HttpError``: 404 where there is nothing at ``path``, 405 where it is not for ``method``.
-    """
-    methods, argument = _AT.get(path), ""
-    if methods is None:
-        parent, _, segment = path.rpartition("/")
-        methods, argument = _BELOW.get(parent), segment
-        if methods is None or not segment:
-            raise HttpError(404, f"there is nothing at {shown(path)}: the API begins at /api/v1/node")
-    route = methods.get("GET" if method == "HEAD" else method)
-    if route is None:
-        allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
-        raise HttpError(
-            405, f"{path} is not for {shown(method)}: use {allowed}", ((b"allow", allowed.encode("ascii")),)
-        )
-    return route, decoded(argument)
-
-
-def _table(routes: list[tuple[str, Route]]) -> Mapping[str, Mapping[str, Route]]:
-    table: dict[str, dict[str, Route]] = {}
-    for path, route in routes:
-        table.setdefault(path, {})[route.method] = route
-    return table
-
-
-_AT: Final = _table([(route.path, route) for route in ROUTES if not route.takes_argument])
-_BELOW: Final = _table([(route.path.rpartition("/")[0], route) for route in ROUTES if route.takes_argument])
+#: Finds the route of a request. A slash at the end of a path is not ignored.
+ROUTER: Final = Router(
+    [(route.method, route.path, route) for route in ROUTES],
+    trailing_slash=False,
+    hint=": the API begins at /api/v1/node",
+)

@@ -11,13 +11,13 @@ import trio
 
 from gossipreg.counters import Count
 from gossipreg.errors import BindError
-from gossipreg.frontends.http.metrics import MEDIA, labelled
-from gossipreg.frontends.http.server import Acceptor
 from gossipreg.frontends.proxy.balancer import Backend
 from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.frontends.proxy.proxy import Proxy
+from gossipreg.frontends.serving.acceptor import Acceptor
 from gossipreg.frontends.serving.guard import Guard
 from gossipreg.frontends.serving.listening import explain
+from gossipreg.frontends.serving.prometheus import MEDIA, labelled
 from gossipreg.frontends.serving.request import Request, split_target
 from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.model import Address

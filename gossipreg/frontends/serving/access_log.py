@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
 
 import attrs
 
@@ -11,9 +10,6 @@ log = logging.getLogger(__name__)
 
 #: A request that is answered: its method, the route it took, both empty if there is none, and the status.
 Outcome = tuple[str, str, int]
-
-#: What is no read and comes as often as reads do, by method and route: it is logged like them.
-ROUTINE: Final = frozenset({("PUT", "/api/v1/heartbeats/ID")})
 
 
 @attrs.define(eq=False, repr=False)
@@ -39,7 +35,7 @@ class LogLevels:
             return logging.INFO
         if status >= 500:
             return logging.ERROR
-        reads = method in ("", "GET", "HEAD") or (method, route) in ROUTINE | self._routine
+        reads = method in ("", "GET", "HEAD") or (method, route) in self._routine
         return logging.DEBUG if reads or status >= 400 else logging.INFO
 
 

@@ -37,15 +37,18 @@ import attrs
 import h11
 import trio
 
-from gossipreg.frontends.http.event_encoder import ByteChunks
-from gossipreg.frontends.http.events import EventStream
-from gossipreg.frontends.http.routes import Reply
 from gossipreg.frontends.serving import limits, request_id
 from gossipreg.frontends.serving.capacity import Capacity, ConnectionSlot
-from gossipreg.frontends.serving.deferred import DeferredResponse
 from gossipreg.frontends.serving.request import Request, body_too_large, head_too_large, target_too_long
 from gossipreg.frontends.serving.request_id import new_name
-from gossipreg.frontends.serving.response import HttpError, Response
+from gossipreg.frontends.serving.response import (
+    ByteChunks,
+    DeferredResponse,
+    HttpError,
+    Reply,
+    Response,
+    StreamingResponse,
+)
 from gossipreg.runtime.supervision import count_bug
 
 log = logging.getLogger(__name__)
@@ -152,7 +155,7 @@ class Connection:
         is_poll = request.is_bare_get and data.endswith(b"\r\n\r\n") and self._is_idle_but_for_us
         self._name = request.name or new_name()
         reply = await self._handler.answer(request, self._name)
-        if isinstance(reply, EventStream):
+        if isinstance(reply, StreamingResponse):
             await self._stream_events(reply)
             return False
         if is_poll:
@@ -176,7 +179,7 @@ class Connection:
         self._capacity.connections.has_request(self.slot)
         self._name = request.name or new_name()
         reply = await self._handler.answer(request, self._name)
-        assert not isinstance(reply, EventStream), "what was answered once is a stream now"
+        assert not isinstance(reply, StreamingResponse), "what was answered once is a stream now"
         return await self._answer_poll(reply)
 
     async def _answer_poll(self, reply: Response | DeferredResponse) -> bool:
@@ -317,7 +320,7 @@ class Connection:
         else:
             await self._send(head, answer.body)
 
-    async def _stream_events(self, events: EventStream) -> None:
+    async def _stream_events(self, events: StreamingResponse) -> None:
         """Send events for as long as there are any and the client is there. The answer begins with the first."""
         if self._is_head:
             await self._send(self._http.send(_stream_head(self._name, events)), self._http.send(h11.EndOfMessage()))
@@ -339,7 +342,7 @@ class Connection:
         else:
             await self._send(self._http.send(h11.EndOfMessage()))
 
-    async def _send_part(self, events: EventStream, data: bytes | ByteChunks) -> None:
+    async def _send_part(self, events: StreamingResponse, data: bytes | ByteChunks) -> None:
         begins = self._http.our_state is h11.SEND_RESPONSE
         head = self._http.send(_stream_head(self._name, events)) if begins else b""
         await self._send(head, *self._passed_on(data))
@@ -437,7 +440,7 @@ def _raw_head(status: int, headers: tuple[tuple[bytes, bytes], ...], second: int
     return b"\r\n".join([*lines, b""])
 
 
-def _stream_head(name: bytes, events: EventStream) -> h11.Response:
+def _stream_head(name: bytes, events: StreamingResponse) -> h11.Response:
     return _head(200, [_date(int(time.time())), (request_id.HEADER, name), *events.headers, *_STREAM])
 
 

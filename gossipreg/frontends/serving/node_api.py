@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Protocol
 
 from gossipreg.check import CheckReport
-from gossipreg.model import Event, Health, Instance, Member, NodeInfo, ServiceCount, ServiceTerm
+from gossipreg.model import Address, Event, Health, Instance, Member, NodeInfo, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
 from gossipreg.spec import InstanceSpec
 
@@ -27,6 +27,11 @@ class NodeApi(Protocol):
     @property
     def name(self) -> str:
         """The member's name, which is the owner of what is registered here."""
+        ...
+
+    @property
+    def address(self) -> Address:
+        """Where other members reach this node."""
         ...
 
     @property

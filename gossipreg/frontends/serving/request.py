@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -12,6 +12,9 @@ import h11
 from gossipreg.frontends.serving import limits, request_id
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.text import shown
+
+#: Values of a flag that deny it.
+_NO: Final = frozenset({"0", "f", "false", "no", "off"})
 
 #: Headers that every request is looked through for.
 _READ: Final = frozenset(
@@ -111,21 +114,55 @@ def _bearer(value: str | None) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def split_target(target: str) -> tuple[str, Mapping[str, str]]:
-    """The path, still encoded, and the decoded query. Raises a 400 ``HttpError`` for a repeated parameter."""
-    path, question_mark, text = target.partition("?")
-    if not question_mark:
-        return path, {}
-    query: dict[str, str] = {}
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
-    except UnicodeDecodeError:
-        raise HttpError(400, f"the query {shown(text)} is not UTF-8 under its percent signs") from None
-    for name, value in pairs:
-        if name in query:
-            raise HttpError(400, f"the query gives {shown(name)} twice")
-        query[name] = value
-    return path, query
+@attrs.frozen
+class QueryParameters:
+    """The parameters of a query, decoded, in order. A name may be repeated and may lack a value."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``a=1&b&a=2``. Raises a 400 ``HttpError`` unless UTF-8 comes out."""
+        try:
+            return cls(tuple(parse_qsl(text, keep_blank_values=True, errors="strict")))
+        except UnicodeDecodeError:
+            raise HttpError(400, f"the query {shown(text)} is not UTF-8 under its percent signs") from None
+
+    def __contains__(self, name: object) -> bool:
+        return any(each == name for each, _ in self.pairs)
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Every value of that name."""
+        return tuple(value for each, value in self.pairs if each == name)
+
+    def first(self, name: str, default: str = "") -> str:
+        """The first value of that name."""
+        return next((value for each, value in self.pairs if each == name), default)
+
+    def get(self, name: str) -> str | None:
+        """The first value of that name; None if there is none."""
+        return next((value for each, value in self.pairs if each == name), None)
+
+    def flag(self, name: str) -> bool:
+        """Whether it is there and not denied: ``?stale``, ``?stale=1`` and ``?stale=True`` say yes."""
+        return name in self and self.first(name).lower() not in _NO
+
+    def require_unique(self) -> None:
+        """Raise a 400 ``HttpError`` if a name is repeated."""
+        seen: set[str] = set()
+        for name, _ in self.pairs:
+            if name in seen:
+                raise HttpError(400, f"the query gives {shown(name)} twice")
+            seen.add(name)
+
+
+_NO_PARAMETERS: Final = QueryParameters()
+
+
+def split_target(target: str) -> tuple[str, QueryParameters]:
+    """The path of a request's target, still encoded, and its query. Raises a 400 ``HttpError``."""
+    path, _, text = target.partition("?")
+    return path, QueryParameters.parse(text) if text else _NO_PARAMETERS
 
 
 def decoded(segment: str) -> str:

@@ -1,14 +1,39 @@
-"""What an HTTP listener says: answers with their status, and refusals with their reason."""
+"""HTTP responses: whole, deferred and streamed, and the errors that become one.
+
+Every error of a request becomes an `HttpError`: `http_error` makes one of a node's error. Each API then words it in the
+form that its clients expect; `Response.error` is the form of the native API.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from math import inf
+from typing import Any, Final, Protocol
 
 import attrs
 
-from gossipreg.errors import GossipregError
+from gossipreg.errors import (
+    ClockWrong,
+    CredentialsUnavailable,
+    GossipregError,
+    InvalidInstance,
+    InvalidPolicy,
+    MemberPresent,
+    NameConflict,
+    NodeClosed,
+    NotJoined,
+    UnknownInstance,
+    UnknownMember,
+    UnknownPolicy,
+    UnknownTerm,
+)
+
+log = logging.getLogger(__name__)
+
+Headers = tuple[tuple[bytes, bytes], ...]
 
 #: What programs tell refusals apart by where no error of a node has a code of its own.
 CODES: Final[Mapping[int, str]] = {
@@ -44,7 +69,7 @@ class Response:
 
     status: int
     body: bytes = b""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
     media: bytes = b"application/json"
 
     @classmethod
@@ -57,7 +82,7 @@ class Response:
         cls,
         status: int,
         sentence: str,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
+        headers: Headers = (),
         *,
         code: str | None = None,
         field: str | None = None,
@@ -70,11 +95,6 @@ class Response:
         document = {"error": sentence, "code": CODES.get(status, "error") if code is None else code}
         return cls(status, encode(document if field is None else {**document, "field": field}), headers)
 
-    @classmethod
-    def of_error(cls, status: int, error: GossipregError) -> Response:
-        """What a node or its parts refused."""
-        return cls.error(status, str(error), code=error.code, field=error.field)
-
 
 class HttpError(Exception):
     """A request that cannot be granted: raised anywhere on its way, and answered in place of it."""
@@ -83,10 +103,96 @@ class HttpError(Exception):
         self,
         status: int,
         sentence: str,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
+        headers: Headers = (),
         *,
         code: str | None = None,
         field: str | None = None,
     ) -> None:
         super().__init__(sentence)
-        self.answer = Response.error(status, sentence, headers, code=code, field=field)
+        self.status = status
+        self.headers = headers
+        self.code = code
+        self.field = field
+
+    @property
+    def answer(self) -> Response:
+        """The error in the form of the native API."""
+        return Response.error(self.status, str(self), self.headers, code=self.code, field=self.field)
+
+
+#: The status of each of a node's errors; any other is 500.
+_STATUS: Final[tuple[tuple[type[GossipregError], int], ...]] = (
+    (InvalidInstance, 400),
+    (InvalidPolicy, 400),
+    (UnknownInstance, 404),
+    (UnknownPolicy, 404),
+    (UnknownTerm, 404),
+    (ClockWrong, 503),
+    (UnknownMember, 404),
+    (CredentialsUnavailable, 409),
+    (MemberPresent, 409),
+    (NodeClosed, 503),
+    (NotJoined, 503),
+    (NameConflict, 503),
+)
+
+
+def http_error(error: HttpError | GossipregError) -> HttpError:
+    """The error of a request that ``error`` amounts to: itself, or one with the status of a node's error.
+
+    The status is 500, and the log says why, for an error that the client has no part in, such as a full disk.
+    """
+    if isinstance(error, HttpError):
+        return error
+    status = next((status for type_, status in _STATUS if isinstance(error, type_)), 500)
+    if status == 500:
+        log.error("the node could not do what a client asked for: %s", error)
+    return HttpError(status, str(error), code=error.code, field=error.field)
+
+
+class ResponseWaiter(Protocol):
+    """Waits for an answer."""
+
+    def __call__(self, most: float = inf) -> Coroutine[Any, Any, Response]:
+        """Return the answer once there is news, or after the client's own time or ``most`` seconds what there is."""
+
+
+@attrs.frozen(eq=False)
+class DeferredResponse:
+    """The answer will be what ``answer`` returns. It is cancelled if the client goes away before that."""
+
+    answer: ResponseWaiter
+
+
+@attrs.frozen(eq=False, repr=False)
+class ByteChunks:
+    """Bytes in several chunks, so that responses which differ in a few can share the others."""
+
+    parts: tuple[bytes, ...]
+    _size: int
+
+    def __len__(self) -> int:
+        return self._size
+
+
+#: Hands something to a client, and returns when it has been taken.
+Send = Callable[[bytes | ByteChunks], Awaitable[None]]
+
+
+class StreamingResponse(ABC):
+    """A response that goes on until its source ends or the client has gone."""
+
+    __slots__ = ()
+
+    headers: Headers  # beside those that every such response has
+
+    @abstractmethod
+    def with_headers(self, headers: Headers) -> StreamingResponse:
+        """The same response with these headers."""
+
+    @abstractmethod
+    async def run(self, send: Send) -> None:
+        """Send the body part by part. Sends nothing if there is nothing to send any more."""
+
+
+Reply = Response | DeferredResponse | StreamingResponse

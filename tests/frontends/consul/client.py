@@ -8,14 +8,12 @@ from typing import Any
 import attrs
 
 from gossipreg.frontends.consul import create_api
-from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.request import Request
-from gossipreg.frontends.serving.response import Response
+from gossipreg.frontends.serving.response import DeferredResponse, Response
 from tests.frontends import wire
 
 
@@ -40,17 +38,17 @@ class Client:
     access: Access = attrs.field(factory=Access)
     left: list[str] = attrs.field(factory=list)
     _api: CompatibilityApi = attrs.field(factory=create_api)
-    _room: ServerContext = attrs.field(init=False)
+    _server: ServerContext = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._room = ServerContext(self.node, lambda: self.left.append("leave"), LookupCache(self.node), self.access)
+        self._server = ServerContext(self.node, lambda: self.left.append("leave"), self.access)
 
     async def ask(
         self, method: str, path: str, body: object = None, headers: tuple[tuple[bytes, bytes], ...] = ()
     ) -> Said:
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         request = Request(method, f"/v1/{path}", body=data, headers=headers)
-        _, reply = await self._api.answer(request, self._room)
+        _, reply = await self._api.answer(request, self._server)
         answer = await reply.answer() if isinstance(reply, DeferredResponse) else reply
         assert isinstance(answer, Response)
         media = {"content-type": answer.media.decode()} if answer.body else {}

@@ -13,7 +13,7 @@ import trio
 
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.serving.access import Access
-from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.model import Address, Instance
 from tests.frontends.consul.test_agent import TOKENS
 from tests.frontends.fake_node import FakeNode

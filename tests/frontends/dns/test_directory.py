@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import attrs
 import trio
@@ -32,7 +32,9 @@ async def test_it_starts_with_what_is_there_and_ends_with_the_node(nursery: trio
 async def test_it_ends_with_a_node_that_had_to_yield_its_name(nursery: trio.Nursery) -> None:
     @attrs.define(eq=False, slots=False)
     class Yielding(FakeNode):
-        async def events(self, service: str | None = None) -> AsyncIterator[tuple[Event, ...]]:  # type: ignore[override]
+        async def events(
+            self, service: str | None = None, *, panic: float = 0.0
+        ) -> AsyncGenerator[tuple[Event, ...], None]:
             yield (Snapshot((), ()),)
             raise NameConflict("another has the name")
 

@@ -9,11 +9,11 @@ import dns.message
 import trio
 
 from gossipreg import Address, Config, Node, open_node
-from gossipreg.frontends.dns import DnsNodeApi, serve_dns
+from gossipreg.frontends.dns import NodeApi, serve_dns
 from tests.frontends.dns.client import code, data
 
 
-def fits(node: Node) -> DnsNodeApi:
+def fits(node: Node) -> NodeApi:
     """Checked by the type checker: a node is all that the door needs."""
     return node
 

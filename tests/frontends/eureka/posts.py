@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gossipreg.frontends.eureka.documents import DocumentFormat, Tree
+from gossipreg.frontends.eureka.documents import DocumentFormat
 from gossipreg.frontends.eureka.posted_instance import PostedInstance
+from gossipreg.frontends.eureka.trees import Tree
 
 #: When tests post (ms since 1970).
 NOW = 1_700_000_000_000

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from gossipreg.check import Check
-from gossipreg.frontends.eureka.documents import Tree
 from gossipreg.frontends.eureka.instance_document import KEPT, reason_of
 from gossipreg.frontends.eureka.posted_instance import LEASE, STATUS
+from gossipreg.frontends.eureka.trees import Tree
 from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.model import Health, Instance

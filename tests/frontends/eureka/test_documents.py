@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.frontends.eureka.documents import DEPTH_MAX, DocumentFormat, MalformedDocument, Tree, Value, read
+from gossipreg.frontends.eureka.documents import DocumentFormat, read
+from gossipreg.frontends.eureka.trees import DEPTH_MAX, MalformedDocument, Tree, Value
 from gossipreg.frontends.eureka.xml import xml_name
 
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r", min_codepoint=32), max_size=20)

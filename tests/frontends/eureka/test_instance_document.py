@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 import pytest
 
-from gossipreg.frontends.eureka.documents import Tree
 from gossipreg.frontends.eureka.instance_document import has_ended, override_of, reason_of, status_of, tree_of
+from gossipreg.frontends.eureka.trees import Tree
 from gossipreg.model import FENCED, Health, Instance
 
 ORDERS = Instance(id="orders-1", service="orders", host="127.0.0.1", port=8080, owner="alpha")

@@ -9,9 +9,10 @@ import attrs
 import pytest
 
 from gossipreg.check import CheckKind
-from gossipreg.frontends.eureka.documents import MalformedDocument, read
+from gossipreg.frontends.eureka.documents import read
 from gossipreg.frontends.eureka.instance_document import KEPT, id_of, kept_of, tree_of
 from gossipreg.frontends.eureka.posted_instance import LEASE, STATUS, PostedInstance
+from gossipreg.frontends.eureka.trees import MalformedDocument
 from gossipreg.model import Health, Instance
 from tests.frontends.eureka.posts import NOW, in_json, in_xml, post, posted
 

@@ -11,7 +11,7 @@ import trio
 
 from gossipreg import Address, Config, Node, open_node
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.compatibility_api import load
 from tests.drills.waiting import eventually
 from tests.frontends.eureka.conftest import Client
 from tests.frontends.eureka.posts import post

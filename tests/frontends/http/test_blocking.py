@@ -10,14 +10,14 @@ import trio
 import trio.testing
 
 from gossipreg import Config, open_node
-from gossipreg.frontends.http import handlers, serve_http
+from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.http.lookups import LookupCache
-from gossipreg.frontends.http.server import Acceptor
+from gossipreg.frontends.http.native_api import NativeApi
 from gossipreg.frontends.serving import limits
-from gossipreg.frontends.serving.context import RequestContext, ServerContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.acceptor import Acceptor
+from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.request import Request
-from gossipreg.frontends.serving.response import encode
+from gossipreg.frontends.serving.response import DeferredResponse, encode
 from gossipreg.model import Address
 from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.wire import Said, acceptor, answers, ask, dial, get, put, read_all, read_until
@@ -250,18 +250,17 @@ async def test_what_is_about_everything_is_made_once_for_all_who_waited(fake: Fa
 
 
 async def test_ways_to_wait_are_no_ways_to_have_more_kept(fake: FakeNode) -> None:
-    server = ServerContext(fake, lambda: None, LookupCache(fake))
+    server, native = ServerContext(fake, lambda: None), NativeApi(LookupCache(fake))
     index = fake.index()
     waiting = []
     for number in range(20):
-        query = {"index": str(index), "wait": f"{number + 1}s"}
         target = f"/api/v1/services?index={index}&wait={number + 1}s"
-        reply = await handlers.services(RequestContext(server, Request("GET", target), "", query))
+        _, reply = await native.answer(Request("GET", target), server)
         assert isinstance(reply, DeferredResponse)
         waiting.append(reply)
     await fake.register("orders", port=80)
     assert len({(await reply.answer()).body for reply in waiting}) == 1
-    assert len(server.lookups._shared) == 1
+    assert len(native.lookups._shared) == 1
 
 
 # A real node

@@ -9,9 +9,9 @@ import pytest
 import trio
 import trio.testing
 
-from gossipreg.frontends.http.event_encoder import ByteChunks
 from gossipreg.frontends.http.events import EventStream
 from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.response import ByteChunks
 from gossipreg.model import Address
 from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.wire import acceptor, answers, dial, get, read_all, read_until

@@ -32,8 +32,9 @@ from schemathesis.generation import GenerationMode
 from gossipreg import Address, Config, open_node
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.http.openapi import document
+from gossipreg.frontends.http.routes import ROUTES
 
-SCHEMA = schemathesis.openapi.from_dict(document())
+SCHEMA = schemathesis.openapi.from_dict(document(ROUTES))
 
 #: Streams of events do not end, so they are left to their own tests.
 OPERATIONS = [

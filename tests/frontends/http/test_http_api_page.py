@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from gossipreg.frontends.http.event_encoder import ByteChunks
+from gossipreg.frontends.http.context import Route
 from gossipreg.frontends.http.events import EventStream
-from gossipreg.frontends.http.routes import ROUTES, Route
+from gossipreg.frontends.http.routes import ROUTES
 from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.response import ByteChunks
 from gossipreg.model import Status
 from gossipreg.spec import FIELDS
 from tests.frontends.fake_node import FakeNode, member

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gossipreg.frontends.http.metrics import MEDIA
+from gossipreg.frontends.serving.prometheus import MEDIA
 from gossipreg.model import Status
 from tests.frontends.fake_node import FakeNode, member
 

@@ -15,7 +15,7 @@ from gossipreg.frontends.http.openapi import OPERATIONS, document
 from gossipreg.frontends.http.routes import ROUTES
 from tests.frontends.fake_node import FakeNode
 
-DOCUMENT = document()
+DOCUMENT = document(ROUTES)
 
 #: Everything a program may be told, by asking for it: how, and the status code. The order matters.
 CALLS: list[tuple[str, str, Any, int]] = [

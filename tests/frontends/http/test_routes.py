@@ -4,24 +4,25 @@ import json
 
 import pytest
 
-from gossipreg.frontends.http.routes import ROUTES, find
+from gossipreg.frontends.http.routes import ROUTER, ROUTES
 from gossipreg.frontends.serving.request import Request, split_target
 from gossipreg.frontends.serving.response import HttpError
 
 
 def test_every_route_is_found() -> None:
     for each in ROUTES:
-        found, argument = find(each.method, each.path)
-        assert found is each
-        assert argument == (each.path.rpartition("/")[2] if each.takes_argument else "")
+        found = ROUTER.find(each.method, each.path)
+        assert (found.handler, found.pattern) == (each, each.path)
+        last = each.path.rpartition("/")[2]
+        assert found.arguments == ({last: last} if each.takes_argument else {})
 
 
 def test_an_argument_is_decoded() -> None:
-    assert find("DELETE", "/api/v1/instances/a%2Fb%3A1%20%C3%BC")[1] == "a/b:1 ü"
+    assert ROUTER.find("DELETE", "/api/v1/instances/a%2Fb%3A1%20%C3%BC").arguments == {"ID": "a/b:1 ü"}
 
 
 def test_head_goes_where_get_goes() -> None:
-    assert find("HEAD", "/api/v1/node")[0] is find("GET", "/api/v1/node")[0]
+    assert ROUTER.find("HEAD", "/api/v1/node").handler is ROUTER.find("GET", "/api/v1/node").handler
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_head_goes_where_get_goes() -> None:
 )
 def test_an_unknown_path_is_named(path: str) -> None:
     with pytest.raises(HttpError, match="there is nothing at ") as refused:
-        find("GET", path)
+        ROUTER.find("GET", path)
     assert refused.value.answer.status == 404
     assert repr(path) in str(refused.value)
 
@@ -57,7 +58,7 @@ def test_an_unknown_path_is_named(path: str) -> None:
 )
 def test_a_method_that_does_not_fit_is_told_which_do(method: str, path: str, allowed: str) -> None:
     with pytest.raises(HttpError) as refused:
-        find(method, path)
+        ROUTER.find(method, path)
     answer = refused.value.answer
     assert answer.status == 405
     assert dict(answer.headers) == {b"allow": allowed.encode()}
@@ -66,7 +67,7 @@ def test_a_method_that_does_not_fit_is_told_which_do(method: str, path: str, all
 
 def test_an_argument_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(HttpError) as refused:
-        find("GET", "/api/v1/services/%ff")
+        ROUTER.find("GET", "/api/v1/services/%ff")
     assert refused.value.answer.status == 400
 
 

@@ -7,13 +7,11 @@ from typing import Any
 
 import attrs
 
-from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
 from gossipreg.frontends.serving.request import Request
-from gossipreg.frontends.serving.response import Response
+from gossipreg.frontends.serving.response import DeferredResponse, Response
 from gossipreg.model import Instance
 from tests.frontends.fake_node import FakeNode
 
@@ -44,7 +42,7 @@ class ApiClient:
 
     async def ask(self, method: str, target: str, body: bytes = b"", token: str | None = None) -> Said:
         """The answer, waited for where that is wanted."""
-        server = ServerContext(self.node, lambda: None, LookupCache(self.node), self.access)
+        server = ServerContext(self.node, lambda: None, self.access)
         request = Request(method, target, announces_body=bool(body), body=body, token=token)
         _, reply = await self.api.answer(request, server)
         if isinstance(reply, DeferredResponse):

@@ -11,7 +11,8 @@ import trio
 
 from gossipreg.errors import ConfigError, InsecureError
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.http.routes import ROUTES, Route
+from gossipreg.frontends.http.context import Route
+from gossipreg.frontends.http.routes import ROUTES
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.response import HttpError

@@ -17,10 +17,11 @@ from gossipreg.cli.logs import _Json
 from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.errors import StorageError
 from gossipreg.frontends.http import serve_http
+from gossipreg.frontends.http.native_api import NativeApi
 from gossipreg.frontends.serving import access_log
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.access_log import LogLevels
-from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.request_id import is_sane, new_name
 from gossipreg.model import Address, Instance
 from gossipreg.spec import InstanceSpec
@@ -126,7 +127,7 @@ async def test_a_change_is_logged_with_all_that_is_known_of_it(
     ],
 )
 def test_a_line_is_as_loud_as_what_it_says(method: str, route: str, status: int, level: int) -> None:
-    levels = LogLevels(frozenset({("PUT", "/eureka/apps/{app}/{id}")}))
+    levels = LogLevels(NativeApi.routine | {("PUT", "/eureka/apps/{app}/{id}")})
     assert levels.of((method, route, status)) == levels.of((method, route, status)) == level
 
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from gossipreg.frontends.http.server import Acceptor
+from gossipreg.frontends.serving.acceptor import Acceptor
 from gossipreg.frontends.serving.prompt_stream import PromptStream
 from tests.frontends.fake_node import FakeNode
 from tests.frontends.wire import acceptor

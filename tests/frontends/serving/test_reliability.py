@@ -7,18 +7,15 @@ import pytest
 from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.frontends.http.event_encoder import frame
 from gossipreg.frontends.http.events import EventStream
-from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.serving.access import Access, Token
-from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.deferred import DeferredResponse
+from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.dispatcher import Dispatcher
-from gossipreg.frontends.serving.guard import Guard
-from gossipreg.frontends.serving.loading import load
 from gossipreg.frontends.serving.request import Request
-from gossipreg.frontends.serving.response import Response
+from gossipreg.frontends.serving.response import DeferredResponse, Response
 from gossipreg.frontends.serving.scopes import Scope
-from gossipreg.model import Address, Instance, NodeEvent
+from gossipreg.model import Instance, NodeEvent
 from tests.frontends.fake_node import FakeNode
+from tests.frontends.wire import dispatcher
 
 LOOKUPS = (
     "/api/v1/node",
@@ -40,10 +37,8 @@ LOOKUPS = (
 )
 
 
-def door(node: FakeNode, access: Access | None = None) -> Dispatcher:
-    at = Address("127.0.0.1", 8500)
-    server = ServerContext(node, lambda: None, LookupCache(node), access or Access(), load(COMPATIBILITY_APIS))
-    return Dispatcher(server, Guard(asked=at, bound=at))
+def listener(node: FakeNode, access: Access | None = None) -> Dispatcher:
+    return dispatcher(node, access, *load(COMPATIBILITY_APIS))
 
 
 def node(*, isolated: bool = True, reachable: float = 2 / 3) -> FakeNode:
@@ -58,7 +53,7 @@ def reliance(answer: Response | EventStream) -> dict[bytes, bytes]:
 
 @pytest.mark.parametrize("target", LOOKUPS)
 async def test_every_lookup_carries_it(target: str) -> None:
-    reply = await door(node()).answer(Request("GET", target), b"one")
+    reply = await listener(node()).answer(Request("GET", target), b"one")
     assert isinstance(reply, Response)
     assert reliance(reply) == {b"x-gossipreg-isolated": b"true", b"x-gossipreg-reachable": b"0.66"}
 
@@ -68,7 +63,7 @@ async def test_envoy_is_told_as_well() -> None:
         b'{"resource_names":["orders"],"type_url":"type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"}'
     )
     asked = Request("POST", "/v3/discovery:endpoints", announces_body=True, body=body)
-    reply = await door(node()).answer(asked, b"one")
+    reply = await listener(node()).answer(asked, b"one")
     answer = await reply.answer() if isinstance(reply, DeferredResponse) else reply
     assert isinstance(answer, Response)
     assert reliance(answer)[b"x-gossipreg-isolated"] == b"true"
@@ -77,14 +72,14 @@ async def test_envoy_is_told_as_well() -> None:
 async def test_an_answer_that_was_waited_for_says_what_is_so_when_it_comes() -> None:
     there = node(isolated=False, reachable=1.0)
     index = there.index("orders")
-    reply = await door(there).answer(Request("GET", f"/api/v1/services/orders?index={index}&wait=10ms"), b"one")
+    reply = await listener(there).answer(Request("GET", f"/api/v1/services/orders?index={index}&wait=10ms"), b"one")
     assert isinstance(reply, DeferredResponse)
     there.isolated = True
     assert reliance(await reply.answer())[b"x-gossipreg-isolated"] == b"true"
 
 
 async def test_a_stream_of_events_begins_with_it() -> None:
-    reply = await door(node(isolated=False, reachable=1.0)).answer(Request("GET", "/api/v1/events"), b"one")
+    reply = await listener(node(isolated=False, reachable=1.0)).answer(Request("GET", "/api/v1/events"), b"one")
     assert isinstance(reply, EventStream)
     assert reliance(reply) == {b"x-gossipreg-isolated": b"false", b"x-gossipreg-reachable": b"1.00"}
 
@@ -97,7 +92,7 @@ def test_a_change_is_an_event() -> None:
 
 async def test_what_is_cached_stays_cached_when_it_changes() -> None:
     there = node(isolated=False)
-    shop = door(there)
+    shop = listener(there)
     first = await shop.answer(Request("GET", "/api/v1/services/orders"), b"one")
     there.isolated = True
     second = await shop.answer(Request("GET", "/api/v1/services/orders"), b"two")
@@ -111,7 +106,7 @@ async def test_what_is_cached_stays_cached_when_it_changes() -> None:
 @pytest.mark.parametrize("target", ["/api/v1/members", "/v1/catalog/services"])
 async def test_a_client_that_may_not_ask_is_not_told(target: str) -> None:
     access = Access((Token("t", b"\0" * 32, frozenset({Scope.READ})),))
-    reply = await door(node(), access).answer(Request("GET", target), b"one")
+    reply = await listener(node(), access).answer(Request("GET", target), b"one")
     assert isinstance(reply, Response)
     assert reply.status in (401, 403)
     assert reliance(reply) == {}

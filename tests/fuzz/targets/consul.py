@@ -9,7 +9,7 @@ from gossipreg.errors import InvalidInstance
 from gossipreg.frontends.consul import filters
 from gossipreg.frontends.consul.durations import seconds
 from gossipreg.frontends.consul.posted import JsonObject, PostedService, read_check
-from gossipreg.frontends.serving.compatibility_api import Query
+from gossipreg.frontends.serving.request import QueryParameters
 from gossipreg.frontends.serving.response import HttpError
 from tests.frontends.consul.test_filters import ROW
 from tests.fuzz.target import Target, outcome, told
@@ -27,7 +27,7 @@ def _consul(data: bytes) -> str:
                 table = JsonObject.parse(data)
                 return f"check {read_check(table, table.text('CheckID') or 'i', 'web').check.kind}"
             case b"q":
-                query = Query.parse(data.decode("latin-1"))
+                query = QueryParameters.parse(data.decode("latin-1"))
                 return f"query {len(query.pairs)} {query.flag('passing')} {bool(query.first('near'))}"
             case _:
                 found = seconds(data.decode("latin-1"))

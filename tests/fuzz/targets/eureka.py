@@ -8,9 +8,10 @@ from typing import Final
 from xml.parsers import expat
 
 from gossipreg.errors import InvalidInstance
-from gossipreg.frontends.eureka.documents import DocumentFormat, MalformedDocument, Tree, read
+from gossipreg.frontends.eureka.documents import DocumentFormat, read
 from gossipreg.frontends.eureka.instance_document import InstanceDocument
 from gossipreg.frontends.eureka.posted_instance import PostedInstance
+from gossipreg.frontends.eureka.trees import MalformedDocument, Tree
 from gossipreg.frontends.eureka.xml import write_xml
 from tests.fuzz.target import Target, outcome, told
 

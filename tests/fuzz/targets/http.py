@@ -12,17 +12,13 @@ import trio.testing
 from gossipreg import limits
 from gossipreg.errors import InvalidInstance
 from gossipreg.frontends.http.handlers import read_spec
-from gossipreg.frontends.http.lookups import LookupCache
-from gossipreg.frontends.http.server import Acceptor
-from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.dispatcher import Dispatcher
-from gossipreg.frontends.serving.guard import Guard
-from gossipreg.frontends.serving.loading import load
+from gossipreg.frontends.serving.acceptor import Acceptor
+from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.model import Instance
 from gossipreg.spec import NEXT
 from tests.frontends.fake_node import FakeNode
-from tests.frontends.wire import HTTP, no_mistakes
+from tests.frontends.wire import dispatcher, no_mistakes
 from tests.fuzz.target import Target, outcome, told
 
 #: Answers that tell of no mistake of ours, of those that begin with a 5.
@@ -43,14 +39,12 @@ async def _play(data: bytes) -> str:
     """First byte: where the rest is cut in two."""
     cut, data = (data[:1] or b"\0")[0], data[1:]
     node = _node()
-    server = ServerContext(
-        node, lambda: None, LookupCache(node), compatibility_apis=load(("consul", "eureka", "envoy", "traefik"))
-    )
-    door = Acceptor(Dispatcher(server, Guard(asked=HTTP, bound=HTTP)))
+    handler = dispatcher(node, None, *load(("consul", "eureka", "envoy", "traefik")))
+    listener = Acceptor(handler)
     ours, theirs = trio.testing.memory_stream_pair()
     got = 0
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(door.admit, theirs)
+        nursery.start_soon(listener.admit, theirs)
         for part in (data[:cut], data[cut:]):
             if part:
                 await ours.send_all(part)
@@ -62,9 +56,12 @@ async def _play(data: bytes) -> str:
             got += len(answered)
     assert not got or head == b"HTTP/1.1 ", head
     assert got <= _ANSWER_BYTES_MAX
-    statuses = sorted({status for _, _, status in server.requests})
-    assert all(status < 500 or status in _FINE for status in statuses), server.requests
-    return " ".join(sorted(f"{method} {path} {status}" for method, path, status in server.requests)) or f"{bool(got)}"
+    statuses = sorted({status for _, _, status in handler.server.requests})
+    assert all(status < 500 or status in _FINE for status in statuses), handler.server.requests
+    return (
+        " ".join(sorted(f"{method} {path} {status}" for method, path, status in handler.server.requests))
+        or f"{bool(got)}"
+    )
 
 
 def _http(data: bytes) -> str:

@@ -1,0 +1,79 @@
+"""Native requests: what a handler of the native API is given, and the route that leads to it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from gossipreg.frontends.http.event_encoder import EventEncoder
+from gossipreg.frontends.http.lookups import LookupCache
+from gossipreg.frontends.serving.context import RequestContext
+from gossipreg.frontends.serving.request import QueryParameters
+from gossipreg.frontends.serving.response import HttpError, Reply
+from gossipreg.frontends.serving.scopes import Action
+from gossipreg.text import shown
+
+_YES_OR_NO = {"": True, "true": True, "1": True, "false": False, "0": False}
+
+
+@attrs.frozen
+class NativeContext(RequestContext):
+    """One request to one handler, with what all of them share: cached lookups and encoded events."""
+
+    lookups: LookupCache
+    event_encoder: EventEncoder
+
+    @property
+    def argument(self) -> str:
+        """The value of the path's placeholder; empty if it has none."""
+        return next(iter(self.arguments.values()), "")
+
+    def flag(self, name: str) -> bool:
+        """A yes-or-no of the query; its bare name is a yes. Raises a 400 ``HttpError`` for anything else."""
+        text = self.query.first(name, "false")
+        try:
+            return _YES_OR_NO[text]
+        except KeyError:
+            raise HttpError(400, f"{name}: {shown(text)} is neither true, false, 1 nor 0") from None
+
+    def share(self, name: str) -> float:
+        """A share of the query, from 0 to 1; 0 if it is not there. Raises a 400 ``HttpError`` for anything else."""
+        text = self.query.first(name, "0")
+        try:
+            share = float(text)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise HttpError(400, f"{name}: {shown(text)} is not a share from 0 to 1")
+        return share
+
+    def text(self, name: str) -> str | None:
+        """A text of the query, if it is there. Raises a 400 ``HttpError`` if it is there but empty."""
+        text = self.query.get(name)
+        if text == "":
+            raise HttpError(400, f"{name}: is empty: write {name}=VALUE, or leave it out")
+        return text
+
+
+@attrs.frozen
+class Route:
+    """One thing to do at one path. A last segment in capitals stands for any text: it is the handler's argument."""
+
+    method: str
+    path: str
+    handler: Callable[[NativeContext], Awaitable[Reply]]
+    action: Action
+    query: tuple[str, ...] = ()
+
+    @property
+    def takes_argument(self) -> bool:
+        """Whether the path ends in a placeholder."""
+        return self.path.rpartition("/")[2].isupper()
+
+    def check_query(self, query: QueryParameters) -> None:
+        """Raise a 400 ``HttpError`` for a parameter that this route does not know."""
+        for name, _ in query.pairs:
+            if name not in self.query:
+                known = f"it knows {', '.join(self.query)}" if self.query else "it knows none"
+                raise HttpError(400, f"{self.path} has no query parameter {shown(name)}: {known}")

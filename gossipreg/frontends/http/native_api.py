@@ -1,0 +1,53 @@
+"""The native API: finds the route of a request, checks its token and its query, and calls the handler."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from gossipreg.errors import GossipregError
+from gossipreg.frontends.http.context import NativeContext
+from gossipreg.frontends.http.event_encoder import EventEncoder
+from gossipreg.frontends.http.lookups import LookupCache
+from gossipreg.frontends.http.routes import PROBES, ROUTER, ROUTES
+from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.request import Request, split_target
+from gossipreg.frontends.serving.response import HttpError, Reply, http_error
+from gossipreg.frontends.serving.scopes import Action
+
+
+@attrs.frozen(eq=False)
+class NativeApi:
+    """Answers all requests that no compatibility API answers. See `CompatibilityApi` for its attributes."""
+
+    lookups: LookupCache
+    event_encoder: EventEncoder = attrs.field(factory=EventEncoder)
+
+    prefixes: ClassVar[tuple[str, ...]] = ("",)
+    routine: ClassVar[frozenset[tuple[str, str]]] = frozenset({("PUT", "/api/v1/heartbeats/ID")})
+    probes: ClassVar[frozenset[str]] = PROBES
+
+    @property
+    def routes(self) -> tuple[tuple[str, str, Action], ...]:
+        """See `CompatibilityApi`."""
+        return tuple((route.method, route.path, route.action) for route in ROUTES)
+
+    def token(self, request: Request) -> str | None:
+        """See `CompatibilityApi`."""
+        return request.token
+
+    async def answer(self, request: Request, server: ServerContext) -> tuple[str, Reply]:
+        """See `CompatibilityApi`."""
+        pattern = ""
+        try:
+            path, query = split_target(request.target)
+            query.require_unique()
+            found = ROUTER.find(request.method, path)
+            pattern, route = found.pattern, found.handler
+            server.access.permit(request.token, route.action)
+            route.check_query(query)
+            context = NativeContext(server, request, query, found.arguments, self.lookups, self.event_encoder)
+            return pattern, await route.handler(context)
+        except (HttpError, GossipregError) as error:
+            return pattern, http_error(error).answer
