@@ -46,6 +46,8 @@ def test_a_link_leads_somewhere(page: Path, link: str) -> None:
     target = (page.parent / path).resolve() if path else page
     assert target.exists(), "no such file"
     assert target.is_relative_to(ROOT), "it leads out of the repository"
+    if page.is_relative_to(DOCS):
+        assert target.is_relative_to(DOCS), "the site that is built of docs/ has no such file: write its path as `code`"
     if anchor:
         assert anchor in anchors(target)
 
