@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from ipaddress import ip_address
@@ -20,6 +20,7 @@ import attrs
 import trio
 
 from gossipreg.errors import GossipregError
+from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.request import Request, split_target
@@ -27,7 +28,7 @@ from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Re
 from gossipreg.frontends.serving.router import Router
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.settling import is_settling
-from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance, is_name
 from gossipreg.text import shown
 
@@ -128,11 +129,7 @@ class Envoy:
 
     prefixes: tuple[str, ...] = ("/v3",)
     routine: frozenset[tuple[str, str]] = frozenset({("POST", "/v3/discovery:endpoints")})
-    _kept: OrderedDict[tuple[EnvoyCluster, str | None], tuple[int, bytes]] = attrs.field(
-        init=False, factory=OrderedDict
-    )
-    _bytes: int = attrs.field(init=False, default=0)  # of what is kept
-    _flights: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
+    _kept: IndexedCache[bytes] = attrs.field(init=False, factory=lambda: IndexedCache[bytes](KEPT_BYTES_MAX))
     _told: set[str] = attrs.field(init=False, factory=set)  # versions, while the node is young
 
     @property
@@ -209,23 +206,14 @@ class Envoy:
 
     async def _assignment(self, cluster: EnvoyCluster, zone: str | None, node: NodeApi) -> bytes:
         index = node.index(cluster.service)
-        kept = self._kept.get((cluster, zone))
-        if kept is not None and kept[0] == index:
-            self._kept.move_to_end((cluster, zone))
-            return kept[1]
-        return await self._flights.get((cluster, zone, index), lambda: self._made(cluster, zone, node, index))
 
-    async def _made(self, cluster: EnvoyCluster, zone: str | None, node: NodeApi, index: int) -> bytes:
-        instances = node.lookup(cluster.service, tag=cluster.tag, zone=cluster.zone, role=cluster.role)
-        head = encode({"@type": TYPE, "cluster_name": cluster.name})[:-1]
-        made = b'%b,"endpoints":[%b]}' % (head, b",".join(await _localities(instances, zone, TimeSlicer())))
-        if instances:  # what does not exist is not kept: there is no end of it
-            _, before = self._kept.pop((cluster, zone), (0, b""))
-            self._kept[cluster, zone] = (index, made)
-            self._bytes += len(made) - len(before)
-            while len(self._kept) > 1 and self._bytes > KEPT_BYTES_MAX:
-                self._bytes -= len(self._kept.popitem(last=False)[1][1])
-        return made
+        async def make() -> tuple[bytes, bool]:
+            instances = node.lookup(cluster.service, tag=cluster.tag, zone=cluster.zone, role=cluster.role)
+            head = encode({"@type": TYPE, "cluster_name": cluster.name})[:-1]
+            made = b'%b,"endpoints":[%b]}' % (head, b",".join(await _localities(instances, zone, TimeSlicer())))
+            return made, bool(instances)  # what does not exist is not kept: there is no end of it
+
+        return await self._kept.fetch((cluster, zone), index, make)
 
 
 async def _digest(body: bytes, slicer: TimeSlicer) -> str:

@@ -11,7 +11,6 @@ for: a client is told once too often what it knows.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Final
 
@@ -19,8 +18,9 @@ import attrs
 import trio
 
 from gossipreg.frontends.serving import settling
+from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 
 #: Answers kept (bytes), and how many: a thousand services of ordinary size.
 _BYTES_MAX: Final = 8 * 1024 * 1024
@@ -63,29 +63,24 @@ class QueryCache:
 
     node: NodeApi
     _began: int  # its generation, in ms since the epoch
-    _kept: OrderedDict[Hashable, KeptResponse] = attrs.field(init=False, factory=OrderedDict)
-    _bytes: int = attrs.field(init=False, default=0)
-    _flights: SingleFlight[KeptResponse] = attrs.field(init=False, factory=SingleFlight)
+    _kept: IndexedCache[KeptResponse] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._kept = IndexedCache(_BYTES_MAX, lambda kept: len(kept.body), _ANSWERS_MAX)
 
     async def read(self, asked: CachedQuery) -> KeptResponse:
         """The answer as it is now."""
         now = self.node.index(asked.service)
-        kept = self._kept.get(asked.key)
-        if kept is not None and kept.seen == now:
-            self._kept.move_to_end(asked.key)
-            return kept
-        return await self._flights.get((asked.key, now), lambda: self._made(asked, now))
+        return await self._kept.fetch(asked.key, now, lambda: self._made(asked, now))
 
-    async def _made(self, asked: CachedQuery, now: int) -> KeptResponse:
+    async def _made(self, asked: CachedQuery, now: int) -> tuple[KeptResponse, bool]:
         slicer = TimeSlicer()
         body = await asked.make(slicer)
         took = slicer.worked
-        kept = self._kept.get(asked.key)
+        kept = self._kept.last(asked.key)
         # What has no instances has the lowest index there is, which is raised when the node takes a later generation.
         index = now if kept is None or kept.body != body else max(kept.index, self.node.index(_NOBODYS))
-        kept = KeptResponse(body, index, now, time.monotonic() + (_RESTS * took if took > _QUICK else 0.0))
-        self._keep(asked.key, kept)
-        return kept
+        return KeptResponse(body, index, now, time.monotonic() + (_RESTS * took if took > _QUICK else 0.0)), True
 
     def settles_in(self) -> float:
         """How long it may still take this node to learn what others offer (seconds); 0 if it knows.
@@ -106,10 +101,3 @@ class QueryCache:
                 await self.node.wait_changed(asked.service, kept.seen)
                 await trio.sleep(max(0.0, kept.rest - time.monotonic()))
         return await self.read(asked)
-
-    def _keep(self, key: Hashable, kept: KeptResponse) -> None:
-        before = self._kept.pop(key, None)
-        self._bytes += len(kept.body) - (0 if before is None else len(before.body))
-        self._kept[key] = kept
-        while len(self._kept) > 1 and (self._bytes > _BYTES_MAX or len(self._kept) > _ANSWERS_MAX):
-            self._bytes -= len(self._kept.popitem(last=False)[1].body)

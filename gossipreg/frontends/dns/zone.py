@@ -16,6 +16,7 @@ import dns.rdatatype
 from gossipreg.frontends.dns import limits, names, records
 from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.record_pools import RecordPool, WireRecord
+from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import Address, Health, Instance
 
@@ -60,13 +61,11 @@ class Zone:
     rng: Random = attrs.field(factory=Random)
     _domains: names.Domains = attrs.field(init=False)
     _first: dns.name.Name = attrs.field(init=False)
-    _pools: dict[tuple[names.ServiceName, dns.name.Name], tuple[int, RecordPool]] = attrs.field(
-        init=False, factory=dict
-    )
-    _pooled: int = attrs.field(init=False, default=0)  # instances in them
+    _pools: IndexedCache[RecordPool] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._domains = _domains(self.texts)
+        self._pools = IndexedCache(limits.POOLED_INSTANCES_MAX, lambda pool: pool.size)
         self._first = dns.name.from_text(self.texts[0].lower())
 
     @property
@@ -133,26 +132,19 @@ class Zone:
 
     def _pool(self, asked: names.ServiceName, domain: dns.name.Name) -> RecordPool:
         """The instances that ``asked`` stands for, found out again only if something has changed."""
-        key = (asked, domain)
-        kept = self._pools.get(key)
-        if kept is not None and kept[0] == self.directory.epoch and self._stands(kept[1]):
-            return kept[1]
-        self._forget(key)
+        key, epoch = (asked, domain), self.directory.epoch
+        kept = self._pools.get(key, epoch)
+        if kept is not None and self._stands(kept):
+            return kept
         pool = self._made(asked, domain)
         if pool.exists:  # what does not exist is not kept: there is no end of it
-            if self._pooled + pool.size > limits.POOLED_INSTANCES_MAX:
-                self._pools.clear()
-                self._pooled = 0
-            self._pools[key] = (self.directory.epoch, pool)
-            self._pooled += pool.size
+            self._pools.put(key, epoch, pool)
+        else:
+            self._pools.drop(key)
         return pool
 
     def _stands(self, pool: RecordPool) -> bool:
         return all(self.node.index(service) == then for service, then in pool.read)
-
-    def _forget(self, key: tuple[names.ServiceName, dns.name.Name]) -> None:
-        kept = self._pools.pop(key, None)
-        self._pooled -= 0 if kept is None else kept[1].size
 
     def _made(self, asked: names.ServiceName, domain: dns.name.Name) -> RecordPool:
         read: dict[str, int] = {}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import attrs
 
 from gossipreg.frontends.http import render
 from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import encode
-from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance
 
 
@@ -58,62 +60,44 @@ class LookupCache:
     """Lookups in their encoded form, each kept for as long as its service's index stands.
 
     Only lookups that found something are kept: what they can ask for is then bounded by what is registered, and
-    no client can fill the cache with names that do not exist. When it is full, the ones kept longest give way.
+    no client can fill the cache with names that do not exist. When it is full, the least recently used go first.
     """
 
     _node: NodeApi
     _bytes_max: int = limits.LOOKUP_CACHE_BYTES
     rows: RowCache = attrs.field(factory=RowCache)
-    _kept: dict[LookupQuery, tuple[int, bytes]] = attrs.field(init=False, factory=dict)
-    _bytes: int = attrs.field(init=False, default=0)
-    _shared: dict[str, tuple[int, bytes]] = attrs.field(init=False, factory=dict)
-    _flights: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
+    _kept: IndexedCache[bytes] = attrs.field(init=False)
+    _shared: IndexedCache[bytes] = attrs.field(init=False, factory=lambda: IndexedCache[bytes](math.inf))
+
+    def __attrs_post_init__(self) -> None:
+        self._kept = IndexedCache(self._bytes_max)
 
     async def body(self, asked: LookupQuery) -> bytes:
         """The lookup's answer in JSON, as the node sees it now."""
         index = self._node.index(asked.service)
-        kept = self._kept.get(asked)
-        if kept is not None and kept[0] == index:
-            return kept[1]
-        return await self._flights.get((asked, index), lambda: self._made(asked, index))
 
-    async def _made(self, asked: LookupQuery, index: int) -> bytes:
-        instances = self._node.lookup(
-            asked.service,
-            healthy=asked.healthy,
-            tag=asked.tag,
-            zone=asked.zone,
-            role=asked.role,
-            panic=asked.panic,
-        )
-        body = b'{"index":%d,"instances":%b}' % (index, await TimeSlicer().joined(map(self.rows.of, instances)))
-        self._forget(asked)
-        if instances and len(body) <= self._bytes_max and not asked.panic:  # the node counts answers in a panic
-            self._keep(asked, index, body)
-        return body
+        async def make() -> tuple[bytes, bool]:
+            instances = self._node.lookup(
+                asked.service,
+                healthy=asked.healthy,
+                tag=asked.tag,
+                zone=asked.zone,
+                role=asked.role,
+                panic=asked.panic,
+            )
+            body = b'{"index":%d,"instances":%b}' % (index, await TimeSlicer().joined(map(self.rows.of, instances)))
+            # In a panic the node counts its answers, so none is kept.
+            return body, bool(instances) and len(body) <= self._bytes_max and not asked.panic
+
+        return await self._kept.fetch(asked, index, make)
 
     async def shared(self, path: str, index: int, make: Callable[[], Awaitable[bytes]]) -> bytes:
         """What all clients that waited for the same thing are answered: made once for each ``index`` of everything.
 
         ``path``: of a route, so that there are few of them whatever clients ask.
         """
-        kept = self._shared.get(path)
-        if kept is not None and kept[0] == index:
-            return kept[1]
-        return await self._flights.get((path, index), lambda: self._made_shared(path, index, make))
 
-    async def _made_shared(self, path: str, index: int, make: Callable[[], Awaitable[bytes]]) -> bytes:
-        body = await make()
-        self._shared = {known: kept for known, kept in self._shared.items() if kept[0] == index}
-        self._shared[path] = (index, body)
-        return body
+        async def kept() -> tuple[bytes, bool]:
+            return await make(), True
 
-    def _keep(self, asked: LookupQuery, index: int, body: bytes) -> None:
-        while self._bytes + len(body) > self._bytes_max:
-            self._forget(next(iter(self._kept)))
-        self._kept[asked] = (index, body)
-        self._bytes += len(body)
-
-    def _forget(self, asked: LookupQuery) -> None:
-        _, body = self._kept.pop(asked, (0, b""))
-        self._bytes -= len(body)
+        return await self._shared.fetch(path, index, kept)

@@ -87,15 +87,16 @@ def test_a_service_is_looked_at_once_for_all_questions_and_again_after_a_change(
     assert dns_client.node.lookups == 2
 
 
-def test_what_is_kept_is_bounded(dns_client: DnsClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "POOLED_INSTANCES_MAX", 50)
+def test_what_is_kept_is_bounded(dns_client: DnsClient) -> None:
     zone = dns_client.responder.zone
+    assert zone._pools.size_max == limits.POOLED_INSTANCES_MAX
+    zone._pools.size_max = 50
     for service in range(40):
         for number in range(5):
             dns_client.offer(f"10.0.0.{number + 1}", service=f"s{service}")
         dns_client.ask(f"s{service}.service.gossipreg")
         dns_client.ask(f"nothing-{service}.service.gossipreg")
-        assert zone._pooled == sum(pool.size for _, pool in zone._pools.values()) <= 50
+        assert 0 < zone._pools.total <= 50
 
 
 def test_instances_at_one_address_are_one_record(dns_client: DnsClient) -> None:

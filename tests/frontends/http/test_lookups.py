@@ -50,7 +50,7 @@ async def test_names_that_do_not_exist_cannot_fill_the_cache(fake: FakeNode) -> 
     assert await lookups.body(LookupQuery("orders")) is kept
 
 
-async def test_when_the_cache_is_full_what_was_kept_longest_gives_way(fake: FakeNode) -> None:
+async def test_when_the_cache_is_full_the_least_recently_used_goes_first(fake: FakeNode) -> None:
     for service in "abc":
         await fake.register(service, port=80)
     size = len(await LookupCache(fake).body(LookupQuery("a")))
