@@ -44,7 +44,7 @@ DEFAULT_DNS: Final = "127.0.0.1:8600"
 #: The tables of an agent's file that are no settings: each defines a service that it offers.
 SERVICES: Final = "services"
 
-#: The compatibility APIs that there are: `gossipreg.frontends` has a module for each.
+#: Our own compatibility APIs: `gossipreg.frontends` has a module for each.
 COMPATIBILITY_APIS: Final = ("consul", "eureka", "envoy", "traefik")
 
 KEY_BYTES: Final = 32
@@ -324,11 +324,11 @@ def _some_domains(domains: tuple[str, ...]) -> None:
         raise ConfigError("name at least one domain, or turn the door off with dns = off")
 
 
-def _known_apis(names: tuple[str, ...]) -> None:
-    if names != ("off",):
-        for name in names:
-            if name not in COMPATIBILITY_APIS:
-                raise ConfigError(f"{shown(name)} is none of {', '.join(COMPATIBILITY_APIS)}; off alone means none")
+def _api_names(names: tuple[str, ...]) -> None:
+    """Whether there are such APIs is found out when they are loaded: other packages may bring more."""
+    for name in names:
+        if not is_name(name) or (name == "off" and len(names) > 1):
+            raise ConfigError(f"{shown(name)} is no name of an API such as consul; off alone means none")
 
 
 def _read_header(text: str) -> None:
@@ -476,7 +476,7 @@ class AgentConfig(Config):
         "Default: whoever reaches it may do everything.",
     )
     compatibility_apis: tuple[str, ...] = setting(
-        Texts(whole=_known_apis),
+        Texts(whole=_api_names),
         COMPATIBILITY_APIS,
         "Compatibility APIs that the HTTP listener serves beside its own; off: none.",
     )

@@ -30,6 +30,7 @@ from gossipreg.runtime.supervision import run_contained, run_restarting
 
 if TYPE_CHECKING:
     from gossipreg.frontends.serving.access import Access
+    from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 
 _log = logging.getLogger("gossipreg.agent")
 
@@ -40,12 +41,13 @@ Reload = Callable[[], Awaitable[None]]
 def run(config: AgentConfig, file: Path | None = None) -> None:
     """Run an agent until it has left the cluster, offering what ``file`` and the services' directory define.
 
-    Raises ``ConfigError`` for a file that cannot be used, what ``open_node`` raises, and ``BindError`` for a door's
-    address, alone or in an ``ExceptionGroup``. One ``BindError`` names all addresses that other programs use.
+    Raises ``ConfigError`` for a file that cannot be used or an unknown compatibility API, what ``open_node`` raises,
+    and ``BindError`` for a listener's address, alone or in an ``ExceptionGroup``. One ``BindError`` names all addresses
+    that other programs use.
     """
     files = _files(config, file)
     try:
-        trio.run(_serve, config, files, _read_definitions(files, config), _access(config))
+        trio.run(_serve, config, files, _read_definitions(files, config), _access(config), _apis(config))
     except (BindError, ExceptionGroup) as error:
         taken = _addresses_in_use(config) if not isinstance(error, ExceptionGroup) or error.subgroup(BindError) else []
         if len(taken) < 2:
@@ -87,6 +89,7 @@ def check(config: AgentConfig, file: Path | None = None) -> str:
     """Say that an agent could start with this, as far as files can tell. Raises ``ConfigError``."""
     check_start(config)
     _access(config)
+    _apis(config)
     count = len(_read_definitions(_files(config, file), config))
     return f"ok, with {count} service{'s' if count > 1 else ''} defined" if count else "ok"
 
@@ -120,8 +123,21 @@ def _access(config: AgentConfig) -> Access | None:
     return access
 
 
+def _apis(config: AgentConfig) -> tuple[CompatibilityApi, ...]:
+    """The compatibility APIs that are switched on. Raises ``ConfigError`` for one that is not installed."""
+    if config.http == "off" or config.compatibility_apis == ("off",):
+        return ()
+    from gossipreg.frontends.serving.compatibility_api import load
+
+    return load(config.compatibility_apis)
+
+
 async def _serve(
-    config: AgentConfig, files: DefinitionFiles, located: Sequence[LocatedSpec], access: Access | None
+    config: AgentConfig,
+    files: DefinitionFiles,
+    located: Sequence[LocatedSpec],
+    access: Access | None,
+    apis: tuple[CompatibilityApi, ...],
 ) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with open_node(config) as node, trio.open_nursery() as nursery:
@@ -134,7 +150,7 @@ async def _serve(
             nursery.start_soon(_handle_signals, node, signals, leave, reloads, nursery)
             if access is not None:
                 reloads.append(partial(trio.to_thread.run_sync, access.reload))
-            http = None if access is None else await _open_http(node, config, access, leave, nursery)
+            http = None if access is None else await _open_http(node, config, access, leave, nursery, apis=apis)
             dns = None if config.dns == "off" else await _open_dns(node, config, nursery)
             _warn_of_exposure(node, http, dns, access)
             _print_ready(node, http, dns, as_json=config.log_format == "json")
@@ -187,11 +203,16 @@ async def _leave_when_told(node: Node, leave: trio.Event) -> None:
 
 
 async def _open_http(
-    node: Node, config: AgentConfig, access: Access, leave: trio.Event, nursery: trio.Nursery
+    node: Node,
+    config: AgentConfig,
+    access: Access,
+    leave: trio.Event,
+    nursery: trio.Nursery,
+    *,
+    apis: tuple[CompatibilityApi, ...],
 ) -> Address | SocketFile:
-    """Open the HTTP door; the address that it got."""
-    from gossipreg.frontends.http import serve_http
-    from gossipreg.frontends.serving.compatibility_api import load  # an agent with `--http off` does without
+    """Start the HTTP listener; return the address that it got."""
+    from gossipreg.frontends.http import serve_http  # an agent with `--http off` does without
 
     _raise_descriptor_limit()
 
@@ -206,7 +227,7 @@ async def _open_http(
         leave=leave_when_asked,
         access=access,
         insecure=config.insecure,
-        compatibility_apis=load(config.compatibility_apis) if config.compatibility_apis != ("off",) else (),
+        compatibility_apis=apis,
         counters=node.counters,
     )
     got: Address | SocketFile = await nursery.start(serve)
@@ -214,7 +235,7 @@ async def _open_http(
 
 
 def _raise_descriptor_limit() -> None:
-    """Have as many descriptors as the HTTP door may need, or say what there is room for."""
+    """Raise the descriptor limit to what the HTTP listener may need, or log what there is room for."""
     from gossipreg.frontends.serving.capacity import DESCRIPTORS, Capacity, ask_for_descriptors
 
     descriptors = ask_for_descriptors()
@@ -228,7 +249,7 @@ def _raise_descriptor_limit() -> None:
 
 
 async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> Address:
-    """Open the DNS door; the address that it got."""
+    """Start the DNS listener; return the address that it got."""
     from gossipreg.frontends.dns import serve_dns  # an agent with `--dns off` does without
 
     serve = partial(

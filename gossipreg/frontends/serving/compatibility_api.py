@@ -66,7 +66,13 @@ def _load(name: str) -> CompatibilityApi:
         return found()
     from importlib.metadata import entry_points
 
-    for found in (each.load() for each in entry_points(group=GROUP, name=name)):
+    for each in entry_points(group=GROUP, name=name):
+        try:
+            found = each.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"compatibility_apis: {shown(name)} cannot be loaded from {each.value}: {error}"
+            ) from None
         return found()
     raise ConfigError(
         f"compatibility_apis: {shown(name)} is none of {', '.join(COMPATIBILITY_APIS)}, and no installed package has "

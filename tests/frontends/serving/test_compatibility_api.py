@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from typing import ClassVar
 
 import attrs
@@ -89,7 +91,44 @@ def test_compatibility_api_are_all_on_unless_told_and_none_are_by_off() -> None:
     assert AgentConfig(compatibility_apis=("consul",)).compatibility_apis == ("consul",)
 
 
-@pytest.mark.parametrize("names", [("zookeeper",), ("off", "consul")])
-def test_a_compatibility_api_that_there_is_not_cannot_be_switched_on(names: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match=r"compatibility_apis: .* is none of consul"):
+@pytest.mark.parametrize("names", [("a/b",), ("off", "consul"), ("",)])
+def test_what_can_be_no_name_of_an_api_is_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"compatibility_apis: .* is no name of an API"):
         AgentConfig(compatibility_apis=names)
+
+
+def test_a_compatibility_api_that_is_not_installed_cannot_be_switched_on() -> None:
+    assert AgentConfig(compatibility_apis=("zookeeper",)).compatibility_apis == ("zookeeper",)
+    with pytest.raises(ConfigError, match=r"'zookeeper' is none of consul, .* entry point in gossipreg.frontends"):
+        load(("zookeeper",))
+
+
+def package(directory: Path, entry_point: str, code: str) -> None:
+    """An installed package with one module, ``shop``, and one entry point."""
+    (directory / "shop.py").write_text(code)
+    info = directory / "shop-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[gossipreg.frontends]\n{entry_point}\n")
+
+
+def test_another_package_brings_a_compatibility_api_by_an_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    package(tmp_path, "shop = shop:Shop", "class Shop:\n    prefixes = ('/shop',)\n")
+    assert [each.prefixes for each in load(("shop", "envoy"))] == [("/shop",), ("/v3",)]
+
+
+@pytest.mark.parametrize("place", ["nowhere:Shop", "shop:Missing"])
+def test_one_that_cannot_be_loaded_is_named(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    package(tmp_path, f"shop = {place}", "")
+    with pytest.raises(ConfigError, match=f"'shop' cannot be loaded from {place}"):
+        load(("shop",))
+
+
+def test_our_own_are_entry_points_too() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    declared = project["entry-points"]["gossipreg.frontends"]
+    assert declared == {name: f"gossipreg.frontends.{name}:create_api" for name in COMPATIBILITY_APIS}
