@@ -1,6 +1,6 @@
-"""Knows how a user says what is to be checked about an instance, and how often.
+"""Checks: how a user states what is checked about an instance, and how often.
 
-A check belongs to the instance's owner, who runs it and keeps what it answers. Only the health that comes of it
+A check belongs to the instance's owner, which runs it and keeps its output. Only the health that results from it
 travels. Everything that can be wrong with a check is found here, when it is made.
 """
 

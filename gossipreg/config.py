@@ -1,4 +1,4 @@
-"""Knows every setting of a node, with its unit, its default and its formula."""
+"""The settings of a node, each with its unit, its default and its formula."""
 
 from __future__ import annotations
 
@@ -123,39 +123,37 @@ class Settings:
         64,
         3,
         "Independent confirmations K that bring a suspicion to its shortest: max - (max - min) ln(C+1)/ln(K+1). "
-        "0: it lasts as long as the longest, whoever confirms it.",
+        "0: confirmations do not shorten it.",
     )
     local_health_max: int = _whole(0, 64, 8, "Highest local health score; 0 turns local health off.")
-    gossip_fanout: int = _whole(1, 64, 3, "Members that a fresh rumor is sent to at each of its rounds.")
+    gossip_fanout: int = _whole(1, 64, 3, "Members that each transmission of a new update is sent to.")
     gossip_transmissions: int = _whole(
-        1, 64, 6, "Rounds in which a rumor is sent: at once, then gossip_gap x gossip_growth^i later."
+        1, 64, 6, "How often an update is sent: at once, then gossip_gap x gossip_growth^i later."
     )
-    gossip_gap: float = _timer(0.01, "First gap between two rounds of one rumor.")
+    gossip_gap: float = _timer(0.01, "First gap between two transmissions of one update.")
     gossip_growth: float = setting(
         Number(1.0, 100.0),
         2.0,
         "How many times as long each next gap is; 1 is the fixed tick of SWIM and its children.",
     )
     gossip_tree_gap: float = _timer(
-        0.05, "First gap of a rumor that went down a tree: the rounds to come must not hold the first one up."
+        0.05, "First gap of an update that went down a tree: later transmissions must not delay the first one."
     )
     gossip_duplicates: int = _whole(
-        0, 1000, 6, "How often a rumor is heard again for one of its rounds to be left out; 0: none is."
+        0, 1000, 6, "How many duplicates of an update are received for one transmission to be skipped; 0: none is."
     )
-    gossip_coalesce: float = _seconds(0.002, "How long a fresh rumor waits for others to share its packet.", most=10.0)
+    gossip_coalesce: float = _seconds(0.002, "How long a new update waits for others to share its packet.", most=10.0)
     gossip_coalesce_max: float = _seconds(
         0.25,
-        "The longest that it waits for them on a node that is kept from the CPU; 0: never longer than otherwise.",
+        "The longest that it waits for them on a node that is short of CPU; 0: never longer than gossip_coalesce.",
         most=10.0,
     )
-    piggyback_transmissions: int = _whole(
-        0, 1000, 6, "How often a rumor also rides on probes and acks that go out anyway."
-    )
+    piggyback_transmissions: int = _whole(0, 1000, 6, "How often an update is also piggybacked on probes and acks.")
     lifelines: int = _whole(
         0,
         limits.LIFELINES_MAX,
         3,
-        "Members to which a node holds an idle stream, so that a kernel tells it when they die; 0: none.",
+        "Members to which a node keeps an idle stream, whose end tells it when their process dies; 0: none.",
     )
     reconcile_settle: float = _timer(
         1.0, "How long fingerprints must have differed before two nodes compare: longer than gossip needs."
@@ -164,21 +162,23 @@ class Settings:
     reconnect_interval: float = _timer(
         5.0, "Time between tries to reach one failed member or silent seed, jittered by a half; heals partitions."
     )
-    join_retry: float = _timer(0.25, "First wait before the seeds are tried again while nobody was reached; doubles.")
-    join_retry_max: float = _timer(1.0, "Longest wait between tries of the seeds while nobody was reached.")
+    join_retry: float = _timer(
+        0.25, "First wait before the seeds are tried again while no member was reached; doubles."
+    )
+    join_retry_max: float = _timer(1.0, "Longest wait between tries of the seeds while no member was reached.")
     stream_patience: float = _timer(5.0, "How long a stream may be silent before it is given up.")
     remember_departed: float = setting(
         Number(1.0, 30 * _DAY, "seconds"),
         _DAY,
         "How long a member that failed is remembered and tried again; one that left, a little longer (5 %), so that "
-        "nobody who takes it for failed can bring it back.",
+        "no node that holds it failed can bring it back.",
     )
     drain_time: float = _seconds(0.5, "Time between the announcement that a node drains and that it leaves.")
     leave_linger: float = _seconds(0.7, "Time for the departure to spread before the sockets close.")
     lag_tolerance: float = setting(
         Number(0.0, 1e9, "seconds", above=True),
         0.25,
-        "A node that wakes later than this after a timer was due was itself stopped: it extends its verdicts.",
+        "A node that wakes later than this after a timer was due was itself stopped: it extends its suspicions.",
     )
     damping_base: float = _seconds(
         30.0,
@@ -249,7 +249,7 @@ def _last_round(settings: Settings) -> str | None:
     if last <= settings.remember_departed:
         return None
     return (
-        f"{settings.gossip_transmissions!r} rounds at gossip_gap {settings.gossip_gap!r} and gossip_growth "
+        f"{settings.gossip_transmissions!r} transmissions at gossip_gap {settings.gossip_gap!r} and gossip_growth "
         f"{settings.gossip_growth!r} end after {last:g} s: later than remember_departed, {settings.remember_departed!r}"
     )
 
@@ -431,7 +431,7 @@ class Config:
     snapshot: Path | None = setting(
         OptionalPath(),
         None,
-        "File that keeps what could be called lately. A node that starts while it can reach nobody answers from it, "
+        "File that keeps what could be called lately. A node that starts while it can reach no member answers from it, "
         "marked stale. Default: none.",
     )
     command_checks: str = setting(
@@ -473,7 +473,7 @@ class AgentConfig(Config):
         OptionalPath(),
         None,
         "TOML file with the tokens of those who may use the HTTP API, and what each is for; read again on SIGHUP. "
-        "Default: whoever reaches it may do everything.",
+        "Default: every client that reaches it may do everything.",
     )
     compatibility_apis: tuple[str, ...] = setting(
         Texts(whole=_api_names),

@@ -31,10 +31,10 @@ class Count(Described):
 
     # Packets
 
-    PACKETS_RECEIVED = "packets_received", "packets", "Gossip packets that were believed and read."
+    PACKETS_RECEIVED = "packets_received", "packets", "Gossip packets that were accepted and read."
     PACKETS_SENT = "packets_sent", "packets", "Gossip packets handed to the kernel, those that it refused included."
-    BYTES_RECEIVED = "bytes_received", "bytes", "Size of the packets that were believed, sealed, without IP and UDP."
-    BYTES_SENT = "bytes_sent", "bytes", "Size of the packets sent, sealed, without IP and UDP headers."
+    BYTES_RECEIVED = "bytes_received", "bytes", "Size of the packets accepted, as encoded, without IP and UDP."
+    BYTES_SENT = "bytes_sent", "bytes", "Size of the packets sent, as encoded, without IP and UDP headers."
     PACKETS_OVER_SEND_BUFFER = (
         "packets_over_send_buffer",
         "packets",
@@ -43,15 +43,15 @@ class Count(Described):
     SEND_ERRORS = "send_errors", "packets", "Packets that the kernel refused to send, such as for want of a route."
     PACKETS_UNSENT = "packets_unsent", "packets", "Packets that this host's own kernel rejected: a firewall, no route."
     RECEIVE_ERRORS = "receive_errors", "errors", "Errors that the kernel reported instead of a packet (ICMP)."
-    JUNK_PACKETS = "junk_packets", "packets", "Packets and frames that passed the seal, and could not be read."
+    JUNK_PACKETS = "junk_packets", "packets", "Packets and frames that were authentic, and could not be read."
     JUNK_MESSAGES = (
         "junk_messages",
         "messages",
-        "Messages, and items of lists, left out of packets and frames that passed the seal: they could not be read.",
+        "Messages, and items of lists, left out of packets and frames that were authentic: they could not be read.",
     )
     OWN_PACKETS = "own_packets", "packets", "Packets that this node itself had sent, and that came back to it."
 
-    # Packets that are not believed: one for each `Refusal`
+    # Packets that are refused: one for each `Refusal`
 
     PACKETS_TOO_SHORT = "packets_too_short", "packets", "Packets refused: shorter than any of ours."
     PACKETS_TOO_LONG = "packets_too_long", "packets", "Packets refused: longer than this node reads."
@@ -102,13 +102,17 @@ class Count(Described):
 
     FRAMES_RECEIVED = "frames_received", "frames", "Frames read from streams of gossip."
     STREAMS_OPENED = "streams_opened", "streams", "Streams that this node set out to open."
-    STREAMS_REFUSED = "streams_refused", "streams", "Streams not opened: the peer's kernel said that nobody listens."
+    STREAMS_REFUSED = (
+        "streams_refused",
+        "streams",
+        "Streams not opened: the peer's kernel answered that no process listens.",
+    )
     STREAMS_NOT_CONNECTED = "streams_not_connected", "streams", "Streams not opened for any other reason, or in time."
     STREAMS_OVER_LIMIT = "streams_over_limit", "streams", "Streams not opened or not accepted: too many are open."
     STREAMS_GAVE_WAY = (
         "streams_gave_way",
         "streams",
-        "Accepted streams closed in favour of one from a source that held fewer; strangers mostly.",
+        "Accepted streams closed in favour of one from a source that held fewer; mostly of strangers.",
     )
     STREAMS_TOO_SLOW = "streams_too_slow", "streams", "Streams closed: the peer did not take what was queued for it."
     STREAMS_SILENT = "streams_silent", "streams", "Streams closed: no whole frame came for too long."
@@ -119,7 +123,7 @@ class Count(Described):
         "Times that no stream could be accepted, for want of descriptors or because too many wait.",
     )
 
-    # Streams that are not believed: one for each `StreamRefusal`
+    # Streams that are refused: one for each `StreamRefusal`
 
     STREAMS_NOT_GOSSIPREG = "streams_not_gossipreg", "streams", "Streams closed: the peer does not speak gossip."
     STREAMS_WRONG_VERSION = "streams_wrong_version", "streams", "Streams closed: the peer speaks another version."
@@ -144,12 +148,12 @@ class Count(Described):
     # Membership
 
     PROBES_MISSED = "probes_missed", "probes", "Probes of other members that got no answer."
-    REFUSALS = "refusals", "refusals", "Times that a member's kernel said that nobody listens there any more."
+    REFUSALS = "refusals", "refusals", "Times that a member's kernel answered that no process listens there any more."
     SUSPICIONS = "suspicions", "suspicions", "Suspicions that this node was the first to raise, as far as it knew."
     FAILURES_DECLARED = "failures_declared", "members", "Members that this node declared failed."
-    REFUTATIONS = "refutations", "times", "Times that this node said it is alive because others doubted it."
-    RETURNS_PUT_OFF = "returns_put_off", "times", "Times that this node waits before it says so, as it flapped."
-    CORRECTIONS = "corrections", "times", "Times that this node told a peer again that it is alive, or that it waits."
+    REFUTATIONS = "refutations", "times", "Times that this node refuted a suspicion or its failure."
+    RETURNS_PUT_OFF = "returns_put_off", "times", "Times that flap damping delayed the refutation."
+    CORRECTIONS = "corrections", "times", "Times that this node sent a peer its current update again."
     NAME_CONFLICTS = (
         "name_conflicts",
         "times",
@@ -159,13 +163,13 @@ class Count(Described):
     GENERATIONS_FROM_THE_FUTURE = (
         "generations_from_the_future",
         "messages",
-        "Messages about lives that nobody can have been born in yet, by this node's clock: dropped.",
+        "Messages about runs that cannot have begun yet, by this node's clock: dropped.",
     )
     UPDATES_TOO_OLD = "updates_too_old", "updates", "Updates about unknown members that are long gone: dropped."
     UPDATES_OVER_MEMBER_LIMIT = (
         "updates_over_member_limit",
         "updates",
-        "Updates about members dropped: as many as allowed are remembered, and none of them gives way.",
+        "Updates about members dropped: as many as allowed are remembered, and none of them is evicted.",
     )
     MEMBERS_GAVE_WAY = (
         "members_gave_way",
@@ -200,14 +204,14 @@ class Count(Described):
     TERMS_FROM_THE_FUTURE = (
         "terms_from_the_future",
         "terms",
-        "Resets of a service's term dropped: said by a clock that is too far ahead of this one.",
+        "Resets of a service's term dropped: stamped by a clock that is too far ahead of this one.",
     )
     TERMS_TOO_HIGH = (
         "terms_too_high",
         "terms",
         "Terms, and records that state them, dropped: too high for any node to state a higher one.",
     )
-    TERMS_MALFORMED = "terms_malformed", "terms", "Terms of services dropped: no node states such a thing."
+    TERMS_MALFORMED = "terms_malformed", "terms", "Terms of services dropped: no node states such terms."
     TERMS_OVER_LIMIT = "terms_over_limit", "terms", "Terms dropped: of more services than a node remembers terms of."
     PANICKED_LOOKUPS = (
         "panicked_lookups",

@@ -1,4 +1,4 @@
-"""Knows every way gossipreg can say no: one tree, each leaf a sentence that names the thing and the remedy."""
+"""The errors of gossipreg: one tree of classes; each error is one sentence that names the thing and the remedy."""
 
 from __future__ import annotations
 

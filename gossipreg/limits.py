@@ -1,7 +1,7 @@
-"""Knows how much is too much: every bound with its unit and its reason.
+"""Limits: every bound with its unit and its reason.
 
-A bound on what a *user* gives is refused with a sentence where it is given; a bound on what a *peer* sends
-is counted and dropped where it arrives. Nothing is allocated before its bound is checked.
+What a *user* gives beyond a bound is refused with a sentence where it is given; what a *peer* sends
+beyond one is counted and dropped where it arrives. Nothing is allocated before its bound is checked.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ FRAME_BYTES_MAX: Final = 262_144
 FRAME_BYTES_SOFT: Final = FRAME_BYTES_MAX - RECORD_BYTES_MAX - 4096
 
 #: Members remembered, dead ones included: four times the largest cluster that we plan for (about 1 KiB each). Beyond it
-#: those give way that this node never heard from, then those that failed or left; never one that has answered.
+#: those are evicted that this node never heard from, then those that failed or left; never one that has answered.
 MEMBERS_MAX: Final = 16_384
 
-#: Newcomers that push out strangers in a second, where there is no room: those that peers tell of, and those that speak
-#: for themselves from their own host. A few, or nodes full of made-up members would push out each other's for ever.
+#: Newcomers that evict strangers in a second, where there is no room: those that peers report, and those that send
+#: packets themselves from their own host. A few, or nodes full of made-up members would evict each other's for ever.
 NEWCOMERS_PER_SECOND_MAX: Final = 10
 NEWCOMERS_IN_PERSON_PER_SECOND_MAX: Final = 200
 
-#: Records of one owner, buried ones included. An agent for a large host has thousands; a hundred thousand is a bug.
+#: Records of one owner, tombstones included. An agent for a large host has thousands; a hundred thousand is a bug.
 RECORDS_PER_OWNER_MAX: Final = 100_000
 
 #: What the records of one owner hold together (bytes, packed): a thousand of the largest, or 100,000 of 670 bytes.
 RECORDS_BYTES_PER_OWNER_MAX: Final = 64 * 1024 * 1024
 
-#: Records of all owners, buried ones included (about 1 KiB each beside what they hold), and what they hold (bytes): as
+#: Records of all owners, tombstones included (about 1 KiB each beside what they hold), and what they hold (bytes): as
 #: much as a host can spare for a registry. Beyond it the tables of owners that never answered give way.
 RECORDS_MAX: Final = 262_144
 RECORDS_BYTES_MAX: Final = 640 * 1024 * 1024
 
-#: Owners whose records are kept before their membership rumor arrives (rumors and records travel apart), how many of
+#: Owners whose records are kept before their membership update arrives (updates and records travel apart), how many of
 #: each, and what those hold (bytes). The rest comes by reconciliation, once the owner is known.
 PENDING_OWNERS_MAX: Final = 256
 PENDING_OWNER_RECORDS_MAX: Final = 1024
@@ -83,18 +83,18 @@ TERM_GIVEN_MAX: Final = 2**52
 
 #: How far a generation may be ahead of the wall clock (milliseconds: ten years), and the wall clock that is assumed at
 #: the least (ms since the epoch: 2026), for a host that boots in 1970. A clock may be far off; but a generation that
-#: nobody could be born in is not believed, or its true bearer had none above it to take.
+#: no run can have begun in is not accepted, or its true owner would have none above it to take.
 GENERATION_AHEAD_MAX: Final = 10 * 366 * 86_400_000
 CLOCK_MS_LEAST: Final = 1_767_225_600_000
 
 #: Highest incarnation (32 bits). A node that is accused in the upper half answers with a later generation instead, so
-#: it can always answer; a node refutes some thousands of times in a life.
+#: it can always answer; a node refutes some thousands of times in a run.
 INCARNATION_MAX: Final = 2**32 - 1
 
 #: Longest time since a member failed or left that is told (seconds: 32 bits). It is remembered for days.
 AGE_MAX: Final = 2**32 - 1
 
-#: Digests in one listing of a bucket, so that it fits a frame (9 bytes each). What is beyond is told, not listed.
+#: Digests in one listing of a bucket, so that it fits a frame (9 bytes each). Entries beyond it are sent, not listed.
 LISTING_DIGESTS_MAX: Final = 16_384
 
 #: Sealed credentials of one instance (bytes): a user, a password, a certificate or two. Every node holds them.
@@ -130,11 +130,11 @@ TERMS_EMPTY_MAX: Final = 1024
 #: Key of a policy (characters): a kind, a service and an id.
 POLICY_KEY_CHARS_MAX: Final = 32 + NAME_CHARS_MAX + ID_CHARS_MAX
 
-#: Rumors waiting to be spread by one node. Beyond it the oldest is dropped and left to reconciliation.
+#: Updates waiting to be spread by one node. Beyond it the oldest is dropped and left to reconciliation.
 BROADCAST_QUEUE_MAX: Final = 4096
 
-#: Lives that were told something unasked a moment ago, and are not told it again so soon (about 100 bytes each). A peer
-#: can make up as many as it likes; beyond this the one told first may be told again.
+#: Runs that were sent an unsolicited message a moment ago, and are sent none so soon (about 100 bytes each). A peer
+#: can make up as many as it likes; beyond this the first one may be sent another.
 TOLD_MAX: Final = 4096
 
 #: Packets to one peer in one flush. A burst beyond it waits for the next gap, so that probes are not starved.
@@ -154,12 +154,12 @@ FRAME_SECONDS_MAX: Final = 30.0
 #: Members to which one node may hold an idle stream (setting `lifelines`): half of the streams that it may open.
 LIFELINES_MAX: Final = STREAMS_OUT_MAX // 2
 
-#: Life ids whose send counters are remembered by the seal (about 3 KiB each). Only keyholders can add one.
+#: Senders whose keys and replay windows are remembered (about 3 KiB each). Only key holders can add one.
 SENDER_KEYS_MAX: Final = 4096
 
-#: Subkeys derived for packets of unknown lives: at once and a second, for one source and for all. One takes 25 us, so
-#: junk keeps a core busy for 2.5 % at most, and as much again if it comes under members' addresses. A cluster of a
-#: thousand that meets a node that has just started is met within a second, even if all are behind one address.
+#: Sender keys derived for packets of unknown senders: at once and a second, for one source and for all. One takes 25
+#: us, so junk keeps a core busy for 2.5 % at most, and as much again if it comes under members' addresses. A cluster of
+#: a thousand that meets a node that has just started is met within a second, even if all are behind one address.
 DERIVATIONS_PER_SOURCE_BURST: Final = 1024
 DERIVATIONS_PER_SOURCE_RATE: Final = 256.0
 DERIVATIONS_BURST: Final = 4096

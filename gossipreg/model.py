@@ -1,4 +1,4 @@
-"""Knows the nouns that users hold: instances, members, what changed, and how a node describes itself.
+"""The values that users hold: instances, members, changes, and a node's description of itself.
 
 All are frozen and safe to keep, compare and hand to any thread.
 """
@@ -40,7 +40,7 @@ class Address(NamedTuple):
     def parse(cls, text: str, *, default_port: int | None = None) -> Address:
         """Read ``HOST:PORT``, ``[V6]:PORT`` or, with ``default_port``, a bare ``HOST``.
 
-        The host may be a name: whoever needs an IP address resolves it. Raises ``ConfigError`` naming ``text``.
+        The host may be a name; a caller that needs an IP address resolves it. Raises ``ConfigError`` naming ``text``.
         """
         host, colon, port = text.rpartition(":")
         if text.startswith("[") and text.endswith("]"):
@@ -97,7 +97,7 @@ def _is_ipv6(host: str) -> bool:
 
 
 class Status(enum.IntEnum):
-    """What the cluster believes of one life of a member. The order is the gravity: the graver claim wins."""
+    """The status of one run of a member. The order is the gravity: the graver status wins."""
 
     ALIVE = 0
     SUSPECT = 1

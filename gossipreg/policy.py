@@ -1,6 +1,6 @@
-"""Knows cluster-wide policies: how a service's load is split, what an instance weighs, what is taken out, and by whom.
+"""Cluster-wide policies: how a service's load is split, instances' weights, and instances in maintenance.
 
-A rule says what is to be; a policy is a rule with who set it and when. Any node may set one, all nodes obey it.
+A rule states the effect; a policy is a rule with its writer and time. Any node may set one, all nodes obey it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Split:
     """How the load of ``service`` is shared between those with one tag (or in one zone) and those with another.
 
     Shares are in proportion to each other. Within one, instances share by their weights; who is in several counts in
-    the first, who is in none gets nothing. A share that nobody can serve goes to the others.
+    the first, who is in none gets nothing. A share without an instance that can serve goes to the others.
     """
 
     kind: ClassVar[str] = "split"
@@ -73,7 +73,7 @@ class WeightOverride:
     service: str
     instance: str
     weight: int
-    owner: str = ""  # the member whose instance is meant; empty: whoever has one of that id
+    owner: str = ""  # the member whose instance is meant; empty: any member that has one of that id
 
     @property
     def key(self) -> str:

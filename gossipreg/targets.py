@@ -1,8 +1,8 @@
 """Check targets: which addresses health checks may contact, and which headers they may send.
 
-An agent opens connections for whoever may register an instance, from its own address (server-side request forgery,
-CWE-918). So an address must be one of those that the setting ``check_targets`` allows. It is judged when a connection
-is about to be made, after its name was resolved: a name may lead elsewhere by then (DNS rebinding).
+An agent opens connections for every client that may register an instance, from its own address (server-side request
+forgery, CWE-918). So an address must be one of those that the setting ``check_targets`` allows. It is judged when a
+connection is about to be made, after its name was resolved: a name may lead elsewhere by then (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _OFF: Final = "off"
 DEFAULT_TARGETS: Final = ("loopback", _SELF, "private")
 
 #: Never contacted unless an entry lies within one of these: no host, many hosts, or addresses at which clouds give
-#: secrets to whoever asks (link-local, and those of AWS, Google, Azure, Alibaba, Oracle and Scaleway beside it).
+#: secrets to every caller (link-local, and those of AWS, Google, Azure, Alibaba, Oracle and Scaleway beside it).
 _BANNED: Final = _networks(
     *("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "::/128", "fe80::/10", "ff00::/8"),
     *("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),

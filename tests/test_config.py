@@ -156,7 +156,7 @@ def test_what_is_brought_into_form_is_what_it_says() -> None:
         ),
         (
             {"gossip_transmissions": 30},
-            "protocol.gossip_transmissions: 30 rounds at gossip_gap 0.01 and gossip_growth 2.0 end after 5.36871e+06 s",
+            "protocol.gossip_transmissions: 30 transmissions at gossip_gap 0.01 and gossip_growth 2.0 end after",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Knows the one cipher that all is sealed with: packets, streams, credentials, each under a subkey of its own."""
+"""The one cipher for all that is sealed: packets, streams, credentials, each under a subkey of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clock watch: what this node does about wall clocks that are off: its own, those of newcomers, and stamps of policies.
+"""Clock watch: how the node reacts to wall clocks that are off: its own, those of newcomers, and stamps of policies.
 
 See `membership.peer_clocks` for how the distance is measured, and docs/decisions/0032 for what follows from it.
 """
@@ -69,7 +69,7 @@ class ClockWatch:
                 self.report_skew(now)
 
     def report_skew(self, now: float) -> None:
-        """Say it if this node's clock is found to be off, or right again."""
+        """Report that this node's clock is off, or right again, when that changes."""
         skew = self.skew(now)
         is_off = skew is not None and abs(skew) > CLOCK_SKEW_MAX
         if is_off is not self._is_off:
@@ -79,9 +79,9 @@ class ClockWatch:
     # Newcomers
 
     def is_refused(self, context: MessageContext, session: StreamSession, now: float) -> bool:
-        """Whether a stranger's clock is too far from ours: its packets would be refused, and ours by it.
+        """Whether an unknown peer's clock is too far from ours: its packets would be refused, and ours by it.
 
-        A node that wants to join is the stricter by a second, so that both sides come to it.
+        A node that wants to join is stricter by a second, so that both sides reach the same conclusion.
         """
         if not self.keeps_out or context.member is not None or context.clock is None:
             return False
@@ -89,8 +89,8 @@ class ClockWatch:
         return abs(context.clock - self.state.clock.wall(now)) > 1000 * most
 
     def refuse(self, stream: int, context: MessageContext, session: StreamSession, now: float) -> None:
-        """Tell a stranger whose clock is off what ours shows, so that it can say why the talk ends."""
-        assert context.clock is not None, "it was refused for what it shows"
+        """Send an unknown peer whose clock is off our own clock, so that it can report why the session ends."""
+        assert context.clock is not None, "it was refused for its clock"
         skew = (context.clock - self.state.clock.wall(now)) / 1000
         joining = session.purpose is not None
         self.state.counters[Count.STREAMS_CLOCK_SKEW] += 1
@@ -104,7 +104,7 @@ class ClockWatch:
     # Policies, and resets of terms
 
     def new_policy_version(self, key: str, payload: bytes | None, now: float) -> PolicyVersion:
-        """A word that all nodes will take. Raises `ClockWrong` when our clock is so far off that they would not."""
+        """A version that all nodes will take. Raises `ClockWrong` when our clock is so far off that they would not."""
         self._check_skew(f"policy {key:.80}", now)
         version = self.state.new_policy_version(key, payload, now)
         held = self.state.policies.get(key)
@@ -137,7 +137,7 @@ class ClockWatch:
         )
 
     def sweep(self, now: float) -> None:
-        """Say again what is stamped so far ahead that nobody else would take it, if our clock was the wrong one."""
+        """Publish again what is stamped so far ahead that no other node would take it, if our clock was wrong."""
         self.report_skew(now)
         if not self.state.may_hold_future_stamps or self._is_off:
             return

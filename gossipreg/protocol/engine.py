@@ -1,18 +1,18 @@
-"""Knows the whole protocol of one node: verbs in, nouns out.
+"""The engine: the whole protocol of one node as a state machine without I/O (sans-I/O).
 
-Theory of operation. The engine marries the rooms: what the prober finds becomes rumors, what peers say becomes
-knowledge, what became news is queued to be told on. Every verb takes ``now`` (seconds on any steady clock) and returns
-its outputs, so none can be left undrained. The driver hands in every packet that is readable, then calls `wake`, then
-sleeps until `deadline` or the next packet; one sleep serves every timer.
+Theory of operation. The engine connects the parts. The prober's findings become membership updates, peers' messages
+are merged into the cluster state, and whatever was new is queued for broadcast. Every verb takes ``now`` (seconds on
+any steady clock) and returns its outputs, so no output can be missed. The driver passes in every packet that is
+readable, then calls `handle_timeout`, then sleeps until `deadline` or the next packet; one sleep serves every timer.
 
-    receive, stream_frame, stream_ended      what peers say
+    receive, stream_frame, stream_ended      input from peers
     unsent                                   what this host's kernel refuses to send
-    register, deregister                     what the user wants
+    register, deregister                     requests of the user
     drain, undrain, leave, forget
     set_policy, remove_policy, reset_term, recall
-    seeds                                    where to look for others
-    wake                                     what is due
-    tell_time                                what the wall clock shows
+    seeds                                    addresses at which to look for others
+    handle_timeout                           run the timers that are due
+    set_wall_clock                           what the wall clock shows
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ from gossipreg.protocol.stream_sessions import Purpose, StreamSession, StreamSes
 from gossipreg.protocol.wire.messages import SENDER_BYTES, Junk, Message, pack, pack_padded
 from gossipreg.protocol.wire.reader import Reader
 
-#: Time between sweeps of what can be forgotten (seconds). Memory spans are minutes to a day.
+#: Time between sweeps that delete expired state (seconds). State is kept for minutes to a day.
 _SWEEP_SECONDS = 5.0
 
-#: How long sweeps, and looks for seeds that nobody misses, wait for something else to wake this node (seconds). It is
-#: woken by its probes every second, and each wake costs an idle node a quarter of its CPU.
+#: How long sweeps, and tries of seeds that are not urgent, wait for another reason to wake this node (seconds). It is
+#: woken by its probes every second, and each wake-up costs an idle node a quarter of its CPU.
 _MAINTENANCE_WAIT = 5.0
 
 
@@ -95,7 +95,7 @@ _OWNERS_NAMED = 3
 
 @attrs.define(eq=False, repr=False)
 class Engine:
-    """One node's protocol. Not safe for threads, except that `knowledge.view` may be read from any."""
+    """One node's protocol. Not safe for threads, except that `state.view` may be read from any."""
 
     settings: EngineSettings
     rng: Random
@@ -115,7 +115,7 @@ class Engine:
     clocks: ClockWatch
     _sweep_at: float
     _deadline: float | None = None  # the deadline, until a verb may have moved it
-    isolated: bool = False  # as `is_isolated` was at the last wake or packet, and as the driver was told
+    isolated: bool = False  # as `is_isolated` was at the last timeout or packet, and as the driver was told
 
     @classmethod
     def create(
@@ -135,11 +135,11 @@ class Engine:
         index: int = 0,
         checks_clocks: bool = False,
     ) -> Engine:
-        """The engine of a node born in the millisecond ``generation``; alone until it is told of others.
+        """Create the engine of a node booted in the millisecond ``generation``. It is alone until it learns of others.
 
-        ``packet_room`` is what a datagram holds before it is sealed (bytes). Engines of one thread may share a reader.
-        ``checks_clocks``: see `ClockWatch.keeps_out`.
-        ``index`` is below every index that the view gives, if an earlier life is known to have gone so far.
+        ``packet_room`` is the size of a datagram's payload before it is encoded (bytes). Engines of one thread may
+        share a reader. ``checks_clocks``: see `ClockWatch.keeps_out`. ``index`` is below every index that the view
+        gives, if an earlier run is known to have gone so far.
         """
         counters = Counter() if counters is None else counters
         settings = engine_settings(settings)
@@ -190,31 +190,31 @@ class Engine:
             clocks=ClockWatch(state, outbox, checks_clocks),
         )
 
-    # What can be read
+    # Reading
 
     @property
     def members(self) -> Members:
-        """What is believed of everybody."""
+        """The membership list."""
         return self.state.members
 
     @property
     def paths(self) -> PathMonitor:
-        """Which of packets and streams pass to whom."""
+        """What passes on the path to each member: packets, streams, up to which size."""
         return self.outbox.paths
 
     @property
     def view(self) -> View:
-        """What lookups answer."""
+        """The view that lookups read."""
         return self.state.view
 
     @property
     def fingerprint(self) -> int:
-        """64 bits that stand for the converged state."""
+        """64 bits that identify the converged state."""
         return self.state.fingerprint.total
 
     @property
     def local_health(self) -> int:
-        """0 is well."""
+        """The local health score; 0 is healthy."""
         return self.detector.health.score
 
     def is_isolated(self, now: float) -> bool:
@@ -225,7 +225,7 @@ class Engine:
         return self._misses_members and self.detector.is_isolated(now)
 
     def silence(self, now: float) -> float:
-        """How long no member has been heard (seconds); 0 where there is none to be heard."""
+        """How long no member has been heard (seconds); 0 where there is none to hear."""
         return self.detector.reachability.silence(now) if self._misses_members else 0.0
 
     @property
@@ -237,7 +237,7 @@ class Engine:
         return self.clocks.skew(now)
 
     def deadline(self) -> float:
-        """When `wake` is wanted next, if nothing happens before (seconds)."""
+        """When `handle_timeout` must be called next, if nothing happens before (seconds)."""
         if self._deadline is None:
             self._deadline = self.state.broadcasts.deadline if self.identity.left else self._next_deadline()
         return self._deadline
@@ -254,11 +254,11 @@ class Engine:
         return min(urgent, min(self.joining.deadline, self._sweep_at) + _MAINTENANCE_WAIT)
 
     def wants_timeout(self, now: float) -> bool:
-        """Whether `wake` is wanted at ``now``; when it is not, it would do nothing."""
+        """Whether `handle_timeout` has anything to do at ``now``."""
         return self.outbox.is_waiting or self.state.registry.is_dirty or self.deadline() <= now
 
     def _done(self) -> list[Output]:
-        """What the verb returns that now ends."""
+        """The outputs of the verb that ends here."""
         self._deadline = None
         changes = self.paths.changed()
         if changes:
@@ -275,10 +275,10 @@ class Engine:
             if member is not None:
                 self.outbox.put(PathChanged(member.name, change.passes, change.size, change.hears))
 
-    # What the user wants
+    # Requests of the user
 
     def register(self, instance: Instance, now: float, payload: bytes | None = None) -> list[Output]:
-        """Offer ``instance``, or replace one of its id. Raises `InvalidInstance`, `RecordTooLarge`, `NodeClosed`.
+        """Register ``instance``, or replace its id's. Raises `InvalidInstance`, `RecordTooLarge`, `NodeClosed`.
 
         ``payload``: the instance as `pack_instance` packs it, from a caller that has checked and packed it already.
         """
@@ -292,7 +292,7 @@ class Engine:
         return self._done()
 
     def check_registration(self, instance: Instance, size: int) -> None:
-        """Raise what `register` would of a checked instance that takes ``size`` bytes; nothing has changed then."""
+        """Raise what `register` would raise of a checked instance of ``size`` bytes; change nothing."""
         self._check_open()
         if size > limits.RECORD_BYTES_MAX:
             raise RecordTooLarge(
@@ -338,7 +338,7 @@ class Engine:
 
     def _publish_own(self, record: Record, change: Change, now: float) -> None:
         self.state.remake(record, change)
-        if self.identity.announced:  # else everything is said when it settles
+        if self.identity.announced:  # else everything is published when the join completes
             self.state.spread(record, now)
         self.state.raise_term(record, now, spread=self.identity.announced)
 
@@ -349,7 +349,7 @@ class Engine:
         return None if record is None else record.instance
 
     def unknown_instance(self, id: str) -> UnknownInstance:
-        """That this node owns no instance of that id, with the members that own one."""
+        """The error that this node owns no instance of that id; it names the members that own one."""
         owners = sorted(table.owner for table in self.state.registry.owners if table.get(id) is not None)
         if not owners:
             return UnknownInstance(f"this node owns no instance {id!r}, and no member does")
@@ -358,15 +358,15 @@ class Engine:
         return UnknownInstance(f"this node owns no instance {id!r}: ask its owner{f', {named}' if named else ''}")
 
     def own_count(self) -> int:
-        """How many instances this node offers."""
+        """How many instances this node has registered."""
         return len(self.state.registry.table(self.identity.name) or ())
 
     def set_policy(self, rule: Rule, now: float) -> list[Output]:
-        """Have ``rule`` obeyed everywhere, in place of any of its key. Raises `InvalidPolicy`, `NodeClosed`."""
+        """Put ``rule`` in force everywhere, replacing any of its key. Raises `InvalidPolicy`, `NodeClosed`."""
         return self.publish_policy(self.policy_version_of(rule, now), now)
 
     def remove_policy(self, key: str, now: float) -> list[Output]:
-        """Have nobody obey the policy of that key any more. Raises `UnknownPolicy`, `NodeClosed`."""
+        """Remove the policy of that key everywhere. Raises `UnknownPolicy`, `NodeClosed`."""
         return self.publish_policy(self.policy_removal_of(key, now), now)
 
     def policy_version_of(self, rule: Rule, now: float) -> PolicyVersion:
@@ -391,7 +391,7 @@ class Engine:
         return self.clocks.new_policy_version(key, None, now)
 
     def publish_policy(self, version: PolicyVersion, now: float) -> list[Output]:
-        """Spread a word of this node's own, unless a later one about its policy was heard since it was made."""
+        """Broadcast a version of this node's own, unless a later one of its policy has arrived since it was made."""
         self._check_open()
         keys = self.state.publish_policy(version, now)
         if keys:
@@ -400,22 +400,22 @@ class Engine:
         return self._done()
 
     def next_term(self, service: str) -> int:
-        """One more than the highest term that is known of ``service``. Raises `NotJoined`.
+        """One more than the highest term known of ``service``. Raises `NotJoined`.
 
-        A node that was told of others and has reached none of them knows no terms but its own, so it gives none.
+        A node that was given seeds and has reached none of them knows only its own terms, so it gives none.
         """
         self._check_joined(f"give the next term of {service!r}")
         return self.state.terms.seen(service) + 1
 
     def reset_term(self, service: str, now: float) -> list[Output]:
-        """Have the terms of ``service`` count anew, from the highest that its instances state now, everywhere.
+        """Restart the terms of ``service`` everywhere, from the highest that its instances state now.
 
         Raises `UnknownTerm`, `NotJoined`, `NodeClosed`.
         """
         return self.say_reset(self.reset_of(service, now), now)
 
     def reset_of(self, service: str, now: float) -> TermRegister:
-        """What is to be said to reset the terms of ``service``: to be stored, then given to `say_reset`.
+        """The register that resets the terms of ``service``: to be stored, then given to `say_reset`.
 
         Raises as `reset_term` does.
         """
@@ -426,7 +426,7 @@ class Engine:
         return self.clocks.new_reset(service, now)
 
     def say_reset(self, register: TermRegister, now: float) -> list[Output]:
-        """Spread a reset of this node's own."""
+        """Broadcast a reset made by this node."""
         self._check_open()
         self.state.handle_term_register(register, now, spread=True)
         self._refresh()
@@ -442,7 +442,7 @@ class Engine:
     def recall(
         self, versions: Iterable[PolicyVersion], now: float, *, terms: Iterable[TermRegister] = ()
     ) -> list[Output]:
-        """Know again what was known before a restart: policies, and the ``terms`` of services."""
+        """Restore what was known before a restart: policies, and the ``terms`` of services."""
         for version in versions:
             self.state.restore_policy(version, now)
         for register in terms:
@@ -451,13 +451,13 @@ class Engine:
         return self._done()
 
     def forget_recalled(self) -> list[Output]:
-        """Answer nothing any more that was known before this node began."""
+        """Stop answering from what was known before this node started."""
         self.state.forget_recalled()
         self._refresh()
         return self._done()
 
     def drain(self, now: float) -> list[Output]:
-        """Ask for no new work: all own instances weigh 0 from now on, everywhere."""
+        """Ask for no new work: from now on all own instances weigh 0 everywhere."""
         self._check_open()
         self.identity.drain()
         self.local_member.announce(now)
@@ -465,7 +465,7 @@ class Engine:
         return self._done()
 
     def undrain(self, now: float) -> list[Output]:
-        """Ask for work again: all own instances weigh what they were registered with."""
+        """Ask for work again: all own instances have the weights they were registered with."""
         self._check_open()
         self.identity.undrain()
         self.local_member.announce(now)
@@ -473,10 +473,10 @@ class Engine:
         return self._done()
 
     def forget(self, name: str, now: float) -> list[Output]:
-        """Forget a member that failed, on every node, with what it offers; nothing happens if it has left.
+        """Forget a failed member on every node, with its instances; nothing happens if it has left.
 
-        If it lives after all, behind a split, it hears of that when it is back, and refutes. Raises `UnknownMember`,
-        `MemberPresent`, `NodeClosed`.
+        If it is alive after all, behind a partition, it learns of this when it is back, and refutes. Raises
+        `UnknownMember`, `MemberPresent`, `NodeClosed`.
         """
         self._check_open()
         held = self.members.get(name)
@@ -492,7 +492,7 @@ class Engine:
         return self._done()
 
     def move(self, address: Address, now: float) -> list[Output]:
-        """Be at ``address`` from now on: the host was renumbered. Others are told in a later generation."""
+        """Move to ``address``: the host was renumbered. Others learn of it by a later generation."""
         self._check_open()
         self.local_member.move(address, now)
         self.lifelines.restart(now)
@@ -501,7 +501,7 @@ class Engine:
         return self._done()
 
     def leave(self, now: float) -> list[Output]:
-        """Say goodbye. The engine should be woken for a while yet, so that the word spreads."""
+        """Leave the cluster. Keep calling `handle_timeout` for a while, so that the departure spreads."""
         self._check_open()
         self.identity.left = True
         self.local_member.announce(now)
@@ -513,14 +513,14 @@ class Engine:
             raise NodeClosed(f"node {self.identity.name!r} has left the cluster: open a new one")
 
     def seeds(self, addresses: Sequence[Address], now: float) -> list[Output]:
-        """Try the seeds at ``addresses``: a few while nobody was reached, else one that is not among the present."""
+        """Try the seeds at ``addresses``: several while no member was reached, else one that is not present."""
         self.joining.try_seeds(addresses, now)
         return self._done()
 
-    # What peers say
+    # Input from peers
 
     def receive(self, data: bytes, source: Address, now: float) -> list[Output]:
-        """Take a datagram, its seal already opened. Junk is counted and dropped."""
+        """Take the payload of a datagram. Junk is counted and dropped."""
         self.counters[Count.PACKETS_RECEIVED] += 1
         context, messages = self._read(data, source, None, now)
         for message in messages:
@@ -546,7 +546,7 @@ class Engine:
         member = self.members.by_run_id(sender)
         if member is not None:
             if self.detector.is_isolated(now):
-                self.streams.hurry(now)  # what was said meanwhile was not heard here, nor what was said here there
+                self.streams.hurry(now)  # what was broadcast meanwhile has not arrived, in either direction
                 self._note_isolation(isolated=False, now=now)
             self.detector.heard(sender, now)
             if stream is None:
@@ -587,7 +587,7 @@ class Engine:
     def _handle_claim(
         self, claim: MemberUpdate | Record | TableDigest | Announcement, context: MessageContext, now: float
     ) -> None:
-        """A peer says something of one life of a member, or of what that offers."""
+        """Handle an update about one run of a member, or about its records."""
         if claim.generation > self.state.clock.latest_generation(now):
             self.counters[Count.GENERATIONS_FROM_THE_FUTURE] += 1
         elif isinstance(claim, MemberUpdate):
@@ -596,7 +596,7 @@ class Engine:
             self.record_handler.handle(claim, context, now)
 
     def _handle_aside(self, message: KeepOpen | WallClock, context: MessageContext) -> None:
-        """A peer says something that is about no member, no instance and no policy."""
+        """Handle a message that concerns no member, no instance and no policy."""
         if isinstance(message, KeepOpen):
             self.streams.keep_open(context)
         else:
@@ -608,7 +608,9 @@ class Engine:
         if context.over_stream:
             context.replies += [clock, ack]
         elif context.member is None:
-            self.outbox.put(Transmit(self.outbox.sender + ack, context.source))  # a stranger gets no more than it gave
+            self.outbox.put(
+                Transmit(self.outbox.sender + ack, context.source)
+            )  # a stranger gets no more bytes than it sent: no amplification
         else:
             self.outbox.send(context.source, clock, ack, now=now)
             if not self.identity.left:
@@ -646,7 +648,7 @@ class Engine:
         if not ack.subject:
             self._compare(ack.fingerprint, context, now)
 
-    # Talks
+    # Streams
 
     def stream_frame(self, stream: int, frame: bytes, source: Address, now: float) -> list[Output]:
         """Take a frame of a stream: a positive number was given by `OpenStream`, a negative one is a peer's."""
@@ -686,9 +688,10 @@ class Engine:
         return self._done()
 
     def stream_ended(self, stream: int, now: float, *, refused: bool = False) -> list[Output]:
-        """A stream was closed, by whomever; ``refused`` when a kernel said that nobody listens there.
+        """A stream was closed, by either side; ``refused`` when a kernel answered that no process listens there.
 
-        It may have been this host's own, by a firewall; as long as that refuses packets as well, it proves nothing.
+        That kernel may have been this host's own (a firewall). While it refuses packets as well, a refusal proves
+        nothing.
         """
         session = self.streams.ended(stream)
         refused = refused and not self.detector.is_rejected
@@ -725,13 +728,13 @@ class Engine:
             peer, may_compare = context.member.address, self.identity.announced or not context.over_stream
         self.streams.met(theirs, context.sender, peer, now, may_compare=may_compare and not self.identity.left)
 
-    # What is due
+    # Timers
 
     def handle_timeout(self, now: float, *, late: float = 0.0) -> list[Output]:
-        """Do what is due at ``now``. Call it after every readable packet has been handed in.
+        """Run every timer due at ``now``. Call it after all readable packets were passed in.
 
-        ``late`` (seconds) is how much later than asked for the driver was woken. A node that was itself stopped
-        (SIGSTOP, a long collection, a starved CPU) judges nobody for what it could not have heard meanwhile.
+        ``late`` (seconds) is how much later than asked for the driver called. A node that was itself stopped (SIGSTOP,
+        a long collection, a starved CPU) declares no member failed for what it could not have received meanwhile.
         """
         if late > self.settings.lag_tolerance:
             self.counters[Count.LAGS] += 1
@@ -743,13 +746,13 @@ class Engine:
         return self._done()
 
     def set_wall_clock(self, ms: float, now: float) -> None:
-        """The wall clock shows ``ms`` since the epoch. Untold, it has gone on evenly since the generation."""
+        """The wall clock shows ``ms`` since the epoch. Without this call it runs evenly since the generation."""
         if self.clocks.set(ms, now):
             self.joining.hurry(now)
             self._deadline = None
 
     def expire_suspicions(self, now: float) -> list[Output]:
-        """Pass the verdicts that are due and nothing else: what `wake` is to a node whose sending is held up."""
+        """Expire the suspicions that are due and nothing else: for a node whose sending is blocked."""
         self.membership_handler.expire_suspicions(now)
         return self._done()
 

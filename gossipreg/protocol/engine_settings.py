@@ -23,14 +23,14 @@ def _switch(doc: str) -> Any:
 class EngineSettings(Settings):
     """What one engine runs with. Every node of a cluster should have the same."""
 
-    gossip_tree: bool = _switch("The first round of a rumor goes down a tree of all members, from whoever said it.")
+    gossip_tree: bool = _switch("The first transmission of an update goes down a tree of all members, from its origin.")
     buddy: bool = _switch("A ping to a suspect carries the suspicion (Lifeguard §IV-C).")
-    tell_accused: bool = _switch("Whoever is heard from while believed suspect or failed is told so at once.")
+    tell_accused: bool = _switch("A member that is heard from while suspect or failed is told so at once.")
     stream_probe: bool = _switch("A member that misses its direct ping is also probed over a stream.")
     late_acks: bool = _switch("An ack that comes after its probe has ended gives the suspect its full time again.")
     corroborate: bool = _switch("A helper that could not reach a member either confirms its suspicion at once.")
-    verify_failures: bool = _switch("A node pings a suspect itself before it gives, or takes, the verdict.")
-    failure_witness: bool = _switch("Nobody is declared failed by a node that nobody else answers (decision 0005).")
+    verify_failures: bool = _switch("A node pings a suspect itself before it declares, or accepts, its failure.")
+    failure_witness: bool = _switch("A node that no other member answers declares none failed (decision 0005).")
 
 
 def engine_settings(settings: Settings) -> EngineSettings:

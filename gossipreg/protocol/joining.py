@@ -1,10 +1,10 @@
-"""Knows how this node gets to others that it hears nothing of: by its seeds, and by who failed.
+"""Joining: how this node reaches members that it hears nothing of, by its seeds and by failed members.
 
-Theory of operation (docs/decisions/0017). A newcomer is told everything that its seed knows, so one seed should tell
-it, and no more; but any of them may be gone. So a few are *greeted* at once, each over a stream of its own. The first
-that answers is compared with. Those that answer later wait, and have their turn when that talk has ended or says
-nothing more from one try to the next; whoever turns out to be a known member by then is let go instead. With one who
-is like us a comparison costs 2 KiB, so it does no harm that several have their turn; only the first one is dear.
+Theory of operation (docs/decisions/0017). A newcomer receives the whole state of its seed, so one seed should send
+it, and no more; but any of them may be gone. So a few are pinged at once, each over a stream of its own. The node
+compares states with the first that answers. Those that answer later wait until that session has ended, or has sent
+nothing from one try to the next; a seed that turns out to be a known member by then is dropped instead. A comparison
+with a peer of equal state costs 2 KiB, so several in a row do no harm; only the first one is expensive.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import pack
 
-#: Seeds greeted at once while nobody was reached.
+#: Seeds pinged at once while no member was reached.
 _SEEDS_AT_ONCE = 4
 
 
@@ -52,11 +52,11 @@ class Joining:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether somebody is missed, so that a try must not wait."""
+        """Whether a member is missing, so that a try must not wait."""
         return self._is_alone or self.members.has_failed
 
     def handle_timeout(self, now: float) -> None:
-        """Try to reach one failed member and the seeds, if it is time: that is how a split heals by itself."""
+        """Try to reach one failed member and the seeds, if it is time: that is how a partition heals by itself."""
         if now < self.deadline:
             return
         alone = self._is_alone
@@ -72,17 +72,17 @@ class Joining:
             self.outbox.put(SeekSeeds())
 
     def try_seeds(self, addresses: Sequence[Address], now: float) -> None:
-        """Try the seeds at ``addresses``: a few while nobody was reached, else one that is not among the present."""
+        """Try the seeds at ``addresses``: several while no member was reached, else one that is not present."""
         present = self.members.present_addresses() if self.identity.announced else {}
         tried = [a for a in dict.fromkeys(addresses) if a != self.identity.address and a not in present]
         if addresses and not tried and not self.identity.announced and self.identity.rival is None:
-            self.local_member.complete_join(now)  # we are our own only seed
+            self.local_member.complete_join(now)  # this node is its own only seed
         if not self._has_progress():
             self.rng.shuffle(tried)
             self._try(tried[: 1 if present else _SEEDS_AT_ONCE], now)
 
     def _has_progress(self) -> bool:
-        """Whether a seed that is compared with has said something since the last try; if not, the next has its turn."""
+        """Whether a seed under comparison has sent anything since the last try; if not, the next one has its turn."""
         heard, self._heard = self._heard, sum(session.frames for _, session in self.streams.sessions.of(Purpose.JOIN))
         if self._heard <= heard:
             self._compare_with_next()
@@ -105,12 +105,12 @@ class Joining:
             self.deadline = min(self.deadline, now)
 
     def go_on(self) -> None:
-        """A seed has answered, or the talk with one has ended: compare with the next, unless one is compared with."""
+        """A seed has answered, or a comparison has ended: compare with the next, unless a comparison is under way."""
         if not self.streams.sessions.is_open(Purpose.JOIN):
             self._compare_with_next()
 
     def _compare_with_next(self) -> None:
-        """Compare with a seed that was greeted and has answered; let those go that are known to be present."""
+        """Compare with a seed that was pinged and has answered; drop those that are known to be present."""
         present = self.members.present_addresses() if self.identity.announced else {}
         answered = [
             (stream, session) for stream, session in self.streams.sessions.of(Purpose.SEED_PING) if session.answered

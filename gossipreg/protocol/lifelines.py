@@ -1,12 +1,12 @@
-"""Knows whose death this node would be told of by a kernel: the members to which it holds an idle stream.
+"""Lifelines: idle streams to ring neighbours, whose kernels end them when the process dies.
 
-Theory of operation (design §4.2, docs/decisions/0009). A process that is killed says nothing, but its kernel does: it
-ends every stream that the process had, and refuses new ones. So each node holds a lifeline, a stream on which nothing
-is said, to the members that come next after it on a ring (`membership.ring`); each member is thus watched by as many.
-When a lifeline ends and nobody has said that its holder left, the node knocks at once. If the knock is *refused* it
-says so to the others that watch the same member, and they knock, too: two distinct refusals are a verdict, in a few
-milliseconds instead of seconds. If the knock is answered, or simply lost, nothing follows but
-another lifeline; a host that went silent is left to the prober.
+Theory of operation (design §4.2, docs/decisions/0009). A killed process sends nothing, but its kernel does: it ends
+every stream of the process, and refuses new ones. So each node holds a lifeline, an idle stream, to the members that
+come next after it on a ring (`membership.ring`); each member is thus watched by as many. When a lifeline ends and the
+member has not left, the node rechecks it at once over a new stream. If that is *refused* the node reports it to the
+others that watch the same member, and they recheck, too. Two distinct refusals prove the failure, in a few
+milliseconds instead of seconds. If the recheck is answered, or simply lost, only a new lifeline follows; a host that
+went silent is left to the prober.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from gossipreg.protocol.membership_handler import MembershipHandler
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.stream_sessions import Purpose, StreamSession
 
-#: Least time between two looks at who is to be watched (seconds): while a cluster forms, that changes all the time.
+#: Least time between two reviews of the lifelines (seconds): while a cluster forms, the ring changes all the time.
 _LOOK_SECONDS = 0.3
 
-#: Time between two looks when nobody has come or gone: one may have restarted behind a cut link (seconds).
+#: Time between two reviews when no member came or went: one may have restarted behind a cut link (seconds).
 _REVIEW_SECONDS = 30.0
 
 #: Time until a lifeline that ended, or could not be had, is tried again (seconds).
 _RETRY_SECONDS = 5.0
 
-#: Least time between two first knocks at one life, when others say that they were refused (seconds).
+#: Least time between two first rechecks of one run, when others report that they were refused (seconds).
 _RECHECK_GAP_SECONDS = 1.0
 
-#: Knocks after a lifeline ended, if the first ones are neither refused nor answered (a process takes a while to die).
+#: Rechecks after a lifeline ended, if the first ones are neither refused nor answered (a process takes a while to die).
 _RECHECKS_MAX = 3
 
 
@@ -47,15 +47,15 @@ _ANSWER_SECONDS = 5.0
 
 @attrs.frozen
 class _Recheck:
-    """Asks a member whose lifeline ended whether it is there."""
+    """A liveness recheck of a member whose lifeline ended."""
 
     target: MemberUpdate
-    number: int  # the first knock is 1
+    number: int  # the first recheck is 1
 
 
 @attrs.define(eq=False, repr=False)
 class Lifelines:
-    """The lifelines of one node, and the knocks under way."""
+    """The lifelines of one node, and the rechecks under way."""
 
     settings: EngineSettings
     own_name: str
@@ -65,15 +65,15 @@ class Lifelines:
     _look_at: float
     _looked_at: int = 0  # the ring's changes, at the last look
     _retry_at: float = float("inf")
-    _lifelines: dict[int, int] = attrs.field(factory=dict)  # life watched -> stream
+    _lifelines: dict[int, int] = attrs.field(factory=dict)  # run id watched -> stream
     _ask_at: float = float("inf")  # when lifelines are pinged next, or those without an answer given up
     _asked: dict[int, int] = attrs.field(factory=dict)  # stream pinged -> frames that had come on it
     _next_ping: int = 0  # pings so far, each on the next lifeline
-    _rechecked_at: dict[int, float] = attrs.field(factory=dict)  # life -> when it was last knocked at
+    _rechecked_at: dict[int, float] = attrs.field(factory=dict)  # run id -> when it was last rechecked
 
     @property
     def deadline(self) -> float:
-        """When `wake` is wanted (seconds)."""
+        """When `handle_timeout` is wanted (seconds)."""
         return min(self._ask_at, self._maintain_at)
 
     @property
@@ -81,7 +81,7 @@ class Lifelines:
         return self._look_at if self.members.ring.changes != self._looked_at else self._retry_at
 
     def handle_timeout(self, now: float) -> None:
-        """Hold the lifelines that are wanted, and no others; ask on each, now and then, whether it still passes."""
+        """Open the lifelines that are wanted, close all others, and ping one now and then."""
         if now >= self._ask_at:
             self._ask(now)
         if now >= self._maintain_at:
@@ -133,7 +133,7 @@ class Lifelines:
                     self._ask_at = min(self._ask_at, now + _ASK_SECONDS)
 
     def restart(self, now: float) -> None:
-        """Close every lifeline, to be held anew: they end at an address that is no longer ours."""
+        """Close every lifeline, to be opened anew: they end at an address that is no longer ours."""
         for stream in self._lifelines.values():
             self.streams.close(stream)
         self._lifelines.clear()
@@ -145,7 +145,7 @@ class Lifelines:
         return [update for update in updates if update is not None]
 
     def ended(self, session: StreamSession, now: float, *, refused: bool) -> None:
-        """A lifeline or a knock has come to its end."""
+        """A lifeline or a recheck has ended."""
         if isinstance(session.about, _Recheck):
             if refused:
                 self._refused(session.about.target, now)
@@ -153,16 +153,18 @@ class Lifelines:
                 self._recheck(session.about.target, session.about.number + 1, now)
             return
         target = session.about
-        assert isinstance(target, MemberUpdate), "a lifeline is known by whom it is held to"
+        assert isinstance(target, MemberUpdate), "a lifeline is known by its member"
         self._lifelines.pop(target.run_id, None)
         self._retry_at = min(self._retry_at, now + _RETRY_SECONDS)
-        if session.answered:  # one that never held says nothing, not even when it was refused: that may be a firewall
+        if (
+            session.answered
+        ):  # one that was never established proves nothing, not even when it was refused: that may be a firewall
             self._recheck(target, 1, now)
 
     def refusal_reported(self, accusation: MemberUpdate, now: float) -> None:
-        """Somebody was refused: whoever is near enough on the ring knocks, too, for two are certain.
+        """A member was refused: each of its nearest predecessors on the ring rechecks it, for two refusals are proof.
 
-        Those that held a lifeline knock anyway, but where several die at once, they may be among the dead.
+        Those that held a lifeline recheck anyway; but where several die at once, they may be among the dead.
         """
         near = self.members.ring.before(accusation.name, 2 * self.settings.lifelines)
         if (
@@ -180,6 +182,6 @@ class Lifelines:
         self.streams.open(Purpose.RECHECK, target.address, [ping, End()], about=_Recheck(target, number))
 
     def _refused(self, target: MemberUpdate, now: float) -> None:
-        """Tell everybody, and first those that watch the same member, that its kernel has refused us."""
+        """Report to all members, first to those that watch the same member, that its kernel has refused us."""
         watchers = self.members.ring.before(target.name, self.settings.lifelines)
         self.membership_handler.refused(target, [name for name in watchers if name != self.own_name], now)

@@ -1,7 +1,7 @@
-"""Knows how this node stands in the cluster: quiet or announced, accused, contested, draining, gone.
+"""The local member: this node's own entry in the cluster, from joining to announced, draining and left.
 
-`identity` decides what to answer; here the answer is given: the claim goes into what is known, into the rumor mill
-and, over the name, to the other life that bears it.
+`identity` decides how to react to an update about this node; this module carries the reaction out. It writes the new
+update into the cluster state and the broadcast queue and, in a name conflict, answers the other run of the name.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import pack
 
-#: Own records that are also gossiped when a node settles; beyond it the seed and reconciliation carry them.
+#: Own records that are also gossiped when a join completes; beyond it the seed and reconciliation carry them.
 _RESPREAD_MAX = 64
 
-#: For how long it is remembered that this node failed others, or could not send (seconds): what they say of it in that
-#: time is no fault of its own. A verdict takes a suspicion to be passed, and some seconds to come across.
+#: How long this node remembers that it failed others, or could not send (seconds). Accusations within that time are
+#: not its own fault: a suspicion takes a while to expire, and the failure some seconds to arrive.
 _EXCUSED_SECONDS = 60.0
 
-#: How long a refutation takes to reach everybody (seconds). A peer that does not know it then has missed it.
+#: Time in which a refutation reaches all members (seconds). A peer that does not know it after that has missed it.
 _SPREAD_SECONDS = 1.0
 
-#: A node that has lately failed this share of the others was on one side of a split.
+#: A node that has lately declared this share of the others failed was on one side of a partition.
 _SPLIT_SHARE = 0.25
 
-#: Likewise one that could not reach so large a share of them, and at least two: it need not have come to verdicts yet.
+#: Likewise one that could not reach this share of them, and at least two: it need not have declared any failed yet.
 _UNREACHED_SHARE = 0.125
 _UNREACHED_LEAST = 2
 
 
-#: For how long a node that was let in may still find that its name is taken, and stop (seconds): two that start at once
-#: under one name may both be let in before either is known.
+#: How long an admitted node may still find that its name is taken, and stop (seconds): two that start at once under
+#: one name may both be admitted before either is known.
 _JOINING_SECONDS = 5.0
 
 
 @attrs.define(eq=False, repr=False)
 class LocalMember:
-    """This node's identity, and what follows from it."""
+    """This node's identity, and the reactions that follow from it."""
 
     identity: Identity
     state: ClusterState
@@ -63,18 +63,18 @@ class LocalMember:
     outbox: Outbox
     damping: FlapDamping = attrs.field(init=False)
     _refuted_at: float = float("-inf")
-    _joined_until: float = float("-inf")  # until when this node counts as one that joins
+    _joined_until: float = float("-inf")  # until when this node counts as joining
 
     def __attrs_post_init__(self) -> None:
         self.damping = FlapDamping(self.identity.settings)
 
     @property
     def deadline(self) -> float:
-        """When `wake` is wanted (seconds)."""
+        """When `handle_timeout` is wanted (seconds)."""
         return min(self.identity.deadline, self.damping.suppress_until)
 
     def handle_timeout(self, now: float) -> None:
-        """Ask the namesake again, or come back, if it is time."""
+        """Query the rival for the name again, or rejoin, if it is time."""
         if now >= self.identity.deadline:
             self._query_rival(now)
         if now >= self.damping.suppress_until:
@@ -83,7 +83,7 @@ class LocalMember:
                 self._refute(unanswered, now)
 
     def begin(self, now: float, *, alone: bool) -> None:
-        """Be known to oneself; one that is ``alone`` has nobody to ask whether its name is free."""
+        """Enter the node into its own view; one that is ``alone`` has no peer to ask whether its name is free."""
         self._claim()
         if alone:
             self.complete_join(now)
@@ -95,7 +95,7 @@ class LocalMember:
         return update
 
     def announce(self, now: float) -> None:
-        """Tell everybody what this node says of itself."""
+        """Broadcast this node's current update."""
         update = self._claim()
         if self.identity.announced:
             before = self.state.believe(update, now, spread=True)
@@ -103,7 +103,7 @@ class LocalMember:
         self.state.registry.touch(update.name)
 
     def complete_join(self, now: float) -> None:
-        """The name is ours: join in."""
+        """Announce this node: its name is free."""
         self.identity.announced = True
         self.announce(now)
         table = self.state.registry.table(self.identity.name)
@@ -111,7 +111,7 @@ class LocalMember:
             self.state.spread(record, now)
 
     def introduce(self, now: float) -> list[bytes]:
-        """Settle, if the peer has just told us all that it knows and our name is free; returns what to tell it."""
+        """Complete the join if the peer has sent all of its state and our name is free; returns what to send back."""
         if self.identity.announced or self.identity.rival is not None:
             return []
         self._joined_until = now + _JOINING_SECONDS
@@ -120,7 +120,7 @@ class LocalMember:
         return [pack(self.identity.own_update()), *map(pack, table or ())]
 
     def handle_own_update(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
-        """A peer says something of this node's name."""
+        """Handle an update that bears this node's name."""
         match self.identity.reaction_to(update):
             case Reaction.REFUTE:
                 self._handle_accusation(update, context, now)
@@ -132,7 +132,7 @@ class LocalMember:
                 self._handle_outdated(update, context, now)
 
     def _handle_outdated(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
-        """A peer believes what this node has outbid, or never spread: tell it what this node says now."""
+        """A peer holds an update that this node has superseded, or never sent: send it the current one."""
         if update.status not in (Status.SUSPECT, Status.FAILED):
             return
         if update.status is Status.FAILED and self._is_own_fault(update, now):
@@ -158,7 +158,7 @@ class LocalMember:
                 self._tell(concession, context, now)
 
     def _concession(self) -> MemberUpdate:
-        """That this node takes its own failure as read, for as long as it waits: no peer need verify that."""
+        """The failure of this node, confirmed by itself for as long as it waits: peers need not verify it."""
         unanswered = self.damping.unanswered
         assert unanswered is not None, "only a node that waits concedes"
         return attrs.evolve(unanswered, accuser=self.identity.run_id, refused=False, age=0)
@@ -169,12 +169,12 @@ class LocalMember:
             self.outbox.tell(context.sender, context.source, pack(said), now)
 
     def _is_own_fault(self, accusation: MemberUpdate, now: float) -> bool:
-        """Whether it is this node that the others could not reach, and not they that were cut off, or the accuser.
+        """Whether this node was the unreachable one, rather than the accuser or its side of a partition.
 
-        It is not where this node has failed the accuser itself, or a good part of the others: that was a split, for
-        to fail them it must have been answered by somebody. Nor where its own kernel refused to send: the cause is
-        known, and over. Else it is, if this node was stopped or deaf. If it was neither, it is not where this node
-        could not reach the accuser, or a good part of the others, either; nor where it is answered in time.
+        It was not, where this node has failed the accuser itself, or a good part of the others: that was a partition,
+        for to fail them it must have been answered by some member. Nor where its own kernel refused to send: the cause
+        is known, and over. Otherwise it was, if this node was stopped or heard no member. If neither, it was not where
+        this node could not reach the accuser, or a good part of the others, either; nor where it is answered in time.
         """
         members, detector = self.state.members, self.detector
         accuser = members.by_run_id(accusation.accuser)
@@ -196,16 +196,16 @@ class LocalMember:
         self._refuted_at = now
         self.detector.health.worse()
         self.state.counters[Count.REFUTATIONS] += 1
-        if update.incarnation > limits.INCARNATION_MAX // 2:  # nobody refutes so often, and there must be room above it
+        if update.incarnation > limits.INCARNATION_MAX // 2:  # no node refutes so often, and there must be room above
             self._reclaim(self.identity.generation, now)
         else:
             self.identity.refute(update)
             self.announce(now)
 
     def handle_shared_generation(self, said: Record | TableDigest, now: float) -> bool:
-        """Whether ``said`` is of our name and generation but not by us; then take a later generation.
+        """Whether ``said`` bears our name and generation but is not ours; if so, take a later generation.
 
-        Two lives that reclaim their name above the same rumor at the same time come to share one.
+        Two runs that reclaim their name above the same update at the same time come to share a generation.
         """
         if self.identity.left or not self.state.is_foreign(said):
             return False
@@ -213,12 +213,12 @@ class LocalMember:
         return True
 
     def move(self, address: Address, now: float) -> None:
-        """Be at another address from now on, and offer everything again from there."""
+        """Move to another address, and register everything again from there."""
         self.identity.address = address
         self._reclaim(self.identity.generation, now)
 
     def _reclaim(self, generation: int, now: float) -> None:
-        """Begin a generation above the one heard of under our name, and offer everything again in it."""
+        """Begin a generation above the one received under our name, and register everything again in it."""
         table = self.state.registry.table(self.identity.name)
         offered = [(record.instance, record.payload) for record in table or ()]
         self.state.drop_table(self.identity.name)
@@ -235,12 +235,12 @@ class LocalMember:
             if self.identity.announced:
                 self.state.spread(record, now)
 
-    # Contests
+    # Name conflicts
 
     def _query_rival(self, now: float) -> None:
-        """Ask the other life of our name whether it is there, or conclude that it is not."""
+        """Query the other run of our name, or conclude that it is gone."""
         other = self.identity.rival
-        assert other is not None, "a contest is open"
+        assert other is not None, "a name conflict is open"
         query = self.identity.query()
         if not self.identity.next_try(now):
             self.rival_gone(now)
@@ -250,7 +250,7 @@ class LocalMember:
             self.streams.open(Purpose.NAME_CONFLICT, other.address, [query, End()])
 
     def rival_gone(self, now: float, *, at: Address | None = None) -> None:
-        """Nobody lives there, or ``at`` that address, under our name: it was our own past."""
+        """No node runs under our name there, or ``at`` that address: the update was of our own past run."""
         other = self.identity.rival
         if other is None or (at is not None and at != other.address):
             return
@@ -259,16 +259,16 @@ class LocalMember:
             self.complete_join(now)
 
     def handle_name_conflict(self, query: NameConflictQuery, context: MessageContext, now: float) -> None:
-        """Another life says that it bears our name: it asks, or it answers our question.
+        """Handle a query, or the answer to ours, from another run of our name.
 
-        What answers no question of ours, from where it was put to, is a question at most: else any packet could say so.
+        Only an answer from the address that was queried decides anything; else any packet could end this node's name.
         """
         if query.name != self.identity.name or query.run_id == self.identity.run_id or self.identity.left:
             return
         answer = pack(self.identity.query())
         if context.stream is None:
             self.outbox.tell(query.run_id, context.source, answer, now)
-        elif context.stream < 0:  # who asked needs no answer to its answer
+        elif context.stream < 0:  # an answer on our own stream needs no answer
             context.replies.append(answer)
         other = self.identity.rival
         if other is None or not self._was_asked(other, context):
@@ -278,10 +278,10 @@ class LocalMember:
         if self.identity.is_queried(query.run_id):
             self._resolve_conflict(query, other, now)
         elif context.stream is not None:
-            self.identity.ask(query.run_id, now)  # it has begun another life since we heard of it
+            self.identity.ask(query.run_id, now)  # it has begun another run since the update
 
     def _was_asked(self, other: MemberUpdate, context: MessageContext) -> bool:
-        """Whether ``voice`` comes from where ``other`` is: by packet, or on the stream that we opened to it."""
+        """Whether the message comes from where ``other`` is: by packet, or on the stream that we opened to it."""
         if context.stream is None:
             return context.source == other.address
         session = self.streams.sessions.find(context.stream)
@@ -297,7 +297,7 @@ class LocalMember:
             self._report_conflict(other, now)
 
     def _report_conflict(self, other: MemberUpdate, now: float) -> None:
-        """An older node has the name that this one runs under: report it, go on, and ask again in a while."""
+        """An older node has the name that this one runs under: report it, go on, and query again in a while."""
         if self.identity.conflict != other.address:
             self.identity.conflict = other.address
             self.state.counters[Count.NAME_CONFLICTS] += 1

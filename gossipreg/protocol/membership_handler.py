@@ -1,7 +1,7 @@
-"""Knows how claims about other members are weighed: heard, believed, confirmed, and in the end judged.
+"""The membership handler: merges updates about other members, and declares members failed.
 
-The detector says who did not answer and whose time is over, peers say what they believe; here it becomes what this
-node believes and tells.
+It takes the detector's findings (a missed probe, an expired suspicion) and the updates of peers, and turns both into
+changes of the cluster state and into broadcasts.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import pack
 
-#: For how long after a failed member is back its verdicts over others count as those of another side (seconds).
+#: How long after a failed member is back its failure reports count as those of another partition side (seconds).
 _FOREIGN_SECONDS = 60.0
 
-#: Members that are pinged when a verdict waits for a peer to answer. Half of all may be dead.
+#: Members that are pinged when a suspicion cannot expire for lack of a witness. Half of all may be dead.
 _WITNESSES_ASKED = 3
 
 #: Of them, those that were heard or have answered last.
@@ -40,7 +40,7 @@ _NEAREST_ASKED = 2
 
 @attrs.define(eq=False, repr=False)
 class MembershipHandler:
-    """What this node makes of what is said about others."""
+    """Handles updates about other members."""
 
     identity: Identity
     state: ClusterState
@@ -50,7 +50,7 @@ class MembershipHandler:
     _admission: Admission = attrs.field(factory=Admission)
 
     def handle(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
-        """A peer says something of a member that is not this node."""
+        """Handle a peer's update about a member that is not this node."""
         held = self.state.members.get(update.name)
         if held is None:
             if not self._admit(update, context, now):
@@ -62,7 +62,7 @@ class MembershipHandler:
                 self.state.note_duplicate(Topic.MEMBERSHIP, update.name, now)
             return
         if held is not None and update.is_forgotten and held.status.is_present and update.is_same_run(held):
-            # Forgotten where it was taken for failed; here it may be well, so it gets the chance to refute.
+            # Forgotten where it was held failed; here it may be alive, so it gets the chance to refute.
             update = attrs.evolve(update, status=Status.SUSPECT)
             if not update.supersedes(held):
                 return
@@ -78,7 +78,7 @@ class MembershipHandler:
             self.streams.hurry(now)  # it was away
 
     def _admit(self, newcomer: MemberUpdate, context: MessageContext, now: float) -> bool:
-        """Whether a member that is not known is to be remembered; if need be, another gives way to it."""
+        """Whether an unknown member is to be remembered; if need be, another is evicted for it."""
         if not self.state.expect(newcomer):
             return False
         members = self.state.members
@@ -97,10 +97,10 @@ class MembershipHandler:
     def _needs_verification(
         self, failure: MemberUpdate, held: MemberUpdate, context: MessageContext, now: float
     ) -> bool:
-        """Whether a peer's ``verdict`` over a member held to be present must be verified before it is believed.
+        """Whether a peer's ``failure`` of a member held to be present must be verified before it is believed.
 
-        Not if the member concedes it itself; nor if two kernels have proven it, unless the accuser was cut off from
-        this node lately: then it may be the network between the two sides that refused.
+        Not if the member concedes it itself. Nor if two kernels have proven it, unless the accuser was cut off from
+        this node lately: then the network between the two sides may have refused.
         """
         if not held.status.is_present or failure.accuser == failure.run_id:
             return False
@@ -111,7 +111,7 @@ class MembershipHandler:
         return context.over_stream or not failure.refused or not is_credible
 
     def _handle_failure(self, failure: MemberUpdate, held: MemberUpdate, now: float, *, spread: bool) -> None:
-        """A peer failed a member that is present here: it is suspect, and this node sees for itself."""
+        """A peer declared a present member failed: suspect it, and verify the failure with a ping of our own."""
         suspect = attrs.evolve(failure, status=Status.SUSPECT, refused=False)
         verifies = self.detector.settings.verify_failures
         if suspect.supersedes(held):
@@ -142,41 +142,41 @@ class MembershipHandler:
             self._conclude(held, now)
 
     def _corroborate(self, suspect: MemberUpdate, now: float) -> None:
-        """This node could not reach the suspect either, on behalf of somebody: that is a voice of its own."""
+        """This node could not reach the suspect on behalf of another either: that is a confirmation of its own."""
         if self.detector.settings.corroborate:
             self._confirm(suspect, self.identity.run_id, now)
 
     def _conclude(self, suspect: MemberUpdate, now: float) -> None:
-        """Two speeds: routing reacts to a suspicion that is confirmed, membership to one that is over or proven."""
+        """Two speeds: routing reacts to a confirmed suspicion, membership to one that has expired or is proven."""
         if self.detector.is_proven(suspect.name):
             self._declare_failed(suspect, now)
         elif self.detector.is_confirmed(suspect.name):
             self.state.deprioritize(suspect.name)
 
     def _declare_failed(self, suspect: MemberUpdate, now: float) -> None:
-        """Fail ``suspect``. That two kernels have refused goes with the verdict: it needs no more verifying."""
+        """Declare ``suspect`` failed. That two kernels have refused goes with it: then it needs no verification."""
         self.state.counters[Count.FAILURES_DECLARED] += 1
         proven = self.detector.is_proven(suspect.name)
         self._believe(suspect.graver(Status.FAILED, self.identity.run_id, refused=proven), now, spread=True)
 
     def forget(self, failed: MemberUpdate, now: float) -> None:
-        """Have every node take a member that failed for one that left, and drop what it offers."""
+        """Have every node treat a failed member as one that left, and drop its records."""
         self._believe(failed.graver(Status.LEFT, self.identity.run_id), now, spread=True)
 
-    # What the detector finds
+    # Findings of the detector
 
     def probe(self, now: float) -> None:
-        """Ask whom it is time to ask, and accuse whoever has not answered."""
+        """Probe the members that are due, and suspect those that have not answered."""
         self.perform(self.detector.prober.handle_timeout(self.state.fingerprint.total, now), now)
         for target in self.detector.silence_pings(now):
             self.outbox.send(target.address, pack(Ping(0, target.run_id, self.state.fingerprint.total)))
 
     def pinged(self, now: float) -> None:
-        """Ask whom it will soon be time to ask, since this node is awake."""
+        """A ping has woken this node: begin the probe that will soon be due."""
         self.perform(self.detector.prober.pinged(self.state.fingerprint.total, now), now)
 
     def expire_suspicions(self, now: float) -> None:
-        """Pass the verdicts that are due, and see for this node itself what must be seen for those to come."""
+        """Expire the suspicions that are due, and ping the suspects that must be verified first."""
         due = self.detector.expired_suspicions(now)
         for failure in due.failures:
             if failure.status is Status.FAILED:
@@ -190,7 +190,7 @@ class MembershipHandler:
             self._seek_witness(now)
 
     def _seek_witness(self, now: float) -> None:
-        """Ask for an ack: first those that were heard last, for in a split these are on this side."""
+        """Ping members for an ack, first those heard last: in a partition they are on this side."""
         members = self.state.members
         nearest = [members.by_run_id(run_id) for run_id in self.detector.reachability.nearest[:_NEAREST_ASKED]]
         known = {peer.name: peer for peer in nearest if peer is not None and peer.status is Status.ALIVE}
@@ -199,7 +199,7 @@ class MembershipHandler:
             self.outbox.send(peer.address, pack(Ping(0, peer.run_id, self.state.fingerprint.total)), now=now)
 
     def perform(self, findings: Sequence[Finding], now: float) -> None:
-        """Do what the prober wants done, and draw the conclusions from what it found."""
+        """Carry out what the prober wants done, and act on what it found."""
         for finding in findings:
             match finding:
                 case Say():
@@ -222,7 +222,7 @@ class MembershipHandler:
         message = pack(finding.message)
         accused = None if finding.about is None else self.state.members.get(finding.about)
         if accused is not None and accused.status is not Status.ALIVE:
-            # The accusation goes first, so that the ack already carries the refutation.
+            # The suspicion goes first, so that the ack already carries the refutation.
             self.outbox.send(finding.to, pack(accused), message, now=now)
         else:
             self.outbox.send(finding.to, message, now=now)
@@ -233,7 +233,7 @@ class MembershipHandler:
             self._accuse(missed.target, now, refused=missed.refused)
 
     def refused(self, target: MemberUpdate, confidants: Iterable[str], now: float) -> None:
-        """The kernel of ``target`` has refused this node: say so, to the members named ``confidants`` at once."""
+        """The kernel of ``target`` has refused this node: report it, to the members named ``confidants`` at once."""
         if not self._may_be_accused(target):
             return
         self.state.counters[Count.REFUSALS] += 1
@@ -243,7 +243,7 @@ class MembershipHandler:
         version = pack(attrs.evolve(believed, accuser=self.identity.run_id, refused=True))
         for name in confidants:
             confidant = self.state.members.get(name)
-            assert confidant is not None, "who has a seat on the ring is known"
+            assert confidant is not None, "every name on the ring is a member"
             self.outbox.send(confidant.address, version)
 
     def _may_be_accused(self, target: MemberUpdate) -> bool:

@@ -1,4 +1,4 @@
-"""Knows who says something, and where an answer to it goes."""
+"""Message context: the sender of a packet or frame, and the reply route."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ import attrs
 from gossipreg.model import Address
 from gossipreg.protocol.membership.member_update import MemberUpdate
 
-#: News from one talk that is also gossiped: a talk mends what gossip missed, it must not become a storm itself.
+#: New entries received over one stream that are also gossiped: anti-entropy repairs what gossip missed, and must not
+#: cause a storm itself.
 _STREAM_NEWS_MAX = 128
 
 
 @attrs.define(eq=False, repr=False)
 class MessageContext:
-    """The sender of one packet or frame, and what is to be said back to it."""
+    """The sender of one packet or frame, and the replies to it."""
 
-    sender: int  # life id
+    sender: int  # run id
     source: Address
     member: MemberUpdate | None  # the sender, if it is known
     stream: int | None = None
-    clock: int | None = None  # what the sender's wall clock shows (ms since the epoch), if it says so
+    clock: int | None = None  # the sender's wall clock (ms since the epoch), if it was sent
     replies: list[bytes] = attrs.field(factory=list)
-    news: int = 0  # pieces of news that it told in a talk
-    stale: dict[str, list[str]] = attrs.field(factory=dict)  # owner -> ids that the sender still holds
+    news: int = 0  # new entries that came over this stream
+    stale: dict[str, list[str]] = attrs.field(
+        factory=dict
+    )  # owner -> ids of obsolete records that the sender still holds
 
     @property
     def name(self) -> str | None:
-        """The sender's name, if it is known and gossips; what is told in a talk comes by no tree."""
+        """The sender's name, if it is known and gossips; what comes over a stream comes by no tree."""
         return None if self.member is None or self.over_stream else self.member.name
 
     @property
@@ -35,7 +38,7 @@ class MessageContext:
         return self.stream is not None
 
     def admit_forward(self, *, announced: bool) -> bool:
-        """Whether one more piece of news from here should be gossiped on; what a joiner is told is news to nobody."""
+        """Whether one more new entry may be gossiped on; counts it. What a joining node receives is new to no other."""
         if not self.over_stream:
             return True
         self.news += 1

@@ -1,6 +1,6 @@
-"""Knows what is to be sent and told: packets, rumors that ride along in them, and what happened.
+"""The outbox: collects the outputs of one verb, and piggybacks updates on the packets among them.
 
-Everything that a verb of the engine brings about gathers here until the verb returns it.
+Everything that a verb of the engine causes gathers here until the verb returns it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gossipreg.protocol.outputs import Output, Transmit
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack, pack_sender
 
-#: Least time between two messages that tell a peer, unasked, what is believed of it or of its name (seconds).
+#: Least time between two unsolicited messages to one peer about itself or its name (seconds).
 _TELL_SECONDS = 0.5
 
 
@@ -32,7 +32,7 @@ class Outbox:
     sender: bytes = b""
     _room: int = attrs.field(init=False)  # bytes of a datagram before it is sealed, as far as the paths pass it
     _outputs: list[Output] = attrs.field(factory=list)
-    _told: dict[int, float] = attrs.field(factory=dict)  # life id -> when it was last told, unasked
+    _told: dict[int, float] = attrs.field(factory=dict)  # run id -> when it was last sent an unsolicited message
 
     def __attrs_post_init__(self) -> None:
         self.paths = PathMonitor(limits.PACKET_BYTES_MAX - self.packet_room)
@@ -44,7 +44,7 @@ class Outbox:
         self.state.message_room = self._room - SENDER_BYTES
 
     def sign(self, run_id: int) -> None:
-        """Send in the name of ``life`` from now on."""
+        """Send under the run id ``run_id`` from now on: every packet and frame begins with it."""
         self.sender = pack_sender(run_id)
 
     def clock(self, now: float) -> WallClock:
@@ -66,14 +66,14 @@ class Outbox:
         return outputs
 
     def send(self, to: Address, *messages: bytes, now: float | None = None) -> None:
-        """Send a packet of ``messages``; with ``now``, rumors ride along in what room is left."""
+        """Send a packet of ``messages``; with ``now``, updates are piggybacked in the room that is left."""
         data = self.sender + b"".join(messages)
         if now is not None:
             data += b"".join(self.state.broadcasts.piggyback(self._room - len(data), now))
         self.put(Transmit(data, to))
 
     def tell(self, run_id: int, to: Address, message: bytes, now: float) -> None:
-        """Say ``message`` to ``life`` although it did not ask, unless it was told something a moment ago."""
+        """Send ``message`` to the peer ``run_id`` unasked, unless it was sent one a moment ago."""
         if now - self._told.get(run_id, -_TELL_SECONDS) >= _TELL_SECONDS:
             if len(self._told) >= limits.TOLD_MAX:
                 del self._told[next(iter(self._told))]
@@ -81,12 +81,12 @@ class Outbox:
             self.send(to, message)
 
     def tell_accused(self, accused: MemberUpdate, now: float) -> None:
-        """Tell a member that is there what is believed of it, so that it can refute."""
+        """Tell a member that it is suspected or failed, so that it can refute."""
         if self.settings.tell_accused:
             self.tell(accused.run_id, accused.address, pack(accused), now)
 
     def flush(self, now: float) -> None:
-        """Send the rumors that are due."""
+        """Send the broadcasts that are due."""
         members = self.state.members
         room = self._room - SENDER_BYTES
         fanout = self.settings.gossip_fanout

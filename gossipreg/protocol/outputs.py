@@ -1,4 +1,4 @@
-"""Knows the nouns that the engine returns: what its driver is to do, and what happened."""
+"""Outputs of the engine: what its driver must do, and what has happened."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class KeepStream:
 
 @attrs.frozen
 class SendFrame:
-    """Send a frame on a stream that is open; one that is not open any more is nothing to worry about."""
+    """Send a frame on a stream; if it is not open any more, do nothing."""
 
     stream: int
     frame: bytes
@@ -63,7 +63,7 @@ class SeekSeeds:
 
 @attrs.frozen
 class MemberChanged:
-    """What is believed of a member changed. ``after`` is None when it was forgotten."""
+    """The held update about a member changed. ``after`` is None when it was forgotten."""
 
     before: MemberUpdate | None
     after: MemberUpdate | None
@@ -81,14 +81,14 @@ class PathChanged:
 
 @attrs.frozen
 class InstancesChanged:
-    """These services look different now."""
+    """The view of these services changed."""
 
     services: tuple[str, ...]
 
 
 @attrs.frozen
 class PoliciesChanged:
-    """The last word about these keys is another one now, or none any more."""
+    """The latest version of these policies changed, or there is none any more."""
 
     keys: tuple[str, ...]
 
@@ -112,7 +112,7 @@ class TermsChanged:
 class PolicyFromFuture:
     """The policy ``key``, set by the node ``writer``, is stamped ``ahead`` seconds ahead of our wall clock.
 
-    It was heard and refused or, if ``restamped``, was held here and has been said again as of now.
+    It was received and refused or, if ``restamped``, was held here and has been published again as of now.
     """
 
     key: str
@@ -130,7 +130,7 @@ class ClockChanged:
 
 @attrs.frozen
 class ClockRefused:
-    """A talk with a node at ``peer`` was ended: its wall clock is ``skew`` seconds ahead of ours (below 0: behind).
+    """A session with a node at ``peer`` was ended: its wall clock is ``skew`` seconds ahead of ours (below 0: behind).
 
     ``joining``: this node wanted to join there; else the other one wanted to join here.
     """

@@ -1,8 +1,8 @@
-"""Knows how this node talks over streams: opens them, takes its turn, fetches, and starts to compare states.
+"""Peer streams: opens streams to peers, sends and replies on them, fetches large records, and starts anti-entropy.
 
-Theory of operation (docs/decisions/0004). A talk goes in turns: each side says what it has to say, then `End`. Who
-opened it speaks first, and closes it when neither has anything left to say. Two nodes whose fingerprints have
-differed for longer than gossip needs compare their states in such a talk, and so does a node that joins.
+Theory of operation (docs/decisions/0004). A session is half-duplex: each side sends its messages, then `End`. The
+opener sends first, and closes the stream when neither side has anything left to send. Two nodes whose fingerprints
+have differed for longer than gossip needs compare their states in such a session, and so does a node that joins.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DIFFERS_PERIODS = 20
 #: How much less a TCP segment may hold than a datagram, in a packet of the same size (bytes): headers and options.
 _SEGMENT_LESS = 24
 
-#: Strangers remembered with whom a comparison came to nothing; a newcomer has a few seeds.
+#: Unknown peers remembered with whom a comparison failed; a newcomer has a few seeds.
 _NARROW_MAX = 64
 
 _END = pack(End())
@@ -41,18 +41,18 @@ _KEEP_OPEN = pack(KeepOpen())
 
 @attrs.define(eq=False, repr=False)
 class PeerStreams:
-    """The streams of one node and what is said on them."""
+    """The streams of one node, and the state of anti-entropy."""
 
     settings: EngineSettings
     rng: Random
     state: ClusterState
     outbox: Outbox
     sessions: StreamSessions = attrs.field(factory=StreamSessions)
-    _unequal_since: float | None = None  # since when no peer was like us
-    _differs_since: float | None = None  # since when one was not while our state stayed as it is
-    _steady: int = 0  # our fingerprint when a peer was last met
+    _unequal_since: float | None = None  # since when no peer had our fingerprint
+    _differs_since: float | None = None  # since when one had not, while our state stayed as it is
+    _steady: int = 0  # our fingerprint when a peer's was last received
     _compare_after: float = 0.0
-    _narrow: dict[Address, None] = attrs.field(factory=dict)  # strangers with whom a comparison came to nothing
+    _narrow: dict[Address, None] = attrs.field(factory=dict)  # unknown peers with whom a comparison failed
 
     def open(
         self, purpose: Purpose, to: Address, messages: Sequence[Message], about: object = None, *, idle: bool = False
@@ -80,16 +80,17 @@ class PeerStreams:
         return size - _SEGMENT_LESS if size < limits.PACKET_BYTES_MAX else 0
 
     def comparison_failed(self, to: Address) -> None:
-        """A comparison with the stranger at ``to`` has ended and told this node nothing: large segments may be lost.
+        """A comparison with the unknown peer at ``to`` has ended without data: large segments may be lost.
 
-        A newcomer cannot test the path before it is let in, so its next stream there has segments that pass everywhere.
+        A newcomer cannot test the path before it is admitted, so its next stream there has segments that pass
+        everywhere.
         """
         if len(self._narrow) >= _NARROW_MAX:
             self._narrow.clear()
         self._narrow[to] = None
 
     def open_comparison(self, purpose: Purpose, to: Address, now: float) -> None:
-        """Open a stream to compare states; a newcomer shows its clock first."""
+        """Open a stream to compare states; a newcomer sends its clock first."""
         clock = [self.outbox.clock(now)] if purpose is Purpose.JOIN else []
         self.open(purpose, to, [*clock, *self._comparison()])
 
@@ -101,7 +102,7 @@ class PeerStreams:
         return [Compare(self.state.fingerprint.sums), End()]
 
     def reply(self, stream: int, session: StreamSession, replies: list[bytes], *, ended: bool) -> None:
-        """Say what there is to say; at the end of the peer's turn end ours, or close when nothing is left to say."""
+        """Send the replies; when the peer has sent `End`, send ours, or close when nothing is left to send."""
         session.spoken = session.spoken or bool(replies)
         closing = ended and stream > 0 and not session.spoken
         if ended and not closing:
@@ -115,12 +116,12 @@ class PeerStreams:
             self.close(stream)
 
     def send(self, stream: int, messages: Sequence[Message]) -> None:
-        """Say something on a stream that is open, beside its turns."""
+        """Send messages on a stream that is open, outside the half-duplex order."""
         for frame in frames(self.outbox.sender, map(pack, messages)):
             self.outbox.put(SendFrame(stream, frame))
 
     def keep_open(self, context: MessageContext) -> None:
-        """A peer wants to hold a stream although nothing more is said on it."""
+        """A peer wants to keep a stream open although nothing more is sent on it."""
         if context.stream is not None and context.stream < 0:
             self.outbox.put(KeepStream(context.stream))
             context.replies.append(_KEEP_OPEN)
@@ -131,7 +132,7 @@ class PeerStreams:
         self.ended(stream)
 
     def ended(self, stream: int) -> StreamSession | None:
-        """A stream is closed, by whomever; returns what it was for."""
+        """A stream is closed, by either side; returns its session."""
         session = self.sessions.end(stream)
         if session is not None and session.purpose is Purpose.FETCH:
             assert isinstance(session.about, tuple), "a fetch is known by owner and id"
@@ -139,7 +140,7 @@ class PeerStreams:
         return session
 
     def fetch(self, key: tuple[str, str]) -> None:
-        """Fetch a large record from the next peer that has it; if nobody is left, reconciliation will bring it."""
+        """Fetch a large record from the next peer that has it; if none is left, reconciliation will bring it."""
         source = self.sessions.next_source(key)
         if source is None:
             return
@@ -148,10 +149,10 @@ class PeerStreams:
         if self.open(Purpose.FETCH, address, [fetch, End()], about=key) is None:
             self.sessions.got(key)
 
-    # When states differ
+    # Anti-entropy
 
     def met(self, fingerprint: int, run_id: int, peer: Address, now: float, *, may_compare: bool) -> None:
-        """The peer ``life`` has this ``fingerprint``: compare with it, if ours differs for longer than gossip needs.
+        """The peer ``run_id`` has this ``fingerprint``: compare states, if ours differs for longer than gossip needs.
 
         Where packets do not pass, gossip is not waited for; where streams do not, another peer has to do.
         """
@@ -174,15 +175,15 @@ class PeerStreams:
             self.open_comparison(Purpose.RECONCILE, peer, now)
 
     def _is_comparing(self) -> bool:
-        """Whether a talk is under way that mends the difference; a seed that was merely called may never answer."""
+        """Whether a session that repairs the difference is under way; a seed merely dialled may never answer."""
         told = any(session.answered for _, session in self.sessions.of(Purpose.JOIN))
         return told or self.sessions.is_open(Purpose.RECONCILE)
 
     def _is_time(self, now: float) -> bool:
-        """Whether states have differed for so long that gossip will not mend it.
+        """Whether states have differed for so long that gossip will not repair it.
 
-        Either nobody was like us for a while; or somebody has differed, and then somebody again, while nothing was
-        news to us: the others may be like us, and one be left out.
+        Either no peer was equal for a while; or one has differed, and then one again, while nothing was new to us: the
+        others may be equal, and one be left out.
         """
         assert self._unequal_since is not None, "states differ"
         assert self._differs_since is not None, "states differ"

@@ -1,4 +1,4 @@
-"""Knows how what peers say of instances, policies and terms is weighed: taken, fetched, or answered that it is gone."""
+"""The record handler: merges the records, policies and terms that peers send, and fetches large records."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from gossipreg.protocol.state import ClusterState
 
 @attrs.define(eq=False, repr=False)
 class RecordHandler:
-    """What this node makes of what is said about instances."""
+    """Handles messages about instances, policies and terms."""
 
     local_member: LocalMember
     state: ClusterState
     streams: PeerStreams
 
     def handle(self, said: Record | TableDigest | Announcement, context: MessageContext, now: float) -> None:
-        """A peer sends a record, says where to fetch one, or speaks of an owner's whole table."""
+        """Handle a record, the announcement of a large one, or a digest of an owner's whole table."""
         if isinstance(said, Announcement):
             self._handle_announcement(said, context, now)
         elif self.local_member.handle_shared_generation(said, now):
@@ -45,7 +45,9 @@ class RecordHandler:
             if self.state.take(record, now, spread=spread, heard_from=context.name):
                 self.streams.sessions.got((record.owner, record.id))
         elif freshness is Freshness.OBSOLETE and context.over_stream:
-            if record.owner != identity.name or identity.announced:  # else it may be a namesake's, and alive
+            if (
+                record.owner != identity.name or identity.announced
+            ):  # else it may be of another node of our name, and current
                 context.stale.setdefault(record.owner, []).append(record.id)
         elif freshness is Freshness.KNOWN and not context.over_stream:
             self._note_duplicate(record, now)
@@ -59,7 +61,7 @@ class RecordHandler:
             self.state.note_duplicate(Topic.INSTANCES, (said.owner, said.id), now)
 
     def handle_policy(self, version: PolicyVersion, context: MessageContext, now: float) -> None:
-        """A peer says what is to be done about a service."""
+        """Handle a version of a policy."""
         if self.state.policies.outranks(version):
             spread = context.admit_forward(announced=self.local_member.identity.announced)
             keys = self.state.handle_policy(version, now, spread=spread, heard_from=context.name)
@@ -72,7 +74,7 @@ class RecordHandler:
             self.state.note_duplicate(Topic.POLICIES, version.key, now)
 
     def handle_term_register(self, said: TermRegister, context: MessageContext, now: float) -> None:
-        """A peer says which terms of a service there were."""
+        """Handle the term register of a service."""
         if said == self.state.terms.get(said.service):
             if not context.over_stream:
                 self.state.note_duplicate(Topic.TERMS, said.service, now)

@@ -1,11 +1,11 @@
-"""Knows what this node knows: members and records merged, fingerprinted, viewed, and queued to be told on.
+"""The cluster state as this node holds it: members and records, with their fingerprint, view and broadcast queue.
 
-The one place where the converged state changes. A claim comes in (`believe`, `take`, `learn`), is weighed against
-what is held, and if it is news it goes into the tables, the fingerprint and the rumor mill in one step, so that the
-three cannot disagree.
+This is the one place where the converged state changes. An update comes in (`believe`, `take`, `apply_digest`) and is
+compared with what is held. If it is new it enters the tables, the fingerprint and the broadcast queue in one step, so
+the three cannot disagree.
 
-An owner's records count in the fingerprint only while the owner is known in the life that made them and has not left
-(`_filed`): rumors and records travel apart, and a stranger's record may arrive before its rumor does.
+An owner's records count in the fingerprint only while the owner is known in the run that made them and has not left
+(`_filed`): updates and records travel separately, and an unknown owner's record may arrive before its update does.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from gossipreg.protocol.registry.terms import TermRegister, Terms
 from gossipreg.protocol.registry.view import View
 from gossipreg.protocol.wire.messages import pack
 
-#: How long the records of an owner that nobody has introduced are kept (seconds).
+#: How long the records of an owner without a membership update are kept (seconds).
 _PENDING_OWNER_SECONDS = 60.0
 
 
 @attrs.define(eq=False, repr=False)
 class ClusterState:
-    """Members, registry, view, fingerprint and rumor mill of one node."""
+    """Members, registry, view, fingerprint and broadcast queue of one node."""
 
     settings: EngineSettings
     members: Members
@@ -52,22 +52,20 @@ class ClusterState:
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
     broadcasts: BroadcastQueue = attrs.field(init=False)
     message_room: int = limits.PACKET_BYTES_MAX  # bytes of the largest message that fits a packet now
-    may_hold_future_stamps: bool = False  # the wall clock was set back, or a word on disk was from too far a future
-    own: MemberUpdate | None = (
-        None  # this node's claim, which stands for it in its own view even before it is announced
-    )
+    may_hold_future_stamps: bool = False  # the wall clock was set back, or a stored stamp was too far in the future
+    own: MemberUpdate | None = None  # this node's own update: it counts in its own view even before it is announced
     _filed: dict[str, int] = attrs.field(factory=dict)  # owner -> generation whose records are in the fingerprint
     _deprioritized: dict[str, None] = attrs.field(factory=dict)  # owners that more than one member could not reach
-    _no_strangers_until: float = float("-inf")  # until when no stranger is taken to offer anything (seconds)
-    _pending_owners: dict[str, float] = attrs.field(factory=dict)  # owner that nobody introduced -> since when
+    _no_strangers_until: float = float("-inf")  # until when no unknown owner is assumed to hold records (seconds)
+    _pending_owners: dict[str, float] = attrs.field(factory=dict)  # owner without a membership update -> since when
 
     def __attrs_post_init__(self) -> None:
         self.broadcasts = BroadcastQueue(self.settings)
 
-    # Who is here
+    # Members
 
     def believe(self, update: MemberUpdate, now: float, *, spread: bool) -> MemberUpdate | None:
-        """Take ``rumor``, which is news, as the truth; returns what was believed before."""
+        """Hold ``update``, which is new, from now on; returns what was held before."""
         before = self.members.put(update, now)
         held = self.members.get(update.name)
         assert held is not None, "it was just put there"
@@ -75,7 +73,7 @@ class ClusterState:
         if update.status is not Status.SUSPECT or (before is not None and not before.is_same_run(update)):
             self._deprioritized.pop(update.name, None)
         if spread:
-            # To some at random: most of it is said while nodes do not know each other yet, and agree on no tree.
+            # At random: most of these are sent while nodes do not know each other yet, so their trees differ.
             wait = self.settings.gossip_coalesce if update.name == self.members.own_name else 0.0
             self.broadcasts.enqueue(Topic.MEMBERSHIP, update.name, pack(update), now, wait=wait)
         table = self.registry.table(update.name)
@@ -88,37 +86,37 @@ class ClusterState:
         return before
 
     def deprioritize(self, name: str) -> None:
-        """A member is suspected by more than one: prefer what others offer, until it is cleared or judged."""
+        """A member is suspected by more than one: prefer the instances of others until it is cleared or failed."""
         self._deprioritized[name] = None
         self.registry.touch(name)
 
     def expect(self, update: MemberUpdate) -> bool:
-        """Whether there is a use for ``rumor`` about a member that is not known."""
+        """Whether ``update``, about an unknown member, is recent enough to be held."""
         if update.age >= self.members.memory(update.status):
             self.counters[Count.UPDATES_TOO_OLD] += 1
             return False
         return True
 
     def restore_priority(self, name: str) -> None:
-        """A member that was doubted has answered this node: what it offers is as good as any."""
+        """A deprioritized member has answered this node: its instances are as good as any again."""
         if name in self._deprioritized:
             del self._deprioritized[name]
             self.registry.touch(name)
 
-    # What they offer
+    # Records
 
     def classify(self, owner: str, generation: int, id: str, version: int) -> Freshness:
-        """What would become of such a record."""
+        """Classify a record, without taking it."""
         if owner == self.members.own_name:
             table = self.registry.table(owner)
             held = table.get(id) if table is not None and table.generation == generation else None
-            return Freshness.OBSOLETE if held is None else Freshness.KNOWN  # nobody has news of us
+            return Freshness.OBSOLETE if held is None else Freshness.KNOWN  # no peer has newer records of ours
         if not self._admits(owner, generation):
             return Freshness.OBSOLETE
         return self.registry.classify(owner, generation, id, version)
 
     def is_foreign(self, said: Record | TableDigest) -> bool:
-        """Whether ``said`` bears this node's name and generation although this node never said it."""
+        """Whether ``said`` bears this node's name and generation although this node never sent it."""
         if said.owner != self.members.own_name or self.own is None or said.generation != self.own.generation:
             return False
         table = self.registry.table(said.owner)
@@ -128,10 +126,10 @@ class ClusterState:
         return held is not None and held.version == said.version and held.digest != said.digest
 
     def _admits(self, owner: str, generation: int) -> bool:
-        """Whether records of this life of ``owner`` may be held: those of the life believed in, or of a stranger.
+        """Whether records of this generation of ``owner`` may be held: that of its update, or any if it is unknown.
 
-        A later life than the one believed in is not taken at a record's word: it may be a newcomer's whose name is
-        taken, and to make room for it would silence the life that is here.
+        A later generation is not accepted from a record: it may be of a newcomer whose name is taken, and to accept
+        it would drop the records of the member that is here.
         """
         member = self.members.get(owner)
         if member is not None:
@@ -139,7 +137,7 @@ class ClusterState:
         return owner in self._pending_owners or len(self._pending_owners) < limits.PENDING_OWNERS_MAX
 
     def take(self, record: Record, now: float, *, spread: bool, heard_from: str | None = None) -> bool:
-        """Take a record that `judge` called news; False when its payload is junk."""
+        """Take a record that `classify` called new; False when its payload is junk."""
         try:
             term = 0 if record.payload is None else record.instance.term
         except BadPayload:
@@ -159,7 +157,7 @@ class ClusterState:
         return True
 
     def _make_room(self, record: Record, now: float) -> bool:
-        """Whether there is room for ``record``; if need be, the tables of strangers go."""
+        """Whether there is room for ``record``; if need be, tables of strangers are evicted."""
         table = self.registry.table(record.owner)
         size = 0 if record.payload is None else len(record.payload)
         is_known = table is not None and table.generation == record.generation
@@ -182,7 +180,7 @@ class ClusterState:
         return self.members.get(owner) is None or self.members.is_stranger(owner)
 
     def _drop_stranger(self, now: float) -> bool:
-        """Drop what one stranger offers, if any does; when there is none, that is looked for again in a second."""
+        """Drop the table of one stranger, if any has one; if none has, look again in a second at the earliest."""
         if now < self._no_strangers_until:
             return False
         owner = next((table.owner for table in self.registry.owners if self._is_stranger(table.owner)), None)
@@ -193,7 +191,7 @@ class ClusterState:
         return True
 
     def spread(self, record: Record, now: float, heard_from: str | None = None) -> None:
-        """Tell others of a record: the record itself, or where to fetch it."""
+        """Broadcast a record: the record itself, or an announcement of it."""
         data = pack(record if is_inline(record) else announcement(record))
         if len(data) > self.message_room:
             data = pack(announcement(record))
@@ -203,7 +201,7 @@ class ClusterState:
     def _tell(
         self, topic: Topic, about: Hashable, data: bytes, now: float, *, said_by: str, heard_from: str | None
     ) -> None:
-        """Spread a rumor: down the tree of whoever said it, if it was heard from above; else the tree has a hole."""
+        """Broadcast a message: down its origin's tree if it came from our parent there; else the tree missed us."""
         if said_by == self.members.own_name:
             self.broadcasts.enqueue_own(topic, about, data, now, origin=said_by)
         else:
@@ -211,11 +209,11 @@ class ClusterState:
             self.broadcasts.enqueue(topic, about, data, now, origin=said_by if above else None)
 
     def note_duplicate(self, topic: Topic, about: Hashable, now: float) -> None:
-        """A peer tells what this node knows already."""
+        """A peer broadcasts what this node holds already."""
         self.broadcasts.note_duplicate(topic, about, self.members.present_count, now)
 
     def apply_digest(self, digest: TableDigest, now: float) -> None:
-        """Take the word of a peer about an owner's whole table."""
+        """Apply a digest of an owner's whole table."""
         if digest.owner == self.members.own_name or not self._admits(digest.owner, digest.generation):
             return
         table = self.registry.table(digest.owner)
@@ -225,11 +223,11 @@ class ClusterState:
         self._refile(digest.owner, self.registry.apply_digest(digest))
 
     def remake(self, record: Record, change: Change) -> None:
-        """File what this node has just said itself."""
+        """File a change that this node has just made itself."""
         self._refile(record.owner, change)
 
     def _make_way(self, owner: str, generation: int, now: float) -> None:
-        """Drop the table of a stranger's past life, and mark an owner that nobody introduced."""
+        """Drop the table of a stranger's past run, and mark an owner without a membership update."""
         table = self.registry.table(owner)
         if table is not None and table.generation < generation:
             self.drop_table(owner)
@@ -237,7 +235,7 @@ class ClusterState:
             self._pending_owners.setdefault(owner, now)
 
     def drop_table(self, owner: str) -> None:
-        """Forget what ``owner`` offers."""
+        """Drop all records of ``owner``."""
         if owner in self._filed:
             table = self.registry.table(owner)
             assert table is not None, "what is filed is held"
@@ -247,7 +245,7 @@ class ClusterState:
         self._pending_owners.pop(owner, None)
 
     def _file(self, owner: str) -> None:
-        """Count an owner's records in the fingerprint from now on, if it is known in the life that made them."""
+        """Count an owner's records in the fingerprint from now on, if its update is of the run that made them."""
         table = self.registry.table(owner)
         member = self.members.get(owner)
         if table is None or member is None or member.generation != table.generation or owner in self._filed:
@@ -273,16 +271,16 @@ class ClusterState:
             before = change.digest_before if change.digest_before.version else None
             self.fingerprint.replace(before, change.digest_after)
 
-    # What is to be done about it
+    # Policies
 
     def handle_policy(
         self, version: PolicyVersion, now: float, *, spread: bool, heard_from: str | None = None
     ) -> tuple[str, ...] | None:
-        """Take what somebody says about a policy, which is news; the keys of which the last word is another one now.
+        """Apply a policy version that outranks the held one; returns the keys whose latest version changed.
 
         None when it is refused for its stamp.
         """
-        assert self.policies.outranks(version), "what is known already is not heard again"
+        assert self.policies.outranks(version), "only a version that outranks the held one is applied"
         if not self.policies.has_room(version, self.clock.wall(now)):
             self.counters[Count.POLICIES_OVER_LIMIT] += 1
             return ()
@@ -295,16 +293,16 @@ class ClusterState:
         return keys
 
     def restore_policy(self, version: PolicyVersion, now: float) -> None:
-        """Take a word that was kept on disk. One that is stamped too far ahead counts until it is stamped anew."""
+        """Apply a version that was stored on disk. One that is stamped too far ahead counts until it is restamped."""
         if self.policies.is_news(version, self.clock.wall(now)):
             if not self.clock.observe(version.stamp, now):
                 self.may_hold_future_stamps = True
             self._apply_policy(version, now)
 
     def restamp(self, now: float) -> list[tuple[PolicyVersion, tuple[str, ...]]]:
-        """Say again, as of now, what is stamped so far ahead that no other node would take it.
+        """Publish again, as of now, the versions that are stamped so far ahead that no other node would take them.
 
-        Returns each such word with the keys of which the last word is another one now.
+        Returns each such version with the keys whose latest version changed.
         """
         far = [version for version in self.policies if self.clock.is_too_far(version.ms, now)]
         self.may_hold_future_stamps = False
@@ -316,7 +314,7 @@ class ClusterState:
         return restamped
 
     def new_policy_version(self, key: str, payload: bytes | None, now: float) -> PolicyVersion:
-        """A later word about ``key`` than any that was heard; it counts once it is given to `publish_policy`."""
+        """A version of ``key`` later than any seen; it counts once it is given to `publish_policy`."""
         stamp = self.clock.stamp(now)
         return PolicyVersion(key, stamp.ms, stamp.counter, stamp.writer, payload)
 
@@ -339,13 +337,13 @@ class ClusterState:
                 self.registry.touch_service(rule.service)
         return tuple(dict.fromkeys((version.key, *(each.key for each in gone))))
 
-    # Which terms there were
+    # Terms
 
     def raise_term(self, record: Record, now: float, *, spread: bool, heard_from: str | None = None) -> None:
-        """Raise the register of a service whose instance, just taken or said, states a higher term than any before.
+        """Raise the register of a service whose instance, just taken or published, states the highest term yet.
 
-        The register is also told by itself: where the record does not come, since a later one took its place, or comes
-        late, since it is large, the old primary must not be called all the same.
+        The register is also broadcast by itself. Where the record does not arrive (a later one took its place) or
+        arrives late (it is large), the old primary must not be called all the same.
         """
         if record.payload is None or not record.instance.term:
             return
@@ -356,10 +354,10 @@ class ClusterState:
             self._tell_register(raised, now, said_by=record.owner, heard_from=heard_from)
 
     def handle_term_register(self, said: TermRegister, now: float, *, spread: bool, kept: bool = False) -> bool | None:
-        """Merge a register that a peer holds, or this node ``kept`` on disk, with our own; whether that changed it.
+        """Merge a register of a peer, or one ``kept`` on disk, into our own; whether that changed it.
 
-        None: a reset from the far future, which is refused, for nobody could reset it again. One that was taken before
-        is not: to forget its terms, since our clock was set back meanwhile, would be worse.
+        None: a reset from the far future, which is refused, because it could not be reset again. One that was taken
+        before is not: to forget its terms, since our clock was set back meanwhile, would be worse.
         """
         if said.claimed > said.seen or (said.is_empty and said.reset is None):
             self.counters[Count.TERMS_MALFORMED] += 1
@@ -386,7 +384,7 @@ class ClusterState:
         return True
 
     def new_reset(self, service: str, now: float) -> TermRegister:
-        """The register that begins a new epoch, in which those terms count that the service's instances state now."""
+        """The register that begins a new epoch, with the terms that the service's instances state now."""
         instances = self.view.service(service).instances
         seen = max([each.term for each in instances], default=0)
         claimed = max([each.term for each in instances if each.role in (PRIMARY, FENCED)], default=0)
@@ -394,7 +392,7 @@ class ClusterState:
         return TermRegister(service, stamp.ms, stamp.counter, stamp.writer, claimed, seen)
 
     def restamp_terms(self, now: float) -> list[TermRegister]:
-        """Say the terms again, as of now, whose reset no other node would take; returns what was held of them."""
+        """Publish again, as of now, the registers whose reset no other node would take; returns their former values."""
         far = [register for register in self.terms if self.clock.is_too_far(register.ms, now)]
         for register in far:
             stamp = self.clock.stamp(now)
@@ -404,9 +402,9 @@ class ClusterState:
         return far
 
     def _claim_again(self, service: str, now: float, *, spread: bool) -> None:
-        """After a reset that knew nothing of what this node offers, state its terms once more.
+        """After a reset that did not know of this node's own instances, state their terms once more.
 
-        Only its own: what is held of others may be gone at its owner, and the reset be meant to forget it.
+        Only its own: records of others may be gone at their owner, and the reset may be meant to forget them.
         """
         for record in self.registry.table(self.members.own_name) or ():
             if record.instance.service == service:
@@ -426,17 +424,17 @@ class ClusterState:
     def _tell_register(
         self, register: TermRegister, now: float, *, said_by: str | None, heard_from: str | None
     ) -> None:
-        """Spread a register: along with the record that raised it, or at random where it came by itself."""
+        """Broadcast a register: along with the record that raised it, or at random where it came by itself."""
         data = pack(register)
         if said_by is None:
             self.broadcasts.enqueue(Topic.TERMS, register.service, data, now)
         else:
             self._tell(Topic.TERMS, register.service, data, now, said_by=said_by, heard_from=heard_from)
 
-    # What it looks like, and what can be forgotten
+    # View, and expiry
 
     def refresh(self) -> list[str]:
-        """Bring the view up to date; returns the services that look different."""
+        """Bring the view up to date; returns the services that changed."""
         dirty = self.registry.take_dirty()
         if not dirty:
             return []
@@ -451,7 +449,7 @@ class ClusterState:
         )
 
     def forget_recalled(self) -> None:
-        """The cluster was reached: what was known before this node began counts no more."""
+        """The cluster was reached: what was known before this node started counts no more."""
         for service in self.view.forget_recalled():
             self.registry.touch_service(service)
 
@@ -460,7 +458,7 @@ class ClusterState:
         return member if member is not None and member.generation == generation else None
 
     def forget(self, name: str) -> MemberUpdate:
-        """Remember a member no more, for others need its place; returns what was believed of it."""
+        """Forget a member, to make room for another; returns its last update."""
         update = self.members.drop(name)
         self._forget(update)
         return update
@@ -471,7 +469,7 @@ class ClusterState:
         self._deprioritized.pop(update.name, None)
 
     def sweep(self, now: float) -> list[MemberUpdate]:
-        """Forget members whose time is over, and records that nobody vouched for; returns the members."""
+        """Forget members whose time is over, and records without an owner; returns the members."""
         forgotten = self.members.forget(now)
         for update in forgotten:
             self._forget(update)

@@ -1,4 +1,4 @@
-"""Knows which streams are open and what for: probes, lifelines, reconciliations, joins, fetches, contests."""
+"""Stream sessions: the streams that are open, the purpose of each, and the large records still to be fetched."""
 
 from __future__ import annotations
 
@@ -43,27 +43,29 @@ class StreamSession:
 
     purpose: Purpose | None
     to: Address
-    about: object = None  # the probe's sequence number, the (owner, id) fetched, whom a lifeline is held to
-    frames: int = 0  # that the peer has said something in
-    spoken: bool = False  # whether anything was said in this turn
-    compared: bool = False  # whether this turn asked for a comparison
-    accepted: bool = False  # whether any turn of a peer's did
-    news: int = 0  # pieces of news that came of it
+    about: object = (
+        None  # the probe's sequence number, the (owner, id) fetched, the member at the other end of a lifeline
+    )
+    frames: int = 0  # received from the peer
+    spoken: bool = False  # whether this side has sent anything since its last `End`
+    compared: bool = False  # whether the peer has asked for a comparison since its last `End`
+    accepted: bool = False  # whether it ever has
+    news: int = 0  # new entries received
 
     @property
     def answered(self) -> bool:
-        """Whether the peer has said anything."""
+        """Whether the peer has sent anything."""
         return self.frames > 0
 
     @property
     def is_comparison(self) -> bool:
-        """Whether it is there to compare states: at its end each side has been told all that the other knows."""
+        """Whether it compares states: at its end each side has received all that the other holds."""
         return self.accepted or self.purpose in (Purpose.JOIN, Purpose.RECONCILE)
 
 
 @attrs.frozen
 class Wanted:
-    """A large record that was announced and is not here yet."""
+    """A large record that was announced and has not arrived yet."""
 
     generation: int
     version: int
@@ -95,24 +97,24 @@ class StreamSessions:
         return [(stream, session) for stream, session in self._sessions.items() if session.purpose is purpose]
 
     def get(self, stream: int, source: Address) -> StreamSession | None:
-        """The talk on a stream; one that a peer opens begins with its first frame."""
+        """The session of a stream; one that a peer opens begins with its first frame."""
         session = self._sessions.get(stream)
         if session is None and stream < 0:
             session = self._sessions[stream] = StreamSession(None, source)
         return session
 
     def find(self, stream: int) -> StreamSession | None:
-        """The talk on a stream that is open."""
+        """The session of an open stream."""
         return self._sessions.get(stream)
 
     def end(self, stream: int) -> StreamSession | None:
-        """The stream is closed, or is to be; returns what it was for."""
+        """The stream is closed, or is to be; returns its session."""
         return self._sessions.pop(stream, None)
 
-    # Large records on their way
+    # Large records to be fetched
 
     def want(self, key: tuple[str, str], generation: int, version: int, source: Address) -> bool:
-        """Note who has a large record; True when nobody was known to have it yet, so it is to be fetched now."""
+        """Note a peer that has a large record; True when it is the first, so the record is to be fetched now."""
         wanted = self._wanted.get(key)
         if wanted is not None and (wanted.generation, wanted.version) == (generation, version):
             if source not in wanted.sources and len(wanted.sources) < _SOURCES_MAX:
@@ -124,7 +126,7 @@ class StreamSessions:
         return True
 
     def next_source(self, key: tuple[str, str]) -> tuple[Wanted, Address] | None:
-        """Who to fetch a wanted record from next; each is asked once. None when it is not wanted, or nobody is left."""
+        """The next peer to fetch a wanted record from; each is asked once. None when unwanted, or none is left."""
         wanted = self._wanted.pop(key, None)
         if wanted is None or not wanted.sources:
             return None
@@ -133,7 +135,7 @@ class StreamSessions:
         return wanted, source
 
     def got(self, key: tuple[str, str]) -> None:
-        """Want a record no more: it arrived, by whatever way, or cannot be fetched now."""
+        """Stop wanting a record: it arrived, in whatever way, or cannot be fetched now."""
         self._wanted.pop(key, None)
 
 
@@ -145,7 +147,7 @@ Question = Compare | Listing | Want | Fetch | End
 
 
 def answers(question: Question, state: ClusterState, now: float) -> list[bytes]:
-    """What this node says in a talk to a peer's question."""
+    """The messages that answer a peer's request on a stream."""
     said: Iterable[Message]
     match question:
         case Compare():
@@ -173,7 +175,7 @@ def _answer_fetch(fetch: Fetch, state: ClusterState) -> Iterable[Message]:
 
 
 def corrections(stale: dict[str, list[str]], state: ClusterState) -> list[bytes]:
-    """What to say to one who still holds records that are no more, by owner."""
+    """The tombstones to send to a peer that still holds deleted records, by owner."""
     said: list[bytes] = []
     for owner, ids in stale.items():
         table = state.registry.table(owner)

@@ -1,4 +1,4 @@
-"""Knows how tests make rumors, instances, records and engines: by hand with defaults, and by hypothesis."""
+"""Knows how tests make updates, instances, records and engines: by hand with defaults, and by hypothesis."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def crowd(count: int) -> list[MemberUpdate]:
 
 
 def updates(name: st.SearchStrategy[str] = st.just("b")) -> st.SearchStrategy[MemberUpdate]:  # noqa: B008 - immutable
-    """Rumors with so few values each that ties are common."""
+    """Updates with so few values each that ties are common."""
     return st.builds(
         MemberUpdate,
         name=name,
@@ -74,7 +74,7 @@ def instance(id_: str = "orders-1", **fields: Any) -> Instance:
 
 @attrs.frozen
 class History:
-    """Everything that an owner has said in one life, in its order, and the ids that it offers in the end."""
+    """Everything that an owner has said in one run, in its order, and the ids that it offers in the end."""
 
     said: tuple[Record, ...]
     offered: tuple[Record, ...]
@@ -118,7 +118,7 @@ def engine(name: str = "a", *, has_seeds: bool = False, now: float = 0.0, **fiel
 
 
 def packet(sender: MemberUpdate | int, *messages: Message) -> bytes:
-    """A packet, or a frame, from a member or a life id."""
+    """A packet, or a frame, from a member or a run id."""
     run_id = sender if isinstance(sender, int) else sender.run_id
     return pack_sender(run_id) + b"".join(map(pack, messages))
 

@@ -384,7 +384,7 @@ def test_one_who_brings_records_of_an_owner_that_left_is_told_so_by_the_rumor_an
 
 
 def test_a_newcomer_does_not_speak_for_its_name_before_it_is_announced() -> None:
-    """Its past life may be a namesake's present one: a word about its table would bury that one's records."""
+    """Its past run may be a namesake's present one: a word about its table would bury that one's records."""
     node = engine("a", has_seeds=True, generation=BORN + 1)
     node.register(instance("mine"), 0.0)
     theirs = history([("x", 1)], owner="a").said[0]

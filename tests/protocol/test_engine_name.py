@@ -33,7 +33,7 @@ OTHER = attrs.evolve(A, generation=BORN + 1, address=address(7999))
 
 
 def rival(*, has_seeds: bool = False) -> tuple[Engine, list[Output]]:
-    """A node that has heard of another life of its name, and what it does about it."""
+    """A node that has heard of another run of its name, and what it does about it."""
     node = engine("a", has_seeds=has_seeds)
     introduce(node, B)
     hear(node, B, OTHER, now=6.0)
@@ -238,7 +238,7 @@ def test_indexes_do_not_fall_below_those_of_a_past_life_whose_clock_was_ahead_of
     node.register(instance("x"), 6.0)
     hear(node, B, attrs.evolve(A, generation=BORN + past))
     first = first_index(BORN + past)
-    million = 1_000_000  # changes that the past life may have seen
+    million = 1_000_000  # changes that the past run may have seen
     for service in ("orders", "nobody offers this"):
         assert node.view.service(service).index >= first + million
     before = node.view.service("orders").index

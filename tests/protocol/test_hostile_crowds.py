@@ -94,7 +94,7 @@ def test_a_packet_from_elsewhere_proves_nothing() -> None:
     prove(node, B)
     assert not node.members.is_stranger("b")
     hear(node, C, attrs.evolve(B, generation=BORN + 1))
-    assert node.members.is_stranger("b"), "its new life has said nothing"
+    assert node.members.is_stranger("b"), "its new run has said nothing"
 
 
 def test_members_that_are_gone_give_way_before_a_newcomer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

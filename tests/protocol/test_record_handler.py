@@ -43,7 +43,7 @@ def test_a_record_that_came_by_gossip_is_not_fetched_any_more() -> None:
 
 
 def test_a_record_under_our_name_and_generation_that_is_not_ours_makes_us_begin_a_later_one_and_no_more() -> None:
-    """It is not held against the peer as stale: another life of this name may offer it."""
+    """It is not held against the peer as stale: another run of this name may offer it."""
     node = among(B)
     foreign = history([("x", 1)], owner=A.name, generation=BORN).said[0]
     context = MessageContext(B.run_id, B.address, B, -1)

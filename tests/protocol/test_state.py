@@ -1,4 +1,4 @@
-"""Members, records, fingerprint, view and rumors: changed in one step, so that they cannot disagree."""
+"""Members, records, fingerprint, view and updates: changed in one step, so that they cannot disagree."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_whatever_is_heard_the_parts_agree(heard: list[MemberUpdate | Record | T
     assert shown(one) == (sorted(record.id for record in table or ()) if holds else [])
 
 
-# Rumors and records travel apart
+# Updates and records travel apart
 
 
 def test_records_wait_for_their_owner_to_be_introduced() -> None:
@@ -146,7 +146,7 @@ def test_a_later_life_replaces_what_the_earlier_offered() -> None:
 
 
 def test_a_later_life_is_not_taken_at_a_records_word() -> None:
-    """It may be a newcomer's whose name is taken: the life that is here must not be silenced by it."""
+    """It may be a newcomer's whose name is taken: the run that is here must not be silenced by it."""
     one = knowing(update("b"))
     hear(one, PAST.said[1])
     hear(one, LATER.said[1])

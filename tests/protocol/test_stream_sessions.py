@@ -76,7 +76,7 @@ pasts = st.tuples(owners, st.integers(0, 1), histories(6)).map(
 
 
 def remade(records: list[Record]) -> list[Record]:
-    """The records of a life with heads that fit their owner and generation."""
+    """The records of a run with heads that fit their owner and generation."""
     if not records:
         return []
     first = records[0]

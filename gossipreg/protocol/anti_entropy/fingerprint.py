@@ -1,4 +1,4 @@
-"""Knows the state of this node in 64 bits, in 256 x 64 bits, and entry by entry: equal states, equal fingerprints."""
+"""The fingerprint: the state in 64 bits, in 256 x 64 bits, and entry by entry; equal states, equal fingerprints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Entry = MemberUpdate | TableDigest | Record | PolicyVersion | TermRegister
 
 
 def bucket_of(entry: Entry) -> int:
-    """Where an entry is filed: by what it is about, so that all its versions are in one place."""
+    """The bucket of an entry: by its subject, so that all its versions are in one place."""
     if isinstance(entry, MemberUpdate):
         key = f"m\0{entry.name}"
     elif isinstance(entry, TableDigest):
@@ -53,7 +53,7 @@ class Fingerprint:
         bucket = self._buckets[number]
         if present:
             if digest in bucket:
-                return  # two entries of one digest: somebody who holds the key has sought them, and only one counts
+                return  # two entries of one digest: a key holder has searched for them, and only one counts
             bucket[digest] = entry
         elif bucket.get(digest) == entry:
             del bucket[digest]
@@ -72,7 +72,7 @@ class Fingerprint:
         return tuple(self._buckets[bucket])
 
     def lacking(self, bucket: int, digests: Collection[int]) -> list[Entry]:
-        """The entries in a bucket that one who has ``digests`` lacks."""
+        """The entries in a bucket that a peer with ``digests`` lacks."""
         return [entry for digest, entry in self._buckets[bucket].items() if digest not in digests]
 
     def unknown(self, bucket: int, digests: Collection[int]) -> tuple[int, ...]:

@@ -1,19 +1,19 @@
-"""Knows the talk by which two nodes find and mend what gossip missed, at a cost that follows the difference.
+"""Reconciliation: how two nodes find and repair what gossip missed, at a cost proportional to the difference.
 
-Theory of operation (design §4.5). The two sides take turns on a stream; a turn is some messages and an `End`.
+Theory of operation (design §4.5). The two sides send in turn on a stream: some messages, then an `End`.
 
     opener    Compare: the 256 sums of its buckets                                            (2 KiB)
-    accepter  for each bucket that differs: its term registers, and what is in it by digest (Listing),
+    accepter  for each bucket that differs: its term registers, and its entries by digest (Listing),
               or, where the opener's is empty, the entries themselves                         (9 bytes an entry)
     opener    the entries that the accepter lacks, and Want: the digests it lacks itself
-    accepter  the entries wanted, and corrections of what was stale
-    opener    corrections of what was stale, or nothing: the stream is closed
+    accepter  the entries wanted, and tombstones for what was deleted
+    opener    tombstones for what was deleted, or nothing: the stream is closed
 
-An entry is a rumor, a head, a record, a policy or a term register, told in the same words as in gossip. Term registers
-go before the records of a turn, and unasked: a node that holds a record without its service's register may show a
-primary that was superseded long ago. Each side merges what it is told as it
-would merge gossip, so nothing that goes wrong on the way (a cut stream, states that moved meanwhile) does any harm.
-A joiner is a node all of whose buckets are empty: it gets everything in one turn.
+An entry is a member update, a table digest, a record, a policy version or a term register, encoded as in gossip. Term
+registers go before the records, and unasked: a node that holds a record without its service's register may show a
+primary that was superseded long ago. Each side merges entries as it would merge gossip, so nothing that goes wrong on
+the way (a cut stream, states that changed meanwhile) does any harm. A joiner is a node all of whose buckets are empty:
+it gets everything at once.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ class Want:
 
 @attrs.frozen
 class End:
-    """The speaker's turn is over."""
+    """The sender has sent all it has to send for now; the other side is next."""
 
 
 @attrs.frozen
 class KeepOpen:
-    """Asks the peer to leave this stream open although nothing more is said on it; the peer says the same back."""
+    """Asks the peer to keep this stream open although nothing more is sent on it; the peer answers with the same."""
 
 
 def answer_compare(state: Fingerprint, compare: Compare) -> Iterator[Entry | Listing]:
-    """What the accepter says to the opener's sums."""
+    """The accepter's answer to the opener's sums."""
     assert len(compare.sums) == BUCKETS, "decoding has checked the number of sums"
     told: list[Entry] = []
     listings: list[Listing] = []
@@ -79,12 +79,12 @@ def answer_compare(state: Fingerprint, compare: Compare) -> Iterator[Entry | Lis
 
 
 def _send_order(entry: Entry) -> int:
-    """Who is here comes first, then which terms there were, then what is offered."""
+    """Members come first, then terms, then the rest."""
     return 0 if isinstance(entry, MemberUpdate) else 1 if isinstance(entry, TermRegister) else 2
 
 
 def answer_listing(state: Fingerprint, listing: Listing) -> Iterator[Entry | Want]:
-    """What the opener says to a listing of one of the accepter's buckets."""
+    """The opener's answer to a listing of one of the accepter's buckets."""
     theirs = frozenset(listing.digests)
     yield from sorted(state.lacking(listing.bucket, theirs), key=_send_order)
     unknown = state.unknown(listing.bucket, listing.digests)

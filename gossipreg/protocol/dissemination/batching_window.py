@@ -1,10 +1,10 @@
-"""Knows how long what this node says waits for more to share its packets.
+"""The batching window: how long a broadcast of this node waits for others to share its packets (adaptive coalescing).
 
-Theory of operation (docs/decisions/0021). News waits for a couple of ms, in which a caller that registers a few
+Theory of operation (docs/decisions/0021). A broadcast waits for a couple of ms, in which a caller that registers a few
 instances one after the other has registered them. Where the CPU is short that is too little: each packet wakes the
-whole cluster, and those who run on the same machine keep the next news from being said, so that hardly any two share a
-packet. That shows itself: what was due is sent late. So a late departure has the next one held back for twice as long,
-up to a limit, and one in time for half as long; after a pause news is quick again.
+whole cluster, and the nodes on the same machine delay the next broadcast, so that hardly any two share a packet. This
+can be detected: what was due is sent late. So a late departure doubles the wait of the next one, up to a limit, and
+one in time halves it; after a pause broadcasts are quick again.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import attrs
 
 @attrs.define(eq=False, repr=False)
 class BatchingWindow:
-    """The next departure of what this node says. ``least`` and ``most`` are how long one is held back (seconds)."""
+    """The next departure of this node's broadcasts. ``least`` and ``most`` bound the wait (seconds)."""
 
     least: float
     most: float
-    _wait: float = attrs.field(init=False)  # for how long the next departure is held back
+    _wait: float = attrs.field(init=False)  # how long the next departure waits
     _is_pending: bool = False
     _send_at: float = -math.inf  # when it leaves, or the last one left
 
@@ -28,7 +28,7 @@ class BatchingWindow:
         self._wait = self.least
 
     def send_at(self, now: float) -> float:
-        """When to send what is said at ``now`` (seconds); it may be over, if nobody has sent what was due."""
+        """When to send what is broadcast at ``now`` (seconds); it may be past, if nothing that was due was sent."""
         if not self._is_pending:
             if now >= self._send_at + self.most:
                 self._wait = self.least

@@ -1,19 +1,18 @@
-"""Knows which fresh rumors are still to be spread, when, and how to share the room in a packet fairly.
+"""The broadcast queue: which messages are still to be sent, when, and how they share the room in a packet fairly.
 
-Theory of operation (design §4.3; docs/decisions/0018). A rumor is not sent on a fixed tick but when it is born or
-learned: at once (well, after a couple of ms, so that others may share the packet: company.py), then again after gaps
-that double. The first round goes down a tree that needs no word to be agreed on, since all know the same members: each
-gets the news once, in log3(n) hops, and nobody is busy with what he knows already. The later rounds go to a few members
-drawn at random; they are there for packets that were lost and for members that the tree missed. Whoever keeps hearing a
-rumor that he tells need not tell it as often: others do. Rumors also ride on probes and acks that go out anyway. When
-nothing is new nothing is sent.
+Theory of operation (design §4.3; docs/decisions/0018; cf. memberlist's TransmitLimitedQueue). A message is not sent on
+a fixed tick but when it is created or received: at once (after a couple of ms, so that others may share the packet:
+`batching_window`), then again after gaps that double. The first transmission goes down a tree that needs no agreement,
+since all nodes know the same members: each gets the message once, in log3(n) hops. The later transmissions go to a few
+members drawn at random, for lost packets and for subtrees that were missed. A node that keeps receiving duplicates of
+a message sends it less often. Messages are also piggybacked on probes and acks. When nothing is new nothing is sent.
 
-Rounds of several rumors would soon go their separate ways, a packet each. So a packet that goes out takes along what
-has waited for most of its gap: the rounds of a burst fall in step again.
+Transmissions of several messages would soon drift apart, a packet each. So a packet that goes out takes along what has
+waited for most of its gap: the transmissions of a burst stay together.
 
-Four kinds of rumor (who is here, what they offer, what is to be done about it, which terms there were) take turns in
-each packet, least told first and newest among those, so that a storm of one cannot starve the others, nor repeats what
-has not been said at all. What a full queue has to drop is left to reconciliation.
+Four topics (members, instances, policies, terms) take turns in each packet, least sent first and newest among those.
+So a storm of one cannot starve the others, and repetitions cannot starve what has not been sent at all. What a full
+queue has to drop is left to reconciliation.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ from gossipreg import limits
 from gossipreg.protocol.dissemination.batching_window import BatchingWindow
 from gossipreg.protocol.engine_settings import EngineSettings
 
-#: How many of the newest rumors are looked at to fill one packet; a packet holds about twenty.
+#: How many of the newest messages are considered for one packet; a packet holds about twenty.
 _PIGGYBACK_CANDIDATES = 64
 
-#: The share of its gap that a rumor need not wait if a packet goes out anyway.
+#: The share of its gap that a message need not wait if a packet goes out anyway.
 _NEARLY = 0.45
 
-#: Trees that one flush may use. When many talk at once, as at a mass start, packets shared by all of it are cheaper.
+#: Trees that one flush may use. When many send at once, as at a mass start, packets shared by all of it are cheaper.
 _TREES_MAX = 2
 
-#: For how many probe intervals a rumor may wait for rides after its last round.
+#: For how many probe intervals a message may wait to be piggybacked after its last transmission.
 _PIGGYBACK_PERIODS = 10
 
 
 class Topic(enum.IntEnum):
-    """What a rumor is about; each topic has its fair share of every packet."""
+    """What a message is about; each topic has its fair share of every packet."""
 
     MEMBERSHIP = 0
     INSTANCES = 1
@@ -57,7 +56,7 @@ Key = tuple[Topic, Hashable]
 
 @attrs.frozen
 class Batch:
-    """Rumors that share a packet: for those below this node in the tree of ``origin``, or for a few at random."""
+    """Messages that share a packet: for this node's children in the tree of ``origin``, or for a few at random."""
 
     origin: str | None
     messages: list[bytes]
@@ -73,20 +72,20 @@ class _Item:
     origin: str | None
     transmissions: int = 0
     piggybacks: int = 0
-    by_tree: bool = False  # whether its first round went down a tree
-    duplicates: int = 0  # heard again since it was last told less often for it
+    by_tree: bool = False  # whether its first transmission went down a tree
+    duplicates: int = 0  # duplicates received since a transmission was last skipped for them
 
 
 @attrs.define(eq=False, repr=False)
 class BroadcastQueue:
-    """The rumors being spread, at most one about a thing: a newer one takes the older one's place."""
+    """The messages being broadcast, at most one about a subject: a newer one replaces the older one."""
 
     settings: EngineSettings
     _items: dict[Key, _Item] = attrs.field(factory=dict)
     _agenda: list[tuple[float, int, Key]] = attrs.field(factory=list)  # heap of (due, serial, key); stale ones skipped
     _window: BatchingWindow = attrs.field(init=False)
     _serial: int = 0
-    dropped: int = 0  # rumors pushed out of a full queue
+    dropped: int = 0  # messages evicted from a full queue
 
     def __attrs_post_init__(self) -> None:
         self._window = BatchingWindow(self.settings.gossip_coalesce, self.settings.gossip_coalesce_max)
@@ -96,7 +95,7 @@ class BroadcastQueue:
 
     @property
     def deadline(self) -> float:
-        """When the next round is due (seconds), or infinity."""
+        """When the next transmission is due (seconds), or infinity."""
         while self._agenda:
             due, serial, key = self._agenda[0]
             item = self._items.get(key)
@@ -106,13 +105,13 @@ class BroadcastQueue:
         return math.inf
 
     def enqueue_own(self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str) -> None:
-        """Spread ``data``, a packed rumor that this node is the first to tell: with more of them, if more come."""
+        """Broadcast ``data``, a packed message that this node originates: in one batch with more, if more come."""
         self.enqueue(topic, about, data, now, origin=origin, wait=self._window.send_at(now) - now)
 
     def enqueue(
         self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str | None = None, wait: float = 0.0
     ) -> None:
-        """Spread ``data``, a packed rumor, in ``wait`` seconds; ``origin`` is the member that first said it."""
+        """Broadcast ``data``, a packed message, in ``wait`` seconds; ``origin`` is the member that first sent it."""
         key = (topic, about)
         self._items.pop(key, None)  # re-inserted at the end: insertion order is age
         if len(self._items) >= limits.BROADCAST_QUEUE_MAX:
@@ -124,11 +123,11 @@ class BroadcastQueue:
         heapq.heappush(self._agenda, (item.due, item.serial, key))
 
     def transmit_limit(self, members: int) -> int:
-        """How many rounds a rumor gets in a cluster of ``members``: enough for log2 n hops and some losses."""
+        """How often a message is sent in a cluster of ``members``: enough for log2 n hops and some losses."""
         return min(self.settings.gossip_transmissions, 3 + math.ceil(math.log2(max(2, members))))
 
     def note_duplicate(self, topic: Topic, about: Hashable, members: int, now: float) -> None:
-        """Somebody else tells what is being spread about this, too: so often, and one round can be left out."""
+        """A duplicate was received: after every `gossip_duplicates` of them one transmission is skipped."""
         item = self._items.get((topic, about))
         if item is None or item.due == math.inf or not item.transmissions or not self.settings.gossip_duplicates:
             return
@@ -138,7 +137,7 @@ class BroadcastQueue:
             self._transmitted(item, members, now)
 
     def flush(self, room: int, members: int, now: float) -> list[Batch]:
-        """The packets' worth of rumors due now, each of at most ``room`` bytes."""
+        """The packets of messages due now, each of at most ``room`` bytes."""
         if self.deadline > now:
             return []
         self._window.sent(now)
@@ -151,7 +150,7 @@ class BroadcastQueue:
         return batches
 
     def _by_tree(self, due: list[_Item]) -> dict[str | None, list[_Item]]:
-        """What is due by the tree that it goes down; last what goes to members at random."""
+        """What is due, by its tree; last what goes to members at random."""
         fresh = dict.fromkeys(item.origin for item in due if not item.transmissions and item.origin is not None)
         trees: dict[str | None, list[_Item]] = {}
         if self.settings.gossip_tree and len(fresh) <= _TREES_MAX:
@@ -190,14 +189,14 @@ class BroadcastQueue:
                 self._transmitted(item, members, now)
 
     def _nearly_due(self, now: float) -> list[_Item]:
-        """Rumors that have waited for most of their gap: they go along where there is room, and save a packet."""
+        """Messages that have waited for most of their gap: they go along where there is room, and save a packet."""
         newest = islice(reversed(self._items.values()), _PIGGYBACK_CANDIDATES)
         return _interleaved(
             [item for item in newest if item.transmissions and item.due - now <= _NEARLY * self._gap(item)]
         )
 
     def _gap(self, item: _Item) -> float:
-        """The time between the last round of ``item`` and its next (seconds)."""
+        """The time between the last transmission of ``item`` and its next (seconds)."""
         if item.by_tree and item.transmissions == 1:
             return self.settings.gossip_tree_gap
         return self.settings.gossip_gap * self.settings.gossip_growth ** (item.transmissions - 1)
@@ -207,7 +206,7 @@ class BroadcastQueue:
         while self.deadline <= now:
             _, _, key = heapq.heappop(self._agenda)
             item = self._items[key]
-            item.due = -math.inf  # it may stand on the agenda twice, having been put off to the very same moment
+            item.due = -math.inf  # it may be on the agenda twice, having been put off to the very same moment
             due.append(item)
         return due
 
@@ -225,7 +224,7 @@ class BroadcastQueue:
         heapq.heappush(self._agenda, (due, item.serial, item.key))
 
     def piggyback(self, room: int, now: float) -> list[bytes]:
-        """Rumors that fit into ``room`` bytes of a packet that goes out anyway, drawn from the newest."""
+        """Messages that fit into ``room`` bytes of a packet that goes out anyway, drawn from the newest."""
         if not self._items:
             return []
         self._expire(now)
@@ -240,7 +239,7 @@ class BroadcastQueue:
         return piggybacked
 
     def _expire(self, now: float) -> None:
-        """Drop the oldest rumors that have had their rounds and found no ride for long enough."""
+        """Drop the oldest messages that have had their transmissions and were not piggybacked for long enough."""
         oldest = now - _PIGGYBACK_PERIODS * self.settings.probe_interval
         while self._items:
             item = next(iter(self._items.values()))
@@ -254,7 +253,7 @@ def _sent_and_age(item: _Item) -> tuple[int, int]:
 
 
 def _interleaved(items: list[_Item]) -> list[_Item]:
-    """``items`` least told first, then newest, one topic after the other for as long as both have some."""
+    """``items`` least sent first, then newest, one topic after the other for as long as both have some."""
     if len(items) < 2:
         return items
     by_topic: dict[Topic, list[_Item]] = {}

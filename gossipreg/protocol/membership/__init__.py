@@ -1,1 +1,1 @@
-"""Pure: who is here. SWIM with Lifeguard, and restarts that supersede the past."""
+"""Pure: membership. SWIM with Lifeguard's extensions, and restarts that supersede the past run."""

@@ -1,8 +1,8 @@
-"""Admission: how many newcomers may push out strangers in a while, where no more members can be remembered.
+"""Admission: the rate at which newcomers may evict strangers when no more members can be remembered.
 
-Nodes that are full of made-up members hold different ones. Were each that a peer tells of let in at the cost of
-another, the nodes would go on pushing out each other's for ever; so these are few. Newcomers that speak for themselves,
-from their own host, are let in by the hundred: for those one needs as many packets, and a host.
+Nodes that are full of made-up members hold different ones. If each member that a peer reports could evict another, the
+nodes would evict each other's for ever; so the rate is low. Newcomers that send packets themselves, from their own
+host, are admitted by the hundred: each of those costs as many packets, and a host.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from gossipreg import limits
 
 @attrs.define(eq=False, repr=False)
 class Admission:
-    """Two allowances that fill up with time: for newcomers that peers tell of, and for those that speak themselves."""
+    """Two token buckets: for newcomers that peers report, and for those that send packets themselves."""
 
     _left: dict[bool, float] = attrs.field(factory=dict)  # whether in person -> how many may enter now
     _filled_at: float = 0.0
 
     def may_enter(self, now: float, *, in_person: bool) -> bool:
-        """Whether one more newcomer may push out a stranger at ``now`` (seconds); if so, it is taken as let in."""
+        """Whether one more newcomer may evict a stranger at ``now`` (seconds); if so, it is counted as admitted."""
         elapsed = max(0.0, now - self._filled_at)
         self._filled_at = now
         rates = {False: limits.NEWCOMERS_PER_SECOND_MAX, True: limits.NEWCOMERS_IN_PERSON_PER_SECOND_MAX}

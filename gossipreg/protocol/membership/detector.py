@@ -1,13 +1,13 @@
-"""Knows who is under suspicion and when a suspicion becomes a verdict.
+"""The failure detector: holds the suspicions, and decides when a suspect is declared failed.
 
-The prober says who did not answer; peers say whom they suspect; here both become timers, and the end of a timer a
-verdict, provided that this node is fit to give one:
+The prober reports missed probes and peers report suspicions; both become timers here. When a timer ends the suspect is
+failed, provided that this node is in a position to judge:
 
-- *a verdict needs a witness*: since the suspicion began, a member other than the accused has answered this node, or
-  the accused's own kernel refused us while all others are silent. In a cluster of two there is no witness, so there
+- *a failure needs a witness*: since the suspicion began, a member other than the suspect has answered this node, or
+  the suspect's own kernel refused us while all others are silent. In a cluster of two there is no witness, so there
   the longest timeout must do. While this host's own kernel refuses to send, nothing is a witness;
-- *a verdict is verified*: this node itself has pinged the accused shortly before, whoever accused it first;
-- a node that was cut off, or was itself stopped, begins its suspicions anew when it is back.
+- *a failure is verified*: this node itself has pinged the suspect shortly before, whichever node accused it first;
+- a node that was cut off, or was itself stopped, restarts its suspicions when it is back.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from gossipreg.protocol.membership.probe import Prober
 from gossipreg.protocol.membership.reachability import Reachability
 from gossipreg.protocol.membership.suspicion import Suspicion
 
-#: Probe intervals of silence after which a node calls itself isolated. They are not stretched by local health: how long
-#: a user waits to be told must not depend on how the node thinks of itself. 4 s at the default interval.
+#: Probe intervals of silence after which a node reports itself isolated. They are not stretched by local health: how
+#: long a user waits for the report must not depend on the node's own health. 4 s at the default interval.
 _SILENT_PERIODS = 4
 
 #: Probe intervals of silence after which a node pings several members at once, and again in each further interval. A
@@ -37,29 +37,29 @@ _SILENCE_PING_PERIODS = 2
 _SILENCE_PINGS = 3
 
 #: Probe intervals of silence after which it takes a failure of its own for its own fault, not stretched either. A
-#: member of a small side of a split hears the others there more often than that.
+#: member of a small side of a partition hears the others there more often than that.
 _OUT_PERIODS = 7
 
-#: For how long a node that was stopped or deaf takes a failure of its own for its own fault (seconds).
+#: How long a node that was stopped or heard nothing takes a failure of its own for its own fault (seconds).
 _UNWELL_SECONDS = 30.0
 
-#: Probe intervals of silence after which its suspicions begin anew. These are not stretched: it was deaf for so long,
-#: however well it thinks of itself, and the first voice that it hears again is no witness to what went before.
+#: Probe intervals of silence after which its suspicions restart. These are not stretched: it heard nothing for so
+#: long, whatever its health score, and the first packet that it receives again proves nothing about the time before.
 _DEAF_PERIODS = 5
 
-#: For how long it is remembered that a member was not reached (seconds).
+#: How long it is remembered that a member was not reached (seconds).
 _UNREACHED_KEPT = 120.0
 
 
 @attrs.frozen
 class ExpiredSuspicions:
-    """What is to be done about suspicions now."""
+    """The suspicions on which the node must act now."""
 
     failures: list[
         MemberUpdate
-    ]  # what is to be believed, on the word of a peer or, if it still says suspect, on our own
-    verify: list[MemberUpdate]  # suspects that this node must ping itself before it gives, or takes, a verdict
-    lacks_witness: bool  # whether a verdict waits for a peer to answer
+    ]  # updates to declare failed: a peer's, or one that still says suspect, on our own findings
+    verify: list[MemberUpdate]  # suspects that this node must ping itself before it declares, or accepts, their failure
+    lacks_witness: bool  # whether a suspicion cannot expire until a peer answers
 
 
 _NOTHING_EXPIRED = ExpiredSuspicions([], [], lacks_witness=False)
@@ -67,7 +67,7 @@ _NOTHING_EXPIRED = ExpiredSuspicions([], [], lacks_witness=False)
 
 @attrs.define(eq=False, repr=False)
 class Detector:
-    """The prober, the suspicions, and what this node's own ears are worth."""
+    """The prober, the suspicions, and the evidence that this node itself is reachable."""
 
     settings: EngineSettings
     members: Members
@@ -75,21 +75,21 @@ class Detector:
     health: LocalHealth
     reachability: Reachability
     _suspicions: dict[str, Suspicion] = attrs.field(factory=dict)
-    _soonest: float | None = None  # when the next suspicion is due; None when that must be found out anew
+    _soonest: float | None = None  # when the next suspicion is due; None when it must be computed anew
     _unreached: dict[str, float] = attrs.field(factory=dict)  # name -> when it was last accused, and not answered late
-    _out_until: float = float("-inf")  # when this node last went on after it was stopped, or heard nobody for long
+    _out_until: float = float("-inf")  # when this node last went on after it was stopped, or heard no member for long
     _silence_pinged_at: float = float("-inf")  # when members were last pinged because none was heard
 
     @classmethod
     def create(cls, settings: EngineSettings, members: Members, rng: Random, now: float) -> Detector:
-        """A detector that begins to probe within its first interval, so that nodes started together do not in step."""
+        """Create a detector that begins within its first interval, so nodes started together do not probe in step."""
         health = LocalHealth(settings.local_health_max)
         prober = Prober(settings, members, health, now + rng.random() * settings.probe_interval)
         return cls(settings, members, prober, health, Reachability(now))
 
     @property
     def deadline(self) -> float:
-        """When something is due (seconds)."""
+        """When `handle_timeout` has something to do (seconds)."""
         return min(self.prober.deadline, self.suspicion_deadline, self._silence_ping_at)
 
     @property
@@ -101,7 +101,7 @@ class Detector:
         return max(self.reachability.last + _SILENCE_PING_PERIODS * interval, self._silence_pinged_at + interval)
 
     def silence_pings(self, now: float) -> list[MemberUpdate]:
-        """The members to ping now, because none was heard for a while: so a silence that lasts is a real one."""
+        """The members to ping now, because none was heard for a while: so a lasting silence is known to be real."""
         if now < self._silence_ping_at:
             return []
         self._silence_pinged_at = now
@@ -109,17 +109,17 @@ class Detector:
 
     @property
     def suspicion_deadline(self) -> float:
-        """When something is to be done about a suspicion (seconds), or infinity."""
+        """When a suspicion is due (seconds), or infinity."""
         if self._soonest is None:
             self._soonest = min([suspicion.due for suspicion in self._suspicions.values()], default=float("inf"))
         return self._soonest
 
     def is_isolated(self, now: float) -> bool:
-        """Whether nobody has been heard for so long that the fault is more likely here than everywhere else."""
+        """Whether no member has been heard for so long that the fault is more likely here than everywhere else."""
         return self.reachability.silence(now) > _SILENT_PERIODS * self.settings.probe_interval
 
     def heard(self, run_id: int, now: float) -> None:
-        """A packet of the member ``life`` came in."""
+        """A packet of the member ``run_id`` came in."""
         if self._is_silent(_DEAF_PERIODS, now):
             if self._is_silent(_OUT_PERIODS, now):
                 self._out_until = now
@@ -133,7 +133,7 @@ class Detector:
         return self.reachability.silence(now) > periods * self.settings.probe_interval
 
     def was_answered(self, run_id: int, now: float) -> None:
-        """The member ``life`` has answered a message of this node, so it is a witness."""
+        """The member ``run_id`` has answered a message of this node, so it is a witness."""
         self.reachability.answered(run_id, now)
         if self._suspicions:
             self._soonest = None
@@ -150,31 +150,31 @@ class Detector:
         return self.reachability.is_rejected(len(self.members.present))
 
     def was_out(self, now: float) -> bool:
-        """Whether this node has heard nobody, or was itself stopped, until a moment ago."""
+        """Whether this node heard no member, or was itself stopped, until a moment ago."""
         return self._is_silent(_OUT_PERIODS, now) or now - self._out_until < _UNWELL_SECONDS
 
     def is_unwell(self, *, on_probation: bool) -> bool:
-        """Whether this node misses so many acks that the fault is more likely its own; always, if it does not count.
+        """Whether this node misses so many acks that the fault is more likely its own; always, where the score is off.
 
-        A node ``on_probation`` has come back after such a fault lately: for it one ack that is missed is enough.
+        A node ``on_probation`` has come back after such a fault lately: for it one missed ack is enough.
         """
         return self.health.score >= min(self.health.worst, 1 if on_probation else (self.health.worst + 1) // 2)
 
     def unreached(self, lately: float, now: float) -> list[str]:
         """The members that this node, or a peer of its side, could not reach in the last ``lately`` seconds.
 
-        Without those whose answer came, only late: those this node could reach.
+        Without those whose answer came late: those were reachable.
         """
         return [name for name, at in self._unreached.items() if now - at < lately]
 
     def expire(self, now: float) -> None:
-        """Forget whom nobody has failed to reach for long: names are many, and what is asked of is the last minute."""
+        """Delete members that were reached for long: only the last minute is ever asked for."""
         self._unreached = {name: at for name, at in self._unreached.items() if now - at < _UNREACHED_KEPT}
 
     # Suspicions
 
     def suspected(self, update: MemberUpdate, now: float) -> None:
-        """The member is believed suspect from now on, on the word of the rumor's accuser."""
+        """The member is suspect from now on, accused by the update's accuser."""
         self._soonest = None
         self._unreached[update.name] = now
         members = self.members.present_count
@@ -184,12 +184,12 @@ class Detector:
         )
 
     def cleared(self, name: str) -> None:
-        """The member is believed anything but suspect."""
+        """The member is suspect no more."""
         if self._suspicions.pop(name, None) is not None:
             self._soonest = None
 
     def confirm(self, name: str, accuser: int, *, refused: bool = False) -> bool:
-        """One more voice against a suspect; True when it is a new one that others should hear of."""
+        """Count an accuser of a suspect; True when it is a new one that others should learn of."""
         suspicion = self._suspicions.get(name)
         if suspicion is None or accuser == 0:
             return False
@@ -205,12 +205,12 @@ class Detector:
             suspicion.tried()
 
     def concluded(self, failure: MemberUpdate) -> None:
-        """A peer says that the suspicion of a member has come to its end."""
+        """A peer has declared the suspect failed."""
         self._soonest = None
         self._suspicions[failure.name].concluded(failure)
 
     def hasten(self, name: str) -> None:
-        """The suspicion of ``name``, which has just begun, was a peer's verdict."""
+        """The suspicion of ``name``, which has just begun, came from a peer's declaration of failure."""
         self._soonest = None
         self._suspicions[name].hasten()
 
@@ -220,12 +220,12 @@ class Detector:
         return suspicion is not None and suspicion.is_confirmed
 
     def is_proven(self, name: str) -> bool:
-        """Whether ``name`` is suspected for reasons that leave no doubt."""
+        """Whether the failure of ``name`` is proven: its kernel has refused enough members."""
         suspicion = self._suspicions.get(name)
         return suspicion is not None and suspicion.is_proven
 
     def answered(self, name: str, now: float, *, late: bool) -> None:
-        """The suspect has answered us, ``late`` perhaps: it gets its full time to refute."""
+        """The suspect has answered this node, perhaps ``late``: it gets its full time to refute."""
         if late:
             self._unreached.pop(name, None)
         suspicion = self._suspicions.get(name)
@@ -234,7 +234,7 @@ class Detector:
             suspicion.answered(now)
 
     def expired_suspicions(self, now: float) -> ExpiredSuspicions:
-        """The suspects whose time is over and about whom this node is fit to judge, and what it lacks for others."""
+        """The suspicions that have expired, the suspects to verify, and whether a witness is missing."""
         if now < self.suspicion_deadline:
             return _NOTHING_EXPIRED
         self._soonest = None
@@ -272,7 +272,7 @@ class Detector:
         )
 
     def postpone(self, seconds: float, now: float) -> None:
-        """This node was itself stopped for ``seconds``: nobody is judged for what was not heard meanwhile."""
+        """This node was itself stopped for ``seconds``: that time counts against no member."""
         self._soonest = None
         self._out_until = now
         self.prober.postpone(seconds)

@@ -1,4 +1,4 @@
-"""Knows how far this node trusts its own ears: Lifeguard's local health score (§IV-A)."""
+"""Local health: Lifeguard's score of how far this node trusts its own observations (§IV-A)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import attrs
 
 @attrs.define(eq=False, repr=False)
 class LocalHealth:
-    """A score from 0 (well) to ``worst``. Probes take ``score + 1`` times as long to start and to give up.
+    """A score from 0 (healthy) to ``worst``. Probes take ``score + 1`` times as long to start and to give up.
 
-    A node that misses acks, misses nacks that its helpers owed it, or has to refute suspicions is probably slow
-    itself; so it gives others more time before it accuses them.
+    A node that misses acks, misses nacks that its helpers owed it, or has to refute suspicions is probably slow itself;
+    so it gives others more time before it accuses them.
     """
 
     worst: int
@@ -25,5 +25,5 @@ class LocalHealth:
         self.score = min(self.worst, self.score + steps)
 
     def stretch(self, seconds: float) -> float:
-        """``seconds`` as long as they are for a node in this state."""
+        """``seconds``, stretched by the score."""
         return seconds * (self.score + 1)

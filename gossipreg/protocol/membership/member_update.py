@@ -1,4 +1,4 @@
-"""Knows one claim about one member, and which of two claims is to be believed."""
+"""Membership updates: one update about one member, and which of two supersedes the other."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gossipreg.model import Address, Member, Status
 
 @attrs.frozen
 class MemberUpdate:
-    """One node's word about one member: the unit that membership gossip carries.
+    """One node's claim about one member, as gossip carries it (SWIM §4.2, "membership update").
 
-    Rumors about a member form a chain: the later life wins, then the higher incarnation, then the graver status.
-    Only the member itself raises its incarnation, so it can always answer back and nobody can answer for it.
-    Departs from SWIM §4.2, where a confirmed death outranks every incarnation: here a restarted node is a later
-    life, and is believed at once. What remains breaks ties, so that any two rumors about a member are ordered and
-    merging is taking the greater: commutative, associative, idempotent.
+    Updates about a member are totally ordered: later generation, then higher incarnation, then graver status. Only the
+    member itself raises its incarnation, so it can always refute and no other node can answer for it. Departs from SWIM
+    §4.2, where a confirmed death outranks every incarnation: here a restarted node has a later generation, and is
+    accepted at once. What remains breaks ties, so that any two updates about a member are ordered and merging is taking
+    the greater: commutative, associative, idempotent.
     """
 
     name: str
@@ -28,29 +28,29 @@ class MemberUpdate:
     address: Address
     zone: str = ""
     draining: bool = False
-    accuser: int = attrs.field(default=0, eq=False)  # life id of who says suspect; 0 when nobody in particular
+    accuser: int = attrs.field(default=0, eq=False)  # run id of the accuser; 0 when there is none in particular
     age: int = attrs.field(default=0, eq=False)  # seconds since a member failed or left; tells when to forget it
     refused: bool = attrs.field(default=False, eq=False)  # whether the accuser was refused by the member's kernel
 
     @cached_property
     def rank(self) -> tuple[int, int, int, Address, bool, str]:
-        """What orders the rumors about one member."""
+        """The order of the updates about one member."""
         return (self.generation, self.incarnation, self.status, self.address, self.draining, self.zone)
 
     @cached_property
     def run_id(self) -> int:
-        """64 bits that stand for this life of this member at this address, on the wire and in tables."""
+        """64 bits that identify this run of the member at this address, on the wire and in tables (cf. Redis)."""
         return run_id_of(self.name, self.generation, self.address)
 
     @cached_property
     def digest(self) -> int:
-        """64 bits that stand for this claim, all that ranks it included, in a fingerprint."""
+        """64 bits that stand for this update, all that ranks it included, in a fingerprint."""
         text = "\0".join(map(str, (self.name, *self.rank)))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"member").digest())
 
     def supersedes(self, other: MemberUpdate) -> bool:
-        """Whether this is news to one who believes ``other``. Equal rumors are none; that is what ends gossip."""
-        assert self.name == other.name, "rumors about different members"
+        """Whether this update replaces ``other``. Equal updates do not, which ends gossip."""
+        assert self.name == other.name, "updates about different members"
         return self.rank > other.rank
 
     @property
@@ -59,20 +59,20 @@ class MemberUpdate:
         return self.status is Status.LEFT and self.accuser != 0
 
     def is_same_run(self, other: MemberUpdate) -> bool:
-        """Whether both speak of one life of the member."""
+        """Whether both are about one run of the member."""
         return self.generation == other.generation and self.address == other.address
 
     def graver(self, status: Status, accuser: int = 0, *, refused: bool = False) -> MemberUpdate:
-        """The same claim with a graver status: what one may say of somebody else."""
+        """The same update with a graver status: the only change that another node may make."""
         assert status > self.status, "only the member itself may go back to a milder status"
         return attrs.evolve(self, status=status, accuser=accuser, refused=refused, age=0)
 
     def as_member(self) -> Member:
-        """The claim as users see it."""
+        """The update as users see it."""
         return Member(self.name, self.address, self.status, self.generation, self.incarnation, self.zone, self.draining)
 
 
 def run_id_of(name: str, generation: int, address: Address) -> int:
-    """64 bits that stand for one life of one member; 0 is never used, it means "whoever is there"."""
+    """64 bits that identify one run of one member; 0 is never used, it means "any run"."""
     text = f"{name}\0{generation}\0{address}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"life").digest()) or 1

@@ -1,4 +1,4 @@
-"""Knows what this node believes of every other member, and in which order to probe them."""
+"""The membership list: the update held about each member, and the probe order."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.ring import Ring
 
-#: How much longer than the failed those are remembered that left. Behind a split one who leaves is failed, a little
-#: later; if it were forgotten there first, where it is known to have left, it would be brought back as failed.
+#: How much longer members that left are remembered than failed ones. Behind a partition a member that leaves is failed
+#: a little later; if it were forgotten first where it is known to have left, it would come back as failed.
 _LEFT_LONGER = 1.05
 
 
 @attrs.define(eq=False, repr=False)
 class Members:
-    """The rumors believed, one a member, this node's own among them; merging is taking the greater.
+    """The updates held, one a member, this node's own among them; merging is taking the greater.
 
-    ``present`` (alive or suspect others) is kept as a list with positions, so that a random choice costs the same
-    at any size. Probing goes round-robin through a shuffled list, a newcomer entering at a random place: so each
-    member is probed within two rounds at the most (SWIM §4.3).
+    ``present`` (alive or suspect others) is kept as a list with positions, so that a random choice costs the same at
+    any size. Probing goes round-robin through a shuffled list, a newcomer entering at a random place: so each member is
+    probed within two rounds at the most (SWIM §4.3).
     """
 
     settings: EngineSettings
     rng: Random
     own_name: str
     _updates: dict[str, MemberUpdate] = attrs.field(factory=dict)
-    _names: dict[int, str] = attrs.field(factory=dict)  # life id -> name
+    _names: dict[int, str] = attrs.field(factory=dict)  # run id -> name
     _present: list[str] = attrs.field(factory=list)
     _position: dict[str, int] = attrs.field(factory=dict)
     _order: list[str] = attrs.field(factory=list)
     _cursor: int = 0
-    _silence_ping_position: int = 0  # in ``present``, where the next member is that is pinged because none was heard
+    _silence_ping_position: int = 0  # in ``present``, the position of the next member to ping because none was heard
     ring: Ring = attrs.field(factory=Ring)  # this node and the present others
     _failed: dict[str, None] = attrs.field(factory=dict)
     _suspect: dict[str, None] = attrs.field(factory=dict)
     reachable: float = 1.0  # the share of the other members, those that left aside, that are alive; 1.0 where none is
     _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
-    _back: dict[str, float] = attrs.field(factory=dict)  # name -> when one that had failed was back, in the same life
-    _strangers: dict[str, None] = attrs.field(factory=dict)  # present, in lives that were never heard or answered
+    _back: dict[str, float] = attrs.field(factory=dict)  # name -> when one that had failed was back, in the same run
+    _strangers: dict[str, None] = attrs.field(factory=dict)  # present, in runs that were never heard or answered
     _gone_strangers: dict[str, None] = attrs.field(factory=dict)  # likewise, failed or left
 
     def __attrs_post_init__(self) -> None:
@@ -56,15 +56,15 @@ class Members:
         return iter(self._updates.values())
 
     def snapshot(self) -> list[MemberUpdate]:
-        """What is believed of everybody, at one moment: safe to call from any thread."""
+        """The updates held about all members, at one moment: safe to call from any thread."""
         return list(self._updates.values())
 
     def get(self, name: str) -> MemberUpdate | None:
-        """What is believed of ``name``."""
+        """The update held about ``name``."""
         return self._updates.get(name)
 
     def by_run_id(self, run_id: int) -> MemberUpdate | None:
-        """The rumor about the life with this id, if it is the one believed in."""
+        """The update about the run with this id, if it is the one held."""
         name = self._names.get(run_id)
         return None if name is None else self._updates[name]
 
@@ -87,7 +87,7 @@ class Members:
         return len(self._updates) < limits.MEMBERS_MAX
 
     def put(self, update: MemberUpdate, now: float) -> MemberUpdate | None:
-        """Believe ``rumor`` from now on; returns what was believed before. The caller has checked that it is news."""
+        """Hold ``update`` from now on; returns what was held before. The caller has checked that it is new."""
         before = self._updates.get(update.name)
         if before is None or before.run_id != update.run_id:
             if before is not None:
@@ -128,7 +128,7 @@ class Members:
         here.setdefault(update.name)
 
     def is_stranger(self, name: str) -> bool:
-        """Whether ``name`` is known by what others say only: in its present life it has sent or answered nothing."""
+        """Whether ``name`` is known by peers' updates only: in its present run it has sent or answered nothing."""
         return name in self._strangers or name in self._gone_strangers
 
     def prove(self, name: str) -> None:
@@ -137,10 +137,10 @@ class Members:
         self._gone_strangers.pop(name, None)
 
     def first_to_go(self, newcomer: MemberUpdate) -> str | None:
-        """Which member gives way to ``newcomer`` where there is no room; None if none does.
+        """The member to evict for ``newcomer`` where there is no room; None if there is none.
 
-        Strangers go first, those that failed or left before others, and those heard of first before the latest; then
-        members that failed or left. A newcomer that did so itself pushes out none that is present.
+        Strangers go first, those that failed or left before others, and those known first before the latest; then
+        members that failed or left. A newcomer that is not present itself evicts none that is.
         """
         strangers = self._strangers if newcomer.status.is_present else ()
         return next((name for names in (self._gone_strangers, strangers, self._since) for name in names), None)
@@ -168,7 +168,7 @@ class Members:
                 self._cursor -= 1
 
     def next_target(self) -> MemberUpdate | None:
-        """The next member to probe, or None when there is nobody."""
+        """The next member to probe, or None when there is none."""
         if not self._order:
             return None
         if self._cursor >= len(self._order):
@@ -179,7 +179,7 @@ class Members:
         return self._updates[name]
 
     def next_silence_ping(self) -> MemberUpdate:
-        """The next present member in turn; it must not be asked where there is none."""
+        """The next present member in turn; not to be called where there is none."""
         self._silence_ping_position = (self._silence_ping_position + 1) % len(self._present)
         return self._updates[self._present[self._silence_ping_position]]
 
@@ -199,11 +199,11 @@ class Members:
         return name in self._position or name == self.own_name
 
     def is_above_us(self, name: str | None, origin: str, fanout: int) -> bool:
-        """Whether this node is told first by ``name`` what ``origin`` says."""
+        """Whether ``name`` is this node's parent in the broadcast tree of ``origin``."""
         return name is not None and self.has_seat(origin) and self.ring.above(self.own_name, origin, fanout) == name
 
     def below_us(self, origin: str, fanout: int) -> list[MemberUpdate]:
-        """Whom this node tells first what ``origin`` says; nobody, if ``origin`` has gone meanwhile."""
+        """This node's children in the broadcast tree of ``origin``; none, if ``origin`` has gone meanwhile."""
         if not self.has_seat(origin):
             return []
         return [self._updates[name] for name in self.ring.below(self.own_name, origin, fanout)]
@@ -213,7 +213,7 @@ class Members:
         return [self._updates[name] for name in self._failed]
 
     def was_failed(self, name: str, lately: float, now: float) -> bool:
-        """Whether this node takes ``name`` for failed, or did so in the last ``lately`` seconds."""
+        """Whether this node holds ``name`` failed, or did so in the last ``lately`` seconds."""
         return name in self._failed or now - self._back.get(name, float("-inf")) < lately
 
     def failed_share(self, lately: float, now: float) -> float:
@@ -233,7 +233,7 @@ class Members:
         return self._since.get(name)
 
     def with_age(self, update: MemberUpdate, now: float) -> MemberUpdate:
-        """``rumor`` with the time since its member failed or left, as it is told to one who may not know it."""
+        """``update`` with the time since its member failed or left, for a peer that may not know it."""
         since = self._since.get(update.name)
         return update if since is None else attrs.evolve(update, age=min(limits.AGE_MAX, max(0, int(now - since))))
 
@@ -249,7 +249,7 @@ class Members:
         return [self.drop(name) for name in gone]
 
     def drop(self, name: str) -> MemberUpdate:
-        """Remember the member ``name`` no more; returns what was believed of it."""
+        """Forget the member ``name``; returns the update that was held."""
         update = self._updates.pop(name)
         self._names.pop(update.run_id, None)
         self._seat(name, present=False)
@@ -269,5 +269,5 @@ class Members:
         return None
 
     def present_addresses(self) -> dict[Address, str]:
-        """Where the present others are."""
+        """The addresses of the present others."""
         return {self._updates[name].address: name for name in self._present}

@@ -31,7 +31,7 @@ _LOST_MAX = 5
 #: Streams in a row that must fail before a path is said not to pass streams; each has had `stream_patience` seconds.
 _STALLED_MAX = 2
 
-#: Time between two tests of a path under doubt (seconds): longer than most round trips.
+#: Time between two tests of a suspected path (seconds): longer than most round trips.
 _TEST_SECONDS = 0.5
 
 #: Time between two tests of a path that is known not to pass (seconds).
@@ -73,9 +73,9 @@ class Passes(enum.StrEnum):
 
 @attrs.frozen
 class PathTest:
-    """A ping to be sent to the member ``life``: over a stream, or in a packet.
+    """A ping to be sent to the member ``run_id``: over a stream, or in a packet.
 
-    ``size`` is that of the packet before the seal (bytes; 0: as small as it is).
+    ``size`` is that of the payload before it is encoded (bytes; 0: as small as it is).
     """
 
     run_id: int
@@ -86,7 +86,7 @@ class PathTest:
 
 @attrs.frozen
 class PathChange:
-    """From now on this ``passes`` on the path to the member ``life``.
+    """From now on this ``passes`` on the path to the member ``run_id``.
 
     ``size`` (bytes of a datagram) is the largest that passes. ``hears``: with streams only, whether the member's own
     packets still arrive here, so that the loss is in one direction.
@@ -127,29 +127,29 @@ class _Path:
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing is wrong, and nothing is being found out."""
+        """Whether nothing is wrong, and no test is under way."""
         return not (self.lost or self.stalled or self.size) and self.sizing is None
 
 
 @attrs.define(eq=False, repr=False)
 class PathMonitor:
-    """The paths that do not pass everything, and the tests of those under doubt.
+    """The paths that do not pass everything, and the tests of suspected ones.
 
-    ``overhead``: bytes that sealing adds to a payload. Lives are the members' 64-bit ids.
+    ``overhead``: bytes that encoding adds to a payload. Members are identified by their run ids.
     """
 
     overhead: int
-    deadline: float = _NEVER  # when `wake` is wanted (seconds)
+    deadline: float = _NEVER  # when `handle_timeout` is wanted (seconds)
     _paths: dict[int, _Path] = attrs.field(factory=dict)
     _seq: int = _FIRST_SEQ
 
     def passes(self, run_id: int) -> Passes:
-        """What passes on the path to ``life``, as far as it is known."""
+        """What passes on the path to ``run_id``, as far as it is known."""
         path = self._paths.get(run_id)
         return Passes.ALL if path is None else path.passes
 
     def size(self, run_id: int) -> int:
-        """The largest datagram that passes to ``life`` (bytes), as far as it is known."""
+        """The largest datagram that passes to ``run_id`` (bytes), as far as it is known."""
         path = self._paths.get(run_id)
         return _SIZES[0 if path is None else path.size]
 
@@ -160,12 +160,12 @@ class PathMonitor:
 
     @property
     def troubled(self) -> dict[int, Passes]:
-        """The lives to which not everything passes."""
+        """The run ids to which not everything passes."""
         found = {run_id: path.passes for run_id, path in self._paths.items()}
         return {run_id: passes for run_id, passes in found.items() if passes is not Passes.ALL}
 
     def changed(self) -> list[PathChange]:
-        """The paths on which something else passes than when this was last asked."""
+        """The paths on which something else passes than at the last call."""
         changes: list[PathChange] = []
         for run_id, path in self._paths.items():
             passes = (path.passes, path.size)
@@ -176,7 +176,7 @@ class PathMonitor:
         return changes
 
     def sweep(self, present: Callable[[int], bool], now: float) -> None:
-        """Forget the paths that are well again, and those to lives that are not ``present``."""
+        """Forget the paths that are well again, and those to runs that are not ``present``."""
         for path in self._paths.values():
             if path.stalled < _STALLED_MAX and now - path.stalled_at > _STALL_COUNTS:
                 path.stalled, path.stalled_at = 0, _NEVER
@@ -189,13 +189,13 @@ class PathMonitor:
     # Evidence
 
     def packet_heard(self, run_id: int, now: float) -> None:
-        """A packet came from ``life``."""
+        """A packet came from ``run_id``."""
         path = self._paths.get(run_id)
         if path is not None:
             path.heard_at = now
 
     def packet_acked(self, run_id: int, seq: int, now: float) -> None:
-        """A packet from ``life`` acknowledged the ping ``seq``: small packets pass in both directions."""
+        """A packet from ``run_id`` acknowledged the ping ``seq``: small packets pass in both directions."""
         path = self._paths.get(run_id)
         if path is None:
             return
@@ -206,7 +206,7 @@ class PathMonitor:
         if path.lost:
             path.lost, path.asked = 0, False
             self._plan(path, now)
-            self._begin_sizing(path, now)  # it may have been lost for what rode along
+            self._begin_sizing(path, now)  # it may have been lost for what was piggybacked
 
     def stream_acked(self, run_id: int, now: float) -> None:
         """The ping of a probe was answered over a stream, and by no packet."""
@@ -216,13 +216,13 @@ class PathMonitor:
             self._test_at(path, now)
 
     def stream_answered(self, run_id: int) -> None:
-        """A stream that this node opened to ``life`` was answered."""
+        """A stream that this node opened to ``run_id`` was answered."""
         path = self._paths.get(run_id)
         if path is not None:
             path.stalled, path.stalled_at = 0, _NEVER
 
     def stream_stalled(self, run_id: int, now: float) -> None:
-        """A stream that this node opened to ``life`` ended neither answered nor refused."""
+        """A stream that this node opened to ``run_id`` ended neither answered nor refused."""
         path = self._path(run_id)
         path.stalled += 1
         path.stalled_at = min(path.stalled_at, now)
@@ -231,7 +231,7 @@ class PathMonitor:
             self._test_at(path, now)
 
     def gossip_missed(self, run_id: int, now: float) -> None:
-        """States had to be compared with ``life``: perhaps large packets do not pass."""
+        """States had to be compared with ``run_id``: perhaps large packets do not pass."""
         self._begin_sizing(self._path(run_id), now)
 
     def _path(self, run_id: int) -> _Path:
@@ -254,7 +254,7 @@ class PathMonitor:
         return tests
 
     def _test(self, run_id: int, path: _Path, now: float) -> list[PathTest]:
-        """What is to be sent to find out more about one path."""
+        """The tests to send for one path."""
         if path.lost:
             path.lost = min(_LOST_MAX, path.lost + path.asked)
             path.asked = True
@@ -294,7 +294,7 @@ class PathMonitor:
                 self._test_at(path, now)
 
     def _plan(self, path: _Path, now: float) -> None:
-        """When the path is to be tested next, now that it has been, or was found to pass what was tested."""
+        """Set when the path is tested next, now that it was tested, or was found to pass what was tested."""
         if path.lost:
             wait = _TEST_SECONDS if path.lost < _LOST_MAX else _RETEST_SECONDS
         elif path.stalled:

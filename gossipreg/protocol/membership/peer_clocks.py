@@ -13,8 +13,8 @@ from statistics import median
 
 import attrs
 
-#: How far a wall clock may be from the others' (seconds) before a node is not let in, and says so. Sealed packets are
-#: refused from 30 s on (`FRESHNESS_SECONDS`); the reading of a stream may be some seconds old.
+#: How far a wall clock may be from the others' (seconds) before a node is not admitted, and reports it. Sealed packets
+#: are refused from 30 s on (`FRESHNESS_SECONDS`); the reading of a stream may be some seconds old.
 CLOCK_SKEW_MAX = 25.0
 
 #: Readings kept, the latest of as many members.
@@ -26,19 +26,21 @@ _READING_SECONDS = 120.0
 
 @attrs.frozen
 class WallClock:
-    """What the sender's wall clock shows: milliseconds since the epoch."""
+    """The sender's wall clock: milliseconds since the epoch."""
 
     ms: int
 
 
 @attrs.define(eq=False, repr=False)
 class PeerClocks:
-    """The latest readings of the wall clocks of others, by life."""
+    """The latest readings of the wall clocks of others, by run id."""
 
-    _readings: OrderedDict[int, tuple[float, float]] = attrs.field(factory=OrderedDict)  # life -> (offset in ms, when)
+    _readings: OrderedDict[int, tuple[float, float]] = attrs.field(
+        factory=OrderedDict
+    )  # run id -> (offset in ms, when)
 
     def note(self, run_id: int, ms: float, now: float) -> None:
-        """At ``now`` (seconds, steady) the wall clock of ``life`` showed ``ms``."""
+        """At ``now`` (seconds, steady) the wall clock of ``run_id`` showed ``ms``."""
         self._readings[run_id] = (ms - now * 1000, now)
         self._readings.move_to_end(run_id)
         if len(self._readings) > _READINGS_MAX:

@@ -1,4 +1,4 @@
-"""Knows how one node finds out that another does not answer: pings, indirect pings, nacks, and a stream beside them.
+"""The prober: pings, indirect pings, nacks, and a stream beside them.
 
 Theory of operation (SWIM §3.1, Lifeguard §IV-A). Time is cut into periods. At the start of each, the next member of
 the round is pinged. If no ack came by the probe timeout, k others are asked to ping it, and a stream to it is opened
@@ -10,10 +10,10 @@ in parallel, for networks that carry TCP but lose UDP. If nothing came by the en
 A helper that sends neither ack nor nack was probably not heard by *us*: so missed nacks count against our own health,
 and a node in bad health stretches both its timeout and its period.
 
-To wake up costs an idle node more than what it then does. So who is woken by a ping, and well, begins the probe that
+To wake up costs an idle node more than what it then does. So a healthy node that a ping wakes sends the probe that
 would soon be due along with its ack (docs/decisions/0020). The periods stay where they are: as many probes are made.
 
-The prober decides nothing about membership: it says `Missed` and `Answered`, and its owner draws the conclusions.
+The prober decides nothing about membership: it reports `Missed` and `Answered`, and its owner acts on them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gossipreg.protocol.membership.round_trips import RoundTrips
 #: Probes and relays remembered, so that a late ack still counts. A relay costs about 200 bytes.
 _OPEN_MAX = 1024
 
-#: For how many periods a ping that was made for somebody else, and not answered, is evidence.
+#: For how many periods an unanswered ping on another member's behalf is evidence.
 _UNREACHED_PERIODS = 2
 
 _NEVER = float("inf")
@@ -40,7 +40,7 @@ _NEVER = float("inf")
 
 @attrs.frozen
 class Ping:
-    """Asks the life ``target`` (0: whoever is there) for an ack."""
+    """Asks the run ``target`` (0: any run) for an ack."""
 
     seq: int
     target: int
@@ -49,7 +49,7 @@ class Ping:
 
 @attrs.frozen
 class Ack:
-    """Answers a ping; ``subject`` is the life that answered when somebody else passes its ack on, else 0."""
+    """Answers a ping; ``subject`` is the run that answered when a helper relays its ack, else 0."""
 
     seq: int
     subject: int
@@ -65,7 +65,7 @@ class Nack:
 
 @attrs.frozen
 class PingReq:
-    """Asks a helper to ping the life ``target`` and to nack at a share of ``patience`` (ms)."""
+    """Asks a helper to ping the run ``target`` and to nack at a share of ``patience`` (ms)."""
 
     seq: int
     target: int
@@ -74,7 +74,7 @@ class PingReq:
 
 @attrs.frozen
 class Say:
-    """A message to be sent to a member's address; ``about`` names whose rumor must ride along (Lifeguard's buddy)."""
+    """A message to send to a member's address; ``about``: the member whose update goes along (Lifeguard's buddy)."""
 
     to: Address
     message: Ping | Ack | Nack | PingReq
@@ -91,7 +91,7 @@ class TryStream:
 
 @attrs.frozen
 class Missed:
-    """The probe of ``target`` got no ack; ``refused`` when its kernel said that nobody listens there."""
+    """The probe of ``target`` got no ack; ``refused`` when its kernel answered that no process listens there."""
 
     target: MemberUpdate
     refused: bool
@@ -99,7 +99,7 @@ class Missed:
 
 @attrs.frozen
 class Answered:
-    """The life ``target`` acked; ``late`` when its period was over; ``rtt`` in seconds, for a direct ack."""
+    """The run ``target`` acked; ``late`` when its period was over; ``rtt`` in seconds, for a direct ack."""
 
     target: MemberUpdate
     late: bool
@@ -108,7 +108,7 @@ class Answered:
 
 @attrs.frozen
 class Unreached:
-    """The life ``target`` did not answer a ping that was made for somebody else."""
+    """The run ``target`` did not answer a ping that was made on another member's behalf."""
 
     target: int
 
@@ -133,7 +133,7 @@ class _Probe:
 
 
 def _due(probe: _Probe) -> float:
-    """When something is to be done about a probe: others asked, it ended, or, if it was answered, the next begun."""
+    """When a probe is due: to ask others, to end, or, if it was answered, to begin the next."""
     if probe.acked:
         return probe.next_at
     return probe.ends_at if probe.asked else probe.timeout_at
@@ -159,7 +159,9 @@ class Prober:
     _current: _Probe | None = None
     _probes: OrderedDict[int, _Probe] = attrs.field(factory=OrderedDict)
     _relays: OrderedDict[int, _Relay] = attrs.field(factory=OrderedDict)
-    _unreached: dict[int, float] = attrs.field(factory=dict)  # life -> when a ping for somebody else had no answer
+    _unreached: dict[int, float] = attrs.field(
+        factory=dict
+    )  # run id -> when a ping on another member's behalf had no answer
     trips: RoundTrips = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -167,7 +169,7 @@ class Prober:
 
     @property
     def deadline(self) -> float:
-        """When `wake` is wanted (seconds)."""
+        """When `handle_timeout` is wanted (seconds)."""
         nack_at = min([relay.nack_at for relay in self._relays.values()]) if self._relays else _NEVER
         probe = self._current
         if probe is None:
@@ -179,7 +181,7 @@ class Prober:
         return self._seq
 
     def handle_timeout(self, fingerprint: int, now: float) -> list[Finding]:
-        """End, widen or begin what is due."""
+        """End the probe that is over, ask helpers, or begin the next probe."""
         found: list[Finding] = []
         self._nack_overdue(found, now)
         probe = self._current
@@ -241,7 +243,7 @@ class Prober:
             self._probes.popitem(last=False)
 
     def ask_suspect(self, suspect: MemberUpdate, fingerprint: int, now: float) -> list[Finding]:
-        """Ping ``suspect`` beside the probes, to see for oneself; its ack counts like any that comes late."""
+        """Ping ``suspect`` beside the probes, to verify it; its ack counts like any that comes late."""
         seq = self._next_seq()
         self._remember(_Probe(seq, suspect, now, timeout_at=now, ends_at=now, next_at=now, over=True))
         ping = Ping(seq, suspect.run_id, fingerprint)
@@ -260,7 +262,7 @@ class Prober:
         probe.over = True
         self._current = None
         if not probe.acked:
-            if not probe.refused:  # a kernel that refuses us was heard: there is nothing wrong with our ears
+            if not probe.refused:  # a kernel that refuses us was heard: this node's own hearing is fine
                 self.health.worse(1 + max(0, probe.helpers - probe.nacks))
             found.append(Missed(probe.target, probe.refused))
 
@@ -274,12 +276,12 @@ class Prober:
             found.append(Unreached(relay.target))
 
     def was_unreached(self, run_id: int, now: float) -> bool:
-        """Whether ``life`` has lately not answered a ping that this node made for somebody else."""
+        """Whether ``run_id`` has lately not answered a ping that this node made on another member's behalf."""
         at = self._unreached.get(run_id)
         return at is not None and now - at <= _UNREACHED_PERIODS * self.health.stretch(self.settings.probe_interval)
 
     def acked(self, ack: Ack, sender: int, now: float) -> list[Finding]:
-        """Take an ack from the life ``sender``."""
+        """Take an ack from the run ``sender``."""
         subject = ack.subject or sender
         self._unreached.pop(subject, None)
         relay = self._relays.get(ack.seq)
@@ -312,7 +314,10 @@ class Prober:
             probe.refused = True
 
     def ping_for(self, request: PingReq, origin: Address, fingerprint: int, now: float) -> list[Finding]:
-        """Ping on behalf of the member at ``origin``. Only members that we know are pinged: nobody is our puppet."""
+        """Ping on behalf of the member at ``origin``; only known members.
+
+        A ping-req must not let a peer make us send to an arbitrary address.
+        """
         target = self.members.by_run_id(request.target)
         if target is None or len(self._relays) >= _OPEN_MAX:
             return [Say(origin, Nack(request.seq))]
@@ -332,7 +337,7 @@ class Prober:
             self._probes.popitem(last=False)
 
     def postpone(self, seconds: float) -> None:
-        """Void what this node could not have heard: it was itself stopped for ``seconds``."""
+        """Extend the probe by ``seconds``, in which this node itself was stopped and could receive nothing."""
         probe = self._current
         if probe is not None:
             probe.timeout_at += seconds

@@ -1,8 +1,8 @@
-"""Evidence that this node hears others and is heard by them, without which it may not judge anybody.
+"""Reachability: evidence that this node hears others and is heard by them, without which it declares no member failed.
 
 In the Lifeguard experiment nearly all false positives come from observers that were themselves cut off. A node that
-hears nobody cannot tell a dead cluster from a dead network card, so it calls itself isolated. A node whose own output
-is lost is worse off: it hears everybody and is answered by nobody. So the witness that a verdict needs is a peer that
+hears no member cannot tell a dead cluster from a dead network card, so it reports itself isolated. A node whose own
+output is lost is worse off: it hears all and is answered by none. So the witness that a failure needs is a peer that
 *answered*: an ack or a nack proves both directions (docs/decisions/0005, 0036).
 
 A kernel that refuses to send says so at once. As long as it does, and no peer has answered since, a refused
@@ -22,7 +22,7 @@ _REJECTIONS = 2
 
 @attrs.define(eq=False, repr=False)
 class _LastTwo:
-    """The last two distinct lives of which something was seen, and when (seconds)."""
+    """The last two distinct runs of which something was seen, and when (seconds)."""
 
     last: tuple[int, float] = (0, -1.0)
     other: tuple[int, float] = (0, -1.0)
@@ -39,7 +39,7 @@ class _LastTwo:
 
 @attrs.define(eq=False, repr=False)
 class Reachability:
-    """Who was heard from and who answered, lately, and what this host's kernel refused to send. Times in seconds."""
+    """The members heard and those that answered lately, and the sends that this host's kernel refused (seconds)."""
 
     started: float
     rejected_at: float = float("-inf")  # when the kernel last refused to send while no peer answered
@@ -48,11 +48,11 @@ class Reachability:
     _unsent: dict[Address, None] = attrs.field(factory=dict)  # destinations refused since the last answer
 
     def heard(self, run_id: int, now: float) -> None:
-        """A packet of the member ``life`` came in."""
+        """A packet of the member ``run_id`` came in."""
         self._heard.note(run_id, now)
 
     def answered(self, run_id: int, now: float) -> None:
-        """The member ``life`` has answered a message of this node."""
+        """The member ``run_id`` has answered a message of this node."""
         self._answered.note(run_id, now)
         self._unsent.clear()
 
@@ -69,16 +69,16 @@ class Reachability:
 
     @property
     def nearest(self) -> list[int]:
-        """The lives that are the likeliest to answer now: the last that did, then the last that were heard."""
+        """The run ids that are the likeliest to answer now: the last that did, then the last that were heard."""
         both = (self._answered.last, self._answered.other, self._heard.last, self._heard.other)
         return list(dict.fromkeys(run_id for run_id, _ in sorted(both, key=lambda each: -each[1]) if run_id))
 
     def expect(self, now: float) -> None:
-        """From ``now`` on there is a member to be heard: what was silent before was nobody."""
+        """From ``now`` on there is a member to hear: silence before that does not count."""
         self.started = now
 
     def silence(self, now: float) -> float:
-        """How long nobody has been heard (seconds)."""
+        """How long no member has been heard (seconds)."""
         return now - self.last
 
     @property
@@ -87,9 +87,9 @@ class Reachability:
         return max(self.started, self._heard.last[1])
 
     def has_heard(self, since: float) -> bool:
-        """Whether anybody was heard after ``since``."""
+        """Whether any member was heard after ``since``."""
         return self._heard.last[1] > since
 
     def has_witness(self, accused: int, since: float) -> bool:
-        """Whether anybody but the life ``accused`` has answered after ``since``."""
+        """Whether any member but the run ``accused`` has answered after ``since``."""
         return self._answered.has_any_but(accused, since)

@@ -1,7 +1,8 @@
-"""Knows in which order members watch each other: a ring, in the order of a hash of their names.
+"""The ring: all members in the order of a hash of their names; lifelines and broadcast trees follow from it.
 
-Who watches whom must be agreed without a word, must spread the load evenly, and must change little when somebody
-comes or goes. On the ring each member watches those that come next after it, so each is watched by those just before.
+The order in which members watch each other must follow without messages, must spread the load evenly, and must change
+little when a member comes or goes. On the ring each member watches those that come next after it, so each is watched
+by those just before.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ def _place_of(name: str) -> tuple[int, str]:
 class Ring:
     """Names in the order of their places."""
 
-    changes: int = 0  # how often somebody came or went
+    changes: int = 0  # how often a member came or went
     _places: list[tuple[int, str]] = attrs.field(factory=list)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def seat(self, name: str) -> None:
-        """Let ``name``, which has no seat, take its seat."""
+        """Add ``name``, which is not on the ring."""
         place = _place_of(name)
         self._places.insert(bisect_left(self._places, place), place)
         self.changes += 1
 
     def unseat(self, name: str) -> None:
-        """Let ``name``, which has a seat, go."""
+        """Remove ``name``, which is on the ring."""
         del self._places[bisect_left(self._places, _place_of(name))]
         self.changes += 1
 
@@ -53,16 +54,16 @@ class Ring:
         return self._walk(name, count, -1)
 
     def below(self, name: str, root: str, fanout: int) -> list[str]:
-        """Whom ``name`` tells what ``root`` says, if each tells ``fanout`` others: its children in a tree of all.
+        """The children of ``name`` in the tree of ``root``, if each member has ``fanout`` of them.
 
-        The tree is a heap laid on the ring from ``root`` on. Both have a seat.
+        The tree is a heap laid on the ring from ``root`` on. Both are on the ring.
         """
         rank = self._rank(name, root)
         children = range(fanout * rank + 1, min(fanout * rank + fanout + 1, len(self)))
         return [self._at(child, root) for child in children]
 
     def above(self, name: str, root: str, fanout: int) -> str | None:
-        """Who tells ``name`` what ``root`` says in that tree; nobody, if they are one."""
+        """The parent of ``name`` in the tree of ``root``; None, if they are one."""
         rank = self._rank(name, root)
         return self._at((rank - 1) // fanout, root) if rank else None
 

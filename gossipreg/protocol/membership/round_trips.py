@@ -1,4 +1,4 @@
-"""Knows how long members take to answer a ping, and so how long to wait for the next answer."""
+"""Round trips: how long members take to answer a ping, and so how long to wait for the next answer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class _Trip:
 
 @attrs.define(eq=False, repr=False)
 class RoundTrips:
-    """Smoothed round trips and their variation, by life, as TCP keeps them (RFC 6298).
+    """Smoothed round trips and their variation, by run id, as TCP keeps them (RFC 6298).
 
-    A timeout that follows from what was measured is a tenth of one that must do for everybody. Missing it costs only
-    that others are asked, too: it accuses nobody.
+    A timeout that follows from measurements is a tenth of one that must do for all. Missing it costs only that others
+    are asked, too: it accuses no member.
     """
 
     shortest: float  # seconds; a process that is scheduled late is not gone
-    longest: float  # seconds; for those of whom nothing is known
+    longest: float  # seconds; for members without a measurement
     _trips: dict[int, _Trip] = attrs.field(factory=dict)
 
     def measured(self, run_id: int, seconds: float) -> None:
@@ -35,17 +35,17 @@ class RoundTrips:
             self._trips[run_id] = _Trip(0.875 * known.smoothed + 0.125 * seconds, variation)
 
     def timeout(self, run_id: int) -> float:
-        """How long to wait for an ack of ``life`` (seconds)."""
+        """How long to wait for an ack of ``run_id`` (seconds)."""
         trip = self._trips.get(run_id)
         if trip is None:
             return self.longest
         return min(self.longest, max(self.shortest, trip.smoothed + 4 * trip.variation))
 
     def smoothed(self, run_id: int) -> float | None:
-        """The round trip to ``life``, smoothed (seconds); None if none was measured."""
+        """The round trip to ``run_id``, smoothed (seconds); None if none was measured."""
         trip = self._trips.get(run_id)
         return None if trip is None else trip.smoothed
 
     def keep(self, known: Callable[[int], bool]) -> None:
-        """Forget the lives that are not ``known`` any more."""
+        """Forget the runs that are not ``known`` any more."""
         self._trips = {run_id: trip for run_id, trip in self._trips.items() if known(run_id)}

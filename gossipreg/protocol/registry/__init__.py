@@ -1,1 +1,1 @@
-"""Pure: what the members offer. Records, their versions, how copies are compared and mended, and the view."""
+"""Pure: the registry. Records and their versions, how copies are compared, policies, terms and the view."""

@@ -1,7 +1,7 @@
-"""Knows what a check's results come to: thresholds, flapping, and the health of an instance with several checks.
+"""Check state: thresholds, flapping, and the health of an instance with several checks.
 
-A single result never speaks for a check; a row of them does. The health of a check moves when ``failures`` results in
-a row were worse than it, or ``successes`` in a row were better, and then to the nearest of that row: a row of warnings
+A single result never changes a check; a streak does. The health of a check moves when ``failures`` results in a row
+were worse than it, or ``successes`` in a row were better, and then to the nearest of that streak: a streak of warnings
 and criticals is at least a warning.
 
 Flapping. Each fall to critical adds 1 to a score, which halves every 20 intervals (of a ttl: every 20 times to live)
@@ -41,17 +41,17 @@ class Finding:
 
 @attrs.define(eq=False, repr=False)
 class CheckState:
-    """One check as it stands. ``now`` is in seconds, on any clock that does not go back."""
+    """The state of one check. ``now`` is in seconds, on any clock that does not go back."""
 
     check: Check
     since: float  # when its health last changed
     health: Health
     reason: str = ""
     flapping: bool = False
-    _is_new: bool = True  # the reason is that nothing was found yet
+    _is_new: bool = True  # no result yet: the health is the initial one
     _row: list[Finding] = attrs.field(factory=list)  # the latest results that were all better, or all worse
     _score: float = 0.0
-    _scored: float = 0.0  # when the score was last worked out
+    _scored: float = 0.0  # when the score was last computed
 
     @classmethod
     def begin(cls, check: Check, now: float) -> CheckState:
@@ -60,7 +60,7 @@ class CheckState:
         return cls(check, now, check.initial, reason, scored=now)
 
     def hear(self, finding: Finding, now: float) -> bool:
-        """Take the result of one run; whether the health of the check has changed, or is found at last."""
+        """Take the result of one run; whether the health of the check has changed, or is now known."""
         self._decay(now)
         if finding.health is self.health:
             if self._is_new:
@@ -79,7 +79,7 @@ class CheckState:
         return True
 
     def _confirm(self, finding: Finding) -> bool:
-        """It was rightly assumed to be like this; now it is known why. Whether that is news."""
+        """Confirm the assumed health by a first result; whether the reason is new."""
         self._is_new = False
         self._row.clear()
         self.reason = "" if finding.health is Health.PASSING else finding.text
@@ -109,12 +109,12 @@ class CheckState:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing was found yet, so that its health is what it was assumed to be at first."""
+        """Whether there is no result yet, so that its health is the initial one."""
         return self._is_new
 
     @property
     def needed(self) -> int:
-        """Results in a row that it takes to be better than now."""
+        """How many results in a row must be better than the health for it to rise."""
         return self.check.successes * (2 ** min(_DOUBLINGS_MAX, int(self._score)) if self.flapping else 1)
 
     @property
@@ -125,15 +125,15 @@ class CheckState:
         return self.since + self.check.deregister_after
 
     def excuse(self, seconds: float) -> None:
-        """Nothing could be found out for so long, because this node itself was stopped: that time does not count."""
+        """This node itself was stopped for ``seconds`` and ran no check: that time does not count."""
         self.since += seconds
 
 
 def combined(states: Iterable[CheckState], maintenance: str | None = None) -> tuple[Health, str]:
     """The health of an instance with these checks, and why: the gravest counts, and the first of several such.
 
-    ``maintenance`` is why its owner has taken it out, which outranks every check. Without checks an instance lives
-    and dies with its owner.
+    ``maintenance`` is the owner's reason for taking it out, which outranks every check. Without checks an instance is
+    passing as long as its owner is alive.
     """
     if maintenance is not None:
         return Health.MAINTENANCE, _one_line(maintenance)

@@ -1,9 +1,9 @@
-"""Knows how one instance is chosen among those that can serve.
+"""Choosers: how one instance is chosen among those that can serve.
 
 Every way of choosing honours the weights exactly: in the long run an instance gets its share. Weight 0 is drained.
-`by_weight` and `by_weight_among`, which `Node.pick` uses, never give a drained one. The others are for callers that
-would rather call a drained instance than none: they fall back on the drained, in equal shares, when nothing else is
-left. What must not be chosen at all is not to be handed in.
+`by_weight` and `by_weight_among`, which `Node.pick` uses, never choose a drained one. The others are for callers that
+prefer a drained instance to none: they fall back on the drained, in equal shares, when nothing else is left. What must
+not be chosen at all must not be passed in.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _draw(instances: Sequence[Instance], shares: Sequence[int], rng: Random) -> 
     return instances[bisect_right(shares, rng.random() * shares[-1])]
 
 
-#: What an instance is known by to those who choose: a member's id of it.
+#: The key of an instance for choosers: its owner and id.
 Key = tuple[str, str]
 
 #: How long a call to an instance takes at least (seconds); None when that is not known.
@@ -58,7 +58,7 @@ RoundTrip = Callable[[Instance], float | None]
 
 
 def key_of(instance: Instance) -> Key:
-    """What tells ``instance`` from every other."""
+    """The key of ``instance``."""
     return instance.owner, instance.id
 
 
@@ -90,15 +90,15 @@ class RoundRobin:
         credit = {key_of(each): self._credit.get(key_of(each), 0) + (each.weight or 1) for each in instances}
         chosen = max(instances, key=lambda each: credit[key_of(each)])  # the first among equals
         credit[key_of(chosen)] -= sum(each.weight or 1 for each in instances)
-        self._credit = credit  # whoever is gone is forgotten
+        self._credit = credit  # instances that are gone are forgotten
         return chosen
 
 
 def less_loaded(instances: Sequence[Instance], load: Callable[[Instance], int], rng: Random) -> Instance | None:
     """The better of two drawn by weight: the one with fewer calls under way for its weight, at a tie the first drawn.
 
-    Two choices are enough to keep the longest queue near the average (Mitzenmacher 1996), and choosers that do not
-    know of each other do not all run to the same instance, as they would to the least loaded of all.
+    Two choices are enough to keep the longest queue near the average (Mitzenmacher 1996), and independent choosers do
+    not all take the same instance, as they would take the least loaded of all.
     """
     first = at_random(instances, rng)
     if first is None:
@@ -118,7 +118,7 @@ def by_key(instances: Sequence[Instance], key: str) -> Instance | None:
 
 
 def claim(instance: Instance, key: str, weight: float) -> float:
-    """How much ``instance`` wants ``key``: of exponential waits, the one with the highest rate ends first."""
+    """The rank of ``instance`` for ``key``: of exponential waits, the one with the highest rate ends first."""
     text = f"{instance.owner}\0{instance.id}\0{key}".encode("utf-8", "surrogatepass")
     digest = hashlib.blake2b(text, digest_size=8, person=b"rendezvous").digest()
     even = (int.from_bytes(digest, "big") + 0.5) / 2**64  # strictly between 0 and 1 but for rounding up

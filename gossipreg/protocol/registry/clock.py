@@ -1,8 +1,8 @@
-"""Knows the order of what nodes say although their clocks differ: a hybrid logical clock.
+"""The hybrid logical clock: orders what nodes write although their clocks differ.
 
 After Kulkarni et al., "Logical Physical Clocks" (OPODIS 2014): a stamp is at least the wall clock's milliseconds and
-greater than every stamp heard before, so what is said in answer to something is later than it on every node, and what
-is said independently is in the order of the wall clocks, as well as these agree.
+greater than every stamp received before. So a write that follows another causally is later on every node, and
+independent writes are in the order of the wall clocks, as well as these agree.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import attrs
 
 from gossipreg import limits
 
-#: How far ahead of our own wall clock a stamp may be (milliseconds: a day). Beyond it nobody could take back what was
-#: said, not even by saying it again.
+#: How far ahead of our own wall clock a stamp may be (milliseconds: a day). A write beyond it could not be undone, not
+#: even by writing again.
 AHEAD_MAX = 86_400_000
 
 _COUNTER_MAX = 2**16 - 1
 
-#: Latest wall clock that is shown to others (ms since the epoch: the year 73,000): stamps ahead of it can be written.
+#: Latest wall clock that is sent to others (ms since the epoch: the year 73,000): stamps ahead of it can be written.
 _MS_MAX = 2**51
 
 
 @attrs.frozen(order=True)
 class Stamp:
-    """When something was said: milliseconds since the epoch, a counter within them, and the member that said it."""
+    """When something was written: milliseconds since the epoch, a counter within them, and the member that wrote it."""
 
     ms: int
     counter: int
@@ -52,7 +52,7 @@ class Clock:
         return max(0, min(int(now * 1000 + self.offset), _MS_MAX))
 
     def latest_generation(self, now: float) -> int:
-        """The latest generation that a node can have been born in (ms since the epoch), clocks being far off."""
+        """The latest generation that a node can have booted in (ms since the epoch), clocks being far off."""
         return max(self.wall(now), limits.CLOCK_MS_LEAST) + limits.GENERATION_AHEAD_MAX
 
     def highest_term(self, now: float) -> int:
@@ -60,20 +60,22 @@ class Clock:
         return limits.TERM_GIVEN_MAX + self.wall(now)
 
     def is_too_far(self, ms: int, now: float) -> bool:
-        """Whether a stamp of the millisecond ``ms`` is of a future that is too far to be believed."""
+        """Whether a stamp of the millisecond ``ms`` is too far in the future to be accepted."""
         return ms > self.wall(now) + AHEAD_MAX
 
     def stamp(self, now: float) -> Stamp:
-        """A stamp greater than all that was stamped or heard here, but for those that are `is_too_far` by now."""
+        """A stamp greater than all that were made or received here, except those that are `is_too_far` by now."""
         ms, counter = self._latest
-        if self.wall(now) > ms or self.is_too_far(ms, now):  # the wall clock was set back: nobody would take the latter
+        if self.wall(now) > ms or self.is_too_far(
+            ms, now
+        ):  # the wall clock was set back: no node would take the latter
             self._latest = (self.wall(now), 0)
         else:
             self._latest = (ms, counter + 1) if counter < _COUNTER_MAX else (ms + 1, 0)
         return Stamp(*self._latest, self.writer)
 
     def observe(self, stamp: Stamp, now: float) -> bool:
-        """Note a peer's stamp; False, and nothing noted, for one from a future that is too far."""
+        """Merge a peer's stamp; False, and nothing merged, for one too far in the future."""
         if self.is_too_far(stamp.ms, now):
             return False
         self._latest = max(self._latest, (stamp.ms, stamp.counter))

@@ -1,12 +1,12 @@
-"""Knows how the credentials of an instance are sealed, so that every node can carry them and few can read them.
+"""Sealed credentials: every node can carry them, and only holders of the credential key can read them.
 
 Sealed they are ``key id (4) | nonce (12) | AES-256-GCM(length (2) | msgpack of names and values | zeros)``.
 
-- The key is the credential key, not that of the gossip: whoever may gossip may not, for that, log in everywhere. HKDF
-  turns it into a subkey of this purpose and cluster.
-- What is sealed belongs to one instance at one place: cluster, service, owner, id, host and port are authenticated with
-  it. Copied into another record, or into one that leads elsewhere, by whoever can write one, it cannot be opened.
-- Zeros fill it up to a multiple of `_BLOCK_BYTES`, so its size does not tell how long a password is.
+- The key is the credential key, not the gossip key: a node that may gossip may not for that reason log in everywhere.
+  HKDF turns it into a subkey of this purpose and cluster.
+- Sealed credentials belong to one instance at one place: cluster, service, owner, id, host and port are authenticated
+  with them. Copied into another record, or into one that points elsewhere, they cannot be opened.
+- Zeros fill them up to a multiple of `_BLOCK_BYTES`, so the size does not tell how long a password is.
 - The nonce is random. 2^32 seals under one key are safe (NIST SP 800-38D, 8.3); the same credentials are not sealed
   twice, so that is 2^32 changes of a password.
 """
@@ -42,7 +42,7 @@ _BODY_BYTES_MAX: Final = (limits.SEALED_BYTES_MAX - _HEADER_BYTES - _TAG_BYTES) 
 
 @attrs.frozen
 class Keyring:
-    """The credential keys that a node holds: the first seals, all open. So a key can be changed while all goes on."""
+    """The credential keys that a node holds: the first seals, all open. So a key can be changed at any time."""
 
     cluster: str
     keys: tuple[bytes, ...] = attrs.field(default=(), repr=False)
@@ -70,7 +70,7 @@ class Keyring:
         return _id(key) + nonce + self._cipher(key).encrypt(nonce, plain, self._belongs(instance))
 
     def supersedes(self, instance: Instance) -> bool:
-        """Whether the credentials of ``instance`` are sealed with a key that is here but does not seal any more."""
+        """Whether the credentials of ``instance`` are sealed with a key that is held but does not seal any more."""
         return instance.sealed[:_ID_BYTES] in [_id(key) for key in self.keys[1:]]
 
     def open(self, instance: Instance) -> Mapping[str, str]:

@@ -1,9 +1,10 @@
-"""Knows what else of a service may be called when few of its instances can be reached, because many were lost at once.
+"""Panic threshold: what else of a service may be called when many of its instances were lost at once.
 
-When the owners of most instances of a service fail at once, it is more likely that we are cut off than that all of
-them died. Whoever asks with a panic threshold is then also given the lost instances, as they were when they were last
-heard of: some calls that fail are better than the few that are left under the load of all. Who left, was withdrawn, is
-drained, in maintenance or critical by its own checks is never among them: that was said, not guessed.
+When the owners of most instances of a service fail at once, it is more likely that this node is cut off than that all
+of them died. A lookup with a panic threshold then also returns the lost instances, as they were when last heard of:
+some failing calls are better than the few that are left under the load of all (cf. Envoy's panic threshold). Instances
+that left, were withdrawn, are drained, in maintenance or critical by their own checks are never among them: for those
+the state is known, not guessed.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import attrs
 from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.records import Record
 
-#: Owners that fail within so many seconds of each other have failed at once. In one outage the verdicts of a large
+#: Owners that fail within so many seconds of each other have failed at once. In one outage the failures of a large
 #: cluster are spread over some 20 s; hosts that die one by one over a day are no outage.
 AT_ONCE_SECONDS = 60.0
 
-#: Since when an owner is believed to have failed (seconds); None when it is not.
+#: Since when an owner is held failed (seconds); None when it is not.
 Since = Callable[[str], float | None]
 
 
@@ -27,7 +28,7 @@ Since = Callable[[str], float | None]
 class Lost:
     """What to call of a service in a panic: all that can serve, and what was lost, marked stale."""
 
-    share: float  # of those that can be reached without a doubt, among all that there would be
+    share: float  # of those that can be reached for certain, among all
     instances: tuple[Instance, ...]  # sorted by id and owner, as all instances of a service are
 
 
@@ -37,10 +38,10 @@ def lost_at_once(
     offers: Mapping[tuple[str, str], Record],
     since: Since,
 ) -> Lost | None:
-    """What a lookup of a service in a panic is to answer; None if that is nothing but those that are ``healthy``.
+    """What a lookup of a service in a panic returns; None if that is nothing but those that are ``healthy``.
 
-    ``instances`` are all of the service's, and ``healthy`` those of them that can serve and whose owner nobody doubts.
-    Of the lost ones only the largest set that failed at once counts, of equals the latest.
+    ``instances`` are all of the service's, and ``healthy`` those of them that can serve and whose owner is not
+    deprioritized. Of the lost ones only the largest set that failed at once counts, of equals the latest.
     """
     able: dict[int, Instance] = {}  # by their place among all
     stale: list[tuple[float, int, Instance]] = []

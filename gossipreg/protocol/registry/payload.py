@@ -1,7 +1,7 @@
-"""Knows how an instance is packed by its owner, and read back by everybody else.
+"""Payloads: how an instance is packed by its owner, and unpacked by all other nodes.
 
-Packed once, where it is born; every other node keeps and passes on the very same bytes. So fields that a later
-version adds survive a walk through nodes of this one, and a record's digest means the same everywhere.
+An instance is packed once, by its owner; every other node keeps and passes on the very same bytes. So fields that a
+later version adds survive a pass through nodes of this one, and a record's digest means the same everywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class BadPayload(Exception):
 
 
 def pack_instance(instance: Instance, extra: Mapping[str, Any] | None = None) -> bytes:
-    """The offer as its owner states it: without id and owner, which are known from elsewhere.
+    """The instance as its owner states it: without id and owner, which are known from elsewhere.
 
     What most instances do not have is left out, so that their records stay as short, and the same, as ever. ``extra``:
     fields that the owner keeps beside them.
@@ -70,7 +70,7 @@ def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:
     extra = {key: offer[key] for key in _SELDOM if key in offer}
     leaves = [*tags, *meta.values(), *extra.values(), *(offer[key] for key in _KEYS if key not in ("tags", "meta"))]
     if any(isinstance(leaf, list | dict) for leaf in leaves):
-        raise BadPayload("nested too deep")  # deeper than an error message could be about
+        raise BadPayload("nested too deep")  # deeper than an error message could describe
     fields = {key: offer[key] for key in _KEYS}
     instance = Instance(id=id, owner=owner, health=_health(offer), **fields, **extra)
     try:
@@ -81,7 +81,7 @@ def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:
 
 
 def _health(offer: dict[str, Any]) -> Health:
-    """What the owner says of it; a word that only a later version knows is not one for "it can serve"."""
+    """The health that the owner states; one that only a later version knows counts as critical."""
     try:
         return Health(offer.get("health", Health.PASSING))
     except ValueError:

@@ -1,10 +1,11 @@
-"""Knows the policies that this node has heard of: per key the last word, also where that was to remove it.
+"""Policies: the latest version of each, also where that removes it (a map of last-writer-wins registers).
 
-Theory of operation (docs/decisions/0014). Any node may write. Of two words about one key the one with the later stamp
-counts, of equal stamps (two writers under one name) the greater digest; so words merge in any order to the same end.
-A removal is a word like any other and is kept, or an old rule that somebody slept over would come back: as many as
-`limits.POLICIES_REMOVED_MAX`. Words that cannot be read here, as those of a later version may be, are kept apart, so
-that they take no room from others. Which ones are kept follows from what was said: `RankedVersions`.
+Theory of operation (docs/decisions/0014). Any node may write. Of two versions of one key the one with the later stamp
+counts, of equal stamps (two writers under one name) the greater digest; so versions merge in any order to the same
+result. A removal is a version like any other and is kept as a tombstone, or an old rule would come back from a node
+that was away: as many as `limits.POLICIES_REMOVED_MAX`. Versions that cannot be read here, as those of a later release
+may be, are kept apart, so that they take no room from others. Which ones are kept follows from their content:
+`RankedVersions`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _ANY_TIME: Final = 2**53
 
 @attrs.frozen
 class PolicyVersion:
-    """What was last said about one key: a packed rule or, without payload, that there is to be none."""
+    """One version of the policy of one key: a packed rule or, without payload, its removal."""
 
     key: str
     ms: int
@@ -43,21 +44,21 @@ class PolicyVersion:
 
     @property
     def stamp(self) -> Stamp:
-        """When it was said, and by whom."""
+        """When it was written, and by which member."""
         return Stamp(self.ms, self.counter, self.writer)
 
     @cached_property
     def digest(self) -> int:
-        """64 bits that stand for this word in a fingerprint."""
+        """64 bits that stand for this version in a fingerprint."""
         head = f"{self.key}\0{self.ms}\0{self.counter}\0{self.writer}\0{self.payload is None}\0".encode()
         return int.from_bytes(hashlib.blake2b(head + (self.payload or b""), digest_size=8, person=b"policy").digest())
 
     @cached_property
     def rule(self) -> Rule | None:
-        """The rule; None for a removal, and for what only a later version understands, or nobody.
+        """The rule; None for a removal, and for what only a later release understands, or none does.
 
-        That is kept and told on all the same: were it refused, those who have it and those who refuse it would compare
-        their states for ever.
+        Such a version is kept and broadcast all the same: were it refused, nodes that hold it and nodes that refuse it
+        would compare their states for ever.
         """
         if self.payload is None:
             return None
@@ -68,17 +69,17 @@ class PolicyVersion:
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether it sets something that this version does not understand, or that nobody would."""
+        """Whether it sets something that this release does not understand, or that none would."""
         return self.payload is not None and self.rule is None
 
     @property
     def policy(self) -> Policy | None:
-        """The rule with who set it and when."""
+        """The rule with its writer and time."""
         return None if self.rule is None else Policy(self.rule, self.writer, self.ms / 1000)
 
     @property
     def rank(self) -> tuple[int, int, str, int]:
-        """Of two words about one key, that of the higher rank counts."""
+        """Of two versions of one key, that of the higher rank counts."""
         return self.ms, self.counter, self.writer, self.digest
 
 
@@ -95,7 +96,7 @@ def pack_rule(rule: Rule) -> bytes:
 
 
 def unpack_rule(payload: bytes, key: str) -> Rule:
-    """The rule that somebody packed about ``key``. Raises `BadPayload` for anything else, whatever the bytes."""
+    """The rule that was packed for ``key``. Raises `BadPayload` for anything else, whatever the bytes."""
     try:
         stated = msgpack.unpackb(payload, raw=False, strict_map_key=True, max_map_len=limits.SPLIT_SHARES_MAX)
     except (ValueError, msgpack.UnpackException) as error:
@@ -125,19 +126,19 @@ def _rule(kind: type[Rule], stated: dict[str, Any]) -> Rule:
 
 @attrs.define(eq=False, repr=False)
 class Policies:
-    """The last word about every key."""
+    """The latest version of every key."""
 
     _versions: dict[str, PolicyVersion] = attrs.field(factory=dict)
     _by_service: dict[str, dict[str, Rule]] = attrs.field(factory=dict)  # service -> key -> rule
     _removed: RankedVersions = attrs.field(factory=RankedVersions)
-    _unreadable: RankedVersions = attrs.field(factory=RankedVersions)  # with a payload that is no rule to this version
+    _unreadable: RankedVersions = attrs.field(factory=RankedVersions)  # with a payload that is no rule to this release
 
     def __iter__(self) -> Iterator[PolicyVersion]:
-        """Every word, removals included, sorted by key. It may be asked for from any thread."""
+        """Every version, removals included, sorted by key. Safe to iterate from any thread."""
         return iter([version for _, version in sorted(self._versions.copy().items())])
 
     def get(self, key: str) -> PolicyVersion | None:
-        """What was last said about ``key``."""
+        """The latest version of ``key``."""
         return self._versions.get(key)
 
     def rule(self, key: str) -> Rule | None:
@@ -156,7 +157,7 @@ class Policies:
 
     @property
     def unreadable(self) -> tuple[UnreadablePolicy, ...]:
-        """The words that are obeyed by nodes of another version, or by none; sorted by key."""
+        """The versions that nodes of another release obey, or none; sorted by key."""
         versions = sorted(
             (version for version in self._versions.copy().values() if version.is_unreadable), key=lambda each: each.key
         )
@@ -167,18 +168,18 @@ class Policies:
         return len(self._versions) - len(self._removed) - len(self._unreadable)
 
     def is_news(self, version: PolicyVersion, wall: int = _ANY_TIME) -> bool:
-        """Whether ``word`` is to be taken at ``wall`` (ms since the epoch): it outranks what is held and has room."""
+        """Whether to take ``version`` at ``wall`` (ms since the epoch): it outranks what is held and has room."""
         return self.outranks(version) and self.has_room(version, wall)
 
     def outranks(self, version: PolicyVersion) -> bool:
-        """Whether ``word`` is a later one than what is held about its key."""
+        """Whether ``version`` is later than what is held of its key."""
         held = self._versions.get(version.key)
         return held is None or version.rank > held.rank
 
     def has_room(self, version: PolicyVersion, wall: int = _ANY_TIME) -> bool:
-        """Whether there is room for ``word``. What is known already can be set anew, and removed.
+        """Whether there is room for ``version``. A known key can be set anew, and removed.
 
-        There is twice the room that users are given, for those who set the last one at the same moment elsewhere.
+        There is twice the room that users are given, for those that set the last one at the same moment elsewhere.
         """
         is_known = version.key in self._versions
         kept = self._kept_apart(version)
@@ -187,7 +188,7 @@ class Policies:
         return kept[0].accepts(version, *kept[1], wall) or (is_known and is_ahead(version, wall))
 
     def _kept_apart(self, version: PolicyVersion) -> tuple[RankedVersions, tuple[int, int]] | None:
-        """Where words like ``word`` are kept, with how many in all and of one writer; None for rules in force."""
+        """Where versions like ``version`` are kept, with how many in all and of one writer; None for rules in force."""
         if version.payload is None:
             return self._removed, (limits.POLICIES_REMOVED_MAX, limits.POLICIES_REMOVED_PER_WRITER_MAX)
         if version.is_unreadable:
@@ -195,7 +196,7 @@ class Policies:
         return None
 
     def take(self, version: PolicyVersion, wall: int = _ANY_TIME) -> list[PolicyVersion]:
-        """Take a word that is news; returns those that it replaces or pushes out."""
+        """Take a version that is new; returns those that it replaces or evicts."""
         gone = []
         held = self._versions.get(version.key)
         if held is not None:

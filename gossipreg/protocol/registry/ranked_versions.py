@@ -1,9 +1,9 @@
-"""Words about policies in the order of their stamps, with room for so many: which one gives way when there is no more.
+"""Ranked versions: policy versions in the order of their stamps, and which one is evicted when there is no more room.
 
-Theory of operation (docs/decisions/0038). Which words are kept must follow from what was said, not from when it was
-heard, or nodes would differ for ever. So the oldest gives way; but before any other that which is stamped the farthest
-ahead of the wall clock, for a flood of those would push out all that was said by clocks that are right. One writer's
-words give way to each other first, so that one writer cannot push out all others' either.
+Theory of operation (docs/decisions/0038). Which versions are kept must follow from their content, not from when they
+arrived, or nodes would differ for ever. So the oldest is evicted; but before any other that which is stamped the
+farthest ahead of the wall clock, for a flood of those would evict all versions of correct clocks. One writer's versions
+evict each other first, so that one writer cannot evict all others' either.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import attrs
 if TYPE_CHECKING:
     from gossipreg.protocol.registry.policies import PolicyVersion
 
-#: How far ahead of the wall clock a stamp may be to count as one of a clock that is right (ms).
+#: How far ahead of the wall clock a stamp may be to count as one of a correct clock (ms).
 _AHEAD_MS: Final = 60_000
 
 
@@ -26,7 +26,7 @@ def _rank(version: PolicyVersion) -> tuple[int, int, str, int]:
 
 @attrs.define(eq=False, repr=False)
 class RankedVersions:
-    """Words by rank, all together and of each writer. ``wall``: ms since the epoch."""
+    """Versions by rank, all together and of each writer. ``wall``: ms since the epoch."""
 
     _versions: list[PolicyVersion] = attrs.field(factory=list)
     _by_writer: dict[str, list[PolicyVersion]] = attrs.field(factory=dict)
@@ -35,7 +35,7 @@ class RankedVersions:
         return len(self._versions)
 
     def accepts(self, version: PolicyVersion, most: int, most_of_writer: int, wall: int) -> bool:
-        """Whether ``word`` would stay, with room for ``most`` words and for ``most_of_writer`` of one writer."""
+        """Whether ``version`` would stay, with room for ``most`` versions and for ``most_of_writer`` of one writer."""
         versions = self._by_writer.get(version.writer, [])
         if len(versions) < most_of_writer:
             if len(self._versions) < most:
@@ -47,7 +47,7 @@ class RankedVersions:
         return not is_ahead(version, wall) and version.rank > versions[0].rank
 
     def add(self, version: PolicyVersion, most: int, most_of_writer: int, wall: int) -> PolicyVersion | None:
-        """Keep ``word``, which is there now whatever its stamp; returns the one that gives way to it, if any."""
+        """Keep ``version``, which is there now whatever its stamp; returns the one that it evicts, if any."""
         insort(self._versions, version, key=_rank)
         insort(self._by_writer.setdefault(version.writer, []), version, key=_rank)
         versions = self._by_writer[version.writer]
@@ -62,7 +62,7 @@ class RankedVersions:
         return last if is_ahead(last, wall) else first
 
     def discard(self, version: PolicyVersion) -> None:
-        """Keep ``word``, which is there, no more."""
+        """Remove ``version``, which is there."""
         versions = self._by_writer[version.writer]
         for each in (versions, self._versions):
             del each[bisect_left(each, version.rank, key=_rank)]
@@ -71,5 +71,5 @@ class RankedVersions:
 
 
 def is_ahead(version: PolicyVersion, wall: int) -> bool:
-    """Whether ``word`` is stamped by a clock that was ahead, or in answer to such a word."""
+    """Whether ``version`` is stamped by a clock that was ahead, or in answer to such a version."""
     return version.ms > wall + _AHEAD_MS

@@ -1,4 +1,4 @@
-"""Knows what an owner says about its instances: records, announcements of large ones, and the owner's head."""
+"""Records: an owner's instances as they travel, announcements of large ones, and digests of whole tables."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gossipreg.protocol.registry.payload import unpack_instance
 
 
 def record_digest(owner: str, generation: int, id: str, version: int, payload: bytes) -> int:
-    """64 bits that stand for one record, what it says included."""
+    """64 bits that stand for one record, its content included."""
     prefix = f"{owner}\0{generation}\0{id}\0{version}\0".encode()
     return int.from_bytes(hashlib.blake2b(prefix + payload, digest_size=8, person=b"record").digest())
 
 
 @attrs.frozen
 class Record:
-    """One version of one instance, or (without payload) its removal. Only its owner makes records about it.
+    """One version of one instance, or (without payload) its tombstone. Only its owner makes records about it.
 
-    ``head`` is the xor of the digests of all that the owner offered as of this version: whoever holds records with
-    the same xor holds the owner's whole table, and knows that he does.
+    ``table_xor`` is the xor of the digests of all of the owner's records as of this version. A node whose records have
+    the same xor holds the owner's whole table, and can tell that it does.
     """
 
     owner: str
@@ -35,13 +35,13 @@ class Record:
     @cached_property
     def digest(self) -> int:
         """64 bits that stand for this record in a fingerprint."""
-        assert self.payload is not None, "a removal is in no fingerprint"
+        assert self.payload is not None, "a tombstone is in no fingerprint"
         return record_digest(self.owner, self.generation, self.id, self.version, self.payload)
 
     @cached_property
     def instance(self) -> Instance:
-        """What is offered. Raises `BadPayload` when the bytes are no instance."""
-        assert self.payload is not None, "a removal offers nothing"
+        """The instance. Raises `BadPayload` when the bytes are no instance."""
+        assert self.payload is not None, "a tombstone has no instance"
         return unpack_instance(self.payload, id=self.id, owner=self.owner)
 
     def know(self, instance: Instance) -> None:
@@ -52,19 +52,19 @@ class Record:
 
     @cached_property
     def as_owner_failed(self) -> Instance:
-        """What is offered, when its owner has failed. Kept: while many fail, a service is looked at again and again."""
+        """The instance once its owner has failed. Cached: while many fail, a service is refreshed again and again."""
         reason = f"its owner {self.owner} has failed"
         return attrs.evolve(self.instance, health=Health.CRITICAL, reason=reason, stale=True)
 
     @cached_property
     def last_known(self) -> Instance:
-        """What is offered, when its owner has failed and it is called all the same. Kept for the same reason."""
+        """The instance once its owner has failed and it is called all the same. Cached for the same reason."""
         return attrs.evolve(self.instance, stale=True)
 
 
 @attrs.frozen
 class Announcement:
-    """Stands in gossip for a record too large to travel there; whoever lacks it fetches it from whoever said so."""
+    """Stands in gossip for a record too large to travel there; a node that lacks it fetches it from the sender."""
 
     owner: str
     generation: int
@@ -77,7 +77,7 @@ class Announcement:
 
 @attrs.frozen
 class TableDigest:
-    """What is known of an owner's whole table as of ``version``: its xor, and ids that are no longer in it."""
+    """A digest of an owner's whole table as of ``version``: its xor, and ids that are no longer in it."""
 
     owner: str
     generation: int
@@ -87,7 +87,7 @@ class TableDigest:
 
     @cached_property
     def digest(self) -> int:
-        """64 bits that stand for "the table was heard of up to this version" in a fingerprint."""
+        """64 bits that stand for "the table is known up to this version" in a fingerprint."""
         text = f"{self.owner}\0{self.generation}\0{self.version}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"head").digest())
 

@@ -1,4 +1,4 @@
-"""Knows every owner's table, which instances each service has, and how this node's own records are made."""
+"""The registry: every owner's table, the instances of each service, and how this node's own records are made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gossipreg.protocol.registry.table import Freshness, Table
 
 @attrs.frozen
 class Change:
-    """What a record or a head did to the tables: records that came, records that went, heads before and after."""
+    """What a record or a table digest changed: records added and removed, the latest digest before and after."""
 
     came: tuple[Record, ...]
     went: tuple[Record, ...]
@@ -25,14 +25,14 @@ class Change:
 
 @attrs.define(eq=False, repr=False)
 class Registry:
-    """All tables, one an owner: when it begins a new life, the table of the past one is dropped whole."""
+    """All tables, one an owner: when it begins a new run, the table of the past one is dropped as a whole."""
 
     own_name: str
     _tables: dict[str, Table] = attrs.field(factory=dict)
     _services: dict[str, dict[tuple[str, str], Record]] = attrs.field(factory=dict)  # service -> (id, owner) -> record
     size: int = 0  # records of all tables, removals among them
     payload_bytes: int = 0  # what their payloads take together
-    _dirty: dict[str, None] = attrs.field(factory=dict)  # services to look at again, in order of change
+    _dirty: dict[str, None] = attrs.field(factory=dict)  # services to refresh, in order of change
 
     def __len__(self) -> int:
         return sum(len(records) for records in self._services.values())
@@ -43,17 +43,17 @@ class Registry:
         return iter(self._tables.values())
 
     def table(self, owner: str) -> Table | None:
-        """What ``owner`` offers."""
+        """The table of ``owner``."""
         return self._tables.get(owner)
 
     def offers(self, service: str) -> dict[tuple[str, str], Record]:
         """The records of a service by (id, owner), whatever the state of their owners. Not to be changed."""
         return self._services.get(service, {})
 
-    # What peers say
+    # Records from peers
 
     def classify(self, owner: str, generation: int, id: str, version: int) -> Freshness:
-        """What would become of such a record."""
+        """Classify a record, without taking it."""
         table = self._tables.get(owner)
         if table is None or generation > table.generation:
             return Freshness.NEW if version > 0 else Freshness.OBSOLETE
@@ -62,7 +62,7 @@ class Registry:
         return table.classify(id, version)
 
     def apply(self, record: Record) -> Change:
-        """Take a record that `judge` called news. Raises `BadPayload`, nothing touched, when it is no instance."""
+        """Take a record that `classify` called new. Raises `BadPayload`, nothing changed, when it is no instance."""
         came = () if record.payload is None else (record,)
         if came:
             record.instance  # noqa: B018 - decoded before anything is touched
@@ -76,7 +76,7 @@ class Registry:
         return Change(came, went, digest, table.latest_digest)
 
     def apply_digest(self, digest: TableDigest) -> Change:
-        """Take the word of a peer about an owner's whole table."""
+        """Apply a digest of an owner's whole table."""
         table = self._table_for(digest.owner, digest.generation)
         before = table.latest_digest
         self._count(table, -1)
@@ -89,18 +89,18 @@ class Registry:
         table = self._tables.get(owner)
         if table is None:
             table = self._tables[owner] = Table(owner, generation)
-        assert table.generation == generation, "the table of another life is dropped first"
+        assert table.generation == generation, "the table of another run is dropped first"
         return table
 
     def drop(self, owner: str) -> None:
-        """Forget an owner's table: it left, was forgotten, or began a new life."""
+        """Drop an owner's table: it left, was forgotten, or began a new run."""
         table = self._tables.pop(owner, None)
         if table is not None:
             self._count(table, -1)
             self._index(came=(), went=tuple(table))
 
     def is_full(self, size: int) -> bool:
-        """Whether another record with a payload of ``size`` bytes would be beyond the limits of all owners together."""
+        """Whether another record with a payload of ``size`` bytes would exceed the limits of all owners together."""
         return self.size >= limits.RECORDS_MAX or self.payload_bytes + size > limits.RECORDS_BYTES_MAX
 
     def _count(self, table: Table, sign: int) -> None:
@@ -120,29 +120,29 @@ class Registry:
             self._services.setdefault(service, {})[record.id, record.owner] = record
             self._dirty[service] = None
 
-    # What to look at again
+    # Services to refresh
 
     def touch(self, owner: str) -> None:
-        """An owner's standing changed: its services must be looked at again."""
+        """An owner's state changed: its services must be refreshed."""
         for record in self._tables.get(owner, ()):
             self._dirty[record.instance.service] = None
 
     def touch_service(self, service: str) -> None:
-        """What is to be done about a service changed: it must be looked at again."""
+        """The policies or terms of a service changed: it must be refreshed."""
         self._dirty[service] = None
 
     @property
     def is_dirty(self) -> bool:
-        """Whether any service may look different."""
+        """Whether any service must be refreshed."""
         return bool(self._dirty)
 
     def take_dirty(self) -> list[str]:
-        """The services that may look different since this was last asked, in order of change."""
+        """The services to refresh since the last call, in order of change."""
         dirty = list(self._dirty)
         self._dirty.clear()
         return dirty
 
-    # What this node says
+    # Records of this node
 
     def offer(self, instance: Instance, generation: int, payload: bytes | None = None) -> tuple[Record, Change]:
         """Make the next version of one of this node's own instances. The caller has checked it and its size.
@@ -153,7 +153,7 @@ class Registry:
         return self._say(generation, instance.id, packed, instance)
 
     def delete(self, id: str, generation: int) -> tuple[Record, Change]:
-        """Make the removal of one of this node's own instances."""
+        """Make the tombstone of one of this node's own instances."""
         return self._say(generation, id, None)
 
     def _say(
@@ -171,13 +171,13 @@ class Registry:
         if instance is not None:
             record.know(instance)
         change = self.apply(record)
-        assert table.is_complete, "an owner knows all that it said"
+        assert table.is_complete, "an owner's own table is complete"
         return record, change
 
 
 def announcement(record: Record) -> Announcement:
-    """What stands for ``record`` in gossip when it is too large to travel there."""
-    assert record.payload is not None, "a removal is never too large"
+    """The announcement that stands for ``record`` in gossip when it is too large to travel there."""
+    assert record.payload is not None, "a tombstone is never too large"
     return Announcement(
         record.owner, record.generation, record.version, record.id, record.table_xor, record.digest, len(record.payload)
     )

@@ -1,9 +1,9 @@
-"""Knows who of those that claim to be a service's primary is seen as it: at most one, the same on all nodes that agree.
+"""Roles: which instance is shown as a service's primary: at most one, and the same on all nodes that agree.
 
-A claim carries a fencing term, and the highest term wins, also over those that could serve when it cannot: whoever
-took a term over was meant to be succeeded by a higher one only. So a primary that was cut off and comes back with its
-old term is not called again, on either side of a healed split; nor once the instance with the highest term is gone, for
-the service's term register remembers it (terms.py). Nothing is elected here (docs/roles.md).
+A claim carries a fencing term, and the highest term wins, also over those that could serve when it cannot: an owner of
+a term was meant to be succeeded by a higher one only. So a primary that was cut off and comes back with its old term is
+not called again, on either side of a healed partition; nor once the instance with the highest term is gone, for the
+service's term register remembers it (terms.py). Nothing is elected here (docs/roles.md).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def fenced(
     """``instances`` of one service with all claims to be primary but one, or all, shown as `FENCED`.
 
     A claim below ``term``, the highest of the service, is not the primary. Of equal terms, one that can serve, and
-    whose owner is not ``doubted``, goes first, then the first by owner and id.
+    whose owner is not ``deprioritized``, goes first, then the first by owner and id.
     """
     claims = [instance for instance in instances if instance.role == PRIMARY]
     if not claims:
@@ -41,9 +41,9 @@ def _rank(claim: Instance, deprioritized: Container[str]) -> tuple[int, bool, bo
 
 
 def contenders(instances: Iterable[Instance]) -> tuple[Instance, ...]:
-    """Those of a service's healthy ``instances`` that claim to be its primary, the one that is seen as it first.
+    """Those of a service's healthy ``instances`` that claim to be its primary, the one shown as primary first.
 
-    More than one is a split that is healing, a failover under way, or a mistake.
+    More than one is a partition that is healing, a failover under way, or a mistake.
     """
     claims = [instance for instance in instances if instance.role in (PRIMARY, FENCED)]
     return tuple(sorted(claims, key=lambda each: each.role != PRIMARY))

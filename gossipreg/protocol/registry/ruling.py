@@ -1,4 +1,4 @@
-"""Knows what policies make of a service's instances: another weight, taken out, a share of the load each."""
+"""Ruling: how policies change a service's instances: their weight, maintenance, a share of the load each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gossipreg.policy import Maintenance, Rule, Split, WeightOverride, key_of
 
 
 def ruled(instance: Instance, rules: Mapping[str, Rule]) -> Instance:
-    """``instance`` with the weight it is given and, if it is taken out, the reason."""
+    """``instance`` with the weight that a policy gives it and, in maintenance, the reason."""
     weighed = _rule_about(instance, WeightOverride.kind, rules)
     if isinstance(weighed, WeightOverride):
         instance = attrs.evolve(instance, weight=weighed.weight)
@@ -32,7 +32,7 @@ def _rule_about(instance: Instance, kind: str, rules: Mapping[str, Rule]) -> Rul
 def split(instances: tuple[Instance, ...], rules: Iterable[Rule]) -> tuple[Instance, ...]:
     """``instances``, which can serve, with weights such that every share of a `Split` among ``rules`` is exact.
 
-    As they are, if there is none, or nobody to whom it would give anything.
+    Unchanged, if there is none, or none of them would get a share.
     """
     rule = next((rule for rule in rules if isinstance(rule, Split)), None)
     if rule is None:
@@ -45,7 +45,7 @@ def split(instances: tuple[Instance, ...], rules: Iterable[Rule]) -> tuple[Insta
     live = {label: share for label, share in rule.shares.items() if share and total[label]}
     if not live:
         return instances
-    # Of a common multiple of all totals, each gets whole numbers; then they are as small as they can be.
+    # Multiples of a common multiple of all totals are whole numbers; then they are made as small as they can be.
     multiple = lcm(*(total[label] for label in live))
     factors = {label: share * (multiple // total[label]) for label, share in live.items()}
     weights = [instance.weight * factors.get(label or "", 0) for instance, label in zip(instances, labels, strict=True)]

@@ -1,16 +1,16 @@
-"""Knows what one life of one owner offers, as far as this node has heard, and whether that is all.
+"""A table: the records of one run of one owner, as far as they have arrived, and whether they are complete.
 
-Theory of operation. An owner counts its changes: each makes a record with the next version. Records travel by
-gossip and arrive in any order, or never. A removal must not be undone by an older record that arrives late, so
-removals have to be remembered; but a registry that remembers every removal grows for ever, and one that forgets
-them after a while brings back the dead when a node sleeps for longer than the while.
+Theory of operation. An owner counts its changes: each makes a record with the next version. Records travel by gossip
+and arrive in any order, or never. A removal must not be undone by an older record that arrives late, so tombstones
+have to be kept; but a registry that keeps every tombstone grows for ever, and one that drops them after a while
+resurrects records when a node sleeps for longer than that.
 
-So each record also carries the *head*: the xor of the digests of everything that the owner offers as of that
-version. When what we hold has the xor of the highest head that we heard of, we hold exactly the owner's table: the
-version is our *floor*. Then whatever is at or below the floor and not in our hands is dead for certain; no removal
-needs to be remembered any more, however late an old record comes, and however long its bearer slept.
+So each record also carries the owner's table digest: the xor of the digests of all of its records as of that version.
+When what we hold has the xor of the latest digest seen, we hold exactly the owner's table, and may compact it: every
+id up to that version that is not held is obsolete (`compacted_below`). Then no tombstone needs to be kept any more,
+however late an old record comes, and however long its sender slept.
 
-Departs from design §4.4, where the owner raises the floor as it collects tombstones: see docs/decisions/0002.
+Departs from design §4.4, where the owner compacts as it collects tombstones: see docs/decisions/0002.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from gossipreg.protocol.registry.records import Record, TableDigest
 
 
 class Freshness(enum.Enum):
-    """What became of a record or an announcement."""
+    """How a record or an announcement compares with what is held."""
 
     NEW = "news"
     KNOWN = "known"  # held already, or superseded by what is held
-    OBSOLETE = "dead"  # at or below the floor and not held: buried since
+    OBSOLETE = "dead"  # below the compaction and not held: deleted since
     OVER_LIMIT = "full"  # over the limit of records for one owner
 
 
 @attrs.define(eq=False, repr=False)
 class Table:
-    """The records of one life of one owner."""
+    """The records of one run of one owner."""
 
     owner: str
     generation: int
     compacted_below: int = 0  # version up to which nothing is missing and nothing is left over
     _live: dict[str, Record] = attrs.field(factory=dict)
-    _tombstones: dict[str, Record] = attrs.field(factory=dict)  # removals by id; only those above the floor
-    payload_bytes: int = 0  # what the payloads of those that are offered take together
+    _tombstones: dict[str, Record] = attrs.field(factory=dict)  # tombstones by id; only those above `compacted_below`
+    payload_bytes: int = 0  # what the payloads of the live records take together
     _xor: int = 0
     _compacted_xor: int = 0
     _digest_version: int = 0
@@ -56,7 +56,7 @@ class Table:
 
     @property
     def size(self) -> int:
-        """How many records are held, removals among them."""
+        """How many records are held, tombstones among them."""
         return len(self._live) + len(self._tombstones)
 
     def grown(self, id: str, size: int) -> int:
@@ -65,12 +65,12 @@ class Table:
         return self.payload_bytes + size - (0 if held is None else len(held.payload or b""))
 
     def get(self, id: str) -> Record | None:
-        """The record of an instance that is offered."""
+        """The live record of an id."""
         return self._live.get(id)
 
     @property
     def latest_digest(self) -> TableDigest:
-        """The highest head heard of."""
+        """The latest digest seen."""
         return TableDigest(self.owner, self.generation, self._digest_version, self._digest_xor)
 
     @property
@@ -80,11 +80,11 @@ class Table:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing that the owner is known to have said is missing."""
+        """Whether no record that the owner is known to have made is missing."""
         return self.compacted_below == self._digest_version
 
     def classify(self, id: str, version: int) -> Freshness:
-        """What `apply` would say of such a record."""
+        """Classify such a record, without taking it."""
         held = self._live.get(id)
         if held is not None:
             return Freshness.NEW if version > held.version else Freshness.KNOWN
@@ -98,7 +98,7 @@ class Table:
         return Freshness.NEW
 
     def apply(self, record: Record) -> Record | None:
-        """Take a record that `judge` called news; returns the one that it replaces or buries, if any."""
+        """Take a record that `classify` called new; returns the one that it replaces or deletes, if any."""
         self.payload_bytes = self.grown(record.id, len(record.payload or b""))
         before = self._live.pop(record.id, None)
         if before is not None:
@@ -113,7 +113,7 @@ class Table:
         return before
 
     def apply_digest(self, digest: TableDigest) -> list[Record]:
-        """Take the word of one who held the whole table as of ``head``; returns what is thereby buried."""
+        """Apply the digest of a node that held the whole table; returns the records that are thereby deleted."""
         deleted = []
         for id_ in digest.gone if digest.version > self.compacted_below else ():
             held = self._live.get(id_)
@@ -134,10 +134,10 @@ class Table:
             self._tombstones.clear()
 
     def tombstones_for(self, ids: Iterable[str]) -> list[TableDigest | Record]:
-        """What to tell one who holds records with these ids that are dead here, so that it buries them too.
+        """The messages for a peer that holds records with these deleted ids, so that it deletes them too.
 
-        A table that is not whole may never become so (its owner crashed before all its words got out), but what it
-        knows, it knows: that an id was gone as of the floor, and what was removed since.
+        A table that is incomplete may never become complete (its owner crashed before all its records got out). But it
+        knows that an id was gone as of `compacted_below`, and which ids were deleted since.
         """
         dead = [id_ for id_ in ids if id_ not in self._live]
         removals: list[TableDigest | Record] = [self._tombstones[id_] for id_ in dead if id_ in self._tombstones]

@@ -4,7 +4,7 @@ Theory of operation (docs/decisions/0024). A term that fell with its bearer woul
 would be handed out twice. So each service has a register that grows only: `TermRegister.merged` takes the greater of
 each part, which is commutative, associative and idempotent, so registers may be told in any order and any number of
 times. The only way down is a reset by an operator. It begins a new *epoch*, which outranks all earlier ones whatever
-their terms, and is stamped with who did it and when, by the same hybrid clock as policies.
+their terms, and is stamped with its writer and time, by the same hybrid clock as policies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gossipreg.protocol.registry.clock import Stamp
 
 @attrs.frozen
 class TermRegister:
-    """What is known of one service's terms: the highest that was claimed, and the highest that was stated at all.
+    """One service's terms: the highest that was claimed by a primary, and the highest that was stated at all.
 
     Both count since the last reset, which ``ms``, ``counter`` and ``writer`` stamp: zeros and "" if there was none.
     """
@@ -36,7 +36,7 @@ class TermRegister:
 
     @property
     def reset(self) -> Stamp | None:
-        """When an operator last reset it, and through which member; None if nobody did."""
+        """When an operator last reset it, and through which member; None if none did."""
         return Stamp(self.ms, self.counter, self.writer) if self.ms else None
 
     @property
@@ -46,7 +46,7 @@ class TermRegister:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says nothing but that all earlier terms are void."""
+        """Whether it states nothing but that all earlier terms are void."""
         return self.seen == 0
 
     @cached_property
@@ -56,7 +56,7 @@ class TermRegister:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"term").digest())
 
     def merged(self, other: TermRegister) -> TermRegister:
-        """What both together say of the service: the later epoch; within one epoch the greater of each number."""
+        """The merge of both: the later epoch; within one epoch the greater of each number."""
         if self.epoch != other.epoch:
             return max(self, other, key=lambda each: each.epoch)
         claimed, seen = max(self.claimed, other.claimed), max(self.seen, other.seen)
@@ -110,10 +110,10 @@ class Terms:
         return len(self._registers) < 2 * limits.TERMS_MAX
 
     def put(self, register: TermRegister) -> list[TermRegister]:
-        """Hold ``register``, which was accepted; returns those that it replaces or pushes out.
+        """Hold ``register``, which was accepted; returns those that it replaces or evicts.
 
         Of the registers that a reset left empty the latest `limits.TERMS_EMPTY_MAX` are kept: which these are follows
-        from what was said, not from when it was heard.
+        from their content, not from when they arrived.
         """
         gone = [held for held in (self._registers.get(register.service),) if held is not None]
         self._registers[register.service] = register
@@ -126,11 +126,11 @@ class Terms:
         return gone
 
     def _empty(self) -> list[TermRegister]:
-        """The registers that say nothing of terms, the oldest first."""
+        """The registers that hold no terms, the oldest first."""
         return sorted((each for each in self._registers.values() if each.is_empty), key=lambda each: each.epoch)
 
     def take_changed(self) -> tuple[str, ...]:
-        """The services whose register has changed since this was last asked, in order of change."""
+        """The services whose register has changed since the last call, in order of change."""
         changed = tuple(self._changed)
         self._changed.clear()
         return changed

@@ -1,4 +1,4 @@
-"""Knows what lookups answer: per service an immutable tuple of instances, safe to read from any thread."""
+"""The view: what lookups answer. Per service an immutable tuple of instances, safe to read from any thread."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.roles import fenced
 from gossipreg.protocol.registry.ruling import ruled, split
 
-#: Indexes that a node may use up for each ms of its life, so that those of its next life are higher than all of them.
+#: Indexes that a node may use up for each ms of its run, so that those of its next run are higher than all of them.
 #: A node that learns of ten thousand services at once and restarts a second later is far below it, and an index stays
 #: below 2**53, which JSON's readers take, until the year 2255.
 INDEXES_PER_MS = 1000
 
-#: The highest index that a life begins with: 2**53 is the bound of JSON's readers, and below it there is room for 2**45
-#: changes. A generation beyond it (the year 2254) is a clock's fault or a lie.
+#: The highest index that a run begins with: 2**53 is the bound of JSON's readers, and below it there is room for 2**45
+#: changes. A generation beyond it (the year 2254) is a clock's fault or forged.
 _FIRST_INDEX_MAX = 2**53 - 2**45
 
 #: Services without instances whose change index is remembered one by one (about 200 bytes each).
@@ -49,18 +49,18 @@ class ServiceView:
 
 
 class Owner(Protocol):
-    """How the owner of instances stands, as far as its instances are concerned."""
+    """The state of an owner, as far as its instances are concerned."""
 
     @property
     def status(self) -> Status:
-        """What the cluster believes of it."""
+        """The status in the membership list."""
 
     @property
     def draining(self) -> bool:
         """Whether it wants no new work."""
 
 
-#: Finds the standing of an owner, by name, in the generation whose records are held; None when it is not known.
+#: Finds the state of an owner, by name, in the generation whose records are held; None when it is not known.
 FindOwner = Callable[[str, int], Owner | None]
 
 #: Finds the rules about a service, by key.
@@ -71,7 +71,7 @@ HighestTerm = Callable[[str], int]
 
 
 def first_index(generation: int) -> int:
-    """The index that a life of the given ``generation`` (ms since the epoch) begins with."""
+    """The index that a run of the given ``generation`` (ms since the epoch) begins with."""
     return min(generation * INDEXES_PER_MS, _FIRST_INDEX_MAX)
 
 
@@ -89,7 +89,7 @@ def _no_term(_service: str) -> int:
 
 @attrs.define(eq=False, repr=False)
 class View:
-    """What this node answers, service by service. Replaced, never changed: reading needs no lock.
+    """The answers of this node, service by service. Replaced, never changed: reading needs no lock.
 
     The index of a service grows at each change that a reader of that service could see, and when it is raised. It
     starts from the node's generation, in `INDEXES_PER_MS`, so that it does not fall when the node restarts; a node that
@@ -105,7 +105,7 @@ class View:
         self._vanished = ServiceView(self._index)
 
     def service(self, name: str) -> ServiceView:
-        """The service as it is now; one that nobody offers is empty."""
+        """The service as it is now; one without instances is empty."""
         return self._services.get(name, self._vanished)
 
     @property
@@ -126,7 +126,7 @@ class View:
         return self._index
 
     def raise_to(self, index: int) -> None:
-        """Give no index below ``index`` any more, whatever the service: an earlier life may have given those."""
+        """Give no index below ``index`` any more, whatever the service: an earlier run may have given those."""
         if index <= self._index:
             return
         self._index = index
@@ -134,7 +134,7 @@ class View:
         for name, view in self._services.items():
             self._services[name] = attrs.evolve(view, index=index)
 
-    # What was known before this node began
+    # State recalled from before the start
 
     @property
     def recalled(self) -> Mapping[str, tuple[Instance, ...]]:
@@ -142,19 +142,19 @@ class View:
         return self._recalled
 
     def recall(self, services: Mapping[str, tuple[Instance, ...]]) -> None:
-        """Answer this, which can all serve, about each of these services as long as nothing else is known of it."""
+        """Answer these instances, which can all serve, for each of these services until anything is known of it."""
         self._recalled = services
         for name, instances in services.items():
             if not self.service(name).instances:
                 self._put(name, instances, instances, None)
 
     def forget_recalled(self) -> list[str]:
-        """From now on, what is not known is not answered; returns the services to look at again."""
+        """Stop answering from recalled state; returns the services to refresh."""
         names = list(self._recalled)
         self._recalled = {}
         return names
 
-    # What is known now
+    # Refreshing
 
     def refresh(
         self,
@@ -167,10 +167,10 @@ class View:
         since: Since = _never,
         highest_term: HighestTerm = _no_term,
     ) -> list[str]:
-        """Look again at the services called ``names``; returns those that look different now.
+        """Refresh the services called ``names``; returns those that changed.
 
-        What a ``doubted`` owner offers is called only when there is nothing better: traffic leaves a host that is
-        likely to be dead long before that is certain.
+        The instances of a ``deprioritized`` owner are called only when there is nothing better: traffic leaves a host
+        that is likely to be dead long before that is certain.
         """
         changed = []
         for name in names:
@@ -217,16 +217,16 @@ class View:
 
 
 def _as_deprioritized(instance: Instance) -> Instance:
-    """``instance`` as those see it who ask for all: with why it is not among those to be called, or only as a last."""
+    """``instance`` as shown in a list of all: with the reason why it is called last, or not at all."""
     return attrs.evolve(instance, reason=instance.reason or f"its owner {instance.owner} is suspected")
 
 
 def _visible(
     offers: Mapping[tuple[str, str], Record], find_owner: FindOwner, rules: Mapping[str, Rule]
 ) -> tuple[Instance, ...]:
-    """The instances whose owner is known in that very life, with what rules and the owner's standing make of them."""
+    """The instances whose owner is known in that very run, as policies and the owner's state make them."""
     seen: list[Instance] = []
-    owners: dict[str, Owner | None] = {}  # of each, one life's records are held
+    owners: dict[str, Owner | None] = {}  # of each, one run's records are held
     for key in sorted(offers):
         record = offers[key]
         if record.owner not in owners:

@@ -1,1 +1,1 @@
-"""Pure: bytes to messages and back, and the seals around them."""
+"""Pure: the wire format. Bytes to messages and back, and the codecs of packets and streams around them."""

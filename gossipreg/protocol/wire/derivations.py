@@ -1,10 +1,10 @@
-"""Derivation budget: how many subkeys may be derived for senders that are not known, so that junk costs little.
+"""The derivation budget: how many subkeys may be derived for unknown senders, so that junk costs little.
 
-The header of a sealed packet is in clear, so anybody can make one with the right key id and a random life. Each such
-life costs a key derivation before the packet proves to be forged, 25 us. So derivations are paid from token buckets:
-one for each source, and one for all sources together. The source of a datagram can be forged as well, and a flood under
-many addresses would use up what newcomers need. So sources that something authentic has come from have a bucket for all
-of them that strangers cannot touch; a newcomer joins over a stream, whose source cannot be forged.
+The header of a sealed packet is in clear, so anyone can make one with the right key id and a random sender id. Each
+such sender id costs a key derivation before the packet proves to be forged, 25 us. So derivations are paid from token
+buckets: one for each source, and one for all sources together. The source of a datagram can be forged as well, and a
+flood under many addresses would use up what newcomers need. So sources that have sent something authentic have a
+bucket for all of them that strangers cannot touch; a newcomer joins over a stream, whose source cannot be forged.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Bucket:
 
 @attrs.define(eq=False, repr=False)
 class DerivationBudget:
-    """What one node may still derive; ``now`` is any clock in seconds."""
+    """The derivations that one node may still make; ``now`` is any clock in seconds."""
 
     _sources: dict[str, _Bucket] = attrs.field(factory=dict)  # the longest unused first
     _vouched: dict[str, None] = attrs.field(factory=dict)  # likewise

@@ -1,9 +1,9 @@
-"""Knows how messages are written as bytes, and which bytes are messages.
+"""Messages: how each kind is encoded as bytes, and how it is decoded and checked.
 
-A packet, or a frame on a stream, is the sender's life id and then any number of messages. A message is a msgpack
-array: a kind, then fields in a fixed order. Readers skip kinds that they do not know and fields beyond those that
-they know, so that nodes of two versions can live in one cluster; whatever else is wrong is `Junk`. A message that is
-junk spoils no other: the framing says where the next one begins. Nor does an item of a list spoil its message.
+A packet, or a frame on a stream, is the sender's run id and then any number of messages. A message is a msgpack array:
+a kind, then fields in a fixed order. Readers skip unknown kinds, and fields beyond those that they know, so that nodes
+of two versions can live in one cluster; whatever else is wrong is `Junk`. A message that is junk does not spoil the
+others: the framing says where the next one begins. Nor does an item of a list spoil its message.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Message = (
     | WallClock
 )
 
-#: Bytes of the sender's life id at the start of every packet and frame.
+#: Bytes of the sender's run id at the start of every packet and frame.
 SENDER_BYTES: Final = 8
 
 _BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
@@ -66,7 +66,7 @@ class Junk(Exception):
     """Bytes that are no packet; the text says why."""
 
 
-# Readers of one field each. Whatever a peer sends passes through exactly one of these.
+# Readers of one field each. Every field of a peer's message passes through exactly one of these.
 
 
 def _whole(bits: int) -> Callable[[Any], int]:
@@ -106,7 +106,7 @@ def _id(value: Any) -> str:
 
 
 def _host(value: Any) -> str:
-    # A name instead of an address would have us ask a name server on a peer's word, and wait for it.
+    # A name instead of an address would make us query a name server for a peer, and wait for it.
     if type(value) is not str or len(value) > _IP_CHARS_MAX or not _is_ip_address(value):
         raise Junk("not an IP address")
     return value
@@ -118,7 +118,7 @@ def _is_ip_address(text: str) -> bool:
         address = ipaddress.ip_address(text)
         address = getattr(address, "ipv4_mapped", None) or address
         if address.is_multicast or address.is_unspecified or address == _BROADCAST:
-            return False  # it is no one host's: to ask there would be to ask many
+            return False  # not the address of one host: to send there would be to send to many
     except ValueError:
         return False
     return "%" not in text  # a scope means something on the host that wrote it only

@@ -1,21 +1,22 @@
-"""Knows which packets to believe: how a payload is sealed into a datagram, and how one is opened or refused.
+"""Packets: how a payload is encoded into a datagram, sealed or only checksummed, and how one is opened or refused.
 
-A sealed packet is ``version | key id | life | counter | AES-256-GCM(send time | payload)``. Four rules make it work:
+A sealed packet is ``version | key id | sender id | counter | AES-256-GCM(send time | payload)`` (cf. OSCORE, RFC 8613:
+sender id, sender key, replay window). Four rules make it work:
 
-- **No nonce repeats, however long a key is used.** Each boot of a node draws a random *life*, HKDF turns (key, life)
-  into a subkey of its own, and under one subkey the nonce is a counter that only rises.
-- **A life that we know is judged by its counters.** Each is accepted once, within a sliding window behind the
-  highest. What arrives out of order must also have been sent shortly before the newest, so that the packets a past
-  run of this node opened cannot be fed to the next. The sender's clock is compared with itself only: a clock that is
-  set while the cluster runs cuts nobody off.
-- **A window that was pushed goes back.** All who hold the key can seal under any life, so a forged packet may push the
-  window ahead of its true owner. A leap that no sender can have made is refused; and a packet that was sent after all
-  that were believed of its life is no replay, so it is believed whatever the window says, and puts it back
+- **No nonce repeats, however long a key is used.** Each boot of a node draws a random *sender id*, HKDF turns (key,
+  sender id) into a sender key, and under one sender key the nonce is a counter that only rises.
+- **A known sender is checked by its counters.** Each is accepted once, within a sliding window behind the highest.
+  What arrives out of order must also have been sent shortly before the newest, so that the packets a past run of this
+  node opened cannot be replayed to the next. The sender's clock is compared with itself only: a clock that is set while
+  the cluster runs cuts no sender off.
+- **A window that was pushed goes back.** All holders of the key can seal under any sender id, so a forged packet may
+  push the window ahead of its true owner. A leap that no sender can have made is refused; and a packet that was sent
+  after all that were accepted of its sender is no replay, so it is accepted whatever the window says, and puts it back
   (docs/decisions/0038).
-- **A life that we do not know is judged by our clock.** Its first packet is believed only if it is fresh. A life is
-  forgotten only when nothing we opened from it would still be fresh, so forgetting opens no door.
+- **An unknown sender is checked by our clock.** Its first packet is accepted only if it is fresh. A sender is forgotten
+  only when nothing we opened from it would still be fresh, so forgetting allows no replay.
 
-What is left to a listener who records packets: for `FRESHNESS_SECONDS` to show one to a node that has just started,
+What is left to an attacker who records packets: for `FRESHNESS_SECONDS` to replay one to a node that has just started,
 or to a member that it was not meant for. UDP may duplicate and stray as well; the protocol above bears both.
 Nothing is remembered of a packet that does not authenticate.
 """
@@ -34,27 +35,27 @@ from gossipreg.counters import Count
 from gossipreg.protocol.cipher import Cipher
 from gossipreg.protocol.wire.derivations import DerivationBudget
 
-#: How far the send time of an unknown life's packet may be from our clock (s). NTP keeps hosts within a second of
-#: each other, so 30 forgives a clock that nobody tends; and it is far below the time for which removals and departed
-#: members are remembered (an hour and more), so no replay can bring anything back.
+#: How far the send time of an unknown sender's packet may be from our clock (s). NTP keeps hosts within a second of
+#: each other, so 30 forgives a clock that is not maintained; and it is far below the time for which tombstones and
+#: departed members are remembered (an hour and more), so no replay can bring anything back.
 FRESHNESS_SECONDS: Final = 30.0
 
-#: Width of the replay window (packets). A life counts its packets to *all* members, so the window must span what a
-#: node sends to everybody while one packet is overtaken: 1024 is 100 ms of a burst of 10,000 packets a second, and a
-#: network reorders by a few ms. It costs 160 bytes a life; a packet later than that is lost, as UDP may lose any.
+#: Width of the replay window (packets). A sender counts its packets to *all* members, so the window must span what a
+#: node sends to all while one packet is overtaken: 1024 is 100 ms of a burst of 10,000 packets a second, and a
+#: network reorders by a few ms. It costs 160 bytes a sender; a packet later than that is lost, as UDP may lose any.
 WINDOW_PACKETS: Final = 1024
 
-#: How far a counter may be ahead of the newest of its life (packets): so much at once, and so many more for each second
-#: since that came. A node sends some thousands a second in a storm, and one in a large cluster is heard seldom.
+#: How far a counter may be ahead of the newest of its sender (packets): so much at once, and so many more for each
+#: second since that came. A node sends some thousands a second in a storm, and one in a large cluster is heard seldom.
 LEAP_PACKETS: Final = 65_536
 LEAP_PACKETS_PER_SECOND: Final = 100_000
 
 #: How much more than at its first packet a sender's clock may be ahead of ours when its packets are put in order (s).
-#: Else a packet from a made-up future would make all that its life really sends look old.
+#: Else a packet from a made-up future would make all that its sender really sends look old.
 _LEAD_SECONDS: Final = 1.0
 
-#: For how long packets from the future may keep their life remembered (s): its clock may be off, but no forged packet
-#: shall keep a place for ever.
+#: For how long packets from the future may keep their sender remembered (s): its clock may be off, but no forged packet
+#: may keep a place for ever.
 _RECENT_SECONDS: Final = 3600.0
 
 #: First byte of a packet: the version, with the high bit for "sealed", so that each kind can name the other.
@@ -62,8 +63,8 @@ _CLEAR: Final = b"\x01"
 _SEALED: Final = b"\x81"
 
 _WINDOW_MASK: Final = (1 << WINDOW_PACKETS) - 1
-_HEADER: Final = struct.Struct(">1s4s8sQ")  # version, key id, life, counter
-_COUNTER_END: Final = 1 << 48  # a million packets a second for nine years, in one life
+_HEADER: Final = struct.Struct(">1s4s8sQ")  # version, key id, sender id, counter
+_COUNTER_END: Final = 1 << 48  # a million packets a second for nine years, of one sender
 _SENT_BYTES: Final = 6  # ms since the epoch: enough until the year 10889
 _TAG_BYTES: Final = 16
 _DIGEST_BYTES: Final = 8
@@ -71,7 +72,7 @@ _NONCE_PAD: Final = bytes(4)
 
 
 class Refusal(enum.StrEnum):
-    """Why a packet is not believed; each has a counter."""
+    """Why a packet is refused; each has a counter."""
 
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
@@ -83,15 +84,15 @@ class Refusal(enum.StrEnum):
     FORGED = "forged"  # changed on the way, made without the key, or from another cluster that has the same key
     REFLECTED = "reflected"  # our own packet, sent back to us
     REPLAYED = "replayed"
-    LATE = "late"  # so far behind its life's newest that it cannot be told from a replay
-    LEAPT = "leapt"  # so far ahead of its life's newest that no sender can have come there: forged with our key
-    STALE = "stale"  # from an unknown life whose clock and ours differ by too much: an old packet, or a wrong clock
+    LATE = "late"  # so far behind its sender's newest that it cannot be told from a replay
+    LEAPT = "leapt"  # so far ahead of its sender's newest that no sender can have come there: forged with our key
+    STALE = "stale"  # from an unknown sender whose clock and ours differ by too much: an old packet, or a wrong clock
     TOO_MANY_SENDERS = "too_many_senders"
-    OVER_BUDGET = "over_budget"  # from an unknown life, when too many subkeys were derived for such lately
+    OVER_BUDGET = "over_budget"  # from an unknown sender, when too many subkeys were derived for such lately
 
     @property
     def counter(self) -> Count:
-        """What such packets are counted as."""
+        """The counter of such packets."""
         return Count[f"PACKETS_{self.name}"]
 
 
@@ -104,17 +105,17 @@ class Refused:
 
 
 class PacketCodec(Protocol):
-    """What stands between a payload and the network. ``wall`` is the time in seconds since the epoch."""
+    """Encodes payloads into datagrams and decodes them. ``wall`` is the time in seconds since the epoch."""
 
     @property
     def overhead(self) -> int:
-        """Bytes that sealing adds to a payload."""
+        """Bytes that encoding adds to a payload."""
 
     def encode(self, payload: bytes, wall: float) -> bytes:
         """The packet that carries ``payload``; with it, at most ``limits.PACKET_BYTES_MAX`` bytes."""
 
     def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
-        """The payload of ``packet``, or why it is not believed. Never raises, whatever the bytes.
+        """The payload of ``packet``, or why it is refused. Never raises, whatever the bytes.
 
         ``host``: the IP address that it came from, as far as that can be believed.
         """
@@ -123,12 +124,12 @@ class PacketCodec(Protocol):
         """A stream from ``host`` has proven to hold the key: its packets are not a stranger's."""
 
 
-#: What a first byte that is not ours says of a packet.
+#: The refusal for a first byte of another kind of packet.
 _FOREIGN: Final = {b"": Refusal.TOO_SHORT, _CLEAR: Refusal.IN_CLEAR, _SEALED: Refusal.SEALED}
 
 
 def _misfit(packet: bytes, version: bytes, overhead: int) -> Refusal | None:
-    """Why ``packet`` needs no closer look, if so."""
+    """Why ``packet`` is refused by its first byte or size, if so."""
     if packet[:1] != version:
         return _FOREIGN.get(packet[:1], Refusal.WRONG_VERSION)
     if len(packet) < overhead:
@@ -140,7 +141,7 @@ def _misfit(packet: bytes, version: bytes, overhead: int) -> Refusal | None:
 
 @attrs.define(eq=False, repr=False)
 class ChecksummedPackets:
-    """No secrecy and no proof of origin: only that two clusters never merge, and that flipped bits are noticed.
+    """Packets with a checksum: no secrecy, no proof of origin, but clusters never merge and flipped bits are noticed.
 
     A packet is ``version | blake2b-64(payload), keyed by the cluster's name | payload``.
     """
@@ -161,7 +162,7 @@ class ChecksummedPackets:
         return _CLEAR + self._digest_of(payload) + payload
 
     def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002
-        """The payload of ``packet``, or why it is not believed."""
+        """The payload of ``packet``, or why it is refused."""
         if (refusal := _misfit(packet, _CLEAR, self.overhead)) is not None:
             return Refused(refusal)
         payload = packet[self.overhead :]
@@ -170,7 +171,7 @@ class ChecksummedPackets:
         return payload
 
     def vouch(self, host: str) -> None:
-        """In clear no sender costs more than another."""
+        """Nothing to do: in clear no sender costs more than another."""
 
     def _digest_of(self, payload: bytes) -> bytes:
         digest = self._digest.copy()
@@ -180,7 +181,7 @@ class ChecksummedPackets:
 
 @attrs.define(eq=False, repr=False)
 class _SenderKey:
-    """One life of a sender, as far as its packets tell."""
+    """The key of one sender: its cipher, and its replay window."""
 
     cipher: Cipher
     highest: int  # counter
@@ -193,7 +194,7 @@ class _SenderKey:
 
     @classmethod
     def met(cls, cipher: Cipher, counter: int, sent: float, wall: float) -> _SenderKey:
-        """The life whose first packet is this one."""
+        """The sender whose first packet is this one."""
         return cls(cipher, counter, sent, wall, sent - wall + _LEAD_SECONDS, sent, max(sent, wall))
 
     def leaps(self, counter: int, wall: float) -> bool:
@@ -214,8 +215,8 @@ class _SenderKey:
     def accept(self, counter: int, sent: float, wall: float) -> Refusal | None:
         """Enter an authentic packet, or say why it is refused.
 
-        A packet that was sent after all others is no replay of any. If the window refuses it, then the window was
-        pushed by somebody else who holds the key: it is put back, and what is behind it counts as opened.
+        A packet that was sent after all others is no replay of any. If the window refuses it, then another holder of
+        the key pushed the window: it is put back, and what is behind it counts as opened.
         """
         refusal = self._refusal(counter, sent)
         ahead = counter - self.highest
@@ -238,10 +239,10 @@ class _SenderKey:
 
 @attrs.define(eq=False, repr=False)
 class SealedPackets:
-    """Packets that only holders of ``key`` can read and make, each believed once.
+    """Packets that only holders of ``key`` can read and make, each accepted once.
 
-    ``life``: 8 random bytes, drawn anew at every boot. Packets carry the id of their key, and lives are known by (key
-    id, life), so that further keys can be accepted beside the primary one.
+    ``sender_id``: 8 random bytes, drawn anew at every boot. Packets carry the id of their key, and senders are known by
+    (key id, sender id), so that further keys can be accepted beside the primary one.
     """
 
     overhead: ClassVar[int] = _HEADER.size + _SENT_BYTES + _TAG_BYTES
@@ -256,12 +257,12 @@ class SealedPackets:
     _budget: DerivationBudget = attrs.field(init=False, factory=DerivationBudget)
 
     def __attrs_post_init__(self) -> None:
-        assert len(self.sender_id) == 8, f"a life of {len(self.sender_id)} bytes"
+        assert len(self.sender_id) == 8, f"a run of {len(self.sender_id)} bytes"
         self._key_id = bytes.fromhex(config.key_id(self.key))
         self._cipher = self._cipher_of(self.sender_id)
 
     def encode(self, payload: bytes, wall: float) -> bytes:
-        """The packet that carries ``payload``, stamped with ``wall`` (s) and the next counter of this life."""
+        """The packet that carries ``payload``, stamped with ``wall`` (s) and the next counter of this sender."""
         assert len(payload) + self.overhead <= limits.PACKET_BYTES_MAX, f"a payload of {len(payload)} bytes"
         assert self._counter < _COUNTER_END, "a nonce would repeat"
         header = _HEADER.pack(_SEALED, self._key_id, self.sender_id, self._counter)
@@ -270,7 +271,7 @@ class SealedPackets:
         return header + self._cipher.encrypt(_nonce(header), sent + payload, self._authenticated(header))
 
     def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
-        """The payload of ``packet``, or why it is not believed. What is cheap to notice is looked at first."""
+        """The payload of ``packet``, or why it is refused. Cheap checks come first."""
         if (refusal := _misfit(packet, _SEALED, self.overhead)) is not None:
             return Refused(refusal)
         _, key_id, sender_id, counter = _HEADER.unpack_from(packet)
@@ -299,7 +300,7 @@ class SealedPackets:
         return Refusal.REFLECTED if sender_id == self.sender_id else None
 
     def _meet(self, known_as: bytes, packet: bytes, wall: float, host: str) -> bytes | Refused:
-        """Open the first packet of a life, and remember the life if it is believed."""
+        """Open the first packet of a sender, and remember the sender if it is accepted."""
         _, _, sender_id, counter = _HEADER.unpack_from(packet)
         if not self._budget.take(host, wall):
             return Refused(Refusal.OVER_BUDGET)
@@ -316,9 +317,9 @@ class SealedPackets:
         return payload
 
     def _make_room(self, wall: float) -> bool:
-        """Forget the life unheard for longest if there are too many; not if a packet of it might still be fresh.
+        """Forget the sender unheard for longest if there are too many; not if a packet of it might still be fresh.
 
-        This looks at every life, but only when a keyholder shows a new one; so hearing a known one moves nothing.
+        This looks at every sender, but only when a key holder presents a new one; so hearing a known one moves nothing.
         """
         if len(self._senders) < limits.SENDER_KEYS_MAX:
             return True

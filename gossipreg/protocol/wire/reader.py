@@ -1,8 +1,8 @@
-"""Knows which messages were read lately, so that what is heard twenty times is decoded once.
+"""The message reader: remembers the messages read lately, so that repeated bytes are decoded once.
 
-Gossip is repetitive on purpose: each rumor reaches each node some twenty times. To find where a message ends costs a
+Gossip is repetitive on purpose: each update reaches each node some twenty times. To find where a message ends costs a
 tenth of decoding it, and the same bytes are the same message; so its bytes are looked up first. Nodes that share a
-reader, as those of a simulator may, share the messages too, and with them the tables that these fill.
+reader, as those of a simulator may, share the messages too, and with them the caches that these fill.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgpack
 from gossipreg import limits
 from gossipreg.protocol.wire.messages import MESSAGES_MAX, SENDER_BYTES, Junk, Message, read_message
 
-#: Messages remembered, half of them for certain. What is being gossiped at one moment is hundreds, even in a storm.
+#: Messages remembered, half of them for certain. Hundreds are being gossiped at one moment, even in a storm.
 READ_MAX = 2048
 
 #: Lengths worth remembering (bytes): longer than an ack, which never comes twice; no longer than a packet, for what
@@ -38,17 +38,17 @@ class Reader:
     """Reads packets and frames; equal bytes give the very same message."""
 
     room: int = READ_MAX  # messages remembered
-    junk: int = 0  # messages, and items of lists, of what was read last that were left out
+    junk: int = 0  # messages, and items of lists, left out of what was read last
     is_broken: bool = False  # whether what was read last ended in bytes that are no msgpack
     _young: dict[bytes, object] = attrs.field(factory=dict)
     _old: dict[bytes, object] = attrs.field(factory=dict)
     _unpacker: msgpack.Unpacker = attrs.field(factory=_new_unpacker)
 
     def read(self, data: bytes) -> tuple[int, list[Message]]:
-        """The sender's life id and the messages of a packet or frame; how many were none is in `junk`.
+        """The sender's run id and the messages of a packet or frame; `junk` counts what could not be read.
 
-        A message that is none is left out; so is all from where the bytes are no msgpack. Raises `Junk` for bytes that
-        are too short to be a packet; nothing else, whatever the bytes.
+        A message that cannot be read is left out; so is all from where the bytes are no msgpack. Raises `Junk` for
+        bytes that are too short to be a packet; nothing else, whatever the bytes.
         """
         self.junk, self.is_broken = 0, False
         if len(data) < SENDER_BYTES:

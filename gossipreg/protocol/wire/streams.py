@@ -1,4 +1,4 @@
-"""Knows how one TCP stream is spoken: a hello each way, then frames; no socket, only bytes in and bytes out.
+"""The stream codec: a hello each way, then frames; no socket, only bytes in and bytes out.
 
 Both sides send a hello at once, so neither waits for the other to speak first::
 
@@ -7,11 +7,11 @@ Both sides send a hello at once, so neither waits for the other to speak first::
 The kind is 0 (clear: the proof is a digest of the hello, keyed by the cluster's name) or 1 (sealed: the proof is the
 id of the key and 4 zero bytes). Frames follow: a 4-byte length, most significant first, and so many bytes of body.
 
-Everything in a frame hangs on its *place*: which side sent it, and how many came before it from there. A sealed body
-is AES-256-GCM with the place as nonce, under a subkey that HKDF derives from the key and *both* nonces. Each side
-chose one of them, so a recorded stream replayed to anybody fails at its first frame, and so does a frame that is
-moved, dropped or sent back. A clear body is preceded by a digest over the same things: no secret, but flipped bits,
-splices and strangers are noticed. What neither notices is an end that comes too early: a peer can always die.
+Each frame is bound to its *place*: which side sent it, and how many came before it from there. A sealed body is
+AES-256-GCM with the place as nonce, under a subkey that HKDF derives from the key and *both* nonces. Each side chose
+one of them, so a recorded stream replayed to any node fails at its first frame, and so does a frame that is moved,
+dropped or sent back. A clear body is preceded by a digest over the same things: no secret, but flipped bits, splices
+and other clusters are noticed. What neither notices is an end that comes too early: a peer can always die.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class StreamRefusal(enum.StrEnum):
 
     @property
     def counter(self) -> Count:
-        """What such streams are counted as."""
+        """The counter of such streams."""
         return Count[f"STREAMS_{self.name}"]
 
 
@@ -72,7 +72,7 @@ class StreamRefused(Exception):
 
 
 class _FrameCodec(Protocol):
-    """What covers the bodies of one stream's frames, each at its place."""
+    """The encoding of one stream's frames, each bound to its place."""
 
     overhead: ClassVar[int]
 
@@ -190,7 +190,7 @@ class StreamCodec:
         return _CLEAR if self.key is None else _SEALED
 
     def _proof(self, nonce: bytes) -> bytes:
-        """What a hello with ``nonce`` ends with if it comes from our cluster and speaks as we do."""
+        """The end of a hello with ``nonce`` that comes from our cluster and has our key, if any."""
         if self.key is None:
             key = self.cluster.encode()
             return hashlib.blake2b(nonce, key=key, digest_size=_PROOF_BYTES, person=_PERSON).digest()

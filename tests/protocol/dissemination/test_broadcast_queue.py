@@ -1,4 +1,4 @@
-"""When rumors are sent and for how long, and who shares the room in a packet."""
+"""When updates are sent and for how long, and who shares the room in a packet."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def flushed(one: BroadcastQueue, room: int, members: int, now: float) -> list[li
 
 
 def run(one: BroadcastQueue, *, until: float, members: int = 64, room: int = ROOM) -> list[tuple[float, list[bytes]]]:
-    """Wake the mill whenever it wants; returns when what was sent."""
+    """Wake the queue whenever it wants; returns when what was sent."""
     sent = []
     while one.deadline <= until:
         now = one.deadline

@@ -264,7 +264,7 @@ def test_it_remembers_for_a_while_who_was_failed_and_is_back_in_the_same_life() 
     assert not who.was_failed("m0", 60.0, 560.0)
     assert not who.was_failed("m1", 60.0, 10.0)
     who.put(attrs.evolve(failed, generation=BORN + 1, status=Status.ALIVE), 501.0)
-    assert not who.was_failed("m0", 60.0, 502.0), "another life has cut itself off from nobody"
+    assert not who.was_failed("m0", 60.0, 502.0), "another run has cut itself off from nobody"
 
 
 def test_the_share_that_failed_lately_counts_those_that_are_back_and_not_those_long_dead() -> None:

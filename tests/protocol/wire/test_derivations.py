@@ -1,4 +1,4 @@
-"""Junk under unknown lives costs a bounded number of key derivations, and keeps no member's packets out."""
+"""Junk under unknown runs costs a bounded number of key derivations, and keeps no member's packets out."""
 
 from __future__ import annotations
 

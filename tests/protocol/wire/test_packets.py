@@ -183,7 +183,7 @@ def test_no_two_packets_are_sealed_alike() -> None:
     packets = [sender.encode(b"same", NOW) for _ in range(100)]
     assert len({packet[13:21] for packet in packets}) == 100
     assert packets[0][13:21] == bytes(8)
-    assert packets[0][21:] != sealed(b"reborn..").encode(b"same", NOW)[21:], "another life, another subkey"
+    assert packets[0][21:] != sealed(b"reborn..").encode(b"same", NOW)[21:], "another run, another subkey"
 
 
 def test_the_counter_never_wraps() -> None:
@@ -255,11 +255,11 @@ def test_a_forged_packet_moves_no_window() -> None:
     assert receiver.decode(genuine, NOW) == b"second"
 
 
-# Packets that another holder of the key seals under a life that is not its own
+# Packets that another holder of the key seals under a run that is not its own
 
 
 def forged(sender: bytes, counter: int, sent: float) -> bytes:
-    """A packet that is authentic, but not from the node whose life it bears."""
+    """A packet that is authentic, but not from the node whose run it bears."""
     attacker = sealed(sender)
     attacker._counter = counter
     return attacker.encode(b"forged", sent)
