@@ -198,7 +198,7 @@ def test_the_programs_about_the_simulator_hold() -> None:
 
     def play(scenario: Scenario) -> Any:
         asked.append(scenario)
-        return scenario.play(seed=1)
+        return scenario.run(seed=1)
 
     space["test_we_survive_losing_a_zone"](play)
     assert asked == [space["OURS"]]

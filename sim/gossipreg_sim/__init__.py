@@ -1,6 +1,6 @@
 """Clusters of the production protocol on a virtual clock and network: partitions, pauses and liars, from a seed.
 
-Say what happens to a cluster, play it, and look at what came of it:
+Say what happens to a cluster, run it, and look at what came of it:
 
 >>> from gossipreg_sim import Fault, Scenario
 >>> split = Scenario(
@@ -9,7 +9,7 @@ Say what happens to a cluster, play it, and look at what came of it:
 ...     duration=30,
 ...     faults=[Fault(kind="cut", nodes=["n0", "n1"])],
 ... )
->>> outcome = split.play(seed=7)
+>>> outcome = split.run(seed=7)
 >>> outcome.is_good, outcome.violations
 (True, ())
 >>> outcome.marks["revived"] > 0
@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from gossipreg_sim.cluster import Cluster
-    from gossipreg_sim.play import Outcome
+    from gossipreg_sim.runner import Outcome
     from gossipreg_sim.scenario import Fault, Scenario, ScenarioError, Wiring, Workload, load, shipped
     from gossipreg_sim.world import World, ns
 
@@ -55,7 +55,7 @@ __all__ = [
 
 _HOMES: Final = {
     "Cluster": "gossipreg_sim.cluster",
-    "Outcome": "gossipreg_sim.play",
+    "Outcome": "gossipreg_sim.runner",
     "World": "gossipreg_sim.world",
     "ns": "gossipreg_sim.world",
 }

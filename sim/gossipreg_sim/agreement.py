@@ -1,4 +1,4 @@
-"""Knows when a cluster agrees, and how long after the heal it may take to.
+"""Agreement of a cluster: whether all nodes believe the same, and within how long after the heal they must.
 
 Who must agree is the *core*: all who live, but for those that a permanent fault keeps apart. Others may believe of
 these what they hear. The bound is computed, not guessed; what each term waits for:
@@ -26,10 +26,10 @@ from gossipreg.model import Status
 from gossipreg.policy import Maintenance
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.fault_timing import DEADLY, is_for_good
 from gossipreg_sim.faults import chosen
 from gossipreg_sim.process import Process
 from gossipreg_sim.scenario import Scenario, Wiring
-from gossipreg_sim.spans import DEADLY, is_for_good
 from gossipreg_sim.world import World
 
 #: Periods after which somebody has surely probed a dead member.
@@ -72,7 +72,7 @@ def gossip_span(settings: EngineSettings) -> float:
     return held_back + settings.gossip_tree_gap * settings.gossip_tree + settings.gossip_gap * gaps
 
 
-def longest_calm(processes: Iterable[Process]) -> float:
+def longest_damping(processes: Iterable[Process]) -> float:
     """The longest that any of ``processes``, failed now, waits before it says that it is back (seconds)."""
     waits = []
     for process in processes:
@@ -81,7 +81,7 @@ def longest_calm(processes: Iterable[Process]) -> float:
     return max(waits, default=0.0)
 
 
-def kept_apart(scenario: Scenario, world: World) -> tuple[str, ...]:
+def kept_separated(scenario: Scenario, world: World) -> tuple[str, ...]:
     """The nodes outside the core: on the smaller side of each permanent fault; nobody, if it lies on all alike."""
     apart: dict[str, None] = {}
     for fault in scenario.faults:

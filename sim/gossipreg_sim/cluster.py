@@ -1,4 +1,4 @@
-"""Knows a whole cluster: its processes, the streams between them, and the truth that no node can see."""
+"""A simulated cluster: its processes, the streams between them, and the truth that no node can see."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Observer = Callable[[Process, Output], None]
 
 
 @attrs.frozen
-class Passage:
+class PacketTrace:
     """What became of one packet, or of one frame on a stream, between two nodes."""
 
     sender: str
@@ -92,7 +92,9 @@ class Cluster:
     observers: list[Observer] = attrs.field(factory=list)
     touched: list[Callable[[Process], None]] = attrs.field(factory=list)
     taps: list[Callable[[bytes, Address], None]] = attrs.field(factory=list)  # shown every packet and where it goes
-    carried: list[Callable[[Passage], None]] = attrs.field(factory=list)  # shown what becomes of each packet and frame
+    carried: list[Callable[[PacketTrace], None]] = attrs.field(
+        factory=list
+    )  # shown what becomes of each packet and frame
     framed: list[Callable[[Process, bytes], None]] = attrs.field(factory=list)  # shown each frame that a process takes
     ended: list[Callable[[Process], None]] = attrs.field(factory=list)  # shown every process that dies
     counters: Counter[str] = attrs.field(factory=Counter)
@@ -315,7 +317,7 @@ class Cluster:
         self, sender: Process, receiver: Process, data: bytes, arrivals: list[int], culprit: str, *, on_stream: bool
     ) -> None:
         culprit = "" if arrivals else culprit
-        passage = Passage(sender.name, receiver.name, self.world.now, data, tuple(arrivals), culprit, on_stream)
+        passage = PacketTrace(sender.name, receiver.name, self.world.now, data, tuple(arrivals), culprit, on_stream)
         for told in self.carried:
             told(passage)
 

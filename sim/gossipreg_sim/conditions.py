@@ -1,4 +1,4 @@
-"""Knows what can be wrong with a link: cut, lossy, slow, narrow, repeating, reordering, spoiling."""
+"""Conditions of a link: cut, lossy, slow, narrow, duplicating, reordering, corrupting."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import attrs
 
-from gossipreg_sim.network import Latency, Parcel
+from gossipreg_sim.network import Delivery, Latency
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.world import SECOND, ns
 
@@ -42,9 +42,9 @@ class _OnLinks:
 class Cut(_OnLinks):
     """Nothing gets through."""
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Lose the packet."""
-        parcel.lose()
+        delivery.lose()
 
 
 @attrs.frozen
@@ -55,10 +55,10 @@ class FlipFlop(_OnLinks):
     on: float
     started: int = 0  # ns
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Lose the packet in the bad half."""
         if (now - self.started) % ns(self.off + self.on) < ns(self.off):
-            parcel.lose()
+            delivery.lose()
 
 
 @attrs.frozen
@@ -67,30 +67,30 @@ class Loss(_OnLinks):
 
     probability: float
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Lose the packet, perhaps."""
         if rng.chance(self.probability):
-            parcel.lose()
+            delivery.lose()
 
 
 @attrs.frozen
 class UdpLoss(Loss):
     """Each packet is lost with this probability; streams pass."""
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:
         """Lose the packet, perhaps."""
-        if not parcel.on_stream:
-            super().touch(parcel, link, rng, now)
+        if not delivery.on_stream:
+            super().touch(delivery, link, rng, now)
 
 
 @attrs.frozen
 class TcpLoss(Loss):
     """Each segment of a stream is lost with this probability; packets pass."""
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:
         """Lose the segment, perhaps."""
-        if parcel.on_stream:
-            super().touch(parcel, link, rng, now)
+        if delivery.on_stream:
+            super().touch(delivery, link, rng, now)
 
 
 @attrs.frozen
@@ -99,10 +99,12 @@ class Mtu(_OnLinks):
 
     size: int
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Lose what is too large."""
-        parcel.copies = [
-            (delay, data) for delay, data in parcel.copies if min(len(data), parcel.segment or _SEGMENT) <= self.size
+        delivery.copies = [
+            (delay, data)
+            for delay, data in delivery.copies
+            if min(len(data), delivery.segment or _SEGMENT) <= self.size
         ]
 
 
@@ -116,14 +118,14 @@ class Bursts(_OnLinks):
     loss_bad: float = 1.0
     _bad: dict[tuple[str, str], bool] = attrs.field(factory=dict)
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Move the link's chain one step, then lose the packet, perhaps."""
         bad = self._bad.get(link, False)
         if rng.chance(self.to_good if bad else self.to_bad):
             bad = not bad
         self._bad[link] = bad
         if rng.chance(self.loss_bad if bad else self.loss_good):
-            parcel.lose()
+            delivery.lose()
 
 
 @attrs.frozen
@@ -133,11 +135,11 @@ class Duplication(_OnLinks):
     probability: float
     spread: float = 0.05
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Add a copy, perhaps."""
-        again = [(delay + ns(rng.random() * self.spread), data) for delay, data in parcel.copies]
+        again = [(delay + ns(rng.random() * self.spread), data) for delay, data in delivery.copies]
         if rng.chance(self.probability):
-            parcel.copies += again
+            delivery.copies += again
 
 
 @attrs.frozen
@@ -147,11 +149,11 @@ class Reordering(_OnLinks):
     probability: float
     spread: float = 0.05
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Hold the packet back, perhaps."""
         if rng.chance(self.probability):
             extra = ns(rng.random() * self.spread)
-            parcel.copies = [(delay + extra, data) for delay, data in parcel.copies]
+            delivery.copies = [(delay + extra, data) for delay, data in delivery.copies]
 
 
 @attrs.frozen
@@ -160,10 +162,10 @@ class Delay(_OnLinks):
 
     extra: Latency
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Delay the packet."""
         extra = self.extra.draw(*link, rng)
-        parcel.copies = [(delay + extra, data) for delay, data in parcel.copies]
+        delivery.copies = [(delay + extra, data) for delay, data in delivery.copies]
 
 
 @attrs.define
@@ -174,10 +176,10 @@ class Narrow(_OnLinks):
     buffer: int = 65_536  # bytes
     _free_at: dict[tuple[str, str], int] = attrs.field(factory=dict)  # ns
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Queue the packet behind those before it."""
         passed = []
-        for delay, data in parcel.copies:
+        for delay, data in delivery.copies:
             start = max(now, self._free_at.get(link, 0))
             waiting = (start - now) * self.bytes_per_second / SECOND
             if waiting + len(data) > self.buffer:
@@ -185,7 +187,7 @@ class Narrow(_OnLinks):
             done = start + ns(len(data) / self.bytes_per_second)
             self._free_at[link] = done
             passed.append((delay + done - now, data))
-        parcel.copies = passed
+        delivery.copies = passed
 
 
 @attrs.frozen
@@ -194,10 +196,10 @@ class BitFlips(_OnLinks):
 
     probability: float
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
         """Spoil the packet, perhaps."""
         if rng.chance(self.probability):
-            parcel.copies = [(delay, _flipped(data, rng)) for delay, data in parcel.copies]
+            delivery.copies = [(delay, _flipped(data, rng)) for delay, data in delivery.copies]
 
 
 def _flipped(data: bytes, rng: Rng) -> bytes:

@@ -1,4 +1,4 @@
-"""Knows how each fault of a scenario is done to a cluster, and undone."""
+"""Faults of a scenario: how each is applied to a cluster, and undone."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from gossipreg_sim.conditions import (
     TcpLoss,
     UdpLoss,
 )
+from gossipreg_sim.fault_timing import is_for_good
 from gossipreg_sim.network import Condition, Constant, Exponential
 from gossipreg_sim.process import Process
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import Fault, Scenario
-from gossipreg_sim.spans import is_for_good
 from gossipreg_sim.trace import Trace
 from gossipreg_sim.world import EPOCH_MS, ns
 

@@ -17,10 +17,10 @@ from typing import Final
 import attrs
 
 from gossipreg.policy import Maintenance
-from gossipreg_sim.agreement import Agreement, heal_bound, longest_calm
+from gossipreg_sim.agreement import Agreement, heal_bound, longest_damping
+from gossipreg_sim.fault_timing import end_of
 from gossipreg_sim.process import Process
 from gossipreg_sim.scenario import Scenario
-from gossipreg_sim.spans import end_of
 from gossipreg_sim.world import SECOND, ns
 
 #: How often the cluster is looked at until it has settled, and afterwards, whether it stays so (ns).
@@ -120,7 +120,7 @@ class Watch:
         if now < self._began:
             return
         if math.isnan(self._bound):
-            self._bound = heal_bound(self.scenario) + longest_calm(self.agreement.cluster.alive)
+            self._bound = heal_bound(self.scenario) + longest_damping(self.agreement.cluster.alive)
         if not self.agreement.is_complete():
             self._since = None
         elif self._since is None:
@@ -138,7 +138,7 @@ class Watch:
         self._next()
 
     def close(self, healed_in: float | None, bound: float) -> None:
-        """The play is over: all agreed ``healed_in`` seconds after the heal, which had to be within ``bound``."""
+        """The run is over: all agreed ``healed_in`` seconds after the heal, which had to be within ``bound``."""
         duration = self.scenario.duration
         if self._moment is not None:
             heal = ns(self.scenario.warmup + duration)

@@ -10,7 +10,7 @@ from gossipreg.counters import Count
 if TYPE_CHECKING:
     from gossipreg_sim.scenario import Kind
 
-#: What nodes come to believe, and the acts of a play.
+#: What nodes come to believe, and the acts of a run.
 _BELIEFS: Final = (
     *("alive", "suspect", "failed", "left", "forgotten", "refuted", "revived", "contested"),
     *("isolated", "heard", "service", "primary", "fenced", "policy", "policy removed"),

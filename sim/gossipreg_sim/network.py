@@ -1,4 +1,4 @@
-"""Knows what becomes of each packet and each frame: how long it takes, how often it arrives, whether it is spoilt.
+"""Simulated network: how long each packet and frame takes, how many copies arrive, and whether it is corrupted.
 
 One verdict a packet. The conditions that hold on a link are found once and kept until a fault begins or ends; each
 link draws from an rng of its own for each condition, so that removing a fault leaves every other draw as it was.
@@ -87,7 +87,7 @@ class Regions:
 
 
 @attrs.define
-class Parcel:
+class Delivery:
     """One packet on its way: the copies that will arrive, each with its delay (ns) and its bytes."""
 
     copies: list[tuple[int, bytes]]
@@ -105,7 +105,7 @@ class Condition(Protocol):
     def covers(self, sender: str, receiver: str) -> bool:
         """Whether it holds from ``sender`` to ``receiver``."""
 
-    def touch(self, parcel: Parcel, link: tuple[str, str], rng: Rng, now: int) -> None:
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:
         """Do to a packet what it does."""
 
 
@@ -164,13 +164,13 @@ class Network:
         self.culprit = ""
         if not self._conditions:
             return [(delay, packet)]
-        parcel = Parcel([(delay, packet)], on_stream, segment)
+        delivery = Delivery([(delay, packet)], on_stream, segment)
         for name, condition, rng in self._holding(link):
             # An rng of its own for each packet: what one condition does to it changes no later draw of another.
-            condition.touch(parcel, link, rng.fork(), self.world.now)
-            if not self.culprit and not any(data is packet for _, data in parcel.copies):
+            condition.touch(delivery, link, rng.fork(), self.world.now)
+            if not self.culprit and not any(data is packet for _, data in delivery.copies):
                 self.culprit = name
-        return parcel.copies
+        return delivery.copies
 
     def carry_frame(self, sender: str, receiver: str, frame: bytes, *, segment: int = 0) -> int | None:
         """How long a frame takes on an open stream (ns); None when nothing gets through now.

@@ -1,4 +1,4 @@
-"""Knows one node's process: an engine with a driver around it, which can be stopped, slowed, cut short or restarted.
+"""One node's process: an engine with a driver around it, which can be stopped, slowed, killed or restarted.
 
 The driver is the production one in miniature, and obeys the same rule: what has arrived is handed in before timers
 fire, and the engine is told how late it was woken. What can be wrong with a process:

@@ -1,4 +1,4 @@
-"""A pytest plugin: a fixture plays a scenario from the seed of its case, a marker says from how many seeds.
+"""A pytest plugin: a fixture runs a scenario from the seed of its case, a marker says from how many seeds.
 
     @pytest.mark.gossipreg_sim(seeds=50)
     def test_survives_losing_a_zone(gossipreg_sim):
@@ -19,7 +19,7 @@ import attrs
 import pytest
 
 if TYPE_CHECKING:
-    from gossipreg_sim.play import Outcome
+    from gossipreg_sim.runner import Outcome
     from gossipreg_sim.scenario import Scenario
 
 #: Seeds of a test that does not say how many.
@@ -29,18 +29,18 @@ _FIXTURE: Final = "gossipreg_sim"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let people play one seed again, or more seeds than a test asks for."""
+    """Let people run one seed again, or more seeds than a test asks for."""
     group = parser.getgroup("gossipreg", "clusters simulated by gossipreg")
-    group.addoption("--gossipreg-seed", type=int, metavar="N", help="play only seed N, in every test that simulates")
-    group.addoption("--gossipreg-seeds", type=int, metavar="COUNT", help="play so many seeds, whatever the tests say")
+    group.addoption("--gossipreg-seed", type=int, metavar="N", help="run only seed N, in every test that simulates")
+    group.addoption("--gossipreg-seeds", type=int, metavar="COUNT", help="run so many seeds, whatever the tests say")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, so that `--strict-markers` accepts it."""
     config.addinivalue_line(
         "markers",
-        f"{_FIXTURE}(seeds={SEEDS}): play the test once for each of so many seeds, or of these; "
-        f"the fixture of the same name plays scenarios",
+        f"{_FIXTURE}(seeds={SEEDS}): run the test once for each of so many seeds, or of these; "
+        f"the fixture of the same name runs scenarios",
     )
 
 
@@ -51,19 +51,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(_FIXTURE, seeds, ids=[f"seed-{seed}" for seed in seeds], indirect=True)
     elif any(marker.name == _FIXTURE for marker in metafunc.definition.own_markers):
         raise pytest.Collector.CollectError(
-            f"{metafunc.definition.name}: marked {_FIXTURE}, but plays nothing: take the fixture {_FIXTURE}"
+            f"{metafunc.definition.name}: marked {_FIXTURE}, but runs nothing: take the fixture {_FIXTURE}"
         )
 
 
 @pytest.fixture
 def gossipreg_sim(request: pytest.FixtureRequest) -> Player:
-    """Plays scenarios from the seed of this case, and fails the test if one is not good."""
+    """Runs scenarios from the seed of this case, and fails the test if one is not good."""
     return Player(request.param, request.node.nodeid)
 
 
 @attrs.frozen
 class Player:
-    """Plays scenarios from one seed."""
+    """Runs scenarios from one seed."""
 
     seed: int
     _test: str
@@ -73,18 +73,18 @@ class Player:
 
         Fails the test if anything forbidden happened, if not all agreed in time after the heal, or if the run did not
         show what the scenario is for; `Outcome` lets the test ask for more. Raises ``ScenarioError`` for a scenario
-        that cannot be played.
+        that cannot be run.
         """
         __tracebackhide__ = True
         from gossipreg_sim.scenario import Scenario, load  # what only tests that simulate need
         from gossipreg_sim.summary import verdict
 
-        played = scenario if isinstance(scenario, Scenario) else load(scenario)
-        outcome = played.play(self.seed)
+        run = scenario if isinstance(scenario, Scenario) else load(scenario)
+        outcome = run.run(self.seed)
         if not outcome.is_good:
             again = f"pytest {shlex.quote(self._test)} --gossipreg-seed {self.seed}"
             told = "\n  ".join(verdict(outcome, again))
-            pytest.fail(f"{played.name}, seed {self.seed}: {played.title}\n  {told}", pytrace=False)
+            pytest.fail(f"{run.name}, seed {self.seed}: {run.title}\n  {told}", pytrace=False)
         return outcome
 
 
@@ -97,5 +97,5 @@ def _seeds_of(marker: pytest.Mark | None, config: pytest.Config) -> list[int]:
         return [only]
     seeds = range(many or said) if isinstance(many or said, int) else said
     if not isinstance(seeds, Iterable) or not list(seeds):
-        raise pytest.Collector.CollectError(f"mark {_FIXTURE}: seeds={said!r} plays nothing: say how many, or which")
+        raise pytest.Collector.CollectError(f"mark {_FIXTURE}: seeds={said!r} runs nothing: say how many, or which")
     return list(seeds)

@@ -1,4 +1,4 @@
-"""Knows how chance is drawn: small streams, one for each purpose, the same on every Python and every run."""
+"""Random numbers: small streams, one for each purpose, the same on every Python and every run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows what a scenario is: nodes, their network, what users do, what goes wrong and when, and what must show."""
+"""Scenario: nodes, their network, the workload, the faults and their times, and the marks that a run must reach."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import attrs
 from gossipreg.errors import ConfigError
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
 from gossipreg_sim.marks import known_marks
-from gossipreg_sim.sense import problem
+from gossipreg_sim.scenario_checks import problem
 from gossipreg_sim.wire import WIRES
 
 if TYPE_CHECKING:
-    from gossipreg_sim.play import Outcome
+    from gossipreg_sim.runner import Outcome
 
 #: Where the scenarios that come with the simulator are.
 SHIPPED: Final = Path(__file__).parent / "scenarios"
@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 
 class ScenarioError(ConfigError):
-    """A scenario that cannot be played; the sentence names the key, the file and what is allowed."""
+    """A scenario that cannot be run; the sentence names the key, the file and what is allowed."""
 
 
 #: How latencies may be distributed.
@@ -226,12 +226,12 @@ def _named(faults: Iterable[Fault]) -> tuple[Fault, ...]:
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """A play in three acts: faults (safety must hold), heal, and quiet (liveness must hold within a bound).
+    """A run in three acts: faults (safety must hold), heal, and quiet (liveness must hold within a bound).
 
     >>> from gossipreg_sim import Fault, Scenario
     >>> dark = Scenario(title="A zone goes dark", nodes=6, zones=3, warmup=5, duration=20, faults=[
     ...     Fault(kind="crash-host", nodes="zone:zone-2", at=2, lasts=15)])
-    >>> outcome = dark.play(seed=1)
+    >>> outcome = dark.run(seed=1)
     >>> outcome.is_good
     True
     >>> outcome.marks["crash-host"], outcome.healed_in < outcome.bound
@@ -257,7 +257,7 @@ class Scenario:
     sometimes: tuple[str, ...] = attrs.field(default=(), converter=_words)  # marks that the run must make
 
     def __attrs_post_init__(self) -> None:
-        """Raise `ScenarioError` for what cannot be played."""
+        """Raise `ScenarioError` for what cannot be run."""
         if not 1 <= self.nodes <= NODES_MAX:
             raise ScenarioError(f"nodes: {self.nodes} is not a number from 1 to {NODES_MAX}")
         for key, least, most in (("zones", 1, self.nodes), ("seeds", 1, self.nodes)):
@@ -332,11 +332,11 @@ class Scenario:
             return which in [self.zone_of(name) for name in self.node_names]
         return word == "*" or word in self.node_names
 
-    def play(self, seed: int = 0) -> Outcome:
+    def run(self, seed: int = 0) -> Outcome:
         """What comes of it with the draws of ``seed``; the same seed gives the same outcome, on every machine."""
-        from gossipreg_sim.play import play  # a play needs a scenario; a scenario can be had without a play
+        from gossipreg_sim.runner import run_scenario  # a run needs a scenario; a scenario can be had without a run
 
-        return play(self, seed)
+        return run_scenario(self, seed)
 
     @property
     def node_names(self) -> list[str]:

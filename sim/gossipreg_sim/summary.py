@@ -1,4 +1,4 @@
-"""Knows how the outcome of a play is told: a page for people, a document for programs."""
+"""Summary of a run's outcome: text for people, a document for programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gossipreg_sim.healing import Heal
 from gossipreg_sim.oracles.oracle import Violation
-from gossipreg_sim.play import Outcome
+from gossipreg_sim.runner import Outcome
 from gossipreg_sim.scenario import Scenario
 
 #: Violations shown in full; one cause can show at every step after it.
@@ -17,7 +17,7 @@ _SHOWN: Final = 20
 
 
 def as_lines(outcome: Outcome, took: float, again: str) -> Iterator[str]:
-    """The lines of a summary. ``took`` is in seconds of real time; ``again`` is the command that plays it again."""
+    """The lines of a summary. ``took`` is in seconds of real time; ``again`` is the command that runs it again."""
     scenario = outcome.scenario
     yield f"{scenario.name}, seed {outcome.seed}: {scenario.title}"
     yield ""
@@ -98,7 +98,7 @@ def _healed(heal: Heal, scenario: Scenario) -> str:
 
 
 def verdict(outcome: Outcome, again: str) -> Iterator[str]:
-    """Whether all held, or what did not and the command that plays it ``again``."""
+    """Whether all held, or what did not and the command that runs it ``again``."""
     if outcome.is_good:
         yield "good: all that must hold held"
         return

@@ -1,4 +1,4 @@
-"""Knows what happened, in order: a hash that two equal runs share, and the steps that a report is drawn from."""
+"""Trace of a run: a hash that two equal runs share, and the steps that a report is drawn from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows what the users of a cluster do: they offer instances, withdraw them, set policies and call one the primary.
+"""Simulated users: they register instances, withdraw them, set policies and promote primaries.
 
 Each of these draws from an rng of its own, so that one can be switched off and the others stay as they are. What two
 users do at the same moment, at two nodes, is what policies and roles must bear; so some of them do.
@@ -36,7 +36,7 @@ _REPLICAS, _WITHDRAWN = 0.2, 0.2
 
 @attrs.define
 class Users:
-    """The users of one play."""
+    """The users of one run."""
 
     scenario: Scenario
     cluster: Cluster

@@ -1,6 +1,6 @@
-"""Knows two ways to carry what nodes say: sealed, byte for byte as on a real network, or bare, for large runs.
+"""Two encodings of packets: sealed, byte for byte as on a real network, or bare, for large runs.
 
-Bare packets are as long as sealed ones and are read by the same reader, so that a play without liars is the same
+Bare packets are as long as sealed ones and are read by the same reader, so that a run without liars is the same
 either way, event for event (a test holds the trace hashes against each other). What is saved is the digest or the
 cipher over each packet; what is lost is that nothing would notice a forged one.
 """

@@ -1,4 +1,4 @@
-"""Knows what time it is and what happens next: a heap of events, ordered by (time, order of scheduling).
+"""Virtual time: a heap of events, ordered by (time, order of scheduling).
 
 The determinism contract (docs/simulator.md): time is whole nanoseconds; every die comes from a stream named after
 what it is for, so that taking one fault away does not reshuffle the rest; no set is iterated, no clock is read.
@@ -23,7 +23,7 @@ EPOCH_MS: Final = 1_767_225_600_000
 Event = Callable[[], None]
 
 
-class Endless(Exception):
+class RunawaySimulation(Exception):
     """More happened than may: what was set going feeds itself and would not have ended."""
 
 
@@ -63,12 +63,12 @@ class World:
         return Rng.of(self.seed, *purpose)
 
     def run(self, until: int) -> None:
-        """Let everything happen up to and including ``until`` (ns). Raises `Endless` at ``events_max``."""
+        """Let everything happen up to and including ``until`` (ns). Raises `RunawaySimulation` at ``events_max``."""
         agenda, pop = self._agenda, heapq.heappop
         while agenda and agenda[0][0] <= until:
             self.now, _, event = pop(agenda)
             self.events += 1
             event()
             if self.events > self.events_max:
-                raise Endless
+                raise RunawaySimulation
         self.now = max(self.now, until)

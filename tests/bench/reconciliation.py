@@ -39,7 +39,7 @@ from tests.bench.figures import Figure, ratio_text
 from tests.bench.gossipreg_cluster import GossipregCluster
 from tests.bench.offers import body, offer, spread
 from tests.bench.processes import BenchError, Brood
-from tests.bench.simulated import churn, crowd
+from tests.bench.simulated import churn, cluster
 from tests.bench.tables import machine, markdown, verdict
 
 RECORDS: Final = 10_000
@@ -231,7 +231,7 @@ def join(options: argparse.Namespace) -> str:
 PARTS: Final[dict[str, Callable[[argparse.Namespace], str]]] = {
     "repair": repair,
     "join": join,
-    "crowd": crowd,
+    "crowd": cluster,
     "churn": churn,
 }
 

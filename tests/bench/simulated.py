@@ -56,7 +56,7 @@ class Streams:
         self.most[process.name] = max(self.most[process.name], accepted)
 
 
-def crowd(options: argparse.Namespace) -> str:
+def cluster(options: argparse.Namespace) -> str:
     """The third part."""
     old = [f"n{number}" for number in range(8)]
     cluster = cluster_of(len(old), options.seed)

@@ -10,7 +10,7 @@ from tests.bench.http_reads import table as reads_table
 from tests.bench.offers import spread
 from tests.bench.processes import BenchError
 from tests.bench.reconciliation import Repair, Talk, repair_table, repairs
-from tests.bench.simulated import churn, crowd, percentile
+from tests.bench.simulated import churn, cluster, percentile
 from tests.bench.tables import markdown
 from tests.bench.watchers import Heard
 from tests.bench.watchers import table as watchers_table
@@ -106,7 +106,7 @@ def test_of_one_value_every_percentile_is_that_value() -> None:
 
 
 def test_a_crowd_of_newcomers_is_full_and_agrees() -> None:
-    said = crowd(argparse.Namespace(records=100, newcomers=4, seed=1))
+    said = cluster(argparse.Namespace(records=100, newcomers=4, seed=1))
     assert ["equal fingerprints everywhere after 10 s", "yes"] in cells(said)
 
 

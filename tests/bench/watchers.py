@@ -45,7 +45,7 @@ _INDEX: Final = re.compile(rb'"index":(\d+)')
 
 
 @attrs.define(eq=False)
-class Crowd:
+class LargeCluster:
     """Watchers and readers of one agent, by file descriptor."""
 
     port: int
@@ -178,14 +178,14 @@ def settle(agent: Process) -> None:
     raise BenchError("the agent does not come to rest")
 
 
-def one_round(crowd: Crowd, connection: socket.socket, agent: Process, name: str) -> dict[str, Heard]:
+def one_round(cluster: LargeCluster, connection: socket.socket, agent: Process, name: str) -> dict[str, Heard]:
     """Have the readers wait, register, and hear all."""
-    crowd.wait()
+    cluster.wait()
     settle(agent)
     cpu = cpu_seconds(agent.pid)
     begun = time.perf_counter()
-    register(connection, crowd.port, name)
-    heard = crowd.hear(f'"{name}"'.encode())
+    register(connection, cluster.port, name)
+    heard = cluster.hear(f'"{name}"'.encode())
     cpu = cpu_seconds(agent.pid) - cpu
     answered(connection)
     return {kind: Heard.of(begun, moments, cpu) for kind, moments in heard.items() if moments}
@@ -196,17 +196,17 @@ def take_turns(agent: Process, port: int, counts: Sequence[tuple[int, int]], rou
     found: RouteMatch = {}
     with socket.create_connection((_HOST, port)) as connection:
         for count in counts:
-            crowd = Crowd(port)
+            cluster = LargeCluster(port)
             try:
-                crowd.watch(count[0])
-                crowd.read(count[1])
-                one_round(crowd, connection, agent, f"warm-{count}")
+                cluster.watch(count[0])
+                cluster.read(count[1])
+                one_round(cluster, connection, agent, f"warm-{count}")
                 found[count] = {"watchers": [], "readers": []}
                 for number in range(rounds):
-                    for kind, heard in one_round(crowd, connection, agent, f"round-{count}-{number}").items():
+                    for kind, heard in one_round(cluster, connection, agent, f"round-{count}-{number}").items():
                         found[count][kind].append(heard)
             finally:
-                crowd.close()
+                cluster.close()
             settle(agent)
     return found
 

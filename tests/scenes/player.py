@@ -1,4 +1,4 @@
-"""Knows how to play a scene: a script of what is done to a cluster, and what then happened, line by line.
+"""Runner of golden scenes: a script of what is done to a cluster, and what then happened, line by line.
 
 A script begins with a comment that says what it shows. Up to ``---`` there is one command a line:
 
@@ -63,7 +63,7 @@ class Scene:
         script, _, expected = path.read_text().partition(_RULER)
         return cls(path, script, expected)
 
-    def play(self, transcript: Callable[[bytes], None] | None = None) -> str:
+    def run(self, transcript: Callable[[bytes], None] | None = None) -> str:
         """What happens; ``transcript`` is given every output of every engine as bytes."""
         player = Player()
         if transcript is not None:
@@ -76,7 +76,7 @@ class Scene:
 
     def record(self) -> None:
         """Write down what happens as what is expected."""
-        self.path.write_text(self.script + _RULER + self.play())
+        self.path.write_text(self.script + _RULER + self.run())
 
 
 @attrs.define

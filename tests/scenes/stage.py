@@ -1,4 +1,4 @@
-"""Knows how to play a handful of engines against each other on a virtual clock, with a network that can be broken.
+"""A few engines on a virtual clock, with a network between them that can be broken.
 
 Small on purpose: one latency, cuts and losses by direction, processes that freeze, crash and restart. Whatever
 happens is written down as lines, so that a scene can be compared with its script.

@@ -16,12 +16,12 @@ from tests.scenes.player import Scene
 
 said = hashlib.sha256()
 for name in ("split_and_heal", "namesakes_after_a_split", "large_record", "silent_host"):
-    said.update(Scene.load(Path("tests/scenes") / f"{name}.txt").play(transcript=said.update).encode())
+    said.update(Scene.load(Path("tests/scenes") / f"{name}.txt").run(transcript=said.update).encode())
 print(said.hexdigest())
 """
 
 
-def played(hash_seed: str) -> str:
+def run(hash_seed: str) -> str:
     """A digest of everything that every engine put out in a few scenes, byte by byte."""
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     done = subprocess.run(
@@ -31,6 +31,6 @@ def played(hash_seed: str) -> str:
 
 
 def test_hash_seeds_make_no_difference() -> None:
-    digest = played("1")
+    digest = run("1")
     assert len(digest.strip()) == 64
-    assert digest == played("2")
+    assert digest == run("2")

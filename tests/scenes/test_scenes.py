@@ -17,7 +17,7 @@ def test_the_scene_goes_as_written(path: Path, request: pytest.FixtureRequest) -
     if request.config.getoption("--record-scenes"):
         scene.record()
     else:
-        assert scene.play() == scene.expected
+        assert scene.run() == scene.expected
 
 
 @pytest.mark.parametrize("path", SCENES, ids=lambda path: path.stem)

@@ -15,7 +15,7 @@ TOGETHER = 3.0
 
 
 def scenario(*faults: Fault, **parts: Any) -> Scenario:
-    """A short play of four nodes with these faults."""
+    """A short run of four nodes with these faults."""
     defaults: dict[str, Any] = {
         "name": "test",
         "title": "A test",

@@ -1,4 +1,4 @@
-"""Knows mistakes that such a protocol may have, planted one at a time, to see whether the simulator finds them.
+"""Planted mistakes that such a protocol may have, one at a time, to see whether the simulator finds them.
 
 Each is what somebody might really write: a comparison off by its equals sign, a case forgotten, a number not raised.
 """
@@ -39,7 +39,7 @@ from gossipreg.protocol.registry.terms import TermRegister, Terms
 from gossipreg.protocol.state import ClusterState
 from gossipreg_sim.scenario import Fault, Scenario, Workload
 
-#: Quick to suspect, to fail and to mend, so that a play of some seconds shows everything.
+#: Quick to suspect, to fail and to mend, so that a run of some seconds shows everything.
 _HASTY = EngineSettings(
     suspicion_alpha=1.0,
     suspicion_beta=3.0,
@@ -305,10 +305,10 @@ LOSSES = Scenario(
 
 @attrs.frozen
 class Mutation:
-    """One planted mistake, the play that shows it, and by what it must show within so many seeds.
+    """One planted mistake, the run that shows it, and by what it must show within so many seeds.
 
     The seeds are tried from ``first`` on, and then those before it: the first is one that showed it when this was
-    written, so that most mistakes cost one play.
+    written, so that most mistakes cost one run.
     """
 
     name: str
@@ -338,7 +338,7 @@ def _mutation(shown_by: Scenario, *caught_by: str, seeds: int = 3, first: int = 
 # Who is here
 
 
-@_mutation(DEATH, "Claims")
+@_mutation(DEATH, "MemberClaims")
 def an_accuser_raises_the_incarnation_of_the_accused(patch: pytest.MonkeyPatch) -> None:
     def graver(self: MemberUpdate, status: Status, accuser: int = 0, **_: bool) -> MemberUpdate:
         return attrs.evolve(self, status=status, accuser=accuser, incarnation=self.incarnation + 1)
@@ -365,18 +365,18 @@ def a_suspicion_takes_half_its_time(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Suspicion, "timeout", property(lambda self: honest(self) / 2))
 
 
-@_mutation(TANGLE, "Answers")
+@_mutation(TANGLE, "AnsweredAccusations")
 def the_accused_answers_without_a_higher_incarnation(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Identity, "refute", lambda *_: None)
 
 
-@_mutation(FLAPPING, "Returns")
+@_mutation(FLAPPING, "DampedReturns")
 def who_keeps_being_failed_waits_half_its_time(patch: pytest.MonkeyPatch) -> None:
     honest = FlapDamping.wait
     patch.setattr(FlapDamping, "wait", lambda self, now: honest(self, now) / 2)
 
 
-@_mutation(FLAPPING, "Returns", seeds=6)
+@_mutation(FLAPPING, "DampedReturns", seeds=6)
 def who_waits_to_come_back_still_refutes_suspicions(patch: pytest.MonkeyPatch) -> None:
     honest = FlapDamping.admit_refutation
 
@@ -413,12 +413,12 @@ def a_nack_counts_as_an_ack(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Prober, "nacked", nacked)
 
 
-@_mutation(DEATH, "Storm")
+@_mutation(DEATH, "MessageStorm")
 def what_is_known_already_is_news_and_told_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemberUpdate, "supersedes", lambda self, other: self.rank >= other.rank)
 
 
-@_mutation(DEATH, "Storm")
+@_mutation(DEATH, "MessageStorm")
 def everything_is_news(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemberUpdate, "supersedes", lambda *_: True)
 
@@ -431,12 +431,12 @@ def who_is_probed_next_is_drawn_at_random(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Members, "next_target", next_target)
 
 
-@_mutation(GOODBYE, "Ranks")
+@_mutation(GOODBYE, "MonotonicBeliefs")
 def who_left_is_forgotten_before_those_who_failed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("gossipreg.protocol.membership.members._LEFT_LONGER", 0.05)
 
 
-@_mutation(DEATH, "Memory")
+@_mutation(DEATH, "TombstoneRetention")
 def the_departed_are_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Members, "forget", _forget_early)
 
@@ -451,12 +451,12 @@ def _forget_early(self: Members, now: float) -> list[MemberUpdate]:
     return forgotten
 
 
-@_mutation(FEW, "Stays")
+@_mutation(FEW, "StayInLookups")
 def every_failure_is_held_against_the_failed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LocalMember, "_is_own_fault", lambda *_: True)
 
 
-@_mutation(MUTE, "Stays")
+@_mutation(MUTE, "StayInLookups")
 def a_rejection_by_its_own_kernel_is_held_against_the_host(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LocalMember, "_is_own_fault", lambda *_: True)
 
@@ -497,7 +497,7 @@ def no_other_is_asked_and_no_stream_is_tried(patch: pytest.MonkeyPatch) -> None:
 # Who is let in, and what passes
 
 
-@_mutation(STREAMS, "OverStreams")
+@_mutation(STREAMS, "StreamFallback")
 def a_fingerprint_that_comes_over_a_stream_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     honest = Engine._compare
 
@@ -508,7 +508,7 @@ def a_fingerprint_that_comes_over_a_stream_is_not_looked_at(patch: pytest.Monkey
     patch.setattr(Engine, "_compare", compare)
 
 
-@_mutation(CLOCKS, "HalfJoins")
+@_mutation(CLOCKS, "HalfOpenJoins")
 def clocks_of_newcomers_are_not_compared(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ClockWatch, "is_refused", lambda *_: False)
 
@@ -552,7 +552,7 @@ def the_floor_is_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Table, "classify", classify)
 
 
-@_mutation(TANGLE, "Storm", "NoResurrection", "raised")
+@_mutation(TANGLE, "MessageStorm", "NoResurrection", "raised")
 def every_record_is_news(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Table, "classify", lambda *_: Freshness.NEW)
 
@@ -578,7 +578,7 @@ def the_fingerprint_keeps_what_was_removed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Fingerprint, "replace", replace)
 
 
-@_mutation(DEATH, "Storm", "IdleLoad")
+@_mutation(DEATH, "MessageStorm", "IdleLoad")
 def a_rumor_has_rounds_without_end(patch: pytest.MonkeyPatch) -> None:
     honest = BroadcastQueue._transmitted
 
@@ -589,7 +589,7 @@ def a_rumor_has_rounds_without_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BroadcastQueue, "_transmitted", transmitted)
 
 
-@_mutation(NEWS, "Spreading")
+@_mutation(NEWS, "DisseminationTime")
 def the_last_below_each_in_the_tree_is_told_nothing(patch: pytest.MonkeyPatch) -> None:
     def below(self: Ring, name: str, root: str, fanout: int) -> list[str]:
         rank = self._rank(name, root)
@@ -599,7 +599,7 @@ def the_last_below_each_in_the_tree_is_told_nothing(patch: pytest.MonkeyPatch) -
     patch.setattr(Ring, "below", below)
 
 
-@_mutation(NEWS, "Spreading", seeds=6)
+@_mutation(NEWS, "DisseminationTime", seeds=6)
 def the_tree_has_a_wrong_root_and_an_echo_counts_twice(patch: pytest.MonkeyPatch) -> None:
     def below(self: Ring, name: str, root: str, fanout: int) -> list[str]:
         rank = self._rank(name, root)
@@ -625,7 +625,7 @@ def a_full_queue_of_rumors_drops_nothing(patch: pytest.MonkeyPatch) -> None:
         honest(self, *what, **how)
         limits.BROADCAST_QUEUE_MAX = most  # type: ignore[misc]
 
-    patch.setattr(limits, "BROADCAST_QUEUE_MAX", 8)  # so that a play of some seconds fills it
+    patch.setattr(limits, "BROADCAST_QUEUE_MAX", 8)  # so that a run of some seconds fills it
     patch.setattr(BroadcastQueue, "enqueue", enqueue)
 
 
@@ -649,7 +649,7 @@ def of_two_words_said_at_once_none_counts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PolicyVersion, "rank", property(lambda self: (self.ms, self.counter, "", 0)))
 
 
-@_mutation(AT_ONCE, "LastWord")
+@_mutation(AT_ONCE, "LastWriterWins")
 def a_removal_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
     honest = ClusterState._apply_policy
 
@@ -664,9 +664,9 @@ def a_removal_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ClusterState, "_apply_policy", apply_policy)
 
 
-@_mutation(WORDS, "LastWord", "raised")
+@_mutation(WORDS, "LastWriterWins", "raised")
 def the_clock_is_not_advanced_by_what_is_heard(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Clock, "hear", lambda *_: True)
+    patch.setattr(Clock, "observe", lambda *_: True)
 
 
 @_mutation(AT_ONCE, "raised")
@@ -674,12 +674,12 @@ def the_clock_only_counts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Clock, "wall", lambda *_: 0)
 
 
-@_mutation(ALONE, "LastWord")
+@_mutation(ALONE, "LastWriterWins")
 def policies_on_disk_are_not_recalled(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "recall", lambda *_, **__: [])
 
 
-@_mutation(AT_ONCE, "LastWord", seeds=6)
+@_mutation(AT_ONCE, "LastWriterWins", seeds=6)
 def policies_do_not_count_in_the_fingerprint(patch: pytest.MonkeyPatch) -> None:
     honest = Fingerprint.replace
 

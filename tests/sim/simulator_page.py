@@ -1,4 +1,4 @@
-"""Knows what of docs/simulator.md comes from the code, and writes it: python -m tests.sim.simulator_page."""
+"""Generated parts of docs/simulator.md: `python -m tests.sim.simulator_page` writes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from gossipreg_sim.play import ORACLES, play
+from gossipreg_sim.runner import ORACLES, run_scenario
 from gossipreg_sim.scenario import KINDS, load
 from gossipreg_sim.summary import as_lines
 
@@ -39,7 +39,7 @@ def with_tables(text: str) -> str:
 
 def with_tour(text: str) -> str:
     """The page with what the run of the tour says now; its speed stays as it was, for no two runs have the same."""
-    page = "\n".join(as_lines(play(load("split-brain"), 1), 1.0, ""))
+    page = "\n".join(as_lines(run_scenario(load("split-brain"), 1), 1.0, ""))
     head = "$ gossipreg sim run split-brain --seed 1\n"
     before, _, rest = text.partition(head)
     told, fence, after = rest.partition("\n```\n")

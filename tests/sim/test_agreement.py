@@ -6,7 +6,7 @@ import pytest
 
 from gossipreg.policy import Maintenance
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg_sim.agreement import Agreement, heal_bound, kept_apart
+from gossipreg_sim.agreement import Agreement, heal_bound, kept_separated
 from gossipreg_sim.scenario import Fault
 from gossipreg_sim.world import World
 from tests.sim.making import cluster, run_for, scenario
@@ -33,7 +33,7 @@ def test_the_bound_grows_with_what_it_is_made_of() -> None:
     ],
 )
 def test_a_permanent_fault_keeps_the_smaller_side_apart(fault: Fault, apart: tuple[str, ...]) -> None:
-    assert kept_apart(scenario(fault), World(1)) == apart
+    assert kept_separated(scenario(fault), World(1)) == apart
 
 
 def test_a_cluster_agrees_when_everybody_sees_what_everybody_offers() -> None:

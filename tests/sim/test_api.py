@@ -29,15 +29,15 @@ def test_every_public_name_is_there_and_no_other() -> None:
 
 def test_a_scenario_plays_itself_from_a_seed() -> None:
     made = Scenario(title="Short", nodes=3, warmup=2, duration=2, faults=[Fault(kind="freeze", nodes="n1", off=1)])
-    outcome = made.play(3)
+    outcome = made.run(3)
     assert isinstance(outcome, Outcome)
     assert (outcome.scenario, outcome.seed, outcome.is_good) == (made, 3, True)
-    assert made.play(3).digest == outcome.digest != made.play(4).digest
+    assert made.run(3).digest == outcome.digest != made.run(4).digest
 
 
 def test_a_play_is_the_same_whatever_its_scenario_is_called() -> None:
     made = Scenario(title="Short", nodes=3, warmup=2, duration=2, faults=[Fault(kind="bit-flips", probability=0.2)])
-    assert made.play(1).digest == attrs.evolve(made, name="a name that is too long for a cluster" * 9).play(1).digest
+    assert made.run(1).digest == attrs.evolve(made, name="a name that is too long for a cluster" * 9).run(1).digest
 
 
 def test_a_shipped_scenario_is_loaded_by_its_name() -> None:
@@ -45,8 +45,8 @@ def test_a_shipped_scenario_is_loaded_by_its_name() -> None:
 
 
 def test_playing_is_a_module_and_stays_one() -> None:
-    assert isinstance(importlib.import_module("gossipreg_sim.play"), ModuleType)
-    assert isinstance(gossipreg_sim.play, ModuleType)
+    assert isinstance(importlib.import_module("gossipreg_sim.runner"), ModuleType)
+    assert isinstance(gossipreg_sim.runner, ModuleType)
 
 
 def test_a_cluster_can_be_driven_by_hand() -> None:

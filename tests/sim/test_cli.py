@@ -53,7 +53,7 @@ def test_with_json_it_is_one_document(run: Callable[..., Ran], short: Path) -> N
     assert ran.status == 0
     assert document["good"] is True
     assert document["healed_in"] <= document["bound"]
-    assert document["oracles"]["Ranks"] > 0
+    assert document["oracles"]["MonotonicBeliefs"] > 0
     assert document["command"].endswith("--seed 0")
     assert run("run", str(short)).out.endswith(f"trace hash {document['trace_hash']}\n")
 

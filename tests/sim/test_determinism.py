@@ -1,4 +1,4 @@
-"""The determinism contract: a scenario and a seed are one play, on every run, Python and hash seed."""
+"""The determinism contract: a scenario and a seed are one run, on every run, Python and hash seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 import gossipreg_sim
-from gossipreg_sim.play import play
+from gossipreg_sim.runner import run_scenario
 from gossipreg_sim.scenario import Fault
 from tests.sim.making import scenario
 
@@ -36,15 +36,17 @@ STORMY = scenario(
     nodes=5,
 )
 
-SCRIPT = (
-    "from tests.sim.test_determinism import STORMY; from gossipreg_sim.play import play; print(play(STORMY, 5).digest)"
-)
+SCRIPT = """
+from tests.sim.test_determinism import STORMY
+from gossipreg_sim.runner import run_scenario
+print(run_scenario(STORMY, 5).digest)
+"""
 
 #: The same without what only the tests need to be importable.
 BARE_SCRIPT = """
-from gossipreg_sim.play import play
+from gossipreg_sim.runner import run_scenario
 from gossipreg_sim.scenario import parse
-print(play(parse({text!r}, name="bare", where="-"), 5).digest)
+print(run_scenario(parse({text!r}, name="bare", where="-"), 5).digest)
 """
 
 BARE = """
@@ -78,7 +80,7 @@ def digest_of(python: str, script: str, environment: Mapping[str, str]) -> str:
 
 
 def test_the_same_seed_gives_the_same_play_and_another_seed_another() -> None:
-    one, again, other = play(STORMY, 5), play(STORMY, 5), play(STORMY, 6)
+    one, again, other = run_scenario(STORMY, 5), run_scenario(STORMY, 5), run_scenario(STORMY, 6)
     assert one.digest == again.digest
     assert one.trace.steps == again.trace.steps
     assert one.digest != other.digest
@@ -87,7 +89,7 @@ def test_the_same_seed_gives_the_same_play_and_another_seed_another() -> None:
 def test_both_wires_give_the_same_play() -> None:
     faults = tuple(fault for fault in STORMY.faults if fault.kind not in ("forge", "replay"))
     honest = attrs.evolve(STORMY, faults=faults)
-    sealed, bare = play(honest, 5), play(attrs.evolve(honest, wire="objects"), 5)
+    sealed, bare = run_scenario(honest, 5), run_scenario(attrs.evolve(honest, wire="objects"), 5)
     assert bare.digest == sealed.digest
     assert bare.trace.steps == sealed.trace.steps
     assert (bare.packets, bare.bytes) == (sealed.packets, sealed.bytes)
@@ -95,7 +97,7 @@ def test_both_wires_give_the_same_play() -> None:
 
 @pytest.mark.parametrize("seed", ["0", "12345"])
 def test_the_hash_seed_of_python_changes_nothing(seed: str) -> None:
-    assert digest_of(sys.executable, SCRIPT, {"PYTHONHASHSEED": seed}) == play(STORMY, 5).digest
+    assert digest_of(sys.executable, SCRIPT, {"PYTHONHASHSEED": seed}) == run_scenario(STORMY, 5).digest
 
 
 def pythons() -> list[str]:
@@ -135,11 +137,11 @@ def test_a_play_reads_no_clock_and_draws_from_no_rng_but_its_own(monkeypatch: py
     ]
     forbidden += [(random, name) for name in shared]
     assert {"random", "randrange", "shuffle", "getrandbits"} <= set(shared)
-    before = play(STORMY, 5).digest
+    before = run_scenario(STORMY, 5).digest
 
     def refuse(what: str) -> Callable[..., NoReturn]:
         def refused(*_: object, **__: object) -> NoReturn:
-            raise AssertionError(f"a play used {what}")
+            raise AssertionError(f"a run used {what}")
 
         return refused
 
@@ -147,7 +149,7 @@ def test_a_play_reads_no_clock_and_draws_from_no_rng_but_its_own(monkeypatch: py
         for owner, name in forbidden:
             if callable(getattr(owner, name)):
                 patched.setattr(owner, name, refuse(f"{owner.__name__}.{name}"))
-        after = play(STORMY, 5).digest
+        after = run_scenario(STORMY, 5).digest
     assert after == before
 
 
@@ -158,8 +160,8 @@ def test_taking_one_fault_away_leaves_the_others_where_they_were() -> None:
     both = scenario(first, second, nodes=6)
     alone = attrs.evolve(both, faults=both.faults[1:])
 
-    def crashes(played: Any) -> list[tuple[int, str, str]]:
-        steps = play(played, 5).trace.steps
+    def crashes(run: Any) -> list[tuple[int, str, str]]:
+        steps = run_scenario(run, 5).trace.steps
         return [(s.at, s.node, s.what) for s in steps if s.what.startswith("crash") and s.node in ("n3", "n4", "n5")]
 
     assert crashes(alone) == crashes(both) != []
@@ -173,8 +175,8 @@ def test_random_nodes_of_a_fault_stay_the_same_when_another_is_taken_away() -> N
     )
     alone = attrs.evolve(both, faults=both.faults[1:])
 
-    def frozen(played: Any) -> list[str]:
-        outcome = play(played, 9)
+    def frozen(run: Any) -> list[str]:
+        outcome = run_scenario(run, 9)
         return [step.node for step in outcome.trace.steps if step.what == "freeze" and step.at == 7_000_000_000]
 
     assert frozen(alone) == frozen(both)

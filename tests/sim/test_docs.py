@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from gossipreg.cli import cli
-from gossipreg_sim.play import play
+from gossipreg_sim.runner import run_scenario
 from gossipreg_sim.scenario import Fault, Scenario, Wiring, Workload, parse
 from tests.sim.simulator_page import PAGE, with_tables, with_tour
 
@@ -23,6 +23,9 @@ def rows() -> dict[str, list[tuple[str, str]]]:
     for line in tables.splitlines():
         if heading := re.match(r"\| \*\*`\[(\w+)\]`", line):
             part = heading[1]
+            found[part] = []
+        elif line.startswith("| switch |"):
+            part = "settings"
             found[part] = []
         elif line.startswith("### Faults"):
             part = "fault"
@@ -55,7 +58,7 @@ def test_the_tables_of_faults_and_oracles_are_up_to_date() -> None:
 
 def test_the_scenario_of_the_tour_is_good() -> None:
     [text] = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert play(parse(text, name="rack", where="rack.toml"), 1).is_good
+    assert run_scenario(parse(text, name="rack", where="rack.toml"), 1).is_good
 
 
 def test_the_output_of_the_tour_is_real() -> None:

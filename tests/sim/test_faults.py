@@ -9,8 +9,8 @@ import pytest
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.faults import chosen
 from gossipreg_sim.marks import known_marks
-from gossipreg_sim.play import Outcome, play
 from gossipreg_sim.rng import Rng
+from gossipreg_sim.runner import Outcome, run_scenario
 from gossipreg_sim.scenario import KINDS, Fault
 from tests.sim.making import scenario
 
@@ -35,13 +35,13 @@ def test_nodes_are_named_in_words(words: tuple[str, ...], names: list[str]) -> N
 
 
 def test_random_nodes_come_from_the_rng() -> None:
-    drawn = {tuple(chosen(("random:2",), scenario(nodes=6), Rng.of("any", seed))) for seed in range(50)}
-    assert all(len(set(names)) == 2 for names in drawn)
-    assert len(drawn) > 10
+    generated = {tuple(chosen(("random:2",), scenario(nodes=6), Rng.of("any", seed))) for seed in range(50)}
+    assert all(len(set(names)) == 2 for names in generated)
+    assert len(generated) > 10
 
 
 def test_a_condition_begins_and_ends_on_time_and_at_the_latest_with_the_heal() -> None:
-    outcome = play(scenario(Fault(kind="cut", at=1, lasts=2), Fault(kind="cut", at=4, lasts=99)), 1)
+    outcome = run_scenario(scenario(Fault(kind="cut", at=1, lasts=2), Fault(kind="cut", at=4, lasts=99)), 1)
     assert marks_at(outcome, "cut begins") == [1, 4]
     assert marks_at(outcome, "cut ends") == [3, 8]
 
@@ -51,13 +51,13 @@ def test_who_crashed_is_back_by_the_heal() -> None:
         Fault(kind="churn", every=1, seconds=99, nodes=("last:2",)),
         Fault(kind="crash", nodes=("n0",), at=1, lasts=99),
     ]
-    outcome = play(scenario(*faults), 1)
+    outcome = run_scenario(scenario(*faults), 1)
     assert outcome.is_good
     assert marks_at(outcome, "start") == [8, 8, 8]
 
 
 def test_nodes_restart_one_after_the_other() -> None:
-    outcome = play(scenario(Fault(kind="restart", every=2, seconds=1, nodes=("first:3",))), 1)
+    outcome = run_scenario(scenario(Fault(kind="restart", every=2, seconds=1, nodes=("first:3",))), 1)
     assert outcome.is_good
     assert marks_at(outcome, "crash") == [0, 2, 4]
     assert marks_at(outcome, "start") == [1, 3, 5]
@@ -69,32 +69,32 @@ def test_a_node_is_down_until_the_last_fault_that_keeps_it_down_has_ended() -> N
         Fault(kind="crash-host", at=2, lasts=1, nodes=("n2",)),
         Fault(kind="restart", at=3, seconds=1, nodes=("n2",)),
     ]
-    outcome = play(scenario(*faults), 1)
+    outcome = run_scenario(scenario(*faults), 1)
     assert outcome.is_good
     assert marks_at(outcome, "start") == [6]
 
 
 def test_who_is_dead_for_good_stays_so_whatever_else_would_start_it() -> None:
     faults = [Fault(kind="leave", nodes=("n3",)), Fault(kind="restart", at=3, seconds=1, every=1, nodes=("n1", "n3"))]
-    outcome = play(scenario(*faults), 1)
+    outcome = run_scenario(scenario(*faults), 1)
     assert outcome.is_good
     assert marks_at(outcome, "start") == [4]
 
 
 def test_pauses_alternate_until_the_heal() -> None:
-    outcome = play(scenario(Fault(kind="freeze", off=2, on=1, nodes=("n1",))), 1)
+    outcome = run_scenario(scenario(Fault(kind="freeze", off=2, on=1, nodes=("n1",))), 1)
     assert marks_at(outcome, "freeze") == [0, 3, 6]
     assert marks_at(outcome, "unfreeze") == [2, 5, 8]
 
 
 def test_who_is_to_come_back_while_it_still_says_goodbye_comes_back() -> None:
-    outcome = play(scenario(Fault(kind="leave", nodes=("n3",), at=1, lasts=0.5)), 1)
+    outcome = run_scenario(scenario(Fault(kind="leave", nodes=("n3",), at=1, lasts=0.5)), 1)
     assert outcome.is_good
     assert outcome.marks["leave"] == outcome.marks["start"] == 1
 
 
 def test_who_leaves_is_not_missed() -> None:
-    outcome = play(scenario(Fault(kind="leave", nodes=("n3",), at=1)), 1)
+    outcome = run_scenario(scenario(Fault(kind="leave", nodes=("n3",), at=1)), 1)
     assert outcome.is_good
     assert outcome.marks["left"] == 4
     assert "suspect" not in outcome.marks
@@ -102,7 +102,7 @@ def test_who_leaves_is_not_missed() -> None:
 
 def test_what_a_host_rejects_reaches_nobody_its_connects_are_refused_and_it_knows() -> None:
     fault = Fault(kind="output-rejected", nodes=("n2",), at=1, lasts=8)
-    outcome = play(scenario(fault, nodes=5, duration=14), 1)
+    outcome = run_scenario(scenario(fault, nodes=5, duration=14), 1)
     assert outcome.is_good
     assert marks_at(outcome, "output-rejected") == [1]
     assert outcome.marks["packets_unsent"] > 10
@@ -111,7 +111,7 @@ def test_what_a_host_rejects_reaches_nobody_its_connects_are_refused_and_it_know
 
 
 def test_a_swizzle_frees_all_that_it_clogged() -> None:
-    outcome = play(scenario(Fault(kind="swizzle", every=3), nodes=6, duration=10), 1)
+    outcome = run_scenario(scenario(Fault(kind="swizzle", every=3), nodes=6, duration=10), 1)
     assert outcome.is_good
     assert outcome.marks["suspect"]
 
@@ -133,11 +133,11 @@ _EXAMPLES = {
 def test_a_small_cluster_lives_through_every_kind_of_fault(kind: str, sealed: bool) -> None:
     keys: dict[str, Any] = {key: _EXAMPLES[key] for key in KINDS[kind].needs}
     fault = Fault(kind=kind, nodes=("last:2",), lasts=0 if kind == "restart" else 4, **keys)
-    outcome = play(scenario(fault, sealed=sealed, settings=EngineSettings(suspicion_alpha=2.0)), 3)
+    outcome = run_scenario(scenario(fault, sealed=sealed, settings=EngineSettings(suspicion_alpha=2.0)), 3)
     assert outcome.is_good, (outcome.violations[:3], outcome.heals)
     assert outcome.marks.keys() <= {*known_marks(KINDS)}, "what a run may show can be asked for in `sometimes`"
 
 
 def test_a_fault_among_packets_for_nobody_known_does_no_harm() -> None:
     faults = [Fault(kind="replay", every=0.1), Fault(kind="bit-flips", probability=0.3), Fault(kind="forge", every=0.1)]
-    assert play(scenario(*faults, Fault(kind="restart", nodes=("n3",), port=8001, seconds=1)), 2).is_good
+    assert run_scenario(scenario(*faults, Fault(kind="restart", nodes=("n3",), port=8001, seconds=1)), 2).is_good

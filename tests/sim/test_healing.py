@@ -9,7 +9,7 @@ import pytest
 
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.healing import Heal, Moment, moments
-from gossipreg_sim.play import play
+from gossipreg_sim.runner import run_scenario
 from gossipreg_sim.scenario import Fault, Workload
 from tests.sim.making import scenario
 
@@ -70,7 +70,7 @@ def test_a_fault_ends_when_all_that_it_did_is_undone(fault: Fault, ends: float) 
 
 
 def test_a_split_that_ended_long_before_the_heal_took_its_time_to_mend() -> None:
-    outcome = play(SPLIT, 1)
+    outcome = run_scenario(SPLIT, 1)
     [split, heal] = outcome.heals
     assert outcome.is_good
     assert (split.ended, split.at, heal.at, heal.took) == (("cut-1",), 8.0, 40.0, 0.0)
@@ -84,12 +84,12 @@ def test_users_who_go_on_meanwhile_do_not_make_it_take_longer() -> None:
     busy = attrs.evolve(
         SPLIT, workload=Workload(churn=20.0), faults=(Fault(kind="duplicate", probability=0.1, lasts=8),)
     )
-    assert play(busy, 1).heals[0].took == 0.0
+    assert run_scenario(busy, 1).heals[0].took == 0.0
 
 
 def test_what_the_next_fault_disturbs_is_not_judged_and_does_not_count() -> None:
     again = attrs.evolve(SPLIT, faults=(*SPLIT.faults, Fault(kind="cut", nodes=("n0", "n1"), at=8.2, lasts=3.0)))
-    outcome = play(again, 1)
+    outcome = run_scenario(again, 1)
     assert [(heal.ended, heal.took is None) for heal in outcome.heals] == [
         (("cut-1",), True),
         (("cut-2",), False),
@@ -101,7 +101,7 @@ def test_what_the_next_fault_disturbs_is_not_judged_and_does_not_count() -> None
 
 def test_what_is_not_whole_by_the_heal_goes_on_to_be_measured() -> None:
     late = attrs.evolve(SPLIT, duration=9.0)
-    split, heal = play(late, 1).heals
+    split, heal = run_scenario(late, 1).heals
     assert split.took is not None
     assert heal.took is not None
     assert split.took == pytest.approx(1.0 + heal.took)

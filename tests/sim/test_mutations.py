@@ -1,4 +1,4 @@
-"""The simulator finds mistakes: each one planted shows within its seeds, and without it the same plays are good."""
+"""The simulator finds mistakes: each one planted shows within its seeds, and without it the same runs are good."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from functools import cache
 import pytest
 
 from gossipreg.errors import ClockWrong
-from gossipreg_sim.play import ORACLES, Outcome, play
+from gossipreg_sim.runner import ORACLES, Outcome, run_scenario
 from gossipreg_sim.scenario import Scenario
 from tests.sim.mutations import MUTATIONS, Mutation
 
-#: The plays that show them.
+#: The runs that show them.
 PLAYS = list(dict.fromkeys(mutation.shown_by for mutation in MUTATIONS))
 
 
 def found_by(scenario: Scenario, seed: int) -> set[str]:
     """The oracles that saw something wrong; "raised" if the protocol itself did."""
     try:
-        return {violation.oracle for violation in play(scenario, seed).violations}
+        return {violation.oracle for violation in run_scenario(scenario, seed).violations}
     except (AssertionError, KeyError, ClockWrong):
         return {"raised"}
 
 
 @cache
 def without_a_mistake(scenario: Scenario, seed: int) -> Outcome:
-    """What comes of a play of the code as it is."""
-    return play(scenario, seed)
+    """What comes of a run of the code as it is."""
+    return run_scenario(scenario, seed)
 
 
 def test_every_oracle_that_judges_has_a_planted_mistake_to_see() -> None:
     found = {oracle for mutation in MUTATIONS for oracle in mutation.caught_by}
-    assert [oracle.__name__ for oracle in ORACLES if oracle.__name__ not in found] == ["Quality"], "it only reports"
+    assert [oracle.__name__ for oracle in ORACLES if oracle.__name__ not in found] == ["DetectionQuality"], (
+        "it only reports"
+    )
 
 
 @pytest.mark.parametrize("scenario", PLAYS, ids=lambda scenario: scenario.name)
@@ -45,6 +47,6 @@ def test_the_mistake_is_found(mutation: Mutation, monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patch:
         mutation.plant(patch)
         seed = next((s for s in mutation.tries if found_by(mutation.shown_by, s) & {*mutation.caught_by}), None)
-    assert seed is not None, "no play shows it"
+    assert seed is not None, "no run shows it"
     outcome = without_a_mistake(mutation.shown_by, seed)
-    assert outcome.is_good, ("the play is wrong without the mistake", seed, outcome.violations, outcome.late)
+    assert outcome.is_good, ("the run is wrong without the mistake", seed, outcome.violations, outcome.late)

@@ -43,7 +43,7 @@ def watch(made: Cluster, name: str) -> Watched:
 
 
 @attrs.define
-class Ears:
+class PacketTap:
     """An engine that only notes what its streams bring."""
 
     frames: list[bytes] = attrs.field(factory=list)
@@ -71,12 +71,12 @@ class Ears:
         return []
 
 
-def cluster_with_ears() -> tuple[Cluster, Ears]:
-    """A cluster of n1, n2 and, in place of n0's engine, ears."""
-    made, ears = cluster(settings=EngineSettings(lifelines=0)), Ears()
+def cluster_with_ears() -> tuple[Cluster, PacketTap]:
+    """A cluster of n1, n2 and, in place of n0's engine, a listener."""
+    made, tap = cluster(settings=EngineSettings(lifelines=0)), PacketTap()
     made.observers.clear()
-    made.processes["n0"].engine = cast("Engine", ears)
-    return made, ears
+    made.processes["n0"].engine = cast("Engine", tap)
+    return made, tap
 
 
 def test_a_cluster_comes_together() -> None:
@@ -163,36 +163,36 @@ def test_a_slow_process_takes_its_time_over_each_thing_that_arrives() -> None:
 
 
 def test_a_dead_process_refuses_streams_at_once() -> None:
-    made, ears = cluster_with_ears()
+    made, tap = cluster_with_ears()
     made.crash("n2")
     made.processes["n0"].act([OpenStream(900, made.processes["n2"].address, b"hello", 5.0)])
     run_for(made, 0.01)
-    assert ears.ended == [(900, True)]
+    assert tap.ended == [(900, True)]
 
 
 def test_a_dead_host_is_silent_until_patience_ends() -> None:
-    made, ears = cluster_with_ears()
+    made, tap = cluster_with_ears()
     made.crash("n2", host=True)
     made.processes["n0"].act([OpenStream(900, made.processes["n2"].address, b"hello", 5.0)])
     run_for(made, 4.9)
-    assert ears.ended == []
+    assert tap.ended == []
     run_for(made, 0.2)
-    assert ears.ended == [(900, False)]
+    assert tap.ended == [(900, False)]
 
 
 @pytest.mark.parametrize(("host", "silence"), [(False, 0.01), (True, 4.9)])
 def test_the_end_of_a_process_ends_its_streams_soon_that_of_a_host_only_with_patience(
     host: bool, silence: float
 ) -> None:
-    made, ears = cluster_with_ears()
+    made, tap = cluster_with_ears()
     made.processes["n2"].act([OpenStream(900, made.processes["n0"].address, b"hello", 5.0)])
     run_for(made, 0.1)
-    assert len(ears.frames) == 1
+    assert len(tap.frames) == 1
     made.crash("n2", host=host)
     run_for(made, silence - 0.005)
-    assert host is False or ears.ended == []
+    assert host is False or tap.ended == []
     run_for(made, 0.2)
-    assert [refused for _, refused in ears.ended] == [False]
+    assert [refused for _, refused in tap.ended] == [False]
 
 
 def test_a_process_that_comes_back_without_its_disk_is_a_later_life_with_nothing_registered() -> None:
@@ -238,7 +238,7 @@ def test_policies_are_on_disk_whoever_set_them(disk: bool) -> None:
 
 
 def test_frames_of_a_stream_stay_in_order_across_a_stall_and_the_end_comes_last() -> None:
-    made, ears = cluster_with_ears()
+    made, tap = cluster_with_ears()
     n2 = made.processes["n2"]
     n2.act([OpenStream(900, made.processes["n0"].address, b"1", 5.0)])
     run_for(made, 0.1)
@@ -247,10 +247,10 @@ def test_frames_of_a_stream_stay_in_order_across_a_stall_and_the_end_comes_last(
     run_for(made, 0.1)
     made.network.end("cut")
     n2.act([SendFrame(900, b"3"), CloseStream(900)])
-    assert ears.frames == [b"1"]
+    assert tap.frames == [b"1"]
     run_for(made, 1)
-    assert ears.frames == [b"1", b"2", b"3"]
-    assert len(ears.ended) == 1
+    assert tap.frames == [b"1", b"2", b"3"]
+    assert len(tap.ended) == 1
 
 
 @pytest.mark.parametrize("drift", [0.01, -0.01])

@@ -107,10 +107,10 @@ def test_it(gossipreg_sim):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("(seeds=0)\ndef test_it(gossipreg_sim)", "gossipreg_sim: seeds=0 plays nothing: say how many, or which"),
+        ("(seeds=0)\ndef test_it(gossipreg_sim)", "gossipreg_sim: seeds=0 runs nothing: say how many, or which"),
         ("(50)\ndef test_it(gossipreg_sim)", "write gossipreg_sim(seeds=50), or gossipreg_sim(seeds=[3, 7])"),
         ("(seed=5)\ndef test_it(gossipreg_sim)", "write gossipreg_sim(seeds=50), or gossipreg_sim(seeds=[3, 7])"),
-        ("\ndef test_it()", "test_it: marked gossipreg_sim, but plays nothing: take the fixture gossipreg_sim"),
+        ("\ndef test_it()", "test_it: marked gossipreg_sim, but runs nothing: take the fixture gossipreg_sim"),
     ],
 )
 def test_a_mistake_in_the_marker_is_one_line(run: Run, text: str, sentence: str) -> None:
@@ -136,7 +136,7 @@ def test_a_suite_that_does_not_simulate_is_left_alone_and_pays_nothing() -> None
     script = """
 import sys, gossipreg_sim.pytest_plugin
 heavy = {name for name in sys.modules if name.split(".")[0] in ("gossipreg", "msgpack", "cryptography", "trio")}
-lazy = {f"gossipreg_sim.{name}" for name in ("cluster", "scenario", "play")}
+lazy = {f"gossipreg_sim.{name}" for name in ("cluster", "scenario", "run")}
 assert not heavy and not lazy & sys.modules.keys(), heavy
 """
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -154,7 +154,7 @@ def test_the_example_in_the_documentation_is_good(run: Run) -> None:
 
 
 def test_the_example_in_the_documentation_fails_where_the_zone_is_slow_to_come_back(run: Run) -> None:
-    """Though all is well again long before the play is over."""
+    """Though all is well again long before the run is over."""
     dark, cut = 'kind="crash-host", nodes="zone:zone-2"', 'kind="cut", nodes="zone:zone-2"'
     slow, hasty = "Settings(reconnect_interval=100, join_retry_max=100, ", "Settings("
     text = example().replace(dark, cut).replace(hasty, slow).replace("duration=40", "duration=90")

@@ -58,6 +58,6 @@ def test_a_sample_has_each_name_at_most_once_and_all_if_more_are_asked_for() -> 
     rng = Rng.of("sample")
     names = [f"n{number}" for number in range(6)]
     for _ in range(50):
-        drawn = rng.sample(names, 3)
-        assert len(drawn) == len(set(drawn)) == 3
+        generated = rng.sample(names, 3)
+        assert len(generated) == len(set(generated)) == 3
     assert sorted(rng.sample(names, 99)) == names

@@ -11,35 +11,35 @@ import pytest
 
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue
 from gossipreg.protocol.state import ClusterState
-from gossipreg_sim.scale import crowd
-from gossipreg_sim.scale.crowd import Crowd, NeverHappened
+from gossipreg_sim.scale import large_cluster
+from gossipreg_sim.scale.large_cluster import LargeCluster, NeverHappened
 from gossipreg_sim.scale.measures import Rest, at_rest, burst, crash, join, parting, registration, silence
-from gossipreg_sim.scale.weight import weigh
+from gossipreg_sim.scale.memory_use import measure_memory
 from gossipreg_sim.trace import Trace
 from tests.cli.conftest import Ran
 
 
 @pytest.fixture
-def eight() -> Crowd:
-    return Crowd.gathered(8, 2)
+def eight() -> LargeCluster:
+    return LargeCluster.gathered(8, 2)
 
 
-def teach(lender: ClusterState, borrower: ClusterState, now: float) -> None:
-    """What `lend` does, row by row: nothing is shared."""
-    own = borrower.members.own_name
-    for update in lender.members:
+def teach(source: ClusterState, target: ClusterState, now: float) -> None:
+    """What `share_state` does, row by row: nothing is shared."""
+    own = target.members.own_name
+    for update in source.members:
         if update.name != own:
-            borrower.believe(update, now, spread=False)
-    for table in lender.registry.owners:
+            target.believe(update, now, spread=False)
+    for table in source.registry.owners:
         for record in table if table.owner != own else ():
-            borrower.take(record, now, spread=False)
-    borrower.refresh()
-    borrower.broadcasts = BroadcastQueue(borrower.settings)
+            target.take(record, now, spread=False)
+    target.refresh()
+    target.broadcasts = BroadcastQueue(target.settings)
 
 
 def eventful(quiet: float) -> str:
-    """The trace of a crowd to which things happen."""
-    made = Crowd.gathered(8, 2, quiet=quiet)
+    """The trace of a cluster to which things happen."""
+    made = LargeCluster.gathered(8, 2, quiet=quiet)
     trace = Trace()
     made.cluster.observers.append(trace.see)
     rest = at_rest(made, 1.0)
@@ -55,24 +55,24 @@ def eventful(quiet: float) -> str:
 
 def test_nodes_that_hold_each_others_tables_do_what_nodes_with_their_own_do(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = eventful(3.0)
-    monkeypatch.setattr(crowd, "lend", teach)
+    monkeypatch.setattr(large_cluster, "share_state", teach)
     assert eventful(3.0) == shared
 
 
-def test_what_one_node_writes_to_a_lent_table_no_other_sees(eight: Crowd) -> None:
+def test_what_one_node_writes_to_a_lent_table_no_other_sees(eight: LargeCluster) -> None:
     eight.cluster.register("n1", eight.instance(1, 2))
     tables = [process.engine.state.registry.table("n1") for process in eight.cluster.alive]
     assert [table and len(table) for table in tables] == [2, 3, 2, 2, 2, 2, 2, 2]
 
 
-def test_a_crowd_agrees_from_the_start_and_has_nothing_to_tell(eight: Crowd) -> None:
+def test_a_large_cluster_agrees_from_the_start_and_has_nothing_to_tell(eight: LargeCluster) -> None:
     assert eight.agrees()
     rest = at_rest(eight, 5.0)
     assert rest.packets == pytest.approx(2.0, abs=0.1)
     assert rest.bytes < 100
 
 
-def test_a_crowd_agrees_again_after_all_that_is_measured(eight: Crowd) -> None:
+def test_a_large_cluster_agrees_again_after_all_that_is_measured(eight: LargeCluster) -> None:
     rest = Rest(1.0, 2.0, 68.0)
     assert registration(eight, rest, 1).seconds < 0.1
     assert burst(eight, rest, 10).seconds < 0.5
@@ -86,13 +86,13 @@ def test_a_crowd_agrees_again_after_all_that_is_measured(eight: Crowd) -> None:
     assert len(eight.names) == 7
 
 
-def test_what_does_not_happen_is_not_waited_for_for_ever(eight: Crowd) -> None:
+def test_what_does_not_happen_is_not_waited_for_for_ever(eight: LargeCluster) -> None:
     with pytest.raises(NeverHappened, match="8 nodes: not over"):
         eight.until(lambda: False, 0.1)
 
 
 def test_what_a_node_knows_of_one_more_weighs_about_a_kilobyte() -> None:
-    weight = weigh(50, 4)
+    weight = measure_memory(50, 4)
     assert 300 < weight.member_bytes < 3_000
     assert 300 < weight.instance_bytes < 3_000
 
@@ -103,9 +103,9 @@ def test_the_command_prints_tables_and_draws_curves(run: Callable[..., Ran], tmp
     document = json.loads(ran.out)
     assert document["command"] == "gossipreg sim scale --nodes 12 --instances 1"
     assert [table["rows"][0].get("nodes", 12) for table in document["tables"]] == [12, 12, 12, 12]
-    drawn = sorted(path.name for path in tmp_path.iterdir())
-    assert drawn == ["scale-deaths.svg", "scale-news.svg", "scale-rest.svg"]
-    for name in drawn:
+    generated = sorted(path.name for path in tmp_path.iterdir())
+    assert generated == ["scale-deaths.svg", "scale-news.svg", "scale-rest.svg"]
+    for name in generated:
         ET.fromstring((tmp_path / name).read_bytes())
 
 

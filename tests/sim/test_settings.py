@@ -15,9 +15,9 @@ from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.network import Constant
 from gossipreg_sim.process import Process
-from gossipreg_sim.world import Endless, World, ns
+from gossipreg_sim.world import RunawaySimulation, World, ns
 
-#: Events after which a play has shown enough: the shortest intervals make thousands in a second.
+#: Events after which a run has shown enough: the shortest intervals make thousands in a second.
 EVENTS_MAX = 3_000
 
 #: Pairs of which the first may not be the greater: drawn in that order, or hardly any draw would be accepted.
@@ -54,8 +54,8 @@ def accepted(draw: st.DrawFn) -> EngineSettings:
     chosen: list[attrs.Attribute[Any]] = draw(
         st.lists(st.sampled_from(fields), max_size=12, unique_by=lambda field: field.name)
     )
-    drawn = {field.name: draw(values(field)) for field in chosen}
-    whole: dict[str, Any] = {field.name: field.default for field in fields} | drawn
+    generated = {field.name: draw(values(field)) for field in chosen}
+    whole: dict[str, Any] = {field.name: field.default for field in fields} | generated
     for _ in PAIRS:
         for less, more in PAIRS:
             whole[less], whole[more] = sorted((whole[less], whole[more]))
@@ -81,7 +81,7 @@ def test_whatever_is_accepted_runs_through_a_join_a_registration_a_death_and_a_d
         a.act(a.engine.drain(a.now))
         a.act(a.engine.leave(a.now))
         made.world.run(ns(10.0))
-    except Endless:
+    except RunawaySimulation:
         pass
     assert not made.tally["junk_packets"]
     assert not made.tally["junk_messages"]

@@ -8,7 +8,7 @@ import pytest
 
 from gossipreg.model import Instance
 from gossipreg_sim.cluster import Cluster
-from gossipreg_sim.play import play
+from gossipreg_sim.runner import run_scenario
 from gossipreg_sim.scenario import Scenario, Workload
 from gossipreg_sim.users import Users
 from gossipreg_sim.world import ns
@@ -26,12 +26,12 @@ def busy(made: Cluster, workload: Workload = BUSY) -> Scenario:
 
 
 def test_unless_told_otherwise_nobody_sets_policies_or_claims_to_be_a_primary() -> None:
-    marks = play(scenario(), 0).marks
+    marks = run_scenario(scenario(), 0).marks
     assert not {"policy", "policy removed", "primary", "fenced"} & marks.keys()
 
 
 def test_policies_are_set_and_removed_and_primaries_succeed_each_other() -> None:
-    outcome = play(scenario(workload=BUSY), 0)
+    outcome = run_scenario(scenario(workload=BUSY), 0)
     assert outcome.is_good, outcome.violations
     assert {"policy", "policy removed", "primary", "fenced"} <= outcome.marks.keys()
 

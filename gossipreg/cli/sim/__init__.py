@@ -1,4 +1,4 @@
-"""Knows the group of commands that play clusters on a virtual clock: gossipreg sim ..."""
+"""Command group `gossipreg sim`: clusters on a virtual clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gossipreg.cli.sim.why import why
 
 sim = SectionedGroup(
     name="sim",
-    help="""Play a cluster on a virtual clock and network, from a seed.
+    help="""Run a cluster on a virtual clock and network, from a seed.
 
     The nodes run the same protocol as real ones, byte for byte. Partitions, losses, pauses, crashes and liars come
     from a scenario, every die from the seed; what must never be is looked for at every step.

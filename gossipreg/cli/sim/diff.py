@@ -1,4 +1,4 @@
-"""Knows the command that holds two plays against each other: sim diff."""
+"""Command `gossipreg sim diff`: compare two runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gossipreg.cli.help_page import command
 @click.argument("other", metavar="B")
 @as_json
 def diff(one: str, other: str, *, as_json: bool) -> int:
-    """Say where two plays part, and in which figures they differ.
+    """Say where two runs part, and in which figures they differ.
 
-    A and B are each a SCENARIO or FILE.toml, with :SEED behind it or else seed 0, which is played; or a FILE.trace,
+    A and B are each a SCENARIO or FILE.toml, with :SEED behind it or else seed 0, which is run; or a FILE.trace,
     which "gossipreg sim run --save FILE.trace" wrote, with this version or another. First comes the first step that
-    only one of them has, with what went before and after; then the figures that differ. Exit status: 0 if the plays
+    only one of them has, with what went before and after; then the figures that differ. Exit status: 0 if the runs
     are one, 1 if they differ.
 
     Examples:

@@ -1,4 +1,4 @@
-"""Knows the command that looks for a play that fails, drawn from seed after seed: sim fuzz."""
+"""Command `gossipreg sim fuzz`: search for a failing run, generated from seed after seed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: Seeds of a sweep that is told neither how many nor how long.
 _SEEDS: Final = 100
 
-#: The most nodes in one play: all are played in one process.
+#: The most nodes in one run: all are run in one process.
 _NODES_MAX: Final = 256
 
 #: Time between two lines of progress where there is no terminal (seconds).
@@ -47,17 +47,17 @@ def _span(_context: click.Context, _parameter: click.Parameter, text: str) -> tu
 
 @command()
 @click.option("--seeds", type=click.IntRange(min=1), help=f"How many.  [default: {_SEEDS}, unless --minutes is given]")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no play after so long.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no run after so long.")
 @click.option("--from", "first", type=click.IntRange(min=0), default=0, show_default=True, help="The first seed.")
 @click.option(
-    "--nodes", metavar="FROM-TO", default="3-16", show_default=True, callback=_span, help="How many in one play."
+    "--nodes", metavar="FROM-TO", default="3-16", show_default=True, callback=_span, help="How many in one run."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes that play.  [default: one for each core]")
-@click.option("--dask", "address", metavar="ADDRESS", help="Play on the Dask cluster of this scheduler instead.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes that run.  [default: one for each core]")
+@click.option("--dask", "address", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler instead.")
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
-              help="The most that one play may take (seconds of CPU time).")  # fmt: skip
+              help="The most that one run may take (seconds of CPU time).")  # fmt: skip
 @click.option("--shrink", type=click.IntRange(min=0), default=200, show_default=True,
-              help="Plays spent on making a failure small; 0: none.")  # fmt: skip
+              help="Runs spent on making a failure small; 0: none.")  # fmt: skip
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("fuzz-failures"),
               show_default=True, help="Where failing scenarios are written.")  # fmt: skip
 @as_json
@@ -74,21 +74,21 @@ def fuzz(
     out: Path,
     as_json: bool,
 ) -> int:
-    """Draw a scenario from each seed, play it, and make what fails small.
+    """Draw a scenario from each seed, run it, and make what fails small.
 
     A seed stands for a cluster and one to six faults, of kinds of which each seed switches about half off; the same on
     every machine. A failing scenario is written to a file, and the first that fails in its way is made smaller as long
-    as it fails alike. The summary says of each oracle in what share of the plays it had occasion to judge; its last
-    line is one hash for all plays. Exit status: 0 if all that must hold held, 1 if not.
+    as it fails alike. The summary says of each oracle in what share of the runs it had occasion to judge; its last
+    line is one hash for all runs. Exit status: 0 if all that must hold held, 1 if not.
 
     Examples:
       gossipreg sim fuzz --seeds 500
       gossipreg sim fuzz --minutes 60 --from 10000 --json
       gossipreg sim fuzz --seeds 100000 --dask tcp://10.0.0.5:8786
     """
-    from gossipreg_sim.fuzz.cluster import dasked  # what only this command needs
+    from gossipreg_sim.fuzz.dask_pool import run_on_dask  # what only this command needs
     from gossipreg_sim.fuzz.failures import Failure, directory
-    from gossipreg_sim.fuzz.pool import pooled
+    from gossipreg_sim.fuzz.pool import run_in_pool
     from gossipreg_sim.fuzz.sweep import Sweep, seeds_from
     from gossipreg_sim.fuzz.verdict import verdict_of
 
@@ -96,7 +96,7 @@ def fuzz(
     work = partial(verdict_of, nodes=nodes, patience=patience)
     wanted = seeds_from(first, number, minutes)
     jobs = jobs or os.cpu_count() or 1
-    verdicts = dasked(work, wanted, address) if address else pooled(work, wanted, jobs, patience)
+    verdicts = run_on_dask(work, wanted, address) if address else run_in_pool(work, wanted, jobs, patience)
     sweep = Sweep(nodes)
     failures: list[Failure] = []
     try:
@@ -104,7 +104,7 @@ def fuzz(
             for seed, verdict in verdicts:
                 sweep.add(seed, verdict)
                 if not verdict.is_good:
-                    failures.append(Failure(seed, sweep.drawn(seed), verdict))
+                    failures.append(Failure(seed, sweep.generated(seed), verdict))
                     failures[-1].written(directory(out))
                 tell(sweep)
         failures.sort(key=lambda failure: failure.seed)
@@ -120,15 +120,15 @@ def fuzz(
     return 1 if failures else 0
 
 
-def _shrink(failures: Sequence[Failure], out: Path, plays: int, patience: float) -> None:
+def _shrink(failures: Sequence[Failure], out: Path, runs: int, patience: float) -> None:
     """Make the first of each kind of failure small; the others most likely have the same cause."""
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(out / ".hypothesis"))  # else it would be in the way
     seen: list[str] = []
-    for failure in failures if plays else ():
+    for failure in failures if runs else ():
         if failure.verdict.wrong[0] not in seen:
             seen.append(failure.verdict.wrong[0])
             show.note(f"shrinking seed {failure.seed}: {failure.verdict.wrong[0]}")
-            failure.written(out, failure.shrunk(plays=plays, seconds=_SHRINK_SECONDS, patience=patience))
+            failure.written(out, failure.shrunk(runs=runs, seconds=_SHRINK_SECONDS, patience=patience))
 
 
 @contextmanager

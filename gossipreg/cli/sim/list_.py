@@ -1,4 +1,4 @@
-"""Knows the command that lists the scenarios that come with the simulator: sim list."""
+"""Command `gossipreg sim list`: the scenarios that come with the simulator."""
 
 from __future__ import annotations
 

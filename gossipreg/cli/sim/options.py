@@ -1,4 +1,4 @@
-"""Knows the options that several sim commands have."""
+"""Options that several `gossipreg sim` commands share."""
 
 from __future__ import annotations
 

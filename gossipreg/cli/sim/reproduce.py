@@ -1,4 +1,4 @@
-"""Knows the command that runs published experiments again: sim reproduce."""
+"""Command `gossipreg sim reproduce`: run published experiments again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TELL_EVERY: Final = 30.0
 @click.argument("experiment", type=click.Choice(_EXPERIMENTS))
 @click.option("--quick", is_flag=True, help="A few runs where something happens: minutes instead of days.")
 @click.option("--ours", is_flag=True, help="This protocol with its defaults, too.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes that play.  [default: one for each core]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes that run.  [default: one for each core]")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all random numbers are drawn from."
 )
@@ -35,7 +35,7 @@ def reproduce(experiment: str, *, quick: bool, ours: bool, jobs: int | None, see
     """Run a published experiment again, and print the paper's values beside what comes out here.
 
     lifeguard compares SWIM, each part of Lifeguard and the whole while members block; swim measures load, detection
-    and joins under loss; rapid looks for membership that will not come to rest. The other protocols are played by
+    and joins under loss; rapid looks for membership that will not come to rest. The other protocols are run by
     this one with settings of theirs: see docs/simulator.md for what that leaves out.
 
     Examples:
@@ -44,7 +44,7 @@ def reproduce(experiment: str, *, quick: bool, ours: bool, jobs: int | None, see
       gossipreg sim reproduce rapid --jobs 8
     """
     from gossipreg_sim.reproduce import lifeguard, rapid, swim  # what only this command needs
-    from gossipreg_sim.reproduce.labour import Order
+    from gossipreg_sim.reproduce.parallel_runs import Order
 
     flags = [*(["--quick"] if quick else []), *(["--ours"] if ours else []), *(["--seed", str(seed)] if seed else [])]
     again = " ".join(["gossipreg sim reproduce", experiment, *flags])

@@ -1,4 +1,4 @@
-"""Knows the command that plays one scenario from a seed: sim run."""
+"""Command `gossipreg sim run`: run one scenario from a seed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _FILE = click.Path(path_type=Path)
 @command()
 @click.argument("scenario")
 @seed_option
-@click.option("--html", type=_FILE, metavar="FILE", help="Write a page that shows the play at any moment.")
+@click.option("--html", type=_FILE, metavar="FILE", help="Write a page that shows the run at any moment.")
 @click.option("--plot", type=_FILE, metavar="FILE", help="Write figures over time: FILE.svg or FILE.png.")
 @click.option("--save", type=_FILE, metavar="FILE", help='Write a FILE.trace for "sim diff".')
 @as_json
 def run(scenario: str, seed: int, *, html: Path | None, plot: Path | None, save: Path | None, as_json: bool) -> int:
-    """Play a scenario and say what came of it.
+    """Run a scenario and say what came of it.
 
     SCENARIO is one that "gossipreg sim list" shows, or a FILE.toml. Faults, heal, quiet: at every step what must never
     be is looked for, and after the heal all nodes must agree within a bound that is computed from the settings. The
@@ -41,19 +41,19 @@ def run(scenario: str, seed: int, *, html: Path | None, plot: Path | None, save:
       gossipreg sim run split-brain --seed 1 --html split.html
       gossipreg sim run split-brain --plot split.svg
     """
-    from gossipreg_sim.play import play  # what only this command needs
+    from gossipreg_sim.report.outputs import check_outputs, grant
     from gossipreg_sim.report.recording import record
-    from gossipreg_sim.report.show import check_wishes, grant
+    from gossipreg_sim.runner import run_scenario  # what only this command needs
     from gossipreg_sim.scenario import load
     from gossipreg_sim.summary import as_document, as_lines
 
     wishes = {"html": html, "plot": plot, "save": save}
     wanted = {what: path for what, path in wishes.items() if path is not None}
-    check_wishes(wanted)
+    check_outputs(wanted)
     loaded = load(scenario)
     began = time.perf_counter()
     recording = record(loaded, seed) if wanted else None
-    outcome = play(loaded, seed) if recording is None else recording.outcome
+    outcome = run_scenario(loaded, seed) if recording is None else recording.outcome
     took = time.perf_counter() - began
     again = f"gossipreg sim run {shlex.quote(scenario)} --seed {seed}"
     if as_json:

@@ -1,4 +1,4 @@
-"""Knows the command that measures how cost and speed grow with the cluster: sim scale."""
+"""Command `gossipreg sim scale`: how cost and speed grow with the cluster."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NODES = click.IntRange(12, 10_000)
     type=click.IntRange(min=0),
     default=128,
     show_default=True,
-    help="Nodes up to which a split is played.",
+    help="Nodes up to which a split is run.",
 )
 @click.option("--plots", type=click.Path(path_type=Path), help="Also write the curves as SVG files into this folder.")
 @seed_option
@@ -40,7 +40,7 @@ def scale(
 ) -> None:
     """Measure how news, deaths, splits and rest grow with the number of nodes.
 
-    Each size is played in a process of its own, on one core: a thousand nodes take two minutes or so.
+    Each size is run in a process of its own, on one core: a thousand nodes take two minutes or so.
 
     Examples:
       gossipreg sim scale

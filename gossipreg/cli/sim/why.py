@@ -1,4 +1,4 @@
-"""Knows the command that says why a node believed what it believed: sim why."""
+"""Command `gossipreg sim why`: why a node believed what it believed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gossipreg.cli.sim.options import seed_option
 def why(scenario: str, node: str, subject: str, moment: float | None, seed: int, *, as_json: bool) -> None:
     """Say why NODE believed what it did of SUBJECT at T.
 
-    The scenario is played again from its seed, and the story told from its beginning: the first ping or ack that was
+    The scenario is run again from its seed, and the story told from its beginning: the first ping or ack that was
     lost, late, or met a node that could not answer, and to which fault; who then suspected, whose verdict it was, and
     from mouth to mouth how NODE heard of it. One line a step: seconds, who and to whom, what, and what was wrong.
 

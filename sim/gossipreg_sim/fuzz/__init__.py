@@ -1,1 +1,1 @@
-"""Plays drawn from seeds, in search of one in which something that must hold does not; and the least such play."""
+"""Runs drawn from seeds, in search of one in which something that must hold does not; and the least such run."""

@@ -1,4 +1,4 @@
-"""When a play has taken too long: in time of the processor, so that a busy machine makes no failures."""
+"""When a run has taken too long: in time of the processor, so that a busy machine makes no failures."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gossipreg_sim.process import Process
 
 
 class TookTooLong(Exception):
-    """Patience with a play is at its end."""
+    """Patience with a run is at its end."""
 
 
 @attrs.define
 class Patience:
-    """Attached to a play, raises `TookTooLong` at the first step after so many seconds of the processor.
+    """Attached to a run, raises `TookTooLong` at the first step after so many seconds of the processor.
 
     It looks between two steps, in whatever thread that is, and counts the time of that thread alone. A single step that
     never ends has to be ended from outside, with its process (`gossipreg_sim.fuzz.pool`).

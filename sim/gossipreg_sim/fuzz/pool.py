@@ -1,4 +1,4 @@
-"""Knows how seeds are worked off by processes of their own: one that dies costs its seed, not the sweep."""
+"""Process pool of a sweep: a worker that dies costs its seed, not the sweep."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Work = Callable[[int], Verdict]
 #: Started afresh, not forked: they share nothing with us, whatever threads we have.
 _CONTEXT = multiprocessing.get_context("spawn")
 
-#: How much longer than a play's own patience a worker may compute until it is taken to hang (seconds of CPU time).
+#: How much longer than a run's own patience a worker may compute until it is taken to hang (seconds of CPU time).
 _GRACE = 10.0
 
 #: How long a worker that was told to go may take (seconds).
 _FAREWELL = 5.0
 
 
-def pooled(
+def run_in_pool(
     work: Work, seeds: Iterator[int], jobs: int, patience: float = PATIENCE
 ) -> Generator[tuple[int, Verdict], None, None]:
     """The verdicts on ``seeds`` by ``jobs`` processes, as they come. Close it to end the processes.
@@ -43,7 +43,7 @@ def pooled(
         while workers:
             for pipe in wait(list(workers)):
                 worker = workers[pipe]  # type: ignore[index]  # what we passed in comes out
-                played, verdict = worker.seed, worker.verdict()
+                run, verdict = worker.seed, worker.verdict()
                 following = next(seeds, None)
                 if following is None or not worker.alive:
                     del workers[worker.pipe]
@@ -51,7 +51,7 @@ def pooled(
                 if following is not None:
                     worker = worker.on(following) if worker.alive else _Worker.begun(work, following, patience)
                     workers[worker.pipe] = worker
-                yield played, verdict
+                yield run, verdict
     finally:
         for worker in workers.values():
             worker.end()
@@ -59,7 +59,7 @@ def pooled(
 
 @attrs.define
 class _Worker:
-    """A process and the seed that it plays."""
+    """A process and the seed that it runs."""
 
     process: BaseProcess
     pipe: Connection
@@ -122,7 +122,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _serve(pipe: Connection, work: Work, limit: float) -> None:
-    """Play seed after seed until nobody asks any more; die of SIGPROF at one that takes longer than ``limit``."""
+    """Run seed after seed until nobody asks any more; die of SIGPROF at one that takes longer than ``limit``."""
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             seed = pipe.recv()

@@ -1,4 +1,4 @@
-"""Knows how a failing scenario is made smaller, with Hypothesis's shrinker: fewer faults, nodes, seconds.
+"""Shrinking of a failing scenario with Hypothesis's shrinker: fewer faults, nodes, seconds.
 
 A choice of Hypothesis is a whole number here, and the smaller it is the simpler what comes of it; nearly all numbers
 stand for what the scenario had. So most random draws are the scenario itself or close to it and fail as it does, and
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from gossipreg_sim.scenario import Fault, Scenario, Wiring, Workload
-from gossipreg_sim.sense import sensible
+from gossipreg_sim.scenario_checks import sensible
 
 if TYPE_CHECKING:
     from hypothesis import strategies as st
@@ -39,7 +39,7 @@ _DRAWS: Final = 50
 
 
 def shrunk(
-    scenario: Scenario, fails: Callable[[Scenario], bool], *, plays: int = 200, seconds: float = 60.0
+    scenario: Scenario, fails: Callable[[Scenario], bool], *, runs: int = 200, seconds: float = 60.0
 ) -> Scenario:
     """The smallest scenario found that ``fails`` as ``scenario`` does; at worst the same one.
 
@@ -56,7 +56,7 @@ def shrunk(
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet,
     )
-    asked = _Asked(fails, plays, time.thread_time() + seconds, {scenario: True})
+    asked = _Asked(fails, runs, time.thread_time() + seconds, {scenario: True})
     scenario = _without_the_idle(scenario, asked.fails)
     try:
         return find(simpler(scenario), asked.fails, settings=quiet, random=Random(0))
@@ -65,7 +65,7 @@ def shrunk(
 
 
 def _without_the_idle(scenario: Scenario, fails: Callable[[Scenario], bool]) -> Scenario:
-    """``scenario`` without what has no part in the failure: a play for each, where a blind search would need many."""
+    """``scenario`` without what has no part in the failure: a run for each, where a blind search would need many."""
     for plainer in _PLAINER:
         less = _with(scenario, scenario.faults, **plainer)
         scenario = less if fails(less) else scenario
@@ -96,16 +96,16 @@ class _Asked:
     """Asks about each scenario once, and when time is up about none: then only what is known still fails."""
 
     ask: Callable[[Scenario], bool]
-    plays: int  # left
+    runs: int  # left
     until: float  # on the clock of this thread on the processor (seconds)
     known: dict[Scenario, bool]
 
     def fails(self, candidate: Scenario) -> bool:
         known = self.known.get(candidate)
         if known is None:
-            if self.plays <= 0 or time.thread_time() > self.until:
+            if self.runs <= 0 or time.thread_time() > self.until:
                 return False
-            self.plays -= 1
+            self.runs -= 1
             known = self.known[candidate] = self.ask(candidate)
         return known
 

@@ -1,4 +1,4 @@
-"""Knows what a sweep over many seeds adds up to."""
+"""Sweep over many seeds: totals and coverage."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import attrs
 
-from gossipreg_sim.fuzz.drawing import NODES, Drawn, drawn
+from gossipreg_sim.fuzz.generation import NODES, GeneratedScenario, generated
 from gossipreg_sim.fuzz.verdict import Verdict
 from gossipreg_sim.scenario import KINDS
 
-#: What some play of a large sweep must show: a sweep in which nobody was ever refuted has not tested refutation.
+#: What some run of a large sweep must show: a sweep in which nobody was ever refuted has not tested refutation.
 SOMETIMES: Final = (
     *("alive", "suspect", "failed", "left", "refuted", "revived", "service", "agreement"),
     *("refutations", "failures_declared", "probes_missed", "lags", "frames_received"),
@@ -29,7 +29,7 @@ SOMETIMES: Final = (
     *(f"{kind} begins" for kind in KINDS if "to" in KINDS[kind].takes),
 )
 
-#: An oracle that judges in a smaller share of plays than this has seen too little: the drawing should give it occasion.
+#: An oracle that judges in a smaller share of runs than this has seen too little: the drawing should give it occasion.
 SELDOM: Final = 0.1
 
 
@@ -49,18 +49,18 @@ class Sweep:
     nodes: tuple[int, int] = NODES
     verdicts: dict[int, Verdict] = attrs.field(factory=dict)
     kinds: Counter[str] = attrs.field(factory=Counter)  # of faults, as often as they were drawn
-    marks: Counter[str] = attrs.field(factory=Counter)  # in how many plays each was made
-    judged: Counter[str] = attrs.field(factory=Counter)  # in how many plays each oracle had occasion to judge
+    marks: Counter[str] = attrs.field(factory=Counter)  # in how many runs each was made
+    judged: Counter[str] = attrs.field(factory=Counter)  # in how many runs each oracle had occasion to judge
     failures: list[int] = attrs.field(factory=list)  # seeds, in the order in which they ended
 
-    def drawn(self, seed: int) -> Drawn:
+    def generated(self, seed: int) -> GeneratedScenario:
         """What ``seed`` stands for in this sweep."""
-        return drawn(seed, self.nodes)
+        return generated(seed, self.nodes)
 
     def add(self, seed: int, verdict: Verdict) -> None:
-        """Count one more play."""
+        """Count one more run."""
         self.verdicts[seed] = verdict
-        self.kinds.update(fault.kind for fault in self.drawn(seed).scenario.faults)
+        self.kinds.update(fault.kind for fault in self.generated(seed).scenario.faults)
         self.marks.update(verdict.marks.keys())
         self.judged.update({name: int(has_judged) for name, has_judged in verdict.judged.items()})
         if not verdict.is_good:
@@ -68,23 +68,23 @@ class Sweep:
 
     @property
     def digest(self) -> str:
-        """One hash for all traces, whoever played them in whatever order (hex)."""
+        """One hash for all traces, whoever run them in whatever order (hex)."""
         lines = [f"{seed} {self.verdicts[seed].digest}\n" for seed in sorted(self.verdicts)]
         return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
 
     @property
     def never(self) -> list[str]:
-        """What some play should have shown, and none did."""
+        """What some run should have shown, and none did."""
         return [mark for mark in SOMETIMES if mark not in self.marks]
 
     @property
     def shares(self) -> dict[str, float]:
-        """By oracle, in the order of the oracles: in what share of all plays it had occasion to judge."""
-        return {name: plays / len(self.verdicts) for name, plays in self.judged.items()}
+        """By oracle, in the order of the oracles: in what share of all runs it had occasion to judge."""
+        return {name: runs / len(self.verdicts) for name, runs in self.judged.items()}
 
     @property
     def virtual(self) -> float:
-        """Virtual seconds played."""
+        """Virtual seconds run."""
         return sum(verdict.seconds for verdict in self.verdicts.values())
 
     @property
@@ -103,7 +103,7 @@ class Sweep:
         for number, (name, share) in enumerate(self.shares.items()):
             head = "" if number else "oracles"
             seldom = "" if share >= SELDOM else f", seldom: less than {SELDOM:.0%}"
-            yield f"{head:<10} {name:<16} judged in {self.judged[name]:>7,} plays, {share:>4.0%}{seldom}"
+            yield f"{head:<10} {name:<16} judged in {self.judged[name]:>7,} runs, {share:>4.0%}{seldom}"
         yield f"failures   {len(self.failures):,}"
         yield f"all traces {self.digest}"
 

@@ -1,4 +1,4 @@
-"""Knows what a sweep keeps of one play: small enough to send between processes by the thousand."""
+"""Verdict on one run of a sweep: small enough to send between processes by the thousand."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 
 import attrs
 
-from gossipreg_sim.fuzz.drawing import NODES, drawn
+from gossipreg_sim.fuzz.generation import NODES, generated
 from gossipreg_sim.fuzz.patience import Patience, TookTooLong
-from gossipreg_sim.play import Outcome, play
+from gossipreg_sim.runner import Outcome, run_scenario
 from gossipreg_sim.scenario import Scenario
 
-#: How long one play may take unless told otherwise (seconds of the processor).
+#: How long one run may take unless told otherwise (seconds of the processor).
 PATIENCE = 60.0
 
 
 @attrs.frozen
 class Verdict:
-    """What came of one play. ``wrong`` names what failed: oracles, liveness, or where an exception came from."""
+    """What came of one run. ``wrong`` names what failed: oracles, liveness, or where an exception came from."""
 
     digest: str  # the trace's hash, or what stands for it when there is none
     wrong: tuple[str, ...] = ()
@@ -36,25 +36,25 @@ class Verdict:
 
     @classmethod
     def without_trace(cls, wrong: str, said: str, took: float = 0.0) -> Verdict:
-        """That of a play that did not come to its end."""
+        """That of a run that did not come to its end."""
         return cls(digest=wrong, wrong=(wrong,), said=said, took=took)
 
     @classmethod
     def too_slow(cls, patience: float, took: float = 0.0) -> Verdict:
-        """That of a play that was ended because it took more than ``patience`` (seconds of the processor)."""
-        return cls.without_trace("slow play", f"took more than {patience:g} s of the processor", took)
+        """That of a run that was ended because it took more than ``patience`` (seconds of the processor)."""
+        return cls.without_trace("slow run", f"took more than {patience:g} s of the processor", took)
 
 
 def verdict_of(seed: int, nodes: tuple[int, int] = NODES, patience: float = PATIENCE) -> Verdict:
     """What comes of the scenario that is drawn from ``seed``."""
-    return judged(drawn(seed, nodes).scenario, seed, patience)
+    return judged(generated(seed, nodes).scenario, seed, patience)
 
 
 def judged(scenario: Scenario, seed: int, patience: float = PATIENCE) -> Verdict:
-    """What comes of a play, whatever it does: exceptions and endless loops are failures like others."""
+    """What comes of a run, whatever it does: exceptions and endless loops are failures like others."""
     began = time.thread_time()
     try:
-        outcome = play(scenario, seed, attach=Patience(patience).attach)
+        outcome = run_scenario(scenario, seed, attach=Patience(patience).attach)
     except TookTooLong:
         return Verdict.too_slow(patience, time.thread_time() - began)
     except Exception as error:  # noqa: BLE001 -- whatever it is, it is what we look for
@@ -63,7 +63,7 @@ def judged(scenario: Scenario, seed: int, patience: float = PATIENCE) -> Verdict
 
 
 def _of(error: Exception, took: float) -> Verdict:
-    """Named by the place it was raised at: what it says may differ from play to play."""
+    """Named by the place it was raised at: what it says may differ from run to run."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     last = traceback.format_exception_only(error)[0].strip()
     where = f"{type(error).__name__} in {Path(frame.filename).name} {frame.name}"

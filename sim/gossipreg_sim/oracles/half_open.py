@@ -27,7 +27,7 @@ _STEP: Final = 2.0
 
 
 @attrs.define
-class OverStreams(RecordOracle):
+class StreamFallback(RecordOracle):
     """While all packets are lost on some links and nothing else is wrong, records get everywhere within seconds.
 
     Followed are instances that were not offered before, and are not withdrawn meanwhile.
@@ -51,7 +51,7 @@ class OverStreams(RecordOracle):
     @property
     def bound(self) -> float:
         """Within how many seconds."""
-        return self.bound_among(self.stage.scenario.nodes)
+        return self.bound_among(self.context.scenario.nodes)
 
     def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:
         """Note births, and who has a record."""
@@ -77,12 +77,12 @@ class OverStreams(RecordOracle):
     @property
     def _span(self) -> tuple[int, int]:
         """From when until when records are followed (ns)."""
-        faults = self.stage.scenario.faults
+        faults = self.context.scenario.faults
         if not faults or any(fault.kind != "udp-only-loss" or fault.probability < 1 for fault in faults):
             return 0, 0
-        begins = max(fault.at for fault in faults) + self.known_after(self.stage.scenario.nodes)
-        ends = min(fault.at + fault.lasts if fault.lasts else self.stage.scenario.duration for fault in faults)
-        return self.stage.faults_at + ns(begins), self.stage.faults_at + ns(ends)
+        begins = max(fault.at for fault in faults) + self.known_after(self.context.scenario.nodes)
+        ends = min(fault.at + fault.lasts if fault.lasts else self.context.scenario.duration for fault in faults)
+        return self.context.faults_at + ns(begins), self.context.faults_at + ns(ends)
 
     def finish(self) -> None:
         """Look for records that never got everywhere."""
@@ -94,7 +94,7 @@ class OverStreams(RecordOracle):
 
 
 @attrs.define
-class HalfJoins(Oracle):
+class HalfOpenJoins(Oracle):
     """While its clock is off from its first start on, no node of a sealed cluster is believed present by the others.
 
     Judged where some clocks are wrong by one amount, beyond what is allowed, and all others are right.
@@ -105,7 +105,7 @@ class HalfJoins(Oracle):
     _watched: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        scenario = self.stage.scenario
+        scenario = self.context.scenario
         clocks = [fault for fault in scenario.faults if fault.kind.startswith("clock")]
         skews = {fault.seconds for fault in clocks if fault.kind == "clock-skew-at-start"}
         is_clear = len(skews) == 1 and all(fault.kind == "clock-skew-at-start" for fault in clocks)

@@ -1,4 +1,4 @@
-"""Knows oracle 15: after the heal all agree, within a bound that is computed (`gossipreg_sim.agreement`)."""
+"""Oracle 15: after the heal all agree, within a bound that is computed (`gossipreg_sim.agreement`)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Healing(Oracle):
 
     def finish(self) -> None:
         """Compare when all agreed with when they had to, after each spell of faults and after the heal."""
-        for heal in self.stage.heals[:-1]:
+        for heal in self.context.heals[:-1]:
             self.checks += heal.took is not None or not heal.in_time
             if not heal.in_time:
                 after = f"after {', '.join(heal.ended)}"
                 said = "not all agree" if heal.took is None else f"all agree only {heal.took:.2f} s"
                 self.wrong("", f"{said} {after}; bound {heal.bound:.2f} s")
-        healed_in, bound = self.stage.healed_in, self.stage.bound
+        healed_in, bound = self.context.healed_in, self.context.bound
         self.checks += 1
         if healed_in is None:
             self.wrong("", f"not all agree; bound {bound:.2f} s")

@@ -1,4 +1,4 @@
-"""Knows oracle 16: when nothing is new nothing is sent but probes and their acks."""
+"""Oracle 16: when nothing changes, only probes and their acks are sent."""
 
 from __future__ import annotations
 
@@ -44,27 +44,27 @@ class IdleLoad(Oracle):
     _streams: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self._idle_from = self.stage.calm_from
+        self._idle_from = self.context.calm_from
 
     def see(self, process: Process, output: Output) -> None:  # noqa: ARG002
         """Count what is sent while nothing is new."""
         now = self.cluster.world.now
-        if now >= self.stage.calm_until:
+        if now >= self.context.calm_until:
             return
         kind = type(output)
         if kind in _NEWS:
             if now > self._idle_from:
                 self._idle += now - self._idle_from
                 self._spells += 1
-            self._idle_from = max(now + _SETTLED, self.stage.calm_from)
+            self._idle_from = max(now + _SETTLED, self.context.calm_from)
         elif now >= self._idle_from:
             self._packets += kind is Transmit
             self._streams += kind is OpenStream
 
     def finish(self) -> None:
         """Compare the load with two packets a period."""
-        scenario = self.stage.scenario
-        end = min(self.cluster.world.now, self.stage.calm_until)
+        scenario = self.context.scenario
+        end = min(self.cluster.world.now, self.context.calm_until)
         idle = (self._idle + max(0, end - self._idle_from)) / SECOND
         periods = idle / scenario.settings.probe_interval
         if scenario.nodes == 1:

@@ -1,4 +1,4 @@
-"""Knows what an oracle is: it watches every step of every node and says what was wrong."""
+"""Oracle: an invariant that is checked at every step of every node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import Output
 from gossipreg_sim.cluster import Cluster
-from gossipreg_sim.oracles.stage import Stage
+from gossipreg_sim.oracles.run_context import RunContext
 from gossipreg_sim.process import Process
 from gossipreg_sim.world import SECOND
 
@@ -31,14 +31,14 @@ class Violation:
 class Oracle:
     """One law. `see` is shown each output that it ``wants`` before it is performed, `after` each node after a step.
 
-    A law that the play gives no occasion to judge says so in ``note``; so does one that measures, with what it found.
+    A law that the run gives no occasion to judge says so in ``note``; so does one that measures, with what it found.
     """
 
     law: ClassVar[str] = ""
     wants: ClassVar[tuple[type[Any], ...]] = ()  # kinds of output
 
     cluster: Cluster
-    stage: Stage
+    context: RunContext
     checks: int = 0
     violations: list[Violation] = attrs.field(factory=list)
     note: str = ""
@@ -46,7 +46,7 @@ class Oracle:
 
     @property
     def has_judged(self) -> bool:
-        """Whether the play gave it occasion to judge."""
+        """Whether the run gave it occasion to judge."""
         return self.checks > 0 and self.is_applicable
 
     def see(self, process: Process, output: Output) -> None:
@@ -59,10 +59,10 @@ class Oracle:
         """``process`` has begun to probe ``target``."""
 
     def finish(self) -> None:
-        """The play is over, and was not stopped."""
+        """The run is over, and was not stopped."""
 
     def stopped(self, events: int) -> None:
-        """The play was given up: more than ``events`` happened in one second."""
+        """The run was given up: more than ``events`` happened in one second."""
 
     def check(self, process: Process, holds: bool, text: str) -> None:
         """Count a check; note what is wrong if it does not hold. For texts that are dear to make, see `wrong`."""
@@ -75,6 +75,6 @@ class Oracle:
         self.violations.append(Violation(self.cluster.world.now, type(self).__name__, node, text))
 
     def not_applicable(self, why: str) -> None:
-        """The play gave no occasion to judge."""
+        """The run gave no occasion to judge."""
         self.is_applicable = False
         self.note = f"not applicable here: {why}"

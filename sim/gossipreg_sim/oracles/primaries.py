@@ -1,4 +1,4 @@
-"""Knows oracle 20: of those that claim to be a service's primary one is seen as it, and its term never falls."""
+"""Oracle 20: of the instances that claim to be a service's primary one is seen as such, and its term never falls."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Primaries(Oracle):
         """Compare whom all show at the end; what is believed of those kept apart, and so of their claims, is free."""
         if not self.checks:
             self.not_applicable("nobody claimed to be a primary")
-        if self.stage.healed_in is None or self.stage.outside:
+        if self.context.healed_in is None or self.context.outside:
             return
         core = [process for process in self.cluster.alive if not process.engine.identity.left]
         for process in core:

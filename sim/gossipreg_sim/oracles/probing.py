@@ -1,4 +1,4 @@
-"""Knows oracles 10 and 11: everybody is probed in turn, and so the dead are soon probed by somebody."""
+"""Oracles 10 and 11: every member is probed in turn, and so a dead one is soon probed by some node."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Completeness(Oracle):
         if held is not None and held.status.is_present:  # else a verdict fell in the same step
             found.last[target.name] = found.periods
         now = process.now
-        if self.stage.is_punctual:
+        if self.context.is_punctual:
             self.checks += 1
             if now - found.began > found.length:
                 self.wrong(process.name, f"took {now - found.began:.3f} s for a period of {found.length:.3f} s")
@@ -123,7 +123,7 @@ class FirstProbe(Oracle):
 
     def finish(self) -> None:
         """Compare the mean with what theory has."""
-        scenario = self.stage.scenario
+        scenario = self.context.scenario
         if any(fault.kind not in _FAIR for fault in scenario.faults):
             self.not_applicable("who lives is disturbed, too")
         elif len(self._times) < _DEATHS_NEEDED:

@@ -1,4 +1,4 @@
-"""Knows oracles 2, 3 and 9 for records: nobody but the owner makes them, and what was removed stays removed."""
+"""Oracles 2, 3 and 9 for records: only the owner makes them, and what was removed stays removed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RecordOracle(Oracle):
     def see(self, process: Process, output: Output) -> None:
         """Find the records behind the services that look different."""
         assert isinstance(output, InstancesChanged), "nothing else is wanted"
-        came, went = self.stage.holdings.compare(process, output)
+        came, went = self.context.holdings.compare(process, output)
         self.moved(process, came, went)
 
     def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:
@@ -94,9 +94,9 @@ class NoResurrection(RecordOracle):
 
     def finish(self) -> None:
         """Compare what everybody holds at the end with what the owners offer."""
-        if self.stage.healed_in is None:
+        if self.context.healed_in is None:
             return
-        alive = [process for process in self.cluster.alive if process.name not in self.stage.outside]
+        alive = [process for process in self.cluster.alive if process.name not in self.context.outside]
         own = {p.name: p.engine.state.registry.table(p.name) for p in alive}
         for process in alive:
             for table in process.engine.state.registry.owners:

@@ -1,4 +1,4 @@
-"""Knows oracle 6: a node that comes back, with its disk or without, is believed to be back."""
+"""Oracle 6: a node that comes back, with its disk or without, is believed to be back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Restarts(Oracle):
         back = [p for p in self._core() if self._first.get(p.name, p) is not p]
         if not back:
             self.not_applicable("nobody restarted")
-        elif self.stage.healed_in is None:
+        elif self.context.healed_in is None:
             self.not_applicable("the cluster did not come to agree")
         elif len(self._core()) == 1 and not back[0].engine.identity.announced:
             self.not_applicable("who restarted waits for one of its seeds, alone")
@@ -40,7 +40,7 @@ class Restarts(Oracle):
                     self._compare(process, restarted)
 
     def _core(self) -> list[Process]:
-        return [p for p in self.cluster.alive if p.name not in self.stage.outside and not p.engine.identity.left]
+        return [p for p in self.cluster.alive if p.name not in self.context.outside and not p.engine.identity.left]
 
     def _compare(self, process: Process, restarted: Process) -> None:
         held = process.engine.members.get(restarted.name)

@@ -1,4 +1,4 @@
-"""Knows how sure one may be of a rate or a mean from what was counted."""
+"""Confidence intervals of rates and means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows the figures of a play over time: agreement with the truth, sizes that nodes see, traffic, local health."""
+"""Figures of a run over time: agreement with the truth, cluster sizes as nodes see them, traffic, local health."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from gossipreg_sim.report.heat import Cell, Heat
+from gossipreg_sim.report.heat_map import Cell, HeatMap
 from gossipreg_sim.report.recording import Life, Recording
 
 #: Samples in one curve: more than a screen is wide would not be seen.
@@ -86,8 +86,8 @@ class _Tally:
 _PRESENT: Final = tuple(state for state in Cell if state.is_present)
 
 
-def curves_of(recording: Recording, heat: Heat) -> Curves:
-    """All the figures of a play."""
+def curves_of(recording: Recording, heat: HeatMap) -> Curves:
+    """All the figures of a run."""
     end = recording.end // 1000
     step = max(_STEP, -(-end // _SAMPLES // _STEP) * _STEP)
     right, sizes = _agreement(recording, heat, step, end)
@@ -122,7 +122,7 @@ def _running(lives: tuple[Life, ...], place: dict[str, int]) -> list[tuple[int, 
     return sorted(turns)
 
 
-def _agreement(recording: Recording, heat: Heat, step: int, end: int) -> tuple[list[float], list[tuple[int, ...]]]:
+def _agreement(recording: Recording, heat: HeatMap, step: int, end: int) -> tuple[list[float], list[tuple[int, ...]]]:
     place = {name: number for number, name in enumerate(heat.names)}
     tally = _Tally(len(heat.names))
     turns = iter([*_running(recording.lives, place), (end + 1, 0, False)])
@@ -174,7 +174,7 @@ def worst_moment(curves: Curves, since: int) -> int:
     return curves.step * min(samples, key=lambda sample: (curves.right[sample], -sample))
 
 
-def sides_of(heat: Heat, moment: int) -> list[list[str]]:
+def sides_of(heat: HeatMap, moment: int) -> list[list[str]]:
     """The nodes in groups that, at ``moment`` (µs), count each other among those present; the lonely come last."""
     cells, count = heat.at(moment), len(heat.names)
     group = list(range(count))

@@ -1,4 +1,4 @@
-"""Knows where two plays part: the first line that only one of them has, and the figures in which they differ."""
+"""Difference of two runs: the first line that only one of them has, and the figures in which they differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 from gossipreg_sim.report.journal import Figure, Journal, Line, document_of
 from gossipreg_sim.world import SECOND
 
-#: Lines shown before the parting, and of each play after it.
+#: Lines shown before the parting, and of each run after it.
 _BEFORE: Final = 4
 _AFTER: Final = 5
 
@@ -20,7 +20,7 @@ _WIDE: Final = 110
 
 @attrs.frozen
 class Difference:
-    """Two plays held against each other. ``same`` is how many lines they share from the start."""
+    """Two runs held against each other. ``same`` is how many lines they share from the start."""
 
     one: Journal
     other: Journal
@@ -28,19 +28,19 @@ class Difference:
 
     @property
     def is_none(self) -> bool:
-        """Whether the plays are one."""
+        """Whether the runs are one."""
         return self.same == len(self.one.lines) == len(self.other.lines) and not self.figures
 
     @property
     def figures(self) -> list[tuple[str, Figure, Figure]]:
-        """The figures that differ, with both values; one that a play does not have is 0 there."""
+        """The figures that differ, with both values; one that a run does not have is 0 there."""
         names = dict.fromkeys([*self.one.figures, *self.other.figures])
         both = [(name, self.one.figures.get(name, 0), self.other.figures.get(name, 0)) for name in names]
         return [(name, here, there) for name, here, there in both if here != there]
 
 
 def difference(one: Journal, other: Journal) -> Difference:
-    """Hold two plays against each other."""
+    """Hold two runs against each other."""
     pairs = enumerate(zip(one.lines, other.lines, strict=False))
     shortest = min(len(one.lines), len(other.lines))
     return Difference(one, other, next((place for place, (here, there) in pairs if here != there), shortest))

@@ -1,4 +1,4 @@
-"""Knows how files that users asked for are written, and which cannot be."""
+"""Output files: checking that a path can be written, and writing it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gossipreg_sim.scenario import ScenarioError
 
 
 def check_file(path: Path) -> None:
-    """Raise `ScenarioError` if ``path`` can be seen to be no place for a file, before a play is spent on it."""
+    """Raise `ScenarioError` if ``path`` can be seen to be no place for a file, before a run is spent on it."""
     if path.is_dir():
         raise ScenarioError(f"cannot write {path}: it is a directory")
     if not path.absolute().parent.is_dir():

@@ -1,4 +1,4 @@
-"""Knows a play as a list of lines: what a file keeps of it, and what two plays are held against each other by."""
+"""A run as a list of lines: the format of a saved run, and the basis on which two runs are compared."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import attrs
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.wire.messages import Message
-from gossipreg_sim.cluster import Passage
-from gossipreg_sim.play import Outcome
+from gossipreg_sim.cluster import PacketTrace
 from gossipreg_sim.report.files import write_file
 from gossipreg_sim.report.recording import Recording, messages_of, record
+from gossipreg_sim.runner import Outcome
 from gossipreg_sim.scenario import ScenarioError, load
 from gossipreg_sim.trace import Step
 
-#: What the file of a saved play is called.
+#: What the file of a saved run is called.
 SUFFIX: Final = ".trace"
 
 _FORM: Final = 1
@@ -44,7 +44,7 @@ class Line:
 
 @attrs.frozen
 class Journal:
-    """All that a play did, line by line, and the figures that sum it up."""
+    """All that a run did, line by line, and the figures that sum it up."""
 
     name: str
     figures: dict[str, Figure]
@@ -62,7 +62,7 @@ class Journal:
 
 
 def load_journal(path: Path) -> Journal:
-    """The play that `Journal.save` wrote to ``path``. Raises `ScenarioError`."""
+    """The run that `Journal.save` wrote to ``path``. Raises `ScenarioError`."""
     try:
         head, *rows = map(json.loads, gzip.decompress(path.read_bytes()).decode().splitlines())
         if head["gossipreg_trace"] != _FORM:
@@ -76,7 +76,7 @@ def load_journal(path: Path) -> Journal:
 
 
 def journal_named(word: str) -> Journal:
-    """The journal that ``word`` names: a FILE.trace, or SCENARIO:SEED, which is played. Raises `ScenarioError`."""
+    """The journal that ``word`` names: a FILE.trace, or SCENARIO:SEED, which is run. Raises `ScenarioError`."""
     if word.endswith(SUFFIX):
         return load_journal(Path(word))
     scenario, colon, seed = word.rpartition(":")
@@ -86,10 +86,10 @@ def journal_named(word: str) -> Journal:
 
 
 def journal_of(recording: Recording) -> Journal:
-    """The journal of a play."""
+    """The journal of a run."""
     outcome = recording.outcome
     steps = map(_of_step, outcome.trace.steps)
-    packets = map(_of_passage, recording.passages)
+    packets = map(_of_packet, recording.passages)
     lines = tuple(merge(steps, packets, key=attrgetter("at")))
     return Journal(f"{outcome.scenario.name}, seed {outcome.seed}", dict(_figures(outcome)), lines)
 
@@ -98,7 +98,7 @@ def _of_step(step: Step) -> Line:
     return Line(step.at, step.node or "-", " ".join(filter(None, (step.what, step.about, step.detail))))
 
 
-def _of_passage(passage: Passage) -> Line:
+def _of_packet(passage: PacketTrace) -> Line:
     said = ", ".join(map(_said, messages_of(passage.data))) or "begins or ends a stream"
     way = " on a stream" if passage.on_stream else ""
     fate = "" if passage.arrivals else f" (lost to {passage.culprit.removeprefix('fault ')})"

@@ -1,4 +1,4 @@
-"""Knows how long columns of numbers become short text: varints, zlib, base64; the page's script reads the same."""
+"""Columns of numbers as short text: varints, zlib, base64. The page's script reads the same."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def unrising(packed: bytes) -> list[int]:
     return list(accumulate(unvarints(packed)))
 
 
-def squeezed(data: bytes) -> str:
+def compressed(data: bytes) -> str:
     """Bytes as text that a page can hold."""
     return base64.b64encode(zlib.compress(data, 9)).decode("ascii")
 
 
-def unsqueezed(text: str) -> bytes:
+def decompressed(text: str) -> bytes:
     """What `squeezed` wrote."""
     return zlib.decompress(base64.b64decode(text))

@@ -1,4 +1,4 @@
-"""Knows the report: one page that shows a play at any moment, and needs neither network nor server."""
+"""HTML report: one page that shows a run at any moment, and needs neither network nor server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import attrs
 
 from gossipreg_sim.report import packing
 from gossipreg_sim.report.curves import curves_of, sides_of, worst_moment
-from gossipreg_sim.report.heat import heat_of
+from gossipreg_sim.report.heat_map import heat_map_of
 from gossipreg_sim.report.recording import Recording
-from gossipreg_sim.report.story import bands_of, marks_of
+from gossipreg_sim.report.timeline import bands_of, marks_of
 from gossipreg_sim.report.traffic import traffic_of
 from gossipreg_sim.summary import as_lines
 
@@ -42,13 +42,13 @@ def page_of(recording: Recording, name: str) -> str:
 def facts_of(recording: Recording, name: str) -> dict[str, Any]:
     """What the page knows, as a JSON document. Moments are in seconds, but for `end` and `curves.step` (µs)."""
     outcome, scenario = recording.outcome, recording.scenario
-    heat = heat_of(recording)
+    heat = heat_map_of(recording)
     curves = curves_of(recording, heat)
     traffic = traffic_of(recording)
     seed = f"--seed {outcome.seed}"
     columns = {f"heat.{key}": text for key, text in heat.packed().items()}
     columns |= {f"packets.{key}": text for key, text in traffic.packed().items()}
-    columns["sizes"] = packing.squeezed(packing.varints(size for second in curves.sizes for size in second))
+    columns["sizes"] = packing.compressed(packing.varints(size for second in curves.sizes for size in second))
     figures = attrs.asdict(curves)
     del figures["sizes"]
     return {

@@ -1,4 +1,4 @@
-"""Knows the plots of a play that stand still: agreement, cluster sizes and messages over time, as SVG or PNG."""
+"""Static plots of a run: agreement, cluster sizes and messages over time, as SVG or PNG."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Final
 from gossipreg_sim.report import svg
 from gossipreg_sim.report.curves import Curves, curves_of
 from gossipreg_sim.report.files import write_file
-from gossipreg_sim.report.heat import heat_of
+from gossipreg_sim.report.heat_map import heat_map_of
 from gossipreg_sim.report.recording import Recording
-from gossipreg_sim.report.story import bands_of
+from gossipreg_sim.report.timeline import bands_of
 from gossipreg_sim.scenario import ScenarioError
 
 _COLOURS: Final = ("#0072b2", "#d18a00", "#cf3a0b")
 
 
 def figure_of(recording: Recording) -> svg.Figure:
-    """The plots of a play."""
-    curves = curves_of(recording, heat_of(recording))
+    """The plots of a run."""
+    curves = curves_of(recording, heat_map_of(recording))
     title = f"{recording.scenario.name}, seed {recording.outcome.seed}"
     sizes = svg.Series("size", _sizes(curves), dots=True)
     panels = (
@@ -76,7 +76,7 @@ def _matplotlib(path: Path) -> Any:
 
 
 def save_plot(recording: Recording, path: Path) -> None:
-    """Write the plots of a play to a FILE.svg or FILE.png. Raises `ScenarioError`."""
+    """Write the plots of a run to a FILE.svg or FILE.png. Raises `ScenarioError`."""
     check_plot(path)
     figure = figure_of(recording)
     if path.suffix == ".svg":

@@ -1,4 +1,4 @@
-"""Knows what became of one probe: each ping, request and answer of it, and which of them was the first to fail."""
+"""Anatomy of one probe: each ping, request and answer of it, and the first one that failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg_sim.cluster import Passage
+from gossipreg_sim.cluster import PacketTrace
 from gossipreg_sim.report.recording import Recording, messages_of
 from gossipreg_sim.world import SECOND, ns
 
@@ -57,7 +57,7 @@ class Probe:
     prober: str
     target: str
     ended: int
-    _near: list[Passage] = attrs.field(init=False)
+    _near: list[PacketTrace] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         since = self.ended - _LONGEST
@@ -80,7 +80,7 @@ class Probe:
                 break  # a stalled frame is tried again and again
         return sorted((step for step in found if step.at <= self.ended), key=lambda step: step.at)
 
-    def _begun(self) -> tuple[int, Passage] | None:
+    def _begun(self) -> tuple[int, PacketTrace] | None:
         """The first ping, and its number. Nobody was asked to help with a ping that was for somebody else."""
         pings = [
             (message.seq, passage)
@@ -92,7 +92,7 @@ class Probe:
         found = helped or pings
         return found[-1] if found else None
 
-    def _said(self, sender: str, receiver: str, noun: type, since: int) -> Iterator[tuple[Passage, object]]:
+    def _said(self, sender: str, receiver: str, noun: type, since: int) -> Iterator[tuple[PacketTrace, object]]:
         """Messages of this kind from the one to the other, or to anybody, sent from ``since`` on."""
         for passage in self._near:
             if passage.sender == sender and passage.sent >= since and receiver in ("", passage.receiver):
@@ -100,7 +100,7 @@ class Probe:
                     if isinstance(message, noun):
                         yield passage, message
 
-    def _helped(self, request: Passage, seq: int) -> list[Step]:
+    def _helped(self, request: PacketTrace, seq: int) -> list[Step]:
         """What a helper did."""
         if not request.arrivals:
             return []
@@ -114,7 +114,7 @@ class Probe:
         found += self._answers(request, seq, helper, self.prober)
         return found
 
-    def _answers(self, asked: Passage, seq: int, sender: str, receiver: str) -> list[Step]:
+    def _answers(self, asked: PacketTrace, seq: int, sender: str, receiver: str) -> list[Step]:
         """The ack, or the word that there is none, to what was asked."""
         for passage, message in self._said(sender, receiver, Ack, asked.sent):
             if isinstance(message, Ack) and message.seq == seq:
@@ -124,10 +124,10 @@ class Probe:
                 return [self._step(passage, f"has no ack yet (nack {seq})")]
         return []
 
-    def _step(self, passage: Passage, text: str) -> Step:
+    def _step(self, passage: PacketTrace, text: str) -> Step:
         return Step(passage.sent, passage.sender, passage.receiver, text, self._trouble(passage))
 
-    def _trouble(self, passage: Passage) -> str:
+    def _trouble(self, passage: PacketTrace) -> str:
         if not passage.arrivals:
             kept = passage.culprit.removeprefix("fault ") or "nobody knows what"
             return f"no connection: {kept}" if passage.on_stream else f"lost to {kept}"

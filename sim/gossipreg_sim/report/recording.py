@@ -1,6 +1,6 @@
-"""Knows what a play did, in full: every belief and every packet, who lived when, and how each node fared.
+"""Full recording of a run: every belief, every packet, each node's lifetime and its readings.
 
-Plays are recorded only when somebody wants to look at them: attach `Recorder.attach` to `gossipreg_sim.play.play`.
+Runs are recorded only when somebody wants to look at them: attach `Recorder.attach` to `gossipreg_sim.runner.run`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg.protocol.wire.messages import Message
 from gossipreg.protocol.wire.reader import unpack
-from gossipreg_sim.cluster import Cluster, Passage
-from gossipreg_sim.play import Outcome, play
+from gossipreg_sim.cluster import Cluster, PacketTrace
 from gossipreg_sim.process import Process
+from gossipreg_sim.runner import Outcome, run_scenario
 from gossipreg_sim.scenario import Scenario
 
 
@@ -32,7 +32,7 @@ class Belief:
 
 @attrs.frozen
 class Life:
-    """One life of one node: from when to when (ns, None: to the end of the play), and whether it said goodbye."""
+    """One life of one node: from when to when (ns, None: to the end of the run), and whether it said goodbye."""
 
     node: str
     generation: int  # at its start
@@ -63,7 +63,7 @@ class Recorder:
 
     cluster: Cluster
     beliefs: list[Belief] = attrs.field(factory=list)
-    passages: list[Passage] = attrs.field(factory=list)
+    passages: list[PacketTrace] = attrs.field(factory=list)
     lives: list[Life] = attrs.field(factory=list)
     readings: list[Reading] = attrs.field(factory=list)
     _last: dict[Process, int] = attrs.field(factory=dict)  # its place in `lives`
@@ -114,22 +114,22 @@ class Recorder:
 
 @attrs.frozen
 class Recording:
-    """A play and all that it did, in the order in which it happened."""
+    """A run and all that it did, in the order in which it happened."""
 
     outcome: Outcome
     beliefs: tuple[Belief, ...] = attrs.field(repr=False)
-    passages: tuple[Passage, ...] = attrs.field(repr=False)
+    passages: tuple[PacketTrace, ...] = attrs.field(repr=False)
     lives: tuple[Life, ...] = attrs.field(repr=False)
     readings: tuple[Reading, ...] = attrs.field(repr=False)
 
     @property
     def scenario(self) -> Scenario:
-        """What was played."""
+        """What was run."""
         return self.outcome.scenario
 
     @cached_property
     def end(self) -> int:
-        """When the play ended (ns)."""
+        """When the run ended (ns)."""
         return round(self.outcome.seconds * 1_000_000_000)
 
     @cached_property
@@ -154,9 +154,9 @@ class Recording:
 
 
 def record(scenario: Scenario, seed: int) -> Recording:
-    """Play ``scenario`` with the random numbers of ``seed``, and note everything."""
+    """Run ``scenario`` with the random numbers of ``seed``, and note everything."""
     recorders: list[Recorder] = []
-    outcome = play(scenario, seed, attach=lambda cluster: recorders.append(Recorder.attach(cluster)))
+    outcome = run_scenario(scenario, seed, attach=lambda cluster: recorders.append(Recorder.attach(cluster)))
     [recorder] = recorders
     return Recording(
         outcome,

@@ -1,4 +1,4 @@
-"""Knows how small charts are written as SVG: lines and dots over time, faults behind them, in the light or the dark."""
+"""Small charts as SVG: lines and dots over time, faults behind them, for light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from gossipreg_sim.report.story import Band
+from gossipreg_sim.report.timeline import Band
 
 _WIDTH: Final = 860
 _LEFT: Final = 56

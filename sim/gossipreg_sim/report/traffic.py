@@ -1,4 +1,4 @@
-"""Knows how packets are told to the page: who sent what to whom, how long it took, and what kept it from arriving."""
+"""Packets for the report page: sender, receiver, content, time in flight, and the fault that stopped each lost one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import attrs
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.wire.messages import Message
-from gossipreg_sim.cluster import Passage
+from gossipreg_sim.cluster import PacketTrace
 from gossipreg_sim.report import packing
 from gossipreg_sim.report.recording import Recording, messages_of
 
-#: Packets that a page holds, at about 5 bytes each. Of longer plays it shows the beginning and says so.
+#: Packets that a page holds, at about 5 bytes each. Of longer runs it shows the beginning and says so.
 PACKETS_MAX = 1_000_000
 
 
-class Freight(enum.IntEnum):
+class PacketContent(enum.IntEnum):
     """What a packet is for. Rumors and records ride on any."""
 
     PING = 0
@@ -29,7 +29,7 @@ class Freight(enum.IntEnum):
     STREAM = 5
 
 
-_OF_NOUN = {Ping: Freight.PING, Ack: Freight.ACK, PingReq: Freight.PING_REQ, Nack: Freight.NACK}
+_OF_NOUN = {Ping: PacketContent.PING, Ack: PacketContent.ACK, PingReq: PacketContent.PING_REQ, Nack: PacketContent.NACK}
 
 
 @attrs.frozen
@@ -39,7 +39,7 @@ class Packet:
     sent: int
     sender: int
     receiver: int
-    freight: Freight
+    freight: PacketContent
     has_rumors: bool
     flight: int | None  # None: it never arrived whole
     culprit: int  # 0: nothing, or nobody knows
@@ -47,7 +47,7 @@ class Packet:
 
 @attrs.frozen
 class Traffic:
-    """The packets of a play in the order in which they were sent."""
+    """The packets of a run in the order in which they were sent."""
 
     nodes: int
     culprits: tuple[str, ...]  # the first is ""
@@ -61,16 +61,18 @@ class Traffic:
         has a number for each packet that was lost.
         """
         return {
-            "sent": packing.squeezed(packing.rising([packet.sent for packet in self.packets])),
-            "link": packing.squeezed(packing.varints(p.sender * self.nodes + p.receiver for p in self.packets)),
-            "kind": packing.squeezed(bytes(packet.freight | packet.has_rumors << 3 for packet in self.packets)),
-            "flight": packing.squeezed(packing.varints(0 if p.flight is None else p.flight + 1 for p in self.packets)),
-            "culprit": packing.squeezed(packing.varints(p.culprit for p in self.packets if p.flight is None)),
+            "sent": packing.compressed(packing.rising([packet.sent for packet in self.packets])),
+            "link": packing.compressed(packing.varints(p.sender * self.nodes + p.receiver for p in self.packets)),
+            "kind": packing.compressed(bytes(packet.freight | packet.has_rumors << 3 for packet in self.packets)),
+            "flight": packing.compressed(
+                packing.varints(0 if p.flight is None else p.flight + 1 for p in self.packets)
+            ),
+            "culprit": packing.compressed(packing.varints(p.culprit for p in self.packets if p.flight is None)),
         }
 
 
 def traffic_of(recording: Recording) -> Traffic:
-    """All packets of a play, as far as a page can hold them."""
+    """All packets of a run, as far as a page can hold them."""
     place = {name: number for number, name in enumerate(recording.scenario.node_names)}
     culprits: dict[str, int] = {"": 0}
     packets = []
@@ -82,7 +84,7 @@ def traffic_of(recording: Recording) -> Traffic:
                 passage.sent // 1000,
                 place[passage.sender],
                 place[passage.receiver],
-                freight_of(passage, messages),
+                content_of(passage, messages),
                 any(isinstance(message, MemberUpdate) for message in messages),
                 (passage.arrivals[0] - passage.sent) // 1000 if passage.arrivals else None,
                 culprit,
@@ -91,8 +93,8 @@ def traffic_of(recording: Recording) -> Traffic:
     return Traffic(len(place), tuple(culprits), tuple(packets), len(recording.passages) - len(packets))
 
 
-def freight_of(passage: Passage, messages: Sequence[Message]) -> Freight:
+def content_of(passage: PacketTrace, messages: Sequence[Message]) -> PacketContent:
     """What a packet that says ``messages`` is for."""
     if passage.on_stream:
-        return Freight.STREAM
-    return next((_OF_NOUN[type(message)] for message in messages if type(message) in _OF_NOUN), Freight.GOSSIP)
+        return PacketContent.STREAM
+    return next((_OF_NOUN[type(message)] for message in messages if type(message) in _OF_NOUN), PacketContent.GOSSIP)

@@ -1,4 +1,4 @@
-"""Knows why a node believed what it believed: who told it, who told them, who first accused, and what was lost."""
+"""Why a node believed what it believed: the path of the claim, the first accuser, and what was lost on the way."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import attrs
 
 from gossipreg.model import Status
 from gossipreg.protocol.membership.member_update import MemberUpdate
-from gossipreg_sim.cluster import Passage
+from gossipreg_sim.cluster import PacketTrace
 from gossipreg_sim.report.probing import Probe, Step, first_trouble, state_of
 from gossipreg_sim.report.recording import Belief, Recording, messages_of
-from gossipreg_sim.report.story import bands_of
-from gossipreg_sim.report.traffic import freight_of
+from gossipreg_sim.report.timeline import bands_of
+from gossipreg_sim.report.traffic import content_of
 from gossipreg_sim.scenario import Scenario, ScenarioError
 from gossipreg_sim.world import SECOND, ns
 
@@ -63,7 +63,7 @@ def why(recording: Recording, node: str, subject: str, at: float) -> Answer:
     """Why ``node`` believed what it did of ``subject`` at ``at`` (seconds). Raises `ScenarioError`."""
     check_names(recording.scenario, node, subject)
     if not 0 <= at <= recording.outcome.seconds:
-        raise ScenarioError(f"{at:g} s is not in the play: it lasts from 0 to {recording.outcome.seconds:.3f} s")
+        raise ScenarioError(f"{at:g} s is not in the run: it lasts from 0 to {recording.outcome.seconds:.3f} s")
     moment = ns(at)
     walk = _Walk(recording, subject)
     belief = recording.believes(node, subject, moment)
@@ -172,8 +172,8 @@ class _Walk:
         ]
         return held[-1] if held else None
 
-    def _heard(self, belief: Belief, update: MemberUpdate, told: Passage, *, softened: bool) -> str:
-        freight = freight_of(told, messages_of(told.data)).name.lower().replace("_", "-")
+    def _heard(self, belief: Belief, update: MemberUpdate, told: PacketTrace, *, softened: bool) -> str:
+        freight = content_of(told, messages_of(told.data)).name.lower().replace("_", "-")
         arrived = max(arrival for arrival in told.arrivals if arrival <= belief.at)
         waited = f", read {(belief.at - arrived) / SECOND:.3f} s late" if belief.at - arrived > ns(0.001) else ""
         accuser = self.names.get(update.accuser, "")
@@ -184,11 +184,11 @@ class _Walk:
             said += "; after a split that is only a suspicion"
         return f"{said} ({freight} sent at {told.sent / SECOND:.3f} s{waited})"
 
-    def _teller(self, belief: Belief, is_it: Any) -> Passage | None:
+    def _teller(self, belief: Belief, is_it: Any) -> PacketTrace | None:
         """The packet that brought a rumor of this kind: the last to arrive before the belief."""
         life = self.recording.life(belief.observer, belief.at)
         since = 0 if life is None else life.born
-        found: Passage | None = None
+        found: PacketTrace | None = None
         latest = -1
         for passage in self.recording.passages:
             if passage.sent > belief.at:

@@ -1,4 +1,4 @@
-"""Knows the anomaly of the Lifeguard paper: members block before they send and after they receive.
+"""The anomaly of the Lifeguard paper: members block before they send and after they receive.
 
 In the paper's agents each activity waits at its next send or receive, while timers run. So one probe begins, whose
 ping goes out when the block ends; no rumor is told on, what arrives stays unread; but suspicions go on, and their
@@ -15,7 +15,7 @@ import attrs
 
 from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFrame, Transmit
 from gossipreg_sim.process import Process
-from gossipreg_sim.reproduce.arena import Arena
+from gossipreg_sim.reproduce.experiment_cluster import ExperimentCluster
 from gossipreg_sim.world import SECOND, ns
 
 #: What handling one packet takes a member that has blocked (seconds): the paper's agents, a hundred and more on one
@@ -27,25 +27,25 @@ _SENDING: Final = (Transmit, OpenStream, SendFrame, CloseStream)
 
 @attrs.define
 class Block:
-    """Some members of an arena that block and unblock in lock-step."""
+    """Some members of a cluster that block and unblock in lock-step."""
 
-    arena: Arena
+    experiment: ExperimentCluster
     names: Sequence[str]
 
     def cycle(self, on: float, off: float, least: float) -> None:
         """Block for ``on`` seconds and run for ``off``, over and over until ``least`` seconds have gone by."""
-        start = self.arena.world.now
-        while self.arena.world.now - start < ns(least):
+        start = self.experiment.world.now
+        while self.experiment.world.now - start < ns(least):
             self.hold(on)
-            self.arena.rest(off)
+            self.experiment.rest(off)
 
     def hold(self, seconds: float) -> None:
         """Block for ``seconds``."""
-        held = [_Held(self.arena, self.arena.process(name)) for name in self.names]
+        held = [_Held(self.experiment, self.experiment.process(name)) for name in self.names]
         for member in held:
             member.process.service = ns(HANDLING)
             member.begin()
-        self.arena.rest(seconds)
+        self.experiment.rest(seconds)
         for member in held:
             member.end()
 
@@ -54,7 +54,7 @@ class Block:
 class _Held:
     """One member during one block."""
 
-    arena: Arena
+    experiment: ExperimentCluster
     process: Process
     waiting: list[Output] = attrs.field(factory=list)  # what it wanted to send
     over: bool = False
@@ -66,7 +66,7 @@ class _Held:
     def end(self) -> None:
         self.over = True
         self.process.act(self.waiting)
-        if self.arena.profile.timers_first:
+        if self.experiment.profile.timers_first:
             self.process.act(self.process.engine.handle_timeout(self.process.now))
         self.process.thaw()
 
@@ -74,7 +74,7 @@ class _Held:
         engine = self.process.engine
         due = engine.detector.suspicion_deadline if self.waiting else engine.deadline()
         if due < float("inf"):
-            self.arena.world.at(int(self.process.clock.true_time(due) * SECOND) + 1, self._alarm)
+            self.experiment.world.at(int(self.process.clock.true_time(due) * SECOND) + 1, self._alarm)
 
     def _alarm(self) -> None:
         if self.over:

@@ -1,4 +1,4 @@
-"""Knows the experiments of the Lifeguard paper (arXiv 1707.00788v2), and how its table comes about.
+"""Experiments of the Lifeguard paper (arXiv 1707.00788v2), and the computation of its table.
 
 128 members; C of them, drawn at random, block in lock-step (see `block`). *Interval*: blocked for D, running for I,
 over and over for at least 120 s; false positives are failures reported of members that were never blocked, and the
@@ -14,9 +14,9 @@ from typing import Final
 
 import attrs
 
-from gossipreg_sim.reproduce.arena import Arena
 from gossipreg_sim.reproduce.block import Block
-from gossipreg_sim.reproduce.labour import Order, work
+from gossipreg_sim.reproduce.experiment_cluster import ExperimentCluster
+from gossipreg_sim.reproduce.parallel_runs import Order, work
 from gossipreg_sim.reproduce.profiles import COMPARED, LIFEGUARD, OURS, SWIM, Profile, lifeguard
 from gossipreg_sim.reproduce.published import LIFEGUARD as PUBLISHED
 from gossipreg_sim.reproduce.published import LIFEGUARD_RUNS, TUNING
@@ -89,32 +89,34 @@ class Outcome:
     everywhere: tuple[float, ...]  # to the last, of each that all others reported
 
 
-def play(run: Run) -> Outcome:
+def run_one(run: Run) -> Outcome:
     """Make one run."""
-    arena = Arena.of(run.profile, run.members, run.seed)
-    blocked = arena.world.rng("blocked").sample(arena.names, run.anomalous)
-    block = Block(arena, blocked)
-    start, packets, sent = arena.world.now, arena.packets, arena.bytes
+    experiment = ExperimentCluster.of(run.profile, run.members, run.seed)
+    blocked = experiment.world.rng("blocked").sample(experiment.names, run.anomalous)
+    block = Block(experiment, blocked)
+    start, packets, sent = experiment.world.now, experiment.packets, experiment.bytes
     if run.off is None:
         block.hold(run.on)
     else:
         block.cycle(run.on, run.off, run.least)
     is_blocked = frozenset(blocked)
-    false = [failure for failure in arena.failures if failure.subject not in is_blocked]
+    false = [failure for failure in experiment.failures if failure.subject not in is_blocked]
     first, everywhere = [], []
     for name in blocked:
         seen = {
-            f.observer: f.at for f in reversed(arena.failures) if f.subject == name and f.observer not in is_blocked
+            f.observer: f.at
+            for f in reversed(experiment.failures)
+            if f.subject == name and f.observer not in is_blocked
         }
         if seen:
-            first.append(arena.seconds(min(seen.values()) - start))
+            first.append(experiment.seconds(min(seen.values()) - start))
         if len(seen) == run.members - run.anomalous:
-            everywhere.append(arena.seconds(max(seen.values()) - start))
+            everywhere.append(experiment.seconds(max(seen.values()) - start))
     return Outcome(
         fp=len(false),
         fp_healthy=sum(failure.observer not in is_blocked for failure in false),
-        packets=arena.packets - packets,
-        bytes=arena.bytes - sent,
+        packets=experiment.packets - packets,
+        bytes=experiment.bytes - sent,
         first=tuple(first),
         everywhere=tuple(everywhere),
     )
@@ -162,7 +164,7 @@ def runs_of(profile: Profile, grid: Grid, seed: int) -> tuple[list[Run], list[Ru
 def sums(profiles: Sequence[Profile], grid: Grid, order: Order) -> list[Sum]:
     """Make all runs of all profiles."""
     planned = [runs_of(profile, grid, order.seed) for profile in profiles]
-    outcomes = iter(work(play, [run for both in planned for runs in both for run in runs], order))
+    outcomes = iter(work(run_one, [run for both in planned for runs in both for run in runs], order))
     return [
         Sum(tuple(next(outcomes) for _ in repeated), tuple(next(outcomes) for _ in single))
         for repeated, single in planned

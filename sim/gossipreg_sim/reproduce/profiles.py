@@ -1,4 +1,4 @@
-"""Knows the settings that make this protocol behave as the published ones do.
+"""Profiles: settings that make this protocol behave as the published ones do.
 
 A profile switches off what the others do not have: the witness, the verifying ping, the own-lag rule, streams beside
 probes, lifelines, telling the accused at once, adaptive timeouts, seconding, probes along with an ack, gaps between
@@ -46,7 +46,7 @@ _SWIM: Final = EngineSettings(
 
 @attrs.frozen
 class Profile:
-    """One protocol, as this one can play it."""
+    """One protocol, as this one can run it."""
 
     name: str
     settings: EngineSettings

@@ -1,4 +1,4 @@
-"""Knows what the papers report."""
+"""Published results of the papers."""
 
 from __future__ import annotations
 

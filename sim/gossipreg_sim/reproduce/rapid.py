@@ -1,4 +1,4 @@
-"""Knows the experiments of the Rapid paper (ATC 2018) that show where gossip membership is unstable.
+"""Experiments of the Rapid paper (ATC 2018) that show where gossip membership is unstable.
 
 *Bootstrap*: many members start at once and join through one; how many different cluster sizes do they report on the
 way? *Flip-flop*: ten members hear nothing for 20 s, everything for 20 s, over and over. *Loss*: one member in a
@@ -17,8 +17,8 @@ from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.conditions import FlipFlop, Links, Loss
 from gossipreg_sim.network import Condition
 from gossipreg_sim.process import Process
-from gossipreg_sim.reproduce.arena import Arena
-from gossipreg_sim.reproduce.labour import Order, work
+from gossipreg_sim.reproduce.experiment_cluster import ExperimentCluster
+from gossipreg_sim.reproduce.parallel_runs import Order, work
 from gossipreg_sim.reproduce.profiles import MEMBERLIST, OURS, Profile
 from gossipreg_sim.reproduce.published import RAPID_SIZES
 from gossipreg_sim.reproduce.tables import Cell, Findings, Table
@@ -73,7 +73,7 @@ class Stability:
     observers: int
 
 
-def play(run: Run) -> Bootstrap | Stability:
+def run_one(run: Run) -> Bootstrap | Stability:
     """Make one run."""
     if run.what == "bootstrap":
         return _bootstrap(run)
@@ -82,26 +82,26 @@ def play(run: Run) -> Bootstrap | Stability:
 
 
 def _bootstrap(run: Run) -> Bootstrap:
-    arena = Arena.empty(run.profile, run.seed)
-    arena.start("n0", seed="n0")
-    arena.rest(1.0)
+    experiment = ExperimentCluster.empty(run.profile, run.seed)
+    experiment.start("n0", seed="n0")
+    experiment.rest(1.0)
     for number in range(1, run.members):
-        arena.start(f"n{number}", seed="n0")
+        experiment.start(f"n{number}", seed="n0")
     sizes: set[int] = set()
-    start = arena.world.now
-    while arena.world.now - start < ns(run.seconds):
-        arena.rest(0.1)
-        now = {process.engine.members.present_count for process in arena.cluster.alive}
+    start = experiment.world.now
+    while experiment.world.now - start < ns(run.seconds):
+        experiment.rest(0.1)
+        now = {process.engine.members.present_count for process in experiment.cluster.alive}
         sizes |= now
         if now == {run.members}:
-            return Bootstrap(len(sizes), arena.seconds(arena.world.now - start))
+            return Bootstrap(len(sizes), experiment.seconds(experiment.world.now - start))
     return Bootstrap(len(sizes), None)
 
 
 def _hear_badly(run: Run, count: int) -> Stability:
-    arena = Arena.of(run.profile, run.members, run.seed)
-    bad = arena.world.rng("bad").sample(arena.names, count)
-    good = [name for name in arena.names if name not in bad]
+    experiment = ExperimentCluster.of(run.profile, run.members, run.seed)
+    bad = experiment.world.rng("bad").sample(experiment.names, count)
+    good = [name for name in experiment.names if name not in bad]
     swings = 0
 
     def see(process: Process, output: Output) -> None:
@@ -111,19 +111,19 @@ def _hear_badly(run: Run, count: int) -> Stability:
             swings += back and output.after.name in is_bad and process.name not in is_bad
 
     is_bad = frozenset(bad)
-    arena.cluster.observers.append(see)
-    links = Links(frozenset(arena.names), is_bad, both_ways=False)
+    experiment.cluster.observers.append(see)
+    links = Links(frozenset(experiment.names), is_bad, both_ways=False)
     condition: Condition = (
-        FlipFlop(links, _HALF, _HALF, arena.world.now) if run.what == "flip-flop" else Loss(links, _LOSS)
+        FlipFlop(links, _HALF, _HALF, experiment.world.now) if run.what == "flip-flop" else Loss(links, _LOSS)
     )
-    arena.cluster.network.begin(run.what, condition)
-    arena.rest(run.seconds)
-    believed = [[arena.process(name).engine.members.get(each) for name in good] for each in bad]
+    experiment.cluster.network.begin(run.what, condition)
+    experiment.rest(run.seconds)
+    believed = [[experiment.process(name).engine.members.get(each) for name in good] for each in bad]
     return Stability(
         bad=count,
         removed=sum(all(update is None or update.status is Status.FAILED for update in each) for each in believed),
         swings=swings,
-        collateral=sum(failure.subject not in is_bad for failure in arena.failures),
+        collateral=sum(failure.subject not in is_bad for failure in experiment.failures),
         observers=len(good),
     )
 
@@ -142,7 +142,7 @@ def reproduce(plan: Plan, order: Order) -> Findings:
     runs = list(_runs(plan, profiles, order.seed))
     boots: list[tuple[Cell, ...]] = []
     stays: list[tuple[Cell, ...]] = []
-    for run, outcome in zip(runs, work(play, runs, order), strict=True):
+    for run, outcome in zip(runs, work(run_one, runs, order), strict=True):
         if isinstance(outcome, Bootstrap):
             theirs, rapid = RAPID_SIZES.get(run.members, (None, None))
             boots.append((run.profile.name, run.members, outcome.sizes, outcome.seconds, theirs, rapid))

@@ -1,4 +1,4 @@
-"""Knows the few statistics that the tables need: quantiles, and how sure a ratio of two totals is."""
+"""Statistics of the tables: quantiles, and the confidence of a ratio of two totals."""
 
 from __future__ import annotations
 

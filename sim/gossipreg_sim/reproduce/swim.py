@@ -1,4 +1,4 @@
-"""Knows the experiments of the SWIM paper (DSN 2002): load, first detection, and joins while packets are lost."""
+"""Experiments of the SWIM paper (DSN 2002): load, first detection, and joins while packets are lost."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gossipreg.model import Status
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.conditions import Links, Loss
 from gossipreg_sim.process import Process
-from gossipreg_sim.reproduce.arena import Arena
-from gossipreg_sim.reproduce.labour import Order, work
+from gossipreg_sim.reproduce.experiment_cluster import ExperimentCluster
+from gossipreg_sim.reproduce.parallel_runs import Order, work
 from gossipreg_sim.reproduce.profiles import OURS, SWIM, SWIM_WITHOUT_SUSPICION, Profile
 from gossipreg_sim.reproduce.published import SWIM_FIRST, SWIM_LOAD, SWIM_STABLE
 from gossipreg_sim.reproduce.statistics import mean, quantile
@@ -50,46 +50,46 @@ class Run:
     seed: int
 
 
-def play(run: Run) -> float:
+def run_one(run: Run) -> float:
     """What came of it: messages sent a member and period; periods to the first suspicion; members never failed."""
     return {"load": _load, "first": _first, "joins": _joins}[run.what](run)
 
 
 def _load(run: Run) -> float:
-    arena = Arena.of(run.profile, run.members, run.seed, quiet=20.0)
-    before = arena.packets
-    arena.rest(run.seconds)
-    return (arena.packets - before) / run.members / run.seconds * run.profile.settings.probe_interval
+    experiment = ExperimentCluster.of(run.profile, run.members, run.seed, quiet=20.0)
+    before = experiment.packets
+    experiment.rest(run.seconds)
+    return (experiment.packets - before) / run.members / run.seconds * run.profile.settings.probe_interval
 
 
 def _first(run: Run) -> float:
-    arena = Arena.of(run.profile, run.members, run.seed)
-    arena.rest(arena.world.rng("crash").random())
-    crashed = arena.names[0]
-    start, suspected = arena.world.now, []
+    experiment = ExperimentCluster.of(run.profile, run.members, run.seed)
+    experiment.rest(experiment.world.rng("crash").random())
+    crashed = experiment.names[0]
+    start, suspected = experiment.world.now, []
 
     def see(_process: Process, output: Output) -> None:
         after = output.after if isinstance(output, MemberChanged) else None
         if after is not None and after.name == crashed and after.status is not Status.ALIVE:
-            suspected.append(arena.world.now)
+            suspected.append(experiment.world.now)
 
-    arena.cluster.observers.append(see)
-    arena.cluster.crash(crashed, host=True)
-    while not suspected and arena.world.now - start < ns(run.seconds):
-        arena.rest(0.1)
-    return arena.seconds(suspected[0] - start) / run.profile.settings.probe_interval if suspected else math.inf
+    experiment.cluster.observers.append(see)
+    experiment.cluster.crash(crashed, host=True)
+    while not suspected and experiment.world.now - start < ns(run.seconds):
+        experiment.rest(0.1)
+    return experiment.seconds(suspected[0] - start) / run.profile.settings.probe_interval if suspected else math.inf
 
 
 def _joins(run: Run) -> float:
     """The members join one after the other and lose packets from the start."""
-    arena = Arena.empty(run.profile, run.seed)
+    experiment = ExperimentCluster.empty(run.profile, run.seed)
     names = [f"n{number}" for number in range(run.members)]
-    arena.cluster.network.begin("loss", Loss(Links(names, names), _LOSS))
+    experiment.cluster.network.begin("loss", Loss(Links(names, names), _LOSS))
     for name in names:
-        arena.start(name, seed=names[0])
-        arena.rest(1.0)
-    arena.rest(run.seconds)
-    return len(set(names) - {failure.subject for failure in arena.failures})
+        experiment.start(name, seed=names[0])
+        experiment.rest(1.0)
+    experiment.rest(run.seconds)
+    return len(set(names) - {failure.subject for failure in experiment.failures})
 
 
 def _runs(plan: Plan, profiles: list[Profile], seed: int) -> Iterator[Run]:
@@ -105,7 +105,7 @@ def reproduce(plan: Plan, order: Order) -> Findings:
     """The three experiments, beside what the paper says."""
     profiles = [SWIM, *([OURS] if order.ours else [])]
     runs = list(_runs(plan, profiles, order.seed))
-    made = list(zip(runs, work(play, runs, order), strict=True))
+    made = list(zip(runs, work(run_one, runs, order), strict=True))
 
     def values(what: str, profile: Profile, members: int) -> list[float]:
         return [value for run, value in made if (run.what, run.profile, run.members) == (what, profile, members)]

@@ -1,4 +1,4 @@
-"""Knows how what came out is shown: tables for people, the same as a document for programs."""
+"""Tables of results: text for people, the same as a document for programs."""
 
 from __future__ import annotations
 

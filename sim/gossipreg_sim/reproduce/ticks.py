@@ -1,4 +1,4 @@
-"""Knows how memberlist spreads rumors: on a fixed tick, each so many times, those sent least often first.
+"""memberlist's gossip: on a fixed tick, each update so many times, those sent least often first.
 
 Ours sends at birth and then ever more rarely; but what a blocked agent has told before it was blocked, and so how
 soon somebody accused hears of it, hangs on the tick. A tick that came while sending was held up is made up for.

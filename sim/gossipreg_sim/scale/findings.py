@@ -1,4 +1,4 @@
-"""Knows how what was measured at several sizes is shown: tables, and curves over the number of nodes."""
+"""Results over several sizes: tables, and curves over the number of nodes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gossipreg_sim.report import svg
 from gossipreg_sim.report.files import write_file
 from gossipreg_sim.reproduce.tables import Cell, Findings, Table
 from gossipreg_sim.scale.measures import BURST, Sizes
-from gossipreg_sim.scale.weight import Weight
+from gossipreg_sim.scale.memory_use import MemoryUse
 
 _MIB: Final = 1 << 20
 
 _Value = Callable[[Sizes], float | None]
 
 
-def findings_of(sizes: Sequence[Sizes], weight: Weight, command: str) -> Findings:
+def findings_of(sizes: Sequence[Sizes], weight: MemoryUse, command: str) -> Findings:
     """The tables of all that was measured."""
     return Findings("scale", command, (_rest(sizes), _news(sizes), _deaths(sizes), _weight(weight)))
 
@@ -68,7 +68,7 @@ def _deaths(sizes: Sequence[Sizes]) -> Table:
     )
 
 
-def _weight(weight: Weight) -> Table:
+def _weight(weight: MemoryUse) -> Table:
     whole = weight.members * (weight.member_bytes + weight.instances * weight.instance_bytes)
     row = (weight.members, weight.members * weight.instances, weight.member_bytes, weight.instance_bytes, whole / _MIB)
     return Table(

@@ -1,4 +1,4 @@
-"""Knows what is measured of a crowd: what rest costs, how fast news travels and what it costs, and who is found dead.
+"""Measurements of a large cluster: cost at rest, speed and cost of changes, time to detect failures.
 
 Costs of news are what was sent above what the same time at rest would have cost.
 """
@@ -15,7 +15,7 @@ import attrs
 
 from gossipreg.model import Status
 from gossipreg_sim.conditions import Cut, Links
-from gossipreg_sim.scale.crowd import Crowd
+from gossipreg_sim.scale.large_cluster import LargeCluster
 
 #: How long all rounds of a rumor, and the first of its rides, are given before its cost is told (seconds).
 _SPENT = 3.0
@@ -69,18 +69,18 @@ class Sizes:
 
 
 def measure(nodes: int, instances: int, *, seed: int = 0, idle: float = 5.0, split: bool = True) -> Sizes:
-    """Measure a crowd of ``nodes``. ``idle`` is how long rest is looked at (virtual seconds)."""
+    """Measure a cluster of ``nodes``. ``idle`` is how long rest is looked at (virtual seconds)."""
     began = time.process_time()
-    crowd = Crowd.gathered(nodes, instances, seed)
+    cluster = LargeCluster.gathered(nodes, instances, seed)
     gathered = time.process_time() - began
-    rest = at_rest(crowd, idle)
-    joined = join(crowd, rest)  # first, while no news still rides on probes
-    registrations = [registration(crowd, rest, number) for number in range(_TRIES)]
-    together = burst(crowd, rest)
-    crashes = [crash(crowd, 1 + number) for number in range(_DEATHS)]
-    silences = [silence(crowd, 1 + _DEATHS + number) for number in range(_DEATHS)]
+    rest = at_rest(cluster, idle)
+    joined = join(cluster, rest)  # first, while no news still rides on probes
+    registrations = [registration(cluster, rest, number) for number in range(_TRIES)]
+    together = burst(cluster, rest)
+    crashes = [crash(cluster, 1 + number) for number in range(_DEATHS)]
+    silences = [silence(cluster, 1 + _DEATHS + number) for number in range(_DEATHS)]
     memory = _peak_mebibytes()
-    parted = parting(crowd) if split else (None, None)
+    parted = parting(cluster) if split else (None, None)
     return Sizes(
         nodes=nodes,
         instances=instances,
@@ -103,100 +103,100 @@ def measure(nodes: int, instances: int, *, seed: int = 0, idle: float = 5.0, spl
     )
 
 
-def at_rest(crowd: Crowd, seconds: float) -> Rest:
+def at_rest(cluster: LargeCluster, seconds: float) -> Rest:
     """What ``seconds`` of rest cost."""
-    packets, sent = crowd.packets, crowd.bytes
+    packets, sent = cluster.packets, cluster.bytes
     began = time.process_time()
-    crowd.rest(seconds)
+    cluster.rest(seconds)
     took = time.process_time() - began
-    share = crowd.nodes * seconds
-    return Rest(seconds / took, (crowd.packets - packets) / share, (crowd.bytes - sent) / share)
+    share = cluster.nodes * seconds
+    return Rest(seconds / took, (cluster.packets - packets) / share, (cluster.bytes - sent) / share)
 
 
-def _told(crowd: Crowd, rest: Rest, tell: Callable[[], float]) -> News:
+def _told(cluster: LargeCluster, rest: Rest, tell: Callable[[], float]) -> News:
     """What it costs each node to be told."""
-    packets, sent, began = crowd.packets, crowd.bytes, crowd.world.seconds
+    packets, sent, began = cluster.packets, cluster.bytes, cluster.world.seconds
     seconds = tell()
-    crowd.rest(max(0.0, _SPENT - seconds))
-    share, passed = len(crowd.names), crowd.world.seconds - began
+    cluster.rest(max(0.0, _SPENT - seconds))
+    share, passed = len(cluster.names), cluster.world.seconds - began
     return News(
         seconds,
-        (crowd.packets - packets) / share - rest.packets * passed,
-        (crowd.bytes - sent) / share - rest.bytes * passed,
+        (cluster.packets - packets) / share - rest.packets * passed,
+        (cluster.bytes - sent) / share - rest.bytes * passed,
     )
 
 
-def registration(crowd: Crowd, rest: Rest, number: int) -> News:
+def registration(cluster: LargeCluster, rest: Rest, number: int) -> News:
     """One more instance at one node."""
-    owner = number * 7 % crowd.nodes
-    instance = crowd.instance(owner, crowd.instances + number)
+    owner = number * 7 % cluster.nodes
+    instance = cluster.instance(owner, cluster.instances + number)
     return _told(
-        crowd,
+        cluster,
         rest,
-        lambda: crowd.last_to_see(
-            lambda: crowd.cluster.register(f"n{owner}", instance), {instance.id: instance.service}
+        lambda: cluster.last_to_see(
+            lambda: cluster.cluster.register(f"n{owner}", instance), {instance.id: instance.service}
         ),
     )
 
 
-def burst(crowd: Crowd, rest: Rest, count: int = BURST) -> News:
+def burst(cluster: LargeCluster, rest: Rest, count: int = BURST) -> News:
     """``count`` instances at once, each at another node as far as there are so many."""
-    fresh = crowd.instances + _TRIES
-    new = [(n % crowd.nodes, crowd.instance(n % crowd.nodes, fresh + n // crowd.nodes)) for n in range(count)]
+    fresh = cluster.instances + _TRIES
+    new = [(n % cluster.nodes, cluster.instance(n % cluster.nodes, fresh + n // cluster.nodes)) for n in range(count)]
 
     def begin() -> None:
         for owner, instance in new:
-            crowd.cluster.register(f"n{owner}", instance)
+            cluster.cluster.register(f"n{owner}", instance)
 
     offers = {instance.id: instance.service for _, instance in new}
-    return _told(crowd, rest, lambda: crowd.last_to_see(begin, offers))
+    return _told(cluster, rest, lambda: cluster.last_to_see(begin, offers))
 
 
-def join(crowd: Crowd, rest: Rest) -> News:
+def join(cluster: LargeCluster, rest: Rest) -> News:
     """One more node, which knows one seed: until it knows all that its seed does, and all know it."""
-    name = f"n{crowd.nodes}"
+    name = f"n{cluster.nodes}"
 
     def tell() -> float:
-        crowd.cluster.start(name, seeds=["n0"])
-        return crowd.until(crowd.agrees, 30.0)
+        cluster.cluster.start(name, seeds=["n0"])
+        return cluster.until(cluster.agrees, 30.0)
 
-    news = _told(crowd, rest, tell)
-    return News(news.seconds, news.packets * len(crowd.names), news.bytes * len(crowd.names))
+    news = _told(cluster, rest, tell)
+    return News(news.seconds, news.packets * len(cluster.names), news.bytes * len(cluster.names))
 
 
-def crash(crowd: Crowd, number: int) -> float:
+def crash(cluster: LargeCluster, number: int) -> float:
     """A process is killed: until the last node believes it failed."""
     name = f"n{number}"
-    others = [other for other in crowd.names if other != name]
-    crowd.rest(_SPENT)
-    return crowd.last_to_believe(lambda: crowd.cluster.crash(name), {name}, Status.FAILED, others)
+    others = [other for other in cluster.names if other != name]
+    cluster.rest(_SPENT)
+    return cluster.last_to_believe(lambda: cluster.cluster.crash(name), {name}, Status.FAILED, others)
 
 
-def silence(crowd: Crowd, number: int) -> tuple[float, float]:
+def silence(cluster: LargeCluster, number: int) -> tuple[float, float]:
     """A host falls silent: until the last lookup prefers others, and until the last node believes it failed."""
-    name, service = f"n{number}", crowd.instance(number, 0).service
-    others = [other for other in crowd.names if other != name]
-    crowd.rest(_SPENT)
-    began = crowd.world.seconds
-    avoided = crowd.last_to_avoid(lambda: crowd.cluster.crash(name, host=True), name, service)
-    crowd.last_to_believe(lambda: None, {name}, Status.FAILED, others)
-    return avoided, crowd.world.seconds - began
+    name, service = f"n{number}", cluster.instance(number, 0).service
+    others = [other for other in cluster.names if other != name]
+    cluster.rest(_SPENT)
+    began = cluster.world.seconds
+    avoided = cluster.last_to_avoid(lambda: cluster.cluster.crash(name, host=True), name, service)
+    cluster.last_to_believe(lambda: None, {name}, Status.FAILED, others)
+    return avoided, cluster.world.seconds - began
 
 
-def parting(crowd: Crowd) -> tuple[float, float]:
-    """The crowd falls in two halves and heals: until each has failed the other; until all is as it was."""
-    names = crowd.names
+def parting(cluster: LargeCluster) -> tuple[float, float]:
+    """The cluster falls in two halves and heals: until each has failed the other; until all is as it was."""
+    names = cluster.names
     left, right = names[::2], names[1::2]
-    network = crowd.cluster.network
-    began = crowd.world.seconds
+    network = cluster.cluster.network
+    began = cluster.world.seconds
     cut = Cut(Links(frozenset(left), frozenset(right)))
-    crowd.last_to_believe(lambda: network.begin("split", cut), set(right), Status.FAILED, left, 120.0)
-    crowd.last_to_believe(lambda: None, set(left), Status.FAILED, right, 120.0)
-    split = crowd.world.seconds - began
-    began = crowd.world.seconds
-    crowd.last_to_believe(lambda: network.end("split"), set(names), Status.ALIVE, names, 120.0)
-    crowd.until(crowd.agrees, 120.0)
-    return split, crowd.world.seconds - began
+    cluster.last_to_believe(lambda: network.begin("split", cut), set(right), Status.FAILED, left, 120.0)
+    cluster.last_to_believe(lambda: None, set(left), Status.FAILED, right, 120.0)
+    split = cluster.world.seconds - began
+    began = cluster.world.seconds
+    cluster.last_to_believe(lambda: network.end("split"), set(names), Status.ALIVE, names, 120.0)
+    cluster.until(cluster.agrees, 120.0)
+    return split, cluster.world.seconds - began
 
 
 def _peak_mebibytes() -> float:

@@ -1,4 +1,4 @@
-"""Knows what each node came to believe and when, in words that both stages write alike."""
+"""Diary of a scene: what each node came to believe and when, in words that both runners write alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how packets and bytes get from one socket to another in memory, on trio's clock, with the scene's latencies.
+"""Sockets in memory: packets and bytes between them, on trio's clock, with the scene's latencies.
 
 A datagram socket is a real, non-blocking one as far as trio's loop can tell: one end of a pair whose other end is rung
 when a packet arrives. So production code waits on it and drains it as it does any other. Connections are trio sockets

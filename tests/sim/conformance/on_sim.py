@@ -1,4 +1,4 @@
-"""Knows how a scene is played on the simulator's cluster."""
+"""Conformance on the simulator: a scene is run on the simulator's cluster."""
 
 from __future__ import annotations
 

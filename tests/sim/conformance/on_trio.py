@@ -1,4 +1,4 @@
-"""Knows how a scene is played by the production driver on trio's mock clock, with sockets in memory."""
+"""Conformance on trio: a scene is run by the production driver on trio's mock clock, with sockets in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows what a scene is: acts at their times, on a stage that is either the simulator's or trio's."""
+"""A scene: actions at their times, for a runner that is either the simulator's or trio's."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def instance_of(owner: str, service: str) -> Instance:
 
 
 class Stage(Protocol):
-    """Where a scene is played: these things can be done there, and what came of it is in the diary."""
+    """Where a scene is run: these things can be done there, and what came of it is in the diary."""
 
     diary: Diary
 

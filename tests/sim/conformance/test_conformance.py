@@ -69,13 +69,13 @@ SETTINGS = EngineSettings(probe_timeout=0.4996, suspicion_alpha=4.03)
 CLOSE = 1e-5
 
 
-@pytest.mark.parametrize("played", SCENES, ids=lambda played: str(played.title))
+@pytest.mark.parametrize("run", SCENES, ids=lambda run: str(run.title))
 async def test_the_driver_and_the_simulator_agree_on_who_believes_what_and_when(
-    played: Scene, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    run: Scene, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "time", SimpleNamespace(time=lambda: EPOCH_MS / 1000 + trio.current_time()))
-    simulated = play_on_sim(played, SETTINGS)
-    real = await play_on_trio(played, SETTINGS)
+    simulated = play_on_sim(run, SETTINGS)
+    real = await play_on_trio(run, SETTINGS)
     assert real.packets == simulated.packets > 100
     assert real.words() == simulated.words()
     assert real.times() == pytest.approx(simulated.times(), abs=CLOSE)

@@ -1,1 +1,1 @@
-"""The fuzz: what a seed stands for, who plays it, and what is left of what fails."""
+"""The fuzz: what a seed stands for, who runs it, and what is left of what fails."""

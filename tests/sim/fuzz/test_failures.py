@@ -8,10 +8,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gossipreg_sim.fuzz.drawing import Drawn, drawn
 from gossipreg_sim.fuzz.failures import Failure, FailuresError, directory
+from gossipreg_sim.fuzz.generation import GeneratedScenario, generated
 from gossipreg_sim.fuzz.verdict import Verdict, judged
-from gossipreg_sim.play import play
+from gossipreg_sim.runner import run_scenario
 from gossipreg_sim.scenario import Fault, load
 from tests.sim.making import scenario
 
@@ -26,7 +26,7 @@ HASTY = scenario(
 
 
 def failure() -> Failure:
-    return Failure(7, Drawn(HASTY, off=("loss", "crash")), judged(HASTY, 7))
+    return Failure(7, GeneratedScenario(HASTY, off=("loss", "crash")), judged(HASTY, 7))
 
 
 def test_it_tells_in_full_what_was_drawn_and_what_was_switched_off() -> None:
@@ -39,7 +39,7 @@ def test_it_tells_in_full_what_was_drawn_and_what_was_switched_off() -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_is_drawn_can_be_told(seed: int) -> None:
-    lines = Failure(seed, drawn(seed), Verdict.without_trace("Ranks", "wrong")).as_lines(Path("out"))
+    lines = Failure(seed, generated(seed), Verdict.without_trace("MonotonicBeliefs", "wrong")).as_lines(Path("out"))
     assert any(line.startswith("  settings ") for line in lines)
 
 
@@ -54,11 +54,11 @@ def test_the_file_is_the_scenario_and_plays_the_same(tmp_path: Path) -> None:
     path = failure().written(tmp_path)
     assert path.read_text().startswith("# Fails with seed 7: ")
     assert load(path) == attrs.evolve(HASTY, name="fuzz-7")
-    assert play(load(path), 7).digest == failure().verdict.digest
+    assert run_scenario(load(path), 7).digest == failure().verdict.digest
 
 
 def test_what_it_is_shrunk_to_still_fails_in_the_same_way(tmp_path: Path) -> None:
-    small = failure().shrunk(plays=40, seconds=20.0)
+    small = failure().shrunk(runs=40, seconds=20.0)
     path = failure().written(tmp_path, small)
     assert len(small.faults) < 2
     assert small.nodes < HASTY.nodes
@@ -66,7 +66,7 @@ def test_what_it_is_shrunk_to_still_fails_in_the_same_way(tmp_path: Path) -> Non
 
 
 def test_a_play_that_raises_is_told_with_what_was_drawn() -> None:
-    made = Failure(3, drawn(3), Verdict.without_trace("ValueError in some.py place", "ValueError: no (some.py:3)"))
+    made = Failure(3, generated(3), Verdict.without_trace("ValueError in some.py place", "ValueError: no (some.py:3)"))
     assert made.as_lines(Path())[0] == "seed 3 fails: ValueError in some.py place: ValueError: no (some.py:3)"
 
 

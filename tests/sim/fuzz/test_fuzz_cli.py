@@ -25,14 +25,14 @@ def test_a_sweep_is_the_same_again_and_its_last_line_is_one_hash(run: Callable[.
     assert re.fullmatch(r"all traces [0-9a-f]{32}", last)
     assert again.out.splitlines()[-1] == last
     assert re.search(r"^seeds      2, ", one.out, re.MULTILINE)
-    assert re.search(r"^oracles    Ranks +judged in +2 plays, 100%$", one.out, re.MULTILINE)
-    assert re.search(r"^ +Healing +judged in +2 plays, 100%$", one.out, re.MULTILINE)
+    assert re.search(r"^oracles    MonotonicBeliefs +judged in +2 runs, 100%$", one.out, re.MULTILINE)
+    assert re.search(r"^ +Healing +judged in +2 runs, 100%$", one.out, re.MULTILINE)
 
 
 def test_what_fails_is_written_told_in_full_and_can_be_had_again(run: Callable[..., Ran], tmp_path: Path) -> None:
     ran = run("fuzz", "--seeds", "1", "--from", "5", *QUICK, "--patience", "0.001", "--out", str(tmp_path / "out"))
     assert ran.status == 1
-    assert ran.out.startswith("seed 5 fails: slow play: took more than 0.001 s of the processor\n")
+    assert ran.out.startswith("seed 5 fails: slow run: took more than 0.001 s of the processor\n")
     file = tmp_path / "out" / "fuzz-5.toml"
     assert f"\nagain: gossipreg sim run {file} --seed 5\n" in ran.out
     assert "\n  off      " in ran.out

@@ -1,4 +1,4 @@
-"""Patience with a play has an end."""
+"""Patience with a run has an end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import pytest
 
 from gossipreg_sim.fuzz.patience import Patience, TookTooLong
-from gossipreg_sim.play import play
+from gossipreg_sim.runner import run_scenario
 from gossipreg_sim.scenario import Scenario
 
 BRIEF = Scenario(name="brief", title="Brief", nodes=3, warmup=2.0, duration=1.0)
@@ -15,7 +15,7 @@ BRIEF = Scenario(name="brief", title="Brief", nodes=3, warmup=2.0, duration=1.0)
 
 def test_a_play_that_takes_too_long_is_ended() -> None:
     with pytest.raises(TookTooLong):
-        play(BRIEF, 1, attach=Patience(0.0).attach)
+        run_scenario(BRIEF, 1, attach=Patience(0.0).attach)
 
 
 def test_only_the_time_of_the_processor_counts() -> None:
@@ -25,9 +25,9 @@ def test_only_the_time_of_the_processor_counts() -> None:
 def test_it_ends_a_play_as_soon_as_its_clock_has_run_so_far() -> None:
     shown = iter([100.0, 100.0, 102.5])
     with pytest.raises(TookTooLong):
-        play(BRIEF, 1, attach=Patience(2.0, clock=lambda: next(shown)).attach)
+        run_scenario(BRIEF, 1, attach=Patience(2.0, clock=lambda: next(shown)).attach)
     assert list(shown) == []
 
 
 def test_a_play_that_does_not_is_left_as_it_is() -> None:
-    assert play(BRIEF, 1, attach=Patience(60.0).attach).digest == play(BRIEF, 1).digest
+    assert run_scenario(BRIEF, 1, attach=Patience(60.0).attach).digest == run_scenario(BRIEF, 1).digest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gossipreg_sim.play import play
+from gossipreg_sim.runner import run_scenario
 from gossipreg_sim.scenario import load
 
 FILES = sorted((Path(__file__).parents[1] / "regressions").glob("*.toml"))
@@ -15,7 +15,7 @@ FILES = sorted((Path(__file__).parents[1] / "regressions").glob("*.toml"))
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_what_once_failed_is_good(file: Path) -> None:
     seed = int(file.stem.rpartition("-")[2])
-    outcome = play(load(file), seed)
+    outcome = run_scenario(load(file), seed)
     assert outcome.violations == ()
     assert outcome.is_good, f"healed in {outcome.healed_in} s; the bound is {outcome.bound} s"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gossipreg_sim
-from gossipreg_sim.fuzz.drawing import drawn
+from gossipreg_sim.fuzz.generation import generated
 from gossipreg_sim.fuzz.shrinking import shrunk
 from gossipreg_sim.scenario import Fault, Scenario, Wiring, Workload
 
@@ -85,7 +85,7 @@ def test_the_search_ends_with_the_plays_that_it_may_spend() -> None:
         asked.append(scenario)
         return "freeze" in kinds(scenario)
 
-    small = shrunk(LARGE, fails, plays=5)
+    small = shrunk(LARGE, fails, runs=5)
     assert len(asked) == 5
     assert "freeze" in kinds(small)
 
@@ -110,7 +110,7 @@ def test_nobody_is_asked_twice_about_the_same() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_is_drawn_can_be_made_small(seed: int) -> None:
-    scenario = drawn(seed).scenario
+    scenario = generated(seed).scenario
     kind = scenario.faults[0].kind
     small = shrunk(scenario, lambda candidate: kind in kinds(candidate))
     assert len(small.faults) == 1

@@ -1,10 +1,10 @@
-"""A sweep adds up its plays, whoever made them in whatever order."""
+"""A sweep adds up its runs, whoever made them in whatever order."""
 
 from __future__ import annotations
 
 from itertools import islice
 
-from gossipreg_sim.fuzz.drawing import drawn
+from gossipreg_sim.fuzz.generation import generated
 from gossipreg_sim.fuzz.sweep import SOMETIMES, Sweep, seeds_from
 from gossipreg_sim.fuzz.verdict import Verdict
 from gossipreg_sim.scenario import KINDS
@@ -40,7 +40,7 @@ def test_the_hash_of_all_traces_is_another_when_one_trace_is() -> None:
 
 def test_faults_are_counted_as_often_as_they_were_drawn() -> None:
     sweep = swept(*range(20))
-    assert sum(sweep.kinds.values()) == sum(len(drawn(seed).scenario.faults) for seed in range(20))
+    assert sum(sweep.kinds.values()) == sum(len(generated(seed).scenario.faults) for seed in range(20))
 
 
 def test_a_mark_that_no_play_made_is_named() -> None:
@@ -53,11 +53,11 @@ def test_a_mark_that_no_play_made_is_named() -> None:
 def test_oracles_are_counted_where_they_had_occasion_to_judge_a_new_one_like_the_others() -> None:
     sweep = Sweep()
     for seed in range(20):
-        sweep.add(seed, Verdict(digest="", judged={"Ranks": True, "Brandnew": seed == 7}))
-    assert sweep.shares == {"Ranks": 1.0, "Brandnew": 0.05}
+        sweep.add(seed, Verdict(digest="", judged={"MonotonicBeliefs": True, "Brandnew": seed == 7}))
+    assert sweep.shares == {"MonotonicBeliefs": 1.0, "Brandnew": 0.05}
     lines = list(sweep.as_lines())
-    assert "oracles    Ranks            judged in      20 plays, 100%" in lines
-    assert "           Brandnew         judged in       1 plays,   5%, seldom: less than 10%" in lines
+    assert "oracles    MonotonicBeliefs judged in      20 runs, 100%" in lines
+    assert "           Brandnew         judged in       1 runs,   5%, seldom: less than 10%" in lines
     assert sweep.as_document()["oracles"]["Brandnew"] == {"judged": 1, "share": 0.05}
 
 
@@ -68,7 +68,7 @@ def test_the_rate_is_that_of_one_core() -> None:
 
 def test_what_failed_is_counted() -> None:
     sweep = swept(1)
-    sweep.add(5, Verdict.without_trace("slow play", "took longer than 60 s"))
+    sweep.add(5, Verdict.without_trace("slow run", "took longer than 60 s"))
     assert sweep.failures == [5]
     assert "failures   1" in sweep.as_lines()
     assert sweep.as_document()["good"] is False

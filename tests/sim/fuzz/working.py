@@ -36,5 +36,5 @@ def stopped_for_a_while(seed: int) -> Verdict:
 
 
 def brief(seed: int) -> Verdict:
-    """A short play with real nodes."""
+    """A short run with real nodes."""
     return judged(Scenario(name="brief", title="Brief", nodes=3, warmup=1.0, duration=1.0), seed)

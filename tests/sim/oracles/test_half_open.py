@@ -6,7 +6,7 @@ import pytest
 
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.peer_streams import PeerStreams
-from gossipreg_sim.play import Outcome
+from gossipreg_sim.runner import Outcome
 from gossipreg_sim.scenario import Fault, Scenario, Workload
 
 LOST = Scenario(
@@ -32,29 +32,29 @@ def broken(outcome: Outcome) -> set[str]:
 
 
 def test_over_streams_news_arrives_in_seconds() -> None:
-    outcome = LOST.play(1)
+    outcome = LOST.run(1)
     assert outcome.is_good
-    assert outcome.checks["OverStreams"] > 3
+    assert outcome.checks["StreamFallback"] > 3
 
 
 def test_it_is_seen_when_a_fingerprint_over_a_stream_opens_no_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PeerStreams, "_is_time", lambda *_: False)
     monkeypatch.setattr(PeerStreams, "open_comparison", lambda *_: None)
-    assert "OverStreams" in broken(LOST.play(1))
+    assert "StreamFallback" in broken(LOST.run(1))
 
 
 def test_a_node_whose_clock_is_off_stays_out_and_comes_in_at_the_heal() -> None:
-    outcome = OFF.play(1)
+    outcome = OFF.run(1)
     assert outcome.is_good
-    assert outcome.checks["HalfJoins"] > 0
+    assert outcome.checks["HalfOpenJoins"] > 0
     assert outcome.marks["streams_clock_skew"] > 0
 
 
 def test_it_is_seen_when_such_a_node_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ClockWatch, "is_refused", lambda *_: False)
-    assert "HalfJoins" in broken(OFF.play(1))
+    assert "HalfOpenJoins" in broken(OFF.run(1))
 
 
 def test_other_plays_give_no_occasion() -> None:
-    outcome = Scenario(title="Calm", nodes=2, warmup=2, duration=2).play(1)
-    assert outcome.checks["OverStreams"] == outcome.checks["HalfJoins"] == 0
+    outcome = Scenario(title="Calm", nodes=2, warmup=2, duration=2).run(1)
+    assert outcome.checks["StreamFallback"] == outcome.checks["HalfOpenJoins"] == 0

@@ -9,21 +9,21 @@ from tests.sim.oracles.watching import texts, watched
 
 def test_agreement_in_time_is_well_and_too_late_or_never_is_seen() -> None:
     _made, healing = watched(Healing)
-    healing.stage.healed_in = 1.0
+    healing.context.healed_in = 1.0
     healing.finish()
     assert texts(healing) == []
     assert healing.note == "measured 1.00 s, bound 31.73 s"
-    healing.stage.healed_in = 40.0
+    healing.context.healed_in = 40.0
     healing.finish()
-    healing.stage.healed_in = None
+    healing.context.healed_in = None
     healing.finish()
     assert texts(healing) == ["all agree only 40.00 s after the heal; bound 31.73 s", "not all agree; bound 31.73 s"]
 
 
 def test_what_did_not_heal_after_a_fault_in_the_middle_is_seen_although_all_is_well_at_the_end() -> None:
     _made, healing = watched(Healing)
-    healing.stage.healed_in = 0.0
-    healing.stage.heals = (
+    healing.context.healed_in = 0.0
+    healing.context.heals = (
         Heal(at=2.0, ended=("cut-1",), took=20.0, bound=30.0),
         Heal(at=40.0, ended=("cut-2", "loss-1"), took=35.0, bound=30.0),
         Heal(at=90.0, ended=("cut-3",), took=None, bound=30.0, until=100.0),

@@ -27,7 +27,7 @@ def contested() -> tuple[Cluster, Primaries]:
     run_for(made, 1)
     made.register("n2", claim("two", 2))
     run_for(made, 1)
-    primaries.stage.healed_in = 1.0
+    primaries.context.healed_in = 1.0
     return made, primaries
 
 
@@ -64,10 +64,10 @@ def test_two_none_or_one_of_a_lower_term_is_seen(roles: dict[str, str], said: st
 def test_another_primary_on_another_node_is_seen_unless_somebody_is_kept_apart() -> None:
     made, primaries = contested()
     show(made.processes["n1"], {"one": PRIMARY, "two": FENCED})
-    primaries.stage.outside = ("n2",)
+    primaries.context.outside = ("n2",)
     primaries.finish()
     assert texts(primaries) == []
-    primaries.stage.outside = ()
+    primaries.context.outside = ()
     primaries.finish()
     shown = "shows [('s', 'n0', 'one', 1)] as primaries"
     assert texts(primaries) == [

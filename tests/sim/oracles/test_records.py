@@ -38,7 +38,7 @@ def test_a_record_that_comes_back_after_it_was_removed_is_seen() -> None:
 
 def test_at_the_end_nobody_may_hold_what_its_owner_has_removed() -> None:
     made, resurrection = watched(NoResurrection)
-    resurrection.stage.healed_in = 0.0
+    resurrection.context.healed_in = 0.0
     resurrection.finish()
     assert texts(resurrection) == []
     n1 = made.processes["n1"].engine

@@ -17,7 +17,7 @@ def restarted() -> tuple[Cluster, Restarts]:
     run_for(made, 0.5)
     made.start("n1")
     run_for(made, 3)
-    restarts.stage.healed_in = 0.0
+    restarts.context.healed_in = 0.0
     return made, restarts
 
 
@@ -42,7 +42,7 @@ def test_without_a_restart_or_an_agreement_there_is_nothing_to_judge() -> None:
     restarts.finish()
     assert restarts.note == "not applicable here: nobody restarted"
     _made, restarts = restarted()
-    restarts.stage.healed_in = None
+    restarts.context.healed_in = None
     restarts.finish()
     assert restarts.note == "not applicable here: the cluster did not come to agree"
 

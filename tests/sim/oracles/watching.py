@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from gossipreg.model import Instance
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.cluster import Cluster
-from gossipreg_sim.oracles.jury import Jury
 from gossipreg_sim.oracles.oracle import Oracle
-from gossipreg_sim.oracles.stage import Stage
+from gossipreg_sim.oracles.oracle_runner import OracleRunner
+from gossipreg_sim.oracles.run_context import RunContext
 from gossipreg_sim.scenario import Fault
 from tests.sim.making import cluster, run_for, scenario
 
@@ -29,9 +29,9 @@ def watched(
     ``faults`` and ``parts`` are those of the scenario that the oracle is told of.
     """
     made = cluster(nodes, settings=settings)
-    stage = Stage(scenario(*faults, nodes=nodes, settings=settings or EngineSettings(), **parts))
-    watching = oracle(made, stage)
-    Jury.of([watching]).watch(made)
+    context = RunContext(scenario(*faults, nodes=nodes, settings=settings or EngineSettings(), **parts))
+    watching = oracle(made, context)
+    OracleRunner.of([watching]).watch(made)
     made.register("n1", offer("a"))
     made.register("n1", offer("b"))
     run_for(made, 1)

@@ -1,4 +1,4 @@
-"""Plays that several tests look at, recorded once."""
+"""Runs that several tests look at, recorded once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows the pictures of docs/simulator.md, and makes them anew: python -m tests.sim.report.pictures."""
+"""Pictures of docs/simulator.md: `python -m tests.sim.report.pictures` makes them anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where two plays part, and what is kept of a play in a file."""
+"""Where two runs part, and what is kept of a run in a file."""
 
 from __future__ import annotations
 

@@ -18,4 +18,4 @@ def test_numbers_come_back_as_they_were(numbers: list[int]) -> None:
 
 @given(st.binary())
 def test_bytes_come_back_as_they_were(data: bytes) -> None:
-    assert packing.unsqueezed(packing.squeezed(data)) == data
+    assert packing.decompressed(packing.compressed(data)) == data

@@ -10,10 +10,10 @@ import attrs
 import pytest
 
 from gossipreg_sim.report import packing
-from gossipreg_sim.report.heat import Cell, heat_of
+from gossipreg_sim.report.heat_map import Cell, heat_map_of
 from gossipreg_sim.report.page import page_of
 from gossipreg_sim.report.recording import Recording
-from gossipreg_sim.report.traffic import Freight
+from gossipreg_sim.report.traffic import PacketContent
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def facts(page: str) -> dict[str, Any]:
 
 
 def column(facts: dict[str, Any], name: str) -> bytes:
-    return packing.unsqueezed(facts["columns"][name])
+    return packing.decompressed(facts["columns"][name])
 
 
 def test_the_changes_on_the_page_are_those_of_the_play(stormy: Recording, facts: dict[str, Any]) -> None:
@@ -37,7 +37,7 @@ def test_the_changes_on_the_page_are_those_of_the_play(stormy: Recording, facts:
     cells = packing.unvarints(column(facts, "heat.cell"))
     states = map(Cell, column(facts, "heat.state"))
     shown = list(zip(at, cells, states, strict=True))
-    assert shown == [attrs.astuple(change) for change in heat_of(stormy).changes]
+    assert shown == [attrs.astuple(change) for change in heat_map_of(stormy).changes]
     failures = {
         (b.at // 1000, b.observer, b.subject) for b in stormy.beliefs if b.after and str(b.after.status) == "failed"
     }
@@ -69,9 +69,11 @@ def test_the_packets_on_the_page_are_those_of_the_play(stormy: Recording, facts:
         )
         for passage in stormy.passages
     ]
-    freights = [Freight(kind & 7) for kind in column(facts, "packets.kind")]
-    assert [freight is Freight.STREAM for freight in freights] == [passage.on_stream for passage in stormy.passages]
-    assert dict.fromkeys(freights).keys() == dict.fromkeys(Freight).keys()
+    freights = [PacketContent(kind & 7) for kind in column(facts, "packets.kind")]
+    assert [freight is PacketContent.STREAM for freight in freights] == [
+        passage.on_stream for passage in stormy.passages
+    ]
+    assert dict.fromkeys(freights).keys() == dict.fromkeys(PacketContent).keys()
 
 
 def test_an_event_costs_about_ten_bytes(stormy: Recording, facts: dict[str, Any]) -> None:

@@ -1,16 +1,16 @@
-"""What is recorded of a play."""
+"""What is recorded of a run."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from gossipreg_sim.play import play
 from gossipreg_sim.report.recording import Recording, messages_of
+from gossipreg_sim.runner import run_scenario
 from tests.sim.report.conftest import STORMY
 
 
 def test_recording_a_play_does_not_change_it(stormy: Recording) -> None:
-    assert play(STORMY, 3).digest == stormy.outcome.digest
+    assert run_scenario(STORMY, 3).digest == stormy.outcome.digest
 
 
 def test_every_packet_is_recorded_with_what_became_of_it(stormy: Recording) -> None:

@@ -97,8 +97,8 @@ def test_the_document_says_the_same_as_the_page(split: Recording) -> None:
     ("node", "subject", "at", "sentence"),
     [
         ("n9", "n0", 1.0, "no node 'n9' in test: they are n0 to n4"),
-        ("n0", "n1", 1e6, "1e\\+06 s is not in the play"),
-        ("n0", "n1", -1.0, "-1 s is not in the play"),
+        ("n0", "n1", 1e6, "1e\\+06 s is not in the run"),
+        ("n0", "n1", -1.0, "-1 s is not in the run"),
     ],
 )
 def test_a_question_about_nobody_or_never_is_refused(

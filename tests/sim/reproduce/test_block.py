@@ -3,86 +3,88 @@
 from __future__ import annotations
 
 from gossipreg.model import Status
-from gossipreg_sim.reproduce.arena import Arena
 from gossipreg_sim.reproduce.block import HANDLING, Block
+from gossipreg_sim.reproduce.experiment_cluster import ExperimentCluster
 from gossipreg_sim.reproduce.profiles import OURS, SWIM
 
 
-def believed(arena: Arena, observer: str, subject: str) -> Status:
-    update = arena.process(observer).engine.members.get(subject)
+def believed(experiment: ExperimentCluster, observer: str, subject: str) -> Status:
+    update = experiment.process(observer).engine.members.get(subject)
     assert update is not None
     return update.status
 
 
-def suspects(arena: Arena, observer: str) -> list[str]:
-    return [name for name in arena.names if name != observer and believed(arena, observer, name) is Status.SUSPECT]
+def suspects(experiment: ExperimentCluster, observer: str) -> list[str]:
+    return [
+        name for name in experiment.names if name != observer and believed(experiment, observer, name) is Status.SUSPECT
+    ]
 
 
 def test_nothing_is_sent_and_nothing_read_while_it_lasts() -> None:
-    arena = Arena.of(SWIM, 6, 1)
-    read = arena.process("n0").engine.counters["packets_received"]
+    experiment = ExperimentCluster.of(SWIM, 6, 1)
+    read = experiment.process("n0").engine.counters["packets_received"]
     sent: list[str] = []
-    arena.cluster.carried.append(lambda passage: sent.append(passage.sender))
-    Block(arena, ["n0"]).hold(8.0)
-    assert arena.process("n1").engine.counters["packets_received"] > 0
+    experiment.cluster.carried.append(lambda passage: sent.append(passage.sender))
+    Block(experiment, ["n0"]).hold(8.0)
+    assert experiment.process("n1").engine.counters["packets_received"] > 0
     assert sent
     during = sent[: len(sent) - sent[::-1].index("n1")]
     assert "n0" not in during
-    arena.rest(0.05)
-    assert arena.process("n0").engine.counters["packets_received"] > read, "what waited is read when it ends"
+    experiment.rest(0.05)
+    assert experiment.process("n0").engine.counters["packets_received"] > read, "what waited is read when it ends"
 
 
 def test_one_probe_begins_and_has_failed_when_it_ends() -> None:
-    arena = Arena.of(SWIM, 6, 1)
-    Block(arena, ["n0"]).hold(8.0)
-    assert arena.process("n0").engine.counters["probes_missed"] == 1
-    assert len(suspects(arena, "n0")) == 1
+    experiment = ExperimentCluster.of(SWIM, 6, 1)
+    Block(experiment, ["n0"]).hold(8.0)
+    assert experiment.process("n0").engine.counters["probes_missed"] == 1
+    assert len(suspects(experiment, "n0")) == 1
 
 
 def test_one_that_reads_before_its_timers_fire_suspects_nobody() -> None:
-    arena = Arena.of(OURS, 6, 1)
-    Block(arena, ["n0"]).hold(3.0)
-    arena.rest(0.05)
-    assert suspects(arena, "n0") == []
+    experiment = ExperimentCluster.of(OURS, 6, 1)
+    Block(experiment, ["n0"]).hold(3.0)
+    experiment.rest(0.05)
+    assert suspects(experiment, "n0") == []
 
 
 def test_suspicions_go_on_while_it_lasts() -> None:
-    arena = Arena.of(SWIM, 6, 1)
-    block = Block(arena, ["n0"])
+    experiment = ExperimentCluster.of(SWIM, 6, 1)
+    block = Block(experiment, ["n0"])
     block.hold(8.0)
-    [accused] = suspects(arena, "n0")
+    [accused] = suspects(experiment, "n0")
     block.hold(12.0)  # at once: no time in which a refutation could be heard
-    [failed] = [failure for failure in arena.failures if failure.observer == "n0"]
+    [failed] = [failure for failure in experiment.failures if failure.observer == "n0"]
     assert failed.subject == accused
-    assert 10.0 + 5.0 <= arena.seconds(failed.at) < 10.0 + 5.1
+    assert 10.0 + 5.0 <= experiment.seconds(failed.at) < 10.0 + 5.1
 
 
 def test_with_time_between_blocks_the_accused_is_heard() -> None:
-    arena = Arena.of(SWIM, 6, 1)
-    block = Block(arena, ["n0"])
+    experiment = ExperimentCluster.of(SWIM, 6, 1)
+    block = Block(experiment, ["n0"])
     block.hold(8.0)
-    assert suspects(arena, "n0")
-    arena.rest(4.0)
-    assert suspects(arena, "n0") == []
+    assert suspects(experiment, "n0")
+    experiment.rest(4.0)
+    assert suspects(experiment, "n0") == []
     block.hold(12.0)
-    assert all(failure.subject == "n0" for failure in arena.failures if failure.observer != "n0")
+    assert all(failure.subject == "n0" for failure in experiment.failures if failure.observer != "n0")
 
 
 def test_what_has_waited_is_read_one_by_one_and_may_not_all_be_read_before_the_next_block() -> None:
-    arena = Arena.of(SWIM, 6, 1)
-    block = Block(arena, ["n0"])
-    counters = arena.process("n0").engine.counters
+    experiment = ExperimentCluster.of(SWIM, 6, 1)
+    block = Block(experiment, ["n0"])
+    counters = experiment.process("n0").engine.counters
     block.hold(8.0)
     before = counters["packets_received"]
-    arena.rest(3.5 * HANDLING)
+    experiment.rest(3.5 * HANDLING)
     assert counters["packets_received"] == before + 3
     block.hold(1.0)
     assert counters["packets_received"] == before + 3
 
 
 def test_cycles_go_on_until_the_time_is_over() -> None:
-    arena = Arena.of(SWIM, 4, 1)
-    start = arena.world.now
-    Block(arena, ["n0", "n1"]).cycle(2.0, 1.0, 8.0)
-    assert arena.seconds(arena.world.now - start) == 9.0
-    assert not any(arena.process(name).frozen for name in arena.names)
+    experiment = ExperimentCluster.of(SWIM, 4, 1)
+    start = experiment.world.now
+    Block(experiment, ["n0", "n1"]).cycle(2.0, 1.0, 8.0)
+    assert experiment.seconds(experiment.world.now - start) == 9.0
+    assert not any(experiment.process(name).frozen for name in experiment.names)

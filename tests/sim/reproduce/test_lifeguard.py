@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from gossipreg_sim.reproduce.labour import Order
-from gossipreg_sim.reproduce.lifeguard import FULL, QUICK, Grid, Run, play, reproduce, runs_of
+from gossipreg_sim.reproduce.lifeguard import FULL, QUICK, Grid, Run, reproduce, run_one, runs_of
+from gossipreg_sim.reproduce.parallel_runs import Order
 from gossipreg_sim.reproduce.profiles import COMPARED, LIFEGUARD, OURS, SWIM, Profile
 from gossipreg_sim.reproduce.published import LIFEGUARD_RUNS
 
@@ -24,7 +24,7 @@ SMALL = Grid(
 
 
 def fp(profile: Profile) -> int:
-    return sum(play(Run(profile, 12, 4, 12.0, 0.01, 36.0, seed)).fp for seed in range(2))
+    return sum(run_one(Run(profile, 12, 4, 12.0, 0.01, 36.0, seed)).fp for seed in range(2))
 
 
 def test_the_full_grid_is_the_papers() -> None:
@@ -39,14 +39,14 @@ def test_swim_fails_the_well_and_lifeguard_does_not() -> None:
 
 
 def test_with_nobody_blocked_for_long_nothing_is_reported() -> None:
-    outcome = play(Run(SWIM, 8, 2, 0.1, 1.0, 10.0, 1))
+    outcome = run_one(Run(SWIM, 8, 2, 0.1, 1.0, 10.0, 1))
     assert (outcome.fp, outcome.fp_healthy, outcome.first, outcome.everywhere) == (0, 0, (), ())
     assert outcome.packets > 8 * 2 * 8
     assert outcome.bytes > outcome.packets
 
 
 def test_one_block_is_detected_after_a_probe_and_a_suspicion() -> None:
-    outcome = play(Run(SWIM, 8, 2, 12.0, None, 0.0, 1))
+    outcome = run_one(Run(SWIM, 8, 2, 12.0, None, 0.0, 1))
     assert len(outcome.first) == len(outcome.everywhere) == 2
     for first, everywhere in zip(outcome.first, outcome.everywhere, strict=True):
         assert 5.0 + 0.5 < first <= everywhere < 5.0 + 6.0
@@ -64,5 +64,5 @@ def test_the_table_has_the_papers_row_under_each_of_ours() -> None:
     assert [row["by"] for row in rows] == ["here", "paper"] * len(COMPARED) + ["here"]
     assert [row["protocol"] for row in rows if row["by"] == "here"] == [*(each.name for each in COMPARED), OURS.name]
     assert rows[1]["FP"] == 339_002
-    assert rows[0]["FP"] == play(Run(SWIM, 8, 2, 8.0, 0.01, 16.0, 0)).fp
+    assert rows[0]["FP"] == run_one(Run(SWIM, 8, 2, 8.0, 0.01, 16.0, 0)).fp
     assert [row[0] for row in tuning.rows] == ["2, 2", "2, 6", "4, 2", "4, 6", "5, 6"]

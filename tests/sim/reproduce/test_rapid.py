@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from gossipreg_sim.reproduce.labour import Order
+from gossipreg_sim.reproduce.parallel_runs import Order
 from gossipreg_sim.reproduce.profiles import MEMBERLIST, OURS
-from gossipreg_sim.reproduce.rapid import Bootstrap, Plan, Run, Stability, play, reproduce
+from gossipreg_sim.reproduce.rapid import Bootstrap, Plan, Run, Stability, reproduce, run_one
 
 
 def test_members_that_join_at_once_come_to_see_all() -> None:
     for profile in (MEMBERLIST, OURS):
-        outcome = play(Run("bootstrap", profile, 12, 60.0, 1))
+        outcome = run_one(Run("bootstrap", profile, 12, 60.0, 1))
         assert isinstance(outcome, Bootstrap)
         assert outcome.seconds is not None
         assert 1 <= outcome.sizes <= 12
 
 
 def test_a_cluster_that_does_not_come_together_in_time_is_said_to_have_not() -> None:
-    outcome = play(Run("bootstrap", OURS, 12, 0.0, 1))
+    outcome = run_one(Run("bootstrap", OURS, 12, 0.0, 1))
     assert outcome == Bootstrap(0, None)
 
 
 def test_members_that_are_deaf_for_long_are_failed_and_return() -> None:
-    outcome = play(Run("flip-flop", MEMBERLIST, 16, 45.0, 1))
+    outcome = run_one(Run("flip-flop", MEMBERLIST, 16, 45.0, 1))
     assert isinstance(outcome, Stability)
     assert (outcome.bad, outcome.observers) == (10, 6)
     assert outcome.swings > 0

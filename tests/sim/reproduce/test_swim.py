@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from gossipreg_sim.reproduce.labour import Order
+from gossipreg_sim.reproduce.parallel_runs import Order
 from gossipreg_sim.reproduce.profiles import SWIM, SWIM_WITHOUT_SUSPICION, Profile
 from gossipreg_sim.reproduce.statistics import mean
-from gossipreg_sim.reproduce.swim import Plan, Run, play, reproduce
+from gossipreg_sim.reproduce.swim import Plan, Run, reproduce, run_one
 
 
 def test_the_load_is_two_messages_a_member_and_period() -> None:
-    assert 1.9 <= play(Run("load", SWIM, 8, 20.0, 1)) <= 2.1
+    assert 1.9 <= run_one(Run("load", SWIM, 8, 20.0, 1)) <= 2.1
 
 
 def test_the_first_detection_takes_about_two_periods() -> None:
-    first = mean([play(Run("first", SWIM, 8, 30.0, seed)) for seed in range(20)])
+    first = mean([run_one(Run("first", SWIM, 8, 30.0, seed)) for seed in range(20)])
     assert first is not None
     assert 1.2 <= first <= 2.6
 
 
 def test_without_suspicion_members_are_lost_to_the_loss_of_packets() -> None:
     def stable(profile: Profile) -> float:
-        return sum(play(Run("joins", profile, 10, 30.0, seed)) for seed in range(3))
+        return sum(run_one(Run("joins", profile, 10, 30.0, seed)) for seed in range(3))
 
     assert stable(SWIM_WITHOUT_SUSPICION) < stable(SWIM) == 30
 

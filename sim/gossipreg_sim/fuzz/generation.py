@@ -1,0 +1,206 @@
+"""Generation of a scenario from a seed: a base, the kinds of fault that are switched off, and one to six faults.
+
+Swarm testing (Groce et al., ISSTA 2012): a run in which everything can go wrong seldom shows what needs a few things
+to go wrong undisturbed. So each seed switches some kinds of fault off entirely. What is drawn is fair: after the heal
+the live nodes can find each other, for whatever is permanent leaves a connected core with all seeds in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from gossipreg_sim.fault_timing import DEADLY, end_of_restart, is_for_good
+from gossipreg_sim.fuzz.templates import template_of
+from gossipreg_sim.rng import Rng
+from gossipreg_sim.scenario import KINDS, Fault, Scenario, Wiring, Workload
+from gossipreg_sim.scenario_checks import problem
+
+#: Nodes of a drawn scenario, from and to, unless told otherwise.
+NODES: Final = (3, 16)
+
+#: Faults in one scenario, at most.
+FAULTS_MAX: Final = 6
+
+#: What each kind of fault may be given, mild or short first (units as in `gossipreg_sim.scenario.Fault`).
+VALUES: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
+    "cut": {},
+    "flip-flop": {"off": (0.5, 1, 2, 5, 10), "on": (0.5, 1, 2, 5, 10)},
+    "loss": {"probability": (0.02, 0.1, 0.3, 0.6, 0.9)},
+    "udp-only-loss": {"probability": (1, 0.5, 0.1)},
+    "tcp-only-loss": {"probability": (1, 0.5, 0.1)},
+    "mtu": {"size": (1250, 1000, 600)},
+    "bursts": {"probability": (0.01, 0.05, 0.2), "spread": (0.5, 0.2, 0.05)},
+    "duplicate": {"probability": (0.1, 0.5, 1), "spread": (0.01, 0.5, 5)},
+    "reorder": {"probability": (0.1, 0.5, 1), "spread": (0.01, 0.2, 2)},
+    "delay": {"seconds": (0.01, 0.1, 0.4, 1.5), "spread": (0, 0.01, 0.1, 0.5)},
+    "narrow": {"rate": (50_000, 10_000, 2_000), "buffer": (2_000, 8_000, 32_000)},
+    "bit-flips": {"probability": (0.01, 0.1, 0.5)},
+    "swizzle": {"every": (10, 4)},
+    "forge": {"every": (1, 0.1)},
+    "replay": {"every": (1, 0.1), "seconds": (0, 1, 5, 20)},
+    "output-rejected": {},
+    "clock-skew": {"seconds": (1, -1, 20, -20, 3600, -3600)},
+    "clock-skew-at-start": {"seconds": (1, -1, 20, -20, 90, -90, 3600, -3600)},
+    "clock-drift": {"drift": (0.01, -0.01, 0.2, -0.2)},
+    "block": {"off": (0.2, 1, 5, 15), "on": (0, 0.5, 3)},
+    "freeze": {"off": (0.2, 1, 5, 15), "on": (0, 0.5, 3)},
+    "slow": {"seconds": (0.001, 0.02, 0.2)},
+    "crash": {},
+    "crash-host": {},
+    "leave": {},
+    "restart": {"seconds": (0.1, 1, 5), "every": (0, 0.5, 3), "port": (0, 0, 7950)},
+    "churn": {"every": (10, 5, 2), "seconds": (0.5, 3, 8)},
+}
+
+#: Of the values of a clock, so many of the first may stay for good: sealed packets of a stranger must be fresh.
+_BEARABLE: Final = 2
+
+_T = TypeVar("_T")
+
+
+@attrs.frozen
+class GeneratedScenario:
+    """What a seed stands for: a scenario, the kinds of fault that were switched off, and the occasion."""
+
+    scenario: Scenario
+    off: tuple[str, ...]
+    template: str = ""
+
+
+def generated(seed: int, nodes: tuple[int, int] = NODES) -> GeneratedScenario:
+    """The scenario of ``seed``, of so many nodes (from, to): the same on every machine and Python."""
+    chance = Rng.of("fuzz", seed, "occasion")
+    template = template_of(chance)
+    base = template.base(_base_scenario(seed, Rng.of("fuzz", seed, "stage"), nodes), chance)
+    swarm = Rng.of("fuzz", seed, "swarm")
+    on = [kind for kind in KINDS if swarm.chance(0.5)] or [_among(swarm, tuple(KINDS))]
+    faults = template.faults(base, chance)
+    casting = _FaultGenerator(
+        base, dict.fromkeys(name for fault in faults if is_for_good(fault) for name in fault.nodes)
+    )
+    wanted = 1 + swarm.below(FAULTS_MAX)
+    number = 0
+    while number < wanted or not faults:
+        fault = casting.fault(_among(swarm, on), Rng.of("fuzz", seed, "fault", number))
+        is_allowed = number >= wanted or template.allows(fault, base)  # rather another template than no fault at all
+        if is_allowed and len(faults) < FAULTS_MAX and not problem(fault, faults, base):
+            faults.append(fault)
+        number += 1
+    kinds = [fault.kind for fault in faults]
+    off = tuple(kind for kind in KINDS if kind not in on and kind not in kinds)
+    return GeneratedScenario(attrs.evolve(base, faults=faults), off, type(template).__name__)
+
+
+def _base_scenario(seed: int, rng: Rng, nodes: tuple[int, int]) -> Scenario:
+    """A scenario in which nothing goes wrong yet. Small clusters are the more likely: more runs for the time."""
+    least, most = nodes
+    share = rng.random()
+    count = least + int(share * share * (most - least + 1))
+    return Scenario(
+        name=f"fuzz-{seed}",
+        title=f"Drawn from seed {seed}",
+        nodes=count,
+        zones=1 + rng.below(min(3, count)),
+        seeds=1 + rng.below(min(3, count)),
+        together=rng.chance(0.7),
+        warmup=_among(rng, (0.0, 3.0, 6.0)),
+        duration=_among(rng, (20.0, 30.0, 40.0)),
+        quiet=120.0,
+        sealed=rng.chance(0.4),
+        wiring=_wiring(rng.fork()),
+        workload=Workload(
+            instances=rng.below(4),
+            churn=_among(rng, (0.0, 0.5, 2.0)),
+            policies=_among(rng, (0.0, 0.0, 0.5, 2.0)),
+            primaries=_among(rng, (0.0, 0.0, 0.5)),
+        ),
+    )
+
+
+def _wiring(rng: Rng) -> Wiring:
+    kind = _among(rng, ("constant", "exponential", "lognormal"))
+    between_zones = _among(rng, (0.0, 0.02, 0.1))
+    return Wiring(
+        kind=kind,
+        seconds=_among(rng, (0.0005, 0.005, 0.05)),
+        mean=_among(rng, (0.001, 0.02)) if kind == "exponential" else 0.0,
+        sigma=_among(rng, (0.2, 0.8)) if kind == "lognormal" else 0.0,
+        between_zones=between_zones,
+    )
+
+
+def _among(rng: Rng, values: tuple[_T, ...] | list[_T]) -> _T:
+    return values[rng.below(len(values))]
+
+
+@attrs.define
+class _FaultGenerator:
+    """Who is struck by what, so that in the end a connected core is left."""
+
+    base: Scenario
+    doomed: dict[str, None] = attrs.field(factory=dict)  # who may die for good: no seeds, a third at most
+    broken: int = 0  # links that stay bad for good
+
+    def fault(self, kind: str, rng: Rng) -> Fault:
+        """One fault of ``kind``."""
+        values: dict[str, Any] = {key: _among(rng, some) for key, some in VALUES[kind].items()}
+        takes = KINDS[kind].takes
+        at = rng.below(2 * int(self.base.duration) - 2) / 2
+        lasts = (2 + rng.below(2 * int(self.base.duration) - 4)) / 2 if rng.chance(0.7) else 0.0
+        values |= {"kind": kind, "at": at, "lasts": lasts, "nodes": self._struck(rng)}
+        if "disk" in takes:
+            values["disk"] = rng.chance(0.5)
+        if "to" in takes:
+            values["both_ways"] = rng.chance(0.7)
+            values["to"] = self._struck(rng)
+        for_good = rng.chance(0.15)
+        if kind in DEADLY:
+            values |= self._death(rng, lasts, for_good=for_good or not lasts)
+        elif "permanent" in takes and for_good:
+            values |= self._lasting(kind, rng)
+        if kind == "restart":
+            return self._in_time(Fault(**(values | {"lasts": 0.0})))
+        return Fault(**values)
+
+    def _in_time(self, restart: Fault) -> Fault:
+        """A rolling restart of as many nodes as fit in before the heal: sooner, and of fewer if need be."""
+        names = self.base.node_names if restart.nodes == ("*",) else list(restart.nodes)
+        room = self.base.duration - restart.seconds
+        fit = len(names) if not restart.every else min(len(names), 1 + int(room / restart.every))
+        restart = attrs.evolve(restart, nodes=restart.nodes if fit == len(names) else tuple(names[:fit]))
+        late = end_of_restart(restart, self.base) - self.base.duration
+        return attrs.evolve(restart, at=restart.at - max(0.0, late))
+
+    def _struck(self, rng: Rng) -> tuple[str, ...]:
+        """One node, some, or all: by name, so that each can be taken away when the scenario is shrunk."""
+        names = self.base.node_names
+        counts = (1, 1, 1, max(1, len(names) // 3), max(1, len(names) // 2), len(names))
+        count = _among(rng, counts)
+        return ("*",) if count == len(names) else tuple(rng.sample(names, count))
+
+    def _death(self, rng: Rng, lasts: float, *, for_good: bool) -> dict[str, Any]:
+        mortal = [name for name in self.base.node_names[self.base.seeds :] if name not in self.doomed]
+        room = self.base.nodes // 3 - len(self.doomed)
+        if not for_good or not mortal or room < 1:
+            return {"lasts": lasts or 5.0}
+        victims = rng.sample(mortal, 1 + rng.below(room))
+        self.doomed |= dict.fromkeys(victims)
+        return {"lasts": 0.0, "nodes": tuple(victims), "disk": False}
+
+    def _lasting(self, kind: str, rng: Rng) -> dict[str, Any]:
+        """What stays wrong after the heal: one link between two nodes that are no seeds, or a clock, a little."""
+        if kind.startswith("clock"):
+            return {"permanent": True, "lasts": 0.0} | {
+                key: _among(rng, some[:_BEARABLE]) for key, some in VALUES[kind].items()
+            }
+        rest = self.base.node_names[self.base.seeds :]
+        pairs = list(pairwise(rng.sample(rest, len(rest))))
+        if not pairs or 2 * self.broken >= self.base.nodes - 3:
+            return {}
+        self.broken += 1
+        one, other = _among(rng, pairs)
+        return {"permanent": True, "lasts": 0.0, "nodes": (one,), "to": (other,)}

@@ -1,0 +1,131 @@
+"""Oracle 14: a change reaches the last node about as fast as an epidemic of this shape can."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.outputs import InstancesChanged, Output, PoliciesChanged
+from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.registry import is_inline
+from gossipreg_sim.agreement import slowest_way
+from gossipreg_sim.oracles.records import RecordOracle
+from gossipreg_sim.oracles.statistics import percentile
+from gossipreg_sim.process import Process
+from gossipreg_sim.world import SECOND, ns
+
+#: Records without which the slowest hundredth says little.
+_NEEDED: Final = 20
+
+#: Time for a record to get everywhere, by a talk if need be (ns): of those born later nothing is expected.
+_PATIENCE: Final = ns(3.0)
+
+#: How finely the curve is drawn (seconds), and where it is given up.
+_STEP: Final = 0.0005
+_GIVEN_UP: Final = 10.0
+
+#: Nodes from which on what is lost here is made good there, so that a mean says something.
+_MANY: Final = 8
+
+#: Standard deviations of a latency that the curve allows for.
+_TAIL: Final = 4.0
+
+
+def epidemic(settings: EngineSettings, nodes: int, loss: float, one_way: float) -> float:
+    """When 99 of 100 rumors have reached the last of ``nodes`` (seconds); infinity if gossip alone does not do it.
+
+    The mean field: whoever learns a rumor sends it to `gossip_fanout` at random after the gaps of its rounds, each
+    packet lost with probability ``loss`` or ``one_way`` seconds later there. Rides on probes are left out.
+    """
+    rounds = min(settings.gossip_transmissions, 3 + math.ceil(math.log2(max(2, nodes))))
+    offset = settings.gossip_coalesce + one_way
+    offsets = []
+    for number in range(rounds):
+        offsets.append(max(1, round(offset / _STEP)))
+        offset += settings.gossip_gap * settings.gossip_growth**number
+    ignorant = nodes - 1.0
+    learned = [1.0]
+    while ignorant > 0.01:
+        step = len(learned)
+        if step * _STEP > _GIVEN_UP:
+            return math.inf
+        speakers = sum(learned[step - offset] for offset in offsets if offset <= step)
+        heard = speakers * settings.gossip_fanout * (1 - loss) / (nodes - 1)
+        learned.append(ignorant * (1 - math.exp(-heard)))
+        ignorant -= learned[-1]
+    return len(learned) * _STEP
+
+
+@attrs.define
+class DisseminationTime(RecordOracle):
+    """While nothing is worse than random loss, 99 of 100 records and policies are everywhere within twice that time.
+
+    Records are followed of instances that were never offered before. Others need not look different where they arrive:
+    who has missed that an instance changed, and hears that it is again as it was, has nothing new to show.
+    """
+
+    law: ClassVar[str] = "99 of 100 records are everywhere within twice the analytic time"
+    wants: ClassVar[tuple[type[Any], ...]] = (InstancesChanged, PoliciesChanged)
+
+    _born: dict[Hashable, tuple[int, int]] = attrs.field(factory=dict)  # when (ns), nodes that lack it
+    _offered: dict[tuple[str, int, str], None] = attrs.field(factory=dict)  # instances, by owner in one life and id
+    _times: list[float] = attrs.field(factory=list)  # seconds
+
+    def see(self, process: Process, output: Output) -> None:
+        """Look for policies, too."""
+        if not isinstance(output, PoliciesChanged):
+            super().see(process, output)
+            return
+        for key in output.keys:
+            word = process.engine.state.policies.get(key)
+            if word is not None:
+                self._note(word.digest, is_born=word.writer == process.name, counts=True)
+
+    def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:  # noqa: ARG002
+        """Note births, and who has a record."""
+        for record in came:
+            key = (record.owner, record.generation, record.id, record.version)
+            is_born = record.owner == process.name
+            is_first = is_born and key[:3] not in self._offered
+            if is_born:
+                self._offered[key[:3]] = None
+            self._note(key, is_born=is_born, counts=is_first and is_inline(record))
+
+    def _note(self, key: Hashable, *, is_born: bool, counts: bool) -> None:
+        """One more node has it."""
+        now = self.cluster.world.now
+        if is_born:
+            if counts and self.context.calm_from <= now < self.context.fair_until - _PATIENCE:
+                self._born[key] = (now, len(self.cluster.alive) - 1)
+        elif (born := self._born.get(key)) is not None:
+            since, lacking = born
+            self._born[key] = (since, lacking - 1)
+            if lacking == 1:
+                del self._born[key]
+                self._times.append((now - since) / SECOND)
+
+    def finish(self) -> None:
+        """Compare the slowest hundredth with the curve."""
+        scenario = self.context.scenario
+        if len(self._times) < _NEEDED:
+            self.not_applicable(f"{len(self._times)} records were born and spread in calm, {_NEEDED} are needed")
+            return
+        if self.context.loss and scenario.nodes < _MANY:
+            self.not_applicable(f"with losses the curve is one of {_MANY} nodes and more")
+            return
+        one_way = slowest_way(scenario.wiring, _TAIL)
+        expected = 2 * epidemic(scenario.settings, scenario.nodes, self.context.loss, one_way)
+        if self.context.loss and scenario.settings.gossip_tree:
+            expected += 2 * scenario.settings.gossip_tree_gap  # the tree has holes, and until then few are at random
+        if math.isinf(expected):
+            self.not_applicable("gossip alone does not reach everybody at such a loss")
+            return
+        slowest = percentile(self._times, 0.99)
+        self.checks += len(self._times)
+        self.note = f"measured {1000 * slowest:.0f} ms for {len(self._times):,} records, bound {1000 * expected:.0f} ms"
+        if slowest > expected:
+            self.wrong("", f"a hundredth of the records took {slowest:.3f} s or more, over {expected:.3f} s")

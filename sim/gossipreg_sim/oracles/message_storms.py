@@ -1,0 +1,128 @@
+"""Oracle 8: gossip about one change ends, and so does everything else that the change causes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from gossipreg.model import Status
+from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output, PoliciesChanged, Transmit
+from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.registry import is_inline
+from gossipreg.protocol.wire.messages import pack
+from gossipreg_sim.oracles.oracle import Oracle
+from gossipreg_sim.process import Process
+from gossipreg_sim.scenario import Scenario
+from gossipreg_sim.world import ns
+
+#: How long one rumor is followed, at least (ns): all its rounds, and its rides on the probes of some periods.
+_FOLLOWED: Final = ns(5.0)
+
+
+def sends_budget(settings: EngineSettings) -> int:
+    """How often one node may send one rumor: to so many members in each round, and on so many probes and acks."""
+    return settings.gossip_transmissions * settings.gossip_fanout + settings.piggyback_transmissions
+
+
+def events_cap(scenario: Scenario) -> int:
+    """Events in one second beyond which a run feeds itself.
+
+    For each node a thousand, three times what heals and storms were seen to take, and fifty for each thing that may be
+    news to it in that second: about twenty packets there, twenty from there, and the timers between.
+    """
+    news = scenario.workload.rate + scenario.nodes * (1 + scenario.workload.instances)
+    return scenario.nodes * int(1_000 + 50 * news)
+
+
+@attrs.define
+class _Followed:
+    """One rumor, by its bytes, and how often each node has sent it."""
+
+    data: bytes = b""
+    since: int = -_FOLLOWED
+    sends: Counter[Process] = attrs.field(factory=Counter)
+    corrected: dict[Process, int] = attrs.field(factory=dict)  # how often each node had corrected a peer before
+
+    def may_change(self, now: int) -> bool:
+        """Whether it was followed for long enough."""
+        return now - self.since >= _FOLLOWED
+
+    def change(self, data: bytes, now: int) -> None:
+        """Follow another one."""
+        self.data, self.since = data, now
+        self.sends.clear()
+        self.corrected.clear()
+
+
+@attrs.define
+class MessageStorm(Oracle):
+    """No node sends one rumor more often than its rounds and rides allow.
+
+    To count all of them would mean to decode all packets; so one claim of a member, one record and one policy are
+    followed at a time, from their births, and found in packets by their bytes. What a run without end would do
+    besides is stopped by the cap on events (`World.run`), and is called a storm as well.
+    """
+
+    law: ClassVar[str] = "a node sends a rumor no more often than its rounds and rides allow"
+    wants: ClassVar[tuple[type[Any], ...]] = (Transmit, MemberChanged, InstancesChanged, PoliciesChanged)
+
+    _claim: _Followed = attrs.field(factory=_Followed)
+    _record: _Followed = attrs.field(factory=_Followed)
+    _word: _Followed = attrs.field(factory=_Followed)
+
+    def see(self, process: Process, output: Output) -> None:
+        """Look for the followed rumors in what is sent; choose the next ones when they are born."""
+        if type(output) is Transmit:
+            data = output.data
+            if self._claim.data and self._claim.data in data:
+                self._count(process, self._claim)
+            if self._record.data and self._record.data in data:
+                self._count(process, self._record)
+            if self._word.data and self._word.data in data:
+                self._count(process, self._word)
+        elif type(output) is MemberChanged:
+            if output.after is None:  # to one who has forgotten, all of this is new again
+                self._claim, self._record = _Followed(), _Followed()
+            elif self._claim.may_change(self.cluster.world.now):
+                self._follow_claim(process, output.after)
+        elif type(output) is InstancesChanged and self._record.may_change(self.cluster.world.now):
+            came, _ = self.context.holdings.compare(process, output)
+            for record in came[-1:]:
+                self._follow_record(process, record)
+        elif type(output) is PoliciesChanged and self._word.may_change(self.cluster.world.now):
+            self._follow_word(process, output)
+
+    def _follow_claim(self, process: Process, claim: MemberUpdate) -> None:
+        # An accusation is also told to the accused, whose budget is another; so only what members say of themselves.
+        if claim.name == process.name and claim.status is Status.ALIVE:
+            self._claim.change(pack(claim), self.cluster.world.now)
+
+    def _follow_record(self, process: Process, record: Record) -> None:
+        # What was offered before the name was ours is spread once more when it is.
+        if record.owner == process.name and is_inline(record) and process.engine.identity.announced:
+            self._record.change(pack(record), self.cluster.world.now)
+
+    def _follow_word(self, process: Process, changed: PoliciesChanged) -> None:
+        word = process.engine.state.policies.get(changed.keys[-1])
+        if word is not None and word.writer == process.name:
+            self._word.change(pack(word), self.cluster.world.now)
+
+    def _count(self, process: Process, followed: _Followed) -> None:
+        self.checks += 1
+        followed.sends[process] += 1
+        # A peer that has missed a refutation, and says so by its accusation, is told; each at most twice a second.
+        corrections = process.engine.counters["corrections"]
+        budget = (
+            sends_budget(process.engine.settings) + corrections - followed.corrected.setdefault(process, corrections)
+        )
+        if followed.sends[process] == budget + 1:
+            self.wrong(process.name, f"sends one rumor more than {budget} times")
+
+    def stopped(self, events: int) -> None:
+        """What fed itself was a storm."""
+        self.checks += 1
+        self.wrong("", f"more than {events:,} events in a second: this would not have ended")

@@ -1,0 +1,104 @@
+"""Ears: what each node hears said against itself, in the packets that it opens and in the frames of its streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+import msgpack
+
+from gossipreg.model import Status
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
+from gossipreg.protocol.wire.packets import PacketCodec, Refused
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.process import Process
+
+#: Where in a packed rumor these fields are, and the bytes before its name: head, kind, head of the name.
+_GENERATION, _INCARNATION, _STATUS, _HOST, _PORT = 2, 3, 4, 5, 6
+_ACCUSER: Final = 9
+_BEFORE_NAME: Final = 3
+
+_ACCUSED: Final = (int(Status.SUSPECT), int(Status.FAILED))
+
+
+@attrs.frozen
+class Accusation:
+    """That a node is suspect or failed in one of its own claims."""
+
+    claim: tuple[int, int]  # (generation, incarnation)
+    status: Status
+    update: MemberUpdate
+
+
+Tell = Callable[[Process, Accusation], None]
+
+
+@attrs.define
+class PacketTap:
+    """One oracle's taps, one in each process of a cluster."""
+
+    tell: Tell
+    cluster: Cluster
+    _lent: dict[Process, _Tap] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.cluster.framed.append(self._frame)
+
+    def attach(self, process: Process) -> None:
+        """Listen in ``process`` from now on."""
+        if process not in self._lent:
+            self._lent[process] = _Tap(process.codec, process, self.tell)
+            process.codec = self._lent[process]
+
+    def _frame(self, process: Process, frame: bytes) -> None:
+        if process in self._lent:
+            self._lent[process].listen(frame)
+
+
+@attrs.define(eq=False)
+class _Tap:
+    """A process's seal, and somebody who listens for what comes out of it about that very process."""
+
+    inner: PacketCodec
+    process: Process
+    tell: Tell
+    overhead: int = attrs.field(init=False)
+    encode: Callable[..., bytes] = attrs.field(init=False)
+    _sign: bytes = attrs.field(init=False)  # how a rumor about the process begins
+
+    def __attrs_post_init__(self) -> None:
+        self.overhead = self.inner.overhead
+        self.encode = self.inner.encode
+        own = self.process.engine.local_member.identity.own_update()
+        self._sign = pack(own)[: _BEFORE_NAME + len(own.name)]
+
+    def vouch(self, host: str) -> None:
+        """Pass it on."""
+        self.inner.vouch(host)
+
+    def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
+        """Open a packet, and listen to what is in it."""
+        payload = self.inner.decode(packet, wall, host)
+        if type(payload) is bytes:
+            self.listen(payload)
+        return payload
+
+    def listen(self, payload: bytes) -> None:
+        """Look whether the process is spoken of in a packet's payload, or a frame; nothing is decoded unless it is."""
+        at = payload.find(self._sign, SENDER_BYTES)
+        while at >= 0:
+            unpacker = msgpack.Unpacker()
+            unpacker.feed(payload[at:])
+            self._weigh(next(unpacker))
+            at = payload.find(self._sign, at + 1)
+
+    def _weigh(self, fields: list[Any]) -> None:
+        """A rumor about the process has reached it."""
+        own = self.process.engine.local_member.identity
+        of_this_life = fields[_GENERATION] == own.generation and tuple(fields[_HOST : _PORT + 1]) == own.address
+        if fields[_STATUS] in _ACCUSED and of_this_life:
+            claim, status = (fields[_GENERATION], fields[_INCARNATION]), Status(fields[_STATUS])
+            update = attrs.evolve(own.own_update(), incarnation=claim[1], status=status, accuser=fields[_ACCUSER])
+            self.tell(self.process, Accusation(claim, status, update))

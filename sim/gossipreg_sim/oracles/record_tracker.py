@@ -1,0 +1,37 @@
+"""Record tracker: which records a node gained and which it dropped in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from gossipreg.protocol.outputs import InstancesChanged
+from gossipreg.protocol.registry.records import Record
+from gossipreg_sim.process import Process
+
+_Offers = dict[tuple[str, str], Record]  # by (id, owner)
+
+
+@attrs.define
+class RecordTracker:
+    """What each node held of each service when it last looked different. Asked once for each output, by all oracles."""
+
+    _held: dict[tuple[Process, str], _Offers] = attrs.field(factory=dict)
+    _last: InstancesChanged | None = None
+    _came: list[Record] = attrs.field(factory=list)
+    _went: list[Record] = attrs.field(factory=list)
+
+    def compare(self, process: Process, output: InstancesChanged) -> tuple[Sequence[Record], Sequence[Record]]:
+        """What came and what went; a record is told from a later version of it by identity, which is cheap."""
+        if output is not self._last:
+            self._last = output
+            self._came, self._went = [], []
+            registry = process.engine.state.registry
+            for service in output.services:
+                held = self._held.get((process, service), {})
+                offers = registry.offers(service)
+                self._came += [record for key, record in offers.items() if held.get(key) is not record]
+                self._went += [record for key, record in held.items() if key not in offers]
+                self._held[process, service] = dict(offers)
+        return self._came, self._went

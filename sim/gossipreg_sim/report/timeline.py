@@ -1,0 +1,114 @@
+"""Timeline of a run, as the page and the plots show it: bands of faults, phases, actions and violations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from gossipreg_sim.faults import chosen
+from gossipreg_sim.report.recording import Recording
+from gossipreg_sim.rng import Rng
+from gossipreg_sim.runner import Outcome
+from gossipreg_sim.scenario import Fault, Scenario
+from gossipreg_sim.world import SECOND
+
+#: Acts on nodes that a page marks on its timeline, at the most; a churn of hours has no end of them.
+ACTS_MAX: Final = 20_000
+
+_PHASES: Final = ("faults", "heal", "agreement")
+
+#: Faults after which a node that has no ``lasts`` does not come back.
+_FOR_GOOD: Final = ("crash", "crash-host", "leave")
+
+
+@attrs.frozen
+class Band:
+    """When a fault holds (seconds)."""
+
+    name: str
+    kind: str
+    text: str
+    begins: float
+    ends: float
+
+
+@attrs.frozen
+class Mark:
+    """Something that happened at one moment (seconds); ``node`` is "" when to no node in particular."""
+
+    at: float
+    kind: str  # phase, act or violation
+    node: str
+    text: str
+
+
+def bands_of(recording: Recording) -> tuple[Band, ...]:
+    """The faults of a run in the order of the scenario."""
+    return tuple(_band(fault, recording.scenario, recording.outcome.seconds) for fault in recording.scenario.faults)
+
+
+def _band(fault: Fault, scenario: Scenario, end: float) -> Band:
+    begins = scenario.warmup + fault.at
+    heal = scenario.warmup + scenario.duration
+    ends = min(heal, begins + fault.lasts) if fault.lasts else heal
+    if fault.kind == "restart":
+        struck = len(chosen(fault.nodes, scenario, Rng.of("how many")))
+        ends = min(heal, begins + fault.seconds + (struck - 1) * fault.every)
+    if fault.permanent or (fault.kind in _FOR_GOOD and not fault.lasts):
+        ends = end
+    return Band(fault.name, fault.kind, told(fault), begins, max(begins, ends))
+
+
+def told(fault: Fault) -> str:
+    """A fault in a few words, as its table in the scenario has it."""
+    said = [f"{fault.kind} of {', '.join(fault.nodes)}"]
+    if fault.to != ("*",):
+        said.append(f"{'and' if fault.both_ways else 'to'} {', '.join(fault.to)}")
+    for field in attrs.fields(Fault):
+        value = getattr(fault, field.name)
+        if field.name not in ("kind", "name", "at", "lasts", "nodes", "to", "both_ways") and value != field.default:
+            said.append(field.name if value is True else f"{field.name} {value:g}")
+    if not fault.both_ways:
+        said.append("one way")
+    return ", ".join(said)
+
+
+def marks_of(recording: Recording) -> tuple[Mark, ...]:
+    """Phases, what was done to nodes, and violations, in the order of time."""
+    return tuple(sorted([*_done(recording), *_wrong(recording.outcome)], key=lambda mark: mark.at))
+
+
+def _done(recording: Recording) -> Iterator[Mark]:
+    acts = 0
+    names = frozenset(recording.scenario.node_names)
+    for step in recording.outcome.trace.steps:
+        at = step.at / SECOND
+        if not step.node and step.what in _PHASES:
+            yield Mark(at, "phase", "", step.what)
+        elif acts < ACTS_MAX and ((step.node in names and step.what in _ACTS) or step.what in ("forge", "replay")):
+            acts += 1
+            yield Mark(at, "act", step.node, step.what)
+
+
+#: What faults do to nodes, as the trace has it.
+_ACTS: Final = (
+    "crash",
+    "crash-host",
+    "start",
+    "leave",
+    "freeze",
+    "unfreeze",
+    "block",
+    "unblock",
+    "slow",
+    "clock",
+    "drift",
+    "contested",
+)
+
+
+def _wrong(outcome: Outcome) -> Iterator[Mark]:
+    for violation in outcome.violations[:ACTS_MAX]:
+        yield Mark(violation.at / SECOND, "violation", violation.node, f"{violation.oracle}: {violation.text}")

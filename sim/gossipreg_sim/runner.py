@@ -1,0 +1,283 @@
+"""Runner of a scenario: warm-up, faults, heal, quiet, and the outcome.
+
+Safety must hold at every step. After the heal all must agree within a bound (`gossipreg_sim.agreement`). A run in
+which something feeds itself is stopped, and is wrong.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import attrs
+
+from gossipreg_sim.agreement import Agreement, heal_bound, kept_separated, longest_damping
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.faults import Faults
+from gossipreg_sim.healing import Heal, Watch
+from gossipreg_sim.network import Constant, Exponential, Latency, Lognormal, Regions
+from gossipreg_sim.oracles.bounds import Bounds
+from gossipreg_sim.oracles.damped_returns import DampedReturns
+from gossipreg_sim.oracles.detection_quality import DetectionQuality, FalsePositives
+from gossipreg_sim.oracles.dissemination_time import DisseminationTime
+from gossipreg_sim.oracles.half_open import HalfOpenJoins, StreamFallback
+from gossipreg_sim.oracles.healing import Healing
+from gossipreg_sim.oracles.idle import IdleLoad
+from gossipreg_sim.oracles.last_writer_wins import LastWriterWins
+from gossipreg_sim.oracles.member_claims import AnsweredAccusations, MemberClaims
+from gossipreg_sim.oracles.message_storms import MessageStorm, events_cap
+from gossipreg_sim.oracles.monotonic_beliefs import MonotonicBeliefs
+from gossipreg_sim.oracles.oracle import Oracle, Violation
+from gossipreg_sim.oracles.oracle_runner import OracleRunner
+from gossipreg_sim.oracles.primaries import Primaries
+from gossipreg_sim.oracles.probing import Completeness, FirstProbe
+from gossipreg_sim.oracles.records import NoResurrection, SingleWriter
+from gossipreg_sim.oracles.restarts import Restarts
+from gossipreg_sim.oracles.run_context import RunContext
+from gossipreg_sim.oracles.stay_in_lookups import StayInLookups
+from gossipreg_sim.oracles.suspicion_times import SuspicionTimes
+from gossipreg_sim.oracles.tombstone_retention import TombstoneRetention
+from gossipreg_sim.scenario import Scenario, Wiring
+from gossipreg_sim.trace import Trace
+from gossipreg_sim.users import Users
+from gossipreg_sim.world import SECOND, RunawaySimulation, World, ns
+
+#: How often the cluster is looked at for liveness (ns).
+_LOOK = ns(0.05)
+
+#: How long an agreement must last to be one (ns): what is still under way could undo it.
+_HOLD = ns(3.0)
+
+#: What judges every run, in the order of docs/simulator.md.
+ORACLES: tuple[type[Oracle], ...] = (
+    MonotonicBeliefs,
+    SingleWriter,
+    MemberClaims,
+    NoResurrection,
+    LastWriterWins,
+    Primaries,
+    TombstoneRetention,
+    AnsweredAccusations,
+    DampedReturns,
+    StayInLookups,
+    Restarts,
+    Bounds,
+    MessageStorm,
+    Completeness,
+    FirstProbe,
+    SuspicionTimes,
+    FalsePositives,
+    DisseminationTime,
+    StreamFallback,
+    HalfOpenJoins,
+    Healing,
+    IdleLoad,
+    DetectionQuality,
+)
+
+
+@attrs.frozen
+class Outcome:
+    """What came of one run."""
+
+    scenario: Scenario
+    seed: int
+    digest: str
+    violations: tuple[Violation, ...]
+    checks: dict[str, int]  # by oracle
+    laws: dict[str, str]  # by oracle
+    notes: dict[str, str]  # by oracle: what it measured, or why it did not judge; "" when there is nothing to say
+    judged: dict[str, bool]  # by oracle: whether the run gave it occasion to judge
+    heals: tuple[Heal, ...]  # after each spell of faults, and last after the heal, how long until all agreed
+    bound: float  # seconds after the heal within which all had to agree
+    missing: tuple[str, ...]  # marks that the scenario promises and the run did not make
+    marks: dict[str, int]
+    seconds: float  # virtual, from the start to the end
+    events: int
+    packets: int
+    frames: int
+    bytes: int
+    trace: Trace = attrs.field(repr=False)
+
+    @property
+    def healed_in(self) -> float | None:
+        """The longest time from the end of faults until all agreed (seconds); None if they do not agree at the end.
+
+        It counts from the end of each fault, or of several that overlap, not only from the heal (`heals`).
+        """
+        if self.heals[-1].took is None:
+            return None
+        return max(heal.took for heal in self.heals if heal.took is not None)
+
+    @property
+    def late(self) -> tuple[Heal, ...]:
+        """What did not heal within its bound."""
+        return tuple(heal for heal in self.heals if not heal.in_time)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether everything held, and the run has shown what it is for."""
+        return not self.late and not self.violations and not self.missing
+
+
+def latency_of(wiring: Wiring, scenario: Scenario) -> Latency:
+    """The latency that a scenario's wiring describes."""
+    kinds: dict[str, Latency] = {
+        "constant": Constant(wiring.seconds),
+        "exponential": Exponential(wiring.seconds, wiring.mean),
+        "lognormal": Lognormal(wiring.seconds, wiring.sigma),
+    }
+    inside = kinds[wiring.kind]
+    if not wiring.between_zones:
+        return inside
+    return Regions(scenario.zone_of, inside, Lognormal(wiring.between_zones, wiring.sigma))
+
+
+def run_scenario(scenario: Scenario, seed: int, *, attach: Callable[[Cluster], None] | None = None) -> Outcome:
+    """Run ``scenario`` with the draws of ``seed``.
+
+    ``attach`` is given the cluster before anything happens in it, to hook recorders, or planted mistakes, there.
+    """
+    runs = _ScenarioRun(scenario, seed)
+    if attach is not None:
+        attach(runs.cluster)
+    try:
+        return runs.run()
+    except Exception as error:
+        error.add_note(f"in scenario {scenario.name}, seed {seed}, at {runs.world.seconds:.6f} s")
+        raise
+
+
+@attrs.define
+class _ScenarioRun:
+    scenario: Scenario
+    seed: int
+    world: World = attrs.field(init=False)
+    cluster: Cluster = attrs.field(init=False)
+    context: RunContext = attrs.field(init=False)
+    oracles_run: OracleRunner = attrs.field(init=False)
+    users: Users = attrs.field(init=False)
+    watch: Watch = attrs.field(init=False)
+    trace: Trace = attrs.field(factory=Trace)
+
+    def __attrs_post_init__(self) -> None:
+        scenario = self.scenario
+        self.world = World(self.seed)
+        key = self.world.rng("key").bits().to_bytes(8) * 4 if scenario.sealed else None
+        self.cluster = Cluster(self.world, scenario.settings, latency_of(scenario.wiring, scenario), key)
+        self.cluster.bare = scenario.wire == "objects"
+        self.context = RunContext(scenario, self.trace, kept_separated(scenario, self.world))
+        self.cluster.observers.append(self.trace.see)
+        self.oracles_run = OracleRunner.of(oracle(self.cluster, self.context) for oracle in ORACLES)
+        self.oracles_run.watch(self.cluster)
+        self.users = Users(scenario, self.cluster)
+        self.watch = Watch(scenario, Agreement(self.cluster, self.context.outside))
+
+    def run(self) -> Outcome:
+        healed_in = None
+        try:
+            healed_in = self._acts()
+        except RunawaySimulation:
+            self.watch.close(None, self.context.bound)
+            self.oracles_run.stopped(events_cap(self.scenario))
+        else:
+            self.watch.close(healed_in, self.context.bound)
+            self.context.healed_in, self.context.heals = healed_in, tuple(self.watch.heals)
+            self.oracles_run.finish()
+        return self._outcome()
+
+    def _acts(self) -> float | None:
+        """Run all acts; returns how long after the heal all agreed (seconds), or None if they did not."""
+        scenario = self.scenario
+        self._begin()
+        start, heal = self.context.faults_at, self.context.heal_at
+        faults = Faults(scenario, self.cluster, self.trace, heal)
+        faults.plan(start)
+        self.users.plan(start, heal)
+        self._run(start)
+        self.trace.note(self.world.now, "", "faults")
+        self._run(heal)
+        self.trace.note(self.world.now, "", "heal")
+        self.context.suppression = longest_damping(self.cluster.alive)
+        return self._wait_for_agreement(heal, min(scenario.quiet, 2 * heal_bound(scenario)) + self.context.suppression)
+
+    def _run(self, until: int) -> None:
+        """Run on, a second at a time, each with as many events as it may have."""
+        cap = events_cap(self.scenario)
+        while self.world.now < until:
+            self.world.events_max = self.world.events + cap
+            self._run_looking(min(until, self.world.now + SECOND))
+
+    def _run_looking(self, until: int) -> None:
+        """Run on, and look whenever the cluster is to be looked at."""
+        while self.watch.due <= until:
+            self.world.run(max(self.world.now, self.watch.due))
+            self.watch.look()
+        self.world.run(until)
+
+    def _outcome(self) -> Outcome:
+        oracles = {type(oracle).__name__: oracle for oracle in self.oracles_run.oracles}
+        marks = marks_of(self.trace, self.cluster.tally)
+        return Outcome(
+            scenario=self.scenario,
+            seed=self.seed,
+            digest=self.trace.digest,
+            violations=self.oracles_run.violations,
+            checks={name: oracle.checks for name, oracle in oracles.items()},
+            laws={name: oracle.law for name, oracle in oracles.items()},
+            notes={name: oracle.note for name, oracle in oracles.items()},
+            judged={name: oracle.has_judged for name, oracle in oracles.items()},
+            heals=tuple(self.watch.heals),
+            bound=self.context.bound,
+            missing=tuple(mark for mark in self.scenario.sometimes if mark not in marks),
+            marks=marks,
+            events=self.world.events,
+            seconds=self.world.seconds,
+            packets=self.cluster.counters["packets"],
+            frames=self.cluster.counters["frames"],
+            bytes=self.cluster.counters["bytes"],
+            trace=self.trace,
+        )
+
+    def _begin(self) -> None:
+        scenario = self.scenario
+        seeds = scenario.node_names[: scenario.seeds]
+        for number, name in enumerate(scenario.node_names):
+            when = 0 if scenario.together else ns(number * scenario.stagger)
+            others = [seed for seed in seeds if seed != name]
+            self.world.at(when, partial(self._start, name, others))
+
+    def _start(self, name: str, seeds: list[str]) -> None:
+        self.cluster.start(name, seeds=seeds, zone=self.scenario.zone_of(name))
+        self.users.arrive(name)
+
+    # Liveness
+
+    def _wait_for_agreement(self, heal: int, most: float) -> float | None:
+        """How long after the heal all agreed, and went on to agree for a while (seconds)."""
+        agreement = Agreement(self.cluster, self.context.outside)
+        since: int | None = None
+        while since is None or self.world.now - since < _HOLD:
+            if not agreement.holds():
+                since = None
+            elif since is None:
+                since = self.world.now
+            if since is None and self.world.now - heal > ns(most):
+                return None
+            self._run(self.world.now + _LOOK)
+        self.trace.note(since, "", "agreement")
+        return (since - heal) / SECOND
+
+
+def marks_of(trace: Trace, counted: Mapping[str, int] | None = None) -> dict[str, int]:
+    """What happened, and how often: statuses, acts of fault, refutations, revivals, and what nodes ``counted``."""
+    marks: Counter[str] = Counter({name: times for name, times in (counted or {}).items() if times})
+    for step in trace.steps:
+        marks[step.what] += 1
+        was = step.detail.split(" ", 1)[0]
+        if step.what == "alive" and was == "suspect":
+            marks["refuted"] += 1
+        if step.what == "alive" and was == "failed":
+            marks["revived"] += 1
+    return dict(sorted(marks.items()))

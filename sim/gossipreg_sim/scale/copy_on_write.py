@@ -1,0 +1,75 @@
+"""Copy-on-write state: a thousand nodes share the same tables until one of them writes to its own.
+
+In a cluster at rest all nodes hold equal tables, so N nodes with N owners each are N² rows of which N differ. A node
+of a simulated cluster may hold the very tables of another; what it writes to becomes its own, and nobody can tell
+(a test holds the traces against each other).
+"""
+# ruff: noqa: SLF001 -- what no node can see is how its tables are held
+
+from __future__ import annotations
+
+import copy
+
+import attrs
+
+from gossipreg.protocol.anti_entropy.fingerprint import Entry, Fingerprint, bucket_of
+from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue
+from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.registry import Registry
+from gossipreg.protocol.registry.table import Table
+from gossipreg.protocol.registry.view import View
+from gossipreg.protocol.state import ClusterState
+
+
+@attrs.define
+class _SharedRegistry(Registry):
+    """A registry whose tables are those of the shared state until they change here."""
+
+    source: Registry = attrs.field(kw_only=True)
+
+    def _table_for(self, owner: str, generation: int) -> Table:
+        table = self._tables.get(owner)
+        if table is not None and table is self.source.table(owner):
+            self._tables[owner] = attrs.evolve(table, live=dict(table._live), tombstones=dict(table._tombstones))
+        return Registry._table_for(self, owner, generation)
+
+    def _index(self, *, came: tuple[Record, ...], went: tuple[Record, ...]) -> None:
+        for record in (*went, *came):
+            service = record.instance.service
+            offers = self._services.get(service)
+            if offers is not None and offers is self.source._services.get(service):
+                self._services[service] = dict(offers)
+        Registry._index(self, came=came, went=went)
+
+
+@attrs.define
+class _SharedFingerprint(Fingerprint):
+    """A fingerprint whose buckets are those of the shared state until they change here."""
+
+    source: Fingerprint = attrs.field(kw_only=True)
+
+    def _toggle(self, entry: Entry, *, present: bool) -> None:
+        number = bucket_of(entry)
+        if self._buckets[number] is self.source._buckets[number]:
+            self._buckets[number] = dict(self._buckets[number])
+        Fingerprint._toggle(self, entry, present=present)
+
+
+def share_state(source: ClusterState, target: ClusterState, now: float) -> None:
+    """Let ``target`` know what ``source`` knows, which must not change any more, and have nothing to tell."""
+    for update in source.members:
+        if update.name != target.members.own_name:
+            target.members.put(update, now)
+    registry, fingerprint = source.registry, source.fingerprint
+    target.registry = _SharedRegistry(
+        target.members.own_name,
+        source=registry,
+        tables=dict(registry._tables),
+        services=dict(registry._services),
+    )
+    target.fingerprint = _SharedFingerprint(
+        fingerprint.total, list(fingerprint._sums), list(fingerprint._buckets), source=fingerprint
+    )
+    target.view = View(target.view._index, dict(source.view._services))
+    target._filed = copy.copy(source._filed)
+    target.broadcasts = BroadcastQueue(target.settings)

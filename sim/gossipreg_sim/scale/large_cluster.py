@@ -1,0 +1,198 @@
+"""A cluster of any size that has long been at rest, and the time until the last of its nodes sees something.
+
+Its members know each other, and what everybody offers, from the start: to let a thousand nodes join one after the
+other would take longer than all that is measured. Joins are measured by themselves, one at a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+import attrs
+
+from gossipreg.errors import GossipregError
+from gossipreg.model import Instance, Status
+from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.members import Members
+from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output
+from gossipreg.protocol.registry.clock import Clock
+from gossipreg.protocol.registry.registry import Registry
+from gossipreg.protocol.registry.view import View
+from gossipreg.protocol.state import ClusterState
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.network import Constant
+from gossipreg_sim.process import Process
+from gossipreg_sim.scale.copy_on_write import share_state
+from gossipreg_sim.world import SECOND, World, ns
+
+#: One way between two nodes (seconds): a rack, or one machine's loopback with something to do.
+LATENCY = 0.0005
+
+#: Instances of one service, about: a larger cluster has more services, not larger ones.
+SERVICE_SIZE = 20
+
+#: How closely a wait looks whether it is over (ns).
+_LOOK = ns(0.001)
+
+_See = Callable[[Process, Output], None]
+
+
+class NeverHappened(GossipregError):
+    """What was waited for did not happen in its time."""
+
+
+@attrs.define
+class LargeCluster:
+    """``nodes`` nodes, each with as many instances, at rest."""
+
+    world: World
+    cluster: Cluster
+    nodes: int
+    instances: int  # of each node
+
+    @classmethod
+    def gathered(cls, nodes: int, instances: int, seed: int = 0, *, quiet: float = 3.0) -> LargeCluster:
+        """A cluster that has had ``quiet`` seconds to hold its lifelines and fall out of step."""
+        world = World(seed)
+        cluster = cls(world, Cluster(world, EngineSettings(), Constant(LATENCY), bare=True), nodes, instances)
+        for number in range(nodes):
+            cluster.cluster.start(f"n{number}")
+        cluster._acquaint()
+        cluster.rest(quiet)
+        return cluster
+
+    def _acquaint(self) -> None:
+        processes = list(self.cluster.processes.values())
+        for number, process in enumerate(processes):
+            for which in range(self.instances):
+                process.engine.register(self.instance(number, which), process.now)
+        source = self._all_knowing(processes)
+        for process in processes:
+            share_state(source, process.engine.state, process.now)
+            process.schedule()
+
+    def _all_knowing(self, processes: list[Process]) -> ClusterState:
+        """What one would know who had heard everything; nobody's, so that all may hold it."""
+        settings = self.cluster.settings
+        index = max(process.engine.identity.generation for process in processes)
+        state = ClusterState(
+            settings, Members(settings, Random(0), ""), Registry(""), View(index), Counter(), Clock("", index)
+        )
+        for process in processes:
+            state.believe(process.engine.identity.own_update(), 0.0, spread=False)
+            for record in process.engine.state.registry.table(process.name) or ():
+                state.take(record, 0.0, spread=False)
+        state.refresh()
+        return state
+
+    def instance(self, number: int, which: int) -> Instance:
+        """The instance ``which`` of node ``number``, of one of as many services as keep them all equally large."""
+        services = max(1, self.nodes * self.instances // SERVICE_SIZE)
+        service = (number * max(1, self.instances) + which) % services
+        name = f"n{number}"
+        return Instance(id=f"{name}-{which}", service=f"service-{service}", host="10.0.0.1", port=1024 + which)
+
+    @property
+    def names(self) -> list[str]:
+        """Who lives."""
+        return [process.name for process in self.cluster.alive]
+
+    @property
+    def packets(self) -> int:
+        """Datagrams and frames sent so far."""
+        return self.cluster.counters["packets"] + self.cluster.counters["frames"]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes sent so far, in datagrams and on streams."""
+        return self.cluster.counters["bytes"]
+
+    def agrees(self) -> bool:
+        """Whether all hold the very same state."""
+        alive = self.cluster.alive
+        return all(process.engine.fingerprint == alive[0].engine.fingerprint for process in alive)
+
+    def rest(self, seconds: float) -> None:
+        """Let ``seconds`` go by."""
+        self.world.run(self.world.now + ns(seconds))
+
+    def until(self, over: Callable[[], bool], most: float) -> float:
+        """Let time go by until it is ``over``; how long that took (seconds, to a millisecond).
+
+        Raises `NeverHappened` after ``most`` seconds.
+        """
+        began = self.world.now
+        while not over():
+            if self.world.now - began > ns(most):
+                raise NeverHappened(f"{self.nodes} nodes: not over after {most:g} s")
+            self.world.run(self.world.now + _LOOK)
+        return (self.world.now - began) / SECOND
+
+    def watch(self, see: _See) -> Callable[[], None]:
+        """Show ``see`` every output from now on; returns what ends it."""
+        self.cluster.observers.append(see)
+        return partial(self.cluster.observers.remove, see)
+
+    def last_to_see(self, begin: Callable[[], None], offers: dict[str, str], most: float = 30.0) -> float:
+        """``begin`` something; how long until every node sees all of ``offers`` (id -> service), in seconds."""
+        missing = {name: dict(offers) for name in self.names}
+
+        def see(process: Process, output: Output) -> None:
+            still = missing.get(process.name)
+            if still and isinstance(output, InstancesChanged):
+                for service in output.services:
+                    for instance in process.engine.view.service(service).healthy:
+                        still.pop(instance.id, None)
+                if not still:
+                    del missing[process.name]
+
+        return self._watched(see, begin, lambda: not missing, most)
+
+    def last_to_avoid(self, begin: Callable[[], None], owner: str, service: str, most: float = 60.0) -> float:
+        """``begin`` something; how long until nobody's lookups of ``service`` prefer what ``owner`` offers."""
+        missing = dict.fromkeys(name for name in self.names if name != owner)
+
+        def see(process: Process, output: Output) -> None:
+            if isinstance(output, InstancesChanged) and service in output.services:
+                healthy = process.engine.view.service(service).healthy
+                if all(instance.owner != owner for instance in healthy):
+                    missing.pop(process.name, None)
+
+        return self._watched(see, begin, lambda: not missing, most)
+
+    def last_to_believe(
+        self, begin: Callable[[], None], subjects: set[str], status: Status, observers: list[str], most: float = 60.0
+    ) -> float:
+        """``begin`` something; how long until all ``observers`` believe all ``subjects`` of this status (seconds)."""
+        missing = {
+            (observer, subject)
+            for observer in observers
+            for subject in subjects
+            if observer != subject and not self._believes(observer, subject, status)
+        }
+
+        def see(process: Process, output: Output) -> None:
+            if isinstance(output, MemberChanged) and output.after is not None:
+                pair = (process.name, output.after.name)
+                if output.after.status is status:
+                    missing.discard(pair)
+                elif pair[1] in subjects and pair[0] in watching:
+                    missing.add(pair)
+
+        watching = frozenset(observers)
+        return self._watched(see, begin, lambda: not missing, most)
+
+    def _believes(self, observer: str, subject: str, status: Status) -> bool:
+        update = self.cluster.processes[observer].engine.members.get(subject)
+        return update is not None and update.status is status
+
+    def _watched(self, see: _See, begin: Callable[[], None], over: Callable[[], bool], most: float) -> float:
+        unwatch = self.watch(see)
+        try:
+            begin()
+            return self.until(over, most)
+        finally:
+            unwatch()

@@ -1,0 +1,118 @@
+"""What makes a scenario meaningless although each of its keys is allowed: found before anything is run.
+
+A fault that does nothing, or that another one undoes, makes a run look better than it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from gossipreg_sim.fault_timing import DEADLY, end_of, end_of_restart, is_for_good, most_struck, surely_struck
+
+if TYPE_CHECKING:
+    from gossipreg_sim.scenario import Fault, Scenario
+
+#: Kinds of fault that put a node into a state of which the last to be set holds, so that two at a time on one node
+#: contradict each other. (A node that several faults keep down is down until the last of them ends.)
+_STATES: Final = ("clock-skew", "clock-skew-at-start", "clock-drift", "slow", "freeze", "block")
+
+#: The shortest time that the simulator's clock can tell from none (seconds).
+_SHORTEST: Final = 1e-9
+
+
+def sensible(faults: Iterable[Fault], scenario: Scenario) -> tuple[Fault, ...]:
+    """Those of ``faults`` that ``scenario`` can have, in their order: each that is left out has a `problem`."""
+    kept: list[Fault] = []
+    for fault in faults:
+        if not problem(fault, kept, scenario):
+            kept.append(fault)
+    return tuple(kept)
+
+
+def problem(fault: Fault, others: Sequence[Fault], scenario: Scenario) -> str:
+    """Why ``fault`` makes no sense in ``scenario`` beside ``others``, as "key: reason"; "" if it does.
+
+    Its kind, keys and words must have been checked. What `random:N` names is left out: it depends on the seed.
+    """
+    return (
+        _of_time(fault, scenario)
+        or _of_keys(fault)
+        or _of_nodes(fault, scenario)
+        or next((said for other in others if (said := _beside(fault, other, scenario))), "")
+    )
+
+
+def _of_time(fault: Fault, scenario: Scenario) -> str:
+    if fault.at >= scenario.duration:
+        return f"at: {fault.at:g} is not before the heal, at duration = {scenario.duration:g}"
+    if 0 < fault.lasts < _SHORTEST:
+        return f"lasts: {fault.lasts:g} is shorter than a nanosecond"
+    if fault.kind == "restart":
+        return _of_restart(fault, scenario)
+    if fault.kind == "replay" and fault.seconds >= scenario.warmup + scenario.duration:
+        return f"seconds: no packet is {fault.seconds:g} s old before the heal, at duration = {scenario.duration:g}"
+    return ""
+
+
+def _of_restart(fault: Fault, scenario: Scenario) -> str:
+    ends = end_of_restart(fault, scenario)
+    count = most_struck(fault.nodes, scenario)
+    if fault.lasts:
+        return "lasts: a restart is over when its last node is back: leave it out"
+    if ends <= scenario.duration:
+        return ""
+    turns = f", one every {fault.every:g} s" if fault.every else " at once"
+    what = f"{count} nodes{turns}" if count > 1 else "a node"
+    return (
+        f"{what}, back after {fault.seconds:g} s: from at = {fault.at:g} on that takes until {ends:g} s, "
+        f"and the heal comes at duration = {scenario.duration:g}"
+    )
+
+
+def _of_keys(fault: Fault) -> str:
+    if fault.permanent and fault.lasts:
+        return f"lasts: {fault.lasts:g} contradicts permanent = true: leave out one of the two"
+    if fault.kind in DEADLY and is_for_good(fault) and fault.disk:
+        return "disk: the node does not come back and needs none: give it a time with lasts"
+    if fault.kind in ("freeze", "block") and fault.on and not fault.off:
+        return "on: a pause that never ends by itself is followed by nothing: write off, too"
+    return ""
+
+
+def _of_nodes(fault: Fault, scenario: Scenario) -> str:
+    for key, words in (("nodes", fault.nodes), ("to", fault.to)):
+        if not words:
+            return f"{key}: it names no node"
+    from gossipreg_sim.scenario import KINDS  # a scenario needs this module
+
+    if "to" in KINDS[fault.kind].takes and most_struck((*fault.nodes, *fault.to), scenario) < 2:
+        return "to: there is no link from a node to itself"
+    return ""
+
+
+def _beside(fault: Fault, other: Fault, scenario: Scenario) -> str:
+    """Why two faults contradict each other, whichever is written first."""
+    for later, killer in ((fault, other), (other, fault)):
+        if _finds_only_the_dead(later, killer, scenario):
+            return f"nodes: at {later.at:g} s {killer.name or killer.kind} has left none of them alive"
+    if fault.kind != other.kind or fault.kind not in _STATES:
+        return ""
+    if fault.at >= end_of(other, scenario) or other.at >= end_of(fault, scenario):
+        return ""
+    struck = surely_struck(other.nodes, scenario)
+    both = [name for name in surely_struck(fault.nodes, scenario) if name in struck]
+    return f"nodes: {other.name or other.kind} strikes {both[0]} at the same time" if both else ""
+
+
+def _finds_only_the_dead(fault: Fault, killer: Fault, scenario: Scenario) -> bool:
+    """Whether all that ``fault`` strikes is dead for good by then."""
+    if killer.kind not in DEADLY or not is_for_good(killer) or killer.at >= fault.at:
+        return False
+    dead = surely_struck(killer.nodes, scenario)
+    return any(_is_within(words, dead, scenario) for words in (fault.nodes, fault.to))
+
+
+def _is_within(words: tuple[str, ...], names: tuple[str, ...], scenario: Scenario) -> bool:
+    drawn = any(word.startswith("random:") for word in words)
+    return len(names) == scenario.nodes or (not drawn and all(name in names for name in surely_struck(words, scenario)))

@@ -1,0 +1,118 @@
+"""A node that keeps being failed by its own fault waits, as long as it has to and from when it heard; or it is seen."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from gossipreg.model import Status
+from gossipreg.protocol.anti_entropy.reconcile import End
+from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.flap_damping import FlapDamping
+from gossipreg.protocol.outputs import MemberChanged
+from gossipreg.protocol.stream_sessions import Purpose
+from gossipreg.protocol.wire.messages import pack
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.oracles.damped_returns import DampedReturns, suppression
+from gossipreg_sim.scenario import Fault
+from tests.sim.making import run_for
+from tests.sim.oracles.watching import texts, watched
+
+#: So that a wait is short, and comes from the first return on.
+QUICK = EngineSettings(damping_base=4.0, damping_max=8.0)
+
+
+def fail(made: Cluster, status: Status = Status.FAILED) -> None:
+    """Let n0 tell n1, which is in poor health, and nobody else, that it is thought to have failed."""
+    n0, n1 = made.processes["n0"], made.processes["n1"]
+    n1.engine.detector.health.worse(8)
+    n0.engine.outbox.send(n1.address, pack(n1.engine.identity.own_update().graver(status)))
+    n0.act(n0.engine.outbox.take())
+    run_for(made, 0.01)
+
+
+def test_a_penance_doubles_up_to_a_limit() -> None:
+    assert [suppression(QUICK, returns) for returns in range(5)] == [0.0, 4.0, 8.0, 8.0, 8.0]
+
+
+def test_who_waits_as_long_as_it_has_to_is_well() -> None:
+    made, returns = watched(DampedReturns, settings=QUICK)
+    for _ in range(3):
+        fail(made)
+        run_for(made, 9.0)
+    assert returns.checks == 2
+    assert texts(returns) == []
+
+
+def test_a_verdict_that_came_over_a_stream_counts_from_then_on() -> None:
+    made, returns = watched(DampedReturns, settings=QUICK)
+    fail(made)
+    n0, n1 = made.processes["n0"], made.processes["n1"]
+    n1.engine.detector.health.worse(8)
+    n0.engine.streams.open(Purpose.PROBE, n1.address, [n1.engine.identity.own_update().graver(Status.FAILED), End()])
+    n0.act(n0.engine.outbox.take())
+    run_for(made, 1.0)
+    fail(made)
+    run_for(made, 9.0)
+    assert returns.checks == 1
+    assert texts(returns) == []
+
+
+def test_who_comes_back_too_soon_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, returns = watched(DampedReturns, settings=QUICK)
+    monkeypatch.setattr(FlapDamping, "wait", lambda self, now: 1.0 if self._returns else 0.0)
+    fail(made)
+    fail(made)
+    run_for(made, 2.0)
+    assert texts(returns) == ["is back 1.000 s after it was accused, not 4 s"]
+
+
+def test_to_have_outbid_a_verdict_unheard_counts_as_a_return() -> None:
+    made, returns = watched(DampedReturns, settings=QUICK)
+    n0, n1 = made.processes["n0"], made.processes["n1"]
+    verdict = pack(n1.engine.identity.own_update().graver(Status.FAILED))
+    fail(made, Status.SUSPECT)
+    n0.engine.outbox.send(n1.address, verdict)
+    n0.act(n0.engine.outbox.take())
+    run_for(made, 0.01)
+    assert returns.checks == 0
+    fail(made)
+    run_for(made, 9.0)
+    assert returns.checks == 1
+    assert texts(returns) == []
+
+
+def test_where_nobody_comes_back_twice_returns_are_not_judged() -> None:
+    made, returns = watched(DampedReturns)
+    fail(made)
+    returns.finish()
+    assert returns.note == "not applicable here: nobody came back twice"
+
+
+def test_one_that_is_well_need_not_wait() -> None:
+    made, returns = watched(DampedReturns, settings=QUICK)
+    n0, n1 = made.processes["n0"], made.processes["n1"]
+    for _ in range(3):
+        n0.engine.outbox.send(n1.address, pack(n1.engine.identity.own_update().graver(Status.FAILED)))
+        n0.act(n0.engine.outbox.take())
+        run_for(made, 0.01)
+    assert n1.engine.identity.incarnation == 3
+    assert returns.checks == 0
+
+
+def test_one_that_answers_only_suspicions_and_is_failed_all_the_same_is_seen_by_others() -> None:
+    """A node with a backlog hears of its suspicion first; that is what its peers see, whatever it has heard."""
+    made, returns = watched(DampedReturns, Fault(kind="slow", nodes=("n1",), seconds=0.1), settings=QUICK)
+    n0, n1 = made.processes["n0"], made.processes["n1"]
+    for seconds in (1.0, 2.0, 0.5, 0.2):
+        run_for(made, seconds)
+        before = n1.engine.identity.own_update()
+        n1.engine.identity.incarnation += 1
+        back = n1.engine.identity.own_update()
+        returns.see(n0, MemberChanged(before.graver(Status.FAILED), back))
+    assert texts(returns) == ["sees n1 return 4 times in 2.7 s"]
+    run_for(made, 4.0)
+    returns.see(n0, MemberChanged(back.graver(Status.FAILED), attrs.evolve(back, incarnation=back.incarnation + 1)))
+    returns.see(n0, MemberChanged(back, back.graver(Status.SUSPECT)))
+    returns.see(n0, MemberChanged(None, back))
+    assert len(texts(returns)) == 1

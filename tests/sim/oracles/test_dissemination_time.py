@@ -1,0 +1,76 @@
+"""News that takes longer than an epidemic should is seen."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import pytest
+
+from gossipreg.policy import Split
+from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg_sim.oracles.dissemination_time import DisseminationTime, epidemic
+from gossipreg_sim.scenario import Fault
+from tests.sim.making import run_for
+from tests.sim.oracles.watching import offer, texts, watched
+
+
+def test_the_curve_grows_with_the_cluster_the_loss_and_the_way() -> None:
+    settings = EngineSettings()
+    usual = epidemic(settings, 64, 0.0, 0.0005)
+    assert 0.01 < usual < 0.1
+    assert epidemic(settings, 1_000, 0.0, 0.0005) > usual
+    assert epidemic(settings, 64, 0.3, 0.0005) > usual
+    assert epidemic(settings, 64, 0.0, 0.05) > usual
+    assert math.isinf(epidemic(settings, 64, 0.95, 0.0005))
+
+
+def spreading(slowest: float, loss: float = 0.0) -> DisseminationTime:
+    """What the oracle says when one record in forty takes so long (seconds)."""
+    faults = [Fault(kind="loss", probability=loss)] if loss else []
+    _made, oracle = watched(DisseminationTime, *faults)
+    oracle._times[:] = [0.005] * 39 + [slowest]
+    oracle.finish()
+    return oracle
+
+
+def test_news_that_is_slow_is_seen() -> None:
+    assert texts(spreading(0.02)) == []
+    assert spreading(0.02).note.startswith("measured 20 ms for 40 records, bound ")
+    assert texts(spreading(0.9))[0].startswith("a hundredth of the records took 0.900 s or more")
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_a_record_is_timed_from_its_birth_to_the_last_node(number: int) -> None:
+    made, oracle = watched(DisseminationTime, warmup=60.0)
+    run_for(made, 2)
+    for place in range(number):
+        made.register("n0", offer(f"x{place}"))
+    run_for(made, 1)
+    assert len(oracle._times) == 2 + number
+    assert all(0 < time < 0.1 for time in oracle._times)
+
+
+def test_a_policy_is_timed_as_well() -> None:
+    made, oracle = watched(DisseminationTime, warmup=60.0)
+    run_for(made, 2)
+    made.set_policy("n0", Split("s", {"v1": 1}))
+    run_for(made, 1)
+    assert len(oracle._times) == 2 + 1
+    assert 0 < oracle._times[-1] < 0.1
+
+
+def test_an_instance_that_is_offered_again_is_not_timed_for_it_may_look_as_it_did() -> None:
+    made, oracle = watched(DisseminationTime, warmup=60.0)
+    run_for(made, 2)
+    for weight in (2, 1):
+        made.register("n1", attrs.evolve(offer("a"), weight=weight))
+        run_for(made, 1)
+    assert len(oracle._times) == 2
+
+
+def test_a_few_records_or_a_loss_beyond_gossip_say_nothing() -> None:
+    _made, oracle = watched(DisseminationTime)
+    oracle.finish()
+    assert oracle.note == "not applicable here: 2 records were born and spread in calm, 20 are needed"
+    assert spreading(9.0, 0.97).note == "not applicable here: with losses the curve is one of 8 nodes and more"

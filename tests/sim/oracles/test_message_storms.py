@@ -1,0 +1,45 @@
+"""A rumor that is sent too often is seen, and so is a run that does not end."""
+
+from __future__ import annotations
+
+from gossipreg.protocol.outputs import MemberChanged, Transmit
+from gossipreg.protocol.wire.messages import pack
+from gossipreg_sim.oracles.message_storms import MessageStorm, sends_budget
+from tests.sim.oracles.watching import offer, texts, watched
+
+
+def test_a_rumor_that_is_sent_too_often_is_seen_once() -> None:
+    made, storm = watched(MessageStorm)
+    assert storm.checks > 0
+    n0 = made.processes["n0"]
+    budget = sends_budget(n0.engine.settings)
+    own = n0.engine.identity.own_update()
+    storm.see(n0, MemberChanged(None, own))
+    before = storm._claim.sends[n0]
+    for _ in range(budget - before):
+        storm.see(n0, Transmit(b"a life and then " + pack(own), n0.address))
+    assert texts(storm) == []
+    for _ in range(3):
+        storm.see(n0, Transmit(b"a life and then " + pack(own), n0.address))
+    assert texts(storm) == [f"sends one rumor more than {budget} times"]
+
+
+def test_a_record_is_followed_as_well() -> None:
+    made, storm = watched(MessageStorm)
+    assert b"n1" in storm._record.data
+    assert all(0 < sends <= sends_budget(made.settings) for sends in storm._record.sends.values())
+
+
+def test_to_one_who_has_forgotten_everything_is_new_again() -> None:
+    made, storm = watched(MessageStorm)
+    own = made.processes["n0"].engine.identity.own_update()
+    storm.see(made.processes["n1"], MemberChanged(own, None))
+    assert storm._record.data == b""
+    made.register("n1", offer("c"))
+    assert storm._record.data != b""
+
+
+def test_a_play_that_was_stopped_is_a_storm() -> None:
+    _made, storm = watched(MessageStorm)
+    storm.stopped(5_000)
+    assert texts(storm) == ["more than 5,000 events in a second: this would not have ended"]

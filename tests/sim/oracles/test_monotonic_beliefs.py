@@ -1,0 +1,52 @@
+"""What is believed of a member may rise, and may not fall."""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.model import Address, Status
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.outputs import MemberChanged
+from gossipreg_sim.oracles.monotonic_beliefs import MonotonicBeliefs
+from tests.sim.oracles.watching import texts, watched
+
+RUMOR = MemberUpdate("n9", 1_000, 3, Status.SUSPECT, Address("198.18.0.9", 7940), "")
+
+
+def test_ranks_may_rise_and_a_forgotten_member_may_come_back() -> None:
+    made, ranks = watched(MonotonicBeliefs)
+    n0 = made.processes["n0"]
+    ranks.see(n0, MemberChanged(None, RUMOR))
+    failed = attrs.evolve(RUMOR, status=Status.FAILED)
+    ranks.see(n0, MemberChanged(RUMOR, failed))
+    ranks.see(n0, MemberChanged(failed, None))
+    ranks.see(n0, MemberChanged(None, RUMOR))
+    assert ranks.checks >= 3
+    assert texts(ranks) == []
+
+
+def test_who_left_and_was_forgotten_may_come_back_in_a_later_life_only() -> None:
+    made, ranks = watched(MonotonicBeliefs)
+    n0 = made.processes["n0"]
+    left = attrs.evolve(RUMOR, status=Status.LEFT)
+    for status in (Status.LEFT, Status.FAILED):
+        ranks.see(n0, MemberChanged(None, left))
+        ranks.see(n0, MemberChanged(left, None))
+        ranks.see(n0, MemberChanged(None, attrs.evolve(RUMOR, status=status)))
+    ranks.see(n0, MemberChanged(None, attrs.evolve(RUMOR, generation=2_000, status=Status.FAILED)))
+    assert texts(ranks) == ["n9 fell from (1000, 3, 3) to (1000, 3, 2)"]
+
+
+def test_ranks_may_not_fall() -> None:
+    made, ranks = watched(MonotonicBeliefs)
+    n0 = made.processes["n0"]
+    ranks.see(n0, MemberChanged(None, RUMOR))
+    lower = attrs.evolve(RUMOR, status=Status.ALIVE)
+    ranks.see(n0, MemberChanged(RUMOR, lower))
+    ranks.see(n0, MemberChanged(lower, attrs.evolve(RUMOR, incarnation=2)))
+    ranks.see(n0, MemberChanged(lower, attrs.evolve(RUMOR, generation=999, incarnation=9)))
+    assert texts(ranks) == [
+        "n9 fell from (1000, 3, 1) to (1000, 3, 0)",
+        "n9 fell from (1000, 3, 0) to (1000, 2, 1)",
+        "n9 fell from (1000, 2, 1) to (999, 9, 1)",
+    ]

@@ -1,0 +1,52 @@
+"""Each oracle is shown the kinds of output that it wants, and what every node has done."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from gossipreg.protocol.outputs import MemberChanged, Output, Transmit
+from gossipreg_sim.oracles.oracle import Oracle
+from gossipreg_sim.oracles.oracle_runner import OracleRunner
+from gossipreg_sim.oracles.run_context import RunContext
+from gossipreg_sim.process import Process
+from tests.sim.making import cluster, run_for, scenario
+
+
+@attrs.define
+class Listener(Oracle):
+    """Counts what it is shown."""
+
+    wants: ClassVar[tuple[type[Any], ...]] = (Transmit,)
+    seen: list[type[Any]] = attrs.field(factory=list)
+
+    def see(self, process: Process, output: Output) -> None:
+        self.seen.append(type(output))
+
+
+@attrs.define
+class Onlooker(Oracle):
+    """Wants nothing, and looks at everybody."""
+
+    def after(self, process: Process) -> None:
+        self.check(process, process.alive, "is dead")
+
+    def see(self, process: Process, output: Output) -> None:
+        raise AssertionError
+
+
+def test_an_oracle_sees_only_what_it_wants() -> None:
+    made = cluster()
+    context = RunContext(scenario())
+    oracles_run = OracleRunner.of([Listener(made, context), Onlooker(made, context)])
+    oracles_run.watch(made)
+    made.crash("n2")
+    run_for(made, 3)
+    own = made.processes["n0"].engine.identity.own_update()
+    oracles_run.see(made.processes["n0"], MemberChanged(None, own))
+    listener, onlooker = oracles_run.oracles
+    assert isinstance(listener, Listener)
+    assert dict.fromkeys(listener.seen) == {Transmit: None}
+    assert onlooker.checks > 0
+    assert oracles_run.violations == ()

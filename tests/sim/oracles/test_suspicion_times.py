@@ -1,0 +1,55 @@
+"""A verdict before its time, and a suspicion beyond its time, are seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.suspicion import Suspicion
+from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.oracles.suspicion_times import SuspicionTimes, suspicion_time
+from tests.sim.making import run_for
+from tests.sim.oracles.watching import texts, watched
+
+HASTY = EngineSettings(suspicion_alpha=1.0, suspicion_beta=2.0)
+
+
+def after_a_death(seconds: float = 12.0) -> tuple[Cluster, SuspicionTimes]:
+    """What the oracle has seen so long after a host fell silent."""
+    made, times = watched(SuspicionTimes, nodes=5, settings=HASTY)
+    made.crash("n4", host=True)
+    run_for(made, seconds)
+    times.finish()
+    return made, times
+
+
+def test_the_formula_is_the_papers() -> None:
+    settings = EngineSettings(suspicion_alpha=5.0, suspicion_beta=6.0)
+    times = [suspicion_time(settings, 100, confirmations) for confirmations in range(4)]
+    assert times == pytest.approx([60.0, 35.0, 20.376, 10.0], abs=0.001)
+    assert suspicion_time(settings, 100, 0, refused=True) == 10.0
+    assert suspicion_time(settings, 2, 0) == 30.0
+
+
+def test_a_suspicion_of_the_right_length_is_well() -> None:
+    _made, times = after_a_death()
+    assert times.checks > 0
+    assert texts(times) == []
+
+
+def test_a_verdict_before_its_time_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Suspicion, "timeout", property(lambda _: 0.5))
+    _made, times = after_a_death()
+    assert "before" in texts(times)[0]
+
+
+def test_a_suspicion_that_never_ends_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Suspicion, "timeout", property(lambda _: 1e9))
+    _made, times = after_a_death()
+    assert texts(times)[0].startswith("suspects n4 for")
+
+
+def test_without_a_verdict_there_is_nothing_to_judge() -> None:
+    _made, times = watched(SuspicionTimes)
+    times.finish()
+    assert times.note == "not applicable here: no suspicion ran its time"

@@ -1,0 +1,128 @@
+"""What makes no sense is refused before anything is run, with the fault, the key and the reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gossipreg_sim.scenario import Fault, Scenario, ScenarioError
+from gossipreg_sim.scenario_checks import sensible
+
+HEAL = "and the heal comes at duration = 20"
+
+
+def made(*faults: Fault, **parts: Any) -> Scenario:
+    return Scenario(**{"title": "A test", "nodes": 9, "duration": 20.0, **parts}, faults=faults)
+
+
+@pytest.mark.parametrize(
+    ("faults", "sentence"),
+    [
+        ([Fault(kind="cut", at=20)], "cut-1: at: 20 is not before the heal, at duration = 20"),
+        ([Fault(kind="cut", lasts=1e-12)], "cut-1: lasts: 1e-12 is shorter than a nanosecond"),
+        ([Fault(kind="cut", nodes=[])], "cut-1: nodes: it names no node"),
+        ([Fault(kind="cut", nodes="n1", to=[])], "cut-1: to: it names no node"),
+        ([Fault(kind="cut", nodes="n1", to="n1")], "cut-1: to: there is no link from a node to itself"),
+        (
+            [Fault(kind="loss", probability=1, nodes="last:1", to="n8")],
+            "loss-1: to: there is no link from a node to itself",
+        ),
+        (
+            [Fault(kind="cut", nodes="n1", lasts=3, permanent=True)],
+            "cut-1: lasts: 3 contradicts permanent = true: leave out one of the two",
+        ),
+        (
+            [Fault(kind="crash", nodes="n1", disk=True)],
+            "crash-1: disk: the node does not come back and needs none: give it a time with lasts",
+        ),
+        (
+            [Fault(kind="freeze", nodes="n1", on=2)],
+            "freeze-1: on: a pause that never ends by itself is followed by nothing: write off, too",
+        ),
+        (
+            [Fault(kind="replay", every=1, seconds=30)],
+            "replay-1: seconds: no packet is 30 s old before the heal, at duration = 20",
+        ),
+        (
+            [Fault(kind="restart", every=10, seconds=2)],
+            "restart-1: 9 nodes, one every 10 s, back after 2 s: from at = 0 on that takes until 82 s, " + HEAL,
+        ),
+        (
+            [Fault(kind="restart", at=15, seconds=8)],
+            "restart-1: 9 nodes at once, back after 8 s: from at = 15 on that takes until 23 s, " + HEAL,
+        ),
+        (
+            [Fault(kind="restart", at=19, seconds=2, nodes="n1")],
+            "restart-1: a node, back after 2 s: from at = 19 on that takes until 21 s, " + HEAL,
+        ),
+        (
+            [Fault(kind="restart", seconds=2, lasts=5)],
+            "restart-1: lasts: a restart is over when its last node is back: leave it out",
+        ),
+        (
+            [
+                Fault(kind="clock-skew", seconds=9, nodes="n1"),
+                Fault(kind="clock-skew", seconds=-9, at=3, nodes="first:3"),
+            ],
+            "clock-skew-2: nodes: clock-skew-1 strikes n1 at the same time",
+        ),
+        (
+            [Fault(kind="slow", seconds=9, at=3, lasts=4), Fault(kind="slow", seconds=1, lasts=3.5, nodes="n4")],
+            "slow-2: nodes: slow-1 strikes n4 at the same time",
+        ),
+        (
+            [Fault(kind="crash", nodes="last:2"), Fault(kind="freeze", at=3, nodes="n8")],
+            "freeze-1: nodes: at 3 s crash-1 has left none of them alive",
+        ),
+        (
+            [Fault(kind="cut", at=3, nodes="n1", to="n8"), Fault(kind="leave", nodes="n8")],
+            "leave-1: nodes: at 3 s leave-1 has left none of them alive",
+        ),
+        (
+            [Fault(kind="leave"), Fault(kind="cut", at=3, nodes="random:2")],
+            "cut-1: nodes: at 3 s leave-1 has left none of them alive",
+        ),
+    ],
+    ids=lambda value: "+".join(fault.kind for fault in value) if isinstance(value, list) else "",
+)
+def test_a_fault_that_does_nothing_or_contradicts_another_is_refused(faults: list[Fault], sentence: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        made(*faults)
+    assert str(refused.value) == f"fault {sentence}"
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault(kind="restart", every=2, seconds=4)],
+        [Fault(kind="restart", at=18, seconds=2)],
+        [Fault(kind="cut", lasts=99)],
+        [Fault(kind="cut", nodes="random:1", to="random:1")],
+        [Fault(kind="crash", nodes="n1", lasts=3, disk=True)],
+        [Fault(kind="clock-skew", seconds=9, lasts=3), Fault(kind="clock-skew", seconds=-9, at=3)],
+        [Fault(kind="clock-skew", seconds=9, nodes="n1"), Fault(kind="clock-skew", seconds=-9, nodes="n2")],
+        [Fault(kind="freeze", nodes="random:2", off=1), Fault(kind="freeze", nodes="n2", off=1)],
+        [Fault(kind="cut"), Fault(kind="cut", nodes="n1")],
+        [Fault(kind="crash", nodes="n8"), Fault(kind="freeze", at=3, nodes=("n7", "n8"))],
+        [Fault(kind="crash", nodes="n8", lasts=9), Fault(kind="freeze", at=3, nodes="n8")],
+        [Fault(kind="crash", nodes="n8", at=5), Fault(kind="freeze", at=3, nodes="n8")],
+        [Fault(kind="crash", nodes="first:8"), Fault(kind="cut", at=3, nodes="random:2")],
+    ],
+    ids=lambda value: "+".join(fault.kind for fault in value),
+)
+def test_what_makes_sense_is_taken(faults: list[Fault]) -> None:
+    assert len(made(*faults).faults) == len(faults)
+
+
+def test_who_starts_one_after_the_other_must_have_the_time() -> None:
+    with pytest.raises(ScenarioError) as refused:
+        made(together=False, stagger=5.0, warmup=10.0)
+    assert str(refused.value) == "stagger: the last node would start at 40 s, and the heal comes at 30 s"
+    made(together=False, stagger=3.0, warmup=10.0)
+
+
+def test_of_many_faults_those_are_kept_that_make_sense_beside_the_ones_before() -> None:
+    skews = [Fault(kind="clock-skew", seconds=number, nodes="n1") for number in (1, 2)]
+    late = Fault(kind="cut", at=99)
+    assert sensible([*skews, late], made()) == (skews[0],)
