@@ -321,7 +321,7 @@ def _read_domain(text: str) -> None:
 
 def _some_domains(domains: tuple[str, ...]) -> None:
     if not domains:
-        raise ConfigError("name at least one domain, or turn the door off with dns = off")
+        raise ConfigError("name at least one domain, or turn DNS off with dns = off")
 
 
 def _api_names(names: tuple[str, ...]) -> None:
@@ -466,7 +466,7 @@ class Config:
 
 @attrs.frozen(kw_only=True)
 class AgentConfig(Config):
-    """What a user tells a standalone agent: a node's settings and its doors'."""
+    """What a user tells a standalone agent: a node's settings and its listeners'."""
 
     http: str = setting(Text(_read_http), DEFAULT_HTTP, "Address for the HTTP API: HOST:PORT, unix:/path, or off.")
     tokens_file: Path | None = setting(

@@ -209,7 +209,7 @@ def test_the_programs_about_the_simulator_hold() -> None:
 
 @pytest.fixture
 async def agent(nursery: trio.Nursery) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a node with an HTTP door, which offers what the examples speak of."""
+    """A client of a node with an HTTP listener, which offers what the examples speak of."""
     async with open_node(config()) as node:
         await node.register("orders", port=8080)
         await node.register("billing", port=9000, id="billing-1", checks=[gossipreg.Check(ttl=30)])

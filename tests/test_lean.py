@@ -107,12 +107,12 @@ def test_a_node_that_keeps_nothing_does_not_load_what_writes_to_disk() -> None:
 @pytest.mark.parametrize(
     ("flags", "needed"),
     [
-        pytest.param(["--http", "off", "--dns", "off"], set(), id="without doors"),
+        pytest.param(["--http", "off", "--dns", "off"], set(), id="without frontends"),
         pytest.param(["--http", "127.0.0.1:0", "--dns", "off"], {"h11"}, id="with HTTP"),
         pytest.param(["--http", "off", "--dns", "127.0.0.1:0"], {"dns"}, id="with DNS"),
     ],
 )
-def test_an_agent_loads_its_doors_and_nothing_else_that_is_heavy(flags: list[str], needed: set[str]) -> None:
+def test_an_agent_loads_its_frontends_and_nothing_else_that_is_heavy(flags: list[str], needed: set[str]) -> None:
     assert loaded_by_agent(flags) == {"trio", "click"} | needed
 
 

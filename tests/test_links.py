@@ -1,4 +1,4 @@
-"""No link in the documentation is dead, and every page can be found from the front door."""
+"""No link in the documentation is dead, and every page can be found from the first page."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_link_leads_somewhere(page: Path, link: str) -> None:
         assert anchor in anchors(target)
 
 
-def test_every_page_can_be_reached_from_the_front_door() -> None:
+def test_every_page_can_be_reached_from_the_first_page() -> None:
     reached = {ROOT / "README.md"}
     fresh = set(reached)
     while fresh:

@@ -1,1 +1,1 @@
-"""Doors translate between the node and the world outside the process; they never decide."""
+"""Frontends answer programs outside the process: each translates between the node and a protocol; none decides."""

@@ -1,7 +1,7 @@
-"""Knows how Envoy asks for the endpoints of its clusters: EDS over REST, v3 of the xDS protocol.
+"""The Envoy API: endpoints of clusters, by EDS over REST, v3 of the xDS protocol.
 
-A cluster is a service, and may be narrowed: ``orders|tag=v2|role=primary``. What else an Envoy wants it says in the
-metadata of its node, under ``gossipreg``: `DiscoveryRequest` has it.
+A cluster is a service, and may be narrowed: ``orders|tag=v2|role=primary``. An Envoy gives its other
+wishes in its node's metadata, under ``gossipreg``: see `DiscoveryRequest`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class EnvoyCluster:
 
 @attrs.frozen
 class DiscoveryRequest:
-    """One question of an Envoy's."""
+    """One poll by an Envoy."""
 
     clusters: tuple[EnvoyCluster, ...]
     version: str  # of the answer that it has; empty at first
@@ -125,7 +125,7 @@ class DiscoveryRequest:
 
 @attrs.define(eq=False, repr=False)
 class Envoy:
-    """Answers polls. An answer's version is made of what it holds: agents that know the same give the same."""
+    """Answers polls. An answer's version is a digest of its content: agents with the same state give the same one."""
 
     prefixes: tuple[str, ...] = ("/v3",)
     routine: frozenset[tuple[str, str]] = frozenset({("POST", "/v3/discovery:endpoints")})
@@ -225,7 +225,7 @@ async def _digest(body: bytes, slicer: TimeSlicer) -> str:
 
 
 async def _localities(instances: Iterable[Instance], own_zone: str | None, slicer: TimeSlicer) -> list[bytes]:
-    """The instances by zone. Envoy wants priorities without a gap: if nobody is in its own zone, the others are 0."""
+    """The instances by zone. Envoy wants priorities without a gap: if its own zone has none, the others get 0."""
     zones: defaultdict[str, list[Instance]] = defaultdict(list)
     async for instance in slicer.over(instances):
         if _is_ip(instance.host):  # one name, which Envoy cannot use here, would make it refuse all

@@ -1,4 +1,4 @@
-"""Knows how Traefik is told of services: the dynamic configuration that its ``http`` provider polls.
+"""The Traefik API: the dynamic configuration that its ``http`` provider polls.
 
 Instances say what Traefik is to make of their service in labels, as they do for its other providers: in tags
 (``traefik.http.routers.shop.rule=Host(`shop.example.com`)``) or in their meta, under the same names.
@@ -62,7 +62,7 @@ class Traefik:
         return request.token
 
     async def answer(self, request: Request, server: ServerContext) -> tuple[str, Reply]:
-        """The dynamic configuration. While the node is young it is refused, so Traefik keeps what it has."""
+        """The dynamic configuration. While the node is settling it is refused, so Traefik keeps what it has."""
         pattern = ""
         try:
             path, query = split_target(request.target)
@@ -135,18 +135,18 @@ class _Document:
         self.routers |= {router: encode(said) for router, said in _routers(name, labels, rule).items()}
 
 
-#: In which order instances are heard and listed.
+#: The order in which instances are read and listed.
 _ORDER: Final = attrgetter("id", "owner")
 
 
 def _collect_labels(instance: Instance, labels: dict[str, str]) -> None:
-    """Note what an instance says to Traefik. Where several differ, the one with the lowest id is heard, the last."""
+    """Collect an instance's labels for Traefik. Where several differ, the one with the lowest id, read last, wins."""
     labels.update((key, value) for key, value in instance.meta.items() if key.startswith("traefik."))
     labels.update(tag.partition("=")[::2] for tag in instance.tags if tag.startswith("traefik."))
 
 
 def _service(servers: Iterable[bytes], settings: Mapping[str, str]) -> bytes:
-    """Those that can be called. Nobody left is an empty list, so that Traefik answers 503 rather than 404."""
+    """The instances that can be called. With none the list is empty, so that Traefik answers 503 rather than 404."""
     rest: dict[str, Any] = {}
     if "passhostheader" in settings:
         rest["passHostHeader"] = settings["passhostheader"].lower() in _TRUE

@@ -226,8 +226,8 @@ class Acts:
 
     async def _prepare(self, victim: Agent, key: str) -> str:
         """Have the victim offer something that all others see; returns what the sightings call it."""
-        async with self.cluster.door(victim) as door:
-            subject = await door.offer(key)
+        async with self.cluster.session(victim) as session:
+            subject = await session.offer(key)
         observers = [agent.name for agent in self.cluster.agents]
         if math.isinf(await self.cluster.sightings.by_all(OFFERED, subject, observers, self.plan.patience)):
             raise BenchError(f"{self.cluster.label}: not everybody saw what {victim.name} offered before it was hurt")
@@ -239,17 +239,17 @@ class Acts:
         """When the agent was told, and when the last one showed it. The connection is made before."""
         self.cluster.sightings.forget()
         observers = [each.name for each in self.cluster.agents]
-        async with self.cluster.door(agent) as door:
+        async with self.cluster.session(agent) as session:
             self.lateness.take()
             began = time.perf_counter()
-            subject = await door.offer(key)
+            subject = await session.offer(key)
         return began, await self.cluster.sightings.by_all(OFFERED, subject, observers, self.plan.patience)
 
     async def _check(self, key: str, *, shown: bool) -> None:
         """Do not trust the news alone: every agent's answers must agree with them."""
         for agent in self.cluster.agents:
-            async with self.cluster.door(agent) as door:
-                if await door.offers(key) != shown:
+            async with self.cluster.session(agent) as session:
+                if await session.offers(key) != shown:
                     raise BenchError(
                         f"{self.cluster.label}: {agent.name} told that {key} was {'there' if shown else 'gone'}, "
                         "but answers otherwise"

@@ -51,7 +51,7 @@ class Settled:
     look: float  # seconds
 
 
-class Door(Protocol):
+class AgentSession(Protocol):
     """An open connection to one agent."""
 
     async def offer(self, key: str) -> str:
@@ -84,7 +84,7 @@ class Cluster(abc.ABC):
         """The agent in a process that is ready."""
 
     @abc.abstractmethod
-    def door(self, agent: Agent) -> AbstractAsyncContextManager[Door]:
+    def session(self, agent: Agent) -> AbstractAsyncContextManager[AgentSession]:
         """Connect to an agent."""
 
     @abc.abstractmethod
@@ -158,5 +158,5 @@ class Cluster(abc.ABC):
         return None
 
     async def _view(self, agent: Agent) -> View:
-        async with self.door(agent) as door:
-            return await door.view()
+        async with self.session(agent) as session:
+            return await session.view()

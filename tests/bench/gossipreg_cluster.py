@@ -31,7 +31,7 @@ _WHAT = {
 
 
 @attrs.frozen
-class GossipregDoor:
+class GossipregSession:
     """The HTTP API of one agent."""
 
     client: HttpClient
@@ -82,10 +82,10 @@ class GossipregCluster(Cluster):
         return Agent(process, _port(ready["gossip"]), _port(ready["http"]))
 
     @asynccontextmanager
-    async def door(self, agent: Agent) -> AsyncIterator[GossipregDoor]:
+    async def session(self, agent: Agent) -> AsyncIterator[GossipregSession]:
         """Connect to its HTTP API."""
         async with http_client.connect(agent.asked) as client:
-            yield GossipregDoor(client)
+            yield GossipregSession(client)
 
     async def follow(self, agent: Agent) -> None:
         """Follow its events, from the snapshot on."""

@@ -48,7 +48,7 @@ def version() -> str:
 
 
 @attrs.frozen
-class SerfDoor:
+class SerfSession:
     """The RPC of one agent."""
 
     name: str
@@ -99,10 +99,10 @@ class SerfCluster(Cluster):
         return Agent(process, *gossip, *asked)
 
     @asynccontextmanager
-    async def door(self, agent: Agent) -> AsyncIterator[SerfDoor]:
+    async def session(self, agent: Agent) -> AsyncIterator[SerfSession]:
         """Connect to its RPC."""
         async with serf_rpc.connect(agent.asked) as rpc:
-            yield SerfDoor(agent.name, rpc)
+            yield SerfSession(agent.name, rpc)
 
     async def follow(self, agent: Agent) -> None:
         """Nothing to do: the log is heard from the start on."""

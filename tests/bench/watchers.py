@@ -243,7 +243,7 @@ async def measure(counts: Sequence[tuple[int, int]], rounds: int) -> RouteMatch:
 
 
 async def start_agent(brood: Brood) -> tuple[Process, int]:
-    """An agent with one instance, and the port of its door."""
+    """An agent with one instance, and the port of its HTTP listener."""
     command = [sys.executable, "-m", "gossipreg", "agent", "--name", "watched", "--bind", f"{_HOST}:0"]
     command += ["--http", f"{_HOST}:0", "--dns", "off", "--log-format", "json"]
     ports: list[int] = []

@@ -106,9 +106,9 @@ def test_the_ready_line_is_an_object_where_the_log_is_json(start: Starter) -> No
     assert set(ready) == {"gossip", "http", "dns"}
 
 
-@pytest.mark.parametrize("door", ["http", "dns"])
-def test_a_door_can_be_off(start: Starter, door: str) -> None:
-    assert start(f"--{door}", "off").ready[door] is None
+@pytest.mark.parametrize("listener", ["http", "dns"])
+def test_a_listener_can_be_off(start: Starter, listener: str) -> None:
+    assert start(f"--{listener}", "off").ready[listener] is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -277,12 +277,14 @@ def test_the_younger_of_two_agents_of_one_name_stops_with_a_sentence(start: Star
     assert elder.members() == {"web-1": "alive"}
 
 
-@pytest.mark.parametrize("door", ["http", "dns"])
-def test_a_door_that_is_taken_is_one_line_and_leaves_no_failed_member_behind(start: Starter, door: str) -> None:
+@pytest.mark.parametrize("listener", ["http", "dns"])
+def test_a_listener_that_is_taken_is_one_line_and_leaves_no_failed_member_behind(start: Starter, listener: str) -> None:
     elder = start("--name", "elder")
-    ran = fails("--name", "late", "--join", elder.ready["gossip"], f"--{door}", elder.ready[door])
+    ran = fails("--name", "late", "--join", elder.ready["gossip"], f"--{listener}", elder.ready[listener])
     assert (ran.status, ran.out) == (1, "")
-    assert ran.err.splitlines()[-1].startswith(f"gossipreg: cannot listen on {elder.ready[door]} for {door.upper()}")
+    assert ran.err.splitlines()[-1].startswith(
+        f"gossipreg: cannot listen on {elder.ready[listener]} for {listener.upper()}"
+    )
     assert elder.members().get("late", "left") == "left"
 
 

@@ -225,8 +225,8 @@ class Agents:
         """
         named = [] if name is None else ["--name", name]
         joins = [f"--join={seed.gossip if isinstance(seed, Agent) else seed}" for seed in join]
-        doors = ("--http", http, "--dns", "off")
-        arguments = (*named, "--bind", bind, *doors, "--log-format", "json", *joins, *flags)
+        frontends = ("--http", http, "--dns", "off")
+        arguments = (*named, "--bind", bind, *frontends, "--log-format", "json", *joins, *flags)
         log = self.directory / f"{name or 'unnamed'}-{next(self._numbers)}.log"
         with log.open("wb") as stderr:
             process = await trio.lowlevel.open_process(

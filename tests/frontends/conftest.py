@@ -1,4 +1,4 @@
-"""What tests of the HTTP door share: a fake node, the door before it on loopback, and a client."""
+"""Fixtures of HTTP tests: a fake node, an HTTP listener for it on loopback, and a client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fake() -> FakeNode:
 
 @pytest.fixture
 def left() -> list[str]:
-    """What the door said when a client asked the node to leave."""
+    """Filled when a client asks the node to leave."""
     return []
 
 

@@ -84,7 +84,7 @@ class FakeNode:
     def __attrs_post_init__(self) -> None:
         self._members[self.name] = member(self.name, self.address.port)
 
-    # What the door calls
+    # What the frontends call
 
     def lookup(
         self,

@@ -1,4 +1,4 @@
-"""A caller without the token never sees a credential, in any door: a secret is registered, and everything is read.
+"""A caller without the token sees no credential in any frontend: a secret is registered, and everything is read.
 
 Two members gossip in clear. ``ann`` holds the credential key and keeps a data directory; ``bob`` does not. Whatever
 either of them sends, answers, tells, logs or writes is heard by `Ears`, and the secret must not occur in it.
@@ -40,7 +40,7 @@ from tests.drills.waiting import eventually
 from tests.hidden import hidden
 from tests.runtime.nodes import config
 
-#: Letters and digits, so that no door's way of escaping text changes it.
+#: Letters and digits, so that no frontend's escaping changes it.
 SECRET: Final = "Xq7wRt5pLm9zKd3v"
 
 FORMS: Final = (SECRET.encode(), SECRET.encode().hex().encode(), base64.b64encode(SECRET.encode())[:20])
@@ -141,8 +141,8 @@ def access(tmp_path: Path) -> Access:
 
 
 @attrs.define
-class Doors:
-    """One node with its doors, asked by a client that may do everything but read credentials."""
+class Frontends:
+    """One node with its frontends, asked by a client that may do everything but read credentials."""
 
     node: Node
     ears: Ears
@@ -203,29 +203,29 @@ class Doors:
         self.ears.hear(f"{node.name} repr", repr(seen) + repr(node.own("pg-1")) + str(await anext(node.watch("pg"))))
 
 
-async def opened(node: Node, ears: Ears, access: Access, nursery: trio.Nursery) -> Doors:
+async def opened(node: Node, ears: Ears, access: Access, nursery: trio.Nursery) -> Frontends:
     serve = partial(serve_http, node, Address("127.0.0.1", 0), leave=lambda: None, access=access)
     http = await nursery.start(partial(serve, compatibility_apis=load(COMPATIBILITY_APIS)))
     at = await nursery.start(partial(serve_dns, node, Address("127.0.0.1", 0), domains=["gossipreg", "consul"]))
-    doors = Doors(node, ears, httpx.AsyncClient(base_url=f"http://{http}", trust_env=False), at)
-    await nursery.start(doors.follow)
-    return doors
+    frontends = Frontends(node, ears, httpx.AsyncClient(base_url=f"http://{http}", trust_env=False), at)
+    await nursery.start(frontends.follow)
+    return frontends
 
 
-async def command(doors: Doors, line: str, token: str = READER) -> None:
+async def command(frontends: Frontends, line: str, token: str = READER) -> None:
     """Run a command line and hear what it writes."""
     ran = await trio.run_process(
         [sys.executable, "-m", "gossipreg", *line.split()],
-        env=os.environ | {"GOSSIPREG_HTTP": doors.http, "GOSSIPREG_TOKEN": token},
+        env=os.environ | {"GOSSIPREG_HTTP": frontends.http, "GOSSIPREG_TOKEN": token},
         stdin=subprocess.DEVNULL,
         capture_stdout=True,
         capture_stderr=True,
         check=False,
     )
-    doors.ears.hear(f"gossipreg {line}", ran.stdout + ran.stderr)
+    frontends.ears.hear(f"gossipreg {line}", ran.stdout + ran.stderr)
 
 
-async def test_nobody_without_the_token_sees_a_credential_in_any_door(
+async def test_nobody_without_the_token_sees_a_credential_in_any_frontend(
     ears: Ears, access: Access, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="gossipreg")
@@ -237,25 +237,25 @@ async def test_nobody_without_the_token_sees_a_credential_in_any_door(
             open_node(config("bob", ann)) as bob,
             trio.open_nursery() as nursery,
         ):
-            doors = [await opened(node, ears, access, nursery) for node in (ann, bob)]
-            await registered(doors, tmp_path)
+            frontends = [await opened(node, ears, access, nursery) for node in (ann, bob)]
+            await registered(frontends, tmp_path)
 
             async def check_everybody_knows() -> None:
-                for each in doors:
+                for each in frontends:
                     assert {found.id for found in each.node.lookup("pg")} == {"pg-1", "pg-2", "pg-3"}
                     assert SECRET not in ears.said(f"{each.node.name} event stream").decode()
                     assert "pg-2" in ears.said(f"{each.node.name} event stream").decode()
 
             await eventually(check_everybody_knows)
-            for each in doors:
+            for each in frontends:
                 await each.read_everything()
             for line in COMMANDS:
-                await command(doors[0], line)
-            await command(doors[0], "credentials pg-1 --service pg --json", token=KEEPER)  # without --show
+                await command(frontends[0], line)
+            await command(frontends[0], "credentials pg-1 --service pg --json", token=KEEPER)  # without --show
             [there] = [each for each in ann.lookup("pg") if each.id == "pg-1"]
             assert ann.credentials(there) == LOGIN  # it was there to be seen
             nursery.cancel_scope.cancel()
-        for each in doors:
+        for each in frontends:
             await each.client.aclose()
     ears.hear("log", caplog.text)
     for file in kept.iterdir():
@@ -264,9 +264,9 @@ async def test_nobody_without_the_token_sees_a_credential_in_any_door(
     assert_there_was_something_to_hear(ears)
 
 
-async def registered(doors: list[Doors], directory: Path) -> None:
+async def registered(frontends: list[Frontends], directory: Path) -> None:
     """Give the secret to ann in every way there is, and to bob, who has no key and says so."""
-    ann, bob = doors
+    ann, bob = frontends
     body: Mapping[str, Any] = {"service": "pg", "port": 5432, "id": "pg-1", "role": "primary", "credentials": LOGIN}
     assert await ann.ask("PUT", "/api/v1/instances", body) == 201
     assert await ann.ask("PUT", "/api/v1/instances", {**body, "credentials": {"password": [SECRET]}}) == 400

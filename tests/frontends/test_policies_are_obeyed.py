@@ -1,4 +1,4 @@
-"""Every door obeys what is decreed: it is set at one node, and all doors of another are asked."""
+"""Every frontend obeys policies: they are set at one node, and all frontends of another are asked."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ OBEYED = {8001: 9, 8002: 1}
 
 
 @attrs.define
-class Doors:
-    """A node with its doors. Each answers with the weights of the instances that are to be called, by port."""
+class Frontends:
+    """A node with its frontends. Each answers with the weights of the instances that are to be called, by port."""
 
     node: Node
     dns: Address
@@ -86,8 +86,8 @@ def _port(address: str) -> int:
 
 
 @pytest.fixture
-async def doors(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Doors]:
-    """The doors of a node that hears of three instances, a split and a maintenance from another."""
+async def frontends(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Frontends]:
+    """The frontends of a node that learns of three instances, a split and a maintenance from another."""
     monkeypatch.setattr(
         settling, "SETTLE_SECONDS", 0.0
     )  # or compatibility APIs would keep silent about what may change
@@ -102,19 +102,21 @@ async def doors(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> Async
         http = await nursery.start(serve)
         at = await nursery.start(partial(serve_dns, node, Address("127.0.0.1", 0), domains=["gossipreg"]))
         async with httpx.AsyncClient(base_url=f"http://{http}", trust_env=False) as client:
-            doors = Doors(node, at, client)
+            frontends = Frontends(node, at, client)
 
             async def check_it_is_known() -> None:
-                assert await doors.lookup() == OBEYED
+                assert await frontends.lookup() == OBEYED
 
             await eventually(check_it_is_known)
-            yield doors
+            yield frontends
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("door", ["lookup", "http", "http_sd", "srv", "consul", "eureka", "traefik", "envoy"])
-async def test_a_split_and_a_maintenance_set_elsewhere_are_obeyed_in_every_door(doors: Doors, door: str) -> None:
-    assert await getattr(doors, door)() == OBEYED
+@pytest.mark.parametrize("frontend", ["lookup", "http", "http_sd", "srv", "consul", "eureka", "traefik", "envoy"])
+async def test_a_split_and_a_maintenance_set_elsewhere_are_obeyed_in_every_frontend(
+    frontends: Frontends, frontend: str
+) -> None:
+    assert await getattr(frontends, frontend)() == OBEYED
 
 
 def is_fair(counted: Counter[str]) -> bool:

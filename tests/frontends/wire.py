@@ -37,10 +37,10 @@ def acceptor(node: FakeNode) -> Acceptor:
     return Acceptor(dispatcher(node))
 
 
-def dial(door: Acceptor, nursery: trio.Nursery) -> trio.abc.HalfCloseableStream:
-    """A connection to ``door`` in memory; our end of it."""
+def dial(listener: Acceptor, nursery: trio.Nursery) -> trio.abc.HalfCloseableStream:
+    """A connection to ``listener`` in memory; the client's end of it."""
     ours, theirs = trio.testing.memory_stream_pair()
-    nursery.start_soon(door.admit, theirs)
+    nursery.start_soon(listener.admit, theirs)
     return ours
 
 
@@ -120,7 +120,7 @@ class _Records(logging.Handler):
 
 @contextmanager
 def no_mistakes() -> Iterator[None]:
-    """Fail if the door logs a mistake of its own meanwhile."""
+    """Fail if the listener logs a bug meanwhile."""
     records = _Records()
     logger = logging.getLogger("gossipreg.frontends.http")
     logger.addHandler(records)

@@ -1,4 +1,4 @@
-"""Knows how a cluster of three nodes with a DNS door is opened, in this process, for a real program to ask."""
+"""Knows how a cluster of three nodes with a DNS listener is opened, in this process, for a real program to ask."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.drills.waiting import eventually
 
 @attrs.frozen
 class Cluster:
-    """Nodes that see each other; the door is the first one's."""
+    """Nodes that see each other; the listener is the first one's."""
 
     nodes: tuple[Node, ...]
     dns: Address
@@ -24,7 +24,7 @@ class Cluster:
 
 @asynccontextmanager
 async def open_cluster() -> AsyncIterator[Cluster]:
-    """Three nodes on loopback, with a DNS door on the first."""
+    """Three nodes on loopback, with a DNS listener on the first."""
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
         nodes: list[Node] = []
         for name in ("alpha", "beta", "gamma"):

@@ -1,4 +1,4 @@
-"""Knows the stage on which real programs are tried: three real agents, servers that say their name, and a front door.
+"""Knows the stage on which real programs are tried: three real agents, servers that say their name, and a balancer.
 
 The servers live in the test, so they go on answering when the agent that offers them is killed: what still reaches
 them then shows that a program has not heard of it.
@@ -49,7 +49,7 @@ class Stage:
     alpha: Agent
     beta: Agent
     gamma: Agent
-    dns: str  # alpha's door
+    dns: str  # alpha's listener
     _nursery: trio.Nursery
     ports: dict[str, int] = attrs.field(factory=dict)
 
@@ -92,7 +92,7 @@ async def serve_name(name: str, *, task_status: trio.TaskStatus[int]) -> None:
 
 @asynccontextmanager
 async def open_stage(directory: Path, flags: Sequence[str] = ()) -> AsyncIterator[Stage]:
-    """Three agents that see each other; the first has a DNS door."""
+    """Three agents that see each other; the first has a DNS listener."""
     (directory / "agents").mkdir()
     dns = fixed_address()
     async with open_agents(directory / "agents") as agents, trio.open_nursery() as nursery:

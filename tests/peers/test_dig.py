@@ -1,4 +1,4 @@
-"""`dig`, which everybody tries first, understands the door."""
+"""`dig`, which everybody tries first, understands the listener."""
 
 from __future__ import annotations
 

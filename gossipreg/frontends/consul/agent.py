@@ -1,4 +1,4 @@
-"""Knows what is asked of the agent itself: what it runs for its own host's services, and what they tell it."""
+"""Consul's ``/v1/agent`` endpoints: the instances and checks of this agent's own host."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ _HTTP_STATUS: Final = {catalog_rows.PASSING: 200, catalog_rows.WARNING: 429, cat
 
 
 async def register_service(context: ConsulContext) -> Response:
-    """Offer an instance, in place of the one of that id. Checks that are not named again stay, unless told."""
+    """Register an instance, in place of the one of that id.
+
+    Checks that are not named again stay, unless the query has ``replace-existing-checks``.
+    """
     posted = PostedService.parse(context.request.body)
     _permit_checks(context, posted.checks, posted.host)
     async with context.state.turn:
@@ -54,7 +57,7 @@ async def register_service(context: ConsulContext) -> Response:
 
 
 async def deregister_service(context: ConsulContext) -> Response:
-    """Withdraw an instance."""
+    """Deregister an instance."""
     id_ = context.arguments["id"]
     if context.node.own(id_) is None:
         raise HttpError(404, f'Unknown service ID "{id_}". Ensure that the service ID is passed, not the service name.')
@@ -72,7 +75,7 @@ async def service_maintenance(context: ConsulContext) -> Response:
 
 
 async def maintenance(context: ConsulContext) -> Response:
-    """Have everybody send this node's instances no new work, or send work again."""
+    """Drain this node, or end that."""
     await (context.node.drain(_reason(context, _NO_NODE_REASON)) if _enable(context) else context.node.undrain())
     return text_response(200)
 
@@ -84,7 +87,7 @@ async def force_leave(context: ConsulContext) -> Response:
 
 
 async def leave(context: ConsulContext) -> Response:
-    """Have the node go in good order."""
+    """Make the node leave."""
     context.server.leave()
     return text_response(200)
 
@@ -359,7 +362,7 @@ async def _health(context: ConsulContext, found: Iterable[Instance], unknown: st
 
 
 def _own(context: ConsulContext, service: str | None = None) -> Iterator[Instance]:
-    """What this node offers, of ``service`` or of all, as everybody sees it."""
+    """What this node offers, of ``service`` or of all, as lookups show it."""
     for name in context.node.services() if service is None else (service,):
         for each in context.node.lookup(name, healthy=False):
             if each.owner == context.node.name:

@@ -1,4 +1,4 @@
-"""Knows how a Consul client's request becomes an answer: its token, its route, and what is said about the rest."""
+"""The Consul API: its routes, where its clients put a token, and answers for endpoints that do not exist here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows what is read from the catalog: who offers what, on which node, and how it is. Any agent knows all of it."""
+"""Consul's catalog and health endpoints: services, instances, nodes and checks. Every agent has all of them."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ async def datacenters(context: ConsulContext) -> Reply:
     return constant_response([context.node.info().cluster])
 
 
-# Who leads: nobody, so the agent that is asked
+# There is no leader, so each agent names itself
 
 
 async def leader(context: ConsulContext) -> Reply:

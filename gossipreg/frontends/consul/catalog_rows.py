@@ -1,9 +1,9 @@
-"""Knows how members, instances and their health look to Consul's clients.
+"""Catalog rows: members, instances and their health in Consul's form.
 
-Consul keeps a row for every check; of another member's checks nobody here knows more than what they come to. So an
-instance has one check, ``service:ID``, that says this, and beside it the check of its node, ``serfHealth``.
+Consul keeps a row for every check. Of another member's checks only the resulting health is known here. So an instance
+has one check, ``service:ID``, that says this, and beside it the check of its node, ``serfHealth``.
 
-Consul has no weight 0 and no doubt. What weighs nothing, because it is drained or a policy says so, is shown in
+Consul has neither weight 0 nor suspicion. An instance of weight 0, drained or by a policy, is shown in
 maintenance; and a member that lookups avoid, because it has failed or is about to, fails its ``serfHealth``. So a
 client that knows nothing of either leaves such instances alone, as it should.
 """
@@ -58,7 +58,7 @@ class CatalogInstance:
 
 @attrs.frozen
 class CatalogContext:
-    """What all rows of one answer share: the name of the whole, and its members by name."""
+    """What all rows of one answer share: the datacenter's name, and the members by name."""
 
     datacenter: str
     members: Mapping[str, Member]
@@ -125,7 +125,7 @@ class CatalogContext:
 
 
 def service(instance: Instance) -> Json:
-    """An instance. Its role and its term are told in its meta, as they are now."""
+    """An instance. Its current role and term are in its meta."""
     meta = dict(instance.meta)
     if instance.role is not None:
         meta["role"] = instance.role

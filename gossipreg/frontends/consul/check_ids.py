@@ -1,7 +1,7 @@
-"""Knows what clients call the checks that this node runs: their ids, names and notes.
+"""Check ids: the ids, names and notes that clients gave to this node's checks.
 
-A check keeps its plain name over a restart; what else a client called it is remembered for this life only. It can be
-found by its id even so, since our name is made from that.
+A check keeps its plain name over a restart; the rest of what a client gave it is kept until the restart only. It can
+still be found by its id, since its plain name is derived from the id.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gossipreg.check import CheckReport
 from gossipreg.frontends.consul.posted import DEFAULT_ID, PostedCheck, check_id, check_name
 from gossipreg.frontends.serving.node_api import NodeApi
 
-#: Instances whose titles are kept before those that are gone are looked for.
+#: Instances whose check ids are kept before those of removed instances are looked for.
 _KEPT_LEAST: Final = 1024
 
 

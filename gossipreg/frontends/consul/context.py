@@ -1,4 +1,4 @@
-"""Knows what a handler of the API is handed: one request that found its route, and what the API remembers."""
+"""Consul requests: what a handler is given, how it reads the query, and how it answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEXT: Final = b"text/plain; charset=utf-8"
 
 _INDEX: Final = re.compile(r"\d{1,20}")
 
-#: What every answer that comes from the catalog says: whom it is from does not matter here, each knows all.
+#: Headers of every answer from the catalog. Any agent's answer is as good as another's.
 _ALWAYS: Final = (
     (b"x-consul-knownleader", b"true"),
     (b"x-consul-lastcontact", b"0"),
@@ -40,19 +40,19 @@ _ALWAYS: Final = (
 
 
 def text_response(status: int, text: str = "") -> Response:
-    """A word in plain text, which is how Consul says no; or nothing, which is how it says yes."""
+    """Plain text, which is Consul's form of an error; or nothing, which is its form of success."""
     if not text:
         return Response(status, headers=((b"content-length", b"0"),))
     return Response(status, text.encode(errors="backslashreplace"), media=TEXT)
 
 
 def json_response(value: Any) -> Response:
-    """A document that nobody waits for."""
+    """A document that cannot be waited for."""
     return Response.of(200, value)
 
 
 def error_response(error: HttpError | GossipregError) -> Response:
-    """A no as Consul says it. It has no 401: its clients take that for something else."""
+    """An error in Consul's form. 401 becomes 403: Consul's clients take 401 for something else."""
     error = http_error(error)
     if error.status == 401:
         return text_response(403, f"Permission denied: {error}")
@@ -61,13 +61,13 @@ def error_response(error: HttpError | GossipregError) -> Response:
 
 @attrs.frozen(eq=False)
 class ConsulState:
-    """What the API remembers from request to request; nothing that would be missed."""
+    """What the API keeps between requests. All of it can be lost."""
 
     datacenter: str
     query_cache: QueryCache
     service_rows: ServiceRowCache
     check_ids: CheckIdMap = attrs.field(factory=CheckIdMap)
-    turn: trio.Lock = attrs.field(factory=trio.Lock)  # whoever reads what is there to replace it does so alone
+    turn: trio.Lock = attrs.field(factory=trio.Lock)  # held from reading an instance to replacing it
 
     @classmethod
     def of(cls, node: NodeApi) -> Self:

@@ -1,4 +1,4 @@
-"""Knows the language of ``?filter=``: what Consul's clients write to have only some rows of an answer.
+"""The language of ``?filter=``: expressions with which Consul's clients select rows of an answer.
 
     filter    = all { "or" all }
     all       = one { "and" one }
@@ -40,7 +40,7 @@ _DEPTH_MAX: Final = 32
 #: many ids ask for all and choose themselves.
 _MATCHES_MAX: Final = 64
 
-#: Fields whose own fields are the user's: one that is not there is no mistake.
+#: Fields with keys of the user's choice: a key that is not there is no error.
 _OPEN: Final = frozenset({"Meta", "NodeMeta", "ServiceMeta", "TaggedAddresses", "ServiceTaggedAddresses", "Definition"})
 
 _MISSING: Final = object()

@@ -1,7 +1,7 @@
-"""Knows how to read what Consul's clients send, and how to say what is wrong with it.
+"""Posted bodies: reads what Consul's clients send, and says what is wrong with it.
 
 Keys may be written in any way that Consul knows: ``ServiceID``, ``service_id``, ``serviceid``. What Consul would check
-and we cannot is refused: an instance that passes because nobody looks is worse than one that is not there.
+and we cannot is refused: an instance that passes because its check is never run is worse than a refused one.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class JsonObject:
         return value
 
     def truth(self, name: str) -> bool:
-        """A yes or a no; no if there is none."""
+        """A boolean; false if there is none."""
         value = self.get(name)
         if value is not None and not isinstance(value, bool):
             raise self.wrong(name, "true or false")
@@ -318,7 +318,7 @@ def _plain(text: str) -> str:
 
 
 def check_id(name: str, instance: str) -> str:
-    """What a check is called if nobody has given it an id: `check_name` leads back to ``name``."""
+    """The id of a check that was given none: `check_name` leads back to ``name``."""
     if name == _DEFAULT_NAME:
         return f"{DEFAULT_ID}{instance}"
     numbered = _NUMBERED.fullmatch(name)

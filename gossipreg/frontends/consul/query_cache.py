@@ -1,6 +1,6 @@
-"""Knows how a query is answered again for next to nothing, and how many wait for its answer to change.
+"""The query cache: keeps encoded answers, and lets blocking queries wait until one changes.
 
-An answer is written down once for all who ask the same thing. It is looked at again when the index that it hangs on has
+An answer is encoded once for all clients that send the same query. It is made again when the index that it depends on
 moved: a service's, or that of everything. If the same bytes come of it, its own index stays; so a query is not woken by
 what it does not show. Own indexes never fall: they are taken from the one that moved last.
 
@@ -31,7 +31,7 @@ _ANSWERS_MAX: Final = 4096
 _RESTS: Final = 9
 _QUICK: Final = 0.002
 
-#: A service that nobody can offer, since it is no name.
+#: A service that cannot exist, since this is no name.
 _NOBODYS: Final = ""
 
 
@@ -54,7 +54,7 @@ class KeptResponse:
     body: bytes
     index: int
     seen: int
-    rest: float  # until when (`time.monotonic`) nobody who waits has it made again
+    rest: float  # until when (`time.monotonic`) waiting clients do not have it made again
 
 
 @attrs.define(eq=False, repr=False)
@@ -85,8 +85,8 @@ class QueryCache:
     def settles_in(self) -> float:
         """How long it may still take this node to learn what others offer (seconds); 0 if it knows.
 
-        Until then answers wait: a client that was told of nobody by a restarted agent would turn everybody away.
-        A node that knows of no other is alone, or will hear of one at once.
+        Until then answers wait: a client that gets an empty list from a restarted agent would drop all instances.
+        A node that has no other member is alone, or will learn of one at once.
         """
         age = abs(time.time() - self._began / 1000)
         if age >= settling.SETTLE_SECONDS:

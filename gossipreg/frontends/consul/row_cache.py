@@ -1,7 +1,6 @@
-"""Knows what each service adds to the answers that are about all of them, and works it out again only if it changed.
+"""The row cache: each service's part of the answers about all services, made again only when the service changes.
 
-Such answers are asked for by those who follow everything: with each change of one service among thousands, only that
-one is looked at.
+Clients that follow everything ask for such answers. When one service of thousands changes, only its part is made again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The DNS door: what the node knows, as A, AAAA, SRV and TXT records over UDP and TCP, under Consul's names."""
+"""The DNS frontend: A, AAAA, SRV and TXT records over UDP and TCP, under Consul's names."""
 
 from gossipreg.frontends.dns.server import serve_dns
 from gossipreg.frontends.serving.node_api import NodeApi

@@ -1,4 +1,4 @@
-"""Knows which names there are that DNS, blind to case, cannot find by itself: members, and services in capitals."""
+"""The directory: names that a case-insensitive query cannot look up, which are members and services in capitals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Directory:
     _services: dict[str, set[str]] = attrs.field(factory=dict)  # lower case -> names that are not in lower case
 
     async def follow(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow until the node is closed. Starts when everything that is there now has been seen."""
+        """Follow until the node is closed. Starts when the first snapshot has been read."""
         begun = False
         try:
             async for batch in self.node.events():

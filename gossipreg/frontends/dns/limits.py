@@ -1,4 +1,4 @@
-"""Knows how much one DNS client may ask for, hold and wait: every bound with its unit and its reason."""
+"""Limits of the DNS frontend, each with its unit and its reason."""
 
 from __future__ import annotations
 

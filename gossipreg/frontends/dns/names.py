@@ -1,4 +1,4 @@
-"""Knows what a domain name asks for: a service, a member, an address, or the domain itself."""
+"""Names: what a domain name asks for, which is a service, a member, an address, or the domain itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EmptyNonTerminal:
 
 @attrs.frozen
 class NameServerName:
-    """This door: ``ns.gossipreg``."""
+    """This name server: ``ns.gossipreg``."""
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""Knows how a packet is read: as one question, or as junk of some kind."""
+"""Queries: reads a packet as one question, or as an unreadable query of some kind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DnsQuery:
 
 @attrs.frozen
 class UnreadableQuery:
-    """A packet that cannot be answered, what it is counted as, and the whole of what it deserves, if anything."""
+    """A packet that holds no question to answer: the counter it belongs to, and the error response, if it gets one."""
 
     reason: Count
     reply: bytes | None = None

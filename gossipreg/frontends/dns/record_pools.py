@@ -131,7 +131,7 @@ class RecordWriter:
     factor: float
 
     def piece(self, type_: dns.rdatatype.RdataType, instance: Instance) -> WireRecord | None:
-        """The record of one instance; None if DNS cannot say it."""
+        """The record of one instance; None if DNS cannot express it."""
         if type_ is _SRV:
             return self._server(instance)
         if type_ is _TXT:

@@ -69,7 +69,7 @@ def start_of_authority(domain: dns.name.Name, negative_ttl: int) -> dns.rdata.Rd
 
 
 def name_server(domain: dns.name.Name) -> dns.rdata.Rdata:
-    """The NS record: this door."""
+    """The NS record: this name server."""
     return NS(_IN, dns.rdatatype.NS, dns.name.Name((b"ns", *domain.labels)))
 
 

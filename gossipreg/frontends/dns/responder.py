@@ -1,6 +1,6 @@
-"""Knows how a packet becomes its answer: most often by copying one that was given before.
+"""The responder: answers packets, in most cases with a copy of an earlier answer.
 
-Theory of operation. Whoever polls sends the very same bytes again and again, but for the id in the first two. So an
+Theory of operation. A client that polls sends the same bytes each time, except for the id in the first two. So an
 answer is kept by the query's other bytes, and a query that is recognised is not even read: the cost is a look into a
 dictionary, and one at the index of the service. A query that is not recognised is read, and then its question may be:
 another spelling (0x20), a client that adds a cookie. Only then is the view looked at and the answer put together.
@@ -8,7 +8,7 @@ another spelling (0x20), a client that adds a cookie. Only then is the view look
 What is kept stands as long as the index of every service that was looked at, and the directory's epoch. An answer with
 several instances is kept in several orders, handed out in turn; now and then one is drawn anew.
 
-Only names that exist are kept: nobody can fill the cache by asking for ones that do not.
+Only answers about existing names are kept, so queries for other names cannot fill the cache.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CachedAnswers:
     """The answers to one question: the same records in different orders."""
 
     question: Question
-    lot: float  # from 0 up to 1: decides who comes first in the next order
+    lot: float  # from 0 up to 1: decides which instance comes first in the next order
     orders: list[bytes] = attrs.field(factory=list)
     read: tuple[tuple[str, int], ...] = ()
     epoch: int = 0
@@ -72,7 +72,7 @@ class DnsResponder:
         except Exception as error:
             self.counters[Count.DNS_MISTAKES] += 1
             if count_bug(self.counters, error):
-                log.exception("a DNS query could not be answered, by a mistake of ours: %s", packet.hex())
+                log.exception("a DNS query could not be answered, because of a bug: %s", packet.hex())
             return None
 
     def _read(self, packet: bytes, *, tcp: bool) -> bytes | None:

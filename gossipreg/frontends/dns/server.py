@@ -1,4 +1,4 @@
-"""Knows how the door opens: a UDP socket drained in batches, and TCP for answers that are too long for it."""
+"""The DNS server: a UDP socket that is drained in batches, and TCP for answers that are too long for UDP."""
 
 from __future__ import annotations
 

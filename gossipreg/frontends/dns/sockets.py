@@ -1,4 +1,4 @@
-"""Knows how the door gets its two sockets, UDP and TCP on the same port, and what to say when it cannot."""
+"""Sockets: binds UDP and TCP on the same port, or says why it cannot."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def _domains(texts: tuple[str, ...]) -> names.Domains:
 
 @attrs.define(eq=False, repr=False)
 class Zone:
-    """Answers questions from the node's view. ``ttl`` is in seconds; ``door`` is where this door listens."""
+    """Answers questions from the node's view. ``ttl`` is in seconds; ``own`` is where this server listens."""
 
     node: NodeApi
     directory: Directory
@@ -74,7 +74,7 @@ class Zone:
         return min(self.ttl, limits.NEGATIVE_TTL_MAX)
 
     def reply(self, name: dns.name.Name, type_: dns.rdatatype.RdataType, lot: float) -> ZoneReply:
-        """What is to be said about ``name``, in lower case. ``lot``, from 0 up to 1, decides who comes first."""
+        """The reply for ``name``, in lower case. ``lot``, from 0 up to 1, decides which instance comes first."""
         domain = names.domain_of(name, self._domains)
         if domain is None:
             return self._in_reverse(name, type_)

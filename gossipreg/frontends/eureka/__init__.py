@@ -1,7 +1,8 @@
 """Eureka's REST interface, for its clients: applications that register themselves, renew leases and fetch the registry.
 
-`trees` and `xml` know how documents are written, `posted` and `shown` how an instance becomes one of this registry and
-one of Eureka's again, `leases` and `overrides` what clients may do, `apps` and `recent` what they see.
+`trees`, `documents` and `xml` read and write documents. `posted_instance` and `instance_document` convert instances
+from and to Eureka's form. `leases` and `overrides` are what clients may do, `applications` and `recent_changes` what
+they see.
 """
 
 from __future__ import annotations
@@ -11,5 +12,5 @@ from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 
 
 def create_api() -> CompatibilityApi:
-    """The API, for one door."""
+    """The API, with nothing kept yet."""
     return Eureka()

@@ -1,4 +1,4 @@
-"""Knows what Eureka answers at which path, in which form, and how it says no: by its status, and a sentence of text."""
+"""The Eureka API: its routes, the form of its answers, and errors as a status with a sentence of text."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class EurekaController:
         return Response(200)
 
     async def set_status(self, request: EurekaRequest) -> Response:
-        """Have an instance shown with a status, whatever its client says, and not be called."""
+        """Override the status of an instance, whatever its client says; it is not called."""
         status = request.query.first("value").upper()
         if status not in STATUSES:
             raise HttpError(400, f"value: {shown(status)} is none of {', '.join(STATUSES)}")
@@ -183,7 +183,7 @@ _PATHS: Final = Router(
 
 @attrs.define(eq=False, repr=False)
 class Eureka:
-    """Answers Eureka's clients with what its door's node knows."""
+    """Answers Eureka's clients."""
 
     prefixes: tuple[str, ...] = ("/eureka",)
     routine: frozenset[tuple[str, str]] = frozenset(("PUT", f"{root}/apps/{{app}}/{{id}}") for root in _ROOTS)
@@ -244,7 +244,7 @@ def _document(form: DocumentFormat, body: bytes) -> Response:
 
 
 def _error_response(error: MalformedDocument | HttpError | GossipregError) -> Response:
-    """A status, which is all that clients read of a no, and a sentence for people."""
+    """A status, which is all that clients read of an error, and a sentence for people."""
     refused = HttpError(400, str(error)) if isinstance(error, MalformedDocument) else http_error(error)
     is_unauthorized = refused.status == 401
     headers = ((b"www-authenticate", b'Basic realm="gossipreg"'),) if is_unauthorized else refused.headers

@@ -1,7 +1,7 @@
-"""Knows the applications that Eureka's clients see: what the node sees, grouped their way, and written down once.
+"""Applications: the instances that the node knows, grouped and encoded as Eureka's clients expect them.
 
-Nothing is done until somebody asks. Then only the services whose index has risen are looked at again; what that comes
-to is kept as bytes, and what is different from before is noted for those who ask for changes only.
+Nothing is done before a request. Then only services whose index has risen are read again. The result is kept as bytes,
+and what differs from before is recorded for clients that ask for changes only.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class ApplicationCache:
             return written
 
     def _parts(self, form: DocumentFormat, *, is_torn: bool) -> Iterator[tuple[str, bytes]]:
-        """What is told to have changed, each written with the name of its application: everything, if that is torn."""
+        """The changes, each encoded, with the name of its application; everything, if the list of changes is torn."""
         if is_torn:
             for app in self._apps.values():
                 for each in app.instances.values():
@@ -142,7 +142,7 @@ class ApplicationCache:
         news: list[_News] = []
         async for _ in slicer.over(self._seen(groups, apps, news)):
             pass
-        # From here on nobody else has a turn: what is kept is of one moment.
+        # No other task runs from here on: what is kept is of one moment.
         self._apps = apps
         self._index = index
         self._all.clear()

@@ -1,4 +1,4 @@
-"""Knows how an instance of this registry looks in Eureka, whoever registered it, and in which way.
+"""Instance documents: how an instance is shown in Eureka, however it was registered.
 
 What a client of Eureka's posted is shown as it was posted; another instance is shown as its client would have posted
 it. Weight, term, role, zone and tags are metadata there.
@@ -43,7 +43,7 @@ def kept_of(instance: Instance) -> Tree | None:
     try:
         kept = read_json(text)
     except MalformedDocument:
-        return None  # whoever wrote this into the meta was no client of Eureka's
+        return None  # not written by a client of Eureka's
     whole = all(isinstance(kept.get(key), dict) for key in ("leaseInfo", "port", "securePort", "dataCenterInfo"))
     return kept if whole and kept.get("status") in STATUSES else None
 

@@ -1,7 +1,7 @@
-"""Knows how clients of Eureka's keep instances with this node: they register, renew, change and cancel them.
+"""Leases: how Eureka's clients register, renew, change and cancel instances at this node.
 
-A lease is held by the node that its client posted to. Another node says that it does not know it, upon which the client
-posts there: so clients follow when their node dies, and what the dead one held is not called any more by then.
+A lease is held by the node that its client posted to. Another node answers 404, upon which the client
+registers there. So clients move when their node dies; by then the dead node's instances are no longer called.
 """
 
 from __future__ import annotations

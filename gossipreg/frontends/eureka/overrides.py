@@ -1,6 +1,6 @@
-"""Knows how somebody sets the status of an instance over its client's head, from any node and for all.
+"""Overrides: a status that an operator sets for an instance, from any node and for all nodes.
 
-An override is a policy, so that it holds whoever owns the instance, also when its client has to move to another node;
+An override is a policy, so it holds for every owner of the instance, also when its client has to move to another node;
 and as in Eureka it ends with the instance, so that one that is started anew is not taken out for reasons long past.
 """
 
@@ -30,7 +30,7 @@ class Overrides:
     node: NodeApi
 
     async def set(self, instance: Instance, status: str) -> None:
-        """Show ``instance`` with that status, and have nobody call it; with UP or UNKNOWN, leave it to its client."""
+        """Show ``instance`` with that status and take it out of lookups; with UP or UNKNOWN, leave it to its client."""
         if status in ("UP", "UNKNOWN"):
             await self.lift(instance.service, instance.id)
         else:

@@ -1,4 +1,4 @@
-"""Knows what a Eureka client posts about its instance, and how that becomes an instance of this registry.
+"""Posted instances: what a Eureka client sends about its instance, and how that becomes an instance here.
 
 The application's name in lower case is the service's, and the metadata is the meta, but for weight, term, role, zone
 and tags, which have fields of their own. All else that was posted is kept as it came, as JSON under one key of the

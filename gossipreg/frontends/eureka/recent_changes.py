@@ -1,4 +1,4 @@
-"""Knows what changed lately, for clients that ask for no more than that."""
+"""Recent changes, for clients that ask for deltas."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import attrs
 
 from gossipreg.frontends.eureka.instance_document import InstanceDocument
 
-#: For how long a change is told (seconds). A client that asks less often than that must compare hash codes, as
+#: How long a change is kept (seconds). A client that asks less often than that must compare hash codes, as
 #: Eureka's do; this is Eureka's own number.
 KEPT_SECONDS: Final = 180.0
 
-#: Changes told at most, one of each instance. Beyond it, to tell all that there is costs little more.
+#: Changes kept at most, one of each instance. Beyond it, to send everything costs little more.
 KEPT_MAX: Final = 8192
 
 ChangeAction = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -34,7 +34,7 @@ class RecentChanges:
     """The changes of the last minutes, one of each instance, the latest last.
 
     There are times before which it cannot tell what changed: before it began, and before there was more than it keeps.
-    Until that is so long ago that nobody asks, it is `torn`: whoever asks then is to be told of everything.
+    While such a time is still within what clients ask for, the list is `torn`: they are then sent everything.
     """
 
     _changes: dict[tuple[str, str], RecentChange] = attrs.field(init=False, factory=dict)  # by application and id
@@ -66,7 +66,7 @@ class RecentChanges:
         return self._version, self.torn(now)
 
     def torn(self, now: float) -> bool:
-        """Whether somebody may ask for changes that were not noted."""
+        """Whether clients may ask for changes that were not recorded."""
         return self._torn_until is None or now < self._torn_until
 
     def __contains__(self, key: tuple[str, str]) -> bool:

@@ -1,9 +1,9 @@
-"""Knows how a tree is written as XML, and read from XML that anybody may have sent.
+"""XML: writes trees as XML, and reads them from XML of untrusted clients.
 
 The standard library's expat does the reading, driven here without a layer between: what makes XML dangerous (entities
 that expand without end, files and hosts that are fetched) needs a document type declaration, so a document that has one
 is refused at its first letter, and nothing is left for a filter such as defusedxml to do. Depth is bounded here, size
-by the door.
+by the HTTP listener.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Knows blocking reads: a client names the index that it knows, and is answered when there is another.
+"""Blocking reads: a client sends the index that it knows, and is answered once the index differs.
 
-Any other index will do, not only a greater one: an index that this node never gave is from another life of it, or from
-another node, so what the client knows is worth nothing here. It is told the truth at once.
+Any other index counts, not only a greater one. An index that this node never gave is from an earlier run or from
+another node, so the client's state may be wrong here. It is answered at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _INDEX: Final = re.compile(r"[0-9]{1,19}")
 async def changed(node: NodeApi, service: str | None, index: int, seconds: float) -> None:
     """Wait until the index of a service, or of everything, is not ``index`` any more, or the time is over.
 
-    A little is added to ``seconds``, up to a sixteenth: those who began to wait at once do not come back at once.
+    A little is added to ``seconds``, up to a sixteenth: clients that began to wait together do not return together.
     Raises ``NodeClosed``.
     """
     with trio.move_on_after(seconds * (1 + random.random() / limits.WAIT_JITTER)):
@@ -43,10 +43,10 @@ async def changed(node: NodeApi, service: str | None, index: int, seconds: float
 async def reply(
     context: NativeContext, service: str | None, body: Callable[[], Awaitable[bytes]]
 ) -> Response | DeferredResponse:
-    """What the call asks for: ``body``, which is about a service or about everything.
+    """The answer with ``body``, which is about a service or about everything.
 
-    It comes at once, unless the call names the index that there still is: then when that has changed, or after the
-    time that the call would wait.
+    It comes at once, unless the request gives the current index: then it comes when the index has changed, or after the
+    request's wait time.
     """
     index = context.node.index(service)
     if "index" in context.query or "wait" in context.query:

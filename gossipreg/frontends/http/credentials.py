@@ -1,4 +1,4 @@
-"""Knows how an instance's credentials are handed out over HTTP: to nobody but who has a token for them."""
+"""Credentials over HTTP: shown only for a token with that scope."""
 
 from __future__ import annotations
 

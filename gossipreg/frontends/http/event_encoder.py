@@ -1,4 +1,4 @@
-"""Encoded events: each is made once for all watchers that are told of it."""
+"""Encoded events: each is encoded once for all watchers that receive it."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class _Same:
 class EventEncoder:
     """The last events in their encoded form.
 
-    Theory of operation. A slow client holds what it is being told until it has taken it. So that each costs little, a
+    Theory of operation. A slow client holds what is being sent until it has taken it. So that each costs little, a
     long snapshot is cut into pieces, and one is made of pieces of the last wherever its instances are the same. Cuts
     depend on the instances' ids, not on their places, so an instance that comes or goes moves no other cut.
 
-    Every watcher is told of the same instances and members, so what the first is told goes to the others as it is. Of
+    All watchers receive the same instances and members, so what was encoded for the first is sent to the others. Of
     snapshots, the last is kept: clients that come back all at once, after a restart of what led to them, want the same.
     """
 

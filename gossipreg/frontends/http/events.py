@@ -1,4 +1,4 @@
-"""Knows how what happens in the cluster is told as it happens: as server-sent events."""
+"""The event stream: what happens in the cluster, as server-sent events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEEP_ALIVE = b": keep-alive\n\n"
 
 @attrs.define(eq=False, repr=False)
 class _Line:
-    """What one client is told: one thing after the other, and a sign of life after a silence."""
+    """One client's stream: one part after the other, and a keep-alive after a silence."""
 
     _send: Send
     _lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
@@ -49,7 +49,7 @@ class EventStream(StreamingResponse):
     node: NodeApi
     service: str | None = None
     panic: float = 0.0
-    event_encoder: EventEncoder = attrs.field(factory=EventEncoder)  # shared by all streams of a door
+    event_encoder: EventEncoder = attrs.field(factory=EventEncoder)  # shared by all streams of a listener
     headers: Headers = ()
 
     def with_headers(self, headers: Headers) -> EventStream:
@@ -57,7 +57,7 @@ class EventStream(StreamingResponse):
         return attrs.evolve(self, headers=headers)
 
     async def run(self, send: Send) -> None:
-        """Send the node's events, and a sign of life when there are none. Sends nothing if the node is closed.
+        """Send the node's events, and a keep-alive when there are none. Sends nothing if the node is closed.
 
         The next batch is taken from the node only when the last one is sent, so a slow client costs no memory here.
         """

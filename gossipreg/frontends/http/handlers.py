@@ -1,4 +1,4 @@
-"""Knows what each route does: one short function each, from a call to its answer."""
+"""Handlers: one short function for each route, from a request to its answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gossipreg.text import shortened, shown
 
 
 async def health(context: NativeContext) -> Response:
-    """Whether this node is up; load balancers and supervisors ask this. The rest is for those who may read it."""
+    """Whether this node is up; load balancers and supervisors ask this. The details need a token that may read them."""
     info = context.node.info()
     status, word = (503, "leaving") if info.leaving else (200, "draining" if info.draining else "ok")
     return Response.of(status, {"status": word, **(render.node(info) if _may_know(context) else {})})
@@ -180,13 +180,13 @@ async def events(context: NativeContext) -> EventStream:
 
 
 async def drain(context: NativeContext) -> Response:
-    """Have everybody send this node's instances no new work, and stay."""
+    """Drain this node: its instances get no new work, and it stays."""
     await context.node.drain()
     return Response.of(200, {"draining": True})
 
 
 async def undrain(context: NativeContext) -> Response:
-    """Have everybody send work again."""
+    """End the drain: instances get work again."""
     await context.node.undrain()
     return Response.of(200, {"draining": False})
 

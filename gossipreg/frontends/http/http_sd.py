@@ -1,4 +1,4 @@
-"""Knows how instances are told to Prometheus as what to scrape: its HTTP service discovery."""
+"""Prometheus HTTP service discovery: instances as scrape targets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Knows how a node is shown to Prometheus: every metric's name, its labels, and where its value comes from.
+"""The node's metrics for Prometheus: names, labels, and where each value comes from.
 
 Nothing is counted for Prometheus's sake. A scrape asks the node what it knows and has counted anyway, in a registry of
-its own; so an agent that nobody scrapes pays nothing, and several nodes in one process do not mix.
+its own; so an agent that is never scraped pays nothing, and several nodes in one process do not mix.
 """
 
 from __future__ import annotations
@@ -89,21 +89,21 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
         ("name", "cluster", "zone", "address"),
         {(info.name, info.cluster, info.zone, str(info.address)): 1},
     )
-    yield _plain("boot_time_seconds", "When this life of the node began, in seconds since 1970.", info.generation / 1e3)
-    yield _plain("incarnation", "How often the node had to deny that it failed, in this life.", info.incarnation)
+    yield _plain("boot_time_seconds", "When the node was started, in seconds since 1970.", info.generation / 1e3)
+    yield _plain("incarnation", "How often the node has refuted a suspicion since it was started.", info.incarnation)
     yield _plain("local_health", "0 is well; each step slows the node's judgement of others.", info.local_health)
-    yield _plain("isolated", "1 while the node hears nobody, so that what it says may be old.", info.isolated)
+    yield _plain("isolated", "1 while the node hears no other member, so that its answers may be stale.", info.isolated)
     yield _plain("reachable_ratio", "Share of the other members that are alive.", info.reachable)
     held = "1 while an older node bears the name that the node runs under: the others do not see what it offers."
     yield _plain("name_conflict", held, info.name_conflict is not None)
-    yield _plain("joined", "1 once the node has joined, or if it was told to be alone.", info.joined)
+    yield _plain("joined", "1 once the node has joined, or if it was started without seeds.", info.joined)
     failing = Counter({(str(reason),): 0 for reason in JoinFailureReason})
     failing.update((each.reason,) for each in info.join_failures)
     what = "Seeds that the last try to join failed at, by reason; none once the node has joined."
     yield labelled("join_failures", what, ("reason",), failing)
     yield _plain(
         "serving_last_known",
-        "1 while the node, which has reached nobody yet, answers from its snapshot.",
+        "1 while the node has not reached a member yet and answers from its snapshot.",
         info.serving_last_known,
     )
     paths = Counter(info.paths.values())

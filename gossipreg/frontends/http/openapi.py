@@ -1,4 +1,4 @@
-"""Knows how the API is described for programs: an OpenAPI document, made from the routes and the nouns themselves.
+"""The OpenAPI document of the native API, made from its routes and from the classes that it shows.
 
 Paths, methods and query parameters come from the table of routes, and most shapes from the types of the nouns. What
 cannot be read off them, which answers a route gives, is declared here; the tests hold both sides to it.

@@ -1,4 +1,4 @@
-"""Knows how cluster-wide policies are listed, set and removed over HTTP, and how they look in JSON."""
+"""Policies over HTTP: listing, setting and removing them, and their form in JSON."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def set_policy(context: NativeContext) -> Response:
 
 
 async def remove_policy(context: NativeContext) -> Response:
-    """Have nobody obey a policy any more."""
+    """Remove a policy from the whole cluster."""
     await context.node.remove_policy(context.argument)
     return Response(204)
 

@@ -1,4 +1,4 @@
-"""Knows how each noun looks in JSON; the only place that does."""
+"""JSON forms: how members, instances, checks and events look in JSON, in one place."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ async def reset_role(context: NativeContext) -> Response:
 async def next_term(node: NodeApi, service: str) -> int:
     """The next term of a service. An agent that has just started may be about to learn which there were: it may wait.
 
-    Raises ``NotJoined`` if it still has reached nobody after `limits.JOIN_SECONDS`, and ``InvalidInstance``.
+    Raises ``NotJoined`` if it has not reached a member after `limits.JOIN_SECONDS`, and ``InvalidInstance``.
     """
     with trio.move_on_after(limits.JOIN_SECONDS):
         while True:

@@ -1,4 +1,4 @@
-"""Knows every path the door answers at, and who answers there. The documentation is checked against this table."""
+"""The routes of the native API. The documentation is checked against this table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how the door opens: where it listens, and whom it lets in."""
+"""The HTTP frontend: listens at an address or a socket file, and serves the native and the compatibility APIs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def serve_http(
     Starts with the address that it really listens on. ``leave`` is called, and must return at once, whenever a client
     asks the node to leave. ``access`` says who may do what; by default all may. ``compatibility_apis`` answer at
     paths of their own. What the listener counts goes into ``counters``. Raises ``BindError`` if the address cannot be
-    had, and ``InsecureError`` if all may come from beyond this machine, unless it is ``insecure``.
+    had, and ``InsecureError`` if clients of other machines would need no token, unless ``insecure`` is set.
     """
     access = Access() if access is None else access
     counters = Counter() if counters is None else counters
@@ -75,9 +75,9 @@ async def serve_http(
 def check_safety(
     address: Address | SocketFile, access: Access, *, asked: Address | SocketFile | None = None, insecure: bool
 ) -> None:
-    """Raise ``InsecureError`` where all may come from beyond this machine, unless that is wanted.
+    """Raise ``InsecureError`` if clients of other machines would need no token, unless that is wanted.
 
-    Of a host that is a name, nothing is known until it is listened at: it passes.
+    A host name passes: its address is known only once it is listened at.
     """
     if insecure or not access.is_open or isinstance(address, SocketFile):
         return

@@ -1,4 +1,4 @@
-"""Knows how an agent's stream of events is read over HTTP, back into the nouns that the agent itself works with."""
+"""The agent's event stream: read over HTTP, back into the classes that the agent itself works with."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class AgentEvents:
                 fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if not line.startswith(b":"))
                 event = _event(fields.get(b"event", b"").decode(), fields.get(b"data", b"null"))
             except (ValueError, KeyError, TypeError, ConfigError) as error:
-                raise self._broken(f"it told what cannot be understood: {error!r}") from None
+                raise self._broken(f"it sent what cannot be read: {error!r}") from None
             if event is not None:
                 yield event
 
@@ -151,7 +151,7 @@ def _event(name: str, data: bytes) -> Event | None:
 
 def _instance(data: dict[str, Any]) -> Instance:
     told = _known(Instance, data) | {"health": Health(data["health"])}
-    told.pop("sealed", None)  # whether there are credentials: they themselves are not told, and nobody here asks
+    told.pop("sealed", None)  # whether there are credentials, which are not sent and not needed here
     return Instance(**told)
 
 

@@ -1,15 +1,15 @@
-"""Knows which instance a connection goes to: by load and weight, by what failed lately, and by where it is.
+"""The balancer: chooses an instance for each connection, by load and weight, recent failures and zone.
 
 Pure: ``now`` (seconds on any steady clock) and the rng are passed in.
 
 The rule. Of the instances with a weight that have not been tried for this connection and have room, those come first
-that do not rest after a failure, then those whose owner nobody suspects, then those of our own zone. Each of these is
-a preference: when nothing better is left, the rest is used, so no set of failures ever shuts out everybody. Among the
-best, the least loaded is taken: the fewest connections for its weight. Equals are drawn by weight, so that the weights
-are the odds also where connections are so short that nobody ever has two.
+that do not rest after a failure, then those whose owner is not suspected, then those of the balancer's own zone. Each
+of these is a preference: when nothing better is left, the rest is used, so no set of failures ever leaves no instance.
+Among the best, the least loaded is taken: the fewest connections for its weight. Equals are drawn by weight, so that
+the weights are the odds also where connections are so short that no instance ever has two.
 
-Or, where callers stick, each goes to the one that his address belongs to, by weight (rendezvous hashing): when that
-goes he goes to his next, and when it is back he returns.
+Or, where callers stick, each goes to the instance that its address belongs to, by weight (rendezvous hashing). While
+that instance is gone, the caller goes to its next one.
 
 A new instance warms up, if that is wanted: its share grows from nothing to its own. It takes part in so many of the
 choices, drawn at random; where callers stick, so much of its weight counts, so that they move to it one by one.
@@ -37,7 +37,7 @@ def key_of(instance: Instance) -> Key:
     return instance.owner, instance.id, instance.host, instance.port
 
 
-#: The least share of its weight that a new instance has: somebody has to be the first to call it.
+#: The least share of its weight that a new instance has, so that it gets a first connection.
 _COLD = 0.001
 
 
@@ -47,7 +47,7 @@ class Backend:
 
     instance: Instance
     deprioritized: bool = False  # its owner is suspected by the cluster
-    new_at: float = -math.inf  # when it was first heard of, if others were there before
+    new_at: float = -math.inf  # when it was added, if others were there before
     in_flight: int = 0  # connections to it, those being made included
     _failures: float = 0.0  # how many, those long ago counting less
     _failed_at: float = -math.inf
@@ -67,7 +67,7 @@ class Backend:
         return now < self._rests_until
 
     def chosen(self, now: float) -> None:
-        """A connection is made to it. After a failure, others keep off until this one has told how it went."""
+        """A connection is made to it. After a failure, no other is made until this one has succeeded or failed."""
         self.in_flight += 1
         if self._failures and not self.is_resting(now):
             self._rests_until = now + TRIAL_SECONDS
@@ -93,7 +93,7 @@ class Backend:
 
 @attrs.define(eq=False, repr=False)
 class Balancer:
-    """The instances of one service, and whose turn it is."""
+    """The instances of one service, from which one is chosen for each connection."""
 
     rng: Random
     zone: str | None = None
@@ -114,8 +114,8 @@ class Balancer:
     ) -> list[Key]:
         """These are the instances now; ``suspects`` are the members that may be failing. Returns those that are gone.
 
-        Who stays keeps its connections and its failures. Who comes when there was nobody, or shortly after that, is
-        not new: it is we who have just learned of it, or it must bear everything in any case.
+        An instance that stays keeps its connections and its failures. One that is added when there was none, or shortly
+        after that, is not new: the balancer has only just learned of it, or it must take all connections in any case.
         """
         wanted = {key_of(instance): instance for instance in instances}
         self.in_panic = self.panic and not wanted and bool(self._backends)

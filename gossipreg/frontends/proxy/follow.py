@@ -1,4 +1,4 @@
-"""Knows how a service is followed: at a node of our own, or at an agent, which may go away and return."""
+"""Following a service: at a node in this process, or at an agent, which may go away and return."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gossipreg.runtime.node import Node
 
 log = logging.getLogger(__name__)
 
-#: Takes what is told, at once.
+#: Takes events, at once.
 Deliver = Callable[[Sequence[Event]], None]
 
 
@@ -58,8 +58,8 @@ async def follow_agent(
 ) -> None:
     """Tell what the agent at ``address`` sees of ``service``, with that ``panic`` threshold, for ever.
 
-    Starts when it has told what there is. Raises ``AgentUnreachable`` if it is not there at first. When it goes away
-    later, what it told last stands, and it is asked again until it answers.
+    Starts when it has sent the current instances. Raises ``AgentUnreachable`` if it cannot be reached at first. When it
+    goes away later, its last answer stays in force, and it is asked again until it answers.
     """
     seen, met, wait = InstanceTable(), False, limits.AGENT_WAIT_SECONDS
     while True:
@@ -80,13 +80,13 @@ async def follow_agent(
             if not met:
                 raise
             if wait == limits.AGENT_WAIT_SECONDS:
-                log.warning("%s; what it told last stands until it answers again", error)
+                log.warning("%s; its last answer stays in force until it answers again", error)
         await trio.sleep(wait)
         wait = min(2 * wait, limits.AGENT_WAIT_SECONDS_MAX)
 
 
 async def _next(events: AgentEvents, resumed: ResumedStream) -> list[Event]:
-    """What is told next, or what is now believed to be gone. Raises ``AgentUnreachable``."""
+    """The next events, or removals that are now believed. Raises ``AgentUnreachable``."""
     while True:
         silent_at = trio.current_time() + limits.AGENT_SILENCE_SECONDS
         with trio.move_on_at(min(silent_at, resumed.deadline)):
@@ -110,7 +110,7 @@ class ResumedStream:
     _missing: dict[tuple[str, str], Instance] = attrs.field(factory=dict)
 
     def apply(self, events: Iterable[Event], now: float) -> list[Event]:
-        """What is to be believed of what the agent told."""
+        """The events, with what the first snapshot lacks added to it."""
         told: list[Event] = []
         for event in events:
             match event:

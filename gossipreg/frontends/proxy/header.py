@@ -1,4 +1,4 @@
-"""Knows the header that tells an instance who really calls: the PROXY protocol, version 1 (text) and 2 (binary)."""
+"""The PROXY protocol header, version 1 (text) and 2 (binary): gives an instance the caller's own address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows which instances of one service can serve, and whose owners are doubted, from what a node tells."""
+"""The instance table: the instances of one service that can serve, and suspected owners, from a node's events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gossipreg.protocol.registry.choose import matching
 
 @attrs.define(eq=False, repr=False)
 class InstanceTable:
-    """What has been told so far. Fed with everything that a node's events of one service say, in order."""
+    """The instances after all events so far. It must be given every event of one service, in order."""
 
     tag: str | None = None
     role: str | None = None
@@ -25,7 +25,7 @@ class InstanceTable:
         return matching(self._instances.values(), tag=self.tag, zone=None, role=self.role)
 
     def apply(self, events: Iterable[Event]) -> None:
-        """Take what was told."""
+        """Apply events."""
         for event in events:
             match event:
                 case Snapshot():

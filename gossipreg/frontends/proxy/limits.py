@@ -1,4 +1,4 @@
-"""Knows how long the balancer waits and how much it holds, where users have no say: every bound with its reason."""
+"""Limits of the balancer that are no settings, each with its unit and its reason."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ COMPLAINT_SECONDS: Final = 10.0
 #: How long an agent may take to be reached and to begin its answer (seconds).
 AGENT_PATIENCE_SECONDS: Final = 5.0
 
-#: How long an agent's stream of events may be silent (seconds). It gives a sign of life every 15 s: after twice as
-#: long the connection is dead though nobody has said so.
+#: How long an agent's stream of events may be silent (seconds). It sends a keep-alive every 15 s: after twice as
+#: long the connection is dead, though it was not closed.
 AGENT_SILENCE_SECONDS: Final = 30.0
 
 #: First and longest wait before an agent that went away is asked again (seconds); each wait doubles the last.
@@ -41,7 +41,7 @@ AGENT_WAIT_SECONDS_MAX: Final = 2.0
 #: nothing and learns the cluster's state in this time.
 AGENT_SETTLE_SECONDS: Final = 10.0
 
-#: How long a node of our own may look for a service before we open its port without an instance (seconds).
+#: How long a node in this process may look for a service before we open its port without an instance (seconds).
 JOIN_SECONDS: Final = 3.0
 
 #: Most bytes of an agent's event before its end. A snapshot of 10,000 instances is about 3 MB.

@@ -1,4 +1,4 @@
-"""Knows how a balancer is shown to Prometheus: at ``/metrics`` of a port of its own, and nothing else there."""
+"""The balancer's metrics for Prometheus, at ``/metrics`` of a port of its own."""
 
 from __future__ import annotations
 

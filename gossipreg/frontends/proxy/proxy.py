@@ -1,9 +1,9 @@
-"""Knows one port of the balancer: it accepts, chooses an instance, connects, and joins the two until both are done.
+"""One port of the balancer: accepts a connection, chooses an instance, connects to it, and relays until both are done.
 
-Theory of operation. What a node tells (`Proxy.hear`) goes into the roster and from there into the balancer, at once;
-every connection that is made after that goes by it. A connection stays where it is until it ends; when its instance is
-gone, it may run on for the drain time. A connect that fails is tried at another instance, before the caller has
-noticed anything, for nothing of what it says has been read yet.
+Theory of operation. A node's events (`Proxy.apply`) go into the instance table and from there into the balancer, at
+once; they hold for every connection that is made after that. A connection stays where it is until it ends; when its
+instance is gone, it may run on for the drain time. If connecting fails, another instance is tried. The caller does not
+notice, for nothing of what it sends has been read yet.
 
 Beyond the limit nothing is accepted: the kernel keeps callers waiting, as it would before a busy server.
 """
@@ -38,13 +38,13 @@ from gossipreg.model import Address, Event
 
 log = logging.getLogger(__name__)
 
-#: What our own process or host is short of; no instance is to blame for it.
+#: Errors that this process or host lacks resources; they are not the instance's fault.
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
 @attrs.define(eq=False, repr=False)
 class Proxy:
-    """Leads callers of one port to the instances of one service, as far as it was told of them."""
+    """Forwards the callers of one port to the instances of one service."""
 
     forward: Forward
     rng: Random = attrs.field(factory=Random)
@@ -69,10 +69,10 @@ class Proxy:
         )
         self._semaphore = trio.Semaphore(forward.connections_max)
 
-    # What it is told
+    # Events
 
     def apply(self, events: Iterable[Event]) -> None:
-        """Take what a node tells of the service. It holds from the next connection on."""
+        """Apply a node's events about the service. They hold from the next connection on."""
         self.table.apply(events)
         were, was_in_panic = len(self.balancer.backends), self.balancer.in_panic
         # An instance that is this very port would call itself until all descriptors are used up.
@@ -151,7 +151,7 @@ class Proxy:
             callers.start_soon(self._serve, caller)
 
     def _accept_backlog(self, listener: trio.socket.SocketType, callers: trio.Nursery) -> None:
-        """Take in who knocked before we closed; the kernel would reset them."""
+        """Accept connections that are waiting in the backlog; the kernel would reset them when the listener closes."""
         with socket.socket(fileno=os.dup(listener.fileno())) as waiting, suppress(OSError, trio.WouldBlock):
             waiting.setblocking(False)
             while True:
@@ -165,7 +165,7 @@ class Proxy:
             tune(caller)
             await self._forward_caller(caller)
         except Exception:
-            log.exception("a connection could not be served, by a mistake of ours")
+            log.exception("a connection could not be served, because of a bug")
         finally:
             caller.close()
             self.open -= 1
@@ -253,7 +253,7 @@ class Proxy:
             raise
 
     def _addresses(self, caller: trio.socket.SocketType) -> tuple[Address | None, Address | None] | None:
-        """Where the caller is and whom it called, if anybody wants to know; None if it is gone already."""
+        """The caller's address and the one that it called, if they are needed; None if it is gone already."""
         if self.forward.proxy_protocol is None and self.forward.sticky is None:
             return None, None
         try:

@@ -1,8 +1,8 @@
-"""Knows how two connections are joined: what comes out of one goes into the other, each way by itself.
+"""The relay: copies bytes between two connections, each direction by itself.
 
 Each direction reads a piece, writes it, and only then reads the next, so a slow reader slows its writer down and
 nothing piles up here. The end of one direction is passed on, and the other goes on until it ends too. What ends in any
-other way is not passed off as an end: both connections are reset, so that nobody takes half of an answer for the whole.
+other way is not passed off as an end: both connections are reset, so that half of an answer is not taken for the whole.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def tune(connection: trio.socket.SocketType) -> None:
 
 
 def reset(connection: trio.socket.SocketType) -> None:
-    """Close so that the other side knows that it was cut off."""
+    """Close with a reset, so that the other side can tell it from an end."""
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     connection.close()

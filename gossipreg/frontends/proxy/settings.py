@@ -1,4 +1,4 @@
-"""Knows what a user says about one port of the balancer, and how that is read from a file."""
+"""Settings of one port of the balancer, and how they are read from a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how the command runs that makes a program read its new file, and what is said of it."""
+"""The command that makes a program read its new file: how it is run and logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how a file is replaced, so that whoever reads it finds the old text or the new one, whole."""
+"""Output: replaces a file atomically, so that a reader finds either the old text or the new one, whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gossipreg.runtime.files import FileTooLarge, read_file
 def replace(file: Path, text: str) -> bool:
     """Make ``text`` the content of ``file``; returns whether it was not already.
 
-    Mode and owner stay as they are; a new file may be read by everybody. What a symbolic link leads to is replaced,
+    Mode and owner stay as they are; a new file is readable by all users. What a symbolic link leads to is replaced,
     not the link. When it returns the text survives a crash of the machine. Raises ``StorageError``.
     """
     try:

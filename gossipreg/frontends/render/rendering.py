@@ -1,4 +1,4 @@
-"""Knows when a rendered file is replaced, and what of an agent that may know too little is believed."""
+"""Rendering: when a file is replaced, and which losses are believed of an agent that may not know everything yet."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ log = logging.getLogger("gossipreg.render")
 #: not know is not believed to be gone. The balancer waits as long.
 SETTLE_SECONDS: Final = 10.0
 
-#: Time between two looks at what no event tells of, or that was held back (seconds).
+#: Time between two updates where no event announces a change, or one was held back (seconds).
 LOOK_SECONDS: Final = 1.0
 
 
 class UpdateHeldBack(GossipregError):
-    """A service would be empty, and the agent may only not have heard of its instances."""
+    """A service would be empty, and the agent may only not have learnt of its instances yet."""
 
 
 @attrs.define(eq=False, repr=False)
 class AgentRun:
-    """One life of the agent that is asked: how long it has been there, and whom it has ever known."""
+    """One run of the agent: how long it has been up, and which instances it has ever given."""
 
     _monotonic: Callable[[], float] = time.monotonic
     _wall: Callable[[], float] = time.time
@@ -42,7 +42,7 @@ class AgentRun:
     _settled_at: float = attrs.field(init=False, default=0.0)
 
     def observe(self, node: Mapping[str, Any]) -> None:
-        """Take what the agent says about itself: after a restart it is another life."""
+        """Take what the agent says about itself: after a restart a new run begins."""
         if node["generation"] != self._generation:
             age = max(0.0, self._wall() - node["generation"] / 1000)
             self._generation, self._settled_at = node["generation"], self._monotonic() + SETTLE_SECONDS - age
@@ -59,7 +59,7 @@ class UpdateResult:
     """What came of rendering once."""
 
     is_new: bool  # whether the file has changed
-    look_again: bool  # whether something else may come out though no event tells of it
+    look_again: bool  # whether the result may change without an event
 
 
 @attrs.define(eq=False, repr=False)
@@ -78,7 +78,7 @@ class Rendering:
     def update(self) -> UpdateResult:
         """Render, and replace the file if something else comes out.
 
-        While the agent may know too little, whom it has not known in this life is believed to be there still.
+        While the agent may not know everything yet, instances that it has not given in this run are believed to exist.
         Raises ``UpdateHeldBack``, ``TemplateError``, ``StorageError``, and what the
         fetch raises; the file is then unchanged.
         """
@@ -99,7 +99,7 @@ class Rendering:
         return UpdateResult(is_new, known.silent or unsure)
 
     def _never_met(self) -> Mapping[str, Instances]:
-        """Those in the file that the agent has not known in this life."""
+        """Those in the file that the agent has not given in this run."""
         return {
             service: {key: each for key, each in given.items() if key not in self._agent_run.shown[service]}
             for service, given in self._given.items()
@@ -122,7 +122,7 @@ class Rendering:
             and (isolated or not self._agent_run.shown[service])
         ]
         if emptied or (known.has_no_services and not self._given):
-            why = "hears nobody" if isolated else "has just been started"
+            why = "hears no other member" if isolated else "has just been started"
             raise UpdateHeldBack(
                 f"{self._file} stays as it is: the agent {why}, and knows no instance of "
                 f"{', '.join(sorted(emptied)) or 'any service'} (--allow-empty believes it at once)"

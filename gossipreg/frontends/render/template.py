@@ -1,4 +1,4 @@
-"""Knows how a template is read and rendered, and where it is wrong. Needs jinja2, which the extra ``render`` brings."""
+"""Templates: reads and renders one, and says where it is wrong. Needs jinja2, which the extra ``render`` installs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows what a template can ask about the cluster, and what it was told.
+"""Template data: what a template can read about the cluster, and what it has read.
 
 What an instance's owner may write freely, such as its meta, is made harmless here: it cannot begin a line of its own.
 """
@@ -78,7 +78,7 @@ class _LazySequence(Sequence[Any]):
 
 @attrs.define(eq=False, repr=False)
 class TemplateData:
-    """What one rendering was told. Each thing is asked once, when the template first wants it."""
+    """What one rendering has read. Each thing is asked for once, when the template first uses it."""
 
     _fetch: Fetch
     #: Instances by service that are given though the agent does not know them, unless it knows worse of them.
@@ -154,7 +154,7 @@ class TemplateData:
 
 
 def _readable(document: Mapping[str, Any]) -> dict[Key, Instance]:
-    """The instances, without any whose host is no host: it could say more than where to call."""
+    """The instances, without any whose host has other characters than a host: they could inject text into the file."""
     known = [each.name for each in attrs.fields(Instance) if each.name != "sealed"]
     found = {}
     for each in document["instances"]:

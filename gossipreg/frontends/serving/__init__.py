@@ -1,1 +1,1 @@
-"""What the frontends share: requests, responses, routes and caches."""
+"""What the frontends share: the HTTP server, requests, responses, the router, the cache, and the node's interface."""

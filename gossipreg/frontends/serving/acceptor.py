@@ -17,7 +17,7 @@ from gossipreg.hosts import source_of
 
 @attrs.define(eq=False, repr=False)
 class Acceptor:
-    """Accepts connections while there is room; of those beyond, some are told why not."""
+    """Accepts connections while there is capacity; of those beyond, some are answered with 503."""
 
     handler: RequestHandler
     counters: Counter[str] = attrs.field(factory=Counter)
@@ -30,7 +30,7 @@ class Acceptor:
         return self._capacity.waiting_to_be_served
 
     async def accept(self, stream: trio.SocketStream) -> None:
-        """Serve a client of the kernel's."""
+        """Serve an accepted connection."""
         try:
             peer = stream.socket.getpeername()
         except OSError:  # it is gone
@@ -39,7 +39,7 @@ class Acceptor:
         await self.admit(PromptStream(stream), source_of(peer[0]) if isinstance(peer, tuple) else "")
 
     async def admit(self, stream: trio.abc.HalfCloseableStream, source: str = "") -> None:
-        """Serve one connection to its end, or turn it away. ``source`` is what it shares room with."""
+        """Serve one connection to its end, or turn it away. Connections of one ``source`` share capacity."""
         connection = Connection(stream, self.handler, self._capacity, source, self.counters)
         try:
             await self._admit(connection, stream)

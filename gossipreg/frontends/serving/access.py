@@ -1,8 +1,8 @@
-"""Knows who may do what at a door: the tokens that were handed out, and the scopes of each.
+"""Access: the tokens of an HTTP listener, and the scopes of each.
 
 A token is compared by its SHA-256 with every one that there is, each time in constant time: how long a refusal takes
-says neither how much of a guess was right nor whose token it was like. Nothing but the digests is kept, and those are
-not shown either.
+reveals neither how much of a guess was right nor which token it was like. Nothing but the digests is kept, and those
+are not shown either.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Token:
 
 @attrs.define(eq=False, repr=False)
 class Access:
-    """The tokens of a door. Where there are none, all may do everything but what `_withhold` says."""
+    """The tokens of a listener. Where there are none, every client may do everything but what `_withhold` says."""
 
     tokens: tuple[Token, ...] = ()
     _file: Path | None = None
-    is_exposed: bool = False  # whether clients beyond this machine reach the door
+    is_exposed: bool = False  # whether clients of other machines can reach the listener
 
     @classmethod
     def from_file(cls, file: Path) -> Access:

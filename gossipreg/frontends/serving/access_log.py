@@ -1,4 +1,4 @@
-"""Knows what is logged of a request: one line, of a level that says whether anybody should care."""
+"""The access log: one line for each request, at a level that tells routine from trouble."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Outcome = tuple[str, str, int]
 
 @attrs.define(eq=False, repr=False)
 class LogLevels:
-    """How loud each outcome is; ``routine`` says what compatibility APIs have of that."""
+    """The level of each outcome; ``routine`` are frequent requests that change something, by method and route."""
 
     _routine: frozenset[tuple[str, str]] = frozenset()
     _known: dict[Outcome, int] = attrs.field(init=False, factory=dict)
 
     def of(self, outcome: Outcome) -> int:
-        """Reads and a client's own mistakes in a whisper, changes aloud, what may not or cannot be louder."""
+        """DEBUG for reads and client errors, INFO for changes, WARNING for 401, 403 and 503, ERROR for other 5xx."""
         known = self._known.get(outcome)
         if known is None:
             known = self._known[outcome] = self._new(*outcome)
@@ -29,9 +29,7 @@ class LogLevels:
     def _new(self, method: str, route: str, status: int) -> int:
         if status in (401, 403, 503):
             return logging.WARNING
-        if (
-            status == 501
-        ):  # what a compatibility API does not have is nobody's failure, but worth knowing when one moves here
+        if status == 501:  # no failure, but worth knowing for users who migrate
             return logging.INFO
         if status >= 500:
             return logging.ERROR
@@ -40,7 +38,7 @@ class LogLevels:
 
 
 def write(level: int, name: bytes, outcome: Outcome, seconds: float, token: str | None) -> None:
-    """Log one request: how it is called, its method, route and status, and whose token it showed, by its name."""
+    """Log one request: its id, method, route and status, and the name of its token."""
     method, route, status = outcome
     called, ms = name.decode("ascii"), round(1000 * seconds, 3)
     log.log(

@@ -21,7 +21,7 @@ import attrs
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.response import HttpError
 
-#: Descriptors that a door with all its room needs, and everything else of an agent beside it.
+#: Descriptors that a listener with full capacity needs, with everything else of an agent.
 DESCRIPTORS: Final = (
     limits.CONNECTIONS_MAX + limits.WAITING_TO_BE_SERVED_MAX + limits.REFUSALS_MAX + limits.OTHER_DESCRIPTORS
 )
@@ -79,7 +79,7 @@ class ConnectionSlot:
 
 
 def _nothing() -> None:
-    """Nobody is there to give way any more."""
+    """The connection is over: there is nothing to end."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -232,7 +232,7 @@ def soft_limit() -> int:
 
 
 def ask_for_descriptors() -> int:
-    """Raise the process's soft limit to what a door with all its room needs, as far as the hard limit allows.
+    """Raise the process's soft limit to what a listener with full capacity needs, as far as the hard limit allows.
 
     No further: what starts other programs may close all descriptors that there could be. Returns what it is now.
     """

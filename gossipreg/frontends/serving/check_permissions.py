@@ -1,4 +1,4 @@
-"""Checking: who may register which checks over HTTP, and who is shown what they find."""
+"""Check permissions: which token may register which checks over HTTP, and which may read their output."""
 
 from __future__ import annotations
 

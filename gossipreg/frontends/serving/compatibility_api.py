@@ -25,31 +25,31 @@ GROUP: Final = "gossipreg.frontends"
 
 
 class CompatibilityApi(Protocol):
-    """What the door needs of a compatibility API."""
+    """What the dispatcher needs of a compatibility API."""
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """Such as ``("/v1",)``: all paths below them are its own."""
+        """Such as ``("/v1",)``: the API answers all paths below them."""
         ...
 
     @property
     def routine(self) -> frozenset[tuple[str, str]]:
-        """Methods and patterns of what is no GET and comes as often: heartbeats, polls. Logged as reads are."""
+        """Methods and patterns of frequent requests that are no GET, such as heartbeats. Logged as reads are."""
         ...
 
     @property
     def routes(self) -> Sequence[tuple[str, str, Action]]:
-        """Every route: its method, its pattern, and what is done there. It is checked against ``docs/scopes.md``."""
+        """Every route: its method, its pattern, and its action. ``docs/scopes.md`` lists them."""
         ...
 
     def token(self, request: Request) -> str | None:
-        """What a request that found its pattern shows to be let in, wherever the API's clients put it."""
+        """The token of a request, wherever the API's clients put it."""
         ...
 
     async def answer(self, request: Request, server: ServerContext) -> tuple[str, Reply]:
-        """The pattern of the path, for the counter, empty if there is none; and the answer, errors included.
+        """The pattern of the path, for the counter, empty if none matches; and the answer, errors included.
 
-        Any exception is our own mistake.
+        Any exception is a bug.
         """
         ...
 

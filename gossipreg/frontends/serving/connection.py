@@ -1,16 +1,16 @@
-"""Knows one client's connection: requests in, answers out, one after the other.
+"""One client's connection: reads requests and writes answers, one after the other.
 
 Theory of operation. h11 holds the protocol's state, so this file only asks it what is allowed next. A connection waits
 for a request (a minute), reads it to its end (ten seconds from its first byte), and answers it, before it looks at the
 next; a client that sends many at once is read no faster than it is answered. One deadline serves all of this: it is
 moved as the work goes on, and h11's state tells what was being waited for when it passed.
 
-Whoever polls sends the very same bytes again and again. What was exactly one GET once is exactly one GET whenever it
+A client that polls sends the same bytes again and again. What was exactly one GET once is exactly one GET whenever it
 comes on an idle connection, so it is answered without being parsed: h11 is left as idle as it was before. That makes
 the commonest request of all, "who serves `orders` now?", more than twice as cheap. Its answer, also the first, is
 written without h11: nothing of it but the request's name is new.
 
-A request that cannot be read is answered with what is wrong, and is the last: nobody knows where the next would begin.
+A request that cannot be read is answered with what is wrong, and is the last: where the next would begin is unknown.
 An event stream is also the last. That, and an answer that is waited for, are the only times when two tasks share a
 connection: one writes or waits for what there is to be said, the other for the client to go.
 
@@ -63,10 +63,10 @@ def _h11() -> h11.Connection:
 
 
 class RequestHandler(Protocol):
-    """What a connection needs of a door."""
+    """What a connection hands its requests to."""
 
     async def answer(self, request: Request, name: bytes) -> Reply:
-        """The answer to one request, which is called ``name`` in the log. Any exception is a mistake of ours."""
+        """The answer to one request, which is called ``name`` in the log. Any exception is a bug."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -109,7 +109,7 @@ class Connection:
                 if count_bug(self._counters, errors):
                     called = self._name.decode("ascii")
                     extra = {"request_id": called}
-                    log.exception("the request %s could not be answered, by a mistake of ours", called, extra=extra)
+                    log.exception("the request %s could not be answered, because of a bug", called, extra=extra)
                 await self._send_internal_error()
 
     async def reject(self, refusal: HttpError) -> None:
@@ -143,7 +143,7 @@ class Connection:
                 return await self._answer_again(self._poll[1])
             self._http.receive_data(data)
         else:
-            await trio.lowlevel.checkpoint()  # who asks ahead lets others have their turn
+            await trio.lowlevel.checkpoint()  # a client that pipelines must not starve others
         if self._http.trailing_data[0][:1] == b"\r" and not await self._skip_empty_lines():
             return True
         self._wait_for(limits.REQUEST_SECONDS)
@@ -192,8 +192,8 @@ class Connection:
     async def _answer_late(self, reply: DeferredResponse, say: Callable[[Response], Awaitable[None]]) -> bool:
         """Say the answer when it is there; whether the client was still there.
 
-        It is said before the other task is put away: of a thousand who are woken, the last is then answered before
-        the first is tidied up after.
+        It is sent before the other task is cancelled, so that all woken readers are answered before any of their tasks
+        is cleaned up.
         """
         said = False
         self._wait_for(math.inf)
@@ -306,7 +306,7 @@ class Connection:
         await self._send(*parts, self._http.send(h11.EndOfMessage()))
 
     def _passed_on(self, data: bytes | ByteChunks) -> list[bytes]:
-        """``data`` as part of the answer, not copied, whoever else is sent it."""
+        """``data`` as part of the answer, not copied, even if it is sent to others, too."""
         passed: list[bytes] = []
         for part in self._http.send_with_data_passthrough(h11.Data(data=data)) or ():  # type: ignore[arg-type] # sized
             passed += part.parts if isinstance(part, ByteChunks) else (part,)
@@ -355,7 +355,7 @@ class Connection:
                 keep(bytes(data))
                 said += len(data)
                 if keep is not _forget and said > limits.HEAD_BYTES_MAX:
-                    return  # who asks so much ahead will not go soon, and nothing more is to be kept
+                    return  # it has pipelined so much that it will not go soon; no more is kept
         except trio.BrokenResourceError as gone:
             log.debug("a client that was waiting is gone: %r", gone)
         scope.cancel()
@@ -399,7 +399,7 @@ class Connection:
             try:
                 await self._close(Response.error(500, "this node made a mistake: its log says more"))
             except trio.BrokenResourceError as gone:
-                log.debug("a client went before it was told: %r", gone)
+                log.debug("a client went before it was answered: %r", gone)
 
 
 def _without_empty_lines(data: bytes) -> bytes:

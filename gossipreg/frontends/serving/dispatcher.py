@@ -44,7 +44,7 @@ class Dispatcher:
         self._apis = tuple((f"{prefix}/", each) for each in self.compatibility_apis for prefix in each.prefixes)
 
     async def close_with_node(self) -> None:
-        """Wait until the node is closed, and from then on say only that: what it knows ages from that moment."""
+        """Wait until the node is closed, and from then on answer only that: its state is stale from that moment."""
         try:
             await self.server.node.wait_closed()
             self._closed = "this node has left and is closed"
@@ -52,7 +52,7 @@ class Dispatcher:
             self._closed = str(error)
 
     async def answer(self, request: Request, name: bytes) -> Reply:
-        """The answer to one request, counted and logged. Any exception is our own mistake."""
+        """The answer to one request, counted and logged. Any exception is a bug."""
         began = time.perf_counter()
         method, path, reply = await self._reply(request)
         if not isinstance(reply, DeferredResponse):

@@ -28,7 +28,7 @@ _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 
 @attrs.frozen
 class Guard:
-    """Checks requests for a door that was asked to listen on ``asked`` and listens on ``bound``."""
+    """Checks requests for a listener that was asked to listen on ``asked`` and listens on ``bound``."""
 
     asked: Address | SocketFile
     bound: Address | SocketFile

@@ -1,4 +1,4 @@
-"""Knows how much one HTTP client may ask for, hold and wait: every bound with its unit and its reason."""
+"""Limits of the HTTP frontend, each with its unit and its reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gossipreg.limits import RECORD_BYTES_MAX
 #: Connections at once: all that may stay, and 1024 that ask and go. Each costs a descriptor and some 20 KiB: 180 MiB.
 CONNECTIONS_MAX: Final = 9216
 
-#: Connections at once where a process may have hardly any descriptors: with fewer, it is of no use to anybody.
+#: Connections at once where a process may have hardly any descriptors: with fewer, it is of no use.
 CONNECTIONS_MIN: Final = 64
 
 #: Connections that are accepted and wait for the loop to serve them, each source in turn. As many more wait in the
@@ -22,10 +22,10 @@ WAITING_TO_BE_SERVED_MIN: Final = 16
 #: Descriptors that are left for the rest of an agent: streams of gossip, health checks, DNS, files.
 OTHER_DESCRIPTORS: Final = 512
 
-#: Connections beyond those that are told why they are refused; any further one is closed without a word.
+#: Connections beyond those that are answered with 503; any further one is closed without an answer.
 REFUSALS_MAX: Final = 64
 
-#: Event streams at once. They stay for hours. A thousand are told of a change within a quarter of a second.
+#: Event streams at once. They stay for hours. A change reaches a thousand of them within a quarter of a second.
 EVENT_STREAMS_MAX: Final = 2048
 
 #: Blocking reads at once that wait as long as they ask to. Prometheus makes one for each service. Any further one is
@@ -42,7 +42,7 @@ WAIT_SECONDS_MAX: Final = 600.0
 #: A blocking read may wait so many times its time longer: one sixteenth, as Consul's clients allow for.
 WAIT_JITTER: Final = 16
 
-#: Longest request line and headers (bytes). Browsers with fat cookies send 8 KiB; nobody else comes near.
+#: Longest request line and headers (bytes). Browsers with fat cookies send 8 KiB; no other client comes near.
 HEAD_BYTES_MAX: Final = 16_384
 
 #: Longest request target (bytes). The longest that makes sense is a service with three long filters, encoded.
@@ -64,7 +64,7 @@ UNSENT_BYTES_MAX: Final = 32 * 1024 * 1024
 #: How long a connection may be silent between two requests. Most clients drop theirs sooner.
 IDLE_SECONDS: Final = 60.0
 
-#: By how much that may be less for a client that has just asked something (seconds): nobody counts on the last of it.
+#: By how much that may be less for a client that has just sent a request (seconds). No client relies on the rest.
 IDLE_LEEWAY_SECONDS: Final = 1.0
 
 #: How long a request may take from its first byte to its last, and a new connection until its first.
@@ -74,13 +74,13 @@ REQUEST_SECONDS: Final = 10.0
 TAKE_SECONDS: Final = 10.0
 
 #: How long a registration with the next term waits for an agent that has just started to join (seconds): less than
-#: our own clients' patience. A joiner is told everything within some milliseconds of reaching a seed.
+#: our own clients' patience. A joiner has the whole state within some milliseconds of reaching a seed.
 JOIN_SECONDS: Final = 3.0
 
 #: How long a connection is read on after our last answer: closing with bytes unread would destroy that answer.
 LINGER_SECONDS: Final = 1.0
 
-#: Time between two signs of life on an event stream. Proxies and NATs cut what is silent for 30 to 60 s.
+#: Time between two keep-alives on an event stream. Proxies and NATs cut what is silent for 30 to 60 s.
 KEEP_ALIVE_SECONDS: Final = 15.0
 
 #: How long one request may work on before all others have their turn (seconds). Five of them and what the kernel adds

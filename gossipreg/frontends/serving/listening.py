@@ -1,4 +1,4 @@
-"""Knows how a door listens, at an address or at a socket file, and why it cannot."""
+"""Listening at an address or a socket file, and the reasons why that can fail."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def explain(error: OSError, *, flag: str = "--http") -> tuple[str, str]:
 def listen_at_file(asked: SocketFile) -> Iterator[trio.SocketListener]:
     """A listener at a socket file that only its owner may open; the file is gone afterwards.
 
-    A socket that nobody listens at any more, as a killed process leaves it, is replaced. Raises ``BindError``.
+    A stale socket, as a killed process leaves it, is replaced. Raises ``BindError``.
     """
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -55,7 +55,7 @@ def listen_at_file(asked: SocketFile) -> Iterator[trio.SocketListener]:
         _bind(opened, asked.path)
         made = os.lstat(asked.path)
         if stat.S_IMODE(made.st_mode) != 0o600:
-            os.chmod(asked.path, 0o600)  # before anybody can connect, which takes `listen`
+            os.chmod(asked.path, 0o600)  # before a client can connect, which takes `listen`
     except OSError as error:
         opened.close()
         reason = (error.strerror or str(error)).lower()
@@ -69,7 +69,7 @@ def listen_at_file(asked: SocketFile) -> Iterator[trio.SocketListener]:
         yield trio.SocketListener(trio.socket.from_stdlib_socket(opened))
     finally:
         opened.close()
-        with suppress(OSError):  # somebody else has tidied up
+        with suppress(OSError):  # it was removed already
             if os.path.samestat(os.lstat(asked.path), made):
                 asked.path.unlink()
 
@@ -85,7 +85,7 @@ def _bind(opened: socket.socket, path: Path) -> None:
 
 
 def _clear(path: Path) -> None:
-    """Remove a socket file at which nobody listens. Raises ``BindError`` for any other file."""
+    """Remove a stale socket file. Raises ``BindError`` for any other file."""
     if not stat.S_ISSOCK(path.lstat().st_mode):
         raise BindError(f"cannot listen on unix:{path} for HTTP: there is another file: remove it or name another")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -96,7 +96,7 @@ def _clear(path: Path) -> None:
             path.unlink()
             return
         except BlockingIOError:
-            pass  # its queue is full: somebody is there, and busy
+            pass  # its queue is full: a busy program listens there
     raise BindError(
         f"cannot listen on unix:{path} for HTTP: another program listens there: stop it or pass --http unix:PATH"
     )

@@ -1,4 +1,4 @@
-"""Knows what the HTTP door needs of a node, and nothing else of it."""
+"""The node's interface: all that the frontends need of a node."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EventBatches(Protocol):
 
 
 class NodeApi(Protocol):
-    """The part of a node that the door calls. What changes or follows the node raises ``NodeClosed`` at its end."""
+    """The part of a node that the frontends call. What changes or follows a closed node raises ``NodeClosed``."""
 
     @property
     def name(self) -> str:
@@ -97,7 +97,7 @@ class NodeApi(Protocol):
 
     @property
     def command_checks(self) -> str:
-        """Who may have health checks run commands here: off, own or api."""
+        """Which health checks may run commands here: off, own or api."""
         ...
 
     def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
@@ -147,16 +147,16 @@ class NodeApi(Protocol):
         ...
 
     async def set_policy(self, rule: Rule) -> Policy:
-        """Have every node obey a rule, in place of any of its key. Raises ``InvalidPolicy``."""
+        """Set a policy for the whole cluster, in place of one with its key. Raises ``InvalidPolicy``."""
         ...
 
     async def remove_policy(self, key: str) -> None:
-        """Have nobody obey a policy any more. Raises ``UnknownPolicy``."""
+        """Remove a policy from the whole cluster. Raises ``UnknownPolicy``."""
         ...
 
     @property
     def drained(self) -> str | None:
-        """Why it was told to ask for no new work, which may be empty; None if it was not."""
+        """The reason of its drain, which may be empty; None if it is not drained."""
         ...
 
     async def forget(self, name: str) -> None:
@@ -164,11 +164,11 @@ class NodeApi(Protocol):
         ...
 
     async def drain(self, reason: str = "") -> None:
-        """Ask for no new work, and stay. Raises ``StorageError``, and then nothing has changed."""
+        """Drain: ask for no new work, and stay. Raises ``StorageError``, and then nothing has changed."""
         ...
 
     async def undrain(self) -> None:
-        """Ask for work again. Raises ``StorageError``, and then nothing has changed."""
+        """End the drain. Raises ``StorageError``, and then nothing has changed."""
         ...
 
     def events(self, service: str | None = None, *, panic: float = 0.0) -> EventBatches:

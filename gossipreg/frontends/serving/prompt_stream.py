@@ -1,9 +1,9 @@
-"""Knows a client's socket, and does at once what the kernel is ready for.
+"""A client's socket that reads and writes without a checkpoint where the kernel is ready.
 
 Theory of operation. trio's own stream asks the kernel for bytes before it waits for them, and has every other task
 take a turn for each piece that it reads or writes. A client that polls says nothing before it has its answer: to ask
 first is in vain. Only on a new connection the request is mostly there already, and is read at once: a busy loop then
-answers two turns sooner. And an answer that the kernel takes whole needs no turn of anybody. So here a piece is waited
+answers two turns sooner. And an answer that the kernel takes whole needs no checkpoint. So here a piece is waited
 for, then read; it is written, and only what was not taken is waited for. So an answer costs a turn and a system call
 less.
 
@@ -19,7 +19,7 @@ from typing import Final
 import attrs
 import trio
 
-#: Read at once by those who do not say how much (bytes).
+#: Bytes read at once where no number is given.
 _PIECE_BYTES: Final = 65_536
 
 
@@ -38,7 +38,7 @@ class PromptStream(trio.abc.HalfCloseableStream):
             self._is_new = False
             try:
                 return os.read(self._descriptor(), max_bytes or _PIECE_BYTES)  # closed meanwhile, it is not the same
-            except BlockingIOError:  # the kernel thought better of it
+            except BlockingIOError:  # the readiness notification was spurious
                 continue
             except OSError as error:
                 raise _broken(error) from error

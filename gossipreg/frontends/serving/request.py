@@ -1,4 +1,4 @@
-"""Knows a request as it came: who is asked for what, before anything is made of it."""
+"""Requests: the parsed head and body of one, and its query parameters."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class Request:
 
     method: str
     target: str
-    authority: str | None = None  # what the client calls us: the Host header
+    authority: str | None = None  # the host that the client addresses: the Host header
     origin: str | None = None  # the page that the request came from, if a browser sent it for one
-    fetch_site: str | None = None  # how that page relates to us, as a browser says it: the Sec-Fetch-Site header
+    fetch_site: str | None = None  # how that page's site relates to this one: the Sec-Fetch-Site header
     fetch_dest: str | None = None  # what the browser makes of the answer: the Sec-Fetch-Dest header
     announces_body: bool = False
     is_ambiguous: bool = False  # both a Content-Length and a Transfer-Encoding: nothing may follow (RFC 9112 §6.1)
     body: bytes = b""
-    token: str | None = attrs.field(default=None, repr=False)  # what the client shows to be let in
-    name: bytes | None = None  # what the client calls it, if that can be repeated: the X-Request-Id header
+    token: str | None = attrs.field(default=None, repr=False)  # the client's token
+    name: bytes | None = None  # the client's id for it, if that can be repeated: the X-Request-Id header
     headers: Sequence[tuple[bytes, bytes]] = attrs.field(default=(), repr=False, eq=False)  # names in lower case
 
     @classmethod
@@ -96,7 +96,7 @@ class Request:
         return self.method == "GET" and not self.announces_body
 
     def at_our_own_name(self) -> Self:
-        """The same request with a path for a target: clients of a proxy write the whole URL, which then names us."""
+        """The same request with a path for a target: clients of a proxy send the whole URL, with this host in it."""
         if self.target.startswith("/"):
             return self
         try:

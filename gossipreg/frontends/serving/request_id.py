@@ -1,4 +1,4 @@
-"""Knows what a request is called: by its client, or else by us, so that an answer and a log line find each other."""
+"""Request ids: given by the client or made here, so that an answer can be matched with its log line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows when a node may not have learnt yet what others offer: what it lacks then is not to be believed gone."""
+"""Settling: whether a node was started so recently that it may not have learnt yet what others offer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from gossipreg.model import NodeInfo
 
 #: How long a node that has just been started may take to learn what there is (seconds). It takes a second or so where
-#: it can reach anybody.
+#: it can reach a member.
 SETTLE_SECONDS: Final = 5.0
 
 

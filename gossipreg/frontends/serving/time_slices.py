@@ -54,7 +54,7 @@ class TimeSlicer:
 
 
 def _list(rows: list[bytes]) -> bytes:
-    """``rows`` as a JSON list, copied once: each copy of a long list takes milliseconds, and nobody has a turn then."""
+    """``rows`` as a JSON list, copied once: each copy of a long list blocks all other tasks for milliseconds."""
     if not rows:
         return b"[]"
     rows[0] = b"[" + rows[0]

@@ -1,4 +1,4 @@
-"""Knows how tests ask the API: with a node behind it, and no socket before it."""
+"""A client of the Consul API without sockets."""
 
 from __future__ import annotations
 

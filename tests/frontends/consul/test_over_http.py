@@ -1,4 +1,4 @@
-"""The API behind the real door, on loopback."""
+"""The API behind a real listener, on loopback."""
 
 from __future__ import annotations
 

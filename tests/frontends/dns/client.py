@@ -1,4 +1,4 @@
-"""The door without its sockets, before a fake node that a test tells what to know."""
+"""A client of the DNS responder without sockets, and the fake node that is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of the DNS door share."""
+"""Fixtures of DNS tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page about DNS says what the door does."""
+"""The page about DNS says what the frontend does."""
 
 from __future__ import annotations
 

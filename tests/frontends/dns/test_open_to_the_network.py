@@ -1,4 +1,4 @@
-"""A door at every address of the machine is no worse than one on loopback: what it says to strangers is bounded."""
+"""A DNS listener at every address of the machine answers unknown clients only within bounds."""
 
 from __future__ import annotations
 

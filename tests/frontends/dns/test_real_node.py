@@ -1,4 +1,4 @@
-"""The door before a real node, alone in its cluster: that the two fit."""
+"""The DNS frontend with a real node, alone in its cluster: that the two fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.frontends.dns.client import code, data
 
 
 def fits(node: Node) -> NodeApi:
-    """Checked by the type checker: a node is all that the door needs."""
+    """Checked by the type checker: a node has all that the frontends need."""
     return node
 
 

@@ -1,4 +1,4 @@
-"""The door on real sockets of loopback, asked by dnspython's own client."""
+"""The DNS server on real sockets of loopback, asked by dnspython's own client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door gets UDP and TCP on one port, or says in one line why not."""
+"""The DNS server gets UDP and TCP on one port, or says in one line why not."""
 
 from __future__ import annotations
 

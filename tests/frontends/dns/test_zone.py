@@ -271,7 +271,7 @@ def test_the_domain_itself_has_soa_and_ns(dns_client: DnsClient) -> None:
     assert dns_client.records("gossipreg", "A") == []
 
 
-def test_a_door_on_every_address_is_at_the_nodes_own() -> None:
+def test_a_listener_on_every_address_is_at_the_nodes_own() -> None:
     dns_client = DnsClient(own=Address("0.0.0.0", 8600))
     dns_client.node.address = Address("10.0.0.9", 7940)
     assert dns_client.records("ns.gossipreg") == ["10.0.0.9"]

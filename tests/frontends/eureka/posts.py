@@ -1,4 +1,4 @@
-"""Knows what clients of Eureka's post."""
+"""Bodies as Eureka's clients post them."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ async def index_of(fake: FakeNode, path: str) -> int:
 class Waiter:
     """A client that waits on a connection in memory."""
 
-    def __init__(self, door: Acceptor, nursery: trio.Nursery, path: str) -> None:
-        self.stream = dial(door, nursery)
+    def __init__(self, listener: Acceptor, nursery: trio.Nursery, path: str) -> None:
+        self.stream = dial(listener, nursery)
         self.path = path
 
     async def begin(self) -> None:
@@ -85,9 +85,9 @@ async def test_with_the_index_that_holds_it_waits_for_a_change(fake: FakeNode, n
 async def test_it_hears_of_the_first_that_comes_and_of_the_last_that_goes(
     fake: FakeNode, nursery: trio.Nursery
 ) -> None:
-    door, index = acceptor(fake), await index_of(fake, "/api/v1/services/orders")
+    listener, index = acceptor(fake), await index_of(fake, "/api/v1/services/orders")
     for step in (partial(fake.register, "orders", port=80, id="a"), partial(fake.deregister, "a")):
-        waiter = Waiter(door, nursery, f"/api/v1/services/orders?index={index}")
+        waiter = Waiter(listener, nursery, f"/api/v1/services/orders?index={index}")
         await waiter.begin()
         await step()
         answer = await waiter.hear()
@@ -189,9 +189,9 @@ async def test_one_too_many_is_held_briefly_and_answered_so_that_its_client_poll
     fake: FakeNode, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     monkeypatch.setattr(limits, "WAITING_MAX", 1)
-    door = acceptor(fake)
+    listener = acceptor(fake)
     async with trio.open_nursery() as nursery:
-        first, second = (Waiter(door, nursery, "/api/v1/services/orders?index=1&wait=60s") for _ in range(2))
+        first, second = (Waiter(listener, nursery, "/api/v1/services/orders?index=1&wait=60s") for _ in range(2))
         await first.begin()
         began = trio.current_time()
         await second.begin()
@@ -209,9 +209,9 @@ async def test_one_too_many_is_held_briefly_and_answered_so_that_its_client_poll
 
 async def test_one_too_many_hears_of_a_change_while_it_is_held(fake: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "WAITING_MAX", 0)
-    door = acceptor(fake)
+    listener = acceptor(fake)
     async with trio.open_nursery() as nursery:
-        waiter = Waiter(door, nursery, "/api/v1/services/orders?index=1")
+        waiter = Waiter(listener, nursery, "/api/v1/services/orders?index=1")
         await waiter.begin()
         await fake.register("orders", port=80)
         assert (await waiter.hear()).json["index"] == 2
@@ -221,8 +221,8 @@ async def test_one_too_many_hears_of_a_change_while_it_is_held(fake: FakeNode, m
 async def test_a_thousand_who_wait_for_one_service_are_served_by_one_lookup(
     fake: FakeNode, nursery: trio.Nursery
 ) -> None:
-    door = acceptor(fake)
-    waiters = [Waiter(door, nursery, "/api/v1/services/orders?index=1") for _ in range(1000)]
+    listener = acceptor(fake)
+    waiters = [Waiter(listener, nursery, "/api/v1/services/orders?index=1") for _ in range(1000)]
     for waiter in waiters:
         await waiter.stream.send_all(get(waiter.path))
     await trio.testing.wait_all_tasks_blocked()
@@ -309,10 +309,10 @@ async def test_a_real_node_wakes_those_who_wait_and_ends_with_them() -> None:
 
 async def test_a_body_asks_and_a_connection_goes_on_after_waiting(fake: FakeNode) -> None:
     async with trio.open_nursery() as nursery:
-        door = acceptor(fake)
-        waiter = Waiter(door, nursery, "/api/v1/services/orders?index=1")
+        listener = acceptor(fake)
+        waiter = Waiter(listener, nursery, "/api/v1/services/orders?index=1")
         await waiter.begin()
-        [made] = await ask(dial(door, nursery), put(b'{"service": "orders", "port": 80}'))
+        [made] = await ask(dial(listener, nursery), put(b'{"service": "orders", "port": 80}'))
         assert made.status == 201
         assert (await waiter.hear()).status == 200
         [again] = await ask(waiter.stream, get("/api/v1/services/orders"))

@@ -68,7 +68,7 @@ async def test_who_has_another_token_or_none_is_not(app: httpx.AsyncClient, clie
     assert answer.status_code == 403
     answer = await app.get("/credentials/pg-1?service=pg", headers={"Authorization": ""})
     assert answer.status_code == 401
-    answer = await client.get("/api/v1/credentials/pg-1?service=pg")  # of a door without tokens
+    answer = await client.get("/api/v1/credentials/pg-1?service=pg")  # of a listener without tokens
     assert answer.status_code == 403
 
 

@@ -189,13 +189,13 @@ async def test_slow_readers_of_one_snapshot_share_it_and_the_slowest_gives_way_w
 ) -> None:
     for number in range(400):
         await fake.register("orders", port=80, id=f"{number}", meta={"filling": "x" * 400})
-    door = acceptor(fake)
-    outgoing = door._capacity.outgoing
+    listener = acceptor(fake)
+    outgoing = listener._capacity.outgoing
     async with trio.open_nursery() as nursery:
         clients = []
         for _ in range(5):
             ours, theirs = trio.testing.lockstep_stream_pair()
-            nursery.start_soon(door.admit, theirs)
+            nursery.start_soon(listener.admit, theirs)
             nursery.start_soon(ours.send_all, get("/api/v1/events"))
             clients.append(ours)
         await trio.testing.wait_all_tasks_blocked()
@@ -206,7 +206,7 @@ async def test_slow_readers_of_one_snapshot_share_it_and_the_slowest_gives_way_w
         outgoing.most = size
         await fake.deregister("7")
         ours, theirs = trio.testing.lockstep_stream_pair()
-        nursery.start_soon(door.admit, theirs)
+        nursery.start_soon(listener.admit, theirs)
         nursery.start_soon(ours.send_all, get("/api/v1/events"))
         await trio.testing.wait_all_tasks_blocked()
         assert len(outgoing._taking) == 1
@@ -220,9 +220,9 @@ async def test_a_stream_too_many_is_told_so_and_room_is_made_again(
     fake: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "EVENT_STREAMS_MAX", 1)
-    door = acceptor(fake)
+    listener = acceptor(fake)
     async with trio.open_nursery() as nursery:
-        first, second = dial(door, nursery), dial(door, nursery)
+        first, second = dial(listener, nursery), dial(listener, nursery)
         await first.send_all(get("/api/v1/events"))
         await read_until(first, b"event: snapshot")
         await second.send_all(get("/api/v1/events"))
@@ -231,7 +231,7 @@ async def test_a_stream_too_many_is_told_so_and_room_is_made_again(
         await second.aclose()
         await first.aclose()
         await trio.testing.wait_all_tasks_blocked()
-        third = dial(door, nursery)
+        third = dial(listener, nursery)
         await third.send_all(get("/api/v1/events"))
         await read_until(third, b"event: snapshot")
         nursery.cancel_scope.cancel()

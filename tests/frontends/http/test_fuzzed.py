@@ -1,7 +1,7 @@
 """Any client that believes the OpenAPI document is answered as it says: a few hundred requests, made from it.
 
 Schemathesis makes them, always the same ones: such as the document allows, and such as it forbids. They go over
-loopback to the door before a real node, which has a thread to itself. No answer may be a mistake of ours, and each must
+loopback to a listener with a real node, which has a thread to itself. No answer may be a mistake of ours, and each must
 have a status code, a type, headers and a shape that the document knows of.
 """
 

@@ -290,10 +290,10 @@ class OustedNode(FakeNode):
 
 
 async def test_a_node_that_lost_its_name_says_so(nursery: trio.Nursery) -> None:
-    door = acceptor(OustedNode())
-    assert isinstance(door.handler, Dispatcher)
-    await door.handler.close_with_node()
-    [answer] = await ask(dial(door, nursery), get("/api/v1/members"))
+    listener = acceptor(OustedNode())
+    assert isinstance(listener.handler, Dispatcher)
+    await listener.handler.close_with_node()
+    [answer] = await ask(dial(listener, nursery), get("/api/v1/members"))
     assert (answer.status, answer.error) == (503, "another alpha is older")
 
 

@@ -1,4 +1,4 @@
-"""The door before a real node, alone in its cluster: that the two fit."""
+"""The HTTP frontend with a real node, alone in its cluster: that the two fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gossipreg.frontends.http import NodeApi, serve_http
 
 
 def fits(node: Node) -> NodeApi:
-    """Checked by the type checker: a node is all that the door needs."""
+    """Checked by the type checker: a node has all that the frontends need."""
     return node
 
 

@@ -67,14 +67,14 @@ async def test_a_connection_too_many_is_told_so_and_room_is_made_again(
 ) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS_MAX", 1)
     monkeypatch.setattr(limits, "REFUSALS_MAX", 1)
-    door = acceptor(fake)
+    listener = acceptor(fake)
     async with trio.open_nursery() as nursery:
-        first = dial(door, nursery)
+        first = dial(listener, nursery)
         await first.send_all(get("/api/v1/services/orders?index=1"))  # it is busy: it waits
         await trio.testing.wait_all_tasks_blocked()
-        second = dial(door, nursery)
+        second = dial(listener, nursery)
         await trio.testing.wait_all_tasks_blocked()
-        third = dial(door, nursery)
+        third = dial(listener, nursery)
         [refusal] = answers(await read_all(second))
         assert refusal.status == 503
         assert refusal.error == "1 connections are open, which is the limit: close one or try later"
@@ -84,26 +84,26 @@ async def test_a_connection_too_many_is_told_so_and_room_is_made_again(
         await read_until(first, b"]}")
         await first.aclose()
         await trio.testing.wait_all_tasks_blocked()
-        [answer] = await ask(dial(door, nursery), get("/healthz"))
+        [answer] = await ask(dial(listener, nursery), get("/healthz"))
         assert answer.status == 200
 
 
 async def test_idle_connections_keep_no_client_out(fake: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS_MAX", 2)
-    door = acceptor(fake)
+    listener = acceptor(fake)
     async with trio.open_nursery() as nursery:
-        silent = dial(door, nursery)
+        silent = dial(listener, nursery)
         await trio.testing.wait_all_tasks_blocked()
-        kept = dial(door, nursery)
+        kept = dial(listener, nursery)
         await trio.testing.wait_all_tasks_blocked()
-        half = dial(door, nursery)
+        half = dial(listener, nursery)
         await trio.testing.wait_all_tasks_blocked()
         assert await read_all(silent) == b""  # nothing was ever asked there
         await kept.send_all(get("/healthz"))
         await trio.testing.wait_all_tasks_blocked()
         await half.send_all(get("/healthz")[:10])
         await trio.testing.wait_all_tasks_blocked()
-        newcomer = dial(door, nursery)
+        newcomer = dial(listener, nursery)
         [answer] = await ask(newcomer, get("/healthz"))
         assert answer.status == 200
         assert await read_all(half) == b""

@@ -261,7 +261,7 @@ def test_a_new_instance_serves_everything_where_nothing_else_is_left() -> None:
     assert chosen(made, 0.0).instance.owner == "b"
 
 
-def test_one_in_another_zone_goes_before_a_new_one_next_door() -> None:
+def test_one_in_another_zone_goes_before_a_new_one_next_listener() -> None:
     made = warming(new=instance("b", zone="north"), zone="north")
     assert share(made, "b", 0.0, count=100) == pytest.approx(0.0, abs=0.02)
 

@@ -208,7 +208,7 @@ def test_an_agent_that_hears_nobody_is_believed_all_but_that_nothing_is_left(ren
     rendering.update()
     assert renderer.file.read_text() == "a\n"
     renderer.cluster.instances.pop()
-    with pytest.raises(UpdateHeldBack, match="hears nobody, and knows no instance of orders"):
+    with pytest.raises(UpdateHeldBack, match="hears no other member, and knows no instance of orders"):
         rendering.update()
     assert renderer.file.read_text() == "a\n"
 

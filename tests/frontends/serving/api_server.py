@@ -1,4 +1,4 @@
-"""A place to ask a compatibility API without a door: a fake node, and what it answers."""
+"""A client of a compatibility API without sockets, and the fake node that is asked."""
 
 from __future__ import annotations
 

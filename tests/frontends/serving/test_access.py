@@ -131,7 +131,7 @@ def test_a_file_that_has_become_wrong_changes_nothing(file: Path) -> None:
     access.check(READER, Scope.READ)
 
 
-def test_a_door_without_a_file_has_nothing_to_read_again() -> None:
+def test_a_listener_without_a_file_has_nothing_to_read_again() -> None:
     Access().reload()
 
 
@@ -189,16 +189,16 @@ def test_more_tokens_than_are_compared_are_refused(tmp_path: Path, monkeypatch: 
         Access.from_file(written(tmp_path / "tokens.toml", TOKENS))
 
 
-# The door
+# The listener
 
 
-async def door(file: Path, fake: FakeNode, nursery: trio.Nursery) -> httpx.AsyncClient:
+async def listener(file: Path, fake: FakeNode, nursery: trio.Nursery) -> httpx.AsyncClient:
     serve = partial(serve_http, fake, Address("127.0.0.1", 0), leave=lambda: None, access=Access.from_file(file))
     return httpx.AsyncClient(base_url=f"http://{await nursery.start(serve)}", trust_env=False)
 
 
 async def test_a_token_is_shown_in_either_header(file: Path, fake: FakeNode, nursery: trio.Nursery) -> None:
-    async with await door(file, fake, nursery) as client:
+    async with await listener(file, fake, nursery) as client:
 
         async def status(**headers: str) -> int:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -231,7 +231,7 @@ async def test_a_poll_is_asked_for_its_token_each_time(file: Path, fake: FakeNod
 async def test_every_route_but_those_of_supervisors_asks_for_a_token(
     file: Path, fake: FakeNode, nursery: trio.Nursery, route: Route
 ) -> None:
-    async with await door(file, fake, nursery) as client:
+    async with await listener(file, fake, nursery) as client:
         answer = await client.request(route.method, route.path)
     if route.path in ("/healthz", "/readyz"):
         assert (answer.status_code, route.action.scope) == (200, None)
@@ -244,7 +244,7 @@ async def test_every_route_but_those_of_supervisors_asks_for_a_token(
 
 async def test_a_reader_changes_nothing(file: Path, fake: FakeNode, nursery: trio.Nursery) -> None:
     fake.hold(Instance(id="a", service="orders", host="10.0.0.1", port=80, owner=fake.name))
-    async with await door(file, fake, nursery) as client:
+    async with await listener(file, fake, nursery) as client:
         headers = {"Authorization": f"Bearer {READER}"}
         assert (await client.delete("/api/v1/instances/a", headers=headers)).status_code == 403
         assert fake.own("a") is not None
@@ -252,7 +252,7 @@ async def test_a_reader_changes_nothing(file: Path, fake: FakeNode, nursery: tri
         assert (await client.delete("/api/v1/instances/a", headers=headers)).status_code == 204
 
 
-async def test_beyond_this_machine_a_door_without_tokens_does_not_open(fake: FakeNode) -> None:
+async def test_beyond_this_machine_a_listener_without_tokens_does_not_open(fake: FakeNode) -> None:
     with pytest.raises(InsecureError) as caught:
         await serve_http(fake, Address("0.0.0.0", 0), leave=lambda: None)
     assert str(caught.value) == (
@@ -268,7 +268,7 @@ async def test_with_tokens_or_told_that_it_may_it_does(file: Path, fake: FakeNod
 
 
 @pytest.mark.parametrize(("host", "is_exposed"), [("127.0.0.1", False), ("0.0.0.0", True)])
-async def test_a_door_knows_whether_others_reach_it(
+async def test_a_listener_knows_whether_others_reach_it(
     fake: FakeNode, nursery: trio.Nursery, host: str, is_exposed: bool
 ) -> None:
     access = Access()

@@ -1,4 +1,4 @@
-"""What all compatibility APIs share: paths, queries, and their place at the door."""
+"""What all compatibility APIs share: how they are found, and which requests reach them."""
 
 from __future__ import annotations
 

@@ -211,14 +211,14 @@ BAD = {
 async def test_a_request_that_cannot_be_read_is_answered_with_what_is_wrong(
     fake: FakeNode, request_: bytes, status: int
 ) -> None:
-    door = acceptor(fake)
+    listener = acceptor(fake)
     with no_mistakes():
         async with trio.open_nursery() as nursery:
-            [answer] = await ask(dial(door, nursery), request_)
+            [answer] = await ask(dial(listener, nursery), request_)
             assert answer.status == status
             assert len(answer.error) < 300
             assert status == 411 or answer.headers["connection"] == "close"
-            [answer] = await ask(dial(door, nursery), get("/healthz"))
+            [answer] = await ask(dial(listener, nursery), get("/healthz"))
             assert answer.status == 200
 
 
@@ -389,14 +389,14 @@ class BrokenNode(FakeNode):
 
 
 async def test_a_mistake_of_ours_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    door = acceptor(BrokenNode())
+    listener = acceptor(BrokenNode())
     async with trio.open_nursery() as nursery:
-        [answer] = await ask(dial(door, nursery), get("/api/v1/members"))
+        [answer] = await ask(dial(listener, nursery), get("/api/v1/members"))
         assert (answer.status, answer.json) == (
             500,
             {"error": "this node made a mistake: its log says more", "code": "internal_error"},
         )
-        [answer] = await ask(dial(door, nursery), get("/healthz"))
+        [answer] = await ask(dial(listener, nursery), get("/healthz"))
         assert answer.status == 200
     assert "the secret reason" in caplog.text
 
@@ -469,13 +469,13 @@ junk = st.lists(st.binary(max_size=40) | st.sampled_from(FRAGMENTS), max_size=30
 @settings(max_examples=200, deadline=None)
 def test_no_bytes_harm_the_next_honest_request(pieces: list[bytes], at_once: bool) -> None:
     async def talk() -> None:
-        door = acceptor(FakeNode())
+        listener = acceptor(FakeNode())
         async with trio.open_nursery() as nursery:
-            stream = dial(door, nursery)
+            stream = dial(listener, nursery)
             for piece in [b"".join(pieces)] if at_once else pieces:
                 await stream.send_all(piece)
                 await trio.lowlevel.checkpoint()
-            [answer] = await ask(dial(door, nursery), get("/healthz"))
+            [answer] = await ask(dial(listener, nursery), get("/healthz"))
             assert answer.status == 200
             await stream.send_eof()
             await read_all(stream)

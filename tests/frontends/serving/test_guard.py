@@ -42,7 +42,7 @@ def test_loopback_is_not_asked_by_other_names(name: str) -> None:
     assert str(refused.value) == f"{name!r} is not this machine: ask for 127.0.1.1:8500, or localhost:8500"
 
 
-def test_beyond_loopback_a_door_may_have_any_name() -> None:
+def test_beyond_loopback_a_listener_may_have_any_name() -> None:
     ON_ALL.check(Request("GET", "/", "registry.example"))
 
 

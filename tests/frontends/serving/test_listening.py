@@ -43,7 +43,7 @@ async def test_it_is_answered_at_a_socket_file_whatever_it_is_called(fake: FakeN
         nursery.cancel_scope.cancel()
 
 
-async def test_the_file_is_its_owners_alone_and_goes_with_the_door(fake: FakeNode, file: SocketFile) -> None:
+async def test_the_file_is_its_owners_alone_and_goes_with_the_listener(fake: FakeNode, file: SocketFile) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(serving(fake, file))
         assert stat.S_IMODE(file.path.stat().st_mode) == 0o600

@@ -1,8 +1,8 @@
-"""How many DNS answers a second the door gives, beside a bare UDP echo in the same run.
+"""How many DNS answers a second the responder gives, beside a bare UDP echo in the same run.
 
-    .venv/bin/python tests/bench/dns_door.py
+    .venv/bin/python tests/bench/dns_answers.py
 
-A door with a service of three instances is asked for the same name again and again, by a client that keeps so many
+A responder with a service of three instances is asked for the same name again and again, by a client that keeps so many
 queries under way, in a process of its own. The echo sends the very same packets back from the same loop, untouched:
 that is the most that a Python program, this client and this machine can do. Short rounds of the two take turns, so
 that whatever else the machine is busy with hits both; each ratio is of two neighbours. The last column does not depend
