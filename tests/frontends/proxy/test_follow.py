@@ -103,7 +103,7 @@ async def test_an_event_that_cannot_be_read_ends_the_stream(nursery: trio.Nurser
         await stream.receive_some()
 
     listeners = await nursery.start(partial(trio.serve_tcp, say, 0, host="127.0.0.1"))
-    with pytest.raises(AgentUnreachable, match="cannot be understood"):
+    with pytest.raises(AgentUnreachable, match="it sent what cannot be read"):
         await follow_agent(Address(*listeners[0].socket.getsockname()), "orders", lambda _: None)
 
 
