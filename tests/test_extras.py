@@ -33,7 +33,7 @@ trio.run(main)
 
 SIMULATED = """\
 from gossipreg_sim import load
-print(load("cold-start").play(1).is_good)
+print(load("cold-start").run(1).is_good)
 """
 
 
