@@ -1,9 +1,21 @@
-"""What all tests share: an option to record the scenes anew."""
+"""What all test runs share: which tests are left out, how many processes run them, how many examples are drawn."""
 
 from __future__ import annotations
 
+import itertools
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+#: Folders whose tests start agents or programs of others and wait for them: all of them are slow.
+_SLOW_FOLDERS: Final = ("drills", "peers")
+
+#: Processes at most. Each collects all tests (some ten seconds), and tests of real agents want a core each.
+_PROCESSES_MAX: Final = 8
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -14,6 +26,44 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Run the slow tests, too, of a file or a test that the command line names."""
+    if config.option.markexpr in _left_out(config) and _names_files(config):
+        config.option.markexpr = "not chaos and not fuzz"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whole folders as slow, before `-m` looks at the marks."""
+    for item in items:
+        inside = item.path.relative_to(Path(__file__).parent).parts
+        if inside[0] in _SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run in one process what is small, or what only one process can see: coverage, and scenes to be written."""
+    measured = sys.gettrace() is not None or "coverage" in sys.modules
+    if measured or config.getoption("--record-scenes") or _names_files(config):
+        return 0
+    return min(len(os.sched_getaffinity(0)), _PROCESSES_MAX)
+
+
+def _left_out(config: pytest.Config) -> list[str]:
+    """The expressions for `-m` in pyproject.toml; the command line may have given another."""
+    options: list[str] = config.getini("addopts")
+    return [value for option, value in itertools.pairwise(options) if option == "-m"]
+
+
+def _names_files(config: pytest.Config) -> bool:
+    """Whether every path on the command line is of a file or of a test in it."""
+    return all(name.partition("::")[0].endswith(".py") for name in config.args)
+
+
 # Machines are shared and noisy: how long an example takes says nothing about whether it holds.
-settings.register_profile("gossipreg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "gossipreg", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50, print_blob=True
+)
+settings.register_profile("thorough", parent=settings.get_profile("gossipreg"), max_examples=200)
 settings.load_profile("gossipreg")

@@ -14,7 +14,6 @@ from tests.chaos.run import QUICK, Result, Wishes, run
 pytestmark = [
     pytest.mark.chaos,
     pytest.mark.netns,
-    pytest.mark.slow,
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can be run"),
 ]
 

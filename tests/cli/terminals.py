@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 import attrs
 
 #: How long anything here may take before the test has failed (seconds).
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 #: A program that takes the terminal for its own, so that Ctrl-C reaches it, and becomes gossipreg.
 _IN_CONTROL = """

@@ -23,7 +23,7 @@ from tests.cli.terminals import terminal
 from tests.hidden import hidden
 
 #: How long anything here may take before the test has failed (seconds).
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @attrs.frozen
@@ -238,6 +238,7 @@ def test_a_configuration_is_checked_without_a_start(arguments: tuple[str, ...]) 
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.slow
 def test_what_one_agent_is_told_is_obeyed_by_another(start: Starter, run: Callable[..., Ran]) -> None:
     one = start("--name", "one")
     other = start("--name", "other", "--join", one.ready["gossip"])
@@ -267,6 +268,7 @@ def test_what_one_agent_is_told_is_obeyed_by_another(start: Starter, run: Callab
     wait_for(lambda: weights() == {"orders-1": 2, "orders-2": 1})
 
 
+@pytest.mark.slow
 def test_the_younger_of_two_agents_of_one_name_stops_with_a_sentence(start: Starter) -> None:
     elder = start("--name", "web-1")
     younger = start("--name", "web-1", "--join", elder.ready["gossip"])

@@ -21,7 +21,7 @@ from tests.cli.fake_agent import INSTANCE, FakeAgent
 IDS = "{% for each in instances('orders') %}{{ each.id }} {% endfor %}"
 
 #: How long anything may take (seconds).
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,8 @@ async def test_a_record_that_is_too_large_is_refused_with_its_size_and_the_limit
     answer = await agent.put("orders", 8080, id="huge", meta={"one": "x" * 33_000, "two": "x" * 33_000})
     assert answer.status == 400
     assert answer.document == {
-        "error": "instance 'huge': its record has 66085 bytes, 65536 are allowed: shorten its meta or tags"
+        "error": "instance 'huge': its record has 66085 bytes, 65536 are allowed: shorten its meta or tags",
+        "code": "record_too_large",
     }
     assert await agent.all_ids("orders") == set()
 

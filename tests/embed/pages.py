@@ -12,7 +12,7 @@ from typing import Final
 from tests.embed.programs import ROOT
 
 #: How long a program or a server may take to start, or to end, on a machine that has other things to do (seconds).
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 
 
 def programs_of(page: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 #: Where the project is, so that the program can import the tests' helpers.
 ROOT = Path(__file__).parents[2]
 
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 def run(program: str) -> str:

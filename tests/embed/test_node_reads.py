@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
+import pytest
+
 from gossipreg import Config
 from gossipreg.embed.threads import open_node
 from tests.bench import reads
@@ -43,6 +45,7 @@ def test_a_read_is_a_handful_of_calls_whatever_the_service_holds() -> None:
         assert calls["pick"] <= 12, "one draw, and no look at each instance"
 
 
+@pytest.mark.slow
 def test_the_benchmark_has_a_figure_for_each_row() -> None:
     figures = reads.run(5, rounds=1)
     assert set(reads.TARGETS) < set(figures)

@@ -65,6 +65,7 @@ def test_a_second_signal_is_passed_on_at_once() -> None:
     assert said == "[]\n[False]\n"
 
 
+@pytest.mark.slow
 def test_a_program_without_a_handler_ends_as_it_would_but_with_a_goodbye() -> None:
     with open_node(config("ann")) as node:
         program = textwrap.dedent(PROGRAM.format(handler="signal.SIG_DFL")) + "threading.Event().wait()\n"

@@ -225,6 +225,7 @@ async def command(frontends: Frontends, line: str, token: str = READER) -> None:
     frontends.ears.hear(f"gossipreg {line}", ran.stdout + ran.stderr)
 
 
+@pytest.mark.slow
 async def test_nobody_without_the_token_sees_a_credential_in_any_frontend(
     ears: Ears, access: Access, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

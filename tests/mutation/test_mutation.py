@@ -84,6 +84,7 @@ def test_what_is_explained_is_a_mutant_that_there_is() -> None:
     assert explained().keys() <= there, "code has changed: look again, or take the line out of explained.txt"
 
 
+@pytest.mark.slow
 def test_mutants_of_real_code_are_killed_by_its_tests() -> None:
     """One small file, one kind of change: a run of some seconds."""
     script = (

@@ -8,7 +8,7 @@ from gossipreg.config import Config, Settings
 from gossipreg.runtime.node import Node
 
 #: How long anything may take before a test has failed (seconds).
-PATIENCE: Final = 10.0
+PATIENCE: Final = 60.0
 
 QUICK: Final = Settings(
     probe_interval=0.05,

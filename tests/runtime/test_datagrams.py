@@ -45,7 +45,7 @@ class Ends:
 
     async def heard(self) -> list[bytes]:
         """What is here once something is; on loopback a packet is there as soon as it is sent."""
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await self.here.wait()
         return [payload for payload, _ in self.here.receive()]
 

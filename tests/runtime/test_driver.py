@@ -107,7 +107,7 @@ class Rig:
     failures: list[GossipregError] = attrs.field(factory=list)
 
     async def heard(self) -> tuple[Any, ...]:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             return await self.events.receive()
 
     def send(self, payload: bytes) -> None:

@@ -96,6 +96,7 @@ async def test_an_index_on_disk_is_ahead_of_all_that_were_given(
         assert min(node.index(), node.index("orders"), node.index("nobody offers this")) > highest
 
 
+@pytest.mark.slow
 async def test_a_disk_that_is_full_at_the_start_is_told_of_once_and_stops_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

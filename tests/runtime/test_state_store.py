@@ -525,6 +525,7 @@ trio.run(main)
 """
 
 
+@pytest.mark.slow
 def test_nothing_acknowledged_is_missing_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     rng = random.Random(4)
     acknowledged: set[str] = set()

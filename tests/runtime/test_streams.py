@@ -40,11 +40,11 @@ class Side:
         self.streams.open(OpenStream(stream, to, frame, patience))
 
     async def heard(self) -> tuple[int, bytes]:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             return await self.frames.receive()
 
     async def end(self) -> tuple[int, bool]:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             return await self.ended.receive()
 
 
@@ -127,7 +127,7 @@ async def greeted(stream: trio.SocketStream) -> StreamCodec:
     """Exchange hellos; returns the end of a well-behaved peer."""
     codec = StreamCodec("shop", None, os.urandom(NONCE_BYTES), opened_by_us=True)
     await stream.send_all(codec.hello())
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         while not codec.ready:
             codec.feed(await stream.receive_some())
     return codec
@@ -136,7 +136,7 @@ async def greeted(stream: trio.SocketStream) -> StreamCodec:
 async def rest_of(stream: trio.SocketStream) -> bytes:
     """What still comes, until the other side closes."""
     received = b""
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         try:
             while data := await stream.receive_some():
                 received += data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,6 +15,8 @@ from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg.protocol.registry.table import Table
 from tests.scenes.stage import Actor, Stage
+
+pytestmark = pytest.mark.slow
 
 CAST = ("a", "b", "c", "d", "e")
 

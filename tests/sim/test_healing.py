@@ -69,6 +69,7 @@ def test_a_fault_ends_when_all_that_it_did_is_undone(fault: Fault, ends: float) 
     assert [moment.at for moment in spans(fault)] == [ends]
 
 
+@pytest.mark.slow
 def test_a_split_that_ended_long_before_the_heal_took_its_time_to_mend() -> None:
     outcome = run_scenario(SPLIT, 1)
     [split, heal] = outcome.heals
@@ -80,6 +81,7 @@ def test_a_split_that_ended_long_before_the_heal_took_its_time_to_mend() -> None
     assert -0.06 <= split.took - (back - SPLIT.warmup - 8.0) < 1.0, "not before the last was alive for all"
 
 
+@pytest.mark.slow
 def test_users_who_go_on_meanwhile_do_not_make_it_take_longer() -> None:
     busy = attrs.evolve(
         SPLIT, workload=Workload(churn=20.0), faults=(Fault(kind="duplicate", probability=0.1, lasts=8),)

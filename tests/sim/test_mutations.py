@@ -11,6 +11,8 @@ from gossipreg_sim.runner import ORACLES, Outcome, run_scenario
 from gossipreg_sim.scenario import Scenario
 from tests.sim.mutations import MUTATIONS, Mutation
 
+pytestmark = pytest.mark.slow
+
 #: The runs that show them.
 PLAYS = list(dict.fromkeys(mutation.shown_by for mutation in MUTATIONS))
 

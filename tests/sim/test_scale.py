@@ -91,12 +91,14 @@ def test_what_does_not_happen_is_not_waited_for_for_ever(eight: LargeCluster) ->
         eight.until(lambda: False, 0.1)
 
 
+@pytest.mark.slow
 def test_what_a_node_knows_of_one_more_weighs_about_a_kilobyte() -> None:
     weight = measure_memory(50, 4)
     assert 300 < weight.member_bytes < 3_000
     assert 300 < weight.instance_bytes < 3_000
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_and_draws_curves(run: Callable[..., Ran], tmp_path: Path) -> None:
     ran = run("scale", "--nodes", "12", "--instances", "1", "--plots", str(tmp_path), "--json")
     assert ran.status == 0, ran.err

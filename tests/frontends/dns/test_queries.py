@@ -12,7 +12,7 @@ import pytest
 from gossipreg.frontends.dns import limits
 from gossipreg.frontends.dns.queries import DnsQuery, UnreadableQuery, read
 
-QUERY = dns.message.make_query("Orders.service.gossipreg", "SRV", use_edns=False)
+QUERY = dns.message.make_query("Orders.service.gossipreg", "SRV", use_edns=False, id=0x1234)  # ids enter test names
 WIRE = QUERY.to_wire()
 OPT = b"\0\0\x29\x04\xd0\0\0\0\0\0\0"
 

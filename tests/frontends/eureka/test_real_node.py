@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import httpx
+import pytest
 import trio
 
 from gossipreg import Address, Config, Node, open_node
@@ -42,6 +43,7 @@ async def becomes(client: Client, wanted: str | None, *, within: float) -> float
     return await eventually(check, within=within)
 
 
+@pytest.mark.slow
 async def test_a_lease_that_nobody_renews_lapses_and_then_ends() -> None:
     async with open_node(Config(name="alpha", bind="127.0.0.1:0")) as node, asking(node) as client:
         await client.post(post(leaseInfo={"durationInSecs": 1}))

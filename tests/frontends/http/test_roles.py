@@ -49,7 +49,7 @@ async def test_an_agent_that_is_about_to_join_gives_the_next_term_once_it_has(
     async def register() -> None:
         answers.append(await client.put("/api/v1/instances", json=body))
 
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(register)
             while not fake.waiting:  # noqa: ASYNC110 - nothing tells that somebody waits

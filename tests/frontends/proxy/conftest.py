@@ -79,6 +79,6 @@ async def call(address: Address) -> str:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return when it holds; what must happen first happens in other tasks."""
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while not condition():  # noqa: ASYNC110 - it may be a counter that is waited for
             await trio.sleep(0.001)

@@ -18,6 +18,8 @@ from gossipreg.model import Address
 from tests.drills.agents import Agent, Agents, open_agents
 from tests.frontends.proxy.conftest import until
 
+pytestmark = pytest.mark.slow
+
 #: Callers at once, and the pause of each between two requests (seconds).
 _CALLERS: Final = 4
 _PAUSE: Final = 0.005

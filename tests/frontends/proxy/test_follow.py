@@ -43,7 +43,7 @@ async def agent() -> AsyncIterator[tuple[FakeNode, Address]]:
 async def test_everything_that_an_agent_tells_is_understood(agent: tuple[FakeNode, Address]) -> None:
     node, address = agent
     first = await node.register("orders", port=1, tags=["v2"], meta={"a": "ü"}, weight=7, role="primary")
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with await AgentEvents.open(address, "orders") as events:
             assert await events.next() == [Snapshot((member("alpha", 7940),), (first,))]
             second = await node.register("orders", port=2)
@@ -161,7 +161,7 @@ async def test_a_node_of_our_own_is_followed(nursery: trio.Nursery) -> None:
     async with open_node(Config(name="a", bind="127.0.0.1:0")) as node:
         first = await node.register("orders", port=1)
         table = InstanceTable()
-        with trio.fail_after(2):
+        with trio.fail_after(60):
             await nursery.start(partial(follow_node, node, "orders", table.apply))
         assert table.instances == (first,)
         second = await node.register("orders", port=2)

@@ -206,11 +206,11 @@ async def test_a_name_that_does_not_exist_is_said_in_words() -> None:
     assert "\n" not in finding.text
 
 
-async def test_a_target_that_hangs_is_given_up_and_hung_up_on() -> None:
+async def test_a_target_that_hangs_is_given_up_and_hung_up_on(autojump_clock: trio.testing.MockClock) -> None:
     async with serving() as target:
         target.hangs = True
         assert await run(Check(http=target.url, timeout=0.05)) == Finding(Health.CRITICAL, "no answer within 0.05 s")
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while target.open:
                 await trio.testing.wait_all_tasks_blocked(0.001)
 
@@ -314,15 +314,10 @@ async def test_output_is_bounded_and_its_writer_does_not_wait() -> None:
 
 async def test_a_command_that_hangs_is_killed_with_what_it_started(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    code = f"""
-import os, time
-child = os.fork()
-if child: open({str(pids)!r}, "w").write(f"{{os.getpid()}} {{child}}")
-time.sleep(600)
-"""
-    finding = await run(python(code, timeout=2), commands=True)
+    script = 'sleep 600 & echo $$ $! > "$0"; wait'  # a shell is there in milliseconds, however busy the machine is
+    finding = await run(Check(command=["/bin/sh", "-c", script, str(pids)], timeout=2), commands=True)
     assert finding == Finding(Health.CRITICAL, "no answer within 2 s")
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         for pid in map(int, pids.read_text().split()):
             while is_running(pid):  # noqa: ASYNC110 - another process tells nobody of its end
                 await trio.sleep(0.01)

@@ -20,6 +20,7 @@ def address() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
+@pytest.mark.slow
 def test_every_seed_gets_the_verdict_that_it_gets_here(address: str) -> None:
     verdicts = dict(run_on_dask(brief, iter(range(3)), address))
     assert [(verdicts[seed].digest, verdicts[seed].marks) for seed in range(3)] == [

@@ -105,6 +105,7 @@ FOR = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", FOR)
 def test_a_scenario_of_a_template_has_what_it_is_for(template: str) -> None:
     seeds = [seed for seed in SOME if generated(seed, (4, 4)).template == template][:4]

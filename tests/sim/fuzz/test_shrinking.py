@@ -50,6 +50,7 @@ def test_what_always_fails_is_one_node_and_nothing_that_goes_wrong() -> None:
     assert (small.name, small.title, small.settings, small.quiet) == ("large", "Large", LARGE.settings, LARGE.quiet)
 
 
+@pytest.mark.slow
 def test_only_what_the_failure_needs_is_left() -> None:
     def fails(scenario: Scenario) -> bool:
         return {"crash", "cut"} <= kinds(scenario) and scenario.nodes >= 9 and scenario.sealed
@@ -64,6 +65,7 @@ def test_only_what_the_failure_needs_is_left() -> None:
     assert (small.warmup, small.duration) == (0.0, 1.0)
 
 
+@pytest.mark.slow
 def test_a_time_that_matters_stays() -> None:
     def fails(scenario: Scenario) -> bool:
         return any(fault.kind == "crash" and fault.at + fault.lasts > 12 for fault in scenario.faults)
@@ -74,10 +76,12 @@ def test_a_time_that_matters_stays() -> None:
     assert crash.at < small.duration
 
 
+@pytest.mark.slow
 def test_what_can_be_made_no_smaller_stays_as_it_is() -> None:
     assert shrunk(LARGE, lambda scenario: scenario == LARGE) == LARGE
 
 
+@pytest.mark.slow
 def test_the_search_ends_with_the_plays_that_it_may_spend() -> None:
     asked: list[Scenario] = []
 
@@ -90,6 +94,7 @@ def test_the_search_ends_with_the_plays_that_it_may_spend() -> None:
     assert "freeze" in kinds(small)
 
 
+@pytest.mark.slow
 def test_the_search_ends_with_its_time() -> None:
     def fails(_: Scenario) -> bool:
         pytest.fail("there was no time to ask")

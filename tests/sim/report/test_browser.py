@@ -12,7 +12,7 @@ from gossipreg_sim.report.page import page_of
 from gossipreg_sim.report.recording import Recording
 from tests.sim.report.browser import Browser, browser, found
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

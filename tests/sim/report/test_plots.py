@@ -54,6 +54,7 @@ def test_a_png_without_matplotlib_is_refused_in_one_line(monkeypatch: pytest.Mon
         check_plot(tmp_path / "x.png")
 
 
+@pytest.mark.slow
 def test_a_png_is_one(split: Recording, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra 'plots' is not installed")
     save_plot(split, tmp_path / "split.png")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gossipreg.model import Status
 from gossipreg_sim.conditions import Cut, Links
 from gossipreg_sim.reproduce.experiment_cluster import ExperimentCluster
@@ -50,6 +52,7 @@ def test_one_that_was_failed_and_came_back_can_fail_again() -> None:
     assert (len(once), len(twice)) == (1, 2)
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_runs() -> None:
     def run(seed: int) -> tuple[int, int, int]:
         experiment = ExperimentCluster.of(LIFEGUARD, 8, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 
 from gossipreg_sim.reproduce.lifeguard import FULL, QUICK, Grid, Run, reproduce, run_one, runs_of
 from gossipreg_sim.reproduce.parallel_runs import Order
@@ -33,6 +34,7 @@ def test_the_full_grid_is_the_papers() -> None:
     assert FULL.members == QUICK.members == 128
 
 
+@pytest.mark.slow
 def test_swim_fails_the_well_and_lifeguard_does_not() -> None:
     assert fp(SWIM) > 4 * fp(LIFEGUARD)
     assert fp(OURS) <= fp(LIFEGUARD)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gossipreg_sim.reproduce.parallel_runs import Order
 from gossipreg_sim.reproduce.profiles import SWIM, SWIM_WITHOUT_SUSPICION, Profile
 from gossipreg_sim.reproduce.statistics import mean
@@ -18,6 +20,7 @@ def test_the_first_detection_takes_about_two_periods() -> None:
     assert 1.2 <= first <= 2.6
 
 
+@pytest.mark.slow
 def test_without_suspicion_members_are_lost_to_the_loss_of_packets() -> None:
     def stable(profile: Profile) -> float:
         return sum(run_one(Run("joins", profile, 10, 30.0, seed)) for seed in range(3))
