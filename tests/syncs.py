@@ -1,4 +1,4 @@
-"""Knows how tests see what is synced to disk, and what stood in the directory at that moment."""
+"""Records what is synced to disk during a test, and the names in the directory at that moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how each row is measured: what is done to a cluster, and between which two moments."""
+"""The rows of the benchmark: for each, what is done to a cluster, and between which two moments it is timed."""
 
 from __future__ import annotations
 

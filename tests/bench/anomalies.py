@@ -1,4 +1,4 @@
-"""Serf and gossipreg where some members are slow: how often is one taken for failed that nobody touched?
+"""Serf and gossipreg where some members are slow: how often is a healthy member failed?
 
     python tests/bench/anomalies.py                          32 agents, 8 of them hurt: a quarter of an hour
     python tests/bench/anomalies.py --rounds 1 --acts stop   one round, one act

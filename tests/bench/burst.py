@@ -1,4 +1,4 @@
-"""Knows what a burst of registrations through one agent costs, and how much it holds up another agent's.
+"""A burst of registrations through one agent: what it costs, and how long it delays another agent's.
 
 All requests are sent at once, over one connection or several, and nobody waits for an answer in between, as a client
 does that pipelines. When half of them are answered, one more instance is registered through another agent. Time runs

@@ -1,4 +1,4 @@
-"""Knows how agents start as an installed package does: compiled once, whatever the environment says of bytecode."""
+"""Bytecode for agents that start as an installed package does: compiled once, whatever the environment's settings."""
 
 from __future__ import annotations
 

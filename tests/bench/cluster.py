@@ -1,4 +1,4 @@
-"""Knows what the benchmark does with a cluster, whosever it is: start it, change it, hurt it, look at it."""
+"""The cluster as the benchmark drives it, the same for each product: start, change, kill, observe."""
 
 from __future__ import annotations
 

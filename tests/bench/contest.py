@@ -1,4 +1,4 @@
-"""Knows how a run goes in which Serf and gossipreg take turns: who takes part, how it ends, and what it prints.
+"""A run in which Serf and gossipreg take turns: the contestants, how it ends, and what it prints.
 
 Progress goes to standard error, what was measured to standard output. It takes at most --limit seconds; then, as at
 Ctrl-C, every agent is ended by its process id, and what was measured until then is printed.

@@ -1,4 +1,4 @@
-"""How many DNS answers a second the responder gives, beside a bare UDP echo in the same run.
+"""DNS answers per second of the DNS frontend, beside a bare UDP echo in the same run.
 
     .venv/bin/python tests/bench/dns_answers.py
 

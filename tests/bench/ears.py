@@ -1,4 +1,4 @@
-"""Knows what many streams say and when: one epoll, one task, one clock.
+"""Listening on many streams: what each says and when, with one epoll, one task and one clock.
 
 An observer of 64 agents that runs on the agents' own cores must cost next to nothing and must not let what one says
 wait while it thinks about what another said. So everything that is there is read and stamped first, and understood

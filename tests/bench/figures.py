@@ -1,4 +1,4 @@
-"""Knows what is measured, the targets, and how figures are put beside each other."""
+"""Figures: what is measured, the targets, and how the figures of two products are compared."""
 
 from __future__ import annotations
 

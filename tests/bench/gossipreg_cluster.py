@@ -1,4 +1,4 @@
-"""Knows how a cluster of gossipreg agents is started, changed and observed: by command line, HTTP API and events."""
+"""A cluster of gossipreg agents, started, changed and observed by command line, HTTP API and events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how an agent of gossipreg is asked over HTTP, and how its stream of events is read."""
+"""A client of an agent's HTTP API, and a reader of its stream of events."""
 
 from __future__ import annotations
 

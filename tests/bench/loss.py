@@ -1,4 +1,4 @@
-"""Serf and gossipreg where packets are lost: how long until the last of N agents shows a registration?
+"""Serf and gossipreg under packet loss: how long until the last of N agents shows a registration?
 
     python tests/bench/loss.py                            32 agents of each kind, 0, 10 and 30 % loss: five minutes
     python tests/bench/loss.py --loss 30 --rounds 1       one loss rate, one round

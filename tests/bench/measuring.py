@@ -1,4 +1,4 @@
-"""Knows how a measurement is run from the command line: to its end, or to the one line that says why there is none."""
+"""Runs a measurement from the command line: to its end, or to the one line that says why there is none."""
 
 from __future__ import annotations
 

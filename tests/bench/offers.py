@@ -1,4 +1,4 @@
-"""Knows an instance like those that people register, for benchmarks that need thousands of them."""
+"""A typical instance, for benchmarks that need thousands of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts the table of docs/benchmarks.md together, from what the commands have printed: `python -m tests.bench.page`.
+"""Writes the table of docs/benchmarks.md from what the commands have printed: `python -m tests.bench.page`.
 
 The page keeps what each command printed, as it was printed, below the command and a line that says when and on what
 machine that was. The table at its head is made of those prints and of nothing else; the tests hold it to that. So after

@@ -1,4 +1,4 @@
-"""Knows how the ratios of docs/benchmarks.md are drawn: a bar for each, better to the left, on a scale of tenfolds."""
+"""The picture of the ratios in docs/benchmarks.md: a bar for each, better to the left, on a logarithmic scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how agents' processes are started, what they cost, and that none is left in the end."""
+"""Processes of agents: how they are started, what they cost, and that none is left at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts the balancer and HAProxy before the same echo servers, with the same callers, and says what each costs.
+"""The balancer and HAProxy before the same echo servers, with the same callers: what each costs.
 
     .venv/bin/python tests/bench/proxy.py
     .venv/bin/python tests/bench/proxy.py --rounds 3 --seconds 1 --json

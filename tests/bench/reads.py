@@ -1,4 +1,4 @@
-"""How many reads a second a program gets out of its own node, beside a lookup in a dict in the same run.
+"""Reads per second that a program gets from its own node, beside a lookup in a dict in the same run.
 
     python -m tests.bench.reads [--instances N] [--json]
 

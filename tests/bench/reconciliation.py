@@ -1,4 +1,4 @@
-"""What it costs to mend a difference, to join a large registry, and to live through churn.
+"""The cost of repairing a difference, of joining a large registry, and of churn.
 
     python -m tests.bench.reconciliation               all parts
     python -m tests.bench.reconciliation repair        two engines in memory, 10,000 records: bytes against difference

@@ -1,4 +1,4 @@
-"""Knows how a cluster of Serf agents is started, changed and observed: by command line, RPC and log.
+"""A cluster of Serf agents, started, changed and observed by command line, RPC and log.
 
 Observed by its log (what `serf monitor` streams), not by its event stream: Serf holds events back for a second or more
 to hand them out together, and logs a change in the moment that it becomes visible in the agent's list of members.

@@ -1,4 +1,4 @@
-"""Knows how a Serf agent is asked: MessagePack over TCP, as Serf's documentation of its RPC protocol has it.
+"""A client of a Serf agent: MessagePack over TCP, as Serf's documentation describes its RPC protocol.
 
 A request is a header, `{"Command", "Seq"}`, and for most commands a body; an answer is a header, `{"Seq", "Error"}`,
 and for some commands a body. The first command on a connection is `handshake`.

@@ -1,4 +1,4 @@
-"""Knows who saw what when, and waits until everybody has."""
+"""Sightings: which agent saw what at which time, and waiting until all have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows what a simulated cluster goes through when many nodes join it at once, and under churn.
+"""Simulated clusters for the benchmark: many nodes that join at once, and churn.
 
 The production engine runs on virtual time, so the figures are the same on every machine, but for the line that says
 otherwise; no CPU is counted. Packets are counted sealed; streams before they are, which would add 20 bytes to a frame

@@ -1,4 +1,4 @@
-"""What it costs to start: the CPU until a process is ready, and the memory that it then holds.
+"""The cost of a start: the CPU until a process is ready, and the memory that it then holds.
 
     python tests/bench/startup.py                  15 rounds of every case: half a minute
     python tests/bench/startup.py --rounds 5 --json

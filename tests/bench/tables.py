@@ -1,4 +1,4 @@
-"""Knows how a benchmark prints: a table in Markdown, and what the machine was like meanwhile."""
+"""Output of a benchmark: a table in Markdown, and the state of the machine meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark's pieces: what they say is what happened, and they leave nothing behind."""
+"""The parts of the benchmark: they report what happened, and leave nothing behind."""
 
 from __future__ import annotations
 

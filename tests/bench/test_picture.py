@@ -1,4 +1,4 @@
-"""The picture of ratios: better is left, whatever is better."""
+"""The picture of ratios: better is left, whether a larger or a smaller figure is better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is seen of an agent under siege, as it is told."""
+"""What the benchmark of a siege makes of its figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What starting costs, as it is told."""
+"""What the benchmark of starts makes of its figures."""
 
 from __future__ import annotations
 

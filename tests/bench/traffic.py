@@ -1,4 +1,4 @@
-"""Knows how many packets and bytes a cluster's gossip is: it counts every IP packet on the loopback device.
+"""Traffic of a cluster's gossip in packets and bytes: counts every IP packet on the loopback device.
 
 The same eye for both sides, outside of both: a packet socket on `lo` (needs CAP_NET_RAW). A packet counts if either of
 its ports is a gossip port of the cluster, so TCP counts with all its acknowledgements. Segments that the kernel does

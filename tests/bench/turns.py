@@ -1,4 +1,4 @@
-"""The longest turn of an agent's loop under the most expensive requests known: `python -m tests.bench.turns`.
+"""The longest time that an agent's loop is held by the most expensive requests known: `python -m tests.bench.turns`.
 
 One thread serves gossip and all clients, so the longest time that one request holds it is what a peer's ping may have
 to wait. A node with a large service serves HTTP, with Consul's, Eureka's, Envoy's and Traefik's APIs, and DNS. A client

@@ -1,4 +1,4 @@
-"""Knows how to start real agents, ask them over HTTP, wrong them with signals, and end every one of them.
+"""Real agents: how drills start them, query them over HTTP, send them signals, and end every one of them.
 
 All asking is done from the one trio process that runs the test. Whatever happens in a test, its agents are killed by
 their process ids in the end, and none of them may have written a traceback.

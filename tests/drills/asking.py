@@ -1,4 +1,4 @@
-"""Knows how to ask an agent over HTTP from a trio task: one request, one connection, one answer."""
+"""One HTTP request to an agent from a trio task: one connection, one answer."""
 
 from __future__ import annotations
 

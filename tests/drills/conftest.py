@@ -1,4 +1,4 @@
-"""What drills share: places to start agents in, and a page in the end with what was measured."""
+"""Fixtures of the drills: agents, and a summary of what was measured."""
 
 from __future__ import annotations
 

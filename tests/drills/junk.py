@@ -1,4 +1,4 @@
-"""Knows how to make junk: what real nodes said to each other, bruised, cut, spliced, replayed, or plain noise."""
+"""Junk packets: what real nodes sent each other, with bits flipped, cut, spliced, replayed, or plain noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how long and how harsh a drill is: short in the suite, in full with ``GOSSIPREG_LONG_DRILLS=1``."""
+"""The length of drills: short by default, in full with ``GOSSIPREG_LONG_DRILLS=1``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how to make two network namespaces with a cable between them, cut it, mend it, and remove it all.
+"""Two network namespaces with a cable between them: made, cut, mended and removed.
 
 ::
 

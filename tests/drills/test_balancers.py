@@ -1,4 +1,4 @@
-"""A real HAProxy and our own balancer, under constant load, while the owner of what they lead to is killed."""
+"""A real HAProxy and our own balancer under constant load while the owner of their instances is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster that is started all at once is whole within seconds."""
+"""A cluster whose agents start all at once is complete within seconds."""
 
 from __future__ import annotations
 

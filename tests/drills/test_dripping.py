@@ -1,4 +1,4 @@
-"""A stranger without the key that holds as many streams as it can keeps no member out."""
+"""A peer without the key that holds as many streams as it can keeps no member out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However an agent ends and comes back, every view is right in the end: no ghost, and nothing lost that is offered."""
+"""However an agent ends and returns, every view is right in the end: no ghost, and no live instance is lost."""
 
 from __future__ import annotations
 

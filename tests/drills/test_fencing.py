@@ -1,4 +1,4 @@
-"""Whatever becomes of the agent that has the highest term, no agent calls a primary of a lower one."""
+"""Whatever happens to the agent with the highest term, no agent calls an instance of a lower one primary."""
 
 from __future__ import annotations
 

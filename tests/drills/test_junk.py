@@ -1,4 +1,4 @@
-"""Whatever bytes arrive, an agent counts them and goes on: no exception, no growth, and every packet accounted for."""
+"""Whatever bytes arrive, an agent counts them and goes on: no exception, no growth, every packet accounted for."""
 
 from __future__ import annotations
 

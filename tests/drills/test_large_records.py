@@ -1,4 +1,4 @@
-"""Records have room: forty times what a packet holds reaches everybody, and what is too much is refused at once."""
+"""Large records: forty times what a packet holds reaches every agent, and a larger one is refused at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kernel says is believed only as far as it goes: a port that rejects one, or is another's now, fails nobody."""
+"""A refused connection is no proof of death where a firewall rejects, or where another process has the port."""
 
 from __future__ import annotations
 

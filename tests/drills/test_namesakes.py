@@ -1,4 +1,4 @@
-"""One name is one member: the older of two namesakes keeps it, and nobody notices that there was another."""
+"""One name is one member: the older of two agents of one name keeps it, and no other agent notices the younger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would be unsafe is refused in one line, before anything listens."""
+"""Unsafe configurations are refused in one line, before anything listens."""
 
 from __future__ import annotations
 

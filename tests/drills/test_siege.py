@@ -1,4 +1,4 @@
-"""Every attack of a hostile client at once, in small: the agent stays alive for the other, and is as before after.
+"""Every attack of a hostile client at once, on a small scale: the agent stays alive for its peer, and recovers.
 
 `python -m tests.bench.siege` is the same in full, with figures.
 """

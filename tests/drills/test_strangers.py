@@ -1,4 +1,4 @@
-"""Clusters that are not meant to be one never mix, even on one range of addresses."""
+"""Clusters that are not meant to be one never merge, even on one range of addresses."""
 
 from __future__ import annotations
 

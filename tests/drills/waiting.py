@@ -1,4 +1,4 @@
-"""Knows how drills wait: until something is so, and for many answers at once."""
+"""Waiting in drills: until a condition holds, and for many answers at once."""
 
 from __future__ import annotations
 

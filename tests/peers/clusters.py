@@ -1,4 +1,4 @@
-"""Knows how a cluster of three nodes with a DNS listener is opened, in this process, for a real program to ask."""
+"""A cluster of three nodes with a DNS frontend, opened in this process, for a real program to query."""
 
 from __future__ import annotations
 

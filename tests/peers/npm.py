@@ -1,4 +1,4 @@
-"""Knows how a client from the npm registry is installed for a test, or why it is not."""
+"""Installs a client from the npm registry for a test, or gives the reason why it cannot."""
 
 from __future__ import annotations
 

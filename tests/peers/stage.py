@@ -1,4 +1,4 @@
-"""Knows the stage on which real programs are tried: three real agents, servers that say their name, and a balancer.
+"""What real programs are tried with: three real agents, servers that answer with their name, and a proxy in front.
 
 The servers live in the test, so they go on answering when the agent that offers them is killed: what still reaches
 them then shows that a program has not heard of it.

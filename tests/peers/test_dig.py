@@ -1,4 +1,4 @@
-"""`dig`, which everybody tries first, understands the listener."""
+"""`dig` understands the answers of the DNS frontend."""
 
 from __future__ import annotations
 

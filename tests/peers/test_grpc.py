@@ -1,4 +1,4 @@
-"""gRPC's own resolver finds instances by DNS, and others when they go."""
+"""gRPC's own resolver finds instances by DNS, and their replacements when they go."""
 
 from __future__ import annotations
 

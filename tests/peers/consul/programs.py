@@ -1,4 +1,4 @@
-"""Knows the play that every program for Consul's API is put through: it offers, it follows, a node is killed."""
+"""The test that every program for Consul's API goes through: it registers, it follows, a node is killed."""
 
 from __future__ import annotations
 

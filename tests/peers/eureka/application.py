@@ -1,4 +1,4 @@
-"""Knows what the application of a Eureka client goes through: it is found, it finds another one, its agent dies."""
+"""The application of a Eureka client: it is found, it finds another one, its agent is killed."""
 
 from __future__ import annotations
 

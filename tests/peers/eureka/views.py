@@ -1,4 +1,4 @@
-"""Knows what an agent shows in Eureka's way, and waits for it."""
+"""What an agent shows over Eureka's API, and waiting for it."""
 
 from __future__ import annotations
 
