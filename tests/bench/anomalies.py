@@ -76,7 +76,7 @@ class Verdicts(Sightings):
 
 @attrs.frozen
 class Tally:
-    """What was reported in one act: of members that were well, by those that were well and by anybody; of the hurt."""
+    """Failures reported in one act: of healthy members, by healthy ones and by any; and of the slowed members."""
 
     well_by_well: int
     well_by_any: int

@@ -88,7 +88,7 @@ class Witness:
 
 @attrs.define(eq=False)
 class Bursts:
-    """Bursts through agents of a cluster that is at rest, whose events nobody else follows."""
+    """Bursts through agents of a cluster that is at rest, whose events no other program follows."""
 
     cluster: GossipregCluster
     size: int

@@ -135,7 +135,7 @@ def take_turns(agent: Process, port: int, counts: Sequence[tuple[str, int, int]]
 
 
 def one_round(queries: Queries, kind: str, connection: socket.socket, agent: Process, name: str) -> Heard:
-    """Register, hear all who wait for that, and have them wait again."""
+    """Register, read the answers of all blocked queries, and send the queries again."""
     settle(agent)
     cpu = cpu_seconds(agent.pid)
     begun = time.perf_counter()

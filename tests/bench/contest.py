@@ -31,7 +31,7 @@ SERF, SEALED, CLEAR = "Serf", "gossipreg", "gossipreg in clear"
 
 
 def progress(text: str) -> None:
-    """Tell whoever waits."""
+    """Wake the task that waits."""
     click.echo(text, err=True)
 
 

@@ -24,7 +24,7 @@ _READ_BYTES = 262_144
 
 @attrs.define(eq=False)
 class Ears:
-    """Streams by file descriptor, each with the one who understands it."""
+    """Streams by file descriptor, each with its parser."""
 
     _epoll: select.epoll = attrs.field(factory=select.epoll)
     _hear: dict[int, Hear] = attrs.field(factory=dict)

@@ -72,7 +72,7 @@ class Question:
     def script(self) -> str:
         """The same for wrk."""
         lines = [f"wrk.method = {json.dumps(self.method)}"]
-        if self.body is not None:  # an empty one would be announced, which nobody does who asks by GET
+        if self.body is not None:  # an empty body would be announced, which no client does with GET
             lines.append(f"wrk.body = {lua(json.dumps(self.body))}")
         return "".join(f"{line}\n" for line in lines)
 
@@ -171,7 +171,7 @@ def b64(data: bytes) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
+    """Ports on which no process listens now."""
     sockets = [socket.create_server((_HOST, 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:

@@ -57,7 +57,7 @@ class Process:
         for line in self._lines.feed(said):
             self.on_line(at, line)
         if not said:
-            self.ready.set()  # nobody needs to wait for it any longer
+            self.ready.set()  # no task needs to wait for it any longer
 
     def is_ready(self, at: float) -> None:
         """To be called when it says that it is."""
@@ -175,7 +175,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of a process that is in RAM, whoever else maps it too."""
+    """Memory of a process that is in RAM, including what other processes map too."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
 
 

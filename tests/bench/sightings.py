@@ -34,16 +34,16 @@ class Sightings:
                 all_see.set()
 
     def condemn(self, subject: str) -> None:
-        """``subject`` is about to be ended on purpose: whoever says that it failed is right."""
+        """``subject`` is about to be ended on purpose: a report that it failed is right."""
         self._victims.add(subject)
 
     @property
     def wrongly_accused(self) -> set[tuple[str, str]]:
-        """Observers, and the members that each saw fail though nobody had touched them."""
+        """Observers, and the untouched members that each saw fail."""
         return {(observer, subject) for observer, subject in self._accused if subject not in self._victims}
 
     def forget(self) -> None:
-        """Forget what was seen, but not who was accused."""
+        """Forget what was seen, but not which members were reported as failed."""
         self._seen.clear()
 
     async def by_all(self, what: str, subject: str, observers: Iterable[str], patience: float) -> float:

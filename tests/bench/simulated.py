@@ -121,7 +121,7 @@ class Sightings:
     made: int = 0
 
     def change(self, service: str, names: list[str]) -> None:
-        """A change is about to be made to a service that nobody else changes now."""
+        """A change is about to be made to a service that nothing else changes now."""
         self.made += 1
         self._since[service] = self.world.now
         self._unseen[service] = dict.fromkeys(names)

@@ -35,7 +35,7 @@ TARGET_KIB: Final = 64.0
 
 _HOST: Final = "127.0.0.1"
 
-#: What a slow reader takes at once, and how often a second: an agent lets go who does not take 64 KiB in 10 s.
+#: What a slow reader takes at once, and how often per second. An agent drops one that does not take 64 KiB in 10 s.
 _BYTES: Final = 2_048
 _A_SECOND: Final = 5
 

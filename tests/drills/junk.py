@@ -98,7 +98,7 @@ class Junk:
             yield self.rng.choice(kinds)(real)
 
     def insider_packets(self) -> Iterator[bytes]:
-        """What a member would send whose memory is failing: nonsense, but properly sealed."""
+        """What a member with failing memory would send: nonsense, but properly sealed."""
         while True:
             payload = self.bruised(self.rng.choice(self.recording.payloads))
             yield self.sealed(payload[:1200])

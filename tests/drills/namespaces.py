@@ -19,7 +19,7 @@ from typing import Final, Literal
 import attrs
 import pytest
 
-#: A hardware address that nobody has.
+#: A hardware address that no interface has.
 _NOBODY: Final = "02:00:00:00:00:99"
 
 needs_namespaces = pytest.mark.skipif(
@@ -50,7 +50,7 @@ class Cable:
     right: Side
 
     def cut(self, how: Literal["unplugged", "silent"]) -> None:
-        """Let nothing through: ``unplugged`` is known to the kernels at both ends, ``silent`` to nobody."""
+        """Let nothing through: ``unplugged`` is known to the kernels at both ends, ``silent`` to neither."""
         if how == "unplugged":
             _ip("-n", self.left.namespace, "link", "set", "cable", "down")
         else:

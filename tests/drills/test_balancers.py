@@ -31,7 +31,9 @@ class Load:
     """Callers that ask without end, and what came of each request."""
 
     address: str
-    answers: list[tuple[float, str]] = attrs.field(factory=list)  # when it was sent, and who answered; "" for nobody
+    answers: list[tuple[float, str]] = attrs.field(
+        factory=list
+    )  # when it was sent, and which instance answered; "" for none
 
     async def call(self) -> None:
         """Ask, and ask again."""

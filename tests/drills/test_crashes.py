@@ -27,7 +27,7 @@ _KEPT = 10
 
 @attrs.define
 class _Client:
-    """One who registers and deregisters instances, and keeps account of what the agent owes him."""
+    """A client that registers and deregisters instances, and keeps account of what the agent has acknowledged."""
 
     name: str
     rng: random.Random

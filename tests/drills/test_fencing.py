@@ -16,7 +16,7 @@ from tests.drills.waiting import eventually
 
 @attrs.define
 class _Clients:
-    """Those who ask agents for the primary of pg, again and again, and notice when its term falls."""
+    """Clients that ask agents for the primary of pg, again and again, and notice when its term falls."""
 
     highest: dict[str, int] = attrs.field(factory=dict)  # term that each agent has shown, by name
     fallen: list[str] = attrs.field(factory=list)

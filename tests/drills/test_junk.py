@@ -37,7 +37,7 @@ _GROWTH = 4 * 1024 * 1024
 
 _CLUSTER = "junk"
 
-#: Protocol settings: whoever is silent on a stream is given up soon.
+#: Protocol settings: a peer that is silent on a stream is given up soon.
 _SETTINGS = {"stream_patience": 0.5}
 
 #: What real nodes said, recorded once.

@@ -17,7 +17,7 @@ from tests.drills.lengths import scaled
 from tests.drills.namespaces import Side, cable, needs_firewall, needs_namespaces
 from tests.drills.waiting import eventually
 
-#: How long after a refusal it is watched that nobody is failed for it (seconds). With the quick settings the longest
+#: How long after a refusal no member may be failed for it (seconds). With the quick settings the longest
 #: suspicion of four takes 0.9 s; in full, lifelines are tried again meanwhile.
 _WATCHED = scaled(2.0, 20.0)
 

@@ -49,7 +49,7 @@ async def _refusals(agent: Agent) -> int:
 
 
 async def _knows_only(agents: Sequence[Agent], names: set[str], ids: set[str]) -> None:
-    """Check that these agents have heard of nobody and nothing else."""
+    """Check that these agents know of no other member and no other instance."""
     assert [set(sight.members) for sight in await asked(agents, Agent.sight)] == [names] * len(agents)
     assert [await agent.all_ids("orders") for agent in agents] == [ids] * len(agents)
 

@@ -22,7 +22,7 @@ _MARKED: Final = re.compile(r"(<!-- peers: made by tests -->\n).*?(?=\n?<!-- end
 
 
 def record(*, client: str, version: str, api: str, did: str, weights: str = "", seconds: float | None = None) -> None:
-    """Keep what a client did, if anybody wants it.
+    """Keep what a client did, if the results are wanted.
 
     ``weights`` is what it makes of weights, empty if it balances nothing; ``seconds`` how long it took to see a change.
     """

@@ -185,7 +185,7 @@ class Front:
             return ""
 
     async def share(self, requests: int) -> Counter[str]:
-        """How many of so many requests went to whom."""
+        """How many of so many requests each server got."""
         return Counter([await self.ask() for _ in range(requests)])
 
     async def reaches(self, *names: str, requests: int = 12) -> float:

@@ -33,7 +33,7 @@ def serve(address: str, name: str) -> Any:
 
 
 def ask(channel: Any) -> str:
-    """Who answers one call; empty if nobody does."""
+    """The name of the server that answers one call; empty if none does."""
     try:
         answer: bytes = channel.unary_unary("/test.Names/Ask")(b"", timeout=2)
     except grpc.RpcError:

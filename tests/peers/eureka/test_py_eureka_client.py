@@ -26,7 +26,7 @@ pytestmark = [
     ),
 ]
 
-#: What an application would do with it: call another one again and again, and say who answered.
+#: What an application would do with it: call another one again and again, and print which one answered.
 _APPLICATION = """
 import signal, sys, time
 
