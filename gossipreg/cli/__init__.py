@@ -1,4 +1,4 @@
-"""Knows the `gossipreg` command: what its subcommands are, and how every failure is said in one line."""
+"""The `gossipreg` command: its subcommands, and every failure in one line."""
 
 from __future__ import annotations
 

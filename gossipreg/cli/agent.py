@@ -1,4 +1,4 @@
-"""Knows the command that runs a member of the cluster, and its flags: agent."""
+"""The `agent` command: runs a member of the cluster; one flag for each setting."""
 
 from __future__ import annotations
 
@@ -71,16 +71,16 @@ def _setting_flags(command: _Command) -> _Command:
     type=click.Path(path_type=Path),
     help="TOML file with any of these settings, the protocol's, and services.",
 )
-@click.option("--check-config", is_flag=True, help="Only say whether all of it can be used: start nothing.")
+@click.option("--check-config", is_flag=True, help="Only check that all settings and files can be used; start nothing.")
 def agent(file: Path | None, *, check_config: bool, **flags: Any) -> None:
     """Run a member of the cluster, with HTTP and DNS for this host.
 
     A setting is taken from its flag, else from the environment (GOSSIPREG_BIND, GOSSIPREG_JOIN=a,b,
-    GOSSIPREG_PROTOCOL_PROBE_INTERVAL, ...), else from the file, else it is the default.
+    GOSSIPREG_PROTOCOL_PROBE_INTERVAL, ...), else from the file, else it has its default.
 
-    When it is ready it says so in one line on standard output, with the addresses it got. SIGTERM or Ctrl-C makes
-    it drain, say goodbye and exit with 0; a second one stops it at once, with 1. SIGHUP makes it read the services
-    that its files define again, in tables [[services]].
+    When it is ready it writes one line to standard output, with the addresses it got. SIGTERM or Ctrl-C makes it
+    drain, leave the cluster and exit with 0; a second one stops it at once, with 1. On SIGHUP it reads again the
+    services that its files define, in tables [[services]].
 
     Examples:
       gossipreg agent

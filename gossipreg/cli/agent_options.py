@@ -1,4 +1,4 @@
-"""Knows the options that commands about a running agent share: which agent, who asks, and in what form it answers."""
+"""Options that commands about a running agent share: its address, the token, and the form of the answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gossipreg.durations import parse_seconds
 from gossipreg.errors import ConfigError
 from gossipreg.runtime.files import read_secret
 
-#: The variable that holds a token. There is no flag for one: everybody on the machine reads command lines with ``ps``.
+#: The variable that holds a token. There is no flag for one: any user of the machine can read command lines.
 TOKEN_VARIABLE = "GOSSIPREG_TOKEN"  # noqa: S105 -- its name
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -32,14 +32,14 @@ _address_option = click.option(
     default=DEFAULT_HTTP,
     show_default=True,
     callback=lambda _context, _parameter, text: AgentClient.at(text),
-    help="The agent to ask; http://HOST:PORT and unix:/path will do.  [env: GOSSIPREG_AGENT, GOSSIPREG_HTTP]",
+    help="The agent to ask; also http://HOST:PORT or unix:/path.  [env: GOSSIPREG_AGENT, GOSSIPREG_HTTP]",
 )
 
 token_file = click.option(
     "--token-file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help=f"File that holds the token to ask with, if the agent wants one.  [env: {TOKEN_VARIABLE}, the token itself]",
+    help=f"File with the token, if the agent requires one.  [env: {TOKEN_VARIABLE}, the token itself]",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
@@ -69,7 +69,7 @@ def agent_options(command: _Command) -> _Command:
 
 
 def note_isolation(agent: AgentClient, document: Any) -> None:
-    """Say on standard error that what was answered may be stale, if the agent hears no other member."""
+    """Note on standard error that the answer may be stale, if the agent hears no other member."""
     if document.get("isolated"):
         silence = agent.get("node").get("silence", 0.0)
         show.note(f"{agent.address} hears no other member since {silence:.0f} s: the answer may be stale")

@@ -1,4 +1,4 @@
-"""Knows the commands about health: checks, heartbeat, maintenance; and how a check is written on a command line."""
+"""The commands `checks`, `heartbeat` and `maintenance`, and checks as a command line writes them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TRUTHS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": False,
 def checks(agent: AgentClient, id: str | None, *, as_json: bool) -> None:
     """List the health checks that the agent runs.
 
-    With ID, only those of that instance. Others see no more of them than the health of an instance, and a reason.
+    With ID, only those of that instance. Other nodes see only the health of an instance, and a reason.
 
     Columns when piped, tab-separated, "-" for nothing:
       instance, check, kind, health, flapping, since (seconds), runs, target, output
@@ -42,7 +42,7 @@ def checks(agent: AgentClient, id: str | None, *, as_json: bool) -> None:
     if not document["checks"]:
         show.note("this agent runs no checks" if id is None else f"{id} has no checks")
     elif any(check["output"] is None for check in document["checks"]):
-        show.note("what targets have said is shown for a token with the scope checks")
+        show.note("the output of checks is shown for a token with the scope checks")
 
 
 @command()
@@ -52,37 +52,37 @@ def checks(agent: AgentClient, id: str | None, *, as_json: bool) -> None:
     "--health",
     type=click.Choice(["passing", "warning", "critical"]),
     default="passing",
-    help="How it is.  [default: passing]",
+    help="Its health.  [default: passing]",
 )
 @click.option("--note", metavar="TEXT", help="A few words for people.")
 @agent_options
 def heartbeat(agent: AgentClient, id: str, *, as_json: bool, check: str | None, health: str, note: str | None) -> None:
-    """Say how an instance is, to its checks with a ttl.
+    """Report the health of an instance to its ttl checks.
 
     Examples:
       gossipreg heartbeat orders-1
       gossipreg heartbeat orders-1 --health warning --note "disk nearly full"
     """
     agent.put("heartbeats", id, check=check, health=health, note=note)
-    show.say(f"{id} says it is {health}", {"instance": id, "health": health}, as_json=as_json)
+    show.say(f"{id} reports that it is {health}", {"instance": id, "health": health}, as_json=as_json)
 
 
 @command()
 @click.argument("id")
-@click.option("--reason", metavar="TEXT", help="A few words that everybody sees.")
-@click.option("--end", is_flag=True, help="Put it back in.")
-@click.option("--service", metavar="NAME", help="Whoever owns it: by a policy about this service.")
+@click.option("--reason", metavar="TEXT", help="A few words that all nodes show.")
+@click.option("--end", is_flag=True, help="End the maintenance.")
+@click.option("--service", metavar="NAME", help="By a policy about this service, whichever node owns it.")
 @agent_options
 def maintenance(
     agent: AgentClient, id: str, *, as_json: bool, reason: str | None, end: bool, service: str | None
 ) -> None:
-    """Take an instance out of all lookups, or put it back in.
+    """Take an instance out of all lookups, or end that.
 
     Its checks go on. It stays out over a restart of the agent, and when it is registered again. The answer is the
     instance, in the columns of lookup --all.
 
-    That is for the agent's own instances. With --service it is a policy, which every node obeys, about an instance of
-    anybody's; the answer is then in the columns of policy list. Each is ended as it was begun.
+    This is for the agent's own instances. With --service it is a policy, which every node obeys, about an instance of
+    any node; the answer is then in the columns of policy list. End each in the way it was begun.
 
     Examples:
       gossipreg maintenance orders-1 --reason "new disk"
@@ -90,7 +90,7 @@ def maintenance(
       gossipreg maintenance orders-7 --service orders --reason "new disk"
     """
     if end and reason is not None:
-        raise click.UsageError("--reason goes with the beginning of a maintenance, not with its --end")
+        raise click.UsageError("--reason goes with the start of a maintenance, not with --end")
     if service is not None and end:
         return remove_policy(agent, f"maintenance:{service}:{id}", as_json=as_json)
     if service is not None:

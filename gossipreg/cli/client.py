@@ -1,4 +1,4 @@
-"""Knows how an agent is asked over HTTP, and what to say when it does not answer."""
+"""Agent client: the HTTP API of one agent as the commands use it, with errors for people."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 #: How long an agent may take to answer, or to be silent in the middle of an answer (seconds).
 PATIENCE: Final = 5.0
 
-#: How long a stream of events may be silent (seconds). An agent says something every 15 s, if only a comment: twice
-#: as long means that the connection is dead though nobody has said so.
+#: How long a stream of events may be silent (seconds). An agent sends something every 15 s, if only a comment: twice
+#: as long means that the connection is dead.
 SILENCE: Final = 30.0
 
 
@@ -48,7 +48,7 @@ class AgentClient:
         return self._ask("GET", self._target(path, query))[0]
 
     def lookup(self, *path: str, **query: str | None) -> Any:
-        """What `get` returns, and how far it can be relied on, if the agent says so: ``isolated``, ``reachable``."""
+        """What `get` returns, with ``isolated`` and ``reachable`` if the agent sends them as headers."""
         document, headers = self._ask("GET", self._target(path, query))
         isolated, reachable = headers["X-Gossipreg-Isolated"], headers["X-Gossipreg-Reachable"]
         if isolated is not None and reachable is not None:
@@ -56,11 +56,11 @@ class AgentClient:
         return document
 
     def put(self, *path: str, body: Any = None, **query: str | None) -> Any:
-        """Store ``body``, if there is one; returns what the agent made of it."""
+        """Store ``body``, if there is one; returns the agent's document."""
         return self._ask("PUT", self._target(path, query), b"" if body is None else json.dumps(body).encode())[0]
 
     def post(self, *path: str) -> Any:
-        """Ask for something to be done."""
+        """Request an action."""
         return self._ask("POST", self._target(path), b"")[0]
 
     def delete(self, *path: str) -> Any:
@@ -68,7 +68,7 @@ class AgentClient:
         return self._ask("DELETE", self._target(path))[0]
 
     def events(self, service: str | None = None) -> Iterator[tuple[str, Any]]:
-        """Names and data of events as they happen, a snapshot first; ends when the agent or the way to it does."""
+        """Names and data of events as they happen, a snapshot first; ends when the connection does."""
         from http.client import HTTPException
 
         connection = self._connection(SILENCE)
@@ -110,7 +110,9 @@ class AgentClient:
             answer = self._answer(connection, method, target, body)
             text = answer.read()
         except (OSError, HTTPException) as error:
-            raise AgentUnreachable(f"the agent at {self.address} broke off its answer: {error}") from None
+            raise AgentUnreachable(
+                f"the agent at {self.address} closed the connection before its answer was complete: {error}"
+            ) from None
         finally:
             connection.close()
         return self._document(text) if text else None, answer.headers
@@ -131,7 +133,9 @@ class AgentClient:
             patience = f"{connection.timeout:g} s"
             raise AgentUnreachable(f"the agent at {self.address} does not answer within {patience}") from None
         except PermissionError:
-            raise AgentUnreachable(f"{self.address} is not yours to open: run this as the agent's own user") from None
+            raise AgentUnreachable(
+                f"{self.address} may not be opened by this user: run this as the agent's own user"
+            ) from None
         except OSError:
             raise AgentUnreachable(
                 f'no agent answers at {self.address}: start one with "gossipreg agent", '
@@ -144,7 +148,7 @@ class AgentClient:
         return answer
 
     def _refusal(self, status: int, text: bytes, request: str) -> GossipregError:
-        remedy = " (GOSSIPREG_TOKEN or --token-file FILE will do that)" if status == 401 else ""
+        remedy = " (set GOSSIPREG_TOKEN or pass --token-file FILE)" if status == 401 else ""
         try:
             said = json.loads(text)
             field = said.get("field")

@@ -1,4 +1,4 @@
-"""Knows the command that shows what a client needs to log in to an instance, and how a file says it: credentials."""
+"""The `credentials` command, and credentials as a file holds them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _HIDDEN: Final = "********"
 @click.argument("id")
 @click.option("--service", metavar="NAME", required=True, help="The service that it is an instance of.")
 @click.option("--owner", metavar="NAME", help="The member that registered it, where several have that id.")
-@click.option("--show", "shown", is_flag=True, help="Write the values, too, for whoever looks over your shoulder.")
+@click.option("--show", "shown", is_flag=True, help="Write the values, too; bystanders can then read them.")
 @agent_options
 def credentials(agent: AgentClient, id: str, *, as_json: bool, service: str, owner: str | None, shown: bool) -> None:
     """Show what a client needs to log in to an instance.
 
-    The agent gives it for a token with the scope "credentials" only, and must hold the credential key. Values are
+    The agent gives them only for a token with the scope "credentials", and must hold the credential key. Values are
     hidden unless --show asks for them; in JSON they are then null.
 
     Columns when piped, tab-separated:
@@ -55,7 +55,7 @@ def credentials_in(file: Path) -> dict[str, str]:
         raise
     except OSError as error:
         raise _refused(f"cannot read {file}: {error.strerror}") from None
-    except (ValueError, RecursionError):  # whose own words may quote a character of a password
+    except (ValueError, RecursionError):  # its message may quote a character of a password
         raise _refused(f'{file} is neither TOML nor JSON: write user = "...", one a line') from None
     if not found or not all(isinstance(value, str) for value in found.values()):
         raise _refused(f'{file} holds something else than names with strings: write user = "...", one a line')

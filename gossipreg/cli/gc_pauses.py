@@ -1,9 +1,9 @@
-"""Garbage collection of an agent's process: no full collection stops the loop for long.
+"""GC pauses: garbage collection of an agent's process such that no full collection stops the loop for long.
 
 CPython 3.11 to 3.13 looks at every object that can be part of a cycle in a full collection, and nothing else runs
 meanwhile: half a second with nine thousand connections, or with a hundred thousand instances. So what survived a full
 collection is frozen: the next one leaves it alone, and looks only at what is newer. Cycles that become garbage after
-they were frozen are found by a whole collection: now and then, and when too much is frozen.
+they were frozen are found by a whole collection: periodically, and when too much is frozen.
 
 This concerns the whole process, so an embedded node leaves it to its program. CPython 3.14 collects in small steps.
 """
@@ -37,7 +37,7 @@ _OLDEST: Final = 2
 
 
 async def keep_pauses_short() -> None:
-    """Freeze what survives full collections, and collect it all now and then, until cancelled."""
+    """Freeze what survives full collections, and collect it all periodically, until cancelled."""
     if sys.version_info >= (3, 14):
         return
     freezing, thresholds = _Freezing(), gc.get_threshold()

@@ -1,4 +1,4 @@
-"""Knows how a docstring becomes a help page: running text is wrapped, indented lines stay as they were written."""
+"""Help pages made from docstrings: running text is wrapped, indented lines stay as written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how a key is made and put where nobody else can read it: keygen."""
+"""The `keygen` command: makes a key, and writes it where only this user can read it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gossipreg.runtime.files import MAKE
 )
 @as_json
 def keygen(out: Path | None, *, as_json: bool) -> None:
-    """Make a fresh key to seal a cluster's gossip with.
+    """Make a new key that seals a cluster's gossip.
 
     It is 32 bytes in base64. Every member needs the same. With --out the answer is the key's id, which is safe to
     show and compare; a file that exists is never overwritten.
@@ -48,6 +48,8 @@ def _write_once(path: Path, text: str) -> None:
         with os.fdopen(descriptor, "w") as file:
             file.write(text + "\n")
     except FileExistsError:
-        raise GossipregError(f"{path} exists and is not overwritten: name another file, or remove it first") from None
+        raise GossipregError(
+            f"{path} exists and is not overwritten: name another file, or remove this one first"
+        ) from None
     except OSError as error:
         raise GossipregError(f"cannot write {path}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""Knows how an agent's log lines are written on standard error: text for people, JSON for programs."""
+"""Log lines of an agent on standard error: text for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gossipreg.cli.time_format import utc
 
-#: What every log record carries; the rest was given by the caller as ``extra``.
+#: Attributes of every log record; the others were given by the caller as ``extra``.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -26,7 +26,7 @@ class _Text(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One object a line: time (UTC), level, logger, message, whatever was given as extra, and a traceback if any."""
+    """One object a line: time (UTC), level, logger, message, the caller's ``extra``, and a traceback if any."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

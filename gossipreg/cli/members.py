@@ -1,4 +1,4 @@
-"""Knows the commands about the cluster's members and the agent itself: members, info, drain, leave."""
+"""The commands `members`, `info`, `drain`, `forget` and `leave`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def members(agent: AgentClient, *, as_json: bool) -> None:
 @command()
 @agent_options
 def info(agent: AgentClient, *, as_json: bool) -> None:
-    """Show how the agent describes itself, and what it has counted.
+    """Show what the agent reports about itself, and its counters.
 
     Piped, each line is a name and a value with a tab between. Counters at 0
     are left out.
@@ -49,10 +49,10 @@ def info(agent: AgentClient, *, as_json: bool) -> None:
 @click.option("--end", is_flag=True, help="Ask for work again.")
 @agent_options
 def drain(agent: AgentClient, *, as_json: bool, end: bool) -> None:
-    """Have nobody send new work to what the agent offers.
+    """Stop new work for the instances of this agent.
 
-    All its instances weigh 0, for everybody, within moments; what they have begun goes on. The agent itself stays, and
-    answers as before. With a data directory a restart of it does not end this.
+    All of them weigh 0 on every node within moments; work in progress goes on. The agent itself stays a member and
+    answers as before. With a data directory it still drains after a restart.
 
     Examples:
       gossipreg drain
@@ -60,7 +60,7 @@ def drain(agent: AgentClient, *, as_json: bool, end: bool) -> None:
     """
     name = agent.get("node")["name"]
     answer = agent.delete("drain") if end else agent.put("drain")
-    sentence = f"{name} asks for work again" if end else f"{name} drains: what it offers gets no new work"
+    sentence = f"{name} takes work again" if end else f"{name} drains: its instances get no new work"
     show.say(sentence, answer, as_json=as_json)
 
 
@@ -70,8 +70,9 @@ def drain(agent: AgentClient, *, as_json: bool, end: bool) -> None:
 def forget(agent: AgentClient, name: str, *, as_json: bool) -> None:
     """Forget a member that failed and will not come back.
 
-    It is gone from every node at once, with what it offered; otherwise it would be remembered, and tried again, for a
-    day. One that is alive or suspect is refused. If it lives after all, behind a split, it is back when it is heard.
+    It is gone from every node at once, with its instances; otherwise it would be remembered, and tried again, for a
+    day. One that is alive or suspect is refused. A member that lives after all, behind a split, is back when it is
+    heard.
 
     Examples:
       gossipreg forget web-3
@@ -83,9 +84,9 @@ def forget(agent: AgentClient, name: str, *, as_json: bool) -> None:
 @command()
 @agent_options
 def leave(agent: AgentClient, *, as_json: bool) -> None:
-    """Make the agent drain, say goodbye and stop.
+    """Make the agent drain, leave the cluster and stop.
 
-    Returns as soon as the agent has agreed; it stops a second or so later.
+    Returns as soon as the agent has accepted; it stops about a second later.
 
     Examples:
       gossipreg leave

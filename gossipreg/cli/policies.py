@@ -1,4 +1,4 @@
-"""Knows the commands about what is to be everywhere: policy list, set and remove; weight."""
+"""The commands `policy list`, `policy set`, `policy remove` and `weight`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WEIGHT = click.IntRange(0, limits.WEIGHT_MAX)
 @command("list")
 @agent_options
 def list_(agent: AgentClient, *, as_json: bool) -> None:
-    """List the policies in force, with who set each and when, and those that this version cannot read.
+    """List the policies in force, with the node and time of each, and those that this version cannot read.
 
     Columns when piped, tab-separated, "-" for nothing:
       key, service, instance, rule, set by, at (local time)
@@ -43,8 +43,8 @@ def list_(agent: AgentClient, *, as_json: bool) -> None:
 @click.option("--by", type=click.Choice(["tag", "zone"]), help="What the labels of a split are.  [default: tag]")
 @click.option("--instance", metavar="ID", help="The instance that --weight or --maintenance is about.")
 @click.option("--owner", metavar="NAME", help="The member whose instance is meant, if several have one of that id.")
-@click.option("--weight", type=_WEIGHT, help="What it weighs, whatever its owner says; 0 is drained.")
-@click.option("--maintenance", metavar="REASON", help="Take it out, whatever its checks say; everybody sees why.")
+@click.option("--weight", type=_WEIGHT, help="Its weight, in place of its owner's; 0 drains it.")
+@click.option("--maintenance", metavar="REASON", help="Take it out, whatever its checks say; all nodes show why.")
 @agent_options
 def set_(
     agent: AgentClient,
@@ -58,11 +58,11 @@ def set_(
     weight: int | None,
     maintenance: str | None,
 ) -> None:
-    """Have every node obey a policy, in place of the one about the same.
+    """Set a policy on every node, in place of the one about the same.
 
-    It says how the load of SERVICE is split, or with --instance what one of its instances weighs, or that it is taken
-    out. Any agent takes it, whoever owns the instances, and every other obeys it within moments. Shares are in
-    proportion to each other. The answer is the policy, in the columns of policy list.
+    It splits the load of SERVICE, or with --instance it sets the weight of one of its instances, or puts that into
+    maintenance. Any agent accepts it, whichever node owns the instances, and all nodes obey it within moments. Shares
+    are in proportion to each other. The answer is the policy, in the columns of policy list.
 
     Examples:
       gossipreg policy set orders --split v1=90 --split v2=10
@@ -92,7 +92,7 @@ def set_(
 @click.argument("key")
 @agent_options
 def remove(agent: AgentClient, key: str, *, as_json: bool) -> None:
-    """Have a policy obeyed no more, by the key that policy list shows.
+    """Remove a policy from every node, by the key that policy list shows.
 
     Examples:
       gossipreg policy remove split:orders
@@ -103,10 +103,10 @@ def remove(agent: AgentClient, key: str, *, as_json: bool) -> None:
 
 policy = SectionedGroup(
     name="policy",
-    help="""Say what is to be on every node: splits, weights, maintenance.
+    help="""List, set and remove policies: splits, weights, maintenance.
 
-    A policy is about a service or one of its instances. Any agent takes one, every node obeys it within moments, and it
-    outlives whoever set it. Of two about the same, the later counts.
+    A policy is about a service or one of its instances. Any agent accepts one, every node obeys it within moments, and
+    it outlives the node that set it. Of two about the same, the later counts.
 
     Examples:
       gossipreg policy list
@@ -122,12 +122,12 @@ policy = SectionedGroup(
 @click.argument("weight", type=_WEIGHT, required=False)
 @click.option("--service", metavar="NAME", required=True, help="The service that it is an instance of.")
 @click.option("--owner", metavar="NAME", help="The member whose instance is meant, if several have one of that id.")
-@click.option("--clear", is_flag=True, help="Leave it to its owner again.")
+@click.option("--clear", is_flag=True, help="Use the owner's weight again.")
 @agent_options
 def weight(
     agent: AgentClient, id: str, weight: int | None, *, as_json: bool, service: str, owner: str | None, clear: bool
 ) -> None:
-    """Change what an instance weighs, whoever owns it.
+    """Change the weight of an instance of any node.
 
     A short form of policy set: every node obeys it within moments. 0 drains it.
 
@@ -156,7 +156,7 @@ def put_policy(agent: AgentClient, body: Any, *, as_json: bool) -> None:
 
 
 def remove_policy(agent: AgentClient, key: str, *, as_json: bool) -> None:
-    """Remove a policy, and say so."""
+    """Remove a policy, and report that."""
     agent.delete("policies", key)
     show.say(f"removed {key}", {"removed": key}, as_json=as_json)
 

@@ -1,4 +1,4 @@
-"""Knows the command that runs a TCP balancer, and its flags: proxy."""
+"""The `proxy` command: runs a TCP balancer."""
 
 from __future__ import annotations
 
@@ -40,16 +40,21 @@ _FORWARD_FLAGS: Final[Sequence[tuple[str, type | Callable[[str], float], str | N
     ("role", str, "NAME", "Only to instances with this role."),
     ("connect_timeout", duration, "SECONDS", "How long an instance may take to accept.  [default: 1]"),
     ("tries", int, "N", "How many instances a connection is tried at.  [default: 3]"),
-    ("drain_time", duration, "SECONDS", "How long connections to a gone instance may run on.  [default: 30]"),
-    ("idle_timeout", duration, "SECONDS", "Cut a connection over which nothing comes for so long.  [default: never]"),
+    ("drain_time", duration, "SECONDS", "How long connections to a removed instance may go on.  [default: 30]"),
+    ("idle_timeout", duration, "SECONDS", "Close a connection that is silent for so long.  [default: never]"),
     ("connections_max", int, "N", "Connections at once on each port.  [default: 4096]"),
     ("instance_connections_max", int, "N", "Connections at once to one instance.  [default: no limit]"),
     ("backlog", int, "N", "Connections that the kernel keeps waiting.  [default: 1024]"),
-    ("panic", bool, None, "When no instance can serve, use the last ones that could."),
-    ("panic_threshold", float, "SHARE", "Of fewer that can be reached, use also those lost at once.  [default: never]"),
-    ("slow_start", duration, "SECONDS", "How long the share of a new instance grows.  [default: 0]"),
+    ("panic", bool, None, "When no instance can serve, use the last that could."),
+    (
+        "panic_threshold",
+        float,
+        "SHARE",
+        "Below this reachable share, use also instances lost at once.  [default: never]",
+    ),
+    ("slow_start", duration, "SECONDS", "How long the share of a new instance grows to its own.  [default: 0]"),
     ("sticky", str, "source", "Keep each caller at one instance, by its address."),
-    ("proxy_protocol", str, "v1|v2", "Tell instances who calls, by a PROXY protocol header."),
+    ("proxy_protocol", str, "v1|v2", "Send the caller's address in a PROXY protocol header."),
 )
 
 
@@ -72,7 +77,7 @@ def _flags(command: _Command) -> _Command:
 
 @command()
 @click.option("--listen", metavar="HOST:PORT", multiple=True, help="Address to listen on; repeatable.")
-@click.option("--service", metavar="NAME", multiple=True, help="The service that it leads to: one for each --listen.")
+@click.option("--service", metavar="NAME", multiple=True, help="The service behind it: one for each --listen.")
 @click.option(
     "--forwards",
     metavar="FILE",
@@ -110,12 +115,12 @@ def proxy(
 ) -> None:
     """Run a TCP balancer that follows the registry at once.
 
-    It asks an agent (--http), or with --join is a member of the cluster itself and needs none. Each connection goes to
-    the instance with the fewest for its weight; one that cannot be connected to is replaced by another unnoticed.
-    Instances of the balancer's own --zone go first.
+    It follows an agent (--http), or with --join is a member of the cluster itself and needs none. Each connection goes
+    to the instance with the fewest connections for its weight; if that cannot be connected to, to another. Instances of
+    the balancer's own --zone go first.
 
-    When it is ready it says so in one line on standard output. SIGTERM or Ctrl-C makes it accept no more and exit with
-    0 when the last connection has ended, or the drain time is over; a second one stops it at once, with 1.
+    When it is ready it writes one line to standard output. SIGTERM or Ctrl-C makes it accept no more connections and
+    exit with 0 when the last one has ended, or the drain time is over; a second one stops it at once, with 1.
 
     Examples:
       gossipreg proxy --listen 127.0.0.1:9000 --service orders

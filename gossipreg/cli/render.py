@@ -1,4 +1,4 @@
-"""Knows the command that keeps a configuration file true to the registry, and its flags: render."""
+"""The `render` command: keeps a configuration file in step with the registry."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from gossipreg.errors import ConfigError
     default="1s",
     show_default=True,
     type=duration,
-    help="Time from one rendering to the next, at least; 500ms will do.",
+    help="Least time from one rendering to the next, such as 500ms.",
 )
-@click.option("--allow-empty", is_flag=True, help="Believe at once an agent that may know too little.")
+@click.option("--allow-empty", is_flag=True, help="Accept an empty service at once, even from a new or isolated agent.")
 @agent_option
 def render(
     agent: AgentClient,
@@ -39,15 +39,15 @@ def render(
     interval: float,
     allow_empty: bool,
 ) -> None:
-    """Keep a configuration file true to the registry, from a template.
+    """Keep a file in step with the registry, from a template.
 
     The template is jinja2's. It sees services, instances(SERVICE, tag=, zone=, role=, all=), members and policies. The
-    file is replaced whenever what comes out has changed, in one step; then the command is run. The first of several
-    changes is rendered at once, those that follow within --interval-min together.
+    file is replaced in one step whenever its content has changed; then the command is run. The first of several changes
+    is rendered at once, those that follow within --interval-min together.
 
     While the agent is away, or the template cannot be rendered, the file stays as it is. If the agent has just been
-    started, or hears nobody, a service is not believed to have lost all its instances. SIGHUP renders anew; SIGTERM
-    or Ctrl-C ends.
+    started, or hears no other member, a service that seems to have lost all its instances keeps them in the file.
+    SIGHUP renders anew; SIGTERM or Ctrl-C ends.
 
     Examples:
       gossipreg render upstream.j2 --out /etc/nginx/conf.d/orders.conf --exec "nginx -s reload"

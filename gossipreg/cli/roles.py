@@ -38,12 +38,12 @@ def list_(agent: AgentClient, service: str | None, *, as_json: bool) -> None:
 @click.argument("service")
 @agent_options
 def reset(agent: AgentClient, service: str, *, as_json: bool) -> None:
-    """Have the terms of SERVICE count anew on every node, from the highest that its instances state now.
+    """Restart the terms of SERVICE on every node, from the highest that its instances state now.
 
-    The way down, for a term that was given by mistake: deregister the instance that states it, or register it with
+    This is how to lower a term that was given by mistake: deregister the instance that states it, or register it with
     another term, then reset. Numbers that were given before may be given again, so be sure that no storage remembers
-    a higher one. The answer is the term, in the columns of role list: it says through which agent it was reset, and
-    when.
+    a higher one. The answer is the term, in the columns of role list, with the agent through which it was reset,
+    and when.
 
     Examples:
       gossipreg role reset pg

@@ -1,6 +1,6 @@
-"""Knows how an agent runs: from its ready line, through the signals it obeys, to its goodbye.
+"""Running an agent: from its ready line, through the signals it handles, to its leave.
 
-Imported by the command that needs it, when it does: trio takes longer to import than all other commands take to run.
+The command imports it when it runs: importing trio takes longer than all other commands take to run.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("gossipreg.agent")
 
-#: Reads something again on SIGHUP. What it raises is logged, and all stays as it was.
+#: Reads something again on SIGHUP. What it raises is logged, and nothing changes.
 Reload = Callable[[], Awaitable[None]]
 
 
 def run(config: AgentConfig, file: Path | None = None) -> None:
-    """Run an agent until it has left the cluster, offering what ``file`` and the services' directory define.
+    """Run an agent until it has left the cluster, with the services that ``file`` and ``services_dir`` define.
 
     Raises ``ConfigError`` for a file that cannot be used or an unknown compatibility API, what ``open_node`` raises,
     and ``BindError`` for a listener's address, alone or in an ``ExceptionGroup``. One ``BindError`` names all addresses
@@ -59,7 +59,7 @@ def run(config: AgentConfig, file: Path | None = None) -> None:
 
 
 def _addresses_in_use(config: AgentConfig) -> list[str]:
-    """The agent's addresses that other programs listen at, each with its flag."""
+    """The agent's addresses that other programs use, each with its flag."""
     asked = [("--bind", config.bind), ("--http", config.http), ("--dns", config.dns)]
     taken = []
     for flag, text in asked:
@@ -86,7 +86,7 @@ def _is_in_use(address: Address, *, datagrams: bool) -> bool:
 
 
 def check(config: AgentConfig, file: Path | None = None) -> str:
-    """Say that an agent could start with this, as far as files can tell. Raises ``ConfigError``."""
+    """Check that an agent can start with this, as far as files can tell. Raises ``ConfigError``."""
     check_start(config)
     _access(config)
     _apis(config)
@@ -112,7 +112,7 @@ def _read_definitions(files: DefinitionFiles, config: AgentConfig) -> tuple[Loca
 
 
 def _access(config: AgentConfig) -> Access | None:
-    """Who may use the HTTP API; None if there is none. Raises ``ConfigError``."""
+    """The access rules of the HTTP API; None if there is no API. Raises ``ConfigError``."""
     if config.http == "off":
         return None
     from gossipreg.frontends.http.server import check_safety
@@ -161,10 +161,10 @@ async def _serve(
 async def _handle_signals(
     node: Node, signals: AsyncIterator[int], leave: trio.Event, reloads: Sequence[Reload], nursery: trio.Nursery
 ) -> None:
-    """The first signal asks the node to leave; one that comes while it leaves ends the process there and then.
+    """Leave at the first signal; end the process at once at one that comes while the node leaves.
 
-    That is as safe as being killed, which an agent must survive anyway: what it keeps on disk is whole at all times.
-    SIGHUP only has files read again, unless it says that the terminal has gone in which the agent was started.
+    That is as safe as being killed, which an agent must survive anyway: its data directory is whole at all times.
+    SIGHUP only has files read again, unless it reports that the terminal of the agent has closed.
     """
     turn, in_terminal = trio.Lock(), os.isatty(0)
     async for number in signals:
@@ -180,7 +180,7 @@ async def _handle_signals(
 
 
 async def _reload(reloads: Sequence[Reload], turn: trio.Lock) -> None:
-    """Read everything again that is read again; one that fails is in nobody's way."""
+    """Run all reloads; one that fails does not prevent the others."""
     async with turn:
         for reload in reloads:
             try:
@@ -191,7 +191,7 @@ async def _reload(reloads: Sequence[Reload], turn: trio.Lock) -> None:
 
 
 async def _define_again(node: Node, files: DefinitionFiles) -> None:
-    """Offer what the files define now; a file that is wrong stands for what it said before."""
+    """Register what the files define now; an invalid file stands for its last valid content."""
     found = await trio.to_thread.run_sync(files.read)
     for error in (*found.wrong, *await define(node, found.located)):
         _log.error("%s (what was defined there before stays)", error)
@@ -267,7 +267,7 @@ async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> A
 def _warn_of_exposure(
     node: Node, http: Address | SocketFile | None, dns: Address | None, access: Access | None
 ) -> None:
-    """Warn of what listens beyond this machine."""
+    """Warn about listeners beyond this machine."""
     exposed = (
         None
         if http is None or access is None
@@ -280,7 +280,7 @@ def _warn_of_exposure(
 
 
 def _print_ready(node: Node, http: Address | SocketFile | None, dns: Address | None, *, as_json: bool) -> None:
-    """Say on standard output that the agent is ready, for whoever started it to read."""
+    """Write the ready line to standard output, for the program that started the agent."""
     if as_json:
         ready = {
             "ready": True,

@@ -1,6 +1,6 @@
-"""Knows how a balancer runs: from its ready line, through the signals it obeys, to its last connection.
+"""Running a balancer: from its ready line, through the signals it handles, to its last connection.
 
-Imported by the command that needs it, when it does: trio takes longer to import than all other commands take to run.
+The command imports it when it runs: importing trio takes longer than all other commands take to run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gossipreg.runtime.supervision import start_restarting
 
 _log = logging.getLogger("gossipreg.proxy")
 
-#: Where an agent binds unless told otherwise. A balancer often runs beside one, so for it that means any free port.
+#: The default bind address of an agent. A balancer often runs beside one, so for it that means any free port.
 _AGENTS_BIND: Final = Config().bind
 
 #: Descriptors for everything but connections: sockets to listen on, gossip, the agent, scrapes.
@@ -51,7 +51,8 @@ def run(forwards: Sequence[Forward], config: AgentConfig, agent: AgentClient | N
 def within(forwards: Sequence[Forward], descriptors: int) -> Sequence[Forward]:
     """These ports, with no more connections than ``descriptors`` suffice for, two each.
 
-    Callers beyond them wait in the kernel's queue. Were they let in, none would be left to connect them further.
+    Callers beyond them wait in the kernel's queue. Were they accepted, no descriptor would be left to connect them
+    further.
     """
     most = max(1, (descriptors - _OTHER_DESCRIPTORS) // 2 // len(forwards))
     if any(forward.connections_max > most for forward in forwards):
@@ -90,7 +91,7 @@ def _node_config(config: AgentConfig, forwards: Sequence[Forward]) -> AgentConfi
 async def _follow(
     proxies: Sequence[Proxy], node: Node | None, agent: AgentClient | None, nursery: trio.Nursery
 ) -> None:
-    """Follow each service once, at each threshold; returns when all that there is has been told."""
+    """Follow each service once, at each threshold; returns when every snapshot has been applied."""
 
     def tell(service: str, panic: float, events: Sequence[Event]) -> None:
         for proxy in proxies:
@@ -104,7 +105,7 @@ async def _follow(
                 follow = partial(follow_node, node, service, told, panic=panic)
                 counters = node.counters
             else:
-                assert agent is not None, "nobody to follow"
+                assert agent is not None, "there is no node, so there is an agent"
                 follow = partial(follow_agent, agent.address, service, told, panic=panic, token=agent.token)
                 counters = Counter()
             starting.start_soon(nursery.start, start_restarting, counters, f"following {service}", follow)
@@ -113,7 +114,7 @@ async def _follow(
 def _warn_of_exposure(
     bound: Sequence[Address], forwards: Sequence[Forward], agent: AgentClient | None, metrics: Address | None
 ) -> None:
-    """Warn of what listens beyond this machine, and of a token that leaves it."""
+    """Warn about listeners beyond this machine, and about a token that leaves it."""
     ports = zip(bound, forwards, strict=True)
     exposed = [exposure_warnings.balancer_warning(address, forward.service) for address, forward in ports]
     exposed.append(None if metrics is None else exposure_warnings.metrics_warning(metrics))
@@ -124,7 +125,7 @@ def _warn_of_exposure(
 
 
 async def _handle_signals(signals: AsyncIterator[int], proxies: Sequence[Proxy]) -> None:
-    """The first signal lets the connections end; one that comes meanwhile ends the process there and then."""
+    """Let the connections end at the first signal; end the process at once at one that comes meanwhile."""
     told = False
     async for number in signals:
         name = signal.Signals(number).name
@@ -141,7 +142,7 @@ def _total(proxies: Sequence[Proxy]) -> str:
     total: Counter[str] = Counter()
     for proxy in proxies:
         total.update(proxy.counters)
-    return ", ".join(f"{name} {count}" for name, count in sorted(total.items())) or "nobody called"
+    return ", ".join(f"{name} {count}" for name, count in sorted(total.items())) or "no connections"
 
 
 def _print_ready(
@@ -153,7 +154,7 @@ def _print_ready(
     *,
     as_json: bool,
 ) -> None:
-    """Say on standard output that callers are served, for whoever started it to read."""
+    """Write the ready line to standard output, for the program that started the balancer."""
     ports = [(str(address), forward.service) for address, forward in zip(bound, forwards, strict=True)]
     if as_json:
         ready = {
@@ -167,7 +168,7 @@ def _print_ready(
         print(json.dumps(ready), flush=True)
     else:
         if agent is None:
-            assert node is not None, "a member, or somebody to follow"
+            assert node is not None, "there is no agent, so there is a node"
             way = f"as member {node.name} at {node.address}"
         else:
             way = f"by the agent at {agent.address}"

@@ -1,6 +1,6 @@
-"""Knows how a file is kept rendered: from the agent's first answer, through what it tells, to the signal that ends it.
+"""Keeping a file rendered: from the agent's first answer, through its events, to the signal that ends it.
 
-Imported by the command that needs it, when it does, for jinja2 takes long to import and may be missing.
+The command imports it when it runs, since jinja2 takes long to import and may be missing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PAUSE: Final = 0.1
 
 
 def show(agent: AgentClient, template: Path) -> None:
-    """Write what comes out of ``template`` to standard output. Raises ``TemplateError`` and ``AgentUnreachable``."""
+    """Write the rendered ``template`` to standard output. Raises ``TemplateError`` and ``AgentUnreachable``."""
     print(_read(template).render(TemplateData(agent.get)), end="")
 
 
@@ -47,7 +47,7 @@ def render_once(agent: AgentClient, template: Path, file: Path, command: Command
 def keep_rendered(
     agent: AgentClient, template: Path, file: Path, command: Command | None, *, interval: float, allow_empty: bool
 ) -> None:
-    """Keep ``file`` rendered until a signal ends it. Raises ``TemplateError`` for what cannot be read at first."""
+    """Keep ``file`` rendered until a signal ends it. Raises ``TemplateError`` if the template cannot be read."""
     RenderLoop(agent, Rendering(agent.get, _read(template), file, command, allow_empty), interval).run()
 
 
@@ -59,14 +59,14 @@ def _read(file: Path) -> Template:
 
 @attrs.define(eq=False, repr=False)
 class RenderLoop:
-    """Renders at once when something has changed, and if that changed the file not again for the interval."""
+    """Renders at once when something has changed; if that changed the file, not again for the interval."""
 
     _agent: AgentClient
     _rendering: Rendering
     _interval: float
     _changed: threading.Event = attrs.field(init=False, factory=threading.Event)
     _ended: threading.Event = attrs.field(init=False, factory=threading.Event)
-    _last_warning: str = attrs.field(init=False, default="")  # the last complaint, which is made once
+    _last_warning: str = attrs.field(init=False, default="")  # so that each is logged once
 
     def run(self) -> None:
         """Go on until SIGTERM or SIGINT."""
@@ -86,14 +86,14 @@ class RenderLoop:
             self._ended.wait(self._interval if done_something else min(self._interval, _PAUSE))
 
     def _render(self, *, retry: bool) -> UpdateResult:
-        """Render, and say what is wrong. A command that failed is run again with ``retry``."""
+        """Render, and log what is wrong. A command that failed is run again with ``retry``."""
         try:
             update = self._rendering.update()
         except TemplateError as error:
-            self._warn_once(logging.ERROR, f"{error}; what was written stays")
+            self._warn_once(logging.ERROR, f"{error}; the file stays as it is")
             return UpdateResult(is_new=False, look_again=False)
         except AgentUnreachable:
-            return UpdateResult(is_new=False, look_again=True)  # `_follow` says so, and when it answers again
+            return UpdateResult(is_new=False, look_again=True)  # `_follow` logs it
         except GossipregError as error:
             self._warn_once(logging.WARNING if isinstance(error, UpdateHeldBack) else logging.ERROR, str(error))
             return UpdateResult(is_new=False, look_again=True)
@@ -108,7 +108,7 @@ class RenderLoop:
         self._last_warning = sentence
 
     def _follow(self) -> None:
-        """Ring whenever the agent tells something, over one stream of events after another."""
+        """Notify the render loop of every event, over one stream of events after another."""
         there, wait = True, _WAIT
         while True:
             lost = f"the agent at {self._agent.address} has gone"
@@ -121,7 +121,7 @@ class RenderLoop:
             except GossipregError as error:
                 lost = str(error)
             if there:
-                _log.warning("%s; what was written stays until it answers", lost)
+                _log.warning("%s; the file stays as it is until it answers", lost)
                 there = False
             time.sleep(wait)
             wait = min(2 * wait, _WAIT_MAX)

@@ -1,4 +1,4 @@
-"""Knows the commands about services and their instances: services, lookup, register, deregister."""
+"""The commands `services`, `lookup`, `register` and `deregister`."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def lookup(
 ) -> None:
     """List the instances of a service that can be called now.
 
-    Finding none is an answer, not a failure: the listing is empty, a note says so on standard error, and the exit
-    status is 0. Another note says so if the agent hears no other member, so that what it answers may be stale.
+    Finding none is not a failure: the listing is empty, a note says so on standard error, and the exit status is 0.
+    Another note says if the agent hears no other member, so that its answer may be stale.
 
     Columns when piped, tab-separated, "-" for nothing:
       address, id, health, weight, role, zone, owner, tags, meta, and with --all reason
@@ -85,7 +85,7 @@ def lookup(
         unknown = None if others else _unknown(agent, name)
         show.note(unknown or f"no {'' if every else 'healthy '}instance of {name}{_such(tag, zone, role)}{there}")
     elif stale := sum(1 for each in document["instances"] if each.get("stale") and not every):
-        show.note(f"{stale} of them stale: known from before, and not reached now")
+        show.note(f"{stale} of them stale: known from earlier, and not reachable now")
 
 
 @command()
@@ -93,9 +93,9 @@ def lookup(
 @click.option("--port", type=click.IntRange(1, 65_535), required=True, help="Port that it listens on.")
 @click.option("--host", metavar="HOST", help="Host or address to call it at.  [default: the agent's own]")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="A label to find it by; repeatable.")
-@click.option("--meta", "pairs", metavar="KEY=VALUE", multiple=True, help="Anything callers should know; repeatable.")
+@click.option("--meta", "pairs", metavar="KEY=VALUE", multiple=True, help="Anything clients should know; repeatable.")
 @click.option(
-    "--weight", type=click.IntRange(0, limits.WEIGHT_MAX), help="Its share of the picks; 0 is drained.  [default: 1]"
+    "--weight", type=click.IntRange(0, limits.WEIGHT_MAX), help="Its share of the load; 0 drains it.  [default: 1]"
 )
 @click.option("--role", metavar="NAME", help="Its role, such as primary or replica.")
 @click.option(
@@ -105,7 +105,11 @@ def lookup(
     help="Its term as the primary: the highest is called; next: above all that were ever seen.  [default: 0]",
 )
 @click.option("--zone", metavar="NAME", help="Where it is.  [default: the agent's zone]")
-@click.option("--id", metavar="ID", help="Its id; registering an id again replaces the instance.  [default: made up]")
+@click.option(
+    "--id",
+    metavar="ID",
+    help="Its id; registering it again replaces the instance.  [default: made from service, member, port]",
+)
 @click.option("--check", "written", metavar="KIND=TARGET", multiple=True, help="A health check to run; repeatable.")
 @click.option(
     "--checks", "file", metavar="FILE", type=click.Path(path_type=Path), help="TOML file with tables [[checks]]."
@@ -132,10 +136,10 @@ def register(
 ) -> None:
     """Register an instance of a service with the agent.
 
-    The agent owns it from now on: every member sees it within moments, and it goes when it is deregistered or when
-    its agent leaves or fails. The answer is the instance as lookups show it, in the columns of lookup; where it is not
-    called as it was stated, since it is fenced, overridden by a policy, or critical until its checks have been run, a
-    note on standard error says why, which --json has as a field.
+    The agent owns it from now on: every member sees it within moments, and it is gone when it is deregistered, or when
+    its agent leaves or fails. The answer is the instance as lookups show it, in the columns of lookup. If it is not
+    called as stated (it is fenced, overridden by a policy, or critical until its checks have run), a note on standard
+    error says why; with --json it is a field.
 
     Examples:
       gossipreg register orders --port 8080
@@ -168,7 +172,7 @@ def deregister(agent: AgentClient, id: str, *, as_json: bool) -> None:
 
 
 def _unknown(agent: AgentClient, name: str) -> str | None:
-    """That there is no service of that name, and the one that was probably meant; None if there is one."""
+    """A sentence that there is no service of that name, with the likely one; None if there is one."""
     known = list(agent.get("services")["services"])
     if name in known:
         return None

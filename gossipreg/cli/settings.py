@@ -1,8 +1,8 @@
-"""Where an agent's settings come from: flags, then the environment, then a file, then the defaults.
+"""Settings of an agent, from flags, then the environment, then a file, then the defaults.
 
-Every value is checked as it is read, by the kind of its setting, so that the sentence about a bad one says where it was
-written; even one that a better one outranks. All that are bad are named at once, in one line. What must hold between
-settings is checked last, when it is known which values count.
+Every value is checked as it is read, even one that another outranks, so that the error names the place where it was
+written. All bad values are named at once, in one line. What must hold between settings is checked last, when it is
+known which values count.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ PREFIX: Final = "GOSSIPREG_"
 #: The variable that names the file, as ``--config`` does.
 FILE_VARIABLE: Final = f"{PREFIX}CONFIG"
 
-#: Settings without a flag: a key on the command line is read by everybody with ``ps``, and a page of protocol flags
-#: by nobody.
+#: Settings without a flag: any user of the machine can read a key on a command line. The protocol's settings have none
+#: either: they would fill a page of help.
 _WITHOUT_FLAG: Final = frozenset({"key", "credential_key"})
 
 
@@ -122,7 +122,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
 
 
 def misspelled_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Variables that look like a setting's but are not, each with the one probably meant.
+    """Variables that look like a setting's but are not, each with the one that was probably meant.
 
     Not refused: Kubernetes, for one, gives every container variables such as ``GOSSIPREG_SERVICE_HOST`` once a
     service is called gossipreg.

@@ -1,6 +1,6 @@
-"""Knows how answers are written: a table on a terminal, tab-separated lines in a pipe, a JSON document on request.
+"""Output of commands: a table on a terminal, tab-separated lines in a pipe, a JSON document on request.
 
-What comes from the cluster was written by others: nothing in it can break a line, a column or a terminal.
+Values from the cluster are not trusted: nothing in them can break a line, a column or a terminal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-#: How a word looks on a terminal, wherever it stands.
+#: The style of a word on a terminal, wherever it stands.
 STYLES: Final[Mapping[str, str]] = {
     "alive": "green",
     "passing": "green",
@@ -36,7 +36,7 @@ STYLES: Final[Mapping[str, str]] = {
     "-": "dim",
 }
 
-#: Columns that are one word each: a table that is too wide for its terminal breaks others first.
+#: Columns of one word each: a table that is too wide for its terminal breaks other columns first.
 _UNBROKEN: Final = frozenset({"name", "service", "address", "health", "status", "started", "at"})
 
 #: Columns of an event on a terminal (characters): time, event, id or name, state, address, service, owner, weight.
@@ -208,7 +208,7 @@ def event(name: str, data: Mapping[str, Any]) -> tuple[str, ...]:
 def about(name: str, data: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
     """What an event is about: id or name, state, address, service, owner, weight."""
     if name.startswith("instance"):
-        health = "" if name == "instance-removed" else data["health"]  # what it was no longer matters
+        health = "" if name == "instance-removed" else data["health"]  # it no longer matters
         return (data["id"], health, address_of(data), data["service"], data["owner"], str(data["weight"]))
     if name.startswith("check"):
         return (f"{data['instance']} {data['check']}", data["health"], "", data["service"], "", "")
@@ -223,7 +223,7 @@ def about(name: str, data: Mapping[str, Any]) -> tuple[str, str, str, str, str, 
 
 
 def write(table: TextTable, document: Any, *, as_json: bool) -> None:
-    """Write an answer: the ``document`` if JSON was asked for, else the table in the way that standard output needs."""
+    """Write an answer: the ``document`` if JSON was requested, else the table, formatted for standard output."""
     if as_json:
         print(json.dumps(document, indent=2))
     elif not sys.stdout.isatty():
@@ -234,7 +234,7 @@ def write(table: TextTable, document: Any, *, as_json: bool) -> None:
 
 
 def say(sentence: str, document: Any, *, as_json: bool) -> None:
-    """Write a short answer: the ``document`` if JSON was asked for, else the sentence."""
+    """Write a short answer: the ``document`` if JSON was requested, else the sentence."""
     print(json.dumps(document, indent=2) if as_json else clean(sentence))
 
 
@@ -255,25 +255,25 @@ def write_event(name: str, data: Mapping[str, Any]) -> None:
 
 
 def note(text: str) -> None:
-    """Tell the person at the keyboard something that is not part of the answer."""
+    """Write a note for people to standard error; it is not part of the answer."""
     print(f"gossipreg: {clean(text)}", file=sys.stderr, flush=True)
 
 
 def show_note_on(instance: Mapping[str, Any]) -> None:
-    """Tell why an instance is not called as it was stated, if the agent says so of what was just written."""
+    """Write the agent's note on an instance that was just written, if there is one."""
     if instance.get("note"):
         note(f"{instance['id']}: {instance['note']}")
 
 
 def console() -> Console:
-    """The terminal. Imported only when there is one: scripts and pipes need not wait for it."""
+    """The terminal. Its package is imported only here: scripts and pipes do not wait for it."""
     from rich.console import Console
 
     return Console(highlight=False)
 
 
 def _filled(table: TextTable) -> TextTable:
-    """The table without columns in which no row has anything: on a terminal they only take the others' room."""
+    """The table without empty columns: on a terminal they would take room from the others."""
     filled = [place for place in range(len(table.columns)) if any(row[place] for row in table.rows)]
     return TextTable(
         tuple(table.columns[place] for place in filled),
@@ -308,7 +308,7 @@ def state_of(member: Mapping[str, Any]) -> str:
 
 
 def clean(text: str) -> str:
-    """``text`` on one line and harmless to a terminal; nothing is ``-``."""
+    """``text`` on one line and harmless to a terminal; ``-`` if it is empty."""
     return escaped(text) or "-"
 
 

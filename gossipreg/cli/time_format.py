@@ -1,4 +1,4 @@
-"""Knows how moments and durations are written."""
+"""Times and durations, formatted for people and for programs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 
 
 def local(seconds: float) -> str:
-    """A moment since the epoch for people: local date and time, to the millisecond."""
+    """A time since the epoch for people: local date and time, to the millisecond."""
     return _written("%Y-%m-%d %H:%M:%S", time.localtime(seconds), seconds)
 
 
 def utc(seconds: float) -> str:
-    """A moment since the epoch for programs: ISO 8601 in UTC, to the millisecond."""
+    """A time since the epoch for programs: ISO 8601 in UTC, to the millisecond."""
     return _written("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds), seconds) + "Z"
 
 

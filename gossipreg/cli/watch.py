@@ -1,4 +1,4 @@
-"""Knows the command that prints what happens in the cluster as it happens: watch."""
+"""The `watch` command: prints the events of the cluster."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _WAIT, _WAIT_MAX = 0.1, 5.0
 @click.argument("name", required=False)
 @agent_options
 def watch(agent: AgentClient, name: str | None, *, as_json: bool) -> None:
-    """Print what happens as it happens, until Ctrl-C.
+    """Print what happens in the cluster, until Ctrl-C.
 
-    With NAME, only what happens to that service. First comes everything that is there now (events instance-present and
+    With NAME, only events of that service. First come all present members and instances (events instance-present and
     member-present), then each change: instance-added, -changed, -removed, role-contested, -settled, member-joined,
     -suspect, -alive, -failed, -left, and node-isolated, -heard: whether the agent itself hears others. If the agent
-    goes away, watch says so on standard error, comes back to it by itself, and starts with what is there then.
+    goes away, watch says so on standard error, reconnects by itself, and starts with what is present then.
 
     Columns when piped, tab-separated, "-" for nothing:
       time, event, id or name, state, address, service, owner, weight
@@ -50,7 +50,7 @@ def watch(agent: AgentClient, name: str | None, *, as_json: bool) -> None:
 
 
 def _always(agent: AgentClient, service: str | None) -> Iterator[tuple[str, Any]]:
-    """The agent's events, over one stream after another. Raises ``AgentUnreachable`` if it is not there at first."""
+    """The agent's events, over one stream after another. Raises ``AgentUnreachable`` if the first one fails."""
     known, wait = False, _WAIT
     while True:
         try:
@@ -69,7 +69,7 @@ def _always(agent: AgentClient, service: str | None) -> Iterator[tuple[str, Any]
 
 
 def _each(event: str, data: Any) -> Iterator[tuple[str, Any]]:
-    """The events with one subject that an event stands for."""
+    """The events with one subject each that make up an event."""
     if event == "snapshot":
         yield from (("member-present", member) for member in data["members"])
         yield from (("instance-present", instance) for instance in data["instances"])

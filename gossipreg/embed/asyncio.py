@@ -1,4 +1,4 @@
-"""Knows the node for asyncio programs: FastAPI, aiohttp, scripts. The same verbs; reads are plain calls."""
+"""Node for asyncio programs: FastAPI, aiohttp, scripts. Its methods are coroutines; reads are plain calls."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ class AsyncioWatch(Generic[T]):
         return change
 
     async def aclose(self) -> None:
-        """Stop watching: whoever waits for a change is told that there are no more."""
+        """Stop watching: a waiting task sees the end of the watch."""
         self._steps.close()
 
 
@@ -317,7 +317,7 @@ class _TaskCancellation:
 
     def _tell(self, ended: Future[None]) -> None:
         if ended.exception() is not None:
-            with suppress(RuntimeError):  # the loop is closed: nobody is inside
+            with suppress(RuntimeError):  # the loop is closed, so the block has ended
                 self._loop.call_soon_threadsafe(self._interrupt)
 
     def _interrupt(self) -> None:
@@ -326,12 +326,12 @@ class _TaskCancellation:
 
 
 def _wakeup_of(future: Future[Any]) -> asyncio.Event:
-    """Rings in the running loop when ``future`` is settled."""
+    """An event of the running loop that is set when ``future`` is settled."""
     loop = asyncio.get_running_loop()
     wakeup = asyncio.Event()
 
     def handle_timeout(_: Future[Any]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
+        with suppress(RuntimeError):  # the loop is closed, so no task waits
             loop.call_soon_threadsafe(wakeup.set)
 
     future.add_done_callback(handle_timeout)

@@ -1,8 +1,8 @@
-"""Knows which instance the next call goes to, given how the last ones went.
+"""Chooser: which instance the next call goes to, given the outcome of earlier calls.
 
-A `Chooser` reads any kind of node, and is all that a client library needs: `httpx` here is one that uses it. What it
-learns stays in this process: that a call failed here says little about other callers, and the cluster has its own
-ways to find out who is dead.
+A `Chooser` reads any kind of node, and is all that a client library needs: `gossipreg.embed.httpx` uses it. What it
+learns stays in this process: a call that failed here says little about other callers, and the cluster detects failed
+members by itself.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ AVOID_SECONDS_MAX: Final = 30.0
 
 
 class LookupSource(Protocol):
-    """Whatever can be asked for instances: a node of any kind."""
+    """A source of instances: a node of any kind."""
 
     def lookup(
         self,
@@ -52,7 +52,7 @@ class LookupSource(Protocol):
         role: str | None = None,
         panic: float | None = None,
     ) -> tuple[Instance, ...]:
-        """The instances of ``service`` that can serve; below that share of them, also those that were lost."""
+        """The instances of ``service`` that can serve; below the share ``panic`` of reachable ones, lost ones too."""
 
 
 def _check_strategy(_: object, attribute: attrs.Attribute[Strategy], value: str) -> None:
@@ -73,7 +73,7 @@ class _Failures:
     until: float = 0.0
 
     def add(self, now: float) -> None:
-        if now >= self.until or not self.in_a_row:  # calls that were under way together fail together, and count once
+        if now >= self.until or not self.in_a_row:  # concurrent calls fail together, and count once
             self.in_a_row += 1
             self.until = now + self._length()
 
@@ -87,10 +87,10 @@ class _Failures:
 
 @attrs.define(eq=False, repr=False)
 class Chooser:
-    """Chooses instances for calls, and hears how the calls went. Any thread may use it.
+    """Chooses instances for calls, and takes their outcomes. Any thread may use it.
 
     ``strategy`` is ``random`` (by weight), ``round-robin`` (by weight, in turn) or ``least-loaded`` (of two drawn by
-    weight, the one with fewer calls of this process under way for its weight); a call with a ``key`` goes to the
+    weight, the one with fewer calls of this process in progress for its weight); a call with a ``key`` goes to the
     instance that the key belongs to, whatever the strategy. With a ``zone``, instances elsewhere are chosen only when
     it has none; ``round_trip`` then tells which other zone is nearest. All ways honour weights; drained instances
     (weight 0) are called only when a service has no others.
@@ -158,26 +158,26 @@ class Chooser:
             self.end(instance)
 
     def begin(self, instance: Instance) -> None:
-        """A call to ``instance`` is under way, until `end`."""
+        """Record that a call to ``instance`` is in progress, until `end`."""
         with self._lock:
             self._under_way[key_of(instance)] = self._under_way.get(key_of(instance), 0) + 1
 
     def end(self, instance: Instance) -> None:
-        """A call to ``instance`` that was begun is over."""
+        """Record that a call to ``instance`` that was begun has ended."""
         with self._lock:
             left = self._under_way.pop(key_of(instance), 0) - 1
             if left > 0:
                 self._under_way[key_of(instance)] = left
 
     def report_failure(self, instance: Instance) -> None:
-        """A call to ``instance`` failed in a way that another instance might not: avoid it for a while."""
+        """Avoid ``instance`` for a while: a call failed in a way that another instance might not."""
         now = self.clock()
         with self._lock:
             self._failures = {each: past for each, past in self._failures.items() if not past.is_over(now)}
             self._failures.setdefault(key_of(instance), _Failures()).add(now)
 
     def report_success(self, instance: Instance) -> None:
-        """A call to ``instance`` went well: whatever it did before is forgiven."""
+        """Avoid ``instance`` no longer: a call to it succeeded."""
         with self._lock:
             self._failures.pop(key_of(instance), None)
 
@@ -201,6 +201,6 @@ class Chooser:
             return by_key(instances, key)
         if self.strategy == "least-loaded":
             return less_loaded(instances, lambda each: self._under_way.get(key_of(each), 0), self.rng)
-        if self.strategy == "round-robin" and not again:  # another attempt is nobody's turn, or turns would shift
+        if self.strategy == "round-robin" and not again:  # a retry takes no turn, or turns would shift
             return self._turns.setdefault(asked, RoundRobin()).choose(instances)
         return at_random(instances, self.rng)

@@ -1,4 +1,4 @@
-"""Knows how httpx calls services by name: ``http://orders/path`` goes to an instance of ``orders``, chosen per call.
+"""httpx transports that call services by name: ``http://orders/path`` goes to one of its instances, chosen per call.
 
 Which hosts are services: those without a dot and a port, except ``localhost``; or exactly those that are given. All
 other requests pass through untouched.
@@ -30,7 +30,7 @@ __all__ = ["AsyncTransport", "NoInstanceToCall", "Transport"]
 #: Methods that may be sent twice (RFC 9110 §9.2.2).
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
-#: Answers that say that somebody else might serve the request now.
+#: Answers after which another instance might serve the request.
 _UNAVAILABLE: Final = frozenset({502, 503, 504})
 
 #: Nothing was sent yet.
@@ -72,7 +72,7 @@ class _Names:
 
 @attrs.define(eq=False, repr=False)
 class _Call:
-    """One request on its way, from instance to instance."""
+    """One request, tried at one instance after another."""
 
     chooser: Chooser
     service: str
@@ -89,7 +89,7 @@ class _Call:
             raise NoInstanceToCall(str(error), request=self.request) from None
 
     def outgoing(self) -> httpx.Request:
-        """The request as it goes to the instance; the call is under way from now on."""
+        """The request as it is sent to the instance; the call is in progress from now on."""
         instance, request = self._tried[-1], self.request
         self.chooser.begin(instance)
         scheme = "https" if instance.meta.get("scheme") == "https" else request.url.scheme
@@ -105,7 +105,7 @@ class _Call:
         )
 
     def retries_after(self, error: BaseException) -> bool:
-        """The call raised ``error``: whether there is another to be tried, which then is the next."""
+        """Record that the call raised ``error``. Returns whether to try another instance, which is then chosen."""
         self.end()
         not_connected = isinstance(error, _NOT_CONNECTED)
         if not_connected or isinstance(error, _BROKEN):
@@ -114,7 +114,7 @@ class _Call:
         return False
 
     def retries_instead_of(self, response: httpx.Response) -> bool:
-        """The call was answered: whether that is not good enough and there is another to be tried."""
+        """Record the response. Returns whether to try another instance instead, which is then chosen."""
         instance = self._tried[-1]
         response.extensions["gossipreg_instance"] = instance
         if response.status_code not in _UNAVAILABLE:
@@ -127,7 +127,7 @@ class _Call:
         return True
 
     def end(self) -> None:
-        """The call under way is over."""
+        """Record that the call has ended."""
         self.chooser.end(self._tried[-1])
 
     def _can_repeat(self) -> bool:
@@ -149,7 +149,7 @@ class _Call:
 
 
 class _Planner:
-    """What both transports have in common: everything but the waiting."""
+    """What both transports share: everything but the waiting."""
 
     def __init__(
         self, registry: LookupSource | Chooser, services: Iterable[str] | None, attempts: int, key: KeyOf
@@ -160,7 +160,7 @@ class _Planner:
         self._key = key
 
     def call(self, request: httpx.Request) -> _Call | None:
-        """How ``request`` gets to a service; None if it is not for one."""
+        """The call for ``request``; None if it is not for a service."""
         service = self._names.service(request.url)
         return None if service is None else _Call(self.chooser, service, request, self._attempts, self._key(request))
 
@@ -255,7 +255,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
 
 class _Stream(httpx.SyncByteStream):
-    """A body that is under way until it is closed."""
+    """A response body; the call has ended when it is closed."""
 
     def __init__(self, stream: httpx.SyncByteStream, end: Callable[[], None]) -> None:
         self._stream = stream
@@ -272,7 +272,7 @@ class _Stream(httpx.SyncByteStream):
 
 
 class _AsyncStream(httpx.AsyncByteStream):
-    """A body that is under way until it is closed."""
+    """A response body; the call has ended when it is closed."""
 
     def __init__(self, stream: httpx.AsyncByteStream, end: Callable[[], None]) -> None:
         self._stream = stream

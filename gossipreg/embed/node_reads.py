@@ -1,4 +1,4 @@
-"""Knows what a node answers from memory: the same in every kind of program, from any thread, without its loop."""
+"""Reads of a node from memory: the same in every kind of program, from any thread, without its loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gossipreg.runtime.node import Node
 
 @attrs.define(eq=False, repr=False)
 class NodeReads:
-    """A node that lives on a loop of its own, as far as it can be read."""
+    """The reads of a node that runs in a thread of its own."""
 
     _thread: NodeThread
     _node: Node = attrs.field(init=False)
@@ -157,12 +157,12 @@ class NodeReads:
         return self._thread.is_forked or self._node.is_closed
 
     def _detach(self) -> None:
-        """This process has just been forked: what was copied of the node is not a node, and gets older and older."""
+        """In a fork: make all reads fail, since the copy of the node does not change any more."""
         self._node = _ForkedNode(self._thread.pid)  # type: ignore[assignment]  # all of it fails
 
 
 class _ForkedNode:
-    """Stands where the node stood, in a fork of its process: so reading costs nobody a look at the process id."""
+    """Replaces the node in a fork of its process, so that no read has to check the process id."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid

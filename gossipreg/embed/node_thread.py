@@ -1,8 +1,8 @@
-"""Knows how a node lives on a trio loop in a thread of its own, and how other threads have it do things.
+"""Node thread: a node on a trio loop in a thread of its own, and calls to it from other threads.
 
-The thread answers pings while the program is busy or blocked, which no guest of the program's own loop could. Three
-rules keep it from ever hanging anybody: what is asked of it is a future that it settles whatever happens, every verb
-of a node ends when the node does, and a process that was forked from its own talks to nobody.
+The thread answers pings while the program is busy or blocked, which a task in the program's own loop could not. Three
+rules keep a caller from ever hanging: every call is a future that is always settled, every method of a node ends when
+the node does, and a process that was forked from the node's process cannot call it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gossipreg.runtime.supervision import is_broken_invariant
 
 T = TypeVar("T")
 
-#: How much longer than its goodbyes a node that was never closed may keep an interpreter from ending (seconds).
+#: How much longer than its leave a node that was never closed may delay the exit of the interpreter (seconds).
 _EXIT_PATIENCE = 2.0
 
 
@@ -38,11 +38,11 @@ class NodeThread:
 
     config: Config
     pid: int = attrs.field(init=False, factory=os.getpid)
-    opened: Future[Node] = attrs.field(init=False, factory=Future)  # or why it could not be
+    opened: Future[Node] = attrs.field(init=False, factory=Future)  # or why that failed
     ended: Future[None] = attrs.field(init=False, factory=Future)  # or what ended it
     _node: Node | None = attrs.field(init=False, default=None)
     _token: trio.lowlevel.TrioToken | None = attrs.field(init=False, default=None)
-    _nursery: trio.Nursery | None = attrs.field(init=False, default=None)  # where verbs run; None: none are taken
+    _nursery: trio.Nursery | None = attrs.field(init=False, default=None)  # where calls run; None: none are accepted
     _stop: trio.Event = attrs.field(init=False, factory=trio.Event)
     _stopping: bool = attrs.field(init=False, default=False)
     _unsettled: set[Future[Any]] = attrs.field(init=False, factory=set)
@@ -52,7 +52,7 @@ class NodeThread:
         """Open a node in a new thread; ``opened`` is settled when it is there."""
         thread = cls(config)
         _open_threads.add(thread)
-        # A daemon: a node that somebody forgot must not keep the interpreter from ending. See `_leave_at_exit`.
+        # A daemon: a forgotten node must not keep the interpreter from exiting. See `_leave_at_exit`.
         threading.Thread(target=thread._run, name="gossipreg", daemon=True).start()
         return thread
 
@@ -62,7 +62,7 @@ class NodeThread:
         return os.getpid() != self.pid
 
     def submit(self, verb: Callable[[], Awaitable[T]]) -> Future[T]:
-        """Have ``verb`` done on the loop. Cancelling the future cancels it there; ``NodeClosed`` once it is over."""
+        """Run ``verb`` on the loop. Cancelling the future cancels it there; ``NodeClosed`` after its end."""
         future: Future[T] = Future()
         self._unsettled.add(future)
         future.add_done_callback(self._unsettled.discard)
@@ -77,25 +77,25 @@ class NodeThread:
         return future
 
     def stop(self) -> None:
-        """Have the node leave in good order; ``ended`` is settled when it has. Does not wait."""
+        """Make the node leave gracefully; ``ended`` is settled when it has. Does not wait."""
         self._stopping = True
         if self._token is not None and not self.is_forked:
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._stop.set)
 
     def disown(self) -> None:
-        """This process is a fork: let go of what was copied of the node's sockets and locks."""
+        """In a fork: close the copies of the node's sockets and locks."""
         if self._node is not None:
-            self._node._lifecycle.disown()  # noqa: SLF001 - whoever runs a node may end it
+            self._node._lifecycle.disown()  # noqa: SLF001 - the thread owns the node
 
     def failure(self) -> GossipregError | None:
-        """What ended the node, if it was not asked to end. Our own mistakes are raised."""
+        """What ended the node, if it was not asked to end. Bugs are raised."""
         error = self.ended.exception() if self.ended.done() else None
         if error is not None and not isinstance(error, GossipregError):
             raise error
         return error
 
-    # In the thread
+    # In the node's thread
 
     def _run(self) -> None:
         failure: BaseException | None = None
@@ -113,7 +113,7 @@ class NodeThread:
     async def _live(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         if self._stopping:
-            self._stop.set()  # it could not be told before it had a token
+            self._stop.set()  # `stop` was called before there was a token
         async with open_node(self.config) as node, trio.open_nursery() as nursery:
             self._nursery, self._node = nursery, node
             self.opened.set_result(node)
@@ -121,7 +121,7 @@ class NodeThread:
                 await self._stop.wait()
                 await node.leave()
             finally:
-                self._nursery = None  # those under way end by themselves, for their node is closed
+                self._nursery = None  # calls in progress end by themselves, since their node is closed
 
     def _begin(self, verb: Callable[[], Awaitable[T]], future: Future[T]) -> None:
         if self._nursery is None:
@@ -146,7 +146,7 @@ class NodeThread:
                     future.set_result(result)
 
     def _follow(self, scope: trio.CancelScope, future: Future[Any]) -> None:
-        """The caller gave up: so does the verb."""
+        """Cancel the call whose future the caller has cancelled."""
         if future.cancelled() and self._token is not None:
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(scope.cancel)
@@ -173,12 +173,12 @@ def forked_message(pid: int) -> str:
     )
 
 
-#: Every loop of this process that has not ended.
+#: Every node thread of this process that has not ended.
 _open_threads: WeakSet[NodeThread] = WeakSet()
 
 
 def _leave_at_exit() -> None:
-    """The interpreter ends: nodes that nobody closed say goodbye, in bounded time."""
+    """At exit of the interpreter, make the nodes that are still open leave, in bounded time."""
     threads = list(_open_threads)
     for thread in threads:
         thread.stop()
@@ -189,7 +189,7 @@ def _leave_at_exit() -> None:
 
 
 def _forked() -> None:
-    """No node lives in a process that was just forked."""
+    """Detach all nodes in a process that was just forked."""
     for thread in list(_open_threads):
         thread.disown()
     _open_threads.clear()

@@ -1,7 +1,7 @@
-"""Knows how a node leaves before its program hears that it shall end.
+"""Signals: makes a node leave before its program handles a signal to end.
 
-A server that is told to end stops listening first and runs its hooks last, so a node that leaves in a hook sends
-callers to a closed port for a while. The other way round nobody notices: goodbye, then the signal.
+A server that is told to end stops listening first and runs its hooks last. A node that leaves in a hook thus sends
+callers to a closed port for a while. Here the node leaves first, and then the program gets the signal.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from gossipreg.errors import ConfigError
 
 
 def leave_first(node: NodeReads, signum: int = signal.SIGTERM) -> None:
-    """Have ``node`` leave when ``signum`` comes, and only then let the program have it, by the handler it has now.
+    """Make ``node`` leave when ``signum`` comes, and only then call the program's present handler.
 
     For servers that have set their own handlers when this is called: in a lifespan, or in a hook that runs in the
-    worker. The program goes on meanwhile, and serves who still calls; that takes a second or two. A second signal is
-    passed on at once. Raises ``ConfigError`` outside of the main thread, where nobody can handle signals.
+    worker. The program goes on serving meanwhile; that takes a second or two. A second signal is
+    passed on at once. Raises ``ConfigError`` outside of the main thread, where signals cannot be handled.
     """
     if threading.current_thread() is not threading.main_thread():
         raise ConfigError("leave_first: signals are handled in the main thread: call it there")
@@ -33,7 +33,7 @@ def leave_first(node: NodeReads, signum: int = signal.SIGTERM) -> None:
 
 @attrs.define(eq=False, repr=False)
 class _DeferredSignal:
-    """A signal that waits for a node to leave."""
+    """A signal whose handling is deferred until a node has left."""
 
     thread: NodeThread
     signum: int
@@ -41,7 +41,7 @@ class _DeferredSignal:
     _waiting: bool = False
 
     def handle(self, _: int, frame: FrameType | None) -> None:
-        """The signal came: for the first time, again, or from ourselves when the node has left."""
+        """Handle the signal: the first one, a second one, or our own one when the node has left."""
         if self._waiting or self.thread.is_forked or self.thread.ended.done():
             self._waiting = False
             self._pass_on(frame)
@@ -54,7 +54,7 @@ class _DeferredSignal:
         if self._waiting and not self.thread.is_forked:
             main = threading.main_thread().ident
             assert main is not None, "the main thread has started"
-            signal.pthread_kill(main, self.signum)  # so that it is handled there, whatever it waits for
+            signal.pthread_kill(main, self.signum)  # the signal is handled there, whatever that thread waits for
 
     def _pass_on(self, frame: FrameType | None) -> None:
         if callable(self.before):

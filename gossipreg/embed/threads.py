@@ -1,4 +1,4 @@
-"""Knows the node for programs made of threads: Flask, Django, scripts. Verbs block; reads do not."""
+"""Node for threaded programs: Flask, Django, scripts. Its methods block; reads do not."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def start_node(config: Config | None = None) -> BlockingNode:
     try:
         thread.opened.result()
     except BaseException:
-        thread.stop()  # interrupted while opening: nobody would ever close it
+        thread.stop()  # interrupted while opening: it would never be closed
         raise
     return BlockingNode(thread)
 
@@ -300,7 +300,7 @@ class BlockingWatch(Generic[T]):
         return self
 
     def close(self) -> None:
-        """Stop watching: whoever waits for a change is told that there are no more. From any thread."""
+        """Stop watching: a waiting call ends as if there were no more changes. From any thread."""
         self._steps.close()
 
     def __enter__(self) -> Self:

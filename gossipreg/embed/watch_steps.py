@@ -1,4 +1,4 @@
-"""Knows how the changes that a trio watch tells are fetched one at a time by somebody who may give up waiting."""
+"""Watch steps: the changes of a trio watch, fetched one at a time by a caller that may give up waiting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class WatchSteps(Generic[T]):
-    """The changes of one watch. A step that nobody waited for long enough to get is the next one's, and not lost."""
+    """The changes of one watch. A step whose caller gave up waiting is returned by the next call, and not lost."""
 
     def __init__(self, thread: NodeThread, source: AsyncIterator[T]) -> None:
         self._thread = thread
@@ -22,7 +22,7 @@ class WatchSteps(Generic[T]):
         self._closed = False
 
     def next(self) -> Future[T | None]:
-        """What `result` waits for: the same future until that has handed it over."""
+        """The future that `result` waits for: the same one until `result` has returned it."""
         if self._pending is None or self._thread.is_forked:
             source = self._source
 

@@ -26,11 +26,11 @@ def test_output_that_is_not_shown_is_explained(
     monkeypatch.setitem(CHECK, "output", None)
     ran = ask("checks")
     assert ran.out.endswith(f"{CHECK['target']}\t{CHECK['reason']}\n")
-    assert ran.err == "gossipreg: what targets have said is shown for a token with the scope checks\n"
+    assert ran.err == "gossipreg: the output of checks is shown for a token with the scope checks\n"
 
 
 def test_a_heartbeat_says_that_all_is_well_unless_told(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
-    assert ask("heartbeat", "orders-1") == Ran(0, "orders-1 says it is passing\n", "")
+    assert ask("heartbeat", "orders-1") == Ran(0, "orders-1 reports that it is passing\n", "")
     ask("heartbeat", "orders-1", "--check", "beat", "--health", "warning", "--note", "disk full")
     assert fake.requests == [
         ("PUT", "/api/v1/heartbeats/orders-1?health=passing", None),

@@ -68,7 +68,7 @@ def test_an_agent_that_asks_for_a_token_is_quoted_with_the_way_to_give_one(fake:
     with pytest.raises(GossipregError) as refused:
         AgentClient.at(fake.address).get("node")
     assert str(refused.value) == (
-        "this agent asks for a token: send it (GOSSIPREG_TOKEN or --token-file FILE will do that)"
+        "this agent asks for a token: send it (set GOSSIPREG_TOKEN or pass --token-file FILE)"
     )
 
 
@@ -101,7 +101,7 @@ def test_a_listener_that_is_no_agent_is_called_so(said: bytes) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(AgentUnreachable, match=r"(agent answers|is not an agent|broke off its answer)"):
+        with pytest.raises(AgentUnreachable, match=r"(agent answers|is not an agent|before its answer was complete)"):
             AgentClient.at(f"127.0.0.1:{server.getsockname()[1]}").get("node")
         thread.join()
 

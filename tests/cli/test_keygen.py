@@ -33,7 +33,7 @@ def test_a_key_is_never_overwritten(run: Callable[..., Ran], tmp_path: Path) -> 
     path = tmp_path / "key"
     path.write_text("precious")
     assert run("keygen", "--out", str(path)) == Ran(
-        1, "", f"gossipreg: {path} exists and is not overwritten: name another file, or remove it first\n"
+        1, "", f"gossipreg: {path} exists and is not overwritten: name another file, or remove this one first\n"
     )
     assert path.read_text() == "precious"
 

@@ -34,9 +34,9 @@ def test_info_has_a_fact_a_line(ask: Callable[..., Ran]) -> None:
 
 
 def test_an_agent_drains_and_asks_for_work_again(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
-    assert ask("drain").out == "web-1 drains: what it offers gets no new work\n"
+    assert ask("drain").out == "web-1 drains: its instances get no new work\n"
     assert fake.requests[-1] == ("PUT", "/api/v1/drain", None)
-    assert ask("drain", "--end").out == "web-1 asks for work again\n"
+    assert ask("drain", "--end").out == "web-1 takes work again\n"
     assert fake.requests[-1] == ("DELETE", "/api/v1/drain", None)
     assert json.loads(ask("drain", "--json").out) == {"draining": True}
 

@@ -137,7 +137,7 @@ def test_a_template_that_stops_working_leaves_the_file_and_is_read_anew(kept: Ke
     kept.becomes("orders-1 ")
     kept.template.write_text("\n{{ nonsense }}")
     kept.ring()
-    assert kept.says(f"{kept.template}, line 2: 'nonsense' is undefined; what was written stays")
+    assert kept.says(f"{kept.template}, line 2: 'nonsense' is undefined; the file stays as it is")
     assert kept.file.read_text() == "orders-1 "
     kept.template.write_text("mended")
     assert kept.process is not None

@@ -50,7 +50,7 @@ def test_a_lookup_passes_its_filters_on(fake: FakeAgent, ask: Callable[..., Ran]
 def test_a_lookup_in_a_panic_says_how_many_are_stale(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
     fake.instances["x"] = INSTANCE | {"id": "x", "stale": True}
     assert ask("lookup", "orders", "--panic", "0.5").err == (
-        "gossipreg: 1 of them stale: known from before, and not reached now\n"
+        "gossipreg: 1 of them stale: known from earlier, and not reachable now\n"
     )
     assert fake.requests[-1][1] == "/api/v1/services/orders?panic=0.5"
     assert ask("lookup", "orders", "--panic", "50").status == 2

@@ -34,7 +34,7 @@ async def node() -> AsyncIterator[Node]:
         yield node
 
 
-# What it offers
+# Registering
 
 
 async def test_a_registration_needs_a_service_and_a_port_and_the_node_knows_the_rest(node: Node) -> None:
@@ -100,7 +100,7 @@ async def test_a_record_that_is_too_large_is_refused_with_both_sizes(node: Node)
         await node.register("orders", port=80, meta={"one": "x" * 40_000, "two": "x" * 40_000})
 
 
-# What it sees
+# Looking up
 
 
 async def test_a_lookup_can_ask_for_tag_zone_and_role(node: Node) -> None:

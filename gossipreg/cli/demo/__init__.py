@@ -1,4 +1,4 @@
-"""Knows the command that shows the main job on real agents, and measures it: demo."""
+"""The `demo` command: shows a cluster at work on real agents, and measures it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def demo(nodes: int, *, as_json: bool) -> None:
     """Show a cluster at work, in half a minute, and measure it.
 
     It starts real agents on loopback, registers services on them, looks them up on another, kills one agent, lets one
-    leave and starts the killed one again. Each line says how long it took until the last agent saw it, as the agents'
-    own HTTP APIs tell. In the end all is gone: no process, no file. If something does not happen in its time, one line
+    leave and starts the killed one again. Each line says how long it took until the last agent saw it, according to the
+    agents' own HTTP APIs. At the end no process and no file is left. If something does not happen in time, one line
     says what, and the exit status is 1.
 
     Examples:
@@ -44,7 +44,7 @@ def demo(nodes: int, *, as_json: bool) -> None:
     with _ended_by_signals(), DemoAgents() as agents, _output(observers, as_json=as_json) as output:
         DemoScript(nodes, agents, observers, output.show_line).run()
         output.show_summary(
-            f"It all happened, on {nodes} agents, in {time.perf_counter() - began:.1f} s; nothing is left behind."
+            f"All of that happened on {nodes} agents in {time.perf_counter() - began:.1f} s; nothing is left behind."
         )
 
 
@@ -58,7 +58,7 @@ def _output(observers: Observers, *, as_json: bool) -> DemoOutput:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end the demo as Ctrl-C does: with everything cleared away."""
+    """Let SIGTERM and a closed terminal end the demo as Ctrl-C does: with everything cleaned up."""
 
     def interrupt(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)

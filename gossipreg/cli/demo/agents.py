@@ -1,4 +1,4 @@
-"""Knows the demo's agents: real `gossipreg agent` processes on loopback, of which nothing is left in the end."""
+"""The demo's agents: real `gossipreg agent` processes on loopback, of which nothing is left at the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _READY_PATIENCE: Final = 15.0
 
 @attrs.frozen
 class RunningAgent:
-    """One agent that said that it was ready."""
+    """One agent that has written its ready line."""
 
     name: str
     process: subprocess.Popen[str]
@@ -60,7 +60,7 @@ class DemoAgents:
         self._directory.cleanup()
 
     def start(self, name: str, seed: str | None) -> subprocess.Popen[str]:
-        """Start an agent, a new one or a new life of an old one, that joins at ``seed``; do not wait for it."""
+        """Start an agent, or restart one, that joins at ``seed``; do not wait for it."""
         command = [sys.executable, "-m", "gossipreg", "agent", "--name", name, "--cluster", "demo"]
         command += ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dns", "off", "--log-format", "json"]
         command += ["--key-file", str(self._key_file), "--data-dir", str(self._home / name)]
@@ -73,13 +73,13 @@ class DemoAgents:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                start_new_session=True,  # so that Ctrl-C is for the demo, which then ends the agents
+                start_new_session=True,  # so that Ctrl-C goes to the demo, which then ends the agents
             )
         self._processes.append(process)
         return process
 
     def ready(self, name: str, process: subprocess.Popen[str]) -> RunningAgent:
-        """Wait for the ready line. Raises ``GossipregError`` with the agent's last word if it does not come."""
+        """Wait for the ready line. Raises ``GossipregError`` with the agent's last log line if it does not come."""
         assert process.stdout is not None
         if not select.select([process.stdout], [], [], _READY_PATIENCE)[0]:
             raise GossipregError(f"{name} was not ready within {_READY_PATIENCE:g} s: {self._last_line(name)}")
@@ -91,7 +91,7 @@ class DemoAgents:
 
     def _last_line(self, name: str) -> str:
         lines = self._log(name).read_text().splitlines()
-        return lines[-1].removeprefix("gossipreg: ") if lines else "it said nothing"
+        return lines[-1].removeprefix("gossipreg: ") if lines else "it wrote no log line"
 
     def _log(self, name: str) -> Path:
         return self._home / f"{name}.log"

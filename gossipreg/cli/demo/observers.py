@@ -1,4 +1,4 @@
-"""Knows what every agent of the demo sees, by its own event stream, and the moment it came to see it."""
+"""Observers: what every agent of the demo sees, by its own event stream, and when it came to see it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gossipreg.errors import AgentUnreachable
 
 @attrs.define(eq=False, repr=False)
 class AgentView:
-    """What one agent sees: members by name, healthy instances by id, and whom it ever suspected."""
+    """What one agent sees: members by name, healthy instances by id, and the members that it ever suspected."""
 
     members: dict[str, Any] = attrs.field(factory=dict)
     instances: dict[str, Any] = attrs.field(factory=dict)
@@ -24,7 +24,7 @@ class AgentView:
     moment: float = 0.0  # of the last change (time.perf_counter)
 
     def apply(self, event: str, data: Any) -> None:
-        """Follow one event of the agent's stream."""
+        """Apply one event of the agent's stream."""
         self.moment = time.perf_counter()
         if event == "snapshot":
             self.members = {member["name"]: member for member in data["members"]}
@@ -47,15 +47,15 @@ class AgentView:
         return self.instances.keys().isdisjoint(ids)
 
     def drained(self, ids: Iterable[str]) -> bool:
-        """Whether none of these instances is given work."""
+        """Whether none of these instances gets work."""
         return all(self.instances[key]["weight"] == 0 for key in ids if key in self.instances)
 
     def sees_alive(self, name: str) -> bool:
-        """Whether this member is alive and well to it."""
+        """Whether it sees this member as alive."""
         return self.status(name) == "alive"
 
     def sees_failed(self, name: str) -> bool:
-        """Whether this member has failed, to it."""
+        """Whether it sees this member as failed."""
         return self.status(name) == "failed"
 
     def status(self, name: str) -> str:
@@ -64,7 +64,7 @@ class AgentView:
 
 
 class NotObserved(Exception):
-    """Some agents did not come to see what they should have, in the time they had."""
+    """Some agents did not see in time what they should have."""
 
     def __init__(self, what: str, names: Iterable[str]) -> None:
         super().__init__(what, ", ".join(sorted(names)))
@@ -72,7 +72,7 @@ class NotObserved(Exception):
 
 
 class Observers:
-    """Follows every agent's events in a thread each, and waits for what they are to show."""
+    """Follows each agent's events in a thread, and waits for expected views."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -88,9 +88,9 @@ class Observers:
     def until(
         self, names: Iterable[str], expected: Mapping[str, Callable[[AgentView], bool]], patience: float
     ) -> Iterator[tuple[str, float]]:
-        """Wait until each of these agents has seen everything that is ``expected``, by what it is called.
+        """Wait until each of these agents has seen everything that is ``expected``, by name.
 
-        Gives each, as it comes true, with the moment (``time.perf_counter``) that the last agent saw it. Raises
+        Yields each name as it comes true, with the time (``time.perf_counter``) at which the last agent saw it. Raises
         ``NotObserved`` for the first that some had not seen after ``patience`` seconds.
         """
         deadline = time.perf_counter() + patience
@@ -113,7 +113,7 @@ class Observers:
         waiting: Mapping[str, set[str]],
         last: dict[str, float],
     ) -> None:
-        """Take those that see it now off the ``blind``, and note when the ``last`` of them came to."""
+        """Remove the agents that see it now from ``waiting``, and record when the ``last`` of them did."""
         for what, names in waiting.items():
             for name in tuple(names):
                 view = self._views[name]
@@ -130,7 +130,7 @@ class Observers:
             )
 
     def _follow(self, agent: AgentClient, view: AgentView) -> None:
-        with suppress(AgentUnreachable):  # an agent that is not there sees nothing, and is waited for in vain
+        with suppress(AgentUnreachable):  # an agent that does not answer sees nothing, and the wait for it fails
             for event, data in agent.events():
                 with self._changed:
                     view.apply(event, data)

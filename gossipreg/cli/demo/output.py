@@ -1,4 +1,4 @@
-"""Knows how the demo looks: a live picture on a terminal, lines of text in a pipe, a document in JSON."""
+"""Output of the demo: a live screen on a terminal, lines of text in a pipe, a JSON document."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-#: How long nothing must have been told before the live picture is drawn again (seconds).
+#: How long nothing must have been shown before the live screen is refreshed (seconds).
 _QUIET_SECONDS: Final = 0.25
 
 
 class DemoOutput(ABC):
-    """Where the story is told, as a context manager: the story is over, well or not, when it exits."""
+    """Where lines are shown, as a context manager: it exits when the script has ended, well or not."""
 
     def __enter__(self) -> Self:
         return self
@@ -38,7 +38,7 @@ class DemoOutput(ABC):
 
     @abstractmethod
     def show_summary(self, sentence: str) -> None:
-        """Show the last word of a story that went well."""
+        """Show the summary of a run that went well."""
 
 
 class PlainOutput(DemoOutput):
@@ -64,15 +64,15 @@ class JsonOutput(DemoOutput):
         self._lines.append(line)
 
     def show_summary(self, sentence: str) -> None:
-        """Print the whole story."""
+        """Print all lines."""
         print(json.dumps({"steps": [attrs.asdict(line) for line in self._lines], "summary": sentence}, indent=2))
 
 
 class LiveOutput(DemoOutput):
-    """Two tables of what the observer sees at this moment, and below them the story as far as it got.
+    """Two tables of what the observer sees now, and below them the lines so far.
 
-    Drawing takes the interpreter from the threads that measure. So it is done with each line, before the clock of the
-    next act starts, and beyond that only while nothing has happened for a moment.
+    Drawing takes the interpreter from the threads that measure. So the screen is drawn with each line, before the clock
+    of the next step starts, and otherwise only while nothing has happened for a moment.
     """
 
     def __init__(self, observers: Observers) -> None:
@@ -106,7 +106,7 @@ class LiveOutput(DemoOutput):
             self._console.print(f"\n{self._summary}", soft_wrap=True)
 
     def show_line(self, line: ScriptLine) -> None:
-        """Add it to the picture."""
+        """Add it to the screen."""
         self._lines.append(line)
         self._live.refresh()
         self._told.set()
@@ -155,7 +155,7 @@ class LiveOutput(DemoOutput):
 
 
 def _styled(line: ScriptLine) -> Text:
-    """A line of the story in colour: acts stand out, and so do the measured times."""
+    """A line in colour: steps stand out, and so do the measured times."""
     from rich.text import Text
 
     if line.took is None:

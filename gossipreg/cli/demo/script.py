@@ -1,4 +1,4 @@
-"""Knows the demo's acts: what is done to the cluster, what is waited for, and how long each took."""
+"""Demo script: what is done to the cluster, what is waited for, and how long each took."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ _FORM_PATIENCE, _SPREAD_PATIENCE = 10.0, 5.0
 #: Longest for a killed process to be noticed by the last agent (seconds).
 _NOTICE_PATIENCE: Final = 20.0
 
-#: How long after the last agent is ready all are surely watched: each node looks three times a second to whom it is to
-#: hold lifelines (seconds). Who is killed before that is found out by probes, after some seconds.
+#: How long after the last agent is ready all agents surely hold lifelines (seconds): each node checks three times a
+#: second to which members it must hold one. An agent that is killed before that is detected by probes, after seconds.
 _WATCHED_AFTER: Final = 0.6
 
-#: Whom the acts befall. The first agent is spared: the screen shows what it sees.
+#: The agents of the steps. Nothing is done to the first one: the screen shows what it sees.
 OBSERVER, LEAVER, VICTIM = "web-1", "web-2", "web-3"
 
 
 @attrs.frozen
 class ScriptLine:
-    """One line of the story: an act, or a measured consequence of the act before it."""
+    """One line of output: a step, or a measured consequence of the step before it."""
 
-    at: float  # seconds since the story began
+    at: float  # seconds since the start
     text: str
-    took: float | None = None  # seconds since the act
+    took: float | None = None  # seconds since the step
 
     def __str__(self) -> str:
         return f"{self.at:8.3f} s  " + (self.text if self.took is None else f"  {self.text} {duration(self.took)}")
 
 
 class DemoScript:
-    """Plays the acts one after another on real agents, and tells each line as it is measured.
+    """Runs the steps one after another on real agents, and shows each line as it is measured.
 
-    Raises ``GossipregError`` saying who had not seen what, if something did not happen in its time.
+    Raises ``GossipregError`` with what was not seen by which agents, if something did not happen in time.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class DemoScript:
         self._began = self._step_began = self._ready = time.perf_counter()
 
     def run(self) -> None:
-        """All the acts: assemble, register, look up, kill, leave, restart."""
+        """All steps: assemble, register, look up, kill, leave, restart."""
         self._assemble()
         self._register()
         self._look_up(asked=self._names[-1])
@@ -99,7 +99,7 @@ class DemoScript:
         self._measured(f"answers {', '.join(address_of(instance) for instance in found)} after", time.perf_counter())
 
     def _let_lifelines_be_held(self) -> None:
-        self._step("nothing is done until who came last is watched, too")
+        self._step("waiting until the last agent is watched, too")
         time.sleep(max(0.0, self._ready + _WATCHED_AFTER - time.perf_counter()))
 
     def _kill(self, name: str) -> list[str]:
@@ -133,11 +133,11 @@ class DemoScript:
         self._confirm_gone(lost)
         status, moment = self._ended(leaver)
         suspicious = [other for other in self._running if name in self._observers.view_of(other).suspected]
-        doubt = f"suspected by {', '.join(suspicious)}" if suspicious else "suspected by nobody"
+        doubt = f"suspected by {', '.join(suspicious)}" if suspicious else "suspected by no agent"
         self._measured(f"{doubt}, its process ends with exit status {status} after", moment)
 
     def _restart(self, name: str, lost: list[str]) -> None:
-        self._step(f"{name} is started again, with the data directory of its past life")
+        self._step(f"{name} is started again, with the data directory of its earlier run")
         back = self._agents.ready(name, self._agents.start(name, self._running[OBSERVER].gossip))
         self._add(back)
         self._measured("ready, interpreter start included, after", time.perf_counter())
@@ -158,15 +158,15 @@ class DemoScript:
         return f"the last of {len(self._running)} lookups after"
 
     def _confirm_gone(self, lost: list[str]) -> None:
-        """Ask every agent again what the event streams have told, in plain lookups."""
+        """Check by plain lookups what the event streams have reported."""
         for name, running in self._running.items():
             for service in running.agent.get("services")["services"]:
                 listed = {instance["id"] for instance in running.agent.get("services", service)["instances"]}
                 if listed & set(lost):
-                    raise GossipregError(f"{name} said that {' and '.join(lost)} had gone, and still lists them")
+                    raise GossipregError(f"{name} reported that {' and '.join(lost)} had gone, and still lists them")
 
     def _ended(self, leaver: RunningAgent) -> tuple[int, float]:
-        """The exit status of a process that is about to end, and the moment it did."""
+        """The exit status of a process that is about to end, and the time at which it ended."""
         patience = self._patience(_SPREAD_PATIENCE)
         try:
             return leaver.process.wait(patience), time.perf_counter()
@@ -183,13 +183,13 @@ class DemoScript:
 
     def _step(self, text: str) -> None:
         self._show_line(ScriptLine(time.perf_counter() - self._began, text))
-        self._step_began = time.perf_counter()  # after the telling, which may have drawn a screen
+        self._step_began = time.perf_counter()  # after the line was shown, which may have redrawn a screen
 
     def _measured(self, text: str, moment: float) -> None:
         self._show_line(ScriptLine(moment - self._began, text, moment - self._step_began))
 
     def _wait(self, expected: Mapping[str, Callable[[AgentView], bool]], patience: float) -> None:
-        """Tell each of these as the last running agent comes to see it."""
+        """Show each of these as the last running agent comes to see it."""
         patience = self._patience(patience)
         try:
             for text, moment in self._observers.until(self._running, expected, patience):

@@ -1,4 +1,4 @@
-"""Knows the command that shows the cluster on a live screen: top."""
+"""The `top` command: shows the cluster on a live screen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gossipreg.cli.agent_options import agent_options
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
 
-#: Least time between two pictures, and longest (seconds): ages grow though nothing happens.
+#: Least and longest time between two refreshes (seconds): ages grow even when nothing happens.
 _FRAME: Final = 0.05
 _TICK: Final = 1.0
 
@@ -22,11 +22,10 @@ _TICK: Final = 1.0
 def top(agent: AgentClient, *, as_json: bool) -> None:
     """Show the cluster as the agent sees it, on a live screen.
 
-    Members with their status and for how long, services with how many of their instances are healthy now and at the
-    worst moment of each of the last seconds, and what has happened, as it happens. What is amiss comes first. q or
-    Ctrl-C ends it.
+    Members with their status and for how long they have had it; services with the number of healthy instances, now and
+    at the worst moment of each of the last seconds; and events. Problems come first. q or Ctrl-C ends it.
 
-    Piped, or with --json, it is what there is now, once. Columns, tab-separated:
+    Piped, or with --json, it writes the current state once. Columns, tab-separated:
       agent, name, state (alive, draining, isolated), cluster, reachable (0 to 1)
       member, name, status, address, zone
       service, name, healthy, instances

@@ -1,4 +1,4 @@
-"""Knows how single keys are read from a terminal, and how it is given back as it was."""
+"""Single keys from a terminal, whose settings are restored afterwards."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def keyboard() -> Iterator[int | None]:
-    """Standard input, from which keys can be read at once and without an echo; None if nobody types there.
+    """Standard input, from which keys can be read at once and without an echo; None if it is no terminal.
 
-    Ctrl-C is as ever. Ctrl-Z is switched off: it would leave the screen as it is to the shell.
+    Ctrl-C works as usual. Ctrl-Z is disabled: it would leave the shell with the screen as it is.
     """
     if not sys.stdin.isatty():
         yield None

@@ -1,4 +1,4 @@
-"""Knows how the board looks on a screen of any size: what is amiss is above, and what does not fit is counted."""
+"""Layout of the screen at any size: problems come first, and rows that do not fit are counted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def layout(model: ScreenModel, now: float, width: int, height: int, *, plain: bo
             line = Text.assemble(left[place] if place < len(left) else blank, _GAP)
             lines.append(line + right[place] if place < len(right) else line)
     else:
-        half = (room - 1) // 2  # for each, and what the one does not need is for the other
+        half = (room - 1) // 2  # for each; what one does not need goes to the other
         lines += [*_members(model, now, width, max(half, room - 2 - len(model.services))), Text("")]
         lines += _services(model, width, max(half, room - 2 - len(model.members)), plain=plain)
     lines.append(Text(""))
@@ -70,7 +70,7 @@ def _head(model: ScreenModel, now: float, width: int) -> Iterator[Text]:
 def _state(model: ScreenModel) -> Iterator[Text]:
     node = model.node
     if node["isolated"]:
-        yield Text("isolated: it hears nobody", "bold red")
+        yield Text("isolated: it hears no other member", "bold red")
     if node.get("serving_last_known"):
         yield Text("serving what it last knew", "yellow")
     if node["draining"]:
@@ -82,7 +82,7 @@ def _state(model: ScreenModel) -> Iterator[Text]:
 
 
 def _members(model: ScreenModel, now: float, width: int, most: int) -> list[Text]:
-    """A heading and a line for each, those first about whom something is amiss."""
+    """A heading and a line for each, members with problems first."""
     with_address = width >= 0.6 * (_ADDRESSES_WIDTH - len(_GAP)) - 1
     rows = sorted(model.members.values(), key=lambda row: (_severity(row), row.member["name"]))
     counts = {status: sum(1 for row in rows if show.state_of(row.member) == status) for status in _BY_SEVERITY}
@@ -110,7 +110,7 @@ def _severity(row: MemberRow) -> int:
 
 
 def _services(model: ScreenModel, width: int, most: int, *, plain: bool) -> list[Text]:
-    """A heading and a line for each, those first that lack somebody."""
+    """A heading and a line for each, services that lack instances first."""
     rows = sorted(model.services.items(), key=lambda item: (_share(len(item[1].healthy), item[1].total), item[0]))
     healthy, total = (sum(count) for count in zip((0, 0), *((len(s.healthy), s.total) for _, s in rows), strict=True))
     said = [(f"{len(rows)}", ""), (f"{healthy}/{total} healthy", "" if healthy == total else "yellow")]
@@ -152,7 +152,7 @@ def _events(model: ScreenModel, width: int, room: int) -> Iterator[Text]:
 
 def _event(at: float, name: str, data: Mapping[str, Any], width: int) -> Text:
     subject, state, address, service, owner, weight = show.about(name, data)
-    weighs = f"weight {weight}" if name == "instance-changed" else ""  # as a rule it is what has changed
+    weighs = f"weight {weight}" if name == "instance-changed" else ""  # usually what has changed
     rest = "  ".join(show.clean(each) for each in (weighs, service, address, owner) if each)
     when, style = local(at).split()[1], show.STYLES.get(state, "")
     cells = [(when, "dim"), (name, ""), (subject, ""), (state, style), (rest, "dim")]

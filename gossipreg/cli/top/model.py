@@ -1,6 +1,6 @@
-"""Knows what `gossipreg top` has to show: what the agent sees now, since when, and what has happened lately.
+"""Screen model of `gossipreg top`: what the agent sees now, since when, and what has happened lately.
 
-Moments are seconds since the epoch; whoever calls says what time it is.
+Times are seconds since the epoch; the caller passes the current time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class EventRow(NamedTuple):
 
 @attrs.define(eq=False, repr=False)
 class MemberRow:
-    """One member as the agent sees it, and since when it does so; None if that was before anybody looked."""
+    """One member as the agent sees it, and since when it does so; None if that was before `top` started."""
 
     member: Mapping[str, Any]
     since: float | None
@@ -34,7 +34,7 @@ class MemberRow:
 
 @attrs.define(eq=False, repr=False)
 class ServiceRow:
-    """One service: who can serve, how many there are, and how few could serve at the worst in each second."""
+    """One service: its healthy instances, how many there are, and the least number healthy in each second."""
 
     total: int = 0
     healthy: set[tuple[str, str]] = attrs.field(factory=set)  # owner and id
@@ -42,12 +42,12 @@ class ServiceRow:
     worst: int | None = None  # since the last sample
 
     def count(self) -> None:
-        """Note that the number of the healthy has changed."""
+        """Record that the number of healthy instances has changed."""
         self.worst = len(self.healthy) if self.worst is None else min(self.worst, len(self.healthy))
         self.total = max(self.total, len(self.healthy))
 
     def sample(self, total: int) -> None:
-        """Note how many there are and, once they are known, the worst moment of the second that is over."""
+        """Record how many there are and, once that is known, the worst moment of the past second."""
         self.total = max(total, len(self.healthy))
         if self.worst is not None:
             self.samples.append((self.worst, max(self.total, self.worst)))
@@ -56,7 +56,7 @@ class ServiceRow:
 
 @attrs.define(eq=False, repr=False)
 class ScreenModel:
-    """Everything that is shown. It is told of events as they come, and once a second of the rest."""
+    """Everything that is shown. Events are applied as they come; the rest is refreshed once a second."""
 
     node: Mapping[str, Any] = attrs.field(factory=dict)
     members: dict[str, MemberRow] = attrs.field(factory=dict)
@@ -74,7 +74,7 @@ class ScreenModel:
         return self._has_begun or bool(self.failed)
 
     def apply(self, name: str, data: Mapping[str, Any], now: float) -> None:
-        """Follow one event of the agent's stream."""
+        """Apply one event of the agent's stream."""
         if name == "snapshot":
             self._apply_snapshot(data)
             return
@@ -88,7 +88,7 @@ class ScreenModel:
             service.count()
 
     def _apply_snapshot(self, data: Mapping[str, Any]) -> None:
-        """Everything that there is now. Who is as before is so since then."""
+        """Apply a snapshot. A member whose status is unchanged keeps its time."""
         self.failed.pop("events", None)
         self._has_begun = True
         before, self.members = self.members, {}
@@ -105,7 +105,7 @@ class ScreenModel:
             service.count()
 
     def refresh(self, node: Mapping[str, Any], services: Mapping[str, Any], now: float) -> None:
-        """What the agent says of itself, and how many instances each service has: once a second."""
+        """Take in what the agent reports about itself, and how many instances each service has."""
         self.failed.pop("node", None)
         self.packets = self._rate("packets", node, now)
         self.bytes = self._rate("bytes", node, now)
@@ -115,7 +115,7 @@ class ScreenModel:
         for name, count in services.items():
             service = self.services.setdefault(name, ServiceRow())
             if self._has_begun and service.worst is None:
-                service.count()  # it has nobody who can serve: no event tells of it
+                service.count()  # it has no healthy instance, so no event mentions it
             service.sample(count["instances"])
 
     def _rate(self, what: str, node: Mapping[str, Any], now: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Knows how the board is fed: one thread follows the agent's events, another asks once a second for the rest."""
+"""Updates the screen model: one thread follows the agent's events, another polls the rest once a second."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gossipreg.cli.client import AgentClient
 from gossipreg.cli.top.model import ScreenModel
 from gossipreg.errors import GossipregError
 
-#: Between two questions, and before an agent that went away is asked again (seconds).
+#: Time between two polls, and before an agent that went away is tried again (seconds).
 _INTERVAL: Final = 1.0
 
 
 class ModelUpdater:
-    """Feeds a board while it is entered. Whoever reads the board holds the ``lock``.
+    """Updates a model while it is entered. A reader of the model holds the ``lock``.
 
-    ``news`` is a descriptor that can be read when the board has changed since `hush`.
+    ``wakeup`` is a descriptor that is readable when the model has changed since `clear`.
     """
 
     def __init__(self, agent: AgentClient, model: ScreenModel) -> None:
@@ -39,14 +39,14 @@ class ModelUpdater:
         self._over.set()
 
     def clear(self) -> None:
-        """Ring no more for what has happened until now."""
+        """Make ``wakeup`` unreadable until the next change."""
         with suppress(BlockingIOError):
             while os.read(self.wakeup, 4096):
                 pass
 
     def notify(self) -> None:
-        """Say that there is something to look at."""
-        with suppress(BlockingIOError):  # then it has been said often enough
+        """Make ``wakeup`` readable."""
+        with suppress(BlockingIOError):  # the pipe is full, so it is readable
             os.write(self._wakeup_writer, b".")
 
     def _follow(self) -> None:

@@ -79,7 +79,7 @@ def test_what_is_amiss_comes_first_and_the_rest_is_counted() -> None:
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        ({"isolated": True}, "isolated: it hears nobody"),
+        ({"isolated": True}, "isolated: it hears no other member"),
         ({"draining": True, "leaving": False}, "draining"),
         ({"draining": True, "leaving": True}, "leaving"),
         ({"serving_last_known": True}, "serving what it last knew"),

@@ -66,7 +66,7 @@ async def test_it_waits_for_the_agent_and_outlives_its_restart(tmp_path: Path, n
 
         nursery.start_soon(look)
         await alpha.kill()
-        await eventually(lambda: said("what was written stays"))
+        await eventually(lambda: said("the file stays as it is"))
         alpha = await agents.start("alpha", http=http, join=[beta])
         await alpha.register("orders", 8082, id="new")
         await eventually(lambda: holds("far", "near", "new"))
