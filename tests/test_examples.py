@@ -53,6 +53,8 @@ _TRIED: Final = {
     ("clients/nginx.md", "jinja"): "tests/peers/test_nginx.py",
     ("clients/nginx.md", "nginx"): "tests/peers/test_nginx.py",
     ("embedding.md", "python"): "tests/embed/test_embedding_page.py",
+    ("extending.md", "python"): "tests/frontends/test_extending_page.py",
+    ("extending.md", "toml"): "tests/frontends/test_extending_page.py",
     ("http-api.md", "http"): "tests/frontends/http/test_http_api_page.py",
     ("http-api.md", "json"): "tests/frontends/http/test_http_api_page.py",
     ("http-api.md", "text"): "tests/frontends/http/test_http_api_page.py",
