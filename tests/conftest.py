@@ -61,9 +61,16 @@ def _names_files(config: pytest.Config) -> bool:
     return all(name.partition("::")[0].endswith(".py") for name in config.args)
 
 
-# Machines are shared and noisy: how long an example takes says nothing about whether it holds.
+# Machines are shared and noisy: how long an example takes says nothing about whether it holds. The examples are the same
+# each time, so that a change is judged by what it changes; `--hypothesis-profile=random` looks for new ones.
 settings.register_profile(
-    "gossipreg", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50, print_blob=True
+    "gossipreg",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=50,
+    derandomize=True,
+    print_blob=True,
 )
 settings.register_profile("thorough", parent=settings.get_profile("gossipreg"), max_examples=200)
+settings.register_profile("random", parent=settings.get_profile("thorough"), derandomize=False)
 settings.load_profile("gossipreg")
