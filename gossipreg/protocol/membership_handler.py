@@ -86,7 +86,7 @@ class MembershipHandler:
             return True
         in_person = context.sender == newcomer.run_id and context.source.host == newcomer.address.host
         goes = members.first_to_go(newcomer)
-        if goes is None or not self._admission.may_enter(now, in_person=in_person):
+        if goes is None or not self._admission.try_admit(now, in_person=in_person):
             self.state.counters[Count.UPDATES_OVER_MEMBER_LIMIT] += 1
             return False
         self.state.counters[Count.MEMBERS_GAVE_WAY] += 1

@@ -1,4 +1,4 @@
-"""Knows a registry that answers what it is told to: all that choosers need of a node."""
+"""A lookup source with fixed answers: all that choosers need of a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows the programs on a page of the documentation, and how to run them as they stand."""
+"""The programs on a page of the documentation, run as they stand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how to run a small program in an interpreter of its own, to see how it ends."""
+"""Runs a small program in an interpreter of its own, to see how it ends."""
 
 from __future__ import annotations
 

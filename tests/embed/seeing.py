@@ -1,4 +1,4 @@
-"""Knows how tests of embedded nodes configure them: as those of the runtime do, but joining any kind of node."""
+"""Configuration of embedded nodes in tests: as in tests of the runtime, but joining any kind of node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows how tests make updates, instances, records and engines: by hand with defaults, and by hypothesis."""
+"""Factories of updates, instances, records and engines for tests, with defaults and for hypothesis."""
 
 from __future__ import annotations
 

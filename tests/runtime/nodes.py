@@ -1,4 +1,4 @@
-"""Knows how tests of the runtime configure nodes: on loopback, any port, quick to probe and to go."""
+"""Configuration of nodes in tests of the runtime: on loopback, any port, quick to probe and to leave."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Admission:
     _left: dict[bool, float] = attrs.field(factory=dict)  # whether in person -> how many may enter now
     _filled_at: float = 0.0
 
-    def may_enter(self, now: float, *, in_person: bool) -> bool:
+    def try_admit(self, now: float, *, in_person: bool) -> bool:
         """Whether one more newcomer may evict a stranger at ``now`` (seconds); if so, it is counted as admitted."""
         elapsed = max(0.0, now - self._filled_at)
         self._filled_at = now

@@ -40,7 +40,7 @@ class Packet:
     sender: int
     receiver: int
     freight: PacketContent
-    has_rumors: bool
+    has_updates: bool
     flight: int | None  # None: it never arrived whole
     culprit: int  # 0: nothing, or nobody knows
 
@@ -63,7 +63,7 @@ class Traffic:
         return {
             "sent": packing.compressed(packing.rising([packet.sent for packet in self.packets])),
             "link": packing.compressed(packing.varints(p.sender * self.nodes + p.receiver for p in self.packets)),
-            "kind": packing.compressed(bytes(packet.freight | packet.has_rumors << 3 for packet in self.packets)),
+            "kind": packing.compressed(bytes(packet.freight | packet.has_updates << 3 for packet in self.packets)),
             "flight": packing.compressed(
                 packing.varints(0 if p.flight is None else p.flight + 1 for p in self.packets)
             ),
