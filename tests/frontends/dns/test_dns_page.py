@@ -38,8 +38,8 @@ def test_the_page_has_an_example_of_each_kind() -> None:
 
 def test_the_numbers_on_the_page_are_the_limits() -> None:
     page = " ".join(PAGE.split())
-    assert f"{limits.UDP_BYTES_PLAIN} bytes, or what it says by EDNS, up to {limits.UDP_BYTES_MAX}" in page
-    assert f"{limits.ORDERS} orders are kept" in page
+    assert f"{limits.UDP_BYTES_PLAIN} bytes, or its EDNS size, up to {limits.UDP_BYTES_MAX}" in page
+    assert f"{limits.ORDERS} orders are cached" in page
     assert f"every {limits.ANSWERS_PER_DRAW} answers" in page
     assert f"over {limits.TXT_BYTES_MAX} bytes, or over {limits.TXT_RECORD_BYTES_MAX // 1024} KiB" in page
-    assert f"for {limits.NEGATIVE_TTL_MAX} s at most" in page
+    assert f"at most {limits.NEGATIVE_TTL_MAX} s" in page

@@ -57,7 +57,7 @@ def test_the_hosts_file_has_the_primary(tmp_path: Path) -> None:
 def test_the_numbers_on_the_page_are_the_limits() -> None:
     page = " ".join((DOCS / PAGE).read_text().split())
     assert f"For {rendering.SETTLE_SECONDS:g} s from its start" in page
-    assert f"{command.SECONDS_MAX:g} s at most; then it is killed" in page
+    assert f"at most {command.SECONDS_MAX:g} s; then it is killed" in page
 
 
 def test_every_field_of_an_instance_is_on_the_page() -> None:
