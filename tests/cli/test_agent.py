@@ -217,7 +217,7 @@ def test_services_with_credentials_want_a_key_that_seals_them(tmp_path: Path) ->
     keyed = ("--services-dir", str(tmp_path), "--credential-key-file", str(tmp_path / "key"))
     assert fails(*keyed, "--check-config") == Ran(0, "ok, with 1 service defined\n", "")
     file.write_text('[[services]]\nservice = "pg"\nport = 80\ncredentials = { password = ["hunter2"] }\n')
-    sentence = f"gossipreg: {file}: service 1: credentials: a value in it is not a string of text\n"
+    sentence = f"gossipreg: {file}: service 1: credentials: it is not an object of strings\n"
     assert fails(*keyed) == Ran(2, "", sentence)
 
 

@@ -1,4 +1,4 @@
-"""Mutation testing of one room of the protocol: ``python -m tests.mutation --room membership --sample 40 --seed 1``.
+"""Mutation testing of the protocol, package by package: ``python -m tests.mutation --package wire --seed 1``.
 
 Prints what became of each mutant, then the survivors and the score. Needs Linux: it forks, and bounds CPU and memory.
 """
@@ -20,22 +20,22 @@ from tests.mutation.plugin import MutationPlugin, Verdict
 FOLDER = Path(gossipreg.protocol.__file__).parent
 TESTS = Path(__file__).parents[1]
 
-#: The rooms. The engine room is the files beside the others.
-ROOMS = ("engine", "membership", "registry", "spreading", "wire")
+#: The packages of the protocol. "engine" is the modules beside them.
+PACKAGES = ("engine", "anti_entropy", "dissemination", "membership", "registry", "wire")
 
 #: Survivors that are explained, each with its reason.
 EXPLAINED = Path(__file__).parent / "explained.txt"
 
 
-def sources(room: str) -> list[Path]:
-    """The source files of a room."""
-    folder = FOLDER if room == "engine" else FOLDER / room
+def sources(package: str) -> list[Path]:
+    """The source files of a package."""
+    folder = FOLDER if package == "engine" else FOLDER / package
     return sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
 
 
-def selected(rooms: list[str], *, only_own: bool = False) -> list[str]:
-    """The tests of these rooms: their own, those of the engine, and the scenes."""
-    own = [TESTS / "protocol" / room for room in rooms if room != "engine"]
+def selected(packages: list[str], *, only_own: bool = False) -> list[str]:
+    """The tests of these packages: their own, those of the engine, and the scenes."""
+    own = [TESTS / "protocol" / package for package in packages if package != "engine"]
     if only_own and own:
         return [str(path) for path in own]
     return [str(path) for path in (*own, *sorted((TESTS / "protocol").glob("test_*.py")), TESTS / "scenes")]
@@ -69,27 +69,33 @@ def _ignored(_: str) -> None:
 def main() -> None:
     """Try the mutants that the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
-    parser.add_argument("--room", choices=ROOMS, action="append", help="may be said again; all rooms unless told")
+    parser.add_argument(
+        "--package", choices=PACKAGES, action="append", help="may be said again; all packages unless told"
+    )
     parser.add_argument("--file", help="only this file, such as ring.py")
-    parser.add_argument("--sample", type=int, help="so many mutants of each room, drawn at random; all unless told")
+    parser.add_argument("--sample", type=int, help="so many mutants of each package, drawn at random; all unless told")
     parser.add_argument("--seed", type=int, default=0, help="which sample (default 0)")
     parser.add_argument("--key", help="only mutants whose name has this in it")
     parser.add_argument("--budget", type=float, default=5.0, help="CPU seconds of tests for one mutant (default 5)")
-    parser.add_argument("--own", action="store_true", help="only tests/protocol/ROOM, without the engine's and scenes")
-    asked = parser.parse_args()
-    rooms = asked.room or [*ROOMS]
-    wanted = {room: _wanted(room, asked) for room in rooms}
-    chosen = {room: _sampled(mutants, asked) for room, mutants in wanted.items()}
-    verdicts = tried(
-        [mutant for room in rooms for mutant in chosen[room]], selected(rooms, only_own=asked.own), asked.budget
+    parser.add_argument(
+        "--own", action="store_true", help="only tests/protocol/PACKAGE, without the engine's and scenes"
     )
-    for room in rooms:
-        its = [verdict for verdict in verdicts if verdict.mutant in chosen[room]]
-        _said("\n".join(summary(room, its, len(wanted[room]))))
+    asked = parser.parse_args()
+    packages = asked.package or [*PACKAGES]
+    wanted = {package: _wanted(package, asked) for package in packages}
+    chosen = {package: _sampled(mutants, asked) for package, mutants in wanted.items()}
+    verdicts = tried(
+        [mutant for package in packages for mutant in chosen[package]],
+        selected(packages, only_own=asked.own),
+        asked.budget,
+    )
+    for package in packages:
+        its = [verdict for verdict in verdicts if verdict.mutant in chosen[package]]
+        _said("\n".join(summary(package, its, len(wanted[package]))))
 
 
-def _wanted(room: str, asked: argparse.Namespace) -> list[Mutant]:
-    paths = [path for path in sources(room) if asked.file in (None, path.name)]
+def _wanted(package: str, asked: argparse.Namespace) -> list[Mutant]:
+    paths = [path for path in sources(package) if asked.file in (None, path.name)]
     mutants = [mutant for path in paths for mutant in mutants_of(path, str(path.relative_to(FOLDER)))]
     return [mutant for mutant in mutants if asked.key is None or asked.key in mutant.key]
 
@@ -100,7 +106,7 @@ def _sampled(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
     return [mutants[number] for number in sorted(Random(asked.seed).sample(range(len(mutants)), asked.sample))]
 
 
-def summary(room: str, verdicts: list[Verdict], total: int) -> list[str]:
+def summary(package: str, verdicts: list[Verdict], total: int) -> list[str]:
     """The survivors, and the score: how many of those that could be planted were killed."""
     reasons = explained()
     counted = [verdict for verdict in verdicts if verdict.how != "invalid"]
@@ -116,7 +122,7 @@ def summary(room: str, verdicts: list[Verdict], total: int) -> list[str]:
     how = Counter(verdict.how for verdict in verdicts)
     share = killed / len(counted) if counted else 1.0
     lines.append(
-        f"{room}: {len(counted)} of {total:,} mutants, {killed} killed ({how['time']} by time), "
+        f"{package}: {len(counted)} of {total:,} mutants, {killed} killed ({how['time']} by time), "
         f"{len(counted) - killed - known} survived, {known} more explained: {share:.1%}"
     )
     return lines

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import ROOMS, TESTS, explained, sources, summary
+from tests.mutation.__main__ import PACKAGES, TESTS, explained, sources, summary
 from tests.mutation.mutants import Mutant, mutants_of, mutated
 from tests.mutation.plugin import Verdict
 
@@ -79,7 +79,7 @@ def test_the_score_leaves_out_what_is_explained_and_what_cannot_be_planted(monke
 
 def test_what_is_explained_is_a_mutant_that_there_is() -> None:
     folder = sources("engine")[0].parent
-    files = [path for room in ROOMS for path in sources(room)]
+    files = [path for package in PACKAGES for path in sources(package)]
     there = {mutant.key for path in files for mutant in mutants_of(path, str(path.relative_to(folder)))}
     assert explained().keys() <= there, "code has changed: look again, or take the line out of explained.txt"
 
