@@ -61,8 +61,8 @@ def _names_files(config: pytest.Config) -> bool:
     return all(name.partition("::")[0].endswith(".py") for name in config.args)
 
 
-# Machines are shared and noisy: how long an example takes says nothing about whether it holds. The examples are the same
-# each time, so that a change is judged by what it changes; `--hypothesis-profile=random` looks for new ones.
+# Machines are shared and noisy: how long an example takes says nothing about whether it holds. The examples are the
+# same each time, so that a change is judged by what it changes; `--hypothesis-profile=random` looks for new ones.
 settings.register_profile(
     "gossipreg",
     deadline=None,
