@@ -218,9 +218,9 @@ class Player:
                 patience = f"within {message.patience / 1000:.3f} s"
                 return "ping-req", f"ping-req {message.seq} of {self._who(message.target)} {patience}"
             case MemberUpdate():
-                return "rumor", f"{message.name} is {message.status} ({message.incarnation})"
+                return "update", f"{message.name} is {message.status} ({message.incarnation})"
             case NameConflictQuery():
-                return "contest", f"{'I am' if message.announced else 'I want to be'} {message.name}"
+                return "name-query", f"{'I am' if message.announced else 'I want to be'} {message.name}"
             case Record():
                 return "record", f"{message.id} {'is no more' if message.payload is None else 'is offered'}"
             case Announcement():
@@ -229,7 +229,7 @@ class Player:
                 return "fetch", f"give me {message.id}"
             case TableDigest():
                 gone = f", without {' '.join(message.gone)}" if message.gone else ""
-                return "head", f"{message.owner} is at version {message.version}{gone}"
+                return "digest", f"{message.owner} is at version {message.version}{gone}"
             case Compare():
                 return "compare", "compare"
             case Listing() | Want():

@@ -299,8 +299,8 @@ class Stage:
             self.write(actor, f"forgets {change.before.name}")
         elif change.after.name != actor.name:
             after = change.after
-            new_life = change.before is not None and not change.before.is_same_run(after)
-            said = [after.name, str(after.status), f"({'new life, ' if new_life else ''}{after.incarnation})"]
+            new_run = change.before is not None and not change.before.is_same_run(after)
+            said = [after.name, str(after.status), f"({'new run, ' if new_run else ''}{after.incarnation})"]
             self.write(actor, f"sees {' '.join(said)}{', draining' if after.draining else ''}")
 
     def _contested(self, actor: Actor, contest: NameConflictFound) -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 CAST = ("a", "b", "c", "d", "e")
 
 #: Time in which a cluster that is left alone must be of one mind again (seconds): the longest suspicion (24), the
-#: tries to reach the failed and the seeds (5 each), and a few talks.
+#: tries to reach the failed and the seeds (5 each), and a few sessions.
 SETTLED_WITHIN = 90.0
 
 
