@@ -28,12 +28,10 @@ from gossipreg import limits
 from gossipreg.config import Settings
 from gossipreg.counters import Count
 from gossipreg.errors import (
-    InvalidInstance,
     InvalidPolicy,
     MemberPresent,
     NodeClosed,
     NotJoined,
-    RecordTooLarge,
     UnknownInstance,
     UnknownMember,
     UnknownPolicy,
@@ -41,44 +39,41 @@ from gossipreg.errors import (
 )
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Rule
-from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen
+from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
+from gossipreg.protocol.inbound import Inbound
+from gossipreg.protocol.isolation import Isolation
 from gossipreg.protocol.joining import Joining
 from gossipreg.protocol.lifelines import Lifelines
 from gossipreg.protocol.local_member import LocalMember
+from gossipreg.protocol.local_registry import LocalRegistry
 from gossipreg.protocol.membership.detector import Detector
-from gossipreg.protocol.membership.identity import Identity, NameConflictQuery
-from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.paths import PathChange, PathMonitor
-from gossipreg.protocol.membership.peer_clocks import WallClock
-from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
+from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.membership_handler import MembershipHandler
-from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import (
     InstancesChanged,
-    IsolationChanged,
     MemberChanged,
     Output,
     PathChanged,
     PoliciesChanged,
     TermsChanged,
-    Transmit,
 )
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule
-from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
-from gossipreg.protocol.registry.registry import Change, Registry
+from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.registry.view import View, first_index
 from gossipreg.protocol.state import ClusterState
-from gossipreg.protocol.stream_sessions import Purpose, StreamSession, StreamSessions, answers, corrections
-from gossipreg.protocol.wire.messages import SENDER_BYTES, Junk, Message, pack, pack_padded
+from gossipreg.protocol.stream_sessions import Purpose, StreamSessions
+from gossipreg.protocol.wire.messages import SENDER_BYTES, pack, pack_padded
 from gossipreg.protocol.wire.reader import Reader
 
 #: Time between sweeps that delete expired state (seconds). State is kept for minutes to a day.
@@ -87,10 +82,6 @@ _SWEEP_SECONDS = 5.0
 #: How long sweeps, and tries of seeds that are not urgent, wait for another reason to wake this node (seconds). It is
 #: woken by its probes every second, and each wake-up costs an idle node a quarter of its CPU.
 _MAINTENANCE_WAIT = 5.0
-
-
-#: Owners of one id that an error names.
-_OWNERS_NAMED = 3
 
 
 @attrs.define(eq=False, repr=False)
@@ -105,17 +96,18 @@ class Engine:
     local_member: LocalMember
     membership_handler: MembershipHandler
     lifelines: Lifelines
+    local_registry: LocalRegistry
+    inbound: Inbound
+    isolation: Isolation
     record_handler: RecordHandler
     streams: PeerStreams
     sessions: StreamSessions
     outbox: Outbox
-    reader: Reader
     counters: Counter[str]
     joining: Joining
     clocks: ClockWatch
     _sweep_at: float
     _deadline: float | None = None  # the deadline, until a verb may have moved it
-    isolated: bool = False  # as `is_isolated` was at the last timeout or packet, and as the driver was told
 
     @classmethod
     def create(
@@ -159,6 +151,37 @@ class Engine:
         local_member = LocalMember(identity, state, detector, streams, outbox)
         membership_handler = MembershipHandler(identity, state, detector, streams, outbox)
         local_member.begin(now, alone=not has_seeds)
+        lifelines = Lifelines(settings, name, members, streams, membership_handler, now)
+        record_handler = RecordHandler(local_member, state, streams)
+        joining = Joining(
+            settings,
+            rng,
+            identity,
+            members,
+            local_member,
+            streams,
+            outbox,
+            has_seeds=has_seeds,
+            deadline=now if has_seeds else now + settings.reconnect_interval,
+            wait=settings.join_retry,
+        )
+        clocks = ClockWatch(state, outbox, checks_clocks)
+        isolation = Isolation(identity, members, detector, outbox)
+        inbound = Inbound(
+            identity,
+            state,
+            detector,
+            local_member,
+            membership_handler,
+            record_handler,
+            lifelines,
+            streams,
+            outbox,
+            joining,
+            clocks,
+            isolation,
+            Reader() if reader is None else reader,
+        )
         return cls(
             settings=settings,
             rng=rng,
@@ -167,27 +190,18 @@ class Engine:
             detector=detector,
             local_member=local_member,
             membership_handler=membership_handler,
-            lifelines=Lifelines(settings, name, members, streams, membership_handler, now),
-            record_handler=RecordHandler(local_member, state, streams),
+            lifelines=lifelines,
+            local_registry=LocalRegistry(identity, state),
+            inbound=inbound,
+            isolation=isolation,
+            record_handler=record_handler,
             streams=streams,
             sessions=streams.sessions,
             outbox=outbox,
-            reader=Reader() if reader is None else reader,
             counters=counters,
-            joining=Joining(
-                settings,
-                rng,
-                identity,
-                members,
-                local_member,
-                streams,
-                outbox,
-                has_seeds=has_seeds,
-                deadline=now if has_seeds else now + settings.reconnect_interval,
-                wait=settings.join_retry,
-            ),
+            joining=joining,
             sweep_at=now + _SWEEP_SECONDS,
-            clocks=ClockWatch(state, outbox, checks_clocks),
+            clocks=clocks,
         )
 
     # Reading
@@ -217,20 +231,21 @@ class Engine:
         """The local health score; 0 is healthy."""
         return self.detector.health.score
 
+    @property
+    def isolated(self) -> bool:
+        """What `is_isolated` was at the last timeout or packet, as the driver was told."""
+        return self.isolation.reported
+
     def is_isolated(self, now: float) -> bool:
         """Whether this node hears no member although there should be one.
 
         True from 4 probe intervals after the last packet or frame of a member, false again with the next one.
         """
-        return self._misses_members and self.detector.is_isolated(now)
+        return self.isolation.is_isolated(now)
 
     def silence(self, now: float) -> float:
         """How long no member has been heard (seconds); 0 where there is none to hear."""
-        return self.detector.reachability.silence(now) if self._misses_members else 0.0
-
-    @property
-    def _misses_members(self) -> bool:
-        return bool(self.members.present) or self.members.has_failed or not self.identity.announced
+        return self.isolation.silence(now)
 
     def clock_skew(self, now: float) -> float | None:
         """How far this node's wall clock is ahead of its peers' (seconds; below 0: behind); None when not known."""
@@ -286,80 +301,33 @@ class Engine:
             instance.check()
             payload = pack_instance(instance)
         self.check_registration(instance, len(payload))
-        record, change = self.state.registry.offer(instance, self.identity.generation, payload)
-        self._publish_own(record, change, now)
+        self.local_registry.offer(instance, payload, now)
         self._refresh()
         return self._done()
 
     def check_registration(self, instance: Instance, size: int) -> None:
         """Raise what `register` would raise of a checked instance of ``size`` bytes; change nothing."""
         self._check_open()
-        if size > limits.RECORD_BYTES_MAX:
-            raise RecordTooLarge(
-                None,
-                f"instance {instance.id!r}: its record has {size} bytes, {limits.RECORD_BYTES_MAX} are allowed: "
-                "shorten its meta or tags",
-            )
-        own = self.state.registry.table(self.identity.name)
-        together = size if own is None else own.grown(instance.id, size)
-        if together > limits.RECORDS_BYTES_PER_OWNER_MAX:
-            raise RecordTooLarge(
-                None,
-                f"instance {instance.id!r}: with it the records of this node take {together} bytes together, "
-                f"{limits.RECORDS_BYTES_PER_OWNER_MAX} are allowed: deregister some, or register it at another node",
-            )
-        if self.own(instance.id) is None and self.own_count() >= limits.RECORDS_PER_OWNER_MAX:
-            raise InvalidInstance(
-                None,
-                f"instance {instance.id!r}: this node offers {self.own_count()} instances already, as many as are "
-                "allowed: deregister some, or register it at another node",
-            )
-        if instance.term > max(limits.TERM_GIVEN_MAX, self.state.terms.seen(instance.service) + 1):
-            raise InvalidInstance(
-                "term",
-                f"{instance.term} is too high: state up to {limits.TERM_GIVEN_MAX}, or the next one with `--term next`",
-            )
-        if instance.term and not self.state.terms.has_room(instance.service):
-            raise InvalidInstance(
-                "term",
-                f"{len(self.state.terms)} services have terms already, as many as are allowed: reset those "
-                "that are gone with `gossipreg role reset`",
-            )
+        self.local_registry.check(instance, size)
 
     def deregister(self, id: str, now: float) -> list[Output]:
         """Withdraw one of this node's own instances. Raises `UnknownInstance`, `NodeClosed`."""
         self._check_open()
-        if self.own(id) is None:
-            raise self.unknown_instance(id)
-        record, change = self.state.registry.delete(id, self.identity.generation)
-        self._publish_own(record, change, now)
+        self.local_registry.withdraw(id, now)
         self._refresh()
         return self._done()
 
-    def _publish_own(self, record: Record, change: Change, now: float) -> None:
-        self.state.remake(record, change)
-        if self.identity.announced:  # else everything is published when the join completes
-            self.state.spread(record, now)
-        self.state.raise_term(record, now, spread=self.identity.announced)
-
     def own(self, id: str) -> Instance | None:
         """This node's own instance of that id, as it was registered."""
-        table = self.state.registry.table(self.identity.name)
-        record = None if table is None else table.get(id)
-        return None if record is None else record.instance
+        return self.local_registry.own(id)
 
     def unknown_instance(self, id: str) -> UnknownInstance:
         """The error that this node owns no instance of that id; it names the members that own one."""
-        owners = sorted(table.owner for table in self.state.registry.owners if table.get(id) is not None)
-        if not owners:
-            return UnknownInstance(f"this node owns no instance {id!r}, and no member does")
-        members = [self.members.get(owner) for owner in owners[:_OWNERS_NAMED]]
-        named = ", ".join(f"{member.name} at {member.address}" for member in members if member is not None)
-        return UnknownInstance(f"this node owns no instance {id!r}: ask its owner{f', {named}' if named else ''}")
+        return self.local_registry.unknown_instance(id)
 
     def own_count(self) -> int:
         """How many instances this node has registered."""
-        return len(self.state.registry.table(self.identity.name) or ())
+        return len(self.local_registry)
 
     def set_policy(self, rule: Rule, now: float) -> list[Output]:
         """Put ``rule`` in force everywhere, replacing any of its key. Raises `InvalidPolicy`, `NodeClosed`."""
@@ -521,170 +489,14 @@ class Engine:
 
     def receive(self, data: bytes, source: Address, now: float) -> list[Output]:
         """Take the payload of a datagram. Junk is counted and dropped."""
-        self.counters[Count.PACKETS_RECEIVED] += 1
-        context, messages = self._read(data, source, None, now)
-        for message in messages:
-            self._handle(message, context, now)
+        self.inbound.packet(data, source, now)
         return self._done()
-
-    def _read(
-        self, data: bytes, source: Address, stream: int | None, now: float
-    ) -> tuple[MessageContext, list[Message]]:
-        try:
-            sender, messages = self.reader.read(data)
-        except Junk:
-            self.counters[Count.JUNK_PACKETS] += 1
-            return MessageContext(0, source, None, stream), []
-        if self.reader.junk:
-            self.counters[Count.JUNK_MESSAGES] += self.reader.junk
-            self.counters[Count.JUNK_PACKETS] += not messages
-            if self.reader.is_broken and not messages:
-                return MessageContext(0, source, None, stream), []
-        if sender == self.identity.run_id:
-            self.counters[Count.OWN_PACKETS] += 1
-            return MessageContext(0, source, None, stream), []
-        member = self.members.by_run_id(sender)
-        if member is not None:
-            if self.detector.is_isolated(now):
-                self.streams.hurry(now)  # what was broadcast meanwhile has not arrived, in either direction
-                self._note_isolation(isolated=False, now=now)
-            self.detector.heard(sender, now)
-            if stream is None:
-                self.paths.packet_heard(sender, now)
-                if source == member.address:
-                    self.members.prove(member.name)
-            elif stream > 0:
-                self.paths.stream_answered(sender)
-            if member.status in (Status.SUSPECT, Status.FAILED) or member.is_forgotten:
-                self.outbox.tell_accused(member, now)
-        return MessageContext(sender, source, member, stream), messages
-
-    def _handle(self, message: Message, context: MessageContext, now: float) -> None:
-        if isinstance(message, MemberUpdate | Record | TableDigest | Announcement):
-            self._handle_claim(message, context, now)
-            return
-        match message:
-            case Ping():
-                self._answer_ping(message, context, now)
-            case Ack():
-                self._handle_ack(message, context, now)
-            case Nack():
-                self._handle_nack(message, context, now)
-            case PingReq():
-                self._handle_ping_req(message, context, now)
-            case NameConflictQuery():
-                self.local_member.handle_name_conflict(message, context, now)
-            case PolicyVersion():
-                self.record_handler.handle_policy(message, context, now)
-            case TermRegister():
-                self.record_handler.handle_term_register(message, context, now)
-            case KeepOpen() | WallClock():
-                self._handle_aside(message, context)
-            case _:
-                if context.over_stream:
-                    context.replies += answers(message, self.state, now)
-
-    def _handle_claim(
-        self, claim: MemberUpdate | Record | TableDigest | Announcement, context: MessageContext, now: float
-    ) -> None:
-        """Handle an update about one run of a member, or about its records."""
-        if claim.generation > self.state.clock.latest_generation(now):
-            self.counters[Count.GENERATIONS_FROM_THE_FUTURE] += 1
-        elif isinstance(claim, MemberUpdate):
-            self._handle_update(claim, context, now)
-        else:
-            self.record_handler.handle(claim, context, now)
-
-    def _handle_aside(self, message: KeepOpen | WallClock, context: MessageContext) -> None:
-        """Handle a message that concerns no member, no instance and no policy."""
-        if isinstance(message, KeepOpen):
-            self.streams.keep_open(context)
-        else:
-            context.clock = message.ms
-
-    def _answer_ping(self, ping: Ping, context: MessageContext, now: float) -> None:
-        ack = pack(Ack(ping.seq, 0, self.fingerprint))
-        clock = pack(self.outbox.clock(now))
-        if context.over_stream:
-            context.replies += [clock, ack]
-        elif context.member is None:
-            self.outbox.put(
-                Transmit(self.outbox.sender + ack, context.source)
-            )  # a stranger gets no more bytes than it sent: no amplification
-        else:
-            self.outbox.send(context.source, clock, ack, now=now)
-            if not self.identity.left:
-                self.membership_handler.pinged(now)
-        self._compare(ping.fingerprint, context, now)
-
-    def _handle_ping_req(self, request: PingReq, context: MessageContext, now: float) -> None:
-        if context.member is not None:
-            pinging = self.detector.prober.ping_for(request, context.source, self.fingerprint, now)
-            self.membership_handler.perform(pinging, now)
-
-    def _handle_update(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
-        if update.name == self.identity.name:
-            self.local_member.handle_own_update(update, context, now)
-        else:
-            self.membership_handler.handle(update, context, now)
-            if update.refused and update.status is Status.SUSPECT:
-                self.lifelines.refusal_reported(update, now)
-
-    def _handle_nack(self, nack: Nack, context: MessageContext, now: float) -> None:
-        if context.member is not None:
-            self.detector.was_answered(context.sender, now)
-        self.detector.prober.nacked(nack)
-
-    def _handle_ack(self, ack: Ack, context: MessageContext, now: float) -> None:
-        if context.member is not None:
-            self.detector.was_answered(context.sender, now)
-            found = self.detector.prober.acked(ack, context.sender, now)
-            if context.over_stream and found:
-                self.paths.stream_acked(context.sender, now)
-            elif not context.over_stream and not ack.subject:
-                self.paths.packet_acked(context.sender, ack.seq, now)
-            self.clocks.acked(found, context, now)
-            self.membership_handler.perform(found, now)
-        if not ack.subject:
-            self._compare(ack.fingerprint, context, now)
 
     # Streams
 
     def stream_frame(self, stream: int, frame: bytes, source: Address, now: float) -> list[Output]:
         """Take a frame of a stream: a positive number was given by `OpenStream`, a negative one is a peer's."""
-        self.counters[Count.FRAMES_RECEIVED] += 1
-        session = self.sessions.get(stream, source)
-        if session is None:
-            return []
-        context, messages = self._read(frame, source, stream, now)
-        if not context.sender:
-            self.streams.close(stream)
-            return self._ended(session, now)
-        session.frames += 1
-        context.news = session.news
-        ended = False
-        for message in messages:
-            if isinstance(message, Compare):
-                session.compared = True
-                if context.member is not None:
-                    self.paths.gossip_missed(context.sender, now)
-            ended = ended or isinstance(message, End)
-            self._handle(message, context, now)
-            if isinstance(message, WallClock) and self.clocks.is_refused(context, session, now):
-                self.clocks.refuse(stream, context, session, now)
-                self.streams.close(stream)
-                return self._ended(session, now)
-        session.news = context.news
-        if stream < 0 and context.clock is not None:
-            context.replies.insert(0, pack(self.outbox.clock(now)))
-        session.accepted = session.accepted or (session.compared and session.purpose is None)
-        context.replies += corrections(context.stale, self.state)
-        told_all = ended and not session.spoken and not context.replies
-        if told_all and session.is_comparison and not session.compared:
-            context.replies += self.local_member.introduce(now)
-        self.streams.reply(stream, session, context.replies, ended=ended)
-        if session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
-            self.joining.go_on()
+        self.inbound.stream_frame(stream, frame, source, now)
         return self._done()
 
     def stream_ended(self, stream: int, now: float, *, refused: bool = False) -> list[Output]:
@@ -693,40 +505,14 @@ class Engine:
         That kernel may have been this host's own (a firewall). While it refuses packets as well, a refusal proves
         nothing.
         """
-        session = self.streams.ended(stream)
-        refused = refused and not self.detector.is_rejected
-        return self._done() if session is None else self._ended(session, now, refused=refused)
+        self.inbound.stream_ended(stream, now, refused=refused)
+        return self._done()
 
     def unsent(self, to: Address, now: float) -> list[Output]:
         """This host's own kernel has refused to send a `Transmit` to ``to``: a firewall, no route, no such network."""
         self.counters[Count.PACKETS_UNSENT] += 1
         self.detector.unsent(to, now)
         return self._done()
-
-    def _ended(self, session: StreamSession, now: float, *, refused: bool = False) -> list[Output]:
-        if session.purpose is not None and not (session.answered or refused or self.detector.is_rejected):
-            member = self.members.at(session.to)
-            if member is not None:
-                self.paths.stream_stalled(member.run_id, now)
-        if session.purpose in (Purpose.LIFELINE, Purpose.RECHECK):
-            self.lifelines.ended(session, now, refused=refused)
-        elif session.purpose is Purpose.PROBE and refused:
-            assert isinstance(session.about, int), "a probe is known by its sequence number"
-            self.detector.prober.refused(session.about)
-        elif session.purpose is Purpose.NAME_CONFLICT and refused:
-            self.local_member.rival_gone(now, at=session.to)
-        elif session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
-            if session.purpose is Purpose.JOIN and not self.identity.announced:
-                self.streams.comparison_failed(session.to)
-            self.joining.go_on()
-        return self._done()
-
-    def _compare(self, theirs: int, context: MessageContext, now: float) -> None:
-        if context.member is None:
-            peer, may_compare = context.source, not context.over_stream
-        else:
-            peer, may_compare = context.member.address, self.identity.announced or not context.over_stream
-        self.streams.met(theirs, context.sender, peer, now, may_compare=may_compare and not self.identity.left)
 
     # Timers
 
@@ -763,15 +549,10 @@ class Engine:
         self._test_paths(now)
         self.local_member.handle_timeout(now)
         self.joining.handle_timeout(now)
-        self._note_isolation(isolated=self.is_isolated(now), now=now)
+        self.isolation.note(isolated=self.is_isolated(now), now=now)
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_SECONDS
             self._sweep(now)
-
-    def _note_isolation(self, *, isolated: bool, now: float) -> None:
-        if isolated is not self.isolated:
-            self.isolated = isolated
-            self.outbox.put(IsolationChanged(isolated, self.silence(now)))
 
     def _test_paths(self, now: float) -> None:
         for test in self.paths.handle_timeout(now):

@@ -26,7 +26,7 @@ from gossipreg import (
     UnknownInstance,
 )
 from gossipreg.embed.threads import BlockingNode, open_node, start_node
-from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.local_registry import LocalRegistry
 from tests.embed.programs import run
 from tests.embed.seeing import assert_no_thread_is_left, config
 from tests.runtime.nodes import PATIENCE
@@ -349,7 +349,7 @@ def test_an_invariant_of_the_engine_that_a_verb_finds_broken_ends_the_node(monke
 
     node = start_node(config("ann"))
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "_publish_own", broken)
+        patch.setattr(LocalRegistry, "_publish", broken)
         with pytest.raises(AssertionError, match="an invariant"):
             node.register("orders", port=80, timeout=PATIENCE)
     with pytest.RaisesGroup(pytest.RaisesExc(AssertionError, match="an invariant"), flatten_subgroups=True):

@@ -21,7 +21,7 @@ from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.serving.dispatcher import Dispatcher
 from gossipreg.model import Address
-from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.local_registry import LocalRegistry
 from gossipreg.runtime import supervision
 from tests.runtime.nodes import PATIENCE, config
 
@@ -107,7 +107,7 @@ async def test_an_invariant_that_a_request_finds_broken_ends_the_node() -> None:
         async with trio.open_nursery() as nursery, open_node(config("ann")) as node:
             address = await http(node, nursery)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Engine, "_publish_own", broken)
+                patch.setattr(LocalRegistry, "_publish", broken)
                 async with await trio.open_tcp_stream(*address) as stream:
                     body = b'{"service":"web","port":80}'
                     head = f"PUT /api/v1/instances HTTP/1.1\r\nHost: {address}\r\nContent-Length: {len(body)}\r\n"

@@ -17,7 +17,7 @@ import trio
 
 from gossipreg import Check, Node, WeightOverride, open_node
 from gossipreg.cli import run_agent
-from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.inbound import Inbound
 from gossipreg.protocol.registry.credentials import Keyring
 from gossipreg.protocol.wire.packets import ChecksummedPackets
 from gossipreg.protocol.wire.streams import StreamCodec
@@ -206,7 +206,7 @@ async def test_an_invariant_of_the_engine_that_does_not_hold_ends_the_node_which
         async with open_node(config("ann")) as node, await trio.open_tcp_stream(*node.address) as stream:
             await stream.send_all(codec.hello())
             codec.feed(await stream.receive_some())
-            monkeypatch.setattr(Engine, "_read", broken)
+            monkeypatch.setattr(Inbound, "_read", broken)
             await stream.send_all(codec.frame(b"frame"))
             with trio.fail_after(PATIENCE):
                 await node.wait_closed()

@@ -18,6 +18,7 @@ from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.inbound import Inbound
 from gossipreg.protocol.joining import Joining
 from gossipreg.protocol.local_member import LocalMember
 from gossipreg.protocol.membership.detector import Detector
@@ -499,13 +500,13 @@ def no_other_is_asked_and_no_stream_is_tried(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation(STREAMS, "StreamFallback")
 def a_fingerprint_that_comes_over_a_stream_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
-    honest = Engine._compare
+    honest = Inbound._compare
 
-    def compare(self: Engine, theirs: int, context: Any, now: float) -> None:
+    def compare(self: Inbound, theirs: int, context: Any, now: float) -> None:
         if context.stream is None:
             honest(self, theirs, context, now)
 
-    patch.setattr(Engine, "_compare", compare)
+    patch.setattr(Inbound, "_compare", compare)
 
 
 @_mutation(CLOCKS, "HalfOpenJoins")

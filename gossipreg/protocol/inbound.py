@@ -1,0 +1,252 @@
+"""Inbound: decodes what peers send, and dispatches each message to its handler.
+
+Updates about members go to `membership_handler` or, about this node, to `local_member`; records, policies and terms
+go to `record_handler`; pings and acks to the prober; requests of anti-entropy are answered on their stream.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.counters import Count
+from gossipreg.model import Address, Status
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen
+from gossipreg.protocol.clock_watch import ClockWatch
+from gossipreg.protocol.isolation import Isolation
+from gossipreg.protocol.joining import Joining
+from gossipreg.protocol.lifelines import Lifelines
+from gossipreg.protocol.local_member import LocalMember
+from gossipreg.protocol.membership.detector import Detector
+from gossipreg.protocol.membership.identity import Identity, NameConflictQuery
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.peer_clocks import WallClock
+from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
+from gossipreg.protocol.membership_handler import MembershipHandler
+from gossipreg.protocol.message_context import MessageContext
+from gossipreg.protocol.outbox import Outbox
+from gossipreg.protocol.outputs import Transmit
+from gossipreg.protocol.peer_streams import PeerStreams
+from gossipreg.protocol.record_handler import RecordHandler
+from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
+from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.protocol.state import ClusterState
+from gossipreg.protocol.stream_sessions import Purpose, StreamSession, answers, corrections
+from gossipreg.protocol.wire.messages import Junk, Message, pack
+from gossipreg.protocol.wire.reader import Reader
+
+
+@attrs.define(eq=False, repr=False)
+class Inbound:
+    """The packets and frames that peers send to one node, and the handlers of their messages."""
+
+    identity: Identity
+    state: ClusterState
+    detector: Detector
+    local_member: LocalMember
+    membership_handler: MembershipHandler
+    record_handler: RecordHandler
+    lifelines: Lifelines
+    streams: PeerStreams
+    outbox: Outbox
+    joining: Joining
+    clocks: ClockWatch
+    isolation: Isolation
+    reader: Reader
+
+    def packet(self, data: bytes, source: Address, now: float) -> None:
+        """Handle the messages of a datagram's payload. Junk is counted and dropped."""
+        self.state.counters[Count.PACKETS_RECEIVED] += 1
+        context, messages = self._read(data, source, None, now)
+        for message in messages:
+            self._handle(message, context, now)
+
+    def _read(
+        self, data: bytes, source: Address, stream: int | None, now: float
+    ) -> tuple[MessageContext, list[Message]]:
+        try:
+            sender, messages = self.reader.read(data)
+        except Junk:
+            self.state.counters[Count.JUNK_PACKETS] += 1
+            return MessageContext(0, source, None, stream), []
+        if self.reader.junk:
+            self.state.counters[Count.JUNK_MESSAGES] += self.reader.junk
+            self.state.counters[Count.JUNK_PACKETS] += not messages
+            if self.reader.is_broken and not messages:
+                return MessageContext(0, source, None, stream), []
+        if sender == self.identity.run_id:
+            self.state.counters[Count.OWN_PACKETS] += 1
+            return MessageContext(0, source, None, stream), []
+        member = self.state.members.by_run_id(sender)
+        if member is not None:
+            if self.detector.is_isolated(now):
+                self.streams.hurry(now)  # what was broadcast meanwhile has not arrived, in either direction
+                self.isolation.note(isolated=False, now=now)
+            self.detector.heard(sender, now)
+            if stream is None:
+                self.outbox.paths.packet_heard(sender, now)
+                if source == member.address:
+                    self.state.members.prove(member.name)
+            elif stream > 0:
+                self.outbox.paths.stream_answered(sender)
+            if member.status in (Status.SUSPECT, Status.FAILED) or member.is_forgotten:
+                self.outbox.tell_accused(member, now)
+        return MessageContext(sender, source, member, stream), messages
+
+    def _handle(self, message: Message, context: MessageContext, now: float) -> None:
+        if isinstance(message, MemberUpdate | Record | TableDigest | Announcement):
+            self._handle_claim(message, context, now)
+            return
+        match message:
+            case Ping():
+                self._answer_ping(message, context, now)
+            case Ack():
+                self._handle_ack(message, context, now)
+            case Nack():
+                self._handle_nack(message, context, now)
+            case PingReq():
+                self._handle_ping_req(message, context, now)
+            case NameConflictQuery():
+                self.local_member.handle_name_conflict(message, context, now)
+            case PolicyVersion():
+                self.record_handler.handle_policy(message, context, now)
+            case TermRegister():
+                self.record_handler.handle_term_register(message, context, now)
+            case KeepOpen() | WallClock():
+                self._handle_aside(message, context)
+            case _:
+                if context.over_stream:
+                    context.replies += answers(message, self.state, now)
+
+    def _handle_claim(
+        self, claim: MemberUpdate | Record | TableDigest | Announcement, context: MessageContext, now: float
+    ) -> None:
+        """Handle an update about one run of a member, or about its records."""
+        if claim.generation > self.state.clock.latest_generation(now):
+            self.state.counters[Count.GENERATIONS_FROM_THE_FUTURE] += 1
+        elif isinstance(claim, MemberUpdate):
+            self._handle_update(claim, context, now)
+        else:
+            self.record_handler.handle(claim, context, now)
+
+    def _handle_aside(self, message: KeepOpen | WallClock, context: MessageContext) -> None:
+        """Handle a message that concerns no member, no instance and no policy."""
+        if isinstance(message, KeepOpen):
+            self.streams.keep_open(context)
+        else:
+            context.clock = message.ms
+
+    def _answer_ping(self, ping: Ping, context: MessageContext, now: float) -> None:
+        ack = pack(Ack(ping.seq, 0, self.state.fingerprint.total))
+        clock = pack(self.outbox.clock(now))
+        if context.over_stream:
+            context.replies += [clock, ack]
+        elif context.member is None:
+            # A stranger gets no more bytes than it sent: no amplification.
+            self.outbox.put(Transmit(self.outbox.sender + ack, context.source))
+        else:
+            self.outbox.send(context.source, clock, ack, now=now)
+            if not self.identity.left:
+                self.membership_handler.pinged(now)
+        self._compare(ping.fingerprint, context, now)
+
+    def _handle_ping_req(self, request: PingReq, context: MessageContext, now: float) -> None:
+        if context.member is not None:
+            pinging = self.detector.prober.ping_for(request, context.source, self.state.fingerprint.total, now)
+            self.membership_handler.perform(pinging, now)
+
+    def _handle_update(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
+        if update.name == self.identity.name:
+            self.local_member.handle_own_update(update, context, now)
+        else:
+            self.membership_handler.handle(update, context, now)
+            if update.refused and update.status is Status.SUSPECT:
+                self.lifelines.refusal_reported(update, now)
+
+    def _handle_nack(self, nack: Nack, context: MessageContext, now: float) -> None:
+        if context.member is not None:
+            self.detector.was_answered(context.sender, now)
+        self.detector.prober.nacked(nack)
+
+    def _handle_ack(self, ack: Ack, context: MessageContext, now: float) -> None:
+        if context.member is not None:
+            self.detector.was_answered(context.sender, now)
+            found = self.detector.prober.acked(ack, context.sender, now)
+            if context.over_stream and found:
+                self.outbox.paths.stream_acked(context.sender, now)
+            elif not context.over_stream and not ack.subject:
+                self.outbox.paths.packet_acked(context.sender, ack.seq, now)
+            self.clocks.acked(found, context, now)
+            self.membership_handler.perform(found, now)
+        if not ack.subject:
+            self._compare(ack.fingerprint, context, now)
+
+    # Streams
+
+    def stream_frame(self, stream: int, frame: bytes, source: Address, now: float) -> None:
+        """Handle the messages of a frame, and reply on the stream; a negative number is of a peer's stream."""
+        self.state.counters[Count.FRAMES_RECEIVED] += 1
+        session = self.streams.sessions.get(stream, source)
+        if session is None:
+            return
+        context, messages = self._read(frame, source, stream, now)
+        if not context.sender:
+            self.streams.close(stream)
+            self._ended(session, now)
+            return
+        session.frames += 1
+        context.news = session.news
+        ended = False
+        for message in messages:
+            if isinstance(message, Compare):
+                session.compared = True
+                if context.member is not None:
+                    self.outbox.paths.gossip_missed(context.sender, now)
+            ended = ended or isinstance(message, End)
+            self._handle(message, context, now)
+            if isinstance(message, WallClock) and self.clocks.is_refused(context, session, now):
+                self.clocks.refuse(stream, context, session, now)
+                self.streams.close(stream)
+                self._ended(session, now)
+                return
+        session.news = context.news
+        if stream < 0 and context.clock is not None:
+            context.replies.insert(0, pack(self.outbox.clock(now)))
+        session.accepted = session.accepted or (session.compared and session.purpose is None)
+        context.replies += corrections(context.stale, self.state)
+        told_all = ended and not session.spoken and not context.replies
+        if told_all and session.is_comparison and not session.compared:
+            context.replies += self.local_member.introduce(now)
+        self.streams.reply(stream, session, context.replies, ended=ended)
+        if session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
+            self.joining.go_on()
+
+    def stream_ended(self, stream: int, now: float, *, refused: bool) -> None:
+        """A stream was closed; ``refused`` counts unless this host's own kernel refuses packets as well."""
+        session = self.streams.ended(stream)
+        if session is not None:
+            self._ended(session, now, refused=refused and not self.detector.is_rejected)
+
+    def _ended(self, session: StreamSession, now: float, *, refused: bool = False) -> None:
+        if session.purpose is not None and not (session.answered or refused or self.detector.is_rejected):
+            member = self.state.members.at(session.to)
+            if member is not None:
+                self.outbox.paths.stream_stalled(member.run_id, now)
+        if session.purpose in (Purpose.LIFELINE, Purpose.RECHECK):
+            self.lifelines.ended(session, now, refused=refused)
+        elif session.purpose is Purpose.PROBE and refused:
+            assert isinstance(session.about, int), "a probe is known by its sequence number"
+            self.detector.prober.refused(session.about)
+        elif session.purpose is Purpose.NAME_CONFLICT and refused:
+            self.local_member.rival_gone(now, at=session.to)
+        elif session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
+            if session.purpose is Purpose.JOIN and not self.identity.announced:
+                self.streams.comparison_failed(session.to)
+            self.joining.go_on()
+
+    def _compare(self, theirs: int, context: MessageContext, now: float) -> None:
+        if context.member is None:
+            peer, may_compare = context.source, not context.over_stream
+        else:
+            peer, may_compare = context.member.address, self.identity.announced or not context.over_stream
+        self.streams.met(theirs, context.sender, peer, now, may_compare=may_compare and not self.identity.left)

@@ -1,0 +1,94 @@
+"""The local registry: this node's own instances, their limits, and the records that publish them."""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.errors import InvalidInstance, RecordTooLarge, UnknownInstance
+from gossipreg.model import Instance
+from gossipreg.protocol.membership.identity import Identity
+from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.registry import Change
+from gossipreg.protocol.state import ClusterState
+
+#: Owners of one id that an error names.
+_OWNERS_NAMED = 3
+
+
+@attrs.define(eq=False, repr=False)
+class LocalRegistry:
+    """The instances that this node has registered."""
+
+    identity: Identity
+    state: ClusterState
+
+    def __len__(self) -> int:
+        return len(self.state.registry.table(self.identity.name) or ())
+
+    def check(self, instance: Instance, size: int) -> None:
+        """Raise `RecordTooLarge` or `InvalidInstance` if a checked instance of ``size`` bytes is beyond a limit."""
+        if size > limits.RECORD_BYTES_MAX:
+            raise RecordTooLarge(
+                None,
+                f"instance {instance.id!r}: its record has {size} bytes, {limits.RECORD_BYTES_MAX} are allowed: "
+                "shorten its meta or tags",
+            )
+        own = self.state.registry.table(self.identity.name)
+        together = size if own is None else own.grown(instance.id, size)
+        if together > limits.RECORDS_BYTES_PER_OWNER_MAX:
+            raise RecordTooLarge(
+                None,
+                f"instance {instance.id!r}: with it the records of this node take {together} bytes together, "
+                f"{limits.RECORDS_BYTES_PER_OWNER_MAX} are allowed: deregister some, or register it at another node",
+            )
+        if self.own(instance.id) is None and len(self) >= limits.RECORDS_PER_OWNER_MAX:
+            raise InvalidInstance(
+                None,
+                f"instance {instance.id!r}: this node offers {len(self)} instances already, as many as are "
+                "allowed: deregister some, or register it at another node",
+            )
+        if instance.term > max(limits.TERM_GIVEN_MAX, self.state.terms.seen(instance.service) + 1):
+            raise InvalidInstance(
+                "term",
+                f"{instance.term} is too high: state up to {limits.TERM_GIVEN_MAX}, or the next one with `--term next`",
+            )
+        if instance.term and not self.state.terms.has_room(instance.service):
+            raise InvalidInstance(
+                "term",
+                f"{len(self.state.terms)} services have terms already, as many as are allowed: reset those "
+                "that are gone with `gossipreg role reset`",
+            )
+
+    def offer(self, instance: Instance, payload: bytes, now: float) -> None:
+        """Publish ``instance``, which was checked and packed into ``payload``."""
+        record, change = self.state.registry.offer(instance, self.identity.generation, payload)
+        self._publish(record, change, now)
+
+    def withdraw(self, id: str, now: float) -> None:
+        """Publish the removal of an instance. Raises `UnknownInstance`."""
+        if self.own(id) is None:
+            raise self.unknown_instance(id)
+        record, change = self.state.registry.delete(id, self.identity.generation)
+        self._publish(record, change, now)
+
+    def _publish(self, record: Record, change: Change, now: float) -> None:
+        self.state.remake(record, change)
+        if self.identity.announced:  # else everything is published when the join completes
+            self.state.spread(record, now)
+        self.state.raise_term(record, now, spread=self.identity.announced)
+
+    def own(self, id: str) -> Instance | None:
+        """This node's own instance of that id, as it was registered."""
+        table = self.state.registry.table(self.identity.name)
+        record = None if table is None else table.get(id)
+        return None if record is None else record.instance
+
+    def unknown_instance(self, id: str) -> UnknownInstance:
+        """The error that this node owns no instance of that id; it names the members that own one."""
+        owners = sorted(table.owner for table in self.state.registry.owners if table.get(id) is not None)
+        if not owners:
+            return UnknownInstance(f"this node owns no instance {id!r}, and no member does")
+        members = [self.state.members.get(owner) for owner in owners[:_OWNERS_NAMED]]
+        named = ", ".join(f"{member.name} at {member.address}" for member in members if member is not None)
+        return UnknownInstance(f"this node owns no instance {id!r}: ask its owner{f', {named}' if named else ''}")
