@@ -97,7 +97,7 @@ def history(steps: Iterable[tuple[str, int | None]], *, owner: str = "b", genera
 
 
 def histories(max_steps: int = 12) -> st.SearchStrategy[History]:
-    """Short lives of owners with few ids, so that burying and offering again are common."""
+    """Short runs of owners with few ids, so that deleting and registering again are common."""
     steps = st.lists(
         st.tuples(st.sampled_from("xyz"), st.one_of(st.none(), st.integers(0, 3))), min_size=1, max_size=max_steps
     )

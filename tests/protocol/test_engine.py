@@ -216,7 +216,7 @@ def test_any_bytes_are_taken(data: bytes) -> None:
     node.stream_frame(-1, data, B.address, 0.0)
 
 
-def test_junk_and_our_own_echo_are_counted_and_dropped() -> None:
+def test_junk_and_our_own_duplicate_are_counted_and_dropped() -> None:
     node = among(B)
     assert node.receive(b"\xc1" * 20, B.address, 1.0) == []
     assert node.receive(packet(A, Ping(1, 0, 0)), A.address, 1.0) == []
@@ -431,7 +431,7 @@ def test_seeds_and_one_of_the_failed_are_tried_for_ever() -> None:
 
 
 def recalling() -> Engine:
-    """A newcomer that answers what it knew in its last life."""
+    """A newcomer that answers from what it knew in its last run."""
     node = engine("a", has_seeds=True)
     node.view.recall({"orders": (instance("x", owner="b"),)})
     return node

@@ -23,9 +23,9 @@ from gossipreg.protocol.outputs import (
 )
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.view import first_index
+from tests.protocol.delivering import believed, deliver, receive_over_stream, replies
 from tests.protocol.making import BORN, address, engine, instance, introduce, packet, said_to
 from tests.protocol.test_engine import A, B, C, among, changes, opened
-from tests.protocol.test_engine_hearing import believed, hear, receive_over_stream, replies
 
 # Our own name
 
@@ -36,19 +36,19 @@ def rival(*, has_seeds: bool = False) -> tuple[Engine, list[Output]]:
     """A node that has heard of another run of its name, and what it does about it."""
     node = engine("a", has_seeds=has_seeds)
     introduce(node, B)
-    hear(node, B, OTHER, now=6.0)
+    deliver(node, B, OTHER, now=6.0)
     assert node.deadline() <= 6.0
     return node, node.handle_timeout(6.0)
 
 
 def test_what_is_no_news_of_ourselves_needs_no_answer() -> None:
     node = among(B)
-    hear(node, B, node.identity.own_update(), attrs.evolve(OTHER, generation=BORN - 1))
+    deliver(node, B, node.identity.own_update(), attrs.evolve(OTHER, generation=BORN - 1))
     assert node.identity.rival is None
     assert node.identity.incarnation == 0
 
 
-def test_another_life_of_our_name_is_asked_by_both_ways() -> None:
+def test_another_run_of_our_name_is_asked_by_both_ways() -> None:
     node, outputs = rival()
     asked = [m for m in said_to(outputs, OTHER.address) if isinstance(m, NameConflictQuery)]
     assert asked == [node.identity.query()] * 2
@@ -77,7 +77,7 @@ def test_if_its_kernel_refuses_too_and_at_once() -> None:
     assert (offered.id, offered.generation) == ("x", BORN + 1 + RECLAIM_STEP_MS)
 
 
-def test_a_refusal_that_comes_after_the_contest_is_over_changes_nothing() -> None:
+def test_a_refusal_that_comes_after_the_name_conflict_is_over_changes_nothing() -> None:
     node, outputs = rival()
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
     for now in (6.5, 7.0, 7.5):
@@ -89,17 +89,17 @@ def test_a_refusal_that_comes_after_the_contest_is_over_changes_nothing() -> Non
 def test_the_older_answers_and_keeps_the_name() -> None:
     node, _ = rival()
     younger = NameConflictQuery("a", OTHER.run_id, BORN + 1, announced=True)
-    outputs = hear(node, OTHER, younger, now=6.1)
+    outputs = deliver(node, OTHER, younger, now=6.1)
     assert NameConflictFound(OTHER.address, yielding=False) in outputs
     assert any(isinstance(m, NameConflictQuery) for m in said_to(outputs, OTHER.address))
     assert node.identity.generation == BORN + 1 + RECLAIM_STEP_MS
-    again = hear(node, OTHER, younger, now=6.2)
+    again = deliver(node, OTHER, younger, now=6.2)
     assert said_to(again, OTHER.address) == [], "it has just been told"
 
 
 def test_a_newcomer_yields_to_one_that_is_announced() -> None:
     node, _ = rival(has_seeds=True)
-    outputs = hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN + 1, announced=True), now=6.1)
+    outputs = deliver(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN + 1, announced=True), now=6.1)
     assert NameConflictFound(OTHER.address, yielding=True) in outputs
 
 
@@ -110,16 +110,16 @@ def test_of_two_that_were_let_in_at_once_the_younger_yields() -> None:
     node.stream_frame(opening.stream, packet(B, End()), B.address, 0.2)
     assert node.identity.announced
     other = attrs.evolve(OTHER, generation=BORN + 2)
-    hear(node, B, other, now=1.0)
+    deliver(node, B, other, now=1.0)
     node.handle_timeout(1.0)
-    outputs = hear(node, other, NameConflictQuery("a", other.run_id, BORN, announced=True), now=1.1)
+    outputs = deliver(node, other, NameConflictQuery("a", other.run_id, BORN, announced=True), now=1.1)
     assert NameConflictFound(other.address, yielding=True) in outputs
 
 
 def in_conflict() -> tuple[Engine, list[Output]]:
     """A running node that has been told, in reply to its question, that an older one has its name."""
     node, _ = rival()
-    return node, hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.1)
+    return node, deliver(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.1)
 
 
 def test_a_node_that_runs_reports_a_conflict_and_goes_on() -> None:
@@ -130,9 +130,9 @@ def test_a_node_that_runs_reports_a_conflict_and_goes_on() -> None:
     assert node.counters["name_conflicts"] == 1
     node.register(instance("x"), 6.2)
     assert [one.id for one in node.view.service("orders").healthy] == ["x"]
-    [pong] = [m for m in said_to(hear(node, B, Ping(7, 0, 0), now=6.3), B.address) if isinstance(m, Ack)]
+    [pong] = [m for m in said_to(deliver(node, B, Ping(7, 0, 0), now=6.3), B.address) if isinstance(m, Ack)]
     assert pong.seq == 7
-    again = hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.9)
+    again = deliver(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.9)
     assert not any(isinstance(each, NameConflicted | NameConflictFound) for each in again), "it is said once"
 
 
@@ -145,7 +145,7 @@ def test_a_node_in_conflict_asks_again_and_has_its_name_when_nobody_answers() ->
     wait = node.settings.reconnect_interval
     assert node.local_member.deadline == 6.1 + wait
     assert node.identity.query() in said_to(node.handle_timeout(6.1 + wait), OTHER.address)
-    hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.2 + wait)
+    deliver(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.2 + wait)
     assert node.identity.conflict == OTHER.address
     assert node.counters["name_conflicts"] == 1
     outputs: list[Output] = []
@@ -159,7 +159,7 @@ def test_a_node_in_conflict_asks_again_and_has_its_name_when_nobody_answers() ->
     ("run_id", "source"),
     [(OTHER.run_id, B.address), (OTHER.run_id, address(8000)), (OTHER.run_id + 1, OTHER.address), (0, OTHER.address)],
 )
-def test_a_contest_from_elsewhere_or_of_another_life_is_no_answer(run_id: int, source: Address) -> None:
+def test_a_name_conflict_from_elsewhere_or_of_another_run_is_no_answer(run_id: int, source: Address) -> None:
     node, _ = rival(has_seeds=True)
     outputs = node.receive(packet(OTHER, NameConflictQuery("a", run_id, 0, announced=True)), source, 6.1)
     assert [each for each in outputs if isinstance(each, NameConflictFound)] == []
@@ -168,10 +168,10 @@ def test_a_contest_from_elsewhere_or_of_another_life_is_no_answer(run_id: int, s
 
 @pytest.mark.parametrize("born", [0, BORN - 1, 2**53 - 1])
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_contest_that_was_not_asked_for_ends_nothing(born: int, announced: bool) -> None:
+def test_a_name_conflict_that_was_not_asked_for_ends_nothing(born: int, announced: bool) -> None:
     for node in (among(B), engine("a", has_seeds=True)):
         for said in (NameConflictQuery("a", OTHER.run_id, born, announced), NameConflictQuery("a", 1, born, announced)):
-            for outputs in (hear(node, OTHER, said), receive_over_stream(node, OTHER, said, End())):
+            for outputs in (deliver(node, OTHER, said), receive_over_stream(node, OTHER, said, End())):
                 assert NameConflictFound(OTHER.address, yielding=True) not in outputs
         assert node.identity.conflict is None
 
@@ -179,8 +179,8 @@ def test_a_contest_that_was_not_asked_for_ends_nothing(born: int, announced: boo
 def test_an_answer_before_the_question_was_sent_is_none() -> None:
     node = engine("a", has_seeds=True)
     introduce(node, B)
-    outputs = hear(node, B, OTHER, now=6.0)
-    outputs += hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.0)
+    outputs = deliver(node, B, OTHER, now=6.0)
+    outputs += deliver(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True), now=6.0)
     assert NameConflictFound(OTHER.address, yielding=True) not in outputs
 
 
@@ -195,7 +195,7 @@ def test_who_is_asked_on_a_stream_answers_there_and_who_asked_says_no_more() -> 
     assert replies(answered) == []
 
 
-def test_one_that_began_another_life_meanwhile_is_asked_in_that_one() -> None:
+def test_one_that_began_another_run_meanwhile_is_asked_in_that_one() -> None:
     node, outputs = rival(has_seeds=True)
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
     reborn = attrs.evolve(OTHER, generation=BORN + 5)
@@ -203,40 +203,40 @@ def test_one_that_began_another_life_meanwhile_is_asked_in_that_one() -> None:
     outputs = receive_over_stream(node, reborn, answer, End(), stream=stream)
     assert NameConflictFound(OTHER.address, yielding=True) not in outputs
     assert node.identity.query() in said_to(node.handle_timeout(6.1), OTHER.address)
-    assert NameConflictFound(OTHER.address, yielding=True) in hear(node, reborn, answer, now=6.2)
+    assert NameConflictFound(OTHER.address, yielding=True) in deliver(node, reborn, answer, now=6.2)
 
 
 def test_a_refusal_elsewhere_says_nothing_of_the_namesake() -> None:
     node, outputs = rival(has_seeds=True)
     [stream] = (opening.stream for opening in opened(outputs) if opening.to == OTHER.address)
     moved = attrs.evolve(OTHER, generation=BORN + 2, address=address(7998))
-    hear(node, B, moved, now=6.1)
+    deliver(node, B, moved, now=6.1)
     node.stream_ended(stream, 6.2, refused=True)
     assert node.identity.rival == moved
 
 
-def test_contests_for_other_names_or_after_the_end_are_none_of_ours() -> None:
+def test_name_conflicts_for_other_names_or_after_the_end_are_none_of_ours() -> None:
     node = among(B)
-    assert hear(node, OTHER, NameConflictQuery("z", OTHER.run_id, BORN - 1, announced=True)) == []
-    assert hear(node, OTHER, NameConflictQuery("a", A.run_id, BORN - 1, announced=True)) == []
+    assert deliver(node, OTHER, NameConflictQuery("z", OTHER.run_id, BORN - 1, announced=True)) == []
+    assert deliver(node, OTHER, NameConflictQuery("a", A.run_id, BORN - 1, announced=True)) == []
     node.leave(6.0)
-    assert hear(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True)) == []
+    assert deliver(node, OTHER, NameConflictQuery("a", OTHER.run_id, BORN - 1, announced=True)) == []
 
 
-def test_a_later_life_at_our_own_address_was_ours_and_we_outlive_it() -> None:
+def test_a_later_run_at_our_own_address_was_ours_and_we_outlive_it() -> None:
     node = among(B)
     node.register(instance("x"), 6.0)
-    hear(node, B, attrs.evolve(A, generation=BORN + 10))
+    deliver(node, B, attrs.evolve(A, generation=BORN + 10))
     assert node.identity.generation == BORN + 10 + RECLAIM_STEP_MS
     told = said_to(node.handle_timeout(6.01), B.address)
     assert {m.generation for m in told if isinstance(m, Record)} == {BORN + 10 + RECLAIM_STEP_MS}
 
 
-def test_indexes_do_not_fall_below_those_of_a_past_life_whose_clock_was_ahead_of_ours() -> None:
+def test_indexes_do_not_fall_below_those_of_a_past_run_whose_clock_was_ahead_of_ours() -> None:
     past = 7 * 86_400_000
     node = among(B)
     node.register(instance("x"), 6.0)
-    hear(node, B, attrs.evolve(A, generation=BORN + past))
+    deliver(node, B, attrs.evolve(A, generation=BORN + past))
     first = first_index(BORN + past)
     million = 1_000_000  # changes that the past run may have seen
     for service in ("orders", "nobody offers this"):
@@ -256,7 +256,7 @@ def test_one_who_joins_and_is_told_of_a_namesake_stays_quiet() -> None:
     assert not [output for output in outputs if isinstance(output, SendFrame)]
 
 
-def test_streams_of_both_sides_count_for_the_same_talk() -> None:
+def test_streams_of_both_sides_count_for_the_same_session() -> None:
     node = engine("a", has_seeds=True)
     [opening] = opened(node.seeds([B.address], 0.0))
     assert isinstance(opening, OpenStream)

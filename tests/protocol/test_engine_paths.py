@@ -80,7 +80,7 @@ def test_a_fingerprint_that_comes_over_a_stream_opens_a_comparison() -> None:
     assert comparisons(run(node, 6, packets=0, theirs=4711)) >= 1
 
 
-def test_a_node_that_has_not_settled_compares_with_no_seed_because_of_an_ack_in_a_talk() -> None:
+def test_a_node_that_has_not_settled_compares_with_no_seed_because_of_an_ack_in_a_session() -> None:
     node = among(B, C)
     node.identity.announced = False
     assert comparisons(run(node, 6, packets=0, theirs=4711)) == 0

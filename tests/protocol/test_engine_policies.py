@@ -15,9 +15,9 @@ from gossipreg.protocol.outputs import InstancesChanged, Output, PoliciesChanged
 from gossipreg.protocol.registry.clock import AHEAD_MAX
 from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule
 from gossipreg.protocol.wire.messages import pack
+from tests.protocol.delivering import deliver, receive_over_stream, replies
 from tests.protocol.making import BORN, engine, instance, said_to
 from tests.protocol.test_engine import B, among
-from tests.protocol.test_engine_hearing import hear, receive_over_stream, replies
 
 SPLIT = Split("orders", {"v1": 90, "v2": 10})
 
@@ -53,7 +53,7 @@ def test_a_policy_is_obeyed_at_once_and_told_on() -> None:
 
 def test_a_peers_policy_is_obeyed_and_told_on() -> None:
     node = offering(among(B))
-    outputs = hear(node, B, version())
+    outputs = deliver(node, B, version())
     assert policies_changed(outputs) == [("split:orders",)]
     node.handle_timeout(6.0)
     assert weights(node) == {"x": 9, "y": 1}
@@ -62,12 +62,12 @@ def test_a_peers_policy_is_obeyed_and_told_on() -> None:
 
 def test_what_is_known_already_is_no_news() -> None:
     node = offering(among(B))
-    hear(node, B, version())
-    assert policies_changed(hear(node, B, version())) == []
-    assert policies_changed(hear(node, B, version(BORN - 1, removed=True))) == []
+    deliver(node, B, version())
+    assert policies_changed(deliver(node, B, version())) == []
+    assert policies_changed(deliver(node, B, version(BORN - 1, removed=True))) == []
 
 
-def test_a_joiner_obeys_what_it_is_told_in_a_talk_and_tells_nobody() -> None:
+def test_a_joiner_obeys_what_it_is_told_in_a_session_and_tells_nobody() -> None:
     node = engine(has_seeds=True)
     outputs = receive_over_stream(node, B, version())
     assert policies_changed(outputs) == [("split:orders",)]
@@ -86,14 +86,14 @@ def test_a_removed_policy_leaves_the_registered_weights() -> None:
 
 def test_what_is_set_here_outranks_what_was_heard_whatever_the_clocks_say() -> None:
     node = offering(among(B))
-    hear(node, B, version(BORN + 3_600_000))
+    deliver(node, B, version(BORN + 3_600_000))
     node.set_policy(Split("orders", {"v2": 1}), 6.0)
     assert weights(node) == {"x": 0, "y": 1}
 
 
 def test_a_policy_from_the_far_future_is_counted_and_dropped() -> None:
     node = offering(among(B))
-    assert policies_changed(hear(node, B, version(BORN + AHEAD_MAX + 60_000))) == []
+    assert policies_changed(deliver(node, B, version(BORN + AHEAD_MAX + 60_000))) == []
     assert node.counters["policies_from_the_future"] == 1
     assert weights(node) == {"x": 1, "y": 1}
 
@@ -101,7 +101,7 @@ def test_a_policy_from_the_far_future_is_counted_and_dropped() -> None:
 def test_a_policy_that_cannot_be_read_here_has_no_effect_is_told_on_and_can_be_removed() -> None:
     node = offering(among(B))
     unread = PolicyVersion(SPLIT.key, BORN, 0, "b", msgpack.packb({"kind": "split"}))
-    assert policies_changed(hear(node, B, unread)) == [(SPLIT.key,)]
+    assert policies_changed(deliver(node, B, unread)) == [(SPLIT.key,)]
     assert unread in said_to(node.handle_timeout(6.1), B.address)
     assert weights(node) == {"x": 1, "y": 1}
     node.remove_policy(SPLIT.key, 6.2)
@@ -119,7 +119,7 @@ def test_equal_policies_are_equal_fingerprints_whatever_the_order() -> None:
 
 def test_a_policy_that_gossip_missed_is_found_by_comparing() -> None:
     node, peer = among(B), engine("p")
-    hear(node, B, version())
+    deliver(node, B, version())
     sums = Compare(peer.state.fingerprint.sums)
     told = replies(receive_over_stream(node, B, sums))
     assert version() in told or any(isinstance(each, Listing) for each in told)
@@ -170,7 +170,7 @@ def test_what_is_to_be_stored_first_is_said_later_unless_it_was_outrun() -> None
     assert weights(node) == {"x": 9, "y": 1}
 
     removal = node.policy_removal_of(SPLIT.key, 7.0)
-    hear(node, B, version(BORN + 60_000))
+    deliver(node, B, version(BORN + 60_000))
     assert policies_changed(node.publish_policy(removal, 7.1)) == []
     assert weights(node) == {"x": 9, "y": 1}
     assert removal not in said_to(node.handle_timeout(7.2), B.address)
@@ -188,9 +188,9 @@ def test_policies_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_removal_that_pushes_another_out_tells_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
     node = among(B)
-    hear(node, B, version(removed=True))
+    deliver(node, B, version(removed=True))
     pushing = PolicyVersion("split:search", BORN + 1, 0, "b", None)
-    assert policies_changed(hear(node, B, pushing)) == [("split:search", "split:orders")]
+    assert policies_changed(deliver(node, B, pushing)) == [("split:search", "split:orders")]
 
 
 def test_an_old_removal_that_comes_after_all_that_are_remembered_changes_nothing(
@@ -198,10 +198,10 @@ def test_an_old_removal_that_comes_after_all_that_are_remembered_changes_nothing
 ) -> None:
     monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
     node = among(B)
-    hear(node, B, version(BORN))
-    hear(node, B, PolicyVersion("split:search", BORN + 2, 0, "b", None))
+    deliver(node, B, version(BORN))
+    deliver(node, B, PolicyVersion("split:search", BORN + 2, 0, "b", None))
     before = node.fingerprint
-    assert policies_changed(hear(node, B, version(BORN + 1, removed=True))) == []
+    assert policies_changed(deliver(node, B, version(BORN + 1, removed=True))) == []
     assert node.fingerprint == before
 
 
@@ -232,9 +232,9 @@ def test_what_was_kept_twice_over_a_restart_is_known_once() -> None:
 def test_a_node_that_began_with_a_wrong_clock_is_shut_out_only_until_it_is_told_the_time() -> None:
     node = offering(among(B))
     late = version(BORN + 2 * AHEAD_MAX)
-    assert policies_changed(hear(node, B, late)) == []
+    assert policies_changed(deliver(node, B, late)) == []
     node.set_wall_clock(BORN + 2 * AHEAD_MAX, 6.0)
-    assert policies_changed(hear(node, B, late)) == [("split:orders",)]
+    assert policies_changed(deliver(node, B, late)) == [("split:orders",)]
 
 
 def test_peers_cannot_take_the_room_of_users_with_what_nobody_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +242,7 @@ def test_peers_cannot_take_the_room_of_users_with_what_nobody_can_read(monkeypat
     monkeypatch.setattr(limits, "POLICIES_UNREADABLE_MAX", 3)
     node = offering(among(B))
     junk = [PolicyVersion(f"canary:s{number}", BORN + number, 0, "b", b"\xc0") for number in range(20)]
-    hear(node, B, *junk)
+    deliver(node, B, *junk)
     restarted = offering(among(B))
     restarted.recall(junk, 6.0)
     for one in (node, restarted):
@@ -261,6 +261,6 @@ def test_a_policy_for_which_there_is_no_room_is_counted(monkeypatch: pytest.Monk
         PolicyVersion(f"maintenance:orders:o{n}", BORN, 0, "b", pack_rule(Maintenance("orders", f"o{n}", "")))
         for n in range(3)
     ]
-    outputs = hear(node, B, *versions)
+    outputs = deliver(node, B, *versions)
     assert policies_changed(outputs) == [(versions[0].key,), (versions[1].key,)]
     assert node.counters["policies_over_limit"] == 1

@@ -18,9 +18,9 @@ from gossipreg.protocol.registry.registry import announcement
 from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import Message, pack_sender
 from gossipreg.protocol.wire.reader import unpack
+from tests.protocol.delivering import D, deliver, probed, receive_over_stream, replies
 from tests.protocol.making import BORN, engine, instance, introduce, packet, said_to, update
 from tests.protocol.test_engine import A, B, C, among, opened
-from tests.protocol.test_engine_hearing import D, hear, probed, receive_over_stream, replies
 
 # Large records
 
@@ -37,22 +37,22 @@ def large() -> tuple[Record, Announcement]:
 def test_a_large_record_is_fetched_from_who_announced_it_and_announced_on() -> None:
     record, said = large()
     node = among(B, C)
-    [opening] = opened(hear(node, B, said))
+    [opening] = opened(deliver(node, B, said))
     assert opening.to == B.address
     assert unpack(opening.frame)[1] == [Fetch("b", BORN, 1, "x"), End()]
     outputs = node.stream_frame(opening.stream, packet(B, record, End()), B.address, 6.1)
     assert CloseStream(opening.stream) in outputs
     assert said in said_to(node.handle_timeout(6.2), C.address)
     assert [one.id for one in node.view.service("orders").healthy] == ["x"]
-    assert opened(hear(node, C, said)) == []
+    assert opened(deliver(node, C, said)) == []
 
 
 @pytest.mark.parametrize("failure", ["it ended", "it had nothing", "it talked junk", "it had junk"])
 def test_when_one_fails_to_hand_it_over_the_next_is_asked(failure: str) -> None:
     _, said = large()
     node = among(B, C)
-    [first] = opened(hear(node, B, said))
-    assert opened(hear(node, C, said)) == []
+    [first] = opened(deliver(node, B, said))
+    assert opened(deliver(node, C, said)) == []
 
     def fails(stream: int, source: Address) -> list[Output]:
         if failure == "it ended":
@@ -68,26 +68,26 @@ def test_when_one_fails_to_hand_it_over_the_next_is_asked(failure: str) -> None:
     [second] = opened(fails(first.stream, B.address))
     assert second.to == C.address
     assert opened(fails(second.stream, C.address)) == []
-    assert opened(hear(node, B, said)) != [], "once nobody is left it may be announced again"
+    assert opened(deliver(node, B, said)) != [], "once nobody is left it may be announced again"
 
 
 def test_a_fetch_for_which_there_is_no_stream_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     _, said = large()
     node = among(B, C)
     monkeypatch.setattr(limits, "STREAMS_OUT_MAX", 0)
-    assert opened(hear(node, B, said)) == []
+    assert opened(deliver(node, B, said)) == []
     assert node.counters["streams_over_limit"] == 1
     monkeypatch.setattr(limits, "STREAMS_OUT_MAX", 1)
-    assert len(opened(hear(node, B, said))) == 1
+    assert len(opened(deliver(node, B, said))) == 1
 
 
 def test_what_is_too_large_or_said_by_a_stranger_or_known_is_not_fetched() -> None:
     record, said = large()
     node = among(B)
-    assert hear(node, B, attrs.evolve(said, size=limits.RECORD_BYTES_MAX + 1)) == []
-    assert hear(node, D, said) == []
+    assert deliver(node, B, attrs.evolve(said, size=limits.RECORD_BYTES_MAX + 1)) == []
+    assert deliver(node, D, said) == []
     receive_over_stream(node, B, record)
-    assert hear(node, B, said) == []
+    assert deliver(node, B, said) == []
 
 
 # Comparisons
@@ -102,58 +102,58 @@ def reachability(*members: MemberUpdate) -> Engine:
 
 def test_fingerprints_that_differ_for_longer_than_gossip_needs_are_compared() -> None:
     node = reachability(B, C)
-    assert opened(hear(node, B, Ping(1, 0, 1), now=10.0)) == []
-    assert opened(hear(node, C, Ack(1, 0, 1), now=10.9)) == []
-    [opening] = opened(hear(node, C, Ack(1, 0, 1), now=11.0))
+    assert opened(deliver(node, B, Ping(1, 0, 1), now=10.0)) == []
+    assert opened(deliver(node, C, Ack(1, 0, 1), now=10.9)) == []
+    [opening] = opened(deliver(node, C, Ack(1, 0, 1), now=11.0))
     assert opening.to == C.address
     assert unpack(opening.frame)[1] == [Compare(node.state.fingerprint.sums), End()]
-    assert opened(hear(node, B, Ping(1, 0, 1), now=20.0)) == [], "one comparison at a time"
+    assert opened(deliver(node, B, Ping(1, 0, 1), now=20.0)) == [], "one comparison at a time"
     node.stream_ended(opening.stream, 21.0)
-    assert len(opened(hear(node, B, Ping(1, 0, 1), now=22.0))) == 1
+    assert len(opened(deliver(node, B, Ping(1, 0, 1), now=22.0))) == 1
 
 
 def test_one_who_differs_is_compared_with_although_others_are_like_us() -> None:
     node = reachability(B, C)
-    hear(node, B, Ping(1, 0, 1), now=10.0)
-    assert opened(hear(node, C, Ping(1, 0, node.fingerprint), now=10.5)) == []
-    assert len(opened(hear(node, B, Ping(2, 0, 1), now=19.0))) == 1
+    deliver(node, B, Ping(1, 0, 1), now=10.0)
+    assert opened(deliver(node, C, Ping(1, 0, node.fingerprint), now=10.5)) == []
+    assert len(opened(deliver(node, B, Ping(2, 0, 1), now=19.0))) == 1
 
 
 def test_one_who_differs_while_there_is_news_is_not_compared_with_for_gossip_will_mend_it() -> None:
     node = reachability(B, C)
-    hear(node, B, Ping(1, 0, 1), now=10.0)
-    hear(node, C, Ping(1, 0, node.fingerprint), now=10.5)
-    hear(node, C, attrs.evolve(C, incarnation=1), now=10.6)
-    assert opened(hear(node, B, Ping(2, 0, 1), now=11.5)) == []
-    assert len(opened(hear(node, B, Ping(3, 0, 1), now=12.5))) == 1
+    deliver(node, B, Ping(1, 0, 1), now=10.0)
+    deliver(node, C, Ping(1, 0, node.fingerprint), now=10.5)
+    deliver(node, C, attrs.evolve(C, incarnation=1), now=10.6)
+    assert opened(deliver(node, B, Ping(2, 0, 1), now=11.5)) == []
+    assert len(opened(deliver(node, B, Ping(3, 0, 1), now=12.5))) == 1
 
 
 def test_that_somebody_differed_long_ago_means_nothing() -> None:
     node = reachability(B, C)
-    hear(node, B, Ping(1, 0, 1), now=10.0)
+    deliver(node, B, Ping(1, 0, 1), now=10.0)
     for at in range(11, 31):
-        assert opened(hear(node, C, Ping(1, 0, node.fingerprint), now=float(at))) == []
-    assert opened(hear(node, B, Ping(2, 0, 1), now=31.0)) == []
+        assert opened(deliver(node, C, Ping(1, 0, node.fingerprint), now=float(at))) == []
+    assert opened(deliver(node, B, Ping(2, 0, 1), now=31.0)) == []
 
 
 def test_a_stranger_that_answers_where_a_member_was_is_compared_with() -> None:
     node = reachability(B)
     stranger = attrs.evolve(B, generation=B.generation + 1)
-    assert opened(hear(node, stranger, Ack(1, 0, 1), now=10.0)) == []
-    [opening] = opened(hear(node, stranger, Ack(2, 0, 1), now=11.0))
+    assert opened(deliver(node, stranger, Ack(1, 0, 1), now=10.0)) == []
+    [opening] = opened(deliver(node, stranger, Ack(2, 0, 1), now=11.0))
     assert opening.to == B.address
 
 
 def test_an_ack_that_was_passed_on_says_nothing_of_its_bearers_state() -> None:
     node = reachability(B)
-    hear(node, B, Ping(1, 0, 1), now=10.0)
-    assert opened(hear(node, B, Ack(1, C.run_id, 1), now=12.0)) == []
+    deliver(node, B, Ping(1, 0, 1), now=10.0)
+    assert opened(deliver(node, B, Ack(1, C.run_id, 1), now=12.0)) == []
 
 
 def test_a_stranger_is_compared_with_where_it_spoke_from() -> None:
     node = reachability(B)
-    hear(node, B, Ping(1, 0, 1), now=10.0)
-    [opening] = opened(hear(node, D, Ping(1, 0, 1), now=12.0))
+    deliver(node, B, Ping(1, 0, 1), now=10.0)
+    [opening] = opened(deliver(node, D, Ping(1, 0, 1), now=12.0))
     assert opening.to == D.address
 
 
@@ -161,9 +161,9 @@ def test_a_probe_over_a_stream_that_ends_is_no_comparison() -> None:
     node = reachability(B)
     probed(node, B, 10.0)
     [stream] = node.sessions._sessions
-    hear(node, B, Ping(1, 0, 1), now=10.5)
+    deliver(node, B, Ping(1, 0, 1), now=10.5)
     node.stream_frame(stream, packet(B, Ack(1, 0, 1), End()), B.address, 10.6)
-    assert opened(hear(node, B, Ping(1, 0, 1), now=11.6)) != []
+    assert opened(deliver(node, B, Ping(1, 0, 1), now=11.6)) != []
 
 
 def test_a_newcomer_announces_itself_when_it_has_been_told_everything_and_not_before() -> None:
@@ -185,8 +185,8 @@ def test_a_newcomer_announces_itself_when_it_has_been_told_everything_and_not_be
 def test_a_newcomer_may_also_be_told_everything_because_its_state_differs() -> None:
     node = engine("a", has_seeds=True)
     introduce(node, B)
-    hear(node, B, Ping(1, 0, 1), now=1.0)
-    [opening] = opened(hear(node, B, Ping(1, 0, 1), now=2.0))
+    deliver(node, B, Ping(1, 0, 1), now=1.0)
+    [opening] = opened(deliver(node, B, Ping(1, 0, 1), now=2.0))
     assert node.sessions.is_open(Purpose.RECONCILE)
     node.stream_frame(opening.stream, packet(B, End()), B.address, 2.1)
     assert node.identity.announced
@@ -195,14 +195,14 @@ def test_a_newcomer_may_also_be_told_everything_because_its_state_differs() -> N
 # Frames
 
 
-def test_a_frame_of_kinds_that_we_do_not_know_does_not_end_the_talk() -> None:
+def test_a_frame_of_kinds_that_we_do_not_know_does_not_end_the_session() -> None:
     node = among(B)
     outputs = node.stream_frame(-1, pack_sender(B.run_id) + b"\x92\x63\x01", B.address, 6.0)
     assert not any(isinstance(output, CloseStream) for output in outputs)
     assert replies(receive_over_stream(node, B, End())) == [End()]
 
 
-def test_a_message_that_cannot_be_read_ends_no_talk() -> None:
+def test_a_message_that_cannot_be_read_ends_no_session() -> None:
     node = among(B)
     outputs = node.stream_frame(-1, packet(B) + b"\x92\x03\xc0", B.address, 6.0)
     assert not any(isinstance(output, CloseStream) for output in outputs)
@@ -219,9 +219,9 @@ def test_a_frame_on_a_stream_that_we_closed_is_nothing_to_us() -> None:
     assert receive_over_stream(among(B), B, Ping(1, 0, 0), stream=77) == []
 
 
-def test_a_suspect_that_talks_is_told_so_although_its_frame_is_junk_to_us() -> None:
+def test_a_suspect_that_sessions_is_told_so_although_its_frame_is_junk_to_us() -> None:
     node = among(B, C)
-    hear(node, C, B.graver(Status.SUSPECT, C.run_id))
+    deliver(node, C, B.graver(Status.SUSPECT, C.run_id))
     outputs = receive_over_stream(node, B)
     assert [output.to for output in outputs if isinstance(output, Transmit)] == [B.address]
 
@@ -233,7 +233,7 @@ def test_a_stream_on_which_nothing_was_compared_does_not_introduce_a_newcomer() 
     assert not node.identity.announced
 
 
-def test_one_long_talk_is_not_gossiped_on_in_full_however_many_frames_it_has() -> None:
+def test_one_long_session_is_not_gossiped_on_in_full_however_many_frames_it_has() -> None:
     node = among(B)
     before = len(node.state.broadcasts)
     strangers = [update(f"stranger-{number}", port=8000 + number) for number in range(200)]

@@ -21,9 +21,9 @@ from gossipreg.protocol.registry.clock import AHEAD_MAX
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.terms import TermRegister
+from tests.protocol.delivering import deliver, receive_over_stream, replies
 from tests.protocol.making import BORN, engine, instance, law, said_to, update
 from tests.protocol.test_engine import B, C, among
-from tests.protocol.test_engine_hearing import hear, receive_over_stream, replies
 
 
 def claim(id_: str, term: int, role: str | None = PRIMARY) -> Instance:
@@ -83,9 +83,9 @@ def test_nor_once_it_is_a_replica() -> None:
 def test_nor_once_its_owner_is_gone_and_forgotten(end: Status) -> None:
     node = among(B)
     node.register(claim("pg-1", 1), 6.0)
-    hear(node, B, *said_by(B, claim("pg-2", 2)))
+    deliver(node, B, *said_by(B, claim("pg-2", 2)))
     assert shown(node)["pg-1"] == FENCED
-    hear(node, B, update("b", end, port=7001, accuser=B.run_id if end is Status.FAILED else 0))  # it says so itself
+    deliver(node, B, update("b", end, port=7001, accuser=B.run_id if end is Status.FAILED else 0))  # it says so itself
     node.handle_timeout(2e5)
     node.handle_timeout(4e5)
     assert node.members.get("b") is None
@@ -96,8 +96,8 @@ def test_nor_once_its_owner_is_gone_and_forgotten(end: Status) -> None:
 def test_nor_once_its_owner_came_back_without_it() -> None:
     node = among(B)
     node.register(claim("pg-1", 1), 6.0)
-    hear(node, B, *said_by(B, claim("pg-2", 2)))
-    hear(node, B, update("b", port=7001, generation=BORN + 1))
+    deliver(node, B, *said_by(B, claim("pg-2", 2)))
+    deliver(node, B, update("b", port=7001, generation=BORN + 1))
     assert shown(node) == {"pg-1": FENCED}
 
 
@@ -109,10 +109,10 @@ def test_an_equal_term_is_as_good() -> None:
     assert shown(node) == {"pg-1": PRIMARY}
 
 
-def test_a_stranger_whose_rumor_has_not_come_raises_the_term_all_the_same() -> None:
+def test_a_stranger_whose_update_has_not_come_raises_the_term_all_the_same() -> None:
     node = among(B)
     node.register(claim("pg-1", 1), 6.0)
-    hear(node, B, *said_by(C, claim("pg-2", 2)))
+    deliver(node, B, *said_by(C, claim("pg-2", 2)))
     assert shown(node) == {"pg-1": FENCED}
 
 
@@ -124,22 +124,22 @@ def test_a_term_whose_record_never_came_is_told_by_itself() -> None:
     told = said_to(teller.handle_timeout(6.1), B.address)
     [register] = {each for each in told if isinstance(each, TermRegister)}
     assert register == TermRegister("pg", claimed=2, seen=2)
-    assert terms_changed(hear(node, B, register)) == [("pg",)]
+    assert terms_changed(deliver(node, B, register)) == [("pg",)]
     assert shown(node) == {"pg-1": FENCED}
     assert register in said_to(node.handle_timeout(6.1), B.address)
 
 
 def test_what_is_known_already_is_no_news() -> None:
     node = among(B)
-    hear(node, B, TermRegister("pg", claimed=2, seen=2))
-    assert terms_changed(hear(node, B, TermRegister("pg", claimed=2, seen=2))) == []
-    assert terms_changed(hear(node, B, TermRegister("pg", claimed=1, seen=1))) == []
+    deliver(node, B, TermRegister("pg", claimed=2, seen=2))
+    assert terms_changed(deliver(node, B, TermRegister("pg", claimed=2, seen=2))) == []
+    assert terms_changed(deliver(node, B, TermRegister("pg", claimed=1, seen=1))) == []
     assert terms_changed(receive_over_stream(node, B, TermRegister("pg", claimed=2, seen=2))) == []
 
 
 def test_a_register_that_no_node_makes_is_counted_and_dropped() -> None:
     node = among(B)
-    hear(node, B, TermRegister("pg", claimed=2, seen=1), TermRegister("pg"))
+    deliver(node, B, TermRegister("pg", claimed=2, seen=1), TermRegister("pg"))
     assert node.counters["terms_malformed"] == 2
     assert node.state.terms.get("pg") is None
 
@@ -147,7 +147,7 @@ def test_a_register_that_no_node_makes_is_counted_and_dropped() -> None:
 def test_a_register_beyond_the_room_is_counted_and_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "TERMS_MAX", 0)
     node = among(B)
-    hear(node, B, TermRegister("pg", claimed=2, seen=2), *said_by(B, claim("pg-2", 2)))
+    deliver(node, B, TermRegister("pg", claimed=2, seen=2), *said_by(B, claim("pg-2", 2)))
     assert node.counters["terms_over_limit"] == 2
     assert shown(node) == {"pg-2": PRIMARY}
     with pytest.raises(InvalidInstance, match="as many as are allowed: reset those that are gone"):
@@ -258,18 +258,18 @@ def test_a_reset_is_obeyed_by_who_hears_of_it_but_its_own_claims_count() -> None
     node = among(B)
     node.register(claim("pg-1", 3), 6.0)
     node.register(instance("other"), 6.0)
-    hear(node, B, *said_by(B, claim("pg-2", 900), None))
+    deliver(node, B, *said_by(B, claim("pg-2", 900), None))
     assert shown(node) == {"pg-1": FENCED}
-    hear(node, B, TermRegister("pg", BORN, 0, "b"))
+    deliver(node, B, TermRegister("pg", BORN, 0, "b"))
     assert shown(node) == {"pg-1": PRIMARY}
     assert register_of(node) == TermRegister("pg", BORN, 0, "b", 3, 3)
-    hear(node, B, TermRegister("pg", claimed=900, seen=900))
+    deliver(node, B, TermRegister("pg", claimed=900, seen=900))
     assert shown(node) == {"pg-1": PRIMARY}
 
 
 def test_a_reset_from_the_far_future_is_counted_and_dropped() -> None:
     node = among(B)
-    hear(node, B, TermRegister("pg", BORN + AHEAD_MAX + 60_000, 0, "b"))
+    deliver(node, B, TermRegister("pg", BORN + AHEAD_MAX + 60_000, 0, "b"))
     assert node.counters["terms_from_the_future"] == 1
     assert node.state.terms.get("pg") is None
 
@@ -279,7 +279,7 @@ def test_a_reset_that_was_taken_before_our_clock_was_set_back_is_kept_and_its_te
     later = TermRegister("pg", BORN + 2 * AHEAD_MAX, 0, "b", 3, 3)
     node.recall((), 6.0, terms=[later])
     assert register_of(node) == later
-    hear(node, B, attrs.evolve(later, claimed=4, seen=4))
+    deliver(node, B, attrs.evolve(later, claimed=4, seen=4))
     assert reset_to(node) == (4, 4)
     assert node.counters["terms_from_the_future"] == 0
 
@@ -358,7 +358,7 @@ def test_the_terms_that_a_node_shows_as_the_primary_never_fall(
             case ("a day",):
                 now += 90_000.0
             case Record() | MemberUpdate():
-                hear(node, B, each, now=now)
+                deliver(node, B, each, now=now)
         node.handle_timeout(now)
         primaries = [i.term for i in node.view.service("pg").instances if i.role == PRIMARY]
         assert all(term >= highest for term in primaries)

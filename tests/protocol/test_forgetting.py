@@ -1,4 +1,4 @@
-"""A member that failed is forgotten everywhere at once, a live one never, and what is stale brings nobody back."""
+"""A failed member is forgotten everywhere at once, a live one never, and stale state brings none back."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import InstancesChanged
 from gossipreg.protocol.registry.records import Record
+from tests.protocol.delivering import believed, deliver, receive_over_stream
 from tests.protocol.making import engine, instance, law, said_to, updates
 from tests.protocol.test_engine import A, B, C, among, changes
-from tests.protocol.test_engine_hearing import believed, hear, receive_over_stream
 
 FAILED = B.graver(Status.FAILED, B.run_id)  # conceded, so it needs no verifying
 FORGOTTEN = attrs.evolve(B, status=Status.LEFT, accuser=A.run_id)
@@ -35,8 +35,8 @@ def record() -> Record:
 def with_failed() -> Engine:
     """``a``, which has seen ``b`` fail that offered an instance."""
     node = among(B, C)
-    hear(node, B, record())
-    hear(node, C, FAILED)
+    deliver(node, B, record())
+    deliver(node, C, FAILED)
     node.handle_timeout(6.0)
     assert [str(each.health) for each in node.view.service("orders").instances] == ["critical"]
     return node
@@ -56,7 +56,7 @@ def test_a_member_that_failed_is_forgotten_with_what_it_offered_and_all_are_told
 def test_those_who_hear_of_it_forget_as_well_and_all_are_alike() -> None:
     first, second = with_failed(), with_failed()
     first.forget("b", 7.0)
-    assert changes(hear(second, C, FORGOTTEN, now=7.1)) == [("b", "left")]
+    assert changes(deliver(second, C, FORGOTTEN, now=7.1)) == [("b", "left")]
     assert first.fingerprint == second.fingerprint
     assert second.state.registry.table("b") is None
 
@@ -88,16 +88,16 @@ def test_what_a_stale_peer_says_brings_nobody_back() -> None:
     node.forget("b", 7.0)
     node.handle_timeout(7.5)
     for stale in (B, B.graver(Status.SUSPECT, C.run_id), FAILED, record()):
-        assert changes(hear(node, C, stale, now=8.0)) == []
+        assert changes(deliver(node, C, stale, now=8.0)) == []
         assert changes(receive_over_stream(node, C, stale, now=8.0)) == []
     assert believed(node, "b").is_forgotten
     assert node.view.service("orders").instances == ()
 
 
-def test_a_later_life_of_the_name_is_a_new_member() -> None:
+def test_a_later_run_of_the_name_is_a_new_member() -> None:
     node = with_failed()
     node.forget("b", 7.0)
-    assert changes(hear(node, C, attrs.evolve(B, generation=B.generation + 1), now=8.0)) == [("b", "alive")]
+    assert changes(deliver(node, C, attrs.evolve(B, generation=B.generation + 1), now=8.0)) == [("b", "alive")]
 
 
 def test_it_is_remembered_as_long_as_one_that_left_and_then_not_at_all() -> None:
@@ -109,38 +109,38 @@ def test_it_is_remembered_as_long_as_one_that_left_and_then_not_at_all() -> None
     assert node.members.get("b") is None
 
 
-@pytest.mark.parametrize("hears", [hear, receive_over_stream])
+@pytest.mark.parametrize("hears", [deliver, receive_over_stream])
 def test_where_the_member_is_alive_that_it_is_forgotten_is_an_accusation(hears: object) -> None:
     node = among(B, C)
-    hear(node, B, record())
+    deliver(node, B, record())
     assert changes(hears(node, C, FORGOTTEN, now=7.0)) == [("b", "suspect")]  # type: ignore[operator]
     node.handle_timeout(7.0)
     assert node.view.service("orders").healthy != ()
     assert changes(hears(node, C, FORGOTTEN, now=7.1)) == []  # type: ignore[operator]
-    assert changes(hear(node, B, attrs.evolve(B, incarnation=1), now=7.2)) == [("b", "alive")]
+    assert changes(deliver(node, B, attrs.evolve(B, incarnation=1), now=7.2)) == [("b", "alive")]
 
 
-def test_a_member_that_is_forgotten_and_lives_is_told_so_and_is_back_at_once() -> None:
+def test_a_member_that_is_forgotten_and_runs_is_told_so_and_is_back_at_once() -> None:
     node = with_failed()
     node.forget("b", 7.0)
-    told = said_to(hear(node, B, now=8.0), B.address)
+    told = said_to(deliver(node, B, now=8.0), B.address)
     assert told == [FORGOTTEN]
     lost = engine("b", address=B.address)
-    hear(lost, A, FORGOTTEN)
+    deliver(lost, A, FORGOTTEN)
     mine = lost.identity.own_update()
     assert mine.incarnation == 1
-    assert changes(hear(node, B, mine, now=8.1)) == [("b", "alive")]
+    assert changes(deliver(node, B, mine, now=8.1)) == [("b", "alive")]
 
 
 def test_a_member_that_said_goodbye_itself_is_told_nothing() -> None:
     node = among(B, C)
-    hear(node, B, attrs.evolve(B, status=Status.LEFT))
-    assert said_to(hear(node, B, now=8.0), B.address) == []
+    deliver(node, B, attrs.evolve(B, status=Status.LEFT))
+    assert said_to(deliver(node, B, now=8.0), B.address) == []
 
 
 @law
 @given(st.lists(updates(), min_size=1, max_size=4))
-def test_a_verdict_and_that_it_is_forgotten_come_to_the_same_end_in_any_order(others: list[MemberUpdate]) -> None:
+def test_a_failure_and_that_it_is_forgotten_come_to_the_same_end_in_any_order(others: list[MemberUpdate]) -> None:
     claims = [FAILED, FORGOTTEN, *(attrs.evolve(each, generation=B.generation - each.generation) for each in others)]
     ends = set()
     for order in list(permutations(claims))[:24]:

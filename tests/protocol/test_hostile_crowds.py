@@ -17,9 +17,9 @@ from gossipreg.protocol.outputs import MemberChanged, Transmit
 from gossipreg.protocol.registry.records import Announcement, Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.wire.reader import unpack
+from tests.protocol.delivering import deliver
 from tests.protocol.making import BORN, address, instance, introduce, packet, update
 from tests.protocol.test_engine import B, C, among
-from tests.protocol.test_engine_hearing import hear
 
 EVIL = B
 
@@ -58,13 +58,13 @@ def prove(node: Engine, *members: MemberUpdate, now: float = 6.0) -> None:
 def test_fake_members_lock_no_newcomer_out_and_push_out_no_member_that_was_heard(status: Status) -> None:
     node = among(B, C)
     prove(node, B, C)
-    hear(node, EVIL, *fakes(50, status=status))
+    deliver(node, EVIL, *fakes(50, status=status))
     assert len(node.members) == limits.MEMBERS_MAX
     newcomer = update("newcomer", port=7777)
     introduce(node, newcomer, now=6.0)
     assert {"a", "b", "c", "newcomer"} <= names(node)
     prove(node, newcomer)
-    hear(node, EVIL, *fakes(50, start=100))
+    deliver(node, EVIL, *fakes(50, start=100))
     assert {"a", "b", "c", "newcomer"} <= names(node)
     assert len(node.members) == limits.MEMBERS_MAX
     assert node.counters["members_gave_way"] > 0
@@ -93,7 +93,7 @@ def test_a_packet_from_elsewhere_proves_nothing() -> None:
     assert node.members.is_stranger("b")
     prove(node, B)
     assert not node.members.is_stranger("b")
-    hear(node, C, attrs.evolve(B, generation=BORN + 1))
+    deliver(node, C, attrs.evolve(B, generation=BORN + 1))
     assert node.members.is_stranger("b"), "its new run has said nothing"
 
 
@@ -101,11 +101,11 @@ def test_members_that_are_gone_give_way_before_a_newcomer_is_refused(monkeypatch
     monkeypatch.setattr(limits, "MEMBERS_MAX", 3)
     node = among(B, C)
     prove(node, B, C)
-    hear(node, B, update("d", port=7004))
+    deliver(node, B, update("d", port=7004))
     assert "d" not in names(node)
     assert node.counters["updates_over_member_limit"] == 1
-    hear(node, B, C.graver(Status.LEFT, 0))
-    outputs = hear(node, B, update("d", port=7004))
+    deliver(node, B, C.graver(Status.LEFT, 0))
+    outputs = deliver(node, B, update("d", port=7004))
     assert names(node) == {"a", "b", "d"}
     assert any(isinstance(each, MemberChanged) and each.after is None for each in outputs)
 
@@ -113,7 +113,7 @@ def test_members_that_are_gone_give_way_before_a_newcomer_is_refused(monkeypatch
 def test_what_is_said_of_one_who_is_gone_pushes_out_none_who_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MEMBERS_MAX", 3)
     node = among(B, C)
-    hear(node, B, update("gone", Status.FAILED))
+    deliver(node, B, update("gone", Status.FAILED))
     assert names(node) == {"a", "b", "c"}
 
 
@@ -121,20 +121,20 @@ def test_peers_push_out_each_others_strangers_only_now_and_then(monkeypatch: pyt
     monkeypatch.setattr(limits, "NEWCOMERS_PER_SECOND_MAX", 3)
     monkeypatch.setattr(limits, "NEWCOMERS_IN_PERSON_PER_SECOND_MAX", 5)
     node = among(B, C)
-    hear(node, EVIL, *fakes(7))
-    hear(node, EVIL, *fakes(100, start=100), now=6.0)
+    deliver(node, EVIL, *fakes(7))
+    deliver(node, EVIL, *fakes(100, start=100), now=6.0)
     assert node.counters["members_gave_way"] == 3
     introduce(node, *fakes(100, start=300), now=6.0)
     assert node.counters["members_gave_way"] == 3 + 5, "those that speak for themselves have an allowance of their own"
-    hear(node, EVIL, *fakes(100, start=500), now=8.0)
+    deliver(node, EVIL, *fakes(100, start=500), now=8.0)
     assert node.counters["members_gave_way"] == 3 + 5 + 3
 
 
 def test_a_suspect_that_gives_way_is_judged_no_more() -> None:
     node = among(B, C)
     prove(node, B, C)
-    hear(node, EVIL, *fakes(7), *fakes(7, status=Status.SUSPECT))
-    hear(node, EVIL, *fakes(20, start=50))
+    deliver(node, EVIL, *fakes(7), *fakes(7, status=Status.SUSPECT))
+    deliver(node, EVIL, *fakes(20, start=50))
     for tick in range(200):
         node.handle_timeout(6.0 + tick / 2)
     assert node.fingerprint == recomputed(node)
@@ -142,7 +142,7 @@ def test_a_suspect_that_gives_way_is_judged_no_more() -> None:
 
 def test_whom_nobody_reached_is_forgotten_in_a_while() -> None:
     node = among(B, C)
-    hear(node, EVIL, *fakes(5, status=Status.SUSPECT))
+    deliver(node, EVIL, *fakes(5, status=Status.SUSPECT))
     assert len(node.detector.unreached(60.0, 7.0)) == 5
     node.handle_timeout(200.0)
     assert node.detector._unreached.keys() <= names(node)
@@ -165,13 +165,13 @@ def test_all_owners_together_have_a_bound_and_strangers_give_way(monkeypatch: py
     node = among(B, C)
     prove(node, B)
     stranger = update("stranger", port=7005)
-    hear(node, B, stranger)
-    hear(node, B, *offered("stranger", map(str, range(40))))
+    deliver(node, B, stranger)
+    deliver(node, B, *offered("stranger", map(str, range(40))))
     assert held(node) == {"stranger": 12}
     assert node.counters["records_over_total_limit"] == 28
-    hear(node, B, *offered("b", map(str, range(30))))
+    deliver(node, B, *offered("b", map(str, range(30))))
     assert held(node) == {"b": 12}
-    hear(node, B, *offered("c", map(str, range(3))))
+    deliver(node, B, *offered("c", map(str, range(3))))
     assert held(node) == {"b": 12}, "strangers push out nobody"
     node.register(instance("own"), 6.0)
     assert [each.owner for each in node.view.service("orders").healthy if each.id == "own"] == ["a"]
@@ -183,14 +183,14 @@ def test_the_bytes_of_all_owners_have_a_bound_too(monkeypatch: pytest.MonkeyPatc
     node = among(B, C)
     prove(node, B, C)
     for owner in ("b", "c"):
-        hear(node, B, *offered(owner, map(str, range(20)), size=500))
+        deliver(node, B, *offered(owner, map(str, range(20)), size=500))
     registry = node.state.registry
     assert registry.payload_bytes == sum(table.payload_bytes for table in registry.owners) <= 5000
     large = Announcement("c", BORN, 50, "large", 0, 0, 4000)
     before = node.counters["records_over_total_limit"]
-    hear(node, B, large)
+    deliver(node, B, large)
     assert node.counters["records_over_total_limit"] == before + 1
-    hear(node, B, *[Record("b", BORN, 90 + n, str(n), 0, None) for n in range(20)])
+    deliver(node, B, *[Record("b", BORN, 90 + n, str(n), 0, None) for n in range(20)])
     assert registry.payload_bytes == sum(table.payload_bytes for table in registry.owners)
 
 
@@ -198,7 +198,7 @@ def test_one_owner_has_a_bound_in_bytes_and_is_told_so_where_it_registers(monkey
     monkeypatch.setattr(limits, "RECORDS_BYTES_PER_OWNER_MAX", 3000)
     node = among(B)
     prove(node, B)
-    hear(node, B, *offered("b", map(str, range(20)), size=500))
+    deliver(node, B, *offered("b", map(str, range(20)), size=500))
     assert 0 < node.state.registry.payload_bytes <= 3000
     assert node.counters["records_over_owner_limit"] > 0
     for number in range(5):
@@ -211,8 +211,8 @@ def test_owners_that_nobody_introduced_hold_little(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(limits, "PENDING_OWNER_RECORDS_MAX", 3)
     monkeypatch.setattr(limits, "PENDING_OWNER_BYTES_MAX", 2000)
     node = among(B)
-    hear(node, B, *offered("one", map(str, range(20))))
-    hear(node, B, *offered("other", map(str, range(20)), size=700))
+    deliver(node, B, *offered("one", map(str, range(20))))
+    deliver(node, B, *offered("other", map(str, range(20)), size=700))
     assert held(node) == {"one": 3, "other": 2}
 
 
@@ -220,5 +220,5 @@ def test_removals_without_end_are_bounded_like_records(monkeypatch: pytest.Monke
     monkeypatch.setattr(limits, "RECORDS_MAX", 10)
     node = among(B)
     prove(node, B)
-    hear(node, B, *[Record("b", BORN, 5 + number, f"x{number}", 1, None) for number in range(50)])
+    deliver(node, B, *[Record("b", BORN, 5 + number, f"x{number}", 1, None) for number in range(50)])
     assert held(node) == {"b": 10}

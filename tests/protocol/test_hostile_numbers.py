@@ -18,9 +18,9 @@ from gossipreg.protocol.registry.records import Announcement, Record, TableDiges
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import pack
 from gossipreg.protocol.wire.reader import Reader
+from tests.protocol.delivering import believed, deliver, receive_over_stream
 from tests.protocol.making import BORN, engine, instance, introduce, law, packet, update
 from tests.protocol.test_engine import A, B, among
-from tests.protocol.test_engine_hearing import believed, hear, receive_over_stream
 from tests.protocol.test_engine_terms import claim, said_by
 
 LAST_GENERATION = BORN + limits.GENERATION_AHEAD_MAX
@@ -28,7 +28,7 @@ EXTREMES = [2**53 - 1, 2**53 - 2, 2**52, LAST_GENERATION + 100_000]
 
 
 def play(victim: Engine, peer: Engine, since: float, until: float) -> None:
-    """Let the two talk by packets for a while."""
+    """Let the two exchange packets for a while."""
     now = since
     while now < until:
         now += 0.1
@@ -57,7 +57,7 @@ def test_a_generation_that_nobody_can_be_born_in_is_dropped(generation: int, sta
             TableDigest(name, generation, 1, 0, ("x",)),
             Announcement(name, generation, 1, "x", 0, 0, 5000),
         ):
-            assert_readable(hear(node, B, said) + receive_over_stream(node, B, said))
+            assert_readable(deliver(node, B, said) + receive_over_stream(node, B, said))
     assert node.counters["generations_from_the_future"] == 3 * 4 * 2
     assert node.identity.generation == BORN
     assert believed(node, "b") == B
@@ -102,10 +102,10 @@ def test_whatever_is_said_of_a_node_its_answer_is_believed_within_seconds(
     assert_readable(victim.handle_timeout(now + 12.1))
 
 
-def test_an_accusation_in_the_upper_half_of_incarnations_is_answered_by_a_later_life() -> None:
+def test_an_accusation_in_the_upper_half_of_incarnations_is_answered_by_a_later_run() -> None:
     node = among(B)
     node.register(instance("x"), 6.0)
-    hear(node, B, attrs.evolve(A, status=Status.FAILED, incarnation=limits.INCARNATION_MAX))
+    deliver(node, B, attrs.evolve(A, status=Status.FAILED, incarnation=limits.INCARNATION_MAX))
     assert (node.identity.generation > BORN, node.identity.incarnation) == (True, 0)
     assert node.counters["refutations"] == 1
     assert [one.id for one in node.view.service("orders").healthy] == ["x"]
@@ -113,7 +113,7 @@ def test_an_accusation_in_the_upper_half_of_incarnations_is_answered_by_a_later_
 
 def test_a_departure_of_long_ago_is_told_within_its_range() -> None:
     node = among(B)
-    hear(node, B, update("b", Status.LEFT, age=limits.AGE_MAX))
+    deliver(node, B, update("b", Status.LEFT, age=limits.AGE_MAX))
     left = node.members.with_age(believed(node, "b"), 6.0 + 5.0)
     assert left.age == limits.AGE_MAX
     pack(left)
@@ -141,7 +141,7 @@ def test_a_stamp_at_the_edge_of_the_future_can_be_outranked(counter: int) -> Non
     node, peer = among(B), engine("b", address=B.address)
     edge = PolicyVersion("split:orders", node.state.clock.wall(6.0) + 86_400_000, counter, "evil", None)
     for one in (node, peer):
-        hear(one, B if one is node else A, edge)
+        deliver(one, B if one is node else A, edge)
     mine = node.clocks.new_policy_version("split:orders", None, 6.1)
     assert mine.rank > edge.rank
     assert peer.state.handle_policy(mine, 6.1, spread=False) is not None
@@ -153,8 +153,8 @@ def test_a_stamp_at_the_edge_of_the_future_can_be_outranked(counter: int) -> Non
 @pytest.mark.parametrize("term", [limits.TERM_MAX, limits.TERM_MAX - 1, limits.TERM_GIVEN_MAX + 2 * BORN])
 def test_a_term_above_which_there_would_be_none_is_dropped(term: int) -> None:
     node = among(B)
-    hear(node, B, TermRegister("pg", 0, 0, "", term, term), TermRegister("pg", 0, 0, "", 0, term))
-    hear(node, B, *said_by(B, claim("x", term)))
+    deliver(node, B, TermRegister("pg", 0, 0, "", term, term), TermRegister("pg", 0, 0, "", 0, term))
+    deliver(node, B, *said_by(B, claim("x", term)))
     assert node.counters["terms_too_high"] == 3
     assert node.next_term("pg") == 1
 
@@ -164,7 +164,7 @@ def test_above_the_highest_term_that_is_taken_there_is_a_next_one_that_everybody
     introduce(peer, A)
     highest = limits.TERM_GIVEN_MAX + node.state.clock.wall(6.0)
     for one in (node, peer):
-        hear(one, B if one is node else A, TermRegister("pg", 0, 0, "", highest, highest))
+        deliver(one, B if one is node else A, TermRegister("pg", 0, 0, "", highest, highest))
     node.register(claim("pg-1", node.next_term("pg")), 6.01)
     play(node, peer, 6.01, 7.0)
     assert peer.next_term("pg") == highest + 2

@@ -12,9 +12,9 @@ from gossipreg.protocol.membership.paths import SIZE_MIN
 from gossipreg.protocol.membership.probe import Ack, Ping
 from gossipreg.protocol.outputs import CloseStream, Output, SendFrame
 from gossipreg.protocol.wire.messages import Message
+from tests.protocol.delivering import D
 from tests.protocol.making import engine, introduce, packet, spoken
 from tests.protocol.test_engine import B, C, opened
-from tests.protocol.test_engine_hearing import D
 
 SEEDS = {seed.address: seed for seed in (B, C, D)}
 
@@ -103,7 +103,7 @@ def test_while_it_goes_on_telling_nobody_else_is_asked() -> None:
         assert node.seeds(tuple(SEEDS), now) == []
 
 
-def test_who_answers_after_the_talk_is_compared_with_unless_it_is_known() -> None:
+def test_who_answers_after_the_session_is_compared_with_unless_it_is_known() -> None:
     node, streams = newcomer()
     answers(node, streams, C)
     says(node, streams, C, B, C, End())
@@ -130,7 +130,7 @@ def test_a_lone_seed_is_compared_with_at_once_and_once_at_a_time() -> None:
     assert node.seeds([C.address], 0.25) == []
 
 
-def test_nobody_is_greeted_twice_at_a_time() -> None:
+def test_nobody_is_pinged_twice_at_a_time() -> None:
     node, streams = newcomer()
     assert node.seeds(tuple(SEEDS), 0.25) == []
     node.stream_ended(streams[C.address], 0.3, refused=True)

@@ -1,4 +1,4 @@
-"""A process that is killed is given away by its kernel, and nobody else is."""
+"""A killed process is reported by its kernel, and no other is."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_only_a_peer_that_opened_a_stream_may_ask_for_it_to_be_held() -> None:
     assert not any(isinstance(output, KeepStream) for output in outputs)
 
 
-def test_when_a_line_ends_its_holder_is_knocked_at_at_once() -> None:
+def test_when_a_line_ends_its_holder_is_rechecked_at_at_once() -> None:
     node, [line, _] = watching()
     lost = held(node, line)
     [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
@@ -99,7 +99,7 @@ def test_one_that_is_refused_says_so_first_to_those_that_watch_the_same_member()
             assert (version.name, version.accuser, version.refused) == (lost.name, node.identity.run_id, True)
 
 
-def test_a_second_one_that_is_refused_makes_it_a_verdict() -> None:
+def test_a_second_one_that_is_refused_makes_it_a_failure() -> None:
     node, [line, _] = watching()
     lost = held(node, line)
     [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
@@ -118,7 +118,7 @@ def test_the_second_one_may_be_this_node() -> None:
     assert statuses(node.stream_ended(recheck.stream, 5.001, refused=True)) == [(lost.name, Status.FAILED)]
 
 
-def test_who_hears_of_a_refusal_knocks_once_if_it_is_near_on_the_ring() -> None:
+def test_who_hears_of_a_refusal_rechecks_once_if_it_is_near_on_the_ring() -> None:
     node, [line, _] = watching()
     near = holder(line)
     other = next(member for member in CROWD if member.name != near.name)
@@ -133,7 +133,7 @@ def test_who_hears_of_a_refusal_knocks_once_if_it_is_near_on_the_ring() -> None:
     assert rechecks(node.receive(packet(other, version), other.address, 3.0)) == []
 
 
-def test_a_knock_that_is_answered_accuses_nobody_and_the_line_is_tried_again() -> None:
+def test_a_recheck_that_is_answered_accuses_nobody_and_the_line_is_tried_again() -> None:
     node, [line, _] = watching()
     lost = held(node, line)
     [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
@@ -143,7 +143,7 @@ def test_a_knock_that_is_answered_accuses_nobody_and_the_line_is_tried_again() -
     assert again == [lost.name]
 
 
-def test_a_knock_that_comes_to_nothing_is_repeated_but_not_for_ever() -> None:
+def test_a_recheck_that_comes_to_nothing_is_repeated_but_not_for_ever() -> None:
     node, [line, _] = watching()
     held(node, line)
     outputs = node.stream_ended(line.stream, 5.0)
@@ -160,7 +160,7 @@ def test_a_line_that_never_held_gives_nobody_away_for_it_may_be_a_firewall() -> 
     assert node.stream_ended(line.stream, 0.01, refused=True) == []
 
 
-def test_who_left_or_restarted_or_was_judged_meanwhile_is_not_knocked_at() -> None:
+def test_who_left_or_restarted_or_was_judged_meanwhile_is_not_rechecked_at() -> None:
     node, [one, two] = watching()
     left, restarted = held(node, one), held(node, two)
     node.receive(packet(left, attrs.evolve(left, status=Status.LEFT)), left.address, 1.0)
@@ -169,7 +169,7 @@ def test_who_left_or_restarted_or_was_judged_meanwhile_is_not_knocked_at() -> No
     assert rechecks(node.stream_ended(two.stream, 5.0)) == []
 
 
-def test_one_that_restarts_while_it_is_knocked_at_is_not_accused() -> None:
+def test_one_that_restarts_while_it_is_rechecked_at_is_not_accused() -> None:
     node, [line, _] = watching()
     lost = held(node, line)
     [recheck] = rechecks(node.stream_ended(line.stream, 5.0))

@@ -1,4 +1,4 @@
-"""What a node says although nobody asked is not said to one member twice in a moment."""
+"""An unsolicited message is not sent to one member twice in a moment."""
 
 from __future__ import annotations
 

@@ -13,8 +13,10 @@ from tests.protocol.test_engine import A, B, among
 RECORD = history([("x", 1)]).said[0]
 
 
-def test_a_record_that_is_known_is_an_echo_in_gossip_and_none_in_a_talk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An echo ends gossip sooner; a talk repeats what one side lacks, and says nothing of who else knows it."""
+def test_a_record_that_is_known_is_a_duplicate_in_gossip_and_none_in_a_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A duplicate ends gossip sooner; a session repeats what one side lacks, and proves nothing about others."""
     node = among(B)
     duplicates: list[tuple[Topic, object]] = []
     monkeypatch.setattr(ClusterState, "note_duplicate", lambda _, topic, about, __: duplicates.append((topic, about)))
@@ -26,7 +28,7 @@ def test_a_record_that_is_known_is_an_echo_in_gossip_and_none_in_a_talk(monkeypa
     assert duplicates == [(Topic.INSTANCES, ("b", "x"))]
 
 
-def test_a_known_record_in_a_talk_is_not_held_against_the_peer() -> None:
+def test_a_known_record_in_a_session_is_not_held_against_the_peer() -> None:
     node = among(B)
     context = MessageContext(B.run_id, B.address, B, -1)
     for _ in range(2):

@@ -36,7 +36,7 @@ def knowing(*members: MemberUpdate) -> ClusterState:
     return one
 
 
-def hear(one: ClusterState, entry: MemberUpdate | Record | TableDigest, now: float = 0.0) -> None:
+def deliver(one: ClusterState, entry: MemberUpdate | Record | TableDigest, now: float = 0.0) -> None:
     """Take an entry as the engine does."""
     if isinstance(entry, MemberUpdate):
         held = one.members.get(entry.name)
@@ -85,7 +85,7 @@ ENTRIES: list[MemberUpdate | Record | TableDigest] = [
 def test_whatever_is_heard_the_parts_agree(heard: list[MemberUpdate | Record | TableDigest], step: float) -> None:
     one = knowing()
     for number, entry in enumerate(heard):
-        hear(one, entry, number * step)
+        deliver(one, entry, number * step)
         assert one.fingerprint.total == recomputed(one)
     one.sweep(1e6)
     assert one.fingerprint.total == recomputed(one)
@@ -99,18 +99,18 @@ def test_whatever_is_heard_the_parts_agree(heard: list[MemberUpdate | Record | T
 
 def test_records_wait_for_their_owner_to_be_introduced() -> None:
     one = knowing()
-    hear(one, PAST.said[0])
+    deliver(one, PAST.said[0])
     assert shown(one) == []
     assert one.fingerprint.total == 0
-    hear(one, update("b"))
+    deliver(one, update("b"))
     assert shown(one) == ["x"]
     assert one.fingerprint.total == recomputed(one)
 
 
 def test_records_that_nobody_vouches_for_are_dropped_after_a_minute() -> None:
     one = knowing()
-    hear(one, PAST.said[0], 100.0)
-    hear(one, PAST.said[1], 150.0)
+    deliver(one, PAST.said[0], 100.0)
+    deliver(one, PAST.said[1], 150.0)
     one.sweep(160.0)
     assert one.registry.table("b") is not None
     one.sweep(160.1)
@@ -119,8 +119,8 @@ def test_records_that_nobody_vouches_for_are_dropped_after_a_minute() -> None:
 
 def test_records_whose_owner_was_introduced_are_kept() -> None:
     one = knowing()
-    hear(one, PAST.said[0], 100.0)
-    hear(one, update("b"), 101.0)
+    deliver(one, PAST.said[0], 100.0)
+    deliver(one, update("b"), 101.0)
     one.sweep(1000.0)
     assert shown(one) == ["x"]
 
@@ -129,90 +129,90 @@ def test_only_so_many_owners_are_kept_that_nobody_introduced(monkeypatch: pytest
     monkeypatch.setattr(limits, "PENDING_OWNERS_MAX", 2)
     one = knowing()
     for owner in ("b", "c", "d"):
-        hear(one, history([("x", 1)], owner=owner).said[0])
+        deliver(one, history([("x", 1)], owner=owner).said[0])
     assert [table.owner for table in one.registry.owners] == ["b", "c"]
     assert one.classify("d", BORN, "x", 1) is Freshness.OBSOLETE
     assert one.classify("c", BORN, "y", 2) is Freshness.NEW
 
 
-def test_a_later_life_replaces_what_the_earlier_offered() -> None:
+def test_a_later_run_replaces_what_the_earlier_offered() -> None:
     one = knowing(update("b"))
-    hear(one, PAST.said[1])
-    hear(one, update("b", generation=BORN + 1))
+    deliver(one, PAST.said[1])
+    deliver(one, update("b", generation=BORN + 1))
     assert shown(one) == []
-    hear(one, LATER.said[1])
-    hear(one, PAST.said[1])
+    deliver(one, LATER.said[1])
+    deliver(one, PAST.said[1])
     assert shown(one) == ["z"]
 
 
-def test_a_later_life_is_not_taken_at_a_records_word() -> None:
+def test_a_later_run_is_not_taken_at_a_records_word() -> None:
     """It may be a newcomer's whose name is taken: the run that is here must not be silenced by it."""
     one = knowing(update("b"))
-    hear(one, PAST.said[1])
-    hear(one, LATER.said[1])
-    hear(one, TableDigest("b", BORN + 1, 9, 9))
+    deliver(one, PAST.said[1])
+    deliver(one, LATER.said[1])
+    deliver(one, TableDigest("b", BORN + 1, 9, 9))
     assert shown(one) == ["y"]
-    hear(one, update("b", generation=BORN + 1))
-    hear(one, LATER.said[1])
+    deliver(one, update("b", generation=BORN + 1))
+    deliver(one, LATER.said[1])
     assert shown(one) == ["z"]
 
 
-def test_records_of_a_life_that_is_not_the_one_introduced_are_dropped() -> None:
+def test_records_of_a_run_that_is_not_the_one_introduced_are_dropped() -> None:
     one = knowing()
-    hear(one, LATER.said[1])
-    hear(one, update("b"))
+    deliver(one, LATER.said[1])
+    deliver(one, update("b"))
     assert one.registry.table("b") is None
-    hear(one, PAST.said[1])
+    deliver(one, PAST.said[1])
     assert shown(one) == ["y"]
 
 
-def test_of_a_strangers_lives_the_latest_is_kept() -> None:
+def test_of_a_strangers_runs_the_latest_is_kept() -> None:
     one = knowing()
-    hear(one, PAST.said[1])
-    hear(one, LATER.said[1])
-    hear(one, PAST.said[1])
-    hear(one, update("b", generation=BORN + 1))
+    deliver(one, PAST.said[1])
+    deliver(one, LATER.said[1])
+    deliver(one, PAST.said[1])
+    deliver(one, update("b", generation=BORN + 1))
     assert shown(one) == ["z"]
 
 
-def test_a_head_of_a_past_life_teaches_nothing() -> None:
+def test_a_digest_of_a_past_run_teaches_nothing() -> None:
     one = knowing(update("b", generation=BORN + 1))
-    hear(one, LATER.said[0])
+    deliver(one, LATER.said[0])
     before = one.fingerprint.total
-    hear(one, TableDigest("b", BORN, 9, 9, gone=("x",)))
+    deliver(one, TableDigest("b", BORN, 9, 9, gone=("x",)))
     assert one.fingerprint.total == before
     orphaned = knowing()
-    hear(orphaned, LATER.said[0])
-    hear(orphaned, TableDigest("b", BORN, 9, 9))
+    deliver(orphaned, LATER.said[0])
+    deliver(orphaned, TableDigest("b", BORN, 9, 9))
     assert [table.generation for table in orphaned.registry.owners] == [BORN + 1]
 
 
-def test_a_head_of_a_later_life_makes_way_for_it_as_a_record_does() -> None:
+def test_a_digest_of_a_later_run_makes_way_for_it_as_a_record_does() -> None:
     one = knowing()
-    hear(one, PAST.said[0])
-    hear(one, TableDigest("b", BORN + 1, 1, 0), 100.0)
+    deliver(one, PAST.said[0])
+    deliver(one, TableDigest("b", BORN + 1, 1, 0), 100.0)
     assert [table.generation for table in one.registry.owners] == [BORN + 1]
 
 
-def test_a_table_that_only_a_head_told_of_is_dropped_after_a_minute_as_well() -> None:
+def test_a_table_that_only_a_digest_told_of_is_dropped_after_a_minute_as_well() -> None:
     one = knowing()
-    hear(one, TableDigest("b", BORN, 1, 0), 100.0)
+    deliver(one, TableDigest("b", BORN, 1, 0), 100.0)
     one.sweep(160.1)
     assert one.registry.table("b") is None
 
 
 def test_one_who_left_offers_nothing_any_more() -> None:
     one = knowing(update("b"))
-    hear(one, PAST.said[0])
-    hear(one, update("b", Status.LEFT))
+    deliver(one, PAST.said[0])
+    deliver(one, update("b", Status.LEFT))
     assert shown(one) == []
     assert one.classify("b", BORN, "y", 2) is Freshness.OBSOLETE
 
 
 def test_one_who_failed_still_has_its_records() -> None:
     one = knowing(update("b"))
-    hear(one, PAST.said[0])
-    hear(one, update("b", Status.FAILED))
+    deliver(one, PAST.said[0])
+    deliver(one, update("b", Status.FAILED))
     assert shown(one) == ["x"]
     assert one.view.service("orders").healthy == ()
 
@@ -223,7 +223,7 @@ def test_one_who_failed_still_has_its_records() -> None:
 def test_junk_in_a_record_is_counted_and_changes_nothing() -> None:
     one = knowing(update("b"))
     before = one.fingerprint.total
-    hear(one, Record("b", BORN, 1, "x", 0, b"\xc1"))
+    deliver(one, Record("b", BORN, 1, "x", 0, b"\xc1"))
     assert one.counters["records_with_bad_payload"] == 1
     assert one.fingerprint.total == before
 
@@ -239,8 +239,8 @@ def test_what_is_too_old_to_be_remembered_is_not_learned() -> None:
 
 def test_what_is_forgotten_leaves_no_trace() -> None:
     one = knowing(update("b"))
-    hear(one, PAST.said[0])
-    hear(one, update("b", Status.FAILED), 10.0)
+    deliver(one, PAST.said[0])
+    deliver(one, update("b", Status.FAILED), 10.0)
     assert one.sweep(10.0 + 86_400.0) == [update("b", Status.FAILED)]
     assert one.fingerprint.total == 0
     assert shown(one) == []

@@ -86,7 +86,7 @@ def remade(records: list[Record]) -> list[Record]:
 
 @st.composite
 def minds(draw: st.DrawFn) -> tuple[list[MemberUpdate | Record], list[MemberUpdate | Record]]:
-    """What two nodes heard: parts of the same lives of a few others, each in an order of its own."""
+    """What two nodes received: parts of the same histories of a few others, each in an order of its own."""
     run_ids: dict[tuple[str, int], list[Record]] = {}
     for records in draw(st.lists(pasts, max_size=3)):
         if records:
@@ -99,7 +99,7 @@ def minds(draw: st.DrawFn) -> tuple[list[MemberUpdate | Record], list[MemberUpda
 
 @law
 @given(minds())
-def test_after_a_talk_or_two_two_nodes_are_of_one_mind(
+def test_after_a_session_or_two_two_nodes_are_of_one_mind(
     heard: tuple[list[MemberUpdate | Record], list[MemberUpdate | Record]],
 ) -> None:
     one, other = engine("a"), engine("b", address=address(7001), rng=Random(2))
@@ -127,7 +127,7 @@ def test_equal_states_cost_a_comparison_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("difference", [1, 10])
-def test_a_talk_costs_what_differs_and_not_what_there_is(difference: int) -> None:
+def test_a_session_costs_what_differs_and_not_what_there_is(difference: int) -> None:
     records = history([(f"x{number}", 1) for number in range(2000)]).said
     one, other = engine("a"), engine("b", address=address(7001), rng=Random(2), generation=records[0].generation)
     introduce(one, B)
@@ -146,7 +146,7 @@ def test_a_talk_costs_what_differs_and_not_what_there_is(difference: int) -> Non
     assert cost < 2500 + 400 * (difference + 2)
 
 
-def test_a_joiner_learns_everything_in_one_talk_however_many_there_are() -> None:
+def test_a_joiner_learns_everything_in_one_session_however_many_there_are() -> None:
     one = engine("a")
     crowd = [update(f"m{number}", port=10_000 + number) for number in range(600)]
     introduce(one, *crowd)

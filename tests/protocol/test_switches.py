@@ -77,7 +77,7 @@ def test_a_late_ack_may_count_for_nothing() -> None:
         assert (node.detector._suspicions["b"].deadline > first) is counts
 
 
-def test_a_verdict_may_be_passed_by_one_who_hears_nobody() -> None:
+def test_a_failure_may_be_passed_by_one_who_hears_nobody() -> None:
     for needed in (True, False):
         node = among(EngineSettings(failure_witness=needed))
         node.receive(packet(C, SUSPECT), C.address, 0.0)

@@ -25,7 +25,7 @@ def told(outputs: list[Output]) -> list[str]:
     ]
 
 
-def hear(node: Engine, sender: MemberUpdate, now: float = 6.0) -> list[str]:
+def deliver(node: Engine, sender: MemberUpdate, now: float = 6.0) -> list[str]:
     node.receive(packet(sender, RECORD), sender.address, now)
     return told(node.handle_timeout(now))
 
@@ -43,14 +43,14 @@ def test_what_is_said_here_goes_to_those_below_us_first() -> None:
 
 def test_what_comes_from_above_goes_to_those_below_at_once() -> None:
     node = among(*CROWD)
-    assert hear(node, above(node)) == node.members.ring.below("a", OWNER.name, 3)
+    assert deliver(node, above(node)) == node.members.ring.below("a", OWNER.name, 3)
 
 
-def test_what_comes_from_elsewhere_goes_to_some_at_random_for_the_tree_has_a_hole() -> None:
+def test_what_comes_from_elsewhere_goes_to_some_at_random_for_the_tree_has_a_missed_subtree() -> None:
     node = among(*CROWD)
     elsewhere = next(member for member in CROWD if member not in (above(node), OWNER))
     below = node.members.ring.below("a", OWNER.name, 3)
-    to = hear(node, elsewhere)
+    to = deliver(node, elsewhere)
     assert len(to) == 3
     assert to != below
 

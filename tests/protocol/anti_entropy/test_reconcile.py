@@ -30,7 +30,7 @@ def of(entries: list[Entry]) -> Fingerprint:
 
 
 def compared(opener: Fingerprint, accepter: Fingerprint) -> tuple[list[Entry], list[Entry]]:
-    """What the opener and the accepter each learn in a talk."""
+    """What the opener and the accepter each receive in a session."""
     to_opener: list[Entry] = []
     to_accepter: list[Entry] = []
     wants = []

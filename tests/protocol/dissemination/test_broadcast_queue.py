@@ -48,7 +48,7 @@ def test_with_nothing_to_spread_there_is_nothing_to_do() -> None:
     assert broadcasts().piggyback(ROOM, 1.0) == []
 
 
-def test_a_rumor_is_sent_at_once_and_then_after_gaps_that_double() -> None:
+def test_an_update_is_sent_at_once_and_then_after_gaps_that_double() -> None:
     one = broadcasts()
     say(one, M, "b", b"news", 10.0)
     times = [round(now - 10.0, 3) for now, _ in run(one, until=20.0)]
@@ -71,7 +71,7 @@ def test_small_clusters_need_fewer_rounds(members: int, transmit_limit: int) -> 
     assert len(run(one, until=20.0, members=members)) == transmit_limit
 
 
-def test_a_newer_rumor_about_the_same_thing_takes_the_olders_place() -> None:
+def test_a_newer_update_about_the_same_thing_takes_the_olders_place() -> None:
     one = broadcasts()
     say(one, M, "b", b"old", 0.0)
     say(one, M, "b", b"new", 0.001)
@@ -80,7 +80,7 @@ def test_a_newer_rumor_about_the_same_thing_takes_the_olders_place() -> None:
     assert {data for _, packet in run(one, until=9.0) for data in packet} == {b"new", b"other"}
 
 
-def test_rumors_of_one_moment_share_a_packet() -> None:
+def test_updates_of_one_moment_share_a_packet() -> None:
     one = broadcasts()
     for number in range(5):
         say(one, M, number, bytes([number]), number * 0.0005)
@@ -127,7 +127,7 @@ def test_riders_fit_and_ride_only_so_often(sizes: list[int], room: int) -> None:
     assert max(piggybacks.values(), default=0) <= 6
 
 
-def test_a_rumor_that_had_its_rounds_and_its_rides_is_forgotten() -> None:
+def test_an_update_that_had_its_rounds_and_its_piggybacks_is_forgotten() -> None:
     one = broadcasts()
     say(one, M, "b", b"news", 0.0)
     run(one, until=1.0)
@@ -136,7 +136,7 @@ def test_a_rumor_that_had_its_rounds_and_its_rides_is_forgotten() -> None:
     assert len(one) == 0
 
 
-def test_a_rumor_that_rode_enough_is_forgotten_after_its_last_round() -> None:
+def test_an_update_that_rode_enough_is_forgotten_after_its_last_round() -> None:
     one = broadcasts()
     say(one, M, "b", b"news", 0.0)
     for _ in range(6):
@@ -146,7 +146,7 @@ def test_a_rumor_that_rode_enough_is_forgotten_after_its_last_round() -> None:
     assert len(one) == 0
 
 
-def test_a_rumor_that_finds_no_ride_is_forgotten_after_a_while() -> None:
+def test_an_update_that_finds_no_ride_is_forgotten_after_a_while() -> None:
     one = broadcasts()
     say(one, M, "b", b"old", 0.0)
     run(one, until=1.0)
@@ -160,7 +160,7 @@ def test_a_rumor_that_finds_no_ride_is_forgotten_after_a_while() -> None:
     assert len(one) == 0
 
 
-def test_rides_can_be_turned_off() -> None:
+def test_piggybacks_can_be_turned_off() -> None:
     one = broadcasts(piggyback_transmissions=0)
     say(one, M, "b", b"news", 0.0)
     assert one.piggyback(ROOM, 0.0) == []
@@ -265,7 +265,7 @@ def test_what_goes_down_a_tree_does_not_share_a_packet_with_the_rest() -> None:
     assert one.flush(ROOM, 64, 0.002) == [Batch("owner", [b"tree"]), Batch(None, [b"random"])]
 
 
-def test_when_many_talk_at_once_all_share_packets() -> None:
+def test_when_many_send_at_once_all_share_packets() -> None:
     one = broadcasts()
     for owner in "abc":
         say(one, R, owner, owner.encode(), 0.0, owner)
@@ -308,7 +308,7 @@ def test_hearing_what_was_never_told_leaves_nothing_out() -> None:
     assert one.deadline == pytest.approx(0.002)
 
 
-def test_echoes_may_count_for_nothing() -> None:
+def test_duplicates_may_count_for_nothing() -> None:
     one = broadcasts(gossip_duplicates=0)
     say(one, R, "x", b"news", 0.0)
     flushed(one, ROOM, 64, 0.002)
@@ -317,7 +317,7 @@ def test_echoes_may_count_for_nothing() -> None:
     assert one.deadline == pytest.approx(0.012)
 
 
-def test_a_rumor_that_is_everywhere_before_its_last_round_is_forgotten() -> None:
+def test_an_update_that_is_everywhere_before_its_last_round_is_forgotten() -> None:
     one = broadcasts(gossip_duplicates=1, piggyback_transmissions=0)
     say(one, R, "x", b"news", 0.0)
     flushed(one, ROOM, 64, 0.002)
@@ -349,7 +349,7 @@ def test_after_news_that_was_sent_late_more_is_held_back_and_what_is_heard_is_no
     assert one.deadline == 0.1
 
 
-def test_a_rumor_that_fills_a_packet_is_sent_and_one_that_is_larger_is_dropped_and_counted() -> None:
+def test_an_update_that_fills_a_packet_is_sent_and_one_that_is_larger_is_dropped_and_counted() -> None:
     one = broadcasts()
     say(one, M, "a", bytes(ROOM), 0.0)
     say(one, M, "b", bytes(ROOM + 1), 0.0)

@@ -1,4 +1,4 @@
-"""When a suspicion becomes a verdict, and when nobody is fit to give one."""
+"""When a suspicion expires, and when a node is in no position to declare a failure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Court:
     others: list[MemberUpdate]
     accused: MemberUpdate
 
-    def hear(self, number: int, since: float, until: float = 0.0) -> None:
+    def deliver(self, number: int, since: float, until: float = 0.0) -> None:
         """Be answered by a member at ``since``, and every second until ``until``."""
         now = since
         while now <= max(since, until):
@@ -38,7 +38,7 @@ class Court:
             now += 1.0
 
     def judged(self, now: float) -> list[MemberUpdate]:
-        """The verdicts at ``now``, of a node whose ping that verifies is answered at once or never."""
+        """The failures at ``now``, of a node whose verifying ping is answered at once or never."""
         self.detector.expired_suspicions(now)
         return self.detector.expired_suspicions(now + 0.0011).failures
 
@@ -73,53 +73,53 @@ def test_it_begins_to_probe_within_its_first_period() -> None:
 
 def test_a_suspect_whose_time_is_over_is_judged_if_another_was_heard() -> None:
     one = court()
-    one.hear(1, 10.5, 33.5)
+    one.deliver(1, 10.5, 33.5)
     assert one.judged(33.9) == []
     assert one.judged(34.0) == [one.accused]
 
 
-def test_the_next_deadline_is_the_first_of_a_probe_and_a_verdict() -> None:
+def test_the_next_deadline_is_the_first_of_a_probe_and_a_failure() -> None:
     one = court()
     assert one.detector.deadline < 1.0
-    one.hear(1, 10.5, 33.5)
+    one.deliver(1, 10.5, 33.5)
     one.detector.prober.next_period = 1e9
     assert one.detector.deadline == pytest.approx(34.0, abs=0.01)
 
 
-def test_without_a_witness_the_verdict_is_put_off_until_there_is_one_and_then_verified() -> None:
+def test_without_a_witness_the_failure_is_put_off_until_there_is_one_and_then_verified() -> None:
     one = court(settings=PATIENT)
-    one.hear(0, 10.5, 33.5)  # the accused itself
+    one.deliver(0, 10.5, 33.5)  # the accused itself
     one.detector.heard(one.others[1].run_id, 33.4)  # another, which may not hear us
     due = one.detector.expired_suspicions(33.5)
     assert (due.failures, due.verify, due.lacks_witness) == ([], [], True)
-    one.hear(1, 33.7)
+    one.deliver(1, 33.7)
     assert one.detector.expired_suspicions(33.7).verify == [one.accused]
     assert one.detector.expired_suspicions(34.1).failures == []
     assert one.detector.expired_suspicions(34.2).failures == [one.accused]
 
 
-def test_a_verdict_is_verified_by_a_ping_of_our_own_shortly_before() -> None:
+def test_a_failure_is_verified_by_a_ping_of_our_own_shortly_before() -> None:
     one = court(settings=PATIENT)
-    one.hear(1, 10.5, 33.5)
+    one.deliver(1, 10.5, 33.5)
     assert one.detector.expired_suspicions(33.4).verify == []
     assert one.detector.expired_suspicions(33.5).verify == [one.accused]
     one.detector.answered("m0", 33.6, late=True)
     assert one.judged(34.0) == []
-    one.hear(1, 35.0, 57.0)
+    one.deliver(1, 35.0, 57.0)
     assert one.detector.expired_suspicions(57.1).verify == [one.accused]
     assert one.detector.expired_suspicions(57.6).failures == [one.accused]
 
 
-def test_where_verdicts_are_not_verified_they_are_passed_at_once() -> None:
+def test_where_failures_are_not_verified_they_are_passed_at_once() -> None:
     one = court(settings=EngineSettings(suspicion_alpha=4.0, verify_failures=False))
-    one.hear(1, 10.5, 33.5)
+    one.deliver(1, 10.5, 33.5)
     assert one.detector.expired_suspicions(33.9).failures == []
     assert one.detector.expired_suspicions(34.0).failures == [one.accused]
 
 
-def test_a_peers_verdict_is_verified_at_once_and_then_believed() -> None:
+def test_a_peers_failure_is_verified_at_once_and_then_believed() -> None:
     one = court(settings=PATIENT)
-    one.hear(1, 10.5, 12.5)
+    one.deliver(1, 10.5, 12.5)
     failure = one.others[0].graver(Status.FAILED, 2)
     one.detector.concluded(failure)
     assert one.detector.expired_suspicions(13.0).verify == [one.accused]
@@ -127,9 +127,9 @@ def test_a_peers_verdict_is_verified_at_once_and_then_believed() -> None:
     assert one.detector.expired_suspicions(13.5).failures == [failure]
 
 
-def test_a_peers_verdict_is_believed_at_once_where_this_node_has_tried_itself() -> None:
+def test_a_peers_failure_is_believed_at_once_where_this_node_has_tried_itself() -> None:
     one = court(settings=PATIENT)
-    one.hear(1, 10.5, 12.5)
+    one.deliver(1, 10.5, 12.5)
     one.detector.tried("m0")
     one.detector.tried("m1")
     failure = one.others[0].graver(Status.FAILED, 2)
@@ -137,9 +137,9 @@ def test_a_peers_verdict_is_believed_at_once_where_this_node_has_tried_itself() 
     assert one.detector.expired_suspicions(13.0).failures == [failure]
 
 
-def test_a_node_that_has_looked_since_the_suspicion_was_confirmed_believes_a_peers_verdict_at_once() -> None:
+def test_a_node_that_has_looked_since_the_suspicion_was_confirmed_believes_a_peers_failure_at_once() -> None:
     one = court(settings=PATIENT)
-    one.hear(1, 10.5, 14.5)
+    one.deliver(1, 10.5, 14.5)
     assert one.detector.expired_suspicions(10.6).verify == []
     one.detector.confirm("m0", 2)
     assert one.detector.deadline <= 10.7
@@ -158,9 +158,9 @@ def test_a_node_that_has_tried_itself_need_not_look() -> None:
     assert one.detector.expired_suspicions(11.0).verify == []
 
 
-def test_a_suspicion_that_was_a_peers_verdict_takes_the_shortest_time() -> None:
+def test_a_suspicion_that_was_a_peers_failure_takes_the_shortest_time() -> None:
     one = court()
-    one.hear(1, 10.5, 13.5)
+    one.deliver(1, 10.5, 13.5)
     one.detector.hasten("m0")
     assert one.judged(13.9) == []
     assert one.judged(14.0) == [one.accused]
@@ -177,7 +177,7 @@ def test_a_refusal_proves_nothing_to_one_that_hears_others_and_is_answered_by_no
     one.detector.expired_suspicions(10.0)
     one.detector.heard(one.others[1].run_id, 12.0)
     assert one.judged(14.0) == []
-    one.hear(1, 14.2)
+    one.deliver(1, 14.2)
     one.detector.expired_suspicions(14.2)
     assert one.detector.expired_suspicions(14.7).failures == [one.accused]
 
@@ -199,7 +199,7 @@ def test_confirmations_shorten_it_and_a_refusal_even_more() -> None:
     one = court()
     assert one.detector.confirm("m0", 2)
     assert not one.detector.confirm("m0", 2)
-    one.hear(1, 10.5, 13.5)
+    one.deliver(1, 10.5, 13.5)
     assert one.judged(14.0) == []
     assert one.detector.confirm("m0", 3, refused=True)
     assert one.judged(14.0) == [one.accused]
@@ -214,7 +214,7 @@ def test_nobody_in_particular_confirms_nothing_and_nobody_is_confirmed_who_is_no
 def test_a_suspect_that_answers_gets_its_full_time_again() -> None:
     one = court()
     one.detector.confirm("m0", 2)
-    one.hear(1, 10.5, 43.5)
+    one.deliver(1, 10.5, 43.5)
     one.detector.answered("m0", 20.0, late=False)
     one.detector.answered("m1", 20.0, late=True)
     assert one.judged(43.9) == []
@@ -225,7 +225,7 @@ def test_one_who_is_cleared_is_not_judged() -> None:
     one = court()
     one.detector.cleared("m0")
     one.detector.cleared("m1")
-    one.hear(1, 30.0)
+    one.deliver(1, 30.0)
     assert one.judged(1000.0) == []
 
 
@@ -235,7 +235,7 @@ def test_a_node_that_hears_no_member_for_four_periods_is_isolated_however_well_i
         one.detector.health.worse(steps)
         assert not one.detector.is_isolated(13.5)
         assert one.detector.is_isolated(13.6)
-        one.hear(1, 13.6)
+        one.deliver(1, 13.6)
         assert not one.detector.is_isolated(13.6)
 
 
@@ -244,7 +244,7 @@ def test_members_are_pinged_in_every_period_of_a_silence_before_it_counts() -> N
     one.detector.prober.next_period = 1e9
     asked = [tick / 10 for tick in range(96, 160) if one.detector.silence_pings(tick / 10)]
     assert asked == [11.5, 12.5, 13.5, 14.5, 15.5]
-    one.hear(1, 16.0)
+    one.deliver(1, 16.0)
     assert one.detector.deadline == 18.0
     assert one.detector.silence_pings(17.9) == []
     assert {each.name for each in one.detector.silence_pings(18.0)} < {"m0", "m1", "m2", "m3"}
@@ -258,35 +258,35 @@ def test_where_no_member_is_present_none_is_pinged() -> None:
 
 def test_a_node_that_was_cut_off_begins_its_suspicions_anew() -> None:
     one = court()
-    one.hear(1, 30.0, 53.0)  # after 20 seconds of silence
+    one.deliver(1, 30.0, 53.0)  # after 20 seconds of silence
     assert one.judged(53.9) == []
     assert one.judged(54.0) == [one.accused]
 
 
-def test_however_unwell_it_thinks_itself_the_first_voice_after_a_silence_is_no_witness_to_what_went_before() -> None:
+def test_however_unwell_it_thinks_itself_the_first_accuser_after_a_silence_is_no_witness_to_what_went_before() -> None:
     one = court()
     one.detector.health.worse(8)
-    one.hear(1, 33.0)
+    one.deliver(1, 33.0)
     assert not one.detector.is_isolated(33.0)
-    one.hear(1, 34.0, 56.9)
+    one.deliver(1, 34.0, 56.9)
     assert one.judged(34.5) == []
     assert one.judged(57.0) == [one.accused]
 
 
 def test_a_node_that_was_itself_stopped_gives_the_accused_the_time_back() -> None:
     one = court()
-    one.hear(1, 10.5, 12.5)
+    one.deliver(1, 10.5, 12.5)
     one.detector.postpone(2.0, now=14.5)
-    one.hear(1, 14.5, 35.5)
+    one.deliver(1, 14.5, 35.5)
     assert one.judged(35.9) == []
     assert one.judged(36.0) == [one.accused]
 
 
 def test_a_node_that_was_stopped_for_long_gives_the_full_time_and_no_more() -> None:
     one = court()
-    one.hear(1, 110.0)  # what waited at the socket is read first, and shows that we heard nobody for long
+    one.deliver(1, 110.0)  # what waited at the socket is read first, and shows that we heard nobody for long
     one.detector.postpone(100.0, now=110.0)
-    one.hear(1, 110.5, 133.5)
+    one.deliver(1, 110.5, 133.5)
     assert one.judged(133.9) == []
     assert one.judged(134.0) == [one.accused]
 
@@ -305,11 +305,11 @@ def test_one_that_was_stopped_or_heard_nobody_was_out_until_a_while_ago() -> Non
     one.detector._out_until = -60.0  # it began with a silence
     assert not one.detector.was_out(16.5)
     assert one.detector.was_out(16.6), "it is out now"
-    one.hear(1, 17.0)
-    one.hear(1, 20.0)
+    one.deliver(1, 17.0)
+    one.deliver(1, 20.0)
     assert one.detector.was_out(20.0), "a moment ago"
     for now in range(21, 47):
-        one.hear(1, float(now))
+        one.deliver(1, float(now))
     assert one.detector.was_out(46.9)
     assert not one.detector.was_out(47.0)
     one.detector.postpone(1.0, 47.0)

@@ -54,7 +54,7 @@ def test_returns_within_the_memory_all_count() -> None:
     assert one.wait(691.0) == 120.0, "the third within ten minutes"
 
 
-def test_one_verdict_counts_once_and_one_that_was_outbid_unheard_counts_too() -> None:
+def test_one_failure_counts_once_and_one_that_was_outbid_unheard_counts_too() -> None:
     one = damping()
     one.note_return(failed(3), 1.0)
     one.note_return(failed(3), 2.0)
@@ -70,7 +70,7 @@ def test_what_was_no_fault_of_its_own_is_answered_at_once_and_does_not_count() -
     assert one.wait(5.0) == 0.0
 
 
-def test_while_it_waits_the_gravest_verdict_is_what_it_will_answer() -> None:
+def test_while_it_waits_the_gravest_failure_is_what_it_will_answer() -> None:
     one = damping()
     one.admit_refutation(FAILED, 0.0, own_fault=True)
     assert not one.admit_refutation(FAILED, 1.0, own_fault=True)

@@ -96,7 +96,7 @@ def test_what_it_says_after_its_answer_stands_against_what_was_said(said: Member
             assert not said.supersedes(who.own_update())
 
 
-def test_a_reclaimed_name_is_a_new_life() -> None:
+def test_a_reclaimed_name_is_a_new_run() -> None:
     who = identity()
     before = who.run_id
     who.incarnation = 4
@@ -105,7 +105,7 @@ def test_a_reclaimed_name_is_a_new_life() -> None:
     assert who.run_id == who.own_update().run_id != before
 
 
-def test_a_contest_asks_three_times_and_then_gives_up() -> None:
+def test_a_name_conflict_asks_three_times_and_then_gives_up() -> None:
     who = identity()
     assert who.deadline == float("inf")
     other = update(generation=BORN + 1, port=7999)
@@ -117,7 +117,7 @@ def test_a_contest_asks_three_times_and_then_gives_up() -> None:
     assert tries == [10.5, 11.0, 11.5]
 
 
-def test_the_same_contest_is_not_opened_twice_but_a_later_one_is() -> None:
+def test_the_same_name_conflict_is_not_opened_twice_but_a_later_one_is() -> None:
     who = identity()
     other = update(generation=BORN + 1, port=7999)
     who.query_rival(other, 10.0)
@@ -151,14 +151,14 @@ def test_one_who_is_announced_keeps_the_name_against_one_who_is_not() -> None:
     assert newcomer.yields_to(NameConflictQuery("b", 1, BORN, announced=True))
 
 
-def test_a_contest_that_is_closed_is_due_no_more() -> None:
+def test_a_name_conflict_that_is_closed_is_due_no_more() -> None:
     who = identity()
     who.query_rival(update(generation=BORN + 1, port=7999), 10.0)
     who.close_query()
     assert (who.rival, who.deadline) == (None, float("inf"))
 
 
-def test_a_new_generation_ends_the_contest_for_the_old_one() -> None:
+def test_a_new_generation_ends_the_name_conflict_for_the_old_one() -> None:
     who = identity()
     who.query_rival(update(generation=BORN + 1, port=7999), 10.0)
     who.reclaim(BORN + 1)

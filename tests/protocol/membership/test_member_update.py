@@ -1,4 +1,4 @@
-"""Which of two claims about a member is believed, and that everybody ends up believing the same."""
+"""Which of two updates about a member supersedes the other, and that all orders of arrival converge."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_who_says_it_and_how_long_ago_makes_no_other_claim(one: MemberUpdate, ac
     assert not one.supersedes(other)
 
 
-def test_a_later_life_is_believed_whatever_was_said_of_the_earlier() -> None:
+def test_a_later_run_is_believed_whatever_was_said_of_the_earlier() -> None:
     gone = update(status=Status.LEFT, incarnation=9)
     assert update(generation=BORN + 1).supersedes(gone)
     assert not gone.supersedes(update(generation=BORN + 1))
@@ -83,12 +83,12 @@ def test_others_may_only_make_a_claim_graver() -> None:
         accused.graver(Status.ALIVE)
 
 
-def test_rumors_about_different_members_are_not_compared() -> None:
+def test_updates_about_different_members_are_not_compared() -> None:
     with pytest.raises(AssertionError, match="different members"):
         update("b").supersedes(update("c"))
 
 
-def test_a_life_is_a_name_a_generation_and_an_address() -> None:
+def test_a_run_is_a_name_a_generation_and_an_address() -> None:
     run_ids = {update().run_id, update("c").run_id, update(generation=BORN + 1).run_id, update(port=7999).run_id}
     assert len(run_ids) == 4
     assert update(status=Status.FAILED, incarnation=3).run_id == update().run_id == run_id_of("b", BORN, address(7001))
@@ -101,7 +101,7 @@ def test_users_see_a_member() -> None:
     assert claim.as_member() == Member("b", address(7001), Status.SUSPECT, BORN, 2, "east", draining=True)
 
 
-def test_the_id_of_a_life_is_part_of_the_protocol() -> None:
+def test_the_id_of_a_run_is_part_of_the_protocol() -> None:
     assert run_id_of("a", 1_767_225_600_000, Address("10.0.0.1", 7940)) == 1_215_287_308_844_748_427
 
 

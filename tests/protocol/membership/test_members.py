@@ -32,7 +32,7 @@ def without(who: Members, name: str, status: Status = Status.FAILED, now: float 
     who.put(attrs.evolve(held, status=status, age=age), now)
 
 
-def test_putting_a_rumor_returns_what_was_believed_before() -> None:
+def test_putting_an_update_returns_what_was_believed_before() -> None:
     who = members()
     assert who.put(update("b"), 0.0) is None
     assert who.put(update("b", Status.SUSPECT), 0.0) == update("b")
@@ -41,7 +41,7 @@ def test_putting_a_rumor_returns_what_was_believed_before() -> None:
     assert len(who) == 2
 
 
-def test_a_member_is_found_by_the_life_believed_in_and_by_no_other() -> None:
+def test_a_member_is_found_by_the_run_believed_in_and_by_no_other() -> None:
     who = members()
     old, new = update("b"), update("b", generation=BORN + 5, port=7002)
     who.put(old, 0.0)
@@ -180,7 +180,7 @@ def test_the_present_are_never_forgotten() -> None:
     assert members(3).forget(1e12) == []
 
 
-def test_the_time_since_a_member_failed_travels_with_its_rumor() -> None:
+def test_the_time_since_a_member_failed_travels_with_its_update() -> None:
     who = members(1)
     without(who, "m0", Status.FAILED, now=100.0, age=40)
     held = who.get("m0")
@@ -254,7 +254,7 @@ def test_the_present_are_remembered_without_end() -> None:
     assert members().memory(Status.ALIVE) == members().memory(Status.SUSPECT) == float("inf")
 
 
-def test_it_remembers_for_a_while_who_was_failed_and_is_back_in_the_same_life() -> None:
+def test_it_remembers_for_a_while_who_was_failed_and_is_back_in_the_same_run() -> None:
     who = members(3)
     failed = update("m0", port=7100).graver(Status.FAILED)
     who.put(failed, 10.0)

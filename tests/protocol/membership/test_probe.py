@@ -75,7 +75,7 @@ def test_nothing_is_said_before_the_period_begins() -> None:
     assert prober.handle_timeout(FINGERPRINT, 0.99) == []
 
 
-def test_a_period_begins_with_a_ping_that_brings_the_rumor_about_its_target() -> None:
+def test_a_period_begins_with_a_ping_that_brings_the_update_about_its_target() -> None:
     one = probing()
     assert one.begun == [Say(one.target.address, Ping(1, one.target.run_id, FINGERPRINT), about=one.target.name)]
     assert one.prober.deadline == 1.5

@@ -1,4 +1,4 @@
-"""Who watches whom: everybody the next few, so that everybody is watched by as many."""
+"""The ring: each member watches the next few, so that each is watched by as many."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_it_lasts_as_long_as_the_formula_says(
     assert one.deadline == pytest.approx(100.0 + expected)
 
 
-def test_each_new_voice_shortens_it_until_there_are_enough() -> None:
+def test_each_new_accuser_shortens_it_until_there_are_enough() -> None:
     one = suspicion()
     lengths = [one.timeout]
     for accuser in (2, 3, 4):
@@ -54,7 +54,7 @@ def test_each_new_voice_shortens_it_until_there_are_enough() -> None:
     assert not one.confirm(5)
 
 
-def test_a_voice_counts_once() -> None:
+def test_a_accuser_counts_once() -> None:
     one = suspicion()
     assert not one.confirm(1)
     assert one.confirm(2)
@@ -62,7 +62,7 @@ def test_a_voice_counts_once() -> None:
     assert one.confirmations == 1
 
 
-def test_it_waits_for_no_more_voices_than_there_can_be() -> None:
+def test_it_waits_for_no_more_accusers_than_there_can_be() -> None:
     trio = suspicion(3)
     assert trio.confirm(2)
     assert trio.timeout == trio.shortest
@@ -73,7 +73,7 @@ def test_a_pair_has_nobody_to_confirm_and_takes_the_longest_time() -> None:
     assert not suspicion(2).confirm(2)
 
 
-def test_a_refusal_is_worth_all_voices() -> None:
+def test_a_refusal_is_worth_all_accusers() -> None:
     assert suspicion(3, refused=True).timeout == 4.0
 
 
@@ -123,7 +123,7 @@ def test_put_off_it_ends_no_earlier_than_said() -> None:
     assert one.deadline == 105.0
 
 
-def test_it_is_confirmed_by_one_more_voice_or_by_the_accuseds_kernel() -> None:
+def test_it_is_confirmed_by_one_more_accuser_or_by_the_accuseds_kernel() -> None:
     assert not suspicion().is_confirmed
     one = suspicion()
     one.confirm(2)
@@ -162,7 +162,7 @@ def test_shortly_before_its_end_the_accused_is_to_be_pinged_and_has_its_time_to_
     assert one.due == 124.0, "it was pinged already, and has its time"
 
 
-def test_a_peers_verdict_leaves_no_more_than_the_time_to_answer() -> None:
+def test_a_peers_failure_leaves_no_more_than_the_time_to_answer() -> None:
     one = verifying()
     failure = update("b").graver(Status.FAILED, 2)
     one.concluded(failure)
@@ -173,7 +173,7 @@ def test_a_peers_verdict_leaves_no_more_than_the_time_to_answer() -> None:
     assert one.due == one.deadline - 0.5 == 124.7
 
 
-def test_a_peers_verdict_leaves_no_time_where_this_node_has_had_no_answer_itself() -> None:
+def test_a_peers_failure_leaves_no_time_where_this_node_has_had_no_answer_itself() -> None:
     one = verifying()
     one.tried()
     assert not one.is_verified, "of itself it would ask once more"
@@ -228,7 +228,7 @@ def test_confirmed_shortly_before_its_end_it_is_verified_by_the_same_ping() -> N
     assert one.due == one.deadline + 0.3
 
 
-def test_a_peers_verdict_leaves_no_time_once_this_node_has_looked() -> None:
+def test_a_peers_failure_leaves_no_time_once_this_node_has_looked() -> None:
     one = verifying()
     one.confirm(2)
     one.look(100.3)
@@ -237,7 +237,7 @@ def test_a_peers_verdict_leaves_no_time_once_this_node_has_looked() -> None:
     assert one.due == pytest.approx(100.8)
 
 
-def test_a_peers_verdict_does_not_outdate_the_ping_that_verifies() -> None:
+def test_a_peers_failure_does_not_outdate_the_ping_that_verifies() -> None:
     one = verifying()
     one.confirm(2)
     one.look(100.3)

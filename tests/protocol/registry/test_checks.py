@@ -156,7 +156,7 @@ def test_however_often_a_check_fell_eight_times_its_successes_are_enough(falls: 
     assert (state.health, state.flapping, state.needed) == (C, True, 24)
 
 
-def test_however_often_a_check_fell_it_is_steady_after_three_half_lives() -> None:
+def test_however_often_a_check_fell_it_is_steady_after_three_half_runs() -> None:
     """The score is never above 8, and it is steady below 1."""
     state = CheckState.begin(check(), 0.0)
     for step in range(1000):

@@ -1,4 +1,4 @@
-"""Sealed credentials are read by those who hold the key, for the instance that they belong to, and by nobody else."""
+"""Sealed credentials are opened with the key only, and for the instance that they belong to only."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def version(rule: Rule, ms: int = 1, *, counter: int = 0, writer: str = "a", rem
     return PolicyVersion(rule.key, ms, counter, writer, None if removed else pack_rule(rule))
 
 
-def hear(policies: Policies, *versions: PolicyVersion) -> None:
+def deliver(policies: Policies, *versions: PolicyVersion) -> None:
     for each in versions:
         if policies.is_news(each):
             policies.take(each)
@@ -54,10 +54,10 @@ versions = st.builds(
 @given(st.lists(versions, max_size=12), st.randoms(use_true_random=False))
 def test_words_merge_to_the_same_end_in_any_order_and_however_often(said: list[PolicyVersion], rng: Random) -> None:
     one, other = Policies(), Policies()
-    hear(one, *said)
+    deliver(one, *said)
     shuffled = said + said
     rng.shuffle(shuffled)
-    hear(other, *shuffled)
+    deliver(other, *shuffled)
     assert list(one) == list(other)
     assert one.in_force == other.in_force
     assert {rule.key for rule in one.of("orders").values()} == {
@@ -73,13 +73,13 @@ def test_a_rule_is_read_as_it_was_written(rule: Rule) -> None:
 
 def test_a_policy_says_who_set_it_and_when() -> None:
     policies = Policies()
-    hear(policies, version(RULES[0], 1_500, writer="b"))
+    deliver(policies, version(RULES[0], 1_500, writer="b"))
     assert policies.in_force == (Policy(RULES[0], "b", 1.5),)
 
 
 def test_a_removed_policy_is_in_force_no_more_and_does_not_come_back() -> None:
     policies = Policies()
-    hear(policies, version(RULES[0], 1), version(RULES[0], 2, removed=True), version(RULES[0], 1))
+    deliver(policies, version(RULES[0], 1), version(RULES[0], 2, removed=True), version(RULES[0], 1))
     assert policies.in_force == ()
     assert policies.of("orders") == {}
     assert policies.rule("split:orders") is None
@@ -88,7 +88,7 @@ def test_a_removed_policy_is_in_force_no_more_and_does_not_come_back() -> None:
 def test_a_kind_that_only_a_later_version_knows_is_kept_and_has_no_effect() -> None:
     unknown = PolicyVersion("limit:orders", 1, 0, "a", msgpack.packb({"kind": "limit", "service": "orders", "most": 5}))
     policies = Policies()
-    hear(policies, unknown)
+    deliver(policies, unknown)
     assert list(policies) == [unknown]
     assert policies.in_force == ()
 
@@ -111,10 +111,10 @@ def test_bytes_that_are_no_rule_are_refused_as_one_and_kept_as_a_word(payload: b
         unpack_rule(payload, "split:orders")
     policies = Policies()
     unread = PolicyVersion("split:orders", 1, 0, "a", payload)
-    hear(policies, unread)
+    deliver(policies, unread)
     assert list(policies) == [unread], "a later version may understand it, and all must hold the same"
     assert policies.in_force == ()
-    hear(policies, version(RULES[0], 2))
+    deliver(policies, version(RULES[0], 2))
     assert policies.rule("split:orders") == RULES[0]
 
 
@@ -141,8 +141,8 @@ def test_the_latest_removals_are_remembered_and_the_rest_given_up(monkeypatch: p
     monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 2)
     removals = [version(Maintenance("orders", f"o{n}"), ms=n, removed=True) for n in range(1, 5)]
     forwards, backwards = Policies(), Policies()
-    hear(forwards, *removals)
-    hear(backwards, *reversed(removals))
+    deliver(forwards, *removals)
+    deliver(backwards, *reversed(removals))
     assert [each.ms for each in forwards] == [3, 4]
     assert list(forwards) == list(backwards)
 
@@ -150,9 +150,9 @@ def test_the_latest_removals_are_remembered_and_the_rest_given_up(monkeypatch: p
 def test_a_removal_that_would_be_given_up_at_once_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_REMOVED_MAX", 1)
     policies = Policies()
-    hear(policies, version(RULES[0], 1), version(RULES[4], 3, removed=True))
+    deliver(policies, version(RULES[0], 1), version(RULES[4], 3, removed=True))
     assert not policies.is_news(version(RULES[0], 2, removed=True))
-    hear(policies, version(RULES[0], 4, removed=True))
+    deliver(policies, version(RULES[0], 4, removed=True))
     assert [(each.key, each.ms) for each in policies] == [("split:orders", 4)]
 
 
@@ -173,9 +173,9 @@ def test_what_is_replaced_or_pushed_out_was_held_and_is_held_no_more(said: list[
 def test_peers_cannot_fill_the_memory_with_policies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_MAX", 1)
     policies = Policies()
-    hear(policies, *(version(Maintenance("orders", f"o{n}")) for n in range(5)))
+    deliver(policies, *(version(Maintenance("orders", f"o{n}")) for n in range(5)))
     assert len(policies) == 2
-    hear(policies, version(Maintenance("orders", "o0", "later"), 2))
+    deliver(policies, version(Maintenance("orders", "o0", "later"), 2))
     assert policies.rule("maintenance:orders:o0") == Maintenance("orders", "o0", "later")
 
 
@@ -240,7 +240,7 @@ def test_one_writer_pushes_out_its_own_removals_only(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(limits, "POLICIES_REMOVED_PER_WRITER_MAX", 3)
     policies = Policies()
     honest = version(RULES[0], 1, removed=True)
-    hear(policies, honest, *flood(50, 2))
+    deliver(policies, honest, *flood(50, 2))
     assert [each.counter for each in policies if each.writer == "evil"] == [47, 48, 49]
     assert policies.get(honest.key) == honest
 
@@ -279,10 +279,10 @@ def unreadable(number: int, ms: int = 1) -> PolicyVersion:
 def test_what_cannot_be_read_takes_no_room_from_users_and_is_listed_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_UNREADABLE_MAX", 3)
     policies = Policies()
-    hear(policies, version(RULES[0]), *(unreadable(n, ms=n + 1) for n in range(10)))
+    deliver(policies, version(RULES[0]), *(unreadable(n, ms=n + 1) for n in range(10)))
     assert len(policies) == 1
     assert [each.key for each in policies.unreadable] == ["canary:s7", "canary:s8", "canary:s9"]
     assert not policies.is_news(unreadable(0))
-    hear(policies, PolicyVersion("canary:s8", 20, 0, "a", None))
+    deliver(policies, PolicyVersion("canary:s8", 20, 0, "a", None))
     assert [each.key for each in policies.unreadable] == ["canary:s7", "canary:s9"]
     assert policies.unreadable[0].at == 0.008

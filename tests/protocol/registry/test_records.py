@@ -24,12 +24,12 @@ def test_every_part_of_a_record_is_in_its_digest() -> None:
     assert record.digest == record_digest("b", BORN, "x", 1, record.payload)
 
 
-def test_the_head_that_a_record_carries_is_the_same_claim_whoever_bears_it() -> None:
+def test_the_digest_that_a_record_carries_is_the_same_claim_whoever_bears_it() -> None:
     [record] = history([("x", 1)]).said
     assert attrs.evolve(record, table_xor=7).digest == record.digest
 
 
-def test_a_head_stands_for_the_version_heard_of() -> None:
+def test_a_digest_stands_for_the_version_heard_of() -> None:
     head = TableDigest("b", BORN, 3, 99)
     assert head.digest == attrs.evolve(head, gone=("x",)).digest
     assert len({head.digest, attrs.evolve(head, version=4).digest, attrs.evolve(head, owner="c").digest}) == 3

@@ -15,7 +15,7 @@ from gossipreg.protocol.registry.table import Freshness
 from tests.protocol.making import BORN, History, histories, history, instance, law
 
 
-def hear(registry: Registry, *records: Record) -> None:
+def deliver(registry: Registry, *records: Record) -> None:
     for record in records:
         if registry.classify(record.owner, record.generation, record.id, record.version) is Freshness.NEW:
             registry.apply(record)
@@ -71,7 +71,7 @@ def test_each_change_says_what_came_and_what_went() -> None:
 
 def test_services_list_the_offers_of_all_owners() -> None:
     registry = Registry("a")
-    hear(registry, *history([("x", 1), ("y", 1)]).said, *history([("x", 1)], owner="c").said)
+    deliver(registry, *history([("x", 1), ("y", 1)]).said, *history([("x", 1)], owner="c").said)
     assert offered(registry) == {("x", "b"), ("y", "b"), ("x", "c")}
     assert len(registry) == 3
     assert [table.owner for table in registry.owners] == ["b", "c"]
@@ -85,9 +85,9 @@ def test_an_instance_that_moves_to_another_service_leaves_the_first() -> None:
     assert offered(registry, "billing") == {("x", "a")}
 
 
-def test_records_of_an_earlier_life_are_dead_and_of_a_later_life_are_news() -> None:
+def test_records_of_an_earlier_run_are_dead_and_of_a_later_run_are_news() -> None:
     registry = Registry("a")
-    hear(registry, *history([("x", 1)]).said)
+    deliver(registry, *history([("x", 1)]).said)
     assert registry.classify("b", BORN - 1, "y", 9) is Freshness.OBSOLETE
     assert registry.classify("b", BORN + 1, "x", 1) is Freshness.NEW
     assert registry.classify("b", BORN, "x", 1) is Freshness.KNOWN
@@ -95,9 +95,9 @@ def test_records_of_an_earlier_life_are_dead_and_of_a_later_life_are_news() -> N
     assert registry.classify("c", BORN, "x", 0) is Freshness.OBSOLETE
 
 
-def test_the_table_of_another_life_is_not_mixed_in() -> None:
+def test_the_table_of_another_run_is_not_mixed_in() -> None:
     registry = Registry("a")
-    hear(registry, *history([("x", 1)]).said)
+    deliver(registry, *history([("x", 1)]).said)
     with pytest.raises(AssertionError, match="dropped first"):
         registry.apply(history([("x", 1)], generation=BORN + 1).said[0])
 
@@ -110,10 +110,10 @@ def test_junk_leaves_everything_as_it_was() -> None:
     assert registry.take_dirty() == []
 
 
-def test_a_head_says_what_went() -> None:
+def test_a_digest_says_what_went() -> None:
     registry = Registry("a")
     past = history([("x", 1), ("x", None)])
-    hear(registry, past.said[0])
+    deliver(registry, past.said[0])
     change = registry.apply_digest(TableDigest("b", BORN, 2, 0, gone=("x",)))
     assert (change.came, change.went) == ((), (past.said[0],))
     assert offered(registry) == set()
@@ -121,7 +121,7 @@ def test_a_head_says_what_went() -> None:
 
 def test_a_dropped_owner_offers_nothing() -> None:
     registry = Registry("a")
-    hear(registry, *history([("x", 1)]).said)
+    deliver(registry, *history([("x", 1)]).said)
     registry.take_dirty()
     registry.drop("b")
     registry.drop("nobody")
@@ -150,7 +150,7 @@ def test_services_are_looked_at_again_once_in_order_of_change() -> None:
 def test_the_index_by_service_is_that_of_the_tables(came: list[Record]) -> None:
     registry = Registry("a")
     for record in came:
-        hear(registry, record)
+        deliver(registry, record)
         table = registry.table("b")
         assert table is not None
         assert offered(registry) == {(held.id, held.owner) for held in table}

@@ -65,7 +65,7 @@ def session(one: Table, other: Table) -> None:
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> tuple[History, list[Record]]:
-    """An owner's life, and what arrives of it somewhere: in any order, some of it twice, some of it never."""
+    """An owner's history, and what arrives of it at a node: in any order, some of it twice, some of it never."""
     past = draw(histories().filter(lambda past: bool(past.said)))
     return past, draw(st.lists(st.sampled_from(past.said), max_size=2 * len(past.said)))
 
@@ -75,7 +75,7 @@ def arrivals(draw: st.DrawFn) -> tuple[History, list[Record]]:
 
 @law
 @given(arrivals())
-def test_any_arrivals_and_a_final_talk_end_in_the_owners_table(case: tuple[History, list[Record]]) -> None:
+def test_any_arrivals_and_a_final_session_end_in_the_owners_table(case: tuple[History, list[Record]]) -> None:
     past, came = case
     table, owners = told(came), told(past.said)
     session(table, owners)
@@ -86,7 +86,7 @@ def test_any_arrivals_and_a_final_talk_end_in_the_owners_table(case: tuple[Histo
 
 @law
 @given(arrivals())
-def test_a_buried_record_is_never_shown_again(case: tuple[History, list[Record]]) -> None:
+def test_a_deleted_record_is_never_shown_again(case: tuple[History, list[Record]]) -> None:
     past, came = case
     table = empty()
     deleted: dict[str, int] = {}
@@ -112,7 +112,7 @@ def test_a_table_that_calls_itself_whole_is_the_owners(case: tuple[History, list
 
 @law
 @given(arrivals(), st.integers(0, 99))
-def test_two_that_missed_different_things_agree_after_a_talk_even_without_the_owner(
+def test_two_that_missed_different_things_agree_after_a_session_even_without_the_owner(
     case: tuple[History, list[Record]], seed: int
 ) -> None:
     past, came = case
@@ -159,7 +159,7 @@ def test_a_whole_table_knows_the_dead_without_remembering_them() -> None:
     assert not table._tombstones
 
 
-def test_a_table_with_a_gap_is_not_whole_but_keeps_its_floor() -> None:
+def test_a_table_with_a_gap_is_not_whole_but_keeps_its_compaction() -> None:
     first, _, third = history([("x", 1), ("y", 1), ("z", 1)]).said
     table = told([first, third])
     assert not table.is_complete
@@ -172,7 +172,7 @@ def test_an_id_may_be_offered_again_after_its_removal() -> None:
     assert held(told(past.said)) == {"x": past.said[2]}
 
 
-def test_a_head_buries_what_it_calls_gone_and_nothing_newer() -> None:
+def test_a_digest_buries_what_it_calls_gone_and_nothing_newer() -> None:
     past = history([("x", 1), ("y", 1), ("x", None), ("x", 2)])
     behind = told(past.said[:2])
     assert behind.apply_digest(TableDigest("b", BORN, 3, past.said[2].table_xor, gone=("x", "nobody"))) == [
@@ -184,7 +184,7 @@ def test_a_head_buries_what_it_calls_gone_and_nothing_newer() -> None:
     assert held(ahead) == {"x": past.said[3]}
 
 
-def test_a_head_below_our_floor_teaches_us_nothing() -> None:
+def test_a_digest_below_our_compaction_teaches_us_nothing() -> None:
     past = history([("x", 1), ("y", 1)])
     table = told(past.said)
     assert table.apply_digest(TableDigest("b", BORN, 1, past.said[0].table_xor, gone=("x",))) == []

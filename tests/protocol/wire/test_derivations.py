@@ -73,13 +73,13 @@ def reason(answer: bytes | Refused) -> Refusal | None:
     return answer.reason if isinstance(answer, Refused) else None
 
 
-def test_junk_under_random_lives_costs_no_more_than_the_budget() -> None:
+def test_junk_under_random_runs_costs_no_more_than_the_budget() -> None:
     receiver = SealedPackets(KEY, "prod", b"receiver")
     why = [reason(receiver.decode(junk(each), NOW, FLOODER)) for each in range(100)]
     assert why == [Refusal.FORGED] * 4 + [Refusal.OVER_BUDGET] * 96
 
 
-def test_known_lives_are_heard_whatever_the_flood() -> None:
+def test_known_runs_are_heard_whatever_the_flood() -> None:
     member, receiver = SealedPackets(KEY, "prod", b"member.."), SealedPackets(KEY, "prod", b"receiver")
     assert receiver.decode(member.encode(b"hello", NOW), NOW, MEMBER) == b"hello"
     for each in range(100):

@@ -305,7 +305,7 @@ def test_what_is_out_of_its_type_or_bounds_is_junk(value: object) -> None:
     assert read(pack_sender(1) + msgpack.packb(value)) is None
 
 
-def test_a_rumor_and_a_word_like_those_but_in_bounds_are_none() -> None:
+def test_an_update_and_a_word_like_those_but_in_bounds_are_none() -> None:
     for value in (
         [5, "b", 1, 0, 0, "10.0.0.1", 1, "", False, 0, 0, False],
         [16, "split:orders", 1, 2, "b", b"p"],

@@ -108,7 +108,7 @@ def test_any_change_to_a_packet_is_noticed(payload: bytes, data: st.DataObject) 
             assert isinstance(receiver.decode(changed, NOW), Refused)
 
 
-def test_every_flipped_bit_is_noticed_even_from_a_life_that_is_known() -> None:
+def test_every_flipped_bit_is_noticed_even_from_a_run_that_is_known() -> None:
     for sender, receiver in pairs():
         receiver.decode(sender.encode(b"hello", NOW), NOW)
         packet = sender.encode(b"a payload", NOW)
@@ -194,7 +194,7 @@ def test_the_counter_never_wraps() -> None:
         sender.encode(b"one more", NOW)
 
 
-def test_a_key_or_a_life_of_another_length_is_our_own_mistake() -> None:
+def test_a_key_or_a_run_of_another_length_is_our_own_mistake() -> None:
     with pytest.raises(AssertionError):
         sealed(key=b"short")
     with pytest.raises(AssertionError):
@@ -293,7 +293,7 @@ def test_whatever_was_forged_the_true_sender_is_heard_after_a_moment(counter: in
         assert receiver.decode(sender.encode(b"genuine", later), later) == b"genuine"
 
 
-def test_the_first_packet_heard_of_a_life_may_be_forged_too() -> None:
+def test_the_first_packet_heard_of_a_run_may_be_forged_too() -> None:
     sender, receiver = sealed(b"sender.."), sealed()
     assert receiver.decode(forged(b"sender..", (1 << 48) - 2, NOW), NOW) == b"forged"
     assert reason(receiver.decode(sender.encode(b"at once", NOW), NOW)) is Refusal.LATE
@@ -319,7 +319,7 @@ def test_a_sender_that_is_heard_seldom_may_have_sent_many_packets_meanwhile() ->
     assert receiver.decode(sender.encode(b"by now", NOW + 11), NOW + 11) == b"by now"
 
 
-def test_no_packet_from_a_made_up_future_keeps_its_life_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_packet_from_a_made_up_future_keeps_its_run_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SENDER_KEYS_MAX", 1)
     receiver, later = sealed(), NOW + 3600 + FRESHNESS_SECONDS + 1
     receiver.decode(forged(b"attacker", 0, NOW), NOW)
@@ -338,13 +338,13 @@ def test_nothing_is_remembered_of_a_packet_that_does_not_authenticate() -> None:
 
 @law
 @given(skew=st.floats(-FRESHNESS_SECONDS + 0.01, FRESHNESS_SECONDS - 0.01))
-def test_an_unknown_life_is_believed_within_the_skew(skew: float) -> None:
+def test_an_unknown_run_is_believed_within_the_skew(skew: float) -> None:
     assert sealed().decode(sealed(b"sender..").encode(b"hello", NOW + skew), NOW) == b"hello"
 
 
 @law
 @given(skew=st.floats(FRESHNESS_SECONDS + 0.01, 1e9), ahead=st.booleans())
-def test_an_unknown_life_beyond_the_skew_is_refused_with_how_far_its_clock_is_off(skew: float, ahead: bool) -> None:
+def test_an_unknown_run_beyond_the_skew_is_refused_with_how_far_its_clock_is_off(skew: float, ahead: bool) -> None:
     receiver = sealed()
     answer = receiver.decode(sealed(b"sender..").encode(b"hello", NOW + (skew if ahead else -skew)), NOW)
     assert isinstance(answer, Refused)
@@ -353,13 +353,13 @@ def test_an_unknown_life_beyond_the_skew_is_refused_with_how_far_its_clock_is_of
     assert receiver._senders == {}
 
 
-def test_a_known_life_is_heard_even_if_its_clock_or_ours_is_set() -> None:
+def test_a_known_run_is_heard_even_if_its_clock_or_ours_is_set() -> None:
     sender, receiver = sealed(b"sender.."), sealed()
     for sent, wall in [(NOW, NOW), (NOW + 3600, NOW), (NOW - 3600, NOW), (NOW, NOW + 86_400)]:
         assert receiver.decode(sender.encode(b"hello", sent), wall) == b"hello"
 
 
-def test_old_packets_of_a_life_are_late_to_a_node_that_met_it_only_now() -> None:
+def test_old_packets_of_a_run_are_late_to_a_node_that_met_it_only_now() -> None:
     """Else a restarted node would believe again all that its past run had opened within the window."""
     sender, restarted = sealed(b"sender.."), sealed(b"restart.")
     old = sender.encode(b"from long ago", NOW - FRESHNESS_SECONDS - 1)
@@ -369,7 +369,7 @@ def test_old_packets_of_a_life_are_late_to_a_node_that_met_it_only_now() -> None
     assert restarted.decode(overtaken, NOW) == b"from just now"
 
 
-def test_a_new_life_is_refused_while_every_known_one_was_heard_lately(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_run_is_refused_while_every_known_one_was_heard_lately(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SENDER_KEYS_MAX", 2)
     receiver, first, second = sealed(), sealed(b"sender.1"), sealed(b"sender.2")
     latest = NOW + FRESHNESS_SECONDS
@@ -380,7 +380,7 @@ def test_a_new_life_is_refused_while_every_known_one_was_heard_lately(monkeypatc
         assert receiver.decode(sender.encode(b"hello again", latest), latest) == b"hello again"
 
 
-def test_the_life_unheard_for_longest_is_forgotten_for_a_new_one_and_cannot_be_replayed(
+def test_the_run_unheard_for_longest_is_forgotten_for_a_new_one_and_cannot_be_replayed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "SENDER_KEYS_MAX", 2)
@@ -395,7 +395,7 @@ def test_the_life_unheard_for_longest_is_forgotten_for_a_new_one_and_cannot_be_r
     assert receiver.decode(first.encode(b"hello", later), later) == b"hello"
 
 
-def test_a_life_whose_clock_is_ahead_is_not_forgotten_while_its_packets_would_still_be_fresh(
+def test_a_run_whose_clock_is_ahead_is_not_forgotten_while_its_packets_would_still_be_fresh(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     receiver, fast = sealed(), sealed(b"sender.F")
