@@ -34,7 +34,7 @@ def test_every_field_of_a_check_is_listed_with_its_default() -> None:
 
 
 def test_every_health_is_listed_with_what_lookups_do() -> None:
-    assert rows("What they come to") == {health: "return it" if health.can_serve else "do not" for health in Health}
+    assert rows("Resulting health") == {health: "return it" if health.can_serve else "do not" for health in Health}
 
 
 def test_the_limits_are_those_that_hold() -> None:
