@@ -1,1 +1,1 @@
-"""Pure: one state machine that marries who is here (membership) and what they offer (registry)."""
+"""Pure: the protocol of one node as a state machine that connects membership and registry."""
