@@ -109,7 +109,7 @@ def test_so_does_one_that_is_called_wrongly(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_page_lists_the_codes_that_a_node_answers_with() -> None:
     page = (DOCS / "http-api.md").read_text()
-    section = page[page.index("## When the answer is no") :]
+    section = page[page.index("## Errors") :]
     listed = set(re.findall(r"`([a-z_]+)`", section[: section.index("```http")]))
     answered = {each.code for each in every()} - {"error", "field_error"}
     of_nodes = {code for code in answered if code in listed}
