@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import pytest
@@ -204,18 +205,36 @@ class Chaos(RuleBasedStateMachine):
         return update is not None and update.status is Status.ALIVE
 
     def is_settled(self) -> bool:
-        """Whether everybody that runs knows everybody else, and what they offer, and believes in nobody else."""
+        """Whether all nodes know each other and what they offer, and believe in no other member.
+
+        Of two nodes that run under one name the younger reports the conflict, and no other node sees it (0038).
+        """
         stage = self.stage
-        here = {actor.name for actor in stage.alive}
-        offered = set().union(*(self.offered[actor.handle] for actor in stage.alive))
-        if len(here) < len(stage.alive):
-            return False  # two of one name
-        return stage.agree() and all(
+        names = Counter(actor.name for actor in stage.alive)
+        seen = [actor for actor in stage.alive if names[actor.name] == 1 or actor.engine.identity.conflict is None]
+        here = {actor.name for actor in seen}
+        offered = set().union(*(self.offered[actor.handle] for actor in seen))
+        if len(here) < len(seen):
+            return False  # two of one name, and neither reports it
+        return len({actor.engine.fingerprint for actor in seen}) <= 1 and all(
             all(self.believes(actor, name) for name in here - {actor.name})
             and set(actor.engine.members.present) == here - {actor.name}
             and set(stage.lookup(actor.handle, "orders")) == offered
-            for actor in stage.alive
+            for actor in seen
         )
+
+
+def test_of_two_announced_nodes_of_one_name_the_younger_reports_the_conflict() -> None:
+    """The member that is asked cannot be heard while the newcomer joins under its name."""
+    chaos = Chaos()
+    chaos.begin(3, 0)
+    chaos.stage.start("namesake", seeds=chaos.cast, port=9000, name="a")
+    chaos.offered["namesake"] = set()
+    chaos.stage.cut(["a"], ["b", "c", "namesake"], both_ways=False)
+    chaos.stage.advance(0.001)
+    chaos.teardown()
+    elder, younger = (chaos.stage.actors[handle].engine.identity for handle in ("a", "namesake"))
+    assert (elder.conflict, younger.conflict) == (None, elder.address)
 
 
 Chaos.TestCase.settings = settings(
