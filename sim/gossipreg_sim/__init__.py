@@ -1,6 +1,6 @@
-"""Clusters of the production protocol on a virtual clock and network: partitions, pauses and liars, from a seed.
+"""Deterministic simulator: clusters of the production protocol on a virtual clock and network, reproducible by seed.
 
-Say what happens to a cluster, run it, and look at what came of it:
+Describe the faults of a cluster as a scenario, run it, and inspect the outcome:
 
 >>> from gossipreg_sim import Fault, Scenario
 >>> split = Scenario(
@@ -22,10 +22,10 @@ Or drive a cluster by hand:
 >>> for name in ("a", "b", "c"):
 ...     _ = cluster.start(name, seeds=["a"] if name != "a" else [])
 >>> cluster.world.run(until=ns(2.0))
->>> [str(rumor.name) for rumor in cluster.processes["a"].engine.members]
+>>> [str(member.name) for member in cluster.processes["a"].engine.members]
 ['a', 'b', 'c']
 
-In a file it is the same scenario in TOML, which `load` reads; docs/simulator.md tells all.
+A scenario can also be a TOML file, which `load` reads. docs/simulator.md is the reference.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for when it is first asked for: pytest imports this package even where it is not used."""
+    """Import each name on first use: pytest imports this package even in projects that do not use it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES.get(name, "gossipreg_sim.scenario")), name)

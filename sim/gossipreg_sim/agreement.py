@@ -1,18 +1,19 @@
 """Agreement of a cluster: whether all nodes believe the same, and within how long after the heal they must.
 
-Who must agree is the *core*: all who live, but for those that a permanent fault keeps apart. Others may believe of
-these what they hear. The bound is computed, not guessed; what each term waits for:
+The *core* must agree: all live nodes except those that a permanent fault separates. Beliefs about the separated nodes
+are not checked. The bound is computed, not guessed; what each term waits for:
 
-    one reconnect try (1.25 x its interval), or the longest wait between joins    to have met again
+    one reconnect try (1.25 x its interval), or the longest wait between joins    to be in contact again
     + log2 n probes, the first as stretched as it can be, each next one less      to compare in pairs until all have
-    + the settling time before a talk + the gap between talks                     to compare what gossip missed
-    + the stream's patience                                                       a talk that the fault cut short
+    + the settling time before a sync session + the gap between sessions        to compare what gossip missed
+    + the stream's patience                                                       a session that the fault interrupted
     + all rounds of gossip, twice                                                 a refutation, and what it reveals
-    + the longest wait of one that kept being failed                              to say that it is back
-    + if somebody stays dead: ten periods and the longest suspicion               to be found out after all
+    + the longest flap-damping wait of a member                                   to announce that it is back
+    + if a member stays dead: ten periods and the longest suspicion               to be detected
 
-A live member needs no term for its suspicion: whoever hears it while suspecting it says so, and it answers. Nor does
-one that is dead need a whole round of probes: that none of n members probes it in ten periods has odds of e^-10.
+A live member needs no term for its suspicion: a node that receives a message from a member which it suspects tells the
+member so, and the member refutes. Nor does a dead member need a whole round of probes: the probability that none of n
+members probes it in ten periods is e^-10.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from gossipreg_sim.process import Process
 from gossipreg_sim.scenario import Scenario, Wiring
 from gossipreg_sim.world import World
 
-#: Periods after which somebody has surely probed a dead member.
+#: Periods after which some node has almost certainly probed a dead member.
 _FOUND_PERIODS = 10
 
 
 def heal_bound(scenario: Scenario) -> float:
-    """Within how many seconds of the heal all in the core must agree."""
+    """Return the time after the heal within which the whole core must agree (seconds)."""
     settings = scenario.settings
     bound = (
         1.25 * max(settings.reconnect_interval, settings.join_retry_max)
@@ -55,25 +56,25 @@ def heal_bound(scenario: Scenario) -> float:
 
 
 def _stretched_probes(settings: EngineSettings, count: int) -> float:
-    """What so many probes take (seconds) of a node in the worst health that gets better with each."""
+    """Return the duration of so many probes (seconds) by a node that improves with each from the worst health."""
     return settings.probe_interval * sum(max(1, settings.local_health_max + 1 - number) for number in range(count))
 
 
 def slowest_way(wiring: Wiring, deviations: float) -> float:
-    """What a packet takes one way (seconds) when it is so many deviations slower than usual."""
+    """Return the one-way time of a packet (seconds) that is so many deviations slower than usual."""
     tail = math.exp(deviations * wiring.sigma) if wiring.kind == "lognormal" or wiring.between_zones else 1.0
     return max(wiring.seconds, wiring.between_zones) * tail + deviations * wiring.mean
 
 
 def gossip_span(settings: EngineSettings) -> float:
-    """How long after its birth a rumor has its last round (seconds)."""
+    """Return the time from the creation of an update to its last transmission (seconds)."""
     gaps = sum(settings.gossip_growth**number for number in range(settings.gossip_transmissions - 1))
     held_back = max(settings.gossip_coalesce, settings.gossip_coalesce_max)
     return held_back + settings.gossip_tree_gap * settings.gossip_tree + settings.gossip_gap * gaps
 
 
 def longest_damping(processes: Iterable[Process]) -> float:
-    """The longest that any of ``processes``, failed now, waits before it says that it is back (seconds)."""
+    """Return the longest flap-damping wait of any of ``processes`` if it failed now (seconds)."""
     waits = []
     for process in processes:
         damping = process.engine.local_member.damping
@@ -82,12 +83,12 @@ def longest_damping(processes: Iterable[Process]) -> float:
 
 
 def kept_separated(scenario: Scenario, world: World) -> tuple[str, ...]:
-    """The nodes outside the core: on the smaller side of each permanent fault; nobody, if it lies on all alike."""
+    """Return the nodes outside the core: the smaller side of each permanent fault; none if it affects all nodes."""
     apart: dict[str, None] = {}
     for fault in scenario.faults:
         if not fault.permanent or fault.kind in DEADLY:
             continue
-        rng = world.rng(f"fault {fault.name}")  # the very rng that the fault itself draws from
+        rng = world.rng(f"fault {fault.name}")  # the same stream that the fault itself draws from
         nodes = chosen(fault.nodes, scenario, rng)
         others = [name for name in chosen(fault.to, scenario, rng) if name not in nodes]
         if len(nodes) < scenario.nodes:
@@ -97,7 +98,7 @@ def kept_separated(scenario: Scenario, world: World) -> tuple[str, ...]:
 
 @attrs.define
 class Agreement:
-    """A look at what all nodes of the core believe at one moment."""
+    """What all nodes of the core believe at one moment."""
 
     cluster: Cluster
     outside: tuple[str, ...] = ()
@@ -112,10 +113,10 @@ class Agreement:
         ]
 
     def holds(self) -> bool:
-        """Every core node alive for all; every offer of theirs, and no phantom, healthy for all; equal fingerprints.
+        """Whether all see each core node alive, see exactly the offered instances healthy, and have equal fingerprints.
 
-        Fingerprints are compared only if nobody is kept apart: what is believed of such a one may never come to rest.
-        What is known of policies must be the same all the same.
+        Fingerprints are compared only if no node is separated: beliefs about a separated node may never settle.
+        The policies must be equal in any case.
         """
         core = self.core
         if not self.outside and len({process.engine.fingerprint for process in core}) > 1:
@@ -131,15 +132,15 @@ class Agreement:
         return self.is_complete() and all(self._sees(process, truth) for process in core)
 
     def is_complete(self) -> bool:
-        """Whether every core node is alive for all of them, and nobody else is."""
+        """Whether every core node is alive for all of them, and no other node is."""
         core = self.core
         names = sorted(process.name for process in core)
         if len(core) == 1 and not core[0].engine.identity.announced:
-            names = []  # it waits for one of its seeds, and has told nobody of itself
+            names = []  # it waits for one of its seeds and has not announced itself
         return all(self._believed(process) == names for process in core)
 
     def _believed(self, process: Process) -> list[str]:
-        """Whom a process believes alive, by name; nobody who is kept apart."""
+        """Return the names that a process believes alive, without the separated nodes."""
         outside = self.outside
         return sorted(
             update.name
@@ -157,5 +158,5 @@ class Agreement:
 
 
 def _words(process: Process) -> list[int]:
-    """All that it knows of policies."""
+    """Return all that the node knows of policies."""
     return [word.digest for word in process.engine.state.policies]

@@ -1,4 +1,4 @@
-"""A simulated cluster: its processes, the streams between them, and the truth that no node can see."""
+"""Simulated cluster: its processes, the streams between them, and the global state that no node can see."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from gossipreg_sim.process import Clock, Process
 from gossipreg_sim.wire import Bare, spoilt
 from gossipreg_sim.world import World, ns
 
-#: What an end of a stream costs in a process's buffer (bytes).
+#: Size of a stream's end in a process's receive buffer (bytes).
 _END_BYTES = 64
 
-#: What a kernel sends to begin or end a stream: a segment with nothing in it.
+#: What a kernel sends to open or close a stream: an empty segment.
 _BARE = bytes(40)
 
-#: Messages remembered by the reader that all nodes share: with a thousand nodes each has its own news.
+#: Messages cached by the reader that all nodes share: with a thousand nodes each has its own updates.
 _READ_MAX = 65_536
 
-#: How soon a stalled frame is tried again (ns).
+#: Retry interval of a stalled frame (ns).
 _STALL = ns(0.4)
 
 Observer = Callable[[Process, Output], None]
@@ -56,7 +56,7 @@ class PacketTrace:
     sender: str
     receiver: str
     sent: int  # ns
-    data: bytes  # what the sender's engine said, before it was sealed; empty for the beginning or end of a stream
+    data: bytes  # the engine's output before sealing; empty for the opening or end of a stream
     arrivals: tuple[int, ...]  # ns, one of each copy that arrives whole
     culprit: str  # the condition that let none arrive whole, or ""
     on_stream: bool
@@ -64,7 +64,7 @@ class PacketTrace:
 
 @attrs.define(eq=False)
 class _Stream:
-    """One connection: who holds which end, and what is on its way to whom (frames stay in order)."""
+    """One connection: its two ends, and the frames in flight to each (frames stay in order)."""
 
     ends: tuple[tuple[Process, int], tuple[Process, int]]
     segment: int = 0  # the largest piece that is sent at a time (bytes; 0: as large as the frames are)
@@ -79,7 +79,7 @@ class _Stream:
 
 @attrs.define
 class Cluster:
-    """Processes by name, wired together. Everything that happens is shown to the observers first."""
+    """Processes by name, connected by a network. Observers are called before each output is performed."""
 
     world: World
     settings: EngineSettings = attrs.field(factory=EngineSettings)
@@ -99,8 +99,8 @@ class Cluster:
     ended: list[Callable[[Process], None]] = attrs.field(factory=list)  # shown every process that dies
     counters: Counter[str] = attrs.field(factory=Counter)
     _at: dict[Address, Process] = attrs.field(factory=dict)
-    rejecting: dict[str, None] = attrs.field(factory=dict)  # hosts whose own kernel refuses all that they send
-    _down: dict[str, None] = attrs.field(factory=dict)  # hosts that do not even refuse
+    rejecting: dict[str, None] = attrs.field(factory=dict)  # hosts whose own kernel rejects all output
+    _down: dict[str, None] = attrs.field(factory=dict)  # hosts that are silent: they do not even refuse connections
     _disks: dict[str, dict[str, Instance]] = attrs.field(factory=dict)
     _policies_on_disk: dict[str, dict[str, PolicyVersion]] = attrs.field(
         factory=dict
@@ -119,15 +119,15 @@ class Cluster:
     def __attrs_post_init__(self) -> None:
         self.network = Network(self.world, self.latency)
 
-    # Nodes come and go
+    # Starting and stopping nodes
 
     def start(
         self, name: str, *, seeds: Iterable[str] = (), zone: str = "", port: int | None = None, disk: bool = False
     ) -> Process:
-        """Begin a life of ``name``; a later one keeps zone, seeds and port unless told otherwise.
+        """Start the node ``name``; a restart keeps zone, seeds and port unless they are given.
 
-        With ``disk`` it comes back with its generation, what was registered through it, and the policies and terms
-        that it knew. Without it has nothing.
+        With ``disk`` the node restarts with its generation, the instances that were registered through it, and the
+        policies and terms that it knew. Without ``disk`` it starts empty.
         """
         old = self.processes.get(name)
         assert old is None or not old.alive, "one life at a time"
@@ -179,7 +179,7 @@ class Cluster:
         return SealedPackets(self.key, self.name, self.world.rng("seal", name, life).bits().to_bytes(8))
 
     def crash(self, name: str, *, host: bool = False) -> None:
-        """End a process: its kernel closes its streams and refuses new ones; or, with its ``host``, falls silent."""
+        """Kill a process: its kernel closes its streams and refuses new ones. With ``host`` the host falls silent."""
         process = self.processes[name]
         process.kill()
         for told in self.ended:
@@ -194,38 +194,38 @@ class Cluster:
                 self._give_up_far(stream, process)
 
     def clock(self, name: str) -> Clock:
-        """The clocks of ``name``'s host, to be set wrong."""
+        """Return the clocks of ``name``'s host, which a fault may set wrong."""
         return self._clocks.setdefault(name, Clock())
 
     def living(self, name: str) -> Process | None:
-        """The process of ``name`` that runs, stopped or not; None if none does."""
+        """Return the running process of ``name``, paused or not; None if there is none."""
         process = self.processes.get(name)
         return process if process is not None and process.alive else None
 
     @property
     def alive(self) -> list[Process]:
-        """The processes that run, stopped ones included."""
+        """The running processes, paused ones included."""
         return [process for process in self.processes.values() if process.alive]
 
     def name_at(self, address: Address) -> str | None:
-        """Who lives, or last lived, at ``address``."""
+        """Return the process that has, or last had, ``address``."""
         process = self._at.get(address)
         return None if process is None else process.name
 
     @property
     def tally(self) -> Counter[str]:
-        """What all processes and their engines have counted, in this life and those before."""
+        """The counters of all processes and their engines, summed over this and earlier runs of each node."""
         return sum(map(_counted, self.processes.values()), self._past.copy())
 
-    # What users do
+    # Actions of users
 
     def register(self, name: str, instance: Instance) -> None:
-        """Offer an instance at ``name``."""
+        """Register an instance at ``name``."""
         self._disks.setdefault(name, {})[instance.id] = instance
         self.processes[name].do(partial(_register, instance))
 
     def deregister(self, name: str, instance_id: str) -> None:
-        """Withdraw it."""
+        """Deregister it."""
         self._disks.get(name, {}).pop(instance_id, None)
         self.processes[name].do(lambda engine, now: engine.deregister(instance_id, now))
 
@@ -234,18 +234,18 @@ class Cluster:
         self.processes[name].do(lambda engine, now: engine.set_policy(rule, now))
 
     def remove_policy(self, name: str, key: str) -> None:
-        """Remove it there."""
+        """Remove a policy at ``name``."""
         self.processes[name].do(lambda engine, now: engine.remove_policy(key, now))
 
     def offered(self) -> dict[str, dict[str, Instance]]:
-        """The truth: what each live node's own engine offers now, by node and id."""
+        """Return the ground truth: what each live node's own engine offers now, by node and id."""
         return {
             process.name: {record.id: record.instance for record in table}
             for process in self.alive
             if (table := process.engine.state.registry.table(process.name)) is not None
         }
 
-    # What engines want
+    # Outputs of engines
 
     def _perform(self, process: Process, outputs: list[Output]) -> None:
         for output in outputs:
@@ -328,7 +328,7 @@ class Cluster:
             receiver.schedule()
 
     def inject(self, packet: bytes, to: Address) -> None:
-        """Let a packet that nobody sends now arrive at ``to``, from an address that is nobody's."""
+        """Deliver a packet to ``to`` that no node sent, from an address that no node has."""
         self._deliver(packet, Address("198.18.255.254", 1), to)
 
     # Streams
@@ -365,7 +365,7 @@ class Cluster:
         self._push(stream, process, frame)
 
     def _push(self, stream: _Stream, process: Process, frame: bytes | None) -> None:
-        """Send a frame, or the end, behind all that waits before it."""
+        """Send a frame, or the end of the stream, behind all frames that wait."""
         receiver, _ = stream.other(process)
         stalled = stream.stalled.setdefault(receiver.name, deque())
         stalled.append(frame)
@@ -415,7 +415,7 @@ class Cluster:
             self._ended(process, number, refused=False)
 
     def _end_far(self, stream: _Stream, process: Process) -> None:
-        """Tell the far end, after what is still under way to it; if the word is lost, it loses patience."""
+        """Tell the far end after the frames in flight to it; if the message is lost, the far end times out."""
         self._push(stream, process, None)
         self._give_up_far(stream, process)
 
@@ -451,6 +451,6 @@ def _recall(
 
 
 def _host(count: int, known: dict[str, Clock], name: str) -> str:
-    """An address of its own for each host, in the range set aside for benchmarks (RFC 2544)."""
+    """Return a distinct address for each host, in the range reserved for benchmarks (RFC 2544)."""
     number = list(known).index(name) if name in known else count
     return f"198.18.{number // 256}.{number % 256}"

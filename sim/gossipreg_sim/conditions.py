@@ -10,13 +10,13 @@ from gossipreg_sim.network import Delivery, Latency
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.world import SECOND, ns
 
-#: Bytes that a kernel sends of a stream at a time, unless it is told to send less.
+#: Bytes that a kernel sends of a stream at a time, unless it is configured to send less.
 _SEGMENT = 1400
 
 
 @attrs.frozen
 class Links:
-    """The links from some nodes to others, the way back included or not."""
+    """The links from some nodes to others, with or without the reverse direction."""
 
     senders: Collection[str]
     receivers: Collection[str]
@@ -34,7 +34,7 @@ class _OnLinks:
     links: Links
 
     def covers(self, sender: str, receiver: str) -> bool:
-        """Whether it holds from ``sender`` to ``receiver``."""
+        """Whether the condition holds from ``sender`` to ``receiver``."""
         return self.links.covers(sender, receiver)
 
 
@@ -110,7 +110,7 @@ class Mtu(_OnLinks):
 
 @attrs.define
 class Bursts(_OnLinks):
-    """Losses that come together: Gilbert and Elliott's chain of a good and a bad state, each with its own loss."""
+    """Burst losses: the Gilbert-Elliott chain of a good and a bad state, each with its own loss."""
 
     to_bad: float  # probability, at each packet in the good state, of turning bad
     to_good: float
@@ -170,7 +170,7 @@ class Delay(_OnLinks):
 
 @attrs.define
 class Narrow(_OnLinks):
-    """A link of so many bytes a second with a buffer in front of it; what the buffer cannot hold is lost."""
+    """A link of limited bandwidth behind a buffer; what the buffer cannot hold is lost."""
 
     bytes_per_second: float
     buffer: int = 65_536  # bytes
@@ -197,7 +197,7 @@ class BitFlips(_OnLinks):
     probability: float
 
     def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
-        """Spoil the packet, perhaps."""
+        """Flip one bit of the packet, perhaps."""
         if rng.chance(self.probability):
             delivery.copies = [(delay, _flipped(data, rng)) for delay, data in delivery.copies]
 

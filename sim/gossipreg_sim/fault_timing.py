@@ -1,4 +1,4 @@
-"""When the faults of a scenario begin and when all that they did is undone, as far as the scenario alone tells."""
+"""Fault timing: when each fault of a scenario begins and ends, as far as the scenario alone determines it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from gossipreg_sim.scenario import Fault, Scenario
 
-#: Kinds of fault that leave a node dead unless they are given a time to last.
+#: Kinds of fault that leave a node dead unless they have a duration.
 DEADLY: Final = ("crash", "crash-host", "leave")
 
 
 def is_for_good(fault: Fault) -> bool:
-    """Whether what the fault does is never undone, not even by the heal."""
+    """Whether the fault is never undone, not even by the heal."""
     return fault.permanent or (fault.kind in DEADLY and not fault.lasts)
 
 
 def end_of(fault: Fault, scenario: Scenario) -> float:
-    """When all that ``fault`` did is undone: seconds after the warm-up, at most the heal; infinity if it never is.
+    """Return when all effects of ``fault`` end: seconds after the warm-up, at most the heal; infinity if never.
 
     A churn ends when the last node that it took down is back, a swizzle when the last link is free again.
     """
@@ -32,18 +32,18 @@ def end_of(fault: Fault, scenario: Scenario) -> float:
 
 
 def end_of_restart(fault: Fault, scenario: Scenario) -> float:
-    """When the last node of a rolling restart is back if it is given the time: seconds after the warm-up."""
+    """Return when the last node of a rolling restart is back if it has the time: seconds after the warm-up."""
     return fault.at + (most_struck(fault.nodes, scenario) - 1) * fault.every + fault.seconds
 
 
 def most_struck(words: tuple[str, ...], scenario: Scenario) -> int:
-    """How many nodes ``words`` name at most; how many `random:N` adds to the others depends on the seed."""
+    """Return how many nodes ``words`` name at most; how many `random:N` adds to the others depends on the seed."""
     drawn = sum(int(word.partition(":")[2]) for word in words if word.startswith("random:"))
     return min(scenario.nodes, len(surely_struck(words, scenario)) + drawn)
 
 
 def surely_struck(words: tuple[str, ...], scenario: Scenario) -> tuple[str, ...]:
-    """The nodes that ``words`` name whatever the seed, in the order of the words, each once."""
+    """Return the nodes that ``words`` name for every seed, in the order of the words, each once."""
     names: dict[str, None] = {}
     everybody = scenario.node_names
     for word in words:

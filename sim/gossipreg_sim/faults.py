@@ -39,7 +39,7 @@ from gossipreg_sim.world import EPOCH_MS, ns
 #: Packets remembered for a replay, per fault.
 _TAPE = 256
 
-#: How long a node that has said goodbye stays, so that the word spreads (seconds).
+#: How long a leaving node stays up, so that its leave message spreads (seconds).
 _FAREWELL = 1.0
 
 
@@ -49,7 +49,7 @@ _Taped = tuple[int, bytes, Address]  # when (ns), what, where to
 def chosen(words: tuple[str, ...], scenario: Scenario, rng: Rng) -> list[str]:
     """The nodes that ``words`` name: a name, ``*``, ``zone:zone-1``, ``random:3``, ``first:3``, ``last:3``.
 
-    Each word draws from an rng of its own, and names somebody: the scenario has been checked.
+    Each word draws from a stream of its own and names at least one node: the scenario has been checked.
     """
     names: dict[str, None] = {}
     everybody = scenario.node_names
@@ -72,17 +72,17 @@ def chosen(words: tuple[str, ...], scenario: Scenario, rng: Rng) -> list[str]:
 
 @attrs.define
 class Faults:
-    """The faults of a scenario, as things done to a cluster at their times."""
+    """The faults of a scenario, applied to a cluster at their times."""
 
     scenario: Scenario
     cluster: Cluster
     trace: Trace
     stop_at: int  # ns, when the heal begins
     restarted: list[str] = attrs.field(factory=list)
-    _down_until: dict[str, float] = attrs.field(factory=dict)  # ns: nobody starts the node before, whoever asks
+    _down_until: dict[str, float] = attrs.field(factory=dict)  # ns: no fault restarts the node earlier
 
     def plan(self, start: int) -> None:
-        """Put every fault on the world's agenda; ``start`` (ns) is when the faults begin to count."""
+        """Schedule every fault; ``start`` (ns) is the time from which the faults' times count."""
         for fault in self.scenario.faults:
             purpose = f"fault {fault.name}"
             rng = self.cluster.world.rng(purpose)
@@ -101,7 +101,7 @@ class Faults:
     # Links
 
     def _condition(self, fault: Fault, nodes: list[str], to: list[str], begins: int) -> Condition | None:
-        """What the fault is to links; None when it is none of theirs."""
+        """Return the link condition that the fault sets; None if the fault does not affect links."""
         across = Links(frozenset(nodes), frozenset([name for name in to if name not in nodes] or to), fault.both_ways)
         around = Links(frozenset(nodes), frozenset(to), fault.both_ways)
         extra = Exponential(fault.seconds, fault.spread) if fault.spread else Constant(fault.seconds)
@@ -192,7 +192,7 @@ class Faults:
             self.cluster.crash(name, host=host)
 
     def _start(self, name: str, *, disk: bool, port: int | None = None) -> None:
-        """Start the node again, unless another fault keeps it down for longer."""
+        """Restart the node, unless another fault keeps it down for longer."""
         if self.cluster.world.now < self._down_until.get(name, 0):
             return
         leaving = self.cluster.living(name)
@@ -222,7 +222,7 @@ class Faults:
             process.service = service
 
     def _reject(self, fault: Fault, name: str) -> None:
-        """Refuse what a node sends, as a firewall on its own host does; what its open streams carry waits."""
+        """Reject what a node sends, as a firewall on its own host does; data on its open streams waits."""
         self.trace.note(self.cluster.world.now, name, "output-rejected")
         out = Links(frozenset([name]), frozenset(self.scenario.node_names), both_ways=False)
         self.cluster.rejecting[name] = None
@@ -247,7 +247,7 @@ class Faults:
             process.rewind()
 
     def _pauses(self, fault: Fault, name: str, begins: int, ends: int) -> None:
-        """Stop for ``off`` seconds, go on for ``on``, until ``ends``; without ``on`` only once."""
+        """Pause for ``off`` seconds, continue for ``on``, repeat until ``ends``; without ``on`` only once."""
         world = self.cluster.world
         off = ns(fault.off) if fault.off else ends - begins
         at = begins
@@ -268,7 +268,7 @@ class Faults:
         else:
             process.block() if stop else process.unblock()
 
-    # Things that happen over and over
+    # Recurring faults
 
     def _repeated(self, fault: Fault, nodes: list[str], rng: Rng, begins: int, ends: int) -> None:
         every = max(ns(fault.every), ns(0.001))
@@ -292,7 +292,7 @@ class Faults:
         self.cluster.world.at(back, partial(self._start, name, disk=fault.disk))
 
     def _swizzle(self, fault: Fault, nodes: list[str], rng: Rng) -> None:
-        """Clog some nodes one after the other, then free them in reverse order (FoundationDB's trick)."""
+        """Clog some nodes one after the other, then unclog them in reverse order (FoundationDB's "swizzle")."""
         clogged = rng.sample(nodes, max(1, len(nodes) // 3))
         step = ns(fault.every) // (2 * len(clogged) + 2)
         for place, name in enumerate(clogged):
@@ -305,12 +305,12 @@ class Faults:
                 self.cluster.world.at(back, partial(self.cluster.network.end, purpose))
 
     def _record(self, tape: deque[_Taped], packet: bytes, to: Address, wanted: frozenset[str]) -> None:
-        """Keep every packet until the tape is full, then now and then one in place of the oldest."""
+        """Record every packet until the buffer is full, then now and then replace the oldest with a new one."""
         if self.cluster.name_at(to) in wanted and (len(tape) < _TAPE or self.cluster.counters["packets"] % 8 == 0):
             tape.append((self.cluster.world.now, packet, to))
 
     def _forge(self, nodes: list[str], tape: deque[_Taped], rng: Rng) -> None:
-        """Junk, a real packet with one byte changed, or what a member would say, under a key of our own."""
+        """Return junk, a real packet with one byte changed, or a member's message sealed under a wrong key."""
         target = self.cluster.living(nodes[rng.below(len(nodes))])
         if target is None:
             return

@@ -1,10 +1,10 @@
-"""How long a cluster takes to agree again, measured from the end of each fault and not only from the heal.
+"""Healing: the time until a cluster agrees again, measured from the end of each fault and not only from the heal.
 
-Faults that overlap are one spell of trouble, and a *moment* is the end of such a spell, after which nothing is wrong
-until the next fault begins. From each moment on the cluster is looked at until it has settled: every live node alive
-for all, every instance that has been offered for a while seen by all, and none that was withdrawn longer ago. What
-users change meanwhile is given that while to get around. The last moment is the heal; what must be then is for
-`gossipreg_sim.agreement` to say.
+Faults that overlap form one fault phase. A *moment* is the end of such a phase, after which no fault holds until the
+next one begins. From each moment on the cluster is checked until it has settled: every live node is alive
+for all, all see every instance that has been offered for a grace period, and no instance that was withdrawn longer
+ago. Changes by users have that grace period to spread. The last moment is the heal; `gossipreg_sim.agreement` defines
+what must hold then.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from gossipreg_sim.process import Process
 from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.world import SECOND, ns
 
-#: How often the cluster is looked at until it has settled, and afterwards, whether it stays so (ns).
+#: How often the cluster is checked until it has settled, and afterwards, while it must stay settled (ns).
 _LOOK: Final = ns(0.05)
 _LOOK_AGAIN: Final = ns(0.25)
 
-#: How long it must stay so (ns): what is still under way could undo it.
+#: How long it must stay settled (ns): messages in flight could undo it.
 _HOLD: Final = ns(3.0)
 
-#: What was offered or withdrawn later than this (ns) may be under way.
+#: Grace period (ns): a later registration or removal may still be in flight.
 _UNDER_WAY: Final = ns(2.0)
 
 _Offer = tuple[str, str, str]  # owner, id, service
@@ -38,21 +38,21 @@ _Offer = tuple[str, str, str]  # owner, id, service
 
 @attrs.frozen
 class Moment:
-    """The end of a spell of trouble. Times are in seconds after the warm-up."""
+    """The end of a fault phase. Times are in seconds after the warm-up."""
 
     at: float
     until: float  # when the next fault begins; infinity if none does
-    ended: tuple[str, ...]  # the faults of the spell, by name
+    ended: tuple[str, ...]  # the faults of the phase, by name
 
 
 @attrs.frozen
 class Heal:
-    """What came of one moment."""
+    """The result for one moment."""
 
     at: float  # seconds after the warm-up
     ended: tuple[str, ...]  # the faults that had ended by then, by name; at the heal perhaps none
     took: float | None  # seconds until all agreed; None if they did not before the next fault began, or at all
-    bound: float  # seconds within which they had to
+    bound: float  # seconds within which all had to agree
     until: float = math.inf  # when the next fault began, in seconds after the warm-up
 
     @property
@@ -62,10 +62,10 @@ class Heal:
 
 
 def moments(scenario: Scenario) -> Iterator[Moment]:
-    """The moments of ``scenario`` before the heal, in order. What is never undone has no end and begins no spell."""
+    """Return the moments of ``scenario`` before the heal, in order. A permanent fault has no end, so no moment."""
     spans = sorted((fault.at, end_of(fault, scenario), fault.name) for fault in scenario.faults)
     ended: list[str] = []
-    over = 0.0  # when the spell is
+    over = 0.0  # when the phase ends
     for place, (_, end, name) in enumerate(spans):
         following = spans[place + 1][0] if place + 1 < len(spans) else math.inf
         if end < math.inf:
@@ -78,7 +78,7 @@ def moments(scenario: Scenario) -> Iterator[Moment]:
 
 @attrs.define
 class Watch:
-    """Looks at a cluster after each moment of its scenario."""
+    """Checks a cluster after each moment of its scenario."""
 
     scenario: Scenario
     agreement: Agreement
@@ -107,7 +107,7 @@ class Watch:
         self.due = self._began - _UNDER_WAY
 
     def look(self) -> None:
-        """Look at the cluster; it is ``due``."""
+        """Check the cluster; the check is ``due``."""
         assert self._moment is not None, "there is something to look for"
         now = self.agreement.cluster.world.now
         if now / SECOND >= self.scenario.warmup + self._moment.until:
@@ -156,7 +156,7 @@ class Watch:
                 yield from ((owner, id, instance.service) for id, instance in table.items())
 
     def _is_seen(self) -> bool:
-        """Whether all see what all have offered for a while, and nothing that nobody has offered for as long."""
+        """Whether all see each instance offered for the grace period, and none that has been withdrawn for as long."""
         offers = [offers for _, offers in self._offers]
         lasting, lately = frozenset.intersection(*offers), frozenset.union(*offers)
         core = self.agreement.core

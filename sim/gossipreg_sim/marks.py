@@ -1,4 +1,4 @@
-"""The marks that a run can make: what a scenario may ask for in ``sometimes``."""
+"""Marks: the named events that a run can count, and that a scenario may require in ``sometimes``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gossipreg.counters import Count
 if TYPE_CHECKING:
     from gossipreg_sim.scenario import Kind
 
-#: What nodes come to believe, and the acts of a run.
+#: Beliefs of nodes, and the phases of a run.
 _BELIEFS: Final = (
     *("alive", "suspect", "failed", "left", "forgotten", "refuted", "revived", "contested"),
     *("isolated", "heard", "service", "primary", "fenced", "policy", "policy removed"),
@@ -22,7 +22,7 @@ _KERNEL: Final = ("kernel_drops",)
 
 
 def known_marks(kinds: Mapping[str, Kind]) -> list[str]:
-    """All marks that there are, in order: beliefs and acts, what ``kinds`` of fault do, and what nodes count."""
+    """Return all marks in order: beliefs and phases, the actions of ``kinds`` of fault, and the nodes' counters."""
     marks = dict.fromkeys(_BELIEFS)
     for name, kind in kinds.items():
         marks |= dict.fromkeys(kind.marks)
@@ -32,5 +32,5 @@ def known_marks(kinds: Mapping[str, Kind]) -> list[str]:
 
 
 def counted() -> list[str]:
-    """The names of all that nodes count."""
+    """Return the names of all counters of nodes."""
     return [*Count, *_KERNEL]

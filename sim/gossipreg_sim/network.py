@@ -1,7 +1,8 @@
 """Simulated network: how long each packet and frame takes, how many copies arrive, and whether it is corrupted.
 
-One verdict a packet. The conditions that hold on a link are found once and kept until a fault begins or ends; each
-link draws from an rng of its own for each condition, so that removing a fault leaves every other draw as it was.
+The fate of a packet is decided once, when it is sent. The conditions of a link are cached until a fault begins or
+ends. Each link draws from a stream of its own for each condition, so that removing a fault leaves every other draw
+unchanged.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import attrs
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.world import World, ns
 
-#: What a kernel waits before it sends a lost segment again (ns); it doubles up to the most.
+#: A kernel's first retransmission timeout of a lost segment (ns), which doubles, and its maximum.
 _RETRANSMIT = ns(0.2)
 _RETRANSMIT_MAX = ns(3.2)
 
 
 class Latency(Protocol):
-    """How long one way takes."""
+    """Distribution of the one-way latency."""
 
     def draw(self, sender: str, receiver: str, rng: Rng) -> int:
         """The time on the way (ns)."""
@@ -28,7 +29,7 @@ class Latency(Protocol):
 
 @attrs.frozen
 class Constant:
-    """Always the same."""
+    """A constant latency."""
 
     seconds: float
 
@@ -39,7 +40,7 @@ class Constant:
 
 @attrs.frozen
 class Exponential:
-    """A least time and an exponential tail."""
+    """A minimum plus an exponential tail."""
 
     least: float
     mean: float
@@ -51,7 +52,7 @@ class Exponential:
 
 @attrs.frozen
 class Lognormal:
-    """What long paths look like: a median and a spread (the standard deviation of the logarithm)."""
+    """Latency of long paths: a median and a spread (the standard deviation of the logarithm)."""
 
     median: float
     sigma: float
@@ -63,7 +64,7 @@ class Lognormal:
 
 @attrs.frozen
 class Empirical:
-    """Drawn from what was measured (seconds)."""
+    """Drawn from measured samples (seconds)."""
 
     samples: tuple[float, ...]
 
@@ -88,7 +89,7 @@ class Regions:
 
 @attrs.define
 class Delivery:
-    """One packet on its way: the copies that will arrive, each with its delay (ns) and its bytes."""
+    """One packet in flight: the copies that will arrive, each with its delay (ns) and its bytes."""
 
     copies: list[tuple[int, bytes]]
     on_stream: bool = False  # a frame on a stream, or what a kernel sends to begin or end one
@@ -100,18 +101,18 @@ class Delivery:
 
 
 class Condition(Protocol):
-    """Something that holds on some links for a while."""
+    """A condition that holds on some links for a while."""
 
     def covers(self, sender: str, receiver: str) -> bool:
-        """Whether it holds from ``sender`` to ``receiver``."""
+        """Whether the condition holds from ``sender`` to ``receiver``."""
 
     def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:
-        """Do to a packet what it does."""
+        """Apply the condition to a packet."""
 
 
 @attrs.define
 class Network:
-    """Every link between the nodes, under the conditions of the moment."""
+    """Every link between the nodes, under the current conditions."""
 
     world: World
     latency: Latency
@@ -127,12 +128,12 @@ class Network:
         self._constant = ns(self.latency.seconds) if isinstance(self.latency, Constant) else None
 
     def begin(self, name: str, condition: Condition) -> None:
-        """Let a condition hold from now on."""
+        """Add a condition from now on."""
         self._conditions.append((name, condition))
         self._found.clear()
 
     def end(self, name: str) -> None:
-        """Let the conditions of this name hold no longer."""
+        """Remove the conditions of this name."""
         self._conditions = [(named, condition) for named, condition in self._conditions if named != name]
         self._found.clear()
 
@@ -156,7 +157,7 @@ class Network:
     def carry(
         self, sender: str, receiver: str, packet: bytes, *, on_stream: bool = False, segment: int = 0
     ) -> Sequence[tuple[int, bytes]]:
-        """What arrives of a packet: delays (ns) and bytes, one of each for every copy."""
+        """Return what arrives of a packet: a delay (ns) and bytes for each copy."""
         link = (sender, receiver)
         delay = self._constant
         if delay is None:
@@ -166,16 +167,16 @@ class Network:
             return [(delay, packet)]
         delivery = Delivery([(delay, packet)], on_stream, segment)
         for name, condition, rng in self._holding(link):
-            # An rng of its own for each packet: what one condition does to it changes no later draw of another.
+            # A stream of its own for each packet: what one condition does to it changes no later draw of another.
             condition.touch(delivery, link, rng.fork(), self.world.now)
             if not self.culprit and not any(data is packet for _, data in delivery.copies):
                 self.culprit = name
         return delivery.copies
 
     def carry_frame(self, sender: str, receiver: str, frame: bytes, *, segment: int = 0) -> int | None:
-        """How long a frame takes on an open stream (ns); None when nothing gets through now.
+        """Return the time of a frame on an open stream (ns); None when nothing gets through now.
 
-        A kernel sends again what is lost and drops what is spoilt, so to a stream both are delays.
+        A kernel retransmits lost segments and drops corrupted ones, so on a stream both are delays.
         """
         waited = 0
         pause = _RETRANSMIT

@@ -1,12 +1,12 @@
-"""One node's process: an engine with a driver around it, which can be stopped, slowed, killed or restarted.
+"""Simulated process of one node: an engine and its driver, which can be paused, slowed, killed or restarted.
 
-The driver is the production one in miniature, and obeys the same rule: what has arrived is handed in before timers
-fire, and the engine is told how late it was woken. What can be wrong with a process:
+The driver is a small version of the production one and obeys the same rule: packets that have arrived are handled
+before timers fire, and the engine is told how late it was woken. States of an unhealthy process:
 
 - *frozen* (SIGSTOP, a long collection): nothing happens; what arrives waits in the kernel's buffer, timers are late;
 - *blocked* (the Lifeguard paper's anomaly): sending and receiving wait, timers run;
-- *slow*: everything that it handles takes a while;
-- *crashed*: the kernel refuses; or, if the host is down, nothing answers at all.
+- *slow*: each arrival takes a while to handle;
+- *crashed*: the kernel refuses connections; or, if the host is down, nothing answers at all.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFram
 from gossipreg.protocol.wire.packets import PacketCodec, Refused
 from gossipreg_sim.world import EPOCH_MS, SECOND, World
 
-#: What a kernel keeps for a process that does not read (bytes): our driver asks for so much.
+#: Receive buffer of a process that does not read (bytes): the production driver asks the kernel for this size.
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
-#: What waits to be sent while a process is blocked.
+#: Outputs that wait while a process is blocked.
 _SENDING: Final = (Transmit, OpenStream, SendFrame, CloseStream)
 
 Arrival = Callable[[], None]
@@ -40,13 +40,13 @@ class Clock:
     drift: float = 0.0  # seconds gained a second, since `_since`
     _since: float = 0.0  # true seconds
     _shown: float = 0.0  # what the steady clock showed then
-    _is_true: bool = attrs.field(init=False)  # it shows true time, which need not be worked out
+    _is_true: bool = attrs.field(init=False)  # it shows true time, so no computation is needed
 
     def __attrs_post_init__(self) -> None:
         self._is_true = not (self.drift or self._since or self._shown)
 
     def steady(self, world: World) -> float:
-        """What the host's steady clock shows (seconds)."""
+        """Return the host's steady clock (seconds)."""
         if self._is_true:
             return world.now / SECOND
         return self._shown + (world.seconds - self._since) * (1.0 + self.drift)
@@ -57,15 +57,15 @@ class Clock:
         self._is_true = False
 
     def wall(self, world: World) -> float:
-        """What the host's wall clock shows (seconds since the epoch)."""
+        """Return the host's wall clock (seconds since the epoch)."""
         return self.wall_at(self.steady(world))
 
     def wall_at(self, steady: float) -> float:
-        """What the wall clock shows when the steady one shows ``steady`` (both in seconds)."""
+        """Return the wall clock at the time when the steady clock shows ``steady`` (both in seconds)."""
         return EPOCH_MS / 1000 + steady + self.skew
 
     def true_time(self, steady: float) -> float:
-        """When, in true seconds, the steady clock shows ``steady``."""
+        """Return the true time at which the steady clock shows ``steady`` (both in seconds)."""
         if self._is_true:
             return steady
         return self._since + (steady - self._shown) / (1.0 + self.drift)
@@ -82,7 +82,7 @@ class Process:
     world: World
     clock: Clock
     perform: Callable[[Process, list[Output]], None]
-    has_disk: bool = False  # whether this life began with what the last one kept
+    has_disk: bool = False  # whether this run started with the disk of the last one
     alive: bool = True
     frozen: bool = False
     blocked: bool = False
@@ -100,7 +100,7 @@ class Process:
         """The time on this process's steady clock (seconds)."""
         return self.clock.steady(self.world)
 
-    # What arrives
+    # Arrivals
 
     def packet(self, data: bytes, source: Address) -> None:
         """A packet reaches the socket."""
@@ -114,7 +114,7 @@ class Process:
             self.call(len(data), lambda: self._open(data, source, self.now))
 
     def call(self, size: int, arrival: Arrival) -> None:
-        """Something else reaches the process (a frame, the end of a stream); it waits in line like a packet."""
+        """Queue another arrival (a frame, the end of a stream), which waits in line like a packet."""
         if not self.alive:
             return
         self._inbox.append((size, arrival))
@@ -129,7 +129,7 @@ class Process:
             self.act(self.engine.receive(payload, source, now))
 
     def _work(self) -> None:
-        """Handle what has arrived and what is due, unless something stands in the way."""
+        """Handle arrivals and due timers, unless the process is paused or blocked."""
         if self._working or self.frozen or self.blocked or not self.alive:
             return
         if self.service and self._inbox:
@@ -155,7 +155,7 @@ class Process:
         self._inbox_bytes -= size
         arrival()
 
-    # What is due
+    # Timers
 
     def _wake(self, now: float) -> None:
         if self.engine.wants_timeout(now):
@@ -178,7 +178,7 @@ class Process:
             self.world.at(when, lambda: self._alarm(when))
 
     def rewind(self) -> None:
-        """Set the alarm anew: the clock runs otherwise than it did."""
+        """Set the alarm again after the rate of the clock changed."""
         self._wake_at = None
         self.schedule()
 
@@ -194,47 +194,47 @@ class Process:
             self._work()
         self.schedule()
 
-    # What it does
+    # Outputs and user calls
 
     def act(self, outputs: list[Output]) -> None:
-        """Do what the engine returned; what would be sent waits while the process is blocked."""
+        """Perform what the engine returned; sends wait while the process is blocked."""
         if self.blocked:
             self._held += [output for output in outputs if isinstance(output, _SENDING)]
             outputs = [output for output in outputs if not isinstance(output, _SENDING)]
         self.perform(self, outputs)
 
     def do(self, verb: Callable[[Engine, float], list[Output]]) -> None:
-        """Let the user of this node say something; a stopped process hears it when it goes on."""
+        """Run a call by the node's user; a paused process runs it when it continues."""
         if self.frozen:
             self.call(0, lambda: self.act(verb(self.engine, self.now)))
         elif self.alive:
             self.act(verb(self.engine, self.now))
-            self._wake(self.now)  # as the production driver does: what was said is told at once
+            self._wake(self.now)  # as the production driver does: a user's change is sent at once
             self.schedule()
 
     def set_wall_clock(self) -> None:
-        """Tell the engine what the wall clock shows: it was set. The production driver does so at every turn."""
+        """Tell the engine the wall clock after it was set. The production driver does so in every iteration."""
         now = self.now
         self.engine.set_wall_clock(1000 * self.clock.wall_at(now), now)
         self.schedule()
 
-    # What can go wrong
+    # Faults
 
     def freeze(self) -> None:
-        """Stop the process."""
+        """Pause the process."""
         self.frozen = True
 
     def thaw(self) -> None:
-        """Let it go on: what has arrived first, then what is due, with the delay known."""
+        """Continue: handle arrivals first, then due timers, with the delay known to the engine."""
         self.frozen = False
         self._resume()
 
     def block(self) -> None:
-        """Let input and output wait."""
+        """Hold input and output back."""
         self.blocked = True
 
     def unblock(self) -> None:
-        """Let them go on: first what waited to be sent, then what waited to be read."""
+        """Release input and output: first the held outputs, then the held arrivals."""
         self.blocked = False
         self._resume()
 

@@ -1,4 +1,4 @@
-"""Random numbers: small streams, one for each purpose, the same on every Python and every run."""
+"""Random number streams: small, one for each purpose, the same on every Python and in every run."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def _mixed(state: int) -> int:
 
 @attrs.define
 class Rng:
-    """One stream of chance. Eight bytes of state, so that each of a million links can have its own."""
+    """One random stream. Eight bytes of state, so that each of a million links can have its own."""
 
     _state: int
 
     @classmethod
     def of(cls, *purpose: object) -> Rng:
-        """The stream for ``purpose``: equal purposes, equal streams; others are unrelated."""
+        """Return the stream for ``purpose``: equal purposes give equal streams; others are independent."""
         text = "|".join(map(str, purpose))
         return cls(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"gossipreg dice").digest()))
 
     def fork(self) -> Rng:
-        """A stream of its own, at the price of one draw from this one however much is drawn from it."""
+        """Return an independent stream; it costs one draw from this one, however much is drawn from the new one."""
         return Rng(self.bits())
 
     def bits(self) -> int:

@@ -1,7 +1,7 @@
 """Runner of a scenario: warm-up, faults, heal, quiet, and the outcome.
 
 Safety must hold at every step. After the heal all must agree within a bound (`gossipreg_sim.agreement`). A run in
-which something feeds itself is stopped, and is wrong.
+which messages multiply without end is stopped, and fails.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from gossipreg_sim.trace import Trace
 from gossipreg_sim.users import Users
 from gossipreg_sim.world import SECOND, RunawaySimulation, World, ns
 
-#: How often the cluster is looked at for liveness (ns).
+#: How often the cluster is checked for liveness (ns).
 _LOOK = ns(0.05)
 
-#: How long an agreement must last to be one (ns): what is still under way could undo it.
+#: How long an agreement must last to count (ns): messages in flight could undo it.
 _HOLD = ns(3.0)
 
-#: What judges every run, in the order of docs/simulator.md.
+#: The oracles of every run, in the order of docs/simulator.md.
 ORACLES: tuple[type[Oracle], ...] = (
     MonotonicBeliefs,
     SingleWriter,
@@ -79,7 +79,7 @@ ORACLES: tuple[type[Oracle], ...] = (
 
 @attrs.frozen
 class Outcome:
-    """What came of one run."""
+    """The result of one run."""
 
     scenario: Scenario
     seed: int
@@ -87,9 +87,9 @@ class Outcome:
     violations: tuple[Violation, ...]
     checks: dict[str, int]  # by oracle
     laws: dict[str, str]  # by oracle
-    notes: dict[str, str]  # by oracle: what it measured, or why it did not judge; "" when there is nothing to say
-    judged: dict[str, bool]  # by oracle: whether the run gave it occasion to judge
-    heals: tuple[Heal, ...]  # after each spell of faults, and last after the heal, how long until all agreed
+    notes: dict[str, str]  # by oracle: what it measured, or why it did not judge; may be ""
+    judged: dict[str, bool]  # by oracle: whether the run gave it anything to judge
+    heals: tuple[Heal, ...]  # how long until all agreed, after each fault phase and last after the heal
     bound: float  # seconds after the heal within which all had to agree
     missing: tuple[str, ...]  # marks that the scenario promises and the run did not make
     marks: dict[str, int]
@@ -112,17 +112,17 @@ class Outcome:
 
     @property
     def late(self) -> tuple[Heal, ...]:
-        """What did not heal within its bound."""
+        """The fault phases that did not heal within their bounds."""
         return tuple(heal for heal in self.heals if not heal.in_time)
 
     @property
     def is_good(self) -> bool:
-        """Whether everything held, and the run has shown what it is for."""
+        """Whether every oracle held, all healed in time, and every required mark was made."""
         return not self.late and not self.violations and not self.missing
 
 
 def latency_of(wiring: Wiring, scenario: Scenario) -> Latency:
-    """The latency that a scenario's wiring describes."""
+    """Return the latency that a scenario's wiring describes."""
     kinds: dict[str, Latency] = {
         "constant": Constant(wiring.seconds),
         "exponential": Exponential(wiring.seconds, wiring.mean),
@@ -135,17 +135,17 @@ def latency_of(wiring: Wiring, scenario: Scenario) -> Latency:
 
 
 def run_scenario(scenario: Scenario, seed: int, *, attach: Callable[[Cluster], None] | None = None) -> Outcome:
-    """Run ``scenario`` with the draws of ``seed``.
+    """Run ``scenario`` with the random streams of ``seed``.
 
-    ``attach`` is given the cluster before anything happens in it, to hook recorders, or planted mistakes, there.
+    ``attach`` is called with the cluster before the run starts, to attach recorders or mutations.
     """
-    runs = _ScenarioRun(scenario, seed)
+    run = _ScenarioRun(scenario, seed)
     if attach is not None:
-        attach(runs.cluster)
+        attach(run.cluster)
     try:
-        return runs.run()
+        return run.run()
     except Exception as error:
-        error.add_note(f"in scenario {scenario.name}, seed {seed}, at {runs.world.seconds:.6f} s")
+        error.add_note(f"in scenario {scenario.name}, seed {seed}, at {run.world.seconds:.6f} s")
         raise
 
 
@@ -156,7 +156,7 @@ class _ScenarioRun:
     world: World = attrs.field(init=False)
     cluster: Cluster = attrs.field(init=False)
     context: RunContext = attrs.field(init=False)
-    oracles_run: OracleRunner = attrs.field(init=False)
+    oracle_runner: OracleRunner = attrs.field(init=False)
     users: Users = attrs.field(init=False)
     watch: Watch = attrs.field(init=False)
     trace: Trace = attrs.field(factory=Trace)
@@ -169,8 +169,8 @@ class _ScenarioRun:
         self.cluster.bare = scenario.wire == "objects"
         self.context = RunContext(scenario, self.trace, kept_separated(scenario, self.world))
         self.cluster.observers.append(self.trace.see)
-        self.oracles_run = OracleRunner.of(oracle(self.cluster, self.context) for oracle in ORACLES)
-        self.oracles_run.watch(self.cluster)
+        self.oracle_runner = OracleRunner.of(oracle(self.cluster, self.context) for oracle in ORACLES)
+        self.oracle_runner.watch(self.cluster)
         self.users = Users(scenario, self.cluster)
         self.watch = Watch(scenario, Agreement(self.cluster, self.context.outside))
 
@@ -180,15 +180,15 @@ class _ScenarioRun:
             healed_in = self._acts()
         except RunawaySimulation:
             self.watch.close(None, self.context.bound)
-            self.oracles_run.stopped(events_cap(self.scenario))
+            self.oracle_runner.stopped(events_cap(self.scenario))
         else:
             self.watch.close(healed_in, self.context.bound)
             self.context.healed_in, self.context.heals = healed_in, tuple(self.watch.heals)
-            self.oracles_run.finish()
+            self.oracle_runner.finish()
         return self._outcome()
 
     def _acts(self) -> float | None:
-        """Run all acts; returns how long after the heal all agreed (seconds), or None if they did not."""
+        """Run all phases; return how long after the heal all agreed (seconds), or None if they did not."""
         scenario = self.scenario
         self._begin()
         start, heal = self.context.faults_at, self.context.heal_at
@@ -203,27 +203,27 @@ class _ScenarioRun:
         return self._wait_for_agreement(heal, min(scenario.quiet, 2 * heal_bound(scenario)) + self.context.suppression)
 
     def _run(self, until: int) -> None:
-        """Run on, a second at a time, each with as many events as it may have."""
+        """Continue a second at a time, each with a limit on its events."""
         cap = events_cap(self.scenario)
         while self.world.now < until:
             self.world.events_max = self.world.events + cap
             self._run_looking(min(until, self.world.now + SECOND))
 
     def _run_looking(self, until: int) -> None:
-        """Run on, and look whenever the cluster is to be looked at."""
+        """Continue, and check the cluster whenever a check is due."""
         while self.watch.due <= until:
             self.world.run(max(self.world.now, self.watch.due))
             self.watch.look()
         self.world.run(until)
 
     def _outcome(self) -> Outcome:
-        oracles = {type(oracle).__name__: oracle for oracle in self.oracles_run.oracles}
+        oracles = {type(oracle).__name__: oracle for oracle in self.oracle_runner.oracles}
         marks = marks_of(self.trace, self.cluster.tally)
         return Outcome(
             scenario=self.scenario,
             seed=self.seed,
             digest=self.trace.digest,
-            violations=self.oracles_run.violations,
+            violations=self.oracle_runner.violations,
             checks={name: oracle.checks for name, oracle in oracles.items()},
             laws={name: oracle.law for name, oracle in oracles.items()},
             notes={name: oracle.note for name, oracle in oracles.items()},
@@ -255,7 +255,7 @@ class _ScenarioRun:
     # Liveness
 
     def _wait_for_agreement(self, heal: int, most: float) -> float | None:
-        """How long after the heal all agreed, and went on to agree for a while (seconds)."""
+        """Return how long after the heal all agreed, and stayed so for `_HOLD` (seconds)."""
         agreement = Agreement(self.cluster, self.context.outside)
         since: int | None = None
         while since is None or self.world.now - since < _HOLD:
@@ -271,7 +271,7 @@ class _ScenarioRun:
 
 
 def marks_of(trace: Trace, counted: Mapping[str, int] | None = None) -> dict[str, int]:
-    """What happened, and how often: statuses, acts of fault, refutations, revivals, and what nodes ``counted``."""
+    """Return each mark with its count: statuses, fault actions, refutations, revivals, and what nodes ``counted``."""
     marks: Counter[str] = Counter({name: times for name, times in (counted or {}).items() if times})
     for step in trace.steps:
         marks[step.what] += 1

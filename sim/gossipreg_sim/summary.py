@@ -17,7 +17,7 @@ _SHOWN: Final = 20
 
 
 def as_lines(outcome: Outcome, took: float, again: str) -> Iterator[str]:
-    """The lines of a summary. ``took`` is in seconds of real time; ``again`` is the command that runs it again."""
+    """Yield the lines of a summary. ``took`` is in seconds of real time; ``again`` is the command that repeats it."""
     scenario = outcome.scenario
     yield f"{scenario.name}, seed {outcome.seed}: {scenario.title}"
     yield ""
@@ -27,7 +27,7 @@ def as_lines(outcome: Outcome, took: float, again: str) -> Iterator[str]:
         yield f"  fault    {fault.name} at {fault.at:g} s, {_span(fault.lasts, permanent=fault.permanent)}"
     counted = Counter(violation.oracle for violation in outcome.violations)
     for name, checks in outcome.checks.items():
-        yield f"  oracle   {name:<14} {checks:>9,} checks   {counted[name]} violations   {outcome.laws[name]}"
+        yield f"  oracle   {name:<19} {checks:>9,} checks   {counted[name]} violations   {outcome.laws[name]}"
         if outcome.notes[name]:
             yield f"           {outcome.notes[name]}"
     yield f"  marks    {', '.join(f'{mark} {times:,}' for mark, times in outcome.marks.items())}"
@@ -98,7 +98,7 @@ def _healed(heal: Heal, scenario: Scenario) -> str:
 
 
 def verdict(outcome: Outcome, again: str) -> Iterator[str]:
-    """Whether all held, or what did not and the command that runs it ``again``."""
+    """Yield whether all held, or else what failed and the command that runs it ``again``."""
     if outcome.is_good:
         yield "good: all that must hold held"
         return

@@ -1,4 +1,4 @@
-"""Trace of a run: a hash that two equal runs share, and the steps that a report is drawn from."""
+"""Trace of a run: a hash that equal runs share, and the steps that reports are drawn from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gossipreg_sim.process import Process
 
 @attrs.frozen
 class Step:
-    """Something that a node came to believe, or that was done to it."""
+    """A change of a node's belief, or an action on a node."""
 
     at: int  # ns
     node: str
@@ -36,7 +36,7 @@ class Step:
 
 @attrs.define
 class Trace:
-    """The running hash of everything that every node did, and the steps worth showing."""
+    """The running hash of all outputs of all nodes, and the steps that reports show."""
 
     steps: list[Step] = attrs.field(factory=list)
     _hash: Any = attrs.field(factory=lambda: hashlib.blake2b(digest_size=16))
@@ -48,12 +48,12 @@ class Trace:
         return digest
 
     def note(self, at: int, node: str, what: str, about: str = "", detail: str = "") -> None:
-        """Something was done to a node, or a phase began."""
+        """Record an action on a node, or the beginning of a phase."""
         self._hash.update(f"{at} {node} {what} {about} {detail}\n".encode())
         self.steps.append(Step(at, node, what, about, detail))
 
     def see(self, process: Process, output: Output) -> None:
-        """A node's engine returned ``output``."""
+        """Record that a node's engine returned ``output``."""
         at = process.world.now
         match output:
             case Transmit():

@@ -1,7 +1,7 @@
 """Simulated users: they register instances, withdraw them, set policies and promote primaries.
 
-Each of these draws from an rng of its own, so that one can be switched off and the others stay as they are. What two
-users do at the same moment, at two nodes, is what policies and roles must bear; so some of them do.
+Each of these draws from a stream of its own, so that one can be switched off without changing the others. Policies
+and roles must cope with two users that act at the same moment at two nodes, so some of the simulated users do.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ STORE = "store"
 #: The share of policies and claims that two users make at the same moment.
 _AT_ONCE = 0.3
 
-#: The share of registrations among what churns, and of removals among policies.
+#: The share of registrations in the churn, and of removals among policy changes.
 _NEW, _REMOVED = 0.6, 0.3
 
-#: The shares of those who become a replica, and who withdraw, among what is done with primaries: the rest claim.
+#: The shares of demotions to replica, and of withdrawals, among actions on primaries; the rest are claims.
 _REPLICAS, _WITHDRAWN = 0.2, 0.2
 
 
@@ -42,12 +42,12 @@ class Users:
     cluster: Cluster
 
     def arrive(self, name: str) -> None:
-        """Offer at ``name``, which has just started, what it offers from its start."""
+        """Register the initial instances of ``name``, which has just started."""
         for number in range(self.scenario.workload.instances):
             self.cluster.register(name, self._instance(name, number))
 
     def plan(self, start: int, heal: int) -> None:
-        """Put all that they do between ``start`` and ``heal`` (ns) on the world's agenda."""
+        """Schedule all actions between ``start`` and ``heal`` (ns)."""
         self._plan_churn(start, heal)
         rng = self.cluster.world.rng("users", "policies")
         for at in _moments(self.scenario.workload.policies, rng, start, heal):
@@ -65,7 +65,7 @@ class Users:
         return rng.sample(self.scenario.node_names, 2 if rng.chance(_AT_ONCE) else 1)
 
     def _at_work(self, name: str) -> Process | None:
-        """The process of ``name``, if it does what it is asked to now."""
+        """Return the process of ``name`` if it accepts user calls now."""
         process = self.cluster.living(name)
         if process is None or process.frozen or process.engine.identity.left:
             return None
@@ -102,7 +102,7 @@ class Users:
     # Policies
 
     def _plan_policy(self, at: int, rng: Rng) -> None:
-        """Set or remove one of few, so that writers meet."""
+        """Set or remove one of few policies, so that writers conflict."""
         which = rng.below(4)
         for name in self._one_or_two(rng):
             rule = self._rules(1 + rng.below(9), 1 + rng.below(9))[which]
@@ -159,7 +159,7 @@ def _store_of(name: str) -> str:
 
 
 def _moments(rate: float, rng: Rng, start: int, heal: int) -> Iterator[int]:
-    """When things happen that happen ``rate`` times a second (ns)."""
+    """Yield the times of events that occur ``rate`` times a second (ns)."""
     at = start
     while rate > 0 and (at := at + ns(rng.exponential(1 / rate))) < heal:
         yield at

@@ -1,8 +1,8 @@
 """Two encodings of packets: sealed, byte for byte as on a real network, or bare, for large runs.
 
-Bare packets are as long as sealed ones and are read by the same reader, so that a run without liars is the same
-either way, event for event (a test holds the trace hashes against each other). What is saved is the digest or the
-cipher over each packet; what is lost is that nothing would notice a forged one.
+Bare packets are as long as sealed ones and are read by the same reader, so that a run without forged packets is
+the same either way, event for event (a test compares the trace hashes). Bare packets save the digest or the cipher over
+each packet, but a forged one would go unnoticed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import attrs
 
 from gossipreg.protocol.wire.packets import Refusal, Refused
 
-#: The wires that a scenario may ask for.
+#: The encodings that a scenario may choose.
 WIRES: Final = ("bytes", "objects")
 
 
 @attrs.frozen
 class Bare:
-    """A seal that seals nothing, and takes as much room as one that does."""
+    """A packet codec without digest or cipher, with the same overhead as a real one."""
 
     overhead: int  # bytes
     _padding: bytes = attrs.field(init=False, repr=False)
@@ -32,15 +32,15 @@ class Bare:
         return payload + self._padding
 
     def vouch(self, host: str) -> None:
-        """Nothing costs more from one host than from another."""
+        """Do nothing: every host costs the same."""
 
     def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002 -- as every seal
-        """What it carries; what is `spoilt` is refused, as by any seal."""
+        """Return the payload; refuse a `spoilt` packet, as any codec does."""
         if packet.endswith(self._padding):
             return packet[: -self.overhead]
         return Refused(Refusal.WRONG_CLUSTER_OR_CORRUPT)
 
 
 def spoilt(packet: bytes) -> bytes:
-    """What arrives instead of a bare packet that was changed on the way: a seal would have noticed."""
+    """Return what arrives instead of a bare packet that was changed in flight, which a real codec would detect."""
     return bytes(len(packet))

@@ -1,7 +1,7 @@
 """Virtual time: a heap of events, ordered by (time, order of scheduling).
 
-The determinism contract (docs/simulator.md): time is whole nanoseconds; every die comes from a stream named after
-what it is for, so that taking one fault away does not reshuffle the rest; no set is iterated, no clock is read.
+The determinism contract (docs/simulator.md): time is whole nanoseconds; every random number comes from a stream named
+after its purpose, so that removing one fault does not change the rest; no set is iterated, no clock is read.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Event = Callable[[], None]
 
 
 class RunawaySimulation(Exception):
-    """More happened than may: what was set going feeds itself and would not have ended."""
+    """The run exceeded its limit of events: messages multiply and would never end."""
 
 
 def ns(seconds: float) -> int:
-    """``seconds`` as whole nanoseconds."""
+    """Return ``seconds`` as whole nanoseconds."""
     return round(seconds * SECOND)
 
 
 @attrs.define
 class World:
-    """The clock and the agenda."""
+    """The virtual clock and its event queue."""
 
     seed: int
     now: int = 0  # ns
@@ -49,21 +49,21 @@ class World:
         return self.now / SECOND
 
     def at(self, when: int, event: Event) -> None:
-        """Let ``event`` happen at ``when`` (ns), or now if that is past."""
+        """Schedule ``event`` at ``when`` (ns), or now if that is past."""
         self._serial += 1
         heapq.heappush(self._agenda, (max(when, self.now), self._serial, event))
 
     def after(self, delay: int, event: Event) -> None:
-        """Let ``event`` happen in ``delay`` (ns), or now if that is negative."""
+        """Schedule ``event`` in ``delay`` (ns), or now if that is negative."""
         self._serial += 1
         heapq.heappush(self._agenda, (self.now + delay if delay > 0 else self.now, self._serial, event))
 
     def rng(self, *purpose: object) -> Rng:
-        """The random stream for one purpose, the same whatever else draws from others."""
+        """Return the random stream for one purpose, independent of draws from other streams."""
         return Rng.of(self.seed, *purpose)
 
     def run(self, until: int) -> None:
-        """Let everything happen up to and including ``until`` (ns). Raises `RunawaySimulation` at ``events_max``."""
+        """Run all events up to and including ``until`` (ns). Raises `RunawaySimulation` at ``events_max``."""
         agenda, pop = self._agenda, heapq.heappop
         while agenda and agenda[0][0] <= until:
             self.now, _, event = pop(agenda)

@@ -31,7 +31,7 @@ def test_a_quiet_cluster_is_good_and_its_summary_ends_with_the_hash() -> None:
     assert outcome.seconds == pytest.approx(14.0, abs=0.2)
     assert all(outcome.checks[name] or outcome.notes[name] for name in outcome.checks)
     text = told(outcome)
-    assert "not applicable here: nobody restarted" in text
+    assert "not applicable here: no node restarted" in text
     assert "measured 0.00 s, bound 31.73 s" in text
     assert "phases   warm-up to 3 s, faults to 11 s" in text
     assert "x real time" in text

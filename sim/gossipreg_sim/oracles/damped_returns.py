@@ -53,7 +53,7 @@ class DampedReturns(Oracle):
     what others see is judged as well, where nothing is wrong but that a few nodes are slow.
     """
 
-    law: ClassVar[str] = "who keeps being failed comes back later and later"
+    law: ClassVar[str] = "a repeatedly failed member rejoins after ever longer delays"
     wants: ClassVar[tuple[type[Any], ...]] = (MemberChanged,)
 
     _tap: PacketTap = attrs.field(init=False)
@@ -136,9 +136,9 @@ class DampedReturns(Oracle):
         seen.append(now)
 
     def finish(self) -> None:
-        """Say so if nobody was failed twice."""
+        """Say so if no member was failed twice."""
         if not self.checks:
-            self.not_applicable("nobody came back twice")
+            self.not_applicable("no member returned twice")
 
 
 def _is_own_fault(process: Process, accusation: MemberUpdate) -> bool:

@@ -37,7 +37,7 @@ class FalsePositives(Oracle):
     takes at least one more probe to be missed that has nothing to do with the first, so its limit is the square.
     """
 
-    law: ClassVar[str] = "the well are accused no more often than lost packets explain"
+    law: ClassVar[str] = "healthy members are accused no more often than packet loss explains"
     wants: ClassVar[tuple[type[Any], ...]] = (MemberChanged,)
 
     _probes: int = 0
@@ -45,7 +45,7 @@ class FalsePositives(Oracle):
     _failed: int = 0
 
     def _is_fair(self) -> bool:
-        return self.context.calm_from <= self.cluster.world.now < self.context.fair_until
+        return self.context.settled_from <= self.cluster.world.now < self.context.fair_until
 
     def probed(self, process: Process, target: MemberUpdate) -> None:  # noqa: ARG002
         """Count the probes."""
@@ -68,7 +68,7 @@ class FalsePositives(Oracle):
         elif 2 * slowest_way(scenario.wiring, _TAIL) > settings.probe_interval:
             self.not_applicable("an ack may be late although nothing is lost")
         else:
-            loss = self.context.loss if self.cluster.world.now > self.context.calm_until else 0.0
+            loss = self.context.loss if self.cluster.world.now > self.context.undisturbed_until else 0.0
             limit = miss_rate(loss, max(0, min(settings.indirect_probes, scenario.nodes - 2)))
             self._judge("suspected", self._suspected, limit)
             self._judge("failed", self._failed, limit * limit)
@@ -152,7 +152,7 @@ class DetectionQuality(Oracle):
         if parts:
             self.note = f"measured {'; '.join(parts)}"
         else:
-            self.not_applicable("nobody was failed")
+            self.not_applicable("no member was failed")
 
 
 def _mean(values: Any) -> float:

@@ -68,7 +68,7 @@ class DisseminationTime(RecordOracle):
     who has missed that an instance changed, and hears that it is again as it was, has nothing new to show.
     """
 
-    law: ClassVar[str] = "99 of 100 records are everywhere within twice the analytic time"
+    law: ClassVar[str] = "99 of 100 records reach all nodes within twice the analytic time"
     wants: ClassVar[tuple[type[Any], ...]] = (InstancesChanged, PoliciesChanged)
 
     _born: dict[Hashable, tuple[int, int]] = attrs.field(factory=dict)  # when (ns), nodes that lack it
@@ -99,7 +99,7 @@ class DisseminationTime(RecordOracle):
         """One more node has it."""
         now = self.cluster.world.now
         if is_born:
-            if counts and self.context.calm_from <= now < self.context.fair_until - _PATIENCE:
+            if counts and self.context.settled_from <= now < self.context.fair_until - _PATIENCE:
                 self._born[key] = (now, len(self.cluster.alive) - 1)
         elif (born := self._born.get(key)) is not None:
             since, lacking = born
@@ -112,7 +112,7 @@ class DisseminationTime(RecordOracle):
         """Compare the slowest hundredth with the curve."""
         scenario = self.context.scenario
         if len(self._times) < _NEEDED:
-            self.not_applicable(f"{len(self._times)} records were born and spread in calm, {_NEEDED} are needed")
+            self.not_applicable(f"{len(self._times)} records were created and spread undisturbed, {_NEEDED} are needed")
             return
         if self.context.loss and scenario.nodes < _MANY:
             self.not_applicable(f"with losses the curve is one of {_MANY} nodes and more")
@@ -122,7 +122,7 @@ class DisseminationTime(RecordOracle):
         if self.context.loss and scenario.settings.gossip_tree:
             expected += 2 * scenario.settings.gossip_tree_gap  # the tree has holes, and until then few are at random
         if math.isinf(expected):
-            self.not_applicable("gossip alone does not reach everybody at such a loss")
+            self.not_applicable("gossip alone does not reach all nodes at such a loss")
             return
         slowest = percentile(self._times, 0.99)
         self.checks += len(self._times)

@@ -33,7 +33,7 @@ class StreamFallback(RecordOracle):
     Followed are instances that were not offered before, and are not withdrawn meanwhile.
     """
 
-    law: ClassVar[str] = "where packets are lost and streams pass, records are everywhere within seconds"
+    law: ClassVar[str] = "where packets are lost but streams pass, records reach all nodes within seconds"
 
     _born: dict[tuple[str, int, str], tuple[int, int]] = attrs.field(factory=dict)  # when (ns), nodes that lack it
     _offered: dict[tuple[str, int, str], None] = attrs.field(factory=dict)  # all that were, at whatever time
@@ -100,7 +100,7 @@ class HalfOpenJoins(Oracle):
     Judged where some clocks are wrong by one amount, beyond what is allowed, and all others are right.
     """
 
-    law: ClassVar[str] = "a node whose clock is off is not let in before it is right"
+    law: ClassVar[str] = "a node with a wrong clock is not admitted until the clock is right"
 
     _watched: bool = attrs.field(init=False)
 

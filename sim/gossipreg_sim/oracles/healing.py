@@ -13,7 +13,7 @@ from gossipreg_sim.oracles.oracle import Oracle
 class Healing(Oracle):
     """All live nodes of the core: equal fingerprints, every live offer healthy for all, no phantoms."""
 
-    law: ClassVar[str] = "after faults and after the heal all agree within the bound"
+    law: ClassVar[str] = "all nodes agree within the bound after each fault and after the heal"
 
     def finish(self) -> None:
         """Compare when all agreed with when they had to, after each spell of faults and after the heal."""

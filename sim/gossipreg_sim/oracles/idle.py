@@ -44,19 +44,19 @@ class IdleLoad(Oracle):
     _streams: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self._idle_from = self.context.calm_from
+        self._idle_from = self.context.settled_from
 
     def see(self, process: Process, output: Output) -> None:  # noqa: ARG002
         """Count what is sent while nothing is new."""
         now = self.cluster.world.now
-        if now >= self.context.calm_until:
+        if now >= self.context.undisturbed_until:
             return
         kind = type(output)
         if kind in _NEWS:
             if now > self._idle_from:
                 self._idle += now - self._idle_from
                 self._spells += 1
-            self._idle_from = max(now + _SETTLED, self.context.calm_from)
+            self._idle_from = max(now + _SETTLED, self.context.settled_from)
         elif now >= self._idle_from:
             self._packets += kind is Transmit
             self._streams += kind is OpenStream
@@ -64,11 +64,11 @@ class IdleLoad(Oracle):
     def finish(self) -> None:
         """Compare the load with two packets a period."""
         scenario = self.context.scenario
-        end = min(self.cluster.world.now, self.context.calm_until)
+        end = min(self.cluster.world.now, self.context.undisturbed_until)
         idle = (self._idle + max(0, end - self._idle_from)) / SECOND
         periods = idle / scenario.settings.probe_interval
         if scenario.nodes == 1:
-            self.not_applicable("one node has nobody to send to")
+            self.not_applicable("a single node has no peer to send to")
         elif 2 * slowest_way(scenario.wiring, _TAIL) > scenario.settings.probe_timeout_min:
             self.not_applicable("an ack may be so late that others are asked")
         elif any(fault.kind == "clock-drift" for fault in scenario.faults):

@@ -28,7 +28,7 @@ class LastWriterWins(Oracle):
     back with its disk. Whoever came back without has taken no word along; if nobody else had it, it is gone.
     """
 
-    law: ClassVar[str] = "the last word about a policy counts, on all nodes, and is not lost"
+    law: ClassVar[str] = "the last write of a policy wins on all nodes, and is not lost"
     wants: ClassVar[tuple[type[Any], ...]] = (PoliciesChanged,)
 
     _said: dict[str, dict[int, PolicyVersion]] = attrs.field(factory=dict)  # writer -> by digest, all that it ever said
@@ -85,7 +85,7 @@ class LastWriterWins(Oracle):
         for process in core:
             self.after(process)
         if not any(self._said.values()):
-            self.not_applicable("nobody set a policy")
+            self.not_applicable("no policy was set")
             return
         first = core[0]
         versions = {version.key: version for version in first.engine.state.policies}

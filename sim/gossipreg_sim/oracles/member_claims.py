@@ -46,7 +46,7 @@ class MemberClaims(Oracle):
 class AnsweredAccusations(Oracle):
     """A member that hears itself accused in its present life has a higher incarnation when the step is over."""
 
-    law: ClassVar[str] = "who hears itself accused answers in the same step"
+    law: ClassVar[str] = "a member that learns of an accusation refutes it in the same step"
 
     _tap: PacketTap = attrs.field(init=False)
     _heard: list[Accusation] = attrs.field(factory=list)  # in this step
@@ -73,4 +73,4 @@ class AnsweredAccusations(Oracle):
     def finish(self) -> None:
         """Say so if nobody was accused."""
         if not self.checks:
-            self.not_applicable("nobody heard itself accused")
+            self.not_applicable("no member learned of an accusation")

@@ -67,7 +67,7 @@ class MessageStorm(Oracle):
     besides is stopped by the cap on events (`World.run`), and is called a storm as well.
     """
 
-    law: ClassVar[str] = "a node sends a rumor no more often than its rounds and rides allow"
+    law: ClassVar[str] = "a node sends an update no more often than its transmission limit and piggybacking allow"
     wants: ClassVar[tuple[type[Any], ...]] = (Transmit, MemberChanged, InstancesChanged, PoliciesChanged)
 
     _claim: _Followed = attrs.field(factory=_Followed)
@@ -90,7 +90,7 @@ class MessageStorm(Oracle):
             elif self._claim.may_change(self.cluster.world.now):
                 self._follow_claim(process, output.after)
         elif type(output) is InstancesChanged and self._record.may_change(self.cluster.world.now):
-            came, _ = self.context.holdings.compare(process, output)
+            came, _ = self.context.record_tracker.compare(process, output)
             for record in came[-1:]:
                 self._follow_record(process, record)
         elif type(output) is PoliciesChanged and self._word.may_change(self.cluster.world.now):
@@ -120,7 +120,7 @@ class MessageStorm(Oracle):
             sends_budget(process.engine.settings) + corrections - followed.corrected.setdefault(process, corrections)
         )
         if followed.sends[process] == budget + 1:
-            self.wrong(process.name, f"sends one rumor more than {budget} times")
+            self.wrong(process.name, f"sends one update more than {budget} times")
 
     def stopped(self, events: int) -> None:
         """What fed itself was a storm."""

@@ -19,7 +19,7 @@ class MonotonicBeliefs(Oracle):
     A failed member that was forgotten may come back, from wherever it was. One that left may not, but in a later life.
     """
 
-    law: ClassVar[str] = "what is believed of a member never falls back"
+    law: ClassVar[str] = "a node's belief about a member never regresses"
     wants: ClassVar[tuple[type[Any], ...]] = (MemberChanged,)
 
     _ranks: dict[tuple[Process, str], tuple[int, int, int]] = attrs.field(factory=dict)

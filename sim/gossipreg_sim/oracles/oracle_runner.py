@@ -27,11 +27,11 @@ class OracleRunner:
     @classmethod
     def of(cls, oracles: Iterable[Oracle]) -> OracleRunner:
         """These oracles, each for the kinds of output that it wants."""
-        oracles_run = cls(tuple(oracles))
-        for oracle in oracles_run.oracles:
+        oracle_runner = cls(tuple(oracles))
+        for oracle in oracle_runner.oracles:
             for kind in oracle.wants:
-                oracles_run._seers.setdefault(kind, []).append(oracle.see)
-        return oracles_run
+                oracle_runner._seers.setdefault(kind, []).append(oracle.see)
+        return oracle_runner
 
     def watch(self, cluster: Cluster) -> None:
         """Watch ``cluster`` from now on."""

@@ -66,13 +66,13 @@ class _Tap:
     tell: Tell
     overhead: int = attrs.field(init=False)
     encode: Callable[..., bytes] = attrs.field(init=False)
-    _sign: bytes = attrs.field(init=False)  # how a rumor about the process begins
+    _prefix: bytes = attrs.field(init=False)  # how a rumor about the process begins
 
     def __attrs_post_init__(self) -> None:
         self.overhead = self.inner.overhead
         self.encode = self.inner.encode
         own = self.process.engine.local_member.identity.own_update()
-        self._sign = pack(own)[: _BEFORE_NAME + len(own.name)]
+        self._prefix = pack(own)[: _BEFORE_NAME + len(own.name)]
 
     def vouch(self, host: str) -> None:
         """Pass it on."""
@@ -87,14 +87,14 @@ class _Tap:
 
     def listen(self, payload: bytes) -> None:
         """Look whether the process is spoken of in a packet's payload, or a frame; nothing is decoded unless it is."""
-        at = payload.find(self._sign, SENDER_BYTES)
+        at = payload.find(self._prefix, SENDER_BYTES)
         while at >= 0:
             unpacker = msgpack.Unpacker()
             unpacker.feed(payload[at:])
-            self._weigh(next(unpacker))
-            at = payload.find(self._sign, at + 1)
+            self._inspect(next(unpacker))
+            at = payload.find(self._prefix, at + 1)
 
-    def _weigh(self, fields: list[Any]) -> None:
+    def _inspect(self, fields: list[Any]) -> None:
         """A rumor about the process has reached it."""
         own = self.process.engine.local_member.identity
         of_this_life = fields[_GENERATION] == own.generation and tuple(fields[_HOST : _PORT + 1]) == own.address

@@ -24,9 +24,7 @@ class Primaries(Oracle):
     only where a higher term was seen. When all agree, all show the same, in no lower term than any of them ever showed.
     """
 
-    law: ClassVar[str] = (
-        "at most one instance is seen as a service's primary, the same everywhere, in terms that only rise"
-    )
+    law: ClassVar[str] = "a service shows at most one primary, the same on all nodes, and its term never falls"
     wants: ClassVar[tuple[type[Any], ...]] = (InstancesChanged,)
 
     _lives: dict[str, Process] = attrs.field(factory=dict)
@@ -64,7 +62,7 @@ class Primaries(Oracle):
     def finish(self) -> None:
         """Compare whom all show at the end; what is believed of those kept apart, and so of their claims, is free."""
         if not self.checks:
-            self.not_applicable("nobody claimed to be a primary")
+            self.not_applicable("no instance claimed to be a primary")
         if self.context.healed_in is None or self.context.outside:
             return
         core = [process for process in self.cluster.alive if not process.engine.identity.left]

@@ -125,7 +125,7 @@ class FirstProbe(Oracle):
         """Compare the mean with what theory has."""
         scenario = self.context.scenario
         if any(fault.kind not in _FAIR for fault in scenario.faults):
-            self.not_applicable("who lives is disturbed, too")
+            self.not_applicable("faults also affect live nodes")
         elif len(self._times) < _DEATHS_NEEDED:
             self.not_applicable(f"{len(self._times)} deaths were probed, {_DEATHS_NEEDED} are needed")
         else:

@@ -1,4 +1,4 @@
-"""Oracles 2, 3 and 9 for records: only the owner makes them, and what was removed stays removed."""
+"""Oracles 2, 3 and 9 for records: only the owner makes them, and a removed record stays removed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RecordOracle(Oracle):
     def see(self, process: Process, output: Output) -> None:
         """Find the records behind the services that look different."""
         assert isinstance(output, InstancesChanged), "nothing else is wanted"
-        came, went = self.context.holdings.compare(process, output)
+        came, went = self.context.record_tracker.compare(process, output)
         self.moved(process, came, went)
 
     def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:
@@ -74,7 +74,7 @@ class NoResurrection(RecordOracle):
     And when all agree, nobody holds anything of a live owner that the owner itself has removed.
     """
 
-    law: ClassVar[str] = "what was removed stays removed"
+    law: ClassVar[str] = "a removed record stays removed"
 
     _gone: dict[tuple[Process, str, int, str], int] = attrs.field(factory=dict)
 

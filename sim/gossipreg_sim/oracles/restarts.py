@@ -16,7 +16,7 @@ from gossipreg_sim.process import Process
 class Restarts(Oracle):
     """When all agree, every restarted node is alive for everybody, in the life that it lives now."""
 
-    law: ClassVar[str] = "who restarts ends alive in its new life, everywhere"
+    law: ClassVar[str] = "a restarted node is alive for all nodes at the end, in its new life"
     wants: ClassVar[tuple[type[Any], ...]] = (SeekSeeds,)
 
     _first: dict[str, Process] = attrs.field(factory=dict)  # by name, the first life seen
@@ -29,7 +29,7 @@ class Restarts(Oracle):
         """Compare what everybody believes of the restarted with what they are."""
         back = [p for p in self._core() if self._first.get(p.name, p) is not p]
         if not back:
-            self.not_applicable("nobody restarted")
+            self.not_applicable("no node restarted")
         elif self.context.healed_in is None:
             self.not_applicable("the cluster did not come to agree")
         elif len(self._core()) == 1 and not back[0].engine.identity.announced:

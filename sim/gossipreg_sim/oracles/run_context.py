@@ -15,7 +15,7 @@ from gossipreg_sim.trace import Trace
 from gossipreg_sim.world import ns
 
 #: How long after the last start a cluster is given to come together before its calm is measured (seconds).
-_COMING_TOGETHER = 3.0
+_SETTLING = 3.0
 
 #: Faults that take packets at random and leave all else as it is.
 _LOSSES = ("loss", "duplicate")
@@ -24,7 +24,7 @@ _LOSSES = ("loss", "duplicate")
 _DELAYS = ("freeze", "block", "slow", "clock-drift")
 
 #: Faults that keep nodes apart for as long as they last.
-_PARTINGS = ("cut", "flip-flop", "freeze", "block", "crash-host", "swizzle", "output-rejected")
+_SEPARATIONS = ("cut", "flip-flop", "freeze", "block", "crash-host", "swizzle", "output-rejected")
 
 
 @attrs.define
@@ -34,7 +34,7 @@ class RunContext:
     scenario: Scenario
     trace: Trace = attrs.field(factory=Trace)
     outside: tuple[str, ...] = ()  # nodes that a permanent fault keeps apart
-    holdings: RecordTracker = attrs.field(factory=RecordTracker)
+    record_tracker: RecordTracker = attrs.field(factory=RecordTracker)
     suppression: float = 0.0  # the longest that a node that keeps being failed may wait after the heal (seconds)
     healed_in: float | None = None  # seconds after the heal until all agreed; None as long as they have not
     heals: tuple[Heal, ...] = ()  # the same after each spell of faults; the last is the heal
@@ -55,13 +55,13 @@ class RunContext:
         return self.faults_at + ns(self.scenario.duration)
 
     @cached_property
-    def calm_from(self) -> int:
+    def settled_from(self) -> int:
         """When all have started and come together."""
         starting = 0.0 if self.scenario.together else self.scenario.nodes * self.scenario.stagger
-        return ns(starting + _COMING_TOGETHER)
+        return ns(starting + _SETTLING)
 
     @cached_property
-    def calm_until(self) -> int:
+    def undisturbed_until(self) -> int:
         """When the first fault begins; without faults, never in a run."""
         begins = [self._begins(fault) for fault in self.scenario.faults]
         return min(begins, default=1 << 62)
@@ -89,11 +89,11 @@ class RunContext:
         return not any(fault.kind in _DELAYS for fault in self.scenario.faults)
 
     @cached_property
-    def longest_parting(self) -> float:
+    def longest_separation(self) -> float:
         """For how long at most the scenario keeps a node from the others (seconds)."""
-        partings = [0.0]
+        separations = [0.0]
         for fault in self.scenario.faults:
-            if fault.kind in _PARTINGS and not (fault.kind in DEADLY and is_for_good(fault)):
+            if fault.kind in _SEPARATIONS and not (fault.kind in DEADLY and is_for_good(fault)):
                 left = self.scenario.duration - fault.at
-                partings.append(min(left, fault.off or fault.lasts or left))
-        return max(partings)
+                separations.append(min(left, fault.off or fault.lasts or left))
+        return max(separations)

@@ -53,7 +53,7 @@ class StayInLookups(Oracle):
     failed as often as by default.
     """
 
-    law: ClassVar[str] = "healthy members stay, and all are back within 10 s of a heal"
+    law: ClassVar[str] = "healthy members stay in lookups, and all are back within 10 s of a heal"
     wants: ClassVar[tuple[type[Any], ...]] = (MemberChanged,)
 
     _sick: tuple[_Sick, ...] | None = None

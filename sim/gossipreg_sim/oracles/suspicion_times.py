@@ -48,7 +48,7 @@ class SuspicionTimes(Oracle):
     with one confirmation less. Sizes change while suspicions run: the formula is taken for the size at the start.
     """
 
-    law: ClassVar[str] = "a suspicion lasts as long as its confirmations say"
+    law: ClassVar[str] = "a suspicion lasts as long as the formula gives for its confirmations"
     wants: ClassVar[tuple[type[Any], ...]] = (MemberChanged,)
 
     _open: dict[tuple[Process, str], _Open] = attrs.field(factory=dict)

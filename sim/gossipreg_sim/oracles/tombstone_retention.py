@@ -29,7 +29,7 @@ class TombstoneRetention(Oracle):
     outlive the longest partition and the heal bound; a scenario that lets it not is flagged.
     """
 
-    law: ClassVar[str] = "the memory of the departed outlives the longest partition and the heal bound"
+    law: ClassVar[str] = "tombstones of departed members outlive the longest partition and the heal bound"
     wants: ClassVar[tuple[type[Any], ...]] = (MemberChanged,)
 
     _gone: dict[_Claim, int] = attrs.field(factory=dict)  # since when somebody believed so (ns)
@@ -52,11 +52,11 @@ class TombstoneRetention(Oracle):
     def finish(self) -> None:
         """Flag a scenario in which what is forgotten may be heard of again."""
         kept = self.context.scenario.settings.remember_departed
-        needed = self.context.longest_parting + heal_bound(self.context.scenario)
+        needed = self.context.longest_separation + heal_bound(self.context.scenario)
         if kept < needed:
             self.note = f"flagged: remember_departed {kept:g} s is less than parting and heal bound, {needed:.0f} s"
         elif not self.checks:
-            self.not_applicable("nobody was forgotten")
+            self.not_applicable("no member was forgotten")
 
 
 def _claim(update: MemberUpdate) -> _Claim:

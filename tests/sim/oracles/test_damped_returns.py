@@ -86,7 +86,7 @@ def test_where_nobody_comes_back_twice_returns_are_not_judged() -> None:
     made, returns = watched(DampedReturns)
     fail(made)
     returns.finish()
-    assert returns.note == "not applicable here: nobody came back twice"
+    assert returns.note == "not applicable here: no member returned twice"
 
 
 def test_one_that_is_well_need_not_wait() -> None:

@@ -59,7 +59,7 @@ def test_unfair_times_are_not_judged() -> None:
 def test_detection_and_mistakes_are_reported() -> None:
     made, quality = watched(DetectionQuality)
     quality.finish()
-    assert quality.note == "not applicable here: nobody was failed"
+    assert quality.note == "not applicable here: no member was failed"
     n0, n1 = made.processes["n0"], made.processes["n1"].engine.identity
     failed = n1.own_update().graver(Status.FAILED)
     for _ in range(2):

@@ -72,5 +72,5 @@ def test_an_instance_that_is_offered_again_is_not_timed_for_it_may_look_as_it_di
 def test_a_few_records_or_a_loss_beyond_gossip_say_nothing() -> None:
     _made, oracle = watched(DisseminationTime)
     oracle.finish()
-    assert oracle.note == "not applicable here: 2 records were born and spread in calm, 20 are needed"
+    assert oracle.note == "not applicable here: 2 records were created and spread undisturbed, 20 are needed"
     assert spreading(9.0, 0.97).note == "not applicable here: with losses the curve is one of 8 nodes and more"

@@ -136,4 +136,4 @@ def test_where_nobody_sets_a_policy_nothing_is_judged() -> None:
     assert last_word.note == ""
     last_word.context.healed_in = 1.0
     last_word.finish()
-    assert last_word.note == "not applicable here: nobody set a policy"
+    assert last_word.note == "not applicable here: no policy was set"

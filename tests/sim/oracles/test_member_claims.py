@@ -56,4 +56,4 @@ def test_an_accusation_that_is_not_answered_is_seen(monkeypatch: pytest.MonkeyPa
 def test_where_nobody_is_accused_answers_are_not_judged() -> None:
     _made, answers = watched(AnsweredAccusations)
     answers.finish()
-    assert answers.note == "not applicable here: nobody heard itself accused"
+    assert answers.note == "not applicable here: no member learned of an accusation"

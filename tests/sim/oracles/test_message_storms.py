@@ -21,7 +21,7 @@ def test_a_rumor_that_is_sent_too_often_is_seen_once() -> None:
     assert texts(storm) == []
     for _ in range(3):
         storm.see(n0, Transmit(b"a life and then " + pack(own), n0.address))
-    assert texts(storm) == [f"sends one rumor more than {budget} times"]
+    assert texts(storm) == [f"sends one update more than {budget} times"]
 
 
 def test_a_record_is_followed_as_well() -> None:

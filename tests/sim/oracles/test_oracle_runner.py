@@ -39,14 +39,14 @@ class Onlooker(Oracle):
 def test_an_oracle_sees_only_what_it_wants() -> None:
     made = cluster()
     context = RunContext(scenario())
-    oracles_run = OracleRunner.of([Listener(made, context), Onlooker(made, context)])
-    oracles_run.watch(made)
+    oracle_runner = OracleRunner.of([Listener(made, context), Onlooker(made, context)])
+    oracle_runner.watch(made)
     made.crash("n2")
     run_for(made, 3)
     own = made.processes["n0"].engine.identity.own_update()
-    oracles_run.see(made.processes["n0"], MemberChanged(None, own))
-    listener, onlooker = oracles_run.oracles
+    oracle_runner.see(made.processes["n0"], MemberChanged(None, own))
+    listener, onlooker = oracle_runner.oracles
     assert isinstance(listener, Listener)
     assert dict.fromkeys(listener.seen) == {Transmit: None}
     assert onlooker.checks > 0
-    assert oracles_run.violations == ()
+    assert oracle_runner.violations == ()

@@ -113,4 +113,4 @@ def test_a_service_of_replicas_only_needs_no_primary() -> None:
 def test_where_nobody_claims_it_nothing_is_judged() -> None:
     _made, primaries = watched(Primaries)
     primaries.finish()
-    assert primaries.note == "not applicable here: nobody claimed to be a primary"
+    assert primaries.note == "not applicable here: no instance claimed to be a primary"

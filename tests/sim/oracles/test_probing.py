@@ -87,4 +87,4 @@ def test_a_few_deaths_or_other_faults_say_nothing() -> None:
     assert first_probes(9.0).note == "not applicable here: 1 deaths were probed, 5 are needed"
     _made, first = watched(FirstProbe, Fault(kind="cut", nodes=("n0",)))
     first.finish()
-    assert first.note == "not applicable here: who lives is disturbed, too"
+    assert first.note == "not applicable here: faults also affect live nodes"

@@ -40,7 +40,7 @@ def test_a_node_that_stays_dead_for_others_is_seen() -> None:
 def test_without_a_restart_or_an_agreement_there_is_nothing_to_judge() -> None:
     _made, restarts = watched(Restarts)
     restarts.finish()
-    assert restarts.note == "not applicable here: nobody restarted"
+    assert restarts.note == "not applicable here: no node restarted"
     _made, restarts = restarted()
     restarts.context.healed_in = None
     restarts.finish()

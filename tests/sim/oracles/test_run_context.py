@@ -14,11 +14,11 @@ def test_calm_ends_with_the_first_fault_and_fairness_with_the_first_that_is_not_
     context = RunContext(scenario(Fault(kind="loss", probability=0.1, at=1.0), Fault(kind="cut", at=4.0)))
     assert context.faults_at == ns(3.0)
     assert context.heal_at == ns(11.0)
-    assert context.calm_from == ns(3.0)
-    assert context.calm_until == ns(4.0)
+    assert context.settled_from == ns(3.0)
+    assert context.undisturbed_until == ns(4.0)
     assert context.fair_until == ns(7.0)
-    assert RunContext(scenario()).calm_until > ns(1e9)
-    assert RunContext(scenario(together=False, stagger=0.5)).calm_from == ns(5.0)
+    assert RunContext(scenario()).undisturbed_until > ns(1e9)
+    assert RunContext(scenario(together=False, stagger=0.5)).settled_from == ns(5.0)
 
 
 def test_losses_add_up() -> None:
@@ -27,17 +27,17 @@ def test_losses_add_up() -> None:
 
 
 def test_the_longest_parting_is_that_of_the_longest_cut() -> None:
-    assert RunContext(scenario()).longest_parting == 0.0
-    assert RunContext(scenario(Fault(kind="cut", at=2.0))).longest_parting == 6.0
+    assert RunContext(scenario()).longest_separation == 0.0
+    assert RunContext(scenario(Fault(kind="cut", at=2.0))).longest_separation == 6.0
     assert (
-        RunContext(scenario(Fault(kind="cut", lasts=3.0), Fault(kind="flip-flop", off=4.0, on=1.0))).longest_parting
+        RunContext(scenario(Fault(kind="cut", lasts=3.0), Fault(kind="flip-flop", off=4.0, on=1.0))).longest_separation
         == 4.0
     )
 
 
 def test_who_is_dead_for_good_is_not_kept_from_the_others_for_a_while() -> None:
-    assert RunContext(scenario(Fault(kind="crash-host", nodes=("n3",)))).longest_parting == 0.0
-    assert RunContext(scenario(Fault(kind="crash-host", nodes=("n3",), lasts=2.0))).longest_parting == 2.0
+    assert RunContext(scenario(Fault(kind="crash-host", nodes=("n3",)))).longest_separation == 0.0
+    assert RunContext(scenario(Fault(kind="crash-host", nodes=("n3",), lasts=2.0))).longest_separation == 2.0
 
 
 def test_a_process_that_is_stopped_is_not_punctual() -> None:

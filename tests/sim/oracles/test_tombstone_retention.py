@@ -38,4 +38,4 @@ def test_a_split_that_outlives_memory_is_flagged() -> None:
 def test_where_nobody_is_forgotten_memory_is_not_judged() -> None:
     _made, memory = watched(TombstoneRetention)
     memory.finish()
-    assert memory.note == "not applicable here: nobody was forgotten"
+    assert memory.note == "not applicable here: no member was forgotten"
