@@ -89,7 +89,9 @@ class Kind:
 #: Each kind of fault. All may have kind, name, at, lasts and nodes; times are in seconds.
 KINDS: Final[Mapping[str, Kind]] = {
     "cut": Kind("no packet gets through between `nodes` and `to` (the others)", (), ("to", "both_ways", "permanent")),
-    "flip-flop": Kind("cut for `off`, whole for `on`, over and over", ("off", "on"), ("to", "both_ways", "permanent")),
+    "flip-flop": Kind(
+        "cut for `off`, then working for `on`, over and over", ("off", "on"), ("to", "both_ways", "permanent")
+    ),
     "loss": Kind("each packet is lost with this `probability`", ("probability",), ("to", "both_ways", "permanent")),
     "udp-only-loss": Kind(
         "each packet is lost with this `probability`, streams pass", ("probability",), ("to", "both_ways")
@@ -99,7 +101,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "mtu": Kind("packets and segments of more than `size` bytes are lost", ("size",), ("to", "both_ways")),
     "bursts": Kind(
-        "losses come together: each packet turns a good link bad with `probability`, a bad one good with `spread`",
+        "losses come in bursts: each packet turns a good link bad with `probability`, a bad one good with `spread`",
         ("probability",),
         ("to", "both_ways", "spread", "permanent"),
     ),
@@ -112,7 +114,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "a packet is held back for up to `spread`", ("probability",), ("to", "both_ways", "spread", "permanent")
     ),
     "delay": Kind(
-        "everything takes `seconds` longer, and an exponential tail of mean `spread`",
+        "everything takes `seconds` longer, plus an exponential tail of mean `spread`",
         ("seconds",),
         ("to", "both_ways", "spread", "permanent"),
     ),
@@ -121,19 +123,22 @@ KINDS: Final[Mapping[str, Kind]] = {
         ("rate",),
         ("to", "both_ways", "buffer", "permanent"),
     ),
-    "bit-flips": Kind("one bit of a packet is wrong", ("probability",), ("to", "both_ways", "permanent")),
-    "swizzle": Kind("a third of `nodes` is cut off one after the other, and freed in reverse order", ("every",)),
+    "bit-flips": Kind("one bit of a packet is flipped", ("probability",), ("to", "both_ways", "permanent")),
+    "swizzle": Kind("a third of `nodes` is cut off one after the other, and reconnected in reverse order", ("every",)),
     "forge": Kind(
-        "one of `nodes` gets a packet that no member sent: junk, spoilt, or under a wrong key",
+        "one of `nodes` receives a packet that no member sent: junk, spoilt, or under a wrong key",
         ("every",),
         (),
         ("forge",),
     ),
     "replay": Kind(
-        "one of `nodes` gets a packet again that is at least `seconds` old", ("every",), ("seconds",), ("replay",)
+        "one of `nodes` receives a copy of a packet that is at least `seconds` old",
+        ("every",),
+        ("seconds",),
+        ("replay",),
     ),
     "output-rejected": Kind(
-        "the kernel of `nodes` refuses all that they send, and their connects, at once", (), (), ("output-rejected",)
+        "the kernel of `nodes` refuses all their packets and connects at once", (), (), ("output-rejected",)
     ),
     "clock-skew": Kind(
         "the wall clock is wrong by `seconds` (below 0: behind)", ("seconds",), ("permanent",), ("clock",)
@@ -145,10 +150,16 @@ KINDS: Final[Mapping[str, Kind]] = {
         "both clocks gain `drift` seconds a second (below 0: lose)", ("drift",), ("permanent",), ("drift",)
     ),
     "block": Kind(
-        "sending and receiving wait, timers run: for `off`, then well for `on`", (), ("off", "on"), ("block", "unblock")
+        "sending and receiving wait while timers run: for `off`, then working for `on`",
+        (),
+        ("off", "on"),
+        ("block", "unblock"),
     ),
     "freeze": Kind(
-        "everything stops, as under SIGSTOP: for `off`, then well for `on`", (), ("off", "on"), ("freeze", "unfreeze")
+        "everything stops, as under SIGSTOP: for `off`, then working for `on`",
+        (),
+        ("off", "on"),
+        ("freeze", "unfreeze"),
     ),
     "slow": Kind("each thing that arrives takes `seconds` to handle", ("seconds",), (), ("slow",)),
     "crash": Kind(
@@ -320,7 +331,7 @@ class Scenario:
         for word in (*fault.nodes, *fault.to):
             if not self._names_somebody(word):
                 allowed = f"n0 to n{self.nodes - 1}, *, zone:zone-0, or random:N, first:N, last:N (N <= {self.nodes})"
-                raise ScenarioError(f"{where}{word!r} names nobody: write {allowed}")
+                raise ScenarioError(f"{where}{word!r} names no node: write {allowed}")
         if said := problem(fault, others, self):
             raise ScenarioError(f"{where}{said}")
 

@@ -42,7 +42,7 @@ def test_an_installed_wheel_has_all_that_the_simulator_needs(tmp_path: Path) -> 
     assert [line.split("\t")[0] for line in listed.splitlines()] == shipped()
     assert run(python, "-m", "gossipreg_sim", "list", at=tmp_path, path=site) == listed
     told = run(python, site / "bin" / "gossipreg", "sim", "run", "cold-start", at=tmp_path, path=site)
-    assert "good: all that must hold held" in told
+    assert "good: every oracle passed" in told
     (tmp_path / "test_mine.py").write_text(MINE)
     pytest_command = (python, "-m", "pytest", "-q", "-p", "gossipreg_sim.pytest_plugin", "--gossipreg-seed", "3")
     assert "1 passed" in run(*pytest_command, at=tmp_path, path=site)
