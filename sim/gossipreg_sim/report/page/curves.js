@@ -1,8 +1,8 @@
-// Knows how figures over time are drawn, each in a small chart with the moment as a line through all of them.
+// Charts of figures over time: small, with the current moment as a line through all of them.
 
 const CHART = { height: 132, left: 44, right: 8, top: 6, bottom: 18 };
 
-function charts(play, facts, place) {
+function charts(run, facts, place) {
   const { curves } = facts;
   const fine = (values) => ({ values, step: curves.step });
   const coarse = (values) => ({ values, step: 1e6 });
@@ -23,7 +23,7 @@ function charts(play, facts, place) {
         { name: "worst", colour: (c) => c.lost, ...fine(curves.health_worst) },
       ],
     },
-    { title: "members that each node counts, every second", most: facts.names.length * 1.04, dots: play.sizes, lines: [] },
+    { title: "members that each node counts, every second", most: facts.names.length * 1.04, dots: run.sizes, lines: [] },
     {
       title: "messages sent in a second",
       lines: [
@@ -33,7 +33,7 @@ function charts(play, facts, place) {
     },
     { title: "bytes sent in a second", lines: [{ name: "bytes", colour: (c) => c.freights[2], ...coarse(curves.bytes) }] },
   ];
-  const made = plans.map((plan) => chart(plan, play, facts, place));
+  const made = plans.map((plan) => chart(plan, run, facts, place));
   return { draw: (moment, colours) => made.forEach((each) => each(moment, colours)) };
 }
 
@@ -48,12 +48,12 @@ function united(bands) {
   return spans;
 }
 
-function chart(plan, play, facts, place) {
+function chart(plan, run, facts, place) {
   const said = element("span");
   const canvas = element("canvas");
   place.append(element("figure", { className: plan.dots ? "wide" : "" }, element("figcaption", {}, element("span", { textContent: plan.title }), said), canvas));
   const dots = plan.dots;
-  const nodes = play.nodes;
+  const nodes = run.nodes;
   const highest = plan.most ?? Math.max(plan.least ?? 0, ...plan.lines.map((line) => line.values.reduce((a, b) => Math.max(a, b), 0)));
   let still = null;
   canvas.addEventListener("click", (event) => {

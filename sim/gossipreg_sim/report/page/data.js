@@ -1,4 +1,4 @@
-// Knows how the play is packed into this page, and what it looked like at any moment.
+// The run as it is packed into this page, and its state at any moment.
 
 const [UNKNOWN, ALIVE, FAILED, LEFT, STALE, DOWN] = [0, 1, 3, 4, 5, 6];
 
@@ -43,7 +43,7 @@ function countUpTo(numbers, limit) {
   return low;
 }
 
-async function unpackedPlay(facts) {
+async function unpackedRun(facts) {
   const raw = {};
   const columns = Object.entries(facts.columns);
   const bytes = await Promise.all(columns.map(([, text]) => inflated(text)));
@@ -81,9 +81,9 @@ async function unpackedPlay(facts) {
 }
 
 // The heat map at one moment after another. Going on is cheap, going back starts at a keyframe.
-function heatReader(play) {
-  const { at, cell, state, keyframes, spacing } = play.heat;
-  const size = play.nodes * play.nodes;
+function heatReader(run) {
+  const { at, cell, state, keyframes, spacing } = run.heat;
+  const size = run.nodes * run.nodes;
   const cells = new Uint8Array(size).fill(DOWN);
   let done = 0; // changes that `cells` shows
   return (moment) => {
@@ -116,8 +116,8 @@ function shareRight(cells, nodes) {
 }
 
 // When the cell came to show what it shows at `moment` (µs).
-function shownSince(play, cell, moment) {
-  const { at, cell: cells } = play.heat;
+function shownSince(run, cell, moment) {
+  const { at, cell: cells } = run.heat;
   for (let place = countUpTo(at, moment) - 1; place >= 0; place--) if (cells[place] === cell) return at[place];
   return 0;
 }

@@ -1,7 +1,7 @@
-// Knows how the map of beliefs is drawn: observers down, subjects across, the sides of a split as blocks.
+// Heat map of beliefs: observers down, subjects across, the sides of a split as blocks.
 
-function heatMap(play, facts, canvas, note) {
-  const { nodes } = play;
+function heatMap(run, facts, canvas, note) {
+  const { nodes } = run;
   const nodeOf = new Map(facts.names.map((name, node) => [name, node]));
   const orders = {
     name: facts.names.map((_, node) => node),
@@ -132,7 +132,7 @@ function heatMap(play, facts, canvas, note) {
     const observer = order[chosen.row];
     const subject = order[chosen.column];
     const cell = observer * nodes + subject;
-    const since = shownSince(play, cell, moment) / 1e6;
+    const since = shownSince(run, cell, moment) / 1e6;
     const [one, other] = [facts.names[observer], facts.names[subject]];
     const said = `${one} of ${other}, since ${since.toFixed(3)} s: ${CELLS[cells[cell]].text}. `;
     const at = Math.ceil(moment / 1000) / 1000;

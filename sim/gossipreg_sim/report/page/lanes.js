@@ -1,10 +1,10 @@
-// Knows how messages are drawn in space and time: one lane a node, a line for each packet, a dot for each new belief.
+// Messages in space and time: one lane a node, a line for each packet, a dot for each new belief.
 
 // Packets drawn at once, at the most; a wider window shows every so many.
 const LINES_MAX = 5000;
 
-function spaceTime(play, facts, canvas) {
-  const { nodes, packets, heat } = play;
+function spaceTime(run, facts, canvas) {
+  const { nodes, packets, heat } = run;
   const places = facts.sides.flat().map((name) => facts.names.indexOf(name));
   const laneOf = new Int32Array(nodes);
   places.forEach((node, place) => (laneOf[node] = place));

@@ -1,4 +1,4 @@
-// Knows how the parts of the page move together: one moment, shown by all of them.
+// The page: all its parts show one moment, and move together.
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const byId = (id) => document.getElementById(id);
@@ -47,23 +47,23 @@ async function begin() {
   tellFacts();
   legends();
   if (typeof DecompressionStream === "undefined") {
-    fail("This browser has no DecompressionStream, so the play cannot be unpacked: use Firefox 113, Chrome 80, Safari 16.4 or later.");
+    fail("This browser has no DecompressionStream, so the run cannot be unpacked: use Firefox 113, Chrome 80, Safari 16.4 or later.");
     return;
   }
-  const play = await unpackedPlay(facts);
-  const cellsAt = heatReader(play);
-  const heat = heatMap(play, facts, byId("heat"), byId("cell"));
-  const ring = play.nodes <= 64 ? nodeRing(play, facts, byId("ring")) : null;
+  const run = await unpackedRun(facts);
+  const cellsAt = heatReader(run);
+  const heat = heatMap(run, facts, byId("heat"), byId("cell"));
+  const ring = run.nodes <= 64 ? nodeRing(run, facts, byId("ring")) : null;
   if (!ring) {
     byId("ring-card").remove();
     byId("curves").closest(".card").classList.replace("wide", "narrow");
   }
-  const lanes = spaceTime(play, facts, byId("lanes"));
+  const lanes = spaceTime(run, facts, byId("lanes"));
   const line = timeLine(facts, byId("timeline"));
-  const figures = charts(play, facts, byId("curves"));
+  const figures = charts(run, facts, byId("curves"));
   const slider = byId("slider");
   slider.max = Math.ceil(facts.end / 1000);
-  if (play.nodes <= 16) byId("window").value = "2";
+  if (run.nodes <= 16) byId("window").value = "2";
   let colours = palette();
   let moment = 0;
   let awaited = false;
@@ -88,7 +88,7 @@ async function begin() {
     const seconds = moment / 1e6;
     const bands = facts.bands.filter(({ begins, ends }) => begins <= seconds && seconds < ends).map(({ name }) => name);
     const phase = facts.marks.filter(({ kind, at }) => kind === "phase" && at <= seconds).at(-1)?.text ?? "warm-up";
-    const share = shareRight(cells, play.nodes);
+    const share = shareRight(cells, run.nodes);
     const truth = share === null ? "nobody has anybody to know" : `${(100 * share).toFixed(1)} % of what is believed is true`;
     return [phase, ...bands.slice(0, 4), truth].join(" · ");
   }
@@ -178,4 +178,4 @@ async function begin() {
   document.documentElement.dataset.ready = "true";
 }
 
-begin().catch((error) => fail(`The play cannot be shown: ${error.message}`));
+begin().catch((error) => fail(`The run cannot be shown: ${error.message}`));

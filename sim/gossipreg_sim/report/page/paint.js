@@ -1,4 +1,4 @@
-// Knows colours, and how to draw sharply on any screen.
+// Colours, and sharp drawing on any screen.
 
 const CELLS = [
   { name: "unknown", glyph: "", text: "not heard of" },

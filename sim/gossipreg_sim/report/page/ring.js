@@ -1,4 +1,4 @@
-// Knows how the nodes are drawn in a ring, and the packets between them.
+// The nodes in a ring, and the packets between them.
 
 // Seconds of playing for which even the quickest packet is drawn.
 const SEEN = 0.15;
@@ -6,8 +6,8 @@ const SEEN = 0.15;
 // What acts of faults make of a node.
 const PAUSES = { freeze: "frozen", unfreeze: "", block: "blocked", unblock: "", crash: "", "crash-host": "" };
 
-function nodeRing(play, facts, canvas) {
-  const { nodes, packets } = play;
+function nodeRing(run, facts, canvas) {
+  const { nodes, packets } = run;
   const places = facts.sides.flat().map((name) => facts.names.indexOf(name));
   const placeOf = new Map(places.map((node, place) => [node, place]));
 

@@ -1,4 +1,4 @@
-// Knows how the whole play is drawn in one line: bands of faults, phases, what was done to nodes, what was wrong.
+// The whole run in one line: bands of faults, phases, actions on nodes, violations.
 
 const BAND_ROWS = 6;
 
