@@ -35,7 +35,7 @@ class Bounds(Oracle):
         self.checks += 1
         state = process.engine.state
         if len(state.broadcasts._items) > limits.BROADCAST_QUEUE_MAX:
-            self.wrong(process.name, f"queues {len(state.broadcasts)} rumors")
+            self.wrong(process.name, f"queues {len(state.broadcasts)} broadcasts")
         if len(state.members._updates) > limits.MEMBERS_MAX:
             self.wrong(process.name, f"remembers {len(state.members)} members")
 

@@ -36,9 +36,9 @@ _TAIL: Final = 4.0
 
 
 def epidemic(settings: EngineSettings, nodes: int, loss: float, one_way: float) -> float:
-    """When 99 of 100 rumors have reached the last of ``nodes`` (seconds); infinity if gossip alone does not do it.
+    """When 99 of 100 updates have reached the last of ``nodes`` (seconds); infinity if gossip alone does not do it.
 
-    The mean field: whoever learns a rumor sends it to `gossip_fanout` at random after the gaps of its rounds, each
+    The mean field: whoever learns an update sends it to `gossip_fanout` at random after the gaps of its rounds, each
     packet lost with probability ``loss`` or ``one_way`` seconds later there. Rides on probes are left out.
     """
     rounds = min(settings.gossip_transmissions, 3 + math.ceil(math.log2(max(2, nodes))))

@@ -19,12 +19,12 @@ from gossipreg_sim.process import Process
 from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.world import ns
 
-#: How long one rumor is followed, at least (ns): all its rounds, and its rides on the probes of some periods.
+#: How long one update is followed, at least (ns): all its transmissions, and those on the probes of some periods.
 _FOLLOWED: Final = ns(5.0)
 
 
 def sends_budget(settings: EngineSettings) -> int:
-    """How often one node may send one rumor: to so many members in each round, and on so many probes and acks."""
+    """How often one node may send one update: to so many members in each round, and on so many probes and acks."""
     return settings.gossip_transmissions * settings.gossip_fanout + settings.piggyback_transmissions
 
 
@@ -40,7 +40,7 @@ def events_cap(scenario: Scenario) -> int:
 
 @attrs.define
 class _Followed:
-    """One rumor, by its bytes, and how often each node has sent it."""
+    """One update, by its bytes, and how often each node has sent it."""
 
     data: bytes = b""
     since: int = -_FOLLOWED
@@ -60,7 +60,7 @@ class _Followed:
 
 @attrs.define
 class MessageStorm(Oracle):
-    """No node sends one rumor more often than its rounds and rides allow.
+    """No node sends one update more often than its transmissions and piggybacking allow.
 
     To count all of them would mean to decode all packets; so one claim of a member, one record and one policy are
     followed at a time, from their births, and found in packets by their bytes. What a run without end would do
@@ -75,7 +75,7 @@ class MessageStorm(Oracle):
     _word: _Followed = attrs.field(factory=_Followed)
 
     def see(self, process: Process, output: Output) -> None:
-        """Look for the followed rumors in what is sent; choose the next ones when they are born."""
+        """Look for the followed updates in what is sent; choose the next ones when they are born."""
         if type(output) is Transmit:
             data = output.data
             if self._claim.data and self._claim.data in data:

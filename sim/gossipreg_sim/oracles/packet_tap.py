@@ -15,7 +15,7 @@ from gossipreg.protocol.wire.packets import PacketCodec, Refused
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.process import Process
 
-#: Where in a packed rumor these fields are, and the bytes before its name: head, kind, head of the name.
+#: Where in a packed update these fields are, and the bytes before its name: head, kind, head of the name.
 _GENERATION, _INCARNATION, _STATUS, _HOST, _PORT = 2, 3, 4, 5, 6
 _ACCUSER: Final = 9
 _BEFORE_NAME: Final = 3
@@ -66,7 +66,7 @@ class _Tap:
     tell: Tell
     overhead: int = attrs.field(init=False)
     encode: Callable[..., bytes] = attrs.field(init=False)
-    _prefix: bytes = attrs.field(init=False)  # how a rumor about the process begins
+    _prefix: bytes = attrs.field(init=False)  # how an update about the process begins
 
     def __attrs_post_init__(self) -> None:
         self.overhead = self.inner.overhead
@@ -95,7 +95,7 @@ class _Tap:
             at = payload.find(self._prefix, at + 1)
 
     def _inspect(self, fields: list[Any]) -> None:
-        """A rumor about the process has reached it."""
+        """An update about the process has reached it."""
         own = self.process.engine.local_member.identity
         of_this_life = fields[_GENERATION] == own.generation and tuple(fields[_HOST : _PORT + 1]) == own.address
         if fields[_STATUS] in _ACCUSED and of_this_life:

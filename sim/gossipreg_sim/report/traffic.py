@@ -19,13 +19,13 @@ PACKETS_MAX = 1_000_000
 
 
 class PacketContent(enum.IntEnum):
-    """What a packet is for. Rumors and records ride on any."""
+    """The purpose of a packet. Updates and records are piggybacked on any."""
 
     PING = 0
     ACK = 1
     PING_REQ = 2
     NACK = 3
-    GOSSIP = 4  # nothing but rumors and records
+    GOSSIP = 4  # nothing but updates and records
     STREAM = 5
 
 
@@ -57,7 +57,7 @@ class Traffic:
     def packed(self) -> dict[str, str]:
         """Columns for the page: `sent`, `link` (sender x nodes + receiver), `kind`, `flight` (0: lost), `culprit`.
 
-        ``kind`` is the freight, and 8 more if rumors ride along; ``flight`` is a µs longer than it was; ``culprit``
+        ``kind`` is the freight, and 8 more if updates ride along; ``flight`` is a µs longer than it was; ``culprit``
         has a number for each packet that was lost.
         """
         return {

@@ -17,7 +17,7 @@ from gossipreg_sim.report.traffic import content_of
 from gossipreg_sim.scenario import Scenario, ScenarioError
 from gossipreg_sim.world import SECOND, ns
 
-#: Hops from mouth to mouth that are told; no rumor lives on longer.
+#: Hops of an update that are shown at most; none travels further.
 _HOPS_MAX: Final = 100
 
 
@@ -185,7 +185,7 @@ class _Walk:
         return f"{said} ({freight} sent at {told.sent / SECOND:.3f} s{waited})"
 
     def _teller(self, belief: Belief, is_it: Any) -> PacketTrace | None:
-        """The packet that brought a rumor of this kind: the last to arrive before the belief."""
+        """The packet that carried an update of this kind: the last to arrive before the belief."""
         life = self.recording.life(belief.observer, belief.at)
         since = 0 if life is None else life.born
         found: PacketTrace | None = None

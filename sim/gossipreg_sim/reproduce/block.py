@@ -1,7 +1,7 @@
 """The anomaly of the Lifeguard paper: members block before they send and after they receive.
 
 In the paper's agents each activity waits at its next send or receive, while timers run. So one probe begins, whose
-ping goes out when the block ends; no rumor is told on, what arrives stays unread; but suspicions go on, and their
+ping goes out when the block ends; no update is passed on, what arrives stays unread; but suspicions go on, and their
 ends are verdicts. When the block ends, the agents measured there find their timers overdue before they have read what
 waits for them: the probe has failed, and somebody well is suspected. A profile says if it is so (`timers_first`).
 """

@@ -50,7 +50,7 @@ class Profile:
 
     name: str
     settings: EngineSettings
-    ticks: bool = True  # rumors are spread on memberlist's tick
+    ticks: bool = True  # updates are spread on memberlist's tick
     timers_first: bool = True  # a process that goes on fires what is overdue before it reads what has arrived
 
 

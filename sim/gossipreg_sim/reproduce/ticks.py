@@ -16,7 +16,7 @@ from gossipreg.protocol.dissemination.broadcast_queue import Batch, BroadcastQue
 from gossipreg.protocol.wire.messages import pack
 from gossipreg_sim.process import Process
 
-#: Time between ticks (seconds), and how often a rumor is sent for each digit of the number of members.
+#: Time between ticks (seconds), and how often an update is sent for each digit of the number of members.
 TICK: Final = 0.2
 _RETRANSMIT: Final = 4
 
@@ -30,10 +30,10 @@ class _Told:
 
 @attrs.define
 class Ticks(BroadcastQueue):
-    """The rumors being spread; what rides on probes and acks counts as told, too."""
+    """The updates being spread. What is piggybacked on probes and acks counts as sent, too."""
 
     next_tick: float = 0.0
-    most: int = _RETRANSMIT  # how often a rumor is told
+    most: int = _RETRANSMIT  # how often an update is told
     _told: dict[Key, _Told] = attrs.field(factory=dict)
     _count: int = 0
 
@@ -55,7 +55,7 @@ class Ticks(BroadcastQueue):
         origin: str | None = None,  # noqa: ARG002 - memberlist tells members at random
         wait: float = 0.0,  # noqa: ARG002 - it has its tick
     ) -> None:
-        """Spread ``data``, the packed rumor, in place of what was said about the same thing."""
+        """Spread ``data``, the packed update, in place of what was said about the same thing."""
         if not self._told and self.next_tick < now:
             self._pass_ticks(now)  # with nothing to tell they went by
         self._count += 1
@@ -73,7 +73,7 @@ class Ticks(BroadcastQueue):
         return [Batch(None, self._take(room, self.settings.gossip_fanout))]
 
     def piggyback(self, room: int, now: float) -> list[bytes]:  # noqa: ARG002
-        """Rumors that fit into ``room`` bytes of a packet that goes out anyway."""
+        """Updates that fit into ``room`` bytes of a packet that goes out anyway."""
         return self._take(room, 1) if self._told else []
 
     def _take(self, room: int, tellings: int) -> list[bytes]:
@@ -90,7 +90,7 @@ class Ticks(BroadcastQueue):
 
 
 def tick(process: Process) -> None:
-    """Let a process that has just been started spread rumors in ticks, at a moment of its own."""
+    """Let a process that has just been started spread updates in ticks, at a moment of its own."""
     engine = process.engine
     broadcasts = Ticks(engine.settings, next_tick=process.now + engine.rng.random() * TICK)
     if engine.identity.announced:

@@ -17,7 +17,7 @@ from gossipreg.model import Status
 from gossipreg_sim.conditions import Cut, Links
 from gossipreg_sim.scale.large_cluster import LargeCluster
 
-#: How long all rounds of a rumor, and the first of its rides, are given before its cost is told (seconds).
+#: Time for all transmissions of an update, and the first piggybacked ones, before its cost is measured (seconds).
 _SPENT = 3.0
 
 #: Single registrations whose median is told.

@@ -1,6 +1,6 @@
 """Memory use of one real node: bytes for each member and for each instance that it knows.
 
-Nothing is shared here but what one node shares with itself: each rumor and record is read from its own bytes, as one
+Nothing is shared here but what one node shares with itself: each update and record is read from its own bytes, as one
 that came over the network.
 """
 

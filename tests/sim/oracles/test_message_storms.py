@@ -1,4 +1,4 @@
-"""A rumor that is sent too often is seen, and so is a run that does not end."""
+"""An update that is sent too often is seen, and so is a run that does not end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rumors on memberlist's tick."""
+"""Updates on memberlist's tick."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def test_with_nothing_to_tell_there_is_no_tick() -> None:
 
 def test_a_rumor_waits_for_the_next_tick() -> None:
     ticks = broadcasts()
-    ticks.enqueue(Topic.MEMBERSHIP, "a", b"rumor", 3.05)
+    ticks.enqueue(Topic.MEMBERSHIP, "a", b"update", 3.05)
     assert math.isclose(ticks.deadline, 3.1)
     assert flushed(ticks, 1000, 8, 3.09) == []
-    assert flushed(ticks, 1000, 8, 3.1 + 1e-9) == [[b"rumor"]]
+    assert flushed(ticks, 1000, 8, 3.1 + 1e-9) == [[b"update"]]
 
 
 def test_it_is_told_four_times_for_each_digit_of_the_number_of_members() -> None:
     for members, most in ((8, 4), (99, 8), (128, 12)):
         ticks = broadcasts()
-        ticks.enqueue(Topic.MEMBERSHIP, "a", b"rumor", 0.0)
+        ticks.enqueue(Topic.MEMBERSHIP, "a", b"update", 0.0)
         told, now = 0, 0.1
         while len(ticks):
             now += TICK
@@ -43,8 +43,8 @@ def test_it_is_told_four_times_for_each_digit_of_the_number_of_members() -> None
 
 def test_what_rides_along_counts() -> None:
     ticks = broadcasts()
-    ticks.enqueue(Topic.MEMBERSHIP, "a", b"rumor", 0.0)
-    assert [ticks.piggyback(1000, 0.0) for _ in range(5)] == [[b"rumor"]] * 4 + [[]]
+    ticks.enqueue(Topic.MEMBERSHIP, "a", b"update", 0.0)
+    assert [ticks.piggyback(1000, 0.0) for _ in range(5)] == [[b"update"]] * 4 + [[]]
 
 
 def test_a_newer_rumor_takes_the_place_of_the_older() -> None:

@@ -71,7 +71,7 @@ async function unpackedRun(facts) {
       sent: summed(varints(raw["packets.sent"])),
       link: Uint32Array.from(varints(raw["packets.link"])),
       freight: kinds.map((kind) => kind & 7),
-      rumors: kinds.map((kind) => kind >> 3),
+      updates: kinds.map((kind) => kind >> 3),
       flight: flights, // µs and one more; 0: lost
       culprit: culprits,
       longest,

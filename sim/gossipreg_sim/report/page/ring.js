@@ -52,7 +52,7 @@ function nodeRing(run, facts, canvas) {
       context.stroke();
       context.globalAlpha = 1;
       if (lost && way >= 0.5) cross(context, x, y);
-      else dot(context, x, y, packets.rumors[place] ? 4 : 2.5);
+      else dot(context, x, y, packets.updates[place] ? 4 : 2.5);
     }
   }
 
