@@ -100,7 +100,7 @@ def _healed(heal: Heal, scenario: Scenario) -> str:
 def verdict(outcome: Outcome, again: str) -> Iterator[str]:
     """Yield whether all held, or else what failed and the command that runs it ``again``."""
     if outcome.is_good:
-        yield "good: all that must hold held"
+        yield "good: every oracle passed"
         return
     for violation in outcome.violations[:_SHOWN]:
         yield f"violation: {violation}"

@@ -36,7 +36,7 @@ def test_a_quiet_cluster_is_good_and_its_summary_ends_with_the_hash() -> None:
     assert "phases   warm-up to 3 s, faults to 11 s" in text
     assert "x real time" in text
     assert f"bound {outcome.bound:.2f} s" in text
-    assert text.endswith(f"good: all that must hold held\ntrace hash {outcome.digest}")
+    assert text.endswith(f"good: every oracle passed\ntrace hash {outcome.digest}")
 
 
 def test_seeds_may_start_after_those_who_ask_for_them() -> None:
