@@ -54,6 +54,16 @@ class NodeReads:
         return self._node.isolated
 
     @property
+    def draining(self) -> bool:
+        """Whether this node asks that its instances get no new work: it drains, or has left."""
+        return self._node.draining
+
+    @property
+    def leaving(self) -> bool:
+        """Whether this node has begun to leave the cluster, or has left it."""
+        return self._node.leaving
+
+    @property
     def reachable(self) -> float:
         """The share of the other members, without those that left, that are alive; 1.0 where there is none."""
         return self._node.reachable

@@ -89,6 +89,16 @@ class Node:
         return self._engine.isolated  # updated once in an interval: every answer carries this, so it must be cheap
 
     @property
+    def draining(self) -> bool:
+        """Whether this node asks that its instances get no new work: it drains, or has left."""
+        return self._engine.identity.draining or self._engine.identity.left
+
+    @property
+    def leaving(self) -> bool:
+        """Whether this node has begun to leave the cluster, or has left it."""
+        return self._lifecycle.leaving
+
+    @property
     def reachable(self) -> float:
         """The share of the other members, without those that left, that are alive; 1.0 where there is none."""
         return self._engine.members.reachable
@@ -113,8 +123,8 @@ class Node:
             forgotten=sum(1 for update in engine.members.snapshot() if update.is_forgotten),
             joined=identity.announced,
             join_failures=self._context.driver.join_report.failures,
-            draining=identity.draining or identity.left,
-            leaving=self._lifecycle.leaving,
+            draining=self.draining,
+            leaving=self.leaving,
             fingerprint=engine.fingerprint,
             members={str(status): by_status[str(status)] for status in Status},
             services=len(counts),

@@ -60,7 +60,7 @@ async def test_garbage_is_found_before_there_is_too_much_of_it(
         del knot
         gc.collect()
         assert seen() is not None
-        more = [[] for _ in range(gc.get_freeze_count() + 2000)]  # type: list[list[int]]
+        more = [[] for _ in range(2 * sys.getallocatedblocks() + 2000)]  # type: list[list[int]]
         for _ in range(3):
             gc.collect()
         assert seen() is None
@@ -86,29 +86,43 @@ async def test_a_whole_collection_of_much_is_put_off(
         collecting.cancel_scope.cancel()
 
 
-async def test_what_is_frozen_is_counted_only_when_it_may_be_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To count takes as long as to collect everything: with nine thousand connections, a tenth of a second."""
-    counted: list[int] = []
-    count = gc.get_freeze_count
-
-    def counting() -> int:
-        counted.append(count())
-        return counted[-1]
-
-    monkeypatch.setattr(gc, "get_freeze_count", counting)
-    monkeypatch.setattr(collecting_module, "_ROOM", 1000)
+async def test_objects_that_come_and_go_cause_no_whole_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each lives through one full collection, as connections of a flood do; reference counts free it after that."""
+    monkeypatch.setattr(collecting_module, "_ROOM", 10_000)
+    whole: list[None] = []
+    unfreeze = gc.unfreeze
+    monkeypatch.setattr(gc, "unfreeze", lambda: whole.append(unfreeze()))
     thresholds = gc.get_threshold()
     async with trio.open_nursery() as collecting:
         collecting.start_soon(keep_pauses_short)
         await trio.testing.wait_all_tasks_blocked()
         assert gc.get_threshold() != thresholds
-        for _ in range(5):
-            gc.collect()
-        assert counted == []
-        for _ in range(20):  # it is freed again: it is frozen no more
-            more = [[] for _ in range(count() // 4)]  # type: list[list[int]]
+        gc.collect()
+        share = sys.getallocatedblocks() // 4
+        assert len(whole) == 1
+        for _ in range(20):
+            more = [[] for _ in range(share)]  # type: list[list[int]]
             gc.collect()
             del more
-        assert 0 < len(counted) < 10
+        assert len(whole) == 1
         collecting.cancel_scope.cancel()
     assert gc.get_threshold() == thresholds
+
+
+async def test_nothing_is_counted_object_by_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To list or count objects takes as long as to collect them: a tenth of a second with nine thousand connections."""
+
+    def slow() -> None:
+        raise AssertionError("this stops the loop")
+
+    async with trio.open_nursery() as collecting:
+        collecting.start_soon(keep_pauses_short)
+        await trio.testing.wait_all_tasks_blocked()
+        monkeypatch.setattr(gc, "get_freeze_count", slow)
+        monkeypatch.setattr(gc, "get_objects", slow)
+        unraisable: list[object] = []
+        monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+        for _ in range(3):
+            gc.collect()
+        assert unraisable == []
+        collecting.cancel_scope.cancel()

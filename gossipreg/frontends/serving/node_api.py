@@ -40,6 +40,16 @@ class NodeApi(Protocol):
         ...
 
     @property
+    def draining(self) -> bool:
+        """Whether its instances should get no new work."""
+        ...
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it has begun to leave."""
+        ...
+
+    @property
     def reachable(self) -> float:
         """The share of the other members that are alive, from 0 to 1."""
         ...
