@@ -114,7 +114,8 @@ _METHODS: Final = ("GET", "PUT", "POST", "DELETE")
 
 PATHS: Final = Router[tuple[Handler, Action]](
     [(method, path, (handler, action)) for method, path, handler, action in _ROUTES]
-    + [(method, path, (_missing(why), Action.ABSENT)) for path, why in ABSENT.items() for method in _METHODS]
+    + [(method, path, (_missing(why), Action.ABSENT)) for path, why in ABSENT.items() for method in _METHODS],
+    spanning=("id",),
 )
 
 

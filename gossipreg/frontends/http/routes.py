@@ -69,9 +69,11 @@ ROUTES: Final = (
 PROBES: Final = frozenset(route.path for route in ROUTES if route.action is Action.PROBE)
 
 
-#: Finds the route of a request. A slash at the end of a path is not ignored.
+#: Finds the route of a request. A slash at the end of a path is not ignored. The ids of instances may hold slashes, and
+#: so may the keys of policies about an instance.
 ROUTER: Final = Router(
     [(route.method, route.path, route) for route in ROUTES],
     trailing_slash=False,
     hint=": the API begins at /api/v1/node",
+    spanning=("ID", "KEY"),
 )

@@ -19,6 +19,8 @@ def test_every_route_is_found() -> None:
 
 def test_an_argument_is_decoded() -> None:
     assert ROUTER.find("DELETE", "/api/v1/instances/a%2Fb%3A1%20%C3%BC").arguments == {"ID": "a/b:1 ü"}
+    for method, noun in [("PUT", "heartbeats"), ("PUT", "maintenance"), ("GET", "checks"), ("GET", "credentials")]:
+        assert ROUTER.find(method, f"/api/v1/{noun}/http://a//b/../").arguments == {"ID": "http://a//b/../"}
 
 
 def test_head_goes_where_get_goes() -> None:
@@ -35,7 +37,7 @@ def test_head_goes_where_get_goes() -> None:
         "/api/v1/nodes",
         "/api/v1/node/",
         "/api/v1/services/",
-        "/api/v1/instances/a/b",
+        "/api/v1/members/a/b",
         "//healthz",
     ],
 )

@@ -61,3 +61,70 @@ def test_a_placeholder_may_be_in_capitals_and_a_last_slash_may_count() -> None:
     for path in ("/services/", "/services/a/b", "/services/a/", "", "*"):
         with pytest.raises(HttpError, match=r": no$"):
             router.find("GET", path)
+
+
+IDS = Router(
+    [
+        ("PUT", "/apps/{app}/{id}", "renew"),
+        ("GET", "/apps/{app}/{id}", "show"),
+        ("GET", "/apps/delta", "delta"),
+        ("PUT", "/apps/{app}/{id}/status", "status"),
+        ("PUT", "/service/register", "register"),
+        ("GET", "/service/{id}", "service"),
+        ("PUT", "/service/deregister/{id}", "deregister"),
+    ],
+    spanning=("id",),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "id"),
+    [
+        ("ns/app-1", "ns/app-1"),
+        ("ns%2Fapp-1", "ns/app-1"),
+        ("ns%252Fapp-1", "ns%2Fapp-1"),
+        ("http://10.0.0.1:80/", "http://10.0.0.1:80/"),
+        ("/rooted", "/rooted"),
+        ("a//b", "a//b"),
+        ("a/../b", "a/../b"),
+        ("./a/.", "./a/."),
+        ("a/", "a/"),
+        ("a%2F", "a/"),
+        ("/", "/"),
+    ],
+)
+def test_an_id_with_slashes_is_the_rest_of_the_path_as_it_stands(path: str, id: str) -> None:
+    for found in (IDS.find("PUT", f"/service/deregister/{path}"), IDS.find("GET", f"/service/{path}")):
+        assert found.arguments == {"id": id}
+    found = IDS.find("PUT", f"/apps/shop/{path}")
+    assert (found.handler, found.arguments) == ("renew", {"app": "shop", "id": id})
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize(("path", "id"), [("x", "x"), ("ns/x", "ns/x"), ("x/status", "x/status"), ("a//b", "a//b")])
+def test_words_may_follow_an_id_with_slashes(path: str, id: str, slash: str) -> None:
+    found = IDS.find("PUT", f"/apps/shop/{path}/status{slash}")
+    assert (found.handler, found.arguments) == ("status", {"app": "shop", "id": id})
+
+
+def test_an_encoded_slash_is_no_boundary_of_a_word() -> None:
+    assert IDS.find("PUT", "/apps/shop/x%2Fstatus").arguments == {"app": "shop", "id": "x/status"}
+
+
+def test_a_pattern_of_another_method_gives_way() -> None:
+    assert IDS.find("GET", "/apps/shop/x/status").arguments == {"app": "shop", "id": "x/status"}
+    assert IDS.find("GET", "/service/register").arguments == {"id": "register"}
+    with pytest.raises(HttpError) as refusal:
+        IDS.find("DELETE", "/service/register")
+    assert refusal.value.answer.headers == ((b"allow", b"PUT, GET, HEAD"),)
+
+
+@pytest.mark.parametrize("path", ["/service/deregister", "/service/deregister/", "/apps/shop/", "/apps//x"])
+def test_an_id_is_never_empty(path: str) -> None:
+    with pytest.raises(HttpError):
+        IDS.find("PUT", path)
+
+
+def test_a_long_path_is_matched_in_little_work() -> None:
+    path = "/apps/shop/" + "status/" * 1_200
+    assert IDS.find("PUT", path).handler == "status"
