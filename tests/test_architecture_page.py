@@ -32,7 +32,7 @@ def test_every_folder_of_the_package_is_in_the_first_tree() -> None:
         assert name in folders(ROOT / "gossipreg") | folders(ROOT / "tests"), name
 
 
-@pytest.mark.parametrize("room", ["protocol", "runtime"])
+@pytest.mark.parametrize("room", ["protocol", "runtime", "embed"])
 def test_every_file_of_the_room_is_in_its_tree_and_no_other(room: str) -> None:
     here = ROOT / "gossipreg" / room
     words = set(re.findall(r"(\w+)(?:\.py|/)", tree(f"{room}/")))

@@ -1,32 +1,23 @@
-"""Reads of a node from memory: the same in every kind of program, from any thread, without its loop."""
+"""Reads of a node from memory: the same in every kind of program, from any thread, without its loop.
+
+Written by ``python -m tests.embed.node_modules`` from the methods of `gossipreg.Node`: change those.
+"""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
-from weakref import WeakSet
 
 import attrs
 
-from gossipreg.embed.node_thread import NodeThread, forked_message
-from gossipreg.errors import NodeClosed
+from gossipreg.embed.embedded_node import EmbeddedNode
 from gossipreg.model import Address, Instance, Member, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy, UnreadablePolicy
-from gossipreg.runtime.node import Node
 
 
 @attrs.define(eq=False, repr=False)
-class NodeReads:
+class NodeReads(EmbeddedNode):
     """The reads of a node that runs in a thread of its own."""
-
-    _thread: NodeThread
-    _node: Node = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._node = self._thread.opened.result()
-        _open.add(self)
 
     @property
     def cluster(self) -> str:
@@ -42,11 +33,6 @@ class NodeReads:
     def address(self) -> Address:
         """The address at which other members reach this node."""
         return self._node.address
-
-    @property
-    def command_checks(self) -> str:
-        """Which health checks may run commands here: see `Config`."""
-        return self._node.command_checks
 
     @property
     def isolated(self) -> bool:
@@ -123,14 +109,6 @@ class NodeReads:
         """This node's own registration of that id."""
         return self._node.own(id)
 
-    def policies(self) -> tuple[Policy, ...]:
-        """The policies in force, sorted by key."""
-        return self._node.policies()
-
-    def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
-        """Policies that this version does not understand and does not obey; `remove_policy` removes them."""
-        return self._node.unreadable_policies()
-
     def credentials(self, instance: Instance) -> Mapping[str, str]:
         """What a client needs to log in to ``instance``. Raises ``CredentialsUnavailable`` that says why not."""
         return self._node.credentials(instance)
@@ -157,6 +135,24 @@ class NodeReads:
         return self._node.terms()
 
     @property
+    def command_checks(self) -> str:
+        """Which health checks may run commands here: see `Config`."""
+        return self._node.command_checks
+
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force, sorted by key."""
+        return self._node.policies()
+
+    def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
+        """Policies that this version does not understand and does not obey; `remove_policy` removes them."""
+        return self._node.unreadable_policies()
+
+    @property
+    def drained(self) -> str | None:
+        """Why this node was told to drain, which may be empty; None if it was not."""
+        return self._node.drained
+
+    @property
     def counters(self) -> Counter[str]:
         """The counters of this node and of its frontends."""
         return self._node.counters
@@ -164,30 +160,4 @@ class NodeReads:
     @property
     def is_closed(self) -> bool:
         """Whether the node has left or was closed."""
-        return self._thread.is_forked or self._node.is_closed
-
-    def _detach(self) -> None:
-        """In a fork: make all reads fail, since the copy of the node does not change any more."""
-        self._node = _ForkedNode(self._thread.pid)  # type: ignore[assignment]  # all of it fails
-
-
-class _ForkedNode:
-    """Replaces the node in a fork of its process, so that no read has to check the process id."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-
-    def __getattr__(self, name: str) -> Any:
-        raise NodeClosed(forked_message(self._pid))
-
-
-_open: WeakSet[NodeReads] = WeakSet()
-
-
-def _forked() -> None:
-    for nodes in list(_open):
-        nodes._detach()  # noqa: SLF001 - of this module
-    _open.clear()
-
-
-os.register_at_fork(after_in_child=_forked)
+        return self._node.is_closed

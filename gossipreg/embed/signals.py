@@ -13,12 +13,12 @@ from types import FrameType
 
 import attrs
 
-from gossipreg.embed.node_reads import NodeReads
+from gossipreg.embed.embedded_node import EmbeddedNode
 from gossipreg.embed.node_thread import NodeThread
 from gossipreg.errors import ConfigError
 
 
-def leave_first(node: NodeReads, signum: int = signal.SIGTERM) -> None:
+def leave_first(node: EmbeddedNode, signum: int = signal.SIGTERM) -> None:
     """Make ``node`` leave when ``signum`` comes, and only then call the program's present handler.
 
     For servers that have set their own handlers when this is called: in a lifespan, or in a hook that runs in the

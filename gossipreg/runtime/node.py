@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
 import attrs
 import trio
@@ -46,13 +46,21 @@ from gossipreg.spec import InstanceSpec
 #: The name of every counter: `info` is called often, and iterating over an enum is slow.
 _COUNTS: Final = tuple(map(str, Count))
 
+_Read = TypeVar("_Read", bound=Callable[..., object])
+
+
+def any_thread(read: _Read) -> _Read:
+    """Mark a method that answers from memory, so that any thread may call it. `gossipreg.embed` is made from this."""
+    return read
+
 
 @attrs.define(eq=False, repr=False)
 class Node:
     """One member of the cluster, living in this process. Get one from `open_node`.
 
-    ``lookup``, ``pick``, ``members``, ``services``, ``index`` and ``own`` answer from memory and may be called from
-    any thread; the others only from the trio task tree that opened the node.
+    Properties, and the methods marked with ``any_thread``, may be read from any thread; the others may be called only
+    from the trio task tree that opened the node. After a change to a public method's name, parameters or docstring, run
+    ``python -m tests.embed.node_modules``.
     """
 
     _lifecycle: NodeLifecycle
@@ -139,6 +147,7 @@ class Node:
             warnings=tuple(self._lifecycle.warnings),
         )
 
+    @any_thread
     def warn(self, sentence: str) -> None:
         """Log a warning about how this node is set up, once, and show it in `info` for as long as the node lives.
 
@@ -153,6 +162,7 @@ class Node:
 
     # Looking up
 
+    @any_thread
     def lookup(
         self,
         service: str,
@@ -176,6 +186,7 @@ class Node:
             return instances
         return matching(instances, tag=tag, zone=zone, role=role)
 
+    @any_thread
     def pick(
         self,
         service: str,
@@ -199,6 +210,7 @@ class Node:
         self._context.counters[Count.PANICKED_LOOKUPS] += 1
         return lost.instances
 
+    @any_thread
     def index(self, service: str | None = None) -> int:
         """A number that grows whenever a lookup of ``service`` may answer differently; it never falls.
 
@@ -215,24 +227,29 @@ class Node:
         if self.index(service) == index:
             raise self._context.failure or NodeClosed(f"node {self.name!r} is closed")
 
+    @any_thread
     def services(self) -> Mapping[str, ServiceCount]:
         """Every service that has instances."""
         return self._engine.view.counts()
 
+    @any_thread
     def members(self) -> tuple[Member, ...]:
         """Every member that is remembered, this node included, sorted by name."""
         snapshot = {update.name: update for update in self._engine.members.snapshot()}
         snapshot[self.name] = self._engine.identity.own_update()
         return tuple(snapshot[name].as_member() for name in sorted(snapshot))
 
+    @any_thread
     def own(self, id: str) -> Instance | None:
         """This node's own registration of that id."""
         return self._engine.own(id)
 
+    @any_thread
     def credentials(self, instance: Instance) -> Mapping[str, str]:
         """What a client needs to log in to ``instance``. Raises ``CredentialsUnavailable`` that says why not."""
         return self._registrar.keyring.open(instance)
 
+    @any_thread
     def next_term(self, service: str) -> int:
         """One more than the highest term that this node has seen of ``service``, of present and of past instances.
 
@@ -242,6 +259,7 @@ class Node:
         """
         return self._registrar.next_term(service)
 
+    @any_thread
     def note(self, instance: Instance) -> str:
         """Why ``instance``, which `register` or `set_maintenance` returned, is not called as it was stated.
 
@@ -250,6 +268,7 @@ class Node:
         """
         return registration_note(instance, self._engine)
 
+    @any_thread
     def terms(self) -> tuple[ServiceTerm, ...]:
         """The highest term of each service that ever had one, sorted by service."""
         return tuple(self._term(register) for register in self._engine.state.terms)
@@ -438,10 +457,12 @@ class Node:
 
     # Policies, and what concerns all nodes
 
+    @any_thread
     def policies(self) -> tuple[Policy, ...]:
         """The policies in force, sorted by key."""
         return self._engine.state.policies.in_force
 
+    @any_thread
     def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
         """Policies that this version does not understand and does not obey; `remove_policy` removes them."""
         return self._engine.state.policies.unreadable

@@ -1,0 +1,184 @@
+"""Node of an asyncio program: what is done in the node's thread, as coroutines.
+
+Written by ``python -m tests.embed.node_modules`` from the methods of `gossipreg.Node`: change those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from gossipreg.check import Check, CheckReport
+from gossipreg.embed.asyncio_calls import AsyncioCalls, AsyncioWatch
+from gossipreg.embed.watch_steps import WatchSteps
+from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange, ServiceTerm
+from gossipreg.policy import Policy, Rule
+from gossipreg.spec import InstanceSpec
+
+
+@attrs.define(eq=False, repr=False)
+class AsyncioNode(AsyncioCalls):
+    """One member of the cluster, living in this process. Get one from `open_node`.
+
+    The reads may be called from any thread, the rest from any event loop of this process.
+    """
+
+    async def info(self) -> NodeInfo:
+        """This node about itself."""
+        return await self._read(self._node.info)
+
+    async def wait_changed(self, service: str | None, index: int) -> None:
+        """Return when `index` differs from ``index``. Raises ``NodeClosed``, or what closed the node."""
+        await self._call(lambda: self._node.wait_changed(service, index))
+
+    async def reset_term(self, service: str) -> ServiceTerm:
+        """Have the terms of ``service`` restart on every node from the highest that its instances state now.
+
+        The only way to lower a term that was given by mistake: deregister the instance that states it, then reset. The
+        term keeps by which node and when it was reset. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and
+        ``StorageError`` if this node's disk refuses it: then nothing has changed.
+        """
+        return await self._call(lambda: self._node.reset_term(service))
+
+    def watch(self, service: str) -> AsyncioWatch[ServiceChange]:
+        """The service's healthy instances over time: first a snapshot, then diffs."""
+        return AsyncioWatch(WatchSteps(self._thread, self._node.watch(service)))
+
+    def events(self, service: str | None = None, *, panic: float = 0.0) -> AsyncioWatch[tuple[Event, ...]]:
+        """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
+
+        With ``panic``, of the instances that `lookup` returns with it.
+        """
+        return AsyncioWatch(WatchSteps(self._thread, self._node.events(service, panic=panic)))
+
+    async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
+        """Wait until ``service`` has at least ``at_least`` healthy instances, and return them."""
+        return await self._call(lambda: self._node.wait_for(service, at_least=at_least))
+
+    async def register(
+        self,
+        service: str,
+        *,
+        port: int,
+        host: str | None = None,
+        tags: Sequence[str] = (),
+        meta: Mapping[str, str] | None = None,
+        weight: int = 1,
+        zone: str | None = None,
+        role: str | None = None,
+        term: int = 0,
+        id: str | None = None,
+        checks: Sequence[Check | Mapping[str, object]] = (),
+        credentials: Mapping[str, str] | None = None,
+    ) -> Instance:
+        """Register an instance, or replace this node's own one of the same id; returns it as lookups show it now.
+
+        That is with the role that its term allows (``fenced`` below a higher one), with the weight that policies give
+        it, and with the health of its checks; `note` says why it is not as it was stated.
+
+        ``host`` and ``zone`` are this node's own unless given. The default id is made of service, member (or the given
+        host) and port, so that registering again replaces; a check that stays the same then goes on unchanged. Without
+        ``checks`` the instance can serve for as long as this node lives. ``credentials``, what a
+        client needs to log in, are sealed under the credential key. With a data directory the registration is on disk
+        when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and
+        ``CredentialsUnavailable`` for credentials without a credential key.
+        """
+        return await self._call(
+            lambda: self._node.register(
+                service,
+                port=port,
+                host=host,
+                tags=tags,
+                meta=meta,
+                weight=weight,
+                zone=zone,
+                role=role,
+                term=term,
+                id=id,
+                checks=checks,
+                credentials=credentials,
+            ),
+        )
+
+    async def register_spec(self, spec: InstanceSpec) -> Instance:
+        """Register what ``spec`` describes, in whatever form it was written. Returns and raises as `register` does."""
+        return await self._call(lambda: self._node.register_spec(spec))
+
+    async def deregister(self, id: str) -> None:
+        """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
+        await self._call(lambda: self._node.deregister(id))
+
+    async def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
+        """The checks of this node's own instance of that id, or of all of them, in the order of registration.
+
+        Raises ``UnknownInstance``, ``NodeClosed``.
+        """
+        return await self._read(lambda: self._node.checks(id))
+
+    async def heartbeat(
+        self,
+        id: str,
+        *,
+        check: str | None = None,
+        health: Health = Health.PASSING,
+        note: str = "",
+    ) -> None:
+        """Report the health of this node's own instance to its ttl check of that name, or to all of its ttl checks.
+
+        ``health`` is passing, warning or critical. Raises ``UnknownInstance``, ``NodeClosed``, and
+        ``InvalidInstance`` if no check awaits a heartbeat.
+        """
+        await self._call(lambda: self._node.heartbeat(id, check=check, health=health, note=note))
+
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:
+        """Put this node's own instance into maintenance, with a ``reason`` that all nodes see; None ends that.
+
+        It stays in maintenance over a restart, and when it is registered again. Its checks go on. Returns it as lookups
+        show it.
+        Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        """
+        return await self._call(lambda: self._node.set_maintenance(id, reason))
+
+    async def set_policy(self, rule: Rule) -> Policy:
+        """Put ``rule`` into force on every node, in place of any of its key; returns it as it is in force now.
+
+        With a data directory it is on disk before it is published. Raises ``InvalidPolicy``, ``NodeClosed``, and
+        ``StorageError`` if the disk refuses it: then it is in force nowhere.
+        """
+        return await self._call(lambda: self._node.set_policy(rule))
+
+    async def remove_policy(self, key: str) -> None:
+        """Remove the policy of that key on every node. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
+        await self._call(lambda: self._node.remove_policy(key))
+
+    async def forget(self, name: str) -> None:
+        """Have a failed member forgotten on every node at once, with its instances.
+
+        Nothing happens if it has left. A member that lives after all, behind a split, is back when it is heard again.
+        Raises ``UnknownMember``, ``MemberPresent`` for one that is alive or suspect, and ``NodeClosed``.
+        """
+        await self._call(lambda: self._node.forget(name))
+
+    async def drain(self, reason: str = "") -> None:
+        """Give every instance of this node the weight 0 on every node, until `undrain`; the node stays a member.
+
+        Nothing else changes. With a data directory it outlives a restart, with its ``reason`` (at most 160 characters,
+        for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        """
+        await self._call(lambda: self._node.drain(reason))
+
+    async def undrain(self) -> None:
+        """End `drain`: every instance has the weight that it was registered with. Idempotent.
+
+        Raises ``NodeClosed``, ``StorageError``.
+        """
+        await self._call(self._node.undrain)
+
+    async def leave(self) -> None:
+        """Leave gracefully: drain, announce the departure, wait until that has spread, close. Idempotent."""
+        await self._leave()
+
+    async def wait_closed(self) -> None:
+        """Return when the node has left or was closed. Raises ``NameConflict`` if it had to yield its name."""
+        await self._wait_closed()
