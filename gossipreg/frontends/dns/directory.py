@@ -1,8 +1,9 @@
-"""The directory: names that a case-insensitive query cannot look up, which are members and services in capitals."""
+"""The directory: what a query cannot look up by one name: members, services in capitals, and names above others."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -16,20 +17,24 @@ from gossipreg.model import Event, Instance, InstanceEvent, Member, MemberEvent,
 log = logging.getLogger(__name__)
 
 _NONE: Final[Mapping[str, str]] = {}
+_NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
 @attrs.define(eq=False, repr=False)
 class Directory:
     """Follows the node's events. ``epoch`` grows whenever any answer that was made from it may differ.
 
-    Services in lower case are not in it: they are looked up in the node's view, which is never behind.
+    Services in lower case and without a dot are not in it: they are looked up in the node's view, which is never
+    behind.
     """
 
     node: NodeApi
     epoch: int = 0
     is_closed: bool = False  # the node has left: what it knows ages from that moment
     _members: dict[str, dict[str, str]] = attrs.field(factory=dict)  # lower case -> name -> host, for those present
-    _services: dict[str, set[str]] = attrs.field(factory=dict)  # lower case -> names that are not in lower case
+    _services: dict[str, set[str]] = attrs.field(factory=dict)  # lower case -> names with capitals or dots
+    _above_members: Counter[str] = attrs.field(factory=Counter)  # "eu" for a member "web-1.eu", each as often as needed
+    _above_services: Counter[str] = attrs.field(factory=Counter)
 
     async def follow(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow until the node is closed. Starts when the first snapshot has been read."""
@@ -62,7 +67,15 @@ class Directory:
     def spellings(self, service: str) -> Iterator[str]:
         """The names under which a service may be registered that is asked for in lower case."""
         yield service
-        yield from sorted(self._services.get(service, ()))
+        yield from sorted(self._services.get(service, _NO_NAMES) - {service})
+
+    def is_above_services(self, suffix: str) -> bool:
+        """Whether there is a service whose name ends in a dot and ``suffix``, in lower case."""
+        return suffix in self._above_services
+
+    def is_above_members(self, suffix: str) -> bool:
+        """Whether there is a member present whose name ends in a dot and ``suffix``, in lower case."""
+        return suffix in self._above_members
 
     def hosts(self, member: str) -> tuple[str, ...]:
         """The IP addresses of the members present that have this name, asked for in lower case."""
@@ -71,31 +84,60 @@ class Directory:
     def members_at(self, host: str) -> list[str]:
         """The names of the members present that are at an IP address, sorted."""
         return sorted(
-            name for group in self._members.values() for name, their_host in group.items() if their_host == host
+            name
+            for group in self._members.values()
+            for name, their_host in group.items()
+            if their_host.partition("%")[0] == host
         )
+
+    def addresses(self) -> Iterator[str]:
+        """The IP addresses of all members present."""
+        for group in self._members.values():
+            yield from group.values()
 
     def _see(self, member: Member, *, present: bool) -> None:
         folded, host = member.name.lower(), member.address.host if present else None
-        group = self._members.setdefault(folded, {})
-        if group.get(member.name) != host:
-            self.epoch += 1
+        group = self._members.get(folded, {})
+        before = group.get(member.name)
+        if before == host:
+            return
+        self.epoch += 1
         if host is None:
-            group.pop(member.name, None)
+            del group[member.name]
         else:
             group[member.name] = host
-        if not group:
+        if before is None or host is None:
+            _count(self._above_members, folded, 1 if before is None else -1)
+        if group:
+            self._members[folded] = group
+        else:
             del self._members[folded]
 
     def _spell(self, instance: Instance) -> None:
         service = instance.service
         folded = service.lower()
-        if service == folded:
+        if service == folded and "." not in service:
             return
-        known = self._services.setdefault(folded, set())
-        if not self.node.lookup(service, healthy=False):
-            known.discard(service)
-        elif service not in known:
+        known = self._services.get(folded, set())
+        exists = bool(self.node.lookup(service, healthy=False))
+        if exists == (service in known):
+            return
+        self.epoch += 1
+        _count(self._above_services, folded, 1 if exists else -1)
+        if exists:
             known.add(service)
-            self.epoch += 1
-        if not known:
+        else:
+            known.remove(service)
+        if known:
+            self._services[folded] = known
+        else:
             del self._services[folded]
+
+
+def _count(above: Counter[str], name: str, change: int) -> None:
+    """Add ``change`` to the number of names below each of the names above ``name``."""
+    suffix = name
+    while suffix := suffix.partition(".")[2]:
+        above[suffix] += change
+        if not above[suffix]:
+            del above[suffix]

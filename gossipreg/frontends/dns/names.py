@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 import attrs
@@ -14,8 +13,14 @@ import dns.reversename
 
 _SERVICE = "service"
 _SCALED = "service-x256"
-_KINDS = (_SERVICE, _SCALED, "node", "addr")
-_ZONE_WORDS = ("dc", "zone")  # Consul's word, and ours
+_QUERY = "query"  # Consul's prepared queries: here the instances of the service of that name
+_SERVICE_KINDS = (_SERVICE, _SCALED, _QUERY)
+_KINDS = (*_SERVICE_KINDS, "node", "addr")
+_ZONE = "zone"
+_DATACENTER = "dc"
+_PROTOCOLS = ("_tcp", "_udp")  # in the place of a tag (RFC 2782)
+_REVERSE_IPV4: Final = dns.reversename.ipv4_reverse_domain
+_REVERSE_IPV6: Final = dns.reversename.ipv6_reverse_domain
 
 
 @attrs.frozen
@@ -25,7 +30,13 @@ class ApexName:
 
 @attrs.frozen
 class EmptyNonTerminal:
-    """A name that only has others below it, such as ``service.gossipreg``."""
+    """A name that only has others below it, such as ``service.gossipreg``.
+
+    It exists (RFC 8020), so a resolver that asks for one label more at a time (RFC 9156) goes on below it.
+    ``is_assumed``: there is no end of such names, and it was not looked up whether anything is below this one.
+    """
+
+    is_assumed: bool = False
 
 
 @attrs.frozen
@@ -38,12 +49,14 @@ class ServiceName:
     """Instances of a service.
 
     Service names and tags may hold dots, so where one ends is found out by looking: ``readings`` are the pairs of tag
-    (empty: any) and service that the labels can mean, the first that exists is meant.
+    (empty: any) and service that the labels can mean, the first that exists is meant. Services that end in a dot and
+    ``suffix`` are below this name.
     """
 
     readings: tuple[tuple[str, str], ...]
     zone: str | None = None
     scaled: bool = False  # weights times 256, which HAProxy divides by
+    suffix: str = ""
 
 
 @attrs.frozen
@@ -69,12 +82,6 @@ class ReverseName:
 
 Asked = ApexName | EmptyNonTerminal | NameServerName | ServiceName | NodeName | AddressName | ReverseName
 
-_FIXED: Final[Mapping[tuple[str, ...], Asked]] = {
-    (): ApexName(),
-    ("ns",): NameServerName(),
-    **{(word,): EmptyNonTerminal() for word in (*_KINDS, *_ZONE_WORDS)},
-}
-
 Domains = tuple[dns.name.Name, ...]
 
 
@@ -83,30 +90,59 @@ def domain_of(name: dns.name.Name, domains: Domains) -> dns.name.Name | None:
     return next((domain for domain in domains if name.is_subdomain(domain)), None)
 
 
-def asked_below(name: dns.name.Name, domain: dns.name.Name) -> Asked | None:
-    """What a name inside ``domain`` asks for; None if there can be no such name. ``name`` is in lower case."""
+def asked_below(name: dns.name.Name, domain: dns.name.Name, datacenter: str) -> Asked | None:
+    """What a name inside ``domain`` asks for; None if there can be no such name. ``name`` is in lower case.
+
+    Names may end in ``datacenter``, with ``.dc`` behind it or without: it is in lower case, and dots separate labels.
+    """
     try:
         labels = tuple(label.decode().lower() for label in name.labels[: -len(domain.labels)])
     except UnicodeDecodeError:
         return None
-    zone = None
-    if len(labels) >= 2 and labels[-1] in _ZONE_WORDS:
-        end = _rightmost_kind(labels[:-2])
-        if end is None:
-            return EmptyNonTerminal()
-        zone = ".".join(labels[end + 1 : -1])
-        labels = labels[: end + 1]
-    return _FIXED.get(labels) or _asked(labels[:-1], labels[-1], zone)
+    if not labels:
+        return ApexName()
+    if labels == ("ns",):
+        return NameServerName()
+    if labels[-1] not in (*_KINDS, _ZONE):
+        local = _without_datacenter(labels, tuple(datacenter.split(".")))
+        if not local:
+            return None if local is None else EmptyNonTerminal()
+        labels = local
+    return _in_zone(labels)
+
+
+def _without_datacenter(labels: tuple[str, ...], datacenter: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The labels before the datacenter's, none for a name above theirs; None for those of another datacenter."""
+    if labels[-1] == _DATACENTER:
+        labels = labels[:-1]
+    if labels == datacenter[len(datacenter) - len(labels) :]:
+        return ()
+    return labels[: -len(datacenter)] if labels[-len(datacenter) :] == datacenter else None
+
+
+def _in_zone(labels: tuple[str, ...]) -> Asked | None:
+    if labels[-1] != _ZONE:
+        return _asked(labels[:-1], labels[-1], None)
+    end = _rightmost_kind(labels[:-2])
+    if end is None:
+        return EmptyNonTerminal(is_assumed=len(labels) > 1)
+    return _asked(labels[:end], labels[end], ".".join(labels[end + 1 : -1]))
 
 
 def _asked(rest: tuple[str, ...], kind: str, zone: str | None) -> Asked | None:
-    if kind in (_SERVICE, _SCALED):
-        return ServiceName(_readings(rest), zone, scaled=kind == _SCALED)
-    if kind == "node" and zone is None:
+    if kind not in (_KINDS if zone is None else _SERVICE_KINDS):
+        return None
+    if not rest:
+        return EmptyNonTerminal(is_assumed=zone is not None)
+    if kind == "node":
         return NodeName(".".join(rest))
-    if kind == "addr" and zone is None:
+    if kind == "addr":
         return _written_host(rest)
-    return None
+    if len(rest) == 1 and rest[0].startswith("_"):
+        return EmptyNonTerminal(is_assumed=zone is not None or rest[0] not in _PROTOCOLS)
+    readings = _readings(rest)
+    suffix = ".".join(rest[:-1] if rest[-1].startswith("_") else rest)
+    return ServiceName(readings[:1] if kind == _QUERY else readings, zone, scaled=kind == _SCALED, suffix=suffix)
 
 
 def asked_in_reverse(name: dns.name.Name) -> ReverseName | None:
@@ -115,6 +151,23 @@ def asked_in_reverse(name: dns.name.Name) -> ReverseName | None:
         return ReverseName(ip_address(dns.reversename.to_address(name)))
     except (dns.exception.DNSException, ValueError):
         return None
+
+
+def network_in_reverse(name: dns.name.Name) -> IPv4Network | IPv6Network | None:
+    """The network whose addresses' reverse names are below ``name``; None for any other name, and for all addresses."""
+    for top, chars, base in ((_REVERSE_IPV4, 4, 10), (_REVERSE_IPV6, 32, 16)):
+        labels = name.labels[: -len(top.labels)]
+        if not name.is_subdomain(top) or not 0 < len(labels) < chars:
+            continue
+        try:
+            parts = [int(label, base) for label in reversed(labels)]
+            whole = [*parts, *[0] * (chars - len(parts))]
+            if base == 10:
+                return IPv4Network((bytes(whole), 8 * len(parts)))
+            return IPv6Network((bytes.fromhex("".join(f"{part:x}" for part in whole)), 4 * len(parts)))
+        except ValueError:
+            return None
+    return None
 
 
 def target_wire(address: IPv4Address | IPv6Address, port: int, domain: dns.name.Name) -> bytes:

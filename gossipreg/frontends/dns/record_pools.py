@@ -66,7 +66,7 @@ class TypedRecords:
     _written: dict[int, WireRecord | None] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self._ends = list(accumulate(instance.weight for instance in self.instances))
+        self._ends = list(accumulate([instance.weight for instance in self.instances]))
 
     def draw(self, rng: Random, lot: float) -> Iterator[WireRecord]:
         """Records in an order drawn by weight; ``lot``, from 0 up to 1, decides which instance comes first."""
@@ -96,6 +96,7 @@ class RecordPool:
     ttl: int
     exists: bool = True  # whether the service is offered at all, by an instance that can serve or not
     _sides: dict[dns.rdatatype.RdataType, TypedRecords] = attrs.field(init=False, factory=dict)
+    _families: list[dns.rdatatype.RdataType | None] | None = attrs.field(init=False, default=None)
 
     @property
     def size(self) -> int:
@@ -113,11 +114,14 @@ class RecordPool:
     def _made(self, type_: dns.rdatatype.RdataType) -> TypedRecords:
         able, most = self.able, None
         if type_ in (_A, _AAAA, _CNAME):
-            families = [_family(instance.host) for instance in able]
-            if any(families):
-                able = [each for each, family in zip(able, families, strict=True) if family is type_]
+            if self._families is None:
+                self._families = [_family(instance.host) for instance in able]
+            if any(self._families):
+                able = [each for each, family in zip(able, self._families, strict=True) if family is type_]
             else:  # all are names: one alias, whatever is asked for
                 type_, most = _CNAME, 1
+        elif type_ is _SRV:
+            able = [each for each in able if each.port]  # one without a port, as Consul has them, is only a host
         writer = RecordWriter(self.domain, self.ttl, records.factor(able) if self.scaled else 1)
         return TypedRecords(type_, able, most, writer)
 

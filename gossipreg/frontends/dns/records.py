@@ -94,7 +94,7 @@ def factor(instances: Sequence[Instance]) -> float:
 
 
 def _strings(instance: Instance) -> Iterator[bytes]:
-    pairs = [("id", instance.id), ("host", instance.host), ("port", str(instance.port))]
+    pairs = [("id", instance.id), ("host", instance.host), ("port", str(instance.port or ""))]
     pairs += [("weight", str(instance.weight)), ("zone", instance.zone), ("role", instance.role or "")]
     pairs += [("tag", tag) for tag in instance.tags]
     pairs += [(f"meta.{key}", value) for key, value in sorted(instance.meta.items())]

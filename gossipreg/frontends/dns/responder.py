@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 #: evenly, so that the few orders that are kept share the first place out as the weights say, as nearly as so few can.
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
-_REFUSED = ZoneReply(dns.rcode.REFUSED)
-_FAILED = ZoneReply(dns.rcode.SERVFAIL)
+_REFUSED = ZoneReply(dns.rcode.REFUSED, is_kept=False)
+_FAILED = ZoneReply(dns.rcode.SERVFAIL, is_kept=False)
 
 
 @attrs.define(eq=False, repr=False)
@@ -117,7 +117,7 @@ class DnsResponder:
         reply = self._reply(question, entry.lot)
         entry.lot = (entry.lot + _GOLDEN) % 1.0
         answer = encode(question, reply, self.zone.ttl)
-        if reply.rcode != dns.rcode.NOERROR:
+        if not reply.is_kept:
             return answer
         entry.read, entry.epoch, entry.has_orders = reply.read, self.zone.directory.epoch, reply.has_orders
         self._keep(entry, answer)

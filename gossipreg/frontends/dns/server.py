@@ -43,12 +43,13 @@ async def serve_dns(
     """Answer DNS at ``address``, UDP and TCP, until cancelled; port 0 takes any free one.
 
     Start it with ``nursery.start``, which gives the address that it really listens on. The names are below each of
-    ``domains``; ``ttl`` (seconds) is how long clients may keep an answer. What comes is counted in ``counters``, under
-    names that begin with ``dns_``. Raises ``BindError`` if the address cannot be had.
+    ``domains``; the cluster's name is Consul's datacenter in them. ``ttl`` (seconds) is how long clients may keep an
+    answer. What comes is counted in ``counters``, under names that begin with ``dns_``. Raises ``BindError`` if the
+    address cannot be had.
     """
     sockets = await open_sockets(address)
     directory = Directory(node)
-    zone = Zone(node, directory, sockets.address, tuple(domains), ttl)
+    zone = Zone(node, directory, sockets.address, tuple(domains), ttl, datacenter=node.info().cluster)
     responder = DnsResponder(zone, Counter() if counters is None else counters)
     with sockets.udp:
         async with sockets.tcp, trio.open_nursery() as nursery:

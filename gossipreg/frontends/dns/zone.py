@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import ip_address
 from itertools import chain
 from random import Random
@@ -43,6 +44,10 @@ class ZoneReply:
     )  # answers that are drawn as far as they fit
     read: tuple[tuple[str, int], ...] = ()
     has_orders: bool = False  # the next one may be in another order
+    is_kept: bool = True  # whether it is worth being kept: there is no end of names that do not exist
+
+
+_REFUSED = ZoneReply(dns.rcode.REFUSED, is_kept=False)
 
 
 def _domains(texts: tuple[str, ...]) -> names.Domains:
@@ -51,7 +56,11 @@ def _domains(texts: tuple[str, ...]) -> names.Domains:
 
 @attrs.define(eq=False, repr=False)
 class Zone:
-    """Answers questions from the node's view. ``ttl`` is in seconds; ``own`` is where this server listens."""
+    """Answers questions from the node's view.
+
+    ``responder`` is where this server listens, ``texts`` are the domains, ``ttl`` is in seconds. Names may say which
+    ``datacenter`` is meant: only this one exists.
+    """
 
     node: NodeApi
     directory: Directory
@@ -59,6 +68,7 @@ class Zone:
     texts: tuple[str, ...]
     ttl: int
     rng: Random = attrs.field(factory=Random)
+    datacenter: str = ""
     _domains: names.Domains = attrs.field(init=False)
     _first: dns.name.Name = attrs.field(init=False)
     _pools: IndexedCache[RecordPool] = attrs.field(init=False)
@@ -79,14 +89,19 @@ class Zone:
         if domain is None:
             return self._in_reverse(name, type_)
         if type_ in _TRANSFERS:
-            return ZoneReply(dns.rcode.REFUSED)
-        asked = names.asked_below(name, domain)
+            return _REFUSED
+        asked = names.asked_below(name, domain, self.datacenter.lower())
         if isinstance(asked, names.ServiceName):
             return self._service(name, domain, type_, asked, lot)
         if isinstance(asked, names.ApexName):
             return self._apex(domain, type_)
         there = self._there(asked)
-        return self._nobody(domain) if there is None else self._found(name, domain, type_, there)
+        if there is None and any(other.is_subdomain(name) for other in self._domains):
+            there = []
+        if there is None:
+            return self._no_name(domain)
+        is_kept = not (isinstance(asked, names.EmptyNonTerminal) and asked.is_assumed)
+        return attrs.evolve(self._found(name, domain, type_, there), is_kept=is_kept)
 
     def _there(self, asked: names.Asked | None) -> list[dns.rdata.Rdata] | None:
         """What there is at a name that asks for one thing; None if there is no such thing."""
@@ -98,7 +113,8 @@ class Zone:
             case names.AddressName(address):
                 return [records.address(address)]
             case names.NodeName(member):
-                return records.addresses(self.directory.hosts(member)) or None
+                found = records.addresses(self.directory.hosts(member))
+                return found if found or self.directory.is_above_members(member) else None
             case _:
                 return None
 
@@ -119,8 +135,8 @@ class Zone:
         lot: float,
     ) -> ZoneReply:
         pool = self._pool(asked, domain)
-        if not pool.exists:
-            return attrs.evolve(self._nobody(domain), read=pool.read)
+        if not pool.exists and not self.directory.is_above_services(asked.suffix):
+            return attrs.evolve(self._no_name(domain), read=pool.read)
         if type_ is _ANY:
             return attrs.evolve(self._found(name, domain, type_, []), read=pool.read)
         side = pool.side(type_)
@@ -137,7 +153,7 @@ class Zone:
         if kept is not None and self._stands(kept):
             return kept
         pool = self._made(asked, domain)
-        if pool.exists:  # what does not exist is not kept: there is no end of it
+        if pool.exists:  # there is no end of what does not exist
             self._pools.put(key, epoch, pool)
         else:
             self._pools.drop(key)
@@ -149,16 +165,22 @@ class Zone:
     def _made(self, asked: names.ServiceName, domain: dns.name.Name) -> RecordPool:
         read: dict[str, int] = {}
         offered: list[Instance] = []
+        is_above_tag = False
         for tag, service in asked.readings:
             for spelling in self.directory.spellings(service):
                 read[spelling] = self.node.index(spelling)
                 offered += self.node.lookup(spelling, healthy=False)
             if offered:
-                if tag or asked.zone is not None:
-                    offered = [each for each in offered if _is_asked_for(each, tag, asked.zone)]
+                if asked.zone is not None:
+                    offered = [each for each in offered if each.zone.lower() == asked.zone]
+                if tag:
+                    labels = [_labels(each.tags, each.role) for each in offered]
+                    is_above_tag = any(label.endswith(f".{tag}") for group in set(labels) for label in group)
+                    offered = [each for each, group in zip(offered, labels, strict=True) if tag in group]
                 break
         able = [each for each in offered if each.health in _SERVING and each.weight]
-        return RecordPool(tuple(read.items()), able, domain, asked.scaled, self.ttl, exists=bool(offered))
+        exists = is_above_tag or bool(offered)
+        return RecordPool(tuple(read.items()), able, domain, asked.scaled, self.ttl, exists=exists)
 
     def _found(
         self,
@@ -173,17 +195,24 @@ class Zone:
         fitting = tuple((name, each) for each in there if each.rdtype is type_)
         return ZoneReply(answers=fitting) if fitting else ZoneReply(authority=self._soa(domain))
 
-    def _nobody(self, domain: dns.name.Name) -> ZoneReply:
-        return ZoneReply(dns.rcode.NXDOMAIN, authority=self._soa(domain))
+    def _no_name(self, domain: dns.name.Name) -> ZoneReply:
+        return ZoneReply(dns.rcode.NXDOMAIN, authority=self._soa(domain), is_kept=False)
 
     def _in_reverse(self, name: dns.name.Name, type_: dns.rdatatype.RdataType) -> ZoneReply:
         asked = names.asked_in_reverse(name)
-        members = [] if asked is None else self.directory.members_at(str(asked.address))
-        if not members or type_ not in (dns.rdatatype.PTR, _ANY):
-            return ZoneReply(dns.rcode.REFUSED)
+        if asked is None:
+            network = names.network_in_reverse(name)
+            is_above = network is not None and any(
+                ip in network for host in self.directory.addresses() if (ip := records.ip_of(host)) is not None
+            )
+            return ZoneReply() if is_above else _REFUSED
+        members = self.directory.members_at(str(asked.address))
+        if not members:
+            return _REFUSED
         if type_ is _ANY:
             return ZoneReply(answers=((name, records.minimal_any()),))
-        return ZoneReply(answers=tuple((name, pointer) for pointer in records.pointers(members, self._first)))
+        pointers = records.pointers(members, self._first) if type_ is dns.rdatatype.PTR else ()
+        return ZoneReply(answers=tuple((name, pointer) for pointer in pointers))
 
     def _soa(self, domain: dns.name.Name) -> tuple[Named, ...]:
         return ((domain, records.start_of_authority(domain, self.negative_ttl)),)
@@ -193,8 +222,7 @@ class Zone:
         return ip_address(self.node.address.host) if own.is_unspecified else own
 
 
-def _is_asked_for(instance: Instance, tag: str, zone: str | None) -> bool:
-    """Whether an instance has the tag, which may be its role too, and the zone, both asked for in lower case."""
-    if zone is not None and instance.zone.lower() != zone:
-        return False
-    return not tag or (instance.role or "").lower() == tag or any(each.lower() == tag for each in instance.tags)
+@lru_cache(maxsize=1024)
+def _labels(tags: tuple[str, ...], role: str | None) -> frozenset[str]:
+    """What an instance with these can be asked for by, in lower case."""
+    return frozenset(label.lower() for label in (*tags, role) if label is not None)

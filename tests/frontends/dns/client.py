@@ -24,6 +24,8 @@ class DnsClient:
 
     ttl: int = 0
     own: Address = Address("127.0.0.1", 8600)
+    datacenter: str = "default"
+    domains: tuple[str, ...] = ("gossipreg", "consul")
     node: FakeNode = attrs.field(factory=FakeNode)
     directory: Directory = attrs.field(init=False)
     responder: DnsResponder = attrs.field(init=False)
@@ -31,7 +33,7 @@ class DnsClient:
     def __attrs_post_init__(self) -> None:
         self.directory = Directory(self.node)
         self.responder = DnsResponder(
-            Zone(self.node, self.directory, self.own, ("gossipreg", "consul"), self.ttl, Random(1))
+            Zone(self.node, self.directory, self.own, self.domains, self.ttl, Random(1), self.datacenter)
         )
 
     def offer(

@@ -32,7 +32,7 @@ def test_every_name_on_the_page_is_answered(dns_client: DnsClient, name: str) ->
 
 
 def test_the_page_has_an_example_of_each_kind() -> None:
-    assert len(EXAMPLES) == 9
+    assert len(EXAMPLES) == 11
     assert len(DUG) == 3
 
 

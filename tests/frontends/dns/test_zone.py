@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gossipreg.model import Address, Health
 from tests.frontends.dns.client import DnsClient, additional, code, data
@@ -114,8 +116,12 @@ def test_a_service_that_nobody_can_serve_exists_without_records(dns_client: DnsC
         "v2.orders.service",
         "primary.orders.service",
         "_orders._v2.service",
-        "orders.service.north.dc",
+        "orders.service.north.zone",
+        "orders.service.north.zone.default.dc",
         "v2.orders.service.north.zone",
+        "v2.orders.service.default",
+        "v2.orders.service.default.dc",
+        "_orders._v2.service.default.dc",
         "V2.Orders.Service",
     ],
 )
@@ -136,9 +142,19 @@ def test_a_protocol_in_place_of_a_tag_chooses_nothing(dns_client: DnsClient, nam
     [
         "x.service",
         "v9.orders.service",
-        "orders.service.south.dc",
+        "orders.service.south.zone",
+        "orders.service.other.dc",
+        "orders.service.other",
+        "orders.service.north.dc",
+        "service.other.dc",
+        "other.dc",
         "x.node",
-        "x.node.north.dc",
+        "x.node.default",
+        "node.north.zone",
+        "x.node.north.zone",
+        "x.strange.default.dc",
+        "x.query",
+        "_orders._v2.query.other.dc",
         "x.strange",
         "_x._tcp.service",
         r"\255\254.service",
@@ -152,11 +168,119 @@ def test_a_name_that_nobody_has_does_not_exist(dns_client: DnsClient, name: str)
 
 
 @pytest.mark.parametrize(
-    "name", ["service", "service-x256", "node", "addr", "dc", "zone", "north.dc", "service.north.dc"]
+    "name",
+    [
+        *("service", "service-x256", "node", "addr", "query", "dc", "zone", "north.zone", "service.north.zone"),
+        *("default", "default.dc", "service.default", "node.default.dc", "_tcp.service", "_udp.query.default"),
+    ],
 )
 def test_a_name_that_others_are_below_exists_without_records(dns_client: DnsClient, name: str) -> None:
     response = dns_client.ask(f"{name}.gossipreg")
     assert (code(response), response.answer) == ("NOERROR", [])
+
+
+def test_names_may_say_the_datacenter(dns_client: DnsClient) -> None:
+    dns_client.offer("10.0.0.1")
+    dns_client.join("web-1", "10.0.0.7")
+    for end in ("", ".default", ".default.dc", ".DEFAULT.DC"):
+        assert dns_client.records(f"orders.service{end}.consul") == ["10.0.0.1"]
+        assert len(dns_client.records(f"_orders._tcp.service{end}.consul", "SRV")) == 1
+        assert dns_client.records(f"web-1.node{end}.consul") == ["10.0.0.7"]
+        assert dns_client.records(f"8080.0a000001.addr{end}.consul") == ["10.0.0.1"]
+        assert dns_client.records(f"orders.query{end}.consul") == ["10.0.0.1"]
+
+
+def test_a_datacenter_may_have_dots_and_capitals_or_the_name_of_a_kind() -> None:
+    dns_client = DnsClient(datacenter="EU.Prod")
+    dns_client.offer("10.0.0.1")
+    assert dns_client.records("orders.service.eu.prod.consul") == ["10.0.0.1"]
+    assert dns_client.records("orders.service.eu.prod.dc.consul") == ["10.0.0.1"]
+    for name in ("prod", "prod.dc", "eu.prod", "service.eu.prod"):
+        assert code(dns_client.ask(f"{name}.consul")) == "NOERROR", name
+    for name in ("us.prod", "eu", "orders.service.prod", "orders.service.us.prod.dc"):
+        assert code(dns_client.ask(f"{name}.consul")) == "NXDOMAIN", name
+    dns_client = DnsClient(datacenter="node")
+    dns_client.offer("10.0.0.1")
+    assert dns_client.records("orders.service.node.dc.consul") == ["10.0.0.1"]
+
+
+def test_a_query_is_named_after_a_service_and_chooses_nothing_by_what_is_before_it(dns_client: DnsClient) -> None:
+    dns_client.offer("10.0.0.1", tags=["v2"])
+    dns_client.offer("10.0.0.2", tags=["v1"])
+    assert len(dns_client.records("orders.query.consul")) == 2
+    assert len(dns_client.records("_orders._tcp.query.consul", "SRV")) == 2
+    assert code(dns_client.ask("v2.orders.query.consul")) == "NXDOMAIN"
+
+
+_words = st.sampled_from(["a", "B", "a.b", "b.A", "a.b.c", "c"])
+
+
+@given(_words, _words, _words, _words, st.sampled_from(["", ".gossipreg", ".b.a", ".b.a.dc"]))
+@settings(max_examples=10)
+def test_every_name_above_one_that_exists_does_so_too(service: str, other: str, tag: str, zone: str, end: str) -> None:
+    dns_client = DnsClient(datacenter="b.a")
+    dns_client.offer("10.0.0.1", service=service, tags=[tag], role="x.primary", zone=zone)
+    dns_client.offer("10.0.0.2", service=other, tags=[other], zone="c")
+    dns_client.join(other, "10.0.1.1")
+    names = ["80.0a000001.addr", f"{other}.node"]
+    for kind in ("service", "service-x256", f"service.{zone}.zone", "query"):
+        names += [f"{name}.{kind}" for name in (service, f"_{service}._tcp", f"_{service}._{tag}")]
+        names += [f"{tag}.{service}.{kind}", f"x.primary.{service}.{kind}", f"{other}.{other}.{kind}"]
+    existing = 0
+    for name in names:
+        above = f"{name}{end}.consul"
+        if dns_client.records(above, "ANY"):  # a name with dots may be read as another one, which does not exist
+            existing += 1
+            while above := above.partition(".")[2]:
+                assert code(dns_client.ask(above)) == "NOERROR", (name, end, above)
+    assert existing > 2 or end == ".gossipreg"
+
+
+def test_names_above_others_come_and_go_with_them(dns_client: DnsClient) -> None:
+    instance = dns_client.offer("10.0.0.1", service="v2.orders", tags=["a.b"])
+    dns_client.join("web-1.eu", "10.0.0.7")
+    names = ["orders.service.consul", "b.v2.orders.service.consul", "eu.node.consul"]
+    for _ in range(2):
+        assert [code(dns_client.ask(name)) for name in names] == ["NOERROR"] * 3
+        assert [dns_client.ask(name).answer for name in names] == [[]] * 3
+    dns_client.withdraw(instance)
+    dns_client.fail("web-1.eu")
+    assert [code(dns_client.ask(name)) for name in names] == ["NXDOMAIN"] * 3
+
+
+@pytest.mark.parametrize("name", ["0.0.10.in-addr.arpa", "0.10.in-addr.arpa", "10.in-addr.arpa", "0.d.f.ip6.arpa"])
+def test_names_above_those_of_addresses_exist(dns_client: DnsClient, name: str) -> None:
+    dns_client.join("web-1", "10.0.0.7")
+    dns_client.join("web-2", "fd00::1%eth0")
+    response = dns_client.ask(name)
+    assert (code(response), response.answer) == ("NOERROR", [])
+
+
+def test_a_name_above_another_domain_exists() -> None:
+    dns_client = DnsClient(domains=("gossipreg", "a.b.gossipreg"))
+    assert code(dns_client.ask("b.gossipreg")) == "NOERROR"
+    assert code(dns_client.ask("c.gossipreg")) == "NXDOMAIN"
+
+
+def test_names_without_end_are_not_kept(dns_client: DnsClient) -> None:
+    for number in range(5):
+        for name in (
+            f"_x{number}.service",
+            f"x{number}.zone",
+            f"service.x{number}.zone",
+            f"_tcp.service.x{number}.zone",
+        ):
+            assert code(dns_client.ask(f"{name}.consul")) == "NOERROR"
+    assert not dns_client.responder._kept
+
+
+def test_an_instance_without_a_port_is_a_host_and_no_server(dns_client: DnsClient) -> None:
+    dns_client.offer("10.0.0.1", 0)
+    assert dns_client.records("orders.service.consul") == ["10.0.0.1"]
+    assert dns_client.records("orders.service.consul", "SRV") == []
+    assert "port" not in dns_client.records("orders.service.consul", "TXT")[0]
+    dns_client.offer("10.0.0.2", 80)
+    assert len(dns_client.records("orders.service.consul", "SRV")) == 1
 
 
 def test_names_with_dots_are_found_whole_first(dns_client: DnsClient) -> None:
@@ -231,6 +355,14 @@ def test_members_are_found_for_as_long_as_they_are_there(dns_client: DnsClient) 
     assert code(dns_client.ask("web-1.eu.node.consul")) == "NXDOMAIN"
 
 
+def test_a_member_at_an_address_with_an_interface_is_found_without_that(dns_client: DnsClient) -> None:
+    dns_client.join("web-1", "fe80::1%eth0")
+    assert dns_client.records("web-1.node.consul", "AAAA") == ["fe80::1"]
+    reverse = "1" + ".0" * 28 + ".8.e.f.ip6.arpa"
+    assert dns_client.records(reverse, "PTR") == ["web-1.node.gossipreg."]
+    assert code(dns_client.ask(reverse, "A")) == "NOERROR"
+
+
 def test_an_address_in_reverse_names_the_members_there(dns_client: DnsClient) -> None:
     dns_client.join("web-1", "10.0.0.7")
     dns_client.join("web-2", "10.0.0.7")
@@ -248,7 +380,11 @@ def test_an_address_in_reverse_names_the_members_there(dns_client: DnsClient) ->
         (".", "NS"),
         ("9.9.9.9.in-addr.arpa", "PTR"),
         ("x.in-addr.arpa", "PTR"),
-        ("7.0.0.10.in-addr.arpa", "A"),
+        ("9.in-addr.arpa", "A"),
+        ("0.11.10.in-addr.arpa", "A"),
+        ("300.in-addr.arpa", "A"),
+        ("in-addr.arpa", "A"),
+        ("f.f.ip6.arpa", "A"),
         ("gossipreg", "AXFR"),
     ],
 )
