@@ -31,7 +31,7 @@ from gossipreg.cli.settings import PREFIX, SETTINGS
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.proxy.settings import load_forwards
 from gossipreg.protocol.engine import Engine
-from gossipreg_sim import Scenario
+from gossipreg_sim import Scenario, run_scenario
 from tests.cli.test_docs import commands_in, parse
 from tests.runtime.nodes import PATIENCE, config
 
@@ -200,7 +200,7 @@ def test_the_programs_about_the_simulator_hold() -> None:
 
     def play(scenario: Scenario) -> Any:
         asked.append(scenario)
-        return scenario.run(seed=1)
+        return run_scenario(scenario, seed=1)
 
     space["test_we_survive_losing_a_zone"](play)
     assert asked == [space["OURS"]]

@@ -32,8 +32,8 @@ trio.run(main)
 """
 
 SIMULATED = """\
-from gossipreg_sim import load
-print(load("cold-start").run(1).is_good)
+from gossipreg_sim import load, run_scenario
+print(run_scenario(load("cold-start"), 1).is_good)
 """
 
 

@@ -17,7 +17,7 @@ from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PoliciesChanged, PolicyFromFuture, SendFrame
 from gossipreg.protocol.registry.clock import AHEAD_MAX
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import StreamSession

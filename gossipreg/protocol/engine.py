@@ -67,7 +67,7 @@ from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.payload import pack_instance
-from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule
+from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.registry.view import View, first_index

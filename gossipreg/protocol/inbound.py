@@ -27,7 +27,7 @@ from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import Transmit
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.record_handler import RecordHandler
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.state import ClusterState

@@ -11,7 +11,7 @@ from gossipreg.protocol.local_member import LocalMember
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outputs import PoliciesChanged, PolicyFromFuture
 from gossipreg.protocol.peer_streams import PeerStreams
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
 from gossipreg.protocol.registry.table import Freshness
 from gossipreg.protocol.registry.terms import TermRegister

@@ -25,7 +25,8 @@ from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.registry.clock import Clock, Stamp
 from gossipreg.protocol.registry.payload import BadPayload
-from gossipreg.protocol.registry.policies import Policies, PolicyVersion
+from gossipreg.protocol.registry.policies import Policies
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Record, TableDigest
 from gossipreg.protocol.registry.registry import Change, Registry, announcement, is_inline
 from gossipreg.protocol.registry.table import Freshness, Table

@@ -15,7 +15,7 @@ import trio
 
 from gossipreg.errors import StorageError
 from gossipreg.policy import Rule
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, message_of, pack
 from gossipreg.runtime.node_context import NodeContext

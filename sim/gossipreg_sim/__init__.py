@@ -2,14 +2,14 @@
 
 Describe the faults of a cluster as a scenario, run it, and inspect the outcome:
 
->>> from gossipreg_sim import Fault, Scenario
+>>> from gossipreg_sim import Fault, Scenario, run_scenario
 >>> split = Scenario(
 ...     title="Two and three nodes lose sight of each other for half a minute",
 ...     nodes=5,
 ...     duration=30,
 ...     faults=[Fault(kind="cut", nodes=["n0", "n1"])],
 ... )
->>> outcome = split.run(seed=7)
+>>> outcome = run_scenario(split, seed=7)
 >>> outcome.is_good, outcome.violations
 (True, ())
 >>> outcome.marks["revived"] > 0
@@ -35,8 +35,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from gossipreg_sim.cluster import Cluster
+    from gossipreg_sim.fault import Fault
     from gossipreg_sim.runner import Outcome
-    from gossipreg_sim.scenario import Fault, Scenario, ScenarioError, Wiring, Workload, load, shipped
+    from gossipreg_sim.scenario import Scenario, ScenarioError, Wiring, Workload
+    from gossipreg_sim.scenario_file import load, shipped
     from gossipreg_sim.world import World, ns
 
 __all__ = [
@@ -50,14 +52,19 @@ __all__ = [
     "World",
     "load",
     "ns",
+    "run_scenario",
     "shipped",
 ]
 
 _HOMES: Final = {
     "Cluster": "gossipreg_sim.cluster",
+    "Fault": "gossipreg_sim.fault",
     "Outcome": "gossipreg_sim.runner",
     "World": "gossipreg_sim.world",
+    "load": "gossipreg_sim.scenario_file",
     "ns": "gossipreg_sim.world",
+    "run_scenario": "gossipreg_sim.runner",
+    "shipped": "gossipreg_sim.scenario_file",
 }
 
 

@@ -25,7 +25,7 @@ from gossipreg.protocol.outputs import (
     TermsChanged,
     Transmit,
 )
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, SealedPackets
 from gossipreg.protocol.wire.reader import Reader

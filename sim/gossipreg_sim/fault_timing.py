@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
-if TYPE_CHECKING:
-    from gossipreg_sim.scenario import Fault, Scenario
+from gossipreg_sim.fault import Fault
 
 #: Kinds of fault that leave a node dead unless they have a duration.
 DEADLY: Final = ("crash", "crash-host", "leave")
+
+
+class FaultContext(Protocol):
+    """The part of a scenario that fault timing depends on: its nodes and zones, and the lengths of its phases."""
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are."""
+        ...
+
+    @property
+    def node_names(self) -> list[str]:
+        """The names of the nodes, in the order in which they start."""
+        ...
+
+    @property
+    def warmup(self) -> float:
+        """Seconds before the faults."""
+        ...
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the end of the warm-up to the heal."""
+        ...
+
+    def zone_of(self, name: str) -> str:
+        """Return the zone of the node called ``name``."""
+        ...
 
 
 def is_for_good(fault: Fault) -> bool:
@@ -17,7 +44,7 @@ def is_for_good(fault: Fault) -> bool:
     return fault.permanent or (fault.kind in DEADLY and not fault.lasts)
 
 
-def end_of(fault: Fault, scenario: Scenario) -> float:
+def end_of(fault: Fault, scenario: FaultContext) -> float:
     """Return when all effects of ``fault`` end: seconds after the warm-up, at most the heal; infinity if never.
 
     A churn ends when the last node that it took down is back, a swizzle when the last link is free again.
@@ -31,18 +58,18 @@ def end_of(fault: Fault, scenario: Scenario) -> float:
     return min(scenario.duration, ends + tail)
 
 
-def end_of_restart(fault: Fault, scenario: Scenario) -> float:
+def end_of_restart(fault: Fault, scenario: FaultContext) -> float:
     """Return when the last node of a rolling restart is back if it has the time: seconds after the warm-up."""
     return fault.at + (most_struck(fault.nodes, scenario) - 1) * fault.every + fault.seconds
 
 
-def most_struck(words: tuple[str, ...], scenario: Scenario) -> int:
+def most_struck(words: tuple[str, ...], scenario: FaultContext) -> int:
     """Return how many nodes ``words`` name at most; how many `random:N` adds to the others depends on the seed."""
     drawn = sum(int(word.partition(":")[2]) for word in words if word.startswith("random:"))
     return min(scenario.nodes, len(surely_struck(words, scenario)) + drawn)
 
 
-def surely_struck(words: tuple[str, ...], scenario: Scenario) -> tuple[str, ...]:
+def surely_struck(words: tuple[str, ...], scenario: FaultContext) -> tuple[str, ...]:
     """Return the nodes that ``words`` name for every seed, in the order of the words, each once."""
     names: dict[str, None] = {}
     everybody = scenario.node_names

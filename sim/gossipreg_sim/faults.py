@@ -28,11 +28,12 @@ from gossipreg_sim.conditions import (
     TcpLoss,
     UdpLoss,
 )
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.fault_timing import is_for_good
 from gossipreg_sim.network import Condition, Constant, Exponential
 from gossipreg_sim.process import Process
 from gossipreg_sim.rng import Rng
-from gossipreg_sim.scenario import Fault, Scenario
+from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.trace import Trace
 from gossipreg_sim.world import EPOCH_MS, ns
 

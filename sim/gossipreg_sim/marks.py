@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gossipreg.counters import Count
-
-if TYPE_CHECKING:
-    from gossipreg_sim.scenario import Kind
+from gossipreg_sim.fault import Kind
 
 #: Beliefs of nodes, and the phases of a run.
 _BELIEFS: Final = (

@@ -76,11 +76,13 @@ class Player:
         that cannot be run.
         """
         __tracebackhide__ = True
-        from gossipreg_sim.scenario import Scenario, load  # what only tests that simulate need
+        from gossipreg_sim.runner import run_scenario  # here, because only tests that simulate need these
+        from gossipreg_sim.scenario import Scenario
+        from gossipreg_sim.scenario_file import load
         from gossipreg_sim.summary import verdict
 
         run = scenario if isinstance(scenario, Scenario) else load(scenario)
-        outcome = run.run(self.seed)
+        outcome = run_scenario(run, self.seed)
         if not outcome.is_good:
             again = f"pytest {shlex.quote(self._test)} --gossipreg-seed {self.seed}"
             told = "\n  ".join(verdict(outcome, again))

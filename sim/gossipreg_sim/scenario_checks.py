@@ -6,12 +6,18 @@ A fault that does nothing, or that another one undoes, makes a run look better t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from gossipreg_sim.fault_timing import DEADLY, end_of, end_of_restart, is_for_good, most_struck, surely_struck
-
-if TYPE_CHECKING:
-    from gossipreg_sim.scenario import Fault, Scenario
+from gossipreg_sim.fault import KINDS, Fault
+from gossipreg_sim.fault_timing import (
+    DEADLY,
+    FaultContext,
+    end_of,
+    end_of_restart,
+    is_for_good,
+    most_struck,
+    surely_struck,
+)
 
 #: Kinds of fault that put a node into a state of which the last to be set holds, so that two at a time on one node
 #: contradict each other. (A node that several faults keep down is down until the last of them ends.)
@@ -21,7 +27,7 @@ _STATES: Final = ("clock-skew", "clock-skew-at-start", "clock-drift", "slow", "f
 _SHORTEST: Final = 1e-9
 
 
-def sensible(faults: Iterable[Fault], scenario: Scenario) -> tuple[Fault, ...]:
+def sensible(faults: Iterable[Fault], scenario: FaultContext) -> tuple[Fault, ...]:
     """Those of ``faults`` that ``scenario`` can have, in their order: each that is left out has a `problem`."""
     kept: list[Fault] = []
     for fault in faults:
@@ -30,7 +36,7 @@ def sensible(faults: Iterable[Fault], scenario: Scenario) -> tuple[Fault, ...]:
     return tuple(kept)
 
 
-def problem(fault: Fault, others: Sequence[Fault], scenario: Scenario) -> str:
+def problem(fault: Fault, others: Sequence[Fault], scenario: FaultContext) -> str:
     """Why ``fault`` makes no sense in ``scenario`` beside ``others``, as "key: reason"; "" if it does.
 
     Its kind, keys and words must have been checked. What `random:N` names is left out: it depends on the seed.
@@ -43,7 +49,7 @@ def problem(fault: Fault, others: Sequence[Fault], scenario: Scenario) -> str:
     )
 
 
-def _of_time(fault: Fault, scenario: Scenario) -> str:
+def _of_time(fault: Fault, scenario: FaultContext) -> str:
     if fault.at >= scenario.duration:
         return f"at: {fault.at:g} is not before the heal, at duration = {scenario.duration:g}"
     if 0 < fault.lasts < _SHORTEST:
@@ -55,7 +61,7 @@ def _of_time(fault: Fault, scenario: Scenario) -> str:
     return ""
 
 
-def _of_restart(fault: Fault, scenario: Scenario) -> str:
+def _of_restart(fault: Fault, scenario: FaultContext) -> str:
     ends = end_of_restart(fault, scenario)
     count = most_struck(fault.nodes, scenario)
     if fault.lasts:
@@ -80,18 +86,17 @@ def _of_keys(fault: Fault) -> str:
     return ""
 
 
-def _of_nodes(fault: Fault, scenario: Scenario) -> str:
+def _of_nodes(fault: Fault, scenario: FaultContext) -> str:
     for key, words in (("nodes", fault.nodes), ("to", fault.to)):
         if not words:
             return f"{key}: it names no node"
-    from gossipreg_sim.scenario import KINDS  # a scenario needs this module
 
     if "to" in KINDS[fault.kind].takes and most_struck((*fault.nodes, *fault.to), scenario) < 2:
         return "to: there is no link from a node to itself"
     return ""
 
 
-def _beside(fault: Fault, other: Fault, scenario: Scenario) -> str:
+def _beside(fault: Fault, other: Fault, scenario: FaultContext) -> str:
     """Why two faults contradict each other, whichever is written first."""
     for later, killer in ((fault, other), (other, fault)):
         if _finds_only_the_dead(later, killer, scenario):
@@ -105,7 +110,7 @@ def _beside(fault: Fault, other: Fault, scenario: Scenario) -> str:
     return f"nodes: {other.name or other.kind} strikes {both[0]} at the same time" if both else ""
 
 
-def _finds_only_the_dead(fault: Fault, killer: Fault, scenario: Scenario) -> bool:
+def _finds_only_the_dead(fault: Fault, killer: Fault, scenario: FaultContext) -> bool:
     """Whether all that ``fault`` strikes is dead for good by then."""
     if killer.kind not in DEADLY or not is_for_good(killer) or killer.at >= fault.at:
         return False
@@ -113,6 +118,6 @@ def _finds_only_the_dead(fault: Fault, killer: Fault, scenario: Scenario) -> boo
     return any(_is_within(words, dead, scenario) for words in (fault.nodes, fault.to))
 
 
-def _is_within(words: tuple[str, ...], names: tuple[str, ...], scenario: Scenario) -> bool:
+def _is_within(words: tuple[str, ...], names: tuple[str, ...], scenario: FaultContext) -> bool:
     drawn = any(word.startswith("random:") for word in words)
     return len(names) == scenario.nodes or (not drawn and all(name in names for name in surely_struck(words, scenario)))

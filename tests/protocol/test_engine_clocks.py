@@ -22,7 +22,7 @@ from gossipreg.protocol.outputs import (
     SendFrame,
 )
 from gossipreg.protocol.registry.clock import AHEAD_MAX
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.making import BORN, engine, instance, packet, said_to

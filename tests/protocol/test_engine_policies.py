@@ -13,7 +13,7 @@ from gossipreg.protocol.anti_entropy.reconcile import Compare, Listing
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import InstancesChanged, Output, PoliciesChanged
 from gossipreg.protocol.registry.clock import AHEAD_MAX
-from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule
+from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
 from gossipreg.protocol.wire.messages import pack
 from tests.protocol.delivering import deliver, receive_over_stream, replies
 from tests.protocol.making import BORN, engine, instance, said_to

@@ -13,7 +13,7 @@ from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS, Fingerprint
 from gossipreg.protocol.anti_entropy.reconcile import Compare, Listing, answer_compare
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import Output, SendFrame, Transmit
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import pack

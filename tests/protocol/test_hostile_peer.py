@@ -23,7 +23,7 @@ from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.outputs import CloseStream, NameConflictFound, OpenStream, Output, SendFrame, Transmit
 from gossipreg.protocol.registry.payload import pack_instance
-from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule
+from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Message, pack_sender

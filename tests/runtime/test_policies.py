@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from gossipreg import Health, InvalidPolicy, Maintenance, Node, Split, StorageError, UnknownPolicy, limits, open_node
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.runtime.state_store import AsyncStateStore
 from tests.runtime.nodes import PATIENCE, config
 

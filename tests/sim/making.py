@@ -7,7 +7,8 @@ from typing import Any
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.cluster import Cluster
-from gossipreg_sim.scenario import Fault, Scenario, Workload
+from gossipreg_sim.fault import Fault
+from gossipreg_sim.scenario import Scenario, Workload
 from gossipreg_sim.world import World, ns
 
 #: Seconds in which a small cluster has come together.

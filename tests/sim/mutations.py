@@ -32,13 +32,14 @@ from gossipreg.protocol.membership.suspicion import Suspicion
 from gossipreg.protocol.membership_handler import MembershipHandler
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.payload import pack_instance
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.table import Freshness, Table
 from gossipreg.protocol.registry.terms import TermRegister, Terms
 from gossipreg.protocol.state import ClusterState
-from gossipreg_sim.scenario import Fault, Scenario, Workload
+from gossipreg_sim.fault import Fault
+from gossipreg_sim.scenario import Scenario, Workload
 
 #: Quick to suspect, to fail and to mend, so that a run of some seconds shows everything.
 _HASTY = EngineSettings(

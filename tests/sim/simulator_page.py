@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from gossipreg_sim.fault import KINDS
 from gossipreg_sim.runner import ORACLES, run_scenario
-from gossipreg_sim.scenario import KINDS, load
+from gossipreg_sim.scenario_file import load
 from gossipreg_sim.summary import as_lines
 
 PAGE = Path(__file__).parents[2] / "docs" / "simulator.md"

@@ -7,7 +7,7 @@ import pytest
 from gossipreg.policy import Maintenance
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.agreement import Agreement, heal_bound, kept_separated
-from gossipreg_sim.scenario import Fault
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.world import World
 from tests.sim.making import cluster, run_for, scenario
 from tests.sim.oracles.watching import offer

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gossipreg_sim.scenario import load, shipped
+from gossipreg_sim.scenario_file import load, shipped
 from tests.cli.conftest import Ran
 
 SHORT = """

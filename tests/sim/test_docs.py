@@ -9,8 +9,10 @@ from typing import Any
 import attrs
 
 from gossipreg.cli import cli
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.runner import run_scenario
-from gossipreg_sim.scenario import Fault, Scenario, Wiring, Workload, parse
+from gossipreg_sim.scenario import Scenario, Wiring, Workload
+from gossipreg_sim.scenario_file import parse
 from tests.sim.simulator_page import PAGE, with_tables, with_tour
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg_sim.fault import KINDS, Fault
 from gossipreg_sim.faults import chosen
 from gossipreg_sim.marks import known_marks
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.runner import Outcome, run_scenario
-from gossipreg_sim.scenario import KINDS, Fault
 from tests.sim.making import scenario
 
 

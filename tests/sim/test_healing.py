@@ -8,9 +8,10 @@ import attrs
 import pytest
 
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.healing import Heal, Moment, moments
 from gossipreg_sim.runner import run_scenario
-from gossipreg_sim.scenario import Fault, Workload
+from gossipreg_sim.scenario import Workload
 from tests.sim.making import scenario
 
 #: A split that is long enough for verdicts, in a cluster that is quick to find out and tries the failed again rarely.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gossipreg.counters import Count
+from gossipreg_sim.fault import KINDS
 from gossipreg_sim.marks import known_marks
-from gossipreg_sim.scenario import KINDS, Scenario, ScenarioError
+from gossipreg_sim.scenario import Scenario, ScenarioError
 
 
 def test_whatever_nodes_and_their_kernels_count_is_a_mark() -> None:

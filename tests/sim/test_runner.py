@@ -11,10 +11,10 @@ import gossipreg_sim.runner
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.process import Process
 from gossipreg_sim.runner import marks_of, run_scenario
-from gossipreg_sim.scenario import Fault
 from gossipreg_sim.summary import as_document, as_lines
 from gossipreg_sim.trace import Step, Trace
 from tests.sim.making import scenario

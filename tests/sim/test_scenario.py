@@ -9,7 +9,9 @@ import attrs
 import pytest
 
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg_sim.scenario import KINDS, Fault, Scenario, ScenarioError, Wiring, Workload, load, parse, shipped
+from gossipreg_sim.fault import KINDS, Fault
+from gossipreg_sim.scenario import Scenario, ScenarioError, Wiring, Workload
+from gossipreg_sim.scenario_file import load, parse, shipped
 
 HEAD = 'title = "A test"\nnodes = 4\n'
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gossipreg_sim.scenario import Fault, Scenario, ScenarioError
+from gossipreg_sim.fault import Fault
+from gossipreg_sim.scenario import Scenario, ScenarioError
 from gossipreg_sim.scenario_checks import sensible
 
 HEAL = "and the heal comes at duration = 20"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from gossipreg_sim.pytest_plugin import Player
-from gossipreg_sim.scenario import shipped
+from gossipreg_sim.scenario_file import shipped
 
 
 @pytest.mark.gossipreg_sim(seeds=1)

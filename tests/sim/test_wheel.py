@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gossipreg_sim.scenario import shipped
+from gossipreg_sim.scenario_file import shipped
 
 ROOT = Path(__file__).parents[2]
 

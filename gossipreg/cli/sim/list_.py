@@ -17,7 +17,7 @@ def list_(*, as_json: bool) -> None:
     Examples:
       gossipreg sim list
     """
-    from gossipreg_sim.scenario import load, shipped
+    from gossipreg_sim.scenario_file import load, shipped
 
     scenarios = [load(name) for name in shipped()]
     document = {"scenarios": [{"name": s.name, "nodes": s.nodes, "title": s.title} for s in scenarios]}

@@ -44,7 +44,7 @@ def run(scenario: str, seed: int, *, html: Path | None, plot: Path | None, save:
     from gossipreg_sim.report.outputs import check_outputs, grant
     from gossipreg_sim.report.recording import record
     from gossipreg_sim.runner import run_scenario  # what only this command needs
-    from gossipreg_sim.scenario import load
+    from gossipreg_sim.scenario_file import load
     from gossipreg_sim.summary import as_document, as_lines
 
     wishes = {"html": html, "plot": plot, "save": save}

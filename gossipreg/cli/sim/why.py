@@ -34,7 +34,7 @@ def why(scenario: str, node: str, subject: str, moment: float | None, seed: int,
     """
     from gossipreg_sim.report import why as telling  # what only this command needs
     from gossipreg_sim.report.recording import record
-    from gossipreg_sim.scenario import load
+    from gossipreg_sim.scenario_file import load
 
     loaded = load(scenario)
     telling.check_names(loaded, node, subject)

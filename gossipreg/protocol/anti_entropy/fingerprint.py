@@ -8,7 +8,7 @@ from collections.abc import Collection
 import attrs
 
 from gossipreg.protocol.membership.member_update import MemberUpdate
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Record, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 

@@ -10,118 +10,18 @@ may be, are kept apart, so that they take no room from others. Which ones are ke
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import attrs
-import msgpack
 
 from gossipreg import limits
-from gossipreg.errors import InvalidPolicy
-from gossipreg.policy import KINDS, Maintenance, Policy, Rule, Split, UnreadablePolicy, WeightOverride
-from gossipreg.protocol.registry.clock import Stamp
-from gossipreg.protocol.registry.payload import BadPayload
+from gossipreg.policy import Policy, Rule, UnreadablePolicy
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.ranked_versions import RankedVersions, is_ahead
-
-_FIELDS: Final = {Split: ("shares", "by"), WeightOverride: ("instance", "weight"), Maintenance: ("instance", "reason")}
-
 
 #: A wall clock that no stamp is ahead of.
 _ANY_TIME: Final = 2**53
-
-
-@attrs.frozen
-class PolicyVersion:
-    """One version of the policy of one key: a packed rule or, without payload, its removal."""
-
-    key: str
-    ms: int
-    counter: int
-    writer: str
-    payload: bytes | None
-
-    @property
-    def stamp(self) -> Stamp:
-        """When it was written, and by which member."""
-        return Stamp(self.ms, self.counter, self.writer)
-
-    @cached_property
-    def digest(self) -> int:
-        """64 bits that stand for this version in a fingerprint."""
-        head = f"{self.key}\0{self.ms}\0{self.counter}\0{self.writer}\0{self.payload is None}\0".encode()
-        return int.from_bytes(hashlib.blake2b(head + (self.payload or b""), digest_size=8, person=b"policy").digest())
-
-    @cached_property
-    def rule(self) -> Rule | None:
-        """The rule; None for a removal, and for what only a later release understands, or none does.
-
-        Such a version is kept and broadcast all the same: were it refused, nodes that hold it and nodes that refuse it
-        would compare their states for ever.
-        """
-        if self.payload is None:
-            return None
-        try:
-            return unpack_rule(self.payload, self.key)
-        except BadPayload:
-            return None
-
-    @property
-    def is_unreadable(self) -> bool:
-        """Whether it sets something that this release does not understand, or that none would."""
-        return self.payload is not None and self.rule is None
-
-    @property
-    def policy(self) -> Policy | None:
-        """The rule with its writer and time."""
-        return None if self.rule is None else Policy(self.rule, self.writer, self.ms / 1000)
-
-    @property
-    def rank(self) -> tuple[int, int, str, int]:
-        """Of two versions of one key, that of the higher rank counts."""
-        return self.ms, self.counter, self.writer, self.digest
-
-
-def pack_rule(rule: Rule) -> bytes:
-    """A rule as its writer states it. Raises `InvalidPolicy` if it is too large to travel."""
-    packed: bytes = msgpack.packb({"kind": rule.kind, "service": rule.service, **rule.stated()})
-    if len(packed) > limits.POLICY_BYTES_MAX:
-        raise InvalidPolicy(
-            None,
-            f"policy {rule.key:.80}: it takes {len(packed)} bytes, {limits.POLICY_BYTES_MAX} are allowed: name fewer "
-            "shares, or shorter ones",
-        )
-    return packed
-
-
-def unpack_rule(payload: bytes, key: str) -> Rule:
-    """The rule that was packed for ``key``. Raises `BadPayload` for anything else, whatever the bytes."""
-    try:
-        stated = msgpack.unpackb(payload, raw=False, strict_map_key=True, max_map_len=limits.SPLIT_SHARES_MAX)
-    except (ValueError, msgpack.UnpackException) as error:
-        raise BadPayload(f"not msgpack: {error}") from None
-    if not isinstance(stated, dict) or not isinstance(stated.get("kind"), str):
-        raise BadPayload("not a rule")
-    kind = KINDS.get(stated["kind"])
-    if kind is None:
-        raise BadPayload("a kind that is not known here")
-    rule = _rule(kind, stated)
-    if rule.key != key:
-        raise BadPayload("a rule about something else")
-    return rule
-
-
-def _rule(kind: type[Rule], stated: dict[str, Any]) -> Rule:
-    fields: dict[str, Any] = {name: stated.get(name) for name in ("service", *_FIELDS[kind])}
-    if kind is not Split and "owner" in stated:
-        fields["owner"] = stated["owner"]
-    try:
-        rule = kind(**fields)
-        rule.check()
-    except (InvalidPolicy, TypeError, ValueError) as error:
-        raise BadPayload(str(error)) from None
-    return rule
 
 
 @attrs.define(eq=False, repr=False)

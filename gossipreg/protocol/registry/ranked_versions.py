@@ -9,12 +9,11 @@ evict each other first, so that one writer cannot evict all others' either.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
-if TYPE_CHECKING:
-    from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 
 #: How far ahead of the wall clock a stamp may be to count as one of a correct clock (ms).
 _AHEAD_MS: Final = 60_000

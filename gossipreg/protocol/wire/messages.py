@@ -25,7 +25,7 @@ from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 

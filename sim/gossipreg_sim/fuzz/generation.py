@@ -13,10 +13,11 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from gossipreg_sim.fault import KINDS, Fault
 from gossipreg_sim.fault_timing import DEADLY, end_of_restart, is_for_good
 from gossipreg_sim.fuzz.templates import template_of
 from gossipreg_sim.rng import Rng
-from gossipreg_sim.scenario import KINDS, Fault, Scenario, Wiring, Workload
+from gossipreg_sim.scenario import Scenario, Wiring, Workload
 from gossipreg_sim.scenario_checks import problem
 
 #: Nodes of a drawn scenario, from and to, unless told otherwise.

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from gossipreg_sim.scenario import Fault, Scenario, Wiring, Workload
+from gossipreg_sim.fault import Fault
+from gossipreg_sim.scenario import Scenario, Wiring, Workload
 from gossipreg_sim.scenario_checks import sensible
 
 if TYPE_CHECKING:

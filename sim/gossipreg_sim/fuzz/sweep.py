@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import attrs
 
+from gossipreg_sim.fault import KINDS
 from gossipreg_sim.fuzz.generation import NODES, GeneratedScenario, generated
 from gossipreg_sim.fuzz.verdict import Verdict
-from gossipreg_sim.scenario import KINDS
 
 #: What some run of a large sweep must show: a sweep in which nobody was ever refuted has not tested refutation.
 SOMETIMES: Final = (

@@ -14,10 +14,11 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.oracles.half_open import StreamFallback
 from gossipreg_sim.oracles.stay_in_lookups import APART
 from gossipreg_sim.rng import Rng
-from gossipreg_sim.scenario import Fault, Scenario
+from gossipreg_sim.scenario import Scenario
 
 #: Quick to suspect, to fail and to mend, so that all of it fits in a run.
 _HASTY: Final = EngineSettings(

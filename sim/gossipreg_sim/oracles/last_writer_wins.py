@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from gossipreg.protocol.outputs import Output, PoliciesChanged
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.process import Process
 

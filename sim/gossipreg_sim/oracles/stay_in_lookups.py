@@ -11,10 +11,10 @@ import attrs
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import MemberChanged, Output
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.faults import chosen
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.process import Process
-from gossipreg_sim.scenario import Fault
 from gossipreg_sim.world import SECOND, ns
 
 #: Faults that keep some nodes from the others, or others from them, and leave everything else as it is.

@@ -21,7 +21,8 @@ from gossipreg_sim.cluster import PacketTrace
 from gossipreg_sim.report.files import write_file
 from gossipreg_sim.report.recording import Recording, messages_of, record
 from gossipreg_sim.runner import Outcome
-from gossipreg_sim.scenario import ScenarioError, load
+from gossipreg_sim.scenario import ScenarioError
+from gossipreg_sim.scenario_file import load
 from gossipreg_sim.trace import Step
 
 #: What the file of a saved run is called.

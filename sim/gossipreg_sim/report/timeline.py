@@ -7,11 +7,12 @@ from typing import Final
 
 import attrs
 
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.faults import chosen
 from gossipreg_sim.report.recording import Recording
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.runner import Outcome
-from gossipreg_sim.scenario import Fault, Scenario
+from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.world import SECOND
 
 #: Acts on nodes that a page marks on its timeline, at the most; a churn of hours has no end of them.

@@ -16,7 +16,7 @@ from gossipreg.cli.settings import load
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.model import Instance
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, pack
 from gossipreg.runtime.checks.ttl_state import UnusableTtlState, unpack

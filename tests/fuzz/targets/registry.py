@@ -17,7 +17,7 @@ from gossipreg.model import Health, Instance
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride, check_rule
 from gossipreg.protocol.registry.credentials import Keyring, _unpacked, packed
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
-from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule, unpack_rule
+from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, unpack_rule
 from tests.fuzz.target import Target, outcome, told
 
 _KEY: Final = bytes(range(32))

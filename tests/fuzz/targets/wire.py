@@ -18,7 +18,7 @@ from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.outputs import CloseStream, OpenStream, SendFrame, Transmit
-from gossipreg.protocol.registry.policies import PolicyVersion, pack_rule
+from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
 from gossipreg.protocol.registry.records import Announcement, Fetch, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, Message, message_of, pack, pack_sender

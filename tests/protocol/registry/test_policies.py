@@ -14,7 +14,8 @@ from gossipreg import limits
 from gossipreg.errors import InvalidPolicy
 from gossipreg.policy import Maintenance, Policy, Rule, Split, WeightOverride
 from gossipreg.protocol.registry.payload import BadPayload
-from gossipreg.protocol.registry.policies import Policies, PolicyVersion, pack_rule, unpack_rule
+from gossipreg.protocol.registry.policies import Policies
+from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, unpack_rule
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
 from gossipreg.protocol.wire.packets import SealedPackets
 from tests.protocol.making import law

@@ -18,7 +18,7 @@ from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Li
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
-from gossipreg.protocol.registry.policies import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import (

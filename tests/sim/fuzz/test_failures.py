@@ -8,11 +8,12 @@ from pathlib import Path
 import attrs
 import pytest
 
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.fuzz.failures import Failure, FailuresError, directory
 from gossipreg_sim.fuzz.generation import GeneratedScenario, generated
 from gossipreg_sim.fuzz.verdict import Verdict, judged
 from gossipreg_sim.runner import run_scenario
-from gossipreg_sim.scenario import Fault, load
+from gossipreg_sim.scenario_file import load
 from tests.sim.making import scenario
 
 #: A cluster that is given no time to agree after the heal.

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 import gossipreg_sim
+from gossipreg_sim.fault import KINDS, Fault
 from gossipreg_sim.fault_timing import end_of_restart
 from gossipreg_sim.fuzz.generation import FAULTS_MAX, VALUES, generated
 from gossipreg_sim.fuzz.sweep import SELDOM
 from gossipreg_sim.fuzz.templates import TEMPLATES
 from gossipreg_sim.fuzz.toml_writer import as_toml
 from gossipreg_sim.runner import run_scenario
-from gossipreg_sim.scenario import KINDS, Fault
 
 SOME = range(400)
 

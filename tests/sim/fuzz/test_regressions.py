@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gossipreg_sim.runner import run_scenario
-from gossipreg_sim.scenario import load
+from gossipreg_sim.scenario_file import load
 
 FILES = sorted((Path(__file__).parents[1] / "regressions").glob("*.toml"))
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import gossipreg_sim
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.fuzz.generation import generated
 from gossipreg_sim.fuzz.shrinking import shrunk
-from gossipreg_sim.scenario import Fault, Scenario, Wiring, Workload
+from gossipreg_sim.scenario import Scenario, Wiring, Workload
 
 LARGE = Scenario(
     name="large",

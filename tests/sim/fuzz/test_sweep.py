@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import islice
 
+from gossipreg_sim.fault import KINDS
 from gossipreg_sim.fuzz.generation import generated
 from gossipreg_sim.fuzz.sweep import SOMETIMES, Sweep, seeds_from
 from gossipreg_sim.fuzz.verdict import Verdict
-from gossipreg_sim.scenario import KINDS
 from tests.sim.fuzz.working import plain
 
 

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg_sim.fault import KINDS, Fault
 from gossipreg_sim.fuzz.generation import generated
 from gossipreg_sim.fuzz.toml_writer import as_toml
 from gossipreg_sim.marks import known_marks
-from gossipreg_sim.scenario import KINDS, WIRINGS, Fault, Scenario, Wiring, Workload, load, parse, shipped
+from gossipreg_sim.scenario import WIRINGS, Scenario, Wiring, Workload
 from gossipreg_sim.scenario_checks import sensible
+from gossipreg_sim.scenario_file import load, parse, shipped
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 times = st.floats(0, 1000) | st.integers(0, 1000).map(float)

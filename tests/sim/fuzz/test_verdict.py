@@ -7,11 +7,12 @@ from typing import NoReturn
 
 import pytest
 
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.fuzz import verdict as module
 from gossipreg_sim.fuzz.generation import generated
 from gossipreg_sim.fuzz.verdict import judged, verdict_of
 from gossipreg_sim.runner import ORACLES, run_scenario
-from gossipreg_sim.scenario import Fault, Scenario
+from gossipreg_sim.scenario import Scenario
 from tests.sim.making import scenario
 
 QUIET = Scenario(name="quiet", title="Quiet", nodes=3, warmup=2.0, duration=1.0)

@@ -13,8 +13,8 @@ from gossipreg.protocol.outputs import MemberChanged
 from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import pack
 from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.oracles.damped_returns import DampedReturns, suppression
-from gossipreg_sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

@@ -6,8 +6,9 @@ import pytest
 
 from gossipreg.model import Status
 from gossipreg.protocol.outputs import MemberChanged
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.oracles.detection_quality import DetectionQuality, FalsePositives, miss_rate
-from gossipreg_sim.scenario import Fault, Wiring
+from gossipreg_sim.scenario import Wiring
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

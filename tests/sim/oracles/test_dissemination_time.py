@@ -9,8 +9,8 @@ import pytest
 
 from gossipreg.policy import Split
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.oracles.dissemination_time import DisseminationTime, epidemic
-from gossipreg_sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import offer, texts, watched
 

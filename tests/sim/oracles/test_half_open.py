@@ -6,8 +6,9 @@ import pytest
 
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.peer_streams import PeerStreams
-from gossipreg_sim.runner import Outcome
-from gossipreg_sim.scenario import Fault, Scenario, Workload
+from gossipreg_sim.fault import Fault
+from gossipreg_sim.runner import Outcome, run_scenario
+from gossipreg_sim.scenario import Scenario, Workload
 
 LOST = Scenario(
     title="Packets lost",
@@ -32,7 +33,7 @@ def broken(outcome: Outcome) -> set[str]:
 
 
 def test_over_streams_news_arrives_in_seconds() -> None:
-    outcome = LOST.run(1)
+    outcome = run_scenario(LOST, 1)
     assert outcome.is_good
     assert outcome.checks["StreamFallback"] > 3
 
@@ -40,11 +41,11 @@ def test_over_streams_news_arrives_in_seconds() -> None:
 def test_it_is_seen_when_a_fingerprint_over_a_stream_opens_no_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PeerStreams, "_is_time", lambda *_: False)
     monkeypatch.setattr(PeerStreams, "open_comparison", lambda *_: None)
-    assert "StreamFallback" in broken(LOST.run(1))
+    assert "StreamFallback" in broken(run_scenario(LOST, 1))
 
 
 def test_a_node_whose_clock_is_off_stays_out_and_comes_in_at_the_heal() -> None:
-    outcome = OFF.run(1)
+    outcome = run_scenario(OFF, 1)
     assert outcome.is_good
     assert outcome.checks["HalfOpenJoins"] > 0
     assert outcome.marks["streams_clock_skew"] > 0
@@ -52,9 +53,9 @@ def test_a_node_whose_clock_is_off_stays_out_and_comes_in_at_the_heal() -> None:
 
 def test_it_is_seen_when_such_a_node_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ClockWatch, "is_refused", lambda *_: False)
-    assert "HalfOpenJoins" in broken(OFF.run(1))
+    assert "HalfOpenJoins" in broken(run_scenario(OFF, 1))
 
 
 def test_other_plays_give_no_occasion() -> None:
-    outcome = Scenario(title="Calm", nodes=2, warmup=2, duration=2).run(1)
+    outcome = run_scenario(Scenario(title="Calm", nodes=2, warmup=2, duration=2), 1)
     assert outcome.checks["StreamFallback"] == outcome.checks["HalfOpenJoins"] == 0

@@ -10,7 +10,8 @@ import pytest
 from gossipreg.policy import Split
 from gossipreg.protocol.outputs import PoliciesChanged
 from gossipreg.protocol.registry.clock import Clock
-from gossipreg.protocol.registry.policies import Policies, PolicyVersion
+from gossipreg.protocol.registry.policies import Policies
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.oracles.last_writer_wins import LastWriterWins
 from gossipreg_sim.process import Process

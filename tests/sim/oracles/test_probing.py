@@ -7,8 +7,8 @@ import pytest
 from gossipreg.model import Status
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.oracles.probing import Completeness, FirstProbe
-from gossipreg_sim.scenario import Fault
 from tests.sim.making import believed, run_for
 from tests.sim.oracles.watching import texts, watched
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.oracles.run_context import RunContext
-from gossipreg_sim.scenario import Fault
 from gossipreg_sim.world import ns
 from tests.sim.making import scenario
 

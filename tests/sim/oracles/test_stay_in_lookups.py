@@ -11,8 +11,8 @@ from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import MemberChanged
 from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.oracles.stay_in_lookups import StayInLookups
-from gossipreg_sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

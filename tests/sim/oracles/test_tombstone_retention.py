@@ -7,8 +7,8 @@ import attrs
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import MemberChanged
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.oracles.tombstone_retention import TombstoneRetention
-from gossipreg_sim.scenario import Fault
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from gossipreg.model import Instance
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.cluster import Cluster
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.oracles.oracle_runner import OracleRunner
 from gossipreg_sim.oracles.run_context import RunContext
-from gossipreg_sim.scenario import Fault
 from tests.sim.making import cluster, run_for, scenario
 
 _Judge = TypeVar("_Judge", bound=Oracle)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.report.recording import Recording, record
-from gossipreg_sim.scenario import Fault
 from tests.sim.making import scenario
 
 #: A bit of everything that changes what nodes believe.

@@ -9,7 +9,7 @@ from pathlib import Path
 from gossipreg_sim.report.page import page_of
 from gossipreg_sim.report.plots import save_plot
 from gossipreg_sim.report.recording import record
-from gossipreg_sim.scenario import load
+from gossipreg_sim.scenario_file import load
 from tests.sim.report.browser import browser, found
 
 FOLDER = Path(__file__).parents[3] / "docs" / "pictures"

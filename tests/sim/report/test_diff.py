@@ -7,10 +7,11 @@ from pathlib import Path
 import attrs
 import pytest
 
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.report.diff import as_document, as_lines, difference
 from gossipreg_sim.report.journal import Journal, journal_of, load_journal
 from gossipreg_sim.report.recording import Recording, record
-from gossipreg_sim.scenario import Fault, ScenarioError
+from gossipreg_sim.scenario import ScenarioError
 from tests.sim.report.conftest import SPLIT
 
 

@@ -6,9 +6,10 @@ import re
 
 import pytest
 
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.report.recording import Recording, record
 from gossipreg_sim.report.why import Answer, as_document, as_lines, why, worst_belief
-from gossipreg_sim.scenario import Fault, ScenarioError
+from gossipreg_sim.scenario import ScenarioError
 from tests.sim.making import scenario
 
 

@@ -1,0 +1,177 @@
+"""Fault: one thing that goes wrong in a run, and the kinds of fault that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import count
+from typing import Final
+
+import attrs
+
+
+@attrs.frozen
+class Kind:
+    """One kind of fault: what it does, the keys that it must have, those that it may have, and the marks it makes.
+
+    A kind that takes `to` marks its beginning and its end besides.
+    """
+
+    does: str
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+
+
+#: Each kind of fault. All may have kind, name, at, lasts and nodes; times are in seconds.
+KINDS: Final[Mapping[str, Kind]] = {
+    "cut": Kind("no packet gets through between `nodes` and `to` (the others)", (), ("to", "both_ways", "permanent")),
+    "flip-flop": Kind(
+        "cut for `off`, then working for `on`, over and over", ("off", "on"), ("to", "both_ways", "permanent")
+    ),
+    "loss": Kind("each packet is lost with this `probability`", ("probability",), ("to", "both_ways", "permanent")),
+    "udp-only-loss": Kind(
+        "each packet is lost with this `probability`, streams pass", ("probability",), ("to", "both_ways")
+    ),
+    "tcp-only-loss": Kind(
+        "streams lose each segment with this `probability`, packets pass", ("probability",), ("to", "both_ways")
+    ),
+    "mtu": Kind("packets and segments of more than `size` bytes are lost", ("size",), ("to", "both_ways")),
+    "bursts": Kind(
+        "losses come in bursts: each packet turns a good link bad with `probability`, a bad one good with `spread`",
+        ("probability",),
+        ("to", "both_ways", "spread", "permanent"),
+    ),
+    "duplicate": Kind(
+        "a packet arrives twice, the second up to `spread` later",
+        ("probability",),
+        ("to", "both_ways", "spread", "permanent"),
+    ),
+    "reorder": Kind(
+        "a packet is held back for up to `spread`", ("probability",), ("to", "both_ways", "spread", "permanent")
+    ),
+    "delay": Kind(
+        "everything takes `seconds` longer, plus an exponential tail of mean `spread`",
+        ("seconds",),
+        ("to", "both_ways", "spread", "permanent"),
+    ),
+    "narrow": Kind(
+        "`rate` bytes a second get through; `buffer` bytes may wait",
+        ("rate",),
+        ("to", "both_ways", "buffer", "permanent"),
+    ),
+    "bit-flips": Kind("one bit of a packet is flipped", ("probability",), ("to", "both_ways", "permanent")),
+    "swizzle": Kind("a third of `nodes` is cut off one after the other, and reconnected in reverse order", ("every",)),
+    "forge": Kind(
+        "one of `nodes` receives a packet that no member sent: junk, spoilt, or under a wrong key",
+        ("every",),
+        (),
+        ("forge",),
+    ),
+    "replay": Kind(
+        "one of `nodes` receives a copy of a packet that is at least `seconds` old",
+        ("every",),
+        ("seconds",),
+        ("replay",),
+    ),
+    "output-rejected": Kind(
+        "the kernel of `nodes` refuses all their packets and connects at once", (), (), ("output-rejected",)
+    ),
+    "clock-skew": Kind(
+        "the wall clock is wrong by `seconds` (below 0: behind)", ("seconds",), ("permanent",), ("clock",)
+    ),
+    "clock-skew-at-start": Kind(
+        "the wall clock is wrong by `seconds` from the first start until the end", ("seconds",), (), ("clock",)
+    ),
+    "clock-drift": Kind(
+        "both clocks gain `drift` seconds a second (below 0: lose)", ("drift",), ("permanent",), ("drift",)
+    ),
+    "block": Kind(
+        "sending and receiving wait while timers run: for `off`, then working for `on`",
+        (),
+        ("off", "on"),
+        ("block", "unblock"),
+    ),
+    "freeze": Kind(
+        "everything stops, as under SIGSTOP: for `off`, then working for `on`",
+        (),
+        ("off", "on"),
+        ("freeze", "unfreeze"),
+    ),
+    "slow": Kind("each thing that arrives takes `seconds` to handle", ("seconds",), (), ("slow",)),
+    "crash": Kind(
+        "the process dies; it comes back after `lasts`, if given", (), ("disk", "permanent"), ("crash", "start")
+    ),
+    "crash-host": Kind(
+        "the host falls silent; it comes back after `lasts`, if given",
+        (),
+        ("disk", "permanent"),
+        ("crash-host", "start"),
+    ),
+    "leave": Kind(
+        "the node says goodbye; it comes back after `lasts`, if given", (), ("disk", "permanent"), ("leave", "start")
+    ),
+    "restart": Kind(
+        "`nodes` die and come back `seconds` later, each `every` after the one before",
+        ("seconds",),
+        ("disk", "port", "every"),
+        ("crash", "start"),
+    ),
+    "churn": Kind(
+        "one of `nodes` dies and comes back `seconds` later, over and over",
+        ("every", "seconds"),
+        ("disk",),
+        ("crash", "crash-host", "start"),
+    ),
+}
+_ALWAYS: Final = ("kind", "name", "at", "lasts", "nodes")
+
+#: Keys that may be below 0, for these kinds.
+SIGNED: Final = ("clock-skew", "clock-skew-at-start", "clock-drift")
+
+
+def words(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the words in order; a lone string is one word."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class Fault:
+    """One thing that goes wrong: from ``at`` on, for ``lasts`` seconds, on ``nodes`` or on links."""
+
+    kind: str
+    name: str = ""  # what its rng is named after; by default the kind and a number
+    at: float = 0.0
+    lasts: float = 0.0  # 0: until the heal
+    nodes: tuple[str, ...] = attrs.field(default=("*",), converter=words)
+    to: tuple[str, ...] = attrs.field(default=("*",), converter=words)
+    both_ways: bool = True
+    probability: float = 0.0
+    spread: float = 0.05
+    off: float = 0.0
+    on: float = 0.0
+    every: float = 0.0
+    seconds: float = 0.0
+    drift: float = 0.0  # seconds a second
+    rate: float = 0.0  # bytes a second
+    buffer: int = 65_536  # bytes
+    size: int = 0  # bytes
+    disk: bool = False
+    port: int = 0
+    permanent: bool = False
+
+
+def named(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    """The faults, each with a name that it keeps when others are taken away, so that its draws stay the same."""
+    taken = dict.fromkeys(fault.name for fault in faults)
+    named = []
+    for fault in faults:
+        numbered = (f"{fault.kind}-{number}" for number in count(1))
+        name = fault.name or next(name for name in numbered if name not in taken)
+        taken[name] = None
+        named.append(attrs.evolve(fault, name=name))
+    return tuple(named)
+
+
+def keys_of(kind: str) -> tuple[str, ...]:
+    """The keys that a fault of this kind may have."""
+    return (*_ALWAYS, *KINDS[kind].needs, *KINDS[kind].takes)
