@@ -147,10 +147,15 @@ async def _serve(
             reloads: list[Reload] = [partial(_define_again, node, files)]
             nursery.start_soon(run_restarting, node.counters, "the watch over pauses", keep_pauses_short)
             nursery.start_soon(_leave_when_told, node, leave)
-            nursery.start_soon(_handle_signals, node, signals, leave, reloads, nursery)
+            reload = partial(_reload, reloads, trio.Lock())
+            nursery.start_soon(_handle_signals, node, signals, leave, reload, nursery)
             if access is not None:
                 reloads.append(partial(trio.to_thread.run_sync, access.reload))
-            http = None if access is None else await _open_http(node, config, access, leave, nursery, apis=apis)
+            http = (
+                None
+                if access is None
+                else await _open_http(node, config, access, leave, nursery, reload=reload, apis=apis)
+            )
             dns = None if config.dns == "off" else await _open_dns(node, config, nursery)
             _warn_of_exposure(node, http, dns, access)
             _print_ready(node, http, dns, as_json=config.log_format == "json")
@@ -159,18 +164,18 @@ async def _serve(
 
 
 async def _handle_signals(
-    node: Node, signals: AsyncIterator[int], leave: trio.Event, reloads: Sequence[Reload], nursery: trio.Nursery
+    node: Node, signals: AsyncIterator[int], leave: trio.Event, reload: Reload, nursery: trio.Nursery
 ) -> None:
     """Leave at the first signal; end the process at once at one that comes while the node leaves.
 
     That is as safe as being killed, which an agent must survive anyway: its data directory is whole at all times.
     SIGHUP only has files read again, unless it reports that the terminal of the agent has closed.
     """
-    turn, in_terminal = trio.Lock(), os.isatty(0)
+    in_terminal = os.isatty(0)
     async for number in signals:
         name = signal.Signals(number).name
         if number == signal.SIGHUP and not (in_terminal and not os.isatty(0)):
-            nursery.start_soon(run_contained, node.counters, "SIGHUP", partial(_reload, reloads, turn))
+            nursery.start_soon(run_contained, node.counters, "SIGHUP", reload)
         elif leave.is_set():
             _log.warning("%s while leaving: stopping at once", name)
             os._exit(1)
@@ -187,7 +192,7 @@ async def _reload(reloads: Sequence[Reload], turn: trio.Lock) -> None:
                 await reload()
             except GossipregError as error:
                 _log.error("%s", error)
-        _log.info("SIGHUP: files are read again")
+        _log.info("files are read again")
 
 
 async def _define_again(node: Node, files: DefinitionFiles) -> None:
@@ -209,6 +214,7 @@ async def _open_http(
     leave: trio.Event,
     nursery: trio.Nursery,
     *,
+    reload: Reload,
     apis: tuple[CompatibilityApi, ...],
 ) -> Address | SocketFile:
     """Start the HTTP listener; return the address that it got."""
@@ -225,6 +231,7 @@ async def _open_http(
         node,
         place(config.http),
         leave=leave_when_asked,
+        reload=reload,
         access=access,
         insecure=config.insecure,
         compatibility_apis=apis,

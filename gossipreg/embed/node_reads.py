@@ -105,6 +105,10 @@ class NodeReads(EmbeddedNode):
         """Every member that is remembered, this node included, sorted by name."""
         return self._node.members()
 
+    def round_trip(self, name: str) -> float | None:
+        """The smoothed round trip to the member of that name (seconds); None if none was measured."""
+        return self._node.round_trip(name)
+
     def own(self, id: str) -> Instance | None:
         """This node's own registration of that id."""
         return self._node.own(id)

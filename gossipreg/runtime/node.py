@@ -240,6 +240,12 @@ class Node:
         return tuple(snapshot[name].as_member() for name in sorted(snapshot))
 
     @any_thread
+    def round_trip(self, name: str) -> float | None:
+        """The smoothed round trip to the member of that name (seconds); None if none was measured."""
+        update = self._engine.members.get(name)
+        return None if update is None else self._engine.detector.prober.trips.smoothed(update.run_id)
+
+    @any_thread
     def own(self, id: str) -> Instance | None:
         """This node's own registration of that id."""
         return self._engine.own(id)

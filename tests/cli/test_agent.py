@@ -127,7 +127,7 @@ def test_it_leaves_when_its_terminal_is_closed() -> None:
     with terminal(*command()[3:], "--name", "web-1") as window:
         window.until("gossipreg agent web-1 ready: [^\n]*\n")
         window.process.send_signal(signal.SIGHUP)
-        window.until("SIGHUP: files are read again")
+        window.until("files are read again")
         window.hang_up()
         assert window.process.wait(PATIENCE) == 0
 

@@ -71,6 +71,7 @@ class FakeNode:
     rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
     secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
     highest: dict[str, int] = attrs.field(factory=dict)  # term that was ever stated, by service
+    round_trips: dict[str, float] = attrs.field(factory=dict)  # seconds, by member
     notes: dict[str, str] = attrs.field(factory=dict)  # by id
     beats: list[tuple[str, str | None, Health, str]] = attrs.field(factory=list)
     _instances: dict[tuple[str, str], Instance] = attrs.field(factory=dict)  # by owner and id
@@ -124,6 +125,9 @@ class FakeNode:
 
     def members(self) -> tuple[Member, ...]:
         return tuple(self._members[name] for name in sorted(self._members))
+
+    def round_trip(self, name: str) -> float | None:
+        return self.round_trips.get(name)
 
     def info(self) -> NodeInfo:
         return NodeInfo(

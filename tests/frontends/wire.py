@@ -28,7 +28,7 @@ HTTP = Address("127.0.0.1", 8500)
 
 def dispatcher(node: FakeNode, access: Access | None = None, *apis: CompatibilityApi) -> Dispatcher:
     """What answers the requests of an HTTP listener."""
-    server = ServerContext(node, lambda: None, access or Access())
+    server = ServerContext(node, lambda: None, access or Access(), trio.lowlevel.checkpoint)
     return Dispatcher(server, Guard(asked=HTTP, bound=HTTP), NativeApi(LookupCache(node)), apis)
 
 

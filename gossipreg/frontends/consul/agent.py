@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from gossipreg import limits
 from gossipreg.check import Check, CheckKind, CheckReport
+from gossipreg.errors import MemberPresent
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.catalog_rows import Json
 from gossipreg.frontends.consul.context import ConsulContext, json_response, text_response
@@ -14,12 +16,9 @@ from gossipreg.frontends.consul.posted import JsonObject, PostedCheck, PostedSer
 from gossipreg.frontends.serving.check_permissions import outputs_for, permit_checks
 from gossipreg.frontends.serving.response import HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
-from gossipreg.model import Health, Instance, Member, Status
+from gossipreg.model import Health, Instance
 from gossipreg.spec import InstanceSpec
 from gossipreg.text import shown
-
-#: The version of Consul's API that this is: its clients compare it.
-_API: Final = "1.18.0"
 
 _NO_REASON: Final = (
     "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
@@ -29,8 +28,8 @@ _NO_NODE_REASON: Final = (
     "Maintenance mode is enabled for this node, but no reason was provided. This is a default message."
 )
 
-#: How Serf counts what a member is.
-_SERF_STATUS: Final = {Status.ALIVE: 1, Status.SUSPECT: 1, Status.LEFT: 3, Status.FAILED: 4}
+#: What older clients say, after the paths.
+_SHORT_STATES: Final = {"pass": "passing", "warn": "warning", "fail": "critical"}
 
 _HTTP_STATUS: Final = {catalog_rows.PASSING: 200, catalog_rows.WARNING: 429, catalog_rows.CRITICAL: 503}
 
@@ -81,8 +80,12 @@ async def maintenance(context: ConsulContext) -> Response:
 
 
 async def force_leave(context: ConsulContext) -> Response:
-    """Have every node forget a member that failed; ``?prune`` asks for no more, since what is left is a tombstone."""
-    await context.node.forget(context.arguments["node"])
+    """Have every node forget a member that failed; ``?prune`` asks for no more, since what is left is a tombstone.
+
+    As with Consul, nothing comes of it for a member that is there.
+    """
+    with contextlib.suppress(MemberPresent):
+        await context.node.forget(context.arguments["node"])
     return text_response(200)
 
 
@@ -155,6 +158,7 @@ async def update_check(context: ConsulContext) -> Response:
     """A service says how it is, and why."""
     table = JsonObject.parse(context.request.body)
     status = table.text("Status")
+    status = _SHORT_STATES.get(status, status)
     if status not in catalog_rows.STATES:
         raise HttpError(400, f"Invalid check status: {shown(status)} is none of {', '.join(catalog_rows.STATES)}")
     return await _heartbeat(context, Health(status), table.text("Output"))
@@ -214,57 +218,7 @@ async def _offer(context: ConsulContext, said: PostedService | Instance, checks:
     await context.node.register_spec(spec)
 
 
-# What it knows of itself
-
-
-async def itself(context: ConsulContext) -> Response:
-    """The agent about itself."""
-    info = context.node.info()
-    me = next(each for each in context.node.members() if each.name == info.name)
-    config = {
-        "Datacenter": info.cluster,
-        "PrimaryDatacenter": info.cluster,
-        "NodeName": info.name,
-        "NodeID": catalog_rows.node_id(info.name),
-        "Revision": "gossipreg",
-        "Server": True,
-        "Version": _API,
-    }
-    stats = {name: str(count) for name, count in info.counters.items()}
-    member = _member(me, info.cluster)
-    meta = {"zone": info.zone} if info.zone else {}
-    return json_response(
-        {
-            "Config": config,
-            "DebugConfig": {},
-            "Coord": None,
-            "Member": member,
-            "Meta": meta,
-            "Stats": {"gossipreg": stats},
-        }
-    )
-
-
-async def members(context: ConsulContext) -> Response:
-    """Every member that is remembered."""
-    cluster = context.node.info().cluster
-    return Response(200, await TimeSlicer().json_list(_member(each, cluster) for each in context.node.members()))
-
-
-def _member(member: Member, datacenter: str) -> Json:
-    return {
-        "Name": member.name,
-        "Addr": member.address.host,
-        "Port": member.address.port,
-        "Tags": {"role": "node", "dc": datacenter, "id": catalog_rows.node_id(member.name), "zone": member.zone},
-        "Status": _SERF_STATUS[member.status],
-        "ProtocolMin": 1,
-        "ProtocolMax": 5,
-        "ProtocolCur": 2,
-        "DelegateMin": 2,
-        "DelegateMax": 5,
-        "DelegateCur": 4,
-    }
+# What it offers, and how that is
 
 
 async def services(context: ConsulContext) -> Response:

@@ -8,8 +8,15 @@ from typing import ClassVar, Final
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.consul import agent, catalog
-from gossipreg.frontends.consul.context import ConsulContext, ConsulState, error_response, token_of
+from gossipreg.frontends.consul import agent, agent_info, catalog
+from gossipreg.frontends.consul.context import (
+    ConsulContext,
+    ConsulState,
+    check_datacenter,
+    error_response,
+    permit,
+    token_of,
+)
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.request import Request, split_target
 from gossipreg.frontends.serving.response import HttpError, Reply
@@ -38,6 +45,10 @@ _ACL = "gossipreg has no ACLs: an agent's tokens and what each is for are in its
 _MESH = "gossipreg is no service mesh: it says who offers what, and proxies of your own choice follow it."
 _EVENTS = "gossipreg fires no user events: follow what happens at /api/v1/events."
 _SERVERS = "gossipreg has no servers to operate: see `gossipreg members`, or /api/v1/node."
+_COORDINATES = (
+    "gossipreg takes no coordinates from clients: an agent tells the round trips that it has measured itself, at "
+    "/v1/coordinate/nodes."
+)
 _QUERIES = "gossipreg keeps no prepared queries: execute one by a service's name, or ask for the service with a filter."
 _CATALOG = (
     "gossipreg has no catalog beside its agents: every instance belongs to the agent that looks after it. Register at "
@@ -56,11 +67,17 @@ _ROUTES: Final[tuple[tuple[str, str, Handler, Action], ...]] = (
     ("GET", "/v1/catalog/node/{node}", catalog.catalog_node, Action.READ_CLUSTER),
     ("GET", "/v1/catalog/node-services/{node}", catalog.catalog_node_services, Action.READ_CLUSTER),
     ("GET", "/v1/catalog/datacenters", catalog.datacenters, Action.READ_CLUSTER),
-    ("GET", "/v1/status/leader", catalog.leader, Action.READ_CLUSTER),
-    ("GET", "/v1/status/peers", catalog.peers, Action.READ_CLUSTER),
+    ("GET", "/v1/status/leader", agent_info.leader, Action.READ_CLUSTER),
+    ("GET", "/v1/status/peers", agent_info.peers, Action.READ_CLUSTER),
     ("GET", "/v1/query/{query}/execute", catalog.execute, Action.READ_CLUSTER),
-    ("GET", "/v1/agent/self", agent.itself, Action.READ_STATUS),
-    ("GET", "/v1/agent/members", agent.members, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/self", agent_info.itself, Action.READ_STATUS),
+    ("GET", "/v1/agent/host", agent_info.host, Action.READ_STATUS),
+    ("GET", "/v1/agent/metrics", agent_info.metrics, Action.READ_STATUS),
+    ("GET", "/v1/event/list", agent_info.events, Action.READ_CLUSTER),
+    ("GET", "/v1/coordinate/datacenters", agent_info.coordinate_datacenters, Action.READ_CLUSTER),
+    ("GET", "/v1/coordinate/nodes", agent_info.coordinate_nodes, Action.READ_CLUSTER),
+    ("GET", "/v1/coordinate/node/{node}", agent_info.coordinate_node, Action.READ_CLUSTER),
+    ("GET", "/v1/agent/members", agent_info.members, Action.READ_CLUSTER),
     ("GET", "/v1/agent/services", agent.services, Action.READ_CLUSTER),
     ("GET", "/v1/agent/service/{id}", agent.service, Action.READ_CLUSTER),
     ("GET", "/v1/agent/checks", agent.checks, Action.READ_CHECKS),
@@ -76,6 +93,7 @@ _ROUTES: Final[tuple[tuple[str, str, Handler, Action], ...]] = (
     ("PUT", "/v1/agent/check/fail/{id}", agent.fail_check, Action.REPORT_HEALTH),
     ("PUT", "/v1/agent/check/update/{id}", agent.update_check, Action.REPORT_HEALTH),
     ("PUT", "/v1/agent/maintenance", agent.maintenance, Action.DRAIN),
+    ("PUT", "/v1/agent/reload", agent_info.reload, Action.RELOAD),
     ("PUT", "/v1/agent/leave", agent.leave, Action.LEAVE),
     ("PUT", "/v1/agent/force-leave/{node}", agent.force_leave, Action.FORGET),
 )
@@ -97,12 +115,10 @@ ABSENT: Final = {
     "/v1/config": _MESH,
     "/v1/config/{what...}": _MESH,
     "/v1/discovery-chain/{what...}": _MESH,
-    "/v1/event/{what...}": _EVENTS,
+    "/v1/event/fire/{what...}": _EVENTS,
     "/v1/operator/{what...}": _SERVERS,
-    "/v1/coordinate/{what...}": _SERVERS,
+    "/v1/coordinate/update": _COORDINATES,
     "/v1/agent/join/{what...}": "an agent joins by --join: start it with the address of any member.",
-    "/v1/agent/reload": "an agent reads its files again on SIGHUP.",
-    "/v1/agent/metrics": "gossipreg tells its metrics to Prometheus, at /metrics.",
     "/v1/agent/monitor": "gossipreg logs to its standard error; what happens is told at /api/v1/events.",
     "/v1/query": _QUERIES,
     "/v1/query/{what...}": _QUERIES,
@@ -146,8 +162,10 @@ class Consul:
             found = PATHS.find(request.method, path)
             pattern = found.pattern
             handler, action = found.handler
-            server.access.permit(token_of(request, query), action)
             self._state = self._state or ConsulState.of(server.node)
+            permit(server.access, token_of(request, query), action)
+            if pattern not in ABSENT and not pattern.startswith("/v1/agent/"):
+                check_datacenter(query.first("dc"), self._state.datacenter)
             return pattern, await handler(ConsulContext(server, request, query, found.arguments, self._state))
         except (HttpError, GossipregError) as error:
             return pattern, error_response(error)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.catalog_rows import CatalogContext, CatalogInstance, Json
-from gossipreg.frontends.consul.context import ConsulContext, constant_response, json_response
+from gossipreg.frontends.consul.context import ConsulContext, constant_response
 from gossipreg.frontends.serving.response import HttpError, Reply, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Address, Instance, Member, Status
@@ -209,8 +209,8 @@ async def health_node(context: ConsulContext) -> Reply:
 async def health_state(context: ConsulContext) -> Reply:
     """Every check that is in a state, or in any."""
     state, keep, node_meta = context.arguments["state"], context.filter(_CHECK), context.node_meta()
-    if state not in ("any", *catalog_rows.STATES):
-        raise HttpError(400, f"{shown(state)} is none of any, {', '.join(catalog_rows.STATES)}")
+    if state not in ("any", "unknown", *catalog_rows.STATES):
+        raise HttpError(400, f"{shown(state)} is none of any, unknown, {', '.join(catalog_rows.STATES)}")
 
     shaping = _shaping(context)
 
@@ -263,19 +263,6 @@ def _node(cluster: CatalogContext, name: str) -> Member | None:
 async def datacenters(context: ConsulContext) -> Reply:
     """The one that there is: the cluster."""
     return constant_response([context.node.info().cluster])
-
-
-# There is no leader, so each agent names itself
-
-
-async def leader(context: ConsulContext) -> Reply:
-    """Where to ask: the agent that is asked is as good as any."""
-    return json_response(str(context.node.info().address))
-
-
-async def peers(context: ConsulContext) -> Reply:
-    """Every member that is there."""
-    return json_response([str(each.address) for each in context.node.members() if catalog_rows.present(each)])
 
 
 # Prepared queries: each service is one

@@ -42,6 +42,11 @@ def node_id(name: str) -> str:
     return str(uuid.uuid5(_NODES, name))
 
 
+def node_meta(member: Member) -> dict[str, str]:
+    """The meta of a member as a node."""
+    return {"zone": member.zone} if member.zone else {}
+
+
 @attrs.frozen
 class CatalogInstance:
     """One instance as its row shows it: with its owner, and whether lookups return it."""

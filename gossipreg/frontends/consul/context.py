@@ -19,15 +19,19 @@ from gossipreg.frontends.consul.filters import parse
 from gossipreg.frontends.consul.query_cache import CachedQuery, KeptResponse, QueryCache
 from gossipreg.frontends.consul.row_cache import ServiceRowCache
 from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.request import QueryParameters, Request
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode, http_error
+from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Member
 from gossipreg.text import shown
 
 TEXT: Final = b"text/plain; charset=utf-8"
+
+Headers = tuple[tuple[bytes, bytes], ...]
 
 _INDEX: Final = re.compile(r"\d{1,20}")
 
@@ -79,6 +83,22 @@ class ConsulState:
 def token_of(request: Request, query: QueryParameters) -> str | None:
     """What the client shows to be let in, in any of the places that Consul looks at."""
     return request.header(b"x-consul-token") or request.token or query.first("token") or None
+
+
+def permit(access: Access, token: str | None, action: Action) -> None:
+    """Raise an ``HttpError`` unless ``token`` may be used for ``action``; unknown ones get Consul's words."""
+    try:
+        access.permit(token, action)
+    except HttpError as error:
+        if error.status == 401 and token is not None:
+            raise HttpError(403, "ACL not found") from None
+        raise
+
+
+def check_datacenter(name: str, own: str) -> None:
+    """Raise a 500 ``HttpError`` in Consul's words unless ``name`` is empty or that of the own datacenter."""
+    if name and name.lower() != own.lower():
+        raise HttpError(500, "No path to datacenter")
 
 
 @attrs.frozen
@@ -148,19 +168,26 @@ class ConsulContext:
         asked = CachedQuery(service, key, make)
         index, wait = self._index(), self._wait()
         unsettled = self.state.query_cache.settles_in()
+        cached = self._cache_headers(asked)
         kept = await self.state.query_cache.read(asked)
-        if index != kept.index and not unsettled:
-            return _catalogued(kept)
+        if not self.state.query_cache.is_known(kept, index) and not unsettled:
+            return _catalogued(kept, cached)
 
         async def later(most: float = math.inf) -> Response:
             seconds_left = min(wait * (1 + random.random() / limits.WAIT_JITTER), most)
             try:
                 await trio.sleep(unsettled)
-                return _catalogued(await self.state.query_cache.changed(asked, index, seconds_left))
+                return _catalogued(await self.state.query_cache.changed(asked, index, seconds_left), cached)
             except GossipregError as error:
                 return error_response(error)
 
         return DeferredResponse(later)
+
+    def _cache_headers(self, asked: CachedQuery) -> Headers:
+        """What a client that asks for a cached answer is told of the cache, which is never behind."""
+        if not self.query.flag("cached"):
+            return ()
+        return ((b"x-cache", b"HIT" if self.state.query_cache.has(asked) else b"MISS"), (b"age", b"0"))
 
     def _index(self) -> int:
         text = self.query.first("index") or "0"
@@ -178,8 +205,8 @@ class ConsulContext:
         return min(found or limits.WAIT_SECONDS, limits.WAIT_SECONDS_MAX)
 
 
-def _catalogued(kept: KeptResponse) -> Response:
-    return Response(200, kept.body, ((b"x-consul-index", b"%d" % kept.index), *_ALWAYS))
+def _catalogued(kept: KeptResponse, cached: Headers) -> Response:
+    return Response(200, kept.body, ((b"x-consul-index", b"%d" % kept.index), *_ALWAYS, *cached))
 
 
 def constant_response(value: Any) -> Response:

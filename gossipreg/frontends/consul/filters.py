@@ -41,7 +41,9 @@ _DEPTH_MAX: Final = 32
 _MATCHES_MAX: Final = 64
 
 #: Fields with keys of the user's choice: a key that is not there is no error.
-_OPEN: Final = frozenset({"Meta", "NodeMeta", "ServiceMeta", "TaggedAddresses", "ServiceTaggedAddresses", "Definition"})
+_OPEN: Final = frozenset(
+    {"Tags", "Meta", "NodeMeta", "ServiceMeta", "TaggedAddresses", "ServiceTaggedAddresses", "Definition"}
+)
 
 _MISSING: Final = object()
 

@@ -6,10 +6,17 @@ what it does not show. Own indexes never fall: they are taken from the one that 
 
 What is not kept any more, because others are asked for more often, gets the index that stands when it is next asked
 for: a client is told once too often what it knows.
+
+A client may ask one agent after the other, through a load balancer or a list of addresses, and each agent counts for
+itself. So the low bits of the index that a client is shown are a digest of the answer. An index of another agent whose
+digest is that of the answer here stands for the same answer, and is waited for; otherwise such a client would be
+answered at once each time, and ask again at once. A digest of so few bits may be the same by chance, so this wait is
+short (docs/decisions/0050).
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Final
@@ -31,6 +38,13 @@ _ANSWERS_MAX: Final = 4096
 _RESTS: Final = 9
 _QUICK: Final = 0.002
 
+#: Bits of a shown index that are a digest of the answer. Clients in JavaScript read an index as a double, exact to 53
+#: bits; the rest counts milliseconds since the epoch, which need 42 until 2109.
+_DIGEST_BITS: Final = 10
+
+#: The longest wait for a client that shows another agent's index (seconds).
+FOREIGN_WAIT_SECONDS: Final = 10.0
+
 #: A service that cannot exist, since this is no name.
 _NOBODYS: Final = ""
 
@@ -49,7 +63,7 @@ class CachedQuery:
 
 @attrs.frozen
 class KeptResponse:
-    """An answer, the index at which it changed last, and the one at which it was last looked at."""
+    """An answer, the index that clients are shown with it, and the node's index when it was last looked at."""
 
     body: bytes
     index: int
@@ -79,7 +93,10 @@ class QueryCache:
         took = slicer.worked
         kept = self._kept.last(asked.key)
         # What has no instances has the lowest index there is, which is raised when the node takes a later generation.
-        index = now if kept is None or kept.body != body else max(kept.index, self.node.index(_NOBODYS))
+        changed = now
+        if kept is not None and kept.body == body:
+            changed = max(kept.index >> _DIGEST_BITS, self.node.index(_NOBODYS))
+        index = changed << _DIGEST_BITS | _digest(body)
         return KeptResponse(body, index, now, time.monotonic() + (_RESTS * took if took > _QUICK else 0.0)), True
 
     def settles_in(self) -> float:
@@ -94,10 +111,29 @@ class QueryCache:
         is_alone = len(self.node.members()) == 1
         return max(0.0, (settling.SETTLE_SECONDS / 10 if is_alone else settling.SETTLE_SECONDS) - age)
 
+    def has(self, asked: CachedQuery) -> bool:
+        """Whether the answer is kept, and as it is now."""
+        return self._kept.get(asked.key, self.node.index(asked.service)) is not None
+
+    @staticmethod
+    def is_known(kept: KeptResponse, index: int) -> bool:
+        """Whether a client that shows ``index`` has this answer, from this agent or from another."""
+        return index == kept.index or (index >> _DIGEST_BITS > 0 and (index ^ kept.index) % (1 << _DIGEST_BITS) == 0)
+
     async def changed(self, asked: CachedQuery, index: int, seconds: float) -> KeptResponse:
-        """The answer once its index is not ``index`` any more, or the time is over (seconds). Raises ``NodeClosed``."""
+        """The answer once a client that shows ``index`` does not know it any more, or the time is over (seconds).
+
+        Raises ``NodeClosed``.
+        """
+        if (await self.read(asked)).index != index:
+            seconds = min(seconds, FOREIGN_WAIT_SECONDS)
         with trio.move_on_after(seconds):
-            while (kept := await self.read(asked)).index == index:
+            while self.is_known(kept := await self.read(asked), index):
                 await self.node.wait_changed(asked.service, kept.seen)
                 await trio.sleep(max(0.0, kept.rest - time.monotonic()))
         return await self.read(asked)
+
+
+def _digest(body: bytes) -> int:
+    """So many bits that stand for an answer: the same on every agent."""
+    return int.from_bytes(hashlib.blake2b(body, digest_size=2).digest()) % (1 << _DIGEST_BITS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 
 import trio
@@ -34,6 +34,7 @@ async def serve_http(
     address: Address | SocketFile,
     *,
     leave: Callable[[], None],
+    reload: Callable[[], Awaitable[None]] | None = None,
     access: Access | None = None,
     insecure: bool = False,
     compatibility_apis: tuple[CompatibilityApi, ...] = (),
@@ -43,13 +44,14 @@ async def serve_http(
     """Answer HTTP at ``address`` until cancelled; port 0 takes any free one. Start it with ``nursery.start``.
 
     Starts with the address that it really listens on. ``leave`` is called, and must return at once, whenever a client
-    asks the node to leave. ``access`` says who may do what; by default all may. ``compatibility_apis`` answer at
-    paths of their own. What the listener counts goes into ``counters``. Raises ``BindError`` if the address cannot be
-    had, and ``InsecureError`` if clients of other machines would need no token, unless ``insecure`` is set.
+    asks the node to leave; ``reload`` is awaited when one asks for files to be read again. ``access`` says who may do
+    what; by default all may. ``compatibility_apis`` answer at paths of their own. What the listener counts goes into
+    ``counters``. Raises ``BindError`` if the address cannot be had, and ``InsecureError`` if clients of other machines
+    would need no token, unless ``insecure`` is set.
     """
     access = Access() if access is None else access
     counters = Counter() if counters is None else counters
-    server = ServerContext(node, leave, access)
+    server = ServerContext(node, leave, access, reload)
 
     def dispatcher(bound: Address | SocketFile) -> Dispatcher:
         native = NativeApi(LookupCache(node))

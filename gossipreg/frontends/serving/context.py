@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
 
@@ -15,11 +15,15 @@ from gossipreg.frontends.serving.scopes import Action
 
 @attrs.frozen
 class ServerContext:
-    """What all requests of a listener share. ``leave`` makes the node leave, and returns at once."""
+    """What all requests of a listener share. ``leave`` makes the node leave, and returns at once.
+
+    ``reload`` has the agent's files read again; None where there is no agent.
+    """
 
     node: NodeApi
     leave: Callable[[], None]
     access: Access = attrs.field(factory=Access)
+    reload: Callable[[], Awaitable[None]] | None = None
     requests: Counter[tuple[str, str, int]] = attrs.field(factory=Counter)  # answered, by method, route and status
 
     def may_read_status(self, request: Request) -> bool:

@@ -86,6 +86,10 @@ class NodeApi(Protocol):
         """Every member that is remembered, this node included."""
         ...
 
+    def round_trip(self, name: str) -> float | None:
+        """The smoothed round trip to the member of that name (seconds); None if none was measured."""
+        ...
+
     def info(self) -> NodeInfo:
         """This node about itself."""
         ...

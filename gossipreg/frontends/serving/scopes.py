@@ -38,6 +38,7 @@ class Action(Enum):
     SET_POLICY = Scope.OPERATOR, "policies; and whatever is about an instance of another agent"
     DRAIN = Scope.OPERATOR, "have the agent ask for no new work, or for work again"
     LEAVE = Scope.OPERATOR, "have the agent leave the cluster"
+    RELOAD = Scope.OPERATOR, "have the agent read its files again"
     FORGET = Scope.OPERATOR, "have a member that failed forgotten everywhere"
     RESET_ROLE = Scope.OPERATOR, "reset the term of a service"
     ABSENT = Scope.READ, "what there is not: 501, with what to use instead"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
@@ -36,12 +37,13 @@ class Client:
 
     node: NodeApi
     access: Access = attrs.field(factory=Access)
+    reload: Callable[[], Awaitable[None]] | None = None
     left: list[str] = attrs.field(factory=list)
     _api: CompatibilityApi = attrs.field(factory=create_api)
     _server: ServerContext = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._server = ServerContext(self.node, lambda: self.left.append("leave"), self.access)
+        self._server = ServerContext(self.node, lambda: self.left.append("leave"), self.access, self.reload)
 
     async def ask(
         self, method: str, path: str, body: object = None, headers: tuple[tuple[bytes, bytes], ...] = ()

@@ -61,7 +61,7 @@ async def test_every_answer_of_the_catalog_has_consuls_headers(client: Client) -
     ("query", "found"),
     [
         ("", ["web-1", "web-2"]),
-        ("?stale&dc=dc1&consistent&pretty", ["web-1", "web-2"]),
+        ("?stale&dc=default&consistent&pretty", ["web-1", "web-2"]),
         ("?tag=v2", ["web-1"]),
         ("?tag=V2&tag=eu", ["web-1"]),
         ("?tag=v2&tag=v1", []),
@@ -151,6 +151,7 @@ async def test_checks_are_told_by_service_and_by_state(client: Client) -> None:
     assert [check["CheckID"] for check in await client.get("health/checks/web")] == ["service:web-1", "service:web-2"]
     assert len(await client.get("health/state/passing")) == 4
     assert await client.get("health/state/warning") == []
+    assert await client.get("health/state/unknown") == []
     assert (await client.ask("GET", "health/state/sick")).status == 400
 
 

@@ -1,0 +1,135 @@
+"""What the API tells of the agent itself, and of what all agents agree on without a leader."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from gossipreg.frontends.consul.api import ABSENT, PATHS
+from gossipreg.frontends.serving.scopes import Action
+from gossipreg.model import Status
+from tests.frontends.consul.client import Client
+from tests.frontends.fake_node import FakeNode, member
+
+
+@pytest.fixture
+def node() -> FakeNode:
+    return FakeNode()
+
+
+@pytest.fixture
+def client(node: FakeNode) -> Client:
+    return Client(node)
+
+
+async def test_every_agent_names_the_same_leader(node: FakeNode) -> None:
+    """Scripts that run something on the leader only run it once."""
+    members = [member("beta", 7941), member("gamma", 7942)]
+    leaders = set()
+    for own in members:
+        there = FakeNode(name=own.name, address=own.address)
+        for each in (*members, member("alpha", 7940, Status.FAILED), member("aaron", 7939, Status.LEFT)):
+            there.see("joined", each)
+        leaders.add(await Client(there).get("status/leader"))
+    assert leaders == {"127.0.0.1:7941"}
+
+
+READS = [
+    "status/leader",
+    "status/peers",
+    "catalog/services",
+    "catalog/service/web",
+    "catalog/nodes",
+    "catalog/node/alpha",
+    "health/service/web",
+    "health/checks/web",
+    "health/node/alpha",
+    "health/state/any",
+    "query/web/execute",
+    "coordinate/nodes",
+    "event/list",
+]
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_another_datacenter_is_not_here(client: Client, path: str) -> None:
+    said = await client.ask("GET", f"{path}?dc=elsewhere")
+    assert (said.status, said.text) == (500, "No path to datacenter")
+    own = [await client.ask("GET", f"{path}{query}") for query in ("", "?dc=", "?dc=default")]
+    assert len({each.status for each in own}) == 1
+    assert own[0].status in (200, 404)
+
+
+def test_each_route_that_reads_the_cluster_is_tried_with_another_datacenter() -> None:
+    prefixes = {path.split("/")[0] for path in READS} | {"agent"}
+    routes = [each for each, _, (_, action) in [(p, m, h) for m, p, h in PATHS.routes] if action is not Action.ABSENT]
+    assert {each.split("/")[2] for each in routes if each not in ABSENT} <= prefixes
+
+
+async def test_a_cached_answer_says_that_it_is_one_and_how_old(client: Client, node: FakeNode) -> None:
+    first, again = [await client.ask("GET", "catalog/services?cached") for _ in range(2)]
+    assert (first.headers["x-cache"], again.headers["x-cache"], again.headers["age"]) == ("MISS", "HIT", "0")
+    await node.register("web", id="web", port=80)
+    changed = await client.ask("GET", "catalog/services?cached")
+    assert (changed.headers["x-cache"], changed.json) == ("MISS", {"web": []})
+    assert "x-cache" not in (await client.ask("GET", "catalog/services")).headers
+
+
+async def test_the_host_is_told_with_the_time(client: Client) -> None:
+    host = await client.get("agent/host")
+    assert host["CollectionTime"] > 1_700_000_000_000_000_000
+    assert host["Host"]["hostname"]
+    assert host["Memory"]["total"] > 0
+
+
+async def test_metrics_have_the_form_of_consuls(client: Client) -> None:
+    metrics = await client.get("agent/metrics")
+    [memory] = [each for each in metrics["Gauges"] if each["Name"].endswith(".runtime.alloc_bytes")]
+    assert memory["Value"] > 0
+    [sent] = [each for each in metrics["Counters"] if each["Name"].endswith(".gossipreg.packets_sent")]
+    assert sent["Count"] == 12
+    assert "/metrics" in (await client.ask("GET", "agent/metrics?format=prometheus")).text
+
+
+async def test_an_agent_reads_its_files_again_before_it_answers(node: FakeNode) -> None:
+    reloads: list[str] = []
+
+    async def reload() -> None:
+        reloads.append("reload")
+
+    client = Client(node, reload=reload)
+    await client.put("agent/reload")
+    assert reloads == ["reload"]
+    assert (await Client(node).ask("PUT", "agent/reload")).status == 501
+
+
+async def test_no_user_event_was_ever_fired(client: Client) -> None:
+    said = await client.ask("GET", "event/list?name=deploy")
+    assert (said.json, said.index > 0) == ([], True)
+
+
+async def test_coordinates_tell_the_round_trips_that_were_measured(client: Client, node: FakeNode) -> None:
+    assert await client.get("coordinate/nodes") == []
+    assert (await client.ask("GET", "coordinate/node/alpha")).status == 404
+    assert [each["Datacenter"] for each in await client.get("coordinate/datacenters")] == ["default"]
+    for name in ("beta", "gamma", "delta"):
+        node.see("joined", member(name, 7941))
+    node.round_trips |= {"beta": 0.010, "gamma": 0.002}
+    heights = {each["Node"]: each["Coord"]["Height"] for each in await client.get("coordinate/nodes")}
+    assert heights == {"alpha": 0.0, "beta": 0.010, "gamma": 0.002}
+    [beta] = await client.get("coordinate/node/beta")
+    assert beta["Coord"]["Vec"] == [0.0] * 8
+    assert (await client.ask("GET", "coordinate/node/delta")).status == 404
+
+
+async def test_members_can_be_filtered(client: Client, node: FakeNode) -> None:
+    node.see("joined", attrs.evolve(member("beta", 7941), zone="south"))
+    found = await client.get('agent/members?filter=Tags["zone"]==south')
+    assert [each["Name"] for each in found] == ["beta"]
+
+
+async def test_a_ttl_is_updated_with_the_short_words_of_older_clients(client: Client, node: FakeNode) -> None:
+    await client.put("agent/service/register", {"Name": "web", "Port": 80, "Check": {"TTL": "9s"}})
+    for word in ("pass", "warn", "fail"):
+        await client.put("agent/check/update/service:web", {"Status": word})
+    assert [str(health) for _, _, health, _ in node.beats] == ["passing", "warning", "critical"]
