@@ -13,6 +13,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from gossipreg.runtime.definitions import DefinitionFiles, LocatedSpec, by_id, d
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import check_start, open_node
 from gossipreg.runtime.supervision import run_contained, run_restarting
+from gossipreg.targets import CheckRules
 
 if TYPE_CHECKING:
     from gossipreg.frontends.serving.access import Access
@@ -108,7 +110,24 @@ def _read_definitions(files: DefinitionFiles, config: AgentConfig) -> tuple[Loca
         for where, definition in found.located:
             if definition.credentials:
                 raise ConfigError(f"{where}: credentials: there is no key to seal them: set credential_key_file")
+    _check_targets(config, found.located)
     return found.located
+
+
+def _check_targets(config: AgentConfig, located: Sequence[LocatedSpec]) -> None:
+    """Raise ``ConfigError`` for the first health check that the agent would refuse to run.
+
+    The agent's own address may be known at its start only; then each target counts as it.
+    """
+    rules = CheckRules.of(config.check_targets, config.check_headers)
+    bound = Address.parse(config.advertise or config.bind).host
+    is_everywhere = ip_address(bound).is_unspecified
+    for where, spec in located:
+        for number, check in enumerate(spec.checks):
+            own = (check.host or "",) if is_everywhere else (spec.host or bound, bound)
+            flaw = check.flaw(rules, own)
+            if flaw is not None:
+                raise ConfigError(f"{where}: checks[{number}].{flaw[0]}: {flaw[1]}")
 
 
 def _access(config: AgentConfig) -> Access | None:

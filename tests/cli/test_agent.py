@@ -230,6 +230,21 @@ def test_services_that_are_wrong_are_one_line_and_status_2(tmp_path: Path) -> No
     assert fails("--services-dir", str(tmp_path), "--check-config") == Ran(0, "ok, with 1 service defined\n", "")
 
 
+def test_checks_that_the_agent_would_refuse_are_refused_without_a_start(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    checks = 'checks = [{{ tcp = "127.0.0.1:80" }}, {{ http = "http://{}/" }}]\n'
+    table = '[[services]]\nservice = "orders"\nport = 80\n' + checks
+    file.write_text(table.format("169.254.169.254"))
+    refused = (
+        f"gossipreg: {file}: service 1: checks[1].http: "
+        "169.254.169.254 may not be contacted by checks of this node: see check_targets\n"
+    )
+    assert fails("--services-dir", str(tmp_path)) == Ran(2, "", refused)
+    assert fails("--services-dir", str(tmp_path), "--check-config") == Ran(2, "", refused)
+    file.write_text(table.format("127.0.0.2"))
+    assert fails("--services-dir", str(tmp_path), "--check-config").status == 0
+
+
 @pytest.mark.parametrize(
     "arguments", [("--key-file", "missing"), ("--tokens-file", "missing"), ("--bind", "0.0.0.0"), ("--dns-ttl", "-1")]
 )
