@@ -47,11 +47,11 @@ from gossipreg.model import (
     Status,
 )
 from gossipreg.policy import Maintenance, Policy, Split, UnreadablePolicy, WeightOverride
-from gossipreg.spec import InstanceSpec
 
 if TYPE_CHECKING:
     from gossipreg.runtime.node import Node
     from gossipreg.runtime.opening import open_node
+    from gossipreg.spec import InstanceSpec
 
 __version__ = "0.1.0"
 
@@ -108,7 +108,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load the node, and trio with it, when first asked for: command-line tools that need neither start sooner."""
+    """Load what reads registrations, or the node and trio with it, when it is first used.
+
+    A program that imports this package starts sooner, and so does a command that needs none of them.
+    """
     if name == "Node":
         from gossipreg.runtime.node import Node
 
@@ -117,4 +120,8 @@ def __getattr__(name: str) -> Any:
         from gossipreg.runtime.opening import open_node
 
         return open_node
+    if name == "InstanceSpec":
+        from gossipreg.spec import InstanceSpec
+
+        return InstanceSpec
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,6 @@ post. What it leaves open, the node fills in. A field that is added here is read
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, Self
 
@@ -98,6 +97,8 @@ def _wrong(value: object, expected: str) -> _WrongType:
 
 def _quoted(value: object) -> str:
     """``value`` as its author knows it, in JSON where that has a form for it, cut to a readable length."""
+    import json  # only for a mistake: it takes 2 ms to import
+
     try:
         return shortened(json.dumps(value))
     except (TypeError, ValueError, RecursionError):  # a date of TOML's

@@ -90,6 +90,11 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert loaded_by(IMPORTING) == set()
 
 
+def test_importing_the_package_does_not_load_what_reads_registrations() -> None:
+    ran = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=True)
+    assert {"gossipreg.spec", "json"}.isdisjoint(ran.stdout.split())
+
+
 def test_an_embedded_node_that_offers_and_looks_up_needs_trio_alone() -> None:
     assert loaded_by(OPEN, "") == {"trio"}
 
