@@ -13,7 +13,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ from gossipreg.runtime.definitions import DefinitionFiles, LocatedSpec, by_id, d
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import check_start, open_node
 from gossipreg.runtime.supervision import run_contained, run_restarting
-from gossipreg.targets import CheckRules
+from gossipreg.targets import CheckRules, literal
 
 if TYPE_CHECKING:
     from gossipreg.frontends.serving.access import Access
@@ -121,10 +120,11 @@ def _check_targets(config: AgentConfig, located: Sequence[LocatedSpec]) -> None:
     """
     rules = CheckRules.of(config.check_targets, config.check_headers)
     bound = Address.parse(config.advertise or config.bind).host
-    is_everywhere = ip_address(bound).is_unspecified
+    address = literal(bound)
+    is_open = address is None or address.is_unspecified
     for where, spec in located:
         for number, check in enumerate(spec.checks):
-            own = (check.host or "",) if is_everywhere else (spec.host or bound, bound)
+            own = (check.host or "",) if is_open else (spec.host or bound, bound)
             flaw = check.flaw(rules, own)
             if flaw is not None:
                 raise ConfigError(f"{where}: checks[{number}].{flaw[0]}: {flaw[1]}")
