@@ -38,7 +38,7 @@ EUREKA: Final = {
         "ipAddr": "10.0.0.1",
         "status": "UP",
         "port": {"$": 80, "@enabled": "true"},
-        "dataCenterInfo": {"name": "MyOwn"},
+        "dataCenterInfo": {"@class": "com.netflix.appinfo.MyDataCenterInfo", "name": "MyOwn"},
     }
 }
 

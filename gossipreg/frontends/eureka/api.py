@@ -13,8 +13,9 @@ import trio
 
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.eureka.applications import ApplicationCache
-from gossipreg.frontends.eureka.documents import DocumentFormat, read
-from gossipreg.frontends.eureka.instance_document import STATUSES, InstanceDocument
+from gossipreg.frontends.eureka.documents import DocumentForm, format_of, read
+from gossipreg.frontends.eureka.instance_document import InstanceDocument
+from gossipreg.frontends.eureka.instance_info import STATUSES
 from gossipreg.frontends.eureka.leases import Leases
 from gossipreg.frontends.eureka.overrides import Overrides
 from gossipreg.frontends.eureka.posted_instance import PostedInstance
@@ -40,7 +41,7 @@ class EurekaRequest:
     names: Mapping[str, str]
     query: QueryParameters
     body: bytes
-    form: DocumentFormat
+    form: DocumentForm
     permit: Callable[[Action], None]  # raises a `HttpError` unless the client may do that
 
     @property
@@ -83,34 +84,39 @@ class EurekaController:
         app = await self.apps.app(request.app)
         if app is None:
             raise HttpError(404, f"there is no application {shown(request.app)}")
-        return _document(request.form, request.form.alone("application", await app.written(request.form, TimeSlicer())))
+        return _document(
+            request.form, request.form.format.alone("application", await app.written(request.form, TimeSlicer()))
+        )
 
     async def instance(self, request: EurekaRequest) -> Response:
-        """One instance of an application, or the first that has such an id in any."""
-        return _document(
-            request.form, request.form.alone("instance", (await self._found(request)).written(request.form))
-        )
+        """One instance of an application, or the first that has such an id in any. It is whole in any form."""
+        form = DocumentForm(request.form.format)
+        return _document(form, form.format.alone("instance", (await self._found(request)).written(form)))
 
     async def vip(self, request: EurekaRequest) -> Response:
         """The instances with a virtual address."""
-        return _document(request.form, await self.apps.at_address("vipAddress", request.names["vip"], request.form))
+        return _document(request.form, await self.apps.at_address(request.names["vip"], request.form, secure=False))
 
     async def secure_vip(self, request: EurekaRequest) -> Response:
         """The instances with a secure virtual address."""
-        return _document(
-            request.form, await self.apps.at_address("secureVipAddress", request.names["vip"], request.form)
-        )
+        return _document(request.form, await self.apps.at_address(request.names["vip"], request.form, secure=True))
 
     # What clients do
 
     async def register(self, request: EurekaRequest) -> Response:
         """Register an instance, or replace it. Clients take no other status than 204 for a success."""
-        await self.leases.register(PostedInstance.read(request.app, read(request.body), time.time_ns() // 1_000_000))
+        now = time.time_ns() // 1_000_000
+        posted = PostedInstance.read(request.app, read(request.body), now, format_of(request.body))
+        await self.leases.register(posted)
         return Response(204)
 
     async def renew(self, request: EurekaRequest) -> Response:
         """The client is there; at a 404 it registers its instance again."""
-        await self.leases.renew(request.app, request.id, whole_number(request.query.first("lastDirtyTimestamp")))
+        said = request.query.get("lastDirtyTimestamp")
+        dirty = None if said is None else whole_number(said)
+        if said is not None and dirty is None:
+            raise HttpError(400, f"lastDirtyTimestamp: {shown(said)} is not a whole number")
+        await self.leases.renew(request.app, request.id, dirty)
         return Response(200)
 
     async def cancel(self, request: EurekaRequest) -> Response:
@@ -177,7 +183,8 @@ _ROUTES: Final[tuple[tuple[str, str, Action, Handler], ...]] = (
 )
 
 _PATHS: Final = Router(
-    (method, f"{root}/{path}", (action, handler)) for root in _ROOTS for method, path, action, handler in _ROUTES
+    ((method, f"{root}/{path}", (action, handler)) for root in _ROOTS for method, path, action, handler in _ROUTES),
+    spanning=("id", "vip"),
 )
 
 
@@ -207,7 +214,7 @@ class Eureka:
             pattern, (action, handler) = found.pattern, found.handler
             permit = partial(server.access.permit, _token(request))
             permit(action)
-            form = DocumentFormat.accepted(request.header(b"accept"))
+            form = DocumentForm.accepted(request.header(b"accept"), request.header(b"x-eureka-accept"))
             return pattern, await handler(
                 self._at(server), EurekaRequest(found.arguments, query, request.body, form, permit)
             )
@@ -239,8 +246,8 @@ def _token(request: Request) -> str | None:
     return password or user
 
 
-def _document(form: DocumentFormat, body: bytes) -> Response:
-    return Response(200, body, media=form.value)
+def _document(form: DocumentForm, body: bytes) -> Response:
+    return Response(200, body, media=form.format.value)
 
 
 def _error_response(error: MalformedDocument | HttpError | GossipregError) -> Response:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import attrs
 import trio
 
-from gossipreg.frontends.eureka.documents import DocumentFormat
+from gossipreg.frontends.eureka.documents import DocumentForm
 from gossipreg.frontends.eureka.instance_document import InstanceDocument, app_of
 from gossipreg.frontends.eureka.recent_changes import ChangeAction, RecentChanges
-from gossipreg.frontends.eureka.trees import Tree, text_of
+from gossipreg.frontends.eureka.trees import Tree
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 
@@ -39,10 +39,12 @@ class Application:
                 shown[each.id] = each
         self.instances = shown
 
-    async def written(self, form: DocumentFormat, slicer: TimeSlicer) -> bytes:
+    async def written(self, form: DocumentForm, slicer: TimeSlicer) -> bytes:
         """The application as one of several in a document."""
         return b"".join(
-            form.application(self.name, [each.written(form) async for each in slicer.over(self.instances.values())])
+            form.format.application(
+                self.name, [each.written(form) async for each in slicer.over(self.instances.values())]
+            )
         )
 
 
@@ -56,8 +58,8 @@ class ApplicationCache:
     _apps: dict[str, Application] = attrs.field(init=False, factory=dict)
     _hash: str = attrs.field(init=False, default="")
     _recent: RecentChanges = attrs.field(init=False, factory=RecentChanges)
-    _all: dict[DocumentFormat, bytes] = attrs.field(init=False, factory=dict)
-    _changed: dict[DocumentFormat, tuple[tuple[int, bool], bytes]] = attrs.field(init=False, factory=dict)
+    _all: dict[DocumentForm, bytes] = attrs.field(init=False, factory=dict)
+    _changed: dict[DocumentForm, tuple[tuple[int, bool], bytes]] = attrs.field(init=False, factory=dict)
 
     _turn: trio.Lock = attrs.field(init=False, factory=trio.Lock)  # an answer is of one moment, and made once
 
@@ -75,7 +77,7 @@ class ApplicationCache:
             await self._look(TimeSlicer())
             return next((app.instances[id] for app in self._apps.values() if id in app.instances), None)
 
-    async def everything(self, form: DocumentFormat) -> bytes:
+    async def everything(self, form: DocumentForm) -> bytes:
         """The document of all applications."""
         async with self._turn:
             slicer = TimeSlicer()
@@ -88,7 +90,7 @@ class ApplicationCache:
                 self._all[form] = self._document(form, apps)
             return self._all[form]
 
-    async def changes(self, form: DocumentFormat) -> bytes:
+    async def changes(self, form: DocumentForm) -> bytes:
         """The document of what changed lately, with the hash code of all that there is."""
         async with self._turn:
             slicer = TimeSlicer()
@@ -105,7 +107,7 @@ class ApplicationCache:
             self._changed[form] = version, written
             return written
 
-    def _parts(self, form: DocumentFormat, *, is_torn: bool) -> Iterator[tuple[str, bytes]]:
+    def _parts(self, form: DocumentForm, *, is_torn: bool) -> Iterator[tuple[str, bytes]]:
         """The changes, each encoded, with the name of its application; everything, if the list of changes is torn."""
         if is_torn:
             for app in self._apps.values():
@@ -115,17 +117,20 @@ class ApplicationCache:
         for change in self._recent:
             yield change.app, change.shown.written(form, change.action)
 
-    async def at_address(self, key: str, address: str, form: DocumentFormat) -> bytes:
-        """The document of the instances with that virtual ``address``, which is one of those under ``key``."""
+    async def at_address(self, address: str, form: DocumentForm, *, secure: bool) -> bytes:
+        """The document of the instances with that virtual ``address``, or that ``secure`` one, and their hash code."""
         async with self._turn:
             slicer = TimeSlicer()
             await self._look(slicer)
             apps: dict[str, list[bytes]] = {}
+            statuses: list[str] = []
             every = ((app.name, each) for app in self._apps.values() for each in app.instances.values())
             async for name, each in slicer.over(every):
-                if address in text_of(each.tree.get(key)).split(","):
+                said = each.info.secure_vip if secure else each.info.vip
+                if said is not None and address in said.split(","):
                     apps.setdefault(name, []).append(each.written(form))
-            return self._document(form, apps)
+                    statuses.append(each.status)
+            return self._document(form, apps, hash_code(statuses))
 
     # How it is found out
 
@@ -191,12 +196,11 @@ class ApplicationCache:
             into[key] = shown
             yield
 
-    def _document(self, form: DocumentFormat, apps: Mapping[str, list[bytes]]) -> bytes:
-        """The document of these instances of these applications."""
-        return form.applications(self._head(), (form.application(name, parts) for name, parts in apps.items() if parts))
-
-    def _head(self) -> Tree:
-        return {"versions__delta": str(self._index), "apps__hashcode": self._hash}
+    def _document(self, form: DocumentForm, apps: Mapping[str, list[bytes]], counts: str | None = None) -> bytes:
+        """The document of these instances of these applications, with the hash code of all unless another is given."""
+        head: Tree = {"versions__delta": str(self._index), "apps__hashcode": self._hash if counts is None else counts}
+        parts = (form.format.application(name, instances) for name, instances in apps.items() if instances)
+        return form.format.applications(head, parts)
 
 
 def _compared(
@@ -210,7 +214,7 @@ def _compared(
     for id_, shown in there.items():
         if id_ not in was:
             news.append(("ADDED", name, shown))
-        elif shown is not was[id_] and shown.tree != was[id_].tree:
+        elif shown is not was[id_] and shown.info != was[id_].info:
             news.append(("MODIFIED", name, shown))
         yield
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from gossipreg.frontends.eureka.trees import MalformedDocument, Tree, Value, check_values
+from gossipreg.frontends.eureka.trees import Tree, Value, check_values, unparsable
 
 
 class DocumentFormat(enum.Enum):
@@ -61,13 +62,32 @@ class DocumentFormat(enum.Enum):
         return b'{"%b":%b}' % (name.encode(), part) if self is DocumentFormat.JSON else part
 
 
-def read(body: bytes) -> Tree:
-    """The document in ``body``, which tells by its first letter what it is: not all clients say so, or say it right.
+class DocumentForm(NamedTuple):
+    """How a list of instances is written for a client: its format, and whether in few fields or all."""
 
-    Raises ``MalformedDocument``.
-    """
-    start = body.lstrip()[:4]
-    if start[:1] == b"<" or start[:1] in (b"\xef", b"\xfe", b"\xff"):
+    format: DocumentFormat
+    compact: bool = False
+
+    @classmethod
+    def accepted(cls, accept: str | None, eureka_accept: str | None) -> DocumentForm:
+        """What a client wants that sends these ``Accept`` and ``X-Eureka-Accept``."""
+        is_compact = eureka_accept is not None and eureka_accept.strip().lower() == "compact"
+        return cls(DocumentFormat.accepted(accept), is_compact)
+
+
+#: All forms.
+FORMS = tuple(DocumentForm(each, compact) for each in DocumentFormat for compact in (False, True))
+
+
+def format_of(body: bytes) -> DocumentFormat:
+    """The format of ``body``, which its first letter tells: not all clients say so, or say it right."""
+    start = body.lstrip()[:1]
+    return DocumentFormat.XML if start in (b"<", b"\xef", b"\xfe", b"\xff") and start else DocumentFormat.JSON
+
+
+def read(body: bytes) -> Tree:
+    """The document in ``body``. Raises ``MalformedDocument``."""
+    if format_of(body) is DocumentFormat.XML:
         from gossipreg.frontends.eureka.xml import read_xml
 
         tree = read_xml(body)
@@ -81,8 +101,8 @@ def read_json(text: bytes | str) -> Tree:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise MalformedDocument(f"this is neither JSON nor XML that can be read: {error}") from None
+        raise unparsable(f"this is neither JSON nor XML that can be read: {error}") from None
     if not isinstance(value, dict):
-        raise MalformedDocument("this is JSON, but not an object")
+        raise unparsable("this is JSON, but not an object")
     check_values(value)
     return value

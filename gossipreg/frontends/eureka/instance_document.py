@@ -1,33 +1,47 @@
 """Instance documents: how an instance is shown in Eureka, however it was registered.
 
-What a client of Eureka's posted is shown as it was posted; another instance is shown as its client would have posted
-it. Weight, term, role, zone and tags are metadata there.
+What a client of Eureka's posted is shown with the fields that Eureka knows; another instance is shown as its client
+would have posted it. Weight, term, role, zone and tags are metadata there.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from collections.abc import Mapping
+from typing import Any, Final
 
 import attrs
 
-from gossipreg.frontends.eureka.documents import DocumentFormat, read_json
-from gossipreg.frontends.eureka.trees import MalformedDocument, Tree, table, text_of, whole_number
+from gossipreg.frontends.eureka.documents import DocumentForm, DocumentFormat, read_json
+from gossipreg.frontends.eureka.instance_info import (
+    DATA_CENTERS,
+    PORT,
+    SECURE_PORT,
+    STATUSES,
+    DataCenterInfo,
+    InstanceInfo,
+    LeaseInfo,
+    PortInfo,
+)
+from gossipreg.frontends.eureka.trees import MalformedDocument, Tree, Value, table
 from gossipreg.model import Health, Instance
 
 #: The key of the meta under which is kept what was posted and has no other place.
 KEPT: Final = "eureka.instance"
 
-#: What a client may say of itself. Anything else is UNKNOWN, as in Eureka.
-STATUSES: Final = ("UP", "DOWN", "STARTING", "OUT_OF_SERVICE", "UNKNOWN")
-
-#: How often a client renews, and how long a lease lasts, unless it says so (seconds): Eureka's own numbers.
-RENEWAL_SECONDS: Final = 30
-LEASE_SECONDS: Final = 90
-
-SECURE_PORT: Final = 443
-DATA_CENTER: Final[Tree] = {"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn"}
-
 _OVERRIDE: Final = "eureka: "
+
+#: The texts that are kept, by their keys in Eureka's documents: the fields of `InstanceInfo` that they are.
+KEPT_TEXTS: Final[Mapping[str, str]] = {
+    "sid": "sid",
+    "homePageUrl": "home_page",
+    "statusPageUrl": "status_page",
+    "healthCheckUrl": "health_check",
+    "secureHealthCheckUrl": "secure_health_check",
+    "vipAddress": "vip",
+    "secureVipAddress": "secure_vip",
+    "asgName": "asg",
+}
 
 
 def app_of(service: str) -> str:
@@ -35,22 +49,96 @@ def app_of(service: str) -> str:
     return service.upper()
 
 
-def kept_of(instance: Instance) -> Tree | None:
-    """What is kept of a post; None if ``instance`` was not posted by a client of Eureka's."""
+def kept_text(info: InstanceInfo, *, id: str) -> str:
+    """What is kept of a post, for an instance that is registered under that ``id``."""
+    kept: Tree = {key: getattr(info, field) for key, field in KEPT_TEXTS.items()}
+    kept |= {
+        "instanceId": None if info.id == id else info.id,
+        "hostName": info.host_name,
+        "status": info.status,
+        "port": info.port.tree(),
+        "securePort": info.secure_port.tree(),
+        "countryId": info.country,
+        "dataCenterInfo": info.data_center.tree(),
+        "leaseInfo": info.lease.tree(),
+        "lastUpdatedTimestamp": info.updated,
+        "lastDirtyTimestamp": info.dirty,
+    }
+    said = {key: value for key, value in kept.items() if value is not None}
+    return json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+
+
+def kept_of(instance: Instance) -> InstanceInfo | None:
+    """What was posted of ``instance``; None if it was not posted by a client of Eureka's.
+
+    Anybody may write such a meta, and another version of this program may write it otherwise. So a value of a wrong
+    type is taken for a missing one.
+    """
     text = instance.meta.get(KEPT)
     if text is None:
         return None
     try:
         kept = read_json(text)
     except MalformedDocument:
-        return None  # not written by a client of Eureka's
+        return None
     whole = all(isinstance(kept.get(key), dict) for key in ("leaseInfo", "port", "securePort", "dataCenterInfo"))
-    return kept if whole and kept.get("status") in STATUSES else None
+    if not whole or kept.get("status") not in STATUSES:
+        return None
+    texts: dict[str, Any] = {field: _text(kept.get(key)) for key, field in KEPT_TEXTS.items()}
+    return InstanceInfo(
+        id=_text(kept.get("instanceId")) or instance.id,
+        host_name=_text(kept.get("hostName")) or instance.host,
+        app=app_of(instance.service),
+        address=instance.host,
+        status=str(kept["status"]),
+        port=_port(table(kept["port"]), PORT),
+        secure_port=_port(table(kept["securePort"]), SECURE_PORT),
+        country=_number(kept.get("countryId"), 1),
+        data_center=_data_center(table(kept["dataCenterInfo"])),
+        lease=_lease(table(kept["leaseInfo"])),
+        metadata=metadata_of(instance),
+        updated=_number(kept.get("lastUpdatedTimestamp"), 0),
+        dirty=_number(kept.get("lastDirtyTimestamp"), 0),
+        **texts,
+    )
 
 
-def id_of(instance: Instance, kept: Tree | None) -> str:
+def _text(value: Value) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Value, default: int) -> int:
+    """A number that was kept; an earlier version kept some as texts."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else default
+
+
+def _port(tree: Tree, default: PortInfo) -> PortInfo:
+    return PortInfo(_number(tree.get("$"), default.number), tree.get("@enabled") == "true")
+
+
+def _data_center(tree: Tree) -> DataCenterInfo:
+    name = tree.get("name")
+    if name not in DATA_CENTERS:
+        return DataCenterInfo()
+    said = {key: text for key, text in table(tree.get("metadata")).items() if isinstance(text, str)}
+    return DataCenterInfo(str(name), said if name == "Amazon" else {})
+
+
+def _lease(tree: Tree) -> LeaseInfo:
+    default = LeaseInfo()
+    return LeaseInfo(
+        renewal=_number(tree.get("renewalIntervalInSecs"), 0) or default.renewal,
+        duration=_number(tree.get("durationInSecs"), 0) or default.duration,
+        registered=_number(tree.get("registrationTimestamp"), 0),
+        up=_number(tree.get("serviceUpTimestamp"), 0),
+    )
+
+
+def id_of(instance: Instance, kept: InstanceInfo | None) -> str:
     """Its id in Eureka, where two applications may each have an instance of the same id."""
-    return text_of((kept or {}).get("instanceId")) or instance.id
+    return instance.id if kept is None else kept.id
 
 
 def metadata_of(instance: Instance) -> dict[str, str]:
@@ -66,7 +154,7 @@ def metadata_of(instance: Instance) -> dict[str, str]:
         "zone": instance.zone,
         "tags": ",".join(instance.tags),
     }
-    meta = {key: text for key, text in instance.meta.items() if key != KEPT}
+    meta = {key: text for key, text in instance.meta.items() if key not in (KEPT, "@class")}
     shown = {key: text for key, text in fields.items() if text}
     return shown | meta | {key: shown[key] for key in ("role", "term") if key in shown}
 
@@ -88,7 +176,7 @@ def override_of(instance: Instance) -> str:
     return instance.reason.removeprefix(_OVERRIDE) if is_override(instance.reason) else "OUT_OF_SERVICE"
 
 
-def status_of(instance: Instance, kept: Tree | None, *, healthy: bool) -> str:
+def status_of(instance: Instance, kept: InstanceInfo | None, *, healthy: bool) -> str:
     """The status of an instance. It is UP if lookups return it as ``healthy`` and its weight has it called."""
     if instance.health is Health.MAINTENANCE:
         return override_of(instance)
@@ -96,55 +184,33 @@ def status_of(instance: Instance, kept: Tree | None, *, healthy: bool) -> str:
         return "UP"
     if instance.health.can_serve:
         return "OUT_OF_SERVICE"
-    said = "UP" if kept is None else text_of(kept["status"])
+    said = "UP" if kept is None else kept.status
     return "DOWN" if said == "UP" else said
 
 
-def has_ended(instance: Instance, kept: Tree | None) -> bool:
+def has_ended(instance: Instance, kept: InstanceInfo | None) -> bool:
     """Whether its lease is over since the node that held it has failed: its client has moved to another, or is gone."""
     return kept is not None and instance.stale and not instance.health.can_serve
 
 
-def tree_of(instance: Instance, kept: Tree | None, status: str) -> Tree:
+def info_of(instance: Instance, kept: InstanceInfo | None, status: str) -> InstanceInfo:
     """The instance as Eureka shows it."""
-    return {
-        **(_unposted(instance) if kept is None else kept),
-        "instanceId": id_of(instance, kept),
-        "app": app_of(instance.service),
-        "ipAddr": instance.host,
-        "status": status,
-        "overriddenstatus": override_of(instance),
-        "metadata": {key: text for key, text in metadata_of(instance).items() if key[:1] not in ("@", "$")},
-    }
+    return attrs.evolve(_unposted(instance) if kept is None else kept, status=status, overridden=override_of(instance))
 
 
-def _unposted(instance: Instance) -> Tree:
+def _unposted(instance: Instance) -> InstanceInfo:
     """What a client of Eureka's would have posted of an instance that was registered in another way."""
-    return {
-        "hostName": instance.host,
-        "port": {"$": instance.port, "@enabled": "true"},
-        "securePort": {"$": SECURE_PORT, "@enabled": "false"},
-        "countryId": 1,
-        "dataCenterInfo": DATA_CENTER,
-        "leaseInfo": lease_of(RENEWAL_SECONDS, LEASE_SECONDS, 0),
-        "vipAddress": instance.service,
-        "secureVipAddress": instance.service,
-        "isCoordinatingDiscoveryServer": "false",
-        "lastUpdatedTimestamp": "0",
-        "lastDirtyTimestamp": "0",
-    }
-
-
-def lease_of(renewal: int, duration: int, since: int) -> Tree:
-    """A lease (seconds) that began at ``since`` (ms since 1970). Renewals are not told to other nodes, nor shown."""
-    return {
-        "renewalIntervalInSecs": renewal,
-        "durationInSecs": duration,
-        "registrationTimestamp": since,
-        "lastRenewalTimestamp": since,
-        "evictionTimestamp": 0,
-        "serviceUpTimestamp": since,
-    }
+    return InstanceInfo(
+        id=instance.id,
+        host_name=instance.host,
+        app=app_of(instance.service),
+        address=instance.host,
+        status="UP",
+        port=PortInfo(instance.port, enabled=True),
+        metadata=metadata_of(instance),
+        vip=instance.service,
+        secure_vip=instance.service,
+    )
 
 
 @attrs.frozen(eq=False)
@@ -153,19 +219,26 @@ class InstanceDocument:
 
     source: Instance
     healthy: bool
-    id: str
-    status: str
-    tree: Tree
+    info: InstanceInfo
     ended: bool  # it is not shown any more
-    _written: dict[DocumentFormat, bytes] = attrs.field(init=False, factory=dict)
+    _written: dict[DocumentForm, bytes] = attrs.field(init=False, factory=dict)
 
     @classmethod
     def of(cls, instance: Instance, *, healthy: bool) -> InstanceDocument:
         """The instance as it is to be shown, ``healthy`` if lookups return it."""
         kept = kept_of(instance)
         status = status_of(instance, kept, healthy=healthy)
-        tree = tree_of(instance, kept, status)
-        return cls(instance, healthy, id_of(instance, kept), status, tree, has_ended(instance, kept))
+        return cls(instance, healthy, info_of(instance, kept, status), has_ended(instance, kept))
+
+    @property
+    def id(self) -> str:
+        """Its id in Eureka."""
+        return self.info.id
+
+    @property
+    def status(self) -> str:
+        """The status that it is shown with."""
+        return self.info.status
 
     def is_of(self, instance: Instance, *, healthy: bool) -> bool:
         """Whether it would be made of these again."""
@@ -177,16 +250,21 @@ class InstanceDocument:
 
         That is one that is UP, then the one that was registered last.
         """
-        began = whole_number(table(self.tree["leaseInfo"]).get("registrationTimestamp")) or 0
-        return self.status != "UP", -began, self.source.owner
+        return self.status != "UP", -self.info.lease.registered, self.source.owner
 
-    def is_written(self, form: DocumentFormat) -> bool:
+    def is_written(self, form: DocumentForm) -> bool:
         """Whether it has been written in that form."""
         return form in self._written
 
-    def written(self, form: DocumentFormat, action: str = "") -> bytes:
-        """The instance as one of several in a document, which perhaps says what has been done to it."""
+    def written(self, form: DocumentForm, action: str = "") -> bytes:
+        """The instance as one of several in a document, with what was done to it last."""
         written = self._written.get(form)
         if written is None:
-            written = self._written[form] = form.part("instance", self.tree)
-        return form.extended(written, "instance", "actionType", action) if action else written
+            is_json = form.format is DocumentFormat.JSON
+            tree = self.info.compact_tree() if form.compact else self.info.tree(_OVERRIDE_KEYS[is_json])
+            written = self._written[form] = form.format.part("instance", tree)
+        return form.format.extended(written, "instance", "actionType", action or self.info.action)
+
+
+#: The key of an override in XML and in JSON.
+_OVERRIDE_KEYS: Final = ("overriddenstatus", "overriddenStatus")

@@ -43,11 +43,15 @@ class Leases:
         """
         there = self._find(posted.app, posted.id)
         id_ = self._free(posted) if there is None else there.id
-        posted = posted.since(None if there is None else PostedInstance.of(there))
+        earlier = None if there is None else PostedInstance.of(there)
+        # As in Eureka, what the client changed last holds, and not what arrived last.
+        posted = earlier if earlier is not None and earlier.dirty > posted.dirty else posted.since(earlier)
         spec = posted.spec(id_)
         await self.overrides.begin(spec.service, id_)
-        await self.node.register_spec(spec)
+        instance = await self.node.register_spec(spec)
         await self._beat(id_, posted)
+        if posted.override is not None:
+            await self.overrides.add(instance, posted.override)
 
     async def renew(self, app: str, id: str, dirty: int | None) -> None:
         """The client is there. Raises ``UnknownInstance`` if it has to register (again).
@@ -58,7 +62,7 @@ class Leases:
         posted = PostedInstance.of(instance)
         if posted is None:
             raise UnknownInstance(f"instance {id!r:.80} of {app:.80} has no lease: register it here")
-        if dirty is not None and posted.dirty is not None and dirty > posted.dirty:
+        if dirty is not None and dirty > posted.dirty:
             raise UnknownInstance(f"instance {id!r:.80} of {app:.80} has changed since it was registered: do it again")
         try:
             await self._beat(instance.id, posted)
@@ -71,7 +75,7 @@ class Leases:
         posted = PostedInstance.of(instance)
         if posted is None:
             raise UnknownInstance(f"instance {id!r:.80} of {app:.80} was not registered by a client of Eureka's")
-        posted = attrs.evolve(posted, metadata={**posted.metadata, **metadata})
+        posted = attrs.evolve(posted, info=attrs.evolve(posted.info, metadata={**posted.info.metadata, **metadata}))
         await self.node.register_spec(posted.spec(instance.id))
 
     async def cancel(self, app: str, id: str) -> None:

@@ -37,6 +37,16 @@ class Overrides:
             await self._sweep(time.time())
             await self.node.set_policy(Maintenance(instance.service, instance.id, reason_of(status)))
 
+    async def add(self, instance: Instance, status: str) -> None:
+        """Show ``instance`` with a status that was posted with it, unless it is overridden or another node has it too.
+
+        A client of one instance may not speak for that of another node: that needs the right to set policies.
+        """
+        alone = all(each.owner == self.node.name for each in self._known(instance.service, instance.id))
+        known = any((rule.service, rule.instance) == (instance.service, instance.id) for rule, _ in self._rules())
+        if alone and not known:
+            await self.set(instance, status)
+
     async def lift(self, service: str, id: str) -> None:
         """Leave an instance's status to its client."""
         for rule, _ in self._rules():
@@ -58,7 +68,10 @@ class Overrides:
             await self.node.remove_policy(rule.key)
 
     def _is_there(self, service: str, id: str) -> bool:
-        return any(each.id == id for each in self.node.lookup(service, healthy=False))
+        return bool(self._known(service, id))
+
+    def _known(self, service: str, id: str) -> list[Instance]:
+        return [each for each in self.node.lookup(service, healthy=False) if each.id == id]
 
     def _rules(self) -> list[tuple[Maintenance, float]]:
         """The overrides in force, each with the time it was set (seconds since 1970)."""

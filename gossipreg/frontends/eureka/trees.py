@@ -23,6 +23,15 @@ class MalformedDocument(ValueError):
     """A document that cannot be read; the sentence says why."""
 
 
+def unparsable(why: str) -> MalformedDocument:
+    """The error for a body that is not what it should be, in the words of Eureka's server and with the reason."""
+    return MalformedDocument(f"cannot parse request body: {why}")
+
+
+class KeyedTexts(dict[str, Value]):
+    """KeyedTexts by keys of a user's choice: none of them is an attribute, whatever it begins with."""
+
+
 def text_of(value: Value) -> str:
     """A text, or the text beside the attributes of an element; empty if there is none."""
     if isinstance(value, dict):
@@ -46,12 +55,12 @@ def table(value: Value) -> Tree:
 def check_values(value: Any, depth: int = DEPTH_MAX) -> None:
     """Raise ``MalformedDocument`` for what cannot be written again, or is more than ``depth`` deep."""
     if depth < 0:
-        raise MalformedDocument(f"the body is more than {DEPTH_MAX} deep")
+        raise unparsable(f"the body is more than {DEPTH_MAX} deep")
     match value:
         case dict():
             for key, each in value.items():
                 if len(key) > META_KEY_CHARS_MAX:
-                    raise MalformedDocument(f"the name {key!r:.80} is longer than {META_KEY_CHARS_MAX} characters")
+                    raise unparsable(f"the name {key!r:.80} is longer than {META_KEY_CHARS_MAX} characters")
                 check_values(key, depth)
                 check_values(each, depth - 1)
         case list():
@@ -59,7 +68,7 @@ def check_values(value: Any, depth: int = DEPTH_MAX) -> None:
                 check_values(each, depth - 1)
         case str():
             if HALF_CHARACTER.search(value):
-                raise MalformedDocument("the body holds half a surrogate pair, which is no character")
+                raise unparsable("the body holds half a surrogate pair, which is no character")
         case float():
             if not math.isfinite(value):
-                raise MalformedDocument(f"the body holds {value}, which is no number of JSON's")
+                raise unparsable(f"the body holds {value}, which is no number of JSON's")

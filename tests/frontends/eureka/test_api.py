@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from typing import Any
 
+import attrs
+import httpx
 import pytest
+import trio
 
 from gossipreg.check import Check
 from gossipreg.frontends.eureka.instance_document import KEPT, reason_of
@@ -19,6 +23,7 @@ from gossipreg.policy import Maintenance
 from tests.frontends.eureka.conftest import Client, basic
 from tests.frontends.eureka.posts import in_json, in_xml, post
 from tests.frontends.fake_node import FakeNode
+from tests.fuzz.targets.eureka import require_types
 
 ID = "host-1:orders:8080"
 THEIRS = Instance(id="theirs", service="orders", host="10.0.0.2", port=8080, owner="beta")
@@ -86,7 +91,7 @@ async def test_a_renewal_of_what_is_not_here_has_the_client_register(client: Cli
 
 async def test_a_renewal_of_something_newer_has_the_client_register(client: Client) -> None:
     await client.post(post(lastDirtyTimestamp="2000"))
-    for dirty, status in (("1999", 200), ("2000", 200), ("2001", 404), ("soon", 200)):
+    for dirty, status in (("1999", 200), ("2000", 200), ("2001", 404), ("soon", 400)):
         answer = await client.ask("PUT", f"apps/ORDERS/{ID}?status=UP&lastDirtyTimestamp={dirty}")
         assert answer.status_code == status, dirty
 
@@ -97,6 +102,127 @@ async def test_a_renewal_of_what_another_client_registered_has_this_one_register
     await fake.register("orders", port=8080, id="native", checks=[Check(ttl=5)])
     assert (await client.ask("PUT", "apps/ORDERS/native")).status_code == 404
     assert not fake.beats
+
+
+@pytest.mark.parametrize("id_", ["ns/app-1", "http://host-1:8080/app", "a//b", "a/../b"])
+async def test_an_id_with_slashes_is_the_rest_of_the_path(client: Client, fake: FakeNode, id_: str) -> None:
+    """Eureka's clients do not encode them, and its server takes no request for such an instance."""
+    http = httpx.URL(str(client.http.base_url)).netloc.decode()
+
+    async def ask(method: str, rest: str = "", query: str = "") -> tuple[int, bytes]:
+        request = f"{method} /eureka/apps/ORDERS/{id_}{rest}{query} HTTP/1.0\r\nHost: {http}\r\n\r\n"
+        host, _, port = http.partition(":")
+        stream = await trio.open_tcp_stream(host, int(port))
+        async with stream:
+            await stream.send_all(request.encode())
+            answer = b"".join([part async for part in stream])
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body
+
+    await client.post(post(instanceId=id_))
+    assert (await ask("GET"))[0] == 200
+    assert (await ask("PUT"))[0] == 200
+    assert (await ask("PUT", "/metadata", "?team=b"))[0] == 200
+    assert (await client.shown())[id_]["metadata"]["team"] == "b"
+    assert (await ask("PUT", "/status", "?value=OUT_OF_SERVICE"))[0] == 200
+    assert fake.rules
+    assert (await ask("DELETE", "/status"))[0] == 200
+    assert (await ask("DELETE"))[0] == 200
+    assert fake.own(id_) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"isCoordinatingDiscoveryServer": True},
+        {"another": {"a": "b"}},
+        {"vipAddress": 5},
+        {"countryId": "x"},
+        {"metadata": {"a": {"b": 1}, "c": None}},
+        {"leaseInfo": {"durationInSecs": "x"}},
+        {"actionType": {"a": 1}},
+        {"lastUpdatedTimestamp": {}},
+    ],
+)
+async def test_no_post_makes_a_list_unreadable(client: Client, odd: dict[str, Any]) -> None:
+    """Every field is printed in the one type that Netflix's and other decoders expect."""
+    tree: Any = post()
+    tree["instance"] |= odd
+    assert (await client.post(tree)).status_code == 204
+    for path in ("apps", "apps/delta", "apps/ORDERS", "vips/orders"):
+        document = (await client.ask("GET", path)).json()
+        app = document["application"] if path == "apps/ORDERS" else document["applications"]["application"]
+        for each in app if isinstance(app, list) else [app]:
+            for instance in each["instance"]:
+                require_types(instance)
+
+
+async def test_in_xml_an_override_has_another_key_than_in_json(client: Client) -> None:
+    await client.post(post())
+    instance = ET.fromstring((await client.ask("GET", f"apps/ORDERS/{ID}", accept="*/*")).text)
+    assert instance.findtext("overriddenstatus") == "UNKNOWN"
+    assert instance.find("overriddenStatus") is None
+    shown = (await client.shown())[ID]
+    assert shown["overriddenStatus"] == "UNKNOWN"
+    assert "overriddenstatus" not in shown
+
+
+@pytest.mark.parametrize("word", ["compact", "COMPACT"])
+async def test_the_compact_form_has_only_what_callers_need(client: Client, word: str) -> None:
+    cloud = {"instance-id": "i-1", "ami-id": "ami-1"}
+    amazon = {"@class": "com.netflix.appinfo.AmazonInfo", "name": "Amazon", "metadata": cloud}
+    await client.post(post(dataCenterInfo=amazon, asgName="group"))
+    headers: Any = {"x-eureka-accept": word}
+    for path in ("apps", "apps/delta", "vips/orders", "svips/orders-secure", "apps/ORDERS"):
+        document = (await client.ask("GET", path, **headers)).json()
+        app = document["application"] if path == "apps/ORDERS" else document["applications"]["application"][0]
+        [shown] = app["instance"]
+        assert shown["dataCenterInfo"]["metadata"] == {"instance-id": "i-1"}
+        assert isinstance(shown["lastUpdatedTimestamp"], int)
+        assert shown.keys() == {
+            *("instanceId", "app", "ipAddr", "vipAddress", "secureVipAddress", "dataCenterInfo", "hostName", "status"),
+            *("lastUpdatedTimestamp", "actionType", "asgName", "port", "securePort"),
+        }
+    alone = (await client.ask("GET", f"apps/ORDERS/{ID}", **headers)).json()["instance"]
+    assert "metadata" in alone, "one instance is whole, as it is with Eureka's server"
+    headers["x-eureka-accept"] = "full"
+    full = (await client.ask("GET", "apps/ORDERS", **headers)).json()
+    assert "metadata" in full["application"]["instance"][0]
+
+
+async def test_the_hash_code_of_a_virtual_address_is_that_of_its_instances(client: Client, fake: FakeNode) -> None:
+    await client.post(post())
+    fake.hold(Instance(id="b-1", service="billing", host="10.0.0.2", port=8080, owner="beta"))
+    for path, counts in (
+        ("vips/orders", "UP_1_"),
+        ("svips/orders-secure", "UP_1_"),
+        ("vips/none", ""),
+        ("apps", "UP_2_"),
+    ):
+        assert (await client.ask("GET", path)).json()["applications"]["apps__hashcode"] == counts
+
+
+async def test_what_the_client_changed_last_holds_and_not_what_arrived_last(client: Client) -> None:
+    await client.post(post(lastDirtyTimestamp="2000", vipAddress="new"))
+    assert (await client.post(post(lastDirtyTimestamp="1000", vipAddress="old"))).status_code == 204
+    assert (await client.shown())[ID]["vipAddress"] == "new"
+    await client.post(post(lastDirtyTimestamp="3000", vipAddress="newer"))
+    assert (await client.shown())[ID]["vipAddress"] == "newer"
+
+
+@pytest.mark.parametrize("key", ["overriddenstatus", "overriddenStatus"])
+async def test_a_posted_override_is_one(client: Client, fake: FakeNode, key: str) -> None:
+    await client.post(post(**{"overriddenstatus": None, key: "OUT_OF_SERVICE"}))
+    rule = Maintenance("orders", ID, reason_of("OUT_OF_SERVICE"))
+    assert fake.rules == {rule.key: rule}
+    await client.post(post())
+    assert fake.rules, "the client does not know of it, and leaves it alone"
+
+
+async def test_a_posted_override_does_not_hold_for_another_nodes_instance(client: Client, fake: FakeNode) -> None:
+    fake.hold(attrs.evolve(THEIRS, id=ID))
+    await client.post(post(overriddenstatus="OUT_OF_SERVICE"))
+    assert not fake.rules
 
 
 async def test_an_instance_is_taken_back(client: Client, fake: FakeNode) -> None:
@@ -200,12 +326,25 @@ async def test_a_method_that_is_not_for_a_path_is_refused(client: Client) -> Non
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        (b"", "this is neither JSON nor XML that can be read: Expecting value: line 1 column 1 (char 0)"),
-        (b"<instance>", "the body is not XML that can be read: no element found: line 1, column 10"),
-        (b"<!DOCTYPE x><x/>", "the body has a document type declaration: send it without <!DOCTYPE>"),
-        (b"{}", "Missing instance"),
+        (
+            b"",
+            (
+                "cannot parse request body: this is neither JSON nor XML that can be read: "
+                "Expecting value: line 1 column 1 (char 0)"
+            ),
+        ),
+        (
+            b"<instance>",
+            "cannot parse request body: the body is not XML that can be read: no element found: line 1, column 10",
+        ),
+        (
+            b"<!DOCTYPE x><x/>",
+            "cannot parse request body: the body has a document type declaration: send it without <!DOCTYPE>",
+        ),
+        (b"{}", 'cannot parse request body: the body is neither {"instance": {...}} nor <instance>...</instance>'),
         (in_json(post(hostName=None)), "Missing hostname"),
-        (in_json(post(app=None)), "Missing appName"),
+        (in_json(post(app=None)), "cannot parse request body: app: is missing"),
+        (in_json(post(app="")), "Missing appName"),
         (
             in_json(post(ipAddr="two words")),
             "host: 'two words' is not a host name: its parts have 1 to 63 letters, digits, '_' and inner '-'",

@@ -9,12 +9,14 @@ import attrs
 import pytest
 
 from gossipreg.frontends.eureka.applications import ApplicationCache, hash_code
-from gossipreg.frontends.eureka.documents import DocumentFormat
+from gossipreg.frontends.eureka.documents import FORMS, DocumentForm, DocumentFormat
 from gossipreg.frontends.eureka.posted_instance import PostedInstance
 from gossipreg.frontends.eureka.recent_changes import KEPT_SECONDS
 from gossipreg.model import Health, Instance
 from tests.frontends.eureka.posts import NOW, post
 from tests.frontends.fake_node import FakeNode
+
+JSON, XML = DocumentForm(DocumentFormat.JSON), DocumentForm(DocumentFormat.XML)
 
 
 @attrs.define
@@ -55,14 +57,12 @@ def read(document: bytes) -> Any:
 
 
 async def everything(apps: ApplicationCache) -> Any:
-    return read(await apps.everything(DocumentFormat.JSON))
+    return read(await apps.everything(JSON))
 
 
 async def changes(apps: ApplicationCache) -> dict[str, str]:
     """What is told to have changed: the action by id."""
-    instances = [
-        each for app in read(await apps.changes(DocumentFormat.JSON))["application"] for each in app["instance"]
-    ]
+    instances = [each for app in read(await apps.changes(JSON))["application"] for each in app["instance"]]
     return {each["instanceId"]: each["actionType"] for each in instances}
 
 
@@ -88,15 +88,15 @@ async def test_the_hash_code_counts_every_status(node: FakeNode, apps: Applicati
     node.hold(orders("orders-2", health=Health.CRITICAL))
     node.hold(orders("orders-3", weight=0))
     assert (await everything(apps))["apps__hashcode"] == "DOWN_1_OUT_OF_SERVICE_1_UP_1_"
-    assert read(await apps.changes(DocumentFormat.JSON))["apps__hashcode"] == "DOWN_1_OUT_OF_SERVICE_1_UP_1_"
+    assert read(await apps.changes(JSON))["apps__hashcode"] == "DOWN_1_OUT_OF_SERVICE_1_UP_1_"
 
 
 async def test_an_answer_is_encoded_once_for_each_form(node: FakeNode, apps: ApplicationCache) -> None:
     node.hold(orders())
     asked = node.lookups
-    first = {form: await apps.everything(form) for form in DocumentFormat}
+    first = {form: await apps.everything(form) for form in FORMS}
     lookups = node.lookups - asked
-    for form in DocumentFormat:
+    for form in FORMS:
         assert await apps.everything(form) is first[form]
         assert await apps.changes(form) is await apps.changes(form)
     assert node.lookups - asked == lookups
@@ -105,10 +105,10 @@ async def test_an_answer_is_encoded_once_for_each_form(node: FakeNode, apps: App
 async def test_only_what_has_changed_is_looked_at_again(node: FakeNode, apps: ApplicationCache) -> None:
     node.hold(orders())
     node.hold(orders("b-1", service="billing"))
-    await apps.everything(DocumentFormat.XML)
+    await apps.everything(XML)
     billing, asked = await apps.app("BILLING"), node.lookups
     node.hold(orders("orders-2"))
-    await apps.everything(DocumentFormat.XML)
+    await apps.everything(XML)
     assert node.lookups - asked == 2  # all of the orders, and those that are healthy
     assert await apps.app("BILLING") is billing
 
@@ -129,7 +129,7 @@ async def test_of_two_records_of_one_instance_the_healthy_one_is_shown(node: Fak
 async def test_a_lease_ends_with_the_node_that_held_it(node: FakeNode, apps: ApplicationCache, clock: Clock) -> None:
     node.hold(moved("beta"))
     node.hold(orders(owner="beta"))
-    await apps.everything(DocumentFormat.XML)
+    await apps.everything(XML)
     clock.now += KEPT_SECONDS
     node.hold(moved("beta", health=Health.CRITICAL, stale=True))
     node.hold(orders(owner="beta", health=Health.CRITICAL, stale=True))
@@ -156,7 +156,7 @@ async def test_an_instance_that_moves_is_modified_not_deleted(
 ) -> None:
     before, after = moved("alpha"), moved("beta", NOW + 5000)
     node.hold(before)
-    await apps.everything(DocumentFormat.XML)
+    await apps.everything(XML)
     node.hold(after)
     node.drop(before)
     clock.now += KEPT_SECONDS
@@ -175,7 +175,7 @@ async def test_at_first_everything_may_be_news(node: FakeNode, apps: Application
 async def test_then_only_what_came_changed_and_went_is(node: FakeNode, apps: ApplicationCache, clock: Clock) -> None:
     node.hold(orders())
     node.hold(orders("orders-2"))
-    await apps.everything(DocumentFormat.XML)
+    await apps.everything(XML)
     clock.now += KEPT_SECONDS
     assert (await changes(apps)) == {}
     node.hold(orders("orders-3"))
@@ -184,7 +184,7 @@ async def test_then_only_what_came_changed_and_went_is(node: FakeNode, apps: App
     assert (await changes(apps)) == {"orders-3": "ADDED", "orders-1": "MODIFIED"}
     node.drop(orders("orders-2"))
     assert (await changes(apps)) == {"orders-3": "ADDED", "orders-1": "MODIFIED", "orders-2": "DELETED"}
-    assert read(await apps.changes(DocumentFormat.JSON))["apps__hashcode"] == "DOWN_1_UP_1_"
+    assert read(await apps.changes(JSON))["apps__hashcode"] == "DOWN_1_UP_1_"
     clock.now += KEPT_SECONDS
     assert (await changes(apps)) == {}
 
@@ -193,7 +193,7 @@ async def test_what_changed_while_nobody_asked_is_told_to_those_who_ask_then(
     node: FakeNode, apps: ApplicationCache, clock: Clock
 ) -> None:
     node.hold(orders())
-    await apps.everything(DocumentFormat.XML)
+    await apps.everything(XML)
     clock.now += 10 * KEPT_SECONDS
     node.drop(orders())
     node.hold(orders("orders-2"))
@@ -203,7 +203,7 @@ async def test_what_changed_while_nobody_asked_is_told_to_those_who_ask_then(
 
 async def test_what_no_client_could_see_is_no_change(node: FakeNode, apps: ApplicationCache, clock: Clock) -> None:
     node.hold(orders(health=Health.CRITICAL, reason="http: 500"))
-    await apps.everything(DocumentFormat.XML)
+    await apps.everything(XML)
     clock.now += KEPT_SECONDS
     node.hold(orders(health=Health.CRITICAL, reason="http: 503"))
     assert (await changes(apps)) == {}
@@ -214,7 +214,7 @@ async def test_every_change_has_another_version(node: FakeNode, apps: Applicatio
     for number in range(4):
         node.hold(orders(port=8000 + number))
         versions.add((await everything(apps))["versions__delta"])
-        assert read(await apps.changes(DocumentFormat.JSON))["versions__delta"] in versions
+        assert read(await apps.changes(JSON))["versions__delta"] in versions
     assert len(versions) == 4
 
 
@@ -222,9 +222,9 @@ async def test_instances_are_found_by_each_of_their_virtual_addresses(node: Fake
     node.hold(moved("beta"))
     node.hold(orders("b-1", service="billing"))
     for address, names in (("orders", ["ORDERS"]), ("orders-api", ["ORDERS"]), ("billing", ["BILLING"]), ("x", [])):
-        found = read(await apps.at_address("vipAddress", address, DocumentFormat.JSON))
+        found = read(await apps.at_address(address, JSON, secure=False))
         assert [app["name"] for app in found["application"]] == names
-    assert read(await apps.at_address("secureVipAddress", "orders-secure", DocumentFormat.JSON))["application"]
+    assert read(await apps.at_address("orders-secure", JSON, secure=True))["application"]
 
 
 async def test_an_instance_is_found_by_its_id_alone(node: FakeNode, apps: ApplicationCache) -> None:
@@ -238,4 +238,4 @@ async def test_an_instance_is_found_by_its_id_alone(node: FakeNode, apps: Applic
 async def test_nothing_at_all_is_an_empty_document(apps: ApplicationCache) -> None:
     assert (await everything(apps))["application"] == []
     assert await apps.app("ORDERS") is None
-    assert b"<application>" not in await apps.everything(DocumentFormat.XML)
+    assert b"<application>" not in await apps.everything(XML)

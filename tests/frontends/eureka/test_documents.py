@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.frontends.eureka.documents import DocumentFormat, read
-from gossipreg.frontends.eureka.trees import DEPTH_MAX, MalformedDocument, Tree, Value
-from gossipreg.frontends.eureka.xml import xml_name
+from gossipreg.frontends.eureka.trees import DEPTH_MAX, KeyedTexts, MalformedDocument, Tree, Value
+from gossipreg.frontends.eureka.xml import key_of_name, xml_name
 
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r", min_codepoint=32), max_size=20)
 _NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9._-]{0,10}", fullmatch=True)
@@ -65,6 +65,34 @@ def test_what_xml_has_no_place_for_is_put_in_other_words() -> None:
 @given(st.text())
 def test_anything_becomes_a_name(text: str) -> None:
     assert ET.fromstring(f"<{xml_name(text)}/>").tag == xml_name(text)
+
+
+#: Keys of metadata, and the elements that Eureka's server writes for them (XStream's escapes, seen on the wire).
+ESCAPED = {
+    "1a": "_.0031a",
+    "@a": "_.0040a",
+    "$": "_-",
+    "_u": "__u",
+    "a_b": "a__b",
+    "two words": "two_.0020words",
+    "a<": "a_.003c",
+    "a\u00e9": "a\u00e9",
+    "h.i-j": "h.i-j",
+}
+
+
+@pytest.mark.parametrize(("key", "name"), ESCAPED.items())
+def test_keys_of_metadata_are_escaped_in_xml_as_eureka_does(key: str, name: str) -> None:
+    document = DocumentFormat.XML.part("metadata", KeyedTexts({key: "x"}))
+    assert [each.tag for each in ET.fromstring(document)] == [name]
+    assert key_of_name(name) == key
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12))
+def test_any_key_of_metadata_is_read_again_as_it_was(key: str) -> None:
+    [element] = ET.fromstring(DocumentFormat.XML.part("metadata", KeyedTexts({key: ""})))
+    units = key_of_name(element.tag).encode("utf-16-be", "surrogatepass")
+    assert units.decode("utf-16-be") == key
 
 
 def test_only_a_client_that_says_json_gets_json() -> None:

@@ -80,7 +80,7 @@ async def test_an_override_follows_an_instance_from_node_to_node() -> None:
                     assert (await ask_alpha.ask(method, path)).status_code == 200
                     await becomes(ask_beta, wanted, within=10)
                 shown = (await ask_alpha.shown())[ID]
-                assert shown["overriddenstatus"] == "OUT_OF_SERVICE"
+                assert shown["overriddenStatus"] == "OUT_OF_SERVICE"
                 await ask_alpha.post(post())
                 assert await status(ask_alpha) == "OUT_OF_SERVICE"
             await trio.lowlevel.checkpoint()

@@ -8,7 +8,7 @@ from typing import Final
 from xml.parsers import expat
 
 from gossipreg.errors import InvalidInstance
-from gossipreg.frontends.eureka.documents import DocumentFormat, read
+from gossipreg.frontends.eureka.documents import FORMS, DocumentFormat, format_of, read
 from gossipreg.frontends.eureka.instance_document import InstanceDocument
 from gossipreg.frontends.eureka.posted_instance import PostedInstance
 from gossipreg.frontends.eureka.trees import MalformedDocument, Tree
@@ -27,7 +27,7 @@ def _eureka(data: bytes) -> str:
         return f"{outcome(error)} {str(error)[:24]}"
     _written(tree)
     try:
-        posted = PostedInstance.read("WEB", tree, _NOW)
+        posted = PostedInstance.read("WEB", tree, _NOW, format_of(data))
         instance = posted.spec(posted.id).instance(member="alpha", host="127.0.0.1", zone="")
     except (MalformedDocument, InvalidInstance) as error:
         told(error)
@@ -35,9 +35,26 @@ def _eureka(data: bytes) -> str:
     again = PostedInstance.of(instance)
     assert again is not None, "what was posted is kept"
     shown = InstanceDocument.of(instance, healthy=True)
-    json.loads(DocumentFormat.JSON.alone("instance", shown.written(DocumentFormat.JSON, "ADDED")))
-    _parse(DocumentFormat.XML.alone("instance", shown.written(DocumentFormat.XML, "ADDED")))
-    return f"posted {posted.status} {bool(posted.metadata)}"
+    for form in FORMS:
+        document = form.format.alone("instance", shown.written(form))
+        if form.format is DocumentFormat.JSON:
+            require_types(json.loads(document)["instance"])
+        else:
+            _parse(document)
+    return f"posted {posted.status} {bool(posted.info.metadata)}"
+
+
+#: What Netflix's decoders expect of each field. Any other value has them give up the whole list.
+_TABLES: Final = frozenset({"port", "securePort", "dataCenterInfo", "leaseInfo", "metadata"})
+_NUMBERS: Final = frozenset({"countryId"})
+
+
+def require_types(instance: dict[str, object]) -> None:
+    """Every field of an instance is of the type that clients decode it as."""
+    for key, value in instance.items():
+        expected = dict if key in _TABLES else int if key in _NUMBERS else str
+        compact = key == "lastUpdatedTimestamp" and "leaseInfo" not in instance
+        assert type(value) is (int if compact else expected), f"{key}: {value!r}"
 
 
 def _written(tree: Tree) -> None:
@@ -56,12 +73,12 @@ def _json_seeds() -> Iterator[bytes]:
     yield (
         b'{"instance":{"instanceId":"i","app":"WEB","hostName":"h","ipAddr":"10.0.0.1","port":{"$":80,"@enabled":"true"},'
         b'"securePort":{"$":443,"@enabled":"false"},"status":"DOWN","metadata":{"weight":"3","zone":"north","tags":"a,b"},'
-        b'"dataCenterInfo":{"name":"MyOwn"},"leaseInfo":{"durationInSecs":90,"renewalIntervalInSecs":30},"countryId":1,'
+        b'"dataCenterInfo":{"@class":"com.netflix.appinfo.MyDataCenterInfo","name":"MyOwn"},"leaseInfo":{"durationInSecs":90,"renewalIntervalInSecs":30},"countryId":1,'
         b'"vipAddress":"web","lastDirtyTimestamp":"5"}}'
     )
     yield (
         b'{"instance":{"app":"WEB","hostName":"h","ipAddr":"10.0.0.1",'
-        b'"dataCenterInfo":{"name":"Amazon","metadata":{"instance-id":"i"}}}}'
+        b'"dataCenterInfo":{"@class":"com.netflix.appinfo.AmazonInfo","name":"Amazon","metadata":{"instance-id":"i"}}}}'
     )
 
 
