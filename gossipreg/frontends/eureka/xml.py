@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 import attrs
 
-from gossipreg.frontends.eureka.trees import DEPTH_MAX, MalformedDocument, KeyedTexts, Tree, Value, text_of, unparsable
+from gossipreg.frontends.eureka.trees import DEPTH_MAX, KeyedTexts, MalformedDocument, Tree, Value, text_of, unparsable
 
 _PLAIN: Final = re.compile(r"[ !#-%'-;=?-~]*")
 _NO_TEXT: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
