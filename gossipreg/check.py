@@ -1,7 +1,7 @@
-"""Checks: how a user states what is checked about an instance, and how often.
+"""Health check definitions: what is checked about an instance, and how often, as a user states it.
 
-A check belongs to the instance's owner, which runs it and keeps its output. Only the health that results from it
-travels. Everything that can be wrong with a check is found here, when it is made.
+A check belongs to the instance's owner, which runs it and keeps its output. Only the resulting health is sent to
+other nodes. Everything that can be wrong with a definition is refused here, when it is made.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from gossipreg.text import shortened
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE: Final = re.compile(r"[\x20-\x7e]*")
-_SAYABLE: Final = re.compile(r"[^\0\ud800-\udfff]*")
+_ARGUMENT: Final = re.compile(r"[^\0\ud800-\udfff]*")
 _TARGET: Final = re.compile(rf"[!-~]{{1,{limits.CHECK_TARGET_CHARS_MAX}}}")
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "OPTIONS")
 
-#: Headers about the message and the connection, not about what is asked (RFC 9110 §7.6.1): the node writes them itself.
+#: Headers about the message's framing and the connection (RFC 9110 §7.6.1), which the node writes itself.
 _FRAMING: Final = frozenset(
     {
         *("content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect"),
@@ -37,7 +37,7 @@ _FRAMING: Final = frozenset(
 
 
 class CheckKind(enum.StrEnum):
-    """What is done to find out whether an instance can serve."""
+    """How a check finds out whether an instance can serve."""
 
     HTTP = "http"
     TCP = "tcp"
@@ -51,7 +51,7 @@ def _unusable(field: str, value: object, expected: str) -> InvalidInstance:
 
 
 def _seconds(field: str, value: object) -> float:
-    """A duration, given as a number of seconds or as a text such as ``500ms``."""
+    """Read a duration, given as a number of seconds or as a text such as ``500ms``."""
     number = parse_duration(value) if isinstance(value, str) else value
     low, high = limits.CHECK_SECONDS_MIN, limits.CHECK_SECONDS_MAX
     if not isinstance(number, int | float) or isinstance(number, bool) or not low <= number <= high:
@@ -113,7 +113,7 @@ def _words(value: object) -> tuple[str, ...] | None:
     size = sum(len(word) for word in words if isinstance(word, str))
     if (
         not words
-        or not all(isinstance(word, str) and _SAYABLE.fullmatch(word) for word in words)
+        or not all(isinstance(word, str) and _ARGUMENT.fullmatch(word) for word in words)
         or not words[0]
         or size > limits.CHECK_COMMAND_CHARS_MAX
     ):
@@ -145,8 +145,8 @@ class Check:
     """One way in which the owner finds out whether an instance can serve.
 
     Exactly one of ``http`` (a URL), ``tcp`` (``HOST:PORT``), ``grpc`` (``HOST:PORT`` or ``HOST:PORT/SERVICE``),
-    ``ttl`` (the service sends a heartbeat at least this often) and ``command`` (a program and its arguments) says what
-    is done. Durations are in seconds, or texts such as ``500ms``. Raises ``InvalidInstance``, naming the field.
+    ``ttl`` (the service sends a heartbeat at least this often) and ``command`` (a program and its arguments) is given.
+    Durations are in seconds, or texts such as ``500ms``. Raises ``InvalidInstance``, naming the field.
     """
 
     http: str | None = None
@@ -154,14 +154,14 @@ class Check:
     grpc: str | None = None
     ttl: float | None = attrs.field(default=None, converter=_ttl)
     command: tuple[str, ...] | None = attrs.field(default=None, converter=_words)
-    name: str = attrs.field()  # unique within the instance; its kind unless told
+    name: str = attrs.field()  # unique within the instance; its kind unless given
     interval: float = attrs.field(default=5.0, converter=_interval)  # from one start to the next
     timeout: float = attrs.field(default=2.0, converter=_timeout)
-    jitter: float = attrs.field(default=0.1, validator=_share)  # share of the interval by which each may be shorter
-    successes: int = attrs.field(default=1, validator=_streak)  # in a row, before it is better than it was
-    failures: int = attrs.field(default=1, validator=_streak)  # in a row, before it is worse than it was
+    jitter: float = attrs.field(default=0.1, validator=_share)  # share of the interval by which one may be shorter
+    successes: int = attrs.field(default=1, validator=_streak)  # in a row, before its health improves
+    failures: int = attrs.field(default=1, validator=_streak)  # in a row, before its health worsens
     initial: Health = attrs.field(default=Health.CRITICAL, converter=_initial)  # until there is a result
-    deregister_after: float | None = attrs.field(default=None, converter=_deregister_after)  # without a break critical
+    deregister_after: float | None = attrs.field(default=None, converter=_deregister_after)  # of being critical
     method: str = "GET"
     headers: Mapping[str, str] = attrs.field(factory=dict, converter=_headers, hash=False, repr=False)
     status: tuple[int, ...] = attrs.field(default=(), converter=_statuses)  # expected; none: any from 200 to 299
@@ -192,7 +192,7 @@ class Check:
 
     @property
     def kind(self) -> CheckKind:
-        """What is done. Raises ``InvalidInstance`` unless exactly one thing is."""
+        """How it checks. Raises ``InvalidInstance`` unless exactly one kind is given."""
         kinds = [kind for kind in CheckKind if getattr(self, kind) is not None]
         if len(kinds) != 1:
             said = f"{' and '.join(kinds)} are given" if kinds else "none is given"
@@ -201,7 +201,7 @@ class Check:
 
     @property
     def target(self) -> str:
-        """What is asked, for people: the URL, the address, the program; nothing for a heartbeat."""
+        """What is checked, as users see it: the URL, the address, the program; empty for a heartbeat."""
         return self.http or self.tcp or self.grpc or " ".join(self.command or ())
 
     @property
@@ -215,7 +215,7 @@ class Check:
     def flaw(self, rules: CheckRules, own: Collection[str]) -> tuple[str, str] | None:
         """Why a node with these ``rules`` does not run it for an instance at the hosts ``own``; None if it does.
 
-        A field and what is wrong with it. What a name leads to is judged at each run only.
+        Returns a field and what is wrong with it. A name is resolved, and its address checked, at each run only.
         """
         host = self.host
         if host is None:
@@ -228,7 +228,7 @@ class Check:
         return None if wrong is None else ("headers", wrong)
 
     def stated(self) -> dict[str, Any]:
-        """What was said of it, without what would hold anyway: ``read_check`` makes the same check of it."""
+        """Its fields that are not at their defaults; ``read_check`` makes an equal check of them."""
         return {
             field.name: str(value) if isinstance(value, Health) else value
             for field in attrs.fields(Check)
@@ -271,7 +271,7 @@ def _check_url(url: object) -> None:
 
 
 def url_host(hostname: str) -> str:
-    """The host that a URL's ``hostname`` means: in a URL, the '%' before an interface is written %25 (RFC 6874)."""
+    """The host of a URL's ``hostname``, in which the '%' before an interface is written %25 (RFC 6874)."""
     return hostname.replace("%25", "%", 1) if ":" in hostname else hostname
 
 
@@ -294,7 +294,7 @@ def _check_host(field: str, host: str) -> None:
 
 
 def read_check(value: object) -> Check:
-    """A check as JSON and TOML write it: a table of its fields. Raises ``InvalidInstance``, naming the field."""
+    """Read a check from a table of its fields, as in JSON and TOML. Raises ``InvalidInstance``, naming the field."""
     if isinstance(value, Check):
         return value
     if not isinstance(value, Mapping):
@@ -310,7 +310,7 @@ def read_check(value: object) -> Check:
 
 
 def read_checks(values: Iterable[object]) -> tuple[Check, ...]:
-    """The checks of one instance. Raises ``InvalidInstance``, naming place and field: ``checks[0].interval: ...``."""
+    """Read the checks of an instance. Raises ``InvalidInstance`` with the field's path: ``checks[0].interval: ...``."""
     if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
         raise InvalidInstance("checks", f"{values!r:.80} is not a list of checks")
     values = tuple(values)
@@ -336,17 +336,17 @@ def _read_in_place(values: Iterable[object]) -> Iterator[Check]:
 
 @attrs.frozen(kw_only=True)
 class CheckReport:
-    """One check of this node's own as it stands: what nobody else is told. Ages are in seconds."""
+    """The state of one of this node's own checks, which is not sent to other nodes. Ages are in seconds."""
 
     instance: str  # its id
     service: str
     check: Check
     health: Health
-    reason: str  # why it is not passing, as found when its health last changed
+    reason: str  # why it is not passing, as of the last change of its health
     health_age: float  # since its health last changed
     flapping: bool
     needed: int  # successes in a row that it needs to recover
-    runs: int  # results so far; for a ttl, heartbeats and their lapses
+    runs: int  # results so far; for a ttl check, heartbeats and lapses
     run_age: float | None  # since the last result
     took: float | None  # how long the last run took (seconds)
-    output: str  # what the last one said, cut at `limits.CHECK_OUTPUT_BYTES_MAX`
+    output: str  # of the last run, cut at `limits.CHECK_OUTPUT_BYTES_MAX`

@@ -1,4 +1,4 @@
-"""Durations as people and programs write them: ``500ms``, ``1m30s``, ``2h`` (the notation of Go's ParseDuration).
+"""Durations in the notation of Go's ParseDuration: ``500ms``, ``1m30s``, ``2h``.
 
 Settings, health checks, command lines, the HTTP API and the compatibility APIs all read durations here.
 """
@@ -19,14 +19,14 @@ _CHARS_MAX: Final = 64
 
 
 def parse_duration(text: str) -> float | None:
-    """The duration in seconds, if ``text`` is one or more numbers with a unit each; else None."""
+    """The duration in seconds if ``text`` is one or more numbers with a unit each; else None."""
     if len(text) > _CHARS_MAX or not _DURATION.fullmatch(text):
         return None
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
 def parse_seconds(text: str) -> float | None:
-    """As `parse_duration`; a number without a unit is one of seconds."""
+    """As `parse_duration`; a number without a unit is in seconds."""
     if len(text) <= _CHARS_MAX and _PLAIN.fullmatch(text):
         return float(text)
     return parse_duration(text)

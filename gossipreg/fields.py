@@ -1,10 +1,10 @@
-"""Fields of what users configure: a kind says which values one may have, and is checked whenever a value is made.
+"""Setting fields: the kind of a field defines its valid values, and is checked whenever a settings value is made.
 
-The same kind serves every way in. A program gives values, a file gives values of TOML's types, the environment gives
-text: each is brought into the field's form as far as it can be, and then judged by one rule with one sentence. Nothing
-is turned into another meaning on the way: ``"no"`` is no truth value, and 1.5 no whole number.
+The same kind serves every source of settings. A program passes values, a file passes values of TOML's types, the
+environment passes text. Each is converted to the field's form if it has one, and then checked by one rule with one
+error sentence. A conversion never changes the meaning: in a file ``"no"`` is not a boolean, and 1.5 no whole number.
 
-Kinds are made at import and never compared: they have no more methods than they need (docs/decisions/0022).
+Kinds are made at import and never compared, so they have no generated comparisons (docs/decisions/0022).
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from gossipreg.durations import parse_duration
 from gossipreg.errors import ConfigError, InvalidSetting
 from gossipreg.text import shown
 
-_TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 class FieldKind:
-    """Which values a field may have. For people: ``noun`` is what one is called, ``range`` says within which bounds."""
+    """Which values a field may have. In texts for users ``noun`` is what a value is called, ``range`` its bounds."""
 
     noun: ClassVar[str] = "a string"
     range: ClassVar[str] = ""
 
     def wrong(self, value: Any) -> str | None:
-        """What is wrong with ``value``: the end of a sentence that begins with the field's name. None if nothing is."""
+        """What is wrong with ``value``: the end of a sentence that begins with the field's name. Else None."""
         return None if isinstance(value, str) else f"{shown(value)} is not {self.noun}"
 
     def converted(self, value: Any) -> Any:
-        """A program's ``value`` in the field's form; as it is where it has none. Never raises."""
+        """A program's ``value`` in the field's form; unchanged if it has none. Never raises."""
         return value
 
     def from_file(self, value: Any) -> Any:
-        """A value of TOML's in the field's form; as it is where it has none. Never raises."""
+        """A value of a TOML type in the field's form; unchanged if it has none. Never raises."""
         return value
 
     def from_text(self, text: str) -> Any:
-        """An environment variable's text in the field's form; as it is where it has none. Never raises."""
+        """An environment variable's text in the field's form; unchanged if it has none. Never raises."""
         return text
 
 
 @attrs.frozen(eq=False, repr=False)
 class Number(FieldKind):
-    """A number from ``low`` to ``high``, in ``unit``. ``above``: ``low`` itself is not allowed. Never a truth value."""
+    """A number from ``low`` to ``high``, in ``unit``; with ``above``, not ``low`` itself. Never a boolean."""
 
     low: float
     high: float
@@ -61,32 +61,32 @@ class Number(FieldKind):
 
     @property
     def range(self) -> str:  # type: ignore[override]
-        """From where to where."""
+        """The bounds."""
         return f"above {self.low:g}, up to {self.high:g}" if self.above else f"from {self.low:g} to {self.high:g}"
 
     def wrong(self, value: Any) -> str | None:
-        """As said."""
+        """See `FieldKind.wrong`."""
         if self._has_type(value) and (self.low < value if self.above else self.low <= value) and value <= self.high:
             return None
         return f"{shown(value)} is not {self.noun} {self.range}"
 
     def converted(self, value: Any) -> Any:
-        """A whole number becomes one with a fraction."""
+        """A whole number becomes a float."""
         return float(value) if type(value) is int and abs(value) < 2**53 else value
 
     def from_file(self, value: Any) -> Any:
-        """Likewise; a duration such as ``"500ms"`` becomes seconds."""
+        """As `converted`; a duration such as ``"500ms"`` becomes seconds."""
         return self._seconds(value) if isinstance(value, str) else self.converted(value)
 
     def from_text(self, text: str) -> Any:
-        """As Python writes numbers, or as a duration such as ``500ms``."""
+        """A number in Python's notation, or a duration such as ``500ms``."""
         try:
             return float(text)
         except ValueError:
             return self._seconds(text)
 
     def _seconds(self, text: str) -> float | str:
-        """A duration with a unit, where one is expected, in seconds; else ``text``."""
+        """A duration with a unit in seconds, if the field is one; else ``text``."""
         seconds = parse_duration(text) if self.unit == "seconds" else None
         return text if seconds is None else seconds
 
@@ -104,22 +104,22 @@ class Whole(Number):
 
     @property
     def range(self) -> str:  # type: ignore[override]
-        """From where to where, in full: people compare these digits with what they wrote."""
+        """The bounds in full: users compare these digits with what they wrote."""
         return f"from {self.low:.0f} to {self.high:.0f}"
 
     def converted(self, value: Any) -> Any:
-        """As it is."""
+        """Unchanged."""
         return value
 
     def from_text(self, text: str) -> Any:
-        """As Python writes whole numbers, or as a duration such as ``5m``."""
+        """A whole number in Python's notation, or a duration such as ``5m``."""
         try:
             return int(text)
         except ValueError:
             return self._seconds(text)
 
     def _seconds(self, text: str) -> float | str:
-        """Likewise, of whole seconds."""
+        """As for any number, if it is in whole seconds."""
         seconds = super()._seconds(text)
         return int(seconds) if isinstance(seconds, float) and seconds.is_integer() else seconds
 
@@ -131,33 +131,25 @@ class Switch(FieldKind):
     """On or off."""
 
     noun: ClassVar[str] = "true or false"
-    _TEXTS: ClassVar[Mapping[str, bool]] = {
-        "true": True,
-        "yes": True,
-        "1": True,
-        "false": False,
-        "no": False,
-        "0": False,
-    }
 
     def wrong(self, value: Any) -> str | None:
-        """As said."""
+        """See `FieldKind.wrong`."""
         return None if isinstance(value, bool) else f"{shown(value)} is not {self.noun}"
 
     def from_text(self, text: str) -> Any:
-        """Variables have no truth values: these words stand for them."""
-        return _TRUTHS.get(text.lower(), text)
+        """One of a few words, since environment variables have no booleans."""
+        return _BOOLEANS.get(text.lower(), text)
 
 
 @attrs.frozen(eq=False, repr=False)
 class Choice(FieldKind):
-    """One of a few words. ``optional``: None will do."""
+    """One of a few words. With ``optional``, None is valid, too."""
 
     options: tuple[str, ...]
     optional: bool = False
 
     def wrong(self, value: Any) -> str | None:
-        """As said."""
+        """See `FieldKind.wrong`."""
         if (value is None and self.optional) or (isinstance(value, str) and value in self.options):
             return None
         *others, last = self.options
@@ -167,9 +159,9 @@ class Choice(FieldKind):
 
 @attrs.frozen(eq=False, repr=False)
 class Text(FieldKind):
-    """A string of which ``read`` can make something: it raises ``ConfigError`` if it cannot.
+    """A string that ``read`` accepts: it raises ``ConfigError`` otherwise.
 
-    ``optional``: None will do. ``secret``: no sentence quotes it.
+    With ``optional``, None is valid, too. With ``secret``, no error sentence quotes the value.
     """
 
     read: Callable[[str], object] = str
@@ -177,7 +169,7 @@ class Text(FieldKind):
     secret: bool = False
 
     def wrong(self, value: Any) -> str | None:
-        """As said."""
+        """See `FieldKind.wrong`."""
         if value is None and self.optional:
             return None
         if not isinstance(value, str):
@@ -191,14 +183,14 @@ class Text(FieldKind):
 
 @attrs.frozen(eq=False, repr=False)
 class Texts(FieldKind):
-    """Several strings, of each of which ``read`` can make something; ``whole`` judges all of them together."""
+    """Several strings, each of which ``read`` accepts; ``whole`` checks all of them together."""
 
     noun: ClassVar[str] = "a list of strings"
     read: Callable[[str], object] = str
     whole: Callable[[tuple[str, ...]], object] = len
 
     def wrong(self, value: Any) -> str | None:
-        """As said."""
+        """See `FieldKind.wrong`."""
         if not isinstance(value, tuple) or not all(isinstance(each, str) for each in value):
             return f"{shown(list(value) if isinstance(value, tuple) else value)} is not {self.noun}"
         try:
@@ -210,17 +202,17 @@ class Texts(FieldKind):
         return None
 
     def converted(self, value: Any) -> Any:
-        """Any iterable of strings, or a lone one."""
+        """Any iterable of strings, or a single string."""
         if isinstance(value, str):
             return (value,)
         return tuple(value) if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping) else value
 
     def from_file(self, value: Any) -> Any:
-        """A list, and nothing else."""
+        """A list only."""
         return tuple(value) if isinstance(value, list) else value
 
     def from_text(self, text: str) -> Any:
-        """With commas between."""
+        """Strings separated by commas."""
         return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
@@ -230,7 +222,7 @@ class OptionalPath(FieldKind):
     noun: ClassVar[str] = "a path"
 
     def wrong(self, value: Any) -> str | None:
-        """As said."""
+        """See `FieldKind.wrong`."""
         return None if value is None or self._is_path(value) else f"{shown(value)} is not {self.noun}"
 
     def converted(self, value: Any) -> Any:
@@ -242,7 +234,7 @@ class OptionalPath(FieldKind):
         if not isinstance(value, str | PurePath) or not str(value) or "\0" in str(value):
             return False
         try:
-            str(value).encode("utf-8", "surrogateescape")  # as the file system will have it
+            str(value).encode("utf-8", "surrogateescape")  # as the file system gets it
         except UnicodeEncodeError:
             return False
         return True
@@ -250,26 +242,26 @@ class OptionalPath(FieldKind):
 
 @attrs.frozen(eq=False, repr=False)
 class OfClass(FieldKind):
-    """A value of a class of ours, which has checked itself."""
+    """A value of one of our own classes, which checks itself."""
 
     class_: type
 
     def wrong(self, value: Any) -> str | None:
-        """As said."""
+        """See `FieldKind.wrong`."""
         return None if isinstance(value, self.class_) else f"{shown(value)} is no {self.class_.__name__}"
 
 
 def setting(kind: FieldKind, default: Any, doc: str, *, repr: bool = True) -> Any:  # noqa: A002 -- attrs' word
-    """A field of ``kind``, for a class whose values `check` themselves. ``doc`` goes into the page."""
+    """A field of ``kind``, for a class whose values call `check`. ``doc`` describes it in docs/configuration.md."""
     return attrs.field(default=default, repr=repr, metadata={"doc": doc, "kind": kind})
 
 
 @attrs.frozen(eq=False, repr=False)
 class Relation:
-    """What must hold between several fields of one value, beyond what holds of each.
+    """A constraint between several fields of one value.
 
-    ``wrong`` gives the end of a sentence that begins with the first field's name, or None. ``text`` is the rule as the
-    page has it.
+    ``wrong`` returns the end of a sentence that begins with the first field's name, or None if the constraint holds.
+    ``text`` is the rule as docs/configuration.md states it.
     """
 
     fields: tuple[str, ...]
@@ -278,7 +270,7 @@ class Relation:
 
 
 def at_most(low: str, high: str, why: str, *, unless_zero: str | None = None) -> Relation:
-    """``low`` may not be greater than ``high``, for ``why``; a 0 of the field ``unless_zero`` lifts the rule."""
+    """The constraint that ``low`` is at most ``high``, because of ``why``. It is void if ``unless_zero`` is 0."""
 
     def wrong(value: Any) -> str | None:
         less, more = getattr(value, low), getattr(value, high)
@@ -291,11 +283,11 @@ def at_most(low: str, high: str, why: str, *, unless_zero: str | None = None) ->
 
 
 def check(value: Any, relations: Iterable[Relation] = (), *, table: str = "") -> None:
-    """Bring the fields of a new ``value`` into their form. ``table`` stands before their names in errors.
+    """Convert and check the fields of a new ``value``. ``table`` precedes their names in errors.
 
-    To be called when the value is made, once for all fields: a converter and a validator for each would have to be
-    compiled at every start. Raises ``InvalidSetting`` for the first field that cannot be used, or else for all of
-    ``relations`` that do not hold.
+    Called once for all fields when the value is made: a converter and a validator for each field would have to be
+    compiled at every start. Raises ``InvalidSetting`` for the first invalid field, or else for all of ``relations``
+    that do not hold.
     """
     for field in attrs.fields(type(value)):
         kind: FieldKind | None = field.metadata.get("kind")
@@ -307,7 +299,7 @@ def check(value: Any, relations: Iterable[Relation] = (), *, table: str = "") ->
                 key = f"{table}{field.name}"
                 raise InvalidSetting(f"{key}: {sentence}", (key,))
             if converted is not given:
-                object.__setattr__(value, field.name, converted)  # it is frozen for everybody else
+                object.__setattr__(value, field.name, converted)  # it is frozen for all other code
     wrong = list(_broken(value, relations, table))
     if wrong:
         keys = dict.fromkeys(key for _, keys in wrong for key in keys)

@@ -1,8 +1,8 @@
-"""Hosts: which texts name a machine that can be called, and what is wrong with others.
+"""Hosts: which texts name a machine that can be called, and why others do not.
 
-A host is an IP address, or a name as DNS and hosts files have it (RFC 1123 §2.1, with the underscore that Docker and
-Windows use). What ends in a number is an address or nothing: resolvers read `1.2.3` and `010.0.0.1` each in their own
-way, so that one node would call another machine than the next.
+A host is an IP address, or a name as in DNS and hosts files (RFC 1123 §2.1, and the underscore that Docker and Windows
+use). A text whose last part is a number must be an address: resolvers differ in how they read `1.2.3` and `010.0.0.1`,
+so that two nodes would call different machines.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from gossipreg import limits
 
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-#: The name of a network interface: at most 15 characters on any system. Resolvers take what has ".." for a bad name.
+#: The name of a network interface: at most 15 characters on any system. Resolvers refuse a name with "..".
 _SCOPE: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9._~-]{1,15}")
 
 
 @lru_cache(maxsize=8192)
 def flaw(host: str) -> str | None:
-    """Why ``host`` cannot be called, to be put after "HOST is"; None if it can."""
+    """Why ``host`` cannot be called, as the end of a sentence that begins with "HOST is"; None if it can."""
     if not 0 < len(host) <= limits.HOST_CHARS_MAX or not host.isascii():
         return "not a host name or an IP address"
     if ":" in host:
@@ -59,9 +59,9 @@ def _flaw_of_address(address: IPv4Address | IPv6Address) -> str | None:
 
 
 def source_of(host: str) -> str:
-    """What all streams and packets of one source have in common: an IPv4 address, or what one host is given, a /64.
+    """The source of a stream or packet: an IPv4 address, or the /64 network that an IPv6 host is given.
 
-    ``host``: an IP address as the kernel writes it; anything else is its own source.
+    ``host``: an IP address in the kernel's notation; any other text is its own source.
     """
     if ":" not in host:
         return host

@@ -1,6 +1,6 @@
-"""The values that users hold: instances, members, changes, and a node's description of itself.
+"""The values that users receive: instances, members, changes, and a node's description of itself.
 
-All are frozen and safe to keep, compare and hand to any thread.
+All are frozen, and safe to keep, to compare and to pass to any thread.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Address(NamedTuple):
 
 @attrs.frozen
 class SocketFile:
-    """Where a socket listens for this machine only: a file. It prints as ``unix:/path``."""
+    """Where a socket listens for processes of this machine only: a file. It prints as ``unix:/path``."""
 
     path: Path
 
@@ -97,7 +97,7 @@ def _is_ipv6(host: str) -> bool:
 
 
 class Status(enum.IntEnum):
-    """The status of one run of a member. The order is the gravity: the graver status wins."""
+    """The status of one run of a member, in order of severity: the more severe of two updates wins."""
 
     ALIVE = 0
     SUSPECT = 1
@@ -106,7 +106,7 @@ class Status(enum.IntEnum):
 
     @property
     def is_present(self) -> bool:
-        """Whether such a member still takes part: it is probed, told things, and its instances are served."""
+        """Whether such a member still takes part: it is probed, receives gossip, and its instances are served."""
         return self <= Status.SUSPECT
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class Status(enum.IntEnum):
 
 
 class Health(enum.StrEnum):
-    """Whether an instance can serve. The order is the gravity: of several, the graver counts."""
+    """Whether an instance can serve, in order of severity: of several checks, the most severe health counts."""
 
     PASSING = "passing"
     WARNING = "warning"
@@ -123,16 +123,16 @@ class Health(enum.StrEnum):
 
     @property
     def can_serve(self) -> bool:
-        """Whether a lookup returns such an instance without being asked for all."""
+        """Whether a lookup returns such an instance by default."""
         return self is Health.PASSING or self is Health.WARNING
 
     @property
     def gravity(self) -> int:
-        """0 for passing, then one more for each that is worse."""
+        """Its severity: 0 for passing, then one more for each that is worse."""
         return _GRAVITY[self]
 
 
-#: The role that at most one instance of a service is seen in, and the one in which those are seen that it supersedes.
+#: The role of at most one instance of a service, and the role with which superseded claims to it are shown.
 PRIMARY: Final = "primary"
 FENCED: Final = "fenced"
 
@@ -153,25 +153,25 @@ class Member:
 
 
 def _text_tuple(value: Iterable[str]) -> tuple[str, ...]:
-    """A tuple of what should be strings; anything else stays as it is, for `Instance.check` to refuse by name."""
+    """A tuple of what should be strings. Other values are left unchanged: `Instance.check` refuses them by name."""
     if isinstance(value, str):
         return (value,)
-    listed = isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)  # whatever its type says
+    listed = isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)  # callers need not type-check
     return tuple(value) if listed else value  # type: ignore[return-value]
 
 
 def _text_map(value: Mapping[str, str]) -> Mapping[str, str]:
-    """Likewise."""
+    """A dictionary of what should be strings; other values as in `_text_tuple`."""
     return dict(value) if isinstance(value, Mapping) else value
 
 
 @attrs.frozen(kw_only=True)
 class Instance:
-    """One callable copy of a service: what its owner registered, and how it stands now.
+    """One callable copy of a service: what its owner registered, and its present state.
 
     ``weight`` is its share of the picks among its service's instances; 0 means drained. ``term`` orders those that
-    claim to be ``primary``: the highest is, the others are seen as ``fenced``. ``meta`` is not to be changed in place:
-    register the instance again.
+    claim to be ``primary``: the one with the highest term is, the others are shown as ``fenced``. Do not change
+    ``meta`` in place: register the instance again.
     """
 
     id: str
@@ -186,19 +186,19 @@ class Instance:
     zone: str = ""
     health: Health = Health.PASSING
     owner: str = ""
-    reason: str = ""  # why it is not passing: the check and what it found when its health last changed
-    sealed: bytes = attrs.field(default=b"", repr=False)  # its credentials, for those who hold the credential key
-    stale: bool = False  # last known: its owner cannot be asked any more
+    reason: str = ""  # why it is not passing: the check and its finding when the health last changed
+    sealed: bytes = attrs.field(default=b"", repr=False)  # its credentials, readable with the credential key
+    stale: bool = False  # last known: its owner cannot be reached any more
 
     @property
     def address(self) -> Address:
-        """Where to call it."""
+        """The address at which to call it."""
         return Address(self.host, self.port)
 
     def check(self) -> None:
         """Raise ``InvalidInstance``, naming the field, unless every field is within its type and limits."""
         _check_name("service", self.service)
-        _check_host(self.host)  # first, since the default id is made of them
+        _check_host(self.host)  # before the id: the default id is made of service, host and port
         _check_range("port", self.port, 1, 65_535)
         if not isinstance(self.id, str) or len(self.id) > limits.ID_CHARS_MAX or not _ID.fullmatch(self.id):
             raise InvalidInstance.unusable(
@@ -220,7 +220,7 @@ class Instance:
 
 
 def check_reason(reason: object) -> None:
-    """Raise ``InvalidInstance`` unless ``reason`` can be shown as one."""
+    """Raise ``InvalidInstance`` unless ``reason`` is a string within the limit."""
     if not is_text(reason, 0, limits.REASON_CHARS_MAX):
         raise InvalidInstance.unusable("reason", reason, f"a string of up to {limits.REASON_CHARS_MAX} characters")
 
@@ -269,10 +269,10 @@ def _check_meta(meta: object) -> None:
 
 @attrs.frozen
 class ServiceChange:
-    """One step of a watch: the first is the snapshot (everything is ``added``), the rest are diffs.
+    """One step of a watch: the first is a snapshot (everything is ``added``), the others are diffs.
 
-    ``instances`` is always the whole healthy set after the step, so a watcher may ignore the diff. Steps may be
-    merged when the watcher is slow; none is lost in the sense that the diffs always lead to ``instances``.
+    ``instances`` is always the whole healthy set after the step, so a watcher may ignore the diff. For a slow watcher,
+    steps are merged; applied in order, the diffs always yield ``instances``.
     """
 
     service: str
@@ -286,7 +286,7 @@ class ServiceChange:
 
 @attrs.frozen
 class Snapshot:
-    """Everything a node sees at one moment: where a stream of events starts."""
+    """All that a node knows at one moment: the start of a stream of events."""
 
     members: tuple[Member, ...]
     instances: tuple[Instance, ...]
@@ -294,7 +294,7 @@ class Snapshot:
 
 @attrs.frozen
 class InstanceEvent:
-    """A healthy instance came, changed, or went (because it was removed or can no longer serve)."""
+    """A healthy instance was added, changed, or removed (also because it can no longer serve)."""
 
     kind: Literal["added", "changed", "removed"]
     instance: Instance
@@ -302,7 +302,7 @@ class InstanceEvent:
 
 @attrs.frozen
 class MemberEvent:
-    """A member came into view, or the belief about it changed. ``left`` is also said of one forgotten."""
+    """A member was first seen, or its status changed. ``left`` is also reported for a forgotten member."""
 
     kind: Literal["joined", "suspect", "alive", "failed", "left"]
     member: Member
@@ -310,7 +310,7 @@ class MemberEvent:
 
 @attrs.frozen
 class CheckEvent:
-    """A check of this node's own instance began to flap (fail again and again), or is steady again."""
+    """A check of this node's own instance began to flap (fail repeatedly), or is steady again."""
 
     kind: Literal["flapping", "steady"]
     instance: str  # its id
@@ -321,22 +321,22 @@ class CheckEvent:
 
 @attrs.frozen
 class RoleEvent:
-    """Several healthy instances of a service claim to be its primary, or other ones than before; or no longer.
+    """Several healthy instances of a service claim to be its primary, these have changed, or the conflict has ended.
 
-    ``primary`` is the one that is seen as it: None if that cannot serve, or if none claims to be it any more.
+    ``primary`` is the one that all nodes take for the primary: None if it cannot serve, or if none claims to be it.
     """
 
     kind: Literal["contested", "settled"]
     service: str
     primary: Instance | None
-    contenders: tuple[Instance, ...]  # the primary first, the others are seen as fenced
+    contenders: tuple[Instance, ...]  # the primary first; the others are shown as fenced
 
 
 @attrs.frozen
 class NodeEvent:
-    """The node that tells the events has become isolated, or hears a member again.
+    """The node that reports the events has become isolated, or receives messages of a member again.
 
-    ``reachable`` is the share of the other members that it takes for alive.
+    ``reachable`` is the share of the other members that it holds alive.
     """
 
     kind: Literal["isolated", "heard"]
@@ -361,24 +361,24 @@ class ServiceTerm:
 
     service: str
     claimed: int  # by a primary: claims below it are fenced
-    seen: int  # in whatever role: the next term is above it
-    primary: Instance | None  # as it is seen now
+    seen: int  # in any role: the next term is above it
+    primary: Instance | None  # at present
     reset_by: str | None = None  # the member through which an operator last reset it
     reset_at: float | None = None  # when (seconds since the epoch, by that member's clock)
 
 
 @attrs.frozen
 class JoinFailure:
-    """Why the last try to join through one seed came to nothing."""
+    """Why the last attempt to join through one seed failed."""
 
-    seed: str  # as the user named it, or its address; with the address where a name has several
-    reason: str  # one word for programs: see `runtime.joining.JoinFailureReason`
-    detail: str  # a sentence for people
+    seed: str  # as the user named it, or its address; with the address if a name has several
+    reason: str  # a word for programs: see `runtime.joining.JoinFailureReason`
+    detail: str  # a sentence for users
 
 
 @attrs.frozen(kw_only=True)
 class NodeInfo:
-    """How a node describes itself."""
+    """A node's description of itself."""
 
     name: str
     cluster: str
@@ -386,24 +386,24 @@ class NodeInfo:
     generation: int  # ms since the epoch at boot
     incarnation: int
     zone: str
-    local_health: int  # 0 is well; each step stretches its probes' interval and timeout (Lifeguard §IV-A)
-    isolated: bool  # has heard no member for 4 probe intervals, so it judges none
-    silence: float = 0.0  # seconds since a member was heard; 0.0 where there is none to be heard
-    reachable: float  # share of the remembered, not departed, other members that are alive; 1.0 when alone
-    joined: bool = True  # its name is its own and a seed has told it all; also when it was told to be alone
-    join_failures: tuple[JoinFailure, ...] = ()  # until then: the seeds that the last try failed at
-    draining: bool  # asks for no new work
-    leaving: bool  # and is about to go
-    serving_last_known: bool  # answers from its snapshot what it knows nothing of: it has reached nobody yet
-    fingerprint: int  # 64 bits; equal states, equal fingerprints
+    local_health: int  # 0 is healthy; each step lengthens its probes' interval and timeout (Lifeguard §IV-A)
+    isolated: bool  # has received nothing for 4 probe intervals, so it declares no member failed
+    silence: float = 0.0  # seconds since a message of a member; 0.0 if there is no other
+    reachable: float  # share of the other remembered members, without those that left, that are alive; 1.0 when alone
+    joined: bool = True  # it owns its name and has the state of a seed, or it was started without seeds
+    join_failures: tuple[JoinFailure, ...] = ()  # until then: the seeds at which the last attempt failed
+    draining: bool  # wants no new work
+    leaving: bool  # is draining and about to leave
+    serving_last_known: bool  # it has reached no member yet, and answers from its snapshot
+    fingerprint: int  # 64 bits; equal for equal states
     members: Mapping[str, int]  # by status
-    forgotten: int = 0  # of those that left: how many had failed, and were forgotten by an operator
+    forgotten: int = 0  # failed members that an operator had forgotten; counted under left
     services: int
     instances: int
-    counters: Mapping[str, int]  # what was sent, received, and dropped and why
-    paths: Mapping[str, str] = attrs.field(factory=dict)  # by member to which not everything passes: what does
-    clock_skew: float | None = None  # seconds that its wall clock is ahead of its peers'; None when not known
-    send_errors: Mapping[str, int] = attrs.field(factory=dict)  # what this host's kernel refused to send, by errno
-    name_conflict: Address | None = None  # where an older node is that bears its name, too; see docs/resilience.md
-    problems: tuple[str, ...] = ()  # what is wrong between this node and its peers, a sentence each
-    warnings: tuple[str, ...] = ()  # what is dangerous in how it is set up, a sentence each with the remedy
+    counters: Mapping[str, int]  # what was sent, received, and dropped for which reason
+    paths: Mapping[str, str] = attrs.field(factory=dict)  # for each member that not all traffic reaches: what passes
+    clock_skew: float | None = None  # seconds by which its wall clock is ahead of its peers'; None if not known
+    send_errors: Mapping[str, int] = attrs.field(factory=dict)  # how often this host's kernel refused to send, by errno
+    name_conflict: Address | None = None  # the address of an older node with the same name; see docs/resilience.md
+    problems: tuple[str, ...] = ()  # between this node and its peers, a sentence each
+    warnings: tuple[str, ...] = ()  # about how it is set up, a sentence each with the remedy

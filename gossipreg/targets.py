@@ -1,8 +1,9 @@
 """Check targets: which addresses health checks may contact, and which headers they may send.
 
-An agent opens connections for every client that may register an instance, from its own address (server-side request
-forgery, CWE-918). So an address must be one of those that the setting ``check_targets`` allows. It is judged when a
-connection is about to be made, after its name was resolved: a name may lead elsewhere by then (DNS rebinding).
+An agent opens connections on behalf of every client that may register an instance, from its own address (server-side
+request forgery, CWE-918). So an address must be one that the setting ``check_targets`` allows. It is checked when a
+connection is about to be made, after its name was resolved: a name may resolve to another address by then (DNS
+rebinding).
 """
 
 from __future__ import annotations
@@ -27,27 +28,27 @@ def _networks(*texts: str) -> tuple[IPNetwork, ...]:
 
 _LOOPBACK: Final = _networks("127.0.0.0/8", "::1/128")
 
-#: RFC 1918, RFC 6598 (carriers' and clouds' shared space, which Kubernetes gives to pods) and RFC 4193.
+#: RFC 1918, RFC 6598 (the shared space of carriers and clouds, used for pods in Kubernetes) and RFC 4193.
 _PRIVATE: Final = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 
-#: Words for networks in the setting.
+#: Keywords for networks in the setting.
 _NETWORKS_OF: Final[Mapping[str, tuple[IPNetwork, ...]]] = {
     "loopback": _LOOPBACK,
     "private": _PRIVATE,
     "any": _networks("0.0.0.0/0", "::/0"),
 }
 
-#: The instance's own host, and that of its owner.
+#: Keyword: the instance's own host, and its owner's.
 _SELF: Final = "self"
 
-#: Alone: no check may contact anything.
+#: Keyword, alone: no check may contact anything.
 _OFF: Final = "off"
 
-#: What checks may contact unless told otherwise.
+#: What checks may contact by default.
 DEFAULT_TARGETS: Final = ("loopback", _SELF, "private")
 
-#: Never contacted unless an entry lies within one of these: no host, many hosts, or addresses at which clouds give
-#: secrets to every caller (link-local, and those of AWS, Google, Azure, Alibaba, Oracle and Scaleway beside it).
+#: Contacted only if an entry lies within one of these networks: they are no host, many hosts, or the metadata services
+#: of clouds, which give secrets to every caller (link-local; others of AWS, Google, Azure, Alibaba, Oracle, Scaleway).
 _BANNED: Final = _networks(
     *("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "::/128", "fe80::/10", "ff00::/8"),
     *("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
@@ -61,22 +62,22 @@ _LOCAL_NAT64: Final = IPv6Network("64:ff9b:1::/48")
 #: (RFC 6052 §2.2).
 _EMBEDDED_AT: Final = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
 
-#: Headers that a check may not send unless ``check_headers`` names them: they pretend that the request was sent to
-#: another host, or prove to a cloud's metadata service that it is no forged one.
+#: Headers that a check may send only if ``check_headers`` names them. They claim that the request was sent to another
+#: host, or prove to a cloud's metadata service that the request is not forged.
 _GUARDED: Final = re.compile(
     r"host|metadata|metadata-.+|x-metadata-.+|x-google-metadata-.+|x-aws-ec2-metadata-.+|x-aliyun-ecs-metadata-.+"
 )
 
 
 class TargetRefused(Exception):
-    """A check would contact what it may not. Its text says why; further lines are for its operator."""
+    """A check may not contact its target. The first line says why; further lines are for the operator."""
 
 
 def forms_of(address: IPAddress) -> tuple[IPAddress, ...]:
-    """The address that a connection to ``address`` goes to, and the IPv4 addresses that gateways may make of it.
+    """The address that a connection to ``address`` reaches, and the IPv4 addresses to which gateways may translate it.
 
-    Those of IPv4-mapped and IPv4-compatible addresses (RFC 4291), 6to4 (RFC 3056), Teredo (RFC 4380), NAT64 (RFC 6052,
-    RFC 8215) and ISATAP (RFC 5214). Under a NAT64 prefix of a network's own none can be told.
+    Covers IPv4-mapped and IPv4-compatible addresses (RFC 4291), 6to4 (RFC 3056), Teredo (RFC 4380), NAT64 (RFC 6052,
+    RFC 8215) and ISATAP (RFC 5214). A NAT64 prefix of a network's own cannot be recognized.
     """
     if isinstance(address, IPv4Address):
         return (address,)
@@ -105,7 +106,7 @@ def _embedded(address: IPv6Address) -> Iterator[IPv4Address]:
 
 
 def literal(host: str) -> IPAddress | None:
-    """The address that ``host`` is, without the name of an interface; None if it is a name."""
+    """The IP address in ``host``, without the name of an interface; None if it is a name."""
     try:
         return ip_address(host.partition("%")[0])
     except ValueError:
@@ -113,7 +114,7 @@ def literal(host: str) -> IPAddress | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` looks like this machine: a loopback address, ``localhost``, or a name below that (RFC 6761)."""
+    """Whether ``host`` is a loopback address, ``localhost``, or a name below that (RFC 6761)."""
     address = literal(host)
     if address is not None:
         return any(form in network for form in forms_of(address)[:1] for network in _LOOPBACK)
@@ -121,7 +122,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_local(host: str, own: Collection[str]) -> bool:
-    """Whether ``host`` is this machine or one of the hosts ``own``, as far as one can tell without resolving it."""
+    """Whether ``host`` is loopback or one of the hosts ``own``, as far as can be known without resolving it."""
     return is_loopback(host) or _folded(host) in map(_folded, own) or literal(host) in _literals(own)
 
 
@@ -135,10 +136,10 @@ def _folded(host: str) -> str:
 
 @attrs.frozen
 class CheckTargets:
-    """The addresses and names that checks may contact, as the setting ``check_targets`` gives them.
+    """The addresses and names that checks may contact, from the setting ``check_targets``.
 
-    An address is allowed if an entry allows it and none denies it. A name that is allowed may lead anywhere but to
-    what is denied or banned. ``_BANNED`` is lifted only by an entry that lies within it: ``any`` does not do so.
+    An address is allowed if an entry allows it and none denies it. An allowed name may resolve to any address that is
+    neither denied nor banned. Only an entry within a network of ``_BANNED`` lifts that ban; ``any`` does not.
     """
 
     own_host: bool  # whether an instance's own host is allowed
@@ -149,7 +150,7 @@ class CheckTargets:
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> CheckTargets:
-        """Read the setting: words, addresses, networks and names, with a ``!`` before what is denied.
+        """Read the setting: keywords, addresses, networks and names; ``!`` before an entry denies it.
 
         Raises ``ConfigError`` for an entry that is none of these.
         """
@@ -162,7 +163,7 @@ class CheckTargets:
         for text in entries:
             body = text.removeprefix("!")
             if body.lower() in (*_NETWORKS_OF, _SELF, _OFF):
-                text, body = text.lower(), body.lower()  # noqa: PLW2901 -- words are words in any case, and no names
+                text, body = text.lower(), body.lower()  # noqa: PLW2901 -- keywords ignore case, and are no names
             if text == _SELF:
                 own_host = True
             elif body in _NETWORKS_OF:
@@ -179,7 +180,7 @@ class CheckTargets:
         return cls(own_host, tuple(networks[True]), tuple(names[True]), tuple(networks[False]), tuple(names[False]))
 
     def allows(self, host: str, address: IPAddress, own: Collection[IPAddress]) -> bool:
-        """Whether a check of ``host`` may connect to ``address``; ``own`` are those of the instance's own host."""
+        """Whether a check of ``host`` may connect to ``address``; ``own``: the addresses of the instance's own host."""
         forms = forms_of(address)
         if self._denies(host, forms):
             return False
@@ -191,13 +192,13 @@ class CheckTargets:
         )
 
     def may_allow(self, host: str, own: Collection[str]) -> bool:
-        """Whether checks of an instance at one of the hosts ``own`` may ever contact ``host``, unresolved as it is."""
+        """Whether checks of an instance at one of the hosts ``own`` may ever contact the unresolved ``host``."""
         address = literal(host)
         if address is None:
             return not self._denies(host, ())
         known = _literals(own)
-        is_unsure = self.own_host and len(known) < len(own)  # a name among them may have that address
-        return self.allows(host, address, [*known, address] if is_unsure else known)
+        has_names = self.own_host and len(known) < len(own)  # one of them may resolve to that address
+        return self.allows(host, address, [*known, address] if has_names else known)
 
     def _denies(self, host: str, forms: Iterable[IPAddress]) -> bool:
         if any(_matches(host, name) for name in self.denied_names):
@@ -218,7 +219,7 @@ def _within(inner: IPNetwork, outer: IPNetwork) -> bool:
 
 
 def _network(text: str) -> IPNetwork | None:
-    """The network that ``text`` is; an IPv4-mapped one as that of IPv4. Raises ``ConfigError`` for a slip in one."""
+    """Read a network, an IPv4-mapped one as IPv4; else None. Raises ``ConfigError`` for bits beyond its mask."""
     if "%" in text:
         return None
     try:
@@ -238,31 +239,31 @@ def _is_name(text: str) -> bool:
 
 
 def _matches(host: str, name: str) -> bool:
-    """Whether ``host`` is ``name``, or below it if that begins with ``*.``."""
+    """Whether ``host`` is ``name``, or below it if ``name`` begins with ``*.``."""
     host = _folded(host)
     return host.endswith(name[1:]) if name.startswith("*.") else host == name
 
 
 @attrs.frozen
 class CheckRules:
-    """What a node allows its checks: targets, and guarded headers (in lower case) that they may send after all."""
+    """What a node allows its checks: targets, and the guarded headers (in lower case) that they may send."""
 
     targets: CheckTargets = attrs.field(factory=lambda: CheckTargets.parse(DEFAULT_TARGETS))
     headers: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, targets: Iterable[str], headers: Iterable[str]) -> CheckRules:
-        """As the settings ``check_targets`` and ``check_headers`` give them."""
+        """Read the settings ``check_targets`` and ``check_headers``. Raises ``ConfigError``."""
         return cls(CheckTargets.parse(targets), frozenset(name.lower() for name in headers))
 
     def host_flaw(self, host: str, own: Collection[str]) -> str | None:
-        """Why checks of an instance at the hosts ``own`` may not contact ``host``; None if they may, once resolved."""
+        """Why checks of an instance at the hosts ``own`` may not contact ``host``; None if they may once resolved."""
         if self.targets.may_allow(host, own):
             return None
         return f"{host:.80} may not be contacted by checks of this node: see check_targets"
 
     def header_flaw(self, headers: Mapping[str, str], hosts: Collection[str]) -> str | None:
-        """Why a check of a target that is called one of ``hosts`` may not send ``headers``; None if it may."""
+        """Why a check of a target with the names ``hosts`` may not send ``headers``; None if it may."""
         for name, value in headers.items():
             folded = name.lower()
             if folded == "host" and value.lower() in hosts:

@@ -1,4 +1,4 @@
-"""Text from clients, peers and files: whether it can be written down, and how it is shown on one line."""
+"""Text from clients, peers and files: whether it can be encoded, and how it is shown on one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_text(value: object, low: int = 0, high: int | None = None) -> bool:
 
 
 def shown(value: object, chars: int = SHOWN_CHARS) -> str:
-    """``value`` as a sentence quotes it: its repr, cut to ``chars`` characters."""
+    """``value`` as error sentences quote it: its repr, cut to ``chars`` characters."""
     return shortened(repr(value), chars)
 
 
@@ -30,10 +30,10 @@ def shortened(text: str, chars: int = SHOWN_CHARS) -> str:
 
 
 def blanked(text: str) -> str:
-    """``text`` with a space in place of each character that a terminal or a file might obey, such as a newline."""
+    """``text`` with a space in place of each character that is not printable, such as a newline or an escape."""
     return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
 
 
 def escaped(text: str) -> str:
-    """``text`` with an escape in place of each such character, so that none is lost."""
+    """``text`` with a backslash escape in place of each character that is not printable, so that none is lost."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -19,7 +19,7 @@ from gossipreg.cli.policies import put_policy, remove_policy
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.runtime.files import read_toml
 
-_TRUTHS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": False, "no": False}
+_BOOLEANS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": False, "no": False}
 
 
 @command()
@@ -137,7 +137,7 @@ def _value(key: str, text: str) -> Any:
     if key == "command":
         return shlex.split(text)
     if key in ("verify", "tls"):
-        return _TRUTHS.get(text, text)
+        return _BOOLEANS.get(text, text)
     if key == "status":
         return [int(each) if each.isdecimal() else each for each in text.split(",")]
     if key in ("successes", "failures"):

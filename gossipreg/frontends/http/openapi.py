@@ -1,7 +1,7 @@
-"""The OpenAPI document of the native API, made from its routes and from the classes that it shows.
+"""The OpenAPI document of the native API, made from its routes and from the classes that it returns.
 
-Paths, methods and query parameters come from the table of routes, and most shapes from the types of the nouns. What
-cannot be read off them, which answers a route gives, is declared here; the tests hold both sides to it.
+Paths, methods and query parameters come from the table of routes, most schemas from the types of the classes. The
+responses of each route cannot be derived, so they are declared here; the tests check the server against them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,18 @@ Json = dict[str, Any]
 _TEXT: Final[Json] = {"type": "string"}
 _WHOLE: Final[Json] = {"type": "integer"}
 
-_RELIANCE: Final[Json] = {
-    "X-Gossipreg-Isolated": {"description": "Whether the node hears no other.", "schema": {"enum": ["true", "false"]}},
-    "X-Gossipreg-Reachable": {"description": "Share of the others alive.", "schema": {"pattern": "^[01]\\.[0-9]{2}$"}},
+#: Headers of every answer, which say how current it can be.
+_CURRENCY_HEADERS: Final[Json] = {
+    "X-Gossipreg-Isolated": {
+        "description": "Whether the node receives nothing from other members.",
+        "schema": {"enum": ["true", "false"]},
+    },
+    "X-Gossipreg-Reachable": {
+        "description": "Share of the other members that are alive.",
+        "schema": {"pattern": "^[01]\\.[0-9]{2}$"},
+    },
 }
+_INDEX_HEADER: Final[Json] = {"description": "Pass it as `index` in the next read.", "schema": _WHOLE}
 _NUMBER: Final[Json] = {"type": "number"}
 _BOOLEAN: Final[Json] = {"type": "boolean"}
 _WORD: Final[Json] = {"type": "string", "minLength": 1}
@@ -71,7 +79,7 @@ def _enum(values: list[str]) -> Json:
 
 @attrs.frozen
 class Operation:
-    """What one route takes and gives. ``answers``: the good ones by status code, None for no body."""
+    """What one route takes and returns. ``answers``: the schema of each success status, None if it has no body."""
 
     answers: Mapping[int, Json | None]
     errors: tuple[int, ...] = ()
@@ -121,44 +129,44 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("POST", "/api/v1/leave"): Operation({202: _object(status=_TEXT)}, (403,)),
 }
 
-#: A yes or a no in a query; its bare name is a yes.
+#: A boolean in a query; the bare name means true.
 _FLAG: Final[Json] = {"type": ["boolean", "string"], "enum": [True, False, "", "true", "false", "1", "0"]}
 
-#: Query parameters, wherever they are known: what they take, and what they ask for.
+#: The query parameters of all routes: the schema of each, and its description.
 _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
-    "all": (_FLAG, "Also the instances that cannot serve."),
-    "healthy": (_FLAG, "Only the instances that can serve."),
-    "tag": (_WORD, "Only what has this tag."),
-    "zone": (_WORD, "Only what is in this zone."),
-    "role": (_WORD, "Only what has this role."),
+    "all": (_FLAG, "Also return instances that cannot serve."),
+    "healthy": (_FLAG, "Return only instances that can serve."),
+    "tag": (_WORD, "Return only instances with this tag."),
+    "zone": (_WORD, "Return only instances in this zone."),
+    "role": (_WORD, "Return only instances with this role."),
     "panic": (
         {"type": "number", "minimum": 0, "maximum": 1},
-        "When fewer than this share can be reached because many owners failed at once: also what was lost, as stale.",
+        "If less than this share can be reached because many owners failed at once, include the lost ones, as stale.",
     ),
-    "service": (_WORD, "Only what is about this service."),
-    "owner": (_WORD, "Only what this member registered."),
-    "check": (_WORD, "The name of the check; the only one of its kind unless given."),
-    "health": (_enum(["passing", "warning", "critical"]), "How the service is; passing unless given."),
-    "note": (_WORD, "What is to be shown beside it."),
-    "reason": (_WORD, "Why, for people."),
-    "index": (_within(0, 2**63 - 1), "Answer when the index is not this one any more; 0: at once."),
-    "wait": ({"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h)?$"}, "How long to wait for that; 5m unless given."),
+    "service": (_WORD, "Return only what concerns this service."),
+    "owner": (_WORD, "Return only instances that this member registered."),
+    "check": (_WORD, "The name of the ttl check; default: all ttl checks of the instance."),
+    "health": (_enum(["passing", "warning", "critical"]), "The health of the service; default: passing."),
+    "note": (_WORD, "A note that is shown beside the health."),
+    "reason": (_WORD, "The reason, a text for users."),
+    "index": (_within(0, 2**63 - 1), "Answer once the index differs from this one; 0: at once."),
+    "wait": ({"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h)?$"}, "How long to wait for a change; default: 5m."),
 }
 
-#: How a token is shown, where one is asked for.
+#: How a request presents its token, where one is required.
 _SECURITY: Final[Json] = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "token": {"type": "apiKey", "in": "header", "name": "X-Gossipreg-Token"},
 }
 
-#: How fields look in JSON that are of another type inside.
+#: The schemas of fields that are rendered as another type.
 _AS_RENDERED: Final[Mapping[tuple[type, str], Json]] = {
     (Instance, "sealed"): _BOOLEAN,
     (NodeInfo, "fingerprint"): {"type": "string", "pattern": "^[0-9a-f]{16}$"},
     (NodeInfo, "join_failures"): _map(_object(reason=_TEXT, detail=_TEXT)),
 }
 
-#: How fields look that clients write: otherwise than they are read, or within bounds.
+#: The schemas of fields in requests, where they differ from those in answers.
 _AS_INSTANCE: Final[Mapping[str, Json]] = {
     "service": _NAME,
     "port": _within(1, 65_535),
@@ -177,7 +185,7 @@ _AS_INSTANCE: Final[Mapping[str, Json]] = {
     "credentials": {**_map(_TEXT), "writeOnly": True},
 }
 
-#: What a check of this node's own looks like.
+#: One of this node's own checks.
 _CHECK: Final = _object(
     instance=_TEXT,
     service=_TEXT,
@@ -192,13 +200,13 @@ _CHECK: Final = _object(
     runs=_WHOLE,
     run_age=_optional(_NUMBER),
     took=_optional(_NUMBER),
-    output={**_optional(_TEXT), "description": "null for a token that is not for checks"},
+    output={**_optional(_TEXT), "description": "null if the token's scopes do not include checks"},
     settings={"type": "object"},
 )
 
 
 def document(routes: Iterable[Route]) -> Json:
-    """The whole document."""
+    """Make the whole document."""
     paths: dict[str, Json] = {}
     for route in routes:
         paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route)
@@ -207,7 +215,7 @@ def document(routes: Iterable[Route]) -> Json:
         "info": {
             "title": "gossipreg",
             "version": __version__,
-            "description": "What an agent of gossipreg answers over HTTP. Skip fields that you do not know.",
+            "description": "The HTTP API of a gossipreg agent. Clients must ignore fields that they do not know.",
         },
         "servers": [{"url": "/"}],
         "paths": paths,
@@ -224,12 +232,13 @@ def _operation(route: Route) -> Json:
     declared = OPERATIONS[route.method, route.path]
     answers = {str(status): _answer(status, schema, declared.media) for status, schema in declared.answers.items()}
     for status in declared.answers:
-        answers[str(status)]["headers"] = dict(_RELIANCE)
+        answers[str(status)]["headers"] = dict(_CURRENCY_HEADERS)
     if "index" in route.query:
-        answers["200"]["headers"] |= {"X-Gossipreg-Index": {"description": "For the next read.", "schema": _WHOLE}}
+        answers["200"]["headers"] |= {"X-Gossipreg-Index": _INDEX_HEADER}
     for status in (*declared.errors, *((401, 403) if route.action.scope is not None else ())):
         answers[str(status)] = _answer(status, _ref("Error"), "application/json")
-    answers["default"] = {**_answer(0, _ref("Error"), "application/json"), "description": "A no, and why."}
+    refusal = {"description": "The request is refused; `error` says why."}
+    answers["default"] = _answer(0, _ref("Error"), "application/json") | refusal
     made: Json = {
         "operationId": route.handler.__name__,
         "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0],
@@ -237,7 +246,7 @@ def _operation(route: Route) -> Json:
         "responses": answers,
     }
     if route.action.scope is not None:
-        made["description"] = f"Where tokens are asked for: one that is for {route.action.scope}."
+        made["description"] = f"If the agent requires tokens: one with the scope {route.action.scope}."
         made["security"] = [{name: []} for name in _SECURITY] + [{}]
     if declared.body is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(declared.body)}}}
@@ -256,7 +265,7 @@ def _parameters(route: Route) -> list[Json]:
 
 
 def _answer(status: int, schema: Json | None, media: str) -> Json:
-    made: Json = {"description": "Done." if status < 300 else "It cannot be: the sentence says why."}
+    made: Json = {"description": "Success." if status < 300 else "Failure; the body says why."}
     if schema is not None:
         made["content"] = {media: {"schema": schema}}
     return made
@@ -276,7 +285,7 @@ def _schemas() -> dict[str, Json]:
         "Member": _noun(Member),
         "ServiceCount": _noun(ServiceCount),
         "Node": node,
-        "NodeHealth": {**_object(**health), "required": ["status"]},  # the rest for those who may read it
+        "NodeHealth": {**_object(**health), "required": ["status"]},  # the rest only for tokens that may read it
         "Check": _CHECK,
         "Policy": {"oneOf": [_policy(kind) for kind in KINDS]},
         "PolicySet": {"oneOf": [_policy(kind, hits=_WHOLE) for kind in KINDS]},
@@ -288,7 +297,7 @@ def _schemas() -> dict[str, Json]:
 
 
 def _role() -> Json:
-    """The terms of a service; where a reset answers them, perhaps with a note that nothing went down."""
+    """The terms of a service. The answer to a reset may have a note that no term was lowered."""
     role = _object(
         service=_TEXT,
         claimed=_WHOLE,
@@ -297,32 +306,32 @@ def _role() -> Json:
         reset_by=_optional(_TEXT),
         reset_at=_optional(_NUMBER),
     )
-    note = {**_TEXT, "description": "Of a reset: why the term is no lower."}
+    note = {**_TEXT, "description": "In the answer to a reset: why the term was not lowered."}
     return {**role, "properties": {**role["properties"], "note": note}}
 
 
 def _instance() -> Json:
-    """An instance; where a write answers it, perhaps with a note on why it is not called as it was stated."""
+    """An instance. The answer to a write may have a note on why it is not called as it was registered."""
     instance = _noun(Instance)
-    note = {**_TEXT, "description": "Of what was just written: why it is not called as it was stated."}
+    note = {**_TEXT, "description": "In the answer to a write: why the instance is not called as it was registered."}
     return {**instance, "properties": {**instance["properties"], "note": note}}
 
 
 def _policy(kind: str, **more: Json) -> Json:
-    """A policy as it is shown, with ``more`` fields of an answer."""
+    """A policy in answers, with ``more`` fields."""
     about = {"key": _TEXT, "kind": _enum([kind]), "service": _TEXT, "writer": _TEXT, "at": _NUMBER}
     return _object(**about, **_RULES[kind], **more)
 
 
 def _wanted(kind: str) -> Json:
-    """A policy as clients write it: what it is to be is under its kind's name."""
+    """A policy in requests: its value is under the name of its kind."""
     said = {"shares": "split", "reason": "maintenance"}
     fields = {"service": _NAME, **{said.get(name, name): schema for name, schema in _RULES[kind].items()}}
     required = [name for name in fields if name not in ("by", "owner")]
     return {**_object(**fields), "required": required, "additionalProperties": False}
 
 
-#: What rules of each kind say beside their service.
+#: The fields of each kind of rule, without its service.
 _RULES: Final[Mapping[str, Mapping[str, Json]]] = {
     "split": {
         "by": _enum(["tag", "zone"]),
@@ -343,13 +352,13 @@ _RULES: Final[Mapping[str, Mapping[str, Json]]] = {
 
 
 def _request(class_: type[Any]) -> Json:
-    """A noun as clients write it: what has a default may be left out, and what is not known is refused."""
+    """The schema of a class in requests: fields with a default are optional, unknown ones are refused."""
     required = [each.name for each in attrs.fields(class_) if each.default is attrs.NOTHING]
     return {**_noun(class_, _AS_INSTANCE), "required": required, "additionalProperties": False}
 
 
 def _noun(class_: type[Any], known: Mapping[str, Json] | None = None) -> Json:
-    """A noun as `render` writes it, every field of it; some may be ``known`` already."""
+    """The schema of a class in answers, with all its fields; ``known``: the schemas of some of them."""
     hints = get_type_hints(class_)
     names = [each.name for each in attrs.fields(class_)]
     known = known or {name: schema for (owner, name), schema in _AS_RENDERED.items() if owner is class_}
@@ -358,7 +367,7 @@ def _noun(class_: type[Any], known: Mapping[str, Json] | None = None) -> Json:
 
 
 def _schema(type_: Any) -> Json:
-    """The schema of a type that occurs in the nouns."""
+    """The schema of a type that a field has."""
     plain = {str: _TEXT, int: _WHOLE, float: _NUMBER, bool: _BOOLEAN, Address: _TEXT, Any: {}}
     if type_ in plain:
         return plain[type_]
