@@ -167,11 +167,12 @@ def _text_map(value: Mapping[str, str]) -> Mapping[str, str]:
 
 @attrs.frozen(kw_only=True)
 class Instance:
-    """One callable copy of a service: what its owner registered, and its present state.
+    """One copy of a service: what its owner registered, and its present state.
 
-    ``weight`` is its share of the picks among its service's instances; 0 means drained. ``term`` orders those that
-    claim to be ``primary``: the one with the highest term is, the others are shown as ``fenced``. Do not change
-    ``meta`` in place: register the instance again.
+    ``port`` is 0 where there is nothing to call, as with a worker that takes its work from a queue: lookups show such
+    an instance, and nothing that calls chooses it. ``weight`` is its share of the picks among its service's instances;
+    0 means drained. ``term`` orders those that claim to be ``primary``: the one with the highest term is, the others
+    are shown as ``fenced``. Do not change ``meta`` in place: register the instance again.
     """
 
     id: str
@@ -195,11 +196,16 @@ class Instance:
         """The address at which to call it."""
         return Address(self.host, self.port)
 
+    @property
+    def is_callable(self) -> bool:
+        """Whether it has a port to call it at."""
+        return self.port != 0
+
     def check(self) -> None:
         """Raise ``InvalidInstance``, naming the field, unless every field is within its type and limits."""
         _check_name("service", self.service)
         _check_host(self.host)  # before the id: the default id is made of service, host and port
-        _check_range("port", self.port, 1, 65_535)
+        _check_range("port", self.port, 0, 65_535)
         if not isinstance(self.id, str) or len(self.id) > limits.ID_CHARS_MAX or not _ID.fullmatch(self.id):
             raise InvalidInstance.unusable(
                 "id", self.id, f"an id: use 1 to {limits.ID_CHARS_MAX} printable ASCII characters"

@@ -90,7 +90,9 @@ def lookup(
 
 @command()
 @click.argument("name")
-@click.option("--port", type=click.IntRange(1, 65_535), required=True, help="Port that it listens on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), required=True, help="Port that it listens on; 0: nothing to call."
+)
 @click.option("--host", metavar="HOST", help="Host or address to call it at.  [default: the agent's own]")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="A label to find it by; repeatable.")
 @click.option("--meta", "pairs", metavar="KEY=VALUE", multiple=True, help="Anything clients should know; repeatable.")

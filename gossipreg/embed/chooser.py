@@ -125,6 +125,8 @@ class Chooser:
     ) -> Instance:
         """The instance to call now, never one of ``excluding``. Raises ``NoInstance``."""
         there = self.registry.lookup(service, tag=tag, role=role, panic=self.panic)
+        if not all(instance.port for instance in there):
+            there = tuple(instance for instance in there if instance.is_callable)
         if excluding:
             tried = {key_of(instance) for instance in excluding}
             there = tuple(instance for instance in there if key_of(instance) not in tried)

@@ -228,7 +228,9 @@ async def _localities(instances: Iterable[Instance], own_zone: str | None, slice
     """The instances by zone. Envoy wants priorities without a gap: if its own zone has none, the others get 0."""
     zones: defaultdict[str, list[Instance]] = defaultdict(list)
     async for instance in slicer.over(instances):
-        if _is_ip(instance.host):  # one name, which Envoy cannot use here, would make it refuse all
+        if instance.is_callable and _is_ip(
+            instance.host
+        ):  # one name, which Envoy cannot use here, would make it refuse all
             zones[instance.zone].append(instance)
     written = []
     for zone in sorted(zones):

@@ -128,7 +128,7 @@ class _Document:
         yield
         servers: list[bytes] = []
         for instance in sorted(called, key=_ORDER):
-            if instance.weight:
+            if instance.weight and instance.is_callable:
                 servers.append(encode({"url": f"{scheme}://{instance.address}", "weight": instance.weight}))
             yield
         self.services.append(b"%b:%b" % (encode(name), _service(servers, settings)))

@@ -544,6 +544,8 @@ def _nobody(service: str, instances: tuple[Instance, ...], healthy: tuple[Instan
     """Why no instance could be picked."""
     if not instances:
         return f"no instance of {service!r} is registered"
+    if healthy and not any(each.is_callable for each in healthy):
+        return f"no healthy instance of {service!r} has a port to call it at"
     if not healthy:
         return f"none of the {len(instances)} instances of {service!r} can serve now"
     asked = ", ".join(f"{name}={value}" for name, value in filters.items() if value is not None)

@@ -222,8 +222,8 @@ def test_services_with_credentials_want_a_key_that_seals_them(tmp_path: Path) ->
 
 
 def test_services_that_are_wrong_are_one_line_and_status_2(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text('[[services]]\nservice = "orders"\nport = 0\n')
-    sentence = f"gossipreg: {tmp_path / 'a.toml'}: service 1: port: 0 is not a whole number from 1 to 65535\n"
+    (tmp_path / "a.toml").write_text('[[services]]\nservice = "orders"\nport = 70000\n')
+    sentence = f"gossipreg: {tmp_path / 'a.toml'}: service 1: port: 70000 is not a whole number from 0 to 65535\n"
     assert fails("--services-dir", str(tmp_path)) == Ran(2, "", sentence)
     assert fails("--services-dir", str(tmp_path), "--check-config") == Ran(2, "", sentence)
     (tmp_path / "a.toml").write_text('[[services]]\nservice = "orders"\nport = 80\n')

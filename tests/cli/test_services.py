@@ -124,7 +124,7 @@ def test_deregister_says_what_has_gone(fake: FakeAgent, ask: Callable[..., Ran])
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--port", "0"), "invalid value for '--port': 0 is not in the range 1<=x<=65535"),
+        (("--port", "70000"), "invalid value for '--port': 70000 is not in the range 0<=x<=65535"),
         (("--port", "80", "--meta", "novalue"), "invalid value for --meta: 'novalue' is not KEY=VALUE"),
         (("--port", "80", "--weight", "-1"), "invalid value for '--weight': -1 is not in the range 0<=x<=65535"),
         ((), "missing option '--port'"),

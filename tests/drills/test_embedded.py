@@ -125,8 +125,8 @@ async def test_what_goes_wrong_is_said_in_one_line_with_its_remedy() -> None:
             node.pick("orders")
         with pytest.raises(UnknownInstance, match=r"^this node owns no instance 'x', and no member does$"):
             await node.deregister("x")
-        with pytest.raises(InvalidInstance, match=r"^port: 0 is not a whole number from 1 to 65535$"):
-            await node.register("orders", port=0)
+        with pytest.raises(InvalidInstance, match=r"^port: 70000 is not a whole number from 0 to 65535$"):
+            await node.register("orders", port=70_000)
         with pytest.raises(BindError, match=r"stop the other program, or pass another --bind HOST:PORT$"):
             async with open_node(Config(name="b", bind=str(node.address))):
                 pass

@@ -156,6 +156,8 @@ class RecordWriter:
         return WireRecord(key, self._record(_OWNER, type_, wire))
 
     def _server(self, instance: Instance) -> WireRecord | None:
+        if not instance.is_callable:
+            return None
         ip = records.ip_of(instance.host)
         additional = b""
         if ip is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any
 
 from gossipreg.frontends.http.context import NativeContext
@@ -16,7 +17,7 @@ PREFIX = "__meta_gossipreg_"
 
 
 async def http_sd(context: NativeContext) -> Response:
-    """What Prometheus is to scrape: every instance of one service, or of all; also those that cannot serve."""
+    """What Prometheus is to scrape: every instance with a port of one service, or of all, unable ones included."""
     service = context.text("service")
     names = sorted(context.node.services()) if service is None else [service]
     healthy = context.flag("healthy")
@@ -26,7 +27,7 @@ async def http_sd(context: NativeContext) -> Response:
 
 def targets(instances: Iterable[Instance]) -> Iterator[dict[str, Any]]:
     """One group for each instance, since no two have the same labels."""
-    for instance in instances:
+    for instance in filter(attrgetter("port"), instances):
         yield {"targets": [str(instance.address)], "labels": labels(instance)}
 
 

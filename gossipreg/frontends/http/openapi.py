@@ -169,7 +169,7 @@ _AS_RENDERED: Final[Mapping[tuple[type, str], Json]] = {
 #: The schemas of fields in requests, where they differ from those in answers.
 _AS_INSTANCE: Final[Mapping[str, Json]] = {
     "service": _NAME,
-    "port": _within(1, 65_535),
+    "port": _within(0, 65_535),
     "host": _optional(_HOST),
     "tags": {**_list({**_WORD, "maxLength": limits.TAG_CHARS_MAX}), "maxItems": limits.TAGS_MAX},
     "meta": {

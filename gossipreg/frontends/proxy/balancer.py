@@ -112,12 +112,14 @@ class Balancer:
     def replace(
         self, instances: Iterable[Instance], suspects: Collection[str] = (), now: float = -math.inf
     ) -> list[Key]:
-        """These are the instances now; ``suspects`` are the members that may be failing. Returns those that are gone.
+        """These are the instances now, of which those without a port are left out. Returns those that are gone.
+
+        ``suspects`` are the members that may be failing.
 
         An instance that stays keeps its connections and its failures. One that is added when there was none, or shortly
         after that, is not new: the balancer has only just learned of it, or it must take all connections in any case.
         """
-        wanted = {key_of(instance): instance for instance in instances}
+        wanted = {key_of(instance): instance for instance in instances if instance.is_callable}
         self.in_panic = self.panic and not wanted and bool(self._backends)
         if self.in_panic:
             return []

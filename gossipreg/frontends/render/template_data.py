@@ -124,7 +124,7 @@ class TemplateData:
         if service not in self.given:
             found = _readable(self._fetch("services", service))
             self.found[service] = frozenset(found)
-            given = {key: each for key, each in found.items() if each.weight}
+            given = {key: each for key, each in found.items() if each.weight and each.is_callable}
             if kept := self._kept.get(service):
                 known = _readable(self._fetch("services", service, all="true"))
                 given |= {key: each for key, each in kept.items() if key not in known}

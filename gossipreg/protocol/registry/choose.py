@@ -3,7 +3,7 @@
 Every way of choosing honours the weights exactly: in the long run an instance gets its share. Weight 0 is drained.
 `by_weight` and `by_weight_among`, which `Node.pick` uses, never choose a drained one. The others are for callers that
 prefer a drained instance to none: they fall back on the drained, in equal shares, when nothing else is left. What must
-not be chosen at all must not be passed in.
+not be chosen at all must not be passed in, such as an instance without a port, which the first two leave out.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def by_weight(view: ServiceView, rng: Random) -> Instance | None:
 
 def by_weight_among(instances: Sequence[Instance], rng: Random) -> Instance | None:
     """One of ``instances``, drawn with the odds of its weight."""
-    return _draw(instances, tuple(accumulate(instance.weight for instance in instances)), rng)
+    return _draw(instances, tuple(accumulate(instance.weight if instance.port else 0 for instance in instances)), rng)
 
 
 def _draw(instances: Sequence[Instance], shares: Sequence[int], rng: Random) -> Instance | None:

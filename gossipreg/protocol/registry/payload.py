@@ -18,6 +18,10 @@ from gossipreg.model import Health, Instance
 _KEYS: Final = ("service", "host", "port", "tags", "meta", "weight", "role", "zone")
 _SELDOM: Final = ("reason", "term", "sealed")
 
+#: The port in the record of an instance without one, for nodes that know no such instances: they refuse port 0. They
+#: see it drained, so that they do not call it; its weight is beside it.
+_NO_PORT: Final = 1
+
 
 class BadPayload(Exception):
     """Bytes that are not a packed instance."""
@@ -39,6 +43,8 @@ def pack_instance(instance: Instance, extra: Mapping[str, Any] | None = None) ->
         "role": instance.role,
         "zone": instance.zone,
     }
+    if not instance.is_callable:
+        offer |= {"port": _NO_PORT, "weight": 0, "portless": instance.weight}
     if instance.health is not Health.PASSING:
         offer |= {"health": str(instance.health), "reason": instance.reason}
     if instance.term:
@@ -68,10 +74,18 @@ def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:
     if not isinstance(tags, list) or not isinstance(meta, dict):
         raise BadPayload("tags or meta of another shape")
     extra = {key: offer[key] for key in _SELDOM if key in offer}
-    leaves = [*tags, *meta.values(), *extra.values(), *(offer[key] for key in _KEYS if key not in ("tags", "meta"))]
+    leaves = [
+        *tags,
+        *meta.values(),
+        *extra.values(),
+        offer.get("portless"),
+        *(offer[key] for key in _KEYS if key not in ("tags", "meta")),
+    ]
     if any(isinstance(leaf, list | dict) for leaf in leaves):
         raise BadPayload("nested too deep")  # deeper than an error message could describe
     fields = {key: offer[key] for key in _KEYS}
+    if "portless" in offer:
+        fields |= {"port": 0, "weight": offer["portless"]}
     instance = Instance(id=id, owner=owner, health=_health(offer), **fields, **extra)
     try:
         instance.check()

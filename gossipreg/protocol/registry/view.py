@@ -206,7 +206,7 @@ class View:
         self, name: str, instances: tuple[Instance, ...], healthy: tuple[Instance, ...], lost: Lost | None
     ) -> None:
         self._index += 1
-        shares = tuple(accumulate([i.weight for i in healthy]))
+        shares = tuple(accumulate([i.weight if i.port else 0 for i in healthy]))
         self._services[name] = ServiceView(self._index, instances, healthy, shares, lost)
 
     def _drop_empty(self) -> None:

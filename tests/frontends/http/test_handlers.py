@@ -306,7 +306,7 @@ async def test_a_body_is_json_whatever_its_content_type_says(client: httpx.Async
 async def test_an_instance_that_the_node_refuses_is_answered_with_its_sentence(client: httpx.AsyncClient) -> None:
     answer = await client.put("/api/v1/instances", json={"service": "search", "port": 70_000})
     assert answer.status_code == 400
-    sentence = "port: 70000 is not a whole number from 1 to 65535"
+    sentence = "port: 70000 is not a whole number from 0 to 65535"
     assert answer.json() == {"error": sentence, "code": "invalid_instance", "field": "port"}
 
 

@@ -24,7 +24,7 @@ instances = st.builds(
     id=st.from_regex(r"[!-~]{1,20}", fullmatch=True),
     service=names,
     host=names.filter(lambda name: flaw(name) is None) | st.just("::1"),
-    port=st.integers(1, 65_535),
+    port=st.integers(0, 65_535),
     tags=st.lists(texts.filter(bool), max_size=4).map(tuple),
     meta=st.dictionaries(texts.filter(bool), texts, max_size=4),
     weight=st.integers(0, limits.WEIGHT_MAX),
@@ -120,7 +120,7 @@ def test_an_offer_nested_however_deep_is_none(field: str, depth: int) -> None:
         offer(meta={str(n): "" for n in range(limits.META_ENTRIES_MAX + 1)}),
         offer(meta={b"k": "v"}),
         offer(weight=True),
-        offer(port=0),
+        offer(port=-1),
         offer(service=""),
     ],
 )
@@ -150,3 +150,16 @@ def test_a_health_that_only_a_later_version_knows_is_not_called(health: object) 
 @pytest.mark.parametrize("reason", [3, None, ["x"], "x" * (limits.REASON_CHARS_MAX + 1)])
 def test_a_reason_that_is_none_is_junk(reason: object) -> None:
     assert read(msgpack.packb(offer(health="critical", reason=reason))) is None
+
+
+def test_a_node_that_knows_no_instances_without_a_port_sees_one_drained() -> None:
+    """It refuses port 0, and the record with it; so what it reads is a port that it is not to call."""
+    worker = attrs.evolve(instance("x"), port=0, weight=7)
+    packed = msgpack.unpackb(pack_instance(worker))
+    assert (packed["port"], packed["weight"]) == (1, 0)
+    assert (read(pack_instance(worker)) or worker).weight == 7
+
+
+@pytest.mark.parametrize("weight", [-1, "7", None, [7], {}, True, limits.WEIGHT_MAX + 1])
+def test_a_weight_without_a_port_is_checked_as_any(weight: object) -> None:
+    assert read(msgpack.packb(offer(portless=weight))) is None
