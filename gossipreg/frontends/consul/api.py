@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.consul import agent, agent_info, catalog
+from gossipreg.frontends.consul import agent, agent_checks, agent_info, catalog
 from gossipreg.frontends.consul.context import (
     ConsulContext,
     ConsulState,
@@ -80,18 +80,18 @@ _ROUTES: Final[tuple[tuple[str, str, Handler, Action], ...]] = (
     ("GET", "/v1/agent/members", agent_info.members, Action.READ_CLUSTER),
     ("GET", "/v1/agent/services", agent.services, Action.READ_CLUSTER),
     ("GET", "/v1/agent/service/{id}", agent.service, Action.READ_CLUSTER),
-    ("GET", "/v1/agent/checks", agent.checks, Action.READ_CHECKS),
+    ("GET", "/v1/agent/checks", agent_checks.checks, Action.READ_CHECKS),
     ("GET", "/v1/agent/health/service/id/{id}", agent.health_by_id, Action.READ_CLUSTER),
     ("GET", "/v1/agent/health/service/name/{name}", agent.health_by_name, Action.READ_CLUSTER),
     ("PUT", "/v1/agent/service/register", agent.register_service, Action.REGISTER),
     ("PUT", "/v1/agent/service/deregister/{id}", agent.deregister_service, Action.REGISTER),
     ("PUT", "/v1/agent/service/maintenance/{id}", agent.service_maintenance, Action.SET_MAINTENANCE),
-    ("PUT", "/v1/agent/check/register", agent.register_check, Action.REGISTER),
-    ("PUT", "/v1/agent/check/deregister/{id}", agent.deregister_check, Action.REGISTER),
-    ("PUT", "/v1/agent/check/pass/{id}", agent.pass_check, Action.REPORT_HEALTH),
-    ("PUT", "/v1/agent/check/warn/{id}", agent.warn_check, Action.REPORT_HEALTH),
-    ("PUT", "/v1/agent/check/fail/{id}", agent.fail_check, Action.REPORT_HEALTH),
-    ("PUT", "/v1/agent/check/update/{id}", agent.update_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/check/register", agent_checks.register_check, Action.REGISTER),
+    ("PUT", "/v1/agent/check/deregister/{id}", agent_checks.deregister_check, Action.REGISTER),
+    ("PUT", "/v1/agent/check/pass/{id}", agent_checks.pass_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/check/warn/{id}", agent_checks.warn_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/check/fail/{id}", agent_checks.fail_check, Action.REPORT_HEALTH),
+    ("PUT", "/v1/agent/check/update/{id}", agent_checks.update_check, Action.REPORT_HEALTH),
     ("PUT", "/v1/agent/maintenance", agent.maintenance, Action.DRAIN),
     ("PUT", "/v1/agent/reload", agent_info.reload, Action.RELOAD),
     ("PUT", "/v1/agent/leave", agent.leave, Action.LEAVE),

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import attrs
 
+from gossipreg.frontends.consul.kept import KeptCheck, KeptService, kept_of, shown_meta
 from gossipreg.model import Health, Instance, Member, Status
 
 Json = dict[str, Any]
@@ -31,6 +32,12 @@ SERF: Final = "serfHealth"
 
 #: Members get their node ids from their names: the same from every agent, and after every restart.
 _NODES: Final = uuid.UUID("6d1c0c6e-5e9e-5c3b-9b1f-0f6a2d5c7e41")
+
+#: The check of an instance that was not registered by a client of Consul's.
+_UNNAMED: Final = KeptCheck("", "", "", "")
+
+#: Why a check is critical that has not been run. Consul says nothing then.
+_NOT_CHECKED: Final = "not checked yet"
 
 #: Consul counts changes of every row. Here the answer as a whole has an index, in its header; rows have none.
 _INDEXES: Final = {"CreateIndex": 1, "ModifyIndex": 1}
@@ -120,38 +127,50 @@ class CatalogContext:
             "ServiceName": offered["Service"],
             "ServiceTags": offered["Tags"],
             "ServiceAddress": offered["Address"],
-            "ServiceTaggedAddresses": offered["TaggedAddresses"],
+            "ServiceTaggedAddresses": offered.get("TaggedAddresses", {}),
             "ServiceWeights": offered["Weights"],
             "ServiceMeta": offered["Meta"],
             "ServicePort": offered["Port"],
-            "ServiceEnableTagOverride": False,
+            "ServiceEnableTagOverride": offered["EnableTagOverride"],
             **_INDEXES,
+            **({"ServiceLocality": offered["Locality"]} if "Locality" in offered else {}),
         }
 
 
 def service(instance: Instance) -> Json:
     """An instance. Its current role and term are in its meta."""
-    meta = dict(instance.meta)
+    kept = kept_of(instance) or KeptService()
+    meta = shown_meta(instance)
     if instance.role is not None:
         meta["role"] = instance.role
     if instance.term:
         meta["term"] = str(instance.term)
     at = {"Address": instance.host, "Port": instance.port}
+    tagged = {"lan_ipv4": at, "wan_ipv4": at} if kept.has_address and _v4(instance.host) else {}
+    warning = instance.weight if kept.warning_weight is None else kept.warning_weight
     shape: Json = {
         "ID": instance.id,
         "Service": instance.service,
         "Tags": list(instance.tags),
-        "Address": instance.host,
-        "TaggedAddresses": {"lan_ipv4": at, "wan_ipv4": at} if _v4(instance.host) else {},
+        "Address": instance.host if kept.has_address else "",
+        "TaggedAddresses": {**tagged, **kept.tagged},
         "Meta": meta,
         "Port": instance.port,
-        "Weights": {"Passing": instance.weight, "Warning": instance.weight},
-        "EnableTagOverride": False,
+        "Weights": {"Passing": instance.weight, "Warning": warning},
+        "EnableTagOverride": kept.override,
         **_INDEXES,
     }
-    if instance.zone:
-        shape["Locality"] = {"Region": "", "Zone": instance.zone}
+    if not shape["TaggedAddresses"]:
+        del shape["TaggedAddresses"]  # as Consul does
+    if instance.zone or kept.region:
+        shape["Locality"] = {"Region": kept.region, "Zone": instance.zone}
     return shape
+
+
+def own_service(instance: Instance, datacenter: str) -> Json:
+    """An instance as its own agent shows it."""
+    row = {key: value for key, value in service(instance).items() if key not in _INDEXES}
+    return {**row, "Datacenter": datacenter}
 
 
 def checks(seen: CatalogInstance) -> list[Json]:
@@ -164,7 +183,8 @@ def own_checks(instance: Instance) -> list[Json]:
     """The checks of an instance without its node's."""
     if instance.health is Health.MAINTENANCE:
         return [_maintenance(instance, instance.reason or "it is in maintenance")]
-    found = [_check(instance, f"service:{instance.id}", f"Service {instance.service!r} check", _status(instance))]
+    kept = kept_of(instance)
+    found = [_check(instance, _UNNAMED)] if kept is None else list(_kept_checks(instance, kept))
     if not instance.weight:
         found.append(_maintenance(instance, "its weight is 0: it is drained, or a policy gives it no share"))
     return found
@@ -193,12 +213,34 @@ def worst(found: Iterable[Json]) -> str:
     return max((each["Status"] for each in found), key=STATES.index, default=PASSING)
 
 
-def _status(instance: Instance) -> str:
-    return str(instance.health)
+def _kept_checks(instance: Instance, kept: KeptService) -> Iterator[Json]:
+    """The checks that a client registered. The gravest has the health of the instance, whose reason begins with it.
+
+    How the others are is not known here: they are shown as passing. If none of them is the reason, the instance has a
+    check more, which says it.
+    """
+    named, colon, output = instance.reason.partition(": ")
+    cause = named if instance.health is not Health.PASSING and named in kept.checks else ""
+    if not cause and instance.health is not Health.PASSING:
+        yield _check(instance, _UNNAMED)
+    for name, each in kept.checks.items():
+        if name == cause:
+            yield _check(instance, each, str(instance.health), output if colon and output != _NOT_CHECKED else "")
+        else:
+            yield _check(instance, each, PASSING, "")
 
 
-def _check(instance: Instance, id_: str, name: str, status: str) -> Json:
-    return _row(instance.owner, id_, name, status, instance.reason, of=instance)
+def _check(instance: Instance, called: KeptCheck, status: str | None = None, output: str | None = None) -> Json:
+    return _row(
+        instance.owner,
+        called.id or f"service:{instance.id}",
+        called.title or f"Service '{instance.service}' check",
+        str(instance.health) if status is None else status,
+        instance.reason if output is None else output,
+        of=instance,
+        notes=called.notes,
+        kind=called.type,
+    )
 
 
 def _maintenance(instance: Instance, why: str) -> Json:

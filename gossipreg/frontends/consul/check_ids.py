@@ -1,7 +1,7 @@
 """Check ids: the ids, names and notes that clients gave to this node's checks.
 
-A check keeps its plain name over a restart; the rest of what a client gave it is kept until the restart only. It can
-still be found by its id, since its plain name is derived from the id.
+What a client gave is kept with the instance, over a restart too. A check of another origin has an id made of its name.
+In Consul an id belongs to one check of the agent: a service that is registered with the id of another's takes it over.
 """
 
 from __future__ import annotations
@@ -12,54 +12,65 @@ from typing import Final
 import attrs
 
 from gossipreg.check import CheckReport
+from gossipreg.frontends.consul.kept import KeptCheck, kept_of, type_of
 from gossipreg.frontends.consul.posted import DEFAULT_ID, PostedCheck, check_id, check_name
 from gossipreg.frontends.serving.node_api import NodeApi
 
-#: Instances whose check ids are kept before those of removed instances are looked for.
+#: Ids that are remembered before those of removed instances are looked for.
 _KEPT_LEAST: Final = 1024
 
 
 @attrs.define(eq=False, repr=False)
 class CheckIdMap:
-    """What the checks of each instance were called, by the instance's id and the check's own name."""
+    """Which instance a check of an id belongs to. It only saves looking at every check."""
 
-    _kept: dict[str, dict[str, PostedCheck]] = attrs.field(init=False, factory=dict)
-    _instances: dict[str, str] = attrs.field(init=False, factory=dict)  # by the ids of their checks
+    _instances: dict[str, str] | None = attrs.field(init=False, default=None)  # by the ids of their checks
     _room: int = attrs.field(init=False, default=_KEPT_LEAST)
 
     def keep(self, node: NodeApi, instance: str, posted: Iterable[PostedCheck]) -> None:
-        """Remember what checks of an instance are called."""
-        if len(self._kept) >= self._room:
-            self._forget(node)
+        """Remember that these checks belong to an instance."""
+        known = self._known(node)
         for each in posted:
-            self._kept.setdefault(instance, {})[each.check.name] = each
-            self._instances[each.id] = instance
+            known[each.id] = instance
+        if len(known) >= self._room:
+            self._instances = None
+            self._room = max(_KEPT_LEAST, 2 * len(self._known(node)))
 
-    def _forget(self, node: NodeApi) -> None:
-        """Forget what instances are called that are gone; to be done again when there are twice as many."""
-        self._kept = {id_: check_ids for id_, check_ids in self._kept.items() if node.own(id_) is not None}
-        self._instances = {id_: instance for id_, instance in self._instances.items() if instance in self._kept}
-        self._room = max(_KEPT_LEAST, 2 * len(self._kept))
+    def _known(self, node: NodeApi) -> dict[str, str]:
+        if self._instances is None:
+            self._instances = {self.of(node, report).id: report.instance for report in node.checks()}
+        return self._instances
 
-    def of(self, report: CheckReport) -> tuple[str, str, str]:
+    @staticmethod
+    def of(node: NodeApi, report: CheckReport) -> KeptCheck:
         """The id, the name and the notes of a check."""
-        posted = self._kept.get(report.instance, {}).get(report.check.name)
-        if posted is None or posted.check != report.check:
-            return check_id(report.check.name, report.instance), f"Service {report.service!r} check", ""
-        return posted.id, posted.title or f"Service {report.service!r} check", posted.notes
+        there = node.own(report.instance)
+        kept = None if there is None else kept_of(there)
+        found = None if kept is None else kept.checks.get(report.check.name)
+        title = f"Service '{report.service}' check"
+        if found is None:
+            return KeptCheck(check_id(report.check.name, report.instance), title, "", type_of(report.check))
+        return attrs.evolve(found, title=found.title or title, type=type_of(report.check))
+
+    def taken_from(self, node: NodeApi, posted: PostedCheck, instance: str) -> CheckReport | None:
+        """The check of another instance that has the id of one which ``instance`` is registered with."""
+        other = self._known(node).get(posted.id, instance)
+        if other == instance or node.own(other) is None:
+            return None
+        return next((each for each in node.checks(other) if self.of(node, each).id == posted.id), None)
 
     def find(self, node: NodeApi, id_: str) -> CheckReport | None:
         """The check of this node's that a client means by ``id_``."""
-        for instance in self._likely(id_):
+        for instance in self._likely(node, id_):
             if node.own(instance) is not None:
                 for report in node.checks(instance):
                     if self._is_meant(report, id_):
                         return report
         return next((report for report in node.checks() if self._is_meant(report, id_)), None)
 
-    def _likely(self, id_: str) -> Iterator[str]:
+    def _likely(self, node: NodeApi, id_: str) -> Iterator[str]:
         """The instances that a check of that id most probably belongs to: heartbeats come often, and to many."""
-        known = self._instances.get(id_)
+        known = self._known(node).get(id_)
         if known is not None:
             yield known
         rest = id_.removeprefix(DEFAULT_ID)

@@ -166,7 +166,7 @@ class ConsulContext:
         ``key`` tells this query from all others. Raises a 400 ``HttpError`` for an index or a time that is none.
         """
         asked = CachedQuery(service, key, make)
-        index, wait = self._index(), self._wait()
+        index, wait = self._index(), self.wait()
         unsettled = self.state.query_cache.settles_in()
         cached = self._cache_headers(asked)
         kept = await self.state.query_cache.read(asked)
@@ -195,7 +195,8 @@ class ConsulContext:
             raise HttpError(400, f"Invalid index: {shown(text)}")
         return int(text)
 
-    def _wait(self) -> float:
+    def wait(self) -> float:
+        """How long an answer may be waited for (seconds). Raises a 400 ``HttpError``."""
         text = self.query.first("wait")
         if not text:
             return limits.WAIT_SECONDS

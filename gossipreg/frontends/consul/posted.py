@@ -18,6 +18,7 @@ from gossipreg import limits
 from gossipreg.check import Check
 from gossipreg.errors import InvalidInstance
 from gossipreg.frontends.consul.durations import seconds
+from gossipreg.frontends.consul.kept import KEPT, KeptCheck, KeptService, type_of
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.model import FENCED, is_name
 from gossipreg.text import shown
@@ -52,6 +53,7 @@ class JsonObject:
 
     where: str  # how its fields are called in a sentence: "Check." before each
     _values: Mapping[str, Any]
+    _keys: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
     @classmethod
     def of(cls, value: object, where: str = "") -> Self:
@@ -112,10 +114,16 @@ class JsonObject:
             raise self.wrong(name, "a list of strings")
         return tuple(value)
 
-    def table(self, name: str) -> JsonObject:
-        """An object; an empty one if there is none."""
+    def table(self, name: str, *, keep_case: bool = False) -> JsonObject:
+        """An object; an empty one if there is none. ``keep_case``: its keys are the user's own."""
         value = self.get(name)
-        return JsonObject.of({} if value is None else value, f"{name}.")
+        found = JsonObject.of({} if value is None else value, f"{name}.")
+        return attrs.evolve(found, keys=dict(value)) if keep_case and value else found
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys of an object whose keys are the user's own."""
+        return tuple(self._keys)
 
     def map(self, name: str) -> dict[str, str]:
         """Texts by the user's own keys."""
@@ -133,7 +141,8 @@ class JsonObject:
             return None
         found = seconds(value)
         if found is None:
-            raise self.wrong(name, 'a duration such as "10s", "1m30s" or nanoseconds')
+            said = f"{self.where}{name}: {_quoted(value)} is an invalid duration"
+            raise HttpError(400, f'Request decode error: {said}: write "10s", "1m30s" or nanoseconds')
         return found or None
 
     def wrong(self, name: str, wanted: str) -> HttpError:
@@ -149,6 +158,11 @@ class PostedCheck:
     title: str
     notes: str
     check: Check
+
+    @property
+    def kept(self) -> KeptCheck:
+        """What its client calls it."""
+        return KeptCheck(self.id, self.title, self.notes, type_of(self.check))
 
 
 @attrs.frozen
@@ -166,6 +180,7 @@ class PostedService:
     term: int
     zone: str | None
     checks: tuple[PostedCheck, ...]
+    kept: KeptService  # without its checks
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
@@ -180,15 +195,14 @@ class PostedService:
             )
         if table.text("SocketPath"):
             raise HttpError(400, "SocketPath: an instance here is called at a port: give Port")
-        port = table.whole("Port")
-        if not port:
-            raise HttpError(400, "Port: is missing: an instance here is something to call, at a port from 1 to 65535")
         id_ = table.text("ID") or name
         meta = table.map("Meta")
+        if KEPT in meta:
+            raise HttpError(400, f"Meta: the key {KEPT} is taken: choose another")
         return cls(
             id=id_,
             service=name,
-            port=port,
+            port=table.whole("Port") or 0,
             host=table.text("Address") or None,
             tags=table.texts("Tags"),
             meta=meta,
@@ -197,7 +211,23 @@ class PostedService:
             term=min(int(meta["term"]), limits.TERM_MAX) if _NUMBER.fullmatch(meta.get("term", "")) else 0,
             zone=table.table("Locality").text("Zone") or None,
             checks=tuple(_checks(table, id_)),
+            kept=_kept(table),
         )
+
+
+def _kept(table: JsonObject) -> KeptService:
+    tagged = table.table("TaggedAddresses", keep_case=True)
+    return KeptService(
+        has_address=bool(table.text("Address")),
+        tagged={name: _tagged(tagged.table(name)) for name in tagged.names},
+        override=table.truth("EnableTagOverride"),
+        region=table.table("Locality").text("Region"),
+        warning_weight=table.table("Weights").whole("Warning"),
+    )
+
+
+def _tagged(table: JsonObject) -> dict[str, Any]:
+    return {"Address": table.text("Address"), "Port": table.whole("Port") or 0}
 
 
 def _weight(table: JsonObject, meta: Mapping[str, str]) -> int:

@@ -198,7 +198,8 @@ async def test_checks_come_and_go_one_by_one(node: Node, client: Client) -> None
     await client.put("agent/check/pass/alive")
     await client.put("agent/check/deregister/more")
     [web] = node.lookup("web")
-    assert (dict(web.meta), web.tags) == ({"a": "b"}, ("t",))
+    assert (web.meta["a"], web.tags) == ("b", ("t",))
+    assert (await client.get("agent/service/web"))["Meta"] == {"a": "b"}
 
 
 async def test_a_service_is_taken_out_back_in_and_away(node: Node, client: Client) -> None:
@@ -253,8 +254,8 @@ async def test_what_clients_set_outlives_a_restart_of_the_agent(tmp_path: Path) 
         client = Client(node)
         checks = await client.get("agent/checks")
         assert {id_: (row["Status"], row["Notes"] or row["Output"]) for id_, row in checks.items()} == {
-            "service:web:web-alive": ("passing", ""),
-            "service:api:api-alive": ("critical", "disk full"),
+            "web-alive": ("passing", ""),
+            "api-alive": ("critical", "disk full"),
             "_node_maintenance": ("critical", "reboot"),
             "_service_maintenance:web": ("critical", "its weight is 0: it is drained, or a policy gives it no share"),
             "_service_maintenance:api": ("critical", "new disk"),
@@ -306,8 +307,11 @@ MALFORMED: list[object] = [
     {},
     {"Name": ""},
     {"Name": 3, "Port": 80},
-    {"Name": "web"},
+    {"Name": "web", "Port": -1},
     {"Name": "web", "Port": "80"},
+    {"Name": "web", "Meta": {"consul.service": "{}"}},
+    {"Name": "web", "TaggedAddresses": {"lan": "10.0.0.1"}},
+    {"Name": "web", "TaggedAddresses": {"lan": {"Address": "10.0.0.1", "Port": "80"}}},
     {"Name": "web", "Port": 80.5},
     {"Name": "web", "Port": 70000},
     {"Name": "web", "Port": True},

@@ -1,0 +1,127 @@
+"""Kept facts: what a client of Consul's said of its service that no field of an instance holds.
+
+They are JSON under one key of the instance's meta, so that Consul's clients read what was written, wherever they ask,
+after a restart too. The key is not shown to them. Another node may have written anything there: what does not have this
+form is ignored.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from gossipreg.check import Check, CheckKind
+from gossipreg.model import Instance
+
+#: The key of the meta.
+KEPT: Final = "consul.service"
+
+
+@attrs.frozen
+class KeptCheck:
+    """What a client calls one check: our names are shorter and plainer."""
+
+    id: str
+    title: str  # empty if it gave none
+    notes: str
+    type: str
+
+
+@attrs.frozen(kw_only=True)
+class KeptService:
+    """What is kept of one service. ``checks`` are by our names."""
+
+    has_address: bool = True  # False: it gave none, so that its node's is meant
+    tagged: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    override: bool = False
+    region: str = ""
+    warning_weight: int | None = None
+    checks: Mapping[str, KeptCheck] = attrs.field(factory=dict)
+
+    def text(self) -> str:
+        """As it is kept: without what is as usual."""
+        told: dict[str, Any] = {
+            "Address": self.has_address,
+            "TaggedAddresses": dict(self.tagged),
+            "EnableTagOverride": self.override,
+            "Region": self.region,
+            "Warning": self.warning_weight,
+        }
+        usual: dict[str, Any] = {
+            "Address": True,
+            "TaggedAddresses": {},
+            "EnableTagOverride": False,
+            "Region": "",
+            "Warning": None,
+        }
+        told = {key: value for key, value in told.items() if value != usual[key]}
+        told["Checks"] = {name: attrs.astuple(check) for name, check in self.checks.items()}
+        return json.dumps(told, separators=(",", ":"), ensure_ascii=False)
+
+
+def kept_of(instance: Instance) -> KeptService | None:
+    """What is kept of an instance; None if no client of Consul's has registered it."""
+    text = instance.meta.get(KEPT)
+    return None if text is None else _read(text)
+
+
+def shown_meta(instance: Instance) -> dict[str, str]:
+    """The meta of an instance as its client gave it."""
+    return {key: value for key, value in instance.meta.items() if key != KEPT}
+
+
+def type_of(check: Check) -> str:
+    """What Consul calls a kind of check."""
+    return "script" if check.kind is CheckKind.COMMAND else str(check.kind)
+
+
+@functools.lru_cache(maxsize=8192)
+def _read(text: str) -> KeptService | None:
+    try:
+        told = json.loads(text)
+        return _Reader(told).service()
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+class _Reader:
+    """Reads what is kept. Raises ``TypeError`` for a value of another type than its field's."""
+
+    def __init__(self, told: Any) -> None:
+        self._told = _typed(told, dict)
+
+    def service(self) -> KeptService:
+        """What it says."""
+        warning = self._told.get("Warning")
+        return KeptService(
+            has_address=_typed(self._told.get("Address", True), bool),
+            tagged={key: _tagged(each) for key, each in self._table("TaggedAddresses").items()},
+            override=_typed(self._told.get("EnableTagOverride", False), bool),
+            region=_typed(self._told.get("Region", ""), str),
+            warning_weight=None if warning is None else _typed(warning, int),
+            checks={name: _check(each) for name, each in self._table("Checks").items()},
+        )
+
+    def _table(self, key: str) -> dict[str, Any]:
+        table: dict[str, Any] = _typed(self._told.get(key, {}), dict)
+        return table
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(kind)
+    return value
+
+
+def _tagged(value: Any) -> Mapping[str, Any]:
+    table = _typed(value, dict)
+    return {"Address": _typed(table["Address"], str), "Port": _typed(table["Port"], int)}
+
+
+def _check(value: Any) -> KeptCheck:
+    id_, title, notes, type_ = (_typed(each, str) for each in _typed(value, list))
+    return KeptCheck(id_, title, notes, type_)
