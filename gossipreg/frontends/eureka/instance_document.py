@@ -206,7 +206,7 @@ def _unposted(instance: Instance) -> InstanceInfo:
         app=app_of(instance.service),
         address=instance.host,
         status="UP",
-        port=PortInfo(instance.port, enabled=True),
+        port=PortInfo(instance.port, enabled=instance.is_callable),
         metadata=metadata_of(instance),
         vip=instance.service,
         secure_vip=instance.service,
