@@ -2,33 +2,37 @@
 
     filter    = all { "or" all }
     all       = one { "and" one }
-    one       = "not" one | "(" filter ")" | match
-    match     = field ("==" | "!=" | ["not"] "contains") value | field "is" ["not"] "empty" | value ["not"] "in" field
-    field     = name { "." name | "[" string "]" }
+    one       = "not" one | "(" filter ")" | each | match
+    each      = ("any" | "all") field "as" word ["," word] "{" filter "}"
+    match     = field ("==" | "!=" | ["not"] "contains" | ["not"] "matches") value | field "is" ["not"] "empty"
+              | value ["not"] "in" field
+    field     = name { "." name | "[" string "]" } | string that is a JSON pointer (RFC 6901)
     value     = string | `string` | word
 
-A field that is a list of objects, such as ``Checks``, is any of them. There is no ``matches``: a client's regular
-expression could keep this node busy for as long as it pleases.
+A field that is a list of objects, such as ``Checks``, is any of them. ``any`` and ``all`` name one element of a list,
+or the key of a map; with two words, its place or key, and its value. ``_`` names nothing.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
 import attrs
 
+from gossipreg.frontends.consul.patterns import BadPattern, Pattern, compile_pattern
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.text import shown
 
 _LEXEME: Final = re.compile(
     r"""\s*(?:
         (?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)
-      | (?P<sign>==|!=|\(|\)|\[|\])
-      | (?P<word>[^\s"`()\[\]=!]+)
+      | (?P<sign>==|!=|\(|\)|\[|\]|\{|\}|,)
+      | (?P<word>[^\s"`()\[\]=!{},]+)
     )""",
     re.VERBOSE,
 )
@@ -40,10 +44,14 @@ _DEPTH_MAX: Final = 32
 #: many ids ask for all and choose themselves.
 _MATCHES_MAX: Final = 64
 
+#: Regular expressions in one filter: they take the most time.
+_PATTERNS_MAX: Final = 8
+
+#: How deep ``any`` and ``all`` may be within one another: each multiplies the work by the length of a list.
+_EACH_MAX: Final = 2
+
 #: Fields with keys of the user's choice: a key that is not there is no error.
-_OPEN: Final = frozenset(
-    {"Tags", "Meta", "NodeMeta", "ServiceMeta", "TaggedAddresses", "ServiceTaggedAddresses", "Definition"}
-)
+_OPEN: Final = frozenset({"Meta", "NodeMeta", "ServiceMeta", "TaggedAddresses", "ServiceTaggedAddresses", "Definition"})
 
 _MISSING: Final = object()
 
@@ -62,13 +70,17 @@ def parse(text: str, example: Mapping[str, Any]) -> Test:
     return _Reader(text, example).read()
 
 
+def _refusal(sentence: str) -> HttpError:
+    return HttpError(400, f"Failed to create boolean expression evaluator: {sentence}")
+
+
 def _lexemes(text: str) -> list[_Lexeme]:
     found, at = [], 0
     text = text.rstrip()
     while at < len(text):
         match = _LEXEME.match(text, at)
         if match is None:
-            raise HttpError(400, f"Failed to create filter: {shown(text[at:].strip())} cannot be read")
+            raise _refusal(f"{shown(text[at:].strip())} cannot be read")
         kind = str(match.lastgroup)
         found.append(_Lexeme(kind, _unquoted(match[kind]) if kind == "string" else match[kind]))
         at = match.end()
@@ -81,7 +93,7 @@ def _unquoted(text: str) -> str:
     try:
         return str(json.loads(text, strict=False))
     except ValueError:
-        raise HttpError(400, f"Failed to create filter: {shown(text)} is not a string") from None
+        raise _refusal(f"{shown(text)} is not a string") from None
 
 
 class _Reader:
@@ -93,6 +105,8 @@ class _Reader:
         self._depth = 0
         self._matches = 0
         self._example = example
+        self._patterns = 0
+        self._bound: list[str] = []  # the names that stand for elements here
 
     def read(self) -> Test:
         test = self._any()
@@ -120,14 +134,14 @@ class _Reader:
         return True
 
     def _unexpected(self, wanted: str) -> HttpError:
-        return HttpError(400, f"Failed to create filter: {wanted} was expected, not {shown(self._next.text)}")
+        return _refusal(f"{wanted} was expected, not {shown(self._next.text)}")
 
     # What it says
 
     def _any(self) -> Test:
         self._depth += 1
         if self._depth > _DEPTH_MAX:
-            raise HttpError(400, f"Failed to create filter: it is nested more than {_DEPTH_MAX} deep")
+            raise _refusal(f"it is nested more than {_DEPTH_MAX} deep")
         tests = [self._all()]
         while self._took("or"):
             tests.append(self._all())
@@ -148,15 +162,46 @@ class _Reader:
             test = self._any()
             if not self._took(")"):
                 raise self._unexpected("a closing parenthesis")
+        elif self._next.text in ("any", "all") and self._lexemes[self._at + 1].kind in ("word", "string"):
+            test = self._each() if self._is_each() else self._match()
         else:
             test = self._match()
         return (lambda row: not test(row)) if inverted else test
 
+    def _is_each(self) -> bool:
+        """Whether ``any`` or ``all`` is the word of that meaning, and no field or value."""
+        following = self._lexemes[self._at + 1]
+        return self._next.kind == "word" and following.text not in ("in", "not", "is", "contains", "matches")
+
+    def _each(self) -> Test:
+        combine = any if self._take().text == "any" else all
+        path = self._field()
+        if not self._took("as"):
+            raise self._unexpected("as")
+        names = [self._name()]
+        if self._took(","):
+            names.append(self._name())
+        if not self._took("{"):
+            raise self._unexpected("{")
+        if len(self._bound) >= 2 * _EACH_MAX:
+            raise _refusal(f"any and all are nested more than {_EACH_MAX} deep")
+        self._bound += [*names, ""][:2]
+        test = self._any()
+        del self._bound[-2:]
+        if not self._took("}"):
+            raise self._unexpected("}")
+        return lambda row: combine(test(ChainMap(bound, row)) for bound in _elements(_found(row, path), names))
+
+    def _name(self) -> str:
+        if self._next.kind != "word":
+            raise self._unexpected("a name")
+        return self._take().text
+
     def _match(self) -> Test:
         self._matches += 1
         if self._matches > _MATCHES_MAX:
-            raise HttpError(400, f"Failed to create filter: it has more than {_MATCHES_MAX} matches")
-        if self._next.kind == "string" or self._lexemes[self._at + 1 : self._at + 2] == [_Lexeme("word", "in")]:
+            raise _refusal(f"it has more than {_MATCHES_MAX} matches")
+        if self._lexemes[self._at + 1 : self._at + 2] == [_Lexeme("word", "in")]:
             return self._in()
         if [each.text for each in self._lexemes[self._at + 1 : self._at + 3]] == ["not", "in"]:
             return self._in()
@@ -167,7 +212,19 @@ class _Reader:
         for words, compare in _WITH_VALUE.items():
             if self._took(*words):
                 return self._test(path, partial(compare, self._value()))
-        raise self._unexpected("==, !=, in, contains or is empty")
+        for words, wanted in _MATCHES.items():
+            if self._took(*words):
+                return self._test(path, partial(_matches, self._pattern(), wanted))
+        raise self._unexpected("==, !=, in, contains, matches or is empty")
+
+    def _pattern(self) -> Pattern:
+        self._patterns += 1
+        if self._patterns > _PATTERNS_MAX:
+            raise _refusal(f"it has more than {_PATTERNS_MAX} regular expressions")
+        try:
+            return compile_pattern(self._value())
+        except BadPattern as error:
+            raise _refusal(f"the regular expression cannot be used: {error}") from None
 
     def _in(self) -> Test:
         value = self._value()
@@ -186,6 +243,11 @@ class _Reader:
         return self._take().text
 
     def _field(self) -> tuple[str, ...]:
+        if self._next.kind == "string" and self._next.text.startswith("/"):
+            pointed = self._take().text[1:].split("/")
+            path = [each.replace("~1", "/").replace("~0", "~") for each in pointed]
+            self._check_known(path)
+            return tuple(path)
         if self._next.kind != "word":
             raise self._unexpected("a field")
         path = self._take().text.split(".")
@@ -199,11 +261,13 @@ class _Reader:
         return tuple(path)
 
     def _check_known(self, path: list[str]) -> None:
+        if path[0] in self._bound and path[0] != "_":
+            return
         here: Any = self._example
         for name in path:
             here = here[0] if isinstance(here, list) and here else here
             if not isinstance(here, Mapping) or name not in here:
-                raise HttpError(400, f"Failed to create filter: there is no field {shown('.'.join(path))} to select by")
+                raise _refusal(f"there is no field {shown('.'.join(path))} to select by")
             if name in _OPEN:
                 return
             here = here[name]
@@ -216,6 +280,33 @@ def _some(here: Any, path: tuple[str, ...], test: Test) -> bool:
             return any(_some(each, path[number:], test) for each in here)
         here = here.get(name, _MISSING) if isinstance(here, Mapping) else _MISSING
     return test(here)
+
+
+def _found(here: Any, path: tuple[str, ...]) -> Any:
+    """What is at ``path``: of a list of objects, a list of what each has there."""
+    for number, name in enumerate(path):
+        if isinstance(here, list | tuple):
+            return [_found(each, path[number:]) for each in here]
+        here = here.get(name, _MISSING) if isinstance(here, Mapping) else _MISSING
+    return here
+
+
+def _elements(found: Any, names: list[str]) -> Iterator[dict[str, Any]]:
+    """What the names stand for, for each element of a list or a map."""
+    if isinstance(found, Mapping):
+        pairs: Iterable[tuple[Any, Any]] = found.items()
+    else:
+        pairs = enumerate(found) if isinstance(found, list | tuple) else ()
+    for key, value in pairs:
+        alone = key if isinstance(found, Mapping) else value
+        said = (alone,) if len(names) == 1 else (key, value)
+        yield {name: each for name, each in zip(names, said, strict=True) if name != "_"}
+
+
+def _matches(pattern: Pattern, wanted: bool, found: Any) -> bool:
+    """Whether a text matches, or one of a list does, or a key of a map."""
+    texts = [found] if isinstance(found, str) else found if isinstance(found, list | tuple | Mapping) else ()
+    return any(isinstance(each, str) and pattern.is_in(each) for each in texts) is wanted
 
 
 def _equal(value: str, found: Any) -> bool:
@@ -239,6 +330,8 @@ _WITHOUT_VALUE: Final[Mapping[tuple[str, ...], Test]] = {
     ("is", "empty"): lambda found: found is _MISSING or not found,
     ("is", "not", "empty"): lambda found: found is not _MISSING and bool(found),
 }
+
+_MATCHES: Final = {("matches",): True, ("not", "matches"): False}
 
 _WITH_VALUE: Final[Mapping[tuple[str, ...], Callable[[str, Any], bool]]] = {
     ("==",): _equal,

@@ -53,6 +53,28 @@ ROW: dict[str, Any] = {
         "Checks.Status != passing",
         '"web" in Service.ID',
         r'Service.ID != "quo\"ted"',
+        "Service.ID matches `^web-[0-9]+$`",
+        'Service.ID matches "eb"',
+        "Service.ID not matches `^db`",
+        "Service.Tags matches `^v[0-9]$`",
+        "Service.Tags not matches `^x`",
+        "Service.Meta matches `^te`",
+        "Service.Meta.nobody not matches x",
+        '"/Service/Meta/team" == "shop"',
+        '"/Service/Meta/a.b" == c',
+        '"v2" in "/Service/Tags"',
+        'shop in "/Service/Meta/team"',
+        "any Service.Tags as tag { tag == eu }",
+        'any Service.Tags as tag { tag matches "^e" and tag != v2 }',
+        "all Service.Tags as tag { tag != v3 }",
+        "any Service.Tags as place, tag { place == 1 and tag == eu }",
+        "any Service.Meta as key { key == team }",
+        "all Service.Meta as _, value { value is not empty }",
+        "any Checks as check { check.Status == critical }",
+        "not all Checks as check { check.Status == critical }",
+        "any Service.Tags as a { any Service.Tags as b { a != b } }",
+        "any Service.Tags as tag { v2 in Service.Tags and Service.Port == 80 and tag == eu }",
+        "all Service.Meta.nobody as x { x == 1 }",
     ],
 )
 def test_it_lets_pass_what_it_describes(text: str) -> None:
@@ -69,6 +91,11 @@ def test_it_lets_pass_what_it_describes(text: str) -> None:
         "Checks.Status == warning",
         "Service.ID == web-1 and (Service.Port == 81 or Service.Tags contains v9)",
         "not Service.Port == 80",
+        "Service.ID matches `^eb`",
+        "Service.Port matches 80",
+        "any Service.Tags as tag { tag == v3 }",
+        "all Service.Tags as tag { tag == eu }",
+        "any Service.Meta.nobody as x { x != 1 }",
     ],
 )
 def test_it_keeps_back_what_it_does_not(text: str) -> None:
@@ -89,7 +116,16 @@ def test_it_keeps_back_what_it_does_not(text: str) -> None:
         'Service.Meta["team == x',
         'Service.ID == "unfinished',
         r'Service.ID == "\q"',
-        "Service.ID matches web",
+        "Service.ID matches `(`",
+        "Service.ID matches",
+        "any Service.Tags { x == 1 }",
+        "any Service.Tags as x x == 1",
+        "any Service.Tags as x { x == 1",
+        "any Service.Tags as x { y == 1 }",
+        "any Service.Nobody as x { x == 1 }",
+        "any Service.Tags as _ { _ == 1 }",
+        '"/Service/Nobody" == 1',
+        "any Service.Tags as a { any Service.Tags as b { any Service.Tags as c { a == b } } }",
         "Nobody == 1",
         "Service.Nobody == 1",
         "Service.ID.Deeper == 1",
@@ -101,7 +137,7 @@ def test_it_keeps_back_what_it_does_not(text: str) -> None:
     ],
 )
 def test_what_cannot_be_understood_is_refused_with_a_sentence(text: str) -> None:
-    with pytest.raises(HttpError, match="Failed to create filter") as refusal:
+    with pytest.raises(HttpError, match="Failed to create boolean expression evaluator") as refusal:
         parse(text, ROW)
     assert refusal.value.answer.status == 400
 
@@ -110,3 +146,9 @@ def test_a_filter_has_a_bounded_number_of_matches() -> None:
     assert parse(" or ".join(["Service.ID == no"] * 63 + ["Service.ID == web-1"]), ROW)(ROW)
     with pytest.raises(HttpError, match="more than 64 matches"):
         parse(" or ".join(["Service.ID == no"] * 65), ROW)
+
+
+def test_a_filter_has_a_bounded_number_of_regular_expressions() -> None:
+    assert parse(" or ".join(["Service.ID matches `^x`"] * 7 + ["Service.ID matches `1$`"]), ROW)(ROW)
+    with pytest.raises(HttpError, match="more than 8 regular expressions"):
+        parse(" or ".join(["Service.ID matches `^x`"] * 9), ROW)

@@ -1,0 +1,74 @@
+"""Regular expressions that take time in proportion to the text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossipreg.frontends.consul.patterns import BadPattern, compile_pattern
+
+PATTERNS = [
+    "",
+    "a",
+    "^a",
+    "a$",
+    "^a$",
+    "a|b",
+    "^(a|b)+$",
+    "a*b",
+    "a+?b",
+    "ab?c",
+    "(ab)*c",
+    "a{2}",
+    "^a{2,}$",
+    "^a{1,3}$",
+    "a{,2}",
+    "[ab]c",
+    "[^ab]",
+    "[a-c]+1",
+    r"\d+",
+    r"^\w+$",
+    r"\bab\b",
+    r"a\Bb",
+    r"[\d.]+$",
+    r"a\.b",
+    "(?:a|bc)d?",
+    "(a*)*b",
+    "(a|a)*b",
+    "(|a)+b",
+    "^$",
+    "a.c",
+    "[]a]",
+    "[a-]",
+    "(?i)A",
+    r"(?i)^[A-C]\D$",
+]
+
+
+@given(st.sampled_from(PATTERNS), st.text("abcdA1.-{}, ]\n", max_size=12))
+def test_it_matches_what_pythons_own_module_matches(pattern: str, text: str) -> None:
+    known = pattern.replace("$", r"\Z").replace("a{,2}", r"a\{,2\}")
+    assert compile_pattern(pattern).is_in(text) is (re.search(known, text) is not None)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(", ")", "a)", "[", "[a", "*", "a**", "+a", "\\", r"\q", r"\p{L}", "(?P<a>b)", "(?=a)", "[z-a]", "[[:alpha:]]"],
+)
+def test_what_it_does_not_know_is_refused(pattern: str) -> None:
+    with pytest.raises(BadPattern):
+        compile_pattern(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["((a{9}){9}){9}", "a{101}", "(" * 20 + ")" * 20, "a" * 2000])
+def test_what_would_be_too_large_is_refused(pattern: str) -> None:
+    with pytest.raises(BadPattern):
+        compile_pattern(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["(a*)*$", "(a|aa)+$", "(a+)+b", "(.*)(.*)(.*)x"])
+def test_what_backtracking_takes_for_ever_over_is_quick(pattern: str) -> None:
+    assert not compile_pattern(f"^{pattern}").is_in("a" * 5_000 + "!")
