@@ -6,13 +6,13 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
 import attrs
 
-from gossipreg import limits
+from gossipreg import hosts, limits
 from gossipreg.errors import ConfigError
 from gossipreg.fields import (
     Choice,
@@ -28,7 +28,7 @@ from gossipreg.fields import (
     check,
     setting,
 )
-from gossipreg.model import Address, is_name, place
+from gossipreg.model import Address, SocketFile, is_name, place
 from gossipreg.targets import DEFAULT_TARGETS, CheckTargets
 from gossipreg.text import shown
 
@@ -291,14 +291,24 @@ def _read_name_or_nothing(text: str) -> None:
         _read_name(text)
 
 
+def _check_host(where: Address | SocketFile, flaw_of: Callable[[str], str | None]) -> None:
+    flaw = flaw_of(where.host) if isinstance(where, Address) else None
+    if flaw is not None:
+        raise ConfigError(f"the host of {shown(str(where))} is {flaw}")
+
+
 def _read_address(text: str) -> None:
-    Address.parse(text, default_port=DEFAULT_PORT)
+    _check_host(Address.parse(text, default_port=DEFAULT_PORT), hosts.listening_flaw)
+
+
+def _read_called_address(text: str) -> None:
+    _check_host(Address.parse(text, default_port=DEFAULT_PORT), hosts.flaw)
 
 
 def _read_dns(text: str) -> None:
     if text != "off":
         try:
-            Address.parse(text)
+            _check_host(Address.parse(text), hosts.listening_flaw)
         except ConfigError as error:
             raise ConfigError(f"{error}, or say off") from None
 
@@ -306,7 +316,7 @@ def _read_dns(text: str) -> None:
 def _read_http(text: str) -> None:
     if text != "off":
         try:
-            place(text)
+            _check_host(place(text), hosts.listening_flaw)
         except ConfigError as error:
             raise ConfigError(f"{error}, or say off") from None
 
@@ -341,7 +351,7 @@ def _read_key(text: str) -> None:
 
 
 _SECRET: Final = Text(read=_read_key, optional=True, secret=True)
-_SEEDS: Final = Texts(read=_read_address)
+_SEEDS: Final = Texts(read=_read_called_address)
 
 
 def _same_port(one: str, other: str) -> Relation:
@@ -398,7 +408,9 @@ class Config:
         "Address to listen on, UDP and TCP; port 0 takes any free one.",
     )
     advertise: str | None = setting(
-        Text(_read_address, optional=True), None, "Address that others reach this node at, if not the one it binds."
+        Text(_read_called_address, optional=True),
+        None,
+        "Address that others reach this node at, if not the one it binds.",
     )
     join: tuple[str, ...] = attrs.field(  # not by `setting`, which would hide from type checkers that a list will do
         default=(),

@@ -44,6 +44,10 @@ def test_what_can_be_called_is_taken(host: str) -> None:
         ("127.0.0.1.", "four plain numbers"),
         ("host:80", "not an IPv6 address"),
         ("[::1]", "not an IPv6 address"),
+        ("fd00::1%eth0", "write fd00::1"),
+        ("::1%lo", "write ::1"),
+        ("fe80::1", "write fe80::1%INTERFACE"),
+        ("10.0.0.1:80", "a port apart from it"),
         ("::1%", "name of an interface"),
         ("fe80::1%a/b", "name of an interface"),
         ("app..svc", "not a host name"),
@@ -81,7 +85,10 @@ def test_every_address_of_one_machine_is_taken(address: IPv4Address | IPv6Addres
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     meant = mapped or address
     several = meant.is_unspecified or meant.is_multicast or meant == IPv4Address("255.255.255.255")
-    assert (flaw(str(address)) is None) is not several
+    is_of_one_link = isinstance(meant, IPv6Address) and meant.is_link_local
+    assert (flaw(str(address)) is None) is not (several or is_of_one_link)
+    if isinstance(meant, IPv6Address):
+        assert (flaw(f"{address}%eth0") is None) is is_of_one_link
 
 
 @pytest.mark.parametrize(

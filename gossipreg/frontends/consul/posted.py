@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from gossipreg import limits
+from gossipreg import hosts, limits
 from gossipreg.check import Check
 from gossipreg.errors import InvalidInstance
 from gossipreg.frontends.consul.durations import seconds
@@ -196,6 +196,9 @@ class PostedService:
         if table.text("SocketPath"):
             raise HttpError(400, "SocketPath: an instance here is called at a port: give Port")
         id_ = table.text("ID") or name
+        host = table.text("Address") or None
+        if host is not None and (flaw := hosts.flaw(host)) is not None:
+            raise HttpError(400, f"Address: {shown(host)} is {flaw}")
         meta = table.map("Meta")
         if KEPT in meta:
             raise HttpError(400, f"Meta: the key {KEPT} is taken: choose another")
@@ -203,7 +206,7 @@ class PostedService:
             id=id_,
             service=name,
             port=table.whole("Port") or 0,
-            host=table.text("Address") or None,
+            host=host,
             tags=table.texts("Tags"),
             meta=meta,
             weight=_weight(table, meta),

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import attrs
 
-from gossipreg import limits
+from gossipreg import hosts, limits
 from gossipreg.check import Check
 from gossipreg.frontends.eureka import coercions
 from gossipreg.frontends.eureka.documents import DocumentFormat
@@ -194,7 +194,9 @@ def _require(app: str, texts: Mapping[str, str | None], data_center: DataCenterI
 
 
 def _require_callable(info: InstanceInfo) -> None:
-    """Raise ``MalformedDocument`` for a port that is enabled and cannot be called. Eureka takes any number."""
+    """Raise ``MalformedDocument`` for an address or an enabled port that cannot be called. Eureka takes any."""
+    if (flaw := hosts.flaw(info.address)) is not None:
+        raise MalformedDocument(f"ipAddr: {shown(info.address)} is {flaw}")
     for key, port in (("port", info.port), ("securePort", info.secure_port)):
         if port.enabled and not 1 <= port.number <= 65_535:
             raise MalformedDocument(f"{key}: {port.number} is not a port from 1 to 65535")

@@ -347,7 +347,8 @@ async def test_a_method_that_is_not_for_a_path_is_refused(client: Client) -> Non
         (in_json(post(app="")), "Missing appName"),
         (
             in_json(post(ipAddr="two words")),
-            "host: 'two words' is not a host name: its parts have 1 to 63 letters, digits, '_' and inner '-'",
+            "ipAddr: 'two words' is not a host name: its parts have 1 to 63 letters, digits, '_' and inner '-', "
+            "with single dots between",
         ),
         (in_json(post(metadata={KEPT: "x"})), f"metadata: the key {KEPT} is taken: choose another"),
     ],
