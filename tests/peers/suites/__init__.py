@@ -1,0 +1,1 @@
+"""Test suites of other projects, which are run against our agent."""
