@@ -52,6 +52,8 @@ _TRIED: Final = {
     ("clients/haproxy.md", "haproxy"): "tests/peers/test_haproxy.py",
     ("clients/nginx.md", "jinja"): "tests/peers/test_nginx.py",
     ("clients/nginx.md", "nginx"): "tests/peers/test_nginx.py",
+    ("clients/spring-cloud-consul.md", "java"): "tests/peers/consul/test_spring_cloud.py",
+    ("clients/spring-cloud-consul.md", "properties"): "tests/peers/consul/test_spring_cloud.py",
     ("embedding.md", "python"): "tests/embed/test_embedding_page.py",
     ("extending.md", "python"): "tests/frontends/test_extending_page.py",
     ("extending.md", "toml"): "tests/frontends/test_extending_page.py",

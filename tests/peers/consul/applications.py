@@ -1,0 +1,83 @@
+"""The course of an application of Consul's API: it registers, it discovers, an owner is killed, its agent restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from tests.drills.agents import Agent
+from tests.drills.waiting import eventually
+from tests.peers.stage import Stage
+
+
+@attrs.frozen
+class Application:
+    """A running application: it offers ``billing-1`` at alpha, and prints ``found ID,ID`` of ``orders``, sorted.
+
+    With ``patience`` seconds at most it sees a change; that is more than a second for one that polls.
+    """
+
+    log: Path
+    stage: Stage
+    patience: float = 10
+    is_registering: bool = True
+
+    async def finds(self, *ids: str) -> float:
+        """Wait until it has found just these; returns how long that took (seconds)."""
+
+        async def check() -> None:
+            lines = [line for line in self.log.read_text().splitlines() if line.startswith("found")]
+            assert lines
+            assert lines[-1].removeprefix("found").strip() == ",".join(sorted(ids))
+
+        return await eventually(check, within=self.patience)
+
+    async def offers(self, *, within: float = 10) -> None:
+        """Wait until an agent that it does not know would call what it offers."""
+
+        async def check() -> None:
+            instances = (await self.stage.beta.get("services/billing"))["instances"]
+            assert [(each["id"], each["owner"]) for each in instances] == [("billing-1", "alpha")]
+
+        await eventually(check, within=within)
+
+    async def is_put_through(self, *flags: str, start: float = 30) -> float:
+        """The whole course; returns how long the application took to see a change, at worst (seconds).
+
+        ``start`` is how long it may take to be there (seconds), ``flags`` what alpha is started with again.
+        """
+        stage = self.stage
+        if self.is_registering:
+            await self.offers(within=start)
+        await eventually(self._found, within=start)
+        await self.finds("one", "two")
+        await stage.gamma.kill()
+        await stage.reaches_alpha("one")
+        killed = await self.finds("one")
+        await restart_alpha(stage, *flags)
+        await stage.offer(stage.beta, "three")
+        if self.is_registering:
+            await self.offers(within=self.patience)
+        came = await self.finds("one", "three")
+        return max(killed, came)
+
+    async def _found(self) -> None:
+        assert "found " in self.log.read_text()
+
+
+async def restart_alpha(stage: Stage, *flags: str) -> Agent:
+    """Kill alpha and start it at the same addresses; returns it."""
+    await stage.alpha.kill()
+    stage.alpha = await stage.agents.start(
+        "alpha", *flags, join=[stage.beta], bind=stage.alpha.gossip, http=stage.alpha.http
+    )
+    await stage.agents.agree([stage.alpha, stage.beta])
+    return stage.alpha
+
+
+async def offer_orders(stage: Stage) -> None:
+    """Have beta and gamma offer what the application will find."""
+    await stage.offer(stage.beta, "one")
+    await stage.offer(stage.gamma, "two")
+    await stage.reaches_alpha("one", "two")
