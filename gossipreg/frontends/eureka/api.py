@@ -126,12 +126,13 @@ class EurekaController:
 
     async def change_metadata(self, request: EurekaRequest) -> Response:
         """Add what the query says to an instance's metadata."""
-        await self.leases.change(request.app, request.id, dict(request.query.pairs))
+        first = dict(reversed(request.query.pairs))  # of a repeated key the first counts, as in Eureka
+        await self.leases.change(request.app, request.id, first)
         return Response(200)
 
     async def set_status(self, request: EurekaRequest) -> Response:
         """Override the status of an instance, whatever its client says; it is not called."""
-        status = request.query.first("value").upper()
+        status = request.query.first("value")
         if status not in STATUSES:
             raise HttpError(400, f"value: {shown(status)} is none of {', '.join(STATUSES)}")
         await self.overrides.set(await self._to_override(request), status)

@@ -154,10 +154,10 @@ def metadata(value: Value, key: str, form: DocumentFormat) -> dict[str, str]:
 
 
 def _meta_text(name: str, value: Value) -> str:
-    """The text of one value of metadata in JSON, where a null is one too and an object is what it is written as."""
-    if isinstance(value, list):
-        raise unparsable(f"metadata: {shown(name)} is a list, not a text")
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    """The text of one value of metadata in JSON, where a null is one too."""
+    if isinstance(value, list | dict):
+        raise unparsable(f"metadata: {shown(name)} is not a text")
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def data_center(value: Value, form: DocumentFormat) -> DataCenterInfo | None:
@@ -190,8 +190,8 @@ def _json_data_center(value: Value) -> DataCenterInfo:
         _require_known(name)
     if class_ != AMAZON_CLASS:
         return DataCenterInfo("" if name is None else str(name))
-    if name != "Amazon" or not isinstance(value.get("metadata"), dict):
-        raise unparsable("dataCenterInfo: an AmazonInfo is called Amazon and has metadata")
+    if not isinstance(value.get("metadata"), dict):
+        raise unparsable("dataCenterInfo: an AmazonInfo has metadata")
     return DataCenterInfo("Amazon", metadata(value["metadata"], "metadata", DocumentFormat.JSON))
 
 

@@ -67,7 +67,7 @@ class PostedInstance:
         override = tree.get("overriddenStatus", tree.get("overriddenstatus"))
         override = coercions.status(override, form)
         data_center = coercions.data_center(tree.get("dataCenterInfo"), form)
-        fields = _fields(tree, form, now)
+        fields = _fields(tree, form, now, is_overridden=override not in (None, "UNKNOWN", "UP"))
         _require(app, texts, data_center)
         assert data_center is not None, "it was required"
         id_ = texts["instanceId"] or data_center.instance_id or texts["hostName"]
@@ -158,7 +158,7 @@ class PostedInstance:
         return lease, Check(name=STATUS, ttl=limits.CHECK_SECONDS_MAX)
 
 
-def _fields(tree: Tree, form: DocumentFormat, now: int) -> dict[str, Any]:
+def _fields(tree: Tree, form: DocumentFormat, now: int, *, is_overridden: bool) -> dict[str, Any]:
     """The fields that each have a value of their own if nothing was posted."""
     said = coercions.status(tree.get("status"), form)
     status = "UP" if said is None else said
@@ -170,7 +170,7 @@ def _fields(tree: Tree, form: DocumentFormat, now: int) -> dict[str, Any]:
         "port": coercions.port(tree.get("port"), "port", PORT, form),
         "secure_port": coercions.port(tree.get("securePort"), "securePort", SECURE_PORT, form),
         "country": coercions.country(tree.get("countryId"), form),
-        "lease": _lease(tree.get("leaseInfo"), form, now, is_up=status == "UP"),
+        "lease": _lease(tree.get("leaseInfo"), form, now, is_up=status == "UP" and not is_overridden),
         "metadata": _metadata(tree.get("metadata"), form),
         "updated": now,
         "dirty": coercions.timestamp(tree.get("lastDirtyTimestamp"), "lastDirtyTimestamp", now, form),

@@ -139,7 +139,7 @@ async def test_an_id_with_slashes_is_the_rest_of_the_path(client: Client, fake: 
         {"another": {"a": "b"}},
         {"vipAddress": 5},
         {"countryId": "x"},
-        {"metadata": {"a": {"b": 1}, "c": None}},
+        {"metadata": {"a": 1.5, "c": None}},
         {"leaseInfo": {"durationInSecs": "x"}},
         {"actionType": {"a": 1}},
         {"lastUpdatedTimestamp": {}},
