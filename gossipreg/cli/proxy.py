@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -39,8 +40,10 @@ _FORWARD_FLAGS: Final[Sequence[tuple[str, type | Callable[[str], float], str | N
     ("tag", str, "TAG", "Only to instances with this tag."),
     ("role", str, "NAME", "Only to instances with this role."),
     ("connect_timeout", duration, "SECONDS", "How long an instance may take to accept.  [default: 1]"),
+    ("balance", str, "RULE", "round-robin, least-connections or random-two.  [default: round-robin]"),
     ("tries", int, "N", "How many instances a connection is tried at.  [default: 3]"),
     ("drain_time", duration, "SECONDS", "How long connections to a removed instance may go on.  [default: 30]"),
+    ("superseded", str, "cut|drain", "Connections to a former primary.  [default: cut with --role primary]"),
     ("idle_timeout", duration, "SECONDS", "Close a connection that is silent for so long.  [default: never]"),
     ("connections_max", int, "N", "Connections at once on each port.  [default: 4096]"),
     ("instance_connections_max", int, "N", "Connections at once to one instance.  [default: no limit]"),
@@ -115,12 +118,13 @@ def proxy(
 ) -> None:
     """Run a TCP balancer that follows the registry at once.
 
-    It follows an agent (--http), or with --join is a member of the cluster itself and needs none. Each connection goes
-    to the instance with the fewest connections for its weight; if that cannot be connected to, to another. Instances of
-    the balancer's own --zone go first.
+    It follows an agent (--http), or with --join is a member of the cluster itself and needs none. Each instance gets
+    connections in proportion to its weight; if one cannot be connected to, another is tried. Instances of the
+    balancer's own --zone go first.
 
     When it is ready it writes one line to standard output. SIGTERM or Ctrl-C makes it accept no more connections and
-    exit with 0 when the last one has ended, or the drain time is over; a second one stops it at once, with 1.
+    exit with 0 when the last one has ended, or the drain time is over; a second one stops it at once, with 1. SIGHUP
+    makes it read --forwards again: what is unchanged goes on, and no caller is refused.
 
     Examples:
       gossipreg proxy --listen 127.0.0.1:9000 --service orders
@@ -145,8 +149,9 @@ def proxy(
         raise ConfigError("--forwards: names the ports itself: leave --listen and --service out")
     else:
         wanted = load_forwards(forwards, common)
+    reload = None if forwards is None else partial(load_forwards, forwards, common)
     agent = None if config.join else attrs.evolve(AgentClient.at(http or DEFAULT_HTTP), token=read_token(token_file))
-    run(wanted, config, agent, None if metrics is None else _metrics_address(metrics))
+    run(wanted, config, agent, None if metrics is None else _metrics_address(metrics), reload)
 
 
 def _metrics_address(text: str) -> Address:

@@ -11,10 +11,8 @@ import os
 import resource
 import signal
 import socket
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Final
 
 import attrs
@@ -22,12 +20,15 @@ import trio
 
 from gossipreg.cli.client import AgentClient
 from gossipreg.config import AgentConfig, Config
-from gossipreg.frontends.proxy import Forward, Proxy, follow_agent, follow_node, serve_metrics
-from gossipreg.model import Address, Event
+from gossipreg.errors import GossipregError
+from gossipreg.frontends.proxy import Forward, Ports, serve_metrics
+from gossipreg.frontends.proxy.follow import AgentSource, NodeSource, Source
+from gossipreg.frontends.proxy.listeners import take_handed_over
+from gossipreg.model import Address
 from gossipreg.runtime import exposure_warnings
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
-from gossipreg.runtime.supervision import start_restarting
+from gossipreg.runtime.supervision import leaves
 
 _log = logging.getLogger("gossipreg.proxy")
 
@@ -38,14 +39,26 @@ _AGENTS_BIND: Final = Config().bind
 _OTHER_DESCRIPTORS: Final = 128
 
 
-def run(forwards: Sequence[Forward], config: AgentConfig, agent: AgentClient | None, metrics: Address | None) -> None:
+#: Reads the ports again. Raises ``ConfigError``.
+Reload = Callable[[], Sequence[Forward]]
+
+
+def run(
+    forwards: Sequence[Forward],
+    config: AgentConfig,
+    agent: AgentClient | None,
+    metrics: Address | None,
+    reload: Reload | None = None,
+) -> None:
     """Run a balancer until it is told to stop, following ``agent``, or a node of its own if there is none.
 
-    Raises ``BindError`` for a port, ``AgentUnreachable``, and what ``open_node`` raises, alone or in a group.
+    On SIGHUP ``reload`` says which ports there are from now on. Raises ``BindError`` for a port, ``AgentUnreachable``,
+    and what ``open_node`` raises, alone or in a group.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    trio.run(_serve, within(forwards, most), config, agent, metrics)
+    again = None if reload is None else lambda: within(reload(), most)
+    trio.run(_serve, within(forwards, most), config, agent, metrics, again)
 
 
 def within(forwards: Sequence[Forward], descriptors: int) -> Sequence[Forward]:
@@ -61,23 +74,37 @@ def within(forwards: Sequence[Forward], descriptors: int) -> Sequence[Forward]:
 
 
 async def _serve(
-    forwards: Sequence[Forward], config: AgentConfig, agent: AgentClient | None, metrics: Address | None
+    forwards: Sequence[Forward],
+    config: AgentConfig,
+    agent: AgentClient | None,
+    metrics: Address | None,
+    reload: Reload | None,
 ) -> None:
-    proxies = [Proxy(forward) for forward in forwards]
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    handed_over = take_handed_over(os.environ)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with AsyncExitStack() as stack:
             node = await stack.enter_async_context(open_node(_node_config(config, forwards))) if agent is None else None
-            async with trio.open_nursery() as following:
-                await _follow(proxies, node, agent, following)
+            async with trio.open_nursery() as nursery:
                 async with trio.open_nursery() as serving:
-                    bound = [await serving.start(proxy.serve) for proxy in proxies]
+                    ports = Ports(_source(node, agent), serving)
+                    bound = await ports.open(forwards, handed_over)
+                    for address in handed_over:
+                        _log.warning("the socket at %s was handed over and leads nowhere: no port has it", address)
                     if metrics is not None:
-                        metrics = await following.start(serve_metrics, proxies, metrics)
+                        metrics = await nursery.start(serve_metrics, ports.proxies, metrics)
                     _warn_of_exposure(bound, forwards, agent, metrics)
-                    following.start_soon(_handle_signals, signals, proxies)
+                    nursery.start_soon(_handle_signals, signals, ports, reload)
                     _print_ready(bound, forwards, node, agent, metrics, as_json=config.log_format == "json")
-                following.cancel_scope.cancel()
-    _log.info("done: %s", _total(proxies))
+                nursery.cancel_scope.cancel()
+    _log.info("done: %s", ports.total())
+
+
+def _source(node: Node | None, agent: AgentClient | None) -> Source:
+    """Where the instances come from."""
+    if node is not None:
+        return NodeSource(node)
+    assert agent is not None, "there is no node, so there is an agent"
+    return AgentSource(agent.address, agent.token)
 
 
 def _node_config(config: AgentConfig, forwards: Sequence[Forward]) -> AgentConfig:
@@ -86,29 +113,6 @@ def _node_config(config: AgentConfig, forwards: Sequence[Forward]) -> AgentConfi
     name = config.name or (f"{socket.gethostname().split('.')[0]}-proxy-{port}" if port else None)
     bind = "127.0.0.1:0" if config.bind == _AGENTS_BIND else config.bind
     return attrs.evolve(config, name=name, bind=bind)
-
-
-async def _follow(
-    proxies: Sequence[Proxy], node: Node | None, agent: AgentClient | None, nursery: trio.Nursery
-) -> None:
-    """Follow each service once, at each threshold; returns when every snapshot has been applied."""
-
-    def tell(service: str, panic: float, events: Sequence[Event]) -> None:
-        for proxy in proxies:
-            if (proxy.forward.service, proxy.forward.panic_threshold) == (service, panic):
-                proxy.apply(events)
-
-    async with trio.open_nursery() as starting:
-        for service, panic in dict.fromkeys((each.forward.service, each.forward.panic_threshold) for each in proxies):
-            told = partial(tell, service, panic)
-            if node is not None:
-                follow = partial(follow_node, node, service, told, panic=panic)
-                counters = node.counters
-            else:
-                assert agent is not None, "there is no node, so there is an agent"
-                follow = partial(follow_agent, agent.address, service, told, panic=panic, token=agent.token)
-                counters = Counter()
-            starting.start_soon(nursery.start, start_restarting, counters, f"following {service}", follow)
 
 
 def _warn_of_exposure(
@@ -124,25 +128,35 @@ def _warn_of_exposure(
             _log.warning("%s", sentence)
 
 
-async def _handle_signals(signals: AsyncIterator[int], proxies: Sequence[Proxy]) -> None:
-    """Let the connections end at the first signal; end the process at once at one that comes meanwhile."""
+async def _handle_signals(signals: AsyncIterator[int], ports: Ports, reload: Reload | None) -> None:
+    """Let the connections end at the first signal; end the process at once at one that comes meanwhile.
+
+    SIGHUP reads the ports again, and never ends anything.
+    """
     told = False
     async for number in signals:
         name = signal.Signals(number).name
+        if number == signal.SIGHUP:
+            if not told:
+                await _reload(ports, reload)
+            continue
         if told:
             _log.warning("%s while connections end: stopping at once", name)
             os._exit(1)
         told = True
-        _log.info("%s: accepting no more, %d connections to end", name, sum(proxy.open for proxy in proxies))
-        for proxy in proxies:
-            proxy.stop()
+        _log.info("%s: accepting no more, %d connections to end", name, ports.connections)
+        ports.stop()
 
 
-def _total(proxies: Sequence[Proxy]) -> str:
-    total: Counter[str] = Counter()
-    for proxy in proxies:
-        total.update(proxy.counters)
-    return ", ".join(f"{name} {count}" for name, count in sorted(total.items())) or "no connections"
+async def _reload(ports: Ports, reload: Reload | None) -> None:
+    if reload is None:
+        _log.info("SIGHUP: there is nothing to read again: the ports were given by --listen and --service")
+        return
+    try:
+        await ports.replace(await trio.to_thread.run_sync(reload))
+    except* GossipregError as errors:
+        for error in leaves(errors):
+            _log.error("%s (the ports stay as they were)", error)
 
 
 def _print_ready(

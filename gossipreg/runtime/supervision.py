@@ -42,7 +42,7 @@ def count_bug(counters: Counter[str], error: BaseException) -> bool:
         raise error
     counters[Count.TASKS_FAILED] += 1
     times = 1
-    for place in dict.fromkeys(map(_place, _leaves(error))):
+    for place in dict.fromkeys(map(_place, leaves(error))):
         times = _times(counters, place)
     return times & (times - 1) == 0
 
@@ -55,7 +55,7 @@ def log_bug(counters: Counter[str], what: str, error: BaseException) -> None:
 
 def is_broken_invariant(error: BaseException) -> bool:
     """Whether an assertion failed in a call of the engine, so that its state cannot be relied on any more."""
-    for leaf in _leaves(error):
+    for leaf in leaves(error):
         trace = leaf.__traceback__ if isinstance(leaf, AssertionError) else None
         while trace is not None:
             if trace.tb_frame.f_globals.get("__name__") == _ENGINE:
@@ -129,10 +129,11 @@ class _Started:
             self._status.started(value)
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions in a group, also those in groups in it; an exception that is no group alone."""
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions:
-            yield from _leaves(each)
+            yield from leaves(each)
     else:
         yield error
 

@@ -2,7 +2,8 @@
 
 from gossipreg.frontends.proxy.follow import follow_agent, follow_node
 from gossipreg.frontends.proxy.metrics import serve_metrics
+from gossipreg.frontends.proxy.ports import Ports
 from gossipreg.frontends.proxy.proxy import Proxy
 from gossipreg.frontends.proxy.settings import Forward
 
-__all__ = ["Forward", "Proxy", "follow_agent", "follow_node", "serve_metrics"]
+__all__ = ["Forward", "Ports", "Proxy", "follow_agent", "follow_node", "serve_metrics"]

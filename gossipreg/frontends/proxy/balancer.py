@@ -1,12 +1,18 @@
-"""The balancer: chooses an instance for each connection, by load and weight, recent failures and zone.
+"""The balancer: chooses an instance for each connection, by weight or load, recent failures and zone.
 
 Pure: ``now`` (seconds on any steady clock) and the rng are passed in.
 
 The rule. Of the instances with a weight that have not been tried for this connection and have room, those come first
 that do not rest after a failure, then those whose owner is not suspected, then those of the balancer's own zone. Each
 of these is a preference: when nothing better is left, the rest is used, so no set of failures ever leaves no instance.
-Among the best, the least loaded is taken: the fewest connections for its weight. Equals are drawn by weight, so that
-the weights are the odds also where connections are so short that no instance ever has two.
+Among the best, one of three rules chooses (`Balance`):
+
+* Round robin, smooth and by weight, as in nginx: of any N connections in a row an instance gets its share but for one,
+  however long they take. An instance that holds far more open connections for its weight than the others is passed
+  over.
+* Least connections for its weight, with the one that is to be made: few where connections take long. Of short ones an
+  instance of little weight gets none.
+* Of two drawn by weight, the one with fewer connections for its weight.
 
 Or, where callers stick, each goes to the instance that its address belongs to, by weight (rendezvous hashing). While
 that instance is gone, the caller goes to its next one.
@@ -18,77 +24,25 @@ choices, drawn at random; where callers stick, so much of its weight counts, so 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import StrEnum
 from random import Random
 from types import MappingProxyType
 
 import attrs
 
-from gossipreg.frontends.proxy.limits import FORGET_SECONDS, JOIN_SECONDS, REST_SECONDS, REST_SECONDS_MAX, TRIAL_SECONDS
+from gossipreg.frontends.proxy.backend import Backend, Key, key_of
+from gossipreg.frontends.proxy.limits import JOIN_SECONDS, OVERLOAD_MIN, OVERLOAD_TIMES
 from gossipreg.model import Instance
 from gossipreg.protocol.registry.choose import claim
 
-#: What makes an instance the same one, as far as its connections go. At another address it is another.
-Key = tuple[str, str, str, int]
 
+class Balance(StrEnum):
+    """How one of the best instances is chosen. The names are HAProxy's and nginx's."""
 
-def key_of(instance: Instance) -> Key:
-    """The instance's key."""
-    return instance.owner, instance.id, instance.host, instance.port
-
-
-#: The least share of its weight that a new instance has, so that it gets a first connection.
-_COLD = 0.001
-
-
-@attrs.define(eq=False, repr=False)
-class Backend:
-    """One instance as the balancer knows it."""
-
-    instance: Instance
-    deprioritized: bool = False  # its owner is suspected by the cluster
-    new_at: float = -math.inf  # when it was added, if others were there before
-    in_flight: int = 0  # connections to it, those being made included
-    _failures: float = 0.0  # how many, those long ago counting less
-    _failed_at: float = -math.inf
-    _rests_until: float = -math.inf
-
-    @property
-    def load(self) -> float:
-        """Connections for its weight, which is not 0."""
-        return self.in_flight / self.instance.weight
-
-    def warmth(self, now: float, slow_start: float) -> float:
-        """How much of its share it has by now, above 0: all of it ``slow_start`` seconds after it came."""
-        return min(1.0, max(_COLD, (now - self.new_at) / slow_start)) if slow_start else 1.0
-
-    def is_resting(self, now: float) -> bool:
-        """Whether it failed a moment ago."""
-        return now < self._rests_until
-
-    def chosen(self, now: float) -> None:
-        """A connection is made to it. After a failure, no other is made until this one has succeeded or failed."""
-        self.in_flight += 1
-        if self._failures and not self.is_resting(now):
-            self._rests_until = now + TRIAL_SECONDS
-
-    def ended(self) -> None:
-        """A connection to it is over, or never came about."""
-        assert self.in_flight > 0, "more connections ended than began"
-        self.in_flight -= 1
-
-    def answered(self) -> None:
-        """It accepted a connection: what was before is forgotten."""
-        self._failures = 0.0
-        self._rests_until = -math.inf
-
-    def failed(self, began: float, now: float) -> None:
-        """A connect that ``began`` then has failed. What began before the last failure is no news of its own."""
-        if began <= self._failed_at:
-            return
-        self._failures = 1 + self._failures * 0.5 ** ((now - self._failed_at) / FORGET_SECONDS)
-        self._failed_at = now
-        self._rests_until = now + min(REST_SECONDS_MAX, REST_SECONDS * 2 ** (self._failures - 1))
+    ROUND_ROBIN = "round-robin"
+    LEAST_CONNECTIONS = "least-connections"
+    RANDOM_TWO = "random-two"
 
 
 @attrs.define(eq=False, repr=False)
@@ -97,6 +51,7 @@ class Balancer:
 
     rng: Random
     zone: str | None = None
+    balance: Balance = Balance.ROUND_ROBIN
     connections_max: int = 0  # to one instance; 0 is no limit
     panic: bool = False  # when there is no instance, keep the last ones
     slow_start: float = 0.0  # seconds in which the share of a new instance grows
@@ -141,14 +96,13 @@ class Balancer:
         With a ``source``, the one that it belongs to. The caller says `Backend.chosen` of it, and `ended` in the end.
         """
         best: list[Backend] = []
-        first: tuple[bool, bool, bool, bool, float] | None = None
+        first: tuple[bool, bool, bool, bool] | None = None
         for key, backend in self._backends.items():
             if not backend.instance.weight or key in tried or self._is_full(backend):
                 continue
             abroad = self.zone is not None and backend.instance.zone != self.zone
             held = self.slow_start > 0 and source is None and self._holds_back(backend, now)
-            load = backend.load if source is None else 0.0
-            rank = (backend.is_resting(now), backend.deprioritized, held, abroad, load)
+            rank = (backend.is_resting(now), backend.deprioritized, held, abroad)
             if first is None or rank < first:
                 first, best = rank, [backend]
             elif rank == first:
@@ -157,7 +111,34 @@ class Balancer:
             return best[0] if best else None
         if source is not None:
             return max(best, key=lambda each: claim(each.instance, source, self._weight(each, now)))
-        return self.rng.choices(best, [backend.instance.weight for backend in best])[0]
+        match self.balance:
+            case Balance.ROUND_ROBIN:
+                return self._next_in_turn(_without_overloaded(best))
+            case Balance.LEAST_CONNECTIONS:
+                return self._drawn(_least(best))
+            case Balance.RANDOM_TWO:
+                one = self._drawn(best)
+                other = self._drawn([each for each in best if each is not one])
+                return min(one, other, key=lambda each: each.in_flight / each.instance.weight)
+
+    def _next_in_turn(self, backends: Sequence[Backend]) -> Backend:
+        """Smooth weighted round robin: each gets credit for its weight, and the one with most credit pays for all."""
+        total = float(sum(backend.instance.weight for backend in backends))
+        for backend in backends:
+            if backend.credit is None:  # it begins anywhere, so that balancers do not all begin with the same instance
+                backend.credit = (self.rng.random() - 0.5) * total
+            # Credit of times with other instances or other weights is worth one turn at most.
+            backend.credit = max(-total, min(total, backend.credit)) + backend.instance.weight
+        chosen = max(backends, key=lambda each: each.credit or 0.0)
+        assert chosen.credit is not None, "each has credit by now"
+        chosen.credit -= total
+        return chosen
+
+    def _drawn(self, backends: Sequence[Backend]) -> Backend:
+        """One of them, drawn by weight."""
+        if len(backends) == 1:
+            return backends[0]
+        return self.rng.choices(backends, [each.instance.weight for each in backends])[0]
 
     def _weight(self, backend: Backend, now: float) -> float:
         return backend.instance.weight * backend.warmth(now, self.slow_start)
@@ -169,3 +150,34 @@ class Balancer:
 
     def _is_full(self, backend: Backend) -> bool:
         return 0 < self.connections_max <= backend.in_flight
+
+
+def _without_overloaded(backends: Sequence[Backend]) -> Sequence[Backend]:
+    """Those that hold no more connections than is plausible beside the others; all if there are none.
+
+    One that accepts connections and does not end them would otherwise hold ever more of them.
+    """
+    weights = sum(backend.instance.weight for backend in backends)
+    connections = sum(backend.in_flight for backend in backends)
+    if connections < OVERLOAD_MIN:
+        return backends
+    return [each for each in backends if not _is_overloaded(each, connections, weights)] or backends
+
+
+def _is_overloaded(backend: Backend, connections: int, weights: int) -> bool:
+    """Whether it has far more connections for its weight than the others have, of so many ``connections`` in all.
+
+    It must have too many beside the others, and they too few beside it: one or two connections of an instance of
+    little weight, or none of it, say nothing.
+    """
+    weight = backend.instance.weight
+    others, rest = connections - backend.in_flight, weights - weight
+    has_too_many = backend.in_flight >= OVERLOAD_MIN + OVERLOAD_TIMES * others * weight / rest
+    others_too_few = backend.in_flight * rest / weight >= OVERLOAD_MIN + OVERLOAD_TIMES * others
+    return has_too_many and others_too_few
+
+
+def _least(backends: Sequence[Backend]) -> Sequence[Backend]:
+    """The least loaded of them."""
+    least = min(backend.load for backend in backends)
+    return [backend for backend in backends if backend.load == least]

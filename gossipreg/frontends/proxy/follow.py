@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 import attrs
 import trio
@@ -21,6 +23,69 @@ log = logging.getLogger(__name__)
 
 #: Takes events, at once.
 Deliver = Callable[[Sequence[Event]], None]
+
+
+class Source(Protocol):
+    """Where the events of services come from."""
+
+    @property
+    def counters(self) -> Counter[str]:
+        """In which a bug in following is counted."""
+        ...
+
+    async def follow(
+        self,
+        service: str,
+        deliver: Deliver,
+        *,
+        panic: float = 0.0,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Follow one service: see `follow_node` and `follow_agent`."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class NodeSource:
+    """A node in this process."""
+
+    node: Node
+
+    @property
+    def counters(self) -> Counter[str]:
+        """The node's."""
+        return self.node.counters
+
+    async def follow(
+        self,
+        service: str,
+        deliver: Deliver,
+        *,
+        panic: float = 0.0,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """As `follow_node`."""
+        await follow_node(self.node, service, deliver, panic=panic, task_status=task_status)
+
+
+@attrs.frozen(eq=False)
+class AgentSource:
+    """An agent, asked with a token if there is one."""
+
+    address: Address | SocketFile
+    token: str | None = None
+    counters: Counter[str] = attrs.field(factory=Counter)
+
+    async def follow(
+        self,
+        service: str,
+        deliver: Deliver,
+        *,
+        panic: float = 0.0,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """As `follow_agent`."""
+        await follow_agent(self.address, service, deliver, panic=panic, token=self.token, task_status=task_status)
 
 
 async def follow_node(

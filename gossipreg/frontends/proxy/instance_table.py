@@ -24,6 +24,11 @@ class InstanceTable:
         """Those that can serve and have the tag and the role that are asked for."""
         return matching(self._instances.values(), tag=self.tag, zone=None, role=self.role)
 
+    def has_lost_role(self, owner: str, id: str, host: str, port: int) -> bool:
+        """Whether that instance is there and does not have the role that is asked for."""
+        found = self._instances.get((owner, id))
+        return found is not None and (found.host, found.port) == (host, port) and self.role not in (None, found.role)
+
     def apply(self, events: Iterable[Event]) -> None:
         """Apply events."""
         for event in events:

@@ -17,6 +17,13 @@ FORGET_SECONDS: Final = 30.0
 #: How long others keep off an instance that is given its first chance after a rest (seconds): one caller tries it.
 TRIAL_SECONDS: Final = 1.0
 
+#: Connections that an instance may always have before it counts as overloaded: so few say nothing about it.
+OVERLOAD_MIN: Final = 8
+
+#: How many times as many connections for its weight as the others an instance may have, beyond those, before it is
+#: passed over. Twice is far from what chance does, and keeps an instance that hangs from holding all of them.
+OVERLOAD_TIMES: Final = 2.0
+
 #: Bytes taken from one side before they are given to the other. So much one slow reader can make us hold, and no more.
 PIECE_BYTES: Final = 65_536
 

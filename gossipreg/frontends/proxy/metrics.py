@@ -11,7 +11,7 @@ import trio
 
 from gossipreg.counters import Count
 from gossipreg.errors import BindError
-from gossipreg.frontends.proxy.balancer import Backend
+from gossipreg.frontends.proxy.backend import Backend
 from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.frontends.proxy.proxy import Proxy
 from gossipreg.frontends.serving.acceptor import Acceptor

@@ -10,36 +10,31 @@ Beyond the limit nothing is accepted: the kernel keeps callers waiting, as it wo
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from ipaddress import ip_address
 from random import Random
-from typing import Final
 
 import attrs
 import trio
 
-from gossipreg.errors import BindError
 from gossipreg.frontends.proxy import limits
-from gossipreg.frontends.proxy.balancer import Backend, Balancer, Key, key_of
+from gossipreg.frontends.proxy.backend import Backend, Key, key_of
+from gossipreg.frontends.proxy.balancer import Balance, Balancer
+from gossipreg.frontends.proxy.connecting import EXHAUSTED, connected
 from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.frontends.proxy.header import header
 from gossipreg.frontends.proxy.instance_table import InstanceTable
+from gossipreg.frontends.proxy.listeners import OwnAddresses, open_listeners, plain_host
 from gossipreg.frontends.proxy.relay import Relay, reset, send_all, tune
 from gossipreg.frontends.proxy.settings import Forward
-from gossipreg.frontends.serving.listening import explain
 from gossipreg.model import Address, Event
 
 log = logging.getLogger(__name__)
-
-#: Errors that this process or host lacks resources; they are not the instance's fault.
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
 @attrs.define(eq=False, repr=False)
@@ -49,6 +44,7 @@ class Proxy:
     forward: Forward
     rng: Random = attrs.field(factory=Random)
     counters: Counter[str] = attrs.field(factory=Counter)
+    own: OwnAddresses = attrs.field(factory=OwnAddresses)  # of all ports of this process
     table: InstanceTable = attrs.field(init=False)
     balancer: Balancer = attrs.field(init=False)
     bound: Address | None = attrs.field(init=False, default=None)  # where it listens, once it does
@@ -58,14 +54,19 @@ class Proxy:
     _accepting: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     _everything: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     _semaphore: trio.Semaphore = attrs.field(init=False)
-    _own: frozenset[Address] = attrs.field(init=False, default=frozenset())
+    _listeners: Sequence[trio.socket.SocketType] = attrs.field(init=False, default=())
     _warned_at: float = attrs.field(init=False, default=-math.inf)
 
     def __attrs_post_init__(self) -> None:
         forward = self.forward
         self.table = InstanceTable(forward.tag, forward.role)
         self.balancer = Balancer(
-            self.rng, forward.zone, forward.instance_connections_max, forward.panic, forward.slow_start
+            self.rng,
+            forward.zone,
+            Balance(forward.balance),
+            forward.instance_connections_max,
+            forward.panic,
+            forward.slow_start,
         )
         self._semaphore = trio.Semaphore(forward.connections_max)
 
@@ -75,15 +76,22 @@ class Proxy:
         """Apply a node's events about the service. They hold from the next connection on."""
         self.table.apply(events)
         were, was_in_panic = len(self.balancer.backends), self.balancer.in_panic
-        # An instance that is this very port would call itself until all descriptors are used up.
-        instances = [each for each in self.table.instances if each.address not in self._own]
+        # An instance that is a port of this process would call itself until all descriptors are used up.
+        instances = [each for each in self.table.instances if not self.own.includes(each.host, each.port)]
         now = trio.current_time()
         gone = self.balancer.replace(instances, self.table.suspects, now)
         self._limit(gone, now + self.forward.drain_time)
+        self._limit([key for key in self._gone.union(gone) if self._is_superseded(key)], now)
         back = [key for key in self._gone if key in self.balancer.backends]
         self._limit(back, math.inf)
         self._gone = (self._gone | set(gone)) & self._scopes.keys() - set(back)
         self._log_change(were, was_in_panic)
+
+    def _is_superseded(self, key: Key) -> bool:
+        """Whether connections to an instance that is gone must end at once: another has its role, or it has another."""
+        if not self.forward.cuts_superseded:
+            return False
+        return bool(self.balancer.backends) or self.table.has_lost_role(*key)
 
     def _limit(self, keys: Iterable[Key], deadline: float) -> None:
         """The connections to these instances may run until ``deadline``."""
@@ -100,17 +108,35 @@ class Proxy:
         elif are and (not were or (was_in_panic and not self.balancer.in_panic)):
             log.info("%s: %d can serve", service, are)
 
+    def duplicate_listeners(self) -> list[socket.socket]:
+        """Its listening sockets for another process or port to accept from: they stay open when this one stops."""
+        duplicates = [socket.socket(fileno=os.dup(listener.fileno())) for listener in self._listeners]
+        for duplicate in duplicates:
+            duplicate.setblocking(False)
+        return duplicates
+
     def stop(self) -> None:
         """Accept no more, and cut in the drain time what has not ended by then. `serve` returns after that."""
         self._accepting.cancel()
 
     # Serving
 
-    async def serve(self, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve callers until `stop`; starts with the address it really got. Raises ``BindError``."""
-        listeners = await self._listen()
-        bound = self.bound = Address(*listeners[0].getsockname()[:2])
-        self._own = frozenset(Address(*listener.getsockname()[:2]) for listener in listeners)
+    async def serve(
+        self,
+        listeners: Sequence[trio.socket.SocketType] | None = None,
+        *,
+        task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve callers until `stop`; starts with the address it really got. Raises ``BindError``.
+
+        With ``listeners``, which it closes in the end, it does not open its own.
+        """
+        if listeners is None:
+            listeners = await open_listeners(self.forward.listen, self.forward.backlog, self.forward.service)
+        addresses = [Address(*listener.getsockname()[:2]) for listener in listeners]
+        bound = self.bound = addresses[0]
+        self._listeners = listeners
+        self.own.add(addresses)
         self.apply(())
         with self._everything:
             async with trio.open_nursery() as callers:
@@ -123,18 +149,10 @@ class Proxy:
                     for listener in listeners:
                         self._accept_backlog(listener, callers)
                 finally:
+                    self.own.remove(addresses)
                     for listener in listeners:
                         listener.close()
                 self._everything.deadline = trio.current_time() + self.forward.drain_time
-
-    async def _listen(self) -> list[trio.socket.SocketType]:
-        asked = self.forward.listen
-        try:
-            listeners = await trio.open_tcp_listeners(asked.port, host=asked.host, backlog=self.forward.backlog)
-        except OSError as error:
-            reason, remedy = explain(error, flag="--listen")
-            raise BindError(f"cannot listen on {asked} for {self.forward.service}: {reason}: {remedy}") from None
-        return [listener.socket for listener in listeners]
 
     async def _accept(self, listener: trio.socket.SocketType, callers: trio.Nursery) -> None:
         while True:
@@ -143,7 +161,7 @@ class Proxy:
                 caller, _ = await listener.accept()
             except OSError as error:
                 self._semaphore.release()
-                if error.errno in _EXHAUSTED:
+                if error.errno in EXHAUSTED:
                     self.counters[ForwardCount.EXHAUSTED] += 1
                     self._warn("cannot accept more connections: %s", error.strerror)
                     await trio.sleep(limits.EXHAUSTED_SECONDS)
@@ -184,7 +202,8 @@ class Proxy:
                 self._scopes.setdefault(key, set()).add(scope)
                 if key not in self.balancer.backends:  # gone while we connected
                     self._gone.add(key)
-                    scope.deadline = trio.current_time() + self.forward.drain_time
+                    drain_time = 0.0 if self._is_superseded(key) else self.forward.drain_time
+                    scope.deadline = trio.current_time() + drain_time
                 await relay.run()
         finally:
             backend.ended()
@@ -208,6 +227,7 @@ class Proxy:
         greeting = b"" if version is None or caller is None or called is None else header(version, caller, called)
         source = None if sticky is None or caller is None else caller.host
         tried: set[Key] = set()
+        is_short = False
         for _ in range(self.forward.tries):
             began = trio.current_time()
             backend = self.balancer.choose(tried, began, source)
@@ -217,16 +237,19 @@ class Proxy:
             try:
                 instance = await self._attempt(backend, greeting, began)
             except (OSError, trio.TooSlowError) as error:
-                if getattr(error, "errno", None) in _EXHAUSTED:
+                if getattr(error, "errno", None) in EXHAUSTED:
+                    is_short = True
+                    tried.remove(key_of(backend.instance))
                     self.counters[ForwardCount.EXHAUSTED] += 1
                     self._warn("cannot make more connections: %s", error)
-                    return None
+                    await trio.sleep(limits.EXHAUSTED_SECONDS)
+                    continue
                 self.counters[ForwardCount.CONNECTS_FAILED] += 1
                 backend.failed(began, trio.current_time())
             else:
                 backend.answered()
                 return backend, instance
-        if tried:
+        if tried or is_short:
             self.counters[ForwardCount.NOT_CONNECTED] += 1
             self._warn("none of %d instances of %s could be connected to", len(tried), self.forward.service)
         else:
@@ -239,7 +262,7 @@ class Proxy:
         backend.chosen(now)
         try:
             with trio.fail_after(self.forward.connect_timeout):
-                connection = await _connected(backend.instance.address)
+                connection = await connected(backend.instance.address, self.own)
                 try:
                     tune(connection)
                     if greeting:
@@ -257,7 +280,8 @@ class Proxy:
         if self.forward.proxy_protocol is None and self.forward.sticky is None:
             return None, None
         try:
-            return Address(*caller.getpeername()[:2]), Address(*caller.getsockname()[:2])
+            (host, port), (called, at) = caller.getpeername()[:2], caller.getsockname()[:2]
+            return Address(plain_host(host), port), Address(plain_host(called), at)
         except OSError:
             return None
 
@@ -266,21 +290,3 @@ class Proxy:
         if now - self._warned_at >= limits.COMPLAINT_SECONDS:
             self._warned_at = now
             log.warning(sentence, *values)
-
-
-async def _connected(to: Address) -> trio.socket.SocketType:
-    """A connection to an IP address, or to any of a host name's. Raises ``OSError``."""
-    try:
-        version = ip_address(to.host).version
-    except ValueError:
-        try:
-            return (await trio.open_tcp_stream(to.host, to.port)).socket
-        except UnicodeError:  # an empty label, or one of more than 63 characters
-            raise OSError(errno.EINVAL, f"{to.host!r} is no host name") from None
-    made = trio.socket.socket(trio.socket.AF_INET6 if version == 6 else trio.socket.AF_INET, trio.socket.SOCK_STREAM)
-    try:
-        await made.connect(tuple(to))
-    except BaseException:
-        made.close()
-        raise
-    return made

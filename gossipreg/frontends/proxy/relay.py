@@ -7,8 +7,12 @@ other way is not passed off as an end: both connections are reset, so that half 
 
 from __future__ import annotations
 
+import array
+import fcntl
+import math
 import socket
 import struct
+import termios
 from collections import Counter
 from contextlib import suppress
 from typing import Final
@@ -47,19 +51,16 @@ class Relay:
     counters: Counter[str] = attrs.field(factory=Counter)  # bytes_in from the caller, bytes_out to it
     timed_out: bool = False
     _broken: bool = False
-    _patience: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _moved_at: float = -math.inf  # when a byte was last received or handed to the kernel
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     async def run(self) -> None:
         """Return when both directions have ended, or anything went wrong. Closes both connections, always."""
         whole = False
         try:
-            self._moved()
-            with self._patience:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._answers)
-                    await self._questions()
+            with self._scope:
+                await (self._watched() if self.idle else self._both())
                 whole = not self._broken
-            self.timed_out = self._patience.cancelled_caught and not self._broken
         finally:
             for each in (self.caller, self.instance):
                 if whole:
@@ -67,33 +68,61 @@ class Relay:
                 else:
                     reset(each)
 
-    async def _questions(self) -> None:
-        with self._breaking():
-            while piece := await self.caller.recv(PIECE_BYTES):
-                self._moved()
-                self.counters[ForwardCount.BYTES_IN] += len(piece)
-                await send_all(self.instance, piece)
-            self.instance.shutdown(socket.SHUT_WR)
+    async def _both(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._copy, self.instance, self.caller, ForwardCount.BYTES_OUT)
+            await self._copy(self.caller, self.instance, ForwardCount.BYTES_IN)
 
-    async def _answers(self) -> None:
+    async def _watched(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cut_when_idle)
+            await self._both()
+            nursery.cancel_scope.cancel()
+
+    async def _cut_when_idle(self) -> None:
+        """End the relay when nothing has moved for the idle time, in either direction.
+
+        What the kernel still sends counts: a reader may be so slow that it takes longer than that to make room for
+        another piece.
+        """
+        self._moved_at = trio.current_time()
+        unsent = self._unsent()
+        while True:
+            await trio.sleep_until(self._moved_at + self.idle)
+            if trio.current_time() < self._moved_at + self.idle:
+                continue
+            before, unsent = unsent, self._unsent()
+            if before == unsent:
+                self.timed_out = not self._broken
+                self._scope.cancel()
+                return
+            self._moved_at = trio.current_time()
+
+    def _unsent(self) -> tuple[int, int]:
+        return _unsent(self.caller), _unsent(self.instance)
+
+    async def _copy(self, source: trio.socket.SocketType, to: trio.socket.SocketType, counter: ForwardCount) -> None:
         with self._breaking():
-            while piece := await self.instance.recv(PIECE_BYTES):
-                self._moved()
-                self.counters[ForwardCount.BYTES_OUT] += len(piece)
-                await send_all(self.caller, piece)
-            self.caller.shutdown(socket.SHUT_WR)
+            while piece := await source.recv(PIECE_BYTES):
+                self.counters[counter] += len(piece)
+                self._moved_at = trio.current_time()
+                sent = await to.send(piece)
+                if sent < len(piece):
+                    await self._send_rest(to, memoryview(piece)[sent:])
+            to.shutdown(socket.SHUT_WR)
+
+    async def _send_rest(self, to: trio.socket.SocketType, rest: memoryview) -> None:
+        while rest:
+            self._moved_at = trio.current_time()
+            rest = rest[await to.send(rest) :]
 
     def _breaking(self) -> _Breaking:
         return _Breaking(self)
 
-    def _moved(self) -> None:
-        if self.idle:
-            self._patience.deadline = trio.current_time() + self.idle
-
     def broke(self) -> None:
         """One of the connections failed: that is the end of both."""
         self._broken = True
-        self._patience.cancel()
+        self._scope.cancel()
 
 
 @attrs.frozen
@@ -110,6 +139,14 @@ class _Breaking:
             return False
         self.relay.broke()
         return True
+
+
+def _unsent(connection: trio.socket.SocketType) -> int:
+    """Bytes that the kernel has not sent yet, or that the other side has not acknowledged; 0 where it does not say."""
+    size = array.array("i", [0])
+    with suppress(OSError):
+        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, size)
+    return size[0]
 
 
 async def send_all(connection: trio.socket.SocketType, data: bytes) -> None:

@@ -10,6 +10,7 @@ import attrs
 
 from gossipreg.errors import ConfigError, InvalidSetting
 from gossipreg.fields import Choice, Number, Switch, Text, Whole, check, setting
+from gossipreg.frontends.proxy.balancer import Balance
 from gossipreg.model import Address, is_name
 from gossipreg.runtime.files import read_toml
 from gossipreg.text import shown
@@ -50,11 +51,22 @@ class Forward:
     connect_timeout: float = setting(
         Number(0.001, 3600.0, "seconds"), 1.0, "How long an instance may take to accept a connection, in seconds."
     )
+    balance: str = setting(
+        Choice(tuple(Balance)),
+        str(Balance.ROUND_ROBIN),
+        "Which instance comes next: round-robin (exact by weight), least-connections, or random-two.",
+    )
     tries: int = setting(Whole(1, 1000), 3, "How many instances a connection is tried at.")
     drain_time: float = setting(
         Number(0.0, _DAY, "seconds"),
         30.0,
         "How long connections to an instance that is gone may still run, in seconds.",
+    )
+    superseded: str | None = setting(
+        Choice(("cut", "drain"), optional=True),
+        None,
+        "Connections to an instance whose role another has now: cut them at once, or drain them like those to any "
+        "instance that is gone. By default they are cut if role is primary.",
     )
     idle_timeout: float = setting(
         Number(0.0, 30 * _DAY, "seconds"),
@@ -91,6 +103,11 @@ class Forward:
 
     def __attrs_post_init__(self) -> None:
         check(self)
+
+    @property
+    def cuts_superseded(self) -> bool:
+        """Whether connections to an instance that no longer has the role end at once."""
+        return self.role is not None and self.superseded == "cut" if self.superseded else self.role == "primary"
 
 
 #: The settings that a user has a say in for every port alike.

@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.frontends.proxy.balancer import Backend, Balancer, key_of
-from gossipreg.frontends.proxy.limits import FORGET_SECONDS, REST_SECONDS, REST_SECONDS_MAX, TRIAL_SECONDS
+from gossipreg.frontends.proxy.backend import Backend, key_of
+from gossipreg.frontends.proxy.balancer import Balance, Balancer
+from gossipreg.frontends.proxy.limits import (
+    FORGET_SECONDS,
+    OVERLOAD_MIN,
+    OVERLOAD_TIMES,
+    REST_SECONDS,
+    REST_SECONDS_MAX,
+    TRIAL_SECONDS,
+)
 from gossipreg.model import Instance
 from tests.frontends.proxy.making import instance
 
@@ -39,15 +47,23 @@ clusters = st.dictionaries(names, st.tuples(st.integers(0, 9), st.sampled_from([
 histories = st.lists(st.tuples(names, st.sampled_from(["choose", "end", "fail", "answer"]), st.floats(0, 2)))
 
 
-@given(clusters, histories, st.frozensets(names), st.frozensets(names), st.sampled_from([None, "north"]))
+@given(
+    clusters,
+    histories,
+    st.frozensets(names),
+    st.frozensets(names),
+    st.sampled_from([None, "north"]),
+    st.sampled_from(Balance),
+)
 def test_whatever_happened_somebody_is_chosen_while_anybody_with_a_weight_is_left(
     cluster: dict[str, tuple[int, str]],
     history: list[tuple[str, str, float]],
     suspects: frozenset[str],
     tried_names: frozenset[str],
     zone: str | None,
+    balance: Balance,
 ) -> None:
-    made = Balancer(Random(0), zone=zone)
+    made = Balancer(Random(0), zone=zone, balance=balance)
     made.replace([instance(name, weight=weight, zone=at) for name, (weight, at) in cluster.items()], suspects)
     now = 0.0
     by_name = {backend.instance.owner: backend for backend in made.backends.values()}
@@ -76,30 +92,126 @@ def test_whatever_happened_somebody_is_chosen_while_anybody_with_a_weight_is_lef
     trusted = [each for each in rested if not each.deprioritized]
     assert not (trusted and backend.deprioritized), "a suspect went before one whom nobody suspects"
     near = [each for each in trusted if zone in (None, each.instance.zone)]
-    assert not near or backend.load == min(each.load for each in near), "it was not the least loaded"
+    assert not near or backend in near
+    if balance is Balance.LEAST_CONNECTIONS and near:
+        assert backend.load == min(each.load for each in near), "it was not the least loaded"
 
 
-@given(st.dictionaries(names, st.integers(1, 50), min_size=2), st.integers(1, 300))
-def test_connections_that_stay_are_spread_in_proportion_to_the_weights(weights: dict[str, int], count: int) -> None:
-    made = balancer(*(instance(name, weight=weight) for name, weight in weights.items()))
+weights_of = st.dictionaries(names, st.integers(1, 50), min_size=2)
+
+
+@given(weights_of, st.integers(1, 300))
+def test_least_connections_spreads_those_that_stay_in_proportion_to_the_weights(
+    weights: dict[str, int], count: int
+) -> None:
+    made = balancer(
+        *(instance(name, weight=weight) for name, weight in weights.items()), balance=Balance.LEAST_CONNECTIONS
+    )
     for _ in range(count):
         chosen(made)
-    backends = made.backends.values()
-    highest = max(backend.load for backend in backends)
-    assert all(highest <= backend.load + 1 / backend.instance.weight + 1 for backend in backends)
-    for backend in backends:
-        others = [(other.in_flight - 1) / other.instance.weight for other in backends if other.in_flight]
+    for backend in made.backends.values():
+        others = [other.in_flight / other.instance.weight for other in made.backends.values()]
         assert all(other <= backend.load for other in others), "one more went where there were more for the weight"
 
 
-def test_connections_that_are_over_at_once_are_spread_by_the_weights_too() -> None:
-    made = balancer(instance("a", weight=1), instance("b", weight=3))
+def test_least_connections_leaves_an_instance_of_little_weight_out_while_others_hold_few() -> None:
+    made = balancer(instance("a", weight=1), instance("b", weight=100), balance=Balance.LEAST_CONNECTIONS)
+    assert [chosen(made).instance.owner for _ in range(98)] == ["b"] * 98
+
+
+@given(weights_of, st.lists(st.booleans(), min_size=1, max_size=300), st.randoms(use_true_random=False))
+def test_round_robin_gives_each_its_share_but_for_one_whatever_connections_last(
+    weights: dict[str, int], lasting: list[bool], rng: Random
+) -> None:
+    made = balancer(*(instance(name, weight=weight) for name, weight in weights.items()))
     counts: Counter[str] = Counter()
-    for _ in range(4000):
+    under_way: list[Backend] = []
+    for number, lasts in enumerate(lasting, 1):
+        if len(under_way) >= OVERLOAD_MIN:  # with fewer, none is overloaded
+            under_way.pop(rng.randrange(len(under_way))).ended()
         backend = chosen(made)
         counts[backend.instance.owner] += 1
-        backend.ended()
-    assert counts["b"] / counts["a"] == pytest.approx(3, rel=0.15)
+        if lasts:
+            under_way.append(backend)
+        else:
+            backend.ended()
+        for name, weight in weights.items():
+            assert abs(counts[name] - number * weight / sum(weights.values())) <= len(weights) / 2
+
+
+def test_round_robin_splits_90_to_10_exactly() -> None:
+    made = balancer(instance("a", weight=10), instance("b", weight=90))
+    counts = Counter(chosen_at_once(made) for _ in range(10_000))
+    assert abs(counts["a"] - 1000) <= 1
+
+
+def test_round_robin_does_not_begin_with_the_same_instance_at_every_balancer() -> None:
+    first = set()
+    for seed in range(20):
+        made = Balancer(Random(seed))
+        made.replace([instance(name) for name in "abc"])
+        first.add(chosen(made).instance.owner)
+    assert first == {"a", "b", "c"}
+
+
+def test_round_robin_owes_nothing_to_an_instance_that_was_away() -> None:
+    a, b = instance("a"), instance("b")
+    made = balancer(a, b)
+    backend_of(made, a).failed(0.0, 0.0)
+    assert {chosen_at_once(made) for _ in range(100)} == {"b"}
+    later = REST_SECONDS_MAX + 1
+    backend_of(made, a).answered()
+    counts = Counter(chosen_at_once(made, later) for _ in range(100))
+    assert abs(counts["a"] - 50) <= 1
+
+
+def test_round_robin_follows_a_weight_that_changes_at_once() -> None:
+    made = balancer(instance("a", weight=1000), instance("b", weight=1000))
+    chosen_at_once(made)
+    made.replace([instance("a", weight=1), instance("b", weight=1)])
+    counts = Counter(chosen_at_once(made) for _ in range(100))
+    assert abs(counts["a"] - 50) <= 2
+
+
+def test_round_robin_passes_over_an_instance_that_ends_no_connection() -> None:
+    for others in ("b", "bc"):
+        made = balancer(instance("hung"), *(instance(name) for name in others))
+        for _ in range(1000):
+            backend = chosen(made)
+            if backend.instance.owner != "hung":
+                backend.ended()
+        assert backend_of(made, instance("hung")).in_flight == OVERLOAD_MIN
+
+
+@pytest.mark.parametrize(("weights", "slower"), [((1, 1), OVERLOAD_TIMES), ((1, 99), OVERLOAD_TIMES), ((3, 5), 1.0)])
+def test_round_robin_keeps_the_share_of_an_instance_that_takes_twice_as_long(
+    weights: tuple[int, int], slower: float
+) -> None:
+    made = balancer(instance("slow", weight=weights[0]), instance("b", weight=weights[1]))
+    counts: Counter[str] = Counter()
+    under_way: dict[str, list[Backend]] = {"slow": [], "b": []}
+    for _ in range(3000):
+        backend = chosen(made)
+        name = backend.instance.owner
+        counts[name] += 1
+        under_way[name].append(backend)
+        lasts = 20 * weights[name != "slow"] / sum(weights) * (slower if name == "slow" else 1)
+        while len(under_way[name]) > lasts:
+            under_way[name].pop(0).ended()
+    assert abs(counts["slow"] - 3000 * weights[0] / sum(weights)) <= 1
+
+
+def test_random_two_takes_the_less_loaded_of_two() -> None:
+    made = balancer(instance("a"), instance("b"), balance=Balance.RANDOM_TWO)
+    backend_of(made, instance("a")).chosen(0.0)
+    assert {chosen_at_once(made) for _ in range(50)} == {"b"}
+
+
+def chosen_at_once(made: Balancer, now: float = 0.0) -> str:
+    """The owner of the instance that one more connection goes to, which ends at once."""
+    backend = chosen(made, now)
+    backend.ended()
+    return backend.instance.owner
 
 
 def test_an_instance_with_weight_0_gets_nothing_new_and_keeps_what_it_has() -> None:
@@ -121,7 +233,7 @@ def test_an_instance_that_changes_keeps_its_connections_and_one_that_moves_does_
 
 def test_one_that_failed_rests_and_is_then_tried_by_one_caller_only() -> None:
     a, b = instance("a"), instance("b")
-    made = balancer(a, b)
+    made = balancer(a, b, balance=Balance.LEAST_CONNECTIONS)
     backend_of(made, a).failed(0.0, 0.0)
     backend_of(made, b).chosen(0.0)
     backend_of(made, b).chosen(0.0)
@@ -134,7 +246,7 @@ def test_one_that_failed_rests_and_is_then_tried_by_one_caller_only() -> None:
 
 
 def test_a_trial_that_never_ends_does_not_shut_an_instance_out() -> None:
-    made = balancer(instance("a"), instance("b"))
+    made = balancer(instance("a"), instance("b"), balance=Balance.LEAST_CONNECTIONS)
     backend_of(made, instance("a")).failed(0.0, 0.0)
     backend_of(made, instance("a")).chosen(5.0)
     backend_of(made, instance("b")).chosen(5.0)
@@ -252,7 +364,8 @@ def test_the_share_of_a_new_instance_grows_evenly_up_to_its_own(now: float, part
 
 
 def test_a_new_instance_is_not_flooded_because_it_has_no_connections_yet() -> None:
-    assert share(warming(), "b", 2.0, under_way=True) == pytest.approx(0.2, abs=0.03)
+    made = warming(balance=Balance.LEAST_CONNECTIONS)
+    assert share(made, "b", 2.0, under_way=True) == pytest.approx(0.2, abs=0.03)
 
 
 def test_a_new_instance_serves_everything_where_nothing_else_is_left() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -54,12 +57,13 @@ class Load:
     """Callers that ask without end, each request on a connection of its own, and what came of each."""
 
     address: Address
+    patience: float = _PATIENCE  # seconds
     answers: list[tuple[float, str]] = attrs.field(factory=list)  # when it was sent, and who answered; "" for nobody
 
     async def call(self) -> None:
         while True:
             began, name = trio.current_time(), ""
-            with suppress(OSError, trio.BrokenResourceError), trio.move_on_after(_PATIENCE):
+            with suppress(OSError, trio.BrokenResourceError), trio.move_on_after(self.patience):
                 async with await trio.open_tcp_stream(*self.address) as stream:
                     await stream.send_all(b"?")
                     name = (await stream.receive_some()).decode().partition(" ")[0]
@@ -130,3 +134,100 @@ async def test_an_owner_that_leaves_and_one_that_comes_cost_no_request(agents: A
             await trio.sleep(1)
             assert set(load.since(left)) == {"b"}
             assert "" not in load.since(begun - 1)
+
+
+#: Becomes the program in its arguments, with the descriptor in the first of them handed over (sd_listen_fds(3)).
+_HAND_OVER: Final = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+@asynccontextmanager
+async def balancer(listener: socket.socket, agent: Agent) -> AsyncIterator[trio.Process]:
+    """A balancer in a process of its own that is handed ``listener``, as a service manager does it; ready."""
+    at = Address(*listener.getsockname())
+    command = ("-m", "gossipreg", "proxy", "--listen", str(at), "--service", "orders", "--http", agent.http)
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-c", _HAND_OVER, str(listener.fileno()), *command, "--log-format", "json"],
+        stdout=subprocess.PIPE,
+        pass_fds=(listener.fileno(),),
+    )
+    assert process.stdout is not None
+    try:
+        with trio.fail_after(60):
+            assert b'"ready": true' in await process.stdout.receive_some()
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            await process.stdout.aclose()
+
+
+async def test_a_restart_with_a_socket_that_was_handed_over_refuses_no_caller(agents: Agents) -> None:
+    agent = await agents.start("agent")
+    async with program(*service("a", agent)):
+        with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+            load = Load(Address(*listener.getsockname()), patience=60.0)
+            async with trio.open_nursery() as nursery:
+                async with balancer(listener, agent) as first:
+                    for _ in range(_CALLERS):
+                        nursery.start_soon(load.call)
+                    await until(lambda: len(load.answers) > 20)
+                    first.terminate()
+                    assert await first.wait() == 0
+                async with balancer(listener, agent):
+                    again = trio.current_time()
+                    await until(lambda: len(load.since(again)) > 20)
+                    nursery.cancel_scope.cancel()
+    assert set(load.since(0)) == {"a"}
+
+
+async def test_on_sighup_the_ports_are_read_again_and_a_mistake_changes_nothing(agents: Agents, tmp_path: Path) -> None:
+    agent = await agents.start("agent")
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        first, second = (Address(*each.getsockname()) for each in (one, other))
+    file = tmp_path / "ports.toml"
+    file.write_text(f'[[forward]]\nlisten = "{first}"\nservice = "orders"\n')
+    arguments = ("gossipreg", "proxy", "--forwards", str(file), "--http", agent.http)
+    async with program(*service("a", agent)), program(*arguments) as (process, _):
+        load = Load(first)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load.call)
+            await until(lambda: "a" in load.since(0))
+            file.write_text("[[forward]]\nlisten = 7\n")
+            process.send_signal(signal.SIGHUP)
+            begun = trio.current_time()
+            await until(lambda: len(load.since(begun)) > 20)
+            file.write_text("".join(f'[[forward]]\nlisten = "{at}"\nservice = "orders"\n' for at in (first, second)))
+            process.send_signal(signal.SIGHUP)
+            more = Load(second)
+            nursery.start_soon(more.call)
+            await until(lambda: "a" in more.since(0))
+            nursery.cancel_scope.cancel()
+        assert set(load.since(0)) == {"a"}
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def test_a_small_share_of_short_connections_is_exact_however_many_call(agents: Agents) -> None:
+    agent = await agents.start("agent")
+
+    async def answer(name: str, stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            async for data in stream:
+                await stream.send_all(name.encode() + b" " + data)
+
+    async with trio.open_nursery() as nursery:
+        for name, weight in (("small", 1), ("big", 99)):
+            (listener,) = await nursery.start(partial(trio.serve_tcp, partial(answer, name), 0, host="127.0.0.1"))
+            await agent.register("orders", listener.socket.getsockname()[1], id=name, weight=weight)
+        async with under_load(agent, "--http", agent.http) as load:
+            await until(lambda: len(load.answers) > 2000)
+        nursery.cancel_scope.cancel()
+    answers = load.since(0)
+    assert abs(answers.count("small") - len(answers) / 100) <= _CALLERS + 2

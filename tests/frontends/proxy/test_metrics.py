@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gossipreg.errors import BindError
 from gossipreg.frontends.proxy import Proxy, serve_metrics
-from gossipreg.frontends.proxy.balancer import key_of
+from gossipreg.frontends.proxy.backend import key_of
 from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.model import Address
 from tests.frontends.proxy.conftest import Stage, call, until

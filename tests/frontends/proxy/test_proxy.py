@@ -6,14 +6,18 @@ import errno
 import socket
 from collections import Counter
 from functools import partial
+from random import Random
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
 from gossipreg.errors import BindError
 from gossipreg.frontends.proxy import Forward, Proxy
-from gossipreg.frontends.proxy.balancer import key_of
+from gossipreg.frontends.proxy.backend import key_of
+from gossipreg.frontends.proxy.connecting import connected
+from gossipreg.frontends.proxy.listeners import OwnAddresses
 from gossipreg.model import Address, Instance
 from tests.frontends.proxy.conftest import Stage, call, until
 from tests.frontends.proxy.making import added, instance, removed, seen, snapshot
@@ -416,10 +420,118 @@ async def test_a_lack_of_descriptors_is_not_the_instances_fault(stage: Stage, mo
     a = await stage.named("a")
     proxy, address = await stage.proxy(a)
 
-    async def no_more(_: object) -> object:
+    async def no_more(*_: object) -> object:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("gossipreg.frontends.proxy.proxy._connected", no_more)
+    monkeypatch.setattr("gossipreg.frontends.proxy.proxy.connected", no_more)
     assert await call(address) == ""
-    assert proxy.counters["exhausted"] == 1
+    assert (proxy.counters["exhausted"], proxy.counters["not_connected"]) == (3, 1)
     assert not proxy.balancer.backends[key_of(a)].is_resting(trio.current_time())
+
+
+# What was found with real programs
+
+
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES])
+async def test_whatever_a_connect_fails_with_another_instance_is_tried_and_this_one_rests(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    bad, good = instance("bad", port=1, weight=1000), await stage.named("good")
+
+    async def fail_for_bad(to: Address, own: OwnAddresses) -> trio.socket.SocketType:
+        if to.port == 1:
+            raise OSError(number, "it cannot be reached")
+        return await connected(to, own)
+
+    monkeypatch.setattr("gossipreg.frontends.proxy.proxy.connected", fail_for_bad)
+    proxy, address = await stage.proxy(bad, good)
+    assert [await call(address) for _ in range(5)] == ["good"] * 5
+    assert proxy.counters["connects_failed"] == 1
+    assert proxy.balancer.backends[key_of(bad)].is_resting(trio.current_time())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
+async def test_an_instance_that_leads_back_here_is_never_called(stage: Stage, host: str) -> None:
+    proxy = Proxy(Forward(listen="0.0.0.0:0", service="orders"), rng=Random(1))
+    port = (await stage.nursery.start(proxy.serve)).port
+    proxy.apply([snapshot(await stage.named("a"), instance("itself", host=host, port=port, weight=1000))])
+    assert [await call(Address("127.0.0.1", port)) for _ in range(5)] == ["a"] * 5
+    assert proxy.counters["accepted"] == 5
+
+
+async def test_two_ports_of_one_process_do_not_forward_to_each_other_in_a_circle(stage: Stage) -> None:
+    own = OwnAddresses()
+    proxies = [Proxy(Forward(listen="127.0.0.1:0", service="orders"), own=own) for _ in range(2)]
+    one, other = [await stage.nursery.start(proxy.serve) for proxy in proxies]
+    proxies[0].apply([snapshot(instance("b", port=other.port))])
+    proxies[1].apply([snapshot(instance("a", port=one.port))])
+    assert await call(one) == ""
+    assert [proxy.counters["accepted"] for proxy in proxies] == [1, 0]
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this host has no sockets for both families")
+async def test_a_port_at_all_addresses_takes_callers_of_both_families(stage: Stage) -> None:
+    proxy = Proxy(Forward(listen="[::]:0", service="orders", proxy_protocol="v1"))
+    port = (await stage.nursery.start(proxy.serve)).port
+    proxy.apply([snapshot(await stage.instance("a"))])
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_eof()
+        said = b"".join([bytes(part) async for part in stream])
+    assert said.startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 ")
+    async with await trio.open_tcp_stream("::1", port) as stream:
+        await stream.send_eof()
+        assert b"".join([bytes(part) async for part in stream]).startswith(b"PROXY TCP6 ::1 ::1 ")
+
+
+async def test_a_download_that_is_taken_slowly_is_not_idle(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes longer than the idle time until the kernel has room for another piece, yet bytes go out meanwhile."""
+    left = iter(range(5, 0, -1))
+
+    def unsent(_: object) -> int:
+        return next(left, 0)
+
+    monkeypatch.setattr("gossipreg.frontends.proxy.relay._unsent", unsent)
+    proxy, address = await stage.proxy(await stage.instance("a"), idle_timeout=0.05)
+    async with await trio.open_tcp_stream(*address) as stream:
+        assert await ends(stream) == "reset"
+    await until(lambda: proxy.counters["idle"] == 1)
+    assert next(left, 0) == 0, "it was cut while the kernel still sent"
+
+
+async def held(proxy: Proxy, address: Address) -> trio.SocketStream:
+    """A caller that has an echo from an instance and stays."""
+    stream = await trio.open_tcp_stream(*address)
+    await stream.send_all(b"x")
+    assert await stream.receive_some() == b"x"
+    assert proxy.open
+    return stream
+
+
+async def test_connections_to_a_former_primary_are_cut_when_it_says_that_it_is_none(stage: Stage) -> None:
+    old = await stage.instance("a", role="primary", term=1)
+    proxy, address = await stage.proxy(old, role="primary", drain_time=3600)
+    async with await held(proxy, address) as stream:
+        proxy.apply([added(attrs.evolve(old, role="replica"))])
+        assert await ends(stream) == "reset"
+    await until(lambda: proxy.counters["drained"] == 1)
+
+
+async def test_connections_to_a_lost_primary_go_on_until_there_is_another(stage: Stage) -> None:
+    old = await stage.instance("a", role="primary", term=1)
+    proxy, address = await stage.proxy(old, role="primary", drain_time=3600)
+    async with await held(proxy, address) as stream:
+        proxy.apply([removed(old)])
+        await stream.send_all(b"y")
+        assert await stream.receive_some() == b"y"
+        proxy.apply([added(await stage.instance("b", role="primary", term=2))])
+        assert await ends(stream) == "reset"
+
+
+async def test_connections_to_a_former_primary_drain_where_that_is_asked_for(stage: Stage) -> None:
+    old = await stage.instance("a", role="primary", term=1)
+    proxy, address = await stage.proxy(old, role="primary", drain_time=3600, superseded="drain")
+    stream = await held(proxy, address)
+    proxy.apply([added(attrs.evolve(old, role="replica")), added(await stage.instance("b", role="primary", term=2))])
+    await stream.send_all(b"y")
+    assert await stream.receive_some() == b"y"
+    await stream.aclose()

@@ -1,0 +1,117 @@
+"""Listeners of the balancer: bound here or handed over by a service manager, and which addresses are its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+import attrs
+import trio
+
+from gossipreg.errors import BindError
+from gossipreg.frontends.serving.listening import explain
+from gossipreg.model import Address
+
+#: The first descriptor that a service manager hands over (sd_listen_fds(3)).
+_FIRST_HANDED_OVER: Final = 3
+
+
+async def open_listeners(listen: Address, backlog: int, service: str) -> list[trio.socket.SocketType]:
+    """Sockets that listen at ``listen``, with ``backlog`` connections waiting at most. Raises ``BindError``.
+
+    At ``[::]`` one socket listens for IPv4 as well, where the kernel can.
+    """
+    try:
+        if listen.host == "::" and socket.has_dualstack_ipv6():
+            opened = socket.create_server(tuple(listen), family=socket.AF_INET6, backlog=backlog, dualstack_ipv6=True)
+            return [trio.socket.from_stdlib_socket(opened)]
+        listeners = await trio.open_tcp_listeners(listen.port, host=listen.host, backlog=backlog)
+    except OSError as error:
+        reason, remedy = explain(error, flag="--listen")
+        raise BindError(f"cannot listen on {listen} for {service}: {reason}: {remedy}") from None
+    return [listener.socket for listener in listeners]
+
+
+def take_handed_over(environ: Mapping[str, str]) -> dict[Address, list[socket.socket]]:
+    """The listening TCP sockets that the process was started with, by address: systemd's socket activation.
+
+    Connections wait in such a socket's queue while no process serves it, so a restart refuses none of them.
+    """
+    if environ.get("LISTEN_PID") != str(os.getpid()) or not environ.get("LISTEN_FDS", "").isdecimal():
+        return {}
+    found: dict[Address, list[socket.socket]] = {}
+    for descriptor in range(_FIRST_HANDED_OVER, _FIRST_HANDED_OVER + int(environ["LISTEN_FDS"])):
+        os.set_inheritable(descriptor, False)
+        given = socket.socket(fileno=descriptor)
+        if given.family in (socket.AF_INET, socket.AF_INET6) and given.type == socket.SOCK_STREAM:
+            given.setblocking(False)
+            found.setdefault(Address(*given.getsockname()[:2]), []).append(given)
+        else:
+            given.detach()
+    return found
+
+
+@attrs.define(eq=False, repr=False)
+class OwnAddresses:
+    """Where the ports of this process listen. A connection there would lead back here, for ever."""
+
+    _listening: Counter[Address] = attrs.field(factory=Counter)  # more than one while one gives way to another
+
+    def add(self, addresses: Iterable[Address]) -> None:
+        """A port listens at these."""
+        self._listening.update(addresses)
+
+    def remove(self, addresses: Iterable[Address]) -> None:
+        """One that listened at these no longer does."""
+        self._listening -= Counter(addresses)
+
+    def includes(self, host: str, port: int) -> bool:
+        """Whether ``host``, an IP address, and ``port`` lead to one of them. False for a host name."""
+        at = [each.host for each in self._listening if each.port == port]
+        if not at:
+            return False
+        try:
+            wanted = _plain(host)
+        except ValueError:
+            return False
+        for listening in map(_plain, at):
+            if wanted == listening:
+                return True
+            if listening.is_unspecified and wanted.version <= listening.version and _is_of_this_host(wanted):
+                return True
+        return False
+
+    async def include_name(self, host: str, port: int) -> bool:
+        """Whether a host name leads to one of them, at any of its addresses. Raises ``OSError`` if it has none."""
+        if not any(each.port == port for each in self._listening):
+            return False
+        try:
+            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError:  # an empty label, or one of more than 63 characters
+            return False
+        return any(self.includes(str(place[0]), port) for *_, place in found)
+
+
+def plain_host(host: str) -> str:
+    """``host``, as the kernel writes it, but an IPv4 address that a socket for both families shows as one of IPv6."""
+    return host.removeprefix("::ffff:") if host.startswith("::ffff:") and "." in host else host
+
+
+def _plain(host: str) -> IPv4Address | IPv6Address:
+    return ip_address(plain_host(host).partition("%")[0])
+
+
+def _is_of_this_host(address: IPv4Address | IPv6Address) -> bool:
+    """Whether the host has ``address``: only then can a socket be bound to it."""
+    if address.is_unspecified or address.is_loopback:
+        return True
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((str(address), 0))
+        return True
+    return False
