@@ -1,18 +1,18 @@
-"""Agreement of a cluster: whether all nodes believe the same, and within how long after the heal they must.
+"""Agreement of a cluster: whether all nodes hold the same state, and how soon after the heal they must.
 
-The *core* must agree: all live nodes except those that a permanent fault separates. Beliefs about the separated nodes
-are not checked. The bound is computed, not guessed; what each term waits for:
+The *core* must agree: all live nodes except those that a permanent fault separates. What the core believes about the
+separated nodes is not checked. The bound is computed from the settings. Its terms, and what each one waits for:
 
-    one reconnect try (1.25 x its interval), or the longest wait between joins    to be in contact again
-    + log2 n probes, the first as stretched as it can be, each next one less      to compare in pairs until all have
-    + the settling time before a sync session + the gap between sessions        to compare what gossip missed
-    + the stream's patience                                                       a session that the fault interrupted
-    + all rounds of gossip, twice                                                 a refutation, and what it reveals
+    one reconnect attempt (1.25 x its interval), or the longest join backoff      to regain contact
+    + log2 n probes; the first at the worst local health, then each a step better to compare states in pairs
+    + the settling time before a sync session + the gap between sessions          to fetch what gossip missed
+    + the stream timeout                                                          a session that a fault interrupted
+    + all gossip transmissions, twice                                             a refutation, and what follows it
     + the longest flap-damping wait of a member                                   to announce that it is back
     + if a member stays dead: ten periods and the longest suspicion               to be detected
 
-A live member needs no term for its suspicion: a node that receives a message from a member which it suspects tells the
-member so, and the member refutes. Nor does a dead member need a whole round of probes: the probability that none of n
+The bound needs no term for the suspicion of a live member: a node that receives a message from a member it suspects
+notifies that member, which refutes. A dead member needs no whole round of probes: the probability that none of n
 members probes it in ten periods is e^-10.
 """
 
@@ -56,12 +56,12 @@ def heal_bound(scenario: Scenario) -> float:
 
 
 def _stretched_probes(settings: EngineSettings, count: int) -> float:
-    """Return the duration of so many probes (seconds) by a node that improves with each from the worst health."""
+    """Return the duration of ``count`` probes (seconds) that start at the worst local health and improve after each."""
     return settings.probe_interval * sum(max(1, settings.local_health_max + 1 - number) for number in range(count))
 
 
 def slowest_way(wiring: Wiring, deviations: float) -> float:
-    """Return the one-way time of a packet (seconds) that is so many deviations slower than usual."""
+    """Return the one-way time of a packet (seconds) that is ``deviations`` standard deviations slower than usual."""
     tail = math.exp(deviations * wiring.sigma) if wiring.kind == "lognormal" or wiring.between_zones else 1.0
     return max(wiring.seconds, wiring.between_zones) * tail + deviations * wiring.mean
 
@@ -83,7 +83,7 @@ def longest_damping(processes: Iterable[Process]) -> float:
 
 
 def kept_separated(scenario: Scenario, world: World) -> tuple[str, ...]:
-    """Return the nodes outside the core: the smaller side of each permanent fault; none if it affects all nodes."""
+    """Return the nodes outside the core: the smaller side of each permanent fault, unless it affects all nodes."""
     apart: dict[str, None] = {}
     for fault in scenario.faults:
         if not fault.permanent or fault.kind in DEADLY:
@@ -98,7 +98,7 @@ def kept_separated(scenario: Scenario, world: World) -> tuple[str, ...]:
 
 @attrs.define
 class Agreement:
-    """What all nodes of the core believe at one moment."""
+    """Whether all nodes of the core agree at the present moment."""
 
     cluster: Cluster
     outside: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ class Agreement:
         ]
 
     def holds(self) -> bool:
-        """Whether all see each core node alive, see exactly the offered instances healthy, and have equal fingerprints.
+        """Whether all see the core alive and exactly the offered instances healthy, and have equal fingerprints.
 
         Fingerprints are compared only if no node is separated: beliefs about a separated node may never settle.
         The policies must be equal in any case.
@@ -121,7 +121,7 @@ class Agreement:
         core = self.core
         if not self.outside and len({process.engine.fingerprint for process in core}) > 1:
             return False
-        if self.outside and any(_words(process) != _words(core[0]) for process in core):
+        if self.outside and any(_policy_digests(process) != _policy_digests(core[0]) for process in core):
             return False
         offered = self.cluster.offered()
         truth = sorted(
@@ -132,11 +132,11 @@ class Agreement:
         return self.is_complete() and all(self._sees(process, truth) for process in core)
 
     def is_complete(self) -> bool:
-        """Whether every core node is alive for all of them, and no other node is."""
+        """Whether each core node believes exactly the core nodes alive."""
         core = self.core
         names = sorted(process.name for process in core)
         if len(core) == 1 and not core[0].engine.identity.announced:
-            names = []  # it waits for one of its seeds and has not announced itself
+            names = []  # it waits for a seed and has not announced itself
         return all(self._believed(process) == names for process in core)
 
     def _believed(self, process: Process) -> list[str]:
@@ -157,6 +157,6 @@ class Agreement:
         return sorted(seen) == truth
 
 
-def _words(process: Process) -> list[int]:
-    """Return all that the node knows of policies."""
-    return [word.digest for word in process.engine.state.policies]
+def _policy_digests(process: Process) -> list[int]:
+    """Return the digest of each policy version that the node holds."""
+    return [version.digest for version in process.engine.state.policies]

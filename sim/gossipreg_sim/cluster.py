@@ -40,7 +40,7 @@ _END_BYTES = 64
 #: What a kernel sends to open or close a stream: an empty segment.
 _BARE = bytes(40)
 
-#: Messages cached by the reader that all nodes share: with a thousand nodes each has its own updates.
+#: Messages cached by the reader that all nodes share. Each of a thousand nodes has updates of its own.
 _READ_MAX = 65_536
 
 #: Retry interval of a stalled frame (ns).
@@ -57,8 +57,8 @@ class PacketTrace:
     receiver: str
     sent: int  # ns
     data: bytes  # the engine's output before sealing; empty for the opening or end of a stream
-    arrivals: tuple[int, ...]  # ns, one of each copy that arrives whole
-    culprit: str  # the condition that let none arrive whole, or ""
+    arrivals: tuple[int, ...]  # ns, one for each copy that arrives intact
+    culprit: str  # the condition that kept every copy from arriving intact, or ""
     on_stream: bool
 
 
@@ -67,12 +67,12 @@ class _Stream:
     """One connection: its two ends, and the frames in flight to each (frames stay in order)."""
 
     ends: tuple[tuple[Process, int], tuple[Process, int]]
-    segment: int = 0  # the largest piece that is sent at a time (bytes; 0: as large as the frames are)
+    segment: int = 0  # maximum segment size (bytes; 0: no limit)
     clear_at: dict[str, int] = attrs.field(factory=dict)  # receiver's name -> ns, when the last frame arrives
     stalled: dict[str, deque[bytes | None]] = attrs.field(factory=dict)  # receiver's name -> frames; None: the end
 
     def other(self, process: Process) -> tuple[Process, int]:
-        """The far end."""
+        """Return the far end."""
         (one, _), there = self.ends
         return there if one is process else self.ends[0]
 
@@ -91,21 +91,19 @@ class Cluster:
     processes: dict[str, Process] = attrs.field(factory=dict)
     observers: list[Observer] = attrs.field(factory=list)
     touched: list[Callable[[Process], None]] = attrs.field(factory=list)
-    taps: list[Callable[[bytes, Address], None]] = attrs.field(factory=list)  # shown every packet and where it goes
+    taps: list[Callable[[bytes, Address], None]] = attrs.field(factory=list)  # shown every packet and its destination
     carried: list[Callable[[PacketTrace], None]] = attrs.field(
         factory=list
-    )  # shown what becomes of each packet and frame
-    framed: list[Callable[[Process, bytes], None]] = attrs.field(factory=list)  # shown each frame that a process takes
-    ended: list[Callable[[Process], None]] = attrs.field(factory=list)  # shown every process that dies
+    )  # called with the fate of each packet and frame
+    framed: list[Callable[[Process, bytes], None]] = attrs.field(factory=list)  # called with each received frame
+    ended: list[Callable[[Process], None]] = attrs.field(factory=list)  # called with every process that dies
     counters: Counter[str] = attrs.field(factory=Counter)
     _at: dict[Address, Process] = attrs.field(factory=dict)
     rejecting: dict[str, None] = attrs.field(factory=dict)  # hosts whose own kernel rejects all output
     _down: dict[str, None] = attrs.field(factory=dict)  # hosts that are silent: they do not even refuse connections
     _disks: dict[str, dict[str, Instance]] = attrs.field(factory=dict)
-    _policies_on_disk: dict[str, dict[str, PolicyVersion]] = attrs.field(
-        factory=dict
-    )  # what each disk has of policies, by key
-    _terms: dict[str, dict[str, TermRegister]] = attrs.field(factory=dict)  # what each disk has of terms, by service
+    _policies_on_disk: dict[str, dict[str, PolicyVersion]] = attrs.field(factory=dict)  # policies on each disk, by key
+    _terms: dict[str, dict[str, TermRegister]] = attrs.field(factory=dict)  # terms on each disk, by service
     _generations: dict[str, int] = attrs.field(factory=dict)
     _seeds: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     _zones: dict[str, str] = attrs.field(factory=dict)
@@ -113,8 +111,8 @@ class Cluster:
     _accepted: Counter[str] = attrs.field(factory=Counter)
     _births: Counter[str] = attrs.field(factory=Counter)
     _clocks: dict[str, Clock] = attrs.field(factory=dict)
-    _past: Counter[str] = attrs.field(factory=Counter)  # what ended lives have counted
-    _reader: Reader = attrs.field(factory=lambda: Reader(_READ_MAX))  # shared, and so is what was read
+    _past: Counter[str] = attrs.field(factory=Counter)  # counters of the runs that have ended
+    _reader: Reader = attrs.field(factory=lambda: Reader(_READ_MAX))  # shared, as are the messages that it caches
 
     def __attrs_post_init__(self) -> None:
         self.network = Network(self.world, self.latency)
@@ -130,7 +128,7 @@ class Cluster:
         policies and terms that it knew. Without ``disk`` it starts empty.
         """
         old = self.processes.get(name)
-        assert old is None or not old.alive, "one life at a time"
+        assert old is None or not old.alive, "a node has one process at a time"
         if old is not None:
             self._past.update(_counted(old))
         self._seeds[name] = tuple(seeds) or self._seeds.get(name, ())

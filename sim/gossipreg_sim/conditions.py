@@ -10,7 +10,7 @@ from gossipreg_sim.network import Delivery, Latency
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.world import SECOND, ns
 
-#: Bytes that a kernel sends of a stream at a time, unless it is configured to send less.
+#: Maximum segment size of a stream, unless configured to be smaller (bytes).
 _SEGMENT = 1400
 
 
@@ -56,7 +56,7 @@ class FlipFlop(_OnLinks):
     started: int = 0  # ns
 
     def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
-        """Lose the packet in the bad half."""
+        """Lose the packet in the off phase."""
         if (now - self.started) % ns(self.off + self.on) < ns(self.off):
             delivery.lose()
 
@@ -68,7 +68,7 @@ class Loss(_OnLinks):
     probability: float
 
     def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
-        """Lose the packet, perhaps."""
+        """Lose the packet with the given probability."""
         if rng.chance(self.probability):
             delivery.lose()
 
@@ -78,7 +78,7 @@ class UdpLoss(Loss):
     """Each packet is lost with this probability; streams pass."""
 
     def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:
-        """Lose the packet, perhaps."""
+        """Lose the packet with the given probability."""
         if not delivery.on_stream:
             super().touch(delivery, link, rng, now)
 
@@ -88,7 +88,7 @@ class TcpLoss(Loss):
     """Each segment of a stream is lost with this probability; packets pass."""
 
     def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:
-        """Lose the segment, perhaps."""
+        """Lose the segment with the given probability."""
         if delivery.on_stream:
             super().touch(delivery, link, rng, now)
 
@@ -110,16 +110,16 @@ class Mtu(_OnLinks):
 
 @attrs.define
 class Bursts(_OnLinks):
-    """Burst losses: the Gilbert-Elliott chain of a good and a bad state, each with its own loss."""
+    """Burst losses: the Gilbert-Elliott chain of a good and a bad state, each with its own loss rate."""
 
-    to_bad: float  # probability, at each packet in the good state, of turning bad
+    to_bad: float  # probability, per packet in the good state, of turning bad
     to_good: float
     loss_good: float = 0.0
     loss_bad: float = 1.0
     _bad: dict[tuple[str, str], bool] = attrs.field(factory=dict)
 
     def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
-        """Move the link's chain one step, then lose the packet, perhaps."""
+        """Advance the link's chain by one step, then lose the packet with the state's probability."""
         bad = self._bad.get(link, False)
         if rng.chance(self.to_good if bad else self.to_bad):
             bad = not bad
@@ -136,7 +136,7 @@ class Duplication(_OnLinks):
     spread: float = 0.05
 
     def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
-        """Add a copy, perhaps."""
+        """Sometimes add a copy."""
         again = [(delay + ns(rng.random() * self.spread), data) for delay, data in delivery.copies]
         if rng.chance(self.probability):
             delivery.copies += again
@@ -150,7 +150,7 @@ class Reordering(_OnLinks):
     spread: float = 0.05
 
     def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
-        """Hold the packet back, perhaps."""
+        """Sometimes hold the packet back."""
         if rng.chance(self.probability):
             extra = ns(rng.random() * self.spread)
             delivery.copies = [(delay + extra, data) for delay, data in delivery.copies]
@@ -158,7 +158,7 @@ class Reordering(_OnLinks):
 
 @attrs.frozen
 class Delay(_OnLinks):
-    """Everything takes longer."""
+    """Every packet takes longer."""
 
     extra: Latency
 
@@ -197,7 +197,7 @@ class BitFlips(_OnLinks):
     probability: float
 
     def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
-        """Flip one bit of the packet, perhaps."""
+        """Sometimes flip one bit of the packet."""
         if rng.chance(self.probability):
             delivery.copies = [(delay, _flipped(data, rng)) for delay, data in delivery.copies]
 

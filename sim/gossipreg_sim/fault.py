@@ -1,4 +1,4 @@
-"""Fault: one thing that goes wrong in a run, and the kinds of fault that there are."""
+"""Fault: one fault of a scenario, and the table of all kinds of fault."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import attrs
 
 @attrs.frozen
 class Kind:
-    """One kind of fault: what it does, the keys that it must have, those that it may have, and the marks it makes.
+    """One kind of fault: its description, required keys, optional keys, and the marks that it makes.
 
-    A kind that takes `to` marks its beginning and its end besides.
+    A kind that takes `to` also marks its beginning and its end.
     """
 
     does: str
@@ -22,7 +22,7 @@ class Kind:
     marks: tuple[str, ...] = ()
 
 
-#: Each kind of fault. All may have kind, name, at, lasts and nodes; times are in seconds.
+#: Each kind of fault. All kinds may have kind, name, at, lasts and nodes; times are in seconds.
 KINDS: Final[Mapping[str, Kind]] = {
     "cut": Kind("no packet gets through between `nodes` and `to` (the others)", (), ("to", "both_ways", "permanent")),
     "flip-flop": Kind(
@@ -62,7 +62,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "bit-flips": Kind("one bit of a packet is flipped", ("probability",), ("to", "both_ways", "permanent")),
     "swizzle": Kind("a third of `nodes` is cut off one after the other, and reconnected in reverse order", ("every",)),
     "forge": Kind(
-        "one of `nodes` receives a packet that no member sent: junk, spoilt, or under a wrong key",
+        "one of `nodes` receives a forged packet: junk, a corrupted packet, or one under a wrong key",
         ("every",),
         (),
         ("forge",),
@@ -80,7 +80,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "the wall clock is wrong by `seconds` (below 0: behind)", ("seconds",), ("permanent",), ("clock",)
     ),
     "clock-skew-at-start": Kind(
-        "the wall clock is wrong by `seconds` from the first start until the end", ("seconds",), (), ("clock",)
+        "the wall clock is wrong by `seconds` from the first start until the fault ends", ("seconds",), (), ("clock",)
     ),
     "clock-drift": Kind(
         "both clocks gain `drift` seconds a second (below 0: lose)", ("drift",), ("permanent",), ("drift",)
@@ -97,7 +97,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         ("off", "on"),
         ("freeze", "unfreeze"),
     ),
-    "slow": Kind("each thing that arrives takes `seconds` to handle", ("seconds",), (), ("slow",)),
+    "slow": Kind("each arrival takes `seconds` to handle", ("seconds",), (), ("slow",)),
     "crash": Kind(
         "the process dies; it comes back after `lasts`, if given", (), ("disk", "permanent"), ("crash", "start")
     ),
@@ -108,7 +108,10 @@ KINDS: Final[Mapping[str, Kind]] = {
         ("crash-host", "start"),
     ),
     "leave": Kind(
-        "the node says goodbye; it comes back after `lasts`, if given", (), ("disk", "permanent"), ("leave", "start")
+        "the node leaves gracefully; it comes back after `lasts`, if given",
+        (),
+        ("disk", "permanent"),
+        ("leave", "start"),
     ),
     "restart": Kind(
         "`nodes` die and come back `seconds` later, each `every` after the one before",
@@ -129,21 +132,21 @@ _ALWAYS: Final = ("kind", "name", "at", "lasts", "nodes")
 SIGNED: Final = ("clock-skew", "clock-skew-at-start", "clock-drift")
 
 
-def words(value: str | Iterable[str]) -> tuple[str, ...]:
-    """Return the words in order; a lone string is one word."""
+def as_tuple(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the strings as a tuple; a single string gives a tuple of one."""
     return (value,) if isinstance(value, str) else tuple(value)
 
 
 @attrs.frozen(kw_only=True)
 class Fault:
-    """One thing that goes wrong: from ``at`` on, for ``lasts`` seconds, on ``nodes`` or on links."""
+    """One fault: from ``at`` on, for ``lasts`` seconds, on ``nodes`` or on links."""
 
     kind: str
-    name: str = ""  # what its rng is named after; by default the kind and a number
+    name: str = ""  # names its random stream; by default the kind and a number
     at: float = 0.0
     lasts: float = 0.0  # 0: until the heal
-    nodes: tuple[str, ...] = attrs.field(default=("*",), converter=words)
-    to: tuple[str, ...] = attrs.field(default=("*",), converter=words)
+    nodes: tuple[str, ...] = attrs.field(default=("*",), converter=as_tuple)
+    to: tuple[str, ...] = attrs.field(default=("*",), converter=as_tuple)
     both_ways: bool = True
     probability: float = 0.0
     spread: float = 0.05
@@ -161,7 +164,7 @@ class Fault:
 
 
 def named(faults: Iterable[Fault]) -> tuple[Fault, ...]:
-    """The faults, each with a name that it keeps when others are taken away, so that its draws stay the same."""
+    """Return the faults with names; a name stays when other faults are removed, so that its draws do not change."""
     taken = dict.fromkeys(fault.name for fault in faults)
     named = []
     for fault in faults:
@@ -173,5 +176,5 @@ def named(faults: Iterable[Fault]) -> tuple[Fault, ...]:
 
 
 def keys_of(kind: str) -> tuple[str, ...]:
-    """The keys that a fault of this kind may have."""
+    """Return the keys that a fault of this kind may have."""
     return (*_ALWAYS, *KINDS[kind].needs, *KINDS[kind].takes)

@@ -45,9 +45,9 @@ def is_for_good(fault: Fault) -> bool:
 
 
 def end_of(fault: Fault, scenario: FaultContext) -> float:
-    """Return when all effects of ``fault`` end: seconds after the warm-up, at most the heal; infinity if never.
+    """Return when the last effect of ``fault`` ends: seconds after the warm-up, at most the heal; infinity if never.
 
-    A churn ends when the last node that it took down is back, a swizzle when the last link is free again.
+    A churn ends when the last node that it killed has restarted, a swizzle when the last link is restored.
     """
     if is_for_good(fault):
         return math.inf
@@ -59,30 +59,30 @@ def end_of(fault: Fault, scenario: FaultContext) -> float:
 
 
 def end_of_restart(fault: Fault, scenario: FaultContext) -> float:
-    """Return when the last node of a rolling restart is back if it has the time: seconds after the warm-up."""
+    """Return when the last node of a rolling restart is back, ignoring the heal: seconds after the warm-up."""
     return fault.at + (most_struck(fault.nodes, scenario) - 1) * fault.every + fault.seconds
 
 
-def most_struck(words: tuple[str, ...], scenario: FaultContext) -> int:
-    """Return how many nodes ``words`` name at most; how many `random:N` adds to the others depends on the seed."""
-    drawn = sum(int(word.partition(":")[2]) for word in words if word.startswith("random:"))
-    return min(scenario.nodes, len(surely_struck(words, scenario)) + drawn)
+def most_struck(selectors: tuple[str, ...], scenario: FaultContext) -> int:
+    """Return an upper limit of how many nodes ``selectors`` name; what `random:N` adds depends on the seed."""
+    drawn = sum(int(selector.partition(":")[2]) for selector in selectors if selector.startswith("random:"))
+    return min(scenario.nodes, len(surely_struck(selectors, scenario)) + drawn)
 
 
-def surely_struck(words: tuple[str, ...], scenario: FaultContext) -> tuple[str, ...]:
-    """Return the nodes that ``words`` name for every seed, in the order of the words, each once."""
+def surely_struck(selectors: tuple[str, ...], scenario: FaultContext) -> tuple[str, ...]:
+    """Return the nodes that ``selectors`` name for every seed, in order, each once."""
     names: dict[str, None] = {}
-    everybody = scenario.node_names
-    for word in words:
-        how, _, which = word.partition(":")
-        if word == "*" or (how == "random" and int(which) == scenario.nodes):
-            names.update(dict.fromkeys(everybody))
+    every_name = scenario.node_names
+    for selector in selectors:
+        how, _, which = selector.partition(":")
+        if selector == "*" or (how == "random" and int(which) == scenario.nodes):
+            names.update(dict.fromkeys(every_name))
         elif how == "zone":
-            names.update((name, None) for name in everybody if scenario.zone_of(name) == which)
+            names.update((name, None) for name in every_name if scenario.zone_of(name) == which)
         elif how == "first":
-            names.update(dict.fromkeys(everybody[: int(which)]))
+            names.update(dict.fromkeys(every_name[: int(which)]))
         elif how == "last":
-            names.update(dict.fromkeys(everybody[-int(which) :]))
+            names.update(dict.fromkeys(every_name[-int(which) :]))
         elif how != "random":
-            names[word] = None
+            names[selector] = None
     return tuple(names)

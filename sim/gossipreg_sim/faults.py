@@ -1,4 +1,4 @@
-"""Faults of a scenario: how each is applied to a cluster, and undone."""
+"""Faults of a scenario: applying each to a cluster, and undoing it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.trace import Trace
 from gossipreg_sim.world import EPOCH_MS, ns
 
-#: Packets remembered for a replay, per fault.
+#: Packets recorded for replays, per fault.
 _TAPE = 256
 
 #: How long a leaving node stays up, so that its leave message spreads (seconds).
@@ -47,27 +47,27 @@ _FAREWELL = 1.0
 _Taped = tuple[int, bytes, Address]  # when (ns), what, where to
 
 
-def chosen(words: tuple[str, ...], scenario: Scenario, rng: Rng) -> list[str]:
-    """The nodes that ``words`` name: a name, ``*``, ``zone:zone-1``, ``random:3``, ``first:3``, ``last:3``.
+def chosen(selectors: tuple[str, ...], scenario: Scenario, rng: Rng) -> list[str]:
+    """Return the nodes that ``selectors`` name: a name, ``*``, ``zone:zone-1``, ``random:3``, ``first:3``, ``last:3``.
 
-    Each word draws from a stream of its own and names at least one node: the scenario has been checked.
+    Each selector draws from its own stream, and names at least one node, as `Scenario` has checked.
     """
     names: dict[str, None] = {}
-    everybody = scenario.node_names
-    for word in words:
-        how, _, which = word.partition(":")
-        if word == "*":
-            names.update(dict.fromkeys(everybody))
+    every_name = scenario.node_names
+    for selector in selectors:
+        how, _, which = selector.partition(":")
+        if selector == "*":
+            names.update(dict.fromkeys(every_name))
         elif how == "zone":
-            names.update((name, None) for name in everybody if scenario.zone_of(name) == which)
+            names.update((name, None) for name in every_name if scenario.zone_of(name) == which)
         elif how == "random":
-            names.update(dict.fromkeys(rng.fork().sample(everybody, int(which))))
+            names.update(dict.fromkeys(rng.fork().sample(every_name, int(which))))
         elif how == "first":
-            names.update(dict.fromkeys(everybody[: int(which)]))
+            names.update(dict.fromkeys(every_name[: int(which)]))
         elif how == "last":
-            names.update(dict.fromkeys(everybody[-int(which) :]))
+            names.update(dict.fromkeys(every_name[-int(which) :]))
         else:
-            names[word] = None
+            names[selector] = None
     return list(names)
 
 
@@ -157,7 +157,7 @@ class Faults:
                         world.at(ends, partial(self._start, name, disk=fault.disk))
                 case "restart":
                     when = begins + place * ns(fault.every)
-                    back = when + ns(fault.seconds)  # before the heal: the scenario has been checked
+                    back = when + ns(fault.seconds)  # before the heal, as `Scenario` has checked
                     world.at(when, partial(self._crash, name, back, host=False))
                     world.at(back, partial(self._start, name, disk=fault.disk, port=fault.port or None))
                 case "freeze" | "block":
@@ -171,7 +171,7 @@ class Faults:
                 case "clock-skew":
                     self._between(fault, partial(self._skew, name), fault.seconds, begins, ends)
                 case "clock-skew-at-start":
-                    self._skew(name, fault.seconds)  # nothing has run yet: before its first life begins
+                    self._skew(name, fault.seconds)  # at the start, before the node runs
                     world.at(ends, partial(self._skew, name, 0.0))
                 case "clock-drift":
                     self._between(fault, partial(self._drift, name), fault.drift, begins, ends)
@@ -301,7 +301,7 @@ class Faults:
             purpose = f"fault {fault.name} {name}"
             clogs = self.cluster.world.now + place * step
             back = self._by_heal(self.cluster.world.now + (2 * len(clogged) - place) * step)
-            if clogs < back:  # else the heal comes first
+            if clogs < back:  # otherwise the heal comes first
                 self.cluster.world.at(clogs, partial(self.cluster.network.begin, purpose, Cut(links)))
                 self.cluster.world.at(back, partial(self.cluster.network.end, purpose))
 
@@ -311,7 +311,7 @@ class Faults:
             tape.append((self.cluster.world.now, packet, to))
 
     def _forge(self, nodes: list[str], tape: deque[_Taped], rng: Rng) -> None:
-        """Return junk, a real packet with one byte changed, or a member's message sealed under a wrong key."""
+        """Inject junk, a real packet with one byte changed, or a member's message sealed under a wrong key."""
         target = self.cluster.living(nodes[rng.below(len(nodes))])
         if target is None:
             return

@@ -47,10 +47,10 @@ class Moment:
 
 @attrs.frozen
 class Heal:
-    """The result for one moment."""
+    """The time to agreement after one moment."""
 
     at: float  # seconds after the warm-up
-    ended: tuple[str, ...]  # the faults that had ended by then, by name; at the heal perhaps none
+    ended: tuple[str, ...]  # the faults that had ended by then, by name; may be empty at the heal
     took: float | None  # seconds until all agreed; None if they did not before the next fault began, or at all
     bound: float  # seconds within which all had to agree
     until: float = math.inf  # when the next fault began, in seconds after the warm-up
@@ -83,13 +83,13 @@ class Watch:
     scenario: Scenario
     agreement: Agreement
     heals: list[Heal] = attrs.field(factory=list)
-    due: int = 1 << 62  # ns, when to look next
+    due: int = 1 << 62  # ns, time of the next check
     _moments: Iterator[Moment] = attrs.field(init=False)
     _moment: Moment | None = None
     _began: int = 0  # ns
-    _bound: float = math.nan  # seconds; not a number until the moment has come
+    _bound: float = math.nan  # seconds; NaN until the moment has come
     _since: int | None = None  # ns, since when it has settled
-    _offers: deque[tuple[int, frozenset[_Offer]]] = attrs.field(factory=deque)  # when (ns), what all offered
+    _offers: deque[tuple[int, frozenset[_Offer]]] = attrs.field(factory=deque)  # time (ns), all offers
 
     def __attrs_post_init__(self) -> None:
         self._moments = moments(self.scenario)
@@ -108,7 +108,7 @@ class Watch:
 
     def look(self) -> None:
         """Check the cluster; the check is ``due``."""
-        assert self._moment is not None, "there is something to look for"
+        assert self._moment is not None, "a check is due only before a moment has settled"
         now = self.agreement.cluster.world.now
         if now / SECOND >= self.scenario.warmup + self._moment.until:
             self._end()
@@ -130,7 +130,7 @@ class Watch:
 
     def _end(self, agreed: int | None = None) -> None:
         moment = self._moment
-        assert moment is not None, "one is under way"
+        assert moment is not None, "a moment is being checked"
         since = agreed if self._since is None else self._since
         took = None if since is None else (since - self._began) / SECOND
         bound = heal_bound(self.scenario) if math.isnan(self._bound) else self._bound
@@ -138,7 +138,7 @@ class Watch:
         self._next()
 
     def close(self, healed_in: float | None, bound: float) -> None:
-        """The run is over: all agreed ``healed_in`` seconds after the heal, which had to be within ``bound``."""
+        """Finish: all agreed ``healed_in`` seconds after the heal (None: they did not), within ``bound`` or not."""
         duration = self.scenario.duration
         if self._moment is not None:
             heal = ns(self.scenario.warmup + duration)
@@ -147,7 +147,7 @@ class Watch:
         ended = [f.name for f in self.scenario.faults if f.name not in counted and end_of(f, self.scenario) < math.inf]
         self.heals.append(Heal(duration, tuple(ended), healed_in, bound))
 
-    # What is seen
+    # Views
 
     def _offered(self) -> Iterator[_Offer]:
         outside = self.agreement.outside

@@ -24,7 +24,7 @@ class Latency(Protocol):
     """Distribution of the one-way latency."""
 
     def draw(self, sender: str, receiver: str, rng: Rng) -> int:
-        """The time on the way (ns)."""
+        """Draw a latency (ns)."""
 
 
 @attrs.frozen
@@ -34,7 +34,7 @@ class Constant:
     seconds: float
 
     def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
-        """The time on the way (ns)."""
+        """Return the latency (ns)."""
         return ns(self.seconds)
 
 
@@ -46,30 +46,30 @@ class Exponential:
     mean: float
 
     def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
-        """The time on the way (ns)."""
+        """Draw a latency (ns)."""
         return ns(self.least + rng.exponential(self.mean))
 
 
 @attrs.frozen
 class Lognormal:
-    """Latency of long paths: a median and a spread (the standard deviation of the logarithm)."""
+    """Latency of long paths: a median, and a spread (the standard deviation of the logarithm)."""
 
     median: float
     sigma: float
 
     def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
-        """The time on the way (ns)."""
+        """Draw a latency (ns)."""
         return ns(self.median * 2.718281828459045 ** (self.sigma * rng.normal()))
 
 
 @attrs.frozen
 class Empirical:
-    """Drawn from measured samples (seconds)."""
+    """Latency drawn from measured samples (seconds)."""
 
     samples: tuple[float, ...]
 
     def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
-        """The time on the way (ns)."""
+        """Draw a latency (ns)."""
         return ns(self.samples[rng.below(len(self.samples))])
 
 
@@ -82,7 +82,7 @@ class Regions:
     between: Latency
 
     def draw(self, sender: str, receiver: str, rng: Rng) -> int:
-        """The time on the way (ns)."""
+        """Draw a latency (ns)."""
         here = self.zone_of(sender) == self.zone_of(receiver)
         return (self.inside if here else self.between).draw(sender, receiver, rng)
 
@@ -92,11 +92,11 @@ class Delivery:
     """One packet in flight: the copies that will arrive, each with its delay (ns) and its bytes."""
 
     copies: list[tuple[int, bytes]]
-    on_stream: bool = False  # a frame on a stream, or what a kernel sends to begin or end one
-    segment: int = 0  # the largest piece that its sender's kernel sends of it at a time (bytes; 0: as large as it is)
+    on_stream: bool = False  # a frame on a stream, or the segment that opens or closes one
+    segment: int = 0  # the sender's maximum segment size (bytes; 0: no limit)
 
     def lose(self) -> None:
-        """Nothing arrives."""
+        """Drop all copies."""
         self.copies.clear()
 
 
@@ -116,10 +116,10 @@ class Network:
 
     world: World
     latency: Latency
-    culprit: str = ""  # the condition that kept the last packet or frame from arriving whole; "" when none did
+    culprit: str = ""  # the condition that kept the last packet or frame from arriving intact, or ""
     _constant: int | None = attrs.field(
         init=False
-    )  # ns, where nothing is drawn: an rng of its own costs each link 2 us
+    )  # ns, if constant, no rng per link is needed, which would cost 2 us each
     _conditions: list[tuple[str, Condition]] = attrs.field(factory=list)
     _found: dict[tuple[str, str], list[tuple[str, Condition, Rng]]] = attrs.field(factory=dict)
     _rng: dict[tuple[str, str, str], Rng] = attrs.field(factory=dict)

@@ -1,12 +1,12 @@
 """Simulated process of one node: an engine and its driver, which can be paused, slowed, killed or restarted.
 
 The driver is a small version of the production one and obeys the same rule: packets that have arrived are handled
-before timers fire, and the engine is told how late it was woken. States of an unhealthy process:
+before timers fire, and the engine learns how late it was woken. States of an unhealthy process:
 
-- *frozen* (SIGSTOP, a long collection): nothing happens; what arrives waits in the kernel's buffer, timers are late;
-- *blocked* (the Lifeguard paper's anomaly): sending and receiving wait, timers run;
+- *frozen* (SIGSTOP, a long GC pause): the process does nothing; packets wait in the kernel's buffer; timers are late;
+- *blocked* (the Lifeguard paper's anomaly): sending and receiving wait, but timers run;
 - *slow*: each arrival takes a while to handle;
-- *crashed*: the kernel refuses connections; or, if the host is down, nothing answers at all.
+- *crashed*: the kernel refuses connections; if the host is down, nothing answers at all.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ Arrival = Callable[[], None]
 
 @attrs.define
 class Clock:
-    """A host's two clocks as functions of true time: one steady but for drift, one that may be wrong and may jump."""
+    """A host's two clocks as functions of true time: a steady one that may drift, and a wall clock that may jump."""
 
-    skew: float = 0.0  # seconds that the wall clock is ahead
-    drift: float = 0.0  # seconds gained a second, since `_since`
+    skew: float = 0.0  # seconds by which the wall clock is ahead
+    drift: float = 0.0  # seconds gained per second, since `_since`
     _since: float = 0.0  # true seconds
-    _shown: float = 0.0  # what the steady clock showed then
-    _is_true: bool = attrs.field(init=False)  # it shows true time, so no computation is needed
+    _shown: float = 0.0  # reading of the steady clock at `_since`
+    _is_true: bool = attrs.field(init=False)  # without drift, no computation is needed
 
     def __attrs_post_init__(self) -> None:
         self._is_true = not (self.drift or self._since or self._shown)
@@ -52,7 +52,7 @@ class Clock:
         return self._shown + (world.seconds - self._since) * (1.0 + self.drift)
 
     def run_at(self, drift: float, world: World) -> None:
-        """Gain ``drift`` seconds a second from now on; the steady clock does not jump."""
+        """Set the drift to ``drift`` seconds per second from now on; the steady clock does not jump."""
         self._shown, self._since, self.drift = self.steady(world), world.seconds, drift
         self._is_true = False
 
@@ -73,7 +73,7 @@ class Clock:
 
 @attrs.define(eq=False)
 class Process:
-    """One run of one node. What it returns goes to ``perform``; what was said about it, the observers see there."""
+    """One run of one node. ``perform`` receives the engine's outputs, and passes them to observers."""
 
     name: str
     address: Address
@@ -82,17 +82,17 @@ class Process:
     world: World
     clock: Clock
     perform: Callable[[Process, list[Output]], None]
-    has_disk: bool = False  # whether this run started with the disk of the last one
+    has_disk: bool = False  # whether this run started with the previous run's disk
     alive: bool = True
     frozen: bool = False
     blocked: bool = False
-    service: int = 0  # ns that handling one arrival takes
+    service: int = 0  # ns to handle one arrival
     counters: Counter[str] = attrs.field(factory=Counter)
-    _inbox: deque[tuple[int, Arrival]] = attrs.field(factory=deque)  # bytes, what to do with them
+    _inbox: deque[tuple[int, Arrival]] = attrs.field(factory=deque)  # size (bytes), handler
     _inbox_bytes: int = 0
     _held: list[Output] = attrs.field(factory=list)  # outputs that wait while blocked
     _wake_at: int | None = None  # ns
-    _due: float = float("inf")  # what the engine asked for, on its own clock (seconds)
+    _due: float = float("inf")  # the engine's deadline, on its own clock (seconds)
     _working: bool = False
 
     @property
@@ -103,7 +103,7 @@ class Process:
     # Arrivals
 
     def packet(self, data: bytes, source: Address) -> None:
-        """A packet reaches the socket."""
+        """Receive a packet from the socket."""
         if self.alive and not (self._inbox or self.service or self.frozen or self.blocked):
             now = self.now
             self._open(data, source, now)
@@ -114,7 +114,7 @@ class Process:
             self.call(len(data), lambda: self._open(data, source, self.now))
 
     def call(self, size: int, arrival: Arrival) -> None:
-        """Queue another arrival (a frame, the end of a stream), which waits in line like a packet."""
+        """Queue another arrival (a frame, the end of a stream) behind earlier packets."""
         if not self.alive:
             return
         self._inbox.append((size, arrival))
@@ -171,8 +171,8 @@ class Process:
         self._due = due
         if due == float("inf"):
             return
-        when = int(self.clock.true_time(due) * SECOND) + 1  # a nanosecond late rather than a rounding early
-        when = max(when, self.world.now + (due > self.now))  # nor, where clocks drift, the same nanosecond again
+        when = int(self.clock.true_time(due) * SECOND) + 1  # rounded up, so as not to wake too early
+        when = max(when, self.world.now + (due > self.now))  # a drifting clock may round to the present nanosecond
         if self._wake_at is None or when < self._wake_at or self._wake_at < self.world.now:
             self._wake_at = when
             self.world.at(when, lambda: self._alarm(when))
@@ -209,7 +209,7 @@ class Process:
             self.call(0, lambda: self.act(verb(self.engine, self.now)))
         elif self.alive:
             self.act(verb(self.engine, self.now))
-            self._wake(self.now)  # as the production driver does: a user's change is sent at once
+            self._wake(self.now)  # as in the production driver, a user's change is sent at once
             self.schedule()
 
     def set_wall_clock(self) -> None:
@@ -225,7 +225,7 @@ class Process:
         self.frozen = True
 
     def thaw(self) -> None:
-        """Continue: handle arrivals first, then due timers, with the delay known to the engine."""
+        """Continue: handle arrivals first, then overdue timers; the engine learns the delay."""
         self.frozen = False
         self._resume()
 

@@ -20,7 +20,7 @@ def _mixed(state: int) -> int:
 
 @attrs.define
 class Rng:
-    """One random stream. Eight bytes of state, so that each of a million links can have its own."""
+    """One random stream. Its state is eight bytes, so that each of a million links can have its own."""
 
     _state: int
 
@@ -45,7 +45,7 @@ class Rng:
 
     def below(self, count: int) -> int:
         """A whole number from 0 up to, not including, ``count``."""
-        assert count > 0, "there must be something to draw from"
+        assert count > 0, "the range is not empty"
         return int(self.random() * count)
 
     def chance(self, probability: float) -> bool:

@@ -87,8 +87,8 @@ class Outcome:
     violations: tuple[Violation, ...]
     checks: dict[str, int]  # by oracle
     laws: dict[str, str]  # by oracle
-    notes: dict[str, str]  # by oracle: what it measured, or why it did not judge; may be ""
-    judged: dict[str, bool]  # by oracle: whether the run gave it anything to judge
+    notes: dict[str, str]  # by oracle: what it measured, or why it did not apply; may be ""
+    applied: dict[str, bool]  # by oracle: whether it applied to the run
     heals: tuple[Heal, ...]  # how long until all agreed, after each fault phase and last after the heal
     bound: float  # seconds after the heal within which all had to agree
     missing: tuple[str, ...]  # marks that the scenario promises and the run did not make
@@ -177,7 +177,7 @@ class _ScenarioRun:
     def run(self) -> Outcome:
         healed_in = None
         try:
-            healed_in = self._acts()
+            healed_in = self._run_phases()
         except RunawaySimulation:
             self.watch.close(None, self.context.bound)
             self.oracle_runner.stopped(events_cap(self.scenario))
@@ -187,7 +187,7 @@ class _ScenarioRun:
             self.oracle_runner.finish()
         return self._outcome()
 
-    def _acts(self) -> float | None:
+    def _run_phases(self) -> float | None:
         """Run all phases; return how long after the heal all agreed (seconds), or None if they did not."""
         scenario = self.scenario
         self._begin()
@@ -203,14 +203,14 @@ class _ScenarioRun:
         return self._wait_for_agreement(heal, min(scenario.quiet, 2 * heal_bound(scenario)) + self.context.suppression)
 
     def _run(self, until: int) -> None:
-        """Continue a second at a time, each with a limit on its events."""
+        """Run in steps of a second, each with a limit on its events."""
         cap = events_cap(self.scenario)
         while self.world.now < until:
             self.world.events_max = self.world.events + cap
-            self._run_looking(min(until, self.world.now + SECOND))
+            self._run_with_checks(min(until, self.world.now + SECOND))
 
-    def _run_looking(self, until: int) -> None:
-        """Continue, and check the cluster whenever a check is due."""
+    def _run_with_checks(self, until: int) -> None:
+        """Run, and check the cluster whenever a check is due."""
         while self.watch.due <= until:
             self.world.run(max(self.world.now, self.watch.due))
             self.watch.look()
@@ -227,7 +227,7 @@ class _ScenarioRun:
             checks={name: oracle.checks for name, oracle in oracles.items()},
             laws={name: oracle.law for name, oracle in oracles.items()},
             notes={name: oracle.note for name, oracle in oracles.items()},
-            judged={name: oracle.has_judged for name, oracle in oracles.items()},
+            applied={name: oracle.has_applied for name, oracle in oracles.items()},
             heals=tuple(self.watch.heals),
             bound=self.context.bound,
             missing=tuple(mark for mark in self.scenario.sometimes if mark not in marks),

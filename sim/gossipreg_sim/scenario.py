@@ -10,61 +10,61 @@ import attrs
 
 from gossipreg.errors import ConfigError
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
-from gossipreg_sim.fault import KINDS, SIGNED, Fault, keys_of, named, words
+from gossipreg_sim.fault import KINDS, SIGNED, Fault, as_tuple, keys_of, named
 from gossipreg_sim.marks import known_marks
 from gossipreg_sim.scenario_checks import problem
 from gossipreg_sim.wire import WIRES
 
-#: Nodes in one scenario: every node holds the whole view, so memory grows with the square.
+#: Maximum number of nodes: every node holds the whole view, so memory grows with the square.
 NODES_MAX: Final = 4096
 
-#: Virtual seconds of one phase: a week.
+#: Maximum length of a phase: a week (virtual seconds).
 SECONDS_MAX: Final = 604_800.0
 
-#: What users do in one scenario, about: each instance has a port of its own.
+#: Approximate maximum of user actions in one scenario: each instance has a port of its own.
 REGISTRATIONS_MAX: Final = 50_000
 
-#: The greatest number that a scenario may have anywhere: a rate of 10 Gbit/s.
+#: Maximum of any number in a scenario: a rate of 10 Gbit/s.
 _NUMBER_MAX: Final = 1.25e9
 
 
 class ScenarioError(ConfigError):
-    """A scenario that cannot be run; the sentence names the key, the file and what is allowed."""
+    """A scenario that cannot be run; the message names the key, the file and the allowed values."""
 
 
-#: How latencies may be distributed.
+#: Latency distributions.
 WIRINGS: Final = ("constant", "exponential", "lognormal")
 
 
 @attrs.frozen(kw_only=True)
 class Wiring:
-    """How long packets take."""
+    """The one-way latency of packets."""
 
     kind: str = "constant"  # one of WIRINGS
-    seconds: float = 0.0005  # the constant, the least, or the median
+    seconds: float = 0.0005  # the constant, the minimum, or the median
     mean: float = 0.0  # of the exponential tail
     sigma: float = 0.0  # of the logarithm
-    between_zones: float = 0.0  # one way between two zones, if it differs
+    between_zones: float = 0.0  # one-way latency between zones, if it differs
 
 
 @attrs.frozen(kw_only=True)
 class Workload:
-    """What users do."""
+    """The actions of users."""
 
     instances: int = 1  # offered by each node from its start
     churn: float = 0.0  # registrations and deregistrations a second, in the whole cluster, while faults last
-    policies: float = 0.0  # policies set or removed a second, likewise, of few keys
-    primaries: float = 0.0  # claims a second, likewise, to be the primary of one service, or to be a replica again
+    policies: float = 0.0  # policies set or removed a second, likewise, from a small set of keys
+    primaries: float = 0.0  # promotions and demotions a second, likewise, in one service
 
     @property
     def rate(self) -> float:
-        """What users do a second."""
+        """User actions a second."""
         return self.churn + self.policies + self.primaries
 
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """A run in three acts: faults (safety must hold), heal, and quiet (liveness must hold within a bound).
+    """A run in three phases: faults (safety must hold), heal, and quiet (liveness must hold within a bound).
 
     >>> from gossipreg_sim import Fault, Scenario, run_scenario
     >>> dark = Scenario(title="A zone goes dark", nodes=6, zones=3, warmup=5, duration=20, faults=[
@@ -80,22 +80,22 @@ class Scenario:
     title: str
     nodes: int
     zones: int = 1
-    seeds: int = 1  # the first so many nodes are everybody's seeds
-    together: bool = True  # all start at once, or one after the other, `stagger` seconds apart
+    seeds: int = 1  # the first nodes, which are the seeds of all
+    together: bool = True  # whether all start at once, or `stagger` seconds apart
     stagger: float = 0.1
-    warmup: float = 10.0  # quiet before the faults
+    warmup: float = 10.0  # seconds before the faults
     duration: float = 60.0  # seconds that the faults last
-    quiet: float = 60.0  # at most so long after the heal, for liveness
+    quiet: float = 60.0  # maximum seconds after the heal in which liveness is awaited
     sealed: bool = False
     wire: str = "bytes"  # one of WIRES
     wiring: Wiring = Wiring()
     workload: Workload = Workload()
     settings: EngineSettings = attrs.field(default=EngineSettings(), converter=engine_settings)
     faults: tuple[Fault, ...] = attrs.field(default=(), converter=named)
-    sometimes: tuple[str, ...] = attrs.field(default=(), converter=words)  # marks that the run must make
+    sometimes: tuple[str, ...] = attrs.field(default=(), converter=as_tuple)  # marks that a run must reach
 
     def __attrs_post_init__(self) -> None:
-        """Raise `ScenarioError` for what cannot be run."""
+        """Raise `ScenarioError` for an invalid scenario."""
         if not 1 <= self.nodes <= NODES_MAX:
             raise ScenarioError(f"nodes: {self.nodes} is not a number from 1 to {NODES_MAX}")
         for key, least, most in (("zones", 1, self.nodes), ("seeds", 1, self.nodes)):
@@ -109,7 +109,7 @@ class Scenario:
         self._check_wire()
         for name, times in Counter(fault.name for fault in self.faults).items():
             if times > 1:
-                raise ScenarioError(f"fault {name}: name: {times} faults have it: give each its own")
+                raise ScenarioError(f"fault {name}: name: {times} faults have this name: give each its own")
         for place, fault in enumerate(self.faults):
             self._check(fault, self.faults[:place])
         for mark in self.sometimes:
@@ -130,10 +130,10 @@ class Scenario:
     def _check_wire(self) -> None:
         if self.wire not in WIRES:
             raise ScenarioError(f"wire {self.wire!r}: {nearest(self.wire, list(WIRES))}")
-        liars = [fault.name for fault in self.faults if fault.kind in ("forge", "replay")]
-        if self.wire == "objects" and (self.sealed or liars):
-            what = "sealed = true" if self.sealed else f"fault {liars[0]}"
-            raise ScenarioError(f"wire 'objects': {what} needs packets that are sealed: write wire = \"bytes\"")
+        forgeries = [fault.name for fault in self.faults if fault.kind in ("forge", "replay")]
+        if self.wire == "objects" and (self.sealed or forgeries):
+            what = "sealed = true" if self.sealed else f"fault {forgeries[0]}"
+            raise ScenarioError(f"wire 'objects': {what} needs sealed packets: write wire = \"bytes\"")
 
     def _check_starts(self) -> None:
         if self.together:
@@ -155,28 +155,28 @@ class Scenario:
                 raise ScenarioError(f"{where}{key}: {getattr(fault, key)} is not a number from 0 to 1")
         if fault.drift <= -1:
             raise ScenarioError(f"{where}drift: {fault.drift} would stop the clock")
-        for word in (*fault.nodes, *fault.to):
-            if not self._names_somebody(word):
+        for selector in (*fault.nodes, *fault.to):
+            if not self._is_node_selector(selector):
                 allowed = f"n0 to n{self.nodes - 1}, *, zone:zone-0, or random:N, first:N, last:N (N <= {self.nodes})"
-                raise ScenarioError(f"{where}{word!r} names no node: write {allowed}")
+                raise ScenarioError(f"{where}{selector!r} names no node: write {allowed}")
         if said := problem(fault, others, self):
             raise ScenarioError(f"{where}{said}")
 
-    def _names_somebody(self, word: str) -> bool:
-        how, _, which = word.partition(":")
+    def _is_node_selector(self, selector: str) -> bool:
+        how, _, which = selector.partition(":")
         if how in ("random", "first", "last"):
             return which.isdecimal() and 0 < int(which) <= self.nodes
         if how == "zone":
             return which in [self.zone_of(name) for name in self.node_names]
-        return word == "*" or word in self.node_names
+        return selector == "*" or selector in self.node_names
 
     @property
     def node_names(self) -> list[str]:
-        """The names of the nodes: n0, n1 and so on."""
+        """The names of the nodes: n0, n1, and so on."""
         return [f"n{number}" for number in range(self.nodes)]
 
     def zone_of(self, name: str) -> str:
-        """Nodes take the zones in turn."""
+        """Return the zone of a node; zones are assigned round-robin."""
         return f"zone-{int(name[1:]) % self.zones}"
 
 
@@ -192,14 +192,14 @@ def _check_keys(fault: Fault, where: str) -> None:
 
 
 def check_number(where: str, value: Any, least: float = 0.0) -> None:
-    """Raise `ScenarioError` if ``value`` is a number that is out of range, or none at all (nan)."""
+    """Raise `ScenarioError` if ``value`` is a number out of range, or NaN."""
     if isinstance(value, int | float) and not least <= value <= _NUMBER_MAX:
         raise ScenarioError(f"{where}: {value!r} is not a number from {least:g} to {_NUMBER_MAX:g}")
 
 
-def nearest(word: str, allowed: list[str]) -> str:
-    """Return "did you mean ...?" for a word that is not allowed, and the words that are."""
-    near = get_close_matches(word, allowed, n=1)
+def nearest(name: str, allowed: list[str]) -> str:
+    """Return "did you mean ...?" for a name that is not allowed, and the allowed names."""
+    near = get_close_matches(name, allowed, n=1)
     if near:
         return f"did you mean {near[0]!r}? Allowed: {', '.join(sorted(allowed))}"
     return f"allowed: {', '.join(sorted(allowed))}"

@@ -1,6 +1,6 @@
-"""What makes a scenario meaningless although each of its keys is allowed: found before anything is run.
+"""Checks of a scenario before a run: combinations of valid keys that make no sense.
 
-A fault that does nothing, or that another one undoes, makes a run look better than it was.
+A fault that has no effect, or that another one undoes, would make a result look better than it is.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from gossipreg_sim.fault_timing import (
     surely_struck,
 )
 
-#: Kinds of fault that put a node into a state of which the last to be set holds, so that two at a time on one node
+#: Kinds of fault that set a state of a node, of which only the last one set holds; so two at a time on one node
 #: contradict each other. (A node that several faults keep down is down until the last of them ends.)
 _STATES: Final = ("clock-skew", "clock-skew-at-start", "clock-drift", "slow", "freeze", "block")
 
-#: The shortest time that the simulator's clock can tell from none (seconds).
+#: Resolution of the simulator's clock (seconds).
 _SHORTEST: Final = 1e-9
 
 
 def sensible(faults: Iterable[Fault], scenario: FaultContext) -> tuple[Fault, ...]:
-    """Those of ``faults`` that ``scenario`` can have, in their order: each that is left out has a `problem`."""
+    """Return those of ``faults`` that make sense in ``scenario``, in order; each one left out has a `problem`."""
     kept: list[Fault] = []
     for fault in faults:
         if not problem(fault, kept, scenario):
@@ -37,9 +37,9 @@ def sensible(faults: Iterable[Fault], scenario: FaultContext) -> tuple[Fault, ..
 
 
 def problem(fault: Fault, others: Sequence[Fault], scenario: FaultContext) -> str:
-    """Why ``fault`` makes no sense in ``scenario`` beside ``others``, as "key: reason"; "" if it does.
+    """Return why ``fault`` makes no sense in ``scenario`` beside ``others``, as "key: reason"; "" if it does.
 
-    Its kind, keys and words must have been checked. What `random:N` names is left out: it depends on the seed.
+    Its kind, keys and selectors have been checked. Nodes named by `random:N` are ignored: they depend on the seed.
     """
     return (
         _of_time(fault, scenario)
@@ -65,13 +65,13 @@ def _of_restart(fault: Fault, scenario: FaultContext) -> str:
     ends = end_of_restart(fault, scenario)
     count = most_struck(fault.nodes, scenario)
     if fault.lasts:
-        return "lasts: a restart is over when its last node is back: leave it out"
+        return "lasts: a restart ends when its last node is back: leave it out"
     if ends <= scenario.duration:
         return ""
     turns = f", one every {fault.every:g} s" if fault.every else " at once"
     what = f"{count} nodes{turns}" if count > 1 else "a node"
     return (
-        f"{what}, back after {fault.seconds:g} s: from at = {fault.at:g} on that takes until {ends:g} s, "
+        f"{what}, back after {fault.seconds:g} s: starting at = {fault.at:g} this takes until {ends:g} s, "
         f"and the heal comes at duration = {scenario.duration:g}"
     )
 
@@ -80,15 +80,15 @@ def _of_keys(fault: Fault) -> str:
     if fault.permanent and fault.lasts:
         return f"lasts: {fault.lasts:g} contradicts permanent = true: leave out one of the two"
     if fault.kind in DEADLY and is_for_good(fault) and fault.disk:
-        return "disk: the node does not come back and needs none: give it a time with lasts"
+        return "disk: the node does not come back: set lasts, or leave out disk"
     if fault.kind in ("freeze", "block") and fault.on and not fault.off:
-        return "on: a pause that never ends by itself is followed by nothing: write off, too"
+        return "on: the pause has no end without off: set off, too"
     return ""
 
 
 def _of_nodes(fault: Fault, scenario: FaultContext) -> str:
-    for key, words in (("nodes", fault.nodes), ("to", fault.to)):
-        if not words:
+    for key, selectors in (("nodes", fault.nodes), ("to", fault.to)):
+        if not selectors:
             return f"{key}: it names no node"
 
     if "to" in KINDS[fault.kind].takes and most_struck((*fault.nodes, *fault.to), scenario) < 2:
@@ -97,27 +97,29 @@ def _of_nodes(fault: Fault, scenario: FaultContext) -> str:
 
 
 def _beside(fault: Fault, other: Fault, scenario: FaultContext) -> str:
-    """Why two faults contradict each other, whichever is written first."""
+    """Return why two faults contradict each other, in either order."""
     for later, killer in ((fault, other), (other, fault)):
         if _finds_only_the_dead(later, killer, scenario):
-            return f"nodes: at {later.at:g} s {killer.name or killer.kind} has left none of them alive"
+            return f"nodes: at {later.at:g} s {killer.name or killer.kind} has left no such node alive"
     if fault.kind != other.kind or fault.kind not in _STATES:
         return ""
     if fault.at >= end_of(other, scenario) or other.at >= end_of(fault, scenario):
         return ""
     struck = surely_struck(other.nodes, scenario)
     both = [name for name in surely_struck(fault.nodes, scenario) if name in struck]
-    return f"nodes: {other.name or other.kind} strikes {both[0]} at the same time" if both else ""
+    return f"nodes: {other.name or other.kind} affects {both[0]} at the same time" if both else ""
 
 
 def _finds_only_the_dead(fault: Fault, killer: Fault, scenario: FaultContext) -> bool:
-    """Whether all that ``fault`` strikes is dead for good by then."""
+    """Whether every node that ``fault`` affects has died for good by then."""
     if killer.kind not in DEADLY or not is_for_good(killer) or killer.at >= fault.at:
         return False
     dead = surely_struck(killer.nodes, scenario)
-    return any(_is_within(words, dead, scenario) for words in (fault.nodes, fault.to))
+    return any(_is_within(selectors, dead, scenario) for selectors in (fault.nodes, fault.to))
 
 
-def _is_within(words: tuple[str, ...], names: tuple[str, ...], scenario: FaultContext) -> bool:
-    drawn = any(word.startswith("random:") for word in words)
-    return len(names) == scenario.nodes or (not drawn and all(name in names for name in surely_struck(words, scenario)))
+def _is_within(selectors: tuple[str, ...], names: tuple[str, ...], scenario: FaultContext) -> bool:
+    drawn = any(selector.startswith("random:") for selector in selectors)
+    return len(names) == scenario.nodes or (
+        not drawn and all(name in names for name in surely_struck(selectors, scenario))
+    )

@@ -13,14 +13,14 @@ from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.fault import KINDS, SIGNED, Fault, keys_of
 from gossipreg_sim.scenario import SECONDS_MAX, Scenario, ScenarioError, Wiring, Workload, check_number, nearest
 
-#: Where the scenarios that come with the simulator are.
+#: Directory of the scenarios that come with the simulator.
 SHIPPED: Final = Path(__file__).parent / "scenarios"
 
 _T = TypeVar("_T")
 
 
 def load(source: str | Path) -> Scenario:
-    """The scenario called ``source``, or in the file ``source``. Raises `ScenarioError`."""
+    """Return the shipped scenario named ``source``, or the one in the file ``source``. Raises `ScenarioError`."""
     path = Path(source)
     if path.suffix != ".toml":
         path = SHIPPED / f"{source}.toml"
@@ -36,15 +36,15 @@ def load(source: str | Path) -> Scenario:
 
 
 def shipped() -> list[str]:
-    """The names of the scenarios that come with the simulator."""
+    """Return the names of the scenarios that come with the simulator."""
     return sorted(path.stem for path in SHIPPED.glob("*.toml"))
 
 
 def parse(text: str, *, name: str, where: str) -> Scenario:
-    """The scenario written in TOML. Raises `ScenarioError` naming ``where`` and the key."""
+    """Parse a scenario from TOML. Raises `ScenarioError`, which names ``where`` and the key."""
     try:
         raw = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what its parser does not foresee
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and errors that tomllib does not convert
         raise ScenarioError(f"{where}: {error}") from None
     allowed = ["fault", *(field.name for field in attrs.fields(Scenario) if field.name not in ("name", "faults"))]
     for key in raw:
@@ -75,7 +75,7 @@ def _fault(table: dict[str, Any], number: int, where: str) -> Fault:
 def _built(
     made: type[_T], table: Any, where: str, what: str, parts: dict[str, Any] | None = None, *, least: float = 0.0
 ) -> _T:
-    """An instance of an attrs class from untrusted keys and values."""
+    """Build an attrs object from untrusted keys and values."""
     if not isinstance(table, dict):
         raise ScenarioError(f"{where}: {what}write it as a table")
     fields = {field.name: field for field in attrs.fields(made) if field.name not in (parts or {})}  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ def _built(
 
 
 def _converted(value: Any, wanted: str, where: str, least: float) -> Any:
-    """``value`` as the type that is written ``wanted``; a lone string will do for a list of strings."""
+    """Convert ``value`` to the type named ``wanted``; a single string may stand for a list of strings."""
     match wanted, value:
         case "bool", bool():
             return value

@@ -1,4 +1,4 @@
-"""Summary of a run's outcome: text for people, a document for programs."""
+"""Summary of a run's outcome, as text and as a JSON document."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def as_lines(outcome: Outcome, took: float, again: str) -> Iterator[str]:
     for heal in outcome.heals:
         yield f"  healed   {_healed(heal, outcome.scenario)}"
     yield ""
-    yield from verdict(outcome, again)
+    yield from result_lines(outcome, again)
     yield f"trace hash {outcome.digest}"
 
 
 def as_document(outcome: Outcome, took: float, again: str) -> dict[str, Any]:
-    """The same as a JSON document; durations are in seconds."""
+    """Return the same as a JSON document; durations are in seconds."""
     return {
         "scenario": outcome.scenario.name,
         "seed": outcome.seed,
@@ -97,8 +97,8 @@ def _healed(heal: Heal, scenario: Scenario) -> str:
     return f"all agree {heal.took:.2f} s after {after}; bound {heal.bound:.2f} s"
 
 
-def verdict(outcome: Outcome, again: str) -> Iterator[str]:
-    """Yield whether all held, or else what failed and the command that runs it ``again``."""
+def result_lines(outcome: Outcome, again: str) -> Iterator[str]:
+    """Yield whether every oracle held; if not, the violations and the command that runs it ``again``."""
     if outcome.is_good:
         yield "good: every oracle passed"
         return
@@ -107,5 +107,5 @@ def verdict(outcome: Outcome, again: str) -> Iterator[str]:
     if len(outcome.violations) > _SHOWN:
         yield f"violation: and {len(outcome.violations) - _SHOWN:,} more"
     if outcome.missing:
-        yield f"vacuous: the run did not show {', '.join(outcome.missing)}, which its scenario is for"
+        yield f"vacuous: the run did not reach {', '.join(outcome.missing)}, which its scenario requires"
     yield f"again: {again}"

@@ -43,7 +43,7 @@ class Trace:
 
     @property
     def digest(self) -> str:
-        """The hash so far (hex): equal runs, equal hashes, whatever the Python and its hash seed."""
+        """The hash so far (hex). Equal runs have equal hashes on every Python version and with every hash seed."""
         digest: str = self._hash.hexdigest()
         return digest
 
@@ -60,7 +60,7 @@ class Trace:
                 self._hash.update(f"{at} {process.name} {output.to} ".encode() + output.data)
             case MemberChanged(before, after):
                 known = after or before
-                assert known is not None, "a change is of something"
+                assert known is not None, "a change has a state before or after it"
                 was = "unknown" if before is None else str(before.status)
                 status = "forgotten" if after is None else str(after.status)
                 self.note(at, process.name, status, known.name, f"{was} {known.generation} {known.incarnation}")

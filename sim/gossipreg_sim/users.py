@@ -1,7 +1,7 @@
 """Simulated users: they register instances, withdraw them, set policies and promote primaries.
 
-Each of these draws from a stream of its own, so that one can be switched off without changing the others. Policies
-and roles must cope with two users that act at the same moment at two nodes, so some of the simulated users do.
+Each kind of action draws from a random stream of its own, so that one kind can be switched off without changing the
+others. Two users may act at the same moment at two nodes: policies and roles must resolve such conflicts.
 """
 
 from __future__ import annotations
@@ -130,14 +130,14 @@ class Users:
     # Primaries
 
     def _claim(self, name: str) -> None:
-        """Register the store of ``name`` anew as the primary with the next term, if one is given there."""
+        """Register the store of ``name`` again, as the primary with the next term, if the node can issue one."""
         process = self._at_work(name)
         if process is not None:
             with suppress(NotJoined):
                 self._offer_store(process, PRIMARY, process.engine.next_term(STORE))
 
     def _yield(self, name: str) -> None:
-        """Register the store of ``name`` anew as a replica."""
+        """Register the store of ``name`` again, as a replica."""
         process = self._at_work(name)
         if process is not None:
             self._offer_store(process, "replica", 0)

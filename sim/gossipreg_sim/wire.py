@@ -1,8 +1,8 @@
 """Two encodings of packets: sealed, byte for byte as on a real network, or bare, for large runs.
 
-Bare packets are as long as sealed ones and are read by the same reader, so that a run without forged packets is
-the same either way, event for event (a test compares the trace hashes). Bare packets save the digest or the cipher over
-each packet, but a forged one would go unnoticed.
+Bare packets have the same length as sealed ones and pass through the same reader, so that a run without forged packets
+is the same either way, event for event (a test compares the trace hashes). Bare packets save the digest or the cipher
+of each packet, but a forged packet would go unnoticed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Bare:
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "_padding", b"\x01" * self.overhead)
 
-    def encode(self, payload: bytes, wall: float) -> bytes:  # noqa: ARG002 -- as every seal
-        """The packet that carries ``payload``."""
+    def encode(self, payload: bytes, wall: float) -> bytes:  # noqa: ARG002 -- the codec interface
+        """Return the packet that carries ``payload``."""
         return payload + self._padding
 
     def vouch(self, host: str) -> None:
         """Do nothing: every host costs the same."""
 
-    def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002 -- as every seal
+    def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002 -- the codec interface
         """Return the payload; refuse a `spoilt` packet, as any codec does."""
         if packet.endswith(self._padding):
             return packet[: -self.overhead]
@@ -42,5 +42,5 @@ class Bare:
 
 
 def spoilt(packet: bytes) -> bytes:
-    """Return what arrives instead of a bare packet that was changed in flight, which a real codec would detect."""
+    """Return what arrives in place of a bare packet changed in flight; a real codec would detect the change."""
     return bytes(len(packet))

@@ -1,7 +1,8 @@
 """Virtual time: a heap of events, ordered by (time, order of scheduling).
 
-The determinism contract (docs/simulator.md): time is whole nanoseconds; every random number comes from a stream named
-after its purpose, so that removing one fault does not change the rest; no set is iterated, no clock is read.
+The determinism contract (docs/simulator.md): time is an integer number of nanoseconds; every random number comes from
+a stream named after its purpose, so that removing one fault changes no other draw; no set is iterated and no clock is
+read.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from gossipreg_sim.rng import Rng
 #: Nanoseconds in a second.
 SECOND: Final = 1_000_000_000
 
-#: 2026-01-01T00:00:00Z in ms since the epoch: when a world's clock shows 0.
+#: The wall-clock time at the start of a run: 2026-01-01T00:00:00Z, in ms since the epoch.
 EPOCH_MS: Final = 1_767_225_600_000
 
 Event = Callable[[], None]
 
 
 class RunawaySimulation(Exception):
-    """The run exceeded its limit of events: messages multiply and would never end."""
+    """The run exceeded its limit of events: messages multiply without end."""
 
 
 def ns(seconds: float) -> int:
@@ -38,8 +39,8 @@ class World:
 
     seed: int
     now: int = 0  # ns
-    events: int = 0  # events that have happened
-    events_max: int = 1 << 62  # events after which a run is given up
+    events: int = 0  # events run so far
+    events_max: int = 1 << 62  # limit after which the run is aborted
     _agenda: list[tuple[int, int, Event]] = attrs.field(factory=list)
     _serial: int = 0
 
@@ -49,7 +50,7 @@ class World:
         return self.now / SECOND
 
     def at(self, when: int, event: Event) -> None:
-        """Schedule ``event`` at ``when`` (ns), or now if that is past."""
+        """Schedule ``event`` at ``when`` (ns), or now if that is in the past."""
         self._serial += 1
         heapq.heappush(self._agenda, (max(when, self.now), self._serial, event))
 

@@ -1,1 +1,1 @@
-"""The simulator: it is deterministic, and it does to a cluster what a scenario says."""
+"""Tests of the simulator: determinism, faults, oracles, reports and fuzzing."""

@@ -1,4 +1,4 @@
-"""What tests of the simulator share: a way to run its commands."""
+"""Fixtures shared by tests of the simulator: running its commands."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from gossipreg_sim.fault import Fault
 from gossipreg_sim.scenario import Scenario, Workload
 from gossipreg_sim.world import World, ns
 
-#: Seconds in which a small cluster has come together.
+#: Seconds in which a small cluster converges.
 TOGETHER = 3.0
 
 
@@ -29,7 +29,7 @@ def scenario(*faults: Fault, **parts: Any) -> Scenario:
 
 
 def cluster(nodes: int = 3, *, seed: int = 1, settings: EngineSettings | None = None) -> Cluster:
-    """A cluster of n0, n1 and so on that has come together."""
+    """A converged cluster of n0, n1, and so on."""
     made = Cluster(World(seed), settings or EngineSettings())
     for number in range(nodes):
         made.start(f"n{number}", seeds=["n0"] if number else [])
@@ -38,11 +38,11 @@ def cluster(nodes: int = 3, *, seed: int = 1, settings: EngineSettings | None = 
 
 
 def run_for(made: Cluster, seconds: float) -> None:
-    """Let ``seconds`` go by."""
+    """Run for ``seconds``."""
     made.world.run(made.world.now + ns(seconds))
 
 
 def believed(made: Cluster, observer: str, subject: str) -> Status | None:
-    """What ``observer`` believes of ``subject``."""
+    """Return what ``observer`` believes of ``subject``."""
     update = made.processes[observer].engine.members.get(subject)
     return None if update is None else update.status

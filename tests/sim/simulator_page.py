@@ -15,23 +15,23 @@ PAGE = Path(__file__).parents[2] / "docs" / "simulator.md"
 
 
 def kinds() -> Iterator[str]:
-    """One row for each kind of fault."""
+    """Yield one row for each kind of fault."""
     for name, kind in KINDS.items():
         needs, takes = (", ".join(f"`{key}`" for key in keys) for keys in (kind.needs, kind.takes))
         yield f"| `{name}` | {kind.does} | {needs} | {takes} |".replace("|  |", "| |").replace("|  |", "| |")
 
 
 def oracles() -> Iterator[str]:
-    """One row for each oracle."""
+    """Yield one row for each oracle."""
     for oracle in ORACLES:
         yield f"| `{oracle.__name__}` | {oracle.law} |"
 
 
 def with_tables(text: str) -> str:
-    """The page with these tables as they should be."""
+    """Return the page with up-to-date tables."""
     for head, rows in (
-        ("| kind | what it does | must have | may have |\n| --- | --- | --- | --- |\n", kinds()),
-        ("| oracle | the law |\n| --- | --- |\n", oracles()),
+        ("| kind | effect | required keys | optional keys |\n| --- | --- | --- | --- |\n", kinds()),
+        ("| oracle | law |\n| --- | --- |\n", oracles()),
     ):
         table = head + "".join(f"{row}\n" for row in rows)
         text = re.sub(re.escape(head) + r"(?:\|.*\n)*", table.replace("\\", r"\\"), text)
@@ -39,12 +39,12 @@ def with_tables(text: str) -> str:
 
 
 def with_tour(text: str) -> str:
-    """The page with what the run of the tour says now; its speed stays as it was, for no two runs have the same."""
+    """Return the page with the current output of the tour; its speed line stays, because it differs in every run."""
     page = "\n".join(as_lines(run_scenario(load("split-brain"), 1), 1.0, ""))
     head = "$ gossipreg sim run split-brain --seed 1\n"
     before, _, rest = text.partition(head)
-    told, fence, after = rest.partition("\n```\n")
-    [speed] = re.findall(r"^  speed .*$", told, re.MULTILINE) or [""]
+    output, fence, after = rest.partition("\n```\n")
+    [speed] = re.findall(r"^  speed .*$", output, re.MULTILINE) or [""]
     return before + head + re.sub(r"^  speed .*$", speed, page, flags=re.MULTILINE) + fence + after
 
 

@@ -1,4 +1,4 @@
-"""When a cluster agrees, who must, and how soon."""
+"""Agreement of a cluster: which nodes must agree, and how soon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.sim.making import cluster, run_for, scenario
 from tests.sim.oracles.watching import offer
 
 
-def test_the_bound_grows_with_what_it_is_made_of() -> None:
+def test_the_bound_grows_with_its_terms() -> None:
     usual = heal_bound(scenario())
     assert heal_bound(scenario(settings=EngineSettings(reconnect_interval=60.0))) > usual
     assert heal_bound(scenario(settings=EngineSettings(stream_patience=9.0))) > usual
@@ -32,11 +32,11 @@ def test_the_bound_grows_with_what_it_is_made_of() -> None:
         (Fault(kind="crash", nodes=("n1",), permanent=True), ()),
     ],
 )
-def test_a_permanent_fault_keeps_the_smaller_side_apart(fault: Fault, apart: tuple[str, ...]) -> None:
+def test_a_permanent_fault_separates_the_smaller_side(fault: Fault, apart: tuple[str, ...]) -> None:
     assert kept_separated(scenario(fault), World(1)) == apart
 
 
-def test_a_cluster_agrees_when_everybody_sees_what_everybody_offers() -> None:
+def test_a_cluster_agrees_when_all_nodes_see_all_offers() -> None:
     made = cluster()
     assert Agreement(made).holds()
     made.register("n1", offer())
@@ -45,7 +45,7 @@ def test_a_cluster_agrees_when_everybody_sees_what_everybody_offers() -> None:
     assert Agreement(made).holds()
 
 
-def test_what_is_believed_of_those_kept_apart_does_not_matter() -> None:
+def test_beliefs_about_separated_nodes_do_not_matter() -> None:
     made = cluster(4)
     made.processes["n3"].freeze()
     run_for(made, 60)
@@ -55,7 +55,7 @@ def test_what_is_believed_of_those_kept_apart_does_not_matter() -> None:
     assert not Agreement(made, ("n3",)).holds()
 
 
-def test_what_is_taken_out_by_a_policy_is_seen_nowhere_and_all_agree_on_that() -> None:
+def test_all_agree_on_an_instance_under_maintenance() -> None:
     made = cluster()
     made.register("n1", offer())
     run_for(made, 1)

@@ -1,4 +1,4 @@
-"""What people import from `gossipreg_sim`, and the examples that tell them how."""
+"""The public names of `gossipreg_sim`, and the examples in its documentation."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from gossipreg_sim import Cluster, Fault, Outcome, Scenario, World, load, ns, ru
 
 
 @pytest.mark.parametrize("module", [gossipreg_sim, gossipreg_sim.scenario], ids=lambda module: module.__name__)
-def test_the_examples_are_true(module: ModuleType) -> None:
+def test_the_examples_are_correct(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted > 3
     assert results.failed == 0
 
 
-def test_every_public_name_is_there_and_no_other() -> None:
+def test_exactly_the_public_names_are_available() -> None:
     assert all(getattr(gossipreg_sim, name) is not None for name in gossipreg_sim.__all__)
     with pytest.raises(AttributeError, match=r"^module 'gossipreg_sim' has no attribute 'Senario'$"):
         gossipreg_sim.Senario  # noqa: B018
 
 
-def test_a_scenario_plays_itself_from_a_seed() -> None:
+def test_a_scenario_runs_from_a_seed() -> None:
     made = Scenario(title="Short", nodes=3, warmup=2, duration=2, faults=[Fault(kind="freeze", nodes="n1", off=1)])
     outcome = run_scenario(made, 3)
     assert isinstance(outcome, Outcome)
@@ -35,7 +35,7 @@ def test_a_scenario_plays_itself_from_a_seed() -> None:
     assert run_scenario(made, 3).digest == outcome.digest != run_scenario(made, 4).digest
 
 
-def test_a_play_is_the_same_whatever_its_scenario_is_called() -> None:
+def test_the_name_of_a_scenario_does_not_affect_its_run() -> None:
     made = Scenario(title="Short", nodes=3, warmup=2, duration=2, faults=[Fault(kind="bit-flips", probability=0.2)])
     assert (
         run_scenario(made, 1).digest
@@ -47,7 +47,7 @@ def test_a_shipped_scenario_is_loaded_by_its_name() -> None:
     assert load("split-brain").name == "split-brain"
 
 
-def test_playing_is_a_module_and_stays_one() -> None:
+def test_the_runner_is_still_importable_as_a_module() -> None:
     assert isinstance(importlib.import_module("gossipreg_sim.runner"), ModuleType)
     assert isinstance(gossipreg_sim.runner, ModuleType)
 

@@ -38,9 +38,7 @@ def test_a_good_run_exits_0_and_its_last_line_is_the_hash(run: Callable[..., Ran
     assert other.out.splitlines()[-1] != last
 
 
-def test_a_run_that_is_not_good_exits_1_with_the_exact_command_to_see_it_again(
-    run: Callable[..., Ran], short: Path
-) -> None:
+def test_a_bad_run_exits_1_with_the_exact_command_to_repeat_it(run: Callable[..., Ran], short: Path) -> None:
     short.write_text(SHORT + 'sometimes = ["failed"]\n')
     ran = run("run", str(short), "--seed", "4")
     assert ran.status == 1
@@ -81,7 +79,7 @@ def test_the_list_has_each_scenario_with_its_nodes_and_title(run: Callable[..., 
     assert [each["name"] for each in json.loads(run("list", "--json").out)["scenarios"]] == shipped()
 
 
-def test_python_m_sim_is_the_same_thing(run: Callable[..., Ran]) -> None:
+def test_python_m_gossipreg_sim_is_the_same_command(run: Callable[..., Ran]) -> None:
     ran = subprocess.run([sys.executable, "-m", "gossipreg_sim", "list"], capture_output=True, text=True, check=True)
     assert ran.stdout == run("list").out
 

@@ -1,4 +1,4 @@
-"""What each condition does to a packet."""
+"""The effect of each condition on a packet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gossipreg_sim.network import Condition, Constant, Network
 from gossipreg_sim.world import World, ns
 
 ALL = Links(("a", "b", "c"), ("a", "b", "c"))
-WAY = 0.001  # seconds that a packet takes when nothing is wrong
+WAY = 0.001  # one-way latency without conditions (seconds)
 PACKET = bytes(range(100))
 
 
@@ -38,7 +38,7 @@ def network(*conditions: Condition, seed: int = 1) -> Network:
 
 
 def arrivals(made: Network, count: int) -> list[int]:
-    """How many copies arrive of each of ``count`` packets from a to b."""
+    """Return how many copies arrive of each of ``count`` packets from a to b."""
     return [len(made.carry("a", "b", PACKET)) for _ in range(count)]
 
 
@@ -46,24 +46,24 @@ def within_5_sigma(hits: int, tries: int, probability: float) -> bool:
     return abs(hits - tries * probability) <= 5 * math.sqrt(tries * probability * (1 - probability))
 
 
-def test_without_conditions_each_packet_arrives_once_as_it_is() -> None:
+def test_without_conditions_each_packet_arrives_once_intact() -> None:
     assert list(network().carry("a", "b", PACKET)) == [(ns(WAY), PACKET)]
 
 
-def test_a_cut_loses_everything_both_ways_and_nothing_elsewhere() -> None:
+def test_a_cut_loses_all_packets_in_both_directions_and_none_elsewhere() -> None:
     made = network(Cut(Links(("a",), ("b",))))
     assert not made.carry("a", "b", PACKET)
     assert not made.carry("b", "a", PACKET)
     assert made.carry("a", "c", PACKET)
 
 
-def test_a_one_way_cut_lets_the_way_back_through() -> None:
+def test_a_one_way_cut_passes_the_other_direction() -> None:
     made = network(Cut(Links(("a",), ("b",), both_ways=False)))
     assert not made.carry("a", "b", PACKET)
     assert made.carry("b", "a", PACKET)
 
 
-def test_a_condition_that_has_ended_holds_no_longer() -> None:
+def test_an_ended_condition_has_no_effect() -> None:
     made = network(Cut(ALL))
     made.end("condition 0")
     assert made.carry("a", "b", PACKET)
@@ -75,7 +75,7 @@ def test_a_lossy_link_loses_its_share(probability: float) -> None:
     assert within_5_sigma(lost, 5_000, probability)
 
 
-def test_bursts_lose_a_share_in_runs_as_long_as_the_chain_says() -> None:
+def test_burst_losses_follow_the_gilbert_elliott_chain() -> None:
     # In the long run bad = to_bad / (to_bad + to_good) of the time, in runs of 1 / to_good packets.
     seen = arrivals(network(Bursts(ALL, to_bad=0.02, to_good=0.2)), 20_000)
     lost = seen.count(0)
@@ -84,7 +84,7 @@ def test_bursts_lose_a_share_in_runs_as_long_as_the_chain_says() -> None:
     assert 4 < lost / runs < 6
 
 
-def test_a_flip_flop_is_off_then_on_over_and_over() -> None:
+def test_a_flip_flop_alternates_between_off_and_on() -> None:
     made = network(FlipFlop(ALL, off=2.0, on=3.0))
     through = []
     for second in range(10):
@@ -108,7 +108,7 @@ def test_reordering_lets_later_packets_overtake() -> None:
     assert all(ns(WAY) <= when - number * ns(0.001) < ns(WAY + 0.05) for number, when in enumerate(arrive))
 
 
-def test_a_delay_comes_on_top() -> None:
+def test_a_delay_is_added_to_the_latency() -> None:
     assert network(Delay(ALL, Constant(0.2))).carry("a", "b", PACKET)[0][0] == ns(WAY + 0.2)
 
 
@@ -121,7 +121,7 @@ def test_a_narrow_link_passes_its_rate_and_loses_what_its_buffer_cannot_hold() -
     assert made.carry("a", "b", PACKET)[0][0] == ns(WAY + 0.1)
 
 
-def test_a_bit_flip_spoils_exactly_one_bit_of_its_share_of_packets() -> None:
+def test_a_bit_flip_changes_one_bit_of_its_share_of_packets() -> None:
     made = network(BitFlips(ALL, 0.2))
     came = [made.carry("a", "b", PACKET)[0][1] for _ in range(2_000)]
     spoilt = [data for data in came if data != PACKET]
@@ -130,7 +130,7 @@ def test_a_bit_flip_spoils_exactly_one_bit_of_its_share_of_packets() -> None:
     assert all(bits.bit_count() == 1 for bits in wrong)
 
 
-def test_removing_one_condition_leaves_the_draws_of_the_others_as_they_were() -> None:
+def test_removing_one_condition_leaves_the_draws_of_the_others_unchanged() -> None:
     def spoilt(*conditions: tuple[str, Condition]) -> list[bool]:
         made = Network(World(3), Constant(WAY))
         for name, condition in conditions:
@@ -146,7 +146,7 @@ def test_removing_one_condition_leaves_the_draws_of_the_others_as_they_were() ->
     assert sum(lossy) < sum(alone)
 
 
-def test_to_a_stream_loss_is_delay_and_a_cut_is_a_stall() -> None:
+def test_loss_delays_a_stream_and_a_cut_stalls_it() -> None:
     assert network().carry_frame("a", "b", PACKET) == ns(WAY)
     lossy = network(Loss(ALL, 0.5))
     took = [lossy.carry_frame("a", "b", PACKET) for _ in range(50)]
@@ -154,13 +154,13 @@ def test_to_a_stream_loss_is_delay_and_a_cut_is_a_stall() -> None:
     assert network(Cut(ALL)).carry_frame("a", "b", PACKET) is None
 
 
-def test_a_stream_never_delivers_a_spoilt_frame() -> None:
+def test_a_stream_never_delivers_a_corrupted_frame() -> None:
     flipped = network(BitFlips(ALL, 0.5))
     took = [flipped.carry_frame("a", "b", PACKET) for _ in range(100)]
     assert {ns(WAY), ns(WAY + 0.2)} <= set(took)
 
 
-def test_packets_are_lost_while_streams_pass_and_the_other_way_round() -> None:
+def test_packets_and_streams_can_be_lost_independently() -> None:
     made = network(UdpLoss(ALL, 1.0))
     assert arrivals(made, 5) == [0] * 5
     assert made.carry_frame("a", "b", PACKET) == ns(WAY)
@@ -169,7 +169,7 @@ def test_packets_are_lost_while_streams_pass_and_the_other_way_round() -> None:
     assert made.carry_frame("a", "b", PACKET) is None
 
 
-def test_what_is_larger_than_the_mtu_is_lost_unless_its_stream_is_cut_into_small_segments() -> None:
+def test_packets_and_segments_above_the_mtu_are_lost() -> None:
     made = network(Mtu(ALL, 1000))
     assert len(made.carry("a", "b", bytes(1000))) == 1
     assert len(made.carry("a", "b", bytes(1001))) == 0

@@ -1,4 +1,4 @@
-"""The determinism contract: a scenario and a seed are one run, on every run, Python and hash seed."""
+"""The determinism contract: a scenario and a seed give the same run on every machine, Python and hash seed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.sim.making import scenario
 
 ROOT = Path(gossipreg_sim.__file__).parents[2]
 
-#: A bit of everything that draws random numbers.
+#: A mix of everything that draws random numbers.
 STORMY = scenario(
     Fault(kind="loss", probability=0.2),
     Fault(kind="duplicate", probability=0.2),
@@ -42,7 +42,7 @@ from gossipreg_sim.runner import run_scenario
 print(run_scenario(STORMY, 5).digest)
 """
 
-#: The same without what only the tests need to be importable.
+#: The same, without test modules, which other Pythons cannot import.
 BARE_SCRIPT = """
 from gossipreg_sim.runner import run_scenario
 from gossipreg_sim.scenario_file import parse
@@ -79,14 +79,14 @@ def digest_of(python: str, script: str, environment: Mapping[str, str]) -> str:
     return ran.stdout.strip()
 
 
-def test_the_same_seed_gives_the_same_play_and_another_seed_another() -> None:
+def test_a_seed_gives_the_same_run_and_another_seed_another_run() -> None:
     one, again, other = run_scenario(STORMY, 5), run_scenario(STORMY, 5), run_scenario(STORMY, 6)
     assert one.digest == again.digest
     assert one.trace.steps == again.trace.steps
     assert one.digest != other.digest
 
 
-def test_both_wires_give_the_same_play() -> None:
+def test_both_wire_encodings_give_the_same_run() -> None:
     faults = tuple(fault for fault in STORMY.faults if fault.kind not in ("forge", "replay"))
     honest = attrs.evolve(STORMY, faults=faults)
     sealed, bare = run_scenario(honest, 5), run_scenario(attrs.evolve(honest, wire="objects"), 5)
@@ -96,12 +96,12 @@ def test_both_wires_give_the_same_play() -> None:
 
 
 @pytest.mark.parametrize("seed", ["0", "12345"])
-def test_the_hash_seed_of_python_changes_nothing(seed: str) -> None:
+def test_the_hash_seed_of_python_has_no_effect(seed: str) -> None:
     assert digest_of(sys.executable, SCRIPT, {"PYTHONHASHSEED": seed}) == run_scenario(STORMY, 5).digest
 
 
 def pythons() -> list[str]:
-    """Every Python of 3.11 and later on this machine, by version."""
+    """Return every Python from 3.11 on that is on this machine, by version."""
     roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
     found = []
     for version in ("3.11", "3.12", "3.13"):
@@ -112,8 +112,8 @@ def pythons() -> list[str]:
 
 
 @pytest.mark.parametrize("python", pythons(), ids=lambda path: Path(path).name)
-def test_every_python_on_the_machine_plays_the_same(python: str) -> None:
-    # Packages of this Python are lent to the others: attrs is pure, and msgpack has a pure form.
+def test_every_python_version_gives_the_same_run(python: str) -> None:
+    # The other Pythons use this one's packages: attrs is pure Python, and msgpack has a pure Python form.
     ours = [str(ROOT), str(ROOT / "sim")]
     lent = {"PYTHONPATH": os.pathsep.join([*ours, *(path for path in sys.path if path.endswith("-packages"))])}
     script = BARE_SCRIPT.format(text=BARE)
@@ -129,7 +129,7 @@ def test_every_python_on_the_machine_plays_the_same(python: str) -> None:
     assert theirs == digest_of(sys.executable, script, {})
 
 
-def test_a_play_reads_no_clock_and_draws_from_no_rng_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_reads_no_clock_and_draws_only_from_its_own_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     forbidden: list[tuple[Any, str]] = [(os, "urandom")]
     forbidden += [(time, name) for name in dir(time) if name.startswith(("time", "monotonic", "perf_", "sleep"))]
     shared = [
@@ -153,8 +153,8 @@ def test_a_play_reads_no_clock_and_draws_from_no_rng_but_its_own(monkeypatch: py
     assert after == before
 
 
-def test_taking_one_fault_away_leaves_the_others_where_they_were() -> None:
-    # Faults that only draw when and whom: what they do must not depend on what stands before them in the file.
+def test_removing_one_fault_leaves_the_others_unchanged() -> None:
+    # Faults that draw only times and nodes: their effect must not depend on the faults before them in the file.
     first = Fault(kind="churn", every=2, seconds=1, nodes=("n1", "n2"))
     second = Fault(kind="churn", every=1.5, seconds=0.5, nodes=("n3", "n4", "n5"))
     both = scenario(first, second, nodes=6)
@@ -167,7 +167,7 @@ def test_taking_one_fault_away_leaves_the_others_where_they_were() -> None:
     assert crashes(alone) == crashes(both) != []
 
 
-def test_random_nodes_of_a_fault_stay_the_same_when_another_is_taken_away() -> None:
+def test_removing_one_fault_leaves_the_random_nodes_of_another_unchanged() -> None:
     both = scenario(
         Fault(kind="freeze", nodes=("random:1",), lasts=1),
         Fault(kind="freeze", nodes=("random:2",), lasts=1, at=4),

@@ -1,4 +1,4 @@
-"""docs/simulator.md says what the code does."""
+"""docs/simulator.md matches the code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sim.simulator_page import PAGE, with_tables, with_tour
 
 
 def rows() -> dict[str, list[tuple[str, str]]]:
-    """The keys in the page's tables with their defaults, by the table's part."""
+    """Return the keys in the page's tables with their defaults, by section of the table."""
     found: dict[str, list[tuple[str, str]]] = {"": [], "fault": []}
     text = PAGE.read_text()
     tables = text[text.index("## Scenario files") : text.index("Faults of links")]
@@ -37,7 +37,7 @@ def rows() -> dict[str, list[tuple[str, str]]]:
 
 
 def keys(made: type[Any], *, without: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """The keys of a part of a scenario with their defaults, as they would be written."""
+    """Return the keys of a part of a scenario with their defaults, as TOML would write them."""
     return [
         (field.name, "required" if field.default is attrs.NOTHING else json.dumps(field.default))
         for field in attrs.fields(made)

@@ -1,4 +1,4 @@
-"""Faults: whom they strike, when they begin, that they end with the heal."""
+"""Faults affect the right nodes, begin on time, and end by the heal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.sim.making import scenario
 
 
 def marks_at(outcome: Outcome, what: str) -> list[float]:
-    """When something happened, in seconds after the faults began to count."""
+    """Return the times of a mark, in seconds after the faults start to count."""
     return [step.at / 1e9 - outcome.scenario.warmup for step in outcome.trace.steps if step.what == what]
 
 
 @pytest.mark.parametrize(
-    ("words", "names"),
+    ("selectors", "names"),
     [
         (("*",), ["n0", "n1", "n2", "n3", "n4", "n5"]),
         (("n3", "n1", "n3"), ["n3", "n1"]),
@@ -30,8 +30,8 @@ def marks_at(outcome: Outcome, what: str) -> list[float]:
         (("last:99",), ["n0", "n1", "n2", "n3", "n4", "n5"]),
     ],
 )
-def test_nodes_are_named_in_words(words: tuple[str, ...], names: list[str]) -> None:
-    assert chosen(words, scenario(nodes=6, zones=2), Rng.of("any")) == names
+def test_selectors_name_nodes(selectors: tuple[str, ...], names: list[str]) -> None:
+    assert chosen(selectors, scenario(nodes=6, zones=2), Rng.of("any")) == names
 
 
 def test_random_nodes_come_from_the_rng() -> None:
@@ -40,13 +40,13 @@ def test_random_nodes_come_from_the_rng() -> None:
     assert len(generated) > 10
 
 
-def test_a_condition_begins_and_ends_on_time_and_at_the_latest_with_the_heal() -> None:
+def test_a_condition_ends_on_time_and_at_the_latest_with_the_heal() -> None:
     outcome = run_scenario(scenario(Fault(kind="cut", at=1, lasts=2), Fault(kind="cut", at=4, lasts=99)), 1)
     assert marks_at(outcome, "cut begins") == [1, 4]
     assert marks_at(outcome, "cut ends") == [3, 8]
 
 
-def test_who_crashed_is_back_by_the_heal() -> None:
+def test_a_crashed_node_is_back_by_the_heal() -> None:
     faults = [
         Fault(kind="churn", every=1, seconds=99, nodes=("last:2",)),
         Fault(kind="crash", nodes=("n0",), at=1, lasts=99),
@@ -74,7 +74,7 @@ def test_a_node_is_down_until_the_last_fault_that_keeps_it_down_has_ended() -> N
     assert marks_at(outcome, "start") == [6]
 
 
-def test_who_is_dead_for_good_stays_so_whatever_else_would_start_it() -> None:
+def test_a_permanently_dead_node_is_not_started_by_another_fault() -> None:
     faults = [Fault(kind="leave", nodes=("n3",)), Fault(kind="restart", at=3, seconds=1, every=1, nodes=("n1", "n3"))]
     outcome = run_scenario(scenario(*faults), 1)
     assert outcome.is_good
@@ -87,30 +87,30 @@ def test_pauses_alternate_until_the_heal() -> None:
     assert marks_at(outcome, "unfreeze") == [2, 5, 8]
 
 
-def test_who_is_to_come_back_while_it_still_says_goodbye_comes_back() -> None:
+def test_a_node_that_must_restart_while_it_is_leaving_restarts() -> None:
     outcome = run_scenario(scenario(Fault(kind="leave", nodes=("n3",), at=1, lasts=0.5)), 1)
     assert outcome.is_good
     assert outcome.marks["leave"] == outcome.marks["start"] == 1
 
 
-def test_who_leaves_is_not_missed() -> None:
+def test_a_leaving_node_is_not_suspected() -> None:
     outcome = run_scenario(scenario(Fault(kind="leave", nodes=("n3",), at=1)), 1)
     assert outcome.is_good
     assert outcome.marks["left"] == 4
     assert "suspect" not in outcome.marks
 
 
-def test_what_a_host_rejects_reaches_nobody_its_connects_are_refused_and_it_knows() -> None:
+def test_a_host_that_rejects_its_own_output_reaches_no_peer_and_declares_no_failure() -> None:
     fault = Fault(kind="output-rejected", nodes=("n2",), at=1, lasts=8)
     outcome = run_scenario(scenario(fault, nodes=5, duration=14), 1)
     assert outcome.is_good
     assert marks_at(outcome, "output-rejected") == [1]
     assert outcome.marks["packets_unsent"] > 10
     seen = {(step.node, step.about) for step in outcome.trace.steps if step.what == "failed"}
-    assert seen == {(name, "n2") for name in ("n0", "n1", "n3", "n4")}, "it fails nobody itself"
+    assert seen == {(name, "n2") for name in ("n0", "n1", "n3", "n4")}, "it declares no failure itself"
 
 
-def test_a_swizzle_frees_all_that_it_clogged() -> None:
+def test_a_swizzle_restores_all_links() -> None:
     outcome = run_scenario(scenario(Fault(kind="swizzle", every=3), nodes=6, duration=10), 1)
     assert outcome.is_good
     assert outcome.marks["suspect"]
@@ -130,14 +130,14 @@ _EXAMPLES = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sealed", [False, True], ids=["clear", "sealed"])
-def test_a_small_cluster_lives_through_every_kind_of_fault(kind: str, sealed: bool) -> None:
+def test_a_small_cluster_survives_every_kind_of_fault(kind: str, sealed: bool) -> None:
     keys: dict[str, Any] = {key: _EXAMPLES[key] for key in KINDS[kind].needs}
     fault = Fault(kind=kind, nodes=("last:2",), lasts=0 if kind == "restart" else 4, **keys)
     outcome = run_scenario(scenario(fault, sealed=sealed, settings=EngineSettings(suspicion_alpha=2.0)), 3)
     assert outcome.is_good, (outcome.violations[:3], outcome.heals)
-    assert outcome.marks.keys() <= {*known_marks(KINDS)}, "what a run may show can be asked for in `sometimes`"
+    assert outcome.marks.keys() <= {*known_marks(KINDS)}, "every mark may be required in `sometimes`"
 
 
-def test_a_fault_among_packets_for_nobody_known_does_no_harm() -> None:
+def test_a_link_fault_with_packets_to_unknown_addresses_is_harmless() -> None:
     faults = [Fault(kind="replay", every=0.1), Fault(kind="bit-flips", probability=0.3), Fault(kind="forge", every=0.1)]
     assert run_scenario(scenario(*faults, Fault(kind="restart", nodes=("n3",), port=8001, seconds=1)), 2).is_good

@@ -1,4 +1,4 @@
-"""Healing is measured from the end of each fault, not from the end of all of them."""
+"""Healing is measured from the end of each fault, not only from the heal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gossipreg_sim.runner import run_scenario
 from gossipreg_sim.scenario import Workload
 from tests.sim.making import scenario
 
-#: A split that is long enough for verdicts, in a cluster that is quick to find out and tries the failed again rarely.
+#: A split long enough for failures, in a cluster that detects quickly and reconnects rarely.
 SPLIT = scenario(
     Fault(kind="cut", nodes=("n0", "n1"), at=0.0, lasts=8.0),
     duration=40.0,
@@ -28,7 +28,7 @@ def spans(*faults: Fault) -> list[Moment]:
     return list(moments(scenario(*faults, duration=40.0)))
 
 
-def test_the_end_of_a_fault_is_a_moment_and_the_heal_is_none() -> None:
+def test_the_end_of_a_fault_is_a_moment_unless_it_is_the_heal() -> None:
     assert spans(Fault(kind="cut", at=2, lasts=5)) == [Moment(7.0, math.inf, ("cut-1",))]
     assert spans(Fault(kind="cut", at=2)) == spans(Fault(kind="cut", at=2, lasts=99)) == spans() == []
 
@@ -39,14 +39,14 @@ def test_faults_that_overlap_end_together() -> None:
     assert spans(other, attrs.evolve(one, at=7)) == [Moment(27.0, math.inf, ("loss-1", "cut-1"))]
 
 
-def test_the_next_fault_ends_what_can_be_measured() -> None:
+def test_the_next_fault_ends_the_measurement() -> None:
     assert spans(Fault(kind="cut", at=2, lasts=5), Fault(kind="leave", nodes="n3", at=12, lasts=3)) == [
         Moment(7.0, 12.0, ("cut-1",)),
         Moment(15.0, math.inf, ("leave-1",)),
     ]
 
 
-def test_what_is_never_undone_has_no_end_but_disturbs_what_is_measured() -> None:
+def test_a_permanent_fault_has_no_moment_but_ends_a_measurement() -> None:
     assert spans(Fault(kind="cut", at=2, lasts=5), Fault(kind="crash", nodes="n3", at=12)) == [
         Moment(7.0, 12.0, ("cut-1",))
     ]
@@ -66,12 +66,12 @@ def test_what_is_never_undone_has_no_end_but_disturbs_what_is_measured() -> None
     ],
     ids=lambda value: value.kind if isinstance(value, Fault) else "",
 )
-def test_a_fault_ends_when_all_that_it_did_is_undone(fault: Fault, ends: float) -> None:
+def test_a_fault_ends_with_its_last_effect(fault: Fault, ends: float) -> None:
     assert [moment.at for moment in spans(fault)] == [ends]
 
 
 @pytest.mark.slow
-def test_a_split_that_ended_long_before_the_heal_took_its_time_to_mend() -> None:
+def test_the_recovery_from_a_split_is_measured_from_its_end() -> None:
     outcome = run_scenario(SPLIT, 1)
     [split, heal] = outcome.heals
     assert outcome.is_good
@@ -79,18 +79,18 @@ def test_a_split_that_ended_long_before_the_heal_took_its_time_to_mend() -> None
     assert split.took is not None
     assert outcome.healed_in == split.took > 1.0
     back = max(step.at for step in outcome.trace.steps if step.what == "alive") / 1e9
-    assert -0.06 <= split.took - (back - SPLIT.warmup - 8.0) < 1.0, "not before the last was alive for all"
+    assert -0.06 <= split.took - (back - SPLIT.warmup - 8.0) < 1.0, "not before all nodes were alive for all"
 
 
 @pytest.mark.slow
-def test_users_who_go_on_meanwhile_do_not_make_it_take_longer() -> None:
+def test_concurrent_user_changes_do_not_prolong_the_measured_recovery() -> None:
     busy = attrs.evolve(
         SPLIT, workload=Workload(churn=20.0), faults=(Fault(kind="duplicate", probability=0.1, lasts=8),)
     )
     assert run_scenario(busy, 1).heals[0].took == 0.0
 
 
-def test_what_the_next_fault_disturbs_is_not_judged_and_does_not_count() -> None:
+def test_a_recovery_interrupted_by_the_next_fault_does_not_count() -> None:
     again = attrs.evolve(SPLIT, faults=(*SPLIT.faults, Fault(kind="cut", nodes=("n0", "n1"), at=8.2, lasts=3.0)))
     outcome = run_scenario(again, 1)
     assert [(heal.ended, heal.took is None) for heal in outcome.heals] == [
@@ -102,7 +102,7 @@ def test_what_the_next_fault_disturbs_is_not_judged_and_does_not_count() -> None
     assert not outcome.late
 
 
-def test_what_is_not_whole_by_the_heal_goes_on_to_be_measured() -> None:
+def test_a_recovery_that_is_incomplete_at_the_heal_is_still_measured() -> None:
     late = attrs.evolve(SPLIT, duration=9.0)
     split, heal = run_scenario(late, 1).heals
     assert split.took is not None
@@ -110,7 +110,7 @@ def test_what_is_not_whole_by_the_heal_goes_on_to_be_measured() -> None:
     assert split.took == pytest.approx(1.0 + heal.took)
 
 
-def test_a_heal_is_in_time_or_not_or_it_was_too_short_to_tell() -> None:
+def test_a_heal_is_in_time_within_its_bound_or_if_interrupted_before_it() -> None:
     assert Heal(1.0, (), took=3.0, bound=3.0).in_time
     assert not Heal(1.0, (), took=3.1, bound=3.0).in_time
     assert not Heal(1.0, (), took=None, bound=3.0).in_time

@@ -1,4 +1,4 @@
-"""Marks: what a scenario may ask for is what a run can make."""
+"""Every mark that a scenario may require can be made by a run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gossipreg_sim.marks import known_marks
 from gossipreg_sim.scenario import Scenario, ScenarioError
 
 
-def test_whatever_nodes_and_their_kernels_count_is_a_mark() -> None:
+def test_every_counter_of_nodes_and_kernels_is_a_mark() -> None:
     assert {*Count, "kernel_drops"} <= {*known_marks(KINDS)}
 
 
-def test_every_kind_of_fault_makes_a_mark_but_those_that_are_made_of_others() -> None:
+def test_every_elementary_kind_of_fault_makes_a_mark() -> None:
     for name, kind in KINDS.items():
         assert kind.marks or "to" in kind.takes or name == "swizzle"
         assert {*kind.marks} <= {*known_marks(KINDS)}

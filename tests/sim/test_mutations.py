@@ -1,4 +1,4 @@
-"""The simulator finds mistakes: each one planted shows within its seeds, and without it the same runs are good."""
+"""The simulator catches mistakes: each mutation is caught within its seeds, and without it the same runs are good."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.sim.mutations import MUTATIONS, Mutation
 
 pytestmark = pytest.mark.slow
 
-#: The runs that show them.
+#: The scenarios that reveal the mutations.
 PLAYS = list(dict.fromkeys(mutation.shown_by for mutation in MUTATIONS))
 
 
 def found_by(scenario: Scenario, seed: int) -> set[str]:
-    """The oracles that saw something wrong; "raised" if the protocol itself did."""
+    """Return the oracles that report a violation; "raised" for an exception of the protocol."""
     try:
         return {violation.oracle for violation in run_scenario(scenario, seed).violations}
     except (AssertionError, KeyError, ClockWrong):
@@ -27,28 +27,28 @@ def found_by(scenario: Scenario, seed: int) -> set[str]:
 
 @cache
 def without_a_mistake(scenario: Scenario, seed: int) -> Outcome:
-    """What comes of a run of the code as it is."""
+    """Run the unmodified code."""
     return run_scenario(scenario, seed)
 
 
-def test_every_oracle_that_judges_has_a_planted_mistake_to_see() -> None:
+def test_every_checking_oracle_catches_some_mutation() -> None:
     found = {oracle for mutation in MUTATIONS for oracle in mutation.caught_by}
     assert [oracle.__name__ for oracle in ORACLES if oracle.__name__ not in found] == ["DetectionQuality"], (
-        "it only reports"
+        "it only reports metrics"
     )
 
 
 @pytest.mark.parametrize("scenario", PLAYS, ids=lambda scenario: scenario.name)
-def test_without_a_mistake_each_of_these_plays_is_good(scenario: Scenario) -> None:
+def test_without_a_mutation_each_scenario_is_good(scenario: Scenario) -> None:
     outcome = without_a_mistake(scenario, 0)
     assert outcome.is_good, (outcome.violations, outcome.late, outcome.missing)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
-def test_the_mistake_is_found(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mutation_is_caught(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         mutation.plant(patch)
         seed = next((s for s in mutation.tries if found_by(mutation.shown_by, s) & {*mutation.caught_by}), None)
-    assert seed is not None, "no run shows it"
+    assert seed is not None, "no run reveals it"
     outcome = without_a_mistake(mutation.shown_by, seed)
-    assert outcome.is_good, ("the run is wrong without the mistake", seed, outcome.violations, outcome.late)
+    assert outcome.is_good, ("the run is bad without the mutation", seed, outcome.violations, outcome.late)

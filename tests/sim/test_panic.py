@@ -1,4 +1,4 @@
-"""A split, as those see it who look up with a panic threshold: each side calls all, and after it nothing is stale."""
+"""A split with a panic threshold: lookups on each side return all instances, and after the heal none is stale."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def ids(instances: tuple[Instance, ...]) -> list[str]:
 
 
 def split(seed: int) -> tuple[Cluster, str]:
-    """Ten nodes that offer one instance each, three of them cut off for a minute; and what was seen over time."""
+    """Run ten nodes with one instance each, three of them cut off for a minute; return the cluster and its lookups."""
     cluster = Cluster(World(seed=seed))
     for name in NAMES:
         cluster.start(name, seeds=["n0"])
         cluster.register(name, Instance(id=name, service="orders", host="10.0.0.1", port=80, owner=name))
     cluster.world.run(until=ns(5.0))
     cluster.network.begin("split", Cut(Links(FEW, MANY)))
-    story = []
+    lookups = []
     for second in range(6, 66):
         cluster.world.run(until=ns(float(second)))
-        story += [f"{second} {name} {ids(seen(cluster, name).to_call(0.5))}" for name in NAMES]
-    return cluster, "\n".join(story)
+        lookups += [f"{second} {name} {ids(seen(cluster, name).to_call(0.5))}" for name in NAMES]
+    return cluster, "\n".join(lookups)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def cut() -> tuple[Cluster, str]:
     return split(1)
 
 
-def test_the_few_call_all_and_the_many_only_those_they_reach(cut: tuple[Cluster, str]) -> None:
+def test_the_minority_calls_all_instances_and_the_majority_only_its_own(cut: tuple[Cluster, str]) -> None:
     cluster, _ = cut
     for name in FEW:
         view = seen(cluster, name)
@@ -54,12 +54,12 @@ def test_the_few_call_all_and_the_many_only_those_they_reach(cut: tuple[Cluster,
         assert (view.lost.share, ids(view.to_call(0.5)), ids(view.to_call(0.8))) == (0.7, MANY, NAMES)
 
 
-def test_while_the_verdicts_come_one_by_one_enough_are_called_all_the_time(cut: tuple[Cluster, str]) -> None:
+def test_enough_instances_are_callable_while_failures_are_declared_one_by_one(cut: tuple[Cluster, str]) -> None:
     for line in cut[1].splitlines():
         assert line.count("'n") >= 5, line
 
 
-def test_what_a_panic_answers_hangs_on_the_seed_alone(cut: tuple[Cluster, str]) -> None:
+def test_panic_answers_depend_only_on_the_seed(cut: tuple[Cluster, str]) -> None:
     assert split(1)[1] == cut[1]
 
 

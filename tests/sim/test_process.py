@@ -1,4 +1,4 @@
-"""What can be wrong with a process, and how the rest of the cluster sees it."""
+"""States of an unhealthy process, and their effect on the cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.sim.making import believed, cluster, run_for
 
 @attrs.define
 class Watched:
-    """What one node did, and when (seconds)."""
+    """The outputs of one node, and their times (seconds)."""
 
     name: str
     did: list[tuple[float, Output]] = attrs.field(factory=list)
@@ -44,7 +44,7 @@ def watch(made: Cluster, name: str) -> Watched:
 
 @attrs.define
 class PacketTap:
-    """An engine that only notes what its streams bring."""
+    """An engine that only records the frames and ends of its streams."""
 
     frames: list[bytes] = attrs.field(factory=list)
     ended: list[tuple[int, bool]] = attrs.field(factory=list)
@@ -71,21 +71,21 @@ class PacketTap:
         return []
 
 
-def cluster_with_ears() -> tuple[Cluster, PacketTap]:
-    """A cluster of n1, n2 and, in place of n0's engine, a listener."""
+def cluster_with_tap() -> tuple[Cluster, PacketTap]:
+    """A cluster of n1, n2 and, in place of n0's engine, a tap."""
     made, tap = cluster(settings=EngineSettings(lifelines=0)), PacketTap()
     made.observers.clear()
     made.processes["n0"].engine = cast("Engine", tap)
     return made, tap
 
 
-def test_a_cluster_comes_together() -> None:
+def test_a_cluster_converges() -> None:
     made = cluster(4)
     assert {believed(made, a, b) for a in made.processes for b in made.processes} == {Status.ALIVE}
     assert len({process.engine.fingerprint for process in made.alive}) == 1
 
 
-def test_a_frozen_process_does_nothing_and_what_arrives_waits_for_it() -> None:
+def test_a_frozen_process_does_nothing_and_its_packets_wait() -> None:
     made = cluster()
     watched, frozen = watch(made, "n2"), made.processes["n2"]
     received = frozen.engine.counters["packets_received"]
@@ -98,7 +98,7 @@ def test_a_frozen_process_does_nothing_and_what_arrives_waits_for_it() -> None:
     assert watched.sends[0] == made.world.seconds
 
 
-def test_a_process_that_was_frozen_is_told_how_late_it_was_woken_and_accuses_nobody() -> None:
+def test_a_thawed_process_learns_its_lag_and_accuses_no_member() -> None:
     made = cluster()
     frozen = made.processes["n2"]
     frozen.freeze()
@@ -110,7 +110,7 @@ def test_a_process_that_was_frozen_is_told_how_late_it_was_woken_and_accuses_nob
     assert {believed(made, a, b) for a in made.processes for b in made.processes} == {Status.ALIVE}
 
 
-def test_what_a_user_says_to_a_frozen_process_is_heard_when_it_goes_on() -> None:
+def test_a_user_call_to_a_frozen_process_runs_when_it_continues() -> None:
     made = cluster()
     made.processes["n1"].freeze()
     made.register("n1", Instance(id="a", service="s", host="198.18.0.1", port=80))
@@ -119,7 +119,7 @@ def test_what_a_user_says_to_a_frozen_process_is_heard_when_it_goes_on() -> None
     assert list(made.offered()["n1"]) == ["a"]
 
 
-def test_a_blocked_process_runs_its_timers_but_sends_nothing_and_hears_nothing() -> None:
+def test_a_blocked_process_runs_timers_but_neither_sends_nor_receives() -> None:
     made = cluster()
     watched, blocked = watch(made, "n2"), made.processes["n2"]
     received = blocked.engine.counters["packets_received"]
@@ -133,7 +133,7 @@ def test_a_blocked_process_runs_its_timers_but_sends_nothing_and_hears_nothing()
     assert blocked.engine.counters["packets_received"] > received
 
 
-def test_a_process_that_is_blocked_and_frozen_sends_what_waited_when_both_are_over() -> None:
+def test_a_blocked_and_frozen_process_sends_held_output_after_both_end() -> None:
     made = cluster()
     watched, process = watch(made, "n2"), made.processes["n2"]
     process.block()
@@ -145,7 +145,7 @@ def test_a_process_that_is_blocked_and_frozen_sends_what_waited_when_both_are_ov
     assert watched.sends[0] == made.world.seconds
 
 
-def test_a_slow_process_takes_its_time_over_each_thing_that_arrives() -> None:
+def test_a_slow_process_delays_each_arrival() -> None:
     made = cluster(2)
     slow = made.processes["n1"]
     slow.service = ns(0.5)
@@ -163,15 +163,15 @@ def test_a_slow_process_takes_its_time_over_each_thing_that_arrives() -> None:
 
 
 def test_a_dead_process_refuses_streams_at_once() -> None:
-    made, tap = cluster_with_ears()
+    made, tap = cluster_with_tap()
     made.crash("n2")
     made.processes["n0"].act([OpenStream(900, made.processes["n2"].address, b"hello", 5.0)])
     run_for(made, 0.01)
     assert tap.ended == [(900, True)]
 
 
-def test_a_dead_host_is_silent_until_patience_ends() -> None:
-    made, tap = cluster_with_ears()
+def test_a_dead_host_is_silent_until_the_stream_timeout() -> None:
+    made, tap = cluster_with_tap()
     made.crash("n2", host=True)
     made.processes["n0"].act([OpenStream(900, made.processes["n2"].address, b"hello", 5.0)])
     run_for(made, 4.9)
@@ -181,10 +181,8 @@ def test_a_dead_host_is_silent_until_patience_ends() -> None:
 
 
 @pytest.mark.parametrize(("host", "silence"), [(False, 0.01), (True, 4.9)])
-def test_the_end_of_a_process_ends_its_streams_soon_that_of_a_host_only_with_patience(
-    host: bool, silence: float
-) -> None:
-    made, tap = cluster_with_ears()
+def test_streams_end_soon_with_a_process_but_only_by_timeout_with_a_host(host: bool, silence: float) -> None:
+    made, tap = cluster_with_tap()
     made.processes["n2"].act([OpenStream(900, made.processes["n0"].address, b"hello", 5.0)])
     run_for(made, 0.1)
     assert len(tap.frames) == 1
@@ -195,7 +193,7 @@ def test_the_end_of_a_process_ends_its_streams_soon_that_of_a_host_only_with_pat
     assert [refused for _, refused in tap.ended] == [False]
 
 
-def test_a_process_that_comes_back_without_its_disk_is_a_later_life_with_nothing_registered() -> None:
+def test_a_restart_without_the_disk_is_a_new_run_without_registrations() -> None:
     made = cluster()
     made.register("n2", Instance(id="a", service="s", host="198.18.0.2", port=80))
     run_for(made, 1)
@@ -208,7 +206,7 @@ def test_a_process_that_comes_back_without_its_disk_is_a_later_life_with_nothing
     assert made.processes["n0"].engine.view.service("s").instances == ()
 
 
-def test_with_its_disk_it_comes_back_with_what_was_registered() -> None:
+def test_a_restart_with_the_disk_restores_registrations() -> None:
     made = cluster()
     made.register("n2", Instance(id="a", service="s", host="198.18.0.2", port=80))
     made.crash("n2", host=True)
@@ -219,7 +217,7 @@ def test_with_its_disk_it_comes_back_with_what_was_registered() -> None:
 
 
 @pytest.mark.parametrize("disk", [True, False])
-def test_policies_are_on_disk_whoever_set_them(disk: bool) -> None:
+def test_all_known_policies_are_on_disk(disk: bool) -> None:
     made = cluster(2)
     made.set_policy("n0", Split("s", {"v1": 1}))
     made.set_policy("n1", Split("t", {"v1": 1}))
@@ -230,15 +228,15 @@ def test_policies_are_on_disk_whoever_set_them(disk: bool) -> None:
     made.crash("n1")
     made.start("n0", disk=disk)
     run_for(made, 1)
-    words = {word.key: word.payload is not None for word in made.processes["n0"].engine.state.policies}
-    assert words == ({"split:s": True, "split:t": False} if disk else {})
+    policies = {policy.key: policy.payload is not None for policy in made.processes["n0"].engine.state.policies}
+    assert policies == ({"split:s": True, "split:t": False} if disk else {})
     made.crash("n0")
     made.start("n0", disk=True)
-    assert len(list(made.processes["n0"].engine.state.policies)) == len(words)
+    assert len(list(made.processes["n0"].engine.state.policies)) == len(policies)
 
 
-def test_frames_of_a_stream_stay_in_order_across_a_stall_and_the_end_comes_last() -> None:
-    made, tap = cluster_with_ears()
+def test_frames_stay_in_order_across_a_stall_and_the_end_comes_last() -> None:
+    made, tap = cluster_with_tap()
     n2 = made.processes["n2"]
     n2.act([OpenStream(900, made.processes["n0"].address, b"1", 5.0)])
     run_for(made, 0.1)
@@ -267,7 +265,7 @@ def test_a_clock_that_drifts_does_not_jump(drift: float) -> None:
     assert clock.steady(world) == pytest.approx(300 + 100 * drift)
 
 
-def test_a_wrong_wall_clock_leaves_the_steady_clock_alone() -> None:
+def test_a_wrong_wall_clock_does_not_affect_the_steady_clock() -> None:
     world = World(1)
     assert Clock(skew=3600).wall(world) - Clock().wall(world) == 3600
     assert Clock(skew=3600).steady(world) == Clock().steady(world)

@@ -1,4 +1,4 @@
-"""For tests of one's own: a marker and a fixture, each seed a case, and a failure that says how to see it again."""
+"""Scenarios in a project's own tests: a marker and a fixture, one test case per seed, and reproducible failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def scenario(**parts):
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Write a test file below `SHORT` and run it, with no other plugin than ours."""
+    """Write a test file that starts with `SHORT`, and run it without other plugins."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run_it(text: str, *options: str) -> pytest.RunResult:
@@ -40,7 +40,7 @@ def cases(result: pytest.RunResult) -> list[str]:
     return re.findall(r"^test_mine\.py::(\S+) PASSED", result.stdout.str(), re.MULTILINE)
 
 
-def test_each_seed_is_a_case_of_its_own(run: Run) -> None:
+def test_each_seed_is_a_test_case(run: Run) -> None:
     result = run(
         """
 @pytest.mark.gossipreg_sim(seeds=3)
@@ -54,22 +54,22 @@ def test_it(gossipreg_sim):
     assert cases(result) == ["test_it[seed-0]", "test_it[seed-1]", "test_it[seed-2]"]
 
 
-def test_the_seeds_may_be_named(run: Run) -> None:
+def test_seeds_can_be_listed(run: Run) -> None:
     result = run("@pytest.mark.gossipreg_sim(seeds=[7, 4])\ndef test_it(gossipreg_sim): pass", "-v")
     assert cases(result) == ["test_it[seed-7]", "test_it[seed-4]"]
 
 
-def test_a_test_that_does_not_say_how_many_plays_ten(run: Run) -> None:
+def test_ten_seeds_are_the_default(run: Run) -> None:
     assert len(cases(run("def test_it(gossipreg_sim): pass", "-v"))) == 10
 
 
-def test_an_option_plays_one_seed_again_and_another_plays_more(run: Run) -> None:
+def test_options_select_one_seed_or_a_number_of_seeds(run: Run) -> None:
     text = "@pytest.mark.gossipreg_sim(seeds=2)\ndef test_it(gossipreg_sim): pass"
     assert cases(run(text, "-v", "--gossipreg-seed", "41")) == ["test_it[seed-41]"]
     assert len(cases(run(text, "-v", "--gossipreg-seeds", "5"))) == 5
 
 
-def test_a_failure_says_what_was_wrong_and_the_command_that_shows_it_again(run: Run) -> None:
+def test_a_failure_shows_the_problem_and_the_command_to_repeat_it(run: Run) -> None:
     text = """
 @pytest.mark.gossipreg_sim(seeds=[5])
 @pytest.mark.parametrize("mark", ["failed"])
@@ -81,7 +81,7 @@ def test_it(gossipreg_sim, mark):
     result.stdout.fnmatch_lines(
         [
             "mine, seed 5: Short",
-            "  vacuous: the run did not show failed, which its scenario is for",
+            "  vacuous: the run did not reach failed, which its scenario requires",
             "  again: pytest 'test_mine.py::test_it[[]seed-5-failed]' --gossipreg-seed 5",
         ]
     )
@@ -91,7 +91,7 @@ def test_it(gossipreg_sim, mark):
     run(text, again[1], again[2], again[3]).assert_outcomes(failed=1)
 
 
-def test_a_scenario_may_be_a_file_or_one_that_is_shipped(run: Run, pytester: pytest.Pytester) -> None:
+def test_a_scenario_may_be_a_file_or_a_shipped_one(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makefile(".toml", mine='title = "Mine"\nnodes = 2\nwarmup = 1\nduration = 1\n')
     result = run(
         """
@@ -107,10 +107,10 @@ def test_it(gossipreg_sim):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("(seeds=0)\ndef test_it(gossipreg_sim)", "gossipreg_sim: seeds=0 runs nothing: say how many, or which"),
+        ("(seeds=0)\ndef test_it(gossipreg_sim)", "gossipreg_sim: seeds=0 selects no seed: write a number or a list"),
         ("(50)\ndef test_it(gossipreg_sim)", "write gossipreg_sim(seeds=50), or gossipreg_sim(seeds=[3, 7])"),
         ("(seed=5)\ndef test_it(gossipreg_sim)", "write gossipreg_sim(seeds=50), or gossipreg_sim(seeds=[3, 7])"),
-        ("\ndef test_it()", "test_it: marked gossipreg_sim, but runs nothing: take the fixture gossipreg_sim"),
+        ("\ndef test_it()", "test_it: marked gossipreg_sim, but does not use the fixture gossipreg_sim"),
     ],
 )
 def test_a_mistake_in_the_marker_is_one_line(run: Run, text: str, sentence: str) -> None:
@@ -120,7 +120,7 @@ def test_a_mistake_in_the_marker_is_one_line(run: Run, text: str, sentence: str)
     assert "Traceback" not in result.stdout.str()
 
 
-def test_the_marker_on_a_class_leaves_its_other_tests_alone(run: Run) -> None:
+def test_the_marker_on_a_class_does_not_affect_other_tests(run: Run) -> None:
     result = run(
         """
 @pytest.mark.gossipreg_sim(seeds=2)
@@ -132,7 +132,7 @@ class TestMine:
     result.assert_outcomes(passed=3)
 
 
-def test_a_suite_that_does_not_simulate_is_left_alone_and_pays_nothing() -> None:
+def test_a_suite_that_does_not_simulate_imports_nothing() -> None:
     script = """
 import sys, gossipreg_sim.pytest_plugin
 heavy = {name for name in sys.modules if name.split(".")[0] in ("gossipreg", "msgpack", "cryptography", "trio")}
@@ -143,7 +143,7 @@ assert not heavy and not lazy & sys.modules.keys(), heavy
 
 
 def example() -> str:
-    """The first example of the page about tests of one's own."""
+    """Return the first example of the section on a project's own tests."""
     section = PAGE.read_text().partition("## In your own tests\n")[2].partition("\n## ")[0]
     [found, *_] = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     return str(found)
@@ -153,8 +153,8 @@ def test_the_example_in_the_documentation_is_good(run: Run) -> None:
     run(example(), "--gossipreg-seeds", "2").assert_outcomes(passed=2)
 
 
-def test_the_example_in_the_documentation_fails_where_the_zone_is_slow_to_come_back(run: Run) -> None:
-    """Though all is well again long before the run is over."""
+def test_the_example_in_the_documentation_fails_if_the_zone_returns_too_late(run: Run) -> None:
+    """Even if all nodes agree long before the end of the run."""
     dark, cut = 'kind="crash-host", nodes="zone:zone-2"', 'kind="cut", nodes="zone:zone-2"'
     slow, hasty = "Settings(reconnect_interval=100, join_retry_max=100, ", "Settings("
     text = example().replace(dark, cut).replace(hasty, slow).replace("duration=40", "duration=90")

@@ -1,4 +1,4 @@
-"""Random streams: the same for the same purpose, unrelated for others, and fair."""
+"""Random streams are reproducible, independent and uniform."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_other_seeds_and_purposes_give_other_streams() -> None:
     assert len({stream.bits() for stream in streams}) == len(streams)
 
 
-def test_the_first_bits_of_a_stream_are_the_same_for_ever() -> None:
+def test_the_first_bits_of_a_stream_never_change() -> None:
     rng = Rng.of(1, "node", "n0", 1)
     assert [rng.bits() for _ in range(3)] == [12545985540354574469, 7759637268287470031, 18061419874771855521]
 
@@ -32,7 +32,7 @@ def test_a_fork_costs_one_draw_however_much_is_drawn_from_it() -> None:
     assert one.bits() == other.bits()
 
 
-def test_numbers_are_spread_evenly_from_0_up_to_1() -> None:
+def test_numbers_are_uniform_from_0_to_1() -> None:
     rng = Rng.of("even")
     numbers = [rng.random() for _ in range(20_000)]
     assert min(numbers) >= 0
@@ -54,7 +54,7 @@ def test_waiting_times_have_their_mean_and_normal_numbers_their_spread() -> None
     assert abs(pstdev(normal) - 1) < 0.03
 
 
-def test_a_sample_has_each_name_at_most_once_and_all_if_more_are_asked_for() -> None:
+def test_a_sample_has_each_name_at_most_once() -> None:
     rng = Rng.of("sample")
     names = [f"n{number}" for number in range(6)]
     for _ in range(50):

@@ -1,4 +1,4 @@
-"""A run: three acts, a verdict, and a reason for each verdict that is not good."""
+"""A run has three phases and a result, with a reason for each bad result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gossipreg_sim.trace import Step, Trace
 from tests.sim.making import scenario
 
 
-def told(outcome: gossipreg_sim.runner.Outcome) -> str:
+def summary_of(outcome: gossipreg_sim.runner.Outcome) -> str:
     return "\n".join(as_lines(outcome, 0.5, "gossipreg sim run test --seed 1"))
 
 
@@ -30,7 +30,7 @@ def test_a_quiet_cluster_is_good_and_its_summary_ends_with_the_hash() -> None:
     assert set(outcome.marks) >= {"faults", "heal", "agreement", "alive"}
     assert outcome.seconds == pytest.approx(14.0, abs=0.2)
     assert all(outcome.checks[name] or outcome.notes[name] for name in outcome.checks)
-    text = told(outcome)
+    text = summary_of(outcome)
     assert "not applicable here: no node restarted" in text
     assert "measured 0.00 s, bound 31.73 s" in text
     assert "phases   warm-up to 3 s, faults to 11 s" in text
@@ -39,7 +39,7 @@ def test_a_quiet_cluster_is_good_and_its_summary_ends_with_the_hash() -> None:
     assert text.endswith(f"good: every oracle passed\ntrace hash {outcome.digest}")
 
 
-def test_seeds_may_start_after_those_who_ask_for_them() -> None:
+def test_seeds_may_start_after_the_nodes_that_join_through_them() -> None:
     outcome = run_scenario(scenario(seeds=3, together=False, stagger=0.7, warmup=0.0), 1)
     assert outcome.is_good, outcome.healed_in
 
@@ -53,16 +53,16 @@ def test_a_cluster_that_cannot_heal_is_not_live() -> None:
     outcome = run_scenario(scenario(Fault(kind="cut", nodes=("first:2",)), quiet=5.0, settings=NEVER_AGAIN), 1)
     assert outcome.healed_in is None
     assert not outcome.is_good
-    assert "Healing  : not all agree; bound" in told(outcome)
-    assert "\nagain: gossipreg sim run test --seed 1\n" in told(outcome)
+    assert "Healing  : not all agree; bound" in summary_of(outcome)
+    assert "\nagain: gossipreg sim run test --seed 1\n" in summary_of(outcome)
 
 
-def test_whom_a_permanent_fault_keeps_apart_need_not_agree() -> None:
+def test_permanently_separated_nodes_need_not_agree() -> None:
     outcome = run_scenario(scenario(Fault(kind="cut", nodes=("n3",), permanent=True), quiet=30.0), 1)
     assert outcome.is_good, outcome.violations
 
 
-def test_what_is_attached_sees_the_cluster_before_anything_happens_in_it() -> None:
+def test_attach_receives_the_cluster_before_the_run_starts() -> None:
     seen: list[tuple[int, int]] = []
 
     def attach(cluster: Cluster) -> None:
@@ -75,7 +75,7 @@ def test_what_is_attached_sees_the_cluster_before_anything_happens_in_it() -> No
     assert attached.digest == plain.digest
 
 
-def test_a_play_that_feeds_itself_is_stopped_and_is_a_storm() -> None:
+def test_a_self_sustaining_run_is_stopped_and_is_a_storm() -> None:
     def attach(cluster: Cluster) -> None:
         def again() -> None:
             cluster.world.after(0, again)
@@ -86,57 +86,57 @@ def test_a_play_that_feeds_itself_is_stopped_and_is_a_storm() -> None:
     assert not outcome.is_good
     [violation] = outcome.violations
     assert violation.oracle == "MessageStorm"
-    assert "this would not have ended" in violation.text
+    assert "the run would not have ended" in violation.text
 
 
-def test_a_run_that_did_not_show_what_it_is_for_is_vacuous() -> None:
+def test_a_run_that_misses_a_required_mark_is_vacuous() -> None:
     outcome = run_scenario(scenario(sometimes=("alive", "contested")), 1)
     assert outcome.missing == ("contested",)
     assert not outcome.is_good
-    assert "vacuous: the run did not show contested, which its scenario is for" in told(outcome)
+    assert "vacuous: the run did not reach contested, which its scenario requires" in summary_of(outcome)
 
 
 @attrs.define
-class Nobody(Oracle):
+class AlwaysBroken(Oracle):
     """A law that every cluster breaks."""
 
-    law: ClassVar[str] = "nobody knows anybody"
+    law: ClassVar[str] = "no node knows a member"
     wants: ClassVar[tuple[type[Any], ...]] = (MemberChanged,)
 
     def see(self, process: Process, output: Output) -> None:
-        self.check(process, False, "knows somebody")
+        self.check(process, False, "knows a member")
 
 
-def test_violations_are_listed_counted_and_say_when_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gossipreg_sim.runner, "ORACLES", (Nobody,))
+def test_violations_are_listed_and_counted_with_time_and_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossipreg_sim.runner, "ORACLES", (AlwaysBroken,))
     outcome = run_scenario(scenario(nodes=6), 1)
     assert not outcome.is_good
-    assert len(outcome.violations) == outcome.checks["Nobody"] == 36
-    text = told(outcome)
-    assert "36 checks   36 violations   nobody knows anybody" in text
-    assert "violation: 0.000 s  Nobody  n0: knows somebody" in text
+    assert len(outcome.violations) == outcome.checks["AlwaysBroken"] == 36
+    text = summary_of(outcome)
+    assert "36 checks   36 violations   no node knows a member" in text
+    assert "violation: 0.000 s  AlwaysBroken  n0: knows a member" in text
     assert "violation: and 16 more" in text
     document = as_document(outcome, 0.5, "again")
-    assert document["violations"][0] == {"at_ns": 0, "oracle": "Nobody", "node": "n0", "text": "knows somebody"}
+    assert document["violations"][0] == {"at_ns": 0, "oracle": "AlwaysBroken", "node": "n0", "text": "knows a member"}
     assert document["good"] is False
 
 
 @attrs.define
 class Raising(Oracle):
-    """An oracle with a mistake of its own."""
+    """An oracle with a bug."""
 
     def after(self, process: Process) -> None:
         raise ZeroDivisionError
 
 
-def test_what_raises_in_a_play_says_in_which(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_names_its_scenario_seed_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gossipreg_sim.runner, "ORACLES", (Raising,))
     with pytest.raises(ZeroDivisionError) as error:
         run_scenario(scenario(), 8)
     assert error.value.__notes__ == ["in scenario test, seed 8, at 0.000000 s"]
 
 
-def test_marks_tell_a_refutation_from_a_revival() -> None:
+def test_marks_distinguish_a_refutation_from_a_revival() -> None:
     steps = [
         Step(1, "a", "suspect", "b", "alive 1 0"),
         Step(2, "a", "alive", "b", "suspect 1 1"),

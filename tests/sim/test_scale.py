@@ -1,4 +1,4 @@
-"""How cost and speed are measured as clusters grow."""
+"""Measurements of cost and speed as clusters grow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue
 from gossipreg.protocol.state import ClusterState
 from gossipreg_sim.scale import large_cluster
 from gossipreg_sim.scale.large_cluster import LargeCluster, NeverHappened
-from gossipreg_sim.scale.measures import Rest, at_rest, burst, crash, join, parting, registration, silence
+from gossipreg_sim.scale.measures import (
+    IdleCost,
+    burst,
+    crash,
+    join,
+    measure_idle,
+    registration,
+    silence,
+    split_and_heal,
+)
 from gossipreg_sim.scale.memory_use import measure_memory
 from gossipreg_sim.trace import Trace
 from tests.cli.conftest import Ran
@@ -21,11 +30,11 @@ from tests.cli.conftest import Ran
 
 @pytest.fixture
 def eight() -> LargeCluster:
-    return LargeCluster.gathered(8, 2)
+    return LargeCluster.converged(8, 2)
 
 
 def teach(source: ClusterState, target: ClusterState, now: float) -> None:
-    """What `share_state` does, row by row: nothing is shared."""
+    """Do the same as `share_state`, row by row, without sharing."""
     own = target.members.own_name
     for update in source.members:
         if update.name != own:
@@ -38,68 +47,68 @@ def teach(source: ClusterState, target: ClusterState, now: float) -> None:
 
 
 def eventful(quiet: float) -> str:
-    """The trace of a cluster to which things happen."""
-    made = LargeCluster.gathered(8, 2, quiet=quiet)
+    """Return the trace of a cluster with several events."""
+    made = LargeCluster.converged(8, 2, quiet=quiet)
     trace = Trace()
     made.cluster.observers.append(trace.see)
-    rest = at_rest(made, 1.0)
+    rest = measure_idle(made, 1.0)
     registration(made, rest, 1)
     burst(made, rest, 5)
     crash(made, 1)
     silence(made, 4)
     made.cluster.deregister("n0", "n0-0")
-    made.rest(3.0)
-    parting(made)
+    made.run_for(3.0)
+    split_and_heal(made)
     return trace.digest
 
 
-def test_nodes_that_hold_each_others_tables_do_what_nodes_with_their_own_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_tables_give_the_same_trace_as_separate_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = eventful(3.0)
     monkeypatch.setattr(large_cluster, "share_state", teach)
     assert eventful(3.0) == shared
 
 
-def test_what_one_node_writes_to_a_lent_table_no_other_sees(eight: LargeCluster) -> None:
+def test_a_write_to_a_shared_table_is_not_visible_to_other_nodes(eight: LargeCluster) -> None:
     eight.cluster.register("n1", eight.instance(1, 2))
     tables = [process.engine.state.registry.table("n1") for process in eight.cluster.alive]
     assert [table and len(table) for table in tables] == [2, 3, 2, 2, 2, 2, 2, 2]
 
 
-def test_a_large_cluster_agrees_from_the_start_and_has_nothing_to_tell(eight: LargeCluster) -> None:
+def test_a_large_cluster_agrees_from_the_start_and_is_idle(eight: LargeCluster) -> None:
     assert eight.agrees()
-    rest = at_rest(eight, 5.0)
+    rest = measure_idle(eight, 5.0)
     assert rest.packets == pytest.approx(2.0, abs=0.1)
     assert rest.bytes < 100
 
 
-def test_a_large_cluster_agrees_again_after_all_that_is_measured(eight: LargeCluster) -> None:
-    rest = Rest(1.0, 2.0, 68.0)
+def test_a_large_cluster_agrees_again_after_all_measurements(eight: LargeCluster) -> None:
+    rest = IdleCost(1.0, 2.0, 68.0)
     assert registration(eight, rest, 1).seconds < 0.1
     assert burst(eight, rest, 10).seconds < 0.5
     assert join(eight, rest).bytes > 0
     assert crash(eight, 1) < 1.0
     avoided, failed = silence(eight, 4)
     assert 0 < avoided < failed
-    split, healed = parting(eight)
+    split, healed = split_and_heal(eight)
     assert split > healed > 0
     assert eight.agrees()
-    assert len(eight.names) == 7
+    assert len(eight.live_names) == 7
 
 
-def test_what_does_not_happen_is_not_waited_for_for_ever(eight: LargeCluster) -> None:
-    with pytest.raises(NeverHappened, match="8 nodes: not over"):
+def test_a_wait_has_a_time_limit(eight: LargeCluster) -> None:
+    with pytest.raises(NeverHappened, match="8 nodes: condition not met"):
         eight.until(lambda: False, 0.1)
 
 
 @pytest.mark.slow
-def test_what_a_node_knows_of_one_more_weighs_about_a_kilobyte() -> None:
-    weight = measure_memory(50, 4)
-    assert 300 < weight.member_bytes < 3_000
-    assert 300 < weight.instance_bytes < 3_000
+def test_one_more_member_or_instance_costs_about_a_kilobyte() -> None:
+    memory = measure_memory(50, 4)
+    assert 300 < memory.member_bytes < 3_000
+    assert 300 < memory.instance_bytes < 3_000
 
 
 @pytest.mark.slow
-def test_the_command_prints_tables_and_draws_curves(run: Callable[..., Ran], tmp_path: Path) -> None:
+def test_the_command_prints_tables_and_writes_curves(run: Callable[..., Ran], tmp_path: Path) -> None:
     ran = run("scale", "--nodes", "12", "--instances", "1", "--plots", str(tmp_path), "--json")
     assert ran.status == 0, ran.err
     document = json.loads(ran.out)
@@ -112,7 +121,7 @@ def test_the_command_prints_tables_and_draws_curves(run: Callable[..., Ran], tmp
 
 
 @pytest.mark.parametrize("bad", [["--nodes", "11"], ["--instances", "0"], ["--plots", "no/such/folder"], ["64"]])
-def test_what_cannot_be_measured_is_one_line_and_status_2(run: Callable[..., Ran], bad: list[str]) -> None:
+def test_an_unmeasurable_size_is_one_line_and_status_2(run: Callable[..., Ran], bad: list[str]) -> None:
     ran = run("scale", *bad)
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith("gossipreg: ")

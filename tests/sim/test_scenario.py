@@ -1,4 +1,4 @@
-"""Scenario files: what they may say, and one line that helps for what they may not."""
+"""Scenario files: what they may contain, and helpful one-line errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read(text: str) -> Scenario:
     return parse(HEAD + text, name="test", where="test.toml")
 
 
-def test_a_file_says_all_that_a_scenario_is() -> None:
+def test_a_file_can_set_all_parts_of_a_scenario() -> None:
     made = read(
         """
         zones = 2
@@ -133,7 +133,7 @@ def test_a_file_says_all_that_a_scenario_is() -> None:
         ("nodes = 3", "test.toml: Cannot overwrite a value (at "),
     ],
 )
-def test_a_mistake_gets_one_line_that_names_the_file_the_key_and_what_is_allowed(text: str, sentence: str) -> None:
+def test_a_mistake_is_one_line_with_file_key_and_allowed_values(text: str, sentence: str) -> None:
     with pytest.raises(ScenarioError) as error:
         read(text)
     assert str(error.value).startswith(sentence)
@@ -160,13 +160,13 @@ def test_a_mistake_gets_one_line_that_names_the_file_the_key_and_what_is_allowed
         ({"workload": Workload(churn=float("nan"))}, "[workload] churn: nan is not a number from 0 to 1.25e+09"),
     ],
 )
-def test_a_mistake_in_python_is_said_as_one_in_a_file_is(parts: dict[str, Any], sentence: str) -> None:
+def test_a_mistake_in_python_has_the_same_message_as_in_a_file(parts: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ScenarioError) as error:
         Scenario(**{"title": "A test", "nodes": 4, **parts})
     assert str(error.value).startswith(sentence)
 
 
-def test_in_python_a_list_or_a_lone_word_will_do() -> None:
+def test_python_accepts_a_list_or_a_single_string() -> None:
     made = Scenario(
         title="A test", nodes=4, faults=[Fault(kind="cut", nodes="n1", to=["n2", "n3"])], sometimes="cut ends"
     )
@@ -185,7 +185,7 @@ def test_a_cluster_has_at_least_one_node_and_no_more_than_fit(nodes: int) -> Non
         parse(f'title = "x"\nnodes = {nodes}', name="test", where="test.toml")
 
 
-def test_a_misspelt_scenario_gets_the_nearest_and_all() -> None:
+def test_an_unknown_scenario_gets_a_suggestion_and_the_list() -> None:
     with pytest.raises(ScenarioError, match=r"^no scenario 'split-brian': did you mean 'split-brain'.* churn, "):
         load("split-brian")
 
@@ -198,13 +198,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load(tmp_path / "odd.toml")
 
 
-def test_every_key_that_a_kind_of_fault_has_is_a_faults() -> None:
+def test_every_key_of_a_kind_is_a_field_of_fault() -> None:
     fields = {field.name for field in attrs.fields(Fault)}
     for kind in KINDS.values():
         assert {*kind.needs, *kind.takes} <= fields
 
 
-def test_a_fault_keeps_its_name_when_others_are_taken_away() -> None:
+def test_a_fault_keeps_its_name_when_others_are_removed() -> None:
     made = read('[[fault]]\nkind="cut"\n[[fault]]\nkind="cut"\n[[fault]]\nkind="leave"\nlasts=1\n')
     assert [fault.name for fault in made.faults] == ["cut-1", "cut-2", "leave-1"]
     assert [fault.name for fault in attrs.evolve(made, faults=made.faults[1:]).faults] == ["cut-2", "leave-1"]
@@ -226,15 +226,15 @@ def test_the_shipped_scenarios_are_the_promised_ones_and_can_be_loaded() -> None
         ({"wire": "strings"}, "wire 'strings': allowed: bytes, objects"),
         (
             {"wire": "objects", "sealed": True},
-            "wire 'objects': sealed = true needs packets that are sealed: write wire = \"bytes\"",
+            "wire 'objects': sealed = true needs sealed packets: write wire = \"bytes\"",
         ),
         (
             {"wire": "objects", "faults": [Fault(kind="forge", every=1)]},
-            "wire 'objects': fault forge-1 needs packets that are sealed: write wire = \"bytes\"",
+            "wire 'objects': fault forge-1 needs sealed packets: write wire = \"bytes\"",
         ),
     ],
 )
-def test_a_wire_without_seals_is_for_plays_without_liars(fields: dict[str, Any], sentence: str) -> None:
+def test_unsealed_packets_are_refused_with_forged_packets(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ScenarioError) as refused:
         Scenario(title="t", nodes=3, **fields)
     assert str(refused.value) == sentence

@@ -1,4 +1,4 @@
-"""What makes no sense is refused before anything is run, with the fault, the key and the reason."""
+"""Scenarios that make no sense are refused before a run, with the fault, the key and the reason."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def made(*faults: Fault, **parts: Any) -> Scenario:
         ),
         (
             [Fault(kind="crash", nodes="n1", disk=True)],
-            "crash-1: disk: the node does not come back and needs none: give it a time with lasts",
+            "crash-1: disk: the node does not come back: set lasts, or leave out disk",
         ),
         (
             [Fault(kind="freeze", nodes="n1", on=2)],
-            "freeze-1: on: a pause that never ends by itself is followed by nothing: write off, too",
+            "freeze-1: on: the pause has no end without off: set off, too",
         ),
         (
             [Fault(kind="replay", every=1, seconds=30)],
@@ -47,47 +47,47 @@ def made(*faults: Fault, **parts: Any) -> Scenario:
         ),
         (
             [Fault(kind="restart", every=10, seconds=2)],
-            "restart-1: 9 nodes, one every 10 s, back after 2 s: from at = 0 on that takes until 82 s, " + HEAL,
+            "restart-1: 9 nodes, one every 10 s, back after 2 s: starting at = 0 this takes until 82 s, " + HEAL,
         ),
         (
             [Fault(kind="restart", at=15, seconds=8)],
-            "restart-1: 9 nodes at once, back after 8 s: from at = 15 on that takes until 23 s, " + HEAL,
+            "restart-1: 9 nodes at once, back after 8 s: starting at = 15 this takes until 23 s, " + HEAL,
         ),
         (
             [Fault(kind="restart", at=19, seconds=2, nodes="n1")],
-            "restart-1: a node, back after 2 s: from at = 19 on that takes until 21 s, " + HEAL,
+            "restart-1: a node, back after 2 s: starting at = 19 this takes until 21 s, " + HEAL,
         ),
         (
             [Fault(kind="restart", seconds=2, lasts=5)],
-            "restart-1: lasts: a restart is over when its last node is back: leave it out",
+            "restart-1: lasts: a restart ends when its last node is back: leave it out",
         ),
         (
             [
                 Fault(kind="clock-skew", seconds=9, nodes="n1"),
                 Fault(kind="clock-skew", seconds=-9, at=3, nodes="first:3"),
             ],
-            "clock-skew-2: nodes: clock-skew-1 strikes n1 at the same time",
+            "clock-skew-2: nodes: clock-skew-1 affects n1 at the same time",
         ),
         (
             [Fault(kind="slow", seconds=9, at=3, lasts=4), Fault(kind="slow", seconds=1, lasts=3.5, nodes="n4")],
-            "slow-2: nodes: slow-1 strikes n4 at the same time",
+            "slow-2: nodes: slow-1 affects n4 at the same time",
         ),
         (
             [Fault(kind="crash", nodes="last:2"), Fault(kind="freeze", at=3, nodes="n8")],
-            "freeze-1: nodes: at 3 s crash-1 has left none of them alive",
+            "freeze-1: nodes: at 3 s crash-1 has left no such node alive",
         ),
         (
             [Fault(kind="cut", at=3, nodes="n1", to="n8"), Fault(kind="leave", nodes="n8")],
-            "leave-1: nodes: at 3 s leave-1 has left none of them alive",
+            "leave-1: nodes: at 3 s leave-1 has left no such node alive",
         ),
         (
             [Fault(kind="leave"), Fault(kind="cut", at=3, nodes="random:2")],
-            "cut-1: nodes: at 3 s leave-1 has left none of them alive",
+            "cut-1: nodes: at 3 s leave-1 has left no such node alive",
         ),
     ],
     ids=lambda value: "+".join(fault.kind for fault in value) if isinstance(value, list) else "",
 )
-def test_a_fault_that_does_nothing_or_contradicts_another_is_refused(faults: list[Fault], sentence: str) -> None:
+def test_a_fault_without_effect_or_in_contradiction_to_another_is_refused(faults: list[Fault], sentence: str) -> None:
     with pytest.raises(ScenarioError) as refused:
         made(*faults)
     assert str(refused.value) == f"fault {sentence}"
@@ -112,18 +112,18 @@ def test_a_fault_that_does_nothing_or_contradicts_another_is_refused(faults: lis
     ],
     ids=lambda value: "+".join(fault.kind for fault in value),
 )
-def test_what_makes_sense_is_taken(faults: list[Fault]) -> None:
+def test_a_sensible_combination_is_accepted(faults: list[Fault]) -> None:
     assert len(made(*faults).faults) == len(faults)
 
 
-def test_who_starts_one_after_the_other_must_have_the_time() -> None:
+def test_staggered_starts_must_end_before_the_heal() -> None:
     with pytest.raises(ScenarioError) as refused:
         made(together=False, stagger=5.0, warmup=10.0)
     assert str(refused.value) == "stagger: the last node would start at 40 s, and the heal comes at 30 s"
     made(together=False, stagger=3.0, warmup=10.0)
 
 
-def test_of_many_faults_those_are_kept_that_make_sense_beside_the_ones_before() -> None:
+def test_sensible_keeps_each_fault_that_is_consistent_with_those_before() -> None:
     skews = [Fault(kind="clock-skew", seconds=number, nodes="n1") for number in (1, 2)]
     late = Fault(kind="cut", at=99)
     assert sensible([*skews, late], made()) == (skews[0],)

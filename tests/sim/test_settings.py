@@ -1,4 +1,4 @@
-"""Settings that are accepted run: no combination that `EngineSettings` lets pass ends a node, or has it send junk."""
+"""Accepted settings run: no combination that `EngineSettings` accepts raises an exception or makes a node send junk."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gossipreg_sim.network import Constant
 from gossipreg_sim.process import Process
 from gossipreg_sim.world import RunawaySimulation, World, ns
 
-#: Events after which a run has shown enough: the shortest intervals make thousands in a second.
+#: Limit of events in a run: the shortest intervals make thousands per second.
 EVENTS_MAX = 3_000
 
-#: Pairs of which the first may not be the greater: drawn in that order, or hardly any draw would be accepted.
+#: Pairs of which the first must not exceed the second; drawn in order, otherwise few draws would be accepted.
 PAIRS = (
     ("probe_timeout", "probe_interval"),
     ("probe_timeout_min", "probe_timeout"),
@@ -32,7 +32,7 @@ PAIRS = (
 
 
 def values(field: attrs.Attribute[Any]) -> st.SearchStrategy[Any]:
-    """What a field may be: its bounds, its default, and anything between."""
+    """Return the values of a field: its limits, its default, and anything between."""
     kind = field.metadata["kind"]
     match kind:
         case Switch():
@@ -49,7 +49,7 @@ def values(field: attrs.Attribute[Any]) -> st.SearchStrategy[Any]:
 
 @st.composite
 def accepted(draw: st.DrawFn) -> EngineSettings:
-    """Settings of which some are anything, and which are accepted."""
+    """Draw accepted settings, some of them arbitrary."""
     fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(EngineSettings)
     chosen: list[attrs.Attribute[Any]] = draw(
         st.lists(st.sampled_from(fields), max_size=12, unique_by=lambda field: field.name)
@@ -67,7 +67,7 @@ def accepted(draw: st.DrawFn) -> EngineSettings:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(accepted())
-def test_whatever_is_accepted_runs_through_a_join_a_registration_a_death_and_a_departure(knobs: EngineSettings) -> None:
+def test_accepted_settings_run_through_a_join_a_registration_a_death_and_a_departure(knobs: EngineSettings) -> None:
     made = Cluster(World(1, events_max=EVENTS_MAX), knobs)
     try:
         for name in ("a", "b", "c"):
@@ -88,7 +88,7 @@ def test_whatever_is_accepted_runs_through_a_join_a_registration_a_death_and_a_d
 
 
 def suspicions(knobs: EngineSettings, one_way: float) -> int:
-    """How many a healthy cluster raises in a minute when every packet takes so long (seconds)."""
+    """Return the number of suspicions in a healthy cluster in a minute, with this one-way latency (seconds)."""
     made = Cluster(World(1), knobs, Constant(one_way))
     for name in ("a", "b", "c", "d"):
         made.start(name, seeds=[] if name == "a" else ["a"])
@@ -96,13 +96,13 @@ def suspicions(knobs: EngineSettings, one_way: float) -> int:
     return made.tally["suspicions"]
 
 
-def test_far_apart_nodes_need_the_patience_of_a_wan() -> None:
+def test_distant_nodes_need_the_wan_settings() -> None:
     assert suspicions(EngineSettings.wan(), 0.6) == 0
     assert suspicions(EngineSettings.lan(), 0.6) > 0
 
 
 def failed_after(knobs: EngineSettings) -> float:
-    """How long (seconds) a host that went silent is not yet failed everywhere."""
+    """Return the time (seconds) until a silent host is believed failed on all nodes."""
     made = Cluster(World(1), knobs)
     for name in ("a", "b", "c", "d"):
         made.start(name, seeds=[] if name == "a" else ["a"])
@@ -118,7 +118,7 @@ def failed_after(knobs: EngineSettings) -> float:
     return made.world.seconds - 5.0
 
 
-def test_on_one_machine_a_silent_process_is_failed_in_less_time() -> None:
+def test_local_settings_detect_a_silent_process_sooner() -> None:
     assert failed_after(EngineSettings.local()) < 0.7 * failed_after(EngineSettings.lan())
     assert EngineSettings.lan() == EngineSettings()
     assert EngineSettings.local(gossip_fanout=4).gossip_fanout == 4
@@ -126,7 +126,7 @@ def test_on_one_machine_a_silent_process_is_failed_in_less_time() -> None:
 
 
 @given(st.sampled_from([field.name for field in attrs.fields(EngineSettings)]), st.data())
-def test_a_value_of_any_kind_is_refused_by_name_or_has_the_type_of_the_default(name: str, data: st.DataObject) -> None:
+def test_any_value_is_refused_by_name_or_converted_to_the_defaults_type(name: str, data: st.DataObject) -> None:
     numbers = st.integers() | st.floats() | st.sampled_from((0, -1, 1, 10**400, 1e-320, "1", b"1"))
     value = data.draw(st.none() | st.booleans() | numbers | st.text(max_size=5) | st.lists(st.integers(), max_size=2))
     knob: dict[str, Any] = {name: value}

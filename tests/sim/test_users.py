@@ -1,4 +1,4 @@
-"""What users do: each kind by its own rng, now and then two at the same moment, and only where somebody listens."""
+"""Simulated users: each kind has its own rng, two may act at the same moment, and only live nodes are called."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ BUSY = Workload(churn=2.0, policies=4.0, primaries=2.0)
 
 
 def busy(made: Cluster, workload: Workload = BUSY) -> Scenario:
-    """Let the users of a cluster be busy for some seconds."""
+    """Run the users of a cluster for some seconds."""
     busily = scenario(workload=workload, nodes=3)
     Users(busily, made).plan(made.world.now, made.world.now + ns(8.0))
     made.world.run(made.world.now + ns(10.0))
     return busily
 
 
-def test_unless_told_otherwise_nobody_sets_policies_or_claims_to_be_a_primary() -> None:
+def test_by_default_users_set_no_policies_and_claim_no_primaries() -> None:
     marks = run_scenario(scenario(), 0).marks
     assert not {"policy", "policy removed", "primary", "fenced"} & marks.keys()
 
 
-def test_policies_are_set_and_removed_and_primaries_succeed_each_other() -> None:
+def test_users_set_and_remove_policies_and_change_primaries() -> None:
     outcome = run_scenario(scenario(workload=BUSY), 0)
     assert outcome.is_good, outcome.violations
     assert {"policy", "policy removed", "primary", "fenced"} <= outcome.marks.keys()
 
 
-def test_instances_come_and_go_alike_whether_policies_are_set_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_policy_changes_do_not_affect_instance_churn(monkeypatch: pytest.MonkeyPatch) -> None:
     offered: list[tuple[str, str]] = []
     honest = Cluster.register
 
@@ -52,14 +52,14 @@ def test_instances_come_and_go_alike_whether_policies_are_set_or_not(monkeypatch
     assert offered == alone
 
 
-def test_some_set_a_policy_at_the_same_moment_at_two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_some_policies_are_set_at_two_nodes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     said: Counter[int] = Counter()
     monkeypatch.setattr(Cluster, "set_policy", lambda self, *_: said.update([self.world.now]))
     busy(cluster(), Workload(policies=4.0))
     assert {1, 2} == set(said.values())
 
 
-def test_who_is_stopped_or_dead_is_asked_nothing() -> None:
+def test_stopped_and_dead_nodes_get_no_user_calls() -> None:
     made = cluster()
     made.processes["n0"].freeze()
     made.crash("n1")

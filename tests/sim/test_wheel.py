@@ -1,4 +1,4 @@
-"""What is installed from a wheel is whole: the scenarios, both commands, and a plugin for pytest that is opted into."""
+"""An installed wheel is complete: the scenarios, both commands, and an opt-in pytest plugin."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def test_it(gossipreg_sim):
 
 
 def run(*command: str | Path, at: Path, path: Path | None = None) -> str:
-    """What the command says; our own packages come from ``path``, those of others from where they always do."""
+    """Return a command's output; our packages come from ``path``, all others from their usual place."""
     variables = os.environ | {"PYTHONPATH": str(path or ""), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    words = [str(part) for part in command]
-    ran = subprocess.run(words, cwd=at, env=variables, capture_output=True, text=True, check=False)
+    arguments = [str(part) for part in command]
+    ran = subprocess.run(arguments, cwd=at, env=variables, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_has_all_that_the_simulator_needs(tmp_path: Path) -> None:
+def test_an_installed_wheel_is_complete(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="the wheel is built without the network: pip install hatchling")
     python, site = sys.executable, tmp_path / "site"
     run(python, "-m", "pip", "wheel", "-q", ROOT, "--no-deps", "--no-build-isolation", "-w", tmp_path, at=tmp_path)
@@ -41,13 +41,13 @@ def test_an_installed_wheel_has_all_that_the_simulator_needs(tmp_path: Path) -> 
     listed = run(python, site / "bin" / "gossipreg", "sim", "list", at=tmp_path, path=site)
     assert [line.split("\t")[0] for line in listed.splitlines()] == shipped()
     assert run(python, "-m", "gossipreg_sim", "list", at=tmp_path, path=site) == listed
-    told = run(python, site / "bin" / "gossipreg", "sim", "run", "cold-start", at=tmp_path, path=site)
-    assert "good: every oracle passed" in told
+    output = run(python, site / "bin" / "gossipreg", "sim", "run", "cold-start", at=tmp_path, path=site)
+    assert "good: every oracle passed" in output
     (tmp_path / "test_mine.py").write_text(MINE)
     pytest_command = (python, "-m", "pytest", "-q", "-p", "gossipreg_sim.pytest_plugin", "--gossipreg-seed", "3")
     assert "1 passed" in run(*pytest_command, at=tmp_path, path=site)
 
-    # A project with a module named `sim`, whose tests know nothing of ours.
+    # A project with a module named `sim`, whose tests do not use gossipreg.
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "sim.py").write_text("ANSWER = 42\n")

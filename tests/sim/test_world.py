@@ -1,11 +1,11 @@
-"""The agenda: by time, then in the order of scheduling."""
+"""The event queue: ordered by time, then by scheduling order."""
 
 from __future__ import annotations
 
 from gossipreg_sim.world import SECOND, World, ns
 
 
-def test_events_happen_by_time_and_at_one_time_in_the_order_in_which_they_were_scheduled() -> None:
+def test_events_run_by_time_and_then_in_scheduling_order() -> None:
     world, happened = World(1), list[str]()
     world.at(20, lambda: happened.append("late"))
     world.at(10, lambda: happened.append("first"))
@@ -15,7 +15,7 @@ def test_events_happen_by_time_and_at_one_time_in_the_order_in_which_they_were_s
     assert world.events == 3
 
 
-def test_what_is_due_after_the_end_of_a_run_waits_for_the_next() -> None:
+def test_an_event_after_the_end_waits_for_the_next_run() -> None:
     world, happened = World(1), list[int]()
     world.at(11, lambda: happened.append(world.now))
     world.run(10)
@@ -24,7 +24,7 @@ def test_what_is_due_after_the_end_of_a_run_waits_for_the_next() -> None:
     assert happened == [11]
 
 
-def test_what_should_have_happened_happens_now() -> None:
+def test_an_overdue_event_runs_now() -> None:
     world, happened = World(1), list[int]()
     world.run(10)
     world.at(3, lambda: happened.append(world.now))
@@ -32,6 +32,6 @@ def test_what_should_have_happened_happens_now() -> None:
     assert happened == [10]
 
 
-def test_seconds_are_whole_nanoseconds() -> None:
+def test_seconds_become_whole_nanoseconds() -> None:
     assert ns(0.1) == 100_000_000
     assert World(1, now=3 * SECOND // 2).seconds == 1.5

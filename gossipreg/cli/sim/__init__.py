@@ -13,10 +13,10 @@ from gossipreg.cli.sim.why import why
 
 sim = SectionedGroup(
     name="sim",
-    help="""Run a cluster on a virtual clock and network, from a seed.
+    help="""Simulate clusters on a virtual clock and network.
 
-    The nodes run the same protocol as real ones, byte for byte. Partitions, losses, pauses, crashes and liars come
-    from a scenario, every die from the seed; what must never be is looked for at every step.
+    The nodes run the same protocol code as real ones, byte for byte. Partitions, packet loss, pauses, crashes and
+    forged packets come from a scenario, and all random numbers from the seed. Invariants are checked at every step.
 
     Examples:
       gossipreg sim list

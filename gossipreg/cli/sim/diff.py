@@ -15,12 +15,11 @@ from gossipreg.cli.help_page import command
 @click.argument("other", metavar="B")
 @as_json
 def diff(one: str, other: str, *, as_json: bool) -> int:
-    """Say where two runs part, and in which figures they differ.
+    """Show where two runs diverge, and which of their figures differ.
 
-    A and B are each a SCENARIO or FILE.toml, with :SEED behind it or else seed 0, which is run; or a FILE.trace,
-    which "gossipreg sim run --save FILE.trace" wrote, with this version or another. First comes the first step that
-    only one of them has, with what went before and after; then the figures that differ. Exit status: 0 if the runs
-    are one, 1 if they differ.
+    A and B are each a SCENARIO or FILE.toml, optionally with :SEED (default 0), which is run; or a FILE.trace written
+    by "gossipreg sim run --save FILE.trace", by this version or another. The output is the first differing step with
+    the steps around it, then the figures that differ. Exit status: 0 if the runs are equal, 1 if they differ.
 
     Examples:
       gossipreg sim diff split-brain:1 split-brain:2
@@ -28,7 +27,7 @@ def diff(one: str, other: str, *, as_json: bool) -> int:
       gossipreg sim run split-brain --seed 1 --save before.trace
       gossipreg sim diff before.trace split-brain:1
     """
-    from gossipreg_sim.report import diff as telling  # what only this command needs
+    from gossipreg_sim.report import diff as telling  # needed only by this command
     from gossipreg_sim.report.journal import journal_named
 
     found = telling.difference(journal_named(one), journal_named(other))

@@ -1,4 +1,4 @@
-"""Command `gossipreg sim fuzz`: search for a failing run, generated from seed after seed."""
+"""Command `gossipreg sim fuzz`: search for a failing run among generated scenarios."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from gossipreg_sim.fuzz.failures import Failure
     from gossipreg_sim.fuzz.sweep import Sweep
 
-#: Seeds of a sweep that is told neither how many nor how long.
+#: Seeds of a sweep without --seeds and --minutes.
 _SEEDS: Final = 100
 
-#: The most nodes in one run: all are run in one process.
+#: Maximum number of nodes in one run: one process runs them all.
 _NODES_MAX: Final = 256
 
-#: Time between two lines of progress where there is no terminal (seconds).
+#: Interval of progress lines when standard error is no terminal (seconds).
 _TELL_EVERY: Final = 10.0
 
-#: The longest search for a smaller scenario that fails alike (seconds of CPU time).
+#: Time limit of shrinking (seconds of CPU time).
 _SHRINK_SECONDS: Final = 60.0
 
 
 def _span(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[int, int]:
-    """Two whole numbers, as in 3-16, or one for both."""
+    """Parse two whole numbers, as in 3-16, or one for both."""
     match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text, re.ASCII)
     least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= least <= most <= _NODES_MAX:
@@ -46,20 +46,22 @@ def _span(_context: click.Context, _parameter: click.Parameter, text: str) -> tu
 
 
 @command()
-@click.option("--seeds", type=click.IntRange(min=1), help=f"How many.  [default: {_SEEDS}, unless --minutes is given]")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no run after so long.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), help=f"Seeds to run.  [default: {_SEEDS}, unless --minutes is given]"
+)
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Start no run after this many minutes.")
 @click.option("--from", "first", type=click.IntRange(min=0), default=0, show_default=True, help="The first seed.")
 @click.option(
-    "--nodes", metavar="FROM-TO", default="3-16", show_default=True, callback=_span, help="How many in one run."
+    "--nodes", metavar="FROM-TO", default="3-16", show_default=True, callback=_span, help="Number of nodes in one run."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes that run.  [default: one for each core]")
-@click.option("--dask", "address", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler instead.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one per core]")
+@click.option("--dask", "address", metavar="ADDRESS", help="Run on the Dask cluster with this scheduler instead.")
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
-              help="The most that one run may take (seconds of CPU time).")  # fmt: skip
+              help="Time limit of one run (seconds of CPU time).")  # fmt: skip
 @click.option("--shrink", type=click.IntRange(min=0), default=200, show_default=True,
-              help="Runs spent on making a failure small; 0: none.")  # fmt: skip
+              help="Runs spent on shrinking a failure; 0: none.")  # fmt: skip
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("fuzz-failures"),
-              show_default=True, help="Where failing scenarios are written.")  # fmt: skip
+              show_default=True, help="Directory for failing scenarios.")  # fmt: skip
 @as_json
 def fuzz(
     *,
@@ -74,43 +76,43 @@ def fuzz(
     out: Path,
     as_json: bool,
 ) -> int:
-    """Draw a scenario from each seed, run it, and make what fails small.
+    """Generate a scenario from each seed, run it, and shrink failures.
 
-    A seed stands for a cluster and one to six faults, of kinds of which each seed switches about half off; the same on
-    every machine. A failing scenario is written to a file, and the first that fails in its way is made smaller as long
-    as it fails alike. The summary says of each oracle in what share of the runs it had occasion to judge; its last
-    line is one hash for all runs. Exit status: 0 if all that must hold held, 1 if not.
+    Each seed determines a cluster, a set of enabled fault kinds (about half of all), and one to six faults; it gives
+    the same scenario on every machine. A failing scenario is written to a file. The first failure of each kind is
+    shrunk: it is made smaller as long as it fails in the same way. The summary states the share of runs to which each
+    oracle applied; its last line is one hash over all runs. Exit status: 0 if every oracle held in every run, 1 if not.
 
     Examples:
       gossipreg sim fuzz --seeds 500
       gossipreg sim fuzz --minutes 60 --from 10000 --json
       gossipreg sim fuzz --seeds 100000 --dask tcp://10.0.0.5:8786
     """
-    from gossipreg_sim.fuzz.dask_pool import run_on_dask  # what only this command needs
+    from gossipreg_sim.fuzz.dask_pool import run_on_dask  # needed only by this command
     from gossipreg_sim.fuzz.failures import Failure, directory
     from gossipreg_sim.fuzz.pool import run_in_pool
+    from gossipreg_sim.fuzz.run_result import result_of
     from gossipreg_sim.fuzz.sweep import Sweep, seeds_from
-    from gossipreg_sim.fuzz.verdict import verdict_of
 
     number = _SEEDS if seeds is None and minutes is None else seeds
-    work = partial(verdict_of, nodes=nodes, patience=patience)
+    work = partial(result_of, nodes=nodes, patience=patience)
     wanted = seeds_from(first, number, minutes)
     jobs = jobs or os.cpu_count() or 1
-    verdicts = run_on_dask(work, wanted, address) if address else run_in_pool(work, wanted, jobs, patience)
+    results = run_on_dask(work, wanted, address) if address else run_in_pool(work, wanted, jobs, patience)
     sweep = Sweep(nodes)
     failures: list[Failure] = []
     try:
-        with closing(verdicts), _teller(number) as tell:
-            for seed, verdict in verdicts:
-                sweep.add(seed, verdict)
-                if not verdict.is_good:
-                    failures.append(Failure(seed, sweep.generated(seed), verdict))
+        with closing(results), _teller(number) as tell:
+            for seed, result in results:
+                sweep.add(seed, result)
+                if not result.is_good:
+                    failures.append(Failure(seed, sweep.generated(seed), result))
                     failures[-1].written(directory(out))
                 tell(sweep)
         failures.sort(key=lambda failure: failure.seed)
         _shrink(failures, out, shrink, patience)
     except KeyboardInterrupt:
-        show.note(f"interrupted after {len(sweep.verdicts):,} seeds, {len(sweep.failures):,} failures")
+        show.note(f"interrupted after {len(sweep.results):,} seeds, {len(sweep.failures):,} failures")
         raise
     if as_json:
         print(json.dumps(sweep.as_document() | {"failures": [each.as_document(out) for each in failures]}, indent=2))
@@ -121,19 +123,19 @@ def fuzz(
 
 
 def _shrink(failures: Sequence[Failure], out: Path, runs: int, patience: float) -> None:
-    """Make the first of each kind of failure small; the others most likely have the same cause."""
-    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(out / ".hypothesis"))  # else it would be in the way
+    """Shrink the first failure of each kind; the others most likely have the same cause."""
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(out / ".hypothesis"))  # not in the working directory
     seen: list[str] = []
     for failure in failures if runs else ():
-        if failure.verdict.wrong[0] not in seen:
-            seen.append(failure.verdict.wrong[0])
-            show.note(f"shrinking seed {failure.seed}: {failure.verdict.wrong[0]}")
+        if failure.result.wrong[0] not in seen:
+            seen.append(failure.result.wrong[0])
+            show.note(f"shrinking seed {failure.seed}: {failure.result.wrong[0]}")
             failure.written(out, failure.shrunk(runs=runs, seconds=_SHRINK_SECONDS, patience=patience))
 
 
 @contextmanager
 def _teller(number: int | None) -> Iterator[Callable[[Sweep], None]]:
-    """Shows how far a sweep is, on standard error: a bar on a terminal, else a line now and then."""
+    """Show the progress of a sweep on standard error: a bar on a terminal, otherwise a line now and then."""
     began = time.monotonic()
     if not sys.stderr.isatty():
         last = began
@@ -147,7 +149,7 @@ def _teller(number: int | None) -> Iterator[Callable[[Sweep], None]]:
 
         yield tell_plainly
         return
-    from rich.console import Console  # only where there is a terminal
+    from rich.console import Console  # needed only on a terminal
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -156,12 +158,12 @@ def _teller(number: int | None) -> Iterator[Callable[[Sweep], None]]:
 
         def tell(sweep: Sweep) -> None:
             said = _progress(sweep, number, time.monotonic() - began)
-            bar.update(task, completed=len(sweep.verdicts), description=said)
+            bar.update(task, completed=len(sweep.results), description=said)
 
         yield tell
 
 
 def _progress(sweep: Sweep, number: int | None, took: float) -> str:
-    done = len(sweep.verdicts)
+    done = len(sweep.results)
     of = "" if number is None else f" of {number:,}"
     return f"{done:,}{of} seeds, {len(sweep.failures):,} failures, {done / took:.2f} seeds/s"

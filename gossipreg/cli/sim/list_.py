@@ -12,7 +12,7 @@ from gossipreg.cli.help_page import command
 def list_(*, as_json: bool) -> None:
     """List the scenarios that come with the simulator.
 
-    In a pipe each line is a name, how many nodes it has, and what happens in it.
+    In a pipe each line has a name, the number of nodes, and a description.
 
     Examples:
       gossipreg sim list
@@ -22,4 +22,4 @@ def list_(*, as_json: bool) -> None:
     scenarios = [load(name) for name in shipped()]
     document = {"scenarios": [{"name": s.name, "nodes": s.nodes, "title": s.title} for s in scenarios]}
     rows = [(scenario.name, str(scenario.nodes), scenario.title) for scenario in scenarios]
-    show.write(show.TextTable(("scenario", "nodes", "what happens"), rows), document, as_json=as_json)
+    show.write(show.TextTable(("scenario", "nodes", "description"), rows), document, as_json=as_json)

@@ -6,5 +6,5 @@ import click
 
 #: ``--seed N``.
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all random numbers are drawn from."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers."
 )

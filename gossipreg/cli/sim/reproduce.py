@@ -1,4 +1,4 @@
-"""Command `gossipreg sim reproduce`: run published experiments again."""
+"""Command `gossipreg sim reproduce`: published experiments on the simulator."""
 
 from __future__ import annotations
 
@@ -18,39 +18,37 @@ from gossipreg.cli.help_page import command
 
 _EXPERIMENTS: Final = ("lifeguard", "swim", "rapid")
 
-#: Time between two lines of progress where there is no terminal (seconds).
+#: Interval of progress lines when standard error is no terminal (seconds).
 _TELL_EVERY: Final = 30.0
 
 
 @command()
 @click.argument("experiment", type=click.Choice(_EXPERIMENTS))
-@click.option("--quick", is_flag=True, help="A few runs where something happens: minutes instead of days.")
-@click.option("--ours", is_flag=True, help="This protocol with its defaults, too.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes that run.  [default: one for each core]")
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all random numbers are drawn from."
-)
+@click.option("--quick", is_flag=True, help="Only a few informative runs: minutes instead of days.")
+@click.option("--ours", is_flag=True, help="Also run this protocol with its defaults.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one per core]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
 @as_json
 def reproduce(experiment: str, *, quick: bool, ours: bool, jobs: int | None, seed: int, as_json: bool) -> None:
-    """Run a published experiment again, and print the paper's values beside what comes out here.
+    """Run a published experiment, and print the paper's values beside the measured ones.
 
-    lifeguard compares SWIM, each part of Lifeguard and the whole while members block; swim measures load, detection
-    and joins under loss; rapid looks for membership that will not come to rest. The other protocols are run by
-    this one with settings of theirs: see docs/simulator.md for what that leaves out.
+    lifeguard compares SWIM, each part of Lifeguard, and all of it while members block. swim measures load, detection,
+    and joins under packet loss. rapid looks for unstable membership. The other protocols are approximated by settings
+    of this one; docs/simulator.md lists the differences.
 
     Examples:
       gossipreg sim reproduce lifeguard --quick --ours
       gossipreg sim reproduce swim --quick --json
       gossipreg sim reproduce rapid --jobs 8
     """
-    from gossipreg_sim.reproduce import lifeguard, rapid, swim  # what only this command needs
-    from gossipreg_sim.reproduce.parallel_runs import Order
+    from gossipreg_sim.reproduce import lifeguard, rapid, swim  # needed only by this command
+    from gossipreg_sim.reproduce.parallel_runs import RunOptions
 
     flags = [*(["--quick"] if quick else []), *(["--ours"] if ours else []), *(["--seed", str(seed)] if seed else [])]
     again = " ".join(["gossipreg sim reproduce", experiment, *flags])
     began = time.monotonic()
     with _teller() as tell:
-        order = Order(ours=ours, seed=seed, jobs=jobs or os.cpu_count() or 1, command=again, progress=tell)
+        order = RunOptions(ours=ours, seed=seed, jobs=jobs or os.cpu_count() or 1, command=again, progress=tell)
         match experiment:
             case "lifeguard":
                 findings = lifeguard.reproduce(lifeguard.QUICK if quick else lifeguard.FULL, order)
@@ -67,7 +65,7 @@ def reproduce(experiment: str, *, quick: bool, ours: bool, jobs: int | None, see
 
 @contextmanager
 def _teller() -> Iterator[Callable[[int, int], None]]:
-    """Shows how many runs are done, on standard error: a bar on a terminal, else a line now and then."""
+    """Show the number of finished runs on standard error: a bar on a terminal, otherwise a line now and then."""
     if not sys.stderr.isatty():
         last = time.monotonic()
 
@@ -79,7 +77,7 @@ def _teller() -> Iterator[Callable[[int, int], None]]:
 
         yield tell_plainly
         return
-    from rich.console import Console  # only where there is a terminal
+    from rich.console import Console  # needed only on a terminal
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("runs"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())

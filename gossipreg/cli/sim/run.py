@@ -20,20 +20,20 @@ _FILE = click.Path(path_type=Path)
 @command()
 @click.argument("scenario")
 @seed_option
-@click.option("--html", type=_FILE, metavar="FILE", help="Write a page that shows the run at any moment.")
-@click.option("--plot", type=_FILE, metavar="FILE", help="Write figures over time: FILE.svg or FILE.png.")
-@click.option("--save", type=_FILE, metavar="FILE", help='Write a FILE.trace for "sim diff".')
+@click.option("--html", type=_FILE, metavar="FILE", help="Write an HTML page that shows the run at any moment.")
+@click.option("--plot", type=_FILE, metavar="FILE", help="Write plots over time: FILE.svg or FILE.png.")
+@click.option("--save", type=_FILE, metavar="FILE", help='Write a FILE.trace for "gossipreg sim diff".')
 @as_json
 def run(scenario: str, seed: int, *, html: Path | None, plot: Path | None, save: Path | None, as_json: bool) -> int:
-    """Run a scenario and say what came of it.
+    """Run a scenario and report the result.
 
-    SCENARIO is one that "gossipreg sim list" shows, or a FILE.toml. Faults, heal, quiet: at every step what must never
-    be is looked for, and after the heal all nodes must agree within a bound that is computed from the settings. The
-    last line is a hash of all that every node did: the same scenario and seed give the same hash, on every machine.
-    Exit status: 0 if all held, 1 if not.
+    SCENARIO is a name that "gossipreg sim list" shows, or a FILE.toml. A run consists of faults, heal and quiet: safety
+    is checked at every step, and after the heal all nodes must agree within a bound computed from the settings. The
+    last line is a hash of everything that every node did: the same scenario and seed give the same hash on every
+    machine. Exit status: 0 if every oracle held, 1 if not.
 
-    With --html everything is recorded, and written to one file that any browser opens, without a network: who believes
-    what of whom at any moment, each packet, and figures over time.
+    With --html the whole run is recorded in one file that any browser opens, without a network: each node's beliefs
+    about each other at any moment, every packet, and figures over time.
 
     Examples:
       gossipreg sim run split-brain --seed 1
@@ -41,9 +41,9 @@ def run(scenario: str, seed: int, *, html: Path | None, plot: Path | None, save:
       gossipreg sim run split-brain --seed 1 --html split.html
       gossipreg sim run split-brain --plot split.svg
     """
-    from gossipreg_sim.report.outputs import check_outputs, grant
+    from gossipreg_sim.report.outputs import check_outputs, write_outputs
     from gossipreg_sim.report.recording import record
-    from gossipreg_sim.runner import run_scenario  # what only this command needs
+    from gossipreg_sim.runner import run_scenario  # needed only by this command
     from gossipreg_sim.scenario_file import load
     from gossipreg_sim.summary import as_document, as_lines
 
@@ -61,6 +61,6 @@ def run(scenario: str, seed: int, *, html: Path | None, plot: Path | None, save:
     else:
         print("\n".join(as_lines(outcome, took, again)))
     if recording is not None:
-        for path in grant(wanted, recording, scenario):
+        for path in write_outputs(wanted, recording, scenario):
             show.note(f"wrote {path} ({path.stat().st_size / 1000:,.0f} kB)")
     return 0 if outcome.is_good else 1

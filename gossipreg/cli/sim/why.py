@@ -19,20 +19,21 @@ from gossipreg.cli.sim.options import seed_option
 @seed_option
 @as_json
 def why(scenario: str, node: str, subject: str, moment: float | None, seed: int, *, as_json: bool) -> None:
-    """Say why NODE believed what it did of SUBJECT at T.
+    """Explain what NODE believed of SUBJECT at time T.
 
-    The scenario is run again from its seed, and the story told from its beginning: the first ping or ack that was
-    lost, late, or met a node that could not answer, and to which fault; who then suspected, whose verdict it was, and
-    from mouth to mouth how NODE heard of it. One line a step: seconds, who and to whom, what, and what was wrong.
+    The scenario is run again from its seed, and the belief is traced back to its origin: the first ping or ack that was
+    lost, late, or sent to a node that could not answer, and the responsible fault; the node that suspected; the node
+    that declared the failure; and the path of the update to NODE. Each line is one step: time, sender and receiver,
+    event, and problem.
 
-    T is in virtual seconds, as in the report; without it, when NODE first thought its worst of SUBJECT.
+    T is in virtual seconds, as in the report. The default is the time at which NODE first held its gravest belief.
 
     Examples:
       gossipreg sim why split-brain n0 n7 --seed 1
       gossipreg sim why split-brain --seed 1 n0 n7 40
       gossipreg sim why rack.toml n0 n2 31.5 --json
     """
-    from gossipreg_sim.report import why as telling  # what only this command needs
+    from gossipreg_sim.report import why as telling  # needed only by this command
     from gossipreg_sim.report.recording import record
     from gossipreg_sim.scenario_file import load
 

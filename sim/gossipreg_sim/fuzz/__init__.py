@@ -1,1 +1,1 @@
-"""Runs drawn from seeds, in search of one in which something that must hold does not; and the least such run."""
+"""Fuzzing of scenarios: runs generated from seeds, in search of one that violates an oracle, and its smallest form."""

@@ -1,4 +1,4 @@
-"""The same sweep on a Dask cluster that runs already."""
+"""Sweep on a running Dask cluster."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 from gossipreg.errors import GossipregError
 from gossipreg_sim.fuzz.pool import Work
-from gossipreg_sim.fuzz.verdict import Verdict
+from gossipreg_sim.fuzz.run_result import RunResult
 
-#: Runs under way at a time, for each thread of the cluster: so many that none waits for us.
+#: Concurrent runs per thread of the cluster; more than one, so that no thread waits for a new seed.
 _AHEAD = 2
 
 
 class DaskError(GossipregError):
-    """A Dask cluster that cannot be used; the sentence says what to do."""
+    """A Dask cluster that cannot be used; the message states the remedy."""
 
 
-def run_on_dask(work: Work, seeds: Iterator[int], address: str) -> Generator[tuple[int, Verdict], None, None]:
-    """The verdicts on ``seeds`` by the workers of the cluster at ``address``, as they come. Raises `DaskError`.
+def run_on_dask(work: Work, seeds: Iterator[int], address: str) -> Generator[tuple[int, RunResult], None, None]:
+    """Yield the results of ``seeds``, run by the Dask cluster at ``address``, as they arrive. Raises `DaskError`.
 
-    The workers need gossipreg and its simulator in the same version as ours. Close it to let the cluster go.
+    The workers need the same version of gossipreg and its simulator. Close the generator to cancel pending runs.
     """
     try:
         distributed: Any = import_module("distributed")  # optional, and slow to load
@@ -46,14 +46,14 @@ def run_on_dask(work: Work, seeds: Iterator[int], address: str) -> Generator[tup
         first = [ask(seed) for seed in islice(seeds, _AHEAD * threads)]
         running = distributed.as_completed(first, loop=client.loop, raise_errors=False)
         for future in running:
-            yield asked.pop(future.key), _verdict(future)
+            yield asked.pop(future.key), _result(future)
             running.update([ask(seed) for seed in islice(seeds, 1)])
 
 
-def _verdict(future: Any) -> Verdict:
-    """The answer, or why there is none: the worker died, or could not even begin."""
+def _result(future: Any) -> RunResult:
+    """Return the worker's result, or a failure if the worker died or could not start."""
     if future.status == "finished":
-        verdict: Verdict = future.result()
-        return verdict
+        result: RunResult = future.result()
+        return result
     error = future.exception()
-    return Verdict.without_trace("worker died", f"{type(error).__name__}: {error}".splitlines()[0])
+    return RunResult.without_trace("worker died", f"{type(error).__name__}: {error}".splitlines()[0])

@@ -1,8 +1,8 @@
-"""Generation of a scenario from a seed: a base, the kinds of fault that are switched off, and one to six faults.
+"""Generation of a scenario from a seed: base parameters, a set of disabled fault kinds, and one to six faults.
 
-Swarm testing (Groce et al., ISSTA 2012): a run in which everything can go wrong seldom shows what needs a few things
-to go wrong undisturbed. So each seed switches some kinds of fault off entirely. What is drawn is fair: after the heal
-the live nodes can find each other, for whatever is permanent leaves a connected core with all seeds in it.
+Swarm testing (Groce et al., ISSTA 2012): a run in which every fault is possible seldom shows a bug that needs a few
+faults undisturbed by others. So each seed disables some kinds of fault. Generated scenarios can heal: permanent faults
+leave a connected core with all seeds, so that the live nodes can find each other.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import Scenario, Wiring, Workload
 from gossipreg_sim.scenario_checks import problem
 
-#: Nodes of a drawn scenario, from and to, unless told otherwise.
+#: Number of nodes of a generated scenario (from, to), unless given.
 NODES: Final = (3, 16)
 
-#: Faults in one scenario, at most.
+#: Maximum number of faults in one scenario.
 FAULTS_MAX: Final = 6
 
-#: What each kind of fault may be given, mild or short first (units as in `gossipreg_sim.scenario.Fault`).
+#: Values of each kind of fault, mild or short first (units as in `gossipreg_sim.scenario.Fault`).
 VALUES: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
     "cut": {},
     "flip-flop": {"off": (0.5, 1, 2, 5, 10), "on": (0.5, 1, 2, 5, 10)},
@@ -57,7 +57,7 @@ VALUES: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
     "churn": {"every": (10, 5, 2), "seconds": (0.5, 3, 8)},
 }
 
-#: Of the values of a clock, so many of the first may stay for good: sealed packets of a stranger must be fresh.
+#: Of a clock's values, the first so many may be permanent: sealed packets of an unknown sender must be fresh.
 _BEARABLE: Final = 2
 
 _T = TypeVar("_T")
@@ -65,7 +65,7 @@ _T = TypeVar("_T")
 
 @attrs.frozen
 class GeneratedScenario:
-    """What a seed stands for: a scenario, the kinds of fault that were switched off, and the occasion."""
+    """The scenario of a seed, the disabled kinds of fault, and the template."""
 
     scenario: Scenario
     off: tuple[str, ...]
@@ -73,7 +73,7 @@ class GeneratedScenario:
 
 
 def generated(seed: int, nodes: tuple[int, int] = NODES) -> GeneratedScenario:
-    """The scenario of ``seed``, of so many nodes (from, to): the same on every machine and Python."""
+    """Return the scenario of ``seed`` with ``nodes`` (from, to); equal on every machine and Python version."""
     chance = Rng.of("fuzz", seed, "occasion")
     template = template_of(chance)
     base = template.base(_base_scenario(seed, Rng.of("fuzz", seed, "stage"), nodes), chance)
@@ -87,7 +87,7 @@ def generated(seed: int, nodes: tuple[int, int] = NODES) -> GeneratedScenario:
     number = 0
     while number < wanted or not faults:
         fault = casting.fault(_among(swarm, on), Rng.of("fuzz", seed, "fault", number))
-        is_allowed = number >= wanted or template.allows(fault, base)  # rather another template than no fault at all
+        is_allowed = number >= wanted or template.allows(fault, base)  # at least one fault, even against the template
         if is_allowed and len(faults) < FAULTS_MAX and not problem(fault, faults, base):
             faults.append(fault)
         number += 1
@@ -97,13 +97,13 @@ def generated(seed: int, nodes: tuple[int, int] = NODES) -> GeneratedScenario:
 
 
 def _base_scenario(seed: int, rng: Rng, nodes: tuple[int, int]) -> Scenario:
-    """A scenario in which nothing goes wrong yet. Small clusters are the more likely: more runs for the time."""
+    """Return a scenario without faults. Small clusters are more likely, because they allow more runs per second."""
     least, most = nodes
     share = rng.random()
     count = least + int(share * share * (most - least + 1))
     return Scenario(
         name=f"fuzz-{seed}",
-        title=f"Drawn from seed {seed}",
+        title=f"Generated from seed {seed}",
         nodes=count,
         zones=1 + rng.below(min(3, count)),
         seeds=1 + rng.below(min(3, count)),
@@ -140,14 +140,14 @@ def _among(rng: Rng, values: tuple[_T, ...] | list[_T]) -> _T:
 
 @attrs.define
 class _FaultGenerator:
-    """Who is struck by what, so that in the end a connected core is left."""
+    """Generates faults that leave a connected core."""
 
     base: Scenario
-    doomed: dict[str, None] = attrs.field(factory=dict)  # who may die for good: no seeds, a third at most
-    broken: int = 0  # links that stay bad for good
+    doomed: dict[str, None] = attrs.field(factory=dict)  # nodes that may die for good: no seeds, at most a third
+    broken: int = 0  # permanently bad links
 
     def fault(self, kind: str, rng: Rng) -> Fault:
-        """One fault of ``kind``."""
+        """Return a fault of ``kind``."""
         values: dict[str, Any] = {key: _among(rng, some) for key, some in VALUES[kind].items()}
         takes = KINDS[kind].takes
         at = rng.below(2 * int(self.base.duration) - 2) / 2
@@ -168,7 +168,7 @@ class _FaultGenerator:
         return Fault(**values)
 
     def _in_time(self, restart: Fault) -> Fault:
-        """A rolling restart of as many nodes as fit in before the heal: sooner, and of fewer if need be."""
+        """Shrink a rolling restart, in time and nodes, until it ends before the heal."""
         names = self.base.node_names if restart.nodes == ("*",) else list(restart.nodes)
         room = self.base.duration - restart.seconds
         fit = len(names) if not restart.every else min(len(names), 1 + int(room / restart.every))
@@ -177,7 +177,7 @@ class _FaultGenerator:
         return attrs.evolve(restart, at=restart.at - max(0.0, late))
 
     def _struck(self, rng: Rng) -> tuple[str, ...]:
-        """One node, some, or all: by name, so that each can be taken away when the scenario is shrunk."""
+        """Return one node, some, or all; by name, so that shrinking can remove each one."""
         names = self.base.node_names
         counts = (1, 1, 1, max(1, len(names) // 3), max(1, len(names) // 2), len(names))
         count = _among(rng, counts)
@@ -193,7 +193,7 @@ class _FaultGenerator:
         return {"lasts": 0.0, "nodes": tuple(victims), "disk": False}
 
     def _lasting(self, kind: str, rng: Rng) -> dict[str, Any]:
-        """What stays wrong after the heal: one link between two nodes that are no seeds, or a clock, a little."""
+        """Return the values of a permanent fault: on one link between two non-seed nodes, or a small clock error."""
         if kind.startswith("clock"):
             return {"permanent": True, "lasts": 0.0} | {
                 key: _among(rng, some[:_BEARABLE]) for key, some in VALUES[kind].items()

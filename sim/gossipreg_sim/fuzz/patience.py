@@ -1,4 +1,4 @@
-"""When a run has taken too long: in time of the processor, so that a busy machine makes no failures."""
+"""Time limit of a run, in CPU time, so that a busy machine causes no failures."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gossipreg_sim.process import Process
 
 
 class TookTooLong(Exception):
-    """Patience with a run is at its end."""
+    """The run has exceeded its time limit."""
 
 
 @attrs.define
 class Patience:
-    """Attached to a run, raises `TookTooLong` at the first step after so many seconds of the processor.
+    """Attached to a run, raises `TookTooLong` at the first step after ``seconds`` of CPU time.
 
-    It looks between two steps, in whatever thread that is, and counts the time of that thread alone. A single step that
-    never ends has to be ended from outside, with its process (`gossipreg_sim.fuzz.pool`).
+    The limit is checked between steps, in any thread, against the CPU time of that thread alone. A single step that
+    never ends must be terminated from outside, with its process (`gossipreg_sim.fuzz.pool`).
     """
 
     seconds: float
@@ -31,7 +31,7 @@ class Patience:
         self._began = self.clock()
 
     def attach(self, cluster: Cluster) -> None:
-        """Watch the steps of ``cluster``."""
+        """Check the limit after each step of ``cluster``."""
         cluster.touched.append(self._look)
 
     def _look(self, _: Process) -> None:

@@ -1,4 +1,4 @@
-"""Process pool of a sweep: a worker that dies costs its seed, not the sweep."""
+"""Process pool of a sweep: if a worker dies, only its seed fails, not the sweep."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from multiprocessing.process import BaseProcess
 
 import attrs
 
-from gossipreg_sim.fuzz.verdict import PATIENCE, Verdict
+from gossipreg_sim.fuzz.run_result import PATIENCE, RunResult
 
-Work = Callable[[int], Verdict]
+Work = Callable[[int], RunResult]
 
-#: Started afresh, not forked: they share nothing with us, whatever threads we have.
+#: New processes rather than forks: they share no state with this process, whatever threads it has.
 _CONTEXT = multiprocessing.get_context("spawn")
 
-#: How much longer than a run's own patience a worker may compute until it is taken to hang (seconds of CPU time).
+#: How much longer than a run's own time limit a worker may compute before it counts as hung (seconds of CPU time).
 _GRACE = 10.0
 
-#: How long a worker that was told to go may take (seconds).
+#: Time limit for the exit of a worker that was terminated (seconds).
 _FAREWELL = 5.0
 
 
 def run_in_pool(
     work: Work, seeds: Iterator[int], jobs: int, patience: float = PATIENCE
-) -> Generator[tuple[int, Verdict], None, None]:
-    """The verdicts on ``seeds`` by ``jobs`` processes, as they come. Close it to end the processes.
+) -> Generator[tuple[int, RunResult], None, None]:
+    """Yield the results of ``seeds``, run by ``jobs`` processes, as they arrive. Closing the generator ends all.
 
-    A process that computes for much longer than ``patience`` (seconds of the processor) at one seed hangs in a single
-    step: its kernel ends it. No time of the day counts, so a busy machine ends none.
-    ``work`` goes to the processes as it is: it must be a function of a module, or a `partial` of one.
+    A worker that spends much more than ``patience`` (seconds of CPU time) on one seed hangs in a single step, and its
+    kernel terminates it. Only CPU time counts, so a busy machine terminates no worker. ``work`` is pickled: it must be
+    a function of a module, or a `partial` of one.
     """
     workers: dict[Connection, _Worker] = {}
     try:
@@ -42,8 +42,8 @@ def run_in_pool(
             workers[worker.pipe] = worker
         while workers:
             for pipe in wait(list(workers)):
-                worker = workers[pipe]  # type: ignore[index]  # what we passed in comes out
-                run, verdict = worker.seed, worker.verdict()
+                worker = workers[pipe]  # type: ignore[index]  # `wait` returns the objects passed to it
+                run, result = worker.seed, worker.result()
                 following = next(seeds, None)
                 if following is None or not worker.alive:
                     del workers[worker.pipe]
@@ -51,7 +51,7 @@ def run_in_pool(
                 if following is not None:
                     worker = worker.on(following) if worker.alive else _Worker.begun(work, following, patience)
                     workers[worker.pipe] = worker
-                yield run, verdict
+                yield run, result
     finally:
         for worker in workers.values():
             worker.end()
@@ -69,35 +69,35 @@ class _Worker:
 
     @classmethod
     def begun(cls, work: Work, seed: int, patience: float) -> _Worker:
-        """A new process."""
+        """Start a new process."""
         ours, theirs = _CONTEXT.Pipe()
         process = _CONTEXT.Process(target=_serve, args=(theirs, work, patience + _GRACE), daemon=True)
         with _uninterrupted():
             process.start()
-        theirs.close()  # theirs alone, so that their death is the end of the pipe
+        theirs.close()  # only the worker holds its end, so that its death closes the pipe
         return cls(process, ours, seed, patience).on(seed)
 
     def on(self, seed: int) -> _Worker:
-        """The same, at its next seed."""
+        """Start the next seed in the same process."""
         self.seed = seed
-        with suppress(BrokenPipeError):  # died meanwhile: its answer will say so
+        with suppress(BrokenPipeError):  # the worker died; `result` will report that
             self.pipe.send(seed)
         return self
 
-    def verdict(self) -> Verdict:
-        """Its answer, which has come; or its end."""
+    def result(self) -> RunResult:
+        """Return the worker's result, which has arrived, or a failure if it died."""
         try:
-            verdict: Verdict = self.pipe.recv()
+            result: RunResult = self.pipe.recv()
         except (EOFError, ConnectionResetError):
             self.alive = False
             self.process.join()
             if self.process.exitcode == -signal.SIGPROF:
-                return Verdict.too_slow(self.patience)
-            return Verdict.without_trace("worker died", f"the worker died, {_how(self.process.exitcode)}")
-        return verdict
+                return RunResult.too_slow(self.patience)
+            return RunResult.without_trace("worker died", f"the worker died, {_how(self.process.exitcode)}")
+        return result
 
     def end(self) -> None:
-        """End the process, whatever it does."""
+        """Terminate the process, whatever its state."""
         self.alive = False
         self.pipe.close()
         self.process.terminate()
@@ -112,8 +112,8 @@ def _how(exitcode: int | None) -> str:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold an interrupt back. A process begun meanwhile never hears of one: that is the sweep's to handle."""
-    resource_tracker.ensure_running()  # or it would, and lift the mask
+    """Block SIGINT. A process started in this block never receives it: only the sweep handles interrupts."""
+    resource_tracker.ensure_running()  # otherwise the first process start would start it, and unblock SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -122,11 +122,11 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _serve(pipe: Connection, work: Work, limit: float) -> None:
-    """Run seed after seed until nobody asks any more; die of SIGPROF at one that takes longer than ``limit``."""
+    """Run seeds until the pipe closes; die of SIGPROF if one takes longer than ``limit`` (seconds of CPU time)."""
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             seed = pipe.recv()
-            signal.setitimer(signal.ITIMER_PROF, limit)  # counts this process's time on the processor only
-            verdict = work(seed)
+            signal.setitimer(signal.ITIMER_PROF, limit)  # counts this process's CPU time only
+            result = work(seed)
             signal.setitimer(signal.ITIMER_PROF, 0)
-            pipe.send(verdict)
+            pipe.send(result)

@@ -1,8 +1,8 @@
 """Shrinking of a failing scenario with Hypothesis's shrinker: fewer faults, nodes, seconds.
 
-A choice of Hypothesis is a whole number here, and the smaller it is the simpler what comes of it; nearly all numbers
-stand for what the scenario had. So most random draws are the scenario itself or close to it and fail as it does, and
-what Hypothesis then does to find the least failing choices makes the scenario small.
+Hypothesis's choices are whole numbers here, and a smaller number makes a simpler scenario; nearly all numbers mean "as
+in the original". So most random draws give the original scenario or one close to it, which fails as it does, and
+Hypothesis's search for the smallest failing choices makes the scenario small.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     Draw = Callable[[st.SearchStrategy[int]], int]
 
-#: One draw in so many is a simplification.
+#: One draw in this many is a simplification.
 _RARE: Final = 64
 
-#: Each of these may have no part in a failure.
+#: Parts that may have no effect on a failure.
 _PLAINER: Final[tuple[dict[str, Any], ...]] = (
     {"wiring": Wiring()},
     {"workload": Workload(instances=0)},
@@ -35,18 +35,18 @@ _PLAINER: Final[tuple[dict[str, Any], ...]] = (
     {"together": True},
 )
 
-#: Settings of Hypothesis: random draws before it gives up finding one that fails.
+#: Settings of Hypothesis: random draws before it gives up finding a failing one.
 _DRAWS: Final = 50
 
 
 def shrunk(
     scenario: Scenario, fails: Callable[[Scenario], bool], *, runs: int = 200, seconds: float = 60.0
 ) -> Scenario:
-    """The smallest scenario found that ``fails`` as ``scenario`` does; at worst the same one.
+    """Return the smallest scenario found that ``fails`` as ``scenario`` does; at worst ``scenario`` itself.
 
-    Asks at most so many times, and for no longer than so many ``seconds`` of the processor.
+    Calls ``fails`` at most ``runs`` times, and for at most ``seconds`` of CPU time.
     """
-    from hypothesis import HealthCheck, Phase, Verbosity, find, settings  # only to shrink
+    from hypothesis import HealthCheck, Phase, Verbosity, find, settings  # needed only for shrinking
     from hypothesis.errors import NoSuchExample
 
     quiet = settings(
@@ -57,16 +57,16 @@ def shrunk(
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet,
     )
-    asked = _Asked(fails, runs, time.thread_time() + seconds, {scenario: True})
-    scenario = _without_the_idle(scenario, asked.fails)
+    asked = _FailureCheck(fails, runs, time.thread_time() + seconds, {scenario: True})
+    scenario = _without_idle_parts(scenario, asked.fails)
     try:
         return find(simpler(scenario), asked.fails, settings=quiet, random=Random(0))
     except NoSuchExample:
         return scenario
 
 
-def _without_the_idle(scenario: Scenario, fails: Callable[[Scenario], bool]) -> Scenario:
-    """``scenario`` without what has no part in the failure: a run for each, where a blind search would need many."""
+def _without_idle_parts(scenario: Scenario, fails: Callable[[Scenario], bool]) -> Scenario:
+    """Return ``scenario`` without parts that do not affect the failure: one run each, cheaper than a random search."""
     for plainer in _PLAINER:
         less = _with(scenario, scenario.faults, **plainer)
         scenario = less if fails(less) else scenario
@@ -79,26 +79,26 @@ def _without_the_idle(scenario: Scenario, fails: Callable[[Scenario], bool]) -> 
 
 
 def _half(scenario: Scenario) -> Scenario:
-    """The first half of the faults' time, and those that begin in it."""
+    """Return the scenario with half its duration, and the faults that begin within it."""
     return _with(scenario, scenario.faults, duration=scenario.duration // 2)
 
 
 def _with(scenario: Scenario, faults: Iterable[Fault], **parts: Any) -> Scenario:
-    """``scenario`` with other ``parts``, and those of ``faults`` that make sense in it."""
+    """Return ``scenario`` with other ``parts``, and those of ``faults`` that make sense in it."""
     bare = attrs.evolve(scenario, faults=(), **(parts | {"together": True}))
     together = parts.get("together", scenario.together)
-    if (bare.nodes - 1) * bare.stagger < bare.warmup + bare.duration:  # else there is no time for one after the other
+    if (bare.nodes - 1) * bare.stagger < bare.warmup + bare.duration:  # else there is no time for staggered starts
         bare = attrs.evolve(bare, together=together)
     return attrs.evolve(bare, faults=sensible(faults, bare))
 
 
 @attrs.define
-class _Asked:
-    """Asks about each scenario once, and when time is up about none: then only what is known still fails."""
+class _FailureCheck:
+    """Runs each scenario once; after the limit, only those known to fail still fail."""
 
     ask: Callable[[Scenario], bool]
     runs: int  # left
-    until: float  # on the clock of this thread on the processor (seconds)
+    until: float  # CPU time of this thread (seconds)
     known: dict[Scenario, bool]
 
     def fails(self, candidate: Scenario) -> bool:
@@ -112,35 +112,35 @@ class _Asked:
 
 
 def simpler(scenario: Scenario) -> st.SearchStrategy[Scenario]:
-    """Scenarios that are ``scenario`` but for what is left out of them."""
+    """Return a strategy of scenarios that are ``scenario`` with some parts left out."""
     from hypothesis import strategies as st
 
     @st.composite
     def scenarios(draw: Draw) -> Scenario:
-        return _Simpler(draw, st.integers).scenario(scenario)
+        return _Simplifier(draw, st.integers).scenario(scenario)
 
     return scenarios()
 
 
 @attrs.define
-class _Simpler:
-    """Draws numbers; 0 is the simplest, and nearly all are "as it was"."""
+class _Simplifier:
+    """Draws numbers; 0 is the simplest value, and nearly all others mean "as in the original"."""
 
     draw: Draw
     integers: Callable[[int, int], Any]
 
-    def keeps(self) -> bool:
-        """Whether something stays."""
+    def is_kept(self) -> bool:
+        """Draw whether a part is kept."""
         return self.draw(self.integers(0, _RARE)) > 0
 
     def at_most(self, most: float, least: float = 0.0, step: float = 1.0) -> float:
-        """A number from ``least`` to ``most``, in steps."""
+        """Draw a number from ``least`` to ``most``, in steps."""
         steps = int((most - least) / step)
         return min(most, least + step * self.draw(self.integers(0, _RARE * (steps + 1))))
 
     def scenario(self, was: Scenario) -> Scenario:
-        """A scenario that has at most what ``was`` has."""
-        faults = [fault for fault in was.faults if self.keeps()]
+        """Draw a scenario with at most what ``was`` has."""
+        faults = [fault for fault in was.faults if self.is_kept()]
         nodes = int(self.at_most(was.nodes, 1))
         names = was.node_names[:nodes]
         kept = [less for fault in faults if (less := self.fault(fault, names)) is not None]
@@ -151,31 +151,31 @@ class _Simpler:
             was,
             kept,
             nodes=nodes,
-            zones=min(nodes, was.zones) if self.keeps() else 1,
-            seeds=min(was.seeds, max(1, nodes - (was.nodes - was.seeds))) if self.keeps() else 1,
-            together=was.together or not self.keeps(),
-            sealed=self.keeps() and was.sealed,
+            zones=min(nodes, was.zones) if self.is_kept() else 1,
+            seeds=min(was.seeds, max(1, nodes - (was.nodes - was.seeds))) if self.is_kept() else 1,
+            together=was.together or not self.is_kept(),
+            sealed=self.is_kept() and was.sealed,
             warmup=self.at_most(was.warmup),
             duration=duration,
-            wiring=was.wiring if self.keeps() else Wiring(),
+            wiring=was.wiring if self.is_kept() else Wiring(),
             workload=Workload(
                 instances=int(self.at_most(workload.instances)),
-                churn=workload.churn if self.keeps() else 0.0,
-                policies=workload.policies if self.keeps() else 0.0,
-                primaries=workload.primaries if self.keeps() else 0.0,
+                churn=workload.churn if self.is_kept() else 0.0,
+                policies=workload.policies if self.is_kept() else 0.0,
+                primaries=workload.primaries if self.is_kept() else 0.0,
             ),
         )
 
     def fault(self, was: Fault, names: list[str]) -> Fault | None:
-        """The fault, on fewer nodes and for less time; None if nobody is left whom it strikes."""
+        """Draw the fault with fewer nodes and less time; None if no node is left."""
         nodes, to = self.struck(was.nodes, names), self.struck(was.to, names)
         at, lasts = self.at_most(was.at), self.at_most(was.lasts, min(was.lasts, 1.0))
         if not nodes or not to:
             return None
         return attrs.evolve(was, nodes=nodes, to=to, at=at, lasts=lasts)
 
-    def struck(self, words: tuple[str, ...], names: list[str]) -> tuple[str, ...]:
-        """Some of them; the last node stands for those who are there no longer."""
-        kept = [word for word in words if self.keeps()]
-        gone = [word.startswith("n") and word not in names for word in kept]
-        return tuple(dict.fromkeys(names[-1] if lost else word for word, lost in zip(kept, gone, strict=True)))
+    def struck(self, selectors: tuple[str, ...], names: list[str]) -> tuple[str, ...]:
+        """Draw some of the selectors; the last node replaces nodes that were removed."""
+        kept = [selector for selector in selectors if self.is_kept()]
+        gone = [selector.startswith("n") and selector not in names for selector in kept]
+        return tuple(dict.fromkeys(names[-1] if lost else selector for selector, lost in zip(kept, gone, strict=True)))

@@ -13,9 +13,9 @@ import attrs
 
 from gossipreg_sim.fault import KINDS
 from gossipreg_sim.fuzz.generation import NODES, GeneratedScenario, generated
-from gossipreg_sim.fuzz.verdict import Verdict
+from gossipreg_sim.fuzz.run_result import RunResult
 
-#: What some run of a large sweep must show: a sweep in which nobody was ever refuted has not tested refutation.
+#: Marks that a large sweep must reach: a sweep in which no member refuted a suspicion has not tested refutation.
 SOMETIMES: Final = (
     *("alive", "suspect", "failed", "left", "refuted", "revived", "service", "agreement"),
     *("refutations", "failures_declared", "probes_missed", "lags", "frames_received"),
@@ -29,12 +29,12 @@ SOMETIMES: Final = (
     *(f"{kind} begins" for kind in KINDS if "to" in KINDS[kind].takes),
 )
 
-#: An oracle that judges in a smaller share of runs than this has seen too little: the drawing should give it occasion.
+#: Share of runs below which an oracle applied too rarely: the templates should give it more runs.
 SELDOM: Final = 0.1
 
 
 def seeds_from(first: int, number: int | None, minutes: float | None) -> Iterator[int]:
-    """Seeds from ``first`` on: so many, or until so many minutes of real time have gone by, or both."""
+    """Yield seeds from ``first`` on: ``number`` of them, or for ``minutes`` of real time, or both."""
     began = time.monotonic()
     for seed in count(first) if number is None else range(first, first + number):
         if minutes is not None and time.monotonic() - began >= 60 * minutes:
@@ -44,78 +44,78 @@ def seeds_from(first: int, number: int | None, minutes: float | None) -> Iterato
 
 @attrs.define
 class Sweep:
-    """The verdicts so far, by seed."""
+    """The results so far, by seed."""
 
     nodes: tuple[int, int] = NODES
-    verdicts: dict[int, Verdict] = attrs.field(factory=dict)
-    kinds: Counter[str] = attrs.field(factory=Counter)  # of faults, as often as they were drawn
-    marks: Counter[str] = attrs.field(factory=Counter)  # in how many runs each was made
-    judged: Counter[str] = attrs.field(factory=Counter)  # in how many runs each oracle had occasion to judge
-    failures: list[int] = attrs.field(factory=list)  # seeds, in the order in which they ended
+    results: dict[int, RunResult] = attrs.field(factory=dict)
+    kinds: Counter[str] = attrs.field(factory=Counter)  # number of generated faults
+    marks: Counter[str] = attrs.field(factory=Counter)  # number of runs that reached each mark
+    applied: Counter[str] = attrs.field(factory=Counter)  # number of runs to which each oracle applied
+    failures: list[int] = attrs.field(factory=list)  # seeds, in completion order
 
     def generated(self, seed: int) -> GeneratedScenario:
-        """What ``seed`` stands for in this sweep."""
+        """Return the generated scenario of ``seed`` in this sweep."""
         return generated(seed, self.nodes)
 
-    def add(self, seed: int, verdict: Verdict) -> None:
+    def add(self, seed: int, result: RunResult) -> None:
         """Count one more run."""
-        self.verdicts[seed] = verdict
+        self.results[seed] = result
         self.kinds.update(fault.kind for fault in self.generated(seed).scenario.faults)
-        self.marks.update(verdict.marks.keys())
-        self.judged.update({name: int(has_judged) for name, has_judged in verdict.judged.items()})
-        if not verdict.is_good:
+        self.marks.update(result.marks.keys())
+        self.applied.update({name: int(applied) for name, applied in result.applied.items()})
+        if not result.is_good:
             self.failures.append(seed)
 
     @property
     def digest(self) -> str:
-        """One hash for all traces, whoever run them in whatever order (hex)."""
-        lines = [f"{seed} {self.verdicts[seed].digest}\n" for seed in sorted(self.verdicts)]
+        """One hash over all traces, independent of workers and completion order (hex)."""
+        lines = [f"{seed} {self.results[seed].digest}\n" for seed in sorted(self.results)]
         return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
 
     @property
     def never(self) -> list[str]:
-        """What some run should have shown, and none did."""
+        """Marks that some run should have reached, and none did."""
         return [mark for mark in SOMETIMES if mark not in self.marks]
 
     @property
     def shares(self) -> dict[str, float]:
-        """By oracle, in the order of the oracles: in what share of all runs it had occasion to judge."""
-        return {name: runs / len(self.verdicts) for name, runs in self.judged.items()}
+        """By oracle, in their order: the share of runs to which it applied."""
+        return {name: runs / len(self.results) for name, runs in self.applied.items()}
 
     @property
     def virtual(self) -> float:
-        """Virtual seconds run."""
-        return sum(verdict.seconds for verdict in self.verdicts.values())
+        """Total virtual seconds."""
+        return sum(result.seconds for result in self.results.values())
 
     @property
     def per_core(self) -> float:
-        """Seeds in each second of one core."""
-        took = sum(verdict.took for verdict in self.verdicts.values())
-        return len(self.verdicts) / took if took else 0.0
+        """Seeds per second of one core."""
+        took = sum(result.took for result in self.results.values())
+        return len(self.results) / took if took else 0.0
 
     def as_lines(self) -> Iterator[str]:
-        """The summary for people."""
-        done = len(self.verdicts)
+        """Yield the lines of the summary."""
+        done = len(self.results)
         yield f"seeds      {done:,}, {self.virtual:,.0f} virtual seconds, {self.per_core:.2f} seeds/s/core"
         yield f"faults     {', '.join(f'{kind} {self.kinds[kind]:,}' for kind in KINDS)}"
         yield f"marks      {', '.join(f'{mark} {self.marks[mark]:,}' for mark in SOMETIMES if self.marks[mark])}"
-        yield f"never      {', '.join(self.never) or 'none is missing'}"
+        yield f"never      {', '.join(self.never) or 'none'}"
         for number, (name, share) in enumerate(self.shares.items()):
             head = "" if number else "oracles"
-            seldom = "" if share >= SELDOM else f", seldom: less than {SELDOM:.0%}"
-            yield f"{head:<10} {name:<16} judged in {self.judged[name]:>7,} runs, {share:>4.0%}{seldom}"
+            seldom = "" if share >= SELDOM else f", rare: less than {SELDOM:.0%}"
+            yield f"{head:<10} {name:<16} applied in {self.applied[name]:>7,} runs, {share:>4.0%}{seldom}"
         yield f"failures   {len(self.failures):,}"
         yield f"all traces {self.digest}"
 
     def as_document(self) -> dict[str, Any]:
-        """The same as a JSON document, but for the failures in full."""
+        """Return the summary as a JSON document, without the details of failures."""
         return {
-            "seeds": len(self.verdicts),
+            "seeds": len(self.results),
             "good": not self.failures,
             "faults": {kind: self.kinds[kind] for kind in KINDS},
             "marks": dict(sorted(self.marks.items())),
             "never": self.never,
-            "oracles": {name: {"judged": self.judged[name], "share": share} for name, share in self.shares.items()},
+            "oracles": {name: {"applied": self.applied[name], "share": share} for name, share in self.shares.items()},
             "virtual_seconds": self.virtual,
             "seeds_per_second_and_core": self.per_core,
             "trace_hash": self.digest,

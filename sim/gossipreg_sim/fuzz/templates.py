@@ -1,10 +1,10 @@
-"""Templates of generated scenarios: some laws can only be judged after more than faults drawn at random bring about.
+"""Templates of generated scenarios: some oracles apply only to runs that purely random faults hardly ever produce.
 
-Without these templates no member is ever forgotten (a memory lasts a day), few hosts die in a cluster in which nothing
-else is wrong, few records are born before the first fault, and hardly anybody is failed twice. A minority is seldom
-kept apart while nothing else is wrong. All packets of a link are hardly ever lost for long while its streams pass.
-Clocks that are off from the start are mixed with other wrong clocks. A share of the seeds is drawn for each, so that
-every oracle judges in a tenth of all runs and more (`gossipreg_sim.fuzz.sweep` counts).
+Without templates no member is ever forgotten (tombstones last a day), few hosts die in an otherwise healthy cluster,
+few records are created before the first fault, and few members fail twice. A minority is seldom separated while nothing
+else is wrong. Links that lose all packets but pass streams for long are rare. Clocks that are wrong from the start are
+mixed with other wrong clocks. Each template gets a share of the seeds, so that every oracle applies to at least a tenth
+of all runs (`gossipreg_sim.fuzz.sweep` counts them).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gossipreg_sim.oracles.stay_in_lookups import APART
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import Scenario
 
-#: Quick to suspect, to fail and to mend, so that all of it fits in a run.
+#: Short suspicions and fast recovery, so that a run covers both.
 _HASTY: Final = EngineSettings(
     suspicion_alpha=1.0, suspicion_beta=3.0, local_health_max=1, reconnect_interval=2.0, stream_patience=2.0
 )
@@ -28,40 +28,40 @@ _HASTY: Final = EngineSettings(
 
 @attrs.frozen
 class ScenarioTemplate:
-    """None in particular: any faults, at any time."""
+    """No constraints: any faults, at any time."""
 
     share: ClassVar[float] = 0.0  # of all seeds
 
     def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
-        """``stage`` as it must be."""
+        """Return ``base`` with the settings that the template needs."""
         return base
 
     def faults(self, base: Scenario, rng: Rng) -> list[Fault]:  # noqa: ARG002
-        """The faults that it needs; they are drawn before all others."""
+        """Return the faults that the template needs; they are drawn before all others."""
         return []
 
     def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
-        """Whether one more fault leaves the scenario true to the template."""
+        """Whether the scenario still fits the template with one more fault."""
         return True
 
 
 @attrs.frozen
 class ShortMemory(ScenarioTemplate):
-    """Somebody dies for good, and is forgotten before the run is over."""
+    """A member dies for good, and is forgotten before the run ends."""
 
     share: ClassVar[float] = 0.13
 
-    #: The memory (seconds): longer than the longest parting and the heal bound on a slow network.
+    #: How long tombstones are kept (seconds): longer than the longest partition and the heal bound on a slow network.
     MEMORY: ClassVar[float] = 44.0
     PARTING: ClassVar[float] = 8.0
 
     def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
-        """Long enough for a memory to end, and one node that is no seed."""
+        """Run long enough for a tombstone to expire, with at least one node that is no seed."""
         settings = attrs.evolve(_HASTY, remember_departed=self.MEMORY)
         return attrs.evolve(base, duration=70.0, seeds=max(1, min(base.seeds, base.nodes - 1)), settings=settings)
 
     def faults(self, base: Scenario, rng: Rng) -> list[Fault]:
-        """A death or a departure at the beginning, but not of a seed."""
+        """A death or a departure of a node that is no seed, at the beginning."""
         mortal = base.node_names[base.seeds :]
         if not mortal:
             return []
@@ -69,25 +69,25 @@ class ShortMemory(ScenarioTemplate):
         return [Fault(kind=kind, at=rng.below(10) / 2, nodes=(mortal[rng.below(len(mortal))],))]
 
     def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
-        """Nothing for longer than what the memory allows for."""
+        """No fault that outlasts what the retention time allows for."""
         return not fault.permanent and 0 < fault.lasts <= self.PARTING and fault.off <= self.PARTING
 
 
 @attrs.frozen
 class Deaths(ScenarioTemplate):
-    """Hosts die one after the other, and nothing is wrong with those that live."""
+    """Hosts die one after another, and the surviving nodes are healthy."""
 
     share: ClassVar[float] = 0.13
 
     FAIR: ClassVar[tuple[str, ...]] = ("duplicate", "clock-skew", "crash-host")
-    TURN: ClassVar[float] = 6.0  # seconds from one death to the next; each lasts a second less
+    TURN: ClassVar[float] = 6.0  # seconds between deaths; each host is down for a second less
 
     def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
-        """Long enough for some deaths, and one more life than seeds."""
+        """Run long enough for several deaths."""
         return attrs.evolve(base, duration=40.0)
 
     def faults(self, base: Scenario, rng: Rng) -> list[Fault]:
-        """So many deaths that a mean says something."""
+        """Enough deaths for a meaningful mean."""
         most = max(1, (base.nodes - 1) // 3)
         return [
             Fault(
@@ -101,72 +101,72 @@ class Deaths(ScenarioTemplate):
         ]
 
     def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
-        """Nothing that disturbs who lives."""
+        """No fault that affects surviving nodes."""
         return fault.kind in self.FAIR and fault.kind != "crash-host"
 
 
 @attrs.frozen
 class CalmOpening(ScenarioTemplate):
-    """Services come and go for a while before anything is worse than packets that are lost at random."""
+    """Services change for a while before there is any fault but random packet loss."""
 
     share: ClassVar[float] = 0.15
 
     OPENING: ClassVar[float] = 14.0  # seconds
-    MANY: ClassVar[int] = 8  # nodes from which on the curve holds with losses
+    MANY: ClassVar[int] = 8  # nodes needed by the dissemination oracle with packet loss
 
     def base(self, base: Scenario, rng: Rng) -> Scenario:
-        """Users who are busy."""
+        """Busy users."""
         workload = attrs.evolve(base.workload, churn=(4.0, 8.0)[rng.below(2)])
         return attrs.evolve(base, warmup=max(base.warmup, 3.0), duration=30.0, workload=workload)
 
     def faults(self, base: Scenario, rng: Rng) -> list[Fault]:
-        """Losses from the start, now and then."""
+        """Sometimes packet loss from the start."""
         if base.nodes < self.MANY or rng.chance(0.5):
             return []
         return [Fault(kind="loss", probability=(0.02, 0.1, 0.3)[rng.below(3)])]
 
     def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
-        """Nothing else before the opening is over."""
+        """No other fault before the opening is over."""
         return fault.kind != "loss" and fault.at >= self.OPENING
 
 
 @attrs.frozen
 class Flapping(ScenarioTemplate):
-    """What is sent to one of them is lost over and over, so that it is failed again and again."""
+    """One node repeatedly receives nothing, so that it fails again and again."""
 
     share: ClassVar[float] = 0.13
 
     def base(self, base: Scenario, rng: Rng) -> Scenario:
-        """Long enough to be failed more than twice; now and then one voice is enough for a suspicion."""
+        """Run long enough for more than two failures; sometimes a suspicion needs no confirmation."""
         wanted = 0 if rng.chance(0.3) else EngineSettings().suspicion_confirmations
         settings = attrs.evolve(_HASTY, damping_base=8.0, damping_max=16.0, suspicion_confirmations=wanted)
         return attrs.evolve(base, duration=40.0, settings=settings)
 
     def faults(self, base: Scenario, rng: Rng) -> list[Fault]:
-        """It hears nothing for eight seconds of twelve."""
+        """The node receives nothing for eight of every twelve seconds."""
         victim = base.node_names[rng.below(base.nodes)]
         return [Fault(kind="flip-flop", to=(victim,), both_ways=False, off=8.0, on=4.0)]
 
     def allows(self, fault: Fault, base: Scenario) -> bool:
-        """Nothing that is wrong with all."""
+        """No fault that affects all nodes."""
         return "*" not in fault.nodes and len(fault.nodes) <= base.nodes // 3 and not fault.permanent
 
 
 @attrs.frozen
 class Minorities(ScenarioTemplate):
-    """After a calm while, a minority is kept apart, or slow, again and again, and nothing else is wrong."""
+    """After an idle time, a minority is repeatedly separated or slow, and there are no other faults."""
 
     share: ClassVar[float] = 0.12
 
-    TURN: ClassVar[float] = 24.0  # seconds from one to the next: a heal, and what comes after it, can be judged
-    LASTS: ClassVar[tuple[float, ...]] = (2.0, 6.0, 12.0)  # seconds; those that are silent are failed after about five
+    TURN: ClassVar[float] = 24.0  # seconds between faults: long enough to check each heal
+    LASTS: ClassVar[tuple[float, ...]] = (2.0, 6.0, 12.0)  # seconds; silent nodes fail after about five
 
     def base(self, base: Scenario, rng: Rng) -> Scenario:
-        """Idle at first, and long enough for one to three."""
+        """Idle at first, and long enough for one to three faults."""
         return attrs.evolve(base, warmup=12.0, duration=self.TURN * (1 + rng.below(3)))
 
     def faults(self, base: Scenario, rng: Rng) -> list[Fault]:
-        """Each turn some of them, the same ones again or others."""
+        """One fault per turn, of the same nodes as before or of others."""
         most = max(1, (base.nodes - 1) // 2)
         few = tuple(rng.sample(base.node_names, 1 + rng.below(most)))
         faults = []
@@ -195,21 +195,21 @@ class Minorities(ScenarioTemplate):
                 return {}
 
     def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
-        """Nothing else."""
+        """No other fault."""
         return False
 
 
 @attrs.frozen
 class PacketsLost(ScenarioTemplate):
-    """On some links all packets are lost and streams pass, for long, while services come and go."""
+    """Some links lose all packets but pass streams, for long, while services change."""
 
     share: ClassVar[float] = 0.12
 
-    BEGINS: ClassVar[float] = 4.0  # seconds: the latest
-    MORE: ClassVar[float] = 15.0  # seconds in which records can be born that are followed to the end
+    BEGINS: ClassVar[float] = 4.0  # seconds: the latest start
+    MORE: ClassVar[float] = 15.0  # seconds in which new records can be followed to the end
 
     def base(self, base: Scenario, rng: Rng) -> Scenario:
-        """Idle at first; long enough for paths to be found out, and for records to get everywhere after that."""
+        """Idle at first; long enough to detect the affected paths, and then for records to reach all nodes."""
         workload = attrs.evolve(base.workload, churn=(0.5, 2.0)[rng.below(2)])
         needed = StreamFallback.known_after(base.nodes) + StreamFallback.bound_among(base.nodes)
         return attrs.evolve(base, warmup=12.0, duration=self.BEGINS + needed + self.MORE, workload=workload)
@@ -224,35 +224,35 @@ class PacketsLost(ScenarioTemplate):
         return faults
 
     def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
-        """Nothing else."""
+        """No other fault."""
         return False
 
 
 @attrs.frozen
 class ClocksOff(ScenarioTemplate):
-    """Some nodes of a sealed cluster start with a clock that is off by more than allowed; no other clock is wrong."""
+    """Some nodes of a sealed cluster start with a clock beyond the tolerance; all other clocks are right."""
 
     share: ClassVar[float] = 0.12
 
     OFF: ClassVar[tuple[float, ...]] = (40.0, -40.0, 90.0, -90.0, 3600.0, -3600.0)  # seconds
 
     def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
-        """With a key: without one clocks are not compared."""
+        """With a key: clocks are compared only in sealed clusters."""
         return attrs.evolve(base, sealed=True)
 
     def faults(self, base: Scenario, rng: Rng) -> list[Fault]:
-        """At most half of them, until some time or until the heal."""
+        """At most half of the nodes, until some time or until the heal."""
         nodes = tuple(rng.sample(base.node_names, 1 + rng.below(max(1, base.nodes // 2))))
         seconds = self.OFF[rng.below(len(self.OFF))]
         at = rng.below(int(base.duration)) / 2
         return [Fault(kind="clock-skew-at-start", seconds=seconds, at=at, lasts=rng.below(20) / 2, nodes=nodes)]
 
     def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
-        """Anything but clocks."""
+        """Any fault but clock faults."""
         return not fault.kind.startswith("clock")
 
 
-#: All templates, in the order in which they are drawn.
+#: All templates, in drawing order.
 TEMPLATES: Final = (
     ShortMemory(),
     Deaths(),
@@ -265,7 +265,7 @@ TEMPLATES: Final = (
 
 
 def template_of(rng: Rng) -> ScenarioTemplate:
-    """The template that a seed's scenario is generated from."""
+    """Return the template from which a seed's scenario is generated."""
     chance = rng.random()
     for template in TEMPLATES:
         if chance < template.share:

@@ -1,4 +1,4 @@
-"""TOML form of a scenario: loaded again, it is the same scenario."""
+"""TOML form of a scenario: loading it gives an equal scenario."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from gossipreg_sim.scenario import Scenario
 
 
 def as_toml(scenario: Scenario, comments: Iterable[str] = ()) -> str:
-    """``scenario`` in TOML, below ``comments``. Its name is not in it: that is the file's, without ``.toml``."""
+    """Return ``scenario`` in TOML, below ``comments``. Its name is left out: it is the file's, without ``.toml``."""
     lines = [f"# {' '.join(comment.split())}".rstrip() for comment in comments]
     lines += keys(scenario, ("name", "wiring", "workload", "settings", "faults"))
     for part in ("wiring", "workload", "settings"):
-        said = list(keys(getattr(scenario, part)))
-        lines += ["", f"[{part}]", *said] if said else []
+        lines_of_part = list(keys(getattr(scenario, part)))
+        lines += ["", f"[{part}]", *lines_of_part] if lines_of_part else []
     for fault in scenario.faults:
         lines += ["", "[[fault]]", *keys(fault)]
     return "\n".join(lines) + "\n"
 
 
 def keys(value: Any, without: tuple[str, ...] = ()) -> Iterator[str]:
-    """A line for each key that is not as it would be if it were left out."""
+    """Yield a line for each key that differs from its default."""
     for field in attrs.fields(type(value)):
-        said = getattr(value, field.name)
-        if field.name not in without and said != field.default:
-            yield f"{field.name} = {_written(said)}"
+        given = getattr(value, field.name)
+        if field.name not in without and given != field.default:
+            yield f"{field.name} = {_written(given)}"
 
 
 def _written(value: Any) -> str:
@@ -40,7 +40,7 @@ def _written(value: Any) -> str:
         case int() | float():
             return repr(value)
         case str():
-            # JSON's escapes are TOML's, but that TOML wants one for DEL as well.
+            # JSON's escapes are valid in TOML, but TOML also requires one for DEL.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case _:
             return f"[{', '.join(map(_written, value))}]"

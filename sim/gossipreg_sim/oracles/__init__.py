@@ -1,1 +1,1 @@
-"""What must hold, one class each. Oracles see the truth that no node can see."""
+"""Oracles: the invariants of a run, one class each. They see the global state, which no node can see."""

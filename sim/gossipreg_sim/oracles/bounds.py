@@ -1,5 +1,5 @@
-"""Oracle 7: nothing grows beyond its declared bound."""
-# ruff: noqa: SLF001 -- oracles see what no node can see
+"""Oracle 7: nothing grows beyond its declared limit."""
+# ruff: noqa: SLF001 -- oracles see the private state of nodes
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gossipreg_sim.process import Process
 class Bounds(Oracle):
     """Datagrams, frames, queues and tables stay within `gossipreg.limits`."""
 
-    law: ClassVar[str] = "packets, frames, queues and tables stay within their bounds"
+    law: ClassVar[str] = "packets, frames, queues and tables stay within their limits"
     wants: ClassVar[tuple[type[Any], ...]] = (Transmit, SendFrame, OpenStream)
 
     def see(self, process: Process, output: Output) -> None:
@@ -31,7 +31,7 @@ class Bounds(Oracle):
             self.wrong(process.name, f"sends a frame of {len(output.frame)} bytes")
 
     def after(self, process: Process) -> None:
-        """Measure what is kept."""
+        """Measure queues and tables."""
         self.checks += 1
         state = process.engine.state
         if len(state.broadcasts._items) > limits.BROADCAST_QUEUE_MAX:
@@ -40,7 +40,7 @@ class Bounds(Oracle):
             self.wrong(process.name, f"remembers {len(state.members)} members")
 
     def finish(self) -> None:
-        """Count what is remembered of removals."""
+        """Measure the records of each owner."""
         for process in self.cluster.alive:
             for table in process.engine.state.registry.owners:
                 kept = len(table) + len(table._tombstones)

@@ -1,5 +1,5 @@
-"""Oracle 18: a member that keeps being failed by its own fault comes back later and later."""
-# ruff: noqa: SLF001 -- oracles see what no node can see
+"""Oracle 18: a member that keeps failing by its own fault rejoins after ever longer waits."""
+# ruff: noqa: SLF001 -- oracles see the private state of nodes
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from gossipreg_sim.oracles.packet_tap import Accusation, PacketTap
 from gossipreg_sim.process import Process
 from gossipreg_sim.world import SECOND
 
-#: Two clocks that tell the same time in floats and in ns (seconds).
+#: Rounding difference between a time in float seconds and the same time in ns (seconds).
 _ROUNDING: Final = 1e-6
 
-#: Faults that are a node's own, and keep it from nobody for good.
+#: Faults local to a node that separate it from no other node for good.
 _SLOW: Final = ("slow",)
 
-#: Returns that one observer may see before the first wait: one is free, and a node with a backlog may answer the
-#: suspicion that follows it, and one more, before it hears of the first verdict.
+#: Returns that one observer may see before the first wait. One is free; a node with a backlog may refute the suspicion
+#: that follows, and one more, before it learns of the first failure.
 _UNDAMPED: Final = 3
 
 
 def suppression(settings: EngineSettings, returns: int) -> float:
-    """What a member must wait (seconds) that has come back so often lately: nothing, then base, 2 base, 4 base, ..."""
+    """Return the wait of a member with ``returns`` recent returns (seconds): 0, then base, 2 base, 4 base, ..."""
     return min(settings.damping_max, settings.damping_base * 2 ** (returns - 1)) if returns else 0.0
 
 
 @attrs.define
 class _Accused:
-    """One claim of a node in which it was accused: of a suspicion or a verdict, whichever it heard first."""
+    """An accusation of one claim of a node: a suspicion or a failure, whichever the node received first."""
 
-    heard: float  # on its clock (seconds)
-    suppression: float  # what it must wait since (seconds)
+    received: float  # on the node's clock (seconds)
+    suppression: float  # the wait from then on (seconds)
     update: MemberUpdate
     own_fault: bool
-    failed: bool = False  # whether it has heard the verdict
+    failed: bool = False  # whether the node has learned of the failure
 
 
 @attrs.define
 class DampedReturns(Oracle):
-    """Between hearing that it is accused and saying that it is back a node waits as long as its last returns ask for.
+    """A node that learns of its failure waits before it rejoins; the wait grows with its recent returns.
 
-    It may be back before it has heard of its failure, by refuting the mere suspicion: that is a return like any other,
-    and it waits with that, too, once it has returned. Whether a failure is its own fault only the node can say; so
-    what others see is judged as well, where nothing is wrong but that a few nodes are slow.
+    A node that refutes the suspicion before it learns of the failure returns, too, and waits for that return the next
+    time. Only the node knows whether a failure was its own fault. So what observers see is checked as well, in runs in
+    which the only faults are a few slow nodes.
     """
 
     law: ClassVar[str] = "a repeatedly failed member rejoins after ever longer delays"
@@ -59,25 +59,25 @@ class DampedReturns(Oracle):
     _tap: PacketTap = attrs.field(init=False)
     _accused: dict[Process, dict[tuple[int, int], _Accused]] = attrs.field(factory=dict)
     _returns: dict[Process, list[float]] = attrs.field(factory=dict)
-    _answered: dict[Process, tuple[int, int]] = attrs.field(factory=dict)  # the last claim that failed and is outbid
-    _seen: dict[tuple[Process, int], deque[float]] = attrs.field(factory=dict)  # (observer, life) -> its last returns
+    _answered: dict[Process, tuple[int, int]] = attrs.field(factory=dict)  # the last failed claim that was superseded
+    _seen: dict[tuple[Process, int], deque[float]] = attrs.field(factory=dict)  # (observer, run) -> last returns
     _only_slow: bool = False
 
     def __attrs_post_init__(self) -> None:
-        self._tap = PacketTap(self._hear, self.cluster)
+        self._tap = PacketTap(self._note_accusation, self.cluster)
         faults = self.context.scenario.faults
         self._only_slow = bool(faults) and all(fault.kind in _SLOW for fault in faults)
 
-    # What the node hears and says
+    # What the node receives and announces
 
-    def _hear(self, process: Process, accusation: Accusation) -> None:
+    def _note_accusation(self, process: Process, accusation: Accusation) -> None:
         if accusation.claim <= self._answered.get(process, (0, -1)):
             return
         is_failed = accusation.status is Status.FAILED
         own = process.engine.identity
         if accusation.claim < (own.generation, own.incarnation):
             if is_failed and _is_own_fault(process, accusation.update):
-                self._note(process, accusation.claim)  # outbid before it was heard
+                self._note(process, accusation.claim)  # superseded before it was received
             return
         settings, now = process.engine.settings, process.now
         lately = [at for at in self._returns.get(process, ()) if now - at < settings.damping_memory]
@@ -93,7 +93,7 @@ class DampedReturns(Oracle):
         self._returns.setdefault(process, []).append(process.now)
 
     def after(self, process: Process) -> None:
-        """See which node is back, and since when it knew that it was accused."""
+        """Note the nodes that rejoin, and when each learned of its accusation."""
         self._tap.attach(process)
         accused = self._accused.get(process)
         if not accused:
@@ -102,25 +102,25 @@ class DampedReturns(Oracle):
         for claim in [claim for claim in accused if claim < (identity.generation, identity.incarnation)]:
             is_same_run = claim[0] == identity.generation
             entry = accused.pop(claim)
-            at_once = entry.heard == process.now  # then it knew more than when the packet was opened
+            at_once = entry.received == process.now  # then the wait may have changed since the packet was decoded
             own_fault = entry.own_fault and (not at_once or _is_own_fault(process, entry.update))
             if is_same_run and not identity.left and own_fault:
-                self._judge(process, claim, entry)
+                self._evaluate(process, claim, entry)
 
-    def _judge(self, process: Process, claim: tuple[int, int], accused: _Accused) -> None:
-        waited = process.now - accused.heard
+    def _evaluate(self, process: Process, claim: tuple[int, int], accused: _Accused) -> None:
+        waited = process.now - accused.received
         if accused.failed:
             self._note(process, claim)
         if accused.suppression:
             self.checks += 1
             if waited < accused.suppression - _ROUNDING:
-                self.wrong(process.name, f"is back {waited:.3f} s after it was accused, not {accused.suppression:g} s")
+                self.wrong(process.name, f"rejoined {waited:.3f} s after it was accused, not {accused.suppression:g} s")
 
-    # What others see
+    # What observers see
 
     def see(self, process: Process, output: Output) -> None:
-        """Count how often one observer sees one life return."""
-        assert isinstance(output, MemberChanged), "nothing else is wanted"
+        """Count how often one observer sees one run of a node return."""
+        assert isinstance(output, MemberChanged), "the oracle receives only what it wants"
         before, after = output.before, output.after
         if not self._only_slow or before is None or after is None or before.run_id != after.run_id:
             return
@@ -136,11 +136,11 @@ class DampedReturns(Oracle):
         seen.append(now)
 
     def finish(self) -> None:
-        """Say so if no member was failed twice."""
+        """Note if no member failed twice."""
         if not self.checks:
             self.not_applicable("no member returned twice")
 
 
 def _is_own_fault(process: Process, accusation: MemberUpdate) -> bool:
-    """Whether the node takes what it is accused of for its own fault now."""
+    """Whether the node considers the accusation its own fault now."""
     return process.engine.local_member._is_own_fault(accusation, process.now)

@@ -1,4 +1,4 @@
-"""Oracles 13 and 17: how often healthy members are accused, how soon dead ones are found, how long mistakes last."""
+"""Oracles 13 and 17: false positive rate, detection time, and the duration of mistakes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gossipreg_sim.oracles.statistics import wilson
 from gossipreg_sim.process import Process
 from gossipreg_sim.world import SECOND
 
-#: Deviations of a latency beyond which an ack does not count as late by chance.
+#: Standard deviations of the latency that an ack's timeout must cover.
 _TAIL: Final = 4.0
 
 
 def miss_rate(loss: float, helpers: int) -> float:
-    """How likely a probe of a well member is missed when every packet is lost with this probability.
+    """Return the probability that a probe of a healthy member fails if every packet is lost with probability ``loss``.
 
-    Direct: two packets; through each helper: four. The stream beside them is left out, so the truth is below.
+    A direct probe takes two packets, one through a helper four. Without the stream probe, so the true rate is lower.
     """
     direct = 1 - (1 - loss) ** 2
     indirect = 1 - (1 - loss) ** 4
@@ -31,10 +31,10 @@ def miss_rate(loss: float, helpers: int) -> float:
 
 @attrs.define
 class FalsePositives(Oracle):
-    """While nothing is worse than random loss, no more probes accuse the well than SWIM's own arithmetic allows.
+    """While the only fault is random loss, probes accuse healthy members no more often than SWIM's analysis allows.
 
-    Judged by Wilson's interval: the run is wrong only if the true rate is above the limit almost surely. A verdict
-    takes at least one more probe to be missed that has nothing to do with the first, so its limit is the square.
+    Wilson's interval decides: the run fails only if the true rate is almost surely above the limit. A failure needs at
+    least one more independent missed probe, so its limit is the square.
     """
 
     law: ClassVar[str] = "healthy members are accused no more often than packet loss explains"
@@ -48,70 +48,70 @@ class FalsePositives(Oracle):
         return self.context.settled_from <= self.cluster.world.now < self.context.fair_until
 
     def probed(self, process: Process, target: MemberUpdate) -> None:  # noqa: ARG002
-        """Count the probes."""
+        """Count probes."""
         self._probes += self._is_fair()
 
     def see(self, process: Process, output: Output) -> None:
-        """Count the accusations."""
-        assert isinstance(output, MemberChanged), "nothing else is wanted"
+        """Count accusations."""
+        assert isinstance(output, MemberChanged), "the oracle receives only what it wants"
         after = output.after
         if after is not None and after.accuser == process.engine.identity.run_id and self._is_fair():
             self._suspected += after.status is Status.SUSPECT
             self._failed += after.status is Status.FAILED
 
     def finish(self) -> None:
-        """Compare the rates with what they may be."""
+        """Compare the rates with their limits."""
         scenario = self.context.scenario
         settings = scenario.settings
         if self._probes == 0:
-            self.not_applicable("no probe was fair")
+            self.not_applicable("no probe ran under random loss alone")
         elif 2 * slowest_way(scenario.wiring, _TAIL) > settings.probe_interval:
-            self.not_applicable("an ack may be late although nothing is lost")
+            self.not_applicable("an ack may be late although no packet is lost")
         else:
             loss = self.context.loss if self.cluster.world.now > self.context.undisturbed_until else 0.0
             limit = miss_rate(loss, max(0, min(settings.indirect_probes, scenario.nodes - 2)))
-            self._judge("suspected", self._suspected, limit)
-            self._judge("failed", self._failed, limit * limit)
+            self._evaluate("suspected", self._suspected, limit)
+            self._evaluate("failed", self._failed, limit * limit)
             counted = f"{self._suspected} suspected, {self._failed} failed in {self._probes:,} probes"
             self.note = f"measured {counted}, bound {limit:.2%}"
 
-    def _judge(self, what: str, count: int, limit: float) -> None:
+    def _evaluate(self, what: str, count: int, limit: float) -> None:
         low, high = wilson(min(count, self._probes), self._probes)
         self.checks += 1
         if count and low > limit:
-            self.wrong("", f"{low:.3%} to {high:.3%} of the probes had the well {what}, over {limit:.3%}")
+            self.wrong("", f"{low:.3%} to {high:.3%} of the probes had a healthy member {what}, over {limit:.3%}")
 
 
 @attrs.define
 class DetectionQuality(Oracle):
-    """What a failure detector is measured by (Chen, Toueg, Aguilera 2002): reported, not judged.
+    """The usual metrics of a failure detector (Chen, Toueg, Aguilera 2002): reported, not checked.
 
-    Detection time: from a death to the first and the last verdict. Mistakes: verdicts over the living; how long each
-    lasts, and how long it takes until the same observer is wrong about the same member again.
+    Detection time: from a death to the first and the last failure declared. Mistakes: live members declared failed; the
+    duration of each, and the time until the same observer is wrong about the same member again.
     """
 
     law: ClassVar[str] = "reports detection time, mistake duration and mistake recurrence"
     wants: ClassVar[tuple[type[Any], ...]] = (MemberChanged,)
 
-    _died: dict[str, tuple[int, int]] = attrs.field(factory=dict)  # name -> its life, when (ns)
-    _first: dict[int, float] = attrs.field(factory=dict)  # life -> seconds to the first verdict
-    _last: dict[int, float] = attrs.field(factory=dict)  # life -> seconds to the last verdict so far
-    _wrong: dict[tuple[Process, str], int] = attrs.field(factory=dict)  # mistakes under way: since when (ns)
-    _before: dict[tuple[Process, str], int] = attrs.field(factory=dict)  # when the mistake before began (ns)
+    _died: dict[str, tuple[int, int]] = attrs.field(factory=dict)  # name -> its run, when (ns)
+    _first: dict[int, float] = attrs.field(factory=dict)  # run -> seconds to the first failure
+    _last: dict[int, float] = attrs.field(factory=dict)  # run -> seconds to the last failure so far
+    _wrong: dict[tuple[Process, str], int] = attrs.field(factory=dict)  # current mistakes: since when (ns)
+    _before: dict[tuple[Process, str], int] = attrs.field(factory=dict)  # start of the previous mistake (ns)
     _durations: list[float] = attrs.field(factory=list)
     _recurrences: list[float] = attrs.field(factory=list)
     _mistakes: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.cluster.ended.append(self._bury)
+        self.cluster.ended.append(self._note_death)
 
-    def _bury(self, process: Process) -> None:
+    def _note_death(self, process: Process) -> None:
         if not process.engine.identity.left:
             self._died[process.name] = (process.engine.identity.run_id, self.cluster.world.now)
 
     def see(self, process: Process, output: Output) -> None:
-        """Note verdicts and what becomes of them."""
-        assert isinstance(output, MemberChanged), "nothing else is wanted"
+        """Note failures, and their corrections."""
+        assert isinstance(output, MemberChanged), "the oracle receives only what it wants"
         after = output.after
         if after is None or after.name == process.name:
             return
@@ -125,14 +125,14 @@ class DetectionQuality(Oracle):
         self.checks += 1
         living = self.cluster.living(after.name)
         if living is not None and living.engine.identity.run_id == after.run_id:
-            self._mistaken(key, now)
+            self._note_mistake(key, now)
             return
         life, at = self._died.get(after.name, (0, 0))
-        if life == after.run_id and output.before is not None:  # else a newcomer is told what others found out
+        if life == after.run_id and output.before is not None:  # else a new node learns of an old failure
             self._last[life] = (now - at) / SECOND
             self._first.setdefault(life, self._last[life])
 
-    def _mistaken(self, key: tuple[Process, str], now: int) -> None:
+    def _note_mistake(self, key: tuple[Process, str], now: int) -> None:
         self._mistakes += 1
         self._wrong[key] = now
         if key in self._before:
@@ -140,7 +140,7 @@ class DetectionQuality(Oracle):
         self._before[key] = now
 
     def finish(self) -> None:
-        """Say what was measured."""
+        """Report the measurements."""
         parts = []
         if self._first:
             first, last = _mean(self._first.values()), _mean(self._last.values())
@@ -152,7 +152,7 @@ class DetectionQuality(Oracle):
         if parts:
             self.note = f"measured {'; '.join(parts)}"
         else:
-            self.not_applicable("no member was failed")
+            self.not_applicable("no member was declared failed")
 
 
 def _mean(values: Any) -> float:

@@ -1,4 +1,4 @@
-"""Oracle 14: a change reaches the last node about as fast as an epidemic of this shape can."""
+"""Oracle 14: a change reaches the last node about as fast as an epidemic with these settings can."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from gossipreg_sim.oracles.statistics import percentile
 from gossipreg_sim.process import Process
 from gossipreg_sim.world import SECOND, ns
 
-#: Records without which the slowest hundredth says little.
+#: Records needed for a meaningful 99th percentile.
 _NEEDED: Final = 20
 
-#: Time for a record to get everywhere, by a talk if need be (ns): of those born later nothing is expected.
+#: Time for a record to reach all nodes, by a sync session if need be (ns); records created later are not measured.
 _PATIENCE: Final = ns(3.0)
 
-#: How finely the curve is drawn (seconds), and where it is given up.
+#: Step of the curve (seconds), and its end.
 _STEP: Final = 0.0005
 _GIVEN_UP: Final = 10.0
 
-#: Nodes from which on what is lost here is made good there, so that a mean says something.
+#: Nodes needed with packet loss, so that a mean-field curve is meaningful.
 _MANY: Final = 8
 
-#: Standard deviations of a latency that the curve allows for.
+#: Standard deviations of the latency that the curve includes.
 _TAIL: Final = 4.0
 
 
 def epidemic(settings: EngineSettings, nodes: int, loss: float, one_way: float) -> float:
-    """When 99 of 100 updates have reached the last of ``nodes`` (seconds); infinity if gossip alone does not do it.
+    """Return when 99 of 100 updates have reached the last of ``nodes`` (seconds); infinity if gossip alone does not.
 
-    The mean field: whoever learns an update sends it to `gossip_fanout` at random after the gaps of its rounds, each
-    packet lost with probability ``loss`` or ``one_way`` seconds later there. Rides on probes are left out.
+    The mean field: a node that learns an update sends it to `gossip_fanout` random nodes after the gap of each round;
+    each packet is lost with probability ``loss``, or takes ``one_way`` seconds. Piggybacking on probes is left out.
     """
     rounds = min(settings.gossip_transmissions, 3 + math.ceil(math.log2(max(2, nodes))))
     offset = settings.gossip_coalesce + one_way
@@ -62,17 +62,17 @@ def epidemic(settings: EngineSettings, nodes: int, loss: float, one_way: float) 
 
 @attrs.define
 class DisseminationTime(RecordOracle):
-    """While nothing is worse than random loss, 99 of 100 records and policies are everywhere within twice that time.
+    """While the only fault is random loss, 99 of 100 records and policies reach all nodes within twice that time.
 
-    Records are followed of instances that were never offered before. Others need not look different where they arrive:
-    who has missed that an instance changed, and hears that it is again as it was, has nothing new to show.
+    Only records of instances that were never offered before are followed. Others need not change a view on arrival: a
+    node that missed a change of an instance, and receives the change back, has nothing new to show.
     """
 
     law: ClassVar[str] = "99 of 100 records reach all nodes within twice the analytic time"
     wants: ClassVar[tuple[type[Any], ...]] = (InstancesChanged, PoliciesChanged)
 
-    _born: dict[Hashable, tuple[int, int]] = attrs.field(factory=dict)  # when (ns), nodes that lack it
-    _offered: dict[tuple[str, int, str], None] = attrs.field(factory=dict)  # instances, by owner in one life and id
+    _born: dict[Hashable, tuple[int, int]] = attrs.field(factory=dict)  # creation (ns), number of nodes without it
+    _offered: dict[tuple[str, int, str], None] = attrs.field(factory=dict)  # instances, by owner, run and id
     _times: list[float] = attrs.field(factory=list)  # seconds
 
     def see(self, process: Process, output: Output) -> None:
@@ -86,7 +86,7 @@ class DisseminationTime(RecordOracle):
                 self._note(word.digest, is_born=word.writer == process.name, counts=True)
 
     def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:  # noqa: ARG002
-        """Note births, and who has a record."""
+        """Note new records, and the nodes that gained each."""
         for record in came:
             key = (record.owner, record.generation, record.id, record.version)
             is_born = record.owner == process.name
@@ -96,7 +96,7 @@ class DisseminationTime(RecordOracle):
             self._note(key, is_born=is_born, counts=is_first and is_inline(record))
 
     def _note(self, key: Hashable, *, is_born: bool, counts: bool) -> None:
-        """One more node has it."""
+        """Count one more node that has it."""
         now = self.cluster.world.now
         if is_born:
             if counts and self.context.settled_from <= now < self.context.fair_until - _PATIENCE:
@@ -109,18 +109,18 @@ class DisseminationTime(RecordOracle):
                 self._times.append((now - since) / SECOND)
 
     def finish(self) -> None:
-        """Compare the slowest hundredth with the curve."""
+        """Compare the 99th percentile with the curve."""
         scenario = self.context.scenario
         if len(self._times) < _NEEDED:
             self.not_applicable(f"{len(self._times)} records were created and spread undisturbed, {_NEEDED} are needed")
             return
         if self.context.loss and scenario.nodes < _MANY:
-            self.not_applicable(f"with losses the curve is one of {_MANY} nodes and more")
+            self.not_applicable(f"with packet loss the curve needs {_MANY} nodes or more")
             return
         one_way = slowest_way(scenario.wiring, _TAIL)
         expected = 2 * epidemic(scenario.settings, scenario.nodes, self.context.loss, one_way)
         if self.context.loss and scenario.settings.gossip_tree:
-            expected += 2 * scenario.settings.gossip_tree_gap  # the tree has holes, and until then few are at random
+            expected += 2 * scenario.settings.gossip_tree_gap  # random gossip fills missed subtrees
         if math.isinf(expected):
             self.not_applicable("gossip alone does not reach all nodes at such a loss")
             return

@@ -1,4 +1,4 @@
-"""Oracles 20 and 21: where packets are lost and streams pass, news goes on; a node whose clock is off stays out."""
+"""Oracles 20 and 21: records spread over streams where packets are lost; a node with a wrong clock is not admitted."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from gossipreg_sim.oracles.records import RecordOracle
 from gossipreg_sim.process import Process
 from gossipreg_sim.world import SECOND, ns
 
-#: Time from the first lost packet until paths are known to pass streams only, where a node probes all others within
-#: as many periods (seconds, and seconds a node).
+#: Upper limit of the time from the first lost packet until the nodes know which paths pass only streams: a node probes
+#: all others within as many periods (seconds, and seconds per node).
 _FOUND_OUT: Final = 4.0
 _FOUND_OUT_PER_NODE: Final = 1.0
 
-#: Time for a record to get over streams to the next node, and for each further doubling of those that have it (s). A
-#: node compares states with one that it probes, once a second, and the stream is tried half a second after the ping.
+#: Time for a record to reach the next node over streams, and for each doubling of the nodes that hold it (seconds). A
+#: node compares states with the node it probes, once a second; the stream is tried half a second after the ping.
 _FIRST_STEP: Final = 4.0
 _STEP: Final = 2.0
 
 
 @attrs.define
 class StreamFallback(RecordOracle):
-    """While all packets are lost on some links and nothing else is wrong, records get everywhere within seconds.
+    """While some links lose all packets but pass streams, and no other fault holds, records spread within seconds.
 
-    Followed are instances that were not offered before, and are not withdrawn meanwhile.
+    Only instances that were never offered before, and are not withdrawn meanwhile, are followed.
     """
 
     law: ClassVar[str] = "where packets are lost but streams pass, records reach all nodes within seconds"
 
-    _born: dict[tuple[str, int, str], tuple[int, int]] = attrs.field(factory=dict)  # when (ns), nodes that lack it
-    _offered: dict[tuple[str, int, str], None] = attrs.field(factory=dict)  # all that were, at whatever time
+    _born: dict[tuple[str, int, str], tuple[int, int]] = attrs.field(factory=dict)  # created (ns), nodes without it
+    _offered: dict[tuple[str, int, str], None] = attrs.field(factory=dict)  # all that were ever offered
 
     @staticmethod
     def known_after(nodes: int) -> float:
-        """How many seconds after the first packet is lost so many nodes know which paths pass streams only."""
+        """Return when, after the first lost packet, ``nodes`` nodes know which paths pass only streams (seconds)."""
         return _FOUND_OUT + _FOUND_OUT_PER_NODE * nodes
 
     @staticmethod
     def bound_among(nodes: int) -> float:
-        """Within how many seconds a record is held by all of so many nodes."""
+        """Return the time within which a record reaches all of ``nodes`` nodes (seconds)."""
         return _FIRST_STEP + _STEP * math.ceil(math.log2(max(2, nodes)))
 
     @property
     def bound(self) -> float:
-        """Within how many seconds."""
+        """The time within which a record reaches all nodes (seconds)."""
         return self.bound_among(self.context.scenario.nodes)
 
     def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:
-        """Note births, and who has a record."""
+        """Note new records, and the nodes that gained each."""
         now = self.cluster.world.now
         for record in came:
             key = (record.owner, record.generation, record.id)
             if record.owner == process.name:
                 begins, ends = self._span
-                # One that comes again may look as a node that missed its removal still has it: nothing changes there.
+                # A record that is offered again changes nothing on a node that missed its removal.
                 if begins <= now < ends - ns(self.bound) and record.version > 0 and key not in self._offered:
                     self._born[key] = (now, len(self.cluster.alive) - 1)
                 self._offered[key] = None
@@ -76,7 +76,7 @@ class StreamFallback(RecordOracle):
 
     @property
     def _span(self) -> tuple[int, int]:
-        """From when until when records are followed (ns)."""
+        """Return the start and end of the time in which records are followed (ns)."""
         faults = self.context.scenario.faults
         if not faults or any(fault.kind != "udp-only-loss" or fault.probability < 1 for fault in faults):
             return 0, 0
@@ -85,7 +85,7 @@ class StreamFallback(RecordOracle):
         return self.context.faults_at + ns(begins), self.context.faults_at + ns(ends)
 
     def finish(self) -> None:
-        """Look for records that never got everywhere."""
+        """Look for records that never reached all nodes."""
         for (owner, _, id_), (since, lacking) in self._born.items():
             if self.cluster.world.now - since > ns(self.bound):
                 self.wrong(owner, f"{id_}, offered at {since / SECOND:.3f} s, is still missing at {lacking} nodes")
@@ -95,9 +95,9 @@ class StreamFallback(RecordOracle):
 
 @attrs.define
 class HalfOpenJoins(Oracle):
-    """While its clock is off from its first start on, no node of a sealed cluster is believed present by the others.
+    """A node of a sealed cluster whose clock is wrong from its first start is not believed present by other nodes.
 
-    Judged where some clocks are wrong by one amount, beyond what is allowed, and all others are right.
+    Checked where some clocks are wrong by one amount, beyond the tolerance, and all others are right.
     """
 
     law: ClassVar[str] = "a node with a wrong clock is not admitted until the clock is right"
@@ -112,16 +112,16 @@ class HalfOpenJoins(Oracle):
         self._watched = scenario.sealed and is_clear and abs(skews.pop()) > CLOCK_SKEW_MAX + 5
 
     def after(self, process: Process) -> None:
-        """Look whom a node with the right clock believes present."""
+        """Check which members a node with a right clock believes present."""
         if not self._watched or process.clock.skew:
             return
         for name in process.engine.members.present:
             other = self.cluster.processes.get(name)
             if other is not None and other.clock.skew:
-                self.wrong(process.name, f"believes {name} present, whose clock is {other.clock.skew:g} s off")
+                self.wrong(process.name, f"believes {name} present although its clock is {other.clock.skew:g} s off")
         self.checks += 1
 
     def finish(self) -> None:
-        """Say so if no clock was off from the start."""
+        """Note if no clock was off from the start."""
         if not self.checks:
             self.not_applicable("no clock of a sealed cluster was off from the start, by one amount")

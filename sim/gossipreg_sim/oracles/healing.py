@@ -1,4 +1,4 @@
-"""Oracle 15: after the heal all agree, within a bound that is computed (`gossipreg_sim.agreement`)."""
+"""Oracle 15: after the heal all nodes agree within a computed bound (`gossipreg_sim.agreement`)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gossipreg_sim.oracles.oracle import Oracle
 
 @attrs.define
 class Healing(Oracle):
-    """All live nodes of the core: equal fingerprints, every live offer healthy for all, no phantoms."""
+    """All live nodes of the core agree: equal fingerprints, every live offer healthy on all, no phantoms."""
 
     law: ClassVar[str] = "all nodes agree within the bound after each fault and after the heal"
 
     def finish(self) -> None:
-        """Compare when all agreed with when they had to, after each spell of faults and after the heal."""
+        """Compare the time to agreement with its bound, after each fault phase and after the heal."""
         for heal in self.context.heals[:-1]:
             self.checks += heal.took is not None or not heal.in_time
             if not heal.in_time:

@@ -12,34 +12,34 @@ from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.process import Process
 from gossipreg_sim.world import SECOND, ns
 
-#: How long nothing was new before a cluster counts as idle (ns): gossip has had all its rounds, and so have talks.
+#: Time without changes after which a cluster counts as idle (ns): gossip and sync sessions have finished.
 _SETTLED: Final = ns(2.5)
 
-#: Periods without which the ends of the idle time weigh too much, and the share by which the load may be off.
+#: Periods needed, so that the ends of the idle time have little weight; and the tolerated deviation of the load.
 _PERIODS_NEEDED: Final = 3.0
 _SLACK: Final = 0.05
 
-#: Deviations of a latency beyond which an ack does not count as late by chance.
+#: Standard deviations of the latency that an ack's timeout must cover.
 _TAIL: Final = 4.0
 
-#: A ping and an ack: a node pings once in a period, and is pinged once on average.
+#: Packets a node sends per period: one ping, and on average one ack.
 _PACKETS: Final = 2.0
 
 
-#: What is told on.
+#: Messages that are gossiped.
 _NEWS: Final = (MemberChanged, InstancesChanged, PoliciesChanged)
 
 
 @attrs.define
 class IdleLoad(Oracle):
-    """In each period a node sends two packets, whatever the size of the cluster, and gossips nothing."""
+    """An idle node sends two packets per period, whatever the cluster's size, and no gossip."""
 
-    law: ClassVar[str] = "an idle node sends two packets a period, and no gossip"
+    law: ClassVar[str] = "an idle node sends two packets per period, and no gossip"
     wants: ClassVar[tuple[type[Any], ...]] = (Transmit, *_NEWS, OpenStream)
 
     _idle_from: int = 0
-    _idle: int = 0  # ns, without the idle time under way
-    _spells: int = 1  # how often it became idle
+    _idle: int = 0  # ns, without the current idle time
+    _spells: int = 1  # number of idle times
     _packets: int = 0
     _streams: int = 0
 
@@ -47,7 +47,7 @@ class IdleLoad(Oracle):
         self._idle_from = self.context.settled_from
 
     def see(self, process: Process, output: Output) -> None:  # noqa: ARG002
-        """Count what is sent while nothing is new."""
+        """Count what is sent while the cluster is idle."""
         now = self.cluster.world.now
         if now >= self.context.undisturbed_until:
             return
@@ -62,7 +62,7 @@ class IdleLoad(Oracle):
             self._streams += kind is OpenStream
 
     def finish(self) -> None:
-        """Compare the load with two packets a period."""
+        """Compare the load with two packets per period."""
         scenario = self.context.scenario
         end = min(self.cluster.world.now, self.context.undisturbed_until)
         idle = (self._idle + max(0, end - self._idle_from)) / SECOND
@@ -70,18 +70,19 @@ class IdleLoad(Oracle):
         if scenario.nodes == 1:
             self.not_applicable("a single node has no peer to send to")
         elif 2 * slowest_way(scenario.wiring, _TAIL) > scenario.settings.probe_timeout_min:
-            self.not_applicable("an ack may be so late that others are asked")
+            self.not_applicable("an ack may come so late that helpers are asked")
         elif any(fault.kind == "clock-drift" for fault in scenario.faults):
-            self.not_applicable("periods are not the same for all")
+            self.not_applicable("periods differ between nodes")
         elif periods < _PERIODS_NEEDED:
-            self.not_applicable(f"nothing was new for {periods:.1f} periods, {_PERIODS_NEEDED:g} are needed")
+            self.not_applicable(f"idle for {periods:.1f} periods, {_PERIODS_NEEDED:g} are needed")
         else:
             load = self._packets / (periods * scenario.nodes)
-            # A period that is cut off may hold its probe, or the one that came early with its ack. Not by chance, each
-            # node for itself: probes come in flurries (decision 0020), so all of a small cluster's may be in or out.
+            # The first and last period of an idle time may or may not contain a node's probe. The nodes are not
+            # independent: probes come in bursts (decision 0020), so that all of a small cluster's probes may be inside
+            # or outside.
             cut_off = self._spells * (1 + scenario.settings.probe_early) / periods
             slack = _PACKETS * (_SLACK + cut_off)
             self.checks += self._packets
             self.note = f"measured {load:.2f} packets in {periods:.1f} periods, bound {_PACKETS:g} + {slack:.2f}"
             if abs(load - _PACKETS) > slack or self._streams:
-                self.wrong("", f"an idle node sends {load:.2f} packets a period; {self._streams} streams were opened")
+                self.wrong("", f"an idle node sends {load:.2f} packets per period; {self._streams} streams were opened")

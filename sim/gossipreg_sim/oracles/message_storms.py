@@ -1,4 +1,4 @@
-"""Oracle 8: gossip about one change ends, and so does everything else that the change causes."""
+"""Oracle 8: gossip about a change ends, and so does everything else that the change causes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from gossipreg_sim.process import Process
 from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.world import ns
 
-#: How long one update is followed, at least (ns): all its transmissions, and those on the probes of some periods.
+#: Minimum time for which one update is followed (ns): all its transmissions and the piggybacked ones of some periods.
 _FOLLOWED: Final = ns(5.0)
 
 
 def sends_budget(settings: EngineSettings) -> int:
-    """How often one node may send one update: to so many members in each round, and on so many probes and acks."""
+    """Return how often a node may send one update: to the members of each round, and piggybacked on probes and acks."""
     return settings.gossip_transmissions * settings.gossip_fanout + settings.piggyback_transmissions
 
 
 def events_cap(scenario: Scenario) -> int:
-    """Events in one second beyond which a run feeds itself.
+    """Return the number of events in one second beyond which the run counts as self-sustaining.
 
-    For each node a thousand, three times what heals and storms were seen to take, and fifty for each thing that may be
-    news to it in that second: about twenty packets there, twenty from there, and the timers between.
+    A thousand per node (three times the most seen in heals and storms), and fifty for each item that may be new to a
+    node in that second: about twenty packets to it, twenty from it, and the timers between.
     """
     news = scenario.workload.rate + scenario.nodes * (1 + scenario.workload.instances)
     return scenario.nodes * int(1_000 + 50 * news)
@@ -40,19 +40,19 @@ def events_cap(scenario: Scenario) -> int:
 
 @attrs.define
 class _Followed:
-    """One update, by its bytes, and how often each node has sent it."""
+    """One followed update, by its bytes, and how often each node has sent it."""
 
     data: bytes = b""
     since: int = -_FOLLOWED
     sends: Counter[Process] = attrs.field(factory=Counter)
-    corrected: dict[Process, int] = attrs.field(factory=dict)  # how often each node had corrected a peer before
+    corrected: dict[Process, int] = attrs.field(factory=dict)  # corrections that each node had sent before
 
     def may_change(self, now: int) -> bool:
-        """Whether it was followed for long enough."""
+        """Whether the current update was followed for long enough."""
         return now - self.since >= _FOLLOWED
 
     def change(self, data: bytes, now: int) -> None:
-        """Follow another one."""
+        """Follow another update."""
         self.data, self.since = data, now
         self.sends.clear()
         self.corrected.clear()
@@ -60,11 +60,11 @@ class _Followed:
 
 @attrs.define
 class MessageStorm(Oracle):
-    """No node sends one update more often than its transmissions and piggybacking allow.
+    """No node sends one update more often than its transmission limit and piggybacking allow.
 
-    To count all of them would mean to decode all packets; so one claim of a member, one record and one policy are
-    followed at a time, from their births, and found in packets by their bytes. What a run without end would do
-    besides is stopped by the cap on events (`World.run`), and is called a storm as well.
+    Counting all updates would require decoding all packets. So one member update, one record and one policy at a time
+    are followed from their creation, and found in packets by their bytes. Any other endless run is stopped by the limit
+    on events (`World.run`) and counts as a storm, too.
     """
 
     law: ClassVar[str] = "a node sends an update no more often than its transmission limit and piggybacking allow"
@@ -75,7 +75,7 @@ class MessageStorm(Oracle):
     _word: _Followed = attrs.field(factory=_Followed)
 
     def see(self, process: Process, output: Output) -> None:
-        """Look for the followed updates in what is sent; choose the next ones when they are born."""
+        """Search sent packets for the followed updates; choose the next ones when they are created."""
         if type(output) is Transmit:
             data = output.data
             if self._claim.data and self._claim.data in data:
@@ -85,7 +85,7 @@ class MessageStorm(Oracle):
             if self._word.data and self._word.data in data:
                 self._count(process, self._word)
         elif type(output) is MemberChanged:
-            if output.after is None:  # to one who has forgotten, all of this is new again
+            if output.after is None:  # for a node that forgot the member, old updates are new again
                 self._claim, self._record = _Followed(), _Followed()
             elif self._claim.may_change(self.cluster.world.now):
                 self._follow_claim(process, output.after)
@@ -94,19 +94,19 @@ class MessageStorm(Oracle):
             for record in came[-1:]:
                 self._follow_record(process, record)
         elif type(output) is PoliciesChanged and self._word.may_change(self.cluster.world.now):
-            self._follow_word(process, output)
+            self._follow_policy(process, output)
 
     def _follow_claim(self, process: Process, claim: MemberUpdate) -> None:
-        # An accusation is also told to the accused, whose budget is another; so only what members say of themselves.
+        # Accusations are also sent to the accused, on another budget; so only members' own announcements are followed.
         if claim.name == process.name and claim.status is Status.ALIVE:
             self._claim.change(pack(claim), self.cluster.world.now)
 
     def _follow_record(self, process: Process, record: Record) -> None:
-        # What was offered before the name was ours is spread once more when it is.
+        # Records offered before the node owned its name are spread again once it does.
         if record.owner == process.name and is_inline(record) and process.engine.identity.announced:
             self._record.change(pack(record), self.cluster.world.now)
 
-    def _follow_word(self, process: Process, changed: PoliciesChanged) -> None:
+    def _follow_policy(self, process: Process, changed: PoliciesChanged) -> None:
         word = process.engine.state.policies.get(changed.keys[-1])
         if word is not None and word.writer == process.name:
             self._word.change(pack(word), self.cluster.world.now)
@@ -114,7 +114,7 @@ class MessageStorm(Oracle):
     def _count(self, process: Process, followed: _Followed) -> None:
         self.checks += 1
         followed.sends[process] += 1
-        # A peer that has missed a refutation, and says so by its accusation, is told; each at most twice a second.
+        # A peer whose accusation shows that it missed a refutation is corrected, at most twice a second.
         corrections = process.engine.counters["corrections"]
         budget = (
             sends_budget(process.engine.settings) + corrections - followed.corrected.setdefault(process, corrections)
@@ -123,6 +123,6 @@ class MessageStorm(Oracle):
             self.wrong(process.name, f"sends one update more than {budget} times")
 
     def stopped(self, events: int) -> None:
-        """What fed itself was a storm."""
+        """Report a run that was stopped as a storm."""
         self.checks += 1
-        self.wrong("", f"more than {events:,} events in a second: this would not have ended")
+        self.wrong("", f"more than {events:,} events in a second: the run would not have ended")

@@ -1,4 +1,4 @@
-"""Oracle 1: what a node believes of a member never regresses."""
+"""Oracle 1: a node's belief about a member never regresses."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gossipreg_sim.process import Process
 
 @attrs.define
 class MonotonicBeliefs(Oracle):
-    """Stored (generation, incarnation, gravity) only rises; in one incarnation alive → suspect → failed → left.
+    """The held (generation, incarnation, gravity) only rises; in one incarnation alive → suspect → failed → left.
 
-    A failed member that was forgotten may come back, from wherever it was. One that left may not, but in a later life.
+    A failed member that was forgotten may return in any state. One that left may return only in a later run.
     """
 
     law: ClassVar[str] = "a node's belief about a member never regresses"
@@ -26,15 +26,15 @@ class MonotonicBeliefs(Oracle):
 
     def see(self, process: Process, output: Output) -> None:
         """Compare each new belief with the last one of this observer about this subject."""
-        assert isinstance(output, MemberChanged), "nothing else is wanted"
+        assert isinstance(output, MemberChanged), "the oracle receives only what it wants"
         if output.after is None:
-            assert output.before is not None, "only what was known is forgotten"
+            assert output.before is not None, "only a known member can be forgotten"
             if output.before.status is not Status.LEFT:
                 self._ranks.pop((process, output.before.name), None)
             return
         after = output.after
         rank = (after.generation, after.incarnation, int(after.status))
         before = self._ranks.get((process, after.name), (-1, -1, -1))
-        is_new = rank > before or (rank == before and output.before is None)  # one that was forgotten is told again
-        self.check(process, is_new or after.name == process.name, f"{after.name} fell from {before} to {rank}")
+        is_new = rank > before or (rank == before and output.before is None)  # a forgotten member is learned again
+        self.check(process, is_new or after.name == process.name, f"{after.name} regressed from {before} to {rank}")
         self._ranks[process, after.name] = rank

@@ -16,7 +16,7 @@ from gossipreg_sim.world import SECOND
 
 @attrs.frozen
 class Violation:
-    """One thing that must not be."""
+    """One breach of an oracle's law."""
 
     at: int  # ns
     oracle: str
@@ -29,13 +29,13 @@ class Violation:
 
 @attrs.define
 class Oracle:
-    """One law. `see` is shown each output that it ``wants`` before it is performed, `after` each node after a step.
+    """One law. `see` receives the outputs in ``wants`` before they are performed; `after`, each node after a step.
 
-    A law that the run gives no occasion to judge says so in ``note``; so does one that measures, with what it found.
+    An oracle to which a run does not apply says why in ``note``; one that measures puts its result there.
     """
 
     law: ClassVar[str] = ""
-    wants: ClassVar[tuple[type[Any], ...]] = ()  # kinds of output
+    wants: ClassVar[tuple[type[Any], ...]] = ()  # kinds of output that it receives
 
     cluster: Cluster
     context: RunContext
@@ -45,36 +45,36 @@ class Oracle:
     is_applicable: bool = True
 
     @property
-    def has_judged(self) -> bool:
-        """Whether the run gave it occasion to judge."""
+    def has_applied(self) -> bool:
+        """Whether the law could be checked in this run."""
         return self.checks > 0 and self.is_applicable
 
     def see(self, process: Process, output: Output) -> None:
-        """``process`` is about to do ``output``."""
+        """``process`` is about to perform ``output``."""
 
     def after(self, process: Process) -> None:
-        """``process`` has done a step."""
+        """``process`` has finished a step."""
 
     def probed(self, process: Process, target: MemberUpdate) -> None:
-        """``process`` has begun to probe ``target``."""
+        """``process`` has started to probe ``target``."""
 
     def finish(self) -> None:
-        """The run is over, and was not stopped."""
+        """The run has ended, and was not stopped."""
 
     def stopped(self, events: int) -> None:
-        """The run was given up: more than ``events`` happened in one second."""
+        """The run was stopped: more than ``events`` events in one second."""
 
     def check(self, process: Process, holds: bool, text: str) -> None:
-        """Count a check; note what is wrong if it does not hold. For texts that are dear to make, see `wrong`."""
+        """Count a check, and report ``text`` if it does not hold. If the text is costly to build, use `wrong`."""
         self.checks += 1
         if not holds:
             self.wrong(process.name, text)
 
     def wrong(self, node: str, text: str) -> None:
-        """Something is wrong at ``node``."""
+        """Report a violation at ``node``."""
         self.violations.append(Violation(self.cluster.world.now, type(self).__name__, node, text))
 
     def not_applicable(self, why: str) -> None:
-        """The run gave no occasion to judge."""
+        """Note why the law could not be checked in this run."""
         self.is_applicable = False
         self.note = f"not applicable here: {why}"

@@ -1,5 +1,5 @@
 """Oracle runner: passes each output to the oracles that want its kind."""
-# ruff: noqa: SLF001 -- oracles see what no node can see
+# ruff: noqa: SLF001 -- oracles see the private state of nodes
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class OracleRunner:
 
     oracles: tuple[Oracle, ...]
     _seers: dict[type[Any], list[_See]] = attrs.field(factory=dict)
-    _probes: dict[Process, object] = attrs.field(factory=dict)  # what each node was last seen to probe with
+    _probes: dict[Process, object] = attrs.field(factory=dict)  # the last probe seen of each node
 
     @classmethod
     def of(cls, oracles: Iterable[Oracle]) -> OracleRunner:
-        """These oracles, each for the kinds of output that it wants."""
+        """Return a runner of these oracles, each with the kinds of output that it wants."""
         oracle_runner = cls(tuple(oracles))
         for oracle in oracle_runner.oracles:
             for kind in oracle.wants:
@@ -34,19 +34,19 @@ class OracleRunner:
         return oracle_runner
 
     def watch(self, cluster: Cluster) -> None:
-        """Watch ``cluster`` from now on."""
+        """Observe ``cluster`` from now on."""
         cluster.observers.append(self.see)
         cluster.touched += [oracle.after for oracle in self.oracles if type(oracle).after is not Oracle.after]
         if any(type(oracle).probed is not Oracle.probed for oracle in self.oracles):
             cluster.touched.append(self._look_for_probe)
 
     def see(self, process: Process, output: Output) -> None:
-        """Show an output to those that want its kind."""
+        """Pass an output to the oracles that want its kind."""
         for see in self._seers.get(type(output), ()):
             see(process, output)
 
     def _look_for_probe(self, process: Process) -> None:
-        """Look whether a node has another probe under way than when it was last touched."""
+        """Check whether a node has another probe in progress than after its last step."""
         probe = process.engine.detector.prober._current
         if probe is not None and self._probes.get(process) is not probe:
             self._probes[process] = probe
@@ -54,16 +54,16 @@ class OracleRunner:
                 oracle.probed(process, probe.target)
 
     def finish(self) -> None:
-        """Let all come to their conclusions."""
+        """Finish all oracles."""
         for oracle in self.oracles:
             oracle.finish()
 
     def stopped(self, events: int) -> None:
-        """Tell all that the run was given up: more than ``events`` happened in one second."""
+        """Tell all oracles that the run was stopped: more than ``events`` events in one second."""
         for oracle in self.oracles:
             oracle.stopped(events)
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """What was wrong, by oracle."""
+        """The violations, by oracle."""
         return tuple(violation for oracle in self.oracles for violation in oracle.violations)

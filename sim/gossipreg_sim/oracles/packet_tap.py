@@ -1,4 +1,4 @@
-"""Ears: what each node hears said against itself, in the packets that it opens and in the frames of its streams."""
+"""Packet tap: the accusations that reach each node about itself, in datagrams and in frames of streams."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gossipreg.protocol.wire.packets import PacketCodec, Refused
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.process import Process
 
-#: Where in a packed update these fields are, and the bytes before its name: head, kind, head of the name.
+#: Byte offsets of fields in a packed update, and the length before its name: array head, kind, string head.
 _GENERATION, _INCARNATION, _STATUS, _HOST, _PORT = 2, 3, 4, 5, 6
 _ACCUSER: Final = 9
 _BEFORE_NAME: Final = 3
@@ -25,7 +25,7 @@ _ACCUSED: Final = (int(Status.SUSPECT), int(Status.FAILED))
 
 @attrs.frozen
 class Accusation:
-    """That a node is suspect or failed in one of its own claims."""
+    """An update says that a node is suspect or failed in one of the node's own claims."""
 
     claim: tuple[int, int]  # (generation, incarnation)
     status: Status
@@ -37,7 +37,7 @@ Tell = Callable[[Process, Accusation], None]
 
 @attrs.define
 class PacketTap:
-    """One oracle's taps, one in each process of a cluster."""
+    """The taps of one oracle, one in each process of a cluster."""
 
     tell: Tell
     cluster: Cluster
@@ -47,26 +47,26 @@ class PacketTap:
         self.cluster.framed.append(self._frame)
 
     def attach(self, process: Process) -> None:
-        """Listen in ``process`` from now on."""
+        """Observe the packets and frames of ``process`` from now on."""
         if process not in self._lent:
             self._lent[process] = _Tap(process.codec, process, self.tell)
             process.codec = self._lent[process]
 
     def _frame(self, process: Process, frame: bytes) -> None:
         if process in self._lent:
-            self._lent[process].listen(frame)
+            self._lent[process].inspect(frame)
 
 
 @attrs.define(eq=False)
 class _Tap:
-    """A process's seal, and somebody who listens for what comes out of it about that very process."""
+    """A packet codec that forwards to the process's own codec and reports accusations of that process."""
 
     inner: PacketCodec
     process: Process
     tell: Tell
     overhead: int = attrs.field(init=False)
     encode: Callable[..., bytes] = attrs.field(init=False)
-    _prefix: bytes = attrs.field(init=False)  # how an update about the process begins
+    _prefix: bytes = attrs.field(init=False)  # the first bytes of an update about the process
 
     def __attrs_post_init__(self) -> None:
         self.overhead = self.inner.overhead
@@ -75,27 +75,27 @@ class _Tap:
         self._prefix = pack(own)[: _BEFORE_NAME + len(own.name)]
 
     def vouch(self, host: str) -> None:
-        """Pass it on."""
+        """Forward to the codec."""
         self.inner.vouch(host)
 
     def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:
-        """Open a packet, and listen to what is in it."""
+        """Decode a packet, and inspect its payload."""
         payload = self.inner.decode(packet, wall, host)
         if type(payload) is bytes:
-            self.listen(payload)
+            self.inspect(payload)
         return payload
 
-    def listen(self, payload: bytes) -> None:
-        """Look whether the process is spoken of in a packet's payload, or a frame; nothing is decoded unless it is."""
+    def inspect(self, payload: bytes) -> None:
+        """Search a payload or frame for updates about the process; without a match of bytes nothing is decoded."""
         at = payload.find(self._prefix, SENDER_BYTES)
         while at >= 0:
             unpacker = msgpack.Unpacker()
             unpacker.feed(payload[at:])
-            self._inspect(next(unpacker))
+            self._report(next(unpacker))
             at = payload.find(self._prefix, at + 1)
 
-    def _inspect(self, fields: list[Any]) -> None:
-        """An update about the process has reached it."""
+    def _report(self, fields: list[Any]) -> None:
+        """Report an update that accuses the process."""
         own = self.process.engine.local_member.identity
         of_this_life = fields[_GENERATION] == own.generation and tuple(fields[_HOST : _PORT + 1]) == own.address
         if fields[_STATUS] in _ACCUSED and of_this_life:

@@ -1,4 +1,4 @@
-"""Oracle 20: of the instances that claim to be a service's primary one is seen as such, and its term never falls."""
+"""Oracle 20: at most one instance is shown as a service's primary, and the primary's term never falls."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _Primary = tuple[str, str, str, int]  # service, owner, id, term
 
 @attrs.define
 class Primaries(Oracle):
-    """No view shows two primaries of a service, nor one whose term is not the highest that is claimed there.
+    """No view shows two primaries of a service, nor one with less than the highest term claimed there.
 
-    The terms that a node shows as a service's primary never fall, whatever becomes of the instances that bore them:
-    withdrawn, demoted, gone with an owner that left, failed or was restarted, be it without its disk. A node that comes
-    back with its disk remembers; one without begins anew. So a view may show no primary although one is claimed, but
-    only where a higher term was seen. When all agree, all show the same, in no lower term than any of them ever showed.
+    The term of the primary that a node shows never falls, whatever becomes of the instance: withdrawn, demoted, gone
+    with an owner that left, failed or restarted, with its disk or without. A node that restarts with its disk remembers
+    the term; one without its disk starts anew. So a view may show no primary although one is claimed, but only if a
+    higher term was seen. When all agree, all show the same primary, with no lower term than any of them ever showed.
     """
 
     law: ClassVar[str] = "a service shows at most one primary, the same on all nodes, and its term never falls"
@@ -31,25 +31,25 @@ class Primaries(Oracle):
     _shown: dict[tuple[str, str], int] = attrs.field(factory=dict)  # (node, service) -> the highest term that it showed
 
     def see(self, process: Process, output: Output) -> None:
-        """Look at each service that looks different."""
-        assert isinstance(output, InstancesChanged), "nothing else is wanted"
-        self._note_life(process)
+        """Check each changed service."""
+        assert isinstance(output, InstancesChanged), "the oracle receives only what it wants"
+        self._note_run(process)
         for service in output.services:
-            self._judge(process, service, process.engine.view.service(service).instances)
+            self._evaluate(process, service, process.engine.view.service(service).instances)
 
-    def _note_life(self, process: Process) -> None:
+    def _note_run(self, process: Process) -> None:
         if self._lives.get(process.name) is not process:
             self._lives[process.name] = process
             if not process.has_disk:
                 self._shown = {key: term for key, term in self._shown.items() if key[0] != process.name}
 
-    def _judge(self, process: Process, service: str, instances: tuple[Instance, ...]) -> None:
+    def _evaluate(self, process: Process, service: str, instances: tuple[Instance, ...]) -> None:
         claims = [each for each in instances if each.role in (PRIMARY, FENCED)]
         before = self._shown.get((process.name, service), 0)
         if not any(each.term for each in claims) and not before:
-            return  # nobody counts terms here
+            return  # the service has no terms here
         primaries = [each for each in claims if each.role == PRIMARY]
-        shown = " and ".join(f"{each.id} in term {each.term}" for each in primaries) or "nobody"
+        shown = " and ".join(f"{each.id} in term {each.term}" for each in primaries) or "none"
         self.check(process, len(primaries) <= 1, f"shows {shown} as the primary of {service}")
         highest = max((each.term for each in claims), default=0)
         may_be_none = not claims or highest < process.engine.state.terms.claimed(service)
@@ -60,14 +60,14 @@ class Primaries(Oracle):
         self._shown[process.name, service] = max(before, lowest)
 
     def finish(self) -> None:
-        """Compare whom all show at the end; what is believed of those kept apart, and so of their claims, is free."""
+        """Compare the primaries that all show at the end; claims of separated nodes are not checked."""
         if not self.checks:
             self.not_applicable("no instance claimed to be a primary")
         if self.context.healed_in is None or self.context.outside:
             return
         core = [process for process in self.cluster.alive if not process.engine.identity.left]
         for process in core:
-            self._note_life(process)
+            self._note_run(process)
         names = {process.name for process in core}
         highest: dict[str, int] = {}
         for (name, service), term in self._shown.items():
@@ -76,7 +76,7 @@ class Primaries(Oracle):
         for process in core if highest else ():
             here = _primaries(process)
             fallen = [each for each in here if each[3] < highest.get(each[0], 0)]
-            self.check(process, not fallen, f"shows {fallen} as primaries, but others have seen higher terms")
+            self.check(process, not fallen, f"shows {fallen} as primaries, but higher terms were shown before")
         for process in core[1:]:
             there, here = _primaries(core[0]), _primaries(process)
             self.check(process, here == there, f"shows {here} as primaries, and {core[0].name} {there}")

@@ -1,4 +1,4 @@
-"""Oracles 10 and 11: every member is probed in turn, and so a dead one is soon probed by some node."""
+"""Oracles 10 and 11: every member is probed in turn, so a dead one is soon probed by some node."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from gossipreg_sim.oracles.statistics import mean_between
 from gossipreg_sim.process import Process
 from gossipreg_sim.world import SECOND
 
-#: Deaths without which the mean time to the first probe says little.
+#: Deaths needed for a meaningful mean time to the first probe.
 _DEATHS_NEEDED: Final = 5
 
-#: Faults that kill, and those that leave who lives as well as it was.
+#: Faults that kill, and faults that leave the surviving nodes unaffected.
 _FAIR: Final = ("crash", "crash-host", "restart", "churn", "duplicate", "clock-skew")
 
 
 @attrs.define
 class _Round:
-    """How far one observer has come."""
+    """The progress of one observer through its round of probes."""
 
-    periods: int = 0  # less one for each who came, or came back, and may have been put before those who wait
-    most: int = 0  # members present at once, so far
+    periods: int = 0  # minus one per member that joined or rejoined, which may be probed before others
+    most: int = 0  # largest number of present members so far
     last: dict[str, int] = attrs.field(factory=dict)  # target -> `periods` when it was probed
-    began: float = 0.0  # when the period did, on the observer's clock (seconds)
-    length: float = math.inf  # what it may take (seconds)
+    began: float = 0.0  # start of the current period, on the observer's clock (seconds)
+    length: float = math.inf  # maximum length of the period (seconds)
 
 
 @attrs.define
 class Completeness(Oracle):
-    """Between two probes of one member an observer has at most 2n - 1 periods, each as long as its health allows.
+    """An observer probes each member again within 2n - 1 periods, each as long as its local health allows.
 
-    So whoever is dead is found out by everybody, each by itself, in a time that can be told (SWIM §4.3).
+    So every observer detects a dead member by itself, in bounded time (SWIM §4.3).
     """
 
     law: ClassVar[str] = "every observer probes every member again within 2n - 1 periods"
@@ -46,14 +46,14 @@ class Completeness(Oracle):
     _rounds: dict[Process, _Round] = attrs.field(factory=dict)
 
     def see(self, process: Process, output: Output) -> None:
-        """Who is not present any more is not probed any more; who comes may be probed before others."""
-        assert isinstance(output, MemberChanged), "nothing else is wanted"
+        """Drop members that are no longer present; a new member may be probed before others."""
+        assert isinstance(output, MemberChanged), "the oracle receives only what it wants"
         after, before = output.after, output.before
         found = self._rounds.get(process)
         if found is None or after is None:
             return
         if not process.engine.members.present:
-            found.length = math.inf  # it waits for somebody to come
+            found.length = math.inf  # without members there are no periods
         if not after.status.is_present:
             found.last.pop(after.name, None)
         elif before is None or not before.status.is_present:
@@ -67,9 +67,9 @@ class Completeness(Oracle):
         engine = process.engine
         found.periods += 1
         found.most = max(found.most, engine.members.present_count - 1)
-        self._judge(process, target.name, found)
+        self._evaluate(process, target.name, found)
         held = engine.members.get(target.name)
-        if held is not None and held.status.is_present:  # else a verdict fell in the same step
+        if held is not None and held.status.is_present:  # else the target failed in the same step
             found.last[target.name] = found.periods
         now = process.now
         if self.context.is_punctual:
@@ -77,39 +77,39 @@ class Completeness(Oracle):
             if now - found.began > found.length:
                 self.wrong(process.name, f"took {now - found.began:.3f} s for a period of {found.length:.3f} s")
         found.began = now
-        slack = engine.settings.lag_tolerance + engine.settings.probe_interval  # nobody there: it looks again later
+        slack = engine.settings.lag_tolerance + engine.settings.probe_interval  # it retries if there is no target
         found.length = engine.detector.health.stretch(engine.settings.probe_interval) + slack
-        if not engine.members.present:  # the verdict was on the last of them
+        if not engine.members.present:  # the last of them failed
             found.length = math.inf
 
-    def _judge(self, process: Process, target: str, found: _Round) -> None:
+    def _evaluate(self, process: Process, target: str, found: _Round) -> None:
         self.checks += 1
         gap = found.periods - found.last.get(target, found.periods)
         if gap > 2 * found.most - 1:
             self.wrong(process.name, f"let {gap} periods pass between two probes of {target} among {found.most}")
 
     def finish(self) -> None:
-        """Look for those who were never probed again."""
+        """Look for members that were never probed again."""
         for process, found in self._rounds.items():
             if process.alive:
                 for target in process.engine.members.present:
                     if target in found.last:
-                        self._judge(process, target, found)
+                        self._evaluate(process, target, found)
 
 
 @attrs.define
 class FirstProbe(Oracle):
-    """The mean time until somebody probes a dead member is about one period: at most e/(e - 1) of them (SWIM §3.1)."""
+    """The mean time until the first probe of a dead member is at most e/(e - 1) periods (SWIM §3.1)."""
 
     law: ClassVar[str] = "the mean first probe of a dead member comes within e/(e-1) periods"
 
-    _died: dict[str, tuple[int, int]] = attrs.field(factory=dict)  # name -> its life, when (ns)
+    _died: dict[str, tuple[int, int]] = attrs.field(factory=dict)  # name -> its run, when (ns)
     _times: list[float] = attrs.field(factory=list)  # seconds
 
     def __attrs_post_init__(self) -> None:
-        self.cluster.ended.append(self._bury)
+        self.cluster.ended.append(self._note_death)
 
-    def _bury(self, process: Process) -> None:
+    def _note_death(self, process: Process) -> None:
         most_live = 2 * len(self.cluster.alive) > len(self.cluster.processes)
         if most_live and not process.engine.identity.left:
             self._died[process.name] = (process.engine.identity.run_id, self.cluster.world.now)
@@ -122,7 +122,7 @@ class FirstProbe(Oracle):
             self._times.append((self.cluster.world.now - died[1]) / SECOND)
 
     def finish(self) -> None:
-        """Compare the mean with what theory has."""
+        """Compare the mean with the theoretical value."""
         scenario = self.context.scenario
         if any(fault.kind not in _FAIR for fault in scenario.faults):
             self.not_applicable("faults also affect live nodes")
@@ -135,4 +135,4 @@ class FirstProbe(Oracle):
             mean = (low + high) / 2
             self.note = f"measured {mean:.2f} s over {len(self._times)} deaths, bound {expected:.2f} s"
             if low > expected:
-                self.wrong("", f"the dead are first probed after {low:.2f} to {high:.2f} s, not {expected:.2f} s")
+                self.wrong("", f"dead members are first probed after {low:.2f} to {high:.2f} s, not {expected:.2f} s")

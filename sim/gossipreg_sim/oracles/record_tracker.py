@@ -1,4 +1,4 @@
-"""Record tracker: which records a node gained and which it dropped in one step."""
+"""Record tracker: the records that a node gained and lost in one step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Offers = dict[tuple[str, str], Record]  # by (id, owner)
 
 @attrs.define
 class RecordTracker:
-    """What each node held of each service when it last looked different. Asked once for each output, by all oracles."""
+    """What each node held of each service at its last change. Computed once per output, for all oracles."""
 
     _held: dict[tuple[Process, str], _Offers] = attrs.field(factory=dict)
     _last: InstancesChanged | None = None
@@ -23,7 +23,7 @@ class RecordTracker:
     _went: list[Record] = attrs.field(factory=list)
 
     def compare(self, process: Process, output: InstancesChanged) -> tuple[Sequence[Record], Sequence[Record]]:
-        """What came and what went; a record is told from a later version of it by identity, which is cheap."""
+        """Return the records gained and lost; versions of a record are compared by identity, which is cheap."""
         if output is not self._last:
             self._last = output
             self._came, self._went = [], []

@@ -1,4 +1,4 @@
-"""Oracles 2, 3 and 9 for records: only the owner makes them, and a removed record stays removed."""
+"""Oracles 2, 3 and 9 for records: only the owner issues them, and a removed record stays removed."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.process import Process
 
 #: (owner, generation)
-_Life = tuple[str, int]
+_Run = tuple[str, int]
 
 
 @attrs.define
 class RecordOracle(Oracle):
-    """An oracle that is shown the records which a node came to hold and those that it let go."""
+    """Base of oracles that check the records which a node gains and loses."""
 
     wants: ClassVar[tuple[type[Any], ...]] = (InstancesChanged,)
 
     def see(self, process: Process, output: Output) -> None:
-        """Find the records behind the services that look different."""
-        assert isinstance(output, InstancesChanged), "nothing else is wanted"
+        """Find the records behind the changed services."""
+        assert isinstance(output, InstancesChanged), "the oracle receives only what it wants"
         came, went = self.context.record_tracker.compare(process, output)
         self.moved(process, came, went)
 
     def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:
-        """``process`` holds ``came`` from now on, and ``went`` no longer; a later version of what is held only came."""
+        """``process`` gained ``came`` and lost ``went``; a later version of a record appears in ``came`` only."""
 
 
 @attrs.define
 class SingleWriter(RecordOracle):
-    """Each record held anywhere is one that its owner issued, at a version that it issued, with the very same bytes."""
+    """Each record on any node was issued by its owner, at that version and with the same bytes."""
 
-    law: ClassVar[str] = "each record held anywhere is one that its owner issued"
+    law: ClassVar[str] = "each record on any node was issued by its owner"
 
-    _issued: dict[_Life, dict[tuple[str, int], int]] = attrs.field(factory=dict)  # (id, version) -> digest
+    _issued: dict[_Run, dict[tuple[str, int], int]] = attrs.field(factory=dict)  # (id, version) -> digest
     _noted: dict[Process, tuple[Table, int]] = attrs.field(factory=dict)  # owner -> table and version noted last
 
     def after(self, process: Process) -> None:
-        """Note what the owner has issued."""
+        """Note the records that the owner has issued."""
         table = process.engine.state.registry.table(process.name)
         if table is None:
             return
@@ -56,7 +56,7 @@ class SingleWriter(RecordOracle):
             issued.setdefault((record.id, record.version), record.digest)
 
     def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:  # noqa: ARG002
-        """Compare what came with what was issued."""
+        """Compare gained records with issued ones."""
         for record in came:
             if record.owner == process.name:
                 continue
@@ -69,9 +69,9 @@ class SingleWriter(RecordOracle):
 
 @attrs.define
 class NoResurrection(RecordOracle):
-    """Once a node has seen a version of an instance go, it never shows that version or an older one again.
+    """After a node has lost a version of an instance, it never shows that version or an older one again.
 
-    And when all agree, nobody holds anything of a live owner that the owner itself has removed.
+    And when all agree, no node holds a record of a live owner that the owner itself has removed.
     """
 
     law: ClassVar[str] = "a removed record stays removed"
@@ -79,13 +79,13 @@ class NoResurrection(RecordOracle):
     _gone: dict[tuple[Process, str, int, str], int] = attrs.field(factory=dict)
 
     def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:
-        """Note what went, and compare what came with what went before."""
+        """Note lost records, and compare gained ones with those lost before."""
         for record in came:
             self.checks += 1
             gone = self._gone.get((process, record.owner, record.generation, record.id), 0)
             if record.version <= gone:
                 said = f"{record.id} of {record.owner} at version {record.version}"
-                self.wrong(process.name, f"shows {said}: gone at {gone}")
+                self.wrong(process.name, f"shows {said}: lost at version {gone}")
         for record in went:
             table = process.engine.state.registry.table(record.owner)
             if table is not None and table.generation == record.generation and table.get(record.id) is None:
@@ -93,7 +93,7 @@ class NoResurrection(RecordOracle):
                 self._gone[key] = max(record.version, self._gone.get(key, 0))
 
     def finish(self) -> None:
-        """Compare what everybody holds at the end with what the owners offer."""
+        """Compare what all nodes hold at the end with what the owners offer."""
         if self.context.healed_in is None:
             return
         alive = [process for process in self.cluster.alive if process.name not in self.context.outside]
@@ -106,4 +106,4 @@ class NoResurrection(RecordOracle):
                 for record in table:
                     current = offered.get(record.id)
                     holds = current is not None and current.version == record.version
-                    self.check(process, holds, f"still holds {record.id} of {record.owner}, which is gone")
+                    self.check(process, holds, f"still holds {record.id} of {record.owner}, which is removed")

@@ -1,4 +1,4 @@
-"""Oracle 6: a node that comes back, with its disk or without, is believed to be back."""
+"""Oracle 6: all nodes believe a restarted node alive, with its disk or without."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from gossipreg_sim.process import Process
 
 @attrs.define
 class Restarts(Oracle):
-    """When all agree, every restarted node is alive for everybody, in the life that it lives now."""
+    """When all agree, every restarted node is alive for all nodes, in its current run."""
 
-    law: ClassVar[str] = "a restarted node is alive for all nodes at the end, in its new life"
+    law: ClassVar[str] = "a restarted node is alive for all nodes at the end, in its new run"
     wants: ClassVar[tuple[type[Any], ...]] = (SeekSeeds,)
 
-    _first: dict[str, Process] = attrs.field(factory=dict)  # by name, the first life seen
+    _first: dict[str, Process] = attrs.field(factory=dict)  # by name, the first run seen
 
     def see(self, process: Process, output: Output) -> None:  # noqa: ARG002
-        """Note who lives: every node that may restart has seeds, and seeks them at once."""
+        """Note running nodes: every node that may restart has seeds, and contacts them at once."""
         self._first.setdefault(process.name, process)
 
     def finish(self) -> None:
-        """Compare what everybody believes of the restarted with what they are."""
+        """Compare what all nodes believe of the restarted ones with their current runs."""
         back = [p for p in self._core() if self._first.get(p.name, p) is not p]
         if not back:
             self.not_applicable("no node restarted")
         elif self.context.healed_in is None:
-            self.not_applicable("the cluster did not come to agree")
+            self.not_applicable("the nodes did not come to agree")
         elif len(self._core()) == 1 and not back[0].engine.identity.announced:
-            self.not_applicable("who restarted waits for one of its seeds, alone")
+            self.not_applicable("the restarted node is alone and waits for a seed")
         else:
             for restarted in back:
                 for process in self._core():

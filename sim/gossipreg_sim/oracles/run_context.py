@@ -1,4 +1,4 @@
-"""Run context of an oracle: the phases of the run, and when nothing is meant to go wrong."""
+"""Run context of an oracle: the phases of a run, and the time in which no fault is active."""
 
 from __future__ import annotations
 
@@ -15,61 +15,61 @@ from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.trace import Trace
 from gossipreg_sim.world import ns
 
-#: How long after the last start a cluster is given to come together before its calm is measured (seconds).
+#: Time after the last start in which a cluster may converge before it is measured (seconds).
 _SETTLING = 3.0
 
-#: Faults that take packets at random and leave all else as it is.
+#: Faults that lose packets at random and have no other effect.
 _LOSSES = ("loss", "duplicate")
 
-#: Faults that keep a process from doing things when they are due.
+#: Faults that delay a process's work.
 _DELAYS = ("freeze", "block", "slow", "clock-drift")
 
-#: Faults that keep nodes apart for as long as they last.
+#: Faults that separate nodes while they last.
 _SEPARATIONS = ("cut", "flip-flop", "freeze", "block", "crash-host", "swizzle", "output-rejected")
 
 
 @attrs.define
 class RunContext:
-    """The acts of one run. Times are in ns."""
+    """The phases of one run. Times are in ns."""
 
     scenario: Scenario
     trace: Trace = attrs.field(factory=Trace)
-    outside: tuple[str, ...] = ()  # nodes that a permanent fault keeps apart
+    outside: tuple[str, ...] = ()  # nodes that a permanent fault separates
     record_tracker: RecordTracker = attrs.field(factory=RecordTracker)
-    suppression: float = 0.0  # the longest that a node that keeps being failed may wait after the heal (seconds)
-    healed_in: float | None = None  # seconds after the heal until all agreed; None as long as they have not
-    heals: tuple[Heal, ...] = ()  # the same after each spell of faults; the last is the heal
+    suppression: float = 0.0  # the longest flap-damping wait after the heal (seconds)
+    healed_in: float | None = None  # seconds after the heal until all agreed; None until then, or if they never do
+    heals: tuple[Heal, ...] = ()  # the same after each fault phase; the last is the heal
 
     @property
     def bound(self) -> float:
-        """Within how many seconds of the heal all must agree."""
+        """The time after the heal within which all must agree (seconds)."""
         return heal_bound(self.scenario) + self.suppression
 
     @cached_property
     def faults_at(self) -> int:
-        """When faults begin to count."""
+        """The time at which faults start to count."""
         return ns(self.scenario.warmup)
 
     @cached_property
     def heal_at(self) -> int:
-        """When all that is not permanent is healed."""
+        """The time at which every fault that is not permanent has ended."""
         return self.faults_at + ns(self.scenario.duration)
 
     @cached_property
     def settled_from(self) -> int:
-        """When all have started and come together."""
+        """The time at which all nodes have started and converged."""
         starting = 0.0 if self.scenario.together else self.scenario.nodes * self.scenario.stagger
         return ns(starting + _SETTLING)
 
     @cached_property
     def undisturbed_until(self) -> int:
-        """When the first fault begins; without faults, never in a run."""
+        """The time at which the first fault begins; without faults, later than any run."""
         begins = [self._begins(fault) for fault in self.scenario.faults]
         return min(begins, default=1 << 62)
 
     @cached_property
     def fair_until(self) -> int:
-        """Until when nothing is worse than packets lost at random."""
+        """The time until which the only faults are random packet losses."""
         begins = [self._begins(fault) for fault in self.scenario.faults if fault.kind not in _LOSSES]
         return min(begins, default=1 << 62)
 
@@ -78,7 +78,7 @@ class RunContext:
 
     @cached_property
     def loss(self) -> float:
-        """The greatest share of packets that may be lost at random on one way."""
+        """The greatest probability of random packet loss in one direction."""
         kept = 1.0
         for fault in self.scenario.faults:
             kept *= 1.0 - (fault.probability if fault.kind == "loss" else 0.0)
@@ -86,12 +86,12 @@ class RunContext:
 
     @cached_property
     def is_punctual(self) -> bool:
-        """Whether every process does things when they are due."""
+        """Whether no fault delays a process's work."""
         return not any(fault.kind in _DELAYS for fault in self.scenario.faults)
 
     @cached_property
     def longest_separation(self) -> float:
-        """For how long at most the scenario keeps a node from the others (seconds)."""
+        """The longest time for which the scenario separates a node from the others (seconds)."""
         separations = [0.0]
         for fault in self.scenario.faults:
             if fault.kind in _SEPARATIONS and not (fault.kind in DEADLY and is_for_good(fault)):

@@ -1,1 +1,1 @@
-"""What people see of a run: a recording of it, the page and the plots drawn from it, and answers to why."""
+"""Reports of a run: its recording, the HTML page and the plots drawn from it, and explanations of beliefs."""

@@ -1,4 +1,4 @@
-"""Figures of a run over time: agreement with the truth, cluster sizes as nodes see them, traffic, local health."""
+"""Figures of a run over time: correct beliefs, cluster sizes as seen by nodes, traffic, local health."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 import attrs
 
 from gossipreg_sim.report.heat_map import Cell, HeatMap
-from gossipreg_sim.report.recording import Life, Recording
+from gossipreg_sim.report.recording import NodeRun, Recording
 
-#: Samples in one curve: more than a screen is wide would not be seen.
+#: Maximum samples in one curve: more than the pixels of a screen cannot be seen.
 _SAMPLES: Final = 1200
 
-#: The finest step between two samples (µs).
+#: The shortest interval between two samples (µs).
 _STEP: Final = 50_000
 
 _SECOND: Final = 1_000_000
@@ -25,19 +25,19 @@ class Curves:
     """Figures sampled every ``step`` µs from 0 on; traffic and sizes every second."""
 
     step: int
-    right: tuple[float, ...]  # % of the pairs of a live observer and another node that are believed as they are
+    right: tuple[float, ...]  # % of the (live observer, other node) pairs with a correct belief
     agreeing: tuple[float, ...]  # % of the live nodes that share the most common fingerprint
     health: tuple[float, ...]  # the mean local health score of the live nodes
     health_worst: tuple[int, ...]
-    sizes: tuple[tuple[int, ...], ...]  # by second and node: members that it counts as present; 0 while it is down
+    sizes: tuple[tuple[int, ...], ...]  # by second and node: members that it counts as present; 0 while down
     messages: tuple[int, ...]  # packets and frames sent in each second
-    lost: tuple[int, ...]  # of these
+    lost: tuple[int, ...]  # of these, lost
     bytes: tuple[int, ...]
 
 
 @attrs.define
 class _Tally:
-    """How much of the map is right, kept up to date change by change."""
+    """The count of correct cells of the heat map, updated with each change."""
 
     nodes: int
     cells: bytearray = attrs.field(init=False)
@@ -87,7 +87,7 @@ _PRESENT: Final = tuple(state for state in Cell if state.is_present)
 
 
 def curves_of(recording: Recording, heat: HeatMap) -> Curves:
-    """All the figures of a run."""
+    """Return all curves of a run."""
     end = recording.end // 1000
     step = max(_STEP, -(-end // _SAMPLES // _STEP) * _STEP)
     right, sizes = _agreement(recording, heat, step, end)
@@ -111,21 +111,21 @@ def curves_of(recording: Recording, heat: HeatMap) -> Curves:
     )
 
 
-def _running(lives: tuple[Life, ...], place: dict[str, int]) -> list[tuple[int, int, bool]]:
-    """When (µs) which node begins or ends to take part."""
+def _running(node_runs: tuple[NodeRun, ...], place: dict[str, int]) -> list[tuple[int, int, bool]]:
+    """Return when (µs) each node starts or stops."""
     turns = []
-    for life in lives:
-        turns.append((life.born // 1000, place[life.node], True))
-        over = life.died if life.left is None else life.left
+    for run in node_runs:
+        turns.append((run.born // 1000, place[run.node], True))
+        over = run.died if run.left is None else run.left
         if over is not None:
-            turns.append((over // 1000, place[life.node], False))
+            turns.append((over // 1000, place[run.node], False))
     return sorted(turns)
 
 
 def _agreement(recording: Recording, heat: HeatMap, step: int, end: int) -> tuple[list[float], list[tuple[int, ...]]]:
     place = {name: number for number, name in enumerate(heat.names)}
     tally = _Tally(len(heat.names))
-    turns = iter([*_running(recording.lives, place), (end + 1, 0, False)])
+    turns = iter([*_running(recording.node_runs, place), (end + 1, 0, False)])
     changes = iter(heat.changes)
     turn, change = next(turns), next(changes, None)
     right: list[float] = []
@@ -144,9 +144,9 @@ def _agreement(recording: Recording, heat: HeatMap, step: int, end: int) -> tupl
 
 
 def _gauges(recording: Recording, step: int, end: int) -> tuple[list[float], list[float], list[int]]:
-    """The share of equal fingerprints, the mean and the worst local health."""
+    """Return the share of equal fingerprints, the mean and the worst local health."""
     place = {name: number for number, name in enumerate(recording.scenario.node_names)}
-    turns = _running(recording.lives, place)
+    turns = _running(recording.node_runs, place)
     readings = list(recording.readings)
     live: dict[str, bool] = {}
     shown: dict[str, tuple[int, int]] = {}
@@ -169,13 +169,13 @@ def _gauges(recording: Recording, step: int, end: int) -> tuple[list[float], lis
 
 
 def worst_moment(curves: Curves, since: int) -> int:
-    """When, from ``since`` (µs) on, the fewest pairs were right; the last such sample (µs)."""
+    """Return the last sample time (µs), from ``since`` (µs) on, at which the fewest beliefs were correct."""
     samples = range(min(since // curves.step, len(curves.right) - 1), len(curves.right))
     return curves.step * min(samples, key=lambda sample: (curves.right[sample], -sample))
 
 
 def sides_of(heat: HeatMap, moment: int) -> list[list[str]]:
-    """The nodes in groups that, at ``moment`` (µs), count each other among those present; the lonely come last."""
+    """Return groups of nodes that, at ``moment`` (µs), count each other as present; single nodes come last."""
     cells, count = heat.at(moment), len(heat.names)
     group = list(range(count))
 

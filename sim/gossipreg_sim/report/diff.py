@@ -1,4 +1,4 @@
-"""Difference of two runs: the first line that only one of them has, and the figures in which they differ."""
+"""Difference of two runs: the first differing line, and the figures that differ."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import attrs
 from gossipreg_sim.report.journal import Figure, Journal, Line, document_of
 from gossipreg_sim.world import SECOND
 
-#: Lines shown before the parting, and of each run after it.
+#: Lines shown before the divergence, and of each run after it.
 _BEFORE: Final = 4
 _AFTER: Final = 5
 
-#: Characters of a line that are shown; a frame can say thousands of things.
+#: Maximum characters shown of a line; one frame can contain thousands of messages.
 _WIDE: Final = 110
 
 
 @attrs.frozen
 class Difference:
-    """Two runs held against each other. ``same`` is how many lines they share from the start."""
+    """The comparison of two runs. ``same`` is the number of lines that they share from the start."""
 
     one: Journal
     other: Journal
@@ -28,26 +28,26 @@ class Difference:
 
     @property
     def is_none(self) -> bool:
-        """Whether the runs are one."""
+        """Whether the runs are equal."""
         return self.same == len(self.one.lines) == len(self.other.lines) and not self.figures
 
     @property
     def figures(self) -> list[tuple[str, Figure, Figure]]:
-        """The figures that differ, with both values; one that a run does not have is 0 there."""
+        """The figures that differ, with both values; a figure that a run lacks counts as 0."""
         names = dict.fromkeys([*self.one.figures, *self.other.figures])
         both = [(name, self.one.figures.get(name, 0), self.other.figures.get(name, 0)) for name in names]
         return [(name, here, there) for name, here, there in both if here != there]
 
 
 def difference(one: Journal, other: Journal) -> Difference:
-    """Hold two runs against each other."""
+    """Compare two runs."""
     pairs = enumerate(zip(one.lines, other.lines, strict=False))
     shortest = min(len(one.lines), len(other.lines))
     return Difference(one, other, next((place for place, (here, there) in pairs if here != there), shortest))
 
 
 def as_lines(found: Difference, names: tuple[str, str]) -> Iterator[str]:
-    """The difference as a page; ``names`` is what the user called the two."""
+    """Yield the lines of the difference; ``names`` are the two runs as given on the command line."""
     one, other = found.one, found.other
     yield f"A  {names[0]}: {one.name}"
     yield f"B  {names[1]}: {other.name}"
@@ -63,10 +63,10 @@ def as_lines(found: Difference, names: tuple[str, str]) -> Iterator[str]:
 def _parting(found: Difference) -> Iterator[str]:
     here, there = found.one.lines[found.same :], found.other.lines[found.same :]
     if not here and not there:
-        yield f"the same {found.same:,} steps; only what is counted differs"
+        yield f"the same {found.same:,} steps; only the figures differ"
         return
     at = min(rest[0].at for rest in (here, there) if rest)
-    yield f"the same for {found.same:,} steps; they part at {at / SECOND:.6f} s"
+    yield f"the same for {found.same:,} steps; they diverge at {at / SECOND:.6f} s"
     for line in found.one.lines[max(0, found.same - _BEFORE) : found.same]:
         yield f"     {_shown(line)}"
     yield from _rest("A", here)
@@ -107,7 +107,7 @@ def _written(figure: Figure) -> str:
 
 
 def as_document(found: Difference) -> dict[str, Any]:
-    """The difference as a JSON document; moments are in seconds."""
+    """Return the difference as a JSON document; times are in seconds."""
     here, there = (journal.lines[found.same : found.same + _AFTER] for journal in (found.one, found.other))
     return {
         "a": found.one.name,

@@ -1,4 +1,4 @@
-"""Output files: checking that a path can be written, and writing it."""
+"""Output files: checks that a path is writable, and writing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gossipreg_sim.scenario import ScenarioError
 
 
 def check_file(path: Path) -> None:
-    """Raise `ScenarioError` if ``path`` can be seen to be no place for a file, before a run is spent on it."""
+    """Raise `ScenarioError` if ``path`` is evidently not writable; called before the run."""
     if path.is_dir():
         raise ScenarioError(f"cannot write {path}: it is a directory")
     if not path.absolute().parent.is_dir():
@@ -16,7 +16,7 @@ def check_file(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file. Raises `ScenarioError`."""
+    """Write ``data`` to ``path``. Raises `ScenarioError`."""
     try:
         path.write_bytes(data)
     except OSError as error:

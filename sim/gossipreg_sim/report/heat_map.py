@@ -1,6 +1,6 @@
-"""Heat map: what each observer believed of each subject at each time, as keyframes and changes between them.
+"""Heat map: each observer's belief about each subject over time, as keyframes and the changes between them.
 
-Time is in whole microseconds here: the page shows nothing finer, and they pack shorter.
+Times are integer microseconds: the page shows nothing finer, and small integers pack well.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import attrs
 from gossipreg.model import Status
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg_sim.report import packing
-from gossipreg_sim.report.recording import Belief, Life, Recording
+from gossipreg_sim.report.recording import Belief, NodeRun, Recording
 
 
 class Cell(enum.IntEnum):
-    """What one observer believes of one subject, held against the truth."""
+    """An observer's belief about a subject, compared with the truth."""
 
-    UNKNOWN = 0  # has not heard of it, or has forgotten it
+    UNKNOWN = 0  # the observer does not know the subject, or has forgotten it
     ALIVE = 1
     SUSPECT = 2
     FAILED = 3
     LEFT = 4
-    STALE = 5  # believes alive a life that is over
-    DOWN = 6  # the observer itself does not run
+    STALE = 5  # believes that an ended run is alive
+    DOWN = 6  # the observer itself is down
 
     @property
     def is_present(self) -> bool:
-        """Whether the observer counts the subject among the members that take part."""
+        """Whether the observer counts the subject as a present member."""
         return self in (Cell.ALIVE, Cell.SUSPECT, Cell.STALE)
 
 
@@ -44,13 +44,13 @@ _OF_STATUS: Final = {
     Status.LEFT: Cell.LEFT,
 }
 
-#: Changes between two keyframes: what a page applies, at the most, to show another moment.
+#: Changes between two keyframes: the most that a page applies to show another moment.
 CHANGES_PER_KEYFRAME: Final = 4096
 
 
 @attrs.frozen
 class Change:
-    """From ``at`` (µs) on a cell shows ``state``; cell ``observer * nodes + subject``."""
+    """From ``at`` (µs) on, the cell ``observer * nodes + subject`` shows ``state``."""
 
     at: int
     cell: int
@@ -59,7 +59,7 @@ class Change:
 
 @attrs.frozen
 class HeatMap:
-    """All changes of all cells of a map that begins with nobody running."""
+    """All changes of all cells; in the initial map every node is down."""
 
     names: tuple[str, ...]
     changes: tuple[Change, ...] = attrs.field(repr=False)
@@ -69,16 +69,16 @@ class HeatMap:
         return bytearray([Cell.DOWN]) * len(self.names) ** 2
 
     def at(self, moment: int) -> bytes:
-        """The cells at ``moment`` (µs)."""
+        """Return the cells at ``moment`` (µs)."""
         cells = self._blank
         for change in self.changes[: bisect_right(self.changes, moment, key=lambda change: change.at)]:
             cells[change.cell] = change.state
         return bytes(cells)
 
     def packed(self) -> dict[str, str]:
-        """Columns for the page: `at`, `cell` and `state` of the changes, and the `keyframes` one after the other.
+        """Return columns for the page: `at`, `cell` and `state` of the changes, and the concatenated `keyframes`.
 
-        Keyframe number k is the map before change number k x `CHANGES_PER_KEYFRAME`.
+        Keyframe number k is the map before change number k x `spacing`.
         """
         cells = self._blank
         keyframes = bytearray()
@@ -95,18 +95,18 @@ class HeatMap:
 
     @property
     def spacing(self) -> int:
-        """Changes between two keyframes. In a large map a keyframe is as dear as a quarter of its cells."""
+        """Changes between two keyframes; more in a large map, in which a keyframe costs a quarter of its cells."""
         return max(CHANGES_PER_KEYFRAME, len(self.names) ** 2 // 4)
 
 
 @attrs.define
 class _Map:
-    """The map while it is being drawn."""
+    """The map under construction."""
 
     names: list[str]
     place: dict[str, int] = attrs.field(init=False)
     cells: bytearray = attrs.field(init=False)
-    lives: dict[str, Life] = attrs.field(factory=dict)  # of those that run
+    node_runs: dict[str, NodeRun] = attrs.field(factory=dict)  # of the running nodes
     held: dict[str, dict[str, MemberUpdate]] = attrs.field(factory=dict)  # by observer and subject
 
     def __attrs_post_init__(self) -> None:
@@ -114,18 +114,18 @@ class _Map:
         self.cells = bytearray([Cell.DOWN]) * len(self.names) ** 2
 
     def shown(self, observer: str, subject: str) -> Cell:
-        """What the cell should show now."""
-        if observer not in self.lives:
+        """Return what the cell should show now."""
+        if observer not in self.node_runs:
             return Cell.DOWN
         update = self.held[observer].get(subject)
         if update is None:
             return Cell.UNKNOWN
-        life = self.lives.get(subject)
-        is_over = life is None or life.left is not None or update.generation < life.generation
+        run = self.node_runs.get(subject)
+        is_over = run is None or run.left is not None or update.generation < run.generation
         return Cell.STALE if update.status is Status.ALIVE and is_over else _OF_STATUS[update.status]
 
     def redraw(self, at: int, observers: Sequence[str], subjects: Sequence[str]) -> Iterator[Change]:
-        """What changes among these cells."""
+        """Yield the changes among these cells."""
         for observer in observers:
             for subject in subjects:
                 cell = self.place[observer] * len(self.names) + self.place[subject]
@@ -134,21 +134,21 @@ class _Map:
                     self.cells[cell] = state
                     yield Change(at, cell, state)
 
-    def turn(self, life: Life, what: str, at: int) -> Iterator[Change]:
-        """A life begins, says goodbye, or ends."""
-        name = life.node
+    def turn(self, run: NodeRun, what: str, at: int) -> Iterator[Change]:
+        """Apply the start, the leave or the end of a node's run."""
+        name = run.node
         if what == "born":
-            self.lives[name] = attrs.evolve(life, left=None)
+            self.node_runs[name] = attrs.evolve(run, left=None)
             self.held[name] = {}
         elif what == "left":
-            self.lives[name] = life
+            self.node_runs[name] = run
         else:
-            del self.lives[name]
+            del self.node_runs[name]
         yield from self.redraw(at, [name], self.names)
         yield from self.redraw(at, self.names, [name])
 
     def believe(self, belief: Belief, at: int) -> Iterator[Change]:
-        """An observer changes its mind."""
+        """Apply an observer's change of belief."""
         held = self.held[belief.observer]
         if belief.after is None:
             held.pop(belief.subject, None)
@@ -157,17 +157,17 @@ class _Map:
         return self.redraw(at, [belief.observer], [belief.subject])
 
 
-#: At the same instant an old life ends before a new one begins, and it has begun before it believes anything.
+#: Order at the same instant: an old run ends, a new run starts, then beliefs change.
 _TURNS: Final = ("died", "born", "belief", "left")
 
 
 def heat_map_of(recording: Recording) -> HeatMap:
-    """The heat map of a run."""
+    """Return the heat map of a run."""
     drawn = _Map(recording.scenario.node_names)
     turns = (
-        (at, _TURNS.index(what), life)
-        for life in recording.lives
-        for what, at in (("born", life.born), ("left", life.left), ("died", life.died))
+        (at, _TURNS.index(what), run)
+        for run in recording.node_runs
+        for what, at in (("born", run.born), ("left", run.left), ("died", run.died))
         if at is not None
     )
     beliefs = ((belief.at, _TURNS.index("belief"), belief) for belief in recording.beliefs)
@@ -175,6 +175,6 @@ def heat_map_of(recording: Recording) -> HeatMap:
     for at, turn, what in sorted(chain(turns, beliefs), key=itemgetter(0, 1)):
         if isinstance(what, Belief):
             changes += drawn.believe(what, at // 1000)
-        elif isinstance(what, Life):
+        elif isinstance(what, NodeRun):
             changes += drawn.turn(what, _TURNS[turn], at // 1000)
     return HeatMap(tuple(drawn.names), tuple(changes))

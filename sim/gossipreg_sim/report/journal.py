@@ -1,4 +1,4 @@
-"""A run as a list of lines: the format of a saved run, and the basis on which two runs are compared."""
+"""Journal: a run as a list of lines. It is the format of a saved run, and two runs are compared by it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gossipreg_sim.scenario import ScenarioError
 from gossipreg_sim.scenario_file import load
 from gossipreg_sim.trace import Step
 
-#: What the file of a saved run is called.
+#: The suffix of a saved run's file.
 SUFFIX: Final = ".trace"
 
 _FORM: Final = 1
@@ -35,7 +35,7 @@ Figure = str | int | float | bool | None
 
 @attrs.frozen
 class Line:
-    """At ``at`` (ns) a node, or a fault, did this. ``check`` tells packets apart that read the same."""
+    """What a node, or a fault, did at ``at`` (ns). ``check`` distinguishes packets whose text is equal."""
 
     at: int
     node: str
@@ -45,14 +45,14 @@ class Line:
 
 @attrs.frozen
 class Journal:
-    """All that a run did, line by line, and the figures that sum it up."""
+    """The events of a run, line by line, and its summary figures."""
 
     name: str
     figures: dict[str, Figure]
     lines: tuple[Line, ...] = attrs.field(repr=False)
 
     def save(self, path: Path) -> None:
-        """Write it to a file: gzip of one JSON document a line, the first of which is the figures.
+        """Write the journal as gzipped JSON lines; the first line is the figures.
 
         Raises `ScenarioError`.
         """
@@ -63,31 +63,31 @@ class Journal:
 
 
 def load_journal(path: Path) -> Journal:
-    """The run that `Journal.save` wrote to ``path``. Raises `ScenarioError`."""
+    """Read the run that `Journal.save` wrote to ``path``. Raises `ScenarioError`."""
     try:
         head, *rows = map(json.loads, gzip.decompress(path.read_bytes()).decode().splitlines())
         if head["gossipreg_trace"] != _FORM:
             raise ScenarioError(f"{path}: saved by another version: save it again with this one")
         return Journal(head["name"], head["figures"], tuple(Line(*row) for row in rows))
     except OSError as error:
-        reason = error.strerror or "it is not whole, or no trace"
+        reason = error.strerror or "it is incomplete, or not a trace"
     except (EOFError, zlib.error, ValueError, KeyError, TypeError):
-        reason = "it is not whole, or no trace"
+        reason = "it is incomplete, or not a trace"
     raise ScenarioError(f'cannot read {path}: {reason}: save one with "gossipreg sim run SCENARIO --save FILE.trace"')
 
 
-def journal_named(word: str) -> Journal:
-    """The journal that ``word`` names: a FILE.trace, or SCENARIO:SEED, which is run. Raises `ScenarioError`."""
-    if word.endswith(SUFFIX):
-        return load_journal(Path(word))
-    scenario, colon, seed = word.rpartition(":")
+def journal_named(name: str) -> Journal:
+    """Return the journal for ``name``: a FILE.trace, or SCENARIO:SEED, which is run. Raises `ScenarioError`."""
+    if name.endswith(SUFFIX):
+        return load_journal(Path(name))
+    scenario, colon, seed = name.rpartition(":")
     if not colon or not seed.isdecimal():
-        scenario, seed = word, "0"
+        scenario, seed = name, "0"
     return journal_of(record(load(scenario), int(seed)))
 
 
 def journal_of(recording: Recording) -> Journal:
-    """The journal of a run."""
+    """Return the journal of a run."""
     outcome = recording.outcome
     steps = map(_of_step, outcome.trace.steps)
     packets = map(_of_packet, recording.passages)
@@ -132,5 +132,5 @@ def _figures(outcome: Outcome) -> Iterator[tuple[str, Figure]]:
 
 
 def document_of(line: Line) -> dict[str, Any]:
-    """A line as JSON; the moment is in seconds."""
+    """Return a line as JSON; its time is in seconds."""
     return {"at": line.at / 1_000_000_000, "node": line.node, "text": line.text}

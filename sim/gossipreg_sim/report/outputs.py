@@ -1,4 +1,4 @@
-"""Output files of a recorded run: which were asked for, and writing them."""
+"""Output files of a recorded run: validation of the requested paths, and writing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gossipreg_sim.scenario import ScenarioError
 
 
 def check_outputs(wanted: Mapping[str, Path]) -> None:
-    """Raise `ScenarioError` if one of these cannot be written: ``html``, ``plot``, ``save``, each with its file."""
+    """Raise `ScenarioError` unless each path can be written. The keys are ``html``, ``plot`` and ``save``."""
     for what, path in wanted.items():
         check_file(path)
         if what == "plot":
@@ -23,8 +23,8 @@ def check_outputs(wanted: Mapping[str, Path]) -> None:
             raise ScenarioError(f"{path}: a saved run is a FILE{SUFFIX}")
 
 
-def grant(wanted: Mapping[str, Path], recording: Recording, name: str) -> Iterator[Path]:
-    """Write each of these, and say so. ``name`` is what the scenario is called on the command line."""
+def write_outputs(wanted: Mapping[str, Path], recording: Recording, name: str) -> Iterator[Path]:
+    """Write each requested file and yield its path. ``name`` is the scenario as given on the command line."""
     for what, path in wanted.items():
         if what == "html":
             write_file(path, page_of(recording, name).encode())

@@ -1,4 +1,4 @@
-"""Columns of numbers as short text: varints, zlib, base64. The page's script reads the same."""
+"""Packing of number columns as short text: varints, zlib, base64. The page's script unpacks them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 
 
 def varints(numbers: Iterable[int]) -> bytes:
-    """Numbers from 0 on, seven bits to a byte, the lowest first; the high bit says that there is more."""
+    """Encode non-negative numbers, seven bits to a byte, lowest first; the high bit marks a continuation."""
     packed = bytearray()
     for number in numbers:
         rest = number
@@ -21,7 +21,7 @@ def varints(numbers: Iterable[int]) -> bytes:
 
 
 def unvarints(packed: bytes) -> list[int]:
-    """What `varints` packed."""
+    """Decode what `varints` encoded."""
     numbers = []
     number = shift = 0
     for byte in packed:
@@ -34,20 +34,20 @@ def unvarints(packed: bytes) -> list[int]:
 
 
 def rising(numbers: list[int]) -> bytes:
-    """Numbers that never fall, as the steps between them."""
+    """Encode a non-decreasing sequence as its differences."""
     return varints([*numbers[:1], *(after - before for before, after in pairwise(numbers))])
 
 
 def unrising(packed: bytes) -> list[int]:
-    """What `rising` packed."""
+    """Decode what `rising` encoded."""
     return list(accumulate(unvarints(packed)))
 
 
 def compressed(data: bytes) -> str:
-    """Bytes as text that a page can hold."""
+    """Compress bytes to base64 text."""
     return base64.b64encode(zlib.compress(data, 9)).decode("ascii")
 
 
 def decompressed(text: str) -> bytes:
-    """What `squeezed` wrote."""
+    """Decompress what `compressed` returned."""
     return zlib.decompress(base64.b64decode(text))

@@ -1,4 +1,4 @@
-"""HTML report: one page that shows a run at any moment, and needs neither network nor server."""
+"""HTML report: a self-contained page that shows the state of a run at any moment, without network or server."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from gossipreg_sim.report.timeline import bands_of, marks_of
 from gossipreg_sim.report.traffic import traffic_of
 from gossipreg_sim.summary import as_lines
 
-#: The page's script, in the order in which its parts build on each other.
+#: The scripts of the page, in dependency order.
 _SCRIPTS: Final = ("data.js", "paint.js", "heat.js", "ring.js", "lanes.js", "timeline.js", "curves.js", "main.js")
 
 _PAGE: Final = files("gossipreg_sim.report") / "page"
 
 
 def page_of(recording: Recording, name: str) -> str:
-    """The page as HTML. ``name`` is what the scenario is called on the command line."""
+    """Return the page as HTML. ``name`` is the scenario as given on the command line."""
     page = (_PAGE / "page.html").read_text("utf-8")
     parts = {
         "title": escape(f"{recording.scenario.name}, seed {recording.outcome.seed}"),
@@ -40,7 +40,7 @@ def page_of(recording: Recording, name: str) -> str:
 
 
 def facts_of(recording: Recording, name: str) -> dict[str, Any]:
-    """What the page knows, as a JSON document. Moments are in seconds, but for `end` and `curves.step` (µs)."""
+    """Return the page's data as a JSON document. Times are in seconds, except `end` and `curves.step` (µs)."""
     outcome, scenario = recording.outcome, recording.scenario
     heat = heat_map_of(recording)
     curves = curves_of(recording, heat)
@@ -99,7 +99,7 @@ def _oracles(recording: Recording) -> Iterator[tuple[str, str, int, int]]:
 
 
 def _wrong(recording: Recording) -> list[str]:
-    """The lines of the summary between its figures and the hash: what was wrong, in words."""
+    """Return the lines of the summary that report problems."""
     lines = list(as_lines(recording.outcome, 1.0, ""))
     wanted = ("violation: ", "not live: ", "vacuous: ")
     return [line for line in lines if line.startswith(wanted)]

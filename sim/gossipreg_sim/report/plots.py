@@ -19,25 +19,25 @@ _COLOURS: Final = ("#0072b2", "#d18a00", "#cf3a0b")
 
 
 def figure_of(recording: Recording) -> svg.Figure:
-    """The plots of a run."""
+    """Return the plots of a run as one figure."""
     curves = curves_of(recording, heat_map_of(recording))
     title = f"{recording.scenario.name}, seed {recording.outcome.seed}"
     sizes = svg.Series("size", _sizes(curves), dots=True)
     panels = (
         svg.Panel(
-            "agreement with the truth (%)",
+            "correct beliefs (%)",
             (
-                svg.Series("pairs believed as they are", _fine(curves, curves.right)),
+                svg.Series("correct (observer, subject) pairs", _fine(curves, curves.right)),
                 svg.Series("equal fingerprints", _fine(curves, curves.agreeing)),
             ),
             100.0,
         ),
-        svg.Panel("members that each node counts, every second", (sizes,), float(recording.scenario.nodes)),
+        svg.Panel("cluster size as seen by each node, every second", (sizes,), float(recording.scenario.nodes)),
         svg.Panel(
-            "messages in a second",
+            "messages per second",
             (
                 svg.Series("sent", _coarse(curves.messages), steps=True),
-                svg.Series("of these lost", _coarse(curves.lost), steps=True),
+                svg.Series("lost", _coarse(curves.lost), steps=True),
             ),
         ),
     )
@@ -57,7 +57,7 @@ def _sizes(curves: Curves) -> list[tuple[float, float]]:
 
 
 def check_plot(path: Path) -> None:
-    """Raise `ScenarioError` unless a plot can be written in the form that ``path`` ends with."""
+    """Raise `ScenarioError` unless a plot can be written in the format that the suffix of ``path`` names."""
     if path.suffix not in (".svg", ".png"):
         raise ScenarioError(f"{path}: a plot is a FILE.svg, or with the extra 'plots' a FILE.png")
     if path.suffix == ".png":

@@ -1,6 +1,6 @@
-"""Full recording of a run: every belief, every packet, each node's lifetime and its readings.
+"""Full recording of a run: every belief, every packet, the lifetime and the gauges of each node.
 
-Runs are recorded only when somebody wants to look at them: attach `Recorder.attach` to `gossipreg_sim.runner.run`.
+Recording costs time and memory, so a run is recorded only when `Recorder.attach` is passed to `run_scenario`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gossipreg_sim.scenario import Scenario
 
 @attrs.frozen
 class Belief:
-    """At ``at`` (ns) ``observer`` came to believe ``after`` of ``subject``; None: nothing any more."""
+    """At ``at`` (ns), ``observer`` changed its belief about ``subject`` from ``before`` to ``after``; None: unknown."""
 
     at: int
     observer: str
@@ -31,11 +31,11 @@ class Belief:
 
 
 @attrs.frozen
-class Life:
-    """One life of one node: from when to when (ns, None: to the end of the run), and whether it said goodbye."""
+class NodeRun:
+    """One run of one node: its start and end (ns; None: the end of the simulation), and whether it left gracefully."""
 
     node: str
-    generation: int  # at its start
+    generation: int  # the generation at its start
     born: int
     died: int | None = None
     left: int | None = None
@@ -43,30 +43,30 @@ class Life:
 
 @attrs.frozen
 class Reading:
-    """From ``at`` (ns) on a node's gauges showed this."""
+    """The gauges of a node from ``at`` (ns) on."""
 
     at: int
     node: str
-    health: int  # 0 is well
+    health: int  # local health; 0 is healthy
     fingerprint: int
 
 
 @lru_cache(maxsize=65_536)
 def messages_of(data: bytes) -> tuple[Message, ...]:
-    """What a packet or frame says; nothing for the beginning or end of a stream."""
+    """Return the messages in a packet or frame; none for the beginning or end of a stream."""
     return tuple(unpack(data)[1]) if data else ()
 
 
 @attrs.define
 class Recorder:
-    """Notes what a cluster does while it does it."""
+    """Records the events of a cluster as they happen."""
 
     cluster: Cluster
     beliefs: list[Belief] = attrs.field(factory=list)
     passages: list[PacketTrace] = attrs.field(factory=list)
-    lives: list[Life] = attrs.field(factory=list)
+    node_runs: list[NodeRun] = attrs.field(factory=list)
     readings: list[Reading] = attrs.field(factory=list)
-    _last: dict[Process, int] = attrs.field(factory=dict)  # its place in `lives`
+    _last: dict[Process, int] = attrs.field(factory=dict)  # index into `node_runs`
     _shown: dict[str, tuple[int, int]] = attrs.field(factory=dict)  # health and fingerprint of each node
 
     @classmethod
@@ -80,17 +80,17 @@ class Recorder:
         return recorder
 
     def see(self, process: Process, output: Output) -> None:
-        """A node's engine returned ``output``."""
-        self._note_life(process)
+        """Record that a node's engine returned ``output``."""
+        self._note_run(process)
         if isinstance(output, MemberChanged):
             known = output.after or output.before
-            assert known is not None, "a change is of something"
+            assert known is not None, "a change has a state before or after it"
             now = self.cluster.world.now
             self.beliefs.append(Belief(now, process.name, known.name, output.before, output.after))
 
     def after(self, process: Process) -> None:
-        """A node has done a step."""
-        self._note_life(process)
+        """Record the gauges of a node after a step."""
+        self._note_run(process)
         now, name = self.cluster.world.now, process.name
         shown = (process.engine.local_health, process.engine.fingerprint)
         if self._shown.get(name) != shown:
@@ -98,38 +98,38 @@ class Recorder:
             self.readings.append(Reading(now, name, *shown))
 
     def end(self, process: Process) -> None:
-        """A process died."""
-        self._note_life(process)
+        """Record the death of a process."""
+        self._note_run(process)
         place = self._last[process]
-        self.lives[place] = attrs.evolve(self.lives[place], died=self.cluster.world.now)
+        self.node_runs[place] = attrs.evolve(self.node_runs[place], died=self.cluster.world.now)
 
-    def _note_life(self, process: Process) -> None:
+    def _note_run(self, process: Process) -> None:
         place = self._last.get(process)
         if place is None:
-            self._last[process] = len(self.lives)
-            self.lives.append(Life(process.name, process.engine.identity.generation, self.cluster.world.now))
-        elif process.engine.identity.left and self.lives[place].left is None:
-            self.lives[place] = attrs.evolve(self.lives[place], left=self.cluster.world.now)
+            self._last[process] = len(self.node_runs)
+            self.node_runs.append(NodeRun(process.name, process.engine.identity.generation, self.cluster.world.now))
+        elif process.engine.identity.left and self.node_runs[place].left is None:
+            self.node_runs[place] = attrs.evolve(self.node_runs[place], left=self.cluster.world.now)
 
 
 @attrs.frozen
 class Recording:
-    """A run and all that it did, in the order in which it happened."""
+    """A run and all its events, in chronological order."""
 
     outcome: Outcome
     beliefs: tuple[Belief, ...] = attrs.field(repr=False)
     passages: tuple[PacketTrace, ...] = attrs.field(repr=False)
-    lives: tuple[Life, ...] = attrs.field(repr=False)
+    node_runs: tuple[NodeRun, ...] = attrs.field(repr=False)
     readings: tuple[Reading, ...] = attrs.field(repr=False)
 
     @property
     def scenario(self) -> Scenario:
-        """What was run."""
+        """The scenario that was run."""
         return self.outcome.scenario
 
     @cached_property
     def end(self) -> int:
-        """When the run ended (ns)."""
+        """The time at which the run ended (ns)."""
         return round(self.outcome.seconds * 1_000_000_000)
 
     @cached_property
@@ -141,20 +141,20 @@ class Recording:
         return by
 
     def believes(self, observer: str, subject: str, at: int) -> Belief | None:
-        """The belief that ``observer``, in the life that it has at ``at`` (ns), holds of ``subject``."""
-        life = self.life(observer, at)
-        since = at + 1 if life is None else life.born
+        """Return the belief about ``subject`` that ``observer``, in its current run, holds at ``at`` (ns)."""
+        run = self.node_run(observer, at)
+        since = at + 1 if run is None else run.born
         held = [b for b in self.believed_by[observer] if b.subject == subject and since <= b.at <= at]
         return held[-1] if held else None
 
-    def life(self, node: str, at: int) -> Life | None:
-        """The life that ``node`` has at ``at`` (ns)."""
-        lives = [life for life in self.lives if life.node == node and life.born <= at]
-        return None if not lives or (lives[-1].died is not None and lives[-1].died <= at) else lives[-1]
+    def node_run(self, node: str, at: int) -> NodeRun | None:
+        """Return the run of ``node`` at ``at`` (ns)."""
+        runs = [run for run in self.node_runs if run.node == node and run.born <= at]
+        return None if not runs or (runs[-1].died is not None and runs[-1].died <= at) else runs[-1]
 
 
 def record(scenario: Scenario, seed: int) -> Recording:
-    """Run ``scenario`` with the random numbers of ``seed``, and note everything."""
+    """Run ``scenario`` with the random streams of ``seed``, and record every event."""
     recorders: list[Recorder] = []
     outcome = run_scenario(scenario, seed, attach=lambda cluster: recorders.append(Recorder.attach(cluster)))
     [recorder] = recorders
@@ -162,6 +162,6 @@ def record(scenario: Scenario, seed: int) -> Recording:
         outcome,
         tuple(recorder.beliefs),
         tuple(recorder.passages),
-        tuple(recorder.lives),
+        tuple(recorder.node_runs),
         tuple(recorder.readings),
     )

@@ -1,4 +1,4 @@
-"""Small charts as SVG: lines and dots over time, faults behind them, for light and dark backgrounds."""
+"""SVG charts: lines and dots over time, with bands for faults, for light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PANEL: Final = 150
 _GAP: Final = 44
 _HEAD: Final = 54
 
-#: Colours that the colour-blind can tell apart (Okabe and Ito), for light and for dark grounds.
+#: Colours that colour-blind readers can tell apart (Okabe and Ito), for light and dark backgrounds.
 _STYLE: Final = """
 svg { background: #fff; font: 12px system-ui, sans-serif; }
 text { fill: #1c2127; } .quiet { fill: #59626d; } .grid { stroke: #dfe3e8; } .band { fill: #cf4f0b; fill-opacity: .13; }
@@ -34,7 +34,7 @@ text { fill: #1c2127; } .quiet { fill: #59626d; } .grid { stroke: #dfe3e8; } .ba
 
 @attrs.frozen
 class Series:
-    """Points over time (seconds); ``steps`` draws each value as lasting until the next."""
+    """Points over time (seconds); with ``steps`` each value holds until the next."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -44,7 +44,7 @@ class Series:
 
 @attrs.frozen
 class Panel:
-    """One chart: its title, its series, and how high its axis goes at least."""
+    """One chart: its title, its series, and the least upper end of its axis."""
 
     title: str
     series: tuple[Series, ...]
@@ -58,7 +58,7 @@ class Panel:
 
 @attrs.frozen
 class Figure:
-    """Charts one below the other over the same time, or whatever ``unit`` says, with the faults behind all of them."""
+    """Charts in a column over one common axis (time, unless ``unit`` says otherwise), with the faults as bands."""
 
     title: str
     subtitle: str
@@ -69,7 +69,7 @@ class Figure:
 
 
 def written(figure: Figure) -> str:
-    """The figure as an SVG document."""
+    """Return the figure as an SVG document."""
     height = _HEAD + len(figure.panels) * (_PANEL + _GAP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
@@ -88,7 +88,7 @@ def _cut(text: str) -> str:
 
 
 def round_steps(highest: float, count: int) -> list[float]:
-    """Round numbers from 0 up to ``highest``, about ``count`` of them."""
+    """Return about ``count`` round numbers from 0 up to ``highest``."""
     rough = highest / count or 1.0
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
@@ -135,7 +135,7 @@ def _line(places: Sequence[tuple[float, float]], number: int, *, steps: bool) ->
     last: float | None = None
     for place, (x, y) in enumerate(places):
         if y == last and 0 < place < len(places) - 1:
-            continue  # on a level stretch only its ends matter
+            continue  # only the ends of a level stretch are drawn
         if last is not None and y != last and (steps or places[place - 1][1] == last):
             drawn.append(f"L{x if steps else places[place - 1][0]:g} {last:g}")
         drawn.append(f"{'L' if drawn else 'M'}{x:g} {y:g}")
@@ -144,6 +144,6 @@ def _line(places: Sequence[tuple[float, float]], number: int, *, steps: bool) ->
 
 
 def _dots(places: Sequence[tuple[float, float]], number: int) -> str:
-    # Many nodes see the same size in the same second: a dot is drawn once.
+    # Many nodes see the same size in the same second: equal dots are drawn once.
     squares = "".join(f"M{x - 1.5:g} {y - 1.5:g}h3v3h-3z" for x, y in dict.fromkeys(places))
     return f'<path class="f{number}" d="{squares}"/>'

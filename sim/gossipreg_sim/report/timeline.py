@@ -1,4 +1,4 @@
-"""Timeline of a run, as the page and the plots show it: bands of faults, phases, actions and violations."""
+"""Timeline of a run for the page and the plots: fault bands, phases, actions on nodes, and violations."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gossipreg_sim.runner import Outcome
 from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.world import SECOND
 
-#: Acts on nodes that a page marks on its timeline, at the most; a churn of hours has no end of them.
+#: Maximum number of actions on nodes that a page marks on its timeline; a churn of hours has thousands.
 ACTS_MAX: Final = 20_000
 
 _PHASES: Final = ("faults", "heal", "agreement")
 
-#: Faults after which a node that has no ``lasts`` does not come back.
+#: Faults after which a node does not come back unless ``lasts`` is given.
 _FOR_GOOD: Final = ("crash", "crash-host", "leave")
 
 
 @attrs.frozen
 class Band:
-    """When a fault holds (seconds)."""
+    """The time span in which a fault is active (seconds)."""
 
     name: str
     kind: str
@@ -37,16 +37,16 @@ class Band:
 
 @attrs.frozen
 class Mark:
-    """Something that happened at one moment (seconds); ``node`` is "" when to no node in particular."""
+    """An event at one moment (seconds); ``node`` is "" if it concerns no single node."""
 
     at: float
-    kind: str  # phase, act or violation
+    kind: str  # "phase", "act" or "violation"
     node: str
     text: str
 
 
 def bands_of(recording: Recording) -> tuple[Band, ...]:
-    """The faults of a run in the order of the scenario."""
+    """Return the faults of a run, in the order of the scenario."""
     return tuple(_band(fault, recording.scenario, recording.outcome.seconds) for fault in recording.scenario.faults)
 
 
@@ -59,11 +59,11 @@ def _band(fault: Fault, scenario: Scenario, end: float) -> Band:
         ends = min(heal, begins + fault.seconds + (struck - 1) * fault.every)
     if fault.permanent or (fault.kind in _FOR_GOOD and not fault.lasts):
         ends = end
-    return Band(fault.name, fault.kind, told(fault), begins, max(begins, ends))
+    return Band(fault.name, fault.kind, described(fault), begins, max(begins, ends))
 
 
-def told(fault: Fault) -> str:
-    """A fault in a few words, as its table in the scenario has it."""
+def described(fault: Fault) -> str:
+    """Describe a fault in a few words, after its table in the scenario."""
     said = [f"{fault.kind} of {', '.join(fault.nodes)}"]
     if fault.to != ("*",):
         said.append(f"{'and' if fault.both_ways else 'to'} {', '.join(fault.to)}")
@@ -77,7 +77,7 @@ def told(fault: Fault) -> str:
 
 
 def marks_of(recording: Recording) -> tuple[Mark, ...]:
-    """Phases, what was done to nodes, and violations, in the order of time."""
+    """Return phases, actions on nodes, and violations, in chronological order."""
     return tuple(sorted([*_done(recording), *_wrong(recording.outcome)], key=lambda mark: mark.at))
 
 
@@ -93,7 +93,7 @@ def _done(recording: Recording) -> Iterator[Mark]:
             yield Mark(at, "act", step.node, step.what)
 
 
-#: What faults do to nodes, as the trace has it.
+#: The trace's names of actions of faults on nodes.
 _ACTS: Final = (
     "crash",
     "crash-host",

@@ -14,12 +14,12 @@ from gossipreg_sim.cluster import PacketTrace
 from gossipreg_sim.report import packing
 from gossipreg_sim.report.recording import Recording, messages_of
 
-#: Packets that a page holds, at about 5 bytes each. Of longer runs it shows the beginning and says so.
+#: Packets that a page holds, at about 5 bytes each. The page of a longer run shows its beginning and says so.
 PACKETS_MAX = 1_000_000
 
 
 class PacketContent(enum.IntEnum):
-    """The purpose of a packet. Updates and records are piggybacked on any."""
+    """The purpose of a packet. Updates and records may be piggybacked on any kind."""
 
     PING = 0
     ACK = 1
@@ -34,20 +34,20 @@ _OF_NOUN = {Ping: PacketContent.PING, Ack: PacketContent.ACK, PingReq: PacketCon
 
 @attrs.frozen
 class Packet:
-    """One packet or frame as the page knows it. Times are in µs; nodes and culprits are places in lists."""
+    """One packet or frame as the page shows it. Times are in µs; nodes and culprits are indexes into lists."""
 
     sent: int
     sender: int
     receiver: int
-    freight: PacketContent
+    content: PacketContent
     has_updates: bool
-    flight: int | None  # None: it never arrived whole
-    culprit: int  # 0: nothing, or nobody knows
+    flight: int | None  # None: it never arrived intact
+    culprit: int  # 0: not lost, or the cause is unknown
 
 
 @attrs.frozen
 class Traffic:
-    """The packets of a run in the order in which they were sent."""
+    """The packets of a run, in sending order."""
 
     nodes: int
     culprits: tuple[str, ...]  # the first is ""
@@ -57,13 +57,13 @@ class Traffic:
     def packed(self) -> dict[str, str]:
         """Columns for the page: `sent`, `link` (sender x nodes + receiver), `kind`, `flight` (0: lost), `culprit`.
 
-        ``kind`` is the freight, and 8 more if updates ride along; ``flight`` is a µs longer than it was; ``culprit``
-        has a number for each packet that was lost.
+        ``kind`` is the content, plus 8 if updates are piggybacked; ``flight`` is the time in flight plus one µs;
+        ``culprit`` has a number for each lost packet.
         """
         return {
             "sent": packing.compressed(packing.rising([packet.sent for packet in self.packets])),
             "link": packing.compressed(packing.varints(p.sender * self.nodes + p.receiver for p in self.packets)),
-            "kind": packing.compressed(bytes(packet.freight | packet.has_updates << 3 for packet in self.packets)),
+            "kind": packing.compressed(bytes(packet.content | packet.has_updates << 3 for packet in self.packets)),
             "flight": packing.compressed(
                 packing.varints(0 if p.flight is None else p.flight + 1 for p in self.packets)
             ),
@@ -72,7 +72,7 @@ class Traffic:
 
 
 def traffic_of(recording: Recording) -> Traffic:
-    """All packets of a run, as far as a page can hold them."""
+    """Return the packets of a run, up to the limit of a page."""
     place = {name: number for number, name in enumerate(recording.scenario.node_names)}
     culprits: dict[str, int] = {"": 0}
     packets = []
@@ -94,7 +94,7 @@ def traffic_of(recording: Recording) -> Traffic:
 
 
 def content_of(passage: PacketTrace, messages: Sequence[Message]) -> PacketContent:
-    """What a packet that says ``messages`` is for."""
+    """Return the purpose of a packet that contains ``messages``."""
     if passage.on_stream:
         return PacketContent.STREAM
     return next((_OF_NOUN[type(message)] for message in messages if type(message) in _OF_NOUN), PacketContent.GOSSIP)

@@ -1,1 +1,1 @@
-"""Published experiments, run again on the simulator, with the papers' values beside what comes out here."""
+"""Reproductions of published experiments on the simulator, with the papers' values beside ours."""

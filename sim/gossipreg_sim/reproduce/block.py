@@ -1,9 +1,10 @@
-"""The anomaly of the Lifeguard paper: members block before they send and after they receive.
+"""Block: the anomaly of the Lifeguard paper, in which members pause before they send and after they receive.
 
-In the paper's agents each activity waits at its next send or receive, while timers run. So one probe begins, whose
-ping goes out when the block ends; no update is passed on, what arrives stays unread; but suspicions go on, and their
-ends are verdicts. When the block ends, the agents measured there find their timers overdue before they have read what
-waits for them: the probe has failed, and somebody well is suspected. A profile says if it is so (`timers_first`).
+In the paper's agents each activity pauses at its next send or receive, while timers run. So during a block one probe
+starts, whose ping is sent when the block ends; no update is gossiped, and arrived packets stay unread; but suspicions
+time out, and members are declared failed. When the block ends, the measured agents fire overdue timers before they read
+their packets: the probe fails, and a healthy member is suspected. A profile states whether it does so
+(`timers_first`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from gossipreg_sim.process import Process
 from gossipreg_sim.reproduce.experiment_cluster import ExperimentCluster
 from gossipreg_sim.world import SECOND, ns
 
-#: What handling one packet takes a member that has blocked (seconds): the paper's agents, a hundred and more on one
-#: machine, do not get through all that has waited in a window of a few ms. The paper does not say; this is our guess.
+#: Processing time per packet of a member that has blocked (seconds): the paper's agents, more than a hundred on one
+#: machine, cannot read their whole backlog within a few ms. The paper gives no value; this one is our estimate.
 HANDLING: Final = 0.0002
 
 _SENDING: Final = (Transmit, OpenStream, SendFrame, CloseStream)
@@ -27,36 +28,36 @@ _SENDING: Final = (Transmit, OpenStream, SendFrame, CloseStream)
 
 @attrs.define
 class Block:
-    """Some members of a cluster that block and unblock in lock-step."""
+    """Members of a cluster that block and unblock in lock-step."""
 
     experiment: ExperimentCluster
     names: Sequence[str]
 
     def cycle(self, on: float, off: float, least: float) -> None:
-        """Block for ``on`` seconds and run for ``off``, over and over until ``least`` seconds have gone by."""
+        """Block for ``on`` seconds and run for ``off``, repeatedly, for at least ``least`` seconds."""
         start = self.experiment.world.now
         while self.experiment.world.now - start < ns(least):
             self.hold(on)
-            self.experiment.rest(off)
+            self.experiment.run_for(off)
 
     def hold(self, seconds: float) -> None:
         """Block for ``seconds``."""
-        held = [_Held(self.experiment, self.experiment.process(name)) for name in self.names]
+        held = [_BlockedMember(self.experiment, self.experiment.process(name)) for name in self.names]
         for member in held:
             member.process.service = ns(HANDLING)
             member.begin()
-        self.experiment.rest(seconds)
+        self.experiment.run_for(seconds)
         for member in held:
             member.end()
 
 
 @attrs.define
-class _Held:
+class _BlockedMember:
     """One member during one block."""
 
     experiment: ExperimentCluster
     process: Process
-    waiting: list[Output] = attrs.field(factory=list)  # what it wanted to send
+    waiting: list[Output] = attrs.field(factory=list)  # its held-back outputs
     over: bool = False
 
     def begin(self) -> None:

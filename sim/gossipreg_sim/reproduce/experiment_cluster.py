@@ -1,7 +1,7 @@
-"""A cluster of which only what the papers count is recorded, failures and traffic.
+"""Experiment cluster: a simulated cluster that records only what the papers count, failures and traffic.
 
-No trace and no oracles, so that hundreds of runs are affordable. The members know each other from the start: what
-the experiments measure begins when everybody has joined.
+It has no trace and no oracles, so that hundreds of runs are affordable. The members know each other from the start: the
+experiments measure a cluster in which all members have joined.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.network import Constant
 from gossipreg_sim.process import Process
 from gossipreg_sim.reproduce.profiles import Profile
-from gossipreg_sim.reproduce.ticks import tick
+from gossipreg_sim.reproduce.ticks import use_ticks
 from gossipreg_sim.world import SECOND, World, ns
 
-#: One way between two members (seconds): a loopback with a hundred busy agents on it.
+#: One-way latency between two members (seconds): a loopback interface with a hundred busy agents.
 LATENCY = 0.0005
 
 
 @attrs.frozen
 class Failure:
-    """The moment at which ``observer`` came to believe that ``subject`` failed."""
+    """``observer`` declared or learned that ``subject`` failed, at ``at``."""
 
     at: int  # ns
     observer: str
@@ -34,7 +34,7 @@ class Failure:
 
 @attrs.define
 class ExperimentCluster:
-    """Members of one profile, and the failures that they reported."""
+    """Members with one profile, and the failures that they reported."""
 
     profile: Profile
     world: World
@@ -44,32 +44,32 @@ class ExperimentCluster:
 
     @classmethod
     def of(cls, profile: Profile, members: int, seed: int, *, quiet: float = 2.0) -> ExperimentCluster:
-        """``members`` that know each other and have had ``quiet`` seconds of peace."""
+        """Return a cluster of ``members`` that know each other, after ``quiet`` seconds without events."""
         experiment = cls.empty(profile, seed)
         for number in range(members):
             experiment.start(f"n{number}")
-        acquaint(experiment.cluster.processes.values())
-        experiment.rest(quiet)
+        introduce_all(experiment.cluster.processes.values())
+        experiment.run_for(quiet)
         return experiment
 
     @classmethod
     def empty(cls, profile: Profile, seed: int) -> ExperimentCluster:
-        """No members yet."""
+        """Return a cluster without members."""
         world = World(seed)
         experiment = cls(profile, world, Cluster(world, profile.settings, Constant(LATENCY)), [])
         experiment.cluster.observers.append(experiment._see)
         return experiment
 
     def start(self, name: str, *, seed: str = "") -> None:
-        """One more member, which joins through ``seed`` unless that is itself."""
+        """Start one more member, which joins through ``seed`` unless that is itself."""
         process = self.cluster.start(name, seeds=[seed] if seed not in ("", name) else [])
         if self.profile.ticks:
-            tick(process)
+            use_ticks(process)
         process.schedule()
         self.names.append(name)
 
-    def rest(self, seconds: float) -> None:
-        """Let ``seconds`` go by."""
+    def run_for(self, seconds: float) -> None:
+        """Run for ``seconds``."""
         self.world.run(self.world.now + ns(seconds))
 
     @property
@@ -83,11 +83,11 @@ class ExperimentCluster:
         return self.cluster.counters["bytes"]
 
     def process(self, name: str) -> Process:
-        """The process of ``name``."""
+        """Return the process of ``name``."""
         return self.cluster.processes[name]
 
     def seconds(self, duration: int) -> float:
-        """``duration`` (ns) in seconds."""
+        """Convert ``duration`` (ns) to seconds."""
         return duration / SECOND
 
     def _see(self, process: Process, output: Output) -> None:
@@ -97,8 +97,8 @@ class ExperimentCluster:
             self.failures.append(Failure(self.world.now, process.name, output.after.name))
 
 
-def acquaint(processes: Iterable[Process]) -> None:
-    """Let everybody know everybody, as if all had joined long ago."""
+def introduce_all(processes: Iterable[Process]) -> None:
+    """Make all processes know each other, as if all had joined long ago."""
     known = list(processes)
     updates = [process.engine.identity.own_update() for process in known]
     for process in known:

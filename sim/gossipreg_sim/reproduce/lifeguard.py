@@ -1,9 +1,9 @@
 """Experiments of the Lifeguard paper (arXiv 1707.00788v2), and the computation of its table.
 
-128 members; C of them, drawn at random, block in lock-step (see `block`). *Interval*: blocked for D, running for I,
-over and over for at least 120 s; false positives are failures reported of members that were never blocked, and the
-graver ones those reported by such members. *Threshold*: one block of D; detection of those that are blocked, by the
-first of the others and by the last.
+128 members, of which C random ones block in lock-step (see `block`). *Interval*: blocked for D, running for I, repeated
+for at least 120 s. False positives are failures reported of members that were never blocked; of these, FP- are those
+reported by such members. *Threshold*: one block of D; detection times of the blocked members, by the first and by the
+last of the other members.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import attrs
 
 from gossipreg_sim.reproduce.block import Block
 from gossipreg_sim.reproduce.experiment_cluster import ExperimentCluster
-from gossipreg_sim.reproduce.parallel_runs import Order, work
+from gossipreg_sim.reproduce.parallel_runs import RunOptions, run_all
 from gossipreg_sim.reproduce.profiles import COMPARED, LIFEGUARD, OURS, SWIM, Profile, lifeguard
 from gossipreg_sim.reproduce.published import LIFEGUARD as PUBLISHED
 from gossipreg_sim.reproduce.published import LIFEGUARD_RUNS, TUNING
 from gossipreg_sim.reproduce.statistics import interval, percent, quantile
 from gossipreg_sim.reproduce.tables import Cell, Findings, Table, triple
 
-#: How long the blocks are repeated at least (seconds), and the shares of detections that are asked for.
+#: Minimum duration of the repeated blocks (seconds), and the quantiles of detection times.
 _LEAST: Final = 120.0
 _SHARES: Final = (0.5, 0.99, 0.999)
 
 
 @attrs.frozen
 class Grid:
-    """Which runs are made: every combination, so many times."""
+    """The parameters of the runs: every combination is run ``repeats`` times."""
 
     members: int
     anomalous: tuple[int, ...]  # C
@@ -52,7 +52,7 @@ FULL: Final = Grid(
     threshold_runs=10,
 )
 
-#: Where most false positives are: blocks longer than a suspicion, with little time between them.
+#: Parameters with most false positives: blocks longer than a suspicion, with little time between them.
 QUICK: Final = attrs.evolve(
     FULL,
     anomalous=(16,),
@@ -79,18 +79,18 @@ class Run:
 
 @attrs.frozen
 class Outcome:
-    """What came of one run."""
+    """The result of one run."""
 
     fp: int  # failures reported of members that were never blocked
-    fp_healthy: int  # of these, reported by such members
+    fp_healthy: int  # of these, reported by members that were never blocked
     packets: int
     bytes: int
-    first: tuple[float, ...]  # seconds from the block to the first report, of each blocked member that was reported
-    everywhere: tuple[float, ...]  # to the last, of each that all others reported
+    first: tuple[float, ...]  # seconds from the block to the first report, per reported member
+    everywhere: tuple[float, ...]  # seconds to the last report, per member that all others reported
 
 
 def run_one(run: Run) -> Outcome:
-    """Make one run."""
+    """Execute one run."""
     experiment = ExperimentCluster.of(run.profile, run.members, run.seed)
     blocked = experiment.world.rng("blocked").sample(experiment.names, run.anomalous)
     block = Block(experiment, blocked)
@@ -131,12 +131,12 @@ class Sum:
 
     @property
     def fp(self) -> list[int]:
-        """False positives, run by run."""
+        """False positives of each run."""
         return [outcome.fp for outcome in self.interval]
 
     @property
     def fp_healthy(self) -> list[int]:
-        """Those reported by members that were never blocked."""
+        """False positives reported by members that were never blocked, of each run."""
         return [outcome.fp_healthy for outcome in self.interval]
 
     def first(self) -> list[float | None]:
@@ -145,13 +145,13 @@ class Sum:
         return [quantile(values, share) for share in _SHARES]
 
     def everywhere(self) -> list[float | None]:
-        """Seconds to the last."""
+        """Seconds to the last report: median, 99 %, 99.9 %."""
         values = [value for outcome in self.threshold for value in outcome.everywhere]
         return [quantile(values, share) for share in _SHARES]
 
 
 def runs_of(profile: Profile, grid: Grid, seed: int) -> tuple[list[Run], list[Run]]:
-    """The Interval and the Threshold runs of one profile; equal seeds block equal members, whatever the profile."""
+    """Return the Interval and Threshold runs of one profile; equal seeds block the same members in every profile."""
     cells = product(grid.anomalous, grid.on, grid.off, range(grid.runs))
     repeated = [Run(profile, grid.members, c, on, off, grid.least, seed + run) for c, on, off, run in cells]
     single = [
@@ -161,18 +161,18 @@ def runs_of(profile: Profile, grid: Grid, seed: int) -> tuple[list[Run], list[Ru
     return repeated, single
 
 
-def sums(profiles: Sequence[Profile], grid: Grid, order: Order) -> list[Sum]:
-    """Make all runs of all profiles."""
+def sums(profiles: Sequence[Profile], grid: Grid, order: RunOptions) -> list[Sum]:
+    """Execute all runs of all profiles."""
     planned = [runs_of(profile, grid, order.seed) for profile in profiles]
-    outcomes = iter(work(run_one, [run for both in planned for runs in both for run in runs], order))
+    outcomes = iter(run_all(run_one, [run for both in planned for runs in both for run in runs], order))
     return [
         Sum(tuple(next(outcomes) for _ in repeated), tuple(next(outcomes) for _ in single))
         for repeated, single in planned
     ]
 
 
-def reproduce(grid: Grid, order: Order) -> Findings:
-    """The paper's table, and its table for tuning, with what comes out here."""
+def reproduce(grid: Grid, order: RunOptions) -> Findings:
+    """Run the experiments; the tables show the paper's values beside ours."""
     compared = [*COMPARED, *([OURS] if order.ours else [])]
     tuned = [lifeguard(alpha, beta) for alpha, beta in TUNING if (alpha, beta) != (5, 6)]
     made = sums([*compared, *tuned], grid, order)
@@ -187,7 +187,7 @@ def reproduce(grid: Grid, order: Order) -> Findings:
         ),
         tuple(rows),
         "first, everywhere: median / 99 % / 99.9 % of the blocked. The paper's totals are of 4,320 runs on a grid "
-        "with\nmany mild settings; compare its order and shares, not its totals.",
+        "with\nmany mild settings; compare order and shares, not totals.",
     )
     sums_tuned = dict(zip([key for key in TUNING if key != (5, 6)], made[len(compared) :], strict=True))
     sums_tuned[5, 6] = by_name[LIFEGUARD.name]

@@ -1,4 +1,4 @@
-"""Parallel runs: independent experiments spread over the cores, with results in the order of the tasks."""
+"""Parallel runs: independent experiments on several cores, with results in task order."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import attrs
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-#: Told how many runs are done, and of how many.
+#: Receives the number of finished runs, and the total.
 Progress = Callable[[int, int], None]
 
 
 @attrs.frozen
-class Order:
-    """What is asked of an experiment, whichever it is."""
+class RunOptions:
+    """The options common to all experiments."""
 
-    ours: bool  # this protocol with its defaults, too
+    ours: bool  # include this protocol with its defaults
     seed: int
     jobs: int
-    command: str  # how to have it again
+    command: str  # the command that repeats it
     progress: Progress
 
 
-def work(run: Callable[[Task], Result], tasks: Sequence[Task], order: Order) -> list[Result]:
-    """``run`` on every task, so many at a time; results in the order of the tasks.
+def run_all(run: Callable[[Task], Result], tasks: Sequence[Task], order: RunOptions) -> list[Result]:
+    """Apply ``run`` to every task, several at a time, and return the results in task order.
 
-    What a run gives hangs on its task only, so that the number of jobs changes nothing but the time.
+    A result depends on its task only, so the number of jobs affects nothing but the time.
     """
     progress = order.progress
     progress(0, len(tasks))

@@ -1,8 +1,8 @@
-"""Profiles: settings that make this protocol behave as the published ones do.
+"""Profiles: settings under which this protocol behaves like a published one.
 
-A profile switches off what the others do not have: the witness, the verifying ping, the own-lag rule, streams beside
-probes, lifelines, telling the accused at once, adaptive timeouts, seconding, probes along with an ack, gaps between
-rounds of gossip that grow. What remains different is listed in docs/simulator.md.
+A profile switches off what the published protocol lacks: the witness, the verifying ping, the own-lag rule, streams
+beside probes, lifelines, immediate notification of the accused, adaptive timeouts, repeated confirmations, probes sent
+with an ack, and growing gaps between gossip transmissions. docs/simulator.md lists the remaining differences.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import attrs
 
 from gossipreg.protocol.engine_settings import EngineSettings
 
-#: memberlist as measured in the Lifeguard paper, with all three parts of Lifeguard off: SWIM with suspicion. Full
-#: states are exchanged every 90 s at 128 members; we compare only when they differ.
+#: memberlist as measured in the Lifeguard paper, with all three parts of Lifeguard off: SWIM with suspicion. There,
+#: full states are exchanged every 90 s at 128 members; here, states are compared and only differences are sent.
 _SWIM: Final = EngineSettings(
     probe_interval=1.0,
     probe_timeout=0.5,
@@ -46,12 +46,12 @@ _SWIM: Final = EngineSettings(
 
 @attrs.frozen
 class Profile:
-    """One protocol, as this one can run it."""
+    """One published protocol, expressed as settings of this one."""
 
     name: str
     settings: EngineSettings
-    ticks: bool = True  # updates are spread on memberlist's tick
-    timers_first: bool = True  # a process that goes on fires what is overdue before it reads what has arrived
+    ticks: bool = True  # updates are gossiped on memberlist's tick
+    timers_first: bool = True  # a resumed process fires overdue timers before it reads its packets
 
 
 def _variant(name: str, base: EngineSettings = _SWIM, **changes: Any) -> Profile:
@@ -59,7 +59,7 @@ def _variant(name: str, base: EngineSettings = _SWIM, **changes: Any) -> Profile
 
 
 def lifeguard(alpha: float, beta: float) -> Profile:
-    """All of Lifeguard, at these multiples of the shortest and the longest suspicion (IV-B)."""
+    """Return the profile with all of Lifeguard, with multipliers ``alpha`` and ``beta`` (IV-B)."""
     return _variant(
         "Lifeguard",
         local_health_max=8,
@@ -76,11 +76,11 @@ LHA_SUSPICION: Final = _variant("LHA-Suspicion", suspicion_beta=6.0, suspicion_c
 BUDDY: Final = _variant("Buddy", buddy=True)
 LIFEGUARD: Final = lifeguard(5.0, 6.0)
 
-#: SWIM's first form: who does not answer is failed at once.
+#: SWIM's basic form: a member that does not answer fails at once.
 SWIM_WITHOUT_SUSPICION: Final = _variant("infection", suspicion_alpha=1e-6)
 
-#: What users of memberlist get, with its defaults for a local network: K is the multiplier less 2, nacks come when
-#: the helper's whole patience is over, a probe that fails is tried over TCP.
+#: memberlist with its defaults for a local network: K is the multiplier less 2, helpers send a nack after their
+#: whole timeout, and a failed probe is retried over TCP.
 MEMBERLIST: Final = _variant(
     "memberlist",
     LIFEGUARD.settings,
@@ -95,5 +95,5 @@ MEMBERLIST: Final = _variant(
 #: This protocol with its defaults.
 OURS: Final = Profile("gossipreg", EngineSettings(), ticks=False, timers_first=False)
 
-#: The five that the Lifeguard paper compares, in its order.
+#: The five configurations that the Lifeguard paper compares, in its order.
 COMPARED: Final = (SWIM, LHA_PROBE, LHA_SUSPICION, BUDDY, LIFEGUARD)

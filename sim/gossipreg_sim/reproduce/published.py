@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-#: Runs behind each row of the Lifeguard paper's table: 9 x 6 x 8 settings, 10 times each.
+#: Runs behind each row of the Lifeguard paper's table: 9 x 6 x 8 settings, 10 runs each.
 LIFEGUARD_RUNS: Final = 4320
 
 
@@ -42,13 +42,13 @@ TUNING: Final = {
     (5, 6): (100.08, 1.53, 1.89),
 }
 
-#: SWIM (DSN 2002): messages a member sends and receives in a period; periods to the first detection, e / (e - 1).
+#: SWIM (DSN 2002): messages a member sends and receives per period; periods to the first detection, e / (e - 1).
 SWIM_LOAD: Final = 2.0
 SWIM_FIRST: Final = 1.58
 
-#: SWIM: of 17 members that join under 10 % loss, how many make up the group that lasts.
+#: SWIM: how many of 17 members that join under 10 % loss remain in the final group.
 SWIM_STABLE: Final = {"SWIM": 12, "infection": 4}
 
-#: Rapid (ATC 2018): distinct cluster sizes that memberlist's and Rapid's members report while
-#: so many join.
+#: Rapid (ATC 2018): distinct cluster sizes reported by memberlist's and Rapid's members, by number of
+#: joining members.
 RAPID_SIZES: Final = {1000: (901, 4), 1500: (1383, 8), 2000: (1858, 4)}

@@ -1,8 +1,8 @@
-"""Experiments of the Rapid paper (ATC 2018) that show where gossip membership is unstable.
+"""Experiments of the Rapid paper (ATC 2018) that show unstable membership.
 
-*Bootstrap*: many members start at once and join through one; how many different cluster sizes do they report on the
-way? *Flip-flop*: ten members hear nothing for 20 s, everything for 20 s, over and over. *Loss*: one member in a
-hundred hears one packet in five. Are such members removed, or do they come and go?
+*Bootstrap*: many members start at once and join through one seed; how many different cluster sizes do they report?
+*Flip-flop*: ten members alternate between receiving nothing for 20 s and everything for 20 s. *Loss*: one member in a
+hundred receives one packet in five. Are such members removed, or do they flap?
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from gossipreg_sim.conditions import FlipFlop, Links, Loss
 from gossipreg_sim.network import Condition
 from gossipreg_sim.process import Process
 from gossipreg_sim.reproduce.experiment_cluster import ExperimentCluster
-from gossipreg_sim.reproduce.parallel_runs import Order, work
+from gossipreg_sim.reproduce.parallel_runs import RunOptions, run_all
 from gossipreg_sim.reproduce.profiles import MEMBERLIST, OURS, Profile
 from gossipreg_sim.reproduce.published import RAPID_SIZES
 from gossipreg_sim.reproduce.tables import Cell, Findings, Table
 from gossipreg_sim.world import ns
 
 _FLIPPING: Final = 10
-_HALF: Final = 20.0  # seconds of hearing nothing, then of hearing everything
+_HALF: Final = 20.0  # seconds of receiving nothing, then of receiving everything
 _LOSS: Final = 0.8
-_JOIN_MOST: Final = 120.0  # seconds that a bootstrap may take
+_JOIN_MOST: Final = 120.0  # time limit of a bootstrap (seconds)
 
 
 @attrs.frozen
 class Plan:
-    """How much is measured."""
+    """The extent of the experiments."""
 
     joiners: tuple[int, ...] = (1000, 1500, 2000)
     members: int = 1000
@@ -56,41 +56,41 @@ class Run:
 
 @attrs.frozen
 class Bootstrap:
-    """How a cluster came together."""
+    """The result of a bootstrap."""
 
-    sizes: int  # different sizes that members reported, each asked ten times a second
-    seconds: float | None  # until all saw all
+    sizes: int  # distinct sizes that members reported, sampled ten times a second
+    seconds: float | None  # until all members saw all
 
 
 @attrs.frozen
 class Stability:
-    """What became of members that hear badly, and of the others."""
+    """The result for members with bad links, and for the others."""
 
     bad: int
-    removed: int  # bad members that all others believe failed in the end
-    swings: int  # times that one of the others called a bad member alive that it had called failed
-    collateral: int  # failures reported of members that hear well
+    removed: int  # bad members that all others believe failed at the end
+    swings: int  # changes of another member's belief about a bad one from failed to alive
+    collateral: int  # failures reported of members with good links
     observers: int
 
 
 def run_one(run: Run) -> Bootstrap | Stability:
-    """Make one run."""
+    """Execute one run."""
     if run.what == "bootstrap":
         return _bootstrap(run)
     bad = _FLIPPING if run.what == "flip-flop" else max(1, run.members // 100)
-    return _hear_badly(run, bad)
+    return _bad_links(run, bad)
 
 
 def _bootstrap(run: Run) -> Bootstrap:
     experiment = ExperimentCluster.empty(run.profile, run.seed)
     experiment.start("n0", seed="n0")
-    experiment.rest(1.0)
+    experiment.run_for(1.0)
     for number in range(1, run.members):
         experiment.start(f"n{number}", seed="n0")
     sizes: set[int] = set()
     start = experiment.world.now
     while experiment.world.now - start < ns(run.seconds):
-        experiment.rest(0.1)
+        experiment.run_for(0.1)
         now = {process.engine.members.present_count for process in experiment.cluster.alive}
         sizes |= now
         if now == {run.members}:
@@ -98,7 +98,7 @@ def _bootstrap(run: Run) -> Bootstrap:
     return Bootstrap(len(sizes), None)
 
 
-def _hear_badly(run: Run, count: int) -> Stability:
+def _bad_links(run: Run, count: int) -> Stability:
     experiment = ExperimentCluster.of(run.profile, run.members, run.seed)
     bad = experiment.world.rng("bad").sample(experiment.names, count)
     good = [name for name in experiment.names if name not in bad]
@@ -117,7 +117,7 @@ def _hear_badly(run: Run, count: int) -> Stability:
         FlipFlop(links, _HALF, _HALF, experiment.world.now) if run.what == "flip-flop" else Loss(links, _LOSS)
     )
     experiment.cluster.network.begin(run.what, condition)
-    experiment.rest(run.seconds)
+    experiment.run_for(run.seconds)
     believed = [[experiment.process(name).engine.members.get(each) for name in good] for each in bad]
     return Stability(
         bad=count,
@@ -136,13 +136,13 @@ def _runs(plan: Plan, profiles: list[Profile], seed: int) -> Iterator[Run]:
         yield Run("loss", profile, plan.members, plan.seconds, seed)
 
 
-def reproduce(plan: Plan, order: Order) -> Findings:
-    """The three experiments, beside what the paper says."""
+def reproduce(plan: Plan, order: RunOptions) -> Findings:
+    """Run the three experiments; the tables show the paper's values beside ours."""
     profiles = [MEMBERLIST, *([OURS] if order.ours else [])]
     runs = list(_runs(plan, profiles, order.seed))
     boots: list[tuple[Cell, ...]] = []
     stays: list[tuple[Cell, ...]] = []
-    for run, outcome in zip(runs, work(run_one, runs, order), strict=True):
+    for run, outcome in zip(runs, run_all(run_one, runs, order), strict=True):
         if isinstance(outcome, Bootstrap):
             theirs, rapid = RAPID_SIZES.get(run.members, (None, None))
             boots.append((run.profile.name, run.members, outcome.sizes, outcome.seconds, theirs, rapid))
@@ -155,18 +155,18 @@ def reproduce(plan: Plan, order: Order) -> Findings:
         order.command,
         (
             Table(
-                "Rapid: members that join at once through one",
+                "Rapid: members that join at once through one seed",
                 ("protocol", "members", "sizes", "all see all after s", "memberlist in paper", "Rapid in paper"),
                 tuple(boots),
-                "sizes: different ones that were reported by all members, each asked ten times a second",
+                "sizes: distinct sizes reported by all members, sampled ten times a second",
             ),
             Table(
-                f"Rapid: members that hear badly, for {plan.seconds:.0f} s",
+                f"Rapid: members with bad links, for {plan.seconds:.0f} s",
                 ("protocol", "fault", "members", "removed", "returns", "others failed"),
                 tuple(stays),
-                "flip-flop: 10 members hear nothing for 20 s, then everything for 20 s. loss: 1 % hear a fifth.\n"
-                "removed: believed failed by all others in the end. returns: from failed to alive, a bad member and\n"
-                "observer. The paper: memberlist never removes all of the first, nor conclusively the second.",
+                "flip-flop: 10 members receive nothing for 20 s, then everything for 20 s. loss: 1 % receive a fifth.\n"
+                "removed: believed failed by all others at the end. returns: from failed to alive, per bad member and\n"
+                "observer. The paper: memberlist never removes all with the first fault, nor the second for good.",
             ),
         ),
     )

@@ -1,4 +1,4 @@
-"""Statistics of the tables: quantiles, and the confidence of a ratio of two totals."""
+"""Statistics of the tables: quantiles, and the confidence interval of a ratio of two totals."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Final
 
 from gossipreg_sim.rng import Rng
 
-#: Times that the runs are drawn again to see how far their totals might have been elsewhere.
+#: Bootstrap resamples.
 _RESAMPLES: Final = 1000
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The mean; None of no values."""
+    """Return the mean; None if there are no values."""
     return sum(values) / len(values) if values else None
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that ``share`` of the values do not exceed (nearest rank); None of no values."""
+    """Return the smallest value that ``share`` of the values do not exceed (nearest rank); None if there are none."""
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def percent(part: Sequence[float], whole: Sequence[float]) -> float | None:
-    """The total of ``part`` in percent of that of ``whole``; None when that is 0."""
+    """Return the total of ``part`` in percent of that of ``whole``; None if that is 0."""
     return 100 * sum(part) / sum(whole) if sum(whole) else None
 
 
 def interval(part: Sequence[float], whole: Sequence[float]) -> tuple[float, float] | None:
-    """Where `percent` lies with 95 %: by drawing the runs, of which the two have pairs, again (bootstrap).
+    """Return the 95 % interval of `percent`, by resampling paired runs (bootstrap).
 
-    None when too few of the draws have anything in them.
+    None if too few of the resamples have a total above 0.
     """
-    assert len(part) == len(whole), "runs come in pairs"
+    assert len(part) == len(whole), "each run has a part and a whole"
     rng = Rng.of("bootstrap")
     drawn = []
     for _ in range(_RESAMPLES):

@@ -1,4 +1,4 @@
-"""Experiments of the SWIM paper (DSN 2002): load, first detection, and joins while packets are lost."""
+"""Experiments of the SWIM paper (DSN 2002): load, first detection, and joins under packet loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg_sim.conditions import Links, Loss
 from gossipreg_sim.process import Process
 from gossipreg_sim.reproduce.experiment_cluster import ExperimentCluster
-from gossipreg_sim.reproduce.parallel_runs import Order, work
+from gossipreg_sim.reproduce.parallel_runs import RunOptions, run_all
 from gossipreg_sim.reproduce.profiles import OURS, SWIM, SWIM_WITHOUT_SUSPICION, Profile
 from gossipreg_sim.reproduce.published import SWIM_FIRST, SWIM_LOAD, SWIM_STABLE
 from gossipreg_sim.reproduce.statistics import mean, quantile
@@ -26,7 +26,7 @@ _JOINERS: Final = 17
 
 @attrs.frozen
 class Plan:
-    """How much is measured."""
+    """The extent of the experiments."""
 
     sizes: tuple[int, ...] = (8, 16, 24, 32, 40, 48, 55)
     periods: int = 40
@@ -51,20 +51,20 @@ class Run:
 
 
 def run_one(run: Run) -> float:
-    """What came of it: messages sent a member and period; periods to the first suspicion; members never failed."""
+    """Execute one run: messages sent per member and period; periods to the first suspicion; members never failed."""
     return {"load": _load, "first": _first, "joins": _joins}[run.what](run)
 
 
 def _load(run: Run) -> float:
     experiment = ExperimentCluster.of(run.profile, run.members, run.seed, quiet=20.0)
     before = experiment.packets
-    experiment.rest(run.seconds)
+    experiment.run_for(run.seconds)
     return (experiment.packets - before) / run.members / run.seconds * run.profile.settings.probe_interval
 
 
 def _first(run: Run) -> float:
     experiment = ExperimentCluster.of(run.profile, run.members, run.seed)
-    experiment.rest(experiment.world.rng("crash").random())
+    experiment.run_for(experiment.world.rng("crash").random())
     crashed = experiment.names[0]
     start, suspected = experiment.world.now, []
 
@@ -76,19 +76,19 @@ def _first(run: Run) -> float:
     experiment.cluster.observers.append(see)
     experiment.cluster.crash(crashed, host=True)
     while not suspected and experiment.world.now - start < ns(run.seconds):
-        experiment.rest(0.1)
+        experiment.run_for(0.1)
     return experiment.seconds(suspected[0] - start) / run.profile.settings.probe_interval if suspected else math.inf
 
 
 def _joins(run: Run) -> float:
-    """The members join one after the other and lose packets from the start."""
+    """Members join one after another, and lose packets from the start."""
     experiment = ExperimentCluster.empty(run.profile, run.seed)
     names = [f"n{number}" for number in range(run.members)]
     experiment.cluster.network.begin("loss", Loss(Links(names, names), _LOSS))
     for name in names:
         experiment.start(name, seed=names[0])
-        experiment.rest(1.0)
-    experiment.rest(run.seconds)
+        experiment.run_for(1.0)
+    experiment.run_for(run.seconds)
     return len(set(names) - {failure.subject for failure in experiment.failures})
 
 
@@ -101,11 +101,11 @@ def _runs(plan: Plan, profiles: list[Profile], seed: int) -> Iterator[Run]:
         yield from (Run("joins", profile, _JOINERS, plan.watched, seed + each) for each in range(plan.joins))
 
 
-def reproduce(plan: Plan, order: Order) -> Findings:
-    """The three experiments, beside what the paper says."""
+def reproduce(plan: Plan, order: RunOptions) -> Findings:
+    """Run the three experiments; the tables show the paper's values beside ours."""
     profiles = [SWIM, *([OURS] if order.ours else [])]
     runs = list(_runs(plan, profiles, order.seed))
-    made = list(zip(runs, work(run_one, runs, order), strict=True))
+    made = list(zip(runs, run_all(run_one, runs, order), strict=True))
 
     def values(what: str, profile: Profile, members: int) -> list[float]:
         return [value for run, value in made if (run.what, run.profile, run.members) == (what, profile, members)]
@@ -138,14 +138,14 @@ def reproduce(plan: Plan, order: Order) -> Findings:
                 "SWIM: load and first detection, in periods",
                 ("protocol", "members", "messages", "paper", "first", "2.5 %", "97.5 %", "paper "),
                 tuple(steady),
-                "messages: sent by a member in a period. first: from the crash to the end of the first probe that\n"
-                "missed it; the paper's 1.58 counts from period to period.",
+                "messages: sent per member and period. first: from the crash to the end of the first probe that\n"
+                "failed; the paper's 1.58 counts whole periods.",
             ),
             Table(
-                f"SWIM: {_JOINERS} joins under {_LOSS:.0%} loss: members that nobody ever called failed",
+                f"SWIM: {_JOINERS} joins under {_LOSS:.0%} loss: members that were never declared failed",
                 ("protocol", "mean", "least", "most", "paper"),
                 tuple(joins),
-                f"watched for {plan.watched:.0f} s after the last join",
+                f"observed for {plan.watched:.0f} s after the last join",
             ),
         ),
     )

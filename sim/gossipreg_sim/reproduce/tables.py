@@ -1,4 +1,4 @@
-"""Tables of results: text for people, the same as a document for programs."""
+"""Tables of results, as text and as JSON documents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Cell = str | int | float | None
 
 @attrs.frozen
 class Table:
-    """Rows below columns, with what must be known to read them."""
+    """Rows, column names, and the notes needed to read them."""
 
     title: str
     columns: tuple[str, ...]
@@ -20,7 +20,7 @@ class Table:
     note: str = ""
 
     def lines(self) -> Iterator[str]:
-        """As text, the first column to the left and the others to the right."""
+        """Yield the text, with the first column left-aligned and the others right-aligned."""
         cells = [self.columns, *(tuple(map(_shown, row)) for row in self.rows)]
         widths = [max(len(row[column]) for row in cells) for column in range(len(self.columns))]
         yield self.title
@@ -31,28 +31,28 @@ class Table:
             yield self.note
 
     def document(self) -> dict[str, Any]:
-        """As JSON: one object for each row, by column."""
+        """Return JSON: one object for each row, by column."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
         return {"title": self.title, "rows": rows, "note": self.note}
 
 
 @attrs.frozen
 class Findings:
-    """The tables of one experiment, and how to have them again."""
+    """The tables of one experiment, and the command that produces them again."""
 
     experiment: str
     command: str
     tables: tuple[Table, ...]
 
     def lines(self, took: float) -> Iterator[str]:
-        """As text; ``took`` is in seconds of real time."""
+        """Yield the text; ``took`` is in seconds of real time."""
         for table in self.tables:
             yield from table.lines()
             yield ""
         yield f"{took:.0f} s; again: {self.command}"
 
     def document(self, took: float) -> dict[str, Any]:
-        """As JSON."""
+        """Return JSON; ``took`` is in seconds of real time."""
         tables = [table.document() for table in self.tables]
         return {"experiment": self.experiment, "command": self.command, "seconds": round(took, 1), "tables": tables}
 
@@ -66,5 +66,5 @@ def _shown(cell: Cell) -> str:
 
 
 def triple(values: Sequence[float | None]) -> str:
-    """Several values in one cell."""
+    """Join several values in one cell."""
     return " / ".join(map(_shown, values))

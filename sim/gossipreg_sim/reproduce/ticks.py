@@ -1,7 +1,7 @@
-"""memberlist's gossip: on a fixed tick, each update so many times, those sent least often first.
+"""memberlist's gossip: on a fixed tick, each update a fixed number of times, those sent least often first.
 
-Ours sends at birth and then ever more rarely; but what a blocked agent has told before it was blocked, and so how
-soon somebody accused hears of it, hangs on the tick. A tick that came while sending was held up is made up for.
+This protocol gossips an update at once and then at growing intervals. What a blocked agent has sent before its block,
+and so how soon an accused member learns of its suspicion, depends on the tick. Ticks missed during a block are made up.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from gossipreg.protocol.dissemination.broadcast_queue import Batch, BroadcastQue
 from gossipreg.protocol.wire.messages import pack
 from gossipreg_sim.process import Process
 
-#: Time between ticks (seconds), and how often an update is sent for each digit of the number of members.
+#: Time between ticks (seconds), and memberlist's retransmit multiplier: transmissions per digit of the member count.
 TICK: Final = 0.2
 _RETRANSMIT: Final = 4
 
 
 @attrs.define
-class _Told:
+class _Queued:
     data: bytes
     serial: int
     times: int = 0
 
 
 @attrs.define
-class Ticks(BroadcastQueue):
-    """The updates being spread. What is piggybacked on probes and acks counts as sent, too."""
+class TickQueue(BroadcastQueue):
+    """memberlist's broadcast queue. Updates piggybacked on probes and acks count as transmissions."""
 
     next_tick: float = 0.0
-    most: int = _RETRANSMIT  # how often an update is told
-    _told: dict[Key, _Told] = attrs.field(factory=dict)
+    most: int = _RETRANSMIT  # maximum transmissions of an update
+    _told: dict[Key, _Queued] = attrs.field(factory=dict)
     _count: int = 0
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class Ticks(BroadcastQueue):
 
     @property
     def deadline(self) -> float:
-        """The next tick (seconds), or infinity when there is nothing to tell."""
+        """Return the time of the next tick (seconds), or infinity if the queue is empty."""
         return self.next_tick if self._told else math.inf
 
     def enqueue(
@@ -53,27 +53,27 @@ class Ticks(BroadcastQueue):
         now: float,
         *,
         origin: str | None = None,  # noqa: ARG002 - memberlist tells members at random
-        wait: float = 0.0,  # noqa: ARG002 - it has its tick
+        wait: float = 0.0,  # noqa: ARG002 - flushed on the tick
     ) -> None:
-        """Spread ``data``, the packed update, in place of what was said about the same thing."""
+        """Queue ``data``, the packed update; it replaces a queued update about the same subject."""
         if not self._told and self.next_tick < now:
-            self._pass_ticks(now)  # with nothing to tell they went by
+            self._skip_ticks(now)  # ticks of an empty queue are skipped
         self._count += 1
-        self._told[topic, about] = _Told(data, self._count)
+        self._told[topic, about] = _Queued(data, self._count)
 
-    def _pass_ticks(self, now: float) -> None:
+    def _skip_ticks(self, now: float) -> None:
         self.next_tick += TICK * math.ceil((now - self.next_tick) / TICK)
 
     def flush(self, room: int, members: int, now: float) -> list[Batch]:
-        """What this tick tells to the same few members."""
+        """Return the updates that this tick sends to each of its targets."""
         if now < self.deadline:
             return []
-        self._pass_ticks(now)
+        self._skip_ticks(now)
         self.most = _RETRANSMIT * math.ceil(math.log10(members + 1))
         return [Batch(None, self._take(room, self.settings.gossip_fanout))]
 
     def piggyback(self, room: int, now: float) -> list[bytes]:  # noqa: ARG002
-        """Updates that fit into ``room`` bytes of a packet that goes out anyway."""
+        """Return updates that fit into ``room`` bytes of a packet that is sent anyway."""
         return self._take(room, 1) if self._told else []
 
     def _take(self, room: int, tellings: int) -> list[bytes]:
@@ -89,10 +89,10 @@ class Ticks(BroadcastQueue):
         return taken
 
 
-def tick(process: Process) -> None:
-    """Let a process that has just been started spread updates in ticks, at a moment of its own."""
+def use_ticks(process: Process) -> None:
+    """Make a newly started process gossip on ticks, with a random phase."""
     engine = process.engine
-    broadcasts = Ticks(engine.settings, next_tick=process.now + engine.rng.random() * TICK)
+    broadcasts = TickQueue(engine.settings, next_tick=process.now + engine.rng.random() * TICK)
     if engine.identity.announced:
         broadcasts.enqueue(Topic.MEMBERSHIP, engine.identity.name, pack(engine.identity.own_update()), process.now)
     engine.state.broadcasts = broadcasts

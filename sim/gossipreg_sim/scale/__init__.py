@@ -1,1 +1,1 @@
-"""Pure: how cost and speed grow with the number of nodes, measured on a virtual clock (docs/scale.md)."""
+"""Scale measurements: cost and speed as a function of the number of nodes, on a virtual clock (docs/scale.md)."""

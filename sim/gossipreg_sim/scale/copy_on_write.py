@@ -1,10 +1,10 @@
-"""Copy-on-write state: a thousand nodes share the same tables until one of them writes to its own.
+"""Copy-on-write state: all nodes share the same tables until one of them modifies its own.
 
-In a cluster at rest all nodes hold equal tables, so N nodes with N owners each are N² rows of which N differ. A node
-of a simulated cluster may hold the very tables of another; what it writes to becomes its own, and nobody can tell
-(a test holds the traces against each other).
+In an idle cluster all nodes hold equal tables: N nodes with N owners each hold N² rows, of which N differ. So a
+simulated node may hold another's tables, and copies a table before it modifies it. The sharing does not affect
+behaviour (a test compares the traces).
 """
-# ruff: noqa: SLF001 -- what no node can see is how its tables are held
+# ruff: noqa: SLF001 -- sharing replaces private tables
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gossipreg.protocol.state import ClusterState
 
 @attrs.define
 class _SharedRegistry(Registry):
-    """A registry whose tables are those of the shared state until they change here."""
+    """A registry whose tables belong to the shared state until they are modified here."""
 
     source: Registry = attrs.field(kw_only=True)
 
@@ -44,7 +44,7 @@ class _SharedRegistry(Registry):
 
 @attrs.define
 class _SharedFingerprint(Fingerprint):
-    """A fingerprint whose buckets are those of the shared state until they change here."""
+    """A fingerprint whose buckets belong to the shared state until they are modified here."""
 
     source: Fingerprint = attrs.field(kw_only=True)
 
@@ -56,7 +56,7 @@ class _SharedFingerprint(Fingerprint):
 
 
 def share_state(source: ClusterState, target: ClusterState, now: float) -> None:
-    """Let ``target`` know what ``source`` knows, which must not change any more, and have nothing to tell."""
+    """Give ``target`` the state of ``source``, which must not change any more; ``target`` gossips none of it."""
     for update in source.members:
         if update.name != target.members.own_name:
             target.members.put(update, now)

@@ -9,28 +9,28 @@ from typing import Final
 from gossipreg_sim.report import svg
 from gossipreg_sim.report.files import write_file
 from gossipreg_sim.reproduce.tables import Cell, Findings, Table
-from gossipreg_sim.scale.measures import BURST, Sizes
+from gossipreg_sim.scale.measures import BURST, SizeResult
 from gossipreg_sim.scale.memory_use import MemoryUse
 
 _MIB: Final = 1 << 20
 
-_Value = Callable[[Sizes], float | None]
+_Value = Callable[[SizeResult], float | None]
 
 
-def findings_of(sizes: Sequence[Sizes], weight: MemoryUse, command: str) -> Findings:
-    """The tables of all that was measured."""
-    return Findings("scale", command, (_rest(sizes), _news(sizes), _deaths(sizes), _weight(weight)))
+def findings_of(sizes: Sequence[SizeResult], memory: MemoryUse, command: str) -> Findings:
+    """Return the tables of all measurements."""
+    return Findings("scale", command, (_idle(sizes), _changes(sizes), _deaths(sizes), _memory(memory)))
 
 
-def _rest(sizes: Sequence[Sizes]) -> Table:
+def _idle(sizes: Sequence[SizeResult]) -> Table:
     return Table(
-        "At rest",
-        ("nodes", "instances", "packets/node/s", "bytes/node/s", "x real time", "MiB", "gathered (s)", "in all (s)"),
+        "Idle cluster",
+        ("nodes", "instances", "packets/node/s", "bytes/node/s", "x real time", "MiB", "setup (s)", "total (s)"),
         tuple(
             (
                 *(size.nodes, size.nodes * size.instances),
-                *(size.rest.packets, round(size.rest.bytes), size.rest.speed),
-                *(round(size.memory), size.gathered, size.took),
+                *(size.idle.packets, round(size.idle.bytes), size.idle.speed),
+                *(round(size.memory), size.setup, size.took),
             )
             for size in sizes
         ),
@@ -38,11 +38,11 @@ def _rest(sizes: Sequence[Sizes]) -> Table:
     )
 
 
-def _news(sizes: Sequence[Sizes]) -> Table:
-    def row(size: Sizes) -> Iterator[Cell]:
+def _changes(sizes: Sequence[SizeResult]) -> Table:
+    def row(size: SizeResult) -> Iterator[Cell]:
         yield size.nodes
-        for news in (size.registration, size.burst):
-            yield from (_ms(news.seconds), news.packets, news.bytes / 1024)
+        for cost in (size.registration, size.burst):
+            yield from (_ms(cost.seconds), cost.packets, cost.bytes / 1024)
         yield from (_ms(size.join.seconds), size.join.packets, size.join.bytes / 1024)
 
     columns = ("nodes", "one (ms)", "packets/node", "KiB/node")
@@ -52,30 +52,30 @@ def _news(sizes: Sequence[Sizes]) -> Table:
         f"One registration, {BURST} at once, one node joins: until the last node knows",
         (*columns, *burst, *join),
         tuple(tuple(row(size)) for size in sizes),
-        "what was sent in 3 s, above what rest costs; that of a join is of the whole cluster",
+        "traffic in 3 s above the idle cost; for a join, of the whole cluster",
     )
 
 
-def _deaths(sizes: Sequence[Sizes]) -> Table:
+def _deaths(sizes: Sequence[SizeResult]) -> Table:
     return Table(
-        "Until the last node knows of a death, or of a split",
+        "Time until the last node detects a death, or a split",
         ("nodes", "killed (ms)", "silent: avoided (s)", "silent: failed (s)", "split: all failed (s)", "healed (s)"),
         tuple(
             (size.nodes, _ms(size.crash), size.silence_avoided, size.silence_failed, size.split, size.heal)
             for size in sizes
         ),
-        "avoided: lookups prefer others; healed: all states are the same again; -: not measured",
+        "avoided: lookups prefer others; healed: all states are equal again; -: not measured",
     )
 
 
-def _weight(weight: MemoryUse) -> Table:
-    whole = weight.members * (weight.member_bytes + weight.instances * weight.instance_bytes)
-    row = (weight.members, weight.members * weight.instances, weight.member_bytes, weight.instance_bytes, whole / _MIB)
+def _memory(memory: MemoryUse) -> Table:
+    whole = memory.members * (memory.member_bytes + memory.instances * memory.instance_bytes)
+    row = (memory.members, memory.members * memory.instances, memory.member_bytes, memory.instance_bytes, whole / _MIB)
     return Table(
-        "The memory of one real node",
+        "Memory of one real node",
         ("members", "instances", "bytes/member", "bytes/instance", "MiB"),
         (row,),
-        "Python objects of the engine alone, nothing shared with other nodes",
+        "Python objects of the engine alone, with no state shared between nodes",
     )
 
 
@@ -83,39 +83,39 @@ def _ms(seconds: float) -> int:
     return round(1000 * seconds)
 
 
-def figures_of(sizes: Sequence[Sizes]) -> dict[str, svg.Figure]:
-    """Curves over the number of nodes, by the name of the file that they belong in."""
+def figures_of(sizes: Sequence[SizeResult]) -> dict[str, svg.Figure]:
+    """Return curves over the number of nodes, by file name."""
     news = (
-        _panel("one registration, on the last node (ms)", sizes, one=lambda s: 1000 * s.registration.seconds),
-        _panel(f"{BURST} at once, on the last node (ms)", sizes, burst=lambda s: 1000 * s.burst.seconds),
-        _panel("packets for one registration, each node", sizes, one=lambda s: s.registration.packets),
-        _panel("a join, all nodes together (KiB)", sizes, join=lambda s: s.join.bytes / 1024),
+        _panel("one registration, until the last node knows (ms)", sizes, one=lambda s: 1000 * s.registration.seconds),
+        _panel(f"{BURST} at once, until the last node knows (ms)", sizes, burst=lambda s: 1000 * s.burst.seconds),
+        _panel("packets per node for one registration", sizes, one=lambda s: s.registration.packets),
+        _panel("a join, whole cluster (KiB)", sizes, join=lambda s: s.join.bytes / 1024),
     )
     deaths = (
         _panel("a process is killed: failed everywhere (ms)", sizes, killed=lambda s: 1000 * s.crash),
         _panel(
             "a host falls silent (s)", sizes, avoided=lambda s: s.silence_avoided, failed=lambda s: s.silence_failed
         ),
-        _panel("a split, and its end (s)", sizes, failed=lambda s: s.split, healed=lambda s: s.heal),
+        _panel("a split, and its heal (s)", sizes, failed=lambda s: s.split, healed=lambda s: s.heal),
     )
-    rest = (
-        _panel("bytes of a node at rest, each second", sizes, bytes=lambda s: s.rest.bytes),
-        _panel("the simulator at rest: x real time", sizes, speed=lambda s: s.rest.speed),
+    idle = (
+        _panel("bytes per idle node and second", sizes, bytes=lambda s: s.idle.bytes),
+        _panel("simulator speed when idle: x real time", sizes, speed=lambda s: s.idle.speed),
         _panel("the simulator's memory (MiB)", sizes, memory=lambda s: s.memory),
     )
     end = float(max(size.nodes for size in sizes))
-    instances = f"{sizes[0].instances} instances a node, 0.5 ms one way, one seed"
+    instances = f"{sizes[0].instances} instances per node, 0.5 ms one way, one seed"
     return {
         f"scale-{name}.svg": svg.Figure(title, instances, end, (), panels, unit="nodes")
         for name, title, panels in (
-            ("news", "How fast news travels, and what it costs", news),
-            ("deaths", "How fast deaths are known", deaths),
-            ("rest", "What rest costs", rest),
+            ("news", "Propagation time and cost of changes", news),
+            ("deaths", "Detection time of deaths", deaths),
+            ("rest", "Idle cost", idle),
         )
     }
 
 
-def _panel(title: str, sizes: Sequence[Sizes], **values: _Value) -> svg.Panel:
+def _panel(title: str, sizes: Sequence[SizeResult], **values: _Value) -> svg.Panel:
     lines = []
     for name, value in values.items():
         points = [(float(size.nodes), of) for size in sizes if (of := value(size)) is not None]
@@ -124,7 +124,7 @@ def _panel(title: str, sizes: Sequence[Sizes], **values: _Value) -> svg.Panel:
     return svg.Panel(title, tuple(lines))
 
 
-def save_figures(sizes: Sequence[Sizes], folder: Path) -> None:
+def save_figures(sizes: Sequence[SizeResult], folder: Path) -> None:
     """Write all curves into ``folder``. Raises `ScenarioError`."""
     for name, figure in figures_of(sizes).items():
         write_file(folder / name, svg.written(figure).encode())

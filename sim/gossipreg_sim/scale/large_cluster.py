@@ -1,7 +1,7 @@
-"""A cluster of any size that has long been at rest, and the time until the last of its nodes sees something.
+"""Large cluster: a converged, idle cluster of any size, and the time until its last node sees a change.
 
-Its members know each other, and what everybody offers, from the start: to let a thousand nodes join one after the
-other would take longer than all that is measured. Joins are measured by themselves, one at a time.
+The members know each other, and all instances, from the start: letting a thousand nodes join one after another would
+take longer than all measurements. Joins are measured separately, one at a time.
 """
 
 from __future__ import annotations
@@ -28,54 +28,54 @@ from gossipreg_sim.process import Process
 from gossipreg_sim.scale.copy_on_write import share_state
 from gossipreg_sim.world import SECOND, World, ns
 
-#: One way between two nodes (seconds): a rack, or one machine's loopback with something to do.
+#: One-way latency between two nodes (seconds): a rack, or a busy loopback interface.
 LATENCY = 0.0005
 
-#: Instances of one service, about: a larger cluster has more services, not larger ones.
+#: Approximate instances per service; a larger cluster has more services, not larger ones.
 SERVICE_SIZE = 20
 
-#: How closely a wait looks whether it is over (ns).
+#: Interval at which a wait checks its condition (ns).
 _LOOK = ns(0.001)
 
 _See = Callable[[Process, Output], None]
 
 
 class NeverHappened(GossipregError):
-    """What was waited for did not happen in its time."""
+    """The awaited event did not happen in time."""
 
 
 @attrs.define
 class LargeCluster:
-    """``nodes`` nodes, each with as many instances, at rest."""
+    """An idle cluster of ``nodes`` nodes with ``instances`` instances each."""
 
     world: World
     cluster: Cluster
     nodes: int
-    instances: int  # of each node
+    instances: int  # per node
 
     @classmethod
-    def gathered(cls, nodes: int, instances: int, seed: int = 0, *, quiet: float = 3.0) -> LargeCluster:
-        """A cluster that has had ``quiet`` seconds to hold its lifelines and fall out of step."""
+    def converged(cls, nodes: int, instances: int, seed: int = 0, *, quiet: float = 3.0) -> LargeCluster:
+        """Return a cluster after ``quiet`` seconds, in which lifelines are opened and timers get out of step."""
         world = World(seed)
         cluster = cls(world, Cluster(world, EngineSettings(), Constant(LATENCY), bare=True), nodes, instances)
         for number in range(nodes):
             cluster.cluster.start(f"n{number}")
-        cluster._acquaint()
-        cluster.rest(quiet)
+        cluster._share_state()
+        cluster.run_for(quiet)
         return cluster
 
-    def _acquaint(self) -> None:
+    def _share_state(self) -> None:
         processes = list(self.cluster.processes.values())
         for number, process in enumerate(processes):
             for which in range(self.instances):
                 process.engine.register(self.instance(number, which), process.now)
-        source = self._all_knowing(processes)
+        source = self._shared_state(processes)
         for process in processes:
             share_state(source, process.engine.state, process.now)
             process.schedule()
 
-    def _all_knowing(self, processes: list[Process]) -> ClusterState:
-        """What one would know who had heard everything; nobody's, so that all may hold it."""
+    def _shared_state(self, processes: list[Process]) -> ClusterState:
+        """Return the state of a node that knows everything; it belongs to no node, so that all can share it."""
         settings = self.cluster.settings
         index = max(process.engine.identity.generation for process in processes)
         state = ClusterState(
@@ -89,15 +89,15 @@ class LargeCluster:
         return state
 
     def instance(self, number: int, which: int) -> Instance:
-        """The instance ``which`` of node ``number``, of one of as many services as keep them all equally large."""
+        """Return instance ``which`` of node ``number``; services are assigned so that all are equally large."""
         services = max(1, self.nodes * self.instances // SERVICE_SIZE)
         service = (number * max(1, self.instances) + which) % services
         name = f"n{number}"
         return Instance(id=f"{name}-{which}", service=f"service-{service}", host="10.0.0.1", port=1024 + which)
 
     @property
-    def names(self) -> list[str]:
-        """Who lives."""
+    def live_names(self) -> list[str]:
+        """The live nodes."""
         return [process.name for process in self.cluster.alive]
 
     @property
@@ -111,34 +111,34 @@ class LargeCluster:
         return self.cluster.counters["bytes"]
 
     def agrees(self) -> bool:
-        """Whether all hold the very same state."""
+        """Whether all nodes hold the same state."""
         alive = self.cluster.alive
         return all(process.engine.fingerprint == alive[0].engine.fingerprint for process in alive)
 
-    def rest(self, seconds: float) -> None:
-        """Let ``seconds`` go by."""
+    def run_for(self, seconds: float) -> None:
+        """Run for ``seconds``."""
         self.world.run(self.world.now + ns(seconds))
 
     def until(self, over: Callable[[], bool], most: float) -> float:
-        """Let time go by until it is ``over``; how long that took (seconds, to a millisecond).
+        """Run until ``over`` returns true; return how long that took (seconds, with a resolution of 1 ms).
 
         Raises `NeverHappened` after ``most`` seconds.
         """
         began = self.world.now
         while not over():
             if self.world.now - began > ns(most):
-                raise NeverHappened(f"{self.nodes} nodes: not over after {most:g} s")
+                raise NeverHappened(f"{self.nodes} nodes: condition not met after {most:g} s")
             self.world.run(self.world.now + _LOOK)
         return (self.world.now - began) / SECOND
 
     def watch(self, see: _See) -> Callable[[], None]:
-        """Show ``see`` every output from now on; returns what ends it."""
+        """Pass every output to ``see`` from now on; return a function that stops it."""
         self.cluster.observers.append(see)
         return partial(self.cluster.observers.remove, see)
 
     def last_to_see(self, begin: Callable[[], None], offers: dict[str, str], most: float = 30.0) -> float:
-        """``begin`` something; how long until every node sees all of ``offers`` (id -> service), in seconds."""
-        missing = {name: dict(offers) for name in self.names}
+        """Call ``begin``; return the time until every node sees all of ``offers`` (id -> service), in seconds."""
+        missing = {name: dict(offers) for name in self.live_names}
 
         def see(process: Process, output: Output) -> None:
             still = missing.get(process.name)
@@ -152,8 +152,8 @@ class LargeCluster:
         return self._watched(see, begin, lambda: not missing, most)
 
     def last_to_avoid(self, begin: Callable[[], None], owner: str, service: str, most: float = 60.0) -> float:
-        """``begin`` something; how long until nobody's lookups of ``service`` prefer what ``owner`` offers."""
-        missing = dict.fromkeys(name for name in self.names if name != owner)
+        """Call ``begin``; return the time until no lookup of ``service`` prefers an instance of ``owner`` (seconds)."""
+        missing = dict.fromkeys(name for name in self.live_names if name != owner)
 
         def see(process: Process, output: Output) -> None:
             if isinstance(output, InstancesChanged) and service in output.services:
@@ -166,7 +166,7 @@ class LargeCluster:
     def last_to_believe(
         self, begin: Callable[[], None], subjects: set[str], status: Status, observers: list[str], most: float = 60.0
     ) -> float:
-        """``begin`` something; how long until all ``observers`` believe all ``subjects`` of this status (seconds)."""
+        """Call ``begin``; return when all ``observers`` believe that all ``subjects`` have ``status`` (seconds)."""
         missing = {
             (observer, subject)
             for observer in observers

@@ -1,7 +1,7 @@
-"""Memory use of one real node: bytes for each member and for each instance that it knows.
+"""Memory use of one real node: bytes per known member and per known instance.
 
-Nothing is shared here but what one node shares with itself: each update and record is read from its own bytes, as one
-that came over the network.
+Objects are shared only within the node: each update and record is decoded from its own bytes, as one that came over the
+network.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class MemoryUse:
 
     members: int
     instances: int
-    member_bytes: float  # each
-    instance_bytes: float  # each, its owner's table included
+    member_bytes: float  # per member
+    instance_bytes: float  # per instance, including its owner's table
 
 
 def measure_memory(members: int, instances: int) -> MemoryUse:
-    """An engine that knows ``members`` others, each of which offers as many ``instances``."""
+    """Measure an engine that knows ``members`` other members, each with ``instances`` instances."""
     engine = Engine.create(
         name="self",
         generation=1,
@@ -74,7 +74,7 @@ def _records(number: int, instances: int, members: int) -> list[Record]:
 
 
 def _growth(engine: Engine, said: list[bytes]) -> int:
-    """How much more the engine holds when it has heard what was ``said`` (bytes)."""
+    """Return how much the engine grows by receiving the messages in ``said`` (bytes)."""
     gc.collect()
     tracemalloc.start()
     for raw in said:
@@ -83,7 +83,7 @@ def _growth(engine: Engine, said: list[bytes]) -> int:
             engine.state.believe(message, 0.0, spread=False)
             engine.detector.prober.trips.measured(message.run_id, 0.001)
         else:
-            assert isinstance(message, Record), "nothing else is said here"
+            assert isinstance(message, Record), "only records are sent here"
             engine.state.take(message, 0.0, spread=False)
     engine.state.refresh()
     del message

@@ -1,4 +1,4 @@
-"""Sweep over sizes: each is measured in a process of its own, so that its memory and speed are its own."""
+"""Sweep over sizes: each size is measured in its own process, so that memory and speed are not mixed."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import Final
 
 import attrs
 
-from gossipreg_sim.scale.measures import Sizes, measure
+from gossipreg_sim.scale.measures import SizeResult, measure
 from gossipreg_sim.scale.memory_use import MemoryUse, measure_memory
 
 
 @attrs.frozen
 class Plan:
-    """What is measured."""
+    """The sizes to measure, and the parameters."""
 
     nodes: tuple[int, ...] = (64, 128, 256, 512, 1000)
-    instances: int = 10  # of each node
-    split_max: int = 128  # nodes up to which a split is run: each half hears of the other, node by node
+    instances: int = 10  # per node
+    split_max: int = 128  # largest size for which a split is measured, because each half detects the other node by node
     seed: int = 0
 
-    def one(self, nodes: int) -> Sizes:
-        """Measure one size, here."""
+    def one(self, nodes: int) -> SizeResult:
+        """Measure one size in this process."""
         return measure(nodes, self.instances, seed=self.seed, split=nodes <= self.split_max)
 
-    def weight(self) -> MemoryUse:
-        """Weigh one node of the largest size."""
+    def memory(self) -> MemoryUse:
+        """Measure the memory of one node of the largest size."""
         return measure_memory(max(self.nodes) - 1, self.instances)
 
 
 DEFAULT: Final = Plan()
 
 
-def sweep(plan: Plan, progress: Callable[[int, int], None]) -> tuple[list[Sizes], MemoryUse]:
-    """Measure all sizes of ``plan``, one after the other; ``progress`` is told how many are done, and of how many."""
+def sweep(plan: Plan, progress: Callable[[int, int], None]) -> tuple[list[SizeResult], MemoryUse]:
+    """Measure all sizes of ``plan`` in order; ``progress`` receives the number of finished sizes, and the total."""
     sizes: Sequence[int] = sorted(set(plan.nodes))
     context = multiprocessing.get_context("spawn")
-    measured: list[Sizes] = []
+    measured: list[SizeResult] = []
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
         for nodes in sizes:
             progress(len(measured), len(sizes))
             measured.append(pool.submit(plan.one, nodes).result())
         progress(len(measured), len(sizes))
-        return measured, pool.submit(plan.weight).result()
+        return measured, pool.submit(plan.memory).result()

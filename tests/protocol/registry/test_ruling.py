@@ -85,7 +85,7 @@ def test_a_split_that_would_leave_nobody_is_not_obeyed() -> None:
     assert weights(Split("orders", {"v9": 1}), instance("a", "v1", weight=4)) == {"a": 4}
 
 
-def test_a_share_of_nothing_is_nothing() -> None:
+def test_a_percentage_of_zero_is_none() -> None:
     assert weights(Split("orders", {"v1": 1, "v2": 0}), instance("a", "v1"), instance("b", "v2")) == {"a": 1, "b": 0}
 
 

@@ -1,1 +1,1 @@
-"""The simulator's cluster and the production driver, given the same scene, come to believe the same things."""
+"""Conformance: in the same scene, simulated nodes and the production driver reach the same beliefs."""

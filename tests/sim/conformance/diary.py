@@ -1,4 +1,4 @@
-"""Diary of a scene: what each node came to believe and when, in words that both runners write alike."""
+"""Diary of a scene: the beliefs of each node and their times, in a format common to both runners."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from typing import Final
 
 import attrs
 
-#: What is believed for less than this (seconds) is not written down: a flicker within one instant.
-_FLICKER: Final = 1e-6
+#: Beliefs that last less than this (seconds) are left out: transitions within one instant.
+_TRANSIENT: Final = 1e-6
 
 
 @attrs.frozen
 class Entry:
-    """From ``at`` (seconds) on, something was believed."""
+    """A belief that starts at ``at`` (seconds)."""
 
     at: float
-    word: str
+    belief: str
 
 
 @attrs.define
 class Diary:
-    """For each observer and subject (a member, or an instance), what was believed, in order."""
+    """The beliefs of each observer about each subject (a member, or an instance), in order."""
 
     packets: int = 0  # sent by all
     pages: dict[tuple[str, str], list[Entry]] = attrs.field(factory=dict)
 
-    def write(self, at: float, observer: str, subject: str, word: str) -> None:
-        """From ``at`` on ``observer`` believes ``word`` of ``subject``; repetitions and flickers are left out."""
+    def write(self, at: float, observer: str, subject: str, belief: str) -> None:
+        """Record that ``observer`` believes this of ``subject`` from ``at`` on, unless repeated or transient."""
         page = self.pages.setdefault((observer, subject), [])
-        if page and at - page[-1].at < _FLICKER:
+        if page and at - page[-1].at < _TRANSIENT:
             at = page.pop().at
-        if not page or page[-1].word != word:
-            page.append(Entry(at, word))
+        if not page or page[-1].belief != belief:
+            page.append(Entry(at, belief))
 
-    def words(self) -> dict[tuple[str, str], list[str]]:
-        """The pages without their times; only those that have something on them."""
-        return {key: [entry.word for entry in self.pages[key]] for key in sorted(self.pages) if self.pages[key]}
+    def beliefs(self) -> dict[tuple[str, str], list[str]]:
+        """Return the beliefs without their times; subjects without any are left out."""
+        return {key: [entry.belief for entry in self.pages[key]] for key in sorted(self.pages) if self.pages[key]}
 
     def times(self) -> list[float]:
-        """The times of all entries, in the order of `words`."""
+        """Return the times of all entries, in the order of `beliefs`."""
         return [entry.at for key in sorted(self.pages) for entry in self.pages[key]]

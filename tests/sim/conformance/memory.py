@@ -1,8 +1,8 @@
-"""Sockets in memory: packets and bytes between them, on trio's clock, with the scene's latencies.
+"""Sockets in memory: packets and streams between them, on trio's clock, with the scene's latencies.
 
-A datagram socket is a real, non-blocking one as far as trio's loop can tell: one end of a pair whose other end is rung
-when a packet arrives. So production code waits on it and drains it as it does any other. Connections are trio sockets
-of our own, which `trio.socket.set_custom_socket_factory` hands out.
+For trio's event loop a datagram socket is a real, non-blocking one: one end of a socket pair whose other end is written
+to when a packet arrives. So production code waits for it and drains it as usual. Connections are trio socket objects of
+our own, which `trio.socket.set_custom_socket_factory` supplies.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.world import SECOND
 from tests.sim.conformance.scene import address_of, latency, name_at
 
-#: How soon a byte that cannot get through is sent again (seconds), as in the simulator.
+#: Retry interval of a byte that cannot get through (seconds), as in the simulator.
 _STALL = 0.4
 
-#: How much sooner what is said on a stream arrives than a datagram sent in the same instant (seconds): a stream's
-#: writer is a task that gets its turn after the datagram is out; the simulator sends in the order of the outputs.
+#: Lead of a stream's data over a datagram sent at the same instant (seconds): a stream's writer is a task that runs
+#: after the datagram is sent; the simulator sends in the order of the outputs.
 _HEAD_START = 1e-7
 
-#: How long after one end of a connection was closed the other one is told so at the latest (seconds; as simulated).
+#: Time limit after which the far end of a closed connection is closed (seconds; as simulated).
 _PATIENCE = EngineSettings().stream_patience
 
-#: What one read hands out at most (bytes).
+#: Maximum size of one read (bytes).
 _READ = 65_536
 
-#: At whose host the current task runs: a socket that connects is its host's.
+#: The host of the current task: a socket that connects belongs to it.
 _here: ContextVar[str] = ContextVar("host")
 
 
 @attrs.define(eq=False)
 class Wires:
-    """All hosts, and everything on its way between them, in the order in which it was sent."""
+    """All hosts and everything in flight between them, in sending order."""
 
     datagrams: dict[Address, DatagramSocket] = attrs.field(factory=dict)
     listeners: dict[Address, Listener] = attrs.field(factory=dict)
@@ -60,10 +60,10 @@ class Wires:
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self) -> None:
-        """Let everything happen at its time, one thing after the other, until cancelled.
+        """Deliver everything at its time, one event after another, until cancelled.
 
-        Before the next thing everybody has done what the last one made them do: production code owes no order to what
-        reaches it in one instant, but a comparison needs one, and the simulator's is that of sending.
+        Before each event all tasks have finished their work from the last one. Production code guarantees no order for
+        events of one instant, but a comparison needs one; the simulator's is the sending order.
         """
         while True:
             with trio.move_on_at(self._agenda[0][0] if self._agenda else math.inf):
@@ -75,7 +75,7 @@ class Wires:
 
     @contextmanager
     def at(self, name: str) -> Iterator[None]:
-        """What is done inside is done at the host of ``name``."""
+        """Run the block as a task on the host of ``name``."""
         token = _here.set(name)
         try:
             yield
@@ -88,22 +88,22 @@ class Wires:
         return not apart and not {sender, receiver} & self.silent
 
     def after(self, seconds: float, event: Callable[[], None]) -> None:
-        """Let ``event`` happen in ``seconds``."""
+        """Schedule ``event`` in ``seconds``."""
         heapq.heappush(self._agenda, (trio.current_time() + seconds, next(self._serials), event))
         self._changed.set()
 
     def ephemeral(self) -> Address:
-        """A new port at the host where the current task runs."""
+        """Return a new port on the host of the current task."""
         return Address(address_of(_here.get()).host, next(self._ports))
 
 
 def seconds_between(sender: str, receiver: str) -> float:
-    """One way (seconds)."""
+    """Return the one-way latency (seconds)."""
     return latency(sender, receiver, trio.current_time()) / SECOND
 
 
 class DatagramSocket(socket.socket):
-    """A UDP socket: the real end of a pair to trio, which is rung when something arrives."""
+    """A UDP socket; for trio, the real end of a socket pair that becomes readable when a packet arrives."""
 
     def __init__(self, wires: Wires, name: str) -> None:
         ours, self._bell = socket.socketpair()
@@ -147,7 +147,7 @@ class DatagramSocket(socket.socket):
 
 
 class Listener(trio.socket.SocketType):
-    """A TCP socket that accepts."""
+    """A listening TCP socket."""
 
     def __init__(self, wires: Wires, name: str) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class Listener(trio.socket.SocketType):
         return 1  # SO_ACCEPTCONN
 
     def called(self, connection: Connection) -> None:
-        """Somebody has connected."""
+        """Queue an incoming connection."""
         self._arrive.send_nowait(connection)
 
     async def accept(self) -> tuple[trio.socket.SocketType, Any]:
@@ -211,7 +211,7 @@ class Connection(trio.socket.SocketType):
             listener.called(self._far)
         await trio.sleep_until(began + there + back)
         if listener is None:
-            raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens")
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "no listener")
 
     async def send(self, data: Any, flags: int = 0) -> int:
         await trio.lowlevel.checkpoint()
@@ -224,7 +224,7 @@ class Connection(trio.socket.SocketType):
             self._flow()
 
     def _flow(self) -> None:
-        """Send all that gets through; try again later if something does not."""
+        """Send all that gets through; retry later if something does not."""
         assert self._theirs is not None
         us, them = name_at(self._ours.host), name_at(self._theirs.host)
         while self._to_send:
@@ -258,7 +258,7 @@ class Connection(trio.socket.SocketType):
                 self._wires.after(_PATIENCE, self._give_up_far)
 
     def _give_up_far(self) -> None:
-        """The far end waits no longer for an end that did not get through."""
+        """Close the far end if the close did not get through to it."""
         assert self._far is not None
         if not self._far._closed:
             self._far._hear.close()
@@ -266,7 +266,7 @@ class Connection(trio.socket.SocketType):
 
 @attrs.frozen
 class Factory(trio.abc.SocketFactory):
-    """What makes the sockets that production code connects with."""
+    """Creates the sockets with which production code connects."""
 
     wires: Wires
 

@@ -1,4 +1,4 @@
-"""Conformance on the simulator: a scene is run on the simulator's cluster."""
+"""Conformance on the simulator: runs a scene on a simulated cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Latency:
 
 @attrs.define
 class SimStage:
-    """The simulator's cluster."""
+    """A simulated cluster."""
 
     settings: EngineSettings
     diary: Diary = attrs.field(factory=Diary)
@@ -41,7 +41,7 @@ class SimStage:
         self.cluster.touched.append(self._look)
 
     def _look(self, process: Process) -> None:
-        """Write down what the node believes of others, and which instances it would hand out."""
+        """Record the node's beliefs about members, and the instances that it would return."""
         at = process.world.seconds
         for update in process.engine.members:
             if update.name != process.name:
@@ -49,13 +49,13 @@ class SimStage:
         shown = {i.id: "shown" for view in process.engine.view.services.values() for i in view.healthy}
         before = {about for observer, about in self._seen if observer == process.name}
         for about in sorted({*shown, *before}):
-            word = shown.get(about, "gone")
-            if self._seen.get((process.name, about), "gone") != word:
-                self._seen[process.name, about] = word
-                self.diary.write(at, process.name, about, word)
+            belief = shown.get(about, "gone")
+            if self._seen.get((process.name, about), "gone") != belief:
+                self._seen[process.name, about] = belief
+                self.diary.write(at, process.name, about, belief)
 
     def start(self, name: str, *seeds: str) -> None:
-        self._seen = {key: word for key, word in self._seen.items() if key[0] != name}  # a new life has seen nothing
+        self._seen = {key: belief for key, belief in self._seen.items() if key[0] != name}  # a new run has no beliefs
         process = self.cluster.start(name, seeds=seeds)
         assert process.address == address_of(name)
 
@@ -92,8 +92,8 @@ class SimStage:
         self.cluster.network.end("cut")
 
 
-def play_on_sim(scene: Scene, settings: EngineSettings) -> Diary:
-    """What the simulator's nodes come to believe."""
+def run_on_sim(scene: Scene, settings: EngineSettings) -> Diary:
+    """Run ``scene`` and return the beliefs of the simulated nodes."""
     stage = SimStage(settings)
     for at, act in scene.acts:
         stage.cluster.world.at(ns(at), partial(act, stage))

@@ -1,4 +1,4 @@
-"""Conformance on trio: a scene is run by the production driver on trio's mock clock, with sockets in memory."""
+"""Conformance on trio: runs a scene with the production driver, on trio's mock clock and sockets in memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.sim.conformance.scene import SEED, Scene, address_of, instance_of
 
 @attrs.define
 class TrioStage:
-    """Nodes as `open_node` makes them, but for their sockets, their rng and their generation."""
+    """Nodes as created by `open_node`, except for their sockets, rng and generation."""
 
     settings: EngineSettings
     nursery: trio.Nursery
@@ -64,7 +64,7 @@ class TrioStage:
                 nursery.start_soon(self._watch, Node(lifecycle))
 
     async def _watch(self, node: Node) -> None:
-        """Write down what a user of the node is told."""
+        """Record the events that the node reports to its user."""
         async for batch in node.events():
             for event in batch:
                 self._note(node.name, event)
@@ -117,8 +117,8 @@ class TrioStage:
         self.wires.cut_off = frozenset()
 
 
-async def play_on_trio(scene: Scene, settings: EngineSettings) -> Diary:
-    """What the production driver's nodes come to believe. Needs a clock that jumps."""
+async def run_on_trio(scene: Scene, settings: EngineSettings) -> Diary:
+    """Run ``scene`` and return the beliefs of the production nodes. Needs a clock that jumps."""
     async with trio.open_nursery() as nursery:
         wires = Wires()
         nursery.start_soon(wires.run)

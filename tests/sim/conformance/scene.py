@@ -1,4 +1,4 @@
-"""A scene: actions at their times, for a runner that is either the simulator's or trio's."""
+"""Scene: actions at given times, for a runner on the simulator or on trio."""
 
 from __future__ import annotations
 
@@ -12,72 +12,72 @@ from gossipreg.policy import Rule
 from gossipreg_sim.world import ns
 from tests.sim.conformance.diary import Diary
 
-#: What all random numbers of a scene are drawn from.
+#: Seed of all random numbers of a scene.
 SEED: Final = 11
 
-#: The port that every node has at its host.
+#: The port of every node on its host.
 PORT: Final = 7940
 
 
 def address_of(name: str) -> Address:
-    """Where the node lives; the simulator gives the same addresses if nodes are started in their order."""
+    """Return a node's address; the simulator assigns the same one if nodes start in order."""
     return Address(f"198.18.0.{name[1:]}", PORT)
 
 
 def name_at(host: str) -> str:
-    """Who lives at a host."""
+    """Return the node on a host."""
     return f"n{host.rpartition('.')[2]}"
 
 
 def latency(sender: str, receiver: str, now: float) -> int:
-    """One way (ns), for what is sent at ``now`` (seconds).
+    """Return the one-way latency (ns) of a packet sent at ``now`` (seconds).
 
-    The order of arrivals is never left to chance: no two sums of links are alike, and paths grow longer by forty
-    microseconds a second. Else what one node concludes some seconds after it had told another of its suspicion would
-    reach that one in the very instant in which it concludes the same.
+    The order of arrivals never depends on chance: no two sums of links are equal, and paths grow by forty microseconds
+    per second. Otherwise a node's suspicion could reach a peer in the very instant in which the peer reaches the same
+    conclusion.
     """
     return ns(0.0005) + 7919 * int(sender[1:]) + 104_729 * int(receiver[1:]) + ns(now * 4e-5)
 
 
 def instance_of(owner: str, service: str) -> Instance:
-    """What ``owner`` offers as ``service``."""
+    """Return the instance of ``service`` that ``owner`` offers."""
     return Instance(id=f"{service}-{owner}", service=service, host=address_of(owner).host, port=8000, owner=owner)
 
 
 class Stage(Protocol):
-    """Where a scene is run: these things can be done there, and what came of it is in the diary."""
+    """A runner's cluster: it performs actions, and records the resulting beliefs in its diary."""
 
     diary: Diary
 
     def start(self, name: str, *seeds: str) -> None:
-        """Begin a life of ``name``."""
+        """Start a run of ``name``."""
 
     def offer(self, name: str, service: str) -> None:
         """Register an instance at ``name``."""
 
     def withdraw(self, name: str, service: str) -> None:
-        """Take it back."""
+        """Deregister it."""
 
     def rule(self, name: str, rule: Rule) -> None:
         """Set a policy at ``name``."""
 
     def unrule(self, name: str, key: str) -> None:
-        """Remove it there."""
+        """Remove the policy at ``name``."""
 
     def crash(self, name: str) -> None:
-        """End a process; its kernel refuses and closes."""
+        """Kill a process; its kernel refuses connections and closes streams."""
 
     def silence(self, name: str) -> None:
-        """End a host; nothing answers there."""
+        """Silence a host; nothing answers there."""
 
     def leave(self, name: str) -> None:
-        """Let a node go in good order: drain, goodbye, close."""
+        """Let a node leave gracefully: drain, leave message, close."""
 
     def cut(self, *names: str) -> None:
-        """Let nothing through between these and the others."""
+        """Cut the links between these nodes and the others."""
 
     def mend(self) -> None:
-        """Let everything through."""
+        """Restore all links."""
 
 
 Act = Callable[[Stage], None]
@@ -85,7 +85,7 @@ Act = Callable[[Stage], None]
 
 @attrs.frozen
 class Scene:
-    """Acts at their times (seconds), and when it is over."""
+    """Actions with their times (seconds), and the end of the scene."""
 
     title: str
     acts: tuple[tuple[float, Act], ...]
@@ -101,7 +101,7 @@ def _offered(name: str) -> tuple[float, Act]:
 
 
 def scene(title: str, count: int, *acts: tuple[float, Act], ends: float) -> Scene:
-    """``acts`` happen to ``count`` nodes that start at once, the first being everybody's seed, each with an offer."""
+    """Return a scene of ``count`` nodes that start at once, all with the first as seed and with one offer each."""
     names = [f"n{number}" for number in range(count)]
     starts = [_started("n0"), *(_started(name, "n0") for name in names[1:])]
     return Scene(title, (*starts, *map(_offered, names), *acts), ends)

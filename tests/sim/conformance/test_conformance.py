@@ -1,4 +1,4 @@
-"""The simulator may be believed: given the same scene, the production driver's nodes come to believe the same."""
+"""The simulator is faithful: in the same scene, the production driver's nodes reach the same beliefs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gossipreg.policy import Maintenance
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.runtime import driver
 from gossipreg_sim.world import EPOCH_MS
-from tests.sim.conformance.on_sim import play_on_sim
-from tests.sim.conformance.on_trio import play_on_trio
+from tests.sim.conformance.on_sim import run_on_sim
+from tests.sim.conformance.on_trio import run_on_trio
 from tests.sim.conformance.scene import Scene, scene
 
 SCENES = [
@@ -39,7 +39,7 @@ SCENES = [
         ends=70.0,
     ),
     scene(
-        "both sides of a split take somebody out, and one takes it back",
+        "both sides of a split set maintenance, and one removes it",
         6,
         (4.0, lambda stage: stage.cut("n0", "n1", "n2")),
         (5.0, lambda stage: stage.rule("n1", Maintenance("web", "web-n4"))),
@@ -60,22 +60,22 @@ SCENES = [
     ),
 ]
 
-#: Nothing here falls due in one instant with something else: the simulator's timers are a nanosecond late, as every
-#: real one is late, and the mock clock's are not. A ping-req says in whole milliseconds how long an answer may take,
-#: which would be 499 ms there and 500 ms here; and suspicions would end just after, or just before, a probe.
+#: No two timers are due at one instant: the simulator's timers are a nanosecond late, and the mock clock's are not. A
+#: ping-req states its timeout in whole milliseconds, which would be 499 ms in one and 500 ms in the other; and
+#: suspicions would end just after, or just before, a probe.
 SETTINGS = EngineSettings(probe_timeout=0.4996, suspicion_alpha=4.03)
 
-#: How far apart two times of the same thing may be (seconds).
+#: Tolerance for the times of equal events (seconds).
 CLOSE = 1e-5
 
 
 @pytest.mark.parametrize("run", SCENES, ids=lambda run: str(run.title))
-async def test_the_driver_and_the_simulator_agree_on_who_believes_what_and_when(
+async def test_the_driver_and_the_simulator_agree_on_beliefs_and_times(
     run: Scene, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "time", SimpleNamespace(time=lambda: EPOCH_MS / 1000 + trio.current_time()))
-    simulated = play_on_sim(run, SETTINGS)
-    real = await play_on_trio(run, SETTINGS)
+    simulated = run_on_sim(run, SETTINGS)
+    real = await run_on_trio(run, SETTINGS)
     assert real.packets == simulated.packets > 100
-    assert real.words() == simulated.words()
+    assert real.beliefs() == simulated.beliefs()
     assert real.times() == pytest.approx(simulated.times(), abs=CLOSE)

@@ -1,1 +1,1 @@
-"""The fuzz: what a seed stands for, who runs it, and what is left of what fails."""
+"""Tests of the fuzzer: generation, workers, results and shrinking."""

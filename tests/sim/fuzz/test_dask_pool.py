@@ -1,4 +1,4 @@
-"""The same sweep on a Dask cluster gives the same verdicts."""
+"""A sweep on a Dask cluster gives the same results."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def address() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_every_seed_gets_the_verdict_that_it_gets_here(address: str) -> None:
-    verdicts = dict(run_on_dask(brief, iter(range(3)), address))
-    assert [(verdicts[seed].digest, verdicts[seed].marks) for seed in range(3)] == [
+def test_results_equal_those_of_local_runs(address: str) -> None:
+    results = dict(run_on_dask(brief, iter(range(3)), address))
+    assert [(results[seed].digest, results[seed].marks) for seed in range(3)] == [
         (brief(seed).digest, brief(seed).marks) for seed in range(3)
     ]
 
 
-def test_more_seeds_than_the_cluster_holds_at_a_time_are_all_played(address: str) -> None:
+def test_more_seeds_than_the_cluster_runs_at_once_all_complete(address: str) -> None:
     assert dict(run_on_dask(plain, iter(range(30)), address)) == {seed: plain(seed) for seed in range(30)}
 
 
-def test_without_dask_there_is_one_line_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_dask_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(DaskError, match=r'^Dask is not installed: run pip install "gossipreg\[dask\]"$'):
         next(run_on_dask(plain, iter([1]), "tcp://127.0.0.1:1"))
 
 
-def test_an_address_that_is_none_is_one_line() -> None:
+def test_an_invalid_address_is_a_one_line_error() -> None:
     pytest.importorskip("distributed", reason='needs Dask: pip install "gossipreg[dask]"')
     with pytest.raises(DaskError, match=r"^no Dask cluster at nonsense://: "):
         next(run_on_dask(plain, iter([1]), "nonsense://"))

@@ -1,4 +1,4 @@
-"""A failing seed leaves a file that fails in the same way, and the command that shows it."""
+"""A failing seed leaves a scenario file that fails in the same way, and the command that runs it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from gossipreg_sim.fault import Fault
 from gossipreg_sim.fuzz.failures import Failure, FailuresError, directory
 from gossipreg_sim.fuzz.generation import GeneratedScenario, generated
-from gossipreg_sim.fuzz.verdict import Verdict, judged
+from gossipreg_sim.fuzz.run_result import RunResult, run_and_check
 from gossipreg_sim.runner import run_scenario
 from gossipreg_sim.scenario_file import load
 from tests.sim.making import scenario
 
-#: A cluster that is given no time to agree after the heal.
+#: A cluster without time to agree after the heal.
 HASTY = scenario(
     Fault(kind="cut", nodes=("n3",)),
     Fault(kind="reorder", probability=0.1),
@@ -27,51 +27,53 @@ HASTY = scenario(
 
 
 def failure() -> Failure:
-    return Failure(7, GeneratedScenario(HASTY, off=("loss", "crash")), judged(HASTY, 7))
+    return Failure(7, GeneratedScenario(HASTY, off=("loss", "crash")), run_and_check(HASTY, 7))
 
 
-def test_it_tells_in_full_what_was_drawn_and_what_was_switched_off() -> None:
+def test_the_report_lists_the_whole_scenario_and_the_disabled_kinds() -> None:
     lines = failure().as_lines(Path("out here"))
     assert lines[0].startswith("seed 7 fails: ")
-    assert "  off      loss, crash" in lines
+    assert "  disabled loss, crash" in lines
     assert '  fault    kind = "cut", name = "cut-1", nodes = ["n3"]' in lines
     assert lines[-1] == "again: gossipreg sim run 'out here/fuzz-7.toml' --seed 7"
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_whatever_is_drawn_can_be_told(seed: int) -> None:
-    lines = Failure(seed, generated(seed), Verdict.without_trace("MonotonicBeliefs", "wrong")).as_lines(Path("out"))
+def test_every_generated_scenario_can_be_reported(seed: int) -> None:
+    lines = Failure(seed, generated(seed), RunResult.without_trace("MonotonicBeliefs", "wrong")).as_lines(Path("out"))
     assert any(line.startswith("  settings ") for line in lines)
 
 
 def test_its_document_is_json() -> None:
     document = json.loads(json.dumps(failure().as_document(Path("out"))))
-    assert document["switched_off"] == ["loss", "crash"]
+    assert document["disabled"] == ["loss", "crash"]
     assert document["command"] == "gossipreg sim run out/fuzz-7.toml --seed 7"
     assert document["faults"][0] == {"kind": "cut", "name": "cut-1", "nodes": ["n3"]}
 
 
-def test_the_file_is_the_scenario_and_plays_the_same(tmp_path: Path) -> None:
+def test_the_file_holds_the_scenario_and_runs_the_same(tmp_path: Path) -> None:
     path = failure().written(tmp_path)
     assert path.read_text().startswith("# Fails with seed 7: ")
     assert load(path) == attrs.evolve(HASTY, name="fuzz-7")
-    assert run_scenario(load(path), 7).digest == failure().verdict.digest
+    assert run_scenario(load(path), 7).digest == failure().result.digest
 
 
-def test_what_it_is_shrunk_to_still_fails_in_the_same_way(tmp_path: Path) -> None:
+def test_the_shrunk_scenario_fails_in_the_same_way(tmp_path: Path) -> None:
     small = failure().shrunk(runs=40, seconds=20.0)
     path = failure().written(tmp_path, small)
     assert len(small.faults) < 2
     assert small.nodes < HASTY.nodes
-    assert failure().verdict.wrong[0] in judged(load(path), 7).wrong
+    assert failure().result.wrong[0] in run_and_check(load(path), 7).wrong
 
 
-def test_a_play_that_raises_is_told_with_what_was_drawn() -> None:
-    made = Failure(3, generated(3), Verdict.without_trace("ValueError in some.py place", "ValueError: no (some.py:3)"))
+def test_a_run_that_raises_is_reported_with_its_scenario() -> None:
+    made = Failure(
+        3, generated(3), RunResult.without_trace("ValueError in some.py place", "ValueError: no (some.py:3)")
+    )
     assert made.as_lines(Path())[0] == "seed 3 fails: ValueError in some.py place: ValueError: no (some.py:3)"
 
 
-def test_a_directory_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
+def test_an_unusable_directory_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FailuresError, match=r"^cannot make .*: pass --out another directory$"):
         directory(tmp_path / "file")

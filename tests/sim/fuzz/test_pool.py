@@ -1,4 +1,4 @@
-"""Seeds are worked off by processes; one that dies costs its seed only."""
+"""Worker processes run the seeds; a worker that dies fails only its seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gossipreg_sim.fuzz.pool import run_in_pool
 from tests.sim.fuzz.working import brief, deadly, endless, plain, stopped_for_a_while
 
 
-def test_every_seed_gets_its_verdict() -> None:
+def test_every_seed_gets_its_result() -> None:
     assert dict(run_in_pool(plain, iter(range(10)), 2)) == {seed: plain(seed) for seed in range(10)}
     assert multiprocessing.active_children() == []
 
@@ -22,36 +22,36 @@ def test_there_are_no_more_processes_than_seeds() -> None:
     assert dict(run_in_pool(plain, iter([]), 3)) == {}
 
 
-def test_a_process_that_dies_fails_its_seed_and_no_other() -> None:
-    verdicts = dict(run_in_pool(deadly, iter(range(5)), 1))
-    assert sorted(verdicts) == [0, 1, 2, 3, 4]
-    assert [seed for seed, verdict in verdicts.items() if not verdict.is_good] == [2]
-    assert verdicts[2].wrong == ("worker died",)
-    assert verdicts[2].said == "the worker died, killed by SIGKILL"
+def test_a_dead_worker_fails_only_its_seed() -> None:
+    results = dict(run_in_pool(deadly, iter(range(5)), 1))
+    assert sorted(results) == [0, 1, 2, 3, 4]
+    assert [seed for seed, result in results.items() if not result.is_good] == [2]
+    assert results[2].wrong == ("worker died",)
+    assert results[2].detail == "the worker died, killed by SIGKILL"
 
 
-def test_a_process_that_hangs_fails_its_seed_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hung_worker_fails_only_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_GRACE", 0.0)
-    verdicts = dict(run_in_pool(endless, iter(range(4)), 2, 0.25))
-    assert sorted(verdicts) == [0, 1, 2, 3]
-    assert [seed for seed, verdict in verdicts.items() if not verdict.is_good] == [2]
-    assert verdicts[2].wrong == ("slow run",)
-    assert verdicts[2].said == "took more than 0.25 s of the processor"
+    results = dict(run_in_pool(endless, iter(range(4)), 2, 0.25))
+    assert sorted(results) == [0, 1, 2, 3]
+    assert [seed for seed, result in results.items() if not result.is_good] == [2]
+    assert results[2].wrong == ("slow run",)
+    assert results[2].detail == "took more than 0.25 s of CPU time"
 
 
-def test_a_process_that_waits_for_the_processor_is_not_taken_to_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_waits_for_cpu_time_does_not_count_as_hung(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_GRACE", 0.0)
     assert dict(run_in_pool(stopped_for_a_while, iter([1]), 1, 0.2)) == {1: plain(1)}
 
 
-def test_a_sweep_that_is_given_up_leaves_no_process() -> None:
-    with closing(run_in_pool(plain, iter(range(1000)), 2)) as verdicts:
-        next(verdicts)
+def test_an_abandoned_sweep_leaves_no_process() -> None:
+    with closing(run_in_pool(plain, iter(range(1000)), 2)) as results:
+        next(results)
         assert multiprocessing.active_children() != []
     assert multiprocessing.active_children() == []
 
 
-def test_a_play_in_another_process_is_the_same_play() -> None:
+def test_a_run_in_another_process_is_the_same_run() -> None:
     [(_, there)] = run_in_pool(brief, iter([4]), 1)
     here = brief(4)
     assert (there.digest, there.marks) == (here.digest, here.marks)

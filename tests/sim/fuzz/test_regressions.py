@@ -1,4 +1,4 @@
-"""What the fuzz once found is found no more: each file is named after its seed."""
+"""Failures that the fuzzer once found stay fixed; each file is named after its seed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILES = sorted((Path(__file__).parents[1] / "regressions").glob("*.toml"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_what_once_failed_is_good(file: Path) -> None:
+def test_a_scenario_that_once_failed_is_good(file: Path) -> None:
     seed = int(file.stem.rpartition("-")[2])
     outcome = run_scenario(load(file), seed)
     assert outcome.violations == ()

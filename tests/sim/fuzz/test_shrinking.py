@@ -1,4 +1,4 @@
-"""What fails is made smaller as long as it fails."""
+"""Shrinking makes a failing scenario smaller as long as it fails."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def kinds(scenario: Scenario) -> set[str]:
     return {fault.kind for fault in scenario.faults}
 
 
-def test_what_always_fails_is_one_node_and_nothing_that_goes_wrong() -> None:
+def test_an_unconditional_failure_shrinks_to_one_node_without_faults() -> None:
     small = shrunk(LARGE, lambda _: True)
     assert (small.nodes, small.zones, small.seeds, small.faults) == (1, 1, 1, ())
     assert (small.together, small.sealed, small.wiring, small.workload) == (
@@ -52,7 +52,7 @@ def test_what_always_fails_is_one_node_and_nothing_that_goes_wrong() -> None:
 
 
 @pytest.mark.slow
-def test_only_what_the_failure_needs_is_left() -> None:
+def test_only_what_the_failure_needs_remains() -> None:
     def fails(scenario: Scenario) -> bool:
         return {"crash", "cut"} <= kinds(scenario) and scenario.nodes >= 9 and scenario.sealed
 
@@ -67,7 +67,7 @@ def test_only_what_the_failure_needs_is_left() -> None:
 
 
 @pytest.mark.slow
-def test_a_time_that_matters_stays() -> None:
+def test_a_time_that_matters_is_kept() -> None:
     def fails(scenario: Scenario) -> bool:
         return any(fault.kind == "crash" and fault.at + fault.lasts > 12 for fault in scenario.faults)
 
@@ -78,12 +78,12 @@ def test_a_time_that_matters_stays() -> None:
 
 
 @pytest.mark.slow
-def test_what_can_be_made_no_smaller_stays_as_it_is() -> None:
+def test_a_minimal_scenario_is_returned_unchanged() -> None:
     assert shrunk(LARGE, lambda scenario: scenario == LARGE) == LARGE
 
 
 @pytest.mark.slow
-def test_the_search_ends_with_the_plays_that_it_may_spend() -> None:
+def test_the_search_ends_after_its_number_of_runs() -> None:
     asked: list[Scenario] = []
 
     def fails(scenario: Scenario) -> bool:
@@ -96,14 +96,14 @@ def test_the_search_ends_with_the_plays_that_it_may_spend() -> None:
 
 
 @pytest.mark.slow
-def test_the_search_ends_with_its_time() -> None:
+def test_the_search_ends_at_its_time_limit() -> None:
     def fails(_: Scenario) -> bool:
-        pytest.fail("there was no time to ask")
+        pytest.fail("there was no time for a run")
 
     assert shrunk(LARGE, fails, seconds=-1.0) == LARGE
 
 
-def test_nobody_is_asked_twice_about_the_same() -> None:
+def test_no_scenario_is_run_twice() -> None:
     asked: list[Scenario] = []
 
     def fails(scenario: Scenario) -> bool:
@@ -115,13 +115,13 @@ def test_nobody_is_asked_twice_about_the_same() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_is_drawn_can_be_made_small(seed: int) -> None:
+def test_every_generated_scenario_can_be_shrunk(seed: int) -> None:
     scenario = generated(seed).scenario
     kind = scenario.faults[0].kind
     small = shrunk(scenario, lambda candidate: kind in kinds(candidate))
     assert len(small.faults) == 1
 
 
-def test_hypothesis_is_loaded_only_to_shrink() -> None:
+def test_hypothesis_is_imported_only_for_shrinking() -> None:
     script = "import sys, gossipreg_sim.fuzz.failures, gossipreg_sim.fuzz.pool; sys.exit('hypothesis' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(gossipreg_sim.__file__).parents[2])

@@ -1,4 +1,4 @@
-"""A scenario that is written to a file and loaded again is the same scenario."""
+"""A scenario written to a file and loaded again is equal."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def faults(draw: Any, nodes: int) -> Fault:
     """A fault of any kind, with any of the keys that its kind has."""
     kind = draw(st.sampled_from(list(KINDS)))
     signed = kind in ("clock-skew", "clock-drift")
-    words = st.sampled_from(["*", "random:2", "first:1", "zone:zone-0", *(f"n{number}" for number in range(nodes))])
+    selectors = st.sampled_from(["*", "random:2", "first:1", "zone:zone-0", *(f"n{number}" for number in range(nodes))])
     numbers = st.floats(1e-9, 1e9) | st.integers(1, 10**9).map(float)
     values: dict[str, Any] = {
         **dict.fromkeys(("off", "on", "every", "rate"), numbers),
-        **{key: st.lists(words, max_size=3).map(tuple) for key in ("nodes", "to")},
+        **{key: st.lists(selectors, max_size=3).map(tuple) for key in ("nodes", "to")},
         **{key: st.booleans() for key in ("both_ways", "disk", "permanent")},
         "seconds": st.floats(-7200, -0.001) if signed else numbers,
         "drift": st.floats(-0.9, -0.001) | st.floats(0.001, 2),
@@ -52,7 +52,7 @@ def faults(draw: Any, nodes: int) -> Fault:
 
 @st.composite
 def scenarios(draw: Any) -> Scenario:
-    """Whatever a file can say."""
+    """Any scenario that a file can express."""
     nodes = draw(st.integers(2, 20))
     made = Scenario(
         name="written",
@@ -80,19 +80,19 @@ def scenarios(draw: Any) -> Scenario:
 
 
 @given(scenarios())
-def test_what_is_written_is_read_as_it_was(scenario: Scenario) -> None:
+def test_a_written_scenario_is_read_back_equal(scenario: Scenario) -> None:
     assert parse(as_toml(scenario), name=scenario.name, where="written.toml") == scenario
 
 
 @given(texts)
-def test_a_comment_is_one_line_whatever_is_in_it(comment: str) -> None:
+def test_a_comment_is_one_line_for_any_text(comment: str) -> None:
     scenario = generated(1).scenario
     printable = "".join(letter for letter in comment if letter.isprintable() or letter.isspace())
     assert parse(as_toml(scenario, [printable]), name=scenario.name, where="written.toml") == scenario
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_what_is_drawn_can_be_loaded_from_a_file_of_its_name(seed: int, tmp_path: Path) -> None:
+def test_a_generated_scenario_can_be_loaded_from_a_file_with_its_name(seed: int, tmp_path: Path) -> None:
     scenario = generated(seed).scenario
     file = tmp_path / f"{scenario.name}.toml"
     file.write_text(as_toml(scenario), "utf-8")
@@ -104,12 +104,12 @@ def test_a_shipped_scenario_can_be_written(name: str) -> None:
     assert parse(as_toml(load(name)), name=name, where="written.toml") == load(name)
 
 
-def test_only_what_is_not_as_by_default_is_written() -> None:
+def test_only_non_default_values_are_written() -> None:
     scenario = Scenario(name="short", title='Says "no"', nodes=3, faults=(Fault(kind="cut", at=2.5),))
     assert as_toml(scenario, ["Fails with seed 4"]) == (
         '# Fails with seed 4\ntitle = "Says \\"no\\""\nnodes = 3\n\n[[fault]]\nkind = "cut"\nname = "cut-1"\nat = 2.5\n'
     )
 
 
-def test_every_field_of_a_scenario_is_one_that_a_file_can_say() -> None:
+def test_a_file_can_set_every_field_of_a_scenario() -> None:
     assert {field.name for field in attrs.fields(Scenario)} >= {"wiring", "workload", "settings", "faults"}

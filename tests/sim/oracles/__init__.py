@@ -1,1 +1,1 @@
-"""The oracles see what is wrong, and nothing else."""
+"""Tests of the oracles: they report violations, and nothing else."""

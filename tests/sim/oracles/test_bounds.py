@@ -1,4 +1,4 @@
-"""What is too large is seen, when it is sent and when it is kept."""
+"""Oversized packets, queues and tables are reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.sim.oracles.watching import texts, watched
 ADDRESS = Address("198.18.0.9", 7940)
 
 
-def test_what_is_too_large_to_send_is_seen() -> None:
+def test_oversized_packets_and_frames_are_reported() -> None:
     made, bounds = watched(Bounds)
     assert bounds.checks > 0
     n0 = made.processes["n0"]
@@ -28,7 +28,7 @@ def test_what_is_too_large_to_send_is_seen() -> None:
     ]
 
 
-def test_too_much_that_is_kept_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_queues_and_tables_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     made, bounds = watched(Bounds)
     bounds.finish()
     assert texts(bounds) == []

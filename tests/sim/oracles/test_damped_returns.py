@@ -1,4 +1,4 @@
-"""A node that keeps being failed by its own fault waits, as long as it has to and from when it heard; or it is seen."""
+"""A node that keeps failing by its own fault must wait long enough from when it learned of it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gossipreg_sim.oracles.damped_returns import DampedReturns, suppression
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 
-#: So that a wait is short, and comes from the first return on.
+#: Settings with short waits from the first return on.
 QUICK = EngineSettings(damping_base=4.0, damping_max=8.0)
 
 
 def fail(made: Cluster, status: Status = Status.FAILED) -> None:
-    """Let n0 tell n1, which is in poor health, and nobody else, that it is thought to have failed."""
+    """Make n0 tell n1, which has poor local health, and no other node, that it is believed to have failed."""
     n0, n1 = made.processes["n0"], made.processes["n1"]
     n1.engine.detector.health.worse(8)
     n0.engine.outbox.send(n1.address, pack(n1.engine.identity.own_update().graver(status)))
@@ -31,11 +31,11 @@ def fail(made: Cluster, status: Status = Status.FAILED) -> None:
     run_for(made, 0.01)
 
 
-def test_a_penance_doubles_up_to_a_limit() -> None:
+def test_the_wait_doubles_up_to_a_limit() -> None:
     assert [suppression(QUICK, returns) for returns in range(5)] == [0.0, 4.0, 8.0, 8.0, 8.0]
 
 
-def test_who_waits_as_long_as_it_has_to_is_well() -> None:
+def test_a_node_that_waits_long_enough_passes() -> None:
     made, returns = watched(DampedReturns, settings=QUICK)
     for _ in range(3):
         fail(made)
@@ -44,7 +44,7 @@ def test_who_waits_as_long_as_it_has_to_is_well() -> None:
     assert texts(returns) == []
 
 
-def test_a_verdict_that_came_over_a_stream_counts_from_then_on() -> None:
+def test_a_failure_learned_over_a_stream_counts_from_then_on() -> None:
     made, returns = watched(DampedReturns, settings=QUICK)
     fail(made)
     n0, n1 = made.processes["n0"], made.processes["n1"]
@@ -58,21 +58,21 @@ def test_a_verdict_that_came_over_a_stream_counts_from_then_on() -> None:
     assert texts(returns) == []
 
 
-def test_who_comes_back_too_soon_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_rejoins_too_soon_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     made, returns = watched(DampedReturns, settings=QUICK)
     monkeypatch.setattr(FlapDamping, "wait", lambda self, now: 1.0 if self._returns else 0.0)
     fail(made)
     fail(made)
     run_for(made, 2.0)
-    assert texts(returns) == ["is back 1.000 s after it was accused, not 4 s"]
+    assert texts(returns) == ["rejoined 1.000 s after it was accused, not 4 s"]
 
 
-def test_to_have_outbid_a_verdict_unheard_counts_as_a_return() -> None:
+def test_superseding_a_failure_before_learning_of_it_counts_as_a_return() -> None:
     made, returns = watched(DampedReturns, settings=QUICK)
     n0, n1 = made.processes["n0"], made.processes["n1"]
-    verdict = pack(n1.engine.identity.own_update().graver(Status.FAILED))
+    result = pack(n1.engine.identity.own_update().graver(Status.FAILED))
     fail(made, Status.SUSPECT)
-    n0.engine.outbox.send(n1.address, verdict)
+    n0.engine.outbox.send(n1.address, result)
     n0.act(n0.engine.outbox.take())
     run_for(made, 0.01)
     assert returns.checks == 0
@@ -82,14 +82,14 @@ def test_to_have_outbid_a_verdict_unheard_counts_as_a_return() -> None:
     assert texts(returns) == []
 
 
-def test_where_nobody_comes_back_twice_returns_are_not_judged() -> None:
+def test_without_a_second_return_the_oracle_does_not_apply() -> None:
     made, returns = watched(DampedReturns)
     fail(made)
     returns.finish()
     assert returns.note == "not applicable here: no member returned twice"
 
 
-def test_one_that_is_well_need_not_wait() -> None:
+def test_a_healthy_node_need_not_wait() -> None:
     made, returns = watched(DampedReturns, settings=QUICK)
     n0, n1 = made.processes["n0"], made.processes["n1"]
     for _ in range(3):
@@ -100,8 +100,8 @@ def test_one_that_is_well_need_not_wait() -> None:
     assert returns.checks == 0
 
 
-def test_one_that_answers_only_suspicions_and_is_failed_all_the_same_is_seen_by_others() -> None:
-    """A node with a backlog hears of its suspicion first; that is what its peers see, whatever it has heard."""
+def test_a_node_that_keeps_refuting_suspicions_and_failing_is_reported_by_observers() -> None:
+    """A node with a backlog learns of the suspicion first; its peers see returns, whatever it has received."""
     made, returns = watched(DampedReturns, Fault(kind="slow", nodes=("n1",), seconds=0.1), settings=QUICK)
     n0, n1 = made.processes["n0"], made.processes["n1"]
     for seconds in (1.0, 2.0, 0.5, 0.2):

@@ -1,4 +1,4 @@
-"""Accusations that loss does not explain are seen; what a detector is worth is reported."""
+"""Accusations that packet loss does not explain are reported; so are the metrics of a failure detector."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 
 
-def judged(probes: int, suspected: int, loss: float) -> FalsePositives:
-    """What the oracle says of so many probes and accusations at this loss."""
+def after_probes(probes: int, suspected: int, loss: float) -> FalsePositives:
+    """Return the oracle after so many probes and accusations at this loss."""
     made, positives = watched(FalsePositives, Fault(kind="loss", probability=loss), nodes=5)
     run_for(made, 3)
     positives._probes, positives._suspected = probes, suspected
@@ -22,23 +22,23 @@ def judged(probes: int, suspected: int, loss: float) -> FalsePositives:
     return positives
 
 
-def test_the_arithmetic_of_missed_probes() -> None:
+def test_miss_rates_follow_from_packet_loss() -> None:
     assert miss_rate(0.0, 3) == 0.0
     assert miss_rate(1.0, 0) == 1.0
     assert miss_rate(0.1, 0) == pytest.approx(0.19)
     assert miss_rate(0.1, 3) == pytest.approx(0.19 * 0.3439**3)
 
 
-def test_as_many_accusations_as_loss_explains_are_well() -> None:
-    assert texts(judged(1_000, 8, 0.1)) == []
-    assert judged(1_000, 8, 0.1).note == "measured 8 suspected, 0 failed in 1,000 probes, bound 0.77%"
+def test_accusations_that_loss_explains_pass() -> None:
+    assert texts(after_probes(1_000, 8, 0.1)) == []
+    assert after_probes(1_000, 8, 0.1).note == "measured 8 suspected, 0 failed in 1,000 probes, bound 0.77%"
 
 
-def test_more_accusations_than_loss_explains_are_seen() -> None:
-    assert texts(judged(1_000, 90, 0.1))[0].endswith("of the probes had the well suspected, over 0.773%")
+def test_more_accusations_than_loss_explains_are_reported() -> None:
+    assert texts(after_probes(1_000, 90, 0.1))[0].endswith("of the probes had a healthy member suspected, over 0.773%")
 
 
-def test_where_nothing_is_lost_one_accusation_is_too_many() -> None:
+def test_without_loss_a_single_accusation_is_reported() -> None:
     made, positives = watched(FalsePositives, warmup=60.0)
     run_for(made, 3)
     n0, n1 = made.processes["n0"], made.processes["n1"].engine.identity
@@ -47,20 +47,20 @@ def test_where_nothing_is_lost_one_accusation_is_too_many() -> None:
     assert len(texts(positives)) == 1
 
 
-def test_unfair_times_are_not_judged() -> None:
+def test_times_with_other_faults_do_not_count() -> None:
     _made, positives = watched(FalsePositives, Fault(kind="cut", nodes=("n0",)), warmup=1.0)
     positives.finish()
-    assert positives.note == "not applicable here: no probe was fair"
+    assert positives.note == "not applicable here: no probe ran under random loss alone"
     made, positives = watched(FalsePositives, warmup=60.0, wiring=Wiring(seconds=0.6))
     run_for(made, 5)
     positives.finish()
-    assert positives.note == "not applicable here: an ack may be late although nothing is lost"
+    assert positives.note == "not applicable here: an ack may be late although no packet is lost"
 
 
 def test_detection_and_mistakes_are_reported() -> None:
     made, quality = watched(DetectionQuality)
     quality.finish()
-    assert quality.note == "not applicable here: no member was failed"
+    assert quality.note == "not applicable here: no member was declared failed"
     n0, n1 = made.processes["n0"], made.processes["n1"].engine.identity
     failed = n1.own_update().graver(Status.FAILED)
     for _ in range(2):
@@ -74,7 +74,7 @@ def test_detection_and_mistakes_are_reported() -> None:
     quality._last.clear()
     quality.see(n0, MemberChanged(n1.own_update(), failed))
     run_for(made, 1)
-    quality.see(made.processes["n2"], MemberChanged(None, failed))  # a newcomer, who is told: that is no detection
+    quality.see(made.processes["n2"], MemberChanged(None, failed))  # a new node learns of it, which is no detection
     quality.see(made.processes["n2"], MemberChanged(n1.own_update(), failed))
     quality.finish()
     expected = (

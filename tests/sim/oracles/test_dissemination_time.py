@@ -1,4 +1,4 @@
-"""News that takes longer than an epidemic should is seen."""
+"""Dissemination slower than an epidemic's is reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.sim.making import run_for
 from tests.sim.oracles.watching import offer, texts, watched
 
 
-def test_the_curve_grows_with_the_cluster_the_loss_and_the_way() -> None:
+def test_the_curve_grows_with_cluster_size_loss_and_latency() -> None:
     settings = EngineSettings()
     usual = epidemic(settings, 64, 0.0, 0.0005)
     assert 0.01 < usual < 0.1
@@ -26,7 +26,7 @@ def test_the_curve_grows_with_the_cluster_the_loss_and_the_way() -> None:
 
 
 def spreading(slowest: float, loss: float = 0.0) -> DisseminationTime:
-    """What the oracle says when one record in forty takes so long (seconds)."""
+    """Return the oracle after 40 records of which one took ``slowest`` seconds."""
     faults = [Fault(kind="loss", probability=loss)] if loss else []
     _made, oracle = watched(DisseminationTime, *faults)
     oracle._times[:] = [0.005] * 39 + [slowest]
@@ -34,14 +34,14 @@ def spreading(slowest: float, loss: float = 0.0) -> DisseminationTime:
     return oracle
 
 
-def test_news_that_is_slow_is_seen() -> None:
+def test_slow_dissemination_is_reported() -> None:
     assert texts(spreading(0.02)) == []
     assert spreading(0.02).note.startswith("measured 20 ms for 40 records, bound ")
     assert texts(spreading(0.9))[0].startswith("a hundredth of the records took 0.900 s or more")
 
 
 @pytest.mark.parametrize("number", [1, 5])
-def test_a_record_is_timed_from_its_birth_to_the_last_node(number: int) -> None:
+def test_a_record_is_timed_from_its_creation_to_the_last_node(number: int) -> None:
     made, oracle = watched(DisseminationTime, warmup=60.0)
     run_for(made, 2)
     for place in range(number):
@@ -60,7 +60,7 @@ def test_a_policy_is_timed_as_well() -> None:
     assert 0 < oracle._times[-1] < 0.1
 
 
-def test_an_instance_that_is_offered_again_is_not_timed_for_it_may_look_as_it_did() -> None:
+def test_an_instance_offered_again_is_not_timed() -> None:
     made, oracle = watched(DisseminationTime, warmup=60.0)
     run_for(made, 2)
     for weight in (2, 1):
@@ -69,8 +69,8 @@ def test_an_instance_that_is_offered_again_is_not_timed_for_it_may_look_as_it_di
     assert len(oracle._times) == 2
 
 
-def test_a_few_records_or_a_loss_beyond_gossip_say_nothing() -> None:
+def test_with_few_records_or_too_much_loss_the_oracle_does_not_apply() -> None:
     _made, oracle = watched(DisseminationTime)
     oracle.finish()
     assert oracle.note == "not applicable here: 2 records were created and spread undisturbed, 20 are needed"
-    assert spreading(9.0, 0.97).note == "not applicable here: with losses the curve is one of 8 nodes and more"
+    assert spreading(9.0, 0.97).note == "not applicable here: with packet loss the curve needs 8 nodes or more"

@@ -1,4 +1,4 @@
-"""The oracles of half-open networks and clocks: they judge what they are for, and see what is wrong."""
+"""The oracles of half-open networks and clocks apply to such runs, and report violations."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ def broken(outcome: Outcome) -> set[str]:
     return {violation.oracle for violation in outcome.violations}
 
 
-def test_over_streams_news_arrives_in_seconds() -> None:
+def test_records_spread_over_streams_within_seconds() -> None:
     outcome = run_scenario(LOST, 1)
     assert outcome.is_good
     assert outcome.checks["StreamFallback"] > 3
 
 
-def test_it_is_seen_when_a_fingerprint_over_a_stream_opens_no_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ignoring_a_fingerprint_from_a_stream_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PeerStreams, "_is_time", lambda *_: False)
     monkeypatch.setattr(PeerStreams, "open_comparison", lambda *_: None)
     assert "StreamFallback" in broken(run_scenario(LOST, 1))
 
 
-def test_a_node_whose_clock_is_off_stays_out_and_comes_in_at_the_heal() -> None:
+def test_a_node_with_a_wrong_clock_joins_only_after_the_heal() -> None:
     outcome = run_scenario(OFF, 1)
     assert outcome.is_good
     assert outcome.checks["HalfOpenJoins"] > 0
     assert outcome.marks["streams_clock_skew"] > 0
 
 
-def test_it_is_seen_when_such_a_node_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_admitting_a_node_with_a_wrong_clock_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ClockWatch, "is_refused", lambda *_: False)
     assert "HalfOpenJoins" in broken(run_scenario(OFF, 1))
 
 
-def test_other_plays_give_no_occasion() -> None:
+def test_the_oracles_do_not_apply_to_other_runs() -> None:
     outcome = run_scenario(Scenario(title="Calm", nodes=2, warmup=2, duration=2), 1)
     assert outcome.checks["StreamFallback"] == outcome.checks["HalfOpenJoins"] == 0

@@ -1,4 +1,4 @@
-"""A cluster that does not come to agree in time is seen."""
+"""A cluster that does not agree in time is reported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gossipreg_sim.oracles.healing import Healing
 from tests.sim.oracles.watching import texts, watched
 
 
-def test_agreement_in_time_is_well_and_too_late_or_never_is_seen() -> None:
+def test_late_or_missing_agreement_is_reported() -> None:
     _made, healing = watched(Healing)
     healing.context.healed_in = 1.0
     healing.finish()
@@ -20,7 +20,7 @@ def test_agreement_in_time_is_well_and_too_late_or_never_is_seen() -> None:
     assert texts(healing) == ["all agree only 40.00 s after the heal; bound 31.73 s", "not all agree; bound 31.73 s"]
 
 
-def test_what_did_not_heal_after_a_fault_in_the_middle_is_seen_although_all_is_well_at_the_end() -> None:
+def test_a_late_heal_in_the_middle_is_reported_even_if_the_end_is_good() -> None:
     _made, healing = watched(Healing)
     healing.context.healed_in = 0.0
     healing.context.heals = (

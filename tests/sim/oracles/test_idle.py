@@ -1,4 +1,4 @@
-"""What an idle cluster sends beyond its probes is seen."""
+"""Traffic of an idle cluster beyond its probes is reported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.sim.oracles.watching import offer, texts, watched
 
 
 @pytest.mark.parametrize("nodes", [2, 9])
-def test_an_idle_cluster_of_any_size_is_well(nodes: int) -> None:
+def test_an_idle_cluster_of_any_size_passes(nodes: int) -> None:
     made, idle = watched(IdleLoad, nodes=nodes, warmup=60.0)
     run_for(made, 15)
     idle.finish()
@@ -19,7 +19,7 @@ def test_an_idle_cluster_of_any_size_is_well(nodes: int) -> None:
     assert idle.checks > 10 * nodes
 
 
-def test_gossip_about_nothing_is_seen() -> None:
+def test_gossip_without_a_change_is_reported() -> None:
     made, idle = watched(IdleLoad, warmup=60.0)
     run_for(made, 15)
     n0 = made.processes["n0"]
@@ -29,7 +29,7 @@ def test_gossip_about_nothing_is_seen() -> None:
     assert texts(idle)[0].startswith("an idle node sends ")
 
 
-def test_a_stream_for_nothing_is_seen() -> None:
+def test_a_stream_without_a_reason_is_reported() -> None:
     made, idle = watched(IdleLoad, warmup=60.0)
     run_for(made, 15)
     n0 = made.processes["n0"]
@@ -38,10 +38,10 @@ def test_a_stream_for_nothing_is_seen() -> None:
     assert texts(idle)[0].endswith("1 streams were opened")
 
 
-def test_a_busy_cluster_is_not_judged() -> None:
+def test_the_oracle_does_not_apply_to_a_busy_cluster() -> None:
     made, idle = watched(IdleLoad, warmup=60.0)
     for number in range(10):
         run_for(made, 1)
         made.register("n0", offer(f"x{number}"))
     idle.finish()
-    assert idle.note == "not applicable here: nothing was new for 0.0 periods, 3 are needed"
+    assert idle.note == "not applicable here: idle for 0.0 periods, 3 are needed"

@@ -1,4 +1,4 @@
-"""What is believed of a member may rise, and may not fall."""
+"""A belief about a member may rise, and must not regress."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.sim.oracles.watching import texts, watched
 RUMOR = MemberUpdate("n9", 1_000, 3, Status.SUSPECT, Address("198.18.0.9", 7940), "")
 
 
-def test_ranks_may_rise_and_a_forgotten_member_may_come_back() -> None:
+def test_ranks_may_rise_and_a_forgotten_member_may_return() -> None:
     made, ranks = watched(MonotonicBeliefs)
     n0 = made.processes["n0"]
     ranks.see(n0, MemberChanged(None, RUMOR))
@@ -25,7 +25,7 @@ def test_ranks_may_rise_and_a_forgotten_member_may_come_back() -> None:
     assert texts(ranks) == []
 
 
-def test_who_left_and_was_forgotten_may_come_back_in_a_later_life_only() -> None:
+def test_a_forgotten_member_that_left_may_return_only_in_a_later_run() -> None:
     made, ranks = watched(MonotonicBeliefs)
     n0 = made.processes["n0"]
     left = attrs.evolve(RUMOR, status=Status.LEFT)
@@ -34,10 +34,10 @@ def test_who_left_and_was_forgotten_may_come_back_in_a_later_life_only() -> None
         ranks.see(n0, MemberChanged(left, None))
         ranks.see(n0, MemberChanged(None, attrs.evolve(RUMOR, status=status)))
     ranks.see(n0, MemberChanged(None, attrs.evolve(RUMOR, generation=2_000, status=Status.FAILED)))
-    assert texts(ranks) == ["n9 fell from (1000, 3, 3) to (1000, 3, 2)"]
+    assert texts(ranks) == ["n9 regressed from (1000, 3, 3) to (1000, 3, 2)"]
 
 
-def test_ranks_may_not_fall() -> None:
+def test_a_falling_rank_is_reported() -> None:
     made, ranks = watched(MonotonicBeliefs)
     n0 = made.processes["n0"]
     ranks.see(n0, MemberChanged(None, RUMOR))
@@ -46,7 +46,7 @@ def test_ranks_may_not_fall() -> None:
     ranks.see(n0, MemberChanged(lower, attrs.evolve(RUMOR, incarnation=2)))
     ranks.see(n0, MemberChanged(lower, attrs.evolve(RUMOR, generation=999, incarnation=9)))
     assert texts(ranks) == [
-        "n9 fell from (1000, 3, 1) to (1000, 3, 0)",
-        "n9 fell from (1000, 3, 0) to (1000, 2, 1)",
-        "n9 fell from (1000, 2, 1) to (999, 9, 1)",
+        "n9 regressed from (1000, 3, 1) to (1000, 3, 0)",
+        "n9 regressed from (1000, 3, 0) to (1000, 2, 1)",
+        "n9 regressed from (1000, 2, 1) to (999, 9, 1)",
     ]

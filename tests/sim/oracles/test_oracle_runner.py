@@ -1,4 +1,4 @@
-"""Each oracle is shown the kinds of output that it wants, and what every node has done."""
+"""Each oracle receives the kinds of output that it wants, and each node after a step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.sim.making import cluster, run_for, scenario
 
 @attrs.define
 class Listener(Oracle):
-    """Counts what it is shown."""
+    """Counts the outputs that it receives."""
 
     wants: ClassVar[tuple[type[Any], ...]] = (Transmit,)
     seen: list[type[Any]] = attrs.field(factory=list)
@@ -27,7 +27,7 @@ class Listener(Oracle):
 
 @attrs.define
 class Onlooker(Oracle):
-    """Wants nothing, and looks at everybody."""
+    """Wants no outputs, and counts the steps of all nodes."""
 
     def after(self, process: Process) -> None:
         self.check(process, process.alive, "is dead")

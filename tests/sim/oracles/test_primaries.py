@@ -1,4 +1,4 @@
-"""Two primaries in one view, one with a lower term, and one for each node, are seen."""
+"""Two primaries in one view, one with a lower term, and different ones on different nodes, are reported."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def contested() -> tuple[Cluster, Primaries]:
 
 
 def show(process: Process, roles: Mapping[str, str | None]) -> None:
-    """Let a node show these instances of s in these roles, all of a sudden."""
+    """Make a node show these instances of s in these roles."""
     services = process.engine.view._services
     shown = tuple(attrs.evolve(each, role=roles.get(each.id)) for each in services["s"].instances)
     services["s"] = attrs.evolve(services["s"], instances=shown)
 
 
-def test_one_primary_everywhere_is_well() -> None:
+def test_one_primary_on_all_nodes_passes() -> None:
     _made, primaries = contested()
     primaries.finish()
     assert primaries.checks > 10
@@ -50,10 +50,10 @@ def test_one_primary_everywhere_is_well() -> None:
     [
         ({"one": PRIMARY, "two": PRIMARY}, "shows one in term 1 and two in term 2 as the primary of s"),
         ({"one": PRIMARY, "two": FENCED}, "shows one in term 1 as the primary of s, not term 2"),
-        ({"one": FENCED, "two": FENCED}, "shows nobody as the primary of s, not term 2"),
+        ({"one": FENCED, "two": FENCED}, "shows none as the primary of s, not term 2"),
     ],
 )
-def test_two_none_or_one_of_a_lower_term_is_seen(roles: dict[str, str], said: str) -> None:
+def test_two_primaries_none_or_one_with_a_lower_term_are_reported(roles: dict[str, str], said: str) -> None:
     made, primaries = contested()
     n1 = made.processes["n1"]
     show(n1, roles)
@@ -61,7 +61,7 @@ def test_two_none_or_one_of_a_lower_term_is_seen(roles: dict[str, str], said: st
     assert texts(primaries)[0] == said
 
 
-def test_another_primary_on_another_node_is_seen_unless_somebody_is_kept_apart() -> None:
+def test_different_primaries_on_two_nodes_are_reported_unless_a_node_is_separated() -> None:
     made, primaries = contested()
     show(made.processes["n1"], {"one": PRIMARY, "two": FENCED})
     primaries.context.outside = ("n2",)
@@ -71,12 +71,12 @@ def test_another_primary_on_another_node_is_seen_unless_somebody_is_kept_apart()
     primaries.finish()
     shown = "shows [('s', 'n0', 'one', 1)] as primaries"
     assert texts(primaries) == [
-        f"{shown}, but others have seen higher terms",
+        f"{shown}, but higher terms were shown before",
         f"{shown}, and n0 [('s', 'n2', 'two', 2)]",
     ]
 
 
-def test_a_lower_term_than_a_node_has_shown_is_seen_though_the_higher_is_gone() -> None:
+def test_a_lower_term_than_before_is_reported_even_if_the_higher_one_is_gone() -> None:
     made, primaries = contested()
     made.deregister("n2", "two")
     run_for(made, 1)
@@ -90,7 +90,7 @@ def test_a_lower_term_than_a_node_has_shown_is_seen_though_the_higher_is_gone() 
 @pytest.mark.parametrize(
     ("disk", "seen"), [(True, ["shows one in term 1 as the primary of s after term 2"]), (False, [])]
 )
-def test_who_comes_back_without_its_disk_begins_anew(disk: bool, seen: list[str]) -> None:
+def test_a_restart_without_the_disk_starts_anew(disk: bool, seen: list[str]) -> None:
     made, primaries = contested()
     made.crash("n1")
     made.start("n1", disk=disk)
@@ -110,7 +110,7 @@ def test_a_service_of_replicas_only_needs_no_primary() -> None:
     assert texts(primaries) == []
 
 
-def test_where_nobody_claims_it_nothing_is_judged() -> None:
+def test_without_a_claim_the_oracle_does_not_apply() -> None:
     _made, primaries = watched(Primaries)
     primaries.finish()
     assert primaries.note == "not applicable here: no instance claimed to be a primary"

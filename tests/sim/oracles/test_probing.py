@@ -1,4 +1,4 @@
-"""Who is not probed in turn, or whose death nobody looks at for too long, is seen."""
+"""A member that is not probed in turn, or a death that is probed too late, is reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.sim.making import believed, run_for
 from tests.sim.oracles.watching import texts, watched
 
 
-def test_those_who_probe_in_turn_are_well() -> None:
+def test_probing_in_turn_passes() -> None:
     made, completeness = watched(Completeness, nodes=4)
     run_for(made, 20)
     completeness.finish()
@@ -21,7 +21,7 @@ def test_those_who_probe_in_turn_are_well() -> None:
     assert texts(completeness) == []
 
 
-def test_a_member_that_is_never_probed_again_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_that_is_never_probed_again_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     made, completeness = watched(Completeness, nodes=4)
     run_for(made, 5)
 
@@ -35,7 +35,7 @@ def test_a_member_that_is_never_probed_again_is_seen(monkeypatch: pytest.MonkeyP
     assert texts(completeness)[0].endswith("among 3")
 
 
-def test_a_period_that_is_too_long_is_seen_unless_the_process_was_stopped() -> None:
+def test_a_period_that_is_too_long_is_reported_unless_the_process_was_stopped() -> None:
     made, completeness = watched(Completeness)
     stopped, excused = watched(Completeness, Fault(kind="freeze", nodes=("n0",)))
     for cluster in (made, stopped):
@@ -47,7 +47,7 @@ def test_a_period_that_is_too_long_is_seen_unless_the_process_was_stopped() -> N
     assert texts(excused) == []
 
 
-def test_who_is_alone_since_the_verdict_on_the_last_one_that_it_probed_need_not_hurry() -> None:
+def test_a_node_whose_last_peer_failed_has_no_period_limit() -> None:
     made, completeness = watched(Completeness, nodes=2)
     n0 = made.processes["n0"]
     n1 = n0.engine.members.get("n1")
@@ -63,16 +63,16 @@ def test_who_is_alone_since_the_verdict_on_the_last_one_that_it_probed_need_not_
 
 
 def first_probes(*times: float) -> FirstProbe:
-    """What the oracle says of these times between deaths and first probes (seconds)."""
+    """Return the oracle after these times from deaths to first probes (seconds)."""
     _made, first = watched(FirstProbe, Fault(kind="crash", nodes=("n0",)))
     first._times += times
     first.finish()
     return first
 
 
-def test_the_dead_have_to_be_probed_soon_on_average() -> None:
+def test_late_first_probes_of_dead_members_are_reported() -> None:
     assert texts(first_probes(0.5, 1.5, 0.9, 1.2, 2.5)) == []
-    assert texts(first_probes(5.0, 5.5, 5.2, 5.3, 5.4))[0].startswith("the dead are first probed after 4.8")
+    assert texts(first_probes(5.0, 5.5, 5.2, 5.3, 5.4))[0].startswith("dead members are first probed after 4.8")
 
 
 def test_a_death_is_timed_from_the_death_to_the_first_probe() -> None:
@@ -83,7 +83,7 @@ def test_a_death_is_timed_from_the_death_to_the_first_probe() -> None:
     assert 0 < first._times[0] < 3
 
 
-def test_a_few_deaths_or_other_faults_say_nothing() -> None:
+def test_with_few_deaths_or_other_faults_the_oracle_does_not_apply() -> None:
     assert first_probes(9.0).note == "not applicable here: 1 deaths were probed, 5 are needed"
     _made, first = watched(FirstProbe, Fault(kind="cut", nodes=("n0",)))
     first.finish()

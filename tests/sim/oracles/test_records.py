@@ -1,4 +1,4 @@
-"""Records that nobody issued, and records that come back, are seen."""
+"""Records that no owner issued, and removed records that come back, are reported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gossipreg_sim.oracles.records import NoResurrection, SingleWriter
 from tests.sim.oracles.watching import offer, texts, watched
 
 
-def test_a_record_that_its_owner_never_issued_is_seen() -> None:
+def test_a_record_that_its_owner_never_issued_is_reported() -> None:
     made, writer = watched(SingleWriter)
     assert writer.checks > 0
     forger = Registry("n1")
@@ -23,7 +23,7 @@ def test_a_record_that_its_owner_never_issued_is_seen() -> None:
     assert texts(writer) == ["holds a of n1 at version 9, which its owner never issued"]
 
 
-def test_a_record_that_comes_back_after_it_was_removed_is_seen() -> None:
+def test_a_removed_record_that_comes_back_is_reported() -> None:
     made, resurrection = watched(NoResurrection)
     assert resurrection.checks > 0
     n0 = made.processes["n0"]
@@ -33,10 +33,10 @@ def test_a_record_that_comes_back_after_it_was_removed_is_seen() -> None:
     removed, _change = owner.offer(offer("b"), generation)
     n0.engine.state.registry._index(came=(removed,), went=())
     resurrection.see(n0, InstancesChanged(("s",)))
-    assert texts(resurrection) == ["shows b of n1 at version 2: gone at 2"]
+    assert texts(resurrection) == ["shows b of n1 at version 2: lost at version 2"]
 
 
-def test_at_the_end_nobody_may_hold_what_its_owner_has_removed() -> None:
+def test_a_removed_record_still_held_at_the_end_is_reported() -> None:
     made, resurrection = watched(NoResurrection)
     resurrection.context.healed_in = 0.0
     resurrection.finish()
@@ -44,4 +44,4 @@ def test_at_the_end_nobody_may_hold_what_its_owner_has_removed() -> None:
     n1 = made.processes["n1"].engine
     n1.state.registry.delete("a", n1.identity.generation)
     resurrection.finish()
-    assert texts(resurrection) == ["still holds a of n1, which is gone"] * 2
+    assert texts(resurrection) == ["still holds a of n1, which is removed"] * 2

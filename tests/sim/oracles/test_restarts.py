@@ -1,4 +1,4 @@
-"""Who restarts has to be believed to be back."""
+"""A restarted node must be believed alive."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.sim.oracles.watching import texts, watched
 
 
 def restarted() -> tuple[Cluster, Restarts]:
-    """A cluster in which n1 was restarted, with seeds that it sought in both lives."""
+    """A cluster in which n1 was restarted, with seeds that it contacted in both runs."""
     made, restarts = watched(Restarts)
     run_for(made, 7)
     made.crash("n1")
@@ -21,14 +21,14 @@ def restarted() -> tuple[Cluster, Restarts]:
     return made, restarts
 
 
-def test_a_node_that_is_back_everywhere_is_well() -> None:
+def test_a_node_that_is_back_on_all_nodes_passes() -> None:
     _made, restarts = restarted()
     restarts.finish()
     assert restarts.checks == 3
     assert texts(restarts) == []
 
 
-def test_a_node_that_stays_dead_for_others_is_seen() -> None:
+def test_a_restarted_node_believed_dead_is_reported() -> None:
     made, restarts = restarted()
     n0, n1 = made.processes["n0"], made.processes["n1"].engine.identity
     n0.engine.members.put(n1.own_update().graver(Status.FAILED), n0.now)
@@ -37,21 +37,21 @@ def test_a_node_that_stays_dead_for_others_is_seen() -> None:
     assert texts(restarts) == [expected]
 
 
-def test_without_a_restart_or_an_agreement_there_is_nothing_to_judge() -> None:
+def test_without_a_restart_or_an_agreement_the_oracle_does_not_apply() -> None:
     _made, restarts = watched(Restarts)
     restarts.finish()
     assert restarts.note == "not applicable here: no node restarted"
     _made, restarts = restarted()
     restarts.context.healed_in = None
     restarts.finish()
-    assert restarts.note == "not applicable here: the cluster did not come to agree"
+    assert restarts.note == "not applicable here: the nodes did not come to agree"
 
 
-def test_who_waits_alone_for_its_seeds_is_not_judged() -> None:
+def test_the_oracle_does_not_apply_to_a_node_that_waits_alone_for_its_seeds() -> None:
     made, restarts = restarted()
     for name in ("n0", "n1", "n2"):
         made.crash(name)
     made.start("n1")
     run_for(made, 3)
     restarts.finish()
-    assert restarts.note == "not applicable here: who restarted waits for one of its seeds, alone"
+    assert restarts.note == "not applicable here: the restarted node is alone and waits for a seed"

@@ -1,4 +1,4 @@
-"""The acts of a run, and when nothing is meant to go wrong in it."""
+"""The phases of a run, and the times without faults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gossipreg_sim.world import ns
 from tests.sim.making import scenario
 
 
-def test_calm_ends_with_the_first_fault_and_fairness_with_the_first_that_is_not_loss() -> None:
+def test_calm_ends_with_the_first_fault_and_fair_time_with_the_first_that_is_no_loss() -> None:
     context = RunContext(scenario(Fault(kind="loss", probability=0.1, at=1.0), Fault(kind="cut", at=4.0)))
     assert context.faults_at == ns(3.0)
     assert context.heal_at == ns(11.0)
@@ -26,7 +26,7 @@ def test_losses_add_up() -> None:
     assert RunContext(scenario(*losses)).loss == pytest.approx(0.6)
 
 
-def test_the_longest_parting_is_that_of_the_longest_cut() -> None:
+def test_the_longest_separation_is_the_longest_cut() -> None:
     assert RunContext(scenario()).longest_separation == 0.0
     assert RunContext(scenario(Fault(kind="cut", at=2.0))).longest_separation == 6.0
     assert (
@@ -35,7 +35,7 @@ def test_the_longest_parting_is_that_of_the_longest_cut() -> None:
     )
 
 
-def test_who_is_dead_for_good_is_not_kept_from_the_others_for_a_while() -> None:
+def test_a_permanent_death_is_no_separation() -> None:
     assert RunContext(scenario(Fault(kind="crash-host", nodes=("n3",)))).longest_separation == 0.0
     assert RunContext(scenario(Fault(kind="crash-host", nodes=("n3",), lasts=2.0))).longest_separation == 2.0
 

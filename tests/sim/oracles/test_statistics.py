@@ -1,4 +1,4 @@
-"""Intervals hold the truth, and are no wider than they need be."""
+"""Intervals contain the true value, and are no wider than needed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gossipreg_sim.oracles.statistics import mean_between, percentile, wilson
 
 
 @given(st.integers(1, 10_000), st.data())
-def test_the_interval_holds_what_was_counted(trials: int, data: st.DataObject) -> None:
+def test_the_interval_contains_the_measured_rate(trials: int, data: st.DataObject) -> None:
     successes = data.draw(st.integers(0, trials))
     low, high = wilson(successes, trials)
     assert 0.0 <= low <= successes / trials <= high <= 1.0
 
 
-def test_wilsons_interval_narrows_and_is_sound_for_what_never_happened() -> None:
+def test_wilsons_interval_narrows_and_is_sound_for_rate_zero() -> None:
     assert wilson(0, 100)[0] == 0.0
     assert wilson(0, 100)[1] == pytest.approx(0.2)
     assert wilson(0, 10_000)[1] == pytest.approx(0.0025, rel=0.01)

@@ -1,4 +1,4 @@
-"""A verdict before its time, and a suspicion beyond its time, are seen."""
+"""A failure declared too early, and a suspicion that lasts too long, are reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HASTY = EngineSettings(suspicion_alpha=1.0, suspicion_beta=2.0)
 
 
 def after_a_death(seconds: float = 12.0) -> tuple[Cluster, SuspicionTimes]:
-    """What the oracle has seen so long after a host fell silent."""
+    """Return the oracle ``seconds`` after a host fell silent."""
     made, times = watched(SuspicionTimes, nodes=5, settings=HASTY)
     made.crash("n4", host=True)
     run_for(made, seconds)
@@ -31,25 +31,25 @@ def test_the_formula_is_the_papers() -> None:
     assert suspicion_time(settings, 2, 0) == 30.0
 
 
-def test_a_suspicion_of_the_right_length_is_well() -> None:
+def test_a_suspicion_of_the_right_length_passes() -> None:
     _made, times = after_a_death()
     assert times.checks > 0
     assert texts(times) == []
 
 
-def test_a_verdict_before_its_time_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_declared_too_early_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Suspicion, "timeout", property(lambda _: 0.5))
     _made, times = after_a_death()
     assert "before" in texts(times)[0]
 
 
-def test_a_suspicion_that_never_ends_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suspicion_that_never_ends_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Suspicion, "timeout", property(lambda _: 1e9))
     _made, times = after_a_death()
     assert texts(times)[0].startswith("suspects n4 for")
 
 
-def test_without_a_verdict_there_is_nothing_to_judge() -> None:
+def test_without_a_declared_failure_the_oracle_does_not_apply() -> None:
     _made, times = watched(SuspicionTimes)
     times.finish()
-    assert times.note == "not applicable here: no suspicion ran its time"
+    assert times.note == "not applicable here: no suspicion reached its timeout"

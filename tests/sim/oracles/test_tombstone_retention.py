@@ -1,4 +1,4 @@
-"""Whoever forgets too early is seen, and a scenario that asks for more memory than there is is flagged."""
+"""Forgetting a member too early is reported; a scenario with too short a retention time is flagged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.sim.oracles.watching import texts, watched
 SHORT = EngineSettings(remember_departed=4.0, reconnect_interval=2.0, suspicion_beta=2.0)
 
 
-def test_forgetting_a_member_before_its_time_is_seen() -> None:
+def test_forgetting_a_member_too_early_is_reported() -> None:
     made, memory = watched(TombstoneRetention, settings=SHORT)
     n0, n1 = made.processes["n0"], made.processes["n1"]
     failed = n1.engine.identity.own_update().graver(Status.FAILED)
@@ -29,13 +29,13 @@ def test_forgetting_a_member_before_its_time_is_seen() -> None:
     assert texts(memory) == ["forgot n1 after 0.0 s, not 4.2 s"]
 
 
-def test_a_split_that_outlives_memory_is_flagged() -> None:
+def test_a_split_longer_than_the_retention_time_is_flagged() -> None:
     _made, memory = watched(TombstoneRetention, Fault(kind="cut", nodes=("n0",)), settings=SHORT)
     memory.finish()
-    assert memory.note.startswith("flagged: remember_departed 4 s is less than parting and heal bound")
+    assert memory.note.startswith("flagged: remember_departed 4 s is less than partition and heal bound")
 
 
-def test_where_nobody_is_forgotten_memory_is_not_judged() -> None:
+def test_without_a_forgotten_member_the_oracle_does_not_apply() -> None:
     _made, memory = watched(TombstoneRetention)
     memory.finish()
     assert memory.note == "not applicable here: no member was forgotten"

@@ -1,4 +1,4 @@
-"""A small cluster, and an oracle that watches it."""
+"""A small cluster observed by one oracle."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def offer(name: str = "a") -> Instance:
 def watched(
     oracle: type[_Judge], *faults: Fault, nodes: int = 3, settings: EngineSettings | None = None, **parts: Any
 ) -> tuple[Cluster, _Judge]:
-    """A cluster that an oracle has watched while an instance came, spread, and another came and went.
+    """A cluster that an oracle has observed while instances were registered, spread and withdrawn.
 
-    ``faults`` and ``parts`` are those of the scenario that the oracle is told of.
+    ``faults`` and ``parts`` are those of the scenario that the oracle receives.
     """
     made = cluster(nodes, settings=settings)
     context = RunContext(scenario(*faults, nodes=nodes, settings=settings or EngineSettings(), **parts))
@@ -42,5 +42,5 @@ def watched(
 
 
 def texts(oracle: Oracle) -> list[str]:
-    """What the oracle found wrong."""
+    """The texts of the oracle's violations."""
     return [violation.text for violation in oracle.violations]

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests, spoken to over its debugging pipe: no driver, no network."""
+"""A headless Chromium for tests, controlled over its debugging pipe: no driver, no network."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 
 import attrs
 
-#: What Chromium is called on various systems.
+#: Names of the Chromium executable on various systems.
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def found() -> str | None:
-    """The path of a Chromium on this machine."""
+    """Return the path of a Chromium on this machine."""
     return next((path for path in map(shutil.which, NAMES) if path), None)
 
 
 @attrs.define
 class Browser:
-    """One page. ``troubles`` are the errors that it wrote to its console, and exceptions that nobody caught."""
+    """One page. ``errors`` are its console errors and uncaught exceptions."""
 
     _write: int
     _read: int
@@ -33,11 +33,11 @@ class Browser:
     _serial: int = 0
     _rest: bytes = b""
     _loaded: bool = False
-    troubles: list[str] = attrs.field(factory=list)
+    errors: list[str] = attrs.field(factory=list)
     requests: list[str] = attrs.field(factory=list)
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and wait for what came of it."""
+        """Send a command and wait for its result."""
         self._serial += 1
         message = {"id": self._serial, "method": method, "params": parameters}
         if self._session:
@@ -54,7 +54,7 @@ class Browser:
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
             read = os.read(self._read, 1 << 20)
-            assert read, "the browser went away"
+            assert read, "the browser has exited"
             self._rest += read
         message, _, self._rest = self._rest.partition(b"\0")
         heard: dict[str, Any] = json.loads(message)
@@ -64,25 +64,25 @@ class Browser:
         parameters = heard.get("params", {})
         match heard.get("method"):
             case "Runtime.exceptionThrown":
-                self.troubles.append(json.dumps(parameters["exceptionDetails"]))
+                self.errors.append(json.dumps(parameters["exceptionDetails"]))
             case "Runtime.consoleAPICalled" if parameters["type"] in ("error", "warning", "assert"):
-                self.troubles.append(json.dumps(parameters["args"]))
+                self.errors.append(json.dumps(parameters["args"]))
             case "Log.entryAdded" if parameters["entry"]["level"] == "error":
-                self.troubles.append(parameters["entry"]["text"])
+                self.errors.append(parameters["entry"]["text"])
             case "Network.requestWillBeSent":
                 self.requests.append(parameters["request"]["url"])
             case "Page.loadEventFired":
                 self._loaded = True
 
     def begin(self) -> None:
-        """Make the page that the others talk of."""
+        """Create the page that later commands use."""
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
 
     def look(self, width: int, height: int, *, dark: bool = False, dots: float = 1.0) -> None:
-        """Be a screen of this size and scheme."""
+        """Emulate a screen with this size and colour scheme."""
         self.ask(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=dots, mobile=width < 600
         )
@@ -90,7 +90,7 @@ class Browser:
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, page: Path, ready: str = "document.documentElement.dataset.ready === 'true'") -> None:
-        """Load a file and wait until it says that it is ``ready``."""
+        """Load a file and wait until it is ``ready``."""
         self._loaded = False
         self.ask("Page.navigate", url=page.as_uri())
         while not self._loaded:
@@ -101,20 +101,20 @@ class Browser:
         self.run(waiting)
 
     def run(self, script: str) -> Any:
-        """The value of an expression in the page; a promise is waited for."""
+        """Evaluate an expression in the page; await a promise."""
         answer = self.ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, json.dumps(answer["exceptionDetails"])
         return answer["result"].get("value")
 
     def shoot(self, file: Path, *, whole: bool = False) -> None:
-        """Write what the page looks like to a PNG file."""
+        """Save a screenshot as a PNG file."""
         answer = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         file.write_bytes(base64.b64decode(answer["data"]))
 
 
 @contextmanager
 def browser(path: str, profile: Path) -> Iterator[Browser]:
-    """A Chromium that lives as long as the block. It reads commands at its descriptor 3 and answers at 4."""
+    """Run a Chromium for the duration of the block. It reads commands from descriptor 3 and answers on 4."""
     their_in, our_out = os.pipe()
     our_in, their_out = os.pipe()
     flags = ["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--no-first-run"]

@@ -1,4 +1,4 @@
-"""Runs that several tests look at, recorded once."""
+"""Recordings shared by several tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gossipreg_sim.fault import Fault
 from gossipreg_sim.report.recording import Recording, record
 from tests.sim.making import scenario
 
-#: A bit of everything that changes what nodes believe.
+#: A mix of everything that changes beliefs.
 STORMY = scenario(
     Fault(kind="cut", nodes=("n0", "n1"), lasts=7),
     Fault(kind="loss", probability=0.1),

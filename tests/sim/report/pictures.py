@@ -1,4 +1,4 @@
-"""Pictures of docs/simulator.md: `python -m tests.sim.report.pictures` makes them anew."""
+"""Screenshots for docs/simulator.md: `python -m tests.sim.report.pictures` recreates them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOTS = (("report", 40.0, False, 1200, 975), ("report-heal", 70.03, True, 1200, 
 
 
 def make() -> None:
-    """Write the pictures of `split-brain`."""
+    """Create the screenshots of `split-brain`."""
     path = found()
     if path is None:
         sys.exit("no Chromium on this machine")

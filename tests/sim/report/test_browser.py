@@ -1,4 +1,4 @@
-"""The report as a browser shows it."""
+"""The report in a browser."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def page(split: Recording, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield made
 
 
-#: The colour of each cell of the heat map, observers down.
+#: The colour of each cell of the heat map, one row per observer.
 Shades = list[list[tuple[int, int, int]]]
 
 
 def shades(page: Browser, seconds: float) -> Shades:
-    """The colour near a corner of each cell of the heat map at this moment, observers down."""
+    """Return the colour near a corner of each cell of the heat map at this moment, one row per observer."""
     page.run(f"report.show({seconds})")
     script = """(() => {
       const context = document.getElementById("heat").getContext("2d");
@@ -46,7 +46,7 @@ def shades(page: Browser, seconds: float) -> Shades:
     return [[(red, green, blue) for red, green, blue in row] for row in json.loads(page.run(script))]
 
 
-def test_a_split_is_two_blocks(page: Browser) -> None:
+def test_a_split_shows_as_two_blocks(page: Browser) -> None:
     together, split, healed = (shades(page, seconds) for seconds in (2.9, 32.9, 1e9))
     [alive] = {shade for row in together for shade in row}
     sides = [[(observer < 2) == (subject < 2) for subject in range(5)] for observer in range(5)]
@@ -56,7 +56,7 @@ def test_a_split_is_two_blocks(page: Browser) -> None:
 
 
 def other_shades(page: Browser, before: Shades) -> Shades:
-    """The shades once they are others than ``before``, or after five seconds: a browser takes its time to restyle."""
+    """Return the shades once they differ from ``before``, or after five seconds: a browser takes time to restyle."""
     for _ in range(50):
         now = shades(page, 32.9)
         if now != before:
@@ -65,7 +65,7 @@ def other_shades(page: Browser, before: Shades) -> Shades:
     return shades(page, 32.9)
 
 
-def test_the_dark_has_other_colours_and_the_same_blocks(page: Browser) -> None:
+def test_dark_mode_has_other_colours_and_the_same_blocks(page: Browser) -> None:
     light = shades(page, 32.9)
     page.look(1200, 900, dark=True)
     dark = other_shades(page, light)
@@ -75,7 +75,7 @@ def test_the_dark_has_other_colours_and_the_same_blocks(page: Browser) -> None:
     assert len({pair for lit, unlit in rows for pair in zip(lit, unlit, strict=True)}) == 2
 
 
-def test_a_click_on_a_cell_says_how_to_ask_why(page: Browser) -> None:
+def test_a_click_on_a_cell_shows_the_command_that_explains_it(page: Browser) -> None:
     page.run("report.show(32.9)")
     said = page.run("""(() => {
       const {x, y} = report.middle(3, 0);
@@ -88,7 +88,7 @@ def test_a_click_on_a_cell_says_how_to_ask_why(page: Browser) -> None:
     assert said.endswith("failed. gossipreg sim why split.toml n0 n3 32.9 --seed 1")
 
 
-def test_keys_move_through_the_play(page: Browser) -> None:
+def test_keys_move_through_the_run(page: Browser) -> None:
     page.run("report.show(5)")
     moments = []
     for key in ("ArrowRight", "ArrowLeft", ".", "Home"):
@@ -99,8 +99,8 @@ def test_keys_move_through_the_play(page: Browser) -> None:
     assert page.run("new Promise((done) => setTimeout(() => done(location.hash), 500))") == "#t=0.000"
 
 
-def test_nothing_was_wrong_and_nothing_was_fetched(page: Browser) -> None:
-    assert page.troubles == []
+def test_there_are_no_errors_and_no_requests(page: Browser) -> None:
+    assert page.errors == []
     assert [url.split(":")[0] for url in page.requests] == ["file"]
 
 
@@ -110,9 +110,9 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(page: Browser) -> None:
     assert page.run("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_browser_that_cannot_unpack_says_so(split: Recording, tmp_path: Path, page: Browser) -> None:
+def test_a_browser_without_decompression_shows_an_error(split: Recording, tmp_path: Path, page: Browser) -> None:
     file = tmp_path / "old.html"
     text = page_of(split, "split.toml").replace('"use strict";', "delete window.DecompressionStream;", 1)
     file.write_text(text)
-    page.open(file, "!document.getElementById('trouble').hidden")
-    assert "no DecompressionStream" in page.run("document.getElementById('trouble').textContent")
+    page.open(file, "!document.getElementById('problem').hidden")
+    assert "no DecompressionStream" in page.run("document.getElementById('problem').textContent")

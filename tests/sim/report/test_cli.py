@@ -28,7 +28,7 @@ def short(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_run_writes_what_is_asked_for_and_its_page_stays_the_same(
+def test_a_run_writes_the_requested_files_and_its_summary_is_unchanged(
     run: Callable[..., Ran], short: Path, tmp_path: Path
 ) -> None:
     html, plot, trace = (tmp_path / name for name in ("r.html", "r.svg", "r.trace"))
@@ -43,20 +43,20 @@ def test_a_run_writes_what_is_asked_for_and_its_page_stays_the_same(
     assert run("diff", str(trace), f"{short}:0").status == 0
 
 
-def test_why_tells_the_story_and_json_tells_it_to_programs(run: Callable[..., Ran], short: Path) -> None:
+def test_why_explains_a_belief_as_text_and_as_json(run: Callable[..., Ran], short: Path) -> None:
     ran = run("why", str(short), "n0", "n2")
     assert (ran.status, ran.err) == (0, "")
     assert "lost to cut-1" in ran.out
     document = json.loads(run("why", str(short), "n0", "n2", "--json").out)
-    assert document["began_with"]["trouble"] == "lost to cut-1"
+    assert document["first_failure"]["problem"] == "lost to cut-1"
     at = document["at"]
     assert run("why", str(short), "n0", "n2", str(at)).out == ran.out
 
 
-def test_plays_that_differ_exit_1_with_where_they_part(run: Callable[..., Ran], short: Path) -> None:
+def test_different_runs_exit_1_and_show_the_divergence(run: Callable[..., Ran], short: Path) -> None:
     ran = run("diff", f"{short}:1", f"{short}:2")
     assert ran.status == 1
-    assert "they part at" in ran.out
+    assert "they diverge at" in ran.out
     assert json.loads(run("diff", f"{short}:1", f"{short}:2", "--json").out)["equal"] is False
 
 
@@ -76,7 +76,7 @@ def test_plays_that_differ_exit_1_with_where_they_part(run: Callable[..., Ran], 
         (("diff", "steedy:1", "steady"), "no scenario 'steedy': did you mean 'steady'?"),
     ],
 )
-def test_a_wrong_wish_is_one_line_and_status_2(
+def test_an_invalid_argument_is_one_line_and_status_2(
     run: Callable[..., Ran], arguments: tuple[str, ...], sentence: str
 ) -> None:
     ran = run(*arguments)

@@ -1,4 +1,4 @@
-"""The heat map: keyframes and changes against the truth."""
+"""The heat map: keyframes and changes, compared with the true beliefs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.sim.report.conftest import STORMY
 
 
 def moments() -> range:
-    """About four a second through the whole run (µs), at no round time."""
+    """Return about four times per second over the whole run (µs), none of them round."""
     return range(1_234, 17_000_000, 243_211)
 
 
 def seen(cluster: Cluster) -> bytes:
-    """The map as the members' own tables and the truth have it."""
+    """Return the map computed from the members' own tables."""
     cells = []
     for observer in STORMY.node_names:
         watching = cluster.living(observer)
@@ -41,7 +41,7 @@ def seen(cluster: Cluster) -> bytes:
     return bytes(cells)
 
 
-def test_the_map_at_any_moment_is_what_the_members_believe(stormy: Recording) -> None:
+def test_the_map_at_any_moment_shows_the_members_beliefs(stormy: Recording) -> None:
     truth: dict[int, bytes] = {}
 
     def watch(cluster: Cluster) -> None:
@@ -62,7 +62,7 @@ def test_the_map_at_any_moment_is_what_the_members_believe(stormy: Recording) ->
 
 
 def unpacked(heat: HeatMap, moment: int) -> bytes:
-    """What the page's script makes of the columns: the nearest keyframe, then what changed since."""
+    """Decode the columns like the page's script: the nearest keyframe, then the changes since."""
     columns = {name: packing.decompressed(text) for name, text in heat.packed().items()}
     at = packing.unrising(columns["at"])
     cells = packing.unvarints(columns["cell"])
@@ -75,7 +75,7 @@ def unpacked(heat: HeatMap, moment: int) -> bytes:
     return bytes(shown)
 
 
-def test_keyframes_and_changes_give_the_map_back(stormy: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keyframes_and_changes_reproduce_the_map(stormy: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heat_module, "CHANGES_PER_KEYFRAME", 16)
     heat = heat_map_of(stormy)
     assert len(heat.changes) > 4 * heat.spacing
@@ -89,7 +89,7 @@ def test_the_sides_of_a_split_are_found(split: Recording) -> None:
     assert sides_of(heat, worst_moment(curves, 3_000_000)) == [["n0", "n1"], ["n2", "n3", "n4"]]
 
 
-def test_the_figures_of_a_split_are_those_of_its_sides(split: Recording) -> None:
+def test_the_figures_of_a_split_follow_from_its_sides(split: Recording) -> None:
     curves = curves_of(split, heat_map_of(split))
     late = 32_500_000 // curves.step
     assert curves.right[late] == 40.0  # each of 2 + 3 nodes is right about its own side: 2 x 1 + 3 x 2 of 20 pairs

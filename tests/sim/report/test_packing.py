@@ -1,4 +1,4 @@
-"""How numbers are packed for the page."""
+"""Packing of numbers for the page."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ NUMBERS = st.lists(st.integers(0, 2**53))
 
 
 @given(NUMBERS)
-def test_numbers_come_back_as_they_were(numbers: list[int]) -> None:
+def test_packed_numbers_are_unpacked_equal(numbers: list[int]) -> None:
     assert packing.unvarints(packing.varints(numbers)) == numbers
     assert packing.unrising(packing.rising(sorted(numbers))) == sorted(numbers)
 
 
 @given(st.binary())
-def test_bytes_come_back_as_they_were(data: bytes) -> None:
+def test_compressed_bytes_are_decompressed_equal(data: bytes) -> None:
     assert packing.decompressed(packing.compressed(data)) == data

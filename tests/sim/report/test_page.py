@@ -1,4 +1,4 @@
-"""The report: what is in it is what happened, and it needs nothing from anywhere."""
+"""The report shows what happened in the run, and is self-contained."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def column(facts: dict[str, Any], name: str) -> bytes:
     return packing.decompressed(facts["columns"][name])
 
 
-def test_the_changes_on_the_page_are_those_of_the_play(stormy: Recording, facts: dict[str, Any]) -> None:
+def test_the_changes_on_the_page_are_those_of_the_run(stormy: Recording, facts: dict[str, Any]) -> None:
     at = packing.unrising(column(facts, "heat.at"))
     cells = packing.unvarints(column(facts, "heat.cell"))
     states = map(Cell, column(facts, "heat.state"))
@@ -47,7 +47,7 @@ def test_the_changes_on_the_page_are_those_of_the_play(stormy: Recording, facts:
     }
 
 
-def test_the_packets_on_the_page_are_those_of_the_play(stormy: Recording, facts: dict[str, Any]) -> None:
+def test_the_packets_on_the_page_are_those_of_the_run(stormy: Recording, facts: dict[str, Any]) -> None:
     names, culprits = facts["names"], facts["culprits"]
     lost = iter(packing.unvarints(column(facts, "packets.culprit")))
     shown = [
@@ -69,11 +69,11 @@ def test_the_packets_on_the_page_are_those_of_the_play(stormy: Recording, facts:
         )
         for passage in stormy.passages
     ]
-    freights = [PacketContent(kind & 7) for kind in column(facts, "packets.kind")]
-    assert [freight is PacketContent.STREAM for freight in freights] == [
+    contents = [PacketContent(kind & 7) for kind in column(facts, "packets.kind")]
+    assert [content is PacketContent.STREAM for content in contents] == [
         passage.on_stream for passage in stormy.passages
     ]
-    assert dict.fromkeys(freights).keys() == dict.fromkeys(PacketContent).keys()
+    assert dict.fromkeys(contents).keys() == dict.fromkeys(PacketContent).keys()
 
 
 def test_an_event_costs_about_ten_bytes(stormy: Recording, facts: dict[str, Any]) -> None:
@@ -81,7 +81,7 @@ def test_an_event_costs_about_ten_bytes(stormy: Recording, facts: dict[str, Any]
     assert size < 10 * (len(stormy.passages) + len(stormy.beliefs))
 
 
-def test_the_page_says_how_to_have_it_again_and_what_came_of_it(stormy: Recording, facts: dict[str, Any]) -> None:
+def test_the_page_shows_the_command_and_the_result(stormy: Recording, facts: dict[str, Any]) -> None:
     assert facts["command"] == "gossipreg sim run stormy.toml --seed 3"
     assert facts["why"] == ["gossipreg sim why stormy.toml", "--seed 3"]
     assert facts["digest"] == stormy.outcome.digest
@@ -100,7 +100,7 @@ def test_the_page_says_how_to_have_it_again_and_what_came_of_it(stormy: Recordin
     assert (6.0, "n4", "freeze") in acts
 
 
-def test_the_page_asks_nobody_for_anything(page: str) -> None:
+def test_the_page_makes_no_requests(page: str) -> None:
     assert re.findall(r"https?://", page) == []
     assert re.findall(r"<(?:link|img|iframe)\b[^>]*", page) == ['<link rel="icon" href="data:,"']
     assert not re.search(r"<script[^>]*\bsrc=|@import|url\(", page)

@@ -1,4 +1,4 @@
-"""Plots that stand still."""
+"""Static plots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gossipreg_sim.scenario import ScenarioError
 NS = "{http://www.w3.org/2000/svg}"
 
 
-def test_a_plot_is_a_drawing_with_the_faults_behind_it(split: Recording, tmp_path: Path) -> None:
+def test_a_plot_shows_faults_as_bands(split: Recording, tmp_path: Path) -> None:
     save_plot(split, tmp_path / "split.svg")
     root = ET.parse(tmp_path / "split.svg").getroot()
     assert root.tag == f"{NS}svg"
@@ -25,17 +25,17 @@ def test_a_plot_is_a_drawing_with_the_faults_behind_it(split: Recording, tmp_pat
     assert len([path for path in root.iter(f"{NS}path") if "line" in (path.get("class") or "")]) == 4
     texts = [text.text for text in root.iter(f"{NS}text")]
     assert "test, seed 1" in texts
-    assert "messages in a second" in texts
+    assert "messages per second" in texts
 
 
-def test_the_curves_of_a_plot_are_those_of_the_play(split: Recording) -> None:
+def test_the_curves_of_a_plot_are_those_of_the_run(split: Recording) -> None:
     agreement, sizes, messages = figure_of(split).panels
     assert agreement.series[0].points[-1][1] == 100.0
     assert {size for at, size in sizes.series[0].points if at == 32.0} == {2.0, 3.0}
     assert sum(value for _, value in messages.series[0].points) == len(split.passages)
 
 
-def test_a_title_is_text_and_nothing_else() -> None:
+def test_a_title_is_escaped() -> None:
     figure = svg.Figure("<a> & b", "</svg>", 1.0, (), (svg.Panel("p", (svg.Series("s", [(0.0, 1.0), (1.0, 2.0)]),)),))
     root = ET.fromstring(svg.written(figure))
     assert [text.text for text in root.iter(f"{NS}text")][:2] == ["<a> & b", "</svg>"]
@@ -55,7 +55,7 @@ def test_a_png_without_matplotlib_is_refused_in_one_line(monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_a_png_is_one(split: Recording, tmp_path: Path) -> None:
+def test_a_png_is_written(split: Recording, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra 'plots' is not installed")
     save_plot(split, tmp_path / "split.png")
     assert (tmp_path / "split.png").read_bytes().startswith(b"\x89PNG")

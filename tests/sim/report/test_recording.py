@@ -1,4 +1,4 @@
-"""What is recorded of a run."""
+"""The recording of a run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from gossipreg_sim.runner import run_scenario
 from tests.sim.report.conftest import STORMY
 
 
-def test_recording_a_play_does_not_change_it(stormy: Recording) -> None:
+def test_recording_does_not_change_a_run(stormy: Recording) -> None:
     assert run_scenario(STORMY, 3).digest == stormy.outcome.digest
 
 
-def test_every_packet_is_recorded_with_what_became_of_it(stormy: Recording) -> None:
+def test_every_packet_is_recorded_with_its_fate(stormy: Recording) -> None:
     packets = [passage for passage in stormy.passages if not passage.on_stream]
     assert len(packets) == stormy.outcome.packets
     assert Counter(passage.culprit for passage in packets).keys() == {"", "fault cut-1", "fault loss-1"}
@@ -28,7 +28,7 @@ def test_no_packet_crosses_a_cut(stormy: Recording) -> None:
     assert not any(passage.arrivals for passage in cut if not passage.on_stream)
 
 
-def test_every_change_of_mind_in_the_trace_is_recorded(stormy: Recording) -> None:
+def test_every_change_of_belief_in_the_trace_is_recorded(stormy: Recording) -> None:
     traced = [
         (step.at, step.node, step.about)
         for step in stormy.outcome.trace.steps
@@ -37,12 +37,12 @@ def test_every_change_of_mind_in_the_trace_is_recorded(stormy: Recording) -> Non
     assert [(b.at, b.observer, b.subject) for b in stormy.beliefs] == traced
 
 
-def test_lives_begin_and_end_when_faults_say_so(stormy: Recording) -> None:
-    [first, second] = [life for life in stormy.lives if life.node == "n2"]
+def test_node_runs_start_and_end_at_the_times_of_the_faults(stormy: Recording) -> None:
+    [first, second] = [run for run in stormy.node_runs if run.node == "n2"]
     assert (first.born, first.died) == (0, 5_000_000_000)
     assert (second.born // 1000, second.died) == (8_000_000, None)
-    [gone] = [life for life in stormy.lives if life.node == "n3"]
+    [gone] = [run for run in stormy.node_runs if run.node == "n3"]
     assert gone.left == 9_000_000_000
     assert gone.died == 10_000_000_000
-    assert stormy.life("n2", 6_000_000_000) is None
-    assert stormy.life("n2", 9_000_000_000) == second
+    assert stormy.node_run("n2", 6_000_000_000) is None
+    assert stormy.node_run("n2", 9_000_000_000) == second

@@ -1,4 +1,4 @@
-"""What a member does while it blocks, and when the block ends."""
+"""The behaviour of a member during a block, and at its end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def suspects(experiment: ExperimentCluster, observer: str) -> list[str]:
     ]
 
 
-def test_nothing_is_sent_and_nothing_read_while_it_lasts() -> None:
+def test_a_blocked_member_neither_sends_nor_reads() -> None:
     experiment = ExperimentCluster.of(SWIM, 6, 1)
     read = experiment.process("n0").engine.counters["packets_received"]
     sent: list[str] = []
@@ -30,59 +30,59 @@ def test_nothing_is_sent_and_nothing_read_while_it_lasts() -> None:
     assert sent
     during = sent[: len(sent) - sent[::-1].index("n1")]
     assert "n0" not in during
-    experiment.rest(0.05)
-    assert experiment.process("n0").engine.counters["packets_received"] > read, "what waited is read when it ends"
+    experiment.run_for(0.05)
+    assert experiment.process("n0").engine.counters["packets_received"] > read, "the backlog is read at the end"
 
 
-def test_one_probe_begins_and_has_failed_when_it_ends() -> None:
+def test_one_probe_starts_during_a_block_and_fails_at_its_end() -> None:
     experiment = ExperimentCluster.of(SWIM, 6, 1)
     Block(experiment, ["n0"]).hold(8.0)
     assert experiment.process("n0").engine.counters["probes_missed"] == 1
     assert len(suspects(experiment, "n0")) == 1
 
 
-def test_one_that_reads_before_its_timers_fire_suspects_nobody() -> None:
+def test_a_member_that_reads_before_its_timers_fire_suspects_no_peer() -> None:
     experiment = ExperimentCluster.of(OURS, 6, 1)
     Block(experiment, ["n0"]).hold(3.0)
-    experiment.rest(0.05)
+    experiment.run_for(0.05)
     assert suspects(experiment, "n0") == []
 
 
-def test_suspicions_go_on_while_it_lasts() -> None:
+def test_suspicions_time_out_during_a_block() -> None:
     experiment = ExperimentCluster.of(SWIM, 6, 1)
     block = Block(experiment, ["n0"])
     block.hold(8.0)
     [accused] = suspects(experiment, "n0")
-    block.hold(12.0)  # at once: no time in which a refutation could be heard
+    block.hold(12.0)  # immediately, so that no refutation can be received
     [failed] = [failure for failure in experiment.failures if failure.observer == "n0"]
     assert failed.subject == accused
     assert 10.0 + 5.0 <= experiment.seconds(failed.at) < 10.0 + 5.1
 
 
-def test_with_time_between_blocks_the_accused_is_heard() -> None:
+def test_a_refutation_between_two_blocks_is_received() -> None:
     experiment = ExperimentCluster.of(SWIM, 6, 1)
     block = Block(experiment, ["n0"])
     block.hold(8.0)
     assert suspects(experiment, "n0")
-    experiment.rest(4.0)
+    experiment.run_for(4.0)
     assert suspects(experiment, "n0") == []
     block.hold(12.0)
     assert all(failure.subject == "n0" for failure in experiment.failures if failure.observer != "n0")
 
 
-def test_what_has_waited_is_read_one_by_one_and_may_not_all_be_read_before_the_next_block() -> None:
+def test_the_backlog_may_outlast_the_time_between_blocks() -> None:
     experiment = ExperimentCluster.of(SWIM, 6, 1)
     block = Block(experiment, ["n0"])
     counters = experiment.process("n0").engine.counters
     block.hold(8.0)
     before = counters["packets_received"]
-    experiment.rest(3.5 * HANDLING)
+    experiment.run_for(3.5 * HANDLING)
     assert counters["packets_received"] == before + 3
     block.hold(1.0)
     assert counters["packets_received"] == before + 3
 
 
-def test_cycles_go_on_until_the_time_is_over() -> None:
+def test_cycles_continue_until_the_minimum_duration() -> None:
     experiment = ExperimentCluster.of(SWIM, 4, 1)
     start = experiment.world.now
     Block(experiment, ["n0", "n1"]).cycle(2.0, 1.0, 8.0)

@@ -17,7 +17,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_it_prints_tables_and_how_to_have_them_again(run: Callable[..., Ran]) -> None:
+def test_the_output_has_tables_and_the_command(run: Callable[..., Ran]) -> None:
     ran = run("reproduce", "swim", "--quick", "--jobs", "1", "--seed", "3")
     assert (ran.status, ran.err) == (0, "")
     assert ran.out.startswith("SWIM: load and first detection")
@@ -33,7 +33,7 @@ def test_with_json_it_is_one_document(run: Callable[..., Ran]) -> None:
 
 
 @pytest.mark.parametrize("bad", [["paxos"], ["swim", "--jobs", "0"], ["swim", "--seed", "-1"], []])
-def test_what_cannot_be_done_is_one_line_and_status_2(run: Callable[..., Ran], bad: list[str]) -> None:
+def test_an_invalid_option_is_one_line_and_status_2(run: Callable[..., Ran], bad: list[str]) -> None:
     ran = run("reproduce", *bad)
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith("gossipreg: ")

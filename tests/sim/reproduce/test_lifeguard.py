@@ -1,4 +1,4 @@
-"""The Lifeguard experiments, small."""
+"""The Lifeguard experiments, at a small scale."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import attrs
 import pytest
 
 from gossipreg_sim.reproduce.lifeguard import FULL, QUICK, Grid, Run, reproduce, run_one, runs_of
-from gossipreg_sim.reproduce.parallel_runs import Order
+from gossipreg_sim.reproduce.parallel_runs import RunOptions
 from gossipreg_sim.reproduce.profiles import COMPARED, LIFEGUARD, OURS, SWIM, Profile
 from gossipreg_sim.reproduce.published import LIFEGUARD_RUNS
 
-ORDER = Order(ours=True, seed=0, jobs=1, command="again", progress=lambda _done, _of: None)
+ORDER = RunOptions(ours=True, seed=0, jobs=1, command="again", progress=lambda _done, _of: None)
 
 SMALL = Grid(
     members=8,
@@ -35,12 +35,12 @@ def test_the_full_grid_is_the_papers() -> None:
 
 
 @pytest.mark.slow
-def test_swim_fails_the_well_and_lifeguard_does_not() -> None:
+def test_lifeguard_has_far_fewer_false_positives_than_swim() -> None:
     assert fp(SWIM) > 4 * fp(LIFEGUARD)
     assert fp(OURS) <= fp(LIFEGUARD)
 
 
-def test_with_nobody_blocked_for_long_nothing_is_reported() -> None:
+def test_short_blocks_cause_no_failure_reports() -> None:
     outcome = run_one(Run(SWIM, 8, 2, 0.1, 1.0, 10.0, 1))
     assert (outcome.fp, outcome.fp_healthy, outcome.first, outcome.everywhere) == (0, 0, (), ())
     assert outcome.packets > 8 * 2 * 8
@@ -54,13 +54,13 @@ def test_one_block_is_detected_after_a_probe_and_a_suspicion() -> None:
         assert 5.0 + 0.5 < first <= everywhere < 5.0 + 6.0
 
 
-def test_equal_seeds_block_equal_members_whatever_the_profile() -> None:
+def test_equal_seeds_block_equal_members_in_every_profile() -> None:
     grids = [runs_of(profile, SMALL, 3) for profile in COMPARED]
     alike = [[attrs.evolve(run, profile=SWIM) for run in repeated + single] for repeated, single in grids]
     assert all(each == alike[0] for each in alike)
 
 
-def test_the_table_has_the_papers_row_under_each_of_ours() -> None:
+def test_the_table_has_the_papers_row_below_each_measured_row() -> None:
     main, tuning = reproduce(SMALL, ORDER).tables
     rows = main.document()["rows"]
     assert [row["by"] for row in rows] == ["here", "paper"] * len(COMPARED) + ["here"]

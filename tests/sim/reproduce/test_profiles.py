@@ -1,4 +1,4 @@
-"""How the profiles differ."""
+"""The differences between profiles."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_lifeguard_is_all_its_parts() -> None:
     assert differences(SWIM.settings, LIFEGUARD.settings) == set.union(*parts)
 
 
-def test_what_is_ours_beyond_the_papers_is_off_in_theirs() -> None:
+def test_mechanisms_beyond_the_papers_are_off_in_their_profiles() -> None:
     for profile in (*COMPARED, MEMBERLIST):
         settings = profile.settings
         assert not any((settings.failure_witness, settings.late_acks, settings.tell_accused))
@@ -40,10 +40,10 @@ def test_what_is_ours_beyond_the_papers_is_off_in_theirs() -> None:
         assert profile.ticks
 
 
-def test_ours_is_what_users_get() -> None:
+def test_our_profile_has_the_default_settings() -> None:
     assert OURS.settings == EngineSettings()
 
 
-def test_the_profiles_have_names_of_their_own() -> None:
+def test_profile_names_are_distinct() -> None:
     profiles = (*COMPARED, MEMBERLIST, OURS)
     assert len({profile.name for profile in profiles}) == len(profiles)

@@ -1,4 +1,4 @@
-"""How findings are shown."""
+"""The output of findings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gossipreg_sim.reproduce.tables import Findings, Table, triple
 TABLE = Table("Title", ("who", "count", "share"), (("a", 12_345, 1.5), ("longer", 1, None)), "a note")
 
 
-def test_columns_line_up_and_what_is_not_known_is_a_dash() -> None:
+def test_columns_are_aligned_and_unknown_values_are_dashes() -> None:
     assert list(TABLE.lines()) == [
         "Title",
         "who      count  share",
@@ -25,7 +25,7 @@ def test_a_document_has_one_object_for_each_row() -> None:
     assert (document["command"], document["seconds"]) == ("again", 1.3)
 
 
-def test_the_last_line_says_how_to_have_it_again() -> None:
+def test_the_last_line_has_the_command() -> None:
     assert list(Findings("swim", "do it", (TABLE,)).lines(61.4))[-1] == "61 s; again: do it"
 
 

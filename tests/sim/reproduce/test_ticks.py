@@ -1,4 +1,4 @@
-"""Updates on memberlist's tick."""
+"""memberlist's gossip tick."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import math
 
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
 from gossipreg_sim.reproduce.profiles import SWIM
-from gossipreg_sim.reproduce.ticks import TICK, Ticks
+from gossipreg_sim.reproduce.ticks import TICK, TickQueue
 
 
-def broadcasts(next_tick: float = 0.1) -> Ticks:
-    return Ticks(SWIM.settings, next_tick=next_tick)
+def broadcasts(next_tick: float = 0.1) -> TickQueue:
+    return TickQueue(SWIM.settings, next_tick=next_tick)
 
 
-def flushed(ticks: Ticks, room: int, members: int, now: float) -> list[list[bytes]]:
+def flushed(ticks: TickQueue, room: int, members: int, now: float) -> list[list[bytes]]:
     return [batch.messages for batch in ticks.flush(room, members, now)]
 
 
-def test_with_nothing_to_tell_there_is_no_tick() -> None:
+def test_an_empty_queue_has_no_tick() -> None:
     assert broadcasts().deadline == math.inf
     assert flushed(broadcasts(), 1000, 8, 5.0) == []
 
 
-def test_a_rumor_waits_for_the_next_tick() -> None:
+def test_an_update_waits_for_the_next_tick() -> None:
     ticks = broadcasts()
     ticks.enqueue(Topic.MEMBERSHIP, "a", b"update", 3.05)
     assert math.isclose(ticks.deadline, 3.1)
@@ -30,31 +30,31 @@ def test_a_rumor_waits_for_the_next_tick() -> None:
     assert flushed(ticks, 1000, 8, 3.1 + 1e-9) == [[b"update"]]
 
 
-def test_it_is_told_four_times_for_each_digit_of_the_number_of_members() -> None:
+def test_an_update_is_sent_four_times_per_digit_of_the_member_count() -> None:
     for members, most in ((8, 4), (99, 8), (128, 12)):
         ticks = broadcasts()
         ticks.enqueue(Topic.MEMBERSHIP, "a", b"update", 0.0)
-        told, now = 0, 0.1
+        counts, now = 0, 0.1
         while len(ticks):
             now += TICK
-            told += sum(SWIM.settings.gossip_fanout * len(packet) for packet in flushed(ticks, 1000, members, now))
-        assert most <= told < most + SWIM.settings.gossip_fanout
+            counts += sum(SWIM.settings.gossip_fanout * len(packet) for packet in flushed(ticks, 1000, members, now))
+        assert most <= counts < most + SWIM.settings.gossip_fanout
 
 
-def test_what_rides_along_counts() -> None:
+def test_piggybacked_transmissions_count() -> None:
     ticks = broadcasts()
     ticks.enqueue(Topic.MEMBERSHIP, "a", b"update", 0.0)
     assert [ticks.piggyback(1000, 0.0) for _ in range(5)] == [[b"update"]] * 4 + [[]]
 
 
-def test_a_newer_rumor_takes_the_place_of_the_older() -> None:
+def test_a_newer_update_replaces_the_older() -> None:
     ticks = broadcasts()
     ticks.enqueue(Topic.MEMBERSHIP, "a", b"old", 0.0)
     ticks.enqueue(Topic.MEMBERSHIP, "a", b"new", 0.0)
     assert flushed(ticks, 1000, 8, 0.2) == [[b"new"]]
 
 
-def test_those_told_least_often_go_first_and_what_does_not_fit_waits() -> None:
+def test_updates_sent_least_often_go_first_and_the_rest_waits() -> None:
     ticks = broadcasts()
     ticks.enqueue(Topic.MEMBERSHIP, "a", b"aaaa", 0.0)
     assert ticks.piggyback(100, 0.0) == [b"aaaa"]
@@ -63,7 +63,7 @@ def test_those_told_least_often_go_first_and_what_does_not_fit_waits() -> None:
     assert flushed(ticks, 100, 8, 0.4) == [[b"aaaa", b"bbbb"]]
 
 
-def test_a_tick_that_was_missed_while_there_was_something_to_tell_is_made_up_for() -> None:
+def test_a_missed_tick_with_queued_updates_is_made_up() -> None:
     ticks = broadcasts()
     ticks.enqueue(Topic.MEMBERSHIP, "a", b"one", 0.0)
     ticks.enqueue(Topic.MEMBERSHIP, "b", b"two", 9.0)

@@ -1,4 +1,4 @@
-// Charts of figures over time: small, with the current moment as a line through all of them.
+// Small charts of figures over time, with the current moment as a line through all of them.
 
 const CHART = { height: 132, left: 44, right: 8, top: 6, bottom: 18 };
 
@@ -8,36 +8,36 @@ function charts(run, facts, place) {
   const coarse = (values) => ({ values, step: 1e6 });
   const plans = [
     {
-      title: "agreement with the truth (%)",
+      title: "correct beliefs (%)",
       most: 100,
       lines: [
-        { name: "pairs believed as they are", colour: (c) => c.freights[0], ...fine(curves.right) },
-        { name: "equal fingerprints", colour: (c) => c.freights[4], ...fine(curves.agreeing) },
+        { name: "correct (observer, subject) pairs", colour: (c) => c.contents[0], ...fine(curves.right) },
+        { name: "equal fingerprints", colour: (c) => c.contents[4], ...fine(curves.agreeing) },
       ],
     },
     {
-      title: "local health score (0 is well)",
+      title: "local health score (0 is healthy)",
       least: 1,
       lines: [
-        { name: "mean", colour: (c) => c.freights[0], ...fine(curves.health) },
+        { name: "mean", colour: (c) => c.contents[0], ...fine(curves.health) },
         { name: "worst", colour: (c) => c.lost, ...fine(curves.health_worst) },
       ],
     },
-    { title: "members that each node counts, every second", most: facts.names.length * 1.04, dots: run.sizes, lines: [] },
+    { title: "cluster size as seen by each node, every second", most: facts.names.length * 1.04, dots: run.sizes, lines: [] },
     {
-      title: "messages sent in a second",
+      title: "messages sent per second",
       lines: [
-        { name: "sent", colour: (c) => c.freights[1], ...coarse(curves.messages) },
+        { name: "sent", colour: (c) => c.contents[1], ...coarse(curves.messages) },
         { name: "lost", colour: (c) => c.lost, ...coarse(curves.lost) },
       ],
     },
-    { title: "bytes sent in a second", lines: [{ name: "bytes", colour: (c) => c.freights[2], ...coarse(curves.bytes) }] },
+    { title: "bytes sent per second", lines: [{ name: "bytes", colour: (c) => c.contents[2], ...coarse(curves.bytes) }] },
   ];
   const made = plans.map((plan) => chart(plan, run, facts, place));
   return { draw: (moment, colours) => made.forEach((each) => each(moment, colours)) };
 }
 
-// The spans in which anything is wrong.
+// The spans in which a fault is active.
 function united(bands) {
   const spans = [];
   for (const { begins, ends } of [...bands].sort((one, other) => one.begins - other.begins)) {
@@ -90,9 +90,9 @@ function chart(plan, run, facts, place) {
     return copy;
   }
 
-  // One dot for each node and second, a little aside for each node so that equal sizes show as a stripe.
+  // One dot for each node and second, with a small offset per node so that equal sizes show as a stripe.
   function drawDots(context, colours, width) {
-    context.fillStyle = colours.freights[0];
+    context.fillStyle = colours.contents[0];
     const size = nodes > 64 ? 1.2 : 2;
     dots.forEach((value, index) => {
       if (!value) return;
@@ -123,9 +123,9 @@ function chart(plan, run, facts, place) {
     }
     const parts = plan.lines.map((line) => {
       const value = line.values[Math.min(Math.floor(moment / line.step), line.values.length - 1)];
-      const told = element("b", { textContent: shortNumber(value) });
-      told.style.color = line.colour(colours);
-      return element("span", {}, plan.lines.length > 1 ? ` ${line.name} ` : "", told);
+      const shown = element("b", { textContent: shortNumber(value) });
+      shown.style.color = line.colour(colours);
+      return element("span", {}, plan.lines.length > 1 ? ` ${line.name} ` : "", shown);
     });
     said.replaceChildren(...parts);
   }

@@ -1,4 +1,4 @@
-// The run as it is packed into this page, and its state at any moment.
+// The run packed into this page, and its state at any moment.
 
 const [UNKNOWN, ALIVE, FAILED, LEFT, STALE, DOWN] = [0, 1, 3, 4, 5, 6];
 
@@ -8,7 +8,7 @@ async function inflated(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// Seven bits to a byte, the lowest first; the high bit says that there is more.
+// Varints: seven bits to a byte, lowest first; the high bit marks a continuation.
 function varints(bytes) {
   const numbers = new Float64Array(bytes.length);
   let count = 0;
@@ -31,7 +31,7 @@ function summed(numbers) {
   return numbers.map((number) => (sum += number));
 }
 
-// How many of the rising numbers are at most `limit`.
+// How many numbers of a sorted array are at most `limit`.
 function countUpTo(numbers, limit) {
   let low = 0;
   let high = numbers.length;
@@ -70,9 +70,9 @@ async function unpackedRun(facts) {
     packets: {
       sent: summed(varints(raw["packets.sent"])),
       link: Uint32Array.from(varints(raw["packets.link"])),
-      freight: kinds.map((kind) => kind & 7),
+      content: kinds.map((kind) => kind & 7),
       updates: kinds.map((kind) => kind >> 3),
-      flight: flights, // µs and one more; 0: lost
+      flight: flights, // µs plus one; 0: lost
       culprit: culprits,
       longest,
     },
@@ -80,12 +80,12 @@ async function unpackedRun(facts) {
   };
 }
 
-// The heat map at one moment after another. Going on is cheap, going back starts at a keyframe.
+// The heat map at successive moments. Moving forward is cheap; moving back restarts at a keyframe.
 function heatReader(run) {
   const { at, cell, state, keyframes, spacing } = run.heat;
   const size = run.nodes * run.nodes;
   const cells = new Uint8Array(size).fill(DOWN);
-  let done = 0; // changes that `cells` shows
+  let done = 0; // changes applied to `cells`
   return (moment) => {
     const wanted = countUpTo(at, moment);
     const keyframe = Math.min(Math.floor(wanted / spacing), Math.ceil(at.length / spacing) - 1);
@@ -98,7 +98,7 @@ function heatReader(run) {
   };
 }
 
-// The share of pairs of a running observer and another node that are believed as they are; null when nobody runs.
+// The share of (running observer, other node) pairs with a correct belief; null if no node is running.
 function shareRight(cells, nodes) {
   let right = 0;
   let pairs = 0;
@@ -115,7 +115,7 @@ function shareRight(cells, nodes) {
   return pairs ? right / pairs : null;
 }
 
-// When the cell came to show what it shows at `moment` (µs).
+// The time of the last change of the cell before `moment` (µs).
 function shownSince(run, cell, moment) {
   const { at, cell: cells } = run.heat;
   for (let place = countUpTo(at, moment) - 1; place >= 0; place--) if (cells[place] === cell) return at[place];

@@ -1,4 +1,4 @@
-// Heat map of beliefs: observers down, subjects across, the sides of a split as blocks.
+// Heat map of beliefs: one row per observer, one column per subject; a split shows as blocks.
 
 function heatMap(run, facts, canvas, note) {
   const { nodes } = run;
@@ -148,7 +148,7 @@ function heatMap(run, facts, canvas, note) {
     canvas.dispatchEvent(new Event("chosen"));
   });
 
-  // Where a cell's middle is on the canvas (CSS pixels).
+  // The centre of a cell on the canvas (CSS pixels).
   const middle = (observer, subject) => ({
     x: box.left + (order.indexOf(observer) + 0.5) * box.step,
     y: box.top + (order.indexOf(subject) + 0.5) * box.step,

@@ -1,6 +1,6 @@
-// Messages in space and time: one lane a node, a line for each packet, a dot for each new belief.
+// Space-time diagram of messages: one lane per node, a line for each packet, a dot for each new belief.
 
-// Packets drawn at once, at the most; a wider window shows every so many.
+// Maximum number of packets drawn at once; a wider window shows a sample.
 const LINES_MAX = 5000;
 
 function spaceTime(run, facts, canvas) {
@@ -58,8 +58,8 @@ function spaceTime(run, facts, canvas) {
       const lost = packets.flight[place] === 0;
       const arrives = sent + Math.max(0, packets.flight[place] - 1);
       const middle = (y(from) + y(to)) / 2;
-      context.strokeStyle = lost ? colours.lost : colours.freights[packets.freight[place]];
-      context.lineWidth = packets.freight[place] === 5 ? 2.5 : 1.2;
+      context.strokeStyle = lost ? colours.lost : colours.contents[packets.content[place]];
+      context.lineWidth = packets.content[place] === 5 ? 2.5 : 1.2;
       context.beginPath();
       context.moveTo(x(sent), y(from));
       context.lineTo(x(arrives), lost ? middle : y(to));
@@ -75,7 +75,7 @@ function spaceTime(run, facts, canvas) {
     const first = countUpTo(heat.at, begins);
     const every = Math.ceil((last - first) / LINES_MAX);
     for (let place = first; place < last; place += every) {
-      if (heat.state[place] === STALE || heat.state[place] === DOWN) continue; // the truth changed, not a mind
+      if (heat.state[place] === STALE || heat.state[place] === DOWN) continue; // the truth changed, not the belief
       const node = Math.floor(heat.cell[place] / nodes);
       context.fillStyle = colours.cells[heat.state[place]];
       context.strokeStyle = colours.ink;
@@ -102,7 +102,7 @@ function spaceTime(run, facts, canvas) {
     context.lineWidth = 1;
     if (shown.every <= 1) return;
     context.textAlign = "right";
-    context.fillText(`one packet of ${shown.every} is drawn`, width - 8, height - 6);
+    context.fillText(`one in ${shown.every} packets is drawn`, width - 8, height - 6);
   }
 
   const timeAt = (event) => box.begins + ((event.offsetX - box.left) / box.width) * box.window;

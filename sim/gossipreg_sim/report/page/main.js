@@ -1,12 +1,12 @@
-// The page: all its parts show one moment, and move together.
+// The page: all parts show the same moment of the run.
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const byId = (id) => document.getElementById(id);
 
 function tellFacts() {
   byId("title").textContent = facts.title;
-  byId("verdict").textContent = facts.good ? "✓ good" : "✗ not good";
-  byId("verdict").classList.add(facts.good ? "good" : "bad");
+  byId("result").textContent = facts.good ? "✓ good" : "✗ not good";
+  byId("result").classList.add(facts.good ? "good" : "bad");
   byId("about").textContent = facts.about;
   byId("command").textContent = facts.command;
   byId("digest").textContent = facts.digest;
@@ -15,10 +15,10 @@ function tellFacts() {
       element("tr", {}, ...head.map((text) => element("th", { textContent: text }))),
       ...cells.map((row) => element("tr", {}, ...row.map((text) => cell(text)))),
     );
-  rows("oracles", ["oracle", "the law", "checks", "wrong"], facts.oracles);
+  rows("oracles", ["oracle", "law", "checks", "violations"], facts.oracles);
   const faults = facts.bands.map(({ name, text, begins, ends }) => [name, text, `${begins} to ${+ends.toFixed(1)} s`]);
-  if (faults.length) rows("faults", ["fault", "what", "when"], faults);
-  else byId("faults").append(element("tr", {}, element("td", { textContent: "nothing" })));
+  if (faults.length) rows("faults", ["fault", "description", "time"], faults);
+  else byId("faults").append(element("tr", {}, element("td", { textContent: "none" })));
   for (const row of byId("oracles").rows) if (+row.cells[3].textContent.replace(/,/g, "") > 0) row.cells[3].classList.add("wrong");
   byId("wrong").hidden = facts.wrong.length === 0;
   byId("wrong").append(...facts.wrong.map((text) => element("p", { textContent: text })));
@@ -32,13 +32,13 @@ function cell(text) {
 }
 
 function fail(sentence) {
-  byId("trouble").textContent = sentence;
-  byId("trouble").hidden = false;
+  byId("problem").textContent = sentence;
+  byId("problem").hidden = false;
 }
 
 function legends() {
   legend("heat-legend", CELLS);
-  const packets = [...FREIGHTS, { name: "lost", text: "lost" }];
+  const packets = [...CONTENTS, { name: "lost", text: "lost" }];
   legend("ring-legend", packets, true);
   legend("lanes-legend", packets, true);
 }
@@ -67,8 +67,8 @@ async function begin() {
   let colours = palette();
   let moment = 0;
   let awaited = false;
-  let resting = 0; // until the address says where we are
-  let playing = null; // when it was last drawn (ms of real time)
+  let resting = 0; // timer that writes the current moment to the URL
+  let playing = null; // real time of the last frame (ms); null while paused
 
   function draw() {
     awaited = false;
@@ -89,7 +89,7 @@ async function begin() {
     const bands = facts.bands.filter(({ begins, ends }) => begins <= seconds && seconds < ends).map(({ name }) => name);
     const phase = facts.marks.filter(({ kind, at }) => kind === "phase" && at <= seconds).at(-1)?.text ?? "warm-up";
     const share = shareRight(cells, run.nodes);
-    const truth = share === null ? "nobody has anybody to know" : `${(100 * share).toFixed(1)} % of what is believed is true`;
+    const truth = share === null ? "no pair of running nodes" : `${(100 * share).toFixed(1)} % of beliefs correct`;
     return [phase, ...bands.slice(0, 4), truth].join(" · ");
   }
 
@@ -167,7 +167,7 @@ async function begin() {
   const fromHash = () => show((parseFloat(location.hash.replace("#t=", "")) || facts.warmup) * 1e6);
   addEventListener("hashchange", fromHash);
   fromHash();
-  // For whoever drives the page from a script: go to a moment (s), draw, and know where a cell is.
+  // For scripts that control the page: go to a time (s), redraw, and find the position of a cell.
   window.report = {
     show: (seconds) => {
       moment = seconds * 1e6;

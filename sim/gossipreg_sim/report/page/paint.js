@@ -1,15 +1,15 @@
-// Colours, and sharp drawing on any screen.
+// Colours, and canvases that are sharp on any screen.
 
 const CELLS = [
-  { name: "unknown", glyph: "", text: "not heard of" },
+  { name: "unknown", glyph: "", text: "unknown to the observer" },
   { name: "alive", glyph: "", text: "alive" },
   { name: "suspect", glyph: "?", text: "suspect" },
   { name: "failed", glyph: "×", text: "failed" },
   { name: "left", glyph: "–", text: "left" },
-  { name: "stale", glyph: "!", text: "stale: alive, but that life is over" },
-  { name: "down", glyph: "", text: "the observer does not run" },
+  { name: "stale", glyph: "!", text: "stale: alive, but that run has ended" },
+  { name: "down", glyph: "", text: "the observer is down" },
 ];
-const FREIGHTS = [
+const CONTENTS = [
   { name: "ping", text: "ping" },
   { name: "ack", text: "ack" },
   { name: "ping-req", text: "ping-req" },
@@ -19,18 +19,18 @@ const FREIGHTS = [
 ];
 const COLOURS = ["ink", "quiet", "line", "card", "accent", "lost", "band", "bad"];
 
-// The colours of the page's style sheet, as they are in the light or in the dark.
+// The colours of the style sheet, in the current light or dark scheme.
 function palette() {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
   return {
     ...Object.fromEntries(COLOURS.map((name) => [name, colour(name)])),
     cells: CELLS.map(({ name }) => colour(name)),
-    freights: FREIGHTS.map(({ name }) => colour(name)),
+    contents: CONTENTS.map(({ name }) => colour(name)),
   };
 }
 
-// A canvas as wide as the page lets it be, `height` high (CSS pixels), with its context; what was there is gone.
+// Resize a canvas to the available width and `height` (CSS pixels), clear it, and return its context.
 function fresh(canvas, height) {
   const width = canvas.clientWidth;
   const dots = window.devicePixelRatio || 1;
@@ -46,13 +46,13 @@ function fresh(canvas, height) {
   return { context, width, height };
 }
 
-// The red, green and blue of a colour in the style sheet.
+// The red, green and blue components of a style sheet colour.
 function channels(colour) {
   const number = parseInt(colour.slice(1), 16);
   return [(number >> 16) & 255, (number >> 8) & 255, number & 255];
 }
 
-// Round numbers between `low` and `high` to write at an axis, about `count` of them.
+// About `count` round numbers between `low` and `high`, for the ticks of an axis.
 function ticks(low, high, count) {
   const rough = (high - low) / Math.max(1, count) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));

@@ -1,9 +1,9 @@
-// The nodes in a ring, and the packets between them.
+// The nodes on a ring, and the packets between them.
 
-// Seconds of playing for which even the quickest packet is drawn.
+// Minimum playback time for which a packet is drawn (s).
 const SEEN = 0.15;
 
-// What acts of faults make of a node.
+// The node state that each fault action sets.
 const PAUSES = { freeze: "frozen", unfreeze: "", block: "blocked", unblock: "", crash: "", "crash-host": "" };
 
 function nodeRing(run, facts, canvas) {
@@ -13,7 +13,7 @@ function nodeRing(run, facts, canvas) {
 
   const pauses = facts.marks.filter(({ text, kind }) => kind === "act" && text in PAUSES);
 
-  // Nodes that a fault has stopped, and how.
+  // The nodes that a fault has stopped, with their states.
   function stopped(seconds) {
     const now = new Map();
     for (const { at, node, text } of pauses) if (at <= seconds) now.set(node, PAUSES[text]);
@@ -43,9 +43,9 @@ function nodeRing(run, facts, canvas) {
       const lost = packets.flight[place] === 0;
       const way = lost ? Math.min(share, 0.5) : share;
       const [x, y] = [fromX + (toX - fromX) * way, fromY + (toY - fromY) * way];
-      context.strokeStyle = context.fillStyle = lost ? colours.lost : colours.freights[packets.freight[place]];
+      context.strokeStyle = context.fillStyle = lost ? colours.lost : colours.contents[packets.content[place]];
       context.globalAlpha = 0.25 + 0.75 * (1 - share);
-      context.lineWidth = packets.freight[place] === 5 ? 3 : 1.5;
+      context.lineWidth = packets.content[place] === 5 ? 3 : 1.5;
       context.beginPath();
       context.moveTo(fromX, fromY);
       context.lineTo(x, y);

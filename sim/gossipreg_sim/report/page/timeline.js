@@ -1,8 +1,8 @@
-// The whole run in one line: bands of faults, phases, actions on nodes, violations.
+// Timeline of the whole run: fault bands, phases, actions on nodes, violations.
 
 const BAND_ROWS = 6;
 
-// Bands in rows in which none overlaps another.
+// Assign bands to rows so that none overlap.
 function stacked(bands) {
   const rows = [];
   return bands.map((band) => {
@@ -19,7 +19,7 @@ function timeLine(facts, canvas) {
   const height = 34 + rows * 15;
   let still = null;
 
-  // Everything but the line that moves is drawn once for each width and palette.
+  // Everything except the moving line is drawn once per width and palette.
   function draw(moment, colours) {
     const key = `${canvas.clientWidth} ${colours.ink} ${window.devicePixelRatio}`;
     const x = (seconds) => (seconds / (facts.end / 1e6)) * canvas.clientWidth;
@@ -86,7 +86,7 @@ function timeLine(facts, canvas) {
       context.fillRect(place - 0.5, 2, 1, height - 18);
       const next = number + 1 < phases.length ? x(phases[number + 1].at) : width;
       const after = place + room <= next;
-      if (!after && place - room < free) return; // the line above the controls says it in words
+      if (!after && place - room < free) return; // the text above the controls names it anyway
       context.textAlign = after ? "left" : "right";
       context.fillText(text, place + (after ? 4 : -4), 7);
       free = after ? place + room : place;
