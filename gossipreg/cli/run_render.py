@@ -16,6 +16,7 @@ import attrs
 
 from gossipreg.cli.client import AgentClient
 from gossipreg.errors import AgentUnreachable, GossipregError, TemplateError
+from gossipreg.frontends.render.answers import KeptAnswers
 from gossipreg.frontends.render.command import Command
 from gossipreg.frontends.render.rendering import LOOK_SECONDS, Rendering, UpdateHeldBack, UpdateResult
 from gossipreg.frontends.render.template import Template
@@ -38,7 +39,7 @@ def show(agent: AgentClient, template: Path) -> None:
 
 def render_once(agent: AgentClient, template: Path, file: Path, command: Command | None, *, allow_empty: bool) -> None:
     """Render once. Whatever goes wrong is raised as a ``GossipregError``."""
-    rendering = Rendering(agent.get, _read(template), file, command, allow_empty)
+    rendering = Rendering(agent.get, _read(template, file), file, command, allow_empty)
     rendering.update()
     if not rendering.run_command():
         raise GossipregError(f"{file} is written, but its command failed: see above")
@@ -48,11 +49,13 @@ def keep_rendered(
     agent: AgentClient, template: Path, file: Path, command: Command | None, *, interval: float, allow_empty: bool
 ) -> None:
     """Keep ``file`` rendered until a signal ends it. Raises ``TemplateError`` if the template cannot be read."""
-    RenderLoop(agent, Rendering(agent.get, _read(template), file, command, allow_empty), interval).run()
+    answers = KeptAnswers(agent.get)
+    rendering = Rendering(answers, _read(template, file), file, command, allow_empty)
+    RenderLoop(agent, answers, rendering, interval).run()
 
 
-def _read(file: Path) -> Template:
-    template = Template(file.absolute())
+def _read(file: Path, out: Path | None = None) -> Template:
+    template = Template(file.absolute(), out)
     template.check()
     return template
 
@@ -62,6 +65,7 @@ class RenderLoop:
     """Renders at once when something has changed; if that changed the file, not again for the interval."""
 
     _agent: AgentClient
+    _answers: KeptAnswers
     _rendering: Rendering
     _interval: float
     _changed: threading.Event = attrs.field(init=False, factory=threading.Event)
@@ -113,13 +117,15 @@ class RenderLoop:
         while True:
             lost = f"the agent at {self._agent.address} has gone"
             try:
-                for _ in self._agent.events():
+                for event, data in self._agent.events():
+                    self._answers.heard(event, data)
                     if not there:
                         _log.info("the agent at %s answers", self._agent.address)
                     there, wait = True, _WAIT
                     self._changed.set()
             except GossipregError as error:
                 lost = str(error)
+            self._answers.lost()
             if there:
                 _log.warning("%s; the file stays as it is until it answers", lost)
                 there = False

@@ -1,15 +1,24 @@
-"""Output: replaces a file atomically, so that a reader finds either the old text or the new one, whole."""
+"""Output: replaces a file atomically, so that a reader finds either the old text or the new one, whole.
+
+The new text goes to a temporary file beside it, which this process holds locked until it replaces the file. A process
+that is killed leaves it behind, unlocked; the next one that writes the file removes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
 import stat
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from gossipreg.errors import StorageError
-from gossipreg.runtime.files import FileTooLarge, read_file
+from gossipreg.runtime.files import FileTooLarge, check_regular, read_file
+
+_SUFFIX: Final = ".gossipreg"
 
 
 def replace(file: Path, text: str) -> bool:
@@ -32,16 +41,19 @@ def _replace(file: Path, content: bytes) -> bool:
     with contextlib.suppress(FileNotFoundError):
         if _is_just(file, content):
             return False
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".tmp", dir=file.parent)
+    _remove_stale(file)
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=_SUFFIX, dir=file.parent)
     try:
         with os.fdopen(descriptor, "wb") as new:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             new.write(content)
             _dress(descriptor, file)
             new.flush()
             os.fsync(descriptor)
         os.replace(name, file)
     except BaseException:
-        os.unlink(name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
         raise
     folder = os.open(file.parent, os.O_RDONLY)
     try:
@@ -49,6 +61,21 @@ def _replace(file: Path, content: bytes) -> bool:
     finally:
         os.close(folder)
     return True
+
+
+def _remove_stale(file: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote ``file``."""
+    name = re.compile(rf"\.{re.escape(file.name)}\.\w{{8}}{re.escape(_SUFFIX)}")
+    for each in file.parent.iterdir():
+        if name.fullmatch(each.name):
+            with contextlib.suppress(OSError):  # another process holds it locked, or was faster
+                descriptor = os.open(each, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    check_regular(os.fstat(descriptor))
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(each)
+                finally:
+                    os.close(descriptor)
 
 
 def _is_just(file: Path, content: bytes) -> bool:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from types import TracebackType
-from typing import Final
 
 import attrs
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from gossipreg.errors import GossipregError, TemplateError
+from gossipreg.frontends.render.escaping import FORMS, form_of, slug, unique_name
 from gossipreg.frontends.render.template_data import TemplateData
-
-_ODD: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 @attrs.frozen
 class Template:
     """A file in jinja2's language. It and what it includes from beside it are read anew when they have changed.
 
-    It is rendered in a sandbox: it cannot change anything, nor reach for more than it is given.
+    It is rendered in a sandbox: it cannot change anything, nor reach for more than it is given. The filter ``quoted``
+    escapes for the file that is made, ``out``, by its suffix; without one by the template's own.
     """
 
     file: Path
+    out: Path | None = None
     _environment: jinja2.Environment = attrs.field(init=False, repr=False)
 
     @_environment.default
@@ -35,9 +34,10 @@ class Template:
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,
-            autoescape=False,  # what is rendered is no HTML: see `quoted` and `slug`
+            autoescape=False,  # what is rendered is no HTML: see `escaping`
         )
-        environment.filters |= {"slug": slug, "quoted": quoted}
+        quoted = form_of(self.out or self.file)
+        environment.filters |= {"slug": slug, "unique_name": unique_name, "quoted": quoted, **FORMS}
         return environment
 
     def check(self) -> None:
@@ -78,13 +78,3 @@ class Template:
                 place = f"{trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
             trace = trace.tb_next
         return place
-
-
-def slug(value: object) -> str:
-    """``value`` as a word that means nothing in any file: what is no letter, digit, ``.``, ``-`` or ``_`` is ``_``."""
-    return _ODD.sub("_", str(value))
-
-
-def quoted(value: object) -> str:
-    r"""``value`` in double quotes, with ``\`` before each ``"`` and ``\`` in it."""
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,6 +62,44 @@ def test_what_was_written_outlives_a_loss_of_power(file: Path, monkeypatch: pyte
     replace(file, "one")
     assert [sync.of for sync in synced] == ["file", "directory"]
     assert [file.name in sync.names for sync in synced] == [False, True]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null")], ids=["pipe", "device"])
+def test_what_is_no_file_is_neither_replaced_nor_waited_for(file: Path, make: Callable[[Path], object]) -> None:
+    make(file)
+    with pytest.raises(StorageError, match="it is a pipe, a device or a socket, not a file"):
+        replace(file, "one")
+    assert not file.is_file()
+    assert list(file.parent.iterdir()) == [file]
+
+
+def left_by_a_killed_process(file: Path) -> Path:
+    """The temporary file of a process that is killed just before it replaces ``file``."""
+    program = (
+        "import os, sys; from pathlib import Path; from gossipreg.frontends.render.output import replace;"
+        "os.replace = lambda *_: os._exit(9); replace(Path(sys.argv[1]), 'half')"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(file)], check=False).returncode == 9
+    (left,) = file.parent.glob(".file.*")
+    return left
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(file: Path) -> None:
+    left = left_by_a_killed_process(file)
+    others = [file.with_name(name) for name in (".file.mine", ".file2.12345678.gossipreg", "x.file.12345678.gossipreg")]
+    for other in others:
+        other.touch()
+    assert replace(file, "one")
+    assert not left.exists()
+    assert sorted(file.parent.iterdir()) == sorted([file, *others])
+
+
+def test_what_another_process_is_writing_is_left_alone(file: Path) -> None:
+    left = left_by_a_killed_process(file)
+    with left.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert replace(file, "one")
+        assert left.exists()
 
 
 def test_a_link_stays_a_link(file: Path, tmp_path: Path) -> None:

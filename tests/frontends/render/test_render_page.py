@@ -34,8 +34,8 @@ def test_the_backend_is_haproxys(tmp_path: Path) -> None:
     assert backend.splitlines() == [
         "backend orders",
         "    balance roundrobin",
-        "    server one_1 127.0.0.1:1 weight 3",
-        "    server two 127.0.0.1:2 weight 256",
+        "    server one_2f1:web-1 127.0.0.1:1 weight 3",
+        "    server two:web-1 127.0.0.1:2 weight 256",
     ]
     haproxy = shutil.which("haproxy")
     if haproxy is None:
