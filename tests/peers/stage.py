@@ -135,9 +135,11 @@ async def running(log: Path, *command: str | Path, env: Mapping[str, str] | None
             await process.wait()
 
 
-async def version_of(*command: str | Path) -> str:
+async def version_of(*command: str | Path, env: Mapping[str, str] | None = None) -> str:
     """The version that a program says it is, when it is run so."""
-    ran = await trio.run_process([str(each) for each in command], capture_stdout=True, stderr=subprocess.STDOUT)
+    ran = await trio.run_process(
+        [str(each) for each in command], capture_stdout=True, stderr=subprocess.STDOUT, check=False, env=env
+    )
     found = re.search(r"\d+(?:\.\d+)+", ran.stdout.decode())
     assert found is not None, ran.stdout
     return found[0]
