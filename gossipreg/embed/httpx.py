@@ -5,18 +5,24 @@ other requests pass through untouched.
 
 What is sent: the path, query, headers and body as they are, so ``Host`` stays the service's name: instances cannot
 tell which of their addresses was used, and sign, route and log by the name that the caller meant. An instance whose
-``meta`` says ``scheme: https`` is called over TLS; certificates are checked against the service's name.
+``meta`` says ``scheme: https`` is called over TLS; certificates are checked against the service's name. Each service
+that is called over TLS has connections of its own: httpx would reuse one to the same address for another service,
+whose name its certificate was never checked for.
 
 What is tried again, on another instance that was not tried yet: whatever could not connect; and, for idempotent
 methods (or with an ``Idempotency-Key`` header) whose body can be sent again, timeouts, broken connections and the
 answers 502, 503 and 504. When there is no other instance, or all attempts are used up, the caller gets the last
-answer or error as it is. Each attempt has the client's whole timeout.
+answer or error as it is. Each attempt has the client's whole timeout, but no more than is left of ``total``.
+
+A call has succeeded when its answer's body has ended, and failed when the connection broke in the middle of it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Final
+from functools import partial
+from typing import Final, Generic, TypeVar
 
 import attrs
 import httpx
@@ -41,6 +47,9 @@ _BROKEN: Final = (httpx.ReadTimeout, httpx.WriteTimeout, httpx.NetworkError, htt
 
 #: What the key of a request is, for calls that should go to the same instance as long as it is there; None: any.
 KeyOf = Callable[[httpx.Request], str | None]
+
+
+_T = TypeVar("_T", httpx.BaseTransport, httpx.AsyncBaseTransport)
 
 
 class NoInstanceToCall(httpx.ConnectError, NoInstance):
@@ -79,6 +88,7 @@ class _Call:
     request: httpx.Request
     attempts: int  # that are left
     key: str | None
+    deadline: float  # for all attempts, on the chooser's clock
     _tried: list[Instance] = attrs.field(factory=list)
 
     def choose_first(self) -> None:
@@ -96,6 +106,10 @@ class _Call:
         extensions = dict(request.extensions)
         if scheme == "https":
             extensions.setdefault("sni_hostname", self.service)
+        left = max(0.001, self.deadline - self.chooser.clock())
+        if left < math.inf:
+            limits = {"connect": None, "read": None, "write": None, "pool": None} | dict(extensions.get("timeout", {}))
+            extensions["timeout"] = {each: left if most is None else min(left, most) for each, most in limits.items()}
         return httpx.Request(
             request.method,
             request.url.copy_with(scheme=scheme, host=instance.host, port=instance.port),
@@ -118,8 +132,7 @@ class _Call:
         instance = self._tried[-1]
         response.extensions["gossipreg_instance"] = instance
         if response.status_code not in _UNAVAILABLE:
-            self.chooser.report_success(instance)
-            return False
+            return False  # whether it has succeeded is known when its body has ended
         self.chooser.report_failure(instance)
         if not self._can_repeat() or not self._has_another():
             return False
@@ -130,12 +143,20 @@ class _Call:
         """Record that the call has ended."""
         self.chooser.end(self._tried[-1])
 
+    def body_ended(self, response: httpx.Response, error: BaseException | None) -> None:
+        """Record that the body of the answer has ended, or been closed, or broke with ``error``; the call is over."""
+        if isinstance(error, _BROKEN):
+            self.chooser.report_failure(self._tried[-1])
+        elif error is None and response.status_code not in _UNAVAILABLE:
+            self.chooser.report_success(self._tried[-1])
+        self.end()
+
     def _can_repeat(self) -> bool:
         idempotent = self.request.method in _IDEMPOTENT or "idempotency-key" in self.request.headers
-        return idempotent and isinstance(self.request.stream, httpx.ByteStream)
+        return idempotent and _can_be_sent_again(self.request.stream)
 
     def _has_another(self) -> bool:
-        if self.attempts == 0:
+        if self.attempts == 0 or self.chooser.clock() >= self.deadline:
             return False
         try:
             self._choose_next()
@@ -148,21 +169,76 @@ class _Call:
         self.attempts -= 1
 
 
+def _can_be_sent_again(stream: object) -> bool:
+    """Whether a body can be read twice: bytes, or a form whose files can be."""
+    if isinstance(stream, httpx.ByteStream):
+        return True
+    fields = getattr(stream, "fields", None)  # of httpx's stream of a form
+    if not isinstance(fields, list):
+        return False
+    files = [getattr(field, "file", b"") for field in fields]
+    return all(isinstance(file, bytes | str) or (hasattr(file, "seekable") and file.seekable()) for file in files)
+
+
 class _Planner:
     """What both transports share: everything but the waiting."""
 
     def __init__(
-        self, registry: LookupSource | Chooser, services: Iterable[str] | None, attempts: int, key: KeyOf
+        self,
+        registry: LookupSource | Chooser,
+        services: Iterable[str] | None,
+        attempts: int,
+        key: KeyOf,
+        total: float | None,
     ) -> None:
         self.chooser = registry if isinstance(registry, Chooser) else Chooser(registry)
         self._names = _Names.of(services)
         self._attempts = attempts
         self._key = key
+        self._total = math.inf if total is None else total
 
     def call(self, request: httpx.Request) -> _Call | None:
         """The call for ``request``; None if it is not for a service."""
         service = self._names.service(request.url)
-        return None if service is None else _Call(self.chooser, service, request, self._attempts, self._key(request))
+        if service is None:
+            return None
+        deadline = self.chooser.clock() + self._total
+        return _Call(self.chooser, service, request, self._attempts, self._key(request), deadline)
+
+
+class _Connections(Generic[_T]):
+    """The transports that make the calls: one for each service under TLS, and one for all else."""
+
+    def __init__(self, given: _T | Callable[[], _T] | None, default: Callable[[], _T]) -> None:
+        self._make: Callable[[], _T] | None = default if given is None else given if callable(given) else None
+        self._plain: _T = given if given is not None and not callable(given) else (self._make or default)()
+        self._of_service: dict[str, _T] = {}
+
+    @property
+    def plain(self) -> _T:
+        """That for requests in clear, and for those that are not for a service."""
+        return self._plain
+
+    def of(self, outgoing: httpx.Request, service: str) -> _T:
+        """That for a request to an instance. Raises ``httpx.UnsupportedProtocol`` if a service cannot have its own."""
+        if outgoing.url.scheme != "https":
+            return self._plain
+        if service not in self._of_service:
+            if self._make is None:
+                raise httpx.UnsupportedProtocol(
+                    f"{service!r} is called over TLS, and so needs connections of its own: pass a function that makes "
+                    "transports, such as transport=lambda: httpx.HTTPTransport(verify=context)",
+                    request=outgoing,
+                )
+            # Two threads may make one each: the first that is kept is used by both.
+            self._of_service.setdefault(service, self._make())
+        return self._of_service[service]
+
+    def all(self) -> list[_T]:
+        """All of them."""
+        found = list(self._of_service.values())
+        found.append(self._plain)
+        return found
 
 
 class Transport(httpx.BaseTransport):
@@ -170,7 +246,8 @@ class Transport(httpx.BaseTransport):
 
     ``registry`` is a node of any kind, or a `Chooser` that says how to choose. ``services`` are the hosts that are
     services, if the rule above does not fit; ``attempts`` is how many instances are tried at most, the first included;
-    ``key`` finds a request's key; ``transport`` does the actual calls.
+    ``key`` finds a request's key; ``total`` is how long all attempts may take together (seconds). ``transport`` makes
+    transports that do the actual calls; or is one, where no service is called over TLS.
     """
 
     def __init__(
@@ -180,20 +257,22 @@ class Transport(httpx.BaseTransport):
         services: Iterable[str] | None = None,
         attempts: int = 3,
         key: KeyOf = no_key,
-        transport: httpx.BaseTransport | None = None,
+        total: float | None = None,
+        transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None = None,
     ) -> None:
-        self._planner = _Planner(registry, services, attempts, key)
-        self._transport = transport or httpx.HTTPTransport()
+        self._planner = _Planner(registry, services, attempts, key, total)
+        self._connections = _Connections[httpx.BaseTransport](transport, httpx.HTTPTransport)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` to an instance of the service that its URL names. Raises `NoInstanceToCall`."""
         call = self._planner.call(request)
         if call is None:
-            return self._transport.handle_request(request)
+            return self._connections.plain.handle_request(request)
         call.choose_first()
         while True:
             try:
-                response = self._transport.handle_request(call.outgoing())
+                outgoing = call.outgoing()
+                response = self._connections.of(outgoing, call.service).handle_request(outgoing)
             except BaseException as error:
                 if call.retries_after(error):
                     continue
@@ -201,15 +280,16 @@ class Transport(httpx.BaseTransport):
             if not call.retries_instead_of(response):
                 assert isinstance(response.stream, httpx.SyncByteStream), "a sync transport answers with a sync stream"
                 if response.is_closed:  # it has its whole body already
-                    call.end()
+                    call.body_ended(response, None)
                 else:
-                    response.stream = _Stream(response.stream, call.end)
+                    response.stream = _Stream(response.stream, partial(call.body_ended, response))
                 return response
             response.close()
 
     def close(self) -> None:
         """Close the connections."""
-        self._transport.close()
+        for transport in self._connections.all():
+            transport.close()
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
@@ -222,20 +302,22 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         services: Iterable[str] | None = None,
         attempts: int = 3,
         key: KeyOf = no_key,
-        transport: httpx.AsyncBaseTransport | None = None,
+        total: float | None = None,
+        transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
-        self._planner = _Planner(registry, services, attempts, key)
-        self._transport = transport or httpx.AsyncHTTPTransport()
+        self._planner = _Planner(registry, services, attempts, key, total)
+        self._connections = _Connections[httpx.AsyncBaseTransport](transport, httpx.AsyncHTTPTransport)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` to an instance of the service that its URL names. Raises `NoInstanceToCall`."""
         call = self._planner.call(request)
         if call is None:
-            return await self._transport.handle_async_request(request)
+            return await self._connections.plain.handle_async_request(request)
         call.choose_first()
         while True:
             try:
-                response = await self._transport.handle_async_request(call.outgoing())
+                outgoing = call.outgoing()
+                response = await self._connections.of(outgoing, call.service).handle_async_request(outgoing)
             except BaseException as error:
                 if call.retries_after(error):
                     continue
@@ -243,47 +325,62 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             if not call.retries_instead_of(response):
                 assert isinstance(response.stream, httpx.AsyncByteStream), "an async transport's stream is async"
                 if response.is_closed:
-                    call.end()
+                    call.body_ended(response, None)
                 else:
-                    response.stream = _AsyncStream(response.stream, call.end)
+                    response.stream = _AsyncStream(response.stream, partial(call.body_ended, response))
                 return response
             await response.aclose()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._transport.aclose()
+        for transport in self._connections.all():
+            await transport.aclose()
+
+
+#: Takes how a body ended: by itself or by its reader, or with an error.
+_Ended = Callable[[BaseException | None], None]
 
 
 class _Stream(httpx.SyncByteStream):
     """A response body; the call has ended when it is closed."""
 
-    def __init__(self, stream: httpx.SyncByteStream, end: Callable[[], None]) -> None:
+    def __init__(self, stream: httpx.SyncByteStream, ended: _Ended) -> None:
         self._stream = stream
-        self._end = end
+        self._ended = ended
+        self._error: BaseException | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._stream
+        try:
+            yield from self._stream
+        except Exception as error:
+            self._error = error
+            raise
 
     def close(self) -> None:
         try:
             self._stream.close()
         finally:
-            self._end()
+            self._ended(self._error)
 
 
 class _AsyncStream(httpx.AsyncByteStream):
     """A response body; the call has ended when it is closed."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, end: Callable[[], None]) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, ended: _Ended) -> None:
         self._stream = stream
-        self._end = end
+        self._ended = ended
+        self._error: BaseException | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            yield chunk
+        try:
+            async for chunk in self._stream:
+                yield chunk
+        except Exception as error:
+            self._error = error
+            raise
 
     async def aclose(self) -> None:
         try:
             await self._stream.aclose()
         finally:
-            self._end()
+            self._ended(self._error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from random import Random
@@ -113,7 +114,8 @@ def test_an_instance_with_an_ipv6_address_can_be_called(hosts: Hosts) -> None:
 def test_an_instance_that_speaks_tls_is_called_so_under_the_services_name(hosts: Hosts) -> None:
     seen: list[httpx.Request] = []
     hosts.answers["safe"] = lambda request: seen.append(request) or httpx.Response(200)  # type: ignore[func-returns-value]
-    with client(calls(offer("safe", port=443, meta={"scheme": "https"})), hosts) as web:
+    chooser = calls(offer("safe", port=443, meta={"scheme": "https"}))
+    with httpx.Client(transport=Transport(chooser, transport=lambda: FakeTransport(hosts))) as web:
         web.get("http://orders/")
     assert (seen[0].url.scheme, seen[0].url.host, seen[0].extensions["sni_hostname"]) == (
         "https",
@@ -261,6 +263,89 @@ def test_a_call_is_under_way_until_its_answer_is_closed(hosts: Hosts) -> None:
         with pytest.raises(httpx.ReadTimeout):
             web.post("http://orders/")
         assert chooser._under_way == {}
+
+
+def test_a_service_under_tls_has_connections_of_its_own(hosts: Hosts) -> None:
+    made: list[FakeTransport] = []
+
+    def make() -> FakeTransport:
+        made.append(FakeTransport(Hosts({})))
+        return made[-1]
+
+    both = [offer("x", service=service, meta={"scheme": "https"}) for service in ("bank", "shop")]
+    with httpx.Client(transport=Transport(calls(*both, A), transport=make)) as web:
+        for url in ("http://bank/", "http://shop/", "http://bank/", "http://orders/", "http://example.com/"):
+            web.get(url)
+    assert [each.hosts.asked for each in made] == [["a", "example.com"], ["x", "x"], ["x"]]
+
+
+def test_one_transport_for_all_is_refused_under_tls(hosts: Hosts) -> None:
+    with client(calls(offer("x", meta={"scheme": "https"})), hosts) as web:
+        with pytest.raises(httpx.UnsupportedProtocol, match="pass a function that makes transports"):
+            web.get("http://orders/")
+        assert hosts.asked == []
+
+
+class Broken(httpx.SyncByteStream):
+    """A body that breaks in the middle."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"half"
+        raise httpx.RemoteProtocolError("the peer closed the connection")
+
+
+def test_a_body_that_breaks_is_a_failed_call(hosts: Hosts) -> None:
+    hosts.answers["a"] = lambda _: httpx.Response(200, stream=Broken())
+    chooser = calls(A, B)
+    with client(chooser, hosts) as web:
+        with pytest.raises(httpx.RemoteProtocolError):
+            web.get("http://orders/")
+        assert {web.get("http://orders/").text for _ in range(4)} == {"b"}
+    assert chooser._under_way == {}
+
+
+def test_a_call_has_succeeded_only_when_its_body_has_ended(hosts: Hosts) -> None:
+    chooser = calls(A)
+    chooser.report_failure(A)
+    with client(chooser, hosts) as web, web.stream("GET", "http://orders/") as answer:
+        assert chooser._failures
+        answer.read()
+        assert not chooser._failures
+
+
+def test_a_form_with_files_is_sent_again_where_they_can_be_read_again(hosts: Hosts) -> None:
+    hosts.answers["a"] = 503
+    hosts.answers["b"] = lambda request: httpx.Response(200, content=request.read())
+    with client(calls(A, B), hosts) as web:
+        again = web.put("http://orders/", files={"f": ("f", io.BytesIO(b"content"))}, data={"k": "v"})
+        assert b"content" in again.content
+        assert b'name="k"' in again.content
+        assert hosts.asked == ["a", "b"]
+    with client(calls(A, B), hosts) as web:
+        assert web.put("http://orders/", files={"f": ("f", OnceReadable(b"content"))}).status_code == 503
+
+
+class OnceReadable(io.BytesIO):
+    """A file that cannot be read from its beginning again, as a pipe."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def test_all_attempts_together_take_no_longer_than_the_total(hosts: Hosts) -> None:
+    now = 0.0
+    seen: list[dict[str, float]] = []
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        nonlocal now
+        seen.append(request.extensions["timeout"])
+        now += 2.0
+        return httpx.Response(503)
+
+    hosts.answers = {"a": slow, "b": slow, "c": slow}
+    with client(calls(A, B, C, clock=lambda: now), hosts, total=3.5, attempts=10) as web:
+        assert web.get("http://orders/", timeout=3.0).status_code == 503
+    assert [each["read"] for each in seen] == [3.0, 1.5]
 
 
 async def test_the_async_transport_does_the_same(hosts: Hosts) -> None:
