@@ -1,4 +1,4 @@
-"""What holds whatever happens: nodes come, go, crash, freeze and lose each other, in any order."""
+"""Invariants under random operations: nodes start, leave, crash, freeze and are cut off, in any order."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from gossipreg.protocol.anti_entropy.fingerprint import Fingerprint
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged, Output
 from gossipreg.protocol.registry.table import Table
-from tests.scenes.stage import Actor, Stage
+from tests.scenes.testbed import EngineNode, EngineTestbed
 
 pytestmark = pytest.mark.slow
 
 CAST = ("a", "b", "c", "d", "e")
 
-#: Time in which a cluster that is left alone must be of one mind again (seconds): the longest suspicion (24), the
-#: tries to reach the failed and the seeds (5 each), and a few sessions.
+#: Time in which an undisturbed cluster must agree again (seconds): the longest suspicion (24), the attempts to reach
+#: failed members and seeds (5 each), and a few sync sessions.
 SETTLED_WITHIN = 90.0
 
 
-def recomputed_fingerprint(actor: Actor) -> int:
-    """The fingerprint of everything that the actor believes and holds, from nothing."""
-    state = actor.engine.state
+def recomputed_fingerprint(node: EngineNode) -> int:
+    """Compute the fingerprint of the node's whole state from scratch."""
+    state = node.engine.state
     fresh = Fingerprint()
     for update in state.members:
         fresh.replace(None, update)
@@ -42,28 +42,28 @@ def recomputed_fingerprint(actor: Actor) -> int:
 
 
 class Chaos(RuleBasedStateMachine):
-    """A stage with three to five actors, and everything that can be done to them."""
+    """A testbed with three to five nodes, and all operations on them."""
 
     @initialize(count=st.integers(3, 5), seed=st.integers(0, 3))
     def begin(self, count: int, seed: int) -> None:
-        self.stage = Stage(seed=seed)
-        self.stage.listeners.append(self.watch)
+        self.testbed = EngineTestbed(seed=seed)
+        self.testbed.listeners.append(self.watch)
         self.cast = CAST[:count]
         self.offered: dict[str, set[str]] = {name: set() for name in self.cast}
-        self.ranks: dict[tuple[Actor, str], MemberUpdate] = {}
+        self.ranks: dict[tuple[EngineNode, str], MemberUpdate] = {}
         self.versions: dict[int, tuple[Table, dict[str, int]]] = {}
-        self.stage.start("a")
+        self.testbed.start("a")
         for name in self.cast[1:]:
-            self.stage.start(name, seeds=["a"])
-        everywhere = tuple(actor.address for actor in self.stage.alive)
-        for actor in self.stage.alive:
-            actor.seeds = everywhere  # so that they find each other without a
+            self.testbed.start(name, seeds=["a"])
+        everywhere = tuple(node.address for node in self.testbed.alive)
+        for node in self.testbed.alive:
+            node.seeds = everywhere  # so that they find each other without a
 
-    def watch(self, actor: Actor, output: Output) -> None:
+    def watch(self, node: EngineNode, output: Output) -> None:
         if isinstance(output, MemberChanged):
             known = output.after or output.before
             assert known is not None
-            key = (actor, known.name)
+            key = (node, known.name)
             assert self.ranks.get(key) == output.before
             if output.after is None:
                 del self.ranks[key]
@@ -71,10 +71,10 @@ class Chaos(RuleBasedStateMachine):
                 assert output.before is None or output.after.supersedes(output.before)
                 self.ranks[key] = output.after
 
-    # What can be done
+    # Operations
 
     def running(self) -> list[str]:
-        return [actor.handle for actor in self.stage.alive if not actor.frozen and not actor.engine.identity.left]
+        return [node.handle for node in self.testbed.alive if not node.frozen and not node.engine.identity.left]
 
     def draw(self, data: st.DataObject, among: Iterable[str]) -> str:
         return data.draw(st.sampled_from(sorted(among)))
@@ -84,7 +84,7 @@ class Chaos(RuleBasedStateMachine):
     def register(self, data: st.DataObject, letter: str, weight: int, big: bool) -> None:
         name = self.draw(data, self.running())
         meta = {"blob": "#" * 2000} if big else {}
-        self.stage.register(name, "orders", as_id=f"{name}-{letter}", weight=weight, meta=meta)
+        self.testbed.register(name, "orders", as_id=f"{name}-{letter}", weight=weight, meta=meta)
         self.offered[name].add(f"{name}-{letter}")
 
     @precondition(lambda self: any(self.offered[name] for name in self.running()))
@@ -92,148 +92,148 @@ class Chaos(RuleBasedStateMachine):
     def deregister(self, data: st.DataObject) -> None:
         name = self.draw(data, (name for name in self.running() if self.offered[name]))
         chosen = self.draw(data, self.offered[name])
-        self.stage.do(name, lambda engine, now: engine.deregister(chosen, now))
+        self.testbed.do(name, lambda engine, now: engine.deregister(chosen, now))
         self.offered[name].discard(chosen)
 
-    @precondition(lambda self: len(self.stage.alive) > 1)
+    @precondition(lambda self: len(self.testbed.alive) > 1)
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
-        name = self.draw(data, (actor.handle for actor in self.stage.alive))
-        self.stage.crash(name)
+        name = self.draw(data, (node.handle for node in self.testbed.alive))
+        self.testbed.crash(name)
         self.offered[name].clear()
 
-    @precondition(lambda self: len(self.stage.alive) < len(self.stage.actors))
+    @precondition(lambda self: len(self.testbed.alive) < len(self.testbed.nodes))
     @rule(data=st.data(), new_address=st.booleans(), clock_off=st.sampled_from([0, 0, -3600]))
     def restart(self, data: st.DataObject, new_address: bool, clock_off: float) -> None:
-        name = self.draw(data, (actor.handle for actor in self.stage.actors.values() if not actor.alive))
-        port = 8000 + self.stage._births if new_address else None
-        others = [other for other in self.stage.actors if other != name]
-        called = self.stage.actors[name].name
-        self.stage.start(name, seeds=others, port=port, clock_off=clock_off, name=called)
+        name = self.draw(data, (node.handle for node in self.testbed.nodes.values() if not node.alive))
+        port = 8000 + self.testbed._births if new_address else None
+        others = [other for other in self.testbed.nodes if other != name]
+        called = self.testbed.nodes[name].name
+        self.testbed.start(name, seeds=others, port=port, clock_off=clock_off, name=called)
         self.offered[name] = set()
 
-    @precondition(lambda self: "namesake" not in self.stage.actors)
+    @precondition(lambda self: "namesake" not in self.testbed.nodes)
     @rule(data=st.data(), clock_off=st.sampled_from([0, 3600]))
     def usurp(self, data: st.DataObject, clock_off: float) -> None:
-        """Start another node of a name that is taken."""
+        """Start another node with a name that is in use."""
         called = self.draw(data, self.cast)
-        self.stage.start("namesake", seeds=self.cast, port=9000, clock_off=clock_off, name=called)
+        self.testbed.start("namesake", seeds=self.cast, port=9000, clock_off=clock_off, name=called)
         self.offered["namesake"] = set()
 
     @precondition(lambda self: len(self.running()) > 1)
     @rule(data=st.data(), lingers=st.booleans())
     def leave(self, data: st.DataObject, lingers: bool) -> None:
         name = self.draw(data, self.running())
-        self.stage.do(name, lambda engine, now: engine.leave(now))
+        self.testbed.do(name, lambda engine, now: engine.leave(now))
         if lingers:
-            self.stage.advance(self.stage.settings.leave_linger)
-        self.stage.crash(name)
+            self.testbed.advance(self.testbed.settings.leave_linger)
+        self.testbed.crash(name)
         self.offered[name].clear()
 
     @precondition(lambda self: self.running())
     @rule(data=st.data())
     def drain(self, data: st.DataObject) -> None:
-        self.stage.do(self.draw(data, self.running()), lambda engine, now: engine.drain(now))
+        self.testbed.do(self.draw(data, self.running()), lambda engine, now: engine.drain(now))
 
     @rule(data=st.data(), both_ways=st.booleans())
     def cut(self, data: st.DataObject, both_ways: bool) -> None:
-        everybody = sorted(self.stage.actors)
-        one = set(data.draw(st.lists(st.sampled_from(everybody), min_size=1, max_size=len(everybody) - 1)))
-        self.stage.cut(sorted(one), sorted(set(everybody) - one), both_ways=both_ways)
+        handles = sorted(self.testbed.nodes)
+        one = set(data.draw(st.lists(st.sampled_from(handles), min_size=1, max_size=len(handles) - 1)))
+        self.testbed.cut(sorted(one), sorted(set(handles) - one), both_ways=both_ways)
 
     @rule()
     def heal(self) -> None:
-        self.stage.heal()
+        self.testbed.heal()
 
     @rule(loss=st.sampled_from([0.0, 0.3, 0.8]))
     def lose(self, loss: float) -> None:
-        self.stage.loss = loss
+        self.testbed.loss = loss
 
     @precondition(lambda self: len(self.running()) > 1)
     @rule(data=st.data())
     def freeze(self, data: st.DataObject) -> None:
-        self.stage.freeze(self.draw(data, self.running()))
+        self.testbed.freeze(self.draw(data, self.running()))
 
-    @precondition(lambda self: any(actor.frozen for actor in self.stage.alive))
+    @precondition(lambda self: any(node.frozen for node in self.testbed.alive))
     @rule(data=st.data())
     def thaw(self, data: st.DataObject) -> None:
-        self.stage.thaw(self.draw(data, (actor.handle for actor in self.stage.alive if actor.frozen)))
+        self.testbed.thaw(self.draw(data, (node.handle for node in self.testbed.alive if node.frozen)))
 
     @rule(seconds=st.sampled_from([0.001, 0.02, 0.5, 2.0, 10.0]))
     def advance(self, seconds: float) -> None:
-        self.stage.advance(seconds)
+        self.testbed.advance(seconds)
 
-    # What always holds
-
-    @invariant()
-    def the_fingerprint_is_that_of_what_is_held(self) -> None:
-        for actor in self.stage.actors.values():
-            assert actor.engine.fingerprint == recomputed_fingerprint(actor)
+    # Invariants
 
     @invariant()
-    def nobody_talks_junk(self) -> None:
-        for actor in self.stage.actors.values():
-            assert not actor.engine.counters["junk_packets"]
-            assert not actor.engine.counters["junk_messages"]
-            assert not actor.engine.counters["records_with_bad_payload"]
+    def the_fingerprint_matches_the_state(self) -> None:
+        for node in self.testbed.nodes.values():
+            assert node.engine.fingerprint == recomputed_fingerprint(node)
 
     @invariant()
-    def versions_never_fall_while_a_table_stands(self) -> None:
-        for actor in self.stage.actors.values():
-            for table in actor.engine.state.registry.owners:
+    def no_node_sends_junk(self) -> None:
+        for node in self.testbed.nodes.values():
+            assert not node.engine.counters["junk_packets"]
+            assert not node.engine.counters["junk_messages"]
+            assert not node.engine.counters["records_with_bad_payload"]
+
+    @invariant()
+    def versions_of_a_table_never_fall(self) -> None:
+        for node in self.testbed.nodes.values():
+            for table in node.engine.state.registry.owners:
                 _, before = self.versions.get(id(table), (table, {}))
                 now = {record.id: record.version for record in table}
                 assert all(now[key] >= before[key] for key in now.keys() & before.keys())
                 self.versions[id(table)] = (table, now)
 
     def teardown(self) -> None:
-        if not hasattr(self, "stage"):
+        if not hasattr(self, "testbed"):
             return
-        stage = self.stage
-        stage.heal()
-        stage.loss = 0.0
-        for actor in stage.alive:
-            if actor.frozen:
-                stage.thaw(actor.handle)
-        stage.advance(1.0)  # what is under way arrives
-        stage.until(self.is_settled, within=SETTLED_WITHIN, step=1.0)
-        stage.advance(10.0)
-        assert self.is_settled(), "what has settled stays so"
+        testbed = self.testbed
+        testbed.heal()
+        testbed.loss = 0.0
+        for node in testbed.alive:
+            if node.frozen:
+                testbed.thaw(node.handle)
+        testbed.advance(1.0)  # packets in flight arrive
+        testbed.until(self.is_settled, within=SETTLED_WITHIN, step=1.0)
+        testbed.advance(10.0)
+        assert self.is_settled(), "an agreement lasts"
 
-    def believes(self, actor: Actor, name: str) -> bool:
-        update = actor.engine.members.get(name)
+    def believes(self, node: EngineNode, name: str) -> bool:
+        update = node.engine.members.get(name)
         return update is not None and update.status is Status.ALIVE
 
     def is_settled(self) -> bool:
-        """Whether all nodes know each other and what they offer, and believe in no other member.
+        """Whether all nodes know each other and their instances, and believe no other member alive.
 
-        Of two nodes that run under one name the younger reports the conflict, and no other node sees it (0038).
+        Of two nodes with one name the younger reports the conflict, and no other node sees it (0038).
         """
-        stage = self.stage
-        names = Counter(actor.name for actor in stage.alive)
-        seen = [actor for actor in stage.alive if names[actor.name] == 1 or actor.engine.identity.conflict is None]
-        here = {actor.name for actor in seen}
-        offered = set().union(*(self.offered[actor.handle] for actor in seen))
+        testbed = self.testbed
+        names = Counter(node.name for node in testbed.alive)
+        seen = [node for node in testbed.alive if names[node.name] == 1 or node.engine.identity.conflict is None]
+        here = {node.name for node in seen}
+        offered = set().union(*(self.offered[node.handle] for node in seen))
         if len(here) < len(seen):
-            return False  # two of one name, and neither reports it
-        return len({actor.engine.fingerprint for actor in seen}) <= 1 and all(
-            all(self.believes(actor, name) for name in here - {actor.name})
-            and set(actor.engine.members.present) == here - {actor.name}
-            and set(stage.lookup(actor.handle, "orders")) == offered
-            for actor in seen
+            return False  # two nodes with one name, and neither reports it
+        return len({node.engine.fingerprint for node in seen}) <= 1 and all(
+            all(self.believes(node, name) for name in here - {node.name})
+            and set(node.engine.members.present) == here - {node.name}
+            and set(testbed.lookup(node.handle, "orders")) == offered
+            for node in seen
         )
 
 
-def test_of_two_announced_nodes_of_one_name_the_younger_reports_the_conflict() -> None:
-    """The member that is asked cannot be heard while the newcomer joins under its name."""
+def test_of_two_announced_nodes_with_one_name_the_younger_reports_the_conflict() -> None:
+    """The queried member cannot answer while the new node joins under its name."""
     chaos = Chaos()
     chaos.begin(3, 0)
-    chaos.stage.start("namesake", seeds=chaos.cast, port=9000, name="a")
+    chaos.testbed.start("namesake", seeds=chaos.cast, port=9000, name="a")
     chaos.offered["namesake"] = set()
-    chaos.stage.cut(["a"], ["b", "c", "namesake"], both_ways=False)
-    chaos.stage.advance(0.001)
+    chaos.testbed.cut(["a"], ["b", "c", "namesake"], both_ways=False)
+    chaos.testbed.advance(0.001)
     chaos.teardown()
-    elder, younger = (chaos.stage.actors[handle].engine.identity for handle in ("a", "namesake"))
+    elder, younger = (chaos.testbed.nodes[handle].engine.identity for handle in ("a", "namesake"))
     assert (elder.conflict, younger.conflict) == (None, elder.address)
 
 

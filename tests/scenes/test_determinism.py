@@ -1,4 +1,4 @@
-"""The same inputs give the same outputs, whatever order Python's hashes put things in."""
+"""The same inputs give the same outputs with any hash seed of Python."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-PLAY = """
+CODE = """
 import hashlib
 from pathlib import Path
-from tests.scenes.player import Scene
+from tests.scenes.script import Scene
 
-said = hashlib.sha256()
+digest = hashlib.sha256()
 for name in ("split_and_heal", "namesakes_after_a_split", "large_record", "silent_host"):
-    said.update(Scene.load(Path("tests/scenes") / f"{name}.txt").run(transcript=said.update).encode())
-print(said.hexdigest())
+    digest.update(Scene.load(Path("tests/scenes") / f"{name}.txt").run(transcript=digest.update).encode())
+print(digest.hexdigest())
 """
 
 
 def run(hash_seed: str) -> str:
-    """A digest of everything that every engine put out in a few scenes, byte by byte."""
+    """Return a digest of all outputs of all engines in a few scenes."""
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     done = subprocess.run(
-        [sys.executable, "-c", PLAY], cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", CODE], cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60
     )
     return done.stdout
 
 
-def test_hash_seeds_make_no_difference() -> None:
+def test_hash_seeds_have_no_effect() -> None:
     digest = run("1")
     assert len(digest.strip()) == 64
     assert digest == run("2")

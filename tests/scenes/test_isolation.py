@@ -1,50 +1,50 @@
-"""When a node calls itself isolated: soon after it is cut off, and never while all is well."""
+"""A node reports that it is isolated soon after it is cut off, and never in a healthy cluster."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.scenes.stage import Stage
+from tests.scenes.testbed import EngineTestbed
 
 
-def cluster(count: int, *, seed: int = 1) -> Stage:
-    """A stage on which ``count`` nodes know each other."""
-    stage = Stage(seed=seed)
-    stage.start("n0")
+def cluster(count: int, *, seed: int = 1) -> EngineTestbed:
+    """Return a testbed with ``count`` converged nodes."""
+    testbed = EngineTestbed(seed=seed)
+    testbed.start("n0")
     for number in range(1, count):
-        stage.start(f"n{number}", seeds=["n0"])
-    stage.advance(5.0)
-    return stage
+        testbed.start(f"n{number}", seeds=["n0"])
+    testbed.advance(5.0)
+    return testbed
 
 
-def isolated(stage: Stage) -> list[str]:
-    return [actor.handle for actor in stage.alive if actor.engine.is_isolated(stage.now)]
+def isolated(testbed: EngineTestbed) -> list[str]:
+    return [node.handle for node in testbed.alive if node.engine.is_isolated(testbed.now)]
 
 
 @pytest.mark.parametrize("count", [2, 3, 12])
-def test_nodes_at_rest_are_never_isolated_however_badly_they_think_of_themselves(count: int) -> None:
-    stage = cluster(count)
+def test_idle_nodes_are_never_isolated_at_any_local_health(count: int) -> None:
+    testbed = cluster(count)
     for _ in range(120):
-        for actor in stage.alive:
-            actor.engine.detector.health.worse(8)  # a split has just healed, say: probes are every 9 s
-        stage.advance(0.5)
-        said = isolated(stage)
+        for node in testbed.alive:
+            node.engine.detector.health.worse(8)  # as after a split: a probe every 9 s
+        testbed.advance(0.5)
+        said = isolated(testbed)
         assert said == []
 
 
 @pytest.mark.parametrize("count", [2, 6])
-def test_a_node_that_is_cut_off_says_so_within_five_seconds_whatever_its_health_and_stops_at_once(count: int) -> None:
-    stage = cluster(count)
-    [lost, *others] = [actor.handle for actor in stage.alive]
+def test_a_node_that_is_cut_off_is_isolated_within_five_seconds_at_any_local_health(count: int) -> None:
+    testbed = cluster(count)
+    [lost, *others] = [node.handle for node in testbed.alive]
     for _ in range(2):
-        stage.cut([lost], others)
-        stage.advance(5.0)
-        said = isolated(stage)
+        testbed.cut([lost], others)
+        testbed.advance(5.0)
+        said = isolated(testbed)
         assert said == ([lost, *others] if count == 2 else [lost])
-        stage.advance(60.0)
-        stage.heal()
-        stage.advance(6.0)  # until a member that failed it tries it again
+        testbed.advance(60.0)
+        testbed.heal()
+        testbed.advance(6.0)  # until a member that declared it failed reconnects
         for _ in range(60):
-            said = isolated(stage)
+            said = isolated(testbed)
             assert said == []
-            stage.advance(0.5)
+            testbed.advance(0.5)
