@@ -414,7 +414,7 @@ class Engine:
         for version in versions:
             self.state.restore_policy(version, now)
         for register in terms:
-            self.state.handle_term_register(register, now, spread=False, kept=True)
+            self.state.handle_term_register(register, now, spread=False, stored=True)
         self._refresh()
         return self._done()
 

@@ -41,7 +41,7 @@ _RECHECKS_MAX = 3
 #: Time between two pings on lifelines, one lifeline after the other, and how long a ping may be without an answer
 #: (seconds). A firewall that begins to drop streams ends none of them. All at once, every 10 s, would be 45 % more
 #: packets on an idle cluster.
-_ASK_SECONDS = 30.0
+_PING_SECONDS = 30.0
 _ANSWER_SECONDS = 5.0
 
 
@@ -66,15 +66,15 @@ class Lifelines:
     _looked_at: int = 0  # the ring's changes, at the last look
     _retry_at: float = float("inf")
     _lifelines: dict[int, int] = attrs.field(factory=dict)  # run id watched -> stream
-    _ask_at: float = float("inf")  # when lifelines are pinged next, or those without an answer given up
-    _asked: dict[int, int] = attrs.field(factory=dict)  # stream pinged -> frames that had come on it
+    _ping_at: float = float("inf")  # when lifelines are pinged next, or those without an answer given up
+    _pinged: dict[int, int] = attrs.field(factory=dict)  # stream pinged -> frames that had come on it
     _next_ping: int = 0  # pings so far, each on the next lifeline
     _rechecked_at: dict[int, float] = attrs.field(factory=dict)  # run id -> when it was last rechecked
 
     @property
     def deadline(self) -> float:
         """When `handle_timeout` is wanted (seconds)."""
-        return min(self._ask_at, self._maintain_at)
+        return min(self._ping_at, self._maintain_at)
 
     @property
     def _maintain_at(self) -> float:
@@ -82,14 +82,14 @@ class Lifelines:
 
     def handle_timeout(self, now: float) -> None:
         """Open the lifelines that are wanted, close all others, and ping one now and then."""
-        if now >= self._ask_at:
-            self._ask(now)
+        if now >= self._ping_at:
+            self._ping(now)
         if now >= self._maintain_at:
             self._maintain(now)
 
-    def _ask(self, now: float) -> None:
+    def _ping(self, now: float) -> None:
         """Give up the lifelines on which nothing came since they were pinged; then ping the next, or all after that."""
-        asked, self._asked = self._asked, {}
+        pinged, self._pinged = self._pinged, {}
         open_sessions = [
             (run_id, stream, self.streams.sessions.find(stream)) for run_id, stream in self._lifelines.items()
         ]
@@ -98,22 +98,22 @@ class Lifelines:
             for run_id, stream, session in open_sessions
             if session is not None and session.answered
         ]
-        stalled = [(run_id, stream) for run_id, stream, frames in held if asked.get(stream) == frames]
+        stalled = [(run_id, stream) for run_id, stream, frames in held if pinged.get(stream) == frames]
         for run_id, stream in stalled:
             del self._lifelines[run_id]
             self.streams.close(stream)
             self.streams.outbox.paths.stream_stalled(run_id, now)
             self._retry_at = min(self._retry_at, now)
         if stalled:  # streams may be lost to more than one: look at the others now
-            due = [each for each in held if each[1] not in asked]
+            due = [each for each in held if each[1] not in pinged]
         else:
-            due = [] if asked or not held else [held[self._next_ping % len(held)]]
+            due = [] if pinged or not held else [held[self._next_ping % len(held)]]
             self._next_ping += len(due)
         for run_id, stream, frames in due:
-            self._asked[stream] = frames
+            self._pinged[stream] = frames
             self.streams.send(stream, [Ping(0, run_id, self.streams.state.fingerprint.total)])
-        waits = _ANSWER_SECONDS if self._asked else _ASK_SECONDS - _ANSWER_SECONDS
-        self._ask_at = now + waits if self._lifelines else float("inf")
+        waits = _ANSWER_SECONDS if self._pinged else _PING_SECONDS - _ANSWER_SECONDS
+        self._ping_at = now + waits if self._lifelines else float("inf")
 
     def _maintain(self, now: float) -> None:
         self._looked_at = self.members.ring.changes
@@ -130,7 +130,7 @@ class Lifelines:
                 stream = self.streams.open(Purpose.LIFELINE, update.address, [KeepOpen()], about=update, idle=True)
                 if stream is not None:
                     self._lifelines[run_id] = stream
-                    self._ask_at = min(self._ask_at, now + _ASK_SECONDS)
+                    self._ping_at = min(self._ping_at, now + _PING_SECONDS)
 
     def restart(self, now: float) -> None:
         """Close every lifeline, to be opened anew: they end at an address that is no longer ours."""

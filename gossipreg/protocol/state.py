@@ -354,8 +354,10 @@ class ClusterState:
         if raised != held and self._put_register(raised) and spread:
             self._tell_register(raised, now, said_by=record.owner, heard_from=heard_from)
 
-    def handle_term_register(self, said: TermRegister, now: float, *, spread: bool, kept: bool = False) -> bool | None:
-        """Merge a register of a peer, or one ``kept`` on disk, into our own; whether that changed it.
+    def handle_term_register(
+        self, said: TermRegister, now: float, *, spread: bool, stored: bool = False
+    ) -> bool | None:
+        """Merge a register of a peer, or one ``stored`` on disk, into our own; whether that changed it.
 
         None: a reset from the far future, which is refused, because it could not be reset again. One that was taken
         before is not: to forget its terms, since our clock was set back meanwhile, would be worse.
@@ -372,7 +374,7 @@ class ClusterState:
             return False
         is_later = merged.reset is not None and (held is None or merged.epoch != held.epoch)
         if is_later and not self.clock.observe(Stamp(*merged.epoch), now):
-            if not kept:
+            if not stored:
                 self.counters[Count.TERMS_FROM_THE_FUTURE] += 1
                 return None
             self.may_hold_future_stamps = True

@@ -548,7 +548,7 @@ def _nobody(service: str, instances: tuple[Instance, ...], healthy: tuple[Instan
         return f"no healthy instance of {service!r} has a port to call it at"
     if not healthy:
         return f"none of the {len(instances)} instances of {service!r} can serve now"
-    asked = ", ".join(f"{name}={value}" for name, value in filters.items() if value is not None)
-    if asked and not matching(healthy, tag=filters["tag"], zone=filters["zone"], role=filters["role"]):
-        return f"none of the {len(healthy)} healthy instances of {service!r} has {asked}"
+    filter_text = ", ".join(f"{name}={value}" for name, value in filters.items() if value is not None)
+    if filter_text and not matching(healthy, tag=filters["tag"], zone=filters["zone"], role=filters["role"]):
+        return f"none of the {len(healthy)} healthy instances of {service!r} has {filter_text}"
     return f"every healthy instance of {service!r} is drained (weight 0)"

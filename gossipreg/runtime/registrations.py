@@ -78,11 +78,11 @@ class LocalRegistration:
         Raises ``InvalidInstance`` for a check that is not known here, and ``BadPayload`` for what is no registration.
         """
         instance = unpack_instance(body, id=id, owner=owner)
-        kept = msgpack.unpackb(body)
-        maintenance, defined = kept.get("maintenance"), kept.get("defined", False)
+        stored = msgpack.unpackb(body)
+        maintenance, defined = stored.get("maintenance"), stored.get("defined", False)
         if not isinstance(maintenance, str | None) or not isinstance(defined, bool):
             raise BadPayload("maintenance or defined of another type")
-        return cls(instance, read_checks(kept.get("checks", [])), maintenance, defined=defined)
+        return cls(instance, read_checks(stored.get("checks", [])), maintenance, defined=defined)
 
 
 def registration_note(instance: Instance, engine: Engine) -> str:

@@ -26,7 +26,7 @@ from gossipreg.hosts import source_of
 class _Slot:
     source: str
     proven: bool = False
-    kept: bool = False  # a lifeline: its peer may be silent
+    is_lifeline: bool = False  # its peer may be silent
 
 
 @attrs.define(eq=False, repr=False)
@@ -73,7 +73,7 @@ class StreamSlots:
         """``stream`` is a lifeline: among those of its source it is evicted last."""
         slot = self._slots.get(stream)
         if slot is not None:
-            slot.kept = True
+            slot.is_lifeline = True
 
     def release(self, stream: int) -> None:
         """``stream`` has ended."""
@@ -99,4 +99,4 @@ def _proven_victim(pool: dict[int, _Slot], newcomer: str) -> int | None:
     if more <= 0:
         return None
     theirs = [stream for stream, slot in pool.items() if slot.source == greediest]
-    return next((stream for stream in theirs if not pool[stream].kept), theirs[0])
+    return next((stream for stream in theirs if not pool[stream].is_lifeline), theirs[0])

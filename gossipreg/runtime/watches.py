@@ -47,9 +47,9 @@ class _Diff:
     @classmethod
     def between(cls, before: Collection[Instance], after: Collection[Instance]) -> _Diff:
         # An unchanged instance is the same object, and most are unchanged: identity spares the comparison.
-        kept = set(map(id, before)) & set(map(id, after))
-        old = {(each.owner, each.id): each for each in before if id(each) not in kept}
-        new = {(each.owner, each.id): each for each in after if id(each) not in kept}
+        unchanged = set(map(id, before)) & set(map(id, after))
+        old = {(each.owner, each.id): each for each in before if id(each) not in unchanged}
+        new = {(each.owner, each.id): each for each in after if id(each) not in unchanged}
         return cls(
             added=tuple(instance for key, instance in new.items() if key not in old),
             changed=tuple(instance for key, instance in new.items() if key in old and old[key] != instance),

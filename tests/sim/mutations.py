@@ -491,7 +491,7 @@ def who_was_heard_a_moment_ago_is_not_probed(patch: pytest.MonkeyPatch) -> None:
 @_mutation(LOSSES, "FalsePositives")
 def no_other_is_asked_and_no_stream_is_tried(patch: pytest.MonkeyPatch) -> None:
     def ask_nobody(self: Prober, probe: Any, found: list[Any], now: float) -> None:
-        probe.asked = True
+        probe.is_indirect = True
 
     patch.setattr(Prober, "_ask_others", ask_nobody)
 

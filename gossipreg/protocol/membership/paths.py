@@ -104,7 +104,7 @@ class _Path:
 
     next_test: float = _NEVER  # seconds
     lost: int = 0  # small pings in a row without an answer by packet, since a stream answered
-    asked: bool = False  # whether one of these is under way
+    in_flight: bool = False  # whether such a ping is without an answer
     lost_since: float = -_NEVER  # when `lost` began to count
     acked_at: float = -_NEVER  # when a packet last acknowledged one of ours
     heard_at: float = -_NEVER  # when any packet last came from there
@@ -204,7 +204,7 @@ class PathMonitor:
         if tested is not None:
             self._size_passed(path, tested, now)
         if path.lost:
-            path.lost, path.asked = 0, False
+            path.lost, path.in_flight = 0, False
             self._plan(path, now)
             self._begin_sizing(path, now)  # it may have been lost for what was piggybacked
 
@@ -256,8 +256,8 @@ class PathMonitor:
     def _test(self, run_id: int, path: _Path, now: float) -> list[PathTest]:
         """The tests to send for one path."""
         if path.lost:
-            path.lost = min(_LOST_MAX, path.lost + path.asked)
-            path.asked = True
+            path.lost = min(_LOST_MAX, path.lost + path.in_flight)
+            path.in_flight = True
             return [PathTest(run_id, self._next_seq())]
         if path.stalled:
             small = [PathTest(run_id, self._next_seq())] if path.acked_at < path.stalled_at else []

@@ -128,7 +128,7 @@ class _Probe:
     nacks: int = 0
     acked: bool = False
     refused: bool = False
-    asked: bool = False
+    is_indirect: bool = False  # whether helpers were asked to ping the target
     over: bool = False
 
 
@@ -136,7 +136,7 @@ def _due(probe: _Probe) -> float:
     """When a probe is due: to ask others, to end, or, if it was answered, to begin the next."""
     if probe.acked:
         return probe.next_at
-    return probe.ends_at if probe.asked else probe.timeout_at
+    return probe.ends_at if probe.is_indirect else probe.timeout_at
 
 
 @attrs.frozen
@@ -186,9 +186,9 @@ class Prober:
         self._nack_overdue(found, now)
         probe = self._current
         if probe is not None:
-            if not probe.acked and not probe.asked and now >= probe.timeout_at:
+            if not probe.acked and not probe.is_indirect and now >= probe.timeout_at:
                 self._ask_others(probe, found, now)
-            if (probe.acked or probe.asked) and now >= _due(probe):
+            if (probe.acked or probe.is_indirect) and now >= _due(probe):
                 self._end(probe, found)
                 self.next_period = probe.next_at
         if self._current is None and now >= self.next_period:
@@ -250,7 +250,7 @@ class Prober:
         return [Say(suspect.address, ping, about=suspect.name if self.settings.buddy else None)]
 
     def _ask_others(self, probe: _Probe, found: list[Finding], now: float) -> None:
-        probe.asked = True
+        probe.is_indirect = True
         patience = int(1000 * max(0.0, probe.ends_at - now))
         helpers = self.members.sample(self.settings.indirect_probes, without=probe.target.name)
         probe.helpers = len(helpers)

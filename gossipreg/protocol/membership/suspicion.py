@@ -44,7 +44,7 @@ class Suspicion:
     pause: float = 0.0  # from an answer of the suspect until this node pings it again of its own accord, at least
     verifies: bool = False  # whether there is such a ping
     not_before: float = 0.0
-    deadline: float = 0.0  # when it expires; kept, for it is read far more often than it changes
+    deadline: float = 0.0  # when it expires; stored, since it is read far more often than it changes
     due: float = 0.0  # when this node must act: send the ping that verifies, or declare the failure
     failure: MemberUpdate | None = None  # a peer's declaration that the suspect failed
     is_hastened: bool = False  # whether a peer declared the failure before this node suspected
@@ -139,8 +139,8 @@ class Suspicion:
     @property
     def wants_look(self) -> bool:
         """Whether others have confirmed the suspicion, and this node has not pinged the suspect itself."""
-        asked = self._tried or self._looked_at is not None or self._verified_at is not None
-        return self.verifies and self.is_confirmed and self.failure is None and not asked
+        has_pinged = self._tried or self._looked_at is not None or self._verified_at is not None
+        return self.verifies and self.is_confirmed and self.failure is None and not has_pinged
 
     def look(self, now: float) -> None:
         """This node pings the suspect now, so that it has its own finding when a peer declares the failure."""

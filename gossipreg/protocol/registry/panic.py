@@ -35,7 +35,7 @@ class Lost:
 def lost_at_once(
     instances: Sequence[Instance],
     healthy: Sequence[Instance],
-    offers: Mapping[tuple[str, str], Record],
+    records: Mapping[tuple[str, str], Record],
     since: Since,
 ) -> Lost | None:
     """What a lookup of a service in a panic returns; None if that is nothing but those that are ``healthy``.
@@ -49,7 +49,7 @@ def lost_at_once(
         if each.health.can_serve:
             able[place] = each
         elif each.stale and each.weight and each.health is Health.CRITICAL:
-            record, failed_at = offers[each.id, each.owner], since(each.owner)
+            record, failed_at = records[each.id, each.owner], since(each.owner)
             if record.instance.health.can_serve and failed_at is not None:
                 stale.append((failed_at, place, _as_last_known(each, record)))
     if not stale and len(able) == len(healthy):

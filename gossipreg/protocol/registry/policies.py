@@ -82,12 +82,12 @@ class Policies:
         There is twice the room that users are given, for those that set the last one at the same moment elsewhere.
         """
         is_known = version.key in self._versions
-        kept = self._kept_apart(version)
-        if kept is None:
+        pool = self._pool_of(version)
+        if pool is None:
             return is_known or len(self) < 2 * limits.POLICIES_MAX
-        return kept[0].accepts(version, *kept[1], wall) or (is_known and is_ahead(version, wall))
+        return pool[0].accepts(version, *pool[1], wall) or (is_known and is_ahead(version, wall))
 
-    def _kept_apart(self, version: PolicyVersion) -> tuple[RankedVersions, tuple[int, int]] | None:
+    def _pool_of(self, version: PolicyVersion) -> tuple[RankedVersions, tuple[int, int]] | None:
         """Where versions like ``version`` are kept, with how many in all and of one writer; None for rules in force."""
         if version.payload is None:
             return self._removed, (limits.POLICIES_REMOVED_MAX, limits.POLICIES_REMOVED_PER_WRITER_MAX)
@@ -106,8 +106,8 @@ class Policies:
         rule = version.rule
         if rule is not None:
             self._by_service.setdefault(rule.service, {})[rule.key] = rule
-        kept = self._kept_apart(version)
-        pushed_out = None if kept is None else kept[0].add(version, *kept[1], wall)
+        pool = self._pool_of(version)
+        pushed_out = None if pool is None else pool[0].add(version, *pool[1], wall)
         if pushed_out is not None:
             self._drop(pushed_out)
             gone.append(pushed_out)
@@ -115,9 +115,9 @@ class Policies:
 
     def _drop(self, version: PolicyVersion) -> None:
         del self._versions[version.key]
-        kept = self._kept_apart(version)
-        if kept is not None:
-            kept[0].discard(version)
+        pool = self._pool_of(version)
+        if pool is not None:
+            pool[0].discard(version)
         if version.rule is not None:
             rules = self._by_service[version.rule.service]
             del rules[version.key]

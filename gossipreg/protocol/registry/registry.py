@@ -46,7 +46,7 @@ class Registry:
         """The table of ``owner``."""
         return self._tables.get(owner)
 
-    def offers(self, service: str) -> dict[tuple[str, str], Record]:
+    def records_of(self, service: str) -> dict[tuple[str, str], Record]:
         """The records of a service by (id, owner), whatever the state of their owners. Not to be changed."""
         return self._services.get(service, {})
 
@@ -110,9 +110,9 @@ class Registry:
     def _index(self, *, came: tuple[Record, ...], went: tuple[Record, ...]) -> None:
         for record in went:
             service = record.instance.service
-            offers = self._services[service]
-            del offers[record.id, record.owner]
-            if not offers:
+            records = self._services[service]
+            del records[record.id, record.owner]
+            if not records:
                 del self._services[service]
             self._dirty[service] = None
         for record in came:

@@ -175,14 +175,14 @@ class View:
         changed = []
         for name in names:
             rules = rules_of(name)
-            offers = registry.offers(name)
-            visible = _visible(offers, find_owner, rules)
+            records = registry.records_of(name)
+            visible = _visible(records, find_owner, rules)
             visible = visible or tuple(ruled(each, rules) for each in self._recalled.get(name, ()))
             instances = fenced(visible, deprioritized, term=highest_term(name))
             before = self._services.get(name)
             able = tuple([i for i in instances if i.health.can_serve])
             healthy = (tuple([i for i in able if i.owner not in deprioritized]) if deprioritized else able) or able
-            lost = None if len(healthy) == len(instances) else lost_at_once(instances, healthy, offers, since)
+            lost = None if len(healthy) == len(instances) else lost_at_once(instances, healthy, records, since)
             if rules:
                 healthy = split(healthy, rules.values())
                 lost = lost and attrs.evolve(lost, instances=split(lost.instances, rules.values()))
@@ -222,13 +222,13 @@ def _as_deprioritized(instance: Instance) -> Instance:
 
 
 def _visible(
-    offers: Mapping[tuple[str, str], Record], find_owner: FindOwner, rules: Mapping[str, Rule]
+    records: Mapping[tuple[str, str], Record], find_owner: FindOwner, rules: Mapping[str, Rule]
 ) -> tuple[Instance, ...]:
     """The instances whose owner is known in that very run, as policies and the owner's state make them."""
     seen: list[Instance] = []
     owners: dict[str, Owner | None] = {}  # of each, one run's records are held
-    for key in sorted(offers):
-        record = offers[key]
+    for key in sorted(records):
+        record = records[key]
         if record.owner not in owners:
             owners[record.owner] = find_owner(record.owner, record.generation)
         owner = owners[record.owner]

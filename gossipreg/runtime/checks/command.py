@@ -51,7 +51,7 @@ async def run_command(check: Check) -> Finding:
 
 async def _read(stream: trio.abc.ReceiveStream) -> bytes:
     """Read until the end; keep the first bytes."""
-    kept = bytearray()
+    output = bytearray()
     while data := await stream.receive_some(limits.CHECK_READ_BYTES_MAX):
-        kept += data[: limits.CHECK_OUTPUT_BYTES_MAX - len(kept)]
-    return bytes(kept)
+        output += data[: limits.CHECK_OUTPUT_BYTES_MAX - len(output)]
+    return bytes(output)

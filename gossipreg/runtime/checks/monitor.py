@@ -139,13 +139,13 @@ class Monitor:
     def standing(self, instance: str, checks: Sequence[Check], maintenance: str | None) -> tuple[Health, str]:
         """The health that an instance has, or will have once it is `put` with these checks; and why."""
         now = trio.current_time()
-        kept = self._running_checks.get(instance, {})
-        states = [self._state(instance, kept.get(check.name), check, now) for check in checks]
+        running = self._running_checks.get(instance, {})
+        states = [self._state(instance, running.get(check.name), check, now) for check in checks]
         return combined(states, maintenance)
 
-    def _state(self, instance: str, kept: RunningCheck | None, check: Check, now: float) -> CheckState:
-        if kept is not None and kept.check == check:
-            return kept.state
+    def _state(self, instance: str, running: RunningCheck | None, check: Check, now: float) -> CheckState:
+        if running is not None and running.check == check:
+            return running.state
         stood = self._recall(instance, check)
         return CheckState.begin(check, now) if stood is None else stood.state
 

@@ -59,23 +59,21 @@ def unpack(body: bytes, checks: Sequence[Check], now: float, offset: float) -> d
     ttls = {check.name: check for check in checks if check.kind is CheckKind.TTL}
     try:
         said = msgpack.unpackb(body)
-        known = [(ttls[name], kept) for name, kept in said.items() if name in ttls]
-        return {
-            check.name: _state(check, kept, now, offset) for check, kept in known if _number(kept["ttl"]) == check.ttl
-        }
+        known = [(ttls[name], row) for name, row in said.items() if name in ttls]
+        return {check.name: _state(check, row, now, offset) for check, row in known if _number(row["ttl"]) == check.ttl}
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
         raise UnusableTtlState(f"it is of another version: {error}") from None
 
 
-def _state(check: Check, kept: Mapping[str, Any], now: float, offset: float) -> TtlState:
+def _state(check: Check, row: Mapping[str, Any], now: float, offset: float) -> TtlState:
     ttl = check.ttl
     assert ttl is not None, "only ttl checks are kept"
-    health, reason, output = Health(kept["health"]), kept["reason"], kept["output"]
+    health, reason, output = Health(row["health"]), row["reason"], row["output"]
     if health is Health.MAINTENANCE or not isinstance(reason, str) or not isinstance(output, str):
         raise ValueError("a health, a reason and an output are expected")
-    since = min(now, _number(kept["since"]) - offset)
-    beats_until = min(now + ttl, _number(kept["beats_until"]) - offset)
-    state = CheckState(check, since, health, reason, is_new=not kept["heard"], scored=now)
+    since = min(now, _number(row["since"]) - offset)
+    beats_until = min(now + ttl, _number(row["beats_until"]) - offset)
+    state = CheckState(check, since, health, reason, is_new=not row["heard"], scored=now)
     if beats_until <= now:
         for _ in range(min(check.failures, math.floor((now - beats_until) / ttl) + 1)):  # as many as were missed
             missed = Finding(Health.CRITICAL, f"no heartbeat for {ttl:g} s")

@@ -30,8 +30,8 @@ class RecordTracker:
             registry = process.engine.state.registry
             for service in output.services:
                 held = self._held.get((process, service), {})
-                offers = registry.offers(service)
-                self._came += [record for key, record in offers.items() if held.get(key) is not record]
-                self._went += [record for key, record in held.items() if key not in offers]
-                self._held[process, service] = dict(offers)
+                records = registry.records_of(service)
+                self._came += [record for key, record in records.items() if held.get(key) is not record]
+                self._went += [record for key, record in held.items() if key not in records]
+                self._held[process, service] = dict(records)
         return self._came, self._went

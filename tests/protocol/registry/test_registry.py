@@ -22,7 +22,7 @@ def deliver(registry: Registry, *records: Record) -> None:
 
 
 def offered(registry: Registry, service: str = "orders") -> set[tuple[str, str]]:
-    return set(registry.offers(service))
+    return set(registry.records_of(service))
 
 
 # What this node says
