@@ -1,1 +1,1 @@
-"""Tests of the pure rooms."""
+"""Tests of the protocol and its machines, without I/O."""

@@ -1,4 +1,4 @@
-"""How tests deliver messages of members to an engine, and read what it sends back."""
+"""Delivery of members' messages to an engine, and what it sends back, for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Factories of updates, instances, records and engines for tests, with defaults and for hypothesis."""
+"""Factories of updates, instances, records and engines, with defaults and for hypothesis."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def update(
     return MemberUpdate(name, generation, incarnation, status, address(port), zone, draining, accuser, age)
 
 
-def crowd(count: int) -> list[MemberUpdate]:
+def many_members(count: int) -> list[MemberUpdate]:
     """``count`` members at addresses of their own."""
     return [update(f"m{number}", port=7100 + number) for number in range(count)]
 

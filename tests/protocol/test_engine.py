@@ -1,4 +1,4 @@
-"""The verbs of one node: what it returns to its user, to time, and to the members that it hears."""
+"""The verbs of one node: its outputs to the user, on timeouts, and to the messages of members."""
 
 from __future__ import annotations
 
@@ -294,7 +294,7 @@ def test_draining_asks_for_no_new_work() -> None:
     assert attrs.evolve(A, incarnation=1, draining=True) in told
 
 
-def test_one_who_drained_may_ask_for_work_again() -> None:
+def test_a_drained_node_may_undrain() -> None:
     node = among(B)
     node.register(instance("x", weight=3), 6.0)
     node.drain(6.0)
@@ -304,7 +304,7 @@ def test_one_who_drained_may_ask_for_work_again() -> None:
     assert attrs.evolve(A, incarnation=2) in said_to(node.handle_timeout(7.01), B.address)
 
 
-def test_one_who_leaves_says_so_and_does_nothing_more() -> None:
+def test_a_node_that_leaves_announces_it_and_does_nothing_more() -> None:
     node = among(B)
     node.register(instance("x"), 6.0)
     assert InstancesChanged(("orders",)) in node.leave(6.0)
@@ -319,7 +319,7 @@ def test_one_who_leaves_says_so_and_does_nothing_more() -> None:
         node.deregister("x", 9.0)
 
 
-def test_one_who_has_left_still_answers_pings_but_starts_nothing() -> None:
+def test_a_node_that_has_left_still_answers_pings_but_starts_nothing() -> None:
     node = among(B)
     node.leave(6.0)
     assert Ack(4, 0, node.fingerprint) in transmitted(node.receive(packet(B, Ping(4, 0, 1)), B.address, 6.1))
@@ -335,7 +335,7 @@ def test_a_node_without_seeds_is_there_from_the_start() -> None:
     assert changes(node.handle_timeout(0.0)) == [("a", "alive")]
 
 
-def test_a_node_with_seeds_is_quiet_until_it_has_been_told_who_is_here() -> None:
+def test_a_node_with_seeds_announces_nothing_until_it_knows_the_members() -> None:
     node = engine("a", has_seeds=True)
     node.register(instance("x"), 0.0)
     assert [one.id for one in node.view.service("orders").healthy] == ["x"]
@@ -365,13 +365,13 @@ def test_seeds_whose_names_do_not_resolve_are_not_taken_for_ourselves() -> None:
     assert not one.identity.announced
 
 
-def test_one_who_is_its_own_only_seed_settles() -> None:
+def test_a_node_that_is_its_own_only_seed_announces_itself() -> None:
     node = engine("a", has_seeds=True)
     assert changes(node.seeds([A.address], 0.0)) == [("a", "alive")]
     assert node.seeds([A.address], 1.0) == []
 
 
-def test_one_who_is_settled_tries_one_seed_that_is_not_present() -> None:
+def test_an_announced_node_tries_one_seed_that_is_not_present() -> None:
     node = among(B, has_seeds=True)
     node.seeds([A.address], 0.0)
     openings = opened(node.seeds([B.address, address(1), address(2)], 1.0))
@@ -379,13 +379,13 @@ def test_one_who_is_settled_tries_one_seed_that_is_not_present() -> None:
     assert openings[0].to in (address(1), address(2))
 
 
-def test_one_who_is_not_settled_asks_again_whom_it_knows_already() -> None:
+def test_a_joining_node_tries_seeds_again_that_it_knows_already() -> None:
     node = engine("a", has_seeds=True)
     introduce(node, B)
     assert [opening.to for opening in opened(node.seeds([B.address, address(1)], 1.0))].count(B.address) == 1
 
 
-def test_while_nobody_is_reached_the_seeds_are_tried_at_growing_gaps() -> None:
+def test_while_no_member_is_reached_the_seeds_are_tried_at_growing_gaps() -> None:
     patient = EngineSettings(probe_interval=1000.0, join_retry=0.25, join_retry_max=5.0)
     node = engine("a", has_seeds=True, settings=patient)
     tries: list[float] = []
@@ -456,18 +456,18 @@ def test_once_the_cluster_is_reached_what_was_known_before_counts_no_more() -> N
 # Being heard
 
 
-def test_a_node_that_should_hear_somebody_and_hears_nobody_is_isolated() -> None:
+def test_a_node_that_should_hear_members_and_hears_none_is_isolated() -> None:
     node = among(B)
     assert not node.is_isolated(4.0)
     assert node.is_isolated(4.1)
     assert node.silence(4.1) == 4.1
-    assert not engine("a").is_isolated(99.0), "there is nobody to be heard"
+    assert not engine("a").is_isolated(99.0), "there is no member to be heard"
     assert engine("a", has_seeds=True).is_isolated(99.0)
     introduce(node, attrs.evolve(B, status=Status.LEFT))
     assert not node.is_isolated(99.0)
 
 
-def test_its_health_is_that_of_its_ears() -> None:
+def test_its_health_is_the_local_health_score() -> None:
     node = among(B)
     assert node.local_health == 0
     node.receive(packet(B, attrs.evolve(A, status=Status.SUSPECT)), B.address, 6.0)

@@ -1,4 +1,4 @@
-"""What one node does about wall clocks that are off: its own, those of newcomers, and stamps from a future."""
+"""Wall clocks that are off: the own one, those of newcomers, and stamps from the future."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def told(outputs: list[Output]) -> list[Output]:
     return [each for each in outputs if isinstance(each, ClockChanged | ClockRefused | PolicyFromFuture)]
 
 
-# Who may come in
+# Which newcomers are admitted
 
 
 @pytest.mark.parametrize("skew", [26.0, -26.0, 3600.0])
@@ -100,7 +100,7 @@ def test_a_newcomer_stays_out_while_its_clock_is_off_and_joins_when_it_is_right(
     assert told(outputs) == [ClockRefused(B.address, -24.5, joining=True)]
     assert not node.identity.announced
     outputs = node.stream_frame(opening.stream, packet(B, B, End()), B.address, 0.2)
-    assert outputs == [], "the talk is over"
+    assert outputs == [], "the session is over"
     [opening] = opened(node.seeds([B.address], 0.3))
     outputs = node.stream_frame(opening.stream, packet(B, WallClock(wall(0.3, -90.0)), B, End()), B.address, 0.3)
     assert told(outputs) == [ClockRefused(B.address, -90.0, joining=True), ClockChanged(90.0)]

@@ -57,7 +57,7 @@ def test_another_run_of_our_name_is_asked_by_both_ways() -> None:
     assert all(opening.to != OTHER.address for opening in opened(again)), "it is still being asked"
 
 
-def test_if_nobody_answers_it_was_our_own_past() -> None:
+def test_if_no_answer_comes_it_was_our_own_earlier_run() -> None:
     node, _ = rival()
     for now in (6.5, 7.0, 7.5):
         node.handle_timeout(now)
@@ -140,7 +140,7 @@ def conflicts(outputs: list[Output]) -> list[Address | None]:
     return [each.other for each in outputs if isinstance(each, NameConflicted)]
 
 
-def test_a_node_in_conflict_asks_again_and_has_its_name_when_nobody_answers() -> None:
+def test_a_node_in_conflict_asks_again_and_has_its_name_when_no_answer_comes() -> None:
     node, _ = in_conflict()
     wait = node.settings.reconnect_interval
     assert node.local_member.deadline == 6.1 + wait
@@ -184,7 +184,7 @@ def test_an_answer_before_the_question_was_sent_is_none() -> None:
     assert NameConflictFound(OTHER.address, yielding=True) not in outputs
 
 
-def test_who_is_asked_on_a_stream_answers_there_and_who_asked_says_no_more() -> None:
+def test_a_name_query_on_a_stream_is_answered_there_and_ends() -> None:
     node = among(B)
     younger = NameConflictQuery("a", OTHER.run_id, BORN + 1, announced=True)
     assert replies(receive_over_stream(node, OTHER, younger, End())) == [node.identity.query(), End()]
@@ -246,7 +246,7 @@ def test_indexes_do_not_fall_below_those_of_a_past_run_whose_clock_was_ahead_of_
     assert node.view.service("orders").index > before
 
 
-def test_one_who_joins_and_is_told_of_a_namesake_stays_quiet() -> None:
+def test_a_joining_node_that_learns_of_a_namesake_does_not_announce_itself() -> None:
     node = engine("a", has_seeds=True, generation=BORN + 1)
     [opening] = opened(node.seeds([B.address], 0.0))
     theirs = attrs.evolve(A, address=address(7999))

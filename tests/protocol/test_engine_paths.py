@@ -1,4 +1,4 @@
-"""What one node does where packets pass and streams do not, or the other way round, or no large packets."""
+"""What one node does where only packets, only streams, or no large packets pass."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(
     streams: bool = True,
     theirs: int | None = None,
 ) -> list[Output]:
-    """Play B and C, who get packets of up to so many bytes, and streams or not; ``theirs``: their fingerprint."""
+    """Simulate B and C, which get packets of up to so many bytes, and streams or not; ``theirs``: their fingerprint."""
     outputs: list[Output] = []
     ending: list[tuple[float, int]] = []
     now = start
@@ -132,7 +132,7 @@ def test_what_was_queued_for_larger_packets_is_dropped_when_these_do_not_pass() 
     assert node.state.broadcasts.dropped == 1
 
 
-def test_tests_of_paths_to_those_who_have_gone_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_of_paths_to_members_that_have_gone_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     node = among(B, C)
     node.paths.stream_acked(4711, 6.0)
     node.paths.stream_acked(B.run_id, 6.0)

@@ -1,4 +1,4 @@
-"""What one node makes of policies: its user's, its peers', and those that it kept over a restart."""
+"""Policies at one node: its user's, its peers', and those kept over a restart."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_what_is_known_already_is_no_news() -> None:
     assert policies_changed(deliver(node, B, version(BORN - 1, removed=True))) == []
 
 
-def test_a_joiner_obeys_what_it_is_told_in_a_session_and_tells_nobody() -> None:
+def test_a_joiner_obeys_policies_of_a_session_and_does_not_broadcast_them() -> None:
     node = engine(has_seeds=True)
     outputs = receive_over_stream(node, B, version())
     assert policies_changed(outputs) == [("split:orders",)]
@@ -149,13 +149,13 @@ def test_all_instances_show_the_weight_that_they_have() -> None:
     assert {each.id: each.weight for each in node.view.service("orders").instances} == {"x": 9, "y": 1}
 
 
-def test_a_policy_for_a_service_that_nobody_offers_waits_for_it() -> None:
+def test_a_policy_for_a_service_without_instances_waits_for_them() -> None:
     node = among(B)
     node.set_policy(SPLIT, 6.0)
     assert weights(offering(node)) == {"x": 9, "y": 1}
 
 
-def test_policies_kept_over_a_restart_are_not_news_to_anybody() -> None:
+def test_policies_kept_over_a_restart_are_not_broadcast() -> None:
     node = among(B)
     node.recall([version()], 6.0)
     assert version() not in said_to(node.handle_timeout(6.1), B.address)
@@ -237,7 +237,7 @@ def test_a_node_that_began_with_a_wrong_clock_is_shut_out_only_until_it_is_told_
     assert policies_changed(deliver(node, B, late)) == [("split:orders",)]
 
 
-def test_peers_cannot_take_the_room_of_users_with_what_nobody_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peers_cannot_take_the_room_of_users_with_unreadable_policies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICIES_MAX", 2)
     monkeypatch.setattr(limits, "POLICIES_UNREADABLE_MAX", 3)
     node = offering(among(B))

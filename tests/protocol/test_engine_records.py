@@ -1,4 +1,4 @@
-"""Records of peers: over the limit, obsolete, or of an owner that left."""
+"""Peers' records that are over a limit, obsolete, or of an owner that left."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_record_over_the_owners_limit_is_counted_and_dropped(monkeypatch: pyte
     assert node.counters["records_over_owner_limit"] == 1
 
 
-def test_one_who_brings_a_dead_record_in_a_session_is_told_that_it_is_dead() -> None:
+def test_a_peer_with_an_obsolete_record_gets_the_tombstone_in_the_session() -> None:
     x, y, removal = history([("x", 1), ("y", 1), ("x", None)]).said
     node = among(B)
     deliver(node, B, x, y, removal)
@@ -36,7 +36,7 @@ def test_one_who_brings_a_dead_record_in_a_session_is_told_that_it_is_dead() -> 
     assert deliver(node, C, x) == []
 
 
-def test_one_who_brings_records_of_an_owner_that_left_is_told_so_by_the_update_and_not_by_us() -> None:
+def test_records_of_an_owner_that_left_are_answered_by_its_update_only() -> None:
     node = among(B)
     deliver(node, B, attrs.evolve(B, status=Status.LEFT))
     assert replies(receive_over_stream(node, C, history([("x", 1)]).said[0], End())) == [End()]

@@ -1,4 +1,4 @@
-"""What one node does on streams: large records, comparisons, frames that are junk."""
+"""Streams of one node: large records, comparisons of state, and junk frames."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def large() -> tuple[Record, Announcement]:
     return record, announcement(record)
 
 
-def test_a_large_record_is_fetched_from_who_announced_it_and_announced_on() -> None:
+def test_a_large_record_is_fetched_from_its_announcer_and_announced_again() -> None:
     record, said = large()
     node = among(B, C)
     [opening] = opened(deliver(node, B, said))
@@ -68,7 +68,7 @@ def test_when_one_fails_to_hand_it_over_the_next_is_asked(failure: str) -> None:
     [second] = opened(fails(first.stream, B.address))
     assert second.to == C.address
     assert opened(fails(second.stream, C.address)) == []
-    assert opened(deliver(node, B, said)) != [], "once nobody is left it may be announced again"
+    assert opened(deliver(node, B, said)) != [], "once no announcer is left it may be announced again"
 
 
 def test_a_fetch_for_which_there_is_no_stream_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,14 +112,14 @@ def test_fingerprints_that_differ_for_longer_than_gossip_needs_are_compared() ->
     assert len(opened(deliver(node, B, Ping(1, 0, 1), now=22.0))) == 1
 
 
-def test_one_who_differs_is_compared_with_although_others_are_like_us() -> None:
+def test_a_member_that_differs_is_compared_with_although_others_agree_with_us() -> None:
     node = reachability(B, C)
     deliver(node, B, Ping(1, 0, 1), now=10.0)
     assert opened(deliver(node, C, Ping(1, 0, node.fingerprint), now=10.5)) == []
     assert len(opened(deliver(node, B, Ping(2, 0, 1), now=19.0))) == 1
 
 
-def test_one_who_differs_while_there_is_news_is_not_compared_with_for_gossip_will_mend_it() -> None:
+def test_a_member_that_differs_during_a_broadcast_is_not_compared_with() -> None:
     node = reachability(B, C)
     deliver(node, B, Ping(1, 0, 1), now=10.0)
     deliver(node, C, Ping(1, 0, node.fingerprint), now=10.5)
@@ -128,7 +128,7 @@ def test_one_who_differs_while_there_is_news_is_not_compared_with_for_gossip_wil
     assert len(opened(deliver(node, B, Ping(3, 0, 1), now=12.5))) == 1
 
 
-def test_that_somebody_differed_long_ago_means_nothing() -> None:
+def test_a_difference_of_long_ago_starts_no_comparison() -> None:
     node = reachability(B, C)
     deliver(node, B, Ping(1, 0, 1), now=10.0)
     for at in range(11, 31):

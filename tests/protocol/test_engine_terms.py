@@ -1,4 +1,4 @@
-"""What one node makes of the terms of a service: what it remembers, shows, gives and resets."""
+"""A service's terms at one node: kept, shown, given and reset."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_register_beyond_the_room_is_counted_and_dropped(monkeypatch: pytest.M
         node.register(claim("pg-1", 1), 6.0)
 
 
-def test_a_term_that_a_replica_states_is_seen_and_fences_nobody() -> None:
+def test_a_term_that_a_replica_states_is_seen_and_fences_no_instance() -> None:
     node = among(B)
     node.register(claim("pg-1", 1), 6.0)
     node.register(claim("pg-2", 9, "replica"), 6.0)
@@ -162,7 +162,7 @@ def test_a_term_that_a_replica_states_is_seen_and_fences_nobody() -> None:
     assert node.next_term("pg") == 10
 
 
-def test_what_was_known_before_a_restart_holds_at_once_and_is_not_news_to_anybody() -> None:
+def test_terms_kept_over_a_restart_hold_at_once_and_are_not_broadcast() -> None:
     node = among(B)
     outputs = node.recall((), 6.0, terms=[TermRegister("pg", claimed=2, seen=2)])
     assert terms_changed(outputs) == [("pg",)]
@@ -211,7 +211,7 @@ def test_who_differs_is_told_of_the_terms_unasked_and_before_what_it_asks_for() 
 # What it gives
 
 
-def test_a_node_that_has_reached_nobody_gives_no_term_and_resets_none() -> None:
+def test_a_node_that_has_reached_no_member_gives_no_term_and_resets_none() -> None:
     node = engine(has_seeds=True)
     with pytest.raises(NotJoined, match="it has reached no member yet"):
         node.next_term("pg")
@@ -238,7 +238,7 @@ def reset_to(node: Engine) -> tuple[int, int]:
     return register_of(node).claimed, register_of(node).seen
 
 
-def test_a_reset_goes_down_to_what_is_stated_still_and_says_who_and_when() -> None:
+def test_a_reset_goes_down_to_the_terms_still_stated_and_names_its_writer_and_time() -> None:
     node = among(B)
     node.register(claim("pg-1", 3), 6.0)
     node.register(claim("pg-3", 4, "replica"), 6.0)
@@ -254,7 +254,7 @@ def test_a_reset_goes_down_to_what_is_stated_still_and_says_who_and_when() -> No
     assert register_of(node) in said_to(node.handle_timeout(6.1), B.address)
 
 
-def test_a_reset_is_obeyed_by_who_hears_of_it_but_its_own_claims_count() -> None:
+def test_a_reset_is_obeyed_by_nodes_that_receive_it_but_their_own_claims_count() -> None:
     node = among(B)
     node.register(claim("pg-1", 3), 6.0)
     node.register(instance("other"), 6.0)

@@ -53,7 +53,7 @@ def test_a_member_that_failed_is_forgotten_with_what_it_offered_and_all_are_told
     assert node.members.failed() == []
 
 
-def test_those_who_hear_of_it_forget_as_well_and_all_are_alike() -> None:
+def test_nodes_that_receive_it_forget_as_well_and_all_states_are_equal() -> None:
     first, second = with_failed(), with_failed()
     first.forget("b", 7.0)
     assert changes(deliver(second, C, FORGOTTEN, now=7.1)) == [("b", "left")]
@@ -83,7 +83,7 @@ def test_who_is_not_there_or_gone_or_this_node_itself_is_told_apart() -> None:
         node.forget("b", 9.0)
 
 
-def test_what_a_stale_peer_says_brings_nobody_back() -> None:
+def test_updates_of_a_stale_peer_bring_no_member_back() -> None:
     node = with_failed()
     node.forget("b", 7.0)
     node.handle_timeout(7.5)

@@ -1,4 +1,4 @@
-"""Numbers that a peer sends at the end of their range: they are left, or outbid, but never repeated to others' harm."""
+"""Numbers at the end of their range that a peer sends: ignored or outbid, and never passed on to do harm."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def assert_readable(outputs: list[Output]) -> None:
 
 @pytest.mark.parametrize("generation", EXTREMES)
 @pytest.mark.parametrize("status", [Status.ALIVE, Status.FAILED, Status.LEFT])
-def test_a_generation_that_nobody_can_be_born_in_is_dropped(generation: int, status: Status) -> None:
+def test_an_impossible_generation_is_dropped(generation: int, status: Status) -> None:
     node = among(B)
     for name in ("a", "b", "stranger"):
         for said in (
@@ -159,7 +159,7 @@ def test_a_term_above_which_there_would_be_none_is_dropped(term: int) -> None:
     assert node.next_term("pg") == 1
 
 
-def test_above_the_highest_term_that_is_taken_there_is_a_next_one_that_everybody_takes() -> None:
+def test_above_the_highest_term_that_is_taken_there_is_a_next_one_that_all_nodes_take() -> None:
     node, peer = among(B), engine("b", address=B.address)
     introduce(peer, A)
     highest = limits.TERM_GIVEN_MAX + node.state.clock.wall(6.0)

@@ -1,4 +1,4 @@
-"""A peer that holds the key and says whatever it likes: the node bears it, stays itself, and others understand it."""
+"""A peer that holds the key and sends anything: the node keeps its state, and others understand it."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
 
 
 class HostilePeer(RuleBasedStateMachine):
-    """A node, an honest peer that hears all that it sends, and one that says anything, in anybody's name."""
+    """A node, an honest peer that receives all that it sends, and one that sends anything, in any member's name."""
 
     patch: pytest.MonkeyPatch
     node: Engine

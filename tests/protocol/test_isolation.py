@@ -1,4 +1,4 @@
-"""A node that hears no member: what it sends, what it reports, and how it comes back."""
+"""A node that hears no member: what it sends and reports, and how it recovers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.protocol.making import packet, said_to
 from tests.protocol.test_engine import B, C, among
 
 
-def test_one_who_is_back_is_compared_with_as_soon_as_possible() -> None:
+def test_a_member_that_is_heard_again_is_compared_with_as_soon_as_possible() -> None:
     node = among(B, C)
     deliver(node, C, conceded(B))
     deliver(node, B, attrs.evolve(B, incarnation=1), Ping(1, 0, 12345), now=7.0)

@@ -1,4 +1,4 @@
-"""How a newcomer gets in by several seeds: one tells it everything, and the others step in if that one fails."""
+"""A newcomer joins by several seeds: one sends the state, and another steps in if that one fails."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SEEDS = {seed.address: seed for seed in (B, C, D)}
 
 
 def newcomer() -> tuple[Engine, dict[Address, int]]:
-    """A newcomer that has greeted its seeds, and its streams to them."""
+    """A newcomer that has opened streams to its seeds, and its streams to them."""
     node = engine("a", has_seeds=True)
-    greetings = opened(node.seeds(tuple(SEEDS), 0.0))
-    assert all(spoken(greeting.frame) == [Ping(0, 0, node.fingerprint)] for greeting in greetings)
-    return node, {greeting.to: greeting.stream for greeting in greetings}
+    openings = opened(node.seeds(tuple(SEEDS), 0.0))
+    assert all(spoken(opening.frame) == [Ping(0, 0, node.fingerprint)] for opening in openings)
+    return node, {opening.to: opening.stream for opening in openings}
 
 
 def says(
@@ -93,7 +93,7 @@ def test_when_it_says_nothing_from_one_try_to_the_next_another_has_its_turn_besi
     assert compared(node.seeds(tuple(SEEDS), 0.75), streams) == [B.address]
 
 
-def test_while_it_goes_on_telling_nobody_else_is_asked() -> None:
+def test_while_one_seed_sends_its_state_no_other_is_tried() -> None:
     node, streams = newcomer()
     answers(node, streams, C)
     answers(node, streams, B)
@@ -130,11 +130,11 @@ def test_a_lone_seed_is_compared_with_at_once_and_once_at_a_time() -> None:
     assert node.seeds([C.address], 0.25) == []
 
 
-def test_nobody_is_pinged_twice_at_a_time() -> None:
+def test_no_seed_is_tried_twice_at_a_time() -> None:
     node, streams = newcomer()
     assert node.seeds(tuple(SEEDS), 0.25) == []
     node.stream_ended(streams[C.address], 0.3, refused=True)
-    assert [greeting.to for greeting in opened(node.seeds(tuple(SEEDS), 0.75))] == [C.address]
+    assert [opening.to for opening in opened(node.seeds(tuple(SEEDS), 0.75))] == [C.address]
 
 
 @pytest.mark.parametrize("seeds", [(B,), (B, C)])

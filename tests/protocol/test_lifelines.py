@@ -1,4 +1,4 @@
-"""A killed process is reported by its kernel, and no other is."""
+"""The kernel of a killed process reports its death, and no live process is reported."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def holder(opening: OpenStream) -> MemberUpdate:
 
 
 def held(node: Engine, line: OpenStream, now: float = 0.1) -> MemberUpdate:
-    """Let the peer hold its end; returns who it is."""
+    """Let the peer keep its end open; returns the peer."""
     peer = holder(line)
     node.stream_frame(line.stream, packet(peer, KeepOpen()), peer.address, now)
     return peer
@@ -133,7 +133,7 @@ def test_who_hears_of_a_refusal_rechecks_once_if_it_is_near_on_the_ring() -> Non
     assert rechecks(node.receive(packet(other, version), other.address, 3.0)) == []
 
 
-def test_a_recheck_that_is_answered_accuses_nobody_and_the_line_is_tried_again() -> None:
+def test_a_recheck_that_is_answered_accuses_no_member_and_the_lifeline_is_opened_again() -> None:
     node, [line, _] = watching()
     lost = held(node, line)
     [recheck] = rechecks(node.stream_ended(line.stream, 5.0))
@@ -155,12 +155,12 @@ def test_a_recheck_that_comes_to_nothing_is_repeated_but_not_for_ever() -> None:
     assert not any(isinstance(output, MemberChanged) for output in outputs)
 
 
-def test_a_line_that_never_held_gives_nobody_away_for_it_may_be_a_firewall() -> None:
+def test_a_lifeline_that_was_never_established_accuses_no_member_since_it_may_be_a_firewall() -> None:
     node, [line, _] = watching()
     assert node.stream_ended(line.stream, 0.01, refused=True) == []
 
 
-def test_who_left_or_restarted_or_was_judged_meanwhile_is_not_rechecked_at() -> None:
+def test_a_member_that_left_restarted_or_failed_meanwhile_is_not_rechecked() -> None:
     node, [one, two] = watching()
     left, restarted = held(node, one), held(node, two)
     node.receive(packet(left, attrs.evolve(left, status=Status.LEFT)), left.address, 1.0)

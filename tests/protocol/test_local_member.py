@@ -1,4 +1,4 @@
-"""Updates about this node: refuted at once or later, conceded meanwhile, and whose fault a failure was."""
+"""Updates about this node: refuted at once or later, conceded meanwhile; and which failures were its own fault."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.protocol.making import BORN, engine, history, instance, said_to, upda
 from tests.protocol.test_engine import A, B, C, among, changes, transmitted
 
 
-def test_one_who_is_told_that_it_failed_refutes() -> None:
+def test_a_member_that_is_declared_failed_refutes() -> None:
     node = among(B)
     outputs = deliver(node, B, A.graver(Status.FAILED, B.run_id))
     assert changes(outputs) == [("a", "alive")]
@@ -32,7 +32,7 @@ def test_one_who_is_told_that_it_failed_refutes() -> None:
     assert node.counters["refutations"] == 1
 
 
-def test_one_who_is_told_so_again_waits_before_it_refutes_and_refutes_no_suspicion_meanwhile() -> None:
+def test_a_member_that_is_failed_again_waits_before_it_refutes_and_refutes_no_suspicion_meanwhile() -> None:
     node = among(B)
     node.detector.health.worse(8)
     deliver(node, B, A.graver(Status.FAILED, B.run_id))
@@ -94,7 +94,7 @@ def test_one_that_is_failed_again_and_again_by_its_own_fault_comes_back_later() 
     assert ("a", "alive") in changes(outputs)
 
 
-def test_one_that_waits_concedes_that_it_failed_so_that_nobody_need_verify_it() -> None:
+def test_a_member_that_waits_concedes_its_failure_so_that_no_node_must_verify_it() -> None:
     node = among(B, C, D)
     node.detector.health.worse(8)
     accuse(node, 0, 6.0)
@@ -160,7 +160,7 @@ def test_one_whose_own_kernel_refused_to_send_knows_the_cause_and_is_back_at_onc
     assert node.counters["packets_unsent"] == 2
 
 
-def test_one_that_could_not_reach_the_accuser_or_many_others_was_cut_off_unless_it_heard_nobody() -> None:
+def test_a_member_that_could_not_reach_its_accuser_or_many_others_was_cut_off_unless_it_heard_none() -> None:
     node, others = many()
     deliver(node, B, C.graver(Status.SUSPECT, B.run_id))
     accuse(node, 0, 6.1)

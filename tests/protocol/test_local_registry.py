@@ -1,4 +1,4 @@
-"""This node's own instances: published from a payload that is packed already, and unknown ids named in an error."""
+"""This node's own instances: published from a packed payload; an error about an unknown id names the owners."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tests.protocol.making import BORN, address, engine, instance, said_to, upda
 from tests.protocol.test_engine import A, B, C, among, changes
 
 
-def test_who_does_not_answer_is_suspected_and_everybody_is_told() -> None:
+def test_a_member_that_does_not_answer_is_suspected_and_the_suspicion_is_broadcast() -> None:
     node = among(B)
     probed(node, B, 6.0)
     outputs = node.handle_timeout(7.0)
@@ -73,7 +73,7 @@ def test_where_there_are_others_one_refusal_is_not_yet_a_failure() -> None:
     assert changes(deliver(node, D, attrs.evolve(refused, accuser=D.run_id))) == [("b", "failed")]
 
 
-def test_a_stream_that_merely_ended_refuses_nobody() -> None:
+def test_a_stream_that_merely_ended_is_no_refusal() -> None:
     node = among(B)
     seq = probed(node, B, 6.0)
     [stream] = (number for number, session in node.sessions._sessions.items() if session.about == seq)
@@ -93,7 +93,7 @@ def test_another_accuser_against_a_suspect_is_told_on_once() -> None:
     assert len(node.state.broadcasts) == before
 
 
-def test_one_who_is_there_is_told_what_is_believed_of_it_but_not_all_the_time() -> None:
+def test_an_accused_member_that_is_heard_gets_the_accusation_but_not_all_the_time() -> None:
     node = among(B, C)
     failed = conceded(B)
     deliver(node, C, failed)
@@ -155,7 +155,7 @@ def test_a_proven_failure_is_believed_at_once_unless_the_accuser_was_cut_off_lat
     assert believed(node, "c").status is Status.SUSPECT
     node = among(C, D)
     deliver(node, D, proven)
-    assert believed(node, "c").status is Status.SUSPECT, "nobody knows the accuser"
+    assert believed(node, "c").status is Status.SUSPECT, "the accuser is unknown"
 
 
 def test_two_refusals_go_with_the_failure() -> None:
@@ -220,7 +220,7 @@ def test_a_failure_over_what_is_not_news_is_nothing_to_suspect() -> None:
     assert believed(node, "c") == before
 
 
-def test_one_whom_only_the_failed_are_known_of_is_believed_failed() -> None:
+def test_a_report_of_failure_without_another_reachable_member_is_believed() -> None:
     node = among(B)
     receive_over_stream(node, B, C.graver(Status.FAILED))
     assert believed(node, "c").status is Status.FAILED
@@ -232,7 +232,7 @@ def test_what_is_too_old_is_not_believed() -> None:
     assert node.members.get("c") is None
 
 
-def test_a_stopped_node_accuses_nobody_for_what_it_could_not_hear() -> None:
+def test_a_stopped_node_accuses_no_member_for_what_it_could_not_receive() -> None:
     node = among(B)
     node.handle_timeout(6.0)
     assert changes(node.handle_timeout(60.0, late=53.5)) == []
@@ -241,7 +241,7 @@ def test_a_stopped_node_accuses_nobody_for_what_it_could_not_hear() -> None:
     assert node.counters["lags"] == 1
 
 
-def test_one_whose_sending_is_held_up_can_still_judge() -> None:
+def test_a_node_whose_sending_is_blocked_still_expires_suspicions() -> None:
     node = among(B, C, D)
     deliver(node, C, B.graver(Status.SUSPECT, C.run_id), now=6.0)
     for second in range(7, 40):
@@ -268,7 +268,7 @@ def test_it_does_so_too_if_the_suspicion_came_first() -> None:
     assert node.detector.is_confirmed("b")
 
 
-def test_where_nobody_is_to_second_a_suspicion_nobody_does() -> None:
+def test_where_confirmations_are_off_no_member_corroborates_a_suspicion() -> None:
     node = among(B, C, D, settings=EngineSettings(lifelines=0, corroborate=False))
     deliver(node, C, B.graver(Status.SUSPECT, C.run_id), now=5.0)
     unreached(node, B, 5.0)
@@ -293,7 +293,7 @@ def test_what_a_deprioritized_owner_offers_is_called_only_if_there_is_nothing_be
     deliver(node, D, C.graver(Status.SUSPECT, D.run_id), now=5.3)
     deliver(node, D, C.graver(Status.SUSPECT, 77), now=5.3)
     node.handle_timeout(5.3)
-    assert ids(node) == ["at-b", "at-c"], "when all are in doubt, all are tried"
+    assert ids(node) == ["at-b", "at-c"], "when all owners are deprioritized, all are tried"
     deliver(node, B, attrs.evolve(B, incarnation=1), now=5.4)
     node.handle_timeout(5.4)
     assert ids(node) == ["at-b"]

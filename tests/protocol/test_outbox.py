@@ -1,4 +1,4 @@
-"""An unsolicited message is not sent to one member twice in a moment."""
+"""An unsolicited message is not sent to the same member twice in a moment."""
 
 from __future__ import annotations
 

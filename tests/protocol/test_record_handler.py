@@ -1,4 +1,4 @@
-"""What is made of records that a peer sends: news, echoes, and what bears this node's own name."""
+"""Records that a peer sends: new ones, duplicates, and those under this node's own name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members, records, fingerprint, view and updates: changed in one step, so that they cannot disagree."""
+"""Members, records, fingerprint, view and broadcasts change in one step, so that they cannot disagree."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_records_wait_for_their_owner_to_be_introduced() -> None:
     assert one.fingerprint.total == recomputed(one)
 
 
-def test_records_that_nobody_vouches_for_are_dropped_after_a_minute() -> None:
+def test_records_without_a_membership_update_of_their_owner_are_dropped_after_a_minute() -> None:
     one = knowing()
     deliver(one, PAST.said[0], 100.0)
     deliver(one, PAST.said[1], 150.0)
@@ -125,7 +125,7 @@ def test_records_whose_owner_was_introduced_are_kept() -> None:
     assert shown(one) == ["x"]
 
 
-def test_only_so_many_owners_are_kept_that_nobody_introduced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_owners_without_a_membership_update_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PENDING_OWNERS_MAX", 2)
     one = knowing()
     for owner in ("b", "c", "d"):
@@ -201,7 +201,7 @@ def test_a_table_that_only_a_digest_told_of_is_dropped_after_a_minute_as_well() 
     assert one.registry.table("b") is None
 
 
-def test_one_who_left_offers_nothing_any_more() -> None:
+def test_a_member_that_left_has_no_instances() -> None:
     one = knowing(update("b"))
     deliver(one, PAST.said[0])
     deliver(one, update("b", Status.LEFT))
@@ -209,7 +209,7 @@ def test_one_who_left_offers_nothing_any_more() -> None:
     assert one.classify("b", BORN, "y", 2) is Freshness.OBSOLETE
 
 
-def test_one_who_failed_still_has_its_records() -> None:
+def test_a_failed_member_still_has_its_records() -> None:
     one = knowing(update("b"))
     deliver(one, PAST.said[0])
     deliver(one, update("b", Status.FAILED))
@@ -265,7 +265,7 @@ def test_own_records_are_shown_before_the_node_is_announced() -> None:
     assert one.fingerprint.total == 0
 
 
-def test_nobody_has_news_of_us() -> None:
+def test_no_peer_has_newer_records_of_ours() -> None:
     one = knowing(update("a", port=7000))
     own(one, ("x", 1), ("y", 1))
     assert one.classify("a", BORN, "x", 2) is Freshness.KNOWN

@@ -1,4 +1,4 @@
-"""How two nodes come to be of one mind over a stream, and how large records are fetched."""
+"""How two nodes reconcile over a stream, and how large records are fetched."""
 
 from __future__ import annotations
 
@@ -107,13 +107,13 @@ def test_after_a_session_or_two_two_nodes_are_of_one_mind(
         for message in messages:
             node.receive(packet(9, message), address(9), 0.0)
     session(one, other, 1.0)
-    session(one, other, 3.0)  # what was said by one whom the first talk introduced is compared only now
+    session(one, other, 3.0)  # records of a member that the first session introduced are compared only now
     disputed = [
         held.name
         for held in one.members
         if (theirs := other.members.get(held.name)) is not None and theirs.status is not held.status
     ]
-    for name in disputed:  # one side's verdict is the other side's suspicion: the member may be well over there
+    for name in disputed:  # a failure on one side is a suspicion on the other, where the member may be healthy
         statuses = {one.members.get(name).status, other.members.get(name).status}  # type: ignore[union-attr]
         assert statuses == {Status.SUSPECT, Status.FAILED}
     assert (one.fingerprint == other.fingerprint) == (not disputed)
@@ -148,9 +148,9 @@ def test_a_session_costs_what_differs_and_not_what_there_is(difference: int) -> 
 
 def test_a_joiner_learns_everything_in_one_session_however_many_there_are() -> None:
     one = engine("a")
-    crowd = [update(f"m{number}", port=10_000 + number) for number in range(600)]
-    introduce(one, *crowd)
-    for member in crowd:
+    many = [update(f"m{number}", port=10_000 + number) for number in range(600)]
+    introduce(one, *many)
+    for member in many:
         [record] = history([("x", 1)], owner=member.name).said
         one.receive(packet(member, record), member.address, 0.0)
     joiner = engine("z", has_seeds=True, address=address(7009), rng=Random(2))
@@ -186,7 +186,7 @@ def test_streams_that_peers_open_do_not_count_against_ours() -> None:
     assert sessions.get(77, address(9)) is None
 
 
-def test_a_purpose_is_open_to_somebody_or_to_anybody() -> None:
+def test_a_purpose_is_open_to_one_peer_or_to_any() -> None:
     sessions = StreamSessions()
     sessions.open(Purpose.JOIN, address(1))
     assert sessions.is_open(Purpose.JOIN)
@@ -209,7 +209,7 @@ def test_each_of_those_that_have_a_record_is_asked_once() -> None:
     while (source := sessions.next_source(KEY)) is not None:
         asked.append(source[1])
     assert asked == [address(1), address(2)]
-    assert sessions.want(KEY, 1, 1, address(1)), "once nobody is left it may be announced again"
+    assert sessions.want(KEY, 1, 1, address(1)), "once no announcer is left it may be announced again"
 
 
 def test_a_newer_version_is_wanted_instead() -> None:

@@ -1,4 +1,4 @@
-"""What each part of the protocol is worth: what a node no longer does when the part is switched off."""
+"""What each mechanism of the protocol does: the behaviour of a node with the mechanism switched off."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_late_ack_may_count_for_nothing() -> None:
         assert (node.detector._suspicions["b"].deadline > first) is counts
 
 
-def test_a_failure_may_be_passed_by_one_who_hears_nobody() -> None:
+def test_a_node_that_hears_no_member_may_declare_a_failure() -> None:
     for needed in (True, False):
         node = among(EngineSettings(failure_witness=needed))
         node.receive(packet(C, SUSPECT), C.address, 0.0)

@@ -1,4 +1,4 @@
-"""Down a tree first: whom a node tells what it heard, and what it does when the tree has a hole."""
+"""Broadcast trees: to which members a node sends a record first, and what it does when the tree missed it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import Output, Transmit
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.wire.reader import unpack
-from tests.protocol.making import crowd, history, instance, packet
+from tests.protocol.making import history, instance, many_members, packet
 from tests.protocol.test_engine import among
 
-CROWD = crowd(30)
+CROWD = many_members(30)
 OWNER = CROWD[4]
 [RECORD] = history([("x", 1)], owner=OWNER.name).said
 
 
 def told(outputs: list[Output]) -> list[str]:
-    """Who is told of an instance and of nothing else, as those are not who are being probed; by name."""
+    """The names of the members that are sent an instance and nothing else, so not the probed ones."""
     names = {member.address: member.name for member in CROWD}
     return [
         names[each.to]
@@ -55,7 +55,7 @@ def test_what_comes_from_elsewhere_goes_to_some_at_random_for_the_tree_has_a_mis
     assert to != below
 
 
-def test_what_an_owner_who_has_gone_meanwhile_said_waits_for_the_second_round() -> None:
+def test_a_record_of_an_owner_that_has_gone_waits_for_the_second_transmission() -> None:
     node = among(*CROWD)
     sender = above(node)
     node.receive(packet(sender, RECORD), sender.address, 6.0)

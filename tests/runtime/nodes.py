@@ -1,4 +1,4 @@
-"""Configuration of nodes in tests of the runtime: on loopback, any port, quick to probe and to leave."""
+"""Configuration of nodes for tests: on loopback, any port, quick to probe and to leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that is short of descriptors serves on what it has; one that is flooded serves each source in turn."""
+"""A server that is short of descriptors serves on; one that is flooded serves each source in turn."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ async def test_any_other_error_is_raised(autojump_clock: MockClock) -> None:
 async def test_connections_that_came_together_are_accepted_together() -> None:
     count, turns = 30, 0
     handled = 0
-    everybody = trio.Event()
+    all_connected = trio.Event()
 
     async def handle(_: trio.SocketStream) -> None:
         nonlocal handled
         handled += 1
         if handled == count:
-            everybody.set()
+            all_connected.set()
         await trio.lowlevel.checkpoint()
 
     async def other() -> None:
@@ -124,7 +124,7 @@ async def test_connections_that_came_together_are_accepted_together() -> None:
         nursery.start_soon(other)
         nursery.start_soon(serve, handle, listeners, Counter(), Count.STREAMS_NOT_ACCEPTED)
         with trio.fail_after(30):
-            await everybody.wait()
+            await all_connected.wait()
         nursery.cancel_scope.cancel()
     assert turns < count / 2
     for client in clients:

@@ -1,4 +1,4 @@
-"""What changed lately can be read by anyone at his own pace, and nobody leaves anything behind."""
+"""Each watcher reads the latest changes at its own pace, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_each_reader_gets_what_was_written_since_it_last_looked() -> None:
     assert change_log.since(change_log.position) == []
 
 
-async def test_a_position_is_raised_and_everybody_looks_at_everything_again() -> None:
+async def test_a_position_is_raised_and_all_watchers_compare_everything_again() -> None:
     change_log = ChangeLog(100)
     change_log.write([ORDERS] * 10)
     change_log.raise_to(105)
@@ -93,7 +93,7 @@ async def test_who_waits_for_one_thing_sleeps_through_all_others(nursery: trio.N
     assert sorted(woken) == ["first", "second"]
 
 
-async def test_closing_wakes_everybody_and_nobody_waits_again(nursery: trio.Nursery) -> None:
+async def test_closing_wakes_all_watchers_and_none_waits_again(nursery: trio.Nursery) -> None:
     change_log = ChangeLog()
     nursery.start_soon(change_log.wait, 0)
     nursery.start_soon(change_log.wait_for, ORDERS)
@@ -111,6 +111,6 @@ async def test_who_gives_up_waiting_leaves_no_bell_behind(nursery: trio.Nursery)
             await change_log.wait_for(ORDERS)
         with trio.move_on_after(0):
             await change_log.wait_for(STOCK)
-    assert list(change_log._events) == [STOCK], "the bell of one who still waits stays"
+    assert list(change_log._events) == [STOCK], "the event of a waiting watcher stays"
     change_log.write([STOCK])
     assert not change_log._events

@@ -1,4 +1,4 @@
-"""An instance that is checked: its health is everywhere what its owner found, after a restart too."""
+"""A checked instance has the health that its owner found on every node, after a restart too."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_a_service_that_fails_its_check_leaves_every_lookup_and_comes_back
             [gone] = await until(node, "orders", is_in(Health.CRITICAL))
             assert node.lookup("orders") == ()
             assert gone.reason == "http: 500 Internal Server Error"
-        assert len(target.asked) > failed_at, "nobody knew before it was asked"
+        assert len(target.asked) > failed_at, "no node knew before the target was asked"
 
         target.status = 200
         for node in (ann, bob, eve):
@@ -270,7 +270,7 @@ async def test_checks_and_maintenance_come_back_with_their_instances(tmp_path: P
         assert [report.check for report in ann.checks("o")] == [check, Check(ttl=60)]
         [orders] = ann.lookup("orders", healthy=False)
         [stock] = ann.lookup("stock", healthy=False)
-        assert (orders.health, orders.meta) == (Health.CRITICAL, {"a": "b"}), "nobody has asked it yet"
+        assert (orders.health, orders.meta) == (Health.CRITICAL, {"a": "b"}), "it was not checked yet"
         assert (stock.health, stock.reason) == (Health.MAINTENANCE, "new disk")
         await ann.heartbeat("o")
         await until(ann, "orders", is_in(Health.PASSING))

@@ -1,4 +1,4 @@
-"""A node seals what it is given, carries what it cannot read, and reads what it holds the key for."""
+"""A node seals credentials, carries those that it cannot open, and opens those for which it has the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packets go out sealed and come in opened; what cannot be sent or believed is counted by its reason."""
+"""Packets are sealed and opened; those that cannot be sent or accepted are counted by reason."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_an_error_of_an_earlier_packet_is_counted_and_the_next_is_read() -> None
 @pytest.mark.parametrize(
     ("ahead", "words"), [(FRESHNESS_SECONDS * 4, "120 s ahead of ours"), (-FRESHNESS_SECONDS * 4, "120 s behind ours")]
 )
-async def test_who_refuses_for_the_clocks_says_who_is_off_by_how_much_once(
+async def test_a_refusal_for_the_clocks_is_logged_once_with_the_difference(
     ahead: float, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     ends = Ends(Datagrams(loopback(), sealed(), Counter()), Datagrams(loopback(), sealed(), Counter()))

@@ -1,4 +1,4 @@
-"""What files define is offered, and no more than that; nothing that was registered otherwise is touched."""
+"""Instances that files define are registered, and no others are touched."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ async def test_what_was_registered_otherwise_is_left_alone(files: Files) -> None
     async with open_node(config()) as node:
         await node.register("web", port=8080, id="web-1")
         await files.apply(node)
-        await node.register("orders", port=81, id="orders-1")  # somebody takes it over
+        await node.register("orders", port=81, id="orders-1")  # a program takes it over
         (files.directory / "orders.toml").unlink()
         assert await files.apply(node) == []
         assert offered(node) == {"web-1": 8080, "orders-1": 81}
@@ -230,13 +230,13 @@ async def test_two_of_one_id_are_refused_with_both_places_and_nothing_is_done(fi
         assert offered(node) == {"orders-1": 80}
 
 
-def test_two_may_share_an_id_that_nobody_gave_them(files: Files) -> None:
+def test_two_definitions_may_share_a_default_id(files: Files) -> None:
     files.write("a.toml", 2 * '[[services]]\nservice = "orders"\nport = 80\n')
     with pytest.raises(ConfigError, match="id: 'orders-web-1-80' is that of"):
         by_id(files.files.read().located, "web-1")
 
 
-async def test_one_that_the_node_cannot_take_is_named_and_keeps_nobody_else_out(files: Files) -> None:
+async def test_a_definition_that_the_node_refuses_is_named_and_the_others_count(files: Files) -> None:
     meta = ", ".join(f'k{number} = "{"x" * 900}"' for number in range(100))
     path = files.write("big.toml", f"{ORDERS}meta = {{ {meta} }}\n{BILLING}")
     async with open_node(config()) as node:
@@ -446,7 +446,7 @@ def test_a_file_with_credentials_that_others_can_read_is_wrong(files: Files) -> 
     assert files.files.read().wrong == ()
 
 
-def test_where_checks_may_run_commands_nobody_else_may_write_the_files(files: Files) -> None:
+def test_if_checks_may_run_commands_no_other_user_may_write_the_files(files: Files) -> None:
     file = files.write("web.toml", '[[services]]\nservice = "web"\nport = 80\n')
     file.chmod(0o664)
     assert DefinitionFiles(None, files.directory, commands=False).read().wrong == ()

@@ -1,19 +1,30 @@
-"""What a node says of paths and clocks that are half right."""
+"""What a node reports about paths, clocks, send errors and primary conflicts."""
 
 from __future__ import annotations
 
+import errno
 import logging
 
 import pytest
 
-from gossipreg.model import Address
+from gossipreg.model import FENCED, PRIMARY, Address, Instance
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PathChanged, PolicyFromFuture
-from gossipreg.runtime.diagnostics import ClockReporter, clock_detail, log_path, path_states, problems_of
+from gossipreg.protocol.registry.view import ServiceView, View
+from gossipreg.runtime.diagnostics import (
+    ClockReporter,
+    PrimaryConflicts,
+    SendErrors,
+    clock_detail,
+    log_path,
+    path_states,
+    problems_of,
+)
 from tests.protocol.making import BORN, engine, introduce
 from tests.protocol.test_engine import B, C
 
 THERE = Address("10.0.0.7", 4711)
+UNREACHABLE = Address("10.0.0.2", 7940)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +88,61 @@ def test_a_name_that_an_older_node_holds_is_a_trouble() -> None:
     node.identity.conflict = Address("10.0.0.2", 7940)
     [problem] = problems_of(node, 1.0)
     assert problem.startswith("the name 'a' is held by the member at 10.0.0.2:7940, which is older: the others do not")
+
+
+# Send errors
+
+
+def test_a_send_error_is_counted_each_time_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    errors = SendErrors(clock=lambda: now[0])
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            errors.record(OSError(errno.ENETUNREACH, "Network is unreachable"), UNREACHABLE)
+        errors.record(OverflowError("port"), UNREACHABLE)
+        assert errors.counts == {"ENETUNREACH": 3, "EADDRESS": 1}
+        assert len(caplog.messages) == 2
+        assert caplog.messages[0] == (
+            "cannot send to 10.0.0.2:7940: Network is unreachable (ENETUNREACH); 1 times so far"
+        )
+        now[0] = 61.0
+        errors.record(OSError(errno.ENETUNREACH, "Network is unreachable"), UNREACHABLE)
+    assert caplog.messages[2].endswith("; 4 times so far")
+
+
+def test_a_send_error_is_a_problem_for_a_while() -> None:
+    now = [0.0]
+    errors = SendErrors(clock=lambda: now[0])
+    assert str(errors.problem) == "None"
+    errors.record(OSError(errno.EPERM, "Operation not permitted"), UNREACHABLE)
+    now[0] = 9.0
+    assert str(errors.problem) == "cannot send to 10.0.0.2:7940: Operation not permitted (EPERM)"
+    now[0] = 11.0
+    assert str(errors.problem) == "None"
+
+
+# Primary conflicts
+
+
+def claim(number: int, role: str) -> Instance:
+    return Instance(
+        id=f"i-{number}", service="orders", host="10.0.0.1", port=80, owner=f"m{number}", role=role, term=number
+    )
+
+
+def test_a_primary_conflict_and_its_end_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    view = View(0)
+    conflicts = PrimaryConflicts(view)
+    older, newer = claim(1, FENCED), claim(2, PRIMARY)
+    for offered in [(claim(1, PRIMARY),), (older, newer), (older, newer), (newer,), ()]:
+        view._services["orders"] = ServiceView(1, offered, offered)
+        conflicts.warn(["stock", "orders"])
+    contested = (
+        "2 instances of orders claim to be its primary: i-2 of m2 (term 2), i-1 of m1 (term 1): "
+        "i-2 is called; register the others as replicas"
+    )
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", contested),
+        ("INFO", "orders is no longer contested: its primary is i-2 of m2 (term 2)"),
+    ]

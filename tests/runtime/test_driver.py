@@ -1,4 +1,4 @@
-"""The driver hands everything in before it wakes the engine, tells it how late it is, and does what it returns."""
+"""The driver passes in all packets before timers run, reports how late it is, and performs the outputs."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ async def test_the_engine_is_told_how_late_it_is_woken(rig: Rig, nursery: trio.N
     assert (verb, late) == ("wake", pytest.approx(3, abs=1))
 
 
-async def test_a_packet_that_comes_early_makes_nobody_late(rig: Rig, nursery: trio.Nursery) -> None:
+async def test_a_packet_that_comes_early_makes_no_timeout_late(rig: Rig, nursery: trio.Nursery) -> None:
     nursery.start_soon(rig.driver.run)
     rig.engine.due = math.inf
     await trio.testing.wait_all_tasks_blocked()

@@ -1,4 +1,4 @@
-"""What listens beyond this machine is warned of, once, in a sentence with its remedy."""
+"""A listener beyond loopback causes one warning, with its remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others can read or change is refused, with what to type; pipes and links neither hold up nor mislead."""
+"""A file that other users can read or change is refused with the command that mends it; pipes and links do no harm."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_socket_and_a_directory_are_no_files_and_there_is_a_largest_file(tmp_p
         read_file(tmp_path / "large")
 
 
-def test_a_link_to_a_secret_is_followed_and_what_it_leads_to_is_judged(tmp_path: Path) -> None:
+def test_a_link_to_a_secret_is_followed_and_its_target_is_checked(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(hidden(tmp_path / "data", "secret"))
     assert read_secret(tmp_path / "link") == b"secret"
     (tmp_path / "data").chmod(0o644)

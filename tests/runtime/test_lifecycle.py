@@ -1,4 +1,4 @@
-"""What a node offers and what it keeps on disk are the same, and a disk that fails stops nobody who serves."""
+"""What a node registers and what it stores are the same, and a disk that fails stops no node."""
 
 from __future__ import annotations
 

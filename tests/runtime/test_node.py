@@ -1,4 +1,4 @@
-"""What a program does with a node: register, look up, pick, watch, wait, leave."""
+"""The API of a node: register, look up, pick, watch, wait, leave."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ async def test_who_waits_learns_that_the_node_has_closed(nursery: trio.Nursery) 
 # How it ends
 
 
-async def test_a_node_that_drains_gets_no_new_work_from_anybody_until_it_asks_for_it_again() -> None:
+async def test_a_node_that_drains_gets_no_new_work_from_any_node_until_it_undrains() -> None:
     async def weights(node: Node, wanted: int) -> None:
         async for change in node.watch("orders"):
             if [instance.weight for instance in change.instances] == [wanted]:

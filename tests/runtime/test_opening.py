@@ -1,4 +1,4 @@
-"""A node opens whole or not at all, and leaves nothing behind but what it was told to keep."""
+"""A node opens whole or not at all, and leaves nothing behind but what it was configured to keep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The programs on the pages about credentials and roles do what they say, as they stand."""
+"""The programs on the pages about credentials and roles run as they stand."""
 
 from __future__ import annotations
 

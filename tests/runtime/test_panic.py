@@ -1,4 +1,4 @@
-"""A node whose peers are lost at once: what it answers, to whom, and how that is seen."""
+"""A node whose peers are lost at once: what lookups return, and how it is reported."""
 
 from __future__ import annotations
 

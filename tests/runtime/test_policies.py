@@ -49,7 +49,7 @@ async def test_a_split_set_at_one_node_is_obeyed_at_another() -> None:
         assert other.policies() == ()
 
 
-async def test_anybodys_instance_can_be_taken_out() -> None:
+async def test_an_instance_of_any_owner_can_be_taken_out() -> None:
     async with open_node(config("a")) as one, open_node(config("b", one)) as other:
         await registration(one)
         await until_weights(other, {"x": 1, "y": 1})
@@ -141,7 +141,7 @@ async def test_what_the_disk_refuses_is_in_force_nowhere_and_its_writer_is_told(
         assert again.policies() == ()
 
 
-async def test_a_policy_is_on_disk_before_anybody_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_policy_is_on_disk_before_it_is_broadcast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put, seen = AsyncStateStore.put_policy, []
 
     async with open_node(config("a", data_dir=tmp_path)) as node:

@@ -1,4 +1,4 @@
-"""A registration is checked once and packed once, whatever its form, and the node never decodes its own bytes."""
+"""A registration in any form is checked once and packed once, and the node never decodes its own bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a restart keeps: of a node with a data directory everything that users set, and of any node its indexes."""
+"""What a restart keeps: with a data directory all that users set, and in any case the indexes."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_an_index_on_disk_is_ahead_of_all_that_were_given(
 
 
 @pytest.mark.slow
-async def test_a_disk_that_is_full_at_the_start_is_told_of_once_and_stops_nobody(
+async def test_a_disk_that_is_full_at_the_start_is_reported_once_and_the_node_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_node(config("ann", data_dir=tmp_path)) as node:
@@ -171,7 +171,7 @@ async def test_an_instance_that_todays_checks_refuse_is_set_aside(
     assert set(on_disk(tmp_path).instances) == {"o", "was-fine"}
 
 
-async def test_a_disk_that_cannot_set_aside_stops_nobody(
+async def test_a_node_runs_on_although_damaged_files_cannot_be_moved_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_node(config("ann", data_dir=tmp_path)):

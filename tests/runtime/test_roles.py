@@ -1,4 +1,4 @@
-"""Who is a service's primary is the same on every node, and where several claim it, everybody is told."""
+"""A service's primary is the same on every node, and every node reports a conflict."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_the_next_term_is_above_all_that_were_seen_though_they_have_gone()
             assert ann.next_term("pg") == bob.next_term("pg") == 7
 
 
-async def test_a_fenced_primary_is_not_called_though_nobody_else_can_be() -> None:
+async def test_a_fenced_primary_is_not_called_even_if_no_other_instance_can_be() -> None:
     async with open_node(config("ann")) as ann:
         await ann.register("pg", port=1, id="old", role=PRIMARY, term=1)
         new = await ann.register("pg", port=2, id="new", role=PRIMARY, term=2)
@@ -72,7 +72,7 @@ async def test_a_fenced_primary_is_not_called_though_nobody_else_can_be() -> Non
             ann.pick("pg", role=PRIMARY)
 
 
-async def test_nobody_registers_as_fenced() -> None:
+async def test_no_instance_registers_as_fenced() -> None:
     async with open_node(config("ann")) as ann:
         with pytest.raises(InvalidInstance, match=r"^role: 'fenced' is how superseded primaries are shown"):
             await ann.register("pg", port=1, role=FENCED)

@@ -1,4 +1,4 @@
-"""A node that starts in an outage answers what could be called before, says so, and stops when it knows better."""
+"""A node that starts in an outage answers from its snapshot, as stale, until it has reached a member."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nowhere() -> str:
-    """An address at which nobody is."""
+    """An address without a listener."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def saved(path: Path, *instances: Instance, cluster: str = "default") -> None:
-    """A file with these, by whoever else was in the cluster."""
+    """A file with these, written by another member of the cluster."""
     services: dict[str, tuple[Instance, ...]] = {}
     for each in instances:
         services[each.service] = (*services.get(each.service, ()), each)
@@ -57,7 +57,7 @@ def saved(path: Path, *instances: Instance, cluster: str = "default") -> None:
 
 
 def cut_off(path: Path, nowhere: str, **options: Any) -> Config:
-    """A node that can reach nobody, and has a file."""
+    """A node that can reach no member, and has a file."""
     return attrs.evolve(config("ann", **options), join=(nowhere,), snapshot=path)
 
 
@@ -74,9 +74,7 @@ async def in_file(path: Path, *ids: str) -> None:
 # What it answers
 
 
-async def test_what_could_be_called_is_answered_until_somebody_is_reached_and_says_that_it_is_stale(
-    path: Path, nowhere: str
-) -> None:
+async def test_the_snapshot_answers_as_stale_until_a_member_is_reached(path: Path, nowhere: str) -> None:
     saved(path, ORDERS, attrs.evolve(ORDERS, id="p1", service="paint"))
     async with open_node(cut_off(path, nowhere)) as ann:
         assert ann.lookup("orders") == (attrs.evolve(ORDERS, stale=True),)
@@ -186,7 +184,7 @@ async def test_an_outage_does_not_wear_the_file_away(path: Path, nowhere: str) -
     await in_file(path, "one")
 
 
-async def test_a_disk_that_is_full_stops_nobody(
+async def test_a_node_runs_on_although_its_disk_is_full(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(*_: object) -> None:

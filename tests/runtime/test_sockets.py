@@ -1,4 +1,4 @@
-"""A node gets one port for both protocols, only where it is safe, and is told what to do when it cannot."""
+"""A node binds one port for both protocols, only where it is safe; else the error names the remedy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANY_PORT = Address("127.0.0.1", 0)
 
 @contextmanager
 def taken(kind: socket.SocketKind) -> Iterator[Address]:
-    """An address whose port somebody holds for one protocol."""
+    """An address whose port another socket holds for one protocol."""
     with socket.socket(type=kind) as held:
         held.bind(ANY_PORT)
         if kind is socket.SOCK_STREAM:
@@ -30,7 +30,7 @@ def taken(kind: socket.SocketKind) -> Iterator[Address]:
 
 
 def without_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no name be known, without asking anybody."""
+    """Make every name unknown, without a query."""
     numeric = partial(socket.getaddrinfo, flags=socket.AI_NUMERICHOST)
     monkeypatch.setattr(socket, "getaddrinfo", numeric)
 

@@ -1,4 +1,4 @@
-"""What the data directory promises: nothing acknowledged is lost, and no damage goes unnoticed or stops the agent."""
+"""The data directory loses nothing that was acknowledged; damage is noticed and does not stop the agent."""
 
 from __future__ import annotations
 
@@ -129,10 +129,10 @@ def test_importing_the_module_does_not_load_sqlite() -> None:
     assert shown.stdout == "False\n"
 
 
-# Who may have the directory
+# Which process may have the directory
 
 
-def test_a_second_agent_is_refused_and_told_who_has_the_directory(tmp_path: Path) -> None:
+def test_a_second_agent_is_refused_with_the_holder_of_the_directory(tmp_path: Path) -> None:
     with contextlib.closing(StateStore.open(tmp_path)):
         assert f"in use by process {os.getpid()}: stop that agent" in refusal(tmp_path)
     assert reopened(tmp_path) == SavedState()
@@ -151,7 +151,7 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def as_an_ordinary_user() -> Iterator[None]:
-    """Root may write anywhere; for the time being, be nobody."""
+    """Root may write anywhere; for the time being, be the user nobody."""
     euid = os.geteuid()
     if euid == 0:
         os.seteuid(65_534)
@@ -271,7 +271,7 @@ def test_rows_that_the_agent_cannot_use_are_set_aside_at_its_word(tmp_path: Path
     assert reopened(tmp_path).instances.keys() == INSTANCES.keys() - {"orders-0"}
 
 
-def test_a_full_disk_keeps_nobody_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_starts_although_its_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path)
     rewrite(tmp_path, "peers", b"7")
     connect = state_database._connect

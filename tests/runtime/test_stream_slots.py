@@ -1,4 +1,4 @@
-"""Streams that prove nothing give way to newcomers, and no source holds more than its share while others wait."""
+"""Unproven streams are evicted for newcomers, and no source holds more than its share while others wait."""
 
 from __future__ import annotations
 

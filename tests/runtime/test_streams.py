@@ -1,4 +1,4 @@
-"""Streams carry frames both ways, end exactly once, and give up on whoever is silent, slow, strange or gone."""
+"""Streams carry frames both ways, end exactly once, and are closed if the peer is silent, slow or not a node."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def test_nothing_is_heard_or_said_on_a_stream_that_is_being_closed(side: M
 
     there.answer = close_and_answer
     async with await trio.open_tcp_stream(*there.address) as stream:
-        codec = await greeted(stream)
+        codec = await after_hello(stream)
         await stream.send_all(codec.frame(b"one") + codec.frame(b"two") + codec.frame(b"three"))
         assert await rest_of(stream) == b""
     assert (await there.heard())[1] == b"one"
@@ -123,7 +123,7 @@ async def test_nothing_is_heard_or_said_on_a_stream_that_is_being_closed(side: M
     assert there.frames.statistics().current_buffer_used == 0
 
 
-async def greeted(stream: trio.SocketStream) -> StreamCodec:
+async def after_hello(stream: trio.SocketStream) -> StreamCodec:
     """Exchange hellos; returns the end of a well-behaved peer."""
     codec = StreamCodec("shop", None, os.urandom(NONCE_BYTES), opened_by_us=True)
     await stream.send_all(codec.hello())
@@ -148,12 +148,12 @@ async def rest_of(stream: trio.SocketStream) -> bytes:
 # Whom it gives up
 
 
-async def test_a_port_where_nobody_listens_is_told_apart(side: MakeSide) -> None:
+async def test_a_port_without_a_listener_is_reported_as_refused(side: MakeSide) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        nobody = Address(*unused.getsockname())
+        unused_address = Address(*unused.getsockname())
         here = side()
-        here.open(nobody)
+        here.open(unused_address)
         assert await here.end() == (1, True)
     assert here.counters == {"streams_refused": 1}
 
@@ -210,7 +210,7 @@ async def test_who_drips_his_hello_gains_no_time(side: MakeSide, autojump_clock:
 async def test_who_falls_silent_between_frames_is_given_up(side: MakeSide) -> None:
     here = side(patience=0.05)
     async with await trio.open_tcp_stream(*here.address) as stream:
-        codec = await greeted(stream)
+        codec = await after_hello(stream)
         await stream.send_all(codec.frame(b"one")[:-1])
         await rest_of(stream)
     await here.end()
@@ -221,7 +221,7 @@ async def test_who_does_not_read_is_given_up(side: MakeSide, monkeypatch: pytest
     monkeypatch.setattr(module, "_OUTBOX_FRAMES", 8)
     here = side()
     async with await trio.open_tcp_stream(*here.address) as stream:
-        codec = await greeted(stream)
+        codec = await after_hello(stream)
         await stream.send_all(codec.frame(b"tell me all"))
         number, _ = await here.heard()
         for _ in range(20):
@@ -237,16 +237,16 @@ async def test_proven_streams_over_the_limit_are_turned_away_and_room_comes_back
     monkeypatch.setattr(limits, "STREAMS_IN_MAX", 1)
     here = side()
     async with await trio.open_tcp_stream(*here.address) as first:
-        await first.send_all((await greeted(first)).frame(b"first"))
+        await first.send_all((await after_hello(first)).frame(b"first"))
         assert (await here.heard())[1] == b"first"
         async with await trio.open_tcp_stream(*here.address) as second:
-            await second.send_all((await greeted(second)).frame(b"second"))
+            await second.send_all((await after_hello(second)).frame(b"second"))
             assert await rest_of(second) == b""
         await here.end()
     assert here.counters["streams_over_limit"] == 1
     await here.end()
     async with await trio.open_tcp_stream(*here.address) as third:
-        await third.send_all((await greeted(third)).frame(b"third"))
+        await third.send_all((await after_hello(third)).frame(b"third"))
         assert (await here.heard())[1] == b"third"
 
 
@@ -280,7 +280,7 @@ async def test_a_proven_peer_has_so_long_for_each_frame_however_it_drips(
     here = side(patience=5.0)
     here.answer = lambda number, _: here.streams.keep(number)  # it may be silent, but not half-way through a frame
     async with await trio.open_tcp_stream(*here.address) as stream:
-        codec = await greeted(stream)
+        codec = await after_hello(stream)
         await stream.send_all(codec.frame(b"authentic"))
         await here.heard()
         await trio.sleep(3600)
@@ -297,7 +297,7 @@ async def test_a_large_frame_over_a_slow_network_arrives(
 ) -> None:
     here = side(patience=5.0)
     async with await trio.open_tcp_stream(*here.address) as stream:
-        codec = await greeted(stream)
+        codec = await after_hello(stream)
         await stream.send_all(codec.frame(b"authentic"))
         await here.heard()
         frame = codec.frame(bytes(limits.FRAME_BYTES_MAX))
@@ -328,7 +328,7 @@ async def test_strangers_that_hold_every_place_keep_no_member_out(side: MakeSide
 async def test_a_peer_that_dies_in_the_middle_is_no_trouble(side: MakeSide) -> None:
     here = side()
     stream = await trio.open_tcp_stream(*here.address)
-    codec = await greeted(stream)
+    codec = await after_hello(stream)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # closing resets
     await stream.send_all(codec.frame(b"one") + b"\0\0")
     number, _ = await here.heard()

@@ -1,4 +1,4 @@
-"""A mistake in any one task of a node is counted, and the node lives on."""
+"""An exception in any one task of a node is counted, and the node runs on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def fail_late(*_: Any, **__: Any) -> NoReturn:
 async def counted(node: Node) -> None:
     """Wait until a mistake was counted, and see that the node goes on."""
     with trio.fail_after(PATIENCE):
-        while not node.counters["tasks_failed"]:  # noqa: ASYNC110 - a counter tells nobody that it has risen
+        while not node.counters["tasks_failed"]:  # noqa: ASYNC110 - a counter is no event
             await trio.sleep(0.005)
         await node.register("alive", port=1, id="alive")
         assert [each.id for each in node.lookup("alive")] == ["alive"]

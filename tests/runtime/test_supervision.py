@@ -1,4 +1,4 @@
-"""A mistake of ours costs the task that it befell, and nothing else."""
+"""An unforeseen exception ends the task that raised it, and no other."""
 
 from __future__ import annotations
 

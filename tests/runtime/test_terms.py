@@ -1,4 +1,4 @@
-"""The highest term of a service outlives whatever stated it, over real sockets and on disk; an operator resets it."""
+"""The highest term of a service outlives its instances, over real sockets and on disk; an operator resets it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def two_claims(ann: Node, bob: Node) -> None:
         await bob.wait_for("pg", at_least=2)
 
 
-async def test_whoever_had_the_highest_term_goes_nobody_falls_back_to_a_lower_one() -> None:
+async def test_when_the_holder_of_the_highest_term_goes_no_node_falls_back_to_a_lower_one() -> None:
     async with open_node(config("ann")) as ann:
         async with open_node(config("bob", ann)) as bob:
             await two_claims(ann, bob)
@@ -75,7 +75,7 @@ async def test_a_term_that_others_stated_is_on_disk_soon(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("is_left", [True, False])
-async def test_a_snapshot_remembers_terms_of_which_nobody_is_left(
+async def test_a_snapshot_remembers_terms_without_an_instance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_left: bool
 ) -> None:
     path = tmp_path / "last"
@@ -155,7 +155,7 @@ async def test_a_reset_that_the_disk_refuses_did_not_happen(tmp_path: Path, monk
         assert again.next_term("pg") == 1
 
 
-async def test_a_claim_that_the_disk_refuses_fences_nobody_and_takes_no_number(
+async def test_a_claim_that_the_disk_refuses_fences_no_instance_and_takes_no_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(*_: Any, **__: Any) -> None:

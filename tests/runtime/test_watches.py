@@ -1,4 +1,4 @@
-"""Watchers compare what they saw with what there is: a snapshot, then diffs that always lead to the truth."""
+"""Watches compare what they reported with what is there: a snapshot, then diffs."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ class Board:
         return ServiceWatch(service, self.view, self.change_log, lambda: self.failure)
 
     def events(self, service: str | None = None) -> EventWatch:
-        everybody = lambda: tuple(self.members.values())  # noqa: E731 - two short looks at the same dict
+        all_members = lambda: tuple(self.members.values())  # noqa: E731 - two short looks at the same dict
         return EventWatch(
             service,
             self.view,
             self.members.get,
-            everybody,
+            all_members,
             self.checks.get,
             lambda: [name for name, event in self.checks.items() if event.kind == "flapping"],
             self.change_log,
@@ -304,7 +304,7 @@ async def test_every_turn_of_a_member_has_its_word(board: Board) -> None:
         assert await batch(events) == [(word, "ann")]
 
 
-async def test_what_nobody_could_see_is_not_told(board: Board, nursery: trio.Nursery) -> None:
+async def test_a_change_that_was_never_visible_is_not_reported(board: Board, nursery: trio.Nursery) -> None:
     board.believe(member("ann"), member("bob", Status.FAILED))
     events = board.events()
     await anext(events)
@@ -390,7 +390,7 @@ async def test_a_watcher_that_fell_far_behind_still_hears_of_flapping(monkeypatc
     assert flapping in await anext(events)
 
 
-# Who is the primary
+# Which instance is the primary
 
 
 def claim(number: int, term: int = 0, *, sick: bool = False, role: str = FENCED) -> Instance:
@@ -443,7 +443,7 @@ async def test_those_below_a_primary_that_cannot_serve_have_none(board: Board) -
     assert await told(events) == [RoleEvent("settled", "orders", None, (claim(2, 2),))]
 
 
-async def test_a_contest_that_was_there_before_the_snapshot_is_told_of_when_it_ends(board: Board) -> None:
+async def test_the_end_of_a_primary_conflict_from_before_the_snapshot_is_reported(board: Board) -> None:
     board.registration(claim(1, 1), primary(2, 2))
     events = board.events()
     await anext(events)
@@ -453,7 +453,7 @@ async def test_a_contest_that_was_there_before_the_snapshot_is_told_of_when_it_e
     assert [event.kind for event in await told(events)] == ["settled"]
 
 
-async def test_a_contest_of_another_service_is_not_told_of(board: Board) -> None:
+async def test_a_primary_conflict_of_another_service_is_not_reported(board: Board) -> None:
     events = board.events("stock")
     await anext(events)
     board.registration(claim(1, 1), primary(2, 2))
@@ -461,7 +461,7 @@ async def test_a_contest_of_another_service_is_not_told_of(board: Board) -> None
     assert await batch(events) == [("added", "i-1")]
 
 
-async def test_a_watcher_that_fell_far_behind_is_told_how_a_contest_stands(board: Board) -> None:
+async def test_a_watcher_that_fell_far_behind_gets_the_present_primary_conflict(board: Board) -> None:
     events = board.events()
     await anext(events)
     board.registration(claim(1, 1), primary(2, 2))

@@ -1,4 +1,4 @@
-"""Equal states, equal fingerprints: whatever the order in which they came about."""
+"""Equal states have equal fingerprints, in whatever order they came about."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from gossipreg.model import Status
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS, Entry, Fingerprint, bucket_of
 from gossipreg.protocol.registry.records import TableDigest
-from tests.protocol.making import BORN, crowd, history, law, update
+from tests.protocol.making import BORN, history, law, many_members, update
 
 ENTRIES: list[Entry] = [
-    *crowd(12),
+    *many_members(12),
     *history([(f"x{n}", n) for n in range(12)]).said,
     *(TableDigest(owner, BORN, 3, 7) for owner in "bcd"),
 ]
@@ -83,7 +83,7 @@ def test_all_versions_of_an_entry_are_in_one_bucket() -> None:
 
 
 def test_entries_are_spread_over_all_buckets() -> None:
-    filled = Counter(bucket_of(member) for member in crowd(10_000))
+    filled = Counter(bucket_of(member) for member in many_members(10_000))
     assert len(filled) == BUCKETS
     mean = 10_000 / BUCKETS
     assert sum((count - mean) ** 2 / mean for count in filled.values()) < 330.5  # p = 0.001 at 255 degrees

@@ -1,4 +1,4 @@
-"""How two states are compared and mended, at a cost that follows the difference."""
+"""Two states are compared and repaired at a cost in proportion to their difference."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from gossipreg.protocol.anti_entropy.reconcile import (
 )
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.records import TableDigest
-from tests.protocol.making import BORN, crowd, history, law
+from tests.protocol.making import BORN, history, law, many_members
 
-ENTRIES: list[Entry] = [*crowd(30), *history([(f"x{n}", n) for n in range(30)]).said, TableDigest("b", BORN, 3, 7)]
+ENTRIES: list[Entry] = [
+    *many_members(30),
+    *history([(f"x{n}", n) for n in range(30)]).said,
+    TableDigest("b", BORN, 3, 7),
+]
 
 
 def of(entries: list[Entry]) -> Fingerprint:
@@ -59,7 +63,7 @@ def test_equal_states_have_nothing_to_say() -> None:
     assert list(answer_compare(of(ENTRIES), Compare(of(ENTRIES).sums))) == []
 
 
-def test_a_joiner_gets_everything_in_one_turn_who_is_here_before_what_they_offer() -> None:
+def test_a_joiner_gets_everything_in_one_turn_members_before_records() -> None:
     answers = list(answer_compare(of(ENTRIES), Compare((0,) * BUCKETS)))
     assert len(answers) == len(ENTRIES)
     kinds = [isinstance(answer, MemberUpdate) for answer in answers]
@@ -67,13 +71,13 @@ def test_a_joiner_gets_everything_in_one_turn_who_is_here_before_what_they_offer
 
 
 def test_only_buckets_that_differ_are_listed() -> None:
-    many: list[Entry] = list(crowd(5000))
+    many: list[Entry] = list(many_members(5000))
     answers = list(answer_compare(of(many), Compare(of(many[1:]).sums)))
     assert [type(answer) for answer in answers] == [Listing]
 
 
 def test_entries_that_went_meanwhile_are_not_sent() -> None:
-    member = crowd(1)[0]
+    member = many_members(1)[0]
     state = of([member])
     [bucket] = (number for number, xor in enumerate(state.sums) if xor)
     want = Want(bucket, (member.digest, 1))
@@ -83,7 +87,7 @@ def test_entries_that_went_meanwhile_are_not_sent() -> None:
 
 
 def test_nothing_is_wanted_when_all_is_known() -> None:
-    member = crowd(1)[0]
+    member = many_members(1)[0]
     state = of([member])
     [bucket] = (number for number, xor in enumerate(state.sums) if xor)
     assert list(answer_listing(state, Listing(bucket, (member.digest,)))) == []

@@ -1,4 +1,4 @@
-"""How long what a node says waits for more to share its packets."""
+"""How long a node's own broadcast waits for others to share its packets."""
 
 from __future__ import annotations
 

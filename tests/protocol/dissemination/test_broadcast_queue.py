@@ -1,4 +1,4 @@
-"""When updates are sent and for how long, and who shares the room in a packet."""
+"""When and for how long updates are broadcast, and which of them share the room in a packet."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_the_newest_come_first() -> None:
     assert [data[0] for data in first] == list(range(99, 89, -1))
 
 
-def test_a_burst_is_spread_over_several_flushes_but_nobody_is_left_out() -> None:
+def test_a_burst_is_spread_over_several_flushes_and_no_member_is_left_out() -> None:
     one = broadcasts()
     for number in range(100):
         say(one, R, number, bytes([number]) * 100, 0.0)
@@ -243,7 +243,7 @@ def test_what_is_nearly_due_takes_no_packet_of_its_own() -> None:
     assert flushed(one, 100, 64, 0.009) == [[b"2" * 60]]
 
 
-# Trees and echoes
+# Trees and duplicates
 
 
 def test_the_first_round_goes_down_the_tree_of_its_origin_and_the_rest_to_members_at_random() -> None:
@@ -331,11 +331,11 @@ def test_a_round_that_was_put_off_to_the_very_same_moment_is_told_once() -> None
     one = broadcasts(gossip_tree_gap=0.02, gossip_coalesce=0.0)
     one.enqueue(R, "x", b"news", 0.0, origin="owner")
     one.flush(ROOM, 64, 0.0)
-    one.enqueue(M, "b", b"company", 0.0)
+    one.enqueue(M, "b", b"companion", 0.0)
     one._items[R, "x"].due = 0.0
     one._schedule(one._items[R, "x"], 0.02)
-    assert flushed(one, ROOM, 64, 0.0) == [[b"company"]]
-    assert sorted(flushed(one, ROOM, 64, 0.02)[0]) == [b"company", b"news"]
+    assert flushed(one, ROOM, 64, 0.0) == [[b"companion"]]
+    assert sorted(flushed(one, ROOM, 64, 0.02)[0]) == [b"companion", b"news"]
 
 
 def test_after_news_that_was_sent_late_more_is_held_back_and_what_is_heard_is_not() -> None:

@@ -1,4 +1,4 @@
-"""When a suspicion expires, and when a node is in no position to declare a failure."""
+"""When a suspicion expires, and when a node may not declare a failure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
-from tests.protocol.making import crowd, update
+from tests.protocol.making import many_members, update
 
-#: So that whoever does not answer at once does not answer.
+#: So that a member that does not answer at once does not answer at all.
 HASTY = EngineSettings(suspicion_alpha=4.0, probe_timeout=0.001, probe_timeout_min=0.001)
 
 #: With half a second to answer the ping that verifies.
@@ -22,7 +22,7 @@ PATIENT = EngineSettings(suspicion_alpha=4.0)
 
 
 @attrs.define
-class Court:
+class Detecting:
     """A detector of ``a`` among others, with m0 accused at 10.0."""
 
     detector: Detector
@@ -37,7 +37,7 @@ class Court:
             self.detector.was_answered(self.others[number].run_id, now)
             now += 1.0
 
-    def judged(self, now: float) -> list[MemberUpdate]:
+    def failed_at(self, now: float) -> list[MemberUpdate]:
         """The failures at ``now``, of a node whose verifying ping is answered at once or never."""
         self.detector.expired_suspicions(now)
         return self.detector.expired_suspicions(now + 0.0011).failures
@@ -47,9 +47,9 @@ class Court:
         self.detector.members.put(failed, 0.0)
 
 
-def court(count: int = 4, *, refused: bool = False, settings: EngineSettings = HASTY) -> Court:
+def detecting(count: int = 4, *, refused: bool = False, settings: EngineSettings = HASTY) -> Detecting:
     members = Members(settings, Random(1), "a")
-    others = crowd(count)
+    others = many_members(count)
     members.put(update("a", port=7000), 0.0)
     for other in others:
         members.put(other, 0.0)
@@ -58,7 +58,7 @@ def court(count: int = 4, *, refused: bool = False, settings: EngineSettings = H
     accused = others[0].graver(Status.SUSPECT, 1, refused=refused)
     members.put(accused, 10.0)
     detector.suspected(accused, 10.0)
-    return Court(detector, others, accused)
+    return Detecting(detector, others, accused)
 
 
 def test_it_begins_to_probe_within_its_first_period() -> None:
@@ -71,15 +71,15 @@ def test_it_begins_to_probe_within_its_first_period() -> None:
     assert len(set(starts)) == 50
 
 
-def test_a_suspect_whose_time_is_over_is_judged_if_another_was_heard() -> None:
-    one = court()
+def test_a_suspicion_that_expires_is_a_failure_if_another_member_was_heard() -> None:
+    one = detecting()
     one.deliver(1, 10.5, 33.5)
-    assert one.judged(33.9) == []
-    assert one.judged(34.0) == [one.accused]
+    assert one.failed_at(33.9) == []
+    assert one.failed_at(34.0) == [one.accused]
 
 
 def test_the_next_deadline_is_the_first_of_a_probe_and_a_failure() -> None:
-    one = court()
+    one = detecting()
     assert one.detector.deadline < 1.0
     one.deliver(1, 10.5, 33.5)
     one.detector.prober.next_period = 1e9
@@ -87,7 +87,7 @@ def test_the_next_deadline_is_the_first_of_a_probe_and_a_failure() -> None:
 
 
 def test_without_a_witness_the_failure_is_put_off_until_there_is_one_and_then_verified() -> None:
-    one = court(settings=PATIENT)
+    one = detecting(settings=PATIENT)
     one.deliver(0, 10.5, 33.5)  # the accused itself
     one.detector.heard(one.others[1].run_id, 33.4)  # another, which may not hear us
     due = one.detector.expired_suspicions(33.5)
@@ -99,26 +99,26 @@ def test_without_a_witness_the_failure_is_put_off_until_there_is_one_and_then_ve
 
 
 def test_a_failure_is_verified_by_a_ping_of_our_own_shortly_before() -> None:
-    one = court(settings=PATIENT)
+    one = detecting(settings=PATIENT)
     one.deliver(1, 10.5, 33.5)
     assert one.detector.expired_suspicions(33.4).verify == []
     assert one.detector.expired_suspicions(33.5).verify == [one.accused]
     one.detector.answered("m0", 33.6, late=True)
-    assert one.judged(34.0) == []
+    assert one.failed_at(34.0) == []
     one.deliver(1, 35.0, 57.0)
     assert one.detector.expired_suspicions(57.1).verify == [one.accused]
     assert one.detector.expired_suspicions(57.6).failures == [one.accused]
 
 
 def test_where_failures_are_not_verified_they_are_passed_at_once() -> None:
-    one = court(settings=EngineSettings(suspicion_alpha=4.0, verify_failures=False))
+    one = detecting(settings=EngineSettings(suspicion_alpha=4.0, verify_failures=False))
     one.deliver(1, 10.5, 33.5)
     assert one.detector.expired_suspicions(33.9).failures == []
     assert one.detector.expired_suspicions(34.0).failures == [one.accused]
 
 
 def test_a_peers_failure_is_verified_at_once_and_then_believed() -> None:
-    one = court(settings=PATIENT)
+    one = detecting(settings=PATIENT)
     one.deliver(1, 10.5, 12.5)
     failure = one.others[0].graver(Status.FAILED, 2)
     one.detector.concluded(failure)
@@ -128,7 +128,7 @@ def test_a_peers_failure_is_verified_at_once_and_then_believed() -> None:
 
 
 def test_a_peers_failure_is_believed_at_once_where_this_node_has_tried_itself() -> None:
-    one = court(settings=PATIENT)
+    one = detecting(settings=PATIENT)
     one.deliver(1, 10.5, 12.5)
     one.detector.tried("m0")
     one.detector.tried("m1")
@@ -138,7 +138,7 @@ def test_a_peers_failure_is_believed_at_once_where_this_node_has_tried_itself() 
 
 
 def test_a_node_that_has_looked_since_the_suspicion_was_confirmed_believes_a_peers_failure_at_once() -> None:
-    one = court(settings=PATIENT)
+    one = detecting(settings=PATIENT)
     one.deliver(1, 10.5, 14.5)
     assert one.detector.expired_suspicions(10.6).verify == []
     one.detector.confirm("m0", 2)
@@ -152,86 +152,86 @@ def test_a_node_that_has_looked_since_the_suspicion_was_confirmed_believes_a_pee
 
 
 def test_a_node_that_has_tried_itself_need_not_look() -> None:
-    one = court(settings=PATIENT)
+    one = detecting(settings=PATIENT)
     one.detector.tried("m0")
     one.detector.confirm("m0", 2)
     assert one.detector.expired_suspicions(11.0).verify == []
 
 
 def test_a_suspicion_that_was_a_peers_failure_takes_the_shortest_time() -> None:
-    one = court()
+    one = detecting()
     one.deliver(1, 10.5, 13.5)
     one.detector.hasten("m0")
-    assert one.judged(13.9) == []
-    assert one.judged(14.0) == [one.accused]
+    assert one.failed_at(13.9) == []
+    assert one.failed_at(14.0) == [one.accused]
 
 
 def test_the_accuseds_own_kernel_is_witness_enough_where_all_others_are_silent() -> None:
-    one = court(refused=True)
+    one = detecting(refused=True)
     assert one.detector.expired_suspicions(10.0).verify == [one.accused]
-    assert one.judged(14.0) == [one.accused]
+    assert one.failed_at(14.0) == [one.accused]
 
 
 def test_a_refusal_proves_nothing_to_one_that_hears_others_and_is_answered_by_none() -> None:
-    one = court(refused=True, settings=PATIENT)
+    one = detecting(refused=True, settings=PATIENT)
     one.detector.expired_suspicions(10.0)
     one.detector.heard(one.others[1].run_id, 12.0)
-    assert one.judged(14.0) == []
+    assert one.failed_at(14.0) == []
     one.deliver(1, 14.2)
     one.detector.expired_suspicions(14.2)
     assert one.detector.expired_suspicions(14.7).failures == [one.accused]
 
 
 def test_nothing_proves_anything_while_our_own_kernel_refuses_to_send() -> None:
-    one = court(1, refused=True)
+    one = detecting(1, refused=True)
     one.detector.unsent(one.others[0].address, 12.0)
     assert one.detector.is_rejected
-    assert one.judged(14.0) == []
+    assert one.failed_at(14.0) == []
 
 
 def test_in_a_pair_there_is_no_witness_and_the_longest_time_must_do() -> None:
-    one = court(1)
-    assert one.judged(33.9) == []
-    assert one.judged(34.0) == [one.accused]
+    one = detecting(1)
+    assert one.failed_at(33.9) == []
+    assert one.failed_at(34.0) == [one.accused]
 
 
 def test_confirmations_shorten_it_and_a_refusal_even_more() -> None:
-    one = court()
+    one = detecting()
     assert one.detector.confirm("m0", 2)
     assert not one.detector.confirm("m0", 2)
     one.deliver(1, 10.5, 13.5)
-    assert one.judged(14.0) == []
+    assert one.failed_at(14.0) == []
     assert one.detector.confirm("m0", 3, refused=True)
-    assert one.judged(14.0) == [one.accused]
+    assert one.failed_at(14.0) == [one.accused]
 
 
-def test_nobody_in_particular_confirms_nothing_and_nobody_is_confirmed_who_is_not_suspect() -> None:
-    one = court()
+def test_a_confirmation_needs_an_accuser_and_a_suspect() -> None:
+    one = detecting()
     assert not one.detector.confirm("m0", 0)
     assert not one.detector.confirm("m1", 2)
 
 
 def test_a_suspect_that_answers_gets_its_full_time_again() -> None:
-    one = court()
+    one = detecting()
     one.detector.confirm("m0", 2)
     one.deliver(1, 10.5, 43.5)
     one.detector.answered("m0", 20.0, late=False)
     one.detector.answered("m1", 20.0, late=True)
-    assert one.judged(43.9) == []
-    assert one.judged(44.0) == [one.accused]
+    assert one.failed_at(43.9) == []
+    assert one.failed_at(44.0) == [one.accused]
 
 
-def test_one_who_is_cleared_is_not_judged() -> None:
-    one = court()
+def test_a_cleared_suspect_is_not_declared_failed() -> None:
+    one = detecting()
     one.detector.cleared("m0")
     one.detector.cleared("m1")
     one.deliver(1, 30.0)
-    assert one.judged(1000.0) == []
+    assert one.failed_at(1000.0) == []
 
 
 def test_a_node_that_hears_no_member_for_four_periods_is_isolated_however_well_it_thinks_of_itself() -> None:
     for steps in (0, 8):
-        one = court()
+        one = detecting()
         one.detector.health.worse(steps)
         assert not one.detector.is_isolated(13.5)
         assert one.detector.is_isolated(13.6)
@@ -240,7 +240,7 @@ def test_a_node_that_hears_no_member_for_four_periods_is_isolated_however_well_i
 
 
 def test_members_are_pinged_in_every_period_of_a_silence_before_it_counts() -> None:
-    one = court()
+    one = detecting()
     one.detector.prober.next_period = 1e9
     asked = [tick / 10 for tick in range(96, 160) if one.detector.silence_pings(tick / 10)]
     assert asked == [11.5, 12.5, 13.5, 14.5, 15.5]
@@ -251,57 +251,57 @@ def test_members_are_pinged_in_every_period_of_a_silence_before_it_counts() -> N
 
 
 def test_where_no_member_is_present_none_is_pinged() -> None:
-    one = court(1)
+    one = detecting(1)
     one.exclude(0)
     assert one.detector.silence_pings(100.0) == []
 
 
 def test_a_node_that_was_cut_off_begins_its_suspicions_anew() -> None:
-    one = court()
+    one = detecting()
     one.deliver(1, 30.0, 53.0)  # after 20 seconds of silence
-    assert one.judged(53.9) == []
-    assert one.judged(54.0) == [one.accused]
+    assert one.failed_at(53.9) == []
+    assert one.failed_at(54.0) == [one.accused]
 
 
 def test_however_unwell_it_thinks_itself_the_first_accuser_after_a_silence_is_no_witness_to_what_went_before() -> None:
-    one = court()
+    one = detecting()
     one.detector.health.worse(8)
     one.deliver(1, 33.0)
     assert not one.detector.is_isolated(33.0)
     one.deliver(1, 34.0, 56.9)
-    assert one.judged(34.5) == []
-    assert one.judged(57.0) == [one.accused]
+    assert one.failed_at(34.5) == []
+    assert one.failed_at(57.0) == [one.accused]
 
 
 def test_a_node_that_was_itself_stopped_gives_the_accused_the_time_back() -> None:
-    one = court()
+    one = detecting()
     one.deliver(1, 10.5, 12.5)
     one.detector.postpone(2.0, now=14.5)
     one.deliver(1, 14.5, 35.5)
-    assert one.judged(35.9) == []
-    assert one.judged(36.0) == [one.accused]
+    assert one.failed_at(35.9) == []
+    assert one.failed_at(36.0) == [one.accused]
 
 
 def test_a_node_that_was_stopped_for_long_gives_the_full_time_and_no_more() -> None:
-    one = court()
-    one.deliver(1, 110.0)  # what waited at the socket is read first, and shows that we heard nobody for long
+    one = detecting()
+    one.deliver(1, 110.0)  # what waited at the socket is read first, and shows that no member was heard for long
     one.detector.postpone(100.0, now=110.0)
     one.deliver(1, 110.5, 133.5)
-    assert one.judged(133.9) == []
-    assert one.judged(134.0) == [one.accused]
+    assert one.failed_at(133.9) == []
+    assert one.failed_at(134.0) == [one.accused]
 
 
 def test_a_pair_left_over_from_a_larger_cluster_judges_like_a_pair() -> None:
-    one = court(2)
+    one = detecting(2)
     one.exclude(1)
-    assert one.judged(34.0) == [one.accused]
+    assert one.failed_at(34.0) == [one.accused]
 
 
 # Whose fault
 
 
-def test_one_that_was_stopped_or_heard_nobody_was_out_until_a_while_ago() -> None:
-    one = court()
+def test_a_member_that_was_stopped_or_heard_none_was_out_until_a_while_ago() -> None:
+    one = detecting()
     one.detector._out_until = -60.0  # it began with a silence
     assert not one.detector.was_out(16.5)
     assert one.detector.was_out(16.6), "it is out now"
@@ -317,7 +317,7 @@ def test_one_that_was_stopped_or_heard_nobody_was_out_until_a_while_ago() -> Non
 
 
 def test_one_that_misses_many_acks_is_unwell_and_on_probation_one_that_misses_any() -> None:
-    one = court()
+    one = detecting()
     assert not one.detector.is_unwell(on_probation=True)
     one.detector.health.worse()
     assert one.detector.is_unwell(on_probation=True)
@@ -328,8 +328,8 @@ def test_one_that_misses_many_acks_is_unwell_and_on_probation_one_that_misses_an
     assert one.detector.is_unwell(on_probation=False), "it does not count, so it may be"
 
 
-def test_it_remembers_whom_it_could_not_reach_but_for_those_whose_answer_was_late() -> None:
-    one = court()
+def test_it_remembers_members_that_it_could_not_reach_except_those_with_a_late_answer() -> None:
+    one = detecting()
     assert one.detector.unreached(60.0, 20.0) == ["m0"]
     one.detector.answered("m0", 20.0, late=False)
     assert one.detector.unreached(60.0, 69.9) == ["m0"]

@@ -1,4 +1,4 @@
-"""A member that keeps being failed by its own fault comes back later and later; one that is excused does not."""
+"""A member that is failed repeatedly by its own fault rejoins later and later; an excused one does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a node answers to what is said under its own name."""
+"""How a node reacts to updates under its own name."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from tests.protocol.making import BORN, address, law, update, updates
 
 
 def identity(*, born: int = BORN, port: int = 7001, announced: bool = True) -> Identity:
-    who = Identity(EngineSettings(), "b", born, address(port), "east")
-    who.announced = announced
-    return who
+    own = Identity(EngineSettings(), "b", born, address(port), "east")
+    own.announced = announced
+    return own
 
 
 def test_it_says_what_it_is() -> None:
-    who = identity()
-    assert who.own_update() == update(zone="east")
-    assert who.run_id == who.own_update().run_id
-    who.drain()
-    assert who.own_update() == update(zone="east", incarnation=1, draining=True)
-    said = who.own_update()
-    who.undrain()
-    assert who.own_update() == update(zone="east", incarnation=2)
-    assert who.own_update().supersedes(said)
-    who.left = True
-    assert who.own_update().status is Status.LEFT
+    own = identity()
+    assert own.own_update() == update(zone="east")
+    assert own.run_id == own.own_update().run_id
+    own.drain()
+    assert own.own_update() == update(zone="east", incarnation=1, draining=True)
+    said = own.own_update()
+    own.undrain()
+    assert own.own_update() == update(zone="east", incarnation=2)
+    assert own.own_update().supersedes(said)
+    own.left = True
+    assert own.own_update().status is Status.LEFT
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_a_settled_node_answers(said: MemberUpdate, answer: Reaction) -> None:
 
 
 def test_an_accusation_of_an_earlier_incarnation_is_answered_already() -> None:
-    who = identity()
-    who.incarnation = 2
-    assert who.reaction_to(update(status=Status.FAILED, incarnation=1)) is Reaction.IGNORE
+    own = identity()
+    own.incarnation = 2
+    assert own.reaction_to(update(status=Status.FAILED, incarnation=1)) is Reaction.IGNORE
 
 
 @pytest.mark.parametrize(
@@ -67,66 +67,66 @@ def test_an_accusation_of_an_earlier_incarnation_is_answered_already() -> None:
         (update(generation=BORN - 1), Reaction.IGNORE),
     ],
 )
-def test_a_newcomer_asks_whoever_may_live_under_its_name(said: MemberUpdate, answer: Reaction) -> None:
+def test_a_newcomer_queries_the_member_that_may_hold_its_name(said: MemberUpdate, answer: Reaction) -> None:
     assert identity(announced=False).reaction_to(said) is answer
 
 
 @law
 @given(updates(st.just("b")))
-def test_one_who_has_left_answers_nothing(said: MemberUpdate) -> None:
-    who = identity(born=2)
-    who.left = True
-    assert who.reaction_to(said) is Reaction.IGNORE
+def test_a_node_that_has_left_answers_nothing(said: MemberUpdate) -> None:
+    own = identity(born=2)
+    own.left = True
+    assert own.reaction_to(said) is Reaction.IGNORE
 
 
 @law
 @given(updates(st.just("b")))
 def test_what_it_says_after_its_answer_stands_against_what_was_said(said: MemberUpdate) -> None:
-    who = Identity(EngineSettings(), "b", 2, address(1), "")
-    who.announced = True
-    match who.reaction_to(said):
+    own = Identity(EngineSettings(), "b", 2, address(1), "")
+    own.announced = True
+    match own.reaction_to(said):
         case Reaction.REFUTE:
-            who.refute(said)
-            assert who.own_update().supersedes(said)
+            own.refute(said)
+            assert own.own_update().supersedes(said)
         case Reaction.RECLAIM | Reaction.NAME_CONFLICT:
-            who.reclaim(said.generation)
-            assert who.own_update().supersedes(said)
-            assert who.rival is None
+            own.reclaim(said.generation)
+            assert own.own_update().supersedes(said)
+            assert own.rival is None
         case Reaction.IGNORE:
-            assert not said.supersedes(who.own_update())
+            assert not said.supersedes(own.own_update())
 
 
 def test_a_reclaimed_name_is_a_new_run() -> None:
-    who = identity()
-    before = who.run_id
-    who.incarnation = 4
-    who.reclaim(BORN + 7)
-    assert (who.generation, who.incarnation, who.born) == (BORN + 7 + RECLAIM_STEP_MS, 0, BORN)
-    assert who.run_id == who.own_update().run_id != before
+    own = identity()
+    before = own.run_id
+    own.incarnation = 4
+    own.reclaim(BORN + 7)
+    assert (own.generation, own.incarnation, own.born) == (BORN + 7 + RECLAIM_STEP_MS, 0, BORN)
+    assert own.run_id == own.own_update().run_id != before
 
 
 def test_a_name_conflict_asks_three_times_and_then_gives_up() -> None:
-    who = identity()
-    assert who.deadline == float("inf")
+    own = identity()
+    assert own.deadline == float("inf")
     other = update(generation=BORN + 1, port=7999)
-    who.query_rival(other, 10.0)
-    assert who.rival == other
+    own.query_rival(other, 10.0)
+    assert own.rival == other
     tries = []
-    while who.next_try(who.deadline):
-        tries.append(who.deadline)
+    while own.next_try(own.deadline):
+        tries.append(own.deadline)
     assert tries == [10.5, 11.0, 11.5]
 
 
 def test_the_same_name_conflict_is_not_opened_twice_but_a_later_one_is() -> None:
-    who = identity()
+    own = identity()
     other = update(generation=BORN + 1, port=7999)
-    who.query_rival(other, 10.0)
-    who.next_try(10.0)
-    who.query_rival(other, 10.1)
-    assert who.deadline == 10.5
+    own.query_rival(other, 10.0)
+    own.next_try(10.0)
+    own.query_rival(other, 10.1)
+    assert own.deadline == 10.5
     later = update(generation=BORN + 2, port=7999)
-    who.query_rival(later, 10.2)
-    assert (who.rival, who.deadline) == (later, 10.2)
+    own.query_rival(later, 10.2)
+    assert (own.rival, own.deadline) == (later, 10.2)
 
 
 @law
@@ -146,28 +146,28 @@ def test_the_older_keeps_the_name_whatever_generations_were_taken_since() -> Non
     assert not older.yields_to(younger.query())
 
 
-def test_one_who_is_announced_keeps_the_name_against_one_who_is_not() -> None:
+def test_an_announced_node_keeps_its_name_against_one_that_is_not() -> None:
     newcomer = identity(born=BORN - 1000, announced=False)
     assert newcomer.yields_to(NameConflictQuery("b", 1, BORN, announced=True))
 
 
 def test_a_name_conflict_that_is_closed_is_due_no_more() -> None:
-    who = identity()
-    who.query_rival(update(generation=BORN + 1, port=7999), 10.0)
-    who.close_query()
-    assert (who.rival, who.deadline) == (None, float("inf"))
+    own = identity()
+    own.query_rival(update(generation=BORN + 1, port=7999), 10.0)
+    own.close_query()
+    assert (own.rival, own.deadline) == (None, float("inf"))
 
 
 def test_a_new_generation_ends_the_name_conflict_for_the_old_one() -> None:
-    who = identity()
-    who.query_rival(update(generation=BORN + 1, port=7999), 10.0)
-    who.reclaim(BORN + 1)
-    assert (who.rival, who.deadline, who.incarnation) == (None, float("inf"), 0)
+    own = identity()
+    own.query_rival(update(generation=BORN + 1, port=7999), 10.0)
+    own.reclaim(BORN + 1)
+    assert (own.rival, own.deadline, own.incarnation) == (None, float("inf"), 0)
 
 
 @pytest.mark.parametrize(("ours", "heard", "then"), [(0, 5, 6), (5, 0, 6), (5, 5, 6)])
 def test_a_refutation_outbids_what_was_heard_and_what_was_said_before(ours: int, heard: int, then: int) -> None:
-    who = identity()
-    who.incarnation = ours
-    who.refute(update(incarnation=heard))
-    assert who.incarnation == then
+    own = identity()
+    own.incarnation = ours
+    own.refute(update(incarnation=heard))
+    assert own.incarnation == then

@@ -1,4 +1,4 @@
-"""How far a node trusts its own ears."""
+"""The local health score lengthens intervals and timeouts (Lifeguard §IV-A)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is believed to be here, in which order they are probed, and when they are forgotten."""
+"""The membership list: which members are present, in which order they are probed, when they are forgotten."""
 
 from __future__ import annotations
 
@@ -14,72 +14,72 @@ from gossipreg import limits
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.members import Members
-from tests.protocol.making import BORN, address, crowd, law, update
+from tests.protocol.making import BORN, address, law, many_members, update
 
 
 def members(count: int = 0, *, seed: int = 1) -> Members:
     """``a`` among ``count`` others."""
-    who = Members(EngineSettings(), Random(seed), "a")
-    who.put(update("a", port=7000), 0.0)
-    for other in crowd(count):
-        who.put(other, 0.0)
-    return who
+    listed = Members(EngineSettings(), Random(seed), "a")
+    listed.put(update("a", port=7000), 0.0)
+    for other in many_members(count):
+        listed.put(other, 0.0)
+    return listed
 
 
-def without(who: Members, name: str, status: Status = Status.FAILED, now: float = 0.0, age: int = 0) -> None:
-    held = who.get(name)
+def without(listed: Members, name: str, status: Status = Status.FAILED, now: float = 0.0, age: int = 0) -> None:
+    held = listed.get(name)
     assert held is not None
-    who.put(attrs.evolve(held, status=status, age=age), now)
+    listed.put(attrs.evolve(held, status=status, age=age), now)
 
 
 def test_putting_an_update_returns_what_was_believed_before() -> None:
-    who = members()
-    assert who.put(update("b"), 0.0) is None
-    assert who.put(update("b", Status.SUSPECT), 0.0) == update("b")
-    assert who.get("b") == update("b", Status.SUSPECT)
-    assert [update.name for update in who] == ["a", "b"] == [update.name for update in who.snapshot()]
-    assert len(who) == 2
+    listed = members()
+    assert listed.put(update("b"), 0.0) is None
+    assert listed.put(update("b", Status.SUSPECT), 0.0) == update("b")
+    assert listed.get("b") == update("b", Status.SUSPECT)
+    assert [update.name for update in listed] == ["a", "b"] == [update.name for update in listed.snapshot()]
+    assert len(listed) == 2
 
 
 def test_a_member_is_found_by_the_run_believed_in_and_by_no_other() -> None:
-    who = members()
+    listed = members()
     old, new = update("b"), update("b", generation=BORN + 5, port=7002)
-    who.put(old, 0.0)
-    assert who.by_run_id(old.run_id) is old
-    who.put(new, 0.0)
-    assert who.by_run_id(old.run_id) is None
-    assert who.by_run_id(new.run_id) is new
+    listed.put(old, 0.0)
+    assert listed.by_run_id(old.run_id) is old
+    listed.put(new, 0.0)
+    assert listed.by_run_id(old.run_id) is None
+    assert listed.by_run_id(new.run_id) is new
 
 
 def test_we_are_present_but_not_among_the_others() -> None:
-    who = members(2)
-    assert list(who.present) == ["m0", "m1"]
-    assert who.present_count == 3
-    assert who.present_addresses() == {address(7100): "m0", address(7101): "m1"}
+    listed = members(2)
+    assert list(listed.present) == ["m0", "m1"]
+    assert listed.present_count == 3
+    assert listed.present_addresses() == {address(7100): "m0", address(7101): "m1"}
 
 
 def test_the_failed_and_the_departed_are_not_present_until_they_are_back() -> None:
-    who = members(3)
-    without(who, "m0", Status.FAILED)
-    without(who, "m2", Status.LEFT)
-    assert list(who.present) == ["m1"]
-    assert [update.name for update in who.failed()] == ["m0"]
-    who.put(update("m0", incarnation=1, port=7100), 0.0)
-    assert set(who.present) == {"m0", "m1"}
-    assert who.failed() == []
+    listed = members(3)
+    without(listed, "m0", Status.FAILED)
+    without(listed, "m2", Status.LEFT)
+    assert list(listed.present) == ["m1"]
+    assert [update.name for update in listed.failed()] == ["m0"]
+    listed.put(update("m0", incarnation=1, port=7100), 0.0)
+    assert set(listed.present) == {"m0", "m1"}
+    assert listed.failed() == []
 
 
-def test_alone_there_is_nobody_to_probe_or_to_sample() -> None:
+def test_alone_there_is_no_member_to_probe_or_to_sample() -> None:
     assert members().next_target() is None
     assert members().sample(3) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 17])
-def test_everybody_is_probed_within_two_rounds_less_one(count: int) -> None:
-    who = members(count)
-    last = dict.fromkeys(who.present, 0)
+def test_every_member_is_probed_within_two_rounds_less_one(count: int) -> None:
+    listed = members(count)
+    last = dict.fromkeys(listed.present, 0)
     for period in range(1, 40 * count):
-        target = who.next_target()
+        target = listed.next_target()
         assert target is not None
         assert period - last[target.name] <= 2 * count - 1
         last[target.name] = period
@@ -88,92 +88,96 @@ def test_everybody_is_probed_within_two_rounds_less_one(count: int) -> None:
 
 @law
 @given(st.lists(st.sampled_from(["probe", "join", "fail"]), max_size=60), st.integers(0, 99))
-def test_whoever_comes_or_goes_nobody_is_favoured_or_left_out(events: list[str], seed: int) -> None:
-    who = members(4, seed=seed)
-    newcomers = iter(crowd(99)[4:])
-    periods_without = dict.fromkeys(who.present, 0)
-    peak = len(who.present)
-    between: list[str] = []  # who was probed, in order
+def test_whatever_joins_or_leaves_no_member_is_favoured_or_left_out(events: list[str], seed: int) -> None:
+    listed = members(4, seed=seed)
+    newcomers = iter(many_members(99)[4:])
+    periods_without = dict.fromkeys(listed.present, 0)
+    peak = len(listed.present)
+    between: list[str] = []  # the probed members, in order
     for event in events:
         if event == "join":
             newcomer = next(newcomers)
-            who.put(newcomer, 0.0)
+            listed.put(newcomer, 0.0)
             periods_without[newcomer.name] = 0
-        elif event == "fail" and who.present:
-            name = Random(f"{seed} {len(who)}").choice(list(who.present))
-            without(who, name)
+        elif event == "fail" and listed.present:
+            name = Random(f"{seed} {len(listed)}").choice(list(listed.present))
+            without(listed, name)
             del periods_without[name]
-        elif event == "probe" and who.present:
-            target = who.next_target()
+        elif event == "probe" and listed.present:
+            target = listed.next_target()
             assert target is not None
             if target.name in between:  # since then at most the rest of one round and the start of the next
                 since = between[len(between) - between[::-1].index(target.name) :]
                 assert max(map(since.count, since), default=0) <= 2
             between.append(target.name)
             periods_without = {name: periods + 1 for name, periods in periods_without.items()} | {target.name: 0}
-        peak = max(peak, len(who.present))
+        peak = max(peak, len(listed.present))
         assert max(periods_without.values(), default=0) <= 2 * peak
 
 
 @pytest.mark.parametrize("change", ["join", "fail", "both"])
 @pytest.mark.parametrize("probed", [0, 1, 3, 6, 7])
-def test_within_a_round_nobody_is_probed_twice_or_left_out_whoever_comes_or_goes(probed: int, change: str) -> None:
+def test_within_a_round_no_member_is_probed_twice_or_left_out(probed: int, change: str) -> None:
     for number in range(7):
         for seed in range(8):
-            who = members(7, seed=seed)
-            done = [target.name for target in (who.next_target() for _ in range(probed)) if target is not None]
+            listed = members(7, seed=seed)
+            done = [target.name for target in (listed.next_target() for _ in range(probed)) if target is not None]
             if change != "join":
-                without(who, f"m{number}")
-            newcomers = crowd(9 + number)[7:] if change != "fail" else []
+                without(listed, f"m{number}")
+            newcomers = many_members(9 + number)[7:] if change != "fail" else []
             for newcomer in newcomers:
-                who.put(newcomer, 0.0)
-            due = {name for name in who.present if name.startswith("m")} - set(done) - {each.name for each in newcomers}
+                listed.put(newcomer, 0.0)
+            due = (
+                {name for name in listed.present if name.startswith("m")}
+                - set(done)
+                - {each.name for each in newcomers}
+            )
             seen: list[str] = []
             while due - set(seen):
-                target = who.next_target()
+                target = listed.next_target()
                 assert target is not None
                 assert target.name not in {*done, *seen}, "probed twice"
                 seen.append(target.name)
 
 
 def test_each_round_goes_in_an_order_of_its_own() -> None:
-    who = members(7)
-    rounds = {tuple(target.name for target in (who.next_target() for _ in range(7)) if target) for _ in range(20)}
+    listed = members(7)
+    rounds = {tuple(target.name for target in (listed.next_target() for _ in range(7)) if target) for _ in range(20)}
     assert len(rounds) > 15
 
 
 @law
 @given(st.integers(0, 8), st.integers(0, 8), st.integers(0, 9))
 def test_a_sample_is_of_distinct_present_others(count: int, wanted: int, excluded: int) -> None:
-    who = members(count)
+    listed = members(count)
     if count > 2:
-        without(who, "m1")
+        without(listed, "m1")
     name = f"m{excluded}"
-    chosen = [update.name for update in who.sample(wanted, without=name)]
-    pool = set(who.present) - {name}
+    chosen = [update.name for update in listed.sample(wanted, without=name)]
+    pool = set(listed.present) - {name}
     assert len(set(chosen)) == len(chosen) == min(wanted, len(pool))
     assert set(chosen) <= pool
 
 
 @pytest.mark.parametrize("excluded", [None, "m9"])
-def test_a_sample_prefers_nobody(excluded: str | None) -> None:
-    who = members(10, seed=7)
-    drawn = Counter(update.name for _ in range(3000) for update in who.sample(3, without=excluded))
+def test_a_sample_prefers_no_member(excluded: str | None) -> None:
+    listed = members(10, seed=7)
+    drawn = Counter(update.name for _ in range(3000) for update in listed.sample(3, without=excluded))
     pool = 10 if excluded is None else 9
     expected = 9000 / pool
     assert len(drawn) == pool
     assert sum((count - expected) ** 2 / expected for count in drawn.values()) < 27.9  # p = 0.001 at 9 degrees
 
 
-def test_who_left_is_remembered_longer_than_who_was_failed_behind_a_split_just_after() -> None:
-    who = members(2)
-    without(who, "m0", Status.FAILED, now=60.0)
-    without(who, "m1", Status.LEFT, now=10.0)
-    assert who.forget(86_459.0) == []
-    assert [update.name for update in who.forget(86_460.0)] == ["m0"]
-    assert [update.name for update in who.forget(90_730.0)] == ["m1"]
-    assert len(who) == 1
-    assert who.by_run_id(update("m0", port=7100).run_id) is None
+def test_a_departed_member_is_remembered_longer_than_one_that_was_failed_just_after() -> None:
+    listed = members(2)
+    without(listed, "m0", Status.FAILED, now=60.0)
+    without(listed, "m1", Status.LEFT, now=10.0)
+    assert listed.forget(86_459.0) == []
+    assert [update.name for update in listed.forget(86_460.0)] == ["m0"]
+    assert [update.name for update in listed.forget(90_730.0)] == ["m1"]
+    assert len(listed) == 1
+    assert listed.by_run_id(update("m0", port=7100).run_id) is None
 
 
 def test_the_present_are_never_forgotten() -> None:
@@ -181,20 +185,20 @@ def test_the_present_are_never_forgotten() -> None:
 
 
 def test_the_time_since_a_member_failed_travels_with_its_update() -> None:
-    who = members(1)
-    without(who, "m0", Status.FAILED, now=100.0, age=40)
-    held = who.get("m0")
+    listed = members(1)
+    without(listed, "m0", Status.FAILED, now=100.0, age=40)
+    held = listed.get("m0")
     assert held is not None
     assert held.age == 0
-    assert who.with_age(held, 110.5).age == 50
-    assert who.with_age(update("a"), 110.5).age == 0
+    assert listed.with_age(held, 110.5).age == 50
+    assert listed.with_age(update("a"), 110.5).age == 0
 
 
 def test_hearing_again_that_a_member_failed_does_not_make_it_fail_later() -> None:
-    who = members(1)
-    without(who, "m0", Status.FAILED, now=100.0)
-    who.put(update("m0", Status.FAILED, incarnation=1, port=7100), 500.0)
-    assert [update.age for update in (who.with_age(held, 600.0) for held in who.failed())] == [500]
+    listed = members(1)
+    without(listed, "m0", Status.FAILED, now=100.0)
+    listed.put(update("m0", Status.FAILED, incarnation=1, port=7100), 500.0)
+    assert [update.age for update in (listed.with_age(held, 600.0) for held in listed.failed())] == [500]
 
 
 def test_there_is_room_for_so_many_members_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +211,7 @@ def test_reachable_are_the_others_that_are_alive_among_those_that_have_not_left(
     members = Members(EngineSettings(), Random(1), "a")
     members.put(update("a", Status.SUSPECT, port=7000), 0.0)
     assert members.reachable == 1.0
-    others = crowd(4)
+    others = many_members(4)
     for other in others:
         members.put(other, 0.0)
     assert members.reachable == 1.0
@@ -222,60 +226,60 @@ def test_reachable_are_the_others_that_are_alive_among_those_that_have_not_left(
 
 
 def test_a_present_other_is_found_at_its_address_and_at_no_other() -> None:
-    who = members(3)
-    for other in crowd(3):
-        assert who.at(other.address) == who.get(other.name)
-    assert who.at(update(port=9).address) is None
-    without(who, crowd(3)[1].name)
-    assert who.at(crowd(3)[1].address) is None
+    listed = members(3)
+    for other in many_members(3):
+        assert listed.at(other.address) == listed.get(other.name)
+    assert listed.at(update(port=9).address) is None
+    without(listed, many_members(3)[1].name)
+    assert listed.at(many_members(3)[1].address) is None
 
 
-def test_who_failed_is_told_from_who_left_and_since_when() -> None:
-    who = members(3)
-    one, other, *_ = (each.name for each in crowd(3))
-    assert (who.has_failed, who.since(one)) == (False, None)
-    without(who, one, Status.LEFT, now=4.0)
-    assert (who.has_failed, who.since(one)) == (False, 4.0)
-    without(who, other, now=5.0)
-    assert (who.has_failed, who.since(other)) == (True, 5.0)
+def test_failed_members_are_told_from_departed_ones_with_their_times() -> None:
+    listed = members(3)
+    one, other, *_ = (each.name for each in many_members(3))
+    assert (listed.has_failed, listed.since(one)) == (False, None)
+    without(listed, one, Status.LEFT, now=4.0)
+    assert (listed.has_failed, listed.since(one)) == (False, 4.0)
+    without(listed, other, now=5.0)
+    assert (listed.has_failed, listed.since(other)) == (True, 5.0)
 
 
-def test_only_the_one_above_in_the_tree_is_above_and_nobody_is_where_the_origin_has_gone() -> None:
-    who = members(3)
-    names = [each.name for each in crowd(3)]
-    assert [who.is_above_us(name, names[0], 1) for name in names].count(True) == 1
-    assert not who.is_above_us(None, names[0], 1)
-    assert not who.is_above_us(names[0], "z", 1)
-    assert who.below_us("z", 1) == []
-    assert not who.has_seat("z")
+def test_only_the_parent_in_the_tree_is_above_and_no_member_is_if_the_origin_has_gone() -> None:
+    listed = members(3)
+    names = [each.name for each in many_members(3)]
+    assert [listed.is_above_us(name, names[0], 1) for name in names].count(True) == 1
+    assert not listed.is_above_us(None, names[0], 1)
+    assert not listed.is_above_us(names[0], "z", 1)
+    assert listed.below_us("z", 1) == []
+    assert not listed.has_seat("z")
 
 
 def test_the_present_are_remembered_without_end() -> None:
     assert members().memory(Status.ALIVE) == members().memory(Status.SUSPECT) == float("inf")
 
 
-def test_it_remembers_for_a_while_who_was_failed_and_is_back_in_the_same_run() -> None:
-    who = members(3)
+def test_it_remembers_for_a_while_which_members_were_failed_and_are_back_in_the_same_run() -> None:
+    listed = members(3)
     failed = update("m0", port=7100).graver(Status.FAILED)
-    who.put(failed, 10.0)
-    assert who.was_failed("m0", 60.0, 500.0), "it still is"
-    who.put(attrs.evolve(failed, incarnation=1, status=Status.ALIVE), 500.0)
-    assert who.was_failed("m0", 60.0, 559.0)
-    assert not who.was_failed("m0", 60.0, 560.0)
-    assert not who.was_failed("m1", 60.0, 10.0)
-    who.put(attrs.evolve(failed, generation=BORN + 1, status=Status.ALIVE), 501.0)
-    assert not who.was_failed("m0", 60.0, 502.0), "another run has cut itself off from nobody"
+    listed.put(failed, 10.0)
+    assert listed.was_failed("m0", 60.0, 500.0), "it still is"
+    listed.put(attrs.evolve(failed, incarnation=1, status=Status.ALIVE), 500.0)
+    assert listed.was_failed("m0", 60.0, 559.0)
+    assert not listed.was_failed("m0", 60.0, 560.0)
+    assert not listed.was_failed("m1", 60.0, 10.0)
+    listed.put(attrs.evolve(failed, generation=BORN + 1, status=Status.ALIVE), 501.0)
+    assert not listed.was_failed("m0", 60.0, 502.0), "another run was not cut off"
 
 
 def test_the_share_that_failed_lately_counts_those_that_are_back_and_not_those_long_dead() -> None:
-    who = members(3)
-    assert who.failed_share(60.0, 0.0) == 0.0
+    listed = members(3)
+    assert listed.failed_share(60.0, 0.0) == 0.0
     failed = [update(name, port=7100 + number).graver(Status.FAILED) for number, name in enumerate(("m0", "m1"))]
     for each in failed:
-        who.put(each, 10.0)
-    assert who.failed_share(60.0, 20.0) == 0.5
-    who.put(attrs.evolve(failed[0], incarnation=1, status=Status.ALIVE), 60.0)
-    assert who.failed_share(60.0, 69.0) == 0.5
-    assert who.failed_share(60.0, 70.0) == 0.25
-    who.put(attrs.evolve(failed[0], incarnation=1), 80.0)
-    assert who.failed_share(60.0, 100.0) == 0.25, "one that failed again counts once"
+        listed.put(each, 10.0)
+    assert listed.failed_share(60.0, 20.0) == 0.5
+    listed.put(attrs.evolve(failed[0], incarnation=1, status=Status.ALIVE), 60.0)
+    assert listed.failed_share(60.0, 69.0) == 0.5
+    assert listed.failed_share(60.0, 70.0) == 0.25
+    listed.put(attrs.evolve(failed[0], incarnation=1), 80.0)
+    assert listed.failed_share(60.0, 100.0) == 0.25, "one that failed again counts once"

@@ -1,4 +1,4 @@
-"""What is found out about paths that pass packets or streams only, or no large packets."""
+"""Detection of paths that pass packets only, streams only, or no large packets."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_many_paths_are_tested_by_turns() -> None:
     assert {test.run_id for now in (0.3, 0.6) for test in paths.handle_timeout(now)} >= set(range(9, 21))
 
 
-def test_paths_to_those_who_have_gone_are_forgotten() -> None:
+def test_paths_to_members_that_have_gone_are_forgotten() -> None:
     paths = monitor()
     paths.stream_acked(RUN_ID, 0.0)
     play(paths, 10)

@@ -1,4 +1,4 @@
-"""How far a wall clock is from those of the peers."""
+"""How far the wall clock is from those of the peers."""
 
 from __future__ import annotations
 

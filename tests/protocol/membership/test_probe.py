@@ -1,4 +1,4 @@
-"""How a probe goes: ping, then others and a stream beside them, then the end of the period."""
+"""A probe: a ping, then indirect pings and a stream, then the end of the period."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gossipreg.protocol.membership.probe import (
     TryStream,
     Unreached,
 )
-from tests.protocol.making import address, crowd, update
+from tests.protocol.making import address, many_members, update
 
 FINGERPRINT = 99
 
@@ -59,7 +59,7 @@ class Probing:
 def probing(count: int = 5, *, health: int = 0, **settings: float) -> Probing:
     knobs = EngineSettings(**settings)  # type: ignore[arg-type]
     members = Members(knobs, Random(3), "a")
-    others = crowd(count)
+    others = many_members(count)
     for other in others:
         members.put(other, 0.0)
     score = LocalHealth(8, health)
@@ -164,7 +164,7 @@ def test_an_ack_counts_once() -> None:
     assert one.prober.acked(Ack(one.seq, 0, 0), one.target.run_id, 1.3) == []
 
 
-def test_an_ack_from_somebody_else_or_for_another_ping_is_not_the_targets() -> None:
+def test_an_ack_from_another_member_or_for_another_ping_is_not_the_targets() -> None:
     one = probing()
     stranger = next(other for other in one.others if other != one.target)
     assert one.prober.acked(Ack(one.seq, 0, 0), stranger.run_id, 1.2) == []
@@ -193,7 +193,7 @@ def test_a_helpers_ack_saves_the_target_but_tells_nothing_of_the_round_trip() ->
     assert not any(isinstance(finding, Missed) for finding in one.handle_timeout(2.0))
 
 
-def test_nobody_answering_is_a_miss_and_every_missing_nack_is_our_own_fault() -> None:
+def test_no_answer_is_a_miss_and_every_missing_nack_lowers_our_own_health() -> None:
     one = probing()
     one.handle_timeout(1.5)
     one.prober.nacked(Nack(one.seq))
@@ -295,7 +295,7 @@ def test_a_helper_without_an_ack_says_so_once_in_time_and_still_passes_on_a_late
     assert not one.prober.was_unreached(target.run_id, 1.8)
 
 
-def test_a_helper_pings_nobody_whom_it_does_not_know() -> None:
+def test_a_helper_pings_no_address_that_is_not_a_members() -> None:
     one = probing(2)
     origin = address(9000)
     assert one.prober.ping_for(PingReq(44, 123, 500), origin, FINGERPRINT, 2.0) == [Say(origin, Nack(44))]
@@ -378,7 +378,7 @@ def test_one_whose_round_trips_are_known_is_given_less_time() -> None:
     assert one.prober.deadline == pytest.approx(now + 1.0), "while the next period begins when it would have begun"
 
 
-def test_a_ping_for_somebody_else_is_no_evidence_for_ever() -> None:
+def test_a_ping_on_another_members_behalf_is_evidence_for_a_while_only() -> None:
     one = probing(2)
     target = one.others[0]
     one.prober.ping_for(PingReq(44, target.run_id, 500), address(9000), FINGERPRINT, 1.2)
@@ -391,7 +391,7 @@ def test_a_ping_for_somebody_else_is_no_evidence_for_ever() -> None:
     assert not one.prober._unreached
 
 
-def test_a_node_in_bad_health_believes_for_longer_that_it_could_not_reach_somebody() -> None:
+def test_a_node_in_bad_health_remembers_for_longer_which_members_it_could_not_reach() -> None:
     one = probing(2, health=3)
     target = one.others[0]
     one.prober.ping_for(PingReq(44, target.run_id, 500), address(9000), FINGERPRINT, 1.2)

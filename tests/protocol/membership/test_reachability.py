@@ -1,4 +1,4 @@
-"""Which members were heard and which have answered lately, and so whether any can bear witness."""
+"""Which members were heard or have answered lately, and so whether one can be a witness."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gossipreg.protocol.membership.reachability import Reachability
 from tests.protocol.making import address, law
 
 
-def test_silence_counts_from_the_last_word_of_anybody() -> None:
+def test_silence_counts_from_the_last_message_of_any_member() -> None:
     reachability = Reachability(10.0)
     assert reachability.silence(12.0) == 2.0
     reachability.heard(1, 13.0)
@@ -17,7 +17,7 @@ def test_silence_counts_from_the_last_word_of_anybody() -> None:
     assert reachability.silence(15.0) == 1.0
 
 
-def test_nobody_is_no_witness() -> None:
+def test_no_member_is_no_witness() -> None:
     assert not Reachability(0.0).has_witness(1, -5.0)
 
 
@@ -44,7 +44,7 @@ def test_one_that_was_merely_heard_is_no_witness() -> None:
 
 @law
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3))), st.integers(1, 4), st.integers(0, 30))
-def test_it_remembers_enough_to_find_a_witness_against_anybody(
+def test_it_remembers_enough_to_find_a_witness_against_any_member(
     versions: list[tuple[int, int]], accused: int, since: int
 ) -> None:
     reachability = Reachability(0.0)

@@ -1,4 +1,4 @@
-"""The ring: each member watches the next few, so that each is watched by as many."""
+"""The ring: each member watches the next few, so that as many watch it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_who_goes_is_watched_no_more_and_every_change_is_counted(seated: list[st
 
 @law
 @given(names, st.integers(1, 4))
-def test_the_tree_of_everybody_reaches_all_others_once_and_who_is_above_is_agreed(
+def test_the_tree_of_each_member_reaches_all_others_once_and_all_agree_on_parents(
     seated: list[str], fanout: int
 ) -> None:
     one = ring(seated)

@@ -1,4 +1,4 @@
-"""How long to wait for an ack, from how long the last ones took."""
+"""The probe timeout follows the round-trip times of the last acks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long an accused member has."""
+"""How long a suspicion lasts."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_it_waits_for_no_more_accusers_than_there_can_be() -> None:
     assert trio.timeout == trio.shortest
 
 
-def test_a_pair_has_nobody_to_confirm_and_takes_the_longest_time() -> None:
+def test_a_pair_has_no_other_accuser_and_takes_the_longest_time() -> None:
     assert suspicion(2).timeout == suspicion(2).longest
     assert not suspicion(2).confirm(2)
 
@@ -129,7 +129,7 @@ def test_it_is_confirmed_by_one_more_accuser_or_by_the_accuseds_kernel() -> None
     one.confirm(2)
     assert one.is_confirmed
     assert suspicion(refused=True).is_confirmed
-    assert suspicion(2).is_confirmed, "in a pair there is nobody else"
+    assert suspicion(2).is_confirmed, "in a pair there is no other member"
 
 
 def test_it_is_counted_in_probe_intervals() -> None:
@@ -195,7 +195,7 @@ def test_confirmed_by_others_the_accused_is_to_be_pinged_at_once_and_again_befor
 
 
 @pytest.mark.parametrize("fields", [{"members": 2}, {"members": 10, "suspicion_confirmations": 0}])
-def test_where_nobody_need_confirm_one_that_answers_without_refuting_is_not_pinged_at_each_answer(
+def test_without_confirmations_a_suspect_that_answers_without_refuting_is_not_pinged_at_each_answer(
     fields: dict[str, int],
 ) -> None:
     """Flap damping has it wait; a ping at each answer kept two nodes busy for as long as that."""
@@ -247,7 +247,7 @@ def test_a_peers_failure_does_not_outdate_the_ping_that_verifies() -> None:
     assert one.due == due
 
 
-def test_where_nothing_is_verified_nobody_looks() -> None:
+def test_without_verification_no_suspect_is_pinged() -> None:
     one = suspicion(verify_failures=False)
     one.confirm(2)
     assert not one.wants_look

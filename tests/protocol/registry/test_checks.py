@@ -1,4 +1,4 @@
-"""A row of results decides, never a single one; what flaps comes back slowly, but for certain."""
+"""Health changes after several results in a row, never by a single one; a flapping check recovers slowly."""
 
 from __future__ import annotations
 

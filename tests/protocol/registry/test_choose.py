@@ -1,4 +1,4 @@
-"""How one instance is drawn among those that can serve."""
+"""How one instance is chosen among those that can serve."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ def test_a_drained_instance_is_never_picked_whatever_the_rng_draws(weights: list
 
 
 @pytest.mark.parametrize("weights", [(1, 0), (65_535,) * 300, (2**15, 2**15), (3,)])
-def test_the_highest_random_number_still_picks_somebody(weights: tuple[int, ...]) -> None:
+def test_the_highest_random_number_still_picks_an_instance(weights: tuple[int, ...]) -> None:
     chosen = by_weight(view(*weights), Loaded(1 - 2**-53))
     assert chosen is not None
     assert chosen.weight > 0
 
 
-def test_from_nobody_nobody_is_picked() -> None:
+def test_from_no_instances_none_is_picked() -> None:
     assert by_weight(view(), Random(1)) is None
     assert by_weight_among((), Random(1)) is None
     assert by_weight_among(weighted(0, 0), Random(1)) is None
@@ -98,13 +98,13 @@ def test_only_those_that_match_everything_asked_for_are_left() -> None:
     blue = instance("blue", tags=("blue", "canary"))
     east = instance("east", zone="east", tags=("blue",))
     primary = instance("primary", role="primary", zone="east")
-    everybody = (plain, blue, east, primary)
-    assert matching(everybody, tag=None, zone=None, role=None) == everybody
-    assert matching(everybody, tag="blue", zone=None, role=None) == (blue, east)
-    assert matching(everybody, tag="blue", zone="east", role=None) == (east,)
-    assert matching(everybody, tag=None, zone="east", role="primary") == (primary,)
-    assert matching(everybody, tag=None, zone="", role=None) == (plain, blue)
-    assert matching(everybody, tag="red", zone=None, role=None) == ()
+    instances = (plain, blue, east, primary)
+    assert matching(instances, tag=None, zone=None, role=None) == instances
+    assert matching(instances, tag="blue", zone=None, role=None) == (blue, east)
+    assert matching(instances, tag="blue", zone="east", role=None) == (east,)
+    assert matching(instances, tag=None, zone="east", role="primary") == (primary,)
+    assert matching(instances, tag=None, zone="", role=None) == (plain, blue)
+    assert matching(instances, tag="red", zone=None, role=None) == ()
 
 
 # Ways of choosing that would rather give a drained instance than none
@@ -153,7 +153,7 @@ def test_every_way_of_choosing_follows_the_weights(way: Callable[[], Choose], we
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_drained_are_chosen_when_nobody_else_is_left_in_equal_shares(way: Callable[[], Choose]) -> None:
+def test_the_drained_are_chosen_in_equal_shares_if_no_other_is_left(way: Callable[[], Choose]) -> None:
     choose, instances = way(), weighted(0, 0, 0)
     found = Counter(chosen.id for _ in range(6_000) if (chosen := choose(instances)))
     assert sum((found[f"x{n}"] - 2_000) ** 2 / 2_000 for n in range(3)) < CHI_SQUARED[2]
@@ -161,7 +161,7 @@ def test_the_drained_are_chosen_when_nobody_else_is_left_in_equal_shares(way: Ca
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_among_nobody_nobody_is_chosen_and_a_single_one_always(way: Callable[[], Choose]) -> None:
+def test_of_no_instances_none_is_chosen_and_a_single_one_always(way: Callable[[], Choose]) -> None:
     choose, [alone] = way(), weighted(3)
     assert choose(()) is None
     assert choose((alone,)) is alone
@@ -227,13 +227,13 @@ def test_keys_belong_to_the_same_instance_in_every_process_for_ever() -> None:
 
 def test_near_is_ones_own_zone_then_the_zone_that_answers_soonest_then_anywhere() -> None:
     east, west, north = (instance(f"in-{zone}", zone=zone) for zone in ("east", "west", "north"))
-    everybody = (east, west, north)
+    instances = (east, west, north)
     times = {"in-east": 0.050, "in-west": 0.002}
-    assert nearest(everybody, "east") == [east]
-    assert nearest(everybody, "south") == list(everybody)
-    assert nearest(everybody, "") == list(everybody)
-    assert nearest(everybody, "south", lambda each: times.get(each.id)) == [west]
-    assert nearest(everybody, "south", lambda _: None) == list(everybody)
+    assert nearest(instances, "east") == [east]
+    assert nearest(instances, "south") == list(instances)
+    assert nearest(instances, "") == list(instances)
+    assert nearest(instances, "south", lambda each: times.get(each.id)) == [west]
+    assert nearest(instances, "south", lambda _: None) == list(instances)
     assert nearest((), "south", lambda _: 1.0) == ()
 
 

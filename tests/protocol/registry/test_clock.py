@@ -1,4 +1,4 @@
-"""Tests of the order of what nodes say although their clocks differ."""
+"""The hybrid clock orders stamps although the wall clocks of nodes differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sealed credentials are opened with the key only, and for the instance that they belong to only."""
+"""Sealed credentials are opened with their key only, and for their own instance only."""
 
 from __future__ import annotations
 

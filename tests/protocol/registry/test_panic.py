@@ -1,4 +1,4 @@
-"""What may still be called of a service when most of it is lost at once, and what may not."""
+"""What may still be called of a service when most of it is lost at once."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def ids(instances: tuple[Instance, ...], *, stale: bool | None = None) -> str:
     return "".join(each.id for each in instances if stale is None or each.stale is stale)
 
 
-def test_while_everybody_is_there_nothing_is_lost() -> None:
+def test_while_all_owners_are_present_nothing_is_lost() -> None:
     assert scene("a", "b").seen().lost is None
 
 
@@ -141,7 +141,7 @@ def test_the_lost_have_the_weight_that_was_set_for_them() -> None:
     assert [(each.weight, each.health) for each in made.lost().instances] == [(1, Health.PASSING), (5, Health.PASSING)]
 
 
-def test_whoever_asks_for_all_is_told_that_an_owner_is_doubted() -> None:
+def test_a_lookup_of_all_shows_instances_of_deprioritized_owners() -> None:
     made = scene("a", "b")
     made.offer("c", health=Health.WARNING, reason="slow")
     made.deprioritized = {"b": None, "c": None}

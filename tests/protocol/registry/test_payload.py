@@ -1,4 +1,4 @@
-"""How an instance travels: packed once, read back by anybody, and never an error but `BadPayload`."""
+"""An instance is packed once and unpacked by every node; the only error is `BadPayload`."""
 
 from __future__ import annotations
 

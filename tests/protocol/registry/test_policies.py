@@ -1,4 +1,4 @@
-"""Tests of the last word about every policy."""
+"""Policies: the last writer wins."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_rule_is_read_as_it_was_written(rule: Rule) -> None:
     assert unpack_rule(pack_rule(rule), rule.key) == rule
 
 
-def test_a_policy_says_who_set_it_and_when() -> None:
+def test_a_policy_states_its_writer_and_its_time() -> None:
     policies = Policies()
     deliver(policies, version(RULES[0], 1_500, writer="b"))
     assert policies.in_force == (Policy(RULES[0], "b", 1.5),)

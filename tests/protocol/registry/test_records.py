@@ -1,4 +1,4 @@
-"""What an owner says, and by which digests it is compared."""
+"""Records of an owner, and the digests by which they are compared."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_every_part_of_a_record_is_in_its_digest() -> None:
     assert record.digest == record_digest("b", BORN, "x", 1, record.payload)
 
 
-def test_the_digest_that_a_record_carries_is_the_same_claim_whoever_bears_it() -> None:
+def test_the_digest_in_a_record_is_the_same_claim_from_any_peer() -> None:
     [record] = history([("x", 1)]).said
     assert attrs.evolve(record, table_xor=7).digest == record.digest
 

@@ -1,4 +1,4 @@
-"""Every owner's table, and which instances each service has."""
+"""Every owner's table, and the instances of each service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of who is seen as a service's primary."""
+"""Which instance is a service's primary."""
 
 from __future__ import annotations
 

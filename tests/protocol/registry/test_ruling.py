@@ -1,4 +1,4 @@
-"""Tests of what policies make of a service's instances."""
+"""The effect of policies on a service's instances."""
 
 from __future__ import annotations
 
@@ -70,18 +70,18 @@ def test_a_split_by_zone() -> None:
     assert shown == {"a": 3, "b": 1, "c": 0}
 
 
-def test_who_is_in_no_share_gets_nothing_and_who_is_in_two_counts_in_the_first() -> None:
+def test_an_instance_in_no_share_gets_nothing_and_one_in_two_counts_in_the_first() -> None:
     rule = Split("orders", {"v1": 1, "canary": 1})
     shown = weights(rule, instance("a", "canary", "v1"), instance("b", "canary"), instance("c", "v3"))
     assert shown == {"a": 1, "b": 1, "c": 0}
 
 
-def test_a_share_that_nobody_can_serve_goes_to_the_others() -> None:
+def test_a_share_without_an_instance_that_can_serve_goes_to_the_others() -> None:
     rule = Split("orders", {"v1": 90, "v2": 10})
     assert weights(rule, instance("a", "v1"), instance("b", "v2", weight=0)) == {"a": 1, "b": 0}
 
 
-def test_a_split_that_would_leave_nobody_is_not_obeyed() -> None:
+def test_a_split_that_would_leave_no_instance_is_not_obeyed() -> None:
     assert weights(Split("orders", {"v9": 1}), instance("a", "v1", weight=4)) == {"a": 4}
 
 
@@ -89,7 +89,7 @@ def test_a_percentage_of_zero_is_none() -> None:
     assert weights(Split("orders", {"v1": 1, "v2": 0}), instance("a", "v1"), instance("b", "v2")) == {"a": 1, "b": 0}
 
 
-def test_weights_that_would_not_fit_keep_their_proportion_nearly_and_nobody_is_forgotten() -> None:
+def test_weights_that_would_not_fit_nearly_keep_their_proportion_and_none_becomes_zero() -> None:
     rule = Split("orders", {"v1": 65_535, "v2": 1})
     shown = weights(rule, instance("a", "v1", weight=1), instance("b", "v2", weight=65_535), instance("c", "v2"))
     assert shown["a"] == limits.WEIGHT_MAX

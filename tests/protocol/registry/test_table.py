@@ -1,4 +1,4 @@
-"""What is known of one owner's table, whatever arrived of it and in whatever order."""
+"""One owner's table converges, whatever part of it arrives and in whatever order."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def tell(table: Table, entry: Entry) -> Freshness | None:
     if isinstance(entry, TableDigest):
         table.apply_digest(entry)
         return None
-    verdict = table.classify(entry.id, entry.version)
-    if verdict is Freshness.NEW:
+    freshness = table.classify(entry.id, entry.version)
+    if freshness is Freshness.NEW:
         table.apply(entry)
-    return verdict
+    return freshness
 
 
 def told(entries: list[Record] | tuple[Record, ...]) -> Table:

@@ -1,4 +1,4 @@
-"""Registers only grow, but for a reset; in whatever order they are merged, the same comes of it."""
+"""Term registers only grow, except by a reset; they merge to the same in every order."""
 
 from __future__ import annotations
 

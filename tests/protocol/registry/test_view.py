@@ -1,4 +1,4 @@
-"""What lookups answer, and when it counts as a change."""
+"""What lookups return, and what counts as a change."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Seen:
         return [instance.id for instance in self.view.service(service).healthy]
 
 
-def test_a_service_that_nobody_offers_is_empty() -> None:
+def test_a_service_without_instances_is_empty() -> None:
     view = View(BORN).service("orders")
     assert (view.index, view.instances, view.healthy, view.shares) == (BORN, (), (), ())
 
 
-def test_an_index_is_raised_and_never_lowered_whoever_offers_the_service() -> None:
+def test_an_index_is_raised_and_never_lowered_for_any_service() -> None:
     seen = Seen()
     seen.offer("x")
     seen.view.raise_to(BORN - 7)
@@ -89,7 +89,7 @@ def test_an_owners_standing_is_its_instances_health(status: Status, health: bool
     assert seen.ids() == (["x"] if health else [])
 
 
-def test_one_who_left_or_is_not_known_offers_nothing() -> None:
+def test_an_owner_that_left_or_is_unknown_has_no_instances() -> None:
     seen = Seen()
     seen.offer("x")
     assert seen.stand(status=Status.LEFT) == ["orders"]
@@ -99,7 +99,7 @@ def test_one_who_left_or_is_not_known_offers_nothing() -> None:
     assert seen.look() == []
 
 
-def test_one_who_drains_is_shown_with_weight_zero() -> None:
+def test_an_instance_of_a_draining_owner_has_weight_zero() -> None:
     seen = Seen()
     seen.offer("x", weight=7)
     assert seen.stand(draining=True) == ["orders"]
@@ -215,7 +215,7 @@ def test_the_index_grows_with_each_visible_change_and_with_no_other(steps: list[
         before = after
 
 
-def test_where_nothing_was_lost_even_who_panics_calls_those_that_can_serve() -> None:
+def test_if_nothing_was_lost_a_panicking_lookup_has_those_that_can_serve() -> None:
     seen = Seen()
     seen.offer("x")
     view = seen.view.service("orders")

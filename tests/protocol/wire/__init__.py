@@ -1,1 +1,1 @@
-"""Tests of bytes to messages and back, and of the seals around them."""
+"""Tests of messages, and of the codecs of packets and streams."""

@@ -1,4 +1,4 @@
-"""Junk under unknown runs costs a bounded number of key derivations, and keeps no member's packets out."""
+"""Junk under unknown senders costs a bounded number of key derivations, and blocks no member's packets."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_under_a_flood_from_everywhere_a_member_that_restarts_and_a_newcomer_wit
     assert receiver.decode(newcomer.encode(b"new", NOW), NOW, NEWCOMER) == b"new"
 
 
-def test_an_old_packet_that_is_shown_again_vouches_for_nobody() -> None:
+def test_a_replayed_packet_proves_no_run() -> None:
     member, receiver = SealedPackets(KEY, "prod", b"member.."), SealedPackets(KEY, "prod", b"receiver")
     recorded = member.encode(b"hello", NOW - FRESHNESS_SECONDS - 1)
     assert reason(receiver.decode(recorded, NOW, FLOODER)) is Refusal.STALE

@@ -1,4 +1,4 @@
-"""Which bytes are messages: all that we write, all that a later version may write, and nothing else; never an error."""
+"""Which bytes are messages: all that this version or a later one writes, and no others."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def test_a_record_over_its_limit_is_junk() -> None:
     assert read(packet(1, Record("b", 1, 1, "x", 0, b""))) is None
 
 
-def test_more_messages_than_anybody_has_to_say_are_left_out() -> None:
+def test_messages_beyond_the_limit_of_a_packet_are_left_out() -> None:
     assert read_past_junk(packet(1, *[End()] * MESSAGES_MAX)) == ([End()] * MESSAGES_MAX, 0)
     assert read_past_junk(packet(1, *[End()] * (MESSAGES_MAX + 2))) == ([End()] * MESSAGES_MAX, 1)
 

@@ -1,4 +1,4 @@
-"""What the seals promise: whose packets are believed, and that each is believed once."""
+"""The packet codecs: which packets are accepted, and each of them once."""
 
 from __future__ import annotations
 

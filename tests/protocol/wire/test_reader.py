@@ -1,4 +1,4 @@
-"""Reading is the same whatever was read before, only quicker."""
+"""The reader gives the same messages whatever it read before."""
 
 from __future__ import annotations
 

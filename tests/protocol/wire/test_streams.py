@@ -1,4 +1,4 @@
-"""What a stream promises: whole frames, in order, from the peer that said hello, or a refusal."""
+"""The stream codec: whole frames, in order, from the peer of the hello; else a refusal."""
 
 from __future__ import annotations
 
@@ -143,12 +143,12 @@ def test_a_codec_shows_no_key() -> None:
 
 
 @law
-@given(key=keys, junk=st.lists(st.binary(max_size=60), max_size=4), greets=st.booleans())
+@given(key=keys, junk=st.lists(st.binary(max_size=60), max_size=4), says_hello=st.booleans())
 def test_any_bytes_are_read_or_refused_and_nothing_else_is_raised(
-    key: bytes | None, junk: list[bytes], greets: bool
+    key: bytes | None, junk: list[bytes], says_hello: bool
 ) -> None:
     codec = accepter(key)
-    if greets:
+    if says_hello:
         codec.feed(opener(key).hello())
     with contextlib.suppress(StreamRefused):
         for chunk in junk:
@@ -174,7 +174,7 @@ def test_a_later_version_and_an_unknown_kind_are_named(key: bytes | None) -> Non
     assert refusal(accepter(key), hello[:5] + b"\x02" + hello[6:]) is StreamRefusal.WRONG_VERSION
 
 
-def test_whoever_cannot_be_understood_is_named() -> None:
+def test_a_peer_that_cannot_be_understood_is_named() -> None:
     assert refusal(accepter(KEY), opener(None).hello()) is StreamRefusal.IN_CLEAR
     assert refusal(accepter(None), opener(KEY).hello()) is StreamRefusal.SEALED
     assert refusal(accepter(KEY), opener(OTHER_KEY).hello()) is StreamRefusal.UNKNOWN_KEY

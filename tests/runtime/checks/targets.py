@@ -1,4 +1,4 @@
-"""A service to be checked: a tiny HTTP server whose health a test decides."""
+"""A checked service: a small HTTP server whose health a test sets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Target:
             )
             await stream.send_all(said + self.body if self.raw is None else self.raw)
         except trio.BrokenResourceError:
-            pass  # whoever asked has seen enough
+            pass  # the client has closed the connection
         finally:
             self.open -= 1
             await trio.aclose_forcefully(stream)

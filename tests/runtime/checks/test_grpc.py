@@ -1,4 +1,4 @@
-"""A gRPC check speaks with the health service that comes with grpcio, and with nothing else for one."""
+"""A gRPC check works with the health service of grpcio, and takes no other server for one."""
 
 from __future__ import annotations
 

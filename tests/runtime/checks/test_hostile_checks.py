@@ -1,4 +1,4 @@
-"""Whatever is to be checked, however it is said: it is refused with its field, or its runs end in a finding."""
+"""Any definition of a check is refused with its field, or its runs end in a finding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each check keeps its own time: none waits for another, none piles up, and a stopped node blames nobody.
+"""Each check has its own schedule: none waits for another, none piles up, and a stopped node fails none.
 
 The clock is a virtual one that jumps to the next deadline whenever everything waits.
 """
@@ -139,7 +139,7 @@ async def test_a_run_that_outlasts_its_interval_skips_what_it_missed(
     assert gaps == pytest.approx([3.0] * len(gaps), abs=0.01)
 
 
-async def test_targets_that_hang_hold_up_nobody_else(watcher: Watcher, autojump_clock: MockClock) -> None:
+async def test_targets_that_hang_delay_no_other_check(watcher: Watcher, autojump_clock: MockClock) -> None:
     for number in range(300):
         watcher.lasts[f"slow{number}"] = 60.0
         watcher.monitor.put(f"s{number}", [tcp(f"slow{number}", timeout=2.0)])
@@ -261,7 +261,7 @@ async def test_a_service_may_say_itself_that_it_is_not_well(watcher: Watcher, au
     assert watcher.monitor.standing("o", [check], None) == (Health.WARNING, "ttl: disk is nearly full")
 
 
-async def test_a_heartbeat_that_nobody_awaits_is_refused(watcher: Watcher, autojump_clock: MockClock) -> None:
+async def test_a_heartbeat_without_a_ttl_check_is_refused(watcher: Watcher, autojump_clock: MockClock) -> None:
     watcher.monitor.put("o", [tcp()])
     for name, sentence in (
         (None, "check: 'o' awaits no heartbeat, since no check of it is a ttl"),
@@ -311,7 +311,7 @@ async def test_one_that_recovers_in_time_does_not_expire(watcher: Watcher, autoj
     assert watcher.expired == []
 
 
-async def test_nobody_expires_because_this_node_was_stopped(watcher: Watcher, autojump_clock: MockClock) -> None:
+async def test_no_instance_expires_because_this_node_was_stopped(watcher: Watcher, autojump_clock: MockClock) -> None:
     watcher.says = lambda _: P if trio.current_time() > stopped + 60 else C
     stopped = trio.current_time() + 5
     watcher.monitor.put("o", [tcp(deregister_after=30)])

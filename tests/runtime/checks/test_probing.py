@@ -1,4 +1,4 @@
-"""One run of a check of each kind: what it asks, what it makes of the answer, and what it leaves behind."""
+"""One run of a check of each kind: its request, its finding, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ async def test_what_is_no_answer_is_critical(raw: bytes, sentence: str) -> None:
         assert finding.text.startswith(sentence)
 
 
-async def test_nobody_there_is_said_in_words() -> None:
+async def test_a_refused_connection_is_reported_in_words() -> None:
     for check in (Check(http=f"http://127.0.0.1:{unused_port()}/"), Check(tcp=f"127.0.0.1:{unused_port()}")):
         assert await run(check) == Finding(Health.CRITICAL, "connection refused")
 
@@ -232,7 +232,7 @@ async def test_a_run_that_ended_much_too_late_says_nothing_because_this_node_was
 
 
 def certificate(directory: Path) -> ssl.SSLContext:
-    """A server's context with a certificate for 127.0.0.1 that nobody has signed."""
+    """A server's context with a self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "orders")])
     now = datetime.now(UTC)
@@ -257,7 +257,7 @@ def certificate(directory: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_certificate_that_nobody_signed_is_refused_unless_told(tmp_path: Path) -> None:
+async def test_a_self_signed_certificate_is_refused_unless_verification_is_off(tmp_path: Path) -> None:
     async def secure(target: Target, **fields: Any) -> Finding:
         return await run(Check(http=target.url.replace("http:", "https:"), **fields))
 
@@ -319,7 +319,7 @@ async def test_a_command_that_hangs_is_killed_with_what_it_started(tmp_path: Pat
     assert finding == Finding(Health.CRITICAL, "no answer within 2 s")
     with trio.fail_after(60):
         for pid in map(int, pids.read_text().split()):
-            while is_running(pid):  # noqa: ASYNC110 - another process tells nobody of its end
+            while is_running(pid):  # noqa: ASYNC110 - the end of another process is no event here
                 await trio.sleep(0.01)
 
 
@@ -398,7 +398,7 @@ async def test_an_address_that_may_not_be_contacted_is_not(host: str, connected:
 
 
 @pytest.mark.parametrize("kind", range(5))
-async def test_a_name_is_judged_by_what_it_leads_to(kind: int, names: Names, connected: list[str]) -> None:
+async def test_a_name_is_checked_by_its_resolved_addresses(kind: int, names: Names, connected: list[str]) -> None:
     names.answers["metadata"] = ["169.254.169.254 ::ffff:100.100.100.200 8.8.8.8"]
     check = checks_of("metadata.example")[kind]
     finding = await run(check)
@@ -417,7 +417,7 @@ async def test_a_name_that_leads_elsewhere_later_gains_nothing(names: Names, con
         check = Check(http=f"http://rebound.example:{target.port}/")
         assert (await run(check)).health is Health.PASSING
         assert connected == ["127.0.0.1"]
-        assert names.asked == ["rebound.example"], "what is judged is what is connected to: it is resolved once"
+        assert names.asked == ["rebound.example"], "the checked address is the contacted one: the name is resolved once"
         assert (await run(check)).text.startswith("rebound.example leads to no address that may be contacted")
         assert connected == ["127.0.0.1"]
 

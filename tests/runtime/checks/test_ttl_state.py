@@ -1,4 +1,4 @@
-"""A ttl check goes on after a restart as it stood: no better, and for no longer."""
+"""A ttl check keeps its state over a restart: no better, and for no longer."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_one_that_never_heard_of_its_service_still_has_not() -> None:
 
 
 @pytest.mark.parametrize("away", [1.0, 22.0, 24.0, 1e6])
-def test_nobody_is_deregistered_before_there_was_time_for_a_heartbeat(away: float) -> None:
+def test_no_instance_is_deregistered_before_there_was_time_for_a_heartbeat(away: float) -> None:
     found = again(beaten(Check(ttl=10, deregister_after=30), Health.CRITICAL, "no"), away=away)
     assert found.state.expires == pytest.approx(BORN + max(10, 30 - 7 - away))
 

@@ -1,4 +1,4 @@
-"""A peer that makes others hold too much: members that do not exist, records without end. Who is real stays."""
+"""A peer that floods others with members that do not exist and records without end. Real members stay."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_members_that_are_gone_give_way_before_a_newcomer_is_refused(monkeypatch
     assert any(isinstance(each, MemberChanged) and each.after is None for each in outputs)
 
 
-def test_what_is_said_of_one_who_is_gone_pushes_out_none_who_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_updates_about_departed_members_evict_no_present_member(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MEMBERS_MAX", 3)
     node = among(B, C)
     deliver(node, B, update("gone", Status.FAILED))
@@ -130,7 +130,7 @@ def test_peers_push_out_each_others_strangers_only_now_and_then(monkeypatch: pyt
     assert node.counters["members_gave_way"] == 3 + 5 + 3
 
 
-def test_a_suspect_that_gives_way_is_judged_no_more() -> None:
+def test_an_evicted_suspect_is_not_declared_failed() -> None:
     node = among(B, C)
     prove(node, B, C)
     deliver(node, EVIL, *fakes(7), *fakes(7, status=Status.SUSPECT))
@@ -140,7 +140,7 @@ def test_a_suspect_that_gives_way_is_judged_no_more() -> None:
     assert node.fingerprint == recomputed(node)
 
 
-def test_whom_nobody_reached_is_forgotten_in_a_while() -> None:
+def test_members_that_were_never_reached_are_forgotten_in_a_while() -> None:
     node = among(B, C)
     deliver(node, EVIL, *fakes(5, status=Status.SUSPECT))
     assert len(node.detector.unreached(60.0, 7.0)) == 5
@@ -172,7 +172,7 @@ def test_all_owners_together_have_a_bound_and_strangers_give_way(monkeypatch: py
     deliver(node, B, *offered("b", map(str, range(30))))
     assert held(node) == {"b": 12}
     deliver(node, B, *offered("c", map(str, range(3))))
-    assert held(node) == {"b": 12}, "strangers push out nobody"
+    assert held(node) == {"b": 12}, "strangers evict no member"
     node.register(instance("own"), 6.0)
     assert [each.owner for each in node.view.service("orders").healthy if each.id == "own"] == ["a"]
     assert node.state.registry.size == sum(held(node).values())
@@ -207,7 +207,7 @@ def test_one_owner_has_a_bound_in_bytes_and_is_told_so_where_it_registers(monkey
         node.register(instance("too-many", meta={"x": "y" * 500}), 6.0)
 
 
-def test_owners_that_nobody_introduced_hold_little(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_owners_without_a_membership_update_hold_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PENDING_OWNER_RECORDS_MAX", 3)
     monkeypatch.setattr(limits, "PENDING_OWNER_BYTES_MAX", 2000)
     node = among(B)

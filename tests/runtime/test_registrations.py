@@ -1,4 +1,4 @@
-"""What a registration returns is what lookups show, and a note says why that is not what was stated."""
+"""A registration returns what lookups show, and a note says why that differs from what was registered."""
 
 from __future__ import annotations
 
