@@ -183,11 +183,12 @@ async def test_a_node_outlives_a_mistake_at_sighup() -> None:
 
     async def signals() -> AsyncIterator[int]:
         yield signal.SIGHUP
-        await reloaded.wait()
+        with trio.fail_after(PATIENCE):
+            await reloaded.wait()
         await trio.testing.wait_all_tasks_blocked()
 
     async with trio.open_nursery() as nursery:
-        await run_agent._handle_signals(node, signals(), trio.Event(), [reload], nursery)  # type: ignore[arg-type]
+        await run_agent._handle_signals(node, signals(), trio.Event(), reload, nursery)  # type: ignore[arg-type]
     assert node.counters["tasks_failed"] == 1
 
 
