@@ -54,6 +54,9 @@ _DOMAIN: Final = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?"
 )
 
+#: A key of the node's meta, as Consul has it.
+_NODE_META_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
 #: The name of a header (RFC 9110 §5.6.2).
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -341,6 +344,24 @@ def _api_names(names: tuple[str, ...]) -> None:
             raise ConfigError(f"{shown(name)} is no name of an API such as consul; off alone means none")
 
 
+def _read_node_meta(text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not _NODE_META_KEY.fullmatch(key) or len(value) > limits.NODE_META_VALUE_CHARS_MAX:
+        raise ConfigError(
+            f"{shown(text)} is not KEY=VALUE: use a key of up to 128 letters, digits, '_' and '-', and a value of up "
+            f"to {limits.NODE_META_VALUE_CHARS_MAX} characters"
+        )
+
+
+def _unique_keys(pairs: tuple[str, ...]) -> None:
+    keys = [pair.partition("=")[0] for pair in pairs]
+    if len(keys) > limits.NODE_META_ENTRIES_MAX:
+        raise ConfigError(f"{len(keys)} entries are too many: {limits.NODE_META_ENTRIES_MAX} is the limit")
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ConfigError(f"{shown(key)} is there twice")
+
+
 def _read_header(text: str) -> None:
     if not _HEADER.fullmatch(text):
         raise ConfigError(f"{shown(text)} is not the name of a header")
@@ -422,6 +443,11 @@ class Config:
         },
     )
     zone: str = setting(Text(_read_name_or_nothing), "", "Where this node is; the default zone of its instances.")
+    node_meta: tuple[str, ...] = setting(
+        Texts(read=_read_node_meta, whole=_unique_keys),
+        (),
+        "What Consul's clients can select this node by, as KEY=VALUE; shown with every instance of it.",
+    )
     key: str | None = setting(
         _SECRET, None, "Key that seals the gossip: 32 bytes in base64, as `gossipreg keygen` prints.", repr=False
     )

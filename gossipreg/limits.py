@@ -71,6 +71,10 @@ META_KEY_CHARS_MAX: Final = 128
 TAGS_MAX: Final = 256
 META_ENTRIES_MAX: Final = 1024
 
+#: Entries of a node's own meta, and characters of each value: as in Consul.
+NODE_META_ENTRIES_MAX: Final = 64
+NODE_META_VALUE_CHARS_MAX: Final = 512
+
 #: Weight of an instance: 0 is drained. DNS SRV carries 16 bits, shared with x256 scaling for HAProxy.
 WEIGHT_MAX: Final = 65_535
 

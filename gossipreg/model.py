@@ -132,6 +132,12 @@ class Health(enum.StrEnum):
         return _GRAVITY[self]
 
 
+#: The service, and the id, of the record in which a node states its meta and its own checks. It is not listed.
+NODE_SERVICE: Final = "gossipreg.node"
+
+#: How the reason of an instance begins that a check of its node has failed.
+NODE_REASON: Final = "node: "
+
 #: The role of at most one instance of a service, and the role with which superseded claims to it are shown.
 PRIMARY: Final = "primary"
 FENCED: Final = "fenced"

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
+from gossipreg import limits
 from gossipreg.config import AgentConfig, Config, Settings
 from gossipreg.errors import ConfigError, InsecureError, InvalidSetting
 from gossipreg.fields import FieldKind
@@ -87,6 +88,14 @@ def test_a_value_of_a_node_that_cannot_be_used_is_refused_by_name(values: dict[s
         ({"dns_ttl": True}, "dns_ttl: True is not a whole number of seconds"),
         ({"dns_ttl": -1}, "dns_ttl: -1 is not a whole number of seconds"),
         ({"dns_ttl": "5"}, "dns_ttl: '5' is not a whole number of seconds"),
+        ({"node_meta": ("rack",)}, "node_meta: 'rack' is not KEY=VALUE"),
+        ({"node_meta": ("a.b=c",)}, "node_meta: 'a.b=c' is not KEY=VALUE"),
+        ({"node_meta": ("a=1", "a=2")}, "node_meta: 'a' is there twice"),
+        (
+            {"node_meta": tuple(f"k{n}=" for n in range(limits.NODE_META_ENTRIES_MAX + 1))},
+            "node_meta: 65 entries are too many: 64 is the limit",
+        ),
+        ({"node_meta": ("a=" + "b" * (limits.NODE_META_VALUE_CHARS_MAX + 1),)}, "node_meta: 'a=bbb"),
         ({"dns_domain": ()}, "dns_domain: name at least one domain"),
         ({"dns_domain": "a b"}, "dns_domain: 'a b' is not a domain"),
         ({"dns_domain": [1]}, "dns_domain: [1] is not a list of strings"),

@@ -25,6 +25,7 @@ _METAVARS: Final = {
     "advertise": "HOST:PORT",
     "join": "HOST:PORT",
     "zone": "NAME",
+    "node_meta": "KEY=VALUE",
     "key_file": "FILE",
     "credential_key_file": "FILE",
     "data_dir": "DIR",

@@ -15,6 +15,7 @@ from gossipreg.check import Check, CheckReport
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance
 from gossipreg.model import (
+    NODE_SERVICE,
     PRIMARY,
     Address,
     CheckEvent,
@@ -116,7 +117,7 @@ class Node:
         engine = self._engine
         identity = engine.identity
         by_status = Counter(str(member.status) for member in self.members())
-        counts = engine.view.counts()
+        counts = self.services()
         return NodeInfo(
             name=identity.name,
             cluster=self._context.cluster,
@@ -230,7 +231,7 @@ class Node:
     @any_thread
     def services(self) -> Mapping[str, ServiceCount]:
         """Every service that has instances."""
-        return self._engine.view.counts()
+        return {name: count for name, count in self._engine.view.counts().items() if name != NODE_SERVICE}
 
     @any_thread
     def members(self) -> tuple[Member, ...]:

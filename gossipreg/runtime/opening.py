@@ -35,6 +35,7 @@ from gossipreg.runtime.joining import Seeds
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.node_record import meta_of, state_meta
 from gossipreg.runtime.policy_writer import PolicyWriter
 from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.sockets import GossipSockets, check_safety, open_sockets, resolve_bind
@@ -131,6 +132,9 @@ async def _running(
                     await writer.store_identity()
                 if saved is not None:
                     await lifecycle.restore(saved)
+                await state_meta(
+                    lifecycle.registrar, meta_of(config.node_meta), host=sockets.address.host, zone=config.zone
+                )
 
                 def start(what: str, work: Callable[[], Awaitable[None]]) -> None:
                     nursery.start_soon(run_restarting, context.counters, what, work)

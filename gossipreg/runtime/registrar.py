@@ -12,9 +12,10 @@ from functools import partial
 import attrs
 import trio
 
+from gossipreg import limits
 from gossipreg.check import Check
 from gossipreg.errors import GossipregError, InvalidInstance, NodeClosed, StorageError, UnknownInstance
-from gossipreg.model import Address, Instance
+from gossipreg.model import NODE_REASON, NODE_SERVICE, Address, Instance
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.credentials import NONCE_BYTES, Keyring
 from gossipreg.protocol.registry.payload import pack_instance
@@ -29,6 +30,7 @@ from gossipreg.runtime.registrations import LocalRegistration
 from gossipreg.runtime.saved_state import CHECKS, INSTANCE, Place, SavedState
 from gossipreg.runtime.supervision import log_bug, run_contained
 from gossipreg.targets import CheckRules
+from gossipreg.text import shortened
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +143,12 @@ class Registrar:
                 await context.store.drop(id, term=self._term_of(before))
         self.registrations.pop(id, None)
         self.monitor.drop(id)
+        self._follow_node(id)
+
+    @property
+    def member(self) -> str:
+        """The node's name."""
+        return self._context.name
 
     def _announce(self, registration: LocalRegistration) -> None:
         """Publish the instance if it has changed, and run its checks. If the engine refuses it, nothing changes."""
@@ -150,6 +158,7 @@ class Registrar:
         self.registrations[id_] = registration
         self._undefined_yet.pop(id_, None)
         self.monitor.put(id_, registration.checks)
+        self._follow_node(id_)
 
     def _publish(self, registration: LocalRegistration, instance: Instance) -> None:
         """Publish ``instance``, which is that of ``registration`` with the health that its checks give it."""
@@ -170,6 +179,7 @@ class Registrar:
                     context.driver.say(context.engine.deregister(id, trio.current_time()))
                     self.registrations.pop(id, None)
                     self.monitor.drop(id)
+                    self._follow_node(id)
             raise
 
     def _previous(self, id: str) -> LocalRegistration | None:
@@ -289,8 +299,14 @@ class Registrar:
                 raise InvalidInstance(f"checks[{place}].{flaw[0]}", flaw[1])
 
     def _with_health(self, registration: LocalRegistration) -> Instance:
-        """The instance with the health that its checks give it."""
-        health, reason = self.monitor.standing(registration.instance.id, registration.checks, registration.maintenance)
+        """The instance with the health that its checks give it, or those of the node if they are graver."""
+        id_ = registration.instance.id
+        health, reason = self.monitor.standing(id_, registration.checks, registration.maintenance)
+        node = self.registrations.get(NODE_SERVICE)
+        if node is not None and node.checks and id_ != NODE_SERVICE:
+            nodes, why = self.monitor.standing(NODE_SERVICE, node.checks, None)
+            if nodes.gravity > health.gravity:
+                health, reason = nodes, shortened(f"{NODE_REASON}{why}", limits.REASON_CHARS_MAX)
         return attrs.evolve(registration.instance, health=health, reason=reason)
 
     def _checked(self, id: str) -> None:
@@ -300,6 +316,14 @@ class Registrar:
             instance = self._with_health(self.registrations[id])
             if instance != published:
                 self._publish(self.registrations[id], instance)
+                self._follow_node(id)
+
+    def _follow_node(self, changed: str) -> None:
+        """Publish what the health of the node itself changes, if that is what ``changed``."""
+        if changed == NODE_SERVICE:
+            for id_ in list(self.registrations):
+                if id_ != NODE_SERVICE:
+                    self._checked(id_)
 
     def _flapped(self, id: str, check: str) -> None:
         self._context.change_log.write([("check", f"{id} {check}")])

@@ -21,6 +21,7 @@ from gossipreg.errors import (
     UnknownTerm,
 )
 from gossipreg.model import (
+    NODE_SERVICE,
     Address,
     Event,
     Health,
@@ -119,7 +120,7 @@ class FakeNode:
             await self._bell.wait()
 
     def services(self) -> Mapping[str, ServiceCount]:
-        every = Counter(each.service for each in self._sorted())
+        every = Counter(each.service for each in self._sorted() if each.service != NODE_SERVICE)
         healthy = Counter(each.service for each in self._sorted() if each.health.can_serve)
         return {service: ServiceCount(count, healthy[service]) for service, count in every.items()}
 

@@ -17,7 +17,6 @@ from gossipreg.errors import GossipregError, MemberPresent
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.agent_checks import (
     ANY,
-    NO_NODE_REASON,
     by_id,
     entry,
     kept_checks,
@@ -25,13 +24,14 @@ from gossipreg.frontends.consul.agent_checks import (
     own,
     permit,
     release_ids,
+    state_maintenance,
 )
 from gossipreg.frontends.consul.catalog_rows import Json
 from gossipreg.frontends.consul.context import ConsulContext, error_response, text_response
 from gossipreg.frontends.consul.posted import PostedService
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Reply, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
-from gossipreg.model import Instance
+from gossipreg.model import NODE_SERVICE, Instance
 
 _NO_REASON: Final = (
     "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
@@ -68,7 +68,7 @@ async def register_service(context: ConsulContext) -> Response:
 async def deregister_service(context: ConsulContext) -> Response:
     """Deregister an instance."""
     id_ = context.arguments["id"]
-    if context.node.own(id_) is None:
+    if id_ == NODE_SERVICE or context.node.own(id_) is None:
         raise HttpError(404, f'Unknown service ID "{id_}". Ensure that the service ID is passed, not the service name.')
     await context.node.deregister(id_)
     return text_response(200)
@@ -77,7 +77,7 @@ async def deregister_service(context: ConsulContext) -> Response:
 async def service_maintenance(context: ConsulContext) -> Response:
     """Take an instance out, or back in."""
     id_, enable = context.arguments["id"], _enable(context)
-    if context.node.own(id_) is None:
+    if id_ == NODE_SERVICE or context.node.own(id_) is None:
         raise HttpError(404, f'Unknown service ID "{id_}". Ensure that the service ID is passed, not the service name.')
     await context.node.set_maintenance(id_, _reason(context, _NO_REASON) if enable else None)
     return text_response(200)
@@ -85,7 +85,13 @@ async def service_maintenance(context: ConsulContext) -> Response:
 
 async def maintenance(context: ConsulContext) -> Response:
     """Drain this node, or end that."""
-    await (context.node.drain(_reason(context, NO_NODE_REASON)) if _enable(context) else context.node.undrain())
+    if _enable(context):
+        reason = _reason(context, catalog_rows.NO_NODE_REASON)
+        await context.node.drain(reason)
+        await state_maintenance(context, reason)
+    else:
+        await context.node.undrain()
+        await state_maintenance(context, "")
     return text_response(200)
 
 
@@ -132,7 +138,7 @@ async def services(context: ConsulContext) -> Response:
 async def service(context: ConsulContext) -> Reply:
     """One of those; with ``?hash=``, once its digest is another than that, or the time is over."""
     id_ = context.arguments["id"]
-    mine = context.node.own(id_)
+    mine = None if id_ == NODE_SERVICE else context.node.own(id_)
     if mine is None:
         raise HttpError(404, f'unknown service ID: "{id_}"')
     found, index = _hashed(context, mine.service, id_), context.node.index(mine.service)
@@ -184,7 +190,9 @@ async def health_by_id(context: ConsulContext) -> Response:
     """How one of its instances is, in the status code too."""
     id_ = context.arguments["id"]
     mine = context.node.own(id_)
-    found = [] if mine is None else [each for each in own(context, mine.service) if each.id == id_]
+    found = (
+        [] if mine is None or id_ == NODE_SERVICE else [each for each in own(context, mine.service) if each.id == id_]
+    )
     return await _health(context, found, f"ServiceId {id_} not found", alone=True)
 
 
@@ -197,8 +205,10 @@ async def health_by_name(context: ConsulContext) -> Response:
 async def _health(context: ConsulContext, found: Iterable[Instance], unknown: str, *, alone: bool) -> Response:
     statuses: set[str] = set()
     rows: list[bytes] = []
+    cluster = context.cluster()
+    nodes = cluster.node_checks(context.node.name)
     async for each in TimeSlicer().over(found):
-        checks_of = catalog_rows.own_checks(each)
+        checks_of = [*nodes, *cluster.own_checks(each)]
         status = catalog_rows.worst(checks_of)
         statuses.add(status)
         rows.append(encode({"AggregatedStatus": status, "Service": catalog_rows.service(each), "Checks": checks_of}))

@@ -12,19 +12,15 @@ from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.catalog_rows import Json
 from gossipreg.frontends.consul.check_ids import CheckIdMap
 from gossipreg.frontends.consul.context import ConsulContext, text_response
-from gossipreg.frontends.consul.kept import KEPT, KeptCheck, KeptService, kept_of
+from gossipreg.frontends.consul.kept import KEPT, KeptCheck, KeptService, kept_of, shown_meta
 from gossipreg.frontends.consul.posted import JsonObject, PostedCheck, PostedService, read_check
 from gossipreg.frontends.serving.check_permissions import outputs_for, permit_checks
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
-from gossipreg.model import Health, Instance
+from gossipreg.model import NODE_SERVICE, Health, Instance
 from gossipreg.spec import InstanceSpec
 from gossipreg.text import shown
-
-NO_NODE_REASON: Final = (
-    "Maintenance mode is enabled for this node, but no reason was provided. This is a default message."
-)
 
 #: What older clients say, after the paths.
 _SHORT_STATES: Final = {"pass": "passing", "warn": "warning", "fail": "critical"}
@@ -34,20 +30,22 @@ ANY: Final = Instance(id="i", service="s", host="127.0.0.1", port=1, zone="z", o
 
 
 async def register_check(context: ConsulContext) -> Response:
-    """Give an instance one more check, or another one of that id."""
+    """Give an instance one more check, or another one of that id; without ``ServiceID``, the node itself."""
     table = JsonObject.parse(context.request.body)
     service = table.text("ServiceID")
     title = table.text("Name")
     if not title:
         raise HttpError(400, "Missing check name")
-    if not service:
-        raise HttpError(400, "ServiceID: is missing: a node has no checks of its own here, they belong to a service")
+    service = service or NODE_SERVICE
     posted = read_check(table, table.text("CheckID") or table.text("ID") or title, service)
     async with context.state.turn:
-        there = _changeable(context, service)
+        there = node_record(context.node) if service == NODE_SERVICE else _changeable(context, service)
+        if service == NODE_SERVICE:
+            posted = attrs.evolve(posted, check=attrs.evolve(posted.check, deregister_after=None))
         permit(context, (posted,), there.host)
-        checks = {report.check.name: report.check for report in context.node.checks(service)}
-        kept = kept_service(context.node, there)
+        is_new = context.node.own(service) is None
+        checks = {} if is_new else {report.check.name: report.check for report in context.node.checks(service)}
+        kept = KeptService() if is_new else kept_service(context.node, there)
         kept = attrs.evolve(kept, checks={**kept.checks, posted.check.name: posted.kept})
         await release_ids(context, service, (posted,))
         await offer(context, there, {**checks, posted.check.name: posted.check}, kept)
@@ -69,6 +67,9 @@ async def _drop_check(context: ConsulContext, there: Instance, report: CheckRepo
     checks = {each.check.name: each.check for each in context.node.checks(there.id)}
     checks.pop(report.check.name, None)
     kept = kept_service(context.node, there)
+    if there.id == NODE_SERVICE:
+        await offer_node(context, there, checks, kept)
+        return
     kept = attrs.evolve(kept, checks={name: each for name, each in kept.checks.items() if name in checks})
     await offer(context, there, checks, kept)
 
@@ -80,6 +81,36 @@ async def release_ids(context: ConsulContext, instance: str, posted: Iterable[Po
         there = None if report is None else context.node.own(report.instance)
         if report is not None and there is not None and not there.sealed:
             await _drop_check(context, there, report)
+
+
+def node_record(node: NodeApi) -> Instance:
+    """What this node states of itself, or would."""
+    return node.own(NODE_SERVICE) or Instance(
+        id=NODE_SERVICE, service=NODE_SERVICE, host=node.address.host, port=0, owner=node.name
+    )
+
+
+async def state_maintenance(context: ConsulContext, reason: str) -> None:
+    """Have the node state why it drains, for clients of other agents; empty: it does not."""
+    async with context.state.turn:
+        there = node_record(context.node)
+        own = context.node.own(NODE_SERVICE)
+        checks = {} if own is None else {each.check.name: each.check for each in context.node.checks(NODE_SERVICE)}
+        kept = KeptService() if own is None else kept_service(context.node, there)
+        if kept.maintenance != reason:
+            await offer_node(context, there, checks, attrs.evolve(kept, maintenance=reason))
+
+
+async def offer_node(context: ConsulContext, there: Instance, checks: Mapping[str, Check], kept: KeptService) -> None:
+    """Have the node state its checks and why it drains; nothing is stated once there is nothing to state."""
+    if checks or kept.maintenance:
+        await offer(context, there, checks, kept)
+        return
+    meta = shown_meta(there)
+    if meta:
+        await context.node.register_spec(InstanceSpec(service=there.service, id=there.id, port=0, meta=meta))
+    elif context.node.own(NODE_SERVICE) is not None:
+        await context.node.deregister(NODE_SERVICE)
 
 
 def kept_checks(node: NodeApi, instance: Instance) -> dict[str, KeptCheck]:
@@ -186,6 +217,7 @@ async def checks(context: ConsulContext) -> Response:
     async for report in slicer.over(context.node.checks()):
         called = CheckIdMap.of(context.node, report)
         there = mine.get(report.instance)
+        is_the_nodes = report.instance == NODE_SERVICE
         row = {
             **example,
             "Node": context.node.name,
@@ -194,17 +226,17 @@ async def checks(context: ConsulContext) -> Response:
             "Status": str(report.health),
             "Notes": called.notes,
             "Output": output(report) or report.reason,
-            "ServiceID": report.instance,
-            "ServiceName": report.service,
+            "ServiceID": "" if is_the_nodes else report.instance,
+            "ServiceName": "" if is_the_nodes else report.service,
             "ServiceTags": [] if there is None else list(there.tags),
             "Type": called.type,
         }
         rows[called.id] = entry(called.id, row) if keep(row) else None
     if context.node.drained is not None:
-        out = catalog_rows.node_maintenance(context.node.name, context.node.drained or NO_NODE_REASON)
+        out = catalog_rows.node_maintenance(context.node.name, context.node.drained or catalog_rows.NO_NODE_REASON)
         rows[out["CheckID"]] = entry(out["CheckID"], out) if keep(out) else None
     async for instance in slicer.over(mine.values()):
-        for row in catalog_rows.own_checks(instance):
+        for row in catalog_rows.own_checks(instance, draining=context.node.drained is not None):
             if row["Type"] == "maintenance":
                 rows[row["CheckID"]] = entry(row["CheckID"], row) if keep(row) else None
     return by_id(rows)

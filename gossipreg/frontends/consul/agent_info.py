@@ -45,7 +45,7 @@ async def itself(context: ConsulContext) -> Response:
             "DebugConfig": {},
             "Coord": None,
             "Member": _member(me, info.cluster),
-            "Meta": catalog_rows.node_meta(me),
+            "Meta": context.cluster().meta(me),
             "Stats": {"gossipreg": stats},
         }
     )

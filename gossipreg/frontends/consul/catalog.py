@@ -62,7 +62,7 @@ async def health_checks(context: ConsulContext) -> Reply:
         return await slicer.json_list(
             check if node_meta(cluster.node_of(seen)["Meta"]) and keep(check) else None
             for seen in _seen(context, cluster, name)
-            for check in catalog_rows.own_checks(seen.instance)
+            for check in cluster.own_checks(seen.instance)
         )
 
     return await context.answer(name, ("checks", name, *_shaping(context)), make)
@@ -242,7 +242,7 @@ async def _checks(context: ConsulContext, cluster: CatalogContext, slicer: TimeS
     """Every check, each made as it is asked for."""
     every = [each async for each in slicer.over(_all_seen(context, cluster))]
     nodes = _node_checks(cluster, {each.instance.owner for each in every if not each.reachable})
-    return chain(nodes, (check for seen in every for check in catalog_rows.own_checks(seen.instance)))
+    return chain(nodes, (check for seen in every for check in cluster.own_checks(seen.instance)))
 
 
 def _node_checks(cluster: CatalogContext, avoided: Container[str]) -> Iterator[Json]:
@@ -250,6 +250,7 @@ def _node_checks(cluster: CatalogContext, avoided: Container[str]) -> Iterator[J
     for each in cluster.members.values():
         if each.status is not Status.LEFT:
             yield catalog_rows.serf(each.name, reachable=catalog_rows.present(each) and each.name not in avoided)
+            yield from cluster.node_checks(each.name)
 
 
 def _node(cluster: CatalogContext, name: str) -> Member | None:

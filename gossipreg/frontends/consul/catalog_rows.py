@@ -19,7 +19,7 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.frontends.consul.kept import KeptCheck, KeptService, kept_of, shown_meta
-from gossipreg.model import Health, Instance, Member, Status
+from gossipreg.model import NODE_REASON, Health, Instance, Member, Status
 
 Json = dict[str, Any]
 
@@ -39,6 +39,11 @@ _UNNAMED: Final = KeptCheck("", "", "", "")
 #: Why a check is critical that has not been run. Consul says nothing then.
 _NOT_CHECKED: Final = "not checked yet"
 
+#: Why a node is taken out, where its client gave no reason, or none is known.
+NO_NODE_REASON: Final = (
+    "Maintenance mode is enabled for this node, but no reason was provided. This is a default message."
+)
+
 #: Consul counts changes of every row. Here the answer as a whole has an index, in its header; rows have none.
 _INDEXES: Final = {"CreateIndex": 1, "ModifyIndex": 1}
 
@@ -47,11 +52,6 @@ _INDEXES: Final = {"CreateIndex": 1, "ModifyIndex": 1}
 def node_id(name: str) -> str:
     """The id of the node of that name."""
     return str(uuid.uuid5(_NODES, name))
-
-
-def node_meta(member: Member) -> dict[str, str]:
-    """The meta of a member as a node."""
-    return {"zone": member.zone} if member.zone else {}
 
 
 @attrs.frozen
@@ -74,6 +74,7 @@ class CatalogContext:
 
     datacenter: str
     members: Mapping[str, Member]
+    facts: Mapping[str, Instance] = attrs.field(factory=dict)  # what nodes state of themselves, by their names
 
     def seen(self, instances: Collection[Instance], healthy: Collection[Instance]) -> Iterator[CatalogInstance]:
         """The instances of one service, of which ``healthy`` are returned by lookups; each is made when asked for."""
@@ -89,28 +90,56 @@ class CatalogContext:
 
     def node(self, member: Member) -> Json:
         """A member, as a node of the catalog."""
-        return self._node(member.name, member.address.host, member.zone)
+        return self._node(member.name, member.address.host, self.meta(member))
+
+    def meta(self, member: Member) -> dict[str, str]:
+        """The meta of a node: its zone, and what it was started with."""
+        stated = self.facts.get(member.name)
+        own = {} if stated is None else {key: value for key, value in stated.meta.items() if "." not in key}
+        return {"zone": member.zone, **own} if member.zone else own
+
+    def node_checks(self, name: str) -> list[Json]:
+        """The checks of a node itself but for ``serfHealth``: that it is taken out, if it is, and its own."""
+        stated, member = self.facts.get(name), self.members.get(name)
+        kept = None if stated is None else kept_of(stated)
+        found = []
+        if member is not None and member.draining:
+            found.append(node_maintenance(name, (kept.maintenance if kept is not None else "") or NO_NODE_REASON))
+        if stated is not None and kept is not None and not stated.stale:
+            found += _kept_checks(stated, kept, of=None)
+        return found
 
     def node_of(self, seen: CatalogInstance) -> Json:
         """The node that an instance is on."""
         if seen.owner is None:
-            return self._node(seen.instance.owner, seen.instance.host, "")
+            return self._node(seen.instance.owner, seen.instance.host, {})
         return self.node(seen.owner)
 
-    def _node(self, name: str, host: str, zone: str) -> Json:
+    def _node(self, name: str, host: str, meta: dict[str, str]) -> Json:
         return {
             "ID": node_id(name),
             "Node": name,
             "Address": host,
             "Datacenter": self.datacenter,
             "TaggedAddresses": {"lan": host, "wan": host} | ({"lan_ipv4": host, "wan_ipv4": host} if _v4(host) else {}),
-            "Meta": {"zone": zone} if zone else {},
+            "Meta": meta,
             **_INDEXES,
         }
 
     def entry(self, seen: CatalogInstance) -> Json:
         """An instance with its node and its checks."""
-        return {"Node": self.node_of(seen), "Service": service(seen.instance), "Checks": checks(seen)}
+        return {"Node": self.node_of(seen), "Service": service(seen.instance), "Checks": self.checks(seen)}
+
+    def checks(self, seen: CatalogInstance) -> list[Json]:
+        """The checks of an instance: its node's, its own, and that it is taken out, if it is."""
+        owner = seen.instance.owner
+        nodes = [serf(owner, reachable=seen.reachable), *self.node_checks(owner)]
+        return [*nodes, *self.own_checks(seen.instance)]
+
+    def own_checks(self, instance: Instance) -> list[Json]:
+        """The checks of an instance without its node's."""
+        owner = self.members.get(instance.owner)
+        return own_checks(instance, draining=owner is not None and owner.draining)
 
     def row(self, seen: CatalogInstance) -> Json:
         """An instance and its node, side by side."""
@@ -173,19 +202,13 @@ def own_service(instance: Instance, datacenter: str) -> Json:
     return {**row, "Datacenter": datacenter}
 
 
-def checks(seen: CatalogInstance) -> list[Json]:
-    """The checks of an instance: its node's, its own, and that it is taken out, if it is."""
-    own = own_checks(seen.instance)
-    return [serf(seen.instance.owner, reachable=seen.reachable), *own]
-
-
-def own_checks(instance: Instance) -> list[Json]:
-    """The checks of an instance without its node's."""
+def own_checks(instance: Instance, *, draining: bool = False) -> list[Json]:
+    """The checks of an instance without its node's; ``draining`` tells whether that is what it weighs nothing for."""
     if instance.health is Health.MAINTENANCE:
         return [_maintenance(instance, instance.reason or "it is in maintenance")]
     kept = kept_of(instance)
-    found = [_check(instance, _UNNAMED)] if kept is None else list(_kept_checks(instance, kept))
-    if not instance.weight:
+    found = [_check(instance, _UNNAMED)] if kept is None else list(_kept_checks(instance, kept, of=instance))
+    if not instance.weight and not draining:
         found.append(_maintenance(instance, "its weight is 0: it is drained, or a policy gives it no share"))
     return found
 
@@ -213,34 +236,33 @@ def worst(found: Iterable[Json]) -> str:
     return max((each["Status"] for each in found), key=STATES.index, default=PASSING)
 
 
-def _kept_checks(instance: Instance, kept: KeptService) -> Iterator[Json]:
+def _kept_checks(instance: Instance, kept: KeptService, *, of: Instance | None) -> Iterator[Json]:
     """The checks that a client registered. The gravest has the health of the instance, whose reason begins with it.
 
-    How the others are is not known here: they are shown as passing. If none of them is the reason, the instance has a
-    check more, which says it.
+    They are ``of`` a service, or None: of a node. How the others are is not known here: they are shown as passing. If
+    none of them is the reason, the instance has a check more, which says it.
     """
     named, colon, output = instance.reason.partition(": ")
     cause = named if instance.health is not Health.PASSING and named in kept.checks else ""
-    if not cause and instance.health is not Health.PASSING:
+    is_the_nodes = instance.reason.startswith(NODE_REASON)  # whose own check is shown beside
+    if of is not None and not cause and instance.health is not Health.PASSING and not is_the_nodes:
         yield _check(instance, _UNNAMED)
     for name, each in kept.checks.items():
         if name == cause:
-            yield _check(instance, each, str(instance.health), output if colon and output != _NOT_CHECKED else "")
+            output = output if colon and output != _NOT_CHECKED else ""
+            yield _named_check(instance.owner, each, str(instance.health), output, of)
         else:
-            yield _check(instance, each, PASSING, "")
+            yield _named_check(instance.owner, each, PASSING, "", of)
 
 
-def _check(instance: Instance, called: KeptCheck, status: str | None = None, output: str | None = None) -> Json:
-    return _row(
-        instance.owner,
-        called.id or f"service:{instance.id}",
-        called.title or f"Service '{instance.service}' check",
-        str(instance.health) if status is None else status,
-        instance.reason if output is None else output,
-        of=instance,
-        notes=called.notes,
-        kind=called.type,
-    )
+def _check(instance: Instance, called: KeptCheck) -> Json:
+    called = attrs.evolve(called, id=called.id or f"service:{instance.id}")
+    return _named_check(instance.owner, called, str(instance.health), instance.reason, instance)
+
+
+def _named_check(node: str, called: KeptCheck, status: str, output: str, of: Instance | None) -> Json:
+    title = called.title or ("" if of is None else f"Service '{of.service}' check")
+    return _row(node, called.id, title, status, output, of=of, notes=called.notes, kind=called.type)
 
 
 def _maintenance(instance: Instance, why: str) -> Json:

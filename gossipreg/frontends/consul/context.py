@@ -26,7 +26,7 @@ from gossipreg.frontends.serving.request import QueryParameters, Request
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode, http_error
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.time_slices import TimeSlicer
-from gossipreg.model import Member
+from gossipreg.model import NODE_SERVICE, Member
 from gossipreg.text import shown
 
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -125,7 +125,12 @@ class ConsulContext:
 
     def cluster(self) -> CatalogContext:
         """What all rows share, as it is now."""
-        return CatalogContext(self.state.datacenter, {each.name: each for each in self.node.members()})
+        stated = self.node.lookup(NODE_SERVICE, healthy=False)
+        return CatalogContext(
+            self.state.datacenter,
+            {each.name: each for each in self.node.members()},
+            {each.owner: each for each in stated if each.id == NODE_SERVICE},
+        )
 
     def near(self) -> Callable[[CatalogInstance], tuple[bool, bool]] | None:
         """The order in which instances are wanted: those of a node first, then those of its zone."""

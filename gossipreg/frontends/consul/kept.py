@@ -40,6 +40,7 @@ class KeptService:
     override: bool = False
     region: str = ""
     warning_weight: int | None = None
+    maintenance: str = ""  # of a node: why it drains
     checks: Mapping[str, KeptCheck] = attrs.field(factory=dict)
 
     def text(self) -> str:
@@ -50,6 +51,7 @@ class KeptService:
             "EnableTagOverride": self.override,
             "Region": self.region,
             "Warning": self.warning_weight,
+            "Maintenance": self.maintenance,
         }
         usual: dict[str, Any] = {
             "Address": True,
@@ -57,6 +59,7 @@ class KeptService:
             "EnableTagOverride": False,
             "Region": "",
             "Warning": None,
+            "Maintenance": "",
         }
         told = {key: value for key, value in told.items() if value != usual[key]}
         told["Checks"] = {name: attrs.astuple(check) for name, check in self.checks.items()}
@@ -102,6 +105,7 @@ class _Reader:
             tagged={key: _tagged(each) for key, each in self._table("TaggedAddresses").items()},
             override=_typed(self._told.get("EnableTagOverride", False), bool),
             region=_typed(self._told.get("Region", ""), str),
+            maintenance=_typed(self._told.get("Maintenance", ""), str),
             warning_weight=None if warning is None else _typed(warning, int),
             checks={name: _check(each) for name, each in self._table("Checks").items()},
         )

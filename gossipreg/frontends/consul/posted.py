@@ -20,7 +20,7 @@ from gossipreg.errors import InvalidInstance
 from gossipreg.frontends.consul.durations import seconds
 from gossipreg.frontends.consul.kept import KEPT, KeptCheck, KeptService, type_of
 from gossipreg.frontends.serving.response import HttpError
-from gossipreg.model import FENCED, is_name
+from gossipreg.model import FENCED, NODE_SERVICE, is_name
 from gossipreg.text import shown
 
 #: How the id of a check begins that was given none; then comes the instance's.
@@ -189,6 +189,8 @@ class PostedService:
         name = table.text("Name")
         if not name:
             raise HttpError(400, "Missing service name")
+        if NODE_SERVICE in (name, table.text("ID")):
+            raise HttpError(400, f"{NODE_SERVICE} is taken by what the node states of itself: choose another name")
         if table.text("Kind"):
             raise HttpError(
                 400, f"Kind: {shown(table.text('Kind'))}: there is no mesh and no gateway here: leave Kind out"

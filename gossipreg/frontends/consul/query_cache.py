@@ -28,6 +28,7 @@ from gossipreg.frontends.serving import settling
 from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.model import NODE_SERVICE
 
 #: Answers kept (bytes), and how many: a thousand services of ordinary size.
 _BYTES_MAX: Final = 8 * 1024 * 1024
@@ -84,20 +85,24 @@ class QueryCache:
 
     async def read(self, asked: CachedQuery) -> KeptResponse:
         """The answer as it is now."""
-        now = self.node.index(asked.service)
+        now = self._now(asked.service)
         return await self._kept.fetch(asked.key, now, lambda: self._made(asked, now))
 
-    async def _made(self, asked: CachedQuery, now: int) -> tuple[KeptResponse, bool]:
+    def _now(self, service: str | None) -> tuple[int, int]:
+        """The indexes that an answer hangs on: the service's, or that of everything, and that of what nodes state."""
+        return self.node.index(service), self.node.index(NODE_SERVICE)
+
+    async def _made(self, asked: CachedQuery, now: tuple[int, int]) -> tuple[KeptResponse, bool]:
         slicer = TimeSlicer()
         body = await asked.make(slicer)
         took = slicer.worked
         kept = self._kept.last(asked.key)
         # What has no instances has the lowest index there is, which is raised when the node takes a later generation.
-        changed = now
-        if kept is not None and kept.body == body:
-            changed = max(kept.index >> _DIGEST_BITS, self.node.index(_NOBODYS))
+        before = 0 if kept is None else kept.index >> _DIGEST_BITS
+        is_same = kept is not None and kept.body == body
+        changed = max(before, self.node.index(_NOBODYS)) if is_same else max(*now, before + 1)
         index = changed << _DIGEST_BITS | _digest(body)
-        return KeptResponse(body, index, now, time.monotonic() + (_RESTS * took if took > _QUICK else 0.0)), True
+        return KeptResponse(body, index, now[0], time.monotonic() + (_RESTS * took if took > _QUICK else 0.0)), True
 
     def settles_in(self) -> float:
         """How long it may still take this node to learn what others offer (seconds); 0 if it knows.
@@ -113,7 +118,7 @@ class QueryCache:
 
     def has(self, asked: CachedQuery) -> bool:
         """Whether the answer is kept, and as it is now."""
-        return self._kept.get(asked.key, self.node.index(asked.service)) is not None
+        return self._kept.get(asked.key, self._now(asked.service)) is not None
 
     @staticmethod
     def is_known(kept: KeptResponse, index: int) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from gossipreg.frontends.consul.catalog_rows import CatalogContext, own_checks
+from gossipreg.frontends.consul.catalog_rows import CatalogContext
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
@@ -57,7 +57,7 @@ class ServiceRowCache:
         avoided: set[str] = set()
         for each in cluster.seen(self.node.lookup(name, healthy=False), self.node.lookup(name)):
             tags.update(each.instance.tags)
-            checks += map(encode, own_checks(each.instance))
+            checks += map(encode, cluster.own_checks(each.instance))
             if not each.reachable:
                 avoided.add(each.instance.owner)
             yield

@@ -257,7 +257,6 @@ async def test_what_clients_set_outlives_a_restart_of_the_agent(tmp_path: Path) 
             "web-alive": ("passing", ""),
             "api-alive": ("critical", "disk full"),
             "_node_maintenance": ("critical", "reboot"),
-            "_service_maintenance:web": ("critical", "its weight is 0: it is drained, or a policy gives it no share"),
             "_service_maintenance:api": ("critical", "new disk"),
         }
         for path in ("agent/maintenance?enable=false", "agent/service/maintenance/api?enable=false"):
@@ -366,7 +365,11 @@ async def test_a_malformed_service_is_refused_in_plain_text_and_changes_nothing(
     [
         ("agent/check/register", b"{", 400),
         ("agent/check/register", {"TTL": "1m", "ServiceID": "web"}, 400),
-        ("agent/check/register", {"Name": "x", "TTL": "1m"}, 400),
+        ("agent/check/register", {"Name": "x"}, 400),
+        ("agent/service/register", {"Name": "gossipreg.node"}, 400),
+        ("agent/service/register", {"Name": "web", "ID": "gossipreg.node"}, 400),
+        ("agent/service/deregister/gossipreg.node", None, 404),
+        ("agent/service/maintenance/gossipreg.node?enable=true", None, 404),
         ("agent/check/register", {"Name": "x", "ServiceID": "web"}, 400),
         ("agent/check/register", {"Name": "x", "ServiceID": "other", "TTL": "1m"}, 400),
         ("agent/check/register", {"Name": "x", "ServiceID": "web", "Args": ["x"], "Interval": "1s"}, 400),

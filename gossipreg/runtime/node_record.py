@@ -1,0 +1,42 @@
+"""Node record: what a node states of itself beyond its membership, as an instance of a reserved service.
+
+It holds the node's meta and its own checks. Whatever fails the node fails all of its instances, everywhere: see
+`Registrar`. A node that has nothing to state has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import attrs
+
+from gossipreg.model import NODE_SERVICE
+from gossipreg.runtime.registrar import Registrar
+from gossipreg.runtime.registrations import LocalRegistration
+from gossipreg.spec import InstanceSpec
+
+#: Keys with this character are what frontends keep beside the node's meta, which has none of them.
+_OF_FRONTENDS: Final = "."
+
+
+def meta_of(pairs: Iterable[str]) -> dict[str, str]:
+    """The meta that is written as ``KEY=VALUE``, each checked already."""
+    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+async def state_meta(registrar: Registrar, meta: Mapping[str, str], *, host: str, zone: str) -> None:
+    """Have the node state this meta, in place of what it stated before its restart."""
+    before = registrar.registrations.get(NODE_SERVICE)
+    if before is None:
+        if meta:
+            spec = InstanceSpec(service=NODE_SERVICE, id=NODE_SERVICE, port=0, meta=meta)
+            await registrar.register(LocalRegistration.of(spec, member=registrar.member, host=host, zone=zone))
+        return
+    kept = {key: value for key, value in before.instance.meta.items() if _OF_FRONTENDS in key}
+    stated = dict(meta) | kept
+    if not stated and not before.checks:
+        await registrar.deregister(NODE_SERVICE)
+    elif stated != before.instance.meta:
+        instance = attrs.evolve(before.instance, meta=stated)
+        await registrar.register(attrs.evolve(before, instance=instance))
