@@ -78,7 +78,7 @@ def test_a_check_is_told_how_its_instance_is_and_maintenance_takes_it_out() -> N
 def test_refusals_are_raised_in_the_caller() -> None:
     async def scene(node: AsyncioNode) -> None:
         with pytest.raises(InvalidInstance, match=r"^port: "):
-            await node.register("orders", port=0)
+            await node.register("orders", port=-1)
         with pytest.raises(UnknownInstance):
             await node.deregister("none")
         with pytest.raises(NoInstance):

@@ -73,7 +73,7 @@ def test_a_check_is_told_how_its_instance_is_and_maintenance_takes_it_out(node: 
 
 def test_refusals_are_raised_in_the_caller(node: BlockingNode) -> None:
     with pytest.raises(InvalidInstance, match=r"^port: "):
-        node.register("orders", port=0)
+        node.register("orders", port=-1)
     with pytest.raises(UnknownInstance):
         node.deregister("none")
     with pytest.raises(NoInstance):

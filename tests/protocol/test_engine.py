@@ -257,8 +257,8 @@ def test_a_deregistration_too() -> None:
 def test_what_cannot_be_offered_is_refused_in_a_sentence_and_changes_nothing() -> None:
     node = engine("a")
     before = node.fingerprint
-    with pytest.raises(InvalidInstance, match="port: 0"):
-        node.register(instance("x", port=0), 1.0)
+    with pytest.raises(InvalidInstance, match="port: -1"):
+        node.register(instance("x", port=-1), 1.0)
     with pytest.raises(RecordTooLarge, match=r"'x': its record has \d+ bytes, 65536 are allowed"):
         node.register(instance("x", meta={"k": "v" * limits.RECORD_BYTES_MAX}), 1.0)
     with pytest.raises(UnknownInstance, match="owns no instance 'x'"):

@@ -136,7 +136,7 @@ async def test_a_check_that_cannot_be_is_refused_and_nothing_is_changed(node: No
     with pytest.raises(InvalidInstance, match=r"^checks\[0\]\.interval: 'often' is not a number of seconds"):
         await node.register("orders", port=80, checks=[{"tcp": "127.0.0.1:1", "interval": "often"}])
     with pytest.raises(InvalidInstance, match=r"^port: "):
-        await node.register("orders", port=0, checks=[{"tcp": "127.0.0.1:1"}])
+        await node.register("orders", port=-1, checks=[{"tcp": "127.0.0.1:1"}])
     assert node.checks() == ()
     assert node.services() == {}
 

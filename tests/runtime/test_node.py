@@ -76,7 +76,7 @@ async def test_what_is_deregistered_is_gone_and_only_once(node: Node) -> None:
     ("wrong", "field"),
     [
         ({"service": "no such name"}, "service"),
-        ({"port": 0}, "port"),
+        ({"port": -1}, "port"),
         ({"host": "a b", "id": "one"}, "host"),
         ({"weight": -1}, "weight"),
         ({"tags": [""]}, "tags"),
