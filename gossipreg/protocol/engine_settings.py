@@ -25,12 +25,16 @@ class EngineSettings(Settings):
 
     gossip_tree: bool = _switch("The first transmission of an update goes down a tree of all members, from its origin.")
     buddy: bool = _switch("A ping to a suspect carries the suspicion (Lifeguard §IV-C).")
-    tell_accused: bool = _switch("A member that is heard from while suspect or failed is told so at once.")
+    tell_accused: bool = _switch(
+        "A node that receives a message from a suspect or failed member notifies the member at once."
+    )
     stream_probe: bool = _switch("A member that misses its direct ping is also probed over a stream.")
     late_acks: bool = _switch("An ack that comes after its probe has ended gives the suspect its full time again.")
-    corroborate: bool = _switch("A helper that could not reach a member either confirms its suspicion at once.")
+    corroborate: bool = _switch("A helper whose indirect ping fails confirms the suspicion at once.")
     verify_failures: bool = _switch("A node pings a suspect itself before it declares, or accepts, its failure.")
-    failure_witness: bool = _switch("A node that no other member answers declares none failed (decision 0005).")
+    failure_witness: bool = _switch(
+        "A node that receives no answer from any other member declares none failed (decision 0005)."
+    )
 
 
 def engine_settings(settings: Settings) -> EngineSettings:
