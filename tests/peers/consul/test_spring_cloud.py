@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from tests.drills.agents import fixed_address
-from tests.peers.consul.applications import Application, offer_orders
+from tests.peers.applications import Application, offer_orders
 from tests.peers.maven import CLOUD, fetch, java, needs_maven
 from tests.peers.results import record
 from tests.peers.stage import adapted, open_stage, running, written

@@ -31,7 +31,7 @@ def passed_tests(page: str) -> set[tuple[str, str]]:
     for row in rows:
         match row.strip("| ").split(" | "):
             case [package, _, tests] if package.startswith("`"):
-                found |= {(package.strip("`"), test) for test in re.findall(r"`(\w+)`", tests)}
+                found |= {(package.strip("`"), test) for test in re.findall(r"`([^`]+)`", tests)}
     return found
 
 

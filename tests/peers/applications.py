@@ -1,4 +1,4 @@
-"""The course of an application of Consul's API: it registers, it discovers, an owner is killed, its agent restarts."""
+"""The course of an application: it registers, it discovers, an owner is killed, its agent restarts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from tests.peers.stage import Stage
 class Application:
     """A running application: it offers ``billing-1`` at alpha, and prints ``found ID,ID`` of ``orders``, sorted.
 
-    With ``patience`` seconds at most it sees a change; that is more than a second for one that polls.
+    It sees a change after ``patience`` seconds at most. Some only discover; some print addresses in place of ids.
     """
 
     log: Path
     stage: Stage
     patience: float = 10
     is_registering: bool = True
+    shows_addresses: bool = False
 
     async def finds(self, *ids: str) -> float:
         """Wait until it has found just these; returns how long that took (seconds)."""
 
+        shown = [f"127.0.0.1:{self.stage.ports[id_]}" if self.shows_addresses else id_ for id_ in ids]
+
         async def check() -> None:
             lines = [line for line in self.log.read_text().splitlines() if line.startswith("found")]
             assert lines
-            assert lines[-1].removeprefix("found").strip() == ",".join(sorted(ids))
+            assert lines[-1].removeprefix("found").strip() == ",".join(sorted(shown))
 
         return await eventually(check, within=self.patience)
 
