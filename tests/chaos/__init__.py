@@ -1,1 +1,1 @@
-"""Chaos: real agents under seeded faults, and a checker that compares what they show with what was acknowledged."""
+"""Chaos tests: real agents under seeded faults, and a checker that compares their answers with a history."""

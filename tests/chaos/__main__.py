@@ -1,4 +1,4 @@
-"""``python -m tests.chaos --minutes M --seed S``: real agents under seeded faults, and what they show is judged."""
+"""``python -m tests.chaos --minutes M --seed S``: real agents under seeded faults, with their answers checked."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import trio
 
 from tests.chaos.faults import NEMESES
 from tests.chaos.faults import WAITING as NEMESES_WAITING
-from tests.chaos.ground import why_no_nemesis, why_not
+from tests.chaos.hosts import missing_for_nemesis, missing_requirement
 from tests.chaos.invariants import DEFAULT, INVARIANTS, WAITING
-from tests.chaos.run import QUICK, Result, Wishes, run
+from tests.chaos.run import QUICK, Result, RunOptions, run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -22,24 +22,24 @@ def _parser() -> argparse.ArgumentParser:
     listed += [f"  {name:<12}{'*' if name in WAITING else ' '}{what}" for name, what in INVARIANTS.items()]
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
-        description="Real agents under seeded faults, judged against what was acknowledged. Needs root.",
-        epilog="nemeses (here and below, those with * only where they are asked for):\n" + "\n".join(listed),
+        description="Real agents under seeded faults, checked against the acknowledged operations. Needs root.",
+        epilog="nemeses (those with * only on request, here and below):\n" + "\n".join(listed),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, default=0.0, help="begin no phase later than this")
-    parser.add_argument("--phases", type=int, default=0, help="play at most so many phases")
-    parser.add_argument("--seed", type=int, default=1, help="the plan of faults and operations")
+    parser.add_argument("--minutes", type=float, default=0.0, help="start no phase later than this")
+    parser.add_argument("--phases", type=int, default=0, help="run at most this many phases")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the plan of faults and operations")
+    parser.add_argument("--agents", type=int, default=5, choices=range(3, 17), metavar="N", help="3 to 16; default 5")
     parser.add_argument(
-        "--agents", type=int, default=5, choices=range(3, 17), metavar="N", help="3 to 16; 5 unless told"
+        "--nemeses", default="", metavar="A,B", help="only these; default: all that this machine supports"
     )
-    parser.add_argument("--nemeses", default="", metavar="A,B", help="only these; all that can be had here unless told")
     parser.add_argument("--alone", action="store_true", help="one nemesis at a time")
     parser.add_argument("--rate", type=float, default=4.0, help="operations a second, over all hosts")
     parser.add_argument("--length", type=float, default=20.0, help="seconds of faults in a phase")
-    parser.add_argument("--bound", type=float, default=180.0, help="seconds of progress that healing may take")
-    parser.add_argument("--quick", action="store_true", help="protocol settings that notice and heal faster")
+    parser.add_argument("--bound", type=float, default=180.0, help="time limit of healing (seconds of progress)")
+    parser.add_argument("--quick", action="store_true", help="protocol settings that detect and heal faster")
     parser.add_argument("--invariants", default="", metavar="A,B", help="check only these; +A: also A, -A: all but A")
-    parser.add_argument("--keep", action="store_true", help="keep history and logs also where nothing was wrong")
+    parser.add_argument("--keep", action="store_true", help="keep history and logs even without a violation")
     return parser
 
 
@@ -47,7 +47,7 @@ def _chosen(parser: argparse.ArgumentParser, text: str, all_: Sequence[str], wha
     names = [each for each in text.split(",") if each]
     for name in names:
         if name not in all_:
-            parser.error(f"there is no {what} {name!r}: there are {', '.join(all_)}")
+            parser.error(f"unknown {what} {name!r}: choose from {', '.join(all_)}")
     return names
 
 
@@ -62,18 +62,18 @@ def _invariants(parser: argparse.ArgumentParser, text: str) -> frozenset[str]:
 
 
 def main() -> int:
-    """Run what the arguments ask for; 0 where all held, 1 where an invariant was violated, 2 where it cannot be run."""
+    """Run with the given arguments; return 0 if all held, 1 for a violation, 2 if it cannot be run."""
     parser = _parser()
     arguments = parser.parse_args()
-    if reason := why_not():
+    if reason := missing_requirement():
         parser.error(reason)
     nemeses = _chosen(parser, arguments.nemeses, list(NEMESES), "nemesis")
     nemeses = nemeses or [name for name in NEMESES if name not in NEMESES_WAITING]
     for name in list(nemeses):
-        if reason := why_no_nemesis(name):
+        if reason := missing_for_nemesis(name):
             _say(f"skipped: {name}: {reason}")
             nemeses.remove(name)
-    wishes = Wishes(
+    options = RunOptions(
         seed=arguments.seed,
         minutes=arguments.minutes or (0.0 if arguments.phases else 1.0),
         phases=arguments.phases,
@@ -86,16 +86,16 @@ def main() -> int:
         settings=QUICK if arguments.quick else {},
         invariants=_invariants(parser, arguments.invariants),
     )
-    result = trio.run(_until_interrupted, wishes, arguments.keep)
+    result = trio.run(_until_interrupted, options, arguments.keep)
     if result is None:
-        _say("interrupted: nothing is left behind")
+        _say("interrupted: all resources are released")
         return 130
-    _say(told(result))
+    _say(summary(result))
     return 1 if result.violations else 0
 
 
-async def _until_interrupted(wishes: Wishes, keep: bool) -> Result | None:
-    """The run's result; None where SIGINT or SIGTERM broke it off, after all that it had made was undone."""
+async def _until_interrupted(options: RunOptions, keep: bool) -> Result | None:
+    """Return the run's result; None if SIGINT or SIGTERM interrupted it, after the cleanup."""
     result = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
@@ -105,7 +105,7 @@ async def _until_interrupted(wishes: Wishes, keep: bool) -> Result | None:
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(heed)
-            result = await run(wishes, _say, keep=keep)
+            result = await run(options, _say, keep=keep)
             nursery.cancel_scope.cancel()
     return result
 
@@ -115,10 +115,10 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def told(result: Result) -> str:
-    """How a run went, in some lines."""
+def summary(result: Result) -> str:
+    """Return a summary of a run, in some lines."""
     counts = ", ".join(f"{count} {name}" for name, count in sorted(result.outcomes.items()))
-    slowest = max(result.settled_after, default=0.0)
+    slowest = max(result.heal_times, default=0.0)
     lines = [f"{result.phases} phases; operations: {counts}; slowest heal {slowest:.1f} s"]
     lines += [f"VIOLATED {each}" for each in result.violations[:20]]
     if result.directory is not None:

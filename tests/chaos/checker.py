@@ -1,7 +1,7 @@
-"""Compares what agents show with the history of what was acknowledged. Pure: records in, violations out.
+"""Checker: compares the agents' answers with the history. Pure: records in, violations out.
 
-Some invariants are judged all the time (`Checker.feed`), the others where the client is quiet and every fault is healed
-(`Checker.judge`): then they must come true within a bound, and the run asks again until they do.
+Some invariants are checked all the time (`Checker.feed`), the others when the client is idle and every fault is healed
+(`Checker.check`): these must become true within a bound, and the run repeats the check until they do.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ import attrs
 
 from tests.chaos.expected import Instance, Policy
 from tests.chaos.history import (
+    Agreed,
     Begun,
-    Complained,
-    Died,
     Done,
     Ended,
-    Felt,
+    FaultChanged,
     Leaving,
+    Listing,
     Record,
     Row,
-    Seen,
-    Settled,
+    SelfReport,
     Started,
-    Troubled,
+    TracebackWritten,
+    UnexpectedExit,
     View,
     Wiped,
 )
 from tests.chaos.invariants import DEFAULT, Violation
 from tests.chaos.plan import ROLES, SPLIT, Operation
 
-#: How long a host that is cut off may say that it is not (seconds of progress): what is promised, and as much again.
+#: Time for which a cut off host may report that it is not isolated (seconds of progress): twice the guarantee.
 _ISOLATED_WITHIN: Final = 10.0
 
-#: Instances whose owner restarted this shortly before a removal may be shown once more while the news is on its way.
+#: Instances whose owner restarted this shortly before a removal may appear once more while the removal spreads.
 _SHUFFLED: Final = 30.0
 
 
 def port_of(op: int) -> int:
-    """The port that the registration of that number has: what is shown tells which one it was."""
+    """Return the port of registration ``op``; it identifies the registration in answers."""
     return 1024 + op % 60_000
 
 
@@ -52,7 +52,7 @@ class Checker:
 
     invariants: frozenset[str] = DEFAULT
     _operations: dict[int, Operation] = attrs.field(factory=dict)
-    _terms: dict[int, int] = attrs.field(factory=dict)  # of claims that were acknowledged, by operation
+    _terms: dict[int, int] = attrs.field(factory=dict)  # of acknowledged claims, by operation
     _instances: defaultdict[tuple[str, str], Instance] = attrs.field(factory=lambda: defaultdict(Instance))
     _policies: defaultdict[str, Policy] = attrs.field(factory=lambda: defaultdict(Policy))
     _draining: defaultdict[str, set[bool]] = attrs.field(factory=lambda: defaultdict(lambda: {False}))
@@ -60,32 +60,34 @@ class Checker:
     _leaving: set[str] = attrs.field(factory=set)
     _started: dict[str, float] = attrs.field(factory=dict)
     _skewed: bool = False
-    _befallen: set[str] = attrs.field(factory=set)  # since the last judgement; "" stands for all
-    _unkept: set[str] = attrs.field(factory=set)  # since then: disk full, or clock wrong
+    _affected: set[str] = attrs.field(factory=set)  # since the last check; "" means all
+    _may_have_lost_state: set[str] = attrs.field(factory=set)  # since the last check: disk full, or clock wrong
     _cut_off: dict[str, float] = attrs.field(factory=dict)  # host -> since when
     _shown: dict[tuple[str, str, str], int] = attrs.field(factory=dict)  # observer, owner, id -> latest acknowledged
-    _gone: dict[tuple[str, str, str], int] = attrs.field(factory=dict)  # ... -> registrations below it are removed
-    _removals: dict[tuple[str, str], tuple[int, float]] = attrs.field(factory=dict)  # number, when it was answered
+    _gone: dict[tuple[str, str, str], int] = attrs.field(factory=dict)  # ... -> registrations before it are removed
+    _removals: dict[tuple[str, str], tuple[int, float]] = attrs.field(factory=dict)  # number, time of the answer
     _acknowledged: set[int] = attrs.field(factory=set)
     _indexes: dict[tuple[str, str], int] = attrs.field(factory=dict)  # observer, service -> the last one shown
-    _claimed: dict[int, int] = attrs.field(factory=dict)  # claim under way -> highest term shown before
+    _claimed: dict[int, int] = attrs.field(factory=dict)  # claim in progress -> highest term shown before
     _primaries: dict[tuple[str, str], int] = attrs.field(factory=dict)  # observer, service -> highest term shown
 
     def feed(self, record: Record) -> list[Violation]:
-        """Take note of a record, the next in time, and say what it violates."""
+        """Process the next record in time order, and return the invariants that it violates."""
         match record:
-            case Seen():
-                return self._asked([*self._seen_rows(record), *self._seen_primaries(record), *self._seen_index(record)])
-            case Felt():
-                return self._asked(self._felt(record))
-            case Died():
-                return self._asked([Violation("runs", f"{record.host} {record.how}")])
-            case Complained():
-                return self._asked([Violation("tracebacks", f"{record.host} wrote {record.line}")])
+            case Listing():
+                return self._selected(
+                    [*self._seen_rows(record), *self._seen_primaries(record), *self._seen_index(record)]
+                )
+            case SelfReport():
+                return self._selected(self._felt(record))
+            case UnexpectedExit():
+                return self._selected([Violation("runs", f"{record.host} {record.how}")])
+            case TracebackWritten():
+                return self._selected([Violation("tracebacks", f"{record.host} wrote {record.line}")])
             case Done():
                 found = list(self._next_term(record))
                 self._done(record)
-                return self._asked(found)
+                return self._selected(found)
         self._note(record)
         return []
 
@@ -102,33 +104,33 @@ class Checker:
                 self._ended(host, at)
             case Wiped(host=host):
                 self._wiped(host)
-            case Troubled():
+            case FaultChanged():
                 self._troubled(record)
-            case Settled():
+            case Agreed():
                 self._settled(record)
 
-    def judge(self, views: Sequence[View]) -> list[Violation]:
-        """What is wrong with these views, one for each running agent, while nothing is under way."""
+    def check(self, views: Sequence[View]) -> list[Violation]:
+        """Return the violations in these views, one for each running agent, while no operation is in progress."""
         found: list[Violation] = []
         for view in views:
-            found += self._judge_instances(view)
-            found += self._judge_members(view)
-            found += self._judge_policies(view)
-            found += _judge_primaries(view.host, view.rows)
-        found += _judge_agreement(views)
-        return self._asked(found)
+            found += self._check_instances(view)
+            found += self._check_members(view)
+            found += self._check_policies(view)
+            found += _check_primaries(view.host, view.rows)
+        found += _check_agreement(views)
+        return self._selected(found)
 
-    def _asked(self, found: Iterable[Violation]) -> list[Violation]:
+    def _selected(self, found: Iterable[Violation]) -> list[Violation]:
         return [each for each in found if each.invariant in self.invariants]
 
     def _next_term(self, done: Done) -> Iterable[Violation]:
-        """A claim that asked for the next term got one above all that its agent had shown before."""
+        """A claim that requested the next term must get one above all that its agent had shown before."""
         highest = self._claimed.pop(done.operation.number, 0)
         if done.outcome == "ok" and done.operation.role and done.term <= highest:
             host = _name(done.operation.host)
             yield Violation("terms", f"{host} gave {done.operation.id} the term {done.term}, after {highest} was shown")
 
-    # What happened
+    # Events
 
     def _begun(self, operation: Operation) -> None:
         self._operations[operation.number] = operation
@@ -160,7 +162,7 @@ class Checker:
         self._leaving.discard(host)
         for (owner, _), instance in self._instances.items():
             if owner == host:
-                instance.ended(at, kept=host not in self._unkept)
+                instance.ended(at, kept=host not in self._may_have_lost_state)
         for policy in self._policies.values():
             policy.ended(_number(host), at)
         for remembered in (self._shown, self._gone):
@@ -177,24 +179,24 @@ class Checker:
         for remembered in (
             self._primaries,
             self._indexes if self._skewed else {},
-        ):  # an index is from a clock or a disk
+        ):  # an index comes from the clock or the disk
             for key in [key for key in remembered if key[0] == host]:
                 del remembered[key]
 
-    def _troubled(self, trouble: Troubled) -> None:
+    def _troubled(self, trouble: FaultChanged) -> None:
         self._skewed = self._skewed or trouble.skewed
-        self._befallen.update(trouble.hosts or ("",))
+        self._affected.update(trouble.hosts or ("",))
         if trouble.skewed or trouble.full:
-            self._unkept.update(trouble.hosts)
+            self._may_have_lost_state.update(trouble.hosts)
         for host in trouble.cut_off:
             if trouble.on:
                 self._cut_off[host] = trouble.at
             else:
                 self._cut_off.pop(host, None)
 
-    def _settled(self, record: Settled) -> None:
-        self._befallen.clear()
-        self._unkept.clear()
+    def _settled(self, record: Agreed) -> None:
+        self._affected.clear()
+        self._may_have_lost_state.clear()
         rows = {(row.owner, row.id): row for row in record.views[0].rows} if record.views else {}
         for key, instance in self._instances.items():
             row = rows.get(key)
@@ -202,9 +204,9 @@ class Checker:
         for name, policy in self._policies.items():
             policy.settled(record.views[0].policies.get(name) if record.views else None, record.at)
 
-    # What is judged all the time
+    # Checks at any time
 
-    def _seen_rows(self, seen: Seen) -> Iterable[Violation]:
+    def _seen_rows(self, seen: Listing) -> Iterable[Violation]:
         shown = {(row.owner, row.id): row for row in seen.rows}
         for row in seen.rows:
             yield from self._never_registered(seen.host, row)
@@ -221,7 +223,7 @@ class Checker:
                 self._shown[key] = max(row.op, self._shown.get(key, 0))
         for (owner, id_), (number, at) in self._removals.items():
             key = (seen.host, owner, id_)
-            # Not so what a host has not shown since it was started: it may know nothing yet, and be told old news.
+            # A host that has not shown it since its start may not know the removal yet.
             is_gone = (owner, id_) not in shown and key in self._shown
             if is_gone and seen.begin > at and self._service(number) == seen.service:
                 self._gone[key] = number
@@ -238,9 +240,9 @@ class Checker:
             or (_name(operation.host), operation.id, operation.service) != (row.owner, row.id, row.service)
             or row.port != port_of(row.op)
         ):
-            yield Violation("known", f"{host} shows {row}, which nobody registered")
+            yield Violation("known", f"{host} shows {row}, which was never registered")
 
-    def _own_rows(self, seen: Seen, shown: Mapping[tuple[str, str], Row]) -> Iterable[Violation]:
+    def _own_rows(self, seen: Listing, shown: Mapping[tuple[str, str], Row]) -> Iterable[Violation]:
         for (owner, id_), instance in self._instances.items():
             if owner != seen.host or owner in self._leaving or instance.busy or instance.changed >= seen.begin:
                 continue
@@ -250,8 +252,8 @@ class Checker:
             if services <= {seen.service} and (services or row) and (row.op if row else None) not in ops:
                 yield Violation("own", f"{owner} shows {_op(row)} for its own {id_}, expected {_ops(ops)}")
 
-    def _seen_primaries(self, seen: Seen) -> Iterable[Violation]:
-        yield from _judge_primaries(seen.host, seen.rows)
+    def _seen_primaries(self, seen: Listing) -> Iterable[Violation]:
+        yield from _check_primaries(seen.host, seen.rows)
         for row in seen.rows:
             if row.role == "primary":
                 key = (seen.host, row.service)
@@ -262,16 +264,16 @@ class Checker:
                     )
                 self._primaries[key] = max(highest, row.term)
 
-    def _seen_index(self, seen: Seen) -> Iterable[Violation]:
+    def _seen_index(self, seen: Listing) -> Iterable[Violation]:
         key = (seen.host, seen.service)
         was = self._indexes.get(key, 0)
         if seen.index < was:
             yield Violation("index", f"{seen.host} gives {seen.service} the index {seen.index}, after {was}")
         self._indexes[key] = seen.index
 
-    def _felt(self, felt: Felt) -> list[Violation]:
-        if not self._befallen & {"", felt.host}:
-            failed = {name for name, status in felt.members.items() if status == "failed"} - self._befallen
+    def _felt(self, felt: SelfReport) -> list[Violation]:
+        if not self._affected & {"", felt.host}:
+            failed = {name for name, status in felt.members.items() if status == "failed"} - self._affected
             if failed:
                 return [Violation("stays", f"{felt.host} calls {sorted(failed)} failed, and nothing befell either")]
         since = self._cut_off.get(felt.host, math.inf)
@@ -284,7 +286,7 @@ class Checker:
 
     # What is judged when all is healed
 
-    def _judge_instances(self, view: View) -> Iterable[Violation]:
+    def _check_instances(self, view: View) -> Iterable[Violation]:
         rows = {(row.owner, row.id): row for row in view.rows}
         for key, instance in self._instances.items():
             row = rows.pop(key, None)
@@ -293,11 +295,11 @@ class Checker:
                 what = "removed" if ops == {None} else "registered"
                 yield Violation(what, f"{view.host} shows {_op(row)} for {key[1]}, expected {_ops(ops)}")
             elif row is not None:
-                yield from self._judge_row(view, instance, row)
+                yield from self._check_row(view, instance, row)
         for row in rows.values():
-            yield Violation("known", f"{view.host} shows {row}, which nobody registered")
+            yield Violation("known", f"{view.host} shows {row}, which was never registered")
 
-    def _judge_row(self, view: View, instance: Instance, row: Row) -> Iterable[Violation]:
+    def _check_row(self, view: View, instance: Instance, row: Row) -> Iterable[Violation]:
         yield from self._never_registered(view.host, row)
         operation = self._operations.get(row.op)
         if operation is None:
@@ -319,9 +321,9 @@ class Checker:
         if ((row.owner, row.id) in view.offered) != (row.health in ("passing", "warning")):
             yield Violation("offered", f"{view.host} shows {row.id} {row.health}, and a plain lookup says otherwise")
         if row.service != SPLIT:
-            yield from self._judge_weight(view, operation, row)
+            yield from self._check_weight(view, operation, row)
 
-    def _judge_weight(self, view: View, operation: Operation, row: Row) -> Iterable[Violation]:
+    def _check_weight(self, view: View, operation: Operation, row: Row) -> Iterable[Violation]:
         said = self._policies[f"weight:{row.service}:{row.id}"].possible(skewed=self._skewed)
         weights = {operation.weight if op is None else weight_of(op) for op in said}
         draining = self._draining[row.owner]
@@ -329,13 +331,13 @@ class Checker:
         if row.weight not in expected:
             yield Violation("weights", f"{view.host} shows {row.id} with {row.weight}, expected {sorted(expected)}")
 
-    def _judge_members(self, view: View) -> Iterable[Violation]:
+    def _check_members(self, view: View) -> Iterable[Violation]:
         alive = {name for name, status in view.members.items() if status == "alive"}
         if alive != self._alive:
             odd = {name: view.members.get(name, "unknown") for name in sorted(alive ^ self._alive)}
             yield Violation("members", f"{view.host} shows {odd}, while {sorted(self._alive)} run")
 
-    def _judge_policies(self, view: View) -> Iterable[Violation]:
+    def _check_policies(self, view: View) -> Iterable[Violation]:
         for key in {*self._policies, *view.policies}:
             shown = view.policies.get(key)
             possible = self._policies[key].possible(skewed=self._skewed)
@@ -348,7 +350,7 @@ def weight_of(op: int) -> int:
     return 1000 + op % 60_000
 
 
-def _judge_primaries(host: str, rows: Iterable[Row]) -> Iterable[Violation]:
+def _check_primaries(host: str, rows: Iterable[Row]) -> Iterable[Violation]:
     claims = [row for row in rows if row.service == ROLES]
     primaries = [row for row in claims if row.role == "primary"]
     if len(primaries) > 1:
@@ -359,7 +361,7 @@ def _judge_primaries(host: str, rows: Iterable[Row]) -> Iterable[Violation]:
             yield Violation("primary", f"{host} shows {row.id} as primary of term {row.term}, and a term {highest}")
 
 
-def _judge_agreement(views: Sequence[View]) -> Iterable[Violation]:
+def _check_agreement(views: Sequence[View]) -> Iterable[Violation]:
     prints = {view.host: view.fingerprint for view in views}
     if len(set(prints.values())) > 1:
         yield Violation("fingerprints", f"{prints}")

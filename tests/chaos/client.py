@@ -1,4 +1,4 @@
-"""The client: performs operations at agents and reads what they show, over their socket files."""
+"""Client: performs operations at agents and reads their answers, over their socket files."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from urllib.parse import quote
 import attrs
 
 from tests.chaos.checker import port_of, weight_of
-from tests.chaos.ground import Host
-from tests.chaos.history import Begun, Done, Felt, Outcome, Record, Row, Seen, View
-from tests.chaos.http import Answer, NoAnswer, NotAsked, ask
+from tests.chaos.history import Begun, Done, Listing, Outcome, Record, Row, SelfReport, View
+from tests.chaos.hosts import Host
+from tests.chaos.http import Answer, NoAnswer, NotSent, ask
 from tests.chaos.plan import SERVICES, SHORT_TTL, Operation
 
-#: How long an operation may take before its outcome counts as unknown (seconds).
+#: Time after which the outcome of an operation counts as unknown (seconds).
 _OPERATION_SECONDS: Final = 3.0
 
-#: How long a read may take before it is given up (seconds).
+#: Time limit of a read (seconds).
 _READ_SECONDS: Final = 3.0
 
-#: How long an agent may take to answer where it must (seconds of the wall clock): longer only if it hangs.
+#: Time limit of an answer that the agent must give (seconds of the wall clock); it is exceeded only if the agent hangs.
 _JUDGED_READ_SECONDS: Final = 120.0
 
 
 def request(operation: Operation) -> tuple[str, str, Any]:
-    """Method, target and document that ask for the operation."""
+    """Return method, target and document of the request for the operation."""
     id_, key = quote(operation.id, safe=""), quote(operation.key, safe="")
     switched = "PUT" if operation.on else "DELETE"
     match operation.kind:
@@ -74,24 +74,24 @@ def _policy(operation: Operation) -> dict[str, Any]:
 
 @attrs.define(eq=False)
 class Client:
-    """Asks, and writes down what was asked and answered. ``now``: the time of the run."""
+    """Performs operations and records their results. ``now`` returns the time of the run."""
 
     now: Callable[[], float]
     record: Callable[[Record], None]
 
     async def perform(self, host: Host, operation: Operation) -> None:
-        """Ask for one operation."""
+        """Perform one operation."""
         begin = self.now()
         self.record(Begun(begin, operation))
         method, target, document = request(operation)
         try:
             answer = await ask(host.socket, method, target, document, patience=_OPERATION_SECONDS)
-        except NotAsked as error:
+        except NotSent as error:
             self.record(Done(self.now(), begin, operation, "refused", 0, str(error)))
         except NoAnswer as error:
             self.record(Done(self.now(), begin, operation, "unknown", 0, str(error)))
         except BaseException:
-            self.record(Done(self.now(), begin, operation, "unknown", 0, "the run was broken off"))
+            self.record(Done(self.now(), begin, operation, "unknown", 0, "the run was interrupted"))
             raise
         else:
             self.record(self._done(begin, operation, answer))
@@ -104,29 +104,29 @@ class Client:
         return Done(self.now(), begin, operation, outcome_of(answer.status), answer.status, said, term, stamp)
 
     async def look(self, host: Host, service: str) -> None:
-        """Read what a host shows of one service, and what it feels; an agent that does not answer is passed over."""
+        """Read a host's instances of one service, and its own state; skip an agent that does not answer."""
         begin = self.now()
         try:
             rows, index = await self._rows(host, service, patience=_READ_SECONDS)
-            self.record(Seen(self.now(), begin, host.name, service, rows, index))
+            self.record(Listing(self.now(), begin, host.name, service, rows, index))
             begin = self.now()
             node = (await self._read(host, "/api/v1/node", patience=_READ_SECONDS)).document
             members = (await self._read(host, "/api/v1/members", patience=_READ_SECONDS)).document["members"]
             statuses = {each["name"]: each["status"] for each in members}
-            self.record(Felt(self.now(), begin, host.name, bool(node["isolated"]), statuses))
-        except (NotAsked, NoAnswer):
+            self.record(SelfReport(self.now(), begin, host.name, bool(node["isolated"]), statuses))
+        except (NotSent, NoAnswer):
             pass
 
     async def answers(self, host: Host) -> bool:
-        """Whether its agent answers at all."""
+        """Whether its agent answers."""
         try:
             await self._read(host, "/api/v1/node", patience=_READ_SECONDS)
-        except (NotAsked, NoAnswer):
+        except (NotSent, NoAnswer):
             return False
         return True
 
     async def view(self, host: Host) -> View:
-        """All that a host shows."""
+        """Read the whole view of a host."""
         patience = _JUDGED_READ_SECONDS
         rows: list[Row] = []
         offered: set[tuple[str, str]] = set()
@@ -158,12 +158,12 @@ class Client:
 
 
 def outcome_of(status: int) -> Outcome:
-    """What a status says about an operation: what was refused, or could not be stored, has not happened."""
+    """Return the outcome for a status: a refused operation, or one that could not be stored, has not happened."""
     return "ok" if status < 400 else "refused"
 
 
 def row_of(document: dict[str, Any]) -> Row:
-    """An instance of a lookup."""
+    """Return an instance of a lookup."""
     op = document["meta"].get("op", "")
     return Row(
         owner=document["owner"],
@@ -179,7 +179,7 @@ def row_of(document: dict[str, Any]) -> Row:
 
 
 def op_of_policy(document: dict[str, Any]) -> int:
-    """The number of the operation that set a policy: its values tell."""
+    """Return the number of the operation that set a policy, which its values encode."""
     if document["kind"] == "split":
         return int(document["shares"]["v1"]) - weight_of(0)
     if document["kind"] == "weight":

@@ -1,8 +1,8 @@
-"""What may be true after a history: the states that each instance, policy and host may be in.
+"""Expected states: the states that each instance, policy and host may be in after a history.
 
-An acknowledged operation changes a state. One whose outcome is unknown may have done so, and may do so later, until the
-agent's life ends: a request can lie in the socket of an agent that is stopped. So a model is a set of possible states,
-and a view is right if it shows one of them, the same one everywhere.
+An acknowledged operation changes a state. One with an unknown outcome may have done so, and may do so later, until the
+agent's run ends: a request can wait in the socket of a stopped agent. So a model is a set of possible states, and a
+view is right if it shows one of them, the same one on all agents.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import attrs
 from tests.chaos.history import Done
 from tests.chaos.plan import LONG_TTL, SHORT_TTL, Operation
 
-#: A heartbeat that was answered so shortly before an agent's end may not be on its disk (seconds): what is promised is
-#: half a second.
+#: A heartbeat answered this shortly before an agent's end may not be on its disk (seconds): the guarantee is half a
+#: second.
 _BEAT_SECONDS: Final = 3.0
 
 
 @attrs.frozen
 class State:
-    """One instance, as its owner has it. ``op`` is the registration in force, None where it is not registered."""
+    """One instance at its owner. ``op`` is the current registration, None if it is not registered."""
 
     op: int | None = None
     health: str = ""
     maintained: bool = False
-    beaten: bool = False  # it has the check that heartbeats speak for
+    has_heartbeats: bool = False  # it has a heartbeat check
 
     def after(self, operation: Operation) -> State:
-        """The state once the operation has happened."""
+        """Return the state after the operation."""
         if operation.kind == "register":
             maintained = self.maintained and self.op is not None
             return State(operation.number, self._health_after(operation), maintained, operation.ttl == LONG_TTL)
@@ -42,7 +42,7 @@ class State:
         return attrs.evolve(self, maintained=operation.on)
 
     def _health_after(self, operation: Operation) -> str:
-        if operation.ttl == LONG_TTL:  # the same check goes on as it stands, a new one is critical until the first beat
+        if operation.ttl == LONG_TTL:  # a new check is critical until the first heartbeat
             return self.health if self.op is not None else "critical"
         return "critical" if operation.ttl == SHORT_TTL else "passing"
 
@@ -52,13 +52,13 @@ class Instance:
     """The possible states of one instance of one owner."""
 
     states: set[State] = attrs.field(factory=lambda: {State()})
-    busy: int = 0  # operations under way
+    busy: int = 0  # operations in progress
     changed: float = -math.inf  # when the last operation ended
-    _before_beats: list[tuple[float, frozenset[State]]] = attrs.field(factory=list)  # when, and what was before
-    _late: list[Operation] = attrs.field(factory=list)  # unknown, and may still happen
+    _before_beats: list[tuple[float, frozenset[State]]] = attrs.field(factory=list)  # time, states before it
+    _late: list[Operation] = attrs.field(factory=list)  # unknown operations that may still happen
 
     def done(self, done: Done) -> None:
-        """An operation on it is over."""
+        """An operation on it has ended."""
         self.busy -= 1
         self.changed = done.at
         if done.outcome == "refused":
@@ -83,8 +83,8 @@ class Instance:
         healths = {state.health for states in recent for state in states}
         if not kept:
             healths.add("critical")
-        beaten = {state for state in self.states if state.beaten}
-        self.states |= {attrs.evolve(state, health=health) for state in beaten for health in healths}
+        has_heartbeats = {state for state in self.states if state.has_heartbeats}
+        self.states |= {attrs.evolve(state, health=health) for state in has_heartbeats for health in healths}
         self._before_beats.clear()
 
     def wiped(self) -> None:
@@ -106,7 +106,7 @@ class Instance:
 
 
 @attrs.define
-class Word:
+class PolicyWrite:
     """What an operation said of a policy. ``op`` is its number, None for a removal."""
 
     op: int | None
@@ -116,7 +116,7 @@ class Word:
     stamp: float = 0.0  # seconds since the epoch, by the writer's clock; 0: not known
     sure: bool = True
 
-    def is_before(self, other: Word, *, skewed: bool) -> bool:
+    def is_before(self, other: PolicyWrite, *, skewed: bool) -> bool:
         """Whether the other surely counts in its place, where both have been said.
 
         ``skewed``: clocks were wrong at some time, so that only stamps and what one host said in turn are in order.
@@ -133,37 +133,37 @@ _SAME_STAMP: Final = 0.0015
 
 @attrs.define
 class Policy:
-    """The words about one key since the last judgement."""
+    """The description about one key since the last judgement."""
 
-    words: list[Word] = attrs.field(factory=lambda: [Word(None, -1, -math.inf, -math.inf)])
+    description: list[PolicyWrite] = attrs.field(factory=lambda: [PolicyWrite(None, -1, -math.inf, -math.inf)])
 
     def done(self, done: Done) -> None:
-        """An operation on it is over."""
+        """An operation on it has ended."""
         unknown = done.outcome == "unknown"
         if done.outcome != "refused":
             operation = done.operation
             op = operation.number if operation.kind == "set" else None
             end = math.inf if unknown else done.at
-            self.words.append(Word(op, operation.host, done.begin, end, done.stamp, sure=not unknown))
+            self.description.append(PolicyWrite(op, operation.host, done.begin, end, done.stamp, sure=not unknown))
 
     def ended(self, host: int, at: float) -> None:
         """A host's agent is gone, and what it was asked with it."""
-        for word in self.words:
+        for word in self.description:
             if word.host == host:
                 word.end = min(word.end, at)
 
     def wiped(self, host: int) -> None:
         """What it acknowledged since the last judgement may be lost: nothing says whether it had been passed on."""
-        for word in self.words:
+        for word in self.description:
             if word.host == host:
                 word.sure = False
 
     def possible(self, *, skewed: bool) -> set[int | None]:
         """The operations that may be in force; None stands for none."""
-        sure = [word for word in self.words if word.sure]
-        return {word.op for word in self.words if not any(word.is_before(other, skewed=skewed) for other in sure)}
+        sure = [word for word in self.description if word.sure]
+        return {word.op for word in self.description if not any(word.is_before(other, skewed=skewed) for other in sure)}
 
     def settled(self, op: int | None, at: float) -> None:
         """All agents agreed on this."""
-        stamps = [word.stamp for word in self.words if word.op == op and word.op is not None]
-        self.words = [Word(op, -1, -math.inf, at, max(stamps, default=0.0))]
+        stamps = [word.stamp for word in self.description if word.op == op and word.op is not None]
+        self.description = [PolicyWrite(op, -1, -math.inf, at, max(stamps, default=0.0))]

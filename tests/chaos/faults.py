@@ -1,4 +1,4 @@
-"""Nemeses by name: what each does to hosts and their network, as data. `tests.chaos.nemeses` carries it out."""
+"""Nemeses by name, with their effects on hosts and their network as data. `tests.chaos.nemeses` executes them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tests.chaos.packets import Rule
 
 @attrs.frozen
 class Fault:
-    """One thing that goes wrong for a time. Times are seconds since the beginning of the phase."""
+    """One temporary fault. Times are seconds since the start of the phase."""
 
     nemesis: str
     at: float
     until: float
-    hosts: tuple[int, ...] = ()  # those that it befalls
+    hosts: tuple[int, ...] = ()  # the affected hosts
     rules: tuple[Rule, ...] = ()  # of the switch, while it lasts
-    amount: float = 0.0  # what the nemesis makes of it: seconds of a clock, ...
+    amount: float = 0.0  # meaning depends on the nemesis: seconds of a clock, ...
 
-    def words(self) -> str:
-        """The fault in a line of the timeline."""
+    def description(self) -> str:
+        """The fault in one line of the timeline."""
         hosts = ", ".join(f"n{host + 1}" for host in self.hosts)
         extent = f" ({self.amount:g})" if self.amount else ""
         return f"{self.nemesis}{extent}{' at ' + hosts if hosts else ''}"
@@ -43,12 +43,12 @@ class Nemesis:
 
 
 def _span(rng: random.Random, length: float) -> tuple[float, float]:
-    """When a fault begins and ends: it has most of the phase."""
+    """Draw the start and end of a fault, which takes most of the phase."""
     return round(rng.uniform(0.05, 0.2) * length, 3), round(rng.uniform(0.7, 1.0) * length, 3)
 
 
 def _on_some(name: str, most: int = 1, amounts: tuple[float, ...] = (0.0,)) -> Draw:
-    """Befall one to ``most`` hosts, but always fewer than half."""
+    """Affect one to ``most`` hosts, but always fewer than half."""
 
     def draw(rng: random.Random, agents: int, length: float) -> list[Fault]:
         at, until = _span(rng, length)
@@ -74,7 +74,7 @@ def _everywhere(name: str, rule: Callable[[random.Random], dict[str, Any]]) -> D
 
 
 def _around_one(name: str, what: dict[str, Any], *, ways: int = 2) -> Draw:
-    """One rule on all links of one host: both ways, or only what it sends or only what it is sent."""
+    """One rule on all links of one host: in both directions, or only from it or only to it."""
 
     def draw(rng: random.Random, agents: int, length: float) -> list[Fault]:
         at, until = _span(rng, length)
@@ -86,14 +86,14 @@ def _around_one(name: str, what: dict[str, Any], *, ways: int = 2) -> Draw:
     return draw
 
 
-def _parted(some: frozenset[int], agents: int) -> tuple[Rule, ...]:
+def _separated(some: frozenset[int], agents: int) -> tuple[Rule, ...]:
     return _between(some, frozenset(range(agents)) - some, drop=1.0)
 
 
 def _halves(rng: random.Random, agents: int, length: float) -> list[Fault]:
     at, until = _span(rng, length)
     some = frozenset(rng.sample(range(agents), agents // 2))
-    return [Fault("halves", at, until, tuple(sorted(some)), _parted(some, agents))]
+    return [Fault("halves", at, until, tuple(sorted(some)), _separated(some, agents))]
 
 
 def _few(rng: random.Random, agents: int, length: float) -> list[Fault]:
@@ -103,12 +103,12 @@ def _few(rng: random.Random, agents: int, length: float) -> list[Fault]:
     return [
         Fault("few", round(turn * third + 0.1, 3), round((turn + 0.6) * third, 3), tuple(sorted(some)), rules)
         for turn in range(3)
-        for rules in (_parted(some, agents),)
+        for rules in (_separated(some, agents),)
     ]
 
 
 def _at_once(name: str) -> Draw:
-    """Befall one or two hosts, and be over as soon as it has happened."""
+    """Affect one or two hosts, and end at once."""
 
     def draw(rng: random.Random, agents: int, length: float) -> list[Fault]:
         return [attrs.evolve(each, until=each.at) for each in _on_some(name, 2)(rng, agents, length)]
@@ -116,13 +116,13 @@ def _at_once(name: str) -> Draw:
     return draw
 
 
-#: The faults that one host's network can have, and those that all links can: a rule's fields.
+#: Rule fields of faults of one host's network, and of all links.
 _LOST: Final = {"drop": 1.0}
 _UDP_LOST: Final = {"drop": 1.0, "protocol": "udp"}
 _TCP_LOST: Final = {"drop": 1.0, "protocol": "tcp"}
 _LONG_LOST: Final = {"drop": 1.0, "longer_than": 600}
 
-#: How far clocks jump (seconds): beyond the age that packets may have, and beyond what a policy's stamp may be ahead.
+#: Clock jumps (seconds): beyond the maximum age of packets, and beyond the allowed lead of a policy's stamp.
 _JUMPS: Final = (90.0, -90.0, 7200.0, -7200.0)
 _DAYS: Final = (172_800.0, -172_800.0)
 
@@ -149,27 +149,31 @@ _NEMESES: Final = (
     Nemesis("restart", "SIGTERM; started again at once", _at_once("restart"), handles_process=True),
     Nemesis("wipe", "SIGKILL; started again with an empty disk", _on_some("wipe"), handles_process=True),
     Nemesis("unplugged", "one host is cut off from all others", _around_one("unplugged", _LOST)),
-    Nemesis("halves", "two halves that do not hear each other", _halves),
-    Nemesis("few", "a minority that is cut off, three times", _few),
-    Nemesis("one-way", "all that one host sends, or is sent, is lost", _around_one("one-way", _LOST, ways=1)),
+    Nemesis("halves", "the agents are split in two halves", _halves),
+    Nemesis("few", "a minority is cut off, three times", _few),
+    Nemesis("one-way", "all packets from one host, or all to it, are lost", _around_one("one-way", _LOST, ways=1)),
     Nemesis("udp", "UDP of one host is lost, TCP passes", _around_one("udp", _UDP_LOST)),
     Nemesis("tcp", "TCP of one host is lost, UDP passes", _around_one("tcp", _TCP_LOST)),
-    Nemesis("mtu", "packets over 600 bytes vanish to and from one host", _around_one("mtu", _LONG_LOST)),
+    Nemesis("mtu", "packets over 600 bytes to and from one host are lost", _around_one("mtu", _LONG_LOST)),
     Nemesis("loss", "packets are lost everywhere", _everywhere("loss", _loss)),
     Nemesis("delay", "packets are late, and overtake each other", _everywhere("delay", _delay)),
     Nemesis("duplicates", "packets come twice", _everywhere("duplicates", _duplicates)),
-    Nemesis("corruption", "packets are damaged so that checksums hold", _everywhere("corruption", _corruption)),
-    Nemesis("clock", "the wall clock of one host jumps, and is set right", _on_some("clock", 1, _JUMPS)),
-    Nemesis("days", "the wall clock of one host is two days off, and is set right", _on_some("days", 1, _DAYS)),
+    Nemesis("corruption", "packets are corrupted so that checksums hold", _everywhere("corruption", _corruption)),
+    Nemesis("clock", "the wall clock of one host jumps, and is later corrected", _on_some("clock", 1, _JUMPS)),
+    Nemesis("days", "the wall clock of one host is two days off, and is later corrected", _on_some("days", 1, _DAYS)),
     Nemesis("disk", "the disk of one host is full", _on_some("disk")),
-    Nemesis("descriptors", "one agent can open no more files, or only two", _on_some("descriptors", 1, (0.0, 2.0))),
+    Nemesis(
+        "descriptors",
+        "one agent can open no or only two more descriptors",
+        _on_some("descriptors", 1, (0.0, 2.0)),
+    ),
     Nemesis("renumber", "another address; the agent is restarted later", _on_some("renumber"), handles_process=True),
-    Nemesis("moved", "another address, under an agent that runs on", _on_some("moved"), handles_process=True),
-    Nemesis("namesake", "a second agent takes a name that is taken", _on_some("namesake"), handles_process=True),
+    Nemesis("moved", "another address; the agent keeps running", _on_some("moved"), handles_process=True),
+    Nemesis("namesake", "a second agent starts with a name in use", _on_some("namesake"), handles_process=True),
     Nemesis("reject", "one host's own firewall rejects all that it sends", _on_some("reject")),
 )
 
 NEMESES: Final = {each.name: each for each in _NEMESES}
 
-#: Nemeses that are played only where they are asked for: under these the product does not keep its word yet.
+#: Nemeses that run only on request: the product does not keep its guarantees under these yet.
 WAITING: Final[tuple[str, ...]] = ()

@@ -1,4 +1,4 @@
-"""What happened in a run, record by record: all that the checker knows. Each record is a line of JSON on disk.
+"""History of a run: the records from which the checker works. Each record is a line of JSON on disk.
 
 Times are seconds of the run's progress (see `tests.chaos.progress`), unless said otherwise.
 """
@@ -14,7 +14,7 @@ import attrs
 
 from tests.chaos.plan import Operation
 
-#: ok: acknowledged. refused: answered with a no, or never sent. unknown: it may have happened, or happen yet.
+#: ok: acknowledged. refused: answered with an error, or never sent. unknown: it may have happened, or may still happen.
 Outcome = Literal["ok", "refused", "unknown"]
 
 
@@ -35,7 +35,7 @@ class Row:
 
 @attrs.frozen
 class Begun:
-    """The client begins an operation."""
+    """The client starts an operation."""
 
     at: float
     operation: Operation
@@ -43,21 +43,21 @@ class Begun:
 
 @attrs.frozen
 class Done:
-    """An operation is over. ``stamp`` is the time that a policy's answer carries (seconds since the epoch), or 0."""
+    """An operation has ended. ``stamp`` is the time in a policy's answer (seconds since the epoch), or 0."""
 
     at: float
     begin: float
     operation: Operation
     outcome: Outcome
     status: int = 0
-    answer: str = ""  # what was wrong, in the agent's or the kernel's words
+    answer: str = ""  # the error, in the agent's or the kernel's description
     term: int = 0  # of a claim that was answered
     stamp: float = 0.0
 
 
 @attrs.frozen
 class Started:
-    """An agent's life begins; its name is its host's."""
+    """An agent starts; its name is its host's."""
 
     at: float
     host: str
@@ -65,7 +65,7 @@ class Started:
 
 @attrs.frozen
 class Leaving:
-    """An agent is asked to leave: it takes back what it offers before its life ends."""
+    """An agent is asked to leave: it withdraws its instances before it exits."""
 
     at: float
     host: str
@@ -73,7 +73,7 @@ class Leaving:
 
 @attrs.frozen
 class Ended:
-    """An agent's life is over: nothing it was asked can happen any more."""
+    """An agent has exited: none of its pending requests can happen any more."""
 
     at: float
     host: str
@@ -88,20 +88,20 @@ class Wiped:
 
 
 @attrs.frozen
-class Seen:
-    """All instances of one service that an agent showed, those that cannot serve included."""
+class Listing:
+    """All instances of one service that an agent showed, including those that cannot serve."""
 
     at: float
     begin: float
     host: str
     service: str
     rows: tuple[Row, ...]
-    index: int = 0  # of the service, as that agent counts it
+    index: int = 0  # of the service, at that agent
 
 
 @attrs.frozen
-class Felt:
-    """What an agent said about itself and the others."""
+class SelfReport:
+    """What an agent reported about itself and the other members."""
 
     at: float
     begin: float
@@ -111,11 +111,11 @@ class Felt:
 
 
 @attrs.frozen
-class Troubled:
-    """A fault begins (``on``) or ends. ``hosts``: those that it befalls; none: it befalls all.
+class FaultChanged:
+    """A fault begins (``on``) or ends. ``hosts``: the affected hosts; none: all.
 
-    ``cut_off``: hosts that hear and reach no other while it lasts. ``skewed``: their clocks are wrong. ``full``: their
-    disks are.
+    ``cut_off``: hosts without any connection while it lasts. ``skewed``: their clocks are wrong. ``full``: their disks
+    are.
     """
 
     at: float
@@ -128,8 +128,8 @@ class Troubled:
 
 
 @attrs.frozen
-class Died:
-    """An agent did not end as it should, or ended although nothing ended it."""
+class UnexpectedExit:
+    """An agent did not exit as it should, or exited by itself."""
 
     at: float
     host: str
@@ -137,7 +137,7 @@ class Died:
 
 
 @attrs.frozen
-class Complained:
+class TracebackWritten:
     """An agent wrote a traceback."""
 
     at: float
@@ -147,25 +147,38 @@ class Complained:
 
 @attrs.frozen
 class View:
-    """All that an agent shows when the client is quiet and nothing is wrong."""
+    """The whole view of an agent when the client is idle and no fault is active."""
 
     host: str
     members: Mapping[str, str]  # name -> status
     fingerprint: str
-    rows: tuple[Row, ...]  # of all services, those that cannot serve included
-    offered: frozenset[tuple[str, str]]  # owner and id of those that a plain lookup shows
+    rows: tuple[Row, ...]  # of all services, including those that cannot serve
+    offered: frozenset[tuple[str, str]]  # owner and id of the instances in a plain lookup
     policies: Mapping[str, int]  # key -> number of the operation that set it
 
 
 @attrs.frozen
-class Settled:
-    """A judgement passed: what these views show is where the next phase begins."""
+class Agreed:
+    """A check passed: the next phase starts from what these views show."""
 
     at: float
     views: tuple[View, ...]
 
 
-Record = Begun | Done | Started | Leaving | Ended | Wiped | Seen | Felt | Troubled | Died | Complained | Settled
+Record = (
+    Begun
+    | Done
+    | Started
+    | Leaving
+    | Ended
+    | Wiped
+    | Listing
+    | SelfReport
+    | FaultChanged
+    | UnexpectedExit
+    | TracebackWritten
+    | Agreed
+)
 
 
 def _plain(value: Any) -> Any:
@@ -180,14 +193,14 @@ class Writer:
 
     @classmethod
     def open(cls, path: Path) -> Writer:
-        """Begin a new file, written line by line."""
+        """Create a file, written line by line."""
         return cls(path.open("w", buffering=1))
 
     def write(self, record: Record) -> None:
-        """Add one."""
+        """Write one record."""
         fields = attrs.asdict(record, value_serializer=lambda _, __, value: _plain(value))
         self.file.write(json.dumps({"record": type(record).__name__, **fields}) + "\n")
 
     def close(self) -> None:
-        """End the file."""
+        """Close the file."""
         self.file.close()

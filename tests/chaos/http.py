@@ -1,4 +1,4 @@
-"""HTTP over an agent's socket file, in the standard library's own words: nothing here is shared with the product."""
+"""HTTP over an agent's socket file, with the standard library only: no code is shared with the product."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Final
 import attrs
 import trio
 
-#: Largest answer that is read (bytes): far more than any view of a chaos run.
+#: Maximum size of an answer (bytes): far more than any view of a chaos run.
 _ANSWER_MAX: Final = 16 * 1024 * 1024
 
 
-class NotAsked(Exception):
-    """No connection was made, so the agent cannot have heard the request."""
+class NotSent(Exception):
+    """No connection was made, so the agent cannot have received the request."""
 
 
 class NoAnswer(Exception):
-    """The request may or may not have been heard and obeyed."""
+    """The agent may or may not have received and executed the request."""
 
 
 @attrs.frozen
 class Answer:
-    """A status, headers in lower case, and the JSON document, None where there is no body."""
+    """A status, headers in lower case, and the JSON document; None without a body."""
 
     status: int
     headers: Mapping[str, str]
@@ -31,10 +31,10 @@ class Answer:
 
 
 async def ask(socket: str, method: str, target: str, document: Any = None, *, patience: float) -> Answer:
-    """Ask the agent at the socket file and read its answer.
+    """Send a request to the agent at the socket file and read its answer.
 
-    ``patience``: seconds for all of it. Raises ``NotAsked`` where nothing was sent, and ``NoAnswer`` where the outcome
-    cannot be known.
+    ``patience``: time limit in seconds. Raises ``NotSent`` if nothing was sent, and ``NoAnswer`` if the outcome is
+    unknown.
     """
     body = b"" if document is None else json.dumps(document).encode()
     length = f"Content-Length: {len(body)}\r\n" if method != "GET" else ""
@@ -43,14 +43,14 @@ async def ask(socket: str, method: str, target: str, document: Any = None, *, pa
         try:
             stream = await trio.open_unix_socket(socket)
         except OSError as error:
-            raise NotAsked(str(error)) from None
+            raise NotSent(str(error)) from None
         try:
             async with stream:
                 await stream.send_all(request)
                 return _parsed(await _everything(stream))
         except (OSError, trio.BrokenResourceError, ValueError) as error:
             raise NoAnswer(str(error)) from None
-    raise NoAnswer(f"nothing came within {patience:g} s")
+    raise NoAnswer(f"no answer within {patience:g} s")
 
 
 async def _everything(stream: trio.SocketStream) -> bytes:
@@ -67,7 +67,7 @@ def _parsed(raw: bytes) -> Answer:
     head, separator, body = raw.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     if not separator or not first.startswith("HTTP/1.1 "):
-        raise ValueError(f"this is no answer: {raw[:80]!r}")
+        raise ValueError(f"not an HTTP answer: {raw[:80]!r}")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     if headers.get("transfer-encoding") == "chunked":
         body = _unchunked(body)

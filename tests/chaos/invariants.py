@@ -1,4 +1,4 @@
-"""What must hold in a run, by name, and what is said where it does not."""
+"""Invariants of a run by name, with their statements for violations."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Final
 
 import attrs
 
-#: Invariants and what each says. All are on unless named in `WAITING`.
+#: Invariants and their statements. All are on except those in `WAITING`.
 INVARIANTS: Final[Mapping[str, str]] = {
-    "registered": "what was acknowledged and not removed is shown by every agent, as it was registered",
-    "removed": "what was removed is shown by none",
-    "known": "no agent shows what was never registered",
-    "forward": "in one life of an agent, an instance never goes back to an older registration",
-    "own": "an agent's own lookups follow what it acknowledged",
-    "healthy": "every agent shows the health that checks, heartbeats and maintenance come to, also after restarts",
-    "offered": "a plain lookup has those that can serve, and no others",
+    "registered": "every agent shows each acknowledged and not removed instance, as it was registered",
+    "removed": "no agent shows a removed instance",
+    "known": "no agent shows an instance that was never registered",
+    "forward": "in one run of an agent, an instance never reverts to an older registration",
+    "own": "an agent's own lookups reflect what it acknowledged",
+    "healthy": "every agent shows the health that follows from checks, heartbeats and maintenance, also after restarts",
+    "offered": "a plain lookup returns exactly the instances that can serve",
     "weights": "weights are those registered, or of the policy in force; 0 while the owner drains, also after restarts",
-    "policies": "the policies in force are the last that were acknowledged",
-    "members": "every agent that runs is alive in every view, and no other",
+    "policies": "the policies in force are the last acknowledged ones",
+    "members": "exactly the running agents are alive in every view",
     "fingerprints": "all agents show the same fingerprint",
-    "primary": "no view has two primaries, and the one that it has bears the highest term in it",
-    "index": "a service's index at one agent never falls, not even over a restart",
-    "runs": "no agent ends by itself, or no longer answers; one that is asked to leave ends with 0, a namesake with 1",
+    "primary": "no view has two primaries, and the primary has the highest term in the view",
+    "index": "a service's index at one agent never falls, not even across a restart",
+    "runs": "no agent exits by itself or hangs; one that is asked to leave exits with 0, a namesake with 1",
     "tracebacks": "no agent writes a traceback",
     "terms": "the terms that an agent shows as primary never decrease, and the next is higher, unless it lost its disk",
-    "isolated": "an agent that hears no other says that it is isolated within 10 s",
-    "stays": "hosts that nothing befalls do not call each other failed",
+    "isolated": "an agent that receives from no other reports that it is isolated within 10 s",
+    "stays": "hosts without faults do not declare each other failed",
 }
 
-#: Invariants that are checked only where they are asked for: the product does not promise them yet, or (`stays`) keeps
-#: them only where agents get the CPU that they need.
+#: Invariants that are checked only on request: the product does not guarantee them yet, or (`stays`) only if agents get
+#: enough CPU.
 WAITING: Final = ("stays",)
 
 DEFAULT: Final = frozenset(INVARIANTS) - set(WAITING)
@@ -38,7 +38,7 @@ DEFAULT: Final = frozenset(INVARIANTS) - set(WAITING)
 
 @attrs.frozen(order=True)
 class Violation:
-    """An invariant that does not hold, and how that shows."""
+    """A violated invariant, and the observation."""
 
     invariant: str
     text: str

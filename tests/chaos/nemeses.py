@@ -1,4 +1,4 @@
-"""Carries faults out on the ground, and heals them."""
+"""Execution of faults on the hosts, and their healing."""
 
 from __future__ import annotations
 
@@ -8,66 +8,66 @@ from typing import Final
 import attrs
 
 from tests.chaos.faults import Fault
-from tests.chaos.ground import Ground, Host
-from tests.chaos.history import Died, Ended, Leaving, Record, Started, Troubled, Wiped
+from tests.chaos.history import Ended, FaultChanged, Leaving, Record, Started, UnexpectedExit, Wiped
+from tests.chaos.hosts import Host, HostNetwork
 from tests.chaos.progress import Progress
 
-#: Nemeses that let nothing pass between some hosts and the others.
+#: Nemeses that cut some hosts off from the others.
 _PARTING: Final = ("unplugged", "halves", "few")
 
 #: Nemeses that set clocks wrong.
 _CLOCKS: Final = ("clock", "days")
 
-#: How long a namesake may take to start, to hear of the other, and to stop (seconds of progress).
+#: Time limit for a namesake to start, to detect the other, and to exit (seconds of progress).
 _NAMESAKE_SECONDS: Final = 60.0
 
 
 @attrs.define(eq=False)
 class Nemeses:
-    """Begins and ends faults. What it does to agents' lives is recorded."""
+    """Begins and ends faults. Starts and exits of agents are recorded."""
 
-    ground: Ground
+    network: HostNetwork
     progress: Progress
     record: Callable[[Record], None]
     _at_work: dict[int, Fault] = attrs.field(factory=dict)
     _numbers: int = 0
 
     async def begin(self, fault: Fault) -> int:
-        """Let a fault begin; the number that ends it."""
+        """Begin a fault; return the number that ends it."""
         self._numbers += 1
         number = self._numbers
         self._at_work[number] = fault
         if fault.rules:
-            self.ground.add_rules(number, fault.rules)
-        for host in self._befallen(fault):
+            self.network.add_rules(number, fault.rules)
+        for host in self._affected(fault):
             await self._begin_at(host, fault)
         self._troubled(fault, on=True)
         return number
 
     async def end(self, number: int) -> None:
-        """Heal the fault of that number, if it is still at work."""
+        """Heal the fault with that number, if it is active."""
         fault = self._at_work.pop(number, None)
         if fault is None:
             return
         if fault.rules:
-            self.ground.drop_rules(number)
-        for host in self._befallen(fault):
+            self.network.drop_rules(number)
+        for host in self._affected(fault):
             await self._end_at(host, fault)
         self._troubled(fault, on=False)
 
     async def heal(self) -> None:
-        """Heal all that is at work."""
+        """Heal all active faults."""
         for number in list(self._at_work):
             await self.end(number)
 
-    def _befallen(self, fault: Fault) -> list[Host]:
-        return [self.ground.hosts[number] for number in fault.hosts]
+    def _affected(self, fault: Fault) -> list[Host]:
+        return [self.network.hosts[number] for number in fault.hosts]
 
     def _troubled(self, fault: Fault, *, on: bool) -> None:
-        names = tuple(host.name for host in self._befallen(fault))
+        names = tuple(host.name for host in self._affected(fault))
         cut_off = names if fault.nemesis in _PARTING and len(names) == 1 else ()
         skewed, full = fault.nemesis in _CLOCKS, fault.nemesis == "disk"
-        self.record(Troubled(self.progress.now, fault.words(), on, names, cut_off, skewed, full))
+        self.record(FaultChanged(self.progress.now, fault.description(), on, names, cut_off, skewed, full))
 
     async def _begin_at(self, host: Host, fault: Fault) -> None:
         match fault.nemesis:
@@ -85,12 +85,12 @@ class Nemeses:
             case "disk":
                 host.fill()
             case "descriptors":
-                host.squeeze(round(fault.amount))
+                host.limit_descriptors(round(fault.amount))
             case "renumber" | "moved":
-                self.ground.renumber(host)
+                self.network.renumber(host)
             case "namesake":
-                self.ground.spare.name = host.name
-                self.ground.start(self.ground.spare)
+                self.network.spare.name = host.name
+                self.network.start(self.network.spare)
             case "reject":
                 host.reject()
 
@@ -105,7 +105,7 @@ class Nemeses:
             case "disk":
                 host.clear()
             case "descriptors":
-                host.unsqueeze()
+                host.unlimit_descriptors()
             case "renumber":
                 await self._leave(host)
                 self.up(host)
@@ -118,7 +118,7 @@ class Nemeses:
         host.wanted = False
         self.record(Leaving(self.progress.now, host.name))
         if (status := await host.stop()) != 0:
-            self.record(Died(self.progress.now, host.name, f"was asked to leave, and ended with {status}"))
+            self.record(UnexpectedExit(self.progress.now, host.name, f"was asked to leave, and ended with {status}"))
         self.record(Ended(self.progress.now, host.name))
 
     async def _down(self, host: Host) -> None:
@@ -128,19 +128,19 @@ class Nemeses:
 
     def up(self, host: Host) -> None:
         """Start a host's agent."""
-        self.ground.start(host)
+        self.network.start(host)
         host.wanted = True
         self.record(Started(self.progress.now, host.name))
 
     async def _namesake_ends(self) -> None:
-        """The one that came later should have ended by itself, with status 1."""
-        spare = self.ground.spare
+        """The later one should have exited by itself, with status 1."""
+        spare = self.network.spare
         until = self.progress.now + _NAMESAKE_SECONDS
         while spare.runs and self.progress.now < until:
             await self.progress.sleep(0.2)
         status = None if spare.process is None else spare.process.poll()
         if status != 1:
             how = "did not stop" if status is None else f"ended with {status}"
-            self.record(Died(self.progress.now, spare.name, f"has a namesake that came later, and that {how}"))
+            self.record(UnexpectedExit(self.progress.now, spare.name, f"has a later namesake, which {how}"))
         await spare.kill()
         spare.wipe()

@@ -1,4 +1,4 @@
-"""IPv4 packets as the switch sees them: what a rule matches, and how bits are damaged."""
+"""IPv4 packets in the switch: matching by rules, and corruption of bits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Packet:
 
     @classmethod
     def parse(cls, raw: bytes) -> Packet | None:
-        """Read the header; None where it is no IPv4."""
+        """Read the header; return None if the packet is not IPv4."""
         if len(raw) < 20 or raw[0] >> 4 != 4:
             return None
         source, target = (".".join(map(str, raw[at : at + 4])) for at in (12, 16))
@@ -34,19 +34,19 @@ class Packet:
 
 @attrs.frozen
 class Rule:
-    """What happens to packets from some hosts to others. Chances are shares from 0 to 1, delays are seconds."""
+    """The treatment of packets from some hosts to others. Probabilities are from 0 to 1, delays in seconds."""
 
     sources: frozenset[int]
     targets: frozenset[int]
     protocol: str = "any"  # "any", "udp" or "tcp"
-    longer_than: int = 0  # only packets of more bytes
+    longer_than: int = 0  # matches only packets with more bytes
     drop: float = 0.0
     duplicate: float = 0.0
     corrupt: float = 0.0
     delay: tuple[float, float] = (0.0, 0.0)
 
     def matches(self, source: int, target: int, packet: Packet) -> bool:
-        """Whether the rule is about this packet."""
+        """Whether the rule applies to this packet."""
         return (
             source in self.sources
             and target in self.targets
@@ -55,22 +55,22 @@ class Rule:
         )
 
     def as_document(self) -> dict[str, Any]:
-        """The rule for JSON."""
+        """Return the rule as a JSON document."""
         return {**attrs.asdict(self), "sources": sorted(self.sources), "targets": sorted(self.targets)}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Rule:
-        """The rule of `as_document`."""
+        """Read a rule from the document of `as_document`."""
         low, high = document["delay"]
         sets = {side: frozenset(document[side]) for side in ("sources", "targets")}
         return cls(**{**document, **sets, "delay": (low, high)})
 
 
 def damaged(raw: bytes, rng: random.Random) -> bytes:
-    """Swap two neighbouring words of the payload, so that the checksums of IP, UDP and TCP still hold.
+    """Swap two neighbouring description of the payload, so that the checksums of IP, UDP and TCP still hold.
 
-    Damage that a checksum finds is a lost packet; this kind reaches the program, as a bad network card's does. A packet
-    too short for that, or whose words are equal, stays as it is.
+    A packet with a wrong checksum is simply lost; this corruption reaches the program, as from a faulty network card. A
+    packet too short for that, or whose words are equal, stays unchanged.
     """
     header = (raw[0] & 15) * 4
     if raw[9] == _UDP:
@@ -79,16 +79,16 @@ def damaged(raw: bytes, rng: random.Random) -> bytes:
         begin = header + (raw[header + 12] >> 4) * 4
     else:
         return raw
-    words = (len(raw) - begin) // 2
-    if words < 2:
+    description = (len(raw) - begin) // 2
+    if description < 2:
         return raw
-    at = begin + 2 * rng.randrange(words - 1)
+    at = begin + 2 * rng.randrange(description - 1)
     first, second = struct.unpack_from("!HH", raw, at)
     return raw[:at] + struct.pack("!HH", second, first) + raw[at + 4 :]
 
 
 def fates(rules: list[Rule], source: int, target: int, packet: Packet, rng: random.Random) -> list[tuple[float, bool]]:
-    """What becomes of a packet: for each copy that arrives, its delay (seconds) and whether it is damaged."""
+    """Return, for each copy of a packet that arrives, its delay (seconds) and whether it is corrupted."""
     delay, copies, corrupt = 0.0, 1, False
     for rule in rules:
         if not rule.matches(source, target, packet):

@@ -1,8 +1,8 @@
-"""What a run will do, drawn from its seed: operations and faults, at offsets from the beginning of their phase.
+"""Plan of a run, drawn from its seed: operations and faults, with offsets from the start of their phase.
 
-Nothing here depends on what happens, so that one seed is one plan on every machine. Operations are drawn from what was
-drawn before, not from what agents answered: an operation on an instance that was never accepted is refused, and that is
-in the history too.
+The plan depends on nothing that happens, so that a seed gives the same plan on every machine. Operations are drawn from
+earlier operations, not from answers: an operation on an instance that was never accepted is refused, which is also in
+the history.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import attrs
 
 from tests.chaos.faults import NEMESES, Fault
 
-#: Services, by what is tried on them: a policy that changes every weight, policies on one instance, none, roles.
+#: Services, by their use: a policy that changes all weights, policies on one instance, none, roles.
 SPLIT, TUNED, PLAIN, ROLES = "orders", "billing", "mail", "pg"
 SERVICES: Final = (SPLIT, TUNED, PLAIN, ROLES)
 
-#: Instances that each host registers and removes, over and over, so that what was removed could come back.
+#: Instances that each host registers and removes repeatedly, so that removed ones could come back.
 _IDS_PER_HOST: Final = 7
 
-#: A time to live that no run outlasts: the health is what the last heartbeat said (seconds; the longest there is).
+#: A time to live longer than any run: the health is that of the last heartbeat (seconds; the maximum).
 LONG_TTL: Final = 86_400.0
 
-#: A time to live without heartbeats: critical as soon as it has passed (seconds).
+#: A time to live without heartbeats: critical once it has passed (seconds).
 SHORT_TTL: Final = 1.0
 
-#: The number of the instance that gets heartbeats, and what they say. Never critical: after some falls a check flaps,
-#: and then needs more successes than it gets here.
+#: The number of the instance that gets heartbeats, and their statuses. Never critical: after some failures a check is
+#: flapping, and needs more successes than it gets here.
 _BEATEN: Final = 3
 _HEALTHS: Final = ("passing", "warning")
 
@@ -39,7 +39,7 @@ _CHANCES: Final = (40, 18, 14, 6, 12, 6, 4)
 
 @attrs.frozen
 class Operation:
-    """One thing that the client asks of one host's agent. ``number`` is unique in the run, and rises with time."""
+    """One operation at one host's agent. ``number`` is unique in the run, and rises with time."""
 
     number: int
     at: float  # seconds since the beginning of the phase
@@ -57,7 +57,7 @@ class Operation:
 
 @attrs.frozen
 class Phase:
-    """Faults and operations, then a heal, then a judgement."""
+    """Faults and operations, then a heal, then a check."""
 
     number: int
     length: float  # seconds until everything is healed
@@ -68,10 +68,10 @@ class Phase:
 def draw_phases(
     seed: int, *, agents: int, nemeses: Sequence[str], rate: float, length: float, mixed: bool = True
 ) -> Iterator[Phase]:
-    """Every phase of the run of that seed, without end.
+    """Yield the phases of the run with that seed, without end.
 
     ``rate``: operations a second, over all hosts. ``length``: seconds of faults in a phase. ``mixed``: a phase may have
-    two or three nemeses at a time; otherwise they take turns, in a drawn order.
+    two or three nemeses at a time; otherwise one each, in a random order.
     """
     rng = random.Random(f"order/{seed}")
     order: list[str] = []
@@ -88,10 +88,10 @@ def draw_phases(
 
 
 def _go_together(one: str, other: str) -> bool:
-    """Whether two faults may be at work in one phase.
+    """Whether two faults may be active in one phase.
 
-    Two that end or start processes would get in each other's way; with a namesake about, it is not the plan that says
-    which of the two goes.
+    Two that end or start processes would interfere; and with a namesake the plan does not determine which of the two
+    agents exits.
     """
     if one == other or "namesake" in (one, other):
         return False
@@ -104,7 +104,7 @@ class _Drawer:
     agents: int
     rate: float
     _numbers: int = 0
-    _offered: list[set[int]] = attrs.field(init=False)  # instances that were registered, if all went well, by host
+    _offered: list[set[int]] = attrs.field(init=False)  # instances registered if all operations succeeded, by host
 
     def __attrs_post_init__(self) -> None:
         self._offered = [set() for _ in range(self.agents)]
@@ -143,7 +143,7 @@ class _Drawer:
 
 
 def instance_of(host: int, number: int) -> dict[str, Any]:
-    """The fixed fields of one of a host's instances: what kind it is goes by its number."""
+    """Return the fixed fields of one of a host's instances; its kind depends on its number."""
     id_ = f"n{host + 1}-{number}"
     if number == _BEATEN:
         return {"id": id_, "service": PLAIN, "ttl": LONG_TTL}
@@ -155,6 +155,6 @@ def instance_of(host: int, number: int) -> dict[str, Any]:
 
 
 def _keys(agents: int) -> list[str]:
-    """The keys of the policies that are set and removed: few, so that writers meet."""
+    """Return the keys of the policies that are set and removed: few, so that writers conflict."""
     tuned = [f"{kind}:{TUNED}:n{host + 1}-1" for kind in ("weight", "maintenance") for host in range(min(agents, 3))]
     return [f"split:{SPLIT}", f"split:{SPLIT}", *tuned]

@@ -1,4 +1,4 @@
-"""Time as this machine makes it: seconds that count only where the run and its agents got the CPU to use them."""
+"""Progress: time that counts only while the run and its agents get CPU time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 import attrs
 import trio
 
-#: How often it is counted (seconds).
+#: Length of a tick (seconds).
 _TICK = 0.1
 
 
 @attrs.define(eq=False)
 class Progress:
-    """A clock that each turn moves on by one tick, however long the turn took.
+    """A clock that advances by one tick per iteration, however long the iteration took.
 
-    On a machine that is ten times slower than it should be, a bound of 60 s by this clock is ten minutes by the wall's.
+    On a machine that is ten times too slow, a bound of 60 s by this clock is ten minutes by the wall clock.
     """
 
     now: float = 0.0  # seconds
@@ -28,11 +28,11 @@ class Progress:
             self.now += _TICK
 
     def slowness(self) -> float:
-        """How many seconds of the wall clock one second of progress has taken so far."""
+        """Seconds of the wall clock per second of progress so far."""
         return (time.monotonic() - self.began) / self.now if self.now else 1.0
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for so much progress."""
+        """Wait for ``seconds`` of progress."""
         until = self.now + seconds
-        while self.now < until - _TICK / 2:  # noqa: ASYNC110 -- nobody tells when a machine has got so far
+        while self.now < until - _TICK / 2:  # noqa: ASYNC110 -- progress has no event to wait for
             await trio.sleep(_TICK)

@@ -1,8 +1,8 @@
-"""A lossy switch in user space: one TUN device in each host's network namespace, and rules between them.
+"""Lossy switch in user space: one TUN device in each host's network namespace, and rules between them.
 
-``tc``'s netem is missing in many kernels, so the switch does its work. It runs as a process of its own
-(``python -m tests.chaos.switch``), takes one JSON command a line on standard input, and answers each with a line. It
-ends when its input ends: the devices vanish with it, even if the program that started it was killed.
+Many kernels lack ``tc``'s netem, which the switch replaces. It is a process (``python -m tests.chaos.switch``) that
+reads one JSON command a line from standard input, and answers each with a line. It exits at the end of its input, and
+the devices vanish with it, even if the program that started it was killed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from tests.chaos.packets import Packet, Rule, damaged, fates
 
 DEVICE: Final = "gossip0"
 
-#: Packets held back by a delay at most; more are dropped, as by a real queue.
+#: Maximum number of delayed packets; more are dropped, as by a real queue.
 _QUEUE_MAX: Final = 10_000
 
-#: Packets read from one device before the others get their turn.
+#: Packets read from one device in a row.
 _BURST: Final = 64
 
 _TUNSETIFF: Final = 0x400454CA
@@ -37,7 +37,7 @@ _IFF_NO_PI: Final = 0x1000
 
 
 def open_device(pid: int) -> int:
-    """A TUN device in the network namespace of process ``pid``: a descriptor that reads and writes IP packets."""
+    """Open a TUN device in the network namespace of ``pid``; return a descriptor that reads and writes packets."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter(namespace: int) -> None:
@@ -59,7 +59,7 @@ def open_device(pid: int) -> int:
 
 @attrs.define(eq=False)
 class Switch:
-    """The devices, who has which address, and the rules in force."""
+    """The devices, the address of each host, and the active rules."""
 
     rng: random.Random
     devices: dict[int, int] = attrs.field(factory=dict)  # host -> descriptor
@@ -69,8 +69,8 @@ class Switch:
     lost: int = 0
     _late: list[tuple[float, int, int, bytes]] = attrs.field(factory=list)  # due, order, host, packet
 
-    def obey(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Do what one command says."""
+    def handle(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Execute one command."""
         if "open" in command:
             self.devices[command["open"]] = open_device(command["pid"])
         if "addresses" in command:
@@ -80,7 +80,7 @@ class Switch:
         return {"carried": self.carried, "lost": self.lost}
 
     def take(self, host: int) -> None:
-        """Carry what the host sends now."""
+        """Forward the packets that the host sends now."""
         for _ in range(_BURST):
             try:
                 raw = os.read(self.devices[host], 65_536)
@@ -101,7 +101,7 @@ class Switch:
                 self.carried += 1
 
     def deliver_late(self) -> float | None:
-        """Deliver what is due; the time until the next is (seconds), or None."""
+        """Deliver due packets; return the time until the next one (seconds), or None."""
         now = time.monotonic()
         while self._late and self._late[0][0] <= now:
             _, _, target, raw = heapq.heappop(self._late)
@@ -132,7 +132,7 @@ def main() -> None:
             *lines, pending = (pending + read).split(b"\n")
             for line in lines:
                 command = json.loads(line)
-                answer = switch.obey(command)
+                answer = switch.handle(command)
                 if "open" in command:
                     selector.register(switch.devices[command["open"]], selectors.EVENT_READ, command["open"])
                 sys.stdout.write(json.dumps(answer) + "\n")

@@ -1,4 +1,4 @@
-"""Real agents keep what they promise under each nemesis alone, and under some at once. Minutes: `pytest -m chaos`."""
+"""Real agents keep their guarantees under each nemesis alone, and under several at once. Minutes: `pytest -m chaos`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import sys
 
 import pytest
 
-from tests.chaos.__main__ import told
+from tests.chaos.__main__ import summary
 from tests.chaos.faults import NEMESES, WAITING
-from tests.chaos.ground import why_no_nemesis, why_not
-from tests.chaos.run import QUICK, Result, Wishes, run
+from tests.chaos.hosts import missing_for_nemesis, missing_requirement
+from tests.chaos.run import QUICK, Result, RunOptions, run
 
 pytestmark = [
     pytest.mark.chaos,
     pytest.mark.netns,
-    pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can be run"),
+    pytest.mark.skipif(bool(missing_requirement()), reason=missing_requirement() or "it can be run"),
 ]
 
 
@@ -22,32 +22,32 @@ def say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-async def play(wishes: Wishes) -> Result:
-    """A run whose timeline is shown where the test fails.
+async def run_twice_if_violated(options: RunOptions) -> Result:
+    """Run, with the timeline in the output of a failed test.
 
-    Real processes do not do the same twice, so a violation must show again with the same plan: the first one is told
-    on standard error, and is for `python -m tests.chaos` to chase.
+    Real processes are not deterministic, so a violation must occur again with the same plan. The first one is reported
+    on standard error, for investigation with `python -m tests.chaos`.
     """
-    result = await run(wishes, say)
+    result = await run(options, say)
     if result.violations:
-        say(f"played once more, since this may be of the machine's making:\n{told(result)}")
-        result = await run(wishes, say)
-    assert not result.violations, told(result)
+        say(f"running again, since the machine may be the cause:\n{summary(result)}")
+        result = await run(options, say)
+    assert not result.violations, summary(result)
     return result
 
 
 @pytest.mark.parametrize("nemesis", [name for name in NEMESES if name not in WAITING])
 async def test_one_nemesis(nemesis: str) -> None:
-    if reason := why_no_nemesis(nemesis):
+    if reason := missing_for_nemesis(nemesis):
         pytest.skip(reason)
     seed = 1 + list(NEMESES).index(nemesis)
-    wishes = Wishes(seed, phases=1, nemeses=(nemesis,), mixed=False, length=12.0, settings=QUICK)
-    result = await play(wishes)
+    options = RunOptions(seed, phases=1, nemeses=(nemesis,), mixed=False, length=12.0, settings=QUICK)
+    result = await run_twice_if_violated(options)
     assert result.outcomes["ok"] >= 10
 
 
 @pytest.mark.parametrize("seed", [1001, 1002])
 async def test_mixed_nemeses(seed: int) -> None:
-    nemeses = tuple(name for name in NEMESES if name not in WAITING and not why_no_nemesis(name))
-    result = await play(Wishes(seed, phases=3, nemeses=nemeses, length=20.0))
+    nemeses = tuple(name for name in NEMESES if name not in WAITING and not missing_for_nemesis(name))
+    result = await run_twice_if_violated(RunOptions(seed, phases=3, nemeses=nemeses, length=20.0))
     assert result.phases == 3

@@ -1,4 +1,4 @@
-"""What the switch does to packets, without a network."""
+"""The treatment of packets by the switch, without a network."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def words_sum(raw: bytes) -> int:
 A, B = frozenset({0}), frozenset({1})
 
 
-def test_a_packet_is_read() -> None:
+def test_a_packet_header_is_parsed() -> None:
     assert parsed(packet()) == Packet("10.77.0.1", "10.77.0.2", "udp", 36)
     assert parsed(packet(6)).protocol == "tcp"
     assert parsed(packet(1)).protocol == "other"
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x60" + bytes(60), packet()[:19]])
-def test_what_is_no_ipv4_is_not(raw: bytes) -> None:
+def test_a_packet_that_is_not_ipv4_is_rejected(raw: bytes) -> None:
     assert Packet.parse(raw) is None
 
 
@@ -53,7 +53,7 @@ def test_what_is_no_ipv4_is_not(raw: bytes) -> None:
         (Rule(A, B, longer_than=36), False),
     ],
 )
-def test_a_rule_is_about_some_packets(rule: Rule, matches: bool) -> None:
+def test_a_rule_matches_some_packets(rule: Rule, matches: bool) -> None:
     assert rule.matches(0, 1, parsed(packet())) == matches
 
 
@@ -69,7 +69,7 @@ def test_fates() -> None:
 
 
 @pytest.mark.parametrize("protocol", [17, 6])
-def test_damage_changes_the_payload_and_keeps_the_checksum(protocol: int) -> None:
+def test_corruption_changes_the_payload_but_not_the_checksum(protocol: int) -> None:
     raw = packet(protocol)
     header = len(raw) - 8
     for seed in range(20):
@@ -80,10 +80,10 @@ def test_damage_changes_the_payload_and_keeps_the_checksum(protocol: int) -> Non
 
 
 @pytest.mark.parametrize("raw", [packet(1), packet(payload=b"ab"), packet(6, payload=b"")])
-def test_what_cannot_be_damaged_so_stays_as_it_is(raw: bytes) -> None:
+def test_a_packet_that_cannot_be_corrupted_stays_unchanged(raw: bytes) -> None:
     assert damaged(raw, random.Random(1)) == raw
 
 
-def test_a_rule_goes_through_json() -> None:
+def test_a_rule_survives_json() -> None:
     rule = Rule(A, frozenset({1, 2}), "udp", 600, 0.1, 0.2, 0.3, (0.0, 0.5))
     assert Rule.from_document(rule.as_document()) == rule

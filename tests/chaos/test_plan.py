@@ -1,4 +1,4 @@
-"""One seed is one plan, everything in it can be carried out, and each nemesis heals within its phase."""
+"""A seed gives one plan, its operations can be executed, and each nemesis heals within its phase."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def phases(seed: int, count: int = 40, **changes: object) -> list[Phase]:
     return list(itertools.islice(draw_phases(seed, **options), count))  # type: ignore[arg-type]
 
 
-def test_one_seed_is_one_plan() -> None:
+def test_a_seed_gives_one_plan() -> None:
     assert phases(7) == phases(7)
     assert phases(7) != phases(8)
 
@@ -29,7 +29,7 @@ def test_all_nemeses_take_their_turns_alone_and_mixed() -> None:
 
 
 @pytest.mark.parametrize("agents", [3, 5, 9])
-def test_faults_end_within_their_phase_and_befall_fewer_than_half_where_they_befall_some(agents: int) -> None:
+def test_faults_end_within_their_phase_and_affect_fewer_than_half_of_the_hosts(agents: int) -> None:
     for phase in phases(3, agents=agents):
         for fault in phase.faults:
             assert 0 <= fault.at <= fault.until <= phase.length
@@ -42,7 +42,7 @@ def test_at_most_one_nemesis_of_a_phase_handles_processes() -> None:
         assert len({fault.nemesis for fault in phase.faults if NEMESES[fault.nemesis].handles_process}) <= 1
 
 
-def test_numbers_rise_with_time_and_every_kind_of_operation_is_drawn() -> None:
+def test_numbers_rise_with_time_and_every_kind_of_operation_occurs() -> None:
     operations = [operation for phase in phases(5) for operation in phase.operations]
     assert [each.number for each in operations] == list(range(1, len(operations) + 1))
     assert {each.kind for each in operations} == set(KINDS)
@@ -50,7 +50,7 @@ def test_numbers_rise_with_time_and_every_kind_of_operation_is_drawn() -> None:
         assert [each.at for each in phase.operations] == sorted(each.at for each in phase.operations)
 
 
-def test_every_operation_is_a_request_of_its_own() -> None:
+def test_every_operation_has_a_request() -> None:
     operations = [operation for phase in phases(6) for operation in phase.operations]
     for operation in operations:
         method, target, document = request(operation)
@@ -59,7 +59,7 @@ def test_every_operation_is_a_request_of_its_own() -> None:
         assert (document is not None) == (operation.kind in ("register", "set"))
 
 
-def test_what_is_shown_tells_which_operation_made_it() -> None:
+def test_an_answer_identifies_the_operation_that_set_it() -> None:
     _, _, document = request(Operation(61_234, 0.0, 0, "register", id="n1-2", service="mail", weight=3))
     row = row_of({**document, "owner": "n1", "health": "passing", "role": None, "term": 0})
     assert (row.op, row.port) == (61_234, document["port"])
@@ -72,5 +72,5 @@ def test_what_is_shown_tells_which_operation_made_it() -> None:
 @pytest.mark.parametrize(
     ("status", "outcome"), [(200, "ok"), (201, "ok"), (204, "ok"), (404, "refused"), (500, "refused")]
 )
-def test_what_a_status_says(status: int, outcome: str) -> None:
+def test_a_status_gives_an_outcome(status: int, outcome: str) -> None:
     assert outcome_of(status) == outcome

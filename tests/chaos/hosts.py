@@ -1,7 +1,7 @@
-"""Hosts to run agents on: each a process that holds its own network and mount namespaces, joined by the switch.
+"""Simulated hosts: each is a process that holds its own network and mount namespaces, connected by the switch.
 
-Nothing needs to be tidied up by name. The namespaces, the devices and the small disks belong to processes that end when
-their standard input does, and agents are killed by the kernel when this process ends: even SIGKILL leaves nothing.
+No resource needs cleanup by name. The namespaces, devices and small disks belong to processes that exit when their
+standard input closes, and the kernel kills the agents when this process exits: even SIGKILL leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from tests.chaos.switch import DEVICE
 #: The environment variable that names the run's directory in every process that is started for it.
 MARK: Final = "GOSSIPREG_CHAOS"
 
-#: The tree whose agents are run: the one that this file is in, whatever is installed.
+#: The source tree of the agents: the one of this file, whatever is installed.
 _TREE: Final = Path(__file__).parents[2]
 
-#: Size of a host's disk: an agent of a chaos run keeps some hundred KiB on it.
+#: Size of a host's disk: an agent of a chaos run stores some hundred KiB.
 _DISK: Final = "4m"
 
-#: Where each host sees its disk: a directory that every Linux has, hidden from this host alone.
+#: Mount point of each host's disk: a directory of every Linux, hidden only in this namespace.
 _MOUNT: Final = "/mnt"
 
 _GOSSIP_PORT: Final = 7940
 
-#: How long a process that was killed, or a helper that does a moment's work, may take to be done (seconds).
+#: Time limit for the exit of a killed process, or of a short helper (seconds).
 _PATIENCE: Final = 120.0
 
 _FAKETIME: Final = tuple(
@@ -47,8 +47,8 @@ _FAKETIME: Final = tuple(
 )
 
 
-def why_not() -> str:
-    """Why no ground can be made here; empty where it can."""
+def missing_requirement() -> str:
+    """Why no network can be made here; empty where it can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     missing = [name for name in ("ip", "unshare", "nsenter", "setpriv") if shutil.which(name) is None]
@@ -57,10 +57,10 @@ def why_not() -> str:
     if not Path("/dev/net/tun").exists():
         return "the kernel has no /dev/net/tun"
     made = subprocess.run(["unshare", "--net", "--mount", "true"], check=False, capture_output=True, text=True)
-    return f"namespaces cannot be made: {made.stderr.strip()}" if made.returncode else ""
+    return f"cannot create namespaces: {made.stderr.strip()}" if made.returncode else ""
 
 
-def why_no_nemesis(name: str) -> str:
+def missing_for_nemesis(name: str) -> str:
     """Why this nemesis cannot be had here; empty where it can."""
     if name in ("clock", "days") and faketime() is None:
         return "libfaketime is not installed (Debian: libfaketime)"
@@ -70,13 +70,13 @@ def why_no_nemesis(name: str) -> str:
 
 
 def faketime() -> str | None:
-    """The library that sets clocks wrong, if it is there."""
+    """Return the library that fakes the clock, if it is installed."""
     return next((each for each in _FAKETIME if Path(each).exists()), None)
 
 
 @attrs.define(eq=False)
 class Host:
-    """A host, and the agent that runs on it, if one does."""
+    """A simulated host, and its agent if one is running."""
 
     number: int
     name: str  # of its agent
@@ -85,40 +85,40 @@ class Host:
     address: str
     process: subprocess.Popen[bytes] | None = None
     paused: bool = False
-    wanted: bool = False  # its agent is to run: if it does not, it ended by itself
+    wanted: bool = False  # its agent should be running; otherwise it exited by itself
 
     @property
     def socket(self) -> str:
-        """Where its agent answers HTTP."""
+        """The socket file on which its agent serves HTTP."""
         return str(self.directory / "http")
 
     @property
     def log(self) -> Path:
-        """What its agents wrote, one life after the other."""
+        """The log of all runs of its agent."""
         return self.directory / "log"
 
     @property
     def disk(self) -> Path:
-        """Its disk, as this process can reach it."""
+        """Its disk, as accessible to this process."""
         return Path(f"/proc/{self.holder.pid}/root{_MOUNT}")
 
     @property
     def runs(self) -> bool:
-        """Whether its agent has not ended."""
+        """Whether its agent is running."""
         return self.process is not None and self.process.poll() is None
 
     def within(self, *command: str) -> list[str]:
-        """A command that runs there."""
+        """Return a command line that runs ``command`` on the host."""
         return ["nsenter", "--target", str(self.holder.pid), "--net", "--mount", "--", *command]
 
     def do(self, *command: str) -> None:
-        """Run a command there, to its end."""
+        """Run a command on the host, and wait for it."""
         subprocess.run(self.within(*command), check=True, capture_output=True, timeout=_PATIENCE)
 
     # The agent
 
     def start(self, seeds: Iterable[str], key: Path, settings: Mapping[str, float], *, fake_clock: bool) -> None:
-        """Start its agent; it answers some moments later."""
+        """Start its agent; it answers a little later."""
         assert not self.runs
         joins = [f"--join={seed}" for seed in seeds if seed != self.address]
         arguments = (
@@ -134,28 +134,28 @@ class Host:
                 "FAKETIME_TIMESTAMP_FILE": str(self._clock),
                 "FAKETIME_CACHE_DURATION": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # the fix has threads wait for most of a second
+                "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # the fix makes threads wait for most of a second
             }
         agent = self.within(sys.executable, "-m", "gossipreg", "agent", *arguments, *joins)
         with self.log.open("ab") as log:
-            # Started by the main thread itself: the kernel kills it when the thread ends that started it.
+            # Started by the main thread: the kernel kills the child when the thread that started it exits.
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *agent],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=clean,
-                start_new_session=True,  # Ctrl-C is for the run, which then ends its agents itself
+                start_new_session=True,  # Ctrl-C goes to the run only, which then ends its agents
             )
 
     async def kill(self) -> None:
-        """End its agent at once, stopped or not."""
+        """Kill its agent, even if it is stopped."""
         if self.process is not None:
             self.process.kill()
             await self.ended()
 
     async def stop(self) -> int | None:
-        """Have its agent leave; its exit status, or None if it had to be killed."""
+        """Make its agent leave; return its exit status, or None if it had to be killed."""
         assert self.process is not None
         self.process.terminate()
         with trio.move_on_after(_PATIENCE):
@@ -164,7 +164,7 @@ class Host:
         return None
 
     async def ended(self) -> int:
-        """The exit status of its agent, when there is one."""
+        """Wait for its agent to exit; return the exit status."""
         assert self.process is not None
         while (status := self.process.poll()) is None:  # noqa: ASYNC110 -- another process's
             await trio.sleep(0.02)
@@ -172,7 +172,7 @@ class Host:
         return status
 
     def pause(self) -> None:
-        """Have the kernel run its agent no more."""
+        """Stop its agent with SIGSTOP."""
         if self.runs and self.process is not None:
             self.process.send_signal(signal.SIGSTOP)
             self.paused = True
@@ -190,7 +190,7 @@ class Host:
         shutil.rmtree(self.disk / "data", ignore_errors=True)
 
     def fill(self) -> None:
-        """Leave no room on its disk."""
+        """Fill its disk."""
         with (self.disk / "filler").open("wb", buffering=0) as filler:
             for size in (65_536, 4096, 1):
                 try:
@@ -203,28 +203,28 @@ class Host:
         """Undo `fill`."""
         (self.disk / "filler").unlink(missing_ok=True)
 
-    def squeeze(self, free: int) -> None:
-        """Let its agent open only so many descriptors more than it has now."""
+    def limit_descriptors(self, free: int) -> None:
+        """Limit its agent to ``free`` more descriptors than it has open now."""
         if self.process is not None and self.runs:
             taken = len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
             _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (min(taken + free, hard), hard))
 
-    def unsqueeze(self) -> None:
-        """Undo `squeeze`."""
+    def unlimit_descriptors(self) -> None:
+        """Undo `limit_descriptors`."""
         if self.process is not None and self.runs:
             _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
 
     def renumber(self, address: str) -> None:
-        """Give it another address in place of the one it has."""
+        """Replace its address."""
         self.do("ip", "addr", "flush", "dev", DEVICE)
         self.do("ip", "addr", "add", f"{address}/24", "dev", DEVICE)
-        self.do("ip", "route", "replace", "default", "dev", DEVICE)  # the agent asks it for its own address
+        self.do("ip", "route", "replace", "default", "dev", DEVICE)  # the agent finds its own address by this route
         self.address = address
 
     def reject(self) -> None:
-        """Have its own firewall refuse what it sends."""
+        """Make its own firewall reject its output."""
         self.do("iptables", "-A", "OUTPUT", "-o", DEVICE, "-j", "REJECT")
 
     def accept(self) -> None:
@@ -232,7 +232,7 @@ class Host:
         self.do("iptables", "-F", "OUTPUT")
 
     def set_clock(self, ahead: float) -> None:
-        """Set its wall clock so many seconds ahead of this host's; negative: behind."""
+        """Set its wall clock ``ahead`` seconds ahead of this host's; negative: behind."""
         fresh = self._clock.with_suffix(".new")
         fresh.write_text(f"{ahead:+g}\n")
         fresh.replace(self._clock)
@@ -243,17 +243,17 @@ class Host:
 
 
 @attrs.define(eq=False)
-class Ground:
-    """All hosts of a run, and the switch between them."""
+class HostNetwork:
+    """All hosts of a run, and the switch that connects them."""
 
     directory: Path
-    hosts: list[Host]  # those whose agents are members, in order
+    hosts: list[Host]  # the hosts of the member agents, in order
     spare: Host  # for a namesake
     settings: Mapping[str, float]
     fake_clocks: bool
     _switch: subprocess.Popen[bytes]
     _rules: dict[int, tuple[Rule, ...]] = attrs.field(factory=dict)
-    _given: int = 0  # addresses given so far
+    _addresses_used: int = 0  # addresses assigned so far
 
     @property
     def key(self) -> Path:
@@ -266,7 +266,7 @@ class Ground:
         host.start(seeds, self.key, self.settings, fake_clock=self.fake_clocks)
 
     def add_rules(self, number: int, rules: tuple[Rule, ...]) -> None:
-        """Put rules in force, under a number."""
+        """Activate rules, under a number."""
         self._rules[number] = rules
         self._tell_rules()
 
@@ -276,17 +276,17 @@ class Ground:
         self._tell_rules()
 
     def renumber(self, host: Host) -> None:
-        """Give the host an address that none had before."""
+        """Assign the host an address that was never used before."""
         host.renumber(self._fresh_address())
         self._tell_addresses()
 
     def carried(self) -> dict[str, int]:
-        """How many packets the switch has carried, and lost."""
+        """The number of packets that the switch has carried, and lost."""
         return self._tell({})
 
     def _fresh_address(self) -> str:
-        self._given += 1
-        return f"10.77.0.{self._given}"
+        self._addresses_used += 1
+        return f"10.77.0.{self._addresses_used}"
 
     def _tell_rules(self) -> None:
         self._tell({"rules": [rule.as_document() for rules in self._rules.values() for rule in rules]})
@@ -301,11 +301,11 @@ class Ground:
         self._switch.stdin.flush()
         answer = self._switch.stdout.readline()
         if not answer:
-            raise RuntimeError(f"the switch ended: see {self.directory / 'switch.log'}")
-        told: dict[str, int] = json.loads(answer)
-        return told
+            raise RuntimeError(f"the switch has exited: see {self.directory / 'switch.log'}")
+        summary: dict[str, int] = json.loads(answer)
+        return summary
 
-    def _furnish(self) -> None:
+    def _set_up(self) -> None:
         for host in [*self.hosts, self.spare]:
             self._tell({"open": host.number, "pid": host.holder.pid})
             host.address = self._fresh_address()
@@ -316,7 +316,7 @@ class Ground:
 
 
 def _holder(directory: Path) -> subprocess.Popen[bytes]:
-    """A process with namespaces of its own: they are there as long as its standard input is open."""
+    """Start a process with its own namespaces, which last as long as its standard input is open."""
     script = f"mount -t tmpfs -o size={_DISK},mode=700 chaos {_MOUNT} && ip link set lo up && echo ready && exec cat"
     holder = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--", "sh", "-c", script],
@@ -327,12 +327,12 @@ def _holder(directory: Path) -> subprocess.Popen[bytes]:
     )
     assert holder.stdout is not None
     if holder.stdout.readline() != b"ready\n":
-        raise RuntimeError("a host could not be made")
+        raise RuntimeError("a host could not be created")
     return holder
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
-    """End a holder or the switch: its input ends."""
+    """Close the input of a holder or the switch, so that it exits."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()
@@ -345,9 +345,9 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 
 
 @asynccontextmanager
-async def open_ground(
+async def open_network(
     directory: Path, agents: int, *, seed: int, settings: Mapping[str, float], fake_clocks: bool
-) -> AsyncIterator[Ground]:
+) -> AsyncIterator[HostNetwork]:
     """Hosts and a switch, without agents as yet. In the end nothing is left but what is in ``directory``."""
     (directory / "key").write_text(base64.b64encode(os.urandom(32)).decode())
     (directory / "key").chmod(0o600)
@@ -369,9 +369,9 @@ async def open_ground(
                 start_new_session=True,
             )
         started.insert(0, switch)
-        ground = Ground(directory, hosts[:-1], hosts[-1], settings, fake_clocks, switch)
-        ground._furnish()
-        yield ground
+        network = HostNetwork(directory, hosts[:-1], hosts[-1], settings, fake_clocks, switch)
+        network._set_up()
+        yield network
     finally:
         with trio.CancelScope(shield=True):
             for host in hosts:

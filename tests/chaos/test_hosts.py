@@ -1,4 +1,4 @@
-"""Hosts hear each other through the switch, and nothing of them is left however a run ends."""
+"""Hosts communicate through the switch, and no resource remains, however a run ends."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ import trio
 
 from tests.chaos.client import Client
 from tests.chaos.faults import NEMESES
-from tests.chaos.ground import MARK, Ground, Host, open_ground, why_no_nemesis, why_not
 from tests.chaos.history import Record
+from tests.chaos.hosts import MARK, Host, HostNetwork, missing_for_nemesis, missing_requirement, open_network
 from tests.chaos.nemeses import Nemeses
 from tests.chaos.packets import Rule
 from tests.chaos.progress import Progress
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can be made")]
+pytestmark = [
+    pytest.mark.netns,
+    pytest.mark.skipif(bool(missing_requirement()), reason=missing_requirement() or "it can be made"),
+]
 
 ROOT = Path(__file__).parent.parent.parent
 
-#: How long what takes moments is waited for (seconds).
+#: Time limit of short operations (seconds).
 PATIENCE = 120.0
 
-#: Sends datagrams until one is answered, for so many seconds; prints whether one was.
+#: Sends datagrams until one is answered, for at most so many seconds; prints whether one was.
 _ASK = """
 import socket, sys, time
 s = socket.socket(type=socket.SOCK_DGRAM)
@@ -58,15 +61,15 @@ while True:
 """
 
 
-def hears(host: Host, other: Host, *, within: float) -> bool:
-    """Whether one host hears the other, which has `_ANSWER` running."""
+def reaches(host: Host, other: Host, *, within: float) -> bool:
+    """Whether one host reaches the other, which runs `_ANSWER`."""
     command = host.within(sys.executable, "-c", _ASK, other.address, str(within))
     return b"heard" in subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE).stdout
 
 
 @contextmanager
 def answering(host: Host) -> Iterator[None]:
-    """Have a host answer every datagram."""
+    """Make a host answer every datagram."""
     command = host.within(sys.executable, "-c", _ANSWER)
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
@@ -78,7 +81,7 @@ def answering(host: Host) -> Iterator[None]:
 
 
 def left_of(directory: str) -> set[int]:
-    """The processes that were started for the run of that directory."""
+    """Return the processes of the run with that directory."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -96,34 +99,34 @@ def mounts() -> list[str]:
 
 
 async def gone(directory: str) -> None:
-    """Wait until no process of the run is left."""
+    """Wait until all processes of the run have exited."""
     with trio.fail_after(PATIENCE):
         while left_of(directory):  # noqa: ASYNC110 -- other processes'
             await trio.sleep(0.05)
 
 
-async def test_hosts_hear_each_other_as_the_rules_say_also_at_a_new_address(tmp_path: Path) -> None:
-    async with open_ground(tmp_path, 3, seed=1, settings={}, fake_clocks=False) as ground:
-        one, two, _ = ground.hosts
+async def test_rules_control_the_links_between_hosts_also_at_a_new_address(tmp_path: Path) -> None:
+    async with open_network(tmp_path, 3, seed=1, settings={}, fake_clocks=False) as network:
+        one, two, _ = network.hosts
         with answering(two):
-            assert hears(one, two, within=PATIENCE)
-            ground.add_rules(1, (Rule(frozenset({0}), frozenset({1}), drop=1.0),))
-            assert not hears(one, two, within=0.3)
-            ground.drop_rules(1)
-            assert hears(one, two, within=PATIENCE)
-            ground.renumber(two)
-            assert hears(one, two, within=PATIENCE)
-            assert ground.carried()["lost"] >= 1
+            assert reaches(one, two, within=PATIENCE)
+            network.add_rules(1, (Rule(frozenset({0}), frozenset({1}), drop=1.0),))
+            assert not reaches(one, two, within=0.3)
+            network.drop_rules(1)
+            assert reaches(one, two, within=PATIENCE)
+            network.renumber(two)
+            assert reaches(one, two, within=PATIENCE)
+            assert network.carried()["lost"] >= 1
     assert left_of(str(tmp_path)) == set()
 
 
-async def test_a_ground_that_is_left_by_an_exception_leaves_nothing(tmp_path: Path) -> None:
+async def test_an_exception_leaves_no_process_and_no_mount(tmp_path: Path) -> None:
     before = mounts()
 
     async def fail() -> None:
-        async with open_ground(tmp_path, 3, seed=1, settings={}, fake_clocks=False) as ground:
+        async with open_network(tmp_path, 3, seed=1, settings={}, fake_clocks=False) as network:
             assert left_of(str(tmp_path))
-            ground.hosts[0].fill()
+            network.hosts[0].fill()
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -134,7 +137,7 @@ async def test_a_ground_that_is_left_by_an_exception_leaves_nothing(tmp_path: Pa
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_interrupted_or_killed_leaves_no_process_or_mount(by: signal.Signals, tmp_path: Path) -> None:
+def test_an_interrupted_or_killed_run_leaves_no_process_and_no_mount(by: signal.Signals, tmp_path: Path) -> None:
     before = mounts()
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "tests.chaos", "--phases", "50", "--agents", "3", "--nemeses", "halves,disk"]
@@ -154,44 +157,44 @@ def test_a_run_that_is_interrupted_or_killed_leaves_no_process_or_mount(by: sign
     assert mounts() == before
     if by is signal.SIGINT:
         assert run.returncode == 130
-        assert b"nothing is left behind" in rest
+        assert b"all resources are released" in rest
         assert not directory.exists()
 
 
 @pytest.mark.chaos
-async def test_every_nemesis_does_something_and_undoes_it(tmp_path: Path) -> None:
-    """All in one test, since agents take a while to start."""
+async def test_every_nemesis_has_an_effect_and_undoes_it(tmp_path: Path) -> None:
+    """One test for all nemeses, because agents take a while to start."""
     records: list[Record] = []
     progress = Progress()
     async with (
-        open_ground(tmp_path, 3, seed=1, settings={}, fake_clocks=True) as ground,
+        open_network(tmp_path, 3, seed=1, settings={}, fake_clocks=True) as network,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(progress.run)
-        nemeses = Nemeses(ground, progress, records.append)
-        for host in ground.hosts:
+        nemeses = Nemeses(network, progress, records.append)
+        for host in network.hosts:
             nemeses.up(host)
             await answers(host)
-        host = ground.hosts[1]
-        for name in [name for name in NEMESES if not why_no_nemesis(name)]:
+        host = network.hosts[1]
+        for name in [name for name in NEMESES if not missing_for_nemesis(name)]:
             drawn = NEMESES[name].draw(random.Random(1), 3, 1.0)[0]
             fault = attrs.evolve(drawn, hosts=(1,), amount=90.0)
-            before = state(ground, host)
+            before = state(network, host)
             number = await nemeses.begin(fault)
-            if name != "restart":  # it is all over when its end comes
-                await becomes(before.__ne__, ground, host, f"{name} does nothing")
+            if name != "restart":  # its effect is over at its end
+                await becomes(before.__ne__, network, host, f"{name} has no effect")
             await nemeses.end(number)
             await answers(host, name)
-            await becomes(partial(undone, before), ground, host, f"{name} is not undone")
+            await becomes(partial(undone, before), network, host, f"{name} is not undone")
             assert (host.address != before["address"]) == (name in ("renumber", "moved"))
         nursery.cancel_scope.cancel()
     assert left_of(str(tmp_path)) == set()
 
 
-async def becomes(holds: Callable[[dict[str, object]], bool], ground: Ground, host: Host, otherwise: str) -> None:
-    """Wait until something holds of a host's state."""
+async def becomes(holds: Callable[[dict[str, object]], bool], network: HostNetwork, host: Host, otherwise: str) -> None:
+    """Wait until a host's state satisfies ``holds``."""
     with trio.move_on_after(PATIENCE):
-        while not holds(state(ground, host)):  # noqa: ASYNC110 -- other processes'
+        while not holds(state(network, host)):  # noqa: ASYNC110 -- other processes'
             await trio.sleep(0.05)
         return
     pytest.fail(otherwise)
@@ -208,7 +211,7 @@ async def answers(host: Host, after: str = "its first start") -> None:
 
 
 def undone(before: dict[str, object], after: dict[str, object]) -> bool:
-    """Whether all is as it was, but for the address, which stays new."""
+    """Whether the state is as before, except for the address, which stays new."""
     return {**after, "address": ""} == {**before, "address": ""}
 
 
@@ -216,18 +219,18 @@ def _output(host: Host, *command: str) -> str:
     return subprocess.run(host.within(*command), check=True, capture_output=True, text=True).stdout
 
 
-def state(ground: Ground, host: Host) -> dict[str, object]:
-    """What nemeses change about a host and the network."""
+def state(network: HostNetwork, host: Host) -> dict[str, object]:
+    """Return the state of a host and the network that nemeses change."""
     assert host.process is not None
     running = Path(f"/proc/{host.process.pid}/stat")
     return {
-        "rules": dict(ground._rules),
+        "rules": dict(network._rules),
         "runs": host.runs,
         "stopped": host.runs and " T " in running.read_text(),
         "files": (host.disk / "filler").exists(),
         "descriptors": Path(f"/proc/{host.process.pid}/limits").read_text() if host.runs else "",
         "clock": (host.directory / "clock").read_text(),
         "address": host.address,
-        "firewall": _output(host, "iptables", "-S", "OUTPUT") if not why_no_nemesis("reject") else "",
-        "namesake": ground.spare.runs,
+        "firewall": _output(host, "iptables", "-S", "OUTPUT") if not missing_for_nemesis("reject") else "",
+        "namesake": network.spare.runs,
     }
